@@ -1,0 +1,213 @@
+"""Slots: the points in time at which a survey may go out, as pure functions of (schedule, time).
+
+A slot has a *start*, the local time its schedule names; a *due* time, when it runs, 20 minutes of elapsed time
+after the start (Hourly and Daily: until then Nexthink's last time bucket is open; Weekly: at once); and an
+*identity*, of which the id of its run is made. At most one distribution for a slot rests on the identity, so
+where clocks misbehave we choose what gives one slot too few over what might give one too many:
+
+- Every hour: one slot for each hour of UTC, named after it. It starts when the local clock strikes within that
+  UTC hour (at 23:30 UTC in Asia/Kolkata), going by the offset in force as the UTC hour begins. So it does not
+  matter how often a local hour exists, and no odd change of offset puts two slots into one hour.
+- Every 2, 3, 4, 6 or 12 hours, Daily, Weekly: one slot for each local hour divisible by that number, midnight,
+  or midnight of that weekday. It is named after this local date (and hour), also when it had to move.
+- A local time that exists twice counts once, the first time. One that does not exist moves to the first instant
+  after the gap; the 20 minutes are counted from there.
+- Slots that moved to the same instant, or onto one that was there already, are one slot, with the name of the
+  latest: in Pacific/Apia, where 30 December 2011 never was, the Daily slot of the 31st stands for both. A Weekly
+  slot of that Friday still happens, as the Saturday begins, under the Friday's name.
+
+How it is done: nominal starts are numbered, so that the number of the newest one is a division; what clocks do to
+it is then corrected by a step or two. Start times never decrease with their number, and where some are equal the
+last of them is the slot. Only `slots_between` and `count_slots` look at every slot.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from itertools import pairwise
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+Frequency = Literal["Hourly", "Daily", "Weekly"]
+
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+EVERY_HOURS = (1, 2, 3, 4, 6, 12)
+SETTLING = timedelta(minutes=20)
+
+_HOUR = timedelta(hours=1)
+_ORIGIN = datetime(1, 1, 1)  # noqa: DTZ001  a Monday on whatever clock; nominal start number 0
+
+
+class UnknownTimeZone(ValueError):
+    """The name is not one of the IANA time zone database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When, in whose time."""
+
+    frequency: Frequency
+    zone: ZoneInfo
+    every_hours: int | None = None
+    day_of_week: str | None = None
+
+    def __post_init__(self) -> None:
+        # Not only pedantry: the numbering below rests on starts that are at the same hours every day.
+        if self.every_hours not in (EVERY_HOURS if self.frequency == "Hourly" else (None,)):
+            raise ValueError(f"a {self.frequency} schedule cannot have every_hours={self.every_hours!r}")
+        if self.day_of_week not in (WEEKDAYS if self.frequency == "Weekly" else (None,)):
+            raise ValueError(f"a {self.frequency} schedule cannot have day_of_week={self.day_of_week!r}")
+
+    def words(self) -> str:
+        """The schedule as people say it; two schedules with the same words have the same slots."""
+        if self.every_hours:
+            hours = "hour" if self.every_hours == 1 else f"{self.every_hours} hours"
+            return f"every {hours} at :20, {self.zone.key}"
+        if self.day_of_week:
+            return f"every {self.day_of_week} at 00:00, {self.zone.key}"
+        return f"every day at 00:20, {self.zone.key}"
+
+    def interval(self) -> timedelta:
+        """The distance between two slots while nobody touches the clocks."""
+        if self.every_hours:
+            return timedelta(hours=self.every_hours)
+        return timedelta(days=7 if self.day_of_week else 1)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Slot:
+    """One point of a schedule: when it falls due, in UTC, and the name that it keeps for good."""
+
+    due: datetime
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What to do now: the slot to run, and those that nobody ran in time, as one entry with their number."""
+
+    run: Slot | None
+    missed: int
+    newest_missed: Slot | None
+    oldest_missed: Slot | None
+
+
+def next_slot(schedule: Schedule, after: datetime) -> Slot:
+    """The first slot that falls due after this time."""
+    number = _newest(schedule, after) + 1
+    return _slot(schedule, _newest(schedule, _due(schedule, number)))  # the last of those due at the same instant
+
+
+def slots_between(schedule: Schedule, after: datetime, until: datetime) -> Iterator[Slot]:
+    """The slots with after < due <= until, one by one, oldest first."""
+    for number in range(_newest(schedule, after) + 1, _newest(schedule, until) + 1):
+        if _start(schedule, number) < _start(schedule, number + 1):
+            yield _slot(schedule, number)
+
+
+def newest_slot(schedule: Schedule, after: datetime, until: datetime) -> Slot | None:
+    """The last of `slots_between`, without looking at the others."""
+    slot = _slot(schedule, _newest(schedule, until))
+    return slot if slot.due > after else None
+
+
+def count_slots(schedule: Schedule, after: datetime, until: datetime) -> int:
+    """How many `slots_between` there are."""
+    first, last = _newest(schedule, after) + 1, _newest(schedule, until)
+    if schedule.every_hours == 1:
+        return max(0, last - first + 1)
+    starts = (_start(schedule, number) for number in range(first, last + 2))
+    return sum(start < following for start, following in pairwise(starts))
+
+
+def slot_due_at(schedule: Schedule, due: datetime) -> Slot | None:
+    """The slot that falls due at exactly this time, if this schedule (still) has one there."""
+    slot = _slot(schedule, _newest(schedule, due))
+    return slot if slot.due == due else None
+
+
+def due(schedule: Schedule, since: datetime, now: datetime, deadline: timedelta = _HOUR) -> Due:
+    """Which of the slots with since < due <= now runs: the newest, if it is not too late for it. The others never."""
+    newest = newest_slot(schedule, since, now)
+    if newest is None:
+        return Due(run=None, missed=0, newest_missed=None, oldest_missed=None)
+    run = newest if now - newest.due <= deadline else None
+    newest_missed = newest_slot(schedule, since, newest.due - timedelta.resolution) if run else newest
+    if newest_missed is None:
+        return Due(run=run, missed=0, newest_missed=None, oldest_missed=None)
+    missed = count_slots(schedule, since, newest_missed.due)
+    return Due(run=run, missed=missed, newest_missed=newest_missed, oldest_missed=next_slot(schedule, since))
+
+
+def zone(name: str) -> ZoneInfo:
+    """The time zone of this IANA name; raises `UnknownTimeZone` for all else, also for what names a file."""
+    if name not in _zone_names():
+        names = {known.lower(): known for known in sorted(_zone_names())}
+        meant = get_close_matches(name.lower(), names, n=1, cutoff=0.9)
+        instead = f"did you mean {names[meant[0]]!r}?" if meant else "write one such as 'Europe/Zurich' or 'UTC'."
+        raise UnknownTimeZone(f"{name!r} is not the name of an IANA time zone: {instead}")
+    return ZoneInfo(name)
+
+
+@cache
+def _zone_names() -> frozenset[str]:
+    # A list, because ZoneInfo() opens files: it takes "localtime", and any case on some file systems.
+    return frozenset(files("tzdata").joinpath("zones").read_text("utf-8").split())
+
+
+def _newest(schedule: Schedule, until: datetime) -> int:
+    """The number of the newest nominal start that is due by then; of several due at one instant, the last."""
+    clock = UTC if schedule.every_hours == 1 else schedule.zone
+    shown = (until - _settling(schedule)).astimezone(clock).replace(tzinfo=None)
+    number = (shown - _ORIGIN) // schedule.interval()
+    while _due(schedule, number) > until:
+        number -= 1
+    while _due(schedule, number + 1) <= until:
+        number += 1
+    return number
+
+
+def _slot(schedule: Schedule, number: int) -> Slot:
+    nominal = _nominal(schedule, number)
+    identity = nominal.isoformat(timespec="hours") if schedule.every_hours else nominal.date().isoformat()
+    return Slot(_due(schedule, number), identity + "Z" if schedule.every_hours == 1 else identity)
+
+
+def _due(schedule: Schedule, number: int) -> datetime:
+    return _start(schedule, number) + _settling(schedule)
+
+
+def _settling(schedule: Schedule) -> timedelta:
+    return timedelta(0) if schedule.frequency == "Weekly" else SETTLING
+
+
+def _nominal(schedule: Schedule, number: int) -> datetime:
+    """The start as its name tells it: without a zone, a time of UTC for every hour and a local one otherwise."""
+    day = WEEKDAYS.index(schedule.day_of_week) if schedule.day_of_week else 0
+    return _ORIGIN + timedelta(days=day) + number * schedule.interval()
+
+
+def _start(schedule: Schedule, number: int) -> datetime:
+    """The instant that a nominal start comes to, in UTC."""
+    nominal = _nominal(schedule, number)
+    if schedule.every_hours == 1:
+        hour = nominal.replace(tzinfo=UTC)
+        local = hour.astimezone(schedule.zone)
+        return hour + -timedelta(minutes=local.minute, seconds=local.second) % _HOUR
+    local = nominal.replace(tzinfo=schedule.zone)
+    first, second = local.astimezone(UTC), local.replace(fold=1).astimezone(UTC)
+    return first if first <= second else _end_of_gap(nominal, schedule.zone, second, first)
+
+
+def _end_of_gap(nominal: datetime, zone: ZoneInfo, before: datetime, after: datetime) -> datetime:
+    """The first instant at which the local clock shows more than a time it never shows (zoneinfo keeps no list)."""
+
+    def passed(second: int) -> bool:
+        return (before + timedelta(seconds=second)).astimezone(zone).replace(tzinfo=None) > nominal
+
+    gap = range(int((after - before).total_seconds()) + 1)
+    return before + timedelta(seconds=bisect_left(gap, True, key=passed))

@@ -1,0 +1,184 @@
+"""Slots in every time zone that there is, where clocks change and where they don't, against an oracle."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import pairwise
+from zoneinfo import ZoneInfo, available_timezones
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from qualtrics_exporter.schedule import (
+    EVERY_HOURS,
+    WEEKDAYS,
+    Schedule,
+    Slot,
+    count_slots,
+    newest_slot,
+    next_slot,
+    slot_due_at,
+    slots_between,
+)
+from tests.schedule import oracle
+from tests.schedule.oracle import Change
+
+YEARS = 2000, 2040
+MOMENT = timedelta.resolution
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
+INSTANTS = st.integers(0, 41 * 365 * 86400).map(lambda second: datetime(YEARS[0], 1, 1, tzinfo=UTC) + second * SECOND)
+NAMES = sorted(available_timezones() - {"localtime"})
+
+
+def schedules(zone: ZoneInfo, weekdays: Iterable[str] = WEEKDAYS) -> Iterator[Schedule]:
+    yield from (Schedule("Hourly", zone, every_hours=hours) for hours in EVERY_HOURS)
+    yield Schedule("Daily", zone)
+    yield from (Schedule("Weekly", zone, day_of_week=day) for day in weekdays)
+
+
+@cache
+def zones() -> dict[str, list[Change]]:
+    """Every zone and its changes; of zones with the same rules (many names are links) one."""
+    rules = {oracle.offsets(name, *YEARS): name for name in reversed(NAMES)}
+    return {name: list(oracle.changes(name, YEARS[0], by_day)) for by_day, name in rules.items()}
+
+
+def every_change() -> list[Change]:
+    return [change for changes in zones().values() for change in changes]
+
+
+@cache
+def every_shape_of_change() -> list[Change]:
+    """One change of each kind there is: so much forward or backward, at that time of day."""
+    shapes: dict[tuple[object, ...], Change] = {}
+    for change in every_change():
+        shapes.setdefault(change.shape, change)
+    return list(shapes.values())
+
+
+def assert_rightly_made(schedule: Schedule, after: datetime, until: datetime) -> list[Slot]:
+    """What holds for the slots of any schedule between any two times."""
+    slots = list(slots_between(schedule, after, until))
+    assert count_slots(schedule, after, until) == len(slots)
+    assert newest_slot(schedule, after, until) == (slots[-1] if slots else None)
+    assert next_slot(schedule, after) == slots[0] if slots else next_slot(schedule, after).due > until
+    assert len({slot.identity for slot in slots}) == len(slots)
+    for slot in slots:
+        assert after < slot.due <= until
+        assert next_slot(schedule, slot.due - MOMENT) == slot
+        assert newest_slot(schedule, slot.due - MOMENT, slot.due) == slot
+        assert slot_due_at(schedule, slot.due) == slot
+        assert slot_due_at(schedule, slot.due + MOMENT) is None
+    for slot, following in pairwise(slots):
+        assert slot.due < following.due
+        assert next_slot(schedule, slot.due) == following
+        assert slot_due_at(schedule, slot.due + (following.due - slot.due) / 2) is None
+    return slots
+
+
+def assert_spaced(schedule: Schedule, slots: list[Slot], jump: timedelta) -> None:
+    """Two slots are never nearer to each other than the interval less what the clock was put forward or back."""
+    for slot, following in pairwise(slots):
+        assert abs(following.due - slot.due - schedule.interval()) <= max(jump, timedelta(0))
+
+
+def assert_same_as_the_oracle(schedule: Schedule, after: datetime, until: datetime) -> None:
+    weekday = WEEKDAYS.index(schedule.day_of_week) if schedule.day_of_week else None
+    expected = oracle.slots(schedule.zone, schedule.every_hours, weekday, after, until)
+    assert [(slot.due, slot.identity) for slot in slots_between(schedule, after, until)] == expected
+
+
+def test_around_each_kind_of_change_the_slots_are_those_that_a_minute_by_minute_look_at_the_clock_finds() -> None:
+    for change in every_shape_of_change():
+        day = change.instant.astimezone(ZoneInfo(change.zone)).weekday()
+        for schedule in schedules(ZoneInfo(change.zone), weekdays=(WEEKDAYS[day - 1], WEEKDAYS[day])):
+            assert_same_as_the_oracle(schedule, change.instant - 1.3 * DAY, change.instant + 1.3 * DAY)
+
+
+def test_around_the_latest_change_of_each_zone_slots_are_in_order_named_once_and_found_again() -> None:
+    for zone, changes in zones().items():
+        instant = changes[-1].instant if changes else datetime(2028, 2, 29, tzinfo=UTC)
+        day = instant.astimezone(ZoneInfo(zone)).weekday()
+        for schedule in schedules(ZoneInfo(zone), weekdays=(WEEKDAYS[day],)):
+            width = max(DAY, schedule.interval())
+            assert_rightly_made(schedule, instant - width, instant + width)
+
+
+def test_around_each_change_of_each_zone_no_two_slots_come_closer_than_the_change_pushes_them() -> None:
+    for change in every_change():
+        jump = abs(change.after - change.before)
+        for schedule in schedules(ZoneInfo(change.zone), weekdays=()):
+            if schedule.every_hours in (1, 4, None):
+                # Twice the jump: it can merge slots (their distance grows) and push the one before the next.
+                around = slots_between(schedule, change.instant - 1.5 * DAY, change.instant + 1.5 * DAY)
+                slack = jump if jump < schedule.interval() else 2 * jump
+                assert_spaced(schedule, list(around), slack)
+
+
+def test_every_hour_has_a_slot_in_each_hour_of_utc_and_no_two() -> None:
+    for change in every_change():
+        schedule = Schedule("Hourly", ZoneInfo(change.zone), every_hours=1)
+        midnight = change.instant.replace(hour=0, minute=0)
+        expected = [f"{midnight + n * HOUR:%Y-%m-%dT%HZ}" for n in range(-12, 36)]
+        slots = slots_between(schedule, midnight - 13 * HOUR, midnight + 37 * HOUR)
+        assert [slot.identity for slot in slots if slot.identity in expected] == expected
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_anywhere_at_any_time_slots_are_in_order_named_once_and_found_again(data: st.DataObject) -> None:
+    zone = ZoneInfo(data.draw(st.sampled_from(NAMES)))
+    schedule = data.draw(st.sampled_from(list(schedules(zone))))
+    after = data.draw(INSTANTS)
+    until = after + data.draw(st.floats(0, 6)) * schedule.interval()
+    assert_rightly_made(schedule, after, until)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_anywhere_at_any_time_the_slots_are_those_that_a_minute_by_minute_look_at_the_clock_finds(
+    data: st.DataObject,
+) -> None:
+    zone = ZoneInfo(data.draw(st.sampled_from(NAMES)))
+    schedule = data.draw(st.sampled_from(list(schedules(zone))))
+    after = data.draw(INSTANTS)
+    after = after.replace(second=0, microsecond=0)
+    assert_same_as_the_oracle(schedule, after, after + max(DAY, schedule.interval()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    zone=st.sampled_from(NAMES).map(ZoneInfo),
+    since=INSTANTS,
+    days=st.integers(0, 1500),
+)
+def test_years_are_counted_as_they_are_walked(zone: ZoneInfo, since: datetime, days: int) -> None:
+    for schedule in (Schedule("Hourly", zone, every_hours=12), Schedule("Daily", zone), Schedule("Hourly", zone, 1)):
+        until = since + days * DAY / (10 if schedule.every_hours == 1 else 1)
+        walked = list(slots_between(schedule, since, until))
+        assert count_slots(schedule, since, until) == len(walked)
+        assert newest_slot(schedule, since, until) == (walked[-1] if walked else None)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_around_every_change_of_every_zone_the_slots_are_those_that_a_look_at_the_clock_finds() -> None:
+    for change in every_change():
+        day = change.instant.astimezone(ZoneInfo(change.zone)).weekday()
+        for schedule in schedules(ZoneInfo(change.zone), weekdays=(WEEKDAYS[day - 1], WEEKDAYS[day])):
+            assert_same_as_the_oracle(schedule, change.instant - 1.3 * DAY, change.instant + 1.3 * DAY)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("hours", [1, 2, 3, 12, None])
+def test_every_slot_of_every_zone_and_year_is_in_order_and_named_once(hours: int | None) -> None:
+    after, until = (datetime(year, 1, 1, tzinfo=UTC) for year in YEARS)
+    for zone in zones():
+        schedule = Schedule("Hourly", ZoneInfo(zone), hours) if hours else Schedule("Daily", ZoneInfo(zone))
+        slots = list(slots_between(schedule, after, until))
+        assert all(slot.due < following.due for slot, following in pairwise(slots))
+        assert len({slot.identity for slot in slots}) == len(slots) == count_slots(schedule, after, until)

@@ -1,0 +1,55 @@
+"""Names of time zones: those of the IANA database and nothing that merely happens to open a file."""
+
+from zoneinfo import ZoneInfo, available_timezones
+
+import pytest
+
+from qualtrics_exporter.schedule import UnknownTimeZone, zone
+
+
+def test_every_name_of_the_database_is_a_zone() -> None:
+    for name in available_timezones() - {"localtime"}:
+        assert zone(name) is ZoneInfo(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        ".",
+        "..",
+        "Local",
+        "localtime",
+        "posixrules",
+        "Europe",
+        "Europe/",
+        "Europe/Zurich ",
+        "Europe/Zurich\n",
+        "Europe/Zurich\0",
+        "Europe/../Europe/Zurich",
+        "../zoneinfo/UTC",
+        "../../etc/passwd",
+        "/etc/localtime",
+        "/usr/share/zoneinfo/UTC",
+        "C:\\zone",
+        "+02:00",
+        "UTC+2",
+        "CEST",
+        "zone.tab",
+        "__init__.py",
+        "europe/zurich",
+        "Zürich",
+        "\ud800",
+        "x" * 10_000,
+    ],
+)
+def test_any_other_name_is_refused_with_a_sentence(name: str) -> None:
+    with pytest.raises(UnknownTimeZone, match=r"is not the name of an IANA time zone: (did you mean '|write one such)"):
+        zone(name)
+
+
+@pytest.mark.parametrize("name", ["Europe/Zuerich", "europe/zurich", "Europe/Zürich"])
+def test_a_misspelt_name_is_answered_with_the_right_one(name: str) -> None:
+    with pytest.raises(UnknownTimeZone, match="did you mean 'Europe/Zurich'"):
+        zone(name)
