@@ -1,0 +1,163 @@
+"""The one way in: every request of either side passes here, is written down, and meets the faults ordered for it.
+
+Handlers answer with a `Reply`, or raise `Refused` with one; they know nothing of faults, ledger or sockets.
+"""
+
+import json
+import logging
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from email.utils import format_datetime
+from typing import Any
+
+from aiohttp import web
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.sandbox.faults import Dropped, Fault, Faults
+from qualtrics_exporter.sandbox.ledger import Call, Ledger, Side
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Reply:
+    """What goes back."""
+
+    status: int = 200
+    body: bytes | AsyncIterator[bytes] = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def json(cls, document: object, status: int = 200, headers: dict[str, str] | None = None) -> "Reply":
+        body = json.dumps(document, ensure_ascii=False).encode()
+        return cls(status, body, {"Content-Type": "application/json", **(headers or {})})
+
+
+class Refused(Exception):
+    """The handler's way to answer at once."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.status)
+        self.reply = reply
+
+
+Handler = Callable[[web.Request], Awaitable[Reply]]
+
+CALL = web.RequestKey("call", Call)
+"""Where a handler finds the ledger's entry of its request."""
+
+
+@dataclass
+class Gate:
+    """Shared by the three servers of one sandbox."""
+
+    clock: Clock
+    ledger: Ledger
+    faults: Faults
+
+    def route(
+        self, app: web.Application, side: Side, method: str, path: str, operation: str, handler: Handler, *, plain: Any
+    ) -> None:
+        """Serve a path as `operation`. `plain(status)` is how this side words an error without a story."""
+        name = f"{side}.{operation}"
+
+        async def serve(request: web.Request) -> web.StreamResponse:
+            return await self._serve(side, name, handler, plain, request)
+
+        app.router.add_route(method, path, serve)
+
+    async def _serve(
+        self, side: Side, operation: str, handler: Handler, plain: Callable[[int], Reply], request: web.Request
+    ) -> web.StreamResponse:
+        call = Call(side, operation, request.method, request.path, self.clock.now())
+        body = await request.read()
+        call.bytes = len(body)
+        request[CALL] = call
+        self.ledger.calls.append(call)
+        self.ledger.bell.ring()
+        fault = self.faults.take(operation)
+        try:
+            reply = await self._reply(fault, operation, handler, plain, request)
+            call.status = reply.status
+            log.debug("%s: %d", operation, reply.status)
+            reply.headers.setdefault("Date", format_datetime(call.at, usegmt=True))
+            return await _send(request, reply, fault.truncate if fault else None)
+        except Dropped:
+            call.dropped = True
+            return _drop(request)
+        finally:
+            self.ledger.bell.ring()
+
+    async def _reply(
+        self,
+        fault: Fault | None,
+        operation: str,
+        handler: Handler,
+        plain: Callable[[int], Reply],
+        request: web.Request,
+    ) -> Reply:
+        if fault is None:
+            return await self._effect(operation, handler, plain, request)
+        await self.faults.pause(fault, "before", operation)
+        reply = Reply()
+        if fault.effective:
+            reply = await self._effect(operation, handler, plain, request)
+        await self.faults.pause(fault, "after", operation)
+        if not fault.alters_reply:
+            return reply
+        if fault.status is not None:
+            reply = plain(fault.status)
+        if fault.body is not None:
+            body = fault.body.encode() if isinstance(fault.body, str) else fault.body
+            reply = Reply(reply.status, body, reply.headers)
+        return Reply(reply.status, reply.body, {**reply.headers, **fault.headers})
+
+    async def _effect(
+        self, operation: str, handler: Handler, plain: Callable[[int], Reply], request: web.Request
+    ) -> Reply:
+        try:
+            return await handler(request)
+        except Refused as refused:
+            return refused.reply
+        except Exception as error:  # noqa: BLE001 - a server answers 500; the ledger keeps what a log must not hold
+            self.ledger.errors.append(traceback.format_exc())
+            log.error("%s failed inside the sandbox: %s", operation, type(error).__name__)  # noqa: TRY400
+            return plain(500)
+
+
+async def _send(request: web.Request, reply: Reply, limit: int | None) -> web.StreamResponse:
+    """Send the reply; with `limit`, cut the connection after so many bytes of the body."""
+    if isinstance(reply.body, bytes) and limit is None:
+        return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+    response = web.StreamResponse(status=reply.status, headers=reply.headers)
+    if isinstance(reply.body, bytes):
+        response.content_length = len(reply.body)
+        chunks = _once(reply.body)
+    else:
+        chunks = reply.body
+    await response.prepare(request)
+    left = limit
+    try:
+        async for chunk in chunks:
+            await response.write(chunk if left is None else chunk[:left])
+            if left is not None and (left := left - len(chunk)) <= 0:
+                break
+    except ConnectionError:
+        return response  # the client went away
+    if limit is None:
+        await response.write_eof()
+    elif request.transport is not None:
+        request.transport.close()
+    return response
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+def _drop(request: web.Request) -> web.Response:
+    """End the connection without a byte."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()

@@ -1,0 +1,184 @@
+"""Batches and imports (Qualtrics §2).
+
+Unknown, and decided here: a value that is not a string in `transactionData` is refused; a directory that does not
+exist gives a batch that nothing gets into; a contact is looked at key by key, and one key that does not exist, or
+one null, refuses the whole request.
+"""
+
+from typing import Any
+
+from aiohttp import web
+
+from qualtrics_exporter.sandbox.brand import Job, Transaction
+from qualtrics_exporter.sandbox.gate import CALL, Reply
+from qualtrics_exporter.sandbox.qualtrics import API, Qualtrics
+from qualtrics_exporter.sandbox.strict import document, keys, refusal, result, text, written
+
+MOST_CONTACTS = 10_000
+MOST_BYTES = 5_000_000
+CONTACT = {
+    "firstName",
+    "lastName",
+    "email",
+    "extRef",
+    "language",
+    "unsubscribed",
+    "embeddedData",
+    "transactionData",
+}
+DICTIONARIES = {"embeddedData", "transactionData"}
+
+
+class Imports:
+    """Bringing recipients in."""
+
+    def __init__(self, qualtrics: Qualtrics) -> None:
+        self._door = qualtrics
+        self._brand = qualtrics.brand
+
+    def mount(self, app: web.Application) -> None:
+        route = self._door.route
+        batches = "/directories/{directory_id}/transactionbatches"
+        route(app, "POST", batches, "create_batch", self.create_batch)
+        route(app, "GET", batches + "/{batch_id}/transactions", "list_transactions", self.list_transactions)
+        route(app, "POST", batches + "/{batch_id}/transactions", "add_transactions", self.add_transactions)
+        imports = "/directories/{directory_id}/mailinglists/{list_id}/transactioncontacts"
+        route(app, "POST", imports, "import_contacts", self.import_contacts)
+        route(app, "GET", imports + "/{import_id}", "import_status", self.import_status)
+        route(app, "GET", imports + "/{import_id}/summary", "import_summary", self.import_summary)
+
+    # Batches.
+
+    async def create_batch(self, request: web.Request) -> Reply:
+        body = keys(await document(request), {"transactionIds"})
+        wanted = self._transactions(body["transactionIds"])
+        batch_id = self._brand.create_batch(request.match_info["directory_id"])
+        for transaction in wanted:
+            self._brand.enter(batch_id, transaction)
+        return result({"id": batch_id})
+
+    async def list_transactions(self, request: web.Request) -> Reply:
+        elements = [
+            {
+                "transactionId": transaction.id,
+                "contactId": transaction.contact.id,
+                "mailingListId": transaction.list_id,
+                "transactionDate": written(transaction.created),
+                "data": transaction.data,
+            }
+            for transaction in self._brand.batches[self._batch(request)]
+        ]
+        return self._door.page(request, elements, self._door.world.rows_page_size)
+
+    async def add_transactions(self, request: web.Request) -> Reply:
+        batch_id = self._batch(request)
+        body = keys(await document(request), {"transactionIds"})
+        for transaction in self._transactions(body["transactionIds"]):
+            self._brand.enter(batch_id, transaction)
+        return result({})
+
+    def _batch(self, request: web.Request) -> str:
+        batch_id = request.match_info["batch_id"]
+        if batch_id not in self._brand.batches:
+            raise refusal(404, "The requested batch does not exist.")
+        return batch_id
+
+    def _transactions(self, ids: object) -> list[Transaction]:
+        if not isinstance(ids, list):
+            raise refusal(400, "transactionIds is a list.", "QVAL_1")
+        if not ids:
+            return []
+        known = {entry.id: entry for batch in self._brand.batches.values() for entry in batch}
+        if any(not isinstance(one, str) or one not in known for one in ids):
+            raise refusal(404, "A transaction does not exist.")
+        return [known[one] for one in ids]
+
+    # Imports.
+
+    async def import_contacts(self, request: web.Request) -> Reply:
+        call = request[CALL]
+        if call.bytes > MOST_BYTES:
+            raise refusal(413, "The body is larger than 5 MB.")
+        body = keys(await document(request), {"transactionMeta", "contacts"})
+        contacts = body["contacts"]
+        if not isinstance(contacts, list) or not contacts:
+            raise refusal(400, "contacts is a list with at least one item.", "QVAL_1")
+        call.contacts = len(contacts)
+        if len(contacts) > MOST_CONTACTS:
+            raise refusal(400, "contacts holds more than 10000 items.", "QVAL_1")
+        meta = keys(body["transactionMeta"], {"batchId", "fields"})
+        batch_id = text(meta, "batchId", "BT_")
+        fields = meta["fields"]
+        if not isinstance(fields, list) or not fields or not all(isinstance(field, str) and field for field in fields):
+            raise refusal(400, "fields is a list of names with at least one item.", "QVAL_1")
+        for contact in contacts:
+            _check(contact)
+        directory_id, list_id = request.match_info["directory_id"], request.match_info["list_id"]
+        self._admit(list_id)
+        names = set(fields)
+        unprocessed = [n for n, contact in enumerate(contacts) if not _fits(contact, names)]
+        left = set(unprocessed)
+        processed = [contact for n, contact in enumerate(contacts) if n not in left]
+        job = self._brand.start_import(directory_id, list_id, batch_id, processed)
+        tracking = (
+            f"{self._door.url}{API}/directories/{directory_id}/mailinglists/{list_id}/transactioncontacts/{job.id}"
+        )
+        answer = {
+            "id": job.id,
+            "contacts": {"unprocessed": unprocessed},
+            "tracking": {"url": tracking},
+            "status": "inProgress",
+        }
+        return result(answer, 202)
+
+    def _admit(self, list_id: str) -> None:
+        """One job at a time for a mailing list, 25 at once and 100 queued (D/S): too many at once is a 429 (§4)."""
+        world = self._door.world
+        most = world.limits.qualtrics_jobs
+        if most is not None and self._brand.jobs_under_way >= most:
+            raise refusal(429, "Too many imports at once.")
+        if world.busy_list == "refuse" and self._brand.busy(list_id):
+            raise refusal(429, "An import for this mailing list is under way.")
+
+    async def import_status(self, request: web.Request) -> Reply:
+        job = self._job(request)
+        job.polls += 1
+        self._brand.settle()
+        return result(_progress(job))
+
+    async def import_summary(self, request: web.Request) -> Reply:
+        job = self._job(request)
+        return result({**_progress(job), "invalidEmails": job.invalid})
+
+    def _job(self, request: web.Request) -> Job:
+        job = self._brand.jobs.get(request.match_info["import_id"])
+        place = (request.match_info["directory_id"], request.match_info["list_id"])
+        if job is None or place != (job.directory_id, job.list_id):
+            raise refusal(404, "The requested import does not exist.")
+        return job
+
+
+def _progress(job: Job) -> dict[str, Any]:
+    return {
+        "percentComplete": 0 if job.started_at is None else 50 if job.status == "inProgress" else 100,
+        "contacts": {"count": {"added": job.added, "updated": job.updated, "failed": job.failed}},
+        "transactions": {"count": {"created": job.created}},
+        "status": job.status,
+    }
+
+
+def _check(contact: object) -> None:
+    """Known keys only, each of its type, none null (D)."""
+    entry = keys(contact, set(), CONTACT)
+    for key, value in entry.items():
+        if key in DICTIONARIES:
+            good = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+        else:
+            good = isinstance(value, bool if key == "unsubscribed" else str)
+        if not good:
+            raise refusal(400, f"{key} of a contact is not valid.", "QVAL_1")
+
+
+def _fits(contact: dict[str, Any], fields: set[str]) -> bool:
+    """`transactionData` has keys from `fields` only, `embeddedData` none of them (D)."""
+    return set(contact.get("transactionData", {})) <= fields and not fields & set(contact.get("embeddedData", {}))

@@ -1,0 +1,90 @@
+"""How often one may ask, by the given clock."""
+
+from collections import defaultdict, deque
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from email.utils import format_datetime
+from typing import Literal
+
+from qualtrics_exporter.clock import Clock
+
+RetryAfter = Literal["seconds", "date", "never"]
+
+LEEWAY = 0.1
+"""Seconds by which a second's window is shorter: a client that paces itself must not fail by the network's jitter."""
+
+
+@dataclass
+class Limits:
+    """Every limit can be None: not enforced."""
+
+    nexthink_queries_per_second: int | None = 1
+    """Executions and exports together (Nexthink §1, S)."""
+    nexthink_calls_per_day: int | None = 50_000
+    """Nexthink §1, S."""
+    nexthink_execute_rows: int | None = 1000
+    """More are cut, and nothing marks it (Nexthink §1, S/I)."""
+    nexthink_export_rows: int | None = 1_000_000
+    """Nexthink §1, D."""
+    nexthink_retry_after: RetryAfter = "date"
+    """The daily limit's form is described as a date (D), in prose also as seconds."""
+    qualtrics_brand_per_minute: int | None = 3000
+    """Qualtrics §4, D: all endpoints of a brand together."""
+    qualtrics_endpoints_per_minute: dict[str, int] = field(
+        default_factory=lambda: {
+            "create_batch": 500,
+            "import_contacts": 100,
+            "import_status": 500,
+            "create_distribution": 3000,
+            "distribution_history": 300,
+        }
+    )
+    """Qualtrics §2 and §3, D."""
+    qualtrics_jobs: int | None = 125
+    """25 at once and 100 queued (Qualtrics §2, D/S)."""
+    qualtrics_retry_after: RetryAfter = "never"
+    """Not certain whether it is sent (Qualtrics §4, ?): a client must do without."""
+
+    @classmethod
+    def off(cls) -> "Limits":
+        """No limit at all, except the rows of an execution and of an export."""
+        limits = cls(qualtrics_endpoints_per_minute={})
+        for knob in fields(cls):
+            if knob.name.endswith(("_second", "_day", "_brand_per_minute", "_jobs")):
+                setattr(limits, knob.name, None)
+        return limits
+
+
+class Windows:
+    """Sliding windows. Only calls that were let in count."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._times: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def enter(self, *windows: tuple[str, int | None, float]) -> float | None:
+        """Enter all the windows (name, limit, seconds), or none of them: then the seconds to wait."""
+        now = self._clock.monotonic()
+        entered = []
+        for name, limit, seconds in windows:
+            if limit is None:
+                continue
+            times = self._times[name]
+            while times and times[0] <= now - seconds:
+                times.popleft()
+            if len(times) >= limit:
+                return (times[0] + seconds - now) if times else seconds
+            entered.append(times)
+        for times in entered:
+            times.append(now)
+        return None
+
+
+def retry_after(form: RetryAfter, seconds: float, clock: Clock) -> dict[str, str]:
+    """The header that says when to come back, in the wanted form."""
+    whole = int(seconds) + 1
+    if form == "seconds":
+        return {"Retry-After": str(whole)}
+    if form == "date":
+        return {"Retry-After": format_datetime(clock.now() + timedelta(seconds=whole), usegmt=True)}
+    return {}

@@ -1,0 +1,100 @@
+"""The outbox: every distribution and who got it, for people and as JSON."""
+
+from dataclasses import asdict
+from html import escape
+from typing import Any
+
+from qualtrics_exporter.sandbox.ledger import Ledger, SentDistribution
+from qualtrics_exporter.sandbox.strict import written
+
+SHOWN = 200
+"""How many addresses of a list the page shows; the JSON has them all."""
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+       color: #1c2430; background: #fff }
+section { border: 1px solid #cbd3de; border-radius: 6px; padding: 0 1rem 1rem; margin: 1rem 0 }
+h2 { margin-bottom: .2rem } dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem }
+dt { color: #53606f } dd { margin: 0; overflow-wrap: anywhere } ul { columns: 20rem }
+.twice { font-weight: bold; color: #a30000 }
+@media (prefers-color-scheme: dark) { body { color: #e4e8ee; background: #14181e } section { border-color: #3a4553 }
+  dt { color: #9eabbb } .twice { color: #ff8a80 } }
+"""
+
+
+def page(ledger: Ledger) -> str:
+    """The page: plain, nothing from elsewhere, looked at again every few seconds."""
+    total = sum(len(sent.recipients) for sent in ledger.distributions)
+    rooms = "".join(_section(sent) for sent in reversed(ledger.distributions))
+    nothing = "<p>Nothing was sent yet.</p>"
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="5">'
+        '<meta name="viewport" content="width=device-width"><title>Outbox</title>'
+        f"<style>{STYLE}</style></head><body><h1>Outbox</h1>"
+        f"<p>{_count(len(ledger.distributions), 'distribution')}, {_count(total, 'mail')}. No mail left this machine. "
+        f'As <a href="outbox.json">JSON</a>.</p>{rooms or nothing}</body></html>'
+    )
+
+
+def _section(sent: SentDistribution) -> str:
+    header = sent.request["header"]
+    facts = {
+        "Id": sent.id,
+        "From": f"{header['fromName']} <{header['fromEmail']}>",
+        "Reply to": header.get("replyToEmail", ""),
+        "Survey": sent.survey_id,
+        "Message": f"{sent.message_id} of {sent.library_id}",
+        "To": sent.batch_id or sent.contact_id or sent.mailing_list_id or sent.sample_id or "",
+        "Run": ", ".join(sent.run_ids),
+        "Send date": written(sent.send_date),
+        "Created": written(sent.created),
+    }
+    rows = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts.items() if value)
+    lists = {
+        "Mailed": sent.recipients,
+        "Came back": sent.bounced,
+        "Blocked as duplicates": sent.blocked,
+        "Skipped": sent.skipped,
+        "Failed": sent.failed,
+    }
+    if not sent.mailed:
+        people = "<p>Waits for its send date.</p>"
+    else:
+        people = "".join(_people(name, who) for name, who in lists.items() if who or name == "Mailed")
+    return f"<section><h2>{escape(sent.subject)}</h2><dl>{rows}</dl>{people}</section>"
+
+
+def _people(name: str, who: list[str]) -> str:
+    seen: set[str] = set()
+    items = []
+    for address in who[:SHOWN]:
+        again = ' class="twice"' if address.lower() in seen else ""
+        seen.add(address.lower())
+        items.append(f"<li{again}>{escape(address)}</li>")
+    more = f"<p>… and {len(who) - SHOWN} more</p>" if len(who) > SHOWN else ""
+    return f"<h3>{name}: {len(who)}</h3><ul>{''.join(items)}</ul>{more}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def as_json(sent: SentDistribution) -> dict[str, Any]:
+    """One distribution, with everything that the ledger knows."""
+    document = asdict(sent)
+    document["created"], document["send_date"] = sent.created.isoformat(), sent.send_date.isoformat()
+    return {**document, "stats": sent.stats}
+
+
+def ledger_json(ledger: Ledger) -> dict[str, Any]:
+    """The whole ledger."""
+    return {
+        "calls": [{**asdict(call), "at": call.at.isoformat()} for call in ledger.calls],
+        "batches": [
+            {**asdict(batch), "created": batch.created.isoformat(), "repeated": batch.repeated()}
+            for batch in ledger.batches.values()
+        ],
+        "distributions": [as_json(sent) for sent in ledger.distributions],
+        "mails": dict(ledger.mails()),
+        "errors": ledger.errors,
+    }

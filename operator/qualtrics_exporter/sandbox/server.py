@@ -1,0 +1,148 @@
+"""Both sides on sockets."""
+
+import ssl
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from qualtrics_exporter.clock import Clock, SystemClock
+from qualtrics_exporter.sandbox.brand import Brand
+from qualtrics_exporter.sandbox.control import Control
+from qualtrics_exporter.sandbox.distributions import Distributions
+from qualtrics_exporter.sandbox.faults import Faults
+from qualtrics_exporter.sandbox.gate import Gate
+from qualtrics_exporter.sandbox.imports import Imports
+from qualtrics_exporter.sandbox.ledger import Ledger
+from qualtrics_exporter.sandbox.nexthink import Nexthink
+from qualtrics_exporter.sandbox.qualtrics import Qualtrics
+from qualtrics_exporter.sandbox.store import Store
+from qualtrics_exporter.sandbox.world import World
+
+LARGEST_BODY = 64 * 1024 * 1024
+"""What is read at all; what Qualtrics refuses is far smaller."""
+
+
+class Sandbox:
+    """Nexthink, its object store and Qualtrics, each on a port of its own.
+
+    `advertise` is the host name in the addresses that are handed out, where it is not `host`: a certificate's name,
+    or a Service in front. `store_host` serves the object store on another address.
+    """
+
+    def __init__(
+        self,
+        world: World | None = None,
+        *,
+        clock: Clock | None = None,
+        host: str = "127.0.0.1",
+        nexthink_port: int = 0,
+        qualtrics_port: int = 0,
+        store_port: int = 0,
+        store_host: str | None = None,
+        advertise: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.world = world or World.default()
+        self.clock: Clock = clock or SystemClock()
+        self.faults = Faults(self.clock)
+        self._ledger = Ledger()
+        self._host = host
+        self._store_host = store_host or host
+        self._advertise = advertise
+        self._ports = {"nexthink": nexthink_port, "qualtrics": qualtrics_port, "store": store_port}
+        self._tls = tls
+        self._running = AsyncExitStack()
+        gate = Gate(self.clock, self._ledger, self.faults)
+        self._brand = Brand(self.world, self.clock, self._ledger)
+        self._store = Store(self.world, self.clock, gate)
+        self._nexthink = Nexthink(self.world, self.clock, gate, self._store)
+        self._qualtrics = Qualtrics(self.world, self.clock, gate, self._brand)
+        self.nexthink_url = self.qualtrics_url = self.store_url = ""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What happened up to this moment of the clock."""
+        self._brand.settle()
+        return self._ledger
+
+    @property
+    def nexthink_token_url(self) -> str:
+        return f"{self.nexthink_url}/oauth2/default/v1/token"
+
+    @property
+    def qualtrics_token_url(self) -> str:
+        return f"{self.qualtrics_url}/oauth2/token"
+
+    @property
+    def outbox_url(self) -> str:
+        return f"{self.qualtrics_url}/_sandbox/outbox"
+
+    def secrets(self) -> dict[str, dict[str, str]]:
+        """The two credentials Secrets, key by key."""
+        nexthink, qualtrics = self.world.nexthink_credentials[0], self.world.qualtrics_credentials[0]
+        return {
+            "nexthink": {
+                "url": self.nexthink_url,
+                "tokenUrl": self.nexthink_token_url,
+                "clientId": nexthink.client_id,
+                "clientSecret": nexthink.client_secret,
+                "scope": " ".join(sorted(nexthink.scopes)),
+            },
+            "qualtrics": {
+                "url": self.qualtrics_url,
+                "tokenUrl": self.qualtrics_token_url,
+                "clientId": qualtrics.client_id,
+                "clientSecret": qualtrics.client_secret,
+                "scope": " ".join(sorted(qualtrics.scopes)),
+            },
+        }
+
+    def revoke_tokens(self) -> None:
+        """No token given out so far is good any more, on either side."""
+        self._nexthink.tokens.revoke()
+        self._qualtrics.tokens.revoke()
+
+    async def start(self) -> None:
+        """Listen. A port 0 becomes a free one."""
+        store, nexthink, qualtrics = (web.Application(client_max_size=LARGEST_BODY) for _ in range(3))
+        control = Control(self)
+        self._store.mount(store)
+        self._nexthink.mount(nexthink)
+        control.mount(nexthink)
+        control.mount(qualtrics)
+        self._qualtrics.mount(qualtrics)
+        Imports(self._qualtrics).mount(qualtrics)
+        Distributions(self._qualtrics).mount(qualtrics)
+        self._qualtrics.close(qualtrics)
+        async with AsyncExitStack() as starting:
+            self.store_url = self._store.url = await self._listen(starting, store, "store", self._store_host)
+            self.nexthink_url = await self._listen(starting, nexthink, "nexthink", self._host)
+            self.qualtrics_url = self._qualtrics.url = await self._listen(starting, qualtrics, "qualtrics", self._host)
+            self._running = starting.pop_all()
+
+    async def stop(self) -> None:
+        """Let go of what is held, and of the ports. A client that still waits sees its connection end."""
+        self.faults.release(drop=True)
+        await self._running.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _listen(self, starting: AsyncExitStack, app: web.Application, name: str, host: str) -> str:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await runner.setup()
+        starting.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, host, self._ports[name], ssl_context=self._tls)
+        await site.start()
+        port = runner.addresses[0][1]
+        self._ports[name] = port  # the same again after a restart
+        shown = self._advertise or ("127.0.0.1" if host in {"0.0.0.0", "::"} else host)  # noqa: S104
+        return f"{'https' if self._tls else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}"

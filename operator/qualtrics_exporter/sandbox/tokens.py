@@ -1,0 +1,102 @@
+"""The token endpoints: client credentials as RFC 6749 wants them, and who holds which token.
+
+Nexthink §2, Qualtrics §1 (D). The body of a refused request is unknown (?): RFC 6749's is sent.
+"""
+
+import base64
+import binascii
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.sandbox.gate import Refused, Reply
+from qualtrics_exporter.sandbox.world import Credential
+
+
+@dataclass
+class Grant:
+    """A token that was given out."""
+
+    credential: Credential
+    scopes: frozenset[str]
+    expires_at: float
+
+
+class Tokens:
+    """Of one side."""
+
+    def __init__(self, clock: Clock, credentials: Callable[[], list[Credential]], seconds: Callable[[], int]) -> None:
+        self._clock = clock
+        self._credentials = credentials
+        self._seconds = seconds
+        self._grants: dict[str, Grant] = {}
+
+    async def give(self, request: web.Request) -> Reply:
+        """Answer a token request."""
+        if request.content_type != "application/x-www-form-urlencoded":
+            raise _refused(400, "invalid_request", "the body must be a form")
+        pairs = parse_qsl((await request.read()).decode("utf-8", "replace"), keep_blank_values=True)
+        form = dict(pairs)
+        if len(form) != len(pairs):
+            raise _refused(400, "invalid_request", "a parameter is repeated")
+        if "client_id" in form or "client_secret" in form:
+            raise _refused(400, "invalid_request", "the client authenticates by HTTP Basic")
+        credential = self._authenticate(request.headers.get("Authorization", ""))
+        if "grant_type" not in form:
+            raise _refused(400, "invalid_request", "grant_type is missing")
+        if form["grant_type"] != "client_credentials":
+            raise _refused(400, "unsupported_grant_type")
+        scopes = frozenset(form.get("scope", "").split())
+        if not scopes or not (scopes <= credential.scopes or "manage:all" in credential.scopes):
+            raise _refused(400, "invalid_scope")
+        return self._grant(credential, scopes)
+
+    def _grant(self, credential: Credential, scopes: frozenset[str]) -> Reply:
+        token = secrets.token_urlsafe(32)
+        lifetime = self._seconds()
+        now = self._clock.monotonic()
+        self._grants = {known: grant for known, grant in self._grants.items() if grant.expires_at > now}
+        self._grants[token] = Grant(credential, scopes, now + lifetime)
+        answer = {
+            "access_token": token,
+            "token_type": "Bearer",
+            "expires_in": lifetime,
+            "scope": " ".join(sorted(scopes)),
+        }
+        return Reply.json(answer, headers={"Cache-Control": "no-store"})
+
+    def holder(self, request: web.Request) -> Grant | None:
+        """Whom the request's bearer token was given to; None for none, a false or an expired one."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        grant = self._grants.get(token.strip())
+        if scheme.lower() != "bearer" or grant is None or grant.expires_at <= self._clock.monotonic():
+            return None
+        return grant if grant.credential in self._credentials() else None
+
+    def revoke(self) -> None:
+        """Every token given out so far is worthless from now on."""
+        self._grants.clear()
+
+    def _authenticate(self, header: str) -> Credential:
+        scheme, _, encoded = header.partition(" ")
+        try:
+            client_id, colon, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            client_id = colon = secret = ""
+        if scheme.lower() == "basic" and colon:
+            for credential in self._credentials():
+                known = credential.client_id == client_id
+                if known and secrets.compare_digest(credential.client_secret.encode(), secret.encode()):
+                    if credential.elsewhere == "token":
+                        break
+                    return credential
+        raise _refused(401, "invalid_client", headers={"WWW-Authenticate": 'Basic realm="token"'})
+
+
+def _refused(status: int, error: str, why: str | None = None, headers: dict[str, str] | None = None) -> Refused:
+    document = {"error": error} if why is None else {"error": error, "error_description": why}
+    return Refused(Reply.json(document, status, {"Cache-Control": "no-store", **(headers or {})}))

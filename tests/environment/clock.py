@@ -1,0 +1,101 @@
+"""A clock that tests hold in their hands, also for another process.
+
+The time is the machine's time plus what the test added, so that nothing stands still and a week passes in an
+instant. The additions can live in a small file: every process that was given the same path reads it while it
+sleeps (each 20 ms) and wakes when its time has come.
+"""
+
+import asyncio
+import json
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+POLL_SECONDS = 0.02
+
+
+class SteeredClock:
+    """Implements `qualtrics_exporter.clock.Clock`: real time, plus what `advance` added.
+
+    `start` sets the wall clock once, by whoever creates the file (or the clock without a file); a process that
+    only follows leaves it out.
+    """
+
+    def __init__(self, path: Path | None = None, *, start: datetime | None = None) -> None:
+        self._path = path
+        self._advanced = 0.0  # seconds on both clocks
+        self._wall = 0.0  # seconds on the wall clock only
+        self._sleepers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        if start is not None:
+            self._read()
+            self._wall = start.timestamp() - time.time() - self._advanced
+            self._write()
+
+    def now(self) -> datetime:
+        self._read()
+        return datetime.fromtimestamp(time.time(), UTC) + timedelta(seconds=self._advanced + self._wall)
+
+    def monotonic(self) -> float:
+        self._read()
+        return time.monotonic() + self._advanced
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when that many seconds have passed by this clock: really, or because somebody advanced it."""
+        wake_at = self.monotonic() + seconds
+        await asyncio.sleep(0)
+        while (left := wake_at - self.monotonic()) > 0:
+            event = asyncio.Event()
+            sleeper = (asyncio.get_running_loop(), event)
+            self._sleepers.add(sleeper)
+            try:
+                async with asyncio.timeout(left if self._path is None else min(left, POLL_SECONDS)):
+                    await event.wait()
+            except TimeoutError:
+                continue
+            finally:
+                self._sleepers.discard(sleeper)
+
+    def advance(self, seconds: float) -> None:
+        """Let that many seconds pass at once, on both clocks; whoever slept long enough wakes."""
+        if seconds < 0:
+            raise ValueError("time passes forwards; set_wall() sets the wall clock back")
+        self._read()
+        self._advanced += seconds
+        self._write()
+        self._wake()
+
+    def advance_to(self, moment: datetime) -> None:
+        """Let time pass until the wall clock shows that moment, if it does not yet."""
+        self.advance(max(0.0, (moment - self.now()).total_seconds()))
+
+    def set_wall(self, moment: datetime) -> None:
+        """Set the wall clock, forwards or back; `monotonic` and sleepers notice nothing."""
+        self._wall += (moment - self.now()).total_seconds()
+        self._write()
+
+    @property
+    def sleepers(self) -> int:
+        """How many tasks of this process sleep by this clock."""
+        return len(self._sleepers)
+
+    def _wake(self) -> None:
+        for loop, event in tuple(self._sleepers):
+            loop.call_soon_threadsafe(event.set)
+
+    def _read(self) -> None:
+        if self._path is None:
+            return
+        try:
+            state = json.loads(self._path.read_text(encoding="utf-8"))
+            self._advanced, self._wall = state["advanced"], state["wall"]
+        except FileNotFoundError:
+            return
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        # A new file each time, put in place in one step: a reader sees the old one or the new one.
+        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        fresh.write_text(json.dumps({"advanced": self._advanced, "wall": self._wall}), encoding="utf-8")
+        fresh.replace(self._path)
