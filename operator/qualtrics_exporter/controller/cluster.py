@@ -1,0 +1,385 @@
+"""The cluster, as far as the operator needs it: one small class, plain dictionaries in and out.
+
+Nothing here retries. Every call has one short timeout and ends in a value or in one of these:
+
+    ClusterError            a call to the API server did not do what was asked
+    ├── Conflict            409: somebody else wrote first (or it is another object of the same name)
+    ├── Gone                404: there is no such object
+    ├── Forbidden           401, 403: says which verb on which resource is missing
+    ├── Refused             400, 422 and the like: the API server does not accept what was sent
+    ├── Unreachable         no reply, a late one, 429, 5xx or garbage: whether a write took effect is not known
+    └── NotConfigured       neither KUBECONFIG nor a service account leads to a cluster
+
+A write that may have taken effect is never repeated from here: who wrote it reads again and compares. Mind that aiohttp
+itself repeats a PUT once when a kept connection turns out to be closed; the second one then meets the change of the
+first, so a `Conflict` too may hide a write of our own.
+
+Bodies are read as JSON and not as the client's models: those cost ten times as much, and an object that an older CRD
+let in must not raise.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+import os
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import kopf
+from kubernetes.aio import client, config
+
+from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
+
+TIMEOUT = 5.0
+"""Seconds for one call: the API server answers in milliseconds or is in trouble."""
+
+REFRESH = 60.0
+"""Seconds after which a kubeconfig is read again, because its token may have been rotated."""
+
+PAGE = 100
+METADATA_PAGE = 500
+
+_JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT"}
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+class ClusterError(Exception):
+    """A call to the API server did not do what was asked. The text is a sentence without a full stop."""
+
+    def __init__(self, message: str = "", status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Conflict(ClusterError):
+    """Somebody else wrote first, the object exists already, or it is another one of the same name."""
+
+
+class Gone(ClusterError):
+    """There is no such object."""
+
+
+class Forbidden(ClusterError):
+    """The operator is not known to the API server, or lacks a right."""
+
+
+class Refused(ClusterError):
+    """The API server does not accept what was sent: asking again changes nothing."""
+
+
+class Unreachable(ClusterError):
+    """No usable reply: a write may or may not have taken effect."""
+
+
+class NotConfigured(ClusterError):
+    """Nothing says which cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectKey:
+    """One exporter in a list, by what tells whether it is new or changed."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A Secret that was read. `version` changes whenever its content may have; the content shows up in no repr."""
+
+    version: str
+    data: dict[str, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Where objects of one kind live."""
+
+    root: str
+    plural: str
+    subresource: str = ""
+
+    def path(self, namespace: str | None, name: str | None = None) -> str:
+        parts = [self.root]
+        parts += ["namespaces", quote(namespace, safe="")] if namespace else []
+        parts += [self.plural]
+        parts += [quote(name, safe="")] if name else []
+        parts += [self.subresource] if name and self.subresource else []
+        return "/".join(parts)
+
+    def __str__(self) -> str:
+        group = self.root.split("/")[2] if self.root.startswith("/apis/") else ""
+        named = f"{self.plural}.{group}" if group else self.plural
+        return f"{named}/{self.subresource}" if self.subresource else named
+
+
+_EXPORTERS = _Kind(f"/apis/{GROUP}/{VERSION}", PLURAL)
+_EXPORTERS_STATUS = _Kind(f"/apis/{GROUP}/{VERSION}", PLURAL, "status")
+_SECRETS = _Kind("/api/v1", "secrets")
+_EVENTS = _Kind("/apis/events.k8s.io/v1", "events")
+_LEASES = _Kind("/apis/coordination.k8s.io/v1", "leases")
+
+
+# Which cluster
+
+
+async def configuration() -> client.Configuration:
+    """How to reach the cluster: `KUBECONFIG` where it is set, else the service account, else `~/.kube/config`.
+
+    What somebody set on purpose comes first: in a pod of one cluster it leads to another. Credentials stay fresh: a
+    service account's token is read again each minute by the client, that of a kubeconfig by `_reread`.
+    """
+    path = os.environ.get("KUBECONFIG", "")
+    if not path and "KUBERNETES_SERVICE_HOST" in os.environ:
+        loaded = client.Configuration()
+        try:
+            config.load_incluster_config(client_configuration=loaded)  # type: ignore[no-untyped-call]
+        except (config.ConfigException, OSError) as error:
+            raise NotConfigured(f"the service account of this pod cannot be used: {error}") from error
+        return loaded
+    path = path or "~/.kube/config"
+    loaded = await _kubeconfig(path)
+    loaded.refresh_api_key_hook = _reread(path)
+    return loaded
+
+
+async def connect() -> client.ApiClient:
+    """A client of the cluster; its user closes it."""
+    return client.ApiClient(await configuration())
+
+
+async def login(**_kwargs: Any) -> kopf.ConnectionInfo:
+    """Kopf's login handler: the same cluster and credentials as `connect`, read anew each time Kopf asks."""
+    loaded = await configuration()
+    scheme, _, token = (await loaded.get_api_key_with_prefix("BearerToken") or "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=loaded.host,
+        ca_path=loaded.ssl_ca_cert,
+        insecure=not loaded.verify_ssl,
+        scheme=scheme.capitalize() or None,
+        token=token or None,
+        certificate_path=loaded.cert_file,
+        private_key_path=loaded.key_file,
+        proxy_url=loaded.proxy,
+        trust_env=True,  # as the client does
+    )
+
+
+async def _kubeconfig(path: str) -> client.Configuration:
+    loaded = client.Configuration()
+    try:
+        await config.load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=path, client_configuration=loaded, persist_config=False
+        )
+    except (config.ConfigException, OSError, ValueError, TypeError, AttributeError) as error:
+        raise NotConfigured(f"no cluster: no service account, and no usable kubeconfig at {path}") from error
+    if token := loaded.api_key.get("BearerToken"):
+        loaded.api_key["BearerToken"] = token.strip()  # a tokenFile ends in a newline, no header may
+    return loaded
+
+
+def _reread(path: str) -> Any:
+    """A hook that the client calls before each request: takes the credentials from the file again, at times."""
+    loop = asyncio.get_running_loop()
+    read_at = loop.time()
+
+    async def hook(used: client.Configuration) -> None:
+        nonlocal read_at
+        if loop.time() - read_at < REFRESH:
+            return
+        read_at = loop.time()  # first, so that requests meanwhile go on with the old ones
+        used.api_key.update((await _kubeconfig(path)).api_key)
+
+    return hook
+
+
+# What is in it
+
+
+class Cluster:
+    """The calls that the operator makes, and no others: the rights in the chart are these."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    async def get(self, namespace: str, name: str) -> dict[str, Any]:
+        """The exporter as it is now."""
+        return await self._call("get", _EXPORTERS, namespace, name)
+
+    async def list(self, namespace: str | None, selector: str | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Every exporter, in pages: no more than one page is in memory. None is every namespace."""
+        async for item in self._pages(_EXPORTERS, namespace, selector, PAGE, _JSON):
+            yield item
+
+    async def list_metadata(self, namespace: str | None, selector: str | None = None) -> AsyncIterator[ObjectKey]:
+        """Every exporter by what tells whether it changed: far cheaper than `list`."""
+        async for item in self._pages(_EXPORTERS, namespace, selector, METADATA_PAGE, _METADATA_LIST):
+            metadata = item["metadata"]
+            yield ObjectKey(
+                namespace=metadata["namespace"],
+                name=metadata["name"],
+                uid=metadata["uid"],
+                resource_version=metadata["resourceVersion"],
+                generation=metadata.get("generation", 0),
+            )
+
+    async def replace_status(
+        self, namespace: str, name: str, uid: str, resource_version: str, status: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Compare-and-set of the whole status: fails unless it is this object at this version.
+
+        A write that changes nothing succeeds for everybody and fences nobody: let it change bytes.
+        """
+        body = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": KIND,
+            "metadata": {"namespace": namespace, "name": name, "uid": uid, "resourceVersion": resource_version},
+            "status": dict(status),
+        }
+        return await self._call("update", _EXPORTERS_STATUS, namespace, name, body=body)
+
+    async def get_secret(self, namespace: str, name: str) -> Secret:
+        """A Secret with its content."""
+        body = await self._call("get", _SECRETS, namespace, name)
+        try:
+            data = {key: base64.b64decode(value) for key, value in (body.get("data") or {}).items()}
+        except (binascii.Error, ValueError) as error:  # the API server lets no such thing in
+            raise Unreachable(f"Secret {namespace}/{name} came back garbled") from error
+        return Secret(_version(body), data)
+
+    async def secret_version(self, namespace: str, name: str) -> str | None:
+        """The version of a Secret, without a byte of its content; None when it does not exist."""
+        try:
+            return _version(await self._call("get", _SECRETS, namespace, name, accept=_METADATA))
+        except Gone:
+            return None
+
+    async def create_event(self, event: Mapping[str, Any]) -> None:
+        """Create an Event of events.k8s.io/v1; one that is there already is fine."""
+        try:
+            await self._call("create", _EVENTS, event["metadata"]["namespace"], body=event)
+        except Conflict:
+            return
+
+    async def get_lease(self, namespace: str, name: str) -> dict[str, Any]:
+        return await self._call("get", _LEASES, namespace, name)
+
+    async def create_lease(self, namespace: str, lease: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._call("create", _LEASES, namespace, body=lease)
+
+    async def replace_lease(self, namespace: str, name: str, lease: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._call("update", _LEASES, namespace, name, body=lease)
+
+    # How
+
+    async def _pages(
+        self, kind: _Kind, namespace: str | None, selector: str | None, size: int, accept: str
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The items of a list. Where a list is so slow that its snapshot is dropped, it goes on with a newer one."""
+        query = [("limit", str(size))] + ([("labelSelector", selector)] if selector else [])
+        token = ""
+        while True:
+            following = [*query, ("continue", token)] if token else query
+            status, page = await self._send("list", kind, namespace, None, following, accept, None)
+            if status == 410 and (newer := (page.get("metadata") or {}).get("continue")):
+                token = newer
+                continue
+            _raise_for(status, page, "list", kind, namespace, None)
+            for item in page.get("items") or []:
+                yield item
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return
+
+    async def _call(
+        self,
+        verb: str,
+        kind: _Kind,
+        namespace: str | None,
+        name: str | None = None,
+        *,
+        accept: str = _JSON,
+        body: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        if name is not None and not _NAME.fullmatch(name):  # a name from a spec must not become another path
+            raise Gone(f"there can be no object of that name in {kind}")
+        status, reply = await self._send(verb, kind, namespace, name, [], accept, body)
+        _raise_for(status, reply, verb, kind, namespace, name)
+        return reply
+
+    async def _send(
+        self,
+        verb: str,
+        kind: _Kind,
+        namespace: str | None,
+        name: str | None,
+        query: Iterable[tuple[str, str]],
+        accept: str,
+        body: Mapping[str, Any] | None,
+    ) -> tuple[int, dict[str, Any]]:
+        """One request and its reply, whatever its status."""
+        try:
+            method, url, headers, content, form = await self._api.param_serialize(
+                _METHODS[verb],
+                kind.path(namespace, name),
+                query_params=list(query),
+                header_params={"Accept": accept},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = await self._api.call_api(
+                method, url, headers, content, form, _request_timeout=aiohttp.ClientTimeout(total=TIMEOUT)
+            )
+            raw = await response.read()  # type: ignore[no-untyped-call]
+            reply = json.loads(raw) if raw else {}
+        except (aiohttp.ClientError, TimeoutError, OSError, config.ConfigException, ValueError) as error:
+            why = "timed out" if isinstance(error, TimeoutError) else f"failed: {type(error).__name__}"
+            raise Unreachable(f"{_what(verb, kind, namespace, name)} {why}") from error
+        if not isinstance(reply, dict):
+            raise Unreachable(f"{_what(verb, kind, namespace, name)} was answered with something else than an object")
+        return response.status, reply
+
+
+def _raise_for(
+    status: int, reply: Mapping[str, Any], verb: str, kind: _Kind, namespace: str | None, name: str | None
+) -> None:
+    """Nothing for a good reply, else the fitting error."""
+    if 200 <= status < 300:
+        return
+    what = _what(verb, kind, namespace, name)
+    if status == 403 and reply.get("reason") != "Forbidden":
+        raise Refused(f"{what} was refused by an admission rule (HTTP 403)", status)
+    if status == 403:
+        where = f"in namespace {namespace}" if namespace else "in all namespaces"
+        raise Forbidden(f"the operator may not {verb} {kind} {where} (HTTP 403): its role lacks that rule", status)
+    if status == 401:
+        raise Forbidden(f"{what}: the API server does not accept the operator's credentials (HTTP 401)", status)
+    if status == 404 and not name:
+        raise Gone(f"{what}: the cluster has no such resource or namespace (HTTP 404)", status)
+    if status == 404:
+        raise Gone(f"{what}: not found (HTTP 404)", status)
+    if status == 409:
+        raise Conflict(f"{what}: conflict (HTTP 409)", status)
+    if status == 410 or status == 429 or status >= 500 or status < 400:
+        raise Unreachable(f"{what} failed (HTTP {status})", status)
+    raise Refused(f"{what} was refused (HTTP {status}): {str(reply.get('message', ''))[:500]}", status)
+
+
+def _what(verb: str, kind: _Kind, namespace: str | None, name: str | None) -> str:
+    return " ".join(part for part in (verb, str(kind), "/".join(p for p in (namespace, name) if p)) if part)
+
+
+def _version(body: Mapping[str, Any]) -> str:
+    metadata = body["metadata"]
+    return f"{metadata['uid']}/{metadata['resourceVersion']}"

@@ -1,0 +1,227 @@
+"""Leader election by a Lease, in which leading is a deadline.
+
+`kubernetes.aio.leaderelection` let two replicas lead for as long as the API server hung for one of them. Here a leader
+needs no reply to stop: it leads until *asked at + deadline*, on its own monotonic clock, and each renewal that is
+confirmed moves that moment. Others take over no earlier than `lease` after they saw the record last change, on their
+own clocks; clocks of two nodes are never compared. `lease - deadline` is what is left to end the body in.
+
+    asked        renewed        asked + deadline           asked + lease
+      |-------------|-- leading ------|-- body cancelled -----|-- others may lead
+
+- The body is cancelled at the deadline. One that is still there when others may lead is a second leader: the process
+  is ended (`overstayed`), as client-go does at once. A process that was paused wakes up past its deadline: timers are
+  due before anything else goes on.
+- Cancelled from outside, the body may take its time: the Lease is renewed until it has ended, then given back, so that
+  the next one leads within half a second.
+- A Lease that vanishes is somebody's mistake and no farewell: who saw its last record waits as if it still stood.
+
+What cannot be held off: a machine whose clocks stand still while it is paused (some hypervisors), and a replica started
+within the seconds in which somebody deletes the Lease. The journal's compare-and-set is the lock for those: two leaders
+still send once.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from kubernetes.aio import client
+
+from .cluster import Cluster, ClusterError, Conflict, Gone
+
+log = logging.getLogger(__name__)
+
+
+def end_process() -> None:
+    """End the process where it stands. What it was doing is found in the journals, as after any crash."""
+    os._exit(70)
+
+
+class Elector:
+    """One replica in the election for one Lease.
+
+    `identity` (the pod's name) gets a random tail: a process that comes back under its old name must not take the
+    Lease of its predecessor for its own. `overstayed` is what is done about a body that does not end.
+    """
+
+    def __init__(
+        self,
+        api: client.ApiClient,
+        namespace: str,
+        name: str,
+        identity: str,
+        *,
+        lease: float = 15,
+        deadline: float = 10,
+        retry: float = 2,
+        on_change: Callable[[bool], None] | None = None,
+        overstayed: Callable[[], None] = end_process,
+    ) -> None:
+        if not 0 < retry < deadline < lease:
+            raise ValueError("an election needs retry < deadline < lease")
+        self.identity = f"{identity}_{secrets.token_hex(4)}"
+        self._cluster, self._namespace, self._name = Cluster(api), namespace, name
+        self._lease, self._deadline, self._retry = lease, deadline, retry
+        self._on_change, self._overstayed = on_change, overstayed
+        self._until = 0.0  # when our term ends unless it is renewed
+        self._record: tuple[Any, ...] = ()  # what the Lease said when it last changed …
+        self._free_at = 0.0  # … and when, counted from then, its holder has lost it
+        self._problem: str | None = None
+
+    @property
+    def leading(self) -> bool:
+        """Whether this replica leads at this very moment: ask right before what only a leader may do."""
+        return _now() < self._until
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last attempt to get or keep the Lease had no answer; None when it had one."""
+        return self._problem
+
+    async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
+        """Run `lead` in every term that is won, and return when it returns; cancel to leave.
+
+        `lead` is cancelled when a term ends; it must end soon then. What it raises is raised here.
+        """
+        while True:
+            await self._elected()
+            if await self._term(lead):
+                return
+
+    async def _elected(self) -> None:
+        """Return when the Lease is ours. Asks often, so that a Lease that is given back is taken at once."""
+        while True:
+            if await self._attempt() and self.leading:  # a process that was paused meanwhile is too late
+                return
+            await asyncio.sleep(self._retry / 4)
+
+    async def _term(self, lead: Callable[[], Awaitable[None]]) -> bool:
+        """One term. True when the body ended by itself, False when the term did."""
+        keepers: list[asyncio.Task[None]] = []
+        log.info("leading, as %s", self.identity)
+        self._changed(True)
+        try:
+            async with asyncio.timeout_at(self._until) as term:
+                keepers = [asyncio.create_task(self._keep(term)), asyncio.create_task(self._enforce(term))]
+                await lead()
+        except TimeoutError:
+            if not term.expired():  # the body's own
+                raise
+        finally:
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
+            self._until = 0.0
+            log.info("no longer leading")
+            self._changed(False)
+            await self._release()
+        return not term.expired()
+
+    async def _keep(self, term: asyncio.Timeout) -> None:
+        """Renew the Lease, and push on the end of the term with it, until somebody else holds it."""
+        while True:
+            await asyncio.sleep(self._retry)
+            renewed = await self._attempt()
+            if term.expired():
+                self._until = 0.0
+                return
+            if renewed is False:
+                self._until = 0.0
+                term.reschedule(_now())  # somebody else holds it: now, not at the deadline
+                return
+            term.reschedule(self._until)
+
+    async def _enforce(self, term: asyncio.Timeout) -> None:
+        """See to it that the body ends with its term: others may lead `lease - deadline` later."""
+        while not term.expired():
+            left = (term.when() or 0.0) - _now()  # grows with every renewal
+            await asyncio.sleep(min(self._retry, max(0.0, left)))
+        await asyncio.sleep(self._lease - self._deadline)
+        log.critical("the work of the leader did not end with its term: ending the process")
+        self._overstayed()
+
+    async def _attempt(self) -> bool | None:
+        """Get or renew the Lease: True when it is ours (`_until` is moved), False another's, None without an answer."""
+        asked = _now()
+        try:
+            async with asyncio.timeout(self._retry):
+                taken = await self._take()
+        except Conflict:
+            return None  # lost the race for this write: look again
+        except TimeoutError:
+            self._note(f"the API server did not answer within {self._retry:g} s")
+            return None
+        except ClusterError as error:
+            self._note(str(error))
+            return None
+        self._note(None)
+        if taken:
+            self._until = asked + self._deadline
+        return taken
+
+    def _note(self, problem: str | None) -> None:
+        """Keep the problem, and log it when it is a new one or has gone."""
+        if problem and problem != self._problem:
+            log.warning("the Lease %s/%s cannot be had: %s", self._namespace, self._name, problem)
+        elif self._problem and not problem:
+            log.info("the Lease %s/%s can be reached again", self._namespace, self._name)
+        self._problem = problem
+
+    async def _take(self) -> bool:
+        """Write ourselves into the Lease, unless its holder may still lead."""
+        try:
+            lease = await self._cluster.get_lease(self._namespace, self._name)
+        except Gone:
+            lease = {}
+        self._observe(lease)
+        spec = lease.get("spec") or {}
+        holder = self._record[0]
+        if holder not in ("", self.identity) and _now() < self._free_at:
+            return False
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        ours = {"holderIdentity": self.identity, "renewTime": now, "leaseDurationSeconds": math.ceil(self._lease)}
+        if spec.get("holderIdentity") != self.identity:
+            ours |= {"acquireTime": now, "leaseTransitions": (spec.get("leaseTransitions") or 0) + bool(spec)}
+        await self._write(lease, {**spec, **ours})
+        return True
+
+    def _observe(self, lease: dict[str, Any]) -> None:
+        """Note who holds the Lease and until when at most. A Lease that is missing says nothing new."""
+        if not lease:
+            self._record = self._record or ("",)
+            return
+        spec = lease.get("spec") or {}
+        record = (spec.get("holderIdentity") or "", spec.get("renewTime"), lease["metadata"]["uid"])
+        if record != self._record:
+            self._record = record
+            self._free_at = _now() + float(spec.get("leaseDurationSeconds") or self._lease)
+
+    async def _write(self, lease: dict[str, Any], spec: dict[str, Any]) -> None:
+        whole = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+        if lease:
+            await self._cluster.replace_lease(self._namespace, self._name, {**lease, **whole, "spec": spec})
+        else:
+            metadata = {"namespace": self._namespace, "name": self._name}
+            await self._cluster.create_lease(self._namespace, {**whole, "metadata": metadata, "spec": spec})
+
+    async def _release(self) -> None:
+        """Give the Lease back if it is ours; where that fails, others wait until it runs out."""
+        with contextlib.suppress(ClusterError, TimeoutError):
+            async with asyncio.timeout(self._retry):
+                lease = await self._cluster.get_lease(self._namespace, self._name)
+                spec = lease.get("spec") or {}
+                if spec.get("holderIdentity") == self.identity:
+                    await self._write(lease, {**spec, "holderIdentity": "", "leaseDurationSeconds": 1})
+
+    def _changed(self, leading: bool) -> None:
+        if self._on_change:
+            self._on_change(leading)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

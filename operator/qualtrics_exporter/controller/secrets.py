@@ -1,0 +1,39 @@
+"""Credentials as the cluster keeps them: read by name, with the version by which a rotation is noticed."""
+
+from qualtrics_exporter.http.errors import Permanent, Transient
+from qualtrics_exporter.http.remote import Credentials
+from qualtrics_exporter.nexthink.credentials import nexthink_from
+from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.resource.reasons import Reason
+
+from .cluster import Cluster, Forbidden, Gone, Secret
+
+
+async def nexthink_credentials(cluster: Cluster, namespace: str, name: str) -> tuple[Credentials, str]:
+    """The credentials and their version. Permanent(SecretNotFound | SecretKeyMissing); `Unreachable` passes."""
+    secret = await _read(cluster, namespace, name)
+    return nexthink_from(secret.data, source(namespace, name)), secret.version
+
+
+async def qualtrics_credentials(cluster: Cluster, namespace: str, name: str) -> tuple[Credentials, str]:
+    """The credentials and their version. Permanent(SecretNotFound | SecretKeyMissing); `Unreachable` passes."""
+    secret = await _read(cluster, namespace, name)
+    return qualtrics_from(secret.data, source(namespace, name)), secret.version
+
+
+def source(namespace: str, name: str) -> str:
+    """What messages call the place that credentials come from."""
+    return f"Secret {namespace}/{name}"
+
+
+async def _read(cluster: Cluster, namespace: str, name: str) -> Secret:
+    try:
+        return await cluster.get_secret(namespace, name)
+    except Gone as error:
+        raise Permanent(Reason.SECRET_NOT_FOUND, f"{source(namespace, name)} does not exist") from error
+    except Forbidden as error:  # the operator's own rights, nothing that the exporter's author can change
+        raise Transient(
+            Reason.INTERNAL_ERROR,
+            f"{source(namespace, name)} cannot be read: {error}",
+            next_step="Let the operator's administrator add that rule in this namespace.",
+        ) from error

@@ -1,0 +1,67 @@
+"""Probes and metrics over plain HTTP, on a port of their own, in standby too.
+
+`/livez` is the kubelet's question whether to restart this process, `/readyz` whether it is up, `/metrics` is for
+Prometheus. A check is a callable that returns None when all is well, otherwise the sentence that says what isn't.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+Check = Callable[[], str | None]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`HOST:PORT`, `:PORT` or `[IPV6]:PORT`; ValueError with a sentence otherwise. Port 0 is any free one."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{text!r} is no address: write HOST:PORT, for example 0.0.0.0:8080")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{text!r} is no address: write an IPv6 host in brackets, for example [::]:8080")
+    return host, int(port)
+
+
+@asynccontextmanager
+async def serve(
+    address: str, *, registry: CollectorRegistry, health: Check = lambda: None, ready: Check = lambda: None
+) -> AsyncIterator[tuple[str, int]]:
+    """Serve as long as the block lasts; yields the host and port that are listened on.
+
+    OSError when the address cannot be listened on.
+    """
+    host, port = parse_address(address)
+    app = web.Application()
+    app.router.add_get("/livez", _probe(health))
+    app.router.add_get("/readyz", _probe(ready))
+    app.router.add_get("/metrics", _metrics(registry))
+    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host or None, port).start()
+        bound = runner.addresses[0]
+        yield str(bound[0]), int(bound[1])
+    finally:
+        await runner.cleanup()
+
+
+def _probe(check: Check) -> Handler:
+    async def answer(_request: web.Request) -> web.Response:
+        wrong = check()
+        return web.Response(text=f"{wrong or 'ok'}\n", status=503 if wrong else 200)
+
+    return answer
+
+
+def _metrics(registry: CollectorRegistry) -> Handler:
+    async def answer(_request: web.Request) -> web.Response:
+        # Ten thousand exporters are half a second of formatting, in which runs have to go on.
+        body = await asyncio.to_thread(generate_latest, registry)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return answer

@@ -1,0 +1,132 @@
+"""Logs: one line a thing that happened, to standard error, as JSON or for people.
+
+Every line and every traceback goes through `redact`, whoever wrote it. The libraries below us are kept quiet for the
+same reason: httpx logs whole URLs at INFO (a pre-signed one is a key), httpcore logs headers and the Kubernetes client
+whole bodies at DEBUG, Secrets among them. No level that a user can ask for brings those back.
+"""
+
+import logging
+import sys
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Literal, TextIO
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+from .redact import MASK, redact
+
+Format = Literal["json", "console"]
+Level = Literal["debug", "info", "warning", "error"]
+
+FLOORS = {
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "urllib3": logging.WARNING,
+    "aiohttp": logging.WARNING,
+    "kubernetes": logging.WARNING,
+    "client": logging.WARNING,  # what the Kubernetes client calls its logger for bodies
+    "asyncio": logging.WARNING,
+    "kopf": logging.WARNING,
+    "stamina": logging.WARNING,
+}
+"""The least level at which a library is heard."""
+
+_HIDDEN = {"k8s_skip", "k8s_ref", "settings", "taskName", "color_message"}  # what Kopf and others attach for themselves
+_SECRET_WORDS = ("authorization", "token", "secret", "password", "cookie", "apikey", "api_key", "credential")
+
+
+def configure(format: Format = "json", level: Level = "info", *, stream: TextIO | None = None) -> None:  # noqa: A002
+    """Make all logging of this process go to standard error, redacted; may be called again."""
+    handler = _Handler(stream or sys.stderr)
+    handler.setFormatter(_Json() if format == "json" else _Console())
+    handler.addFilter(_audible)
+    root = logging.getLogger()
+    for former in [h for h in root.handlers if isinstance(h, _Handler)]:
+        root.removeHandler(former)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    for name, floor in FLOORS.items():
+        logging.getLogger(name).setLevel(max(floor, root.level))
+    logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+
+
+def _audible(record: logging.LogRecord) -> bool:
+    """A library's floor holds also for a logger below it that somebody gave a level of its own."""
+    return record.levelno >= FLOORS.get(record.name.partition(".")[0], 0)
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger("qualtrics_exporter").critical("ended by an error", exc_info=(kind, error, trace))
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """A handler that never prints the arguments of a record that it could not format."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as logging calls it
+        error = sys.exc_info()[0]
+        if error is None or issubclass(error, OSError):
+            return  # nobody reads standard error any more
+        where = f"{record.pathname}:{record.lineno}"
+        sys.stderr.write(f"a log record of {where} could not be written: {error.__name__}\n")
+
+
+class _Json(JsonFormatter):
+    """One object a line: time, level, logger, message, then what was passed as `extra`."""
+
+    def __init__(self) -> None:
+        super().__init__(reserved_attrs=[*RESERVED_ATTRS, *_HIDDEN], json_ensure_ascii=False, json_default=str)
+
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
+        log_data["time"] = _time(record)
+        log_data["level"] = record.levelname.lower()
+        log_data["logger"] = record.name
+        log_data["message"] = record.message
+        log_data.update(_object(record))
+        super().add_fields(log_data, record, message_dict)
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        return {key: clean(value, key) for key, value in log_data.items()}
+
+
+class _Console(logging.Formatter):
+    """One line for people; a traceback follows on lines of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        extra = {k: v for k, v in record.__dict__.items() if k not in RESERVED_ATTRS and k not in _HIDDEN}
+        facts = "".join(f" {k}={clean(v, k)}" for k, v in {**_object(record), **extra}.items() if k != "message")
+        message = (record.getMessage() + facts).replace("\r", "\\r").replace("\n", "\\n")
+        line = f"{_time(record)} {record.levelname:<7} {record.name.removeprefix('qualtrics_exporter.')}: {message}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        if record.stack_info:
+            line += "\n" + record.stack_info
+        return redact(line)
+
+
+def clean(value: Any, key: str = "") -> Any:
+    """A value for the log: redacted all the way down, and masked whole where its name says that it is secret."""
+    if value is not None and any(word in key.lower() for word in _SECRET_WORDS):
+        return MASK
+    if isinstance(value, str):
+        return redact(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {redact(str(k)): clean(v, str(k)) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [clean(v) for v in value]
+    return redact(str(value))
+
+
+def _object(record: logging.LogRecord) -> dict[str, Any]:
+    """The object that Kopf speaks of, in our words."""
+    reference = getattr(record, "k8s_ref", None)
+    return {k: reference[k] for k in ("namespace", "name") if reference.get(k)} if isinstance(reference, dict) else {}
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
