@@ -1,0 +1,135 @@
+"""The journal of a run without a cluster: one small JSON file, with the names of `status`.
+
+It holds ids, times and numbers, never an address; it is readable by its owner only all the same. A write is a new file,
+synced and put in the place of the old one: a crash leaves the one or the other. A second file beside it is locked while
+the journal is open, so that two processes never run one exporter; the lock ends with the process, however it ends.
+
+A journal that cannot be read is never taken as empty: that could send a second time.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import ValidationError
+
+from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Status
+
+from .journal import Abandoned, Ended
+
+_PAGES = {"active_run", "last_test", "history"}
+
+
+class JournalUnreadable(Exception):
+    """The file is there, but no journal: somebody else's file, or damaged."""
+
+
+class FileJournal:
+    """A `Journal` in a file. Opening it locks it (`Abandoned` if another process has it open), `close` lets it go."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = os.open(_beside(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._status = _read(path)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise Abandoned(f"another process has the journal {path.name} open") from None
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def close(self) -> None:
+        """Let the next process have it."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def current(self) -> ActiveRun | None:
+        """The run in progress, as it was last written."""
+        return self._status.active_run
+
+    @property
+    def history(self) -> list[HistoryEntry]:
+        """The last runs, newest first."""
+        return list(self._status.history or [])
+
+    @property
+    def last_test(self) -> HistoryEntry | None:
+        """How the last test ended."""
+        return self._status.last_test
+
+    async def claim(self, run: ActiveRun) -> None:
+        """Begin a run, or take over the one that is in progress; `Abandoned` when another one is."""
+        current = self._status.active_run
+        if current and (current.id != run.id or current.step != run.step):
+            raise Abandoned(f"run {current.id} is in progress, at {current.step}")
+        self._store(self._status.model_copy(update={"active_run": run}))
+
+    async def write(self, run: ActiveRun) -> None:
+        """Replace the stored run by this one; on the disk when it returns."""
+        self._ours(run)
+        self._store(self._status.model_copy(update={"active_run": run}))
+
+    async def write_sending(self, run: ActiveRun) -> None:
+        """As `write`: without a cluster nobody suspends or edits the exporter meanwhile."""
+        await self.write(run)
+
+    async def finish(self, run: ActiveRun, ended: Ended) -> None:
+        """Remove the run and keep how it ended."""
+        self._ours(run)
+        done = self._status.model_copy(update={"active_run": None})
+        if run.trigger == "Test":
+            done = done.model_copy(update={"last_test": ended.entry})
+        else:
+            done = done.with_entry(ended.entry)
+        self._store(done)
+
+    def _ours(self, run: ActiveRun) -> None:
+        current = self._status.active_run
+        if self._lock < 0:
+            raise Abandoned("the journal is closed")
+        if current is None or (current.id, current.holder) != (run.id, run.holder):
+            raise Abandoned("the run is not ours any more")
+
+    def _store(self, status: Status) -> None:
+        fresh = _beside(self._path, "new")
+        text = status.model_dump_json(by_alias=True, include=_PAGES, exclude_none=True, indent=2)
+        # The lock makes this file ours; what is left there by a crash is written over.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(fresh, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name, too, must survive
+        finally:
+            os.close(folder)
+        self._status = status
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f".{path.name}.{what}")
+
+
+def _read(path: Path) -> Status:
+    try:
+        return Status.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Status()
+    except ValidationError:
+        raise JournalUnreadable(
+            f"{path} is no journal of this program, or damaged. It says what was sent already: look into it, "
+            "and move it away only if no run was in progress."
+        ) from None

@@ -1,0 +1,48 @@
+"""What keeps a run from mailing people: pure rules over the spec and the answer of the query.
+
+They all stand before anything is created in Qualtrics.
+"""
+
+from qualtrics_exporter.http.errors import Permanent
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.spec import Spec
+from qualtrics_exporter.resource.status import Result
+
+from .query import Answer
+
+ALWAYS_ALLOWED = ("qemailserver.com", "qualtrics-survey.com", "qualtrics-research.com")
+
+Stop = tuple[Result, Reason, str]
+
+
+def check_sender(spec: Spec) -> None:
+    """The rule of the CRD once more: an older one may have let the address in."""
+    domain = spec.qualtrics.from_email.rpartition("@")[2].lower()
+    if not spec.qualtrics.allow_custom_from_domain and domain not in ALWAYS_ALLOWED:
+        raise Permanent(
+            Reason.FROM_EMAIL_NOT_ALLOWED, "The domain of spec.qualtrics.fromEmail is none that Qualtrics always allows"
+        )
+
+
+def guard(spec: Spec, answer: Answer, *, limited: bool) -> Stop | None:
+    """How the run ends here, or None if it may go on. `limited`: a test, which never has too many people."""
+    if spec.nexthink.drift_policy == "Hold" and not (answer.sync and answer.sync.in_sync):
+        if answer.sync:
+            why = answer.sync.message
+        else:
+            why = "Nexthink did not say which query it ran, so that it cannot be compared with spec.nexthink.query."
+        return "Held", Reason.QUERY_DRIFT, f"{why} Nobody was mailed, as spec.nexthink.driftPolicy is Hold."
+    people, most = len(answer.recipients), spec.max_recipients
+    if most is not None and people > most and not limited:
+        reason = Reason.RECIPIENT_LIMIT_EXCEEDED
+        what = f"The query names {people} people, spec.maxRecipients is {most}: nobody was mailed."
+        return "Held", reason, f"{what} {reason.next_step}"
+    if not people:
+        return "Succeeded", Reason.NO_RECIPIENTS, Reason.NO_RECIPIENTS.meaning
+    return None
+
+
+def warnings(answer: Answer) -> list[Reason]:
+    """What a user should know of the answer although the run goes on."""
+    found = [Reason.RESULT_TRUNCATED] if answer.truncated else []
+    return found + ([Reason.QUERY_DRIFT] if answer.sync and not answer.sync.in_sync else [])

@@ -1,0 +1,70 @@
+"""Whom to mail: from the saved query to recipients.
+
+A result of fewer than 1,000 rows comes at once, together with the text that really ran. Exactly 1,000 may be the first
+1,000 of many: then the full set is exported, and only its rows count.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from qualtrics_exporter.http.errors import Permanent
+from qualtrics_exporter.nexthink.client import Nexthink
+from qualtrics_exporter.nql.text import difference
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.spec import NexthinkSpec
+
+from .journal import QuerySync
+from .recipients import Recipients
+
+_A_TURN = 4096  # rows between two chances for others: a million of them take seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the query returned. `sync` is None when Nexthink did not say what it ran."""
+
+    recipients: Recipients
+    truncated: bool
+    sync: QuerySync | None
+
+
+async def ask(spec: NexthinkSpec, nexthink: Nexthink, *, limit: int | None = None) -> Answer:
+    """Execute the query and take in its people, `limit` of them at most (then nothing is exported).
+
+    Raises `Permanent` for an answer that cannot be one of a right query: several fields, or rows without any address.
+    """
+    parameters = spec.parameters or {}
+    executed = await nexthink.execute(spec.query_id, parameters)
+    _one_field(executed.columns)
+    recipients, truncated = Recipients(limit=limit), executed.truncated
+    if executed.complete or limit is not None:
+        recipients.extend(_cell(row) for row in executed.rows)
+    else:
+        async with nexthink.export(spec.query_id, parameters) as rows:
+            async for row in rows:
+                recipients.add(_cell(row))
+                if not recipients.returned % _A_TURN:
+                    await asyncio.sleep(0)
+            truncated = rows.truncated
+    if executed.rows and not recipients:
+        raise Permanent(Reason.QUERY_RETURNS_NO_EMAIL, "The query returned rows, but no e-mail address among them")
+    return Answer(recipients, truncated, _sync(spec, executed.executed_query))
+
+
+def _cell(row: tuple[str, ...]) -> str:
+    _one_field(len(row))
+    return row[0] if row else ""
+
+
+def _one_field(columns: int) -> None:
+    if columns > 1:
+        raise Permanent(Reason.QUERY_RETURNS_SEVERAL_FIELDS, f"The query returns {columns} fields instead of one")
+
+
+def _sync(spec: NexthinkSpec, executed: str | None) -> QuerySync | None:
+    if executed is None:
+        return None
+    different = difference(spec.query, executed, spec.parameters or {})
+    if different is None:
+        return QuerySync(True, Reason.QUERY_IN_SYNC.meaning)
+    return QuerySync(False, f"{Reason.QUERY_DRIFT.meaning} First at {different}. {Reason.QUERY_DRIFT.next_step}")

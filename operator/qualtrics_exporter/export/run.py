@@ -1,0 +1,72 @@
+"""One run, from wherever its journal stands to its entry in the history.
+
+At most one distribution, whatever crashes: the journal is written before each outside effect, and what a step may do
+depends on nothing but where the journal stands (`steps`). Before the send everything may be begun anew; from the
+moment at which the send is written down, nothing is ever repeated, only looked up.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.spec import Spec
+from qualtrics_exporter.resource.status import ActiveRun, Step
+
+from . import steps
+from .checks import check
+from .held_back import held_back
+from .journal import Abandoned, Ended, Journal, SpecChanged, SuspendedMeanwhile
+from .sides import Sides
+from .work import Work, report
+
+STEPS: dict[Step, Callable[[Work], Awaitable[Ended | None]]] = {
+    "Claimed": steps.claimed,
+    "Importing": steps.importing,
+    "Sending": steps.sending,
+    "Sent": steps.sent,
+}
+
+
+async def execute(
+    run: ActiveRun, spec: Spec, sides: Sides, journal: Journal, clock: Clock, *, check_first: bool = False
+) -> Ended:
+    """Take a claimed run to its end and write that down; the journal already names the caller as its holder.
+
+    `check_first` checks both sides in full before anything else, as a delivering test always does. Raises `Abandoned`,
+    `SpecChanged` (claim it anew with the new spec) and `CancelledError`; also what the journal itself raises when the
+    end of the run cannot be written down.
+
+    A cancellation before the send leaves everything to the next start, as does one during the look-up. Between the
+    write that announces the send and the journalled reply it is held back; a run that ends thereby is finished first.
+    """
+    work = Work(run, spec, sides, journal, clock)
+    ended = await _to_its_end(work, check_first or work.test)
+    # A crash before this write: the journal stands where it stood, the next process comes to the same end.
+    await held_back(journal.finish(work.run, ended))
+    await asyncio.sleep(0)  # where a cancellation that was held back strikes
+    return ended
+
+
+async def _to_its_end(work: Work, check_first: bool) -> Ended:
+    try:
+        if work.before_send and work.test and work.run.attempt > 1:
+            return work.end(
+                "Failed", Reason.INTERRUPTED, f"{Reason.INTERRUPTED.meaning} {Reason.INTERRUPTED.next_step}"
+            )
+        if work.before_send and check_first:
+            (await check(work.spec, work.sides, query=False)).raise_first()
+        ended = None
+        while ended is None:
+            ended = await STEPS[work.run.step](work)
+    except (Abandoned, SpecChanged):
+        raise
+    except SuspendedMeanwhile:
+        what = "The exporter was suspended before the send: nobody was mailed."
+        return work.end("Skipped", Reason.SUSPENDED, f"{what} {Reason.SUSPENDED.next_step}")
+    except Exception as error:  # noqa: BLE001
+        if work.before_send:
+            return work.failed(error)
+        report("a run that may have been sent,", work.run, error)
+        return work.unknown()
+    return ended

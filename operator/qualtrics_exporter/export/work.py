@@ -1,0 +1,152 @@
+"""A run in the hands of one process: what its journal says, and what only this process knows."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Transient
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.spec import Spec
+from qualtrics_exporter.resource.status import ActiveRun, Result, entry_of, timestamp
+
+from .journal import Abandoned, Ended, Journal, QuerySync
+from .recipients import Recipients
+from .sides import Sides
+
+logger = logging.getLogger(__name__)
+
+# Of several warnings the first one here becomes the entry's reason; its message has them all. People who are missing
+# come first, nothing else shows them. Drift has a condition of its own, QueryInSync.
+BY_WEIGHT = (Reason.RESULT_TRUNCATED, Reason.IMPORT_INCOMPLETE, Reason.QUERY_DRIFT)
+
+
+@dataclass(slots=True)
+class Work:
+    """One run while somebody works on it. `run` is what the journal says; the rest is gone after a crash."""
+
+    run: ActiveRun
+    spec: Spec
+    sides: Sides
+    journal: Journal
+    clock: Clock
+    recipients: Recipients | None = None
+    query: QuerySync | None = None
+    batches: int = 0
+    posts: int = 0
+    refused: Transient | None = None  # the last POST's reply, if it was a certain refusal
+
+    @property
+    def test(self) -> bool:
+        """Whether this is a test that delivers."""
+        return self.run.trigger == "Test"
+
+    @property
+    def before_send(self) -> bool:
+        """Whether it is certain that nothing was sent."""
+        return self.run.step in ("Claimed", "Importing") or self.refused is not None
+
+    async def journalled(self, **changes: Any) -> None:
+        """Write the next recovery point down; durable when this returns."""
+        run = self.run.model_copy(update=changes)
+        await self.journal.write(run)
+        self.run = run
+
+    async def journalled_sending(self, **changes: Any) -> None:
+        """As `journalled`, by a fresh read of the exporter."""
+        run = self.run.model_copy(update={"step": "Sending", **changes})
+        await self.journal.write_sending(run)
+        self.run = run
+
+    async def journalled_sent(self, distribution_id: str) -> None:
+        """Write down that the survey is out. What is known stays known if this write fails: the last one has it too."""
+        sent = self.run.model_copy(update={"step": "Sent", "distribution_id": distribution_id})
+        try:
+            await self.journal.write(sent)
+        except Abandoned:
+            raise
+        except Exception as error:  # noqa: BLE001
+            report("writing down that the survey was sent", self.run, error)
+        self.run = sent
+
+    def note(self, **changes: Any) -> None:
+        """Learn something that the next recovery point writes down."""
+        self.run = self.run.model_copy(update=changes)
+
+    def end(self, result: Result, reason: Reason, message: str) -> Ended:
+        """The run ends like this."""
+        return Ended(entry_of(self.run, result, reason, message, self.clock.now()), self.query)
+
+    def sent(self) -> Ended:
+        """The survey is out, as far as the journal knows: the same words whoever finishes the run."""
+        told = self.run.warnings or []
+        fine = Reason.TEST_DELIVERED if self.test else Reason.SUCCEEDED
+        what = "The test was delivered to" if self.test else "The survey was sent, as one distribution, to"
+        return self.end("Succeeded", next((r for r in BY_WEIGHT if r in told), fine), self._told(what))
+
+    def not_sent_because_dry(self) -> Ended:
+        """Everything but the send was done."""
+        what = "Nobody was mailed, because spec.dryRun is true; in the batch are"
+        return self.end("DryRun", Reason.DRY_RUN, self._told(what))
+
+    def failed(self, error: Exception) -> Ended:
+        """The run ends because of this, before anything was sent."""
+        if isinstance(error, OutcomeUnknown) and error.reason is Reason.DELIVERY_UNKNOWN:
+            error = Transient(
+                Reason.REMOTE_UNAVAILABLE,
+                error.what,
+                status=error.status,
+                remote_code=error.remote_code,
+                request_id=error.request_id,
+            )
+        if not isinstance(error, ExportError):
+            report("a run", self.run, error)
+            error = internal(error)
+        return self.end("Failed", error.reason, f"{error.message} Nobody was mailed.")
+
+    def unknown(self) -> Ended:
+        """Whether the survey is out cannot be told: how to find out, and what happens next."""
+        run = self.run
+        when = timestamp(run.send_time) if run.send_time else "an unknown time"
+        return self.end(
+            "Unknown",
+            Reason.DELIVERY_UNKNOWN,
+            f"Qualtrics was asked at {when} (UTC) to send survey {run.survey_id} to the {run.recipients} people of "
+            f"batch {run.batch_id}; there was no clear answer, and its list of distributions does not show it. "
+            f"It will not be repeated. {Reason.DELIVERY_UNKNOWN.next_step} The next slot runs as planned.",
+        )
+
+    def _told(self, what: str) -> str:
+        counts, told = self.run.counts, self.run.warnings or []
+        imported = self.run.recipients or 0
+        accepted = (counts and counts.accepted) or imported
+        sentences = [f"{what} {imported} {'person' if imported == 1 else 'people'}."]
+        for reason in BY_WEIGHT:
+            if reason not in told:
+                continue
+            meaning = reason.meaning
+            if reason is Reason.IMPORT_INCOMPLETE:
+                meaning = f"Qualtrics took {imported} of {accepted} people into the batch, and did not say why."
+            sentences.append(f"{meaning} {reason.next_step}")
+        if accepted > imported and Reason.IMPORT_INCOMPLETE not in told:
+            sentences.append(f"Qualtrics refused the other {accepted - imported} of {accepted} addresses.")
+        return " ".join(sentences)
+
+
+def internal(error: Exception) -> Transient:
+    """An error without a name, for people: its kind only, for its text may hold anything."""
+    return Transient(Reason.INTERNAL_ERROR, f"The operator met an error that it has no name for ({_kind(error)})")
+
+
+def report(doing: str, run: ActiveRun, error: Exception) -> None:
+    """Tell the log where it happened, without the error's text."""
+    at, places = error.__traceback__, []
+    while at:
+        places.append(f"{Path(at.tb_frame.f_code.co_filename).name}:{at.tb_lineno}")
+        at = at.tb_next
+    logger.error("unexpected error while %s %s: %s at %s", doing, run.id, _kind(error), " ".join(places[-8:]))
+
+
+def _kind(error: Exception) -> str:
+    return type(error).__name__
