@@ -1,0 +1,472 @@
+"""A real Kubernetes control plane for tests and the demo: etcd and kube-apiserver, with RBAC, and nothing else.
+
+A fake API server agrees with whatever its author believed; conflicts, CEL rules, watches and RBAC are worth testing
+against the real one only. It is one of these, in this order:
+
+1. `QUALTRICS_EXPORTER_TEST_KUBECONFIG`: a cluster that the tests may litter. It has to be named on purpose:
+   `KUBECONFIG` is not looked at, because its current context may be anything.
+2. `KUBEBUILDER_ASSETS`: a folder with the binaries `etcd` and `kube-apiserver`.
+3. The program built by `build.py`.
+
+The last two keep everything in a temporary folder and on 127.0.0.1, and are gone when the run ends, also when it is
+killed. No controllers run there: no namespace gets a default service account, and one that is deleted stays
+`Terminating` for good. So each test makes a namespace of its own and leaves it.
+
+`python -m tests.environment.controlplane` keeps one in the foreground and prints the path of its kubeconfig.
+"""
+
+import http.client
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import kubernetes
+import trustme
+
+from tests.environment import guard
+from tests.environment.build import BuildError, build, installed
+
+EXISTING_CLUSTER = "QUALTRICS_EXPORTER_TEST_KUBECONFIG"
+BINARIES = "KUBEBUILDER_ASSETS"
+
+START_TIMEOUT = 120.0
+"""Seconds until the API server must be ready: it takes 3 on an idle machine, far more beside a compiler."""
+
+STOP_TIMEOUT = 15.0
+"""Seconds between the request to end and the kill."""
+
+KUBECTL_TIMEOUT = 120.0
+"""Seconds after which a call of kubectl is stuck, for instance because the control plane is frozen."""
+
+INFORMATION = re.compile(r"[IW]\d{4} ")
+"""What a line begins with that is not an error: the API server writes hundreds of them, also when all is well."""
+
+Rule = Mapping[str, Sequence[str]]
+"""One rule of a Role as in its manifest: apiGroups, resources, verbs, perhaps resourceNames."""
+
+
+class ControlPlaneError(Exception):
+    """The control plane could not be started, or does not do what was asked; the message has the end of its log."""
+
+
+class KubectlError(subprocess.CalledProcessError):
+    """kubectl ended with an error. Unlike its base it says what kubectl said: a failed test has to show that."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\n{self.stdout}{self.stderr}"
+
+
+class ControlPlane:
+    """A control plane that runs from `start` to `stop`, or as long as a `with` block.
+
+    Synchronous, since it is used around the product and not in it; tests of asynchronous code may call it by
+    `asyncio.to_thread`, or directly where a few hundred milliseconds without the event loop do no harm.
+    """
+
+    def __init__(self) -> None:
+        existing = os.environ.get(EXISTING_CLUSTER)
+        self.owned = not existing
+        """Whether the control plane is ours: only then it can be frozen and restarted."""
+        self._folder: Path | None = None
+        self._kubeconfig: Path | None = Path(existing).expanduser().resolve() if existing else None
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._guard: subprocess.Popen[str] | None = None
+        self._port: socket.socket | None = None
+        self._token = secrets.token_urlsafe()
+        self._tls: ssl.SSLContext | None = None
+        self._clients: dict[Path, Any] = {}
+        self._litter: list[tuple[str, ...]] = []
+
+    # Life
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and return when it is ready; what was started is gone again when this fails."""
+        if self._folder:
+            raise ControlPlaneError("it is running already")
+        self._folder = temporary_folder()
+        try:
+            self._guard = start_guard(self._folder)
+            if self.owned:
+                self._prepare()
+                self._launch()
+            else:
+                self._attach()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End it and leave nothing behind: no process, no folder; in an existing cluster, none of our namespaces."""
+        self._close_clients()
+        for what in self._litter:
+            self.kubectl("delete", "--wait=false", "--ignore-not-found", *what, check=False)
+        self._litter.clear()
+        self._terminate()
+        if self._port:
+            self._port.close()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._guard:
+            self._guard.communicate()  # closes its input, which ends it
+        self._folder = self._guard = self._port = None
+        if self.owned:
+            self._kubeconfig = None
+
+    def restart(self) -> None:
+        """End the processes and start them again, on the same address and with the same objects."""
+        self._require_owned()
+        self._close_clients()
+        self._terminate()
+        self._launch()
+
+    def freeze(self) -> None:
+        """Stop the processes where they stand: connections stay open and get no reply, as when a node hangs."""
+        self._require_owned()
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on after `freeze`, and return when they answer."""
+        self._require_owned()
+        self._signal(signal.SIGCONT)
+        self._wait_until_ready()
+
+    def wait(self) -> None:
+        """Return when a process of it has ended, which none should by itself; never for an existing cluster."""
+        while all(process.poll() is None for process in self._processes):
+            time.sleep(0.5)
+
+    # Use
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The kubeconfig of an administrator (`system:masters`, unless the cluster is an existing one)."""
+        if not self._kubeconfig:
+            raise ControlPlaneError("it is not running")
+        return self._kubeconfig
+
+    def kubectl(
+        self,
+        *args: str,
+        input: str | None = None,  # noqa: A002 - as subprocess.run calls it
+        check: bool = True,
+        kubeconfig: Path | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl as the administrator, or as somebody else by their kubeconfig.
+
+        It is the pinned one of the Python environment, and neither reads nor writes anything in the user's home.
+        """
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(kubeconfig or self.kubeconfig),
+            "KUBECACHEDIR": str(self._path("cache")),
+            "KUBERC": "off",
+        }
+        command = [str(installed("kubectl")), *args]
+        done = subprocess.run(
+            command, input=input, env=environment, capture_output=True, text=True, timeout=KUBECTL_TIMEOUT
+        )
+        if check and done.returncode != 0:
+            raise KubectlError(done.returncode, command, done.stdout, done.stderr)
+        return done
+
+    def api(self, kubeconfig: Path | None = None) -> Any:
+        """Return a `kubernetes.client.ApiClient` of the administrator, or of somebody else by their kubeconfig.
+
+        It belongs to the control plane, which closes it when it stops.
+        """
+        path = kubeconfig or self.kubeconfig
+        if path not in self._clients:
+            self._clients[path] = kubernetes.config.new_client_from_config(str(path))  # type: ignore[no-untyped-call]
+        return self._clients[path]
+
+    def namespace(self, name: str) -> str:
+        """Create a namespace and return its name."""
+        self.kubectl("create", "namespace", name)
+        self._will_litter("namespace", name)
+        return name
+
+    def service_account(
+        self, namespace: str, name: str, *, rules: Sequence[Rule] = (), cluster_rules: Sequence[Rule] = ()
+    ) -> Path:
+        """Create a service account that may do what the rules say, and return the path of a kubeconfig for it.
+
+        `rules` hold in its namespace, by a Role; `cluster_rules` everywhere, by a ClusterRole. Called again for the
+        same name, it replaces the rules that are given.
+        """
+        objects: list[dict[str, Any]] = [
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
+        ]
+        if rules:
+            objects += role("", {"name": name, "namespace": namespace}, rules, (namespace, name))
+        if cluster_rules:
+            everywhere = f"{namespace}-{name}"
+            self._will_litter("clusterrole,clusterrolebinding", everywhere)
+            objects += role("Cluster", {"name": everywhere}, cluster_rules, (namespace, name))
+        self.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+        return self.credentials(namespace, name)
+
+    def credentials(self, namespace: str, name: str) -> Path:
+        """Return the path of a kubeconfig with a fresh token, good for 12 hours, of a service account that exists."""
+        token = self.kubectl("create", "token", name, "--namespace", namespace, "--duration", "12h").stdout.strip()
+        view = self.kubectl("config", "view", "--minify", "--raw", "--flatten", "--output", "json")
+        cluster = json.loads(view.stdout)["clusters"][0]["cluster"]
+        path = self._path("credentials", f"{namespace}.{name}.kubeconfig")
+        return write_kubeconfig(path, cluster, token, namespace)
+
+    # Inside
+
+    def _path(self, *parts: str) -> Path:
+        if not self._folder:
+            raise ControlPlaneError("it is not running")
+        return self._folder.joinpath(*parts)
+
+    def _require_owned(self) -> None:
+        if not self.owned:
+            raise ControlPlaneError(f"the cluster of {EXISTING_CLUSTER} is not ours to stop")
+
+    def _will_litter(self, *what: str) -> None:
+        if not self.owned:
+            self._litter.insert(0, what)
+
+    def _attach(self) -> None:
+        """Make sure that the existing cluster is there, rather than have every test find out."""
+        if not self.kubeconfig.is_file():
+            raise ControlPlaneError(f"{EXISTING_CLUSTER} names {self.kubeconfig}, which is no file")
+        self.kubectl("get", "--raw", "/readyz", "--request-timeout", "10s")
+
+    def _prepare(self) -> None:
+        """Make what stays the same over restarts: the address, certificates, the administrator's kubeconfig."""
+        self._port = reserve_port()
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(self._path("ca.pem"))
+        server = authority.issue_cert("127.0.0.1", "localhost", "kubernetes.default.svc")
+        server.private_key_and_cert_chain_pem.write_to_path(self._path("server.pem"))
+        authority.issue_cert(common_name="tokens").private_key_pem.write_to_path(self._path("tokens.pem"))
+        self._path("users.csv").write_text(f"{self._token},admin,admin,system:masters\n")
+        self._path("etcd").mkdir(mode=0o700)
+        self._tls = ssl.create_default_context(cafile=str(self._path("ca.pem")))
+        host, port = self._address()
+        cluster = {"server": f"https://{host}:{port}", "certificate-authority": str(self._path("ca.pem"))}
+        self._kubeconfig = write_kubeconfig(self._path("kubeconfig"), cluster, self._token, "default")
+
+    def _address(self) -> tuple[str, int]:
+        assert self._port
+        host, port = self._port.getsockname()
+        return host, port
+
+    def _launch(self) -> None:
+        binaries = os.environ.get(BINARIES)
+        if binaries:
+            store, peers = f"unix://{self._path('etcd', 'client.sock')}", f"unix://{self._path('etcd', 'peer.sock')}"
+            self._spawn(
+                str(Path(binaries) / "etcd"),
+                f"--data-dir={self._path('etcd')}",
+                f"--listen-client-urls={store}",
+                f"--advertise-client-urls={store}",
+                f"--listen-peer-urls={peers}",
+                f"--initial-advertise-peer-urls={peers}",
+                f"--initial-cluster=default={peers}",
+                "--log-level=error",
+                "--unsafe-no-fsync",
+            )
+            self._spawn(str(Path(binaries) / "kube-apiserver"), f"--etcd-servers={store}", *self._flags())
+        else:
+            self._spawn(str(build()), "controlplane", str(self._path("etcd")), *self._flags())
+        self._wait_until_ready()
+
+    def _flags(self) -> list[str]:
+        host, port = self._address()
+        return [
+            f"--advertise-address={host}",
+            f"--bind-address={host}",
+            "--endpoint-reconciler-type=none",  # the others refuse an address on which no pod could reach it
+            f"--secure-port={port}",
+            "--permit-port-sharing",  # with our reservation of the port
+            f"--cert-dir={self._path()}",
+            f"--tls-cert-file={self._path('server.pem')}",
+            f"--tls-private-key-file={self._path('server.pem')}",
+            "--authorization-mode=RBAC",
+            f"--token-auth-file={self._path('users.csv')}",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={self._path('tokens.pem')}",
+            f"--service-account-signing-key-file={self._path('tokens.pem')}",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            # It refuses a pod in a namespace without its default service account, which no controller makes here.
+            "--disable-admission-plugins=ServiceAccount",
+        ]
+
+    def _spawn(self, *command: str) -> None:
+        """Start a process in a session of its own, so that an interrupt on the terminal reaches us first, and alone."""
+        with self._path("log").open("ab") as log:
+            try:
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._path(), start_new_session=True
+                )
+            except OSError as error:
+                raise ControlPlaneError(f"{command[0]}: {error.strerror}") from error
+        self._processes.append(process)
+        self._tell_guard()
+
+    def _tell_guard(self) -> None:
+        assert self._guard
+        assert self._guard.stdin
+        with suppress(BrokenPipeError):  # somebody killed the guard: no reason to fail
+            self._guard.stdin.write(" ".join(str(process.pid) for process in self._processes) + "\n")
+            self._guard.stdin.flush()
+
+    def _wait_until_ready(self) -> None:
+        headers = {"Authorization": f"Bearer {self._token}"}
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            connection = http.client.HTTPSConnection(*self._address(), context=self._tls, timeout=5)
+            try:
+                connection.request("GET", "/readyz", headers=headers)
+                if connection.getresponse().status == 200:
+                    return
+            except (OSError, http.client.HTTPException):
+                pass  # it does not listen yet
+            finally:
+                connection.close()
+            if any(process.poll() is not None for process in self._processes):
+                raise ControlPlaneError(f"the control plane ended by itself:\n{self._log()}")
+            if time.monotonic() > deadline:
+                raise ControlPlaneError(f"the control plane is not ready after {START_TIMEOUT:.0f} s:\n{self._log()}")
+            time.sleep(0.05)
+
+    def _log(self) -> str:
+        lines = self._path("log").read_text(errors="replace").splitlines()
+        told = [line for line in lines if not INFORMATION.match(line)]
+        return "\n".join(told[-15:])
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                os.killpg(process.pid, number)
+
+    def _terminate(self) -> None:
+        """End the processes, the API server before its store, by force after a while."""
+        self._signal(signal.SIGCONT)
+        for process in reversed(self._processes):
+            process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if self._processes:
+            self._processes.clear()
+            self._tell_guard()
+
+    def _close_clients(self) -> None:
+        for client in self._clients.values():
+            client.close()
+            client.rest_client.pool_manager.clear()
+        self._clients.clear()
+
+
+def prepare() -> None:
+    """Build what a control plane is started from, if it has to be: for callers whose time is limited later on."""
+    if not {EXISTING_CLUSTER, BINARIES} & os.environ.keys():
+        build()
+
+
+def temporary_folder() -> Path:
+    """Return a new folder whose path is short: a socket's may have 107 bytes, and TMPDIR is long on some machines."""
+    parent = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="qex-", dir=parent if len(parent) < 64 else "/tmp"))
+
+
+def reserve_port() -> socket.socket:
+    """Return a socket that holds a free port on 127.0.0.1 as long as it is open.
+
+    It is bound but does not listen, so the API server, sharing the port, gets all connections; and no other process can
+    be given the port between our choice and its start, nor during a restart.
+    """
+    reservation = socket.socket()
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    reservation.bind(("127.0.0.1", 0))
+    return reservation
+
+
+def start_guard(folder: Path) -> "subprocess.Popen[str]":
+    """Start the process that cleans up if ours is killed."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", guard.__file__, str(folder)],
+        stdin=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def role(scope: str, metadata: dict[str, str], rules: Sequence[Rule], account: tuple[str, str]) -> list[dict[str, Any]]:
+    """Return a Role, or with scope "Cluster" a ClusterRole, and its binding to a service account."""
+    group = "rbac.authorization.k8s.io"
+    subject = {"kind": "ServiceAccount", "namespace": account[0], "name": account[1]}
+    return [
+        {"apiVersion": f"{group}/v1", "kind": f"{scope}Role", "metadata": metadata, "rules": rules},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": f"{scope}RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": f"{scope}Role", "name": metadata["name"]},
+            "subjects": [subject],
+        },
+    ]
+
+
+def write_kubeconfig(path: Path, cluster: Mapping[str, Any], token: str, namespace: str) -> Path:
+    """Write a kubeconfig with one user and one context (as JSON, which is YAML), readable by its owner only."""
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": dict(cluster)}],
+        "users": [{"name": "test", "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
+        "current-context": "test",
+    }
+    path.parent.mkdir(exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(content, indent=2) + "\n")
+    return path
+
+
+def main() -> None:
+    """Keep a control plane until interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with ControlPlane() as control_plane:
+            print(control_plane.kubeconfig, flush=True)
+            print("Ready: export KUBECONFIG to that path. Ctrl-C ends it.", file=sys.stderr)
+            control_plane.wait()
+            sys.exit("The control plane ended by itself.")
+    except KeyboardInterrupt:
+        pass
+    except (BuildError, ControlPlaneError, KubectlError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
