@@ -81,7 +81,7 @@ class Gate:
             reply = await self._reply(fault, operation, handler, plain, request)
             call.status = reply.status
             log.debug("%s: %d", operation, reply.status)
-            reply.headers.setdefault("Date", format_datetime(call.at, usegmt=True))
+            reply.headers.setdefault("Date", format_datetime(self.clock.now(), usegmt=True))
             return await _send(request, reply, fault.truncate if fault else None)
         except Dropped:
             call.dropped = True

@@ -1,0 +1,161 @@
+"""A caller that knows nothing but HTTP: what the tests ask the two sides with."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from qualtrics_exporter.sandbox import Sandbox, World
+
+JSON = dict[str, Any]
+
+
+@dataclass
+class Caller:
+    """One side's API with a token, if it has one."""
+
+    sandbox: Sandbox
+    http: httpx.AsyncClient
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def world(self) -> World:
+        return self.sandbox.world
+
+    async def token(self, side: str, **changes: str) -> httpx.Response:
+        """Ask for a token with what the Secret holds."""
+        secret = {**self.sandbox.secrets()[side], **changes}
+        return await self.http.post(
+            secret["tokenUrl"],
+            auth=(secret["clientId"], secret["clientSecret"]),
+            data={"grant_type": "client_credentials", "scope": secret["scope"]},
+        )
+
+    async def log_in(self, side: str) -> None:
+        reply = await self.token(side)
+        assert reply.status_code == 200, reply.text
+        self.headers = {"Authorization": f"Bearer {reply.json()['access_token']}"}
+
+
+class NexthinkCaller(Caller):
+    """Asks the NQL API."""
+
+    async def get(self, path: str, **arguments: Any) -> httpx.Response:
+        headers = {**self.headers, **arguments.pop("headers", {})}
+        return await self.http.get(self.sandbox.nexthink_url + path, headers=headers, **arguments)
+
+    async def post(self, path: str, json: object, headers: dict[str, str] | None = None) -> httpx.Response:
+        headers = {**self.headers, **(headers or {})}
+        return await self.http.post(self.sandbox.nexthink_url + path, json=json, headers=headers)
+
+    async def execute(self, query_id: str | None = None, version: int = 2, **more: Any) -> httpx.Response:
+        headers = more.pop("headers", {})
+        body = {"queryId": query_id or self.world.query_id, **more}
+        return await self.post(f"/api/v{version}/nql/execute", body, headers)
+
+    async def export(self, query_id: str | None = None, **more: Any) -> httpx.Response:
+        return await self.post("/api/v1/nql/export", {"queryId": query_id or self.world.query_id, **more})
+
+    async def status(self, export_id: str) -> httpx.Response:
+        return await self.get(f"/api/v1/nql/status/{export_id}")
+
+    async def exported(self, query_id: str | None = None, **more: Any) -> str:
+        """The address of a finished export."""
+        export_id = (await self.export(query_id, **more)).json()["exportId"]
+        while "resultsFileUrl" not in (answer := (await self.status(export_id)).json()):
+            assert answer["status"] in {"SUBMITTED", "IN_PROGRESS"}
+        return str(answer["resultsFileUrl"])
+
+
+class QualtricsCaller(Caller):
+    """Asks API v3."""
+
+    def url(self, path: str) -> str:
+        return f"{self.sandbox.qualtrics_url}/API/v3{path}"
+
+    async def get(self, path: str, **params: Any) -> httpx.Response:
+        return await self.http.get(self.url(path), params=params or None, headers=self.headers)
+
+    async def post(self, path: str, json: object) -> httpx.Response:
+        return await self.http.post(self.url(path), json=json, headers=self.headers)
+
+    @property
+    def batches(self) -> str:
+        return f"/directories/{self.world.directory_id}/transactionbatches"
+
+    @property
+    def imports(self) -> str:
+        return f"/directories/{self.world.directory_id}/mailinglists/{self.world.mailing_list_id}/transactioncontacts"
+
+    async def batch(self) -> str:
+        reply = await self.post(self.batches, {"transactionIds": []})
+        assert reply.status_code == 200, reply.text
+        return str(reply.json()["result"]["id"])
+
+    def contacts(self, batch_id: str, addresses: Iterable[str]) -> JSON:
+        """A good body of an import."""
+        contacts = [{"email": address, "transactionData": {"runId": "run-1"}} for address in addresses]
+        return {"transactionMeta": {"batchId": batch_id, "fields": ["runId"]}, "contacts": contacts}
+
+    async def bring_in(self, batch_id: str, addresses: Iterable[str]) -> JSON:
+        """Import people and wait for the end, by asking; the last answer."""
+        reply = await self.post(self.imports, self.contacts(batch_id, addresses))
+        assert reply.status_code == 202, reply.text
+        return await self.finished(reply.json()["result"]["id"])
+
+    async def finished(self, import_id: str) -> JSON:
+        while True:
+            answer: JSON = (await self.get(f"{self.imports}/{import_id}")).json()["result"]
+            if answer["status"] != "inProgress":
+                return answer
+
+    async def batch_of(self, *addresses: str) -> str:
+        batch_id = await self.batch()
+        await self.bring_in(batch_id, addresses)
+        return batch_id
+
+    def letter(self, batch_id: str, **changes: Any) -> JSON:
+        """A good body of a distribution, due now."""
+        world = self.world
+        return {
+            "message": {"libraryId": world.library_id, "messageId": world.message_id},
+            "recipients": {"transactionBatchId": batch_id},
+            "header": {"fromName": "Workplace", "fromEmail": "noreply@qemailserver.com", "subject": "How is Teams?"},
+            "surveyLink": {"surveyId": world.survey_id, "type": "Individual"},
+            "sendDate": iso(self.sandbox.clock.now()),
+            **changes,
+        }
+
+    async def send(self, batch_id: str, **changes: Any) -> str:
+        reply = await self.post("/distributions", self.letter(batch_id, **changes))
+        assert reply.status_code == 200, reply.text
+        return str(reply.json()["result"]["id"])
+
+    async def read(self, distribution_id: str) -> JSON:
+        reply = await self.get(f"/distributions/{distribution_id}", surveyId=self.world.survey_id)
+        assert reply.status_code == 200, reply.text
+        answer: JSON = reply.json()["result"]
+        return answer
+
+    async def listed(self, **filters: Any) -> list[JSON]:
+        """All pages of the list."""
+        reply = await self.get("/distributions", surveyId=self.world.survey_id, **filters)
+        assert reply.status_code == 200, reply.text
+        result = reply.json()["result"]
+        elements: list[JSON] = result["elements"]
+        while result["nextPage"]:
+            result = (await self.http.get(result["nextPage"], headers=self.headers)).json()["result"]
+            elements += result["elements"]
+        return elements
+
+
+def iso(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def error_code(reply: httpx.Response) -> str | None:
+    """The code in Qualtrics' envelope."""
+    code: str | None = reply.json()["meta"]["error"].get("errorCode")
+    return code

@@ -1,0 +1,48 @@
+"""The sandbox on real sockets, its clock in the test's hands, and a caller for each side."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from qualtrics_exporter.sandbox import Sandbox, World
+from tests.environment.clock import SteeredClock
+from tests.sandbox.caller import NexthinkCaller, QualtricsCaller
+
+
+@pytest.fixture
+def clock() -> SteeredClock:
+    return SteeredClock(start=datetime(2026, 1, 5, 10, tzinfo=UTC))
+
+
+@pytest.fixture
+def world() -> World:
+    return World.default()
+
+
+@pytest.fixture
+async def sandbox(world: World, clock: SteeredClock) -> AsyncIterator[Sandbox]:
+    async with Sandbox(world, clock=clock) as running:
+        yield running
+        assert running.ledger.errors == []
+
+
+@pytest.fixture
+async def http(sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+async def nexthink(sandbox: Sandbox, http: httpx.AsyncClient) -> NexthinkCaller:
+    caller = NexthinkCaller(sandbox, http)
+    await caller.log_in("nexthink")
+    return caller
+
+
+@pytest.fixture
+async def qualtrics(sandbox: Sandbox, http: httpx.AsyncClient) -> QualtricsCaller:
+    caller = QualtricsCaller(sandbox, http)
+    await caller.log_in("qualtrics")
+    return caller

@@ -1,0 +1,111 @@
+"""Who gets a token, and for how long it is good."""
+
+import httpx
+import pytest
+
+from qualtrics_exporter.sandbox import Credential, Sandbox
+from tests.environment.clock import SteeredClock
+from tests.sandbox.caller import NexthinkCaller, QualtricsCaller, error_code
+
+SIDES = ["nexthink", "qualtrics"]
+GRANT = {"grant_type": "client_credentials"}
+
+
+@pytest.mark.parametrize(("side", "seconds"), [("nexthink", 900), ("qualtrics", 3600)])
+async def test_a_token_names_its_type_life_and_scope(nexthink: NexthinkCaller, side: str, seconds: int) -> None:
+    reply = await nexthink.token(side)
+    scope = nexthink.sandbox.secrets()[side]["scope"]
+    assert reply.status_code == 200
+    answer = reply.json()
+    assert (answer["token_type"], answer["expires_in"], answer["scope"]) == ("Bearer", seconds, scope)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize(
+    ("form", "basic", "status", "error"),
+    [
+        ({"scope": "S"}, True, 400, "invalid_request"),
+        ({"grant_type": "password", "scope": "S"}, True, 400, "unsupported_grant_type"),
+        (GRANT, True, 400, "invalid_scope"),
+        ({**GRANT, "scope": "S"}, False, 401, "invalid_client"),
+        ({**GRANT, "scope": "S", "client_id": "x", "client_secret": "y"}, True, 400, "invalid_request"),
+    ],
+)
+async def test_a_token_request_that_is_not_as_the_rfc_says_is_refused(
+    sandbox: Sandbox, http: httpx.AsyncClient, side: str, form: dict[str, str], basic: bool, status: int, error: str
+) -> None:
+    secret = sandbox.secrets()[side]
+    data = {key: secret["scope"] if value == "S" else value for key, value in form.items()}
+    auth = (secret["clientId"], secret["clientSecret"]) if basic else ("stranger", "guess")
+    reply = await http.post(secret["tokenUrl"], data=data, auth=auth)
+    assert (reply.status_code, reply.json()["error"]) == (status, error)
+
+
+async def test_a_token_request_in_json_is_refused(sandbox: Sandbox, http: httpx.AsyncClient) -> None:
+    secret = sandbox.secrets()["nexthink"]
+    auth = (secret["clientId"], secret["clientSecret"])
+    reply = await http.post(secret["tokenUrl"], json={**GRANT, "scope": secret["scope"]}, auth=auth)
+    assert reply.status_code == 400
+
+
+async def test_a_scope_that_the_client_does_not_have_is_refused(nexthink: NexthinkCaller) -> None:
+    assert (await nexthink.token("nexthink", scope="manage:all")).json()["error"] == "invalid_scope"
+
+
+async def test_a_nexthink_token_dies_after_fifteen_minutes(nexthink: NexthinkCaller, clock: SteeredClock) -> None:
+    clock.advance(890)
+    assert (await nexthink.execute()).status_code == 200
+    clock.advance(11)
+    reply = await nexthink.execute()
+    assert (reply.status_code, reply.content) == (401, b"")
+
+
+async def test_a_qualtrics_token_dies_after_an_hour(qualtrics: QualtricsCaller, clock: SteeredClock) -> None:
+    clock.advance(3590)
+    assert (await qualtrics.get("/whoami")).status_code == 200
+    clock.advance(11)
+    reply = await qualtrics.get("/whoami")
+    assert reply.status_code == 401
+    assert reply.json()["meta"]["requestId"]
+
+
+async def test_revoked_tokens_are_refused_at_once(qualtrics: QualtricsCaller, nexthink: NexthinkCaller) -> None:
+    qualtrics.sandbox.revoke_tokens()
+    assert (await qualtrics.get("/whoami")).status_code == 401
+    assert (await nexthink.execute()).status_code == 401
+
+
+async def test_setting_the_wall_clock_back_keeps_no_token_alive(
+    qualtrics: QualtricsCaller, clock: SteeredClock
+) -> None:
+    before = clock.now()
+    clock.advance(3700)
+    clock.set_wall(before)
+    assert (await qualtrics.get("/whoami")).status_code == 401
+
+
+async def test_the_sides_do_not_take_each_others_tokens(qualtrics: QualtricsCaller, nexthink: NexthinkCaller) -> None:
+    nexthink.headers = qualtrics.headers
+    assert (await nexthink.execute()).status_code == 401
+
+
+async def test_without_authorization_qualtrics_says_so(qualtrics: QualtricsCaller) -> None:
+    qualtrics.headers = {}
+    reply = await qualtrics.get("/whoami")
+    assert (reply.status_code, error_code(reply)) == (400, "ATP_2")
+
+
+async def test_a_credential_of_another_datacenter_is_named(qualtrics: QualtricsCaller) -> None:
+    qualtrics.world.qualtrics_credentials[0].elsewhere = "call"
+    await qualtrics.log_in("qualtrics")
+    reply = await qualtrics.get("/whoami")
+    assert (reply.status_code, error_code(reply)) == (401, "DCD_7")
+
+
+async def test_a_narrow_scope_allows_what_its_name_says_and_no_more(qualtrics: QualtricsCaller) -> None:
+    narrow = Credential("narrow", "narrow-secret", frozenset({"read:surveys"}))
+    qualtrics.world.qualtrics_credentials[:] = [narrow]
+    await qualtrics.log_in("qualtrics")
+    assert (await qualtrics.get(f"/surveys/{qualtrics.world.survey_id}")).status_code == 200
+    reply = await qualtrics.post("/distributions", {})
+    assert (reply.status_code, error_code(reply)) == (403, "AuthZ_2.0")
