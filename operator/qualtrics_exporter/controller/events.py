@@ -36,7 +36,7 @@ class Recorder:
         self,
         exporter: Exporter,
         type_: Literal["Normal", "Warning"],
-        reason: Reason,
+        reason: Reason | str,
         note: str,
         *,
         action: str,

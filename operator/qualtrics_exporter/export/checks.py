@@ -5,6 +5,7 @@ Both sides are checked independently and at the same time: who has two mistakes 
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.http.errors import ExportError
@@ -104,6 +105,11 @@ async def dry_test(spec: Spec, sides: Sides, clock: Clock, run_id: str) -> Histo
     """The test that sends nothing: both sides in full, and at most 20 people of the query looked at."""
     start = clock.now()
     checks = await check(spec, sides, query=True, people=TEST_RECIPIENTS)
+    return test_entry(checks, spec.qualtrics.survey_id, run_id, start, clock.now())
+
+
+def test_entry(checks: Checks, survey_id: str | None, run_id: str, start: datetime, end: datetime) -> HistoryEntry:
+    """What a test that sent nothing found, as `status.lastTest` tells it."""
     if first := checks.first_error:
         reason, message = first.reason, " ".join(error.message for error in checks.errors)
     else:
@@ -117,10 +123,10 @@ async def dry_test(spec: Spec, sides: Sides, clock: Clock, run_id: str) -> Histo
         id=run_id,
         trigger="Test",
         start_time=start,
-        completion_time=clock.now(),
+        completion_time=end,
         result="Failed" if first else "Succeeded",
         reason=str(reason),
         message=message,
         recipients=checks.counts,
-        survey_id=spec.qualtrics.survey_id,
+        survey_id=survey_id,
     )

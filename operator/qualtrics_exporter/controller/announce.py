@@ -1,0 +1,69 @@
+"""Which Events a change of status deserves: one a change of state, recovery included, none for what stays as it is."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from qualtrics_exporter.controller import conditions
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Kind, Reason
+from qualtrics_exporter.resource.status import HistoryEntry, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """An Event to be. `dedup` makes its name, so that the same thing told twice is one Event."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    note: str
+    action: str
+    dedup: str
+
+
+def new_entries(before: Status, after: Status) -> list[HistoryEntry]:
+    """What ended between two states, oldest first."""
+    known = {(entry.id, entry.completion_time, entry.result) for entry in before.history or []}
+    fresh = [e for e in after.history or [] if (e.id, e.completion_time, e.result) not in known]
+    return fresh[::-1]
+
+
+def events(before: Exporter, after: Exporter) -> list[Announcement]:
+    """The Events for a change of one exporter's status."""
+    old, new = before.status, after.status
+    found = [_ended(entry, "Run") for entry in new_entries(old, new)]
+    found += [_ended(entry, "Delivery") for entry in _other_reason(old, new)]
+    if new.last_test and new.last_test != old.last_test:
+        found.append(_ended(new.last_test, "Test"))
+    return found + _readiness(old, new, after.uid)
+
+
+def _ended(entry: HistoryEntry, action: str) -> Announcement:
+    fine = entry.result in ("Succeeded", "DryRun") and _kind(entry.reason) is Kind.NOTE
+    return Announcement(
+        type="Normal" if fine else "Warning",
+        reason=entry.reason,
+        note=f"{entry.result}: {entry.message}",
+        action=action,
+        dedup=f"{entry.id} {entry.result} {entry.reason} {entry.completion_time.isoformat()}",
+    )
+
+
+def _other_reason(old: Status, new: Status) -> list[HistoryEntry]:
+    reasons = {(entry.id, entry.completion_time): entry.reason for entry in old.history or []}
+    return [e for e in new.history or [] if reasons.get((e.id, e.completion_time), e.reason) != e.reason]
+
+
+def _readiness(old: Status, new: Status, uid: str) -> list[Announcement]:
+    was, is_ = old.condition(conditions.READY), new.condition(conditions.READY)
+    if is_ is None or is_.status == "Unknown" or (was and (was.status, was.reason) == (is_.status, is_.reason)):
+        return []
+    moment = f"{uid} {is_.reason} {is_.observed_generation} {is_.last_transition_time.isoformat()}"
+    if is_.status == "True":
+        recovered = was is not None and was.status == "False"
+        reason = str(Reason.RECOVERED) if recovered else is_.reason
+        return [Announcement("Normal", reason, is_.message, "Check", f"{reason} {moment}")]
+    return [Announcement("Warning", is_.reason, is_.message, "Check", moment)]
+
+
+def _kind(reason: str) -> Kind:
+    return next((known.kind for known in Reason if known == reason), Kind.WARNING)

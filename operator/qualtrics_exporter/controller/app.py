@@ -1,0 +1,206 @@
+"""The operator as a process: everything is wired here, and nothing decided.
+
+    Kopf's watch, sweep ──▶ scheduler ──▶ reconciler ──▶ runner ──▶ export
+                               ▲
+                     elector: the scheduler tends only while this replica leads
+
+One event loop, one task group: when any part fails, all of it ends and the process with it; the kubelet starts it
+again, and the journals tell where it was.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from kubernetes.aio import client
+
+from qualtrics_exporter.clock import Clock, SystemClock
+from qualtrics_exporter.controller import web
+from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Forbidden, Gone, Unreachable, connect
+from qualtrics_exporter.controller.elector import Elector
+from qualtrics_exporter.controller.events import Recorder
+from qualtrics_exporter.controller.reconcile import Reconciler
+from qualtrics_exporter.controller.runs import Credentials, Runner
+from qualtrics_exporter.controller.scheduler import Scheduler
+from qualtrics_exporter.controller.settings import Settings
+from qualtrics_exporter.controller.status import StatusStore
+from qualtrics_exporter.controller.targets import Targets
+from qualtrics_exporter.controller.watch import Watch
+from qualtrics_exporter.http.remote import Remotes
+from qualtrics_exporter.telemetry import logs
+from qualtrics_exporter.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+# A scheduler that has not looked at its heap for so long hangs: it naps for half a minute at most.
+TICK_SECONDS = 180.0
+START_PATIENCE_SECONDS = 60.0
+
+
+def run(settings: Settings, clock: Clock | None = None) -> int:
+    """Run the operator until SIGTERM or SIGINT; the exit code of the process."""
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        asyncio.run(serve(settings, clock or SystemClock()))
+    except Exception as error:
+        for leaf in _leaves(error):
+            # These say what to do in a sentence; a traceback would only hide it.
+            told = isinstance(leaf, ClusterError | OSError)
+            log.error("%s", leaf, exc_info=None if told else leaf)  # noqa: TRY400
+        return 1
+    return 0
+
+
+async def serve(settings: Settings, clock: Clock) -> None:
+    """Run the operator until it is asked to stop. Raises what made it end otherwise."""
+    if settings.allow_http:
+        log.warning("--allow-http: credentials and addresses travel unencrypted to %s", settings.allowed_hosts)
+    metrics = Metrics()
+    async with (
+        await connect() as api,
+        Remotes(
+            clock=clock,
+            allowed_hosts=settings.allowed_hosts,
+            allow_http=settings.allow_http,
+            observe=metrics.observe,
+        ) as remotes,
+    ):
+        await _Operator(settings, clock, api, remotes, metrics).serve()
+
+
+class _Operator:
+    def __init__(
+        self, settings: Settings, clock: Clock, api: client.ApiClient, remotes: Remotes, metrics: Metrics
+    ) -> None:
+        instance = os.environ.get("POD_NAME") or socket.gethostname()
+        identity = f"{instance}-{secrets.token_hex(4)}"
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._cluster = Cluster(api)
+        targets = Targets()
+        store = StatusStore(self._cluster, clock)
+        credentials = Credentials(self._cluster, remotes)
+        self._reconciler = Reconciler(
+            store,
+            credentials,
+            Runner(store, credentials, clock, identity, settings.time_zone),
+            Recorder(self._cluster, instance, clock),
+            metrics,
+            targets,
+            clock,
+            identity=identity,
+            default_zone=settings.time_zone,
+            max_concurrent_runs=settings.max_concurrent_runs,
+        )
+        self._scheduler = Scheduler(self._reconciler.tend, clock, on_lead=metrics.leading)
+        self._watch = Watch(
+            self._cluster,
+            self._scheduler,
+            targets,
+            clock,
+            namespaces=settings.namespaces,
+            selector=settings.selector,
+            default_zone=settings.time_zone,
+            metrics=metrics,
+            forget=self._reconciler.forget,
+        )
+        self._elector = self._election(api, instance) if settings.leader_election else None
+        metrics.follow(
+            exporters=self._scheduler.__len__,
+            due=lambda: self._scheduler.waiting,
+            lag=lambda: self._scheduler.lag,
+            tick_age=lambda: clock.monotonic() - self._scheduler.ticked,
+            watch_age=lambda: self._watch.age,
+        )
+
+    async def serve(self) -> None:
+        await self._look_once()
+        stop, stop_watch, watching = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        async with (
+            web.serve(
+                self._settings.http_address, registry=self._metrics.registry, health=self._health,
+                ready=lambda: None if watching.is_set() else "the watch has not begun",
+            ),
+            asyncio.TaskGroup() as group,
+        ):  # fmt: skip
+            watch = group.create_task(self._watch.run(stop_watch, watching), name="watch")
+            await _first(watching.wait, watch)
+            # Kopf takes over the signals and would cancel our tasks: ours come after its own, and in our order.
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            sweep = group.create_task(self._watch.sweep(), name="sweep")
+            lead = group.create_task(self._lead(), name="lead")
+            log.info("watching %s", ", ".join(self._settings.namespaces) or "all namespaces")
+            await _first(stop.wait, watch)
+            log.info("stopping: runs that have not reached their send are left for the next start")
+            lead.cancel()
+            await asyncio.wait({lead})
+            sweep.cancel()
+            stop_watch.set()
+
+    async def _lead(self) -> None:
+        if self._elector:
+            await self._elector.run(self._scheduler.lead)
+        else:
+            await self._scheduler.lead()
+
+    async def _look_once(self) -> None:
+        """One short list, because a watch that starts without the CRD or the right stays blind without a word."""
+        give_up = self._clock.monotonic() + START_PATIENCE_SECONDS
+        for namespace in self._settings.namespaces or (None,):
+            while True:
+                try:
+                    async for _ in self._cluster.list_metadata(namespace, self._settings.selector):
+                        break
+                    break
+                except Gone as error:
+                    raise Gone(f"{error}. Install the CRD first: qualtrics-exporter crd | kubectl apply -f -") from None
+                except Forbidden:
+                    raise
+                except Unreachable as error:
+                    if self._clock.monotonic() > give_up:
+                        raise
+                    log.warning("%s: trying again", error)
+                    await asyncio.sleep(2)
+
+    def _election(self, api: client.ApiClient, instance: str) -> Elector:
+        namespace = self._settings.lease_namespace or _own_namespace() or "default"
+        return Elector(api, namespace, self._settings.lease_name, instance)
+
+    def _health(self) -> str | None:
+        if self._scheduler.leading and self._clock.monotonic() - self._scheduler.ticked > TICK_SECONDS:
+            return "the scheduler has not looked at its heap for minutes"
+        return self._watch.problem
+
+
+async def _first(event: Callable[[], Awaitable[object]], task: asyncio.Task[None]) -> None:
+    """Wait for the event; if the task ends first, wait for what its end does to the whole group."""
+    waiting = asyncio.ensure_future(event())
+    try:
+        await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done() and not waiting.done():
+            task.result()
+            raise ClusterError("the watch ended without being asked to")
+    finally:
+        waiting.cancel()
+
+
+def _leaves(error: Exception) -> list[Exception]:
+    """What really happened, without the groups around it."""
+    if isinstance(error, ExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]
+
+
+def _own_namespace() -> str | None:
+    try:
+        return SERVICE_ACCOUNT_NAMESPACE.read_text().strip()
+    except OSError:
+        return None

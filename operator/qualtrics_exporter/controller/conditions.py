@@ -1,0 +1,151 @@
+"""From what was found to conditions: the one place where results become words in `status.conditions`.
+
+`Ready` speaks of the spec, the credentials and both remote sides; a run that failed does not touch it, it has
+`LastRunSucceeded`. kstatus (Flux, `kubectl wait`, Helm) reads `Stalled` as failed and `Reconciling` as in progress;
+both are absent unless True (facts/kubernetes.md section 3).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from qualtrics_exporter.export.journal import Ended, QuerySync
+from qualtrics_exporter.http.errors import ExportError
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import Condition, HistoryEntry, Status
+
+State = Literal["True", "False", "Unknown"]
+READY = "Ready"
+NEXTHINK_READY = "NexthinkReady"
+QUALTRICS_READY = "QualtricsReady"
+QUERY_IN_SYNC = "QueryInSync"
+LAST_RUN_SUCCEEDED = "LastRunSucceeded"
+RECONCILING = "Reconciling"
+STALLED = "Stalled"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check found: the first error of each side (None: all well), and how the query compares."""
+
+    spec: ExportError | None = None
+    nexthink: ExportError | None = None
+    qualtrics: ExportError | None = None
+    query: QuerySync | None = None
+    also_targeted_by: tuple[str, ...] = ()
+
+    @property
+    def error(self) -> ExportError | None:
+        """The error that a user should mend first."""
+        return self.spec or self.nexthink or self.qualtrics
+
+    @property
+    def stalled(self) -> ExportError | None:
+        """The first error that only a change by the user can mend."""
+        errors = (self.spec, self.nexthink, self.qualtrics)
+        return next((error for error in errors if error and error.reason.stalls), None)
+
+
+def first_seen(status: Status, generation: int, now: datetime) -> Status:
+    """Nothing is known yet, and that is said from the first moment on."""
+    pending = Reason.NOT_YET_CHECKED
+    status = _set(status, RECONCILING, "True", pending, pending.meaning, generation, now)
+    for type_ in (READY, NEXTHINK_READY, QUALTRICS_READY):
+        if status.condition(type_) is None:
+            status = _set(status, type_, "Unknown", pending, pending.meaning, generation, now)
+    for type_ in (QUERY_IN_SYNC, LAST_RUN_SUCCEEDED):
+        if status.condition(type_) is None:
+            status = _set(status, type_, "Unknown", Reason.NOT_YET_RUN, Reason.NOT_YET_RUN.meaning, generation, now)
+    return status
+
+
+def checked(status: Status, verdict: Verdict, generation: int, now: datetime, *, suspended: bool) -> Status:
+    """The conditions after a check."""
+    status = first_seen(status, generation, now)
+    status = _set_side(status, NEXTHINK_READY, verdict.spec or verdict.nexthink, generation, now)
+    status = _set_side(status, QUALTRICS_READY, verdict.spec or verdict.qualtrics, generation, now)
+    if error := verdict.error:
+        message = f"{error.message} {_duplicate(verdict)}".rstrip()
+        status = _set(status, READY, "False", error.reason, message, generation, now)
+    else:
+        reason = Reason.SUSPENDED if suspended else Reason.CHECKED
+        message = f"{reason.meaning} {_duplicate(verdict)}".rstrip()
+        status = _set(status, READY, "True", reason, message, generation, now)
+    status = _without(status, {RECONCILING, STALLED})
+    if stalled := verdict.stalled:
+        status = _set(status, STALLED, "True", stalled.reason, stalled.message, generation, now)
+    elif error := verdict.error:
+        status = _set(status, RECONCILING, "True", error.reason, error.message, generation, now)
+    if verdict.query:
+        status = _set_query(status, verdict.query, generation, now)
+    return status
+
+
+def ran(status: Status, ended: Ended, generation: int, now: datetime) -> Status:
+    """The conditions after a run. A slot that was skipped says nothing of the last run."""
+    if ended.query:
+        status = _set_query(status, ended.query, generation, now)
+    return last_run(status, ended.entry, generation, now)
+
+
+def last_run(status: Status, entry: HistoryEntry, generation: int, now: datetime) -> Status:
+    """`LastRunSucceeded` as this entry, the newest, tells it."""
+    if entry.result == "Skipped":
+        return status
+    good = entry.result in ("Succeeded", "DryRun") and entry.reason != Reason.DUPLICATE_SUPPRESSED
+    state: State = "True" if good else "Unknown" if entry.result == "Unknown" else "False"
+    return _set(status, LAST_RUN_SUCCEEDED, state, entry.reason, entry.message, generation, now)
+
+
+def is_ready(status: Status, generation: int) -> bool:
+    """Whether this very spec was checked and found well."""
+    ready = status.condition(READY)
+    return bool(ready and ready.status == "True" and status.observed_generation == generation)
+
+
+def query_was_checked(status: Status, generation: int) -> bool:
+    """Whether the query was executed for this spec and found well: it need not be executed again just to check."""
+    condition = status.condition(NEXTHINK_READY)
+    return bool(condition and condition.status == "True" and condition.observed_generation == generation)
+
+
+def _duplicate(verdict: Verdict) -> str:
+    if not verdict.also_targeted_by:
+        return ""
+    others = ", ".join(verdict.also_targeted_by[:3])
+    return f"{Reason.DUPLICATE_TARGET}: {others} sends the same survey and message to the same list."
+
+
+def _set_side(status: Status, type_: str, error: ExportError | None, generation: int, now: datetime) -> Status:
+    if error:
+        return _set(status, type_, "False", error.reason, error.message, generation, now)
+    return _set(status, type_, "True", Reason.CHECKED, "Credentials and ids were checked.", generation, now)
+
+
+def _set_query(status: Status, query: QuerySync, generation: int, now: datetime) -> Status:
+    state: State = "True" if query.in_sync else "False"
+    reason = Reason.QUERY_IN_SYNC if query.in_sync else Reason.QUERY_DRIFT
+    return _set(status, QUERY_IN_SYNC, state, reason, query.message, generation, now)
+
+
+def _set(status: Status, type_: str, state: State, reason: str, message: str, generation: int, now: datetime) -> Status:
+    before = status.condition(type_)
+    condition = Condition(
+        type=type_,
+        status=state,
+        observed_generation=generation,
+        last_transition_time=before.last_transition_time if before and before.status == state else now,
+        reason=str(reason),
+        message=message,
+    )
+    conditions = list(status.conditions or [])
+    if before:
+        conditions[conditions.index(before)] = condition
+    else:
+        conditions.append(condition)
+    return status.model_copy(update={"conditions": conditions})
+
+
+def _without(status: Status, types: Iterable[str]) -> Status:
+    return status.model_copy(update={"conditions": [c for c in status.conditions or [] if c.type not in types]})

@@ -1,0 +1,54 @@
+"""Delivery figures: when to read them back from Qualtrics, and what they say.
+
+A distribution is `Pending` with zero figures at first, and `Done` does not mean delivered (facts/qualtrics.md
+section 3, documented); answers come in for days. So the figures are read 2, 10 and 60 minutes after the send and then
+daily for a week. When to read next follows from the entry alone: a restart reads neither twice nor never.
+"""
+
+from datetime import datetime, timedelta
+
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import Delivery, HistoryEntry
+
+MARKS = (
+    timedelta(minutes=2),
+    timedelta(minutes=10),
+    timedelta(minutes=60),
+    *(timedelta(days=day) for day in range(1, 8)),
+)
+# "Nearly everyone" was kept back as a duplicate: some people may be new since the last mail.
+SUPPRESSED_SHARE = 0.9
+
+
+def next_read(entry: HistoryEntry) -> datetime | None:
+    """When the figures of this entry are due to be read; None when there is nothing (more) to read."""
+    if entry.distribution_id is None or entry.survey_id is None:
+        return None
+    sent = entry.send_time or entry.completion_time
+    seen = entry.delivery.observed_time if entry.delivery else None
+    return next((sent + mark for mark in MARKS if seen is None or sent + mark > seen), None)
+
+
+def with_figures(entry: HistoryEntry, figures: Delivery) -> HistoryEntry:
+    """The entry with new figures. It keeps its result; its reason tells when people did not get the mail."""
+    updated = entry.model_copy(update={"delivery": figures})
+    reason = _finding(entry, figures)
+    if reason is None or entry.reason not in (Reason.SUCCEEDED, Reason.PARTLY_DELIVERED, Reason.DUPLICATE_SUPPRESSED):
+        return updated
+    numbers = ", ".join(
+        f"{name} {count}"
+        for name in ("sent", "failed", "bounced", "blocked", "skipped")
+        if (count := getattr(figures, name)) is not None
+    )
+    message = f"{reason.meaning} Delivery: {numbers}. {reason.next_step}"
+    return updated.model_copy(update={"reason": str(reason), "message": message})
+
+
+def _finding(entry: HistoryEntry, figures: Delivery) -> Reason | None:
+    people = (entry.recipients.imported if entry.recipients else None) or 0
+    blocked = figures.blocked or 0
+    if people and blocked >= SUPPRESSED_SHARE * people:
+        return Reason.DUPLICATE_SUPPRESSED
+    if any((figures.failed, figures.bounced, figures.blocked, figures.skipped)):
+        return Reason.PARTLY_DELIVERED
+    return None

@@ -1,0 +1,328 @@
+"""Tend one exporter: read it fresh, write down what is due, do it, say what happened, tell when to look again.
+
+In this order, because the order is what makes it safe: bookkeeping comes first and is one write, so whatever is then
+done was claimed; a run comes before tests, checks and delivery figures, because it is the only thing that is late when
+it waits.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.controller import agenda, announce, conditions, delivery
+from qualtrics_exporter.controller.conditions import Verdict
+from qualtrics_exporter.controller.events import Recorder
+from qualtrics_exporter.controller.runs import Credentials, Runner
+from qualtrics_exporter.controller.status import Key, StatusStore
+from qualtrics_exporter.controller.targets import Targets
+from qualtrics_exporter.export.checks import Checks, check_nexthink, check_qualtrics, test_entry
+from qualtrics_exporter.export.identity import new_holder, test_run_id
+from qualtrics_exporter.export.query import Answer
+from qualtrics_exporter.export.steps import TEST_RECIPIENTS
+from qualtrics_exporter.http.errors import ExportError
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.spec import Spec
+from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Status
+from qualtrics_exporter.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST = timedelta(seconds=30)
+RETRY_MOST = timedelta(minutes=15)
+# A run in other hands that does not move for this long has lost them: longer than any step takes between two writes,
+# and harmless if wrong, because its holder then loses the run at its next write.
+ORPHAN_AFTER = timedelta(minutes=30)
+DELIVERY_RETRY = timedelta(minutes=5)
+# Work at once that is no run: checks, bookkeeping, figures.
+DESKS = 16
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What this process remembers of an exporter that is not at rest. Losing it costs a check, nothing else."""
+
+    failures: int = 0
+    secrets: tuple[str | None, str | None] | None = None
+    stranger: tuple[str, str, int] | None = None  # a run in other hands
+    stranger_since: datetime | None = None
+    figures_after: datetime | None = None
+
+
+class Reconciler:
+    """Tends exporters; `tend` is what the scheduler calls."""
+
+    def __init__(
+        self,
+        store: StatusStore,
+        credentials: Credentials,
+        runner: Runner,
+        recorder: Recorder,
+        metrics: Metrics,
+        targets: Targets,
+        clock: Clock,
+        *,
+        identity: str,
+        default_zone: str,
+        max_concurrent_runs: int,
+    ) -> None:
+        self._store = store
+        self._credentials = credentials
+        self._runner = runner
+        self._recorder = recorder
+        self._metrics = metrics
+        self._targets = targets
+        self._clock = clock
+        self._identity = identity
+        self._zone = default_zone
+        self._places = asyncio.Semaphore(max_concurrent_runs)
+        self._desks = asyncio.Semaphore(DESKS)
+        self._memory: dict[Key, _Memory] = {}
+
+    def forget(self, key: Key) -> None:
+        """The exporter is gone."""
+        self._memory.pop(key, None)
+
+    async def tend(self, key: Key, first: bool) -> datetime:
+        """Do what is due for one exporter; returns when to look at it again.
+
+        Raises `Gone` when it does not exist any more, `Unreachable` when the API server does not answer.
+        """
+        async with self._desks:
+            exporter = await self._store.read(key)
+            if exporter.deleting:
+                return agenda.NEVER
+            orphan = self._orphan(key, exporter, first)
+            noticed = self._clock.now()
+            due = agenda.bookkeep(exporter, noticed, "", self._zone, orphaned=orphan is not None).claimed
+            if not due:
+                exporter, _ = await self._bookkeep(key, exporter, None, noticed, may_claim=False)
+                exporter = await self._do_small_things(key, exporter)
+        if due:
+            async with self._places:
+                exporter, claimed = await self._bookkeep(key, exporter, orphan, noticed, may_claim=True)
+                if claimed:
+                    exporter = await self._run(key, exporter, claimed)
+        return self._next(key, exporter)
+
+    def _next(self, key: Key, exporter: Exporter) -> datetime:
+        now = self._clock.now()
+        memory = self._memory.get(key)
+        if exporter.status.active_run and memory and memory.stranger:
+            return now + ORPHAN_AFTER / 3
+        wake = agenda.next_wake(exporter, now, self._zone)
+        if memory and memory.figures_after and wake <= now < memory.figures_after and self._figures_due(exporter):
+            return memory.figures_after
+        if memory and memory == _Memory():
+            del self._memory[key]
+        return wake
+
+    # --- bookkeeping and runs
+
+    def _orphan(self, key: Key, exporter: Exporter, first: bool) -> ActiveRun | None:
+        """The active run, if nobody can be working on it: this process does not, or it would not be here."""
+        memory = self._memory.setdefault(key, _Memory())
+        run = exporter.status.active_run
+        if run is None:
+            memory.stranger = None
+            return None
+        now = self._clock.now()
+        seen = (run.holder, run.step, run.attempt)
+        if memory.stranger != seen:
+            memory.stranger, memory.stranger_since = seen, now
+        waited = now - (memory.stranger_since or now)
+        if first or run.holder.startswith(f"{self._identity}/") or waited >= ORPHAN_AFTER:
+            memory.stranger = None
+            return run
+        return None
+
+    async def _bookkeep(
+        self, key: Key, before: Exporter, orphan: ActiveRun | None, noticed: datetime, *, may_claim: bool
+    ) -> tuple[Exporter, ActiveRun | None]:
+        holder = f"{self._identity}/{new_holder()}"
+        claimed: ActiveRun | None = None
+
+        def change(exporter: Exporter) -> Status | None:
+            nonlocal claimed
+            run = exporter.status.active_run
+            if claimed and run and run.holder == holder:
+                return None  # the reply to our own write was lost
+            orphaned = bool(
+                orphan and run and (run.id, run.holder, run.attempt) == (orphan.id, orphan.holder, orphan.attempt)
+            )
+            plan = agenda.bookkeep(exporter, self._clock.now(), holder, self._zone, noticed=noticed, orphaned=orphaned)
+            claimed = plan.claimed
+            return None if claimed and not may_claim else plan.status
+
+        after = await self._store.change(key, change)
+        run = after.status.active_run
+        await self._announce(before, after)
+        return after, claimed if may_claim and run and run.holder == holder else None
+
+    async def _run(self, key: Key, exporter: Exporter, run: ActiveRun) -> Exporter:
+        log.info("run %s of %s: %s, attempt %d, from %s", run.id, key, run.trigger, run.attempt, run.step)
+        with self._metrics.running():
+            await self._runner.run(key, exporter, run)
+        after = await self._store.read(key)
+        await self._announce(exporter, after)
+        if any(entry.id == run.id and entry.result == "Failed" for entry in (after.status.history or [])[:1]):
+            # `Ready` is not for a run to touch, but what made it fail is worth a look now rather than in hours.
+            after = await self._check(key, after, query=False)
+        return after
+
+    async def _announce(self, before: Exporter, after: Exporter) -> None:
+        for entry in announce.new_entries(before.status, after.status):
+            self._metrics.run_ended(entry)
+        for event in announce.events(before, after):
+            await self._recorder.record(
+                after, event.type, event.reason, event.note, action=event.action, dedup=event.dedup
+            )
+
+    # --- tests, checks, delivery figures
+
+    async def _do_small_things(self, key: Key, exporter: Exporter) -> Exporter:
+        now = self._clock.now()
+        if exporter.status.active_run:
+            return exporter
+        if (token := agenda.test_token(exporter)) and not agenda.wants_delivery(exporter):
+            return await self._test(key, exporter, token)
+        if agenda.check_due(exporter, now) <= now or await self._secrets_moved(key, exporter):
+            checked = conditions.query_was_checked(exporter.status, exporter.generation)
+            return await self._check(key, exporter, query=not checked)
+        if entry := self._figures_due(exporter):
+            return await self._read_figures(key, exporter, entry)
+        return exporter
+
+    async def _test(self, key: Key, exporter: Exporter, token: str) -> Exporter:
+        """A test that mails nobody: nothing to journal, its receipt is written with its outcome."""
+        start = self._clock.now()
+        verdict, checks = await self._looked(key, exporter, query=True, people=TEST_RECIPIENTS)
+        if checks is None:  # the spec can't be used at all
+            checks = Checks(nexthink=verdict.spec, qualtrics=None)
+        survey_id = exporter.spec.qualtrics.survey_id if exporter.spec else None
+        entry = test_entry(checks, survey_id, test_run_id(exporter.uid, token), start, self._clock.now())
+
+        def change(fresh: Exporter) -> Status | None:
+            if agenda.test_token(fresh) != token:
+                return None
+            now = self._clock.now()
+            status = fresh.status.model_copy(update={"last_handled_test_request": token, "last_test": entry})
+            return self._judged(key, fresh, status, verdict, now) if fresh.generation == exporter.generation else status
+
+        after = await self._store.change(key, change)
+        await self._announce(exporter, after)
+        return after
+
+    async def _check(self, key: Key, exporter: Exporter, *, query: bool) -> Exporter:
+        verdict, _ = await self._looked(key, exporter, query=query)
+        memory = self._memory.setdefault(key, _Memory())
+        memory.failures = memory.failures + 1 if verdict.error else 0
+
+        def change(fresh: Exporter) -> Status | None:
+            if fresh.generation != exporter.generation:
+                return None  # another spec: it will be checked by itself
+            return self._judged(key, fresh, fresh.status, verdict, self._clock.now())
+
+        after = await self._store.change(key, change)
+        await self._announce(exporter, after)
+        return after
+
+    def _judged(self, key: Key, exporter: Exporter, status: Status, verdict: Verdict, now: datetime) -> Status:
+        memory = self._memory.setdefault(key, _Memory())
+        pause = min(RETRY_MOST, RETRY_FIRST * 2 ** min(max(memory.failures - 1, 0), 10))
+        hopeless = verdict.spec is not None
+        status = conditions.checked(status, verdict, exporter.generation, now, suspended=exporter.suspended)
+        return status.model_copy(
+            update={
+                "observed_generation": exporter.generation,
+                "last_check_time": now,
+                "next_retry_time": now + pause if verdict.error and not hopeless else None,
+            }
+        )
+
+    async def _looked(
+        self, key: Key, exporter: Exporter, *, query: bool, people: int = 1
+    ) -> tuple[Verdict, Checks | None]:
+        """Look at the spec, the credentials and both sides, each by itself: two mistakes are told at once."""
+        if problem := agenda.spec_problem(exporter, self._zone):
+            return Verdict(spec=problem), None
+        spec = cast("Spec", exporter.spec)
+        # Before they are read: a Secret that moves in between is noticed at the next look.
+        self._memory.setdefault(key, _Memory()).secrets = await self._credentials.versions(exporter, spec)
+
+        async def nexthink() -> tuple[ExportError | None, Answer | None]:
+            try:
+                client = await self._credentials.nexthink(exporter, spec)
+            except ExportError as error:
+                return error, None
+            return await check_nexthink(spec, client, query=query, people=people)
+
+        async def qualtrics() -> ExportError | None:
+            try:
+                client = await self._credentials.qualtrics(exporter, spec)
+            except ExportError as error:
+                return error
+            return await check_qualtrics(spec, client)
+
+        (nexthink_error, answer), qualtrics_error = await asyncio.gather(nexthink(), qualtrics())
+        checks = Checks(
+            nexthink=nexthink_error,
+            qualtrics=qualtrics_error,
+            query_sync=answer.sync if answer else None,
+            counts=answer.recipients.counts if answer else None,
+        )
+        verdict = Verdict(
+            nexthink=checks.nexthink,
+            qualtrics=checks.qualtrics,
+            query=checks.query_sync,
+            also_targeted_by=self._targets.others(key),
+        )
+        return verdict, checks
+
+    async def _secrets_moved(self, key: Key, exporter: Exporter) -> bool:
+        """Whether somebody may have mended a Secret of an exporter that is not Ready. `get` by name is all it needs."""
+        if exporter.spec is None or conditions.is_ready(exporter.status, exporter.generation):
+            return False
+        if agenda.spec_problem(exporter, self._zone):
+            return False
+        memory = self._memory.setdefault(key, _Memory())
+        return memory.secrets != await self._credentials.versions(exporter, exporter.spec)
+
+    def _figures_due(self, exporter: Exporter) -> HistoryEntry | None:
+        now = self._clock.now()
+        entries = exporter.status.history or []
+        return next((entry for entry in entries if (at := delivery.next_read(entry)) and at <= now), None)
+
+    async def _read_figures(self, key: Key, exporter: Exporter, entry: HistoryEntry) -> Exporter:
+        """Read one entry's figures from Qualtrics. Without an answer they are tried again soon, and nobody is told."""
+        memory = self._memory.setdefault(key, _Memory())
+        if exporter.spec is None or (memory.figures_after and self._clock.now() < memory.figures_after):
+            return exporter
+        try:
+            qualtrics = await self._credentials.qualtrics(exporter, exporter.spec)
+            figures = await qualtrics.delivery(entry.survey_id or "", entry.distribution_id or "")
+        except ExportError as error:
+            log.info("delivery figures of run %s of %s could not be read: %s", entry.id, key, error.reason)
+            memory.figures_after = self._clock.now() + DELIVERY_RETRY
+            return exporter
+        memory.figures_after = None
+
+        def change(fresh: Exporter) -> Status | None:
+            now = self._clock.now()
+            history = [
+                delivery.with_figures(e, figures.model_copy(update={"observed_time": now}))
+                if (e.id, e.completion_time) == (entry.id, entry.completion_time)
+                else e
+                for e in fresh.status.history or []
+            ]
+            status = fresh.status.model_copy(update={"history": history})
+            newest = next((e for e in history if e.result != "Skipped"), None)
+            if newest and newest.id == entry.id:
+                status = conditions.last_run(status, newest, fresh.generation, now)
+            return status
+
+        after = await self._store.change(key, change)
+        await self._announce(exporter, after)
+        return after

@@ -1,0 +1,135 @@
+"""One claimed run of one exporter, from its claim to its entry in the history.
+
+The steps are in `export`; here is what only a controller knows: credentials come from Secrets, the spec can change
+under a run, and a run that can't even begin still ends in an entry.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.controller import agenda, conditions
+from qualtrics_exporter.controller.cluster import Cluster
+from qualtrics_exporter.controller.secrets import nexthink_credentials, qualtrics_credentials
+from qualtrics_exporter.controller.status import Key, StatusJournal, StatusStore
+from qualtrics_exporter.export.identity import new_holder
+from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
+from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.sides import Sides
+from qualtrics_exporter.http.errors import ExportError
+from qualtrics_exporter.http.remote import Remotes
+from qualtrics_exporter.nexthink.client import Nexthink
+from qualtrics_exporter.qualtrics.client import Qualtrics
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.spec import Spec
+from qualtrics_exporter.resource.status import ActiveRun, Status, entry_of
+
+log = logging.getLogger(__name__)
+
+
+class Credentials:
+    """The clients of one exporter, made from its Secrets as they are now."""
+
+    def __init__(self, cluster: Cluster, remotes: Remotes) -> None:
+        self._cluster = cluster
+        self._remotes = remotes
+
+    async def nexthink(self, exporter: Exporter, spec: Spec) -> Nexthink:
+        """The client of Nexthink. Raises `Permanent` when the Secret is missing or incomplete."""
+        name = spec.nexthink.credentials_secret_ref.name
+        credentials, _ = await nexthink_credentials(self._cluster, exporter.namespace, name)
+        return Nexthink(self._remotes, credentials)
+
+    async def qualtrics(self, exporter: Exporter, spec: Spec) -> Qualtrics:
+        """The client of Qualtrics, likewise."""
+        name = spec.qualtrics.credentials_secret_ref.name
+        credentials, _ = await qualtrics_credentials(self._cluster, exporter.namespace, name)
+        return Qualtrics(self._remotes, credentials)
+
+    async def sides(self, exporter: Exporter, spec: Spec) -> Sides:
+        """Both clients. Raises `Permanent`."""
+        return Sides(await self.nexthink(exporter, spec), await self.qualtrics(exporter, spec))
+
+    async def versions(self, exporter: Exporter, spec: Spec) -> tuple[str | None, str | None]:
+        """The versions of both Secrets, without reading what is in them; None for one that is missing."""
+        names = (spec.nexthink.credentials_secret_ref.name, spec.qualtrics.credentials_secret_ref.name)
+        first, second = [await self._cluster.secret_version(exporter.namespace, name) for name in names]
+        return first, second
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Brings claimed runs to their end."""
+
+    store: StatusStore
+    credentials: Credentials
+    clock: Clock
+    identity: str
+    default_zone: str
+
+    async def run(self, key: Key, exporter: Exporter, run: ActiveRun) -> None:
+        """Do what is left of a run that was just claimed or taken over.
+
+        Returns when it has ended or is somebody else's. Cancelling leaves a run that has not reached its send for the
+        next start, and waits for a send that is under way.
+        """
+        journal = StatusJournal(self.store, key, self.clock, self.default_zone)
+        try:
+            while True:
+                try:
+                    await self._attempt(journal, exporter, run)
+                except SpecChanged:
+                    log.info("%s was edited during run %s: starting again with the new spec", key, run.id)
+                    exporter, run = await self._start_again(key, run)
+                else:
+                    return
+        except Abandoned:
+            log.warning("run %s of %s is not ours any more: leaving it", run.id, key)
+
+    async def _attempt(self, journal: StatusJournal, exporter: Exporter, run: ActiveRun) -> None:
+        try:
+            if problem := agenda.spec_problem(exporter, self.default_zone):
+                raise problem
+            assert exporter.spec is not None  # noqa: S101  no problem, so there is a spec
+            sides = await self.credentials.sides(exporter, exporter.spec)
+        except ExportError as error:
+            await journal.finish(run, self._without_clients(run, error))
+            return
+        unsure = run.step == "Claimed" and not conditions.is_ready(exporter.status, exporter.generation)
+        await execute(run, exporter.spec, sides, journal, self.clock, check_first=unsure)
+
+    def _without_clients(self, run: ActiveRun, error: ExportError) -> Ended:
+        """How a run ends that can't talk to the remote sides: by what its journal knows."""
+        now = self.clock.now()
+        if run.step == "Sent":
+            return Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, Reason.SUCCEEDED.meaning, now))
+        if run.step == "Sending":
+            unknown = Reason.DELIVERY_UNKNOWN
+            message = f"{unknown.meaning} It could not be looked up: {error.what}. {unknown.next_step}"
+            return Ended(entry_of(run, "Unknown", unknown, message, now))
+        return Ended(entry_of(run, "Failed", error.reason, f"{error.message} Nobody was mailed.", now))
+
+    async def _start_again(self, key: Key, run: ActiveRun) -> tuple[Exporter, ActiveRun]:
+        again = run
+
+        def claim(exporter: Exporter) -> Status | None:
+            nonlocal again
+            stored = exporter.status.active_run
+            if stored == again:
+                return None
+            if stored is None or (stored.id, stored.holder) != (run.id, run.holder):
+                raise Abandoned
+            again = ActiveRun(
+                id=run.id,
+                trigger=run.trigger,
+                scheduled_time=run.scheduled_time,
+                start_time=run.start_time,
+                generation=exporter.generation,
+                attempt=run.attempt + 1,
+                holder=f"{self.identity}/{new_holder()}",
+                step="Claimed",
+            )
+            return exporter.status.model_copy(update={"active_run": again})
+
+        return await self.store.change(key, claim), again

@@ -1,0 +1,158 @@
+"""What happens in the cluster, told to the scheduler: Kopf's watch, and a sweep behind it.
+
+Of Kopf only the low-level `on.event` is used: no finalizer, no annotation, no PATCH of its own, and get, list and watch
+are all the rights it needs. Its timers and daemons keep their time in memory and add finalizers; what was measured and
+why stands in facts/kubernetes.md section 1. Two things the watch can't do: it never tells what was deleted while it was
+broken, and its bodies may be stale. So every ten minutes a list of names and versions is compared with what the
+scheduler knows, and whoever acts on an exporter reads it again first.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import kopf
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.controller import agenda, cluster, conditions
+from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Gone
+from qualtrics_exporter.controller.scheduler import Scheduler
+from qualtrics_exporter.controller.status import Key
+from qualtrics_exporter.controller.targets import Targets
+from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION, Exporter
+from qualtrics_exporter.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 600.0
+
+
+class Watch:
+    """Feeds the scheduler, in a standby too, so that it is warm when it comes to lead."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        scheduler: Scheduler,
+        targets: Targets,
+        clock: Clock,
+        *,
+        namespaces: tuple[str, ...],
+        selector: str | None,
+        default_zone: str,
+        metrics: Metrics,
+        forget: Callable[[Key], None],
+    ) -> None:
+        self._cluster = cluster
+        self._scheduler = scheduler
+        self._targets = targets
+        self._clock = clock
+        self._namespaces = namespaces
+        self._selector = selector
+        self._zone = default_zone
+        self._metrics = metrics
+        self._forget = forget
+        self._told = clock.monotonic()
+        self._silent_sweeps = 0
+
+    @property
+    def age(self) -> float:
+        """Seconds since the watch told anything. In a cluster at rest this grows, and nothing is wrong."""
+        return self._clock.monotonic() - self._told
+
+    @property
+    def problem(self) -> str | None:
+        """Why the watch seems to be blind: twice a sweep found changes, and the watch told nothing in between."""
+        return "the watch is silent although exporters change" if self._silent_sweeps >= 2 else None
+
+    async def run(self, stop: asyncio.Event, ready: asyncio.Event) -> None:
+        """Watch until `stop` is set. Kopf raises when a watcher dies for good: that has to end the process."""
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry)(cluster.login)
+        kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(self._on_event)
+        await kopf.operator(
+            registry=registry,
+            settings=self._settings(),
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            stop_flag=stop,
+            ready_flag=ready,
+        )
+
+    async def sweep(self) -> None:
+        """Compare with fresh lists, for ever."""
+        while True:
+            await self._clock.sleep(SWEEP_SECONDS)
+            try:
+                await self._sweep_once()
+            except ClusterError as error:
+                log.warning("the sweep could not be finished, it comes again in ten minutes: %s", error)
+
+    def observe(self, body: Mapping[str, Any]) -> None:
+        """Take in an exporter as it is (or lately was)."""
+        exporter = Exporter.from_object(body)
+        self._targets.observe(exporter)
+        wake = agenda.next_wake(exporter, self._clock.now(), self._zone)
+        key = Key(exporter.namespace, exporter.name, exporter.uid)
+        self._scheduler.observe(key, wake, exporter.resource_version)
+        self._metrics.exporter(exporter, conditions.is_ready(exporter.status, exporter.generation))
+
+    def forget(self, key: Key) -> None:
+        """Let go of an exporter that is gone, and of everything that is kept about it."""
+        self._scheduler.forget(key.namespace, key.name)
+        self._targets.forget(key.namespace, key.name)
+        self._metrics.forget(key.namespace, key.name)
+        self._forget(key)
+
+    async def _on_event(self, event: kopf.RawEvent, **_: Any) -> None:
+        self._told = self._clock.monotonic()
+        self._silent_sweeps = 0
+        body = event["object"]
+        if event["type"] == "DELETED":
+            metadata = body["metadata"]
+            self.forget(Key(metadata["namespace"], metadata["name"], metadata["uid"]))
+        else:
+            self.observe(body)
+
+    async def _sweep_once(self) -> None:
+        told_before = self._told
+        known = dict(self._scheduler.keys())
+        found: set[Key] = set()
+        changed: list[Key] = []
+        for namespace in self._namespaces or (None,):
+            async for item in self._cluster.list_metadata(namespace, self._selector):
+                key = Key(item.namespace, item.name, item.uid)
+                found.add(key)
+                if known.get(key) != item.resource_version:
+                    changed.append(key)
+        missed = 0
+        for key in known.keys() - found:
+            missed += 1
+            self.forget(key)
+        now_known = dict(self._scheduler.keys())
+        for key in changed:
+            missed += now_known.get(key) == known.get(key)  # else the watch has told it meanwhile
+            try:
+                self.observe(await self._cluster.get(key.namespace, key.name))
+            except Gone:
+                continue
+        self._silent_sweeps = self._silent_sweeps + 1 if missed and self._told == told_before else 0
+        if missed:
+            log.info("the sweep found %d exporters that the watch had not told about", missed)
+
+    def _settings(self) -> kopf.OperatorSettings:
+        settings = kopf.OperatorSettings()
+        settings.posting.enabled = False
+        settings.scanning.disabled = True
+        settings.networking.request_timeout = 60
+        settings.networking.connect_timeout = 10
+        settings.watching.connect_timeout = 10
+        settings.watching.server_timeout = 300
+        # With the defaults 10,000 exporters take 524 MB, with these 94 (facts/kubernetes.md section 1).
+        settings.watching.chunk_size = 100
+        settings.queueing.idle_timeout = 0.1
+        if self._selector:
+            settings.watching.label_selectors[GROUP, VERSION, PLURAL] = self._selector
+        return settings
