@@ -135,6 +135,12 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
         ["2010-11-06 23:20-03:30 2010-11-07", "2010-11-08 00:20-03:30 2010-11-08"],
     ),
     (
+        "a slot that was due before the clock was put back is not due again while the clock repeats itself",
+        daily("America/St_Johns"),
+        "2010-11-07T03:05Z",
+        ["2010-11-08 00:20-03:30 2010-11-08", "2010-11-09 00:20-03:30 2010-11-09"],
+    ),
+    (
         "a midnight that exists twice counts once for a weekly slot",
         weekly("Sunday", "America/Havana"),
         "2026-10-31T12:00Z",
