@@ -96,12 +96,12 @@ class FileJournal:
 
     def _ours(self, run: ActiveRun) -> None:
         current = self._status.active_run
-        if self._lock < 0:
-            raise Abandoned("the journal is closed")
         if current is None or (current.id, current.holder) != (run.id, run.holder):
             raise Abandoned("the run is not ours any more")
 
     def _store(self, status: Status) -> None:
+        if self._lock < 0:
+            raise Abandoned("the journal is closed")
         fresh = _beside(self._path, "new")
         text = status.model_dump_json(by_alias=True, include=_PAGES, exclude_none=True, indent=2)
         # The lock makes this file ours; what is left there by a crash is written over.

@@ -1,0 +1,119 @@
+"""When two NQL texts mean the same, and what is said when they do not."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qualtrics_exporter.nql.text import difference
+
+QUERY = """\
+users | with execution.events during past 7d
+| where binary.name == "teams.exe"   /* the new one */
+| compute focus = focus_time.sum()
+| where focus < 1min and user.ad.department in [$departments] and name != $name
+| list ad.email_address
+"""
+PARAMETERS = {"departments": '"Sales", "R&D"', "name": "Eva M"}
+
+
+@pytest.mark.parametrize(
+    "executed",
+    [
+        QUERY,
+        QUERY.replace("\n", " "),
+        QUERY.replace("/* the new one */", ""),
+        QUERY.replace("users |", "/* who */ USERS\n\n|"),
+        QUERY.replace("focus_time.sum()", "focus_time . sum ( )"),
+        QUERY.replace('"teams.exe"', "'teams.exe'"),
+        QUERY.replace("1min", "1 min"),
+        QUERY.replace("$departments", '"Sales", "R&D"').replace("$name", '"Eva M"'),
+        QUERY.replace("$departments", "'Sales','R&D'").replace("$name", "'Eva M'"),
+        QUERY.replace("$departments", '"Sales", "R&D"').replace("$name", "Eva M"),
+        QUERY.replace("$departments", '\'"Sales", "R&D"\''),
+        QUERY.replace("$name", "$NAME"),
+    ],
+)
+def test_these_mean_the_same(executed: str) -> None:
+    assert difference(QUERY, executed, PARAMETERS) is None
+
+
+@pytest.mark.parametrize(
+    ("executed", "said"),
+    [
+        (QUERY.replace("7d", "30d"), "line 1, column 43: the spec has '7', Nexthink runs '30'"),
+        (
+            QUERY.replace("teams.exe", "Teams.exe"),
+            "line 2, column 24: the spec has 'teams.exe', Nexthink runs 'Teams.exe'",
+        ),
+        (QUERY.replace("focus < 1", "focus > 1"), "line 4, column 15: the spec has '<', Nexthink runs '>'"),
+        (QUERY + "| limit 5", "line 5, column 24: the spec has nothing more, Nexthink runs '|'"),
+        (QUERY.replace(".email_address", ""), "line 5, column 10: the spec has '.', Nexthink runs nothing more"),
+        (QUERY.replace("$name", '"eva m"'), "line 4, column 75: the spec has '$name', Nexthink runs 'eva m'"),
+        (
+            QUERY.replace("/* the new one */", "| limit 1"),
+            "line 3, column 3: the spec has 'compute', Nexthink runs 'limit'",
+        ),
+        ("", "line 1, column 1: the spec has 'users', Nexthink runs nothing more"),
+    ],
+)
+def test_the_first_difference_is_told(executed: str, said: str) -> None:
+    assert difference(QUERY, executed, PARAMETERS) == said
+
+
+def test_a_parameter_inside_quotes_is_filled_in_too() -> None:
+    query = 'users | where name == "*$part*"'
+
+    assert difference(query, 'users | where name == "*eva*"', {"part": "eva"}) is None
+    assert difference(query, query, {"part": "eva"}) is None
+    assert difference(query, 'users | where name == "*ana*"', {"part": "eva"})
+
+
+def test_a_parameter_without_a_value_stays_as_it_is() -> None:
+    assert difference("users | where name == $name", "users | where name == 'eva'", {})
+
+
+def test_a_comment_is_no_difference_but_its_signs_in_quotes_are() -> None:
+    assert difference("users /* a */ | list name", "users | list name /* open", {}) is None
+    assert difference("users | where name == '/* a */'", "users | where name == ''", {})
+
+
+@pytest.mark.parametrize(
+    ("query", "executed", "parameters"),
+    [
+        ("where mail == 'ana@example.com'", "where mail == 'eva@example.com'", {}),
+        ("where mail == ana@example.com", "where mail == eva@example.com", {}),
+        ("where mail == ana.smith@example.com", "where mail == eva.smith@example.com", {}),
+        ("where mail == ana.smith@example.com", "where mail == ana.smith@example.org", {}),
+        ("where mail == $who", "where mail == 'eva@example.com'", {"who": "ana@example.com"}),
+        ("where mail == 'one", "where mail == 'Eva <eva@example.com>", {}),
+    ],
+)
+def test_no_address_is_shown(query: str, executed: str, parameters: dict[str, str]) -> None:
+    said = difference(query, executed, parameters)
+
+    assert said
+    assert not re.search(r"ana|eva|example", said.lower())
+
+
+def test_what_is_shown_is_short_and_printable() -> None:
+    said = difference("list a", "list '" + "\n\x1b[31m" * 5000 + "'", {})
+
+    assert said
+    assert said.isprintable()
+    assert len(said) < 200
+
+
+@given(st.text(max_size=80))
+def test_every_text_means_the_same_as_itself(text: str) -> None:
+    assert difference(text, text, {}) is None
+
+
+@given(
+    st.text(max_size=40), st.text(max_size=40), st.dictionaries(st.text(max_size=3), st.text(max_size=5), max_size=2)
+)
+def test_every_pair_has_an_answer(one: str, other: str, parameters: dict[str, str]) -> None:
+    said = difference(one, other, parameters)
+
+    assert said is None or (said.isprintable() and "@" not in said.replace("something with an @", ""))
