@@ -46,6 +46,8 @@ def build() -> Path:
     TOOLS.mkdir(exist_ok=True)
     with locked(TOOLS / "k8s.lock"):
         if not program.exists():  # another process may have built it while this one waited
+            for left in TOOLS.glob("build-*"):  # by a build that was killed
+                shutil.rmtree(left, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=TOOLS, prefix="build-") as folder:
                 result = Path(folder) / "k8s"
                 compile_program(flags, result)
