@@ -231,8 +231,13 @@ def _due_slots(
         status = conditions.last_run(status, (status.history or [])[0], exporter.generation, now)
     if due.run is None:
         return status, None
+    status = status.model_copy(update={"last_schedule_time": due.run.due})
+    run_id = slot_run_id(exporter.uid, due.run.identity)
+    if any(entry.id == run_id for entry in status.history or []):
+        # After a change of zone the same local date can fall due again: it is the same slot, and it had its run.
+        return status, None
     run = ActiveRun(
-        id=slot_run_id(exporter.uid, due.run.identity),
+        id=run_id,
         trigger="Schedule",
         scheduled_time=due.run.due,
         start_time=now,
@@ -240,7 +245,7 @@ def _due_slots(
         holder=holder,
         step="Claimed",
     )
-    return status.model_copy(update={"active_run": run, "last_schedule_time": due.run.due}), run
+    return status.model_copy(update={"active_run": run}), run
 
 
 def _overtaken_slots(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> Status:

@@ -1,0 +1,359 @@
+"""What an exporter needs next: the rules of slots, requests and take-overs, without a cluster."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from qualtrics_exporter.controller import agenda
+from qualtrics_exporter.export.journal import Ended
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import ActiveRun, Status, entry_of
+from tests.controller.exporters import ZONE, at, exporter, seen
+
+MONDAY = at("2026-11-23 12:00")
+DUE = at("2026-11-24 00:20")
+
+
+def book(found: Exporter, when: Any, **how: Any) -> agenda.Plan:
+    """Bookkeeping by a process that calls itself `me`."""
+    return agenda.bookkeep(found, when, "me", ZONE, **how)
+
+
+def claimed(when: Any = DUE) -> ActiveRun:
+    """The run of the slot of `DUE`, claimed by `me`."""
+    run = book(exporter(seen(MONDAY)), when).claimed
+    assert run
+    return run
+
+
+def test_nothing_runs_because_an_exporter_was_created() -> None:
+    plan = book(exporter(), MONDAY)
+    assert plan.claimed is None
+    assert plan.status.schedule_since == MONDAY
+    assert plan.status.next_schedule_time == DUE
+    assert plan.status.schedule == "every day at 00:20, UTC"
+
+
+def test_conditions_are_there_from_the_first_moment() -> None:
+    types = {c.type: c.status for c in book(exporter(), MONDAY).status.conditions or []}
+    assert types["Ready"] == "Unknown"
+    assert types["Reconciling"] == "True"
+    assert "Stalled" not in types
+
+
+def test_tokens_that_are_there_at_first_sight_count_as_handled() -> None:
+    both = {"run-requested-at": "a", "test-requested-at": "b", "test-mode": "Deliver"}
+    plan = book(exporter(annotations=both), MONDAY)
+    assert plan.claimed is None
+    assert (plan.status.last_handled_run_request, plan.status.last_handled_test_request) == ("a", "b")
+
+
+def test_a_due_slot_is_claimed_together_with_the_moved_last_schedule_time() -> None:
+    plan = book(exporter(seen(MONDAY)), DUE)
+    assert plan.claimed
+    assert plan.claimed.holder == "me"
+    assert plan.status.active_run == plan.claimed
+    assert plan.status.last_schedule_time == DUE
+    assert plan.status.next_schedule_time == DUE + timedelta(days=1)
+
+
+def test_a_slot_is_claimed_once() -> None:
+    after = book(exporter(seen(MONDAY)), DUE).status.model_copy(update={"active_run": None})
+    assert book(exporter(after), DUE + timedelta(seconds=1)).claimed is None
+
+
+def test_two_replicas_claim_the_same_run() -> None:
+    found = exporter(seen(MONDAY))
+    first, second = agenda.bookkeep(found, DUE, "me", ZONE), agenda.bookkeep(found, DUE, "you", ZONE)
+    assert first.claimed
+    assert second.claimed
+    assert first.claimed.id == second.claimed.id
+
+
+@pytest.mark.parametrize(
+    ("late", "result"),
+    [(timedelta(minutes=59), None), (timedelta(hours=1), None), (timedelta(hours=1, seconds=1), "Missed")],
+)
+def test_a_slot_missed_while_down_is_caught_up_within_its_deadline_only(late: timedelta, result: str | None) -> None:
+    plan = book(exporter(seen(MONDAY)), DUE + late)
+    history = plan.status.history or []
+    assert bool(plan.claimed) is (result is None)
+    assert [entry.result for entry in history] == ([result] if result else [])
+
+
+def test_of_several_missed_slots_the_newest_is_caught_up_and_the_others_are_one_entry() -> None:
+    down_for_days = DUE + timedelta(days=3, minutes=5)
+    plan = book(exporter(seen(MONDAY)), down_for_days)
+    assert plan.claimed
+    assert plan.claimed.scheduled_time == DUE + timedelta(days=3)
+    (entry,) = plan.status.history or []
+    assert (entry.result, entry.reason) == ("Missed", "DeadlineExceeded")
+    assert entry.message.startswith("3 slots between 2026-11-24T00:20:00Z and 2026-11-26T00:20:00Z")
+
+
+def test_a_missed_slot_shows_in_last_run_succeeded() -> None:
+    status = book(exporter(seen(MONDAY)), DUE + timedelta(hours=2)).status
+    condition = status.condition("LastRunSucceeded")
+    assert condition
+    assert (condition.status, condition.reason) == ("False", "DeadlineExceeded")
+
+
+def test_the_deadline_of_the_spec_holds() -> None:
+    daily = {"frequency": "Daily", "startingDeadlineSeconds": 7200}
+    assert book(exporter(seen(MONDAY, **daily), **daily), DUE + timedelta(hours=2)).claimed
+
+
+def test_a_slot_that_waited_for_its_turn_is_not_late() -> None:
+    plan = book(exporter(seen(MONDAY)), DUE + timedelta(hours=3), noticed=DUE + timedelta(minutes=1))
+    assert plan.claimed
+
+
+def test_a_changed_schedule_counts_from_the_change() -> None:
+    changed = exporter(seen(MONDAY), frequency="Hourly", everyHours=1)
+    plan = book(changed, MONDAY + timedelta(hours=1))
+    assert plan.claimed is None
+    assert plan.status.schedule_since == MONDAY + timedelta(hours=1)
+    assert plan.status.next_schedule_time == at("2026-11-23 13:20")
+
+
+def test_a_slot_that_a_changed_schedule_replaces_is_told() -> None:
+    plan = book(exporter(seen(MONDAY), frequency="Hourly", everyHours=12), DUE + timedelta(minutes=1))
+    assert plan.claimed is None
+    (entry,) = plan.status.history or []
+    assert (entry.result, entry.reason) == ("Missed", "ScheduleChanged")
+
+
+def test_a_suspended_exporter_has_no_slots() -> None:
+    plan = book(exporter(seen(MONDAY), suspend=True), MONDAY + timedelta(hours=1))
+    assert plan.status.next_schedule_time is None
+    later = book(exporter(plan.status, suspend=True), DUE + timedelta(days=9))
+    assert later.claimed is None
+    assert not later.status.history
+
+
+def test_nothing_runs_because_an_exporter_was_resumed() -> None:
+    suspended = book(exporter(seen(MONDAY), suspend=True), MONDAY + timedelta(hours=1)).status
+    plan = book(exporter(suspended), DUE + timedelta(minutes=5))
+    assert plan.claimed is None
+    assert plan.status.schedule_since == DUE + timedelta(minutes=5)
+    assert plan.status.next_schedule_time == DUE + timedelta(days=1)
+
+
+def test_a_slot_that_fell_due_before_a_suspension_nobody_saw_is_skipped_visibly() -> None:
+    plan = book(exporter(seen(MONDAY), suspend=True), DUE + timedelta(minutes=5))
+    assert plan.claimed is None
+    (entry,) = plan.status.history or []
+    assert (entry.result, entry.reason) == ("Skipped", "Suspended")
+
+
+def test_a_run_request_is_claimed_with_its_receipt() -> None:
+    plan = book(exporter(seen(MONDAY), annotations={"run-requested-at": "now"}), MONDAY + timedelta(hours=1))
+    assert plan.claimed
+    assert plan.claimed.trigger == "Request"
+    assert plan.status.last_handled_run_request == "now"
+
+
+def test_a_token_acts_once() -> None:
+    asked = {"run-requested-at": "now"}
+    after = book(exporter(seen(MONDAY), annotations=asked), MONDAY).status.model_copy(update={"active_run": None})
+    assert book(exporter(after, annotations=asked), MONDAY).claimed is None
+
+
+def test_a_token_too_long_for_status_acts_once_as_well() -> None:
+    asked = {"run-requested-at": "x" * 5000}
+    plan = book(exporter(seen(MONDAY), annotations=asked), MONDAY)
+    assert plan.claimed
+    assert len(plan.status.last_handled_run_request or "") <= 253
+    after = plan.status.model_copy(update={"active_run": None})
+    assert book(exporter(after, annotations=asked), MONDAY).claimed is None
+
+
+def test_a_run_request_on_a_suspended_exporter_is_refused_visibly() -> None:
+    status = book(exporter(seen(MONDAY), suspend=True), MONDAY).status
+    plan = book(exporter(status, suspend=True, annotations={"run-requested-at": "now"}), MONDAY)
+    assert plan.claimed is None
+    assert plan.status.last_handled_run_request == "now"
+    (entry,) = plan.status.history or []
+    assert (entry.result, entry.reason, entry.trigger) == ("Skipped", "Suspended", "Request")
+
+
+def test_a_run_request_that_meets_a_due_slot_is_refused_visibly() -> None:
+    plan = book(exporter(seen(MONDAY), annotations={"run-requested-at": "now"}), DUE)
+    assert plan.claimed
+    assert plan.claimed.trigger == "Schedule"
+    assert [(e.trigger, e.reason) for e in plan.status.history or []] == [("Request", "RunActive")]
+
+
+def test_a_delivering_test_works_on_a_suspended_exporter() -> None:
+    status = book(exporter(seen(MONDAY), suspend=True), MONDAY).status
+    asked = {"test-requested-at": "t", "test-mode": "Deliver"}
+    plan = book(exporter(status, suspend=True, annotations=asked), MONDAY)
+    assert plan.claimed
+    assert plan.claimed.trigger == "Test"
+
+
+@pytest.mark.parametrize("mode", ["deliver", "DELIVER", "", "yes"])
+def test_a_test_mode_that_is_not_exactly_deliver_mails_nobody(mode: str) -> None:
+    found = exporter(seen(MONDAY), annotations={"test-requested-at": "t", "test-mode": mode})
+    assert book(found, MONDAY).claimed is None
+    assert not agenda.wants_delivery(found)
+
+
+def test_an_unreadable_spec_refuses_a_run_request_and_has_no_slots() -> None:
+    found = exporter(seen(MONDAY), annotations={"run-requested-at": "now"}, frequency="Fortnightly")
+    plan = book(found, MONDAY)
+    assert plan.claimed is None
+    assert plan.status.next_schedule_time is None
+    (entry,) = plan.status.history or []
+    assert (entry.result, entry.reason) == ("Failed", "SpecInvalid")
+
+
+def test_a_zone_that_this_machine_does_not_know_makes_the_spec_invalid() -> None:
+    found = exporter(frequency="Daily", timeZone="Mars/Olympus")
+    problem = agenda.spec_problem(found, ZONE)
+    assert problem
+    assert problem.reason is Reason.SPEC_INVALID
+
+
+def test_the_same_local_date_after_a_change_of_zone_is_the_same_slot() -> None:
+    zurich = {"frequency": "Daily", "timeZone": "Europe/Zurich"}
+    run = claimed()
+    done = exporter(book(exporter(seen(MONDAY)), DUE).status)
+    ended = Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE))
+    status = agenda.finished(done, ended, DUE, ZONE)
+    lima = {"frequency": "Daily", "timeZone": "America/Lima"}
+    status = book(exporter(status, **lima), DUE + timedelta(minutes=10)).status
+    again = book(exporter(status, **lima), at("2026-11-24 05:20"))  # 00:20 in Lima, of the same 24 November
+    assert again.claimed is None
+    assert again.status.next_schedule_time == at("2026-11-25 05:20")
+    assert zurich  # the other direction would be a slot of its own: the date differs
+
+
+# Runs that ended, and runs that nobody works on
+
+
+def test_the_end_of_a_run_is_one_status() -> None:
+    run = claimed()
+    busy = exporter(book(exporter(seen(MONDAY)), DUE).status)
+    ended = Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE + timedelta(minutes=1)))
+    status = agenda.finished(busy, ended, DUE + timedelta(minutes=1), ZONE)
+    assert status.active_run is None
+    assert (status.history or [])[0].result == "Succeeded"
+    assert status.last_successful_time == DUE + timedelta(minutes=1)
+    condition = status.condition("LastRunSucceeded")
+    assert condition
+    assert condition.status == "True"
+
+
+def test_a_slot_that_fell_due_during_a_run_is_skipped() -> None:
+    hourly = {"frequency": "Hourly", "everyHours": 1}
+    busy = exporter(book(exporter(seen(MONDAY, **hourly), **hourly), at("2026-11-23 12:20")).status, **hourly)
+    run = busy.status.active_run
+    assert run
+    late = at("2026-11-23 13:25")
+    status = agenda.finished(busy, Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", late)), late, ZONE)
+    assert [(e.result, e.reason) for e in status.history or []][0] == ("Skipped", "RunActive")
+    assert book(exporter(status, **hourly), late).claimed is None
+    assert status.next_schedule_time == at("2026-11-23 14:20")
+
+
+def test_a_run_that_was_requested_during_a_run_is_refused_visibly() -> None:
+    run = claimed()
+    busy = exporter(book(exporter(seen(MONDAY)), DUE).status, annotations={"run-requested-at": "now"})
+    status = agenda.finished(busy, Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE)), DUE, ZONE)
+    assert [(e.trigger, e.reason) for e in status.history or []] == [
+        ("Request", "RunActive"),
+        ("Schedule", "Succeeded"),
+    ]
+    assert status.last_handled_run_request == "now"
+
+
+def orphan(**changes: Any) -> Exporter:
+    """An exporter whose run somebody else left behind."""
+    run = claimed().model_copy(update={"holder": "other", **changes})
+    status = book(exporter(seen(MONDAY)), DUE).status.model_copy(update={"active_run": run})
+    return exporter(status, generation=2)
+
+
+def test_a_run_in_other_hands_is_left_alone() -> None:
+    plan = book(orphan(), DUE + timedelta(minutes=1))
+    assert plan.claimed is None
+    assert plan.status.active_run
+    assert plan.status.active_run.holder == "other"
+
+
+@pytest.mark.parametrize("step", ["Claimed", "Importing"])
+def test_an_orphan_that_sent_nothing_starts_again_with_the_spec_of_now(step: str) -> None:
+    plan = book(orphan(step=step, batch_id="BT_1"), DUE + timedelta(minutes=1), orphaned=True)
+    assert plan.claimed
+    assert (plan.claimed.step, plan.claimed.generation, plan.claimed.batch_id) == ("Claimed", 2, None)
+    assert (plan.claimed.holder, plan.claimed.attempt) == ("me", 2)
+
+
+@pytest.mark.parametrize("step", ["Sending", "Sent"])
+def test_an_orphan_that_may_have_sent_is_taken_up_where_it_stands_however_late(step: str) -> None:
+    plan = book(orphan(step=step, batch_id="BT_1"), DUE + timedelta(days=2), orphaned=True)
+    assert plan.claimed
+    assert (plan.claimed.step, plan.claimed.generation, plan.claimed.batch_id) == (step, 1, "BT_1")
+    assert plan.claimed.holder == "me"
+
+
+def test_an_orphan_that_sent_nothing_and_is_too_late_is_missed() -> None:
+    plan = book(orphan(), DUE + timedelta(hours=2), orphaned=True)
+    assert plan.claimed is None
+    assert plan.status.active_run is None
+    (entry,) = plan.status.history or []
+    assert (entry.result, entry.reason) == ("Missed", "DeadlineExceeded")
+
+
+# When to look again
+
+
+def well(found: Exporter, when: Any) -> Exporter:
+    """The exporter after a check found it well."""
+    from qualtrics_exporter.controller import conditions
+
+    status = conditions.checked(found.status, conditions.Verdict(), found.generation, when, suspended=found.suspended)
+    return exporter(status.model_copy(update={"observed_generation": found.generation, "last_check_time": when}))
+
+
+def test_an_exporter_at_rest_is_looked_at_when_its_slot_falls_due_or_its_checks() -> None:
+    found = well(exporter(seen(MONDAY)), at("2026-11-23 20:00"))
+    assert agenda.next_wake(found, at("2026-11-23 21:00"), ZONE) == DUE
+    checked_long_ago = well(exporter(seen(MONDAY)), MONDAY)
+    wake = agenda.next_wake(checked_long_ago, MONDAY, ZONE)
+    assert timedelta(hours=6) <= wake - MONDAY <= timedelta(hours=7)
+
+
+@pytest.mark.parametrize(
+    ("why", "found"),
+    [
+        ("it was never seen", exporter()),
+        ("it has a run", exporter(book(exporter(seen(MONDAY)), DUE).status)),
+        ("it was not checked", exporter(seen(MONDAY))),
+        ("a run is requested", exporter(seen(MONDAY), annotations={"run-requested-at": "x"})),
+        ("a test is requested", exporter(seen(MONDAY), annotations={"test-requested-at": "x"})),
+    ],
+)
+def test_an_exporter_is_looked_at_at_once(why: str, found: Exporter) -> None:
+    assert agenda.next_wake(found, MONDAY, ZONE) <= MONDAY, why
+
+
+def test_while_not_ready_the_secrets_are_looked_at_within_a_minute() -> None:
+    from qualtrics_exporter.controller import conditions
+    from qualtrics_exporter.http.errors import Permanent
+
+    found = exporter(seen(MONDAY))
+    verdict = conditions.Verdict(nexthink=Permanent(Reason.SECRET_NOT_FOUND, "Secret dex/nexthink does not exist"))
+    status = conditions.checked(found.status, verdict, 1, MONDAY, suspended=False)
+    status = status.model_copy(update={"observed_generation": 1, "next_retry_time": MONDAY + timedelta(minutes=15)})
+    wake = agenda.next_wake(exporter(status), MONDAY, ZONE)
+    assert MONDAY < wake <= MONDAY + timedelta(minutes=1)
+
+
+def test_a_lost_status_sends_nothing_again() -> None:
+    lost = book(exporter(Status()), DUE + timedelta(minutes=1))
+    assert lost.claimed is None
+    assert lost.status.next_schedule_time == DUE + timedelta(days=1)

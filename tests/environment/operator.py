@@ -1,0 +1,185 @@
+"""The operator as a process of its own, as users run it, but for a clock that the test holds.
+
+Run as a module it is the `controller` command with such a clock; `Operator` starts, kills and stops that process.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from tests.environment.waiting import eventually
+
+# What the operator needs, and no more; where it watches all namespaces these are rules of a ClusterRole.
+RULES = (
+    {"apiGroups": ["qualtrics-exporter.dev"], "resources": ["qualtricsexporters"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": ["qualtrics-exporter.dev"], "resources": ["qualtricsexporters/status"], "verbs": ["update"]},
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
+    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
+)
+
+
+class Operator:
+    """One operator process. Its log is kept whole, for tests that look for what must not be in it."""
+
+    def __init__(
+        self, kubeconfig: Path, folder: Path, *arguments: str, clock: Path | None = None, ca: Path | None = None
+    ) -> None:
+        self._kubeconfig = kubeconfig
+        self._folder = folder
+        self._arguments = arguments
+        self._clock = clock
+        self._ca = ca
+        self._process: subprocess.Popen[bytes] | None = None
+        self._output: IO[bytes] | None = None
+        self.address = ""
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._process and self._process.poll() is None:
+            self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """Everything that all its processes wrote so far."""
+        return "".join(path.read_text() for path in sorted(self._folder.glob("*.log")))
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start it and, unless told otherwise, wait until it watches."""
+        number = len(list(self._folder.glob("*.log")))
+        self._output = (self._folder / f"{number:02d}.log").open("wb")
+        address_file = self._folder / f"{number:02d}.address"
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(self._kubeconfig),
+            "QUALTRICS_EXPORTER_TEST_ADDRESS_FILE": str(address_file),
+        }
+        if self._clock:
+            environment["QUALTRICS_EXPORTER_TEST_CLOCK"] = str(self._clock)
+        if self._ca:
+            environment["SSL_CERT_FILE"] = str(self._ca)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.environment.operator", "--http-address", "127.0.0.1:0", *self._arguments],
+            env=environment,
+            stdout=self._output,
+            stderr=self._output,
+            cwd=Path(__file__).parents[2],
+        )
+        if ready:
+            self.address = eventually(lambda: self._address(address_file), "the operator says where its probes are")
+            eventually(lambda: self.get("/readyz") == 200, "the operator is ready")
+
+    def kill(self) -> None:
+        """As a node that loses power."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """As the kubelet asks; returns the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def wait(self, timeout: float = 60) -> int:
+        """Wait for its own end; returns the exit code."""
+        assert self._process
+        assert self._output
+        code = self._process.wait(timeout)
+        self._output.close()
+        return code
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, for example SIGSTOP."""
+        assert self._process
+        self._process.send_signal(number)
+
+    def get(self, path: str) -> int:
+        """The HTTP status of one of its probes; 0 when there is no answer."""
+        try:
+            with urllib.request.urlopen(f"{self.address}{path}", timeout=5) as reply:
+                return int(reply.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        except OSError:
+            return 0
+
+    def metrics(self) -> str:
+        """Its metrics page."""
+        with urllib.request.urlopen(f"{self.address}/metrics", timeout=10) as reply:
+            return str(reply.read().decode())
+
+    def peak_memory(self) -> int:
+        """The most memory that the process has had, in bytes."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        raise LookupError("VmHWM")
+
+    def _end(self, number: signal.Signals) -> int:
+        assert self._process
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.send_signal(number)
+        return self.wait()
+
+    def _address(self, file: Path) -> str | None:
+        assert self._process
+        if self._process.poll() is not None:
+            raise AssertionError(f"the operator ended with {self._process.returncode}:\n{self.log}")
+        return f"http://{file.read_text()}" if file.exists() else None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The `controller` command with the test's clock; tells where its probes are, the port is any free one."""
+    from qualtrics_exporter.cli import main as command
+    from qualtrics_exporter.controller import app, web
+    from tests.environment.clock import SteeredClock
+
+    clock_file, address_file = (os.environ.get(f"QUALTRICS_EXPORTER_TEST_{n}") for n in ("CLOCK", "ADDRESS_FILE"))
+    plain_run, plain_serve = app.run, web.serve
+
+    def run(settings: app.Settings) -> int:
+        return plain_run(settings, SteeredClock(Path(clock_file)) if clock_file else None)
+
+    def serve(*args: object, **kwargs: object) -> object:
+        return _Telling(plain_serve(*args, **kwargs), Path(address_file or os.devnull))  # type: ignore[arg-type]
+
+    app.run, web.serve = run, serve  # type: ignore[assignment]
+    sys.argv = ["qualtrics-exporter", "controller", *arguments]
+    return int(command() or 0)
+
+
+class _Telling:
+    """The context of the probes, which writes down where they are."""
+
+    def __init__(self, inner: object, file: Path) -> None:
+        self._inner, self._file = inner, file
+
+    async def __aenter__(self) -> tuple[str, int]:
+        host, port = await self._inner.__aenter__()  # type: ignore[attr-defined]
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(f"{host}:{port}")
+        fresh.replace(self._file)
+        return host, port
+
+    async def __aexit__(self, *told: object) -> object:
+        return await self._inner.__aexit__(*told)  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

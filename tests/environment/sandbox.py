@@ -1,0 +1,114 @@
+"""Nexthink and Qualtrics beside a test: the real sandbox on real HTTPS sockets, in a thread with a loop of its own.
+
+So tests can be plain functions, and a test that waits for kubectl does not hold up the servers.
+"""
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import trustme
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox.faults import Fault
+from qualtrics_exporter.sandbox.ledger import Ledger
+
+T = TypeVar("T")
+
+
+class Certificates:
+    """An authority for this test run, and a server certificate of it for the loopback addresses."""
+
+    def __init__(self, folder: Path) -> None:
+        authority = trustme.CA()
+        self.authority = folder / "remote-ca.pem"
+        authority.cert_pem.write_to_path(self.authority)
+        self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost", "127.0.0.1").configure_cert(self.server)
+
+
+class SandboxThread:
+    """Both remote sides, running as long as the block lasts."""
+
+    def __init__(self, clock: Clock, tls: ssl.SSLContext | None, world: World | None = None) -> None:
+        self._sandbox = Sandbox(world, clock=clock, tls=tls, advertise="localhost")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._await(self._sandbox.start)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._await(self._sandbox.stop)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def world(self) -> World:
+        """What exists; may be changed at any time."""
+        return self._sandbox.world
+
+    @property
+    def ledger(self) -> Ledger:
+        """What happened: the oracle."""
+        return self.call(lambda: self._sandbox.ledger)
+
+    @property
+    def outbox_url(self) -> str:
+        """A page for people."""
+        return self._sandbox.outbox_url
+
+    @property
+    def url(self) -> str:
+        """Where Qualtrics is."""
+        return self._sandbox.qualtrics_url
+
+    def secrets(self) -> dict[str, dict[str, str]]:
+        """The two credentials Secrets, key by key."""
+        return self._sandbox.secrets()
+
+    def fault(self, operation: str, **order: Any) -> Fault:
+        """Order something to go wrong."""
+        return self.call(lambda: self._sandbox.faults.add(operation, **order))
+
+    def reached(self, operation: str, *, count: int = 1, timeout: float = 60) -> None:
+        """Wait until so many requests of that operation stand held."""
+        self._await(lambda: self._sandbox.faults.reached(operation, count=count, timeout=timeout))
+
+    def seen(self, operation: str, *, count: int = 1, timeout: float = 60) -> None:
+        """Wait until so many requests of that operation have come in."""
+        self._await(lambda: self._sandbox.ledger.seen(operation, count=count, timeout=timeout))
+
+    def release(self, operation: str = "*", *, drop: bool = False) -> None:
+        """Let what is held go on, or end its connection."""
+        self.call(lambda: self._sandbox.faults.release(operation, drop=drop))
+
+    def clear_faults(self) -> None:
+        """Forget what was ordered and let go of what is held."""
+        self.call(self._sandbox.faults.clear)
+
+    def revoke_tokens(self) -> None:
+        """No token given out so far is good any more."""
+        self.call(self._sandbox.revoke_tokens)
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Do something in the servers' own thread."""
+
+        async def there() -> T:
+            return work()
+
+        return self._await(there)
+
+    def _await(self, work: Callable[[], Awaitable[T]]) -> T:
+        async def there() -> T:
+            return await work()
+
+        return asyncio.run_coroutine_threadsafe(there(), self._loop).result()

@@ -1,0 +1,216 @@
+"""Everything that one story needs: a namespace, the sandbox, a clock, operators, and exporters that kubectl applies."""
+
+import copy
+import json
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.environment.clock import SteeredClock
+from tests.environment.controlplane import ControlPlane
+from tests.environment.operator import RULES, Operator
+from tests.environment.sandbox import Certificates, SandboxThread
+from tests.environment.waiting import eventually
+
+KIND = "qualtricsexporter"
+
+
+class Stage:
+    """A namespace with the sandbox's Secrets in it; what is started here ends with the block that it was made in."""
+
+    def __init__(
+        self,
+        cluster: ControlPlane,
+        namespace: str,
+        folder: Path,
+        stack: ExitStack,
+        *,
+        start: datetime | None = None,
+    ) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self._folder = folder
+        self._stack = stack
+        self._clock_file = folder / "clock"
+        self.clock = SteeredClock(self._clock_file, start=start)
+        self.certificates = Certificates(folder)
+        self.sandbox = stack.enter_context(SandboxThread(self.clock, self.certificates.server))
+        self._operators = 0
+        for name, keys in self.sandbox.secrets().items():
+            self.secret(name, keys)
+
+    def operator(self, *arguments: str, start: bool = True, election: bool = False) -> Operator:
+        """An operator for this namespace, with a token of its own service account and just the rights it needs."""
+        self._operators += 1
+        kubeconfig = self.cluster.service_account(self.namespace, "operator", rules=RULES)
+        operator = Operator(
+            kubeconfig,
+            self._folder / f"operator-{self._operators}",
+            *("--namespace", self.namespace, "--allowed-host", "localhost"),
+            *("--leader-election" if election else "--no-leader-election", "--lease-namespace", self.namespace),
+            *("--log-level", "debug", "--log-format", "console"),
+            *arguments,
+            clock=self._clock_file,
+            ca=self.certificates.authority,
+        )
+        self._stack.push(operator)
+        if start:
+            operator.start()
+        return operator
+
+    def secret(self, name: str, keys: dict[str, str]) -> None:
+        """Apply a Secret."""
+        self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys})
+
+    def manifest(self, name: str = "teams-rollout", **changes: Any) -> dict[str, Any]:
+        """An exporter that fits the sandbox. Changes are dotted paths below spec, `None` removes:
+        `**{"schedule.frequency": "Daily"}`.
+        """
+        world = self.sandbox.world
+        manifest: dict[str, Any] = {
+            "apiVersion": "qualtrics-exporter.dev/v1alpha1",
+            "kind": "QualtricsExporter",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {
+                "schedule": {"frequency": "Weekly", "dayOfWeek": "Monday", "timeZone": "Europe/Zurich"},
+                "nexthink": {
+                    "credentialsSecretRef": {"name": "nexthink"},
+                    "query": world.queries[world.query_id].executed,
+                    "queryId": world.query_id,
+                },
+                "qualtrics": {
+                    "credentialsSecretRef": {"name": "qualtrics"},
+                    "surveyId": world.survey_id,
+                    "directoryId": world.directory_id,
+                    "messageId": world.message_id,
+                    "libraryId": world.library_id,
+                    "mailingListId": world.mailing_list_id,
+                    "fromEmail": "noreply@qemailserver.com",
+                    "fromName": "Digital Workplace",
+                    "subject": "How is Teams working for you?",
+                },
+            },
+        }
+        return changed(manifest, changes)
+
+    def apply(self, manifest: dict[str, Any]) -> None:
+        """`kubectl apply`."""
+        self.cluster.kubectl("apply", "--namespace", self.namespace, "-f", "-", input=json.dumps(manifest))
+
+    def exporter(self, name: str = "teams-rollout", **changes: Any) -> "AppliedExporter":
+        """Apply an exporter and hand it out."""
+        exporter = AppliedExporter(self, name)
+        exporter.manifest = self.manifest(name, **changes)
+        self.apply(exporter.manifest)
+        return exporter
+
+    def everything_written(self) -> str:
+        """All that the API server keeps for this namespace but the Secrets, as text."""
+        kinds = f"{KIND}s,events.v1.events.k8s.io,leases,configmaps"
+        return self.cluster.kubectl("get", kinds, "--namespace", self.namespace, "-o", "yaml").stdout
+
+
+class AppliedExporter:
+    """One exporter in the cluster, as its user sees it."""
+
+    def __init__(self, stage: Stage, name: str) -> None:
+        self._stage = stage
+        self.name = name
+        self.manifest: dict[str, Any] = {}
+
+    def kubectl(self, *arguments: str) -> str:
+        """kubectl in the exporter's namespace."""
+        return self._stage.cluster.kubectl(*arguments, "--namespace", self._stage.namespace).stdout
+
+    def get(self) -> dict[str, Any]:
+        """The whole object."""
+        loaded: dict[str, Any] = json.loads(self.kubectl("get", KIND, self.name, "-o", "json"))
+        return loaded
+
+    def status(self) -> dict[str, Any]:
+        """Its status."""
+        found: dict[str, Any] = self.get().get("status", {})
+        return found
+
+    def history(self) -> list[dict[str, Any]]:
+        """What ended, newest first."""
+        entries: list[dict[str, Any]] = self.status().get("history", [])
+        return entries
+
+    def condition(self, type_: str) -> dict[str, str]:
+        """One condition; empty when it is absent."""
+        conditions = self.status().get("conditions", [])
+        return next((dict(c) for c in conditions if c["type"] == type_), {})
+
+    def events(self) -> list[dict[str, Any]]:
+        """Its Events, oldest first."""
+        listed = json.loads(
+            self.kubectl("get", "events.v1.events.k8s.io", "-o", "json", f"--field-selector=regarding.name={self.name}")
+        )
+        return sorted(listed["items"], key=lambda event: event["eventTime"])
+
+    def change(self, **changes: Any) -> None:
+        """Edit the manifest and apply it again; paths as in `Stage.manifest`."""
+        self.manifest = changed(self.manifest, changes)
+        self._stage.apply(self.manifest)
+
+    def annotate(self, **annotations: str) -> None:
+        """Set annotations of our group: `run_requested_at="now"`."""
+        pairs = [f"qualtrics-exporter.dev/{name.replace('_', '-')}={value}" for name, value in annotations.items()]
+        self.kubectl("annotate", "--overwrite", KIND, self.name, *pairs)
+
+    def delete(self) -> None:
+        """`kubectl delete`."""
+        self.kubectl("delete", KIND, self.name)
+
+    def checked(self) -> dict[str, str]:
+        """Wait until the operator has looked at this generation; returns Ready."""
+
+        def look() -> dict[str, str] | None:
+            object_ = self.get()
+            seen = object_.get("status", {}).get("observedGeneration") == object_["metadata"]["generation"]
+            return self.condition("Ready") if seen else None
+
+        return eventually(look, f"{self.name} is checked")
+
+    def ended(self, number: int = 1) -> dict[str, Any]:
+        """Wait until so many entries are in its history and no run is active; returns the newest."""
+
+        def look() -> dict[str, Any] | None:
+            status = self.status()
+            history = status.get("history", [])
+            return history[0] if len(history) >= number and "activeRun" not in status else None
+
+        return eventually(look, f"{self.name} has {number} entries in its history")
+
+    def step(self, step: str) -> dict[str, Any]:
+        """Wait until its run stands at that step; returns the journal."""
+
+        def look() -> dict[str, Any] | None:
+            run: dict[str, Any] = self.status().get("activeRun", {})
+            return run if run.get("step") == step else None
+
+        return eventually(look, f"{self.name} is at {step}")
+
+
+def changed(manifest: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a manifest with dotted paths below spec set, or removed where the value is None."""
+    result = copy.deepcopy(manifest)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        place = result["spec"]
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        if value is None:
+            place.pop(last, None)
+        else:
+            place[last] = value
+    return result
+
+
+def shown(manifest: dict[str, Any]) -> str:
+    """A manifest as people write it."""
+    return yaml.safe_dump(manifest, sort_keys=False)
