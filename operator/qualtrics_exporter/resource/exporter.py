@@ -1,4 +1,7 @@
-"""One QualtricsExporter as the operator reads it: leniently, because an older CRD may have let anything in."""
+"""One QualtricsExporter as the operator reads it: leniently, because an older CRD may have let anything in.
+
+Leniently is not trustingly: a spec that breaks a rule is no spec, so nothing can be sent by it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from .reasons import Reason
+from .rules import Violation, violations
 from .spec import Spec
 from .status import Status
 
@@ -17,10 +22,15 @@ RUN_REQUESTED_AT = f"{GROUP}/run-requested-at"
 TEST_REQUESTED_AT = f"{GROUP}/test-requested-at"
 TEST_MODE = f"{GROUP}/test-mode"
 
+_SHOWN_VIOLATIONS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """An exporter at one moment. `spec` is None when it cannot be read; `spec_error` then says which field and why."""
+    """An exporter at one moment. `spec` is None when it cannot be used; `spec_error` then says which field and why.
+
+    `spec_error` holds nothing of what the user wrote, it may be shown anywhere. `spec_reason` goes with it.
+    """
 
     namespace: str
     name: str
@@ -32,6 +42,7 @@ class Exporter:
     spec: Spec | None
     spec_error: str
     status: Status
+    spec_reason: Reason = Reason.SPEC_INVALID
 
     @property
     def suspended(self) -> bool:
@@ -39,38 +50,58 @@ class Exporter:
         return bool(self.spec and self.spec.suspend)
 
     @classmethod
-    def from_object(cls, body: Mapping[str, Any]) -> "Exporter":
-        """Read an object of the API server; never raises.
+    def from_object(cls, body: Any) -> "Exporter":
+        """Read an object of the API server, or what claims to be one; never raises.
 
         A status that cannot be read counts as lost: that can cost a slot, never a second mail.
         """
-        metadata = body.get("metadata") or {}
-        spec, spec_error = _spec(body.get("spec"))
+        fields = _mapping(body)
+        metadata = _mapping(fields.get("metadata"))
+        generation = metadata.get("generation")
+        spec, wrong = read_spec(fields.get("spec"))
         return cls(
-            namespace=metadata.get("namespace", ""),
-            name=metadata.get("name", ""),
-            uid=metadata.get("uid", ""),
-            generation=metadata.get("generation", 0),
-            resource_version=metadata.get("resourceVersion", ""),
+            namespace=_text(metadata.get("namespace")),
+            name=_text(metadata.get("name")),
+            uid=_text(metadata.get("uid")),
+            generation=generation if isinstance(generation, int) else 0,
+            resource_version=_text(metadata.get("resourceVersion")),
             deleting=bool(metadata.get("deletionTimestamp")),
-            annotations=metadata.get("annotations") or {},
+            annotations={k: v for k, v in _mapping(metadata.get("annotations")).items() if _is_text(k) and _is_text(v)},
             spec=spec,
-            spec_error=spec_error,
-            status=_status(body.get("status")),
+            spec_error=_sentence(wrong),
+            status=_status(fields.get("status")),
+            spec_reason=wrong[0].reason if wrong else Reason.SPEC_INVALID,
         )
 
 
-def _spec(raw: Any) -> tuple[Spec | None, str]:
+def read_spec(raw: Any) -> tuple[Spec | None, list[Violation]]:
+    """The spec, or everything that is wrong with it; never raises."""
     try:
-        return Spec.model_validate(raw or {}), ""
+        return Spec.model_validate({} if raw is None else raw), []
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        path = ".".join(["spec", *(str(part) for part in first["loc"])])
-        return None, f"{path}: {first['msg']}"
+        return None, violations(error, Spec, "spec")
+
+
+def _sentence(wrong: list[Violation]) -> str:
+    more = len(wrong) - _SHOWN_VIOLATIONS
+    shown = "; ".join(map(str, wrong[:_SHOWN_VIOLATIONS]))
+    return f"{shown}; and {more} more" if more > 0 else shown
 
 
 def _status(raw: Any) -> Status:
     try:
-        return Status.model_validate(raw or {})
+        return Status.model_validate({} if raw is None else raw)
     except ValidationError:
         return Status()
+
+
+def _mapping(value: Any) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    return value if _is_text(value) else ""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)

@@ -1,101 +1,184 @@
 """What users write: `spec`. Every rule stands beside its field, with the sentence that a user reads.
 
-A rule is either plain schema (type, enum, length) or a CEL expression with a message: the API server shows the message
-instead of a regular expression (facts/kubernetes.md section 5). Lengths are generous on purpose: an exceeded maxLength
-hides all CEL sentences.
+A rule is either plain schema (type, enum, length) or a `Rule`: the API server shows its sentence instead of a regular
+expression (facts/kubernetes.md section 5). Lengths are generous on purpose: an exceeded maxLength hides all sentences.
+
+The operator reads an object by these models too, and keeps to the same rules, because an older CRD may have let
+anything in. Fields that it does not know are tolerated: a newer CRD may have let them in.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from qualtrics_exporter import schedule
 
-def cel(*rules: dict[str, str]) -> dict[str, Any]:
-    """CEL rules for `json_schema_extra`: dictionaries of `rule`, `message` or `messageExpression`, `fieldPath`."""
-    return {"x-kubernetes-validations": list(rules)}
+from .reasons import Reason
+from .rules import CEL_RULES, Rule, broken
 
 
 class Model(BaseModel):
-    """camelCase outside, snake_case inside; unknown fields are tolerated, a newer CRD may have let them in."""
+    """camelCase outside, snake_case inside; unknown fields are tolerated. `rules` are those between its fields."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _keeps_its_rules(self) -> Self:
+        if wrong := [rule for rule in self.rules if not rule.holds(self)]:
+            raise broken(wrong)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        reference = handler(schema)
+        if cls.rules:
+            handler.resolve_ref_schema(reference)[CEL_RULES] = [rule.as_cel() for rule in cls.rules]
+        return reference
 
 
-def _id(prefix: str, what: str) -> Any:
-    return Field(
-        max_length=64,
-        json_schema_extra=cel(
-            {
-                "rule": f"self.matches('^{prefix}_[0-9a-zA-Z]{{11,15}}$')",
-                "message": f"must be the id of {what}, {prefix}_ and 11 to 15 letters and digits: "
-                "see Account Settings > Qualtrics IDs in Qualtrics",
-            }
-        ),
+class SpecModel(Model):
+    """As the API server, it takes no text for a number and no word for true."""
+
+    model_config = ConfigDict(strict=True)
+
+
+def _as_in_json(value: Any) -> Any:
+    # To JSON, 5.0 is a whole number and true is no number; Python has it the other way round.
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return str(value) if isinstance(value, bool) else value
+
+
+_NUMBER = BeforeValidator(_as_in_json)
+
+
+def _id(prefix: str, what: str) -> Rule:
+    return Rule.pattern(
+        f"^{prefix}_[0-9a-zA-Z]{{11,15}}$",
+        f"must be the id of {what}, {prefix}_ and 11 to 15 letters and digits: "
+        "see Account Settings > Qualtrics IDs in Qualtrics",
     )
 
 
-SurveyId = Annotated[str, _id("SV", "a survey")]
-DirectoryId = Annotated[str, _id("POOL", "a directory")]
-MessageId = Annotated[str, _id("MS", "a library message")]
-LibraryId = Annotated[str, _id("UR", "a library")]
-MailingListId = Annotated[str, _id("CG", "a mailing list")]
+SurveyId = Annotated[str, Field(max_length=64), _id("SV", "a survey")]
+DirectoryId = Annotated[str, Field(max_length=64), _id("POOL", "a directory")]
+MessageId = Annotated[str, Field(max_length=64), _id("MS", "a library message")]
+LibraryId = Annotated[str, Field(max_length=64), _id("UR", "a library")]
+MailingListId = Annotated[str, Field(max_length=64), _id("CG", "a mailing list")]
+
+_ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 EmailAddress = Annotated[
     str,
-    Field(
-        max_length=254,
-        json_schema_extra=cel(
-            {
-                "rule": "self.matches('^[^@ ,;<>]+@[^@ ,;<>]+[.][^@ ,;<>.]+$')",
-                "message": "must be one e-mail address, for example dex@example.com",
-            }
-        ),
+    Field(max_length=254),
+    Rule.pattern(
+        rf"^{_ATOM}([.]{_ATOM})*@({_LABEL}[.])+[A-Za-z]([A-Za-z0-9-]{{0,61}}[A-Za-z0-9])$",
+        "must be one plain e-mail address, for example dex@example.com, without a name or <>; "
+        "an international domain in its xn-- form",
+    ),
+    Rule(
+        "self.indexOf('@') <= 64",
+        "must have at most 64 characters before the @",
+        lambda address: address.find("@") <= 64,
+    ),
+]
+_FROM_DOMAINS = ("@qemailserver.com", "@qualtrics-survey.com", "@qualtrics-research.com")
+
+# Line breaks in a mail header begin another header; control characters can also rewrite a terminal.
+_ONE_LINE = Rule.pattern(
+    "^[^\\x00-\\x1f\\x7f-\\x9f\u2028\u2029]*$",
+    "must be one line, without line breaks or other control characters: write it on one line, or with >- in YAML",
+)
+# White space in RE2 and in Python is not the same: these are named. Zero-width ones are as empty to people.
+_NOT_BLANK = Rule.pattern(
+    "[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200f\u2028\u2029\u202f\u205f-\u2060\u3000\ufeff]",
+    "must hold more than white space",
+)
+HeaderText = Annotated[str, Field(max_length=255), _ONE_LINE, _NOT_BLANK]
+
+_ZONE = Rule.pattern("^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", "")
+
+
+def _is_zone(name: str) -> bool:
+    if not _ZONE.holds(name):
+        return False
+    try:
+        schedule.zone(name)
+    except schedule.UnknownTimeZone:
+        return False
+    return True
+
+
+TimeZone = Annotated[
+    str,
+    Field(max_length=64),
+    Rule(
+        # getHours fails for a zone that the API server does not know; the rest are names of files beside the zones.
+        f"{_ZONE.expression} && !self.matches('^(posix|right)/') && !(self in ['Local', 'localtime', 'posixrules'])"
+        " && timestamp('2024-01-01T00:00:00Z').getHours(self) >= 0",
+        "must be the name of an IANA time zone, with its capitals: for example Europe/Zurich, America/New_York or UTC",
+        _is_zone,
     ),
 ]
 
 
-class SecretRef(Model):
+class SecretRef(SpecModel):
     """A Secret in the namespace of the exporter."""
 
-    name: str = Field(
-        description="Name of the Secret, in the namespace of the exporter.",
-        max_length=253,
-        json_schema_extra=cel(
-            {
-                "rule": "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
-                "message": "must be the name of a Secret: lower case letters, digits, - and .",
-            }
+    name: Annotated[
+        str,
+        Field(max_length=253),
+        Rule.pattern(
+            "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+            "must be the name of a Secret: lower case letters, digits, - and ., with a letter or digit at both ends",
         ),
-    )
+    ] = Field(description="Name of the Secret, in the namespace of the exporter: for example nexthink.")
 
 
-class ScheduleSpec(Model):
-    """When to ask."""
+class ScheduleSpec(SpecModel):
+    """When to ask: every few hours, every day, or once a week."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            {
-                "rule": "(self.frequency == 'Hourly') == has(self.everyHours)",
-                "fieldPath": ".everyHours",
-                "messageExpression": "self.frequency == 'Hourly'"
-                " ? 'everyHours is required with frequency Hourly: one of 1, 2, 3, 4, 6, 12'"
-                " : 'everyHours goes with frequency Hourly only: remove it'",
-            },
-            {
-                "rule": "(self.frequency == 'Weekly') == has(self.dayOfWeek)",
-                "fieldPath": ".dayOfWeek",
-                "messageExpression": "self.frequency == 'Weekly'"
-                " ? 'dayOfWeek is required with frequency Weekly, for example Monday'"
-                " : 'dayOfWeek goes with frequency Weekly only: remove it'",
-            },
-        )
+    rules = (
+        Rule(
+            "self.frequency != 'Hourly' || has(self.everyHours)",
+            "is required with frequency Hourly: one of 1, 2, 3, 4, 6, 12",
+            lambda spec: spec.frequency != "Hourly" or spec.every_hours is not None,
+            field="everyHours",
+            missing=True,
+        ),
+        Rule(
+            "self.frequency == 'Hourly' || !has(self.everyHours)",
+            "goes with frequency Hourly only: remove it",
+            lambda spec: spec.frequency == "Hourly" or spec.every_hours is None,
+            field="everyHours",
+            unwanted=True,
+        ),
+        Rule(
+            "self.frequency != 'Weekly' || has(self.dayOfWeek)",
+            "is required with frequency Weekly: for example Monday",
+            lambda spec: spec.frequency != "Weekly" or spec.day_of_week is not None,
+            field="dayOfWeek",
+            missing=True,
+        ),
+        Rule(
+            "self.frequency == 'Weekly' || !has(self.dayOfWeek)",
+            "goes with frequency Weekly only: remove it",
+            lambda spec: spec.frequency == "Weekly" or spec.day_of_week is None,
+            field="dayOfWeek",
+            unwanted=True,
+        ),
     )
 
     frequency: Literal["Hourly", "Daily", "Weekly"] = Field(
         description="How often: Hourly (every everyHours hours, at 20 minutes past), Daily (at 00:20) or Weekly (at "
-        "00:00 on dayOfWeek), in timeZone. The 20 minutes let Nexthink close its last time bucket."
+        "00:00 on dayOfWeek), in timeZone. The 20 minutes let Nexthink close its last time bucket. A time that the "
+        "clocks skip moves to the first instant after the gap; one that they show twice counts once."
     )
-    every_hours: Literal[1, 2, 3, 4, 6, 12] | None = Field(
+    every_hours: Annotated[Literal[1, 2, 3, 4, 6, 12], _NUMBER] | None = Field(
         None,
         description="Hours between two slots, counted from midnight: 1, 2, 3, 4, 6 or 12. Required for Hourly, refused "
         "otherwise.",
@@ -103,68 +186,71 @@ class ScheduleSpec(Model):
     day_of_week: Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] | None = Field(
         None, description="The day of a Weekly schedule. Required for Weekly, refused otherwise."
     )
-    time_zone: str | None = Field(
+    time_zone: TimeZone | None = Field(
         None,
-        max_length=64,
         description="IANA time zone in which hours and days are counted, for example Europe/Zurich. Without it the "
         "operator's --time-zone holds, UTC unless set.",
-        json_schema_extra=cel(
-            {
-                "rule": "self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$') && self != 'Local'"
-                " && timestamp('2024-01-01T00:00:00Z').getHours(self) >= 0",
-                "message": "must be an IANA time zone such as Europe/Zurich",
-            }
-        ),
     )
-    starting_deadline_seconds: int | None = Field(
+    starting_deadline_seconds: Annotated[int, Field(ge=60, le=86400), _NUMBER] | None = Field(
         None,
-        ge=60,
-        le=86400,
         description="How many seconds late a slot may still start, if the operator was down when it fell due; 3600 "
-        "without it. A slot that is later still is reported as Missed and mails nobody.",
+        "without it. Only the newest such slot is made up for. One that is later still is reported as Missed and mails "
+        "nobody.",
     )
 
 
-class NexthinkSpec(Model):
-    """Whom to ask."""
+class NexthinkSpec(SpecModel):
+    """Whom to ask: the people that a Nexthink query returns."""
 
     credentials_secret_ref: SecretRef = Field(
-        description="The Secret with the Nexthink API credentials. Its keys: url (or instance and region), clientId, "
-        "clientSecret; optional: tokenUrl, scope."
+        description="The Secret with the Nexthink API credentials, in the namespace of the exporter. Its keys: url "
+        "(https://<instance>.api.<region>.nexthink.cloud) or instance and region, clientId, clientSecret; optional: "
+        "tokenUrl, scope."
     )
-    query: str = Field(
-        min_length=1,
-        max_length=16384,
-        description="The NQL, as reviewed in Git: it returns one field, the e-mail addresses of the people to ask. "
-        "Nexthink runs the saved query of queryId; this text is compared with what really ran.",
+    query: Annotated[
+        str,
+        Field(max_length=32768),
+        _NOT_BLANK,
+        Rule(
+            "self.size() <= 16000", "must have at most 16000 characters, as Nexthink has it", lambda q: len(q) <= 16000
+        ),
+    ] = Field(
+        description="The NQL, as reviewed in Git: it returns one field, the e-mail addresses of the people to ask, so "
+        "it usually ends with `| list ad.email_address`. Nexthink runs the saved query of queryId; this text is "
+        "compared with what really ran, see driftPolicy.",
     )
-    query_id: str = Field(
-        max_length=512,
+    query_id: Annotated[
+        str,
+        Field(max_length=512),
+        Rule.pattern(
+            "^#[a-z0-9_]{2,255}$",
+            "must be # and 2 to 255 of a-z, 0-9 and _, as shown in the Nexthink web console; "
+            'quote it in YAML because of the #: "#teams_rollout"',
+        ),
+    ] = Field(
         description='The id under which Nexthink keeps the query, for example "#teams_rollout" (quoted in YAML, '
-        "because of the #). The public API of Nexthink runs saved queries only.",
-        json_schema_extra=cel(
-            {
-                "rule": "self.matches('^#[a-z0-9_]{2,255}$')",
-                "message": "must be # and 2 to 255 of a-z, 0-9 and _, as shown in the Nexthink web console; "
-                'quote it in YAML because of the #: "#teams_rollout"',
-            }
-        ),
+        "because of the #). An administrator saves it in Nexthink under NQL API queries: the public API of Nexthink "
+        "runs saved queries only.",
     )
-    parameters: dict[Annotated[str, Field(max_length=255)], Annotated[str, Field(max_length=1024)]] | None = Field(
+    parameters: (
+        Annotated[
+            dict[str, Annotated[str, Field(max_length=1024)]],
+            Field(max_length=20),
+            Rule.pattern(
+                "^[A-Za-z_][A-Za-z0-9_]{0,254}$",
+                "must be named by letters, digits and _, at most 255 of them, without the $",
+            ).for_each_key(),
+        ]
+        | None
+    ) = Field(
         None,
-        max_length=20,
-        description="Values for the $names of the query, without the $.",
-        json_schema_extra=cel(
-            {
-                "rule": "self.all(name, name.matches('^[A-Za-z_][A-Za-z0-9_]*$'))",
-                "message": "names are letters, digits and _, without the $",
-            }
-        ),
+        description="Values for the $names of the query, by name without the $: {days: 7d} for a $days. All values are "
+        "text.",
     )
     drift_policy: Literal["Warn", "Hold"] | None = Field(
         None,
         description="What to do when Nexthink runs something else than query: Warn (the default) sends and sets "
-        "QueryInSync to False, Hold mails nobody.",
+        "QueryInSync to False, Hold mails nobody. White space and comments make no difference.",
     )
     query_check: Literal["Enforce", "Warn"] | None = Field(
         None,
@@ -173,31 +259,37 @@ class NexthinkSpec(Model):
     )
 
 
-class QualtricsSpec(Model):
-    """What to send."""
+class QualtricsSpec(SpecModel):
+    """What to send: a Qualtrics survey, by an invitation from a library."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            {
-                "rule": "(has(self.allowCustomFromDomain) && self.allowCustomFromDomain) || self.fromEmail"
-                ".lowerAscii().matches('@(qemailserver|qualtrics-survey|qualtrics-research)[.]com$')",
-                "fieldPath": ".fromEmail",
-                "message": "must be at qemailserver.com, qualtrics-survey.com or qualtrics-research.com; "
-                "for a domain registered in your Qualtrics brand set allowCustomFromDomain: true",
-            }
-        )
+    rules = (
+        Rule(
+            "(has(self.allowCustomFromDomain) && self.allowCustomFromDomain) || self.fromEmail"
+            ".lowerAscii().matches('@(qemailserver|qualtrics-survey|qualtrics-research)[.]com$')",
+            "must be at qemailserver.com, qualtrics-survey.com or qualtrics-research.com; "
+            "for a domain registered in your Qualtrics brand set allowCustomFromDomain: true",
+            lambda spec: bool(spec.allow_custom_from_domain) or spec.from_email.lower().endswith(_FROM_DOMAINS),
+            field="fromEmail",
+            reason=Reason.FROM_EMAIL_NOT_ALLOWED,
+        ),
     )
 
     credentials_secret_ref: SecretRef = Field(
-        description="The Secret with the Qualtrics API credentials. Its keys: url (https://<datacenter>.qualtrics.com),"
-        " clientId, clientSecret; optional: tokenUrl, scope."
+        description="The Secret with the Qualtrics API credentials, in the namespace of the exporter. Its keys: url "
+        "(https://<datacenter>.qualtrics.com), clientId, clientSecret; optional: tokenUrl, scope."
     )
-    survey_id: SurveyId = Field(description="The survey that people are asked to answer: SV_…. It must be active.")
-    directory_id: DirectoryId = Field(description="The XM Directory that holds the mailing list: POOL_….")
+    survey_id: SurveyId = Field(
+        description="The survey that people are asked to answer: SV_…, see Account Settings > Qualtrics IDs. It must "
+        "be active."
+    )
+    directory_id: DirectoryId = Field(
+        description="The XM Directory that holds the mailing list: POOL_…. With a wrong one Qualtrics imports nobody."
+    )
     message_id: MessageId = Field(
-        description="The invitation to send, a library message of the category Email Invites: MS_…."
+        description="The invitation to send: MS_…, a library message of the category Email Invites whose text holds "
+        "${l://SurveyLink} or ${l://SurveyURL}."
     )
-    library_id: LibraryId = Field(description="The library that holds the message: UR_….")
+    library_id: LibraryId = Field(description="The library that holds the message: UR_…, of a user or of a group.")
     mailing_list_id: MailingListId = Field(
         description="The mailing list that people are added to: CG_…. Only the people of a run are mailed, never the "
         "whole list."
@@ -207,34 +299,50 @@ class QualtricsSpec(Model):
         "qualtrics-research.com; another domain with allowCustomFromDomain."
     )
     allow_custom_from_domain: bool | None = Field(
-        None, description="Allow a fromEmail of another domain, one that is registered in your Qualtrics brand."
+        None,
+        description="Allow a fromEmail of another domain, one that is registered in your Qualtrics brand. Qualtrics "
+        "takes a mail from any other domain, and does not deliver it.",
     )
-    from_name: str = Field(min_length=1, max_length=255, description="The sender's name as people see it.")
-    reply_to_email: EmailAddress | None = Field(None, description="Where replies go. Without it: to fromEmail.")
-    subject: str = Field(min_length=1, max_length=255, description="The subject of the mail.")
-    link_expiration_days: int | None = Field(
-        None, ge=1, le=365, description="Days after the send for which the survey link works. Without it: no end."
+    from_name: HeaderText = Field(description="The sender's name as people see it, for example Digital Workplace.")
+    reply_to_email: EmailAddress | None = Field(
+        None, description="Where replies go, at any domain. Without it: to fromEmail."
+    )
+    subject: HeaderText = Field(
+        description="The subject of the mail. Qualtrics does not send the same subject and text to the same people "
+        "again within hours; text piped in by Qualtrics can tell two mails apart."
+    )
+    link_expiration_days: Annotated[int, Field(ge=1, le=365), _NUMBER] | None = Field(
+        None, description="Days after the send for which the survey link works. Without it: no end."
     )
 
 
-class Spec(Model):
-    """What is wanted."""
+class Spec(SpecModel):
+    """What is wanted: on this schedule, ask these people this survey."""
 
-    description: str | None = Field(None, max_length=1024, description="What the survey is for. For people only.")
+    description: Annotated[str, Field(max_length=1024), _ONE_LINE] | None = Field(
+        None, description="What the survey is for, in one line. For people only: it is not sent."
+    )
     suspend: bool | None = Field(
         None,
         description="While true there are no slots and run requests are refused; a run that has not reached the send "
-        "is stopped. A test still works.",
+        "is stopped. A test still works. What fell due meanwhile is not made up for.",
     )
-    schedule: ScheduleSpec = Field(description="When to ask. The first slot is the next one that falls due.")
+    schedule: ScheduleSpec = Field(
+        description="When to ask. The first slot is the next one that falls due: nothing runs because an exporter was "
+        "created, changed or resumed."
+    )
     nexthink: NexthinkSpec = Field(description="Whom to ask: the people that a Nexthink query returns.")
-    qualtrics: QualtricsSpec = Field(description="What to send: a Qualtrics survey, by a library message.")
-    max_recipients: int | None = Field(
+    qualtrics: QualtricsSpec = Field(
+        description="What to send: a Qualtrics survey, by a library message. The ids stand in Qualtrics under Account "
+        "Settings > Qualtrics IDs."
+    )
+    max_recipients: Annotated[int, Field(ge=1, le=1_000_000), _NUMBER] | None = Field(
         None,
-        ge=1,
-        le=1_000_000,
-        description="A run with more recipients than this is held: nobody is mailed. Without it: no limit.",
+        description="A run with more recipients than this is held: nobody is mailed, and the history entry says "
+        "RecipientLimitExceeded. Without it: no limit.",
     )
     dry_run: bool | None = Field(
-        None, description="While true a run does everything but the send, people are imported into the batch."
+        None,
+        description="While true a run does everything but the send: people are imported into the mailing list and a "
+        "batch, and nobody is mailed.",
     )

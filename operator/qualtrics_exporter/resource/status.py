@@ -16,7 +16,10 @@ HISTORY_LENGTH = 10
 
 def _aware(time: datetime) -> datetime:
     aware = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).replace(microsecond=0)
+    try:
+        return aware.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as error:
+        raise ValueError("not a time of UTC") from error
 
 
 def timestamp(time: datetime) -> str:
@@ -36,113 +39,183 @@ Count = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 
 
 class Condition(Model):
-    """metav1.Condition."""
+    """One thing that is so or is not, in the shape that all of Kubernetes uses."""
 
-    type: str = Field(max_length=316, description="What the condition is about, for example Ready.")
-    status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
-    observed_generation: Count | None = Field(None, description="The generation of the spec that it was set for.")
-    last_transition_time: Time = Field(description="When status last changed.")
-    reason: ReasonName = Field(description="Why, as one CamelCase word; docs/reasons.md explains each.")
+    type: str = Field(
+        max_length=316,
+        description="What the condition is about: Ready, NexthinkReady, QualtricsReady, QueryInSync, LastRunSucceeded, "
+        "Reconciling or Stalled.",
+    )
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so: True, False or Unknown.")
+    observed_generation: Count | None = Field(
+        None, description="The generation of the spec that it was set for: metadata.generation then."
+    )
+    last_transition_time: Time = Field(description="When status last changed; a new reason alone does not move it.")
+    reason: ReasonName = Field(
+        description="Why, as one word for programs, for example SecretNotFound; docs/reasons.md explains each."
+    )
     message: Message = Field(description="Why, for people, with what to do next.")
 
 
 class ActiveRun(Model):
     """The journal of the run in progress: written before each outside effect, read after a crash."""
 
-    id: str = Field(description="Id of the run, a function of the object's uid and the slot or request token.")
+    id: str = Field(
+        description="Id of the run: made of the uid of the exporter and the slot or the request token, so that a "
+        "slot has one run only."
+    )
     trigger: Trigger = Field(description="What started it: Schedule, Request or Test.")
     scheduled_time: Time | None = Field(None, description="When the slot fell due; absent for Request and Test.")
     start_time: Time = Field(description="When the run was claimed.")
     generation: Count | None = Field(None, description="The generation of the spec that the run uses.")
-    attempt: int = Field(1, description="How many times the run has been taken up.")
-    holder: str = Field("", description="Who works on it: one process, one attempt.")
-    step: Step = Field(description="The last recovery point that was reached.")
-    survey_id: str | None = Field(None, description="The survey that the run sends.")
-    batch_id: str | None = Field(None, description="The Qualtrics transaction batch that holds the recipients.")
+    attempt: int = Field(
+        1, description="How many times the run has been taken up: more than 1 after a crash or a change of leader."
+    )
+    holder: str = Field(
+        "",
+        description="Who works on it: a new word for each process and attempt, by which a second one is noticed and "
+        "stops.",
+    )
+    step: Step = Field(
+        description="The recovery point that was written last, before its effect: Claimed, Importing, Sending or "
+        "Sent. After a "
+        "crash a run goes on from here; from Sending on it only looks up what was sent."
+    )
+    survey_id: str | None = Field(None, description="The survey that the run sends: SV_….")
+    batch_id: str | None = Field(None, description="The Qualtrics transaction batch that holds the recipients: BT_….")
     send_time: Time | None = Field(None, description="The time just before the distribution was asked for.")
     recipients: Count | None = Field(None, description="How many people are in the batch.")
     distribution_id: str | None = Field(None, description="The Qualtrics distribution, once it is known.")
     counts: "Recipients | None" = Field(None, description="Who was counted how, so far.")
     warnings: list[ReasonName] | None = Field(
-        None, max_length=8, description="What was noticed on the way, for the history entry.",
+        None, max_length=8, description="Reasons that were met on the way and stop nothing, for the history entry.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )  # fmt: skip
 
 
 class Recipients(Model):
-    """How many rows became how many recipients."""
+    """How many rows of the query became how many recipients."""
 
     returned: Count | None = Field(None, description="Rows that Nexthink returned.")
     empty: Count | None = Field(None, description="Rows without an address.")
     invalid: Count | None = Field(None, description="Rows whose text is no e-mail address.")
     duplicate: Count | None = Field(None, description="Rows whose address had come before, in any letter case.")
     accepted: Count | None = Field(None, description="Addresses that passed: the recipients.")
-    imported: Count | None = Field(None, description="Transactions that Qualtrics created for them in the batch.")
+    imported: Count | None = Field(
+        None, description="How many of them Qualtrics took into the batch; fewer than accepted is ImportIncomplete."
+    )
 
 
 class Delivery(Model):
-    """What Qualtrics says of the distribution."""
+    """What became of the mails, read back from Qualtrics."""
 
     request_status: str | None = Field(
-        None, max_length=64, description="Qualtrics' own word: Pending, Generated, Done."
+        None,
+        max_length=64,
+        description="Qualtrics' own word: Pending, Generated or Done. Done does not mean delivered.",
     )
     sent: Count | None = Field(None, description="Mails sent.")
-    failed: Count | None = Field(None, description="Mails that could not be sent.")
-    bounced: Count | None = Field(None, description="Mails that came back.")
-    blocked: Count | None = Field(None, description="Mails kept back as duplicates.")
-    skipped: Count | None = Field(None, description="People skipped: opted out, or asked too often.")
+    failed: Count | None = Field(None, description="Mails that could not be sent, most often because of the address.")
+    bounced: Count | None = Field(None, description="Mails that came back undelivered.")
+    blocked: Count | None = Field(
+        None, description="Mails that Qualtrics kept back, because the same one went to the same address before."
+    )
+    skipped: Count | None = Field(
+        None, description="People whom Qualtrics skipped: opted out, or asked too often by the brand's contact rules."
+    )
     opened: Count | None = Field(None, description="Mails opened.")
     started: Count | None = Field(None, description="Surveys started.")
     finished: Count | None = Field(None, description="Surveys finished.")
     complaints: Count | None = Field(None, description="Mails reported as spam.")
-    observed_time: Time | None = Field(None, description="When these figures were read.")
+    observed_time: Time | None = Field(
+        None, description="When these figures were read: 2, 10 and 60 minutes after the send, then daily for a week."
+    )
 
 
 class HistoryEntry(Model):
     """One run, slot or test that ended."""
 
-    id: str = Field(description="Id of the run.")
+    id: str = Field(description="Id of the run: also the transaction data runId of its recipients in Qualtrics.")
     trigger: Trigger = Field(description="What started it: Schedule, Request or Test.")
-    scheduled_time: Time | None = Field(None, description="When the slot fell due.")
+    scheduled_time: Time | None = Field(None, description="When the slot fell due; absent for Request and Test.")
     start_time: Time | None = Field(None, description="When the run was claimed; absent if it never was.")
     completion_time: Time = Field(description="When it ended.")
-    result: Result = Field(description="How it ended: Succeeded, Failed, Held, Missed, Skipped, Unknown or DryRun.")
-    reason: ReasonName = Field(description="Why, as one CamelCase word; docs/reasons.md explains each.")
+    result: Result = Field(
+        description="How it ended: Succeeded, Failed, Held (a guard stopped it), Missed (the deadline had passed), "
+        "Skipped "
+        "(suspended, or the run before was still active), Unknown (whether it was sent cannot be told) or DryRun."
+    )
+    reason: ReasonName = Field(
+        description="Why, as one word for programs, for example SecretNotFound; docs/reasons.md explains each."
+    )
     message: Message = Field(description="Why, for people, with what to do next.")
-    recipients: Recipients | None = Field(None, description="How many rows became how many recipients.")
-    survey_id: str | None = Field(None, description="The survey that was sent.")
-    batch_id: str | None = Field(None, description="The Qualtrics transaction batch.")
-    distribution_id: str | None = Field(None, description="The Qualtrics distribution: EMD_….")
-    send_time: Time | None = Field(None, description="When the distribution was asked for.")
-    delivery: Delivery | None = Field(None, description="What Qualtrics says of the distribution.")
+    recipients: Recipients | None = Field(None, description="How many rows of the query became how many recipients.")
+    survey_id: str | None = Field(None, description="The survey that was sent: SV_….")
+    batch_id: str | None = Field(None, description="The Qualtrics transaction batch that held the recipients: BT_….")
+    distribution_id: str | None = Field(
+        None, description="The Qualtrics distribution: EMD_…, shown by Qualtrics under Distributions of the survey."
+    )
+    send_time: Time | None = Field(
+        None, description="When the distribution was asked for; absent if it never was: then nobody was mailed."
+    )
+    delivery: Delivery | None = Field(None, description="What became of the mails, read back from Qualtrics.")
 
 
 class Status(Model):
     """What is. Written by the operator only."""
 
-    observed_generation: Count = Field(-1, description="The generation of the spec that these conditions speak of.")
+    observed_generation: Count = Field(
+        -1,
+        description="The generation of the spec that these conditions speak of; -1 until the operator has seen it.",
+        json_schema_extra={"default": -1},  # without it kstatus would take a new object for one that is ready
+    )
     conditions: list[Condition] | None = Field(
         None,
         max_length=16,
-        description="Ready, NexthinkReady, QualtricsReady, QueryInSync, LastRunSucceeded; Reconciling and Stalled only "
-        "while True.",
+        description="Ready: spec, credentials and both remote sides were found well; a failed run does not touch it. "
+        "NexthinkReady and QualtricsReady: the same for one side. QueryInSync: Nexthink runs what spec.nexthink.query "
+        "says. LastRunSucceeded: how the last run went. Reconciling (a check is to come) and Stalled (nothing will "
+        "work "
+        "until the user changes something) are there only while True.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    schedule: str | None = Field(None, description="The schedule in words.")
-    schedule_since: Time | None = Field(None, description="Slots that fell due before this time never run.")
-    next_schedule_time: Time | None = Field(None, description="When the next slot falls due.")
+    schedule: str | None = Field(
+        None, description="The schedule in words, for example: every Monday at 00:00, Europe/Zurich."
+    )
+    schedule_since: Time | None = Field(
+        None,
+        description="Slots that fell due before this time never run: when the exporter was first seen or resumed, or "
+        "its schedule changed.",
+    )
+    next_schedule_time: Time | None = Field(None, description="When the next slot falls due; absent while suspended.")
     next_retry_time: Time | None = Field(None, description="When the checks are tried again, while not Ready.")
-    last_check_time: Time | None = Field(None, description="When credentials and remote ids were last checked.")
+    last_check_time: Time | None = Field(None, description="When spec, credentials and remote ids were last checked.")
     last_schedule_time: Time | None = Field(None, description="The due time of the last slot that was claimed.")
     last_successful_time: Time | None = Field(None, description="When the last run that succeeded ended.")
-    last_handled_run_request: str | None = Field(None, max_length=253, description="The last run token acted on.")
-    last_handled_test_request: str | None = Field(None, max_length=253, description="The last test token acted on.")
-    active_run: ActiveRun | None = Field(None, description="The run in progress.")
-    last_test: HistoryEntry | None = Field(None, description="How the last test ended.")
+    last_handled_run_request: str | None = Field(
+        None,
+        max_length=253,
+        description="The last value of the annotation qualtrics-exporter.dev/run-requested-at that was dealt with: "
+        "run or refused.",
+    )
+    last_handled_test_request: str | None = Field(
+        None,
+        max_length=253,
+        description="The last value of the annotation qualtrics-exporter.dev/test-requested-at that was dealt with.",
+    )
+    active_run: ActiveRun | None = Field(
+        None,
+        description="The run in progress, as its journal has it: what is written here decides what happens after a "
+        "crash.",
+    )
+    last_test: HistoryEntry | None = Field(
+        None,
+        description="How the last test ended: requested by the annotation qualtrics-exporter.dev/test-requested-at.",
+    )
     history: list[HistoryEntry] | None = Field(
         None,
         max_length=HISTORY_LENGTH,
-        description="The last runs and slots, newest first.",
+        description="The last 10 runs and slots, newest first. Best effort: metrics and Events keep more.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
 

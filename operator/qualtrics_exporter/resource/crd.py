@@ -1,0 +1,169 @@
+"""The CustomResourceDefinition, generated from the models of spec and status.
+
+Kubernetes takes a *structural* schema, a small part of JSON Schema: no references, no null, no alternatives. `schema`
+makes it in one walk, and refuses what pydantic may write one day that the API server would not take, with errors that
+mislead (facts/kubernetes.md section 5).
+"""
+
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from .exporter import GROUP, KIND, PLURAL, VERSION
+from .spec import Model, Spec
+from .status import Status
+
+ACCEPTED = {
+    *("type", "format", "description", "default", "enum"),
+    *("properties", "required", "additionalProperties", "items"),
+    *("minimum", "maximum", "maxLength", "maxItems", "maxProperties", "x-kubernetes-validations"),
+    *("x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
+}
+"""Not `pattern` and `minLength`: their errors speak of regular expressions and characters. Write a `Rule` instead."""
+
+_HEADER = f"""\
+# Generated from operator/qualtrics_exporter/resource by `make generate`: change the models instead.
+# kubectl explain {KIND.lower()}.spec shows what every field means.
+"""
+
+
+class QualtricsExporter(Model):
+    """Sends a Qualtrics survey on a schedule to the people that a Nexthink query returns, and to nobody else.
+
+    At most one distribution is sent for a slot of the schedule, and every slot ends in an entry of status.history with
+    a result and a reason that says what to do next. To run now, set the annotation
+    qualtrics-exporter.dev/run-requested-at to any new text; to test without mailing anybody,
+    qualtrics-exporter.dev/test-requested-at.
+    """
+
+    spec: Spec = Field(
+        description="What is wanted: when to ask (schedule), whom (nexthink) and what (qualtrics). Written by its user "
+        "only; the operator never changes it."
+    )
+    status: Status | None = Field(
+        None,
+        description="What is: conditions, the slots, the run in progress and the last ones. Written by the operator "
+        "only. Ready tells whether spec, credentials and both remote sides were found well, LastRunSucceeded how the "
+        "last run went.",
+        # Without it kstatus would take a new object for one that is ready.
+        json_schema_extra={"default": {"observedGeneration": -1}},
+    )
+
+
+class _Structural(GenerateJsonSchema):
+    """In Kubernetes a field without a value is absent: neither null nor, but for one field, a default."""
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        return value  # as the models have it: the order in which people read
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+
+def schema(model: type[BaseModel] = QualtricsExporter) -> dict[str, Any]:
+    """The structural schema of a model. Raises TypeError for what has no place in one."""
+    root = model.model_json_schema(schema_generator=_Structural)
+    definitions = root.pop("$defs", {})
+
+    def walk(node: dict[str, Any], path: str) -> dict[str, Any]:
+        if reference := node.get("$ref"):  # what stands beside it wins: the description of the field, not of its type
+            node = definitions[reference.removeprefix("#/$defs/")] | {k: v for k, v in node.items() if k != "$ref"}
+        node = {keyword: value for keyword, value in node.items() if keyword != "title"}
+        if refused := node.keys() - ACCEPTED:
+            raise TypeError(f"{path}: {sorted(refused)} has no place in the schema of a CRD")
+        if "description" in node:
+            node["description"] = " ".join(node["description"].split())
+        if "properties" in node:
+            node["properties"] = {name: walk(field, f"{path}.{name}") for name, field in node["properties"].items()}
+        if "additionalProperties" in node:
+            node["additionalProperties"] = walk(node["additionalProperties"], f"{path}.*")
+        if "items" in node:
+            node["items"] = walk(node["items"], f"{path}[]")
+        return {keyword: node[keyword] for keyword in ("type", "description") if keyword in node} | node
+
+    return walk(root, model.__name__)
+
+
+def crd() -> dict[str, Any]:
+    """The CustomResourceDefinition that this version of the operator expects, as a new dictionary."""
+    root = schema()
+    root["properties"] = {
+        "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}."},
+        "kind": {"type": "string", "description": f"{KIND}."},
+        "metadata": {"type": "object"},
+    } | root["properties"]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["qex"],
+            },
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": _columns(),
+                    "schema": {"openAPIV3Schema": root},
+                }
+            ],
+        },
+    }
+
+
+def crd_yaml() -> str:
+    """The CustomResourceDefinition as a manifest, the same bytes for the same models."""
+    body = yaml.dump(crd(), Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True)
+    return _HEADER + body
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Without anchors: what is there twice is written twice, as `kubectl get --output yaml` shows it."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _columns() -> list[dict[str, Any]]:
+    def column(name: str, path: str, description: str, kind: str = "string", *, wide: bool = False) -> dict[str, Any]:
+        return {
+            "name": name,
+            "type": kind,
+            "jsonPath": path,
+            "description": description,
+            "priority": int(wide),
+        }
+
+    ready = '.status.conditions[?(@.type=="Ready")]'
+    last = ".status.history[0]"
+    return [
+        column("Frequency", ".spec.schedule.frequency", "How often."),
+        column("Suspended", ".spec.suspend", "Whether the exporter is switched off.", "boolean"),
+        column("Ready", f"{ready}.status", "Whether spec, credentials and both remote sides were found well."),
+        column("Last Result", f"{last}.result", "How the last run or slot ended."),
+        column(
+            "Recipients", f"{last}.recipients.accepted", "To how many people the last run was addressed.", "integer"
+        ),
+        column("Last Success", ".status.lastSuccessfulTime", "When the last run that succeeded ended.", "date"),
+        # Not a date: kubectl shows a time to come as <invalid>.
+        column("Next", ".status.nextScheduleTime", "When the next slot falls due."),
+        column("Age", ".metadata.creationTimestamp", "When the exporter was created.", "date"),
+        column("Survey", ".spec.qualtrics.surveyId", "What is sent.", wide=True),
+        column("Query", ".spec.nexthink.queryId", "Whom it is sent to.", wide=True),
+        column("Message", f"{ready}.message", "Why it is ready or not, and what to do next.", wide=True),
+    ]

@@ -1,0 +1,333 @@
+"""Manifests that keep the rules and manifests that break one: a table for the API server and for Python alike."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import yaml
+
+from tests.environment.build import ROOT
+
+Manifest = dict[str, Any]
+REMOVED = object()
+"""As a value in `changed`: the field is taken out."""
+
+
+def sample() -> Manifest:
+    """The exporter of `samples/`, as read from its file."""
+    manifest: Manifest = yaml.safe_load((ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"))
+    return manifest
+
+
+def changed(changes: Mapping[str, Any], **metadata: Any) -> Manifest:
+    """The sample with other values at these paths of its spec, for instance `qualtrics.surveyId`."""
+    manifest = deepcopy(sample())
+    for path, value in changes.items():
+        *parents, field = path.split(".")
+        place = manifest["spec"]
+        for parent in parents:
+            place = place[parent]
+        if value is REMOVED:
+            del place[field]
+        else:
+            place[field] = value
+    manifest["metadata"] |= metadata
+    return manifest
+
+
+class Bad(NamedTuple):
+    """A change of the sample that has to be refused, at this path of the spec, with these words."""
+
+    changes: Mapping[str, Any]
+    path: str
+    sentence: str
+    ours: bool = True
+    """Whether the words are ours; plain schema is told in the words of the API server, and by Python in others."""
+
+
+def _ids() -> dict[str, Bad]:
+    ids = {
+        "surveyId": ("SV", "a survey"),
+        "directoryId": ("POOL", "a directory"),
+        "messageId": ("MS", "a library message"),
+        "libraryId": ("UR", "a library"),
+        "mailingListId": ("CG", "a mailing list"),
+    }
+    wrong = {
+        "of another prefix": "XX_1234567890a",
+        "without a prefix": "1234567890abcde",
+        "in lower case": "{}_1234567890a",
+        "too short": "{}_1234567890",
+        "too long": "{}_1234567890abcdef",
+        "with a slash": "{}_12345678/../a",
+        "with a line break after it": "{}_1234567890a\n",
+        "empty": "",
+    }
+    return {
+        f"{field} {what}": Bad(
+            {f"qualtrics.{field}": value.format(prefix.lower() if what == "in lower case" else prefix)},
+            f"qualtrics.{field}",
+            f"must be the id of {words}, {prefix}_ and 11 to 15 letters and digits",
+        )
+        for field, (prefix, words) in ids.items()
+        for what, value in wrong.items()
+    }
+
+
+def _addresses() -> dict[str, Bad]:
+    wrong = {
+        "without @": "noreply.qemailserver.com",
+        "with a name": "Dex <dex@qemailserver.com>",
+        "of two": "a@qemailserver.com,b@qemailserver.com",
+        "with a line break": "dex@qemailserver.com\r\nBcc: all@qemailserver.com",
+        "with a line break after it": "dex@qemailserver.com\n",
+        "with a space before it": " dex@qemailserver.com",
+        "without a local part": "@qemailserver.com",
+        "with two dots": "d..x@qemailserver.com",
+        "with two @": "d@x@qemailserver.com",
+        "with an umlaut": "büro@qemailserver.com",
+        "without a top-level domain": "dex@qemailserver",
+        "with a NUL": "dex\0@qemailserver.com",
+        "with a semicolon": "d;x@qemailserver.com",
+    }
+    return {
+        f"{field} {what}": Bad({f"qualtrics.{field}": value}, f"qualtrics.{field}", "must be one plain e-mail address")
+        for field in ("fromEmail", "replyToEmail")
+        for what, value in wrong.items()
+    }
+
+
+def _lines() -> dict[str, Bad]:
+    breaks = {"LF": "\n", "CR": "\r", "NUL": "\0", "ESC": "\x1b", "DEL": "\x7f", "NEL": "\x85", "LS": "\u2028"}
+    return {
+        f"{path} with {name}": Bad({path: f"Hello{char}Bcc: all@example.com"}, path, "must be one line, without line")
+        for path in ("qualtrics.subject", "qualtrics.fromName", "description")
+        for name, char in breaks.items()
+    }
+
+
+def _blanks() -> dict[str, Bad]:
+    blanks = {
+        "nothing": "",
+        "spaces": "   ",
+        "no-break spaces": "\xa0\xa0",
+        "zero-width spaces": "\u200b",
+        "BOM": "\ufeff",
+    }
+    return {
+        f"{path} of {name}": Bad({path: text}, path, "must hold more than white space")
+        for path in ("qualtrics.subject", "qualtrics.fromName", "nexthink.query")
+        for name, text in blanks.items()
+    }
+
+
+HOURLY = {"schedule.frequency": "Hourly", "schedule.dayOfWeek": REMOVED}
+DAILY = {"schedule.frequency": "Daily", "schedule.dayOfWeek": REMOVED}
+
+BAD: dict[str, Bad] = {
+    **_ids(),
+    **_addresses(),
+    **_lines(),
+    **_blanks(),
+    # Recurrence
+    "Weekly without a day": Bad(
+        {"schedule.dayOfWeek": REMOVED}, "schedule.dayOfWeek", "is required with frequency Weekly: for example Monday"
+    ),
+    "Weekly with hours": Bad(
+        {"schedule.everyHours": 4}, "schedule.everyHours", "goes with frequency Hourly only: remove it"
+    ),
+    "Hourly without hours": Bad(HOURLY, "schedule.everyHours", "is required with frequency Hourly: one of 1, 2, 3, 4"),
+    "Hourly with a day": Bad(
+        {"schedule.frequency": "Hourly", "schedule.everyHours": 2},
+        "schedule.dayOfWeek",
+        "goes with frequency Weekly only: remove it",
+    ),
+    "Daily with a day": Bad(
+        {"schedule.frequency": "Daily"}, "schedule.dayOfWeek", "goes with frequency Weekly only: remove it"
+    ),
+    "Daily with hours": Bad(
+        {**DAILY, "schedule.everyHours": 12}, "schedule.everyHours", "goes with frequency Hourly only: remove it"
+    ),
+    # Time zones
+    **{
+        f"time zone {name!r}": Bad(
+            {"schedule.timeZone": name}, "schedule.timeZone", "must be the name of an IANA time zone"
+        )
+        for name in (
+            *("Europe/Zuerich", "europe/zurich", "+02:00", "02:00", "../../etc/passwd", "/etc/localtime", "Local", ""),
+            *("localtime", "posix/Europe/Zurich", "right/UTC", "Europe/Zurich\n", "Europe", "CET+1CEST", "UTC "),
+        )
+    },
+    # The sender's domain
+    **{
+        f"sender {address}": Bad(
+            {"qualtrics.fromEmail": address}, "qualtrics.fromEmail", "must be at qemailserver.com,"
+        )
+        for address in (
+            *("dex@example.com", "dex@qemailserver.com.example.com", "dex@notqemailserver.com"),
+            *("dex@mail.qemailserver.com", "dex@qemailserver.org", "qemailserver.com@example.com"),
+        )
+    },
+    "another domain, and told so": Bad(
+        {"qualtrics.fromEmail": "dex@example.com", "qualtrics.allowCustomFromDomain": False},
+        "qualtrics.fromEmail",
+        "for a domain registered in your Qualtrics brand set allowCustomFromDomain: true",
+    ),
+    "another domain is allowed, but it is no address": Bad(
+        {"qualtrics.fromEmail": "dex", "qualtrics.allowCustomFromDomain": True},
+        "qualtrics.fromEmail",
+        "must be one plain e-mail address",
+    ),
+    "a very long local part": Bad(
+        {"qualtrics.replyToEmail": f"{'a' * 65}@example.com"},
+        "qualtrics.replyToEmail",
+        "must have at most 64 characters before the @",
+    ),
+    # The query
+    **{
+        f"query id {value!r}": Bad(
+            {"nexthink.queryId": value}, "nexthink.queryId", "must be # and 2 to 255 of a-z, 0-9"
+        )
+        for value in (
+            "teams_rollout",
+            "#Teams",
+            "#a",
+            "#",
+            "",
+            "#teams-rollout",
+            "#teams rollout",
+            "##teams",
+            "#teams\n",
+        )
+    },
+    "query id too long": Bad({"nexthink.queryId": "#" + "a" * 256}, "nexthink.queryId", "must be # and 2 to 255"),
+    "query too long": Bad({"nexthink.query": "u" * 16_001}, "nexthink.query", "must have at most 16000 characters"),
+    **{
+        f"parameter {name!r}": Bad(
+            {"nexthink.parameters": {name: "7d"}}, "nexthink.parameters", "must be named by letters, digits and _"
+        )
+        for name in ("$days", "a b", "1st", "", "days\n", "d" * 256)
+    },
+    # Secrets
+    **{
+        f"{side} secret {name!r}": Bad(
+            {f"{side}.credentialsSecretRef.name": name},
+            f"{side}.credentialsSecretRef.name",
+            "must be the name of a Secret: lower case letters, digits, - and .",
+        )
+        for side in ("nexthink", "qualtrics")
+        for name in ("", "Nexthink", "a_b", "-a", "a-", "a..b", "kube-system/a", "../a", "a\n", "a?b")
+    },
+    # Plain schema: what is there, of which type, in which range
+    "an unknown frequency": Bad(
+        {"schedule.frequency": "Monthly"},
+        "schedule.frequency",
+        'Unsupported value: "Monthly": supported values: "Hourly", "Daily", "Weekly"',
+        ours=False,
+    ),
+    "an unknown day": Bad({"schedule.dayOfWeek": "monday"}, "schedule.dayOfWeek", "Unsupported value", ours=False),
+    "an unknown policy": Bad({"nexthink.driftPolicy": "Stop"}, "nexthink.driftPolicy", "Unsupported value", ours=False),
+    "an unknown check": Bad({"nexthink.queryCheck": "Off"}, "nexthink.queryCheck", "Unsupported value", ours=False),
+    "every 5 hours": Bad(
+        {**HOURLY, "schedule.everyHours": 5}, "schedule.everyHours", "Unsupported value: 5", ours=False
+    ),
+    **{
+        f"{path} = {value!r}": Bad({path: value}, path, "should be", ours=False)
+        for path, value in (
+            *(("schedule.startingDeadlineSeconds", 59), ("schedule.startingDeadlineSeconds", 86_401)),
+            *(("qualtrics.linkExpirationDays", 0), ("qualtrics.linkExpirationDays", 366)),
+            *(("maxRecipients", 0), ("maxRecipients", -1), ("maxRecipients", 1_000_001)),
+        )
+    },
+    **{
+        f"{path} = {value!r}": Bad({path: value}, path, "must be of type", ours=False)
+        for path, value in (
+            *(("maxRecipients", "5000"), ("maxRecipients", 0.5), ("maxRecipients", True), ("suspend", "yes")),
+            *(("suspend", 0), ("dryRun", "true"), ("qualtrics.subject", 5), ("qualtrics.subject", True)),
+            *(("qualtrics", []), ("nexthink.parameters", ["days"]), ("nexthink.query", {"text": "users"})),
+            *(("schedule.timeZone", 2), ("qualtrics.allowCustomFromDomain", "true")),
+        )
+    },
+    "hours that are true": Bad({**HOURLY, "schedule.everyHours": True}, "schedule.everyHours", "must be", ours=False),
+    "hours in quotes": Bad({**HOURLY, "schedule.everyHours": "4"}, "schedule.everyHours", "must be", ours=False),
+    "a parameter that is a number": Bad(
+        {"nexthink.parameters": {"days": 7}}, "nexthink.parameters.days", "must be of type string", ours=False
+    ),
+    "a long parameter": Bad(
+        {"nexthink.parameters": {"days": "7" * 1025}}, "nexthink.parameters.days", "may not be more than", ours=False
+    ),
+    "21 parameters": Bad(
+        {"nexthink.parameters": {f"n{number}": "7d" for number in range(21)}},
+        "nexthink.parameters",
+        "must have at most 20 items",
+        ours=False,
+    ),
+    **{
+        f"without {path}": Bad({path: REMOVED}, path, "Required value", ours=False)
+        for path in (
+            *("schedule", "schedule.frequency", "nexthink", "nexthink.credentialsSecretRef", "nexthink.query"),
+            *("nexthink.queryId", "nexthink.credentialsSecretRef.name", "qualtrics", "qualtrics.credentialsSecretRef"),
+            *("qualtrics.surveyId", "qualtrics.directoryId", "qualtrics.messageId", "qualtrics.libraryId"),
+            *("qualtrics.mailingListId", "qualtrics.fromEmail", "qualtrics.fromName", "qualtrics.subject"),
+        )
+    },
+    **{
+        f"{path} too long": Bad({path: "a" * (length + 1)}, path, "may not be more than", ours=False)
+        for path, length in (
+            *(("description", 1024), ("qualtrics.subject", 255), ("qualtrics.fromName", 255)),
+            *(("qualtrics.surveyId", 64), ("schedule.timeZone", 64), ("nexthink.credentialsSecretRef.name", 253)),
+        )
+    },
+}
+
+GOOD: dict[str, Mapping[str, Any]] = {
+    "the sample": {},
+    "no more than is required": {
+        "description": REMOVED,
+        "suspend": REMOVED,
+        "maxRecipients": REMOVED,
+        "dryRun": REMOVED,
+        "schedule.timeZone": REMOVED,
+        "schedule.startingDeadlineSeconds": REMOVED,
+        "nexthink.parameters": REMOVED,
+        "nexthink.driftPolicy": REMOVED,
+        "nexthink.queryCheck": REMOVED,
+        "qualtrics.replyToEmail": REMOVED,
+        "qualtrics.linkExpirationDays": REMOVED,
+    },
+    "Daily": DAILY,
+    **{f"every {hours} hours": {**HOURLY, "schedule.everyHours": hours} for hours in (1, 2, 3, 4, 6, 12)},
+    **{
+        f"on {day}": {"schedule.dayOfWeek": day}
+        for day in ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+    },
+    **{
+        f"in {zone}": {"schedule.timeZone": zone}
+        for zone in (
+            *("UTC", "Etc/GMT+12", "America/Argentina/Buenos_Aires", "America/Port-au-Prince", "Asia/Kolkata"),
+            *("CET", "EST5EDT", "Pacific/Chatham"),
+        )
+    },
+    "the shortest deadline": {"schedule.startingDeadlineSeconds": 60},
+    "the longest deadline": {"schedule.startingDeadlineSeconds": 86_400},
+    "ids of 11 and of 15": {"qualtrics.surveyId": "SV_1234567890a", "qualtrics.messageId": "MS_1234567890abcde"},
+    "senders in capitals": {"qualtrics.fromEmail": "Dex.Team+1@QEmailServer.COM"},
+    "another sender": {"qualtrics.fromEmail": "dex@qualtrics-research.com"},
+    "yet another sender": {"qualtrics.fromEmail": "o'brien@qualtrics-survey.com"},
+    "a domain of our own": {"qualtrics.fromEmail": "dex@example.com", "qualtrics.allowCustomFromDomain": True},
+    "a domain with an umlaut": {"qualtrics.replyToEmail": "dex@xn--bro-hoa.xn--p1ai"},
+    "64 characters before the @": {"qualtrics.replyToEmail": f"{'a' * 64}@example.com"},
+    "letters of all kinds": {"qualtrics.subject": "¿Cómo va Teams? 日本語 🙂", "qualtrics.fromName": "Büro"},
+    "as long as may be": {"qualtrics.subject": "é" * 255, "nexthink.query": "u" * 16_000, "description": "d" * 1024},
+    "an empty description": {"description": ""},
+    "the longest query id": {"nexthink.queryId": "#" + "a" * 255},
+    "the shortest query id": {"nexthink.queryId": "#_0"},
+    "parameters": {"nexthink.parameters": {"days": "7d", "_Name1": "", "n" * 255: "x" * 1024}},
+    "20 parameters": {"nexthink.parameters": {f"n{number}": "7d" for number in range(20)}},
+    "a Secret with dots": {"nexthink.credentialsSecretRef.name": "nexthink.dex-team.0"},
+    "a million": {"maxRecipients": 1_000_000},
+    "one": {"maxRecipients": 1, "qualtrics.linkExpirationDays": 1},
+    "a whole number with a point": {"maxRecipients": 5000.0},
+    "switched off": {"suspend": True, "dryRun": True},
+    "no value where none is needed": {"description": None, "maxRecipients": None, "nexthink.parameters": None},
+}

@@ -1,0 +1,184 @@
+"""An object is read as it comes: whatever is in it, nothing raises, and a spec that breaks a rule is none."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.spec import Spec
+from qualtrics_exporter.resource.status import Status
+from tests.resource.manifests import BAD, GOOD, HOURLY, REMOVED, changed, sample
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+JSON = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4))
+
+
+def paths(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of everything in a JSON value."""
+    inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [path, *(found for key, value in inner for found in paths(value, (*path, key)))]
+
+
+def with_value(node: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """A copy of a JSON value with another value at a path."""
+    if not path:
+        return value
+    copy = node.copy()
+    copy[path[0]] = with_value(node[path[0]], path[1:], value)
+    return copy
+
+
+ENTRY = {
+    "id": "run",
+    "trigger": "Schedule",
+    "completionTime": "2026-01-05T00:01:00Z",
+    "result": "Succeeded",
+    "reason": "Succeeded",
+    "message": "Sent.",
+    "recipients": {"accepted": 6},
+    "delivery": {"sent": 6, "observedTime": "2026-01-05T00:03:00Z"},
+}
+OBJECT = sample() | {
+    "metadata": {
+        "name": "teams-rollout",
+        "namespace": "dex",
+        "uid": "u",
+        "generation": 3,
+        "resourceVersion": "7",
+        "annotations": {"qualtrics-exporter.dev/run-requested-at": "now"},
+        "deletionTimestamp": None,
+    },
+    "status": {
+        "observedGeneration": 3,
+        "conditions": [
+            {
+                "type": "Ready",
+                "status": "True",
+                "lastTransitionTime": "2026-01-05T00:00:00Z",
+                "reason": "Checked",
+                "message": "Well.",
+            }
+        ],
+        "activeRun": {"id": "run", "trigger": "Request", "startTime": "2026-01-05T00:00:00Z", "step": "Sending"},
+        "history": [ENTRY],
+        "lastTest": ENTRY,
+    },
+}
+
+
+def assert_readable(exporter: Exporter) -> None:
+    assert isinstance(exporter.status, Status)
+    assert isinstance(exporter.spec, Spec | None)
+    assert (exporter.spec is None) == bool(exporter.spec_error)
+    assert isinstance(exporter.generation, int)
+    assert all(isinstance(text, str) for text in (exporter.namespace, exporter.name, exporter.uid, exporter.spec_error))
+    assert isinstance(exporter.resource_version, str)
+    assert all(isinstance(text, str) for pair in exporter.annotations.items() for text in pair)
+    assert isinstance(exporter.suspended, bool)
+
+
+@given(JSON)
+def test_anything_can_be_read(body: Any) -> None:
+    assert_readable(Exporter.from_object(body))
+
+
+@given(st.fixed_dictionaries({}, optional={"metadata": JSON, "spec": JSON, "status": JSON}))
+def test_any_part_can_be_anything(body: Any) -> None:
+    assert_readable(Exporter.from_object(body))
+
+
+@given(st.sampled_from(paths(OBJECT)), JSON)
+def test_any_field_can_be_anything(path: tuple[Any, ...], value: Any) -> None:
+    assert_readable(Exporter.from_object(with_value(OBJECT, path, value)))
+
+
+@pytest.mark.parametrize(
+    "time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "yesterday", 1e300, -1, float("nan"), True]
+)
+def test_a_status_with_an_impossible_time_counts_as_lost_or_is_read(time: Any) -> None:
+    status = Exporter.from_object({"status": {"observedGeneration": 4, "scheduleSince": time}}).status
+    assert status == Status() or status.schedule_since
+
+
+def test_a_good_object_is_read_in_full() -> None:
+    exporter = Exporter.from_object(OBJECT)
+    assert exporter.spec_error == ""
+    assert (exporter.namespace, exporter.name, exporter.uid, exporter.generation) == ("dex", "teams-rollout", "u", 3)
+    assert exporter.resource_version == "7"
+    assert not exporter.deleting
+    assert exporter.annotations == {"qualtrics-exporter.dev/run-requested-at": "now"}
+    assert exporter.spec
+    assert exporter.spec.qualtrics.survey_id == "SV_teamsRollout01"
+    assert exporter.status.active_run
+    assert exporter.status.active_run.step == "Sending"
+
+
+def test_fields_of_a_newer_version_are_passed_over() -> None:
+    newer = changed({"qualtrics.brandNew": {"a": 1}, "priority": 7})
+    exporter = Exporter.from_object(newer | {"status": {"observedGeneration": 2, "brandNew": []}})
+    assert exporter.spec_error == ""
+    assert exporter.status.observed_generation == 2
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_what_keeps_the_rules_is_a_spec(name: str) -> None:
+    assert Exporter.from_object(changed(GOOD[name])).spec_error == ""
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_breaks_a_rule_is_no_spec_and_the_error_says_what_to_write(name: str) -> None:
+    bad = BAD[name]
+    exporter = Exporter.from_object(changed(bad.changes))
+    assert exporter.spec is None
+    assert exporter.spec_error.startswith(f"spec.{bad.path.replace('parameters.days', 'parameters.*')}: ")
+    if bad.ours:
+        assert bad.sentence in exporter.spec_error
+    assert "cannot be used" not in exporter.spec_error, "a kind of error that has no sentence yet"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"qualtrics.subject": REMOVED}, "spec.qualtrics.subject: is required"),
+        ({"schedule.frequency": "Monthly"}, "spec.schedule.frequency: must be one of 'Hourly', 'Daily' or 'Weekly'"),
+        ({**HOURLY, "schedule.everyHours": 5}, "spec.schedule.everyHours: must be one of 1, 2, 3, 4, 6 or 12"),
+        ({"maxRecipients": 0}, "spec.maxRecipients: must be 1 or more"),
+        ({"qualtrics.linkExpirationDays": 366}, "spec.qualtrics.linkExpirationDays: must be 365 or less"),
+        ({"maxRecipients": "5"}, "spec.maxRecipients: must be a whole number, without quotes"),
+        ({"suspend": "yes"}, "spec.suspend: must be true or false, without quotes"),
+        ({"nexthink.query": 5}, "spec.nexthink.query: must be text; quote what YAML takes for something else"),
+        ({"nexthink.query": "\ud800"}, "spec.nexthink.query: must be text that can be written as UTF-8"),
+        ({"qualtrics": None}, "spec.qualtrics: must be an object"),
+        ({"nexthink.parameters": {"a": 1}}, "spec.nexthink.parameters.*: must be text; quote what YAML takes"),
+        ({"description": "d" * 1025}, "spec.description: must have at most 1024 characters"),
+    ],
+)
+def test_plain_schema_is_told_in_our_words(changes: dict[str, Any], error: str) -> None:
+    assert Exporter.from_object(changed(changes)).spec_error.startswith(error)
+
+
+def test_several_errors_are_told_at_once_but_not_all() -> None:
+    exporter = Exporter.from_object({"spec": {"schedule": {"frequency": "Hourly", "dayOfWeek": "Monday"}}})
+    assert exporter.spec_error == (
+        "spec.schedule.everyHours: is required with frequency Hourly: one of 1, 2, 3, 4, 6, 12; "
+        "spec.schedule.dayOfWeek: goes with frequency Weekly only: remove it; "
+        "spec.nexthink: is required; and 1 more"
+    )
+
+
+def test_a_sender_of_another_domain_has_its_own_reason() -> None:
+    exporter = Exporter.from_object(changed({"qualtrics.fromEmail": "dex@example.com"}))
+    assert exporter.spec_reason is Reason.FROM_EMAIL_NOT_ALLOWED
+    assert Exporter.from_object(changed({"qualtrics.surveyId": "SV_"})).spec_reason is Reason.SPEC_INVALID
+
+
+SECRET = "eva.example@example.com"
+
+
+@given(st.sampled_from(paths(sample()["spec"])), st.sampled_from([SECRET, [SECRET], {SECRET: SECRET}, {SECRET: 1}]))
+def test_an_error_never_repeats_what_the_user_wrote(path: tuple[Any, ...], value: Any) -> None:
+    exporter = Exporter.from_object({"spec": with_value(sample()["spec"], path, value)})
+    assert "eva" not in exporter.spec_error
