@@ -5,11 +5,14 @@ Prometheus. A check is a callable that returns None when all is well, otherwise 
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+log = logging.getLogger(__name__)
 
 Check = Callable[[], str | None]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -52,7 +55,11 @@ async def serve(
 
 def _probe(check: Check) -> Handler:
     async def answer(_request: web.Request) -> web.Response:
-        wrong = check()
+        try:
+            wrong = check()
+        except Exception as error:
+            log.exception("a check failed itself")
+            wrong = f"the check failed itself: {type(error).__name__}"
         return web.Response(text=f"{wrong or 'ok'}\n", status=503 if wrong else 200)
 
     return answer

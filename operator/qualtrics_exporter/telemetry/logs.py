@@ -89,7 +89,7 @@ class _Json(JsonFormatter):
         super().add_fields(log_data, record, message_dict)
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        return {key: clean(value, key) for key, value in log_data.items()}
+        return {redact(key): clean(value, key) for key, value in log_data.items()}
 
 
 class _Console(logging.Formatter):
