@@ -1,0 +1,71 @@
+# Each target sets up what it needs, from nothing but git, make, network and Python 3.11 or newer.
+# `make` alone shows the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+COMPILE := $(BIN)/uv pip compile --quiet --no-header --no-emit-index-url --generate-hashes --universal --python-version 3.11
+GO = $$($(BIN)/python -c 'from tests.environment.build import go; print(go())')
+# As the tests build it: go.mod stays as it is, no other Go is fetched, no C compiler is needed.
+GO_ENVIRONMENT := GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long lint format generate check-generated check-go venv requirements build clean
+.NOTPARALLEL:
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Try it: a real control plane, both remote sides as a sandbox, one exporter, its outbox
+	$(BIN)/python -m tests.environment.demo
+
+test: lint check-generated check-go ## Everything that CI checks
+	$(BIN)/pytest -m "not long"
+
+test-long: lint check-generated check-go ## The same and the tests that take long
+	$(BIN)/pytest -m "long or not long"
+
+lint: $(READY) ## Style, types and layers, without changing anything
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Bring the code into its form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	@go=$(GO) && "$$("$$go" env GOROOT)/bin/gofmt" -l -w tests/controlplane
+
+generate: $(READY) ## Write what is made from the models: the CRD and two pages of docs/
+	$(BIN)/python -m qualtrics_exporter.resource.generate
+
+check-generated: $(READY) ## Fail if `make generate` was forgotten
+	$(BIN)/python -m qualtrics_exporter.resource.generate --check
+
+check-go: $(READY) ## Vet the control plane that tests and demo run against
+	@go=$(GO) && cd tests/controlplane && echo "go vet and gofmt in tests/controlplane" \
+	  && $(GO_ENVIRONMENT) "$$go" vet ./... \
+	  && test -z "$$("$$("$$go" env GOROOT)/bin/gofmt" -l . | tee /dev/stderr)"
+
+build: $(READY) ## Make wheel and source distribution in dist/
+	$(BIN)/python -m hatchling build
+
+requirements: $(READY) ## Choose the newest versions that pyproject.toml allows, with hashes
+	$(COMPILE) --upgrade pyproject.toml --output-file requirements/runtime.txt
+	$(COMPILE) --upgrade pyproject.toml --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+	$(COMPILE) --upgrade --group pyproject.toml:build --constraints requirements/dev.txt --output-file requirements/build.txt
+
+clean: ## Remove what was built, but for the control plane in .tools/
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+venv: $(READY) ## Set up .venv with exactly the versions in requirements/
+
+# Only pinned and hashed packages, the build backend included; the package itself is installed in editable mode.
+$(READY): pyproject.toml requirements/dev.txt requirements/build.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " \
+	  + sys.version.split()[0] + ": set PYTHON, for example make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt -r requirements/build.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
