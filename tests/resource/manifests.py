@@ -131,12 +131,14 @@ BAD: dict[str, Bad] = {
     **_blanks(),
     # Recurrence
     "Weekly without a day": Bad(
-        {"schedule.dayOfWeek": REMOVED}, "schedule.dayOfWeek", "is required with frequency Weekly: for example Monday"
+        {"schedule.dayOfWeek": REMOVED}, "schedule.dayOfWeek", "must be given with frequency Weekly: for example Monday"
     ),
     "Weekly with hours": Bad(
         {"schedule.everyHours": 4}, "schedule.everyHours", "goes with frequency Hourly only: remove it"
     ),
-    "Hourly without hours": Bad(HOURLY, "schedule.everyHours", "is required with frequency Hourly: one of 1, 2, 3, 4"),
+    "Hourly without hours": Bad(
+        HOURLY, "schedule.everyHours", "must be given with frequency Hourly: one of 1, 2, 3, 4"
+    ),
     "Hourly with a day": Bad(
         {"schedule.frequency": "Hourly", "schedule.everyHours": 2},
         "schedule.dayOfWeek",

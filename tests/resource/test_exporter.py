@@ -163,7 +163,7 @@ def test_plain_schema_is_told_in_our_words(changes: dict[str, Any], error: str) 
 def test_several_errors_are_told_at_once_but_not_all() -> None:
     exporter = Exporter.from_object({"spec": {"schedule": {"frequency": "Hourly", "dayOfWeek": "Monday"}}})
     assert exporter.spec_error == (
-        "spec.schedule.everyHours: is required with frequency Hourly: one of 1, 2, 3, 4, 6, 12; "
+        "spec.schedule.everyHours: must be given with frequency Hourly: one of 1, 2, 3, 4, 6, 12; "
         "spec.schedule.dayOfWeek: goes with frequency Weekly only: remove it; "
         "spec.nexthink: is required; and 1 more"
     )

@@ -145,7 +145,7 @@ class ScheduleSpec(SpecModel):
     rules = (
         Rule(
             "self.frequency != 'Hourly' || has(self.everyHours)",
-            "is required with frequency Hourly: one of 1, 2, 3, 4, 6, 12",
+            "must be given with frequency Hourly: one of 1, 2, 3, 4, 6, 12",
             lambda spec: spec.frequency != "Hourly" or spec.every_hours is not None,
             field="everyHours",
             missing=True,
@@ -159,7 +159,7 @@ class ScheduleSpec(SpecModel):
         ),
         Rule(
             "self.frequency != 'Weekly' || has(self.dayOfWeek)",
-            "is required with frequency Weekly: for example Monday",
+            "must be given with frequency Weekly: for example Monday",
             lambda spec: spec.frequency != "Weekly" or spec.day_of_week is not None,
             field="dayOfWeek",
             missing=True,
@@ -301,7 +301,7 @@ class QualtricsSpec(SpecModel):
     allow_custom_from_domain: bool | None = Field(
         None,
         description="Allow a fromEmail of another domain, one that is registered in your Qualtrics brand. Qualtrics "
-        "takes a mail from any other domain, and does not deliver it.",
+        "may take a mail from any other domain, and then not deliver it.",
     )
     from_name: HeaderText = Field(description="The sender's name as people see it, for example Digital Workplace.")
     reply_to_email: EmailAddress | None = Field(
