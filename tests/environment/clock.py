@@ -27,6 +27,7 @@ class SteeredClock:
         self._advanced = 0.0  # seconds on both clocks
         self._wall = 0.0  # seconds on the wall clock only
         self._sleepers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._watchers: set[asyncio.Event] = set()
         if start is not None:
             self._read()
             self._wall = start.timestamp() - time.time() - self._advanced
@@ -48,6 +49,8 @@ class SteeredClock:
             event = asyncio.Event()
             sleeper = (asyncio.get_running_loop(), event)
             self._sleepers.add(sleeper)
+            for watcher in self._watchers:
+                watcher.set()
             try:
                 async with asyncio.timeout(left if self._path is None else min(left, POLL_SECONDS)):
                     await event.wait()
@@ -78,6 +81,17 @@ class SteeredClock:
     def sleepers(self) -> int:
         """How many tasks of this process sleep by this clock."""
         return len(self._sleepers)
+
+    async def asleep(self, sleepers: int = 1, *, timeout: float = 10) -> None:
+        """Wait until so many tasks of this process sleep by this clock; TimeoutError after so many real seconds."""
+        async with asyncio.timeout(timeout):
+            while self.sleepers < sleepers:
+                watcher = asyncio.Event()
+                self._watchers.add(watcher)
+                try:
+                    await watcher.wait()
+                finally:
+                    self._watchers.discard(watcher)
 
     def _wake(self) -> None:
         for loop, event in tuple(self._sleepers):

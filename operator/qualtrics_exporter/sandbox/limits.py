@@ -1,5 +1,6 @@
 """How often one may ask, by the given clock."""
 
+import math
 from collections import defaultdict, deque
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -82,9 +83,9 @@ class Windows:
 
 def retry_after(form: RetryAfter, seconds: float, clock: Clock) -> dict[str, str]:
     """The header that says when to come back, in the wanted form."""
-    whole = int(seconds) + 1
     if form == "seconds":
-        return {"Retry-After": str(whole)}
+        return {"Retry-After": str(math.ceil(seconds))}
     if form == "date":
-        return {"Retry-After": format_datetime(clock.now() + timedelta(seconds=whole), usegmt=True)}
+        # The header has no fractions: one second more, so that nobody comes back too early.
+        return {"Retry-After": format_datetime(clock.now() + timedelta(seconds=seconds + 1), usegmt=True)}
     return {}

@@ -1,0 +1,183 @@
+"""The outbox for people, and steering from another process."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.sandbox.caller import NexthinkCaller, QualtricsCaller
+
+SEND = "qualtrics.create_distribution"
+ANA = "ana@example.com"
+
+
+class Control:
+    """`/_sandbox/` of one listener."""
+
+    def __init__(self, caller: QualtricsCaller) -> None:
+        self.http = caller.http
+        self.url = caller.sandbox.qualtrics_url + "/_sandbox"
+
+    async def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        return await self.http.request(method, self.url + path, json=body)
+
+
+@pytest.fixture
+def control(qualtrics: QualtricsCaller) -> Control:
+    return Control(qualtrics)
+
+
+async def test_the_outbox_lists_who_got_what(qualtrics: QualtricsCaller, control: Control) -> None:
+    assert "Nothing was sent yet" in (await control.ask("GET", "/outbox")).text
+    await qualtrics.send(await qualtrics.batch_of(ANA, "ben@example.com"))
+    page = (await control.ask("GET", "/outbox")).text
+    assert "How is Teams?" in page
+    assert "<li>ana@example.com</li><li>ben@example.com</li>" in page
+    assert '<meta http-equiv="refresh"' in page
+    (sent,) = (await control.ask("GET", "/outbox.json")).json()
+    assert (sent["recipients"], sent["stats"]["sent"]) == ([ANA, "ben@example.com"], 2)
+
+
+async def test_the_outbox_escapes_everything(qualtrics: QualtricsCaller, control: Control) -> None:
+    header = {"fromName": "<i>n", "fromEmail": "noreply@qemailserver.com", "subject": "<script>alert(1)</script>"}
+    await qualtrics.send(await qualtrics.batch_of(ANA), header=header)
+    reply = await control.ask("GET", "/outbox")
+    assert "<script>" not in reply.text
+    assert "<i>" not in reply.text
+    assert reply.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+async def test_whoever_is_mailed_twice_stands_out(qualtrics: QualtricsCaller, control: Control) -> None:
+    batch_id = await qualtrics.batch_of(ANA)
+    await qualtrics.bring_in(batch_id, [ANA])
+    await qualtrics.send(batch_id)
+    assert '<li class="twice">ana@example.com</li>' in (await control.ask("GET", "/outbox")).text
+
+
+async def test_the_outbox_shows_the_beginning_of_a_long_list(qualtrics: QualtricsCaller, control: Control) -> None:
+    await qualtrics.send(await qualtrics.batch_of(*(f"user{n}@example.com" for n in range(300))))
+    page = (await control.ask("GET", "/outbox")).text
+    assert (page.count("<li>"), "… and 100 more" in page) == (200, True)
+
+
+async def test_the_ledger_can_be_read_and_its_calls_forgotten(qualtrics: QualtricsCaller, control: Control) -> None:
+    await qualtrics.send(await qualtrics.batch_of(ANA))
+    ledger = (await control.ask("GET", "/ledger.json")).json()
+    assert ledger["mails"] == {ANA: 1}
+    assert [call["operation"] for call in ledger["calls"]] == [
+        "qualtrics.token",
+        "qualtrics.create_batch",
+        "qualtrics.import_contacts",
+        "qualtrics.import_status",
+        "qualtrics.import_status",
+        SEND,
+    ]
+    assert ledger["errors"] == []
+    await control.ask("DELETE", "/ledger")
+    ledger = (await control.ask("GET", "/ledger.json")).json()
+    assert (ledger["calls"], len(ledger["distributions"])) == ([], 1)
+
+
+async def test_faults_can_be_ordered_held_awaited_and_released(qualtrics: QualtricsCaller, control: Control) -> None:
+    batch_id = await qualtrics.batch_of(ANA)
+    assert (await control.ask("POST", "/faults", {"operation": SEND, "hold": "before"})).status_code == 201
+    waiting = asyncio.create_task(control.ask("GET", f"/faults/reached?operation={SEND}&timeout=10"))
+    asking = asyncio.create_task(qualtrics.post("/distributions", qualtrics.letter(batch_id)))
+    assert (await waiting).json() == {"reached": True}
+    assert (await control.ask("GET", "/faults")).json() == {"open": [], "held": 1}
+    assert (await control.ask("POST", "/faults/release", {"operation": SEND, "drop": True})).json() == {"released": 1}
+    with pytest.raises(httpx.RemoteProtocolError):
+        await asking
+    assert (await control.ask("GET", f"/seen?operation={SEND}")).json() == {"seen": True}
+    assert (await control.ask("GET", f"/seen?operation={SEND}&count=2&timeout=0.01")).json() == {"seen": False}
+    assert (await control.ask("GET", "/faults/reached?timeout=0.01")).json() == {"reached": False}
+
+
+async def test_garbage_can_be_ordered_as_bytes(qualtrics: QualtricsCaller, control: Control) -> None:
+    await control.ask("POST", "/faults", {"operation": "qualtrics.whoami", "body_base64": "/w==", "times": 2})
+    assert (await qualtrics.get("/whoami")).content == b"\xff"
+    assert (await control.ask("GET", "/faults")).json()["open"][0]["hits"] == 1
+    await control.ask("DELETE", "/faults")
+    assert (await qualtrics.get("/whoami")).json()["result"]
+
+
+async def test_knobs_can_be_turned(qualtrics: QualtricsCaller, control: Control) -> None:
+    knobs = {
+        "list_lag_seconds": 60,
+        "batch_echo": "never",
+        "opted_out_addresses": ["Ana@Example.com"],
+        "next_page_origin": None,
+        "limits": {"qualtrics_brand_per_minute": None, "qualtrics_endpoints_per_minute": {"create_batch": 7}},
+    }
+    shown = (await control.ask("PUT", "/world", knobs)).json()
+    assert shown["opted_out_addresses"] == [ANA]
+    world = qualtrics.world
+    assert (world.list_lag_seconds, world.batch_echo, world.opted_out_addresses) == (60, "never", {ANA})
+    assert world.limits.qualtrics_brand_per_minute is None
+    assert world.limits.qualtrics_endpoints_per_minute == {"create_batch": 7}
+    await control.ask("PUT", "/world", {"limits": "off"})
+    assert world.limits.nexthink_queries_per_second is None
+    assert (await control.ask("GET", "/world")).json()["world"]["batch_echo"] == "never"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/world", {"surveys": {}}),
+        ("PUT", "/world", {"batch_echo": "always"}),
+        ("PUT", "/world", {"import_polls": "many"}),
+        ("PUT", "/world", {"limits": {"speed": 1}}),
+        ("PUT", "/world", []),
+        ("PUT", "/queries", {"people": []}),
+        ("PUT", "/queries", {"id": "#x"}),
+        ("PUT", "/queries", {"id": "#x", "people": [], "size": 1}),
+        ("POST", "/faults", {"status": 500}),
+        ("POST", "/faults", {"operation": SEND, "explode": True}),
+        ("PUT", "/surveys", {"name": "x"}),
+        ("PUT", "/world", None),
+    ],
+)
+async def test_what_cannot_be_understood_is_refused(control: Control, method: str, path: str, body: Any) -> None:
+    assert (await control.ask(method, path, body)).status_code == 400
+
+
+async def test_nothing_is_turned_when_one_knob_is_wrong(qualtrics: QualtricsCaller, control: Control) -> None:
+    assert (await control.ask("PUT", "/world", {"import_polls": 9, "limits": {"speed": 1}})).status_code == 400
+    assert qualtrics.world.import_polls == 1
+
+
+async def test_queries_and_surveys_can_be_put(nexthink: NexthinkCaller, control: Control) -> None:
+    await control.ask("PUT", "/queries", {"id": "#many", "generated": 3, "executed": "users"})
+    assert (await nexthink.execute("#many")).json()["rows"] == 3
+    await control.ask("PUT", "/queries", {"id": "#two", "columns": ["a", "b"], "rows": [["x", 1]]})
+    assert nexthink.world.queries["#two"].columns == ["a", "b"]
+    await control.ask("PUT", "/surveys", {"id": "SV_teamsRollout01", "active": False})
+    assert not nexthink.world.surveys["SV_teamsRollout01"].active
+
+
+async def test_secrets_can_be_asked_for_and_tokens_revoked(qualtrics: QualtricsCaller, control: Control) -> None:
+    assert (await control.ask("GET", "/secrets")).json() == qualtrics.sandbox.secrets()
+    await control.ask("DELETE", "/tokens")
+    assert (await qualtrics.get("/whoami")).status_code == 401
+
+
+async def test_a_page_of_a_foreign_name_cannot_steer(control: Control) -> None:
+    reply = await control.http.get(control.url + "/secrets", headers={"Host": "attacker.example.com"})
+    assert reply.status_code == 403
+
+
+async def test_a_form_of_a_foreign_page_cannot_steer(control: Control) -> None:
+    order = json.dumps({"operation": SEND, "status": 500})
+    reply = await control.http.post(control.url + "/faults", content=order, headers={"Content-Type": "text/plain"})
+    assert reply.status_code == 400
+
+
+async def test_steering_stands_in_no_ledger_and_works_on_both_listeners(
+    qualtrics: QualtricsCaller, control: Control
+) -> None:
+    before = len(qualtrics.sandbox.ledger.calls)
+    help_text = (await qualtrics.http.get(qualtrics.sandbox.nexthink_url + "/_sandbox/")).text
+    assert "/_sandbox/outbox" in help_text
+    assert len(qualtrics.sandbox.ledger.calls) == before

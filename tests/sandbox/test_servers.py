@@ -1,0 +1,108 @@
+"""Starting and stopping, https, and what the sandbox says about itself."""
+
+import asyncio
+import logging
+import ssl
+
+import httpx
+import pytest
+import trustme
+
+from qualtrics_exporter.sandbox import Sandbox, World
+from tests.environment.clock import SteeredClock
+from tests.sandbox.caller import QualtricsCaller
+
+
+async def test_the_secrets_are_what_the_credentials_need(sandbox: Sandbox) -> None:
+    secrets = sandbox.secrets()
+    assert set(secrets) == {"nexthink", "qualtrics"}
+    for secret in secrets.values():
+        assert set(secret) == {"url", "tokenUrl", "clientId", "clientSecret", "scope"}
+    assert secrets["qualtrics"]["tokenUrl"] == sandbox.qualtrics_url + "/oauth2/token"
+    assert secrets["nexthink"]["tokenUrl"] == sandbox.nexthink_url + "/oauth2/default/v1/token"
+
+
+async def test_three_origins(sandbox: Sandbox) -> None:
+    assert len({sandbox.nexthink_url, sandbox.qualtrics_url, sandbox.store_url}) == 3
+
+
+async def test_https_with_a_private_authority(clock: SteeredClock) -> None:
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(server)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with (
+        Sandbox(clock=clock, tls=server, advertise="localhost") as sandbox,
+        httpx.AsyncClient(verify=trusting, trust_env=False) as http,
+    ):
+        assert sandbox.qualtrics_url.startswith("https://localhost:")
+        caller = QualtricsCaller(sandbox, http)
+        await caller.log_in("qualtrics")
+        assert (await caller.get("/whoami")).status_code == 200
+
+
+async def test_a_stopped_sandbox_lets_go_of_what_it_holds(clock: SteeredClock) -> None:
+    sandbox = Sandbox(clock=clock)
+    await sandbox.start()
+    async with httpx.AsyncClient(trust_env=False) as http:
+        caller = QualtricsCaller(sandbox, http)
+        sandbox.faults.add("qualtrics.token", hold=True)
+        asking = asyncio.create_task(caller.token("qualtrics"))
+        await sandbox.faults.reached("qualtrics.token")
+        await sandbox.stop()
+        with pytest.raises(httpx.RemoteProtocolError):
+            await asking
+        with pytest.raises(httpx.ConnectError):
+            await caller.token("qualtrics")
+
+
+async def test_it_comes_back_on_the_same_ports(clock: SteeredClock) -> None:
+    sandbox = Sandbox(clock=clock)
+    await sandbox.start()
+    urls = (sandbox.nexthink_url, sandbox.qualtrics_url, sandbox.store_url)
+    await sandbox.stop()
+    await sandbox.start()
+    assert (sandbox.nexthink_url, sandbox.qualtrics_url, sandbox.store_url) == urls
+    await sandbox.stop()
+
+
+async def test_the_log_holds_neither_addresses_nor_secrets(
+    qualtrics: QualtricsCaller, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    qualtrics.sandbox.faults.add("qualtrics.whoami", drop="after")
+    await qualtrics.log_in("qualtrics")
+    with pytest.raises(httpx.RemoteProtocolError):
+        await qualtrics.get("/whoami")
+    await qualtrics.send(await qualtrics.batch_of("ana@example.com"))
+    ours = [
+        record.getMessage() for record in caplog.records if record.name.startswith(("qualtrics_exporter", "aiohttp"))
+    ]
+    assert ours
+    text = "\n".join(ours)
+    secret = qualtrics.sandbox.secrets()["qualtrics"]["clientSecret"]
+    for private in ("ana", secret, qualtrics.headers["Authorization"]):
+        assert private not in text
+
+
+async def test_a_mistake_of_the_sandbox_itself_is_a_500_and_stands_in_the_ledger(clock: SteeredClock) -> None:
+    async with Sandbox(clock=clock) as sandbox, httpx.AsyncClient(trust_env=False) as http:
+        caller = QualtricsCaller(sandbox, http)
+        await caller.log_in("qualtrics")
+        sandbox.world.directories = None  # type: ignore[assignment]
+        assert (await caller.get("/directories")).status_code == 500
+        assert len(sandbox.ledger.errors) == 1
+
+
+def test_the_default_world_names_its_things_once() -> None:
+    world = World.default()
+    assert world.query_id in world.queries
+    assert world.surveys[world.survey_id].active
+    assert not world.surveys[world.inactive_survey_id].active
+    assert world.messages[world.message_id].category == "invite"
+    assert world.messages[world.other_message_id].category != "invite"
+    assert world.has_list(world.directory_id, world.mailing_list_id)
+    rows = [row[0] for row in world.queries[world.query_id].stream()]
+    assert len(rows) == 8
+    assert len({str(row).lower() for row in rows if row}) == 6
