@@ -254,7 +254,8 @@ def test_a_slot_that_fell_due_during_a_run_is_skipped() -> None:
     assert run
     late = at("2026-11-23 13:25")
     status = agenda.finished(busy, Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", late)), late, ZONE)
-    assert [(e.result, e.reason) for e in status.history or []][0] == ("Skipped", "RunActive")
+    newest = (status.history or [])[0]
+    assert (newest.result, newest.reason) == ("Skipped", "RunActive")
     assert book(exporter(status, **hourly), late).claimed is None
     assert status.next_schedule_time == at("2026-11-23 14:20")
 

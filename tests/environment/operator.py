@@ -94,6 +94,10 @@ class Operator:
         """As the kubelet asks; returns the exit code."""
         return self._end(signal.SIGTERM)
 
+    def terminate(self) -> None:
+        """As the kubelet asks, without waiting for the end."""
+        self.signal(signal.SIGTERM)
+
     def wait(self, timeout: float = 60) -> int:
         """Wait for its own end; returns the exit code."""
         assert self._process

@@ -75,6 +75,10 @@ class SandboxThread:
         """The two credentials Secrets, key by key."""
         return self._sandbox.secrets()
 
+    def tokens(self) -> list[str]:
+        """Every access token that was given out: what must be found nowhere."""
+        return self.call(self._sandbox.tokens_given)
+
     def fault(self, operation: str, **order: Any) -> Fault:
         """Order something to go wrong."""
         return self.call(lambda: self._sandbox.faults.add(operation, **order))

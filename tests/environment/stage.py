@@ -2,18 +2,23 @@
 
 import copy
 import json
+import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
+from qualtrics_exporter.sandbox import Query
 from tests.environment.clock import SteeredClock
 from tests.environment.controlplane import ControlPlane
 from tests.environment.operator import RULES, Operator
 from tests.environment.sandbox import Certificates, SandboxThread
 from tests.environment.waiting import eventually
+
+T = TypeVar("T")
 
 KIND = "qualtricsexporter"
 
@@ -107,6 +112,33 @@ class Stage:
         self.apply(exporter.manifest)
         return exporter
 
+    def existing(self, name: str) -> "AppliedExporter":
+        """An exporter that is there already."""
+        return AppliedExporter(self, name)
+
+    def people(self, query_id: str, people: int | list[str]) -> None:
+        """A saved query that returns these people, or so many."""
+        world = self.sandbox.world
+        query = Query.generated(query_id, people) if isinstance(people, int) else Query.people(query_id, people)
+        query.executed = world.queries[world.query_id].executed
+        self.sandbox.call(lambda: world.add_query(query))
+
+    def while_time_passes(self, wait: Callable[[], T], *, seconds: float = 10, pause: float = 0.1) -> T:
+        """Wait for something while the clock runs a hundred times as fast, as retries and look-ups want it."""
+        done = threading.Event()
+
+        def run() -> None:
+            while not done.wait(pause):
+                self.clock.advance(seconds)
+
+        clock = threading.Thread(target=run, name="time passes", daemon=True)
+        clock.start()
+        try:
+            return wait()
+        finally:
+            done.set()
+            clock.join()
+
     def everything_written(self) -> str:
         """All that the API server keeps for this namespace but the Secrets, as text."""
         kinds = f"{KIND}s,events.v1.events.k8s.io,leases,configmaps"
@@ -175,6 +207,33 @@ class AppliedExporter:
             return self.condition("Ready") if seen else None
 
         return eventually(look, f"{self.name} is checked")
+
+    def until(self, wanted: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+        """Wait for a status; returns it."""
+
+        def look() -> dict[str, Any] | None:
+            status = self.status()
+            return status if status and wanted(status) else None
+
+        return eventually(look, what)
+
+    def tested(self, token: str) -> dict[str, Any]:
+        """Wait until this test was done; returns its outcome."""
+        done: dict[str, Any] = self.until(
+            lambda status: (
+                status.get("lastHandledTestRequest") == token and "activeRun" not in status and "lastTest" in status
+            ),
+            f"test {token} of {self.name} is done",
+        )["lastTest"]
+        return done
+
+    def delivered(self, after: str = "") -> dict[str, Any]:
+        """Wait until delivery figures were read for the newest entry (later than `after`); returns them."""
+        found: dict[str, Any] = self.until(
+            lambda status: status["history"][0].get("delivery", {}).get("observedTime", "") > after,
+            f"the figures of {self.name} are read",
+        )["history"][0]["delivery"]
+        return found
 
     def ended(self, number: int = 1) -> dict[str, Any]:
         """Wait until so many entries are in its history and no run is active; returns the newest."""

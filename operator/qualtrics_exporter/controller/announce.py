@@ -6,7 +6,7 @@ from typing import Literal
 from qualtrics_exporter.controller import conditions
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Kind, Reason
-from qualtrics_exporter.resource.status import HistoryEntry, Status
+from qualtrics_exporter.resource.status import Condition, HistoryEntry, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,21 @@ def _other_reason(old: Status, new: Status) -> list[HistoryEntry]:
 
 def _readiness(old: Status, new: Status, uid: str) -> list[Announcement]:
     was, is_ = old.condition(conditions.READY), new.condition(conditions.READY)
-    if is_ is None or is_.status == "Unknown" or (was and (was.status, was.reason) == (is_.status, is_.reason)):
+    if is_ is None or is_.status == "Unknown":
+        return []
+    return _duplicate(was, is_, uid) + _changed(was, is_, uid)
+
+
+def _duplicate(was: Condition | None, is_: Condition, uid: str) -> list[Announcement]:
+    """`Ready` tells of another exporter with the same target in its message; the first time it is an Event too."""
+    reason = str(Reason.DUPLICATE_TARGET)
+    if reason not in is_.message or (was and reason in was.message):
+        return []
+    return [Announcement("Warning", reason, is_.message, "Check", f"{uid} {is_.observed_generation} {is_.message}")]
+
+
+def _changed(was: Condition | None, is_: Condition, uid: str) -> list[Announcement]:
+    if was and (was.status, was.reason) == (is_.status, is_.reason):
         return []
     moment = f"{uid} {is_.reason} {is_.observed_generation} {is_.last_transition_time.isoformat()}"
     if is_.status == "True":

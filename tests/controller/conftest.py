@@ -1,0 +1,47 @@
+"""Stages for the controller's stories: one for each test that moves the clock, one shared by those that don't."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.environment.controlplane import ControlPlane
+from tests.environment.stage import Stage
+
+# A Tuesday at noon, far from the changes of clocks.
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def stage(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Stage]:
+    """A stage of its own, on a Tuesday at noon; what is started on it ends with the test."""
+    with ExitStack() as stack:
+        yield Stage(cluster, namespace, tmp_path, stack, start=NOON)
+
+
+@pytest.fixture(scope="module")
+def shared_stage(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory, request: Any) -> Iterator[Stage]:
+    """A stage with a running operator, for tests that do not move the clock."""
+    name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
+    folder = tmp_path_factory.mktemp(name)
+    with ExitStack() as stack:
+        stage = Stage(
+            cluster, cluster.namespace(f"{name}-{folder.name[-1]}-{id(stack) % 9973}"), folder, stack, start=NOON
+        )
+        stage.operator()
+        yield stage
+
+
+@pytest.fixture
+def people() -> Callable[[Stage], set[str]]:
+    """Who got mail on a stage, each in lower case; it is an error of the product if somebody got two."""
+
+    def mailed(stage: Stage) -> set[str]:
+        mails = stage.sandbox.ledger.mails()
+        assert not {address: n for address, n in mails.items() if n > 1}, "somebody was mailed twice"
+        return set(mails)
+
+    return mailed
