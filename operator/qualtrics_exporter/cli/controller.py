@@ -1,0 +1,128 @@
+"""`qualtrics-exporter controller`."""
+
+import sys
+from typing import get_args
+
+import click
+
+from qualtrics_exporter.controller.settings import Settings
+from qualtrics_exporter.controller.web import parse_address
+from qualtrics_exporter.telemetry.logs import Format, Level
+
+from .flags import allow_http, allowed_host, flag, time_zone
+
+DEFAULTS = Settings()
+
+
+class Address(click.ParamType[str]):
+    """Where to listen: HOST:PORT."""
+
+    name = "host:port"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            parse_address(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+@click.command()
+@flag(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NS",
+    help="Look after the exporters of this namespace. May be repeated; without it, all namespaces.",
+)
+@flag(
+    "--selector",
+    metavar="LABELS",
+    help="Look after exporters with these labels only, for example team=dex. Give each such installation a "
+    "--lease-name of its own.",
+)
+@time_zone(DEFAULTS.time_zone)
+@flag(
+    "--max-concurrent-runs",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=DEFAULTS.max_concurrent_runs,
+    show_default=True,
+    help="How many runs may be under way at once; others wait, the oldest slot first.",
+)
+@allowed_host
+@allow_http
+@flag(
+    "--leader-election/--no-leader-election",
+    default=DEFAULTS.leader_election,
+    show_default=True,
+    help="Of several replicas, let one work and the others wait for it.",
+)
+@flag("--lease-namespace", metavar="NS", show_default="the operator's own namespace", help="Where the Lease is.")
+@flag("--lease-name", metavar="NAME", default=DEFAULTS.lease_name, show_default=True, help="What it is called.")
+@flag(
+    "--http-address",
+    type=Address(),
+    default=DEFAULTS.http_address,
+    show_default=True,
+    help="Where /livez, /readyz and /metrics are served.",
+)
+@flag(
+    "--log-format",
+    type=click.Choice(get_args(Format)),
+    default=DEFAULTS.log_format,
+    show_default=True,
+    help="One JSON object a line, or lines for people.",
+)
+@flag(
+    "--log-level",
+    type=click.Choice(get_args(Level)),
+    default=DEFAULTS.log_level,
+    show_default=True,
+    help="The least weighty line that is logged.",
+)
+def controller(
+    *,
+    namespaces: tuple[str, ...],
+    selector: str | None,
+    time_zone: str,
+    max_concurrent_runs: int,
+    allowed_hosts: tuple[str, ...],
+    allow_http: bool,
+    leader_election: bool,
+    lease_namespace: str | None,
+    lease_name: str,
+    http_address: str,
+    log_format: Format,
+    log_level: Level,
+) -> None:
+    """Run the operator: watch exporters in a cluster and keep their schedules.
+
+    The cluster is the one that the process runs in, or that of KUBECONFIG. The CRD must be there (see `crd`). A
+    private CA for the remote hosts is read from SSL_CERT_FILE. SIGTERM stops it; a run that has not reached its send
+    is left to the next start, and no survey goes out twice whenever it is stopped.
+
+    \b
+    Examples:
+      qualtrics-exporter controller
+      qualtrics-exporter controller --namespace dex --no-leader-election --log-format console
+      QUALTRICS_EXPORTER_NAMESPACE=dex,hr qualtrics-exporter controller
+    """
+    settings = Settings(
+        namespaces=tuple(dict.fromkeys(namespaces)),
+        selector=selector,
+        time_zone=time_zone,
+        max_concurrent_runs=max_concurrent_runs,
+        allowed_hosts=allowed_hosts,
+        allow_http=allow_http,
+        leader_election=leader_election,
+        lease_namespace=lease_namespace,
+        lease_name=lease_name,
+        http_address=http_address,
+        log_format=log_format,
+        log_level=log_level,
+    )
+    # Only now: this takes a second, and `controller --help` or a wrong flag shall not.
+    from qualtrics_exporter.controller.app import run
+
+    sys.exit(run(settings))

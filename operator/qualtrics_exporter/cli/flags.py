@@ -1,0 +1,90 @@
+"""Flags: what several commands share, and that each one is an environment variable too.
+
+The variables are called after the flags, whatever the command: one ConfigMap or one chart sets them all. Beware of
+flags whose variable Kubernetes makes up itself for a Service called qualtrics-exporter: `--port`, `--service-host`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from qualtrics_exporter import schedule
+from qualtrics_exporter.http.hosts import DEFAULT_ALLOWED_HOSTS, HostRules
+
+PREFIX = "QUALTRICS_EXPORTER_"
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Flag(click.Option):
+    """A flag that is also QUALTRICS_EXPORTER_<FLAG>; there, the values of one that may be repeated have commas."""
+
+    def __init__(self, declarations: list[str], **settings: Any) -> None:
+        long = next(name for name in declarations if name.startswith("--"))
+        variable = PREFIX + long.partition("/")[0].removeprefix("--").replace("-", "_").upper()
+        super().__init__(declarations, envvar=variable, show_envvar=True, **settings)
+
+    def value_from_envvar(self, ctx: click.Context) -> Any:
+        if not self.multiple:
+            return super().value_from_envvar(ctx)
+        words = (self.resolve_envvar_value(ctx) or "").split(",")
+        return [word.strip() for word in words if word.strip()] or None
+
+
+def flag(*declarations: str, **settings: Any) -> Decorator:
+    """Declare a flag of a command."""
+    return click.option(*declarations, cls=Flag, **settings)
+
+
+class TimeZone(click.ParamType[str]):
+    """The name of an IANA time zone."""
+
+    name = "zone"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return schedule.zone(value).key
+        except schedule.UnknownTimeZone as error:
+            self.fail(str(error), param, ctx)
+
+
+class HostPattern(click.ParamType[str]):
+    """A host name or *.suffix."""
+
+    name = "pattern"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            HostRules([value])
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+allowed_host = flag(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    type=HostPattern(),
+    default=DEFAULT_ALLOWED_HOSTS,
+    show_default=", ".join(DEFAULT_ALLOWED_HOSTS),
+    help="A host that may be talked to: a name or *.suffix, on any port. Replaces the default list. May be repeated.",
+)
+
+allow_http = flag(
+    "--allow-http",
+    is_flag=True,
+    help="Talk to allowed hosts over plain http as well. For the sandbox only: secrets and addresses travel in clear.",
+)
+
+
+def time_zone(default: str) -> Decorator:
+    """The zone of schedules that name none."""
+    return flag(
+        "--time-zone",
+        type=TimeZone(),
+        default=default,
+        show_default=True,
+        help="IANA time zone of schedules that name none.",
+    )
