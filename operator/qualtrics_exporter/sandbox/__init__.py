@@ -1,8 +1,8 @@
 """Nexthink and Qualtrics as two local servers, to try and to test against.
 
-They are as strict as what is known about the real ones (`docs/` names the facts; the marks are the same: D
-documented, S seen, I inferred, ? unknown), and where something is unknown they take the stricter side or offer a
-knob on `World`. They import nothing from the clients, so that they cannot share their mistakes.
+They are as strict as what is known about the real ones, and where something is unknown they take the stricter side
+or offer a knob on `World`. Comments name the section of the collected facts and its mark: D documented by the
+vendor, S seen, I inferred, ? unknown. They import nothing from the clients, so that they cannot share their mistakes.
 
     async with Sandbox() as sandbox:
         sandbox.secrets()                      # what the two credentials Secrets need

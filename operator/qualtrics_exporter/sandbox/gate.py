@@ -7,6 +7,7 @@ import json
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from typing import Any
@@ -44,7 +45,7 @@ class Refused(Exception):
 
 Handler = Callable[[web.Request], Awaitable[Reply]]
 
-CALL = web.RequestKey("call", Call)
+CALL: ContextVar[Call] = ContextVar("call")
 """Where a handler finds the ledger's entry of its request."""
 
 
@@ -73,7 +74,7 @@ class Gate:
         call = Call(side, operation, request.method, request.path, self.clock.now())
         body = await request.read()
         call.bytes = len(body)
-        request[CALL] = call
+        CALL.set(call)
         self.ledger.calls.append(call)
         self.ledger.bell.ring()
         fault = self.faults.take(operation)

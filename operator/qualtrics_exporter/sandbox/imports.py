@@ -96,7 +96,7 @@ class Imports:
     # Imports.
 
     async def import_contacts(self, request: web.Request) -> Reply:
-        call = request[CALL]
+        call = CALL.get()
         if call.bytes > MOST_BYTES:
             raise refusal(413, "The body is larger than 5 MB.")
         body = keys(await document(request), {"transactionMeta", "contacts"})
