@@ -75,6 +75,12 @@ async def test_revoked_tokens_are_refused_at_once(qualtrics: QualtricsCaller, ne
     assert (await nexthink.execute()).status_code == 401
 
 
+async def test_every_token_ever_given_can_be_looked_for(qualtrics: QualtricsCaller, nexthink: NexthinkCaller) -> None:
+    qualtrics.sandbox.revoke_tokens()
+    given = qualtrics.sandbox.tokens_given()
+    assert [caller.headers["Authorization"] for caller in (nexthink, qualtrics)] == [f"Bearer {t}" for t in given]
+
+
 async def test_setting_the_wall_clock_back_keeps_no_token_alive(
     qualtrics: QualtricsCaller, clock: SteeredClock
 ) -> None:

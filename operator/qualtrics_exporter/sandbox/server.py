@@ -104,6 +104,10 @@ class Sandbox:
         self._nexthink.tokens.revoke()
         self._qualtrics.tokens.revoke()
 
+    def tokens_given(self) -> list[str]:
+        """Every access token that either side ever gave out: what must be found in no log, status or Event."""
+        return self._nexthink.tokens.given + self._qualtrics.tokens.given
+
     async def start(self) -> None:
         """Listen. A port 0 becomes a free one."""
         store, nexthink, qualtrics = (web.Application(client_max_size=LARGEST_BODY) for _ in range(3))

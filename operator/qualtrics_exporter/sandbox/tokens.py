@@ -34,6 +34,8 @@ class Tokens:
         self._credentials = credentials
         self._seconds = seconds
         self._grants: dict[str, Grant] = {}
+        self.given: list[str] = []
+        """Every token ever given out, dead ones too: what must be found in no log."""
 
     async def give(self, request: web.Request) -> Reply:
         """Answer a token request."""
@@ -60,6 +62,7 @@ class Tokens:
         lifetime = self._seconds()
         now = self._clock.monotonic()
         self._grants = {known: grant for known, grant in self._grants.items() if grant.expires_at > now}
+        self.given.append(token)
         self._grants[token] = Grant(credential, scopes, now + lifetime)
         answer = {
             "access_token": token,
