@@ -13,6 +13,7 @@ import pytest
 
 from tests.environment.build import ROOT, BuildError
 from tests.environment.controlplane import ControlPlane, prepare
+from tests.environment.waiting import eventually
 
 RUN = secrets.token_hex(2)
 """Tells the namespaces of this run from those that an earlier one left in an existing cluster."""
@@ -58,7 +59,9 @@ def cluster(control_plane: ControlPlane) -> ControlPlane:
     manifests = [f"--filename={path}" for path in sorted((ROOT / "crds").glob("*.yaml"))]
     if manifests:
         control_plane.kubectl("apply", "--server-side", "--force-conflicts", *manifests)
-        control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", *manifests)
+        # Right after it was applied a CRD has no conditions at all, which `kubectl wait` takes for an error.
+        wait = ("wait", "--for=condition=Established", "--timeout=60s", *manifests)
+        eventually(lambda: control_plane.kubectl(*wait, check=False).returncode == 0, "the CRDs are established")
     return control_plane
 
 

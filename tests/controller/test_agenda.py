@@ -101,7 +101,7 @@ def test_a_missed_slot_shows_in_last_run_succeeded() -> None:
 
 
 def test_the_deadline_of_the_spec_holds() -> None:
-    daily = {"frequency": "Daily", "startingDeadlineSeconds": 7200}
+    daily: dict[str, Any] = {"frequency": "Daily", "startingDeadlineSeconds": 7200}
     assert book(exporter(seen(MONDAY, **daily), **daily), DUE + timedelta(hours=2)).claimed
 
 
@@ -218,17 +218,15 @@ def test_a_zone_that_this_machine_does_not_know_makes_the_spec_invalid() -> None
 
 
 def test_the_same_local_date_after_a_change_of_zone_is_the_same_slot() -> None:
-    zurich = {"frequency": "Daily", "timeZone": "Europe/Zurich"}
     run = claimed()
     done = exporter(book(exporter(seen(MONDAY)), DUE).status)
     ended = Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE))
     status = agenda.finished(done, ended, DUE, ZONE)
-    lima = {"frequency": "Daily", "timeZone": "America/Lima"}
+    lima: dict[str, Any] = {"frequency": "Daily", "timeZone": "America/Lima"}
     status = book(exporter(status, **lima), DUE + timedelta(minutes=10)).status
     again = book(exporter(status, **lima), at("2026-11-24 05:20"))  # 00:20 in Lima, of the same 24 November
     assert again.claimed is None
     assert again.status.next_schedule_time == at("2026-11-25 05:20")
-    assert zurich  # the other direction would be a slot of its own: the date differs
 
 
 # Runs that ended, and runs that nobody works on
@@ -248,7 +246,7 @@ def test_the_end_of_a_run_is_one_status() -> None:
 
 
 def test_a_slot_that_fell_due_during_a_run_is_skipped() -> None:
-    hourly = {"frequency": "Hourly", "everyHours": 1}
+    hourly: dict[str, Any] = {"frequency": "Hourly", "everyHours": 1}
     busy = exporter(book(exporter(seen(MONDAY, **hourly), **hourly), at("2026-11-23 12:20")).status, **hourly)
     run = busy.status.active_run
     assert run

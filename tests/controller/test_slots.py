@@ -1,18 +1,19 @@
 """Slots under a clock that the test holds: each fires once, whatever happens around it."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from tests.environment.stage import Stage
 from tests.environment.waiting import eventually
 
-HOURLY = {"schedule.frequency": "Hourly", "schedule.everyHours": 4, "schedule.dayOfWeek": None}
+HOURLY: dict[str, Any] = {"schedule.frequency": "Hourly", "schedule.everyHours": 4, "schedule.dayOfWeek": None}
 DAILY = {"schedule.frequency": "Daily", "schedule.dayOfWeek": None}
 WEEKLY = {"schedule.frequency": "Weekly", "schedule.dayOfWeek": "Friday"}
 
 # From Tuesday noon in UTC, 13:00 in Zurich.
-FIRST = {
+FIRST: dict[str, tuple[dict[str, Any], datetime]] = {
     "hourly": (HOURLY, datetime(2026, 11, 24, 15, 20, tzinfo=UTC)),
     "daily": (DAILY, datetime(2026, 11, 24, 23, 20, tzinfo=UTC)),
     "weekly": (WEEKLY, datetime(2026, 11, 26, 23, 0, tzinfo=UTC)),

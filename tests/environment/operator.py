@@ -96,7 +96,7 @@ class Operator:
 
     def terminate(self) -> None:
         """As the kubelet asks, without waiting for the end."""
-        self.signal(signal.SIGTERM)
+        self.send(signal.SIGTERM)
 
     def wait(self, timeout: float = 60) -> int:
         """Wait for its own end; returns the exit code."""
@@ -106,7 +106,7 @@ class Operator:
         self._output.close()
         return code
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send it a signal, for example SIGSTOP."""
         assert self._process
         self._process.send_signal(number)
@@ -152,12 +152,13 @@ def main(arguments: Sequence[str]) -> int:
     """The `controller` command with the test's clock; tells where its probes are, the port is any free one."""
     from qualtrics_exporter.cli import main as command
     from qualtrics_exporter.controller import app, web
+    from qualtrics_exporter.controller.settings import Settings
     from tests.environment.clock import SteeredClock
 
     clock_file, address_file = (os.environ.get(f"QUALTRICS_EXPORTER_TEST_{n}") for n in ("CLOCK", "ADDRESS_FILE"))
     plain_run, plain_serve = app.run, web.serve
 
-    def run(settings: app.Settings) -> int:
+    def run(settings: Settings) -> int:
         return plain_run(settings, SteeredClock(Path(clock_file)) if clock_file else None)
 
     def serve(*args: object, **kwargs: object) -> object:
@@ -165,7 +166,8 @@ def main(arguments: Sequence[str]) -> int:
 
     app.run, web.serve = run, serve  # type: ignore[assignment]
     sys.argv = ["qualtrics-exporter", "controller", *arguments]
-    return int(command() or 0)
+    command()
+    return 0
 
 
 class _Telling:

@@ -70,7 +70,7 @@ class Stage:
         """Apply a Secret."""
         self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys})
 
-    def manifest(self, name: str = "teams-rollout", **changes: Any) -> dict[str, Any]:
+    def manifest(self, name: str = "teams-rollout", /, **changes: Any) -> dict[str, Any]:
         """An exporter that fits the sandbox. Changes are dotted paths below spec, `None` removes:
         `**{"schedule.frequency": "Daily"}`.
         """
@@ -105,16 +105,16 @@ class Stage:
         """`kubectl apply`."""
         self.cluster.kubectl("apply", "--namespace", self.namespace, "-f", "-", input=json.dumps(manifest))
 
-    def exporter(self, name: str = "teams-rollout", **changes: Any) -> "AppliedExporter":
+    def exporter(self, name: str = "teams-rollout", /, **changes: Any) -> "AppliedExporter":
         """Apply an exporter and hand it out."""
-        exporter = AppliedExporter(self, name)
+        exporter = self.existing(name)
         exporter.manifest = self.manifest(name, **changes)
         self.apply(exporter.manifest)
         return exporter
 
     def existing(self, name: str) -> "AppliedExporter":
         """An exporter that is there already."""
-        return AppliedExporter(self, name)
+        return AppliedExporter(self.cluster, self.namespace, name)
 
     def people(self, query_id: str, people: int | list[str]) -> None:
         """A saved query that returns these people, or so many."""
@@ -148,14 +148,15 @@ class Stage:
 class AppliedExporter:
     """One exporter in the cluster, as its user sees it."""
 
-    def __init__(self, stage: Stage, name: str) -> None:
-        self._stage = stage
+    def __init__(self, cluster: ControlPlane, namespace: str, name: str) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
         self.name = name
         self.manifest: dict[str, Any] = {}
 
     def kubectl(self, *arguments: str) -> str:
         """kubectl in the exporter's namespace."""
-        return self._stage.cluster.kubectl(*arguments, "--namespace", self._stage.namespace).stdout
+        return self._cluster.kubectl(*arguments, "--namespace", self._namespace).stdout
 
     def get(self) -> dict[str, Any]:
         """The whole object."""
@@ -187,7 +188,7 @@ class AppliedExporter:
     def change(self, **changes: Any) -> None:
         """Edit the manifest and apply it again; paths as in `Stage.manifest`."""
         self.manifest = changed(self.manifest, changes)
-        self._stage.apply(self.manifest)
+        self._cluster.kubectl("apply", "-f", "-", input=json.dumps(self.manifest))
 
     def annotate(self, **annotations: str) -> None:
         """Set annotations of our group: `run_requested_at="now"`."""

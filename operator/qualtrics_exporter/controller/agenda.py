@@ -53,7 +53,7 @@ def schedule_of(spec: Spec, default_zone: str) -> slots.Schedule:
 def spec_problem(exporter: Exporter, default_zone: str) -> Permanent | None:
     """Why this spec can't be used at all, if so."""
     if exporter.spec is None:
-        return Permanent(Reason.SPEC_INVALID, exporter.spec_error)
+        return Permanent(exporter.spec_reason, exporter.spec_error)
     try:
         schedule_of(exporter.spec, default_zone)
     except Permanent as error:
@@ -81,7 +81,7 @@ def bookkeep(
         status, claimed = _take_over(exporter, status, status.active_run, now, holder)
     if problem := spec_problem(exporter, default_zone):
         status = status.model_copy(update={"next_schedule_time": None})
-        return Plan(_refuse_run(exporter, status, now, "Failed", Reason.SPEC_INVALID, problem.what), claimed)
+        return Plan(_refuse_run(exporter, status, now, "Failed", problem.reason, problem.what), claimed)
 
     spec = cast("Spec", exporter.spec)  # there is no problem with it
     schedule = schedule_of(spec, default_zone)
