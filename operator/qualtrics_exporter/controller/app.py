@@ -9,6 +9,7 @@ again, and the journals tell where it was.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -62,15 +63,10 @@ async def serve(settings: Settings, clock: Clock) -> None:
     if settings.allow_http:
         log.warning("--allow-http: credentials and addresses travel unencrypted to %s", settings.allowed_hosts)
     metrics = Metrics()
-    async with (
-        await connect() as api,
-        Remotes(
-            clock=clock,
-            allowed_hosts=settings.allowed_hosts,
-            allow_http=settings.allow_http,
-            observe=metrics.observe,
-        ) as remotes,
-    ):
+    remotes = Remotes(
+        clock=clock, allowed_hosts=settings.allowed_hosts, allow_http=settings.allow_http, observe=metrics.observe
+    )
+    async with contextlib.aclosing(remotes), await connect() as api:
         await _Operator(settings, clock, api, remotes, metrics).serve()
 
 

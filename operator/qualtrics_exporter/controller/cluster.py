@@ -11,8 +11,8 @@ Nothing here retries. Every call has one short timeout and ends in a value or in
     └── NotConfigured       neither KUBECONFIG nor a service account leads to a cluster
 
 A write that may have taken effect is never repeated from here: who wrote it reads again and compares. Mind that aiohttp
-itself repeats a PUT once when a kept connection turns out to be closed; the second one then meets the change of the
-first, so a `Conflict` too may hide a write of our own.
+itself repeats a PUT once when its connection breaks; the second one then meets the change of the first, so a `Conflict`
+too may hide a write of our own.
 
 Bodies are read as JSON and not as the client's models: those cost ten times as much, and an object that an older CRD
 let in must not raise.
@@ -22,6 +22,7 @@ import asyncio
 import base64
 import binascii
 import json
+import logging
 import os
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -31,9 +32,12 @@ from urllib.parse import quote
 
 import aiohttp
 import kopf
+import yaml
 from kubernetes.aio import client, config
 
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
+
+log = logging.getLogger(__name__)
 
 TIMEOUT = 5.0
 """Seconds for one call: the API server answers in milliseconds or is in trouble."""
@@ -182,7 +186,7 @@ async def _kubeconfig(path: str) -> client.Configuration:
         await config.load_kube_config(  # type: ignore[no-untyped-call]
             config_file=path, client_configuration=loaded, persist_config=False
         )
-    except (config.ConfigException, OSError, ValueError, TypeError, AttributeError) as error:
+    except (config.ConfigException, OSError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
         raise NotConfigured(f"no cluster: no service account, and no usable kubeconfig at {path}") from error
     if token := loaded.api_key.get("BearerToken"):
         loaded.api_key["BearerToken"] = token.strip()  # a tokenFile ends in a newline, no header may
@@ -199,7 +203,10 @@ def _reread(path: str) -> Any:
         if loop.time() - read_at < REFRESH:
             return
         read_at = loop.time()  # first, so that requests meanwhile go on with the old ones
-        used.api_key.update((await _kubeconfig(path)).api_key)
+        try:
+            used.api_key.update((await _kubeconfig(path)).api_key)
+        except NotConfigured as error:  # somebody may be writing it
+            log.warning("%s: going on with the credentials read before", error)
 
     return hook
 
@@ -253,7 +260,7 @@ class Cluster:
         """A Secret with its content."""
         body = await self._call("get", _SECRETS, namespace, name)
         try:
-            data = {key: base64.b64decode(value) for key, value in (body.get("data") or {}).items()}
+            data = {key: base64.b64decode(value, validate=True) for key, value in (body.get("data") or {}).items()}
         except (binascii.Error, ValueError) as error:  # the API server lets no such thing in
             raise Unreachable(f"Secret {namespace}/{name} came back garbled") from error
         return Secret(_version(body), data)
@@ -342,13 +349,24 @@ class Cluster:
                 method, url, headers, content, form, _request_timeout=aiohttp.ClientTimeout(total=TIMEOUT)
             )
             raw = await response.read()  # type: ignore[no-untyped-call]
-            reply = json.loads(raw) if raw else {}
-        except (aiohttp.ClientError, TimeoutError, OSError, config.ConfigException, ValueError) as error:
+            reply = _object(raw, response.status)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             why = "timed out" if isinstance(error, TimeoutError) else f"failed: {type(error).__name__}"
             raise Unreachable(f"{_what(verb, kind, namespace, name)} {why}") from error
-        if not isinstance(reply, dict):
-            raise Unreachable(f"{_what(verb, kind, namespace, name)} was answered with something else than an object")
         return response.status, reply
+
+
+def _object(raw: bytes, status: int) -> dict[str, Any]:
+    """The body of a reply; ValueError when a good reply has none. Errors may come as text ("404 page not found")."""
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        body = None
+    if isinstance(body, dict):
+        return body
+    if 200 <= status < 300:
+        raise ValueError("the reply is no object")
+    return {}
 
 
 def _raise_for(

@@ -84,8 +84,8 @@ class Runner:
                     exporter, run = await self._start_again(key, run)
                 else:
                     return
-        except Abandoned:
-            log.warning("run %s of %s is not ours any more: leaving it", run.id, key)
+        except Abandoned as why:
+            log.warning("leaving run %s of %s as it stands: %s", run.id, key, why or "it is not ours any more")
 
     async def _attempt(self, journal: StatusJournal, exporter: Exporter, run: ActiveRun) -> None:
         try:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller import agenda
-from qualtrics_exporter.controller.cluster import Cluster, Conflict, Gone, Unreachable
+from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Conflict, Gone, Unreachable
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged, SuspendedMeanwhile
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import ActiveRun, Status
@@ -23,8 +23,9 @@ from qualtrics_exporter.telemetry.redact import redact
 log = logging.getLogger(__name__)
 
 # How long a write is tried while the API server does not answer. A run that can't write its step stops there and is
-# taken up again later; only the result of a send is worth a longer wait, it saves a look-up.
+# taken up again later; what is known of a send is worth a longer wait, it saves looking for it.
 PATIENCE_SECONDS = 60.0
+PATIENCE_SENT_SECONDS = 300.0
 
 
 class Key(NamedTuple):
@@ -101,7 +102,7 @@ class StatusJournal:
                 raise SuspendedMeanwhile
             return exporter.status.model_copy(update={"active_run": run})
 
-        await self._change(step)
+        await self._change(step, sent=run.step == "Sent")
 
     async def write_sending(self, run: ActiveRun) -> None:
         def step(exporter: Exporter) -> Status | None:
@@ -124,13 +125,19 @@ class StatusJournal:
             _ours(exporter, run)
             return agenda.finished(exporter, ended, self.clock.now(), self.default_zone)
 
-        await self._change(step)
+        await self._change(step, sent=True)
 
-    async def _change(self, step: Callable[[Exporter], Status | None]) -> None:
+    async def _change(self, step: Callable[[Exporter], Status | None], *, sent: bool = False) -> None:
         try:
-            await self.store.change(self.key, step)
+            await self.store.change(self.key, step, patience=PATIENCE_SENT_SECONDS if sent else PATIENCE_SECONDS)
         except Gone as error:
             raise Abandoned from error
+        except ClusterError as error:
+            if sent:
+                raise
+            # Nothing may happen that is not written down. The run stays where it is and is taken up again as soon as
+            # the API server lets us.
+            raise Abandoned(str(error)) from error
 
 
 def _ours(exporter: Exporter, run: ActiveRun) -> ActiveRun:

@@ -1,0 +1,1 @@
+"""Figures about the product, each from a command that anyone can run."""

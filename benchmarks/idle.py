@@ -1,0 +1,122 @@
+"""Many exporters at rest: what the operator costs while nothing is due.
+
+    python -m benchmarks.idle [--exporters 10000]
+
+Each exporter has a full status of about 10 kB, was checked just now and has its next slot days ahead, so that the
+operator has to read all of them and to do nothing. Prints one figure a line.
+"""
+
+import argparse
+import copy
+import json
+import os
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import kubernetes
+
+from qualtrics_exporter.controller import agenda, conditions
+from qualtrics_exporter.export.journal import QuerySync
+from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION, Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import Delivery, HistoryEntry, Recipients, Status
+from tests.environment.build import ROOT
+from tests.environment.controlplane import ControlPlane
+from tests.environment.stage import Stage
+from tests.environment.waiting import eventually
+
+LISTED = f"{GROUP}/{VERSION}"
+
+
+def at_rest(manifest: dict[str, Any], generation: int, uid: str) -> dict[str, Any]:
+    """The status of an exporter that ran ten times and has nothing to do until its next slot."""
+    now = datetime.now(UTC)
+    entry = HistoryEntry(
+        id="a" * 20, trigger="Schedule", scheduled_time=now, start_time=now, completion_time=now - timedelta(days=30),
+        result="Succeeded", reason=str(Reason.SUCCEEDED), message=Reason.SUCCEEDED.meaning + " " + "x" * 500,
+        recipients=Recipients(returned=900, empty=3, invalid=2, duplicate=1, accepted=894, imported=894),
+        survey_id="SV_teamsRollout01", batch_id="BT_aaaaaaaaaaaaaaa", send_time=now - timedelta(days=30),
+        distribution_id="EMD_aaaaaaaaaaaaaaa", delivery=Delivery(request_status="Done", sent=894, observed_time=now),
+    )  # fmt: skip
+    body = {**manifest, "metadata": {**manifest["metadata"], "generation": generation, "uid": uid}}
+    status = agenda.bookkeep(Exporter.from_object(body), now, "", "UTC").status
+    verdict = conditions.Verdict(query=QuerySync(True, Reason.QUERY_IN_SYNC.meaning))
+    status = conditions.checked(status, verdict, generation, now, suspended=False)
+    status = status.model_copy(
+        update={"observed_generation": generation, "last_check_time": now, "history": [entry] * 10}
+    )
+    return Status.model_dump(status, by_alias=True, exclude_none=True, mode="json")
+
+
+def processor_seconds(pid: int) -> float:
+    """The time that a process has had on processors."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pid: int) -> int:
+    """The memory that a process has now, in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def populate(cluster: ControlPlane, stage: Stage, number: int) -> int:
+    """Create that many exporters; returns the size of one, in bytes."""
+    api = kubernetes.client.CustomObjectsApi(cluster.api())
+    manifest = stage.manifest()
+    size = 0
+
+    def create(n: int) -> None:
+        nonlocal size
+        body = copy.deepcopy(manifest)
+        body["metadata"]["name"] = f"exporter-{n:05d}"
+        made = api.create_namespaced_custom_object(GROUP, VERSION, stage.namespace, PLURAL, body)
+        made["status"] = at_rest(body, made["metadata"]["generation"], made["metadata"]["uid"])
+        api.replace_namespaced_custom_object_status(
+            GROUP, VERSION, stage.namespace, PLURAL, body["metadata"]["name"], made
+        )
+        size = len(json.dumps(made))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(create, range(number)))
+    return size
+
+
+def main() -> None:
+    """Run it and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--exporters", type=int, default=10_000, help="how many exporters there are (10000)")
+    parser.add_argument("--seconds", type=int, default=60, help="how long to watch the operator at rest (60)")
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qualtrics-exporter-idle-")))
+        cluster = stack.enter_context(ControlPlane())
+        cluster.kubectl("apply", "-f", str(ROOT / "crds"))
+        wait = ("wait", "--for=condition=Established", f"crd/{PLURAL}.{GROUP}")
+        eventually(lambda: cluster.kubectl(*wait, check=False).returncode == 0, "the CRD is established")
+        stage = Stage(cluster, cluster.namespace("idle"), folder, stack)
+        size = populate(cluster, stage, options.exporters)
+        began = time.monotonic()
+        operator = stage.operator("--log-level", "info")
+        seen = f"qualtrics_exporter_exporters {float(options.exporters)}"
+        eventually(lambda: seen in operator.metrics(), "all exporters are seen", patience=300)
+        took = time.monotonic() - began
+        used = processor_seconds(operator.pid)
+        time.sleep(options.seconds)
+        at_rest_seconds = (processor_seconds(operator.pid) - used) * 60 / options.seconds
+        print(f"exporters                    {options.exporters:>10,}")
+        print(f"size of one, bytes           {size:>10,}")
+        print(f"all seen after, s            {took:>10.1f}")
+        print(f"processor until then, s      {used:>10.1f}")
+        print(f"processor at rest, s/minute  {at_rest_seconds:>10.2f}")
+        print(f"memory at rest, MB           {memory(operator.pid) / 1e6:>10.1f}")
+        print(f"peak memory, MB              {operator.peak_memory() / 1e6:>10.1f}")
+        print(f"remote calls                 {len(stage.sandbox.ledger.calls):>10,}")
+
+
+if __name__ == "__main__":
+    main()
