@@ -143,6 +143,11 @@ class Reason(StrEnum):
         "The credentials are good, but may not do this.",
         "Give the OAuth client the missing scope or the user the missing permission.",
     )  # fmt: skip
+    REQUEST_REFUSED = (
+        "RequestRefused", Kind.PERMANENT, _SIDES,
+        "The remote side refused a request for a reason that the operator has no name for.",
+        "Check the url in the Secret and the ids in the spec; if all are right, report it with the remote code.", False,
+    )  # fmt: skip
 
     # Qualtrics
     SURVEY_NOT_FOUND = (
