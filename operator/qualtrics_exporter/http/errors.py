@@ -60,15 +60,17 @@ class ExportError(Exception):
 
 
 class Transient(ExportError):
-    """May go away by itself: the remote side is down, slow, or answers nonsense."""
+    """May go away by itself: the remote side is down, slow, or answers nonsense.
+
+    `retry_after` is how long the remote side asks us to wait, when it says so.
+    """
 
     kinds = frozenset({Kind.TRANSIENT})
+    retry_after: timedelta | None = None
 
 
 class RateLimited(Transient):
-    """A 429: certainly refused. `retry_after` is how long the remote side asks us to wait, when it says so."""
-
-    retry_after: timedelta | None = None
+    """A 429: certainly refused."""
 
 
 class Permanent(ExportError):

@@ -1,0 +1,66 @@
+"""Unpacking in small pieces, so that a megabyte that unpacks to a terabyte costs a few kilobytes of memory."""
+
+import zlib
+from collections.abc import Iterator
+
+PIECE = 64 * 1024
+_MAGIC = b"\x1f\x8b"
+
+
+class BadGzip(Exception):
+    """The stream is damaged, or ends too early."""
+
+
+class Gunzip:
+    """Bytes in, bytes out in pieces of at most 64 KiB. What is not gzip passes unchanged.
+
+    Told by its first two bytes, not by a header: an object store may or may not declare the encoding of a file that
+    was asked for compressed. Neither JSON nor a CSV file can begin like that.
+    """
+
+    def __init__(self) -> None:
+        self._start: bytes | None = b""  # until two bytes have come
+        self._unpacker: zlib._Decompress | None = None
+        self._packed = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take in bytes; must be read to its end before the next ones."""
+        if self._start is not None:
+            data = self._start + data
+            if len(data) < len(_MAGIC) and _MAGIC.startswith(data):
+                self._start = data
+                return
+            self._start = None
+            self._packed = data.startswith(_MAGIC)
+        if self._packed:
+            yield from self._unpack(data)
+        else:
+            for at in range(0, len(data), PIECE):
+                yield data[at : at + PIECE]
+
+    def close(self) -> Iterator[bytes]:
+        """The stream has ended. `BadGzip` if it ended too early."""
+        if self._unpacker is not None:
+            raise BadGzip
+        if self._start:
+            yield self._start
+
+    def _unpack(self, data: bytes) -> Iterator[bytes]:
+        more = False
+        while data or more:
+            if self._unpacker is None:
+                data = data.lstrip(b"\0")  # a file may be padded, and may have several members
+                if not data:
+                    return
+                self._unpacker = zlib.decompressobj(wbits=31)
+            try:
+                piece = self._unpacker.decompress(data, PIECE)
+            except zlib.error as error:
+                raise BadGzip from error
+            if piece:
+                yield piece
+            if self._unpacker.eof:
+                data, more, self._unpacker = self._unpacker.unused_data, False, None
+            else:
+                data = self._unpacker.unconsumed_tail
+                more = len(piece) == PIECE  # then it may hold some back, even without further input

@@ -1,0 +1,285 @@
+"""What Nexthink and Qualtrics have in common, seen by the clients of both.
+
+`Remotes` is one for a process and holds what runs share: connections, tokens, limits, the allow-list. `Remote` is one
+side as one credential sees it. A call is described where it is made, by an `Ask`: what it is for, in the words of a
+message to the user, whether it may be repeated, and which reason each refusal has. Everything else about a call
+happens here, in this order: the URL is checked, the limiter is waited for, a token is fetched, and only then the
+request goes out. So a call that ends before that was certainly not made.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import quote, urlencode
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.resource.reasons import Reason
+
+from .credentials import Credentials
+from .errors import ExportError, OutcomeUnknown, Permanent, RateLimited, Transient
+from .hosts import DEFAULT_ALLOWED_HOSTS, HostRules, Url
+from .limits import Limiter, Rate
+from .reply import NotUnderstood, Reply
+from .retry import Repeat, persist, retry_after
+from .tokens import Tokens
+from .wire import Call, Download, Lost, NotSent, Request, Timeouts, TooLarge, Wire
+
+__all__ = [
+    "DEFAULT_ALLOWED_HOSTS",
+    "Ask",
+    "Call",
+    "Credentials",
+    "Remote",
+    "Remotes",
+    "Repeat",
+    "Side",
+    "Timeouts",
+    "compact",
+    "segment",
+]
+
+T = TypeVar("T")
+E = TypeVar("E", bound=ExportError)
+
+_UNCERTAIN = {408, 499}
+"""Written by gateways that gave up waiting: what stands behind may have heard the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Which of the two it is, and what is its own."""
+
+    key: str
+    name: str
+    codes: Callable[[object], tuple[str | None, str | None]]
+    """The remote code and the request id that an error's document holds."""
+    rates: tuple[Rate, ...] = ()
+    """Limits that every API call of this side shares."""
+    reasons: Mapping[str, Reason] = field(default_factory=dict)
+    """Remote codes that tell more than their status."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One kind of call."""
+
+    operation: str
+    task: str
+    """What the side is asked for, as it goes on after "to": "show survey SV_…"."""
+    method: str = "GET"
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    repeat: Repeat
+    refused: Mapping[int, Reason] = field(default_factory=dict)
+    """What a status means here, where that is more than it usually means."""
+    rates: tuple[Rate, ...] = ()
+    """Limits of this endpoint alone."""
+    unknown: Reason | None = None
+    """The reason of an `OutcomeUnknown`, where it is another than that of the failed try."""
+
+
+class Remotes:
+    """What all runs of a process share. Connections open when they are first needed."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        allowed_hosts: Sequence[str] = DEFAULT_ALLOWED_HOSTS,
+        allow_http: bool = False,
+        observe: Callable[[Call], None] | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self.clock = clock
+        self.hosts = HostRules(allowed_hosts, allow_http=allow_http)
+        self.wire = Wire(clock, timeouts or Timeouts(), observe)
+        self.limiter = Limiter(clock)
+        self.tokens = Tokens(self.wire, self.hosts, clock)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.wire.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class Remote:
+    """One side as one credential sees it."""
+
+    def __init__(self, remotes: Remotes, credentials: Credentials, side: Side) -> None:
+        self._remotes = remotes
+        self._credentials = credentials
+        self._side = side
+
+    @property
+    def clock(self) -> Clock:
+        """Where the time comes from."""
+        return self._remotes.clock
+
+    @property
+    def name(self) -> str:
+        """The side, in messages."""
+        return self._side.name
+
+    @property
+    def source(self) -> str:
+        """Where the credentials come from, in messages."""
+        return self._credentials.source
+
+    def base(self) -> Url:
+        """Where the API is. The only place that its token goes to. Raises Permanent(HostNotAllowed)."""
+        whose = f"The url of {self.source}"
+        base = self._remotes.hosts.check(self._credentials.url, whose)
+        if "?" in base.rest:
+            raise Permanent(Reason.HOST_NOT_ALLOWED, f"{whose} holds a query")
+        return base
+
+    def allowed(self, text: str, whose: str) -> Url:
+        """A URL that the side has told, if it may be followed; Permanent(HostNotAllowed) otherwise."""
+        return self._remotes.hosts.check(text, whose)
+
+    async def token(self, *, good_for: timedelta = timedelta(0), not_this: str | None = None) -> str:
+        """A token that is good for so long; a new one if need be."""
+        side = (self._side.key, self._side.name)
+        return await self._remotes.tokens.get(side, self._credentials, good_for=good_for, not_this=not_this)
+
+    async def call(self, ask: Ask, read: Callable[[Reply], T]) -> T:
+        """Make a call, as often as its kind allows, and give what `read` finds in the reply.
+
+        Raises Permanent and Transient for what was certainly refused, or did not matter if it was not; OutcomeUnknown
+        where a call that may not be repeated could have taken effect. A reply that `read` does not understand
+        (`NotUnderstood`) says nothing about what happened.
+        """
+        base = self.base()
+        await self.token()  # has its own patience: not to be multiplied with the one below
+        refused_token: str | None = None
+
+        async def attempt() -> T:
+            nonlocal refused_token
+            await self._turn(ask, base)
+            token = await self.token(not_this=refused_token)
+            try:
+                reply = await self._exchange(ask, base, token)
+                if reply.good:
+                    return read(reply)
+            except NotSent as trouble:
+                what = f"{self.name} cannot be reached to {ask.task}: {trouble}"
+                raise Transient(Reason.REMOTE_UNAVAILABLE, what) from trouble
+            except Lost as trouble:
+                invalid = isinstance(trouble, TooLarge)
+                reason = Reason.REMOTE_REPLY_INVALID if invalid else Reason.REMOTE_UNAVAILABLE
+                what = f"{self.name} was asked to {ask.task}, and no answer came: {trouble}"
+                error = Transient(reason, what, status=trouble.status)
+                raise self._uncertain(ask, error) from trouble
+            except NotUnderstood as why:
+                what = f"{self.name}'s answer when asked to {ask.task} cannot be understood: {why}"
+                error = Transient(Reason.REMOTE_REPLY_INVALID, what, status=reply.status)
+                raise self._uncertain(ask, error) from None
+            if reply.status == 401:
+                if refused_token is None and ask.repeat is not Repeat.NEVER:
+                    refused_token = token
+                    return await attempt()
+                self._remotes.tokens.forget(self._credentials, token)
+            raise self._error(ask, reply)
+
+        return await persist(ask.repeat, self.clock, attempt)
+
+    def download(self, url: Url, operation: str) -> AbstractAsyncContextManager[Download]:
+        """Have a file that the side has laid down elsewhere, without any token. Raises `NotSent` or `Lost`."""
+        request = Request(side=self._side.key, operation=operation, method="GET", url=url, headers={}, alone=True)
+        return self._remotes.wire.download(request)
+
+    async def _turn(self, ask: Ask, base: Url) -> None:
+        await self._remotes.limiter.turn(base.origin, (*ask.rates, *self._side.rates))
+
+    async def _exchange(self, ask: Ask, base: Url, token: str) -> Reply:
+        query = f"?{urlencode(ask.query)}" if ask.query else ""
+        url = Url(base.scheme, base.host, base.port, base.rest.rstrip("/") + ask.path + query)
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
+        if ask.body is not None:
+            headers["Content-Type"] = "application/json"
+        request = Request(
+            side=self._side.key,
+            operation=ask.operation,
+            method=ask.method,
+            url=url,
+            headers=headers,
+            body=ask.body,
+            alone=ask.repeat is not Repeat.READ,
+        )
+        return await self._remotes.wire.exchange(request)
+
+    def _error(self, ask: Ask, reply: Reply) -> ExportError:
+        """What a reply that is no success means."""
+        status, name = reply.status, self.name
+        code, request_id = self._codes(reply)
+
+        def error(kind: type[E], reason: Reason, what: str) -> E:
+            return kind(reason, what, status=status, remote_code=code, request_id=request_id)
+
+        wait = retry_after(reply.headers.get("retry-after"), self.clock.now())
+        if status == 429:
+            limited = error(RateLimited, Reason.RATE_LIMITED, f"{name} puts off the request to {ask.task}")
+            limited.retry_after = wait
+            return limited
+        if status < 400:
+            what = f"{name} answers with a redirect when asked to {ask.task}"
+            return self._uncertain(ask, error(Transient, Reason.REMOTE_REPLY_INVALID, what))
+        if status >= 500 or status in _UNCERTAIN:
+            failed = error(Transient, Reason.REMOTE_UNAVAILABLE, f"{name} failed to {ask.task}")
+            failed.retry_after = wait
+            return self._uncertain(ask, failed)
+        return error(Permanent, *self._refusal(ask, status, code))
+
+    def _refusal(self, ask: Ask, status: int, code: str | None) -> tuple[Reason, str]:
+        if status in (400, 401, 403) and code and (reason := self._side.reasons.get(code)):
+            return reason, f"{self.name} does not know the credentials of {self.source} when asked to {ask.task}"
+        if status == 401:
+            return Reason.CREDENTIALS_REFUSED, f"{self.name} refused the credentials of {self.source}"
+        if reason := ask.refused.get(status):
+            with_which = f" with the credentials of {self.source}" if status in (403, 404) else ""
+            return reason, f"{self.name} refused to {ask.task}{with_which}"
+        if status == 403:
+            return Reason.NOT_PERMITTED, f"The credentials of {self.source} may not {ask.task}"
+        return Reason.REQUEST_REFUSED, f"{self.name} refused to {ask.task}"
+
+    def _codes(self, reply: Reply) -> tuple[str | None, str | None]:
+        try:
+            return self._side.codes(reply.document())
+        except NotUnderstood:
+            return None, None
+
+    def _uncertain(self, ask: Ask, error: Transient) -> ExportError:
+        """The error of a try that may have been heard, according to the kind of call."""
+        if ask.repeat is Repeat.READ:
+            return error
+        return OutcomeUnknown(
+            ask.unknown or error.reason,
+            error.what,
+            status=error.status,
+            remote_code=error.remote_code,
+            request_id=error.request_id,
+        )
+
+
+def segment(text: str) -> str:
+    """An id as a part of a path: nothing in it can leave its place."""
+    if not text.strip("."):
+        raise ValueError("an id cannot consist of dots")
+    return quote(text, safe="")
+
+
+def compact(document: object) -> bytes:
+    """JSON for a request, without a byte too many."""
+    return json.dumps(document, separators=(",", ":")).encode()

@@ -1,0 +1,87 @@
+"""When a call is made again, and after how long. Each call says which kind it is, at the place where it is made."""
+
+import random
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import TypeVar
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.resource.reasons import Reason
+
+from .errors import RateLimited, Transient
+
+T = TypeVar("T")
+
+LONGEST_RETRY_AFTER = timedelta(minutes=5)
+"""Who asks for more patience than this is not waited for: the next slot tries again."""
+
+LONGEST_WAITING = timedelta(minutes=10)
+"""All the pauses of one call together."""
+
+
+class Repeat(Enum):
+    """What may be done after a try that failed."""
+
+    READ = "read"
+    """It changes nothing that matters: it may be repeated, whatever happened."""
+    REFUSED = "refused"
+    """Only after a certain refusal: a 429, a 401, a connection that never opened. Else its outcome is unknown."""
+    NEVER = "never"
+    """Not even then: the caller decides."""
+
+
+async def persist(repeat: Repeat, clock: Clock, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Make an attempt, and again after a `Transient`, as often as its kind allows; the last error is raised.
+
+    An attempt that is not a READ raises `Transient` for certain refusals only, and `OutcomeUnknown` for the rest.
+    """
+    tries, waited = 0, 0.0
+    while True:
+        tries += 1
+        try:
+            return await attempt()
+        except Transient as error:
+            wait = _pause(error, tries) if repeat is not Repeat.NEVER else None
+            if wait is None or (waited := waited + wait) > LONGEST_WAITING.total_seconds():
+                raise
+        await clock.sleep(wait)
+
+
+def _pause(error: Transient, tries: int) -> float | None:
+    """Seconds until the next try; None if there is none."""
+    limited = isinstance(error, RateLimited)
+    if error.reason is Reason.REMOTE_REPLY_INVALID:
+        most, first, longest = 2, 1.0, 1.0
+    elif limited:
+        most, first, longest = 7, 5.0, 60.0  # the limits are a minute's: 2 to 4 minutes in all outlast them
+    else:
+        most, first, longest = 5, 1.0, 30.0
+    if tries >= most:
+        return None
+    spread = random.uniform(0.5, 1.0)  # noqa: S311 - to come apart from others, not to hide
+    if error.retry_after is None:
+        return float(min(longest, first * 2 ** (tries - 1))) * spread
+    if error.retry_after > LONGEST_RETRY_AFTER:
+        return None
+    return error.retry_after.total_seconds() + spread  # never earlier than told
+
+
+def retry_after(text: str | None, now: datetime) -> timedelta | None:
+    """A `Retry-After` in either form, seconds or a date; None for none, and for nonsense."""
+    text = (text or "").strip()
+    if text.isascii() and text.isdecimal():
+        return timedelta(seconds=min(int(text[:9]), 10**8))
+    moment = _moment(text)
+    return None if moment is None else max(timedelta(0), moment - now)
+
+
+def _moment(text: str) -> datetime | None:
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            moment = read(text)
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+    return None

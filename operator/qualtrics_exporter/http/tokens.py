@@ -1,0 +1,176 @@
+"""Access tokens: one a credential, however many runs want it, and renewed before it ends."""
+
+import asyncio
+import base64
+from dataclasses import dataclass, field
+from datetime import timedelta
+from urllib.parse import urlencode
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.resource.reasons import Reason
+
+from .credentials import Credentials
+from .errors import ExportError, Permanent, RateLimited, Transient
+from .hosts import HostRules
+from .reply import NotUnderstood, Reply, at, code_or_none, text_at
+from .retry import Repeat, persist, retry_after
+from .wire import Lost, NotSent, Request, TooLarge, Wire
+
+EARLY = 60.0
+"""Seconds before its end at which a token is not used any more."""
+
+UNTOLD = 300
+"""Lifetime of a token whose reply does not tell one."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    value: str = field(default="", repr=False)
+    best_before: float = 0.0
+    until: float = 0.0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    asked: int = 0
+    error: ExportError | None = None
+
+
+class Tokens:
+    """The tokens of one process."""
+
+    def __init__(self, wire: Wire, hosts: HostRules, clock: Clock) -> None:
+        self._wire = wire
+        self._hosts = hosts
+        self._clock = clock
+        self._entries: dict[bytes, _Entry] = {}
+
+    async def get(
+        self,
+        side: tuple[str, str],
+        credentials: Credentials,
+        *,
+        good_for: timedelta = timedelta(0),
+        not_this: str | None = None,
+    ) -> str:
+        """A token that is good for so long, and another one than the one that was just refused.
+
+        Who comes while it is being fetched waits for the same answer, also when that is an error.
+        """
+        now = self._clock.monotonic()
+        entry = self._entry(credentials.digest, now)
+        if self._good(entry, good_for, not_this):
+            return entry.value
+        asked = entry.asked
+        async with entry.lock:
+            if self._good(entry, good_for, not_this):
+                return entry.value
+            if entry.asked != asked and entry.error:
+                raise entry.error.with_traceback(None)
+            try:
+                entry.error = None
+                await self._fetch(entry, side, credentials)
+            except ExportError as error:
+                entry.error = error
+                raise
+            finally:
+                entry.asked += 1
+            return entry.value
+
+    def forget(self, credentials: Credentials, token: str) -> None:
+        """That token was refused: whoever comes next fetches another one."""
+        entry = self._entries.get(credentials.digest)
+        if entry and entry.value == token:
+            entry.value = ""
+
+    def _entry(self, digest: bytes, now: float) -> _Entry:
+        if (entry := self._entries.get(digest)) is None:
+            # A Secret that was rotated, or is gone, is never asked for again: its entry goes when its token has ended.
+            for known in [k for k, e in self._entries.items() if e.until <= now and not e.lock.locked()]:
+                del self._entries[known]
+            entry = self._entries[digest] = _Entry()
+        return entry
+
+    def _good(self, entry: _Entry, good_for: timedelta, not_this: str | None) -> bool:
+        now, wanted = self._clock.monotonic(), good_for.total_seconds()
+        return entry.value not in ("", not_this) and now < entry.best_before and now + wanted < entry.until
+
+    async def _fetch(self, entry: _Entry, side: tuple[str, str], credentials: Credentials) -> None:
+        key, name = side
+        source = credentials.source
+        url = self._hosts.check(credentials.token_url, f"The tokenUrl of {source}")
+        basic = base64.b64encode(f"{credentials.client_id}:{credentials.client_secret}".encode()).decode()
+        form = urlencode({"grant_type": "client_credentials", "scope": credentials.scope})
+        request = Request(
+            side=key,
+            operation="token",
+            method="POST",
+            url=url,
+            headers={
+                "Accept": "application/json",
+                "Authorization": f"Basic {basic}",
+                "Content-Type": "application/x-www-form-urlencoded",
+            },
+            body=form.encode(),
+        )
+
+        async def attempt() -> None:
+            before = self._clock.monotonic()
+            try:
+                reply = await self._wire.exchange(request)
+                if not reply.good:
+                    raise self._refused(reply, name, source)
+                token, seconds = _read(reply)
+            except (NotSent, Lost) as trouble:
+                invalid = isinstance(trouble, TooLarge)
+                reason = Reason.REMOTE_REPLY_INVALID if invalid else Reason.REMOTE_UNAVAILABLE
+                raise Transient(reason, f"{name} gave no token for {source}: {trouble}") from trouble
+            except NotUnderstood as why:
+                what = f"{name}'s answer to the request for a token for {source} cannot be understood: {why}"
+                raise Transient(Reason.REMOTE_REPLY_INVALID, what) from None
+            entry.value = token
+            entry.until = before + seconds
+            entry.best_before = before + max(seconds - EARLY, seconds / 2)
+
+        await persist(Repeat.READ, self._clock, attempt)
+
+    def _refused(self, reply: Reply, name: str, source: str) -> ExportError:
+        status = reply.status
+        error: Transient
+        if status == 429:
+            error = RateLimited(
+                Reason.RATE_LIMITED, f"{name} puts off the request for a token for {source}", status=429
+            )
+        elif status >= 500 or status == 408:
+            error = Transient(Reason.REMOTE_UNAVAILABLE, f"{name} gave no token for {source}", status=status)
+        elif status < 400:
+            what = f"{name}'s token endpoint answers the request for a token for {source} with a redirect"
+            error = Transient(Reason.REMOTE_REPLY_INVALID, what, status=status)
+        else:
+            # RFC 6749 says 400 for nearly everything that is wrong with a client, 401 for the rest.
+            what = f"{name} refused the credentials of {source}"
+            return Permanent(Reason.CREDENTIALS_REFUSED, what, status=status, remote_code=_error_code(reply))
+        error.retry_after = retry_after(reply.headers.get("retry-after"), self._clock.now())
+        return error
+
+
+def _error_code(reply: Reply) -> str | None:
+    """What is wrong with the client, in RFC 6749's word: invalid_client, invalid_scope."""
+    try:
+        return code_or_none(reply.document(), "error")
+    except NotUnderstood:
+        return None
+
+
+def _read(reply: Reply) -> tuple[str, float]:
+    """The token and its seconds."""
+    document = reply.document()
+    token = text_at(document, "access_token")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise NotUnderstood("its access_token is none")
+    if str(at(document, "token_type") or "Bearer").lower() != "bearer":
+        raise NotUnderstood("its token_type is not Bearer")
+    try:
+        seconds = float(at(document, "expires_in") or UNTOLD)
+    except (TypeError, ValueError):
+        raise NotUnderstood("its expires_in is no number") from None
+    if not 0 < seconds < float("inf"):
+        raise NotUnderstood("its expires_in is no number of seconds")
+    return token, seconds

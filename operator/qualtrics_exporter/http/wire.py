@@ -1,0 +1,262 @@
+"""One try of one request, on real sockets: connections, time limits, bounded bodies, and nothing that leaks.
+
+What is known after a try decides everything above, so that is what this module tells: `NotSent` (certainly no byte of
+the request went out), `Lost` (it may have been heard), or a `Reply`. No redirect is followed, no cookie kept, no
+proxy and no .netrc taken from the environment; SSL_CERT_FILE is. Replies are read raw and unpacked here, because
+httpx unpacks whatever the other side likes, as far as it likes.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib.metadata import version
+
+import httpx
+
+from qualtrics_exporter.clock import Clock
+
+from .gunzip import BadGzip, Gunzip
+from .hosts import Url
+from .reply import Reply
+
+LARGEST_BODY = 8 * 1024 * 1024
+LARGEST_ERROR = 64 * 1024
+_BEFORE_THE_FIRST_BYTE = (
+    httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL
+)  # fmt: skip
+_TROUBLE = (httpx.HTTPError, httpx.InvalidURL, BadGzip, OSError)  # OSError: TLS may break in ways that httpx lets pass
+LOUD = ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds of the machine's own time. `total` is for a whole try, `silence` for a pause within one."""
+
+    connect: float = 10
+    silence: float = 60
+    total: float = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A try that ended, for metrics: which side was asked to do what, and how that went."""
+
+    side: str
+    operation: str
+    method: str
+    status: int | None
+    outcome: str
+    """ok, refused (4xx), limited (429), failed (5xx), odd (a redirect, nonsense), unreachable, lost or cancelled."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What goes out."""
+
+    side: str
+    operation: str
+    method: str
+    url: Url
+    headers: Mapping[str, str]
+    body: bytes | None = None
+    alone: bool = False
+    """On a connection of its own: one from the pool may just be closed by the other side, and nobody could tell then
+    whether the request was heard."""
+
+
+class NotSent(Exception):
+    """Certainly not a byte of the request went out. The text is a clause for people."""
+
+
+class Lost(Exception):
+    """It may have been heard, there is no whole reply. `status` if that much is known."""
+
+    def __init__(self, why: str, status: int | None = None) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class TooLarge(Lost):
+    """The reply is larger than anything that can be meant."""
+
+
+class Download:
+    """The open body of a reply. `pieces` are its raw bytes."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        self._response = response
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The bytes as they come. Raises `Lost` if they end too early."""
+        try:
+            async for piece in self._response.aiter_raw():
+                yield piece
+        except _TROUBLE as error:
+            raise Lost(_why(error), self.status) from error
+
+
+class Wire:
+    """The connections of one process."""
+
+    def __init__(self, clock: Clock, timeouts: Timeouts, observe: Callable[[Call], None] | None) -> None:
+        self._clock = clock
+        self._timeouts = timeouts
+        self._observe = observe
+        self._clients: dict[bool, httpx.AsyncClient] = {}
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        while self._clients:
+            _, client = self._clients.popitem()
+            await client.aclose()
+
+    async def exchange(self, request: Request) -> Reply:
+        """Send a request and read the whole reply. Raises `NotSent` or `Lost`."""
+        async with self._observed(request) as observed:
+            try:
+                async with (
+                    asyncio.timeout(self._timeouts.total),
+                    self._client(request.alone).stream(
+                        request.method, request.url.text, headers=request.headers, content=request.body
+                    ) as response,
+                ):
+                    observed.status = response.status_code
+                    body = await _body(response)
+                    return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
+            except TimeoutError as error:
+                raise Lost(f"there was no whole answer within {self._timeouts.total:g} s", observed.status) from error
+            except _TROUBLE as error:
+                raise _told(error, observed.status) from error
+
+    @asynccontextmanager
+    async def download(self, request: Request) -> AsyncIterator[Download]:
+        """Send a request and have the body of its reply piece by piece, whatever its status."""
+        async with self._observed(request) as observed:
+            client = self._client(request.alone)
+            try:
+                outgoing = client.build_request(request.method, request.url.text, headers=request.headers)
+                response = await client.send(outgoing, stream=True)
+            except _TROUBLE as error:
+                raise _told(error, None) from error
+            observed.status = response.status_code
+            try:
+                yield Download(response)
+            finally:
+                await response.aclose()
+
+    @asynccontextmanager
+    async def _observed(self, request: Request) -> AsyncIterator["_Observed"]:
+        observed, began = _Observed(), self._clock.monotonic()
+        try:
+            yield observed
+            observed.outcome = _outcome(observed.status or 0)
+        except NotSent:
+            observed.outcome = "unreachable"
+            raise
+        except Lost as lost:
+            observed.outcome = "odd" if isinstance(lost, TooLarge) else "lost"
+            raise
+        finally:
+            if self._observe:
+                seconds = self._clock.monotonic() - began
+                self._observe(
+                    Call(request.side, request.operation, request.method, observed.status, observed.outcome, seconds)
+                )
+
+    def _client(self, alone: bool) -> httpx.AsyncClient:
+        if not self._clients:
+            _hush()
+            context = httpx.create_ssl_context()  # knows SSL_CERT_FILE and SSL_CERT_DIR
+            for own in (False, True):
+                self._clients[own] = httpx.AsyncClient(
+                    verify=context,
+                    trust_env=False,
+                    follow_redirects=False,
+                    # Shared by all credentials: what a remote side sets for one must not go out with another.
+                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                    headers={
+                        "User-Agent": f"qualtrics-exporter/{version('qualtrics-exporter')}",
+                        "Accept-Encoding": "identity",
+                    },
+                    timeout=httpx.Timeout(self._timeouts.silence, connect=self._timeouts.connect),
+                    limits=httpx.Limits(max_connections=100, max_keepalive_connections=0 if own else 20),
+                )
+        return self._clients[alone]
+
+
+@dataclass(slots=True)
+class _Observed:
+    status: int | None = None
+    outcome: str = "cancelled"
+
+
+async def _body(response: httpx.Response) -> bytes:
+    """The whole body, unpacked and bounded. Of an error's body, what there is of it."""
+    error = response.status_code >= 400
+    most = LARGEST_ERROR if error else LARGEST_BODY
+    body, unpack = bytearray(), Gunzip()
+    try:
+        async for raw in response.aiter_raw():
+            for piece in unpack.feed(raw):
+                body += piece
+                if len(body) > most:
+                    if error:
+                        return b""
+                    raise TooLarge(f"the answer is larger than {most // 1024 // 1024} MiB", response.status_code)
+        for piece in unpack.close():
+            body += piece
+    except _TROUBLE:
+        if error:
+            return b""  # what it is about is told by its status
+        raise
+    return bytes(body)
+
+
+def _told(error: Exception, status: int | None) -> NotSent | Lost:
+    if isinstance(error, _BEFORE_THE_FIRST_BYTE):
+        return NotSent(_why(error))
+    return Lost(_why(error), status)
+
+
+def _why(error: BaseException) -> str:
+    """The error as a clause. Its own text may hold anything, so only its kind is looked at."""
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
+        causes.append(cause)
+    for cause in reversed(causes):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return "its certificate is not trusted (SSL_CERT_FILE names the authorities of your own)"
+        if isinstance(cause, socket.gaierror):
+            return "its host name is not known"
+        if isinstance(cause, ConnectionRefusedError):
+            return "it refuses connections"
+    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
+        return "no connection opened in time"
+    if isinstance(error, httpx.ConnectError):
+        return "no connection could be opened"
+    return "it fell silent" if isinstance(error, httpx.TimeoutException) else "the connection broke"
+
+
+def _outcome(status: int) -> str:
+    if status == 429:
+        return "limited"
+    return {2: "ok", 4: "refused", 5: "failed"}.get(status // 100, "odd")
+
+
+def _hush() -> None:
+    """Keep the libraries from logging URLs and headers, at whatever level somebody sets."""
+    for name in LOUD:
+        logger = logging.getLogger(name)
+        if _quiet not in logger.filters:
+            logger.addFilter(_quiet)
+
+
+def _quiet(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING

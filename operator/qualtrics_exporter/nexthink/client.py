@@ -1,0 +1,275 @@
+"""Nexthink's NQL API: saved queries in, rows out.
+
+Paths, keys and statuses as the vendor documents them; where it does not (`executedQuery`, bodies of errors, what an
+expired export URL answers), anything is taken that can be understood.
+"""
+
+import zlib
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from qualtrics_exporter.http.errors import Permanent, Transient
+from qualtrics_exporter.http.gunzip import BadGzip
+from qualtrics_exporter.http.limits import Rate
+from qualtrics_exporter.http.polling import poll
+from qualtrics_exporter.http.remote import Ask, Credentials, Remote, Remotes, Repeat, Side, compact, segment
+from qualtrics_exporter.http.reply import (
+    NotUnderstood,
+    Reply,
+    at,
+    code_or_none,
+    count_or_none,
+    id_at,
+    list_at,
+    text_at,
+)
+from qualtrics_exporter.http.wire import Download, Lost, NotSent
+from qualtrics_exporter.resource.reasons import Reason
+
+from .table import Table
+
+MOST_ROWS = 1000
+"""What one execution returns at most, without a mark that there was more."""
+
+QUERIES = Rate("queries", 1, 1.1)
+"""1 a second, and a little for the jitter of the network."""
+
+EXPORT_DEADLINE = timedelta(hours=1)
+DOWNLOADS = 5
+"""How often the file of one export is begun, at most: its URL is good for 15 minutes."""
+
+_REFUSED = {
+    400: Reason.QUERY_REFUSED,
+    403: Reason.QUERY_NOT_PERMITTED,
+    404: Reason.QUERY_NOT_FOUND,
+    422: Reason.QUERY_REFUSED,
+}
+
+NEXTHINK = Side(
+    key="nexthink", name="Nexthink", codes=lambda document: (code_or_none(document, "code"), None)
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What one execution of a query returned."""
+
+    columns: int
+    """0 when unknown, because there is no row."""
+    rows: list[tuple[str, ...]] = field(repr=False)
+    executed_query: str | None = field(repr=False)
+    """The NQL that really ran, if Nexthink tells."""
+    complete: bool
+    """False when as many rows came as an execution returns at most: there may be more."""
+    truncated: bool
+    """The licence's maximum cut the rows."""
+
+
+class Nexthink:
+    """Nexthink as one credential sees it."""
+
+    def __init__(self, remotes: Remotes, credentials: Credentials) -> None:
+        self._remote = Remote(remotes, credentials, NEXTHINK)
+
+    async def check_credentials(self) -> None:
+        """See that a token can be had, and that the API's own URL may be used."""
+        self._remote.base()
+        await self._remote.token()
+
+    async def execute(self, query_id: str, parameters: Mapping[str, str]) -> Executed:
+        """Run a saved query and take what comes at once, 1,000 rows at most."""
+        return await self._remote.call(
+            Ask(
+                operation="execute",
+                task=f"run query {query_id}",
+                method="POST",
+                path="/api/v2/nql/execute",
+                body=compact(_query(query_id, parameters)),
+                repeat=Repeat.READ,
+                refused=_REFUSED,
+                rates=(QUERIES,),
+            ),
+            _executed,
+        )
+
+    def export(self, query_id: str, parameters: Mapping[str, str]) -> "Export":
+        """Have a saved query's whole result: `async with` it, then `async for` its rows."""
+        return Export(self._remote, query_id, parameters)
+
+
+class Export:
+    """A whole result, streamed. `truncated` is known once it is entered, `columns` once rows were read."""
+
+    def __init__(self, remote: Remote, query_id: str, parameters: Mapping[str, str]) -> None:
+        self.truncated = False
+        self.columns = 0
+        self._remote = remote
+        self._query_id = query_id
+        self._parameters = parameters
+        self._export_id = ""
+        self._url = ""
+        self._deadline = 0.0
+        self._rows: AsyncGenerator[tuple[str, ...], None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._deadline = self._remote.clock.monotonic() + EXPORT_DEADLINE.total_seconds()
+        self._export_id = await self._remote.call(
+            Ask(
+                operation="export",
+                task=f"export query {self._query_id}",
+                method="POST",
+                path="/api/v1/nql/export",
+                body=compact({**_query(self._query_id, self._parameters), "compression": "GZIP"}),
+                repeat=Repeat.READ,
+                refused=_REFUSED,
+                rates=(QUERIES,),
+            ),
+            lambda reply: id_at(reply.document(), "exportId"),
+        )
+        self._url = await self._finished()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._rows is not None:
+            await self._rows.aclose()
+
+    def __aiter__(self) -> AsyncGenerator[tuple[str, ...], None]:
+        if self._rows is None:
+            self._rows = self._all()
+        return self._rows
+
+    async def _finished(self) -> str:
+        """Wait until the file is there; its URL, good for 15 minutes."""
+        ask = Ask(
+            operation="status",
+            task=f"tell how the export of query {self._query_id} stands",
+            path=f"/api/v1/nql/status/{segment(self._export_id)}",
+            repeat=Repeat.READ,
+        )
+
+        async def done() -> str | None:
+            status, url, truncated = await self._remote.call(ask, _status)
+            if status == "ERROR":
+                what = f"Nexthink ended the export of query {self._query_id} with an error"
+                raise Permanent(Reason.QUERY_REFUSED, what)
+            self.truncated = self.truncated or truncated
+            return url
+
+        left = self._deadline - self._remote.clock.monotonic()
+        if url := await poll(self._remote.clock, done, first=1, longest=15, most=left):
+            return url
+        what = f"Nexthink did not finish the export of query {self._query_id} in an hour"
+        raise Transient(Reason.REMOTE_UNAVAILABLE, what)
+
+    async def _all(self) -> AsyncGenerator[tuple[str, ...], None]:
+        """Each row once, whatever happens to the download: it begins anew, and what was seen is passed over."""
+        seen = _Seen()
+        what = f"The export of query {self._query_id} cannot be read"
+        for left in reversed(range(DOWNLOADS)):
+            url = self._remote.allowed(self._url, f"The file of Nexthink's export of query {self._query_id}")
+            seen.begin()
+            try:
+                async with self._remote.download(url, "download") as file, aclosing(self._read(file)) as rows:
+                    async for row in rows:
+                        if seen.is_new(row):
+                            yield row
+                seen.end()
+            except NotUnderstood as why:
+                raise Transient(Reason.REMOTE_REPLY_INVALID, f"{what}: {why}") from None
+            except (NotSent, Lost, BadGzip) as trouble:
+                if not left or self._remote.clock.monotonic() > self._deadline:
+                    status = trouble.status if isinstance(trouble, Lost) else None
+                    raise Transient(Reason.REMOTE_UNAVAILABLE, what, status=status) from trouble
+            else:
+                return
+            await self._remote.clock.sleep(DOWNLOADS - left)
+            self._url = await self._finished()
+
+    async def _read(self, file: Download) -> AsyncGenerator[tuple[str, ...], None]:
+        if not 200 <= file.status < 300:
+            raise Lost("the file is refused", file.status)  # its URL may have expired
+        table = Table()
+        async with aclosing(file.pieces()) as pieces:
+            async for piece in pieces:
+                if self._remote.clock.monotonic() > self._deadline:
+                    raise NotUnderstood("it takes more than an hour")
+                for row in table.feed(piece):
+                    yield row
+                self._note(table)
+            for row in table.close():
+                yield row
+            self._note(table)
+
+    def _note(self, table: Table) -> None:
+        self.columns = len(table.header or ())
+
+
+def _query(query_id: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    return {"queryId": query_id, **({"parameters": dict(parameters)} if parameters else {})}
+
+
+def _executed(reply: Reply) -> Executed:
+    document = reply.document()
+    data = list_at(document, "data")
+    columns: dict[str, None] = {}
+    for row in data:
+        if not isinstance(row, dict):
+            raise NotUnderstood("a row of its data is no object")
+        columns.update(dict.fromkeys(row))
+    names = list(columns) or ["?"]
+    executed = at(document, "executedQuery")
+    return Executed(
+        columns=len(names) if data else 0,
+        rows=[tuple(_cell(row.get(name)) for name in names) for row in data],
+        executed_query=executed if isinstance(executed, str) else None,
+        complete=max(len(data), count_or_none(document, "rows") or 0) < MOST_ROWS,
+        truncated=reply.status == 206,
+    )
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _status(reply: Reply) -> tuple[str, str | None, bool]:
+    document = reply.document()
+    status = text_at(document, "status").upper()
+    done = status in ("COMPLETED", "COMPLETE")
+    return status, text_at(document, "resultsFileUrl") if done else None, reply.status == 206
+
+
+class _Seen:
+    """Tells the rows of a repeated download from those that were given out before, and that those are the same."""
+
+    def __init__(self) -> None:
+        self._given = self._mark = self._number = self._again = 0
+
+    def begin(self) -> None:
+        """The file begins anew."""
+        self._number = self._again = 0
+
+    def is_new(self, row: tuple[str, ...]) -> bool:
+        """Whether this row was not given out before."""
+        self._number += 1
+        if self._number > self._given:
+            self._given, self._mark = self._number, _mark(row, self._mark)
+            return True
+        self._again = _mark(row, self._again)
+        if self._number == self._given and self._again != self._mark:
+            raise NotUnderstood("its rows are others than a moment ago")
+        return False
+
+    def end(self) -> None:
+        """The file ends here."""
+        if self._number < self._given:
+            raise NotUnderstood("it has fewer rows than a moment ago")
+
+
+def _mark(row: tuple[str, ...], before: int) -> int:
+    return zlib.crc32("\0".join((*row, "")).encode(errors="surrogatepass"), before)

@@ -1,0 +1,457 @@
+"""Qualtrics' API v3, as far as one survey to the people of one batch needs it.
+
+The one call that must never happen twice is `send`: there is no idempotency key. It is made once, whatever comes
+back, and its outcome is looked up by `find_distribution`. Never ask for `/distributions/{id}/links` of something
+that was sent: that resets its dates.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl
+from weakref import WeakValueDictionary
+
+from qualtrics_exporter.http.errors import OutcomeUnknown, Permanent, Transient
+from qualtrics_exporter.http.limits import Rate
+from qualtrics_exporter.http.polling import poll
+from qualtrics_exporter.http.remote import Ask, Credentials, Remote, Remotes, Repeat, Side, compact, segment
+from qualtrics_exporter.http.reply import (
+    NotUnderstood,
+    Reply,
+    at,
+    code_or_none,
+    count_at,
+    count_or_none,
+    id_at,
+    list_at,
+    text_at,
+)
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import Delivery, timestamp
+
+from .portions import body, portions
+
+__all__ = ["Distribution", "Imported", "Qualtrics", "portions"]
+
+API = "/API/v3"
+
+_MINUTE = 61  # a second more than theirs: two clocks, and the network in between
+BRAND = Rate("brand", 3000, _MINUTE)
+BATCHES = Rate("transactionbatches", 500, _MINUTE)
+IMPORTS = Rate("transactioncontacts", 100, _MINUTE)
+IMPORT_STATUS = Rate("transactioncontacts status", 500, _MINUTE)
+SENDS = Rate("distributions", 3000, _MINUTE)
+
+IMPORT_FIRST_LOOK = 5.0
+IMPORT_LONGEST_PAUSE = 30.0
+IMPORT_DEADLINE = timedelta(minutes=30)
+NOT_YET_THERE = timedelta(minutes=1)
+"""For so long after an import was taken, a 404 for its status is taken as "not yet"."""
+
+MOST_PAGES = 1000
+
+_LINK = re.compile(r"\$\{l://Survey(Link|URL)\b")
+
+
+def _codes(document: object) -> tuple[str | None, str | None]:
+    return code_or_none(document, "meta", "error", "errorCode"), code_or_none(document, "meta", "requestId")
+
+
+QUALTRICS = Side(
+    key="qualtrics",
+    name="Qualtrics",
+    codes=_codes,
+    rates=(BRAND,),
+    reasons={"DCD_7": Reason.WRONG_DATACENTER},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of one portion."""
+
+    created: int
+    """How many are in the batch now."""
+    failed: int
+    """How many Qualtrics refused, such as addresses that it takes for none."""
+    unprocessed: int
+    """How many it did not even look at."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Distribution:
+    """What to send, to whom, and when."""
+
+    library_id: str
+    message_id: str
+    batch_id: str
+    from_name: str
+    from_email: str
+    reply_to_email: str | None
+    subject: str
+    survey_id: str
+    expiration: datetime | None
+    send_date: datetime
+
+    def __repr__(self) -> str:
+        return f"<Distribution of {self.survey_id} to {self.batch_id}>"
+
+
+class Qualtrics:
+    """Qualtrics as one credential sees it."""
+
+    def __init__(self, remotes: Remotes, credentials: Credentials) -> None:
+        self._remote = Remote(remotes, credentials, QUALTRICS)
+
+    # Before anything else.
+
+    async def ensure_token(self, good_for: timedelta) -> None:
+        """See that the token is good for so long; a new one is fetched if need be."""
+        await self._remote.token(good_for=good_for)
+
+    async def check_credentials(self) -> None:
+        """See that the credentials are good, and good for this datacenter."""
+        await self._remote.call(
+            Ask(operation="whoami", task="say who asks", path=f"{API}/whoami", repeat=Repeat.READ), _result
+        )
+
+    async def check_survey(self, survey_id: str) -> None:
+        """See that the survey exists and takes answers."""
+        survey = await self._remote.call(
+            Ask(
+                operation="read_survey",
+                task=f"show survey {survey_id}",
+                path=f"{API}/surveys/{segment(survey_id)}",
+                repeat=Repeat.READ,
+                refused=_missing(Reason.SURVEY_NOT_FOUND),
+            ),
+            _result,
+        )
+        now = self._remote.clock.now()
+        starts, ends = (_moment(at(survey, "expiration", key)) for key in ("startDate", "endDate"))
+        if at(survey, "isActive") is not True:
+            raise Permanent(Reason.SURVEY_INACTIVE, f"Survey {survey_id} is not active")
+        if starts and now < starts:
+            raise Permanent(Reason.SURVEY_INACTIVE, f"Survey {survey_id} takes answers only from {timestamp(starts)}")
+        if ends and ends <= now:
+            raise Permanent(Reason.SURVEY_INACTIVE, f"Survey {survey_id} expired at {timestamp(ends)}")
+
+    async def check_message(self, library_id: str, message_id: str) -> None:
+        """See that the message exists and invites to a survey."""
+        message = await self._remote.call(
+            Ask(
+                operation="read_message",
+                task=f"show message {message_id} of library {library_id}",
+                path=f"{API}/libraries/{segment(library_id)}/messages/{segment(message_id)}",
+                repeat=Repeat.READ,
+                refused=_missing(Reason.MESSAGE_NOT_FOUND),
+            ),
+            _result,
+        )
+        what = f"Message {message_id} of library {library_id}"
+        if str(at(message, "category")).lower() != "invite":
+            raise Permanent(Reason.MESSAGE_NOT_INVITATION, f"{what} is not of the category invite")
+        texts = at(message, "messages")
+        if not any(_LINK.search(str(text)) for text in (texts.values() if isinstance(texts, dict) else ())):
+            raise Permanent(Reason.MESSAGE_NOT_INVITATION, f"{what} has no link to the survey")
+
+    async def check_directory(self, directory_id: str) -> None:
+        """See that the directory exists: there is no way to ask for one by its id."""
+        pages = self._pages("list_directories", "list the directories", f"{API}/directories", {})
+        async with aclosing(pages):
+            async for directory in pages:
+                if at(directory, "directoryId") == directory_id:
+                    return
+        what = f"Qualtrics lists no directory {directory_id} for the credentials of {self._remote.source}"
+        raise Permanent(Reason.DIRECTORY_NOT_FOUND, what)
+
+    async def check_mailing_list(self, directory_id: str, mailing_list_id: str) -> None:
+        """See that the mailing list exists in that directory."""
+        await self._remote.call(
+            Ask(
+                operation="read_mailing_list",
+                task=f"show mailing list {mailing_list_id} of directory {directory_id}",
+                path=f"{API}/directories/{segment(directory_id)}/mailinglists/{segment(mailing_list_id)}",
+                repeat=Repeat.READ,
+                refused=_missing(Reason.MAILING_LIST_NOT_FOUND),
+            ),
+            _result,
+        )
+
+    # Bringing recipients in.
+
+    async def create_batch(self, directory_id: str) -> str:
+        """Open a batch for the people of one run. A lost reply leaves an empty one behind, which harms nobody."""
+        return await self._remote.call(
+            Ask(
+                operation="create_batch",
+                task=f"open a batch in directory {directory_id}",
+                method="POST",
+                path=f"{API}/directories/{segment(directory_id)}/transactionbatches",
+                body=compact({"transactionIds": []}),
+                repeat=Repeat.READ,
+                refused={404: Reason.DIRECTORY_NOT_FOUND},
+                rates=(BATCHES,),
+            ),
+            lambda reply: id_at(reply.document(), "result", "id"),
+        )
+
+    async def import_contacts(
+        self, directory_id: str, mailing_list_id: str, batch_id: str, run_id: str, addresses: Sequence[str]
+    ) -> Imported:
+        """Bring one portion into the batch and wait until that is done.
+
+        OutcomeUnknown when the people may be in, now or later: never bring them into this batch again. Qualtrics takes
+        one import at a time for a mailing list; those of this process wait for each other.
+        """
+        path = f"{API}/directories/{segment(directory_id)}/mailinglists/{segment(mailing_list_id)}/transactioncontacts"
+        async with _list_lock(f"{self._remote.base().origin}{path}"):
+            import_id, unprocessed = await self._remote.call(
+                Ask(
+                    operation="import_contacts",
+                    task=f"bring {len(addresses)} people into batch {batch_id}",
+                    method="POST",
+                    path=path,
+                    body=body(batch_id, run_id, addresses),
+                    repeat=Repeat.REFUSED,
+                    refused={404: Reason.MAILING_LIST_NOT_FOUND},
+                    rates=(IMPORTS,),
+                ),
+                _started,
+            )
+            created, failed = await self._import_done(f"{path}/{segment(import_id)}", batch_id)
+        return Imported(created, failed, unprocessed)
+
+    async def _import_done(self, path: str, batch_id: str) -> tuple[int, int]:
+        """How many are in and how many were refused, when it is over."""
+        clock = self._remote.clock
+        began = clock.monotonic()
+        ask = Ask(
+            operation="import_status",
+            task=f"tell how the import into batch {batch_id} stands",
+            path=path,
+            repeat=Repeat.READ,
+            rates=(IMPORT_STATUS,),
+        )
+
+        async def done() -> tuple[int, int] | None:
+            try:
+                failed, counts = await self._remote.call(ask, _progress)
+            except Transient as error:
+                raise _unknown(error) from error
+            except Permanent as error:
+                if error.status != 404:
+                    raise
+                if clock.monotonic() - began > NOT_YET_THERE.total_seconds():
+                    raise _unknown(error) from error
+                return None
+            if failed:
+                # Some may be in, and how many is not certain: the same as not knowing.
+                what = f"Qualtrics ended the import into batch {batch_id} as failed"
+                raise OutcomeUnknown(Reason.REMOTE_UNAVAILABLE, what)
+            return counts
+
+        most = IMPORT_DEADLINE.total_seconds()
+        counts = await poll(clock, done, first=IMPORT_FIRST_LOOK, longest=IMPORT_LONGEST_PAUSE, most=most)
+        if counts is None:
+            what = f"Qualtrics did not finish the import into batch {batch_id} in {most / 60:g} minutes"
+            raise OutcomeUnknown(Reason.REMOTE_UNAVAILABLE, what)
+        return counts
+
+    # Sending.
+
+    async def send(self, distribution: Distribution) -> str:
+        """Ask for the distribution, exactly once; its id.
+
+        Permanent, Transient and RateLimited mean that it was certainly refused, or never asked for. OutcomeUnknown
+        means that it may be out: look it up. Nothing is repeated in here, and nothing may repeat it but what knows
+        from one of the former that nothing happened.
+        """
+        survey_id, batch_id = distribution.survey_id, distribution.batch_id
+        return await self._remote.call(
+            Ask(
+                operation="create_distribution",
+                task=f"send survey {survey_id} to batch {batch_id}",
+                method="POST",
+                path=f"{API}/distributions",
+                body=compact(_letter(distribution)),
+                repeat=Repeat.NEVER,
+                refused=dict.fromkeys((400, 404, 405, 406, 409, 410, 411, 413, 414, 415, 422), Reason.SEND_REFUSED),
+                rates=(SENDS,),
+                unknown=Reason.DELIVERY_UNKNOWN,
+            ),
+            lambda reply: id_at(reply.document(), "result", "id"),
+        )
+
+    async def find_distribution(self, survey_id: str, batch_id: str, since: datetime, until: datetime) -> str | None:
+        """The distribution of the survey to that batch, sent within these times; None if none shows now.
+
+        Only the batch tells it apart from others of the same survey. Where the list does not show it, each candidate
+        is read by its id. Raises what kept it from looking at all of them, unless it is found all the same.
+        """
+        query = {
+            "surveyId": survey_id,
+            "sendStartDate": timestamp(since),
+            "sendEndDate": timestamp(until),
+            "pageSize": "100",
+            "useNewPaginationScheme": "true",
+        }
+        unseen: Transient | None = None
+        task = f"list the distributions of survey {survey_id}"
+        pages = self._pages("list_distributions", task, f"{API}/distributions", query)
+        async with aclosing(pages):
+            async for entry in pages:
+                distribution_id = id_at(entry, "id")
+                found = _goes_to(entry, batch_id)
+                if found is None:
+                    try:
+                        found = _goes_to(await self._distribution(survey_id, distribution_id), batch_id)
+                    except Permanent as error:
+                        if error.status != 404:
+                            raise
+                    except Transient as error:
+                        unseen = error
+                if found:
+                    return distribution_id
+        if unseen:
+            raise unseen
+        return None
+
+    async def delivery(self, survey_id: str, distribution_id: str) -> Delivery:
+        """What became of the mails, as far as Qualtrics knows now."""
+        found = await self._distribution(survey_id, distribution_id)
+        stats = ("sent", "failed", "bounced", "blocked", "skipped", "opened", "started", "finished", "complaints")
+        return Delivery(
+            request_status=code_or_none(found, "requestStatus"),
+            observed_time=self._remote.clock.now(),
+            **{name: count_or_none(found, "stats", name) for name in stats},
+        )
+
+    async def _distribution(self, survey_id: str, distribution_id: str) -> Any:
+        return await self._remote.call(
+            Ask(
+                operation="read_distribution",
+                task=f"show distribution {distribution_id} of survey {survey_id}",
+                path=f"{API}/distributions/{segment(distribution_id)}",
+                query={"surveyId": survey_id},
+                repeat=Repeat.READ,
+            ),
+            _result,
+        )
+
+    async def _pages(self, operation: str, task: str, path: str, query: Mapping[str, str]) -> AsyncGenerator[Any, None]:
+        """The elements of all pages. `nextPage` may name another host of Qualtrics: it is asked for here, all the same.
+
+        Of that URL only the query is taken, and only if it may be followed: the token goes nowhere else.
+        """
+        seen: set[str] = set()
+        for _ in range(MOST_PAGES):
+            elements, following = await self._remote.call(
+                Ask(operation=operation, task=task, path=path, query=query, repeat=Repeat.READ), _page
+            )
+            for element in elements:
+                yield element
+            if following is None:
+                return
+            if following in seen:
+                break
+            seen.add(following)
+            url = self._remote.allowed(following, f"The next page, when Qualtrics is asked to {task},")
+            text = url.rest.partition("?")[2]
+            query = dict(parse_qsl(text, keep_blank_values=True))
+        raise Transient(Reason.REMOTE_REPLY_INVALID, f"Qualtrics' pages have no end, when asked to {task}")
+
+
+_LOCKS: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+
+def _list_lock(place: str) -> asyncio.Lock:
+    lock = _LOCKS.get(place)
+    if lock is None:
+        lock = _LOCKS[place] = asyncio.Lock()
+    return lock
+
+
+def _missing(reason: Reason) -> dict[int, Reason]:
+    """A wrong id is a 404, a malformed one a 400."""
+    return {400: reason, 404: reason}
+
+
+def _unknown(error: Transient | Permanent) -> OutcomeUnknown:
+    reason = error.reason if isinstance(error, Transient) else Reason.REMOTE_REPLY_INVALID
+    return OutcomeUnknown(
+        reason, error.what, status=error.status, remote_code=error.remote_code, request_id=error.request_id
+    )
+
+
+def _letter(distribution: Distribution) -> dict[str, Any]:
+    header = {"fromName": distribution.from_name, "fromEmail": distribution.from_email, "subject": distribution.subject}
+    if distribution.reply_to_email:
+        header["replyToEmail"] = distribution.reply_to_email
+    link = {"surveyId": distribution.survey_id, "type": "Individual"}
+    if distribution.expiration:
+        link["expirationDate"] = timestamp(distribution.expiration)
+    return {
+        "message": {"libraryId": distribution.library_id, "messageId": distribution.message_id},
+        "recipients": {"transactionBatchId": distribution.batch_id},
+        "header": header,
+        "surveyLink": link,
+        "sendDate": timestamp(distribution.send_date),
+    }
+
+
+def _result(reply: Reply) -> Any:
+    """What is in the envelope."""
+    result = at(reply.document(), "result")
+    if not isinstance(result, dict):
+        raise NotUnderstood("it has no result")
+    return result
+
+
+def _page(reply: Reply) -> tuple[list[Any], str | None]:
+    result = _result(reply)
+    following = at(result, "nextPage")
+    if following is not None and not isinstance(following, str):
+        raise NotUnderstood("its nextPage is no URL")
+    return list_at(result, "elements"), following or None
+
+
+def _started(reply: Reply) -> tuple[str, int]:
+    """The import's id, and how many contacts it does not even look at."""
+    result = _result(reply)
+    unprocessed = at(result, "contacts", "unprocessed")
+    return id_at(result, "id"), len(unprocessed) if isinstance(unprocessed, list) else 0
+
+
+def _progress(reply: Reply) -> tuple[bool, tuple[int, int] | None]:
+    """Whether the import failed; created and failed when it is over, None while it is not."""
+    result = _result(reply)
+    status = text_at(result, "status").lower()
+    if status in ("failed", "error", "cancelled", "canceled"):
+        return True, None
+    over = status in ("complete", "completed")
+    if not over and (status == "inprogress" or (count_or_none(result, "percentComplete") or 0) < 100):
+        return False, None
+    created = count_at(result, "transactions", "count", "created")
+    return False, (created, count_or_none(result, "contacts", "count", "failed") or 0)
+
+
+def _goes_to(entry: Any, batch_id: str) -> bool | None:
+    """Whether a distribution goes to that batch; None where this does not show any batch."""
+    recipients = at(entry, "recipients")
+    shown = [at(entry, "transactionBatchId"), *(recipients.values() if isinstance(recipients, dict) else ())]
+    if batch_id in shown:
+        return True
+    return False if any(isinstance(value, str) and value.startswith("BT_") for value in shown) else None
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
