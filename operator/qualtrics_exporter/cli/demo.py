@@ -1,0 +1,131 @@
+"""`qualtrics-exporter demo`."""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from qualtrics_exporter.clock import SystemClock
+from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION, Exporter
+from qualtrics_exporter.resource.status import HistoryEntry
+from qualtrics_exporter.sandbox import Sandbox, SentDistribution, World
+from qualtrics_exporter.sandbox.world import TEAMS_ROLLOUT
+from qualtrics_exporter.telemetry import logs
+
+from .manifests import Secrets
+from .report import report
+from .sandbox import secrets
+from .without_cluster import Export
+
+NEXT = """
+What next:
+    qualtrics-exporter sandbox           serves the same two sides until you stop it, for exporters of your own
+    qualtrics-exporter run --help        tells how to do an export without a cluster
+    qualtrics-exporter controller --help tells how to run the operator
+"""
+
+
+@click.command()
+def demo() -> None:
+    """See it work in ten seconds, on this machine alone.
+
+    Nexthink and Qualtrics are served by a sandbox in this process. One export is done against them, and the outbox
+    shows who got a mail. No mail leaves the machine, nothing is kept, and no cluster is needed.
+    """
+    logs.configure("console", "warning")
+    world = World.default()
+    manifest = exporter_manifest(world)
+    click.echo("An exporter, as it would be applied to a cluster:\n")
+    click.echo(_indented(_yaml(manifest)))
+    rows = [str(address or "(none)") for (address,) in world.queries[world.query_id].stream()]
+    click.echo(f"\nIts query returns {len(rows)} rows at present:\n\n{_indented(', '.join(rows))}\n")
+    entry, sent = asyncio.run(_export(world, manifest))
+    click.echo(
+        f"One export of it, without a cluster:\n\n{_indented(report(manifest['metadata']['name'], entry, dry=False))}"
+    )
+    click.echo(f"\nThe outbox of the sandbox:\n\n{_indented(_outbox(sent))}")
+    click.echo(NEXT, nl=False)
+    sys.exit(0 if entry.result == "Succeeded" else 1)
+
+
+def exporter_manifest(world: World) -> dict[str, Any]:
+    """An exporter that the sandbox knows everything of."""
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": KIND,
+        "metadata": {"name": "teams-rollout", "namespace": "dex"},
+        "spec": {
+            "description": "Ask people who stopped using Teams why",
+            "schedule": {"frequency": "Weekly", "dayOfWeek": "Monday", "timeZone": "Europe/Zurich"},
+            "nexthink": {
+                "credentialsSecretRef": {"name": "nexthink"},
+                "query": TEAMS_ROLLOUT,
+                "queryId": world.query_id,
+            },
+            "qualtrics": {
+                "credentialsSecretRef": {"name": "qualtrics"},
+                "surveyId": world.survey_id,
+                "directoryId": world.directory_id,
+                "messageId": world.message_id,
+                "libraryId": world.library_id,
+                "mailingListId": world.mailing_list_id,
+                "fromEmail": "noreply@qemailserver.com",
+                "fromName": "Digital Workplace",
+                "subject": "How is Teams working for you?",
+            },
+            "maxRecipients": 5000,
+        },
+    }
+
+
+async def _export(world: World, manifest: dict[str, Any]) -> tuple[HistoryEntry, list[SentDistribution]]:
+    exporter = Exporter.from_object(manifest)
+    assert exporter.spec, exporter.spec_error  # noqa: S101
+    with tempfile.TemporaryDirectory() as folder:
+        async with Sandbox(world) as served:
+            export = Export(
+                exporter=exporter,
+                spec=exporter.spec,
+                secrets=Secrets("the sandbox", secrets(served)),
+                journal=Path(folder) / "journal.json",
+                allowed_hosts=["127.0.0.1"],
+                allow_http=True,
+                send=True,
+            )
+            return await export.done(SystemClock()), served.ledger.distributions
+
+
+def _outbox(distributions: list[SentDistribution]) -> str:
+    return "\n".join(line for sent in distributions for line in _lines(sent)) or "empty"
+
+
+def _lines(sent: SentDistribution) -> Iterator[str]:
+    header = sent.request["header"]
+    yield f"Distribution {sent.id} of survey {sent.survey_id}"
+    yield f"  From:    {header['fromName']} <{header['fromEmail']}>"
+    yield f"  Subject: {sent.subject}"
+    for address in sent.recipients:
+        yield f"  To:      {address}"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Text of several lines as people write it."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=100).rstrip()
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())

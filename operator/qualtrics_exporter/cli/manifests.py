@@ -1,0 +1,128 @@
+"""Manifests in files: the same YAML that goes to a cluster, read without one."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from qualtrics_exporter.http.errors import Permanent
+from qualtrics_exporter.resource.exporter import GROUP, KIND, Exporter
+from qualtrics_exporter.resource.reasons import Reason
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+class InvalidManifest(click.ClickException):
+    """The answer is no: what the file says cannot be used."""
+
+
+def read_exporter(path: Path, name: str | None) -> Exporter:
+    """The exporter of that name in the file, or its only one."""
+    objects = [body for body in documents(path) if body.get("kind") == KIND and _group(body) == GROUP]
+    exporters = [Exporter.from_object(body) for body in objects]
+    names = ", ".join(exporter.name for exporter in exporters)
+    if not exporters:
+        raise click.UsageError(f"{path} has no {KIND}.")
+    if name is None and len(exporters) > 1:
+        raise click.UsageError(f"{path} has several exporters ({names}): choose one with --name.")
+    found = [exporter for exporter in exporters if name is None or exporter.name == name]
+    if not found:
+        raise click.UsageError(f"{path} has no {KIND} {name}, only {names}.")
+    if len(found) > 1:
+        raise InvalidManifest(f"{path} has {len(found)} exporters of the name {name}.")
+    exporter = found[0]
+    for what, word in ("name", exporter.name), ("namespace", exporter.namespace or "default"):
+        if not _NAME.fullmatch(word):
+            raise InvalidManifest(f"{path}: metadata.{what} is no name that Kubernetes would take.")
+    if exporter.spec is None:
+        raise InvalidManifest(f"{path}: {KIND} {exporter.name}: {exporter.spec_error}")
+    return exporter
+
+
+class Secrets:
+    """The Secrets of a file, by namespace and name. One without a namespace is good for all of them."""
+
+    def __init__(self, where: str, bodies: Iterable[Mapping[str, Any]]) -> None:
+        self._where = where
+        self._bodies = [body for body in bodies if body.get("kind") == "Secret"]
+
+    @classmethod
+    def read(cls, path: Path) -> "Secrets":
+        """Those of a file."""
+        return cls(str(path), documents(path))
+
+    def get(self, namespace: str, name: str) -> tuple[dict[str, str | bytes], str]:
+        """The keys of a Secret, and how to call it in messages. Raises Permanent(SecretNotFound)."""
+        source = f"Secret {namespace or 'default'}/{name}"
+        for wanted in (namespace or "default", ""):
+            found = [b for b in self._bodies if (_metadata(b, "namespace"), _metadata(b, "name")) == (wanted, name)]
+            if len(found) > 1:
+                raise InvalidManifest(f"{self._where} has {source} {len(found)} times.")
+            if found:
+                return _keys(found[0], source), source
+        raise Permanent(
+            Reason.SECRET_NOT_FOUND,
+            f"{self._where} has no {source}",
+            next_step="Add its manifest to the file, or correct credentialsSecretRef.name.",
+        )
+
+
+def documents(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Every object in a YAML file, those in a List too (`kubectl get -o yaml` writes such)."""
+    try:
+        with click.open_file(str(path), encoding="utf-8") as file:
+            found = list(yaml.safe_load_all(file))
+    except yaml.YAMLError as error:
+        # Only where: the text of the error quotes the file, which may hold secrets.
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise InvalidManifest(f"{path}{where}: this is no YAML.") from None
+    except UnicodeDecodeError:
+        raise InvalidManifest(f"{path} is no UTF-8 text.") from None
+    for document in found:
+        yield from _objects(document)
+
+
+def _objects(document: Any) -> Iterator[Mapping[str, Any]]:
+    if not isinstance(document, Mapping):
+        return
+    items = document.get("items")
+    if str(document.get("kind", "")).endswith("List") and isinstance(items, list):
+        for item in items:
+            yield from _objects(item)
+    else:
+        yield document
+
+
+def _keys(body: Mapping[str, Any], source: str) -> dict[str, str | bytes]:
+    keys: dict[str, str | bytes] = {}
+    for field in ("data", "stringData"):  # as in the API server, the second one wins
+        values = body.get(field) or {}
+        if not isinstance(values, Mapping):
+            raise InvalidManifest(f"{source}: {field} is no mapping.")
+        for key, value in values.items():
+            if not isinstance(value, str):
+                raise InvalidManifest(f"{source}: {field}.{key} is no text: put it in quotes.")
+            keys[str(key)] = _decoded(value, f"{source}: {field}.{key}") if field == "data" else value
+    return keys
+
+
+def _decoded(value: str, where: str) -> bytes:
+    try:
+        return base64.b64decode("".join(value.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidManifest(f"{where} is no base64: use stringData for plain text.") from None
+
+
+def _group(body: Mapping[str, Any]) -> str:
+    return str(body.get("apiVersion", "")).partition("/")[0]
+
+
+def _metadata(body: Mapping[str, Any], key: str) -> str:
+    metadata = body.get("metadata")
+    return str(metadata.get(key) or "") if isinstance(metadata, Mapping) else ""

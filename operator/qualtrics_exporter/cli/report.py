@@ -1,0 +1,39 @@
+"""How a run ended, as text for people and their scripts."""
+
+from collections.abc import Iterator
+
+from qualtrics_exporter.resource.status import HistoryEntry, Recipients, timestamp
+
+GOOD = ("Succeeded", "DryRun")
+
+
+def report(name: str, entry: HistoryEntry, *, dry: bool) -> str:
+    """A block of lines. `dry`: it was the command that wanted nobody mailed, not the exporter."""
+    message = entry.message
+    if dry and entry.result == "DryRun":
+        message = message.replace(", because spec.dryRun is true", ", because --send was not given")
+    facts = {
+        "result": entry.result,
+        "reason": entry.reason,
+        "message": message,
+        "recipients": ", ".join(_counts(entry.recipients)) if entry.recipients else "",
+        "survey": entry.survey_id,
+        "batch": entry.batch_id,
+        "distribution": entry.distribution_id,
+        "asked to send": timestamp(entry.send_time) if entry.send_time else "",
+        "run": entry.id,
+    }
+    lines = [f"  {fact:<14}{value}" for fact, value in facts.items() if value]
+    return "\n".join([f"{name}:", *lines])
+
+
+def _counts(counts: Recipients) -> Iterator[str]:
+    if counts.returned is not None:
+        yield f"{counts.returned} rows"
+    for what in ("empty", "invalid", "duplicate"):
+        if number := getattr(counts, what):
+            yield f"{number} {what}"
+    if counts.accepted is not None:
+        yield f"{counts.accepted} accepted"
+    if counts.imported is not None:
+        yield f"{counts.imported} taken in by Qualtrics"

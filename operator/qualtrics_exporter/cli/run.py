@@ -1,0 +1,133 @@
+"""`qualtrics-exporter run`."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from qualtrics_exporter import schedule
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.spec import Spec
+from qualtrics_exporter.telemetry import logs
+
+from .flags import allow_http, allowed_host, flag, time_zone
+from .manifests import Secrets, read_exporter
+from .report import GOOD, report
+from .without_cluster import Export
+
+FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@flag(
+    "--secrets",
+    required=True,
+    type=FILE,
+    metavar="FILE",
+    help="YAML with the manifests of the two credentials Secrets.",
+)
+@flag("--name", help="Which exporter, if FILE has several.")
+@flag("--send", is_flag=True, help="Really mail people. Without it everything but the send is done.")
+@flag(
+    "--test",
+    is_flag=True,
+    help="Check both sides in full, look at 20 people at most. Mails nobody; with --send, those 20.",
+)
+@flag(
+    "--journal",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Where it is written down what was done. Keep it: it is what makes a survey go out at most once.",
+    show_default="~/.local/state/qualtrics-exporter/NAMESPACE/NAME.json, or in XDG_STATE_HOME",
+)
+@time_zone("UTC")
+@allowed_host
+@allow_http
+def run(
+    *,
+    file: Path,
+    secrets: Path,
+    name: str | None,
+    send: bool,
+    test: bool,
+    journal: Path | None,
+    time_zone: str,
+    allowed_hosts: tuple[str, ...],
+    allow_http: bool,
+) -> None:
+    """Do one export without a cluster; mails nobody unless told to.
+
+    FILE has the manifest of a QualtricsExporter, possibly among others; - is standard input. The schedule is not
+    looked at: the export is done now. Without --send everything happens but the send: both sides are checked, the
+    query is asked, and its people are brought into a batch of their own in Qualtrics, which harms nobody.
+
+    A run that was interrupted goes on when the same command is given again: if the survey may be out already, that
+    is looked up, never repeated. A journal knows nothing of what a cluster sends: suspend an exporter there before
+    you send it from here.
+
+    \b
+    Examples:
+      qualtrics-exporter run exporter.yaml --secrets secrets.yaml
+      qualtrics-exporter run exporter.yaml --secrets secrets.yaml --test
+      qualtrics-exporter run exporter.yaml --secrets secrets.yaml --send
+      kubectl get secret nexthink qualtrics -o yaml | qualtrics-exporter run exporter.yaml --secrets -
+
+    \b
+    Exit codes: 0 sent, dry, passed, or nobody to mail; 1 anything else; 2 wrong usage.
+    """
+    logs.configure("console", "warning")
+    if str(file) == str(secrets) == "-":
+        raise click.UsageError("Only one of FILE and --secrets can be standard input.")
+    exporter = read_exporter(file, name)
+    spec = exporter.spec
+    assert spec is not None  # noqa: S101  read_exporter refuses those without
+    journal = journal or default_journal(exporter)
+    export = Export(
+        exporter=exporter,
+        spec=spec,
+        secrets=Secrets.read(secrets),
+        journal=journal,
+        allowed_hosts=allowed_hosts,
+        allow_http=allow_http,
+        send=send,
+        test=test,
+    )
+    for remark in _remarks(spec, time_zone, send=send, test=test):
+        click.echo(remark, err=True)
+    try:
+        entry = export()
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise click.ClickException(
+            f"Interrupted. What was done is written down in {journal}; the same command goes on from there."
+        ) from None
+    dry = not send and not spec.dry_run
+    click.echo(report(exporter.name, entry, dry=dry))
+    if dry and entry.result == "DryRun":
+        click.echo("To mail these people, give the same command with --send.", err=True)
+    sys.exit(0 if entry.result in GOOD else 1)
+
+
+def default_journal(exporter: Exporter) -> Path:
+    """The journal's place in the user's own state, one file an exporter."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or "")
+    if not state.is_absolute():
+        state = Path.home() / ".local" / "state"
+    folder = state / "qualtrics-exporter" / (exporter.namespace or "default")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / f"{exporter.name}.json"
+
+
+def _remarks(spec: Spec, default_zone: str, *, send: bool, test: bool) -> list[str]:
+    zone = schedule.zone(spec.schedule.time_zone or default_zone)
+    planned = schedule.Schedule(
+        spec.schedule.frequency, zone, every_hours=spec.schedule.every_hours, day_of_week=spec.schedule.day_of_week
+    )
+    remarks = [f"In a cluster, this exporter has a slot {planned.words()}."]
+    if spec.suspend:
+        remarks.append("In a cluster, this exporter is suspended (spec.suspend).")
+    if send and spec.dry_run:
+        remarks.append("spec.dryRun is true: nobody will be mailed, --send notwithstanding.")
+    return remarks

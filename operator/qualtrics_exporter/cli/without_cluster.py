@@ -1,0 +1,143 @@
+"""One export without a cluster: what `run` does, and `demo` shows.
+
+The journal is a file, and it holds as it does in a cluster: an export that was interrupted goes on from where its
+journal stands, and a survey that may be out is looked up, never sent again. So the first thing to do is always what an
+earlier process left undone.
+"""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from qualtrics_exporter.clock import Clock, SystemClock
+from qualtrics_exporter.export.checks import dry_test
+from qualtrics_exporter.export.file_journal import FileJournal, JournalUnreadable
+from qualtrics_exporter.export.identity import new_holder, request_run_id, test_run_id
+from qualtrics_exporter.export.journal import Abandoned, Ended
+from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.sides import Sides
+from qualtrics_exporter.http.remote import Remotes
+from qualtrics_exporter.nexthink.client import Nexthink
+from qualtrics_exporter.nexthink.credentials import nexthink_from
+from qualtrics_exporter.qualtrics.client import Qualtrics
+from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.spec import Spec
+from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, timestamp
+
+from .manifests import Secrets
+from .progress import Progress, WatchedJournal, resumed_words, words
+
+LEFT_UNDONE = (
+    "{path} tells of a run that was interrupted ({run}, at {step}): finish it first, with the same command without "
+    "--test. A survey that is out already is not sent again."
+)
+OF_ANOTHER = (
+    "{path} tells of an interrupted run of another exporter ({run}): finish that one first, with the command that "
+    "began it, or give this one a --journal of its own."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """What to do. Nobody is mailed unless `send`; a `test` looks at 20 people at most."""
+
+    exporter: Exporter
+    spec: Spec
+    secrets: Secrets
+    journal: Path
+    allowed_hosts: Sequence[str]
+    allow_http: bool
+    send: bool = False
+    test: bool = False
+
+    def __call__(self) -> HistoryEntry:
+        """Do it, to its end or to SIGINT or SIGTERM (then `asyncio.CancelledError`).
+
+        Raises ExportError when it cannot begin and ClickException when the journal forbids it.
+        """
+        try:
+            return asyncio.run(self._interruptible())
+        except JournalUnreadable as error:
+            raise click.ClickException(str(error)) from None
+        except Abandoned as error:
+            raise click.ClickException(f"{error or 'The run is not ours any more'}.") from None
+
+    async def _interruptible(self) -> HistoryEntry:
+        task = asyncio.current_task()
+        assert task  # noqa: S101
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await self.done(SystemClock())
+
+    async def done(self, clock: Clock) -> HistoryEntry:
+        """The same in a loop that runs already, with whatever the journal raises."""
+        async with AsyncExitStack() as open_things:
+            progress = Progress()
+            remotes = Remotes(
+                clock=clock,
+                allowed_hosts=self.allowed_hosts,
+                allow_http=self.allow_http,
+                observe=progress.requested,
+            )
+            sides = self._sides(await open_things.enter_async_context(remotes))
+            await open_things.enter_async_context(progress)
+            if self.test and not self.send:
+                progress.say("Checking both sides, and at most 20 people of the query")
+                return await dry_test(self.spec, sides, clock, self._run_id("Test", timestamp(clock.now())))
+            journal = open_things.enter_context(FileJournal(self.journal))
+            if left := journal.current():
+                self._may_go_on(left)
+                progress.say(resumed_words(left))
+                again = left.model_copy(update={"attempt": left.attempt + 1, "holder": new_holder()})
+                ended = await self._execute(again, sides, journal, clock, progress)
+                if (left.trigger == "Test") == self.test and ended.entry.reason != Reason.INTERRUPTED:
+                    return ended.entry
+                progress.say(f"The earlier one ended: {ended.entry.message}")
+            run = self._new_run(clock)
+            progress.say(words(run))
+            return (await self._execute(run, sides, journal, clock, progress)).entry
+
+    async def _execute(
+        self, run: ActiveRun, sides: Sides, journal: FileJournal, clock: Clock, progress: Progress
+    ) -> Ended:
+        await journal.claim(run)
+        spec = self.spec.model_copy(update={"dry_run": bool(self.spec.dry_run) or not self.send})
+        return await execute(run, spec, sides, WatchedJournal(journal, progress), clock, check_first=True)
+
+    def _new_run(self, clock: Clock) -> ActiveRun:
+        now = clock.now()
+        trigger = "Test" if self.test else "Request"
+        return ActiveRun(
+            id=self._run_id(trigger, timestamp(now)),
+            trigger=trigger,
+            start_time=now,
+            generation=self.exporter.generation or None,
+            holder=new_holder(),
+            step="Claimed",
+        )
+
+    def _run_id(self, trigger: str, started: str) -> str:
+        """Made of what the journal keeps, so that one can see of which exporter a run is."""
+        whose = f"{self.exporter.namespace or 'default'}/{self.exporter.name}"
+        return test_run_id(whose, started) if trigger == "Test" else request_run_id(whose, started)
+
+    def _may_go_on(self, left: ActiveRun) -> None:
+        told = {"path": self.journal, "run": left.id, "step": left.step}
+        if left.id != self._run_id(left.trigger, timestamp(left.start_time)):
+            raise click.ClickException(OF_ANOTHER.format(**told))
+        if self.test and left.trigger != "Test":
+            # Going on could mail everybody, where the user asked for 20 people.
+            raise click.ClickException(LEFT_UNDONE.format(**told))
+
+    def _sides(self, remotes: Remotes) -> Sides:
+        namespace = self.exporter.namespace
+        nexthink = self.secrets.get(namespace, self.spec.nexthink.credentials_secret_ref.name)
+        qualtrics = self.secrets.get(namespace, self.spec.qualtrics.credentials_secret_ref.name)
+        return Sides(Nexthink(remotes, nexthink_from(*nexthink)), Qualtrics(remotes, qualtrics_from(*qualtrics)))
