@@ -1,7 +1,7 @@
 """Credentials as the cluster keeps them: read by name, with the version by which a rotation is noticed."""
 
+from qualtrics_exporter.http.credentials import Credentials
 from qualtrics_exporter.http.errors import Permanent, Transient
-from qualtrics_exporter.http.remote import Credentials
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.resource.reasons import Reason

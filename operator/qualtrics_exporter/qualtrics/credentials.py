@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from qualtrics_exporter.http.credentials import Credentials
 from qualtrics_exporter.http.errors import Permanent
-from qualtrics_exporter.http.remote import Credentials
 from qualtrics_exporter.resource.reasons import Reason
 
 SCOPE = "manage:all"
