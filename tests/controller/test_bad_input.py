@@ -40,8 +40,10 @@ def query(query_id: str, rows: list[list[object]], columns: int = 1) -> Callable
     """A saved query with these rows."""
 
     def prepare(stage: Stage) -> None:
+        world = stage.sandbox.world
         named = [f"column{n}" for n in range(columns)]
-        stage.sandbox.call(lambda: stage.sandbox.world.add_query(Query(query_id, named, rows)))
+        found = Query(query_id, named, rows, world.queries[world.query_id].executed)
+        stage.sandbox.call(lambda: world.add_query(found))
 
     return prepare
 

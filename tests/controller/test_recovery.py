@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -195,7 +196,7 @@ def test_two_operators_that_both_lead_send_once(stage: Stage, people: Mailed) ->
     for number in range(3):
         exporter.annotate(run_requested_at=f"request-{number}")
         exporter.ended(number + 1)
-    stage.clock.advance(24 * 3600)
+    stage.clock.advance_to(datetime(2026, 11, 24, 23, 20, 5, tzinfo=UTC))
     entry = exporter.ended(4)
     assert entry["trigger"] == "Schedule"
     assert len(stage.sandbox.ledger.distributions) == 4
