@@ -178,22 +178,25 @@ def test_no_address_shows_when_it_is_printed() -> None:
 
 
 MEASURE = """
-import resource, sys, tracemalloc
+import resource, sys, time
 from qualtrics_exporter.export.recipients import Recipients
 n = int(sys.argv[1])
 people = Recipients()
 people.add("warm.up@example.com")
-tracemalloc.start()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+began = time.process_time()
 people.extend(f"firstname.name{i:06d}@example.com" for i in range(n))
-print(len(people) - 1, tracemalloc.get_traced_memory()[1] / n)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(len(people) - 1, (peak - before) * 1024 / n, time.process_time() - began)
 """
 
 
 # 700,000 is just after the table has grown, the worst moment.
-@pytest.mark.parametrize("people", [10_000, 700_000, 1_000_000])
-def test_a_recipient_takes_less_than_100_bytes_at_the_peak(people: int) -> None:
+@pytest.mark.parametrize("people", [700_000, 1_000_000])
+def test_a_million_recipients_take_less_than_100_bytes_each_and_less_than_half_a_minute(people: int) -> None:
     done = subprocess.run([sys.executable, "-c", MEASURE, str(people)], capture_output=True, text=True, check=True)
-    accepted, peak = done.stdout.split()
+    accepted, peak, seconds = done.stdout.split()
 
     assert int(accepted) == people
     assert float(peak) < 100
+    assert float(seconds) < 30

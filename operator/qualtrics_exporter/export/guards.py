@@ -10,18 +10,14 @@ from qualtrics_exporter.resource.status import Result
 
 from .query import Answer
 
-ALWAYS_ALLOWED = ("qemailserver.com", "qualtrics-survey.com", "qualtrics-research.com")
-
 Stop = tuple[Result, Reason, str]
 
 
 def check_sender(spec: Spec) -> None:
-    """The rule of the CRD once more: an older one may have let the address in."""
-    domain = spec.qualtrics.from_email.rpartition("@")[2].lower()
-    if not spec.qualtrics.allow_custom_from_domain and domain not in ALWAYS_ALLOWED:
-        raise Permanent(
-            Reason.FROM_EMAIL_NOT_ALLOWED, "The domain of spec.qualtrics.fromEmail is none that Qualtrics always allows"
-        )
+    """The rule about the sender's domain once more, whoever made this spec: nobody else stands before the mail."""
+    for rule in spec.qualtrics.rules:
+        if not rule.holds(spec.qualtrics):
+            raise Permanent(rule.reason, f"spec.qualtrics.{rule.field} {rule.message}")
 
 
 def guard(spec: Spec, answer: Answer, *, limited: bool) -> Stop | None:

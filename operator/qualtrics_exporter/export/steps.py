@@ -13,7 +13,7 @@ that it names.
 
 from datetime import timedelta
 
-from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanent, RateLimited, Transient
+from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanent, Transient
 from qualtrics_exporter.qualtrics.client import Distribution, portions
 from qualtrics_exporter.resource.reasons import Reason
 
@@ -168,8 +168,7 @@ async def sending(work: Work) -> Ended | None:
 async def _refused(work: Work, refused: Transient) -> Ended | None:
     if work.posts >= POSTS:
         return work.failed(refused)
-    told = refused.retry_after if isinstance(refused, RateLimited) else None
-    wait = min(WAIT if told is None else told, LONGEST_WAIT)
+    wait = min(WAIT if refused.retry_after is None else refused.retry_after, LONGEST_WAIT)
     await work.clock.sleep(wait.total_seconds())
     # A look first all the same: it costs nothing, and a refusal could come from something that stands in between.
     if distribution_id := await _look(work):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Transient
+from qualtrics_exporter.http.errors import ExportError, Transient
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, Result, entry_of, timestamp
@@ -92,14 +92,6 @@ class Work:
 
     def failed(self, error: Exception) -> Ended:
         """The run ends because of this, before anything was sent."""
-        if isinstance(error, OutcomeUnknown) and error.reason is Reason.DELIVERY_UNKNOWN:
-            error = Transient(
-                Reason.REMOTE_UNAVAILABLE,
-                error.what,
-                status=error.status,
-                remote_code=error.remote_code,
-                request_id=error.request_id,
-            )
         if not isinstance(error, ExportError):
             report("a run", self.run, error)
             error = internal(error)
