@@ -1,0 +1,145 @@
+"""The installed program, started as users start it, and what it needs around it."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from qualtrics_exporter.clock import SystemClock
+from qualtrics_exporter.sandbox import World
+from tests.environment.build import ROOT
+from tests.environment.sandbox import Certificates, SandboxThread
+
+PROGRAM = Path(sysconfig.get_path("scripts")) / "qualtrics-exporter"
+SAMPLE = ROOT / "samples" / "teams-rollout.yaml"
+PEOPLE = {f"{name}@example.com" for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
+"""To mail, of the sandbox's eight rows."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """`qualtrics-exporter` in a home of its own, where any Python warning is an error."""
+
+    home: Path
+    variables: dict[str, str]
+    command: tuple[str, ...] = (str(PROGRAM),)
+
+    def __call__(
+        self, *arguments: str | Path, code: int | None = 0, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it to its end, and see that it ends as it should."""
+        ended = subprocess.run(
+            [*self.command, *map(str, arguments)],
+            env=self.environment(options.pop("env", {})),
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            **options,
+        )
+        assert "Traceback" not in ended.stderr
+        assert code is None or ended.returncode == code, f"exit code {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+        return ended
+
+    def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
+        """Start it and look at it later."""
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+        command = [*self.command, *map(str, arguments)]
+        return subprocess.Popen(command, env=self.environment({}), cwd=self.home, **options)
+
+    def environment(self, more: dict[str, str]) -> dict[str, str]:
+        """Nothing of the developer's own settings."""
+        own = {"PATH": os.environ["PATH"], "HOME": str(self.home), "PYTHONWARNINGS": "error"}
+        return {**own, **self.variables, **more}
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """The program, with no remote side that it could reach."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return Program(home, {})
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A private authority."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def sandbox(certificates: Certificates) -> Iterator[SandboxThread]:
+    """Both remote sides over HTTPS, with imports that do not dawdle."""
+    world = World.default()
+    world.import_seconds = world.import_polls = 0
+    with SandboxThread(SystemClock(), certificates.server, world) as running:
+        yield running
+        assert running.ledger.errors == []
+
+
+class Local:
+    """`qualtrics-exporter run` on the sample, against the sandbox."""
+
+    def __init__(self, program: Program, sandbox: SandboxThread) -> None:
+        self.program = program
+        self.sandbox = sandbox
+        self.exporter = program.home / "exporter.yaml"
+        self.secrets = program.home / "secrets.yaml"
+        self.journal = program.home / ".local/state/qualtrics-exporter/dex/teams-rollout.json"
+        self.write(yaml.safe_load(SAMPLE.read_text()))
+        self.secrets.write_text(
+            yaml.safe_dump_all(
+                {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys}
+                for name, keys in sandbox.secrets().items()
+            )
+        )
+
+    def write(self, *documents: Any) -> None:
+        """Put these in the exporter's file."""
+        self.exporter.write_text(yaml.safe_dump_all(documents, sort_keys=False))
+
+    def change(self, **spec: Any) -> None:
+        """Change fields of the spec."""
+        body = yaml.safe_load(self.exporter.read_text())
+        body["spec"].update(spec)
+        self.write(body)
+
+    def arguments(self, *more: str | Path) -> list[str | Path]:
+        """The whole command but the program."""
+        return ["run", self.exporter, "--secrets", self.secrets, "--allowed-host", "localhost", *more]
+
+    def __call__(self, *more: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run it to its end."""
+        return self.program(*self.arguments(*more), **options)
+
+    def start(self, *more: str | Path, **options: Any) -> subprocess.Popen[str]:
+        """Start it and look at it later."""
+        return self.program.start(*self.arguments(*more), **options)
+
+    def mailed(self) -> set[str]:
+        """Who got mail; nobody ever gets two."""
+        mails = self.sandbox.ledger.mails()
+        assert set(mails.values()) <= {1}, "somebody was mailed twice"
+        return set(mails)
+
+
+@pytest.fixture
+def as_installed(program: Program, sandbox: SandboxThread, certificates: Certificates) -> Local:
+    """The command `run` on the sample."""
+    program.variables["SSL_CERT_FILE"] = str(certificates.authority)
+    return Local(program, sandbox)
+
+
+@pytest.fixture
+def run(as_installed: Local) -> Local:
+    """The same with shorter pauses."""
+    program = as_installed.program
+    program.variables["PYTHONPATH"] = str(ROOT)
+    return Local(replace(program, command=(sys.executable, "-m", "tests.cli.hurried")), as_installed.sandbox)

@@ -1,0 +1,341 @@
+"""One export without a cluster, as users do it: by the installed program, against the sandbox over HTTPS."""
+
+import base64
+import os
+import pty
+import signal
+import subprocess
+from collections.abc import Callable
+
+import pytest
+import yaml
+
+from qualtrics_exporter.resource.status import Status
+from tests.cli.conftest import PEOPLE, SAMPLE, Local
+
+
+def journal(run: Local) -> Status:
+    return Status.model_validate_json(run.journal.read_text())
+
+
+def killed(started: subprocess.Popen[str], number: signal.Signals = signal.SIGKILL) -> tuple[int, str, str]:
+    """End a process, and what it had said."""
+    started.send_signal(number)
+    out, err = started.communicate(timeout=60)
+    assert "Traceback" not in err
+    return started.returncode, out, err
+
+
+def test_without_send_everything_is_done_but_the_send(run: Local) -> None:
+    ended = run()
+    assert "DryRun" in ended.stdout
+    assert "because --send was not given; in the batch are 6 people" in ended.stdout
+    assert "8 rows, 1 empty, 1 duplicate, 6 accepted" in ended.stdout
+    assert "give the same command with --send" in ended.stderr
+    assert run.mailed() == set()
+    assert run.sandbox.ledger.count("qualtrics.import_contacts") == 1
+    assert run.sandbox.ledger.count("qualtrics.create_distribution") == 0
+
+
+def test_with_send_exactly_the_people_of_the_query_are_mailed(as_installed: Local) -> None:
+    run = as_installed
+    ended = run("--send")
+    assert "Succeeded" in ended.stdout
+    assert run.mailed() == PEOPLE
+    (sent,) = run.sandbox.ledger.distributions
+    assert sent.id in ended.stdout
+    history = journal(run).history
+    assert history
+    assert [(entry.result, entry.distribution_id) for entry in history] == [("Succeeded", sent.id)]
+
+
+def test_a_test_mails_nobody_and_imports_nobody(run: Local) -> None:
+    ended = run("--test")
+    assert "TestPassed" in ended.stdout
+    assert run.sandbox.ledger.count("qualtrics.import_contacts") == 0
+    assert not run.journal.exists()
+
+
+def test_a_test_that_is_to_send_mails_20_people_at_most(run: Local) -> None:
+    many = [[f"user{number}@example.com"] for number in range(50)]
+    run.sandbox.call(lambda: setattr(run.sandbox.world.queries["#teams_rollout"], "rows", many))
+    assert "TestDelivered" in run("--test", "--send").stdout
+    assert len(run.mailed()) == 20
+    last_test = journal(run).last_test
+    assert last_test
+    assert last_test.reason == "TestDelivered"
+
+
+def test_every_flag_can_be_a_variable(run: Local) -> None:
+    variables = {
+        "QUALTRICS_EXPORTER_SECRETS": str(run.secrets),
+        "QUALTRICS_EXPORTER_ALLOWED_HOST": "localhost,example.com",
+        "QUALTRICS_EXPORTER_SEND": "true",
+        "QUALTRICS_EXPORTER_JOURNAL": "journal.json",
+    }
+    run.program("run", run.exporter, env=variables)
+    assert run.mailed() == PEOPLE
+    assert (run.program.home / "journal.json").exists()
+
+
+def test_no_address_and_no_secret_is_printed_or_written(run: Local) -> None:
+    ended = run("--send")
+    kept = ended.stdout + ended.stderr + run.journal.read_text()
+    for word in (*PEOPLE, "sandbox-secret", *run.sandbox.tokens()):
+        assert word not in kept
+    assert run.journal.stat().st_mode & 0o077 == 0
+    assert run.journal.parent.stat().st_mode & 0o077 == 0
+
+
+# Interrupted.
+
+
+@pytest.mark.parametrize(
+    ("operation", "hold"),
+    [
+        ("nexthink.execute", "before"),
+        ("qualtrics.create_batch", "after"),
+        ("qualtrics.import_contacts", "after"),
+        ("qualtrics.create_distribution", "after"),
+    ],
+)
+def test_a_run_that_was_killed_goes_on_and_mails_once(run: Local, operation: str, hold: str) -> None:
+    run.sandbox.fault(operation, hold=hold)
+    started = run.start("--send")
+    run.sandbox.reached(operation)
+    killed(started)
+    run.sandbox.clear_faults()
+    left = journal(run).active_run
+    assert left
+
+    ended = run("--send")
+    assert "an earlier process" in ended.stderr
+    assert left.id in ended.stdout
+    assert "Succeeded" in ended.stdout
+    assert run.mailed() == PEOPLE
+    assert len(run.sandbox.ledger.distributions) == 1
+    assert journal(run).active_run is None
+
+
+def test_what_may_be_out_is_looked_up_also_without_send(as_installed: Local) -> None:
+    run = as_installed
+    run.sandbox.fault("qualtrics.create_distribution", hold="after")
+    started = run.start("--send")
+    run.sandbox.reached("qualtrics.create_distribution")
+    killed(started)
+    run.sandbox.clear_faults()
+    assert "Succeeded" in run().stdout
+    assert run.mailed() == PEOPLE
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_send_leaves_the_rest_to_the_next_time(run: Local, number: signal.Signals) -> None:
+    run.sandbox.fault("qualtrics.import_contacts", hold="before")
+    started = run.start("--send")
+    run.sandbox.reached("qualtrics.import_contacts")
+    code, out, err = killed(started, number)
+    assert (code, out) == (1, "")
+    assert f"Interrupted. What was done is written down in {run.journal}" in err
+    run.sandbox.clear_faults()
+    run("--send")
+    assert run.mailed() == PEOPLE
+
+
+def test_a_signal_during_the_send_waits_for_its_answer(run: Local) -> None:
+    run.sandbox.fault("qualtrics.create_distribution", hold="after")
+    started = run.start("--send")
+    run.sandbox.reached("qualtrics.create_distribution")
+    started.send_signal(signal.SIGTERM)
+    run.sandbox.release()
+    started.communicate(timeout=60)
+    left = journal(run).active_run
+    assert left is None or left.step == "Sent"
+    assert run.mailed() == PEOPLE
+
+
+def test_two_at_once_are_refused(run: Local) -> None:
+    run.sandbox.fault("nexthink.execute", hold="before")
+    started = run.start("--send")
+    run.sandbox.reached("nexthink.execute")
+    assert "another process has the journal" in run("--send", code=1).stderr
+    run.sandbox.release()
+    started.communicate(timeout=60)
+    assert started.returncode == 0
+    assert run.mailed() == PEOPLE
+
+
+def interrupted(run: Local, *arguments: str) -> None:
+    """Leave a run behind that has not sent anything."""
+    run.sandbox.fault("qualtrics.import_contacts", hold="before")
+    started = run.start(*arguments)
+    run.sandbox.reached("qualtrics.import_contacts")
+    killed(started)
+    run.sandbox.clear_faults()
+
+
+def test_a_delivering_test_never_goes_on_with_a_run_to_everybody(run: Local) -> None:
+    interrupted(run, "--send")
+    assert "finish it first" in run("--test", "--send", code=1).stderr
+    assert run.mailed() == set()
+
+
+def test_an_interrupted_test_is_dropped_and_the_run_is_done(run: Local) -> None:
+    interrupted(run, "--test", "--send")
+    assert "The earlier one ended" in run("--send").stderr
+    assert run.mailed() == PEOPLE
+
+
+def test_an_interrupted_test_is_done_anew_when_it_is_asked_for_again(run: Local) -> None:
+    interrupted(run, "--test", "--send")
+    assert "TestDelivered" in run("--test", "--send").stdout
+    assert run.mailed() == PEOPLE
+
+
+def test_a_journal_of_another_exporter_is_not_touched(run: Local) -> None:
+    interrupted(run, "--send")
+    body = yaml.safe_load(SAMPLE.read_text())
+    body["metadata"]["name"] = "another"
+    run.write(body)
+    before = run.journal.read_text()
+    assert "another exporter" in run("--send", "--journal", run.journal, code=1).stderr
+    assert run.journal.read_text() == before
+    assert run.mailed() == set()
+
+
+def test_a_journal_that_cannot_be_read_mails_nobody(run: Local) -> None:
+    run("--test", "--send")
+    run.journal.write_text("{}garbage")
+    assert "is no journal of this program" in run("--send", code=1).stderr
+    assert len(run.sandbox.ledger.distributions) == 1
+
+
+# The answer is no.
+
+
+def test_a_wrong_id_is_exit_code_1_with_what_to_do(run: Local) -> None:
+    body = yaml.safe_load(SAMPLE.read_text())
+    body["spec"]["qualtrics"]["surveyId"] = "SV_nowhere00001"
+    run.write(body)
+    ended = run("--send", code=1)
+    assert "SurveyNotFound" in ended.stdout
+    assert "Correct spec.qualtrics.surveyId" in ended.stdout
+    assert run.mailed() == set()
+
+
+def test_more_people_than_allowed_are_held(run: Local) -> None:
+    run.change(maxRecipients=5)
+    assert "RecipientLimitExceeded" in run("--send", code=1).stdout
+    assert run.mailed() == set()
+
+
+def test_a_dry_exporter_stays_dry_whatever_the_command_says(run: Local) -> None:
+    run.change(dryRun=True)
+    ended = run("--send")
+    assert "because spec.dryRun is true" in ended.stdout
+    assert "--send notwithstanding" in ended.stderr
+    assert run.mailed() == set()
+
+
+def test_a_host_that_is_not_allowed_gets_no_token(run: Local) -> None:
+    ended = run.program("run", run.exporter, "--secrets", run.secrets, code=1)
+    assert "HostNotAllowed" in ended.stdout
+    assert run.sandbox.ledger.calls == []
+
+
+def test_an_authority_that_is_not_trusted_is_told(run: Local) -> None:
+    del run.program.variables["SSL_CERT_FILE"]
+    assert "SSL_CERT_FILE" in run("--test", code=1).stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda body: body["spec"]["qualtrics"].update(surveyId="MS_x"), "spec.qualtrics.surveyId: must be the id of"),
+        (lambda body: body["spec"].pop("schedule"), "spec.schedule"),
+        (lambda body: body["metadata"].update(name="../../etc"), "metadata.name is no name"),
+        (lambda body: body["metadata"].update(namespace="a/b"), "metadata.namespace is no name"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used_is_exit_code_1(
+    run: Local, change: Callable[[dict[str, dict[str, dict[str, str]]]], object], said: str
+) -> None:
+    body = yaml.safe_load(SAMPLE.read_text())
+    change(body)
+    run.write(body)
+    ended = run(code=1)
+    assert said in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_a_file_that_is_no_yaml_is_told_by_its_place_only(run: Local) -> None:
+    run.secrets.write_text("stringData:\n  clientSecret: *hunter2\n")
+    ended = run(code=1)
+    assert f"{run.secrets}:2:17: this is no YAML" in ended.stderr
+    assert "hunter2" not in ended.stderr
+
+
+# The files.
+
+
+def test_of_several_exporters_one_is_chosen_by_name(run: Local) -> None:
+    body = yaml.safe_load(SAMPLE.read_text())
+    other = {**body, "metadata": {"name": "other", "namespace": "dex"}}
+    run.write({"kind": "ConfigMap"}, None, body, other)
+    assert "several exporters (teams-rollout, other): choose one with --name" in run(code=2).stderr
+    assert "no QualtricsExporter third" in run("--name", "third", code=2).stderr
+    assert run("--name", "other").stdout.startswith("other:")
+    run.write({"kind": "ConfigMap"})
+    assert "has no QualtricsExporter" in run(code=2).stderr
+
+
+def test_secrets_are_found_by_namespace_and_name_as_kubectl_prints_them(run: Local) -> None:
+    def secret(name: str, namespace: str, keys: dict[str, str]) -> dict[str, object]:
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in keys.items()}
+        return {"kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": data}
+
+    keys = run.sandbox.secrets()
+    right = [secret(name, "dex", keys[name]) for name in keys]
+    wrong = [secret(name, "hr", {"url": "https://example.com"}) for name in keys]
+    printed = yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [*wrong, *right]})
+    ended = run.program("run", run.exporter, "--secrets", "-", "--allowed-host", "localhost", "--test", input=printed)
+    assert "TestPassed" in ended.stdout
+
+
+def test_a_missing_secret_is_named(run: Local) -> None:
+    run.secrets.write_text("kind: Secret\nmetadata: {name: nexthink, namespace: hr}\n")
+    assert f"{run.secrets} has no Secret dex/nexthink." in run(code=1).stderr
+
+
+def test_a_missing_key_is_named(run: Local) -> None:
+    run.secrets.write_text("kind: Secret\nmetadata: {name: nexthink}\nstringData: {url: 'https://localhost'}\n")
+    ended = run(code=1)
+    assert "Secret dex/nexthink has no key tokenUrl" in ended.stderr or "no Secret dex/qualtrics" in ended.stderr
+
+
+# Progress.
+
+
+def test_in_a_pipe_every_step_is_a_plain_line(run: Local) -> None:
+    lines = run("--send").stderr.splitlines()
+    assert "In a cluster, this exporter has a slot every Monday at 00:00, Europe/Zurich." in lines
+    assert "Having the survey sent to 6 people" in lines
+    assert not any("\x1b" in line or "\r" in line for line in lines)
+
+
+def test_on_a_terminal_one_line_is_written_over(run: Local) -> None:
+    ours, theirs = pty.openpty()
+    started = run.start("--send", stderr=theirs)
+    os.close(theirs)
+    out, _ = started.communicate(timeout=60)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # how Linux ends a terminal that nobody holds any more
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(ours)
+    assert "Succeeded" in out
+    assert b"\r\x1b[KHaving the survey sent to 6 people" in shown
