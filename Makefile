@@ -18,7 +18,7 @@ help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Try it: a real control plane, both remote sides as a sandbox, one exporter, its outbox
-	$(BIN)/python -m tests.environment.demo
+	$(BIN)/python -m tests.environment.demo $(if $(KEEP),--keep)
 
 test: lint check-generated check-go ## Everything that CI checks
 	$(BIN)/pytest -m "not long"

@@ -30,7 +30,7 @@ def main() -> None:
         eventually(lambda: cluster.kubectl(*wait, check=False).returncode == 0, "the CRD is established")
         stage = Stage(cluster, cluster.namespace("large-run"), folder, stack)
         stage.people("#many", rows)
-        operator = stage.operator()
+        operator = stage.operator(steered=False)
         exporter = stage.exporter(**{"nexthink.queryId": "#many"})
         exporter.checked()
         before = operator.peak_memory()

@@ -47,8 +47,13 @@ class Stage:
         for name, keys in self.sandbox.secrets().items():
             self.secret(name, keys)
 
-    def operator(self, *arguments: str, start: bool = True, election: bool = False) -> Operator:
-        """An operator for this namespace, with a token of its own service account and just the rights it needs."""
+    def operator(
+        self, *arguments: str, start: bool = True, election: bool = False, steered: bool = True
+    ) -> Operator:
+        """An operator for this namespace, with a token of its own service account and just the rights it needs.
+
+        One that is not `steered` has the machine's own clock, for figures: to follow the test's costs it some time.
+        """
         self._operators += 1
         kubeconfig = self.cluster.service_account(self.namespace, "operator", rules=RULES)
         operator = Operator(
@@ -58,7 +63,7 @@ class Stage:
             *("--leader-election" if election else "--no-leader-election", "--lease-namespace", self.namespace),
             *("--log-level", "debug", "--log-format", "console"),
             *arguments,
-            clock=self._clock_file,
+            clock=self._clock_file if steered else None,
             ca=self.certificates.authority,
         )
         self._stack.push(operator)

@@ -73,8 +73,10 @@ class Scheduler:
     @property
     def lag(self) -> float:
         """For how many seconds the oldest exporter that is due has not even been looked at."""
-        late = (self._clock.now() - self._heap[0][0]).total_seconds() if self._heap and self.leading else 0.0
-        return max(0.0, late)
+        oldest = next(iter(self._heap), None)  # asked in another thread: one look, whatever happens meanwhile
+        if oldest is None or not self.leading:
+            return 0.0
+        return max(0.0, (self._clock.now() - oldest[0]).total_seconds())
 
     def keys(self) -> Iterator[tuple[Key, str]]:
         """Every exporter that is known, with the resourceVersion in which it was last seen."""

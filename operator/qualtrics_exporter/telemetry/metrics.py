@@ -147,14 +147,14 @@ class Metrics:
 class _PerExporter(Collector):
     """The series of each exporter, made when they are asked for.
 
-    That happens in a thread: `list` copies the dictionary in one step of the interpreter.
+    That happens in a thread: `copy` takes the dictionary in one step of the interpreter, `list` would not.
     """
 
     def __init__(self, figures: dict[tuple[str, str], _Figures]) -> None:
         self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
-        known = list(self._figures.items())
+        known = list(self._figures.copy().items())
         for position, (name, text) in enumerate(PER_EXPORTER):
             family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=["namespace", "name"])
             for key, figures in known:
