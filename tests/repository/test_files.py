@@ -1,0 +1,134 @@
+"""What must hold of the repository's files, whoever changes them."""
+
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from qualtrics_exporter.resource.exporter import Exporter
+from tests.environment.build import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCKED = {name: (ROOT / "requirements" / f"{name}.txt").read_text() for name in ("runtime", "dev", "build")}
+MACHINE = re.compile(
+    r"/home/[a-z]\w*|/Users/[A-Za-z]\w*|(?<![\w.])/root/|(?<![\w.$])/(?:work|workspace|mnt|srv)/[a-z]"
+    r"|--(?:extra-)?index-url|--find-links|--trusted-host|GOPROXY=|\bhttps?://[\w.-]*(?:pypi|artifactory|nexus|jfrog)"
+)
+"""A path of somebody's machine, or where somebody's packages come from."""
+
+
+def tracked() -> Iterator[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return (ROOT / name for name in listed.stdout.split("\0") if name)
+
+
+def lines_about_a_machine(text: str) -> list[str]:
+    return [line for line in text.splitlines() if MACHINE.search(line) or str(ROOT) in line]
+
+
+def test_no_file_tells_of_somebodys_machine_or_package_index() -> None:
+    found = {}
+    for path in tracked():
+        if path == Path(__file__) or not path.is_file():
+            continue
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue
+        if lines := lines_about_a_machine(text):
+            found[str(path.relative_to(ROOT))] = lines
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "line", ["/home/ana/project", "--index-url https://example.com", "see /root/x", f"{ROOT}/x", "https://pypi.org/x"]
+)
+def test_such_a_line_would_be_found(line: str) -> None:
+    assert lines_about_a_machine(line)
+
+
+@pytest.mark.parametrize("name", LOCKED)
+def test_every_package_is_pinned_and_has_hashes(name: str) -> None:
+    packages = re.split(r"\n(?=\S)", LOCKED[name].replace("\\\n", ""))
+    for package in packages:
+        if not package.startswith("#"):
+            assert re.match(r"[a-z0-9-]+==\S+( ; .*?)? +--hash=sha256:[0-9a-f]{64}", package), package[:80]
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("runtime", PROJECT["project"]["dependencies"]),
+        ("dev", PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]),
+        ("build", PROJECT["dependency-groups"]["build"] + PROJECT["build-system"]["requires"]),
+    ],
+)
+def test_what_pyproject_asks_for_is_what_is_pinned(name: str, wanted: list[str]) -> None:
+    pinned = dict(re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", LOCKED[name], re.MULTILINE))
+    for text in wanted:
+        requirement = Requirement(text)
+        version = pinned.get(requirement.name.lower())
+        assert version, f"{requirement.name} is missing in requirements/{name}.txt: make requirements"
+        assert requirement.specifier.contains(version), f"{text}, but {version} is pinned: make requirements"
+
+
+def test_the_same_version_is_pinned_everywhere() -> None:
+    pins: dict[str, set[str]] = {}
+    for text in LOCKED.values():
+        for name, version in re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", text, re.MULTILINE):
+            pins.setdefault(name, set()).add(version)
+    assert {name: versions for name, versions in pins.items() if len(versions) > 1} == {}
+
+
+def test_ci_runs_what_developers_run() -> None:
+    commands = [
+        line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line and not line.startswith(("#", "set"))
+    ]
+    assert commands == ['cd "$(dirname "${BASH_SOURCE[0]}")/.."', "exec make test"]
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_make_alone_shows_every_target() -> None:
+    shown = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(re.findall(r"^  make (\S+)", shown.stdout, re.MULTILINE)) == targets()
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere_and_make_targets_exist(page: Path) -> None:
+    text = page.read_text()
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (page.parent / link).exists(), link
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_an_anchor_has_its_heading(page: Path) -> None:
+    for link, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+        there = (page.parent / link) if link else page
+        headings = re.findall(r"^#+ (.+)$", there.read_text(), re.MULTILINE)
+        names = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+        assert anchor in names, f"{link}#{anchor}"
+
+
+def test_the_exporter_in_the_readme_is_a_good_one() -> None:
+    (text,) = re.findall(r"<<'END'\n(.*?)^END$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    exporter = Exporter.from_object(yaml.safe_load(text))
+    assert exporter.spec, exporter.spec_error
+
+
+def test_version_and_changelog_go_together() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    version = PROJECT["project"]["version"]
+    assert re.search(rf"^## \[(Unreleased|{re.escape(version)})\]", changelog, re.MULTILINE)
