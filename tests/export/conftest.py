@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qualtrics_exporter.http.remote import Remotes
-from qualtrics_exporter.nexthink.client import Nexthink
-from qualtrics_exporter.qualtrics.client import Qualtrics
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.export.file_journal import FileJournal
@@ -17,7 +14,10 @@ from qualtrics_exporter.export.identity import new_holder, slot_run_id
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.sides import Sides
+from qualtrics_exporter.http.remote import Remotes
+from qualtrics_exporter.nexthink.client import Nexthink
 from qualtrics_exporter.nexthink.credentials import nexthink_from
+from qualtrics_exporter.qualtrics.client import Qualtrics
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger

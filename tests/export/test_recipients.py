@@ -111,6 +111,8 @@ def test_what_is_no_single_address_is_refused(text: str) -> None:
 @example("a@ab--c.com")
 @example("a@b.c")
 @example("a" * 65 + "@example.com")
+@example("a" * 243 + "@example.com")
+@example("." * 200 + "@example.com")
 @example("a@" + ".".join(["b" * 60] * 4) + ".com")
 @example("a@" + ".".join(["b" * 62] * 4) + ".com")
 def test_the_rule_for_plain_addresses_takes_nothing_that_the_library_refuses(text: str) -> None:

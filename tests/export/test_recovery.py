@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from qualtrics_exporter.qualtrics.client import Distribution, Qualtrics
 
 from qualtrics_exporter.export import steps
 from qualtrics_exporter.export.file_journal import FileJournal
@@ -15,6 +14,7 @@ from qualtrics_exporter.export.held_back import held_back
 from qualtrics_exporter.export.identity import new_holder
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged, SuspendedMeanwhile
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.qualtrics.client import Distribution, Qualtrics
 from qualtrics_exporter.resource.status import ActiveRun
 from tests.environment.clock import SteeredClock
 from tests.export.conftest import START, Exporter, HastyClock, taken
@@ -48,6 +48,7 @@ class WatchedJournal(FileJournal):
     async def finish(self, run: ActiveRun, ended: Ended) -> None:
         self.number += 1
         self.before(self.number)
+        await asyncio.sleep(0)  # as a journal behind a network has to wait
         await super().finish(run, ended)
         self.after(self.number)
 
@@ -68,9 +69,17 @@ def cut_at(number: int) -> Callable[[int], None]:
 @contextlib.asynccontextmanager
 async def started(exporter: Exporter, journal: FileJournal | None = None) -> AsyncIterator[asyncio.Task[Ended]]:
     """A run in a task of its own."""
-    with journal or exporter.open() as open_journal:
+
+    async def whole(run: ActiveRun, open_journal: FileJournal) -> Ended:
+        ended = await execute(run, exporter.spec, exporter.sides, open_journal, exporter.clock)
+        task = asyncio.current_task()
+        assert task
+        assert not task.cancelling(), "a cancellation must not be forgotten"
+        return ended
+
+    with journal or WatchedJournal(exporter.path) as open_journal:
         run = await taken(open_journal, exporter.clock)
-        task = asyncio.create_task(execute(run, exporter.spec, exporter.sides, open_journal, exporter.clock))
+        task = asyncio.create_task(whole(run, open_journal))
         try:
             yield task
         finally:
@@ -159,12 +168,13 @@ async def test_a_batch_that_cannot_be_seen_is_not_sent_again(exporter: Exporter)
     assert exporter.mailed() == SIX
 
 
-async def test_a_look_up_that_fails_is_tried_again_later(exporter: Exporter) -> None:
+async def test_a_look_up_that_fails_is_tried_again_later(exporter: Exporter, caplog: pytest.LogCaptureFixture) -> None:
     exporter.fault("create_distribution", drop="after")
     exporter.fault("list_distributions", status=503, times=9)
     entry = await exporter.run()
 
     assert entry.result == "Succeeded"
+    assert "unexpected" not in caplog.text
     assert exporter.mailed() == SIX
 
 
@@ -462,17 +472,21 @@ async def test_a_reply_that_is_lost_during_a_cancellation_is_looked_up_by_the_ne
     assert exporter.count("create_distribution") == 1
 
 
-class StillClock(SteeredClock):
-    """Tells when somebody begins to wait."""
+class StillClock(HastyClock):
+    """Stands still when told, and tells when somebody waits by it."""
+
+    still: Callable[[], bool] = staticmethod(lambda: False)
 
     def __init__(self, **how: Any) -> None:
         super().__init__(**how)
         self.asleep = asyncio.Event()
 
     async def sleep(self, seconds: float) -> None:
-        if seconds > 1:
+        if seconds > 1 and self.still():
             self.asleep.set()
-        await super().sleep(seconds)
+            await SteeredClock.sleep(self, seconds)
+        else:
+            await super().sleep(seconds)
 
 
 class TestWithTimeStandingStill:
@@ -487,16 +501,15 @@ class TestWithTimeStandingStill:
     async def test_a_wait_after_the_send_can_be_cancelled(
         self, exporter: Exporter, clock: StillClock, order: dict[str, Any], result: str
     ) -> None:
-        exporter.world.import_polls = 0
+        clock.still = lambda: exporter.count("create_distribution") > 0
         exporter.fault("create_distribution", **order)
         async with started(exporter) as task:
-            await exporter.sandbox.ledger.answered("qualtrics.create_distribution")
             await asyncio.wait_for(clock.asleep.wait(), 20)
             task.cancel()
             assert await cancelled(task)
         assert step_left(exporter) == "Sending"
 
-        exporter.clock = HastyClock(start=clock.now())
+        clock.still = lambda: False
         assert (await exporter.run()).result == result
         assert exporter.count("create_distribution") == 1
 
@@ -569,7 +582,40 @@ async def test_a_run_that_somebody_else_takes_over_sends_nothing(exporter: Expor
     assert exporter.count("create_distribution") == 0
 
 
+async def test_a_run_that_somebody_else_takes_over_during_its_send_leaves_the_rest_to_them(exporter: Exporter) -> None:
+    exporter.fault("create_distribution", hold="after")
+    journal = WatchedJournal(exporter.path)
+    async with started(exporter, journal) as task:
+        await exporter.faults.reached("qualtrics.create_distribution")
+        run = journal.current()
+        assert run
+        await journal.claim(run.model_copy(update={"holder": new_holder(), "attempt": 2}))
+        exporter.faults.release()
+        with pytest.raises(Abandoned):
+            await task
+
+    assert step_left(exporter) == "Sending"
+    assert (await exporter.run()).result == "Succeeded"
+    assert exporter.mailed() == SIX
+
+
 # Errors without a name
+
+
+async def test_an_unexpected_error_while_looking_up_is_no_failure(
+    exporter: Exporter, clock: HastyClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(seconds: float) -> None:
+        if exporter.count("list_distributions"):
+            raise RuntimeError
+        await HastyClock.sleep(clock, seconds)
+
+    monkeypatch.setattr(clock, "sleep", broken)
+    exporter.world.list_lag_seconds = 30
+    exporter.fault("create_distribution", drop="after")
+    entry = await exporter.run()
+
+    assert (entry.result, entry.reason) == ("Unknown", "DeliveryUnknown")
 
 
 async def test_an_unexpected_error_before_the_send_is_told_without_its_text(

@@ -1,5 +1,6 @@
 """A whole run, and what keeps one from mailing people."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -186,6 +187,22 @@ async def test_a_result_cut_by_the_licence_is_sent_and_told(exporter: Exporter, 
 
     assert (entry.result, entry.reason) == ("Succeeded", "ResultTruncated")
     assert len(exporter.mailed()) == people
+
+
+async def test_an_export_cut_by_the_licence_is_told_too(exporter: Exporter) -> None:
+    exporter.many(1500)
+    exporter.faults.add("nexthink.export", hold="before")
+
+    async def cut() -> None:
+        await exporter.faults.reached("nexthink.export")
+        exporter.world.queries[exporter.world.query_id].truncated = True
+        exporter.faults.release()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(cut())
+        entry = await exporter.run()
+
+    assert entry.reason == "ResultTruncated"
 
 
 async def test_a_dry_run_does_everything_but_the_send(exporter: Exporter) -> None:
