@@ -9,6 +9,7 @@ scheduler knows, and whoever acts on an exporter reads it again first.
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -95,7 +96,8 @@ class Watch:
         exporter = Exporter.from_object(body)
         self._targets.observe(exporter)
         wake = agenda.next_wake(exporter, self._clock.now(), self._zone)
-        key = Key(exporter.namespace, exporter.name, exporter.uid)
+        # Thousands share a namespace, and each body brings its own copy of that word.
+        key = Key(sys.intern(exporter.namespace), exporter.name, exporter.uid)
         self._scheduler.observe(key, wake, exporter.resource_version)
         self._metrics.exporter(exporter, conditions.is_ready(exporter.status, exporter.generation))
 
