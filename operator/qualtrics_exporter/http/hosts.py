@@ -17,7 +17,7 @@ from .errors import Permanent
 DEFAULT_ALLOWED_HOSTS = (
     "*.qualtrics.com",
     "*.nexthink.cloud",
-    "*.amazonaws.com",  # where Nexthink lays its exports down: nobody's token ever goes there
+    "*.amazonaws.com",  # the object store in which Nexthink lays its exports down
 )
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"

@@ -7,6 +7,7 @@ happens here, in this order: the URL is checked, the limiter is waited for, a to
 request goes out. So a call that ends before that was certainly not made.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -15,6 +16,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote, urlencode
+from weakref import WeakValueDictionary
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.resource.reasons import Reason
@@ -101,6 +103,14 @@ class Remotes:
         self.limiter = Limiter(clock)
         self.tokens = Tokens(self.wire, self.hosts, clock)
 
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def lock(self, name: str) -> asyncio.Lock:
+        """The lock of that name. It is there as long as somebody has it."""
+        if (lock := self._locks.get(name)) is None:
+            lock = self._locks[name] = asyncio.Lock()
+        return lock
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self.wire.aclose()
@@ -153,6 +163,10 @@ class Remote:
         """A token that is good for so long; a new one if need be."""
         side = (self._side.key, self._side.name)
         return await self._remotes.tokens.get(side, self._credentials, good_for=good_for, not_this=not_this)
+
+    def alone(self, path: str) -> asyncio.Lock:
+        """`async with` it: nobody else of this process is there, at that path of this remote origin."""
+        return self._remotes.lock(f"{self.base().origin} {path}")
 
     async def call(self, ask: Ask, read: Callable[[Reply], T]) -> T:
         """Make a call, as often as its kind allows, and give what `read` finds in the reply.

@@ -5,7 +5,6 @@ back, and its outcome is looked up by `find_distribution`. Never ask for `/distr
 that was sent: that resets its dates.
 """
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
-from weakref import WeakValueDictionary
 
 from qualtrics_exporter.http.errors import OutcomeUnknown, Permanent, Transient
 from qualtrics_exporter.http.limits import Rate
@@ -209,7 +207,7 @@ class Qualtrics:
         one import at a time for a mailing list; those of this process wait for each other.
         """
         path = f"{API}/directories/{segment(directory_id)}/mailinglists/{segment(mailing_list_id)}/transactioncontacts"
-        async with _list_lock(f"{self._remote.base().origin}{path}"):
+        async with self._remote.alone(path):
             import_id, unprocessed = await self._remote.call(
                 Ask(
                     operation="import_contacts",
@@ -364,16 +362,6 @@ class Qualtrics:
             text = url.rest.partition("?")[2]
             query = dict(parse_qsl(text, keep_blank_values=True))
         raise Transient(Reason.REMOTE_REPLY_INVALID, f"Qualtrics' pages have no end, when asked to {task}")
-
-
-_LOCKS: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-
-
-def _list_lock(place: str) -> asyncio.Lock:
-    lock = _LOCKS.get(place)
-    if lock is None:
-        lock = _LOCKS[place] = asyncio.Lock()
-    return lock
 
 
 def _missing(reason: Reason) -> dict[int, Reason]:

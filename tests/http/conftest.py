@@ -1,0 +1,60 @@
+"""A server that does exactly what it is told, and a remote side made of it."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from qualtrics_exporter.http.remote import Call, Credentials, Remote, Remotes, Timeouts
+from qualtrics_exporter.qualtrics.client import QUALTRICS
+from tests.http.clock import HastyClock
+from tests.http.servers import Server
+
+START = datetime(2026, 1, 5, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock() -> HastyClock:
+    return HastyClock(start=START)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with Server() as running:
+        yield running
+
+
+@pytest.fixture
+def calls() -> list[Call]:
+    """What was observed."""
+    return []
+
+
+@pytest.fixture
+def timeouts() -> Timeouts:
+    return Timeouts(connect=5, silence=5, total=10)
+
+
+@pytest.fixture
+async def remotes(clock: HastyClock, calls: list[Call], timeouts: Timeouts) -> AsyncIterator[Remotes]:
+    async with Remotes(
+        clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append, timeouts=timeouts
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def credentials(server: Server) -> Credentials:
+    return Credentials(
+        source="Secret dex/remote",
+        url=server.url,
+        token_url=f"{server.url}/oauth2/token",
+        client_id="the-client",
+        client_secret="the-secret",
+        scope="a b",
+    )
+
+
+@pytest.fixture
+def remote(remotes: Remotes, credentials: Credentials) -> Remote:
+    return Remote(remotes, credentials, QUALTRICS)

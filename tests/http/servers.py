@@ -1,0 +1,131 @@
+"""Remote sides that misbehave in ways that the sandbox does not: bytes on real sockets, exactly as ordered."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Self
+
+Answer = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
+"""What goes back: these bytes and then the end of the connection, or whatever a function writes."""
+
+JSON = {"Content-Type": "application/json"}
+
+
+def answer(
+    status: int = 200, body: bytes | str | Mapping[str, Any] = b"", headers: Mapping[str, str] | None = None
+) -> bytes:
+    """A whole and proper reply; a mapping becomes JSON."""
+    headers = dict(headers or {})
+    if isinstance(body, Mapping):
+        body, headers = json.dumps(body), {**JSON, **headers}
+    if isinstance(body, str):
+        body = body.encode()
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase if status in set(HTTPStatus) else 'Odd'}"]
+    lines += [f"{name}: {value}" for name, value in {"Content-Length": str(len(body)), **headers}.items()]
+    return "\r\n".join([*lines, "Connection: close", "", ""]).encode() + body
+
+
+def token(value: str = "a-token", seconds: float = 3600) -> bytes:
+    """A token reply."""
+    return answer(200, {"access_token": value, "token_type": "Bearer", "expires_in": seconds})
+
+
+def result(**fields: Any) -> bytes:
+    """A good reply of Qualtrics."""
+    return answer(200, {"result": fields, "meta": {"httpStatus": "200 - OK", "requestId": "r-1"}})
+
+
+async def silence(writer: asyncio.StreamWriter) -> None:
+    """No reply: the connection ends."""
+
+
+@dataclass
+class Heard:
+    """A request as it came in."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Server:
+    """Answers each request with the next of its answers; the last one is for all that follow.
+
+    Requests for `/oauth2/token` have answers of their own.
+    """
+
+    answers: list[Answer] = field(default_factory=lambda: [answer()])
+    tokens: list[Answer] = field(default_factory=lambda: [token()])
+    heard: list[Heard] = field(default_factory=list)
+    heard_for_tokens: list[Heard] = field(default_factory=list)
+    url: str = ""
+    _server: asyncio.Server | None = None
+    _open: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    def script(self, *answers: Answer) -> None:
+        """From now on, these."""
+        self.answers = list(answers)
+        self.heard.clear()
+
+    @property
+    def asked(self) -> int:
+        """How many requests came in, those for tokens not counted."""
+        return len(self.heard)
+
+    @property
+    def tokens_asked(self) -> int:
+        """How many tokens were asked for."""
+        return len(self.heard_for_tokens)
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                await self._answer(await _read(reader), writer)
+                await writer.drain()
+        finally:
+            self._open.discard(writer)
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _answer(self, request: Heard, writer: asyncio.StreamWriter) -> None:
+        if request.target.startswith("/oauth2/token"):
+            self.heard_for_tokens.append(request)
+            answers = self.tokens
+        else:
+            self.heard.append(request)
+            answers = self.answers
+        wanted = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(wanted, bytes):
+            writer.write(wanted)
+        else:
+            await wanted(writer)
+
+
+async def _read(reader: asyncio.StreamReader) -> Heard:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    first, *lines = head.split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    method, target, _ = first.split(" ")
+    return Heard(method, target, headers, body)

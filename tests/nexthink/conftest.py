@@ -1,0 +1,64 @@
+"""The real client, and Nexthink: the sandbox, or a server that does exactly what it is told."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from qualtrics_exporter.http.remote import Call, Remotes
+from qualtrics_exporter.nexthink.client import Nexthink
+from qualtrics_exporter.nexthink.credentials import nexthink_from
+from qualtrics_exporter.sandbox import Sandbox, World
+from tests.http.clock import HastyClock
+from tests.http.servers import Server
+
+
+@pytest.fixture
+def clock() -> HastyClock:
+    return HastyClock(start=datetime(2026, 1, 5, 10, tzinfo=UTC))
+
+
+@pytest.fixture
+def calls() -> list[Call]:
+    return []
+
+
+@pytest.fixture
+async def remotes(clock: HastyClock, calls: list[Call]) -> AsyncIterator[Remotes]:
+    async with Remotes(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append) as running:
+        yield running
+
+
+@pytest.fixture
+def world() -> World:
+    return World.default()
+
+
+@pytest.fixture
+async def sandbox(world: World, clock: HastyClock) -> AsyncIterator[Sandbox]:
+    async with Sandbox(world, clock=clock) as running:
+        yield running
+        assert running.ledger.errors == []
+
+
+@pytest.fixture
+def nexthink(sandbox: Sandbox, remotes: Remotes) -> Nexthink:
+    return Nexthink(remotes, nexthink_from(sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with Server() as running:
+        yield running
+
+
+@pytest.fixture
+def odd(server: Server, remotes: Remotes) -> Nexthink:
+    """The client of a Nexthink that answers what the server is told to."""
+    secret = {
+        "url": server.url,
+        "tokenUrl": f"{server.url}/oauth2/token",
+        "clientId": "the-client",
+        "clientSecret": "the-secret",
+    }
+    return Nexthink(remotes, nexthink_from(secret, "Secret dex/nexthink"))

@@ -1,0 +1,153 @@
+"""Running a saved query, and what its reply says."""
+
+import json
+from itertools import pairwise
+
+import pytest
+
+from qualtrics_exporter.http.errors import ExportError, Permanent, RateLimited, Transient
+from qualtrics_exporter.http.remote import Call
+from qualtrics_exporter.nexthink.client import Nexthink
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.sandbox import Query, Sandbox, World
+from tests.http.servers import Answer, Server, answer
+
+
+async def test_the_people_of_a_query_come_with_the_text_that_ran(
+    nexthink: Nexthink, world: World, sandbox: Sandbox
+) -> None:
+    executed = await nexthink.execute(world.query_id, {})
+    assert executed.rows[0] == ("ana@example.com",)
+    assert len(executed.rows) == 8
+    assert executed.columns == 1
+    assert executed.executed_query == world.queries[world.query_id].executed
+    assert executed.complete
+    assert not executed.truncated
+    assert sandbox.ledger.operations() == ["nexthink.token", "nexthink.execute"]
+
+
+async def test_parameters_are_filled_in_by_nexthink(nexthink: Nexthink, world: World) -> None:
+    world.add_query(Query.people("#one", ["a@example.com"], executed="users | where name == $who"))
+    executed = await nexthink.execute("#one", {"who": "ana"})
+    assert executed.executed_query == 'users | where name == "ana"'
+
+
+async def test_a_query_that_finds_nobody_has_no_columns(nexthink: Nexthink, world: World) -> None:
+    world.add_query(Query.people("#none", []))
+    executed = await nexthink.execute("#none", {})
+    assert (executed.columns, executed.rows, executed.complete) == (0, [], True)
+
+
+@pytest.mark.parametrize(("count", "complete"), [(999, True), (1000, False), (1001, False)])
+async def test_a_thousand_rows_may_be_the_first_of_many(
+    nexthink: Nexthink, world: World, count: int, complete: bool
+) -> None:
+    world.add_query(Query.generated("#many", count))
+    assert (await nexthink.execute("#many", {})).complete is complete
+
+
+async def test_a_result_that_the_licence_cut_says_so(nexthink: Nexthink, world: World) -> None:
+    world.queries[world.query_id].truncated = True
+    assert (await nexthink.execute(world.query_id, {})).truncated
+
+
+ROWS: list[tuple[list[object], int, list[tuple[str, ...]]]] = [
+    ([{"a": "x"}, {"a": None}], 1, [("x",), ("",)]),
+    ([{"a": 1}, {"a": 1.5}, {"a": True}], 1, [("1",), ("1.5",), ("True",)]),
+    ([{"a": "x", "b": "y"}], 2, [("x", "y")]),
+    ([{"a": "x"}, {"a": "y", "b": "z"}], 2, [("x", ""), ("y", "z")]),
+    ([{"a": "x"}, {"b": "y"}], 2, [("x", ""), ("", "y")]),
+    ([{}, {"a": "x"}], 1, [("",), ("x",)]),
+    ([{}], 1, [("",)]),
+]
+
+
+@pytest.mark.parametrize(("data", "columns", "rows"), ROWS)
+async def test_rows_are_taken_as_they_are(
+    server: Server, odd: Nexthink, data: list[object], columns: int, rows: list[tuple[str, ...]]
+) -> None:
+    server.script(answer(200, {"data": data}))
+    executed = await odd.execute("#odd", {})
+    assert (executed.columns, executed.rows, executed.executed_query) == (columns, rows, None)
+
+
+async def test_a_count_above_the_rows_means_that_there_are_more(server: Server, odd: Nexthink) -> None:
+    server.script(answer(200, {"data": [{"a": "x"}], "rows": 2000}))
+    assert not (await odd.execute("#odd", {})).complete
+
+
+@pytest.mark.parametrize("document", ["null", "[]", "{}", '{"data": {}}', '{"data": [[1]]}', '{"data": ["x"]}'])
+async def test_a_reply_of_another_shape_is_not_taken_for_nobody(server: Server, odd: Nexthink, document: str) -> None:
+    server.script(answer(200, document))
+    with pytest.raises(Transient) as error:
+        await odd.execute("#odd", {})
+    assert error.value.reason is Reason.REMOTE_REPLY_INVALID
+
+
+async def test_only_documented_keys_are_sent(server: Server, odd: Nexthink) -> None:
+    server.script(answer(200, {"data": []}))
+    await odd.execute("#odd", {})
+    await odd.execute("#odd", {"a": "b"})
+    plain, filled = (json.loads(heard.body) for heard in server.heard)
+    assert plain == {"queryId": "#odd"}
+    assert filled == {"queryId": "#odd", "parameters": {"a": "b"}}
+    assert server.heard[0].headers["content-type"] == "application/json"
+    assert server.heard[0].headers["accept"] == "application/json"
+
+
+ERRORS: dict[str, tuple[Answer, type[ExportError], Reason]] = {
+    "a query that is not there": (answer(404, {"code": 100}), Permanent, Reason.QUERY_NOT_FOUND),
+    "the same without a body": (answer(404), Permanent, Reason.QUERY_NOT_FOUND),
+    "one that may not be run": (answer(403, {"message": "no", "code": 7}), Permanent, Reason.QUERY_NOT_PERMITTED),
+    "one that is refused": (answer(400, {"message": "no", "code": 7}), Permanent, Reason.QUERY_REFUSED),
+    "a token that is refused": (answer(401), Permanent, Reason.CREDENTIALS_REFUSED),
+    "a method that is not there": (answer(405), Permanent, Reason.REQUEST_REFUSED),
+    "the daily limit": (answer(429, headers={"Retry-After": "7000"}), RateLimited, Reason.RATE_LIMITED),
+    "an error of its own": (answer(500, {"message": "no", "code": 0}), Transient, Reason.REMOTE_UNAVAILABLE),
+    "no service": (answer(503), Transient, Reason.REMOTE_UNAVAILABLE),
+    "a login page": (answer(200, "<html>"), Transient, Reason.REMOTE_REPLY_INVALID),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+async def test_what_an_error_means(server: Server, odd: Nexthink, case: str) -> None:
+    reply, kind, reason = ERRORS[case]
+    server.script(reply)
+    with pytest.raises(ExportError) as error:
+        await odd.execute("#odd", {})
+    assert (type(error.value), error.value.reason) == (kind, reason)
+    assert "#odd" in error.value.what or reason is Reason.CREDENTIALS_REFUSED
+
+
+async def test_the_remote_code_is_in_the_message(server: Server, odd: Nexthink) -> None:
+    server.script(answer(404, {"message": "me@example.com", "code": 100}))
+    with pytest.raises(
+        Permanent, match=r"refused to run query #odd with the credentials of Secret dex/nexthink \(HTTP 404, 100\)"
+    ):
+        await odd.execute("#odd", {})
+
+
+async def test_queries_go_out_one_a_second(
+    nexthink: Nexthink, world: World, sandbox: Sandbox, clock: HastyClock
+) -> None:
+    for _ in range(5):
+        await nexthink.execute(world.query_id, {})
+    times = [call.at for call in sandbox.ledger.of("nexthink.execute")]
+    assert all((later - earlier).total_seconds() >= 1 for earlier, later in pairwise(times))
+    assert [call.status for call in sandbox.ledger.of("nexthink.execute")] == [200] * 5
+
+
+async def test_credentials_are_checked_by_a_token(nexthink: Nexthink, world: World, calls: list[Call]) -> None:
+    await nexthink.check_credentials()
+    assert [call.operation for call in calls] == ["token"]
+    world.nexthink_credentials.clear()
+
+
+async def test_credentials_that_are_refused_are_told(nexthink: Nexthink, world: World) -> None:
+    world.nexthink_credentials.clear()
+    with pytest.raises(Permanent) as error:
+        await nexthink.check_credentials()
+    assert error.value.reason is Reason.CREDENTIALS_REFUSED
+    assert error.value.message.startswith(
+        "Nexthink refused the credentials of Secret dex/nexthink (HTTP 401, invalid_client). "
+    )

@@ -1,0 +1,287 @@
+"""A whole result, streamed, whatever happens on the way."""
+
+import asyncio
+import gzip
+import json
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+
+from qualtrics_exporter.http.errors import ExportError, Permanent, Transient
+from qualtrics_exporter.http.remote import Call, Remotes
+from qualtrics_exporter.nexthink.client import Nexthink
+from qualtrics_exporter.nexthink.credentials import nexthink_from
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.sandbox import Query, Sandbox, World
+from tests.http.clock import HastyClock
+from tests.http.servers import Answer, Server, answer
+
+
+async def exported(nexthink: Nexthink, query_id: str) -> list[str]:
+    async with nexthink.export(query_id, {}) as rows:
+        return [cell async for (cell,) in rows]
+
+
+def people(count: int) -> list[str]:
+    return [f"user{n:06d}@example.com" for n in range(1, count + 1)]
+
+
+@pytest.fixture
+def many(world: World) -> str:
+    return world.add_query(Query.generated("#many", 5000)).id
+
+
+async def test_every_row_comes_once_and_in_order(
+    nexthink: Nexthink, sandbox: Sandbox, many: str, clock: HastyClock
+) -> None:
+    async with nexthink.export(many, {}) as rows:
+        assert [row async for row in rows] == [(address,) for address in people(5000)]
+        assert (rows.columns, rows.truncated) == (1, False)
+    operations = [name.removeprefix("nexthink.") for name in sandbox.ledger.operations()]
+    assert operations == ["token", "export", "status", "status", "status", "download"]
+    assert clock.slept == sorted(clock.slept)
+
+
+@pytest.mark.parametrize("word", ["COMPLETED", "COMPLETE"])
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("mark", [True, False])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+async def test_what_is_unknown_about_the_file_makes_no_difference(
+    nexthink: Nexthink, world: World, many: str, word: str, declared: bool, mark: bool, line_end: str
+) -> None:
+    world.export_completed_word = word  # type: ignore[assignment]
+    world.download_content_encoding = declared
+    world.csv_byte_order_mark = mark
+    world.csv_line_end = line_end  # type: ignore[assignment]
+    assert await exported(nexthink, many) == people(5000)
+
+
+async def test_people_without_an_address_are_rows_too(nexthink: Nexthink, world: World) -> None:
+    world.add_query(Query.people("#some", ["a@example.com", "", None, "b@example.com"]))
+    assert await exported(nexthink, "#some") == ["a@example.com", "", "", "b@example.com"]
+
+
+async def test_a_result_that_the_licence_cut_says_so(nexthink: Nexthink, world: World, many: str) -> None:
+    world.queries[many].truncated = True
+    async with nexthink.export(many, {}) as rows:
+        assert rows.truncated
+
+
+async def test_several_columns_are_seen(nexthink: Nexthink, world: World) -> None:
+    world.add_query(Query("#two", ["a", "b"], [["x", "y"]]))
+    async with nexthink.export("#two", {}) as rows:
+        assert [row async for row in rows] == [("x", "y")]
+        assert rows.columns == 2
+
+
+async def test_the_file_is_fetched_without_a_token(nexthink: Nexthink, sandbox: Sandbox, many: str) -> None:
+    # The store answers 400 to a request with two kinds of authentication.
+    await exported(nexthink, many)
+    assert [call.status for call in sandbox.ledger.of("nexthink.download")] == [200]
+
+
+async def test_a_url_that_expired_before_it_was_used_is_renewed(
+    nexthink: Nexthink, sandbox: Sandbox, many: str, clock: HastyClock
+) -> None:
+    async with nexthink.export(many, {}) as rows:
+        clock.advance(901)
+        assert [cell async for (cell,) in rows] == people(5000)
+    assert [call.status for call in sandbox.ledger.of("nexthink.download")] == [403, 200]
+
+
+@pytest.mark.parametrize(
+    "order", [{"truncate": 20_000}, {"truncate": 10}, {"drop": "before"}, {"status": 400}, {"status": 503}]
+)
+async def test_a_download_that_breaks_off_goes_on_where_it_was(
+    nexthink: Nexthink, sandbox: Sandbox, world: World, order: dict[str, object]
+) -> None:
+    world.add_query(Query.generated("#more", 50_000))
+    sandbox.faults.add("nexthink.download", times=3, **order)
+    assert await exported(nexthink, "#more") == people(50_000)
+    assert sandbox.ledger.count("nexthink.download") == 4
+
+
+async def test_a_download_that_always_breaks_off_is_given_up(nexthink: Nexthink, sandbox: Sandbox, many: str) -> None:
+    sandbox.faults.add("nexthink.download", times=None, truncate=5000)
+    with pytest.raises(Transient) as error:
+        await exported(nexthink, many)
+    assert error.value.reason is Reason.REMOTE_UNAVAILABLE
+    assert sandbox.ledger.count("nexthink.download") == 5
+
+
+@pytest.mark.parametrize("change", [lambda rows: ["x@example.com", *rows[1:]], lambda rows: rows[:50]])
+async def test_a_file_that_is_another_one_the_second_time_is_no_result(
+    nexthink: Nexthink, sandbox: Sandbox, world: World, change: Callable[[list[str]], list[str]]
+) -> None:
+    versions = iter([people(50_000), change(people(50_000))])
+    world.add_query(Query("#turns", ["h"], lambda: [[row] for row in next(versions)]))
+    sandbox.faults.add("nexthink.download", truncate=50_000)
+    with pytest.raises(Transient) as error:
+        await exported(nexthink, "#turns")
+    assert error.value.reason is Reason.REMOTE_REPLY_INVALID
+    assert "a moment ago" in error.value.what
+
+
+async def test_an_export_outlives_its_token(
+    nexthink: Nexthink, world: World, sandbox: Sandbox, many: str, clock: HastyClock
+) -> None:
+    world.export_polls = 120
+    assert await exported(nexthink, many) == people(5000)
+    assert sum(clock.slept) > 900
+    assert sandbox.ledger.count("nexthink.token") >= 2
+    assert {call.status for call in sandbox.ledger.of("nexthink.status")} == {200}
+
+
+async def test_an_export_that_never_ends_is_given_up(
+    nexthink: Nexthink, world: World, many: str, clock: HastyClock
+) -> None:
+    world.export_polls = 10**6
+    with pytest.raises(Transient) as error:
+        await exported(nexthink, many)
+    assert error.value.reason is Reason.REMOTE_UNAVAILABLE
+    assert 3500 < sum(clock.slept) < 3700
+
+
+async def test_an_export_that_ends_with_an_error_is_a_refused_query(
+    nexthink: Nexthink, world: World, many: str
+) -> None:
+    world.queries[many].export_error = "ask ana@example.com"
+    with pytest.raises(Permanent) as error:
+        await exported(nexthink, many)
+    assert error.value.reason is Reason.QUERY_REFUSED
+    assert "ana" not in error.value.message
+
+
+@pytest.mark.parametrize(("query_id", "reason"), [("#missing", Reason.QUERY_NOT_FOUND), ("#No", Reason.QUERY_REFUSED)])
+async def test_a_query_that_cannot_be_exported_is_told(nexthink: Nexthink, query_id: str, reason: Reason) -> None:
+    with pytest.raises(Permanent) as error:
+        await exported(nexthink, query_id)
+    assert error.value.reason is reason
+
+
+async def test_a_store_that_is_not_allowed_is_not_asked(
+    sandbox: Sandbox, world: World, many: str, clock: HastyClock
+) -> None:
+    sandbox._store.url = sandbox.store_url.replace("127.0.0.1", "localhost")
+    async with Remotes(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True) as remotes:
+        nexthink = Nexthink(remotes, nexthink_from(sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
+        with pytest.raises(Permanent) as error:
+            await exported(nexthink, many)
+    assert error.value.reason is Reason.HOST_NOT_ALLOWED
+    assert error.value.what == (
+        "The file of Nexthink's export of query #many leads to localhost, which the operator may not talk to"
+    )
+    assert sandbox.ledger.count("nexthink.download") == 0
+
+
+def replies(url: str, *files: Answer) -> list[Answer]:
+    """An export that is there at once."""
+    done = answer(200, {"status": "COMPLETED", "resultsFileUrl": f"{url}/file?X-Amz-Signature=abc"})
+    return [answer(200, {"exportId": "e1"}), *(part for file in files for part in (done, file))]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_of_the_store_is_not_followed(server: Server, odd: Nexthink, status: int) -> None:
+    async with Server() as elsewhere:
+        moved = answer(status, headers={"Location": f"{elsewhere.url}/"})
+        server.script(*replies(server.url, *[moved] * 5))
+        with pytest.raises(Transient):
+            await exported(odd, "#odd")
+        assert elsewhere.asked == 0
+
+
+async def test_gzip_is_what_we_ask_for_and_the_store_gets_no_secret(server: Server, odd: Nexthink) -> None:
+    server.script(*replies(server.url, answer(200, gzip.compress(b"h\na@example.com\n"))))
+    assert await exported(odd, "#odd") == ["a@example.com"]
+    start, status, file = server.heard
+    assert json.loads(start.body) == {"queryId": "#odd", "compression": "GZIP"}
+    assert status.target == "/api/v1/nql/status/e1"
+    assert file.target == "/file?X-Amz-Signature=abc"
+    assert file.headers["accept-encoding"] == "identity"
+    assert "authorization" not in file.headers
+    assert "cookie" not in file.headers
+
+
+@pytest.mark.parametrize("export_id", ["..", "", "a/b", "a b", 5, None, "x" * 100])
+async def test_an_export_id_that_is_none_is_not_followed(server: Server, odd: Nexthink, export_id: object) -> None:
+    server.script(answer(200, {"exportId": export_id}))
+    with pytest.raises(Transient) as error:
+        await exported(odd, "#odd")
+    assert error.value.reason is Reason.REMOTE_REPLY_INVALID
+    assert {heard.method for heard in server.heard} == {"POST"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "reason"),
+    [
+        (answer(200, {"status": "COMPLETED"}), Transient, Reason.REMOTE_REPLY_INVALID),
+        (answer(200, {"status": 7}), Transient, Reason.REMOTE_REPLY_INVALID),
+        (answer(200, {"status": "COMPLETED", "resultsFileUrl": "file:///x"}), Permanent, Reason.HOST_NOT_ALLOWED),
+        (answer(404), Permanent, Reason.REQUEST_REFUSED),
+    ],
+)
+async def test_a_status_that_is_none_is_told(
+    server: Server, odd: Nexthink, reply: Answer, kind: type[ExportError], reason: Reason
+) -> None:
+    server.script(answer(200, {"exportId": "e1"}), reply)
+    with pytest.raises(ExportError) as error:
+        await exported(odd, "#odd")
+    assert (type(error.value), error.value.reason) == (kind, reason)
+
+
+@pytest.mark.parametrize("file", [b"", b"h\n" + b"x" * 70_000, gzip.compress(b"")])
+async def test_a_file_that_is_no_table_is_told(server: Server, odd: Nexthink, file: bytes) -> None:
+    server.script(*replies(server.url, answer(200, file)))
+    with pytest.raises(Transient) as error:
+        await exported(odd, "#odd")
+    assert error.value.reason is Reason.REMOTE_REPLY_INVALID
+    assert server.asked == 3
+
+
+async def test_a_file_that_trickles_for_hours_is_given_up(server: Server, odd: Nexthink, clock: HastyClock) -> None:
+    async def trickle(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nh\n")
+        while True:
+            writer.write(b"a@example.com\n")
+            await writer.drain()
+            clock.advance(60)
+            await asyncio.sleep(0.001)
+
+    server.script(*replies(server.url, trickle))
+    with pytest.raises(Transient):
+        await exported(odd, "#odd")
+
+
+async def test_who_stops_reading_leaves_no_connection_open(nexthink: Nexthink, many: str, calls: list[Call]) -> None:
+    async with nexthink.export(many, {}) as rows:
+        async for _ in rows:
+            break
+    assert calls[-1].operation == "download"
+
+
+async def test_a_mistake_while_reading_leaves_no_connection_open(
+    nexthink: Nexthink, many: str, calls: list[Call]
+) -> None:
+    async def read() -> None:
+        async with nexthink.export(many, {}) as rows:
+            async for _ in rows:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await read()
+    assert calls[-1].operation == "download"
+
+
+async def test_a_large_result_needs_no_more_memory_than_a_small_one(nexthink: Nexthink, world: World) -> None:
+    world.add_query(Query.generated("#small", 20_000))
+    world.add_query(Query.generated("#large", 200_000))
+    peaks = []
+    for query_id in ("#small", "#small", "#large"):
+        tracemalloc.start()
+        async with nexthink.export(query_id, {}) as rows:
+            async for _ in rows:
+                pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < peaks[1] + 1024 * 1024

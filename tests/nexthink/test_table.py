@@ -1,0 +1,174 @@
+"""Reading an export's file in pieces, wherever they are cut."""
+
+import csv
+import gzip
+import io
+import tracemalloc
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from qualtrics_exporter.http.gunzip import PIECE, BadGzip, Gunzip
+from qualtrics_exporter.http.reply import NotUnderstood
+from qualtrics_exporter.nexthink.table import LARGEST_RECORD, Table
+
+
+def read(pieces: Iterable[bytes]) -> tuple[tuple[str, ...] | None, list[tuple[str, ...]]]:
+    table = Table()
+    rows = [row for piece in pieces for row in table.feed(piece)]
+    rows += table.close()
+    return table.header, rows
+
+
+def cut(data: bytes, places: Iterable[int]) -> Iterator[bytes]:
+    edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    for start, end in pairwise(edges):
+        yield data[start:end]
+
+
+CELLS = st.text(alphabet=st.one_of(st.sampled_from('a,"\n\r@ é😀\0'), st.characters(codec="utf-8")), max_size=8)
+
+
+@given(
+    rows=st.integers(1, 3).flatmap(lambda n: st.lists(st.lists(CELLS, min_size=n, max_size=n), min_size=1)),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    mark=st.booleans(),
+    layers=st.integers(0, 2),
+    places=st.lists(st.integers(0, 10**6)),
+)
+@example(rows=[["h"], [""], ["x"]], line_end="\r\n", mark=True, layers=1, places=list(range(200)))
+@example(rows=[["h"], ['a"\r\n"b'], ["é"]], line_end="\n", mark=True, layers=0, places=list(range(200)))
+def test_rows_are_the_same_wherever_the_file_is_cut(
+    rows: list[list[str]], line_end: str, mark: bool, layers: int, places: list[int]
+) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=line_end, quoting=csv.QUOTE_ALL).writerows(rows)
+    data = (b"\xef\xbb\xbf" if mark else b"") + text.getvalue().encode()
+    for _ in range(layers):
+        data = gzip.compress(data)
+    header, read_rows = read(cut(data, places))
+    assert [list(header or ()), *map(list, read_rows)] == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("h\na\nb\n", [("a",), ("b",)]),
+        ("h\na\nb", [("a",), ("b",)]),
+        ("h\r\na\r\nb\r\n", [("a",), ("b",)]),
+        ("h\na\n\nb\n", [("a",), ("",), ("b",)]),
+        ('h\na\n""\nb\n', [("a",), ("",), ("b",)]),
+        ('"h"\n"a"\n"b, c"\n', [("a",), ("b, c",)]),
+        ('h\n"a\nb"\n', [("a\nb",)]),
+        ('h\n"say ""hi"""\n', [('say "hi"',)]),
+        ("h,i\na,b\n", [("a", "b")]),
+        ("h\na,b\n", [("a", "b")]),
+        ("h\n", []),
+        ("h", []),
+    ],
+)
+def test_files_as_they_come(text: str, rows: list[tuple[str, ...]]) -> None:
+    for data in (text.encode(), b"\xef\xbb\xbf" + text.encode(), gzip.compress(text.encode())):
+        header, found = read([data])
+        assert found == rows
+        assert header
+        assert header[0] == "h"
+        assert read(data[n : n + 1] for n in range(len(data))) == (header, rows)
+
+
+def test_a_broken_letter_spoils_its_own_row_only() -> None:
+    assert read([b"h\na@example.com\nb\xff@example.com\n"])[1] == [("a@example.com",), ("b\ufffd@example.com",)]
+
+
+@pytest.mark.parametrize("data", [b"", gzip.compress(b""), b"\xef\xbb\xbf"])
+def test_an_empty_file_is_no_result_of_nobody(data: bytes) -> None:
+    with pytest.raises(NotUnderstood, match="empty"):
+        read([data])
+
+
+def test_a_file_of_several_packed_parts_is_one() -> None:
+    parts = gzip.compress(b"h\na\n") + gzip.compress(b"b\n") + b"\0" * 100
+    assert read([parts])[1] == [("a",), ("b",)]
+    assert read(parts[n : n + 1] for n in range(len(parts)))[1] == [("a",), ("b",)]
+
+
+@given(st.integers(1, 60))
+def test_a_packed_file_that_ends_too_early_is_noticed(missing: int) -> None:
+    data = gzip.compress(b"h\n" + b"".join(b"%d@example.com\n" % n for n in range(100)))
+    with pytest.raises(BadGzip):
+        read([data[:-missing]])
+
+
+def test_a_plain_file_that_ends_within_quotes_is_noticed() -> None:
+    with pytest.raises(BadGzip):
+        read([b'h\n"a\n'])
+
+
+@pytest.mark.parametrize("damage", [20, 40, 60])
+def test_a_damaged_packed_file_is_noticed(damage: int) -> None:
+    data = bytearray(gzip.compress(b"h\n" + b"".join(b"%d@example.com\n" % n for n in range(100))))
+    data[damage] ^= 0xFF
+    with pytest.raises(BadGzip):
+        read([bytes(data)])
+
+
+@pytest.mark.parametrize("start", ["h\n", 'h\n"', 'h\n"x"",'])
+def test_a_row_without_end_is_not_read_to_its_end(start: str) -> None:
+    table, fed = Table(), 0
+
+    def feed() -> None:
+        nonlocal fed
+        for piece in [start.encode(), *([b"x" * 1000] * 1000)]:
+            fed += len(piece)
+            list(table.feed(piece))
+
+    with pytest.raises(NotUnderstood, match="larger"):
+        feed()
+    assert fed < 2 * LARGEST_RECORD
+
+
+def test_a_row_that_is_too_long_is_refused_in_one_piece_too() -> None:
+    with pytest.raises(NotUnderstood, match="larger"):
+        read([b"h\n" + b"x" * (LARGEST_RECORD + 1) + b"\n"])
+    assert read([b"h\n" + b"x" * LARGEST_RECORD + b"\n"])[1] == [("x" * LARGEST_RECORD,)]
+
+
+@pytest.mark.parametrize("filling", [b"x", b"\n", b'"'])
+def test_a_small_file_that_unpacks_to_a_huge_one_needs_no_memory(filling: bytes) -> None:
+    bomb = gzip.compress(gzip.compress(b"h\n" + filling * (64 * 1024 * 1024), 9), 9)
+    table = Table()
+    tracemalloc.start()
+    try:
+        for number, _ in enumerate(table.feed(bomb)):
+            if number > 100_000:
+                break
+    except NotUnderstood:
+        pass
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 4 * 1024 * 1024
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(0, 10**6)))
+def test_what_is_not_packed_passes_unchanged(data: bytes, places: list[int]) -> None:
+    if data.startswith(b"\x1f\x8b"):
+        return
+    gunzip = Gunzip()
+    passed = b"".join(out for piece in cut(data, places) for out in gunzip.feed(piece))
+    assert passed + b"".join(gunzip.close()) == data
+
+
+@given(st.integers(0, 5 * PIECE), st.integers(1, 9))
+def test_pieces_are_never_larger_than_said(size: int, level: int) -> None:
+    data = (b"abcdefgh" * (size // 8 + 1))[:size]
+    gunzip = Gunzip()
+    packer = zlib.compressobj(level, wbits=31)
+    pieces = list(gunzip.feed(packer.compress(data) + packer.flush()))
+    assert b"".join(pieces) == data
+    assert all(len(piece) <= PIECE for piece in pieces)
+    list(gunzip.close())
