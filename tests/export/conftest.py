@@ -1,6 +1,7 @@
 """An exporter without a cluster: the real clients, the sandbox on real sockets, the journal in a file."""
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,6 +134,19 @@ class Exporter:
     def count(self, operation: str) -> int:
         """How often Qualtrics was asked for that."""
         return self.sandbox.ledger.count(f"qualtrics.{operation}")
+
+    async def run_changing(self, operation: str, change: Callable[[], object]) -> HistoryEntry:
+        """A run during which something happens just before the remote side hears that call."""
+        self.faults.add(operation, hold="before")
+
+        async def happens() -> None:
+            await self.faults.reached(operation)
+            change()
+            self.faults.release(operation)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(happens())
+            return await self.run()
 
     def fault(self, operation: str, **order: Any) -> None:
         """Order what shall go wrong with a call to Qualtrics."""

@@ -169,7 +169,7 @@ def test_a_damaged_journal_is_never_taken_as_empty(path: Path, text: str) -> Non
 async def test_a_write_that_was_cut_short_leaves_the_old_journal(path: Path) -> None:
     with FileJournal(path) as journal:
         await journal.claim(run())
-    path.with_name(".journal.json.new").write_text('{"activeRun": {"i')  # a crash before the replace
+    path.with_name(".journal.json.new").write_text('{"activeRun": {"i' + "d" * 9999)  # a crash before the replace
 
     with FileJournal(path) as journal:
         assert journal.current() == run()

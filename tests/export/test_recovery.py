@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -175,6 +176,20 @@ async def test_a_look_up_that_fails_is_tried_again_later(exporter: Exporter, cap
 
     assert entry.result == "Succeeded"
     assert "unexpected" not in caplog.text
+    assert exporter.mailed() == SIX
+
+
+@pytest.mark.parametrize("minutes", [-50, 50])
+async def test_clocks_may_differ_by_many_minutes(exporter: Exporter, minutes: int) -> None:
+    exporter.fault("create_distribution", drop="after")
+
+    def by_their_clock() -> None:
+        [sent] = exporter.sandbox.ledger.distributions
+        sent.send_date += timedelta(minutes=minutes)
+
+    entry = await exporter.run_changing("qualtrics.list_distributions", by_their_clock)
+
+    assert entry.result == "Succeeded"
     assert exporter.mailed() == SIX
 
 

@@ -1,6 +1,5 @@
 """A whole run, and what keeps one from mailing people."""
 
-import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -163,6 +162,7 @@ async def test_several_fields_are_refused(exporter: Exporter, rows: int) -> None
 
     assert (entry.result, entry.reason) == ("Failed", "QueryReturnsSeveralFields")
     assert nobody(exporter)
+    assert exporter.sandbox.ledger.count("nexthink.export") == 0
 
 
 async def test_exactly_as_many_as_allowed_are_mailed(exporter: Exporter) -> None:
@@ -191,18 +191,30 @@ async def test_a_result_cut_by_the_licence_is_sent_and_told(exporter: Exporter, 
 
 async def test_an_export_cut_by_the_licence_is_told_too(exporter: Exporter) -> None:
     exporter.many(1500)
-    exporter.faults.add("nexthink.export", hold="before")
-
-    async def cut() -> None:
-        await exporter.faults.reached("nexthink.export")
-        exporter.world.queries[exporter.world.query_id].truncated = True
-        exporter.faults.release()
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(cut())
-        entry = await exporter.run()
+    query = exporter.world.queries[exporter.world.query_id]
+    entry = await exporter.run_changing("nexthink.export", lambda: setattr(query, "truncated", True))
 
     assert entry.reason == "ResultTruncated"
+
+
+async def test_an_export_with_more_fields_than_its_beginning_is_refused(exporter: Exporter) -> None:
+    exporter.many(1500)
+
+    def edit() -> None:
+        query = exporter.world.queries[exporter.world.query_id]
+        query.columns, query.rows = ["user.name", "user.ad.email_address"], [["Eva", "eva@example.com"]] * 1500
+
+    entry = await exporter.run_changing("nexthink.export", edit)
+
+    assert entry.reason == "QueryReturnsSeveralFields"
+    assert nobody(exporter)
+
+
+async def test_the_token_of_a_send_is_good_for_minutes_more(exporter: Exporter) -> None:
+    exporter.world.qualtrics_token_seconds = 600
+    await exporter.run_changing("qualtrics.import_status", lambda: exporter.clock.advance(400))
+
+    assert exporter.sandbox.ledger.operations()[-2:] == ["qualtrics.token", "qualtrics.create_distribution"]
 
 
 async def test_a_dry_run_does_everything_but_the_send(exporter: Exporter) -> None:
