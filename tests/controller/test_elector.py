@@ -137,6 +137,7 @@ async def start(cluster: ControlPlane, namespace: str, monkeypatch: pytest.Monke
             api = await stack.enter_async_context(await connect())
             candidate = Candidate(api, namespace, name, **options)
             stack.push_async_callback(candidate.stop)
+            stack.callback(candidate.killed.set)
             return candidate
 
         yield begin
@@ -315,6 +316,17 @@ async def test_a_body_that_swallows_its_cancellation_is_ended_before_another_lea
     assert stubborn.killed.is_set()
     assert not stubborn.elector.leading
     never_together(stubborn, other)
+
+
+async def test_who_is_cancelled_leaves_even_if_the_body_keeps_that_to_itself(start: Start, line: Line) -> None:
+    cut_off = await start("cut-off", line=line)
+    cut_off.stubborn = (LEASE - DEADLINE) / 2
+    await cut_off.leads()
+    line.hold()
+    await asyncio.sleep(DEADLINE + 0.1)
+    cut_off.task.cancel()
+    done, _ = await asyncio.wait({cut_off.task}, timeout=LEASE)
+    assert done
 
 
 async def test_a_body_that_takes_some_time_to_end_is_let_end(start: Start, line: Line) -> None:

@@ -88,9 +88,13 @@ class Elector:
 
         `lead` is cancelled when a term ends; it must end soon then. What it raises is raised here.
         """
+        task = asyncio.current_task()
         while True:
             await self._elected()
-            if await self._term(lead):
+            ended = await self._term(lead)
+            if task and task.cancelling():  # we were to leave, and the body kept the cancellation to itself
+                raise asyncio.CancelledError
+            if ended:
                 return
 
     async def _elected(self) -> None:

@@ -57,7 +57,7 @@ class Metrics:
     """Everything that is counted and measured. `registry` is what is served."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for every counter that nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter that nobody asks for
         self.registry = CollectorRegistry()
         self._figures: dict[tuple[str, str], _Figures] = {}
         self._remote = self._counter("remote_requests", "Requests to Nexthink and Qualtrics.", "side operation outcome")
