@@ -127,9 +127,7 @@ async def test_the_remote_code_is_in_the_message(server: Server, odd: Nexthink) 
         await odd.execute("#odd", {})
 
 
-async def test_queries_go_out_one_a_second(
-    nexthink: Nexthink, world: World, sandbox: Sandbox, clock: HastyClock
-) -> None:
+async def test_queries_go_out_one_a_second(nexthink: Nexthink, world: World, sandbox: Sandbox) -> None:
     for _ in range(5):
         await nexthink.execute(world.query_id, {})
     times = [call.at for call in sandbox.ledger.of("nexthink.execute")]

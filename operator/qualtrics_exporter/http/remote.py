@@ -79,6 +79,8 @@ class Ask:
     repeat: Repeat
     refused: Mapping[int, Reason] = field(default_factory=dict)
     """What a status means here, where that is more than it usually means."""
+    otherwise: Reason = Reason.REQUEST_REFUSED
+    """What every other refusal means."""
     rates: tuple[Rate, ...] = ()
     """Limits of this endpoint alone."""
     unknown: Reason | None = None
@@ -266,7 +268,7 @@ class Remote:
             return reason, f"{self.name} refused to {ask.task}{with_which}"
         if status == 403:
             return Reason.NOT_PERMITTED, f"The credentials of {self.source} may not {ask.task}"
-        return Reason.REQUEST_REFUSED, f"{self.name} refused to {ask.task}"
+        return ask.otherwise, f"{self.name} refused to {ask.task}"
 
     def _codes(self, reply: Reply) -> tuple[str | None, str | None]:
         try:

@@ -159,7 +159,7 @@ class Qualtrics:
 
     async def check_directory(self, directory_id: str) -> None:
         """See that the directory exists: there is no way to ask for one by its id."""
-        pages = self._pages("list_directories", "list the directories", f"{API}/directories", {})
+        pages = self._pages("list_directories", "list the directories", f"{API}/directories", {}, ids="directoryId")
         async with aclosing(pages):
             async for directory in pages:
                 if at(directory, "directoryId") == directory_id:
@@ -278,7 +278,7 @@ class Qualtrics:
                 path=f"{API}/distributions",
                 body=compact(_letter(distribution)),
                 repeat=Repeat.NEVER,
-                refused=dict.fromkeys((400, 404, 405, 406, 409, 410, 411, 413, 414, 415, 422), Reason.SEND_REFUSED),
+                otherwise=Reason.SEND_REFUSED,
                 rates=(SENDS,),
                 unknown=Reason.DELIVERY_UNKNOWN,
             ),
@@ -300,10 +300,10 @@ class Qualtrics:
         }
         unseen: Transient | None = None
         task = f"list the distributions of survey {survey_id}"
-        pages = self._pages("list_distributions", task, f"{API}/distributions", query)
+        pages = self._pages("list_distributions", task, f"{API}/distributions", query, ids="id")
         async with aclosing(pages):
             async for entry in pages:
-                distribution_id = id_at(entry, "id")
+                distribution_id = str(entry["id"])
                 found = _goes_to(entry, batch_id)
                 if found is None:
                     try:
@@ -341,15 +341,19 @@ class Qualtrics:
             _result,
         )
 
-    async def _pages(self, operation: str, task: str, path: str, query: Mapping[str, str]) -> AsyncGenerator[Any, None]:
+    async def _pages(
+        self, operation: str, task: str, path: str, query: Mapping[str, str], *, ids: str
+    ) -> AsyncGenerator[Any, None]:
         """The elements of all pages. `nextPage` may name another host of Qualtrics: it is asked for here, all the same.
 
-        Of that URL only the query is taken, and only if it may be followed: the token goes nowhere else.
+        Of that URL only the query is taken, and only if it may be followed: the token goes nowhere else. An element
+        without its id would be one that nobody has looked at.
         """
         seen: set[str] = set()
         for _ in range(MOST_PAGES):
             elements, following = await self._remote.call(
-                Ask(operation=operation, task=task, path=path, query=query, repeat=Repeat.READ), _page
+                Ask(operation=operation, task=task, path=path, query=query, repeat=Repeat.READ),
+                lambda reply: _page(reply, ids),
             )
             for element in elements:
                 yield element
@@ -400,12 +404,15 @@ def _result(reply: Reply) -> Any:
     return result
 
 
-def _page(reply: Reply) -> tuple[list[Any], str | None]:
+def _page(reply: Reply, ids: str) -> tuple[list[Any], str | None]:
     result = _result(reply)
+    elements = list_at(result, "elements")
+    for element in elements:
+        id_at(element, ids)
     following = at(result, "nextPage")
     if following is not None and not isinstance(following, str):
         raise NotUnderstood("its nextPage is no URL")
-    return list_at(result, "elements"), following or None
+    return elements, following or None
 
 
 def _started(reply: Reply) -> tuple[str, int]:

@@ -1,0 +1,115 @@
+"""The real client, and Qualtrics: the sandbox, or a server that does exactly what it is told."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from qualtrics_exporter.http.remote import Call, Remotes
+from qualtrics_exporter.qualtrics.client import Distribution, Imported, Qualtrics
+from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.sandbox import Sandbox, World
+from tests.http.clock import HastyClock
+from tests.http.servers import Server
+
+
+@pytest.fixture
+def clock() -> HastyClock:
+    return HastyClock(start=datetime(2026, 1, 5, 10, tzinfo=UTC))
+
+
+@pytest.fixture
+def calls() -> list[Call]:
+    return []
+
+
+@pytest.fixture
+async def remotes(clock: HastyClock, calls: list[Call]) -> AsyncIterator[Remotes]:
+    async with Remotes(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append) as running:
+        yield running
+
+
+@pytest.fixture
+def world() -> World:
+    return World.default()
+
+
+@pytest.fixture
+async def sandbox(world: World, clock: HastyClock) -> AsyncIterator[Sandbox]:
+    async with Sandbox(world, clock=clock) as running:
+        yield running
+        assert running.ledger.errors == []
+        assert all(sent.links_read == 0 for sent in running.ledger.distributions)
+
+
+@pytest.fixture
+def qualtrics(sandbox: Sandbox, remotes: Remotes) -> Qualtrics:
+    return Qualtrics(remotes, qualtrics_from(sandbox.secrets()["qualtrics"], "Secret dex/qualtrics"))
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with Server() as running:
+        yield running
+
+
+@pytest.fixture
+def odd(server: Server, remotes: Remotes) -> Qualtrics:
+    """The client of a Qualtrics that answers what the server is told to."""
+    secret = {"url": server.url, "clientId": "the-client", "clientSecret": "the-secret"}
+    return Qualtrics(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
+
+
+@dataclass
+class Brand:
+    """What a run does with the sandbox's own ids."""
+
+    sandbox: Sandbox
+    qualtrics: Qualtrics
+
+    @property
+    def world(self) -> World:
+        return self.sandbox.world
+
+    async def batch(self) -> str:
+        return await self.qualtrics.create_batch(self.world.directory_id)
+
+    async def bring_in(self, batch_id: str, *addresses: str, **ids: str) -> Imported:
+        directory_id = ids.get("directory_id", self.world.directory_id)
+        list_id = ids.get("mailing_list_id", self.world.mailing_list_id)
+        return await self.qualtrics.import_contacts(directory_id, list_id, batch_id, "run-1", addresses)
+
+    async def batch_of(self, *addresses: str) -> str:
+        batch_id = await self.batch()
+        await self.bring_in(batch_id, *addresses)
+        return batch_id
+
+    def letter(self, batch_id: str, **changes: Any) -> Distribution:
+        fields = {
+            "library_id": self.world.library_id,
+            "message_id": self.world.message_id,
+            "batch_id": batch_id,
+            "from_name": "Digital Workplace",
+            "from_email": "noreply@qemailserver.com",
+            "reply_to_email": None,
+            "subject": "How is Teams?",
+            "survey_id": self.world.survey_id,
+            "expiration": None,
+            "send_date": self.sandbox.clock.now(),
+        }
+        return Distribution(**{**fields, **changes})
+
+    async def send(self, batch_id: str, **changes: Any) -> str:
+        return await self.qualtrics.send(self.letter(batch_id, **changes))
+
+    async def find(self, batch_id: str) -> str | None:
+        now = self.sandbox.clock.now()
+        hour = timedelta(hours=1)
+        return await self.qualtrics.find_distribution(self.world.survey_id, batch_id, now - hour, now + hour)
+
+
+@pytest.fixture
+def brand(sandbox: Sandbox, qualtrics: Qualtrics) -> Brand:
+    return Brand(sandbox, qualtrics)

@@ -1,0 +1,237 @@
+"""What is looked at before anything is sent."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from qualtrics_exporter.http.errors import ExportError, Permanent, Transient
+from qualtrics_exporter.qualtrics.client import Qualtrics
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.sandbox import Sandbox, World
+from tests.http.servers import Server, answer, result
+
+NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
+Check = Callable[[Qualtrics, World], Awaitable[None]]
+
+
+async def test_everything_of_the_default_tenant_is_fine(qualtrics: Qualtrics, world: World, sandbox: Sandbox) -> None:
+    await qualtrics.check_credentials()
+    await qualtrics.check_survey(world.survey_id)
+    await qualtrics.check_message(world.library_id, world.message_id)
+    await qualtrics.check_directory(world.directory_id)
+    await qualtrics.check_mailing_list(world.directory_id, world.mailing_list_id)
+    assert {call.status for call in sandbox.ledger.calls} == {200}
+    assert {call.method for call in sandbox.ledger.calls if call.operation != "qualtrics.token"} == {"GET"}
+
+
+NOT_THERE: dict[str, tuple[Check, Reason, str]] = {
+    "survey": (lambda q, w: q.check_survey("SV_missing00001"), Reason.SURVEY_NOT_FOUND, "SV_missing00001"),
+    "message": (
+        lambda q, w: q.check_message(w.library_id, "MS_missing00001"),
+        Reason.MESSAGE_NOT_FOUND,
+        "MS_missing00001",
+    ),
+    "library": (
+        lambda q, w: q.check_message("UR_missing00001", w.message_id),
+        Reason.MESSAGE_NOT_FOUND,
+        "UR_missing00001",
+    ),
+    "directory": (
+        lambda q, w: q.check_directory("POOL_missing00001"),
+        Reason.DIRECTORY_NOT_FOUND,
+        "POOL_missing00001",
+    ),
+    "mailing list": (
+        lambda q, w: q.check_mailing_list(w.directory_id, "CG_missing00001"),
+        Reason.MAILING_LIST_NOT_FOUND,
+        "CG_missing00001",
+    ),
+    "mailing list of another directory": (
+        lambda q, w: q.check_mailing_list("POOL_customers00001", w.mailing_list_id),
+        Reason.MAILING_LIST_NOT_FOUND,
+        "POOL_customers00001",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOT_THERE)
+async def test_what_does_not_exist_is_named(qualtrics: Qualtrics, world: World, case: str) -> None:
+    check, reason, named = NOT_THERE[case]
+    with pytest.raises(Permanent) as error:
+        await check(qualtrics, world)
+    assert error.value.reason is reason
+    assert named in error.value.what
+    assert "Secret dex/qualtrics" in error.value.what
+
+
+async def test_a_survey_that_is_not_active_takes_no_answers(qualtrics: Qualtrics, world: World) -> None:
+    with pytest.raises(Permanent) as error:
+        await qualtrics.check_survey(world.inactive_survey_id)
+    assert error.value.reason is Reason.SURVEY_INACTIVE
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "active"),
+    [
+        (None, timedelta(minutes=1), True),
+        (None, timedelta(minutes=-1), False),
+        (timedelta(minutes=-1), None, True),
+        (timedelta(minutes=1), None, False),
+        (timedelta(minutes=-1), timedelta(minutes=1), True),
+    ],
+)
+async def test_a_survey_is_open_between_its_dates(
+    qualtrics: Qualtrics, world: World, starts: timedelta | None, ends: timedelta | None, active: bool
+) -> None:
+    survey = world.surveys[world.survey_id]
+    survey.starts = NOW + starts if starts else None
+    survey.ends = NOW + ends if ends else None
+    if active:
+        await qualtrics.check_survey(world.survey_id)
+        return
+    with pytest.raises(Permanent) as error:
+        await qualtrics.check_survey(world.survey_id)
+    assert error.value.reason is Reason.SURVEY_INACTIVE
+
+
+@pytest.mark.parametrize("date", ["", "soon", 7, {}, None, "2030-01-01", "2030-01-01T00:00:00"])
+async def test_a_date_that_is_none_closes_no_survey(server: Server, odd: Qualtrics, date: object) -> None:
+    server.script(result(id="SV_1", isActive=True, expiration={"startDate": None, "endDate": date}))
+    await odd.check_survey("SV_1")
+
+
+@pytest.mark.parametrize("text", ["${l://SurveyLink}", "<a href='${l://SurveyURL}'>", "${l://SurveyLink?d=Take%20it}"])
+@pytest.mark.parametrize("category", ["invite", "Invite"])
+async def test_a_message_invites_if_its_category_and_its_link_say_so(
+    server: Server, odd: Qualtrics, text: str, category: str
+) -> None:
+    server.script(result(category=category, messages={"en": "Hello", "de": f"Hallo {text}"}))
+    await odd.check_message("UR_1", "MS_1")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"category": "thankYou", "messages": {"en": "${l://SurveyLink}"}},
+        {"category": "reminder", "messages": {"en": "${l://SurveyLink}"}},
+        {"category": None, "messages": {"en": "${l://SurveyLink}"}},
+        {"category": "invite", "messages": {"en": "Hello"}},
+        {"category": "invite", "messages": {"en": "${l://SurveyLinks}"}},
+        {"category": "invite", "messages": {"en": "${l://OptOutLink}"}},
+        {"category": "invite", "messages": {}},
+        {"category": "invite", "messages": None},
+        {},
+    ],
+)
+async def test_any_other_message_does_not(server: Server, odd: Qualtrics, message: dict[str, object]) -> None:
+    server.script(result(**message))
+    with pytest.raises(Permanent) as error:
+        await odd.check_message("UR_1", "MS_1")
+    assert error.value.reason is Reason.MESSAGE_NOT_INVITATION
+
+
+async def test_a_directory_may_stand_on_the_last_page(qualtrics: Qualtrics, world: World, sandbox: Sandbox) -> None:
+    for number in range(9):
+        world.add_directory(f"POOL_another{number:06}")
+    last = list(world.directories)[-1]
+    await qualtrics.check_directory(last)
+    assert sandbox.ledger.count("qualtrics.list_directories") == 6
+
+
+async def test_a_next_page_at_a_host_that_is_not_allowed_is_not_asked_for(
+    qualtrics: Qualtrics, world: World, sandbox: Sandbox
+) -> None:
+    world.next_page_origin = "https://elsewhere.example.com"
+    with pytest.raises(Permanent) as error:
+        await qualtrics.check_directory("POOL_missing00001")
+    assert error.value.reason is Reason.HOST_NOT_ALLOWED
+    assert "elsewhere.example.com" in error.value.what
+    assert sandbox.ledger.count("qualtrics.list_directories") == 1
+
+
+async def test_a_next_page_at_another_allowed_host_is_asked_for_at_ours(
+    qualtrics: Qualtrics, world: World, sandbox: Sandbox
+) -> None:
+    """The vendor's pages name hosts of its own; the token stays with the one of the Secret."""
+    async with Server() as elsewhere:
+        world.next_page_origin = elsewhere.url
+        await qualtrics.check_directory(world.directory_id)
+        assert elsewhere.asked == elsewhere.tokens_asked == 0
+    assert [call.status for call in sandbox.ledger.of("qualtrics.list_directories")] == [200, 200]
+
+
+async def test_pages_that_go_round_in_circles_have_an_end(server: Server, odd: Qualtrics) -> None:
+    server.script(result(elements=[{"directoryId": "POOL_1"}], nextPage=f"{server.url}/API/v3/directories?skipToken=1"))
+    with pytest.raises(Transient) as error:
+        await odd.check_directory("POOL_2")
+    assert error.value.reason is Reason.REMOTE_REPLY_INVALID
+    assert server.asked == 2
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {},
+        {"elements": None},
+        {"elements": {}},
+        {"elements": [], "nextPage": 7},
+        {"elements": [None]},
+        {"elements": [{}]},
+        {"elements": [{"directoryId": None}]},
+    ],
+)
+async def test_a_page_that_is_none_is_not_taken_for_an_empty_one(
+    server: Server, odd: Qualtrics, page: dict[str, object]
+) -> None:
+    server.script(result(**page))
+    with pytest.raises(Transient) as error:
+        await odd.check_directory("POOL_1")
+    assert error.value.reason is Reason.REMOTE_REPLY_INVALID
+
+
+@pytest.mark.parametrize("elsewhere", ["token", "call"])
+async def test_credentials_of_another_datacenter_are_told(qualtrics: Qualtrics, world: World, elsewhere: str) -> None:
+    world.qualtrics_credentials[0].elsewhere = elsewhere  # type: ignore[assignment]
+    with pytest.raises(Permanent) as error:
+        await qualtrics.check_credentials()
+    # Whether the token or the first call is refused is unknown; only the latter tells why.
+    known = {"token": Reason.CREDENTIALS_REFUSED, "call": Reason.WRONG_DATACENTER}
+    assert error.value.reason is known[elsewhere]
+    assert "Secret dex/qualtrics" in error.value.what
+
+
+async def test_a_scope_that_does_not_reach_is_told(qualtrics: Qualtrics, world: World) -> None:
+    world.qualtrics_credentials[0].scopes = frozenset({"read:surveys"})
+    with pytest.raises(Permanent) as error:
+        await qualtrics.check_credentials()
+    assert error.value.reason is Reason.CREDENTIALS_REFUSED
+    assert "invalid_scope" in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (400, Reason.SURVEY_NOT_FOUND),
+        (403, Reason.NOT_PERMITTED),
+        (404, Reason.SURVEY_NOT_FOUND),
+        (500, Reason.REMOTE_UNAVAILABLE),
+        (503, Reason.REMOTE_UNAVAILABLE),
+        (429, Reason.RATE_LIMITED),
+        (302, Reason.REMOTE_REPLY_INVALID),
+    ],
+)
+async def test_what_a_status_means_to_a_check(server: Server, odd: Qualtrics, status: int, reason: Reason) -> None:
+    server.script(answer(status))
+    with pytest.raises(ExportError) as error:
+        await odd.check_survey("SV_1")
+    assert error.value.reason is reason
+    assert "survey SV_1" in error.value.what
+
+
+async def test_one_error_of_its_own_in_a_hundred_is_within_spec(
+    qualtrics: Qualtrics, world: World, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add("qualtrics.read_survey", status=500)
+    await qualtrics.check_survey(world.survey_id)
+    assert [call.status for call in sandbox.ledger.of("qualtrics.read_survey")] == [500, 200]

@@ -1,0 +1,183 @@
+"""Looking up what may have been sent, and reading what became of it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import pytest
+
+from qualtrics_exporter.http.errors import OutcomeUnknown, Permanent, Transient
+from qualtrics_exporter.qualtrics.client import Qualtrics
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.sandbox import World
+from tests.http.clock import HastyClock
+from tests.http.servers import Server, answer, result
+from tests.qualtrics.conftest import Brand
+
+NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+Echo = Literal["mailingListId", "byId", "never"]
+
+
+@pytest.mark.parametrize("echo", ["mailingListId", "byId"])
+async def test_a_send_whose_reply_was_lost_is_found(brand: Brand, world: World, echo: Echo) -> None:
+    world.batch_echo = echo
+    batch_id = await brand.batch_of("ana@example.com")
+    brand.sandbox.faults.add("qualtrics.create_distribution", drop="after")
+    with pytest.raises(OutcomeUnknown):
+        await brand.send(batch_id)
+    assert await brand.find(batch_id) == brand.sandbox.ledger.distributions[0].id
+
+
+async def test_a_send_that_did_not_happen_is_not_found(brand: Brand) -> None:
+    batch_id = await brand.batch_of("ana@example.com")
+    brand.sandbox.faults.add("qualtrics.create_distribution", drop="before")
+    with pytest.raises(OutcomeUnknown):
+        await brand.send(batch_id)
+    assert await brand.find(batch_id) is None
+
+
+@pytest.mark.parametrize("echo", ["mailingListId", "byId"])
+@pytest.mark.parametrize("page", [1, 2, 100])
+async def test_others_of_the_same_survey_do_not_confuse(brand: Brand, world: World, echo: Echo, page: int) -> None:
+    world.batch_echo, world.distributions_page_size = echo, page
+    batches = [await brand.batch_of(f"user{n}@example.com") for n in range(5)]
+    sent = {batch_id: await brand.send(batch_id) for batch_id in batches}
+    for batch_id in batches:
+        assert await brand.find(batch_id) == sent[batch_id]
+    assert await brand.find("BT_another0001") is None
+
+
+async def test_where_nothing_shows_the_batch_nothing_is_taken_for_it(brand: Brand, world: World) -> None:
+    """The only one of its survey, at the right time: still it may be somebody else's."""
+    world.batch_echo = "never"
+    batch_id = await brand.batch_of("ana@example.com")
+    await brand.send(batch_id)
+    assert await brand.find(batch_id) is None
+
+
+async def test_a_list_that_lags_shows_it_later(brand: Brand, world: World, clock: HastyClock) -> None:
+    world.list_lag_seconds = 60
+    batch_id = await brand.batch_of("ana@example.com")
+    distribution_id = await brand.send(batch_id)
+    assert await brand.find(batch_id) is None
+    clock.advance(60)
+    assert await brand.find(batch_id) == distribution_id
+
+
+async def test_only_the_times_that_were_asked_for_are_looked_at(brand: Brand, clock: HastyClock) -> None:
+    batch_id = await brand.batch_of("ana@example.com")
+    distribution_id = await brand.send(batch_id)
+    at = clock.now()
+    found = brand.qualtrics.find_distribution
+    assert await found(brand.world.survey_id, batch_id, at - HOUR, at + HOUR) == distribution_id
+    assert await found(brand.world.survey_id, batch_id, at + HOUR, at + 2 * HOUR) is None
+    assert await found(brand.world.inactive_survey_id, batch_id, at - HOUR, at + HOUR) is None
+
+
+async def test_what_goes_to_another_batch_is_not_read_one_by_one(brand: Brand, world: World) -> None:
+    world.batch_echo = "mailingListId"
+    for number in range(3):
+        await brand.send(await brand.batch_of(f"user{number}@example.com"))
+    assert await brand.find("BT_another0001") is None
+    assert brand.sandbox.ledger.count("qualtrics.read_distribution") == 0
+
+
+async def test_one_that_cannot_be_read_does_not_hide_the_right_one(brand: Brand) -> None:
+    wanted = await brand.batch_of("ana@example.com")
+    distribution_id = await brand.send(wanted)
+    await brand.send(await brand.batch_of("ben@example.com"))  # newest first: read before the other
+    brand.sandbox.faults.add("qualtrics.read_distribution", status=500, times=5)
+    assert await brand.find(wanted) == distribution_id
+
+
+async def test_one_that_cannot_be_read_may_be_the_right_one(brand: Brand) -> None:
+    batch_id = await brand.batch_of("ana@example.com")
+    await brand.send(batch_id)
+    brand.sandbox.faults.add("qualtrics.read_distribution", status=500, times=None)
+    with pytest.raises(Transient):
+        await brand.find(batch_id)
+
+
+async def test_one_that_is_gone_is_not_it(brand: Brand) -> None:
+    batch_id = await brand.batch_of("ana@example.com")
+    await brand.send(batch_id)
+    brand.sandbox.faults.add("qualtrics.read_distribution", status=404, times=None)
+    assert await brand.find(batch_id) is None
+
+
+SHOWN: list[tuple[dict[str, object], bool]] = [
+    ({"recipients": {"mailingListId": "BT_1"}}, True),
+    ({"recipients": {"transactionBatchId": "BT_1"}}, True),
+    ({"recipients": {"mailingListId": "CG_1", "transactionBatchId": "BT_1"}}, True),
+    ({"transactionBatchId": "BT_1"}, True),
+    ({"recipients": {"mailingListId": "BT_2"}}, False),
+    ({"recipients": {"mailingListId": "BT_10"}}, False),
+    ({"recipients": {"mailingListId": "bt_1"}}, False),
+    ({"recipients": {"mailingListId": "CG_1"}}, False),
+    ({"recipients": {"mailingListId": None}}, False),
+    ({"recipients": {}}, False),
+    ({"recipients": None}, False),
+    ({"recipients": ["BT_1"]}, False),
+    ({}, False),
+]
+
+
+@pytest.mark.parametrize(("shown", "found"), SHOWN, ids=str)
+@pytest.mark.parametrize("in_list", [True, False])
+async def test_the_batch_is_recognized_wherever_it_is_shown(
+    server: Server, odd: Qualtrics, shown: dict[str, object], found: bool, in_list: bool
+) -> None:
+    listed = {"id": "EMD_1", **(shown if in_list else {})}
+    server.script(result(elements=[listed], nextPage=None), result(id="EMD_1", **({} if in_list else shown)))
+    expected = "EMD_1" if found else None
+    assert await odd.find_distribution("SV_1", "BT_1", NOW - HOUR, NOW + HOUR) == expected
+
+
+async def test_the_question_is_the_documented_one(server: Server, odd: Qualtrics) -> None:
+    server.script(result(elements=[], nextPage=None))
+    assert await odd.find_distribution("SV_1", "BT_1", NOW - HOUR, NOW + HOUR) is None
+    path, _, query = server.heard[0].target.partition("?")
+    assert path == "/API/v3/distributions"
+    assert dict(pair.split("=") for pair in query.split("&")) == {
+        "surveyId": "SV_1",
+        "sendStartDate": "2026-01-05T09%3A00%3A00Z",
+        "sendEndDate": "2026-01-05T11%3A00%3A00Z",
+        "pageSize": "100",
+        "useNewPaginationScheme": "true",
+    }
+
+
+@pytest.mark.parametrize("element", [{}, {"id": None}, {"id": ".."}, None])
+async def test_a_list_that_is_none_is_not_taken_for_an_empty_one(
+    server: Server, odd: Qualtrics, element: object
+) -> None:
+    server.script(result(elements=[element], nextPage=None))
+    with pytest.raises(Transient) as error:
+        await odd.find_distribution("SV_1", "BT_1", NOW - HOUR, NOW + HOUR)
+    assert error.value.reason is Reason.REMOTE_REPLY_INVALID
+
+
+async def test_what_became_of_the_mails_is_read(brand: Brand, world: World, clock: HastyClock) -> None:
+    world.bouncing_addresses, world.opted_out_addresses = {"ben@example.com"}, {"eva@example.com"}
+    batch_id = await brand.batch_of("ana@example.com", "ben@example.com", "eva@example.com")
+    distribution_id = await brand.send(batch_id)
+    fresh = await brand.qualtrics.delivery(world.survey_id, distribution_id)
+    assert (fresh.request_status, fresh.sent) == ("Pending", 0)
+    clock.advance(60)
+    read = await brand.qualtrics.delivery(world.survey_id, distribution_id)
+    assert (read.request_status, read.sent, read.bounced, read.skipped, read.failed) == ("Done", 2, 1, 1, 0)
+    assert read.observed_time == clock.now().replace(microsecond=0)
+
+
+async def test_figures_that_are_missing_stay_missing(server: Server, odd: Qualtrics) -> None:
+    server.script(result(id="EMD_1", stats={"sent": 5, "failed": None, "bounced": "many", "blocked": -1}))
+    read = await odd.delivery("SV_1", "EMD_1")
+    assert read.model_dump(exclude_none=True, exclude={"observed_time"}) == {"sent": 5}
+
+
+async def test_a_distribution_that_is_gone_is_told(server: Server, odd: Qualtrics) -> None:
+    server.script(answer(404))
+    with pytest.raises(Permanent) as error:
+        await odd.delivery("SV_1", "EMD_1")
+    assert "EMD_1" in error.value.what

@@ -1,0 +1,221 @@
+"""Asking for a distribution: exactly once, whatever comes back."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanent, RateLimited, Transient
+from qualtrics_exporter.http.remote import Call, Remotes, Timeouts
+from qualtrics_exporter.qualtrics.client import Distribution, Qualtrics
+from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.sandbox import World
+from tests.http.clock import HastyClock
+from tests.http.servers import Answer, Server, answer, result, silence
+from tests.qualtrics.conftest import Brand
+
+LETTER = Distribution(
+    library_id="UR_1",
+    message_id="MS_1",
+    batch_id="BT_1",
+    from_name="Digital Workplace",
+    from_email="noreply@qemailserver.com",
+    reply_to_email=None,
+    subject="How is Teams?",
+    survey_id="SV_1",
+    expiration=None,
+    send_date=datetime(2026, 1, 5, 10, 0, 0, 999_999, tzinfo=UTC),
+)
+
+
+async def test_the_people_of_the_batch_are_mailed_once_and_nobody_else(brand: Brand) -> None:
+    batch_id = await brand.batch_of("ana@example.com", "ben@example.com")
+    distribution_id = await brand.send(batch_id)
+    (sent,) = brand.sandbox.ledger.distributions
+    assert (sent.id, sent.batch_id, sent.run_ids) == (distribution_id, batch_id, ["run-1"])
+    assert brand.sandbox.ledger.mails() == {"ana@example.com": 1, "ben@example.com": 1}
+
+
+async def test_the_request_is_the_documented_one(server: Server, odd: Qualtrics) -> None:
+    server.script(result(id="EMD_1"))
+    assert await odd.send(LETTER) == "EMD_1"
+    (post,) = server.heard
+    assert (post.method, post.target) == ("POST", "/API/v3/distributions")
+    assert json.loads(post.body) == {
+        "message": {"libraryId": "UR_1", "messageId": "MS_1"},
+        "recipients": {"transactionBatchId": "BT_1"},
+        "header": {
+            "fromName": "Digital Workplace",
+            "fromEmail": "noreply@qemailserver.com",
+            "subject": "How is Teams?",
+        },
+        "surveyLink": {"surveyId": "SV_1", "type": "Individual"},
+        "sendDate": "2026-01-05T10:00:00Z",
+    }
+
+
+async def test_what_is_optional_is_there_when_it_is_wanted(brand: Brand) -> None:
+    batch_id = await brand.batch_of("ana@example.com")
+    ends = datetime(2026, 1, 19, 11, tzinfo=UTC)
+    await brand.send(batch_id, reply_to_email="dex@example.com", expiration=ends)
+    request = brand.sandbox.ledger.distributions[0].request
+    assert request["header"]["replyToEmail"] == "dex@example.com"
+    assert request["surveyLink"]["expirationDate"] == "2026-01-19T11:00:00Z"
+
+
+# What happens to the request, and whether the survey is out then.
+UNCLEAR: dict[str, tuple[dict[str, object], bool]] = {
+    "dropped before it was done": ({"drop": "before"}, False),
+    "dropped after it was done": ({"drop": "after"}, True),
+    "a 500": ({"status": 500}, False),
+    "a 500 after it was done": ({"status": 500, "apply_effect": True}, True),
+    "a 503 after it was done": ({"status": 503, "apply_effect": True, "headers": {"Retry-After": "1"}}, True),
+    "a 504 after it was done": ({"status": 504, "apply_effect": True}, True),
+    "a gateway's 408 after it was done": ({"status": 408, "apply_effect": True}, True),
+    "a redirect": ({"status": 302, "headers": {"Location": "/"}}, False),
+    "a redirect to the same": ({"status": 307, "headers": {"Location": "/API/v3/distributions"}}, False),
+    "a login page": ({"body": "<html>"}, True),
+    "half a reply": ({"truncate": 20}, True),
+    "a reply without an id": ({"body": '{"result": {}}'}, True),
+    "an empty reply": ({"status": 204, "apply_effect": True}, True),
+    "an id that is none": ({"body": '{"result": {"id": "EMD 1"}}'}, True),
+}
+
+
+@pytest.mark.parametrize("case", UNCLEAR)
+async def test_an_unclear_outcome_is_never_asked_for_again(brand: Brand, case: str) -> None:
+    order, out = UNCLEAR[case]
+    batch_id = await brand.batch_of("ana@example.com")
+    brand.sandbox.faults.add("qualtrics.create_distribution", **order)
+    with pytest.raises(OutcomeUnknown) as error:
+        await brand.send(batch_id)
+    assert error.value.reason is Reason.DELIVERY_UNKNOWN
+    assert batch_id in error.value.what
+    assert brand.sandbox.ledger.count("qualtrics.create_distribution") == 1
+    assert sum(brand.sandbox.ledger.mails().values()) == out
+
+
+REFUSED: dict[str, tuple[dict[str, object], type[ExportError], Reason]] = {
+    "a 400": ({"status": 400}, Permanent, Reason.SEND_REFUSED),
+    "a 401": ({"status": 401}, Permanent, Reason.CREDENTIALS_REFUSED),
+    "a 403": ({"status": 403}, Permanent, Reason.NOT_PERMITTED),
+    "a 404": ({"status": 404}, Permanent, Reason.SEND_REFUSED),
+    "a 409": ({"status": 409}, Permanent, Reason.SEND_REFUSED),
+    "a 413": ({"status": 413}, Permanent, Reason.SEND_REFUSED),
+    "a 418": ({"status": 418}, Permanent, Reason.SEND_REFUSED),
+    "a 422": ({"status": 422}, Permanent, Reason.SEND_REFUSED),
+    "a 451": ({"status": 451}, Permanent, Reason.SEND_REFUSED),
+    "a 400 whose body is cut": ({"status": 400, "truncate": 3}, Permanent, Reason.SEND_REFUSED),
+    "a 400 that is no JSON": ({"status": 400, "body": "<html>"}, Permanent, Reason.SEND_REFUSED),
+    "a 429": ({"status": 429}, RateLimited, Reason.RATE_LIMITED),
+    "another datacenter": (
+        {"status": 401, "body": '{"meta": {"error": {"errorCode": "DCD_7"}}}'},
+        Permanent,
+        Reason.WRONG_DATACENTER,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_certain_refusal_is_told_and_not_asked_for_again_in_here(brand: Brand, case: str) -> None:
+    order, kind, reason = REFUSED[case]
+    batch_id = await brand.batch_of("ana@example.com")
+    tokens = brand.sandbox.ledger.count("qualtrics.token")
+    brand.sandbox.faults.add("qualtrics.create_distribution", **order)
+    with pytest.raises(ExportError) as error:
+        await brand.send(batch_id)
+    assert (type(error.value), error.value.reason) == (kind, reason)
+    assert brand.sandbox.ledger.count("qualtrics.create_distribution") == 1
+    assert brand.sandbox.ledger.count("qualtrics.token") == tokens
+    assert brand.sandbox.ledger.mails() == {}
+
+
+async def test_a_body_that_qualtrics_does_not_like_is_told_with_its_code(brand: Brand) -> None:
+    with pytest.raises(Permanent, match="QVAL_1") as error:
+        await brand.send("CG_notabatch0001")
+    assert error.value.reason is Reason.SEND_REFUSED
+
+
+async def test_after_a_401_the_next_call_fetches_a_new_token(brand: Brand) -> None:
+    batch_id = await brand.batch_of("ana@example.com")
+    brand.sandbox.revoke_tokens()
+    with pytest.raises(Permanent):
+        await brand.send(batch_id)
+    assert await brand.send(batch_id)
+
+
+async def test_a_429_tells_how_long_to_wait(brand: Brand) -> None:
+    batch_id = await brand.batch_of("ana@example.com")
+    brand.sandbox.faults.add("qualtrics.create_distribution", status=429, headers={"Retry-After": "42"})
+    with pytest.raises(RateLimited) as error:
+        await brand.send(batch_id)
+    assert error.value.retry_after == timedelta(seconds=42)
+
+
+async def test_a_qualtrics_that_is_not_there_was_certainly_not_asked(server: Server, odd: Qualtrics) -> None:
+    await odd.ensure_token(timedelta(minutes=5))
+    await server.__aexit__(None, None, None)
+    with pytest.raises(Transient) as error:
+        await odd.send(LETTER)
+    assert (type(error.value), error.value.reason) == (Transient, Reason.REMOTE_UNAVAILABLE)
+
+
+@pytest.mark.parametrize("reply", [answer(500), answer(401), silence])
+async def test_without_a_token_nothing_was_asked(server: Server, odd: Qualtrics, reply: Answer) -> None:
+    server.tokens = [reply]
+    with pytest.raises((Transient, Permanent)):
+        await odd.send(LETTER)
+    assert server.asked == 0
+
+
+async def test_a_url_that_is_not_allowed_is_not_asked(remotes: Remotes) -> None:
+    secret = {"url": "https://elsewhere.example.com", "clientId": "x", "clientSecret": "y"}
+    with pytest.raises(Permanent) as error:
+        await Qualtrics(remotes, qualtrics_from(secret, "Secret dex/qualtrics")).send(LETTER)
+    assert error.value.reason is Reason.HOST_NOT_ALLOWED
+
+
+async def test_a_qualtrics_that_falls_silent_is_not_asked_again(server: Server, clock: HastyClock) -> None:
+    async def hang(writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    server.script(hang)
+    secret = {"url": server.url, "clientId": "x", "clientSecret": "y"}
+    async with Remotes(
+        clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, timeouts=Timeouts(silence=0.1, total=0.2)
+    ) as remotes:
+        with pytest.raises(OutcomeUnknown) as error:
+            await Qualtrics(remotes, qualtrics_from(secret, "Secret dex/qualtrics")).send(LETTER)
+    assert error.value.reason is Reason.DELIVERY_UNKNOWN
+    assert server.asked == 1
+
+
+async def test_a_token_that_would_end_meanwhile_is_renewed_before(
+    brand: Brand, world: World, clock: HastyClock
+) -> None:
+    world.qualtrics_token_seconds = 900
+    batch_id = await brand.batch_of("ana@example.com")
+    clock.advance(700)
+    await brand.qualtrics.ensure_token(timedelta(minutes=5))
+    assert brand.sandbox.ledger.count("qualtrics.token") == 2
+    await brand.qualtrics.ensure_token(timedelta(minutes=5))
+    await brand.send(batch_id)
+    assert brand.sandbox.ledger.count("qualtrics.token") == 2
+
+
+async def test_nothing_sleeps_or_asks_between_the_call_and_the_request(
+    brand: Brand, calls: list[Call], clock: HastyClock
+) -> None:
+    batch_id = await brand.batch_of("ana@example.com")
+    await brand.qualtrics.ensure_token(timedelta(minutes=5))
+    calls.clear()
+    clock.slept.clear()
+    await brand.send(batch_id)
+    assert [(call.operation, call.outcome) for call in calls] == [("create_distribution", "ok")]
+    assert clock.slept == []
+
+
+def test_a_distribution_shows_no_address() -> None:
+    assert repr(LETTER) == "<Distribution of SV_1 to BT_1>"
