@@ -229,6 +229,24 @@ def test_the_same_local_date_after_a_change_of_zone_is_the_same_slot() -> None:
     assert again.status.next_schedule_time == at("2026-11-25 05:20")
 
 
+def test_a_clock_that_was_years_ahead_does_not_silence_the_exporter() -> None:
+    ahead = book(exporter(seen(MONDAY)), at("2030-01-01 00:20")).status.model_copy(update={"active_run": None})
+    assert agenda.next_wake(exporter(ahead), MONDAY, ZONE) <= MONDAY
+    set_back = book(exporter(ahead), MONDAY)
+    assert set_back.claimed is None
+    assert set_back.status.next_schedule_time == DUE
+    assert book(exporter(set_back.status), DUE).claimed
+
+
+def test_a_clock_that_was_set_back_sends_no_slot_twice() -> None:
+    run = claimed()
+    busy = exporter(book(exporter(seen(MONDAY)), DUE).status)
+    status = agenda.finished(busy, Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE)), DUE, ZONE)
+    set_back = book(exporter(status), DUE - timedelta(days=3))
+    assert set_back.claimed is None
+    assert book(exporter(set_back.status), DUE).claimed is None
+
+
 # Runs that ended, and runs that nobody works on
 
 

@@ -135,6 +135,8 @@ def next_wake(exporter: Exporter, now: datetime, default_zone: str) -> datetime:
     schedule = schedule_of(exporter.spec, default_zone)
     if status.schedule != schedule.words() or exporter.suspended is not (status.next_schedule_time is None):
         return now
+    if _from_the_future(status, schedule, now):
+        return now
     wakes = [check_due(exporter, now)]
     if not exporter.suspended:
         wakes.append(slots.next_slot(schedule, _counted_from(status, now)).due)
@@ -191,9 +193,18 @@ def _counting_since(exporter: Exporter, status: Status, schedule: slots.Schedule
     """Slots count from now on when the schedule is new or changed, or when the exporter was suspended until now."""
     words = schedule.words()
     resumed = not exporter.suspended and status.next_schedule_time is None
-    if status.schedule == words and not resumed:
+    if _from_the_future(status, schedule, now):
+        # A clock that was far ahead claimed it. Waiting until then would be silence for as long.
+        status = status.model_copy(update={"last_schedule_time": None})
+    elif status.schedule == words and not resumed:
         return status
     return status.model_copy(update={"schedule": words, "schedule_since": now})
+
+
+def _from_the_future(status: Status, schedule: slots.Schedule, now: datetime) -> bool:
+    """Whether slots seem to be done that are more than one interval away: the clock was set back since."""
+    latest = max(_counted_from(status, now), status.schedule_since or now)
+    return latest > now + schedule.interval()
 
 
 def _forgone_slot(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> Status:

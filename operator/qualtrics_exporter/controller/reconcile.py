@@ -22,8 +22,9 @@ from qualtrics_exporter.export.checks import Checks, check_nexthink, check_qualt
 from qualtrics_exporter.export.identity import new_holder, test_run_id
 from qualtrics_exporter.export.query import Answer
 from qualtrics_exporter.export.steps import TEST_RECIPIENTS
-from qualtrics_exporter.http.errors import ExportError
+from qualtrics_exporter.http.errors import ExportError, Transient
 from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Status
 from qualtrics_exporter.telemetry.metrics import Metrics
@@ -36,8 +37,13 @@ RETRY_MOST = timedelta(minutes=15)
 # and harmless if wrong, because its holder then loses the run at its next write.
 ORPHAN_AFTER = timedelta(minutes=30)
 DELIVERY_RETRY = timedelta(minutes=5)
-# Work at once that is no run: checks, bookkeeping, figures.
+# Exporters at once for which the API server is asked; and those for which the remote sides are, outside of runs. Apart
+# from each other: a remote side that hangs must not keep slots from being seen.
 DESKS = 16
+BENCHES = 16
+PUT_OFF = timedelta(seconds=10)
+# A check with all its patience would keep its exporter's own slot waiting for many minutes.
+CHECK_SECONDS = 120.0
 
 
 @dataclass(slots=True)
@@ -79,6 +85,7 @@ class Reconciler:
         self._zone = default_zone
         self._places = asyncio.Semaphore(max_concurrent_runs)
         self._desks = asyncio.Semaphore(DESKS)
+        self._benches = asyncio.Semaphore(BENCHES)
         self._memory: dict[Key, _Memory] = {}
 
     def forget(self, key: Key) -> None:
@@ -99,12 +106,17 @@ class Reconciler:
             due = agenda.bookkeep(exporter, noticed, "", self._zone, orphaned=orphan is not None).claimed
             if not due:
                 exporter, _ = await self._bookkeep(key, exporter, None, noticed, may_claim=False)
-                exporter = await self._do_small_things(key, exporter)
         if due:
             async with self._places:
                 exporter, claimed = await self._bookkeep(key, exporter, orphan, noticed, may_claim=True)
                 if claimed:
                     exporter = await self._run(key, exporter, claimed)
+        elif await self._wants_attention(key, exporter):
+            if self._benches.locked():
+                # Not to wait here: while a remote side hangs, slots of the exporters in this queue would wait as well.
+                return self._clock.now() + PUT_OFF
+            async with self._benches:
+                exporter = await self._attend(key, exporter)
         return self._next(key, exporter)
 
     def _next(self, key: Key, exporter: Exporter) -> datetime:
@@ -113,8 +125,8 @@ class Reconciler:
         if exporter.status.active_run and memory and memory.stranger:
             return now + ORPHAN_AFTER / 3
         wake = agenda.next_wake(exporter, now, self._zone)
-        if memory and memory.figures_after and wake <= now < memory.figures_after and self._figures_due(exporter):
-            return memory.figures_after
+        if wake <= now and memory and memory.figures_after and now < memory.figures_after:
+            return min(memory.figures_after, now + agenda.SECRET_WATCH)
         if memory and memory == _Memory():
             del self._memory[key]
         return wake
@@ -182,18 +194,28 @@ class Reconciler:
 
     # --- tests, checks, delivery figures
 
-    async def _do_small_things(self, key: Key, exporter: Exporter) -> Exporter:
-        now = self._clock.now()
+    async def _wants_attention(self, key: Key, exporter: Exporter) -> bool:
+        """Whether there is a test, a check or a figure to look after. A run that is active goes first."""
         if exporter.status.active_run:
-            return exporter
-        if (token := agenda.test_token(exporter)) and not agenda.wants_delivery(exporter):
+            return False
+        return bool(
+            agenda.test_token(exporter) or await self._check_due(key, exporter) or self._figures_due(key, exporter)
+        )
+
+    async def _attend(self, key: Key, exporter: Exporter) -> Exporter:
+        token = agenda.test_token(exporter)
+        if token and (not agenda.wants_delivery(exporter) or agenda.spec_problem(exporter, self._zone)):
             return await self._test(key, exporter, token)
-        if agenda.check_due(exporter, now) <= now or await self._secrets_moved(key, exporter):
+        if await self._check_due(key, exporter):
             checked = conditions.query_was_checked(exporter.status, exporter.generation)
             return await self._check(key, exporter, query=not checked)
-        if entry := self._figures_due(exporter):
+        if entry := self._figures_due(key, exporter):
             return await self._read_figures(key, exporter, entry)
         return exporter
+
+    async def _check_due(self, key: Key, exporter: Exporter) -> bool:
+        now = self._clock.now()
+        return agenda.check_due(exporter, now) <= now or await self._secrets_moved(key, exporter)
 
     async def _test(self, key: Key, exporter: Exporter, token: str) -> Exporter:
         """A test that mails nobody: nothing to journal, its receipt is written with its outcome."""
@@ -254,17 +276,23 @@ class Reconciler:
 
         async def nexthink() -> tuple[ExportError | None, Answer | None]:
             try:
-                client = await self._credentials.nexthink(exporter, spec)
+                async with asyncio.timeout(CHECK_SECONDS):
+                    client = await self._credentials.nexthink(exporter, spec)
+                    return await check_nexthink(spec, client, query=query, people=people)
             except ExportError as error:
                 return error, None
-            return await check_nexthink(spec, client, query=query, people=people)
+            except TimeoutError:
+                return _too_slow("Nexthink"), None
 
         async def qualtrics() -> ExportError | None:
             try:
-                client = await self._credentials.qualtrics(exporter, spec)
+                async with asyncio.timeout(CHECK_SECONDS):
+                    client = await self._credentials.qualtrics(exporter, spec)
+                    return await check_qualtrics(spec, client)
             except ExportError as error:
                 return error
-            return await check_qualtrics(spec, client)
+            except TimeoutError:
+                return _too_slow("Qualtrics")
 
         (nexthink_error, answer), qualtrics_error = await asyncio.gather(nexthink(), qualtrics())
         checks = Checks(
@@ -290,15 +318,19 @@ class Reconciler:
         memory = self._memory.setdefault(key, _Memory())
         return memory.secrets != await self._credentials.versions(exporter, exporter.spec)
 
-    def _figures_due(self, exporter: Exporter) -> HistoryEntry | None:
+    def _figures_due(self, key: Key, exporter: Exporter) -> HistoryEntry | None:
         now = self._clock.now()
+        memory = self._memory.get(key)
+        if memory and memory.figures_after and now < memory.figures_after:
+            return None
         entries = exporter.status.history or []
         return next((entry for entry in entries if (at := delivery.next_read(entry)) and at <= now), None)
 
     async def _read_figures(self, key: Key, exporter: Exporter, entry: HistoryEntry) -> Exporter:
         """Read one entry's figures from Qualtrics. Without an answer they are tried again soon, and nobody is told."""
         memory = self._memory.setdefault(key, _Memory())
-        if exporter.spec is None or (memory.figures_after and self._clock.now() < memory.figures_after):
+        if exporter.spec is None:
+            memory.figures_after = agenda.NEVER
             return exporter
         try:
             qualtrics = await self._credentials.qualtrics(exporter, exporter.spec)
@@ -326,3 +358,8 @@ class Reconciler:
         after = await self._store.change(key, change)
         await self._announce(exporter, after)
         return after
+
+
+def _too_slow(side: str) -> Transient:
+    what = f"{side} did not answer all checks within {CHECK_SECONDS:g} s"
+    return Transient(Reason.REMOTE_UNAVAILABLE, what)
