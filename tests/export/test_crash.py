@@ -72,7 +72,7 @@ async def to_its_end(exporter: Exporter, folder: Path) -> HistoryEntry:
     return entry
 
 
-@pytest.mark.parametrize("call", [pytest.param(call, marks=pytest.mark.long) for call in CALLS[:-2]] + CALLS[-2:])
+@pytest.mark.parametrize("call", [*(pytest.param(call, marks=pytest.mark.long) for call in CALLS[:-2]), *CALLS[-2:]])
 @pytest.mark.parametrize("moment", ["never arrives", "arrives late", "is answered to nobody"])
 async def test_a_kill_before_the_send_starts_the_run_again(
     exporter: Exporter, folder: Path, call: str, moment: Moment

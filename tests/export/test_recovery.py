@@ -98,7 +98,7 @@ async def cancelled(task: asyncio.Task[Ended]) -> bool:
 
 def step_left(exporter: Exporter) -> str | None:
     left = exporter.left()
-    return left and left.step
+    return left.step if left else None
 
 
 # Replies that got lost
@@ -369,6 +369,15 @@ async def test_who_was_already_imported_is_in_another_batch_after_a_crash(export
     assert exporter.mailed() == {"ana@example.com": 1, "new@example.com": 1}
 
 
+async def test_a_run_that_finds_nobody_after_a_crash_names_no_batch(exporter: Exporter) -> None:
+    with pytest.raises(PowerCut):
+        await exporter.ended(WatchedJournal(exporter.path, before=cut_at(SENDING)))
+    exporter.people([])
+    entry = await exporter.run()
+
+    assert (entry.reason, entry.batch_id) == ("NoRecipients", None)
+
+
 async def test_a_crash_while_looking_up_begins_to_look_up_anew(exporter: Exporter) -> None:
     exporter.world.list_lag_seconds = 200
     exporter.fault("create_distribution", drop="after")
@@ -488,17 +497,12 @@ async def test_a_reply_that_is_lost_during_a_cancellation_is_looked_up_by_the_ne
 
 
 class StillClock(HastyClock):
-    """Stands still when told, and tells when somebody waits by it."""
+    """Stands still when told."""
 
     still: Callable[[], bool] = staticmethod(lambda: False)
 
-    def __init__(self, **how: Any) -> None:
-        super().__init__(**how)
-        self.asleep = asyncio.Event()
-
     async def sleep(self, seconds: float) -> None:
         if seconds > 1 and self.still():
-            self.asleep.set()
             await SteeredClock.sleep(self, seconds)
         else:
             await super().sleep(seconds)
@@ -519,7 +523,7 @@ class TestWithTimeStandingStill:
         clock.still = lambda: exporter.count("create_distribution") > 0
         exporter.fault("create_distribution", **order)
         async with started(exporter) as task:
-            await asyncio.wait_for(clock.asleep.wait(), 20)
+            await clock.asleep()
             task.cancel()
             assert await cancelled(task)
         assert step_left(exporter) == "Sending"

@@ -41,7 +41,8 @@ async def claimed(work: Work) -> Ended | None:
     limit = min(TEST_RECIPIENTS, spec.max_recipients or TEST_RECIPIENTS) if work.test else None
     answer = await ask(spec.nexthink, work.sides.nexthink, limit=limit)
     work.query = answer.sync
-    work.note(counts=answer.recipients.counts, warnings=[str(reason) for reason in warnings(answer)])
+    told = [str(reason) for reason in warnings(answer)]
+    work.note(counts=answer.recipients.counts, warnings=told, batch_id=None, recipients=None)
     if stop := guard(spec, answer, limited=work.test):
         return work.end(*stop)
     work.recipients = answer.recipients
