@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import kopf
 import pytest
 
 from qualtrics_exporter.telemetry import logs
@@ -138,7 +139,9 @@ def test_a_record_that_cannot_be_formatted_does_not_show_its_arguments(
 def test_kopf_tells_which_object_it_speaks_of(stream: io.StringIO) -> None:
     logs.configure("json", "info", stream=stream)
     reference = {"kind": "QualtricsExporter", "namespace": "dex", "name": "teams", "uid": "u"}
-    logging.getLogger("kopf.objects").error("bad", extra={"k8s_ref": reference, "settings": object(), "k8s_skip": True})
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    logging.getLogger("kopf.objects").error("bad", extra={"k8s_ref": reference, "settings": settings, "k8s_skip": True})
 
     (line,) = lines(stream)
     assert (line["namespace"], line["name"]) == ("dex", "teams")

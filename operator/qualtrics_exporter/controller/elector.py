@@ -119,7 +119,9 @@ class Elector:
         finally:
             for keeper in keepers:
                 keeper.cancel()
-            await asyncio.gather(*keepers, return_exceptions=True)
+            for outcome in await asyncio.gather(*keepers, return_exceptions=True):
+                if isinstance(outcome, Exception):
+                    log.error("the Lease was no longer renewed", exc_info=outcome)
             self._until = 0.0
             log.info("no longer leading")
             self._changed(False)
@@ -217,10 +219,20 @@ class Elector:
         """Give the Lease back if it is ours; where that fails, others wait until it runs out."""
         with contextlib.suppress(ClusterError, TimeoutError):
             async with asyncio.timeout(self._retry):
-                lease = await self._cluster.get_lease(self._namespace, self._name)
-                spec = lease.get("spec") or {}
-                if spec.get("holderIdentity") == self.identity:
-                    await self._write(lease, {**spec, "holderIdentity": "", "leaseDurationSeconds": 1})
+                while not await self._given_back():
+                    continue
+
+    async def _given_back(self) -> bool:
+        """False when somebody wrote meanwhile, which may be a renewal of ours that was on its way."""
+        lease = await self._cluster.get_lease(self._namespace, self._name)
+        spec = lease.get("spec") or {}
+        if spec.get("holderIdentity") != self.identity:
+            return True
+        try:
+            await self._write(lease, {**spec, "holderIdentity": "", "leaseDurationSeconds": 1})
+        except Conflict:
+            return False
+        return True
 
     def _changed(self, leading: bool) -> None:
         if self._on_change:
