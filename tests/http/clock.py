@@ -1,4 +1,6 @@
-"""A clock for tests of patience."""
+"""Clocks for tests of patience."""
+
+from datetime import UTC, datetime, timedelta
 
 from tests.environment.clock import SteeredClock
 
@@ -12,3 +14,19 @@ class HastyClock(SteeredClock):
         self.__dict__.setdefault("slept", []).append(seconds)
         self.advance(max(0.0, seconds))
         await super().sleep(0)
+
+
+class StillClock:
+    """Nothing passes but what somebody sleeps or adds: exact, however slow the machine."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 5, 10, tzinfo=UTC) + timedelta(seconds=self.passed)
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    async def sleep(self, seconds: float) -> None:
+        self.passed += max(0.0, seconds)

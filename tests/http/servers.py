@@ -64,9 +64,11 @@ class Server:
     tokens: list[Answer] = field(default_factory=lambda: [token()])
     heard: list[Heard] = field(default_factory=list)
     heard_for_tokens: list[Heard] = field(default_factory=list)
+    keeps: bool = False
+    """Whether connections stay open for further requests."""
     url: str = ""
     _server: asyncio.Server | None = None
-    _open: set[asyncio.StreamWriter] = field(default_factory=set)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def script(self, *answers: Answer) -> None:
         """From now on, these."""
@@ -93,17 +95,23 @@ class Server:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for writer in self._open:
-            writer.transport.abort()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await self._answer(await _read(reader), writer)
                 await writer.drain()
+                while self.keeps:
+                    await self._answer(await _read(reader), writer)
+                    await writer.drain()
         finally:
-            self._open.discard(writer)
+            self._tasks.discard(task)
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()

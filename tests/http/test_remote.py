@@ -1,5 +1,6 @@
 """What becomes of a call: every status, by what may be done after it."""
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -107,24 +108,22 @@ async def test_a_read_outlasts_a_side_that_comes_back(server: Server, remote: Re
     assert await remote.call(ask(READ), document) == {"a": 1}
 
 
-@pytest.mark.parametrize("repeat", [REFUSED, NEVER])
+@pytest.mark.parametrize(("repeat", "connections"), [(READ, 1), (REFUSED, 3), (NEVER, 3)])
 async def test_what_may_not_be_repeated_goes_out_on_a_connection_of_its_own(
-    server: Server, remotes: Remotes, credentials: Credentials, repeat: Repeat
+    server: Server, remote: Remote, repeat: Repeat, connections: int
 ) -> None:
     """A pooled connection may just be closed by the other side: nobody could tell whether the request was heard."""
-    kept = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-    server.script(kept)
     ports = set()
 
-    async def write(writer: object) -> None:
-        ports.add(writer.get_extra_info("peername"))  # type: ignore[attr-defined]
-        writer.write(kept)  # type: ignore[attr-defined]
+    async def write(writer: asyncio.StreamWriter) -> None:
+        ports.add(writer.get_extra_info("peername"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
+    server.keeps = True
     server.script(write)
-    remote = Remote(remotes, credentials, QUALTRICS)
     for _ in range(3):
         await remote.call(ask(repeat), document)
-    assert len(ports) == 3
+    assert len(ports) == connections
 
 
 async def test_the_code_and_the_request_id_are_in_the_message(server: Server, remote: Remote) -> None:

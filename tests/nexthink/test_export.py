@@ -175,9 +175,13 @@ async def test_a_store_that_is_not_allowed_is_not_asked(
     assert sandbox.ledger.count("nexthink.download") == 0
 
 
+SIGNED = "/exports/a%20b%2Fc+d.csv.gz?X-Amz-Credential=AK%2F2026%2Feu&X-Amz-Signature=a%2Bb/c+d=&x=~!*'()@:,;"
+"""Any change of it, however equal in meaning, could make the signature wrong."""
+
+
 def replies(url: str, *files: Answer) -> list[Answer]:
     """An export that is there at once."""
-    done = answer(200, {"status": "COMPLETED", "resultsFileUrl": f"{url}/file?X-Amz-Signature=abc"})
+    done = answer(200, {"status": "COMPLETED", "resultsFileUrl": f"{url}{SIGNED}"})
     return [answer(200, {"exportId": "e1"}), *(part for file in files for part in (done, file))]
 
 
@@ -197,7 +201,7 @@ async def test_gzip_is_what_we_ask_for_and_the_store_gets_no_secret(server: Serv
     start, status, file = server.heard
     assert json.loads(start.body) == {"queryId": "#odd", "compression": "GZIP"}
     assert status.target == "/api/v1/nql/status/e1"
-    assert file.target == "/file?X-Amz-Signature=abc"
+    assert file.target == SIGNED
     assert file.headers["accept-encoding"] == "identity"
     assert "authorization" not in file.headers
     assert "cookie" not in file.headers

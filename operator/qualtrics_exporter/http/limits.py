@@ -53,6 +53,6 @@ class _Window:
 
     def wait(self, now: float) -> float:
         """Seconds until there is room."""
-        while self.times and self.times[0] <= now - self.rate.seconds:
+        while self.times and self.times[0] + self.rate.seconds <= now:
             self.times.popleft()
         return self.times[0] + self.rate.seconds - now if len(self.times) >= self.rate.calls else 0.0

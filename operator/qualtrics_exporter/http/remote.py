@@ -104,7 +104,6 @@ class Remotes:
         self.wire = Wire(clock, timeouts or Timeouts(), observe)
         self.limiter = Limiter(clock)
         self.tokens = Tokens(self.wire, self.hosts, clock)
-
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def lock(self, name: str) -> asyncio.Lock:

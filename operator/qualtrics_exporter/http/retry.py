@@ -1,5 +1,6 @@
 """When a call is made again, and after how long. Each call says which kind it is, at the place where it is made."""
 
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,8 @@ from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.resource.reasons import Reason
 
 from .errors import RateLimited, Transient
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -46,6 +49,7 @@ async def persist(repeat: Repeat, clock: Clock, attempt: Callable[[], Awaitable[
             wait = _pause(error, tries) if repeat is not Repeat.NEVER else None
             if wait is None or (waited := waited + wait) > LONGEST_WAITING.total_seconds():
                 raise
+            log.info("%s (%s): again in %.0f s", error.what, error.status or error.reason, wait)
         await clock.sleep(wait)
 
 

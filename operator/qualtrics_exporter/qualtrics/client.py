@@ -211,7 +211,7 @@ class Qualtrics:
             import_id, unprocessed = await self._remote.call(
                 Ask(
                     operation="import_contacts",
-                    task=f"bring {len(addresses)} people into batch {batch_id}",
+                    task=f"import {len(addresses)} contacts into batch {batch_id}",
                     method="POST",
                     path=path,
                     body=body(batch_id, run_id, addresses),
