@@ -58,7 +58,8 @@ def test_a_small_run_takes_seven_remote_calls(stage: Stage) -> None:
     operator = stage.operator()
     exporter = stage.exporter()
     exporter.checked()
-    operator.stop()  # forgets its tokens
+    operator.stop()  # forgets its tokens, and when it last asked: Nexthink takes one query a second
+    stage.clock.advance(2)
     stage.sandbox.call(stage.sandbox.ledger.calls.clear)
     operator.start()
     exporter.annotate(run_requested_at="first")

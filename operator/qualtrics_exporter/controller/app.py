@@ -122,7 +122,7 @@ class _Operator:
         async with (
             web.serve(
                 self._settings.http_address, registry=self._metrics.registry, health=self._health,
-                ready=lambda: None if watching.is_set() else "the watch has not begun",
+                ready=lambda: self._unready(watching),
             ),
             asyncio.TaskGroup() as group,
         ):  # fmt: skip
@@ -169,6 +169,12 @@ class _Operator:
     def _election(self, api: client.ApiClient, instance: str) -> Elector:
         namespace = self._settings.lease_namespace or _own_namespace() or "default"
         return Elector(api, namespace, self._settings.lease_name, instance)
+
+    def _unready(self, watching: asyncio.Event) -> str | None:
+        """A replica that cannot have the Lease would wait for ever without a word: this is the word."""
+        if not watching.is_set():
+            return "the watch has not begun"
+        return f"the Lease cannot be had: {self._elector.problem}" if self._elector and self._elector.problem else None
 
     def _health(self) -> str | None:
         if self._scheduler.leading and self._clock.monotonic() - self._scheduler.ticked > TICK_SECONDS:

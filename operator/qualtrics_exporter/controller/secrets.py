@@ -32,8 +32,4 @@ async def _read(cluster: Cluster, namespace: str, name: str) -> Secret:
     except Gone as error:
         raise Permanent(Reason.SECRET_NOT_FOUND, f"{source(namespace, name)} does not exist") from error
     except Forbidden as error:  # the operator's own rights, nothing that the exporter's author can change
-        raise Transient(
-            Reason.INTERNAL_ERROR,
-            f"{source(namespace, name)} cannot be read: {error}",
-            next_step="Let the operator's administrator add that rule in this namespace.",
-        ) from error
+        raise Transient(Reason.SECRET_NOT_READABLE, f"{source(namespace, name)} cannot be read: {error}") from error

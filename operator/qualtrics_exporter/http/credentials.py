@@ -2,7 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from qualtrics_exporter.resource.reasons import Reason
+
+from .errors import Permanent
+
+Data = Mapping[str, str | bytes]
+"""What is in a Secret, key by key."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -25,3 +33,30 @@ class Credentials:
 
     def __repr__(self) -> str:
         return f"<Credentials of {self.source}>"
+
+
+def value(data: Data, key: str, source: str) -> str:
+    """The value of a key without the white space around it (`echo` adds a newline); empty when there is none.
+
+    Raises Permanent(SecretKeyMissing) with the key's name, never with a value, for what is no text on one line.
+    """
+    raw = data.get(key, "")
+    try:
+        text = (raw.decode("utf-8-sig") if isinstance(raw, bytes) else raw).strip()
+    except UnicodeDecodeError as error:
+        raise Permanent(Reason.SECRET_KEY_MISSING, f"{source}: the key {key} is not UTF-8 text") from error
+    if not text.isprintable():
+        raise Permanent(Reason.SECRET_KEY_MISSING, f"{source}: the key {key} holds characters that cannot be seen")
+    return text
+
+
+def required(data: Data, key: str, source: str) -> str:
+    """As `value`, of a key that has to be there."""
+    if text := value(data, key, source):
+        return text
+    raise missing(key, source)
+
+
+def missing(key: str, source: str) -> Permanent:
+    """What to raise when a key is not there."""
+    return Permanent(Reason.SECRET_KEY_MISSING, f"{source} has no key {key}, or an empty one")

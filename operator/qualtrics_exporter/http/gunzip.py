@@ -46,8 +46,7 @@ class Gunzip:
             yield self._start
 
     def _unpack(self, data: bytes) -> Iterator[bytes]:
-        more = False
-        while data or more:
+        while data:
             if self._unpacker is None:
                 data = data.lstrip(b"\0")  # a file may be padded, and may have several members
                 if not data:
@@ -60,7 +59,6 @@ class Gunzip:
             if piece:
                 yield piece
             if self._unpacker.eof:
-                data, more, self._unpacker = self._unpacker.unused_data, False, None
+                data, self._unpacker = self._unpacker.unused_data, None
             else:
                 data = self._unpacker.unconsumed_tail
-                more = len(piece) == PIECE  # then it may hold some back, even without further input

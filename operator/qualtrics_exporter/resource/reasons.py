@@ -123,6 +123,11 @@ class Reason(StrEnum):
         "A credentials Secret lacks a key, or the key cannot be used.",
         "Add the key to the Secret; the keys are url, tokenUrl, clientId, clientSecret and scope.", False,
     )  # fmt: skip
+    SECRET_NOT_READABLE = (
+        "SecretNotReadable", Kind.TRANSIENT, _SIDES,
+        "The operator has no right to read a credentials Secret.",
+        "Let the operator's administrator add `get` on Secrets in this namespace to its role.",
+    )  # fmt: skip
     HOST_NOT_ALLOWED = (
         "HostNotAllowed", Kind.PERMANENT, _SIDES,
         "A URL leads to a host, scheme or form that the operator does not talk to.",

@@ -100,8 +100,6 @@ class Metrics:
     def leading(self, leading: bool) -> None:
         """This replica begins or ceases to lead: fits `Elector(on_change=…)`."""
         self._leader.set(leading)
-        if not leading:
-            self._figures.clear()
 
     def follow(
         self,
