@@ -47,9 +47,7 @@ class Stage:
         for name, keys in self.sandbox.secrets().items():
             self.secret(name, keys)
 
-    def operator(
-        self, *arguments: str, start: bool = True, election: bool = False, steered: bool = True
-    ) -> Operator:
+    def operator(self, *arguments: str, start: bool = True, election: bool = False, steered: bool = True) -> Operator:
         """An operator for this namespace, with a token of its own service account and just the rights it needs.
 
         One that is not `steered` has the machine's own clock, for figures: to follow the test's costs it some time.
@@ -119,7 +117,7 @@ class Stage:
 
     def existing(self, name: str) -> "AppliedExporter":
         """An exporter that is there already."""
-        return AppliedExporter(self.cluster, self.namespace, name)
+        return AppliedExporter(self.cluster, self.namespace, name, self.clock)
 
     def people(self, query_id: str, people: int | list[str]) -> None:
         """A saved query that returns these people, or so many."""
@@ -153,9 +151,10 @@ class Stage:
 class AppliedExporter:
     """One exporter in the cluster, as its user sees it."""
 
-    def __init__(self, cluster: ControlPlane, namespace: str, name: str) -> None:
+    def __init__(self, cluster: ControlPlane, namespace: str, name: str, clock: SteeredClock | None = None) -> None:
         self._cluster = cluster
         self._namespace = namespace
+        self._clock = clock
         self.name = name
         self.manifest: dict[str, Any] = {}
 
@@ -219,7 +218,11 @@ class AppliedExporter:
 
         def look() -> dict[str, Any] | None:
             status = self.status()
-            return status if status and wanted(status) else None
+            if status and wanted(status):
+                return status
+            if self._clock:
+                self._clock.advance(1)  # the pauses between questions to Qualtrics need not be real
+            return None
 
         return eventually(look, what)
 
@@ -244,12 +247,12 @@ class AppliedExporter:
     def ended(self, number: int = 1) -> dict[str, Any]:
         """Wait until so many entries are in its history and no run is active; returns the newest."""
 
-        def look() -> dict[str, Any] | None:
-            status = self.status()
-            history = status.get("history", [])
-            return history[0] if len(history) >= number and "activeRun" not in status else None
-
-        return eventually(look, f"{self.name} has {number} entries in its history")
+        status = self.until(
+            lambda status: len(status.get("history", [])) >= number and "activeRun" not in status,
+            f"{self.name} has {number} entries in its history",
+        )
+        newest: dict[str, Any] = status["history"][0]
+        return newest
 
     def step(self, step: str) -> dict[str, Any]:
         """Wait until its run stands at that step; returns the journal."""
