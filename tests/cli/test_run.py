@@ -6,10 +6,13 @@ import pty
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import yaml
 
+from qualtrics_exporter.cli.run import default_journal
+from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import Status
 from tests.cli.conftest import PEOPLE, SAMPLE, Local
 
@@ -307,9 +310,33 @@ def test_a_missing_secret_is_named(run: Local) -> None:
 
 
 def test_a_missing_key_is_named(run: Local) -> None:
-    run.secrets.write_text("kind: Secret\nmetadata: {name: nexthink}\nstringData: {url: 'https://localhost'}\n")
-    ended = run(code=1)
-    assert "Secret dex/nexthink has no key tokenUrl" in ended.stderr or "no Secret dex/qualtrics" in ended.stderr
+    secrets = list(yaml.safe_load_all(run.secrets.read_text()))
+    del secrets[0]["stringData"]["tokenUrl"]
+    run.secrets.write_text(yaml.safe_dump_all(secrets))
+    assert "Secret dex/nexthink has no key tokenUrl" in run(code=1).stderr
+
+
+def test_the_journal_is_in_the_users_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    exporter = Exporter.from_object({"metadata": {"name": "teams-rollout"}})
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", "relative, so to be ignored")
+    assert default_journal(exporter) == tmp_path / "home/.local/state/qualtrics-exporter/default/teams-rollout.json"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert default_journal(exporter) == tmp_path / "state/qualtrics-exporter/default/teams-rollout.json"
+
+
+def test_a_journal_that_cannot_be_written_is_a_sentence(run: Local) -> None:
+    ended = run("--send", "--journal", "nowhere/journal.json", code=1)
+    assert ended.stderr.splitlines()[-1].endswith("nowhere/.journal.json.lock: No such file or directory")
+    assert run.mailed() == set()
+
+
+def test_after_an_unknown_outcome_the_next_run_says_so_and_runs(run: Local) -> None:
+    run.sandbox.fault("qualtrics.create_distribution", drop="before")
+    assert "Unknown" in run("--send", code=1).stdout
+    assert run.mailed() == set()
+    assert "The run before this one ended as Unknown" in run("--send").stderr
+    assert run.mailed() == PEOPLE
 
 
 # Progress.

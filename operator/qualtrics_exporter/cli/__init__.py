@@ -78,7 +78,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, ExportError):
         return error.message
     if isinstance(error, OSError):
-        return str(error)
+        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
     # Neither a traceback nor the text of an error that nobody expected: it could hold an address.
     places, at = [], error.__traceback__
     while at:

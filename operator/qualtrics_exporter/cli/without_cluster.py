@@ -100,6 +100,9 @@ class Export:
                 if (left.trigger == "Test") == self.test and ended.entry.reason != Reason.INTERRUPTED:
                     return ended.entry
                 progress.say(f"The earlier one ended: {ended.entry.message}")
+            for before in journal.history[:1]:
+                if before.result == "Unknown":
+                    progress.say(f"The run before this one ended as Unknown: {before.message}")
             run = self._new_run(clock)
             progress.say(words(run))
             return (await self._execute(run, sides, journal, clock, progress)).entry
