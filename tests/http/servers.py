@@ -113,7 +113,7 @@ class Server:
         finally:
             self._tasks.discard(task)
             writer.close()
-            with suppress(ConnectionError):
+            with suppress(ConnectionError, asyncio.CancelledError):
                 await writer.wait_closed()
 
     async def _answer(self, request: Heard, writer: asyncio.StreamWriter) -> None:

@@ -1,0 +1,55 @@
+"""Every call keeps the vendor's limits, those of its endpoint and the brand's, without ever hearing of them."""
+
+from datetime import timedelta
+
+import pytest
+
+from qualtrics_exporter.http.limits import Rate
+from qualtrics_exporter.http.remote import Remotes
+from tests.http.clock import HastyClock
+from tests.qualtrics.conftest import Brand
+
+A_MINUTE = {
+    "whoami": {3000},
+    "read_survey": {3000},
+    "read_message": {3000},
+    "list_directories": {3000},
+    "read_mailing_list": {3000},
+    "create_batch": {500, 3000},
+    "import_contacts": {100, 3000},
+    "import_status": {500, 3000},
+    "create_distribution": {3000},
+    "list_distributions": {3000},
+    "read_distribution": {3000},
+}
+
+
+async def test_every_call_waits_for_its_limits(brand: Brand, remotes: Remotes, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[tuple[str, tuple[Rate, ...]]] = []
+
+    async def turn(origin: str, rates: tuple[Rate, ...]) -> None:
+        waited.append((origin, rates))
+
+    monkeypatch.setattr(remotes.limiter, "turn", turn)
+    world, qualtrics = brand.world, brand.qualtrics
+    await qualtrics.check_credentials()
+    await qualtrics.check_survey(world.survey_id)
+    await qualtrics.check_message(world.library_id, world.message_id)
+    await qualtrics.check_directory(world.directory_id)
+    await qualtrics.check_mailing_list(world.directory_id, world.mailing_list_id)
+    batch_id = await brand.batch_of("ana@example.com")
+    distribution_id = await brand.send(batch_id)
+    assert await brand.find(batch_id) == distribution_id
+    operations = [name.removeprefix("qualtrics.") for name in brand.sandbox.ledger.operations()]
+    asked = [name for name in operations if name != "token"]
+    assert {name: {rate.calls for rate in rates} for name, (_, rates) in zip(asked, waited, strict=True)} == A_MINUTE
+    assert all(60 < rate.seconds < 70 for _, rates in waited for rate in rates)
+    assert {origin for origin, _ in waited} == {f"{brand.sandbox.qualtrics_url}"}
+
+
+async def test_a_rush_is_spread_so_that_nothing_is_refused(brand: Brand, clock: HastyClock) -> None:
+    began = clock.now()
+    for _ in range(520):
+        await brand.batch()
+    assert {call.status for call in brand.sandbox.ledger.of("qualtrics.create_batch")} == {200}
+    assert clock.now() - began > timedelta(seconds=60)
