@@ -6,10 +6,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPILE := $(BIN)/uv pip compile --quiet --no-header --no-emit-index-url --generate-hashes --universal --python-version 3.11
+# Tests with a control plane wait more than they work, so several share a processor; each has its own control plane.
+SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 3 --dist worksteal
 GO = $$($(BIN)/python -c 'from tests.environment.build import go; print(go())')
 # As the tests build it: go.mod stays as it is, no other Go is fetched, no C compiler is needed. With -trimpath too, vet
 # finds what the build has compiled; without it everything would be compiled once more.
 GO_ENVIRONMENT := GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0
+
+# Most tests wait for other processes most of the time. A module stays with one worker, its tests share a stage.
+WORKERS := --numprocesses 2 --dist loadscope
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long lint format generate check-generated check-go venv requirements build clean
@@ -22,10 +27,12 @@ demo: $(READY) ## Try it: a real control plane, both remote sides as a sandbox, 
 	$(BIN)/python -m tests.environment.demo $(if $(KEEP),--keep)
 
 test: lint check-generated check-go ## Everything that CI checks
-	$(BIN)/pytest -m "not long"
+	$(BIN)/python -m tests.environment.build
+	$(BIN)/pytest -m "not long" $(WORKERS)
 
 test-long: lint check-generated check-go ## The same and the tests that take long
-	$(BIN)/pytest -m "long or not long"
+	$(BIN)/python -m tests.environment.build
+	$(BIN)/pytest -m "long or not long" $(WORKERS)
 
 lint: $(READY) ## Style, types and layers, without changing anything
 	$(BIN)/ruff check

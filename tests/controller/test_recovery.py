@@ -21,7 +21,7 @@ def killed(stage: Stage, operation: str, when: str) -> tuple[Operator, AppliedEx
     exporter.checked()
     stage.sandbox.fault(operation, hold=when)
     exporter.annotate(run_requested_at="first")
-    stage.sandbox.reached(operation)
+    stage.reached(operation)
     operator.kill()
     stage.sandbox.release(drop=True)
     return operator, exporter
@@ -63,13 +63,9 @@ def test_a_run_killed_after_qualtrics_took_the_send_is_found_again(stage: Stage,
 def test_a_run_killed_before_qualtrics_took_the_send_is_looked_up_and_never_sent(stage: Stage) -> None:
     operator, exporter = killed(stage, "qualtrics.create_distribution", "before")
     operator.start()
-    stage.sandbox.seen("qualtrics.list_distributions")
-    for count in range(2, 6):
-        stage.clock.advance(61)
-        if count < 4:
-            stage.sandbox.seen("qualtrics.list_distributions", count=count)
-    entry = exporter.ended()
+    entry = stage.while_time_passes(exporter.ended)
     assert (entry["result"], entry["reason"]) == ("Unknown", "DeliveryUnknown")
+    assert stage.sandbox.ledger.count("qualtrics.list_distributions") == 5
     assert entry["batchId"] in entry["message"]
     assert stage.sandbox.ledger.distributions == []
     assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 1
@@ -101,10 +97,7 @@ def test_a_lost_reply_to_the_send_is_looked_up(stage: Stage, people: Mailed, whe
     exporter.checked()
     stage.sandbox.fault("qualtrics.create_distribution", drop=when)
     exporter.annotate(run_requested_at="first")
-    stage.sandbox.seen("qualtrics.list_distributions")
-    for _ in range(5):
-        stage.clock.advance(61)
-    entry = exporter.ended()
+    entry = stage.while_time_passes(exporter.ended)
     assert entry["result"] == ("Succeeded" if when == "after" else "Unknown")
     assert people(stage) == (EVERYBODY if when == "after" else set())
     assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 1
@@ -116,7 +109,7 @@ def test_a_delivering_test_that_was_killed_is_dropped(stage: Stage) -> None:
     exporter.checked()
     stage.sandbox.fault("qualtrics.import_contacts", hold="before")
     exporter.annotate(test_requested_at="t", test_mode="Deliver")
-    stage.sandbox.reached("qualtrics.import_contacts")
+    stage.reached("qualtrics.import_contacts")
     operator.kill()
     stage.sandbox.release(drop=True)
     operator.start()
@@ -131,7 +124,7 @@ def test_a_polite_stop_leaves_a_run_that_has_not_sent_for_the_next_start(stage: 
     exporter.checked()
     stage.sandbox.fault("qualtrics.import_contacts", hold="before")
     exporter.annotate(run_requested_at="first")
-    stage.sandbox.reached("qualtrics.import_contacts")
+    stage.reached("qualtrics.import_contacts")
     assert operator.stop() == 0
     assert exporter.status()["activeRun"]["step"] == "Importing"
     stage.sandbox.release(drop=True)
@@ -146,7 +139,7 @@ def test_a_polite_stop_finishes_a_send_that_is_under_way(stage: Stage, people: M
     exporter.checked()
     stage.sandbox.fault("qualtrics.create_distribution", hold="before")
     exporter.annotate(run_requested_at="first")
-    stage.sandbox.reached("qualtrics.create_distribution")
+    stage.reached("qualtrics.create_distribution")
     operator.terminate()
     eventually(lambda: "stopping" in operator.log, "the operator was told")
     stage.sandbox.release()
@@ -165,7 +158,7 @@ def test_what_a_user_does_during_a_run_counts_until_the_send(stage: Stage, peopl
     exporter.checked()
     stage.sandbox.fault("qualtrics.import_status", hold="before")
     exporter.annotate(run_requested_at="first")
-    stage.sandbox.reached("qualtrics.import_status")
+    stage.reached("qualtrics.import_status")
     if change == "suspend":
         exporter.change(suspend=True)
     elif change == "edit":
@@ -211,7 +204,7 @@ def test_a_standby_takes_over_when_the_leader_is_killed(stage: Stage, people: Ma
     assert standby.get("/readyz") == 200
     stage.sandbox.fault("qualtrics.import_contacts", hold="before")
     exporter.annotate(run_requested_at="first")
-    stage.sandbox.reached("qualtrics.import_contacts")
+    stage.reached("qualtrics.import_contacts")
     leader.kill()
     stage.sandbox.release(drop=True)
     assert exporter.ended()["result"] == "Succeeded"

@@ -126,6 +126,10 @@ class Stage:
         query.executed = world.queries[world.query_id].executed
         self.sandbox.call(lambda: world.add_query(query))
 
+    def reached(self, operation: str) -> None:
+        """Wait until a call of that operation stands held."""
+        self.while_time_passes(lambda: self.sandbox.reached(operation), seconds=1)
+
     def while_time_passes(self, wait: Callable[[], T], *, seconds: float = 10, pause: float = 0.1) -> T:
         """Wait for something while the clock runs a hundred times as fast, as retries and look-ups want it."""
         done = threading.Event()

@@ -28,7 +28,6 @@ FLOORS = {
     "client": logging.WARNING,  # what the Kubernetes client calls its logger for bodies
     "asyncio": logging.WARNING,
     "kopf": logging.WARNING,
-    "stamina": logging.WARNING,
 }
 """The least level at which a library is heard."""
 
