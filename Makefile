@@ -6,8 +6,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPILE := $(BIN)/uv pip compile --quiet --no-header --no-emit-index-url --generate-hashes --universal --python-version 3.11
-# Tests with a control plane wait more than they work, so several share a processor; each has its own control plane.
-SIDE_BY_SIDE := $(BIN)/pytest --numprocesses 3 --dist worksteal
 GO = $$($(BIN)/python -c 'from tests.environment.build import go; print(go())')
 # As the tests build it: go.mod stays as it is, no other Go is fetched, no C compiler is needed. With -trimpath too, vet
 # finds what the build has compiled; without it everything would be compiled once more.
