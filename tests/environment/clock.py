@@ -8,6 +8,7 @@ sleeps (each 20 ms) and wakes when its time has come.
 import asyncio
 import json
 import os
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ class SteeredClock:
 
     def __init__(self, path: Path | None = None, *, start: datetime | None = None) -> None:
         self._path = path
+        self._lock = threading.Lock()  # a test and the thread that makes its time pass both set it
         self._advanced = 0.0  # seconds on both clocks
         self._wall = 0.0  # seconds on the wall clock only
         self._sleepers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
@@ -63,9 +65,10 @@ class SteeredClock:
         """Let that many seconds pass at once, on both clocks; whoever slept long enough wakes."""
         if seconds < 0:
             raise ValueError("time passes forwards; set_wall() sets the wall clock back")
-        self._read()
-        self._advanced += seconds
-        self._write()
+        with self._lock:
+            self._read()
+            self._advanced += seconds
+            self._write()
         self._wake()
 
     def advance_to(self, moment: datetime) -> None:
@@ -74,8 +77,9 @@ class SteeredClock:
 
     def set_wall(self, moment: datetime) -> None:
         """Set the wall clock, forwards or back; `monotonic` and sleepers notice nothing."""
-        self._wall += (moment - self.now()).total_seconds()
-        self._write()
+        with self._lock:
+            self._wall += (moment - self.now()).total_seconds()
+            self._write()
 
     @property
     def sleepers(self) -> int:

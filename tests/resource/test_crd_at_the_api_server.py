@@ -32,6 +32,15 @@ def write_status(cluster: ControlPlane, namespace: str, status: dict[str, Any]) 
     return cast("dict[str, Any]", written)
 
 
+def copy_of_crd(word: str) -> dict[str, Any]:
+    """Our CRD under another name and group, so that kubectl never takes one for the other, also from its caches."""
+    copy = deepcopy(crd())
+    copy["spec"]["group"] = f"{word}.qualtrics-exporter.dev"
+    copy["spec"]["names"] = {"plural": f"{word}s", "singular": word, "kind": word.title(), "listKind": f"{word}List"}
+    copy["metadata"]["name"] = f"{word}s.{copy['spec']['group']}"
+    return copy
+
+
 def create_crd(control_plane: ControlPlane, manifest: dict[str, Any]) -> None:
     """Create a CRD and return when objects of it can be."""
     control_plane.kubectl("create", "--validate=strict", "--filename=-", input=json.dumps(manifest))
@@ -74,19 +83,16 @@ def table(text: str) -> dict[str, str]:
 
 def test_the_crd_is_accepted_by_a_server_that_never_saw_it(control_plane: ControlPlane) -> None:
     # Under another group: the costs of stored rules are not counted again when a CRD is updated.
-    fresh = deepcopy(crd())
-    group = "fresh.qualtrics-exporter.dev"
-    fresh["metadata"]["name"] = f"{PLURAL}.{group}"
-    fresh["spec"]["group"] = group
-    fresh["spec"]["names"].pop("shortNames")
+    fresh = copy_of_crd("fresh")
+    name = fresh["metadata"]["name"]
     try:
         create_crd(control_plane, fresh)
-        stored = json.loads(control_plane.kubectl("get", "crd", f"{PLURAL}.{group}", "--output=json").stdout)
+        stored = json.loads(control_plane.kubectl("get", "crd", name, "--output=json").stdout)
         conditions = {c["type"]: c["status"] for c in stored["status"]["conditions"]}
         assert "NonStructuralSchema" not in conditions
         assert stored["spec"]["versions"][0]["schema"] == fresh["spec"]["versions"][0]["schema"]
     finally:
-        control_plane.kubectl("delete", "crd", f"{PLURAL}.{group}", "--ignore-not-found", "--wait=false")
+        control_plane.kubectl("delete", "crd", name, "--ignore-not-found", "--wait=false")
 
 
 @pytest.mark.parametrize(
@@ -250,11 +256,7 @@ def test_an_object_with_a_field_that_does_not_exist_is_refused_by_kubectl(
 
 
 def test_what_an_older_crd_let_in_is_read_as_invalid(control_plane: ControlPlane, namespace: str) -> None:
-    older = deepcopy(crd())
-    group = "older.qualtrics-exporter.dev"
-    older["metadata"]["name"] = f"{PLURAL}.{group}"
-    older["spec"]["group"] = group
-    older["spec"]["names"].pop("shortNames")
+    older = copy_of_crd("older")
     older["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = {
         "type": "object",
         "x-kubernetes-preserve-unknown-fields": True,
@@ -262,7 +264,7 @@ def test_what_an_older_crd_let_in_is_read_as_invalid(control_plane: ControlPlane
     try:
         create_crd(control_plane, older)
         manifest = changed({"qualtrics.surveyId": "eva@example.com"}, namespace=namespace)
-        manifest["apiVersion"] = f"{group}/{VERSION}"
+        manifest |= {"apiVersion": f"{older['spec']['group']}/{VERSION}", "kind": older["spec"]["names"]["kind"]}
         stored = json.loads(
             control_plane.kubectl("create", "--filename=-", "--output=json", input=yaml.safe_dump(manifest)).stdout
         )
@@ -271,4 +273,4 @@ def test_what_an_older_crd_let_in_is_read_as_invalid(control_plane: ControlPlane
         assert exporter.spec_error.startswith("spec.qualtrics.surveyId: must be the id of a survey, SV_")
         assert "eva" not in exporter.spec_error
     finally:
-        control_plane.kubectl("delete", "crd", f"{PLURAL}.{group}", "--ignore-not-found", "--wait=false")
+        control_plane.kubectl("delete", "crd", older["metadata"]["name"], "--ignore-not-found", "--wait=false")
