@@ -77,30 +77,11 @@ class Stage:
         """An exporter that fits the sandbox. Changes are dotted paths below spec, `None` removes:
         `**{"schedule.frequency": "Daily"}`.
         """
-        world = self.sandbox.world
         manifest: dict[str, Any] = {
             "apiVersion": "qualtrics-exporter.dev/v1alpha1",
             "kind": "QualtricsExporter",
             "metadata": {"name": name, "namespace": self.namespace},
-            "spec": {
-                "schedule": {"frequency": "Weekly", "dayOfWeek": "Monday", "timeZone": "Europe/Zurich"},
-                "nexthink": {
-                    "credentialsSecretRef": {"name": "nexthink"},
-                    "query": world.queries[world.query_id].executed,
-                    "queryId": world.query_id,
-                },
-                "qualtrics": {
-                    "credentialsSecretRef": {"name": "qualtrics"},
-                    "surveyId": world.survey_id,
-                    "directoryId": world.directory_id,
-                    "messageId": world.message_id,
-                    "libraryId": world.library_id,
-                    "mailingListId": world.mailing_list_id,
-                    "fromEmail": "noreply@qemailserver.com",
-                    "fromName": "Digital Workplace",
-                    "subject": "How is Teams working for you?",
-                },
-            },
+            "spec": self.sandbox.world.exporter_spec(),
         }
         return changed(manifest, changes)
 

@@ -23,7 +23,7 @@ from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger
 from qualtrics_exporter.sandbox import Sandbox, World
-from qualtrics_exporter.sandbox.world import TEAMS_ROLLOUT, Query
+from qualtrics_exporter.sandbox.world import Query
 from tests.environment.clock import SteeredClock
 
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
@@ -62,28 +62,7 @@ class Exporter:
     def __init__(self, sandbox: Sandbox, clock: SteeredClock, sides: Sides, path: Path) -> None:
         self.sandbox, self.clock, self.sides, self.path = sandbox, clock, sides, path
         self.world, self.faults = sandbox.world, sandbox.faults
-        world = self.world
-        self.spec = Spec.model_validate(
-            {
-                "schedule": {"frequency": "Daily"},
-                "nexthink": {
-                    "credentialsSecretRef": {"name": "nexthink"},
-                    "query": TEAMS_ROLLOUT,
-                    "queryId": world.query_id,
-                },
-                "qualtrics": {
-                    "credentialsSecretRef": {"name": "qualtrics"},
-                    "surveyId": world.survey_id,
-                    "directoryId": world.directory_id,
-                    "messageId": world.message_id,
-                    "libraryId": world.library_id,
-                    "mailingListId": world.mailing_list_id,
-                    "fromEmail": "noreply@qemailserver.com",
-                    "fromName": "Digital Workplace",
-                    "subject": "How is Teams working for you?",
-                },
-            }
-        )
+        self.spec = Spec.model_validate({**sandbox.world.exporter_spec(), "schedule": {"frequency": "Daily"}})
 
     def change(self, part: str, **fields: Any) -> None:
         """Edit the spec: `change("qualtrics", subject="…")`, `change("spec", dry_run=True)`."""

@@ -222,7 +222,7 @@ async def test_a_dry_run_does_everything_but_the_send(exporter: Exporter) -> Non
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("DryRun", "DryRun")
-    assert entry.message == "Nobody was mailed, because spec.dryRun is true; in the batch are 6 people."
+    assert entry.message == "Nobody was mailed, it was a dry run; in the batch are 6 people."
     assert not exporter.mailed()
     assert exporter.count("create_distribution") == 0
     assert entry.batch_id in exporter.sandbox.ledger.batches

@@ -14,7 +14,6 @@ from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION, Exporter
 from qualtrics_exporter.resource.status import HistoryEntry
 from qualtrics_exporter.sandbox import Sandbox, SentDistribution, World
-from qualtrics_exporter.sandbox.world import TEAMS_ROLLOUT
 from qualtrics_exporter.telemetry import logs
 
 from .manifests import Secrets
@@ -45,9 +44,7 @@ def demo() -> None:
     rows = [str(address or "(none)") for (address,) in world.queries[world.query_id].stream()]
     click.echo(f"\nIts query returns {len(rows)} rows at present:\n\n{_indented(', '.join(rows))}\n")
     entry, sent = asyncio.run(_export(world, manifest))
-    click.echo(
-        f"One export of it, without a cluster:\n\n{_indented(report(manifest['metadata']['name'], entry, dry=False))}"
-    )
+    click.echo(f"One export of it, without a cluster:\n\n{_indented(report(manifest['metadata']['name'], entry))}")
     click.echo(f"\nThe outbox of the sandbox:\n\n{_indented(_outbox(sent))}")
     click.echo(NEXT, nl=False)
     sys.exit(0 if entry.result == "Succeeded" else 1)
@@ -61,23 +58,7 @@ def exporter_manifest(world: World) -> dict[str, Any]:
         "metadata": {"name": "teams-rollout", "namespace": "dex"},
         "spec": {
             "description": "Ask people who stopped using Teams why",
-            "schedule": {"frequency": "Weekly", "dayOfWeek": "Monday", "timeZone": "Europe/Zurich"},
-            "nexthink": {
-                "credentialsSecretRef": {"name": "nexthink"},
-                "query": TEAMS_ROLLOUT,
-                "queryId": world.query_id,
-            },
-            "qualtrics": {
-                "credentialsSecretRef": {"name": "qualtrics"},
-                "surveyId": world.survey_id,
-                "directoryId": world.directory_id,
-                "messageId": world.message_id,
-                "libraryId": world.library_id,
-                "mailingListId": world.mailing_list_id,
-                "fromEmail": "noreply@qemailserver.com",
-                "fromName": "Digital Workplace",
-                "subject": "How is Teams working for you?",
-            },
+            **world.exporter_spec(),
             "maxRecipients": 5000,
         },
     }

@@ -7,15 +7,12 @@ from qualtrics_exporter.resource.status import HistoryEntry, Recipients, timesta
 GOOD = ("Succeeded", "DryRun")
 
 
-def report(name: str, entry: HistoryEntry, *, dry: bool) -> str:
-    """A block of lines. `dry`: it was the command that wanted nobody mailed, not the exporter."""
-    message = entry.message
-    if dry and entry.result == "DryRun":
-        message = message.replace(", because spec.dryRun is true", ", because --send was not given")
+def report(name: str, entry: HistoryEntry) -> str:
+    """A block of lines."""
     facts = {
         "result": entry.result,
         "reason": entry.reason,
-        "message": message,
+        "message": entry.message,
         "recipients": ", ".join(_counts(entry.recipients)) if entry.recipients else "",
         "survey": entry.survey_id,
         "batch": entry.batch_id,

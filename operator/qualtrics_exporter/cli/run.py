@@ -104,7 +104,7 @@ def run(
             f"Interrupted. What was done is written down in {journal}; the same command goes on from there."
         ) from None
     dry = not send and not spec.dry_run
-    click.echo(report(exporter.name, entry, dry=dry))
+    click.echo(report(exporter.name, entry))
     if dry and entry.result == "DryRun":
         click.echo("To mail these people, give the same command with --send.", err=True)
     sys.exit(0 if entry.result in GOOD else 1)

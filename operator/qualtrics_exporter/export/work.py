@@ -87,7 +87,7 @@ class Work:
 
     def not_sent_because_dry(self) -> Ended:
         """Everything but the send was done."""
-        what = "Nobody was mailed, because spec.dryRun is true; in the batch are"
+        what = "Nobody was mailed, it was a dry run; in the batch are"
         return self.end("DryRun", Reason.DRY_RUN, self._told(what))
 
     def failed(self, error: Exception) -> Ended:

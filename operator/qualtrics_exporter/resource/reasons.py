@@ -101,7 +101,7 @@ class Reason(StrEnum):
         "NoRecipients", Kind.NOTE, _RUNS_AND_TESTS,
         "The query returned nobody: nothing was created in Qualtrics.",
     )  # fmt: skip
-    DRY_RUN = "DryRun", Kind.NOTE, _RUNS, "Everything but the send was done, because spec.dryRun is true."
+    DRY_RUN = "DryRun", Kind.NOTE, _RUNS, "Everything but the send was done: it was a dry run."
     TEST_PASSED = "TestPassed", Kind.NOTE, _TESTS, "The test found nothing wrong; it mailed nobody."
     TEST_DELIVERED = "TestDelivered", Kind.NOTE, _TESTS, "The test was delivered to at most 20 people of the query."
     QUERY_IN_SYNC = "QueryInSync", Kind.NOTE, _QUERY, "Nexthink runs the query that the spec shows."

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from qualtrics_exporter.sandbox.limits import Limits
 
@@ -189,6 +189,28 @@ class World:
         bystanders = ["bystander1@example.com", "bystander2@example.com"]
         world.add_mailing_list(world.mailing_list_id, world.directory_id, bystanders=bystanders)
         return world
+
+    def exporter_spec(self) -> dict[str, Any]:
+        """The spec of an exporter that names what exists here; as JSON, for nobody here knows what an exporter is."""
+        return {
+            "schedule": {"frequency": "Weekly", "dayOfWeek": "Monday", "timeZone": "Europe/Zurich"},
+            "nexthink": {
+                "credentialsSecretRef": {"name": "nexthink"},
+                "query": self.queries[self.query_id].executed,
+                "queryId": self.query_id,
+            },
+            "qualtrics": {
+                "credentialsSecretRef": {"name": "qualtrics"},
+                "surveyId": self.survey_id,
+                "directoryId": self.directory_id,
+                "messageId": self.message_id,
+                "libraryId": self.library_id,
+                "mailingListId": self.mailing_list_id,
+                "fromEmail": "noreply@qemailserver.com",
+                "fromName": "Digital Workplace",
+                "subject": "How is Teams working for you?",
+            },
+        }
 
     def add_query(self, query: Query) -> Query:
         self.queries[query.id] = query
