@@ -2,7 +2,7 @@
 
 `Ready` speaks of the spec, the credentials and both remote sides; a run that failed does not touch it, it has
 `LastRunSucceeded`. kstatus (Flux, `kubectl wait`, Helm) reads `Stalled` as failed and `Reconciling` as in progress;
-both are absent unless True (facts/kubernetes.md section 3).
+both are absent unless True (docs/facts/kubernetes.md section 3).
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """Delivery figures: when to read them back from Qualtrics, and what they say.
 
-A distribution is `Pending` with zero figures at first, and `Done` does not mean delivered (facts/qualtrics.md
+A distribution is `Pending` with zero figures at first, and `Done` does not mean delivered (docs/facts/qualtrics.md
 section 3, documented); answers come in for days. So the figures are read 2, 10 and 60 minutes after the send and then
 daily for a week. When to read next follows from the entry alone: a restart reads neither twice nor never.
 """

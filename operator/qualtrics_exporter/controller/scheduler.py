@@ -4,7 +4,7 @@ The watch feeds it, one task empties it. An exporter is worked on by at most one
 that its run, its checks and its bookkeeping never interleave; what happens meanwhile makes it due again afterwards.
 Nothing about time is kept here that does not follow from the objects: after a restart the first listing fills the
 heap again. An entry is a small object on purpose, there are ten thousand of them (a parsed spec each would cost more
-than half of the whole watch: facts/kubernetes.md section 1).
+than half of the whole watch: docs/facts/kubernetes.md section 1).
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """What happens in the cluster, told to the scheduler: Kopf's watch, and a sweep behind it.
 
 Of Kopf only the low-level `on.event` is used: no finalizer, no annotation, no PATCH of its own, and get, list and watch
-are all the rights it needs. Its timers and daemons keep their time in memory and add finalizers; what was measured and
-why stands in facts/kubernetes.md section 1. Two things the watch can't do: it never tells what was deleted while it was
-broken, and its bodies may be stale. So every ten minutes a list of names and versions is compared with what the
+are all the rights it needs. Its timers and daemons keep their time in memory and add finalizers; what was measured
+stands in docs/facts/kubernetes.md section 1. Two things the watch can't do: it never tells what was deleted while it
+was broken, and its bodies may be stale. So every ten minutes a list of names and versions is compared with what the
 scheduler knows, and whoever acts on an exporter reads it again first.
 """
 
@@ -152,7 +152,7 @@ class Watch:
         settings.networking.connect_timeout = 10
         settings.watching.connect_timeout = 10
         settings.watching.server_timeout = 300
-        # With the defaults 10,000 exporters take 524 MB, with these 94 (facts/kubernetes.md section 1).
+        # With the defaults 10,000 exporters take 524 MB, with these 94 (docs/facts/kubernetes.md section 1).
         settings.watching.chunk_size = 100
         settings.queueing.idle_timeout = 0.1
         if self._selector:

@@ -2,7 +2,7 @@
 
 Kubernetes takes a *structural* schema, a small part of JSON Schema: no references, no null, no alternatives. `schema`
 makes it in one walk, and refuses what pydantic may write one day that the API server would not take, with errors that
-mislead (facts/kubernetes.md section 5).
+mislead (docs/facts/kubernetes.md section 5).
 """
 
 from typing import Any

@@ -1,7 +1,8 @@
 """What users write: `spec`. Every rule stands beside its field, with the sentence that a user reads.
 
 A rule is either plain schema (type, enum, length) or a `Rule`: the API server shows its sentence instead of a regular
-expression (facts/kubernetes.md section 5). Lengths are generous on purpose: an exceeded maxLength hides all sentences.
+expression (docs/facts/kubernetes.md section 5). Lengths are generous on purpose: an exceeded maxLength hides all
+sentences.
 
 The operator reads an object by these models too, and keeps to the same rules, because an older CRD may have let
 anything in. Fields that it does not know are tolerated: a newer CRD may have let them in.
