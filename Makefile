@@ -15,7 +15,7 @@ GO_ENVIRONMENT := GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED
 WORKERS := --numprocesses 2 --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint format generate check-generated check-go venv requirements build clean
+.PHONY: help demo test test-long measure measure-idle lint format generate check-generated check-go venv requirements build clean
 .NOTPARALLEL:
 
 help: ## Show the targets
@@ -31,6 +31,12 @@ test: lint check-generated check-go ## Everything that CI checks
 test-long: lint check-generated check-go ## The same and the tests that take long
 	$(BIN)/python -m tests.environment.build
 	$(BIN)/pytest -m "long or not long" $(WORKERS)
+
+measure: $(READY) ## Figures: a run with 25,300 people, its portions and the operator's memory
+	$(BIN)/python -m benchmarks.large_run
+
+measure-idle: $(READY) ## Figures: the operator with 10,000 exporters at rest
+	$(BIN)/python -m benchmarks.idle
 
 lint: $(READY) ## Style, types and layers, without changing anything
 	$(BIN)/ruff check

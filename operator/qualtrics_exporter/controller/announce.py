@@ -30,11 +30,23 @@ def new_entries(before: Status, after: Status) -> list[HistoryEntry]:
 def events(before: Exporter, after: Exporter) -> list[Announcement]:
     """The Events for a change of one exporter's status."""
     old, new = before.status, after.status
-    found = [_ended(entry, "Run") for entry in new_entries(old, new)]
+    found = [_ended(entry, "Run") for entry in new_entries(old, new) if _news(entry, new)]
     found += [_ended(entry, "Delivery") for entry in _other_reason(old, new)]
     if new.last_test and new.last_test != old.last_test:
         found.append(_ended(new.last_test, "Test"))
     return found + _readiness(old, new, after.uid)
+
+
+def _news(entry: HistoryEntry, status: Status) -> bool:
+    """Whether it deserves an Event: an hourly schedule that keeps ending in the same way is told once.
+
+    Who asked for a run wants to hear of it, and what may have been sent has to be looked after each time.
+    """
+    if entry.trigger != "Schedule" or entry.result == "Unknown":
+        return True
+    older = (status.history or [])[(status.history or []).index(entry) + 1 :]
+    before = next((e for e in older if e.trigger == "Schedule"), None)
+    return before is None or (before.result, before.reason) != (entry.result, entry.reason)
 
 
 def _ended(entry: HistoryEntry, action: str) -> Announcement:
