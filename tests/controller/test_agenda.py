@@ -161,6 +161,23 @@ def test_a_token_acts_once() -> None:
     assert book(exporter(after, annotations=asked), MONDAY).claimed is None
 
 
+def test_an_older_token_that_comes_back_does_not_act_again() -> None:
+    status = seen(MONDAY)
+    for token in ("from-git", "by-hand"):
+        plan = book(exporter(status, annotations={"run-requested-at": token}), MONDAY)
+        assert plan.claimed
+        status = plan.status.model_copy(update={"active_run": None})
+    reverted = exporter(status, annotations={"run-requested-at": "from-git"})
+    assert book(reverted, MONDAY).claimed is None
+    assert agenda.requested_run(reverted) is None
+
+
+def test_a_slot_that_fell_due_before_the_spec_became_invalid_is_told() -> None:
+    plan = book(exporter(seen(MONDAY), frequency="Fortnightly"), DUE + timedelta(minutes=1))
+    (entry,) = plan.status.history or []
+    assert (entry.result, entry.reason, entry.scheduled_time) == ("Failed", "SpecInvalid", DUE)
+
+
 def test_a_token_too_long_for_status_acts_once_as_well() -> None:
     asked = {"run-requested-at": "x" * 5000}
     plan = book(exporter(seen(MONDAY), annotations=asked), MONDAY)

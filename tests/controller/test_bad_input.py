@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.sandbox import Credential, Query
+from tests.environment.operator import RULES
 from tests.environment.stage import AppliedExporter, Stage
 
 EXECUTE = "nexthink.execute"
@@ -137,6 +138,7 @@ def test_bad_input_is_told_before_the_first_slot_and_a_run_of_it_fails_with_its_
     entry = exporter.ended()
     assert (entry["result"], entry["reason"]) == ("Failed", bad.reason)
     assert len(shared_stage.sandbox.ledger.distributions) == sent
+    assert exporter.condition("Ready")["reason"] == bad.reason, "a run that fails does not make it ready"
     exporter.annotate(test_requested_at="now")
     test = exporter.tested("now")
     assert (test["result"], test["reason"]) == ("Failed", bad.reason)
@@ -251,6 +253,39 @@ def test_a_secret_that_was_mended_is_noticed_within_a_minute(stage: Stage) -> No
     assert "Recovered" in [event["reason"] for event in exporter.events()]
     assert not exporter.condition("Stalled")
     assert not exporter.condition("Reconciling")
+
+
+def test_a_saved_query_that_vanishes_is_found_by_the_run_and_told_by_ready(stage: Stage) -> None:
+    stage.operator()
+    stage.people("#vanishes", ["a@example.com"])
+    exporter = stage.exporter(**{"nexthink.queryId": "#vanishes"})
+    assert exporter.checked()["status"] == "True"
+    stage.sandbox.call(lambda: stage.sandbox.world.queries.pop("#vanishes"))
+    exporter.annotate(run_requested_at="now")
+    assert exporter.ended()["reason"] == "QueryNotFound"
+    exporter.until(
+        lambda status: {c["type"]: c["reason"] for c in status["conditions"]}["Ready"] == "QueryNotFound",
+        "Ready tells it",
+    )
+
+
+def test_an_operator_that_may_not_read_secrets_says_so(stage: Stage) -> None:
+    rules = [rule for rule in RULES if rule["resources"] != ["secrets"]]
+    operator = stage.operator(rules=rules)
+    exporter = stage.exporter()
+    ready = exporter.checked()
+    assert (ready["status"], ready["reason"]) == ("False", "SecretNotReadable")
+    assert "Traceback" not in operator.log
+
+
+def test_the_times_of_conditions_move_with_their_status_only(stage: Stage) -> None:
+    stage.operator()
+    exporter = stage.exporter(**{"nexthink.credentialsSecretRef": {"name": "nowhere"}})
+    exporter.checked()
+    before = exporter.condition("Reconciling")
+    checked = exporter.status()["lastCheckTime"]
+    exporter.until(lambda status: status["lastCheckTime"] > checked, "it is checked again")
+    assert exporter.condition("Reconciling")["lastTransitionTime"] == before["lastTransitionTime"]
 
 
 def test_drift_is_told_and_held_where_the_user_wants_so(stage: Stage) -> None:

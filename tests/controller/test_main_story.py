@@ -190,6 +190,18 @@ def test_a_mail_that_qualtrics_suppressed_is_told(stage: Stage) -> None:
     assert "DuplicateSuppressed" in [event["reason"] for event in exporter.events()]
 
 
+def test_a_suppressed_mail_is_told_also_where_the_query_drifts(stage: Stage) -> None:
+    stage.operator()
+    exporter = stage.exporter(**{"nexthink.query": "users | list user.ad.email_address"})
+    exporter.checked()
+    for number in (1, 2):
+        exporter.annotate(run_requested_at=f"run-{number}")
+        assert exporter.ended(number)["reason"] == "QueryDrift"
+    stage.clock.advance(121)
+    exporter.until(lambda status: status["history"][0]["reason"] == "DuplicateSuppressed", "the duplicate is told")
+    assert exporter.condition("LastRunSucceeded")["status"] == "False"
+
+
 def test_a_second_exporter_for_the_same_people_is_told_and_blocks_nothing(stage: Stage) -> None:
     stage.operator()
     stage.exporter("first").checked()

@@ -103,6 +103,24 @@ def test_a_lost_reply_to_the_send_is_looked_up(stage: Stage, people: Mailed, whe
     assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 1
 
 
+def test_a_run_that_was_interrupted_and_is_too_late_to_start_again_is_told(stage: Stage) -> None:
+    operator = stage.operator()
+    exporter = stage.exporter(**{"schedule.startingDeadlineSeconds": 60})
+    exporter.checked()
+    stage.sandbox.fault("qualtrics.import_contacts", hold="before")
+    exporter.annotate(run_requested_at="first")
+    stage.reached("qualtrics.import_contacts")
+    operator.kill()
+    stage.sandbox.release(drop=True)
+    stage.clock.advance(120)
+    operator.start()
+    entry = exporter.ended()
+    assert (entry["result"], entry["reason"]) == ("Missed", "DeadlineExceeded")
+    assert stage.sandbox.ledger.distributions == []
+    exporter.annotate(run_requested_at="second")
+    assert exporter.ended(2)["result"] == "Succeeded"
+
+
 def test_a_delivering_test_that_was_killed_is_dropped(stage: Stage) -> None:
     operator = stage.operator()
     exporter = stage.exporter()

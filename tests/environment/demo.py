@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__.partition("\n")[0])
     parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C, and say how to look around")
     keep = parser.parse_args().keep
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # everything that was started ends with us
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qualtrics-exporter-demo-")))
         step("A control plane: a real etcd and kube-apiserver (built once, that takes some minutes)")
@@ -97,7 +99,7 @@ def stay(cluster: ControlPlane, sandbox: SandboxThread) -> None:
     say(f"kubectl -n {NAMESPACE} annotate --overwrite qex/teams-rollout {RUN_NOW}=$(date +%s)")
     say(f"The outbox: {sandbox.outbox_url}")
     say("Ctrl-C ends it all.")
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    threading.Event().wait()
 
 
 def step(title: str) -> None:

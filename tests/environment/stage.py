@@ -3,7 +3,7 @@
 import copy
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -47,13 +47,20 @@ class Stage:
         for name, keys in self.sandbox.secrets().items():
             self.secret(name, keys)
 
-    def operator(self, *arguments: str, start: bool = True, election: bool = False, steered: bool = True) -> Operator:
+    def operator(
+        self,
+        *arguments: str,
+        start: bool = True,
+        election: bool = False,
+        steered: bool = True,
+        rules: Sequence[dict[str, list[str]]] = RULES,
+    ) -> Operator:
         """An operator for this namespace, with a token of its own service account and just the rights it needs.
 
         One that is not `steered` has the machine's own clock, for figures: to follow the test's costs it some time.
         """
         self._operators += 1
-        kubeconfig = self.cluster.service_account(self.namespace, "operator", rules=RULES)
+        kubeconfig = self.cluster.service_account(self.namespace, "operator", rules=rules)
         operator = Operator(
             kubeconfig,
             self._folder / f"operator-{self._operators}",

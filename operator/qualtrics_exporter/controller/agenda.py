@@ -20,7 +20,15 @@ from qualtrics_exporter.http.errors import Permanent
 from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, TEST_MODE, TEST_REQUESTED_AT, Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Result, Status, entry_of, timestamp
+from qualtrics_exporter.resource.status import (
+    HANDLED_REQUESTS,
+    ActiveRun,
+    HistoryEntry,
+    Result,
+    Status,
+    entry_of,
+    timestamp,
+)
 
 STARTING_DEADLINE = timedelta(hours=1)
 CHECK_INTERVAL = timedelta(hours=6)
@@ -80,6 +88,9 @@ def bookkeep(
     if orphaned and status.active_run:
         status, claimed = _take_over(exporter, status, status.active_run, now, holder)
     if problem := spec_problem(exporter, default_zone):
+        if status.next_schedule_time and status.next_schedule_time <= now and status.active_run is None:
+            slot = slots.Slot(status.next_schedule_time, timestamp(status.next_schedule_time))
+            status = _slots_entry(exporter, status, slot, None, 1, now, "Failed", problem.reason)
         status = status.model_copy(update={"next_schedule_time": None})
         return Plan(_refuse_run(exporter, status, now, "Failed", problem.reason, problem.what), claimed)
 
@@ -126,8 +137,8 @@ def next_wake(exporter: Exporter, now: datetime, default_zone: str) -> datetime:
         status.schedule_since is None
         or status.active_run is not None
         or status.observed_generation != exporter.generation
-        or run_token(exporter)
-        or test_token(exporter)
+        or requested_run(exporter)
+        or requested_test(exporter)
     ):
         return now
     if exporter.spec is None or spec_problem(exporter, default_zone):
@@ -158,14 +169,36 @@ def check_due(exporter: Exporter, now: datetime) -> datetime:
     return (status.last_check_time or now) + CHECK_INTERVAL + spread
 
 
-def run_token(exporter: Exporter) -> str | None:
-    """The token of a run request that was not handled yet."""
-    return _unhandled(exporter, RUN_REQUESTED_AT, exporter.status.last_handled_run_request)
+def requested_run(exporter: Exporter, status: Status | None = None) -> str | None:
+    """The token of a run request that was not handled yet, as this status (by default the exporter's) tells it."""
+    status, token = status or exporter.status, _token(exporter, RUN_REQUESTED_AT)
+    if token is None or token == status.last_handled_run_request:
+        return None
+    return None if request_run_id(exporter.uid, token) in (status.handled_requests or []) else token
 
 
-def test_token(exporter: Exporter) -> str | None:
-    """The token of a test request that was not handled yet."""
-    return _unhandled(exporter, TEST_REQUESTED_AT, exporter.status.last_handled_test_request)
+def requested_test(exporter: Exporter, status: Status | None = None) -> str | None:
+    """The token of a test request that was not handled yet, likewise."""
+    status, token = status or exporter.status, _token(exporter, TEST_REQUESTED_AT)
+    if token is None or token == status.last_handled_test_request:
+        return None
+    return None if test_run_id(exporter.uid, token) in (status.handled_requests or []) else token
+
+
+def with_run_receipt(exporter: Exporter, status: Status, token: str) -> Status:
+    """The status with the receipt of a run token. Older ones are remembered too: Git may bring one back."""
+    handled = _remembered(status, request_run_id(exporter.uid, token))
+    return status.model_copy(update={"last_handled_run_request": token, "handled_requests": handled})
+
+
+def with_test_receipt(exporter: Exporter, status: Status, token: str) -> Status:
+    """The status with the receipt of a test token, likewise."""
+    handled = _remembered(status, test_run_id(exporter.uid, token))
+    return status.model_copy(update={"last_handled_test_request": token, "handled_requests": handled})
+
+
+def _remembered(status: Status, request_id: str) -> list[str]:
+    return [request_id, *(status.handled_requests or [])][:HANDLED_REQUESTS]
 
 
 def wants_delivery(exporter: Exporter) -> bool:
@@ -178,14 +211,11 @@ def _first_sight(exporter: Exporter, now: datetime) -> Status:
     if status.schedule_since is not None:
         return status
     # Tokens that are there already count as handled: nothing runs because an object was created or its status lost.
-    status = status.model_copy(
-        update={
-            "schedule_since": now,
-            "schedule": None,
-            "last_handled_run_request": _token(exporter, RUN_REQUESTED_AT),
-            "last_handled_test_request": _token(exporter, TEST_REQUESTED_AT),
-        }
-    )
+    status = status.model_copy(update={"schedule_since": now, "schedule": None})
+    if token := requested_run(exporter, status):
+        status = with_run_receipt(exporter, status, token)
+    if token := requested_test(exporter, status):
+        status = with_test_receipt(exporter, status, token)
     return conditions.first_seen(status, exporter.generation, now)
 
 
@@ -300,7 +330,7 @@ def _slots_entry(
 def _run_request(
     exporter: Exporter, status: Status, claimed: ActiveRun | None, now: datetime, holder: str
 ) -> tuple[Status, ActiveRun | None]:
-    token = _unhandled(exporter, RUN_REQUESTED_AT, status.last_handled_run_request)
+    token = requested_run(exporter, status)
     if token is None:
         return status, claimed
     if exporter.suspended or claimed:
@@ -314,14 +344,14 @@ def _run_request(
         holder=holder,
         step="Claimed",
     )
-    return status.model_copy(update={"active_run": run, "last_handled_run_request": token}), run
+    return with_run_receipt(exporter, status, token).model_copy(update={"active_run": run}), run
 
 
 def _delivering_test(
     exporter: Exporter, status: Status, claimed: ActiveRun | None, now: datetime, holder: str
 ) -> tuple[Status, ActiveRun | None]:
     """A test that mails people has the journal of a run. It waits while another run is active."""
-    token = _unhandled(exporter, TEST_REQUESTED_AT, status.last_handled_test_request)
+    token = requested_test(exporter, status)
     if token is None or claimed or not wants_delivery(exporter):
         return status, claimed
     run = ActiveRun(
@@ -332,12 +362,12 @@ def _delivering_test(
         holder=holder,
         step="Claimed",
     )
-    return status.model_copy(update={"active_run": run, "last_handled_test_request": token}), run
+    return with_test_receipt(exporter, status, token).model_copy(update={"active_run": run}), run
 
 
 def _refuse_run(exporter: Exporter, status: Status, now: datetime, result: Result, reason: Reason, what: str) -> Status:
     """End a run request that can't run: with its receipt and an entry, so that nobody waits for it."""
-    token = _unhandled(exporter, RUN_REQUESTED_AT, status.last_handled_run_request)
+    token = requested_run(exporter, status)
     if token is None:
         return status
     entry = HistoryEntry(
@@ -348,7 +378,7 @@ def _refuse_run(exporter: Exporter, status: Status, now: datetime, result: Resul
         reason=str(reason),
         message=f"{what}, nobody was mailed. {reason.meaning} {reason.next_step}",
     )
-    return status.with_entry(entry).model_copy(update={"last_handled_run_request": token})
+    return with_run_receipt(exporter, status.with_entry(entry), token)
 
 
 def _take_over(
@@ -381,8 +411,3 @@ def _token(exporter: Exporter, annotation: str) -> str | None:
     if not token:
         return None
     return token if len(token) <= 253 else "sha256:" + hashlib.sha256(token.encode()).hexdigest()
-
-
-def _unhandled(exporter: Exporter, annotation: str, handled: str | None) -> str | None:
-    token = _token(exporter, annotation)
-    return token if token and token != handled else None

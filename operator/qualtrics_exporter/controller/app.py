@@ -171,10 +171,12 @@ class _Operator:
         return Elector(api, namespace, self._settings.lease_name, instance)
 
     def _unready(self, watching: asyncio.Event) -> str | None:
-        """A replica that cannot have the Lease would wait for ever without a word: this is the word."""
+        """A replica that lacks a right would wait for ever without a word: this is the word."""
         if not watching.is_set():
             return "the watch has not begun"
-        return f"the Lease cannot be had: {self._elector.problem}" if self._elector and self._elector.problem else None
+        if self._elector and self._elector.problem:
+            return f"the Lease cannot be had: {self._elector.problem}"
+        return self._scheduler.problem
 
     def _health(self) -> str | None:
         if self._scheduler.leading and self._clock.monotonic() - self._scheduler.ticked > TICK_SECONDS:

@@ -51,6 +51,12 @@ def first_seen(status: Status, generation: int, now: datetime) -> Status:
     """Nothing is known yet, and that is said from the first moment on."""
     pending = Reason.NOT_YET_CHECKED
     status = _set(status, RECONCILING, "True", pending, pending.meaning, generation, now)
+    return _complete(status, generation, now)
+
+
+def _complete(status: Status, generation: int, now: datetime) -> Status:
+    """Every condition is there from the first moment on, if only to say that nothing is known yet."""
+    pending = Reason.NOT_YET_CHECKED
     for type_ in (READY, NEXTHINK_READY, QUALTRICS_READY):
         if status.condition(type_) is None:
             status = _set(status, type_, "Unknown", pending, pending.meaning, generation, now)
@@ -62,7 +68,7 @@ def first_seen(status: Status, generation: int, now: datetime) -> Status:
 
 def checked(status: Status, verdict: Verdict, generation: int, now: datetime, *, suspended: bool) -> Status:
     """The conditions after a check."""
-    status = first_seen(status, generation, now)
+    status = _complete(status, generation, now)
     status = _set_side(status, NEXTHINK_READY, verdict.spec or verdict.nexthink, generation, now)
     status = _set_side(status, QUALTRICS_READY, verdict.spec or verdict.qualtrics, generation, now)
     if error := verdict.error:
@@ -72,11 +78,14 @@ def checked(status: Status, verdict: Verdict, generation: int, now: datetime, *,
         reason = Reason.SUSPENDED if suspended else Reason.CHECKED
         message = f"{reason.meaning} {_duplicate(verdict)}".rstrip()
         status = _set(status, READY, "True", reason, message, generation, now)
-    status = _without(status, {RECONCILING, STALLED})
     if stalled := verdict.stalled:
         status = _set(status, STALLED, "True", stalled.reason, stalled.message, generation, now)
+        status = _without(status, {RECONCILING})
     elif error := verdict.error:
         status = _set(status, RECONCILING, "True", error.reason, error.message, generation, now)
+        status = _without(status, {STALLED})
+    else:
+        status = _without(status, {RECONCILING, STALLED})
     if verdict.query:
         status = _set_query(status, verdict.query, generation, now)
     return status
@@ -114,7 +123,7 @@ def _duplicate(verdict: Verdict) -> str:
     if not verdict.also_targeted_by:
         return ""
     others = ", ".join(verdict.also_targeted_by[:3])
-    return f"{Reason.DUPLICATE_TARGET}: {others} sends the same survey and message to the same list."
+    return f"{Reason.DUPLICATE_TARGET}: the same survey and message go to the same list by {others}."
 
 
 def _set_side(status: Status, type_: str, error: ExportError | None, generation: int, now: datetime) -> Status:

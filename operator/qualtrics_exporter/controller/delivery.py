@@ -33,7 +33,9 @@ def with_figures(entry: HistoryEntry, figures: Delivery) -> HistoryEntry:
     """The entry with new figures. It keeps its result; its reason tells when people did not get the mail."""
     updated = entry.model_copy(update={"delivery": figures})
     reason = _finding(entry, figures)
-    if reason is None or entry.reason not in (Reason.SUCCEEDED, Reason.PARTLY_DELIVERED, Reason.DUPLICATE_SUPPRESSED):
+    # That nobody got the mail outranks every other remark; that some did not, none.
+    plain = entry.reason in (Reason.SUCCEEDED, Reason.PARTLY_DELIVERED, Reason.DUPLICATE_SUPPRESSED)
+    if reason is None or not (plain or reason is Reason.DUPLICATE_SUPPRESSED):
         return updated
     numbers = ", ".join(
         f"{name} {count}"
@@ -42,6 +44,14 @@ def with_figures(entry: HistoryEntry, figures: Delivery) -> HistoryEntry:
     )
     message = f"{reason.meaning} Delivery: {numbers}. {reason.next_step}"
     return updated.model_copy(update={"reason": str(reason), "message": message})
+
+
+def given_up(entry: HistoryEntry) -> HistoryEntry:
+    """The entry of a distribution that Qualtrics does not know any more: its figures are not asked for again."""
+    last = (entry.send_time or entry.completion_time) + MARKS[-1]
+    return entry.model_copy(
+        update={"delivery": (entry.delivery or Delivery()).model_copy(update={"observed_time": last})}
+    )
 
 
 def _finding(entry: HistoryEntry, figures: Delivery) -> Reason | None:

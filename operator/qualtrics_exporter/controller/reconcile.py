@@ -7,8 +7,10 @@ it waits.
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import cast
 
 from qualtrics_exporter.clock import Clock
@@ -26,7 +28,7 @@ from qualtrics_exporter.http.errors import ExportError, Transient
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Status
+from qualtrics_exporter.resource.status import ActiveRun, Delivery, HistoryEntry, Status
 from qualtrics_exporter.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,19 @@ PUT_OFF = timedelta(seconds=10)
 CHECK_SECONDS = 120.0
 
 
+# After one of these a check has to execute the query again: nothing else shows whether it works.
+QUERY_REASONS = frozenset(
+    {
+        Reason.QUERY_NOT_FOUND,
+        Reason.QUERY_NOT_PERMITTED,
+        Reason.QUERY_REFUSED,
+        Reason.QUERY_RETURNS_SEVERAL_FIELDS,
+        Reason.QUERY_RETURNS_NO_EMAIL,
+    }
+)
+Errand = Callable[[], Awaitable[Exporter]]
+
+
 @dataclass(slots=True)
 class _Memory:
     """What this process remembers of an exporter that is not at rest. Losing it costs a check, nothing else."""
@@ -54,7 +69,7 @@ class _Memory:
     secrets: tuple[str | None, str | None] | None = None
     stranger: tuple[str, str, int] | None = None  # a run in other hands
     stranger_since: datetime | None = None
-    figures_after: datetime | None = None
+    figures_after: dict[str, datetime] = field(default_factory=dict)  # by the id of the run
 
 
 class Reconciler:
@@ -104,19 +119,23 @@ class Reconciler:
             orphan = self._orphan(key, exporter, first)
             noticed = self._clock.now()
             due = agenda.bookkeep(exporter, noticed, "", self._zone, orphaned=orphan is not None).claimed
+            errand: Errand | None = None
             if not due:
-                exporter, _ = await self._bookkeep(key, exporter, None, noticed, may_claim=False)
+                exporter, _ = await self._bookkeep(key, exporter, orphan, noticed, may_claim=False)
+                errand = await self._errand(key, exporter)
         if due:
             async with self._places:
                 exporter, claimed = await self._bookkeep(key, exporter, orphan, noticed, may_claim=True)
                 if claimed:
                     exporter = await self._run(key, exporter, claimed)
-        elif await self._wants_attention(key, exporter):
+            if claimed:
+                errand = self._errand_after(key, exporter, claimed)
+        if errand:
             if self._benches.locked():
                 # Not to wait here: while a remote side hangs, slots of the exporters in this queue would wait as well.
                 return self._clock.now() + PUT_OFF
             async with self._benches:
-                exporter = await self._attend(key, exporter)
+                exporter = await errand()
         return self._next(key, exporter)
 
     def _next(self, key: Key, exporter: Exporter) -> datetime:
@@ -125,8 +144,10 @@ class Reconciler:
         if exporter.status.active_run and memory and memory.stranger:
             return now + ORPHAN_AFTER / 3
         wake = agenda.next_wake(exporter, now, self._zone)
-        if wake <= now and memory and memory.figures_after and now < memory.figures_after:
-            return min(memory.figures_after, now + agenda.SECRET_WATCH)
+        if memory and memory.figures_after:
+            memory.figures_after = {run: after for run, after in memory.figures_after.items() if after > now}
+            if wake <= now and memory.figures_after:
+                return now + agenda.SECRET_WATCH  # what is due may be no more than a figure that has to wait
         if memory and memory == _Memory():
             del self._memory[key]
         return wake
@@ -179,9 +200,6 @@ class Reconciler:
             await self._runner.run(key, exporter, run)
         after = await self._store.read(key)
         await self._announce(exporter, after)
-        if any(entry.id == run.id and entry.result == "Failed" for entry in (after.status.history or [])[:1]):
-            # `Ready` is not for a run to touch, but what made it fail is worth a look now rather than in hours.
-            after = await self._check(key, after, query=False)
         return after
 
     async def _announce(self, before: Exporter, after: Exporter) -> None:
@@ -194,24 +212,27 @@ class Reconciler:
 
     # --- tests, checks, delivery figures
 
-    async def _wants_attention(self, key: Key, exporter: Exporter) -> bool:
-        """Whether there is a test, a check or a figure to look after. A run that is active goes first."""
+    async def _errand(self, key: Key, exporter: Exporter) -> Errand | None:
+        """The test, check or figure that is to be looked after now. A run that is active goes first."""
         if exporter.status.active_run:
-            return False
-        return bool(
-            agenda.test_token(exporter) or await self._check_due(key, exporter) or self._figures_due(key, exporter)
-        )
-
-    async def _attend(self, key: Key, exporter: Exporter) -> Exporter:
-        token = agenda.test_token(exporter)
+            return None
+        token = agenda.requested_test(exporter)
         if token and (not agenda.wants_delivery(exporter) or agenda.spec_problem(exporter, self._zone)):
-            return await self._test(key, exporter, token)
+            return partial(self._test, key, exporter, token)
         if await self._check_due(key, exporter):
             checked = conditions.query_was_checked(exporter.status, exporter.generation)
-            return await self._check(key, exporter, query=not checked)
+            return partial(self._check, key, exporter, query=not checked)
         if entry := self._figures_due(key, exporter):
-            return await self._read_figures(key, exporter, entry)
-        return exporter
+            return partial(self._read_figures, key, exporter, entry)
+        return None
+
+    def _errand_after(self, key: Key, exporter: Exporter, run: ActiveRun) -> Errand | None:
+        """A check after a run that failed: `Ready` is not for a run to touch, but worth a look now, not in hours."""
+        failed = next((e for e in exporter.status.history or [] if e.id == run.id and e.result == "Failed"), None)
+        if failed is None:
+            return None
+        checked = conditions.query_was_checked(exporter.status, exporter.generation)
+        return partial(self._check, key, exporter, query=not checked or failed.reason in QUERY_REASONS)
 
     async def _check_due(self, key: Key, exporter: Exporter) -> bool:
         now = self._clock.now()
@@ -227,10 +248,10 @@ class Reconciler:
         entry = test_entry(checks, survey_id, test_run_id(exporter.uid, token), start, self._clock.now())
 
         def change(fresh: Exporter) -> Status | None:
-            if agenda.test_token(fresh) != token:
+            if agenda.requested_test(fresh) != token:
                 return None
             now = self._clock.now()
-            status = fresh.status.model_copy(update={"last_handled_test_request": token, "last_test": entry})
+            status = agenda.with_test_receipt(fresh, fresh.status, token).model_copy(update={"last_test": entry})
             return self._judged(key, fresh, status, verdict, now) if fresh.generation == exporter.generation else status
 
         after = await self._store.change(key, change)
@@ -321,32 +342,35 @@ class Reconciler:
     def _figures_due(self, key: Key, exporter: Exporter) -> HistoryEntry | None:
         now = self._clock.now()
         memory = self._memory.get(key)
-        if memory and memory.figures_after and now < memory.figures_after:
-            return None
-        entries = exporter.status.history or []
-        return next((entry for entry in entries if (at := delivery.next_read(entry)) and at <= now), None)
+        later = memory.figures_after if memory else {}
+        due = (e for e in exporter.status.history or [] if (at := delivery.next_read(e)) and at <= now)
+        return next((entry for entry in due if later.get(entry.id, now) <= now), None)
 
     async def _read_figures(self, key: Key, exporter: Exporter, entry: HistoryEntry) -> Exporter:
         """Read one entry's figures from Qualtrics. Without an answer they are tried again soon, and nobody is told."""
         memory = self._memory.setdefault(key, _Memory())
-        if exporter.spec is None:
-            memory.figures_after = agenda.NEVER
-            return exporter
+        figures: Delivery | None = None
         try:
-            qualtrics = await self._credentials.qualtrics(exporter, exporter.spec)
+            if problem := agenda.spec_problem(exporter, self._zone):
+                raise problem
+            qualtrics = await self._credentials.qualtrics(exporter, cast("Spec", exporter.spec))
             figures = await qualtrics.delivery(entry.survey_id or "", entry.distribution_id or "")
         except ExportError as error:
             log.info("delivery figures of run %s of %s could not be read: %s", entry.id, key, error.reason)
-            memory.figures_after = self._clock.now() + DELIVERY_RETRY
-            return exporter
-        memory.figures_after = None
+            if error.status != 404:
+                memory.figures_after[entry.id] = self._clock.now() + DELIVERY_RETRY
+                return exporter
+        memory.figures_after.pop(entry.id, None)
+
+        def updated(old: HistoryEntry, now: datetime) -> HistoryEntry:
+            if figures is None:
+                return delivery.given_up(old)
+            return delivery.with_figures(old, figures.model_copy(update={"observed_time": now}))
 
         def change(fresh: Exporter) -> Status | None:
             now = self._clock.now()
             history = [
-                delivery.with_figures(e, figures.model_copy(update={"observed_time": now}))
-                if (e.id, e.completion_time) == (entry.id, entry.completion_time)
-                else e
+                updated(e, now) if (e.id, e.completion_time) == (entry.id, entry.completion_time) else e
                 for e in fresh.status.history or []
             ]
             status = fresh.status.model_copy(update={"history": history})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller import agenda, conditions
-from qualtrics_exporter.controller.cluster import Cluster
+from qualtrics_exporter.controller.cluster import Cluster, Forbidden
 from qualtrics_exporter.controller.secrets import nexthink_credentials, qualtrics_credentials
 from qualtrics_exporter.controller.status import Key, StatusJournal, StatusStore
 from qualtrics_exporter.export.identity import new_holder
@@ -53,9 +53,16 @@ class Credentials:
 
     async def versions(self, exporter: Exporter, spec: Spec) -> tuple[str | None, str | None]:
         """The versions of both Secrets, without reading what is in them; None for one that is missing."""
-        names = (spec.nexthink.credentials_secret_ref.name, spec.qualtrics.credentials_secret_ref.name)
-        first, second = [await self._cluster.secret_version(exporter.namespace, name) for name in names]
-        return first, second
+        return (
+            await self._version(exporter.namespace, spec.nexthink.credentials_secret_ref.name),
+            await self._version(exporter.namespace, spec.qualtrics.credentials_secret_ref.name),
+        )
+
+    async def _version(self, namespace: str, name: str) -> str | None:
+        try:
+            return await self._cluster.secret_version(namespace, name)
+        except Forbidden:
+            return "not readable"  # told when it is read; and noticed when the right is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,7 @@ class Runner:
                 else:
                     return
         except Abandoned as why:
-            log.warning("leaving run %s of %s as it stands: %s", run.id, key, why or "it is not ours any more")
+            log.warning("leaving run %s of %s as it stands: %s", run.id, key, str(why) or "it is not ours any more")
 
     async def _attempt(self, journal: StatusJournal, exporter: Exporter, run: ActiveRun) -> None:
         try:

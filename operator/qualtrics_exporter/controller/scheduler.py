@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.cluster import Gone
+from qualtrics_exporter.controller.cluster import ClusterError, Forbidden, Gone
 from qualtrics_exporter.controller.status import Key
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,8 @@ class Scheduler:
         self._tasks = 0
         self.ticked = clock.monotonic()
         self.leading = False
+        self.problem: str | None = None
+        """The right that was found missing last, until something went well."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -151,9 +153,13 @@ class Scheduler:
             wake = await self._tend(entry.key, entry.first)
             entry.first = False
             failed = False
+            self.problem = None
         except Gone:
             if self._entries.get((entry.key.namespace, entry.key.name)) is entry:
                 self.forget(entry.key.namespace, entry.key.name)
+        except ClusterError as error:
+            log.warning("%s could not be tended, it is tried again: %s", entry.key, error)
+            self.problem = str(error) if isinstance(error, Forbidden) else self.problem
         except Exception:
             # One exporter's trouble is never the end of the others: it is tried again, at longer and longer intervals.
             log.exception("%s could not be tended", entry.key)

@@ -24,9 +24,13 @@ class Targets:
         self._targets.pop((namespace, name), None)
 
     def others(self, key: Key) -> tuple[str, ...]:
-        """The other exporters with the same target, as namespace/name. Looks at all: it is asked a few times a day."""
+        """The other exporters with the same target. Names of other namespaces are not for the users of this one.
+
+        Looks at all exporters: it is asked a few times a day.
+        """
         mine = self._targets.get((key.namespace, key.name))
         if mine is None:
             return ()
-        same = (name for name, target in self._targets.items() if target == mine and name != key[:2])
-        return tuple(sorted("/".join(name) for name in same))
+        same = [name for name, target in self._targets.items() if target == mine and name != key[:2]]
+        near = sorted("/".join(name) for name in same if name[0] == key.namespace)
+        return (*near, "an exporter of another namespace") if len(near) < len(same) else tuple(near)

@@ -12,6 +12,7 @@ Trigger = Literal["Schedule", "Request", "Test"]
 Step = Literal["Claimed", "Importing", "Sending", "Sent"]
 Result = Literal["Succeeded", "Failed", "Held", "Missed", "Skipped", "Unknown", "DryRun"]
 HISTORY_LENGTH = 10
+HANDLED_REQUESTS = 20
 
 
 def _aware(time: datetime) -> datetime:
@@ -202,6 +203,13 @@ class Status(Model):
         None,
         max_length=253,
         description="The last value of the annotation qualtrics-exporter.dev/test-requested-at that was dealt with.",
+    )
+    handled_requests: list[str] | None = Field(
+        None,
+        max_length=HANDLED_REQUESTS,
+        description="Ids of the last requests that were acted on, newest first: a token acts once, also when an older "
+        "one comes back.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     active_run: ActiveRun | None = Field(
         None,
