@@ -84,6 +84,13 @@ def test_a_wrong_variable_is_named() -> None:
     assert "QUALTRICS_EXPORTER_TIME_ZONE" in ended.stderr
 
 
+@pytest.mark.parametrize("flag", ["--namespace", "--lease-namespace", "--lease-name"])
+def test_a_name_that_kubernetes_would_not_take_is_wrong_usage(flag: str) -> None:
+    ended = CliRunner().invoke(commands, ["controller", flag, "Bad_Name"])
+    assert ended.exit_code == 2
+    assert "'Bad_Name' is no name" in ended.stderr
+
+
 def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_flag(settings: list[Settings]) -> None:
     start(
         QUALTRICS_EXPORTER_SERVICE_HOST="10.0.0.1",

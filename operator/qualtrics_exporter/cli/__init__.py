@@ -54,7 +54,7 @@ def program() -> None:
 
     \b
     Try it:            qualtrics-exporter demo
-    In a cluster:      qualtrics-exporter crd | kubectl apply -f -
+    In a cluster:      qualtrics-exporter crd | kubectl apply --server-side -f -
                        qualtrics-exporter controller
     Without one:       qualtrics-exporter run exporter.yaml --secrets secrets.yaml
 

@@ -1,5 +1,6 @@
 """`qualtrics-exporter controller`."""
 
+import re
 import sys
 from typing import get_args
 
@@ -27,10 +28,22 @@ class Address(click.ParamType[str]):
         return value
 
 
+class Name(click.ParamType[str]):
+    """A name as Kubernetes takes it for namespaces and Leases."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", value):
+            self.fail(f"{value!r} is no name: lower case letters, digits and -, for example dex", param, ctx)
+        return value
+
+
 @click.command()
 @flag(
     "--namespace",
     "namespaces",
+    type=Name(),
     multiple=True,
     metavar="NS",
     help="Look after the exporters of this namespace. May be repeated; without it, all namespaces.",
@@ -58,8 +71,21 @@ class Address(click.ParamType[str]):
     show_default=True,
     help="Of several replicas, let one work and the others wait for it.",
 )
-@flag("--lease-namespace", metavar="NS", show_default="the operator's own namespace", help="Where the Lease is.")
-@flag("--lease-name", metavar="NAME", default=DEFAULTS.lease_name, show_default=True, help="What it is called.")
+@flag(
+    "--lease-namespace",
+    type=Name(),
+    metavar="NS",
+    show_default="the operator's own namespace",
+    help="Where the Lease is.",
+)
+@flag(
+    "--lease-name",
+    type=Name(),
+    metavar="NAME",
+    default=DEFAULTS.lease_name,
+    show_default=True,
+    help="What it is called.",
+)
 @flag(
     "--http-address",
     type=Address(),

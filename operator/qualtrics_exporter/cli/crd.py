@@ -9,8 +9,7 @@ from qualtrics_exporter.resource.crd import crd_yaml
 def crd() -> None:
     """Print the CustomResourceDefinition that this version expects.
 
-    The chart brings it along; this is for those who apply it themselves. It is the first thing to apply, also when
-    a new version of the operator is installed.
+    It is the first thing to apply, also when a new version of the operator is installed.
 
     \b
     Examples:

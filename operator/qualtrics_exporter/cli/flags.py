@@ -1,6 +1,6 @@
 """Flags: what several commands share, and that each one is an environment variable too.
 
-The variables are called after the flags, whatever the command: one ConfigMap or one chart sets them all. Beware of
+The variables are called after the flags, whatever the command: one ConfigMap sets them all. Beware of
 flags whose variable Kubernetes makes up itself for a Service called qualtrics-exporter: `--port`, `--service-host`.
 """
 

@@ -157,7 +157,9 @@ class _Operator:
                         break
                     break
                 except Gone as error:
-                    raise Gone(f"{error}. Install the CRD first: qualtrics-exporter crd | kubectl apply -f -") from None
+                    raise Gone(
+                        f"{error}. Install the CRD first: qualtrics-exporter crd | kubectl apply --server-side -f -"
+                    ) from None
                 except Forbidden:
                     raise
                 except Unreachable as error:

@@ -215,7 +215,7 @@ def _reread(path: str) -> Any:
 
 
 class Cluster:
-    """The calls that the operator makes, and no others: the rights in the chart are these."""
+    """The calls that the operator makes, and no others: docs/operating.md lists them as rights."""
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
