@@ -262,6 +262,8 @@ class Reconciler:
         verdict, _ = await self._looked(key, exporter, query=query)
         memory = self._memory.setdefault(key, _Memory())
         memory.failures = memory.failures + 1 if verdict.error else 0
+        if not verdict.error:
+            memory.secrets = None  # nobody waits for them to be mended, and ten thousand pairs would be megabytes
 
         def change(fresh: Exporter) -> Status | None:
             if fresh.generation != exporter.generation:
