@@ -80,7 +80,7 @@ async def test_a_small_body_that_unpacks_to_a_huge_one_is_not_unpacked(
 ) -> None:
     bomb = gzip.compress(b" " * (200 * 1024 * 1024), 9)
     for _ in range(layers - 1):
-        bomb = gzip.compress(bomb, 9)
+        bomb = gzip.compress(bomb, 9, mtime=0)
     server.script(answer(200, bomb, {"Content-Encoding": declared} if declared else {}))
     del bomb
     tracemalloc.start()
@@ -95,15 +95,15 @@ async def test_a_small_body_that_unpacks_to_a_huge_one_is_not_unpacked(
 async def test_a_packed_reply_is_understood_whether_it_says_so_or_not(
     server: Server, remote: Remote, headers: dict[str, str]
 ) -> None:
-    server.script(answer(200, gzip.compress(b'{"a": 1}'), headers))
+    server.script(answer(200, gzip.compress(b'{"a": 1}', mtime=0), headers))
     assert await remote.call(READ, document) == {"a": 1}
 
 
 @pytest.mark.parametrize(
     "reply",
     [
-        answer(200, gzip.compress(b'{"a": 1}')[:-3]),
-        answer(200, gzip.compress(b'{"a": 1}')[:12] + b"\0\0\0\0" + gzip.compress(b'{"a": 1}')[16:]),
+        answer(200, gzip.compress(b'{"a": 1}', mtime=0)[:-3]),
+        answer(200, gzip.compress(b'{"a": 1}', mtime=0)[:12] + b"\0\0\0\0" + gzip.compress(b'{"a": 1}')[16:]),
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{}",
         b"HTTP/1.1 200 OK\r\nContent-Le",

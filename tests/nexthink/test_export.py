@@ -196,7 +196,7 @@ async def test_a_redirect_of_the_store_is_not_followed(server: Server, odd: Next
 
 
 async def test_gzip_is_what_we_ask_for_and_the_store_gets_no_secret(server: Server, odd: Nexthink) -> None:
-    server.script(*replies(server.url, answer(200, gzip.compress(b"h\na@example.com\n"))))
+    server.script(*replies(server.url, answer(200, gzip.compress(b"h\na@example.com\n", mtime=0))))
     assert await exported(odd, "#odd") == ["a@example.com"]
     start, status, file = server.heard
     assert json.loads(start.body) == {"queryId": "#odd", "compression": "GZIP"}
@@ -234,7 +234,7 @@ async def test_a_status_that_is_none_is_told(
     assert (type(error.value), error.value.reason) == (kind, reason)
 
 
-@pytest.mark.parametrize("file", [b"", b"h\n" + b"x" * 70_000, gzip.compress(b"")])
+@pytest.mark.parametrize("file", [b"", b"h\n" + b"x" * 70_000, gzip.compress(b"", mtime=0)])
 async def test_a_file_that_is_no_table_is_told(server: Server, odd: Nexthink, file: bytes) -> None:
     server.script(*replies(server.url, answer(200, file)))
     with pytest.raises(Transient) as error:
