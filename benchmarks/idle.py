@@ -26,12 +26,8 @@ from qualtrics_exporter.export.journal import QuerySync
 from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION, Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Delivery, HistoryEntry, Recipients, Status
-from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.stage import Stage
-from tests.environment.waiting import eventually
-
-LISTED = f"{GROUP}/{VERSION}"
 
 
 def at_rest(manifest: dict[str, Any], generation: int, uid: str) -> dict[str, Any]:
@@ -96,9 +92,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qualtrics-exporter-idle-")))
         cluster = stack.enter_context(ControlPlane())
-        cluster.kubectl("apply", "-f", str(ROOT / "crds"))
-        wait = ("wait", "--for=condition=Established", f"crd/{PLURAL}.{GROUP}")
-        eventually(lambda: cluster.kubectl(*wait, check=False).returncode == 0, "the CRD is established")
+        cluster.install_crds()
         stage = Stage(cluster, cluster.namespace("idle"), folder, stack)
         size = populate(cluster, stage, options.exporters)
         began = time.monotonic()

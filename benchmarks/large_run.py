@@ -11,10 +11,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.stage import Stage
-from tests.environment.waiting import eventually
 
 
 def main() -> None:
@@ -25,9 +23,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qualtrics-exporter-large-run-")))
         cluster = stack.enter_context(ControlPlane())
-        cluster.kubectl("apply", "-f", str(ROOT / "crds"))
-        wait = ("wait", "--for=condition=Established", "crd/qualtricsexporters.qualtrics-exporter.dev")
-        eventually(lambda: cluster.kubectl(*wait, check=False).returncode == 0, "the CRD is established")
+        cluster.install_crds()
         stage = Stage(cluster, cluster.namespace("large-run"), folder, stack)
         stage.people("#many", rows)
         operator = stage.operator(steered=False)

@@ -11,9 +11,8 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from tests.environment.build import ROOT, BuildError
+from tests.environment.build import BuildError
 from tests.environment.controlplane import ControlPlane, prepare
-from tests.environment.waiting import eventually
 
 RUN = secrets.token_hex(2)
 """Tells the namespaces of this run from those that an earlier one left in an existing cluster."""
@@ -55,13 +54,8 @@ def control_plane() -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="session")
 def cluster(control_plane: ControlPlane) -> ControlPlane:
-    """The control plane with our CRDs, as far as there are any."""
-    manifests = [f"--filename={path}" for path in sorted((ROOT / "crds").glob("*.yaml"))]
-    if manifests:
-        control_plane.kubectl("apply", "--server-side", "--force-conflicts", *manifests)
-        # Right after it was applied a CRD has no conditions at all, which `kubectl wait` takes for an error.
-        wait = ("wait", "--for=condition=Established", "--timeout=60s", *manifests)
-        eventually(lambda: control_plane.kubectl(*wait, check=False).returncode == 0, "the CRDs are established")
+    """The control plane with our CRDs."""
+    control_plane.install_crds()
     return control_plane
 
 

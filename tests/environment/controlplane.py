@@ -38,7 +38,8 @@ import kubernetes
 import trustme
 
 from tests.environment import guard
-from tests.environment.build import BuildError, build, installed
+from tests.environment.build import ROOT, BuildError, build, installed
+from tests.environment.waiting import eventually
 
 EXISTING_CLUSTER = "QUALTRICS_EXPORTER_TEST_KUBECONFIG"
 BINARIES = "KUBEBUILDER_ASSETS"
@@ -201,6 +202,14 @@ class ControlPlane:
         if path not in self._clients:
             self._clients[path] = kubernetes.config.new_client_from_config(str(path))  # type: ignore[no-untyped-call]
         return self._clients[path]
+
+    def install_crds(self) -> None:
+        """Apply our CRDs, and return when objects of them can be made."""
+        crds = f"--filename={ROOT / 'crds'}"
+        self.kubectl("apply", "--server-side", "--force-conflicts", crds)
+        # Right after it was applied a CRD has no conditions at all, which `kubectl wait` takes for an error.
+        wait = ("wait", "--for=condition=Established", "--timeout=60s", crds)
+        eventually(lambda: self.kubectl(*wait, check=False).returncode == 0, "the CRDs are established")
 
     def namespace(self, name: str) -> str:
         """Create a namespace and return its name."""

@@ -42,10 +42,7 @@ def main() -> int:
         say(f"Kubernetes {version} is up.")
 
         step("The CRD, the namespace and the sample's Secrets")
-        cluster.kubectl("apply", "-f", str(ROOT / "crds"))
-        crd = "crd/qualtricsexporters.qualtrics-exporter.dev"
-        established = ("wait", "--for=condition=Established", crd)
-        eventually(lambda: cluster.kubectl(*established, check=False).returncode == 0, "the CRD is established")
+        cluster.install_crds()
         cluster.namespace(NAMESPACE)
         sandbox = stack.enter_context(SandboxThread(SystemClock(), tls=None))
         for name, keys in sandbox.secrets().items():

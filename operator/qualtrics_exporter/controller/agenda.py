@@ -26,6 +26,7 @@ from qualtrics_exporter.resource.status import (
     HistoryEntry,
     Result,
     Status,
+    Trigger,
     entry_of,
     timestamp,
 )
@@ -88,15 +89,17 @@ def bookkeep(
     if orphaned and status.active_run:
         status, claimed = _take_over(exporter, status, status.active_run, now, holder)
     if problem := spec_problem(exporter, default_zone):
-        if status.next_schedule_time and status.next_schedule_time <= now and status.active_run is None:
-            slot = slots.Slot(status.next_schedule_time, timestamp(status.next_schedule_time))
-            status = _slots_entry(exporter, status, slot, None, 1, now, "Failed", problem.reason)
+        if status.active_run is None:
+            status = _forgone_slot(exporter, status, now, "Failed", problem.reason)
         status = status.model_copy(update={"next_schedule_time": None})
         return Plan(_refuse_run(exporter, status, now, "Failed", problem.reason, problem.what), claimed)
 
     spec = cast("Spec", exporter.spec)  # there is no problem with it
     schedule = schedule_of(spec, default_zone)
-    status = _forgone_slot(exporter, status, schedule, now)
+    if exporter.suspended:
+        status = _forgone_slot(exporter, status, now, "Skipped", Reason.SUSPENDED)
+    elif status.schedule != schedule.words():
+        status = _forgone_slot(exporter, status, now, "Missed", Reason.SCHEDULE_CHANGED)
     status = _counting_since(exporter, status, schedule, now)
     if status.active_run is None and not exporter.suspended:
         waited = max(timedelta(0), now - (noticed or now))
@@ -233,17 +236,14 @@ def _counting_since(exporter: Exporter, status: Status, schedule: slots.Schedule
 
 def _from_the_future(status: Status, schedule: slots.Schedule, now: datetime) -> bool:
     """Whether slots seem to be done that are more than one interval away: the clock was set back since."""
-    latest = max(_counted_from(status, now), status.schedule_since or now)
-    return latest > now + schedule.interval()
+    return _counted_from(status, now) > now + schedule.interval()
 
 
-def _forgone_slot(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> Status:
-    """Say so when a slot fell due that nobody ran, and now a changed schedule or a suspension takes its place."""
+def _forgone_slot(exporter: Exporter, status: Status, now: datetime, result: Result, reason: Reason) -> Status:
+    """Say so when a slot fell due that nobody ran, and now something else takes its place."""
     due = status.next_schedule_time
-    if due is None or due > now or not (exporter.suspended or status.schedule != schedule.words()):
+    if due is None or due > now:
         return status
-    result: Result = "Skipped" if exporter.suspended else "Missed"
-    reason = Reason.SUSPENDED if exporter.suspended else Reason.SCHEDULE_CHANGED
     return _slots_entry(exporter, status, slots.Slot(due, timestamp(due)), None, 1, now, result, reason)
 
 
@@ -277,16 +277,23 @@ def _due_slots(
     if any(entry.id == run_id for entry in status.history or []):
         # After a change of zone the same local date can fall due again: it is the same slot, and it had its run.
         return status, None
-    run = ActiveRun(
+    run = _claim(exporter, "Schedule", run_id, now, holder, due.run.due)
+    return status.model_copy(update={"active_run": run}), run
+
+
+def _claim(
+    exporter: Exporter, trigger: Trigger, run_id: str, now: datetime, holder: str, due: datetime | None = None
+) -> ActiveRun:
+    """A run at its beginning, in the hands of `holder`; `due` is that of its slot."""
+    return ActiveRun(
         id=run_id,
-        trigger="Schedule",
-        scheduled_time=due.run.due,
+        trigger=trigger,
+        scheduled_time=due,
         start_time=now,
         generation=exporter.generation,
         holder=holder,
         step="Claimed",
     )
-    return status.model_copy(update={"active_run": run}), run
 
 
 def _overtaken_slots(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> Status:
@@ -336,14 +343,7 @@ def _run_request(
     if exporter.suspended or claimed:
         why = Reason.SUSPENDED if exporter.suspended else Reason.RUN_ACTIVE
         return _refuse_run(exporter, status, now, "Skipped", why, "The requested run did not start"), claimed
-    run = ActiveRun(
-        id=request_run_id(exporter.uid, token),
-        trigger="Request",
-        start_time=now,
-        generation=exporter.generation,
-        holder=holder,
-        step="Claimed",
-    )
+    run = _claim(exporter, "Request", request_run_id(exporter.uid, token), now, holder)
     return with_run_receipt(exporter, status, token).model_copy(update={"active_run": run}), run
 
 
@@ -354,14 +354,7 @@ def _delivering_test(
     token = requested_test(exporter, status)
     if token is None or claimed or not wants_delivery(exporter):
         return status, claimed
-    run = ActiveRun(
-        id=test_run_id(exporter.uid, token),
-        trigger="Test",
-        start_time=now,
-        generation=exporter.generation,
-        holder=holder,
-        step="Claimed",
-    )
+    run = _claim(exporter, "Test", test_run_id(exporter.uid, token), now, holder)
     return with_test_receipt(exporter, status, token).model_copy(update={"active_run": run}), run
 
 
