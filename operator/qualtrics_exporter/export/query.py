@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from qualtrics_exporter.http.errors import Permanent
 from qualtrics_exporter.nexthink.client import Nexthink
-from qualtrics_exporter.nql.text import difference
+from qualtrics_exporter.nql.compare import difference
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NexthinkSpec
 

@@ -31,11 +31,12 @@ class Place(Enum):
     HISTORY = "`status.history`"
     LAST_TEST = "`status.lastTest`"
     EVENT = "an Event"
+    VALIDATE = "`qualtrics-exporter validate`"
 
     @property
     def is_condition(self) -> bool:
         """Whether it is one of `status.conditions`."""
-        return self not in (Place.HISTORY, Place.LAST_TEST, Place.EVENT)
+        return self not in (Place.HISTORY, Place.LAST_TEST, Place.EVENT, Place.VALIDATE)
 
 
 _CHECKS = (Place.READY, Place.NEXTHINK_READY, Place.QUALTRICS_READY)
@@ -53,6 +54,9 @@ _RUNS_AND_TESTS = (Place.LAST_RUN_SUCCEEDED, Place.HISTORY, *_TESTS)
 _NEXTHINK = (Place.READY, Place.NEXTHINK_READY, *_RUNS_AND_TESTS)
 _QUALTRICS = (Place.READY, Place.QUALTRICS_READY, *_RUNS_AND_TESTS)
 _SIDES = (*_CHECKS, *_RUNS_AND_TESTS)
+_MANIFEST = (*_SIDES, Place.VALIDATE)
+_TEXT = (*_NEXTHINK, Place.VALIDATE)
+_TEXT_WARNING = (Place.READY, Place.EVENT, Place.VALIDATE)
 
 
 class Reason(StrEnum):
@@ -109,9 +113,14 @@ class Reason(StrEnum):
 
     # Spec and Secrets
     SPEC_INVALID = (
-        "SpecInvalid", Kind.PERMANENT, _SIDES,
-        "The spec cannot be used: an older CRD let it in.",
+        "SpecInvalid", Kind.PERMANENT, _MANIFEST,
+        "The spec cannot be used: in a cluster, an older CRD let it in.",
         "Apply the CRD of this version, then correct the field that the message names.",
+    )  # fmt: skip
+    MANIFEST_INVALID = (
+        "ManifestInvalid", Kind.PERMANENT, (Place.VALIDATE,),
+        "The file holds something that kubectl or the API server would not take.",
+        "Correct the place that the message names.",
     )  # fmt: skip
     SECRET_NOT_FOUND = (
         "SecretNotFound", Kind.PERMANENT, _SIDES,
@@ -186,7 +195,7 @@ class Reason(StrEnum):
         "Correct spec.qualtrics.mailingListId, or make the list in that directory.",
     )  # fmt: skip
     FROM_EMAIL_NOT_ALLOWED = (
-        "FromEmailNotAllowed", Kind.PERMANENT, _QUALTRICS,
+        "FromEmailNotAllowed", Kind.PERMANENT, (*_QUALTRICS, Place.VALIDATE),
         "The sender's domain is none that Qualtrics always allows.",
         "Use qemailserver.com, qualtrics-survey.com or qualtrics-research.com, or set allowCustomFromDomain.",
     )  # fmt: skip
@@ -218,14 +227,55 @@ class Reason(StrEnum):
         "Run the saved query in Nexthink itself, and compare spec.nexthink.parameters with its $names.",
     )  # fmt: skip
     QUERY_RETURNS_SEVERAL_FIELDS = (
-        "QueryReturnsSeveralFields", Kind.PERMANENT, _NEXTHINK,
+        "QueryReturnsSeveralFields", Kind.PERMANENT, _TEXT,
         "The query returns more than one field.",
-        "End the query with `| list ad.email_address`.",
+        "End the query with `| list user.ad.email_address`; on `users`, `user.` may be left out.",
     )  # fmt: skip
     QUERY_RETURNS_NO_EMAIL = (
         "QueryReturnsNoEmail", Kind.PERMANENT, _NEXTHINK,
         "The query returned rows, but no e-mail address among them.",
         "List user.ad.email_address, and check that the Entra ID connector fills it.",
+    )  # fmt: skip
+    QUERY_INVALID = (
+        "QueryInvalid", Kind.PERMANENT, _TEXT,
+        "The text of the query is no NQL that Nexthink could run.",
+        "Correct spec.nexthink.query at the place that the message names; should the check be wrong, set "
+        "spec.nexthink.queryCheck: Warn.",
+    )  # fmt: skip
+    QUERY_FIELD_NOT_USER = (
+        "QueryFieldNotUser", Kind.PERMANENT, _TEXT,
+        "The field that the query returns is none of the user.",
+        "Return user.ad.email_address; should the check be wrong, set spec.nexthink.queryCheck: Warn.",
+    )  # fmt: skip
+    QUERY_PARAMETER_MISSING = (
+        "QueryParameterMissing", Kind.PERMANENT, _TEXT,
+        "A $name of the query has no value.",
+        "Add it to spec.nexthink.parameters, without the $.",
+    )  # fmt: skip
+    QUERY_PARAMETER_UNUSED = (
+        "QueryParameterUnused", Kind.WARNING, _TEXT_WARNING,
+        "A value is given for a $name that the query does not have.",
+        "Remove it from spec.nexthink.parameters, or correct its name.",
+    )  # fmt: skip
+    QUERY_FIELD_NOT_EMAIL = (
+        "QueryFieldNotEmail", Kind.WARNING, _TEXT_WARNING,
+        "The query returns another field of the user than the e-mail address.",
+        "Return user.ad.email_address, unless your Nexthink keeps the address in this field.",
+    )  # fmt: skip
+    QUERY_WINDOW_MISMATCH = (
+        "QueryWindowMismatch", Kind.WARNING, _TEXT_WARNING,
+        "The query looks at a longer or shorter time than there is from one slot to the next.",
+        "Let a daily schedule look at the past 1d, a weekly one at the past 7d.",
+    )  # fmt: skip
+    QUERY_LIMITED = (
+        "QueryLimited", Kind.WARNING, _TEXT_WARNING,
+        "A `limit` cuts people off.",
+        "Remove it; spec.maxRecipients holds a run that has too many people.",
+    )  # fmt: skip
+    QUERY_NOT_VERIFIED = (
+        "QueryNotVerified", Kind.WARNING, _TEXT_WARNING,
+        "The query says something that this version cannot verify: a typing error, or NQL that is newer.",
+        "Look at the place that the message names; if Nexthink runs it as it is meant, nothing.",
     )  # fmt: skip
     QUERY_DRIFT = (
         "QueryDrift", Kind.WARNING, _DRIFT,

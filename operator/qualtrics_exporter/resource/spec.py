@@ -200,6 +200,10 @@ class ScheduleSpec(SpecModel):
     )
 
 
+LONGEST_QUERY = 16000
+"""Characters of a query that Nexthink takes (docs/facts/nexthink.md section 4, D)."""
+
+
 class NexthinkSpec(SpecModel):
     """Whom to ask: the people that a Nexthink query returns."""
 
@@ -213,12 +217,15 @@ class NexthinkSpec(SpecModel):
         Field(max_length=32768),
         _NOT_BLANK,
         Rule(
-            "self.size() <= 16000", "must have at most 16000 characters, as Nexthink has it", lambda q: len(q) <= 16000
+            f"self.size() <= {LONGEST_QUERY}",
+            f"must have at most {LONGEST_QUERY} characters, as Nexthink has it",
+            lambda query: len(query) <= LONGEST_QUERY,
         ),
     ] = Field(
         description="The NQL, as reviewed in Git: it returns one field, the e-mail addresses of the people to ask, so "
-        "it usually ends with `| list ad.email_address`. Nexthink runs the saved query of queryId; this text is "
-        "compared with what really ran, see driftPolicy.",
+        "it usually ends with `| list ad.email_address`. It is checked by `qualtrics-exporter validate` and when the "
+        "operator sees it. Nexthink runs the saved query of queryId; this text is compared with what "
+        "really ran, see driftPolicy.",
     )
     query_id: Annotated[
         str,
@@ -251,12 +258,13 @@ class NexthinkSpec(SpecModel):
     drift_policy: Literal["Warn", "Hold"] | None = Field(
         None,
         description="What to do when Nexthink runs something else than query: Warn (the default) sends and sets "
-        "QueryInSync to False, Hold mails nobody. White space and comments make no difference.",
+        "QueryInSync to False, Hold mails nobody. White space, comments, letter case outside quotes and filled-in "
+        "parameters make no difference.",
     )
     query_check: Literal["Enforce", "Warn"] | None = Field(
         None,
-        description="What a check of the text of query may do when it is certain of an error: Enforce (the default) or "
-        "Warn, should the checker ever be wrong. This version compares the query with what ran, it does not check it.",
+        description="What the check of the text of query does when it is certain of an error: Enforce (the default) "
+        "runs nothing until it is corrected, Warn only tells it in Ready, should the check ever be wrong.",
     )
 
 

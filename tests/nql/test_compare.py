@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qualtrics_exporter.nql.text import difference
+from qualtrics_exporter.nql.compare import difference
 
 QUERY = """\
 users | with execution.events during past 7d
@@ -42,18 +42,21 @@ def test_these_mean_the_same(executed: str) -> None:
 @pytest.mark.parametrize(
     ("executed", "said"),
     [
-        (QUERY.replace("7d", "30d"), "line 1, column 43: the spec has '7', Nexthink runs '30'"),
+        (QUERY.replace("7d", "30d"), "line 1, column 43: the spec has '7d', Nexthink runs '30d'"),
         (
             QUERY.replace("teams.exe", "Teams.exe"),
             "line 2, column 24: the spec has 'teams.exe', Nexthink runs 'Teams.exe'",
         ),
-        (QUERY.replace("focus < 1", "focus > 1"), "line 4, column 15: the spec has '<', Nexthink runs '>'"),
-        (QUERY + "| limit 5", "line 5, column 24: the spec has nothing more, Nexthink runs '|'"),
-        (QUERY.replace(".email_address", ""), "line 5, column 10: the spec has '.', Nexthink runs nothing more"),
+        (
+            QUERY.replace("focus < 1", "focus > 1"),
+            "line 4, column 9: the spec has 'focus < 1min', Nexthink runs 'focus > 1min'",
+        ),
+        (QUERY + "| limit 5", "line 5, column 24: the spec has nothing more, Nexthink runs 'limit 5'"),
+        (QUERY.replace(".email_address", ""), "line 5, column 8: the spec has 'ad.email_address', Nexthink runs 'ad'"),
         (QUERY.replace("$name", '"eva m"'), "line 4, column 75: the spec has '$name', Nexthink runs 'eva m'"),
         (
             QUERY.replace("/* the new one */", "| limit 1"),
-            "line 3, column 3: the spec has 'compute', Nexthink runs 'limit'",
+            "line 3, column 3: the spec has 'compute focus = focus_time.sum()', Nexthink runs 'limit 1'",
         ),
         ("", "line 1, column 1: the spec has 'users', Nexthink runs nothing more"),
     ],

@@ -1,0 +1,118 @@
+"""From text to tree. Whatever the text is, there is a tree: what was not understood is `Opaque` in it, and a fault.
+
+A fault is *certain* only when no version of NQL could mean what is written: a clause without anything in it, an operand
+that is missing. Anything else may be NQL that is newer than this grammar (docs/facts/nexthink.md section 4).
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path as File
+from typing import Any
+
+from lark import Lark, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.utils import TextSlice
+
+from . import syntax
+from .scan import DEEPEST, Part, Scan, scan
+from .source import Source, Span
+from .tree import TREE
+
+CLAUSES = ("with", "include", "where", "compute", "summarize", "list", "sort", "limit")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A part that the grammar does not take. `expected` are names of its terminals."""
+
+    part: Part
+    span: Span
+    certain: bool
+    expected: frozenset[str] = frozenset()
+    too_deep: bool = False
+    at_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A query as it was read."""
+
+    source: Source
+    scan: Scan
+    query: syntax.Query
+    faults: tuple[Fault, ...]
+
+
+def parse(text: str) -> Parsed:
+    """Read a query. Raises nothing; the time that it takes is linear in the length of the text."""
+    source = Source(text)
+    scanned = scan(source)
+    faults: list[Fault] = []
+    parts = [_part(source, part, number == 0, faults) for number, part in enumerate(scanned.parts)]
+    query = syntax.Query(parts[0], tuple(parts[1:]), span=Span(0, len(source)))
+    return Parsed(source, scanned, query, tuple(faults))
+
+
+def _part(source: Source, part: Part, first: bool, faults: list[Fault]) -> Any:
+    rule = "head" if first else f"{part.keyword}_clause"
+    if part.broken or part.empty or not (first or part.keyword in CLAUSES):
+        return _opaque(source, part)
+    if part.depth > DEEPEST:
+        faults.append(Fault(part, part.span, certain=False, too_deep=True))
+        return _opaque(source, part)
+    try:
+        return TREE.transform(_grammar().parse(TextSlice(source, *part.span), rule))
+    except UnexpectedInput as error:
+        faults.append(_fault(source, part, error))
+        return _opaque(source, part)
+
+
+def _opaque(source: Source, part: Part) -> syntax.Opaque:
+    return syntax.Opaque(part.keyword, " ".join(source[part.span.start : part.span.end].split()), span=part.span)
+
+
+OPERANDS = frozenset({"NAME", "ID", "STRING", "NUMBER", "DURATION", "DATE", "WORDED_DATE", "PARAMETER", "LPAR", "LSQB"})
+_NEVER_OPERANDS = frozenset(
+    {
+        "OPERATOR",
+        "IN",
+        "CONTAINS",
+        "PRODUCT_SIGN",
+        "POWER_SIGN",
+        "_EQUALS",
+        "_AND",
+        "_OR",
+        "COMMA",
+        "RPAR",
+        "RSQB",
+        "DOT",
+    }
+)
+
+
+def _fault(source: Source, part: Part, error: UnexpectedInput) -> Fault:
+    if isinstance(error, UnexpectedToken):
+        expected = frozenset(error.expected)
+        token = error.token
+        if token.type == "$END":
+            end = Span(part.span.end, part.span.end)
+            return Fault(part, end, bool(expected & OPERANDS), expected, at_end=True)
+        span = Span(token.start_pos or 0, token.end_pos or 0)
+        return Fault(part, span, bool(expected & OPERANDS) and token.type in _NEVER_OPERANDS, expected)
+    assert isinstance(error, UnexpectedCharacters)  # noqa: S101  the third kind, UnexpectedEOF, is another parser's
+    at = error.pos_in_stream or 0
+    expected = frozenset(error.allowed or ())
+    lost = source[at : at + 1]
+    return Fault(part, Span(at, at + 1), bool(expected & OPERANDS) and lost in (",", ")", "]"), expected)
+
+
+@cache
+def _grammar() -> Lark:
+    """Made when it is first needed: that takes a tenth of a second."""
+    rules = ["head", *(f"{keyword}_clause" for keyword in CLAUSES)]
+    return Lark(
+        File(__file__).with_name("grammar.lark").read_text("utf-8"),
+        parser="lalr",
+        start=rules,
+        propagate_positions=True,
+        maybe_placeholders=True,
+    )

@@ -1,0 +1,64 @@
+"""What a clause needs of the others."""
+
+from collections.abc import Iterator
+
+from qualtrics_exporter.nql import syntax
+from qualtrics_exporter.nql.findings import Found, Subject, rule
+from qualtrics_exporter.nql.parse import CLAUSES
+from qualtrics_exporter.resource.reasons import Reason
+
+EVERYBODY = 1_000_000
+"""Rows of a query at most (docs/facts/nexthink.md section 1, D): a limit of so many cuts nobody off."""
+
+
+@rule(Reason.QUERY_INVALID)
+def compute_without_events(subject: Subject) -> Iterator[Found]:
+    """`compute` makes metrics of the events that `with` or `include` brought."""
+    for part in subject.parsed.scan.parts[1:]:
+        if part.keyword in ("with", "include") or part.keyword not in CLAUSES:
+            return  # also what is not known might bring events
+        if part.keyword == "compute":
+            yield part.keyword_span, "`compute` needs a `with` or an `include` before it, whose events it computes from"
+            return
+
+
+@rule(Reason.QUERY_NOT_VERIFIED)
+def include_without_compute(subject: Subject) -> Iterator[Found]:
+    """The vendor's pages disagree whether that is refused or has no effect (docs/facts/nexthink.md section 4)."""
+    waiting = None
+    for part in subject.parsed.scan.parts[1:]:
+        if part.keyword == "include":
+            waiting = part
+        elif part.keyword not in ("where", "with", "include"):
+            if part.keyword in CLAUSES and part.keyword != "compute":
+                break
+            waiting = None
+    if waiting:
+        yield waiting.keyword_span, "`include` needs a `compute` after it; without one it has no effect, or is refused"
+
+
+@rule(Reason.QUERY_LIMITED)
+def limited(subject: Subject) -> Iterator[Found]:
+    """A limit lets some people through and says nothing of the others."""
+    for clause in subject.parsed.query.clauses:
+        if isinstance(clause, syntax.Limit) and clause.count < EVERYBODY:
+            yield (
+                clause.span,
+                f"at most {clause.count} people get through, the others are never asked; remove it, and let "
+                "spec.maxRecipients hold a run that has too many",
+            )
+
+
+@rule(Reason.QUERY_NOT_VERIFIED)
+def period_of_summarize(subject: Subject) -> Iterator[Found]:
+    """One period, of whole days, hours or quarters of an hour (docs/facts/nexthink.md section 4, D)."""
+    for clause in subject.parsed.query.clauses:
+        if not isinstance(clause, syntax.Summarize):
+            continue
+        periods = [item for item in clause.by if isinstance(item, syntax.Duration)]
+        for period in periods[1:]:
+            yield period.span, "`by` takes one period: remove this one"
+        for period in periods:
+            step = {"d": 1, "h": 1, "min": 15}.get(period.unit)
+            if step is None or period.amount % step:
+                yield period.span, "a period is in whole days or hours, or in multiples of 15 min"

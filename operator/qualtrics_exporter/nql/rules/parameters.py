@@ -1,0 +1,50 @@
+"""`$names` and the values that the exporter gives them."""
+
+from collections.abc import Iterator
+
+from qualtrics_exporter.nql.findings import Found, Subject, rule
+from qualtrics_exporter.nql.source import Span
+from qualtrics_exporter.resource.reasons import Reason
+
+
+@rule(Reason.QUERY_INVALID)
+def parameter_outside_where(subject: Subject) -> Iterator[Found]:
+    """Nexthink fills in parameters in `where` only (docs/facts/nexthink.md section 1, D)."""
+    scan = subject.parsed.scan
+    for used in scan.parameters:
+        if not used.quoted and scan.parts[used.part].keyword in _NOT_WHERE:
+            yield used.span, f"${used.name} stands outside `where`: Nexthink fills in parameters in `where` only"
+
+
+_NOT_WHERE = ("with", "include", "compute", "summarize", "list", "sort", "limit")
+
+
+@rule(Reason.QUERY_PARAMETER_MISSING)
+def parameter_missing(subject: Subject) -> Iterator[Found]:
+    """A `$name` without a value. In quotes it may be no parameter at all."""
+    given = {name.casefold() for name in subject.parameters}
+    for used in subject.parsed.scan.parameters:
+        if not used.quoted and used.name.casefold() not in given:
+            yield used.span, f"${used.name} has no value in spec.nexthink.parameters"
+
+
+@rule(Reason.QUERY_PARAMETER_UNUSED)
+def parameter_unused(subject: Subject) -> Iterator[Found]:
+    """A value that no `$name` takes."""
+    used = {parameter.name.casefold() for parameter in subject.parsed.scan.parameters}
+    if not subject.parsed.scan.complete:
+        return
+    for name in subject.parameters:
+        if name.casefold() not in used:
+            yield Span(0, 0), f"spec.nexthink.parameters gives a value for ${name}, and the query has no ${name}"
+
+
+@rule(Reason.QUERY_NOT_VERIFIED)
+def parameter_repeated(subject: Subject) -> Iterator[Found]:
+    """Each stands once in a query (docs/facts/nexthink.md section 4, D)."""
+    seen: set[str] = set()
+    for used in subject.parsed.scan.parameters:
+        name = used.name.casefold()
+        if not used.quoted and name in seen:
+            yield used.span, f"${used.name} stands in the query more than once: Nexthink takes each parameter once"
+        seen.add(name)

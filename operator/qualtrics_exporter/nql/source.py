@@ -1,0 +1,59 @@
+"""A text and the places in it. Offsets count characters from 0; people read lines and columns, which count from 1."""
+
+import re
+from bisect import bisect_right
+from functools import cached_property
+from typing import NamedTuple
+
+_SHOWN = 40
+
+
+class Span(NamedTuple):
+    """From `start` up to, but without, `end`. An empty one points between two characters."""
+
+    start: int
+    end: int
+
+
+NOWHERE = Span(0, 0)
+
+
+class Position(NamedTuple):
+    """Line and column, both from 1."""
+
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column}"
+
+
+class Source(str):
+    """A text that knows its lines."""
+
+    # No __slots__: the lines are remembered in it.
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0, *(found.end() for found in re.finditer(r"\r\n|\n|\r", self))]
+
+    def position(self, offset: int) -> Position:
+        """Where people find an offset."""
+        line = bisect_right(self._starts, offset)
+        return Position(line, offset - self._starts[line - 1] + 1)
+
+    def shown(self, span: Span) -> str:
+        """What stands there, to be told to anybody: short, on one line, and without what could be an address."""
+        # An address without quotes is several words: what stands around this one decides.
+        before = re.split(r"\s", self[: span.start])[-1]
+        after = re.split(r"\s", self[span.end :], maxsplit=1)[0]
+        if "@" in before + self[span.start : span.end] + after:
+            return "something with an @"
+        return quoted(self[span.start : span.end])
+
+
+def quoted(text: str) -> str:
+    """A piece of a query in a sentence: without its own quotes, on one line, cut where it gets long."""
+    plain = " ".join(text.strip("\"'").split())
+    plain = "".join(sign if sign.isprintable() else "?" for sign in plain)
+    return f"'{plain[:_SHOWN]}…'" if len(plain) > _SHOWN else f"'{plain}'"

@@ -1,0 +1,150 @@
+"""From what the grammar found to the nodes of the syntax tree: one method a rule of grammar.lark."""
+
+from decimal import Decimal
+from typing import Any
+
+from lark import Token, v_args
+from lark.tree import Meta
+from lark.visitors import Transformer_NonRecursive
+
+from . import syntax
+from .source import Span
+
+
+def _span(meta: Meta) -> Span:
+    return Span(meta.start_pos, meta.end_pos)
+
+
+def _of(token: Token) -> Span:
+    return Span(token.start_pos or 0, token.end_pos or 0)
+
+
+def _duration(token: Token) -> syntax.Duration:
+    digits = token.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ \t\r\n")
+    return syntax.Duration(Decimal(digits), token[len(digits) :].strip().casefold(), span=_of(token))
+
+
+def _name(token: Token) -> syntax.Name:
+    return syntax.Name(str(token), span=_of(token))
+
+
+_KINDS: dict[str, Any] = {
+    "STRING": "text",
+    "NUMBER": "number",
+    "DURATION": "duration",
+    "SIZE": "size",
+    "ADDRESS": "address",
+    "VERSION": "version",
+    "DATE": "date",
+    "WORDED_DATE": "date",
+    "BOOLEAN": "boolean",
+    "NULL": "null",
+}
+
+
+@v_args(meta=True)
+class _Tree(Transformer_NonRecursive[Token, Any]):
+    """One method a rule of the grammar."""
+
+    def head(self, meta: Meta, children: list[Any]) -> syntax.Head:
+        return syntax.Head(*children, span=_span(meta))
+
+    def with_clause(self, meta: Meta, children: list[Any]) -> syntax.With:
+        return syntax.With(*children, span=_span(meta))
+
+    def include_clause(self, meta: Meta, children: list[Any]) -> syntax.Include:
+        return syntax.Include(*children, span=_span(meta))
+
+    def where_clause(self, meta: Meta, children: list[Any]) -> syntax.Where:
+        return syntax.Where(*children, span=_span(meta))
+
+    def compute_clause(self, meta: Meta, children: list[Any]) -> syntax.Compute:
+        return syntax.Compute(tuple(children), span=_span(meta))
+
+    def summarize_clause(self, meta: Meta, children: list[Any]) -> syntax.Summarize:
+        *assignments, by = children
+        return syntax.Summarize(tuple(assignments), by or (), span=_span(meta))
+
+    def list_clause(self, meta: Meta, children: list[Any]) -> syntax.List:
+        return syntax.List(tuple(children), span=_span(meta))
+
+    def sort_clause(self, meta: Meta, children: list[Any]) -> syntax.Sort:
+        field, order = children
+        return syntax.Sort(field, order and str(order).casefold(), span=_span(meta))
+
+    def limit_clause(self, meta: Meta, children: list[Any]) -> syntax.Limit:
+        return syntax.Limit(Decimal(children[0]), span=_span(meta))
+
+    def table(self, meta: Meta, children: list[Token]) -> syntax.Table:
+        return syntax.Table(tuple(map(str, children)), span=_span(meta))
+
+    def past(self, meta: Meta, children: list[Token]) -> syntax.Past:
+        return syntax.Past(*map(_duration, children), span=_span(meta))
+
+    def between(self, meta: Meta, children: list[Any]) -> syntax.Between:
+        start, end, *every = children
+        return syntax.Between(start, end, *map(_duration, every), span=_span(meta))
+
+    def on(self, meta: Meta, children: list[Any]) -> syntax.On:
+        day, *every = children
+        return syntax.On(day, *map(_duration, every), span=_span(meta))
+
+    def ago(self, meta: Meta, children: list[Token]) -> syntax.Ago:
+        return syntax.Ago(_duration(children[0]), span=_span(meta))
+
+    def date(self, meta: Meta, children: list[Token]) -> syntax.Date:
+        return syntax.Date(" ".join(children[0].split()), span=_span(meta))
+
+    def assignment(self, meta: Meta, children: list[Any]) -> syntax.Assignment:
+        return syntax.Assignment(*children, span=_span(meta))
+
+    def alias(self, _: Meta, children: list[Token]) -> str:
+        return ".".join(children)
+
+    def grouping(self, _: Meta, children: list[Any]) -> tuple[Any, ...]:
+        return tuple(children)
+
+    def period(self, _: Meta, children: list[Token]) -> syntax.Duration:
+        return _duration(children[0])
+
+    def any_of(self, meta: Meta, children: list[Any]) -> syntax.AnyOf:
+        return syntax.AnyOf(tuple(children), span=_span(meta))
+
+    def all_of(self, meta: Meta, children: list[Any]) -> syntax.AllOf:
+        return syntax.AllOf(tuple(children), span=_span(meta))
+
+    def comparison(self, meta: Meta, children: list[Any]) -> syntax.Comparison:
+        return syntax.Comparison(*children, span=_span(meta))
+
+    def operator(self, _: Meta, children: list[Token]) -> str:
+        return "".join(children[0].split()).casefold()
+
+    def arithmetic(self, meta: Meta, children: list[Any]) -> syntax.Arithmetic:
+        first, *rest = children
+        signs = map(str, rest[::2])
+        return syntax.Arithmetic(first, tuple(zip(signs, rest[1::2], strict=True)), span=_span(meta))
+
+    def signed(self, meta: Meta, children: list[Any]) -> syntax.Signed:
+        return syntax.Signed(str(children[0]), children[1], span=_span(meta))
+
+    def values(self, meta: Meta, children: list[Any]) -> syntax.Values:
+        return syntax.Values(tuple(children), span=_span(meta))
+
+    def parameter(self, meta: Meta, children: list[Token]) -> syntax.Parameter:
+        return syntax.Parameter(children[0][1:], span=_span(meta))
+
+    def literal(self, meta: Meta, children: list[Token]) -> syntax.Literal:
+        kind, text = _KINDS[children[0].type], str(children[0])
+        return syntax.Literal(kind, text[1:-1] if kind == "text" else "".join(text.split()), span=_span(meta))
+
+    def path(self, meta: Meta, children: list[Any]) -> syntax.Path:
+        members = (child if isinstance(child, syntax.Call) else _name(child) for child in children)
+        return syntax.Path(tuple(members), span=_span(meta))
+
+    def call(self, meta: Meta, children: list[Any]) -> syntax.Call:
+        name, *arguments = children
+        given = tuple(argument for argument in arguments if argument is not None)
+        return syntax.Call(str(name), given, span=_span(meta))
+
+
+TREE = _Tree()

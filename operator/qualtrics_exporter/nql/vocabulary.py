@@ -1,0 +1,111 @@
+"""Names of the NQL data model, as far as they are known: to warn of typing errors and of fields that cannot be there.
+
+The model grows, so that a name that is missing here is never an error. docs/facts/nexthink.md section 4 says where the
+names come from.
+"""
+
+from difflib import get_close_matches
+from functools import cache
+
+EMAIL = ("ad", "email_address")
+
+USERS = frozenset({"users", "user.users", "user.user", "user"})
+
+WITHOUT_USER = frozenset(
+    {
+        *("device_performance.events", "device_performance.boots", "device_performance.hard_resets"),
+        *("device_performance.system_crashes", "connectivity.events"),
+        *("devices", "device.devices", "binaries", "binary.binaries", "applications", "application.applications"),
+        *("packages", "package.packages", "campaigns", "campaign.campaigns"),
+    }
+)
+"""Tables whose rows belong to no user, or to several."""
+
+TABLES = (
+    USERS - {"user"}
+    | WITHOUT_USER
+    | frozenset(
+        {
+            *("device.antiviruses", "device.cpus", "device.disks", "device.firewalls", "device.gpus"),
+            *("device.local_admins", "device.monitors", "device.volumes"),
+            *("alerts", "alert.alerts", "alert.monitors", "alert.impacts"),
+            *("application.network_applications", "application.pages", "application.transactions"),
+            *("campaign.responses", "collaboration.sessions", "connection.events", "connection.tcp_events"),
+            *("execution.events", "execution.crashes", "remote_action.executions", "remote_actions"),
+            *("session.events", "session.logins", "web.events", "web.errors", "web.page_views", "web.transactions"),
+        }
+    )
+)
+
+OBJECTS = frozenset(
+    {
+        *("alert", "application", "binary", "campaign", "collaboration", "connection", "connectivity", "device"),
+        *("device_performance", "dex", "execution", "package", "remote_action", "session", "web", "workflow"),
+    }
+)
+"""What a path of another object than the user begins with."""
+
+USER_FIELDS = frozenset(
+    {
+        *("name", "username", "uid", "sid", "upn", "type", "first_seen", "last_seen", "days_since_last_seen"),
+        *("ad.city", "ad.country_code", "ad.department", "ad.distinguished_name", "ad.email_address", "ad.full_name"),
+        *("ad.job_title", "ad.last_update", "ad.office", "ad.organizational_unit", "ad.username"),
+    }
+)
+
+FUNCTIONS = frozenset(
+    {
+        *("sum", "avg", "count", "countif", "sumif", "last", "first", "max", "min", "p95", "p05"),
+        *("time_elapsed", "hour", "day", "day_of_week", "as"),
+    }
+)
+
+
+def has_user(table: str) -> bool | None:
+    """Whether a row of the table has one user; None where that is not known."""
+    known = _without_id(table)
+    if known in WITHOUT_USER:
+        return False
+    return True if known in TABLES else None
+
+
+def is_known_table(table: str) -> bool:
+    """Whether the table is one of the data model; of one campaign or remote action, too."""
+    return _without_id(table) in TABLES
+
+
+def nearest_table(table: str) -> str | None:
+    """The known table that was probably meant."""
+    return _nearest(table, TABLES)
+
+
+def nearest_function(name: str) -> str | None:
+    """The known function that was probably meant."""
+    return _nearest(name, FUNCTIONS)
+
+
+def nearest_user_field(field: str) -> str | None:
+    """The known field of a user that was probably meant; both without `user.` before it."""
+    return _nearest(field, USER_FIELDS)
+
+
+def nearest_word(word: str, known: tuple[str, ...]) -> str | None:
+    """The keyword that was probably meant."""
+    return _nearest(word, frozenset(known), alike=0.65)
+
+
+def _without_id(table: str) -> str:
+    """`campaign.#asked.responses` is `campaign.responses`."""
+    segments = table.split(".")
+    return f"{segments[0]}.{segments[2]}" if len(segments) == 3 else table
+
+
+@cache
+def _sorted(known: frozenset[str]) -> list[str]:
+    return sorted(known)
+
+
+def _nearest(word: str, known: frozenset[str], alike: float = 0.75) -> str | None:
+    if not 3 <= len(word) <= 64:
+        return None
+    return next(iter(get_close_matches(word.casefold(), _sorted(known), n=1, cutoff=alike)), None)

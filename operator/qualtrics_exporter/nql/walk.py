@@ -1,0 +1,46 @@
+"""What stands where in a tree."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+from . import syntax
+from .syntax import Node, Query
+
+
+def nodes(node: Node) -> Iterator[Node]:
+    """A node and everything in it, in the order of the text."""
+    stack: list[object] = [node]
+    while stack:
+        here = stack.pop()
+        if isinstance(here, tuple):
+            stack.extend(reversed(here))
+        elif isinstance(here, Node):
+            yield here
+            stack.extend(getattr(here, f.name) for f in reversed(fields(here)) if f.name != "span")
+
+
+def tables(query: Query) -> Iterator[syntax.Table]:
+    """Every table that is named."""
+    return (node for node in nodes(query) if isinstance(node, syntax.Table))
+
+
+def calls(query: Query) -> Iterator[syntax.Call]:
+    """Every function that is called."""
+    return (node for node in nodes(query) if isinstance(node, syntax.Call))
+
+
+def paths(query: Query, *, returned: bool = True) -> Iterator[syntax.Path]:
+    """Every path; without those that `list` returns, if so wished."""
+    for part in (query.head, *query.clauses):
+        if returned or not isinstance(part, syntax.List):
+            yield from (node for node in nodes(part) if isinstance(node, syntax.Path))
+
+
+def aliases(query: Query) -> dict[str, int]:
+    """Names that `compute` and `summarize` give, in lower case; each with the number of the last clause that gives it."""
+    return {
+        assignment.name.casefold(): number
+        for number, clause in enumerate(query.clauses)
+        if isinstance(clause, syntax.Compute | syntax.Summarize)
+        for assignment in clause.assignments
+    }
