@@ -1,4 +1,4 @@
-"""NQL, the query language of Nexthink, as text: read it, check it, say where it is wrong. Nothing here talks to anybody.
+"""NQL, the query language of Nexthink, as text: read it, check it, say where it is wrong. It talks to nobody.
 
     scan        a query cut at its pipes          grammar.lark  what may stand between two of them
     parse       text → tree, always                syntax        the nodes of that tree

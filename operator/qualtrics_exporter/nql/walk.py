@@ -37,7 +37,7 @@ def paths(query: Query, *, returned: bool = True) -> Iterator[syntax.Path]:
 
 
 def aliases(query: Query) -> dict[str, int]:
-    """Names that `compute` and `summarize` give, in lower case; each with the number of the last clause that gives it."""
+    """Names that `compute` and `summarize` give, in lower case; each with the last clause to give it, by number."""
     return {
         assignment.name.casefold(): number
         for number, clause in enumerate(query.clauses)

@@ -1,0 +1,69 @@
+"""Reads the corpus: queries with the findings that they must have (see corpus/README.md)."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+FOLDER = Path(__file__).with_name("corpus")
+_EXPECTED = re.compile(r" *\^ (error|warning) (\w+) ([a-z-]+)")
+_UNITS = {"min": "minutes", "h": "hours", "d": "days"}
+
+
+class Expected(NamedTuple):
+    """One finding, by the place where people read it."""
+
+    line: int
+    column: int
+    severity: str
+    reason: str
+    rule: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One query of the corpus."""
+
+    file: str
+    title: str
+    query: str
+    expected: list[Expected]
+    parameters: dict[str, str] = field(default_factory=dict)
+    interval: timedelta | None = None
+
+
+def entries() -> Iterator[Entry]:
+    """All of them, in the order of the files."""
+    for path in sorted(FOLDER.glob("*.nql")):
+        for text in re.split(r"^== ", path.read_text("utf-8"), flags=re.MULTILINE)[1:]:
+            yield _entry(path.name, text.rstrip("\n"))
+
+
+def _entry(file: str, text: str) -> Entry:
+    title, *lines = text.split("\n")
+    options = _options(lines.pop(0)) if lines and lines[0].startswith("-- ") else {}
+    query: list[str] = []
+    expected = []
+    for line in lines:
+        if found := _EXPECTED.fullmatch(line):
+            expected.append(Expected(len(query), line.index("^") + 1, *found.groups()))
+        else:
+            assert not line.lstrip().startswith("^"), f"{file}: {title}: {line!r} expects nothing that can be"
+            query.append(line)
+    text = "\n".join(query).rstrip("\n")
+    if options.pop("escaped", None) is not None:
+        text = text.encode("latin-1", "backslashreplace").decode("unicode_escape")
+    every = options.pop("every", None)
+    return Entry(file, title, text, sorted(expected), options, _interval(every) if every else None)
+
+
+def _options(line: str) -> dict[str, str]:
+    words = (word.strip() for word in line.removeprefix("-- ").split(","))
+    return dict(re.fullmatch(r"(\w+)[= ]?(.*)", word).groups() for word in words)  # type: ignore[union-attr]
+
+
+def _interval(every: str) -> timedelta:
+    number, unit = re.fullmatch(r"(\d+)(min|h|d)", every).groups()  # type: ignore[union-attr]
+    return timedelta(**{_UNITS[unit]: int(number)})

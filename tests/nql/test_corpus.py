@@ -1,0 +1,52 @@
+"""The corpus: every query has exactly the findings that stand beside it, at exactly these places."""
+
+import pytest
+
+from qualtrics_exporter.nql.check import check
+from qualtrics_exporter.nql.parse import parse
+from qualtrics_exporter.nql.printer import printed
+from qualtrics_exporter.nql.rules import RULES
+from qualtrics_exporter.nql.source import Source
+from tests.nql.corpus_files import Entry, Expected, entries
+
+CORPUS = list(entries())
+
+
+def found(entry: Entry) -> list[Expected]:
+    source = Source(entry.query)
+    return sorted(
+        Expected(
+            *source.position(finding.span.start),
+            "error" if finding.certain else "warning",
+            str(finding.reason),
+            finding.rule,
+        )
+        for finding in check(entry.query, entry.parameters, entry.interval)
+    )
+
+
+@pytest.mark.parametrize("entry", CORPUS, ids=lambda entry: f"{entry.file}: {entry.title}")
+def test_a_query_has_exactly_these_findings(entry: Entry) -> None:
+    assert found(entry) == entry.expected
+
+
+@pytest.mark.parametrize("entry", CORPUS, ids=lambda entry: f"{entry.file}: {entry.title}")
+def test_what_was_read_can_be_printed_and_read_again(entry: Entry) -> None:
+    parsed = parse(entry.query)
+    if parsed.faults or parsed.scan.broken:
+        return  # there is text in the tree that nobody understood
+    again = parse(printed(parsed.query))
+    assert again.query == parsed.query
+    assert printed(again.query) == printed(parsed.query)
+
+
+def test_the_corpus_is_large_and_has_both_kinds() -> None:
+    good = [entry for entry in CORPUS if not entry.expected]
+    assert len(CORPUS) >= 150
+    assert 60 <= len(good) <= len(CORPUS) - 60
+    assert len({entry.title for entry in CORPUS}) == len(CORPUS)
+
+
+def test_every_rule_is_in_the_corpus() -> None:
+    shown = {expected.rule for entry in CORPUS for expected in entry.expected}
+    assert shown == {rule.name for rule in RULES}
