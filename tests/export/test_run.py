@@ -105,7 +105,7 @@ async def test_another_query_is_told_and_sent_all_the_same(exporter: Exporter) -
 
     assert ended.query
     assert not ended.query.in_sync
-    assert "First at line 1, column 9: the spec has 'list', Nexthink runs 'with'" in ended.query.message
+    assert "First at line 1, column 9: the spec has 'list ad.email_address', Nexthink runs 'with " in ended.query.message
     assert (ended.entry.result, ended.entry.reason) == ("Succeeded", "QueryDrift")
     assert len(exporter.mailed()) == 6
 
@@ -123,7 +123,7 @@ async def test_parameters_are_filled_in_on_both_sides(exporter: Exporter) -> Non
 @pytest.mark.parametrize(
     ("change", "rows", "result", "reason"),
     [
-        ({"nexthink": {"query": "users", "drift_policy": "Hold"}}, SIX, "Held", "QueryDrift"),
+        ({"nexthink": {"query": "users | list ad.email_address", "drift_policy": "Hold"}}, SIX, "Held", "QueryDrift"),
         ({"spec": {"max_recipients": 5}}, SIX, "Held", "RecipientLimitExceeded"),
         ({"qualtrics": {"from_email": "dex@example.com"}}, SIX, "Failed", "FromEmailNotAllowed"),
         ({"qualtrics": {"from_email": "dex@not-qemailserver.com"}}, SIX, "Failed", "FromEmailNotAllowed"),
@@ -257,7 +257,7 @@ async def test_people_whom_qualtrics_refuses_are_accounted_for(exporter: Exporte
 
 async def test_of_several_warnings_the_people_who_are_missing_come_first(exporter: Exporter) -> None:
     exporter.world.vanishing_addresses = {"eva@example.com"}
-    exporter.change("nexthink", query="users")
+    exporter.change("nexthink", query="users | list ad.email_address")
     exporter.world.queries[exporter.world.query_id].truncated = True
     entry = await exporter.run()
 

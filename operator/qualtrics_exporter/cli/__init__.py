@@ -14,6 +14,7 @@ import click
 
 COMMANDS = {
     "controller": "Run the operator: watch exporters in a cluster and keep their schedules.",
+    "validate": "Check manifests offline: their fields, rules, schedule and NQL.",
     "run": "Do one export without a cluster; mails nobody unless told to.",
     "demo": "See it work in ten seconds, on this machine alone.",
     "sandbox": "Serve Nexthink and Qualtrics locally, to try exporters against.",
@@ -56,6 +57,7 @@ def program() -> None:
     Try it:            qualtrics-exporter demo
     In a cluster:      qualtrics-exporter crd | kubectl apply --server-side -f -
                        qualtrics-exporter controller
+    Before that:       qualtrics-exporter validate exporter.yaml
     Without one:       qualtrics-exporter run exporter.yaml --secrets secrets.yaml
 
     Every flag can also be set as an environment variable: --time-zone is QUALTRICS_EXPORTER_TIME_ZONE; lists are

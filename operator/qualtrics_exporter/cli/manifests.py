@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from qualtrics_exporter.http.errors import Permanent
+from qualtrics_exporter.nql.source import Source
 from qualtrics_exporter.resource.exporter import GROUP, KIND, Exporter
 from qualtrics_exporter.resource.reasons import Reason
+
+from . import located
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -76,27 +78,16 @@ def documents(path: Path) -> Iterator[Mapping[str, Any]]:
     """Every object in a YAML file, those in a List too (`kubectl get -o yaml` writes such)."""
     try:
         with click.open_file(str(path), encoding="utf-8") as file:
-            found = list(yaml.safe_load_all(file))
-    except yaml.YAMLError as error:
-        # Only where: the text of the error quotes the file, which may hold secrets.
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise InvalidManifest(f"{path}{where}: this is no YAML.") from None
+            text = file.read()
+        found = located.documents(text)
+    except located.NotYaml as error:
+        line, column = Source(text).position(error.offset)
+        raise InvalidManifest(f"{path}:{line}:{column}: {error.message}.") from None
     except UnicodeDecodeError:
         raise InvalidManifest(f"{path} is no UTF-8 text.") from None
     for document in found:
-        yield from _objects(document)
-
-
-def _objects(document: Any) -> Iterator[Mapping[str, Any]]:
-    if not isinstance(document, Mapping):
-        return
-    items = document.get("items")
-    if str(document.get("kind", "")).endswith("List") and isinstance(items, list):
-        for item in items:
-            yield from _objects(item)
-    else:
-        yield document
+        for item in document.items():
+            yield item.value
 
 
 def _keys(body: Mapping[str, Any], source: str) -> dict[str, str | bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from qualtrics_exporter import schedule
+from qualtrics_exporter.export.guards import query_remarks
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.telemetry import logs
@@ -95,7 +96,7 @@ def run(
         send=send,
         test=test,
     )
-    for remark in _remarks(spec, time_zone, send=send, test=test):
+    for remark in [*_remarks(spec, time_zone, send=send), *query_remarks(spec)]:
         click.echo(remark, err=True)
     try:
         entry = export()
@@ -120,7 +121,7 @@ def default_journal(exporter: Exporter) -> Path:
     return folder / f"{exporter.name}.json"
 
 
-def _remarks(spec: Spec, default_zone: str, *, send: bool, test: bool) -> list[str]:
+def _remarks(spec: Spec, default_zone: str, *, send: bool) -> list[str]:
     zone = schedule.zone(spec.schedule.time_zone or default_zone)
     planned = schedule.Schedule(
         spec.schedule.frequency, zone, every_hours=spec.schedule.every_hours, day_of_week=spec.schedule.day_of_week

@@ -5,7 +5,7 @@ from typing import Literal
 
 from qualtrics_exporter.controller import conditions
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.resource.reasons import Kind, Reason
+from qualtrics_exporter.resource.reasons import Kind, Place, Reason
 from qualtrics_exporter.resource.status import Condition, HistoryEntry, Status
 
 
@@ -69,15 +69,19 @@ def _readiness(old: Status, new: Status, uid: str) -> list[Announcement]:
     was, is_ = old.condition(conditions.READY), new.condition(conditions.READY)
     if is_ is None or is_.status == "Unknown":
         return []
-    return _duplicate(was, is_, uid) + _changed(was, is_, uid)
+    return _remarks(was, is_, uid) + _changed(was, is_, uid)
 
 
-def _duplicate(was: Condition | None, is_: Condition, uid: str) -> list[Announcement]:
-    """`Ready` tells of another exporter with the same target in its message; the first time it is an Event too."""
-    reason = str(Reason.DUPLICATE_TARGET)
-    if reason not in is_.message or (was and reason in was.message):
-        return []
-    return [Announcement("Warning", reason, is_.message, "Check", f"{uid} {is_.observed_generation} {is_.message}")]
+_REMARKS = tuple(reason for reason in Reason if reason.kind is Kind.WARNING and Place.READY in reason.places)
+
+
+def _remarks(was: Condition | None, is_: Condition, uid: str) -> list[Announcement]:
+    """`Ready` tells in its message what stops nothing, as a doubtful query; the first time it is an Event too."""
+    return [
+        Announcement("Warning", reason, is_.message, "Check", f"{uid} {reason} {is_.observed_generation} {is_.message}")
+        for reason in _REMARKS
+        if f"{reason}: " in is_.message and not (was and f"{reason}: " in was.message)
+    ]
 
 
 def _changed(was: Condition | None, is_: Condition, uid: str) -> list[Announcement]:

@@ -33,7 +33,8 @@ class Verdict:
     nexthink: ExportError | None = None
     qualtrics: ExportError | None = None
     query: QuerySync | None = None
-    also_targeted_by: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """Sentences that stop nothing, each begins with its reason: `Ready` tells them whatever it says."""
 
     @property
     def error(self) -> ExportError | None:
@@ -72,11 +73,11 @@ def checked(status: Status, verdict: Verdict, generation: int, now: datetime, *,
     status = _set_side(status, NEXTHINK_READY, verdict.spec or verdict.nexthink, generation, now)
     status = _set_side(status, QUALTRICS_READY, verdict.spec or verdict.qualtrics, generation, now)
     if error := verdict.error:
-        message = f"{error.message} {_duplicate(verdict)}".rstrip()
+        message = _with_remarks(error.message, verdict)
         status = _set(status, READY, "False", error.reason, message, generation, now)
     else:
         reason = Reason.SUSPENDED if suspended else Reason.CHECKED
-        message = f"{reason.meaning} {_duplicate(verdict)}".rstrip()
+        message = _with_remarks(reason.meaning, verdict)
         status = _set(status, READY, "True", reason, message, generation, now)
     if stalled := verdict.stalled:
         status = _set(status, STALLED, "True", stalled.reason, stalled.message, generation, now)
@@ -119,11 +120,9 @@ def query_was_checked(status: Status, generation: int) -> bool:
     return bool(condition and condition.status == "True" and condition.observed_generation == generation)
 
 
-def _duplicate(verdict: Verdict) -> str:
-    if not verdict.also_targeted_by:
-        return ""
-    others = ", ".join(verdict.also_targeted_by[:3])
-    return f"{Reason.DUPLICATE_TARGET}: the same survey and message go to the same list by {others}."
+def _with_remarks(message: str, verdict: Verdict) -> str:
+    remarks = (remark if remark.endswith("?") else f"{remark}." for remark in verdict.remarks)
+    return " ".join([message, *remarks])
 
 
 def _set_side(status: Status, type_: str, error: ExportError | None, generation: int, now: datetime) -> Status:

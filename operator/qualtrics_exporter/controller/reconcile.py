@@ -21,6 +21,7 @@ from qualtrics_exporter.controller.runs import Credentials, Runner
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.export.checks import Checks, check_nexthink, check_qualtrics, test_entry
+from qualtrics_exporter.export.guards import query_remarks
 from qualtrics_exporter.export.identity import new_holder, test_run_id
 from qualtrics_exporter.export.query import Answer
 from qualtrics_exporter.export.steps import TEST_RECIPIENTS
@@ -328,9 +329,14 @@ class Reconciler:
             nexthink=checks.nexthink,
             qualtrics=checks.qualtrics,
             query=checks.query_sync,
-            also_targeted_by=self._targets.others(key),
+            remarks=(*query_remarks(spec), *self._duplicates(key)),
         )
         return verdict, checks
+
+    def _duplicates(self, key: Key) -> list[str]:
+        if not (others := ", ".join(self._targets.others(key)[:3])):
+            return []
+        return [f"{Reason.DUPLICATE_TARGET}: the same survey and message go to the same list by {others}"]
 
     async def _secrets_moved(self, key: Key, exporter: Exporter) -> bool:
         """Whether somebody may have mended a Secret of an exporter that is not Ready. `get` by name is all it needs."""

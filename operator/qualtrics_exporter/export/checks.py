@@ -16,7 +16,7 @@ from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import HistoryEntry
 from qualtrics_exporter.resource.status import Recipients as Counts
 
-from .guards import check_sender
+from .guards import check_query, check_sender
 from .journal import QuerySync
 from .query import Answer, ask
 from .sides import Sides
@@ -74,8 +74,9 @@ async def check(spec: Spec, sides: Sides, *, query: bool, people: int = LOOKED_A
 async def check_nexthink(
     spec: Spec, nexthink: Nexthink, *, query: bool, people: int = LOOKED_AT
 ) -> tuple[ExportError | None, Answer | None]:
-    """Nexthink's side: the credentials, and what the query answers."""
+    """Nexthink's side: the text of the query, the credentials, and what the query answers."""
     try:
+        check_query(spec)
         await nexthink.check_credentials()
         return None, await ask(spec.nexthink, nexthink, limit=people) if query else None
     except ExportError as error:

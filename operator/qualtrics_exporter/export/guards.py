@@ -4,6 +4,9 @@ They all stand before anything is created in Qualtrics.
 """
 
 from qualtrics_exporter.http.errors import Permanent
+from qualtrics_exporter.nql.check import check
+from qualtrics_exporter.nql.findings import Finding
+from qualtrics_exporter.nql.source import Source
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import Result
@@ -18,6 +21,44 @@ def check_sender(spec: Spec) -> None:
     for rule in spec.qualtrics.rules:
         if not rule.holds(spec.qualtrics):
             raise Permanent(rule.reason, f"spec.qualtrics.{rule.field} {rule.message}")
+
+
+def check_query(spec: Spec) -> None:
+    """What the text of the query says of itself. Raises `Permanent` for what is certainly wrong with it.
+
+    Nexthink runs the saved query, and this text is what it is meant to say: who reviews one that is wrong does not know
+    whom the other one names. With `queryCheck: Warn` nothing is certain.
+    """
+    if not (errors := [finding for finding in query_findings(spec) if is_error(spec, finding)]):
+        return
+    more = len(errors) - 1
+    others = f"; and {more} more error{'s' if more > 1 else ''}" if more else ""
+    raise Permanent(errors[0].reason, f"spec.nexthink.query, {_told(spec, errors[0])}{others}")
+
+
+def query_remarks(spec: Spec) -> list[str]:
+    """Warnings about the text of the query, as sentences that begin with their reason."""
+    found = [finding for finding in query_findings(spec) if not is_error(spec, finding)]
+    told = [f"{finding.reason}: {_told(spec, finding)}" for finding in found[:_SHOWN_REMARKS]]
+    more = len(found) - len(told)
+    return [*told, *([f"And {more} more, which `qualtrics-exporter validate` shows"] if more else [])]
+
+
+def query_findings(spec: Spec) -> list[Finding]:
+    """All that is to be said of the text of the query, in its order."""
+    return check(spec.nexthink.query, spec.nexthink.parameters, spec.schedule.interval())
+
+
+def is_error(spec: Spec, finding: Finding) -> bool:
+    """Whether it keeps the exporter from running, or is only told."""
+    return finding.certain and spec.nexthink.query_check != "Warn"
+
+
+_SHOWN_REMARKS = 3
+
+
+def _told(spec: Spec, finding: Finding) -> str:
+    return f"{Source(spec.nexthink.query).position(finding.span.start)}: {finding.message}"
 
 
 def guard(spec: Spec, answer: Answer, *, limited: bool) -> Stop | None:

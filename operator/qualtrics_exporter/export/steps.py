@@ -17,7 +17,7 @@ from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanen
 from qualtrics_exporter.qualtrics.client import Distribution, portions
 from qualtrics_exporter.resource.reasons import Reason
 
-from .guards import check_sender, guard, warnings
+from .guards import check_query, check_sender, guard, warnings
 from .held_back import held_back
 from .journal import Ended
 from .query import ask
@@ -38,6 +38,7 @@ async def claimed(work: Work) -> Ended | None:
     # A crash here: nothing was sent, nothing but perhaps an empty batch was made. The next process starts again.
     spec = work.spec
     check_sender(spec)
+    check_query(spec)
     limit = min(TEST_RECIPIENTS, spec.max_recipients or TEST_RECIPIENTS) if work.test else None
     answer = await ask(spec.nexthink, work.sides.nexthink, limit=limit)
     work.query = answer.sync

@@ -56,7 +56,8 @@ class ExportError(Exception):
         facts += [self.remote_code] if self.remote_code else []
         facts += [f"request {self.request_id}"] if self.request_id else []
         where = f" ({', '.join(facts)})" if facts else ""
-        return f"{self.what}{where}. {self.next_step}".rstrip()
+        end = "" if f"{self.what}{where}".endswith("?") else "."
+        return f"{self.what}{where}{end} {self.next_step}".rstrip()
 
 
 class Transient(ExportError):

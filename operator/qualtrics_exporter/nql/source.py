@@ -42,6 +42,11 @@ class Source(str):
         line = bisect_right(self._starts, offset)
         return Position(line, offset - self._starts[line - 1] + 1)
 
+    def line(self, number: int) -> str:
+        """The text of a line, without its break."""
+        end = self._starts[number] if number < len(self._starts) else len(self)
+        return self[self._starts[number - 1] : end].rstrip("\r\n")
+
     def shown(self, span: Span) -> str:
         """What stands there, to be told to anybody: short, on one line, and without what could be an address."""
         # An address without quotes is several words: what stands around this one decides.

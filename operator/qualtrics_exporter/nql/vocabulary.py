@@ -26,13 +26,20 @@ TABLES = (
     | WITHOUT_USER
     | frozenset(
         {
+            *("agent.conversations", "ai.interactions_summary", "ai.tools"),
+            *("alerts", "alert.alerts", "alert.impacts", "alert.monitors"),
+            *("application.guide_steps", "application.guides", "application.network_applications"),
+            *("application.pages", "application.transactions"),
+            *("campaign.responses", "collaboration.sessions"),
+            *("connection.events", "connection.tcp_events", "connection.udp_events", "custom_trend.snapshots"),
             *("device.antiviruses", "device.cpus", "device.disks", "device.firewalls", "device.gpus"),
-            *("device.local_admins", "device.monitors", "device.volumes"),
-            *("alerts", "alert.alerts", "alert.monitors", "alert.impacts"),
-            *("application.network_applications", "application.pages", "application.transactions"),
-            *("campaign.responses", "collaboration.sessions", "connection.events", "connection.tcp_events"),
-            *("execution.events", "execution.crashes", "remote_action.executions", "remote_actions"),
-            *("session.events", "session.logins", "web.events", "web.errors", "web.page_views", "web.transactions"),
+            *("device.local_admins", "device.mobile_devices", "device.monitors", "device.volumes"),
+            *("dex.application_scores", "dex.scores", "execution.crashes", "execution.events"),
+            *("package.installations", "package.installed_packages"),
+            *("remote_actions", "remote_action.executions", "remote_action.executions_summary"),
+            *("session.events", "session.logins", "session.vdi_events", "software_metering.events"),
+            *("web.errors", "web.events", "web.page_views", "web.transactions"),
+            *("workflows", "workflow.executions", "workflow.executions_summary"),
         }
     )
 )
@@ -40,7 +47,8 @@ TABLES = (
 OBJECTS = frozenset(
     {
         *("alert", "application", "binary", "campaign", "collaboration", "connection", "connectivity", "device"),
-        *("device_performance", "dex", "execution", "package", "remote_action", "session", "web", "workflow"),
+        *("device_performance", "dex", "execution", "package", "remote_action", "session", "software_metering"),
+        *("web", "workflow"),
     }
 )
 """What a path of another object than the user begins with."""
@@ -61,12 +69,9 @@ FUNCTIONS = frozenset(
 )
 
 
-def has_user(table: str) -> bool | None:
-    """Whether a row of the table has one user; None where that is not known."""
-    known = _without_id(table)
-    if known in WITHOUT_USER:
-        return False
-    return True if known in TABLES else None
+def has_no_user(table: str) -> bool:
+    """Whether it is known that no single user belongs to a row of the table."""
+    return _without_id(table) in WITHOUT_USER
 
 
 def is_known_table(table: str) -> bool:

@@ -163,6 +163,12 @@ class Reason(StrEnum):
         "Check the url in the Secret and the ids in the spec; if all are right, report it with the remote code.", False,
     )  # fmt: skip
 
+    KEY_REPEATED = (
+        "KeyRepeated", Kind.WARNING, (Place.VALIDATE,),
+        "A key stands twice in one object: kubectl takes the last one, other tools refuse the file.",
+        "Remove one of the two.",
+    )  # fmt: skip
+
     # Qualtrics
     SURVEY_NOT_FOUND = (
         "SurveyNotFound", Kind.PERMANENT, _QUALTRICS,

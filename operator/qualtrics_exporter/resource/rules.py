@@ -88,6 +88,7 @@ class Violation:
     path: str
     message: str
     reason: Reason = Reason.SPEC_INVALID
+    of_key: bool = False  # the field itself has to go, whatever its value is
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
@@ -98,20 +99,21 @@ def violations(error: ValidationError, model: type[BaseModel], root: str) -> lis
     known = _names(model)
     found = []
     for detail in error.errors(include_url=False, include_input=False):
-        for field, message, reason in _sentences(detail):
+        for field, message, reason, unwanted in _sentences(detail):
             location = (root, *detail["loc"], *field)
             # A part that is no field is a key of a map: the user's own text, and not to be shown.
             shown = [str(part) if part in known or part == root else "*" for part in location]
-            found.append(Violation(location, ".".join(shown), message, reason))
+            found.append(Violation(location, ".".join(shown), message, reason, of_key=unwanted))
     return found
 
 
-def _sentences(detail: ErrorDetails) -> list[tuple[tuple[str, ...], str, Reason]]:
+def _sentences(detail: ErrorDetails) -> list[tuple[tuple[str, ...], str, Reason, bool]]:
     context = detail.get("ctx", {})
     if detail["type"] == _BROKEN:
-        return [((rule.field,) if rule.field else (), rule.message, rule.reason) for rule in context["rules"]]
+        rules: tuple[Rule, ...] = context["rules"]
+        return [((rule.field,) if rule.field else (), rule.message, rule.reason, rule.unwanted) for rule in rules]
     sentence = _PLAIN.get(detail["type"], "cannot be used: see kubectl explain")
-    return [((), sentence.format_map(context), Reason.SPEC_INVALID)]
+    return [((), sentence.format_map(context), Reason.SPEC_INVALID, False)]
 
 
 _PLAIN = {

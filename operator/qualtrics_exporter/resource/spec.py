@@ -8,7 +8,9 @@ The operator reads an object by these models too, and keeps to the same rules, b
 anything in. Fields that it does not know are tolerated: a newer CRD may have let them in.
 """
 
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
@@ -198,6 +200,10 @@ class ScheduleSpec(SpecModel):
         "without it. Only the newest such slot is made up for. One that is later still is reported as Missed and mails "
         "nobody.",
     )
+
+    def interval(self) -> timedelta:
+        """The time from one slot to the next, in any zone."""
+        return schedule.Schedule(self.frequency, ZoneInfo("UTC"), self.every_hours, self.day_of_week).interval()
 
 
 LONGEST_QUERY = 16000

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from typing import NamedTuple, Protocol
-from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
@@ -19,7 +18,6 @@ from prometheus_client.registry import Collector
 
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import HistoryEntry
-from qualtrics_exporter.schedule import Schedule
 
 PREFIX = "qualtrics_exporter"
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -120,10 +118,7 @@ class Metrics:
     def exporter(self, exporter: Exporter, ready: bool) -> None:
         """What is known of an exporter now."""
         status, spec = exporter.status, exporter.spec
-        interval = None
-        if spec and not exporter.suspended:
-            wish = spec.schedule
-            interval = Schedule(wish.frequency, ZoneInfo("UTC"), wish.every_hours, wish.day_of_week).interval()
+        interval = spec.schedule.interval() if spec and not exporter.suspended else None
         self._figures[exporter.namespace, exporter.name] = _Figures(
             ready=float(ready),
             last_success=_seconds(status.last_successful_time),

@@ -7,7 +7,15 @@ from qualtrics_exporter.nql import syntax
 from qualtrics_exporter.nql.findings import Found, Subject, rule
 from qualtrics_exporter.nql.parse import CLAUSES
 from qualtrics_exporter.nql.source import Span
-from qualtrics_exporter.nql.vocabulary import EMAIL, OBJECTS, USER_FIELDS, USERS, has_user, nearest_user_field
+from qualtrics_exporter.nql.vocabulary import (
+    EMAIL,
+    OBJECTS,
+    USER_FIELDS,
+    USERS,
+    has_no_user,
+    is_known_table,
+    nearest_user_field,
+)
 from qualtrics_exporter.nql.walk import aliases
 from qualtrics_exporter.resource.reasons import Reason
 
@@ -63,7 +71,7 @@ def not_an_email_field(subject: Subject) -> Iterator[Found]:
 def no_linked_user(subject: Subject) -> Iterator[Found]:
     """Rows of some tables belong to no user, or to several."""
     field, table = _field(subject), _table(subject)
-    if field and field.owner == "user" and table and has_user(table.name) is False:
+    if field and field.owner == "user" and table and has_no_user(table.name):
         told = ACCESSIBLE.format(field.shown)
         yield field.span, f"{told[:-1]}: no single user belongs to a row of `{table.name}`; begin with `users | with …`"
 
@@ -155,7 +163,7 @@ def _owner(path: syntax.Path, subject: Subject) -> tuple[str, tuple[str, ...]]:
         return "user", names
     if names[0] == "ad":
         return "user, prefix missing", names
-    return ("other" if has_user(table.name) is not None else "unknown"), names
+    return ("other" if is_known_table(table.name) else "unknown"), names
 
 
 def _names(path: syntax.Path) -> tuple[str, ...]:

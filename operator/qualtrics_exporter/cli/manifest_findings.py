@@ -1,0 +1,122 @@
+"""What is wrong with the exporters in a text, each finding with its place in the file.
+
+Everything that kubectl, the CRD or the operator would say of a manifest is said here before any of them sees it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from qualtrics_exporter.nql.check import check
+from qualtrics_exporter.nql.findings import Finding as QueryFinding
+from qualtrics_exporter.resource.exporter import GROUP, KIND
+from qualtrics_exporter.resource.manifest import is_ours, read_manifest
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.rules import Violation
+from qualtrics_exporter.resource.spec import LONGEST_QUERY, ScheduleSpec
+
+from .located import Document, Location, NotYaml, documents
+
+_MENTIONED = re.compile(rf"{re.escape(GROUP)}/|\b{KIND}\b")
+Severity = Literal["error", "warning"]
+
+_QUERY: Location = ("spec", "nexthink", "query")
+_PARAMETERS: Location = ("spec", "nexthink", "parameters")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to mend. `start` and `end` are offsets in the text; `path` is the field, as the API server calls it."""
+
+    severity: Severity
+    reason: Reason
+    message: str
+    start: int
+    end: int
+    path: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+def mentions_exporter(text: str) -> bool:
+    """Whether there can be an exporter in a text at all. Others are none of our business, be they YAML or not."""
+    return _MENTIONED.search(text) is not None
+
+
+def findings(text: str) -> tuple[int, list[Finding]]:
+    """How many exporters the text has, and what is to be said of them, in the order of the text. Raises nothing."""
+    if not mentions_exporter(text):
+        return 0, []
+    try:
+        found = documents(text)
+    except NotYaml as error:
+        message = f"{error.message}; a template has to be rendered first" if "{{" in text else error.message
+        return 0, [Finding("error", Reason.MANIFEST_INVALID, message, error.offset, error.offset + 1)]
+    exporters = [item for document in found for item in document.items() if is_ours(item.value)]
+    told = [finding for exporter in exporters for finding in _of_one(exporter)]
+    return len(exporters), sorted(told, key=lambda finding: (finding.start, finding.severity))
+
+
+def _of_one(document: Document) -> Iterator[Finding]:
+    _, wrong = read_manifest(document.value)
+    who = _who(document.value)
+    for violation in wrong:
+        yield _placed(document, violation, who)
+    for offset in document.repeated_keys:
+        told = "this key stands here for the second time; kubectl takes the last one, other tools refuse the file"
+        yield Finding("warning", Reason.KEY_REPEATED, told, offset, offset + 1, "", *who)
+    for severity, found in _about_the_query(document.value.get("spec")):
+        yield _in_query(document, severity, found, who)
+
+
+def _placed(document: Document, violation: Violation, who: tuple[str, str]) -> Finding:
+    location = violation.location
+    start = document.offset(location, of_key=violation.of_key)
+    reason = violation.reason if violation.path.startswith("spec") else Reason.MANIFEST_INVALID
+    return Finding("error", reason, f"{violation.path} {violation.message}", start, start + 1, violation.path, *who)
+
+
+def _about_the_query(spec: Any) -> Iterator[tuple[Severity, QueryFinding]]:
+    """Also in a spec that breaks a rule somewhere else: who has two mistakes shall hear of both."""
+    nexthink, schedule = (_part(spec, part) for part in ("nexthink", "schedule"))
+    query = nexthink.get("query")
+    if not isinstance(query, str) or len(query) > LONGEST_QUERY or not query.strip():
+        return  # a rule of the field says so
+    given = nexthink.get("parameters")
+    parameters = {key: str(value) for key, value in given.items()} if isinstance(given, Mapping) else {}
+    try:
+        interval = ScheduleSpec.model_validate(schedule).interval()
+    except ValidationError:
+        interval = None
+    for found in check(query, parameters, interval):
+        yield "error" if found.certain and nexthink.get("queryCheck") != "Warn" else "warning", found
+
+
+def _part(spec: Any, name: str) -> Mapping[str, Any]:
+    part = spec.get(name) if isinstance(spec, Mapping) else None
+    return part if isinstance(part, Mapping) else {}
+
+
+def _in_query(document: Document, severity: Severity, found: QueryFinding, who: tuple[str, str]) -> Finding:
+    if found.reason is Reason.QUERY_PARAMETER_UNUSED:
+        start = document.offset(_PARAMETERS, of_key=True)
+        return Finding(
+            severity, found.reason, found.message, start, start + len("parameters"), _dotted(_PARAMETERS), *who
+        )
+    start = document.offset_within(_QUERY, found.span.start)
+    end = document.offset_within(_QUERY, max(found.span.end - 1, found.span.start)) + 1
+    return Finding(severity, found.reason, found.message, start, end, _dotted(_QUERY), *who)
+
+
+def _dotted(location: Location) -> str:
+    return ".".join(map(str, location))
+
+
+def _who(body: Mapping[str, Any]) -> tuple[str, str]:
+    metadata = body.get("metadata")
+    found = metadata if isinstance(metadata, Mapping) else {}
+    namespace, name = found.get("namespace"), found.get("name")
+    return (namespace if isinstance(namespace, str) else "", name if isinstance(name, str) else "")

@@ -1,0 +1,133 @@
+"""A manifest of an exporter as a file has it, before any API server saw it: what is wrong with it, all of it.
+
+The spec is read by the models, so its rules are those of the CRD. What stands around it is checked here as the API
+server does: `kubectl apply` refuses fields that it does not know, and names and labels that are none.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from .exporter import GROUP, KIND, VERSION, read_spec
+from .rules import Violation
+from .spec import Spec
+
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_NAMESPACE = re.compile(_LABEL)
+_QUALIFIED = re.compile(
+    r"((?=[^/]{1,253}/)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+)
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_ANNOTATIONS_BYTES = 256 * 1024
+_TOP = ("apiVersion", "kind", "metadata", "spec", "status")
+_METADATA = (
+    *("name", "generateName", "namespace", "labels", "annotations", "finalizers", "ownerReferences", "uid"),
+    *("resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"),
+    *("selfLink", "managedFields"),
+)
+_PLAIN_KEY = re.compile(r"[A-Za-z][\w./-]{0,62}")
+
+
+def is_ours(body: Mapping[str, Any]) -> bool:
+    """Whether it is an exporter, or is meant to be one: its kind or its group is ours."""
+    return body.get("kind") == KIND or str(body.get("apiVersion", "")).partition("/")[0] == GROUP
+
+
+def read_manifest(body: Mapping[str, Any]) -> tuple[Spec | None, list[Violation]]:
+    """The spec, if it can be used, and everything that is wrong with the manifest; never raises."""
+    spec, wrong = read_spec(body.get("spec"))
+    return spec, [*_identity(body), *_unknown(body, _TOP, ()), *_metadata(body), *wrong, *unknown_fields(body)]
+
+
+def unknown_fields(body: Mapping[str, Any]) -> Iterator[Violation]:
+    """Fields of the spec that its models do not have, at any depth."""
+    yield from _unknown_in(body.get("spec"), Spec, ("spec",))
+
+
+def _identity(body: Mapping[str, Any]) -> Iterator[Violation]:
+    for field, wanted in ("apiVersion", f"{GROUP}/{VERSION}"), ("kind", KIND):
+        if body.get(field) != wanted:
+            yield Violation((field,), field, f"must be {wanted}")
+
+
+def _metadata(body: Mapping[str, Any]) -> Iterator[Violation]:
+    metadata = body.get("metadata")
+    if not isinstance(metadata, Mapping):
+        yield Violation(("metadata",), "metadata", "is required" if metadata is None else "must be an object")
+        return
+    yield from _unknown(metadata, _METADATA, ("metadata",))
+    yield from _word(
+        metadata, "name", _SUBDOMAIN, "lower case letters, digits, - and ., at most 253 of them", needed=True
+    )
+    yield from _word(metadata, "namespace", _NAMESPACE, "lower case letters, digits and -, at most 63 of them")
+    for field in "labels", "annotations":
+        yield from _pairs(metadata, field)
+
+
+def _word(
+    metadata: Mapping[str, Any], field: str, form: re.Pattern[str], words: str, *, needed: bool = False
+) -> Iterator[Violation]:
+    value, location, path = metadata.get(field), ("metadata", field), f"metadata.{field}"
+    if value is None or value == "":
+        if needed:
+            yield Violation(location, path, "is required")
+    elif not isinstance(value, str):
+        yield Violation(location, path, "must be text; quote what YAML takes for something else")
+    elif not form.fullmatch(value):
+        yield Violation(location, path, f"must be {words}, with a letter or digit at both ends")
+
+
+def _pairs(metadata: Mapping[str, Any], field: str) -> Iterator[Violation]:
+    pairs, path = metadata.get(field), f"metadata.{field}"
+    if pairs is None:
+        return
+    if not isinstance(pairs, Mapping):
+        yield Violation(("metadata", field), path, "must be an object")
+        return
+    size = 0
+    for key, value in pairs.items():
+        location, shown = ("metadata", field, key), f"{path}.{_shown(key)}"
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            yield Violation(location, shown, "must be text; quote what YAML takes for something else")
+            continue
+        if not _QUALIFIED.fullmatch(key):
+            yield Violation(
+                location, shown, "its key must be a name of letters, digits, -, _ and ., maybe after a domain/"
+            )
+        if field == "labels" and not _LABEL_VALUE.fullmatch(value):
+            yield Violation(location, shown, "must be letters, digits, -, _ and ., at most 63 of them")
+        size += len(key.encode()) + len(value.encode("utf-8", "replace"))
+    if field == "annotations" and size > _ANNOTATIONS_BYTES:
+        yield Violation(("metadata", field), path, f"must be at most {_ANNOTATIONS_BYTES} bytes, keys included")
+
+
+def _unknown_in(raw: Any, model: type[BaseModel], location: tuple[str, ...]) -> Iterator[Violation]:
+    if not isinstance(raw, Mapping):
+        return
+    known = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+    yield from _unknown(raw, tuple(known), location)
+    for name, annotation in known.items():
+        for inner in (annotation, *get_args(annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from _unknown_in(raw.get(name), inner, (*location, name))
+
+
+def _unknown(raw: Mapping[str, Any], known: tuple[str, ...], location: tuple[str, ...]) -> Iterator[Violation]:
+    for key in raw:
+        if key not in known:
+            meant = get_close_matches(key[:64], known, n=1)
+            path = ".".join((*location, _shown(key)))
+            told = f"is no field; did you mean {meant[0]}?" if meant else "is no field"
+            yield Violation((*location, key), path, told, of_key=True)
+
+
+def _shown(key: str) -> str:
+    """A key of the user's own, if it can be nothing but a name."""
+    return key if _PLAIN_KEY.fullmatch(key) else "*"
