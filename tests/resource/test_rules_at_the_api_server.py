@@ -3,11 +3,14 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from typing import Any
 
 import kubernetes
 import pytest
+import yaml
 
+from qualtrics_exporter.cli.manifest_findings import findings
 from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION, Exporter
 from tests.environment.controlplane import ControlPlane
 from tests.resource.manifests import BAD, GOOD, Bad, changed
@@ -53,3 +56,15 @@ def test_python_and_the_api_server_never_disagree(verdicts: dict[str, Any], name
     changes = BAD[name].changes if name in BAD else GOOD[name]
     exporter = Exporter.from_object(changed(changes))
     assert (exporter.spec is not None) == (verdicts[name] == []), (exporter.spec_error, verdicts[name])
+
+
+@pytest.mark.parametrize("name", [*BAD, *GOOD])
+def test_validate_and_the_api_server_never_disagree(verdicts: dict[str, Any], name: str) -> None:
+    changes = BAD[name].changes if name in BAD else GOOD[name]
+    _, found = findings(yaml.safe_dump(changed(changes)))
+    # What NQL says of a query is no business of the API server.
+    errors = [f for f in found if f.severity == "error" and not f.reason.startswith("Query")]
+    assert bool(errors) == bool(verdicts[name]), ([error.message for error in errors], verdicts[name])
+    if name in BAD:
+        # A key of the user's own is a * in the path.
+        assert any(fnmatchcase(f"spec.{BAD[name].path}", error.path) for error in errors)

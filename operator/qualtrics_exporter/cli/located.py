@@ -81,9 +81,9 @@ class Document:
 def documents(text: str) -> list[Document]:
     """The documents of a text. Raises NotYaml."""
     source = Source(text)
-    loader = _AsKubectl(text)
     found = []
     try:
+        loader = _AsKubectl(text)
         while loader.check_node():
             node = loader.get_node()
             assert node is not None  # noqa: S101  it was asked for
@@ -97,8 +97,6 @@ def documents(text: str) -> list[Document]:
         raise NotYaml("this is nested too deep to be read", 0) from None
     except ValueError:
         raise NotYaml("this holds a number or a tag that cannot be read", 0) from None
-    finally:
-        loader.dispose()
     return found
 
 
@@ -140,10 +138,12 @@ def _pairs(node: yaml.Node) -> Iterator[tuple[yaml.Node, yaml.Node]]:
 
 def _key(loader: "_AsKubectl", node: yaml.Node) -> str:
     """JSON has text as keys, so kubectl makes text of them: an `n` is "false" then."""
-    if not isinstance(node, yaml.ScalarNode):
-        return "?"
-    value = loader.construct_object(node)
-    return str(value).lower() if isinstance(value, bool) else str(node.value)
+    value = loader.construct_object(node) if isinstance(node, yaml.ScalarNode) else None
+    if value is None:
+        raise NotYaml("a key has to be text", int(node.start_mark.index))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.17g}" if isinstance(value, int | float) else str(node.value)
 
 
 def _inner(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:

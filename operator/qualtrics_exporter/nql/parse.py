@@ -22,14 +22,19 @@ CLAUSES = ("with", "include", "where", "compute", "summarize", "list", "sort", "
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A part that the grammar does not take. `expected` are names of its terminals."""
+    """A part that the grammar does not take."""
 
     part: Part
     span: Span
     certain: bool
-    expected: frozenset[str] = frozenset()
-    too_deep: bool = False
     at_end: bool = False
+    error: UnexpectedInput | None = None  # None: too deep to be tried
+
+    @property
+    def expected(self) -> frozenset[str]:
+        """The terminals of the grammar that could stand there. It takes a moment: ask for what is really told."""
+        parser = getattr(self.error, "interactive_parser", None)
+        return frozenset(parser.accepts()) if parser else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ def _part(source: Source, part: Part, first: bool, faults: list[Fault]) -> Any:
     if part.broken or part.empty or not (first or part.keyword in CLAUSES):
         return _opaque(source, part)
     if part.depth > DEEPEST:
-        faults.append(Fault(part, part.span, certain=False, too_deep=True))
+        faults.append(Fault(part, part.span, certain=False))
         return _opaque(source, part)
     try:
         return TREE.transform(_grammar().parse(TextSlice(source, *part.span), rule))
@@ -91,18 +96,16 @@ _NEVER_OPERANDS = frozenset(
 
 def _fault(source: Source, part: Part, error: UnexpectedInput) -> Fault:
     if isinstance(error, UnexpectedToken):
-        expected = frozenset(error.expected)
+        operand = bool(OPERANDS & error.expected)
         token = error.token
         if token.type == "$END":
-            end = Span(part.span.end, part.span.end)
-            return Fault(part, end, bool(expected & OPERANDS), expected, at_end=True)
+            return Fault(part, Span(part.span.end, part.span.end), operand, True, error)
         span = Span(token.start_pos or 0, token.end_pos or 0)
-        return Fault(part, span, bool(expected & OPERANDS) and token.type in _NEVER_OPERANDS, expected)
+        return Fault(part, span, operand and token.type in _NEVER_OPERANDS, False, error)
     assert isinstance(error, UnexpectedCharacters)  # noqa: S101  the third kind, UnexpectedEOF, is another parser's
     at = error.pos_in_stream or 0
-    expected = frozenset(error.allowed or ())
-    lost = source[at : at + 1]
-    return Fault(part, Span(at, at + 1), bool(expected & OPERANDS) and lost in (",", ")", "]"), expected)
+    certain = bool(OPERANDS & (error.allowed or set())) and source[at : at + 1] in (",", ")", "]")
+    return Fault(part, Span(at, at + 1), certain, False, error)
 
 
 @cache

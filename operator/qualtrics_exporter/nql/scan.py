@@ -86,6 +86,7 @@ class _Scanner:
         self._part = Part(Span(0, 0), Span(0, 0))
         self._brackets: list[tuple[str, Span]] = []
         self._pending: list[Span] = []  # comments after a word: what comes next tells whether they are well placed
+        self._after_double_pipe = False
         self._long_text: Span | None = None  # a text over several lines: suspect if quotes turn out odd
 
     def done(self) -> Scan:
@@ -195,6 +196,9 @@ class _Scanner:
             self._part.broken = True
             self._brackets.clear()
         self._scan.parts.append(self._part)
+        if self._after_double_pipe:
+            self._part.broken = True  # most likely the second half of a condition
+            self._after_double_pipe = False
         if self._part.empty and not self._part.broken:
             self._empty(end, last=last)
 
@@ -208,6 +212,7 @@ class _Scanner:
         pipe = self._part.pipe
         if not last and end == pipe.end:
             self._wrong(Span(pipe.start, end + 1), "|| is not NQL: write `or`, or one | and a clause")
+            self._after_double_pipe = True
         else:
             self._wrong(pipe, "a clause is missing after this |")
 

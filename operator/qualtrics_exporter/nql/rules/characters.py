@@ -24,10 +24,8 @@ def control_character(subject: Subject) -> Iterator[Found]:
 def invisible_character(subject: Subject) -> Iterator[Found]:
     """Signs that people do not see, or that make a line read in another order than it runs."""
     for found in _INVISIBLE.finditer(subject.source):
-        what = (
-            f"a character that cannot be seen ({_code(found[0])}) stands here, and the text may read otherwise than it"
-        )
-        yield Span(*found.span()), f"{what} runs: remove it, or write a plain space"
+        what = f"a character that cannot be seen ({_code(found[0])}): what runs may differ from what is read"
+        yield Span(*found.span()), f"{what}; remove it, or write a plain space"
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)

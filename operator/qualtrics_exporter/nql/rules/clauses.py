@@ -42,11 +42,9 @@ def limited(subject: Subject) -> Iterator[Found]:
     """A limit lets some people through and says nothing of the others."""
     for clause in subject.parsed.query.clauses:
         if isinstance(clause, syntax.Limit) and clause.count < EVERYBODY:
-            yield (
-                clause.span,
-                f"at most {clause.count} people get through, the others are never asked; remove it, and let "
-                "spec.maxRecipients hold a run that has too many",
-            )
+            people = "1 person gets" if clause.count == 1 else f"{clause.count} people get"
+            told = f"at most {people} through, the others are never asked; remove it"
+            yield clause.span, f"{told}, and let spec.maxRecipients hold a run that has too many"
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)

@@ -1,10 +1,11 @@
 """What the grammar has to say: what no NQL can mean, and what may be NQL that is newer."""
 
+import re
 from collections.abc import Iterator
 
 from qualtrics_exporter.nql import syntax
 from qualtrics_exporter.nql.findings import Found, Subject, rule
-from qualtrics_exporter.nql.parse import CLAUSES, OPERANDS, Fault
+from qualtrics_exporter.nql.parse import CLAUSES, Fault
 from qualtrics_exporter.nql.scan import DEEPEST
 from qualtrics_exporter.nql.source import Span
 from qualtrics_exporter.nql.vocabulary import nearest_word
@@ -56,9 +57,50 @@ def _not_a_condition(condition: syntax.Expression) -> Iterator[Found]:
         yield condition.span, "this compares nothing: a condition is a field, an operator and a value"
 
 
+def _told(subject: Subject, fault: Fault) -> str:
+    if fault.error is None:
+        return f"more than {DEEPEST} brackets inside each other: too deep to be checked"
+    head = fault.part is subject.parsed.scan.parts[0]
+    where = "before the first |" if head else f"in `{fault.part.keyword}`"
+    expected = fault.expected
+    wanted = _expected(fault.part.keyword, expected, head=head)
+    if fault.at_end:
+        return f"{wanted} is missing {where}" if head else f"{wanted} is missing at the end of `{fault.part.keyword}`"
+    hint = _hint(subject, fault, expected)
+    return f"{wanted} is expected here, {where}, and {_found(subject, fault)} was found" + (f"; {hint}" if hint else "")
+
+
+def _found(subject: Subject, fault: Fault) -> str:
+    """What stands there; the user's own text is not repeated."""
+    return "a text in quotes" if _lexeme(subject, fault.span)[0] in "\"'" else subject.source.shown(fault.span)
+
+
+def _lexeme(subject: Subject, span: Span) -> str:
+    return subject.source[span.start : span.end]
+
+
+def _hint(subject: Subject, fault: Fault, expected: frozenset[str]) -> str | None:
+    """What was probably meant."""
+    lexeme = _lexeme(subject, fault.span).casefold()
+    if "_EQUALS" in expected:
+        return "an alias takes a single =" if lexeme == "==" else "write `name = value`"
+    if "DURATION" in expected and (unit := re.match(r"(\d+)\s*(d|h|min)", subject.source[fault.span.start :])):
+        return f"write {unit[1]}{unit[2]}"
+    if lexeme == "as" and fault.part.keyword == "list":
+        return "`list` takes no alias"
+    if lexeme in _HINTS:
+        return _HINTS[lexeme]
+    around = subject.source[max(0, fault.span.start - 2) : fault.span.end + 1].replace(" ", "")
+    for wrong, hint in _OPERATORS.items():
+        if wrong in around:
+            return hint
+    meant = nearest_word(lexeme, _SMALL_WORDS)
+    return f"did you mean `{meant}`?" if meant and meant != lexeme else None
+
+
 _HINTS = {
     "&": "write `and`",
-    "!": "write != , !in or !contains",
+    "!": "write !=, !in or !contains",
     ";": "NQL has no ;",
     "{": "NQL has no braces",
     "}": "NQL has no braces",
@@ -71,67 +113,29 @@ _HINTS = {
     "@": "a text stands in quotes",
     **dict.fromkeys("“”„«»‘’", "write straight quotes"),
 }
-
-
-def _told(subject: Subject, fault: Fault) -> str:
-    head = fault.part is subject.parsed.scan.parts[0]
-    where = "what a query begins with" if head else f"`{fault.part.keyword}`"
-    if fault.too_deep:
-        return f"more than {DEEPEST} brackets inside each other: too deep to be checked"
-    wanted = _expected(fault, head=head)
-    if fault.at_end:
-        return f"{wanted} is missing at the end of {where}"
-    found = subject.source.shown(fault.span)
-    hint = _hint(subject, fault)
-    return f"{wanted} is expected here in {where}, and {found} was found" + (f"; {hint}" if hint else "")
-
-
-def _lexeme(subject: Subject, span: Span) -> str:
-    return subject.source[span.start : span.end]
-
-
-def _hint(subject: Subject, fault: Fault) -> str | None:
-    """What was probably meant."""
-    lexeme = _lexeme(subject, fault.span).casefold()
-    if lexeme in _HINTS:
-        return _HINTS[lexeme]
-    around = subject.source[max(0, fault.span.start - 2) : fault.span.end + 1].replace(" ", "")
-    for wrong, hint in _OPERATORS.items():
-        if wrong in around:
-            return hint
-    if "_EQUALS" in fault.expected and lexeme == "==":
-        return "an alias takes a single ="
-    meant = nearest_word(lexeme, _SMALL_WORDS)
-    return f"did you mean `{meant}`?" if meant and meant != lexeme else None
-
-
 _OPERATORS = {"<>": "write !=", "!==": "write !=", "===": "write ==", "=>": "write >=", "=<": "write <="}
 _SMALL_WORDS = ("during", "past", "from", "ago", "and", "contains", "desc", "asc")
 
 
-def _expected(fault: Fault, *, head: bool) -> str:
+def _expected(keyword: str, expected: frozenset[str], *, head: bool) -> str:
     """What could stand there, in words: the most useful, not all."""
-    expected = fault.expected - _ELSEWHERE.get(fault.part.keyword, _CLAUSE_WORDS)
     if expected & {"STRING", "NUMBER"} and "NAME" in expected:
         return "a field or a value"
-    if "NAME" in expected and expected & OPERANDS:
-        if head or fault.part.keyword in ("with", "include"):
+    if "NAME" in expected:
+        if head or keyword in ("with", "include"):
             return "a table"
         return "a field" if "ID" in expected else "a name"
-    words = [word for terminal, word in _WORDS.items() if terminal in expected]
-    if "_EQUALS" in expected:
-        words = ["= and a value"]
+    words = [
+        word for terminal, word in _WORDS.items() if terminal in expected and keyword in _USEFUL.get(terminal, keyword)
+    ]
     if not words:
         return "the end of the clause"
     *others, last = words[:4]
     return f"{', '.join(others)} or {last}" if others else last
 
 
-# The tables of the grammar are shared between clauses: what one of them alone can have is taken out for the others.
-_CLAUSE_WORDS = frozenset({"ORDER", "BY"})
-_ELSEWHERE = {"sort": frozenset({"BY"}), "summarize": frozenset({"ORDER"})}
-
 _WORDS = {
+    "_EQUALS": "= and a value",
     "OPERATOR": "a comparison such as == or in",
     "_PAST": "a time such as `during past 7d`",
     "DURATION": "a duration such as 7d",
@@ -144,4 +148,7 @@ _WORDS = {
     "BY": "`by`",
     "COMMA": "a comma",
     "RPAR": "a closing bracket",
+    "RSQB": "a closing bracket",
 }
+# An expression in `compute` could be compared as well, but nobody means that.
+_USEFUL = {"OPERATOR": "where", "_AND": "where"}

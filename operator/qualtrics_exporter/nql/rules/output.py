@@ -34,7 +34,7 @@ def several_fields(subject: Subject) -> Iterator[Found]:
     elif isinstance(last, syntax.Summarize):
         fields = [assignment.name for assignment in last.assignments] + ["" for _ in last.by]
         if len(fields) > 1:
-            yield last.span, f"`summarize` returns {len(fields)} fields: end with a `list` of the e-mail address alone"
+            yield last.span, f"`summarize` returns {len(fields)} fields: end the query with {wanted}"
     elif last is None:
         end = subject.parsed.scan.parts[-1].span.end
         yield Span(end, end), f"without `list` Nexthink returns several fields: end the query with {wanted}"
@@ -71,9 +71,18 @@ def not_an_email_field(subject: Subject) -> Iterator[Found]:
 def no_linked_user(subject: Subject) -> Iterator[Found]:
     """Rows of some tables belong to no user, or to several."""
     field, table = _field(subject), _table(subject)
-    if field and field.owner == "user" and table and has_no_user(table.name):
+    if table is None:
+        return
+    if field and field.owner == "user" and has_no_user(table.name):
         told = ACCESSIBLE.format(field.shown)
-        yield field.span, f"{told[:-1]}: no single user belongs to a row of `{table.name}`; begin with `users | with …`"
+        yield field.span, f"{told[:-1]}: no single user belongs to a row of `{table.name}`"
+    if table.name in USERS:
+        for clause in subject.parsed.query.clauses:
+            if isinstance(clause, syntax.With | syntax.Include) and has_no_user(clause.table.name):
+                yield (
+                    clause.table.span,
+                    f"no user is linked to `{clause.table.name}`: who is returned cannot depend on it",
+                )
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)

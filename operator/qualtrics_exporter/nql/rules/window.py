@@ -46,9 +46,7 @@ def _told(time: syntax.Time, length: timedelta | None, interval: timedelta) -> s
     looks = f"the query looks at {_words(length)} and is asked {every}"
     if length > interval:
         return f"{looks}: the same people can come back {ceil(length / interval)} times; `past {_short(interval)}` fits"
-    return (
-        f"{looks}: what happens in the other {_words(interval - length)} is never seen; `past {_short(interval)}` fits"
-    )
+    return f"{looks}: what happens in the rest of the time is never seen; `past {_short(interval)}` fits"
 
 
 _UNITS = ((timedelta(days=1), "day", "d"), (timedelta(hours=1), "hour", "h"), (timedelta(minutes=1), "minute", "min"))
