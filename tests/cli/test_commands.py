@@ -60,7 +60,7 @@ def test_version(program: Program) -> None:
     ("arguments", "said"),
     [
         ([], "Usage:"),
-        (["nope"], "No such command 'nope'. The commands are controller, run,"),
+        (["nope"], "No such command 'nope'. The commands are controller, validate, run,"),
         (["crd", "--nope"], "No such option"),
         (["crd", "more"], "unexpected extra argument"),
         (["run"], "Missing argument 'FILE'"),

@@ -14,7 +14,7 @@ import click
 
 COMMANDS = {
     "controller": "Run the operator: watch exporters in a cluster and keep their schedules.",
-    "validate": "Check manifests offline: their fields, rules, schedule and NQL.",
+    "validate": "Check manifests offline: the fields, their rules, the schedule and the NQL.",
     "run": "Do one export without a cluster; mails nobody unless told to.",
     "demo": "See it work in ten seconds, on this machine alone.",
     "sandbox": "Serve Nexthink and Qualtrics locally, to try exporters against.",

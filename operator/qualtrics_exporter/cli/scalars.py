@@ -13,6 +13,7 @@ import yaml
 
 _BLANK = frozenset(" \t\r\n\x85\u2028\u2029")
 _ESCAPE = re.compile(r"x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|\r\n|.", re.DOTALL)
+_PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+")
 _SHORT = {
     "0": "\0", "a": "\x07", "b": "\x08", "e": "\x1b", "f": "\x0c", "n": "\n", "r": "\r", "t": "\t", "v": "\x0b",
     "N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029",
@@ -22,8 +23,8 @@ _SHORT = {
 def places(source: str, node: yaml.ScalarNode) -> list[int] | None:
     """The offset of each character of the node's text, and of its end; None if they cannot be told."""
     found: list[int] = []
-    after = int(node.start_mark.index)
-    written = _written(source, node)
+    start = _start(source, node)
+    after, written = start, _written(source, node, start)
     for sign in node.value:
         if sign in _BLANK:
             found.append(after)
@@ -39,9 +40,15 @@ def places(source: str, node: yaml.ScalarNode) -> list[int] | None:
     return [*found, after]
 
 
-def _written(source: str, node: yaml.ScalarNode) -> Iterator[tuple[str, int, int]]:
+def _start(source: str, node: yaml.ScalarNode) -> int:
+    """Where the text itself begins, behind an &anchor or a !tag."""
+    found = _PROPERTIES.match(source, int(node.start_mark.index), int(node.end_mark.index))
+    return found.end() if found else int(node.start_mark.index)
+
+
+def _written(source: str, node: yaml.ScalarNode, start: int) -> Iterator[tuple[str, int, int]]:
     """Each visible character as the file has it: what it stands for, where it begins, where it ends."""
-    at, end = int(node.start_mark.index), int(node.end_mark.index)
+    at, end = start, int(node.end_mark.index)
     if node.style in ("|", ">"):
         # The first line says how the text is written: |2-  # a comment
         at = next((i for i in range(at, end) if source[i] in "\r\n\x85\u2028\u2029"), end)

@@ -1,0 +1,235 @@
+"""`qualtrics-exporter validate`, as people and programs meet it."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cli.conftest import SAMPLE, Program
+from tests.environment.build import ROOT
+from tests.resource.manifests import changed
+
+GOOD_QUERY = "users | with execution.events during past 7d\n| list ad.email_address\n"
+
+
+def manifest(**nexthink: Any) -> str:
+    """The sample with other fields in `nexthink`."""
+    return yaml.safe_dump(changed({f"nexthink.{name}": value for name, value in nexthink.items()}), sort_keys=False)
+
+
+@pytest.fixture
+def broken(program: Program) -> Path:
+    """A manifest whose query is wrong in two places, and warned of in a third."""
+    text = SAMPLE.read_text().replace("      | list ad.email_address", "      | list ad.email_address, name")
+    text = text.replace("focus < 1min", "focus <").replace("past 7d", "past 1d")
+    path = program.home / "broken.yaml"
+    path.write_text(text)
+    return path
+
+
+def place(path: Path, word: str, after: int = 0) -> tuple[int, int]:
+    """Line and column of a word in a file."""
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if word in line and not line.lstrip().startswith("#"):
+            return number, line.index(word) + 1 + after
+    raise AssertionError(word)
+
+
+def test_the_samples_pass_also_strictly(program: Program) -> None:
+    ended = program("validate", "--strict", ROOT / "samples")
+    assert ended.stdout == ""
+    assert re.fullmatch(r"\d+ exporters checked: all well\.\n", ended.stderr)
+
+
+def test_a_broken_sample_is_told_with_file_line_column_and_a_sentence(program: Program, broken: Path) -> None:
+    ended = program("validate", broken, code=1)
+    lines = ended.stdout.splitlines()
+    told = [line for line in lines if line.startswith(str(broken))]
+    window, syntax, fields = place(broken, "during past 1d"), place(broken, "focus <", 7), place(broken, ", name", 2)
+    assert told == [
+        f"{broken}:{window[0]}:{window[1]}: warning QueryWindowMismatch: the query looks at 1 day and is asked every "
+        "7 days: what happens in the rest of the time is never seen; `past 7d` fits",
+        f"{broken}:{syntax[0]}:{syntax[1]}: error QueryInvalid: a field or a value is missing at the end of `where`",
+        f"{broken}:{fields[0]}:{fields[1]}: error QueryReturnsSeveralFields: 2 fields are returned, and only the "
+        "e-mail address may be: `| list ad.email_address`",
+    ]
+    excerpt = lines.index(told[2]) + 1
+    assert lines[excerpt].endswith("| list ad.email_address, name")
+    assert lines[excerpt + 1].index("^") == lines[excerpt].index("name")
+    assert lines[excerpt + 1].count("^") == len("name")
+    assert ended.stderr == "1 exporter checked: 2 errors, 1 warning.\n"
+
+
+def test_json_tells_the_same_to_programs(program: Program, broken: Path) -> None:
+    ended = program("validate", "--output", "json", broken, code=1)
+    found = json.loads(ended.stdout)["findings"]
+    assert [finding["reason"] for finding in found] == [
+        "QueryWindowMismatch", "QueryInvalid", "QueryReturnsSeveralFields",
+    ]  # fmt: skip
+    line, column = place(broken, ", name", 2)
+    assert found[-1] == {
+        "file": str(broken),
+        "namespace": "dex",
+        "name": "teams-rollout",
+        "path": "spec.nexthink.query",
+        "severity": "error",
+        "reason": "QueryReturnsSeveralFields",
+        "message": "2 fields are returned, and only the e-mail address may be: `| list ad.email_address`",
+        "line": line,
+        "column": column,
+    }
+
+
+def test_json_is_there_also_when_all_is_well(program: Program) -> None:
+    assert json.loads(program("validate", "-o", "json", SAMPLE).stdout) == {"findings": []}
+
+
+def test_github_reads_annotations(program: Program, broken: Path) -> None:
+    ended = program("validate", "-o", "github", broken, code=1)
+    line, column = place(broken, "focus <", 7)
+    wanted = f"::error file={broken},line={line},col={column},title=QueryInvalid::a field or a value is missing"
+    assert [told for told in ended.stdout.splitlines() if told.startswith(wanted)]
+    assert all(told.startswith(("::error ", "::warning ")) for told in ended.stdout.splitlines())
+
+
+def test_a_file_name_cannot_break_an_annotation(program: Program) -> None:
+    path = program.home / "a,b::c%.yaml"
+    path.write_text(manifest(query="users"))
+    told = program("validate", "-o", "github", path, code=1).stdout
+    assert "a%2Cb%3A%3Ac%25.yaml,line=" in told
+
+
+def test_warnings_alone_pass_unless_strict(program: Program) -> None:
+    path = program.home / "warned.yaml"
+    path.write_text(manifest(query="users | list user.upn"))
+    assert "warning QueryFieldNotEmail" in program("validate", path).stdout
+    assert "warning QueryFieldNotEmail" in program("validate", "--strict", path, code=1).stdout
+
+
+def test_query_check_warn_turns_errors_of_the_query_into_warnings(program: Program) -> None:
+    path = program.home / "warned.yaml"
+    path.write_text(manifest(query="users", queryCheck="Warn"))
+    assert "warning QueryReturnsSeveralFields" in program("validate", path).stdout
+    path.write_text(manifest(query="users", queryCheck="Enforce"))
+    assert "error QueryReturnsSeveralFields" in program("validate", path, code=1).stdout
+
+
+def test_standard_input_and_several_documents(program: Program) -> None:
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: nexthink}\nstringData: {clientSecret: hush}\n"
+    text = "---\n".join([secret, manifest(), "# nothing\n", manifest(query="users"), secret])
+    ended = program("validate", "-", input=text, code=1)
+    assert ended.stdout.startswith("<stdin>:")
+    assert ended.stdout.count("error") == 1
+    assert ended.stderr == "2 exporters checked: 1 error.\n"
+    assert "hush" not in ended.stdout
+
+
+def test_directories_are_searched_and_others_are_passed_over(program: Program) -> None:
+    folder = program.home / "repository"
+    for name, text in {
+        "apps/one/exporter.yaml": manifest(),
+        "apps/two/exporter.yml": manifest(query="users"),
+        "apps/three.json": json.dumps(changed({"nexthink.query": "users"})),
+        "apps/.hidden/exporter.yaml": manifest(query="users"),
+        "apps/notes.txt": manifest(query="users"),
+        "chart/templates/deployment.yaml": "metadata: {{ include metadata }}\n",
+        "other/deployment.yaml": "kind: Deployment\napiVersion: apps/v1\nspec: {replicas: y}\n",
+        "other/binary.yaml": "\x00\xff\xfe",
+    }.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode("latin-1"))
+    ended = program("validate", folder, code=1)
+    told = {line.split(":")[0] for line in ended.stdout.splitlines() if line.startswith(str(folder))}
+    assert told == {str(folder / "apps/two/exporter.yml"), str(folder / "apps/three.json")}
+    assert ended.stderr.startswith("3 exporters checked")
+
+
+def test_nothing_to_check_is_said(program: Program) -> None:
+    path = program.home / "other.yaml"
+    path.write_text("kind: Deployment\n")
+    assert "nothing was checked" in program("validate", path).stderr
+
+
+UNREADABLE: Mapping[str, tuple[bytes, str]] = {
+    "no YAML": (b"kind: QualtricsExporter\nspec: [a\nb: c\n", ":3:2: error ManifestInvalid: this is no YAML"),
+    "a template": (
+        b"kind: QualtricsExporter\nspec: {{ .Values.spec }}\n",
+        "a template has to be rendered first",
+    ),
+    "no UTF-8": ("kind: QualtricsExporter\ndescription: Büro\n".encode("latin-1"), "this is no UTF-8 text"),
+    "a control character": (b"kind: QualtricsExporter\nspec: \x01\n", ":2:7: error ManifestInvalid"),
+    "a million brackets": (b"kind: QualtricsExporter\nspec: " + b"[" * 1_000_000, "nested too deep"),
+    "an object that holds itself": (b"kind: QualtricsExporter\nspec: &a\n  <<: *a\n", "ManifestInvalid"),
+    "a list that holds itself": (b"kind: QualtricsExporter\nspec: &a [*a]\n", "must be an object"),
+    "laughs by the billion": (
+        b"kind: QualtricsExporter\na: &a [x, x]\n"
+        + b"".join(b"%c: &%c [%s]\n" % (n, n, b",".join([b"*%c" % (n - 1)] * 9)) for n in range(98, 120))
+        + b"spec: *w\n",
+        "must be an object",
+    ),
+    "a scalar": (b"QualtricsExporter\n", ""),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_whatever_is_in_a_file_is_a_finding_and_never_a_traceback(program: Program, name: str) -> None:
+    content, said = UNREADABLE[name]
+    path = program.home / "bad.yaml"
+    path.write_bytes(content)
+    ended = program("validate", path, code=1 if said else 0)
+    assert said in ended.stdout
+
+
+HOSTILE = {
+    "only a comment": "/* nothing */",
+    "an open quote": 'users | where name == "a',
+    "an open bracket": "users | where (name == 'a'",
+    "16,001 characters": "u" * 16_001,
+    "a NUL": "users \x00| list ad.email_address",
+    "a mark from right to left": "users | list \u202ead.email_address",
+    "10,000 brackets": "users | where " + "(" * 7_500 + ")" * 7_500,
+    "a megabyte of pipes": "|" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_query_is_a_finding(program: Program, name: str) -> None:
+    path = program.home / "hostile.yaml"
+    path.write_text(manifest(query=HOSTILE[name]))
+    assert re.search(rf"^{re.escape(str(path))}:\d+:\d+: (error|warning) ", program("validate", path, code=None).stdout)
+
+
+def test_an_address_in_a_query_is_not_repeated(program: Program) -> None:
+    path = program.home / "addresses.yaml"
+    path.write_text(manifest(query="users | where ad.email_address == ana@example.com and n == 'eva@example.com' x"))
+    for output in ("text", "json", "github"):
+        told = program("validate", "-o", output, path, code=None).stdout
+        assert "QueryNotVerified" in told
+        assert not re.search(r"ana|eva|example", told.replace(str(path), ""))
+
+
+def test_a_long_line_is_cut_around_its_place(program: Program) -> None:
+    path = program.home / "long.yaml"
+    text = manifest(query=f"users | where {' and '.join(['a == 1'] * 300)} | lst ad.email_address")
+    path.write_text(yaml.safe_dump(yaml.safe_load(text), width=100_000))
+    told, line, mark = program("validate", path).stdout.splitlines()[:3]
+    assert "did you mean `list`?" in told
+    assert len(line) < 200
+    assert line[mark.index("^") :].startswith("lst")
+
+
+def test_what_does_not_exist_is_wrong_usage(program: Program) -> None:
+    assert "does not exist" in program("validate", "nowhere.yaml", code=2).stderr
+
+
+def test_flags_can_be_variables(program: Program) -> None:
+    path = program.home / "warned.yaml"
+    path.write_text(manifest(query="users | list user.upn"))
+    variables = {"QUALTRICS_EXPORTER_STRICT": "true", "QUALTRICS_EXPORTER_OUTPUT": "json"}
+    ended = program("validate", path, code=1, env=variables)
+    assert json.loads(ended.stdout)["findings"][0]["severity"] == "warning"
