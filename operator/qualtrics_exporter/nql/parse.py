@@ -4,6 +4,7 @@ A fault is *certain* only when no version of NQL could mean what is written: a c
 that is missing. Anything else may be NQL that is newer than this grammar (docs/facts/nexthink.md section 4).
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path as File
@@ -28,7 +29,7 @@ class Fault:
     span: Span
     certain: bool
     at_end: bool = False
-    error: UnexpectedInput | None = None  # None: too deep to be tried
+    error: UnexpectedInput | None = None  # None: not even tried
 
     @property
     def expected(self) -> frozenset[str]:
@@ -61,8 +62,8 @@ def _part(source: Source, part: Part, first: bool, faults: list[Fault]) -> Any:
     rule = "head" if first else f"{part.keyword}_clause"
     if part.broken or part.empty or not (first or part.keyword in CLAUSES):
         return _opaque(source, part)
-    if part.depth > DEEPEST:
-        faults.append(Fault(part, part.span, certain=False))
+    if part.nested or part.depth > DEEPEST:
+        faults.append(Fault(part, part.nested or part.span, certain=False))
         return _opaque(source, part)
     try:
         return TREE.transform(_grammar().parse(TextSlice(source, *part.span), rule))
@@ -78,20 +79,11 @@ def _opaque(source: Source, part: Part) -> syntax.Opaque:
 OPERANDS = frozenset({"NAME", "ID", "STRING", "NUMBER", "DURATION", "DATE", "WORDED_DATE", "PARAMETER", "LPAR", "LSQB"})
 _NEVER_OPERANDS = frozenset(
     {
-        "OPERATOR",
-        "IN",
-        "CONTAINS",
-        "PRODUCT_SIGN",
-        "POWER_SIGN",
-        "_EQUALS",
-        "_AND",
-        "_OR",
-        "COMMA",
-        "RPAR",
-        "RSQB",
-        "DOT",
+        *("OPERATOR", "IN", "CONTAINS", "PRODUCT_SIGN", "POWER_SIGN", "_EQUALS", "_AND", "_OR"),
+        *("COMMA", "DOT", "RPAR", "RSQB"),
     }
 )
+_SIGNS = "=<>!*/^+-"
 
 
 def _fault(source: Source, part: Part, error: UnexpectedInput) -> Fault:
@@ -101,11 +93,35 @@ def _fault(source: Source, part: Part, error: UnexpectedInput) -> Fault:
         if token.type == "$END":
             return Fault(part, Span(part.span.end, part.span.end), operand, True, error)
         span = Span(token.start_pos or 0, token.end_pos or 0)
-        return Fault(part, span, operand and token.type in _NEVER_OPERANDS, False, error)
-    assert isinstance(error, UnexpectedCharacters)  # noqa: S101  the third kind, UnexpectedEOF, is another parser's
-    at = error.pos_in_stream or 0
-    certain = bool(OPERANDS & (error.allowed or set())) and source[at : at + 1] in (",", ")", "]")
-    return Fault(part, Span(at, at + 1), certain, False, error)
+        certain = operand and token.type in _NEVER_OPERANDS
+    else:
+        assert isinstance(error, UnexpectedCharacters)  # noqa: S101  the third kind, UnexpectedEOF, is another parser's
+        at = error.pos_in_stream or 0
+        span = Span(at, at + 1)
+        certain = bool(OPERANDS & (error.allowed or set())) and source[at : at + 1] in (",", ")", "]")
+    return Fault(part, _blamed(source, part, span), certain and _is_missing(source, part, span), False, error)
+
+
+def _is_missing(source: Source, part: Part, span: Span) -> bool:
+    """Whether an operand is missing before what was found. What could be new is not: `<>`, `[]`, `.5`, `list *`."""
+    before, found, after = (
+        source[part.span.start : span.start],
+        source[span.start],
+        source[span.start + 1 : span.start + 2],
+    )
+    if before[-1:] in tuple(_SIGNS) or before.rstrip()[-1:] + found == "[]" or (found == "." and after.isdigit()):
+        return False
+    only_the_keyword = bool(before) and before.strip().casefold() == part.keyword
+    return not (only_the_keyword and found in _SIGNS and part.keyword != "where")
+
+
+def _blamed(source: Source, part: Part, span: Span) -> Span:
+    """The parser stumbles over what follows a word that it took for a field: then that word is the mistake."""
+    stray = _STRAY.search(source, part.keyword_span.end, span.start)
+    return Span(stray.start(1), stray.end(1)) if stray else span
+
+
+_STRAY = re.compile(r"\b(not|distinct|by)\s+\Z", re.IGNORECASE)
 
 
 @cache

@@ -19,7 +19,7 @@ _LEXEME = re.compile(
     | (?P<text>"[^"]*"|'[^']*') | (?P<open_text>["'])
     | (?P<opening>[(\[]) | (?P<closing>[)\]]) | (?P<pipe>\|)
     | (?P<parameter>\$+\w*) | (?P<word>[^\W\d]\w*)
-    | (?P<blank>[\s\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+) | (?P<other>.)
+    | (?P<blank>[\s\x00-\x1f\x7f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+) | (?P<other>.)
     """,
     re.DOTALL | re.VERBOSE,
 )
@@ -44,6 +44,8 @@ class Part:
     keyword_span: Span = NOWHERE
     broken: bool = False
     depth: int = 0
+    nested: Span | None = None
+    """The bracket that a pipe stands in: a query in a query, if there ever is such a thing."""
 
     @property
     def empty(self) -> bool:
@@ -79,23 +81,41 @@ def scan(text: Source) -> Scan:
     return _Scanner(text).done()
 
 
+def _inner_pipes(text: Source) -> frozenset[int]:
+    """Pipes in brackets, if all brackets of the text fit: then nothing is broken, it is only not known."""
+    open_brackets: list[str] = []
+    found = []
+    for lexeme in _LEXEME.finditer(text):
+        kind = lexeme.lastgroup
+        if kind == "opening":
+            open_brackets.append(lexeme[0])
+        elif kind == "closing" and (not open_brackets or open_brackets.pop() != _CLOSES[lexeme[0]]):
+            return frozenset()
+        elif kind == "pipe" and open_brackets:
+            found.append(lexeme.start())
+    return frozenset() if open_brackets else frozenset(found)
+
+
 class _Scanner:
     def __init__(self, text: Source) -> None:
         self._text = text
         self._scan = Scan()
         self._part = Part(Span(0, 0), Span(0, 0))
         self._brackets: list[tuple[str, Span]] = []
-        self._pending: list[Span] = []  # comments after a word: what comes next tells whether they are well placed
+        self._pending: list[Span] = []  # comments: what comes next tells whether they are well placed
         self._after_double_pipe = False
         self._long_text: Span | None = None  # a text over several lines: suspect if quotes turn out odd
 
     def done(self) -> Scan:
+        inner = _inner_pipes(self._text)
         for found in _LEXEME.finditer(self._text):
             kind, span = str(found.lastgroup), Span(*found.span())
             if kind == "blank":
                 continue
             if kind == "comment":
                 self._comment(span)
+            elif kind == "pipe" and span.start in inner:
+                self._part.nested = self._part.nested or self._brackets[0][1]
             elif kind == "pipe":
                 self._end_of_part(span.start)
                 self._part = Part(span, Span(span.end, span.end))
@@ -133,8 +153,6 @@ class _Scanner:
     def _comment(self, span: Span) -> None:
         if self._part.empty and not self._scan.parts:
             self._scan.comments.append((span, True))
-        elif self._part.empty:
-            self._scan.comments.append((span, False))  # between a pipe and its keyword
         else:
             self._pending.append(span)
 
@@ -144,7 +162,9 @@ class _Scanner:
 
     def _bad_comment(self, kind: str, span: Span) -> None:
         self._part.broken = True
-        if kind == "slashes":
+        if kind == "slashes" and self._text[: span.start].endswith(":"):
+            self._wrong(span, "// has no meaning in NQL: an address of the web is a text, in quotes")
+        elif kind == "slashes":
             self._wrong(span, "// begins no comment in NQL: write /* … */, before a pipe")
         else:
             self._wrong(span, "this comment is never closed: end it with */")

@@ -6,6 +6,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 _SHOWN = 40
+INVISIBLE = re.compile(
+    "[\x80-\x9f\xa0\xad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2069\u3000\ufeff\ufff9-\ufffb]+"
+)
+"""Signs that people do not see, or that make a line read in another order than it runs."""
 
 
 class Span(NamedTuple):

@@ -135,7 +135,10 @@ class _Tree(Transformer_NonRecursive[Token, Any]):
 
     def literal(self, meta: Meta, children: list[Token]) -> syntax.Literal:
         kind, text = _KINDS[children[0].type], str(children[0])
-        return syntax.Literal(kind, text[1:-1] if kind == "text" else "".join(text.split()), span=_span(meta))
+        if kind == "text":
+            return syntax.Literal(kind, text[1:-1], span=_span(meta))
+        # `15 min` is `15min`; a date needs its spaces.
+        return syntax.Literal(kind, (" " if kind == "date" else "").join(text.split()), span=_span(meta))
 
     def path(self, meta: Meta, children: list[Any]) -> syntax.Path:
         members = (child if isinstance(child, syntax.Call) else _name(child) for child in children)

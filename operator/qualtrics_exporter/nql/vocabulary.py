@@ -11,10 +11,16 @@ EMAIL = ("ad", "email_address")
 
 USERS = frozenset({"users", "user.users", "user.user", "user"})
 
-WITHOUT_USER = frozenset(
+OF_DEVICES = frozenset(
     {
         *("device_performance.events", "device_performance.boots", "device_performance.hard_resets"),
         *("device_performance.system_crashes", "connectivity.events"),
+    }
+)
+"""Events that no user is linked to (docs/facts/nexthink.md section 4, D)."""
+
+WITHOUT_USER = OF_DEVICES | frozenset(
+    {
         *("devices", "device.devices", "binaries", "binary.binaries", "applications", "application.applications"),
         *("packages", "package.packages", "campaigns", "campaign.campaigns"),
     }
@@ -61,12 +67,12 @@ USER_FIELDS = frozenset(
     }
 )
 
-FUNCTIONS = frozenset(
-    {
-        *("sum", "avg", "count", "countif", "sumif", "last", "first", "max", "min", "p95", "p05"),
-        *("time_elapsed", "hour", "day", "day_of_week", "as"),
-    }
-)
+METRICS = frozenset({"sum", "avg", "last", "max", "min", "p95", "p05"})
+"""Functions that stand behind a field."""
+
+FUNCTIONS = METRICS | {
+    *("count", "countif", "sumif", "time_elapsed", "hour", "day", "day_of_week", "as"),
+}
 
 
 def has_no_user(table: str) -> bool:
@@ -76,7 +82,23 @@ def has_no_user(table: str) -> bool:
 
 def is_known_table(table: str) -> bool:
     """Whether the table is one of the data model; of one campaign or remote action, too."""
-    return _without_id(table) in TABLES
+    known = _without_id(table)
+    # A namespace can be left out: `with antiviruses` was seen.
+    return known in TABLES or f"device.{known}" in TABLES
+
+
+def is_of_devices(table: str) -> bool:
+    """Whether it is documented that no user is linked to the events of the table."""
+    return _without_id(table) in OF_DEVICES
+
+
+def meant_to_be(word: str, meant: str | None) -> str | None:
+    """A question that helps, or None."""
+    if not meant or meant == word.casefold():
+        return None
+    if not word.isascii():
+        return f"a letter of another alphabet stands in it; did you mean `{meant}`?"
+    return f"did you mean `{meant}`?"
 
 
 def nearest_table(table: str) -> str | None:

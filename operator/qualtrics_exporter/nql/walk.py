@@ -24,11 +24,6 @@ def tables(query: Query) -> Iterator[syntax.Table]:
     return (node for node in nodes(query) if isinstance(node, syntax.Table))
 
 
-def calls(query: Query) -> Iterator[syntax.Call]:
-    """Every function that is called."""
-    return (node for node in nodes(query) if isinstance(node, syntax.Call))
-
-
 def paths(query: Query, *, returned: bool = True) -> Iterator[syntax.Path]:
     """Every path; without those that `list` returns, if so wished."""
     for part in (query.head, *query.clauses):

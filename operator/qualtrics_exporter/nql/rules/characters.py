@@ -4,13 +4,10 @@ import re
 from collections.abc import Iterator
 
 from qualtrics_exporter.nql.findings import Found, Subject, rule
-from qualtrics_exporter.nql.source import Span
+from qualtrics_exporter.nql.source import INVISIBLE, Span
 from qualtrics_exporter.resource.reasons import Reason
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+")
-_INVISIBLE = re.compile(
-    "[\x80-\x9f\xa0\xad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2069\u3000\ufeff\ufff9-\ufffb]+"
-)
 
 
 @rule(Reason.QUERY_INVALID)
@@ -23,7 +20,7 @@ def control_character(subject: Subject) -> Iterator[Found]:
 @rule(Reason.QUERY_NOT_VERIFIED)
 def invisible_character(subject: Subject) -> Iterator[Found]:
     """Signs that people do not see, or that make a line read in another order than it runs."""
-    for found in _INVISIBLE.finditer(subject.source):
+    for found in INVISIBLE.finditer(subject.source):
         what = f"a character that cannot be seen ({_code(found[0])}): what runs may differ from what is read"
         yield Span(*found.span()), f"{what}; remove it, or write a plain space"
 

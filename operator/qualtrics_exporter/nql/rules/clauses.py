@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from qualtrics_exporter.nql import syntax
 from qualtrics_exporter.nql.findings import Found, Subject, rule
 from qualtrics_exporter.nql.parse import CLAUSES
+from qualtrics_exporter.nql.vocabulary import USERS
 from qualtrics_exporter.resource.reasons import Reason
 
 EVERYBODY = 1_000_000
@@ -18,8 +19,16 @@ def compute_without_events(subject: Subject) -> Iterator[Found]:
         if part.keyword in ("with", "include") or part.keyword not in CLAUSES:
             return  # also what is not known might bring events
         if part.keyword == "compute":
-            yield part.keyword_span, "`compute` needs a `with` or an `include` before it, whose events it computes from"
+            told = "`compute` needs a `with` or an `include` before it, whose events it computes from"
+            yield part.keyword_span, told + _instead(subject.parsed.query.head)
             return
+
+
+def _instead(head: syntax.Head | syntax.Opaque) -> str:
+    """Events have no `with`: who begins with them wants something else."""
+    if not isinstance(head, syntax.Head) or len(head.table.segments) == 1 or head.table.name in USERS:
+        return ""
+    return f"; begin with `users | with {'.'.join(head.table.segments)}`"
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)

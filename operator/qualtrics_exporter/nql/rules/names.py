@@ -4,16 +4,19 @@ from collections.abc import Iterator
 
 from qualtrics_exporter.nql import syntax
 from qualtrics_exporter.nql.findings import Found, Subject, rule
+from qualtrics_exporter.nql.source import quoted
 from qualtrics_exporter.nql.vocabulary import (
     FUNCTIONS,
+    METRICS,
     USER_FIELDS,
     USERS,
     is_known_table,
+    meant_to_be,
     nearest_function,
     nearest_table,
     nearest_user_field,
 )
-from qualtrics_exporter.nql.walk import aliases, calls, paths, tables
+from qualtrics_exporter.nql.walk import aliases, paths, tables
 from qualtrics_exporter.resource.reasons import Reason
 
 
@@ -21,22 +24,24 @@ from qualtrics_exporter.resource.reasons import Reason
 def unknown_table(subject: Subject) -> Iterator[Found]:
     """A table that the data model does not have, as far as it is known."""
     for table in tables(subject.parsed.query):
-        if is_known_table(table.name):
-            continue
-        meant = nearest_table(table.name)
-        hint = f"did you mean `{meant}`?" if meant else "look it up in Nexthink's data model"
-        yield table.span, f"{subject.source.shown(table.span)} is no table that is known here; {hint}"
+        if not is_known_table(table.name):
+            hint = meant_to_be(table.name, nearest_table(table.name)) or "look it up in Nexthink's data model"
+            yield table.span, f"{quoted('.'.join(table.segments))} is no table that is known here; {hint}"
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)
 def unknown_function(subject: Subject) -> Iterator[Found]:
-    """A function that is not documented."""
-    for call in calls(subject.parsed.query):
-        if call.name.casefold() in FUNCTIONS:
-            continue
-        meant = nearest_function(call.name)
-        hint = f"did you mean `{meant}()`?" if meant else "look it up in Nexthink's documentation"
-        yield call.span, f"{subject.source.shown(call.span)} is no function that is known here; {hint}"
+    """A function that is not documented, or one that is written as in other languages."""
+    for path in paths(subject.parsed.query):
+        for call in path.members:
+            if not isinstance(call, syntax.Call):
+                continue
+            name = call.name.casefold()
+            if name not in FUNCTIONS:
+                hint = meant_to_be(name, nearest_function(name)) or "look it up in Nexthink's documentation"
+                yield call.span, f"{quoted(f'{call.name}()')} is no function that is known here; {hint}"
+            elif name in METRICS and call.arguments and call is path.members[0]:
+                yield call.span, f"`{name}` stands behind its field in NQL, as in `duration.{name}()`"
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)
@@ -58,7 +63,5 @@ def misspelled_user_field(subject: Subject) -> Iterator[Found]:
         if any(isinstance(member, syntax.Call) for member in path.members):
             continue
         if meant := nearest_user_field(field):
-            yield (
-                path.span,
-                f"{subject.source.shown(path.span)} is no known field of the user; did you mean `user.{meant}`?",
-            )
+            hint = meant_to_be(path.dotted, f"user.{meant}")
+            yield path.span, f"{quoted(path.dotted)} is no known field of the user; {hint}"

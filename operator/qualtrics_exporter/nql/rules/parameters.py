@@ -12,7 +12,7 @@ def parameter_outside_where(subject: Subject) -> Iterator[Found]:
     """Nexthink fills in parameters in `where` only (docs/facts/nexthink.md section 1, D)."""
     scan = subject.parsed.scan
     for used in scan.parameters:
-        if not used.quoted and scan.parts[used.part].keyword in _NOT_WHERE:
+        if not used.quoted and (used.part == 0 or scan.parts[used.part].keyword in _NOT_WHERE):
             yield used.span, f"${used.name} stands outside `where`: Nexthink fills in parameters in `where` only"
 
 
@@ -45,6 +45,8 @@ def parameter_repeated(subject: Subject) -> Iterator[Found]:
     seen: set[str] = set()
     for used in subject.parsed.scan.parameters:
         name = used.name.casefold()
-        if not used.quoted and name in seen:
+        if used.quoted:
+            continue
+        if name in seen:
             yield used.span, f"${used.name} stands in the query more than once: Nexthink takes each parameter once"
         seen.add(name)

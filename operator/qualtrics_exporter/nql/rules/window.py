@@ -17,10 +17,13 @@ def window_does_not_fit(subject: Subject) -> Iterator[Found]:
     """
     interval = subject.interval
     times = _times(subject.parsed.query)
-    if interval is None or any(_length(time) == interval for time in times):
-        return
+    fits = any(_length(time) == interval for time in times)
     for time in times:
-        yield time.span, _told(time, _length(time), interval)
+        length = _length(time)
+        if length is not None and length <= timedelta(0):
+            yield time.span, "this time ends before it begins, so that nobody is found"
+        elif interval is not None and not fits:
+            yield time.span, _told(length, interval)
 
 
 def _times(query: syntax.Query) -> list[syntax.Time]:
@@ -39,7 +42,7 @@ def _length(time: syntax.Time) -> timedelta | None:
     return None
 
 
-def _told(time: syntax.Time, length: timedelta | None, interval: timedelta) -> str:
+def _told(length: timedelta | None, interval: timedelta) -> str:
     every = f"every {_words(interval, one=True)}"
     if length is None:
         return f"the query looks at fixed dates and is asked {every}: the same people come back each time"

@@ -1,0 +1,169 @@
+"""Every rule has a page: what is wrong, what is said about it, and how it is right."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from qualtrics_exporter.nql.check import check
+from qualtrics_exporter.nql.findings import Finding
+from qualtrics_exporter.nql.rules import RULES
+from qualtrics_exporter.nql.source import Source
+from qualtrics_exporter.resource.reasons import Kind, Reason
+from qualtrics_exporter.resource.spec import LONGEST_QUERY
+from tests.environment.build import ROOT
+
+FOLDER = ROOT / "docs" / "nql"
+REASONS = {rule.name: rule.reason for rule in RULES} | {"too-long": Reason.QUERY_INVALID}
+HEADINGS = ["Wrong", "Right", "How to mend it"]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+UNITS = {"min": "minutes", "h": "hours", "d": "days"}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A query on a page, with what its first line says of the exporter."""
+
+    query: str
+    parameters: dict[str, str] = field(default_factory=dict)
+    interval: timedelta | None = None
+
+    @classmethod
+    def of(cls, text: str) -> "Example":
+        """Read it; the first line is as in corpus/README.md."""
+        options: dict[str, str] = {}
+        query = text.rstrip("\n")
+        if query.startswith("-- "):
+            line, query = query.split("\n", 1)
+            for word in line.removeprefix("-- ").split(","):
+                name, _, value = word.strip().replace(" ", "=", 1).partition("=")
+                options[name] = value
+        if options.pop("escaped", None) is not None:
+            query = query.encode("latin-1", "backslashreplace").decode("unicode_escape")
+        every = re.fullmatch(r"(\d+)(min|h|d)", options.pop("every", ""))
+        interval = timedelta(**{UNITS[every[2]]: int(every[1])}) if every else None
+        return cls(query, options, interval)
+
+    def findings(self) -> list[Finding]:
+        """What the program finds."""
+        return check(self.query, self.parameters, self.interval)
+
+    def said(self) -> str:
+        """What the program says."""
+        source = Source(self.query)
+        return "".join(f"{source.position(each.span.start)}: {each.message}\n" for each in self.findings())
+
+
+def page(rule: str) -> str:
+    return (FOLDER / f"{rule}.md").read_text("utf-8")
+
+
+def section(text: str, heading: str) -> str:
+    found = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"no {heading}"
+    return found[1]
+
+
+def severity(reason: Reason) -> str:
+    return "Error" if reason.kind is Kind.PERMANENT else "Warning"
+
+
+def wrong(rule: str) -> list[tuple[Example, str]]:
+    """The queries that are wrong, each with what the page says that is said about it."""
+    blocks: list[tuple[str, str]] = BLOCK.findall(section(page(rule), "Wrong"))
+    kinds = [kind for kind, _ in blocks]
+    if rule == "too-long":
+        # It cannot be written out: the page has a command that makes it.
+        assert kinds == ["sh", "text"]
+        assert f"'%-{LONGEST_QUERY + 1}s' 'users | list ad.email_address'" in blocks[0][1]
+        return [(Example("users | list ad.email_address".ljust(LONGEST_QUERY + 1)), blocks[1][1])]
+    assert kinds == ["nql", "text"] * (len(kinds) // 2)
+    assert kinds
+    return [(Example.of(query), said) for (_, query), (_, said) in zip(blocks[::2], blocks[1::2], strict=True)]
+
+
+def right(rule: str) -> list[Example]:
+    return [Example.of(text) for kind, text in BLOCK.findall(section(page(rule), "Right")) if kind == "nql"]
+
+
+def test_every_rule_has_a_page_and_every_page_a_rule() -> None:
+    assert {path.stem for path in FOLDER.iterdir()} == {*REASONS, "README"}
+
+
+@pytest.mark.parametrize("rule", REASONS)
+def test_a_page_has_the_form_of_all_pages(rule: str) -> None:
+    text = page(rule)
+
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == HEADINGS
+    assert re.findall(r"^# (.+)$", BLOCK.sub("", text), re.MULTILINE) == [rule]
+
+
+@pytest.mark.parametrize(("rule", "reason"), REASONS.items())
+def test_a_page_names_severity_and_reason(rule: str, reason: Reason) -> None:
+    assert page(rule).startswith(f"# {rule}\n\n{severity(reason)} `{reason}`\n\n")
+
+
+@pytest.mark.parametrize(("rule", "reason"), REASONS.items())
+def test_a_page_of_an_error_tells_how_to_do_without_the_check(rule: str, reason: Reason) -> None:
+    told = "`spec.nexthink.queryCheck: Warn`" in section(page(rule), "How to mend it")
+
+    assert told == (severity(reason) == "Error")
+
+
+@pytest.mark.parametrize(("rule", "reason"), REASONS.items())
+def test_what_is_wrong_has_this_finding_and_no_other(rule: str, reason: Reason) -> None:
+    for example, _ in wrong(rule):
+        found = example.findings()
+        assert {each.rule for each in found} == {rule}, example.query[:200]
+        assert {each.reason for each in found} == {reason}
+        assert {each.certain for each in found} == {severity(reason) == "Error"}
+
+
+@pytest.mark.parametrize("rule", REASONS)
+def test_a_page_shows_what_the_program_says(rule: str) -> None:
+    for example, said in wrong(rule):
+        assert said == example.said()
+
+
+@pytest.mark.parametrize("rule", REASONS)
+def test_what_is_right_has_no_finding(rule: str) -> None:
+    assert right(rule)
+    for example in right(rule):
+        assert example.said() == "", example.query
+
+
+@pytest.mark.parametrize("rule", REASONS)
+def test_a_page_explains_the_first_line_that_is_no_query(rule: str) -> None:
+    text = page(rule)
+
+    assert ("```nql\n-- " in text) == ("The first line" in text)
+
+
+def test_the_index_has_every_rule_in_the_table_of_its_severity() -> None:
+    index = page("README")
+    for heading in ("Error", "Warning"):
+        rows = re.findall(
+            r"^\| \[([a-z-]+)\]\(\1\.md\) \| \[`(\w+)`\]\(\.\./reasons\.md#\w+\) \| [A-Z`].*\. \|$",
+            section(index, f"{heading}s"),
+            re.MULTILINE,
+        )
+        assert len(rows) == len(dict(rows)) == section(index, f"{heading}s").count("\n| [")
+        assert dict(rows) == {rule: reason for rule, reason in REASONS.items() if severity(reason) == heading}
+
+
+@pytest.mark.parametrize("name", [*REASONS, "README"])
+def test_links_of_a_page_lead_somewhere(name: str) -> None:
+    for link, anchor in re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", page(name)):
+        there = FOLDER / link
+        assert there.exists(), link
+        headings = re.findall(r"^#+ (.+)$", there.read_text("utf-8"), re.MULTILINE)
+        names = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+        assert not anchor or anchor in names, f"{link}#{anchor}"
+
+
+@pytest.mark.parametrize("name", [*REASONS, "README"])
+def test_prose_is_wrapped(name: str) -> None:
+    prose = BLOCK.sub("", page(name))
+
+    assert [line for line in prose.splitlines() if len(line) > 120 and not line.startswith("|")] == []
