@@ -105,7 +105,9 @@ async def test_another_query_is_told_and_sent_all_the_same(exporter: Exporter) -
 
     assert ended.query
     assert not ended.query.in_sync
-    assert "First at line 1, column 9: the spec has 'list ad.email_address', Nexthink runs 'with " in ended.query.message
+    assert (
+        "First at line 1, column 9: the spec has 'list ad.email_address', Nexthink runs 'with " in ended.query.message
+    )
     assert (ended.entry.result, ended.entry.reason) == ("Succeeded", "QueryDrift")
     assert len(exporter.mailed()) == 6
 

@@ -1,0 +1,216 @@
+"""What holds of any query: what is printed reads as the same tree, and nothing that is typed breaks the check."""
+
+import time
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qualtrics_exporter.nql import syntax
+from qualtrics_exporter.nql.check import MOST_FINDINGS, check
+from qualtrics_exporter.nql.compare import difference
+from qualtrics_exporter.nql.parse import parse
+from qualtrics_exporter.nql.printer import printed
+from qualtrics_exporter.resource.spec import LONGEST_QUERY
+from tests.nql.corpus_files import entries
+
+CORPUS = [entry.query for entry in entries()]
+
+names = st.sampled_from(
+    ["name", "ad", "email_address", "time", "count", "list", "by", "past", "x1", "sha-256_hash_hex"]
+)
+members = st.one_of(
+    st.builds(syntax.Name, names),
+    st.builds(syntax.Name, st.sampled_from(["#asked", "#a-b"])),
+)
+literals = st.one_of(
+    st.builds(
+        syntax.Literal, st.just("text"), st.text(st.characters(exclude_characters='"', codec="utf-8"), max_size=8)
+    ),
+    st.builds(syntax.Literal, st.just("text"), st.text(st.sampled_from('"|/*() $x'), max_size=8)),
+    st.builds(
+        lambda pair: syntax.Literal(*pair),
+        st.sampled_from(
+            [
+                *(("number", "1"), ("number", "2.5"), ("duration", "15min"), ("duration", "3ms"), ("size", "12GB")),
+                *(("address", "10.0.0.0/8"), ("address", "fe80::1"), ("version", "v1.2.3"), ("boolean", "TRUE")),
+                *(("null", "null"), ("date", "2026-11-24"), ("date", "2026-11-24 10:00"), ("date", "Jun 1, 2026")),
+            ]
+        ),
+    ),
+)
+leaves: st.SearchStrategy[Any] = st.one_of(
+    literals,
+    st.builds(syntax.Parameter, st.sampled_from(["days", "Name_1"])),
+    st.builds(syntax.Path, st.lists(members, min_size=1, max_size=3).map(tuple)),
+)
+
+
+def _chain(inner: st.SearchStrategy[Any], signs: str) -> st.SearchStrategy[Any]:
+    rest = st.lists(st.tuples(st.sampled_from(signs), inner), min_size=1, max_size=3).map(tuple)
+    return st.builds(syntax.Arithmetic, inner, rest)
+
+
+def _larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    several = st.lists(inner, min_size=2, max_size=3).map(tuple)
+    call = st.builds(syntax.Call, names, st.lists(inner, max_size=2).map(tuple))
+    return st.one_of(
+        st.builds(syntax.AnyOf, several),
+        st.builds(syntax.AllOf, several),
+        st.builds(syntax.Comparison, inner, st.sampled_from(["==", "=", "!=", "<=", "in", "!in", "contains"]), inner),
+        _chain(inner, "+-"),
+        _chain(inner, "*/"),
+        _chain(inner, "^"),
+        st.builds(syntax.Signed, st.sampled_from("+-"), inner),
+        st.builds(syntax.Values, st.lists(inner, min_size=1, max_size=3).map(tuple)),
+        st.builds(syntax.Path, st.tuples(members, call)),
+    )
+
+
+expressions = st.recursive(leaves, _larger, max_leaves=12)
+durations = st.builds(syntax.Duration, st.integers(0, 99).map(Decimal), st.sampled_from(["min", "h", "d", "s", "ms"]))
+dates = st.builds(syntax.Date, st.sampled_from(["2026-11-24", "2026-11-24 10:00:00", "Jun 1", "Nov 08, 2024, 15:15"]))
+moments = st.one_of(dates, st.builds(syntax.Ago, durations))
+every = st.none() | durations
+times = st.one_of(
+    st.none(),
+    st.builds(syntax.Past, durations, every),
+    st.builds(syntax.Between, moments, moments, every),
+    st.builds(syntax.On, dates, every),
+)
+tables = st.builds(syntax.Table, st.lists(names | st.just("#asked"), min_size=1, max_size=3).map(tuple))
+paths = st.builds(syntax.Path, st.lists(members, min_size=1, max_size=3).map(tuple))
+assignments = st.lists(
+    st.builds(syntax.Assignment, st.sampled_from(["n", "web.views", "devices"]), expressions), min_size=1, max_size=3
+).map(tuple)
+clauses = st.one_of(
+    st.builds(syntax.With, tables, times),
+    st.builds(syntax.Include, tables, times),
+    st.builds(syntax.Where, expressions),
+    st.builds(syntax.Compute, assignments),
+    st.builds(syntax.Summarize, assignments, st.lists(paths | durations, max_size=3).map(tuple)),
+    st.builds(syntax.List, st.lists(paths, min_size=1, max_size=3).map(tuple)),
+    st.builds(syntax.Sort, paths, st.sampled_from([None, "asc", "desc"])),
+    st.builds(syntax.Limit, st.integers(0, 10**6).map(Decimal)),
+)
+queries = st.builds(syntax.Query, st.builds(syntax.Head, tables, times), st.lists(clauses, max_size=4).map(tuple))
+
+
+@given(queries)
+def test_what_is_printed_reads_as_the_same_tree(query: syntax.Query) -> None:
+    text = printed(query)
+    parsed = parse(text)
+    assert not parsed.scan.broken, text
+    assert not parsed.faults, text
+    assert parsed.query == query, text
+
+
+@given(queries)
+def test_every_node_knows_the_text_that_it_was_read_from(query: syntax.Query) -> None:
+    parsed = parse(printed(query))
+    for part in (parsed.query.head, *parsed.query.clauses):
+        assert printed(part) == printed(parse(f"users | {parsed.source[slice(*part.span)]}").query.clauses[0]) or (
+            part is parsed.query.head and printed(part) == parsed.source[slice(*part.span)]
+        )
+
+
+@given(queries, queries)
+def test_two_queries_differ_exactly_when_their_trees_do(one: syntax.Query, other: syntax.Query) -> None:
+    same = printed(one).casefold() == printed(other).casefold()
+    assert difference(printed(one), printed(one), {}) is None
+    if not same:
+        assert difference(printed(one), printed(other), {})
+
+
+PIECES = [
+    *("|", "||", "(", ")", "[", "]", '"', "'", "/*", "*/", "//", "$", "$x", "=", "==", ",", ".", "#"),
+    *("list ", "where ", "by ", "past 7d", "in ", "and ", "\x00", "\u202e", "\n", " ", "é", "1", "users"),
+]
+
+
+@st.composite
+def mutants(draw: st.DrawFn) -> str:
+    """A query of the corpus after some accidents."""
+    text = draw(st.sampled_from(CORPUS))
+    for _ in range(draw(st.integers(1, 6))):
+        at, end = sorted((draw(st.integers(0, len(text))), draw(st.integers(0, len(text)))))
+        match draw(st.sampled_from(["delete", "insert", "repeat", "swap"])):
+            case "delete":
+                text = text[:at] + text[min(end, at + 8) :]
+            case "insert":
+                text = text[:at] + draw(st.sampled_from(PIECES)) + text[at:]
+            case "repeat":
+                text = text[:end] + text[at:end] + text[end:]
+            case "swap":
+                text = text[:at] + draw(st.sampled_from(CORPUS)) + text[end:]
+    return text
+
+
+@given(mutants() | st.text(max_size=200), st.dictionaries(st.sampled_from(["x", "days"]), st.text(max_size=4)))
+def test_no_text_breaks_the_check(text: str, parameters: dict[str, str]) -> None:
+    began = time.process_time()
+    found = check(text, parameters, timedelta(days=7))
+    assert time.process_time() - began < 1
+    assert len(found) <= MOST_FINDINGS
+    for finding in found:
+        assert 0 <= finding.span.start <= finding.span.end <= max(len(text), LONGEST_QUERY)
+        assert finding.message.isprintable()
+
+
+HOSTILE = {
+    "pipes": "|",
+    "opening brackets": "(",
+    "brackets in brackets": "([",
+    "closing brackets": ")",
+    "quotes": '"',
+    "open comments": "/*",
+    "slashes": "//",
+    "clauses without a name": "a|",
+    "unknown clauses": "abcde|",
+    "lists": "list a|",
+    "empty lists": "list |",
+    "broken conditions": "where x y|",
+    "conditions": "a == 1 and ",
+    "sums": "1+",
+    "minuses": "-",
+    "commas": ",",
+    "dots": "a.",
+    "functions": "f(",
+    "parameters": "$a ",
+    "parameters in quotes": "'$a'",
+    "invisible signs": "\u202ea",
+    "NUL": "\0",
+    "spaces": " ",
+    "digits": "1",
+    "letters": "a",
+    "minutes": "1 min ",
+    "months": "jan 1, ",
+    "colons": "a:",
+    "not": "not ",
+    "escapes": "\\' ",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("before", ["", "users | where ", "users | list ", "users | compute x = "])
+def test_hostile_texts_take_less_than_a_second(name: str, before: str) -> None:
+    text = (before + HOSTILE[name] * LONGEST_QUERY)[:LONGEST_QUERY]
+    began = time.process_time()
+    found = check(text, {f"n{number}": "" for number in range(20)}, timedelta(days=1))
+    assert time.process_time() - began < 1
+    assert found
+    began = time.process_time()
+    assert difference(text, text, {"a": "b"}) is None
+    assert time.process_time() - began < 1.5
+
+
+@pytest.mark.parametrize("text", ["|" * 1_000_000, "(" * 1_000_000, "users | list " + "a" * 1_000_000])
+def test_a_megabyte_is_not_even_read(text: str) -> None:
+    began = time.process_time()
+    (finding,) = check(text)
+    assert time.process_time() - began < 0.1
+    assert finding.rule == "too-long"
+    assert difference("users", text, {})
