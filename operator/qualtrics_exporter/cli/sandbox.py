@@ -10,7 +10,6 @@ import click
 import yaml
 
 from qualtrics_exporter.sandbox import Query, Sandbox, World
-from qualtrics_exporter.sandbox.world import TEAMS_ROLLOUT
 
 from .flags import flag
 
@@ -63,7 +62,7 @@ def sandbox(
     world = World.default()
     if people is not None:
         query = Query.generated(world.query_id, people)
-        query.executed = TEAMS_ROLLOUT
+        query.executed = world.queries[world.query_id].executed
         world.add_query(query)
     served = Sandbox(
         world,

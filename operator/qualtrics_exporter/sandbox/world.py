@@ -6,18 +6,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 from qualtrics_exporter.sandbox.limits import Limits
+from qualtrics_exporter.sandbox.samples import SAMPLES, TEAMS_ROLLOUT
 
 Rows = Sequence[Sequence[object]] | Callable[[], Iterable[Sequence[object]]]
 
 EMAIL = "user.ad.email_address"
-
-TEAMS_ROLLOUT = """\
-users | with execution.events during past 7d
-| where binary.name == "teams.exe"
-| compute focus = focus_time.sum()
-| where focus < 1min
-| list ad.email_address
-"""
 
 
 @dataclass
@@ -108,8 +101,8 @@ class World:
     limits: Limits = field(default_factory=Limits)
 
     # What the default tenant is made of, written once.
-    query_id: str = "#teams_rollout"
-    survey_id: str = "SV_teamsRollout01"
+    query_id: str = TEAMS_ROLLOUT.query_id
+    survey_id: str = TEAMS_ROLLOUT.survey_id
     inactive_survey_id: str = "SV_oldSurvey00001"
     message_id: str = "MS_invitation0001"
     other_message_id: str = "MS_thankYou000001"
@@ -166,7 +159,7 @@ class World:
 
     @classmethod
     def default(cls) -> "World":
-        """One tenant with one of everything that the sample manifest names, and what can be confused with it."""
+        """One tenant with everything that the sample manifests name, and what can be confused with it."""
         world = cls()
         world.nexthink_credentials.append(
             Credential("nexthink-client", "nexthink-sandbox-secret", frozenset({"service:integration"}))
@@ -174,11 +167,10 @@ class World:
         world.qualtrics_credentials.append(
             Credential("qualtrics-client", "qualtrics-sandbox-secret", frozenset({"manage:all"}))
         )
-        # Seven users: one has no address, one is returned in two spellings. Six people to mail.
-        names = ["ana", "ben", "chiara", "dmitri", "", "eva", "farid"]
-        people = [f"{name}@example.com" if name else "" for name in names] + ["Ben@Example.com"]
-        world.add_query(Query.people(world.query_id, people, executed=TEAMS_ROLLOUT))
-        world.add_survey(world.survey_id, "Teams rollout")
+        for sample in SAMPLES:
+            people = [f"{name}@example.com" if name else "" for name in sample.names]
+            world.add_query(Query.people(sample.query_id, people, executed=sample.nql))
+            world.add_survey(sample.survey_id, sample.survey)
         world.add_survey(world.inactive_survey_id, "Last year's survey", active=False)
         world.add_message(world.message_id)
         world.add_message(world.other_message_id, category="thankYou", texts={"en": "Thank you!"})

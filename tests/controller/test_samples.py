@@ -1,0 +1,48 @@
+"""The manifests of `samples/`: applied as they are, each mails exactly the people of its query."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from qualtrics_exporter.sandbox.samples import SAMPLES
+from tests.environment.build import ROOT
+from tests.environment.stage import Stage
+
+MANIFESTS = {
+    path: body
+    for path in sorted((ROOT / "samples").glob("*.yaml"))
+    for body in yaml.safe_load_all(path.read_text("utf-8"))
+    if body["kind"] == "QualtricsExporter"
+}
+
+
+def test_there_is_a_sample_for_each_thing_that_the_sandbox_keeps_and_the_other_way_round() -> None:
+    shown = {
+        (body["spec"]["nexthink"]["queryId"], body["spec"]["nexthink"]["query"], body["spec"]["qualtrics"]["surveyId"])
+        for body in MANIFESTS.values()
+    }
+    assert shown == {(sample.query_id, sample.nql, sample.survey_id) for sample in SAMPLES}
+
+
+def test_a_sample_is_called_as_its_file() -> None:
+    assert all(body["metadata"]["name"] == path.stem for path, body in MANIFESTS.items())
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+def test_a_sample_is_ready_and_mails_exactly_the_people_of_its_query(shared_stage: Stage, path: Path) -> None:
+    body = MANIFESTS[path]
+    body["metadata"]["namespace"] = shared_stage.namespace
+    (sample,) = (s for s in SAMPLES if s.query_id == body["spec"]["nexthink"]["queryId"])
+    shared_stage.apply(body)
+    exporter = shared_stage.existing(body["metadata"]["name"])
+    ready = exporter.checked()
+    assert (ready["status"], ready["reason"]) == ("True", "Checked")
+    assert "Query" not in ready["message"], "no doubt about the query"
+    exporter.annotate(run_requested_at="now")
+    entry = exporter.ended()
+    assert (entry["result"], entry["reason"]) == ("Succeeded", "Succeeded")
+    assert exporter.condition("QueryInSync")["status"] == "True"
+    (sent,) = (d for d in shared_stage.sandbox.ledger.distributions if d.id == entry["distributionId"])
+    assert set(map(str.lower, sent.recipients)) == {f"{name.lower()}@example.com" for name in sample.names if name}
+    assert len(sent.recipients) == len(set(map(str.lower, sent.recipients)))
