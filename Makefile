@@ -49,7 +49,7 @@ format: $(READY) ## Bring the code into its form
 	$(BIN)/ruff format
 	@go=$(GO) && "$$("$$go" env GOROOT)/bin/gofmt" -l -w tests/controlplane
 
-generate: $(READY) ## Write what is made from the models: the CRD and two pages of docs/
+generate: $(READY) ## Write what is made from the models: the CRD, the JSON Schema, two pages of docs/
 	$(BIN)/python -m qualtrics_exporter.resource.generate
 
 check-generated: $(READY) ## Fail if `make generate` was forgotten

@@ -106,6 +106,11 @@ def test_crd_prints_the_file_that_is_in_the_repository(program: Program) -> None
     assert ended.stderr == ""
 
 
+def test_crd_prints_the_json_schema_that_is_in_the_repository(program: Program) -> None:
+    (file,) = (ROOT / "schemas").rglob("*.json")
+    assert program("crd", "--json-schema").stdout == file.read_text()
+
+
 def test_an_error_without_a_name_is_one_line_without_its_text(program: Program) -> None:
     script = (
         "from qualtrics_exporter import cli\n"

@@ -55,7 +55,7 @@ def test_a_broken_sample_is_told_with_file_line_column_and_a_sentence(program: P
         "7 days: what happens in the rest of the time is never seen; `past 7d` fits",
         f"{broken}:{syntax[0]}:{syntax[1]}: error QueryInvalid: a field or a value is missing at the end of `where`",
         f"{broken}:{fields[0]}:{fields[1]}: error QueryReturnsSeveralFields: 2 fields are returned, and only the "
-        "e-mail address may be: `| list ad.email_address`",
+        "e-mail address may be: end the query with `| list ad.email_address`",
     ]
     excerpt = lines.index(told[2]) + 1
     assert lines[excerpt].endswith("| list ad.email_address, name")
@@ -78,7 +78,8 @@ def test_json_tells_the_same_to_programs(program: Program, broken: Path) -> None
         "path": "spec.nexthink.query",
         "severity": "error",
         "reason": "QueryReturnsSeveralFields",
-        "message": "2 fields are returned, and only the e-mail address may be: `| list ad.email_address`",
+        "message": "2 fields are returned, and only the e-mail address may be: end the query with "
+        "`| list ad.email_address`",
         "line": line,
         "column": column,
     }

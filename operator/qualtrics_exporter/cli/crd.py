@@ -3,10 +3,14 @@
 import click
 
 from qualtrics_exporter.resource.crd import crd_yaml
+from qualtrics_exporter.resource.json_schema import json_schema_text
+
+from .flags import flag
 
 
 @click.command()
-def crd() -> None:
+@flag("--json-schema", is_flag=True, help="Print the JSON Schema of a manifest instead: for editors.")
+def crd(*, json_schema: bool) -> None:
     """Print the CustomResourceDefinition that this version expects.
 
     It is the first thing to apply, also when a new version of the operator is installed.
@@ -15,5 +19,6 @@ def crd() -> None:
     Examples:
       qualtrics-exporter crd | kubectl apply --server-side -f -
       qualtrics-exporter crd | kubectl diff -f -
+      qualtrics-exporter crd --json-schema > exporter.schema.json
     """
-    click.echo(crd_yaml(), nl=False)
+    click.echo(json_schema_text() if json_schema else crd_yaml(), nl=False)

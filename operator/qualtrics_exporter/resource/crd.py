@@ -13,6 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from .exporter import GROUP, KIND, PLURAL, VERSION
+from .rules import FOR_EDITORS
 from .spec import Model, Spec
 from .status import Status
 
@@ -74,7 +75,7 @@ def schema(model: type[BaseModel] = QualtricsExporter) -> dict[str, Any]:
     def walk(node: dict[str, Any], path: str) -> dict[str, Any]:
         if reference := node.get("$ref"):  # what stands beside it wins: the description of the field, not of its type
             node = definitions[reference.removeprefix("#/$defs/")] | {k: v for k, v in node.items() if k != "$ref"}
-        node = {keyword: value for keyword, value in node.items() if keyword != "title"}
+        node = {keyword: value for keyword, value in node.items() if keyword not in ("title", FOR_EDITORS)}
         if refused := node.keys() - ACCEPTED:
             raise TypeError(f"{path}: {sorted(refused)} has no place in the schema of a CRD")
         if "description" in node:

@@ -1,4 +1,4 @@
-"""Writes what is generated from the models: the CRD and two pages of `docs/`. `make generate` runs it.
+"""Writes what is generated from the models: the CRD, the JSON Schema, two pages of `docs/`. `make generate` runs it.
 
 `--check` writes nothing and fails when a file is not what would be written: CI's way to notice a forgotten run.
 """
@@ -14,10 +14,13 @@ from typing import Any
 
 from .crd import crd, crd_yaml
 from .exporter import GROUP, KIND, PLURAL, VERSION
+from .json_schema import json_schema_text
 from .reasons import Kind, Place, Reason
 from .rules import CEL_RULES
 
 CRD_PATH = f"crds/{GROUP}_{PLURAL}.yaml"
+# Where tools look for the schema of a custom resource below a folder of schemas.
+JSON_SCHEMA_PATH = f"schemas/{GROUP}/{KIND.lower()}_{VERSION}.json"
 REFERENCE_PATH = "docs/reference.md"
 REASONS_PATH = "docs/reasons.md"
 _ROOT = Path(__file__).parents[3]
@@ -29,7 +32,12 @@ _SHOWN_LINES = 20
 
 def generated() -> dict[str, str]:
     """The text of each generated file, by its path in the repository."""
-    return {CRD_PATH: crd_yaml(), REFERENCE_PATH: reference(), REASONS_PATH: reasons()}
+    return {
+        CRD_PATH: crd_yaml(),
+        JSON_SCHEMA_PATH: json_schema_text(),
+        REFERENCE_PATH: reference(),
+        REASONS_PATH: reasons(),
+    }
 
 
 def reference() -> str:

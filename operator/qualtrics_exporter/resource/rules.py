@@ -8,8 +8,9 @@ manifests: they must never disagree.
 `violations` turns what pydantic found into such sentences. They never repeat what the user wrote: it may be an address.
 """
 
+import dataclasses
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -20,6 +21,8 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_sc
 from .reasons import Reason
 
 CEL_RULES = "x-kubernetes-validations"
+FOR_EDITORS = "x-for-editors"
+"""Where a schema carries what only the JSON Schema of a manifest gets: conditions in words that JSON Schema has."""
 _BROKEN = "rule"
 
 
@@ -38,18 +41,26 @@ class Rule:
     missing: bool = False
     unwanted: bool = False
     reason: Reason = Reason.SPEC_INVALID
+    json_schema: Mapping[str, Any] | None = dataclasses.field(default=None, hash=False)
+    """The same for editors, as far as JSON Schema can say it."""
 
     @classmethod
     def pattern(cls, pattern: str, message: str) -> Self:
         """A text in which the pattern is found: what RE2 and Python both understand, with $ at the very end only."""
         # In Python, $ would also match before a line break, and \w or \s would mean more than in RE2.
         python = re.compile(re.sub(r"\$\Z", lambda _: r"\Z", pattern), re.ASCII)
-        return cls(f"self.matches({_cel_text(pattern)})", message, lambda value: python.search(value) is not None)
+        return cls(
+            f"self.matches({_cel_text(pattern)})",
+            message,
+            lambda value: python.search(value) is not None,
+            json_schema={"pattern": pattern, "patternErrorMessage": message},  # the second is for the editor's hint
+        )
 
     def for_each_key(self) -> Self:
         """The same rule for all keys of a map."""
         expression = f"self.all(key, {self.expression.replace('self.', 'key.')})"
-        return replace(self, expression=expression, holds=lambda keys: all(map(self.holds, keys)))
+        for_keys = {"propertyNames": self.json_schema} if self.json_schema else None
+        return replace(self, expression=expression, holds=lambda keys: all(map(self.holds, keys)), json_schema=for_keys)
 
     def as_cel(self) -> dict[str, str]:
         """The rule as an entry of `x-kubernetes-validations`."""
@@ -64,13 +75,20 @@ class Rule:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        json_schema = handler(schema)
-        return {**json_schema, CEL_RULES: [*json_schema.get(CEL_RULES, []), self.as_cel()]}
+        return with_rules(handler(schema), (self,))
 
     def _check(self, value: Any) -> Any:
         if not self.holds(value):
             raise broken([self])
         return value
+
+
+def with_rules(schema: JsonSchemaValue, rules: Iterable[Rule]) -> JsonSchemaValue:
+    """The schema with these rules in both languages; who makes a schema takes the one and leaves the other."""
+    rules = tuple(rules)
+    cel = [*schema.get(CEL_RULES, []), *(rule.as_cel() for rule in rules)]
+    editors = [*schema.get(FOR_EDITORS, []), *(rule.json_schema for rule in rules if rule.json_schema)]
+    return {**schema, CEL_RULES: cel, **({FOR_EDITORS: editors} if editors else {})}
 
 
 def broken(rules: Iterable[Rule]) -> PydanticCustomError:

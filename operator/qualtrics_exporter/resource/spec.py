@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema
 from qualtrics_exporter import schedule
 
 from .reasons import Reason
-from .rules import CEL_RULES, Rule, broken
+from .rules import Rule, broken, with_rules
 
 
 class Model(BaseModel):
@@ -39,7 +39,8 @@ class Model(BaseModel):
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         reference = handler(schema)
         if cls.rules:
-            handler.resolve_ref_schema(reference)[CEL_RULES] = [rule.as_cel() for rule in cls.rules]
+            resolved = handler.resolve_ref_schema(reference)
+            resolved |= with_rules(resolved, cls.rules)
         return reference
 
 
@@ -87,8 +88,21 @@ EmailAddress = Annotated[
         "self.indexOf('@') <= 64",
         "must have at most 64 characters before the @",
         lambda address: address.find("@") <= 64,
+        json_schema={"pattern": "^[^@]{1,64}@"},
     ),
 ]
+
+
+def _only_with(field: str, frequency: str) -> dict[str, Any]:
+    """A field that one frequency must have and the others must not."""
+    this = {"properties": {"frequency": {"const": frequency}}, "required": ["frequency"]}
+    return {"if": this, "then": {"required": [field]}, "else": {"properties": {field: False}}}
+
+
+def _in_any_case(text: str) -> str:
+    return "".join(f"[{sign.lower()}{sign.upper()}]" if sign.isalpha() else f"[{sign}]" for sign in text)
+
+
 _FROM_DOMAINS = ("@qemailserver.com", "@qualtrics-survey.com", "@qualtrics-research.com")
 
 # Line breaks in a mail header begin another header; control characters can also rewrite a terminal.
@@ -125,6 +139,7 @@ TimeZone = Annotated[
         " && timestamp('2024-01-01T00:00:00Z').getHours(self) >= 0",
         "must be the name of an IANA time zone, with its capitals: for example Europe/Zurich, America/New_York or UTC",
         _is_zone,
+        json_schema=_ZONE.json_schema,
     ),
 ]
 
@@ -152,6 +167,7 @@ class ScheduleSpec(SpecModel):
             lambda spec: spec.frequency != "Hourly" or spec.every_hours is not None,
             field="everyHours",
             missing=True,
+            json_schema=_only_with("everyHours", "Hourly"),
         ),
         Rule(
             "self.frequency == 'Hourly' || !has(self.everyHours)",
@@ -166,6 +182,7 @@ class ScheduleSpec(SpecModel):
             lambda spec: spec.frequency != "Weekly" or spec.day_of_week is not None,
             field="dayOfWeek",
             missing=True,
+            json_schema=_only_with("dayOfWeek", "Weekly"),
         ),
         Rule(
             "self.frequency == 'Weekly' || !has(self.dayOfWeek)",
@@ -226,6 +243,7 @@ class NexthinkSpec(SpecModel):
             f"self.size() <= {LONGEST_QUERY}",
             f"must have at most {LONGEST_QUERY} characters, as Nexthink has it",
             lambda query: len(query) <= LONGEST_QUERY,
+            json_schema={"maxLength": LONGEST_QUERY},
         ),
     ] = Field(
         description="The NQL, as reviewed in Git: it returns one field, the e-mail addresses of the people to ask, so "
@@ -286,6 +304,10 @@ class QualtricsSpec(SpecModel):
             lambda spec: bool(spec.allow_custom_from_domain) or spec.from_email.lower().endswith(_FROM_DOMAINS),
             field="fromEmail",
             reason=Reason.FROM_EMAIL_NOT_ALLOWED,
+            json_schema={
+                "if": {"properties": {"allowCustomFromDomain": {"const": True}}, "required": ["allowCustomFromDomain"]},
+                "else": {"properties": {"fromEmail": {"pattern": f"({'|'.join(map(_in_any_case, _FROM_DOMAINS))})$"}}},
+            },
         ),
     )
 

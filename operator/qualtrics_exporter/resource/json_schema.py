@@ -1,0 +1,87 @@
+"""The JSON Schema of a manifest, for editors and for checks that know no CEL: made from the models, as the CRD is.
+
+Editors complete fields from it, show their descriptions and mark what is wrong while it is typed. It says less than the
+API server: not every rule can be said in JSON Schema, and the text of a query is for `qualtrics-exporter validate`.
+"""
+
+import json
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from .crd import QualtricsExporter
+from .exporter import GROUP, KIND, VERSION
+from .rules import CEL_RULES, FOR_EDITORS
+from .spec import SpecModel
+
+DIALECT = "http://json-schema.org/draft-07/schema#"
+"""The newest that the usual editors understand."""
+
+
+class _ForEditors(GenerateJsonSchema):
+    """Closed objects, and no null: a field that is not wanted is left out."""
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        return value
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        made = super().model_schema(schema)
+        closed = isinstance(schema["cls"], type) and issubclass(schema["cls"], SpecModel)
+        return {**made, "additionalProperties": False} if closed else made
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema, as a new dictionary."""
+    root = QualtricsExporter.model_json_schema(schema_generator=_ForEditors)
+    definitions = root.pop("$defs")
+    spec = _plain(root["properties"]["spec"], definitions)
+    return {
+        "$schema": DIALECT,
+        "title": KIND,
+        "description": " ".join(root["description"].split()),
+        "type": "object",
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "properties": {
+            "apiVersion": {"const": f"{GROUP}/{VERSION}"},
+            "kind": {"const": KIND},
+            "metadata": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {
+                    "name": {"type": "string", "maxLength": 253, "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"},
+                    "namespace": {"type": "string", "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
+                    "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
+                },
+            },
+            "spec": spec,
+            "status": {"type": "object", "description": "Written by the operator only."},
+        },
+        "additionalProperties": False,
+    }
+
+
+def json_schema_text() -> str:
+    """The schema as a file, the same bytes for the same models."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=True) + "\n"
+
+
+def _plain(node: Any, definitions: dict[str, Any]) -> Any:
+    """Without references, titles and CEL; what is meant for editors in its place."""
+    if isinstance(node, list):
+        return [_plain(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if reference := node.get("$ref"):
+        node = definitions[reference.removeprefix("#/$defs/")] | {k: v for k, v in node.items() if k != "$ref"}
+    made = {k: _plain(v, definitions) for k, v in node.items() if k not in ("title", CEL_RULES, FOR_EDITORS)}
+    if isinstance(made.get("description"), str):
+        made["description"] = " ".join(made["description"].split())
+    return made | ({"allOf": node[FOR_EDITORS]} if FOR_EDITORS in node else {})

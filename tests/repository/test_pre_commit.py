@@ -1,0 +1,73 @@
+"""The hook that others name in their .pre-commit-config.yaml."""
+
+import os
+import re
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.environment.build import ROOT
+
+(HOOK,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
+SAMPLE = (ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8")
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a command in a repository of somebody else's, which has a good manifest, a bad one and other files."""
+    repository = tmp_path / "gitops"
+    (repository / "chart").mkdir(parents=True)
+    (repository / "good.yaml").write_text(SAMPLE)
+    (repository / "bad.yaml").write_text(SAMPLE.replace("| list", "| lst").replace("focus < 1min", "focus <"))
+    (repository / "chart" / "template.yaml").write_text("metadata: {{ include metadata }}\n")
+    (repository / "notes.txt").write_text("QualtricsExporter\n")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "PRE_COMMIT"))},
+        "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "PRE_COMMIT_HOME": str(tmp_path / "cache"),
+        "PRE_COMMIT_COLOR": "never",
+    }
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            arguments, cwd=repository, env=environment, capture_output=True, text=True, timeout=280, check=False
+        )
+
+    assert command("git", "init", "--quiet").returncode == 0
+    assert command("git", "add", "--all").returncode == 0
+    return command
+
+
+def test_pre_commit_takes_the_definition(run: Run) -> None:
+    ended = run("pre-commit", "validate-manifest", str(ROOT / ".pre-commit-hooks.yaml"))
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_the_hook_stops_a_commit_of_a_bad_manifest_only(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "gitops" / ".pre-commit-config.yaml"
+    # As it is defined, but with the program that is installed here: nothing is downloaded.
+    config.write_text(yaml.safe_dump({"repos": [{"repo": "local", "hooks": [{**HOOK, "language": "system"}]}]}))
+    ended = run("pre-commit", "run", "--all-files")
+    assert ended.returncode == 1
+    assert re.search(
+        r"^bad\.yaml:\d+:22: error QueryInvalid: a field or a value is missing", ended.stdout, re.MULTILINE
+    )
+    assert re.search(r"^bad\.yaml:\d+:9: warning QueryNotVerified: 'lst' is no clause", ended.stdout, re.MULTILINE)
+    assert run("pre-commit", "run", "--files", "good.yaml", "chart/template.yaml").returncode == 0
+    assert "no files to check" in run("pre-commit", "run", "--files", "notes.txt").stdout
+
+
+@pytest.mark.long
+def test_the_hook_installs_itself_and_runs(run: Run) -> None:
+    ended = run("pre-commit", "try-repo", str(ROOT), HOOK["id"], "--files", "good.yaml", "bad.yaml")
+    assert ended.returncode == 1
+    assert re.search(r"^bad\.yaml:\d+:22: error QueryInvalid", ended.stdout, re.MULTILINE)
+    assert "good.yaml" not in ended.stdout
