@@ -15,7 +15,7 @@ GO_ENVIRONMENT := GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED
 WORKERS := --numprocesses 2 --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long measure measure-idle lint format generate check-generated check-go venv requirements build clean
+.PHONY: help demo test test-long measure measure-idle measure-nql lint format generate check-generated check-go venv requirements build clean
 .NOTPARALLEL:
 
 help: ## Show the targets
@@ -37,6 +37,9 @@ measure: $(READY) ## Figures: a run with 25,300 people, its portions and the ope
 
 measure-idle: $(READY) ## Figures: the operator with 10,000 exporters at rest
 	$(BIN)/python -m benchmarks.idle
+
+measure-nql: $(READY) ## Figures: how fast queries are checked, and how the time grows with their length
+	$(BIN)/python -m benchmarks.nql
 
 lint: $(READY) ## Style, types and layers, without changing anything
 	$(BIN)/ruff check

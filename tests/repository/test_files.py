@@ -110,7 +110,7 @@ def test_make_alone_shows_every_target() -> None:
     assert set(re.findall(r"^  make (\S+)", shown.stdout, re.MULTILINE)) == targets()
 
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/nql/*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

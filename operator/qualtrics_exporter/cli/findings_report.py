@@ -56,6 +56,7 @@ def as_json(checked: Sequence[Checked]) -> str:
                     "path": finding.path,
                     "severity": finding.severity,
                     "reason": str(finding.reason),
+                    "rule": finding.rule,
                     "message": finding.message,
                     "line": line,
                     "column": column,
@@ -82,7 +83,10 @@ FORMATS: dict[str, Format] = {"text": as_text, "json": as_json, "github": as_git
 
 
 def _excerpt(source: Source, finding: Finding) -> list[str]:
-    """The line, and carets under the place. What could be an address is masked: reports end up in logs."""
+    """The line, and carets under the place with the name of the rule.
+
+    What could be an address is masked: reports end up in logs.
+    """
     line, column = source.position(finding.start)
     shown = source.line(line)
     if not shown.strip():
@@ -94,7 +98,7 @@ def _excerpt(source: Source, finding: Finding) -> list[str]:
     at = column - 1 - first
     marks = max(1, min(finding.end - finding.start, len(part) - at))
     indent = "".join(sign if sign == "\t" else " " for sign in part[:at].ljust(at))
-    return [f"{line:6} | {part}".rstrip(), f"{'':6} | {indent}{'^' * marks}"]
+    return [f"{line:6} | {part}".rstrip(), f"{'':6} | {indent}{'^' * marks} {finding.rule}".rstrip()]
 
 
 def _data(text: str) -> str:

@@ -18,13 +18,13 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.rules import Violation
 from qualtrics_exporter.resource.spec import LONGEST_QUERY, ScheduleSpec
 
-from .located import Document, Location, NotYaml, documents
+from .located import Document, NotYaml, documents
 
 _MENTIONED = re.compile(rf"{re.escape(GROUP)}/|\b{KIND}\b")
 Severity = Literal["error", "warning"]
 
-_QUERY: Location = ("spec", "nexthink", "query")
-_PARAMETERS: Location = ("spec", "nexthink", "parameters")
+_QUERY = ("spec", "nexthink", "query")
+_PARAMETERS = ("spec", "nexthink", "parameters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Finding:
     path: str = ""
     namespace: str = ""
     name: str = ""
+    rule: str = ""  # of the query: the name of its page in docs/nql/
 
 
 def mentions_exporter(text: str) -> bool:
@@ -101,18 +102,15 @@ def _part(spec: Any, name: str) -> Mapping[str, Any]:
 
 
 def _in_query(document: Document, severity: Severity, found: QueryFinding, who: tuple[str, str]) -> Finding:
+    location = _QUERY
     if found.reason is Reason.QUERY_PARAMETER_UNUSED:
-        start = document.offset(_PARAMETERS, of_key=True)
-        return Finding(
-            severity, found.reason, found.message, start, start + len("parameters"), _dotted(_PARAMETERS), *who
-        )
-    start = document.offset_within(_QUERY, found.span.start)
-    end = document.offset_within(_QUERY, max(found.span.end - 1, found.span.start)) + 1
-    return Finding(severity, found.reason, found.message, start, end, _dotted(_QUERY), *who)
-
-
-def _dotted(location: Location) -> str:
-    return ".".join(map(str, location))
+        location = _PARAMETERS
+        start = document.offset(location, of_key=True)
+        end = start + len("parameters")
+    else:
+        start = document.offset_within(location, found.span.start)
+        end = document.offset_within(location, max(found.span.end - 1, found.span.start)) + 1
+    return Finding(severity, found.reason, found.message, start, end, ".".join(location), *who, found.rule)
 
 
 def _who(body: Mapping[str, Any]) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Names of the NQL data model, as far as they are known: to warn of typing errors and of fields that cannot be there.
 
-The model grows, so that a name that is missing here is never an error. docs/facts/nexthink.md section 4 says where the
+The model grows, so that a name that is missing here is never an error. docs/facts/nexthink.md section 5 says where the
 names come from.
 """
 

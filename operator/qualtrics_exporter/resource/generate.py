@@ -85,6 +85,8 @@ def reasons() -> str:
             if reason.next_step:
                 lines += [f"**What to do next:** {_prose(reason.next_step)}", ""]
             lines.append(f"**Where it shows:** {_where(reason)}.")
+            if reason.startswith("Query") and Place.VALIDATE in reason.places:
+                lines += ["", "**More:** [what the check of a query says](nql/README.md)."]
     return "\n".join(lines) + "\n"
 
 
