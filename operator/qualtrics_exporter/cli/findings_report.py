@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from qualtrics_exporter.nql.source import Source
@@ -32,49 +32,41 @@ class Checked:
 def as_text(checked: Sequence[Checked]) -> str:
     """`FILE:LINE:COLUMN: severity reason: message`, with the line and a mark under the place."""
     lines = []
-    for each in checked:
-        source = Source(each.text)
-        for finding in each.findings:
-            line, column = source.position(finding.start)
-            lines.append(f"{each.file}:{line}:{column}: {finding.severity} {finding.reason}: {finding.message}")
-            lines += _excerpt(source, finding)
+    for file, source, finding in _all(checked):
+        line, column = source.position(finding.start)
+        lines.append(f"{file}:{line}:{column}: {finding.severity} {finding.reason}: {finding.message}")
+        lines += _excerpt(source, finding)
     return "".join(f"{line}\n" for line in lines)
 
 
 def as_json(checked: Sequence[Checked]) -> str:
     """One object with all findings, also when there are none."""
     found = []
-    for each in checked:
-        source = Source(each.text)
-        for finding in each.findings:
-            line, column = source.position(finding.start)
-            found.append(
-                {
-                    "file": each.file,
-                    "namespace": finding.namespace,
-                    "name": finding.name,
-                    "path": finding.path,
-                    "severity": finding.severity,
-                    "reason": str(finding.reason),
-                    "rule": finding.rule,
-                    "message": finding.message,
-                    "line": line,
-                    "column": column,
-                }
-            )
+    for file, source, finding in _all(checked):
+        line, column = source.position(finding.start)
+        fields = {name: str(getattr(finding, name)) for name in _FIELDS}
+        found.append({"file": file, **fields, "line": line, "column": column})
     return json.dumps({"findings": found}, indent=2, ensure_ascii=False) + "\n"
+
+
+_FIELDS = ("namespace", "name", "path", "severity", "reason", "rule", "message")
 
 
 def as_github(checked: Sequence[Checked]) -> str:
     """Workflow commands, which GitHub shows beside the lines of a pull request."""
     lines = []
+    for file, source, finding in _all(checked):
+        line, column = source.position(finding.start)
+        where = f"file={_property(file)},line={line},col={column},title={_property(finding.reason)}"
+        lines.append(f"::{finding.severity} {where}::{_data(finding.message)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _all(checked: Sequence[Checked]) -> Iterator[tuple[str, Source, Finding]]:
     for each in checked:
         source = Source(each.text)
         for finding in each.findings:
-            line, column = source.position(finding.start)
-            where = f"file={_property(each.file)},line={line},col={column},title={_property(finding.reason)}"
-            lines.append(f"::{finding.severity} {where}::{_data(finding.message)}")
-    return "".join(f"{line}\n" for line in lines)
+            yield each.file, source, finding
 
 
 Format = Callable[[Sequence[Checked]], str]

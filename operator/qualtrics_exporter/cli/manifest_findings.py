@@ -93,7 +93,7 @@ def _about_the_query(spec: Any) -> Iterator[tuple[Severity, QueryFinding]]:
     except ValidationError:
         interval = None
     for found in check(query, parameters, interval):
-        yield "error" if found.certain and nexthink.get("queryCheck") != "Warn" else "warning", found
+        yield "error" if found.stops(nexthink.get("queryCheck")) else "warning", found
 
 
 def _part(spec: Any, name: str) -> Mapping[str, Any]:

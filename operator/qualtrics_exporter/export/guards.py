@@ -29,29 +29,28 @@ def check_query(spec: Spec) -> None:
     Nexthink runs the saved query, and this text is what it is meant to say: who reviews one that is wrong does not know
     whom the other one names. With `queryCheck: Warn` nothing is certain.
     """
-    if not (errors := [finding for finding in query_findings(spec) if is_error(spec, finding)]):
+    if not (errors := [finding for finding in _findings(spec) if finding.stops(spec.nexthink.query_check)]):
         return
     more = len(errors) - 1
     others = f"; and {more} more error{'s' if more > 1 else ''}" if more else ""
-    raise Permanent(errors[0].reason, f"spec.nexthink.query, {_told(spec, errors[0])}{others}")
+    reason = errors[0].reason
+    raise Permanent(
+        reason,
+        f"spec.nexthink.query, {_told(spec, errors[0])}{others}",
+        next_step=f"{reason.next_step} Should the check be wrong, set spec.nexthink.queryCheck: Warn.",
+    )
 
 
 def query_remarks(spec: Spec) -> list[str]:
     """Warnings about the text of the query, as sentences that begin with their reason."""
-    found = [finding for finding in query_findings(spec) if not is_error(spec, finding)]
+    found = [finding for finding in _findings(spec) if not finding.stops(spec.nexthink.query_check)]
     told = [f"{finding.reason}: {_told(spec, finding)}" for finding in found[:_SHOWN_REMARKS]]
     more = len(found) - len(told)
     return [*told, *([f"And {more} more, which `qualtrics-exporter validate` shows"] if more else [])]
 
 
-def query_findings(spec: Spec) -> list[Finding]:
-    """All that is to be said of the text of the query, in its order."""
+def _findings(spec: Spec) -> list[Finding]:
     return check(spec.nexthink.query, spec.nexthink.parameters, spec.schedule.interval())
-
-
-def is_error(spec: Spec, finding: Finding) -> bool:
-    """Whether it keeps the exporter from running, or is only told."""
-    return finding.certain and spec.nexthink.query_check != "Warn"
 
 
 _SHOWN_REMARKS = 3

@@ -59,7 +59,7 @@ def _hint(parsed: Parsed, fault: Fault, expected: frozenset[str]) -> str | None:
         return f"write {unit[1]}{unit[2]}"
     if "DURATION" in expected and lexeme.isdigit():
         return "the units are min, h and d"
-    if after.startswith("--") or before.endswith("-"):
+    if after.startswith("--") or (before.endswith("-") and after.startswith("-")):
         return "a comment is /* … */"
     if re.search(r"\\[\"']\s*\Z", before):
         return "a text that holds a quote stands in quotes of the other kind"

@@ -24,8 +24,12 @@ class Finding:
 
     @property
     def certain(self) -> bool:
-        """Whether it is an error: the query cannot be right. Else it is a warning."""
+        """Whether the query cannot be right. Else it is a doubt."""
         return self.reason.kind is Kind.PERMANENT
+
+    def stops(self, query_check: object) -> bool:
+        """Whether it keeps its exporter from running; `query_check` is what spec.nexthink.queryCheck says."""
+        return self.certain and query_check != "Warn"
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,13 +245,12 @@ class Reason(StrEnum):
     QUERY_INVALID = (
         "QueryInvalid", Kind.PERMANENT, _TEXT,
         "The text of the query is no NQL that Nexthink could run.",
-        "Correct spec.nexthink.query at the place that the message names; should the check be wrong, set "
-        "spec.nexthink.queryCheck: Warn.",
+        "Correct spec.nexthink.query at the place that the message names.",
     )  # fmt: skip
     QUERY_FIELD_NOT_USER = (
         "QueryFieldNotUser", Kind.PERMANENT, _TEXT,
         "The field that the query returns is none of the user.",
-        "Return user.ad.email_address; should the check be wrong, set spec.nexthink.queryCheck: Warn.",
+        "Return user.ad.email_address.",
     )  # fmt: skip
     QUERY_PARAMETER_MISSING = (
         "QueryParameterMissing", Kind.PERMANENT, _TEXT,
