@@ -4,10 +4,10 @@ import pytest
 
 from qualtrics_exporter.nql.check import check
 from qualtrics_exporter.nql.parse import parse
-from qualtrics_exporter.nql.printer import printed
 from qualtrics_exporter.nql.rules import RULES
 from qualtrics_exporter.nql.source import Source
 from tests.nql.corpus_files import Entry, Expected, entries
+from tests.nql.printer import printed
 
 CORPUS = list(entries())
 

@@ -3,6 +3,7 @@
 import time
 from datetime import timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -13,9 +14,9 @@ from qualtrics_exporter.nql import syntax
 from qualtrics_exporter.nql.check import MOST_FINDINGS, check
 from qualtrics_exporter.nql.compare import difference
 from qualtrics_exporter.nql.parse import parse
-from qualtrics_exporter.nql.printer import printed
 from qualtrics_exporter.resource.spec import LONGEST_QUERY
 from tests.nql.corpus_files import entries
+from tests.nql.printer import printed
 
 CORPUS = [entry.query for entry in entries()]
 
@@ -54,12 +55,18 @@ def _chain(inner: st.SearchStrategy[Any], signs: str) -> st.SearchStrategy[Any]:
     return st.builds(syntax.Arithmetic, inner, rest)
 
 
+def _flat(conditions: tuple[Any, ...], kind: Any) -> tuple[Any, ...]:
+    """As they are read: of two chains of the same kind inside each other, one is left."""
+    inner = (condition.conditions if isinstance(condition, kind) else (condition,) for condition in conditions)
+    return tuple(chain.from_iterable(inner))
+
+
 def _larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     several = st.lists(inner, min_size=2, max_size=3).map(tuple)
     call = st.builds(syntax.Call, names, st.lists(inner, max_size=2).map(tuple))
     return st.one_of(
-        st.builds(syntax.AnyOf, several),
-        st.builds(syntax.AllOf, several),
+        several.map(lambda conditions: syntax.AnyOf(_flat(conditions, syntax.AnyOf))),
+        several.map(lambda conditions: syntax.AllOf(_flat(conditions, syntax.AllOf))),
         st.builds(syntax.Comparison, inner, st.sampled_from(["==", "=", "!=", "<=", "in", "!in", "contains"]), inner),
         _chain(inner, "+-"),
         _chain(inner, "*/"),
@@ -128,6 +135,7 @@ def test_two_queries_differ_exactly_when_their_trees_do(one: syntax.Query, other
 PIECES = [
     *("|", "||", "(", ")", "[", "]", '"', "'", "/*", "*/", "//", "$", "$x", "=", "==", ",", ".", "#"),
     *("list ", "where ", "by ", "past 7d", "in ", "and ", "\x00", "\u202e", "\n", " ", "é", "1", "users"),
+    *("ſ", "ı", "\u212a", "٣", "7mın", "9" * 40, "9" * 40 + "d", "from 0d ago to ", "\\", "\\'", "@"),
 ]
 
 

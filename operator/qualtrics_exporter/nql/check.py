@@ -1,15 +1,15 @@
 """The way in: what is wrong with a query, and where."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from itertools import chain, islice
+from itertools import islice
 
-from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.reasons import Kind, Reason
 from qualtrics_exporter.resource.spec import LONGEST_QUERY
 
 from .findings import Finding, Subject
 from .rules import RULES
-from .source import Span
+from .source import NOWHERE, Span
 
 MOST_FINDINGS = 50
 """Of one query: who has more has one mistake that looks like many."""
@@ -19,16 +19,24 @@ def check(text: str, parameters: Mapping[str, str] | None = None, interval: time
     """What is to be said of a query, in the order of its text; an empty list when all is well.
 
     `parameters` are the values that it is given, `interval` is the time between two slots of its schedule. Raises
-    nothing, and takes less than a second whatever the text is.
+    nothing, and takes less than a second whatever the text is: should there be an error in the check itself, then it
+    cannot verify the query, and says so.
     """
-    if len(text) > LONGEST_QUERY:
-        return list(_too_long(text))
-    subject = Subject.of(text, parameters, interval)
-    found = islice(chain.from_iterable(each(subject) for each in RULES), MOST_FINDINGS)
+    try:
+        found = list(islice(_all(text, parameters, interval), MOST_FINDINGS))
+    except Exception as error:  # noqa: BLE001
+        told = (
+            f"the check itself met an error ({type(error).__name__}), please report it; nothing is known of the query"
+        )
+        found = [Finding("unchecked", Reason.QUERY_NOT_VERIFIED, NOWHERE, told)]
     return sorted(found, key=lambda finding: finding.span)
 
 
-def _too_long(text: str) -> list[Finding]:
-    span = Span(LONGEST_QUERY, LONGEST_QUERY)
-    told = f"the query has {len(text)} characters, and Nexthink takes {LONGEST_QUERY}: shorten it"
-    return [Finding("too-long", Reason.QUERY_INVALID, span, told)]
+def _all(text: str, parameters: Mapping[str, str] | None, interval: timedelta | None) -> Iterator[Finding]:
+    if len(text) > LONGEST_QUERY:
+        told = f"the query has {len(text)} characters, and Nexthink takes {LONGEST_QUERY}: shorten it"
+        yield Finding("too-long", Reason.QUERY_INVALID, Span(LONGEST_QUERY, LONGEST_QUERY), told)
+        return
+    subject = Subject.of(text, parameters, interval)
+    for rule in sorted(RULES, key=lambda rule: rule.reason.kind is not Kind.PERMANENT):
+        yield from rule(subject)  # errors first: whatever is cut off, they are not

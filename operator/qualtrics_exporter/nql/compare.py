@@ -17,8 +17,8 @@ from .parse import parse
 from .source import NOWHERE, Source, Span
 from .syntax import Node
 
-LONGEST = 100_000
-"""Characters of an executed query that are read. With all its parameters filled in, a real one has a third of that."""
+LONGEST = 40_000
+"""Characters of an executed query that are read: the longest one, with all its parameters filled in, has fewer."""
 
 _WORD = re.compile(
     r"""(?P<skip>\s+|/\*.*?(?:\*/|\Z))|(?P<quoted>"[^"]*(?:"|\Z)|'[^']*(?:'|\Z))|\$?[^\W\d]\w*|\d+|.""", re.DOTALL
@@ -32,7 +32,8 @@ Places = tuple[Span | None, Span | None]
 def difference(query: str, executed: str, parameters: Mapping[str, str]) -> str | None:
     """What first differs between the query as written and the one that ran; None when they mean the same.
 
-    The answer is for a status: short, and what could be an e-mail address is masked.
+    The answer is for a status, and quotes both sides: short, and what could be an e-mail address is masked. Other texts
+    of the query, such as the name of a department, are shown: they stand in the spec and in Nexthink anyway.
     """
     if len(executed) > LONGEST:
         return f"its length: Nexthink runs a text of {len(executed)} characters"
@@ -153,4 +154,5 @@ def _fits(word: _Word, theirs: list[_Word], at: int, parameters: Mapping[str, st
 
 
 def _filled(text: str, parameters: Mapping[str, str]) -> str:
-    return _NAME.sub(lambda match: parameters.get(match[1], match[0]), text)
+    values = {name.casefold(): value for name, value in parameters.items()}
+    return _NAME.sub(lambda match: values.get(match[1].casefold(), match[0]), text)

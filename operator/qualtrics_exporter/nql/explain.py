@@ -33,10 +33,13 @@ def _found(parsed: Parsed, fault: Fault) -> str:
     """What stands there; the user's own text is not repeated."""
     if parsed.source[fault.span.start] in "\"'":
         return "a text in quotes"
+    if _BEHIND_A_TEXT.search(parsed.source, fault.part.span.start, fault.span.start):
+        return "something that sticks to a text in quotes"  # most likely the rest of it: 'O'Brien'
     number = _NUMBER_LIKE.match(parsed.source, fault.span.start)
     return parsed.source.shown(Span(*number.span()) if number else fault.span)
 
 
+_BEHIND_A_TEXT = re.compile(r"[\"']\Z")
 _NUMBER_LIKE = re.compile(r"\d[^\s,|()\[\]]*")
 """24.3.1 and 5GiB are one thing to people."""
 
@@ -55,9 +58,12 @@ def _hint(parsed: Parsed, fault: Fault, expected: frozenset[str]) -> str | None:
         return "an alias takes a single =" if lexeme == "==" else "write `name = value`"
     if re.match(r"\d+(\.\d+){2}", after):
         return "a version begins with v, or stands in quotes"
-    if "DURATION" in expected and (unit := re.match(r"(\d+)\s*(d|h|min)", after)):
+    if lexeme == "(" or (lexeme == "," and before.count("(") > before.count(")")):
+        return "a list of values stands in [ ]"
+    timely = "DURATION" in expected and "NAME" not in expected
+    if timely and (unit := re.match(r"(\d+)\s*(d|h|min)", after)):
         return f"write {unit[1]}{unit[2]}"
-    if "DURATION" in expected and lexeme.isdigit():
+    if timely and lexeme.isdigit():
         return "the units are min, h and d"
     if after.startswith("--") or (before.endswith("-") and after.startswith("-")):
         return "a comment is /* … */"
@@ -65,11 +71,11 @@ def _hint(parsed: Parsed, fault: Fault, expected: frozenset[str]) -> str | None:
         return "a text that holds a quote stands in quotes of the other kind"
     if lexeme == "," and fault.part.keyword == "where":
         return "write `and` between conditions"
-    if lexeme == "as" and fault.part.keyword == "list":
+    if lexeme in ("as", "=") and fault.part.keyword == "list":
         return "`list` takes no alias"
     if lexeme in _HINTS:
         return _HINTS[lexeme]
-    around = parsed.source[max(0, fault.span.start - 2) : fault.span.end + 1].replace(" ", "")
+    around = parsed.source[max(0, fault.span.start - 2) : fault.span.end + 1]
     for wrong, hint in _OPERATORS.items():
         if wrong in around:
             return hint

@@ -77,13 +77,8 @@ def _opaque(source: Source, part: Part) -> syntax.Opaque:
 
 
 OPERANDS = frozenset({"NAME", "ID", "STRING", "NUMBER", "DURATION", "DATE", "WORDED_DATE", "PARAMETER", "LPAR", "LSQB"})
-_NEVER_OPERANDS = frozenset(
-    {
-        *("OPERATOR", "IN", "CONTAINS", "PRODUCT_SIGN", "POWER_SIGN", "_EQUALS", "_AND", "_OR"),
-        *("COMMA", "DOT", "RPAR", "RSQB"),
-    }
-)
-_SIGNS = "=<>!*/^+-"
+_NEVER_OPERANDS = frozenset({"OPERATOR", "_EQUALS", "_AND", "_OR", "COMMA", "DOT", "RPAR", "RSQB"})
+"""What cannot be an operand. Not `in` and `contains`, which may be words of an enumeration, nor `*`, `/` and `^`."""
 
 
 def _fault(source: Source, part: Part, error: UnexpectedInput) -> Fault:
@@ -103,22 +98,22 @@ def _fault(source: Source, part: Part, error: UnexpectedInput) -> Fault:
 
 
 def _is_missing(source: Source, part: Part, span: Span) -> bool:
-    """Whether an operand is missing before what was found. What could be new is not: `<>`, `[]`, `.5`, `list *`."""
-    before, found, after = (
-        source[part.span.start : span.start],
-        source[span.start],
-        source[span.start + 1 : span.start + 2],
-    )
-    if before[-1:] in tuple(_SIGNS) or before.rstrip()[-1:] + found == "[]" or (found == "." and after.isdigit()):
+    """Whether an operand is missing before what was found; not so for what could be new: `<>`, `<x>`, `[1,]`, `.5`."""
+    before, after = source[part.span.start : span.start], source[span.end : span.end + 1]
+    found = source[span.start : span.end]
+    if before[-1:] in tuple("=<>!*/^+-") or found in ("<", ">") or (found == "." and (after.isdigit() or after == "*")):
         return False
-    only_the_keyword = bool(before) and before.strip().casefold() == part.keyword
-    return not (only_the_keyword and found in _SIGNS and part.keyword != "where")
+    if found == "]" and before.rstrip()[-1:] in ("[", ","):
+        return False
+    return found != "=" or before.strip().casefold() != part.keyword or part.keyword == "where"
 
 
 def _blamed(source: Source, part: Part, span: Span) -> Span:
     """The parser stumbles over what follows a word that it took for a field: then that word is the mistake."""
     stray = _STRAY.search(source, part.keyword_span.end, span.start)
-    return Span(stray.start(1), stray.end(1)) if stray else span
+    if stray and (stray[1].casefold() != "by" or part.keyword == "sort"):
+        return Span(stray.start(1), stray.end(1))
+    return span
 
 
 _STRAY = re.compile(r"\b(not|distinct|by)\s+\Z", re.IGNORECASE)
@@ -134,4 +129,5 @@ def _grammar() -> Lark:
         start=rules,
         propagate_positions=True,
         maybe_placeholders=True,
+        g_regex_flags=re.ASCII,
     )

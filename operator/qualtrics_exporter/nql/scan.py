@@ -23,6 +23,10 @@ _LEXEME = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
+_ESCAPED_TEXTS = re.compile(
+    r"""(?:[^"'/]|/(?!\*)|/\*(?:[^*]|\*(?!/))*\*/|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')*""", re.DOTALL
+)
+"""A text whose quotes all close, if a backslash escapes what follows it."""
 _CLOSES = {")": "(", "]": "["}
 
 
@@ -72,6 +76,8 @@ class Scan:
     """Each with whether it stands where Nexthink takes one: at the start, at the end, before a pipe."""
     parameters: list[Used] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
+    doubtful: list[Broken] = field(default_factory=list)
+    """Not broken for certain: what follows cannot be read here."""
     complete: bool = True
     """False when the rest of the text could not be told from a quote or a comment that is never closed."""
 
@@ -172,8 +178,12 @@ class _Scanner:
     def _open_text(self, span: Span) -> None:
         # Everything up to the next quote was taken for a text, so a missing quote shows at the end of the query. A text
         # over several lines is where it most likely went wrong.
-        span = self._long_text or span
-        self._wrong(Span(span.start, span.start + 1), "this quote is never closed")
+        if _ESCAPED_TEXTS.fullmatch(self._text):
+            told = "this quote is closed only if \\ escapes another one, which is not documented for NQL"
+            self._scan.doubtful.append(Broken(Span(span.start, span.start + 1), told))
+        else:
+            span = self._long_text or span
+            self._wrong(Span(span.start, span.start + 1), "this quote is never closed")
         for part in (*self._scan.parts, self._part):
             part.broken = part.broken or part.span.end > span.start
 

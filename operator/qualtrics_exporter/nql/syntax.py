@@ -127,6 +127,7 @@ Expression: TypeAlias = Literal | Parameter | Path | Values | Signed | Arithmeti
 
 # --- tables and times
 
+_FOR_EVER = timedelta(days=365_000)
 _UNITS = {"ms": "milliseconds", "s": "seconds", "min": "minutes", "h": "hours", "d": "days"}
 
 
@@ -139,11 +140,11 @@ class Duration(Node):
 
     @property
     def length(self) -> timedelta:
-        """How long that is; the longest that there is for what is longer."""
+        """How long that is; a thousand years for what is longer, which is for ever here."""
         try:
-            return timedelta(**{_UNITS[self.unit]: float(self.amount)})
+            return min(timedelta(**{_UNITS[self.unit]: float(self.amount)}), _FOR_EVER)
         except OverflowError:
-            return timedelta.max
+            return _FOR_EVER
 
 
 @dataclass(frozen=True, slots=True)

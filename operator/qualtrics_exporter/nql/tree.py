@@ -1,6 +1,7 @@
 """From what the grammar found to the nodes of the syntax tree: one method a rule of grammar.lark."""
 
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from lark import Token, v_args
@@ -26,6 +27,12 @@ def _duration(token: Token) -> syntax.Duration:
 
 def _name(token: Token) -> syntax.Name:
     return syntax.Name(str(token), span=_of(token))
+
+
+def _flat(conditions: list[Any], kind: type[syntax.AllOf | syntax.AnyOf]) -> tuple[Any, ...]:
+    """`a and (b and c)` says the same as `a and b and c`."""
+    inner = (c.conditions if isinstance(c, kind) else (c,) for c in conditions)
+    return tuple(chain.from_iterable(inner))
 
 
 _KINDS: dict[str, Any] = {
@@ -108,10 +115,10 @@ class _Tree(Transformer_NonRecursive[Token, Any]):
         return _duration(children[0])
 
     def any_of(self, meta: Meta, children: list[Any]) -> syntax.AnyOf:
-        return syntax.AnyOf(tuple(children), span=_span(meta))
+        return syntax.AnyOf(_flat(children, syntax.AnyOf), span=_span(meta))
 
     def all_of(self, meta: Meta, children: list[Any]) -> syntax.AllOf:
-        return syntax.AllOf(tuple(children), span=_span(meta))
+        return syntax.AllOf(_flat(children, syntax.AllOf), span=_span(meta))
 
     def comparison(self, meta: Meta, children: list[Any]) -> syntax.Comparison:
         return syntax.Comparison(*children, span=_span(meta))

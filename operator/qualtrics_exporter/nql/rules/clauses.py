@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from qualtrics_exporter.nql import syntax
 from qualtrics_exporter.nql.findings import Found, Subject, rule
 from qualtrics_exporter.nql.parse import CLAUSES
+from qualtrics_exporter.nql.source import quoted
 from qualtrics_exporter.nql.vocabulary import USERS
 from qualtrics_exporter.resource.reasons import Reason
 
@@ -28,7 +29,7 @@ def _instead(head: syntax.Head | syntax.Opaque) -> str:
     """Events have no `with`: who begins with them wants something else."""
     if not isinstance(head, syntax.Head) or len(head.table.segments) == 1 or head.table.name in USERS:
         return ""
-    return f"; begin with `users | with {'.'.join(head.table.segments)}`"
+    return f"; begin with `users | with …` and {quoted('.'.join(head.table.segments))}"
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)
@@ -67,5 +68,5 @@ def period_of_summarize(subject: Subject) -> Iterator[Found]:
             yield period.span, "`by` takes one period: remove this one"
         for period in periods:
             step = {"d": 1, "h": 1, "min": 15}.get(period.unit)
-            if step is None or period.amount % step:
+            if step is None or period.amount % step or not period.amount:
                 yield period.span, "a period is in whole days or hours, or in multiples of 15 min"

@@ -24,6 +24,8 @@ def syntax_error(subject: Subject) -> Iterator[Found]:
 @rule(Reason.QUERY_NOT_VERIFIED)
 def not_understood(subject: Subject) -> Iterator[Found]:
     """Anything else that the grammar does not take, and a condition that compares nothing."""
+    for doubtful in subject.parsed.scan.doubtful:
+        yield doubtful.span, doubtful.message
     for fault in subject.parsed.faults:
         # A parameter in the wrong clause and a sign that cannot be seen have rules of their own.
         other = subject.source[fault.span.start : fault.span.end].startswith("$")
@@ -63,7 +65,11 @@ def _not_a_condition(condition: syntax.Expression) -> Iterator[Found]:
             yield from _not_a_condition(each)
     elif isinstance(condition, syntax.Literal):
         yield condition.span, "this compares nothing: for one of several values, write `field in [a, b]`"
-    elif not isinstance(condition, syntax.Comparison) and not _is_unknown_function(condition):
+    elif isinstance(condition, syntax.Comparison):
+        both = isinstance(condition.left, syntax.Literal) and isinstance(condition.right, syntax.Literal)
+        if both or condition.left == condition.right:
+            yield condition.span, "this is the same for everybody: compare a field with a value"
+    elif not _is_unknown_function(condition):
         yield condition.span, "this compares nothing: a condition is a field, an operator and a value"
 
 

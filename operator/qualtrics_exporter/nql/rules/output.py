@@ -73,11 +73,11 @@ def no_linked_user(subject: Subject) -> Iterator[Found]:
     if table is None:
         return
     if field and field.owner is Owner.USER and has_no_user(table.name):
-        yield field.span, f"{_inaccessible(field)}: no single user belongs to a row of `{table.name}`"
+        yield field.span, f"{_inaccessible(field)}: no single user belongs to a row of {quoted(table.name)}"
     if table.name in USERS:
         for clause in subject.parsed.query.clauses:
             if isinstance(clause, syntax.With | syntax.Include) and is_of_devices(clause.table.name):
-                told = f"no user is linked to `{clause.table.name}`: who is returned cannot depend on it"
+                told = f"no user is linked to {quoted(clause.table.name)}: who is returned cannot depend on it"
                 yield clause.table.span, told
 
 
@@ -164,7 +164,7 @@ def _field(subject: Subject) -> _Field | None:
         owner = Owner.GONE
     else:
         owner = _owner(names, subject)
-    if owner in (Owner.OTHER, Owner.GONE) and len(names) == 1 and _may_name(query.clauses[:at]):
+    if owner in (Owner.OTHER, Owner.GONE) and names[0] not in OBJECTS and _may_name(query.clauses[:at]):
         owner = Owner.UNKNOWN
     return _Field(quoted(path.dotted), path.span, owner, _bare(names))
 

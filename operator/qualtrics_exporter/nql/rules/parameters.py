@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from qualtrics_exporter.nql.findings import Found, Subject, rule
-from qualtrics_exporter.nql.source import Span
+from qualtrics_exporter.nql.source import NOWHERE, quoted
 from qualtrics_exporter.resource.reasons import Reason
 
 
@@ -13,7 +13,8 @@ def parameter_outside_where(subject: Subject) -> Iterator[Found]:
     scan = subject.parsed.scan
     for used in scan.parameters:
         if not used.quoted and (used.part == 0 or scan.parts[used.part].keyword in _NOT_WHERE):
-            yield used.span, f"${used.name} stands outside `where`: Nexthink fills in parameters in `where` only"
+            told = "stands outside `where`: Nexthink fills in parameters in `where` only"
+            yield used.span, f"{subject.source.shown(used.span)} {told}"
 
 
 _NOT_WHERE = ("with", "include", "compute", "summarize", "list", "sort", "limit")
@@ -25,7 +26,7 @@ def parameter_missing(subject: Subject) -> Iterator[Found]:
     given = {name.casefold() for name in subject.parameters}
     for used in subject.parsed.scan.parameters:
         if not used.quoted and used.name.casefold() not in given:
-            yield used.span, f"${used.name} has no value in spec.nexthink.parameters"
+            yield used.span, f"{subject.source.shown(used.span)} has no value in spec.nexthink.parameters"
 
 
 @rule(Reason.QUERY_PARAMETER_UNUSED)
@@ -36,7 +37,8 @@ def parameter_unused(subject: Subject) -> Iterator[Found]:
         return
     for name in subject.parameters:
         if name.casefold() not in used:
-            yield Span(0, 0), f"spec.nexthink.parameters gives a value for ${name}, and the query has no ${name}"
+            shown = quoted(f"${name}")
+            yield NOWHERE, f"spec.nexthink.parameters gives a value for {shown}, and the query has no such parameter"
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)
@@ -48,5 +50,6 @@ def parameter_repeated(subject: Subject) -> Iterator[Found]:
         if used.quoted:
             continue
         if name in seen:
-            yield used.span, f"${used.name} stands in the query more than once: Nexthink takes each parameter once"
+            told = "stands in the query more than once: Nexthink takes each parameter once"
+            yield used.span, f"{subject.source.shown(used.span)} {told}"
         seen.add(name)

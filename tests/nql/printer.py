@@ -1,6 +1,6 @@
 """A tree as text again: one spelling for what means the same, on one line. What it writes reads as the same tree."""
 
-from .syntax import (
+from qualtrics_exporter.nql.syntax import (
     Ago,
     AllOf,
     AnyOf,

@@ -1,0 +1,47 @@
+"""What the check promises whatever comes: errors are never cut off, and an error of its own is a doubt, no crash."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from qualtrics_exporter.nql import check as module
+from qualtrics_exporter.nql.check import MOST_FINDINGS, check
+from qualtrics_exporter.nql.findings import Found, Subject, rule
+from qualtrics_exporter.resource.reasons import Reason
+
+
+def test_many_doubts_hide_no_error() -> None:
+    pasted = "\n".join("| where\u00a0a == 1 " for _ in range(2 * MOST_FINDINGS))
+    found = check(f"users\n{pasted}\n| list ad.email_address, name", {"unused": "x"}, timedelta(days=7))
+    assert len(found) == MOST_FINDINGS
+    assert [finding.rule for finding in found if finding.certain] == ["several-fields"]
+
+
+def test_findings_come_in_the_order_of_the_text() -> None:
+    found = check("usrs | lst a | where a == | list device.name", {}, None)
+    assert [finding.rule for finding in found] == [
+        "unknown-table",
+        "unknown-clause",
+        "syntax-error",
+        "not-a-user-field",
+    ]
+
+
+def test_an_error_of_the_check_itself_is_told_as_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    @rule(Reason.QUERY_INVALID)
+    def broken(subject: Subject) -> Iterator[Found]:
+        raise ArithmeticError(subject.source)
+
+    monkeypatch.setattr(module, "RULES", (broken,))
+    (finding,) = check('users | where ad.email_address == "ana@example.com"')
+    assert (finding.reason, finding.certain) == (Reason.QUERY_NOT_VERIFIED, False)
+    assert "ArithmeticError" in finding.message
+    assert "ana" not in finding.message
+
+
+@pytest.mark.parametrize("before", ["$", "users | list $", "users | compute x = 1 | with ", "execution."])
+def test_messages_stay_short_whatever_names_are_given(before: str) -> None:
+    found = check(before + "a" * 15_900, {"b" * 255: ""}, timedelta(days=1))
+    assert found
+    assert max(len(finding.message) for finding in found) < 300
