@@ -37,6 +37,7 @@ def test_a_query_that_is_wrong_stalls_the_exporter_before_anybody_is_asked(stage
         assert exporter.condition(condition)["reason"] == "QueryInvalid"
     assert exporter.condition("QualtricsReady")["status"] == "True", "the other side is well, and says so"
     assert place in event(exporter, "QueryInvalid")
+    assert "nextRetryTime" not in exporter.status(), "looking again does not help: the spec has to be changed"
 
     exporter.annotate(run_requested_at="now")
     entry = exporter.ended()
@@ -64,9 +65,53 @@ def test_who_knows_better_can_let_it_run(stage: Stage) -> None:
     exporter = stage.exporter(**spec)
     ready = exporter.checked()
     assert (ready["status"], ready["reason"]) == ("True", "Checked")
-    assert "QueryReturnsSeveralFields: line 1, column 71: 2 fields are returned" in ready["message"]
+    told = "line 1, column 71: 2 fields are returned"
+    assert f"QueryReturnsSeveralFields: {told}" in ready["message"]
+    assert event(exporter, "QueryReturnsSeveralFields").startswith(told)
     exporter.annotate(run_requested_at="now")
     assert exporter.ended()["result"] == "Succeeded"
+
+
+def test_what_is_certain_is_told_before_what_is_doubtful(stage: Stage) -> None:
+    stage.operator()
+    text = "users | lst a | lst b | lst c | lst d | where ad.city == | list ad.email_address"
+    spec = {"nexthink.query": text, "nexthink.queryId": saved(stage, "#newer", text), "nexthink.queryCheck": "Warn"}
+    ready = stage.exporter(**spec).checked()
+    assert ready["status"] == "True"
+    assert "QueryInvalid: line 1, column 57: " in ready["message"]
+    assert "and 2 more, which `qualtrics-exporter validate` shows" in ready["message"]
+
+
+def test_who_has_two_mistakes_hears_of_both(stage: Stage) -> None:
+    stage.operator()
+    exporter = stage.exporter(
+        **{
+            "nexthink.query": BAD,
+            "nexthink.credentialsSecretRef": {"name": "nowhere"},
+            "qualtrics.surveyId": "SV_nowhere0000001",
+        }
+    )
+    ready = exporter.checked()
+    assert (ready["reason"], exporter.condition("Stalled")["reason"]) == ("QueryInvalid", "QueryInvalid")
+    assert exporter.condition("NexthinkReady")["reason"] == "SecretNotFound"
+    assert exporter.condition("QualtricsReady")["reason"] == "SurveyNotFound"
+    exporter.annotate(test_requested_at="now")
+    assert {"missing at the end", "/nowhere", "SV_nowhere0000001"} == {
+        told
+        for told in ("missing at the end", "/nowhere", "SV_nowhere0000001")
+        if told in exporter.tested("now")["message"]
+    }
+
+
+def test_names_of_any_length_fit_into_the_object(stage: Stage) -> None:
+    stage.operator()
+    long = "a" * 15_800
+    ready = stage.exporter(
+        "warned", **{"nexthink.query": f"users | list ${long}", "nexthink.queryCheck": "Warn"}
+    ).checked()
+    assert "QueryParameterMissing" in ready["message"]
+    ready = stage.exporter("stopped", **{"nexthink.query": f"users | list ${long}"}).checked()
+    assert ready["reason"] == "QueryInvalid"
 
 
 def test_a_doubtful_query_runs_and_is_told_in_ready_and_once_as_an_event(stage: Stage) -> None:
@@ -83,8 +128,8 @@ def test_a_doubtful_query_runs_and_is_told_in_ready_and_once_as_an_event(stage: 
         assert told in ready["message"]
     exporter.change(description="Looked at again")
     exporter.checked()
-    assert "50 people" in event(exporter, "QueryLimited")
-    assert "7 days" in event(exporter, "QueryWindowMismatch")
+    assert event(exporter, "QueryLimited").startswith("line 1, column 64: at most 50 people get through")
+    assert event(exporter, "QueryWindowMismatch").startswith("line 1, column 31: the query looks at 7 days")
     exporter.annotate(run_requested_at="now")
     assert exporter.ended()["result"] == "Succeeded"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from qualtrics_exporter import schedule
-from qualtrics_exporter.export.guards import query_remarks
+from qualtrics_exporter.export.guards import check_text
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.telemetry import logs
@@ -96,7 +96,7 @@ def run(
         send=send,
         test=test,
     )
-    for remark in [*_remarks(spec, time_zone, send=send), *query_remarks(spec)]:
+    for remark in [*_remarks(spec, time_zone, send=send), *map(str, check_text(spec).remarks)]:
         click.echo(remark, err=True)
     try:
         entry = export()

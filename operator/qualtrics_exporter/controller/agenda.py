@@ -159,12 +159,12 @@ def next_wake(exporter: Exporter, now: datetime, default_zone: str) -> datetime:
 
 
 def check_due(exporter: Exporter, now: datetime) -> datetime:
-    """When credentials and ids are to be looked at again: soon while not Ready, every few hours otherwise."""
+    """When credentials and ids are to be looked at again: soon while that may help, every few hours otherwise."""
     status = exporter.status
     if status.observed_generation != exporter.generation:
         return now
-    if not conditions.is_ready(status, exporter.generation):
-        return min(status.next_retry_time or now, now + SECRET_WATCH)
+    if not conditions.is_ready(status, exporter.generation) and status.next_retry_time:
+        return min(status.next_retry_time, now + SECRET_WATCH)
     if exporter.suspended:
         return NEVER
     # Spread over an hour by the uid: ten thousand exporters made by one commit are not checked in one minute.

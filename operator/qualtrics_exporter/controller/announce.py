@@ -1,5 +1,6 @@
 """Which Events a change of status deserves: one a change of state, recovery included, none for what stays as it is."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,16 +73,24 @@ def _readiness(old: Status, new: Status, uid: str) -> list[Announcement]:
     return _remarks(was, is_, uid) + _changed(was, is_, uid)
 
 
-_REMARKS = tuple(reason for reason in Reason if reason.kind is Kind.WARNING and Place.READY in reason.places)
+_REMARKS = tuple(reason for reason in Reason if {Place.READY, Place.EVENT} <= set(reason.places))
+_REMARK = re.compile(rf"\b({'|'.join(_REMARKS)}): ")
 
 
 def _remarks(was: Condition | None, is_: Condition, uid: str) -> list[Announcement]:
-    """`Ready` tells in its message what stops nothing, as a doubtful query; the first time it is an Event too."""
+    """`Ready` tells in its message what stops nothing, as a doubtful query; each is an Event when it is new."""
+    before = set(_told(was.message)) if was else set()
     return [
-        Announcement("Warning", reason, is_.message, "Check", f"{uid} {reason} {is_.observed_generation} {is_.message}")
-        for reason in _REMARKS
-        if f"{reason}: " in is_.message and not (was and f"{reason}: " in was.message)
+        Announcement("Warning", reason, f"{text} (it stops nothing)", "Check", f"{uid} {reason} {text}")
+        for reason, text in _told(is_.message)
+        if (reason, text) not in before
     ]
+
+
+def _told(message: str) -> list[tuple[str, str]]:
+    """The remarks in a message of `Ready`: conditions are all that is kept of them."""
+    _, *parts = _REMARK.split(message)
+    return [(reason, text.strip()) for reason, text in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def _changed(was: Condition | None, is_: Condition, uid: str) -> list[Announcement]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from qualtrics_exporter.export.guards import Remark
 from qualtrics_exporter.export.journal import Ended, QuerySync
 from qualtrics_exporter.http.errors import ExportError
 from qualtrics_exporter.resource.reasons import Reason
@@ -23,6 +24,8 @@ QUERY_IN_SYNC = "QueryInSync"
 LAST_RUN_SUCCEEDED = "LastRunSucceeded"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
+LONGEST_MESSAGE = 8192
+"""Characters; the API server takes four times as many. Nothing that is told is so long, and no mistake may make it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +33,27 @@ class Verdict:
     """What a check found: the first error of each side (None: all well), and how the query compares."""
 
     spec: ExportError | None = None
+    text: ExportError | None = None  # of the query
     nexthink: ExportError | None = None
     qualtrics: ExportError | None = None
     query: QuerySync | None = None
-    remarks: tuple[str, ...] = ()
-    """Sentences that stop nothing, each begins with its reason: `Ready` tells them whatever it says."""
+    remarks: tuple[Remark, ...] = ()
+    """What stops nothing: `Ready` tells it whatever else it says."""
 
     @property
     def error(self) -> ExportError | None:
         """The error that a user should mend first."""
-        return self.spec or self.nexthink or self.qualtrics
+        return self.spec or self.text or self.nexthink or self.qualtrics
+
+    @property
+    def waits_for_its_user(self) -> bool:
+        """Whether looking again cannot help before the spec is changed."""
+        return bool(self.spec or (self.text and not self.nexthink and not self.qualtrics))
 
     @property
     def stalled(self) -> ExportError | None:
         """The first error that only a change by the user can mend."""
-        errors = (self.spec, self.nexthink, self.qualtrics)
+        errors = (self.spec, self.text, self.nexthink, self.qualtrics)
         return next((error for error in errors if error and error.reason.stalls), None)
 
 
@@ -70,7 +79,7 @@ def _complete(status: Status, generation: int, now: datetime) -> Status:
 def checked(status: Status, verdict: Verdict, generation: int, now: datetime, *, suspended: bool) -> Status:
     """The conditions after a check."""
     status = _complete(status, generation, now)
-    status = _set_side(status, NEXTHINK_READY, verdict.spec or verdict.nexthink, generation, now)
+    status = _set_side(status, NEXTHINK_READY, verdict.spec or verdict.nexthink or verdict.text, generation, now)
     status = _set_side(status, QUALTRICS_READY, verdict.spec or verdict.qualtrics, generation, now)
     if error := verdict.error:
         message = _with_remarks(error.message, verdict)
@@ -121,8 +130,8 @@ def query_was_checked(status: Status, generation: int) -> bool:
 
 
 def _with_remarks(message: str, verdict: Verdict) -> str:
-    remarks = (remark if remark.endswith("?") else f"{remark}." for remark in verdict.remarks)
-    return " ".join([message, *remarks])
+    told = map(str, verdict.remarks)
+    return " ".join([message, *(remark if remark.endswith("?") else f"{remark}." for remark in told)])
 
 
 def _set_side(status: Status, type_: str, error: ExportError | None, generation: int, now: datetime) -> Status:
@@ -145,7 +154,7 @@ def _set(status: Status, type_: str, state: State, reason: str, message: str, ge
         observed_generation=generation,
         last_transition_time=before.last_transition_time if before and before.status == state else now,
         reason=str(reason),
-        message=message,
+        message=message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 1]}…",
     )
     conditions = list(status.conditions or [])
     if before:

@@ -21,7 +21,7 @@ from qualtrics_exporter.controller.runs import Credentials, Runner
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.export.checks import Checks, check_nexthink, check_qualtrics, test_entry
-from qualtrics_exporter.export.guards import query_remarks
+from qualtrics_exporter.export.guards import Remark, check_text
 from qualtrics_exporter.export.identity import new_holder, test_run_id
 from qualtrics_exporter.export.query import Answer
 from qualtrics_exporter.export.steps import TEST_RECIPIENTS
@@ -278,13 +278,12 @@ class Reconciler:
     def _judged(self, key: Key, exporter: Exporter, status: Status, verdict: Verdict, now: datetime) -> Status:
         memory = self._memory.setdefault(key, _Memory())
         pause = min(RETRY_MOST, RETRY_FIRST * 2 ** min(max(memory.failures - 1, 0), 10))
-        hopeless = verdict.spec is not None
         status = conditions.checked(status, verdict, exporter.generation, now, suspended=exporter.suspended)
         return status.model_copy(
             update={
                 "observed_generation": exporter.generation,
                 "last_check_time": now,
-                "next_retry_time": now + pause if verdict.error and not hopeless else None,
+                "next_retry_time": now + pause if verdict.error and not verdict.waits_for_its_user else None,
             }
         )
 
@@ -295,6 +294,8 @@ class Reconciler:
         if problem := agenda.spec_problem(exporter, self._zone):
             return Verdict(spec=problem), None
         spec = cast("Spec", exporter.spec)
+        text = check_text(spec)
+        query = query and not text.error  # nobody is asked by a query that is certainly wrong
         # Before they are read: a Secret that moves in between is noticed at the next look.
         self._memory.setdefault(key, _Memory()).secrets = await self._credentials.versions(exporter, spec)
 
@@ -322,6 +323,7 @@ class Reconciler:
         checks = Checks(
             nexthink=nexthink_error,
             qualtrics=qualtrics_error,
+            text=text.error,
             query_sync=answer.sync if answer else None,
             counts=answer.recipients.counts if answer else None,
         )
@@ -329,14 +331,15 @@ class Reconciler:
             nexthink=checks.nexthink,
             qualtrics=checks.qualtrics,
             query=checks.query_sync,
-            remarks=(*query_remarks(spec), *self._duplicates(key)),
+            text=text.error,
+            remarks=(*text.remarks, *self._duplicates(key)),
         )
         return verdict, checks
 
-    def _duplicates(self, key: Key) -> list[str]:
+    def _duplicates(self, key: Key) -> list[Remark]:
         if not (others := ", ".join(self._targets.others(key)[:3])):
             return []
-        return [f"{Reason.DUPLICATE_TARGET}: the same survey and message go to the same list by {others}"]
+        return [Remark(Reason.DUPLICATE_TARGET, f"the same survey and message go to the same list by {others}")]
 
     async def _secrets_moved(self, key: Key, exporter: Exporter) -> bool:
         """Whether somebody may have mended a Secret of an exporter that is not Ready. `get` by name is all it needs."""

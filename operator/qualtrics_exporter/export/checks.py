@@ -16,7 +16,7 @@ from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import HistoryEntry
 from qualtrics_exporter.resource.status import Recipients as Counts
 
-from .guards import check_query, check_sender
+from .guards import check_sender, check_text
 from .journal import QuerySync
 from .query import Answer, ask
 from .sides import Sides
@@ -28,20 +28,21 @@ LOOKED_AT = 1
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """The first error of each side, and what the query told, if it was asked.
+    """What is wrong with the text of the query, the first error of each side, and what the query told, if it was asked.
 
     `query_sync` is None when Nexthink did not say what it ran.
     """
 
     nexthink: ExportError | None
     qualtrics: ExportError | None
+    text: ExportError | None = None
     query_sync: QuerySync | None = None
     counts: Counts | None = None
 
     @property
     def errors(self) -> list[ExportError]:
-        """What is wrong, Nexthink's first."""
-        return [error for error in (self.nexthink, self.qualtrics) if error is not None]
+        """What is wrong, what the user can mend alone first."""
+        return [error for error in (self.text, self.nexthink, self.qualtrics) if error is not None]
 
     @property
     def first_error(self) -> ExportError | None:
@@ -57,15 +58,18 @@ class Checks:
 async def check(spec: Spec, sides: Sides, *, query: bool, people: int = LOOKED_AT) -> Checks:
     """Check both sides in full. `query` also executes the query, once, and looks at `people` addresses of its result.
 
-    Nobody is imported, nothing is created. Raises nothing: an error without a name is `InternalError`.
+    A query whose text is wrong is not executed. Nobody is imported, nothing is created. Raises nothing: an error
+    without a name is `InternalError`.
     """
+    text = check_text(spec).error
     async with asyncio.TaskGroup() as group:
-        nexthink = group.create_task(check_nexthink(spec, sides.nexthink, query=query, people=people))
+        nexthink = group.create_task(check_nexthink(spec, sides.nexthink, query=query and not text, people=people))
         qualtrics = group.create_task(check_qualtrics(spec, sides.qualtrics))
     error, answer = nexthink.result()
     return Checks(
         nexthink=error,
         qualtrics=qualtrics.result(),
+        text=text,
         query_sync=answer.sync if answer else None,
         counts=answer.recipients.counts if answer else None,
     )
@@ -74,9 +78,8 @@ async def check(spec: Spec, sides: Sides, *, query: bool, people: int = LOOKED_A
 async def check_nexthink(
     spec: Spec, nexthink: Nexthink, *, query: bool, people: int = LOOKED_AT
 ) -> tuple[ExportError | None, Answer | None]:
-    """Nexthink's side: the text of the query, the credentials, and what the query answers."""
+    """Nexthink's side: the credentials, and what the query answers."""
     try:
-        check_query(spec)
         await nexthink.check_credentials()
         return None, await ask(spec.nexthink, nexthink, limit=people) if query else None
     except ExportError as error:

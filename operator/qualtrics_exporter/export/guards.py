@@ -3,6 +3,8 @@
 They all stand before anything is created in Qualtrics.
 """
 
+from dataclasses import dataclass
+
 from qualtrics_exporter.http.errors import Permanent
 from qualtrics_exporter.nql.check import check
 from qualtrics_exporter.nql.findings import Finding
@@ -23,40 +25,61 @@ def check_sender(spec: Spec) -> None:
             raise Permanent(rule.reason, f"spec.qualtrics.{rule.field} {rule.message}")
 
 
-def check_query(spec: Spec) -> None:
-    """What the text of the query says of itself. Raises `Permanent` for what is certainly wrong with it.
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that stops nothing, and that a user should know."""
+
+    reason: Reason
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class QueryText:
+    """What the text of a query says of itself: why it must not run, if so, and what is told without that."""
+
+    error: Permanent | None
+    remarks: tuple[Remark, ...]
+
+
+def check_text(spec: Spec) -> QueryText:
+    """Check the text of the query. Raises nothing.
 
     Nexthink runs the saved query, and this text is what it is meant to say: who reviews one that is wrong does not know
-    whom the other one names. With `queryCheck: Warn` nothing is certain.
+    whom the other one names. With `queryCheck: Warn` nothing stops it.
     """
-    if not (errors := [finding for finding in _findings(spec) if finding.stops(spec.nexthink.query_check)]):
-        return
-    more = len(errors) - 1
-    others = f"; and {more} more error{'s' if more > 1 else ''}" if more else ""
-    reason = errors[0].reason
-    raise Permanent(
-        reason,
-        f"spec.nexthink.query, {_told(spec, errors[0])}{others}",
-        next_step=f"{reason.next_step} Should the check be wrong, set spec.nexthink.queryCheck: Warn.",
-    )
+    found = check(spec.nexthink.query, spec.nexthink.parameters, spec.schedule.interval())
+    errors = [finding for finding in found if finding.stops(spec.nexthink.query_check)]
+    # What is certain comes first: it must not be among those for which there is no room.
+    others = sorted((f for f in found if not f.stops(spec.nexthink.query_check)), key=lambda f: not f.certain)
+    remarks = [Remark(finding.reason, _told(spec, finding)) for finding in others[:_SHOWN_REMARKS]]
+    if more := len(others) - len(remarks):
+        last = remarks.pop()
+        remarks.append(Remark(last.reason, f"{last.text}; and {more} more, which `qualtrics-exporter validate` shows"))
+    return QueryText(_error(spec, errors) if errors else None, tuple(remarks))
 
 
-def query_remarks(spec: Spec) -> list[str]:
-    """Warnings about the text of the query, as sentences that begin with their reason."""
-    found = [finding for finding in _findings(spec) if not finding.stops(spec.nexthink.query_check)]
-    told = [f"{finding.reason}: {_told(spec, finding)}" for finding in found[:_SHOWN_REMARKS]]
-    more = len(found) - len(told)
-    return [*told, *([f"And {more} more, which `qualtrics-exporter validate` shows"] if more else [])]
-
-
-def _findings(spec: Spec) -> list[Finding]:
-    return check(spec.nexthink.query, spec.nexthink.parameters, spec.schedule.interval())
+def check_query(spec: Spec) -> None:
+    """Raise `Permanent` if the text of the query is certainly wrong."""
+    if error := check_text(spec).error:
+        raise error
 
 
 _SHOWN_REMARKS = 3
 
 
+def _error(spec: Spec, errors: list[Finding]) -> Permanent:
+    more = len(errors) - 1
+    others = f"; and {more} more error{'s' if more > 1 else ''}" if more else ""
+    told = f"spec.nexthink.query, {_told(spec, errors[0])}{others}"
+    return Permanent(errors[0].reason, told, next_step="Should the check be wrong, set spec.nexthink.queryCheck: Warn.")
+
+
 def _told(spec: Spec, finding: Finding) -> str:
+    if finding.reason is Reason.QUERY_PARAMETER_UNUSED:
+        return finding.message  # it stands beside the query
     return f"{Source(spec.nexthink.query).position(finding.span.start)}: {finding.message}"
 
 
