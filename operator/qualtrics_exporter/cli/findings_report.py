@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from qualtrics_exporter.nql.source import Source
-from qualtrics_exporter.resource.reasons import Reason
 
-from .manifest_findings import Finding
+from .manifest_findings import ManifestFinding
 
-_WIDEST = 160
-_ADDRESS = re.compile(r"[^\s\"'<>()\[\]{},;:=|]*@[^\s\"'<>()\[\]{},;:=|]*")
+_SHOWN = 160
+_AROUND = 256  # longer than any address
+_AT = re.compile(r"@|\uff20|\ufe6b|%40|\\u0040|\\uff20|\\x40|&#64;", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,7 @@ class Checked:
     file: str
     text: str
     exporters: int
-    findings: Sequence[Finding]
-
-    @classmethod
-    def unreadable(cls, file: str, text: str) -> "Checked":
-        """A file with exporters that is not in UTF-8."""
-        return cls(file, text, 0, [Finding("error", Reason.MANIFEST_INVALID, "this is no UTF-8 text", 0, 0)])
+    findings: Sequence[ManifestFinding]
 
 
 def as_text(checked: Sequence[Checked]) -> str:
@@ -34,7 +29,7 @@ def as_text(checked: Sequence[Checked]) -> str:
     lines = []
     for file, source, finding in _all(checked):
         line, column = source.position(finding.start)
-        lines.append(f"{file}:{line}:{column}: {finding.severity} {finding.reason}: {finding.message}")
+        lines.append(f"{_visible(file)}:{line}:{column}: {finding.severity} {finding.reason}: {finding.message}")
         lines += _excerpt(source, finding)
     return "".join(f"{line}\n" for line in lines)
 
@@ -62,7 +57,7 @@ def as_github(checked: Sequence[Checked]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _all(checked: Sequence[Checked]) -> Iterator[tuple[str, Source, Finding]]:
+def _all(checked: Sequence[Checked]) -> Iterator[tuple[str, Source, ManifestFinding]]:
     for each in checked:
         source = Source(each.text)
         for finding in each.findings:
@@ -74,23 +69,33 @@ Format = Callable[[Sequence[Checked]], str]
 FORMATS: dict[str, Format] = {"text": as_text, "json": as_json, "github": as_github}
 
 
-def _excerpt(source: Source, finding: Finding) -> list[str]:
+def _excerpt(source: Source, finding: ManifestFinding) -> list[str]:
     """The line, and carets under the place with the name of the rule.
 
-    What could be an address is masked: reports end up in logs.
+    Reports end up in logs: nothing is shown of what is beside the exporter (it may be a Secret), nor of a line in which
+    something looks like an address.
     """
-    line, column = source.position(finding.start)
-    shown = source.line(line)
-    if not shown.strip():
+    if finding.within is None:
         return []
-    shown = _ADDRESS.sub(lambda found: "*" * len(found[0]), shown)
-    shown = "".join(sign if sign.isprintable() or sign == "\t" else "?" for sign in shown)
-    first = max(0, column - 1 - _WIDEST // 2) if len(shown) > _WIDEST else 0
-    part = shown[first : first + _WIDEST]
-    at = column - 1 - first
-    marks = max(1, min(finding.end - finding.start, len(part) - at))
-    indent = "".join(sign if sign == "\t" else " " for sign in part[:at].ljust(at))
-    return [f"{line:6} | {part}".rstrip(), f"{'':6} | {indent}{'^' * marks} {finding.rule}".rstrip()]
+    line = source.line_span(finding.start)
+    first, last = max(line.start, finding.within[0]), min(line.end, finding.within[1])
+    if last - first > _SHOWN:
+        first = max(first, finding.start - _SHOWN // 2)
+        last = min(last, first + _SHOWN)
+    if first >= last or _AT.search(source, max(line.start, first - _AROUND), min(line.end, last + _AROUND)):
+        return []
+    at = finding.start - first
+    marks = max(1, min(finding.end - finding.start, last - finding.start))
+    indent = "".join(sign if sign == "\t" else " " for sign in source[first : finding.start].ljust(at))
+    number = source.position(finding.start).line
+    return [
+        f"{number:6} | {_visible(source[first:last])}".rstrip(),
+        f"{'':6} | {indent}{'^' * marks} {finding.rule}".rstrip(),
+    ]
+
+
+def _visible(text: str) -> str:
+    return "".join(sign if sign.isprintable() or sign == "\t" else "?" for sign in text)
 
 
 def _data(text: str) -> str:

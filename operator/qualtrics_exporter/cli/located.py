@@ -1,13 +1,14 @@
 """YAML documents that know where each of their values stands.
 
-Read as kubectl reads them, which is not quite as PyYAML does: `y` and `on` are true, 2026-11-24 is text, 010 is eight.
-The documents are composed to nodes, which have places, and the values are made from those.
+Read as kubectl reads them, which is not quite as PyYAML does: `y` and `on` are true, 2026-11-24 is text, 010 is eight,
+what is merged in later wins. The documents are composed to nodes, which have places, and the values are made from
+those. A file may hold secrets beside its exporters, so no message quotes anything of it.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import yaml
@@ -17,10 +18,11 @@ from qualtrics_exporter.nql.source import Source
 from .scalars import places
 
 Location = tuple[str | int, ...]
+Pair = tuple[yaml.Node, yaml.Node]
 
 
 class NotYaml(Exception):
-    """The text is no YAML. The message quotes nothing of it: it may hold secrets."""
+    """The text is nothing that kubectl would read."""
 
     def __init__(self, message: str, offset: int) -> None:
         super().__init__(message)
@@ -35,6 +37,12 @@ class Document:
     source: Source
     node: yaml.Node
     value: Any
+    nodes: "_Nodes"
+
+    @property
+    def end(self) -> int:
+        """Where it ends."""
+        return int(self.node.end_mark.index)
 
     def offset(self, location: Location, *, of_key: bool = False) -> int:
         """Where a value begins, or its key; of what is not there, the nearest thing around it that is."""
@@ -45,35 +53,36 @@ class Document:
     def offset_within(self, location: Location, at: int) -> int:
         """Where the character number `at` of a text stands; one after the last, where the text ends."""
         _, node = self._nearest(location)
-        if not isinstance(node, yaml.ScalarNode):
-            return int(node.start_mark.index)
-        known = places(self.source, node)
-        return known[min(at, len(known) - 1)] if known else int(node.start_mark.index)
+        known = self.nodes.places(self.source, node)
+        return known[min(at, len(known) - 1)]
 
     def _nearest(self, location: Location) -> tuple[yaml.Node | None, yaml.Node]:
         key: yaml.Node | None = None
         node = self.node
         for step in location:
-            inner_key, inner = _inner(node, step)
+            inner_key, inner = self.nodes.inner(node, step)
             if inner is None:
                 return key, key or node
             key, node = inner_key, inner
         return key, node
 
-    @cached_property
     def repeated_keys(self) -> list[int]:
         """Where a key stands that its object had already."""
         return list(_repeated(self.node, set()))
 
     def items(self) -> "Iterator[Document]":
         """The objects in it: those of a List one by one (`kubectl get -o yaml` writes such)."""
-        if not isinstance(self.value, Mapping):
+        yield from self._items(set())
+
+    def _items(self, seen: set[int]) -> "Iterator[Document]":
+        if not isinstance(self.value, Mapping) or id(self.node) in seen:
             return
+        seen.add(id(self.node))
         inner = self.value.get("items")
         if str(self.value.get("kind", "")).endswith("List") and isinstance(inner, list):
             for number, item in enumerate(inner):
                 found = self._nearest(("items", number))[1]
-                yield from Document(self.source, found, item).items()
+                yield from Document(self.source, found, item, self.nodes)._items(seen)
         else:
             yield self
 
@@ -81,13 +90,33 @@ class Document:
 def documents(text: str) -> list[Document]:
     """The documents of a text. Raises NotYaml."""
     source = Source(text)
+    if text.lstrip().startswith("{"):
+        # In JSON a tab is white space wherever it can stand; of the same length, so that all places stay.
+        return _read(source, text.replace("\t", " "), json=True)
+    if directive := _DIRECTIVE.match(text):
+        raise NotYaml("kubectl takes no directive such as %YAML", directive.end() - 1)
+    try:
+        return _read(source, text)
+    except NotYaml:
+        if "\t" not in text:
+            raise
+        # Go takes a tab between words, PyYAML does not. Where a line is indented, neither does.
+        return _read(source, _TAB_INSIDE.sub(" ", text))
+
+
+_DIRECTIVE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*%")
+_TAB_INSIDE = re.compile(r"(?<=[^\s])\t|(?<=[^\s] )\t")
+
+
+def _read(source: Source, text: str, *, json: bool = False) -> list[Document]:
     found = []
     try:
         loader = _AsKubectl(text)
+        nodes = _Nodes(loader, json=json)
         while loader.check_node():
             node = loader.get_node()
             assert node is not None  # noqa: S101  it was asked for
-            found.append(Document(source, node, _plain(loader, node, {})))
+            found.append(Document(source, node, nodes.value(node), nodes))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise NotYaml(_told(error), int(mark.index) if mark else 0) from None
@@ -95,64 +124,92 @@ def documents(text: str) -> list[Document]:
         raise NotYaml("a character stands here that YAML does not allow", int(error.position)) from None
     except RecursionError:
         raise NotYaml("this is nested too deep to be read", 0) from None
-    except ValueError:
-        raise NotYaml("this holds a number or a tag that cannot be read", 0) from None
+    except (ValueError, ArithmeticError, AttributeError, TypeError):
+        raise NotYaml("this holds a value or a tag that cannot be read", 0) from None
     return found
 
 
 def _told(error: yaml.MarkedYAMLError) -> str:
-    """PyYAML's own words where they are its own; some of them quote the text."""
+    """PyYAML's own words where there is nothing else in them: some quote the text."""
     problem = error.problem or ""
-    return f"this is no YAML: {problem}" if re.fullmatch(r"[a-z ,<>'\"{}\[\]:-]{1,80}", problem) else "this is no YAML"
+    plain = re.fullmatch(r"[a-z ,:-]{1,80}", problem)
+    return f"this is no YAML: {problem}" if plain else "this is no YAML"
 
 
-def _plain(loader: "_AsKubectl", node: yaml.Node, known: dict[int, Any]) -> Any:
-    if id(node) in known:
+class _Nodes:
+    """What was learnt of the nodes of one text, each once: many findings ask for the same."""
+
+    def __init__(self, loader: "_AsKubectl", *, json: bool) -> None:
+        self._loader = loader
+        self._json = json
+        self._values: dict[int, Any] = {}
+        self._pairs: dict[int, dict[str, Pair]] = {}
+        self._places: dict[int, list[int]] = {}
+
+    def value(self, node: yaml.Node) -> Any:
+        """Plain data."""
+        known = self._values
+        if id(node) in known:
+            return known[id(node)]
+        if isinstance(node, yaml.MappingNode):
+            body: dict[str, Any] = {}
+            known[id(node)] = body
+            body.update((key, self.value(value)) for key, (_, value) in self.pairs(node).items())
+            return body
+        if isinstance(node, yaml.SequenceNode):
+            items: list[Any] = []
+            known[id(node)] = items
+            items.extend(map(self.value, node.value))
+            return items
+        known[id(node)] = self._text(node, self._loader.construct_object(node))
         return known[id(node)]
-    if isinstance(node, yaml.MappingNode):
-        body: dict[str, Any] = {}
-        known[id(node)] = body
-        for key, value in _pairs(node):
-            body[_key(loader, key)] = _plain(loader, value, known)
-        return body
-    if isinstance(node, yaml.SequenceNode):
-        items: list[Any] = []
-        known[id(node)] = items
-        items.extend(_plain(loader, item, known) for item in node.value)
-        return items
-    known[id(node)] = loader.construct_object(node)
-    return known[id(node)]
 
-
-def _pairs(node: yaml.Node) -> Iterator[tuple[yaml.Node, yaml.Node]]:
-    """What an object has, what it merges in (`<<: *other`) first."""
-    own = []
-    for key, value in node.value:
-        if key.tag == "tag:yaml.org,2002:merge":
+    def pairs(self, node: yaml.MappingNode) -> dict[str, Pair]:
+        """What an object has, with what it merges in (`<<: *other`); of two, the later one, as in Go's YAML."""
+        if id(node) in self._pairs:
+            return self._pairs[id(node)]
+        found: dict[str, Pair] = {}
+        self._pairs[id(node)] = found  # what merges itself in gets what is known of it so far
+        for key, value in node.value:
+            if key.tag != "tag:yaml.org,2002:merge":
+                found[self._key(key)] = (key, value)
+                continue
             for merged in reversed(value.value) if isinstance(value, yaml.SequenceNode) else [value]:
-                yield from _pairs(merged) if isinstance(merged, yaml.MappingNode) else ()
-        else:
-            own.append((key, value))
-    yield from own
+                if not isinstance(merged, yaml.MappingNode):
+                    raise NotYaml("<< merges in an object, or a list of objects", int(value.start_mark.index))
+                found.update(self.pairs(merged))
+        return found
 
+    def inner(self, node: yaml.Node, step: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:
+        """The key and the value of one step inside."""
+        if isinstance(node, yaml.MappingNode):
+            return self.pairs(node).get(str(step), (None, None))
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            return None, node.value[step]
+        return None, None
 
-def _key(loader: "_AsKubectl", node: yaml.Node) -> str:
-    """JSON has text as keys, so kubectl makes text of them: an `n` is "false" then."""
-    value = loader.construct_object(node) if isinstance(node, yaml.ScalarNode) else None
-    if value is None:
-        raise NotYaml("a key has to be text", int(node.start_mark.index))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.17g}" if isinstance(value, int | float) else str(node.value)
+    def places(self, source: Source, node: yaml.Node) -> list[int]:
+        """The place of each character of a text, and of its end; only its beginning where that cannot be told."""
+        if id(node) not in self._places:
+            known = places(source, node) if isinstance(node, yaml.ScalarNode) else None
+            self._places[id(node)] = known or [int(node.start_mark.index)]
+        return self._places[id(node)]
 
+    def _key(self, node: yaml.Node) -> str:
+        """JSON has text as keys, so kubectl makes text of them: an `n` is "false" then."""
+        value = self._loader.construct_object(node) if isinstance(node, yaml.ScalarNode) else None
+        if value is None:
+            raise NotYaml("a key has to be text", int(node.start_mark.index))
+        if isinstance(value, bool):
+            return str(value).lower()
+        return f"{value:.17g}" if isinstance(value, int | float) else str(self._text(node, node.value))
 
-def _inner(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:
-    if isinstance(node, yaml.MappingNode):
-        # As kubectl, the last one counts where a key is there twice.
-        return next(((key, value) for key, value in reversed(list(_pairs(node))) if key.value == step), (None, None))
-    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        return None, node.value[step]
-    return None, None
+    def _text(self, node: yaml.Node, value: Any) -> Any:
+        if not isinstance(value, str) or not any("\ud800" <= sign <= "\udfff" for sign in value):
+            return value
+        if not self._json:
+            raise NotYaml("half of a character stands here", int(node.start_mark.index))
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON writes an emoji as two halves
 
 
 def _repeated(node: yaml.Node, seen: set[int]) -> Iterator[int]:
@@ -172,43 +229,54 @@ def _repeated(node: yaml.Node, seen: set[int]) -> Iterator[int]:
 
 
 class _AsKubectl(yaml.SafeLoader):
-    """Plain words become what Go's YAML (version 2, as in kubectl) makes of them (docs/facts/kubernetes.md, S)."""
+    """Plain words become what Go's YAML (version 2, as in kubectl) makes of them: a test asks kubectl itself."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  as its base has it
 
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """An anchor may be given again; from there on it means the new one."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if not isinstance(event, yaml.AliasEvent) and getattr(event, "anchor", None) in self.anchors:
+            del self.anchors[event.anchor]
+        return super().compose_node(parent, index)
 
-_INT = re.compile(r"[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
-
-def _resolve(tag: str, pattern: str | re.Pattern[str], first: str) -> None:
-    compiled = re.compile(rf"(?:{pattern.pattern if isinstance(pattern, re.Pattern) else pattern})\Z")
+def _resolve(tag: str, pattern: str, first: str) -> None:
+    compiled = re.compile(rf"(?:{pattern})\Z")
     _AsKubectl.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", compiled, list(first) if first else [""])
 
 
 _resolve("bool", r"y|Y|yes|Yes|YES|n|N|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF", "yYnNtTfFoO")
-_resolve("null", r"~|null|Null|NULL|", "~nN")
+_resolve("null", r"~|null|Null|NULL", "~nN")
 _resolve("null", "", "")
 _resolve("merge", "<<", "<")
-_resolve("int", _INT, "-+0123456789")
-_resolve("float", _FLOAT, "-+.0123456789")
+_resolve("int", r"[-+]?(0b[01][01_]*|0o?[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)", "-+0123456789")
+_resolve("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789")
 _resolve("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.")
 
 
-def _integer(loader: _AsKubectl, node: yaml.ScalarNode) -> int | float:
+def _integer(loader: _AsKubectl, node: yaml.ScalarNode) -> int | float | str:
     text = loader.construct_scalar(node).replace("_", "")
     sign, digits = (-1 if text.startswith("-") else 1), text.lstrip("+-").lower()
     if digits.startswith("0") and len(digits) > 1 and digits[1].isdigit():
         digits = f"0o{digits[1:]}"
     try:
         number = sign * int(digits, 0)
-    except ValueError:  # 09
-        return float(text)
-    return number if -(2**63) <= number < 2**64 else float(number)
+    except ValueError:  # 09, or thousands of digits
+        return _number(loader, node)
+    return number if -(2**63) <= number < 2**64 else _number(loader, node)
 
 
-def _number(loader: _AsKubectl, node: yaml.ScalarNode) -> float:
-    return float(loader.construct_scalar(node).lower().replace(".inf", "inf").replace(".nan", "nan"))
+def _number(loader: _AsKubectl, node: yaml.ScalarNode) -> float | str:
+    text = str(loader.construct_scalar(node))
+    word = text.lower().lstrip("+-")
+    if word in (".inf", ".nan"):
+        return math.inf
+    try:
+        number = float(text.replace("_", ""))
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
 
 
 def _truth(loader: _AsKubectl, node: yaml.ScalarNode) -> bool:
@@ -222,4 +290,5 @@ def _text(loader: _AsKubectl, node: yaml.Node) -> str:
 _AsKubectl.add_constructor("tag:yaml.org,2002:int", _integer)
 _AsKubectl.add_constructor("tag:yaml.org,2002:float", _number)
 _AsKubectl.add_constructor("tag:yaml.org,2002:bool", _truth)
+_AsKubectl.add_constructor("tag:yaml.org,2002:timestamp", _text)
 _AsKubectl.add_constructor(None, _text)  # a tag that nobody knows

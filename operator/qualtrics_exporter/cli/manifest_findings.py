@@ -11,12 +11,11 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from qualtrics_exporter.nql.check import check
-from qualtrics_exporter.nql.findings import Finding as QueryFinding
+from qualtrics_exporter.nql.findings import Finding
 from qualtrics_exporter.resource.exporter import GROUP, KIND
-from qualtrics_exporter.resource.manifest import is_ours, read_manifest
+from qualtrics_exporter.resource.manifest import is_ours, manifest_violations
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.rules import Violation
-from qualtrics_exporter.resource.spec import LONGEST_QUERY, ScheduleSpec
+from qualtrics_exporter.resource.spec import ScheduleSpec
 
 from .located import Document, NotYaml, documents
 
@@ -28,7 +27,7 @@ _PARAMETERS = ("spec", "nexthink", "parameters")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ManifestFinding:
     """One thing to mend. `start` and `end` are offsets in the text; `path` is the field, as the API server calls it."""
 
     severity: Severity
@@ -40,6 +39,8 @@ class Finding:
     namespace: str = ""
     name: str = ""
     rule: str = ""  # of the query: the name of its page in docs/nql/
+    within: tuple[int, int] | None = None
+    """What of the text may be shown: the exporter, and nothing of what is beside it."""
 
 
 def mentions_exporter(text: str) -> bool:
@@ -47,44 +48,65 @@ def mentions_exporter(text: str) -> bool:
     return _MENTIONED.search(text) is not None
 
 
-def findings(text: str) -> tuple[int, list[Finding]]:
+def findings(text: str) -> tuple[int, list[ManifestFinding]]:
     """How many exporters the text has, and what is to be said of them, in the order of the text. Raises nothing."""
     if not mentions_exporter(text):
         return 0, []
     try:
-        found = documents(text)
+        return _findings(text)
     except NotYaml as error:
         message = f"{error.message}; a template has to be rendered first" if "{{" in text else error.message
-        return 0, [Finding("error", Reason.MANIFEST_INVALID, message, error.offset, error.offset + 1)]
-    exporters = [item for document in found for item in document.items() if is_ours(item.value)]
-    told = [finding for exporter in exporters for finding in _of_one(exporter)]
-    return len(exporters), sorted(told, key=lambda finding: (finding.start, finding.severity))
+        return 0, [refused(message, error.offset)]
+    except Exception as error:  # noqa: BLE001
+        return 0, [refused(f"this cannot be read ({type(error).__name__}), please report it")]
 
 
-def _of_one(document: Document) -> Iterator[Finding]:
-    _, wrong = read_manifest(document.value)
-    who = _who(document.value)
-    for violation in wrong:
-        yield _placed(document, violation, who)
-    for offset in document.repeated_keys:
+def refused(message: str, offset: int = 0) -> ManifestFinding:
+    """What is said of a text in which no exporter can be told from the rest."""
+    return ManifestFinding("error", Reason.MANIFEST_INVALID, message, offset, offset + 1)
+
+
+def _findings(text: str) -> tuple[int, list[ManifestFinding]]:
+    exporters, told = 0, []
+    for document in documents(text):
+        if isinstance(document.value, list) and mentions_exporter(text[document.offset(()) : document.end]):
+            told.append(refused("a manifest is an object, and this is a list of them", document.offset(())))
+        for item in document.items():
+            if is_ours(item.value):
+                exporters += 1
+                told += _of_one(item)
+    return exporters, sorted(told, key=lambda finding: (finding.start, finding.severity))
+
+
+def _of_one(document: Document) -> Iterator[ManifestFinding]:
+    spec, who = document.value.get("spec"), _who(document.value)
+    shown = document.offset(()), document.end
+    for violation in manifest_violations(document.value):
+        start = document.offset(violation.location, of_key=violation.of_key)
+        reason = violation.reason if violation.path.startswith("spec") else Reason.MANIFEST_INVALID
+        message = f"{violation.path} {violation.message}"
+        yield ManifestFinding("error", reason, message, start, start + 1, violation.path, *who, within=shown)
+    for offset in document.repeated_keys():
         told = "this key stands here for the second time; kubectl takes the last one, other tools refuse the file"
-        yield Finding("warning", Reason.KEY_REPEATED, told, offset, offset + 1, "", *who)
-    for severity, found in _about_the_query(document.value.get("spec")):
-        yield _in_query(document, severity, found, who)
+        yield ManifestFinding("warning", Reason.KEY_REPEATED, told, offset, offset + 1, "", *who, within=shown)
+    for severity, found in _about_the_query(spec):
+        location = _QUERY
+        if found.reason is Reason.QUERY_PARAMETER_UNUSED:
+            location = _PARAMETERS
+            start = document.offset(location, of_key=True)
+            end = start + len("parameters")
+        else:
+            start = document.offset_within(location, found.span.start)
+            end = document.offset_within(location, max(found.span.end - 1, found.span.start)) + 1
+        path = ".".join(location)
+        yield ManifestFinding(severity, found.reason, found.message, start, end, path, *who, found.rule, shown)
 
 
-def _placed(document: Document, violation: Violation, who: tuple[str, str]) -> Finding:
-    location = violation.location
-    start = document.offset(location, of_key=violation.of_key)
-    reason = violation.reason if violation.path.startswith("spec") else Reason.MANIFEST_INVALID
-    return Finding("error", reason, f"{violation.path} {violation.message}", start, start + 1, violation.path, *who)
-
-
-def _about_the_query(spec: Any) -> Iterator[tuple[Severity, QueryFinding]]:
+def _about_the_query(spec: Any) -> Iterator[tuple[Severity, Finding]]:
     """Also in a spec that breaks a rule somewhere else: who has two mistakes shall hear of both."""
     nexthink, schedule = (_part(spec, part) for part in ("nexthink", "schedule"))
     query = nexthink.get("query")
-    if not isinstance(query, str) or len(query) > LONGEST_QUERY or not query.strip():
+    if not isinstance(query, str) or not query.strip():
         return  # a rule of the field says so
     given = nexthink.get("parameters")
     parameters = {key: str(value) for key, value in given.items()} if isinstance(given, Mapping) else {}
@@ -99,18 +121,6 @@ def _about_the_query(spec: Any) -> Iterator[tuple[Severity, QueryFinding]]:
 def _part(spec: Any, name: str) -> Mapping[str, Any]:
     part = spec.get(name) if isinstance(spec, Mapping) else None
     return part if isinstance(part, Mapping) else {}
-
-
-def _in_query(document: Document, severity: Severity, found: QueryFinding, who: tuple[str, str]) -> Finding:
-    location = _QUERY
-    if found.reason is Reason.QUERY_PARAMETER_UNUSED:
-        location = _PARAMETERS
-        start = document.offset(location, of_key=True)
-        end = start + len("parameters")
-    else:
-        start = document.offset_within(location, found.span.start)
-        end = document.offset_within(location, max(found.span.end - 1, found.span.start)) + 1
-    return Finding(severity, found.reason, found.message, start, end, ".".join(location), *who, found.rule)
 
 
 def _who(body: Mapping[str, Any]) -> tuple[str, str]:

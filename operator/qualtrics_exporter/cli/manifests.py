@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ import click
 
 from qualtrics_exporter.http.errors import Permanent
 from qualtrics_exporter.nql.source import Source
-from qualtrics_exporter.resource.exporter import GROUP, KIND, Exporter
+from qualtrics_exporter.resource.exporter import KIND, Exporter
+from qualtrics_exporter.resource.manifest import is_ours, manifest_violations
 from qualtrics_exporter.resource.reasons import Reason
 
 from . import located
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_SHOWN = 3
 
 
 class InvalidManifest(click.ClickException):
@@ -25,7 +25,7 @@ class InvalidManifest(click.ClickException):
 
 def read_exporter(path: Path, name: str | None) -> Exporter:
     """The exporter of that name in the file, or its only one."""
-    objects = [body for body in documents(path) if body.get("kind") == KIND and _group(body) == GROUP]
+    objects = [body for body in documents(path) if is_ours(body)]
     exporters = [Exporter.from_object(body) for body in objects]
     names = ", ".join(exporter.name for exporter in exporters)
     if not exporters:
@@ -38,11 +38,10 @@ def read_exporter(path: Path, name: str | None) -> Exporter:
     if len(found) > 1:
         raise InvalidManifest(f"{path} has {len(found)} exporters of the name {name}.")
     exporter = found[0]
-    for what, word in ("name", exporter.name), ("namespace", exporter.namespace or "default"):
-        if not _NAME.fullmatch(word):
-            raise InvalidManifest(f"{path}: metadata.{what} is no name that Kubernetes would take.")
-    if exporter.spec is None:
-        raise InvalidManifest(f"{path}: {KIND} {exporter.name}: {exporter.spec_error}")
+    # What kubectl and the API server would refuse is refused here too: a field that is misspelled could be dryRun.
+    if wrong := manifest_violations(objects[exporters.index(exporter)]):
+        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise InvalidManifest(f"{path}: {KIND} {exporter.name}: {'; '.join(map(str, wrong[:_SHOWN]))}{more}")
     return exporter
 
 
@@ -77,7 +76,7 @@ class Secrets:
 def documents(path: Path) -> Iterator[Mapping[str, Any]]:
     """Every object in a YAML file, those in a List too (`kubectl get -o yaml` writes such)."""
     try:
-        with click.open_file(str(path), encoding="utf-8") as file:
+        with click.open_file(str(path), encoding="utf-8-sig") as file:
             text = file.read()
         found = located.documents(text)
     except located.NotYaml as error:
@@ -108,10 +107,6 @@ def _decoded(value: str, where: str) -> bytes:
         return base64.b64decode("".join(value.split()), validate=True)
     except (binascii.Error, ValueError):
         raise InvalidManifest(f"{where} is no base64: use stringData for plain text.") from None
-
-
-def _group(body: Mapping[str, Any]) -> str:
-    return str(body.get("apiVersion", "")).partition("/")[0]
 
 
 def _metadata(body: Mapping[str, Any], key: str) -> str:

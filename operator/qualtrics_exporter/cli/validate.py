@@ -2,14 +2,17 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
 
+from qualtrics_exporter.resource.exporter import KIND
+
 from .findings_report import FORMATS, Checked
 from .flags import flag
-from .manifest_findings import findings, mentions_exporter
+from .manifest_findings import findings, mentions_exporter, refused
 
 STDIN = "<stdin>"
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -41,11 +44,13 @@ def validate(*, files: tuple[Path, ...], output: str, strict: bool) -> None:
     Examples:
       qualtrics-exporter validate exporters/
       kustomize build . | qualtrics-exporter validate --strict -
-      qualtrics-exporter validate -o github $(git diff --name-only main -- '*.yaml')
+      git diff --name-only --diff-filter=d main -- '*.yaml' | xargs -r qualtrics-exporter validate
 
     \b
     Exit codes: 0 good, or warnings only; 1 an error, or with --strict a warning; 2 wrong usage.
     """
+    if [str(path) for path in files].count("-") > 1:
+        raise click.UsageError("Standard input can be read once only.")
     checked = list(_checked(files))
     click.echo(FORMATS[output](checked), nl=False)
     found = [finding for each in checked for finding in each.findings]
@@ -58,36 +63,45 @@ def validate(*, files: tuple[Path, ...], output: str, strict: bool) -> None:
 def _checked(files: Iterable[Path]) -> Iterator[Checked]:
     for path in files:
         if str(path) == "-":
-            yield _check(STDIN, sys.stdin.buffer.read())
+            yield _check(STDIN, sys.stdin.buffer.read if sys.stdin else bytes)
         elif path.is_dir():
-            yield from (_check(str(inner), inner.read_bytes()) for inner in _below(path))
+            yield from (_check(str(inner), inner.read_bytes) for inner in _below(path))
         else:
-            yield _check(str(path), path.read_bytes())
+            yield _check(str(path), path.read_bytes)
 
 
-def _check(name: str, content: bytes) -> Checked:
+def _check(name: str, read: Callable[[], bytes]) -> Checked:
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
+        content = read()
+    except OSError as error:
+        return Checked(name, "", 0, [refused(f"this cannot be read: {error.strerror or type(error).__name__}")])
+    try:
+        text = content.decode("utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+    except UnicodeDecodeError as error:
         text = content.decode("latin-1")
-        return Checked.unreadable(name, text) if mentions_exporter(text) else Checked(name, text, 0, [])
+        wrong = [refused("this is no UTF-8 text", error.start)] if mentions_exporter(text) else []
+        return Checked(name, text, 0, wrong)
     return Checked(name, text, *findings(text))
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for here, folders, names in os.walk(folder):
+    unreadable: list[OSError] = []
+    for here, folders, names in os.walk(folder, onerror=unreadable.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(here, name)
-            if name.endswith(_SUFFIXES) and not name.startswith(".") and path.is_file():
+            if name.lower().endswith(_SUFFIXES) and not name.startswith(".") and path.is_file():
                 yield path
+    yield from (Path(error.filename) for error in unreadable)  # to read them says why not
 
 
 def _summary(exporters: int, errors: int, warnings: int) -> str:
-    if not exporters and not errors:
-        return "There is no QualtricsExporter in what was given: nothing was checked."
     what = ", ".join(_counted(number, word) for number, word in ((errors, "error"), (warnings, "warning")) if number)
-    return f"{_counted(exporters, 'exporter')} checked: {what or 'all well'}."
+    if exporters:
+        return f"{_counted(exporters, 'exporter')} checked: {what or 'all well'}."
+    return (
+        f"Nothing could be checked: {what}." if what else f"There is no {KIND} in what was given: nothing was checked."
+    )
 
 
 def _counted(number: int, word: str) -> str:

@@ -46,10 +46,14 @@ class Source(str):
         line = bisect_right(self._starts, offset)
         return Position(line, offset - self._starts[line - 1] + 1)
 
-    def line(self, number: int) -> str:
-        """The text of a line, without its break."""
+    def line_span(self, offset: int) -> Span:
+        """The line in which an offset stands, without its break."""
+        number = bisect_right(self._starts, offset)
+        start = self._starts[number - 1]
         end = self._starts[number] if number < len(self._starts) else len(self)
-        return self[self._starts[number - 1] : end].rstrip("\r\n")
+        while end > start and self[end - 1] in "\r\n":
+            end -= 1
+        return Span(start, end)
 
     def shown(self, span: Span) -> str:
         """What stands there, to be told to anybody: short, on one line, and without what could be an address."""

@@ -54,7 +54,7 @@ class QualtricsExporter(Model):
     )
 
 
-class _Structural(GenerateJsonSchema):
+class Structural(GenerateJsonSchema):
     """In Kubernetes a field without a value is absent: neither null nor, but for one field, a default."""
 
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
@@ -69,7 +69,7 @@ class _Structural(GenerateJsonSchema):
 
 def schema(model: type[BaseModel] = QualtricsExporter) -> dict[str, Any]:
     """The structural schema of a model. Raises TypeError for what has no place in one."""
-    root = model.model_json_schema(schema_generator=_Structural)
+    root = model.model_json_schema(schema_generator=Structural)
     definitions = root.pop("$defs", {})
 
     def walk(node: dict[str, Any], path: str) -> dict[str, Any]:

@@ -7,10 +7,10 @@ API server: not every rule can be said in JSON Schema, and the text of a query i
 import json
 from typing import Any
 
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
-from .crd import QualtricsExporter
+from .crd import QualtricsExporter, Structural
 from .exporter import GROUP, KIND, VERSION
 from .rules import CEL_RULES, FOR_EDITORS
 from .spec import SpecModel
@@ -19,17 +19,8 @@ DIALECT = "http://json-schema.org/draft-07/schema#"
 """The newest that the usual editors understand."""
 
 
-class _ForEditors(GenerateJsonSchema):
-    """Closed objects, and no null: a field that is not wanted is left out."""
-
-    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
-        return value
-
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
+class _ForEditors(Structural):
+    """As in the CRD, with closed objects: what is misspelled is marked."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         made = super().model_schema(schema)

@@ -30,6 +30,7 @@ _METADATA = (
     *("resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"),
     *("selfLink", "managedFields"),
 )
+_HINTS = 20  # who has more fields that nobody knows has another kind of object
 _PLAIN_KEY = re.compile(r"[A-Za-z][\w./-]{0,62}")
 
 
@@ -38,15 +39,12 @@ def is_ours(body: Mapping[str, Any]) -> bool:
     return body.get("kind") == KIND or str(body.get("apiVersion", "")).partition("/")[0] == GROUP
 
 
-def read_manifest(body: Mapping[str, Any]) -> tuple[Spec | None, list[Violation]]:
-    """The spec, if it can be used, and everything that is wrong with the manifest; never raises."""
-    spec, wrong = read_spec(body.get("spec"))
-    return spec, [*_identity(body), *_unknown(body, _TOP, ()), *_metadata(body), *wrong, *unknown_fields(body)]
-
-
-def unknown_fields(body: Mapping[str, Any]) -> Iterator[Violation]:
-    """Fields of the spec that its models do not have, at any depth."""
-    yield from _unknown_in(body.get("spec"), Spec, ("spec",))
+def manifest_violations(body: Mapping[str, Any]) -> list[Violation]:
+    """Everything that is wrong with a manifest, but for the text of its query; never raises."""
+    spec = body.get("spec")
+    _, wrong = read_spec(spec)
+    around = [*_identity(body), *_unknown(body, _TOP, ()), *_metadata(body)]
+    return [*around, *wrong, *_unknown_in(spec, Spec, ("spec",))]
 
 
 def _identity(body: Mapping[str, Any]) -> Iterator[Violation]:
@@ -67,6 +65,12 @@ def _metadata(body: Mapping[str, Any]) -> Iterator[Violation]:
     yield from _word(metadata, "namespace", _NAMESPACE, "lower case letters, digits and -, at most 63 of them")
     for field in "labels", "annotations":
         yield from _pairs(metadata, field)
+    finalizers = metadata.get("finalizers")
+    names = finalizers if isinstance(finalizers, list) else [] if finalizers is None else [None]
+    if not all(isinstance(name, str) and _QUALIFIED.fullmatch(name) for name in names):
+        yield Violation(
+            ("metadata", "finalizers"), "metadata.finalizers", "must be a list of names, such as example.com/x"
+        )
 
 
 def _word(
@@ -97,13 +101,13 @@ def _pairs(metadata: Mapping[str, Any], field: str) -> Iterator[Violation]:
         if not isinstance(value, str):
             yield Violation(location, shown, "must be text; quote what YAML takes for something else")
             continue
-        if not _QUALIFIED.fullmatch(key):
+        if not _QUALIFIED.fullmatch(key.lower() if field == "annotations" else key):  # as the API server does
             yield Violation(
                 location, shown, "its key must be a name of letters, digits, -, _ and ., maybe after a domain/"
             )
         if field == "labels" and not _LABEL_VALUE.fullmatch(value):
             yield Violation(location, shown, "must be letters, digits, -, _ and ., at most 63 of them")
-        size += len(key.encode()) + len(value.encode("utf-8", "replace"))
+        size += len(key.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace"))
     if field == "annotations" and size > _ANNOTATIONS_BYTES:
         yield Violation(("metadata", field), path, f"must be at most {_ANNOTATIONS_BYTES} bytes, keys included")
 
@@ -120,12 +124,11 @@ def _unknown_in(raw: Any, model: type[BaseModel], location: tuple[str, ...]) -> 
 
 
 def _unknown(raw: Mapping[str, Any], known: tuple[str, ...], location: tuple[str, ...]) -> Iterator[Violation]:
-    for key in raw:
-        if key not in known:
-            meant = get_close_matches(key[:64], known, n=1)
-            path = ".".join((*location, _shown(key)))
-            told = f"is no field; did you mean {meant[0]}?" if meant else "is no field"
-            yield Violation((*location, key), path, told, of_key=True)
+    for number, key in enumerate(key for key in raw if key not in known):
+        meant = get_close_matches(key[:64], known, n=1) if number < _HINTS else []
+        path = ".".join((*location, _shown(key)))
+        told = f"is no field; did you mean {meant[0]}?" if meant else "is no field"
+        yield Violation((*location, key), path, told, of_key=True)
 
 
 def _shown(key: str) -> str:

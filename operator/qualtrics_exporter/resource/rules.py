@@ -116,7 +116,7 @@ def violations(error: ValidationError, model: type[BaseModel], root: str) -> lis
     """What is wrong, in the order of the fields; `root` is the name of the field that was validated."""
     known = _names(model)
     found = []
-    for detail in error.errors(include_url=False, include_input=False):
+    for detail in error.errors(include_url=False):
         for field, message, reason, unwanted in _sentences(detail):
             location = (root, *detail["loc"], *field)
             # A part that is no field is a key of a map: the user's own text, and not to be shown.
@@ -130,7 +130,9 @@ def _sentences(detail: ErrorDetails) -> list[tuple[tuple[str, ...], str, Reason,
     if detail["type"] == _BROKEN:
         rules: tuple[Rule, ...] = context["rules"]
         return [((rule.field,) if rule.field else (), rule.message, rule.reason, rule.unwanted) for rule in rules]
-    sentence = _PLAIN.get(detail["type"], "cannot be used: see kubectl explain")
+    # A field without a value is as good as absent, as in the API server.
+    kind = "missing" if detail["input"] is None else detail["type"]
+    sentence = _PLAIN.get(kind, "cannot be used: see kubectl explain")
     return [((), sentence.format_map(context), Reason.SPEC_INVALID, False)]
 
 
