@@ -255,8 +255,8 @@ def test_an_authority_that_is_not_trusted_is_told(run: Local) -> None:
     [
         (lambda body: body["spec"]["qualtrics"].update(surveyId="MS_x"), "spec.qualtrics.surveyId: must be the id of"),
         (lambda body: body["spec"].pop("schedule"), "spec.schedule"),
-        (lambda body: body["metadata"].update(name="../../etc"), "metadata.name is no name"),
-        (lambda body: body["metadata"].update(namespace="a/b"), "metadata.namespace is no name"),
+        (lambda body: body["metadata"].update(name="../../etc"), "metadata.name: must be lower case letters"),
+        (lambda body: body["metadata"].update(namespace="a/b"), "metadata.namespace: must be lower case letters"),
     ],
 )
 def test_a_manifest_that_cannot_be_used_is_exit_code_1(
@@ -366,3 +366,17 @@ def test_on_a_terminal_one_line_is_written_over(run: Local) -> None:
     os.close(ours)
     assert "Succeeded" in out
     assert b"\r\x1b[KHaving the survey sent to 6 people" in shown
+
+
+def test_a_field_that_is_misspelled_is_refused_and_nobody_is_mailed(run: Local) -> None:
+    run.change(dryrun=True)
+    ended = run("--send", code=1)
+    assert "spec.dryrun: is no field; did you mean dryRun?" in ended.stderr
+    assert run.mailed() == set()
+
+
+def test_a_secret_that_is_no_yaml_is_not_quoted(run: Local) -> None:
+    run.secrets.write_text("kind: Secret\nstringData: {clientSecret: *hunter}\n")
+    ended = run(code=1)
+    assert "this is no YAML" in ended.stderr
+    assert "hunter" not in ended.stderr

@@ -2,13 +2,18 @@
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+from qualtrics_exporter.cli.findings_report import FORMATS, Checked
+from qualtrics_exporter.cli.manifest_findings import findings
 from tests.cli.conftest import SAMPLE, Program
 from tests.environment.build import ROOT
 from tests.resource.manifests import changed
@@ -175,6 +180,15 @@ UNREADABLE: Mapping[str, tuple[bytes, str]] = {
         "must be an object",
     ),
     "a scalar": (b"QualtricsExporter\n", ""),
+    "a List that holds itself": (
+        b"kind: List\nitems: &a\n- {kind: List, items: *a}\n- kind: QualtricsExporter\n",
+        "is required",
+    ),
+    "a number of many digits": (b"kind: QualtricsExporter\nspec: " + b"9" * 400, "must be an object"),
+    "a number of very many digits": (b"kind: QualtricsExporter\nspec: " + b"9" * 5000, "must be an object"),
+    "a time that is none": (b"kind: QualtricsExporter\nspec: !!timestamp foo\n", "must be an object"),
+    "half of a character": (b'kind: QualtricsExporter\nmetadata: {name: "\\ud800"}\n', "half of a character"),
+    "a list": (b"- kind: QualtricsExporter\n", "this is a list of them"),
 }
 
 
@@ -206,13 +220,91 @@ def test_a_hostile_query_is_a_finding(program: Program, name: str) -> None:
     assert re.search(rf"^{re.escape(str(path))}:\d+:\d+: (error|warning) ", program("validate", path, code=None).stdout)
 
 
+SLOW = {
+    "merges of merges": "".join(
+        f"{chr(n)}: &{chr(n)}\n  <<: [{', '.join([f'*{chr(n - 1)}'] * 9)}]\n" if n > 97 else "a: &a {x: 1}\n"
+        for n in range(97, 115)
+    ),
+    "lists of lists": "a: &a [{kind: QualtricsExporter}]\n"
+    + "".join(
+        f"{chr(n)}: &{chr(n)} [{', '.join([f'{{kind: List, items: *{chr(n - 1)}}}'] * 9)}]\n" for n in range(98, 107)
+    )
+    + "kind: List\nitems: *j\n",
+    "many unknown fields": "kind: QualtricsExporter\nspec:\n" + "".join(f"  field{n}: x\n" for n in range(5000)),
+    "many bad labels": "kind: QualtricsExporter\nmetadata:\n  labels:\n"
+    + "".join(f"    l{n}: 1\n" for n in range(5000)),
+    "a long line": json.dumps(changed({"spec_": 1}, annotations={"a": "x" * 1_000_000})),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_no_file_takes_long(name: str) -> None:
+    began = time.process_time()
+    findings("# QualtricsExporter\n" + SLOW[name] if name.endswith("s") else SLOW[name])
+    assert time.process_time() - began < 5
+
+
+@given(st.text(st.sampled_from("abk: -[]{},&*!|>'\"\\#%@`\n\t  0123.~<\ud800é😀"), max_size=120))
+def test_any_text_is_told_in_words(text: str) -> None:
+    _, found = findings(f"kind: QualtricsExporter\n{text}")
+    for printed in (form([Checked("f", text, 0, found)]) for form in FORMATS.values()):
+        printed.encode()
+    assert not [finding for finding in found if "please report" in finding.message]
+
+
+def test_nothing_of_a_secret_beside_an_exporter_is_shown(program: Program) -> None:
+    path = program.home / "both.yaml"
+    for broken in ('clientSecret: "hunter2" hunter3', "clientSecret: *hunter4", "clientSecret: [hunter5"):
+        path.write_text(f"{manifest()}---\nkind: Secret\nstringData:\n  {broken}\n")
+        ended = program("validate", path, code=1)
+        assert "ManifestInvalid: this is no YAML" in ended.stdout
+        assert "hunter" not in ended.stdout + ended.stderr
+    one_line = {"kind": "List", "items": [{"kind": "Secret", "data": "hunter6"}, changed({"nexthink.query": "users"})]}
+    path.write_text(json.dumps(one_line))
+    assert "hunter" not in program("validate", path, code=1).stdout
+
+
+def test_one_bad_file_hides_no_other(program: Program) -> None:
+    folder = program.home / "mix"
+    folder.mkdir()
+    (folder / "a.yaml").write_text("kind: QualtricsExporter\nspec: [")
+    (folder / "b.YAML").write_text(manifest(query="users"))
+    (folder / "c.yml").write_bytes(manifest(query="users").encode("utf-16"))
+    (folder / "d.yaml").symlink_to(folder / "nowhere")
+    ended = program("validate", folder, code=1)
+    assert [line.split(":")[0].rpartition("/")[2] for line in ended.stdout.splitlines() if "error" in line] == [
+        "a.yaml", "b.YAML", "c.yml",
+    ]  # fmt: skip
+
+
+def test_a_byte_order_mark_moves_no_column(program: Program) -> None:
+    path = program.home / "bom.yaml"
+    text = json.dumps(changed({"nexthink.query": "users"}))
+    path.write_text("\ufeff" + text)
+    assert f"{path}:1:{text.index('users') + 6}: error" in program("validate", path, code=1).stdout
+
+
+def test_standard_input_is_read_once(program: Program) -> None:
+    assert "once only" in program("validate", "-", "-", input="", code=2).stderr
+
+
 def test_an_address_in_a_query_is_not_repeated(program: Program) -> None:
     path = program.home / "addresses.yaml"
-    path.write_text(manifest(query="users | where ad.email_address == ana@example.com and n == 'eva@example.com' x"))
-    for output in ("text", "json", "github"):
-        told = program("validate", "-o", output, path, code=None).stdout
-        assert "QueryNotVerified" in told
-        assert not re.search(r"ana|eva|example", told.replace(str(path), ""))
+    for address in (
+        *(
+            "ana.eva@example.com",
+            "'ana@example.com' x",
+            "'ana eva'@example.com",
+            '"ana%40example.com" x',
+            "$ana@example.com",
+        ),
+        *('"ana @example.com" x', '"\\"ana eva\\"@example.com" x', "ana\uff20example.com", "o'ana,b@example.com"),
+    ):
+        path.write_text(manifest(query=f"users | where ad.email_address == {address} | list ad.email_address"))
+        for output in ("text", "json", "github"):
+            told = program("validate", "-o", output, path, code=None).stdout
+            assert "Query" in told
+            assert not re.search(r"ana|eva|example", told.replace(str(path), "")), address
 
 
 def test_a_long_line_is_cut_around_its_place(program: Program) -> None:

@@ -39,7 +39,19 @@ def spec(text: str) -> str:
 GOOD = {
     "the sample": SAMPLE,
     "with Windows line breaks": SAMPLE.replace("\n", "\r\n"),
-    "as JSON": yaml.safe_dump(yaml.safe_load(SAMPLE), default_flow_style=True, width=10_000),
+    "in flow style": yaml.safe_dump(yaml.safe_load(SAMPLE), default_flow_style=True, width=10_000),
+    "as JSON": json.dumps(yaml.safe_load(SAMPLE)),
+    "as JSON with tabs": json.dumps(yaml.safe_load(SAMPLE), indent="\t"),
+    "as JSON with an emoji in two halves": json.dumps(yaml.safe_load(SAMPLE.replace("How is Teams", "😀 Teams"))),
+    "tabs between words": SAMPLE.replace("schedule:\n", "schedule:\t# when\n").replace("frequency: ", "frequency:\t"),
+    "an anchor that is given twice": with_("name: nexthink", "name: &a nexthink").replace(
+        "name: qualtrics", "name: &a qualtrics"),
+    "an annotation's key with capitals": metadata('annotations: {"Example.com/Note": x}'),
+    "a number too large to be one": with_("parameters: {}", f"parameters: {{a: 1e400, b: {'9' * 400}}}"),
+    "a parameter without a value": with_("parameters: {}", "parameters: {days: ~}"),
+    "a time by its tag": with_("parameters: {}", "parameters: {since: !!timestamp 2026-11-24}"),
+    "merged keys that come first": with_(
+        "    frequency: Weekly", "    <<: {frequency: Sometimes}\n    frequency: Weekly"),
     "with a byte order mark": "\ufeff" + SAMPLE,
     "in a List": yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [yaml.safe_load(SAMPLE)]}),
     "after an empty document": "---\n---\n" + SAMPLE + "---\n",
@@ -70,6 +82,16 @@ GOOD = {
 }  # fmt: skip
 
 BAD = {
+    "merged keys that come last": with_(
+        "    frequency: Weekly", "    frequency: Weekly\n    <<: {frequency: Sometimes}"),
+    "a list of merged keys, the first of which wins": with_(
+        "    frequency: Weekly", "    <<: [{frequency: Sometimes}, {frequency: Weekly}]"),
+    "a merge of no object": spec("<<: 3"),
+    "a merge of a list of no objects": spec("<<: [3]"),
+    "a directive": "%YAML 1.1\n---\n" + SAMPLE,
+    "a finalizer with a space": metadata('finalizers: ["a b"]'),
+    "a list of manifests": "- " + SAMPLE[SAMPLE.index("apiVersion"):].replace("\n", "\n  "),
+    "half of an emoji": with_("subject: How", 'subject: "\\ud83d"\n    fromName: How'),
     "an unknown field": spec("suspended: false"),
     "an unknown field further in": with_("frequency: Weekly", "frequency: Weekly\n    cron: '* * * * *'"),
     "an unknown field at the top": SAMPLE + "specs: {}\n",

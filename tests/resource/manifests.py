@@ -325,6 +325,7 @@ GOOD: dict[str, Mapping[str, Any]] = {
     "the longest query id": {"nexthink.queryId": "#" + "a" * 255},
     "the shortest query id": {"nexthink.queryId": "#_0"},
     "parameters": {"nexthink.parameters": {"days": "7d", "_Name1": "", "n" * 255: "x" * 1024}},
+    "a parameter without a value": {"nexthink.parameters": {"days": None}},
     "20 parameters": {"nexthink.parameters": {f"n{number}": "7d" for number in range(20)}},
     "a Secret with dots": {"nexthink.credentialsSecretRef.name": "nexthink.dex-team.0"},
     "a million": {"maxRecipients": 1_000_000},

@@ -151,7 +151,7 @@ def test_what_breaks_a_rule_is_no_spec_and_the_error_says_what_to_write(name: st
         ({"suspend": "yes"}, "spec.suspend: must be true or false, without quotes"),
         ({"nexthink.query": 5}, "spec.nexthink.query: must be text; quote what YAML takes for something else"),
         ({"nexthink.query": "\ud800"}, "spec.nexthink.query: must be text that can be written as UTF-8"),
-        ({"qualtrics": None}, "spec.qualtrics: must be an object"),
+        ({"qualtrics": None}, "spec.qualtrics: is required"),
         ({"nexthink.parameters": {"a": 1}}, "spec.nexthink.parameters.*: must be text; quote what YAML takes"),
         ({"description": "d" * 1025}, "spec.description: must have at most 1024 characters"),
     ],

@@ -57,6 +57,11 @@ def _as_in_json(value: Any) -> Any:
     return str(value) if isinstance(value, bool) else value
 
 
+def _without_nulls(value: Any) -> Any:
+    # As the API server, which takes an entry without a value for none.
+    return {key: inner for key, inner in value.items() if inner is not None} if isinstance(value, dict) else value
+
+
 _NUMBER = BeforeValidator(_as_in_json)
 
 
@@ -272,6 +277,7 @@ class NexthinkSpec(SpecModel):
                 "^[A-Za-z_][A-Za-z0-9_]{0,254}$",
                 "must be named by letters, digits and _, at most 255 of them, without the $",
             ).for_each_key(),
+            BeforeValidator(_without_nulls),
         ]
         | None
     ) = Field(
