@@ -233,6 +233,9 @@ SLOW = {
     "many unknown fields": "kind: QualtricsExporter\nspec:\n" + "".join(f"  field{n}: x\n" for n in range(5000)),
     "many bad labels": "kind: QualtricsExporter\nmetadata:\n  labels:\n"
     + "".join(f"    l{n}: 1\n" for n in range(5000)),
+    "a spec that is shared by alias": "kind: List\nitems:\n"
+    + f"- {{kind: QualtricsExporter, spec: &s {{nexthink: {{query: 'users | where a == {'1 + ' * 3900}1'}}}}}}\n"
+    + "- {kind: QualtricsExporter, spec: *s}\n" * 300,
     "a long line": json.dumps(changed({"spec_": 1}, annotations={"a": "x" * 1_000_000})),
 }
 
@@ -259,6 +262,9 @@ def test_nothing_of_a_secret_beside_an_exporter_is_shown(program: Program) -> No
         ended = program("validate", path, code=1)
         assert "ManifestInvalid: this is no YAML" in ended.stdout
         assert "hunter" not in ended.stdout + ended.stderr
+    path.write_text(f"stringData: {{clientSecret: hunter7}}\n{manifest(clientSecret='hunter8')}")
+    assert "stringData is no field" in program("validate", path, code=1).stdout
+    assert "hunter" not in program("validate", path, code=1).stdout
     one_line = {"kind": "List", "items": [{"kind": "Secret", "data": "hunter6"}, changed({"nexthink.query": "users"})]}
     path.write_text(json.dumps(one_line))
     assert "hunter" not in program("validate", path, code=1).stdout
@@ -305,6 +311,23 @@ def test_an_address_in_a_query_is_not_repeated(program: Program) -> None:
             told = program("validate", "-o", output, path, code=None).stdout
             assert "Query" in told
             assert not re.search(r"ana|eva|example", told.replace(str(path), "")), address
+
+
+def test_an_address_for_a_name_is_not_repeated(program: Program) -> None:
+    path = program.home / "names.yaml"
+    body = changed({"nexthink.parameters": {"ana@example.com": "x"}}, name="ana@example.com")
+    path.write_text(yaml.safe_dump(body))
+    for output in ("text", "json", "github"):
+        told = program("validate", "-o", output, path, code=1).stdout
+        assert "QueryParameterUnused" in told
+        assert "ana" not in told.replace(str(path), "")
+
+
+def test_places_in_json_behind_an_emoji(program: Program) -> None:
+    path = program.home / "emoji.json"
+    text = json.dumps(changed({"nexthink.query": "users | where a == '😀😀' | lst ad.email_address"}))
+    path.write_text(text)
+    assert f"{path}:1:{text.index('lst') + 1}: warning" in program("validate", path).stdout
 
 
 def test_a_long_line_is_cut_around_its_place(program: Program) -> None:

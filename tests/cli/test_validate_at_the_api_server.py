@@ -91,6 +91,7 @@ BAD = {
     "a directive": "%YAML 1.1\n---\n" + SAMPLE,
     "a finalizer with a space": metadata('finalizers: ["a b"]'),
     "a list of manifests": "- " + SAMPLE[SAMPLE.index("apiVersion"):].replace("\n", "\n  "),
+    "a tab in a text of JSON": json.dumps(yaml.safe_load(SAMPLE)).replace("How is", "How\tis"),
     "half of an emoji": with_("subject: How", 'subject: "\\ud83d"\n    fromName: How'),
     "an unknown field": spec("suspended: false"),
     "an unknown field further in": with_("frequency: Weekly", "frequency: Weekly\n    cron: '* * * * *'"),

@@ -45,3 +45,19 @@ def test_messages_stay_short_whatever_names_are_given(before: str) -> None:
     found = check(before + "a" * 15_900, {"b" * 255: ""}, timedelta(days=1))
     assert found
     assert max(len(finding.message) for finding in found) < 300
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'where v == 10.0.22"Jane" x',
+        "where v == 24'Jane'",
+        "where n in ['O'Jane', 'x']",
+        'where n == "a\\"Jane" x',
+        "past 7'Jane'",
+    ],
+)
+def test_no_text_of_a_query_gets_into_a_message(query: str) -> None:
+    found = check(f"users | {query} | list ad.email_address")
+    assert found
+    assert not [finding.message for finding in found if "Jane" in finding.message]

@@ -11,7 +11,7 @@ from .manifest_findings import ManifestFinding
 
 _SHOWN = 160
 _AROUND = 256  # longer than any address
-_AT = re.compile(r"@|\uff20|\ufe6b|%40|\\u0040|\\uff20|\\x40|&#64;", re.IGNORECASE)
+_AT = re.compile(r"@|\uff20|\ufe6b|%40|%2540|=40|\\u0040|\\U00000040|&#x40;|\\uff20|\\x40|&#64;", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

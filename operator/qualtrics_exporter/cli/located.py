@@ -92,7 +92,7 @@ def documents(text: str) -> list[Document]:
     source = Source(text)
     if text.lstrip().startswith("{"):
         # In JSON a tab is white space wherever it can stand; of the same length, so that all places stay.
-        return _read(source, text.replace("\t", " "), json=True)
+        return _read(source, _JSON_TAB.sub(lambda found: found[1] or " ", text), json=True)
     if directive := _DIRECTIVE.match(text):
         raise NotYaml("kubectl takes no directive such as %YAML", directive.end() - 1)
     try:
@@ -104,6 +104,7 @@ def documents(text: str) -> list[Document]:
         return _read(source, _TAB_INSIDE.sub(" ", text))
 
 
+_JSON_TAB = re.compile(r"""("(?:[^"\\]|\\.)*")|\t""", re.DOTALL)
 _DIRECTIVE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*%")
 _TAB_INSIDE = re.compile(r"(?<=[^\s])\t|(?<=[^\s] )\t")
 
@@ -192,6 +193,9 @@ class _Nodes:
         """The place of each character of a text, and of its end; only its beginning where that cannot be told."""
         if id(node) not in self._places:
             known = places(source, node) if isinstance(node, yaml.ScalarNode) else None
+            if known and self._json:
+                halves = zip(f"{node.value} ", known, strict=True)
+                known = [place for sign, place in halves if not "\udc00" <= sign <= "\udfff"]  # as in the text
             self._places[id(node)] = known or [int(node.start_mark.index)]
         return self._places[id(node)]
 

@@ -68,28 +68,33 @@ def refused(message: str, offset: int = 0) -> ManifestFinding:
 
 def _findings(text: str) -> tuple[int, list[ManifestFinding]]:
     exporters, told = 0, []
+    checked: dict[int, list[tuple[Severity, Finding]]] = {}
     for document in documents(text):
         if isinstance(document.value, list) and mentions_exporter(text[document.offset(()) : document.end]):
             told.append(refused("a manifest is an object, and this is a list of them", document.offset(())))
         for item in document.items():
             if is_ours(item.value):
                 exporters += 1
-                told += _of_one(item)
+                told += _of_one(item, checked)
     return exporters, sorted(told, key=lambda finding: (finding.start, finding.severity))
 
 
-def _of_one(document: Document) -> Iterator[ManifestFinding]:
+def _of_one(document: Document, checked: dict[int, list[tuple[Severity, Finding]]]) -> Iterator[ManifestFinding]:
     spec, who = document.value.get("spec"), _who(document.value)
     shown = document.offset(()), document.end
     for violation in manifest_violations(document.value):
         start = document.offset(violation.location, of_key=violation.of_key)
         reason = violation.reason if violation.path.startswith("spec") else Reason.MANIFEST_INVALID
         message = f"{violation.path} {violation.message}"
-        yield ManifestFinding("error", reason, message, start, start + 1, violation.path, *who, within=shown)
+        # What nobody knows may be anything, also a Secret that has lost its ---.
+        known = None if violation.of_key else shown
+        yield ManifestFinding("error", reason, message, start, start + 1, violation.path, *who, within=known)
     for offset in document.repeated_keys():
         told = "this key stands here for the second time; kubectl takes the last one, other tools refuse the file"
-        yield ManifestFinding("warning", Reason.KEY_REPEATED, told, offset, offset + 1, "", *who, within=shown)
-    for severity, found in _about_the_query(spec):
+        yield ManifestFinding("warning", Reason.KEY_REPEATED, told, offset, offset + 1, "", *who)
+    if id(spec) not in checked:  # several objects can share one by an alias
+        checked[id(spec)] = list(_about_the_query(spec))
+    for severity, found in checked[id(spec)]:
         location = _QUERY
         if found.reason is Reason.QUERY_PARAMETER_UNUSED:
             location = _PARAMETERS
@@ -127,4 +132,9 @@ def _who(body: Mapping[str, Any]) -> tuple[str, str]:
     metadata = body.get("metadata")
     found = metadata if isinstance(metadata, Mapping) else {}
     namespace, name = found.get("namespace"), found.get("name")
-    return (namespace if isinstance(namespace, str) else "", name if isinstance(name, str) else "")
+    return _as_name(namespace), _as_name(name)
+
+
+def _as_name(value: Any) -> str:
+    """What cannot be a name may be an address."""
+    return value if isinstance(value, str) and "@" not in value and value.isascii() else ""

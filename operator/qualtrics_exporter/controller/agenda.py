@@ -165,7 +165,7 @@ def check_due(exporter: Exporter, now: datetime) -> datetime:
         return now
     if not conditions.is_ready(status, exporter.generation) and status.next_retry_time:
         return min(status.next_retry_time, now + SECRET_WATCH)
-    if exporter.suspended:
+    if exporter.suspended and conditions.is_ready(status, exporter.generation):
         return NEVER
     # Spread over an hour by the uid: ten thousand exporters made by one commit are not checked in one minute.
     spread = timedelta(seconds=int(hashlib.sha256(exporter.uid.encode()).hexdigest()[:4], 16) % 3600)

@@ -262,7 +262,7 @@ class Reconciler:
     async def _check(self, key: Key, exporter: Exporter, *, query: bool) -> Exporter:
         verdict, _ = await self._looked(key, exporter, query=query)
         memory = self._memory.setdefault(key, _Memory())
-        memory.failures = memory.failures + 1 if verdict.error else 0
+        memory.failures = memory.failures + 1 if verdict.error and not verdict.waits_for_its_user else 0
         if not verdict.error:
             memory.secrets = None  # nobody waits for them to be mended, and ten thousand pairs would be megabytes
 

@@ -40,7 +40,7 @@ def _found(parsed: Parsed, fault: Fault) -> str:
 
 
 _BEHIND_A_TEXT = re.compile(r"[\"']\Z")
-_NUMBER_LIKE = re.compile(r"\d[^\s,|()\[\]]*")
+_NUMBER_LIKE = re.compile(r"\d[^\s,|()\[\]\"']*")
 """24.3.1 and 5GiB are one thing to people."""
 
 

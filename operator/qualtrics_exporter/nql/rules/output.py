@@ -181,8 +181,8 @@ def _is_one_of(names: tuple[str, ...], items: tuple[syntax.Path | syntax.Duratio
 
 def _owner(names: tuple[str, ...], subject: Subject) -> Owner:
     table = _table(subject)
-    if names[0] == "user":
-        return Owner.USER
+    if any(name == "user" or name.endswith("_user") for name in names[:-1]):
+        return Owner.USER  # also a user by way of something else
     if names[0] in OBJECTS:
         return Owner.OTHER
     if table is None or table.name in USERS:

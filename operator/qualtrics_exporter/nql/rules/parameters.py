@@ -1,10 +1,13 @@
 """`$names` and the values that the exporter gives them."""
 
+import re
 from collections.abc import Iterator
 
 from qualtrics_exporter.nql.findings import Found, Subject, rule
 from qualtrics_exporter.nql.source import NOWHERE, quoted
 from qualtrics_exporter.resource.reasons import Reason
+
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 @rule(Reason.QUERY_INVALID)
@@ -37,7 +40,8 @@ def parameter_unused(subject: Subject) -> Iterator[Found]:
         return
     for name in subject.parameters:
         if name.casefold() not in used:
-            shown = quoted(f"${name}")
+            # Only a name that could be one is repeated: who knows what else it is.
+            shown = quoted(f"${name}") if _NAME.fullmatch(name) else "a parameter"
             yield NOWHERE, f"spec.nexthink.parameters gives a value for {shown}, and the query has no such parameter"
 
 
