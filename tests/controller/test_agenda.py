@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from qualtrics_exporter.controller import agenda
+from qualtrics_exporter.controller import agenda, conditions
+from qualtrics_exporter.controller.conditions import Verdict
 from qualtrics_exporter.export.journal import Ended
+from qualtrics_exporter.http.errors import Permanent, Transient
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Status, entry_of
@@ -391,3 +393,29 @@ def test_a_lost_status_sends_nothing_again() -> None:
     lost = book(exporter(Status()), DUE + timedelta(minutes=1))
     assert lost.claimed is None
     assert lost.status.next_schedule_time == DUE + timedelta(days=1)
+
+
+def looked_at(verdict: Verdict, **how: Any) -> Exporter:
+    """An exporter whose present spec was checked at `MONDAY` with this verdict, and that is not tried again soon."""
+    found = exporter(seen(MONDAY, **how), **how)
+    status = conditions.checked(found.status, verdict, 1, MONDAY, suspended=found.suspended)
+    update = {"observed_generation": 1, "last_check_time": MONDAY, "next_retry_time": None}
+    return exporter(status.model_copy(update=update), **how)
+
+
+@pytest.mark.parametrize("suspend", [False, True])
+def test_what_only_its_user_can_mend_is_looked_at_every_few_hours_and_not_all_the_time(suspend: bool) -> None:
+    verdict = Verdict(text=Permanent(Reason.QUERY_INVALID, "spec.nexthink.query is wrong"))
+    assert verdict.waits_for_its_user
+    due = agenda.check_due(looked_at(verdict, suspend=suspend), MONDAY + timedelta(minutes=1))
+    assert timedelta(hours=6) <= due - MONDAY < timedelta(hours=7)
+
+
+def test_a_suspended_exporter_that_is_well_is_not_looked_at() -> None:
+    assert agenda.check_due(looked_at(Verdict(), suspend=True), MONDAY) == agenda.NEVER
+
+
+def test_what_may_pass_is_tried_again_also_beside_a_wrong_text() -> None:
+    down = Transient(Reason.REMOTE_UNAVAILABLE, "Nexthink is down")
+    text = Permanent(Reason.QUERY_INVALID, "spec.nexthink.query is wrong")
+    assert not Verdict(text=text, nexthink=down).waits_for_its_user
