@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from qualtrics_exporter.nql.source import Source
+from qualtrics_exporter.nql.source import Position, Source
 
 from .manifest_findings import ManifestFinding
 
@@ -27,18 +27,16 @@ class Checked:
 def as_text(checked: Sequence[Checked]) -> str:
     """`FILE:LINE:COLUMN: severity reason: message`, with the line and a mark under the place."""
     lines = []
-    for file, source, finding in _all(checked):
-        line, column = source.position(finding.start)
+    for file, source, finding, (line, column) in _all(checked):
         lines.append(f"{_visible(file)}:{line}:{column}: {finding.severity} {finding.reason}: {finding.message}")
-        lines += _excerpt(source, finding)
+        lines += _excerpt(source, finding, line)
     return "".join(f"{line}\n" for line in lines)
 
 
 def as_json(checked: Sequence[Checked]) -> str:
     """One object with all findings, also when there are none."""
     found = []
-    for file, source, finding in _all(checked):
-        line, column = source.position(finding.start)
+    for file, _, finding, (line, column) in _all(checked):
         fields = {name: str(getattr(finding, name)) for name in _FIELDS}
         found.append({"file": file, **fields, "line": line, "column": column})
     return json.dumps({"findings": found}, indent=2, ensure_ascii=False) + "\n"
@@ -50,18 +48,17 @@ _FIELDS = ("namespace", "name", "path", "severity", "reason", "rule", "message")
 def as_github(checked: Sequence[Checked]) -> str:
     """Workflow commands, which GitHub shows beside the lines of a pull request."""
     lines = []
-    for file, source, finding in _all(checked):
-        line, column = source.position(finding.start)
+    for file, _, finding, (line, column) in _all(checked):
         where = f"file={_property(file)},line={line},col={column},title={_property(finding.reason)}"
         lines.append(f"::{finding.severity} {where}::{_data(finding.message)}")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _all(checked: Sequence[Checked]) -> Iterator[tuple[str, Source, ManifestFinding]]:
+def _all(checked: Sequence[Checked]) -> Iterator[tuple[str, Source, ManifestFinding, Position]]:
     for each in checked:
         source = Source(each.text)
         for finding in each.findings:
-            yield each.file, source, finding
+            yield each.file, source, finding, source.position(finding.start)
 
 
 Format = Callable[[Sequence[Checked]], str]
@@ -69,7 +66,7 @@ Format = Callable[[Sequence[Checked]], str]
 FORMATS: dict[str, Format] = {"text": as_text, "json": as_json, "github": as_github}
 
 
-def _excerpt(source: Source, finding: ManifestFinding) -> list[str]:
+def _excerpt(source: Source, finding: ManifestFinding, number: int) -> list[str]:
     """The line, and carets under the place with the name of the rule.
 
     Reports end up in logs: nothing is shown of what is beside the exporter (it may be a Secret), nor of a line in which
@@ -87,7 +84,6 @@ def _excerpt(source: Source, finding: ManifestFinding) -> list[str]:
     at = finding.start - first
     marks = max(1, min(finding.end - finding.start, last - finding.start))
     indent = "".join(sign if sign == "\t" else " " for sign in source[first : finding.start].ljust(at))
-    number = source.position(finding.start).line
     return [
         f"{number:6} | {_visible(source[first:last])}".rstrip(),
         f"{'':6} | {indent}{'^' * marks} {finding.rule}".rstrip(),

@@ -25,21 +25,20 @@ class InvalidManifest(click.ClickException):
 
 def read_exporter(path: Path, name: str | None) -> Exporter:
     """The exporter of that name in the file, or its only one."""
-    objects = [body for body in documents(path) if is_ours(body)]
-    exporters = [Exporter.from_object(body) for body in objects]
-    names = ", ".join(exporter.name for exporter in exporters)
+    exporters = [(Exporter.from_object(body), body) for body in documents(path) if is_ours(body)]
+    names = ", ".join(exporter.name for exporter, _ in exporters)
     if not exporters:
         raise click.UsageError(f"{path} has no {KIND}.")
     if name is None and len(exporters) > 1:
         raise click.UsageError(f"{path} has several exporters ({names}): choose one with --name.")
-    found = [exporter for exporter in exporters if name is None or exporter.name == name]
+    found = [(exporter, body) for exporter, body in exporters if name is None or exporter.name == name]
     if not found:
         raise click.UsageError(f"{path} has no {KIND} {name}, only {names}.")
     if len(found) > 1:
         raise InvalidManifest(f"{path} has {len(found)} exporters of the name {name}.")
-    exporter = found[0]
+    exporter, body = found[0]
     # What kubectl and the API server would refuse is refused here too: a field that is misspelled could be dryRun.
-    if wrong := manifest_violations(objects[exporters.index(exporter)]):
+    if wrong := manifest_violations(body):
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise InvalidManifest(f"{path}: {KIND} {exporter.name}: {'; '.join(map(str, wrong[:_SHOWN]))}{more}")
     return exporter

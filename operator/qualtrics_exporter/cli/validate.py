@@ -38,7 +38,8 @@ def validate(*, files: tuple[Path, ...], output: str, strict: bool) -> None:
     Several documents in a file are fine, and objects of other kinds are passed over.
 
     An error is what kubectl, the API server or the operator would refuse. A warning is what they take, and what may
-    still mail other people than is meant. spec.nexthink.queryCheck: Warn makes warnings of all errors of the query.
+    still mail other people than is meant. spec.nexthink.queryCheck: Warn makes warnings of what the check
+    of the query calls an error.
 
     \b
     Examples:

@@ -81,7 +81,9 @@ def _remarks(was: Condition | None, is_: Condition, uid: str) -> list[Announceme
     """`Ready` tells in its message what stops nothing, as a doubtful query; each is an Event when it is new."""
     before = set(_told(was.message)) if was else set()
     return [
-        Announcement("Warning", reason, f"{text} (it stops nothing)", "Check", f"{uid} {reason} {text}")
+        Announcement(
+            "Warning", reason, f"{text} (it stops nothing)", "Check", f"{uid} {reason} {is_.observed_generation} {text}"
+        )
         for reason, text in _told(is_.message)
         if (reason, text) not in before
     ]

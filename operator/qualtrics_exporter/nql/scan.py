@@ -2,7 +2,7 @@
 
 What stands between two pipes is read by itself, so that one clause that is broken, or newer than this program, hides no
 other. Quotes, brackets and comments have to be known for the cut; what is wrong with those is wrong for certain, and
-found here. One pass over the text, whatever is in it.
+found here. Two passes over the text, whatever is in it: the first one sees whether all brackets fit.
 """
 
 import re
@@ -32,7 +32,7 @@ _CLOSES = {")": "(", "]": "["}
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """Something that is wrong for certain, and a sentence about it."""
+    """A place where quotes, brackets, comments or pipes are wrong, and a sentence about it."""
 
     span: Span
     message: str

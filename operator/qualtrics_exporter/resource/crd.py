@@ -73,13 +73,10 @@ def schema(model: type[BaseModel] = QualtricsExporter) -> dict[str, Any]:
     definitions = root.pop("$defs", {})
 
     def walk(node: dict[str, Any], path: str) -> dict[str, Any]:
-        if reference := node.get("$ref"):  # what stands beside it wins: the description of the field, not of its type
-            node = definitions[reference.removeprefix("#/$defs/")] | {k: v for k, v in node.items() if k != "$ref"}
-        node = {keyword: value for keyword, value in node.items() if keyword not in ("title", FOR_EDITORS)}
+        node = resolved(node, definitions)
+        node.pop(FOR_EDITORS, None)
         if refused := node.keys() - ACCEPTED:
             raise TypeError(f"{path}: {sorted(refused)} has no place in the schema of a CRD")
-        if "description" in node:
-            node["description"] = " ".join(node["description"].split())
         if "properties" in node:
             node["properties"] = {name: walk(field, f"{path}.{name}") for name, field in node["properties"].items()}
         if "additionalProperties" in node:
@@ -89,6 +86,16 @@ def schema(model: type[BaseModel] = QualtricsExporter) -> dict[str, Any]:
         return {keyword: node[keyword] for keyword in ("type", "description") if keyword in node} | node
 
     return walk(root, model.__name__)
+
+
+def resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """A part of a schema as pydantic writes it, as a new dictionary: without reference and title, on one line."""
+    if reference := node.get("$ref"):  # what stands beside it wins: the description of the field, not of its type
+        node = definitions[reference.removeprefix("#/$defs/")] | {k: v for k, v in node.items() if k != "$ref"}
+    node = {keyword: value for keyword, value in node.items() if keyword != "title"}
+    if isinstance(node.get("description"), str):
+        node["description"] = " ".join(node["description"].split())
+    return node
 
 
 def crd() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
-from .crd import QualtricsExporter, Structural
+from .crd import QualtricsExporter, Structural, resolved
 from .exporter import GROUP, KIND, VERSION
 from .rules import CEL_RULES, FOR_EDITORS
 from .spec import SpecModel
@@ -70,9 +70,6 @@ def _plain(node: Any, definitions: dict[str, Any]) -> Any:
         return [_plain(item, definitions) for item in node]
     if not isinstance(node, dict):
         return node
-    if reference := node.get("$ref"):
-        node = definitions[reference.removeprefix("#/$defs/")] | {k: v for k, v in node.items() if k != "$ref"}
-    made = {k: _plain(v, definitions) for k, v in node.items() if k not in ("title", CEL_RULES, FOR_EDITORS)}
-    if isinstance(made.get("description"), str):
-        made["description"] = " ".join(made["description"].split())
+    node = resolved(node, definitions)
+    made = {k: _plain(v, definitions) for k, v in node.items() if k not in (CEL_RULES, FOR_EDITORS)}
     return made | ({"allOf": node[FOR_EDITORS]} if FOR_EDITORS in node else {})

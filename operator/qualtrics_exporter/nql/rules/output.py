@@ -155,7 +155,8 @@ def _field(subject: Subject) -> _Field | None:
         return _Field(quoted(only.name), only.span, Owner.COMPUTED)
     if not isinstance(last, syntax.List) or len(last.fields) != 1:
         return None
-    path, at = last.fields[0], query.clauses.index(last)
+    path = last.fields[0]
+    at = next(number for number, clause in enumerate(query.clauses) if clause is last)  # another may be equal to it
     names = _names(path)
     summaries = [clause for clause in query.clauses[:at] if isinstance(clause, syntax.Summarize)]
     if aliases(query).get(".".join(names), at) < at:
