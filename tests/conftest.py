@@ -8,16 +8,35 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import pytest
 
 from tests.environment.build import BuildError
 from tests.environment.controlplane import ControlPlane, prepare
+from tests.faults import tally
 
 RUN = secrets.token_hex(2)
 """Tells the namespaces of this run from those that an earlier one left in an existing cluster."""
 
 NUMBERS = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """Choose the seed before other processes are started, so that all have the same."""
+    tally.seed()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Show what the attacks of tests/faults tried and found, if they ran."""
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    calls = [report for report in reports if getattr(report, "when", None) == "call"]
+    lines = tally.table(pair for report in calls for pair in report.user_properties)
+    if lines:
+        terminalreporter.section("attacks")
+        terminalreporter.write_line(f"Repeat with {tally.SEED_VARIABLE}={tally.seed()}")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 def needs_control_plane(item: pytest.Item) -> bool:

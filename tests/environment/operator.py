@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -30,13 +30,21 @@ class Operator:
     """One operator process. Its log is kept whole, for tests that look for what must not be in it."""
 
     def __init__(
-        self, kubeconfig: Path, folder: Path, *arguments: str, clock: Path | None = None, ca: Path | None = None
+        self,
+        kubeconfig: Path,
+        folder: Path,
+        *arguments: str,
+        clock: Path | None = None,
+        ca: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._kubeconfig = kubeconfig
-        self._folder = folder
+        self.folder = folder
+        """Its logs, its home and its temporary files: all that it can leave on a disk."""
         self._arguments = arguments
         self._clock = clock
         self._ca = ca
+        self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
         self.address = ""
@@ -59,17 +67,20 @@ class Operator:
     @property
     def log(self) -> str:
         """Everything that all its processes wrote so far."""
-        return "".join(path.read_text() for path in sorted(self._folder.glob("*.log")))
+        return "".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
 
     def start(self, *, ready: bool = True) -> None:
         """Start it and, unless told otherwise, wait until it watches."""
-        number = len(list(self._folder.glob("*.log")))
-        self._output = (self._folder / f"{number:02d}.log").open("wb")
-        address_file = self._folder / f"{number:02d}.address"
+        number = len(list(self.folder.glob("*.log")))
+        self._output = (self.folder / f"{number:02d}.log").open("wb")
+        address_file = self.folder / f"{number:02d}.address"
         environment = {
             **os.environ,
             "KUBECONFIG": str(self._kubeconfig),
             "QUALTRICS_EXPORTER_TEST_ADDRESS_FILE": str(address_file),
+            "HOME": str(self.folder),
+            "TMPDIR": str(self.folder),
+            **self._environment,
         }
         if self._clock:
             environment["QUALTRICS_EXPORTER_TEST_CLOCK"] = str(self._clock)
@@ -152,8 +163,10 @@ def main(arguments: Sequence[str]) -> int:
     """The `controller` command with the test's clock; tells where its probes are, the port is any free one."""
     from qualtrics_exporter.cli import main as command
     from qualtrics_exporter.controller import app, web
+    from qualtrics_exporter.controller.elector import Elector
     from qualtrics_exporter.controller.settings import Settings
     from tests.environment.clock import SteeredClock
+    from tests.faults import broken
 
     clock_file, address_file = (os.environ.get(f"QUALTRICS_EXPORTER_TEST_{n}") for n in ("CLOCK", "ADDRESS_FILE"))
     plain_run, plain_serve = app.run, web.serve
@@ -164,9 +177,16 @@ def main(arguments: Sequence[str]) -> int:
     def serve(*args: object, **kwargs: object) -> object:
         return _Telling(plain_serve(*args, **kwargs), Path(address_file or os.devnull))  # type: ignore[arg-type]
 
+    def short(*args: object, **kwargs: object) -> Elector:
+        lease = float(os.environ["QUALTRICS_EXPORTER_TEST_LEASE"])
+        return Elector(*args, **kwargs, lease=lease, deadline=lease * 2 / 3, retry=lease / 7.5)  # type: ignore[arg-type]
+
     app.run, web.serve = run, serve  # type: ignore[assignment]
+    if "QUALTRICS_EXPORTER_TEST_LEASE" in os.environ:
+        app.Elector = short  # type: ignore[misc, assignment]
     sys.argv = ["qualtrics-exporter", "controller", *arguments]
-    command()
+    with broken.build(os.environ.get("QUALTRICS_EXPORTER_TEST_BROKEN")):
+        command()
     return 0
 
 

@@ -3,7 +3,7 @@
 import copy
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import yaml
 
 from qualtrics_exporter.sandbox import Query
+from tests.environment.api_gate import ApiGate
 from tests.environment.clock import SteeredClock
 from tests.environment.controlplane import ControlPlane
 from tests.environment.operator import RULES, Operator
@@ -54,13 +55,18 @@ class Stage:
         election: bool = False,
         steered: bool = True,
         rules: Sequence[dict[str, list[str]]] = RULES,
+        gate: ApiGate | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Operator:
         """An operator for this namespace, with a token of its own service account and just the rights it needs.
 
         One that is not `steered` has the machine's own clock, for figures: to follow the test's costs it some time.
+        Through a `gate` it reaches the API server by that.
         """
         self._operators += 1
         kubeconfig = self.cluster.service_account(self.namespace, "operator", rules=rules)
+        if gate:
+            kubeconfig = gate.kubeconfig(kubeconfig)
         operator = Operator(
             kubeconfig,
             self._folder / f"operator-{self._operators}",
@@ -70,11 +76,16 @@ class Stage:
             *arguments,
             clock=self._clock_file if steered else None,
             ca=self.certificates.authority,
+            environment=environment,
         )
         self._stack.push(operator)
         if start:
             operator.start()
         return operator
+
+    def gate(self) -> ApiGate:
+        """A gate in front of the API server, for an operator that is to meet faults there."""
+        return self._stack.enter_context(ApiGate(self.cluster.kubeconfig, self.clock))
 
     def secret(self, name: str, keys: dict[str, str]) -> None:
         """Apply a Secret."""

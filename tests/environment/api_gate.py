@@ -1,0 +1,255 @@
+"""A gate in front of the API server: every request of an operator passes here, is written down, and meets faults.
+
+What the sandbox is for the remote sides: a write can be held before it happens, or its reply kept back when it has;
+connections can be dropped, refused or answered by something else. It carries bytes and knows nothing of the product
+but the names of a run's steps, by which a write to the status is told from another.
+
+Operations are `api.status.Claimed` (or another step; `ended` when a run leaves the status, `noted` for the rest),
+`api.event`, `api.lease`, and the reads `api.get`, `api.list`, `api.watch`, `api.secret`.
+"""
+
+import asyncio
+import json
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import aiohttp
+from aiohttp import web
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.sandbox.bell import Bell
+from qualtrics_exporter.sandbox.faults import Dropped, Fault, Faults
+
+T = TypeVar("T")
+
+HOP_BY_HOP = {"host", "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te", "trailer"}
+WORDS = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    409: "Conflict",
+    410: "Expired",
+    429: "TooManyRequests",
+}
+
+
+@dataclass
+class ApiCall:
+    """One request of an operator. `status` stays 0 when it got no reply; `run` is the active run that it writes."""
+
+    operation: str
+    at: datetime
+    status: int = 0
+    done: datetime | None = None
+    """When the API server had answered, whatever the operator then got to see."""
+    uid: str = ""
+    run: dict[str, Any] | None = None
+
+
+class ApiGate:
+    """The gate, in a thread with a loop of its own, as long as the block lasts."""
+
+    def __init__(self, kubeconfig: Path, clock: Clock) -> None:
+        self._content = json.loads(kubeconfig.read_text())
+        cluster = self._content["clusters"][0]["cluster"]
+        self._target = cluster["server"]
+        self._tls = ssl.create_default_context(cafile=cluster.get("certificate-authority"))
+        self._clock = clock
+        self._bell = Bell()
+        self._faults = Faults(clock)
+        self._runs: dict[str, bool] = {}
+        self._open: set[asyncio.Transport] = set()
+        self._refusing = False
+        self._port = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="api gate", daemon=True)
+        self.calls: list[ApiCall] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._await(self._start)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._await(self._stop)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def kubeconfig(self, of: Path) -> Path:
+        """A copy of this kubeconfig that leads through the gate."""
+        content = json.loads(of.read_text())
+        content["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{self._port}"}
+        path = of.with_name(f"gate-{self._port}-{of.name}")
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(content))
+        return path
+
+    # Faults, in the words of the sandbox.
+
+    def fault(self, operation: str, **order: Any) -> Fault:
+        """Order something to go wrong; see `sandbox.faults.Fault`."""
+        return self._call(lambda: self._faults.add(operation, **order))
+
+    def reached(self, operation: str, *, timeout: float = 60) -> None:
+        """Wait until a request of that operation stands held."""
+        self._await(lambda: self._faults.reached(operation, timeout=timeout))
+
+    def held(self, operation: str = "*") -> int:
+        """How many requests stand held."""
+        return self._call(lambda: self._faults.held(operation))
+
+    def release(self, operation: str = "*", *, drop: bool = False) -> None:
+        """Let what is held go on, or end its connection."""
+        self._call(lambda: self._faults.release(operation, drop=drop))
+
+    def clear_faults(self) -> None:
+        """Forget what was ordered and let go of what is held."""
+        self._call(self._faults.clear)
+
+    def cut(self) -> None:
+        """End all connections, and every new one at once: the operator is alone."""
+        self._call(self._cut)
+
+    def mend(self) -> None:
+        """Let connections through again."""
+        self._refusing = False
+
+    def drop_watches(self) -> None:
+        """End the open connections, as a load balancer does now and then; new ones are let through."""
+        self._call(self._cut)
+        self._refusing = False
+
+    # Inside
+
+    async def _start(self) -> None:
+        self._session = aiohttp.ClientSession(
+            auto_decompress=False,
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+        )
+        self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self._port = self._runner.addresses[0][1]
+
+    async def _stop(self) -> None:
+        self._faults.clear()
+        self._cut()
+        await self._runner.cleanup()
+        await self._session.close()
+
+    def _cut(self) -> None:
+        self._refusing = True
+        for transport in tuple(self._open):
+            transport.abort()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        transport = request.transport
+        if transport is None or self._refusing:
+            return _dropped(request)
+        self._open.add(transport)  # type: ignore[arg-type]
+        try:
+            body = await request.read()
+            call = self._named(request, body)
+            self.calls.append(call)
+            self._bell.ring()
+            return await self._carried(request, body, call)
+        except (Dropped, aiohttp.ClientError, OSError):
+            return _dropped(request)
+        finally:
+            self._open.discard(transport)  # type: ignore[arg-type]
+            self._bell.ring()
+
+    async def _carried(self, request: web.BaseRequest, body: bytes, call: ApiCall) -> web.StreamResponse:
+        fault = self._faults.take(call.operation)
+        if fault:
+            await self._faults.pause(fault, "before", call.operation)
+            if not fault.effective:
+                await self._faults.pause(fault, "after", call.operation)
+                return self._worded(fault, call)
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP}
+        async with self._session.request(
+            request.method, self._target + request.path_qs, headers=headers, data=body or None
+        ) as reply:
+            if call.operation == "api.watch":
+                return await self._streamed(request, reply, call)
+            content = await reply.read()
+            call.done = self._clock.now()
+            if call.operation.startswith("api.status") and reply.status == 200:
+                self._runs[call.uid] = call.run is not None
+            if fault:
+                await self._faults.pause(fault, "after", call.operation)
+                if fault.alters_reply:
+                    return self._worded(fault, call)
+            call.status = reply.status
+            kept = {k: v for k, v in reply.headers.items() if k.lower() not in HOP_BY_HOP}
+            return web.Response(status=reply.status, body=content, headers=kept)
+
+    async def _streamed(
+        self, request: web.BaseRequest, reply: aiohttp.ClientResponse, call: ApiCall
+    ) -> web.StreamResponse:
+        call.status = reply.status
+        kept = {k: v for k, v in reply.headers.items() if k.lower() not in HOP_BY_HOP}
+        response = web.StreamResponse(status=reply.status, headers=kept)
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            async for piece in reply.content.iter_any():
+                await response.write(piece)
+            await response.write_eof()
+        return response
+
+    def _worded(self, fault: Fault, call: ApiCall) -> web.Response:
+        call.status = status = fault.status or 200
+        if fault.body is not None:
+            body = fault.body.encode() if isinstance(fault.body, str) else fault.body
+            return web.Response(status=status, body=body, content_type="application/json")
+        story = {"kind": "Status", "status": "Failure", "code": status, "reason": WORDS.get(status, "InternalError")}
+        return web.json_response(story, status=status, headers=fault.headers)
+
+    def _named(self, request: web.BaseRequest, body: bytes) -> ApiCall:
+        call = ApiCall(_operation(request), self._clock.now())
+        if call.operation == "api.status":
+            document = json.loads(body)
+            call.uid, call.run = document["metadata"]["uid"], document["status"].get("activeRun")
+            ending = "ended" if self._runs.get(call.uid) else "noted"
+            call.operation += f".{call.run['step'] if call.run else ending}"
+        return call
+
+    def _call(self, work: Callable[[], T]) -> T:
+        async def there() -> T:
+            return work()
+
+        return self._await(there)
+
+    def _await(self, work: Callable[[], Any]) -> Any:
+        async def there() -> Any:
+            return await work()
+
+        return asyncio.run_coroutine_threadsafe(there(), self._loop).result()
+
+
+def _operation(request: web.BaseRequest) -> str:
+    path = request.path
+    if path.endswith("/status"):
+        return "api.status"
+    for part, name in (("/events", "api.event"), ("/leases", "api.lease"), ("/secrets", "api.secret")):
+        if part in path:
+            return name
+    if request.query.get("watch"):
+        return "api.watch"
+    return "api.list" if path.endswith("/qualtricsexporters") else "api.get"
+
+
+def _dropped(request: web.BaseRequest) -> web.StreamResponse:
+    """End the connection without a word."""
+    if request.transport:
+        request.transport.abort()
+    return web.Response()

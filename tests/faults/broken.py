@@ -1,0 +1,82 @@
+"""Builds that are broken on purpose: an attack that finds nothing in one of these is no attack.
+
+Each is a patch of the running code, made by tests only. What it breaks is one of the rules that hold the first promise:
+the journal is written before its effect, a send is asked for once, and `Sending` is written by a fresh read.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from qualtrics_exporter.controller.cluster import Gone
+from qualtrics_exporter.controller.status import StatusJournal, _dump
+from qualtrics_exporter.export import run, steps
+from qualtrics_exporter.export.journal import Ended
+from qualtrics_exporter.export.work import Work
+from qualtrics_exporter.qualtrics.client import Distribution, Qualtrics
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.status import ActiveRun
+
+WRITTEN_LATE = "the journal is written after the send"
+SENT_AGAIN = "the send is repeated"
+STALE = "the fresh read before the send is left out"
+
+
+@contextmanager
+def build(name: str | None) -> Iterator[None]:
+    """The code, broken like that as long as the block lasts; None leaves it whole."""
+    if name is None:
+        yield
+        return
+    with BUILDS[name]():
+        yield
+
+
+@contextmanager
+def _written_late() -> Iterator[None]:
+    pending: list[Callable[[], Any]] = []
+    write, send = Work.journalled_sending, Qualtrics.send
+
+    async def later(work: Work, **changes: Any) -> None:
+        pending.append(lambda: write(work, **changes))
+        work.run = work.run.model_copy(update={"step": "Sending", **changes})
+
+    async def sent(qualtrics: Qualtrics, distribution: Distribution) -> str:
+        try:
+            return await send(qualtrics, distribution)
+        finally:
+            while pending:
+                await pending.pop()()
+
+    with mock.patch.object(Work, "journalled_sending", later), mock.patch.object(Qualtrics, "send", sent):
+        yield
+
+
+@contextmanager
+def _sent_again() -> Iterator[None]:
+    look_up = steps.sending
+
+    async def again(work: Work) -> Ended | None:
+        return await (steps._post(work) if work.posts < 2 else look_up(work))
+
+    with mock.patch.dict(run.STEPS, {"Sending": again}):
+        yield
+
+
+@contextmanager
+def _stale() -> Iterator[None]:
+    async def write(journal: StatusJournal, run: ActiveRun) -> None:
+        cluster, key = journal.store._cluster, journal.key
+        try:
+            there = Exporter.from_object(await cluster.get(key.namespace, key.name))
+        except Gone:
+            return
+        status = there.status.model_copy(update={"active_run": run})
+        await cluster.replace_status(key.namespace, key.name, there.uid, there.resource_version, _dump(status))
+
+    with mock.patch.object(StatusJournal, "write_sending", write):
+        yield
+
+
+BUILDS = {WRITTEN_LATE: _written_late, SENT_AGAIN: _sent_again, STALE: _stale}
