@@ -48,7 +48,9 @@ class ApiCall:
     at: datetime
     status: int = 0
     done: datetime | None = None
-    """When the API server had answered, whatever the operator then got to see."""
+    """When the API server had answered."""
+    taken: bool = False
+    """Whether the API server did it, whatever the operator then got to see."""
     uid: str = ""
     run: dict[str, Any] | None = None
 
@@ -182,8 +184,8 @@ class ApiGate:
             if call.operation == "api.watch":
                 return await self._streamed(request, reply, call)
             content = await reply.read()
-            call.done = self._clock.now()
-            if call.operation.startswith("api.status") and reply.status == 200:
+            call.done, call.taken = self._clock.now(), reply.status < 300
+            if call.operation.startswith("api.status") and call.taken:
                 self._runs[call.uid] = call.run is not None
             if fault:
                 await self._faults.pause(fault, "after", call.operation)

@@ -138,6 +138,14 @@ class Operator:
         with urllib.request.urlopen(f"{self.address}/metrics", timeout=10) as reply:
             return str(reply.read().decode())
 
+    def everything_left(self) -> dict[str, str]:
+        """Every text that it could have let something into: its logs, its metrics, and the files below its home."""
+        files = (path for path in self.folder.rglob("*") if path.is_file())
+        left = {f"{self.folder.name}/{path.name}": path.read_bytes().decode(errors="replace") for path in files}
+        if self._process and self._process.poll() is None:
+            left[f"{self.folder.name}'s metrics"] = self.metrics()
+        return left
+
     def peak_memory(self) -> int:
         """The most memory that the process has had, in bytes."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():

@@ -87,6 +87,10 @@ class SandboxThread:
         """Wait until so many requests of that operation stand held."""
         self._await(lambda: self._sandbox.faults.reached(operation, count=count, timeout=timeout))
 
+    def held(self, operation: str = "*") -> int:
+        """How many requests of that operation stand held."""
+        return self.call(lambda: self._sandbox.faults.held(operation))
+
     def seen(self, operation: str, *, count: int = 1, timeout: float = 60) -> None:
         """Wait until so many requests of that operation have come in."""
         self._await(lambda: self._sandbox.ledger.seen(operation, count=count, timeout=timeout))

@@ -170,6 +170,10 @@ class AppliedExporter:
         loaded: dict[str, Any] = json.loads(self.kubectl("get", KIND, self.name, "-o", "json"))
         return loaded
 
+    def exists(self) -> bool:
+        """Whether it is there."""
+        return bool(self.kubectl("get", KIND, self.name, "--ignore-not-found", "-o", "name").strip())
+
     def status(self) -> dict[str, Any]:
         """Its status."""
         found: dict[str, Any] = self.get().get("status", {})

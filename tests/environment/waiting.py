@@ -10,7 +10,9 @@ PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.05
 
 
-def eventually(look: Callable[[], T | None], what: str, *, patience: float = PATIENCE_SECONDS) -> T:
+def eventually(
+    look: Callable[[], T | None], what: str, *, patience: float = PATIENCE_SECONDS, pause: float = POLL_SECONDS
+) -> T:
     """The first value of `look` that is true; AssertionError with `what` and the last value after `patience`."""
     give_up = time.monotonic() + patience
     while True:
@@ -19,4 +21,4 @@ def eventually(look: Callable[[], T | None], what: str, *, patience: float = PAT
             return seen
         if time.monotonic() > give_up:
             raise AssertionError(f"not within {patience:g} s: {what}; last seen: {seen!r}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)

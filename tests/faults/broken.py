@@ -6,7 +6,7 @@ the journal is written before its effect, a send is asked for once, and `Sending
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal, get_args
 from unittest import mock
 
 from qualtrics_exporter.controller.cluster import Gone
@@ -18,9 +18,12 @@ from qualtrics_exporter.qualtrics.client import Distribution, Qualtrics
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import ActiveRun
 
-WRITTEN_LATE = "the journal is written after the send"
-SENT_AGAIN = "the send is repeated"
-STALE = "the fresh read before the send is left out"
+Build = Literal[
+    "the journal is written after the send",
+    "the send is repeated",
+    "the fresh read before the send is left out",
+]
+WRITTEN_LATE, SENT_AGAIN, STALE = BUILDS = get_args(Build)
 
 
 @contextmanager
@@ -29,7 +32,7 @@ def build(name: str | None) -> Iterator[None]:
     if name is None:
         yield
         return
-    with BUILDS[name]():
+    with _PATCHES[name]():
         yield
 
 
@@ -79,4 +82,4 @@ def _stale() -> Iterator[None]:
         yield
 
 
-BUILDS = {WRITTEN_LATE: _written_late, SENT_AGAIN: _sent_again, STALE: _stale}
+_PATCHES = {WRITTEN_LATE: _written_late, SENT_AGAIN: _sent_again, STALE: _stale}

@@ -1,0 +1,93 @@
+"""Every outside effect of a run, and a kill at each of them.
+
+A recording run lists the effects: each call to Nexthink and Qualtrics, each write to the API server. Then, one slot
+after the other, the operator gets SIGKILL while that effect is held: before it happened, or when it had happened and
+nobody had been told; or it happens when its sender is long gone. The next process goes on, and serves as the victim of
+the next kill: it is as old or as young as operators are.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from tests.environment.api_gate import ApiGate
+from tests.environment.sandbox import SandboxThread
+from tests.faults.oracle import Found
+from tests.faults.story import Slot, Story, Trigger
+
+Moment = Literal["never happens", "happens unseen", "happens late"]
+MOMENTS: tuple[Moment, ...] = get_args(Moment)
+WRITES = ("api.status", "api.event")
+
+
+@dataclass(frozen=True, slots=True)
+class KillPoint:
+    """The `number`th effect of that name since the process began or the slot fell due, and what becomes of it."""
+
+    operation: str
+    moment: Moment
+    number: int = 1
+
+    def __str__(self) -> str:
+        number = f" (no. {self.number})" if self.number > 1 else ""
+        return f"killed at {self.operation}{number}, which {self.moment}"
+
+
+def recorded(story: Story, trigger: Trigger) -> list[str]:
+    """The effects of one undisturbed run, in order."""
+    slot = story.due(trigger)
+    since = story.stage.clock.now()
+    assert story.over(slot), f"the recording run ends: {story.exporter.status()}"
+    assert not story.judged(slot), "the recording run is good"
+    effects = [(call.operation, call.at) for call in story.stage.sandbox.ledger.calls]
+    effects += [(call.operation, call.at) for call in story.gate.calls if call.operation.startswith(WRITES)]
+    return [operation for operation, at in sorted(effects, key=lambda effect: effect[1]) if at >= since]
+
+
+def points(effects: Sequence[str], moments: Iterable[Moment] = MOMENTS) -> list[KillPoint]:
+    """The kill points of a recorded run."""
+    counted: Counter[str] = Counter()
+    found = []
+    for operation in effects:
+        counted[operation] += 1
+        found += [KillPoint(operation, moment, counted[operation]) for moment in moments]
+    return found
+
+
+def killed(
+    story: Story, trigger: Trigger, *kills: KillPoint, meanwhile: Callable[[Slot], None] | None = None
+) -> list[Found]:
+    """One slot whose operator is killed there, the next operator there, and so on; what was wrong with the slot.
+
+    `meanwhile` is what somebody does while the last one has just brought all recipients into their batch.
+    """
+    sides = (story.gate, story.stage.sandbox)
+    slot: Slot | None = None
+    for kill in kills:
+        side = _side(story, kill.operation)
+        side.fault(kill.operation, after=kill.number - 1, hold="after" if kill.moment == "happens unseen" else "before")
+        if slot is None:
+            slot = story.due(trigger)
+        else:
+            story.operator.start()
+        if story.stands_at(kill.operation, slot):
+            story.operator.kill()
+            if kill.moment != "happens late":
+                side.release(kill.operation, drop=True)
+        else:
+            story.operator.kill()  # it ended before: then right after that
+    assert slot is not None
+    if meanwhile:
+        story.stage.sandbox.fault("qualtrics.import_status", hold="after")
+    story.operator.start()
+    if meanwhile and story.stands_at("qualtrics.import_status", slot):
+        meanwhile(slot)
+    for side in sides:
+        side.clear_faults()
+    story.over(slot)
+    return story.judged(slot)
+
+
+def _side(story: Story, operation: str) -> ApiGate | SandboxThread:
+    return story.gate if operation.startswith("api.") else story.stage.sandbox

@@ -1,0 +1,197 @@
+"""One exporter on a stage, whose slots fall due under attack, and what is believed of each of them afterwards."""
+
+import itertools
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from tests.environment.api_gate import ApiGate
+from tests.environment.operator import Operator
+from tests.environment.stage import Stage
+from tests.environment.waiting import eventually
+from tests.faults import oracle
+from tests.faults.broken import Build
+from tests.faults.oracle import Found
+
+Trigger = Literal["a slot of the schedule", "a run request", "a delivering test"]
+TRIGGERS: tuple[Trigger, ...] = ("a slot of the schedule", "a run request", "a delivering test")
+PATIENCE_SECONDS = 20.0
+"""Of the machine's time; the story's passes a hundred times as fast."""
+
+_NUMBERS = itertools.count(1)
+
+
+@dataclass
+class Slot:
+    """Something that has to end in one entry and at most one distribution."""
+
+    trigger: Trigger
+    name: str
+    """What tells its entry: the due time, or the token."""
+    since: int
+    """How many distributions there were before."""
+    known: set[str]
+    """The entries that were there before."""
+    may_send: bool = True
+    told: bool = True
+    entry: Mapping[str, Any] | None = field(default=None)
+
+
+class Story:
+    """An exporter, its operators, and the gates between them and the API server."""
+
+    def __init__(self, stage: Stage, *, people: int = 6, broken: Build | None = None) -> None:
+        self.stage = stage
+        self.broken = broken
+        self.gates: list[ApiGate] = []
+        self.operators: list[Operator] = []
+        # So short-lived that each run has to fetch its own.
+        stage.sandbox.world.nexthink_token_seconds = stage.sandbox.world.qualtrics_token_seconds = 600
+        query = "#teams_rollout"
+        if people > 6:
+            query = f"#people_{people}"
+            stage.people(query, people)
+        self.people = [str(row[0]) for row in stage.sandbox.world.queries[query].stream() if row[0]]
+        # Every six hours: no other slot is near when the clock runs.
+        self.exporter = stage.exporter(
+            f"story-{next(_NUMBERS)}",
+            **{
+                "schedule.frequency": "Hourly",
+                "schedule.everyHours": 6,
+                "schedule.dayOfWeek": None,
+                "schedule.timeZone": "UTC",
+                "nexthink.queryId": query,
+            },
+        )
+
+    @property
+    def gate(self) -> ApiGate:
+        """The gate of the first operator."""
+        return self.gates[0]
+
+    @property
+    def operator(self) -> Operator:
+        """The first operator."""
+        return self.operators[0]
+
+    def start(self, *, election: bool = False, lease: float | None = None) -> Operator:
+        """One more operator, with a gate of its own, ready."""
+        gate = self.stage.gate()
+        environment = {"QUALTRICS_EXPORTER_TEST_LEASE": str(lease)} if lease else {}
+        if self.broken:
+            environment["QUALTRICS_EXPORTER_TEST_BROKEN"] = self.broken
+        operator = self.stage.operator(gate=gate, election=election, environment=environment)
+        self.gates.append(gate)
+        self.operators.append(operator)
+        return operator
+
+    def end(self) -> None:
+        """Make room for another story on the same stage."""
+        for operator in self.operators:
+            operator.kill()
+        if self.exporter.exists():
+            self.exporter.delete()
+
+    # A slot
+
+    def due(self, trigger: Trigger) -> Slot:
+        """Let a slot fall due; what happens then is the operators' business."""
+        known = {entry["id"] for entry in self._entries(trigger)}
+        since = len(self.stage.sandbox.ledger.distributions)
+        name = f"number-{next(_NUMBERS)}"
+        if trigger == "a slot of the schedule":
+            moment = _next_slot(self.stage.clock.now())
+            self.stage.clock.advance_to(moment + timedelta(seconds=1))
+            name = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        else:
+            self.stage.clock.advance(2 * 3600)
+            if trigger == "a run request":
+                self.exporter.annotate(run_requested_at=name)
+            else:
+                self.exporter.annotate(test_requested_at=name, test_mode="Deliver")
+        return Slot(trigger, name, since, known)
+
+    def over(self, slot: Slot, *, patience: float = PATIENCE_SECONDS) -> Mapping[str, Any] | None:
+        """Wait, while time passes, until the slot has an entry; None if it never gets one.
+
+        Of an exporter that is gone nobody can tell: there, until its operator has let go of the run.
+        """
+        if not slot.told:
+            with suppress(AssertionError):
+                eventually(lambda: "leaving run" in self.operator.log, "the run is left", patience=patience)
+            return None
+
+        def look() -> Mapping[str, Any] | None:
+            return next((e for e in self._entries(slot.trigger) if self._is_of(e, slot)), None)
+
+        def wait() -> Mapping[str, Any] | None:
+            return eventually(look, f"{slot.name} is over", patience=patience, pause=0.15)
+
+        with suppress(AssertionError):
+            slot.entry = self.stage.while_time_passes(wait)
+        return slot.entry
+
+    def stands_at(self, operation: str, slot: Slot, gate: ApiGate | None = None) -> bool:
+        """Wait until that operation stands held; False if the slot is over before."""
+        held = (gate or self.gate).held if operation.startswith("api.") else self.stage.sandbox.held
+
+        def look() -> bool:
+            return held(operation) > 0 or any(self._is_of(entry, slot) for entry in self._entries(slot.trigger))
+
+        self.stage.while_time_passes(lambda: eventually(look, f"{operation} is reached"), seconds=1)
+        return held(operation) > 0
+
+    def judged(self, slot: Slot) -> list[Found]:
+        """What was wrong with a slot that is over."""
+        ledger = self.stage.sandbox.ledger
+        sent = ledger.distributions[slot.since :]
+        return [
+            *oracle.judged(ledger, sent, slot.entry, self.people, may_send=slot.may_send, told=slot.told),
+            *oracle.unwritten(sent, self.written()),
+            *self._leaks(),
+        ]
+
+    def written(self) -> list[oracle.Written]:
+        """What the journal said, in the order of time, as the API server took it from any of the operators."""
+        taken = [
+            oracle.Written(call.done, call.run)
+            for gate in self.gates
+            for call in gate.calls
+            if call.operation.startswith("api.status") and call.taken and call.done
+        ]
+        return sorted(taken, key=lambda one: one.at)
+
+    # Inside
+
+    def _entries(self, trigger: Trigger) -> list[Mapping[str, Any]]:
+        status = self.exporter.status() if self.exporter.exists() else {}
+        if trigger == "a delivering test":
+            return [status["lastTest"]] if "lastTest" in status else []
+        return list(status.get("history", []))
+
+    def _is_of(self, entry: Mapping[str, Any], slot: Slot) -> bool:
+        if slot.trigger == "a slot of the schedule":
+            return entry.get("scheduledTime") == slot.name
+        return entry["id"] not in slot.known and entry["trigger"] != "Schedule"
+
+    def _leaks(self) -> list[Found]:
+        sandbox = self.stage.sandbox
+        needles = {
+            "an address": self.people[:50],
+            "a client secret": [keys["clientSecret"] for keys in sandbox.secrets().values()],
+            "a token": sandbox.tokens(),
+            "a header": ["Bearer "],
+            "a signed URL": ["X-Amz"],
+        }
+        places = {"the API server": self.stage.everything_written()}
+        for operator in self.operators:
+            places |= operator.everything_left()
+        return oracle.leaks(places, needles)
+
+
+def _next_slot(now: datetime) -> datetime:
+    """Every six hours of UTC, twenty minutes past."""
+    slot = now.replace(hour=now.hour - now.hour % 6, minute=20, second=0, microsecond=0)
+    return slot if slot > now else slot + timedelta(hours=6)
