@@ -129,6 +129,28 @@ async def test_history_is_the_last_ten_and_a_test_stands_beside_it(path: Path) -
         assert journal.last_test.id == "test"
 
 
+@pytest.mark.parametrize("trigger", ["Request", "Test"])
+async def test_the_end_of_a_run_that_may_have_mailed_waits_for_its_user(path: Path, trigger: str) -> None:
+    sent = run(trigger=trigger, step="Sent", send_time=NOW)
+    with FileJournal(path) as journal:
+        await journal.claim(sent)
+        await journal.finish(sent, ended(sent))
+
+    with FileJournal(path) as journal:
+        assert journal.untold == ended(sent).entry
+        journal.told(ended(sent).entry)
+
+    with FileJournal(path) as journal:
+        assert journal.untold is None
+
+
+async def test_the_end_of_a_run_that_asked_for_no_send_does_not(path: Path) -> None:
+    with FileJournal(path) as journal:
+        await journal.claim(run())
+        await journal.finish(run(), ended(run()))
+        assert journal.untold is None
+
+
 @pytest.fixture
 def open_to_all(path: Path) -> Path:
     path.write_text("{}")

@@ -106,6 +106,7 @@ def run(
         ) from None
     dry = not send and not spec.dry_run
     click.echo(report(exporter.name, entry))
+    export.told(entry)
     if dry and entry.result == "DryRun":
         click.echo("To mail these people, give the same command with --send.", err=True)
     sys.exit(0 if entry.result in GOOD else 1)

@@ -8,7 +8,7 @@ earlier process left undone.
 import asyncio
 import signal
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,12 +100,22 @@ class Export:
                 if (left.trigger == "Test") == self.test and ended.entry.reason != Reason.INTERRUPTED:
                     return ended.entry
                 progress.say(f"The earlier one ended: {ended.entry.message}")
+            elif untold := journal.untold:
+                progress.say(f"An earlier process ended without telling how: {untold.message}")
+                if (untold.trigger == "Test") == self.test:
+                    return untold
             for before in journal.history[:1]:
                 if before.result == "Unknown":
                     progress.say(f"The run before this one ended as Unknown: {before.message}")
             run = self._new_run(clock)
             progress.say(words(run))
             return (await self._execute(run, sides, journal, clock, progress)).entry
+
+    def told(self, entry: HistoryEntry) -> None:
+        """Note that its user knows how it ended: the same command begins a new run from now on."""
+        if not self.test or self.send:
+            with suppress(Abandoned), FileJournal(self.journal) as journal:
+                journal.told(entry)
 
     async def _execute(
         self, run: ActiveRun, sides: Sides, journal: FileJournal, clock: Clock, progress: Progress

@@ -19,7 +19,15 @@ from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Status
 
 from .journal import Abandoned, Ended
 
-_PAGES = {"active_run", "last_test", "history"}
+_PAGES = {"active_run", "last_test", "history", "untold"}
+
+
+class _Kept(Status):
+    """What the file holds: a part of `status`, and what only a process of a moment needs."""
+
+    untold: str | None = None
+    """The run that asked for a send, ended, and whose end nobody may have heard of: its process may have been killed
+    before it said so, and who then gives the same command again must not begin another run."""
 
 
 class JournalUnreadable(Exception):
@@ -68,6 +76,17 @@ class FileJournal:
         """How the last test ended."""
         return self._status.last_test
 
+    @property
+    def untold(self) -> HistoryEntry | None:
+        """A run that may have mailed people, and has ended without a word to anybody."""
+        entries = [self._status.last_test, *(self._status.history or [])]
+        return next((entry for entry in entries if entry and entry.id == self._status.untold), None)
+
+    def told(self, entry: HistoryEntry) -> None:
+        """Whoever asked for this run knows how it ended."""
+        if self._status.untold == entry.id:
+            self._store(self._status.model_copy(update={"untold": None}))
+
     async def claim(self, run: ActiveRun) -> None:
         """Begin a run, or take over the one that is in progress; `Abandoned` when another one is."""
         current = self._status.active_run
@@ -87,19 +106,17 @@ class FileJournal:
     async def finish(self, run: ActiveRun, ended: Ended) -> None:
         """Remove the run and keep how it ended."""
         self._ours(run)
-        done = self._status.model_copy(update={"active_run": None})
-        if run.trigger == "Test":
-            done = done.model_copy(update={"last_test": ended.entry})
-        else:
-            done = done.with_entry(ended.entry)
-        self._store(done)
+        entry = ended.entry
+        pages = {"last_test": entry} if run.trigger == "Test" else {"history": self._status.with_entry(entry).history}
+        untold = entry.id if entry.send_time else None
+        self._store(self._status.model_copy(update={"active_run": None, "untold": untold, **pages}))
 
     def _ours(self, run: ActiveRun) -> None:
         current = self._status.active_run
         if current is None or (current.id, current.holder) != (run.id, run.holder):
             raise Abandoned("the run is not ours any more")
 
-    def _store(self, status: Status) -> None:
+    def _store(self, status: _Kept) -> None:
         if self._lock < 0:
             raise Abandoned("the journal is closed")
         fresh = _beside(self._path, "new")
@@ -123,11 +140,11 @@ def _beside(path: Path, what: str) -> Path:
     return path.with_name(f".{path.name}.{what}")
 
 
-def _read(path: Path) -> Status:
+def _read(path: Path) -> _Kept:
     try:
-        return Status.model_validate_json(path.read_bytes())
+        return _Kept.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        return Status()
+        return _Kept()
     except ValidationError:
         raise JournalUnreadable(
             f"{path} is no journal of this program, or damaged. It says what was sent already: look into it, "
