@@ -147,6 +147,8 @@ class ApiGate:
         self._cut()
         await self._runner.cleanup()
         await self._session.close()
+        for _ in range(10):  # connections that were just ended have their last words
+            await asyncio.sleep(0)
 
     def _cut(self) -> None:
         self._refusing = True

@@ -55,8 +55,10 @@ class Operator:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._process and self._process.poll() is None:
+        if self.alive:
             self.kill()
+        if self._output:
+            self._output.close()  # it may have ended by itself
 
     @property
     def pid(self) -> int:
@@ -65,12 +67,24 @@ class Operator:
         return self._process.pid
 
     @property
+    def alive(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether it ended by itself: then the kubelet starts it again."""
+        return self._process is not None and (self._process.poll() or 0) > 0
+
+    @property
     def log(self) -> str:
         """Everything that all its processes wrote so far."""
         return "".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
 
     def start(self, *, ready: bool = True) -> None:
         """Start it and, unless told otherwise, wait until it watches."""
+        if self._output:
+            self._output.close()
         number = len(list(self.folder.glob("*.log")))
         self._output = (self.folder / f"{number:02d}.log").open("wb")
         address_file = self.folder / f"{number:02d}.address"
@@ -142,7 +156,7 @@ class Operator:
         """Every text that it could have let something into: its logs, its metrics, and the files below its home."""
         files = (path for path in self.folder.rglob("*") if path.is_file())
         left = {f"{self.folder.name}/{path.name}": path.read_bytes().decode(errors="replace") for path in files}
-        if self._process and self._process.poll() is None:
+        if self.alive:
             left[f"{self.folder.name}'s metrics"] = self.metrics()
         return left
 

@@ -206,6 +206,11 @@ class AppliedExporter:
         pairs = [f"qualtrics-exporter.dev/{name.replace('_', '-')}={value}" for name, value in annotations.items()]
         self.kubectl("annotate", "--overwrite", KIND, self.name, *pairs)
 
+    def forget_status(self) -> None:
+        """As a restore from a backup does that knows no subresources."""
+        empty = json.dumps({"status": None})
+        self.kubectl("patch", KIND, self.name, "--subresource=status", "--type=merge", "-p", empty)
+
     def delete(self) -> None:
         """`kubectl delete`."""
         self.kubectl("delete", KIND, self.name)

@@ -47,6 +47,7 @@ class Story:
         self.broken = broken
         self.gates: list[ApiGate] = []
         self.operators: list[Operator] = []
+        self._log_before = 0
         # So short-lived that each run has to fetch its own.
         stage.sandbox.world.nexthink_token_seconds = stage.sandbox.world.qualtrics_token_seconds = 600
         query = "#teams_rollout"
@@ -100,6 +101,7 @@ class Story:
         """Let a slot fall due; what happens then is the operators' business."""
         known = {entry["id"] for entry in self._entries(trigger)}
         since = len(self.stage.sandbox.ledger.distributions)
+        self._log_before = len(self.operator.log)
         name = f"number-{next(_NUMBERS)}"
         if trigger == "a slot of the schedule":
             moment = _next_slot(self.stage.clock.now())
@@ -113,10 +115,11 @@ class Story:
                 self.exporter.annotate(test_requested_at=name, test_mode="Deliver")
         return Slot(trigger, name, since, known)
 
-    def over(self, slot: Slot, *, patience: float = PATIENCE_SECONDS) -> Mapping[str, Any] | None:
+    def over(self, slot: Slot, *, patience: float = PATIENCE_SECONDS, pace: float = 10) -> Mapping[str, Any] | None:
         """Wait, while time passes, until the slot has an entry; None if it never gets one.
 
-        Of an exporter that is gone nobody can tell: there, until its operator has let go of the run.
+        `pace` is how many seconds of the story pass in a tenth of one. Of an exporter that is gone nobody can tell:
+        there, until its operator has let go of the run.
         """
         if not slot.told:
             with suppress(AssertionError):
@@ -124,13 +127,16 @@ class Story:
             return None
 
         def look() -> Mapping[str, Any] | None:
+            for operator in self.operators:
+                if operator.gave_up:  # what a kubelet is for
+                    operator.start()
             return next((e for e in self._entries(slot.trigger) if self._is_of(e, slot)), None)
 
         def wait() -> Mapping[str, Any] | None:
             return eventually(look, f"{slot.name} is over", patience=patience, pause=0.15)
 
         with suppress(AssertionError):
-            slot.entry = self.stage.while_time_passes(wait)
+            slot.entry = self.stage.while_time_passes(wait, seconds=pace)
         return slot.entry
 
     def stands_at(self, operation: str, slot: Slot, gate: ApiGate | None = None) -> bool:
@@ -142,6 +148,11 @@ class Story:
 
         self.stage.while_time_passes(lambda: eventually(look, f"{operation} is reached"), seconds=1)
         return held(operation) > 0
+
+    def says(self, words: str) -> None:
+        """Wait until the first operator has logged this, since the slot fell due, while time passes."""
+        said = lambda: words in self.operator.log[self._log_before :]  # noqa: E731
+        self.stage.while_time_passes(lambda: eventually(said, f"the operator says {words!r}"), seconds=1)
 
     def judged(self, slot: Slot) -> list[Found]:
         """What was wrong with a slot that is over."""

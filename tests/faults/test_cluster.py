@@ -1,0 +1,307 @@
+"""The cluster as the enemy: an API server that hangs, forgets, refuses and lies, and clocks that jump, in mid-run."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+import yaml
+
+from tests.environment.build import ROOT
+from tests.environment.operator import RULES
+from tests.environment.stage import KIND, Stage
+from tests.environment.waiting import eventually
+from tests.faults import broken
+from tests.faults.oracle import Finding, Found
+from tests.faults.story import Slot, Story, Trigger
+from tests.faults.tally import Tally
+
+MATRIX = "the cluster"
+SLOT: Trigger = "a slot of the schedule"
+Attack = Callable[[Story], Iterator[tuple[str, list[Found]]]]
+
+# Where a run stands when it strikes: before anything, with people in a batch, asked to send, and sent.
+EXECUTE, IMPORTED = ("nexthink.execute", "before"), ("qualtrics.import_status", "after")
+ASKED, SENT = ("qualtrics.create_distribution", "before"), ("qualtrics.create_distribution", "after")
+ANYWHERE = (EXECUTE, IMPORTED, ASKED, SENT)
+WRITES = ("Claimed", "Importing", "Sending", "Sent", "ended")
+PAUSED_SECONDS = 90
+"""Longer than a journal's write is tried."""
+
+
+def at(story: Story, operation: str, when: str, *, trigger: Trigger = SLOT) -> Slot:
+    """A slot whose run stands held at that call."""
+    story.stage.sandbox.fault(operation, hold=when)
+    slot = story.due(trigger)
+    assert story.stands_at(operation, slot)
+    return slot
+
+
+def goes_on(story: Story, slot: Slot) -> list[Found]:
+    """Let go of what is held, and wait for the end."""
+    story.stage.sandbox.clear_faults()
+    story.gate.clear_faults()
+    story.over(slot)
+    return story.judged(slot)
+
+
+def frozen(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """The API server hangs for longer than the journal's patience, connections stay open."""
+    for operation, when in ANYWHERE:
+        slot = at(story, operation, when)
+        story.stage.cluster.freeze()
+        try:
+            story.stage.sandbox.clear_faults()
+            story.says("timed out")
+            story.stage.clock.advance(PAUSED_SECONDS)
+        finally:
+            story.stage.cluster.thaw()
+        yield f"frozen {when} {operation}", goes_on(story, slot)
+
+
+def restarted(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """The API server and its store are restarted."""
+    for operation, when in ANYWHERE:
+        slot = at(story, operation, when)
+        story.stage.cluster.restart()
+        yield f"restarted {when} {operation}", goes_on(story, slot)
+
+
+def unreachable_after_the_send(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """What is known of the send cannot be written down for longer than it is tried."""
+    for step in ("Sent", "ended"):
+        story.gate.fault("api.status.*", after=WRITES.index(step), times=None, status=503)
+        slot = story.due(SLOT)
+        story.says("could not be tended")
+        yield f"no write of {step}", goes_on(story, slot)
+
+
+def conflicts(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """Somebody labels the object before each write of the journal; and each gets a bare 409 once."""
+    for step in WRITES:
+        story.gate.fault(f"api.status.{step}", hold="before")
+    slot = story.due(SLOT)
+    for step in WRITES:
+        assert story.stands_at(f"api.status.{step}", slot)
+        story.exporter.kubectl("label", "--overwrite", KIND, story.exporter.name, f"written-before={step}")
+        story.gate.release()
+    yield "an object that changes before every write", goes_on(story, slot)
+    for step in WRITES:
+        story.gate.fault(f"api.status.{step}", status=409)
+    yield "a conflict on every write", goes_on(story, story.due(SLOT))
+    for step in WRITES:
+        story.gate.fault(f"api.status.{step}", status=409, apply_effect=True)
+    yield "a conflict after every write", goes_on(story, story.due(SLOT))
+    for step in WRITES:
+        story.gate.fault(f"api.status.{step}", drop="after")
+    yield "a lost reply to every write", goes_on(story, story.due(SLOT))
+
+
+def old_news(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """Reads show the object as it was before the slot, as a member that lags behind does."""
+    for step in WRITES:
+        before = json.dumps(story.exporter.get())
+        story.gate.fault(f"api.status.{step}", hold="before")
+        slot = story.due(SLOT)
+        assert story.stands_at(f"api.status.{step}", slot)
+        story.gate.fault("api.get", times=2, status=200, body=before)
+        story.exporter.kubectl("label", "--overwrite", KIND, story.exporter.name, f"written-before={step}")
+        yield f"an old object after a conflict on {step}", goes_on(story, slot)
+        before = json.dumps(story.exporter.get())
+        story.gate.fault("api.get", times=3, status=200, body=before)
+        yield "an old object when the slot falls due", goes_on(story, story.due(SLOT))
+
+
+def watches(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """The watch expires, ends, or brings nonsense: what happens meanwhile is noticed all the same."""
+    expired = json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}}) + "\n"
+    for name, order in {
+        "expired": {"status": 200, "body": expired},
+        "gone": {"status": 410},
+        "refused for a while": {"status": 503, "times": 3},
+        "dropped for a while": {"drop": "before", "times": 3},
+    }.items():
+        story.gate.fault("api.watch", **order)
+        story.gate.drop_watches()
+        yield f"watch {name}", goes_on(story, story.due("a run request"))
+
+
+def remade(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """While the watch is down, the object is deleted and made again under its name, in mid-run."""
+    for operation, when in ANYWHERE:
+        slot = at(story, operation, when)
+        slot.may_send = (operation, when) in (ASKED, SENT)
+        slot.told = False  # its entry went with the object
+        blind(story)
+        story.exporter.delete()
+        story.stage.apply(story.exporter.manifest)
+        found = goes_on(story, slot)
+        seeing(story)
+        yield f"remade {when} {operation}", found
+        yield "the next slot of the new one", goes_on(story, story.due(SLOT))
+
+
+def wiped(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """While the watch is down, the status is lost, in mid-run. That may cost the slot, never a second send."""
+    for operation, when in ANYWHERE:
+        slot = at(story, operation, when)
+        slot.may_send = (operation, when) in (ASKED, SENT)
+        slot.told = False
+        blind(story)
+        story.exporter.forget_status()
+        found = goes_on(story, slot)
+        seeing(story)
+        yield f"wiped {when} {operation}", found
+        yield "the next slot", goes_on(story, story.due(SLOT))
+
+
+def blind(story: Story) -> None:
+    """The watch breaks, and does not come back."""
+    story.gate.fault("api.watch", times=None, drop="before")
+    story.gate.drop_watches()
+
+
+def seeing(story: Story) -> None:
+    """The watch is back, or the sweep has come round; the object, as it is now, was seen and checked."""
+    story.gate.clear_faults()
+    story.stage.while_time_passes(story.exporter.checked)
+
+
+def rights(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """The right to write status is withdrawn in mid-run, and given back."""
+    reading = [rule for rule in RULES if "update" not in rule["verbs"] or "leases" in rule["resources"]]
+    for operation, when in ANYWHERE:
+        slot = at(story, operation, when)
+        story.stage.cluster.service_account(story.stage.namespace, "operator", rules=reading)
+        story.stage.sandbox.clear_faults()
+        story.says("may not update")
+        story.stage.cluster.service_account(story.stage.namespace, "operator", rules=RULES)
+        yield f"withdrawn {when} {operation}", goes_on(story, slot)
+
+
+def secrets(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """A Secret is deleted in mid-run; once the process goes on, once another one has to."""
+    for killed in (False, True):
+        for name in ("nexthink", "qualtrics"):
+            for operation, when in ANYWHERE:
+                slot = at(story, operation, when)
+                story.exporter.kubectl("delete", "secret", name)
+                if killed:
+                    story.operator.kill()
+                    story.stage.sandbox.release(drop=True)
+                    story.operator.start()
+                found = goes_on(story, slot)
+                for again, keys in story.stage.sandbox.secrets().items():
+                    story.stage.secret(again, keys)
+                who = "another process goes on" if killed else "the process goes on"
+                yield f"Secret {name} deleted {when} {operation}, {who}", found
+
+
+def clocks(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """The wall clock is set forward and back in mid-run, and back over a slot that was done."""
+    clock = story.stage.clock
+    for hours in (30, -30, 0.5, -0.5):
+        for operation, when in ANYWHERE:
+            slot = at(story, operation, when)
+            clock.set_wall(clock.now() + timedelta(hours=hours))
+            found = [one for one in goes_on(story, slot) if one.kind is not Finding.UNWRITTEN]  # it compares times
+            yield f"set by {hours} hours {when} {operation}", found
+            clock.set_wall(clock.now() + timedelta(hours=max(0.0, -hours)))
+            story.gate.calls.clear()
+    slot = story.due(SLOT)
+    yield "a plain slot", goes_on(story, slot)
+    clock.set_wall(clock.now() - timedelta(hours=1))
+    clock.advance(2 * 3600)
+    story.exporter.annotate(run_requested_at="after-the-slot")
+    story.exporter.until(lambda status: status["lastHandledRunRequest"] == "after-the-slot", "it was looked at again")
+    sent = [entry["id"] for entry in story.exporter.history() if entry.get("scheduledTime") == slot.name]
+    yield "the clock passes a slot twice", [] if len(sent) == 1 else [Found(Finding.DOUBLE, f"{len(sent)} entries")]
+
+
+def older_crd(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """A spec that another CRD let in, between two slots: the slot ends in an entry, and a mended spec has the next."""
+    loose = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    for path, value in {"schedule.timeZone": "Mars/Olympus", "qualtrics.surveyId": None, "schedule": "weekly"}.items():
+        before = story.exporter.manifest
+        crd(story.stage, loose)
+        story.exporter.change(**{path: value})
+        crd(story.stage, None)
+        slot = story.due(SLOT)
+        slot.may_send = False
+        found = goes_on(story, slot)
+        crd(story.stage, loose)
+        story.exporter.manifest = before
+        story.exporter.change()
+        crd(story.stage, None)
+        story.exporter.checked()
+        yield f"{path}: {value}", found
+        yield f"mended after {path}: {value}", goes_on(story, story.due(SLOT))
+
+
+def crd(stage: Stage, spec: dict[str, object] | None) -> None:
+    """Install our CRD, with another schema of `spec` if wanted."""
+    (file,) = (ROOT / "crds").glob("*.yaml")
+    document = yaml.safe_load(file.read_text())
+    if spec:
+        schema = document["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        schema["properties"]["spec"] = spec
+    stage.cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=json.dumps(document))
+    probe = "true" if spec else "1"
+    odd = {**stage.manifest("probe"), "spec": {"probe": probe}}
+
+    def strict() -> bool:
+        tried = stage.cluster.kubectl("create", "--dry-run=server", "-f", "-", input=json.dumps(odd), check=False)
+        return (tried.returncode == 0) is (spec is not None)
+
+    eventually(strict, "the API server has taken the CRD")
+
+
+QUICK: dict[str, Attack] = {"conflicts": conflicts, "watches": watches, "status wiped": wiped}
+LONG: dict[str, Attack] = {
+    "API server frozen": frozen,
+    "API server restarted": restarted,
+    "no write after the send": unreachable_after_the_send,
+    "reads lag behind": old_news,
+    "object remade": remade,
+    "right withdrawn": rights,
+    "Secret deleted": secrets,
+    "clock set": clocks,
+    "another CRD": older_crd,
+}
+
+
+def under(attack: Attack, name: str, stage: Stage, tally: Tally) -> None:
+    """All scenarios of an attack, one after the other, with the same operator."""
+    story = Story(stage)
+    story.start()
+    story.exporter.checked()
+    for point, found in attack(story):
+        tally.add(MATRIX, name, point, found)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_whatever_the_cluster_does_a_slot_sends_at_most_once_and_is_told(stage: Stage, tally: Tally, name: str) -> None:
+    under(QUICK[name], name, stage, tally)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", LONG)
+def test_whatever_else_it_does(stage: Stage, tally: Tally, name: str) -> None:
+    under(LONG[name], name, stage, tally)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("build", broken.BUILDS)
+def test_a_broken_build_is_caught(stage: Stage, tally: Tally, build: broken.Build) -> None:
+    caught = []
+    for name, attack in {"right withdrawn": rights, "object remade": remade}.items():
+        story = Story(stage, broken=build)
+        story.start()
+        story.exporter.checked()
+        for point, found in attack(story):
+            tally.add(MATRIX, name, point, found, broken=build)
+            caught += found
+        story.end()
+    assert caught

@@ -1,0 +1,194 @@
+"""Several operators, of which one should work: killed, paused and cut off at every step, and two that both work."""
+
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.environment.operator import Operator
+from tests.environment.stage import Stage
+from tests.environment.waiting import eventually
+from tests.faults import broken
+from tests.faults.oracle import Found
+from tests.faults.story import Slot, Story, Trigger
+from tests.faults.tally import Tally
+
+MATRIX = "several replicas"
+SLOT: Trigger = "a slot of the schedule"
+STEPS = (
+    ("api.status.Claimed", "after"),
+    ("nexthink.execute", "before"),
+    ("qualtrics.create_batch", "after"),
+    ("api.status.Importing", "after"),
+    ("qualtrics.import_contacts", "after"),
+    ("qualtrics.import_status", "after"),
+    ("api.status.Sending", "before"),
+    ("api.status.Sending", "after"),
+    ("qualtrics.create_distribution", "before"),
+    ("qualtrics.create_distribution", "after"),
+    ("api.status.Sent", "before"),
+    ("api.status.ended", "before"),
+)
+SOME = (STEPS[5], STEPS[9])
+LEASE = 3.0
+"""Seconds, for all but what is measured: the relations are those of a real one."""
+Pair = Callable[..., Story]
+
+
+@pytest.fixture
+def pair(stage: Stage) -> Pair:
+    """An exporter, and two replicas."""
+
+    def begin(build: broken.Build | None = None, *, election: bool = True, lease: float | None = LEASE) -> Story:
+        story = Story(stage, broken=build)
+        for _ in range(2):
+            story.start(election=election, lease=lease)
+        story.exporter.checked()
+        return story
+
+    return begin
+
+
+def leads(operator: Operator) -> bool:
+    """Whether this replica says that it works."""
+    return operator.alive and "qualtrics_exporter_leader 1.0" in operator.metrics()
+
+
+def leader(story: Story) -> int:
+    """The replica that works."""
+
+    def look() -> list[int]:
+        return [n for n, operator in enumerate(story.operators) if leads(operator)]
+
+    return eventually(look, "somebody leads")[0]
+
+
+def lost(story: Story, how: str, operation: str, when: str, *, first: int | None = None) -> list[Found]:
+    """One slot whose worker is lost to the others at that step, and comes back when they are done."""
+    sandbox, faulty = story.stage.sandbox, range(2) if first is None else [first]
+    if operation.startswith("api."):
+        for n in faulty:
+            story.gates[n].fault(operation, hold=when)
+    else:
+        sandbox.fault(operation, hold=when)
+    slot = story.due(SLOT)
+    working = stuck(story, operation, slot)
+    gate, operator = story.gates[working], story.operators[working]
+    for n in set(faulty) - {working}:
+        story.gates[n].clear_faults()
+    if how == "killed":
+        operator.kill()
+        gate.release(drop=True)
+        sandbox.release(drop=True)
+    elif how == "paused":
+        operator.send(signal.SIGSTOP)
+    else:
+        gate.cut()
+        gate.release()
+        sandbox.release()
+    story.over(slot, pace=60 if first is None else 10)
+    gate.clear_faults()
+    sandbox.clear_faults()
+    if how == "killed":
+        operator.start()
+    elif how == "paused":
+        operator.send(signal.SIGCONT)
+        # What it still does has been done when it answers again, and has written or found that it may not.
+        eventually(lambda: not operator.alive or operator.get("/livez") == 200, "it has woken")
+        eventually(lambda: not operator.alive or letting_go(operator), "it has let go of the run")
+        if not operator.alive:  # it ended itself: its term was over
+            operator.start()
+    else:
+        gate.mend()
+    return story.judged(slot)
+
+
+def stuck(story: Story, operation: str, slot: Slot) -> int:
+    """Which replica stands at that operation."""
+    if not operation.startswith("api."):
+        assert story.stands_at(operation, slot)
+        claims = [(call.at, n) for n, gate in enumerate(story.gates) for call in gate.calls if call.run and call.taken]
+        return max(claims)[1]
+
+    def look() -> list[int]:
+        return [n + 1 for n, gate in enumerate(story.gates) if gate.held(operation)]
+
+    return story.stage.while_time_passes(lambda: eventually(look, f"{operation} is reached"), seconds=1)[0] - 1
+
+
+def letting_go(operator: Operator) -> bool:
+    """Whether it is at rest: no run is in its hands."""
+    return "qualtrics_exporter_active_runs 0.0" in operator.metrics()
+
+
+@pytest.mark.parametrize("how", ["killed", "paused", "cut off"])
+def test_a_leader_that_is_lost_in_a_run_is_followed_and_the_survey_goes_out_once(
+    pair: Pair, tally: Tally, how: str
+) -> None:
+    story = pair()
+    for operation, when in SOME:
+        leader(story)
+        tally.add(MATRIX, f"leader {how}", f"{when} {operation}", lost(story, how, operation, when))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("how", ["killed", "paused", "cut off"])
+def test_a_leader_that_is_lost_in_any_step(pair: Pair, tally: Tally, how: str) -> None:
+    story = pair()
+    for operation, when in STEPS:
+        leader(story)
+        tally.add(MATRIX, f"leader {how}", f"{when} {operation}", lost(story, how, operation, when))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("how", ["killed", "paused", "cut off"])
+def test_of_two_that_both_lead_one_is_lost_in_any_step(pair: Pair, tally: Tally, how: str) -> None:
+    story = pair(election=False)
+    for operation, when in STEPS:
+        tally.add(MATRIX, f"two leaders, one {how}", f"{when} {operation}", lost(story, how, operation, when))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_two_that_both_lead_send_once_slot_after_slot(pair: Pair, tally: Tally) -> None:
+    story = pair(election=False)
+    for number in range(30):
+        slot = story.due(SLOT)
+        story.over(slot)
+        tally.add(MATRIX, "two leaders", f"slot {number}", story.judged(slot))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("build", broken.BUILDS)
+def test_a_broken_build_is_caught(pair: Pair, tally: Tally, build: broken.Build) -> None:
+    story = pair(build, election=False)
+    caught = []
+    for how, operation, when in (
+        ("killed", "qualtrics.create_distribution", "after"),
+        ("paused", "qualtrics.import_status", "after"),
+    ):
+        found = lost(story, how, operation, when)
+        tally.add(MATRIX, f"one {how}", operation, found, broken=build)
+        caught += found
+    assert caught
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_leader_that_was_killed_is_followed_within_20_seconds_and_a_polite_one_at_once(pair: Pair) -> None:
+    story = pair(lease=None)
+    killed = leader(story)
+    story.operators[killed].kill()
+    began = time.monotonic()
+    eventually(lambda: leads(story.operators[1 - killed]), "the other one leads", patience=20)
+    print(f"followed {time.monotonic() - began:.1f} s after a kill")
+    story.operators[killed].start()
+    story.operators[1 - killed].terminate()
+    began = time.monotonic()
+    eventually(lambda: leads(story.operators[killed]), "the first one leads again", patience=3)
+    print(f"followed {time.monotonic() - began:.1f} s after a polite stop")
+    assert story.operators[1 - killed].wait() == 0
