@@ -380,10 +380,11 @@ def _take_over(
     """Take up a run whose holder is gone: with a new holder, so that the old one loses it should it come back.
 
     Before `Sending` nothing was sent: the run starts again, unless it has become too late for that (a survey that
-    arrives days after its slot is not what the schedule asked for). From `Sending` on it has to be brought to its end
-    however late it is.
+    arrives days after its slot is not what the schedule asked for). The same is certain of a send that was refused; the
+    run goes on from there, its batch is still good. From `Sending` on it has else to be brought to its end however late
+    it is.
     """
-    if run.step in ("Claimed", "Importing"):
+    if run.before_send:
         deadline = _deadline(exporter.spec) if exporter.spec else STARTING_DEADLINE
         if run.trigger != "Test" and now - (run.scheduled_time or run.start_time) > deadline:
             message = (
@@ -393,7 +394,8 @@ def _take_over(
             entry = entry_of(run, "Missed", Reason.DEADLINE_EXCEEDED, message, now)
             status = status.model_copy(update={"active_run": None}).with_entry(entry)
             return conditions.last_run(status, entry, exporter.generation, now), None
-        run = run.model_copy(update={"step": "Claimed", "generation": exporter.generation, "batch_id": None})
+        if run.step != "Sending":
+            run = run.model_copy(update={"step": "Claimed", "generation": exporter.generation, "batch_id": None})
     run = run.model_copy(update={"holder": holder, "attempt": run.attempt + 1})
     return status.model_copy(update={"active_run": run}), run
 

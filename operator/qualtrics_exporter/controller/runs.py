@@ -111,7 +111,7 @@ class Runner:
         now = self.clock.now()
         if run.step == "Sent":
             return Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, Reason.SUCCEEDED.meaning, now))
-        if run.step == "Sending":
+        if not run.before_send:
             unknown = Reason.DELIVERY_UNKNOWN
             message = f"{unknown.meaning} It could not be looked up: {error.what}. {unknown.next_step}"
             return Ended(entry_of(run, "Unknown", unknown, message, now))

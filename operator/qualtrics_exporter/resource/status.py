@@ -80,11 +80,21 @@ class ActiveRun(Model):
     step: Step = Field(
         description="The recovery point that was written last, before its effect: Claimed, Importing, Sending or "
         "Sent. After a "
-        "crash a run goes on from here; from Sending on it only looks up what was sent."
+        "crash a run goes on from here; from Sending on it only looks up what was sent, unless that was refused."
     )
     survey_id: str | None = Field(None, description="The survey that the run sends: SV_….")
     batch_id: str | None = Field(None, description="The Qualtrics transaction batch that holds the recipients: BT_….")
     send_time: Time | None = Field(None, description="The time just before the distribution was asked for.")
+    send_attempts: int | None = Field(
+        None,
+        description="How many times the distribution was asked for: more than once only after a certain refusal, three "
+        "times at most.",
+    )
+    refused_until: Time | None = Field(
+        None,
+        description="There while it is certain that the send was refused (Qualtrics asked to wait, or no connection "
+        "opened): nothing was sent, and it is asked for again after this time.",
+    )
     recipients: Count | None = Field(None, description="How many people are in the batch.")
     distribution_id: str | None = Field(None, description="The Qualtrics distribution, once it is known.")
     counts: "Recipients | None" = Field(None, description="Who was counted how, so far.")
@@ -92,6 +102,11 @@ class ActiveRun(Model):
         None, max_length=8, description="Reasons that were met on the way and stop nothing, for the history entry.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )  # fmt: skip
+
+    @property
+    def before_send(self) -> bool:
+        """Whether it is certain that nothing was sent."""
+        return self.step in ("Claimed", "Importing") or (self.step == "Sending" and self.refused_until is not None)
 
 
 class Recipients(Model):
