@@ -160,7 +160,7 @@ def _recorded(status: Status, run: ActiveRun) -> bool:
 def _dump(status: Status) -> dict[str, Any]:
     """As JSON; this is the only door to the API server, so every sentence is redacted here, whoever wrote it."""
     dumped = status.model_dump(by_alias=True, exclude_none=True, mode="json")
-    last_test = [dumped["lastTest"]] if "lastTest" in dumped else []
-    for told in [*dumped.get("conditions", []), *dumped.get("history", []), *last_test]:
+    single = [dumped[name] for name in ("lastTest", "lastSettlement") if name in dumped]
+    for told in [*dumped.get("conditions", []), *dumped.get("history", []), *single]:
         told["message"] = redact(told["message"])
     return dumped

@@ -109,15 +109,8 @@ class Work:
 
     def unknown(self) -> Ended:
         """Whether the survey is out cannot be told: how to find out, and what happens next."""
-        run = self.run
-        when = timestamp(run.send_time) if run.send_time else "an unknown time"
-        return self.end(
-            "Unknown",
-            Reason.DELIVERY_UNKNOWN,
-            f"Qualtrics was asked at {when} (UTC) to send survey {run.survey_id} to the {run.recipients} people of "
-            f"batch {run.batch_id}; there was no clear answer, and its list of distributions does not show it. "
-            f"It will not be repeated. {Reason.DELIVERY_UNKNOWN.next_step} The next slot runs as planned.",
-        )
+        why = "there was no clear answer, and its list of distributions does not show it"
+        return self.end("Unknown", Reason.DELIVERY_UNKNOWN, unknown_message(self.run, why))
 
     def _told(self, what: str) -> str:
         counts, told = self.run.counts, self.run.warnings or []
@@ -134,6 +127,16 @@ class Work:
         if accepted > imported and Reason.IMPORT_INCOMPLETE not in told:
             sentences.append(f"Qualtrics refused the other {accepted - imported} of {accepted} addresses.")
         return " ".join(sentences)
+
+
+def unknown_message(run: ActiveRun, why: str) -> str:
+    """What is told of a run that may have been sent: what to look for, how to settle it, and that life goes on."""
+    when = timestamp(run.send_time) if run.send_time else "an unknown time"
+    next_step = Reason.DELIVERY_UNKNOWN.next_step.replace("<run id>", run.id)
+    return (
+        f"Qualtrics was asked at {when} (UTC) to send survey {run.survey_id} to the {run.recipients} people of batch "
+        f"{run.batch_id}; {why}. It will not be repeated. {next_step}"
+    )
 
 
 def internal(error: Exception) -> Transient:

@@ -177,6 +177,16 @@ class HistoryEntry(Model):
     delivery: Delivery | None = Field(None, description="What became of the mails, read back from Qualtrics.")
 
 
+class Settlement(Model):
+    """What became of a person's word on a run whose outcome was unknown."""
+
+    handled_time: Time = Field(description="When it was dealt with.")
+    reason: ReasonName = Field(
+        description="SettledAsSent, SettledAsNotSent or SettlementRefused; docs/reasons.md explains each."
+    )
+    message: Message = Field(description="Which run, or why nothing was done, with what to do next.")
+
+
 class Status(Model):
     """What is. Written by the operator only."""
 
@@ -218,6 +228,16 @@ class Status(Model):
         None,
         max_length=253,
         description="The last value of the annotation qualtrics-exporter.dev/test-requested-at that was dealt with.",
+    )
+    last_handled_settlement: str | None = Field(
+        None,
+        max_length=253,
+        description="The last value of the annotation qualtrics-exporter.dev/settle-run that was dealt with. One that "
+        "is not understood is kept by its digest.",
+    )
+    last_settlement: Settlement | None = Field(
+        None,
+        description="What became of that value, by which a person tells the outcome of a run that ended Unknown.",
     )
     handled_requests: list[str] | None = Field(
         None,
