@@ -1,4 +1,4 @@
-"""How the outcome of a run that ended Unknown becomes known: by a person's word."""
+"""How the outcome of a run that ended Unknown becomes known: by a person's word, or by Qualtrics' list."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -284,7 +284,7 @@ def test_the_message_of_an_unknown_outcome_says_how_to_look_and_how_to_settle_it
     message = unknown().message
     for fact in (
         "SV_teamsRollout01", "6 people", "BT_1", "2026-11-23T12:10:00Z (UTC)",
-        f"settle-run: {RUN}=Sent or {RUN}=NotSent", "request a run", "next slot",
+        f"settle-run: {RUN}=Sent or {RUN}=NotSent", "request a run", "next slot", "six hours",
     ):  # fmt: skip
         assert fact in message
     assert "<run id>" not in message
@@ -299,3 +299,79 @@ def test_a_value_as_the_messages_write_it_is_understood() -> None:
     assert settling.understood(f"{RUN}=Sent") == settling.Word(RUN, True)
     assert settling.understood(f"{RUN}=NotSent") == settling.Word(RUN, False)
     assert settling.understood(f"{RUN}=EMD_1") == settling.Word(RUN, True, "EMD_1")
+
+
+# Qualtrics' list
+
+
+def found(status: Status, distribution_id: str | None, now: datetime = LATER) -> Status | None:
+    """The status after the newest entry, or the last test, was looked for again."""
+    return settling.looked_for(status, settling.unsettled(status)[0], distribution_id, 1, now)
+
+
+def test_it_is_looked_for_again_after_ten_minutes_an_hour_and_six_hours() -> None:
+    status: Status | None = after_unknown()
+    looks = []
+    while status and (due := settling.next_look(newest(status))):
+        assert agenda.next_wake(exporter(status), due - timedelta(seconds=1), ZONE) == due
+        looks.append(due - SENT_AT)
+        before, status = status, found(status, None, due + timedelta(seconds=3))
+        assert status
+        assert told(before, status) == []
+    assert looks == [timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6)]
+    assert status
+    assert (newest(status).result, newest(status).reason) == ("Unknown", "DeliveryUnknown")
+
+
+def test_who_was_down_meanwhile_looks_once() -> None:
+    status = found(after_unknown(), None, SENT_AT + timedelta(days=3))
+    assert status
+    assert settling.next_look(newest(status)) is None
+
+
+def test_what_is_found_later_is_a_success_with_its_distribution() -> None:
+    before = after_unknown()
+    status = found(found(before, None) or before, "EMD_1")
+    assert status
+    entry = newest(status)
+    assert (entry.result, entry.reason, entry.distribution_id) == ("Succeeded", "FoundLater", "EMD_1")
+    assert (entry.completion_time, entry.looked_for_time) == (ENDED_AT, None)
+    assert status.last_successful_time == ENDED_AT
+    assert last_run(status) == ("True", "FoundLater")
+    assert [(event.type, event.reason) for event in told(before, status)] == [("Normal", "FoundLater")]
+    assert settling.next_look(entry) is None
+    assert delivery.next_read(entry) == SENT_AT + timedelta(minutes=2)
+
+
+@pytest.mark.parametrize("distribution_id", [None, "EMD_1"])
+@pytest.mark.parametrize("outcome", ["Sent", "NotSent"])
+def test_a_persons_word_ends_the_looking(outcome: str, distribution_id: str | None) -> None:
+    before = after_unknown()
+    status = settled(f"{RUN}={outcome}", before)
+    assert settling.next_look(newest(status)) is None
+    assert settling.looked_for(status, newest(before), distribution_id, 1, LATER) is None
+
+
+@pytest.mark.parametrize("missing", ["batch_id", "survey_id", "send_time"])
+def test_what_cannot_be_told_from_others_is_not_looked_for(missing: str) -> None:
+    assert settling.next_look(unknown().model_copy(update={missing: None})) is None
+
+
+def test_a_delivering_test_is_looked_for_as_well() -> None:
+    before = after_unknown("Test")
+    assert agenda.next_wake(exporter(before), ENDED_AT, ZONE) == SENT_AT + timedelta(minutes=10)
+    looked = found(before, None)
+    assert looked
+    assert told(before, looked) == []
+    status = found(looked, "EMD_1")
+    assert status
+    assert status.last_test
+    assert (status.last_test.result, status.last_test.reason) == ("Succeeded", "FoundLater")
+    assert len(told(looked, status)) == 1
+
+
+def test_that_some_did_not_get_it_is_told_of_a_run_that_was_found_later() -> None:
+    status = found(after_unknown(), "EMD_1")
+    assert status
+    figures = delivery.Delivery(sent=6, bounced=1)
+    assert delivery.with_figures(newest(status), figures).reason == "PartlyDelivered"

@@ -1,4 +1,4 @@
-"""Whether it was sent cannot be told: a person finds out, and nothing is ever sent twice."""
+"""Whether it was sent cannot be told: a person finds out, or the operator later, and nothing is ever sent twice."""
 
 from collections.abc import Callable
 from typing import Any
@@ -49,3 +49,26 @@ def test_a_person_settles_what_was_not_sent_and_then_sends_it(stage: Stage, peop
     assert exporter.ended(2)["result"] == "Succeeded"
     assert people(stage) == EVERYBODY
     assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 2
+
+
+def test_what_the_list_shows_later_is_found_also_after_a_restart(stage: Stage, people: Mailed) -> None:
+    operator = stage.operator()
+    stage.sandbox.world.list_lag_seconds = 500
+    exporter, entry = unknown(stage, "after")
+    operator.kill()
+    stage.sandbox.fault("qualtrics.list_distributions", status=403)  # the look at ten minutes fails
+    operator.start()
+    looks = stage.sandbox.ledger.count("qualtrics.list_distributions")
+    stage.clock.advance(10 * 60)
+    eventually(lambda: stage.sandbox.ledger.count("qualtrics.list_distributions") > looks, "it is looked for")
+    assert exporter.history() == [entry]
+    stage.clock.advance(5 * 60)
+    told(exporter, "FoundLater")
+    (sent,) = stage.sandbox.ledger.distributions
+    status = exporter.status()
+    assert [(e["result"], e["distributionId"]) for e in status["history"]] == [("Succeeded", sent.id)]
+    assert status["lastSuccessfulTime"] == entry["completionTime"]
+    assert exporter.condition("LastRunSucceeded")["status"] == "True"
+    assert exporter.delivered()["sent"] == 6
+    assert people(stage) == EVERYBODY
+    assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 1

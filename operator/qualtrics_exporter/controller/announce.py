@@ -22,6 +22,7 @@ class Announcement:
 
 
 _LATER: dict[str, str] = {
+    Reason.FOUND_LATER: "LookUp",
     Reason.SETTLED_AS_SENT: "Settle",
     Reason.SETTLED_AS_NOT_SENT: "Settle",
 }
@@ -42,9 +43,14 @@ def events(before: Exporter, after: Exporter) -> list[Announcement]:
     old, new = before.status, after.status
     found = [_ended(entry, "Run") for entry in new_entries(old, new) if _news(entry, new)]
     found += [_ended(entry, _LATER.get(entry.reason, "Delivery")) for entry in _other_reason(old, new)]
-    if new.last_test and new.last_test != old.last_test:
+    if new.last_test and not (old.last_test and _same_words(old.last_test, new.last_test)):
         found.append(_ended(new.last_test, "Test"))
     return found + _settlement(old, new, after.uid) + _readiness(old, new, after.uid)
+
+
+def _same_words(one: HistoryEntry, other: HistoryEntry) -> bool:
+    """Whether nothing but a time of looking differs."""
+    return one == other.model_copy(update={"looked_for_time": one.looked_for_time})
 
 
 def _settlement(old: Status, new: Status, uid: str) -> list[Announcement]:

@@ -23,6 +23,7 @@ SUPPRESSED_SHARE = 0.9
 # What a reason about the delivery may take the place of: it says no more than that the survey was sent.
 _PLAIN = (
     Reason.SUCCEEDED,
+    Reason.FOUND_LATER,
     Reason.SETTLED_AS_SENT,
     Reason.PARTLY_DELIVERED,
     Reason.DUPLICATE_SUPPRESSED,

@@ -1,16 +1,22 @@
 """A run that ended Unknown, and how its outcome becomes known after all.
 
-A person who looked in Qualtrics says so by an annotation. That changes the entry in which the run ended, and what is
-said of it elsewhere in the status. It never sends anything, and no slot waits for it.
+Two can tell: a person who looked in Qualtrics and says so by an annotation, and Qualtrics' list of distributions, which
+may lag by more than the look-up of the run waits for. Either changes the entry in which the run ended, and what is said
+of it elsewhere in the status. Neither ever sends anything, and no slot waits for them.
 """
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from qualtrics_exporter.controller import conditions
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import HistoryEntry, Result, Settlement, Status, timestamp
+
+# After the send; when to look next follows from the entry alone: a restart looks neither twice nor never.
+MARKS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
+# So long after the send, a look that fails is not tried again: nobody is there to mend what it fails for.
+GIVEN_UP = timedelta(days=7)
 
 # Strict, because only what it lets through is ever shown: an id as `identity` makes it, and one of Qualtrics.
 _VALUE = re.compile(r"(?P<run>[a-z2-7]{20})=(?P<outcome>Sent|NotSent|EMD_[A-Za-z0-9]{1,64})")
@@ -57,6 +63,27 @@ def settle(status: Status, value: str, generation: int, now: datetime) -> Status
     return _told(status, reason, f"Run {word.run}: {message}", now)
 
 
+def next_look(entry: HistoryEntry) -> datetime | None:
+    """When Qualtrics is to be asked again whether it has the distribution; None if not (any more)."""
+    if entry.result != "Unknown" or not (entry.batch_id and entry.survey_id and entry.send_time):
+        return None
+    sent, seen = entry.send_time, entry.looked_for_time
+    return next((sent + mark for mark in MARKS if seen is None or sent + mark > seen), None)
+
+
+def looked_for(
+    status: Status, entry: HistoryEntry, distribution_id: str | None, generation: int, now: datetime
+) -> Status | None:
+    """The status after that entry was looked for; None if somebody has settled it meanwhile."""
+    same = (e for e in unsettled(status) if (e.id, e.completion_time) == (entry.id, entry.completion_time))
+    if (current := next(same, None)) is None:
+        return None
+    if distribution_id is None:
+        return _replaced(status, current, current.model_copy(update={"looked_for_time": now}))
+    message = _message(current, Reason.FOUND_LATER, distribution_id)
+    return _known(status, current, "Succeeded", Reason.FOUND_LATER, message, distribution_id, generation, now)
+
+
 def _entries(status: Status) -> list[HistoryEntry]:
     return [*(status.history or []), *([status.last_test] if status.last_test else [])]
 
@@ -82,7 +109,7 @@ def _known(
     now: datetime,
 ) -> Status:
     """The status when the outcome of that entry is known. The entry keeps its place and its times."""
-    update = {"result": result, "reason": str(reason), "message": message}
+    update = {"result": result, "reason": str(reason), "message": message, "looked_for_time": None}
     fresh = entry.model_copy(update={**update, "distribution_id": distribution_id})
     newest = next((e for e in status.history or [] if e.result != "Skipped"), None)
     shown = newest is entry or conditions.tells_of(status, entry)

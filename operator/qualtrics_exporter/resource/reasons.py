@@ -358,6 +358,10 @@ class Reason(StrEnum):
         "settle the run by the annotation qualtrics-exporter.dev/settle-run: <run id>=Sent or <run id>=NotSent. Only "
         "if none is there, request a run. The next slot is not held up.",
     )  # fmt: skip
+    FOUND_LATER = (
+        "FoundLater", Kind.NOTE, _RUNS_AND_TESTS,
+        "The outcome was unknown at first; Qualtrics' list of distributions showed later that the survey was sent.",
+    )  # fmt: skip
     SETTLED_AS_SENT = (
         "SettledAsSent", Kind.NOTE, _SETTLED,
         "The outcome was unknown; a person has settled the run: the survey was sent.",

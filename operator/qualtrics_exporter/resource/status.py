@@ -174,6 +174,11 @@ class HistoryEntry(Model):
     send_time: Time | None = Field(
         None, description="When the distribution was asked for; absent if it never was: then nobody was mailed."
     )
+    looked_for_time: Time | None = Field(
+        None,
+        description="When Qualtrics was last asked again whether it has the distribution, while the result is Unknown: "
+        "10 minutes, 1 hour and 6 hours after the send.",
+    )
     delivery: Delivery | None = Field(None, description="What became of the mails, read back from Qualtrics.")
 
 
