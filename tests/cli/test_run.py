@@ -212,6 +212,42 @@ def test_a_journal_that_cannot_be_read_mails_nobody(run: Local) -> None:
     assert len(run.sandbox.ledger.distributions) == 1
 
 
+def refused(run: Local) -> None:
+    """Leave a run behind whose send was refused, in the wait before it is asked for again."""
+    run.sandbox.fault("qualtrics.create_distribution", status=429, headers={"Retry-After": "1"})
+    run.sandbox.fault("qualtrics.list_distributions", hold="before")
+    started = run.start("--send")
+    run.sandbox.reached("qualtrics.list_distributions")
+    killed(started)
+    run.sandbox.clear_faults()
+    left = journal(run).active_run
+    assert left
+    assert left.refused_until
+
+
+def test_a_send_that_was_refused_is_asked_for_again_by_the_same_command(run: Local) -> None:
+    refused(run)
+    ended = run("--send")
+    assert "nothing was sent" in ended.stderr
+    assert run.mailed() == PEOPLE
+    assert len(run.sandbox.ledger.batches) == 1
+
+
+def test_a_send_that_was_refused_is_not_asked_for_again_without_send(run: Local) -> None:
+    refused(run)
+    assert "DryRun" in run().stdout
+    assert run.mailed() == set()
+
+
+def test_after_a_refusal_another_manifest_mails_the_people_of_its_own_query(run: Local) -> None:
+    refused(run)
+    run.sandbox.call(lambda: setattr(run.sandbox.world.queries["#teams_rollout"], "rows", [["ana@example.com"]]))
+    run.change(description="Only one is left")
+    ended = run("--send")
+    assert "starting again" in ended.stderr
+    assert run.mailed() == {"ana@example.com"}
+
+
 # The answer is no.
 
 

@@ -344,6 +344,24 @@ def test_an_orphan_that_sent_nothing_and_is_too_late_is_missed() -> None:
     assert (entry.result, entry.reason) == ("Missed", "DeadlineExceeded")
 
 
+def test_an_orphan_whose_send_was_refused_is_taken_up_where_it_stands() -> None:
+    refused = orphan(step="Sending", batch_id="BT_1", refused_until=DUE + timedelta(minutes=5), send_attempts=1)
+    plan = book(refused, DUE + timedelta(minutes=1), orphaned=True)
+    assert plan.claimed
+    assert (plan.claimed.step, plan.claimed.batch_id, plan.claimed.send_attempts) == ("Sending", "BT_1", 1)
+    assert plan.claimed.refused_until == DUE + timedelta(minutes=5)
+    assert plan.claimed.generation == 1  # the write of its next send notices that the spec was changed
+    assert (plan.claimed.holder, plan.claimed.attempt) == ("me", 2)
+
+
+def test_an_orphan_whose_send_was_refused_and_is_too_late_is_missed() -> None:
+    refused = orphan(step="Sending", batch_id="BT_1", send_time=DUE, refused_until=DUE + timedelta(minutes=5))
+    plan = book(refused, DUE + timedelta(hours=2), orphaned=True)
+    assert plan.claimed is None
+    (entry,) = plan.status.history or []
+    assert (entry.result, entry.reason) == ("Missed", "DeadlineExceeded")
+
+
 # When to look again
 
 

@@ -228,3 +228,23 @@ def test_a_standby_takes_over_when_the_leader_is_killed(stage: Stage, people: Ma
     assert exporter.ended()["result"] == "Succeeded"
     assert people(stage) == EVERYBODY
     assert "qualtrics_exporter_leader 1.0" in standby.metrics()
+
+
+def test_a_stop_in_the_wait_after_a_refusal_leaves_a_send_that_the_next_start_asks_for(
+    stage: Stage, people: Mailed
+) -> None:
+    operator = stage.operator()
+    exporter = stage.exporter()
+    exporter.checked()
+    stage.sandbox.fault("qualtrics.create_distribution", status=429, headers={"Retry-After": "240"})
+    exporter.annotate(run_requested_at="first")
+    run = eventually(
+        lambda: (left := exporter.status().get("activeRun", {})).get("refusedUntil") and left, "the refusal is written"
+    )
+    assert (run["step"], run["sendAttempts"]) == ("Sending", 1)
+    assert operator.stop() == 0
+    operator.start()
+    entry = stage.while_time_passes(exporter.ended)
+    assert (entry["result"], entry["batchId"]) == ("Succeeded", run["batchId"])
+    assert people(stage) == EVERYBODY
+    assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 2

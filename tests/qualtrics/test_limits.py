@@ -38,6 +38,7 @@ async def test_every_call_waits_for_its_limits(brand: Brand, remotes: Remotes, m
     await qualtrics.check_directory(world.directory_id)
     await qualtrics.check_mailing_list(world.directory_id, world.mailing_list_id)
     batch_id = await brand.batch_of("ana@example.com")
+    await qualtrics.turn_to_send()
     distribution_id = await brand.send(batch_id)
     assert await brand.find(batch_id) == distribution_id
     operations = [name.removeprefix("qualtrics.") for name in brand.sandbox.ledger.operations()]

@@ -217,5 +217,17 @@ async def test_nothing_sleeps_or_asks_between_the_call_and_the_request(
     assert clock.slept == []
 
 
+async def test_who_has_had_its_turn_waits_no_more(server: Server, odd: Qualtrics, clock: HastyClock) -> None:
+    await odd.ensure_token(timedelta(minutes=5))
+    for _ in range(3000):  # all that there are in a minute
+        await odd.turn_to_send()
+    clock.slept = []
+    server.script(result(id="EMD_1"))
+    await odd.send(LETTER)
+    assert clock.slept == []
+    await odd.turn_to_send()
+    assert clock.slept
+
+
 def test_a_distribution_shows_no_address() -> None:
     assert repr(LETTER) == "<Distribution of SV_1 to BT_1>"

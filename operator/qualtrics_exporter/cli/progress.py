@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from qualtrics_exporter.export.journal import Ended, Journal
-from qualtrics_exporter.resource.status import ActiveRun
+from qualtrics_exporter.resource.status import ActiveRun, timestamp
 
 REDRAWN = 0.25
 REPEATED = 30.0
@@ -100,6 +100,8 @@ def words(run: ActiveRun) -> str:
         case "Importing":
             accepted = run.counts.accepted if run.counts else None
             return f"Bringing {people(accepted or 0)} into batch {run.batch_id}"
+        case "Sending" if run.refused_until:
+            return f"Qualtrics refused the send for now: it is asked again at {timestamp(run.refused_until)}"
         case "Sending":
             return f"Having the survey sent to {people(run.recipients or 0)}"
         case "Sent":
@@ -107,10 +109,12 @@ def words(run: ActiveRun) -> str:
 
 
 def resumed_words(run: ActiveRun) -> str:
-    """The same when another process had come there before: from `Sending` on nothing is repeated."""
+    """The same when another process had come there before: what may have been sent is never repeated."""
     match run.step:
         case "Claimed" | "Importing":
             return f"Starting again: an earlier process was interrupted before it sent anything (run {run.id})"
+        case "Sending" if run.refused_until:
+            return f"Asking again: Qualtrics refused the send of an earlier process, nothing was sent (run {run.id})"
         case "Sending":
             return f"Looking up, for up to two minutes, whether an earlier process sent the survey (run {run.id})"
         case "Sent":

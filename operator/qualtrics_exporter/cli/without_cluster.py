@@ -6,10 +6,12 @@ earlier process left undone.
 """
 
 import asyncio
+import hashlib
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -18,7 +20,7 @@ from qualtrics_exporter.clock import Clock, SystemClock
 from qualtrics_exporter.export.checks import dry_test
 from qualtrics_exporter.export.file_journal import FileJournal, JournalUnreadable
 from qualtrics_exporter.export.identity import new_holder, request_run_id, test_run_id
-from qualtrics_exporter.export.journal import Abandoned, Ended
+from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.sides import Sides
 from qualtrics_exporter.http.remote import Remotes
@@ -29,7 +31,7 @@ from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, timestamp
+from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger, timestamp
 
 from .manifests import Secrets
 from .progress import Progress, WatchedJournal, resumed_words, words
@@ -91,11 +93,13 @@ class Export:
             if self.test and not self.send:
                 progress.say("Checking both sides, and at most 20 people of the query")
                 return await dry_test(self.spec, sides, clock, self._run_id("Test", timestamp(clock.now())))
-            journal = open_things.enter_context(FileJournal(self.journal))
+            journal = open_things.enter_context(FileJournal(self.journal, generation=self._generation))
             if left := journal.current():
                 self._may_go_on(left)
                 progress.say(resumed_words(left))
                 again = left.model_copy(update={"attempt": left.attempt + 1, "holder": new_holder()})
+                if left.step in ("Claimed", "Importing"):
+                    again = again.model_copy(update={"generation": self._generation})
                 ended = await self._execute(again, sides, journal, clock, progress)
                 if (left.trigger == "Test") == self.test and ended.entry.reason != Reason.INTERRUPTED:
                     return ended.entry
@@ -122,19 +126,36 @@ class Export:
     ) -> Ended:
         await journal.claim(run)
         spec = self.spec.model_copy(update={"dry_run": bool(self.spec.dry_run) or not self.send})
-        return await execute(run, spec, sides, WatchedJournal(journal, progress), clock, check_first=True)
+        watched = WatchedJournal(journal, progress)
+        try:
+            return await execute(run, spec, sides, watched, clock, check_first=True)
+        except SpecChanged:
+            # Its send was refused, so nothing was sent; the people in its batch are those of another manifest.
+            progress.say("The manifest is not the one that the earlier process had: starting again")
+            run = self._claimed(run.id, run.trigger, run.start_time, run.holder, run.attempt + 1)
+            await journal.write(run)
+            return await execute(run, spec, sides, watched, clock, check_first=True)
 
     def _new_run(self, clock: Clock) -> ActiveRun:
         now = clock.now()
-        trigger = "Test" if self.test else "Request"
+        trigger: Trigger = "Test" if self.test else "Request"
+        return self._claimed(self._run_id(trigger, timestamp(now)), trigger, now, new_holder())
+
+    def _claimed(self, run_id: str, trigger: Trigger, start: datetime, holder: str, attempt: int = 1) -> ActiveRun:
         return ActiveRun(
-            id=self._run_id(trigger, timestamp(now)),
+            id=run_id,
             trigger=trigger,
-            start_time=now,
-            generation=self.exporter.generation or None,
-            holder=new_holder(),
+            start_time=start,
+            generation=self._generation,
+            attempt=attempt,
+            holder=holder,
             step="Claimed",
         )
+
+    @property
+    def _generation(self) -> int:
+        """What tells this spec from another one: a file has no generation that anybody counts."""
+        return int(hashlib.sha256(self.spec.model_dump_json().encode()).hexdigest()[:12], 16)
 
     def _run_id(self, trigger: str, started: str) -> str:
         """Made of what the journal keeps, so that one can see of which exporter a run is."""

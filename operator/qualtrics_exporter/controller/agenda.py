@@ -1,10 +1,10 @@
 """What an exporter needs next, as pure functions of (exporter, time).
 
-`bookkeep` turns what is due into one new status: first sight, a changed schedule, missed and skipped slots, refused
-requests, and the claim of a run. Because all of it is one status, it is written in one compare-and-set: a slot can't be
-claimed without `lastScheduleTime` having moved past it, nor a token acted on without its receipt. `finished` is the
-same for the end of a run. `next_wake` tells when to look at an exporter again, from nothing but the object itself, so
-that a restart loses no plan.
+`bookkeep` turns what is due into one new status: first sight, a settled run, a changed schedule, missed and skipped
+slots, refused requests, and the claim of a run. Because all of it is one status, it is written in one compare-and-set:
+a slot can't be claimed without `lastScheduleTime` having moved past it, nor a token acted on without its receipt.
+`finished` is the same for the end of a run. `next_wake` tells when to look at an exporter again, from nothing but the
+object itself, so that a restart loses no plan.
 """
 
 import hashlib
@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from qualtrics_exporter import schedule as slots
-from qualtrics_exporter.controller import conditions, delivery
-from qualtrics_exporter.export.identity import request_run_id, slot_run_id, test_run_id
+from qualtrics_exporter.controller import conditions, delivery, settling
+from qualtrics_exporter.export.identity import request_run_id, settlement_id, slot_run_id, test_run_id
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.http.errors import Permanent
-from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, TEST_MODE, TEST_REQUESTED_AT, Exporter
+from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT, Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import (
@@ -84,7 +84,7 @@ def bookkeep(
     `noticed` is when a running operator saw that the exporter needs attention: a slot that then waited for its turn is
     not late. `orphaned` tells that nobody works on the active run any more.
     """
-    status = _first_sight(exporter, now)
+    status = _settled(exporter, _first_sight(exporter, now), now)
     claimed: ActiveRun | None = None
     if orphaned and status.active_run:
         status, claimed = _take_over(exporter, status, status.active_run, now, holder)
@@ -142,6 +142,7 @@ def next_wake(exporter: Exporter, now: datetime, default_zone: str) -> datetime:
         or status.observed_generation != exporter.generation
         or requested_run(exporter)
         or requested_test(exporter)
+        or requested_settlement(exporter)
     ):
         return now
     if exporter.spec is None or spec_problem(exporter, default_zone):
@@ -155,6 +156,7 @@ def next_wake(exporter: Exporter, now: datetime, default_zone: str) -> datetime:
     if not exporter.suspended:
         wakes.append(slots.next_slot(schedule, _counted_from(status, now)).due)
     wakes += [read for entry in status.history or [] if (read := delivery.next_read(entry))]
+    wakes += [look for entry in settling.unsettled(status) if (look := settling.next_look(entry))]
     return min(wakes)
 
 
@@ -188,6 +190,20 @@ def requested_test(exporter: Exporter, status: Status | None = None) -> str | No
     return None if test_run_id(exporter.uid, token) in (status.handled_requests or []) else token
 
 
+def requested_settlement(exporter: Exporter, status: Status | None = None) -> str | None:
+    """A person's word on a run that was not handled yet, as the receipt keeps it: what is not understood by its digest.
+
+    So nothing gets into a status that somebody wrote by mistake, such as an address.
+    """
+    status, value = status or exporter.status, exporter.annotations.get(SETTLE_RUN)
+    if not value:
+        return None
+    value = value if settling.understood(value) else _digest(value)
+    if value == status.last_handled_settlement:
+        return None
+    return None if settlement_id(exporter.uid, value) in (status.handled_requests or []) else value
+
+
 def with_run_receipt(exporter: Exporter, status: Status, token: str) -> Status:
     """The status with the receipt of a run token. Older ones are remembered too: Git may bring one back."""
     handled = _remembered(status, request_run_id(exporter.uid, token))
@@ -198,6 +214,12 @@ def with_test_receipt(exporter: Exporter, status: Status, token: str) -> Status:
     """The status with the receipt of a test token, likewise."""
     handled = _remembered(status, test_run_id(exporter.uid, token))
     return status.model_copy(update={"last_handled_test_request": token, "handled_requests": handled})
+
+
+def with_settlement_receipt(exporter: Exporter, status: Status, value: str) -> Status:
+    """The status with the receipt of a person's word on a run, likewise."""
+    handled = _remembered(status, settlement_id(exporter.uid, value))
+    return status.model_copy(update={"last_handled_settlement": value, "handled_requests": handled})
 
 
 def _remembered(status: Status, request_id: str) -> list[str]:
@@ -219,7 +241,21 @@ def _first_sight(exporter: Exporter, now: datetime) -> Status:
         status = with_run_receipt(exporter, status, token)
     if token := requested_test(exporter, status):
         status = with_test_receipt(exporter, status, token)
+    if value := requested_settlement(exporter, status):
+        status = with_settlement_receipt(exporter, status, value)
     return conditions.first_seen(status, exporter.generation, now)
+
+
+def _settled(exporter: Exporter, status: Status, now: datetime) -> Status:
+    """Do what a person says of a run that ended Unknown: suspended or invalid, for nothing is sent by it."""
+    value = requested_settlement(exporter, status)
+    if value is None:
+        return status
+    word = settling.understood(value)
+    if word and status.active_run and status.active_run.id == word.run:
+        return status  # it may yet end as Unknown: a value acts once, and it should not be lost by being early
+    status = settling.settle(status, value, exporter.generation, now)
+    return with_settlement_receipt(exporter, status, value)
 
 
 def _counting_since(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> Status:
@@ -380,10 +416,11 @@ def _take_over(
     """Take up a run whose holder is gone: with a new holder, so that the old one loses it should it come back.
 
     Before `Sending` nothing was sent: the run starts again, unless it has become too late for that (a survey that
-    arrives days after its slot is not what the schedule asked for). From `Sending` on it has to be brought to its end
-    however late it is.
+    arrives days after its slot is not what the schedule asked for). The same is certain of a send that was refused; the
+    run goes on from there, its batch is still good. From `Sending` on it has else to be brought to its end however late
+    it is.
     """
-    if run.step in ("Claimed", "Importing"):
+    if run.before_send:
         deadline = _deadline(exporter.spec) if exporter.spec else STARTING_DEADLINE
         if run.trigger != "Test" and now - (run.scheduled_time or run.start_time) > deadline:
             message = (
@@ -393,7 +430,8 @@ def _take_over(
             entry = entry_of(run, "Missed", Reason.DEADLINE_EXCEEDED, message, now)
             status = status.model_copy(update={"active_run": None}).with_entry(entry)
             return conditions.last_run(status, entry, exporter.generation, now), None
-        run = run.model_copy(update={"step": "Claimed", "generation": exporter.generation, "batch_id": None})
+        if run.step != "Sending":
+            run = run.model_copy(update={"step": "Claimed", "generation": exporter.generation, "batch_id": None})
     run = run.model_copy(update={"holder": holder, "attempt": run.attempt + 1})
     return status.model_copy(update={"active_run": run}), run
 
@@ -403,4 +441,8 @@ def _token(exporter: Exporter, annotation: str) -> str | None:
     token = exporter.annotations.get(annotation)
     if not token:
         return None
-    return token if len(token) <= 253 else "sha256:" + hashlib.sha256(token.encode()).hexdigest()
+    return token if len(token) <= 253 else _digest(token)
+
+
+def _digest(text: str) -> str:
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

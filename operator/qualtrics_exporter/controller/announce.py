@@ -7,7 +7,7 @@ from typing import Literal
 from qualtrics_exporter.controller import conditions
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Kind, Place, Reason
-from qualtrics_exporter.resource.status import Condition, HistoryEntry, Status
+from qualtrics_exporter.resource.status import Condition, HistoryEntry, Result, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,19 @@ class Announcement:
     dedup: str
 
 
+_LATER: dict[str, str] = {
+    Reason.FOUND_LATER: "LookUp",
+    Reason.SETTLED_AS_SENT: "Settle",
+    Reason.SETTLED_AS_NOT_SENT: "Settle",
+}
+_OUTCOMES: tuple[Result, ...] = ("Succeeded", "Failed")
+
+
 def new_entries(before: Status, after: Status) -> list[HistoryEntry]:
     """What ended between two states, oldest first."""
     known = {(entry.id, entry.completion_time, entry.result) for entry in before.history or []}
+    # One that was Unknown has not ended anew when its outcome becomes known: that is told as a change of its reason.
+    known |= {(id_, time, result) for id_, time, was in known if was == "Unknown" for result in _OUTCOMES}
     fresh = [e for e in after.history or [] if (e.id, e.completion_time, e.result) not in known]
     return fresh[::-1]
 
@@ -32,10 +42,26 @@ def events(before: Exporter, after: Exporter) -> list[Announcement]:
     """The Events for a change of one exporter's status."""
     old, new = before.status, after.status
     found = [_ended(entry, "Run") for entry in new_entries(old, new) if _news(entry, new)]
-    found += [_ended(entry, "Delivery") for entry in _other_reason(old, new)]
-    if new.last_test and new.last_test != old.last_test:
+    found += [_ended(entry, _LATER.get(entry.reason, "Delivery")) for entry in _other_reason(old, new)]
+    if new.last_test and not (old.last_test and _same_words(old.last_test, new.last_test)):
         found.append(_ended(new.last_test, "Test"))
-    return found + _readiness(old, new, after.uid)
+    return found + _settlement(old, new, after.uid) + _readiness(old, new, after.uid)
+
+
+def _same_words(one: HistoryEntry, other: HistoryEntry) -> bool:
+    """Whether nothing but a time of looking differs."""
+    return one == other.model_copy(update={"looked_for_time": one.looked_for_time})
+
+
+def _settlement(old: Status, new: Status, uid: str) -> list[Announcement]:
+    """A settlement that was refused. One that was not is told by what it made of its run."""
+    told, receipt = new.last_settlement, new.last_handled_settlement
+    if told is None or told.reason != Reason.SETTLEMENT_REFUSED:
+        return []
+    if (told, receipt) == (old.last_settlement, old.last_handled_settlement):
+        return []
+    moment = f"{uid} {receipt} {told.handled_time.isoformat()}"
+    return [Announcement("Warning", told.reason, told.message, "Settle", moment)]
 
 
 def _news(entry: HistoryEntry, status: Status) -> bool:

@@ -117,6 +117,12 @@ def last_run(status: Status, entry: HistoryEntry, generation: int, now: datetime
     return _set(status, LAST_RUN_SUCCEEDED, state, entry.reason, entry.message, generation, now)
 
 
+def tells_of(status: Status, entry: HistoryEntry) -> bool:
+    """Whether `LastRunSucceeded` speaks of this very entry."""
+    condition = status.condition(LAST_RUN_SUCCEEDED)
+    return bool(condition and (condition.reason, condition.message) == (entry.reason, entry.message))
+
+
 def is_ready(status: Status, generation: int) -> bool:
     """Whether this very spec was checked and found well."""
     ready = status.condition(READY)

@@ -20,6 +20,16 @@ MARKS = (
 SUPPRESSED_SHARE = 0.9
 
 
+# What a reason about the delivery may take the place of: it says no more than that the survey was sent.
+_PLAIN = (
+    Reason.SUCCEEDED,
+    Reason.FOUND_LATER,
+    Reason.SETTLED_AS_SENT,
+    Reason.PARTLY_DELIVERED,
+    Reason.DUPLICATE_SUPPRESSED,
+)
+
+
 def next_read(entry: HistoryEntry) -> datetime | None:
     """When the figures of this entry are due to be read; None when there is nothing (more) to read."""
     if entry.distribution_id is None or entry.survey_id is None:
@@ -34,7 +44,7 @@ def with_figures(entry: HistoryEntry, figures: Delivery) -> HistoryEntry:
     updated = entry.model_copy(update={"delivery": figures})
     reason = _finding(entry, figures)
     # That nobody got the mail outranks every other remark; that some did not, none.
-    plain = entry.reason in (Reason.SUCCEEDED, Reason.PARTLY_DELIVERED, Reason.DUPLICATE_SUPPRESSED)
+    plain = entry.reason in _PLAIN
     if reason is None or not (plain or reason is Reason.DUPLICATE_SUPPRESSED):
         return updated
     numbers = ", ".join(

@@ -14,7 +14,7 @@ from functools import partial
 from typing import cast
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller import agenda, announce, conditions, delivery
+from qualtrics_exporter.controller import agenda, announce, conditions, delivery, settling
 from qualtrics_exporter.controller.conditions import Verdict
 from qualtrics_exporter.controller.events import Recorder
 from qualtrics_exporter.controller.runs import Credentials, Runner
@@ -24,7 +24,7 @@ from qualtrics_exporter.export.checks import Checks, check_nexthink, check_qualt
 from qualtrics_exporter.export.guards import Remark, check_text
 from qualtrics_exporter.export.identity import new_holder, test_run_id
 from qualtrics_exporter.export.query import Answer
-from qualtrics_exporter.export.steps import TEST_RECIPIENTS
+from qualtrics_exporter.export.steps import TEST_RECIPIENTS, find
 from qualtrics_exporter.http.errors import ExportError, Transient
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -39,7 +39,7 @@ RETRY_MOST = timedelta(minutes=15)
 # A run in other hands that does not move for this long has lost them: longer than any step takes between two writes,
 # and harmless if wrong, because its holder then loses the run at its next write.
 ORPHAN_AFTER = timedelta(minutes=30)
-DELIVERY_RETRY = timedelta(minutes=5)
+DELIVERY_RETRY = timedelta(minutes=5)  # delivery figures, and runs that are looked for again
 # Exporters at once for which the API server is asked; and those for which the remote sides are, outside of runs. Apart
 # from each other: a remote side that hangs must not keep slots from being seen.
 DESKS = 16
@@ -70,7 +70,8 @@ class _Memory:
     secrets: tuple[str | None, str | None] | None = None
     stranger: tuple[str, str, int] | None = None  # a run in other hands
     stranger_since: datetime | None = None
-    figures_after: dict[str, datetime] = field(default_factory=dict)  # by the id of the run
+    # When Qualtrics is asked again what it did not answer: a look or a figure, by the id of the run.
+    asked_after: dict[str, datetime] = field(default_factory=dict)
 
 
 class Reconciler:
@@ -145,10 +146,10 @@ class Reconciler:
         if exporter.status.active_run and memory and memory.stranger:
             return now + ORPHAN_AFTER / 3
         wake = agenda.next_wake(exporter, now, self._zone)
-        if memory and memory.figures_after:
-            memory.figures_after = {run: after for run, after in memory.figures_after.items() if after > now}
-            if wake <= now and memory.figures_after:
-                return now + agenda.SECRET_WATCH  # what is due may be no more than a figure that has to wait
+        if memory and memory.asked_after:
+            memory.asked_after = {run: after for run, after in memory.asked_after.items() if after > now}
+            if wake <= now and memory.asked_after:
+                return now + agenda.SECRET_WATCH  # what is due may be no more than a question that has to wait
         if memory and memory == _Memory():
             del self._memory[key]
         return wake
@@ -211,10 +212,10 @@ class Reconciler:
                 after, event.type, event.reason, event.note, action=event.action, dedup=event.dedup
             )
 
-    # --- tests, checks, delivery figures
+    # --- tests, checks, runs that are looked for again, delivery figures
 
     async def _errand(self, key: Key, exporter: Exporter) -> Errand | None:
-        """The test, check or figure that is to be looked after now. A run that is active goes first."""
+        """The test, check, look or figure that is to be seen to now. A run that is active goes first."""
         if exporter.status.active_run:
             return None
         token = agenda.requested_test(exporter)
@@ -223,7 +224,9 @@ class Reconciler:
         if await self._check_due(key, exporter):
             checked = conditions.query_was_checked(exporter.status, exporter.generation)
             return partial(self._check, key, exporter, query=not checked)
-        if entry := self._figures_due(key, exporter):
+        if entry := self._question_due(key, settling.unsettled(exporter.status), settling.next_look):
+            return partial(self._look_again, key, exporter, entry)
+        if entry := self._question_due(key, exporter.status.history or [], delivery.next_read):
             return partial(self._read_figures, key, exporter, entry)
         return None
 
@@ -350,12 +353,39 @@ class Reconciler:
         memory = self._memory.setdefault(key, _Memory())
         return memory.secrets != await self._credentials.versions(exporter, exporter.spec)
 
-    def _figures_due(self, key: Key, exporter: Exporter) -> HistoryEntry | None:
+    def _question_due(
+        self, key: Key, entries: list[HistoryEntry], next_time: Callable[[HistoryEntry], datetime | None]
+    ) -> HistoryEntry | None:
+        """The first of these entries that Qualtrics is to be asked about now."""
         now = self._clock.now()
         memory = self._memory.get(key)
-        later = memory.figures_after if memory else {}
-        due = (e for e in exporter.status.history or [] if (at := delivery.next_read(e)) and at <= now)
+        later = memory.asked_after if memory else {}
+        due = (e for e in entries if (at := next_time(e)) and at <= now)
         return next((entry for entry in due if later.get(entry.id, now) <= now), None)
+
+    async def _look_again(self, key: Key, exporter: Exporter, entry: HistoryEntry) -> Exporter:
+        """Look once more for the distribution of a run that ended Unknown: the list may lag. Nothing is ever sent."""
+        memory = self._memory.setdefault(key, _Memory())
+        found: str | None = None
+        sent = entry.send_time or entry.completion_time
+        try:
+            if problem := agenda.spec_problem(exporter, self._zone):
+                raise problem
+            qualtrics = await self._credentials.qualtrics(exporter, cast("Spec", exporter.spec))
+            found = await find(qualtrics, entry.survey_id or "", entry.batch_id or "", sent)
+        except ExportError as error:
+            log.info("run %s of %s could not be looked for: %s", entry.id, key, error.reason)
+            if self._clock.now() < sent + settling.GIVEN_UP:
+                memory.asked_after[entry.id] = self._clock.now() + DELIVERY_RETRY
+                return exporter
+        memory.asked_after.pop(entry.id, None)
+
+        def change(fresh: Exporter) -> Status | None:
+            return settling.looked_for(fresh.status, entry, found, fresh.generation, self._clock.now())
+
+        after = await self._store.change(key, change)
+        await self._announce(exporter, after)
+        return after
 
     async def _read_figures(self, key: Key, exporter: Exporter, entry: HistoryEntry) -> Exporter:
         """Read one entry's figures from Qualtrics. Without an answer they are tried again soon, and nobody is told."""
@@ -369,9 +399,9 @@ class Reconciler:
         except ExportError as error:
             log.info("delivery figures of run %s of %s could not be read: %s", entry.id, key, error.reason)
             if error.status != 404:
-                memory.figures_after[entry.id] = self._clock.now() + DELIVERY_RETRY
+                memory.asked_after[entry.id] = self._clock.now() + DELIVERY_RETRY
                 return exporter
-        memory.figures_after.pop(entry.id, None)
+        memory.asked_after.pop(entry.id, None)
 
         def updated(old: HistoryEntry, now: datetime) -> HistoryEntry:
             if figures is None:

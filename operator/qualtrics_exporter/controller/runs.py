@@ -16,6 +16,7 @@ from qualtrics_exporter.export.identity import new_holder
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.sides import Sides
+from qualtrics_exporter.export.work import unknown_message
 from qualtrics_exporter.http.errors import ExportError
 from qualtrics_exporter.http.remote import Remotes
 from qualtrics_exporter.nexthink.client import Nexthink
@@ -111,10 +112,9 @@ class Runner:
         now = self.clock.now()
         if run.step == "Sent":
             return Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, Reason.SUCCEEDED.meaning, now))
-        if run.step == "Sending":
-            unknown = Reason.DELIVERY_UNKNOWN
-            message = f"{unknown.meaning} It could not be looked up: {error.what}. {unknown.next_step}"
-            return Ended(entry_of(run, "Unknown", unknown, message, now))
+        if not run.before_send:
+            message = unknown_message(run, f"what came of it could not be looked up: {error.what}")
+            return Ended(entry_of(run, "Unknown", Reason.DELIVERY_UNKNOWN, message, now))
         return Ended(entry_of(run, "Failed", error.reason, f"{error.message} Nobody was mailed.", now))
 
     async def _start_again(self, key: Key, run: ActiveRun) -> tuple[Exporter, ActiveRun]:

@@ -102,7 +102,9 @@ class StatusJournal:
                 raise SuspendedMeanwhile
             return exporter.status.model_copy(update={"active_run": run})
 
-        await self._change(step, sent=run.step == "Sent")
+        sent = run.step == "Sent"
+        patience = PATIENCE_SENT_SECONDS if sent else PATIENCE_SECONDS
+        await self._change(step, patience=patience, known=sent or run.refused_until is not None)
 
     async def write_sending(self, run: ActiveRun) -> None:
         def step(exporter: Exporter) -> Status | None:
@@ -125,16 +127,18 @@ class StatusJournal:
             _ours(exporter, run)
             return agenda.finished(exporter, ended, self.clock.now(), self.default_zone)
 
-        await self._change(step, sent=True)
+        await self._change(step, patience=PATIENCE_SENT_SECONDS, known=True)
 
-    async def _change(self, step: Callable[[Exporter], Status | None], *, sent: bool = False) -> None:
+    async def _change(
+        self, step: Callable[[Exporter], Status | None], *, patience: float = PATIENCE_SECONDS, known: bool = False
+    ) -> None:
         try:
-            await self.store.change(self.key, step, patience=PATIENCE_SENT_SECONDS if sent else PATIENCE_SECONDS)
+            await self.store.change(self.key, step, patience=patience)
         except Gone as error:
             raise Abandoned from error
         except ClusterError as error:
-            if sent:
-                raise
+            if known:
+                raise  # what has become of the send is known, written down or not
             # Nothing may happen that is not written down. The run stays where it is and is taken up again as soon as
             # the API server lets us.
             raise Abandoned(str(error)) from error
@@ -156,7 +160,7 @@ def _recorded(status: Status, run: ActiveRun) -> bool:
 def _dump(status: Status) -> dict[str, Any]:
     """As JSON; this is the only door to the API server, so every sentence is redacted here, whoever wrote it."""
     dumped = status.model_dump(by_alias=True, exclude_none=True, mode="json")
-    last_test = [dumped["lastTest"]] if "lastTest" in dumped else []
-    for told in [*dumped.get("conditions", []), *dumped.get("history", []), *last_test]:
+    single = [dumped[name] for name in ("lastTest", "lastSettlement") if name in dumped]
+    for told in [*dumped.get("conditions", []), *dumped.get("history", []), *single]:
         told["message"] = redact(told["message"])
     return dumped

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Status
 
-from .journal import Abandoned, Ended
+from .journal import Abandoned, Ended, SpecChanged
 
 _PAGES = {"active_run", "last_test", "history", "untold"}
 
@@ -35,10 +35,14 @@ class JournalUnreadable(Exception):
 
 
 class FileJournal:
-    """A `Journal` in a file. Opening it locks it (`Abandoned` if another process has it open), `close` lets it go."""
+    """A `Journal` in a file. Opening it locks it (`Abandoned` if another process has it open), `close` lets it go.
 
-    def __init__(self, path: Path) -> None:
+    `generation` tells the spec of whoever opens it from others; None: it is not looked at.
+    """
+
+    def __init__(self, path: Path, *, generation: int | None = None) -> None:
         self._path = path
+        self._generation = generation
         self._lock = os.open(_beside(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,7 +104,13 @@ class FileJournal:
         self._store(self._status.model_copy(update={"active_run": run}))
 
     async def write_sending(self, run: ActiveRun) -> None:
-        """As `write`: without a cluster nobody suspends or edits the exporter meanwhile."""
+        """As `write`: without a cluster nobody suspends the exporter meanwhile, or edits it during one process.
+
+        A run that an earlier process began may have had another spec: `SpecChanged`.
+        """
+        if self._generation is not None and run.generation != self._generation:
+            self._ours(run)
+            raise SpecChanged
         await self.write(run)
 
     async def finish(self, run: ActiveRun, ended: Ended) -> None:

@@ -27,6 +27,11 @@ def test_run_id(uid: str, token: str) -> str:
     return _id("test", uid, token)
 
 
+def settlement_id(uid: str, value: str) -> str:
+    """The settlement of a run that somebody asked for with this value."""
+    return _id("settlement", uid, value)
+
+
 def new_holder() -> str:
     """Who works on a run: one process, one attempt. Never the same again."""
     return secrets.token_hex(8)

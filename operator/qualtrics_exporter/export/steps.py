@@ -8,13 +8,13 @@
 Each step is what a process does when the journal stands there, be it a moment after having written that itself or a day
 later in another process. A step that returns None has moved the journal on. `Importing` after a crash begins anew, as
 nobody knows any more who the people were; `Sending` never sends, whoever comes there and why, with the one exception
-that it names.
+that the journal names: a send that was refused for certain.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanent, Transient
-from qualtrics_exporter.qualtrics.client import Distribution, portions
+from qualtrics_exporter.qualtrics.client import Distribution, Qualtrics, portions
 from qualtrics_exporter.resource.reasons import Reason
 
 from .guards import check_query, check_sender, guard, warnings
@@ -25,7 +25,7 @@ from .work import Work, report
 
 TEST_RECIPIENTS = 20
 BATCHES = 3  # a batch whose import has an unknown outcome is left behind, so often at most
-POSTS = 3  # a send that was refused for certain is asked for again, so often at most
+POSTS = 3  # a send that was refused for certain is asked for again, so often at most, by however many processes
 LOOK_UPS = (0.0, 10.0, 30.0, 60.0, 120.0)  # seconds after the send was, perhaps, asked for
 WINDOW = timedelta(hours=1)  # of the look-up, on both sides: clocks differ, and the batch decides anyway
 TOKEN_GOOD_FOR = timedelta(minutes=5)
@@ -103,13 +103,15 @@ async def importing(work: Work) -> Ended | None:
         counts=work.recipients.counts.model_copy(update={"imported": created}),
         warnings=[*told, str(Reason.IMPORT_INCOMPLETE)] if accounted < accepted else told,
     )
-    if work.spec.dry_run:
-        return work.not_sent_because_dry()
     return await _post(work)
 
 
 async def _post(work: Work) -> Ended | None:
     """Ask for the distribution, once. The only place that sends."""
+    if work.spec.dry_run:
+        return work.not_sent_because_dry()
+    # All waiting comes before the journal says `Sending`: after a kill in it nothing was asked for, and that is known.
+    await work.sides.qualtrics.turn_to_send()
     await work.sides.qualtrics.ensure_token(TOKEN_GOOD_FOR)
     # From here to the journalled reply nothing is cut short: a request in flight that is dropped may have been heard.
     return await held_back(_write_and_post(work))
@@ -118,11 +120,11 @@ async def _post(work: Work) -> Ended | None:
 async def _write_and_post(work: Work) -> Ended | None:
     spec = work.spec.qualtrics
     now = work.clock.now().replace(microsecond=0)
-    again = work.posts > 0
-    await work.journalled_sending(send_time=now, attempt=work.run.attempt + again)
+    before = work.run.send_attempts or 0
+    attempt = work.run.attempt + (before > 0)
+    await work.journalled_sending(send_time=now, attempt=attempt, send_attempts=before + 1)
     # A crash from here on: the survey may be out. The next process looks it up by survey, time and batch, all of which
     # the journal has just been told, and never asks again.
-    work.posts, work.refused = work.posts + 1, None
     try:
         distribution_id = await work.sides.qualtrics.send(
             Distribution(
@@ -141,7 +143,10 @@ async def _write_and_post(work: Work) -> Ended | None:
     except Permanent as refused:
         return work.failed(refused)
     except Transient as refused:
-        work.refused = refused
+        if before + 1 >= POSTS:
+            return work.failed(refused)
+        # A crash before this write: that it was refused is lost, and the next process only looks it up.
+        await work.journalled_refused(_rounded_up(work.clock.now() + _wait(refused)))
         return None
     except OutcomeUnknown:
         return None
@@ -155,9 +160,9 @@ async def _write_and_post(work: Work) -> Ended | None:
 async def sending(work: Work) -> Ended | None:
     """See whether the survey went out."""
     # A crash here changes nothing: the next process looks again, by the same survey, time and batch.
-    if work.refused is not None:
-        # The exception: this very process has just been told that its request was refused, for certain.
-        return await _refused(work, work.refused)
+    if work.run.refused_until is not None:
+        # The exception: this process, or the one before it, was told that the request was refused, for certain.
+        return await _ask_again(work, work.run.refused_until)
     began = work.clock.monotonic()
     for seconds in LOOK_UPS:
         await work.clock.sleep(began + seconds - work.clock.monotonic())
@@ -167,11 +172,11 @@ async def sending(work: Work) -> Ended | None:
     return work.unknown()
 
 
-async def _refused(work: Work, refused: Transient) -> Ended | None:
-    if work.posts >= POSTS:
-        return work.failed(refused)
-    wait = min(WAIT if refused.retry_after is None else refused.retry_after, LONGEST_WAIT)
-    await work.clock.sleep(wait.total_seconds())
+async def _ask_again(work: Work, until: datetime) -> Ended | None:
+    # A crash here: as above, nothing was sent, and the next process goes on waiting. Never longer than the longest
+    # wait: the clock may have been set back.
+    wait = min(until - work.clock.now(), LONGEST_WAIT)
+    await work.clock.sleep(max(0.0, wait.total_seconds()))
     # A look first all the same: it costs nothing, and a refusal could come from something that stands in between.
     if distribution_id := await _look(work):
         await work.journalled_sent(distribution_id)
@@ -179,13 +184,25 @@ async def _refused(work: Work, refused: Transient) -> Ended | None:
     return await _post(work)
 
 
+def _wait(refused: Transient) -> timedelta:
+    return min(WAIT if refused.retry_after is None else refused.retry_after, LONGEST_WAIT)
+
+
+def _rounded_up(time: datetime) -> datetime:
+    """In whole seconds, as journals keep it, and never earlier."""
+    return (time + timedelta(seconds=1)).replace(microsecond=0)
+
+
+async def find(qualtrics: Qualtrics, survey_id: str, batch_id: str, at: datetime) -> str | None:
+    """The distribution of the survey to that batch, sent at about that time; None if none shows now."""
+    return await qualtrics.find_distribution(survey_id, batch_id, at - WINDOW, at + WINDOW)
+
+
 async def _look(work: Work) -> str | None:
     run = work.run
-    at = run.send_time or run.start_time
+    survey_id, at = run.survey_id or work.spec.qualtrics.survey_id, run.send_time or run.start_time
     try:
-        return await work.sides.qualtrics.find_distribution(
-            run.survey_id or work.spec.qualtrics.survey_id, run.batch_id or "", at - WINDOW, at + WINDOW
-        )
+        return await find(work.sides.qualtrics, survey_id, run.batch_id or "", at)
     except ExportError:
         return None  # cannot be seen now: like not there yet
     except Exception as error:  # noqa: BLE001

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,6 @@ class Work:
     recipients: Recipients | None = None
     query: QuerySync | None = None
     batches: int = 0
-    posts: int = 0
-    refused: Transient | None = None  # the last POST's reply, if it was a certain refusal
 
     @property
     def test(self) -> bool:
@@ -45,7 +44,7 @@ class Work:
     @property
     def before_send(self) -> bool:
         """Whether it is certain that nothing was sent."""
-        return self.run.step in ("Claimed", "Importing") or self.refused is not None
+        return self.run.before_send
 
     async def journalled(self, **changes: Any) -> None:
         """Write the next recovery point down; durable when this returns."""
@@ -55,20 +54,31 @@ class Work:
 
     async def journalled_sending(self, **changes: Any) -> None:
         """As `journalled`, by a fresh read of the exporter."""
-        run = self.run.model_copy(update={"step": "Sending", **changes})
+        run = self.run.model_copy(update={"step": "Sending", "refused_until": None, **changes})
         await self.journal.write_sending(run)
         self.run = run
 
+    async def journalled_refused(self, until: datetime) -> None:
+        """Write down that the send was refused for certain: who takes the run over may then ask again.
+
+        If this write fails, this process knows it all the same; to the next one the run may have been sent.
+        """
+        await self._journalled_known("that the send was refused", refused_until=until)
+
     async def journalled_sent(self, distribution_id: str) -> None:
         """Write down that the survey is out. What is known stays known if this write fails: the last one has it too."""
-        sent = self.run.model_copy(update={"step": "Sent", "distribution_id": distribution_id})
+        changes = {"step": "Sent", "distribution_id": distribution_id, "refused_until": None}
+        await self._journalled_known("that the survey was sent", **changes)
+
+    async def _journalled_known(self, what: str, **changes: Any) -> None:
+        run = self.run.model_copy(update=changes)
         try:
-            await self.journal.write(sent)
+            await self.journal.write(run)
         except Abandoned:
             raise
         except Exception as error:  # noqa: BLE001
-            report("writing down that the survey was sent", self.run, error)
-        self.run = sent
+            report(f"writing down {what}", self.run, error)
+        self.run = run
 
     def note(self, **changes: Any) -> None:
         """Learn something that the next recovery point writes down."""
@@ -99,15 +109,8 @@ class Work:
 
     def unknown(self) -> Ended:
         """Whether the survey is out cannot be told: how to find out, and what happens next."""
-        run = self.run
-        when = timestamp(run.send_time) if run.send_time else "an unknown time"
-        return self.end(
-            "Unknown",
-            Reason.DELIVERY_UNKNOWN,
-            f"Qualtrics was asked at {when} (UTC) to send survey {run.survey_id} to the {run.recipients} people of "
-            f"batch {run.batch_id}; there was no clear answer, and its list of distributions does not show it. "
-            f"It will not be repeated. {Reason.DELIVERY_UNKNOWN.next_step} The next slot runs as planned.",
-        )
+        why = "there was no clear answer, and its list of distributions does not show it"
+        return self.end("Unknown", Reason.DELIVERY_UNKNOWN, unknown_message(self.run, why))
 
     def _told(self, what: str) -> str:
         counts, told = self.run.counts, self.run.warnings or []
@@ -124,6 +127,17 @@ class Work:
         if accepted > imported and Reason.IMPORT_INCOMPLETE not in told:
             sentences.append(f"Qualtrics refused the other {accepted - imported} of {accepted} addresses.")
         return " ".join(sentences)
+
+
+def unknown_message(run: ActiveRun, why: str) -> str:
+    """What is told of a run that may have been sent: what to look for, how to settle it, and that life goes on."""
+    when = timestamp(run.send_time) if run.send_time else "an unknown time"
+    next_step = Reason.DELIVERY_UNKNOWN.next_step.replace("<run id>", run.id)
+    return (
+        f"Qualtrics was asked at {when} (UTC) to send survey {run.survey_id} to the {run.recipients} people of batch "
+        f"{run.batch_id}; {why}. It will not be repeated. {next_step} In a cluster, the operator itself looks again "
+        "for six hours."
+    )
 
 
 def internal(error: Exception) -> Transient:

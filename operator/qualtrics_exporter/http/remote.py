@@ -4,7 +4,8 @@
 side as one credential sees it. A call is described where it is made, by an `Ask`: what it is for, in the words of a
 message to the user, whether it may be repeated, and which reason each refusal has. Everything else about a call
 happens here, in this order: the URL is checked, the limiter is waited for, a token is fetched, and only then the
-request goes out. So a call that ends before that was certainly not made.
+request goes out. So a call that ends before that was certainly not made. A call that something must be written down for
+has all its waiting behind it before that: its maker asks for its turn and its token itself.
 """
 
 import asyncio
@@ -83,6 +84,8 @@ class Ask:
     """What every other refusal means."""
     rates: tuple[Rate, ...] = ()
     """Limits of this endpoint alone."""
+    waits: bool = True
+    """Whether the limiter is waited for in the call itself. Otherwise who makes it has had its turn (`Remote.turn`)."""
     unknown: Reason | None = None
     """The reason of an `OutcomeUnknown`, where it is another than that of the failed try."""
 
@@ -165,6 +168,10 @@ class Remote:
         side = (self._side.key, self._side.name)
         return await self._remotes.tokens.get(side, self._credentials, good_for=good_for, not_this=not_this)
 
+    async def turn(self, rates: tuple[Rate, ...]) -> None:
+        """Wait until a call may go out under these rates and those of the side, and count it."""
+        await self._remotes.limiter.turn(self.base().origin, (*rates, *self._side.rates))
+
     def alone(self, path: str) -> asyncio.Lock:
         """`async with` it: nobody else of this process is there, at that path of this remote origin."""
         return self._remotes.lock(f"{self.base().origin} {path}")
@@ -182,7 +189,8 @@ class Remote:
 
         async def attempt() -> T:
             nonlocal refused_token
-            await self._turn(ask, base)
+            if ask.waits:
+                await self.turn(ask.rates)
             token = await self.token(not_this=refused_token)
             try:
                 reply = await self._exchange(ask, base, token)
@@ -214,9 +222,6 @@ class Remote:
         """Have a file that the side has laid down elsewhere, without any token. Raises `NotSent` or `Lost`."""
         request = Request(side=self._side.key, operation=operation, method="GET", url=url, headers={}, alone=True)
         return self._remotes.wire.download(request)
-
-    async def _turn(self, ask: Ask, base: Url) -> None:
-        await self._remotes.limiter.turn(base.origin, (*ask.rates, *self._side.rates))
 
     async def _exchange(self, ask: Ask, base: Url, token: str) -> Reply:
         query = f"?{urlencode(ask.query)}" if ask.query else ""

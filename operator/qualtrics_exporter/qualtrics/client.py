@@ -111,6 +111,10 @@ class Qualtrics:
         """See that the token is good for so long; a new one is fetched if need be."""
         await self._remote.token(good_for=good_for)
 
+    async def turn_to_send(self) -> None:
+        """Wait until one distribution more may be asked for. `send` does not wait: it relies on this."""
+        await self._remote.turn((SENDS,))
+
     async def check_credentials(self) -> None:
         """See that the credentials are good, and good for this datacenter."""
         await self._remote.call(
@@ -267,7 +271,8 @@ class Qualtrics:
 
         Permanent, Transient and RateLimited mean that it was certainly refused, or never asked for. OutcomeUnknown
         means that it may be out: look it up. Nothing is repeated in here, and nothing may repeat it but what knows
-        from one of the former that nothing happened.
+        from one of the former that nothing happened. Nothing is waited for either: call `turn_to_send` and
+        `ensure_token` before it is written down that this is sent.
         """
         survey_id, batch_id = distribution.survey_id, distribution.batch_id
         return await self._remote.call(
@@ -279,7 +284,7 @@ class Qualtrics:
                 body=compact(_letter(distribution)),
                 repeat=Repeat.NEVER,
                 otherwise=Reason.SEND_REFUSED,
-                rates=(SENDS,),
+                waits=False,
                 unknown=Reason.DELIVERY_UNKNOWN,
             ),
             lambda reply: id_at(reply.document(), "result", "id"),

@@ -37,7 +37,8 @@ class QualtricsExporter(Model):
     At most one distribution is sent for a slot of the schedule, and every slot ends in an entry of status.history with
     a result and a reason that says what to do next. To run now, set the annotation
     qualtrics-exporter.dev/run-requested-at to any new text; to test without mailing anybody,
-    qualtrics-exporter.dev/test-requested-at.
+    qualtrics-exporter.dev/test-requested-at. The outcome of a run that ended Unknown is told by
+    qualtrics-exporter.dev/settle-run.
     """
 
     spec: Spec = Field(

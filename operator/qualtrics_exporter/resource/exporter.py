@@ -21,6 +21,7 @@ PLURAL = "qualtricsexporters"
 RUN_REQUESTED_AT = f"{GROUP}/run-requested-at"
 TEST_REQUESTED_AT = f"{GROUP}/test-requested-at"
 TEST_MODE = f"{GROUP}/test-mode"
+SETTLE_RUN = f"{GROUP}/settle-run"
 
 _SHOWN_VIOLATIONS = 3
 

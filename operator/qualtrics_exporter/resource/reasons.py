@@ -30,13 +30,17 @@ class Place(Enum):
     RECONCILING = "`Reconciling`"
     HISTORY = "`status.history`"
     LAST_TEST = "`status.lastTest`"
+    LAST_SETTLEMENT = "`status.lastSettlement`"
     EVENT = "an Event"
     VALIDATE = "`qualtrics-exporter validate`"
 
     @property
     def is_condition(self) -> bool:
         """Whether it is one of `status.conditions`."""
-        return self not in (Place.HISTORY, Place.LAST_TEST, Place.EVENT, Place.VALIDATE)
+        return self not in _NO_CONDITIONS
+
+
+_NO_CONDITIONS = frozenset({Place.HISTORY, Place.LAST_TEST, Place.LAST_SETTLEMENT, Place.EVENT, Place.VALIDATE})
 
 
 _CHECKS = (Place.READY, Place.NEXTHINK_READY, Place.QUALTRICS_READY)
@@ -51,6 +55,7 @@ _RUNS = (Place.LAST_RUN_SUCCEEDED, Place.HISTORY, Place.EVENT)
 _DRIFT = (*_QUERY, *_RUNS)
 _TESTS = (Place.LAST_TEST, Place.EVENT)
 _RUNS_AND_TESTS = (Place.LAST_RUN_SUCCEEDED, Place.HISTORY, *_TESTS)
+_SETTLED = (*_RUNS_AND_TESTS, Place.LAST_SETTLEMENT)
 _NEXTHINK = (Place.READY, Place.NEXTHINK_READY, *_RUNS_AND_TESTS)
 _QUALTRICS = (Place.READY, Place.QUALTRICS_READY, *_RUNS_AND_TESTS)
 _SIDES = (*_CHECKS, *_RUNS_AND_TESTS)
@@ -347,9 +352,30 @@ class Reason(StrEnum):
         "Report it with the operator's log lines of that time.",
     )  # fmt: skip
     DELIVERY_UNKNOWN = (
-        "DeliveryUnknown", Kind.UNKNOWN, _RUNS,
+        "DeliveryUnknown", Kind.UNKNOWN, _RUNS_AND_TESTS,
         "Whether Qualtrics took the send cannot be told.",
-        "Look at the survey's distributions in Qualtrics at the send time; only if none is there, request a run.",
+        "Look at the survey's distributions in Qualtrics at the send time: is there one to that many people? Then "
+        "settle the run by the annotation qualtrics-exporter.dev/settle-run: <run id>=Sent or <run id>=NotSent. Only "
+        "if none is there, request a run. The next slot is not held up.",
+    )  # fmt: skip
+    FOUND_LATER = (
+        "FoundLater", Kind.NOTE, _RUNS_AND_TESTS,
+        "The outcome was unknown at first; Qualtrics' list of distributions showed later that the survey was sent.",
+    )  # fmt: skip
+    SETTLED_AS_SENT = (
+        "SettledAsSent", Kind.NOTE, _SETTLED,
+        "The outcome was unknown; a person has settled the run: the survey was sent.",
+    )  # fmt: skip
+    SETTLED_AS_NOT_SENT = (
+        "SettledAsNotSent", Kind.WARNING, _SETTLED,
+        "The outcome was unknown; a person has settled the run: the survey was not sent, nobody was mailed.",
+        "Request a run if the survey should still go out.",
+    )  # fmt: skip
+    SETTLEMENT_REFUSED = (
+        "SettlementRefused", Kind.WARNING, (Place.LAST_SETTLEMENT, Place.EVENT),
+        "The annotation qualtrics-exporter.dev/settle-run could not be acted on; no run was changed.",
+        "Set it to <run id>=Sent, <run id>=NotSent or <run id>=EMD_…, with the id of an entry of status.history, or of "
+        "status.lastTest, whose result is Unknown.",
     )  # fmt: skip
     DUPLICATE_SUPPRESSED = (
         "DuplicateSuppressed", Kind.WARNING, _RUNS,

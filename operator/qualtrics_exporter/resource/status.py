@@ -80,11 +80,21 @@ class ActiveRun(Model):
     step: Step = Field(
         description="The recovery point that was written last, before its effect: Claimed, Importing, Sending or "
         "Sent. After a "
-        "crash a run goes on from here; from Sending on it only looks up what was sent."
+        "crash a run goes on from here; from Sending on it only looks up what was sent, unless that was refused."
     )
     survey_id: str | None = Field(None, description="The survey that the run sends: SV_….")
     batch_id: str | None = Field(None, description="The Qualtrics transaction batch that holds the recipients: BT_….")
     send_time: Time | None = Field(None, description="The time just before the distribution was asked for.")
+    send_attempts: int | None = Field(
+        None,
+        description="How many times the distribution was asked for: more than once only after a certain refusal, three "
+        "times at most.",
+    )
+    refused_until: Time | None = Field(
+        None,
+        description="There while it is certain that the send was refused (Qualtrics asked to wait, or no connection "
+        "opened): nothing was sent, and it is asked for again after this time.",
+    )
     recipients: Count | None = Field(None, description="How many people are in the batch.")
     distribution_id: str | None = Field(None, description="The Qualtrics distribution, once it is known.")
     counts: "Recipients | None" = Field(None, description="Who was counted how, so far.")
@@ -92,6 +102,11 @@ class ActiveRun(Model):
         None, max_length=8, description="Reasons that were met on the way and stop nothing, for the history entry.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )  # fmt: skip
+
+    @property
+    def before_send(self) -> bool:
+        """Whether it is certain that nothing was sent."""
+        return self.step in ("Claimed", "Importing") or (self.step == "Sending" and self.refused_until is not None)
 
 
 class Recipients(Model):
@@ -159,7 +174,22 @@ class HistoryEntry(Model):
     send_time: Time | None = Field(
         None, description="When the distribution was asked for; absent if it never was: then nobody was mailed."
     )
+    looked_for_time: Time | None = Field(
+        None,
+        description="When Qualtrics was last asked again whether it has the distribution, while the result is Unknown: "
+        "10 minutes, 1 hour and 6 hours after the send.",
+    )
     delivery: Delivery | None = Field(None, description="What became of the mails, read back from Qualtrics.")
+
+
+class Settlement(Model):
+    """What became of a person's word on a run whose outcome was unknown."""
+
+    handled_time: Time = Field(description="When it was dealt with.")
+    reason: ReasonName = Field(
+        description="SettledAsSent, SettledAsNotSent or SettlementRefused; docs/reasons.md explains each."
+    )
+    message: Message = Field(description="Which run, or why nothing was done, with what to do next.")
 
 
 class Status(Model):
@@ -203,6 +233,16 @@ class Status(Model):
         None,
         max_length=253,
         description="The last value of the annotation qualtrics-exporter.dev/test-requested-at that was dealt with.",
+    )
+    last_handled_settlement: str | None = Field(
+        None,
+        max_length=253,
+        description="The last value of the annotation qualtrics-exporter.dev/settle-run that was dealt with. One that "
+        "is not understood is kept by its digest.",
+    )
+    last_settlement: Settlement | None = Field(
+        None,
+        description="What became of that value, by which a person tells the outcome of a run that ended Unknown.",
     )
     handled_requests: list[str] | None = Field(
         None,
