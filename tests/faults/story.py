@@ -149,10 +149,16 @@ class Story:
         self.stage.while_time_passes(lambda: eventually(look, f"{operation} is reached"), seconds=1)
         return held(operation) > 0
 
-    def says(self, words: str) -> None:
+    def tells_of_its_spec(self) -> bool:
+        """Whether the exporter's user can see that its spec cannot be used."""
+        if self.exporter.condition("Ready").get("reason") == "SpecInvalid":
+            return True
+        return any(event["reason"] == "StatusRefused" for event in self.exporter.events())
+
+    def says(self, words: str, *, pace: float = 1) -> None:
         """Wait until the first operator has logged this, since the slot fell due, while time passes."""
         said = lambda: words in self.operator.log[self._log_before :]  # noqa: E731
-        self.stage.while_time_passes(lambda: eventually(said, f"the operator says {words!r}"), seconds=1)
+        self.stage.while_time_passes(lambda: eventually(said, f"the operator says {words!r}"), seconds=pace)
 
     def judged(self, slot: Slot) -> list[Found]:
         """What was wrong with a slot that is over."""

@@ -72,7 +72,7 @@ def unreachable_after_the_send(story: Story) -> Iterator[tuple[str, list[Found]]
     for step in ("Sent", "ended"):
         story.gate.fault("api.status.*", after=WRITES.index(step), times=None, status=503)
         slot = story.due(SLOT)
-        story.says("could not be tended")
+        story.says("could not be tended", pace=30)
         yield f"no write of {step}", goes_on(story, slot)
 
 
@@ -218,24 +218,37 @@ def clocks(story: Story) -> Iterator[tuple[str, list[Found]]]:
     yield "the clock passes a slot twice", [] if len(sent) == 1 else [Found(Finding.DOUBLE, f"{len(sent)} entries")]
 
 
-def older_crd(story: Story) -> Iterator[tuple[str, list[Found]]]:
-    """A spec that another CRD let in, between two slots: the slot ends in an entry, and a mended spec has the next."""
+def other_crd(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """A spec that another CRD let in, seen while that one is in force or when the right one is back.
+
+    It has no slot that could be told in an entry: that nothing will run is told by conditions; where even those cannot
+    be written, by an Event. A mended spec has its next slot.
+    """
     loose = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    for path, value in {"schedule.timeZone": "Mars/Olympus", "qualtrics.surveyId": None, "schedule": "weekly"}.items():
-        before = story.exporter.manifest
-        crd(story.stage, loose)
-        story.exporter.change(**{path: value})
-        crd(story.stage, None)
-        slot = story.due(SLOT)
-        slot.may_send = False
-        found = goes_on(story, slot)
-        crd(story.stage, loose)
-        story.exporter.manifest = before
-        story.exporter.change()
-        crd(story.stage, None)
-        story.exporter.checked()
-        yield f"{path}: {value}", found
-        yield f"mended after {path}: {value}", goes_on(story, story.due(SLOT))
+    changes = {"schedule.timeZone": "Mars/Olympus", "qualtrics.surveyId": None, "schedule": "weekly"}
+    for when in ("at once", "too late"):
+        for path, value in changes.items():
+            before = story.exporter.manifest
+            if when == "too late":
+                story.operator.kill()
+            crd(story.stage, loose)
+            story.exporter.change(**{path: value})
+            if when == "at once":
+                story.exporter.checked()
+            crd(story.stage, None)
+            if when == "too late":
+                story.operator.start()
+            slot = story.due(SLOT)
+            slot.may_send = slot.told = False
+            told = story.stage.while_time_passes(lambda: eventually(story.tells_of_its_spec, "it is told"))
+            found = [*story.judged(slot), *([] if told else [Found(Finding.SILENT, "a spec that cannot be used")])]
+            crd(story.stage, loose)
+            story.exporter.manifest = before
+            story.exporter.change()
+            crd(story.stage, None)
+            story.exporter.checked()
+            yield f"{path}: {value}, seen {when}", found
+            yield f"mended after {path}: {value}", goes_on(story, story.due(SLOT))
 
 
 def crd(stage: Stage, spec: dict[str, object] | None) -> None:
@@ -266,7 +279,7 @@ LONG: dict[str, Attack] = {
     "right withdrawn": rights,
     "Secret deleted": secrets,
     "clock set": clocks,
-    "another CRD": older_crd,
+    "another CRD": other_crd,
 }
 
 

@@ -6,6 +6,7 @@ it waits.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import cast
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller import agenda, announce, conditions, delivery, settling
+from qualtrics_exporter.controller.cluster import ClusterError, Refused
 from qualtrics_exporter.controller.conditions import Verdict
 from qualtrics_exporter.controller.events import Recorder
 from qualtrics_exporter.controller.runs import Credentials, Runner
@@ -112,8 +114,24 @@ class Reconciler:
     async def tend(self, key: Key, first: bool) -> datetime:
         """Do what is due for one exporter; returns when to look at it again.
 
-        Raises `Gone` when it does not exist any more, `Unreachable` when the API server does not answer.
+        Raises `Gone` when it does not exist any more, `Unreachable` when the API server does not answer, `Refused` when
+        it does not take what is written.
         """
+        try:
+            return await self._tended(key, first)
+        except Refused as error:
+            await self._tell_refused(key, error)
+            raise
+
+    async def _tell_refused(self, key: Key, error: Refused) -> None:
+        """Status cannot tell that it cannot be written; an Event is an object of its own."""
+        with contextlib.suppress(ClusterError):
+            exporter, reason = await self._store.read(key), Reason.STATUS_REFUSED
+            note = f"{reason.meaning} {reason.next_step} The API server: {error}"
+            dedup = f"{key.uid} {exporter.generation}"
+            await self._recorder.record(exporter, "Warning", reason, note, action="Write", dedup=dedup)
+
+    async def _tended(self, key: Key, first: bool) -> datetime:
         async with self._desks:
             exporter = await self._store.read(key)
             if exporter.deleting:

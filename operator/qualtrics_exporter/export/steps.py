@@ -11,6 +11,7 @@ nobody knows any more who the people were; `Sending` never sends, whoever comes 
 that the journal names: a send that was refused for certain.
 """
 
+import asyncio
 from datetime import datetime, timedelta
 
 from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanent, Transient
@@ -27,6 +28,9 @@ TEST_RECIPIENTS = 20
 BATCHES = 3  # a batch whose import has an unknown outcome is left behind, so often at most
 POSTS = 3  # a send that was refused for certain is asked for again, so often at most, by however many processes
 LOOK_UPS = (0.0, 10.0, 30.0, 60.0, 120.0)  # seconds after the send was, perhaps, asked for
+# From the write of `Sending` to its send, less than another replica takes to look the send up and tell its user.
+PROMPT_SECONDS = 10.0
+PROMPT_TRIES = 3
 WINDOW = timedelta(hours=1)  # of the look-up, on both sides: clocks differ, and the batch decides anyway
 TOKEN_GOOD_FOR = timedelta(minutes=5)
 WAIT = timedelta(minutes=1)  # after a refusal that does not say how long
@@ -119,10 +123,17 @@ async def _post(work: Work) -> Ended | None:
 
 async def _write_and_post(work: Work) -> Ended | None:
     spec = work.spec.qualtrics
-    now = work.clock.now().replace(microsecond=0)
     before = work.run.send_attempts or 0
-    attempt = work.run.attempt + (before > 0)
-    await work.journalled_sending(send_time=now, attempt=attempt, send_attempts=before + 1)
+    for _ in range(PROMPT_TRIES):
+        began, now = _machine_time(), work.clock.now().replace(microsecond=0)
+        attempt = work.run.attempt + (work.run.step == "Sending")
+        await work.journalled_sending(send_time=now, attempt=attempt, send_attempts=before + 1)
+        if _machine_time() - began <= PROMPT_SECONDS:
+            break
+        # This process stood still meanwhile. Another one may have taken the run over, looked for the survey and told
+        # its user that none is there: what was written is stale, and is written again, or is found to be lost.
+    else:
+        return None
     # A crash from here on: the survey may be out. The next process looks it up by survey, time and batch, all of which
     # the journal has just been told, and never asks again.
     try:
@@ -155,6 +166,11 @@ async def _write_and_post(work: Work) -> Ended | None:
         return None
     await work.journalled_sent(distribution_id)
     return None
+
+
+def _machine_time() -> float:
+    """The machine's own seconds: how long a process stood still is no part of what a user sees happen in time."""
+    return asyncio.get_running_loop().time()
 
 
 async def sending(work: Work) -> Ended | None:

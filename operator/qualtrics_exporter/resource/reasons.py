@@ -122,6 +122,12 @@ class Reason(StrEnum):
         "The spec cannot be used: in a cluster, an older CRD let it in.",
         "Apply the CRD of this version, then correct the field that the message names.",
     )  # fmt: skip
+    STATUS_REFUSED = (
+        "StatusRefused", Kind.PERMANENT, _EVENTS,
+        "The API server does not take the status of this exporter: nothing runs, and its status stays as it was. "
+        "Most often its spec breaks a rule of the CRD in force, because another CRD let it in.",
+        "Apply the CRD of this version, then correct the spec.",
+    )  # fmt: skip
     MANIFEST_INVALID = (
         "ManifestInvalid", Kind.PERMANENT, (Place.VALIDATE,),
         "The file holds something that kubectl or the API server would not take.",

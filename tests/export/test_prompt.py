@@ -1,0 +1,70 @@
+"""A process that stands still between the write of `Sending` and the send does not send on what it wrote before."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from qualtrics_exporter.export import steps
+from qualtrics_exporter.export.identity import new_holder
+from qualtrics_exporter.export.journal import Abandoned
+from qualtrics_exporter.resource.status import ActiveRun
+from tests.export.conftest import Exporter
+from tests.export.test_recovery import SIX, WatchedJournal
+
+
+class StandingStill(WatchedJournal):
+    """The process stands still right after each of its first writes of `Sending`, for so many seconds."""
+
+    still = (3600.0,)
+    taken_over = False
+
+    def times(self) -> Iterator[float]:
+        now = 0.0
+        for seconds in self.still:
+            yield now
+            now += seconds
+            yield now
+        while True:
+            yield now
+
+    async def write_sending(self, run: ActiveRun) -> None:
+        await super().write_sending(run)
+        self.sendings = [*getattr(self, "sendings", []), run]
+        if self.taken_over:
+            await self.claim(run.model_copy(update={"holder": new_holder(), "attempt": 9}))
+
+
+@pytest.fixture
+def journal(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> StandingStill:
+    made = StandingStill(exporter.path)
+    times = made.times()
+    monkeypatch.setattr(steps, "_machine_time", lambda: next(times))
+    return made
+
+
+async def test_it_writes_sending_anew_and_sends_once(exporter: Exporter, journal: StandingStill) -> None:
+    assert (await exporter.run(journal)).result == "Succeeded"
+
+    assert [run.attempt for run in journal.sendings] == [1, 2]
+    assert [run.send_attempts for run in journal.sendings] == [1, 1]
+    assert exporter.mailed() == SIX
+    assert exporter.count("create_distribution") == 1
+
+
+async def test_it_sends_nothing_if_somebody_took_the_run_over_meanwhile(
+    exporter: Exporter, journal: StandingStill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StandingStill, "taken_over", True)
+    with pytest.raises(Abandoned):
+        await exporter.ended(journal)
+
+    assert exporter.count("create_distribution") == 0
+
+
+async def test_one_that_never_gets_on_asks_for_nothing_and_says_unknown(
+    exporter: Exporter, journal: StandingStill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StandingStill, "still", (11.0, 11.0, 11.0))
+    assert (await exporter.run(journal)).result == "Unknown"
+
+    assert exporter.count("create_distribution") == 0
