@@ -187,6 +187,7 @@ def main(arguments: Sequence[str]) -> int:
     from qualtrics_exporter.controller import app, web
     from qualtrics_exporter.controller.elector import Elector
     from qualtrics_exporter.controller.settings import Settings
+    from qualtrics_exporter.export import steps
     from tests.environment.clock import SteeredClock
     from tests.faults import broken
 
@@ -204,8 +205,9 @@ def main(arguments: Sequence[str]) -> int:
         return Elector(*args, **kwargs, lease=lease, deadline=lease * 2 / 3, retry=lease / 7.5)  # type: ignore[arg-type]
 
     app.run, web.serve = run, serve  # type: ignore[assignment]
-    if "QUALTRICS_EXPORTER_TEST_LEASE" in os.environ:
+    if lease := os.environ.get("QUALTRICS_EXPORTER_TEST_LEASE"):  # all that stands in a relation to it is as short
         app.Elector = short  # type: ignore[misc, assignment]
+        steps.PROMPT_SECONDS = float(lease) * 2 / 3
     sys.argv = ["qualtrics-exporter", "controller", *arguments]
     with broken.build(os.environ.get("QUALTRICS_EXPORTER_TEST_BROKEN")):
         command()
