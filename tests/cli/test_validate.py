@@ -296,21 +296,17 @@ def test_standard_input_is_read_once(program: Program) -> None:
 
 def test_an_address_in_a_query_is_not_repeated(program: Program) -> None:
     path = program.home / "addresses.yaml"
-    for address in (
-        *(
-            "ana.eva@example.com",
-            "'ana@example.com' x",
-            "'ana eva'@example.com",
-            '"ana%40example.com" x',
-            "$ana@example.com",
-        ),
-        *('"ana @example.com" x', '"\\"ana eva\\"@example.com" x', "ana\uff20example.com", "o'ana,b@example.com"),
-    ):
-        path.write_text(manifest(query=f"users | where ad.email_address == {address} | list ad.email_address"))
-        for output in ("text", "json", "github"):
-            told = program("validate", "-o", output, path, code=None).stdout
-            assert "Query" in told
-            assert not re.search(r"ana|eva|example", told.replace(str(path), "")), address
+    addresses = (
+        *("ana.eva@example.com", "'ana@example.com' x", "'ana eva'@example.com", '"ana%40example.com" x'),
+        *("$ana@example.com", '"ana @example.com" x', '"\\"ana eva\\"@example.com" x', "ana\uff20example.com"),
+        "o'ana,b@example.com",
+    )
+    queries = [f"users | where ad.email_address == {address} | list ad.email_address" for address in addresses]
+    path.write_text("---\n".join(manifest(query=query) for query in queries))
+    for output in ("text", "json", "github"):
+        told = program("validate", "-o", output, path, code=None).stdout
+        assert told.count("Query") >= len(addresses)
+        assert not re.search(r"ana|eva|example", told.replace(str(path), ""))
 
 
 def test_an_address_for_a_name_is_not_repeated(program: Program) -> None:

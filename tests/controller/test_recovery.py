@@ -1,8 +1,6 @@
-"""Killed at each step of a run, and started again: one distribution at most, and never silence."""
+"""Interrupted runs in detail: what is told, what a polite stop does. A kill at every effect is in tests/faults."""
 
-import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import pytest
 
@@ -27,39 +25,6 @@ def killed(stage: Stage, operation: str, when: str) -> tuple[Operator, AppliedEx
     return operator, exporter
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(
-    ("operation", "step"),
-    [
-        ("nexthink.execute", "Claimed"),
-        ("qualtrics.create_batch", "Claimed"),
-        ("qualtrics.import_contacts", "Importing"),
-        ("qualtrics.import_status", "Importing"),
-    ],
-)
-def test_a_run_killed_before_its_send_starts_again_and_sends_once(
-    stage: Stage, people: Mailed, operation: str, step: str, when: str
-) -> None:
-    operator, exporter = killed(stage, operation, when)
-    assert exporter.status()["activeRun"]["step"] == step
-    operator.start()
-    entry = exporter.ended()
-    assert (entry["result"], entry["recipients"]["imported"]) == ("Succeeded", 6)
-    assert people(stage) == EVERYBODY
-    (sent,) = stage.sandbox.ledger.distributions
-    assert stage.sandbox.ledger.batches[sent.batch_id or ""].repeated() == {}
-
-
-def test_a_run_killed_after_qualtrics_took_the_send_is_found_again(stage: Stage, people: Mailed) -> None:
-    operator, exporter = killed(stage, "qualtrics.create_distribution", "after")
-    assert exporter.status()["activeRun"]["step"] == "Sending"
-    operator.start()
-    entry = exporter.ended()
-    (sent,) = stage.sandbox.ledger.distributions
-    assert (entry["result"], entry["distributionId"]) == ("Succeeded", sent.id)
-    assert people(stage) == EVERYBODY
-
-
 def test_a_run_killed_before_qualtrics_took_the_send_is_looked_up_and_never_sent(stage: Stage) -> None:
     operator, exporter = killed(stage, "qualtrics.create_distribution", "before")
     operator.start()
@@ -71,23 +36,6 @@ def test_a_run_killed_before_qualtrics_took_the_send_is_looked_up_and_never_sent
     assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 1
     assert exporter.condition("LastRunSucceeded")["status"] == "Unknown"
     eventually(lambda: "DeliveryUnknown" in [e["reason"] for e in exporter.events()], "an Event tells it")
-
-
-def test_a_run_killed_when_it_was_sent_is_finished(stage: Stage) -> None:
-    operator, exporter = killed(stage, "qualtrics.create_distribution", "after")
-    (sent,) = stage.sandbox.ledger.distributions
-    # The write of `Sent` cannot be held from outside: it is put in by hand.
-    patch = {"status": {"activeRun": {"step": "Sent", "distributionId": sent.id}}}
-    exporter.kubectl(
-        "patch", "qualtricsexporter", exporter.name, "--subresource=status", "--type=merge", "-p", json.dumps(patch)
-    )
-    calls = len(stage.sandbox.ledger.calls)
-    operator.start()
-    entry = exporter.ended()
-    assert (entry["result"], entry["distributionId"]) == ("Succeeded", sent.id)
-    operations = [call.operation for call in stage.sandbox.ledger.calls[calls:]]
-    assert "qualtrics.create_distribution" not in operations
-    assert len(stage.sandbox.ledger.distributions) == 1
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -197,37 +145,6 @@ def test_what_a_user_does_during_a_run_counts_until_the_send(stage: Stage, peopl
         (sent,) = stage.sandbox.ledger.distributions
         assert sent.subject == "The new subject"
         assert people(stage) == EVERYBODY
-
-
-def test_two_operators_that_both_lead_send_once(stage: Stage, people: Mailed) -> None:
-    for _ in range(2):
-        stage.operator()
-    exporter = stage.exporter(**{"schedule.frequency": "Daily", "schedule.dayOfWeek": None})
-    exporter.checked()
-    for number in range(3):
-        exporter.annotate(run_requested_at=f"request-{number}")
-        exporter.ended(number + 1)
-    stage.clock.advance_to(datetime(2026, 11, 24, 23, 20, 5, tzinfo=UTC))
-    entry = exporter.ended(4)
-    assert entry["trigger"] == "Schedule"
-    assert len(stage.sandbox.ledger.distributions) == 4
-    assert len({entry["id"] for entry in exporter.history()}) == 4
-
-
-def test_a_standby_takes_over_when_the_leader_is_killed(stage: Stage, people: Mailed) -> None:
-    leader = stage.operator(election=True)
-    standby = stage.operator(election=True)
-    exporter = stage.exporter()
-    exporter.checked()
-    assert standby.get("/readyz") == 200
-    stage.sandbox.fault("qualtrics.import_contacts", hold="before")
-    exporter.annotate(run_requested_at="first")
-    stage.reached("qualtrics.import_contacts")
-    leader.kill()
-    stage.sandbox.release(drop=True)
-    assert exporter.ended()["result"] == "Succeeded"
-    assert people(stage) == EVERYBODY
-    assert "qualtrics_exporter_leader 1.0" in standby.metrics()
 
 
 def test_a_stop_in_the_wait_after_a_refusal_leaves_a_send_that_the_next_start_asks_for(

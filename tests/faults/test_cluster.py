@@ -213,7 +213,9 @@ def clocks(story: Story) -> Iterator[tuple[str, list[Found]]]:
     clock.set_wall(clock.now() - timedelta(hours=1))
     clock.advance(2 * 3600)
     story.exporter.annotate(run_requested_at="after-the-slot")
-    story.exporter.until(lambda status: status.get("lastHandledRunRequest") == "after-the-slot", "it was looked at again")
+    story.exporter.until(
+        lambda status: status.get("lastHandledRunRequest") == "after-the-slot", "it was looked at again"
+    )
     sent = [entry["id"] for entry in story.exporter.history() if entry.get("scheduledTime") == slot.name]
     yield "the clock passes a slot twice", [] if len(sent) == 1 else [Found(Finding.DOUBLE, f"{len(sent)} entries")]
 
@@ -269,8 +271,9 @@ def crd(stage: Stage, spec: dict[str, object] | None) -> None:
     eventually(strict, "the API server has taken the CRD")
 
 
-QUICK: dict[str, Attack] = {"conflicts": conflicts, "watches": watches, "status wiped": wiped}
+QUICK: dict[str, Attack] = {"conflicts": conflicts, "watches": watches}
 LONG: dict[str, Attack] = {
+    "status wiped": wiped,
     "API server frozen": frozen,
     "API server restarted": restarted,
     "no write after the send": unreachable_after_the_send,

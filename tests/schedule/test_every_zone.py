@@ -91,6 +91,7 @@ def assert_same_as_the_oracle(schedule: Schedule, after: datetime, until: dateti
     assert [(slot.due, slot.identity) for slot in slots_between(schedule, after, until)] == expected
 
 
+@pytest.mark.long  # half a minute; below, the same look is taken at random places
 def test_around_each_kind_of_change_the_slots_are_those_that_a_minute_by_minute_look_at_the_clock_finds() -> None:
     for change in every_shape_of_change():
         day = change.instant.astimezone(ZoneInfo(change.zone)).weekday()
