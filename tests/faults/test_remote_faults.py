@@ -9,6 +9,7 @@ import os
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, get_args
 
 import pytest
@@ -110,7 +111,9 @@ async def _consistent(desk: Desk, entry: dict[str, Any]) -> list[Found]:
     states = {"Succeeded": "True", "Failed": "False", "Unknown": "Unknown"}
     if result in states and (last.get("status"), last.get("reason")) != (states[result], reason):
         found.append(Found(Finding.UNTRUE, f"LastRunSucceeded is {last.get('status')} after {result} ({reason})"))
-    if reason not in {event["reason"] for event in await desk.user.events(desk.name)}:
+    began = datetime.fromisoformat(entry["startTime"])
+    events = [e for e in await desk.user.events(desk.name) if datetime.fromisoformat(e["eventTime"]) >= began]
+    if reason not in {event["reason"] for event in events}:
         found.append(Found(Finding.SILENT, f"no Event tells of {result} ({reason})"))
     return found
 
