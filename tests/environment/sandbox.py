@@ -25,11 +25,16 @@ class Certificates:
     """An authority for this test run, and a server certificate of it for the loopback addresses."""
 
     def __init__(self, folder: Path) -> None:
-        authority = trustme.CA()
+        self._authority = trustme.CA()
         self.authority = folder / "remote-ca.pem"
-        authority.cert_pem.write_to_path(self.authority)
-        self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost", "127.0.0.1").configure_cert(self.server)
+        self._authority.cert_pem.write_to_path(self.authority)
+        self.server = self.of("localhost", "127.0.0.1")
+
+    def of(self, *names: str) -> ssl.SSLContext:
+        """What a server of these names has to show to be trusted."""
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._authority.issue_cert(*names).configure_cert(server)
+        return server
 
 
 class SandboxThread:

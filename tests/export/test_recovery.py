@@ -230,11 +230,22 @@ async def test_all_portions_go_into_the_new_batch(exporter: Exporter) -> None:
     assert entry.recipients.imported == 12_000
 
 
-async def test_after_three_batches_the_run_has_failed_and_nobody_was_mailed(exporter: Exporter) -> None:
-    exporter.fault("import_contacts", drop="after", times=None)
+@pytest.mark.parametrize(
+    ("operation", "order", "reason"),
+    [
+        ("import_contacts", {"drop": "after"}, "RemoteUnavailable"),
+        ("import_contacts", {"body": "<html>"}, "RemoteReplyInvalid"),
+        ("import_status", {"status": 429}, "RateLimited"),
+        ("import_status", {"status": 404}, "RemoteReplyInvalid"),
+    ],
+)
+async def test_after_three_batches_the_run_has_failed_and_nobody_was_mailed(
+    exporter: Exporter, operation: str, order: dict[str, Any], reason: str
+) -> None:
+    exporter.fault(operation, times=None, **order)
     entry = await exporter.run()
 
-    assert (entry.result, entry.reason) == ("Failed", "RemoteUnavailable")
+    assert (entry.result, entry.reason) == ("Failed", reason)
     assert len(exporter.sandbox.ledger.batches) == 3
     assert not exporter.mailed()
 

@@ -1,14 +1,19 @@
-"""A stage for each story, and the tally that every attack writes into."""
+"""A stage for each story, the office whose desks attacks happen at, and the tally that every attack writes into."""
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from qualtrics_exporter.controller.cluster import connect
+from tests.conftest import NUMBERS, RUN
 from tests.environment.controlplane import ControlPlane
+from tests.environment.sandbox import Certificates
 from tests.environment.stage import Stage
+from tests.faults.desk import Office
 from tests.faults.tally import Tally
 
 # A Tuesday at noon, far from the changes of clocks.
@@ -28,3 +33,19 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
     counted = Tally(request.node)
     yield counted
     counted.clean()
+
+
+@pytest.fixture(scope="module")
+async def office(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Office]:
+    """A namespace of the real API server with a client, and a folder where temporary files would lie."""
+    folder = tmp_path_factory.mktemp("left-behind")
+    certificates = Certificates(tmp_path_factory.mktemp("certificates"))
+    namespace = cluster.namespace(f"desks-{next(NUMBERS)}-{RUN}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+        async with await connect() as api:
+            patch.setenv("TMPDIR", str(folder))
+            patch.setenv("HOME", str(folder))
+            patch.setattr(tempfile, "tempdir", str(folder))
+            patch.setenv("SSL_CERT_FILE", str(certificates.authority))
+            yield Office(api, namespace, folder, certificates)

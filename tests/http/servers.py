@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -66,6 +67,8 @@ class Server:
     heard_for_tokens: list[Heard] = field(default_factory=list)
     keeps: bool = False
     """Whether connections stay open for further requests."""
+    tls: ssl.SSLContext | None = None
+    """With a certificate of `localhost`, at least."""
     url: str = ""
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -86,8 +89,9 @@ class Server:
         return len(self.heard_for_tokens)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
+        origin = "https://localhost" if self.tls else "http://127.0.0.1"
+        self.url = f"{origin}:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(

@@ -65,6 +65,17 @@ async def test_a_body_without_end_is_not_read_to_its_end(server: Server, remote:
     assert flood.sent < 4 * LARGEST_BODY  # type: ignore[attr-defined]
 
 
+async def test_an_error_does_not_keep_the_reply_that_was_too_large(server: Server, remote: Remote) -> None:
+    await remote.token()
+    server.script(endless(HEAD, b" " * 65536))
+    tracemalloc.start()
+    error = await failed(remote)
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert error.reason is Reason.REMOTE_REPLY_INVALID
+    assert kept < LARGEST_BODY // 2
+
+
 async def test_an_error_page_without_end_is_not_either(server: Server, remote: Remote) -> None:
     flood = endless(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n", b"x" * 65536)
     server.script(flood)

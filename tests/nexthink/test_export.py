@@ -234,13 +234,29 @@ async def test_a_status_that_is_none_is_told(
     assert (type(error.value), error.value.reason) == (kind, reason)
 
 
-@pytest.mark.parametrize("file", [b"", b"h\n" + b"x" * 70_000, gzip.compress(b"", mtime=0)])
-async def test_a_file_that_is_no_table_is_told(server: Server, odd: Nexthink, file: bytes) -> None:
-    server.script(*replies(server.url, answer(200, file)))
+async def test_a_file_that_is_no_good_table_is_told(server: Server, odd: Nexthink) -> None:
+    server.script(*replies(server.url, answer(200, b"h\n" + b"x" * 70_000)))
     with pytest.raises(Transient) as error:
         await exported(odd, "#odd")
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
     assert server.asked == 3
+
+
+@pytest.mark.parametrize("file", [b"", gzip.compress(b"", mtime=0), b"<html>\n<p>Please log in\n"])
+@pytest.mark.parametrize("once", [True, False])
+async def test_what_is_no_table_at_all_is_told_after_a_second_look(
+    server: Server, odd: Nexthink, file: bytes, once: bool
+) -> None:
+    first = replies(server.url, answer(200, file))
+    second = replies(server.url, answer(200, b"h\na@example.com\n" if once else file))
+    server.script(*first, *second[1:])
+    if once:
+        assert await exported(odd, "#odd") == ["a@example.com"]
+    else:
+        with pytest.raises(Transient, match="cannot be read: the file is") as error:
+            await exported(odd, "#odd")
+        assert error.value.reason is Reason.REMOTE_REPLY_INVALID
+    assert server.asked == 5
 
 
 async def test_a_file_that_trickles_for_hours_is_given_up(server: Server, odd: Nexthink, clock: HastyClock) -> None:

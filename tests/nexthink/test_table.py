@@ -81,6 +81,14 @@ def test_files_as_they_come(text: str, rows: list[tuple[str, ...]]) -> None:
         assert read(data[n : n + 1] for n in range(len(data))) == (header, rows)
 
 
+@pytest.mark.parametrize(
+    "page", ["<html>\n<body>\n", "\n".join(["<!DOCTYPE html>", "a", "b"]), '  <Error code="1">\nx']
+)
+def test_a_page_of_something_in_between_is_no_table(page: str) -> None:
+    with pytest.raises(NotUnderstood, match="a page"):
+        read([page.encode()])
+
+
 def test_a_broken_letter_spoils_its_own_row_only() -> None:
     assert read([b"h\na@example.com\nb\xff@example.com\n"])[1] == [("a@example.com",), ("b\ufffd@example.com",)]
 

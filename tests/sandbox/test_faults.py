@@ -70,6 +70,17 @@ async def test_a_redirect_can_be_ordered(nexthink: NexthinkCaller) -> None:
     assert (reply.status_code, reply.headers["location"]) == (302, "https://elsewhere.example.com")
 
 
+async def test_a_reply_can_have_no_end(qualtrics: QualtricsCaller) -> None:
+    qualtrics.sandbox.faults.add("qualtrics.whoami", endless=True)
+    read = 0
+    async with qualtrics.http.stream("GET", qualtrics.url("/whoami"), headers=qualtrics.headers) as reply:
+        async for piece in reply.aiter_raw():
+            read += len(piece)
+            if read > 1024 * 1024:
+                break
+    assert (await qualtrics.get("/whoami")).status_code == 200
+
+
 async def test_a_truncated_answer_announces_its_whole_length(qualtrics: QualtricsCaller) -> None:
     qualtrics.sandbox.faults.add("qualtrics.whoami", truncate=10)
     with pytest.raises(httpx.RemoteProtocolError, match="received 10 bytes"):

@@ -67,6 +67,19 @@ async def test_it_comes_back_on_the_same_ports(clock: SteeredClock) -> None:
     await sandbox.stop()
 
 
+async def test_a_port_that_is_closed_refuses_until_it_is_opened_again(
+    sandbox: Sandbox, http: httpx.AsyncClient, qualtrics: QualtricsCaller
+) -> None:
+    await sandbox.refuse("qualtrics")
+    with pytest.raises(httpx.ConnectError):
+        await http.get(sandbox.qualtrics_url)
+    assert (await http.get(sandbox.nexthink_url)).status_code == 404, "the other side goes on"
+
+    await sandbox.accept("qualtrics")
+    await sandbox.accept("nexthink")
+    assert (await http.get(sandbox.qualtrics_url)).status_code == 404
+
+
 async def test_the_log_holds_neither_addresses_nor_secrets(
     qualtrics: QualtricsCaller, caplog: pytest.LogCaptureFixture
 ) -> None:

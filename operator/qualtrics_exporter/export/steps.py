@@ -89,7 +89,7 @@ async def importing(work: Work) -> Ended | None:
             return None
         what = f"In {BATCHES} batches, the outcome of an import is unknown"
         raise Transient(
-            Reason.REMOTE_UNAVAILABLE,
+            lost.reason,  # a proxy's page or a limit that lasts asks for another next step than a side that is down
             what,
             status=lost.status,
             remote_code=lost.remote_code,

@@ -207,6 +207,7 @@ async def _body(response: httpx.Response) -> bytes:
             for piece in unpack.feed(raw):
                 body += piece
                 if len(body) > most:
+                    body.clear()  # an error keeps its frames, several tries keep several errors: not 8 MiB each
                     if error:
                         return b""
                     raise TooLarge(f"the answer is larger than {most // 1024 // 1024} MiB", response.status_code)

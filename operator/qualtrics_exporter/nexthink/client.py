@@ -30,7 +30,7 @@ from qualtrics_exporter.http.reply import (
 from qualtrics_exporter.http.wire import Download, Lost, NotSent
 from qualtrics_exporter.resource.reasons import Reason
 
-from .table import Table
+from .table import NoTable, Table
 
 MOST_ROWS = 1000
 """What one execution returns at most, without a mark that there was more."""
@@ -169,7 +169,7 @@ class Export:
 
     async def _all(self) -> AsyncGenerator[tuple[str, ...], None]:
         """Each row once, whatever happens to the download: it begins anew, and what was seen is passed over."""
-        seen = _Seen()
+        seen, misread = _Seen(), False
         what = f"The export of query {self._query_id} cannot be read"
         for left in reversed(range(DOWNLOADS)):
             url = self._remote.allowed(self._url, f"The file of Nexthink's export of query {self._query_id}")
@@ -181,7 +181,9 @@ class Export:
                             yield row
                 seen.end()
             except NotUnderstood as why:
-                raise Transient(Reason.REMOTE_REPLY_INVALID, f"{what}: {why}") from None
+                if misread or not left or not isinstance(why, NoTable):
+                    raise Transient(Reason.REMOTE_REPLY_INVALID, f"{what}: {why}") from None
+                misread = True  # as with any read: a second look, at a fresh URL, and no more
             except (NotSent, Lost, BadGzip) as trouble:
                 if not left or self._remote.clock.monotonic() > self._deadline:
                     status = trouble.status if isinstance(trouble, Lost) else None

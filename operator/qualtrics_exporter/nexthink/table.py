@@ -16,6 +16,10 @@ LARGEST_FILE = 2 * 1024**3
 """Unpacked; a million rows of the longest addresses are a third of a gigabyte."""
 
 
+class NoTable(NotUnderstood):
+    """It is nothing like a table: perhaps something in between answered in the store's place."""
+
+
 class Table:
     """A CSV file with a header line, maybe packed as gzip. Raises `NotUnderstood`, or `BadGzip`."""
 
@@ -45,7 +49,7 @@ class Table:
             raise BadGzip  # within quotes: it was cut
         yield from self._rows(last)
         if self.header is None:
-            raise NotUnderstood("the file is empty")
+            raise NoTable("the file is empty")
 
     def _take(self, piece: bytes) -> Iterator[tuple[str, ...]]:
         self._size += len(piece)
@@ -67,6 +71,8 @@ class Table:
                 if max(map(len, row)) > LARGEST_RECORD:
                     raise NotUnderstood("the file has a row that is larger than anything that can be meant")
                 if self.header is None:
+                    if row[0].lstrip().startswith("<"):
+                        raise NoTable("the file is a page, not a table")
                     self.header = row
                 else:
                     yield row

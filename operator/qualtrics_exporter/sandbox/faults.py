@@ -35,6 +35,8 @@ class Fault:
     drop: When | None = None
     truncate: int | None = None
     """The reply announces its whole length, and ends after so many bytes of the body."""
+    endless: bool = False
+    """The body of the reply has no end: spaces, until the client has had enough."""
     hold: bool | When = False
     apply_effect: bool | None = None
     """None: yes, unless there is a `status` or `drop="before"`."""
@@ -60,7 +62,7 @@ class Fault:
 
     @property
     def alters_reply(self) -> bool:
-        return self.status is not None or self.body is not None or bool(self.headers)
+        return self.status is not None or self.body is not None or self.endless or bool(self.headers)
 
     def takes(self, operation: str) -> bool:
         """Whether this call is meant; counts those that are let pass."""

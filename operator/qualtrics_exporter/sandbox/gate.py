@@ -112,6 +112,8 @@ class Gate:
         if fault.body is not None:
             body = fault.body.encode() if isinstance(fault.body, str) else fault.body
             reply = Reply(reply.status, body, reply.headers)
+        if fault.endless:
+            reply = Reply(reply.status, _endless(), reply.headers)
         return Reply(reply.status, reply.body, {**reply.headers, **fault.headers})
 
     async def _effect(
@@ -151,6 +153,11 @@ async def _send(request: web.Request, reply: Reply, limit: int | None) -> web.St
     elif request.transport is not None:
         request.transport.close()
     return response
+
+
+async def _endless() -> AsyncIterator[bytes]:
+    while True:
+        yield b" " * 65536
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:

@@ -1,9 +1,10 @@
 """Both sides on sockets."""
 
+import asyncio
 import ssl
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from aiohttp import web
 
@@ -19,6 +20,8 @@ from qualtrics_exporter.sandbox.nexthink import Nexthink
 from qualtrics_exporter.sandbox.qualtrics import Qualtrics
 from qualtrics_exporter.sandbox.store import Store
 from qualtrics_exporter.sandbox.world import World
+
+Door = Literal["nexthink", "qualtrics", "store"]
 
 LARGEST_BODY = 64 * 1024 * 1024
 """What is read at all; what Qualtrics refuses is far smaller."""
@@ -54,6 +57,8 @@ class Sandbox:
         self._ports = {"nexthink": nexthink_port, "qualtrics": qualtrics_port, "store": store_port}
         self._tls = tls
         self._running = AsyncExitStack()
+        self._open: dict[str, web.TCPSite] = {}
+        self._runners: dict[str, web.AppRunner] = {}
         gate = Gate(self.clock, self._ledger, self.faults)
         self._brand = Brand(self.world, self.clock, self._ledger)
         self._store = Store(self.world, self.clock, gate)
@@ -129,7 +134,23 @@ class Sandbox:
     async def stop(self) -> None:
         """Let go of what is held, and of the ports. A client that still waits sees its connection end."""
         self.faults.release(drop=True)
+        self._open.clear()
         await self._running.aclose()
+
+    async def refuse(self, door: Door) -> None:
+        """Close that port, as when its process has died: new connections are refused, open ones end."""
+        await self._open.pop(door).stop()
+        if (server := self._runners[door].server) is not None:
+            for connection in server.connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
+            while server.connections:  # noqa: ASYNC110 - they end in the next rounds of the loop, and tell nobody
+                await asyncio.sleep(0)
+
+    async def accept(self, door: Door) -> None:
+        """Listen there again, if it was closed."""
+        if door not in self._open:
+            await self._site(door, self._host if door != "store" else self._store_host)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -144,9 +165,14 @@ class Sandbox:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         starting.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, host, self._ports[name], ssl_context=self._tls)
-        await site.start()
+        self._runners[name] = runner
+        await self._site(name, host)
         port = runner.addresses[0][1]
         self._ports[name] = port  # the same again after a restart
         shown = self._advertise or ("127.0.0.1" if host in {"0.0.0.0", "::"} else host)  # noqa: S104
         return f"{'https' if self._tls else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}"
+
+    async def _site(self, name: str, host: str) -> None:
+        site = web.TCPSite(self._runners[name], host, self._ports[name], ssl_context=self._tls)
+        await site.start()
+        self._open[name] = site
