@@ -219,3 +219,19 @@ def _table(text: str) -> dict[str, dict[str, str]]:
 
 
 TABLE = _table(ENDINGS)
+
+
+def page() -> str:
+    """The expectations as docs/reliability.md shows them to users."""
+    kinds = list(next(iter(TABLE.values())))
+    rows = [["", *kinds], ["---"] * (len(kinds) + 1)]
+    rows += [[name, *(_shown(cell) for cell in cells.values())] for name, cells in TABLE.items()]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _shown(cell: str) -> str:
+    if cell in ("sent", "unknown"):
+        return {"sent": "found, `Succeeded`", "unknown": "`Unknown`"}[cell]
+    if cell == "-":
+        return ""
+    return f"repeated, else `{cell[1:]}`" if cell.startswith("+") else f"`{cell}`"

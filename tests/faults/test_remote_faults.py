@@ -16,6 +16,7 @@ import pytest
 
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Result
+from tests.environment.build import ROOT
 from tests.faults import broken, oracle
 from tests.faults.desk import HURRIED, PATIENT, Desk, Desks, Office, condition
 from tests.faults.oracle import Finding, Found
@@ -32,6 +33,7 @@ from tests.faults.remote_faults import (
     Ending,
     Strike,
     expected,
+    page,
     strikes,
 )
 from tests.faults.tally import Tally, seed
@@ -402,3 +404,7 @@ async def test_a_run_ends_as_documented_whatever_goes_wrong(office: Office, tall
             kind = OF_A_RUN.get(operation)
             found = await run_with(desks, strike, expected(strike, kind) if kind else SUCCEEDED)
             tally.add(RUNS if kind else LOOK_UPS, operation, str(strike), found)
+
+
+def test_users_are_told_the_same() -> None:
+    assert page() in (ROOT / "docs" / "reliability.md").read_text(), "put remote_faults.page() into docs/reliability.md"
