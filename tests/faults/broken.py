@@ -61,7 +61,7 @@ def _sent_again() -> Iterator[None]:
     look_up = steps.sending
 
     async def again(work: Work) -> Ended | None:
-        return await (steps._post(work) if work.posts < 2 else look_up(work))
+        return await (steps._post(work) if (work.run.send_attempts or 0) < 2 else look_up(work))
 
     with mock.patch.dict(run.STEPS, {"Sending": again}):
         yield

@@ -65,10 +65,10 @@ def judged(
 
 
 def unwritten(sent: Iterable[SentDistribution], written: Sequence[Written]) -> list[Found]:
-    """The sends whose batch the journal did not name as `Sending` when Qualtrics took them."""
+    """The sends whose batch the journal did not name as `Sending` when Qualtrics was asked for them."""
     found = []
     for one in sent:
-        before = [w.run for w in written if w.at <= one.created]
+        before = [w.run for w in written if w.at <= one.asked]
         run = before[-1] if before else None
         if not run or (run.get("step"), run.get("batchId")) != ("Sending", one.batch_id):
             stood = f"{run.get('step')} {run.get('batchId')}" if run else "no run"

@@ -288,7 +288,7 @@ LONG: dict[str, Attack] = {
 
 def under(attack: Attack, name: str, stage: Stage, tally: Tally) -> None:
     """All scenarios of an attack, one after the other, with the same operator."""
-    story = Story(stage)
+    story = Story(stage, slots=attack is not watches)
     story.start()
     story.exporter.checked()
     for point, found in attack(story):

@@ -32,8 +32,8 @@ Begun = Callable[..., Story]
 def begun(stage: Stage) -> Begun:
     """An exporter that was checked, and its operator."""
 
-    def begin(people: int = 6, build: broken.Build | None = None) -> Story:
-        story = Story(stage, people=people, broken=build)
+    def begin(people: int = 6, build: broken.Build | None = None, trigger: Trigger = SLOT) -> Story:
+        story = Story(stage, people=people, broken=build, slots=trigger == SLOT)
         story.start()
         story.exporter.checked()
         return story
@@ -56,7 +56,7 @@ def test_a_kill_at_any_effect_of_a_slot_sends_at_most_once_and_ends_in_an_entry(
 @pytest.mark.parametrize("subject", TRIGGERS)
 def test_whatever_becomes_of_an_effect_and_whatever_began_the_run(begun: Begun, tally: Tally, subject: str) -> None:
     trigger, people = TRIGGERS[subject]
-    story = begun(people)
+    story = begun(people, trigger=trigger)
     effects = crash.recorded(story, trigger)
     for kill in crash.points(effects):
         tally.add(MATRIX, subject, str(kill), crash.killed(story, trigger, kill))

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from qualtrics_exporter.sandbox.brand import ADDRESS, new_id
-from qualtrics_exporter.sandbox.gate import Reply
+from qualtrics_exporter.sandbox.gate import CALL, Reply
 from qualtrics_exporter.sandbox.ledger import SentDistribution
 from qualtrics_exporter.sandbox.qualtrics import Qualtrics
 from qualtrics_exporter.sandbox.strict import date, document, keys, refusal, result, text, written
@@ -75,6 +75,7 @@ class Distributions:
             message_id=text(message, "messageId", "MS_"),
             library_id=text(message, "libraryId"),
             subject=header["subject"],
+            asked=CALL.get().at,
             created=self._door.clock.now(),
             send_date=date(body["sendDate"], "sendDate"),
             request=body,

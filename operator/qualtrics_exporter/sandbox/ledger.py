@@ -59,7 +59,10 @@ class SentDistribution:
     message_id: str
     library_id: str
     subject: str
+    asked: datetime
+    """When the request came in."""
     created: datetime
+    """When it had its effect."""
     send_date: datetime
     request: dict[str, Any]
     """The body as it came."""

@@ -82,8 +82,8 @@ def _count(number: int, thing: str) -> str:
 def as_json(sent: SentDistribution) -> dict[str, Any]:
     """One distribution, with everything that the ledger knows."""
     document = asdict(sent)
-    document["created"], document["send_date"] = sent.created.isoformat(), sent.send_date.isoformat()
-    return {**document, "stats": sent.stats}
+    times = {name: getattr(sent, name).isoformat() for name in ("asked", "created", "send_date")}
+    return {**document, **times, "stats": sent.stats}
 
 
 def ledger_json(ledger: Ledger) -> dict[str, Any]:
