@@ -96,8 +96,6 @@ def test_no_address_and_no_secret_is_printed_or_written(run: Local) -> None:
 @pytest.mark.parametrize(
     ("operation", "hold"),
     [
-        ("nexthink.execute", "before"),
-        ("qualtrics.create_batch", "after"),
         ("qualtrics.import_contacts", "after"),
         ("qualtrics.create_distribution", "after"),
     ],

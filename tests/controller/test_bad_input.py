@@ -211,13 +211,8 @@ def test_odd_results_are_counted_and_each_person_is_mailed_once(shared_stage: St
 
 
 REPLIES: dict[str, tuple[str, dict[str, Any], str]] = {
-    "a body that is not JSON": (EXECUTE, {"status": 200, "body": "<html>proxy</html>"}, "RemoteReplyInvalid"),
     "a huge body": (EXECUTE, {"status": 200, "body": "[" + "1," * 12_000_000 + "1]"}, "RemoteReplyInvalid"),
-    "an error of the remote side for ever": (EXECUTE, {"status": 503}, "RemoteUnavailable"),
     "too many requests for ever": ("qualtrics.create_batch", {"status": 429}, "RateLimited"),
-    "a body that is not JSON from Qualtrics": (
-        "qualtrics.create_batch", {"status": 200, "body": "<html>"}, "RemoteReplyInvalid",
-    ),
 }  # fmt: skip
 
 

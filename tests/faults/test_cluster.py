@@ -112,11 +112,17 @@ def old_news(story: Story) -> Iterator[tuple[str, list[Found]]]:
         yield "an old object when the slot falls due", goes_on(story, story.due(SLOT))
 
 
-def watches(story: Story) -> Iterator[tuple[str, list[Found]]]:
-    """The watch expires, ends, or brings nonsense: what happens meanwhile is noticed all the same."""
+def expired_watch(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """The watch has expired, as it does from time to time: what happens meanwhile is noticed all the same."""
     expired = json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}}) + "\n"
+    story.gate.fault("api.watch", status=200, body=expired)
+    story.gate.drop_watches()
+    yield "watch expired", goes_on(story, story.due("a run request"))
+
+
+def broken_watches(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """The watch ends, and does not come back at once."""
     for name, order in {
-        "expired": {"status": 200, "body": expired},
         "gone": {"status": 410},
         "refused for a while": {"status": 503, "times": 3},
         "dropped for a while": {"drop": "before", "times": 3},
@@ -271,8 +277,9 @@ def crd(stage: Stage, spec: dict[str, object] | None) -> None:
     eventually(strict, "the API server has taken the CRD")
 
 
-QUICK: dict[str, Attack] = {"conflicts": conflicts, "watches": watches}
+QUICK: dict[str, Attack] = {"conflicts": conflicts, "watch expired": expired_watch}
 LONG: dict[str, Attack] = {
+    "watch broken": broken_watches,
     "status wiped": wiped,
     "API server frozen": frozen,
     "API server restarted": restarted,
@@ -288,7 +295,7 @@ LONG: dict[str, Attack] = {
 
 def under(attack: Attack, name: str, stage: Stage, tally: Tally) -> None:
     """All scenarios of an attack, one after the other, with the same operator."""
-    story = Story(stage, slots=attack is not watches)
+    story = Story(stage, slots=attack not in (expired_watch, broken_watches))
     story.start()
     story.exporter.checked()
     for point, found in attack(story):

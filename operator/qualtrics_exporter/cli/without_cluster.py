@@ -118,7 +118,7 @@ class Export:
     def told(self, entry: HistoryEntry) -> None:
         """Note that its user knows how it ended: the same command begins a new run from now on."""
         if not self.test or self.send:
-            with suppress(Abandoned), FileJournal(self.journal) as journal:
+            with suppress(Abandoned, OSError), FileJournal(self.journal) as journal:  # else it is told once more
                 journal.told(entry)
 
     async def _execute(
