@@ -42,6 +42,10 @@ class Tally:
         if broken is None:
             self.failures += [f"{matrix}, {subject}, {point}: {one.kind}: {one.what}" for one in found]
 
+    def note(self, text: str) -> None:
+        """A figure that stands below the table."""
+        self.node.user_properties.append((PROPERTY, json.dumps({"note": text})))
+
     def clean(self) -> None:
         """Fail if anything was found since this test began."""
         assert not self.failures, "\n".join(self.failures)
@@ -57,10 +61,14 @@ def table(properties: Iterable[tuple[str, Any]]) -> list[str]:
     tried: Counter[Row] = Counter()
     found: dict[Row, Counter[str]] = defaultdict(Counter)
     caught: dict[Row, list[bool]] = defaultdict(list)
+    notes = []
     for name, text in properties:
         if name != PROPERTY:
             continue
         record = json.loads(text)
+        if "note" in record:
+            notes.append(record["note"])
+            continue
         if record["broken"]:
             caught[Row(record["matrix"], record["broken"])].append(bool(record["kinds"]))
             continue
@@ -76,7 +84,7 @@ def table(properties: Iterable[tuple[str, Any]]) -> list[str]:
     broken = [[*_named(row), str(len(hits)), str(sum(hits))] for row, hits in sorted(caught.items(), key=_first_named)]
     if broken:
         lines += ["", *_laid_out([["attack", "deliberately broken build", "tried", "caught"], *broken])]
-    return lines
+    return lines + (["", *notes] if notes else [])
 
 
 def _named(row: Row) -> tuple[str, str]:

@@ -179,16 +179,18 @@ def test_a_broken_build_is_caught(pair: Pair, tally: Tally, build: broken.Build)
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_a_leader_that_was_killed_is_followed_within_20_seconds_and_a_polite_one_at_once(pair: Pair) -> None:
+def test_a_leader_that_was_killed_is_followed_within_20_seconds_and_a_polite_one_at_once(
+    pair: Pair, tally: Tally
+) -> None:
     story = pair(lease=None)
     killed = leader(story)
     story.operators[killed].kill()
     began = time.monotonic()
     eventually(lambda: leads(story.operators[1 - killed]), "the other one leads", patience=20)
-    print(f"followed {time.monotonic() - began:.1f} s after a kill")
+    tally.note(f"A leader that was killed is followed after {time.monotonic() - began:.1f} s.")
     story.operators[killed].start()
     story.operators[1 - killed].terminate()
     began = time.monotonic()
     eventually(lambda: leads(story.operators[killed]), "the first one leads again", patience=3)
-    print(f"followed {time.monotonic() - began:.1f} s after a polite stop")
+    tally.note(f"A leader that was asked to stop is followed after {time.monotonic() - began:.1f} s.")
     assert story.operators[1 - killed].wait() == 0
