@@ -135,12 +135,13 @@ class Story:
             slot.entry = self.stage.while_time_passes(wait, seconds=pace)
         return slot.entry
 
-    def stands_at(self, operation: str, slot: Slot, gate: ApiGate | None = None) -> bool:
-        """Wait until that operation stands held; False if the slot is over before."""
-        held = (gate or self.gate).held if operation.startswith("api.") else self.stage.sandbox.held
+    def stands_at(self, operation: str, slot: Slot, *, for_sure: bool = True) -> bool:
+        """Wait until that operation stands held. If that is not `for_sure`: False when the slot is over before."""
+        held = self.gate.held if operation.startswith("api.") else self.stage.sandbox.held
 
         def look() -> bool:
-            return held(operation) > 0 or any(self._is_of(entry, slot) for entry in self._entries(slot.trigger))
+            over = not for_sure and any(self._is_of(entry, slot) for entry in self._entries(slot.trigger))
+            return held(operation) > 0 or over
 
         self.stage.while_time_passes(lambda: eventually(look, f"{operation} is reached"), seconds=1)
         return held(operation) > 0
