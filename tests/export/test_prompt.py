@@ -61,10 +61,22 @@ async def test_it_sends_nothing_if_somebody_took_the_run_over_meanwhile(
     assert exporter.count("create_distribution") == 0
 
 
-async def test_one_that_never_gets_on_asks_for_nothing_and_says_unknown(
+async def test_one_that_does_not_get_on_waits_as_after_a_refusal_and_then_sends(
     exporter: Exporter, journal: StandingStill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StandingStill, "still", (11.0, 11.0, 11.0))
-    assert (await exporter.run(journal)).result == "Unknown"
+    assert (await exporter.run(journal)).result == "Succeeded"
 
+    assert [run.send_attempts for run in journal.sendings] == [1, 1, 1, 2]
+    assert exporter.count("create_distribution") == 1
+
+
+async def test_one_that_never_gets_on_has_failed_and_asked_for_nothing(
+    exporter: Exporter, journal: StandingStill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StandingStill, "still", (11.0,) * 9)
+    entry = await exporter.run(journal)
+
+    assert (entry.result, entry.reason) == ("Failed", "InternalError")
+    assert "Nobody was mailed" in entry.message
     assert exporter.count("create_distribution") == 0

@@ -13,7 +13,7 @@ from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import World
 from tests.http.clock import HastyClock
-from tests.http.servers import Answer, Server, answer, result, silence
+from tests.http.servers import Server, result
 from tests.qualtrics.conftest import Brand
 
 LETTER = Distribution(
@@ -40,6 +40,7 @@ async def test_the_people_of_the_batch_are_mailed_once_and_nobody_else(brand: Br
 
 async def test_the_request_is_the_documented_one(server: Server, odd: Qualtrics) -> None:
     server.script(result(id="EMD_1"))
+    await odd.ensure_token(timedelta(minutes=5))
     assert await odd.send(LETTER) == "EMD_1"
     (post,) = server.heard
     assert (post.method, post.target) == ("POST", "/API/v3/distributions")
@@ -133,16 +134,21 @@ async def test_a_certain_refusal_is_told_and_not_asked_for_again_in_here(brand: 
 
 
 async def test_a_body_that_qualtrics_does_not_like_is_told_with_its_code(brand: Brand) -> None:
+    await brand.qualtrics.ensure_token(timedelta(minutes=5))
     with pytest.raises(Permanent, match="QVAL_1") as error:
         await brand.send("CG_notabatch0001")
     assert error.value.reason is Reason.SEND_REFUSED
 
 
-async def test_after_a_401_the_next_call_fetches_a_new_token(brand: Brand) -> None:
+async def test_after_a_401_nothing_is_asked_until_there_is_a_new_token(brand: Brand) -> None:
     batch_id = await brand.batch_of("ana@example.com")
     brand.sandbox.revoke_tokens()
     with pytest.raises(Permanent):
         await brand.send(batch_id)
+    with pytest.raises(Transient, match="was not asked"):
+        await brand.send(batch_id)
+    assert brand.sandbox.ledger.count("qualtrics.create_distribution") == 1
+    await brand.qualtrics.ensure_token(timedelta(minutes=5))
     assert await brand.send(batch_id)
 
 
@@ -162,10 +168,8 @@ async def test_a_qualtrics_that_is_not_there_was_certainly_not_asked(server: Ser
     assert (type(error.value), error.value.reason) == (Transient, Reason.REMOTE_UNAVAILABLE)
 
 
-@pytest.mark.parametrize("reply", [answer(500), answer(401), silence])
-async def test_without_a_token_nothing_was_asked(server: Server, odd: Qualtrics, reply: Answer) -> None:
-    server.tokens = [reply]
-    with pytest.raises((Transient, Permanent)):
+async def test_without_a_token_nothing_is_asked(server: Server, odd: Qualtrics) -> None:
+    with pytest.raises(Transient, match="was not asked"):
         await odd.send(LETTER)
     assert server.asked == 0
 
@@ -186,8 +190,10 @@ async def test_a_qualtrics_that_falls_silent_is_not_asked_again(server: Server, 
     async with Remotes(
         clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, timeouts=Timeouts(silence=0.1, total=0.2)
     ) as remotes:
+        silent = Qualtrics(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
+        await silent.ensure_token(timedelta(minutes=5))
         with pytest.raises(OutcomeUnknown) as error:
-            await Qualtrics(remotes, qualtrics_from(secret, "Secret dex/qualtrics")).send(LETTER)
+            await silent.send(LETTER)
     assert error.value.reason is Reason.DELIVERY_UNKNOWN
     assert server.asked == 1
 

@@ -118,13 +118,13 @@ class Runner:
         return Ended(entry_of(run, "Failed", error.reason, f"{error.message} Nobody was mailed.", now))
 
     async def _start_again(self, key: Key, run: ActiveRun) -> tuple[Exporter, ActiveRun]:
-        again = run
+        again: ActiveRun | None = None
 
         def claim(exporter: Exporter) -> Status | None:
             nonlocal again
             stored = exporter.status.active_run
-            if stored == again:
-                return None
+            if again is not None and stored == again:
+                return None  # the reply to our own write was lost
             if stored is None or (stored.id, stored.holder) != (run.id, run.holder):
                 raise Abandoned
             again = ActiveRun(
@@ -136,7 +136,10 @@ class Runner:
                 attempt=run.attempt + 1,
                 holder=f"{self.identity}/{new_holder()}",
                 step="Claimed",
+                send_attempts=run.send_attempts,
             )
             return exporter.status.model_copy(update={"active_run": again})
 
-        return await self.store.change(key, claim), again
+        exporter = await self.store.change(key, claim)
+        assert again is not None  # noqa: S101  else it was abandoned
+        return exporter, again

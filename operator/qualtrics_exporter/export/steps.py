@@ -11,7 +11,7 @@ nobody knows any more who the people were; `Sending` never sends, whoever comes 
 that the journal names: a send that was refused for certain.
 """
 
-import asyncio
+import time
 from datetime import datetime, timedelta
 
 from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanent, Transient
@@ -133,7 +133,8 @@ async def _write_and_post(work: Work) -> Ended | None:
         # This process stood still meanwhile. Another one may have taken the run over, looked for the survey and told
         # its user that none is there: what was written is stale, and is written again, or is found to be lost.
     else:
-        return None
+        what = "Writing down that the survey is about to be sent took too long each time"
+        return await _not_asked(work, before, Transient(Reason.INTERNAL_ERROR, what))
     # A crash from here on: the survey may be out. The next process looks it up by survey, time and batch, all of which
     # the journal has just been told, and never asks again.
     try:
@@ -154,11 +155,7 @@ async def _write_and_post(work: Work) -> Ended | None:
     except Permanent as refused:
         return work.failed(refused)
     except Transient as refused:
-        if before + 1 >= POSTS:
-            return work.failed(refused)
-        # A crash before this write: that it was refused is lost, and the next process only looks it up.
-        await work.journalled_refused(_rounded_up(work.clock.now() + _wait(refused)))
-        return None
+        return await _not_asked(work, before, refused)
     except OutcomeUnknown:
         return None
     except Exception as error:  # noqa: BLE001
@@ -168,9 +165,18 @@ async def _write_and_post(work: Work) -> Ended | None:
     return None
 
 
+async def _not_asked(work: Work, before: int, why: Transient) -> Ended | None:
+    """It is certain that nothing was sent: ask again later, unless that was the last time."""
+    if before + 1 >= POSTS:
+        return work.failed(why)
+    # A crash before this write: that nothing was sent is lost, and the next process only looks it up.
+    await work.journalled_refused(_rounded_up(work.clock.now() + _wait(why)))
+    return None
+
+
 def _machine_time() -> float:
-    """The machine's own seconds: how long a process stood still is no part of what a user sees happen in time."""
-    return asyncio.get_running_loop().time()
+    """The machine's own seconds, also those that it slept: how long a process stood still is no part of any story."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 async def sending(work: Work) -> Ended | None:

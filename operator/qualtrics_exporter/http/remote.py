@@ -85,7 +85,9 @@ class Ask:
     rates: tuple[Rate, ...] = ()
     """Limits of this endpoint alone."""
     waits: bool = True
-    """Whether the limiter is waited for in the call itself. Otherwise who makes it has had its turn (`Remote.turn`)."""
+    """Whether the limiter and the token are waited for in the call itself. Otherwise who makes it has had its turn
+    (`Remote.turn`) and fetched a token; if that was given up meanwhile, the call is certainly not made.
+    """
     unknown: Reason | None = None
     """The reason of an `OutcomeUnknown`, where it is another than that of the failed try."""
 
@@ -172,6 +174,12 @@ class Remote:
         """Wait until a call may go out under these rates and those of the side, and count it."""
         await self._remotes.limiter.turn(self.base().origin, (*rates, *self._side.rates))
 
+    def _held_token(self) -> str:
+        if token := self._remotes.tokens.held(self._credentials):
+            return token
+        what = f"The token for {self.source} was refused to another call: {self.name} was not asked"
+        raise Transient(Reason.REMOTE_UNAVAILABLE, what)
+
     def alone(self, path: str) -> asyncio.Lock:
         """`async with` it: nobody else of this process is there, at that path of this remote origin."""
         return self._remotes.lock(f"{self.base().origin} {path}")
@@ -184,14 +192,17 @@ class Remote:
         (`NotUnderstood`) says nothing about what happened.
         """
         base = self.base()
-        await self.token()  # has its own patience: not to be multiplied with the one below
+        if ask.waits:
+            await self.token()  # has its own patience: not to be multiplied with the one below
         refused_token: str | None = None
 
         async def attempt() -> T:
             nonlocal refused_token
             if ask.waits:
                 await self.turn(ask.rates)
-            token = await self.token(not_this=refused_token)
+                token = await self.token(not_this=refused_token)
+            else:
+                token = self._held_token()
             try:
                 reply = await self._exchange(ask, base, token)
                 if reply.good:

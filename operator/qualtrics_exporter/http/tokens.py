@@ -74,6 +74,11 @@ class Tokens:
                 entry.asked += 1
             return entry.value
 
+    def held(self, credentials: Credentials) -> str | None:
+        """The token as it is, without waiting; None if there is none that is good now."""
+        entry = self._entries.get(credentials.digest)
+        return entry.value if entry and self._good(entry, timedelta(0), None) else None
+
     def forget(self, credentials: Credentials, token: str) -> None:
         """That token was refused: whoever comes next fetches another one."""
         entry = self._entries.get(credentials.digest)
