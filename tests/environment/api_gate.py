@@ -47,8 +47,8 @@ class ApiCall:
     operation: str
     at: datetime
     status: int = 0
-    done: datetime | None = None
-    """When the API server had answered."""
+    done: float | None = None
+    """When the API server had answered, by the clock that nobody sets."""
     taken: bool = False
     """Whether the API server did it, whatever the operator then got to see."""
     uid: str = ""
@@ -186,7 +186,7 @@ class ApiGate:
             if call.operation == "api.watch":
                 return await self._streamed(request, reply, call)
             content = await reply.read()
-            call.done, call.taken = self._clock.now(), reply.status < 300
+            call.done, call.taken = self._clock.monotonic(), reply.status < 300
             if call.operation.startswith("api.status") and call.taken:
                 self._runs[call.uid] = call.run is not None
             if fault:

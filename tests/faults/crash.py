@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from tests.environment.api_gate import ApiGate
 from tests.environment.sandbox import SandboxThread
-from tests.faults.oracle import Found
+from tests.faults.oracle import Finding, Found
 from tests.faults.story import Slot, Story, Trigger
 
 Moment = Literal["never happens", "happens unseen", "happens late"]
@@ -28,6 +28,8 @@ class KillPoint:
     operation: str
     moment: Moment
     number: int = 1
+    resumes: bool = False
+    """Whether nothing can have been sent by then: the run has to begin again, and to succeed."""
 
     def __str__(self) -> str:
         number = f" (no. {self.number})" if self.number > 1 else ""
@@ -38,8 +40,9 @@ def recorded(story: Story, trigger: Trigger) -> list[str]:
     """The effects of one undisturbed run, in order."""
     slot = story.due(trigger)
     since = story.stage.clock.now()
-    assert story.over(slot), f"the recording run ends: {story.exporter.status()}"
-    assert not story.judged(slot), "the recording run is good"
+    entry = story.over(slot)
+    assert entry, f"the recording run ends: {story.exporter.status()}"
+    assert (entry["result"], story.judged(slot)) == ("Succeeded", []), "the recording run is good"
     effects = [(call.operation, call.at) for call in story.stage.sandbox.ledger.calls]
     effects += [(call.operation, call.at) for call in story.gate.calls if call.operation.startswith(WRITES)]
     return [operation for operation, at in sorted(effects, key=lambda effect: effect[1]) if at >= since]
@@ -51,18 +54,23 @@ def points(effects: Sequence[str], moments: Iterable[Moment] = MOMENTS) -> list[
     found = []
     for operation in effects:
         counted[operation] += 1
-        found += [KillPoint(operation, moment, counted[operation]) for moment in moments]
+        before = "api.status.Sending" not in counted
+        found += [KillPoint(operation, moment, counted[operation], before) for moment in moments]
     return found
 
 
 def killed(
-    story: Story, trigger: Trigger, *kills: KillPoint, meanwhile: Callable[[Slot], None] | None = None
+    story: Story,
+    trigger: Trigger,
+    *kills: KillPoint,
+    down: Callable[[Slot], None] | None = None,
+    meanwhile: Callable[[Slot], None] | None = None,
 ) -> list[Found]:
     """One slot whose operator is killed there, the next operator there, and so on; what was wrong with the slot.
 
-    `meanwhile` is what somebody does while the last one has just brought all recipients into their batch.
+    `down` is what somebody does while no operator is there; `meanwhile` while the last one has just brought all
+    recipients into their batch.
     """
-    sides = (story.gate, story.stage.sandbox)
     slot: Slot | None = None
     for nth, kill in enumerate(kills):
         side = _side(story, kill.operation)
@@ -78,16 +86,22 @@ def killed(
         if stands and kill.moment != "happens late":
             side.release(kill.operation, drop=True)
     assert slot is not None
+    if down:
+        down(slot)
     if meanwhile:
         story.stage.sandbox.fault("qualtrics.import_status", hold="after")
     story.operator.start()
     if meanwhile:
         story.stands_at("qualtrics.import_status", slot)
         meanwhile(slot)
-    for side in sides:
+    for side in (story.gate, story.stage.sandbox):
         side.clear_faults()
     story.over(slot)
-    return story.judged(slot)
+    found = story.judged(slot)
+    untouched = down is None and meanwhile is None and trigger != "a delivering test"
+    if untouched and all(kill.resumes for kill in kills) and slot.entry and slot.entry["result"] != "Succeeded":
+        found.append(Found(Finding.UNTRUE, f"it ended as {slot.entry['result']}, and nothing was in its way"))
+    return found
 
 
 def _side(story: Story, operation: str) -> ApiGate | SandboxThread:

@@ -99,7 +99,7 @@ class WatchedCluster(Cluster):
         if self.before_write:
             await self.before_write()
         taken = await super().replace_status(namespace, name, uid, resource_version, status)
-        self.written.append(Written(self._clock.now(), status.get("activeRun")))
+        self.written.append(Written(self._clock.monotonic(), status.get("activeRun")))
         return taken
 
 

@@ -7,7 +7,6 @@ objects of the API server, and when it told it stands in what passed the gate in
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -38,9 +37,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A status that the API server (or the file) took: from `at` on, by the story's clock, the journal said `run`."""
+    """A status that the API server took: from `at` on, by the clock that nobody sets, the journal said `run`."""
 
-    at: datetime
+    at: float
     run: Mapping[str, Any] | None
 
 

@@ -13,7 +13,7 @@ from tests.environment.stage import Stage
 from tests.environment.waiting import eventually
 from tests.faults import oracle
 from tests.faults.broken import Build
-from tests.faults.oracle import Found
+from tests.faults.oracle import Finding, Found
 
 Trigger = Literal["a slot of the schedule", "a run request", "a delivering test"]
 TRIGGERS: tuple[Trigger, ...] = ("a slot of the schedule", "a run request", "a delivering test")
@@ -36,7 +36,9 @@ class Slot:
     """The entries that were there before."""
     may_send: bool = True
     told: bool = True
-    entry: Mapping[str, Any] | None = field(default=None)
+    entry: Mapping[str, Any] | None = None
+    found: list[Found] = field(default_factory=list)
+    """What was sent between the judgement of the one before and this one: it belongs to none, so it is one too many."""
 
 
 class Story:
@@ -48,6 +50,7 @@ class Story:
         self.gates: list[ApiGate] = []
         self.operators: list[Operator] = []
         self._log_before = 0
+        self._judged = len(stage.sandbox.ledger.distributions)
         # So short-lived that each run has to fetch its own.
         stage.sandbox.world.nexthink_token_seconds = stage.sandbox.world.qualtrics_token_seconds = 600
         query = "#teams_rollout"
@@ -84,17 +87,24 @@ class Story:
         self.operators.append(operator)
         return operator
 
-    def end(self) -> None:
-        """Make room for another story on the same stage."""
+    def end(self) -> list[Found]:
+        """Make room for another story on the same stage; what came after the last slot was judged."""
+        afterwards = self._afterwards()
         for operator in self.operators:
             operator.kill()
         if self.exporter.exists():
             self.exporter.delete()
+        return afterwards
+
+    def counts_from_now(self) -> None:
+        """What was sent until now belongs to something that is no slot of this story."""
+        self._judged = len(self.stage.sandbox.ledger.distributions)
 
     # A slot
 
     def due(self, trigger: Trigger) -> Slot:
         """Let a slot fall due; what happens then is the operators' business."""
+        found = self._afterwards()
         known = {entry["id"] for entry in self._entries(trigger)}
         since = len(self.stage.sandbox.ledger.distributions)
         self._log_before = len(self.operator.log)
@@ -109,7 +119,7 @@ class Story:
                 self.exporter.annotate(run_requested_at=name)
             else:
                 self.exporter.annotate(test_requested_at=name, test_mode="Deliver")
-        return Slot(trigger, name, since, known)
+        return Slot(trigger, name, since, known, found=found)
 
     def over(self, slot: Slot, *, patience: float = PATIENCE_SECONDS, pace: float = 10) -> Mapping[str, Any] | None:
         """Wait, while time passes, until the slot has an entry; None if it never gets one.
@@ -146,11 +156,12 @@ class Story:
         self.stage.while_time_passes(lambda: eventually(look, f"{operation} is reached"), seconds=1)
         return held(operation) > 0
 
-    def tells_of_its_spec(self) -> bool:
-        """Whether the exporter's user can see that its spec cannot be used."""
+    def tells_of_its_spec(self, since: datetime) -> bool:
+        """Whether the exporter's user can see that its spec cannot be used: by its condition, or by an Event."""
         if self.exporter.condition("Ready").get("reason") == "SpecInvalid":
             return True
-        return any(event["reason"] == "StatusRefused" for event in self.exporter.events())
+        told = [e["eventTime"] for e in self.exporter.events() if e["reason"] == "StatusRefused"]
+        return any(datetime.fromisoformat(time) >= since for time in told)
 
     def says(self, words: str, *, pace: float = 1) -> None:
         """Wait until the first operator has logged this, since the slot fell due, while time passes."""
@@ -161,7 +172,9 @@ class Story:
         """What was wrong with a slot that is over."""
         ledger = self.stage.sandbox.ledger
         sent = ledger.distributions[slot.since :]
+        self._judged = len(ledger.distributions)
         return [
+            *slot.found,
             *oracle.judged(ledger, sent, slot.entry, self.people, may_send=slot.may_send, told=slot.told),
             *oracle.unwritten(sent, self.written()),
             *self._leaks(),
@@ -178,6 +191,10 @@ class Story:
         return sorted(taken, key=lambda one: one.at)
 
     # Inside
+
+    def _afterwards(self) -> list[Found]:
+        late = self.stage.sandbox.ledger.distributions[self._judged :]
+        return [Found(Finding.DOUBLE, f"{one.id} was sent when its slot was over and judged") for one in late]
 
     def _entries(self, trigger: Trigger) -> list[Mapping[str, Any]]:
         status = self.exporter.status() if self.exporter.exists() else {}

@@ -49,6 +49,7 @@ def test_a_kill_at_any_effect_of_a_slot_sends_at_most_once_and_ends_in_an_entry(
     assert len(kills) > len(AROUND_THE_SEND) * 3
     for kill in kills:
         tally.add(MATRIX, SLOT, str(kill), crash.killed(story, SLOT, kill))
+    assert not story.end()
 
 
 @pytest.mark.long
@@ -60,6 +61,7 @@ def test_whatever_becomes_of_an_effect_and_whatever_began_the_run(begun: Begun, 
     effects = crash.recorded(story, trigger)
     for kill in crash.points(effects):
         tally.add(MATRIX, subject, str(kill), crash.killed(story, trigger, kill))
+    assert not story.end()
 
 
 @pytest.mark.long
@@ -83,10 +85,24 @@ def test_what_the_user_does_while_a_run_is_taken_up_again_counts(begun: Begun, t
         story = begun()
         kill = KillPoint(operation, "never happens")
         found = crash.killed(story, SLOT, kill, meanwhile=lambda slot: _acts(story, slot, act))  # noqa: B023
-        if act == "edits" and story.stage.sandbox.ledger.distributions[-1].subject != NEW_SUBJECT:
-            found.append(Found(Finding.WRONG_MAIL, "it was sent with the old subject"))
+        found += [*_old_subject(story, act), *story.end()]
         tally.add(MATRIX, f"a slot, and then its user {act}", str(kill), found)
-        story.end()
+
+
+@pytest.mark.parametrize(
+    "acts", [["edits"], pytest.param(["suspends", "edits", ""], marks=pytest.mark.long)], ids=["some", "all"]
+)
+def test_what_the_user_does_while_a_refused_send_waits_counts_after_a_kill(
+    begun: Begun, tally: Tally, acts: list[str]
+) -> None:
+    # Its first write of `Sending` announces the send, its second one says that it was refused.
+    kill = KillPoint("api.status.Sending", "happens unseen", 2)
+    for act in acts:
+        story = begun()
+        story.stage.sandbox.fault("qualtrics.create_distribution", status=429, headers={"Retry-After": "120"})
+        found = crash.killed(story, SLOT, kill, down=lambda slot: _acts(story, slot, act))  # noqa: B023
+        subject = f"a slot that was refused, and then its user {act}" if act else "a slot that was refused"
+        tally.add(MATRIX, subject, str(kill), [*found, *_old_subject(story, act), *story.end()])
 
 
 @pytest.mark.long
@@ -105,7 +121,15 @@ def test_a_broken_build_is_caught(begun: Begun, tally: Tally, build: broken.Buil
     assert caught + found
 
 
+def _old_subject(story: Story, act: str) -> list[Found]:
+    if act != "edits" or story.stage.sandbox.ledger.distributions[-1].subject == NEW_SUBJECT:
+        return []
+    return [Found(Finding.WRONG_MAIL, "it was sent with the old subject")]
+
+
 def _acts(story: Story, slot: Slot, act: str) -> None:
+    if not act:
+        return
     if act == "edits":
         story.exporter.change(**{"qualtrics.subject": NEW_SUBJECT})
         return

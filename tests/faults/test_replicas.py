@@ -101,6 +101,9 @@ def lost(story: Story, how: str, operation: str, when: str, *, first: int | None
             operator.start()
     else:
         gate.mend()
+        eventually(lambda: not operator.alive or letting_go(operator), "it has let go of the run")
+        if not operator.alive:
+            operator.start()
     return story.judged(slot)
 
 
@@ -140,6 +143,7 @@ def test_a_leader_that_is_lost_in_any_step(pair: Pair, tally: Tally, how: str) -
     for operation, when in STEPS:
         leader(story)
         tally.add(MATRIX, f"leader {how}", f"{when} {operation}", lost(story, how, operation, when))
+    assert not story.end()
 
 
 @pytest.mark.long
@@ -149,6 +153,7 @@ def test_of_two_that_both_lead_one_is_lost_in_any_step(pair: Pair, tally: Tally,
     story = pair(election=False)
     for operation, when in STEPS:
         tally.add(MATRIX, f"two leaders, one {how}", f"{when} {operation}", lost(story, how, operation, when))
+    assert not story.end()
 
 
 @pytest.mark.long
@@ -159,6 +164,7 @@ def test_two_that_both_lead_send_once_slot_after_slot(pair: Pair, tally: Tally) 
         slot = story.due(SLOT)
         story.over(slot)
         tally.add(MATRIX, "two leaders", f"slot {number}", story.judged(slot))
+    assert not story.end()
 
 
 @pytest.mark.long

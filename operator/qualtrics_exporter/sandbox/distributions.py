@@ -75,7 +75,7 @@ class Distributions:
             message_id=text(message, "messageId", "MS_"),
             library_id=text(message, "libraryId"),
             subject=header["subject"],
-            asked=CALL.get().at,
+            asked=CALL.get().moment,
             created=self._door.clock.now(),
             send_date=date(body["sendDate"], "sendDate"),
             request=body,

@@ -71,7 +71,7 @@ class Gate:
     async def _serve(
         self, side: Side, operation: str, handler: Handler, plain: Callable[[int], Reply], request: web.Request
     ) -> web.StreamResponse:
-        call = Call(side, operation, request.method, request.path, self.clock.now())
+        call = Call(side, operation, request.method, request.path, self.clock.now(), self.clock.monotonic())
         body = await request.read()
         call.bytes = len(body)
         CALL.set(call)

@@ -22,6 +22,8 @@ class Call:
     method: str
     path: str
     at: datetime
+    moment: float = 0
+    """The same by the clock that nobody sets: what came first."""
     status: int = 0
     bytes: int = 0
     """Size of the request's body."""
@@ -59,8 +61,8 @@ class SentDistribution:
     message_id: str
     library_id: str
     subject: str
-    asked: datetime
-    """When the request came in."""
+    asked: float
+    """When the request came in, by the clock that nobody sets."""
     created: datetime
     """When it had its effect."""
     send_date: datetime

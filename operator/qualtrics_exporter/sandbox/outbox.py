@@ -82,7 +82,7 @@ def _count(number: int, thing: str) -> str:
 def as_json(sent: SentDistribution) -> dict[str, Any]:
     """One distribution, with everything that the ledger knows."""
     document = asdict(sent)
-    times = {name: getattr(sent, name).isoformat() for name in ("asked", "created", "send_date")}
+    times = {name: getattr(sent, name).isoformat() for name in ("created", "send_date")}
     return {**document, **times, "stats": sent.stats}
 
 
