@@ -1,29 +1,35 @@
 """Builds that are broken on purpose: an attack that finds nothing in one of these is no attack.
 
-Each is a patch of the running code, made by tests only. What it breaks is one of the rules that hold the first promise:
-the journal is written before its effect, a send is asked for once, and `Sending` is written by a fresh read.
+Each is a patch of the running code, made by tests only. The first three break the rules that hold the first promise:
+the journal is written before its effect, a send is asked for once, and `Sending` is written by a fresh read. The last
+two break the other promises.
 """
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, get_args
 from unittest import mock
 
+from qualtrics_exporter.controller import agenda
 from qualtrics_exporter.controller.cluster import Gone
 from qualtrics_exporter.controller.status import StatusJournal, _dump
 from qualtrics_exporter.export import run, steps
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.work import Work
-from qualtrics_exporter.qualtrics.client import Distribution, Qualtrics
+from qualtrics_exporter.qualtrics.client import Distribution, Imported, Qualtrics
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.resource.status import ActiveRun
+from qualtrics_exporter.resource.status import ActiveRun, Status
 
 Build = Literal[
     "the journal is written after the send",
     "the send is repeated",
     "the fresh read before the send is left out",
+    "the end of a run is not written down",
+    "an address is left in a temporary file",
 ]
-WRITTEN_LATE, SENT_AGAIN, STALE = BUILDS = get_args(Build)
+WRITTEN_LATE, SENT_AGAIN, STALE, WITHOUT_ENTRY, LEAKY = BUILDS = get_args(Build)
 
 
 @contextmanager
@@ -82,4 +88,31 @@ def _stale() -> Iterator[None]:
         yield
 
 
-_PATCHES = {WRITTEN_LATE: _written_late, SENT_AGAIN: _sent_again, STALE: _stale}
+@contextmanager
+def _without_entry() -> Iterator[None]:
+    def finished(exporter: Exporter, *_: Any) -> Status:
+        return exporter.status.model_copy(update={"active_run": None})
+
+    with mock.patch.object(agenda, "finished", finished):
+        yield
+
+
+@contextmanager
+def _leaky() -> Iterator[None]:
+    import_contacts = Qualtrics.import_contacts
+
+    async def leaving(qualtrics: Qualtrics, *args: Any) -> Imported:
+        Path(tempfile.gettempdir(), "recipients.txt").write_text("\n".join(args[-1]))
+        return await import_contacts(qualtrics, *args)
+
+    with mock.patch.object(Qualtrics, "import_contacts", leaving):
+        yield
+
+
+_PATCHES = {
+    WRITTEN_LATE: _written_late,
+    SENT_AGAIN: _sent_again,
+    STALE: _stale,
+    WITHOUT_ENTRY: _without_entry,
+    LEAKY: _leaky,
+}

@@ -19,6 +19,8 @@ Trigger = Literal["a slot of the schedule", "a run request", "a delivering test"
 TRIGGERS: tuple[Trigger, ...] = ("a slot of the schedule", "a run request", "a delivering test")
 PATIENCE_SECONDS = 60.0
 """Of the machine's time; the story's passes a hundred times as fast."""
+SHORT_PATIENCE_SECONDS = 10.0
+"""With a broken build: there silence is what is waited for."""
 
 _NUMBERS = itertools.count(1)
 
@@ -121,12 +123,13 @@ class Story:
                 self.exporter.annotate(test_requested_at=name, test_mode="Deliver")
         return Slot(trigger, name, since, known, found=found)
 
-    def over(self, slot: Slot, *, patience: float = PATIENCE_SECONDS, pace: float = 10) -> Mapping[str, Any] | None:
+    def over(self, slot: Slot, *, pace: float = 10) -> Mapping[str, Any] | None:
         """Wait, while time passes, until the slot has an entry; None if it never gets one.
 
         `pace` is how many seconds of the story pass in a tenth of one. Of an exporter that is gone nobody can tell:
         there, until its operator has let go of the run.
         """
+        patience = SHORT_PATIENCE_SECONDS if self.broken else PATIENCE_SECONDS
         if not slot.told:
             with suppress(AssertionError):
                 self.says("leaving run")

@@ -122,9 +122,10 @@ def test_a_broken_build_is_caught(begun: Begun, tally: Tally, build: broken.Buil
 
 
 def _old_subject(story: Story, act: str) -> list[Found]:
-    if act != "edits" or story.stage.sandbox.ledger.distributions[-1].subject == NEW_SUBJECT:
-        return []
-    return [Found(Finding.WRONG_MAIL, "it was sent with the old subject")]
+    last = story.stage.sandbox.ledger.distributions[-1:]
+    if act == "edits" and last and last[0].subject != NEW_SUBJECT:
+        return [Found(Finding.WRONG_MAIL, "it was sent with the old subject")]
+    return []
 
 
 def _acts(story: Story, slot: Slot, act: str) -> None:
