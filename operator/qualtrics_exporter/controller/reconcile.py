@@ -16,7 +16,7 @@ from typing import cast
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller import agenda, announce, conditions, delivery, settling
-from qualtrics_exporter.controller.cluster import ClusterError, Refused
+from qualtrics_exporter.controller.cluster import ClusterError, Forbidden, Refused
 from qualtrics_exporter.controller.conditions import Verdict
 from qualtrics_exporter.controller.events import Recorder
 from qualtrics_exporter.controller.runs import Credentials, Runner
@@ -115,20 +115,21 @@ class Reconciler:
         """Do what is due for one exporter; returns when to look at it again.
 
         Raises `Gone` when it does not exist any more, `Unreachable` when the API server does not answer, `Refused` when
-        it does not take what is written.
+        it does not take what is written, `Forbidden` when the operator may not write it.
         """
         try:
             return await self._tended(key, first)
-        except Refused as error:
+        except (Refused, Forbidden) as error:
             await self._tell_refused(key, error)
             raise
 
-    async def _tell_refused(self, key: Key, error: Refused) -> None:
+    async def _tell_refused(self, key: Key, error: Refused | Forbidden) -> None:
         """Status cannot tell that it cannot be written; an Event is an object of its own."""
         with contextlib.suppress(ClusterError):
+            # Who may not even read learns nothing of it: then it was not the write that was forbidden.
             exporter, reason = await self._store.read(key), Reason.STATUS_REFUSED
-            note = f"{reason.meaning} {reason.next_step} The API server: {error}"
-            dedup = f"{key.uid} {exporter.generation}"
+            note = f"{reason.meaning} {reason.next_step} What happened: {error}."
+            dedup = f"{key.uid} {exporter.generation} {error.status}"
             await self._recorder.record(exporter, "Warning", reason, note, action="Write", dedup=dedup)
 
     async def _tended(self, key: Key, first: bool) -> datetime:
