@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,8 @@ from qualtrics_exporter.controller.runs import Credentials, Runner
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.telemetry.metrics import Metrics
+from tests.controller.exporters import body, exporter
+from tests.controller.test_settling import ENDED_AT, after_unknown
 from tests.environment.clock import SteeredClock
 
 
@@ -62,12 +65,6 @@ class OneSide:
         return None
 
 
-def body(status: dict[str, Any] | None = None) -> dict[str, Any]:
-    """An exporter as the API server has it."""
-    metadata = {"namespace": "dex", "name": "teams", "uid": "u", "generation": 1, "resourceVersion": "1"}
-    return {"metadata": metadata, "spec": {}, "status": status or {}}
-
-
 def reconciler(cluster: OneObject, clock: SteeredClock, side: OneSide | None = None) -> Reconciler:
     served, credentials = cast("Cluster", cluster), cast("Credentials", side or OneSide())
     store = StatusStore(served, clock)
@@ -85,7 +82,7 @@ def reconciler(cluster: OneObject, clock: SteeredClock, side: OneSide | None = N
     )
 
 
-KEY = Key("dex", "teams", "u")
+KEY = Key("dex", "teams-rollout", exporter().uid)
 REFUSALS = [
     Refused("update of the status was refused (HTTP 422): see spec.schedule", 422),
     Forbidden("the operator may not update the status (HTTP 403): its role lacks that rule", 403),
@@ -114,3 +111,31 @@ async def test_that_not_even_an_event_can_be_written_changes_nothing(error: Clus
     cluster.no_events = Forbidden("no Events either", 403)
     with pytest.raises(type(error), match="the status"):
         await reconciler(cluster, SteeredClock()).tend(KEY, True)
+
+
+async def looks(cluster: OneObject, clock: SteeredClock, hours: int) -> tuple[int, int]:
+    """How often Qualtrics is asked, and a status written, when the exporter is tended as it wishes for so long."""
+    side = OneSide()
+    tending = reconciler(cluster, clock, side)
+    end = clock.now() + timedelta(hours=hours)
+    cluster.written = 0
+    while clock.now() < end:
+        wake = await tending.tend(KEY, False)
+        clock.advance(max(2 * 60.0, (min(wake, end) - clock.now()).total_seconds() + 1))
+    return side.asked, cluster.written
+
+
+def prunes(status: dict[str, Any]) -> None:
+    """As an API server whose CRD does not have that field yet."""
+    for entry in [*status.get("history", []), *([status["lastTest"]] if "lastTest" in status else [])]:
+        entry.pop("lookedForTime", None)
+
+
+@pytest.mark.parametrize("write", [prunes, lambda _: None], ids=["older CRD", "CRD of this version"])
+async def test_whether_or_not_the_crd_keeps_the_time_it_is_looked_for_three_times(
+    write: Callable[[dict[str, Any]], None],
+) -> None:
+    cluster = OneObject(body(after_unknown(suspend=True), suspend=True), write)
+    asked, written = await looks(cluster, SteeredClock(start=ENDED_AT), 12)
+    assert asked == 3
+    assert written <= 4

@@ -403,6 +403,11 @@ class Reconciler:
             return settling.looked_for(fresh.status, entry, found, fresh.generation, self._clock.now())
 
         after = await self._store.change(key, change)
+        kept = next((e for e in settling.unsettled(after.status) if e.id == entry.id), None)
+        now = self._clock.now()
+        if kept and (at := settling.next_look(kept)) and at <= now:
+            # The CRD in force is older and keeps no time of looking: else it would be looked for again and again.
+            memory.asked_after[entry.id] = settling.next_mark(kept, now) or agenda.NEVER
         await self._announce(exporter, after)
         return after
 

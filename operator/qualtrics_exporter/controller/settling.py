@@ -67,8 +67,13 @@ def next_look(entry: HistoryEntry) -> datetime | None:
     """When Qualtrics is to be asked again whether it has the distribution; None if not (any more)."""
     if entry.result != "Unknown" or not (entry.batch_id and entry.survey_id and entry.send_time):
         return None
-    sent, seen = entry.send_time, entry.looked_for_time
-    return next((sent + mark for mark in MARKS if seen is None or sent + mark > seen), None)
+    return next_mark(entry, entry.looked_for_time)
+
+
+def next_mark(entry: HistoryEntry, after: datetime | None) -> datetime | None:
+    """The first time after that one at which the entry is looked for."""
+    sent = entry.send_time or entry.completion_time
+    return next((sent + mark for mark in MARKS if after is None or sent + mark > after), None)
 
 
 def looked_for(
