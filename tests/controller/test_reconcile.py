@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from qualtrics_exporter.controller import agenda
 from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Forbidden, Refused
 from qualtrics_exporter.controller.events import Recorder
 from qualtrics_exporter.controller.reconcile import Reconciler
@@ -139,3 +140,14 @@ async def test_whether_or_not_the_crd_keeps_the_time_it_is_looked_for_three_time
     asked, written = await looks(cluster, SteeredClock(start=ENDED_AT), 12)
     assert asked == 3
     assert written <= 4
+
+
+async def test_while_the_spec_is_invalid_qualtrics_is_not_asked_and_once_it_is_corrected_it_is() -> None:
+    cluster = OneObject(body(after_unknown(), frequency="Fortnightly"), lambda _: None)
+    clock, side = SteeredClock(start=ENDED_AT + timedelta(minutes=15)), OneSide()
+    tending = reconciler(cluster, clock, side)
+    assert await tending.tend(KEY, True) == agenda.NEVER
+    assert side.asked == 0
+    cluster.body["spec"] = body(suspend=True)["spec"]
+    await tending.tend(KEY, False)
+    assert side.asked == 1

@@ -243,6 +243,8 @@ class Reconciler:
         if await self._check_due(key, exporter):
             checked = conditions.query_was_checked(exporter.status, exporter.generation)
             return partial(self._check, key, exporter, query=not checked)
+        if agenda.spec_problem(exporter, self._zone):
+            return None  # Qualtrics cannot be asked: the spec says with which credentials
         if entry := self._question_due(key, settling.unsettled(exporter.status), settling.next_look):
             return partial(self._look_again, key, exporter, entry)
         if entry := self._question_due(key, exporter.status.history or [], delivery.next_read):
@@ -388,8 +390,6 @@ class Reconciler:
         found: str | None = None
         sent = entry.send_time or entry.completion_time
         try:
-            if problem := agenda.spec_problem(exporter, self._zone):
-                raise problem
             qualtrics = await self._credentials.qualtrics(exporter, cast("Spec", exporter.spec))
             found = await find(qualtrics, entry.survey_id or "", entry.batch_id or "", sent)
         except ExportError as error:
@@ -416,8 +416,6 @@ class Reconciler:
         memory = self._memory.setdefault(key, _Memory())
         figures: Delivery | None = None
         try:
-            if problem := agenda.spec_problem(exporter, self._zone):
-                raise problem
             qualtrics = await self._credentials.qualtrics(exporter, cast("Spec", exporter.spec))
             figures = await qualtrics.delivery(entry.survey_id or "", entry.distribution_id or "")
         except ExportError as error:
