@@ -245,7 +245,7 @@ class Reconciler:
             return partial(self._check, key, exporter, query=not checked)
         if agenda.spec_problem(exporter, self._zone):
             return None  # Qualtrics cannot be asked: the spec says with which credentials
-        if entry := self._question_due(key, settling.unsettled(exporter.status), settling.next_look):
+        if entry := self._question_due(key, settling.in_doubt(exporter.status), settling.next_look):
             return partial(self._look_again, key, exporter, entry)
         if entry := self._question_due(key, exporter.status.history or [], delivery.next_read):
             return partial(self._read_figures, key, exporter, entry)
@@ -385,7 +385,10 @@ class Reconciler:
         return next((entry for entry in due if later.get(entry.id, now) <= now), None)
 
     async def _look_again(self, key: Key, exporter: Exporter, entry: HistoryEntry) -> Exporter:
-        """Look once more for the distribution of a run that ended Unknown: the list may lag. Nothing is ever sent."""
+        """Look once more for the distribution of a run that nobody knows to have been sent: the list may lag.
+
+        Nothing is ever sent.
+        """
         memory = self._memory.setdefault(key, _Memory())
         found: str | None = None
         sent = entry.send_time or entry.completion_time
@@ -403,7 +406,7 @@ class Reconciler:
             return settling.looked_for(fresh.status, entry, found, fresh.generation, self._clock.now())
 
         after = await self._store.change(key, change)
-        kept = next((e for e in settling.unsettled(after.status) if e.id == entry.id), None)
+        kept = next((e for e in settling.in_doubt(after.status) if e.id == entry.id), None)
         now = self._clock.now()
         if kept and (at := settling.next_look(kept)) and at <= now:
             # The CRD in force is older and keeps no time of looking: else it would be looked for again and again.

@@ -371,11 +371,11 @@ class Reason(StrEnum):
     )  # fmt: skip
     SETTLED_AS_SENT = (
         "SettledAsSent", Kind.NOTE, _SETTLED,
-        "The outcome was unknown; a person has settled the run: the survey was sent.",
+        "The outcome was unknown; a person says that the survey was sent.",
     )  # fmt: skip
     SETTLED_AS_NOT_SENT = (
         "SettledAsNotSent", Kind.WARNING, _SETTLED,
-        "The outcome was unknown; a person has settled the run: the survey was not sent, nobody was mailed.",
+        "The outcome was unknown; a person says that the survey was not sent.",
         "Request a run if the survey should still go out.",
     )  # fmt: skip
     SETTLEMENT_REFUSED = (
