@@ -24,7 +24,19 @@ def exporter(
     **schedule: Any,
 ) -> Exporter:
     """A daily exporter in UTC, unless told otherwise, with this status."""
-    body = {
+    return Exporter.from_object(body(status, annotations, suspend=suspend, generation=generation, **schedule))
+
+
+def body(
+    status: Status | None = None,
+    annotations: dict[str, str] | None = None,
+    *,
+    suspend: bool = False,
+    generation: int = 1,
+    **schedule: Any,
+) -> dict[str, Any]:
+    """The same as the API server has it."""
+    return {
         "metadata": {
             "namespace": "dex",
             "name": "teams-rollout",
@@ -55,7 +67,6 @@ def exporter(
         },
         "status": (status or Status()).model_dump(by_alias=True, exclude_none=True, mode="json"),
     }
-    return Exporter.from_object(body)
 
 
 def seen(at_time: datetime, **how: Any) -> Status:

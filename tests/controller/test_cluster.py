@@ -447,6 +447,42 @@ async def test_a_refusal_by_an_admission_rule_is_no_missing_right(stub: Stub, mo
             await ours.replace_status("dex", "teams", "u", "1", {})
 
 
+REFUSAL = {
+    "kind": "Status",
+    "message": f'"spec.nexthink.queryId: Invalid value: "hunter2", {"x" * 400} eva@example.com',
+    "details": {
+        "causes": [
+            {"field": "spec.nexthink.queryId", "message": 'Invalid value: "hunter2"'},
+            {"field": "spec.nexthink.parameters.hunter", "message": "hunter2"},
+            {"field": "status.history[3].message"},
+            {"field": "hunter2"},
+            "hunter2",
+        ]
+    },
+}
+
+
+async def test_a_refusal_is_told_by_the_names_of_its_fields_and_never_by_their_values(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub.answers = [reply(REFUSAL, 422)]
+    async with client_of(stub.kubeconfig, monkeypatch) as ours:
+        with pytest.raises(Refused) as refused:
+            await ours.replace_status("dex", "teams", "u", "1", {})
+    said = str(refused.value)
+    assert said.endswith("(HTTP 422): see spec.nexthink.parameters, spec.nexthink.queryId, status.history[3].message")
+
+
+@pytest.mark.parametrize("details", [{}, {"details": None}, {"details": {"causes": None}}, {"details": {"causes": []}}])
+async def test_a_refusal_that_names_no_field_says_so(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, details: dict[str, Any]
+) -> None:
+    stub.answers = [reply({"kind": "Status", "message": "eva@example.com", **details}, 400)]
+    async with client_of(stub.kubeconfig, monkeypatch) as ours:
+        with pytest.raises(Refused, match=r"HTTP 400\): it names no field$"):
+            await ours.replace_status("dex", "teams", "u", "1", {})
+
+
 # Which cluster, as whom
 
 

@@ -284,7 +284,7 @@ def test_the_message_of_an_unknown_outcome_says_how_to_look_and_how_to_settle_it
     message = unknown().message
     for fact in (
         "SV_teamsRollout01", "6 people", "BT_1", "2026-11-23T12:10:00Z (UTC)",
-        f"settle-run: {RUN}=Sent or {RUN}=NotSent", "request a run", "next slot", "six hours",
+        f"settle-run: {RUN}=Sent or {RUN}=NotSent", "request a run", "next slot", "6 hours",
     ):  # fmt: skip
         assert fact in message
     assert "<run id>" not in message
@@ -306,7 +306,7 @@ def test_a_value_as_the_messages_write_it_is_understood() -> None:
 
 def found(status: Status, distribution_id: str | None, now: datetime = LATER) -> Status | None:
     """The status after the newest entry, or the last test, was looked for again."""
-    return settling.looked_for(status, settling.unsettled(status)[0], distribution_id, 1, now)
+    return settling.looked_for(status, settling.in_doubt(status)[0], distribution_id, 1, now)
 
 
 def test_it_is_looked_for_again_after_ten_minutes_an_hour_and_six_hours() -> None:
@@ -344,12 +344,56 @@ def test_what_is_found_later_is_a_success_with_its_distribution() -> None:
 
 
 @pytest.mark.parametrize("distribution_id", [None, "EMD_1"])
-@pytest.mark.parametrize("outcome", ["Sent", "NotSent"])
-def test_a_persons_word_ends_the_looking(outcome: str, distribution_id: str | None) -> None:
+@pytest.mark.parametrize("outcome", ["Sent", "EMD_2"])
+def test_a_persons_word_that_it_was_sent_ends_the_looking(outcome: str, distribution_id: str | None) -> None:
     before = after_unknown()
     status = settled(f"{RUN}={outcome}", before)
     assert settling.next_look(newest(status)) is None
     assert settling.looked_for(status, newest(before), distribution_id, 1, LATER) is None
+
+
+def test_what_a_person_says_was_not_sent_is_looked_for_at_the_marks_that_are_left() -> None:
+    before = found(after_unknown(), None, SENT_AT + timedelta(minutes=11))
+    assert before
+    status = settled(f"{RUN}=NotSent", before, SENT_AT + timedelta(minutes=12))
+    assert settling.next_look(newest(status)) == SENT_AT + timedelta(hours=1)
+    assert agenda.next_wake(exporter(status), LATER, ZONE) == SENT_AT + timedelta(hours=1)
+    for now in (SENT_AT + timedelta(hours=1), SENT_AT + timedelta(hours=6)):
+        looked = found(status, None, now)
+        assert looked
+        assert told(status, looked) == []
+        assert (newest(looked).result, newest(looked).message) == ("Failed", newest(status).message)
+        status = looked
+    assert settling.next_look(newest(status)) is None
+
+
+@pytest.mark.parametrize("trigger", ["Request", "Test"])
+def test_what_is_found_although_a_person_said_that_it_was_not_sent_is_told_with_a_warning(trigger: Trigger) -> None:
+    before = settled(f"{RUN}=NotSent", after_unknown(trigger))
+    status = found(before, "EMD_1")
+    assert status
+    entry = status.last_test if trigger == "Test" else newest(status)
+    assert entry
+    assert (entry.result, entry.reason, entry.distribution_id) == ("Succeeded", "FoundLater", "EMD_1")
+    assert "A person had said that it was not sent" in entry.message
+    (event,) = told(before, status)
+    assert (event.type, event.reason) == ("Warning", "FoundLater")
+    assert "mailed twice" in cut(event.note)
+    assert settling.next_look(entry) is None
+
+
+def test_what_was_settled_as_not_sent_while_it_was_looked_for_is_found_all_the_same() -> None:
+    asked = after_unknown()
+    status = settling.looked_for(settled(f"{RUN}=NotSent", asked), newest(asked), "EMD_1", 1, LATER)
+    assert status
+    assert newest(status).reason == "FoundLater"
+
+
+def test_who_says_that_it_was_not_sent_is_told_when_the_operator_looks_next() -> None:
+    early = newest(settled(f"{RUN}=NotSent", now=SENT_AT + timedelta(minutes=5)))
+    assert "a person says that the survey was not sent" in early.message
+    assert "2026-11-23T12:20:00Z (UTC): better wait" in early.message
+    assert "better wait" not in newest(settled(f"{RUN}=NotSent", now=SENT_AT + timedelta(days=1))).message
 
 
 @pytest.mark.parametrize("missing", ["batch_id", "survey_id", "send_time"])

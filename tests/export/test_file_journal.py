@@ -151,6 +151,16 @@ async def test_the_end_of_a_run_that_asked_for_no_send_does_not(path: Path) -> N
         assert journal.untold is None
 
 
+async def test_the_end_of_a_run_that_asked_for_no_send_does_not_hide_one_that_did(path: Path) -> None:
+    sent = run(step="Sent", send_time=NOW)
+    with FileJournal(path) as journal:
+        await journal.claim(sent)
+        await journal.finish(sent, ended(sent))
+        await journal.claim(run("dry"))
+        await journal.finish(run("dry"), ended(run("dry")))
+        assert journal.untold == ended(sent).entry
+
+
 @pytest.fixture
 def open_to_all(path: Path) -> Path:
     path.write_text("{}")

@@ -44,6 +44,10 @@ OF_ANOTHER = (
     "{path} tells of an interrupted run of another exporter ({run}): finish that one first, with the command that "
     "began it, or give this one a --journal of its own."
 )
+UNTOLD_OF_ANOTHER = (
+    "{path} tells of a run of another exporter that has ended ({run}), and nobody may have heard how: give the command "
+    "that began it once more, which tells that and sends nothing, or give this one a --journal of its own."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,7 @@ class Export:
                     return ended.entry
                 progress.say(f"The earlier one ended: {ended.entry.message}")
             elif untold := journal.untold:
+                self._may_tell(untold)
                 progress.say(f"An earlier process ended without telling how: {untold.message}")
                 if (untold.trigger == "Test") == self.test:
                     return untold
@@ -116,8 +121,11 @@ class Export:
             return (await self._execute(run, sides, journal, clock, progress)).entry
 
     def told(self, entry: HistoryEntry) -> None:
-        """Note that its user knows how it ended: the same command begins a new run from now on."""
-        if not self.test or self.send:
+        """Note that its user knows how it ended: the same command begins a new run from now on.
+
+        Not where nothing was to be sent: who gives the command with --send again may be somebody else.
+        """
+        if self.send:
             with suppress(Abandoned, OSError), FileJournal(self.journal) as journal:  # else it is told once more
                 journal.told(entry)
 
@@ -162,9 +170,17 @@ class Export:
         whose = f"{self.exporter.namespace or 'default'}/{self.exporter.name}"
         return test_run_id(whose, started) if trigger == "Test" else request_run_id(whose, started)
 
+    def _is_ours(self, run: ActiveRun | HistoryEntry) -> bool:
+        return run.start_time is not None and run.id == self._run_id(run.trigger, timestamp(run.start_time))
+
+    def _may_tell(self, untold: HistoryEntry) -> None:
+        if not self._is_ours(untold):
+            # Going on would lose the note, and its own command would then send a second time.
+            raise click.ClickException(UNTOLD_OF_ANOTHER.format(path=self.journal, run=untold.id))
+
     def _may_go_on(self, left: ActiveRun) -> None:
         told = {"path": self.journal, "run": left.id, "step": left.step}
-        if left.id != self._run_id(left.trigger, timestamp(left.start_time)):
+        if not self._is_ours(left):
             raise click.ClickException(OF_ANOTHER.format(**told))
         if self.test and left.trigger != "Test":
             # Going on could mail everybody, where the user asked for 20 people.

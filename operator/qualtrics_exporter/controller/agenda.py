@@ -156,7 +156,7 @@ def next_wake(exporter: Exporter, now: datetime, default_zone: str) -> datetime:
     if not exporter.suspended:
         wakes.append(slots.next_slot(schedule, _counted_from(status, now)).due)
     wakes += [read for entry in status.history or [] if (read := delivery.next_read(entry))]
-    wakes += [look for entry in settling.unsettled(status) if (look := settling.next_look(entry))]
+    wakes += [look for entry in settling.in_doubt(status) if (look := settling.next_look(entry))]
     return min(wakes)
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from qualtrics_exporter.controller import conditions
+from qualtrics_exporter.controller import conditions, settling
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Kind, Place, Reason
 from qualtrics_exporter.resource.status import Condition, HistoryEntry, Result, Status
@@ -34,6 +34,7 @@ def new_entries(before: Status, after: Status) -> list[HistoryEntry]:
     known = {(entry.id, entry.completion_time, entry.result) for entry in before.history or []}
     # One that was Unknown has not ended anew when its outcome becomes known: that is told as a change of its reason.
     known |= {(id_, time, result) for id_, time, was in known if was == "Unknown" for result in _OUTCOMES}
+    known |= {(e.id, e.completion_time, "Succeeded") for e in before.history or [] if settling.said_not_sent(e)}
     fresh = [e for e in after.history or [] if (e.id, e.completion_time, e.result) not in known]
     return fresh[::-1]
 
@@ -42,9 +43,10 @@ def events(before: Exporter, after: Exporter) -> list[Announcement]:
     """The Events for a change of one exporter's status."""
     old, new = before.status, after.status
     found = [_ended(entry, "Run") for entry in new_entries(old, new) if _news(entry, new)]
-    found += [_ended(entry, _LATER.get(entry.reason, "Delivery")) for entry in _other_reason(old, new)]
+    found += [_ended(is_, _LATER.get(is_.reason, "Delivery"), was) for was, is_ in _other_reason(old, new)]
     if new.last_test and not (old.last_test and _same_words(old.last_test, new.last_test)):
-        found.append(_ended(new.last_test, "Test"))
+        same = old.last_test if old.last_test and old.last_test.id == new.last_test.id else None
+        found.append(_ended(new.last_test, "Test", same))
     return found + _settlement(old, new, after.uid) + _readiness(old, new, after.uid)
 
 
@@ -76,8 +78,11 @@ def _news(entry: HistoryEntry, status: Status) -> bool:
     return before is None or (before.result, before.reason) != (entry.result, entry.reason)
 
 
-def _ended(entry: HistoryEntry, action: str) -> Announcement:
+def _ended(entry: HistoryEntry, action: str, was: HistoryEntry | None = None) -> Announcement:
+    """How it ended; `was` is what was said of it before."""
     fine = entry.result in ("Succeeded", "DryRun") and _kind(entry.reason) is Kind.NOTE
+    if was and settling.said_not_sent(was):
+        fine = False  # somebody may have requested a run, trusting in that
     return Announcement(
         type="Normal" if fine else "Warning",
         reason=entry.reason,
@@ -87,9 +92,11 @@ def _ended(entry: HistoryEntry, action: str) -> Announcement:
     )
 
 
-def _other_reason(old: Status, new: Status) -> list[HistoryEntry]:
-    reasons = {(entry.id, entry.completion_time): entry.reason for entry in old.history or []}
-    return [e for e in new.history or [] if reasons.get((e.id, e.completion_time), e.reason) != e.reason]
+def _other_reason(old: Status, new: Status) -> list[tuple[HistoryEntry, HistoryEntry]]:
+    """The entries whose reason changed, as they were and as they are."""
+    before = {(entry.id, entry.completion_time): entry for entry in old.history or []}
+    pairs = [(before.get((e.id, e.completion_time), e), e) for e in new.history or []]
+    return [(was, is_) for was, is_ in pairs if was.reason != is_.reason]
 
 
 def _readiness(old: Status, new: Status, uid: str) -> list[Announcement]:

@@ -52,6 +52,9 @@ _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT"}
+_FIELD = re.compile(r"(?:spec|status)(?:\.[A-Za-z]{1,40}|\[\d{1,4}\]){0,6}")
+_KEYS = re.compile(r"(\.parameters)[.\[].*", re.DOTALL)  # the keys of that map are anybody's words
+_FIELDS = 5
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -391,7 +394,16 @@ def _raise_for(
         raise Conflict(f"{what}: conflict (HTTP 409)", status)
     if status == 410 or status == 429 or status >= 500 or status < 400:
         raise Unreachable(f"{what} failed (HTTP {status})", status)
-    raise Refused(f"{what} was refused (HTTP {status}): {str(reply.get('message', ''))[:500]}", status)
+    raise Refused(f"{what} was refused (HTTP {status}): {_fields(reply)}", status)
+
+
+def _fields(reply: Mapping[str, Any]) -> str:
+    """Which fields a refusal is about, by their names only: its text shows their values, and those may be secrets."""
+    details = reply.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    names = [_KEYS.sub(r"\1", str(cause.get("field"))) for cause in causes or [] if isinstance(cause, dict)]
+    fields = sorted({name for name in names if _FIELD.fullmatch(name)})
+    return f"see {', '.join(fields[:_FIELDS])}" if fields else "it names no field"
 
 
 def _what(verb: str, kind: _Kind, namespace: str | None, name: str | None) -> str:

@@ -16,7 +16,7 @@ from typing import cast
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller import agenda, announce, conditions, delivery, settling
-from qualtrics_exporter.controller.cluster import ClusterError, Refused
+from qualtrics_exporter.controller.cluster import ClusterError, Forbidden, Refused
 from qualtrics_exporter.controller.conditions import Verdict
 from qualtrics_exporter.controller.events import Recorder
 from qualtrics_exporter.controller.runs import Credentials, Runner
@@ -115,20 +115,21 @@ class Reconciler:
         """Do what is due for one exporter; returns when to look at it again.
 
         Raises `Gone` when it does not exist any more, `Unreachable` when the API server does not answer, `Refused` when
-        it does not take what is written.
+        it does not take what is written, `Forbidden` when the operator may not write it.
         """
         try:
             return await self._tended(key, first)
-        except Refused as error:
+        except (Refused, Forbidden) as error:
             await self._tell_refused(key, error)
             raise
 
-    async def _tell_refused(self, key: Key, error: Refused) -> None:
+    async def _tell_refused(self, key: Key, error: Refused | Forbidden) -> None:
         """Status cannot tell that it cannot be written; an Event is an object of its own."""
         with contextlib.suppress(ClusterError):
+            # Who may not even read learns nothing of it: then it was not the write that was forbidden.
             exporter, reason = await self._store.read(key), Reason.STATUS_REFUSED
-            note = f"{reason.meaning} {reason.next_step} The API server: {error}"
-            dedup = f"{key.uid} {exporter.generation}"
+            note = f"{reason.meaning} {reason.next_step} What happened: {error}."
+            dedup = f"{key.uid} {exporter.generation} {error.status}"
             await self._recorder.record(exporter, "Warning", reason, note, action="Write", dedup=dedup)
 
     async def _tended(self, key: Key, first: bool) -> datetime:
@@ -242,7 +243,9 @@ class Reconciler:
         if await self._check_due(key, exporter):
             checked = conditions.query_was_checked(exporter.status, exporter.generation)
             return partial(self._check, key, exporter, query=not checked)
-        if entry := self._question_due(key, settling.unsettled(exporter.status), settling.next_look):
+        if agenda.spec_problem(exporter, self._zone):
+            return None  # Qualtrics cannot be asked: the spec says with which credentials
+        if entry := self._question_due(key, settling.in_doubt(exporter.status), settling.next_look):
             return partial(self._look_again, key, exporter, entry)
         if entry := self._question_due(key, exporter.status.history or [], delivery.next_read):
             return partial(self._read_figures, key, exporter, entry)
@@ -382,13 +385,14 @@ class Reconciler:
         return next((entry for entry in due if later.get(entry.id, now) <= now), None)
 
     async def _look_again(self, key: Key, exporter: Exporter, entry: HistoryEntry) -> Exporter:
-        """Look once more for the distribution of a run that ended Unknown: the list may lag. Nothing is ever sent."""
+        """Look once more for the distribution of a run that nobody knows to have been sent: the list may lag.
+
+        Nothing is ever sent.
+        """
         memory = self._memory.setdefault(key, _Memory())
         found: str | None = None
         sent = entry.send_time or entry.completion_time
         try:
-            if problem := agenda.spec_problem(exporter, self._zone):
-                raise problem
             qualtrics = await self._credentials.qualtrics(exporter, cast("Spec", exporter.spec))
             found = await find(qualtrics, entry.survey_id or "", entry.batch_id or "", sent)
         except ExportError as error:
@@ -402,6 +406,11 @@ class Reconciler:
             return settling.looked_for(fresh.status, entry, found, fresh.generation, self._clock.now())
 
         after = await self._store.change(key, change)
+        kept = next((e for e in settling.in_doubt(after.status) if e.id == entry.id), None)
+        now = self._clock.now()
+        if kept and (at := settling.next_look(kept)) and at <= now:
+            # The CRD in force is older and keeps no time of looking: else it would be looked for again and again.
+            memory.asked_after[entry.id] = settling.next_mark(kept, now) or agenda.NEVER
         await self._announce(exporter, after)
         return after
 
@@ -410,8 +419,6 @@ class Reconciler:
         memory = self._memory.setdefault(key, _Memory())
         figures: Delivery | None = None
         try:
-            if problem := agenda.spec_problem(exporter, self._zone):
-                raise problem
             qualtrics = await self._credentials.qualtrics(exporter, cast("Spec", exporter.spec))
             figures = await qualtrics.delivery(entry.survey_id or "", entry.distribution_id or "")
         except ExportError as error:

@@ -45,6 +45,16 @@ def unsettled(status: Status) -> list[HistoryEntry]:
     return [entry for entry in _entries(status) if entry.result == "Unknown"]
 
 
+def in_doubt(status: Status) -> list[HistoryEntry]:
+    """Those that Qualtrics may yet show to have been sent, in the same order: a person who saw nothing may be early."""
+    return [entry for entry in _entries(status) if entry.result == "Unknown" or said_not_sent(entry)]
+
+
+def said_not_sent(entry: HistoryEntry) -> bool:
+    """Whether nothing but a person's word says that this was not sent."""
+    return entry.result == "Failed" and entry.reason == Reason.SETTLED_AS_NOT_SENT
+
+
 def settle(status: Status, value: str, generation: int, now: datetime) -> Status:
     """The status after a person's word: on the run that it names, or on why it could not be acted on."""
     word = understood(value)
@@ -58,6 +68,8 @@ def settle(status: Status, value: str, generation: int, now: datetime) -> Status
         return _refused(status, f"There is no entry of a run {word.run}.", now)
     reason = Reason.SETTLED_AS_SENT if word.sent else Reason.SETTLED_AS_NOT_SENT
     message = _message(entry, reason, word.distribution_id)
+    if not word.sent and (look := next_look(entry)) and look > now:
+        message += f" But the operator's next look is due at {timestamp(look)} (UTC): better wait for that."
     result: Result = "Succeeded" if word.sent else "Failed"
     status = _known(status, entry, result, reason, message, word.distribution_id, generation, now)
     return _told(status, reason, f"Run {word.run}: {message}", now)
@@ -65,22 +77,34 @@ def settle(status: Status, value: str, generation: int, now: datetime) -> Status
 
 def next_look(entry: HistoryEntry) -> datetime | None:
     """When Qualtrics is to be asked again whether it has the distribution; None if not (any more)."""
-    if entry.result != "Unknown" or not (entry.batch_id and entry.survey_id and entry.send_time):
+    if not (entry.result == "Unknown" or said_not_sent(entry)):
         return None
-    sent, seen = entry.send_time, entry.looked_for_time
-    return next((sent + mark for mark in MARKS if seen is None or sent + mark > seen), None)
+    if not (entry.batch_id and entry.survey_id and entry.send_time):
+        return None
+    return next_mark(entry, entry.looked_for_time)
+
+
+def next_mark(entry: HistoryEntry, after: datetime | None) -> datetime | None:
+    """The first time after that one at which the entry is looked for."""
+    sent = entry.send_time or entry.completion_time
+    return next((sent + mark for mark in MARKS if after is None or sent + mark > after), None)
 
 
 def looked_for(
     status: Status, entry: HistoryEntry, distribution_id: str | None, generation: int, now: datetime
 ) -> Status | None:
-    """The status after that entry was looked for; None if somebody has settled it meanwhile."""
-    same = (e for e in unsettled(status) if (e.id, e.completion_time) == (entry.id, entry.completion_time))
+    """The status after that entry was looked for; None if somebody has settled it as sent meanwhile."""
+    same = (e for e in in_doubt(status) if (e.id, e.completion_time) == (entry.id, entry.completion_time))
     if (current := next(same, None)) is None:
         return None
     if distribution_id is None:
         return _replaced(status, current, current.model_copy(update={"looked_for_time": now}))
     message = _message(current, Reason.FOUND_LATER, distribution_id)
+    if said_not_sent(current):
+        message += (
+            " A person had said that it was not sent: if a run was requested since, its people may have been mailed "
+            "twice."
+        )
     return _known(status, current, "Succeeded", Reason.FOUND_LATER, message, distribution_id, generation, now)
 
 
@@ -109,7 +133,8 @@ def _known(
     now: datetime,
 ) -> Status:
     """The status when the outcome of that entry is known. The entry keeps its place and its times."""
-    update = {"result": result, "reason": str(reason), "message": message, "looked_for_time": None}
+    looked = entry.looked_for_time if result == "Failed" else None  # what was settled as not sent is still looked for
+    update = {"result": result, "reason": str(reason), "message": message, "looked_for_time": looked}
     fresh = entry.model_copy(update={**update, "distribution_id": distribution_id})
     newest = next((e for e in status.history or [] if e.result != "Skipped"), None)
     shown = newest is entry or conditions.tells_of(status, entry)

@@ -118,7 +118,7 @@ class FileJournal:
         self._ours(run)
         entry = ended.entry
         pages = {"last_test": entry} if run.trigger == "Test" else {"history": self._status.with_entry(entry).history}
-        untold = entry.id if entry.send_time else None
+        untold = entry.id if entry.send_time else self._status.untold
         self._store(self._status.model_copy(update={"active_run": None, "untold": untold, **pages}))
 
     def _ours(self, run: ActiveRun) -> None:

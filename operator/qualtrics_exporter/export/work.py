@@ -135,8 +135,8 @@ def unknown_message(run: ActiveRun, why: str) -> str:
     next_step = Reason.DELIVERY_UNKNOWN.next_step.replace("<run id>", run.id)
     return (
         f"Qualtrics was asked at {when} (UTC) to send survey {run.survey_id} to the {run.recipients} people of batch "
-        f"{run.batch_id}; {why}. It will not be repeated. {next_step} In a cluster, the operator itself looks again "
-        "for six hours."
+        f"{run.batch_id}; {why}. It will not be repeated. {next_step} In a cluster, the operator itself looks "
+        "again 10 minutes, 1 hour and 6 hours after the send, or once if that is over."
     )
 
 

@@ -124,9 +124,10 @@ class Reason(StrEnum):
     )  # fmt: skip
     STATUS_REFUSED = (
         "StatusRefused", Kind.PERMANENT, _EVENTS,
-        "The API server does not take the status of this exporter: nothing runs, and its status stays as it was. "
-        "Most often its spec breaks a rule of the CRD in force, because another CRD let it in.",
-        "Apply the CRD of this version, then correct the spec.",
+        "The status of this exporter cannot be written: no run begins, and what it shows may be old. Most often its "
+        "spec breaks a rule of the CRD in force, because another CRD let it in; or the operator lacks the right.",
+        "Apply the CRD of this version, then correct the spec; where the message tells of HTTP 403, let the operator's "
+        "administrator add `update` on qualtricsexporters/status to its role.",
     )  # fmt: skip
     MANIFEST_INVALID = (
         "ManifestInvalid", Kind.PERMANENT, (Place.VALIDATE,),
@@ -370,11 +371,11 @@ class Reason(StrEnum):
     )  # fmt: skip
     SETTLED_AS_SENT = (
         "SettledAsSent", Kind.NOTE, _SETTLED,
-        "The outcome was unknown; a person has settled the run: the survey was sent.",
+        "The outcome was unknown; a person says that the survey was sent.",
     )  # fmt: skip
     SETTLED_AS_NOT_SENT = (
         "SettledAsNotSent", Kind.WARNING, _SETTLED,
-        "The outcome was unknown; a person has settled the run: the survey was not sent, nobody was mailed.",
+        "The outcome was unknown; a person says that the survey was not sent.",
         "Request a run if the survey should still go out.",
     )  # fmt: skip
     SETTLEMENT_REFUSED = (

@@ -176,8 +176,8 @@ class HistoryEntry(Model):
     )
     looked_for_time: Time | None = Field(
         None,
-        description="When Qualtrics was last asked again whether it has the distribution, while the result is Unknown: "
-        "10 minutes, 1 hour and 6 hours after the send.",
+        description="When Qualtrics was last asked again whether it has the distribution, while the result is "
+        "Unknown or only a person says that it was not sent: 10 minutes, 1 hour and 6 hours after the send.",
     )
     delivery: Delivery | None = Field(None, description="What became of the mails, read back from Qualtrics.")
 

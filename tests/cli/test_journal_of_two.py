@@ -1,0 +1,71 @@
+"""Who is told of a run whose process was killed before it could say how it ended, and what no other command may do."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from qualtrics_exporter.cli.manifests import Secrets
+from qualtrics_exporter.cli.sandbox import secrets
+from qualtrics_exporter.cli.without_cluster import Export
+from qualtrics_exporter.export.file_journal import FileJournal
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.sandbox import Sandbox, World
+from tests.export.conftest import HastyClock
+
+CLOCK = HastyClock(start=datetime(2026, 1, 5, 10, tzinfo=UTC))
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox(World.default(), clock=CLOCK) as running:
+        yield running
+
+
+def command(sandbox: Sandbox, folder: Path, name: str, *, send: bool = True, **spec: Any) -> Export:
+    """`run` for the exporter of that name; all of them share one journal."""
+    body = {"schedule": {"frequency": "Daily"}, **sandbox.world.exporter_spec(), **spec}
+    metadata = {"name": name, "namespace": "dex"}
+    exporter = Exporter.from_object({"metadata": metadata, "spec": body})
+    assert exporter.spec, exporter.spec_error
+    return Export(
+        exporter=exporter,
+        spec=exporter.spec,
+        secrets=Secrets("the sandbox", secrets(sandbox)),
+        journal=folder / "journal.json",
+        allowed_hosts=["127.0.0.1"],
+        allow_http=True,
+        send=send,
+    )
+
+
+@pytest.mark.parametrize("send", [True, False])
+async def test_an_end_that_nobody_heard_of_is_not_told_to_another_exporter(
+    sandbox: Sandbox, tmp_path: Path, send: bool
+) -> None:
+    first = await command(sandbox, tmp_path, "first").done(CLOCK)
+    with pytest.raises(click.ClickException, match="another exporter that has ended"):
+        await command(sandbox, tmp_path, "second", send=send).done(CLOCK)
+    assert await command(sandbox, tmp_path, "first").done(CLOCK) == first
+    assert len(sandbox.ledger.distributions) == 1
+
+
+async def test_another_exporter_goes_on_when_the_first_one_was_told(sandbox: Sandbox, tmp_path: Path) -> None:
+    first = command(sandbox, tmp_path, "first")
+    first.told(await first.done(CLOCK))
+    second = await command(sandbox, tmp_path, "second").done(CLOCK)
+    assert second.result == "Succeeded"
+    assert len(sandbox.ledger.distributions) == 2
+
+
+async def test_who_did_not_ask_for_a_send_does_not_take_the_word_from_who_did(sandbox: Sandbox, tmp_path: Path) -> None:
+    sent = await command(sandbox, tmp_path, "first").done(CLOCK)
+    dry = command(sandbox, tmp_path, "first", send=False)
+    dry.told(await dry.done(CLOCK))
+    assert await command(sandbox, tmp_path, "first").done(CLOCK) == sent
+    with FileJournal(tmp_path / "journal.json") as journal:
+        assert journal.untold == sent
+    assert len(sandbox.ledger.distributions) == 1
