@@ -6,7 +6,7 @@ two break the other promises.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -101,9 +101,9 @@ def _without_entry() -> Iterator[None]:
 def _leaky() -> Iterator[None]:
     import_contacts = Qualtrics.import_contacts
 
-    async def leaving(qualtrics: Qualtrics, *args: Any) -> Imported:
+    def leaving(qualtrics: Qualtrics, *args: Any) -> Awaitable[Imported]:
         Path(tempfile.gettempdir(), "recipients.txt").write_text("\n".join(args[-1]))
-        return await import_contacts(qualtrics, *args)
+        return import_contacts(qualtrics, *args)
 
     with mock.patch.object(Qualtrics, "import_contacts", leaving):
         yield
