@@ -11,14 +11,12 @@ Operations are `api.status.Claimed` (or another step; `ended` when a run leaves 
 import asyncio
 import json
 import ssl
-import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
@@ -26,8 +24,7 @@ from aiohttp import web
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox.bell import Bell
 from qualtrics_exporter.sandbox.faults import Dropped, Fault, Faults
-
-T = TypeVar("T")
+from tests.environment.loop_thread import LoopThread
 
 HOP_BY_HOP = {"host", "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te", "trailer"}
 WORDS = {
@@ -70,20 +67,17 @@ class ApiGate:
         self._open: set[asyncio.Transport] = set()
         self._refusing = False
         self._port = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="api gate", daemon=True)
+        self._there = LoopThread("api gate")
         self.calls: list[ApiCall] = []
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        self._await(self._start)
+        self._there.start()
+        self._there.run(self._start)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._await(self._stop)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._there.run(self._stop)
+        self._there.stop()
 
     def kubeconfig(self, of: Path) -> Path:
         """A copy of this kubeconfig that leads through the gate."""
@@ -98,27 +92,27 @@ class ApiGate:
 
     def fault(self, operation: str, **order: Any) -> Fault:
         """Order something to go wrong; see `sandbox.faults.Fault`."""
-        return self._call(lambda: self._faults.add(operation, **order))
+        return self._there.call(lambda: self._faults.add(operation, **order))
 
     def reached(self, operation: str, *, timeout: float = 60) -> None:
         """Wait until a request of that operation stands held."""
-        self._await(lambda: self._faults.reached(operation, timeout=timeout))
+        self._there.run(lambda: self._faults.reached(operation, timeout=timeout))
 
     def held(self, operation: str = "*") -> int:
         """How many requests stand held."""
-        return self._call(lambda: self._faults.held(operation))
+        return self._there.call(lambda: self._faults.held(operation))
 
     def release(self, operation: str = "*", *, drop: bool = False) -> None:
         """Let what is held go on, or end its connection."""
-        self._call(lambda: self._faults.release(operation, drop=drop))
+        self._there.call(lambda: self._faults.release(operation, drop=drop))
 
     def clear_faults(self) -> None:
         """Forget what was ordered and let go of what is held."""
-        self._call(self._faults.clear)
+        self._there.call(self._faults.clear)
 
     def cut(self) -> None:
         """End all connections, and every new one at once: the operator is alone."""
-        self._call(self._cut)
+        self._there.call(self._cut)
 
     def mend(self) -> None:
         """Let connections through again."""
@@ -126,7 +120,7 @@ class ApiGate:
 
     def drop_watches(self) -> None:
         """End the open connections, as a load balancer does now and then; new ones are let through."""
-        self._call(self._cut)
+        self._there.call(self._cut)
         self._refusing = False
 
     # Inside
@@ -147,8 +141,6 @@ class ApiGate:
         self._cut()
         await self._runner.cleanup()
         await self._session.close()
-        for _ in range(10):  # connections that were just ended have their last words
-            await asyncio.sleep(0)
 
     def _cut(self) -> None:
         self._refusing = True
@@ -226,18 +218,6 @@ class ApiGate:
             ending = "ended" if self._runs.get(call.uid) else "noted"
             call.operation += f".{call.run['step'] if call.run else ending}"
         return call
-
-    def _call(self, work: Callable[[], T]) -> T:
-        async def there() -> T:
-            return work()
-
-        return self._await(there)
-
-    def _await(self, work: Callable[[], Any]) -> Any:
-        async def there() -> Any:
-            return await work()
-
-        return asyncio.run_coroutine_threadsafe(there(), self._loop).result()
 
 
 def _operation(request: web.BaseRequest) -> str:

@@ -3,9 +3,7 @@
 So tests can be plain functions, and a test that waits for kubectl does not hold up the servers.
 """
 
-import asyncio
 import ssl
-import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +15,7 @@ from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox import Sandbox, World
 from qualtrics_exporter.sandbox.faults import Fault
 from qualtrics_exporter.sandbox.ledger import Ledger
+from tests.environment.loop_thread import LoopThread
 
 T = TypeVar("T")
 
@@ -42,19 +41,16 @@ class SandboxThread:
 
     def __init__(self, clock: Clock, tls: ssl.SSLContext | None, world: World | None = None) -> None:
         self._sandbox = Sandbox(world, clock=clock, tls=tls, advertise="localhost")
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox", daemon=True)
+        self._there = LoopThread("sandbox")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._there.start()
         self._await(self._sandbox.start)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._await(self._sandbox.stop)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._there.stop()
 
     @property
     def world(self) -> World:
@@ -114,14 +110,7 @@ class SandboxThread:
 
     def call(self, work: Callable[[], T]) -> T:
         """Do something in the servers' own thread."""
-
-        async def there() -> T:
-            return work()
-
-        return self._await(there)
+        return self._there.call(work)
 
     def _await(self, work: Callable[[], Awaitable[T]]) -> T:
-        async def there() -> T:
-            return await work()
-
-        return asyncio.run_coroutine_threadsafe(there(), self._loop).result()
+        return self._there.run(work)

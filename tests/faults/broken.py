@@ -99,14 +99,17 @@ def _without_entry() -> Iterator[None]:
 
 @contextmanager
 def _leaky() -> Iterator[None]:
-    import_contacts = Qualtrics.import_contacts
+    import_contacts, left = Qualtrics.import_contacts, Path(tempfile.gettempdir(), "recipients.txt")
 
     def leaving(qualtrics: Qualtrics, *args: Any) -> Awaitable[Imported]:
-        Path(tempfile.gettempdir(), "recipients.txt").write_text("\n".join(args[-1]))
+        left.write_text("\n".join(args[-1]))
         return import_contacts(qualtrics, *args)
 
-    with mock.patch.object(Qualtrics, "import_contacts", leaving):
-        yield
+    try:
+        with mock.patch.object(Qualtrics, "import_contacts", leaving):
+            yield
+    finally:
+        left.unlink(missing_ok=True)
 
 
 _PATCHES = {

@@ -263,7 +263,7 @@ def other_crd(story: Story) -> Iterator[tuple[str, list[Found]]]:
             story.exporter.change()
             crd(story.stage, None)
             story.exporter.checked()
-            yield f"{path}: {value}, seen {when}", found
+            yield f"{path}: {value}, seen {when}", [*found, *story.made_up_for()]
             yield f"mended after {path}: {value}", goes_on(story, story.due(SLOT))
 
 
