@@ -11,6 +11,7 @@ Operations are `api.status.Claimed` (or another step; `ended` when a run leaves 
 import asyncio
 import json
 import ssl
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +23,6 @@ import aiohttp
 from aiohttp import web
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.sandbox.bell import Bell
 from qualtrics_exporter.sandbox.faults import Dropped, Fault, Faults
 from tests.environment.loop_thread import LoopThread
 
@@ -56,12 +56,10 @@ class ApiGate:
     """The gate, in a thread with a loop of its own, as long as the block lasts."""
 
     def __init__(self, kubeconfig: Path, clock: Clock) -> None:
-        self._content = json.loads(kubeconfig.read_text())
-        cluster = self._content["clusters"][0]["cluster"]
+        cluster = json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]
         self._target = cluster["server"]
         self._tls = ssl.create_default_context(cafile=cluster.get("certificate-authority"))
         self._clock = clock
-        self._bell = Bell()
         self._faults = Faults(clock)
         self._runs: dict[str, bool] = {}
         self._open: set[asyncio.Transport] = set()
@@ -93,10 +91,6 @@ class ApiGate:
     def fault(self, operation: str, **order: Any) -> Fault:
         """Order something to go wrong; see `sandbox.faults.Fault`."""
         return self._there.call(lambda: self._faults.add(operation, **order))
-
-    def reached(self, operation: str, *, timeout: float = 60) -> None:
-        """Wait until a request of that operation stands held."""
-        self._there.run(lambda: self._faults.reached(operation, timeout=timeout))
 
     def held(self, operation: str = "*") -> int:
         """How many requests stand held."""
@@ -156,13 +150,11 @@ class ApiGate:
             body = await request.read()
             call = self._named(request, body)
             self.calls.append(call)
-            self._bell.ring()
             return await self._carried(request, body, call)
         except (Dropped, aiohttp.ClientError, OSError):
             return _dropped(request)
         finally:
             self._open.discard(transport)  # type: ignore[arg-type]
-            self._bell.ring()
 
     async def _carried(self, request: web.BaseRequest, body: bytes, call: ApiCall) -> web.StreamResponse:
         fault = self._faults.take(call.operation)
@@ -171,10 +163,8 @@ class ApiGate:
             if not fault.effective:
                 await self._faults.pause(fault, "after", call.operation)
                 return self._worded(fault, call)
-        headers = {k: v for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP}
-        async with self._session.request(
-            request.method, self._target + request.path_qs, headers=headers, data=body or None
-        ) as reply:
+        url, headers = self._target + request.path_qs, _end_to_end(request.headers)
+        async with self._session.request(request.method, url, headers=headers, data=body or None) as reply:
             if call.operation == "api.watch":
                 return await self._streamed(request, reply, call)
             content = await reply.read()
@@ -186,15 +176,13 @@ class ApiGate:
                 if fault.alters_reply:
                     return self._worded(fault, call)
             call.status = reply.status
-            kept = {k: v for k, v in reply.headers.items() if k.lower() not in HOP_BY_HOP}
-            return web.Response(status=reply.status, body=content, headers=kept)
+            return web.Response(status=reply.status, body=content, headers=_end_to_end(reply.headers))
 
     async def _streamed(
         self, request: web.BaseRequest, reply: aiohttp.ClientResponse, call: ApiCall
     ) -> web.StreamResponse:
         call.status = reply.status
-        kept = {k: v for k, v in reply.headers.items() if k.lower() not in HOP_BY_HOP}
-        response = web.StreamResponse(status=reply.status, headers=kept)
+        response = web.StreamResponse(status=reply.status, headers=_end_to_end(reply.headers))
         await response.prepare(request)
         with suppress(ConnectionError):
             async for piece in reply.content.iter_any():
@@ -230,6 +218,11 @@ def _operation(request: web.BaseRequest) -> str:
     if request.query.get("watch"):
         return "api.watch"
     return "api.list" if path.endswith("/qualtricsexporters") else "api.get"
+
+
+def _end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
+    """What goes on to the other side; the rest is about one connection."""
+    return {name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP}
 
 
 def _dropped(request: web.BaseRequest) -> web.StreamResponse:

@@ -15,7 +15,6 @@ import itertools
 import json
 import logging
 import secrets
-import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -43,6 +42,7 @@ from qualtrics_exporter.sandbox.server import Door
 from qualtrics_exporter.sandbox.world import EMAIL, Query
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.metrics import Metrics
+from tests.environment import log_settings
 from tests.environment.sandbox import Certificates
 from tests.export.conftest import HastyClock
 from tests.faults.oracle import Found, Written, leaks
@@ -502,20 +502,10 @@ class Desks:
 @contextmanager
 def logged(stream: io.StringIO, form: logs.Format) -> Iterator[None]:
     """Log as the product does, at its most talkative, and to nowhere else; afterwards as before."""
-    root = logging.getLogger()
-    level, handlers, hook = root.level, list(root.handlers), sys.excepthook
-    levels = {name: logging.getLogger(name).level for name in logs.FLOORS}
-    root.handlers[:] = []
-    logs.configure(form, "debug", stream=stream)
-    try:
+    with log_settings.restored():
+        logging.getLogger().handlers[:] = []
+        logs.configure(form, "debug", stream=stream)
         yield
-    finally:
-        logging.captureWarnings(False)
-        root.setLevel(level)
-        root.handlers[:] = handlers
-        sys.excepthook = hook
-        for name, former in levels.items():
-            logging.getLogger(name).setLevel(former)
 
 
 def condition(status: Mapping[str, Any], type_: str) -> dict[str, Any]:

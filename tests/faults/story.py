@@ -16,7 +16,6 @@ from tests.faults.broken import Build
 from tests.faults.oracle import Finding, Found
 
 Trigger = Literal["a slot of the schedule", "a run request", "a delivering test"]
-TRIGGERS: tuple[Trigger, ...] = ("a slot of the schedule", "a run request", "a delivering test")
 PATIENCE_SECONDS = 60.0
 """Of the machine's time; the story's passes a hundred times as fast."""
 SHORT_PATIENCE_SECONDS = 10.0

@@ -12,23 +12,15 @@ import kopf
 import pytest
 
 from qualtrics_exporter.telemetry import logs
+from tests.environment import log_settings
 
 ADDRESS = "jane.doe@example.com"
 
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """Logging is one thing for the whole process: put it back as it was."""
-    root = logging.getLogger()
-    level, handlers, hook = root.level, list(root.handlers), sys.excepthook
-    levels = {name: logging.getLogger(name).level for name in logs.FLOORS}
-    yield
-    logging.captureWarnings(False)
-    root.setLevel(level)
-    root.handlers[:] = handlers
-    sys.excepthook = hook
-    for name, former in levels.items():
-        logging.getLogger(name).setLevel(former)
+    with log_settings.restored():
+        yield
 
 
 @pytest.fixture
