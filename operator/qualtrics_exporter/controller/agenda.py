@@ -8,8 +8,10 @@ object itself, so that a restart loses no plan.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import cast
 
 from qualtrics_exporter import schedule as slots
@@ -177,17 +179,13 @@ def check_due(exporter: Exporter, now: datetime) -> datetime:
 def requested_run(exporter: Exporter, status: Status | None = None) -> str | None:
     """The token of a run request that was not handled yet, as this status (by default the exporter's) tells it."""
     status, token = status or exporter.status, _token(exporter, RUN_REQUESTED_AT)
-    if token is None or token == status.last_handled_run_request:
-        return None
-    return None if request_run_id(exporter.uid, token) in (status.handled_requests or []) else token
+    return _unhandled(status, token, status.last_handled_run_request, partial(request_run_id, exporter.uid))
 
 
 def requested_test(exporter: Exporter, status: Status | None = None) -> str | None:
     """The token of a test request that was not handled yet, likewise."""
     status, token = status or exporter.status, _token(exporter, TEST_REQUESTED_AT)
-    if token is None or token == status.last_handled_test_request:
-        return None
-    return None if test_run_id(exporter.uid, token) in (status.handled_requests or []) else token
+    return _unhandled(status, token, status.last_handled_test_request, partial(test_run_id, exporter.uid))
 
 
 def requested_settlement(exporter: Exporter, status: Status | None = None) -> str | None:
@@ -196,12 +194,16 @@ def requested_settlement(exporter: Exporter, status: Status | None = None) -> st
     So nothing gets into a status that somebody wrote by mistake, such as an address.
     """
     status, value = status or exporter.status, exporter.annotations.get(SETTLE_RUN)
-    if not value:
+    if value and not settling.understood(value):
+        value = _digest(value)
+    return _unhandled(status, value, status.last_handled_settlement, partial(settlement_id, exporter.uid))
+
+
+def _unhandled(status: Status, token: str | None, last: str | None, id_of: Callable[[str], str]) -> str | None:
+    """The token, unless it is the last one that was handled, or one of those that are remembered by their ids."""
+    if not token or token == last or id_of(token) in (status.handled_requests or []):
         return None
-    value = value if settling.understood(value) else _digest(value)
-    if value == status.last_handled_settlement:
-        return None
-    return None if settlement_id(exporter.uid, value) in (status.handled_requests or []) else value
+    return token
 
 
 def with_run_receipt(exporter: Exporter, status: Status, token: str) -> Status:
