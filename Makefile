@@ -50,7 +50,7 @@ lint: $(READY) ## Style, types and layers, without changing anything
 format: $(READY) ## Bring the code into its form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-	@go=$(GO) && "$$("$$go" env GOROOT)/bin/gofmt" -l -w tests/controlplane
+	@go=$(GO) && "$$("$$go" env GOROOT)/bin/gofmt" -l -w tests/programs
 
 generate: $(READY) ## Write what is made from the models: the CRD, the JSON Schema, two pages of docs/
 	$(BIN)/python -m qualtrics_exporter.resource.generate
@@ -58,8 +58,8 @@ generate: $(READY) ## Write what is made from the models: the CRD, the JSON Sche
 check-generated: $(READY) ## Fail if `make generate` was forgotten
 	$(BIN)/python -m qualtrics_exporter.resource.generate --check
 
-check-go: $(READY) ## Vet the control plane that tests and demo run against
-	@go=$(GO) && cd tests/controlplane && echo "go vet and gofmt in tests/controlplane" \
+check-go: $(READY) ## Vet the Go programs that tests and demo run
+	@go=$(GO) && cd tests/programs && echo "go vet and gofmt in tests/programs" \
 	  && $(GO_ENVIRONMENT) "$$go" vet -trimpath ./... \
 	  && test -z "$$("$$("$$go" env GOROOT)/bin/gofmt" -l . | tee /dev/stderr)"
 

@@ -2,7 +2,7 @@
 
 etcd and kube-apiserver are published as container images and as downloads from sites that many a company network does
 not let through; as Go modules they come by the same way as every other dependency. So a small program of ours
-(`tests/controlplane`) links them, and this module compiles it: some minutes for the first time, nothing afterwards.
+(`tests/programs`) links them, and this module compiles it: some minutes for the first time, nothing afterwards.
 The file's name carries a hash of all that goes into it: a changed version is built anew, a switch of branches is free.
 
 `python -m tests.environment.build` builds what is missing and prints the path.
@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "tests" / "controlplane"
+SOURCE = ROOT / "tests" / "programs"
 TOOLS = ROOT / ".tools"
 
 VERSION_PACKAGE = "k8s.io/component-base/version"
@@ -113,7 +113,7 @@ def go_environment() -> dict[str, str]:
 
 
 def compile_program(flags: list[str], output: Path) -> None:
-    """Compile `tests/controlplane` into `output`, telling on standard error how long it has been at it."""
+    """Compile `tests/programs` into `output`, telling on standard error how long it has been at it."""
     command = [str(go()), "build", *flags, "-o", str(output), "."]
     progress = Progress("Building the control plane for tests (once, takes some minutes)")
     with tempfile.TemporaryFile("w+") as messages:

@@ -1,5 +1,5 @@
-// Command k8s holds the parts of Kubernetes that the tests and the demo run for real, in one program. The first
-// argument, or the name that the program is called by, chooses the part.
+// Command k8s holds the parts of Kubernetes, and the tools around it, that the tests and the demo run for real, in one
+// program. The first argument, or the name that the program is called by, chooses the part.
 //
 // One program, because the parts share nearly all of their code: linked apart, each is about as large and takes about
 // as long to build as all of them together. It is built from the published Go modules, since those need neither a
@@ -25,6 +25,8 @@ const program = "k8s"
 // commands has each part by its name; a part takes its arguments and returns the exit code of the process.
 var commands = map[string]func(args []string) int{
 	"controlplane": controlPlane,
+	"helm":         helm,
+	"kstatus":      kstatus,
 }
 
 func main() {
