@@ -229,6 +229,7 @@ async def test_the_rights_of_the_chart_are_enough(
     async with client_of(kubeconfig, monkeypatch) as ours:
         (key,) = [key async for key in ours.list_metadata(namespace)]
         assert len([item async for item in ours.list(namespace)]) == 1
+        await ours.check_watch(namespace)
         body = await ours.get(namespace, "teams")
         await ours.replace_status(
             namespace, "teams", key.uid, key.resource_version, {**body["status"], "schedule": "x"}
@@ -248,6 +249,8 @@ async def test_a_missing_right_is_said_with_its_verb_and_resource(
             Forbidden, match=r"may not list qualtricsexporters\.qualtrics-exporter\.dev in all namespaces"
         ):
             _ = [key async for key in ours.list_metadata(None)]
+        with pytest.raises(Forbidden, match=f"may not watch qualtricsexporters.* in namespace {namespace}"):
+            await ours.check_watch(namespace)
         with pytest.raises(Forbidden, match=r"may not update qualtricsexporters\.qualtrics-exporter\.dev/status"):
             await ours.replace_status(namespace, "teams", "u", "1", {})
 
