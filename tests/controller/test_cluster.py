@@ -26,16 +26,9 @@ from qualtrics_exporter.controller.cluster import (
     connect,
     login,
 )
+from tests.environment import chart_rules
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
-
-ACCOUNT_RULES = [
-    {"apiGroups": ["qualtrics-exporter.dev"], "resources": ["qualtricsexporters"], "verbs": ["get", "list"]},
-    {"apiGroups": ["qualtrics-exporter.dev"], "resources": ["qualtricsexporters/status"], "verbs": ["update"]},
-    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
-    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
-    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
-]
 
 
 @asynccontextmanager
@@ -225,7 +218,7 @@ async def test_the_rights_of_the_chart_are_enough(
 ) -> None:
     exporter("teams")
     secret("hunter2")
-    kubeconfig = cluster.service_account(namespace, "operator", rules=ACCOUNT_RULES)
+    kubeconfig = cluster.service_account(namespace, "operator", rules=chart_rules.namespaced())
     async with client_of(kubeconfig, monkeypatch) as ours:
         (key,) = [key async for key in ours.list_metadata(namespace)]
         assert len([item async for item in ours.list(namespace)]) == 1
