@@ -70,6 +70,11 @@ class Image:
         return name
 
     @property
+    def configuration_digest(self) -> str:
+        """The digest of its configuration: by this a container runtime knows it."""
+        return str(self._manifest()["config"]["digest"])
+
+    @property
     def configuration(self) -> dict[str, Any]:
         """How a container of it runs, its labels, and the digests of its layers unpacked."""
         found: dict[str, Any] = self._json(_blob(self._manifest()["config"]))

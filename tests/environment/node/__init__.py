@@ -241,6 +241,7 @@ class Node:
             "kubelet.json": settings.kubelet(self._path().name),
             "kube-proxy.json": settings.proxy(),
             "Corefile": settings.COREFILE,
+            "hosts": settings.HOSTS,
             "resolv.conf": settings.RESOLV_CONF,
         }.items():
             self._path("conf", name).write_text(text)
@@ -250,7 +251,7 @@ class Node:
         names = (*services, f"kubernetes.default.svc.{settings.DOMAIN}", "localhost", "127.0.0.1")
         server = ca.issue_cert(*names, settings.ADDRESS, settings.API_SERVICE)
         server.private_key_and_cert_chain_pem.write_to_path(self._path("keys", "server.pem"))
-        client = ca.issue_cert(common_name="kube-apiserver", organization_name="system:masters")
+        client = ca.issue_cert("localhost", common_name="kube-apiserver", organization_name="system:masters")
         client.private_key_and_cert_chain_pem.write_to_path(self._path("keys", "apiserver.pem"))
         ca.issue_cert(common_name="tokens").private_key_pem.write_to_path(self._path("keys", "tokens.pem"))
         lines = [f'{self._tokens[key]},{name},{key},"{group}"\n' for key, (name, group) in settings.USERS.items()]
