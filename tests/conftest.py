@@ -18,6 +18,7 @@ from tests.environment.build import BuildError
 from tests.environment.controlplane import ControlPlane, prepare
 from tests.environment.image import Image
 from tests.environment.image import image as built_image
+from tests.environment.node import prepare as build_for_a_node
 from tests.faults import tally
 
 RUN = secrets.token_hex(2)
@@ -58,18 +59,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what tests need before the first one: it takes longer than a test may, and shows its progress."""
-    wanted = {
-        fixture: build
-        for fixture, build in {"control_plane": prepare, "image": built_image}.items()
-        if any(uses(item, fixture) for item in session.items)
-    }
+    builds = {"control_plane": prepare, "node": build_for_a_node, "image": built_image}
+    wanted = [build for fixture, build in builds.items() if any(uses(item, fixture) for item in session.items)]
     if session.config.option.collectonly or not wanted:
         return
     with ExitStack() as stack:
         capture = session.config.pluginmanager.getplugin("capturemanager")
         if capture:
             stack.enter_context(capture.global_and_fixture_disabled())
-        for build in wanted.values():
+        for build in wanted:
             with suppress(BuildError):  # other tests still run; the fixture tells the reason
                 build()
 

@@ -71,6 +71,12 @@ def obstacle() -> str | None:
 NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--propagation=private")
 
 
+def prepare() -> None:
+    """Build what a node is started from, if it has to be."""
+    build()
+    pause()
+
+
 class Node:
     """A cluster of one node that runs from `start` to `stop`, or as long as a `with` block."""
 
@@ -290,6 +296,10 @@ class Node:
                 pass_fds=[self._port.fileno()],
                 start_new_session=True,
             )
+        assert self._guard
+        assert self._guard.stdin
+        self._guard.stdin.write(f"{self._boot.pid}\n")
+        self._guard.stdin.flush()
         assert self._boot.stdout
         if self._boot.stdout.readline() != "ready\n":
             raise NodeError(f"the node did not come up:\n{self.log('boot')}")

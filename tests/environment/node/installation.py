@@ -64,6 +64,7 @@ class SandboxPod:
         assert self._forward.stdout
         line = self._forward.stdout.readline()  # Forwarding from 127.0.0.1:40617 -> 8472
         self._address = f"https://localhost:{line.split()[2].rpartition(':')[2]}"
+        self._ask("PUT", "world", {"import_seconds": 0.5})  # rather than the usual 5
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -138,12 +139,12 @@ class SandboxPod:
         keys = {"tls.crt": chain, "tls.key": own.private_key_pem.bytes().decode()}
         labels = {"app.kubernetes.io/name": SANDBOX}
         ports = [flag for name, port in PORTS.items() for flag in (f"--{name}-port", str(port))]
+        files = ("--certificate", "/tls/tls.crt", "--key", "/tls/tls.key")
         container = {
             "name": SANDBOX,
             "image": self._image,
             "imagePullPolicy": "Never",
-            "args": ["sandbox", "--host", "0.0.0.0", "--advertise", HOST, *ports]
-            + ["--certificate", "/tls/tls.crt", "--key", "/tls/tls.key"],
+            "args": ["sandbox", "--host", "0.0.0.0", "--advertise", HOST, *ports, *files],
             "ports": [{"name": name, "containerPort": port} for name, port in PORTS.items()],
             "readinessProbe": {"tcpSocket": {"port": "qualtrics"}, "periodSeconds": 1},
             "securityContext": CONTAINER_SECURITY,
@@ -211,6 +212,9 @@ class Installation:
             "image": {"repository": repository, "tag": tag, "pullPolicy": "Never"},
             "allowedHosts": [HOST],
             "privateCA": {"configMapName": "remote-authority"},
+            # Asked more often than by default, as tests wait for the answer.
+            "startupProbe": {"periodSeconds": 1},
+            "readinessProbe": {"periodSeconds": 1},
             **more,
         }
 
@@ -220,7 +224,7 @@ class Installation:
 
     def kubectl(self, *arguments: str, **more: Any) -> str:
         """kubectl in the release's namespace."""
-        return self.node.kubectl(*arguments, "--namespace", NAMESPACE, **more).stdout
+        return self.node.kubectl("--namespace", NAMESPACE, *arguments, **more).stdout
 
     def pods(self) -> list[dict[str, Any]]:
         """The operator's pods that are not on their way out."""
