@@ -1,5 +1,5 @@
-"""The chart on a real node: the pods are what they are meant to be, a survey goes out, and goes out once whatever happens
-to the pods in mid-run.
+"""The chart on a real node: its pods are what they are meant to be, a survey goes out, and it goes out once whatever
+happens to the pods in mid-run.
 
 A run in the middle is one that the sandbox holds at a call that the test names, so that it is no matter of luck. All in
 one module, because a module stays with one worker: one node is enough.

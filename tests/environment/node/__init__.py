@@ -88,6 +88,7 @@ class Node:
         self._port: socket.socket | None = None
         self._listening: threading.Thread | None = None
         self._ended: list[str] = []
+        self._tls: ssl.SSLContext | None = None
         self._tokens = {name: secrets.token_urlsafe() for name in settings.USERS}
         self._authority = trustme.CA()
 
@@ -181,9 +182,17 @@ class Node:
             raise KubectlError(done.returncode, command, done.stdout, done.stderr)
         return done
 
-    def get(self, *arguments: str) -> Any:
-        """`kubectl get … -o json`."""
-        return json.loads(self.kubectl("get", *arguments, "--output", "json").stdout)
+    def read(self, path: str) -> Any:
+        """Read from the API server, by a path such as /api/v1/nodes; None if there is no such thing.
+
+        For those who look again and again: kubectl costs the machine more than the answer does.
+        """
+        status, body = self._request(path)
+        if status == 404:
+            return None
+        if status != 200:
+            raise NodeError(f"{path}: {status} {body.decode(errors='replace')}")
+        return json.loads(body)
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """`kubectl apply`."""
@@ -268,6 +277,7 @@ class Node:
         }
         for key, token in self._tokens.items():
             write_kubeconfig(self._path("keys", f"{key}.kubeconfig"), inside, token, "default")
+        self._tls = ssl.create_default_context(cafile=str(self._path("keys", "ca.pem")))
         self._port = socket.create_server(("127.0.0.1", 0), backlog=128)
         host, port = self._port.getsockname()
         outside = {"server": f"https://{host}:{port}", "certificate-authority": str(self._path("keys", "ca.pem"))}
@@ -318,31 +328,33 @@ class Node:
         self._boot.stdin.write(json.dumps({"name": name, "command": command}) + "\n")
         self._boot.stdin.flush()
 
-    def _wait(self, path: str, wanted: Callable[[Any], bool], what: str) -> None:
+    def _wait(self, path: str, wanted: Callable[[bytes], bool], what: str) -> None:
         """Ask the API server until it gives the answer that is wanted, unless a part has ended."""
-        tls = ssl.create_default_context(cafile=str(self._path("keys", "ca.pem")))
-        headers = {"Authorization": f"Bearer {self._tokens['admin']}"}
-        assert self._port
-        host, port = self._port.getsockname()
         deadline = time.monotonic() + START_TIMEOUT
         while True:
-            connection = http.client.HTTPSConnection(host, port, context=tls, timeout=5)
             try:
-                connection.request("GET", path, headers=headers)
-                reply = connection.getresponse()
-                body = reply.read()
-                if reply.status == 200 and wanted(body):
+                status, body = self._request(path)
+                if status == 200 and wanted(body):
                     return
             except (OSError, http.client.HTTPException):
                 pass  # it does not listen yet
-            finally:
-                connection.close()
             if self._ended:
                 raise NodeError(f"{self._ended[0]} ended by itself:\n{self.log(self._ended[0])}")
             if time.monotonic() > deadline:
                 logs = "\n".join(f"{path.name}:\n{self.log(path.name)}" for path in self._path("log").iterdir())
                 raise NodeError(f"not within {START_TIMEOUT:.0f} s: {what}\n{logs}")
             time.sleep(0.05)
+
+    def _request(self, path: str) -> tuple[int, bytes]:
+        assert self._port
+        assert self._tls
+        connection = http.client.HTTPSConnection(*self._port.getsockname(), context=self._tls, timeout=30)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self._tokens['admin']}"})
+            reply = connection.getresponse()
+            return reply.status, reply.read()
+        finally:
+            connection.close()
 
 
 def is_ready(body: bytes) -> bool:

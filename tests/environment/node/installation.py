@@ -183,6 +183,20 @@ class SandboxPod:
         ]
 
 
+class InstalledExporter(AppliedExporter):
+    """An exporter in the release's namespace, which is read without kubectl."""
+
+    def __init__(self, node: Node, name: str) -> None:
+        super().__init__(node, NAMESPACE, name)  # type: ignore[arg-type]
+        self._node = node
+
+    def get(self) -> dict[str, Any]:
+        """The whole object."""
+        kind = f"/apis/qualtrics-exporter.dev/v1alpha1/namespaces/{NAMESPACE}/qualtricsexporters"
+        found: dict[str, Any] = self._node.read(f"{kind}/{self.name}")
+        return found
+
+
 class Installation:
     """The chart's release and the sandbox, as long as the block lasts; they go with the node."""
 
@@ -228,13 +242,13 @@ class Installation:
 
     def pods(self) -> list[dict[str, Any]]:
         """The operator's pods that are not on their way out."""
-        selector = f"--selector=app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=controller"
-        listed = self.node.get("pods", "--namespace", NAMESPACE, selector)["items"]
-        return [pod for pod in listed if "deletionTimestamp" not in pod["metadata"]]
+        selector = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=controller"
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods?{urllib.parse.urlencode({'labelSelector': selector})}"
+        return [pod for pod in self.node.read(path)["items"] if "deletionTimestamp" not in pod["metadata"]]
 
     def leader(self) -> str:
         """The name of the pod that works; empty when there is none."""
-        lease = self.node.get("lease", RELEASE, "--namespace", NAMESPACE)
+        lease = self.node.read(f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{RELEASE}") or {"spec": {}}
         holder = str(lease["spec"].get("holderIdentity") or "")
         names = [pod["metadata"]["name"] for pod in self.pods()]
         return next((name for name in names if holder.startswith(name)), "")
@@ -242,7 +256,7 @@ class Installation:
     def exporter(self, name: str, people: list[str], **changes: Any) -> AppliedExporter:
         """Apply an exporter of a query that returns these people; its name is the subject of its mails, too."""
         self.sandbox.query(f"#{name.replace('-', '_')}", people)
-        exporter = AppliedExporter(self.node, NAMESPACE, name)  # type: ignore[arg-type]
+        exporter = InstalledExporter(self.node, name)
         exporter.manifest = changed(
             {
                 "apiVersion": "qualtrics-exporter.dev/v1alpha1",
