@@ -12,19 +12,18 @@ from tests.environment.waiting import eventually
 
 
 @pytest.fixture(scope="session")
-def node() -> Iterator[Node]:
-    """A real node, on which nothing runs yet."""
+def node(image: Image) -> Iterator[Node]:
+    """A real node that has the image, and on which nothing runs yet."""
     if reason := obstacle():
         cannot(f"no node can be run: {reason}")
-    with Node() as running:
+    with Node(image) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def installed(node: Node, image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """The chart, installed by Helm with little more than its defaults, and the sandbox as a Service."""
-    name = node.load(image)
-    with Installation(node, name, tmp_path_factory.mktemp("helm")) as installation:
+    with Installation(node, image.name, tmp_path_factory.mktemp("helm")) as installation:
         yield installation
 
 

@@ -78,9 +78,13 @@ def prepare() -> None:
 
 
 class Node:
-    """A cluster of one node that runs from `start` to `stop`, or as long as a `with` block."""
+    """A cluster of one node that runs from `start` to `stop`, or as long as a `with` block.
 
-    def __init__(self) -> None:
+    The images are handed to its container runtime while the rest is starting.
+    """
+
+    def __init__(self, *images: Image) -> None:
+        self._images = images
         self._folder: Path | None = None
         self._groups: list[Path] = []
         self._guard: subprocess.Popen[str] | None = None
@@ -103,18 +107,18 @@ class Node:
 
     def start(self) -> None:
         """Start it, and return when pods can be run; what was started is gone again when this fails."""
-        program, root, images = build(), debian.programs(), [pause()]
+        program, root, holder = build(), debian.programs(), pause()
         self._folder = temporary_folder()
         try:
             name = self._folder.name
             self._guard = start_guard(self._folder, [hierarchy / name for hierarchy in cgroups.hierarchies()])
             self._groups = cgroups.create(name)
-            self._write(images[0].name)
+            self._write(holder.name)
             self._launch(program, root)
             self._order("containerd", settings.containerd_command())
             commands = settings.commands()
             self._order("controlplane", commands.pop("controlplane"))
-            for image in images:
+            for image in (holder, *self._images):
                 self.load(image)
             self._wait("/readyz", bool, "the API server is ready")
             for part, command in commands.items():
