@@ -8,19 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.chart.conftest import NAMESPACE
 from tests.chart.objects import Object, only, pods
 from tests.environment.build import ROOT
 from tests.environment.helm import CHART, Helm
 
-NAMESPACE = "system"
 OURS = {"name", "instance", "component", "version", "managed-by", "part-of"}
 CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding"}
-
-
-@pytest.fixture(scope="session")
-def rendered(helm: Helm, combination: Path) -> list[Object]:
-    """All objects of a combination."""
-    return helm.template("surveys", "--values", str(combination), namespace=NAMESPACE)
 
 
 def test_the_chart_has_the_version_of_the_package() -> None:
