@@ -5,12 +5,14 @@ On a control plane of their own: here the CRD comes and goes, as Helm has it.
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.helm import CHART, Helm, HelmError
 from tests.environment.waiting import eventually
@@ -116,6 +118,18 @@ def obey(cluster: ControlPlane, told: str) -> None:
         program, *arguments = command.split()
         assert program == "kubectl"
         cluster.kubectl(*arguments)
+
+
+@pytest.mark.parametrize("page", ["docs/operating.md", "charts/qualtrics-exporter/README.md"])
+def test_what_the_docs_say_to_install_installs(clean: ControlPlane, installer: Helm, page: str) -> None:
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line) for line in lines if line.startswith("helm install ")]
+    assert commands
+    for _, _, release, chart, *arguments in commands:
+        done = installer.run("install", release, str(ROOT / chart), *arguments)
+        assert "STATUS: deployed" in done.stdout
+        installer.uninstall(release, namespace=arguments[arguments.index("--namespace") + 1])
 
 
 # Releases beside each other
