@@ -1,4 +1,4 @@
-"""What others make of our objects: the kstatus library (Flux, Helm) and the scripts that Argo CD runs, both for real."""
+"""What others make of our objects: the kstatus library (Flux, Helm) and the scripts of Argo CD, both run for real."""
 
 import json
 import subprocess
@@ -63,7 +63,7 @@ def acted(action: str, object_: dict[str, Any]) -> dict[str, Any]:
 
 def merge_patch(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """The JSON merge patch between two objects: what Argo CD sends once an action has run."""
-    patch: dict[str, Any] = {key: None for key in before.keys() - after.keys()}
+    patch: dict[str, Any] = dict.fromkeys(before.keys() - after.keys())
     for key, value in after.items():
         old = before.get(key)
         if isinstance(value, dict) and isinstance(old, dict):

@@ -4,16 +4,15 @@ One story takes real exporters through all of these states and keeps what the AP
 library and Argo CD's health script then judge the same objects.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from tests.environment.build import ROOT
-from tests.environment.controlplane import ControlPlane
-from tests.environment.stage import AppliedExporter, Stage
-from tests.gitops.judges import Judgement, actions, health, kstatus
+from tests.environment.stage import Stage
+from tests.gitops.judges import Judgement, health, kstatus
 
 # The state, what kstatus and Argo CD make of it, and words that Argo CD's message must have.
 STATES = {
@@ -176,3 +175,9 @@ def test_argo_cd_says_the_same_and_why(of_argo_cd: dict[str, Judgement], state: 
 def test_what_failed_names_its_reason_for_flux(of_kstatus: dict[str, Judgement], gallery: Gallery, state: str) -> None:
     (stalled,) = (c for c in gallery[state]["status"]["conditions"] if c["type"] == "Stalled")
     assert of_kstatus[state].message == stalled["message"]
+
+
+def test_the_crd_is_current_for_flux_too(shared_stage: Stage) -> None:
+    crd = shared_stage.cluster.kubectl("get", "crd", "qualtricsexporters.qualtrics-exporter.dev", "-o", "json").stdout
+    (judgement,) = kstatus([json.loads(crd)])
+    assert judgement.status == "Current"
