@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.sandbox import Credential, Query
-from tests.environment.operator import RULES
+from tests.environment import chart_rules
 from tests.environment.stage import AppliedExporter, Stage
 
 EXECUTE = "nexthink.execute"
@@ -265,7 +265,7 @@ def test_a_saved_query_that_vanishes_is_found_by_the_run_and_told_by_ready(stage
 
 
 def test_an_operator_that_may_not_read_secrets_says_so(stage: Stage) -> None:
-    rules = [rule for rule in RULES if rule["resources"] != ["secrets"]]
+    rules = [rule for rule in chart_rules.namespaced() if rule["resources"] != ["secrets"]]
     operator = stage.operator(rules=rules)
     exporter = stage.exporter()
     ready = exporter.checked()

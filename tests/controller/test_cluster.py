@@ -26,16 +26,9 @@ from qualtrics_exporter.controller.cluster import (
     connect,
     login,
 )
+from tests.environment import chart_rules
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
-
-ACCOUNT_RULES = [
-    {"apiGroups": ["qualtrics-exporter.dev"], "resources": ["qualtricsexporters"], "verbs": ["get", "list"]},
-    {"apiGroups": ["qualtrics-exporter.dev"], "resources": ["qualtricsexporters/status"], "verbs": ["update"]},
-    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
-    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
-    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
-]
 
 
 @asynccontextmanager
@@ -225,10 +218,11 @@ async def test_the_rights_of_the_chart_are_enough(
 ) -> None:
     exporter("teams")
     secret("hunter2")
-    kubeconfig = cluster.service_account(namespace, "operator", rules=ACCOUNT_RULES)
+    kubeconfig = cluster.service_account(namespace, "operator", rules=chart_rules.namespaced())
     async with client_of(kubeconfig, monkeypatch) as ours:
         (key,) = [key async for key in ours.list_metadata(namespace)]
         assert len([item async for item in ours.list(namespace)]) == 1
+        await ours.check_watch(namespace)
         body = await ours.get(namespace, "teams")
         await ours.replace_status(
             namespace, "teams", key.uid, key.resource_version, {**body["status"], "schedule": "x"}
@@ -248,6 +242,8 @@ async def test_a_missing_right_is_said_with_its_verb_and_resource(
             Forbidden, match=r"may not list qualtricsexporters\.qualtrics-exporter\.dev in all namespaces"
         ):
             _ = [key async for key in ours.list_metadata(None)]
+        with pytest.raises(Forbidden, match=f"may not watch qualtricsexporters.* in namespace {namespace}"):
+            await ours.check_watch(namespace)
         with pytest.raises(Forbidden, match=r"may not update qualtricsexporters\.qualtrics-exporter\.dev/status"):
             await ours.replace_status(namespace, "teams", "u", "1", {})
 

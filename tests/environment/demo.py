@@ -1,8 +1,8 @@
 """`make demo`: the whole story on a real API server, in one terminal.
 
 A control plane, the CRD, both remote sides as a sandbox, the operator as a process with a service account that has
-just the rights it needs; then a sample is applied by kubectl, a run is asked for by its annotation, and what a user
-would see is printed. It ends by itself and leaves nothing running; with `--keep` it stays up until Ctrl-C.
+just the rights that the chart gives; then a sample is applied by kubectl, a run is asked for by its annotation, and
+what a user would see is printed. It ends by itself and leaves nothing running; with `--keep` it stays up until Ctrl-C.
 """
 
 import argparse
@@ -16,9 +16,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from qualtrics_exporter.clock import SystemClock
+from tests.environment import chart_rules
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
-from tests.environment.operator import RULES, Operator
+from tests.environment.operator import Operator
 from tests.environment.sandbox import SandboxThread
 from tests.environment.stage import AppliedExporter
 from tests.environment.waiting import eventually
@@ -52,7 +53,8 @@ def main() -> int:
 
         step("The operator, as a process with a service account of its own")
         cluster.namespace("qualtrics-exporter-system")
-        kubeconfig = cluster.service_account("qualtrics-exporter-system", "operator", cluster_rules=RULES)
+        rights = {"rules": chart_rules.own_namespace(), "cluster_rules": chart_rules.everywhere()}
+        kubeconfig = cluster.service_account("qualtrics-exporter-system", "operator", **rights)
         where = ("--allow-http", "--allowed-host", "localhost", "--lease-namespace", "qualtrics-exporter-system")
         operator = stack.enter_context(Operator(kubeconfig, folder / "operator", *where, "--log-format", "console"))
         say(f"It watches; its metrics: {operator.address}/metrics")

@@ -16,15 +16,6 @@ from typing import IO, Self
 
 from tests.environment.waiting import eventually
 
-# What the operator needs, and no more; where it watches all namespaces these are rules of a ClusterRole.
-RULES = (
-    {"apiGroups": ["qualtrics-exporter.dev"], "resources": ["qualtricsexporters"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": ["qualtrics-exporter.dev"], "resources": ["qualtricsexporters/status"], "verbs": ["update"]},
-    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
-    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
-    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
-)
-
 
 class Operator:
     """One operator process. Its log is kept whole, for tests that look for what must not be in it."""

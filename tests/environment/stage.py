@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 import yaml
 
 from qualtrics_exporter.sandbox import Query
+from tests.environment import chart_rules
 from tests.environment.api_gate import ApiGate
 from tests.environment.clock import SteeredClock
 from tests.environment.controlplane import ControlPlane
-from tests.environment.operator import RULES, Operator
+from tests.environment.operator import Operator
 from tests.environment.sandbox import Certificates, SandboxThread
 from tests.environment.waiting import eventually
 
@@ -54,17 +55,18 @@ class Stage:
         start: bool = True,
         election: bool = False,
         steered: bool = True,
-        rules: Sequence[dict[str, list[str]]] = RULES,
+        rules: Sequence[dict[str, list[str]]] | None = None,
         gate: ApiGate | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Operator:
-        """An operator for this namespace, with a token of its own service account and just the rights it needs.
+        """An operator for this namespace, with a token of its own service account and the rights that the chart gives.
 
         One that is not `steered` has the machine's own clock, for figures: to follow the test's costs it some time.
         Through a `gate` it reaches the API server by that.
         """
         self._operators += 1
-        kubeconfig = self.cluster.service_account(self.namespace, "operator", rules=rules)
+        rights = chart_rules.namespaced() if rules is None else rules
+        kubeconfig = self.cluster.service_account(self.namespace, "operator", rules=rights)
         if gate:
             kubeconfig = gate.kubeconfig(kubeconfig)
         operator = Operator(

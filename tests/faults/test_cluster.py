@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from qualtrics_exporter.sandbox.faults import Fault
+from tests.environment import chart_rules
 from tests.environment.build import ROOT
-from tests.environment.operator import RULES
 from tests.environment.stage import KIND, Stage
 from tests.environment.waiting import eventually
 from tests.faults import broken
@@ -182,13 +182,15 @@ def seeing(story: Story) -> None:
 
 def rights(story: Story) -> Iterator[tuple[str, list[Found]]]:
     """The right to write status is withdrawn in mid-run, and given back."""
-    reading = [rule for rule in RULES if "update" not in rule["verbs"] or "leases" in rule["resources"]]
+    reading = [
+        rule for rule in chart_rules.namespaced() if "update" not in rule["verbs"] or "leases" in rule["resources"]
+    ]
     for operation, when in ANYWHERE:
         slot = at(story, operation, when)
         story.stage.cluster.service_account(story.stage.namespace, "operator", rules=reading)
         story.stage.sandbox.release()
         story.says("may not update")
-        story.stage.cluster.service_account(story.stage.namespace, "operator", rules=RULES)
+        story.stage.cluster.service_account(story.stage.namespace, "operator", rules=chart_rules.namespaced())
         yield f"withdrawn {when} {operation}", goes_on(story, slot)
 
 

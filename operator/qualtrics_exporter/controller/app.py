@@ -155,6 +155,7 @@ class _Operator:
                 try:
                     async for _ in self._cluster.list_metadata(namespace, self._settings.selector):
                         break
+                    await self._cluster.check_watch(namespace)
                     break
                 except Gone as error:
                     raise Gone(

@@ -137,6 +137,7 @@ _EXPORTERS_STATUS = _Kind(f"/apis/{GROUP}/{VERSION}", PLURAL, "status")
 _SECRETS = _Kind("/api/v1", "secrets")
 _EVENTS = _Kind("/apis/events.k8s.io/v1", "events")
 _LEASES = _Kind("/apis/coordination.k8s.io/v1", "leases")
+_OWN_RIGHTS = _Kind("/apis/authorization.k8s.io/v1", "selfsubjectaccessreviews")
 
 
 # Which cluster
@@ -246,6 +247,22 @@ class Cluster:
                 resource_version=metadata["resourceVersion"],
                 generation=metadata.get("generation", 0),
             )
+
+    async def check_watch(self, namespace: str | None) -> None:
+        """Raise `Forbidden` if exporters may not be watched.
+
+        Kopf finds that out by itself, but only after nine tries, and in words of its own. Everybody may ask for their
+        own rights, unless the cluster's administrator took that away: then nothing is known, and nothing raised.
+        """
+        asked = {"verb": "watch", "group": GROUP, "version": VERSION, "resource": PLURAL, "namespace": namespace or ""}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        status, reply = await self._send("create", _OWN_RIGHTS, None, None, [], _JSON, body)
+        if status == 201 and not (reply.get("status") or {}).get("allowed"):
+            raise Forbidden(_lacks("watch", _EXPORTERS, namespace), 403)
 
     async def replace_status(
         self, namespace: str, name: str, uid: str, resource_version: str, status: Mapping[str, Any]
@@ -385,8 +402,7 @@ def _raise_for(
     if status == 403 and reply.get("reason") != "Forbidden":
         raise Refused(f"{what} was refused by an admission rule (HTTP 403)", status)
     if status == 403:
-        where = f"in namespace {namespace}" if namespace else "in all namespaces"
-        raise Forbidden(f"the operator may not {verb} {kind} {where} (HTTP 403): its role lacks that rule", status)
+        raise Forbidden(_lacks(verb, kind, namespace), status)
     if status == 401:
         raise Forbidden(f"{what}: the API server does not accept the operator's credentials (HTTP 401)", status)
     if status == 404 and not name:
@@ -398,6 +414,11 @@ def _raise_for(
     if status == 410 or status == 429 or status >= 500 or status < 400:
         raise Unreachable(f"{what} failed (HTTP {status})", status)
     raise Refused(f"{what} was refused (HTTP {status}): {_fields(reply)}", status)
+
+
+def _lacks(verb: str, kind: _Kind, namespace: str | None) -> str:
+    where = f"in namespace {namespace}" if namespace else "in all namespaces"
+    return f"the operator may not {verb} {kind} {where} (HTTP 403): its role lacks that rule"
 
 
 def _fields(reply: Mapping[str, Any]) -> str:

@@ -1,4 +1,5 @@
-"""Writes what is generated from the models: the CRD, the JSON Schema, two pages of `docs/`. `make generate` runs it.
+"""Writes what is generated from the models: the CRD and its copy in the chart, the JSON Schema, two pages of `docs/`.
+`make generate` runs it.
 
 `--check` writes nothing and fails when a file is not what would be written: CI's way to notice a forgotten run.
 """
@@ -19,6 +20,8 @@ from .reasons import Kind, Place, Reason
 from .rules import CEL_RULES
 
 CRD_PATH = f"crds/{GROUP}_{PLURAL}.yaml"
+# A chart can read only what lies in it.
+CHART_CRD_PATH = "charts/qualtrics-exporter/files/crd.yaml"
 # Where tools look for the schema of a custom resource below a folder of schemas.
 JSON_SCHEMA_PATH = f"schemas/{GROUP}/{KIND.lower()}_{VERSION}.json"
 REFERENCE_PATH = "docs/reference.md"
@@ -34,6 +37,7 @@ def generated() -> dict[str, str]:
     """The text of each generated file, by its path in the repository."""
     return {
         CRD_PATH: crd_yaml(),
+        CHART_CRD_PATH: crd_yaml(),
         JSON_SCHEMA_PATH: json_schema_text(),
         REFERENCE_PATH: reference(),
         REASONS_PATH: reasons(),

@@ -1,0 +1,45 @@
+{{/* Every flag of `qualtrics-exporter controller`, as the variable that it can also be. */}}
+{{- define "qualtrics-exporter.env" -}}
+{{- $host := .Values.http.host -}}
+{{- if contains ":" $host -}}{{- $host = printf "[%s]" $host -}}{{- end -}}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+{{- with .Values.watchNamespaces }}
+- name: QUALTRICS_EXPORTER_NAMESPACE
+  value: {{ uniq . | join "," | quote }}
+{{- end }}
+{{- with .Values.selector }}
+- name: QUALTRICS_EXPORTER_SELECTOR
+  value: {{ . | quote }}
+{{- end }}
+- name: QUALTRICS_EXPORTER_TIME_ZONE
+  value: {{ .Values.timeZone | quote }}
+- name: QUALTRICS_EXPORTER_MAX_CONCURRENT_RUNS
+  value: {{ .Values.maxConcurrentRuns | quote }}
+{{- with .Values.allowedHosts }}
+- name: QUALTRICS_EXPORTER_ALLOWED_HOST
+  value: {{ join "," . | quote }}
+{{- end }}
+- name: QUALTRICS_EXPORTER_ALLOW_HTTP
+  value: {{ .Values.allowHttp | quote }}
+- name: QUALTRICS_EXPORTER_LEADER_ELECTION
+  value: {{ .Values.leaderElection.enabled | quote }}
+{{- if .Values.leaderElection.enabled }}
+- name: QUALTRICS_EXPORTER_LEASE_NAMESPACE
+  value: {{ .Release.Namespace | quote }}
+- name: QUALTRICS_EXPORTER_LEASE_NAME
+  value: {{ include "qualtrics-exporter.fullname" . | quote }}
+{{- end }}
+- name: QUALTRICS_EXPORTER_HTTP_ADDRESS
+  value: {{ printf "%s:%v" $host .Values.http.port | quote }}
+- name: QUALTRICS_EXPORTER_LOG_FORMAT
+  value: {{ .Values.logging.format | quote }}
+- name: QUALTRICS_EXPORTER_LOG_LEVEL
+  value: {{ .Values.logging.level | quote }}
+{{- if or .Values.privateCA.configMapName .Values.privateCA.secretName }}
+- name: SSL_CERT_FILE
+  value: {{ printf "/etc/qualtrics-exporter/ca/%s" .Values.privateCA.key | quote }}
+{{- end }}
+{{- end -}}
