@@ -17,7 +17,7 @@
 - name: QUALTRICS_EXPORTER_TIME_ZONE
   value: {{ .Values.timeZone | quote }}
 - name: QUALTRICS_EXPORTER_MAX_CONCURRENT_RUNS
-  value: {{ .Values.maxConcurrentRuns | quote }}
+  value: {{ int .Values.maxConcurrentRuns | quote }}
 {{- with .Values.allowedHosts }}
 - name: QUALTRICS_EXPORTER_ALLOWED_HOST
   value: {{ join "," . | quote }}
@@ -33,13 +33,13 @@
   value: {{ include "qualtrics-exporter.fullname" . | quote }}
 {{- end }}
 - name: QUALTRICS_EXPORTER_HTTP_ADDRESS
-  value: {{ printf "%s:%v" $host .Values.http.port | quote }}
+  value: {{ printf "%s:%v" $host (int .Values.http.port) | quote }}
 - name: QUALTRICS_EXPORTER_LOG_FORMAT
   value: {{ .Values.logging.format | quote }}
 - name: QUALTRICS_EXPORTER_LOG_LEVEL
   value: {{ .Values.logging.level | quote }}
-{{- if or .Values.privateCA.configMapName .Values.privateCA.secretName }}
+{{- if include "qualtrics-exporter.hasPrivateCA" . }}
 - name: SSL_CERT_FILE
-  value: {{ printf "/etc/qualtrics-exporter/ca/%s" .Values.privateCA.key | quote }}
+  value: /etc/qualtrics-exporter/ca/ca.pem
 {{- end }}
 {{- end -}}

@@ -36,7 +36,7 @@ since neither part can have one in it.
 {{- end -}}
 
 {{- define "qualtrics-exporter.serviceAccountName" -}}
-{{- .Values.serviceAccount.name | default (ternary (include "qualtrics-exporter.fullname" .) "default" .Values.serviceAccount.create) -}}
+{{- .Values.serviceAccount.name | default (include "qualtrics-exporter.fullname" .) -}}
 {{- end -}}
 
 {{/* A label's value from any text: cut to 63 characters, with a letter or digit at both ends. */}}
@@ -55,7 +55,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: controller
 {{- end -}}
 
-{{/* What every object has. Takes the root and, as `component`, what the object is part of. */}}
+{{/* What every object has. Takes the root, as `component` what the object is part of, and perhaps `extra` labels. */}}
 {{- define "qualtrics-exporter.labelsOf" -}}
 helm.sh/chart: {{ include "qualtrics-exporter.asLabel" (printf "%s-%s" .root.Chart.Name .root.Chart.Version) }}
 app.kubernetes.io/name: {{ include "qualtrics-exporter.name" .root | quote }}
@@ -64,7 +64,7 @@ app.kubernetes.io/component: {{ .component }}
 app.kubernetes.io/version: {{ include "qualtrics-exporter.version" .root | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 app.kubernetes.io/part-of: qualtrics-exporter
-{{- with .root.Values.commonLabels }}
+{{- with merge (dict) (.extra | default dict) .root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

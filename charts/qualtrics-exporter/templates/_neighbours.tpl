@@ -1,0 +1,61 @@
+{{/*
+What other releases in the cluster leave no room for this one: each a sentence on a line of its own. Nothing is found
+where no cluster is asked, as by `helm template`, and therefore with GitOps tools that render so.
+
+Two operators for one exporter do no harm to people, the journal in the exporter's status sees to that. It is a mistake
+nevertheless: figures, checks and Events come twice, and somebody believes to have split what is not split.
+*/}}
+{{- define "qualtrics-exporter.neighbours" -}}
+{{- include "qualtrics-exporter.crdOwner" . -}}
+{{- if not .Values.allowOverlap -}}
+{{- /* Who installs for some namespaces may have no right to look at others. */ -}}
+{{- $places := list "" -}}
+{{- with .Values.watchNamespaces }}{{ $places = append . $.Release.Namespace | uniq }}{{ end -}}
+{{- range $place := $places -}}
+{{- range (lookup "apps/v1" "Deployment" $place "").items -}}
+{{- include "qualtrics-exporter.neighbour" (dict "root" $ "deployment" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether a Deployment is an operator of another release that looks after some of our exporters. */}}
+{{- define "qualtrics-exporter.neighbour" -}}
+{{- $labels := .deployment.metadata.labels | default dict -}}
+{{- $annotations := .deployment.metadata.annotations | default dict -}}
+{{- $where := printf "%s/%s" .deployment.metadata.namespace .deployment.metadata.name -}}
+{{- $ours := printf "%s/%s" .root.Release.Namespace (include "qualtrics-exporter.fullname" .root) -}}
+{{- $release := printf "%s/%s" (get $annotations "meta.helm.sh/release-namespace") (get $annotations "meta.helm.sh/release-name") -}}
+{{- $self := or (eq $where $ours) (eq $release (printf "%s/%s" .root.Release.Namespace .root.Release.Name)) -}}
+{{- if and (eq (get $labels "app.kubernetes.io/part-of") "qualtrics-exporter") (eq (get $labels "app.kubernetes.io/component") "controller") (not $self) -}}
+{{- /* What its flags say. */ -}}
+{{- $flags := dict -}}
+{{- range .deployment.spec.template.spec.containers }}{{ range .env }}{{ $_ := set $flags .name (.value | default "") }}{{ end }}{{ end -}}
+{{- $theirs := compact (splitList "," (get $flags "QUALTRICS_EXPORTER_NAMESPACE")) -}}
+{{- $namespaces := .root.Values.watchNamespaces -}}
+{{- $common := or (not $theirs) (not $namespaces) -}}
+{{- range $namespaces }}{{ if has . $theirs }}{{ $common = true }}{{ end }}{{ end -}}
+{{- /* Of two selectors that differ it cannot be told whether they meet. */ -}}
+{{- $theirSelector := get $flags "QUALTRICS_EXPORTER_SELECTOR" | nospace -}}
+{{- $selector := .root.Values.selector | nospace -}}
+{{- if and $common (or (not $selector) (not $theirSelector) (eq $selector $theirSelector)) }}
+The Deployment {{ $where }} looks after exporters that this release would look after too ({{ join ", " $theirs | default "all namespaces" }}{{ with $theirSelector }}, {{ . }}{{ end }}): give each a selector or watchNamespaces of its own, or remove one. Both at once would send nothing twice, but check and report twice; allowOverlap=true takes them side by side.
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the CRD is another's, or would go, and all exporters with it. */}}
+{{- define "qualtrics-exporter.crdOwner" -}}
+{{- $name := "qualtricsexporters.qualtrics-exporter.dev" -}}
+{{- with lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" $name -}}
+{{- $annotations := .metadata.annotations | default dict -}}
+{{- $release := get $annotations "meta.helm.sh/release-name" -}}
+{{- $namespace := get $annotations "meta.helm.sh/release-namespace" -}}
+{{- $ours := and (eq $release $.Release.Name) (eq $namespace $.Release.Namespace) -}}
+{{- if and $.Values.crds.enabled (not $ours) }}
+The CRD {{ $name }} is there already and {{ if $release }}belongs to the release {{ $release }} in {{ $namespace }}{{ else }}belongs to no release{{ end }}: write crds.enabled: false, and see to it that it is upgraded before this release. Or hand it over: kubectl label crd {{ $name }} --overwrite app.kubernetes.io/managed-by=Helm && kubectl annotate crd {{ $name }} --overwrite meta.helm.sh/release-name={{ $.Release.Name }} meta.helm.sh/release-namespace={{ $.Release.Namespace }}
+{{- else if and $ours (not $.Values.crds.enabled) (ne (get $annotations "helm.sh/resource-policy") "keep") }}
+With crds.enabled=false this upgrade would delete the CRD, and with it every exporter in the cluster: upgrade once with crds.enabled=true and crds.keep=true, after that the CRD stays.
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,116 @@
+{{/*
+What is wrong with the values: each a sentence that says what to write instead, on a line of its own. The schema is
+checked before this, so types are right here; what it would refuse tersely is left to these sentences.
+*/}}
+{{- define "qualtrics-exporter.problems" -}}
+{{- $name := "^[a-z]([-a-z0-9]*[a-z0-9])?$" -}}
+{{- with .Values -}}
+
+{{- /* Pods */ -}}
+{{- if lt (int .replicaCount) 1 }}
+replicaCount is {{ .replicaCount | default 0 }}, which would stop all exporters without a word: write 1 or more. To pause exporters set suspend: true in them; to stop the operator for a while use kubectl scale, which the next upgrade undoes.
+{{- end }}
+{{- if and (gt (int .replicaCount) 1) (not .leaderElection.enabled) }}
+replicaCount is {{ .replicaCount }}, but with leaderElection.enabled=false all of them would work at once: write replicaCount: 1, or leave leaderElection.enabled at true.
+{{- end }}
+{{- if and (not .leaderElection.enabled) (ne (dig "type" "Recreate" .strategy) "Recreate") }}
+strategy.type is {{ .strategy.type | quote }}, but with leaderElection.enabled=false a new pod beside the old one would work as well: leave strategy empty, which then means Recreate.
+{{- end }}
+
+{{- /* Image */ -}}
+{{- with .image }}
+{{- if not .repository }}
+image.repository is empty: write the name of the image, such as qualtrics-exporter/qualtrics-exporter.
+{{- else if not (regexMatch "^[a-z0-9]([a-z0-9._/:-]*[a-z0-9])?$" .repository) }}
+image.repository is {{ .repository | quote }}, which is no name of an image: write it in lower case, without a scheme and a tag, such as registry.example.com/qualtrics-exporter.
+{{- else if contains ":" (splitList "/" .repository | last) }}
+image.repository is {{ .repository | quote }}, which has a tag: write that as image.tag.
+{{- end }}
+{{- if and .registry (not (regexMatch "^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9._/-]+)?$" .registry)) }}
+image.registry is {{ .registry | quote }}, which is no registry: write its host, such as registry.example.com or registry.example.com:5000, without a scheme.
+{{- end }}
+{{- if and .tag (not (regexMatch "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$" .tag)) }}
+image.tag is {{ .tag | quote }}, which is no tag: write up to 128 letters, digits, dots, - and _, such as {{ $.Chart.AppVersion }}, or leave it empty for that one. A digest goes to image.digest.
+{{- end }}
+{{- if and .digest (not (regexMatch "^sha256:[0-9a-f]{64}$" .digest)) }}
+image.digest is {{ .digest | quote }}, which is no digest: write sha256: and 64 hexadecimal digits.
+{{- end }}
+{{- end }}
+
+{{- /* Names and labels */ -}}
+{{- if and .nameOverride (or (gt (len .nameOverride) 52) (not (regexMatch $name .nameOverride))) }}
+nameOverride is {{ .nameOverride | quote }}, which is no name: write at most 52 lower case letters, digits and -, beginning with a letter.
+{{- end }}
+{{- if and .fullnameOverride (or (gt (len .fullnameOverride) 52) (not (regexMatch $name .fullnameOverride))) }}
+fullnameOverride is {{ .fullnameOverride | quote }}, which is no name: write at most 52 lower case letters, digits and -, beginning with a letter.
+{{- end }}
+{{- range $where, $labels := dict "commonLabels" .commonLabels "podLabels" .podLabels "serviceMonitor.labels" .serviceMonitor.labels }}
+{{- range $label, $_ := $labels }}
+{{- if regexMatch "^(helm\\.sh/chart|app\\.kubernetes\\.io/(name|instance|component|version|managed-by|part-of))$" $label }}
+{{ $where }} has {{ $label }}, which the chart sets itself: leave it out. nameOverride changes app.kubernetes.io/name.
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and (not .serviceAccount.create) (not .serviceAccount.name) }}
+serviceAccount.create is false, but serviceAccount.name is empty: name the account that the operator shall use. The account called default would lend its rights to every pod of the namespace.
+{{- end }}
+
+{{- /* What the operator does */ -}}
+{{- range .watchNamespaces }}
+{{- if or (gt (len .) 63) (not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" .)) }}
+watchNamespaces has {{ . | quote }}, which is no namespace: write the name of each, such as dex, or leave the list empty for all.
+{{- end }}
+{{- end }}
+{{- if not (regexMatch "^[A-Za-z0-9._/!=(), -]*$" .selector) }}
+selector is {{ .selector | quote }}, which is no label selector: write it as kubectl takes it, such as team=dex or "team in (dex,hr)".
+{{- end }}
+{{- if not (regexMatch "^[A-Za-z][A-Za-z0-9_+/-]*$" (.timeZone | default "")) }}
+timeZone is {{ .timeZone | default "" | quote }}, which is no IANA time zone: write one such as Europe/Zurich or UTC.
+{{- end }}
+{{- if lt (int .maxConcurrentRuns) 1 }}
+maxConcurrentRuns is {{ .maxConcurrentRuns | default 0 }}: write 1 or more. To pause an exporter set suspend: true in it.
+{{- end }}
+{{- range .allowedHosts }}
+{{- if not (regexMatch "^((\\*\\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])$" .) }}
+allowedHosts has {{ . | quote }}, which is no host: write a host name or *.suffix, such as *.qualtrics.com, without scheme, port and path.
+{{- end }}
+{{- end }}
+{{- if and .privateCA.configMapName .privateCA.secretName }}
+privateCA names a ConfigMap and a Secret: keep one of configMapName and secretName.
+{{- end }}
+{{- if and (or .privateCA.configMapName .privateCA.secretName) (not (regexMatch "^[-._A-Za-z0-9]+$" (.privateCA.key | default ""))) }}
+privateCA.key is {{ .privateCA.key | default "" | quote }}, which is no key of a ConfigMap or Secret: write the one that has the certificates, such as ca.crt.
+{{- end }}
+{{- range .extraEnv }}
+{{- $variable := .name | default "" | toString }}
+{{- if not $variable }}
+extraEnv has an entry without a name: write each as {name: NAME, value: "text"}.
+{{- else if or (hasPrefix "QUALTRICS_EXPORTER_" $variable) (has $variable (list "POD_NAME" "SSL_CERT_FILE")) }}
+extraEnv sets {{ $variable }}, which the chart sets itself: use the value for it. Flags have values of the same meaning, SSL_CERT_FILE is privateCA.
+{{- end }}
+{{- end }}
+
+{{- /* Network */ -}}
+{{- range $where, $port := dict "http.port" .http.port "service.port" .service.port }}
+{{- if or (lt (int $port) 1) (gt (int $port) 65535) }}
+{{ $where }} is {{ $port | default 0 }}, which is no port: write a number from 1 to 65535.
+{{- end }}
+{{- end }}
+{{- if not (regexMatch "^[0-9A-Za-z.:-]+$" (.http.host | default "")) }}
+http.host is {{ .http.host | default "" | quote }}, which is no address: write 0.0.0.0, or :: for IPv6, without brackets.
+{{- end }}
+
+{{- /* A budget that lets no pod go would hold up every drain of a node. */ -}}
+{{- with .podDisruptionBudget }}
+{{- if and .enabled (gt (int $.Values.replicaCount) 1) }}
+{{- $least := .minAvailable | toString }}
+{{- if or (eq $least "100%") (and (regexMatch "^[0-9]+$" $least) (ge (atoi $least) (int $.Values.replicaCount))) }}
+podDisruptionBudget.minAvailable is {{ $least }} of {{ $.Values.replicaCount }} pods, so that no node could ever be drained: write less than replicaCount, or leave it empty.
+{{- else if and (not (regexMatch "[1-9]" $least)) (not (regexMatch "[1-9]" (toString .maxUnavailable))) }}
+podDisruptionBudget.maxUnavailable is {{ .maxUnavailable | default 0 }}, so that no node could ever be drained: write 1 or more.
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- end -}}
+{{- end -}}
