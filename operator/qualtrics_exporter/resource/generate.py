@@ -67,7 +67,7 @@ def reference() -> str:
     lines += ["", "## Columns", "", "What `kubectl get qex` shows; with `--output wide` also the last ones.", ""]
     lines += ["| Column | Field | |", "| --- | --- | --- |"]
     for column in version["additionalPrinterColumns"]:
-        wide = " (wide)" if column["priority"] else ""
+        wide = " (wide)" if column.get("priority") else ""
         lines.append(f"| {column['name']}{wide} | `{column['jsonPath']}` | {column['description']} |")
     return "\n".join(lines) + "\n"
 
