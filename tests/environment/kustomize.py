@@ -1,8 +1,8 @@
 """`config/`, for those who install by kustomize: what the chart renders, by the real Helm, without what is Helm's own.
 
-The chart is the one place where the operator's objects are written. Here they lose Helm's labels, annotations and hooks,
-and learn to follow a kustomization: its `namespace:` moves objects, but it does not reach into the values of environment
-variables, so a variable that is the namespace is asked of the pod instead.
+The chart is the one place where the operator's objects are written. Here they lose Helm's labels, annotations and
+hooks, and learn to follow a kustomization: its `namespace:` moves objects, but does not reach into the values of
+environment variables, so a variable that is the namespace is asked of the pod instead.
 """
 
 import copy

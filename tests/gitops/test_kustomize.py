@@ -1,4 +1,4 @@
-"""`config/`: what `kubectl apply -k` installs is what the chart installs, wherever a kustomization of the user's puts it."""
+"""`config/`: what `kubectl apply -k` installs is what the chart installs, in any namespace."""
 
 import json
 import os
