@@ -43,9 +43,7 @@ class Value:
         """Its JSON Schema. An object has just the keys that are described, unless it says otherwise."""
         schema: dict[str, Any] = {"description": self.description} if self.description else {}
         schema["type"] = TYPES[type(self.default)]
-        if self.inner:
-            schema |= {"additionalProperties": False, "properties": properties(self.inner)}
-        return schema | self.schema
+        return schema | (keys(self.inner) if self.inner else {}) | self.schema
 
     def rows(self) -> Iterator[str]:
         """Its rows of the table: one, or those of the keys below it after a description of its own."""
@@ -57,9 +55,12 @@ class Value:
             yield from value.rows()
 
 
-def properties(values: tuple[Value, ...]) -> dict[str, Any]:
-    """The JSON Schema of each key."""
-    return {value.path[-1]: value.json_schema() for value in values}
+def keys(values: tuple[Value, ...]) -> dict[str, Any]:
+    """What the JSON Schema of an object says of its keys: these and no others, and none has to be there."""
+    return {
+        "additionalProperties": False,
+        "properties": {value.path[-1]: value.json_schema() for value in values},
+    }
 
 
 def read(text: str) -> tuple[Value, ...]:
@@ -71,12 +72,9 @@ def _read(node: yaml.MappingNode, lines: list[str], parents: tuple[str, ...]) ->
     for key, content in node.value:
         path = (*parents, key.value)
         default = yaml.safe_load(yaml.serialize(content))
-        above = _comment(lines, key.start_mark.line)
-        description = " ".join(line for line in above if not line.startswith("@schema "))
-        schema: dict[str, Any] = {}
-        for line in above:
-            if line.startswith("@schema "):
-                schema |= yaml.safe_load(line.removeprefix("@schema "))
+        description, _, extra = "\n".join(_comment(lines, key.start_mark.line)).partition("@schema ")
+        description = " ".join(description.split())
+        schema = yaml.safe_load(extra) or {}
         described = isinstance(default, dict) and "additionalProperties" not in schema
         if not description and not described:
             raise Undescribed(f"{'.'.join(path)} in values.yaml has no comment that says what it is for")
@@ -89,7 +87,7 @@ def _comment(lines: list[str], number: int) -> list[str]:
     first = number
     while first and lines[first - 1].lstrip().startswith("# "):
         first -= 1
-    return [line.strip().removeprefix("# ") for line in lines[first:number]]
+    return [line.lstrip().removeprefix("# ") for line in lines[first:number]]
 
 
 def _section(lines: list[str], number: int) -> str:
@@ -102,8 +100,7 @@ def schema_text(values: tuple[Value, ...]) -> str:
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the chart qualtrics-exporter",
         "type": "object",
-        "additionalProperties": False,
-        "properties": properties(values),
+        **keys(values),
     }
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 

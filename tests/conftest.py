@@ -40,13 +40,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def needs_control_plane(item: pytest.Item) -> bool:
-    """Tell whether a test uses the control plane, directly or through another fixture."""
-    return "control_plane" in getattr(item, "fixturenames", ())
+    """Tell whether a test uses the control plane or Helm, directly or through another fixture: they are one program."""
+    return not {"control_plane", "helm"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the control plane as `cluster`: a forgotten mark would break `-m "not cluster"`."""
+    """Mark what needs it as `cluster`: a forgotten mark would break `-m "not cluster"`."""
     for item in items:
         if needs_control_plane(item):
             item.add_marker(pytest.mark.cluster)

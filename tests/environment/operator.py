@@ -39,6 +39,7 @@ class Operator:
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
         self.address = ""
+        self._address_file = folder / "address"
         folder.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> Self:
@@ -98,9 +99,14 @@ class Operator:
             stderr=self._output,
             cwd=Path(__file__).parents[2],
         )
+        self._address_file = address_file
         if ready:
-            self.address = eventually(lambda: self._address(address_file), "the operator says where its probes are")
+            self.serves()
             eventually(lambda: self.get("/readyz") == 200, "the operator is ready")
+
+    def serves(self) -> None:
+        """Wait until its probes answer, whatever they say."""
+        self.address = eventually(self._address, "the operator says where its probes are")
 
     def kill(self) -> None:
         """As a node that loses power."""
@@ -165,11 +171,11 @@ class Operator:
             self._process.send_signal(number)
         return self.wait()
 
-    def _address(self, file: Path) -> str | None:
+    def _address(self) -> str | None:
         assert self._process
         if self._process.poll() is not None:
             raise AssertionError(f"the operator ended with {self._process.returncode}:\n{self.log}")
-        return f"http://{file.read_text()}" if file.exists() else None
+        return f"http://{self._address_file.read_text()}" if self._address_file.exists() else None
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -64,26 +64,35 @@ class Stage:
         One that is not `steered` has the machine's own clock, for figures: to follow the test's costs it some time.
         Through a `gate` it reaches the API server by that.
         """
-        self._operators += 1
         rights = chart_rules.namespaced() if rules is None else rules
         kubeconfig = self.cluster.service_account(self.namespace, "operator", rules=rights)
-        if gate:
-            kubeconfig = gate.kubeconfig(kubeconfig)
-        operator = Operator(
-            kubeconfig,
-            self._folder / f"operator-{self._operators}",
+        operator = self.process(
+            gate.kubeconfig(kubeconfig) if gate else kubeconfig,
             *("--namespace", self.namespace, "--allowed-host", "localhost"),
             *("--leader-election" if election else "--no-leader-election", "--lease-namespace", self.namespace),
             *("--log-level", "debug", "--log-format", "console"),
+            *arguments,
+            steered=steered,
+            environment=environment,
+        )
+        if start:
+            operator.start()
+        return operator
+
+    def process(
+        self, kubeconfig: Path, *arguments: str, steered: bool = True, environment: Mapping[str, str] | None = None
+    ) -> Operator:
+        """An operator with these credentials and settings, not started yet; it ends with the stage."""
+        self._operators += 1
+        operator = Operator(
+            kubeconfig,
+            self._folder / f"operator-{self._operators}",
             *arguments,
             clock=self._clock_file if steered else None,
             ca=self.certificates.authority,
             environment=environment,
         )
-        self._stack.push(operator)
-        if start:
-            operator.start()
-        return operator
+        return self._stack.push(operator)
 
     def gate(self) -> ApiGate:
         """A gate in front of the API server, for an operator that is to meet faults there."""

@@ -37,7 +37,7 @@ nevertheless: figures, checks and Events come twice, and somebody believes to ha
 {{- range $namespaces }}{{ if has . $theirs }}{{ $common = true }}{{ end }}{{ end -}}
 {{- /* Of two selectors that differ it cannot be told whether they meet. */ -}}
 {{- $theirSelector := get $flags "QUALTRICS_EXPORTER_SELECTOR" | nospace -}}
-{{- $selector := .root.Values.selector | nospace -}}
+{{- $selector := .root.Values.selector | default "" | nospace -}}
 {{- if and $common (or (not $selector) (not $theirSelector) (eq $selector $theirSelector)) }}
 The Deployment {{ $where }} looks after exporters that this release would look after too ({{ join ", " $theirs | default "all namespaces" }}{{ with $theirSelector }}, {{ . }}{{ end }}): give each a selector or watchNamespaces of its own, or remove one. Both at once would send nothing twice, but check and report twice; allowOverlap=true takes them side by side.
 {{- end -}}

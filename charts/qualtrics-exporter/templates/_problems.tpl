@@ -1,4 +1,22 @@
 {{/*
+Values that `null` has taken away, or empty ones that cannot be: each a sentence on a line of its own. The other checks
+and the templates rely on them.
+*/}}
+{{- define "qualtrics-exporter.missing" -}}
+{{- $sections := list "leaderElection" "privateCA" "logging" "http" "image" "crds" "serviceAccount" "rbac" "service" "serviceMonitor" "networkPolicy" "podDisruptionBudget" -}}
+{{- $words := list "timeZone" "logging.format" "logging.level" "http.host" "image.repository" "image.pullPolicy" -}}
+{{- $switches := list "allowOverlap" "allowHttp" "leaderElection.enabled" "crds.enabled" "crds.keep" "serviceAccount.create" "rbac.create" "rbac.aggregateClusterRoles" "serviceMonitor.enabled" "serviceMonitor.honorLabels" "networkPolicy.enabled" "podDisruptionBudget.enabled" -}}
+{{- $numbers := list "replicaCount" "maxConcurrentRuns" "http.port" "service.port" "terminationGracePeriodSeconds" "revisionHistoryLimit" -}}
+{{- range $path := concat $sections $words $switches $numbers -}}
+{{- $value := $.Values -}}
+{{- range splitList "." $path }}{{ $value = get (default dict $value) . }}{{ end -}}
+{{- if or (kindIs "invalid" $value) (eq (toString $value) "") }}
+{{ $path }} is empty: leave it out for its default{{ if has $path $sections }}, or write the keys in it that shall be others{{ else }}, or write what it shall be{{ end }}.
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
 What is wrong with the values: each a sentence that says what to write instead, on a line of its own. The schema is
 checked before this, so types are right here; what it would refuse tersely is left to these sentences.
 */}}
@@ -8,20 +26,18 @@ checked before this, so types are right here; what it would refuse tersely is le
 
 {{- /* Pods */ -}}
 {{- if lt (int .replicaCount) 1 }}
-replicaCount is {{ .replicaCount | default 0 }}, which would stop all exporters without a word: write 1 or more. To pause exporters set suspend: true in them; to stop the operator for a while use kubectl scale, which the next upgrade undoes.
+replicaCount is {{ .replicaCount }}, which would stop all exporters without a word: write 1 or more. To pause exporters set suspend: true in them; to stop the operator for a while use kubectl scale, which the next upgrade undoes.
 {{- end }}
 {{- if and (gt (int .replicaCount) 1) (not .leaderElection.enabled) }}
 replicaCount is {{ .replicaCount }}, but with leaderElection.enabled=false all of them would work at once: write replicaCount: 1, or leave leaderElection.enabled at true.
 {{- end }}
-{{- if and (not .leaderElection.enabled) (ne (dig "type" "Recreate" .strategy) "Recreate") }}
+{{- if and (not .leaderElection.enabled) (ne (dig "type" "Recreate" (.strategy | default dict)) "Recreate") }}
 strategy.type is {{ .strategy.type | quote }}, but with leaderElection.enabled=false a new pod beside the old one would work as well: leave strategy empty, which then means Recreate.
 {{- end }}
 
 {{- /* Image */ -}}
 {{- with .image }}
-{{- if not .repository }}
-image.repository is empty: write the name of the image, such as qualtrics-exporter/qualtrics-exporter.
-{{- else if not (regexMatch "^[a-z0-9]([a-z0-9._/:-]*[a-z0-9])?$" .repository) }}
+{{- if or (contains "//" .repository) (not (regexMatch "^[a-z0-9]([a-z0-9._/:-]*[a-z0-9])?$" .repository)) }}
 image.repository is {{ .repository | quote }}, which is no name of an image: write it in lower case, without a scheme and a tag, such as registry.example.com/qualtrics-exporter.
 {{- else if contains ":" (splitList "/" .repository | last) }}
 image.repository is {{ .repository | quote }}, which has a tag: write that as image.tag.
@@ -61,14 +77,14 @@ serviceAccount.create is false, but serviceAccount.name is empty: name the accou
 watchNamespaces has {{ . | quote }}, which is no namespace: write the name of each, such as dex, or leave the list empty for all.
 {{- end }}
 {{- end }}
-{{- if not (regexMatch "^[A-Za-z0-9._/!=(), -]*$" .selector) }}
+{{- if not (regexMatch "^[A-Za-z0-9._/!=(), -]*$" (.selector | default "")) }}
 selector is {{ .selector | quote }}, which is no label selector: write it as kubectl takes it, such as team=dex or "team in (dex,hr)".
 {{- end }}
-{{- if not (regexMatch "^[A-Za-z][A-Za-z0-9_+/-]*$" (.timeZone | default "")) }}
-timeZone is {{ .timeZone | default "" | quote }}, which is no IANA time zone: write one such as Europe/Zurich or UTC.
+{{- if not (regexMatch "^[A-Za-z][A-Za-z0-9_+/-]*$" .timeZone) }}
+timeZone is {{ .timeZone | quote }}, which is no IANA time zone: write one such as Europe/Zurich or UTC.
 {{- end }}
 {{- if lt (int .maxConcurrentRuns) 1 }}
-maxConcurrentRuns is {{ .maxConcurrentRuns | default 0 }}: write 1 or more. To pause an exporter set suspend: true in it.
+maxConcurrentRuns is {{ .maxConcurrentRuns }}: write 1 or more. To pause an exporter set suspend: true in it.
 {{- end }}
 {{- range .allowedHosts }}
 {{- if not (regexMatch "^((\\*\\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])$" .) }}
@@ -93,11 +109,17 @@ extraEnv sets {{ $variable }}, which the chart sets itself: use the value for it
 {{- /* Network */ -}}
 {{- range $where, $port := dict "http.port" .http.port "service.port" .service.port }}
 {{- if or (lt (int $port) 1) (gt (int $port) 65535) }}
-{{ $where }} is {{ $port | default 0 }}, which is no port: write a number from 1 to 65535.
+{{ $where }} is {{ $port }}, which is no port: write a number from 1 to 65535.
 {{- end }}
 {{- end }}
-{{- if not (regexMatch "^[0-9A-Za-z.:-]+$" (.http.host | default "")) }}
-http.host is {{ .http.host | default "" | quote }}, which is no address: write 0.0.0.0, or :: for IPv6, without brackets.
+{{- if not (regexMatch "^[0-9A-Za-z.:-]+$" .http.host) }}
+http.host is {{ .http.host | quote }}, which is no address: write 0.0.0.0, or :: for IPv6, without brackets.
+{{- end }}
+
+{{- range $where, $seconds := dict "terminationGracePeriodSeconds" .terminationGracePeriodSeconds "revisionHistoryLimit" .revisionHistoryLimit }}
+{{- if lt (int $seconds) 0 }}
+{{ $where }} is {{ $seconds }}: write 0 or more.
+{{- end }}
 {{- end }}
 
 {{- /* A budget that lets no pod go would hold up every drain of a node. */ -}}

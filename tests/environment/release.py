@@ -1,0 +1,137 @@
+"""A release of the chart on an API server without nodes: what Helm made there, and operators just as its pods would be.
+
+Such an operator is a process of this machine with the token of the release's own service account, the rights that the
+release has given it, and the environment that its Deployment writes down. What a pod adds, its image and confinement,
+is for the tests on a node.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.environment.controlplane import ControlPlane
+from tests.environment.helm import CHART, Helm
+from tests.environment.operator import Operator
+from tests.environment.stage import Stage
+from tests.environment.waiting import eventually
+
+AGGREGATED = "rbac.authorization.k8s.io/aggregate-to-"
+
+
+@dataclass(frozen=True, order=True)
+class Right:
+    """One verb on one resource, in the words of a role."""
+
+    verb: str
+    resource: str
+    group: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}"
+
+
+class Release:
+    """A release called `name` in its `namespace`. Nothing is installed when it is made."""
+
+    def __init__(self, cluster: ControlPlane, folder: Path, namespace: str, name: str = "qualtrics-exporter") -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.name = name
+        self._folder = folder
+
+    def install(self, *arguments: str, chart: Path = CHART, **values: Any) -> str:
+        """`helm install` with these values; returns what Helm prints."""
+        return self.helm(chart).install(self.name, *arguments, namespace=self.namespace, values=values)
+
+    def upgrade(self, *arguments: str, chart: Path = CHART, **values: Any) -> str:
+        """`helm upgrade` with these values and no others; returns what Helm prints."""
+        return self.helm(chart).upgrade(self.name, *arguments, namespace=self.namespace, values=values)
+
+    def uninstall(self, *arguments: str) -> str:
+        """`helm uninstall`; returns what Helm prints."""
+        return self.helm().uninstall(self.name, *arguments, namespace=self.namespace)
+
+    def helm(self, chart: Path = CHART) -> Helm:
+        """Helm, for this cluster."""
+        return Helm(self._folder, self.cluster.kubeconfig, chart=chart)
+
+    def operator(self, stage: Stage, pod: str = "pod-0") -> Operator:
+        """What a pod of the Deployment runs, with its environment and its service account. Not started yet."""
+        pod_spec = self._get("deployment", self.name)["spec"]["template"]["spec"]
+        (container,) = pod_spec["containers"]
+        assert container["args"][0] == "controller"
+        kubeconfig = self.cluster.credentials(self.namespace, pod_spec["serviceAccountName"])
+        # What has no value comes from the pod's own fields: its name.
+        environment = {variable["name"]: variable.get("value", pod) for variable in container["env"]}
+        return stage.process(kubeconfig, *container["args"][1:], environment=environment)
+
+    def rights(self) -> set[Right]:
+        """Every right that the operator has by it."""
+        return {
+            Right(verb, resource, group)
+            for role in self._roles()
+            for rule in role["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    @contextmanager
+    def without(self, right: Right, namespace: str) -> Iterator[None]:
+        """Take that right away as long as the block lasts, in `namespace` and wherever else it holds."""
+        roles = self._roles()
+        lesser = [{**role, "rules": [_less(rule, right) for rule in role["rules"]]} for role in roles]
+        assert lesser != roles, f"no role of the release gives the right to {right}"
+        self._replace(lesser)
+        # A role that was changed counts a moment later.
+        eventually(lambda: not self.may(right, namespace), f"the operator may not {right} any more")
+        try:
+            yield
+        finally:
+            self._replace(roles)
+            eventually(lambda: self.may(right, namespace), f"the operator may {right} again")
+
+    def may(self, right: Right, namespace: str) -> bool:
+        """Whether the operator has that right in a namespace now; on the release's own Lease, if it is about Leases."""
+        resource, _, subresource = right.resource.partition("/")
+        kind = f"{resource}.{right.group}" if right.group else resource
+        named = resource == "leases" and right.verb != "create"
+        asked = self.cluster.kubectl(
+            *("auth", "can-i", right.verb, f"{kind}/{self.name}" if named else kind, f"--subresource={subresource}"),
+            *("--namespace", namespace, f"--as=system:serviceaccount:{self.namespace}:{self.name}"),
+            check=False,
+        )
+        return asked.stdout.strip() == "yes"
+
+    def _roles(self) -> list[dict[str, Any]]:
+        """Its roles but those that add to the view, edit and admin of users."""
+        label = f"--selector=app.kubernetes.io/instance={self.name}"
+        asked = self.cluster.kubectl("get", "roles,clusterroles", "--all-namespaces", label, "-o", "json")
+        ours = []
+        for role in json.loads(asked.stdout)["items"]:
+            metadata = role["metadata"]
+            release = metadata["annotations"]["meta.helm.sh/release-namespace"]
+            if release == self.namespace and not any(key.startswith(AGGREGATED) for key in metadata["labels"]):
+                metadata.pop("resourceVersion")
+                ours.append(role)
+        return ours
+
+    def _replace(self, roles: list[dict[str, Any]]) -> None:
+        whole = {"apiVersion": "v1", "kind": "List", "items": roles}
+        self.cluster.kubectl("replace", "-f", "-", input=json.dumps(whole))
+
+    def _get(self, kind: str, name: str) -> dict[str, Any]:
+        asked = self.cluster.kubectl("get", kind, name, "--namespace", self.namespace, "-o", "json")
+        loaded: dict[str, Any] = json.loads(asked.stdout)
+        return loaded
+
+
+def _less(rule: dict[str, Any], right: Right) -> dict[str, Any]:
+    """A rule without that right. Each of the chart's rules is about one resource."""
+    if (rule["apiGroups"], rule["resources"]) != ([right.group], [right.resource]):
+        return rule
+    # A rule must have a verb.
+    return {**rule, "verbs": [verb for verb in rule["verbs"] if verb != right.verb] or ["nothing"]}
