@@ -50,7 +50,7 @@ def uses(item: pytest.Item, *fixtures: str) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the control plane (or Helm, in the same program) as `cluster`: a forgotten mark would break `-m "not cluster"`."""
+    """Mark what needs the control plane, or Helm, as `cluster`: a forgotten mark would break `-m "not cluster"`."""
     for item in items:
         if uses(item, "control_plane", "helm"):
             item.add_marker(pytest.mark.cluster)
