@@ -35,10 +35,11 @@ def empty() -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def release(empty: ControlPlane, namespace_of_its_own: str, tmp_path: Path) -> Iterator[Release]:
-    """A release; when the test is over the CRD, and with it every exporter, is gone."""
-    yield Release(empty, tmp_path, namespace_of_its_own)
+    """A release; when the test is over it is gone, and with the CRD every exporter."""
+    release = Release(empty, tmp_path, namespace_of_its_own)
+    yield release
+    release.uninstall("--ignore-not-found")
     empty.kubectl("delete", "crd", CRD, "--ignore-not-found")
-    empty.kubectl("delete", "clusterrole,clusterrolebinding", "--selector=app.kubernetes.io/name=qualtrics-exporter")
 
 
 @pytest.fixture
