@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+IMAGE := qualtrics-exporter/qualtrics-exporter
+VERSION = $$($(BIN)/python -c 'from importlib.metadata import version; print(version("qualtrics-exporter"))')
 COMPILE := $(BIN)/uv pip compile --quiet --no-header --no-emit-index-url --generate-hashes --universal --python-version 3.11
 GO = $$($(BIN)/python -c 'from tests.environment.build import go; print(go())')
 # As the tests build it: go.mod stays as it is, no other Go is fetched, no C compiler is needed. With -trimpath too, vet
@@ -15,7 +17,7 @@ GO_ENVIRONMENT := GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED
 WORKERS := --numprocesses 2 --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long measure measure-idle measure-nql lint format generate check-generated check-go venv requirements build clean
+.PHONY: help demo test test-long image measure measure-idle measure-nql lint format generate check-generated check-go venv requirements build clean
 .NOTPARALLEL:
 
 help: ## Show the targets
@@ -31,6 +33,14 @@ test: lint check-generated check-go ## Everything that CI checks
 test-long: lint check-generated check-go ## The same and the tests that take long
 	$(BIN)/python -m tests.environment.build
 	$(BIN)/pytest -m "long or not long" $(WORKERS)
+
+image: $(READY) ## Build the image into dist/; with ENGINE=docker, podman or buildah by that engine, BASE names its base
+ifdef ENGINE
+	$(ENGINE) build --file Containerfile --tag $(IMAGE):$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) .
+else
+	$(BIN)/python -m tests.environment.image
+endif
 
 measure: $(READY) ## Figures: a run with 25,300 people, its portions and the operator's memory
 	$(BIN)/python -m benchmarks.large_run
@@ -73,7 +83,7 @@ requirements: $(READY) ## Choose the newest versions that pyproject.toml allows,
 	$(COMPILE) --upgrade pyproject.toml --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
 	$(COMPILE) --upgrade --group pyproject.toml:build --constraints requirements/dev.txt --output-file requirements/build.txt
 
-clean: ## Remove what was built, but for the control plane in .tools/
+clean: ## Remove what was built, but for what tests keep in .tools/
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 venv: $(READY) ## Set up .venv with exactly the versions in requirements/

@@ -1,9 +1,10 @@
-"""Fixtures for all tests: a real control plane, started once, and a namespace for each test that wants one.
+"""Fixtures for all tests: a real control plane, started once, a namespace for each test that wants one, the image.
 
 Everything else belongs to the conftest of the folder that needs it.
 """
 
 import itertools
+import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -12,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from tests.environment import debian
 from tests.environment.build import BuildError
 from tests.environment.controlplane import ControlPlane, prepare
+from tests.environment.image import Image
+from tests.environment.image import image as built_image
 from tests.faults import tally
 
 RUN = secrets.token_hex(2)
@@ -39,29 +43,47 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.write_line(line)
 
 
-def needs_control_plane(item: pytest.Item) -> bool:
-    """Tell whether a test uses the control plane or Helm, directly or through another fixture: they are one program."""
-    return not {"control_plane", "helm"}.isdisjoint(getattr(item, "fixturenames", ()))
+def uses(item: pytest.Item, *fixtures: str) -> bool:
+    """Tell whether a test uses one of these fixtures, directly or through another one."""
+    return not set(fixtures).isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs it as `cluster`: a forgotten mark would break `-m "not cluster"`."""
+    """Mark what needs the control plane, or Helm, as `cluster`: a forgotten mark would break `-m "not cluster"`."""
     for item in items:
-        if needs_control_plane(item):
+        if uses(item, "control_plane", "helm"):
             item.add_marker(pytest.mark.cluster)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build the control plane before the first test: it takes longer than a test may, and shows its progress."""
-    if session.config.option.collectonly or not any(map(needs_control_plane, session.items)):
+    """Build what tests need before the first one: it takes longer than a test may, and shows its progress."""
+    builds = {prepare: ("control_plane", "helm"), built_image: ("image",)}
+    wanted = [build for build, fixtures in builds.items() if any(uses(item, *fixtures) for item in session.items)]
+    if session.config.option.collectonly or not wanted:
         return
     with ExitStack() as stack:
         capture = session.config.pluginmanager.getplugin("capturemanager")
         if capture:
             stack.enter_context(capture.global_and_fixture_disabled())
-        stack.enter_context(suppress(BuildError))  # tests that need no cluster still run; the fixture tells the reason
-        prepare()
+        for build in wanted:
+            with suppress(BuildError):  # other tests still run; the fixture tells the reason
+                build()
+
+
+def cannot(reason: str) -> None:
+    """Skip the test, with the reason; in CI that is a failure, or nobody would notice that it never ran."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"This may not be skipped in CI: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def image() -> Image:
+    """The operator's image, of the present source."""
+    if reason := debian.obstacle():
+        cannot(f"no image can be built: {reason}")
+    return built_image()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,17 +41,9 @@ def build() -> Path:
     """
     flags = ["-trimpath", "-buildvcs=false", f"-ldflags={link_flags()}"]
     program = TOOLS / f"k8s-{fingerprint(flags)}"
-    if program.exists():
-        return program
-    TOOLS.mkdir(exist_ok=True)
-    with locked(TOOLS / "k8s.lock"):
-        if not program.exists():  # another process may have built it while this one waited
-            for left in TOOLS.glob("build-*"):  # by a build that was killed
-                shutil.rmtree(left, ignore_errors=True)
-            with tempfile.TemporaryDirectory(dir=TOOLS, prefix="build-") as folder:
-                result = Path(folder) / "k8s"
-                compile_program(flags, result)
-                result.replace(program)
+    with made(program, "building the control plane for tests") as result:
+        if result:
+            compile_program(flags, result)
     return program
 
 
@@ -115,9 +107,19 @@ def go_environment() -> dict[str, str]:
 def compile_program(flags: list[str], output: Path) -> None:
     """Compile `tests/programs` into `output`, telling on standard error how long it has been at it."""
     command = [str(go()), "build", *flags, "-o", str(output), "."]
-    progress = Progress("Building the control plane for tests (once, takes some minutes)")
+    what = "Building the control plane for tests (once, takes some minutes)"
+    call(command, what, folder=SOURCE, environment=go_environment())
+
+
+def call(
+    command: Sequence[str], what: str, *, folder: Path | None = None, environment: Mapping[str, str] | None = None
+) -> None:
+    """Run a program that takes long, telling on standard error how long it has been at it; BuildError if it fails."""
+    progress = Progress(what)
     with tempfile.TemporaryFile("w+") as messages:
-        with subprocess.Popen(command, cwd=SOURCE, env=go_environment(), stdout=messages, stderr=messages) as process:
+        with subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages
+        ) as process:
             try:
                 while process.poll() is None:
                     progress.show()
@@ -127,14 +129,37 @@ def compile_program(flags: list[str], output: Path) -> None:
                 progress.end()
         if process.returncode != 0:
             messages.seek(0)
-            raise BuildError(f"{' '.join(command)} in {SOURCE} failed:\n{messages.read()[-4000:]}")
+            raise BuildError(
+                f"{' '.join(command)}{f' in {folder}' if folder else ''} failed:\n{messages.read()[-4000:]}"
+            )
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def made(place: Path, doing: str) -> Iterator[Path | None]:
+    """Give a path to make something at, which then gets its place whole or not at all; None if it is there already.
+
+    Of several processes one makes it, the others wait. The path's parent is a folder for what is needed on the way.
+    """
+    if not place.exists():
+        kind = place.name.partition("-")[0]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with locked(place.parent / f"{kind}.lock", f"Another process is {doing}: waiting"):
+            if not place.exists():  # another process may have made it while this one waited
+                for left in place.parent.glob(f"making-{kind}-*"):  # by a process that was killed
+                    shutil.rmtree(left, ignore_errors=True)
+                with tempfile.TemporaryDirectory(dir=place.parent, prefix=f"making-{kind}-") as folder:
+                    result = Path(folder) / place.name
+                    yield result
+                    result.replace(place)
+                return
+    yield None
+
+
+@contextmanager
+def locked(path: Path, waiting: str) -> Iterator[None]:
     """Hold a lock between processes. The kernel frees it when its holder ends, however that ends."""
     with path.open("w") as file:
-        progress = Progress("Another process is building the control plane for tests: waiting")
+        progress = Progress(waiting)
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -421,10 +421,10 @@ def reserve_port() -> socket.socket:
     return reservation
 
 
-def start_guard(folder: Path) -> "subprocess.Popen[str]":
+def start_guard(folder: Path, cgroups: Sequence[Path] = ()) -> "subprocess.Popen[str]":
     """Start the process that cleans up if ours is killed."""
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", guard.__file__, str(folder)],
+        [sys.executable, "-I", "-S", guard.__file__, str(folder), *map(str, cgroups)],
         stdin=subprocess.PIPE,
         text=True,
         start_new_session=True,

@@ -6,7 +6,8 @@ over. This was chosen over the kernel's parent-death signal because that one fol
 process (a worker thread that ends would take the control plane along), has to be set between fork and exec, and
 removes no folder.
 
-Run as `python guard.py FOLDER`. Each line on standard input has the process groups to end, in place of those before.
+Run as `python guard.py FOLDER [CGROUP…]`. Each line on standard input has the process groups to end, in place of those
+before. The cgroups are removed once nothing is left in them.
 """
 
 import os
@@ -16,8 +17,10 @@ import sys
 import time
 from pathlib import Path
 
+PATIENCE_SECONDS = 10.0
 
-def main(folder: Path) -> None:
+
+def main(folder: Path, cgroups: list[Path]) -> None:
     """Wait for the end of standard input, then leave nothing behind."""
     groups: list[int] = []
     for line in sys.stdin:
@@ -27,6 +30,7 @@ def main(folder: Path) -> None:
             os.killpg(group, signal.SIGKILL)  # ends a stopped process too
         except ProcessLookupError:
             continue
+    remove_cgroups(cgroups)
     for _ in range(100):  # a process that is ending may still write
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -34,5 +38,20 @@ def main(folder: Path) -> None:
         time.sleep(0.1)
 
 
+def remove_cgroups(groups: list[Path]) -> None:
+    """Remove groups with all below them, as soon as their processes have ended."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while groups := [group for group in groups if group.exists()]:
+        for group in groups:
+            for folder, _, _ in os.walk(group, topdown=False):
+                try:
+                    os.rmdir(folder)
+                except OSError:  # a process in it is still ending
+                    continue
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]])

@@ -1,0 +1,86 @@
+"""Writes the list of the image's parts (SBOM), as CycloneDX: each Python package and each Debian package, and no other.
+
+    sbom.py FILE TREE...   the trees are laid over each other, as in the image
+
+It is read off the trees themselves, so a package that is asked for but not there is not listed, nor is one that only
+helped to build. The same trees give the same file: its serial number is made from what is in it.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import uuid
+from collections.abc import Iterator
+from email.parser import Parser
+from importlib.metadata import distributions
+from pathlib import Path
+
+from cyclonedx.contrib.license.factories import LicenseFactory
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.output.json import JsonV1Dot6
+from packageurl import PackageURL
+
+SUBJECT = "qualtrics-exporter"
+
+
+def python_packages(trees: list[Path]) -> Iterator[Component]:
+    """The distributions that Python finds in the image."""
+    folders = [str(folder) for tree in trees for folder in sorted(tree.glob("opt/*/lib/python3*/site-packages"))]
+    for found in distributions(path=folders):
+        name, expression = found.metadata["Name"], found.metadata["License-Expression"]
+        yield Component(
+            type=ComponentType.APPLICATION if name == SUBJECT else ComponentType.LIBRARY,
+            name=name,
+            version=found.version,
+            purl=PackageURL("pypi", None, name.lower().replace("_", "-").replace(".", "-"), found.version),
+            licenses=[LicenseFactory().make_from_string(expression)] if expression else [],
+        )
+
+
+def debian_packages(trees: list[Path]) -> Iterator[Component]:
+    """The packages that files were taken from."""
+    for path in sorted(path for tree in trees for path in tree.glob("var/lib/dpkg/status.d/*")):
+        told = Parser().parsestr(path.read_text())
+        where = {"arch": told["Architecture"], "distro": distribution()}
+        purl = PackageURL("deb", platform.freedesktop_os_release()["ID"], told["Package"], told["Version"], where)
+        yield Component(name=told["Package"], version=told["Version"], purl=purl)
+
+
+def interpreter(trees: list[Path]) -> Iterator[Component]:
+    """Python, where no package of Debian brought it."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if not any(tree.joinpath("var/lib/dpkg/status.d", f"python{version}-minimal").exists() for tree in trees):
+        full = platform.python_version()
+        yield Component(name="python", version=full, purl=PackageURL("generic", None, "python", full))
+
+
+def distribution() -> str:
+    """What the base calls itself: debian-12."""
+    told = platform.freedesktop_os_release()
+    return f"{told['ID']}-{told.get('VERSION_ID', 'unstable')}"
+
+
+def main(file: Path, trees: list[Path]) -> None:
+    """Write the list."""
+    parts = [*python_packages(trees), *debian_packages(trees), *interpreter(trees)]
+    for part in parts:
+        part.bom_ref.value = str(part.purl)
+    (subject,) = (part for part in parts if part.name == SUBJECT)
+    bom = Bom(components=[part for part in parts if part is not subject])
+    bom.metadata.component = subject
+    purls = "\n".join(sorted(str(part.purl) for part in parts))
+    bom.serial_number = uuid.UUID(bytes=hashlib.sha256(purls.encode()).digest()[:16], version=5)
+    bom.register_dependency(subject, bom.components)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    document = json.loads(JsonV1Dot6(bom).output_as_string())
+    del document["metadata"]["timestamp"]  # of this moment; nothing else in the file differs from build to build
+    file.write_text(json.dumps(document, indent=2) + "\n")
+    for path in (file, *(folder for folder in file.parents if folder.is_relative_to(trees[-1]))):
+        os.utime(path, (0, 0))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]])

@@ -1,0 +1,340 @@
+"""A real one-node cluster for tests: control plane, scheduler, kubelet, containerd, kube-proxy and DNS on this machine.
+
+Pods really run here, from images that are handed in: no registry is asked, there is none to be reached. Everything is
+in namespaces of its own, with a root file system of its own (`debian.py`), a network of its own and cgroups of its own,
+and ends with the test run, also when that is killed. Kubernetes' parts are those of the program that `build.py` builds;
+the container runtime is Debian's.
+
+What is real: scheduling, probes, Secrets in volumes, Services, DNS, logs, exec, port-forward, graceful ends, evictions,
+the Pod Security Standards. What is not: a NetworkPolicy is accepted and not enforced, there is no way out of the node's
+network, and nothing can be fetched.
+
+`python -m tests.environment.node` keeps one for a developer.
+"""
+
+import http.client
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import trustme
+
+from tests.environment import debian
+from tests.environment.build import build, installed
+from tests.environment.controlplane import (
+    KUBECTL_TIMEOUT,
+    KubectlError,
+    start_guard,
+    temporary_folder,
+    write_kubeconfig,
+)
+from tests.environment.guard import remove_cgroups
+from tests.environment.image import Image, pause
+from tests.environment.node import boot, cgroups, settings
+from tests.environment.waiting import eventually
+
+START_TIMEOUT = 120.0
+"""Seconds until the node must be ready: 6 on an idle machine, far more beside a compiler."""
+
+
+class NodeError(Exception):
+    """The node could not be started, or one of its parts ended; the message has the end of its log."""
+
+
+def obstacle() -> str | None:
+    """Why no node can run here, as a clause; None if one can."""
+    if reason := debian.obstacle():
+        return reason
+    tried = subprocess.run(["unshare", *NAMESPACES, "true"], capture_output=True, text=True)
+    if tried.returncode != 0:
+        return f"it may not make namespaces here: {tried.stderr.strip()}"
+    name = f"qex-try-{secrets.token_hex(4)}"
+    try:
+        remove_cgroups(cgroups.create(name))
+    except OSError as error:
+        return f"it may not make cgroups here: {error}"
+    return None
+
+
+NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--propagation=private")
+
+
+class Node:
+    """A cluster of one node that runs from `start` to `stop`, or as long as a `with` block."""
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        self._groups: list[Path] = []
+        self._guard: subprocess.Popen[str] | None = None
+        self._boot: subprocess.Popen[str] | None = None
+        self._port: socket.socket | None = None
+        self._listening: threading.Thread | None = None
+        self._ended: list[str] = []
+        self._tokens = {name: secrets.token_urlsafe() for name in settings.USERS}
+        self._authority = trustme.CA()
+
+    # Life
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it, and return when pods can be run; what was started is gone again when this fails."""
+        program, root, images = build(), debian.programs(), [pause()]
+        self._folder = temporary_folder()
+        try:
+            name = self._folder.name
+            self._guard = start_guard(self._folder, [hierarchy / name for hierarchy in cgroups.hierarchies()])
+            self._groups = cgroups.create(name)
+            self._write(images[0].name)
+            self._launch(program, root)
+            self._order("containerd", settings.containerd_command())
+            commands = settings.commands()
+            self._order("controlplane", commands.pop("controlplane"))
+            for image in images:
+                self.load(image)
+            self._wait("/readyz", bool, "the API server is ready")
+            for part, command in commands.items():
+                self._order(part, command)
+            self._wait(f"/api/v1/nodes/{settings.NAME}", is_ready, "the node is ready")
+            # The controller makes it; until then no pod may use it.
+            self._wait("/api/v1/namespaces/default/serviceaccounts/default", bool, "there are service accounts")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End it and leave nothing behind: no process, mount, interface, cgroup or folder."""
+        if self._boot:
+            assert self._boot.stdin
+            self._boot.stdin.close()
+            try:
+                self._boot.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._boot.pid, signal.SIGKILL)
+                self._boot.wait()
+            if self._listening:
+                self._listening.join()
+            assert self._boot.stdout
+            self._boot.stdout.close()
+        remove_cgroups(self._groups)
+        if self._port:
+            self._port.close()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._guard:
+            self._guard.communicate()  # closes its input, which ends it
+        self._groups = []
+        self._folder = self._guard = self._boot = self._port = self._listening = None
+        self._ended.clear()
+
+    def wait(self) -> None:
+        """Return when a part has ended by itself, which it is not meant to."""
+        assert self._listening
+        self._listening.join()
+
+    # Use
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Path of a kubeconfig for the administrator: a port on 127.0.0.1 leads into the node."""
+        return self._path("kubeconfig")
+
+    def kubectl(
+        self,
+        *arguments: str,
+        input: str | None = None,  # noqa: A002 - as subprocess.run calls it
+        check: bool = True,
+        timeout: float = KUBECTL_TIMEOUT,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the pinned kubectl as the administrator; KubectlError if it fails, unless `check` is false."""
+        command = [str(installed("kubectl")), *arguments]
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(self.kubeconfig),
+            "KUBECACHEDIR": str(self._path("kubectl-cache")),
+        }
+        done = subprocess.run(command, input=input, env=environment, capture_output=True, text=True, timeout=timeout)
+        if check and done.returncode != 0:
+            raise KubectlError(done.returncode, command, done.stdout, done.stderr)
+        return done
+
+    def get(self, *arguments: str) -> Any:
+        """`kubectl get … -o json`."""
+        return json.loads(self.kubectl("get", *arguments, "--output", "json").stdout)
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """`kubectl apply`."""
+        self.kubectl(
+            "apply", "--filename", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        )
+
+    def namespace(self, name: str, **labels: str) -> str:
+        """Create a namespace and return its name. Its pods must pass the restricted Pod Security Standard."""
+        enforced = {"pod-security.kubernetes.io/enforce": "restricted", **labels}
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": enforced}})
+        return name
+
+    def load(self, image: Image) -> str:
+        """Hand an image to the container runtime; returns the name by which pods name it."""
+        with image.archive.open("rb") as archive:
+            eventually(lambda: self.inside("ctr", "version").returncode == 0, "containerd answers")
+            done = self.inside("ctr", "--namespace", "k8s.io", "images", "import", "-", stdin=archive)
+        if done.returncode != 0:
+            raise NodeError(f"{image.archive}: {done.stderr}")
+        return image.name
+
+    def inside(self, *command: str, stdin: Any = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
+        """Run one of the node's own programs in all its namespaces: ctr, nft, ip."""
+        enter = ["nsenter", "--target", str(self.pid), "--mount", "--net", "--pid", "--uts", "--ipc", "--root", "--wd"]
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+        return subprocess.run([*enter, *command], stdin=stdin, env=environment, capture_output=True, text=True)
+
+    def run(self, *command: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run a program of this machine in the node's network: it reaches pods and Services by their addresses."""
+        enter = ["nsenter", "--target", str(self.pid), "--net"]
+        return subprocess.run([*enter, *command], capture_output=True, text=True, **more)
+
+    @property
+    def pid(self) -> int:
+        """The node's first process, as it is seen from outside."""
+        assert self._boot
+        children = Path(f"/proc/{self._boot.pid}/task/{self._boot.pid}/children").read_text().split()
+        return int(children[0])
+
+    def log(self, part: str, lines: int = 15) -> str:
+        """The end of a part's log."""
+        path = self._path("log", part)
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
+
+    # Inside
+
+    def _path(self, *parts: str) -> Path:
+        if not self._folder:
+            raise NodeError("it is not running")
+        return self._folder.joinpath(*parts)
+
+    def _write(self, pause_image: str) -> None:
+        """Write keys, kubeconfigs and settings."""
+        for folder in ("conf/cni", "keys", "log"):
+            self._path(folder).mkdir(parents=True)
+        self._path("k8s").touch()  # the program is mounted there
+        for name, text in {
+            "containerd.toml": settings.containerd(pause_image),
+            "cni/10-bridge.conflist": settings.cni(),
+            "kubelet.json": settings.kubelet(self._path().name),
+            "kube-proxy.json": settings.proxy(),
+            "Corefile": settings.COREFILE,
+            "resolv.conf": settings.RESOLV_CONF,
+        }.items():
+            self._path("conf", name).write_text(text)
+        ca = self._authority
+        ca.cert_pem.write_to_path(self._path("keys", "ca.pem"))
+        services = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
+        names = (*services, f"kubernetes.default.svc.{settings.DOMAIN}", "localhost", "127.0.0.1")
+        server = ca.issue_cert(*names, settings.ADDRESS, settings.API_SERVICE)
+        server.private_key_and_cert_chain_pem.write_to_path(self._path("keys", "server.pem"))
+        client = ca.issue_cert(common_name="kube-apiserver", organization_name="system:masters")
+        client.private_key_and_cert_chain_pem.write_to_path(self._path("keys", "apiserver.pem"))
+        ca.issue_cert(common_name="tokens").private_key_pem.write_to_path(self._path("keys", "tokens.pem"))
+        lines = [f'{self._tokens[key]},{name},{key},"{group}"\n' for key, (name, group) in settings.USERS.items()]
+        self._path("keys", "users.csv").write_text("".join(lines))
+        inside = {
+            "server": f"https://{settings.ADDRESS}:{settings.PORT}",
+            "certificate-authority": "/node/keys/ca.pem",
+        }
+        for key, token in self._tokens.items():
+            write_kubeconfig(self._path("keys", f"{key}.kubeconfig"), inside, token, "default")
+        self._port = socket.create_server(("127.0.0.1", 0), backlog=128)
+        host, port = self._port.getsockname()
+        outside = {"server": f"https://{host}:{port}", "certificate-authority": str(self._path("keys", "ca.pem"))}
+        write_kubeconfig(self.kubeconfig, outside, self._tokens["admin"], "default")
+
+    def _launch(self, program: Path, root: Path) -> None:
+        assert self._port
+        plan = {
+            "root": str(root),
+            "folder": str(self._path()),
+            "program": str(program),
+            "name": settings.NAME,
+            "kernel": settings.KERNEL,
+            "network": settings.NETWORK,
+            "listener": self._port.fileno(),
+            "forward_to": [settings.ADDRESS, settings.PORT],
+        }
+        command = ["unshare", *NAMESPACES, sys.executable, "-I", "-S", boot.__file__, json.dumps(plan)]
+        with self._path("log", "boot").open("ab") as log:
+            self._boot = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                pass_fds=[self._port.fileno()],
+                start_new_session=True,
+            )
+        assert self._boot.stdout
+        if self._boot.stdout.readline() != "ready\n":
+            raise NodeError(f"the node did not come up:\n{self.log('boot')}")
+        self._listening = threading.Thread(target=self._listen, args=(self._boot.stdout,), daemon=True)
+        self._listening.start()
+
+    def _listen(self, told: IO[str]) -> None:
+        """Hear of the first part that ended by itself, or of the end of the node."""
+        for line in told:
+            self._ended.append(line.split()[1])
+            return
+
+    def _order(self, name: str, command: Sequence[str]) -> None:
+        assert self._boot
+        assert self._boot.stdin
+        self._boot.stdin.write(json.dumps({"name": name, "command": command}) + "\n")
+        self._boot.stdin.flush()
+
+    def _wait(self, path: str, wanted: Callable[[Any], bool], what: str) -> None:
+        """Ask the API server until it gives the answer that is wanted, unless a part has ended."""
+        tls = ssl.create_default_context(cafile=str(self._path("keys", "ca.pem")))
+        headers = {"Authorization": f"Bearer {self._tokens['admin']}"}
+        assert self._port
+        host, port = self._port.getsockname()
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            connection = http.client.HTTPSConnection(host, port, context=tls, timeout=5)
+            try:
+                connection.request("GET", path, headers=headers)
+                reply = connection.getresponse()
+                body = reply.read()
+                if reply.status == 200 and wanted(body):
+                    return
+            except (OSError, http.client.HTTPException):
+                pass  # it does not listen yet
+            finally:
+                connection.close()
+            if self._ended:
+                raise NodeError(f"{self._ended[0]} ended by itself:\n{self.log(self._ended[0])}")
+            if time.monotonic() > deadline:
+                logs = "\n".join(f"{path.name}:\n{self.log(path.name)}" for path in self._path("log").iterdir())
+                raise NodeError(f"not within {START_TIMEOUT:.0f} s: {what}\n{logs}")
+            time.sleep(0.05)
+
+
+def is_ready(body: bytes) -> bool:
+    """Whether an object's condition Ready is True."""
+    conditions = json.loads(body).get("status", {}).get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

@@ -1,0 +1,139 @@
+"""The first process of a node, in namespaces of its own: gives it a root file system and a network, starts its parts.
+
+Run as `unshare … python boot.py PLAN`, PLAN being JSON. Each line on standard input is a part to start, as JSON too:
+its name and its command. When standard input closes, this process ends, and with the first process of a namespace the
+kernel ends all others in it and undoes all mounts: that is how nothing of a node is left, whatever happens to whoever
+started it. Standard output tells when the node is ready for parts, and which part ended by itself.
+
+After the change of the root this Python finds no file of its own any more, so everything is imported before.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+MOUNTS = """\
+set -e
+mount --bind "$ROOT" "$ROOT"
+mount -t proc proc "$ROOT/proc"
+mount -t sysfs sysfs "$ROOT/sys"
+mount --rbind /sys/fs/cgroup "$ROOT/sys/fs/cgroup"
+mount --rbind /dev "$ROOT/dev"
+# In memory: gone with the node, quick, and an overlay can lie on it wherever the tests run.
+for folder in run tmp var; do mount -t tmpfs -o mode=755 tmpfs "$ROOT/$folder"; done
+chmod 1777 "$ROOT/tmp"
+mkdir -p "$ROOT"/var/lib/containerd "$ROOT"/var/lib/kubelet "$ROOT"/var/log
+mkdir -m 700 "$ROOT/var/lib/etcd"
+mount --bind "$FOLDER" "$ROOT/node"
+mount --bind "$PROGRAM" "$ROOT/node/k8s"
+mount --bind "$FOLDER/conf/resolv.conf" "$ROOT/etc/resolv.conf"
+mount -o remount,bind,ro "$ROOT"
+cd "$ROOT"
+pivot_root . given
+"""
+# What the kubelet mounts for a pod has to be seen by the runtime.
+LEAVE = "umount -l /given; mount --make-rshared /"
+
+
+def main(plan: dict[str, object]) -> None:
+    """Make the node's surroundings, then start what is asked for, until standard input closes."""
+    environment = {name: str(plan[name.lower()]) for name in ("ROOT", "FOLDER", "PROGRAM")}
+    subprocess.run(["sh", "-c", MOUNTS], check=True, env={**os.environ, **environment})
+    os.chdir("/")
+    os.environ.clear()
+    os.environ.update(PATH="/usr/sbin:/usr/bin:/sbin:/bin", HOME="/root", LC_ALL="C.UTF-8")
+    subprocess.run(["sh", "-c", LEAVE], check=True)
+    for number, (name, value) in enumerate(plan["kernel"].items()):  # type: ignore[attr-defined]
+        shown = Path(f"/run/kernel-{number}")
+        shown.write_text(f"{value}\n")
+        subprocess.run(["mount", "--bind", str(shown), f"/proc/sys/{name}"], check=True)
+    socket.sethostname(str(plan["name"]))
+    for command in plan["network"]:  # type: ignore[attr-defined]
+        subprocess.run(command, check=True)
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n")
+    listener = socket.socket(fileno=int(str(plan["listener"])))
+    threading.Thread(target=forward, args=(listener, tuple(plan["forward_to"])), daemon=True).start()  # type: ignore[arg-type]
+    parts: dict[int, str] = {}
+    signal.signal(signal.SIGCHLD, lambda *_: reap(parts))
+    tell("ready")
+    for line in sys.stdin:
+        order = json.loads(line)
+        parts[start(order["command"], order["name"])] = order["name"]
+
+
+def start(command: list[str], name: str) -> int:
+    """Start a part, with a log of its own; returns its process id."""
+    with open(f"/node/log/{name}", "ab") as log:
+        null = os.open("/dev/null", os.O_RDONLY)
+        try:
+            return os.posix_spawn(
+                command[0],
+                command,
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, null, 0),
+                    (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
+                    (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
+                ],
+            )
+        finally:
+            os.close(null)
+
+
+def reap(parts: dict[int, str]) -> None:
+    """Bury what has ended: parts, and orphans, which are the first process's to bury."""
+    while True:
+        try:
+            process, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not process:
+            return
+        if process in parts:
+            tell(f"ended {parts.pop(process)}")
+
+
+def tell(line: str) -> None:
+    """Write a line at once, also from within a signal handler."""
+    os.write(1, f"{line}\n".encode())
+
+
+def forward(listener: socket.socket, to: tuple[str, int]) -> None:
+    """Take connections of the machine outside to an address of the node.
+
+    The socket was made outside, and belongs to the network that it was made in; connections are made inside.
+    """
+    while True:
+        outside, _ = listener.accept()
+        inside = socket.socket()
+        try:
+            inside.connect(to)
+        except OSError:
+            inside.close()
+            outside.close()
+            continue
+        for pair in ((outside, inside), (inside, outside)):
+            threading.Thread(target=pump, args=pair, daemon=True).start()
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    """Carry bytes one way until they end."""
+    try:
+        while piece := source.recv(65536):
+            sink.sendall(piece)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
