@@ -62,11 +62,7 @@ format: $(READY) ## Bring the code into its form
 	$(BIN)/ruff format
 	@go=$(GO) && "$$("$$go" env GOROOT)/bin/gofmt" -l -w tests/programs
 
-<<<<<<< HEAD
-generate: $(READY) ## Write what is made from models, chart and scripts: CRD, JSON Schemas, pages, config/, argocd-cm
-=======
 generate: $(READY) ## Write what is made from other files: the CRD, schemas, pages of docs/, argocd-cm, config/
->>>>>>> chart
 	$(BIN)/python -m qualtrics_exporter.resource.generate
 	$(BIN)/python charts/generate.py
 	$(BIN)/python -m tests.environment.generate
