@@ -1,5 +1,6 @@
 """What is rendered of each combination in `ci/`, and what must hold whatever the values are."""
 
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,19 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.chart.conftest import NAMESPACE
 from tests.chart.objects import Object, only, pods
+from tests.environment import chart_rules
 from tests.environment.build import ROOT
 from tests.environment.helm import CHART, Helm
 
-NAMESPACE = "system"
 OURS = {"name", "instance", "component", "version", "managed-by", "part-of"}
 CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding"}
-
-
-@pytest.fixture(scope="session")
-def rendered(helm: Helm, combination: Path) -> list[Object]:
-    """All objects of a combination."""
-    return helm.template("surveys", "--values", str(combination), namespace=NAMESPACE)
 
 
 def test_the_chart_has_the_version_of_the_package() -> None:
@@ -207,6 +203,19 @@ def test_readers_get_no_verb_that_changes_and_nobody_one_for_status(helm: Helm) 
     assert {resource for resource, _ in verbs(aggregated["admin", "edit"])} == {"qualtricsexporters"}
 
 
+def test_the_table_of_rights_in_the_docs_is_what_the_chart_gives() -> None:
+    section = (ROOT / "docs/operating.md").read_text().partition("\n## Rights\n")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")][2:]
+    written = []
+    for group, resource, named in rows:
+        api_group = group.strip().strip("`").replace("core", "")
+        name, _, which = resource.partition(",")
+        rule = {"apiGroups": [api_group], "resources": [name.strip().strip("`")], "verbs": named.strip().split(", ")}
+        written.append(rule | ({"resourceNames": ["qualtrics-exporter"]} if which.strip() else {}))
+    assert in_order(written) == in_order(chart_rules.namespaced())
+    assert in_order([*chart_rules.everywhere(), *chart_rules.own_namespace()]) == in_order(written)
+
+
 def test_what_is_common_to_all_stands_on_pods_and_is_overruled_by_what_is_special(helm: Helm) -> None:
     values = {"commonLabels": {"team": "dex", "tier": "batch"}, "podLabels": {"team": "surveys"}}
     template = only("Deployment", helm.template("surveys", values=values))["spec"]["template"]
@@ -238,3 +247,8 @@ def kinds(objects: Sequence[Object]) -> set[str]:
 def verbs(role: Object) -> set[tuple[str, str]]:
     """What a role lets do, as resource and verb."""
     return {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+
+
+def in_order(rules: Sequence[dict[str, list[str]]]) -> list[str]:
+    """Rules that can be compared, in whatever order they are given."""
+    return sorted(json.dumps(rule, sort_keys=True) for rule in rules)

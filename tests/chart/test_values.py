@@ -268,7 +268,7 @@ def test_schema_and_table_are_what_values_yaml_says(tmp_path: Path, capsys: pyte
     values = chart / "values.yaml"
     values.write_text(values.read_text().replace("# How many pods.", "# The number of pods."))
     assert generate.main(["--check"], chart) == 1
-    assert "copy/README.md is stale: run `make generate`" in capsys.readouterr().err
+    assert "README.md is stale: run `make generate`" in capsys.readouterr().err
     assert generate.main([], chart) == 0
     assert "The number of pods." in (chart / "README.md").read_text()
     assert generate.main(["--check"], chart) == 0
