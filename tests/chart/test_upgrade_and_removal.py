@@ -35,11 +35,12 @@ def empty() -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def release(empty: ControlPlane, namespace_of_its_own: str, tmp_path: Path) -> Iterator[Release]:
-    """A release; when the test is over it is gone, and with the CRD every exporter."""
-    release = Release(empty, tmp_path, namespace_of_its_own)
-    yield release
-    release.uninstall("--ignore-not-found")
+    """A release; when the test is over it is gone, and the CRD with every exporter."""
+    made = Release(empty, tmp_path, namespace_of_its_own)
+    yield made
+    made.uninstall("--ignore-not-found")  # the next one is refused beside it
     empty.kubectl("delete", "crd", CRD, "--ignore-not-found")
+    empty.kubectl("delete", "clusterrole,clusterrolebinding", "--selector=app.kubernetes.io/name=qualtrics-exporter")
 
 
 @pytest.fixture
