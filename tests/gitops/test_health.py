@@ -51,26 +51,25 @@ def gallery(shared_stage: Stage) -> Gallery:
 
     created = stage.exporter("story")
     seen["just created"] = created.get()
-    with first_check_held(stage, "nexthink.execute"):
+    with held(stage, "nexthink.execute"):
         stage.operator()
         created.until(lambda status: "scheduleSince" in status, "the operator has seen it")
         seen["being checked for the first time"] = created.get()
     created.checked()
     seen["ready"] = created.get()
 
-    with first_check_held(stage, "qualtrics.read_survey"):
+    with held(stage, "qualtrics.read_survey"):
         created.change(**{"qualtrics.surveyId": "SV_another00000001"})
         stage.sandbox.reached("qualtrics.read_survey")
         seen["edited and not seen"] = created.get()
     created.checked()
     seen["edited and checked"] = created.get()
-    with first_check_held(stage, "qualtrics.read_survey"):
+    with held(stage, "qualtrics.read_survey"):
         created.forget_status()
         stage.sandbox.reached("qualtrics.read_survey")
         seen["status lost"] = created.get()
     created.checked()
 
-    seen["Secret missing"] = judged(stage, "secret", **{"nexthink.credentialsSecretRef.name": "no-such-secret"})
     stage.sandbox.fault("qualtrics.read_survey", status=503, times=None)
     down = stage.exporter("down")
     stage.while_time_passes(down.checked)
@@ -78,25 +77,29 @@ def gallery(shared_stage: Stage) -> Gallery:
     stage.sandbox.clear_faults()
 
     wrong = {"qualtrics.surveyId": "SV_noSuchSurvey001"}
-    seen["wrong query"] = judged(stage, "query", **{"nexthink.query": "users | list ad.email_address,, name"})
-    seen["suspended with a wrong survey"] = judged(stage, "suspended-wrong", suspend=True, **wrong)
-    seen["wrong survey"] = judged(stage, "survey", **wrong)
-    corrected = stage.existing("survey")
-    corrected.manifest = stage.manifest("survey")
-    with first_check_held(stage, "qualtrics.read_survey"):
-        corrected.change()
+    missing = {"qualtrics.credentialsSecretRef.name": "no-such-secret"}
+    others = {
+        "Secret missing": stage.exporter("secret", **missing),
+        "wrong query": stage.exporter("query", **{"nexthink.query": "users | list ad.email_address,, name"}),
+        "wrong survey": stage.exporter("survey", **wrong),
+        "suspended": stage.exporter("suspended", suspend=True),
+        "suspended with a wrong survey": stage.exporter("suspended-survey", suspend=True, **wrong),
+        "suspended with a Secret missing": stage.exporter("suspended-secret", suspend=True, **missing),
+    }
+    for state, exporter in others.items():
+        exporter.checked()
+        seen[state] = exporter.get()
+    corrected = others["wrong survey"]
+    with held(stage, "qualtrics.read_survey"):
+        corrected.change(**{"qualtrics.surveyId": world.survey_id})
         stage.sandbox.reached("qualtrics.read_survey")
         seen["wrong survey, corrected and not seen"] = corrected.get()
     corrected.checked()
     seen["wrong survey, corrected"] = corrected.get()
 
-    seen["suspended"] = judged(stage, "suspended", suspend=True)
-    missing = {"qualtrics.credentialsSecretRef.name": "no-such-secret"}
-    seen["suspended with a Secret missing"] = judged(stage, "suspended-secret", suspend=True, **missing)
-
     run = stage.exporter("run")
     run.checked()
-    with first_check_held(stage, "qualtrics.create_batch"):
+    with held(stage, "qualtrics.create_batch"):
         run.annotate(run_requested_at="1")
         stage.sandbox.reached("qualtrics.create_batch")
         seen["running"] = run.get()
@@ -126,20 +129,13 @@ def gallery(shared_stage: Stage) -> Gallery:
 
 
 @contextmanager
-def first_check_held(stage: Stage, operation: str) -> Iterator[None]:
+def held(stage: Stage, operation: str) -> Iterator[None]:
     """The next call of that operation stands still as long as the block lasts."""
     stage.sandbox.fault(operation, hold=True)
     try:
         yield
     finally:
         stage.sandbox.clear_faults()
-
-
-def judged(stage: Stage, name: str, **changes: Any) -> dict[str, Any]:
-    """An exporter that the operator has checked."""
-    exporter = stage.exporter(name, **changes)
-    exporter.checked()
-    return exporter.get()
 
 
 @pytest.fixture(scope="module")
