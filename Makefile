@@ -69,11 +69,15 @@ format: $(READY) ## Bring the code into its form
 	$(BIN)/ruff format
 	@go=$(GO) && "$$("$$go" env GOROOT)/bin/gofmt" -l -w tests/programs
 
-generate: $(READY) ## Write what is made from the models: the CRD, the JSON Schema, two pages of docs/
+generate: $(READY) ## Write what is made from other files: the CRD, schemas, pages of docs/, argocd-cm, config/
 	$(BIN)/python -m qualtrics_exporter.resource.generate
+	$(BIN)/python charts/generate.py
+	$(BIN)/python -m tests.environment.generate
 
 check-generated: $(READY) ## Fail if `make generate` was forgotten
 	$(BIN)/python -m qualtrics_exporter.resource.generate --check
+	$(BIN)/python charts/generate.py --check
+	$(BIN)/python -m tests.environment.generate --check
 
 check-go: $(READY) ## Vet the Go programs that tests and demo run
 	@go=$(GO) && cd tests/programs && echo "go vet and gofmt in tests/programs" \

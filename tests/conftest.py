@@ -44,23 +44,23 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.write_line(line)
 
 
-def uses(item: pytest.Item, fixture: str) -> bool:
-    """Tell whether a test uses a fixture, directly or through another one."""
-    return fixture in getattr(item, "fixturenames", ())
+def uses(item: pytest.Item, *fixtures: str) -> bool:
+    """Tell whether a test uses one of these fixtures, directly or through another one."""
+    return not set(fixtures).isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the control plane as `cluster`: a forgotten mark would break `-m "not cluster"`."""
+    """Mark what needs the control plane, or Helm, as `cluster`: a forgotten mark would break `-m "not cluster"`."""
     for item in items:
-        if uses(item, "control_plane"):
+        if uses(item, "control_plane", "helm"):
             item.add_marker(pytest.mark.cluster)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what tests need before the first one: it takes longer than a test may, and shows its progress."""
-    builds = {"control_plane": prepare, "node": build_for_a_node, "image": built_image}
-    wanted = [build for fixture, build in builds.items() if any(uses(item, fixture) for item in session.items)]
+    builds = {prepare: ("control_plane", "helm"), build_for_a_node: ("node",), built_image: ("image",)}
+    wanted = [build for build, fixtures in builds.items() if any(uses(item, *fixtures) for item in session.items)]
     if session.config.option.collectonly or not wanted:
         return
     with ExitStack() as stack:

@@ -54,6 +54,7 @@ class Installed:
         self.stage = stage
         self._labels = labels
         self._numbers = itertools.count(1)
+        self._leader: Operator | None = None
 
     def exporter(self) -> AppliedExporter:
         """A new exporter that this release looks after."""
@@ -66,6 +67,21 @@ class Installed:
     def operator(self, pod: str) -> Operator:
         """Another of its pods, not started yet."""
         return self.release.operator(self.stage, pod)
+
+    def leader(self) -> Operator:
+        """A pod of it that leads, the same for all who ask."""
+        if not self._leader:
+            leader = self.operator("pod-0")
+            leader.start()
+            eventually(lambda: "qualtrics_exporter_leader 1.0" in leader.metrics(), "it leads")
+            self._leader = leader
+        return self._leader
+
+    def end_leader(self) -> None:
+        """Let nobody lead."""
+        if self._leader:
+            self._leader.stop()
+            self._leader = None
 
     def without(self, right: Right) -> Any:
         """The release without that right."""
@@ -93,13 +109,10 @@ def installed(
         yield Installed(release, stage, labels)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def operator(installed: Installed) -> Operator:
     """A pod of the release that leads."""
-    operator = installed.operator("pod-0")
-    operator.start()
-    eventually(lambda: "qualtrics_exporter_leader 1.0" in operator.metrics(), "it leads")
-    return operator
+    return installed.leader()
 
 
 @pytest.mark.usefixtures("operator")
@@ -197,6 +210,7 @@ def test_without_list_or_watch_it_ends_with_a_sentence(installed: Installed, rig
 @misses(GET_LEASES, CREATE_LEASES, UPDATE_LEASES)
 def test_without_its_lease_it_neither_leads_nor_is_ready(installed: Installed, right: Right) -> None:
     release = installed.release
+    installed.end_leader()
     lease = ("lease", release.name, "--namespace", release.namespace)
     release.cluster.kubectl("delete", *lease, "--ignore-not-found")
     if right == UPDATE_LEASES:  # one that is free, to be taken over
@@ -209,6 +223,8 @@ def test_without_its_lease_it_neither_leads_nor_is_ready(installed: Installed, r
         release.cluster.kubectl("create", "-f", "-", input=json.dumps(free))
     operator = installed.operator("pod-2")
     with installed.without(right):
+        if right == CREATE_LEASES:  # the pod that led may have made it anew before it lost the right
+            release.cluster.kubectl("delete", *lease, "--ignore-not-found")
         operator.start(ready=False)
         says(operator, f"cannot be had: the operator may not {right.verb} leases")
         operator.serves()

@@ -35,8 +35,10 @@ def empty() -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def release(empty: ControlPlane, namespace_of_its_own: str, tmp_path: Path) -> Iterator[Release]:
-    """A release; when the test is over the CRD, and with it every exporter, is gone."""
-    yield Release(empty, tmp_path, namespace_of_its_own)
+    """A release; when the test is over it is gone, and the CRD with every exporter."""
+    made = Release(empty, tmp_path, namespace_of_its_own)
+    yield made
+    made.uninstall("--ignore-not-found")  # the next one is refused beside it
     empty.kubectl("delete", "crd", CRD, "--ignore-not-found")
     empty.kubectl("delete", "clusterrole,clusterrolebinding", "--selector=app.kubernetes.io/name=qualtrics-exporter")
 

@@ -53,8 +53,9 @@ class Helm:
         return self._chart_command("install", release, *arguments, namespace=namespace, values=values)
 
     def upgrade(self, release: str, *arguments: str, namespace: str, values: Values | None = None) -> str:
-        """Upgrade a release, or with `--install` install it; returns what Helm prints, NOTES included."""
-        return self._chart_command("upgrade", release, *arguments, namespace=namespace, values=values)
+        """Upgrade a release to these values and no others; returns what Helm prints, NOTES included."""
+        # Without values Helm would keep the last ones.
+        return self._chart_command("upgrade", release, "--reset-values", *arguments, namespace=namespace, values=values)
 
     def uninstall(self, release: str, *arguments: str, namespace: str) -> str:
         """Remove a release."""

@@ -27,6 +27,7 @@ var commands = map[string]func(args []string) int{
 	"controlplane": controlPlane,
 	"helm":         helm,
 	"kstatus":      kstatus,
+	"lua":          runLua,
 }
 
 func main() {

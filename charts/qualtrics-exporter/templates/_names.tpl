@@ -64,7 +64,7 @@ app.kubernetes.io/component: {{ .component }}
 app.kubernetes.io/version: {{ include "qualtrics-exporter.version" .root | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 app.kubernetes.io/part-of: qualtrics-exporter
-{{- with merge (dict) (.extra | default dict) .root.Values.commonLabels }}
+{{- with merge (dict) (.extra | default dict) (.root.Values.commonLabels | default dict) }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

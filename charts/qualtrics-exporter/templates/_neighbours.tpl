@@ -6,7 +6,7 @@ Two operators for one exporter do no harm to people, the journal in the exporter
 nevertheless: figures, checks and Events come twice, and somebody believes to have split what is not split.
 */}}
 {{- define "qualtrics-exporter.neighbours" -}}
-{{- include "qualtrics-exporter.crdOwner" . -}}
+{{- include (ternary "qualtrics-exporter.crdOwner" "qualtrics-exporter.crdLeft" .Values.crds.enabled) . -}}
 {{- if not .Values.allowOverlap -}}
 {{- /* Who installs for some namespaces may have no right to look at others. */ -}}
 {{- $places := list "" -}}
@@ -44,17 +44,27 @@ The Deployment {{ $where }} looks after exporters that this release would look a
 {{- end -}}
 {{- end -}}
 
-{{/* Whether the CRD is another's, or would go, and all exporters with it. */}}
+{{/* Whether the CRD is another's. */}}
 {{- define "qualtrics-exporter.crdOwner" -}}
 {{- $name := "qualtricsexporters.qualtrics-exporter.dev" -}}
 {{- with lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" $name -}}
 {{- $annotations := .metadata.annotations | default dict -}}
 {{- $release := get $annotations "meta.helm.sh/release-name" -}}
 {{- $namespace := get $annotations "meta.helm.sh/release-namespace" -}}
-{{- $ours := and (eq $release $.Release.Name) (eq $namespace $.Release.Namespace) -}}
-{{- if and $.Values.crds.enabled (not $ours) }}
-The CRD {{ $name }} is there already and {{ if $release }}belongs to the release {{ $release }} in {{ $namespace }}{{ else }}belongs to no release{{ end }}: write crds.enabled: false, and see to it that it is upgraded before this release. Or hand it over: kubectl label crd {{ $name }} --overwrite app.kubernetes.io/managed-by=Helm && kubectl annotate crd {{ $name }} --overwrite meta.helm.sh/release-name={{ $.Release.Name }} meta.helm.sh/release-namespace={{ $.Release.Namespace }}
-{{- else if and $ours (not $.Values.crds.enabled) (ne (get $annotations "helm.sh/resource-policy") "keep") }}
+{{- if not (and (eq $release $.Release.Name) (eq $namespace $.Release.Namespace)) }}
+The CRD {{ $name }} is there already and {{ if $release }}belongs to the release {{ $release }} in {{ $namespace }}{{ else }}belongs to no release{{ end }}: write crds.enabled: false, and see to it that it is upgraded before this release. Or hand it over{{ if not $release }}, and with Helm 4 install with --force-conflicts{{ end }}: kubectl label crd {{ $name }} --overwrite app.kubernetes.io/managed-by=Helm && kubectl annotate crd {{ $name }} --overwrite meta.helm.sh/release-name={{ $.Release.Name }} meta.helm.sh/release-namespace={{ $.Release.Namespace }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Whether an upgrade would delete the CRD. The Deployment tells, as whoever upgrades may have no right to look at CRDs.
+*/}}
+{{- define "qualtrics-exporter.crdLeft" -}}
+{{- range (lookup "apps/v1" "Deployment" .Release.Namespace "").items -}}
+{{- $annotations := .metadata.annotations | default dict -}}
+{{- $ours := eq (get $annotations "meta.helm.sh/release-name") $.Release.Name -}}
+{{- if and $ours (hasKey $annotations "qualtrics-exporter.dev/crd") }}
 With crds.enabled=false this upgrade would delete the CRD, and with it every exporter in the cluster: upgrade once with crds.enabled=true and crds.keep=true, after that the CRD stays.
 {{- end -}}
 {{- end -}}

@@ -37,7 +37,7 @@ strategy.type is {{ .strategy.type | quote }}, but with leaderElection.enabled=f
 
 {{- /* Image */ -}}
 {{- with .image }}
-{{- if not (regexMatch "^[a-z0-9]([a-z0-9._/:-]*[a-z0-9])?$" .repository) }}
+{{- if or (contains "//" .repository) (not (regexMatch "^[a-z0-9]([a-z0-9._/:-]*[a-z0-9])?$" .repository)) }}
 image.repository is {{ .repository | quote }}, which is no name of an image: write it in lower case, without a scheme and a tag, such as registry.example.com/qualtrics-exporter.
 {{- else if contains ":" (splitList "/" .repository | last) }}
 image.repository is {{ .repository | quote }}, which has a tag: write that as image.tag.

@@ -35,6 +35,7 @@ import kopf
 import yaml
 from kubernetes.aio import client, config
 
+from qualtrics_exporter.http.wire import USER_AGENT
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
 
 log = logging.getLogger(__name__)
@@ -164,7 +165,9 @@ async def configuration() -> client.Configuration:
 
 async def connect() -> client.ApiClient:
     """A client of the cluster; its user closes it."""
-    return client.ApiClient(await configuration())
+    api = client.ApiClient(await configuration())
+    api.user_agent = USER_AGENT  # also the manager of the fields that it writes, which users see in managedFields
+    return api
 
 
 async def login(**_kwargs: Any) -> kopf.ConnectionInfo:

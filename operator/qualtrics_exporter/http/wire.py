@@ -24,6 +24,8 @@ from .gunzip import BadGzip, Gunzip
 from .hosts import Url
 from .reply import Reply
 
+USER_AGENT = f"qualtrics-exporter/{version('qualtrics-exporter')}"
+"""Who asks: for the logs of the remote sides, and for those of the API server."""
 LARGEST_BODY = 8 * 1024 * 1024
 LARGEST_ERROR = 64 * 1024
 _BEFORE_THE_FIRST_BYTE = (
@@ -182,7 +184,7 @@ class Wire:
                     # Shared by all credentials: what a remote side sets for one must not go out with another.
                     cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                     headers={
-                        "User-Agent": f"qualtrics-exporter/{version('qualtrics-exporter')}",
+                        "User-Agent": USER_AGENT,
                         "Accept-Encoding": "identity",
                     },
                     timeout=httpx.Timeout(self._timeouts.silence, connect=self._timeouts.connect),

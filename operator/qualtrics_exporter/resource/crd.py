@@ -155,7 +155,7 @@ def _columns() -> list[dict[str, Any]]:
             "type": kind,
             "jsonPath": path,
             "description": description,
-            "priority": int(wide),
+            **({"priority": 1} if wide else {}),  # the API server drops a 0, and Argo CD would miss it for ever
         }
 
     ready = '.status.conditions[?(@.type=="Ready")]'

@@ -67,7 +67,7 @@ def reference() -> str:
     lines += ["", "## Columns", "", "What `kubectl get qex` shows; with `--output wide` also the last ones.", ""]
     lines += ["| Column | Field | |", "| --- | --- | --- |"]
     for column in version["additionalPrinterColumns"]:
-        wide = " (wide)" if column["priority"] else ""
+        wide = " (wide)" if column.get("priority") else ""
         lines.append(f"| {column['name']}{wide} | `{column['jsonPath']}` | {column['description']} |")
     return "\n".join(lines) + "\n"
 
@@ -185,8 +185,13 @@ def main(arguments: list[str] | None = None, root: Path = _ROOT) -> int:
     check = parser.parse_args(arguments).check
     if not (root / "pyproject.toml").is_file():
         parser.error(f"{root} is not the repository: install the package with --editable")
+    return 0 if written(generated(), root, check=check) else 1
+
+
+def written(files: dict[str, str], root: Path, *, check: bool) -> bool:
+    """Write files by their paths below `root`, or with `check` only tell which are stale; whether all is well."""
     stale = False
-    for name, text in generated().items():
+    for name, text in files.items():
         path = root / name
         current = path.read_text("utf-8") if path.is_file() else ""
         if current == text:
@@ -201,7 +206,7 @@ def main(arguments: list[str] | None = None, root: Path = _ROOT) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8", newline="\n")
             print(f"{name} written.")
-    return int(stale)
+    return not stale
 
 
 if __name__ == "__main__":

@@ -1,0 +1,69 @@
+"""The chart sets every flag of `qualtrics-exporter controller`, and the command understands what it sets."""
+
+from typing import Any
+
+import pytest
+
+from qualtrics_exporter.cli.controller import DEFAULTS, controller
+from qualtrics_exporter.cli.flags import PREFIX
+from tests.chart.objects import only, variables
+from tests.environment.helm import Helm
+
+FLAGS: dict[str, tuple[dict[str, Any], str, Any]] = {
+    "NAMESPACE": ({"watchNamespaces": ["dex", "hr", "dex"]}, "namespaces", ("dex", "hr")),
+    "SELECTOR": ({"selector": "team in (dex,hr)"}, "selector", "team in (dex,hr)"),
+    "TIME_ZONE": ({"timeZone": "Europe/Zurich"}, "time_zone", "Europe/Zurich"),
+    "MAX_CONCURRENT_RUNS": ({"maxConcurrentRuns": 1000000}, "max_concurrent_runs", 1000000),
+    "ALLOWED_HOST": (
+        {"allowedHosts": ["*.example.com", "localhost", "[2001:db8::1]"]},
+        "allowed_hosts",
+        ("*.example.com", "localhost", "[2001:db8::1]"),
+    ),
+    "ALLOW_HTTP": ({"allowHttp": True}, "allow_http", True),
+    "LEADER_ELECTION": ({"replicaCount": 1, "leaderElection": {"enabled": False}}, "leader_election", False),
+    "LEASE_NAMESPACE": ({}, "lease_namespace", "system"),
+    "LEASE_NAME": ({}, "lease_name", "surveys-qualtrics-exporter"),
+    "HTTP_ADDRESS": ({"http": {"host": "::", "port": 9090}}, "http_address", "[::]:9090"),
+    "LOG_FORMAT": ({"logging": {"format": "console"}}, "log_format", "console"),
+    "LOG_LEVEL": ({"logging": {"level": "debug"}}, "log_level", "debug"),
+}
+"""Each flag's variable, the values that set it, and what the command has to make of them."""
+
+
+def understood(monkeypatch: pytest.MonkeyPatch, set_: dict[str, str]) -> dict[str, Any]:
+    """What the command makes of the variables."""
+    for name, value in set_.items():
+        monkeypatch.setenv(name, value)
+    parameters: dict[str, Any] = controller.make_context("controller", []).params
+    return parameters
+
+
+def test_there_is_a_value_for_each_flag() -> None:
+    flags = {
+        parameter.envvar.removeprefix(PREFIX): parameter.name for parameter in controller.params if parameter.envvar
+    }
+    assert {name: parameter for name, (_, parameter, _) in FLAGS.items()} == flags
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_a_value_reaches_the_flag(helm: Helm, monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
+    values, parameter, wanted = FLAGS[flag]
+    rendered = variables(helm.template("surveys", namespace="system", values=values))
+    assert understood(monkeypatch, rendered)[parameter] == wanted
+
+
+def test_without_values_the_operator_runs_as_it_would_without_flags_but_for_its_lease(
+    helm: Helm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = understood(monkeypatch, variables(helm.template("qualtrics-exporter", namespace="system")))
+    assert parameters.pop("lease_namespace") == "system"
+    assert parameters == {name: getattr(DEFAULTS, name) for name in parameters}
+
+
+def test_the_probes_ask_where_the_operator_serves(helm: Helm) -> None:
+    objects = helm.template("surveys", values={"http": {"port": 9090}, "service": {"port": 80}})
+    (container,) = only("Deployment", objects)["spec"]["template"]["spec"]["containers"]
+    assert container["ports"] == [{"name": "http", "containerPort": 9090}]
+    assert {container[f"{which}Probe"]["httpGet"]["port"] for which in ("startup", "liveness", "readiness")} == {"http"}
+    assert [(port["port"], port["targetPort"]) for port in only("Service", objects)["spec"]["ports"]] == [(80, "http")]
+    assert only("Pod", objects, "test")["spec"]["containers"][0]["command"][-1] == "80"

@@ -1,0 +1,55 @@
+"""What the pod of `helm test` runs, run here: against a real operator, and against something else."""
+
+import subprocess
+import sys
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import urlsplit
+
+from tests.chart.objects import only
+from tests.environment.controlplane import ControlPlane
+from tests.environment.helm import Helm
+from tests.environment.stage import Stage
+
+
+def run(helm: Helm, host: str | None, port: int | None) -> subprocess.CompletedProcess[str]:
+    """Run the pod's command, with another host and port in place of those of its Service."""
+    (container,) = only("Pod", helm.template("surveys", namespace="system"), "test")["spec"]["containers"]
+    python, *arguments, service, service_port = container["command"]
+    assert (python, service, service_port) == ("python3", "surveys-qualtrics-exporter.system.svc", "8080")
+    command = [sys.executable, *arguments, str(host), str(port)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_it_finds_an_operator_that_is_ready(helm: Helm, cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        operator = Stage(cluster, namespace, tmp_path, stack).operator()
+        address = urlsplit(operator.address)
+        done = run(helm, address.hostname, address.port)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["/readyz: ok", "/metrics: those of the operator"]
+
+
+def test_it_does_not_take_anything_else_for_the_operator(helm: Helm) -> None:
+    class Polite(BaseHTTPRequestHandler):
+        """Says 200 to everything."""
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Polite) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            done = run(helm, "127.0.0.1", server.server_port)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert done.returncode == 1
+    assert "what answers there is not the operator: its metrics are missing" in done.stderr

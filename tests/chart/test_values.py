@@ -1,0 +1,300 @@
+"""What may be written as values, what not, and that a refusal says what to write instead."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.chart.conftest import COMBINATIONS
+from tests.environment.build import ROOT
+from tests.environment.helm import CHART, Helm, HelmError
+
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+DIGEST = "sha256:" + "0" * 64
+
+SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
+    "no replica": (
+        {"replicaCount": 0},
+        "replicaCount is 0, which would stop all exporters without a word: write 1 or more. To pause exporters set "
+        "suspend: true in them; to stop the operator for a while use kubectl scale, which the next upgrade undoes.",
+    ),
+    "fewer than no replica": ({"replicaCount": -1}, "replicaCount is -1, which would stop all exporters"),
+    "replicas that all work": (
+        {"leaderElection": {"enabled": False}},
+        "replicaCount is 2, but with leaderElection.enabled=false all of them would work at once: write replicaCount: "
+        "1, or leave leaderElection.enabled at true.",
+    ),
+    "a new pod beside the only one that may work": (
+        {"replicaCount": 1, "leaderElection": {"enabled": False}, "strategy": {"type": "RollingUpdate"}},
+        'strategy.type is "RollingUpdate", but with leaderElection.enabled=false a new pod beside the old one',
+    ),
+    "no image": ({"image": {"repository": ""}}, "image.repository is empty: leave it out for its default, or write"),
+    "an image with its tag": (
+        {"image": {"repository": "registry.example.com:5000/exporter:1.2"}},
+        "which has a tag: write that as image.tag.",
+    ),
+    "an image with a scheme": (
+        {"image": {"repository": "https://registry.example.com/exporter"}},
+        'image.repository is "https://registry.example.com/exporter", which is no name of an image: write it in',
+    ),
+    "an image in capitals": ({"image": {"repository": "Exporter"}}, 'image.repository is "Exporter", which is no name'),
+    "a registry with a scheme": (
+        {"image": {"registry": "https://registry.example.com"}},
+        'image.registry is "https://registry.example.com", which is no registry: write its host, such as',
+    ),
+    "a digest for a tag": (
+        {"image": {"tag": DIGEST}},
+        "which is no tag: write up to 128 letters, digits, dots, - and _, such as 0.1.0, or leave it empty for that "
+        "one. A digest goes to image.digest.",
+    ),
+    "a tag that is too long": ({"image": {"tag": "a" * 129}}, "which is no tag: write up to 128 letters"),
+    "a digest that is cut": (
+        {"image": {"digest": "sha256:0123"}},
+        'image.digest is "sha256:0123", which is no digest: write sha256: and 64 hexadecimal digits.',
+    ),
+    "a name that is too long": (
+        {"nameOverride": "n" * 53},
+        "which is no name: write at most 52 lower case letters, digits and -, beginning with a letter.",
+    ),
+    "a name with a space": ({"nameOverride": "my exporter"}, 'nameOverride is "my exporter", which is no name: write'),
+    "a name that would end with a hyphen": ({"fullnameOverride": "x-"}, 'fullnameOverride is "x-", which is no name'),
+    "a full name that is too long": ({"fullnameOverride": "n" * 53}, "which is no name: write at most 52 lower case"),
+    "a label of the chart's own, for all": (
+        {"commonLabels": {"app.kubernetes.io/name": "x"}},
+        "commonLabels has app.kubernetes.io/name, which the chart sets itself: leave it out. nameOverride changes",
+    ),
+    "a label of the chart's own, for pods": (
+        {"podLabels": {"app.kubernetes.io/instance": "x"}},
+        "podLabels has app.kubernetes.io/instance, which the chart sets itself: leave it out.",
+    ),
+    "the account of everybody": (
+        {"serviceAccount": {"create": False}},
+        "serviceAccount.create is false, but serviceAccount.name is empty: name the account that the operator shall",
+    ),
+    "a pattern for namespaces": (
+        {"watchNamespaces": ["*"]},
+        'watchNamespaces has "*", which is no namespace: write the name of each, such as dex, or leave the list empty',
+    ),
+    "a namespace without a name": ({"watchNamespaces": [""]}, 'watchNamespaces has "", which is no namespace'),
+    "two namespaces in one": ({"watchNamespaces": ["dex,hr"]}, 'watchNamespaces has "dex,hr", which is no namespace'),
+    "a selector as YAML": (
+        {"selector": "team: dex"},
+        'selector is "team: dex", which is no label selector: write it as kubectl takes it, such as team=dex',
+    ),
+    "a time zone by its offset": (
+        {"timeZone": "+02:00"},
+        'timeZone is "+02:00", which is no IANA time zone: write one such as Europe/Zurich or UTC.',
+    ),
+    "no run": ({"maxConcurrentRuns": 0}, "maxConcurrentRuns is 0: write 1 or more. To pause an exporter set suspend"),
+    "a url for a host": (
+        {"allowedHosts": ["https://eu.qualtrics.com/"]},
+        'allowedHosts has "https://eu.qualtrics.com/", which is no host: write a host name or *.suffix, such as',
+    ),
+    "a host with its port": ({"allowedHosts": ["localhost:8443"]}, "without scheme, port and path."),
+    "two places for authorities": (
+        {"privateCA": {"configMapName": "a", "secretName": "b"}},
+        "privateCA names a ConfigMap and a Secret: keep one of configMapName and secretName.",
+    ),
+    "authorities under no key": (
+        {"privateCA": {"secretName": "b", "key": "a/b"}},
+        'privateCA.key is "a/b", which is no key of a ConfigMap or Secret: write the one that has the certificates',
+    ),
+    "a variable of the chart's own": (
+        {"extraEnv": [{"name": "QUALTRICS_EXPORTER_NAMESPACE", "value": "dex"}]},
+        "extraEnv sets QUALTRICS_EXPORTER_NAMESPACE, which the chart sets itself: use the value for it.",
+    ),
+    "authorities by a variable": (
+        {"extraEnv": [{"name": "SSL_CERT_FILE", "value": "/x"}]},
+        "extraEnv sets SSL_CERT_FILE, which the chart sets itself: use the value for it. Flags have values of the same "
+        "meaning, SSL_CERT_FILE is privateCA.",
+    ),
+    "a variable without a name": ({"extraEnv": [{"value": "x"}]}, "extraEnv has an entry without a name: write each"),
+    "no port": ({"http": {"port": 0}}, "http.port is 0, which is no port: write a number from 1 to 65535."),
+    "a port that is too large": ({"service": {"port": 70000}}, "service.port is 70000, which is no port: write a"),
+    "an address in brackets": ({"http": {"host": "[::]"}}, 'http.host is "[::]", which is no address: write 0.0.0.0'),
+    "less than no patience": (
+        {"terminationGracePeriodSeconds": -1},
+        "terminationGracePeriodSeconds is -1: write 0 or more.",
+    ),
+    "all pods must be left": (
+        {"podDisruptionBudget": {"minAvailable": 2}},
+        "podDisruptionBudget.minAvailable is 2 of 2 pods, so that no node could ever be drained: write less than",
+    ),
+    "all pods must be left, in per cent": (
+        {"podDisruptionBudget": {"minAvailable": "100%"}},
+        "podDisruptionBudget.minAvailable is 100% of 2 pods, so that no node could ever be drained",
+    ),
+    "no pod may be missing": (
+        {"podDisruptionBudget": {"maxUnavailable": "0%"}},
+        "podDisruptionBudget.maxUnavailable is 0%, so that no node could ever be drained: write 1 or more.",
+    ),
+}
+"""What is more than a wrong type: values, and how their refusal begins."""
+
+TYPES: dict[str, tuple[dict[str, Any], str]] = {
+    "text for a number": ({"replicaCount": "two"}, "at '/replicaCount': got string, want integer"),
+    "a fraction": ({"replicaCount": 1.5}, "at '/replicaCount': got number, want integer"),
+    "a number for a tag": ({"image": {"tag": 1.0}}, "at '/image/tag': got number, want string"),
+    "text for a switch": ({"crds": {"keep": "yes"}}, "at '/crds/keep': got string, want boolean"),
+    "text for a list": ({"watchNamespaces": "dex"}, "at '/watchNamespaces': got string, want array"),
+    "text for an object": ({"extraEnv": ["A=b"]}, "at '/extraEnv/0': got string, want object"),
+    "a list for a section": ({"image": []}, "at '/image': got array, want object"),
+    "a number for a label": ({"podLabels": {"tier": 1}}, "at '/podLabels/tier': got number, want string"),
+    "a level that there is not": (
+        {"logging": {"level": "loud"}},
+        "at '/logging/level': value must be one of 'debug', 'info', 'warning', 'error'",
+    ),
+    "a key of another chart": ({"replicas": 3}, "at '': additional properties 'replicas' not allowed"),
+    "a key that is misspelled": ({"image": {"tags": "1"}}, "at '/image': additional properties 'tags' not allowed"),
+    "a probe of one's own": (
+        {"livenessProbe": {"httpGet": {"path": "/"}}},
+        "at '/livenessProbe': additional properties 'httpGet' not allowed",
+    ),
+}
+"""What the schema refuses. Its words are Helm's."""
+
+GOOD: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "what a parent chart hands down": {"global": {"imageRegistry": "registry.example.com", "any": [1, None]}},
+    "no requests and limits": {"resources": None},
+    "nothing of what may be left out": {
+        name: None for name, default in VALUES.items() if default in ({}, [], "") or name.endswith(("Probe", "Context"))
+    },
+    "a tag of 128 characters": {"image": {"tag": "v" * 128}},
+    "a registry with a port and a path": {"image": {"registry": "registry.example.com:5000/mirror"}},
+    "one pod without a Lease": {"replicaCount": 1, "leaderElection": {"enabled": False}},
+    "a budget that fits a percentage": {"podDisruptionBudget": {"minAvailable": "50%"}},
+    "a budget for one pod, which is none": {"replicaCount": 1, "podDisruptionBudget": {"maxUnavailable": 0}},
+    "a selector of sets": {"selector": "team in (dex, hr),tier!=test,!legacy"},
+    "a zone with digits and signs": {"timeZone": "Etc/GMT+12"},
+    "a host that is an IPv6 address": {"allowedHosts": ["[2001:db8::1]"]},
+    "a namespace of digits": {"watchNamespaces": ["2024"]},
+}
+
+
+def refusal(helm: Helm, values: dict[str, Any], *arguments: str) -> str:
+    """What Helm says of values that it does not take."""
+    with pytest.raises(HelmError) as refused:
+        helm.template("surveys", *arguments, values=values)
+    return str(refused.value.stderr)
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_what_cannot_be_is_refused_with_a_sentence_that_says_what_to_write(helm: Helm, name: str) -> None:
+    values, sentence = SENTENCES[name]
+    told = [line for line in refusal(helm, values).splitlines() if sentence in line]
+    assert told, refusal(helm, values)
+    assert told[0].endswith("."), "a sentence ends"
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_wrong_types_and_unknown_keys_are_refused_by_the_place_where_they_stand(helm: Helm, name: str) -> None:
+    values, told = TYPES[name]
+    assert told in refusal(helm, values)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_what_is_right_is_taken(helm: Helm, name: str) -> None:
+    assert helm.template("surveys", values=GOOD[name])
+
+
+def test_several_mistakes_are_told_at_once(helm: Helm) -> None:
+    told = refusal(helm, {"replicaCount": 0, "timeZone": "+2", "image": {"digest": "x"}})
+    assert "replicaCount is 0" in told
+    assert 'timeZone is "+2"' in told
+    assert 'image.digest is "x"' in told
+
+
+def test_a_value_that_null_takes_away_is_told_in_a_sentence_unless_it_may_be_empty(helm: Helm) -> None:
+    needed = {".".join(path) for path, default in leaves(VALUES) if default not in ("", [], {}) and not free(path)}
+    nothing: dict[str, Any] = {}
+    for path in needed:
+        place = nothing
+        *parents, last = path.split(".")
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = None
+    told = refusal(helm, nothing)
+    said = {line.partition(" ")[0] for line in told.splitlines() if "is empty: leave it out for its default" in line}
+    # These have a sentence of their own when they are used, or are no matter.
+    assert needed - said == {"podDisruptionBudget.maxUnavailable", "privateCA.key"}
+
+
+def test_a_section_that_null_takes_away_is_told_in_a_sentence(helm: Helm) -> None:
+    sections = [name for name, default in VALUES.items() if isinstance(default, dict) and default and not free((name,))]
+    told = refusal(helm, dict.fromkeys(sections))
+    assert [name for name in sections if f"\n{name} is empty: leave it out for its default, or" not in told] == []
+
+
+def test_the_schema_is_one_and_refuses_unknown_keys_everywhere_but_in_global_and_where_kubernetes_has_its_say() -> None:
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+    open_objects = {path for path, node in objects(SCHEMA) if node.get("additionalProperties", True) is True}
+    kubernetes = {"resources", "podSecurityContext", "securityContext", "affinity", "strategy", "dnsConfig"}
+    assert open_objects == {"global", *kubernetes}
+
+
+def test_the_defaults_fit_the_schema_and_each_value_is_described() -> None:
+    jsonschema.validate(VALUES, SCHEMA, cls=jsonschema.Draft7Validator)
+    described = {path for path, node in objects(SCHEMA, every=True) if node.get("description")}
+    assert {".".join(path) for path, _ in leaves(VALUES) if not free(path)} - described == set()
+
+
+def test_each_value_is_tried_by_a_combination_of_ci() -> None:
+    tried = {path for file in COMBINATIONS for path, _ in leaves(yaml.safe_load(file.read_text()) or {})}
+    written = {".".join(path) for path, _ in leaves(VALUES)}
+    prefixes = {".".join(path[: n + 1]) for path in tried for n in range(len(path))}
+    untried = {path for path in written if not free(tuple(path.split("."))) and path not in prefixes}
+    assert untried == {"fullnameOverride"}, "test_names.py has that"
+
+
+def test_schema_and_table_are_what_values_yaml_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sys.path.insert(0, str(ROOT / "charts"))
+    try:
+        generate = import_module("generate")
+    finally:
+        sys.path.remove(str(ROOT / "charts"))
+    assert generate.main(["--check"]) == 0, "run `make generate`"
+
+    chart = tmp_path / "charts" / "copy"
+    shutil.copytree(CHART, chart)
+    values = chart / "values.yaml"
+    values.write_text(values.read_text().replace("# How many pods.", "# The number of pods."))
+    assert generate.main(["--check"], chart) == 1
+    assert "README.md is stale: run `make generate`" in capsys.readouterr().err
+    assert generate.main([], chart) == 0
+    assert "The number of pods." in (chart / "README.md").read_text()
+    assert generate.main(["--check"], chart) == 0
+
+    values.write_text(values.read_text() + "undescribed: 1\n")
+    with pytest.raises(generate.Undescribed, match=r"^undescribed in values\.yaml has no comment"):
+        generate.main([], chart)
+
+
+def leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Each value that holds no further ones, by its path."""
+    if isinstance(node, dict) and node:
+        for key, inner in node.items():
+            yield from leaves(inner, (*path, key))
+    elif path:
+        yield path, node
+
+
+def free(path: tuple[str, ...]) -> bool:
+    """Whether a value lies in one whose keys are no business of the chart."""
+    return path[0] in ("global", "resources", "podSecurityContext", "securityContext") or path[0].endswith("Probe")
+
+
+def objects(node: dict[str, Any], path: str = "", *, every: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each object in a schema, or each node, by its path."""
+    if path and (every or node.get("type") == "object"):
+        yield path, node
+    for key, inner in node.get("properties", {}).items():
+        yield from objects(inner, f"{path}.{key}" if path else key, every=every)

@@ -1,0 +1,199 @@
+"""What is in Git stays what is in the cluster: the operator works, and neither kubectl, Flux nor Argo CD sees a change.
+
+Two copies of each exporter are taken through the same week, one applied as kubectl does and one as Flux does.
+"""
+
+import copy
+import json
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+
+from qualtrics_exporter.resource.crd import crd
+from qualtrics_exporter.resource.exporter import GROUP
+from qualtrics_exporter.sandbox import Query
+from tests.environment.build import ROOT
+from tests.environment.stage import KIND, Stage
+from tests.environment.waiting import eventually
+from tests.gitops.compare import missing
+
+AS_FLUX = ("--server-side", "--field-manager=kustomize-controller")
+MONDAY = datetime(2026, 11, 29, 23, 30, tzinfo=UTC)
+Manifests = list[dict[str, Any]]
+
+
+def samples() -> Manifests:
+    paths = sorted((ROOT / "samples").glob("*.yaml"))
+    bodies = [body for path in paths for body in yaml.safe_load_all(path.read_text("utf-8"))]
+    return [body for body in bodies if body["kind"] == "QualtricsExporter"]
+
+
+def everything(stage: Stage) -> dict[str, Any]:
+    """An exporter with every field set."""
+    manifest = stage.manifest(
+        "everything",
+        description="Everything that can be said",
+        suspend=False,
+        maxRecipients=100,
+        dryRun=False,
+        **{
+            "schedule.startingDeadlineSeconds": 3600,
+            "nexthink.query": "users | where name == $who | list ad.email_address",
+            "nexthink.queryId": "#everything",
+            "nexthink.parameters": {"who": "ana"},
+            "nexthink.driftPolicy": "Warn",
+            "nexthink.queryCheck": "Warn",
+            "qualtrics.allowCustomFromDomain": True,
+            "qualtrics.replyToEmail": "dex@example.com",
+            "qualtrics.linkExpirationDays": 14,
+        },
+    )
+    manifest["metadata"]["labels"] = {"app.kubernetes.io/part-of": "dex"}
+    manifest["metadata"]["annotations"] = {"example.com/owner": "dex"}
+    return manifest
+
+
+def leaves(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of each field of the spec in the CRD."""
+    for name, field in node["properties"].items():
+        yield from leaves(field, (*path, name)) if "properties" in field else [(*path, name)]
+
+
+class Repository:
+    """The manifests, and what was done with them."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        # The one of kubectl is hourly: dayOfWeek and everyHours exclude each other.
+        hourly = copy.deepcopy(everything(stage))
+        hourly["spec"]["schedule"] |= {"frequency": "Hourly", "everyHours": 12}
+        hourly["spec"]["schedule"].pop("dayOfWeek")
+        self.kubectl = self._named("kubectl", [*samples(), hourly])
+        self.flux = self._named("flux", [*samples(), everything(stage)])
+
+    def apply(self, manifests: Manifests, *flags: str) -> str:
+        return self._kubectl("apply", *flags, manifests=manifests)
+
+    def diff(self, manifests: Manifests, *flags: str) -> str:
+        """What `kubectl diff` shows; it ends with 1, an error here, when that is anything."""
+        return self._kubectl("diff", *flags, manifests=manifests)
+
+    def live(self) -> dict[str, dict[str, Any]]:
+        listed = self.stage.cluster.kubectl(
+            "get", KIND, "-n", self.stage.namespace, "-o", "json", "--show-managed-fields"
+        )
+        return {body["metadata"]["name"]: body for body in json.loads(listed.stdout)["items"]}
+
+    def history(self) -> list[dict[str, Any]]:
+        return [entry for body in self.live().values() for entry in body["status"].get("history", [])]
+
+    def all_have(self, number: int, *, of: Collection[str]) -> None:
+        """Wait until each of these has so many entries in its history, and none is active."""
+
+        def look() -> bool:
+            found = [body.get("status", {}) for name, body in self.live().items() if name in of]
+            return all(len(s.get("history", [])) >= number and "activeRun" not in s for s in found)
+
+        self.stage.while_time_passes(lambda: eventually(look, f"{number} entries each", pause=0.3))
+
+    def _named(self, suffix: str, manifests: Manifests) -> Manifests:
+        named = copy.deepcopy(manifests)
+        for body in named:
+            body["metadata"]["name"] += f"-{suffix}"
+            body["metadata"]["namespace"] = self.stage.namespace
+        return named
+
+    def _kubectl(self, command: str, *flags: str, manifests: Manifests) -> str:
+        listed = {"apiVersion": "v1", "kind": "List", "items": manifests}
+        return self.stage.cluster.kubectl(command, *flags, "-f", "-", input=json.dumps(listed)).stdout
+
+
+@pytest.fixture(scope="module")
+def repository(shared_stage: Stage) -> Repository:
+    """After a week: checks, a run, a test, an outcome that a person settled, a slot, delivery figures."""
+    stage = shared_stage
+    query = everything(stage)["spec"]["nexthink"]["query"]
+    saved = Query.people("#everything", ["ana@example.com"], executed=query)
+    stage.sandbox.call(lambda: stage.sandbox.world.add_query(saved))
+    repository = Repository(stage)
+    repository.apply(repository.kubectl)
+    repository.apply(repository.flux, *AS_FLUX)
+    operator = stage.operator()
+
+    asked = {body["metadata"]["name"] for body in (*repository.kubectl[-2:], *repository.flux[-2:])}
+
+    def annotate(**annotations: str) -> None:
+        pairs = [f"{GROUP}/{key.replace('_', '-')}={value}" for key, value in annotations.items()]
+        stage.cluster.kubectl("annotate", KIND, "-n", stage.namespace, "--overwrite", *asked, *pairs)
+
+    eventually(lambda: all("nextScheduleTime" in b.get("status", {}) for b in repository.live().values()), "all seen")
+    stage.sandbox.fault("qualtrics.create_distribution", drop="before")
+    annotate(run_requested_at="first")
+    repository.all_have(1, of=asked)
+    (doubtful,) = (entry for entry in repository.history() if entry["result"] == "Unknown")
+    annotate(settle_run=f"{doubtful['id']}=NotSent")
+    annotate(test_requested_at="first", test_mode="Dry")
+    eventually(lambda: all("lastTest" in repository.live()[name]["status"] for name in asked), "they are tested")
+    due = {name for name, body in repository.live().items() if body["status"]["nextScheduleTime"] < "2026-11-29T23:30"}
+    stage.clock.advance_to(MONDAY)
+    repository.all_have(1, of=due)
+    repository.all_have(2, of=asked & due)
+    stage.clock.advance(120)
+    eventually(lambda: any("delivery" in entry for entry in repository.history()), "figures are read")
+    operator.stop()
+    return repository
+
+
+def test_the_exporters_of_this_story_use_every_field(shared_stage: Stage) -> None:
+    repository = Repository(shared_stage)
+    root = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    used = {
+        path for body in [*repository.kubectl, *repository.flux] for path in leaves(root) if _has(body["spec"], path)
+    }
+    assert used == set(leaves(root))
+
+
+def test_kubectl_diff_shows_nothing(repository: Repository) -> None:
+    assert repository.diff(repository.kubectl) == ""
+
+
+def test_server_side_diff_shows_nothing(repository: Repository) -> None:
+    assert repository.diff(repository.flux, *AS_FLUX) == ""
+
+
+def test_applied_again_by_kubectl_nothing_is_written(repository: Repository) -> None:
+    before = repository.live()
+    assert all(line.endswith(" unchanged") for line in repository.apply(repository.kubectl).splitlines())
+    assert repository.live() == before
+
+
+def test_applied_again_by_flux_nothing_is_written_and_nobody_contests_a_field(repository: Repository) -> None:
+    before = repository.live()
+    repository.apply(repository.flux, *AS_FLUX)
+    assert repository.live() == before
+
+
+def test_argo_cd_finds_every_field_of_git_in_the_cluster_as_it_was_written(repository: Repository) -> None:
+    live = repository.live()
+    for body in [*repository.kubectl, *repository.flux]:
+        assert missing(body, live[body["metadata"]["name"]]) == []
+
+
+def test_the_operator_owns_nothing_but_the_status_and_is_called_by_its_name(repository: Repository) -> None:
+    for body in repository.live().values():
+        of_status = [entry for entry in body["metadata"]["managedFields"] if "f:status" in entry["fieldsV1"]]
+        assert {(entry["manager"], entry["subresource"]) for entry in of_status} == {("qualtrics-exporter", "status")}
+        assert all(entry["fieldsV1"].keys() == {"f:status"} for entry in of_status)
+        others = {entry["manager"] for entry in body["metadata"]["managedFields"] if entry not in of_status}
+        assert others <= {"kubectl-client-side-apply", "kustomize-controller", "kubectl-annotate"}
+
+
+def _has(body: Any, path: tuple[str, ...]) -> bool:
+    for name in path:
+        if not isinstance(body, dict) or name not in body:
+            return False
+        body = body[name]
+    return True

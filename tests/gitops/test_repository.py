@@ -1,0 +1,141 @@
+"""`samples/gitops`, the tiny GitOps repository: it builds, the API server takes it, and it holds no secret."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.environment.build import ROOT, installed
+from tests.environment.controlplane import ControlPlane
+from tests.environment.helm import CHART, Helm
+
+REPOSITORY = ROOT / "samples" / "gitops"
+FILES = sorted(REPOSITORY.rglob("*.yaml"))
+KUSTOMIZATIONS = sorted(path.parent for path in REPOSITORY.rglob("kustomization.yaml"))
+TEAMS = sorted(path for path in (REPOSITORY / "exporters").iterdir())
+
+# What the kinds of others are served as: Flux since 2.6, Argo CD, External Secrets since 0.16.
+FOREIGN = {
+    "ApplicationSet": "argoproj.io/v1alpha1",
+    "Application": "argoproj.io/v1alpha1",
+    "ExternalSecret": "external-secrets.io/v1",
+    "GitRepository": "source.toolkit.fluxcd.io/v1",
+    "HelmRelease": "helm.toolkit.fluxcd.io/v2",
+    "OCIRepository": "source.toolkit.fluxcd.io/v1",
+}
+KUSTOMIZATION = ("kustomize.config.k8s.io/v1beta1", "kustomize.toolkit.fluxcd.io/v1")
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    return [body for body in yaml.safe_load_all(path.read_text("utf-8")) if body]
+
+
+def everything() -> Iterator[dict[str, Any]]:
+    for path in FILES:
+        yield from documents(path)
+
+
+def named(kind: str, group: str = "") -> list[dict[str, Any]]:
+    return [body for body in everything() if body["kind"] == kind and body["apiVersion"].startswith(group)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_every_document_is_of_a_kind_and_version_that_somebody_serves(path: Path) -> None:
+    for body in documents(path):
+        kind, version = body["kind"], body["apiVersion"]
+        if kind == "Kustomization":
+            assert version in KUSTOMIZATION
+        elif kind != "Namespace":
+            assert version == {**FOREIGN, "QualtricsExporter": "qualtrics-exporter.dev/v1alpha1"}[kind]
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=relative)
+def test_every_kustomization_builds_with_all_files_of_its_folder(control_plane: ControlPlane, folder: Path) -> None:
+    assert control_plane.kubectl("kustomize", str(folder)).stdout
+    listed = set(yaml.safe_load((folder / "kustomization.yaml").read_text("utf-8"))["resources"])
+    assert listed == {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
+
+
+def test_every_exporter_validates_without_a_doubt() -> None:
+    command = [str(installed("qualtrics-exporter")), "validate", "--strict", str(REPOSITORY)]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0, checked.stdout
+    assert f"{len(named('QualtricsExporter'))} exporters checked" in checked.stderr + checked.stdout
+
+
+@pytest.mark.parametrize("team", TEAMS, ids=relative)
+def test_the_api_server_takes_a_teams_folder(cluster: ControlPlane, namespace: str, team: Path) -> None:
+    built = cluster.kubectl("kustomize", str(team)).stdout
+    for body in yaml.safe_load_all(built):
+        if body["kind"] in FOREIGN:
+            continue
+        assert body["metadata"].get("namespace", body["metadata"]["name"]) == team.name
+        if body["kind"] == "QualtricsExporter":
+            body["metadata"]["namespace"] = namespace
+        flags = ("--server-side", "--dry-run=server", "--validate=strict", "--field-manager=kustomize-controller")
+        cluster.kubectl("apply", *flags, "-f", "-", input=json.dumps(body))
+
+
+@pytest.mark.parametrize("team", TEAMS, ids=relative)
+def test_the_secrets_that_a_teams_exporters_name_are_made_in_its_folder(
+    control_plane: ControlPlane, team: Path
+) -> None:
+    bodies = list(yaml.safe_load_all(control_plane.kubectl("kustomize", str(team)).stdout))
+    made = {body["metadata"]["name"] for body in bodies if body["kind"] == "ExternalSecret"}
+    used = {
+        body["spec"][side]["credentialsSecretRef"]["name"]
+        for body in bodies
+        if body["kind"] == "QualtricsExporter"
+        for side in ("nexthink", "qualtrics")
+    }
+    assert used == made
+
+
+def test_no_secret_is_in_it_and_no_host_of_anybody() -> None:
+    assert named("Secret") == []
+    for path in (path for path in REPOSITORY.rglob("*") if path.is_file()):
+        text = path.read_text("utf-8")
+        hosts = set(re.findall(r"(?:oci|https?)://([^/\s\"')]+)|^\s*repoURL: ([a-z0-9.-]+)/", text, re.MULTILINE))
+        found = {host for pair in hosts for host in pair if host} - {"kubernetes.default.svc", "external-secrets.io"}
+        assert {host for host in found if not host.endswith(".example.com")} == set(), path
+
+
+def test_flux_and_argo_cd_are_pointed_at_folders_that_exist() -> None:
+    paths = {body["spec"]["path"] for body in named("Kustomization", "kustomize.toolkit")}
+    assert {(REPOSITORY / path).resolve() for path in paths} == {(REPOSITORY / "operator").resolve(), *TEAMS}
+    (generator,) = named("ApplicationSet")[0]["spec"]["generators"]
+    globs = [directory["path"] for directory in generator["git"]["directories"]]
+    assert [path for glob in globs for path in sorted(REPOSITORY.glob(glob))] == TEAMS
+
+
+def test_flux_waits_for_the_operator_and_for_what_it_says_of_the_exporters() -> None:
+    for body in named("Kustomization", "kustomize.toolkit"):
+        assert body["spec"]["wait"] is True
+        if body["spec"]["path"].startswith("./exporters/"):
+            assert body["spec"]["dependsOn"] == [{"name": "qualtrics-exporter"}]
+
+
+def test_flux_and_argo_cd_install_the_chart_with_the_same_values_and_the_chart_takes_them(tmp_path: Path) -> None:
+    (release,), (application,) = named("HelmRelease"), named("Application")
+    values = release["spec"]["values"]
+    assert application["spec"]["source"]["helm"]["valuesObject"] == values
+    rendered = Helm(tmp_path).template("qualtrics-exporter", namespace="qualtrics-exporter", values=values)
+    (deployment,) = (body for body in rendered if body["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"].startswith(f"{values['image']['registry']}/")
+
+
+def test_the_chart_of_this_version_is_among_those_that_are_asked_for() -> None:
+    major = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))["version"].partition(".")[0]
+    (chart,), (application,) = named("OCIRepository"), named("Application")
+    assert chart["spec"]["ref"]["semver"] == f"{major}.x"
+    assert application["spec"]["source"]["targetRevision"] == f"{major}.*"

@@ -1,0 +1,37 @@
+"""A cluster that comes back from a backup: what its exporters have forgotten mails nobody."""
+
+import copy
+import json
+from datetime import UTC, datetime
+
+from tests.environment.stage import Stage
+
+MONDAY = datetime(2026, 11, 29, 23, 1, tzinfo=UTC)
+
+
+def test_a_status_older_than_a_send_that_is_forgotten_before_the_operator_starts_repeats_nothing(stage: Stage) -> None:
+    """As docs/gitops.md tells to do it. Believed, such a status would let the slot run once more."""
+    operator = stage.operator()
+    exporter = stage.exporter()
+    exporter.checked()
+    backup = copy.deepcopy(exporter.get())
+    stage.clock.advance_to(MONDAY)
+    assert exporter.ended()["result"] == "Succeeded"
+    operator.stop()
+
+    exporter.delete()
+    restored = {**backup, "metadata": {k: backup["metadata"][k] for k in ("name", "namespace", "annotations")}}
+    stage.apply(restored)
+    restored["metadata"]["resourceVersion"] = exporter.get()["metadata"]["resourceVersion"]
+    stage.cluster.kubectl("replace", "--subresource=status", "-f", "-", input=json.dumps(restored))
+    assert exporter.status()["scheduleSince"] == backup["status"]["scheduleSince"]
+    exporter.forget_status()
+    operator.start()
+    status = exporter.until(
+        lambda status: (
+            status["observedGeneration"] > 0 and "activeRun" not in status and status["nextScheduleTime"] > "2026-12"
+        ),
+        "it is checked, and no run is active",
+    )
+    assert "history" not in status
+    assert len(stage.sandbox.ledger.distributions) == 1
