@@ -17,7 +17,7 @@ GO_ENVIRONMENT := GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED
 WORKERS := --numprocesses 2 --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long image measure measure-idle measure-nql lint format generate check-generated check-go venv requirements build clean
+.PHONY: help demo test test-long test-node node image measure measure-idle measure-nql lint format generate check-generated check-go venv requirements build clean
 .NOTPARALLEL:
 
 help: ## Show the targets
@@ -33,6 +33,13 @@ test: lint check-generated check-go ## Everything that CI checks
 test-long: lint check-generated check-go ## The same and the tests that take long
 	$(BIN)/python -m tests.environment.build
 	$(BIN)/pytest -m "long or not long" $(WORKERS)
+
+test-node: $(READY) ## A real node with the chart on it: a run in a pod, and what happens when pods end in mid-run
+	$(BIN)/python -m tests.environment.node
+	$(BIN)/pytest -m "long or not long" tests/node tests/environment/test_node.py
+
+node: $(READY) ## Keep such a node, with a kubeconfig, until Ctrl-C
+	$(BIN)/python -m tests.environment.node --keep
 
 image: $(READY) ## Build the image into dist/; with ENGINE=docker, podman or buildah by that engine, BASE names its base
 ifdef ENGINE

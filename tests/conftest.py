@@ -18,6 +18,7 @@ from tests.environment.build import BuildError
 from tests.environment.controlplane import ControlPlane, prepare
 from tests.environment.image import Image
 from tests.environment.image import image as built_image
+from tests.environment.node import prepare as build_for_a_node
 from tests.faults import tally
 
 RUN = secrets.token_hex(2)
@@ -58,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what tests need before the first one: it takes longer than a test may, and shows its progress."""
-    builds = {prepare: ("control_plane", "helm"), built_image: ("image",)}
+    builds = {prepare: ("control_plane", "helm"), build_for_a_node: ("node",), built_image: ("image",)}
     wanted = [build for build, fixtures in builds.items() if any(uses(item, *fixtures) for item in session.items)]
     if session.config.option.collectonly or not wanted:
         return

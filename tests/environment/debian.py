@@ -98,33 +98,37 @@ def fingerprint(packages: Sequence[str]) -> str:
 # Packages
 
 
-def sources() -> dict[str, str]:
+def sources(folder: Path = Path("/etc/apt")) -> dict[str, str]:
     """Return the machine's own package sources of its release, file by file: they name the mirror.
 
-    Other sources, of a vendor for example, have nothing to give here and may not be within reach.
+    Others, of a vendor for example, have nothing to give here and may not be within reach.
     """
-    _, codename = release()
     found = {}
-    folder = Path("/etc/apt")
     for path in sorted([*folder.glob("sources.list"), *folder.glob("sources.list.d/*")]):
         text = path.read_text(errors="replace")
         if path.suffix == ".sources":
-            chosen = "\n\n".join(part for part in text.split("\n\n") if is_of(codename, part))
+            chosen = "\n\n".join(part for part in text.split("\n\n") if is_of_the_release(suites(part), part))
         elif path.suffix == ".list":
-            chosen = "\n".join(line for line in text.splitlines() if line.startswith("deb ") and f" {codename}" in line)
+            chosen = "\n".join(line for line in text.splitlines() if is_of_the_release(line.split(), line))
         else:
             continue
         if chosen.strip():
             found[path.name] = chosen + "\n"
     if not found:
-        raise BuildError(f"/etc/apt names no source of packages for {codename or 'this release'}.")
+        raise BuildError(f"{folder} names no source of packages for {release()[1] or 'this release'}.")
     return found
 
 
-def is_of(codename: str, stanza: str) -> bool:
-    """Whether a stanza of a .sources file is about that release alone."""
-    suites = next((line.split()[1:] for line in stanza.splitlines() if line.startswith("Suites:")), [])
-    return bool(codename and suites) and all(suite.startswith(codename) for suite in suites)
+def suites(stanza: str) -> list[str]:
+    """The suites of one stanza of a .sources file."""
+    return next((line.split()[1:] for line in stanza.splitlines() if line.startswith("Suites:")), [])
+
+
+def is_of_the_release(words: Sequence[str], text: str) -> bool:
+    """Whether a source is the distribution's own: it names the release, and no key but that of the archive."""
+    codename = release()[1]
+    ours = {codename, f"{codename}-updates", f"{codename}-security"} & set(words) and not text.startswith("#")
+    return bool(codename and ours) and ("signed-by" not in text.lower() or "archive-keyring" in text)
 
 
 def unpack(root: Path) -> None:

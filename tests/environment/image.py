@@ -30,6 +30,9 @@ NAME = "localhost/qualtrics-exporter"
 SBOM = "usr/share/sbom/qualtrics-exporter.cdx.json"
 KEPT = 4
 """How many images are kept: branches that are switched between."""
+LAYERS_KEPT = 150
+"""How many layers: beyond that all are forgotten, and the next build is one from nothing. Each change adds some six, of
+which one has 12 MB."""
 
 STORAGE = """\
 [storage]
@@ -68,6 +71,11 @@ class Image:
         """The name that it has in the archive."""
         name: str = self._json("index.json")["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"]
         return name
+
+    @property
+    def configuration_digest(self) -> str:
+        """The digest of its configuration: by this a container runtime knows it."""
+        return str(self._manifest()["config"]["digest"])
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -201,6 +209,8 @@ class Builder:
         kind = subprocess.run(["stat", "--file-system", "--format=%T", STORE], capture_output=True, text=True).stdout
         # An overlay cannot lie on an overlay, which is what the root of a container mostly is.
         driver = "vfs" if kind.strip() == "overlayfs" else "overlay"
+        if (layers := STORE / "layers" / driver).is_dir() and len(list(layers.iterdir())) > LAYERS_KEPT:
+            shutil.rmtree(STORE / "layers")
         (STORE / "storage.conf").write_text(STORAGE.format(driver=driver))
 
     def build(self, base: Path, result: Path, *, revision: str, cached: bool = True) -> None:

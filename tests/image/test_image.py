@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tarfile
 import tomllib
 from email.parser import Parser
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.environment.build import ROOT
-from tests.environment.image import Image, rebuilt, version
+from tests.environment.image import Image, arguments, rebuilt, version
 from tests.image.conftest import Unpacked
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -234,3 +235,14 @@ def test_only_what_is_copied_is_sent_to_the_builder() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert {line[1:] for line in lines if line.startswith("!")} == wanted
     assert "*" in lines
+
+
+def test_another_engine_builds_it_by_its_own_means() -> None:
+    told = subprocess.run(
+        ["make", "--dry-run", "image", "ENGINE=podman", "BASE=python:3"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    (build,) = re.findall(r"^podman build .*?\.$", told, re.MULTILINE | re.DOTALL)
+    given = set(re.findall(r"--build-arg ([A-Z]+)=", build))
+    declared = set(re.findall(r"^ARG ([A-Z]+)", (ROOT / "Containerfile").read_text(), re.MULTILINE))
+    assert given == declared == set(arguments("python:3", ""))
+    assert "tests.environment.image" not in told

@@ -21,6 +21,7 @@ PORT = click.IntRange(0, 65535)
 @flag("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @flag("--nexthink-port", type=PORT, metavar="PORT", default=8471, show_default=True, help="0 is any free one.")
 @flag("--qualtrics-port", type=PORT, metavar="PORT", default=8472, show_default=True, help="0 is any free one.")
+@flag("--store-port", type=PORT, metavar="PORT", default=0, show_default=True, help="The store of large results.")
 @flag(
     "--advertise",
     metavar="NAME",
@@ -40,6 +41,7 @@ def sandbox(
     host: str,
     nexthink_port: int,
     qualtrics_port: int,
+    store_port: int,
     advertise: str | None,
     certificate: Path | None,
     key: Path | None,
@@ -69,6 +71,7 @@ def sandbox(
         host=host,
         nexthink_port=nexthink_port,
         qualtrics_port=qualtrics_port,
+        store_port=store_port,
         advertise=advertise,
         tls=_tls(certificate, key) if certificate and key else None,
     )

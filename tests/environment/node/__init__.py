@@ -71,10 +71,20 @@ def obstacle() -> str | None:
 NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--propagation=private")
 
 
-class Node:
-    """A cluster of one node that runs from `start` to `stop`, or as long as a `with` block."""
+def prepare() -> None:
+    """Build what a node is started from, if it has to be."""
+    build()
+    pause()
 
-    def __init__(self) -> None:
+
+class Node:
+    """A cluster of one node that runs from `start` to `stop`, or as long as a `with` block.
+
+    The images are handed to its container runtime while the rest is starting.
+    """
+
+    def __init__(self, *images: Image) -> None:
+        self._images = images
         self._folder: Path | None = None
         self._groups: list[Path] = []
         self._guard: subprocess.Popen[str] | None = None
@@ -82,6 +92,7 @@ class Node:
         self._port: socket.socket | None = None
         self._listening: threading.Thread | None = None
         self._ended: list[str] = []
+        self._tls: ssl.SSLContext | None = None
         self._tokens = {name: secrets.token_urlsafe() for name in settings.USERS}
         self._authority = trustme.CA()
 
@@ -96,18 +107,18 @@ class Node:
 
     def start(self) -> None:
         """Start it, and return when pods can be run; what was started is gone again when this fails."""
-        program, root, images = build(), debian.programs(), [pause()]
+        program, root, holder = build(), debian.programs(), pause()
         self._folder = temporary_folder()
         try:
             name = self._folder.name
             self._guard = start_guard(self._folder, [hierarchy / name for hierarchy in cgroups.hierarchies()])
             self._groups = cgroups.create(name)
-            self._write(images[0].name)
+            self._write(holder.name)
             self._launch(program, root)
             self._order("containerd", settings.containerd_command())
             commands = settings.commands()
             self._order("controlplane", commands.pop("controlplane"))
-            for image in images:
+            for image in (holder, *self._images):
                 self.load(image)
             self._wait("/readyz", bool, "the API server is ready")
             for part, command in commands.items():
@@ -175,9 +186,17 @@ class Node:
             raise KubectlError(done.returncode, command, done.stdout, done.stderr)
         return done
 
-    def get(self, *arguments: str) -> Any:
-        """`kubectl get … -o json`."""
-        return json.loads(self.kubectl("get", *arguments, "--output", "json").stdout)
+    def read(self, path: str) -> Any:
+        """Read from the API server, by a path such as /api/v1/nodes; None if there is no such thing.
+
+        For those who look again and again: kubectl costs the machine more than the answer does.
+        """
+        status, body = self._request(path)
+        if status == 404:
+            return None
+        if status != 200:
+            raise NodeError(f"{path}: {status} {body.decode(errors='replace')}")
+        return json.loads(body)
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """`kubectl apply`."""
@@ -241,6 +260,7 @@ class Node:
             "kubelet.json": settings.kubelet(self._path().name),
             "kube-proxy.json": settings.proxy(),
             "Corefile": settings.COREFILE,
+            "hosts": settings.HOSTS,
             "resolv.conf": settings.RESOLV_CONF,
         }.items():
             self._path("conf", name).write_text(text)
@@ -250,7 +270,7 @@ class Node:
         names = (*services, f"kubernetes.default.svc.{settings.DOMAIN}", "localhost", "127.0.0.1")
         server = ca.issue_cert(*names, settings.ADDRESS, settings.API_SERVICE)
         server.private_key_and_cert_chain_pem.write_to_path(self._path("keys", "server.pem"))
-        client = ca.issue_cert(common_name="kube-apiserver", organization_name="system:masters")
+        client = ca.issue_cert("localhost", common_name="kube-apiserver", organization_name="system:masters")
         client.private_key_and_cert_chain_pem.write_to_path(self._path("keys", "apiserver.pem"))
         ca.issue_cert(common_name="tokens").private_key_pem.write_to_path(self._path("keys", "tokens.pem"))
         lines = [f'{self._tokens[key]},{name},{key},"{group}"\n' for key, (name, group) in settings.USERS.items()]
@@ -261,6 +281,7 @@ class Node:
         }
         for key, token in self._tokens.items():
             write_kubeconfig(self._path("keys", f"{key}.kubeconfig"), inside, token, "default")
+        self._tls = ssl.create_default_context(cafile=str(self._path("keys", "ca.pem")))
         self._port = socket.create_server(("127.0.0.1", 0), backlog=128)
         host, port = self._port.getsockname()
         outside = {"server": f"https://{host}:{port}", "certificate-authority": str(self._path("keys", "ca.pem"))}
@@ -289,6 +310,10 @@ class Node:
                 pass_fds=[self._port.fileno()],
                 start_new_session=True,
             )
+        assert self._guard
+        assert self._guard.stdin
+        self._guard.stdin.write(f"{self._boot.pid}\n")
+        self._guard.stdin.flush()
         assert self._boot.stdout
         if self._boot.stdout.readline() != "ready\n":
             raise NodeError(f"the node did not come up:\n{self.log('boot')}")
@@ -307,31 +332,33 @@ class Node:
         self._boot.stdin.write(json.dumps({"name": name, "command": command}) + "\n")
         self._boot.stdin.flush()
 
-    def _wait(self, path: str, wanted: Callable[[Any], bool], what: str) -> None:
+    def _wait(self, path: str, wanted: Callable[[bytes], bool], what: str) -> None:
         """Ask the API server until it gives the answer that is wanted, unless a part has ended."""
-        tls = ssl.create_default_context(cafile=str(self._path("keys", "ca.pem")))
-        headers = {"Authorization": f"Bearer {self._tokens['admin']}"}
-        assert self._port
-        host, port = self._port.getsockname()
         deadline = time.monotonic() + START_TIMEOUT
         while True:
-            connection = http.client.HTTPSConnection(host, port, context=tls, timeout=5)
             try:
-                connection.request("GET", path, headers=headers)
-                reply = connection.getresponse()
-                body = reply.read()
-                if reply.status == 200 and wanted(body):
+                status, body = self._request(path)
+                if status == 200 and wanted(body):
                     return
             except (OSError, http.client.HTTPException):
                 pass  # it does not listen yet
-            finally:
-                connection.close()
             if self._ended:
                 raise NodeError(f"{self._ended[0]} ended by itself:\n{self.log(self._ended[0])}")
             if time.monotonic() > deadline:
                 logs = "\n".join(f"{path.name}:\n{self.log(path.name)}" for path in self._path("log").iterdir())
                 raise NodeError(f"not within {START_TIMEOUT:.0f} s: {what}\n{logs}")
             time.sleep(0.05)
+
+    def _request(self, path: str) -> tuple[int, bytes]:
+        assert self._port
+        assert self._tls
+        connection = http.client.HTTPSConnection(*self._port.getsockname(), context=self._tls, timeout=30)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self._tokens['admin']}"})
+            reply = connection.getresponse()
+            return reply.status, reply.read()
+        finally:
+            connection.close()
 
 
 def is_ready(body: bytes) -> bool:

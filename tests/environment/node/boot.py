@@ -31,7 +31,7 @@ mkdir -p "$ROOT"/var/lib/containerd "$ROOT"/var/lib/kubelet "$ROOT"/var/log
 mkdir -m 700 "$ROOT/var/lib/etcd"
 mount --bind "$FOLDER" "$ROOT/node"
 mount --bind "$PROGRAM" "$ROOT/node/k8s"
-mount --bind "$FOLDER/conf/resolv.conf" "$ROOT/etc/resolv.conf"
+for file in hosts resolv.conf; do mount --bind "$FOLDER/conf/$file" "$ROOT/etc/$file"; done
 mount -o remount,bind,ro "$ROOT"
 cd "$ROOT"
 pivot_root . given

@@ -159,6 +159,7 @@ COREFILE = f"""\
     }}
 }}
 """
+HOSTS = f"127.0.0.1 localhost\n{ADDRESS} {NAME}\n"  # a port-forward asks for localhost
 RESOLV_CONF = f"nameserver {ADDRESS}\n"
 
 USERS = {

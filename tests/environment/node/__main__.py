@@ -1,0 +1,73 @@
+"""The whole of it on this machine: a node, the chart installed by Helm, the sandbox as a Service, and one run in a pod.
+
+`python -m tests.environment.node` shows that and ends; with `--keep` it stays for a developer, until Ctrl-C.
+"""
+
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.environment.build import BuildError
+from tests.environment.controlplane import KubectlError
+from tests.environment.demo import RUN_NOW, say, step
+from tests.environment.helm import HelmError
+from tests.environment.image import image
+from tests.environment.node import Node, NodeError, obstacle
+from tests.environment.node.installation import HOST, NAMESPACE, RELEASE, Installation
+
+EXPORTER = "teams-rollout"
+PEOPLE = ["ana@example.com", "ben@example.com", "chiara@example.com"]
+
+
+def main(*, keep: bool) -> int:
+    """Show it; 0 if the run mailed exactly the people of the query."""
+    step("Building what is needed")
+    built = image()
+    say(f"{built.name} {built.digest}")
+    step("Starting a node: control plane, scheduler, kubelet, containerd, kube-proxy, DNS")
+    with tempfile.TemporaryDirectory(prefix="qex-helm-") as folder, Node(built) as node:
+        say(node.kubectl("get", "nodes").stdout)
+        step(f"helm install {RELEASE} charts/{RELEASE} --namespace {NAMESPACE} --wait, and the sandbox as {HOST}")
+        with Installation(node, built.name, Path(folder)) as installation:
+            say(installation.kubectl("get", "pods"))
+            step(f"An exporter, and {RUN_NOW}=now")
+            exporter = installation.exporter(EXPORTER, PEOPLE)
+            exporter.checked()
+            exporter.annotate(run_requested_at="now")
+            entry = exporter.ended()
+            say(installation.kubectl("get", "qex", "-o", "wide"))
+            step(f"The log of {installation.leader()}")
+            say(installation.kubectl("logs", installation.leader()))
+            step("The outbox: who was mailed")
+            for sent in installation.sandbox.distributions(EXPORTER):
+                say(f"{sent['id']}: {sent['subject']!r} to {', '.join(sent['recipients'])}")
+            mailed = [sorted(sent["recipients"]) for sent in installation.sandbox.distributions(EXPORTER)]
+            good = entry["result"] == "Succeeded" and mailed == [PEOPLE]
+            step("One distribution, to exactly the people of the query" if good else "That is not what was meant")
+            if keep:
+                stay(node, installation)
+            return 0 if good else 1
+
+
+def stay(node: Node, installation: Installation) -> None:
+    """Keep it until Ctrl-C, or until a part of the node ends."""
+    say(f"export KUBECONFIG={node.kubeconfig}")
+    say(f"kubectl -n {NAMESPACE} get pods,qex")
+    say(f"kubectl -n {NAMESPACE} annotate --overwrite qex/{EXPORTER} {RUN_NOW}=$(date +%s)")
+    say(f"curl --insecure {installation.sandbox.outbox}")
+    say("Ctrl-C ends it all.")
+    node.wait()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if reason := obstacle():
+        sys.exit(f"No node can be run here: {reason}.")
+    try:
+        sys.exit(main(keep="--keep" in sys.argv[1:]))
+    except (BuildError, NodeError, KubectlError, HelmError, subprocess.CalledProcessError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,288 @@
+"""The chart installed on a node, and the sandbox beside it as a pod with a Service and TLS: what a user has at work.
+
+Both run from the same image, in namespaces that enforce the *restricted* Pod Security Standard. The operator reaches
+the sandbox by the name of its Service, and trusts it by the chart's value for a private authority.
+"""
+
+import json
+import ssl
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import trustme
+
+from qualtrics_exporter.sandbox import World
+from tests.environment.build import installed
+from tests.environment.helm import Helm
+from tests.environment.node import Node
+from tests.environment.stage import AppliedExporter, changed
+
+RELEASE = "qualtrics-exporter"
+NAMESPACE = "dex"
+REMOTE = "remote"
+SANDBOX = "sandbox"
+HOST = f"{SANDBOX}.{REMOTE}.svc"
+PORTS = {"nexthink": 8471, "qualtrics": 8472, "store": 8473}
+IMAGE_USER = 65532
+
+POD_SECURITY = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+class SandboxPod:
+    """Nexthink and Qualtrics in a pod, steered through a port-forward: the sandbox obeys its own machine only."""
+
+    def __init__(self, node: Node, image: str) -> None:
+        self._node = node
+        self._image = image
+        self._authority = trustme.CA()
+        self._forward: subprocess.Popen[str] | None = None
+        self._address = ""
+        self._world = World.default()
+
+    def __enter__(self) -> Self:
+        self._node.namespace(REMOTE)
+        self._node.apply(*self._objects())
+        self._node.kubectl("rollout", "status", f"deployment/{SANDBOX}", "--namespace", REMOTE, "--timeout=120s")
+        command = [str(installed("kubectl")), "port-forward", f"service/{SANDBOX}", ":qualtrics", "--namespace", REMOTE]
+        self._forward = subprocess.Popen(
+            [*command, "--kubeconfig", str(self._node.kubeconfig)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._forward.stdout
+        line = self._forward.stdout.readline()  # Forwarding from 127.0.0.1:40617 -> 8472
+        self._address = f"https://localhost:{line.split()[2].rpartition(':')[2]}"
+        self._ask("PUT", "world", {"import_seconds": 0.5})  # rather than the usual 5
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._forward:
+            self._forward.terminate()
+            self._forward.communicate()
+
+    @property
+    def authority(self) -> str:
+        """Whom one has to trust to talk to it, PEM."""
+        return self._authority.cert_pem.bytes().decode()
+
+    @property
+    def outbox(self) -> str:
+        """A page for people."""
+        return f"{self._address}/_sandbox/outbox"
+
+    def secrets(self) -> dict[str, dict[str, str]]:
+        """The two credentials Secrets, key by key."""
+        found: dict[str, dict[str, str]] = self._ask("GET", "secrets")
+        return found
+
+    def query(self, query_id: str, people: list[str]) -> None:
+        """A saved query that returns these people."""
+        executed = self._world.queries[self._world.query_id].executed
+        self._ask("PUT", "queries", {"id": query_id, "people": people, "executed": executed})
+
+    def hold(self, operation: str, when: str = "before") -> None:
+        """Let the next call of that operation stand before or after its effect, until it is released."""
+        self._ask("POST", "faults", {"operation": operation, "hold": when})
+
+    def reached(self, operation: str) -> None:
+        """Wait until a call of that operation stands held."""
+        wanted = urllib.parse.urlencode({"operation": operation, "timeout": 60})
+        assert self._ask("GET", f"faults/reached?{wanted}")["reached"], f"no {operation} was held"
+
+    def release(self, *, drop: bool = False) -> None:
+        """Let what is held go on, or end its connection."""
+        self._ask("POST", "faults/release", {"operation": "*", "drop": drop})
+
+    def calm(self) -> None:
+        """Forget what was ordered and let go of what is held."""
+        self._ask("DELETE", "faults")
+
+    def distributions(self, subject: str) -> list[dict[str, Any]]:
+        """The distributions with that subject."""
+        return [sent for sent in self.ledger()["distributions"] if sent["subject"] == subject]
+
+    def ledger(self) -> dict[str, Any]:
+        """What happened: the oracle."""
+        found: dict[str, Any] = self._ask("GET", "ledger.json")
+        return found
+
+    def exporter_spec(self) -> dict[str, Any]:
+        """The spec of an exporter that fits it."""
+        return self._world.exporter_spec()
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(
+            f"{self._address}/_sandbox/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={} if body is None else {"Content-Type": "application/json"},
+        )
+        trusting = ssl.create_default_context(cadata=self.authority)
+        with urllib.request.urlopen(request, timeout=90, context=trusting) as reply:
+            return json.load(reply)
+
+    def _objects(self) -> list[dict[str, Any]]:
+        own = self._authority.issue_cert(HOST, "localhost")
+        chain = "".join(part.bytes().decode() for part in own.cert_chain_pems)
+        keys = {"tls.crt": chain, "tls.key": own.private_key_pem.bytes().decode()}
+        labels = {"app.kubernetes.io/name": SANDBOX}
+        ports = [flag for name, port in PORTS.items() for flag in (f"--{name}-port", str(port))]
+        files = ("--certificate", "/tls/tls.crt", "--key", "/tls/tls.key")
+        container = {
+            "name": SANDBOX,
+            "image": self._image,
+            "imagePullPolicy": "Never",
+            "args": ["sandbox", "--host", "0.0.0.0", "--advertise", HOST, *ports, *files],
+            "ports": [{"name": name, "containerPort": port} for name, port in PORTS.items()],
+            "readinessProbe": {"tcpSocket": {"port": "qualtrics"}, "periodSeconds": 1},
+            "securityContext": CONTAINER_SECURITY,
+            "volumeMounts": [{"name": "tls", "mountPath": "/tls", "readOnly": True}],
+        }
+        # The key is for the image's user, who reads it as a member of the volume's group.
+        security = {**POD_SECURITY, "runAsUser": IMAGE_USER, "runAsGroup": IMAGE_USER, "fsGroup": IMAGE_USER}
+        pod = {
+            "automountServiceAccountToken": False,
+            "securityContext": security,
+            "containers": [container],
+            "volumes": [{"name": "tls", "secret": {"secretName": "tls", "defaultMode": 0o440}}],
+            "terminationGracePeriodSeconds": 1,
+        }
+        metadata = {"name": SANDBOX, "namespace": REMOTE}
+        return [
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {**metadata, "name": "tls"}, "stringData": keys},
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": metadata,
+                "spec": {
+                    "selector": labels,
+                    "ports": [{"name": name, "port": port, "targetPort": name} for name, port in PORTS.items()],
+                },
+            },
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": metadata,
+                "spec": {
+                    "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": pod},
+                },
+            },
+        ]
+
+
+class InstalledExporter(AppliedExporter):
+    """An exporter in the release's namespace, which is read without kubectl."""
+
+    def __init__(self, node: Node, name: str) -> None:
+        super().__init__(node, NAMESPACE, name)  # type: ignore[arg-type]
+        self._node = node
+
+    def get(self) -> dict[str, Any]:
+        """The whole object."""
+        kind = f"/apis/qualtrics-exporter.dev/v1alpha1/namespaces/{NAMESPACE}/qualtricsexporters"
+        found: dict[str, Any] = self._node.read(f"{kind}/{self.name}")
+        return found
+
+
+class Installation:
+    """The chart's release and the sandbox, as long as the block lasts; they go with the node."""
+
+    def __init__(self, node: Node, image: str, folder: Path) -> None:
+        self.node = node
+        self.helm = Helm(folder, node.kubeconfig)
+        self._image = image
+        self._stack = ExitStack()
+        self.sandbox = SandboxPod(node, image)
+
+    def __enter__(self) -> Self:
+        with self._stack as starting:
+            starting.enter_context(self.sandbox)
+            self.node.namespace(NAMESPACE)
+            self.node.apply(*self._beforehand())
+            self.helm.install(RELEASE, "--wait", "--timeout=120s", namespace=NAMESPACE, values=self.values())
+            self._stack = starting.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.close()
+
+    def values(self, **more: Any) -> dict[str, Any]:
+        """The chart's values: nothing but which image, which hosts, whom to trust, and what is given."""
+        repository, _, tag = self._image.rpartition(":")
+        return {
+            "image": {"repository": repository, "tag": tag, "pullPolicy": "Never"},
+            "allowedHosts": [HOST],
+            "privateCA": {"configMapName": "remote-authority"},
+            # Asked more often than by default, as tests wait for the answer.
+            "startupProbe": {"periodSeconds": 1},
+            "readinessProbe": {"periodSeconds": 1},
+            **more,
+        }
+
+    def upgrade(self, *arguments: str, **more: Any) -> None:
+        """`helm upgrade` with changed values."""
+        self.helm.upgrade(RELEASE, *arguments, namespace=NAMESPACE, values=self.values(**more))
+
+    def kubectl(self, *arguments: str, **more: Any) -> str:
+        """kubectl in the release's namespace."""
+        return self.node.kubectl("--namespace", NAMESPACE, *arguments, **more).stdout
+
+    def pods(self) -> list[dict[str, Any]]:
+        """The operator's pods that are not on their way out."""
+        selector = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=controller"
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods?{urllib.parse.urlencode({'labelSelector': selector})}"
+        return [pod for pod in self.node.read(path)["items"] if "deletionTimestamp" not in pod["metadata"]]
+
+    def leader(self) -> str:
+        """The name of the pod that works; empty when there is none."""
+        lease = self.node.read(f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{RELEASE}") or {"spec": {}}
+        holder = str(lease["spec"].get("holderIdentity") or "")
+        names = [pod["metadata"]["name"] for pod in self.pods()]
+        return next((name for name in names if holder.startswith(name)), "")
+
+    def exporter(self, name: str, people: list[str], **changes: Any) -> AppliedExporter:
+        """Apply an exporter of a query that returns these people; its name is the subject of its mails, too."""
+        self.sandbox.query(f"#{name.replace('-', '_')}", people)
+        exporter = InstalledExporter(self.node, name)
+        exporter.manifest = changed(
+            {
+                "apiVersion": "qualtrics-exporter.dev/v1alpha1",
+                "kind": "QualtricsExporter",
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "spec": self.sandbox.exporter_spec(),
+            },
+            {"nexthink.queryId": f"#{name.replace('-', '_')}", "qualtrics.subject": name, **changes},
+        )
+        self.node.apply(exporter.manifest)
+        return exporter
+
+    def _beforehand(self) -> list[dict[str, Any]]:
+        authority: Mapping[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "remote-authority", "namespace": NAMESPACE},
+            "data": {"ca.crt": self.sandbox.authority},
+        }
+        credentials = [
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "stringData": keys,
+            }
+            for name, keys in self.sandbox.secrets().items()
+        ]
+        return [dict(authority), *credentials]
