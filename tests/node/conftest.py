@@ -1,4 +1,4 @@
-"""One node for all tests of this folder, with the chart and the sandbox on it."""
+"""A node for each module, and on it, for those that want it, the chart and the sandbox."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from tests.environment.node.installation import Installation
 from tests.environment.waiting import eventually
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def node(image: Image) -> Iterator[Node]:
     """A real node that has the image, and on which nothing runs yet."""
     if reason := obstacle():
@@ -20,7 +20,7 @@ def node(image: Image) -> Iterator[Node]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installed(node: Node, image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """The chart, installed by Helm with little more than its defaults, and the sandbox as a Service."""
     with Installation(node, image.name, tmp_path_factory.mktemp("helm")) as installation:

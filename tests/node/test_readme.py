@@ -1,0 +1,97 @@
+"""The README's ways to install, tried as they stand there: in a copy of the repository, on a node without a release."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.environment.build import ROOT, build, installed
+from tests.environment.image import Image
+from tests.environment.node import Node
+
+README = (ROOT / "README.md").read_text("utf-8")
+INSTALL = re.search(r"^## Install\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+NAMESPACE = "qualtrics-exporter"
+NEEDED = ("charts", "config", "crds")
+
+
+@pytest.fixture
+def repository(node: Node, image: Image, tmp_path: Path) -> Iterator[Path]:
+    """A copy of what the commands read; the image is on the node, as if it came from the README's registry."""
+    assert INSTALL
+    (name,) = re.findall(r"registry\.example\.com/\S+:[\d.]+", INSTALL[1].split("```")[0])
+    tagged = node.inside("ctr", "--namespace", "k8s.io", "images", "tag", "--force", image.name, name)
+    assert tagged.returncode == 0, tagged.stderr
+    for folder in NEEDED:
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    yield tmp_path
+    # All but the namespace, which takes long. The CRD too, since Helm and kubectl do not take it from each other.
+    kinds = "deployments,services,poddisruptionbudgets,roles,rolebindings,serviceaccounts,secrets"
+    node.kubectl("delete", kinds, "--all", "--namespace", NAMESPACE)
+    label = f"--selector=app.kubernetes.io/instance={NAMESPACE}"
+    node.kubectl("delete", "crds,clusterroles,clusterrolebindings", label, "--ignore-not-found")
+    node.kubectl("delete", "crd", "qualtricsexporters.qualtrics-exporter.dev", "--ignore-not-found")
+
+
+def part(way: str) -> str:
+    """What the README says about that way, up to the next one."""
+    assert INSTALL
+    return re.split(r"^With |^The operator then", INSTALL[1], flags=re.MULTILINE)[
+        ["Helm", "kubectl", "kustomize"].index(way) + 1
+    ]
+
+
+def code(text: str, language: str) -> str:
+    """The one block of that language."""
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return str(block)
+
+
+def run(command: str, repository: Path, node: Node) -> None:
+    """Run a shell command as somebody does who has kubectl and Helm."""
+    programs = repository / "programs"
+    programs.mkdir()
+    (programs / "helm").write_text(f'#!/bin/sh\nexec {build()} helm "$@"\n')
+    (programs / "kubectl").write_text(f'#!/bin/sh\nexec {installed("kubectl")} "$@"\n')
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    environment = {
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "KUBECONFIG": str(node.kubeconfig),
+        "HOME": str(repository),
+    }
+    done = subprocess.run(
+        ["sh", "-euc", command], cwd=repository, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def assert_it_runs(node: Node) -> None:
+    """Two pods are ready, and the kind of object is there."""
+    node.kubectl("rollout", "status", f"deployment/{NAMESPACE}", "--namespace", NAMESPACE, "--timeout=120s")
+    assert node.read(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{NAMESPACE}")["status"]["readyReplicas"] == 2
+    assert node.read("/apis/qualtrics-exporter.dev/v1alpha1/qualtricsexporters")["items"] == []
+
+
+def test_with_helm(repository: Path, node: Node) -> None:
+    run(code(part("Helm"), "sh"), repository, node)
+    assert_it_runs(node)
+
+
+def test_with_kubectl(repository: Path, node: Node) -> None:
+    run(code(part("kubectl"), "sh"), repository, node)
+    assert_it_runs(node)
+
+
+def test_with_kustomize(repository: Path, node: Node) -> None:
+    text = part("kustomize")
+    (folder,) = re.findall(r"say `(.*?)/`", text)
+    (repository / folder).mkdir()
+    (repository / folder / "kustomization.yaml").write_text(code(text, "yaml"))
+    (command,) = re.findall(r"`(kubectl .*?)`", text.replace("\n", " "))
+    run(command, repository, node)
+    assert_it_runs(node)
