@@ -2,8 +2,10 @@
 
 import json
 import signal
+import socket
 import ssl
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,18 @@ def test_half_a_certificate_is_wrong_usage(program: Program, tmp_path: Path) -> 
     file.write_text("nothing")
     assert "go together" in program("sandbox", "--certificate", file, code=2).stderr
     assert "no certificate" in program("sandbox", "--certificate", file, "--key", file, code=1).stderr
+
+
+def test_behind_a_service_each_port_is_one_that_was_named(program: Program) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    served = program.start("sandbox", *PORTS, "--store-port", str(port), "--advertise", "sandbox.dex.svc")
+    assert served.stderr
+    for _ in range(11):
+        served.stderr.readline()
+    with closing(socket.create_connection(("127.0.0.1", port))):
+        served.send_signal(signal.SIGTERM)
+    served.communicate(timeout=60)
 
 
 def test_a_port_that_is_taken_is_a_sentence(program: Program) -> None:

@@ -63,6 +63,9 @@ def test_a_node_and_another_one_beside_it_leave_nothing(other: tuple["subprocess
         own = node.kubeconfig.parent
         assert node.read("/api/v1/nodes")["items"][0]["metadata"]["name"] == "node1"
         assert node.inside("ip", "route").stdout.startswith("default dev node0")
+        # A Service's address is reached from the node's network, and from no other.
+        reach = (sys.executable, "-c", "import socket; socket.create_connection(('10.96.0.1', 443), timeout=10)")
+        assert node.run(*reach).returncode == 0
     assert left_of(own) == []
     assert left_of(folder)
     process.send_signal(signal.SIGINT)

@@ -25,11 +25,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
-
-import trustme
 
 from tests.environment import debian
 from tests.environment.build import build, installed
@@ -38,11 +37,11 @@ from tests.environment.controlplane import (
     KubectlError,
     start_guard,
     temporary_folder,
-    write_kubeconfig,
 )
 from tests.environment.guard import remove_cgroups
 from tests.environment.image import Image, pause
 from tests.environment.node import boot, cgroups, settings
+from tests.environment.node.keys import Keys
 from tests.environment.waiting import eventually
 
 START_TIMEOUT = 120.0
@@ -93,8 +92,7 @@ class Node:
         self._listening: threading.Thread | None = None
         self._ended: list[str] = []
         self._tls: ssl.SSLContext | None = None
-        self._tokens = {name: secrets.token_urlsafe() for name in settings.USERS}
-        self._authority = trustme.CA()
+        self._keys: Keys | None = None
 
     # Life
 
@@ -212,8 +210,13 @@ class Node:
 
     def load(self, image: Image) -> str:
         """Hand an image to the container runtime; returns the name by which pods name it."""
+
+        def answers() -> bool:
+            self._check()
+            return self.inside("ctr", "version").returncode == 0
+
+        eventually(answers, "containerd answers")
         with image.archive.open("rb") as archive:
-            eventually(lambda: self.inside("ctr", "version").returncode == 0, "containerd answers")
             done = self.inside("ctr", "--namespace", "k8s.io", "images", "import", "-", stdin=archive)
         if done.returncode != 0:
             raise NodeError(f"{image.archive}: {done.stderr}")
@@ -251,7 +254,7 @@ class Node:
 
     def _write(self, pause_image: str) -> None:
         """Write keys, kubeconfigs and settings."""
-        for folder in ("conf/cni", "keys", "log"):
+        for folder in ("conf/cni", "log"):
             self._path(folder).mkdir(parents=True)
         self._path("k8s").touch()  # the program is mounted there
         for name, text in {
@@ -264,28 +267,11 @@ class Node:
             "resolv.conf": settings.RESOLV_CONF,
         }.items():
             self._path("conf", name).write_text(text)
-        ca = self._authority
-        ca.cert_pem.write_to_path(self._path("keys", "ca.pem"))
-        services = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
-        names = (*services, f"kubernetes.default.svc.{settings.DOMAIN}", "localhost", "127.0.0.1")
-        server = ca.issue_cert(*names, settings.ADDRESS, settings.API_SERVICE)
-        server.private_key_and_cert_chain_pem.write_to_path(self._path("keys", "server.pem"))
-        client = ca.issue_cert("localhost", common_name="kube-apiserver", organization_name="system:masters")
-        client.private_key_and_cert_chain_pem.write_to_path(self._path("keys", "apiserver.pem"))
-        ca.issue_cert(common_name="tokens").private_key_pem.write_to_path(self._path("keys", "tokens.pem"))
-        lines = [f'{self._tokens[key]},{name},{key},"{group}"\n' for key, (name, group) in settings.USERS.items()]
-        self._path("keys", "users.csv").write_text("".join(lines))
-        inside = {
-            "server": f"https://{settings.ADDRESS}:{settings.PORT}",
-            "certificate-authority": "/node/keys/ca.pem",
-        }
-        for key, token in self._tokens.items():
-            write_kubeconfig(self._path("keys", f"{key}.kubeconfig"), inside, token, "default")
-        self._tls = ssl.create_default_context(cafile=str(self._path("keys", "ca.pem")))
+        self._keys = Keys(self._path("keys"))
+        self._keys.write()
+        self._tls = self._keys.trust()
         self._port = socket.create_server(("127.0.0.1", 0), backlog=128)
-        host, port = self._port.getsockname()
-        outside = {"server": f"https://{host}:{port}", "certificate-authority": str(self._path("keys", "ca.pem"))}
-        write_kubeconfig(self.kubeconfig, outside, self._tokens["admin"], "default")
+        self._keys.kubeconfig(self.kubeconfig, self._port.getsockname())
 
     def _launch(self, program: Path, root: Path) -> None:
         assert self._port
@@ -322,15 +308,15 @@ class Node:
 
     def _listen(self, told: IO[str]) -> None:
         """Hear of the first part that ended by itself, or of the end of the node."""
-        for line in told:
-            self._ended.append(line.split()[1])
-            return
+        line = told.readline()
+        self._ended.append(line.split()[1] if line else "boot")
 
     def _order(self, name: str, command: Sequence[str]) -> None:
         assert self._boot
         assert self._boot.stdin
-        self._boot.stdin.write(json.dumps({"name": name, "command": command}) + "\n")
-        self._boot.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended, which is told where its parts are waited for
+            self._boot.stdin.write(json.dumps({"name": name, "command": command}) + "\n")
+            self._boot.stdin.flush()
 
     def _wait(self, path: str, wanted: Callable[[bytes], bool], what: str) -> None:
         """Ask the API server until it gives the answer that is wanted, unless a part has ended."""
@@ -342,19 +328,23 @@ class Node:
                     return
             except (OSError, http.client.HTTPException):
                 pass  # it does not listen yet
-            if self._ended:
-                raise NodeError(f"{self._ended[0]} ended by itself:\n{self.log(self._ended[0])}")
+            self._check()
             if time.monotonic() > deadline:
                 logs = "\n".join(f"{path.name}:\n{self.log(path.name)}" for path in self._path("log").iterdir())
                 raise NodeError(f"not within {START_TIMEOUT:.0f} s: {what}\n{logs}")
             time.sleep(0.05)
 
+    def _check(self) -> None:
+        """NodeError if a part has ended by itself."""
+        if self._ended:
+            raise NodeError(f"{self._ended[0]} ended by itself:\n{self.log(self._ended[0])}")
+
     def _request(self, path: str) -> tuple[int, bytes]:
         assert self._port
-        assert self._tls
+        assert self._keys
         connection = http.client.HTTPSConnection(*self._port.getsockname(), context=self._tls, timeout=30)
         try:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {self._tokens['admin']}"})
+            connection.request("GET", path, headers=self._keys.headers())
             reply = connection.getresponse()
             return reply.status, reply.read()
         finally:
