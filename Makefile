@@ -44,7 +44,7 @@ node: $(READY) ## Keep such a node, with a kubeconfig, until Ctrl-C
 image: $(READY) ## Build the image into dist/; with ENGINE=docker, podman or buildah by that engine, BASE names its base
 ifdef ENGINE
 	$(ENGINE) build --file Containerfile --tag $(IMAGE):$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) \
-	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) .
+	  --build-arg VERSION=$(VERSION) --label org.opencontainers.image.revision=$$(git rev-parse HEAD) .
 else
 	$(BIN)/python -m tests.environment.image
 endif

@@ -27,6 +27,7 @@ from tests.environment.build import ROOT, TOOLS, BuildError, call, made
 STORE = TOOLS / "image"
 BUILT = STORE / "built"
 NAME = "localhost/qualtrics-exporter"
+REVISION = "org.opencontainers.image.revision"
 SBOM = "usr/share/sbom/qualtrics-exporter.cdx.json"
 KEPT = 4
 """How many images are kept: branches that are switched between."""
@@ -222,7 +223,8 @@ class Builder:
             *("--layers", *([] if cached else ["--no-cache"])),
             # What makes it come out the same: no time, no label with the builder's own version.
             *("--timestamp", "0", "--identity-label=false"),
-            *(f"--build-arg={name}={value}" for name, value in arguments(on, revision).items()),
+            *(f"--build-arg={name}={value}" for name, value in arguments(on).items()),
+            *([f"--label={REVISION}={revision}"] if revision else []),
             *self._way_to_the_index(result.parent),
             "/given/context",
             context=ROOT,
@@ -274,9 +276,9 @@ class Builder:
         ]
 
 
-def arguments(base: str, revision: str) -> dict[str, str]:
+def arguments(base: str) -> dict[str, str]:
     """The build arguments of Containerfile."""
-    return {"BASE": base, "VERSION": version(), "REVISION": revision}
+    return {"BASE": base, "VERSION": version()}
 
 
 def main() -> None:

@@ -13,7 +13,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.environment.build import ROOT
-from tests.environment.image import Image, arguments, rebuilt, version
+from tests.environment.image import REVISION, Image, arguments, rebuilt, version
+from tests.environment.image import image as built_image
 from tests.image.conftest import Unpacked
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -46,6 +47,13 @@ def test_it_says_what_it_is(image: Image) -> None:
     assert labels[f"{prefix}licenses"] == PROJECT["license"]
     assert labels[f"{prefix}version"] == PROJECT["version"] == version()
     assert labels[f"{prefix}base.name"].startswith("localhost/debian:")
+
+
+@pytest.mark.long
+def test_the_commit_that_it_is_built_from_is_a_label_and_changes_no_layer(image: Image) -> None:
+    first, second = (built_image(revision=commit) for commit in ("a" * 40, "b" * 40))
+    assert [one.configuration["config"]["Labels"].get(REVISION) for one in (first, second)] == ["a" * 40, "b" * 40]
+    assert first.configuration["rootfs"] == second.configuration["rootfs"] == image.configuration["rootfs"]
 
 
 def test_it_runs_the_controller_unless_told_otherwise_as_a_user_whom_kubernetes_can_check(image: Image) -> None:
@@ -247,5 +255,6 @@ def test_another_engine_builds_it_by_its_own_means() -> None:
     (build,) = re.findall(r"^podman build .*?\.$", told, re.MULTILINE | re.DOTALL)
     given = set(re.findall(r"--build-arg ([A-Z]+)=", build))
     declared = set(re.findall(r"^ARG ([A-Z]+)", (ROOT / "Containerfile").read_text(), re.MULTILINE))
-    assert given == declared == set(arguments("python:3", ""))
+    assert given == declared == set(arguments("python:3"))
+    assert f"--label {REVISION}=" in build
     assert "tests.environment.image" not in told
