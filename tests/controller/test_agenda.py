@@ -213,6 +213,13 @@ def test_a_delivering_test_works_on_a_suspended_exporter() -> None:
     assert plan.claimed.trigger == "Test"
 
 
+def test_a_token_that_says_dry_mails_nobody_whatever_the_mode_says() -> None:
+    found = exporter(seen(MONDAY), annotations={"test-requested-at": "dry-20261124", "test-mode": "Deliver"})
+    assert book(found, MONDAY).claimed is None
+    assert agenda.requested_test(found) == "dry-20261124"
+    assert not agenda.wants_delivery(found)
+
+
 @pytest.mark.parametrize("mode", ["deliver", "DELIVER", "", "yes"])
 def test_a_test_mode_that_is_not_exactly_deliver_mails_nobody(mode: str) -> None:
     found = exporter(seen(MONDAY), annotations={"test-requested-at": "t", "test-mode": mode})
@@ -234,6 +241,22 @@ def test_a_zone_that_this_machine_does_not_know_makes_the_spec_invalid() -> None
     problem = agenda.spec_problem(found, ZONE)
     assert problem
     assert problem.reason is Reason.SPEC_INVALID
+
+
+def test_an_exporter_that_names_no_zone_keeps_the_default_by_which_it_was_first_seen() -> None:
+    first = book(exporter(), MONDAY).status
+    assert (first.time_zone, first.next_schedule_time) == ("UTC", DUE)
+    after = agenda.bookkeep(exporter(first), MONDAY + timedelta(hours=1), "me", "Europe/Zurich").status
+    assert after == first
+    assert agenda.next_wake(exporter(first), MONDAY, "Europe/Zurich") == agenda.next_wake(
+        exporter(first), MONDAY, "UTC"
+    )
+
+
+def test_the_zone_that_an_exporter_names_counts_and_none_is_kept_beside_it() -> None:
+    first = book(exporter(), MONDAY).status
+    named = book(exporter(first, frequency="Daily", timeZone="Europe/Zurich"), MONDAY).status
+    assert (named.schedule, named.time_zone) == ("every day at 00:20, Europe/Zurich", None)
 
 
 def test_the_same_local_date_after_a_change_of_zone_is_the_same_slot() -> None:

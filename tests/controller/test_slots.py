@@ -45,6 +45,21 @@ def test_a_slot_fires_once_also_after_a_restart_within_it(stage: Stage, kind: st
     assert len(stage.sandbox.ledger.distributions) == 1
 
 
+def test_two_operators_with_different_default_zones_agree_on_the_slots_and_send_once(stage: Stage) -> None:
+    stage.operator("--time-zone", "UTC")
+    stage.operator("--time-zone", "Europe/Zurich")
+    exporter = stage.exporter(**DAILY, **{"schedule.timeZone": None})
+    exporter.checked()
+    zone = exporter.status()["timeZone"]
+    due = datetime(2026, 11, 25, 0, 20, tzinfo=UTC) if zone == "UTC" else FIRST["daily"][1]
+    assert exporter.status()["nextScheduleTime"] == stamp(due)
+    stage.clock.advance((due - stage.clock.now()).total_seconds() + 5)
+    entry = exporter.ended()
+    assert (entry["result"], entry["scheduledTime"]) == ("Succeeded", stamp(due))
+    assert len(stage.sandbox.ledger.distributions) == 1
+    assert exporter.status()["timeZone"] == zone
+
+
 def test_a_slot_missed_while_down_is_caught_up_within_its_deadline(stage: Stage) -> None:
     operator = stage.operator()
     exporter = stage.exporter(**DAILY)

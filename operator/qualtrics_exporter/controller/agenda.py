@@ -51,11 +51,15 @@ class Plan:
     claimed: ActiveRun | None = None
 
 
-def schedule_of(spec: Spec, default_zone: str) -> slots.Schedule:
-    """The schedule of a spec. Raises `Permanent` (SpecInvalid) for one that an older CRD let in."""
+def schedule_of(exporter: Exporter, spec: Spec, default_zone: str) -> slots.Schedule:
+    """The schedule of an exporter with that spec. Raises `Permanent` (SpecInvalid) for one that an older CRD let in.
+
+    One that names no time zone keeps that of the operator who first saw it. Otherwise two operators with different
+    defaults would each take the other's schedule for a changed one, for ever, and no slot would ever be due.
+    """
     wish = spec.schedule
     try:
-        zone = slots.zone(wish.time_zone or default_zone)
+        zone = slots.zone(wish.time_zone or exporter.status.time_zone or default_zone)
         return slots.Schedule(wish.frequency, zone, wish.every_hours, wish.day_of_week)
     except ValueError as error:
         raise Permanent(Reason.SPEC_INVALID, f"spec.schedule: {error}") from error
@@ -66,7 +70,7 @@ def spec_problem(exporter: Exporter, default_zone: str) -> Permanent | None:
     if exporter.spec is None:
         return Permanent(exporter.spec_reason, exporter.spec_error)
     try:
-        schedule_of(exporter.spec, default_zone)
+        schedule_of(exporter, exporter.spec, default_zone)
     except Permanent as error:
         return error
     return None
@@ -97,12 +101,14 @@ def bookkeep(
         return Plan(_refuse_run(exporter, status, now, "Failed", problem.reason, problem.what), claimed)
 
     spec = cast("Spec", exporter.spec)  # there is no problem with it
-    schedule = schedule_of(spec, default_zone)
+    schedule = schedule_of(exporter, spec, default_zone)
     if exporter.suspended:
         status = _forgone_slot(exporter, status, now, "Skipped", Reason.SUSPENDED)
     elif status.schedule != schedule.words():
         status = _forgone_slot(exporter, status, now, "Missed", Reason.SCHEDULE_CHANGED)
     status = _counting_since(exporter, status, schedule, now)
+    default = None if spec.schedule.time_zone else schedule.zone.key
+    status = status.model_copy(update={"time_zone": default})
     if status.active_run is None and not exporter.suspended:
         waited = max(timedelta(0), now - (noticed or now))
         status, claimed = _due_slots(exporter, status, schedule, now, holder, _deadline(spec) + waited)
@@ -129,7 +135,7 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
         status = status.model_copy(update={"last_successful_time": entry.completion_time})
     if exporter.spec is None or spec_problem(exporter, default_zone) or exporter.suspended:
         return status
-    schedule = schedule_of(exporter.spec, default_zone)
+    schedule = schedule_of(exporter, exporter.spec, default_zone)
     status = _overtaken_slots(exporter, status, schedule, now)
     status = _with_next_slot(exporter, status, schedule, now)
     return _refuse_run(exporter, status, now, "Skipped", Reason.RUN_ACTIVE, "The requested run did not start")
@@ -149,7 +155,7 @@ def next_wake(exporter: Exporter, now: datetime, default_zone: str) -> datetime:
         return now
     if exporter.spec is None or spec_problem(exporter, default_zone):
         return NEVER  # until somebody changes the spec; that is an event
-    schedule = schedule_of(exporter.spec, default_zone)
+    schedule = schedule_of(exporter, exporter.spec, default_zone)
     if status.schedule != schedule.words() or exporter.suspended is not (status.next_schedule_time is None):
         return now
     if _from_the_future(status, schedule, now):
@@ -229,8 +235,13 @@ def _remembered(status: Status, request_id: str) -> list[str]:
 
 
 def wants_delivery(exporter: Exporter) -> bool:
-    """Whether the test is to be delivered: only the exact word counts, a test that is unsure mails nobody."""
-    return exporter.annotations.get(TEST_MODE) == "Deliver"
+    """Whether the test is to be delivered: only the exact word counts, a test that is unsure mails nobody.
+
+    Nor does one whose token begins with "dry": mode and token are two annotations, and whoever asks for a dry test
+    cannot keep a GitOps tool from putting an old "Deliver" back beside it.
+    """
+    meant_dry = exporter.annotations.get(TEST_REQUESTED_AT, "").lower().startswith("dry")
+    return exporter.annotations.get(TEST_MODE) == "Deliver" and not meant_dry
 
 
 def _first_sight(exporter: Exporter, now: datetime) -> Status:

@@ -252,7 +252,8 @@ class Cluster:
         """Raise `Forbidden` if exporters may not be watched.
 
         Kopf finds that out by itself, but only after nine tries, and in words of its own. Everybody may ask for their
-        own rights, unless the cluster's administrator took that away: then nothing is known, and nothing raised.
+        own rights, unless the cluster's administrator took that away: then, or where the API server cannot decide,
+        nothing is known, and nothing raised.
         """
         asked = {"verb": "watch", "group": GROUP, "version": VERSION, "resource": PLURAL, "namespace": namespace or ""}
         body = {
@@ -261,7 +262,8 @@ class Cluster:
             "spec": {"resourceAttributes": asked},
         }
         status, reply = await self._send("create", _OWN_RIGHTS, None, None, [], _JSON, body)
-        if status == 201 and not (reply.get("status") or {}).get("allowed"):
+        answer = reply.get("status") or {}
+        if status == 201 and not answer.get("allowed") and not answer.get("evaluationError"):
             raise Forbidden(_lacks("watch", _EXPORTERS, namespace), 403)
 
     async def replace_status(

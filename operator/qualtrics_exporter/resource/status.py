@@ -213,6 +213,11 @@ class Status(Model):
     schedule: str | None = Field(
         None, description="The schedule in words, for example: every Monday at 00:00, Europe/Zurich."
     )
+    time_zone: str | None = Field(
+        None,
+        description="The time zone of a schedule that names none: the default of the operator that saw it first. It is "
+        "kept, so that the slots stay where they are when that default changes, or differs between operators.",
+    )
     schedule_since: Time | None = Field(
         None,
         description="Slots that fell due before this time never run: when the exporter was first seen or resumed, or "
