@@ -28,10 +28,12 @@ demo: $(READY) ## Try it: a real control plane, both remote sides as a sandbox, 
 
 test: lint check-generated check-go ## Everything that CI checks
 	$(BIN)/python -m tests.environment.build
+	$(BIN)/python -m tests.environment.node --prepare
 	$(BIN)/pytest -m "not long" $(WORKERS)
 
 test-long: lint check-generated check-go ## The same and the tests that take long
 	$(BIN)/python -m tests.environment.build
+	$(BIN)/python -m tests.environment.node --prepare
 	$(BIN)/pytest -m "long or not long" $(WORKERS)
 
 test-node: $(READY) ## A real node with the chart on it: a run in a pod, and what happens when pods end in mid-run

@@ -1,6 +1,7 @@
 """The whole of it on this machine: a node, the chart installed by Helm, the sandbox as a Service, and one run in a pod.
 
-`python -m tests.environment.node` shows that and ends; with `--keep` it stays for a developer, until Ctrl-C.
+`python -m tests.environment.node` shows that and ends; with `--keep` it stays for a developer, until Ctrl-C. With
+`--prepare` only what is needed for it is built, if it can run here: tests have no time for that.
 """
 
 import signal
@@ -14,7 +15,7 @@ from tests.environment.controlplane import KubectlError
 from tests.environment.demo import RUN_NOW, say, step
 from tests.environment.helm import HelmError
 from tests.environment.image import image
-from tests.environment.node import Node, NodeError, obstacle
+from tests.environment.node import Node, NodeError, obstacle, prepare
 from tests.environment.node.installation import HOST, NAMESPACE, RELEASE, Installation
 
 EXPORTER = "teams-rollout"
@@ -63,10 +64,16 @@ def stay(node: Node, installation: Installation) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    only_prepare = "--prepare" in sys.argv[1:]
     if reason := obstacle():
-        sys.exit(f"No node can be run here: {reason}.")
+        print(f"No node can be run here: {reason}.", file=sys.stderr)
+        sys.exit(0 if only_prepare else 1)
     try:
-        sys.exit(main(keep="--keep" in sys.argv[1:]))
+        if only_prepare:
+            prepare()
+            image()
+        else:
+            sys.exit(main(keep="--keep" in sys.argv[1:]))
     except (BuildError, NodeError, KubectlError, HelmError, subprocess.CalledProcessError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
