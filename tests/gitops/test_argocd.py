@@ -1,8 +1,8 @@
 """What Argo CD shows of an exporter and lets people do with it: its own test files, and real exporters acted upon."""
 
-import copy
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -87,41 +87,51 @@ def ago(**time: float) -> str:
     return (datetime.now(UTC) - timedelta(**time)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def ended(result: str, when: str, *, later: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The part of a status that tells of a run, and of others after it."""
-    results = [*later, result]
-    return {"history": [{"id": "r", "result": each, "startTime": when, "completionTime": when} for each in results]}
+def ended(result: str, *later: str, **time: float) -> dict[str, Any]:
+    """An exporter with a run that ended so long ago, and with others after it."""
+    exporter, when = loaded(ACTIONS / "testdata" / "exporter.yaml"), ago(**time)
+    exporter["status"]["history"] = [
+        {"id": "r", "result": each, "startTime": when, "completionTime": when} for each in (*later, result)
+    ]
+    return exporter
 
 
-def asked(when: str, handled: str = "an earlier one") -> dict[str, Any]:
-    """A request that the operator has taken up, or not."""
-    return {"annotations": {f"{GROUP}/run-requested-at": when}, "lastHandledRunRequest": handled}
+def asked(token: str, handled: str = "an earlier one") -> dict[str, Any]:
+    """An exporter with a request that the operator has taken up, or not."""
+    exporter = loaded(ACTIONS / "testdata" / "exporter.yaml")
+    exporter["metadata"]["annotations"] = {f"{GROUP}/run-requested-at": token}
+    exporter["status"]["lastHandledRunRequest"] = handled
+    return exporter
+
+
+def deleted() -> dict[str, Any]:
+    exporter = loaded(ACTIONS / "testdata" / "exporter.yaml")
+    exporter["metadata"]["deletionTimestamp"] = "2026-11-24T12:00:00Z"
+    return exporter
 
 
 @pytest.mark.parametrize(
-    ("told", "why"),
+    ("state", "why"),
     [
-        (ended("Succeeded", ago(minutes=9)), "mailed people less than ten minutes ago"),
-        (ended("Succeeded", ago(minutes=9), later=("Skipped",)), "mailed people less than ten minutes ago"),
-        (ended("Succeeded", ago(minutes=11)), None),
-        (ended("Succeeded", ago(days=400)), None),
-        (ended("Failed", ago(minutes=1)), None),
-        (ended("Held", ago(minutes=1)), None),
-        (ended("Unknown", ago(days=400), later=("Succeeded",)), "is unknown"),
-        (asked(ago(seconds=5)), "has not begun it yet"),
-        (asked(now := ago(seconds=5), handled=now), None),
-        (asked(ago(minutes=11)), None),
-        (asked("a text of Git's"), None),
-        (asked("2-by-git"), None),
-        ({"deletionTimestamp": "2026-11-24T12:00:00Z"}, "is being deleted"),
+        (lambda: ended("Succeeded", minutes=9), "mailed people less than ten minutes ago"),
+        (lambda: ended("Succeeded", "Skipped", minutes=9), "mailed people less than ten minutes ago"),
+        (lambda: ended("Succeeded", minutes=11), None),
+        (lambda: ended("Succeeded", days=400), None),
+        (lambda: ended("Failed", minutes=1), None),
+        (lambda: ended("Held", minutes=1), None),
+        (lambda: ended("Unknown", "Succeeded", days=400), "is unknown"),
+        (lambda: asked(ago(seconds=5)), "has not begun it yet"),
+        (lambda: asked(now := ago(minutes=1), handled=now), None),
+        (lambda: asked(ago(minutes=11)), None),
+        (lambda: asked("a text of Git's"), None),
+        (lambda: asked("2-by-git"), None),
+        (deleted, "is being deleted"),
     ],
 )
 def test_a_second_click_requests_no_second_run_and_discovery_and_action_agree(
-    told: dict[str, Any], why: str | None
+    state: Callable[[], dict[str, Any]], why: str | None
 ) -> None:
-    exporter = copy.deepcopy(loaded(ACTIONS / "testdata" / "exporter.yaml"))
-    for field, value in told.items():
-        exporter["metadata" if field in ("annotations", "deletionTimestamp") else "status"][field] = value
+    exporter = state()
     assert ("run-now" in actions(exporter)) == (why is None)
     if why is None:
         assert re.fullmatch(TIME, acted("run-now", exporter)["metadata"]["annotations"][f"{GROUP}/run-requested-at"])

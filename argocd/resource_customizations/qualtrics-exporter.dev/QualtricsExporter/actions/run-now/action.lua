@@ -31,7 +31,7 @@ local function refusal()
       return "Whether run " .. entry.id .. " was sent is unknown: look in Qualtrics, then settle it."
     end
     if entry.result == "Succeeded" and entry.completionTime > minutes_from_now(-10) then
-      return "Run " .. entry.id .. " has mailed people less than ten minutes ago."
+      return "Run " .. entry.id .. " mailed people less than ten minutes ago."
     end
   end
   return nil
