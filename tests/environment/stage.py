@@ -9,8 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import kubernetes.client
 import yaml
 
+from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION
 from qualtrics_exporter.sandbox import Query
 from tests.environment import chart_rules
 from tests.environment.api_gate import ApiGate
@@ -23,6 +25,9 @@ from tests.environment.waiting import eventually
 T = TypeVar("T")
 
 KIND = "qualtricsexporter"
+
+UNTIL_PAUSE_SECONDS = 0.15
+"""Between two looks at a status, with each of which a steered clock goes on by a second."""
 
 
 class Stage:
@@ -177,9 +182,13 @@ class AppliedExporter:
         return self._cluster.kubectl(*arguments, "--namespace", self._namespace).stdout
 
     def get(self) -> dict[str, Any]:
-        """The whole object."""
-        loaded: dict[str, Any] = json.loads(self.kubectl("get", KIND, self.name, "-o", "json"))
-        return loaded
+        """The whole object, as `kubectl get` shows it. Waits ask for it all the time, so it costs no process."""
+        objects = kubernetes.client.CustomObjectsApi(self._cluster.api())
+        object_: dict[str, Any] = objects.get_namespaced_custom_object(
+            GROUP, VERSION, self._namespace, PLURAL, self.name, _request_timeout=30
+        )
+        object_["metadata"].pop("managedFields", None)
+        return object_
 
     def exists(self) -> bool:
         """Whether it is there."""
@@ -231,8 +240,10 @@ class AppliedExporter:
 
         def look() -> dict[str, str] | None:
             object_ = self.get()
-            seen = object_.get("status", {}).get("observedGeneration") == object_["metadata"]["generation"]
-            return self.condition("Ready") if seen else None
+            status = object_.get("status", {})
+            if status.get("observedGeneration") != object_["metadata"]["generation"]:
+                return None
+            return next((dict(c) for c in status.get("conditions", []) if c["type"] == "Ready"), None)
 
         return eventually(look, f"{self.name} is checked")
 
@@ -247,7 +258,7 @@ class AppliedExporter:
                 self._clock.advance(1)  # the pauses between questions to Qualtrics need not be real
             return None
 
-        return eventually(look, what)
+        return eventually(look, what, pause=UNTIL_PAUSE_SECONDS)
 
     def tested(self, token: str) -> dict[str, Any]:
         """Wait until this test was done; returns its outcome."""

@@ -1,5 +1,7 @@
 """What others make of our objects: the kstatus library (Flux, Helm) and the scripts of Argo CD, both run for real."""
 
+import atexit
+import functools
 import json
 import subprocess
 from collections.abc import Iterable
@@ -11,8 +13,6 @@ from tests.environment.build import ROOT, build
 
 CUSTOMIZATION = ROOT / "argocd" / "resource_customizations" / "qualtrics-exporter.dev" / "QualtricsExporter"
 """Laid out as Argo CD has it for kinds that it knows."""
-
-JUDGE_SECONDS = 60.0
 
 
 class ScriptError(Exception):
@@ -86,12 +86,22 @@ def _as_before(value: Any, before: Any) -> Any:
 
 def _asked(command: str, tasks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The answers of one part of the Go program, a line for each task."""
-    done = subprocess.run(
-        [str(build()), command],
-        input="\n".join(json.dumps(task) for task in tasks),
-        capture_output=True,
-        text=True,
-        timeout=JUDGE_SECONDS,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    judge = _judge(command)
+    assert judge.stdin
+    assert judge.stdout
+    answers = []
+    for task in tasks:
+        judge.stdin.write(json.dumps(task) + "\n")
+        judge.stdin.flush()
+        answer = judge.stdout.readline()
+        assert answer, f"{command} has ended; see what it wrote on standard error"
+        answers.append(json.loads(answer))
+    return answers
+
+
+@functools.cache
+def _judge(command: str) -> subprocess.Popen[str]:
+    """That part of the program, which takes longer to start than to judge. It ends with its standard input."""
+    judge = subprocess.Popen([str(build()), command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(judge.communicate)
+    return judge

@@ -1,6 +1,9 @@
 """What Argo CD shows of an exporter and lets people do with it: its own test files, and real exporters acted upon."""
 
 import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,10 @@ from tests.gitops.judges import CUSTOMIZATION, Judgement, ScriptError, acted, ac
 ACTIONS = CUSTOMIZATION / "actions"
 HEALTH_TESTS = yaml.safe_load((CUSTOMIZATION / "health_test.yaml").read_text("utf-8"))["tests"]
 ACTION_TESTS = yaml.safe_load((ACTIONS / "action_test.yaml").read_text("utf-8"))
-TOKENS = (f"{GROUP}/run-requested-at", f"{GROUP}/test-requested-at")
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+TOKENS = {f"{GROUP}/run-requested-at": TIME, f"{GROUP}/test-requested-at": f"dry-{TIME}"}
+REFUSALS = [test for test in ACTION_TESTS["actionTests"] if "expectedErrorMessage" in test]
+CHANGES = [test for test in ACTION_TESTS["actionTests"] if test not in REFUSALS]
 CONFIG_MAP = yaml.safe_load((ROOT / "argocd" / "argocd-cm.yaml").read_text("utf-8"))
 
 
@@ -41,24 +47,103 @@ def test_the_actions_that_are_offered_are_those_of_the_test_file(test: dict[str,
     }
 
 
-@pytest.mark.parametrize("test", ACTION_TESTS["actionTests"], ids=lambda test: f"{test['action']} {test['inputPath']}")
+def named(test: dict[str, str]) -> str:
+    return f"{test['action']} {test['inputPath']}"
+
+
+@pytest.mark.parametrize("test", CHANGES, ids=named)
 def test_an_action_changes_what_the_test_file_says_and_nothing_else(test: dict[str, Any]) -> None:
     changed = acted(test["action"], loaded(ACTIONS / test["inputPath"]))
     expected = loaded(ACTIONS / test["expectedOutputPath"])
-    for token in TOKENS:  # the time, which the test file cannot know
-        if token in changed["metadata"].get("annotations", {}):
-            expected["metadata"]["annotations"][token] = changed["metadata"]["annotations"][token]
+    for token, form in TOKENS.items():  # the time, which the test file cannot know
+        if token in (annotations := changed["metadata"].get("annotations", {})):
+            assert re.fullmatch(form, annotations[token])
+            assert re.fullmatch(form, expected["metadata"]["annotations"][token])
+            expected["metadata"]["annotations"][token] = annotations[token]
     assert changed == expected
 
 
+@pytest.mark.parametrize("test", REFUSALS, ids=named)
+def test_an_action_that_is_run_although_it_is_disabled_changes_nothing_and_says_why(test: dict[str, Any]) -> None:
+    """As by `argocd app actions run … --all`, which does not ask what is disabled."""
+    with pytest.raises(ScriptError, match=re.escape(test["expectedErrorMessage"])):
+        acted(test["action"], loaded(ACTIONS / test["inputPath"]))
+
+
 def test_every_action_and_every_file_of_test_data_is_tested() -> None:
-    named = {CUSTOMIZATION / test["inputPath"] for test in HEALTH_TESTS}
-    named |= {ACTIONS / test["inputPath"] for tests in ACTION_TESTS.values() for test in tests}
-    named |= {ACTIONS / test["expectedOutputPath"] for test in ACTION_TESTS["actionTests"]}
-    assert named == set(CUSTOMIZATION.rglob("testdata/*.yaml"))
+    files = {CUSTOMIZATION / test["inputPath"] for test in HEALTH_TESTS}
+    files |= {ACTIONS / test["inputPath"] for tests in ACTION_TESTS.values() for test in tests}
+    files |= {ACTIONS / test["expectedOutputPath"] for test in CHANGES}
+    assert files == set(CUSTOMIZATION.rglob("testdata/*.yaml"))
     scripts = {path.parent.name for path in ACTIONS.glob("*/action.lua")}
     assert scripts == {test["action"] for test in ACTION_TESTS["actionTests"]}
     assert all(scripts == {a["name"] for a in test["result"]} for test in ACTION_TESTS["discoveryTests"])
+
+
+# Whether a run may be requested
+
+
+def ago(**time: float) -> str:
+    return (datetime.now(UTC) - timedelta(**time)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def ended(result: str, *later: str, **time: float) -> dict[str, Any]:
+    """An exporter with a run that ended so long ago, and with others after it."""
+    exporter, when = loaded(ACTIONS / "testdata" / "exporter.yaml"), ago(**time)
+    exporter["status"]["history"] = [
+        {"id": "r", "result": each, "startTime": when, "completionTime": when} for each in (*later, result)
+    ]
+    return exporter
+
+
+def asked(token: str, handled: str = "an earlier one") -> dict[str, Any]:
+    """An exporter with a request that the operator has taken up, or not."""
+    exporter = loaded(ACTIONS / "testdata" / "exporter.yaml")
+    exporter["metadata"]["annotations"] = {f"{GROUP}/run-requested-at": token}
+    exporter["status"]["lastHandledRunRequest"] = handled
+    return exporter
+
+
+def deleted() -> dict[str, Any]:
+    exporter = loaded(ACTIONS / "testdata" / "exporter.yaml")
+    exporter["metadata"]["deletionTimestamp"] = "2026-11-24T12:00:00Z"
+    return exporter
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (lambda: ended("Succeeded", minutes=9), "mailed people less than ten minutes ago"),
+        (lambda: ended("Succeeded", "Skipped", minutes=9), "mailed people less than ten minutes ago"),
+        (lambda: ended("Succeeded", minutes=11), None),
+        (lambda: ended("Succeeded", days=400), None),
+        (lambda: ended("Failed", minutes=1), None),
+        (lambda: ended("Held", minutes=1), None),
+        (lambda: ended("Unknown", "Succeeded", days=400), "is unknown"),
+        (lambda: asked(ago(seconds=5)), "has not begun it yet"),
+        (lambda: asked(now := ago(minutes=1), handled=now), None),
+        (lambda: asked(ago(minutes=11)), None),
+        (lambda: asked("a text of Git's"), None),
+        (lambda: asked("2-by-git"), None),
+        (deleted, "is being deleted"),
+    ],
+)
+def test_a_second_click_requests_no_second_run_and_discovery_and_action_agree(
+    state: Callable[[], dict[str, Any]], why: str | None
+) -> None:
+    exporter = state()
+    assert ("run-now" in actions(exporter)) == (why is None)
+    if why is None:
+        assert re.fullmatch(TIME, acted("run-now", exporter)["metadata"]["annotations"][f"{GROUP}/run-requested-at"])
+    else:
+        with pytest.raises(ScriptError, match=why):
+            acted("run-now", exporter)
+
+
+def test_discovery_and_action_refuse_by_the_same_words() -> None:
+    discovery, action = ((ACTIONS / name).read_text("utf-8") for name in ("discovery.lua", "run-now/action.lua"))
+    guard = re.compile(r"^-- Why no run .*?^end$", re.MULTILINE | re.DOTALL)
+    assert guard.findall(discovery) == guard.findall(action) != []
 
 
 # What Argo CD's Lua is

@@ -9,11 +9,12 @@ from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import kubernetes.client
 import pytest
 import yaml
 
 from qualtrics_exporter.resource.crd import crd
-from qualtrics_exporter.resource.exporter import GROUP
+from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION
 from qualtrics_exporter.sandbox import Query
 from tests.environment.build import ROOT
 from tests.environment.stage import KIND, Stage
@@ -82,10 +83,11 @@ class Repository:
         return self._kubectl("diff", *flags, manifests=manifests)
 
     def live(self) -> dict[str, dict[str, Any]]:
-        listed = self.stage.cluster.kubectl(
-            "get", KIND, "-n", self.stage.namespace, "-o", "json", "--show-managed-fields"
+        objects = kubernetes.client.CustomObjectsApi(self.stage.cluster.api())
+        listed = objects.list_namespaced_custom_object(
+            GROUP, VERSION, self.stage.namespace, PLURAL, _request_timeout=30
         )
-        return {body["metadata"]["name"]: body for body in json.loads(listed.stdout)["items"]}
+        return {body["metadata"]["name"]: body for body in listed["items"]}
 
     def history(self) -> list[dict[str, Any]]:
         return [entry for body in self.live().values() for entry in body["status"].get("history", [])]
@@ -97,7 +99,7 @@ class Repository:
             found = [body.get("status", {}) for name, body in self.live().items() if name in of]
             return all(len(s.get("history", [])) >= number and "activeRun" not in s for s in found)
 
-        self.stage.while_time_passes(lambda: eventually(look, f"{number} entries each", pause=0.3))
+        self.stage.while_time_passes(lambda: eventually(look, f"{number} entries each", pause=0.1))
 
     def _named(self, suffix: str, manifests: Manifests) -> Manifests:
         named = copy.deepcopy(manifests)

@@ -1,11 +1,14 @@
 """`config/`: what `kubectl apply -k` installs is what the chart installs, in any namespace."""
 
+import functools
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kubernetes.client
 import pytest
 import yaml
 
@@ -14,17 +17,21 @@ from qualtrics_exporter.sandbox import Sandbox, World
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.helm import Helm
+from tests.environment.waiting import eventually
 from tests.gitops.compare import missing
 
 FOLDERS = ("crd", "base", "default", "namespaced", "sandbox")
 IMAGE = "registry.example.com/tools/qualtrics-exporter"
 NAME = "qualtrics-exporter"
+TRIAL = f"{NAME}-sandbox"
 Objects = list[dict[str, Any]]
 
 
+@functools.cache
 def built(control_plane: ControlPlane, folder: Path) -> Objects:
-    """What `kubectl kustomize` makes of a folder."""
-    return [body for body in yaml.safe_load_all(control_plane.kubectl("kustomize", str(folder)).stdout) if body]
+    """What `kubectl kustomize` makes of a folder. It is built once, so nobody may change it."""
+    text = control_plane.kubectl("kustomize", str(folder)).stdout
+    return [body for body in yaml.load_all(text, yaml.CSafeLoader) if body]
 
 
 def one(objects: Objects, kind: str, name: str = NAME) -> dict[str, Any]:
@@ -40,22 +47,27 @@ def pods(objects: Objects) -> Objects:
     ]
 
 
-Placed = Callable[[str, str], Path]
+def keys(objects: Objects) -> set[tuple[str, str | None, str]]:
+    return {(b["kind"], b["metadata"].get("namespace"), b["metadata"]["name"]) for b in objects}
+
+
+Placed = Callable[..., Path]
 
 
 @pytest.fixture
 def placed(tmp_path: Path) -> Placed:
-    """A user's own kustomization on top of a folder, in a namespace of its own, with names and an image of its own."""
+    """A user's own kustomization on top of folders, in a namespace of its own, with names and an image of its own."""
 
-    def place(folder: str, namespace: str) -> Path:
+    def place(*folders: str | Path, namespace: str | None = None, prefix: str = "team-") -> Path:
+        place = tmp_path / "-".join(Path(folder).name for folder in (namespace or "", prefix, *folders))
+        place.mkdir()
         kustomization = {
-            "namespace": namespace,
-            "namePrefix": "team-",
-            "resources": [os.path.relpath(ROOT / "config" / folder, tmp_path)],
+            "resources": [os.path.relpath(ROOT / "config" / folder, place) for folder in folders],
             "images": [{"name": f"{NAME}/{NAME}", "newName": IMAGE, "newTag": "1.2.3"}],
+            **({"namespace": namespace, "namePrefix": prefix} if namespace else {}),
         }
-        (tmp_path / "kustomization.yaml").write_text(json.dumps(kustomization))
-        return tmp_path
+        (place / "kustomization.yaml").write_text(json.dumps(kustomization))
+        return place
 
     return place
 
@@ -74,24 +86,24 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 
 @pytest.mark.parametrize(
-    ("folder", "values"),
+    ("folder", "values", "besides"),
     [
-        ("default", {}),
-        ("namespaced", {"watchNamespaces": [NAME], "crds": {"enabled": False}}),
-        ("sandbox", {"allowHttp": True, "allowedHosts": ["sandbox"]}),
+        ("default", {}, {("Namespace", NAME)}),
+        ("namespaced", {"watchNamespaces": [NAME], "crds": {"enabled": False}}, set()),
+        (
+            "sandbox",
+            {"watchNamespaces": [NAME], "crds": {"enabled": False}, "allowHttp": True, "allowedHosts": ["sandbox"]},
+            {("Namespace", TRIAL), ("QualtricsExporter", "teams-rollout"), ("Secret", "nexthink"),
+             ("Secret", "qualtrics"), ("Deployment", "sandbox"), ("Service", "sandbox")},
+        ),
     ],
-)
+)  # fmt: skip
 def test_an_installation_by_kustomize_is_that_of_the_chart(
-    cluster: ControlPlane, helm: Helm, folder: str, values: dict[str, Any]
+    cluster: ControlPlane, helm: Helm, folder: str, values: dict[str, Any], besides: set[tuple[str, str]]
 ) -> None:
     rendered = helm.template(NAME, namespace=NAME, values=values)
     charts = {(b["kind"], b["metadata"]["name"]): b for b in rendered if not is_hook(b)}
     ours = {(b["kind"], b["metadata"]["name"]): b for b in built(cluster, ROOT / "config" / folder)}
-    besides = {"default": {("Namespace", NAME)}, "namespaced": set()}.get(
-        folder,
-        {("Namespace", NAME), ("QualtricsExporter", "teams-rollout"), ("Secret", "nexthink"), ("Secret", "qualtrics"),
-         ("Deployment", "sandbox"), ("Service", "sandbox")},
-    )  # fmt: skip
     assert ours.keys() - charts.keys() == besides
     assert charts.keys() <= ours.keys()
     for key, chart in charts.items():
@@ -101,6 +113,11 @@ def test_an_installation_by_kustomize_is_that_of_the_chart(
 def told(body: dict[str, Any]) -> dict[str, Any]:
     """All that an object says, without what only its installer wants to know."""
     said = {field: value for field, value in body.items() if field != "metadata"}
+    if "subjects" in said:  # in its own namespace, whichever that is
+        said["subjects"] = [
+            {**who, "namespace": who["namespace"] == body["metadata"].get("namespace", NAME)}
+            for who in said["subjects"]
+        ]
     if body["kind"] == "Deployment":
         said = json.loads(json.dumps(said))
         template = said["spec"]["template"]
@@ -125,8 +142,7 @@ def is_hook(body: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_nothing_of_helm_is_left(cluster: ControlPlane, folder: str) -> None:
-    text = cluster.kubectl("kustomize", str(ROOT / "config" / folder)).stdout
-    assert "helm" not in text.lower()
+    assert "helm" not in json.dumps(built(cluster, ROOT / "config" / folder)).lower()
 
 
 def test_the_crd_is_the_one_of_crds(cluster: ControlPlane) -> None:
@@ -139,7 +155,7 @@ def test_the_crd_is_the_one_of_crds(cluster: ControlPlane) -> None:
 
 
 def test_a_users_namespace_image_and_names_reach_every_place(cluster: ControlPlane, placed: Placed) -> None:
-    objects = built(cluster, placed("default", "surveys"))
+    objects = built(cluster, placed("default", namespace="surveys"))
     deployment = one(objects, "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert container["image"] == f"{IMAGE}:1.2.3"
@@ -156,67 +172,118 @@ def test_a_users_namespace_image_and_names_reach_every_place(cluster: ControlPla
 
 
 def test_the_namespaced_one_has_no_right_outside_of_its_namespace(cluster: ControlPlane, placed: Placed) -> None:
-    objects = built(cluster, placed("namespaced", "surveys"))
+    objects = built(cluster, placed("namespaced", namespace="surveys"))
     assert all(body["metadata"]["namespace"] == "surveys" for body in objects)
     assert not {body["kind"] for body in objects} & {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
 
 
 @pytest.mark.parametrize("folder", ["base", "namespaced"])
+def test_two_of_them_in_one_namespace_share_neither_lease_nor_pods(
+    cluster: ControlPlane, placed: Placed, folder: str
+) -> None:
+    """As shards are installed. With one Lease one of them would stand by for ever, and nobody would be told."""
+    shards = [placed(folder, namespace="surveys", prefix=prefix) for prefix in ("dex-", "workplace-")]
+    objects = built(cluster, placed(*shards))
+    leases, selected = set(), []
+    for deployment in (body for body in objects if body["kind"] == "Deployment"):
+        name, labels = deployment["metadata"]["name"], deployment["spec"]["template"]["metadata"]["labels"]
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        (lease,) = (v["value"] for v in container["env"] if v["name"] == "QUALTRICS_EXPORTER_LEASE_NAME")
+        leases.add(lease)
+        role = one(objects, "Role", f"{name}-leader-election")
+        assert {n for rule in role["rules"] for n in rule.get("resourceNames", [])} == {lease}
+        selectors = [b["spec"]["selector"] for b in objects if b["kind"] in ("Deployment", "PodDisruptionBudget")]
+        selectors = [s["matchLabels"] for s in selectors] + [
+            b["spec"]["selector"] for b in objects if b["kind"] == "Service"
+        ]
+        selected += [s for s in selectors if s.items() <= labels.items()]
+    assert leases == {f"dex-{NAME}", f"workplace-{NAME}"}
+    assert len(selected) == 2 * 3  # each by its own Deployment, PodDisruptionBudget and Service
+
+
+@pytest.mark.parametrize("folder", ["base", "namespaced"])
 def test_applied_applied_again_and_deleted(cluster: ControlPlane, namespace: str, placed: Placed, folder: str) -> None:
     """No pod runs here; whether the rights are enough is what the chart's tests find out, these are the same."""
-    place = placed(folder, namespace)
+    place = placed(folder, namespace=namespace)
     objects = built(cluster, place)
-    cluster.kubectl("apply", "-k", str(place))
+    everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    cluster.kubectl("apply", "-f", "-", input=everything)
 
     def live() -> Objects:
-        listed = cluster.kubectl("get", "-k", str(place), "-o", "json", "--show-managed-fields").stdout
+        listed = cluster.kubectl("get", "-f", "-", "-o", "json", "--show-managed-fields", input=everything).stdout
         return list(json.loads(listed)["items"])
 
     before = live()
     for body in objects:
         (kept,) = (o for o in before if (o["kind"], o["metadata"]["name"]) == (body["kind"], body["metadata"]["name"]))
         assert missing(body, kept) == []
-    cluster.kubectl("apply", "-k", str(place))
     assert cluster.kubectl("diff", "-k", str(place)).stdout == ""
+    cluster.kubectl("apply", "-k", str(place))
     assert live() == before
-    may = ("auth", "can-i", f"--as=system:serviceaccount:{namespace}:team-{NAME}", "-n")
-    assert cluster.kubectl(*may, namespace, "get", "secrets").stdout.strip() == "yes"
-    assert cluster.kubectl(*may, namespace, "list", "secrets", check=False).stdout.strip() == "no"
-    elsewhere = cluster.kubectl(*may, "default", "get", "secrets", check=False).stdout.strip()
-    assert elsewhere == ("yes" if folder == "base" else "no")
+    may = functools.partial(allowed, cluster, f"system:serviceaccount:{namespace}:team-{NAME}")
+    eventually(lambda: may(namespace, "get", "secrets"), "the authorizer has seen the roles")
+    assert not may(namespace, "list", "secrets")
+    assert may("default", "get", "secrets") == (folder == "base")
+    assert may(namespace, "update", "leases", group="coordination.k8s.io", name=f"team-{NAME}")
+    assert not may(namespace, "update", "leases", group="coordination.k8s.io", name=NAME)
     cluster.kubectl("delete", "-k", str(place), "--wait=false")
-    assert cluster.kubectl("get", "-k", str(place), "--ignore-not-found").stdout == ""
+    assert cluster.kubectl("get", "-f", "-", "--ignore-not-found", input=everything).stdout == ""
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_operator_for_all_namespaces_is_moved_by_deleting_it_first(
+    cluster: ControlPlane, namespace: str, placed: Placed
+) -> None:
+    moved = cluster.namespace(f"{namespace}-2")
+    here, there = (placed("base", namespace=where) for where in (namespace, moved))
+    cluster.kubectl("apply", "-k", str(here))
+    cluster.kubectl("delete", "-k", str(here), "--wait=false")
+    cluster.kubectl("apply", "-k", str(there))
+    users = [f"system:serviceaccount:{where}:team-{NAME}" for where in (namespace, moved)]
+    eventually(lambda: allowed(cluster, users[1], "default", "get", "secrets"), "the moved one has its rights")
+    assert not allowed(cluster, users[0], "default", "get", "secrets")
+    cluster.kubectl("delete", "-k", str(there), "--wait=false")
+
+
+def allowed(
+    cluster: ControlPlane, user: str, namespace: str, verb: str, resource: str, *, group: str = "", name: str = ""
+) -> bool:
+    """What `kubectl auth can-i` asks."""
+    attributes = {"namespace": namespace, "verb": verb, "resource": resource, "group": group, "name": name}
+    review = {"spec": {"user": user, "resourceAttributes": attributes}}
+    api = kubernetes.client.AuthorizationV1Api(cluster.api())
+    return bool(api.create_subject_access_review(review).status.allowed)
+
+
+# The two folders below are made of all others.
+
+
+@pytest.mark.parametrize("folder", ["default", "sandbox"])
 def test_the_api_server_takes_every_object_and_changes_none(
     cluster: ControlPlane, namespace: str, placed: Placed, folder: str
 ) -> None:
-    place = placed(folder, namespace) if folder != "crd" else ROOT / "config" / "crd"
+    place = placed(folder, namespace=namespace)
     flags = ("--server-side", "--force-conflicts", "--dry-run=server", "--field-manager=gitops", "-o", "json")
     kept = json.loads(cluster.kubectl("apply", *flags, "-k", str(place)).stdout)
-    live = {(b["kind"], b["metadata"]["name"]): b for b in kept.get("items", [kept])}
+    live = {(b["kind"], b["metadata"]["name"]): b for b in kept["items"]}
     for body in built(cluster, place):
         wanted = {**body, **({"data": {}} if body["kind"] == "Secret" else {})}
         wanted.pop("stringData", None)  # the API server keeps it as data
         assert missing(wanted, live[body["kind"], body["metadata"]["name"]]) == []
 
 
-@pytest.mark.parametrize("folder", ["base", "namespaced", "sandbox"])
-def test_the_pods_pass_the_restricted_standard(
-    cluster: ControlPlane, namespace: str, placed: Placed, folder: str
-) -> None:
+def test_the_pods_pass_the_restricted_standard(cluster: ControlPlane, namespace: str) -> None:
     label = "pod-security.kubernetes.io/enforce=restricted"
     cluster.kubectl("label", "namespace", namespace, label)
-    found = pods(built(cluster, placed(folder, namespace)))
-    assert found
-    for pod in found:
-        cluster.kubectl("create", "-n", namespace, "--dry-run=server", "-f", "-", input=json.dumps(pod))
-        loose = {**pod, "spec": {**pod["spec"], "securityContext": {}}}
-        refused = cluster.kubectl(
-            "create", "-n", namespace, "--dry-run=server", "-f", "-", input=json.dumps(loose), check=False
-        )
-        assert "violates PodSecurity" in refused.stderr
+    found = [pod for folder in ("default", "sandbox") for pod in pods(built(cluster, ROOT / "config" / folder))]
+    assert len(found) == 3
+
+    def create(bodies: Objects) -> subprocess.CompletedProcess[str]:
+        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": bodies})
+        return cluster.kubectl("create", "-n", namespace, "--dry-run=server", "-f", "-", input=listed, check=False)
+
+    assert create(found).returncode == 0
+    refused = create([{**pod, "spec": {**pod["spec"], "securityContext": {}}} for pod in found])
+    assert refused.stderr.count("violates PodSecurity") == len(found)
 
 
 def test_the_default_namespace_enforces_the_restricted_standard(default: Objects) -> None:
@@ -225,6 +292,20 @@ def test_the_default_namespace_enforces_the_restricted_standard(default: Objects
 
 
 # The sandbox
+
+
+def test_a_trial_shares_no_object_with_an_installation_and_takes_no_exporter_with_it(
+    cluster: ControlPlane, default: Objects, placed: Placed
+) -> None:
+    trial = built(cluster, ROOT / "config" / "sandbox")
+    assert keys(trial) & keys(default) == set()
+    assert {key for key in keys(trial) if key[1] != TRIAL} == {("Namespace", None, TRIAL)}
+    variables = {v["name"]: v for v in one(trial, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]}
+    watched = variables["QUALTRICS_EXPORTER_NAMESPACE"]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert watched == "metadata.namespace"
+    assert variables["QUALTRICS_EXPORTER_ALLOWED_HOST"]["value"] == "sandbox"
+    both = built(cluster, placed("default", "sandbox"))
+    assert keys(both) == keys(trial) | keys(default)
 
 
 async def test_the_secrets_of_the_sandbox_are_those_that_it_takes(cluster: ControlPlane) -> None:

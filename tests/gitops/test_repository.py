@@ -134,8 +134,19 @@ def test_flux_and_argo_cd_install_the_chart_with_the_same_values_and_the_chart_t
     assert container["image"].startswith(f"{values['image']['registry']}/")
 
 
-def test_the_chart_of_this_version_is_among_those_that_are_asked_for() -> None:
-    major = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))["version"].partition(".")[0]
+def test_no_other_version_of_the_chart_than_this_one_is_asked_for() -> None:
+    """A range would upgrade what mails people without anybody having looked."""
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))["version"]
     (chart,), (application,) = named("OCIRepository"), named("Application")
-    assert chart["spec"]["ref"]["semver"] == f"{major}.x"
-    assert application["spec"]["source"]["targetRevision"] == f"{major}.*"
+    assert chart["spec"]["ref"] == {"tag": version}
+    assert application["spec"]["source"]["targetRevision"] == version
+
+
+def test_nothing_relies_on_argo_cd_waiting_for_an_application() -> None:
+    """It judges none by itself, so a sync wave on one does not wait; trying again does."""
+    for body in (*named("Application"), *named("ApplicationSet")):
+        assert "argocd.argoproj.io/sync-wave" not in body["metadata"].get("annotations", {})
+    for body in named("ApplicationSet"):
+        policy = body["spec"]["template"]["spec"]["syncPolicy"]
+        assert policy["retry"]["limit"] >= 10
+        assert "SkipDryRunOnMissingResource=true" in policy["syncOptions"]

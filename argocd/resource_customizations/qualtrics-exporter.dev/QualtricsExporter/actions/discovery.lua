@@ -1,25 +1,55 @@
 -- What Argo CD offers to do with an exporter. A button is grey where a click would do nothing (the operator refuses it, or
 -- has never seen the exporter: it takes what it finds then as done), or where it could mail people twice: while it is
--- unknown whether a run was sent, a person has to look first.
+-- unknown whether a run was sent, a person has to look first; and a second click, soon after a run, is hardly meant.
 
-local spec = obj.spec or {}
-local status = obj.status or {}
-local suspended = spec.suspend == true
-local deleted = obj.metadata.deletionTimestamp ~= nil
-local seen = status.scheduleSince ~= nil
-local unknown = false
-for _, entry in ipairs(status.history or {}) do
-  unknown = unknown or entry.result == "Unknown"
+-- Why no run may be requested now, or nil. Argo CD only shows that an action is disabled and keeps nobody from running
+-- it (by `argocd app actions run`, or from a page that is old), so discovery.lua and run-now/action.lua both have this,
+-- word for word. All times are written alike, so texts sort as times do.
+local function refusal()
+  local os = require("os")
+  local function minutes_from_now(minutes)
+    return os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() + 60 * minutes)
+  end
+  local status = obj.status or {}
+  if obj.metadata.deletionTimestamp ~= nil then
+    return "The exporter is being deleted."
+  end
+  if (obj.spec or {}).suspend == true then
+    return "The exporter is suspended."
+  end
+  if status.scheduleSince == nil then
+    return "The operator has not seen the exporter yet, and would take the request as done."
+  end
+  if status.activeRun ~= nil then
+    return "A run is active."
+  end
+  local token = (obj.metadata.annotations or {})["qualtrics-exporter.dev/run-requested-at"]
+  if token ~= nil and token ~= status.lastHandledRunRequest
+    and token > minutes_from_now(-10) and token < minutes_from_now(10) then
+    return "A run was requested a moment ago, and the operator has not begun it yet."
+  end
+  for _, entry in ipairs(status.history or {}) do
+    if entry.result == "Unknown" then
+      return "Whether run " .. entry.id .. " was sent is unknown: look in Qualtrics, then settle it."
+    end
+    if entry.result == "Succeeded" and entry.completionTime > minutes_from_now(-10) then
+      return "Run " .. entry.id .. " mailed people less than ten minutes ago."
+    end
+  end
+  return nil
 end
+
+local suspended = (obj.spec or {}).suspend == true
+local deleted = obj.metadata.deletionTimestamp ~= nil
 
 return {
   ["run-now"] = {
-    disabled = suspended or deleted or unknown or not seen or status.activeRun ~= nil,
+    disabled = refusal() ~= nil,
     displayName = "Run now (mails people)",
     iconClass = "fa fa-fw fa-paper-plane",
   },
   ["test"] = {
-    disabled = deleted or not seen,
+    disabled = deleted or (obj.status or {}).scheduleSince == nil,
     displayName = "Test (mails nobody)",
     iconClass = "fa fa-fw fa-stethoscope",
   },

@@ -1,4 +1,47 @@
--- A run, now. The token is the time: two clicks within a second are one run.
+-- A run, now. The token is the time. A person who means it although this refuses has kubectl.
+
+-- Why no run may be requested now, or nil. Argo CD only shows that an action is disabled and keeps nobody from running
+-- it (by `argocd app actions run`, or from a page that is old), so discovery.lua and run-now/action.lua both have this,
+-- word for word. All times are written alike, so texts sort as times do.
+local function refusal()
+  local os = require("os")
+  local function minutes_from_now(minutes)
+    return os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() + 60 * minutes)
+  end
+  local status = obj.status or {}
+  if obj.metadata.deletionTimestamp ~= nil then
+    return "The exporter is being deleted."
+  end
+  if (obj.spec or {}).suspend == true then
+    return "The exporter is suspended."
+  end
+  if status.scheduleSince == nil then
+    return "The operator has not seen the exporter yet, and would take the request as done."
+  end
+  if status.activeRun ~= nil then
+    return "A run is active."
+  end
+  local token = (obj.metadata.annotations or {})["qualtrics-exporter.dev/run-requested-at"]
+  if token ~= nil and token ~= status.lastHandledRunRequest
+    and token > minutes_from_now(-10) and token < minutes_from_now(10) then
+    return "A run was requested a moment ago, and the operator has not begun it yet."
+  end
+  for _, entry in ipairs(status.history or {}) do
+    if entry.result == "Unknown" then
+      return "Whether run " .. entry.id .. " was sent is unknown: look in Qualtrics, then settle it."
+    end
+    if entry.result == "Succeeded" and entry.completionTime > minutes_from_now(-10) then
+      return "Run " .. entry.id .. " mailed people less than ten minutes ago."
+    end
+  end
+  return nil
+end
+
+local reason = refusal()
+if reason ~= nil then
+  error("No run was requested. " .. reason, 0)
+end
+
 local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
