@@ -12,6 +12,7 @@ import pytest
 from qualtrics_exporter.sandbox import Credential, Query
 from tests.environment import chart_rules
 from tests.environment.stage import AppliedExporter, Stage
+from tests.environment.waiting import eventually
 
 EXECUTE = "nexthink.execute"
 
@@ -236,16 +237,18 @@ def test_a_secret_that_was_mended_is_noticed_within_a_minute(stage: Stage) -> No
     secret("nexthink", clientSecret="wrong")(stage)
     exporter = stage.exporter(**BROKEN_NEXTHINK)
     assert exporter.checked()["reason"] == "CredentialsRefused"
-    for _ in range(6):  # the pauses between checks have grown to minutes by now
+    for _ in range(6):
+        checked = exporter.status()["lastCheckTime"]
         stage.clock.advance(300)
-        exporter.until(lambda status: "nextRetryTime" in status, "the next check is planned")
+        exporter.until(lambda status, before=checked: status["lastCheckTime"] > before, "it is checked again")
+    # The pauses between checks have grown to minutes by now.
     secret("nexthink")(stage)
     stage.clock.advance(60)
     exporter.until(
         lambda status: {c["type"]: c["status"] for c in status["conditions"]}["Ready"] == "True",
         "the exporter is ready again",
     )
-    assert "Recovered" in [event["reason"] for event in exporter.events()]
+    eventually(lambda: "Recovered" in [event["reason"] for event in exporter.events()], "an Event tells it")
     assert not exporter.condition("Stalled")
     assert not exporter.condition("Reconciling")
 

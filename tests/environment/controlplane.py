@@ -196,7 +196,7 @@ class ControlPlane:
         return done
 
     def read(self, path: str) -> Any:
-        """Read from the API server as the administrator, by a path such as /api/v1/nodes; None if there is no such thing.
+        """Read from the API server as the administrator, by a path such as /api/v1/nodes; None if there is none.
 
         For those who look again and again: kubectl costs the machine more than the answer does.
         """

@@ -177,8 +177,8 @@ class Stage:
 class AppliedExporter:
     """One exporter in the cluster, as its user sees it.
 
-    What a user does goes by kubectl. What tests look at again and again is read from the API server without it: a process
-    for each look is most of what a waiting test would cost.
+    What a user does goes by kubectl. What tests look at again and again is read from the API server without it: a
+    process for each look is most of what a waiting test would cost.
     """
 
     def __init__(self, cluster: ControlPlane, namespace: str, name: str, clock: SteeredClock | None = None) -> None:
