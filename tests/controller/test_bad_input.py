@@ -5,6 +5,7 @@ What the API server refuses by itself has its table in tests/resource; here is w
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,6 @@ import pytest
 from qualtrics_exporter.sandbox import Credential, Query
 from tests.environment import chart_rules
 from tests.environment.stage import AppliedExporter, Stage
-from tests.environment.waiting import eventually
 
 EXECUTE = "nexthink.execute"
 
@@ -238,8 +238,9 @@ def test_a_secret_that_was_mended_is_noticed_within_a_minute(stage: Stage) -> No
     exporter = stage.exporter(**BROKEN_NEXTHINK)
     assert exporter.checked()["reason"] == "CredentialsRefused"
     for _ in range(6):
-        checked = exporter.status()["lastCheckTime"]
-        stage.clock.advance(300)
+        status = exporter.until(lambda status: "nextRetryTime" in status, "the next check is planned")
+        stage.clock.advance_to(datetime.fromisoformat(status["nextRetryTime"]))
+        checked = status["lastCheckTime"]
         exporter.until(lambda status, before=checked: status["lastCheckTime"] > before, "it is checked again")
     # The pauses between checks have grown to minutes by now.
     secret("nexthink")(stage)
@@ -248,7 +249,7 @@ def test_a_secret_that_was_mended_is_noticed_within_a_minute(stage: Stage) -> No
         lambda status: {c["type"]: c["status"] for c in status["conditions"]}["Ready"] == "True",
         "the exporter is ready again",
     )
-    eventually(lambda: "Recovered" in [event["reason"] for event in exporter.events()], "an Event tells it")
+    exporter.told("Recovered")
     assert not exporter.condition("Stalled")
     assert not exporter.condition("Reconciling")
 

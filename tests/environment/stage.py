@@ -224,10 +224,19 @@ class AppliedExporter:
 
     def events(self) -> list[dict[str, Any]]:
         """Its Events, oldest first."""
-        listed = self._cluster.read(
-            f"/apis/events.k8s.io/v1/namespaces/{self._namespace}/events?fieldSelector=regarding.name%3D{self.name}"
+        listed = json.loads(
+            self.kubectl("get", "events.v1.events.k8s.io", "-o", "json", f"--field-selector=regarding.name={self.name}")
         )
         return sorted(listed["items"], key=lambda event: event["eventTime"])
+
+    def told(self, reason: str) -> list[dict[str, Any]]:
+        """Wait for an Event with that reason, which comes after the status; returns all Events, oldest first."""
+
+        def look() -> list[dict[str, Any]]:
+            events = self.events()
+            return events if reason in [event["reason"] for event in events] else []
+
+        return eventually(look, f"an Event of {self.name} tells {reason}")
 
     def change(self, **changes: Any) -> None:
         """Edit the manifest and apply it again; paths as in `Stage.manifest`."""
