@@ -1,5 +1,6 @@
 """The installed program, started as users start it, and what it needs around it."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from qualtrics_exporter.cli import program as commands
 from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.sandbox import World
 from tests.environment.build import ROOT
@@ -60,12 +63,42 @@ class Program:
         return {**own, **self.variables, **more}
 
 
+@dataclass(frozen=True)
+class Called(Program):
+    """The same without a process of its own: for commands that only read, and end. A process costs half a second."""
+
+    def __call__(
+        self, *arguments: str | Path, code: int | None = 0, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Call it, and see that it ends as it should."""
+        command = list(map(str, arguments))
+        variables: dict[str, str | None] = dict.fromkeys(os.environ) | self.environment(options.pop("env", {}))
+        with contextlib.chdir(self.home):
+            ended = CliRunner().invoke(commands, command, prog_name="qualtrics-exporter", env=variables, **options)
+        # The whole program tells such an error in a sentence; here it is to be seen.
+        assert ended.exception is None or isinstance(ended.exception, SystemExit), ended.exception
+        assert code is None or ended.exit_code == code, f"exit code {ended.exit_code}\n{ended.stdout}\n{ended.stderr}"
+        return subprocess.CompletedProcess(command, ended.exit_code, ended.stdout, ended.stderr)
+
+
 @pytest.fixture
-def program(tmp_path: Path) -> Program:
+def home(tmp_path: Path) -> Path:
+    """A home without anything in it."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def program(home: Path) -> Program:
     """The program, with no remote side that it could reach."""
-    home = tmp_path / "home"
-    home.mkdir()
     return Program(home, {})
+
+
+@pytest.fixture
+def called(home: Path) -> Called:
+    """The program's commands, called where a process of its own would show no more."""
+    return Called(home, {})
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 
 from qualtrics_exporter.cli import COMMANDS
 from qualtrics_exporter.cli import program as commands
-from tests.cli.conftest import Program
+from tests.cli.conftest import Called, Program
 from tests.environment.build import ROOT
 
 HEAVY = {"kopf", "kubernetes", "httpx", "aiohttp", "pydantic", "prometheus_client"}
@@ -46,8 +46,8 @@ def test_every_flag_is_explained_and_has_its_variable(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*COMMANDS, ""])
-def test_help_goes_to_standard_output(program: Program, name: str) -> None:
-    ended = program(*filter(None, [name]), "--help")
+def test_help_goes_to_standard_output(called: Called, name: str) -> None:
+    ended = called(*filter(None, [name]), "--help")
     assert ended.stdout.startswith("Usage: qualtrics-exporter")
     assert ended.stderr == ""
 
@@ -73,10 +73,16 @@ def test_version(program: Program) -> None:
     ],
 )
 def test_wrong_usage_is_told_on_standard_error_with_exit_code_2(
-    program: Program, arguments: list[str], said: str
+    called: Called, arguments: list[str], said: str
 ) -> None:
-    ended = program(*arguments, code=2)
+    ended = called(*arguments, code=2)
     assert said in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_the_installed_program_tells_wrong_usage_so_too(program: Program) -> None:
+    ended = program("nope", code=2)
+    assert "No such command 'nope'" in ended.stderr
     assert ended.stdout == ""
 
 
@@ -96,7 +102,7 @@ def test_it_is_there_at_once(program: Program, arguments: list[str], seconds: fl
         program(*arguments)
         return time.monotonic() - start
 
-    assert min(took() for _ in range(5)) < seconds  # of a busy machine; an idle one takes a tenth
+    assert any(took() < seconds for _ in range(5))  # of a busy machine; an idle one takes a tenth
 
 
 def test_crd_prints_the_file_that_is_in_the_repository(program: Program) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from qualtrics_exporter.cli.findings_report import FORMATS, Checked
 from qualtrics_exporter.cli.manifest_findings import findings
-from tests.cli.conftest import SAMPLE, Program
+from tests.cli.conftest import SAMPLE, Called, Program
 from tests.environment.build import ROOT
 from tests.resource.manifests import changed
 
@@ -27,11 +27,11 @@ def manifest(**nexthink: Any) -> str:
 
 
 @pytest.fixture
-def broken(program: Program) -> Path:
+def broken(home: Path) -> Path:
     """A manifest whose query is wrong in two places, and warned of in a third."""
     text = SAMPLE.read_text().replace("      | list ad.email_address", "      | list ad.email_address, name")
     text = text.replace("focus < 1min", "focus <").replace("past 7d", "past 1d")
-    path = program.home / "broken.yaml"
+    path = home / "broken.yaml"
     path.write_text(text)
     return path
 
@@ -91,38 +91,38 @@ def test_json_tells_the_same_to_programs(program: Program, broken: Path) -> None
     }
 
 
-def test_json_is_there_also_when_all_is_well(program: Program) -> None:
-    assert json.loads(program("validate", "-o", "json", SAMPLE).stdout) == {"findings": []}
+def test_json_is_there_also_when_all_is_well(called: Called) -> None:
+    assert json.loads(called("validate", "-o", "json", SAMPLE).stdout) == {"findings": []}
 
 
-def test_github_reads_annotations(program: Program, broken: Path) -> None:
-    ended = program("validate", "-o", "github", broken, code=1)
+def test_github_reads_annotations(called: Called, broken: Path) -> None:
+    ended = called("validate", "-o", "github", broken, code=1)
     line, column = place(broken, "focus <", 7)
     wanted = f"::error file={broken},line={line},col={column},title=QueryInvalid::a field or a value is missing"
     assert [told for told in ended.stdout.splitlines() if told.startswith(wanted)]
     assert all(told.startswith(("::error ", "::warning ")) for told in ended.stdout.splitlines())
 
 
-def test_a_file_name_cannot_break_an_annotation(program: Program) -> None:
-    path = program.home / "a,b::c%.yaml"
+def test_a_file_name_cannot_break_an_annotation(called: Called) -> None:
+    path = called.home / "a,b::c%.yaml"
     path.write_text(manifest(query="users"))
-    told = program("validate", "-o", "github", path, code=1).stdout
+    told = called("validate", "-o", "github", path, code=1).stdout
     assert "a%2Cb%3A%3Ac%25.yaml,line=" in told
 
 
-def test_warnings_alone_pass_unless_strict(program: Program) -> None:
-    path = program.home / "warned.yaml"
+def test_warnings_alone_pass_unless_strict(called: Called) -> None:
+    path = called.home / "warned.yaml"
     path.write_text(manifest(query="users | list user.upn"))
-    assert "warning QueryFieldNotEmail" in program("validate", path).stdout
-    assert "warning QueryFieldNotEmail" in program("validate", "--strict", path, code=1).stdout
+    assert "warning QueryFieldNotEmail" in called("validate", path).stdout
+    assert "warning QueryFieldNotEmail" in called("validate", "--strict", path, code=1).stdout
 
 
-def test_query_check_warn_turns_errors_of_the_query_into_warnings(program: Program) -> None:
-    path = program.home / "warned.yaml"
+def test_query_check_warn_turns_errors_of_the_query_into_warnings(called: Called) -> None:
+    path = called.home / "warned.yaml"
     path.write_text(manifest(query="users", queryCheck="Warn"))
-    assert "warning QueryReturnsSeveralFields" in program("validate", path).stdout
+    assert "warning QueryReturnsSeveralFields" in called("validate", path).stdout
     path.write_text(manifest(query="users", queryCheck="Enforce"))
-    assert "error QueryReturnsSeveralFields" in program("validate", path, code=1).stdout
+    assert "error QueryReturnsSeveralFields" in called("validate", path, code=1).stdout
 
 
 def test_standard_input_and_several_documents(program: Program) -> None:
@@ -135,8 +135,8 @@ def test_standard_input_and_several_documents(program: Program) -> None:
     assert "hush" not in ended.stdout
 
 
-def test_directories_are_searched_and_others_are_passed_over(program: Program) -> None:
-    folder = program.home / "repository"
+def test_directories_are_searched_and_others_are_passed_over(called: Called) -> None:
+    folder = called.home / "repository"
     for name, text in {
         "apps/one/exporter.yaml": manifest(),
         "apps/two/exporter.yml": manifest(query="users"),
@@ -150,16 +150,16 @@ def test_directories_are_searched_and_others_are_passed_over(program: Program) -
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode("latin-1"))
-    ended = program("validate", folder, code=1)
+    ended = called("validate", folder, code=1)
     told = {line.split(":")[0] for line in ended.stdout.splitlines() if line.startswith(str(folder))}
     assert told == {str(folder / "apps/two/exporter.yml"), str(folder / "apps/three.json")}
     assert ended.stderr.startswith("3 exporters checked")
 
 
-def test_nothing_to_check_is_said(program: Program) -> None:
-    path = program.home / "other.yaml"
+def test_nothing_to_check_is_said(called: Called) -> None:
+    path = called.home / "other.yaml"
     path.write_text("kind: Deployment\n")
-    assert "nothing was checked" in program("validate", path).stderr
+    assert "nothing was checked" in called("validate", path).stderr
 
 
 UNREADABLE: Mapping[str, tuple[bytes, str]] = {
@@ -193,11 +193,11 @@ UNREADABLE: Mapping[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_whatever_is_in_a_file_is_a_finding_and_never_a_traceback(program: Program, name: str) -> None:
+def test_whatever_is_in_a_file_is_a_finding_and_never_a_traceback(called: Called, name: str) -> None:
     content, said = UNREADABLE[name]
-    path = program.home / "bad.yaml"
+    path = called.home / "bad.yaml"
     path.write_bytes(content)
-    ended = program("validate", path, code=1 if said else 0)
+    ended = called("validate", path, code=1 if said else 0)
     assert said in ended.stdout
 
 
@@ -214,10 +214,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_query_is_a_finding(program: Program, name: str) -> None:
-    path = program.home / "hostile.yaml"
+def test_a_hostile_query_is_a_finding(called: Called, name: str) -> None:
+    path = called.home / "hostile.yaml"
     path.write_text(manifest(query=HOSTILE[name]))
-    assert re.search(rf"^{re.escape(str(path))}:\d+:\d+: (error|warning) ", program("validate", path, code=None).stdout)
+    assert re.search(rf"^{re.escape(str(path))}:\d+:\d+: (error|warning) ", called("validate", path, code=None).stdout)
 
 
 SLOW = {
@@ -255,47 +255,47 @@ def test_any_text_is_told_in_words(text: str) -> None:
     assert not [finding for finding in found if "please report" in finding.message]
 
 
-def test_nothing_of_a_secret_beside_an_exporter_is_shown(program: Program) -> None:
-    path = program.home / "both.yaml"
+def test_nothing_of_a_secret_beside_an_exporter_is_shown(called: Called) -> None:
+    path = called.home / "both.yaml"
     for broken in ('clientSecret: "hunter2" hunter3', "clientSecret: *hunter4", "clientSecret: [hunter5"):
         path.write_text(f"{manifest()}---\nkind: Secret\nstringData:\n  {broken}\n")
-        ended = program("validate", path, code=1)
+        ended = called("validate", path, code=1)
         assert "ManifestInvalid: this is no YAML" in ended.stdout
         assert "hunter" not in ended.stdout + ended.stderr
     path.write_text(f"stringData: {{clientSecret: hunter7}}\n{manifest(clientSecret='hunter8')}")
-    assert "stringData is no field" in program("validate", path, code=1).stdout
-    assert "hunter" not in program("validate", path, code=1).stdout
+    assert "stringData is no field" in called("validate", path, code=1).stdout
+    assert "hunter" not in called("validate", path, code=1).stdout
     one_line = {"kind": "List", "items": [{"kind": "Secret", "data": "hunter6"}, changed({"nexthink.query": "users"})]}
     path.write_text(json.dumps(one_line))
-    assert "hunter" not in program("validate", path, code=1).stdout
+    assert "hunter" not in called("validate", path, code=1).stdout
 
 
-def test_one_bad_file_hides_no_other(program: Program) -> None:
-    folder = program.home / "mix"
+def test_one_bad_file_hides_no_other(called: Called) -> None:
+    folder = called.home / "mix"
     folder.mkdir()
     (folder / "a.yaml").write_text("kind: QualtricsExporter\nspec: [")
     (folder / "b.YAML").write_text(manifest(query="users"))
     (folder / "c.yml").write_bytes(manifest(query="users").encode("utf-16"))
     (folder / "d.yaml").symlink_to(folder / "nowhere")
-    ended = program("validate", folder, code=1)
+    ended = called("validate", folder, code=1)
     assert [line.split(":")[0].rpartition("/")[2] for line in ended.stdout.splitlines() if "error" in line] == [
         "a.yaml", "b.YAML", "c.yml",
     ]  # fmt: skip
 
 
-def test_a_byte_order_mark_moves_no_column(program: Program) -> None:
-    path = program.home / "bom.yaml"
+def test_a_byte_order_mark_moves_no_column(called: Called) -> None:
+    path = called.home / "bom.yaml"
     text = json.dumps(changed({"nexthink.query": "users"}))
     path.write_text("\ufeff" + text)
-    assert f"{path}:1:{text.index('users') + 6}: error" in program("validate", path, code=1).stdout
+    assert f"{path}:1:{text.index('users') + 6}: error" in called("validate", path, code=1).stdout
 
 
-def test_standard_input_is_read_once(program: Program) -> None:
-    assert "once only" in program("validate", "-", "-", input="", code=2).stderr
+def test_standard_input_is_read_once(called: Called) -> None:
+    assert "once only" in called("validate", "-", "-", input="", code=2).stderr
 
 
-def test_an_address_in_a_query_is_not_repeated(program: Program) -> None:
-    path = program.home / "addresses.yaml"
+def test_an_address_in_a_query_is_not_repeated(called: Called) -> None:
+    path = called.home / "addresses.yaml"
     addresses = (
         *("ana.eva@example.com", "'ana@example.com' x", "'ana eva'@example.com", '"ana%40example.com" x'),
         *("$ana@example.com", '"ana @example.com" x', '"\\"ana eva\\"@example.com" x', "ana\uff20example.com"),
@@ -304,40 +304,40 @@ def test_an_address_in_a_query_is_not_repeated(program: Program) -> None:
     queries = [f"users | where ad.email_address == {address} | list ad.email_address" for address in addresses]
     path.write_text("---\n".join(manifest(query=query) for query in queries))
     for output in ("text", "json", "github"):
-        told = program("validate", "-o", output, path, code=None).stdout
+        told = called("validate", "-o", output, path, code=None).stdout
         assert told.count("Query") >= len(addresses)
         assert not re.search(r"ana|eva|example", told.replace(str(path), ""))
 
 
-def test_an_address_for_a_name_is_not_repeated(program: Program) -> None:
-    path = program.home / "names.yaml"
+def test_an_address_for_a_name_is_not_repeated(called: Called) -> None:
+    path = called.home / "names.yaml"
     body = changed({"nexthink.parameters": {"ana@example.com": "x"}}, name="ana@example.com")
     path.write_text(yaml.safe_dump(body))
     for output in ("text", "json", "github"):
-        told = program("validate", "-o", output, path, code=1).stdout
+        told = called("validate", "-o", output, path, code=1).stdout
         assert "QueryParameterUnused" in told
         assert "ana" not in told.replace(str(path), "")
 
 
-def test_places_in_json_behind_an_emoji(program: Program) -> None:
-    path = program.home / "emoji.json"
+def test_places_in_json_behind_an_emoji(called: Called) -> None:
+    path = called.home / "emoji.json"
     text = json.dumps(changed({"nexthink.query": "users | where a == '😀😀' | lst ad.email_address"}))
     path.write_text(text)
-    assert f"{path}:1:{text.index('lst') + 1}: warning" in program("validate", path).stdout
+    assert f"{path}:1:{text.index('lst') + 1}: warning" in called("validate", path).stdout
 
 
-def test_a_long_line_is_cut_around_its_place(program: Program) -> None:
-    path = program.home / "long.yaml"
+def test_a_long_line_is_cut_around_its_place(called: Called) -> None:
+    path = called.home / "long.yaml"
     text = manifest(query=f"users | where {' and '.join(['a == 1'] * 300)} | lst ad.email_address")
     path.write_text(yaml.safe_dump(yaml.safe_load(text), width=100_000))
-    told, line, mark = program("validate", path).stdout.splitlines()[:3]
+    told, line, mark = called("validate", path).stdout.splitlines()[:3]
     assert "did you mean `list`?" in told
     assert len(line) < 200
     assert line[mark.index("^") :].startswith("lst")
 
 
-def test_what_does_not_exist_is_wrong_usage(program: Program) -> None:
-    assert "does not exist" in program("validate", "nowhere.yaml", code=2).stderr
+def test_what_does_not_exist_is_wrong_usage(called: Called) -> None:
+    assert "does not exist" in called("validate", "nowhere.yaml", code=2).stderr
 
 
 def test_flags_can_be_variables(program: Program) -> None:

@@ -43,7 +43,7 @@ def test_a_requested_run_mails_exactly_the_people_of_the_query_and_tells_so(stag
     assert status["lastSuccessfulTime"] == entry["completionTime"]
     assert exporter.condition("LastRunSucceeded")["status"] == "True"
     assert exporter.condition("QueryInSync")["status"] == "True"
-    told = [event["reason"] for event in exporter.events()]
+    told = [event["reason"] for event in exporter.told("Succeeded")]
     assert told == ["Checked", "Succeeded"]
 
     columns = exporter.kubectl("get", "qex", "teams-rollout")
@@ -134,7 +134,7 @@ def test_a_suspended_exporter_refuses_a_run_visibly_and_still_tests(stage: Stage
     assert (entry["result"], entry["reason"]) == ("Skipped", "Suspended")
     exporter.annotate(test_requested_at="now")
     assert exporter.tested("now")["reason"] == "TestPassed"
-    assert [event["reason"] for event in exporter.events()][-2:] == ["Suspended", "TestPassed"]
+    assert [event["reason"] for event in exporter.told("TestPassed")][-2:] == ["Suspended", "TestPassed"]
     assert stage.sandbox.ledger.distributions == []
 
 
@@ -187,7 +187,7 @@ def test_a_mail_that_qualtrics_suppressed_is_told(stage: Stage) -> None:
     assert exporter.history()[0]["result"] == "Succeeded"
     last = exporter.condition("LastRunSucceeded")
     assert (last["status"], last["reason"]) == ("False", "DuplicateSuppressed")
-    assert "DuplicateSuppressed" in [event["reason"] for event in exporter.events()]
+    exporter.told("DuplicateSuppressed")
 
 
 def test_a_suppressed_mail_is_told_also_where_the_query_drifts(stage: Stage) -> None:
@@ -209,4 +209,4 @@ def test_a_second_exporter_for_the_same_people_is_told_and_blocks_nothing(stage:
     ready = second.checked()
     assert ready["status"] == "True"
     assert f"{stage.namespace}/first" in ready["message"]
-    assert "DuplicateTarget" in [event["reason"] for event in second.events()]
+    second.told("DuplicateTarget")

@@ -1,6 +1,7 @@
 """The text of the query, as its author meets it in the object: an error, a doubt, a drift, a hold."""
 
 from tests.environment.stage import AppliedExporter, Stage
+from tests.environment.waiting import eventually
 
 GOOD = "users | with execution.events during past 7d\n| list ad.email_address\n"
 BAD = "users | with execution.events during past 7d\n| where binary.name ==\n| list ad.email_address\n"
@@ -21,7 +22,7 @@ def asked(stage: Stage) -> int:
 
 def event(exporter: AppliedExporter, reason: str) -> str:
     """The note of the only Event with that reason."""
-    (found,) = (event["note"] for event in exporter.events() if event["reason"] == reason)
+    (found,) = (event["note"] for event in exporter.told(reason) if event["reason"] == reason)
     return str(found)
 
 
@@ -181,6 +182,6 @@ def test_no_address_of_a_query_gets_into_the_object(stage: Stage) -> None:
     exporter = stage.exporter(**{"nexthink.query": text, "nexthink.queryId": saved(stage, "#private", runs)})
     assert "QueryNotVerified" in exporter.checked()["message"]
     assert exporter.condition("QueryInSync")["status"] == "False"
-    told = str(exporter.status()) + str(exporter.events())
+    told = str(exporter.status()) + str(eventually(exporter.events, "there are Events"))
     assert "ana@" not in told
     assert "eva@" not in told

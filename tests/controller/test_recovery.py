@@ -36,7 +36,7 @@ def test_a_run_killed_before_qualtrics_took_the_send_is_looked_up_and_never_sent
     assert stage.sandbox.ledger.distributions == []
     assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 1
     assert exporter.condition("LastRunSucceeded")["status"] == "Unknown"
-    eventually(lambda: "DeliveryUnknown" in [e["reason"] for e in exporter.events()], "an Event tells it")
+    exporter.told("DeliveryUnknown")
 
 
 def test_a_run_that_was_interrupted_and_is_too_late_to_start_again_is_told(stage: Stage) -> None:

@@ -91,6 +91,7 @@ class ControlPlane:
         self._tls: ssl.SSLContext | None = None
         self._clients: dict[Path, Any] = {}
         self._litter: list[tuple[str, ...]] = []
+        self._cluster: dict[str, Any] = {}  # as a kubeconfig describes it, once it was asked for
 
     # Life
 
@@ -133,6 +134,7 @@ class ControlPlane:
         if self._guard:
             self._guard.communicate()  # closes its input, which ends it
         self._folder = self._guard = self._port = None
+        self._cluster = {}
         if self.owned:
             self._kubeconfig = None
 
@@ -193,6 +195,22 @@ class ControlPlane:
             raise KubectlError(done.returncode, command, done.stdout, done.stderr)
         return done
 
+    def read(self, path: str) -> Any:
+        """Read from the API server as the administrator, by a path such as /api/v1/nodes; None if there is none.
+
+        For those who look again and again: kubectl costs the machine more than the answer does.
+        """
+        client = self.api()
+        headers: dict[str, str] = {"Accept": "application/json"}
+        client.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
+        reply = client.call_api("GET", client.configuration.host + path, headers, _request_timeout=KUBECTL_TIMEOUT)
+        body = reply.read()
+        if reply.status == 404:
+            return None
+        if reply.status != 200:
+            raise ControlPlaneError(f"{path}: {reply.status} {body.decode(errors='replace')}")
+        return json.loads(body)
+
     def api(self, kubeconfig: Path | None = None) -> Any:
         """Return a `kubernetes.client.ApiClient` of the administrator, or of somebody else by their kubeconfig.
 
@@ -239,11 +257,16 @@ class ControlPlane:
 
     def credentials(self, namespace: str, name: str) -> Path:
         """Return the path of a kubeconfig with a fresh token, good for 12 hours, of a service account that exists."""
-        token = self.kubectl("create", "token", name, "--namespace", namespace, "--duration", "12h").stdout.strip()
-        view = self.kubectl("config", "view", "--minify", "--raw", "--flatten", "--output", "json")
-        cluster = json.loads(view.stdout)["clusters"][0]["cluster"]
+        request = kubernetes.client.AuthenticationV1TokenRequest(
+            spec=kubernetes.client.V1TokenRequestSpec(audiences=[], expiration_seconds=12 * 3600)
+        )
+        core = kubernetes.client.CoreV1Api(self.api())
+        token = core.create_namespaced_service_account_token(name, namespace, request).status.token
+        if not self._cluster:
+            view = self.kubectl("config", "view", "--minify", "--raw", "--flatten", "--output", "json")
+            self._cluster = json.loads(view.stdout)["clusters"][0]["cluster"]
         path = self._path("credentials", f"{namespace}.{name}.kubeconfig")
-        return write_kubeconfig(path, cluster, token, namespace)
+        return write_kubeconfig(path, self._cluster, token, namespace)
 
     # Inside
 

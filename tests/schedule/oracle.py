@@ -37,8 +37,15 @@ class Change:
 
 def offsets(name: str, first: int, last: int) -> tuple[timedelta, ...]:
     """The offset from UTC at the beginning of each day of those years."""
-    zone, days = ZoneInfo(name), range((date(last + 1, 1, 1) - date(first, 1, 1)).days)
-    return tuple(offset(zone, datetime(first, 1, 1, tzinfo=UTC) + n * DAY) for n in days)
+    zone = ZoneInfo(name)
+    return tuple(offset(zone, midnight) for midnight in midnights(first, last))
+
+
+@lru_cache(maxsize=1)
+def midnights(first: int, last: int) -> tuple[datetime, ...]:
+    """The beginning of each day of those years, in UTC."""
+    days = (date(last + 1, 1, 1) - date(first, 1, 1)).days
+    return tuple(datetime(first, 1, 1, tzinfo=UTC) + n * DAY for n in range(days))
 
 
 def offset(zone: ZoneInfo, instant: datetime) -> timedelta:
