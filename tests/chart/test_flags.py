@@ -6,6 +6,7 @@ import pytest
 
 from qualtrics_exporter.cli.controller import DEFAULTS, controller
 from qualtrics_exporter.cli.flags import PREFIX
+from tests.chart.conftest import together
 from tests.chart.objects import only, variables
 from tests.environment.helm import Helm
 
@@ -29,6 +30,11 @@ FLAGS: dict[str, tuple[dict[str, Any], str, Any]] = {
 }
 """Each flag's variable, the values that set it, and what the command has to make of them."""
 
+# Without an election there is no Lease.
+LEASE = together({flag: values for flag, (values, _, _) in FLAGS.items() if flag != "LEADER_ELECTION"})
+VALUES = {**LEASE, "LEADER_ELECTION": FLAGS["LEADER_ELECTION"][0]}
+"""The same values, with those of the other flags."""
+
 
 def understood(monkeypatch: pytest.MonkeyPatch, set_: dict[str, str]) -> dict[str, Any]:
     """What the command makes of the variables."""
@@ -47,8 +53,8 @@ def test_there_is_a_value_for_each_flag() -> None:
 
 @pytest.mark.parametrize("flag", FLAGS)
 def test_a_value_reaches_the_flag(helm: Helm, monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
-    values, parameter, wanted = FLAGS[flag]
-    rendered = variables(helm.template("surveys", namespace="system", values=values))
+    _, parameter, wanted = FLAGS[flag]
+    rendered = variables(helm.template("surveys", namespace="system", values=VALUES[flag]))
     assert understood(monkeypatch, rendered)[parameter] == wanted
 
 

@@ -1,5 +1,6 @@
 """Names and labels: always such that Kubernetes takes them, and two releases never meet in one."""
 
+import json
 import re
 
 import pytest
@@ -39,7 +40,14 @@ def test_objects_and_lease_are_called_after_the_release(
 
 def test_names_that_are_too_long_or_of_other_characters_are_cut_and_stay_different(helm: Helm) -> None:
     releases = [f"{LONG[:-1]}{n}" for n in range(2)] + ["a.b", "a-b", "9-lives", "a--b"]
-    names = [only("Deployment", helm.template(release))["metadata"]["name"] for release in releases]
+    # Rendered for each as the objects of a release of that name would have it.
+    named = '(merge (dict "Release" (dict "Name" .)) $)'
+    one = (
+        f"{{{{ range list {' '.join(json.dumps(r) for r in releases)} }}}}{{{{ include NAME {named} }}}} {{{{ end }}}}"
+    )
+    extra = {"kind": "ConfigMap", "data": {"names": one.replace("NAME", '"qualtrics-exporter.fullname"')}}
+    objects = helm.template("surveys", values={"extraObjects": [extra]})
+    names = next(o for o in objects if o["kind"] == "ConfigMap")["data"]["names"].split()
     assert len(set(names)) == len(releases)
     for name in names:
         assert LABEL_NAME.fullmatch(name), name

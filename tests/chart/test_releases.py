@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
@@ -79,7 +80,8 @@ def test_a_crd_that_is_not_kept_goes_with_its_release_and_the_notes_warn_of_it(
     clean: ControlPlane, installer: Helm
 ) -> None:
     notes = installer.install("surveys", namespace="system", values={"crds": {"keep": False}})
-    assert "WARNING: crds.keep is false. When this release is removed, every exporter in the cluster" in notes
+    told = "When this release is removed, or rolled back to a revision with crds.enabled=false, every exporter in the"
+    assert f"WARNING: crds.keep is false. {told}" in notes
     installer.uninstall("surveys", namespace="system")
     clean.kubectl("wait", "--for=delete", "--timeout=60s", f"crd/{CRD}")
 
@@ -98,7 +100,10 @@ def test_a_crd_of_another_release_is_told_and_can_be_handed_over(clean: ControlP
     told = refusal(installer, "second", "hr", selector="team=hr")
     assert f"The CRD {CRD} is there already and belongs to the release first in dex: write crds.enabled: false" in told
     installer.upgrade("first", namespace="dex", values={**NO_CRD, "selector": "team=dex"})
+    clean.kubectl("annotate", "crd", CRD, "helm.sh/resource-policy-")
     obey(clean, told)
+    kept = clean.kubectl("get", "crd", CRD, "-o", r"jsonpath={.metadata.annotations.helm\.sh/resource-policy}").stdout
+    assert kept == "keep", "or a rollback of the other release would delete it"
     installer.install("second", namespace="hr", values={"selector": "team=hr"})
 
 
@@ -134,40 +139,69 @@ def test_what_the_docs_say_to_install_installs(clean: ControlPlane, installer: H
 
 # Releases beside each other
 
-PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
-    "both for all": ({}, {}, False),
-    "one for all, one for a namespace": ({}, {"watchNamespaces": ["dex"]}, False),
-    "one for all, one for a selector": ({}, {"selector": "team=dex"}, False),
-    "the same selector": ({"selector": "team = dex"}, {"selector": "team=dex"}, False),
-    "a namespace in common": ({"watchNamespaces": ["dex", "hr"]}, {"watchNamespaces": ["system", "hr"]}, False),
-    "a namespace, and all": ({"watchNamespaces": ["dex"]}, {}, False),
-    "other namespaces": ({"watchNamespaces": ["dex"]}, {"watchNamespaces": ["hr"]}, True),
-    "other selectors": ({"selector": "team=dex"}, {"selector": "team=hr"}, True),
-    "the same, knowingly": ({}, {"allowOverlap": True}, True),
+FIRST: dict[str, dict[str, Any]] = {
+    "all": {},
+    "dex": {"watchNamespaces": ["dex"]},
+    "dex-and-hr": {"watchNamespaces": ["dex", "hr"]},
+    "team": {"selector": "team = dex"},
 }
+"""Releases that are there already."""
 
-UNSEEN = ("dex", "one for all, one for a namespace")
-"""Who installs for a namespace may have no right to look at others. The notes say so, and it does no harm."""
+SECOND: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "for all": ({}, {"all", "dex", "dex-and-hr", "team", "kustomized"}),
+    "for a namespace": ({"watchNamespaces": ["dex"]}, {"all", "dex", "dex-and-hr", "team"}),
+    "with a namespace in common": ({"watchNamespaces": ["system", "hr"]}, {"all", "dex-and-hr", "team", "kustomized"}),
+    "for another namespace": ({"watchNamespaces": ["elsewhere"]}, {"all", "team"}),
+    "for the same selector": ({"selector": "team=dex"}, {"all", "dex", "dex-and-hr", "team", "kustomized"}),
+    "for another selector": ({"selector": "team=hr"}, {"all", "dex", "dex-and-hr", "kustomized"}),
+    "for all, knowingly": ({"allowOverlap": True}, set()),
+}
+"""Those that come to them, and which of the first look after some of the same exporters."""
 
 
-@pytest.mark.parametrize("pair", PAIRS)
-def test_a_release_for_exporters_of_another_one_is_refused_with_a_sentence(
-    clean: ControlPlane, installer: Helm, pair: str
-) -> None:
-    first, second, good = PAIRS[pair]
-    installer.install("first", namespace="system", values={**NO_CRD, **first})
-    where = ", ".join(first.get("watchNamespaces", ["all namespaces"]))
-    if selector := first.get("selector", "").replace(" ", ""):
-        where += f", {selector}"
-    sentence = (
-        f"The Deployment system/first-qualtrics-exporter looks after exporters that this release would look after too "
-        f"({where}): give each a selector or watchNamespaces of its own, or remove one. Both at once would send "
-        f"nothing twice, but check and report twice; allowOverlap=true takes them side by side."
-    )
-    for namespace in ("system", "dex"):
+@pytest.fixture(scope="class")
+def first(bare: ControlPlane, installer: Helm) -> Iterator[dict[str, str]]:
+    """What is said of each of the first: where it is, and whom it looks after."""
+    for name, values in FIRST.items():
+        installer.install(name, namespace="system", values={**NO_CRD, "allowOverlap": True, **values})
+    # Its namespace is no text, but a field of the pod.
+    kustomized = yaml.safe_load((ROOT / "config/namespaced/deployment.yaml").read_text())
+    kustomized["metadata"]["namespace"] = "hr"
+    bare.kubectl("apply", "-f", "-", input=json.dumps(kustomized))
+    told = dict.fromkeys(FIRST, "all namespaces") | {"dex": "dex", "dex-and-hr": "dex, hr"}
+    told["team"] += ", team=dex"
+    sentences = {name: f"system/{name}-qualtrics-exporter|{where}" for name, where in told.items()}
+    yield {**sentences, "kustomized": "hr/qualtrics-exporter|hr"}
+    for name in FIRST:
+        installer.uninstall(name, namespace="system")
+    bare.kubectl("delete", "-n", "hr", "deployment", "qualtrics-exporter")
+
+
+class TestReleasesBesideEachOther:
+    """The first are installed once for all that come to them.
+
+    Who installs for some namespaces may have no right to look at others: one elsewhere is not seen. The notes say so.
+    """
+
+    @pytest.mark.parametrize("namespace", ["system", "dex"])
+    @pytest.mark.parametrize("second", SECOND)
+    def test_a_release_for_exporters_of_another_one_is_refused_with_a_sentence(
+        self, installer: Helm, first: dict[str, str], second: str, namespace: str
+    ) -> None:
+        values, met = SECOND[second]
         asked = ("install", "second", str(CHART), "--dry-run=server", "--namespace", namespace, "--values", "-")
-        told = installer.run(*asked, input=json.dumps({**NO_CRD, **second}), check=False).stderr
-        assert (sentence in told) == (not good and (namespace, pair) != UNSEEN), told
+        done = installer.run(*asked, input=json.dumps({**NO_CRD, **values}), check=False)
+        looked_at = {*values["watchNamespaces"], namespace} if "watchNamespaces" in values else {"system", "dex", "hr"}
+        sentences = {
+            f"The Deployment {place} looks after exporters that this release would look after too ({whom}): give each "
+            f"a selector or watchNamespaces of its own, or remove one. With both at once nothing is sent twice, but "
+            f"what one of them may not do fails for both, for example a host that it does not allow; "
+            f"allowOverlap=true takes them side by side."
+            for place, _, whom in (first[name].partition("|") for name in met)
+            if place.partition("/")[0] in looked_at
+        }
+        assert {line for line in done.stderr.splitlines() if line.startswith("The Deployment")} == sentences
+        assert (done.returncode == 0) == (not sentences)
 
 
 def test_two_releases_work_side_by_side_in_one_namespace(clean: ControlPlane, installer: Helm) -> None:
@@ -181,6 +215,32 @@ def test_a_release_is_no_neighbour_of_itself_whatever_changes(clean: ControlPlan
     installer.install("surveys", namespace="system", values=NO_CRD)
     installer.upgrade("surveys", namespace="system", values={**NO_CRD, "fullnameOverride": "other"})
     installer.upgrade("surveys", namespace="system", values={**NO_CRD, "watchNamespaces": ["dex"]})
+
+
+def test_an_upgrade_may_leave_the_election_and_come_back_to_it(clean: ControlPlane, installer: Helm) -> None:
+    alone = {"replicaCount": 1, "leaderElection": {"enabled": False}}
+    installer.install("surveys", namespace="system", values=NO_CRD)
+    strategy = ("get", "deployment", "surveys-qualtrics-exporter", "-n", "system", "-o", "jsonpath={.spec.strategy}")
+    for values, wanted in (
+        (alone, {"type": "Recreate"}),
+        # What Kubernetes fills in is nobody's, and would stand in the way of the next.
+        ({"strategy": {"type": "RollingUpdate"}}, {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}),
+        (alone, {}),
+    ):
+        installer.upgrade("surveys", namespace="system", values={**NO_CRD, **values})
+        assert wanted.items() <= json.loads(clean.kubectl(*strategy).stdout).items()
+
+
+def test_another_label_for_the_pods_of_a_deployment_that_stays_is_told(clean: ControlPlane, installer: Helm) -> None:
+    values = {**NO_CRD, "fullnameOverride": "surveys"}
+    installer.install("surveys", namespace="system", values={**values, "nameOverride": "before"})
+    told = (
+        r"The Deployment surveys has pods with the label app\.kubernetes\.io/name=before, which cannot be changed to "
+        r"after: write nameOverride: before, or change fullnameOverride too"
+    )
+    with pytest.raises(HelmError, match=told):
+        installer.upgrade("surveys", namespace="system", values={**values, "nameOverride": "after"})
+    installer.upgrade("surveys", namespace="system", values={**NO_CRD, "nameOverride": "after"})
 
 
 def test_who_may_do_nothing_outside_of_two_namespaces_can_install_for_them(clean: ControlPlane, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What is rendered of each combination in `ci/`, and what must hold whatever the values are."""
 
 import json
+import shutil
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.conftest import NAMESPACE
+from tests.chart.conftest import COMBINATIONS, NAMESPACE, called
 from tests.chart.objects import Object, only, pods
 from tests.environment import chart_rules
 from tests.environment.build import ROOT
@@ -28,8 +29,15 @@ def test_the_chart_has_the_version_of_the_package() -> None:
     assert chart["annotations"]["artifacthub.io/license"] == package["license"]
 
 
-def test_helm_has_nothing_to_find_fault_with(helm: Helm, combination: Path) -> None:
-    helm.run("lint", "--strict", str(CHART), "--values", str(combination))
+def test_helm_has_nothing_to_find_fault_with(helm: Helm, tmp_path: Path) -> None:
+    """Helm looks at several charts at once, so each combination becomes the values of a copy."""
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    copies = [shutil.copytree(CHART, tmp_path / called(combination) / CHART.name) for combination in COMBINATIONS]
+    for copy, combination in zip(copies, COMBINATIONS, strict=True):
+        values = overlaid(defaults, yaml.safe_load(combination.read_text()))
+        (copy / "values.yaml").write_text(yaml.safe_dump(values))
+    linted = helm.run("lint", "--strict", *map(str, copies))
+    assert f"{len(COMBINATIONS)} chart(s) linted, 0 chart(s) failed" in linted.stdout
 
 
 def test_each_object_says_what_it_belongs_to(rendered: list[Object], combination: Path) -> None:
@@ -104,6 +112,12 @@ def test_in_each_namespace_that_is_watched_there_is_a_role_and_only_the_lease_is
     }
 
 
+def test_without_rights_of_the_charts_own_there_is_no_role_of_any_kind(helm: Helm) -> None:
+    for scope in ({}, {"watchNamespaces": ["dex"]}):
+        made = kinds(helm.template("surveys", values={"rbac": {"create": False}, **scope}))
+        assert [kind for kind in made if "Role" in kind] == []
+
+
 def test_the_crd_is_the_generated_one_and_is_kept(helm: Helm) -> None:
     written = yaml.safe_load((ROOT / "crds/qualtrics-exporter.dev_qualtricsexporters.yaml").read_text())
     for values, kept in (({}, {"helm.sh/resource-policy": "keep"}), ({"crds": {"keep": False}}, {})):
@@ -117,13 +131,18 @@ def test_the_crd_is_the_generated_one_and_is_kept(helm: Helm) -> None:
 @pytest.mark.parametrize(
     ("values", "strategy"),
     [
-        ({}, None),
+        ({}, {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}),
         ({"replicaCount": 1, "leaderElection": {"enabled": False}}, {"type": "Recreate"}),
+        # What is left out would be Kubernetes' own, and no upgrade could take it away again.
+        (
+            {"strategy": {"rollingUpdate": {"maxSurge": 0}}},
+            {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+        ),
         ({"strategy": {"type": "Recreate"}}, {"type": "Recreate"}),
     ],
 )
 def test_without_an_election_no_new_pod_starts_beside_the_old_one(
-    helm: Helm, values: dict[str, Any], strategy: dict[str, str] | None
+    helm: Helm, values: dict[str, Any], strategy: dict[str, Any]
 ) -> None:
     assert only("Deployment", helm.template("surveys", values=values))["spec"].get("strategy") == strategy
 
@@ -169,7 +188,7 @@ def test_the_network_is_closed_but_for_what_is_needed(helm: Helm) -> None:
     peers = [peer["podSelector"]["matchLabels"] for peer in rule["from"]]
     assert peers[0] == {"a": "b"}
     assert peers[1].items() <= only("Pod", objects, "test")["metadata"]["labels"].items(), "helm test may ask"
-    assert {port["port"] for rule in spec["egress"] for port in rule["ports"]} == {53, 443, 6443}
+    assert {port["port"] for rule in spec["egress"] for port in rule["ports"]} == {53, 5353, 443, 6443}
 
 
 @pytest.mark.parametrize("place", ["configMapName", "secretName"])
@@ -237,6 +256,15 @@ def test_objects_of_ones_own_are_rendered(helm: Helm) -> None:
         ("qex-surveys-extra", {"namespace": "dex"}),
         ("as-text", {"release": "qex"}),
     ]
+
+
+def overlaid(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Values with others over them, as Helm does it: key by key, and null takes a key away."""
+    both = dict(values)
+    for key, value in others.items():
+        nested = isinstance(value, dict) and isinstance(both.get(key), dict)
+        both[key] = overlaid(both[key], value) if nested else value
+    return {key: value for key, value in both.items() if value is not None}
 
 
 def kinds(objects: Sequence[Object]) -> set[str]:

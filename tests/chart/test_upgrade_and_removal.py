@@ -58,23 +58,32 @@ def stage(release: Release, tmp_path: Path) -> Iterator[Stage]:
 
 
 @pytest.fixture(scope="module")
-def chart_of_main(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The chart as the main branch has it: what people have installed. The present one, where main has none yet."""
-    for branch in ("origin/main", "main"):
-        place = CHART.relative_to(ROOT)
-        archive = subprocess.run(["git", "archive", branch, str(place)], cwd=ROOT, capture_output=True)
-        if archive.returncode == 0:
-            folder = tmp_path_factory.mktemp("main")
-            with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as packed:
-                packed.extractall(folder, filter="data")
-            return folder / place
+def earlier_chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The chart as people have it installed: the newest of the main branch that differs from the present one.
+
+    Where there is none, as in a shallow clone, it is the present one: then only a value changes by the upgrade.
+    """
+    place = CHART.relative_to(ROOT)
+    for branch in ("origin/main", "main", "HEAD"):
+        for commit in git("log", "--first-parent", "--format=%H", branch, "--", str(place)).stdout.decode().split():
+            archive = git("archive", commit, str(place))
+            if archive.returncode == 0 and git("diff", "--quiet", commit, "--", str(place)).returncode == 1:
+                folder = tmp_path_factory.mktemp("earlier")
+                with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as packed:
+                    packed.extractall(folder, filter="data")
+                return folder / place
     return CHART
 
 
+def git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """What Git says of this repository, or that it cannot."""
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True)
+
+
 def test_an_upgrade_in_the_middle_of_a_run_loses_nothing_and_repeats_nothing(
-    release: Release, stage: Stage, chart_of_main: Path
+    release: Release, stage: Stage, earlier_chart: Path
 ) -> None:
-    release.install(chart=chart_of_main, **VALUES)
+    release.install(chart=earlier_chart, **VALUES)
     old = release.operator(stage, "old")
     old.start()
     busy, resting = exporter(stage, "busy"), exporter(stage, "resting", schedule=False)
@@ -128,6 +137,33 @@ def test_a_removal_leaves_exporters_and_another_installation_carries_on_without_
     kept.ended(2)
     assert len(sent(stage)) == 2
     assert sent(stage) == told(kept)
+
+
+def test_a_removal_in_the_middle_of_a_send_is_told_when_an_operator_is_back(release: Release, stage: Stage) -> None:
+    """The pod finishes what it sends, but its rights are gone, so that it cannot write down how it went."""
+    release.install(**VALUES)
+    operator = release.operator(stage)
+    operator.start()
+    cut = exporter(stage, "cut", schedule=False)
+    stage.sandbox.fault("qualtrics.create_distribution", hold="after")
+    cut.annotate(run_requested_at="now")
+    stage.reached("qualtrics.create_distribution")
+
+    release.uninstall()
+    operator.terminate()
+    stage.sandbox.release()
+    stage.while_time_passes(operator.wait)
+    assert cut.status()["activeRun"]["step"] == "Sending"
+    assert cut.history() == []
+
+    # The pod could not give its Lease back, which would be waited for.
+    release.cluster.kubectl("delete", "lease", release.name, "--namespace", release.namespace)
+    release.install(**VALUES)
+    again = release.operator(stage, "again")
+    again.start()
+    assert stage.while_time_passes(cut.ended)["result"] == "Succeeded"
+    assert len(sent(stage)) == 1
+    assert sent(stage) == told(cut)
 
 
 def test_exporters_can_be_deleted_when_no_operator_is_left(release: Release, stage: Stage) -> None:

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.chart.conftest import COMBINATIONS
+from tests.chart.conftest import COMBINATIONS, together
 from tests.environment.build import ROOT
 from tests.environment.helm import CHART, Helm, HelmError
 
@@ -34,12 +34,20 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a new pod beside the only one that may work": (
         {"replicaCount": 1, "leaderElection": {"enabled": False}, "strategy": {"type": "RollingUpdate"}},
-        'strategy.type is "RollingUpdate", but with leaderElection.enabled=false a new pod beside the old one',
+        'strategy is {"type":"RollingUpdate"}, but with leaderElection.enabled=false a new pod beside the old one',
+    ),
+    "the same by a strategy without a type": (
+        {"replicaCount": 1, "leaderElection": {"enabled": False}, "strategy": {"rollingUpdate": {"maxSurge": 1}}},
+        'strategy is {"rollingUpdate":{"maxSurge":1}}, but with leaderElection.enabled=false a new pod beside the old',
+    ),
+    "replicas without end": (
+        {"replicaCount": 9999999999},
+        "replicaCount is 9999999999, of which all but one would only wait: write 2 or 3.",
     ),
     "no image": ({"image": {"repository": ""}}, "image.repository is empty: leave it out for its default, or write"),
     "an image with its tag": (
         {"image": {"repository": "registry.example.com:5000/exporter:1.2"}},
-        "which has a tag: write that as image.tag.",
+        'image.repository is "registry.example.com:5000/exporter:1.2", which has a tag: write that as image.tag.',
     ),
     "an image with a scheme": (
         {"image": {"repository": "https://registry.example.com/exporter"}},
@@ -52,21 +60,25 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a digest for a tag": (
         {"image": {"tag": DIGEST}},
-        "which is no tag: write up to 128 letters, digits, dots, - and _, such as 0.1.0, or leave it empty for that "
-        "one. A digest goes to image.digest.",
+        f'image.tag is "{DIGEST}", which is no tag: write up to 128 letters, digits, dots, - and _, such as 0.1.0, or '
+        f"leave it empty for that one. A digest goes to image.digest.",
     ),
-    "a tag that is too long": ({"image": {"tag": "a" * 129}}, "which is no tag: write up to 128 letters"),
+    "a tag that is too long": ({"image": {"tag": "a" * 129}}, f'image.tag is "{"a" * 129}", which is no tag'),
     "a digest that is cut": (
         {"image": {"digest": "sha256:0123"}},
         'image.digest is "sha256:0123", which is no digest: write sha256: and 64 hexadecimal digits.',
     ),
     "a name that is too long": (
         {"nameOverride": "n" * 53},
-        "which is no name: write at most 52 lower case letters, digits and -, beginning with a letter.",
+        f'nameOverride is "{"n" * 53}", which is no name: write at most 52 lower case letters, digits and -, beginning '
+        f"with a letter.",
     ),
     "a name with a space": ({"nameOverride": "my exporter"}, 'nameOverride is "my exporter", which is no name: write'),
     "a name that would end with a hyphen": ({"fullnameOverride": "x-"}, 'fullnameOverride is "x-", which is no name'),
-    "a full name that is too long": ({"fullnameOverride": "n" * 53}, "which is no name: write at most 52 lower case"),
+    "a full name that is too long": (
+        {"fullnameOverride": "n" * 53},
+        f'fullnameOverride is "{"n" * 53}", which is no name: write at most 52 lower case',
+    ),
     "a label of the chart's own, for all": (
         {"commonLabels": {"app.kubernetes.io/name": "x"}},
         "commonLabels has app.kubernetes.io/name, which the chart sets itself: leave it out. nameOverride changes",
@@ -89,6 +101,16 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
         {"selector": "team: dex"},
         'selector is "team: dex", which is no label selector: write it as kubectl takes it, such as team=dex',
     ),
+    "a selector that is not closed": (
+        {"selector": "team in (dex"},
+        'selector is "team in (dex", which is no label selector: write it as kubectl takes it, such as team=dex',
+    ),
+    "a selector for no value": ({"selector": "team=="}, 'selector is "team==", which is no label selector'),
+    "a selector that ends with a comma": ({"selector": "team=dex,"}, 'selector is "team=dex,", which is no label'),
+    "a time zone that is misspelled": (
+        {"timeZone": "Europe/Zuerich"},
+        'timeZone is "Europe/Zuerich", which is no IANA time zone: write one such as Europe/Zurich or UTC.',
+    ),
     "a time zone by its offset": (
         {"timeZone": "+02:00"},
         'timeZone is "+02:00", which is no IANA time zone: write one such as Europe/Zurich or UTC.',
@@ -98,7 +120,12 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
         {"allowedHosts": ["https://eu.qualtrics.com/"]},
         'allowedHosts has "https://eu.qualtrics.com/", which is no host: write a host name or *.suffix, such as',
     ),
-    "a host with its port": ({"allowedHosts": ["localhost:8443"]}, "without scheme, port and path."),
+    "a host with its port": (
+        {"allowedHosts": ["localhost:8443"]},
+        'allowedHosts has "localhost:8443", which is no host: write a host name or *.suffix, such as *.qualtrics.com, '
+        "without scheme, port and path.",
+    ),
+    "a host with two dots": ({"allowedHosts": ["a..b"]}, 'allowedHosts has "a..b", which is no host'),
     "two places for authorities": (
         {"privateCA": {"configMapName": "a", "secretName": "b"}},
         "privateCA names a ConfigMap and a Secret: keep one of configMapName and secretName.",
@@ -120,9 +147,31 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     "no port": ({"http": {"port": 0}}, "http.port is 0, which is no port: write a number from 1 to 65535."),
     "a port that is too large": ({"service": {"port": 70000}}, "service.port is 70000, which is no port: write a"),
     "an address in brackets": ({"http": {"host": "[::]"}}, 'http.host is "[::]", which is no address: write 0.0.0.0'),
-    "less than no patience": (
-        {"terminationGracePeriodSeconds": -1},
-        "terminationGracePeriodSeconds is -1: write 0 or more.",
+    "an address that only the pod itself reaches": (
+        {"http": {"host": "localhost"}},
+        'http.host is "localhost", where no probe reaches it, so that the pods would never be ready: write 0.0.0.0, or',
+    ),
+    "the same in numbers": ({"http": {"host": "127.0.0.1"}}, 'http.host is "127.0.0.1", where no probe reaches it'),
+    "the same with IPv6": ({"http": {"host": "::1"}}, 'http.host is "::1", where no probe reaches it'),
+    "less time than a send may take": (
+        {"terminationGracePeriodSeconds": 129},
+        "terminationGracePeriodSeconds is 129, but a send that is under way may take two minutes, and would be cut off",
+    ),
+    "fewer than no ReplicaSets": ({"revisionHistoryLimit": -1}, "revisionHistoryLimit is -1: write 0 to 1000."),
+    "too little time to start": (
+        {"startupProbe": {"failureThreshold": 37}},
+        "startupProbe gives a pod 74 seconds to start, but it waits up to a minute for the API server: have "
+        "periodSeconds times failureThreshold be 75 or more.",
+    ),
+    "no startup probe": (
+        {"startupProbe": None},
+        "startupProbe is empty: leave it out for its default, or write the keys in it that shall be others.",
+    ),
+    "no liveness probe": ({"livenessProbe": None}, "livenessProbe is empty: leave it out for its default"),
+    "no readiness probe": ({"readinessProbe": None}, "readinessProbe is empty: leave it out for its default"),
+    "a probe without patience": (
+        {"livenessProbe": {"timeoutSeconds": None}},
+        "livenessProbe.timeoutSeconds is empty: leave it out for its default, or write what it shall be.",
     ),
     "all pods must be left": (
         {"podDisruptionBudget": {"minAvailable": 2}},
@@ -131,6 +180,14 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     "all pods must be left, in per cent": (
         {"podDisruptionBudget": {"minAvailable": "100%"}},
         "podDisruptionBudget.minAvailable is 100% of 2 pods, so that no node could ever be drained",
+    ),
+    "all pods must be left, when per cent are rounded up": (
+        {"podDisruptionBudget": {"minAvailable": "51%"}},
+        "podDisruptionBudget.minAvailable is 51% of 2 pods, so that no node could ever be drained",
+    ),
+    "a word for a number of pods": (
+        {"podDisruptionBudget": {"minAvailable": "half"}},
+        'podDisruptionBudget.minAvailable is "half", which is no number of pods: write one such as 1, or a part of',
     ),
     "no pod may be missing": (
         {"podDisruptionBudget": {"maxUnavailable": "0%"}},
@@ -166,11 +223,24 @@ GOOD: dict[str, dict[str, Any]] = {
     "what a parent chart hands down": {"global": {"imageRegistry": "registry.example.com", "any": [1, None]}},
     "no requests and limits": {"resources": None},
     "nothing of what may be left out": {
-        name: None for name, default in VALUES.items() if default in ({}, [], "") or name.endswith(("Probe", "Context"))
+        name: None for name, default in VALUES.items() if default in ({}, [], "") or name.endswith("Context")
     },
     "a tag of 128 characters": {"image": {"tag": "v" * 128}},
     "a registry with a port and a path": {"image": {"registry": "registry.example.com:5000/mirror"}},
     "one pod without a Lease": {"replicaCount": 1, "leaderElection": {"enabled": False}},
+    "one pod without a Lease, written in full": {
+        "replicaCount": 1,
+        "leaderElection": {"enabled": False},
+        "strategy": {"type": "Recreate"},
+    },
+    "as little time as is enough": {
+        "terminationGracePeriodSeconds": 130,
+        "startupProbe": {"periodSeconds": 1, "failureThreshold": 75},
+    },
+    "a selector for a label with a prefix": {"selector": "example.com/team notin (dex), a == b, ! c"},
+    "a zone that is UTC by another name": {"timeZone": "Etc/UTC"},
+    "a zone that is not far from UTC": {"timeZone": "Africa/Abidjan"},
+    "a budget of a part that leaves one": {"replicaCount": 3, "podDisruptionBudget": {"minAvailable": "66%"}},
     "a budget that fits a percentage": {"podDisruptionBudget": {"minAvailable": "50%"}},
     "a budget for one pod, which is none": {"replicaCount": 1, "podDisruptionBudget": {"maxUnavailable": 0}},
     "a selector of sets": {"selector": "team in (dex, hr),tier!=test,!legacy"},
@@ -187,23 +257,31 @@ def refusal(helm: Helm, values: dict[str, Any], *arguments: str) -> str:
     return str(refused.value.stderr)
 
 
+EMPTIES = " is empty: leave it out"
+TOGETHER = together({name: values for name, (values, _) in SENTENCES.items() if EMPTIES not in SENTENCES[name][1]})
+EMPTY = together({name: values for name, (values, _) in SENTENCES.items() if EMPTIES in SENTENCES[name][1]})
+TYPES_TOGETHER = together({name: values for name, (values, _) in TYPES.items()})
+GOOD_TOGETHER = together(GOOD)
+"""The same tables, each row with the values of all that Helm is asked about at once: what is wrong is told at once."""
+
+
 @pytest.mark.parametrize("name", SENTENCES)
 def test_what_cannot_be_is_refused_with_a_sentence_that_says_what_to_write(helm: Helm, name: str) -> None:
-    values, sentence = SENTENCES[name]
-    told = [line for line in refusal(helm, values).splitlines() if sentence in line]
-    assert told, refusal(helm, values)
-    assert told[0].endswith("."), "a sentence ends"
+    # What is empty is told before all else, since the other checks rely on it.
+    told = refusal(helm, {**TOGETHER, **EMPTY}[name])
+    sentences = [line for line in told.splitlines() if line.startswith(SENTENCES[name][1])]
+    assert len(sentences) == 1, told
+    assert sentences[0].endswith("."), "a sentence ends"
 
 
 @pytest.mark.parametrize("name", TYPES)
 def test_wrong_types_and_unknown_keys_are_refused_by_the_place_where_they_stand(helm: Helm, name: str) -> None:
-    values, told = TYPES[name]
-    assert told in refusal(helm, values)
+    assert TYPES[name][1] in refusal(helm, TYPES_TOGETHER[name])
 
 
 @pytest.mark.parametrize("name", GOOD)
 def test_what_is_right_is_taken(helm: Helm, name: str) -> None:
-    assert helm.template("surveys", values=GOOD[name])
+    assert helm.template("surveys", values=GOOD_TOGETHER[name])
 
 
 def test_several_mistakes_are_told_at_once(helm: Helm) -> None:
@@ -214,7 +292,11 @@ def test_several_mistakes_are_told_at_once(helm: Helm) -> None:
 
 
 def test_a_value_that_null_takes_away_is_told_in_a_sentence_unless_it_may_be_empty(helm: Helm) -> None:
-    needed = {".".join(path) for path, default in leaves(VALUES) if default not in ("", [], {}) and not free(path)}
+    needed = {
+        ".".join(path)
+        for path, default in leaves(VALUES)
+        if default not in ("", [], {}) and (path[0].endswith("Probe") or not free(path))
+    }
     nothing: dict[str, Any] = {}
     for path in needed:
         place = nothing
@@ -229,7 +311,11 @@ def test_a_value_that_null_takes_away_is_told_in_a_sentence_unless_it_may_be_emp
 
 
 def test_a_section_that_null_takes_away_is_told_in_a_sentence(helm: Helm) -> None:
-    sections = [name for name, default in VALUES.items() if isinstance(default, dict) and default and not free((name,))]
+    sections = [
+        name
+        for name, default in VALUES.items()
+        if isinstance(default, dict) and default and (name.endswith("Probe") or not free((name,)))
+    ]
     told = refusal(helm, dict.fromkeys(sections))
     assert [name for name in sections if f"\n{name} is empty: leave it out for its default, or" not in told] == []
 

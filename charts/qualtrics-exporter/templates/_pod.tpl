@@ -40,3 +40,19 @@ app.kubernetes.io/name: {{ include "qualtrics-exporter.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: test
 {{- end -}}
+
+{{/*
+How pods are replaced, in full. What Kubernetes would add by itself is not Helm's, so Helm would not take it away when
+the type becomes Recreate, which is refused beside it.
+*/}}
+{{- define "qualtrics-exporter.strategy" -}}
+{{- $strategy := .Values.strategy | default (dict "type" (ternary "RollingUpdate" "Recreate" .Values.leaderElection.enabled)) -}}
+{{- if eq (get $strategy "type" | default "RollingUpdate") "RollingUpdate" -}}
+{{- $rolling := dict -}}
+{{- range $key, $value := get $strategy "rollingUpdate" | default dict }}{{ $_ := set $rolling $key $value }}{{ end -}}
+{{- if not (hasKey $rolling "maxSurge") }}{{ $_ := set $rolling "maxSurge" 1 }}{{ end -}}
+{{- if not (hasKey $rolling "maxUnavailable") }}{{ $_ := set $rolling "maxUnavailable" (regexMatch "^0%?$" (toString $rolling.maxSurge) | ternary 1 0) }}{{ end -}}
+{{- $strategy = dict "type" "RollingUpdate" "rollingUpdate" $rolling -}}
+{{- end -}}
+{{- toYaml $strategy -}}
+{{- end -}}

@@ -3,10 +3,14 @@ Values that `null` has taken away, or empty ones that cannot be: each a sentence
 and the templates rely on them.
 */}}
 {{- define "qualtrics-exporter.missing" -}}
-{{- $sections := list "leaderElection" "privateCA" "logging" "http" "image" "crds" "serviceAccount" "rbac" "service" "serviceMonitor" "networkPolicy" "podDisruptionBudget" -}}
+{{- $sections := list "leaderElection" "privateCA" "logging" "http" "image" "crds" "serviceAccount" "rbac" "service" "serviceMonitor" "networkPolicy" "podDisruptionBudget" "startupProbe" "livenessProbe" "readinessProbe" -}}
 {{- $words := list "timeZone" "logging.format" "logging.level" "http.host" "image.repository" "image.pullPolicy" -}}
 {{- $switches := list "allowOverlap" "allowHttp" "leaderElection.enabled" "crds.enabled" "crds.keep" "serviceAccount.create" "rbac.create" "rbac.aggregateClusterRoles" "serviceMonitor.enabled" "serviceMonitor.honorLabels" "networkPolicy.enabled" "podDisruptionBudget.enabled" -}}
 {{- $numbers := list "replicaCount" "maxConcurrentRuns" "http.port" "service.port" "terminationGracePeriodSeconds" "revisionHistoryLimit" -}}
+{{- /* Without a number of ours Kubernetes takes its own, which are stricter: a second to answer, half a minute to start. */ -}}
+{{- range $probe := list "startupProbe" "livenessProbe" "readinessProbe" -}}
+{{- range list "periodSeconds" "timeoutSeconds" "failureThreshold" }}{{ $numbers = append $numbers (printf "%s.%s" $probe .) }}{{ end -}}
+{{- end -}}
 {{- range $path := concat $sections $words $switches $numbers -}}
 {{- $value := $.Values -}}
 {{- range splitList "." $path }}{{ $value = get (default dict $value) . }}{{ end -}}
@@ -28,11 +32,14 @@ checked before this, so types are right here; what it would refuse tersely is le
 {{- if lt (int .replicaCount) 1 }}
 replicaCount is {{ .replicaCount }}, which would stop all exporters without a word: write 1 or more. To pause exporters set suspend: true in them; to stop the operator for a while use kubectl scale, which the next upgrade undoes.
 {{- end }}
-{{- if and (gt (int .replicaCount) 1) (not .leaderElection.enabled) }}
-replicaCount is {{ .replicaCount }}, but with leaderElection.enabled=false all of them would work at once: write replicaCount: 1, or leave leaderElection.enabled at true.
+{{- if gt (int .replicaCount) 100 }}
+replicaCount is {{ int .replicaCount }}, of which all but one would only wait: write 2 or 3.
 {{- end }}
-{{- if and (not .leaderElection.enabled) (ne (dig "type" "Recreate" (.strategy | default dict)) "Recreate") }}
-strategy.type is {{ .strategy.type | quote }}, but with leaderElection.enabled=false a new pod beside the old one would work as well: leave strategy empty, which then means Recreate.
+{{- if and (gt (int .replicaCount) 1) (not .leaderElection.enabled) }}
+replicaCount is {{ int .replicaCount }}, but with leaderElection.enabled=false all of them would work at once: write replicaCount: 1, or leave leaderElection.enabled at true.
+{{- end }}
+{{- if and (not .leaderElection.enabled) .strategy (ne (dig "type" "" .strategy) "Recreate") }}
+strategy is {{ toJson .strategy }}, but with leaderElection.enabled=false a new pod beside the old one would work as well: leave strategy empty, which then means Recreate.
 {{- end }}
 
 {{- /* Image */ -}}
@@ -77,17 +84,28 @@ serviceAccount.create is false, but serviceAccount.name is empty: name the accou
 watchNamespaces has {{ . | quote }}, which is no namespace: write the name of each, such as dex, or leave the list empty for all.
 {{- end }}
 {{- end }}
-{{- if not (regexMatch "^[A-Za-z0-9._/!=(), -]*$" (.selector | default "")) }}
+{{- /* As Kubernetes reads it, but that a value may not be empty: `team==` would look after nobody's exporters. */ -}}
+{{- $value := "[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?" }}
+{{- $key := printf "([a-z0-9][-a-z0-9.]*/)?%s" $value }}
+{{- $one := printf "(! *%s|%s( *(==?|!=) *%s| +(in|notin) *\\( *%s( *, *%s)* *\\))?)" $key $key $value $value $value }}
+{{- if and .selector (not (regexMatch (printf "^ *%s( *, *%s)* *$" $one $one) .selector)) }}
 selector is {{ .selector | quote }}, which is no label selector: write it as kubectl takes it, such as team=dex or "team in (dex,hr)".
 {{- end }}
-{{- if not (regexMatch "^[A-Za-z][A-Za-z0-9_+/-]*$" .timeZone) }}
+{{- /*
+A zone that is not known is taken for UTC by Helm, and so are all where it finds no list of them; then the operator has
+the last word.
+*/ -}}
+{{- $zones := ne (dateInZone "MST" now "Europe/Zurich") "UTC" }}
+{{- $isUTC := regexMatch "^(Etc/)?(UTC|UCT|Universal|Zulu)$" .timeZone }}
+{{- $unknown := and $zones (not $isUTC) (eq (dateInZone "MST" now .timeZone) "UTC") }}
+{{- if or $unknown (not (regexMatch "^[A-Za-z][A-Za-z0-9_+/-]*$" .timeZone)) }}
 timeZone is {{ .timeZone | quote }}, which is no IANA time zone: write one such as Europe/Zurich or UTC.
 {{- end }}
 {{- if lt (int .maxConcurrentRuns) 1 }}
 maxConcurrentRuns is {{ .maxConcurrentRuns }}: write 1 or more. To pause an exporter set suspend: true in it.
 {{- end }}
 {{- range .allowedHosts }}
-{{- if not (regexMatch "^((\\*\\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])$" .) }}
+{{- if not (regexMatch "^((\\*\\.)?[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|\\[[0-9A-Fa-f:.]+\\])$" .) }}
 allowedHosts has {{ . | quote }}, which is no host: write a host name or *.suffix, such as *.qualtrics.com, without scheme, port and path.
 {{- end }}
 {{- end }}
@@ -114,19 +132,39 @@ extraEnv sets {{ $variable }}, which the chart sets itself: use the value for it
 {{- end }}
 {{- if not (regexMatch "^[0-9A-Za-z.:-]+$" .http.host) }}
 http.host is {{ .http.host | quote }}, which is no address: write 0.0.0.0, or :: for IPv6, without brackets.
+{{- else if regexMatch "^(localhost|127\\..*|::1)$" (lower .http.host) }}
+http.host is {{ .http.host | quote }}, where no probe reaches it, so that the pods would never be ready: write 0.0.0.0, or :: for IPv6.
 {{- end }}
 
-{{- range $where, $seconds := dict "terminationGracePeriodSeconds" .terminationGracePeriodSeconds "revisionHistoryLimit" .revisionHistoryLimit }}
-{{- if lt (int $seconds) 0 }}
-{{ $where }} is {{ $seconds }}: write 0 or more.
+{{- if lt (int .terminationGracePeriodSeconds) 130 }}
+terminationGracePeriodSeconds is {{ .terminationGracePeriodSeconds }}, but a send that is under way may take two minutes, and would be cut off: write 130 or more. With nothing to finish a pod ends at once.
 {{- end }}
+{{- with .startupProbe }}
+{{- $budget := mul (int .periodSeconds) (int .failureThreshold) }}
+{{- if lt $budget 75 }}
+startupProbe gives a pod {{ $budget }} seconds to start, but it waits up to a minute for the API server: have periodSeconds times failureThreshold be 75 or more.
+{{- end }}
+{{- end }}
+{{- if or (lt (int .revisionHistoryLimit) 0) (gt (int .revisionHistoryLimit) 1000) }}
+revisionHistoryLimit is {{ int .revisionHistoryLimit }}: write 0 to 1000.
 {{- end }}
 
 {{- /* A budget that lets no pod go would hold up every drain of a node. */ -}}
 {{- with .podDisruptionBudget }}
 {{- if and .enabled (gt (int $.Values.replicaCount) 1) }}
 {{- $least := .minAvailable | toString }}
-{{- if or (eq $least "100%") (and (regexMatch "^[0-9]+$" $least) (ge (atoi $least) (int $.Values.replicaCount))) }}
+{{- /* Kubernetes rounds per cent up. */ -}}
+{{- $pods := 0 }}
+{{- if regexMatch "^[0-9]+%?$" $least }}
+{{- $pods = trimSuffix "%" $least | atoi }}
+{{- if hasSuffix "%" $least }}{{ $pods = div (add (mul $pods (int $.Values.replicaCount)) 99) 100 }}{{ end }}
+{{- end }}
+{{- range $where, $amount := dict "minAvailable" .minAvailable "maxUnavailable" .maxUnavailable }}
+{{- if and $amount (not (regexMatch "^[0-9]+%?$" (toString $amount))) }}
+podDisruptionBudget.{{ $where }} is {{ toString $amount | quote }}, which is no number of pods: write one such as 1, or a part of them such as "50%".
+{{- end }}
+{{- end }}
+{{- if ge (int $pods) (int $.Values.replicaCount) }}
 podDisruptionBudget.minAvailable is {{ $least }} of {{ $.Values.replicaCount }} pods, so that no node could ever be drained: write less than replicaCount, or leave it empty.
 {{- else if and (not (regexMatch "[1-9]" $least)) (not (regexMatch "[1-9]" (toString .maxUnavailable))) }}
 podDisruptionBudget.maxUnavailable is {{ .maxUnavailable | default 0 }}, so that no node could ever be drained: write 1 or more.
