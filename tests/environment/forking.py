@@ -28,6 +28,8 @@ from typing import IO, Any
 
 from tests.environment.build import ROOT
 
+MODULES = ("tests.environment.operator", "tests.faults.local_process")
+
 LARGEST_MESSAGE = 200_000
 
 
@@ -62,9 +64,12 @@ class Forked:
                 os.kill(self.pid, number)
 
 
-def fork(arguments: Sequence[str], environment: Mapping[str, str], output: IO[bytes], folder: Path) -> Forked:
-    """Call `tests.environment.operator.main` with these arguments in a process of its own."""
-    return _source().fork(arguments, environment, output, folder)
+def fork(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], output: IO[bytes], folder: Path
+) -> Forked:
+    """Call the `main` of one of `MODULES` with these arguments in a process of its own."""
+    order = {"module": module, "arguments": list(arguments), "environment": dict(environment), "folder": str(folder)}
+    return _source().fork(order, output)
 
 
 @cache
@@ -92,8 +97,7 @@ class _Source:
         self.ended: dict[int, int] = {}
         self._begun: list[int] = []
 
-    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], output: IO[bytes], folder: Path) -> Forked:
-        order = {"arguments": list(arguments), "environment": dict(environment), "folder": str(folder)}
+    def fork(self, order: Mapping[str, Any], output: IO[bytes]) -> Forked:
         with self._lock:
             socket.send_fds(self._socket, [json.dumps(order).encode()], [output.fileno()])
             while not self._begun:
@@ -131,10 +135,9 @@ class _Source:
 
 def main(number: int) -> int:
     """Load, then fork for each order, until nobody is there to give one."""
-    operator = import_module("tests.environment.operator")
-    for module in ("cli.controller", "controller.app", "controller.web", "export.steps"):
+    programs = {module: import_module(module) for module in MODULES}
+    for module in ("cli.controller", "cli.run", "controller.app", "controller.web", "export.steps"):
         import_module(f"qualtrics_exporter.{module}")
-    import_module("tests.faults.broken")
     gc.collect()
     gc.freeze()
     orders = socket.socket(fileno=number)
@@ -164,7 +167,8 @@ def main(number: int) -> int:
                 os.close(awake)
                 os.close(wake)
                 gc.unfreeze()
-                return int(operator.main(_become(json.loads(message), descriptors[0])))
+                order = json.loads(message)
+                return int(programs[order["module"]].main(_become(order, descriptors[0])))
             os.close(descriptors[0])
             running.add(pid)
             orders.send(json.dumps({"pid": pid}).encode())

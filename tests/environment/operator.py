@@ -99,7 +99,7 @@ class Operator:
             environment["SSL_CERT_FILE"] = str(self._ca)
         arguments = ["--http-address", "127.0.0.1:0", *self._arguments]
         if self._forked:
-            self._process = fork(arguments, environment, self._output, ROOT)
+            self._process = fork("tests.environment.operator", arguments, environment, self._output, ROOT)
         else:
             command = [sys.executable, "-m", __name__, *arguments]
             self._process = subprocess.Popen(

@@ -12,10 +12,14 @@ from tests.environment.build import ROOT
 from tests.environment.forking import Forked, fork
 from tests.environment.waiting import eventually
 
+OPERATOR = "tests.environment.operator"
+
 
 def started(output: Path, *arguments: str, **environment: str) -> Forked:
     with output.open("wb") as file:
-        return fork(arguments, {"PATH": os.environ["PATH"], "HOME": str(output.parent), **environment}, file, ROOT)
+        return fork(
+            OPERATOR, arguments, {"PATH": os.environ["PATH"], "HOME": str(output.parent), **environment}, file, ROOT
+        )
 
 
 def test_its_exit_code_output_and_environment_are_its_own(tmp_path: Path) -> None:
@@ -45,7 +49,8 @@ def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "kubeconfig")
     script = (
         "import os, sys; from pathlib import Path; from tests.environment.forking import fork\n"
-        f"process = fork([], dict(os.environ, KUBECONFIG={str(tmp_path / 'kubeconfig')!r}), sys.stderr, Path.cwd())\n"
+        f"environment = dict(os.environ, KUBECONFIG={str(tmp_path / 'kubeconfig')!r})\n"
+        f"process = fork({OPERATOR!r}, [], environment, sys.stderr, Path.cwd())\n"
         "print(process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
