@@ -56,7 +56,9 @@ def main() -> int:
         rights = {"rules": chart_rules.own_namespace(), "cluster_rules": chart_rules.everywhere()}
         kubeconfig = cluster.service_account("qualtrics-exporter-system", "operator", **rights)
         where = ("--allow-http", "--allowed-host", "localhost", "--lease-namespace", "qualtrics-exporter-system")
-        operator = stack.enter_context(Operator(kubeconfig, folder / "operator", *where, "--log-format", "console"))
+        operator = stack.enter_context(
+            Operator(kubeconfig, folder / "operator", *where, "--log-format", "console", forked=False)
+        )
         say(f"It watches; its metrics: {operator.address}/metrics")
 
         step(f"kubectl apply -f {SAMPLE.relative_to(ROOT)}")

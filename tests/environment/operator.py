@@ -1,6 +1,6 @@
 """The operator as a process of its own, as users run it, but for a clock that the test holds.
 
-Run as a module it is the `controller` command with such a clock; `Operator` starts, kills and stops that process.
+Run as a module it is the `controller` command with such a clock; `Operator` starts, kills and stops such a process.
 """
 
 import os
@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from tests.environment.build import ROOT
+from tests.environment.forking import Forked, fork
 from tests.environment.waiting import eventually
 
 
@@ -28,7 +30,10 @@ class Operator:
         clock: Path | None = None,
         ca: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        forked: bool = True,
     ) -> None:
+        """One that is not `forked` loads itself, as users' do: for figures, and where that is to be seen."""
+        self._forked = forked
         self._kubeconfig = kubeconfig
         self.folder = folder
         """Its logs, its home and its temporary files: all that it can leave on a disk."""
@@ -36,7 +41,7 @@ class Operator:
         self._clock = clock
         self._ca = ca
         self._environment = environment or {}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
         self.address = ""
         self._address_file = folder / "address"
@@ -92,13 +97,14 @@ class Operator:
             environment["QUALTRICS_EXPORTER_TEST_CLOCK"] = str(self._clock)
         if self._ca:
             environment["SSL_CERT_FILE"] = str(self._ca)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.environment.operator", "--http-address", "127.0.0.1:0", *self._arguments],
-            env=environment,
-            stdout=self._output,
-            stderr=self._output,
-            cwd=Path(__file__).parents[2],
-        )
+        arguments = ["--http-address", "127.0.0.1:0", *self._arguments]
+        if self._forked:
+            self._process = fork("tests.environment.operator", arguments, environment, self._output, ROOT)
+        else:
+            command = [sys.executable, "-m", __name__, *arguments]
+            self._process = subprocess.Popen(
+                command, env=environment, stdout=self._output, stderr=self._output, cwd=ROOT
+            )
         self._address_file = address_file
         if ready:
             self.serves()

@@ -95,6 +95,7 @@ class Stage:
             clock=self._clock_file if steered else None,
             ca=self.certificates.authority,
             environment=environment,
+            forked=steered,
         )
         return self._stack.push(operator)
 

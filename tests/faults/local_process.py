@@ -1,18 +1,20 @@
 """`qualtrics-exporter run` with a clock whose sleepers make the time pass, and a kill at a chosen effect on the disk.
 
-Run as a module. The journal's effects are `open`, `sync` (of the file), `rename` and `sync folder`. Each is written as
-a line of the file that `QUALTRICS_EXPORTER_TEST_EFFECTS` names; `QUALTRICS_EXPORTER_TEST_KILL` is `before|after NUMBER`
-of the effect at which this process ends as by SIGKILL.
+`tests/environment/forking.py` calls `main` in a process of its own. The journal's effects are `open`, `sync` (of the
+file), `rename` and `sync folder`. Each is written as a line of the file that `QUALTRICS_EXPORTER_TEST_EFFECTS` names;
+`QUALTRICS_EXPORTER_TEST_KILL` is `before|after NUMBER` of the effect at which this process ends as by SIGKILL.
 """
 
 import itertools
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from qualtrics_exporter.cli import main, without_cluster
+from qualtrics_exporter.cli import main as command
+from qualtrics_exporter.cli import without_cluster
 from qualtrics_exporter.export import file_journal
 from tests.export.conftest import HastyClock
 from tests.faults import broken
@@ -49,8 +51,9 @@ class Effects:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Watch the journal's own calls, and run the command."""
+    sys.argv = ["qualtrics-exporter", *arguments]
     effects = Effects()
 
     def opened(path: Any, flags: int, *_: Any) -> str | None:
@@ -71,8 +74,5 @@ def run() -> None:
     clock = Path(os.environ["QUALTRICS_EXPORTER_TEST_CLOCK"])
     without_cluster.SystemClock = lambda: HastyClock(clock)  # type: ignore[assignment, misc]
     with broken.build(os.environ.get("QUALTRICS_EXPORTER_TEST_BROKEN")):
-        main()
-
-
-if __name__ == "__main__":
-    run()
+        command()
+    return 0

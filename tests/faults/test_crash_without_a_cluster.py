@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import yaml
 
 from qualtrics_exporter.sandbox import World
 from tests.environment.build import ROOT
+from tests.environment.forking import Forked, fork
 from tests.environment.sandbox import Certificates, SandboxThread
 from tests.environment.waiting import eventually
 from tests.export.conftest import HastyClock
@@ -49,7 +48,7 @@ class Local:
         self._since = len(self.sandbox.ledger.distributions)
         self.sandbox.clear_faults()
 
-    def start(self, kill: str = "") -> "subprocess.Popen[bytes]":
+    def start(self, kill: str = "") -> Forked:
         """The command, with what it writes in files of this slot."""
         self._effects.unlink(missing_ok=True)
         home = self._home
@@ -65,12 +64,9 @@ class Local:
             **({"QUALTRICS_EXPORTER_TEST_KILL": kill} if kill else {}),
             **({"QUALTRICS_EXPORTER_TEST_BROKEN": self.build} if self.build else {}),
         }
-        command = [sys.executable, "-m", "tests.faults.local_process", "run", *map(str, self._files())]
+        command = ["run", *map(str, self._files()), "--journal", str(self._journal), "--allowed-host", "localhost"]
         with (home / "output").open("ab") as output:
-            return subprocess.Popen(
-                [*command, "--journal", str(self._journal), "--allowed-host", "localhost", *self._arguments],
-                env=environment, stdout=output, stderr=output,
-            )  # fmt: skip
+            return fork("tests.faults.local_process", [*command, *self._arguments], environment, output, ROOT)
 
     def recorded(self) -> tuple[list[str], list[str]]:
         """The effects of an undisturbed run: on the remote sides, and on the disk."""
@@ -92,7 +88,7 @@ class Local:
             if kill.operation == "qualtrics.create_distribution":
                 found = self._named()
         finally:
-            process.kill()
+            process.send_signal(signal.SIGKILL)
             process.wait()
         if kill.moment != "happens late":
             self.sandbox.release(kill.operation, drop=True)
@@ -146,12 +142,12 @@ class Local:
         ))  # fmt: skip
         return [exporter, "--secrets", secrets]
 
-    def _ended(self, process: "subprocess.Popen[bytes]") -> None:
+    def _ended(self, process: Forked) -> None:
         """Wait for its end. A test that was dropped, or a run that ended before the kill, is not begun once more."""
         try:
             process.wait(60)
         finally:
-            process.kill()
+            process.send_signal(signal.SIGKILL)
             process.wait()
 
     def _status(self) -> dict[str, Any]:
