@@ -121,6 +121,7 @@ def test_with_the_charts_rights_a_survey_goes_out_and_is_told(installed: Install
     assert exporter.checked()["reason"] == "Checked"
     exporter.annotate(run_requested_at="now")
     assert exporter.ended()["result"] == "Succeeded"
+    exporter.told("Succeeded")
     assert [event["reason"] for event in exporter.events()] == ["Checked", "Succeeded"]
     assert installed.mailed() == EVERYBODY
 
