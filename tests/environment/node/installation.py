@@ -227,7 +227,7 @@ class Installation:
             "allowedHosts": [HOST],
             "privateCA": {"configMapName": "remote-authority"},
             # Asked more often than by default, as tests wait for the answer.
-            "startupProbe": {"periodSeconds": 1},
+            "startupProbe": {"periodSeconds": 1, "failureThreshold": 120},
             "readinessProbe": {"periodSeconds": 1},
             **more,
         }
