@@ -149,6 +149,8 @@ class ControlPlane:
         """Stop the processes where they stand: connections stay open and get no reply, as when a node hangs."""
         self._require_owned()
         self._signal(signal.SIGSTOP)
+        for process in self._processes:
+            os.waitpid(process.pid, os.WUNTRACED)  # a thread of it may go on for a moment, and answer
 
     def thaw(self) -> None:
         """Let them go on after `freeze`, and return when they answer."""
