@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests.environment.stage import Stage
+from tests.environment.waiting import eventually
 
 EVERYBODY = {f"{name}@example.com" for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
 
@@ -25,7 +26,7 @@ def test_an_applied_exporter_is_checked_and_says_so_before_its_first_slot(stage:
 
 
 def test_a_requested_run_mails_exactly_the_people_of_the_query_and_tells_so(stage: Stage, people: Mailed) -> None:
-    stage.operator()
+    operator = stage.operator()
     exporter = stage.exporter()
     exporter.checked()
     exporter.annotate(run_requested_at="first")
@@ -38,6 +39,8 @@ def test_a_requested_run_mails_exactly_the_people_of_the_query_and_tells_so(stag
         "returned": 8, "empty": 1, "invalid": 0, "duplicate": 1, "accepted": 6, "imported": 6,
     }  # fmt: skip
     assert (entry["distributionId"], entry["batchId"]) == (sent.id, sent.batch_id)
+    ended = f"run {entry['id']} of {stage.namespace}/{exporter.name} ended: Succeeded, Succeeded"
+    eventually(lambda: ended in operator.log, "the log tells how it ended")
     status = exporter.status()
     assert status["lastHandledRunRequest"] == "first"
     assert status["lastSuccessfulTime"] == entry["completionTime"]

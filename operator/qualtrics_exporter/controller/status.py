@@ -128,6 +128,7 @@ class StatusJournal:
             return agenda.finished(exporter, ended, self.clock.now(), self.default_zone)
 
         await self._change(step, patience=PATIENCE_SENT_SECONDS, known=True)
+        log.info("run %s of %s ended: %s, %s", run.id, self.key, ended.entry.result, ended.entry.reason)
 
     async def _change(
         self, step: Callable[[Exporter], Status | None], *, patience: float = PATIENCE_SECONDS, known: bool = False

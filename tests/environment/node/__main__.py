@@ -7,10 +7,11 @@
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
-from tests.environment.build import BuildError
+from tests.environment.build import BuildError, build
 from tests.environment.controlplane import KubectlError
 from tests.environment.demo import RUN_NOW, say, step
 from tests.environment.helm import HelmError
@@ -54,9 +55,11 @@ def main(*, keep: bool) -> int:
 
 def stay(node: Node, installation: Installation) -> None:
     """Keep it until Ctrl-C, or until a part of the node ends."""
-    say(f"export KUBECONFIG={node.kubeconfig}")
+    say(f"export KUBECONFIG={node.kubeconfig} PATH={Path(sysconfig.get_path('scripts'))}:$PATH")
     say(f"kubectl -n {NAMESPACE} get pods,qex")
     say(f"kubectl -n {NAMESPACE} annotate --overwrite qex/{EXPORTER} {RUN_NOW}=$(date +%s)")
+    say("  (the same survey to the same people: Qualtrics, and so the sandbox, takes it and makes no mail of it)")
+    say(f"{build()} helm list --all-namespaces")
     say(f"curl --insecure {installation.sandbox.outbox}")
     say("Ctrl-C ends it all.")
     node.wait()
