@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.environment.controlplane import ControlPlane, prepare
 from tests.environment.image import Image
 from tests.environment.image import image as built_image
 from tests.environment.node import prepare as build_for_a_node
+from tests.environment.stage import NOON, Stage
 from tests.faults import tally
 
 RUN = secrets.token_hex(2)
@@ -106,3 +108,10 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> st
     """A namespace that no other test has, called after the test."""
     words = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
     return control_plane.namespace(f"{words[:40].strip('-') or 'test'}-{next(NUMBERS)}-{RUN}")
+
+
+@pytest.fixture
+def stage(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Stage]:
+    """A stage of its own, on a Tuesday at noon; what is started on it ends with the test."""
+    with ExitStack() as stack:
+        yield Stage(cluster, namespace, tmp_path, stack, start=NOON)

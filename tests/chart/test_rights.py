@@ -8,7 +8,6 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ import pytest
 from tests.environment.controlplane import ControlPlane
 from tests.environment.operator import Operator
 from tests.environment.release import Release, Right
-from tests.environment.stage import AppliedExporter, Stage
+from tests.environment.stage import NOON, AppliedExporter, Stage
 from tests.environment.waiting import eventually
 
 GROUP = "qualtrics-exporter.dev"
@@ -101,7 +100,7 @@ def installed(
     folder = tmp_path_factory.mktemp("rights")
     own, theirs = (cluster.namespace(f"rights-{what}-{folder.name[-1]}-{id(folder) % 9973}") for what in ("op", "dex"))
     with ExitStack() as stack:
-        stage = Stage(cluster, theirs, folder, stack, start=datetime(2026, 11, 24, 12, 0, tzinfo=UTC))
+        stage = Stage(cluster, theirs, folder, stack, start=NOON)
         release = Release(cluster, folder, own)
         labels = {"team": theirs}
         scope = {"watchNamespaces": [theirs]} if request.param == "one namespace" else {"selector": f"team={theirs}"}

@@ -1,25 +1,13 @@
-"""Stages for the controller's stories: one for each test that moves the clock, one shared by those that don't."""
+"""A stage with an operator for the controller's stories that do not move the clock, and who was mailed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.environment.controlplane import ControlPlane
-from tests.environment.stage import Stage
-
-# A Tuesday at noon, far from the changes of clocks.
-NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def stage(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Stage]:
-    """A stage of its own, on a Tuesday at noon; what is started on it ends with the test."""
-    with ExitStack() as stack:
-        yield Stage(cluster, namespace, tmp_path, stack, start=NOON)
+from tests.environment.stage import NOON, Stage
 
 
 @pytest.fixture(scope="module")

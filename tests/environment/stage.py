@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,9 @@ from tests.environment.waiting import eventually
 T = TypeVar("T")
 
 KIND = "qualtricsexporter"
+
+# A Tuesday at noon, far from the changes of clocks.
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 LOOK_SECONDS = 0.5
 """What passes on a steered clock with each look at a status: ten times as fast as the machine's own. Much faster, and a

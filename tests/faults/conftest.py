@@ -1,10 +1,7 @@
-"""A stage for each story, the office whose desks attacks happen at, and the tally that every attack writes into."""
+"""The office whose desks attacks happen at, and the tally that every attack writes into."""
 
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -12,19 +9,8 @@ from qualtrics_exporter.controller.cluster import connect
 from tests.conftest import NUMBERS, RUN
 from tests.environment.controlplane import ControlPlane
 from tests.environment.sandbox import Certificates
-from tests.environment.stage import Stage
 from tests.faults.desk import Office
 from tests.faults.tally import Tally
-
-# A Tuesday at noon, far from the changes of clocks.
-NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def stage(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Stage]:
-    """A stage of its own; what is started on it ends with the test."""
-    with ExitStack() as stack:
-        yield Stage(cluster, namespace, tmp_path, stack, start=NOON)
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from qualtrics_exporter.sandbox import World
 from tests.environment.build import ROOT
 from tests.environment.forking import Forked, fork
 from tests.environment.sandbox import Certificates, SandboxThread
+from tests.environment.stage import NOON
 from tests.environment.waiting import eventually
 from tests.export.conftest import HastyClock
 from tests.faults import broken, oracle
-from tests.faults.conftest import NOON
 from tests.faults.crash import MOMENTS, KillPoint, points
 from tests.faults.oracle import Finding, Found
 from tests.faults.tally import Tally

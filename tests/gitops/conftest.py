@@ -1,25 +1,13 @@
-"""A stage with a running operator for the tests of a module, and one of its own for a test that moves the clock."""
+"""A stage for the tests of a module."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import NUMBERS, RUN
 from tests.environment.controlplane import ControlPlane
-from tests.environment.stage import Stage
-
-# A Tuesday at noon, far from the changes of clocks.
-NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def stage(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Stage]:
-    """A stage of its own; what is started on it ends with the test."""
-    with ExitStack() as stack:
-        yield Stage(cluster, namespace, tmp_path, stack, start=NOON)
+from tests.environment.stage import NOON, Stage
 
 
 @pytest.fixture(scope="module")
