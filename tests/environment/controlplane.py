@@ -179,23 +179,8 @@ class ControlPlane:
         check: bool = True,
         kubeconfig: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run kubectl as the administrator, or as somebody else by their kubeconfig.
-
-        It is the pinned one of the Python environment, and neither reads nor writes anything in the user's home.
-        """
-        environment = {
-            **os.environ,
-            "KUBECONFIG": str(kubeconfig or self.kubeconfig),
-            "KUBECACHEDIR": str(self._path("cache")),
-            "KUBERC": "off",
-        }
-        command = [str(installed("kubectl")), *args]
-        done = subprocess.run(
-            command, input=input, env=environment, capture_output=True, text=True, timeout=KUBECTL_TIMEOUT
-        )
-        if check and done.returncode != 0:
-            raise KubectlError(done.returncode, command, done.stdout, done.stderr)
-        return done
+        """Run kubectl as the administrator, or as somebody else by their kubeconfig."""
+        return run_kubectl(args, kubeconfig or self.kubeconfig, self._path("cache"), input=input, check=check)
 
     def read(self, path: str) -> Any:
         """Read from the API server as the administrator, by a path such as /api/v1/nodes; None if there is none.
@@ -419,6 +404,27 @@ class ControlPlane:
             client.close()
             client.rest_client.pool_manager.clear()
         self._clients.clear()
+
+
+def run_kubectl(
+    arguments: Sequence[str],
+    kubeconfig: Path,
+    cache: Path,
+    *,
+    input: str | None = None,  # noqa: A002 - as subprocess.run calls it
+    check: bool = True,
+    timeout: float = KUBECTL_TIMEOUT,
+) -> subprocess.CompletedProcess[str]:
+    """Run kubectl; KubectlError if it fails, unless `check` is false.
+
+    It is the pinned one of the Python environment, and neither reads nor writes anything in the user's home.
+    """
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(cache), "KUBERC": "off"}
+    command = [str(installed("kubectl")), *arguments]
+    done = subprocess.run(command, input=input, env=environment, capture_output=True, text=True, timeout=timeout)
+    if check and done.returncode != 0:
+        raise KubectlError(done.returncode, command, done.stdout, done.stderr)
+    return done
 
 
 def prepare() -> None:

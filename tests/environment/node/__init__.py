@@ -31,10 +31,10 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from tests.environment import debian
-from tests.environment.build import build, installed
+from tests.environment.build import build
 from tests.environment.controlplane import (
     KUBECTL_TIMEOUT,
-    KubectlError,
+    run_kubectl,
     start_guard,
     temporary_folder,
 )
@@ -173,16 +173,8 @@ class Node:
         timeout: float = KUBECTL_TIMEOUT,
     ) -> subprocess.CompletedProcess[str]:
         """Run the pinned kubectl as the administrator; KubectlError if it fails, unless `check` is false."""
-        command = [str(installed("kubectl")), *arguments]
-        environment = {
-            **os.environ,
-            "KUBECONFIG": str(self.kubeconfig),
-            "KUBECACHEDIR": str(self._path("kubectl-cache")),
-        }
-        done = subprocess.run(command, input=input, env=environment, capture_output=True, text=True, timeout=timeout)
-        if check and done.returncode != 0:
-            raise KubectlError(done.returncode, command, done.stdout, done.stderr)
-        return done
+        cache = self._path("kubectl-cache")
+        return run_kubectl(arguments, self.kubeconfig, cache, input=input, check=check, timeout=timeout)
 
     def read(self, path: str) -> Any:
         """Read from the API server, by a path such as /api/v1/nodes; None if there is no such thing.
