@@ -21,6 +21,10 @@ class Clock(Protocol):
         """Seconds that only ever grow, whatever happens to the wall clock."""
         ...
 
+    def uptime(self) -> float:
+        """Seconds of the machine, including those that it slept: they show how long a process was paused."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Return after that many seconds of this clock; at once for zero or less."""
         ...
@@ -35,5 +39,13 @@ class SystemClock:
     def monotonic(self) -> float:
         return time.monotonic()
 
+    def uptime(self) -> float:
+        return machine_uptime()
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
+
+
+def machine_uptime() -> float:
+    """`Clock.uptime` of this machine. macOS and Windows have no CLOCK_BOOTTIME; their monotonic clock has to do."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -13,6 +13,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from qualtrics_exporter.clock import machine_uptime
+
 POLL_SECONDS = 0.02
 
 
@@ -42,6 +44,9 @@ class SteeredClock:
     def monotonic(self) -> float:
         self._read()
         return time.monotonic() + self._advanced
+
+    def uptime(self) -> float:
+        return machine_uptime()
 
     async def sleep(self, seconds: float) -> None:
         """Return when that many seconds have passed by this clock: really, or because somebody advanced it."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from qualtrics_exporter.export import steps
 from qualtrics_exporter.export.identity import new_holder
 from qualtrics_exporter.export.journal import Abandoned
 from qualtrics_exporter.resource.status import ActiveRun
@@ -38,7 +37,7 @@ class StandingStill(WatchedJournal):
 def journal(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> StandingStill:
     made = StandingStill(exporter.path)
     times = made.times()
-    monkeypatch.setattr(steps, "_machine_time", lambda: next(times))
+    monkeypatch.setattr(type(exporter.clock), "uptime", lambda _self: next(times))
     return made
 
 

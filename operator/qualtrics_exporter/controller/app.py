@@ -18,8 +18,6 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from kubernetes.aio import client
-
 from qualtrics_exporter.clock import Clock, SystemClock
 from qualtrics_exporter.controller import web
 from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Forbidden, Gone, Unreachable, connect
@@ -66,24 +64,33 @@ async def serve(settings: Settings, clock: Clock) -> None:
     remotes = Remotes(
         clock=clock, allowed_hosts=settings.allowed_hosts, allow_http=settings.allow_http, observe=metrics.observe
     )
+    instance = os.environ.get("POD_NAME") or socket.gethostname()
     async with contextlib.aclosing(remotes), await connect() as api:
-        await _Operator(settings, clock, api, remotes, metrics).serve()
+        await Operator(settings, clock, Cluster(api), remotes, metrics, instance=instance).serve()
 
 
-class _Operator:
+class Operator:
+    """All parts of one replica, wired. `instance` names the replica: the pod."""
+
     def __init__(
-        self, settings: Settings, clock: Clock, api: client.ApiClient, remotes: Remotes, metrics: Metrics
+        self,
+        settings: Settings,
+        clock: Clock,
+        cluster: Cluster,
+        remotes: Remotes,
+        metrics: Metrics,
+        *,
+        instance: str,
     ) -> None:
-        instance = os.environ.get("POD_NAME") or socket.gethostname()
         identity = f"{instance}-{secrets.token_hex(4)}"
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
-        self._cluster = Cluster(api)
+        self._cluster = cluster
         targets = Targets()
         store = StatusStore(self._cluster, clock)
         credentials = Credentials(self._cluster, remotes)
-        self._reconciler = Reconciler(
+        self.reconciler = Reconciler(
             store,
             credentials,
             Runner(store, credentials, clock, identity, settings.time_zone),
@@ -95,25 +102,25 @@ class _Operator:
             default_zone=settings.time_zone,
             max_concurrent_runs=settings.max_concurrent_runs,
         )
-        self._scheduler = Scheduler(self._reconciler.tend, clock, on_lead=metrics.leading)
-        self._watch = Watch(
+        self.scheduler = Scheduler(self.reconciler.tend, clock, on_lead=metrics.leading)
+        self.watch = Watch(
             self._cluster,
-            self._scheduler,
+            self.scheduler,
             targets,
             clock,
             namespaces=settings.namespaces,
             selector=settings.selector,
             default_zone=settings.time_zone,
             metrics=metrics,
-            forget=self._reconciler.forget,
+            forget=self.reconciler.forget,
         )
-        self._elector = self._election(api, instance) if settings.leader_election else None
+        self.elector = self._election(cluster, instance) if settings.leader_election else None
         metrics.follow(
-            exporters=self._scheduler.__len__,
-            due=lambda: self._scheduler.waiting,
-            lag=lambda: self._scheduler.lag,
-            tick_age=lambda: clock.monotonic() - self._scheduler.ticked,
-            watch_age=lambda: self._watch.age,
+            exporters=self.scheduler.__len__,
+            due=lambda: self.scheduler.waiting,
+            lag=lambda: self.scheduler.lag,
+            tick_age=lambda: clock.monotonic() - self.scheduler.ticked,
+            watch_age=lambda: self.watch.age,
         )
 
     async def serve(self) -> None:
@@ -126,13 +133,13 @@ class _Operator:
             ),
             asyncio.TaskGroup() as group,
         ):  # fmt: skip
-            watch = group.create_task(self._watch.run(stop_watch, watching), name="watch")
+            watch = group.create_task(self.watch.run(stop_watch, watching), name="watch")
             await _first(watching.wait, watch)
             # Kopf takes over the signals and would cancel our tasks: ours come after its own, and in our order.
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            sweep = group.create_task(self._watch.sweep(), name="sweep")
-            lead = group.create_task(self._lead(), name="lead")
+            sweep = group.create_task(self.watch.sweep(), name="sweep")
+            lead = group.create_task(self.lead(), name="lead")
             log.info("watching %s", ", ".join(self._settings.namespaces) or "all namespaces")
             await _first(stop.wait, watch)
             log.info("stopping: runs that have not reached their send are left for the next start")
@@ -141,11 +148,12 @@ class _Operator:
             sweep.cancel()
             stop_watch.set()
 
-    async def _lead(self) -> None:
-        if self._elector:
-            await self._elector.run(self._scheduler.lead)
+    async def lead(self) -> None:
+        """Tend exporters whenever this replica is the leader, until cancelled."""
+        if self.elector:
+            await self.elector.run(self.scheduler.lead)
         else:
-            await self._scheduler.lead()
+            await self.scheduler.lead()
 
     async def _look_once(self) -> None:
         """One short list, because a watch that starts without the CRD or the right stays blind without a word."""
@@ -169,22 +177,22 @@ class _Operator:
                     log.warning("%s: trying again", error)
                     await asyncio.sleep(2)
 
-    def _election(self, api: client.ApiClient, instance: str) -> Elector:
+    def _election(self, cluster: Cluster, instance: str) -> Elector:
         namespace = self._settings.lease_namespace or _own_namespace() or "default"
-        return Elector(api, namespace, self._settings.lease_name, instance)
+        return Elector(cluster, namespace, self._settings.lease_name, instance)
 
     def _unready(self, watching: asyncio.Event) -> str | None:
         """A replica that lacks a right would wait for ever without a word: this is the word."""
         if not watching.is_set():
             return "the watch has not begun"
-        if self._elector and self._elector.problem:
-            return f"the Lease cannot be had: {self._elector.problem}"
-        return self._scheduler.problem
+        if self.elector and self.elector.problem:
+            return f"the Lease cannot be had: {self.elector.problem}"
+        return self.scheduler.problem
 
     def _health(self) -> str | None:
-        if self._scheduler.leading and self._clock.monotonic() - self._scheduler.ticked > TICK_SECONDS:
+        if self.scheduler.leading and self._clock.monotonic() - self.scheduler.ticked > TICK_SECONDS:
             return "the scheduler has not looked at its heap for minutes"
-        return self._watch.problem
+        return self.watch.problem
 
 
 async def _first(event: Callable[[], Awaitable[object]], task: asyncio.Task[None]) -> None:

@@ -30,8 +30,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from kubernetes.aio import client
-
 from .cluster import Cluster, ClusterError, Conflict, Gone
 
 log = logging.getLogger(__name__)
@@ -51,7 +49,7 @@ class Elector:
 
     def __init__(
         self,
-        api: client.ApiClient,
+        cluster: Cluster,
         namespace: str,
         name: str,
         identity: str,
@@ -65,7 +63,7 @@ class Elector:
         if not 0 < retry < deadline < lease:
             raise ValueError("an election needs retry < deadline < lease")
         self.identity = f"{identity}_{secrets.token_hex(4)}"
-        self._cluster, self._namespace, self._name = Cluster(api), namespace, name
+        self._cluster, self._namespace, self._name = cluster, namespace, name
         self._lease, self._deadline, self._retry = lease, deadline, retry
         self._on_change, self._overstayed = on_change, overstayed
         self._until = 0.0  # when our term ends unless it is renewed

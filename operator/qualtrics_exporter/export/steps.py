@@ -11,7 +11,6 @@ nobody knows any more who the people were; `Sending` never sends, whoever comes 
 that the journal names: a send that was refused for certain.
 """
 
-import time
 from datetime import datetime, timedelta
 
 from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanent, Transient
@@ -125,10 +124,10 @@ async def _write_and_post(work: Work) -> Ended | None:
     spec = work.spec.qualtrics
     before = work.run.send_attempts or 0
     for _ in range(PROMPT_TRIES):
-        began, now = _machine_time(), work.clock.now().replace(microsecond=0)
+        began, now = work.clock.uptime(), work.clock.now().replace(microsecond=0)
         attempt = work.run.attempt + (work.run.step == "Sending")
         await work.journalled_sending(send_time=now, attempt=attempt, send_attempts=before + 1)
-        if _machine_time() - began <= PROMPT_SECONDS:
+        if work.clock.uptime() - began <= PROMPT_SECONDS:
             break
         # This process stood still meanwhile. Another one may have taken the run over, looked for the survey and told
         # its user that none is there: what was written is stale, and is written again, or is found to be lost.
@@ -172,11 +171,6 @@ async def _not_asked(work: Work, before: int, why: Transient) -> Ended | None:
     # A crash before this write: that nothing was sent is lost, and the next process only looks it up.
     await work.journalled_refused(_rounded_up(work.clock.now() + _wait(why)))
     return None
-
-
-def _machine_time() -> float:
-    """The machine's own seconds, also those that it slept: how long a process stood still is no part of any story."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 async def sending(work: Work) -> Ended | None:

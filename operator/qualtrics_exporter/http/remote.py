@@ -103,10 +103,11 @@ class Remotes:
         allow_http: bool = False,
         observe: Callable[[Call], None] | None = None,
         timeouts: Timeouts | None = None,
+        wire: Wire | None = None,
     ) -> None:
         self.clock = clock
         self.hosts = HostRules(allowed_hosts, allow_http=allow_http)
-        self.wire = Wire(clock, timeouts or Timeouts(), observe)
+        self.wire = wire or Wire(clock, timeouts or Timeouts(), observe)
         self.limiter = Limiter(clock)
         self.tokens = Tokens(self.wire, self.hosts, clock)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
