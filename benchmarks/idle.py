@@ -21,7 +21,9 @@ from typing import Any
 
 import kubernetes
 
-from qualtrics_exporter.controller import agenda, conditions
+from qualtrics_exporter.controller import conditions
+from qualtrics_exporter.controller.plan.slots import Context
+from qualtrics_exporter.controller.plan.status import plan
 from qualtrics_exporter.export.journal import QuerySync
 from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION, Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -41,7 +43,7 @@ def at_rest(manifest: dict[str, Any], generation: int, uid: str) -> dict[str, An
         distribution_id="EMD_aaaaaaaaaaaaaaa", delivery=Delivery(request_status="Done", sent=894, observed_time=now),
     )  # fmt: skip
     body = {**manifest, "metadata": {**manifest["metadata"], "generation": generation, "uid": uid}}
-    status = agenda.bookkeep(Exporter.from_object(body), now, "", "UTC").status
+    status = plan(Exporter.from_object(body), Context(now, "", "UTC")).status
     verdict = conditions.Verdict(query=QuerySync(True, Reason.QUERY_IN_SYNC.meaning))
     status = conditions.checked(status, verdict, generation, now, suspended=False)
     status = status.model_copy(

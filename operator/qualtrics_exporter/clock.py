@@ -6,7 +6,7 @@ and can set the clock back. Nothing else in the package asks the machine for the
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -28,6 +28,26 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Return after that many seconds of this clock; at once for zero or less."""
         ...
+
+
+class Steps:
+    """Notices when the wall clock is set: it then moves by something else than the monotonic clock."""
+
+    TOLERANCE = timedelta(seconds=2)
+    """Time servers slew a clock by far less between two looks."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = self._look()
+
+    def look(self) -> timedelta | None:
+        """By how much the wall clock was set since the last look; None if it was not."""
+        before, self._offset = self._offset, self._look()
+        by = self._offset - before
+        return by if abs(by) > self.TOLERANCE else None
+
+    def _look(self) -> timedelta:
+        return self._clock.now() - datetime.fromtimestamp(self._clock.monotonic(), UTC)
 
 
 class SystemClock:

@@ -8,8 +8,10 @@ where clocks misbehave we choose what gives one slot too few over what might giv
 - Every hour: one slot for each hour of UTC, named after it. It starts when the local clock strikes within that
   UTC hour (at 23:30 UTC in Asia/Kolkata), going by the offset in force as the UTC hour begins. So it does not
   matter how often a local hour exists, and no odd change of offset puts two slots into one hour.
-- Every 2, 3, 4, 6 or 12 hours, Daily, Weekly: one slot for each local hour divisible by that number, midnight,
-  or midnight of that weekday. It is named after this local date (and hour), also when it had to move.
+- Every 2, 3, 4, 6 or 12 hours: one slot for each local hour divisible by that number. It is named after the instant at
+  which it starts, in UTC: after a change of time zone, the same local hour is another slot.
+- Daily, Weekly: one slot for each local midnight, or midnight of that weekday. It is named after this local date, also
+  when it had to move: after a change of time zone, the same date is the same slot.
 - A local time that exists twice counts once, the first time. One that does not exist moves to the first instant
   after the gap; the 20 minutes are counted from there.
 - Slots that moved to the same instant, or onto one that was there already, are one slot, with the name of the
@@ -21,6 +23,7 @@ it is then corrected by a step or two. Start times never decrease with their num
 last of them is the slot. Only `slots_between` and `count_slots` look at every slot.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,6 +42,10 @@ EVERY_HOURS = (1, 2, 3, 4, 6, 12)
 SETTLING = timedelta(minutes=20)
 
 _HOUR = timedelta(hours=1)
+_WORDS = re.compile(
+    rf"every (?:(?P<hour>(?:(?P<hours>[0-9]+) )?hours?) at :20|(?P<day>{'|'.join(WEEKDAYS)}) at 00:00|day at 00:20)"
+    r", (?P<zone>\S+)"
+)
 _ORIGIN = datetime(1, 1, 1)  # noqa: DTZ001  a Monday on whatever clock; nominal start number 0
 
 
@@ -70,6 +77,20 @@ class Schedule:
         if self.day_of_week:
             return f"every {self.day_of_week} at 00:00, {self.zone.key}"
         return f"every day at 00:20, {self.zone.key}"
+
+    @classmethod
+    def from_words(cls, words: str) -> "Schedule | None":
+        """The schedule that has these words; None if there is none, or not any more."""
+        match = _WORDS.fullmatch(words)
+        if match is None:
+            return None
+        hours = int(match["hours"] or 1) if match["hour"] else None
+        try:
+            if match["hour"]:
+                return cls("Hourly", zone(match["zone"]), hours)
+            return cls("Weekly" if match["day"] else "Daily", zone(match["zone"]), None, match["day"])
+        except ValueError:
+            return None
 
     def interval(self) -> timedelta:
         """The distance between two slots while nobody touches the clocks."""
@@ -172,9 +193,15 @@ def _newest(schedule: Schedule, until: datetime) -> int:
 
 
 def _slot(schedule: Schedule, number: int) -> Slot:
-    nominal = _nominal(schedule, number)
-    identity = nominal.isoformat(timespec="hours") if schedule.every_hours else nominal.date().isoformat()
-    return Slot(_due(schedule, number), identity + "Z" if schedule.every_hours == 1 else identity)
+    return Slot(_due(schedule, number), _identity(schedule, number))
+
+
+def _identity(schedule: Schedule, number: int) -> str:
+    if schedule.every_hours == 1:
+        return _nominal(schedule, number).isoformat(timespec="hours") + "Z"
+    if schedule.every_hours:
+        return _start(schedule, number).strftime("%Y-%m-%dT%H:%MZ")
+    return _nominal(schedule, number).date().isoformat()
 
 
 def _due(schedule: Schedule, number: int) -> datetime:

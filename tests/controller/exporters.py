@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from qualtrics_exporter.controller import agenda
+from qualtrics_exporter.controller.plan.slots import Context
+from qualtrics_exporter.controller.plan.status import Plan, plan
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import Status
 
@@ -71,4 +72,9 @@ def body(
 
 def seen(at_time: datetime, **how: Any) -> Status:
     """The status after an operator saw the exporter for the first time."""
-    return agenda.bookkeep(exporter(**how), at_time, "holder", ZONE).status
+    return planned(exporter(**how), at_time, holder="holder").status
+
+
+def planned(found: Exporter, now: datetime, *, holder: str = "me", zone: str = ZONE, **circumstances: Any) -> Plan:
+    """What is due, in the eyes of a process that calls itself `me` and, unless told otherwise, has just started."""
+    return plan(found, Context(now, holder, zone, **circumstances))

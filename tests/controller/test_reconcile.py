@@ -7,13 +7,16 @@ from typing import Any, cast
 
 import pytest
 
-from qualtrics_exporter.controller import agenda
 from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Forbidden, Refused
 from qualtrics_exporter.controller.events import Recorder
-from qualtrics_exporter.controller.reconcile import Reconciler
-from qualtrics_exporter.controller.runs import Credentials, Runner
+from qualtrics_exporter.controller.identity import Identity
+from qualtrics_exporter.controller.leadership import Leadership
+from qualtrics_exporter.controller.plan.wake import NEVER
+from qualtrics_exporter.controller.reconciler import Reconciler
+from qualtrics_exporter.controller.runs import Credentials
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
+from qualtrics_exporter.controller.work_queue import Turn
 from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.controller.exporters import body, exporter
 from tests.controller.test_settling import ENDED_AT, after_unknown
@@ -72,17 +75,17 @@ def reconciler(cluster: OneObject, clock: SteeredClock, side: OneSide | None = N
     return Reconciler(
         store,
         credentials,
-        Runner(store, credentials, clock, "me", "UTC"),
         Recorder(served, "me", clock),
         Metrics(),
         Targets(),
         clock,
-        identity="me",
+        identity=Identity.new(lease=None, pod="me", instance="me"),
+        leadership=lambda: Leadership.started(clock.now()),
         default_zone="UTC",
-        max_concurrent_runs=1,
     )
 
 
+TURN = Turn(first=False, waiting=0, in_progress=1)
 KEY = Key("dex", "teams-rollout", exporter().uid)
 REFUSALS = [
     Refused("update of the status was refused (HTTP 422): see spec.schedule", 422),
@@ -97,7 +100,7 @@ async def test_that_the_status_cannot_be_written_is_told_by_an_event(error: Clus
 
     cluster = OneObject(body(), write)
     with pytest.raises(type(error)):
-        await reconciler(cluster, SteeredClock()).tend(KEY, True)
+        await reconciler(cluster, SteeredClock()).reconcile(KEY, TURN)
     (event,) = cluster.events
     assert (event["type"], event["reason"]) == ("Warning", "StatusRefused")
     assert str(error) in event["note"]
@@ -111,7 +114,7 @@ async def test_that_not_even_an_event_can_be_written_changes_nothing(error: Clus
     cluster = OneObject(body(), write)
     cluster.no_events = Forbidden("no Events either", 403)
     with pytest.raises(type(error), match="the status"):
-        await reconciler(cluster, SteeredClock()).tend(KEY, True)
+        await reconciler(cluster, SteeredClock()).reconcile(KEY, TURN)
 
 
 async def looks(cluster: OneObject, clock: SteeredClock, hours: int) -> tuple[int, int]:
@@ -121,8 +124,8 @@ async def looks(cluster: OneObject, clock: SteeredClock, hours: int) -> tuple[in
     end = clock.now() + timedelta(hours=hours)
     cluster.written = 0
     while clock.now() < end:
-        wake = await tending.tend(KEY, False)
-        clock.advance(max(2 * 60.0, (min(wake, end) - clock.now()).total_seconds() + 1))
+        wake = await tending.reconcile(KEY, TURN)
+        clock.advance(max(2 * 60.0, (min(wake.at, end) - clock.now()).total_seconds() + 1))
     return side.asked, cluster.written
 
 
@@ -146,8 +149,8 @@ async def test_while_the_spec_is_invalid_qualtrics_is_not_asked_and_once_it_is_c
     cluster = OneObject(body(after_unknown(), frequency="Fortnightly"), lambda _: None)
     clock, side = SteeredClock(start=ENDED_AT + timedelta(minutes=15)), OneSide()
     tending = reconciler(cluster, clock, side)
-    assert await tending.tend(KEY, True) == agenda.NEVER
+    assert await tending.reconcile(KEY, TURN) == NEVER
     assert side.asked == 0
     cluster.body["spec"] = body(suspend=True)["spec"]
-    await tending.tend(KEY, False)
+    await tending.reconcile(KEY, TURN)
     assert side.asked == 1

@@ -6,16 +6,19 @@ from typing import Any
 
 import pytest
 
-from qualtrics_exporter.controller import agenda, announce, conditions, delivery, settling
+from qualtrics_exporter.controller import announce, conditions, delivery, settling
 from qualtrics_exporter.controller.events import cut
+from qualtrics_exporter.controller.plan.requests import SETTLEMENT, requested
+from qualtrics_exporter.controller.plan.status import finished
+from qualtrics_exporter.controller.plan.wake import next_wake
 from qualtrics_exporter.export.identity import request_run_id, settlement_id
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.work import unknown_message
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Result, Status, Trigger, entry_of
+from qualtrics_exporter.resource.status import ActiveRun, Delivery, HistoryEntry, Result, Status, Trigger, entry_of
 from qualtrics_exporter.telemetry.redact import redact
-from tests.controller.exporters import ZONE, at, exporter, seen
-from tests.controller.test_agenda import looked_at
+from tests.controller.exporters import ZONE, at, exporter, planned, seen
+from tests.controller.test_plan import looked_at
 
 MONDAY = at("2026-11-23 12:00")
 SENT_AT = MONDAY + timedelta(minutes=10)
@@ -42,13 +45,13 @@ def after_unknown(trigger: Trigger = "Request", **how: Any) -> Status:
     """The status of an exporter whose last run, or test, ended Unknown."""
     ready = exporter(looked_at(conditions.Verdict(), **how).status, **how)
     busy = exporter(ready.status.model_copy(update={"active_run": run(trigger)}), **how)
-    return agenda.finished(busy, Ended(unknown(trigger)), ENDED_AT, ZONE)
+    return finished(busy, Ended(unknown(trigger)), ENDED_AT, ZONE)
 
 
 def settled(value: str, status: Status | None = None, now: datetime = LATER, **how: Any) -> Status:
     """The status after that annotation was seen."""
     found = exporter(status or after_unknown(**how), annotations={"settle-run": value}, **how)
-    plan = agenda.bookkeep(found, now, "me", ZONE)
+    plan = planned(found, now)
     assert plan.claimed is None
     return plan.status
 
@@ -101,9 +104,9 @@ def test_a_distribution_that_is_named_has_its_figures_read_from_then_on() -> Non
     entry = newest(status)
     assert (entry.result, entry.distribution_id) == ("Succeeded", "EMD_0123456789abcde")
     assert "EMD_0123456789abcde" in entry.message
-    assert delivery.next_read(entry) == SENT_AT + timedelta(minutes=2)
-    assert agenda.next_wake(exporter(status), LATER, ZONE) <= LATER
-    assert delivery.next_read(newest(settled(f"{RUN}=Sent"))) is None
+    assert delivery.next_read(entry, LATER) == SENT_AT + timedelta(minutes=2)
+    assert next_wake(exporter(status), LATER, ZONE).at <= LATER
+    assert delivery.next_read(newest(settled(f"{RUN}=Sent")), LATER) is None
 
 
 @pytest.mark.parametrize("outcome", ["Sent", "NotSent", "EMD_1"])
@@ -144,20 +147,20 @@ def test_a_skipped_slot_after_it_does_not_hide_it_from_the_condition() -> None:
 def test_the_condition_follows_also_where_a_newer_entry_never_showed_in_it() -> None:
     refused: dict[str, Any] = {"frequency": "Fortnightly"}
     asked = exporter(after_unknown(), annotations={"run-requested-at": "second"}, **refused)
-    before = agenda.bookkeep(asked, LATER, "me", ZONE).status
+    before = planned(asked, LATER).status
     assert newest(before).reason == "SpecInvalid"
     assert last_run(before) == ("Unknown", "DeliveryUnknown")
     found = exporter(before, annotations={"settle-run": f"{RUN}=Sent"}, **refused)
-    assert last_run(agenda.bookkeep(found, LATER, "me", ZONE).status) == ("True", "SettledAsSent")
+    assert last_run(planned(found, LATER).status) == ("True", "SettledAsSent")
 
 
 @pytest.mark.parametrize("how", [{"suspend": True}, {"frequency": "Fortnightly"}], ids=["suspended", "invalid"])
 def test_it_works_on_an_exporter_that_is_suspended_or_invalid(how: dict[str, Any]) -> None:
     found = exporter(after_unknown(), annotations={"settle-run": f"{RUN}=NotSent"}, **how)
-    assert agenda.next_wake(found, LATER, ZONE) <= LATER
-    status = agenda.bookkeep(found, LATER, "me", ZONE).status
+    assert next_wake(found, LATER, ZONE).at <= LATER
+    status = planned(found, LATER).status
     assert [entry.reason for entry in status.history or []] == ["SettledAsNotSent"]
-    assert agenda.requested_settlement(exporter(status, annotations={"settle-run": f"{RUN}=NotSent"}, **how)) is None
+    assert requested(SETTLEMENT, exporter(status, annotations={"settle-run": f"{RUN}=NotSent"}, **how)) is None
 
 
 def test_a_delivering_test_is_settled_where_its_outcome_stands() -> None:
@@ -174,16 +177,16 @@ def test_a_delivering_test_is_settled_where_its_outcome_stands() -> None:
 
 def test_an_exporter_is_looked_at_at_once_when_there_is_a_word() -> None:
     waiting = exporter(after_unknown())
-    assert agenda.next_wake(waiting, ENDED_AT, ZONE) > ENDED_AT
+    assert next_wake(waiting, ENDED_AT, ZONE).at > ENDED_AT
     found = exporter(waiting.status, annotations={"settle-run": f"{RUN}=Sent"})
-    assert agenda.next_wake(found, ENDED_AT, ZONE) <= ENDED_AT
+    assert next_wake(found, ENDED_AT, ZONE).at <= ENDED_AT
     handled = exporter(settled(f"{RUN}=Sent"), annotations={"settle-run": f"{RUN}=Sent"})
-    assert agenda.next_wake(handled, ENDED_AT, ZONE) > ENDED_AT
+    assert next_wake(handled, ENDED_AT, ZONE).at > ENDED_AT
 
 
 def test_a_word_is_written_in_the_same_status_as_a_claim() -> None:
     both = {"settle-run": f"{RUN}=NotSent", "run-requested-at": "second"}
-    plan = agenda.bookkeep(exporter(after_unknown(), annotations=both), LATER, "me", ZONE)
+    plan = planned(exporter(after_unknown(), annotations=both), LATER)
     assert plan.claimed
     assert newest(plan.status).reason == "SettledAsNotSent"
     assert plan.status.active_run == plan.claimed
@@ -194,7 +197,7 @@ def test_a_word_on_a_run_that_has_not_ended_waits_for_its_end() -> None:
     status = settled(f"{RUN}=Sent", busy)
     assert status.last_handled_settlement is None
     assert status.last_settlement is None
-    ended = agenda.finished(exporter(status), Ended(unknown()), ENDED_AT, ZONE)
+    ended = finished(exporter(status), Ended(unknown()), ENDED_AT, ZONE)
     assert newest(settled(f"{RUN}=Sent", ended)).reason == "SettledAsSent"
 
 
@@ -202,7 +205,7 @@ def test_a_word_on_a_run_that_has_not_ended_waits_for_its_end() -> None:
 
 
 def test_a_word_that_is_there_at_first_sight_counts_as_handled() -> None:
-    status = agenda.bookkeep(exporter(annotations={"settle-run": f"{RUN}=Sent"}), MONDAY, "me", ZONE).status
+    status = planned(exporter(annotations={"settle-run": f"{RUN}=Sent"}), MONDAY).status
     assert status.last_handled_settlement == f"{RUN}=Sent"
     assert status.last_settlement is None
     assert announce.events(exporter(), exporter(status)) == []
@@ -312,8 +315,8 @@ def found(status: Status, distribution_id: str | None, now: datetime = LATER) ->
 def test_it_is_looked_for_again_after_ten_minutes_an_hour_and_six_hours() -> None:
     status: Status | None = after_unknown()
     looks = []
-    while status and (due := settling.next_look(newest(status))):
-        assert agenda.next_wake(exporter(status), due - timedelta(seconds=1), ZONE) == due
+    while status and (due := settling.next_look(newest(status), LATER)):
+        assert next_wake(exporter(status), due - timedelta(seconds=1), ZONE).at == due
         looks.append(due - SENT_AT)
         before, status = status, found(status, None, due + timedelta(seconds=3))
         assert status
@@ -326,7 +329,7 @@ def test_it_is_looked_for_again_after_ten_minutes_an_hour_and_six_hours() -> Non
 def test_who_was_down_meanwhile_looks_once() -> None:
     status = found(after_unknown(), None, SENT_AT + timedelta(days=3))
     assert status
-    assert settling.next_look(newest(status)) is None
+    assert settling.next_look(newest(status), LATER) is None
 
 
 def test_what_is_found_later_is_a_success_with_its_distribution() -> None:
@@ -339,8 +342,8 @@ def test_what_is_found_later_is_a_success_with_its_distribution() -> None:
     assert status.last_successful_time == ENDED_AT
     assert last_run(status) == ("True", "FoundLater")
     assert [(event.type, event.reason) for event in told(before, status)] == [("Normal", "FoundLater")]
-    assert settling.next_look(entry) is None
-    assert delivery.next_read(entry) == SENT_AT + timedelta(minutes=2)
+    assert settling.next_look(entry, LATER) is None
+    assert delivery.next_read(entry, LATER) == SENT_AT + timedelta(minutes=2)
 
 
 @pytest.mark.parametrize("distribution_id", [None, "EMD_1"])
@@ -348,7 +351,7 @@ def test_what_is_found_later_is_a_success_with_its_distribution() -> None:
 def test_a_persons_word_that_it_was_sent_ends_the_looking(outcome: str, distribution_id: str | None) -> None:
     before = after_unknown()
     status = settled(f"{RUN}={outcome}", before)
-    assert settling.next_look(newest(status)) is None
+    assert settling.next_look(newest(status), LATER) is None
     assert settling.looked_for(status, newest(before), distribution_id, 1, LATER) is None
 
 
@@ -356,15 +359,15 @@ def test_what_a_person_says_was_not_sent_is_looked_for_at_the_marks_that_are_lef
     before = found(after_unknown(), None, SENT_AT + timedelta(minutes=11))
     assert before
     status = settled(f"{RUN}=NotSent", before, SENT_AT + timedelta(minutes=12))
-    assert settling.next_look(newest(status)) == SENT_AT + timedelta(hours=1)
-    assert agenda.next_wake(exporter(status), LATER, ZONE) == SENT_AT + timedelta(hours=1)
+    assert settling.next_look(newest(status), LATER) == SENT_AT + timedelta(hours=1)
+    assert next_wake(exporter(status), LATER, ZONE).at == SENT_AT + timedelta(hours=1)
     for now in (SENT_AT + timedelta(hours=1), SENT_AT + timedelta(hours=6)):
         looked = found(status, None, now)
         assert looked
         assert told(status, looked) == []
         assert (newest(looked).result, newest(looked).message) == ("Failed", newest(status).message)
         status = looked
-    assert settling.next_look(newest(status)) is None
+    assert settling.next_look(newest(status), LATER) is None
 
 
 @pytest.mark.parametrize("trigger", ["Request", "Test"])
@@ -379,7 +382,7 @@ def test_what_is_found_although_a_person_said_that_it_was_not_sent_is_told_with_
     (event,) = told(before, status)
     assert (event.type, event.reason) == ("Warning", "FoundLater")
     assert "mailed twice" in cut(event.note)
-    assert settling.next_look(entry) is None
+    assert settling.next_look(entry, LATER) is None
 
 
 def test_what_was_settled_as_not_sent_while_it_was_looked_for_is_found_all_the_same() -> None:
@@ -398,12 +401,12 @@ def test_who_says_that_it_was_not_sent_is_told_when_the_operator_looks_next() ->
 
 @pytest.mark.parametrize("missing", ["batch_id", "survey_id", "send_time"])
 def test_what_cannot_be_told_from_others_is_not_looked_for(missing: str) -> None:
-    assert settling.next_look(unknown().model_copy(update={missing: None})) is None
+    assert settling.next_look(unknown().model_copy(update={missing: None}), LATER) is None
 
 
 def test_a_delivering_test_is_looked_for_as_well() -> None:
     before = after_unknown("Test")
-    assert agenda.next_wake(exporter(before), ENDED_AT, ZONE) == SENT_AT + timedelta(minutes=10)
+    assert next_wake(exporter(before), ENDED_AT, ZONE).at == SENT_AT + timedelta(minutes=10)
     looked = found(before, None)
     assert looked
     assert told(before, looked) == []
@@ -417,5 +420,5 @@ def test_a_delivering_test_is_looked_for_as_well() -> None:
 def test_that_some_did_not_get_it_is_told_of_a_run_that_was_found_later() -> None:
     status = found(after_unknown(), "EMD_1")
     assert status
-    figures = delivery.Delivery(sent=6, bounced=1)
+    figures = Delivery(sent=6, bounced=1)
     assert delivery.with_figures(newest(status), figures).reason == "PartlyDelivered"

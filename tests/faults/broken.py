@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from unittest import mock
 
-from qualtrics_exporter.controller import agenda
+from qualtrics_exporter.controller import journal
 from qualtrics_exporter.controller.cluster import Gone
-from qualtrics_exporter.controller.status import StatusJournal, _dump
+from qualtrics_exporter.controller.journal import StatusJournal
+from qualtrics_exporter.controller.status import _dump
 from qualtrics_exporter.export import run, steps
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.work import Work
@@ -93,7 +94,7 @@ def _without_entry() -> Iterator[None]:
     def finished(exporter: Exporter, *_: Any) -> Status:
         return exporter.status.model_copy(update={"active_run": None})
 
-    with mock.patch.object(agenda, "finished", finished):
+    with mock.patch.object(journal, "finished", finished):
         yield
 
 

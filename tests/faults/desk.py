@@ -29,10 +29,13 @@ from prometheus_client import generate_latest
 from qualtrics_exporter.controller import conditions
 from qualtrics_exporter.controller.cluster import Cluster
 from qualtrics_exporter.controller.events import Recorder
-from qualtrics_exporter.controller.reconcile import Reconciler
-from qualtrics_exporter.controller.runs import Credentials, Runner
+from qualtrics_exporter.controller.identity import Identity
+from qualtrics_exporter.controller.leadership import Leadership
+from qualtrics_exporter.controller.reconciler import Reconciler
+from qualtrics_exporter.controller.runs import Credentials
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
+from qualtrics_exporter.controller.work_queue import Turn
 from qualtrics_exporter.http.remote import Remotes, Timeouts
 from qualtrics_exporter.http.wire import Download, NotSent, Request, Wire
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, RUN_REQUESTED_AT, VERSION, Exporter
@@ -269,20 +272,19 @@ class Desk:
         for side in ("nexthink", "qualtrics"):
             self.spec[side]["credentialsSecretRef"] = {"name": self.secret(side)}
         self.people(PEOPLE)
-        identity = f"desk-{secrets.token_hex(4)}"
+        identity = Identity.new(lease=None, pod="desk", instance="desk")
         store, credentials = StatusStore(self.cluster, clock), Credentials(self.cluster, remotes)
         self.targets = Targets()
         self.reconciler = Reconciler(
             store,
             credentials,
-            Runner(store, credentials, clock, identity, "UTC"),
             Recorder(self.cluster, "desk", clock),
             self.metrics,
             self.targets,
             clock,
             identity=identity,
+            leadership=lambda: Leadership.started(clock.now()),
             default_zone="UTC",
-            max_concurrent_runs=10,
         )
 
     @property
@@ -359,14 +361,14 @@ class Desk:
         """One look at the exporter; when the next one is due."""
         key = Key(self._office.namespace, self.name, self._uid)
         try:
-            wake = await self.reconciler.tend(key, self._first)
+            wake = await self.reconciler.reconcile(key, Turn(self._first, 0, 1))
             self._first = False
         except Exception:  # the scheduler lives on, writes it to its log, and comes again
             logging.getLogger(__name__).exception("%s could not be tended", key)
             self.raised.append(traceback.format_exc())
             return self.clock.now() + timedelta(minutes=1)
         # A spec that waits for its user is never looked at again: nothing here waits so long.
-        return min(wake, self.clock.now() + timedelta(days=1))
+        return min(wake.at, self.clock.now() + timedelta(days=1))
 
     async def _observed(self) -> dict[str, Any]:
         """The status as the watch brings it."""

@@ -61,7 +61,8 @@ class Name(click.ParamType[str]):
     type=click.IntRange(min=1),
     default=DEFAULTS.max_concurrent_runs,
     show_default=True,
-    help="How many runs may be under way at once; others wait, the oldest slot first.",
+    help="How many runs may talk to Nexthink or Qualtrics at the same time. A run that waits, for a rate limit or an "
+    "import, does not count. Tenants (namespace and Nexthink Secret) share this number; one of them gets at most half.",
 )
 @allowed_host
 @allow_http

@@ -1,8 +1,8 @@
 """The operator as a process: everything is wired here, and nothing decided.
 
-    Kopf's watch, sweep ──▶ scheduler ──▶ reconciler ──▶ runner ──▶ export
-                               ▲
-                     elector: the scheduler tends only while this replica leads
+    Kopf's watch, sweep ──▶ work queue ──▶ reconciler ──▶ runner ──▶ export
+                                ▲
+                      elector: the queue is worked on only while this replica leads
 
 One event loop, one task group: when any part fails, all of it ends and the process with it; the kubelet starts it
 again, and the journals tell where it was.
@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -23,13 +22,15 @@ from qualtrics_exporter.controller import web
 from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Forbidden, Gone, Unreachable, connect
 from qualtrics_exporter.controller.elector import Elector
 from qualtrics_exporter.controller.events import Recorder
-from qualtrics_exporter.controller.reconcile import Reconciler
-from qualtrics_exporter.controller.runs import Credentials, Runner
-from qualtrics_exporter.controller.scheduler import Scheduler
+from qualtrics_exporter.controller.identity import Identity
+from qualtrics_exporter.controller.leadership import Record
+from qualtrics_exporter.controller.reconciler import Reconciler
+from qualtrics_exporter.controller.runs import Credentials
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.controller.status import StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
+from qualtrics_exporter.controller.work_queue import WorkQueue
 from qualtrics_exporter.http.remote import Remotes
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.metrics import Metrics
@@ -37,7 +38,7 @@ from qualtrics_exporter.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-# A scheduler that has not looked at its heap for so long hangs: it naps for half a minute at most.
+# A work queue that has not been looked at for so long hangs: there is a look every half a minute at least.
 TICK_SECONDS = 180.0
 START_PATIENCE_SECONDS = 60.0
 
@@ -62,15 +63,20 @@ async def serve(settings: Settings, clock: Clock) -> None:
         log.warning("--allow-http: credentials and addresses travel unencrypted to %s", settings.allowed_hosts)
     metrics = Metrics()
     remotes = Remotes(
-        clock=clock, allowed_hosts=settings.allowed_hosts, allow_http=settings.allow_http, observe=metrics.observe
+        clock=clock,
+        allowed_hosts=settings.allowed_hosts,
+        allow_http=settings.allow_http,
+        observe=metrics.observe,
+        max_concurrent_requests=settings.max_concurrent_runs,
     )
-    instance = os.environ.get("POD_NAME") or socket.gethostname()
+    pod = os.environ.get("POD_NAME", "")
+    instance = pod or socket.gethostname()
     async with contextlib.aclosing(remotes), await connect() as api:
-        await Operator(settings, clock, Cluster(api), remotes, metrics, instance=instance).serve()
+        await Operator(settings, clock, Cluster(api), remotes, metrics, instance=instance, pod=pod).serve()
 
 
 class Operator:
-    """All parts of one replica, wired. `instance` names the replica: the pod."""
+    """All parts of one replica, wired. `instance` names the replica; `pod` is the name of its pod, if it has one."""
 
     def __init__(
         self,
@@ -81,45 +87,46 @@ class Operator:
         metrics: Metrics,
         *,
         instance: str,
+        pod: str = "",
     ) -> None:
-        identity = f"{instance}-{secrets.token_hex(4)}"
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
         self._cluster = cluster
-        targets = Targets()
-        store = StatusStore(self._cluster, clock)
-        credentials = Credentials(self._cluster, remotes)
+        zone = settings.time_zone
+        lease = (settings.lease_namespace or _own_namespace() or "default", settings.lease_name)
+        identity = Identity.new(lease=lease if settings.leader_election else None, pod=pod, instance=instance)
+        record, targets = Record(clock), Targets()
         self.reconciler = Reconciler(
-            store,
-            credentials,
-            Runner(store, credentials, clock, identity, settings.time_zone),
-            Recorder(self._cluster, instance, clock),
+            StatusStore(cluster, clock),
+            Credentials(cluster, remotes),
+            Recorder(cluster, instance, clock),
             metrics,
             targets,
             clock,
             identity=identity,
-            default_zone=settings.time_zone,
-            max_concurrent_runs=settings.max_concurrent_runs,
+            leadership=lambda: record.current,
+            default_zone=zone,
         )
-        self.scheduler = Scheduler(self.reconciler.tend, clock, on_lead=metrics.leading)
+        self.queue = WorkQueue(self.reconciler.reconcile, clock, on_lead=metrics.leading)
         self.watch = Watch(
-            self._cluster,
-            self.scheduler,
+            cluster,
+            self.queue,
             targets,
             clock,
             namespaces=settings.namespaces,
             selector=settings.selector,
-            default_zone=settings.time_zone,
+            default_zone=zone,
             metrics=metrics,
             forget=self.reconciler.forget,
+            on_step=record.stepped,
         )
-        self.elector = self._election(cluster, instance) if settings.leader_election else None
+        self.elector = Elector(cluster, *lease, instance, record=record) if settings.leader_election else None
         metrics.follow(
-            exporters=self.scheduler.__len__,
-            due=lambda: self.scheduler.waiting,
-            lag=lambda: self.scheduler.lag,
-            tick_age=lambda: clock.monotonic() - self.scheduler.ticked,
+            exporters=self.queue.__len__,
+            due=lambda: self.queue.waiting,
+            lag=lambda: self.queue.lag,
+            tick_age=lambda: clock.monotonic() - self.queue.ticked,
             watch_age=lambda: self.watch.age,
         )
 
@@ -139,6 +146,7 @@ class Operator:
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
             sweep = group.create_task(self.watch.sweep(), name="sweep")
+            clock = group.create_task(self.watch.follow_clock(), name="clock")
             lead = group.create_task(self.lead(), name="lead")
             log.info("watching %s", ", ".join(self._settings.namespaces) or "all namespaces")
             await _first(stop.wait, watch)
@@ -146,14 +154,15 @@ class Operator:
             lead.cancel()
             await asyncio.wait({lead})
             sweep.cancel()
+            clock.cancel()
             stop_watch.set()
 
     async def lead(self) -> None:
         """Tend exporters whenever this replica is the leader, until cancelled."""
         if self.elector:
-            await self.elector.run(self.scheduler.lead)
+            await self.elector.run(self.queue.lead)
         else:
-            await self.scheduler.lead()
+            await self.queue.lead()
 
     async def _look_once(self) -> None:
         """One short list, because a watch that starts without the CRD or the right stays blind without a word."""
@@ -177,21 +186,17 @@ class Operator:
                     log.warning("%s: trying again", error)
                     await asyncio.sleep(2)
 
-    def _election(self, cluster: Cluster, instance: str) -> Elector:
-        namespace = self._settings.lease_namespace or _own_namespace() or "default"
-        return Elector(cluster, namespace, self._settings.lease_name, instance)
-
     def _unready(self, watching: asyncio.Event) -> str | None:
         """A replica that lacks a right would wait for ever without a word: this is the word."""
         if not watching.is_set():
             return "the watch has not begun"
         if self.elector and self.elector.problem:
             return f"the Lease cannot be had: {self.elector.problem}"
-        return self.scheduler.problem
+        return self.queue.problem
 
     def _health(self) -> str | None:
-        if self.scheduler.leading and self._clock.monotonic() - self.scheduler.ticked > TICK_SECONDS:
-            return "the scheduler has not looked at its heap for minutes"
+        if self.queue.leading and self._clock.monotonic() - self.queue.ticked > TICK_SECONDS:
+            return "the work queue has not been looked at for minutes"
         return self.watch.problem
 
 

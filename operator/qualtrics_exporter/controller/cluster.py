@@ -21,6 +21,7 @@ let in must not raise.
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 import logging
 import os
@@ -45,6 +46,9 @@ TIMEOUT = 5.0
 
 REFRESH = 60.0
 """Seconds after which a kubeconfig is read again, because its token may have been rotated."""
+
+MAX_CONCURRENT_CALLS = 32
+"""Calls of one client at once. A thousand exporters that are due must not time out for waiting on each other."""
 
 PAGE = 100
 METADATA_PAGE = 500
@@ -226,6 +230,7 @@ class Cluster:
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
+        self._calls = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
 
     async def get(self, namespace: str, name: str) -> dict[str, Any]:
         """The exporter as it is now."""
@@ -361,6 +366,20 @@ class Cluster:
         body: Mapping[str, Any] | None,
     ) -> tuple[int, dict[str, Any]]:
         """One request and its reply, whatever its status."""
+        # The Lease waits for nobody: a leader must renew it in time.
+        async with contextlib.nullcontext() if kind is _LEASES else self._calls:
+            return await self._exchange(verb, kind, namespace, name, query, accept, body)
+
+    async def _exchange(
+        self,
+        verb: str,
+        kind: _Kind,
+        namespace: str | None,
+        name: str | None,
+        query: Iterable[tuple[str, str]],
+        accept: str,
+        body: Mapping[str, Any] | None,
+    ) -> tuple[int, dict[str, Any]]:
         try:
             method, url, headers, content, form = await self._api.param_serialize(
                 _METHODS[verb],

@@ -16,6 +16,9 @@ MARKS = (
     timedelta(minutes=60),
     *(timedelta(days=day) for day in range(1, 8)),
 )
+GIVEN_UP = timedelta(days=8)
+"""So long after the send, figures that cannot be read are not asked for any more."""
+_AHEAD = timedelta(hours=6)
 # "Nearly everyone" was kept back as a duplicate: some people may be new since the last mail.
 SUPPRESSED_SHARE = 0.9
 
@@ -30,13 +33,26 @@ _PLAIN = (
 )
 
 
-def next_read(entry: HistoryEntry) -> datetime | None:
+def next_read(entry: HistoryEntry, now: datetime) -> datetime | None:
     """When the figures of this entry are due to be read; None when there is nothing (more) to read."""
     if entry.distribution_id is None or entry.survey_id is None:
         return None
     sent = entry.send_time or entry.completion_time
     seen = entry.delivery.observed_time if entry.delivery else None
-    return next((sent + mark for mark in MARKS if seen is None or sent + mark > seen), None)
+    return next_mark(MARKS, sent, seen, now)
+
+
+def next_mark(marks: tuple[timedelta, ...], sent: datetime, seen: datetime | None, now: datetime) -> datetime | None:
+    """The first time at which something is due that was not seen yet: one of the marks after the send.
+
+    A clock that was ahead may have written either time. A future `seen` counts for nothing. After a future `sent` the
+    marks would be too far away: then it is due every few hours, at the distance of the last marks, until that time.
+    """
+    if sent > now:
+        return now if seen is None or seen > now else seen + _AHEAD
+    if seen and seen > now:
+        seen = None
+    return next((sent + mark for mark in marks if seen is None or sent + mark > seen), None)
 
 
 def with_figures(entry: HistoryEntry, figures: Delivery) -> HistoryEntry:

@@ -31,6 +31,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .cluster import Cluster, ClusterError, Conflict, Gone
+from .leadership import ANNOTATION, Record
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,8 @@ class Elector:
     """One replica in the election for one Lease.
 
     `identity` (the pod's name) gets a random tail: a process that comes back under its old name must not take the
-    Lease of its predecessor for its own. `overstayed` is what is done about a body that does not end.
+    Lease of its predecessor for its own. `overstayed` is what is done about a body that does not end. `record` is what
+    this replica knows of the time in which nobody led; the Lease passes it on.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Elector:
         retry: float = 2,
         on_change: Callable[[bool], None] | None = None,
         overstayed: Callable[[], None] = end_process,
+        record: Record | None = None,
     ) -> None:
         if not 0 < retry < deadline < lease:
             raise ValueError("an election needs retry < deadline < lease")
@@ -66,6 +69,7 @@ class Elector:
         self._cluster, self._namespace, self._name = cluster, namespace, name
         self._lease, self._deadline, self._retry = lease, deadline, retry
         self._on_change, self._overstayed = on_change, overstayed
+        self._record_of_leaders = record
         self._until = 0.0  # when our term ends unless it is renewed
         self._record: tuple[Any, ...] = ()  # what the Lease said when it last changed …
         self._free_at = 0.0  # … and when, counted from then, its holder has lost it
@@ -187,10 +191,13 @@ class Elector:
         holder = self._record[0]
         if holder not in ("", self.identity) and _now() < self._free_at:
             return False
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        record = self._record_of_leaders
+        now = (record.now() if record else datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         ours = {"holderIdentity": self.identity, "renewTime": now, "leaseDurationSeconds": math.ceil(self._lease)}
         if spec.get("holderIdentity") != self.identity:
             ours |= {"acquireTime": now, "leaseTransitions": (spec.get("leaseTransitions") or 0) + bool(spec)}
+            if record:
+                record.acquired(_annotations(lease).get(ANNOTATION), _time(spec.get("renewTime")))
         await self._write(lease, {**spec, **ours})
         return True
 
@@ -206,12 +213,15 @@ class Elector:
             self._free_at = _now() + float(spec.get("leaseDurationSeconds") or self._lease)
 
     async def _write(self, lease: dict[str, Any], spec: dict[str, Any]) -> None:
-        whole = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+        metadata = {**(lease.get("metadata") or {}), "namespace": self._namespace, "name": self._name}
+        if self._record_of_leaders:
+            not_led = self._record_of_leaders.current.annotation()
+            metadata["annotations"] = {**_annotations(lease), ANNOTATION: not_led}
+        whole = {**lease, "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
         if lease:
-            await self._cluster.replace_lease(self._namespace, self._name, {**lease, **whole, "spec": spec})
+            await self._cluster.replace_lease(self._namespace, self._name, whole)
         else:
-            metadata = {"namespace": self._namespace, "name": self._name}
-            await self._cluster.create_lease(self._namespace, {**whole, "metadata": metadata, "spec": spec})
+            await self._cluster.create_lease(self._namespace, whole)
 
     async def _release(self) -> None:
         """Give the Lease back if it is ours; where that fails, others wait until it runs out."""
@@ -235,6 +245,18 @@ class Elector:
     def _changed(self, leading: bool) -> None:
         if self._on_change:
             self._on_change(leading)
+
+
+def _annotations(lease: dict[str, Any]) -> dict[str, str]:
+    return (lease.get("metadata") or {}).get("annotations") or {}
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return time if time.tzinfo else None
 
 
 def _now() -> float:

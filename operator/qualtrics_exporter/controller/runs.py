@@ -6,19 +6,23 @@ under a run, and a run that can't even begin still ends in an entry.
 
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller import agenda, conditions
-from qualtrics_exporter.controller.cluster import Cluster, Forbidden
+from qualtrics_exporter.controller import conditions
+from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Gone
+from qualtrics_exporter.controller.identity import Identity
+from qualtrics_exporter.controller.journal import StatusJournal
+from qualtrics_exporter.controller.plan.spec import run_deadline, spec_problem
 from qualtrics_exporter.controller.secrets import nexthink_credentials, qualtrics_credentials
-from qualtrics_exporter.controller.status import Key, StatusJournal, StatusStore
-from qualtrics_exporter.export.identity import new_holder
+from qualtrics_exporter.controller.status import Key, StatusStore, tenant_of
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.sides import Sides
 from qualtrics_exporter.export.work import unknown_message
 from qualtrics_exporter.http.errors import ExportError
-from qualtrics_exporter.http.remote import Remotes
+from qualtrics_exporter.http.remote import Remotes, Repeat
+from qualtrics_exporter.http.retry import persist
 from qualtrics_exporter.nexthink.client import Nexthink
 from qualtrics_exporter.qualtrics.client import Qualtrics
 from qualtrics_exporter.resource.exporter import Exporter
@@ -40,20 +44,30 @@ class Credentials:
         """The client of Nexthink. Raises `Permanent` when the Secret is missing or incomplete."""
         name = spec.nexthink.credentials_secret_ref.name
         credentials, _ = await nexthink_credentials(self._cluster, exporter.namespace, name)
-        return Nexthink(self._remotes, credentials)
+        return Nexthink(self._remotes, credentials, tenant_of(exporter))
 
     async def qualtrics(self, exporter: Exporter, spec: Spec) -> Qualtrics:
         """The client of Qualtrics, likewise."""
         name = spec.qualtrics.credentials_secret_ref.name
         credentials, _ = await qualtrics_credentials(self._cluster, exporter.namespace, name)
-        return Qualtrics(self._remotes, credentials)
+        return Qualtrics(self._remotes, credentials, tenant_of(exporter))
 
     async def sides(self, exporter: Exporter, spec: Spec) -> Sides:
-        """Both clients. Raises `Permanent`."""
-        return Sides(await self.nexthink(exporter, spec), await self.qualtrics(exporter, spec))
+        """Both clients. A Secret that the API server cannot read now is read again for some minutes.
+
+        Raises `Permanent` and `Transient`.
+        """
+
+        async def read() -> Sides:
+            return Sides(await self.nexthink(exporter, spec), await self.qualtrics(exporter, spec))
+
+        return await persist(Repeat.READ, self._remotes.clock, read)
 
     async def versions(self, exporter: Exporter, spec: Spec) -> tuple[str | None, str | None]:
-        """The versions of both Secrets, without reading what is in them; None for one that is missing."""
+        """The versions of both Secrets, without reading what is in them; None for one that is missing.
+
+        One that cannot be read has a version too: that it can be read again is a change.
+        """
         return (
             await self._version(exporter.namespace, spec.nexthink.credentials_secret_ref.name),
             await self._version(exporter.namespace, spec.qualtrics.credentials_secret_ref.name),
@@ -62,8 +76,10 @@ class Credentials:
     async def _version(self, namespace: str, name: str) -> str | None:
         try:
             return await self._cluster.secret_version(namespace, name)
-        except Forbidden:
-            return "not readable"  # told when it is read; and noticed when the right is given
+        except Gone:
+            return None
+        except ClusterError:
+            return "not readable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +89,7 @@ class Runner:
     store: StatusStore
     credentials: Credentials
     clock: Clock
-    identity: str
+    identity: Identity
     default_zone: str
 
     async def run(self, key: Key, exporter: Exporter, run: ActiveRun) -> None:
@@ -86,7 +102,8 @@ class Runner:
         try:
             while True:
                 try:
-                    await self._attempt(journal, exporter, run)
+                    async with journal.heartbeat(run):
+                        await self._attempt(journal, exporter, run)
                 except SpecChanged:
                     log.info("%s was edited during run %s: starting again with the new spec", key, run.id)
                     exporter, run = await self._start_again(key, run)
@@ -97,7 +114,7 @@ class Runner:
 
     async def _attempt(self, journal: StatusJournal, exporter: Exporter, run: ActiveRun) -> None:
         try:
-            if problem := agenda.spec_problem(exporter, self.default_zone):
+            if problem := spec_problem(exporter, self.default_zone):
                 raise problem
             assert exporter.spec is not None  # noqa: S101  no problem, so there is a spec
             sides = await self.credentials.sides(exporter, exporter.spec)
@@ -105,7 +122,13 @@ class Runner:
             await journal.finish(run, self._without_clients(run, error))
             return
         unsure = run.step == "Claimed" and not conditions.is_ready(exporter.status, exporter.generation)
-        await execute(run, exporter.spec, sides, journal, self.clock, check_first=unsure)
+        left = self._time_left(exporter.spec, run)
+        await execute(run, exporter.spec, sides, journal, self.clock, check_first=unsure, deadline=left)
+
+    def _time_left(self, spec: Spec, run: ActiveRun) -> timedelta:
+        """How long the run may still take. A start in the future does not count: a clock that was ahead wrote it."""
+        elapsed = max(timedelta(0), self.clock.now() - run.start_time)
+        return max(timedelta(0), run_deadline(spec) - elapsed)
 
     def _without_clients(self, run: ActiveRun, error: ExportError) -> Ended:
         """How a run ends that can't talk to the remote sides: by what its journal knows."""
@@ -134,7 +157,8 @@ class Runner:
                 start_time=run.start_time,
                 generation=exporter.generation,
                 attempt=run.attempt + 1,
-                holder=f"{self.identity}/{new_holder()}",
+                holder=self.identity.new_holder(),
+                heartbeat_time=self.clock.now(),
                 step="Claimed",
                 send_attempts=run.send_attempts,
             )

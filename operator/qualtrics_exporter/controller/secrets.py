@@ -6,17 +6,17 @@ from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.resource.reasons import Reason
 
-from .cluster import Cluster, Forbidden, Gone, Secret
+from .cluster import Cluster, ClusterError, Gone, Secret
 
 
 async def nexthink_credentials(cluster: Cluster, namespace: str, name: str) -> tuple[Credentials, str]:
-    """The credentials and their version. Permanent(SecretNotFound | SecretKeyMissing); `Unreachable` passes."""
+    """The credentials and their version. Permanent(SecretNotFound | SecretKeyMissing), Transient(SecretNotReadable)."""
     secret = await _read(cluster, namespace, name)
     return nexthink_from(secret.data, source(namespace, name)), secret.version
 
 
 async def qualtrics_credentials(cluster: Cluster, namespace: str, name: str) -> tuple[Credentials, str]:
-    """The credentials and their version. Permanent(SecretNotFound | SecretKeyMissing); `Unreachable` passes."""
+    """The credentials and their version. Permanent(SecretNotFound | SecretKeyMissing), Transient(SecretNotReadable)."""
     secret = await _read(cluster, namespace, name)
     return qualtrics_from(secret.data, source(namespace, name)), secret.version
 
@@ -31,5 +31,5 @@ async def _read(cluster: Cluster, namespace: str, name: str) -> Secret:
         return await cluster.get_secret(namespace, name)
     except Gone as error:
         raise Permanent(Reason.SECRET_NOT_FOUND, f"{source(namespace, name)} does not exist") from error
-    except Forbidden as error:  # the operator's own rights, nothing that the exporter's author can change
+    except ClusterError as error:  # nothing that the author of the exporter can change
         raise Transient(Reason.SECRET_NOT_READABLE, f"{source(namespace, name)} cannot be read: {error}") from error

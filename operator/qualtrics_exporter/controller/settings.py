@@ -16,7 +16,8 @@ class Settings:
     """A label selector: of several installations, each takes its part."""
     time_zone: str = "UTC"
     """Of exporters whose schedule names none."""
-    max_concurrent_runs: int = 10
+    max_concurrent_runs: int = 100
+    """How many runs talk to a remote side at the same time; one that waits does not count."""
     allowed_hosts: tuple[str, ...] = DEFAULT_ALLOWED_HOSTS
     allow_http: bool = False
     leader_election: bool = True

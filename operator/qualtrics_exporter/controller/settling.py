@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from qualtrics_exporter.controller import conditions
+from qualtrics_exporter.controller.delivery import next_mark
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import HistoryEntry, Result, Settlement, Status, timestamp
 
@@ -68,26 +69,25 @@ def settle(status: Status, value: str, generation: int, now: datetime) -> Status
         return _refused(status, f"There is no entry of a run {word.run}.", now)
     reason = Reason.SETTLED_AS_SENT if word.sent else Reason.SETTLED_AS_NOT_SENT
     message = _message(entry, reason, word.distribution_id)
-    if not word.sent and (look := next_look(entry)) and look > now:
+    if not word.sent and (look := next_look(entry, now)) and look > now:
         message += f" But the operator's next look is due at {timestamp(look)} (UTC): better wait for that."
     result: Result = "Succeeded" if word.sent else "Failed"
     status = _known(status, entry, result, reason, message, word.distribution_id, generation, now)
     return _told(status, reason, f"Run {word.run}: {message}", now)
 
 
-def next_look(entry: HistoryEntry) -> datetime | None:
+def next_look(entry: HistoryEntry, now: datetime) -> datetime | None:
     """When Qualtrics is to be asked again whether it has the distribution; None if not (any more)."""
     if not (entry.result == "Unknown" or said_not_sent(entry)):
         return None
     if not (entry.batch_id and entry.survey_id and entry.send_time):
         return None
-    return next_mark(entry, entry.looked_for_time)
+    return look_after(entry, entry.looked_for_time, now)
 
 
-def next_mark(entry: HistoryEntry, after: datetime | None) -> datetime | None:
+def look_after(entry: HistoryEntry, after: datetime | None, now: datetime) -> datetime | None:
     """The first time after that one at which the entry is looked for."""
-    sent = entry.send_time or entry.completion_time
-    return next((sent + mark for mark in MARKS if after is None or sent + mark > after), None)
+    return next_mark(MARKS, entry.send_time or entry.completion_time, after, now)
 
 
 def looked_for(

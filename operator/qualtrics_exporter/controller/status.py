@@ -9,23 +9,21 @@ from an old copy.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller import agenda
-from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Conflict, Gone, Unreachable
-from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged, SuspendedMeanwhile
+from qualtrics_exporter.controller.cluster import Cluster, Conflict, Gone, Unreachable
+from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.resource.status import ActiveRun, Status
+from qualtrics_exporter.resource.status import Status
 from qualtrics_exporter.telemetry.redact import redact
 
 log = logging.getLogger(__name__)
 
-# How long a write is tried while the API server does not answer. A run that can't write its step stops there and is
-# taken up again later; what is known of a send is worth a longer wait, it saves looking for it.
 PATIENCE_SECONDS = 60.0
-PATIENCE_SENT_SECONDS = 300.0
+"""How long a write is tried while the API server does not answer, or other writers come first each time. A run that
+cannot write its step stops there and is resumed later.
+"""
 
 
 class Key(NamedTuple):
@@ -37,6 +35,12 @@ class Key(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+
+def tenant_of(exporter: Exporter) -> Tenant:
+    """With whom the exporter shares: those of its namespace with the same Nexthink credentials."""
+    spec = exporter.spec
+    return Tenant(exporter.namespace, spec.nexthink.credentials_secret_ref.name if spec else "")
 
 
 class StatusStore:
@@ -58,8 +62,8 @@ class StatusStore:
     ) -> Exporter:
         """Write what `change` makes of the fresh exporter; None means there is nothing to write (any more).
 
-        Returns the exporter as it stands afterwards. Raises `Gone` when it is deleted or another, `Unreachable` when
-        the API server did not answer for `patience` seconds, and whatever `change` raises.
+        Returns the exporter as it stands afterwards. Raises `Gone` when it is deleted or another, `Unreachable` or
+        `Conflict` when the write did not succeed within `patience` seconds, and whatever `change` raises.
         """
         give_up = self._clock.monotonic() + patience
         pause = 0.1
@@ -73,89 +77,14 @@ class StatusStore:
                     key.namespace, key.name, key.uid, exporter.resource_version, _dump(status)
                 )
                 return Exporter.from_object(written)
-            except Conflict:
-                log.debug("status of %s was changed by somebody else: reading it again", key)
-            except Unreachable as error:
+            except (Conflict, Unreachable) as error:
                 if self._clock.monotonic() + pause > give_up:
                     raise
-                log.warning("status of %s could not be written, trying again: %s", key, error)
+                level = logging.DEBUG if isinstance(error, Conflict) else logging.WARNING
+                log.log(level, "status of %s could not be written, trying again: %s", key, error)
             # Not the steered clock: this paces our own requests, it is not part of what a user sees happen in time.
             await asyncio.sleep(pause)
             pause = min(2 * pause, 5.0)
-
-
-@dataclass(frozen=True, slots=True)
-class StatusJournal:
-    """The journal of a run, kept in the status of its exporter (see export/journal.py)."""
-
-    store: StatusStore
-    key: Key
-    clock: Clock
-    default_zone: str
-
-    async def write(self, run: ActiveRun) -> None:
-        def step(exporter: Exporter) -> Status | None:
-            stored = _ours(exporter, run)
-            if stored == run:
-                return None  # the reply to our own write was lost
-            if run.step == "Importing" and exporter.suspended and run.trigger != "Test":
-                raise SuspendedMeanwhile
-            return exporter.status.model_copy(update={"active_run": run})
-
-        sent = run.step == "Sent"
-        patience = PATIENCE_SENT_SECONDS if sent else PATIENCE_SECONDS
-        await self._change(step, patience=patience, known=sent or run.refused_until is not None)
-
-    async def write_sending(self, run: ActiveRun) -> None:
-        def step(exporter: Exporter) -> Status | None:
-            stored = _ours(exporter, run)
-            if stored == run:
-                return None
-            if exporter.suspended and run.trigger != "Test":
-                raise SuspendedMeanwhile
-            if exporter.generation != run.generation:
-                raise SpecChanged
-            return exporter.status.model_copy(update={"active_run": run})
-
-        await self._change(step)
-
-    async def finish(self, run: ActiveRun, ended: Ended) -> None:
-        def step(exporter: Exporter) -> Status | None:
-            status = exporter.status
-            if status.active_run is None and _recorded(status, run):
-                return None
-            _ours(exporter, run)
-            return agenda.finished(exporter, ended, self.clock.now(), self.default_zone)
-
-        await self._change(step, patience=PATIENCE_SENT_SECONDS, known=True)
-        log.info("run %s of %s ended: %s, %s", run.id, self.key, ended.entry.result, ended.entry.reason)
-
-    async def _change(
-        self, step: Callable[[Exporter], Status | None], *, patience: float = PATIENCE_SECONDS, known: bool = False
-    ) -> None:
-        try:
-            await self.store.change(self.key, step, patience=patience)
-        except Gone as error:
-            raise Abandoned from error
-        except ClusterError as error:
-            if known:
-                raise  # what has become of the send is known, written down or not
-            # Nothing may happen that is not written down. The run stays where it is and is taken up again as soon as
-            # the API server lets us.
-            raise Abandoned(str(error)) from error
-
-
-def _ours(exporter: Exporter, run: ActiveRun) -> ActiveRun:
-    """The stored run, which has to be the same one in the same hands; somebody else's is left alone."""
-    stored = exporter.status.active_run
-    if exporter.deleting or stored is None or (stored.id, stored.holder) != (run.id, run.holder):
-        raise Abandoned
-    return stored
-
-
-def _recorded(status: Status, run: ActiveRun) -> bool:
-    entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
-    return any(entry.id == run.id and entry.start_time == run.start_time for entry in entries)
 
 
 def _dump(status: Status) -> dict[str, Any]:

@@ -1,41 +1,46 @@
-"""What happens in the cluster, told to the scheduler: Kopf's watch, and a sweep behind it.
+"""What happens in the cluster, reported to the work queue: Kopf's watch, and a sweep behind it.
 
 Of Kopf only the low-level `on.event` is used: no finalizer, no annotation, no PATCH of its own, and get, list and watch
 are all the rights it needs. Its timers and daemons keep their time in memory and add finalizers; what was measured
 stands in docs/facts/kubernetes.md section 1. Two things the watch can't do: it never tells what was deleted while it
 was broken, and its bodies may be stale. So every ten minutes a list of names and versions is compared with what the
-scheduler knows, and whoever acts on an exporter reads it again first.
+queue knows, and whoever acts on an exporter reads it again first.
 """
 
 import asyncio
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import kopf
 
-from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller import agenda, cluster, conditions
+from qualtrics_exporter.clock import Clock, Steps
+from qualtrics_exporter.controller import cluster, conditions
 from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Gone
-from qualtrics_exporter.controller.scheduler import Scheduler
-from qualtrics_exporter.controller.status import Key
+from qualtrics_exporter.controller.plan.wake import next_wake
+from qualtrics_exporter.controller.status import Key, tenant_of
 from qualtrics_exporter.controller.targets import Targets
+from qualtrics_exporter.controller.work_queue import WorkQueue
+from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION, Exporter
 from qualtrics_exporter.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 600.0
+STEP_SECONDS = 10.0
+"""How often the wall clock is compared with the monotonic one."""
 
 
 class Watch:
-    """Feeds the scheduler, in a standby too, so that it is warm when it comes to lead."""
+    """Feeds the work queue, in a standby too, so that it is warm when it comes to lead."""
 
     def __init__(
         self,
         cluster: Cluster,
-        scheduler: Scheduler,
+        queue: WorkQueue,
         targets: Targets,
         clock: Clock,
         *,
@@ -44,9 +49,10 @@ class Watch:
         default_zone: str,
         metrics: Metrics,
         forget: Callable[[Key], None],
+        on_step: Callable[[timedelta], None],
     ) -> None:
         self._cluster = cluster
-        self._scheduler = scheduler
+        self._queue = queue
         self._targets = targets
         self._clock = clock
         self._namespaces = namespaces
@@ -54,6 +60,7 @@ class Watch:
         self._zone = default_zone
         self._metrics = metrics
         self._forget = forget
+        self._on_step = on_step
         self._told = clock.monotonic()
         self._silent_sweeps = 0
 
@@ -91,21 +98,48 @@ class Watch:
             except ClusterError as error:
                 log.warning("the sweep could not be finished, it comes again in ten minutes: %s", error)
 
+    async def follow_clock(self) -> None:
+        """Plan everything anew whenever the wall clock was set, for ever.
+
+        What was planned by a wrong clock may be far away by the right one.
+        """
+        steps = Steps(self._clock)
+        outstanding = False
+        while True:
+            await self._clock.sleep(STEP_SECONDS)
+            if by := steps.look():
+                log.warning("the clock was set by %.0f s: looking at every exporter again", by.total_seconds())
+                self._on_step(by)
+                outstanding = True
+            if outstanding:
+                try:
+                    await self.observe_all()
+                    outstanding = False
+                except ClusterError as error:
+                    log.warning("exporters could not be listed after the clock was set, trying again: %s", error)
+
+    async def observe_all(self) -> None:
+        """Take in every exporter as it is now. Raises `ClusterError`."""
+        for namespace in self._namespaces or (None,):
+            async for body in self._cluster.list(namespace, self._selector):
+                self.observe(body)
+
     def observe(self, body: Mapping[str, Any]) -> None:
         """Take in an exporter as it is (or lately was)."""
         exporter = Exporter.from_object(body)
         self._targets.observe(exporter)
-        wake = agenda.next_wake(exporter, self._clock.now(), self._zone)
-        # Thousands share a namespace, and each body brings its own copy of that word.
+        wake = next_wake(exporter, self._clock.now(), self._zone)
+        # Thousands share a namespace and a Secret, and each body brings its own copies of those words.
         key = Key(sys.intern(exporter.namespace), exporter.name, exporter.uid)
-        self._scheduler.observe(key, wake, exporter.resource_version)
+        tenant = Tenant(*map(sys.intern, tenant_of(exporter)))
+        self._queue.enqueue(key, tenant, wake, exporter.resource_version)
         self._metrics.exporter(exporter, conditions.is_ready(exporter.status, exporter.generation))
 
     def forget(self, key: Key) -> None:
         """Let go of an exporter that is gone, and of everything that is kept about it."""
-        self._scheduler.forget(key.namespace, key.name)
-        self._targets.forget(key.namespace, key.name)
-        self._metrics.forget(key.namespace, key.name)
+        self._queue.forget(key)
+        self._targets.forget(key)
+        self._metrics.forget(*key)
         self._forget(key)
 
     async def _on_event(self, event: kopf.RawEvent, **_: Any) -> None:
@@ -120,7 +154,7 @@ class Watch:
 
     async def _sweep_once(self) -> None:
         told_before = self._told
-        known = dict(self._scheduler.keys())
+        known = dict(self._queue.keys())
         found: set[Key] = set()
         changed: list[Key] = []
         for namespace in self._namespaces or (None,):
@@ -133,7 +167,7 @@ class Watch:
         for key in known.keys() - found:
             missed += 1
             self.forget(key)
-        now_known = dict(self._scheduler.keys())
+        now_known = dict(self._queue.keys())
         for key in changed:
             missed += now_known.get(key) == known.get(key)  # else the watch has told it meanwhile
             try:

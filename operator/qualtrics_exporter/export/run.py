@@ -7,6 +7,7 @@ moment at which the send is written down, nothing is ever repeated, only looked 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.resource.reasons import Reason
@@ -29,7 +30,14 @@ STEPS: dict[Step, Callable[[Work], Awaitable[Ended | None]]] = {
 
 
 async def execute(
-    run: ActiveRun, spec: Spec, sides: Sides, journal: Journal, clock: Clock, *, check_first: bool = False
+    run: ActiveRun,
+    spec: Spec,
+    sides: Sides,
+    journal: Journal,
+    clock: Clock,
+    *,
+    check_first: bool = False,
+    deadline: timedelta | None = None,
 ) -> Ended:
     """Take a claimed run to its end and write that down; the journal already names the caller as its holder.
 

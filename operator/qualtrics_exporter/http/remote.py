@@ -10,8 +10,8 @@ has all its waiting behind it before that: its maker asks for its turn and its t
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode
 from weakref import WeakValueDictionary
 
 from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.fair_share import FairSemaphore, Tenant
 from qualtrics_exporter.resource.reasons import Reason
 
 from .credentials import Credentials
@@ -44,6 +45,8 @@ __all__ = [
     "compact",
     "segment",
 ]
+
+MAX_CONCURRENT_REQUESTS = 100
 
 T = TypeVar("T")
 E = TypeVar("E", bound=ExportError)
@@ -104,11 +107,13 @@ class Remotes:
         observe: Callable[[Call], None] | None = None,
         timeouts: Timeouts | None = None,
         wire: Wire | None = None,
+        max_concurrent_requests: int = MAX_CONCURRENT_REQUESTS,
     ) -> None:
         self.clock = clock
         self.hosts = HostRules(allowed_hosts, allow_http=allow_http)
         self.wire = wire or Wire(clock, timeouts or Timeouts(), observe)
         self.limiter = Limiter(clock)
+        self.requests = FairSemaphore(max_concurrent_requests)
         self.tokens = Tokens(self.wire, self.hosts, clock)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -134,8 +139,9 @@ class Remotes:
 class Remote:
     """One side as one credential sees it."""
 
-    def __init__(self, remotes: Remotes, credentials: Credentials, side: Side) -> None:
+    def __init__(self, remotes: Remotes, credentials: Credentials, side: Side, tenant: Tenant) -> None:
         self._remotes = remotes
+        self._tenant = tenant
         self._credentials = credentials
         self._side = side
 
@@ -230,10 +236,12 @@ class Remote:
 
         return await persist(ask.repeat, self.clock, attempt)
 
-    def download(self, url: Url, operation: str) -> AbstractAsyncContextManager[Download]:
+    @asynccontextmanager
+    async def download(self, url: Url, operation: str) -> AsyncIterator[Download]:
         """Have a file that the side has laid down elsewhere, without any token. Raises `NotSent` or `Lost`."""
         request = Request(side=self._side.key, operation=operation, method="GET", url=url, headers={}, alone=True)
-        return self._remotes.wire.download(request)
+        async with self._remotes.requests.hold(self._tenant), self._remotes.wire.download(request) as download:
+            yield download
 
     async def _exchange(self, ask: Ask, base: Url, token: str) -> Reply:
         query = f"?{urlencode(ask.query)}" if ask.query else ""
@@ -250,7 +258,11 @@ class Remote:
             body=ask.body,
             alone=ask.repeat is not Repeat.READ,
         )
-        return await self._remotes.wire.exchange(request)
+        if not ask.waits:
+            return await self._remotes.wire.exchange(request)
+        # Held for the request alone: a run that waits for a limit, a lock or an import keeps nobody from working.
+        async with self._remotes.requests.hold(self._tenant):
+            return await self._remotes.wire.exchange(request)
 
     def _error(self, ask: Ask, reply: Reply) -> ExportError:
         """What a reply that is no success means."""

@@ -188,7 +188,7 @@ class Wire:
                         "Accept-Encoding": "identity",
                     },
                     timeout=httpx.Timeout(self._timeouts.silence, connect=self._timeouts.connect),
-                    limits=httpx.Limits(max_connections=100, max_keepalive_connections=0 if own else 20),
+                    limits=httpx.Limits(max_connections=None, max_keepalive_connections=0 if own else 20),
                 )
         return self._clients[alone]
 

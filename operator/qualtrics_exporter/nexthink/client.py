@@ -12,6 +12,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
+from qualtrics_exporter.fair_share import NOBODY, Tenant
 from qualtrics_exporter.http.errors import Permanent, Transient
 from qualtrics_exporter.http.gunzip import BadGzip
 from qualtrics_exporter.http.limits import Rate
@@ -72,8 +73,8 @@ class Executed:
 class Nexthink:
     """Nexthink as one credential sees it."""
 
-    def __init__(self, remotes: Remotes, credentials: Credentials) -> None:
-        self._remote = Remote(remotes, credentials, NEXTHINK)
+    def __init__(self, remotes: Remotes, credentials: Credentials, tenant: Tenant = NOBODY) -> None:
+        self._remote = Remote(remotes, credentials, NEXTHINK, tenant)
 
     async def check_credentials(self) -> None:
         """See that a token can be had, and that the API's own URL may be used."""

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
+from qualtrics_exporter.fair_share import NOBODY, Tenant
 from qualtrics_exporter.http.errors import OutcomeUnknown, Permanent, Transient
 from qualtrics_exporter.http.limits import Rate
 from qualtrics_exporter.http.polling import poll
@@ -102,8 +103,8 @@ class Distribution:
 class Qualtrics:
     """Qualtrics as one credential sees it."""
 
-    def __init__(self, remotes: Remotes, credentials: Credentials) -> None:
-        self._remote = Remote(remotes, credentials, QUALTRICS)
+    def __init__(self, remotes: Remotes, credentials: Credentials, tenant: Tenant = NOBODY) -> None:
+        self._remote = Remote(remotes, credentials, QUALTRICS, tenant)
 
     # Before anything else.
 

@@ -146,8 +146,9 @@ class Reason(StrEnum):
     )  # fmt: skip
     SECRET_NOT_READABLE = (
         "SecretNotReadable", Kind.TRANSIENT, _SIDES,
-        "The operator has no right to read a credentials Secret.",
-        "Let the operator's administrator add `get` on Secrets in this namespace to its role.",
+        "The operator cannot read a credentials Secret: it lacks the permission, or the API server fails to read it.",
+        "For HTTP 403, ask the operator's administrator to add `get` on Secrets in this namespace to its role; for "
+        "other errors, ask the cluster's administrator why the API server cannot read the Secret.",
     )  # fmt: skip
     HOST_NOT_ALLOWED = (
         "HostNotAllowed", Kind.PERMANENT, _SIDES,
@@ -313,8 +314,30 @@ class Reason(StrEnum):
     )  # fmt: skip
     DEADLINE_EXCEEDED = (
         "DeadlineExceeded", Kind.WARNING, _RUNS,
-        "The slot could not start within spec.schedule.startingDeadlineSeconds.",
+        "No operator was running when the slot was due, or the clock was set forward, and "
+        "spec.schedule.startingDeadlineSeconds passed before the slot could start.",
         "Request a run if the survey should still go out; see that the operator was up.",
+    )  # fmt: skip
+    SLOT_OVERTAKEN = (
+        "SlotOvertaken", Kind.WARNING, _RUNS,
+        "The slot did not start before the next one was due, although an operator was running.",
+        "Look at the metrics due_exporters and schedule_lag_seconds; spread the schedules, or raise "
+        "--max-concurrent-runs. Request a run if the survey should still go out.",
+    )  # fmt: skip
+    SLOT_ALREADY_RAN = (
+        "SlotAlreadyRan", Kind.WARNING, _SKIPPED,
+        "The slot of the same local date already had its run, before the time zone of the schedule changed.",
+        "Request a run if the survey should go out again.",
+    )  # fmt: skip
+    CLOCK_STEPPED = (
+        "ClockStepped", Kind.WARNING, _SKIPPED,
+        "The clock of the operator jumped, and it is not known any more whether this slot had its run.",
+        "Correct the clock of the node. Request a run if the survey should go out.",
+    )  # fmt: skip
+    ALREADY_SENT = (
+        "AlreadySent", Kind.WARNING, _SKIPPED,
+        "The survey of this request was sent, or may have been, although the receipt of its token is gone.",
+        "Request a run with a new token if the survey should go out again.",
     )  # fmt: skip
     SCHEDULE_CHANGED = (
         "ScheduleChanged", Kind.WARNING, _RUNS,

@@ -13,6 +13,9 @@ Step = Literal["Claimed", "Importing", "Sending", "Sent"]
 Result = Literal["Succeeded", "Failed", "Held", "Missed", "Skipped", "Unknown", "DryRun"]
 HISTORY_LENGTH = 10
 HANDLED_REQUESTS = 20
+HANDLED_TOKENS = 5000
+CLAIMED_SLOTS = 16
+SENT_RUNS = 100
 
 
 def _aware(time: datetime) -> datetime:
@@ -76,6 +79,11 @@ class ActiveRun(Model):
         "",
         description="Who works on it: a new word for each process and attempt, by which a second one is noticed and "
         "stops.",
+    )
+    heartbeat_time: Time | None = Field(
+        None,
+        description="When the holder last showed that it works on the run: at the claim, and every minute. Another "
+        "operator takes a run over when its holder has not written for five minutes.",
     )
     step: Step = Field(
         description="The recovery point that was written last, before its effect: Claimed, Importing, Sending or "
@@ -192,6 +200,19 @@ class Settlement(Model):
     message: Message = Field(description="Which run, or why nothing was done, with what to do next.")
 
 
+class ClaimedSlot(Model):
+    """A slot that had its run."""
+
+    due_time: Time = Field(description="When the slot fell due.")
+    identity: str = Field(
+        max_length=64,
+        description="The name of the slot: its start in UTC for Hourly schedules, its local date for Daily and Weekly.",
+    )
+
+
+_RECEIPTS = "Newest first, by the first ten characters of their ids. A token acts once in the life of the object."
+
+
 class Status(Model):
     """What is. Written by the operator only."""
 
@@ -227,6 +248,24 @@ class Status(Model):
     next_retry_time: Time | None = Field(None, description="When the checks are tried again, while not Ready.")
     last_check_time: Time | None = Field(None, description="When spec, credentials and remote ids were last checked.")
     last_schedule_time: Time | None = Field(None, description="The due time of the last slot that was claimed.")
+    claimed_slots: list[ClaimedSlot] | None = Field(
+        None,
+        max_length=CLAIMED_SLOTS,
+        description="The newest slots that had a run. None of them runs again, whatever clocks and history say.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    claimed_slots_since: Time | None = Field(
+        None,
+        description="Every slot that had a run and fell due after this time is in claimedSlots. Slots that fell due "
+        "earlier never run.",
+    )
+    sent_runs: list[str] | None = Field(
+        None,
+        max_length=SENT_RUNS,
+        description="Ids of the last runs whose survey was sent, or may have been, newest first. None of them is sent "
+        "again.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
     last_successful_time: Time | None = Field(None, description="When the last run that succeeded ended.")
     last_handled_run_request: str | None = Field(
         None,
@@ -252,8 +291,26 @@ class Status(Model):
     handled_requests: list[str] | None = Field(
         None,
         max_length=HANDLED_REQUESTS,
-        description="Ids of the last requests that were acted on, newest first: a token acts once, also when an older "
-        "one comes back.",
+        description="Ids of the last requests of every kind, newest first; those of the tokens that are in the "
+        "annotations now come before the others. Versions before 0.2 know only this list.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    handled_run_requests: list[str] | None = Field(
+        None,
+        max_length=HANDLED_TOKENS,
+        description=f"Run requests that were handled. {_RECEIPTS}",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    handled_test_requests: list[str] | None = Field(
+        None,
+        max_length=HANDLED_TOKENS,
+        description=f"Test requests that were handled. {_RECEIPTS}",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    handled_settlements: list[str] | None = Field(
+        None,
+        max_length=HANDLED_TOKENS,
+        description=f"Values of settle-run that were handled. {_RECEIPTS}",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     active_run: ActiveRun | None = Field(

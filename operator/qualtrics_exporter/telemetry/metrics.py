@@ -57,7 +57,7 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter that nobody asks for
         self.registry = CollectorRegistry()
-        self._figures: dict[tuple[str, str], _Figures] = {}
+        self._figures: dict[tuple[str, str], tuple[str, _Figures]] = {}
         self._remote = self._counter("remote_requests", "Requests to Nexthink and Qualtrics.", "side operation outcome")
         self._remote_seconds = Histogram(
             "remote_request_duration_seconds",
@@ -119,16 +119,19 @@ class Metrics:
         """What is known of an exporter now."""
         status, spec = exporter.status, exporter.spec
         interval = spec.schedule.interval() if spec and not exporter.suspended else None
-        self._figures[exporter.namespace, exporter.name] = _Figures(
+        figures = _Figures(
             ready=float(ready),
             last_success=_seconds(status.last_successful_time),
             next_slot=None if exporter.suspended else _seconds(status.next_schedule_time),
             interval=interval.total_seconds() if interval else None,
         )
+        self._figures[exporter.namespace, exporter.name] = exporter.uid, figures
 
-    def forget(self, namespace: str, name: str) -> None:
-        """The exporter is gone, and its series with it."""
-        self._figures.pop((namespace, name), None)
+    def forget(self, namespace: str, name: str, uid: str) -> None:
+        """The exporter is gone, and its series with it; not those of another one with its name."""
+        known = self._figures.get((namespace, name))
+        if known and known[0] == uid:
+            del self._figures[namespace, name]
 
     def _counter(self, name: str, text: str, labels: str) -> Counter:
         return Counter(name, text, labels.split(), namespace=PREFIX, registry=self.registry)
@@ -143,14 +146,14 @@ class _PerExporter(Collector):
     That happens in a thread: `copy` takes the dictionary in one step of the interpreter, `list` would not.
     """
 
-    def __init__(self, figures: dict[tuple[str, str], _Figures]) -> None:
+    def __init__(self, figures: dict[tuple[str, str], tuple[str, _Figures]]) -> None:
         self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
         known = list(self._figures.copy().items())
         for position, (name, text) in enumerate(PER_EXPORTER):
             family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=["namespace", "name"])
-            for key, figures in known:
+            for key, (_, figures) in known:
                 if (value := figures[position]) is not None:
                     family.add_metric(key, value)
             yield family

@@ -5,22 +5,27 @@ from typing import Any
 
 import pytest
 
-from qualtrics_exporter.controller import agenda, conditions
+from qualtrics_exporter.controller import conditions
 from qualtrics_exporter.controller.conditions import Verdict
+from qualtrics_exporter.controller.leadership import Leadership
+from qualtrics_exporter.controller.plan.requests import RUN, TEST, requested, wants_delivery
+from qualtrics_exporter.controller.plan.spec import spec_problem
+from qualtrics_exporter.controller.plan.status import Plan, finished
+from qualtrics_exporter.controller.plan.wake import NEVER, check_due, next_wake
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.http.errors import Permanent, Transient
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Status, entry_of
-from tests.controller.exporters import ZONE, at, exporter, seen
+from tests.controller.exporters import ZONE, at, exporter, planned, seen
 
 MONDAY = at("2026-11-23 12:00")
 DUE = at("2026-11-24 00:20")
 
 
-def book(found: Exporter, when: Any, **how: Any) -> agenda.Plan:
+def book(found: Exporter, when: Any, **how: Any) -> Plan:
     """Bookkeeping by a process that calls itself `me`."""
-    return agenda.bookkeep(found, when, "me", ZONE, **how)
+    return planned(found, when, **how)
 
 
 def claimed(when: Any = DUE) -> ActiveRun:
@@ -68,7 +73,7 @@ def test_a_slot_is_claimed_once() -> None:
 
 def test_two_replicas_claim_the_same_run() -> None:
     found = exporter(seen(MONDAY))
-    first, second = agenda.bookkeep(found, DUE, "me", ZONE), agenda.bookkeep(found, DUE, "you", ZONE)
+    first, second = planned(found, DUE), planned(found, DUE, holder="you")
     assert first.claimed
     assert second.claimed
     assert first.claimed.id == second.claimed.id
@@ -108,7 +113,7 @@ def test_the_deadline_of_the_spec_holds() -> None:
 
 
 def test_a_slot_that_waited_for_its_turn_is_not_late() -> None:
-    plan = book(exporter(seen(MONDAY)), DUE + timedelta(hours=3), noticed=DUE + timedelta(minutes=1))
+    plan = book(exporter(seen(MONDAY)), DUE + timedelta(hours=3), leadership=Leadership.started(MONDAY))
     assert plan.claimed
 
 
@@ -171,7 +176,7 @@ def test_an_older_token_that_comes_back_does_not_act_again() -> None:
         status = plan.status.model_copy(update={"active_run": None})
     reverted = exporter(status, annotations={"run-requested-at": "from-git"})
     assert book(reverted, MONDAY).claimed is None
-    assert agenda.requested_run(reverted) is None
+    assert requested(RUN, reverted) is None
 
 
 def test_a_slot_that_fell_due_before_the_spec_became_invalid_is_told() -> None:
@@ -216,15 +221,15 @@ def test_a_delivering_test_works_on_a_suspended_exporter() -> None:
 def test_a_token_that_says_dry_mails_nobody_whatever_the_mode_says() -> None:
     found = exporter(seen(MONDAY), annotations={"test-requested-at": "dry-20261124", "test-mode": "Deliver"})
     assert book(found, MONDAY).claimed is None
-    assert agenda.requested_test(found) == "dry-20261124"
-    assert not agenda.wants_delivery(found)
+    assert requested(TEST, found) == "dry-20261124"
+    assert not wants_delivery(found)
 
 
 @pytest.mark.parametrize("mode", ["deliver", "DELIVER", "", "yes"])
 def test_a_test_mode_that_is_not_exactly_deliver_mails_nobody(mode: str) -> None:
     found = exporter(seen(MONDAY), annotations={"test-requested-at": "t", "test-mode": mode})
     assert book(found, MONDAY).claimed is None
-    assert not agenda.wants_delivery(found)
+    assert not wants_delivery(found)
 
 
 def test_an_unreadable_spec_refuses_a_run_request_and_has_no_slots() -> None:
@@ -238,7 +243,7 @@ def test_an_unreadable_spec_refuses_a_run_request_and_has_no_slots() -> None:
 
 def test_a_zone_that_this_machine_does_not_know_makes_the_spec_invalid() -> None:
     found = exporter(frequency="Daily", timeZone="Mars/Olympus")
-    problem = agenda.spec_problem(found, ZONE)
+    problem = spec_problem(found, ZONE)
     assert problem
     assert problem.reason is Reason.SPEC_INVALID
 
@@ -246,11 +251,9 @@ def test_a_zone_that_this_machine_does_not_know_makes_the_spec_invalid() -> None
 def test_an_exporter_that_names_no_zone_keeps_the_default_by_which_it_was_first_seen() -> None:
     first = book(exporter(), MONDAY).status
     assert (first.time_zone, first.next_schedule_time) == ("UTC", DUE)
-    after = agenda.bookkeep(exporter(first), MONDAY + timedelta(hours=1), "me", "Europe/Zurich").status
+    after = planned(exporter(first), MONDAY + timedelta(hours=1), zone="Europe/Zurich").status
     assert after == first
-    assert agenda.next_wake(exporter(first), MONDAY, "Europe/Zurich") == agenda.next_wake(
-        exporter(first), MONDAY, "UTC"
-    )
+    assert next_wake(exporter(first), MONDAY, "Europe/Zurich").at == next_wake(exporter(first), MONDAY, "UTC").at
 
 
 def test_the_zone_that_an_exporter_names_counts_and_none_is_kept_beside_it() -> None:
@@ -263,7 +266,7 @@ def test_the_same_local_date_after_a_change_of_zone_is_the_same_slot() -> None:
     run = claimed()
     done = exporter(book(exporter(seen(MONDAY)), DUE).status)
     ended = Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE))
-    status = agenda.finished(done, ended, DUE, ZONE)
+    status = finished(done, ended, DUE, ZONE)
     lima: dict[str, Any] = {"frequency": "Daily", "timeZone": "America/Lima"}
     status = book(exporter(status, **lima), DUE + timedelta(minutes=10)).status
     again = book(exporter(status, **lima), at("2026-11-24 05:20"))  # 00:20 in Lima, of the same 24 November
@@ -273,7 +276,7 @@ def test_the_same_local_date_after_a_change_of_zone_is_the_same_slot() -> None:
 
 def test_a_clock_that_was_years_ahead_does_not_silence_the_exporter() -> None:
     ahead = book(exporter(seen(MONDAY)), at("2030-01-01 00:20")).status.model_copy(update={"active_run": None})
-    assert agenda.next_wake(exporter(ahead), MONDAY, ZONE) <= MONDAY
+    assert next_wake(exporter(ahead), MONDAY, ZONE).at <= MONDAY
     set_back = book(exporter(ahead), MONDAY)
     assert set_back.claimed is None
     assert set_back.status.next_schedule_time == DUE
@@ -283,7 +286,7 @@ def test_a_clock_that_was_years_ahead_does_not_silence_the_exporter() -> None:
 def test_a_clock_that_was_set_back_sends_no_slot_twice() -> None:
     run = claimed()
     busy = exporter(book(exporter(seen(MONDAY)), DUE).status)
-    status = agenda.finished(busy, Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE)), DUE, ZONE)
+    status = finished(busy, Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE)), DUE, ZONE)
     set_back = book(exporter(status), DUE - timedelta(days=3))
     assert set_back.claimed is None
     assert book(exporter(set_back.status), DUE).claimed is None
@@ -296,7 +299,7 @@ def test_the_end_of_a_run_is_one_status() -> None:
     run = claimed()
     busy = exporter(book(exporter(seen(MONDAY)), DUE).status)
     ended = Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE + timedelta(minutes=1)))
-    status = agenda.finished(busy, ended, DUE + timedelta(minutes=1), ZONE)
+    status = finished(busy, ended, DUE + timedelta(minutes=1), ZONE)
     assert status.active_run is None
     assert (status.history or [])[0].result == "Succeeded"
     assert status.last_successful_time == DUE + timedelta(minutes=1)
@@ -311,7 +314,7 @@ def test_a_slot_that_fell_due_during_a_run_is_skipped() -> None:
     run = busy.status.active_run
     assert run
     late = at("2026-11-23 13:25")
-    status = agenda.finished(busy, Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", late)), late, ZONE)
+    status = finished(busy, Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", late)), late, ZONE)
     newest = (status.history or [])[0]
     assert (newest.result, newest.reason) == ("Skipped", "RunActive")
     assert book(exporter(status, **hourly), late).claimed is None
@@ -321,7 +324,7 @@ def test_a_slot_that_fell_due_during_a_run_is_skipped() -> None:
 def test_a_run_that_was_requested_during_a_run_is_refused_visibly() -> None:
     run = claimed()
     busy = exporter(book(exporter(seen(MONDAY)), DUE).status, annotations={"run-requested-at": "now"})
-    status = agenda.finished(busy, Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE)), DUE, ZONE)
+    status = finished(busy, Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE)), DUE, ZONE)
     assert [(e.trigger, e.reason) for e in status.history or []] == [
         ("Request", "RunActive"),
         ("Schedule", "Succeeded"),
@@ -398,9 +401,9 @@ def well(found: Exporter, when: Any) -> Exporter:
 
 def test_an_exporter_at_rest_is_looked_at_when_its_slot_falls_due_or_its_checks() -> None:
     found = well(exporter(seen(MONDAY)), at("2026-11-23 20:00"))
-    assert agenda.next_wake(found, at("2026-11-23 21:00"), ZONE) == DUE
+    assert next_wake(found, at("2026-11-23 21:00"), ZONE).at == DUE
     checked_long_ago = well(exporter(seen(MONDAY)), MONDAY)
-    wake = agenda.next_wake(checked_long_ago, MONDAY, ZONE)
+    wake = next_wake(checked_long_ago, MONDAY, ZONE).at
     assert timedelta(hours=6) <= wake - MONDAY <= timedelta(hours=7)
 
 
@@ -415,7 +418,7 @@ def test_an_exporter_at_rest_is_looked_at_when_its_slot_falls_due_or_its_checks(
     ],
 )
 def test_an_exporter_is_looked_at_at_once(why: str, found: Exporter) -> None:
-    assert agenda.next_wake(found, MONDAY, ZONE) <= MONDAY, why
+    assert next_wake(found, MONDAY, ZONE).at <= MONDAY, why
 
 
 def test_while_not_ready_the_secrets_are_looked_at_within_a_minute() -> None:
@@ -426,7 +429,7 @@ def test_while_not_ready_the_secrets_are_looked_at_within_a_minute() -> None:
     verdict = conditions.Verdict(nexthink=Permanent(Reason.SECRET_NOT_FOUND, "Secret dex/nexthink does not exist"))
     status = conditions.checked(found.status, verdict, 1, MONDAY, suspended=False)
     status = status.model_copy(update={"observed_generation": 1, "next_retry_time": MONDAY + timedelta(minutes=15)})
-    wake = agenda.next_wake(exporter(status), MONDAY, ZONE)
+    wake = next_wake(exporter(status), MONDAY, ZONE).at
     assert MONDAY < wake <= MONDAY + timedelta(minutes=1)
 
 
@@ -448,12 +451,12 @@ def looked_at(verdict: Verdict, **how: Any) -> Exporter:
 def test_what_only_its_user_can_mend_is_looked_at_every_few_hours_and_not_all_the_time(suspend: bool) -> None:
     verdict = Verdict(text=Permanent(Reason.QUERY_INVALID, "spec.nexthink.query is wrong"))
     assert verdict.waits_for_its_user
-    due = agenda.check_due(looked_at(verdict, suspend=suspend), MONDAY + timedelta(minutes=1))
+    due = check_due(looked_at(verdict, suspend=suspend), MONDAY + timedelta(minutes=1))
     assert timedelta(hours=6) <= due - MONDAY < timedelta(hours=7)
 
 
 def test_a_suspended_exporter_that_is_well_is_not_looked_at() -> None:
-    assert agenda.check_due(looked_at(Verdict(), suspend=True), MONDAY) == agenda.NEVER
+    assert check_due(looked_at(Verdict(), suspend=True), MONDAY) == NEVER.at
 
 
 def test_what_may_pass_is_tried_again_also_beside_a_wrong_text() -> None:

@@ -1,0 +1,1 @@
+"""What the reconciler does for an exporter besides its run, one thing at a time."""

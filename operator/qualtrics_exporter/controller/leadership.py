@@ -1,0 +1,113 @@
+"""When an operator was leading, and when none was.
+
+A slot is late only by the time in which no operator was leading: what waits for its turn is not late, and a rolling
+restart that hands the work over within a second is not a reason to drop it. So the leader keeps the intervals in which
+nobody led (and those that the wall clock jumped over) and passes them on to the next leader in an annotation of the
+Lease. All times are wall-clock times; a clock that is wrong makes slots late or early, never sent twice.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple, Self
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.resource.exporter import GROUP
+from qualtrics_exporter.resource.status import timestamp
+
+ANNOTATION = f"{GROUP}/not-led"
+MAX_GAPS = 8
+SHORTEST = timedelta(seconds=30)
+"""A shorter gap is the usual change of leaders. It delays nothing that matters."""
+
+
+class Gap(NamedTuple):
+    """An interval in which no operator was leading. Without a start, nobody knows since when."""
+
+    start: datetime | None
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """The newest intervals without a leader, newest first."""
+
+    gaps: tuple[Gap, ...] = ()
+
+    @classmethod
+    def started(cls, now: datetime) -> Self:
+        """An operator that leads from now on and knows nothing about the time before."""
+        return cls((Gap(None, now),))
+
+    @classmethod
+    def continued(cls, annotation: str | None, renewed: datetime | None, now: datetime) -> Self:
+        """An operator that takes over a Lease with this annotation, which was last renewed at that time."""
+        known = _parsed(annotation)
+        if renewed is None or known is None or renewed > now:
+            return cls.started(now)
+        return cls(known)._with(Gap(renewed, now))
+
+    def stepped(self, by: timedelta, now: datetime) -> Self:
+        """The same after the wall clock was set forward (`by` > 0) or back, and shows `now`."""
+        if by > timedelta(0):
+            return self._with(Gap(now - by, now))
+        return type(self)(tuple(Gap(gap.start and gap.start + by, gap.end + by) for gap in self.gaps))
+
+    def since(self, now: datetime) -> datetime | None:
+        """Since when an operator has been leading without a gap; None if that is longer than anybody remembers."""
+        return max((gap.end for gap in self.gaps if gap.end <= now), default=None)
+
+    def lateness(self, due: datetime, now: datetime) -> timedelta:
+        """For how long nobody led between the two times."""
+        late = timedelta(0)
+        for gap in self.gaps:
+            start = due if gap.start is None else max(due, gap.start)
+            late += max(timedelta(0), min(now, gap.end) - start)
+        return late
+
+    def annotation(self) -> str:
+        """As the Lease keeps it."""
+        return ",".join(f"{timestamp(gap.start) if gap.start else ''}/{timestamp(gap.end)}" for gap in self.gaps)
+
+    def _with(self, gap: Gap) -> Self:
+        if gap.start and gap.end - gap.start < SHORTEST:
+            return self
+        # What is not kept counts as led. That is long ago: a slot that old is not on time by any other measure.
+        return type(self)((gap, *self.gaps)[:MAX_GAPS])
+
+
+class Record:
+    """The leadership as this process knows it. It starts with the process; the elector and the clock keep it right."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.current = Leadership.started(clock.now())
+
+    def now(self) -> datetime:
+        """The wall clock."""
+        return self._clock.now()
+
+    def acquired(self, annotation: str | None, renewed: datetime | None) -> None:
+        """This process takes the Lease; it found that annotation and the time of the last renewal in it."""
+        self.current = Leadership.continued(annotation, renewed, self.now())
+
+    def stepped(self, by: timedelta) -> None:
+        """The wall clock was set."""
+        self.current = self.current.stepped(by, self.now())
+
+
+def _parsed(annotation: str | None) -> tuple[Gap, ...] | None:
+    if annotation is None:
+        return None
+    try:
+        return tuple(_gaps(part.split("/") for part in annotation.split(",") if part))[:MAX_GAPS]
+    except ValueError:
+        return None
+
+
+def _gaps(parts: Iterable[list[str]]) -> Iterable[Gap]:
+    for start, end in parts:
+        gap = Gap(datetime.fromisoformat(start) if start else None, datetime.fromisoformat(end))
+        if not all(time.tzinfo for time in gap if time):
+            raise ValueError("a time without a zone")
+        yield gap

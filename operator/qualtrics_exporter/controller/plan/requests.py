@@ -1,0 +1,88 @@
+"""Requests: what a person or a tool asks for by an annotation, and the receipts by which each token acts once.
+
+Git may bring an old annotation back at any time, so a token is remembered for the lifetime of the object. Receipts are
+separate for each kind of request: a thousand tests never displace the receipt of a run.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+
+from qualtrics_exporter.controller import settling
+from qualtrics_exporter.export.identity import request_run_id, settlement_id, test_run_id
+from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT, Exporter
+from qualtrics_exporter.resource.status import HANDLED_REQUESTS, HANDLED_TOKENS, Status
+
+LONGEST_TOKEN = 253
+"""Characters; a longer one is kept by its digest, because status fields have a limit."""
+_KEPT = 10
+"""Characters of an id in a receipt: 50 bits. Among 5,000 receipts a new token meets one in 10^11 cases."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of request: its annotation, where its receipts are, and the id that a token of it has."""
+
+    annotation: str
+    last: str
+    """The status field with the last token that was handled."""
+    handled: str
+    """The status field with the receipts."""
+    id_of: Callable[[str, str], str]
+    """From the uid of the exporter and the token."""
+
+    def token(self, exporter: Exporter) -> str | None:
+        """The token in the annotation, as its receipt keeps it."""
+        token = exporter.annotations.get(self.annotation)
+        if not token:
+            return None
+        # A value that cannot be understood may be a mistake, such as an address: it is kept by its digest.
+        keep = settling.understood(token) if self is SETTLEMENT else len(token) <= LONGEST_TOKEN
+        return token if keep else _digest(token)
+
+
+RUN = Kind(RUN_REQUESTED_AT, "last_handled_run_request", "handled_run_requests", request_run_id)
+TEST = Kind(TEST_REQUESTED_AT, "last_handled_test_request", "handled_test_requests", test_run_id)
+SETTLEMENT = Kind(SETTLE_RUN, "last_handled_settlement", "handled_settlements", settlement_id)
+KINDS = (RUN, TEST, SETTLEMENT)
+
+
+def requested(kind: Kind, exporter: Exporter, status: Status | None = None) -> str | None:
+    """The token of a request that was not handled yet, as this status (by default the exporter's) says."""
+    token = kind.token(exporter)
+    return None if token is None or _handled(kind, exporter.uid, status or exporter.status, token) else token
+
+
+def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: str) -> Status:
+    """The status with the receipt of that token."""
+    id_ = kind.id_of(exporter.uid, token)
+    receipts = [id_[:_KEPT], *(getattr(status, kind.handled) or [])][:HANDLED_TOKENS]
+    # `handledRequests` is what versions before 0.2 know, and all that remains where an older CRD drops the others.
+    recent = [id_, *(status.handled_requests or [])]
+    current = {k.id_of(exporter.uid, t) for k in KINDS if (t := k.token(exporter))}
+    recent.sort(key=lambda known: known not in current)  # the sort is stable: the newest stay first
+    update = {kind.last: token, kind.handled: receipts, "handled_requests": recent[:HANDLED_REQUESTS]}
+    return status.model_copy(update=update)
+
+
+def wants_delivery(exporter: Exporter) -> bool:
+    """Whether the test is to be delivered. Only the exact word counts: a test in doubt e-mails nobody.
+
+    A token that begins with "dry" is a dry test whatever the mode says: mode and token are two annotations, and a
+    GitOps tool may put an old "Deliver" back.
+    """
+    meant_dry = exporter.annotations.get(TEST_REQUESTED_AT, "").lower().startswith("dry")
+    return exporter.annotations.get(TEST_MODE) == "Deliver" and not meant_dry
+
+
+def _handled(kind: Kind, uid: str, status: Status, token: str) -> bool:
+    id_ = kind.id_of(uid, token)
+    return (
+        token == getattr(status, kind.last)
+        or id_[:_KEPT] in (getattr(status, kind.handled) or [])
+        or id_ in (status.handled_requests or [])
+    )
+
+
+def _digest(text: str) -> str:
+    return "sha256:" + sha256(text.encode()).hexdigest()

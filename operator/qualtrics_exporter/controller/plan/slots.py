@@ -1,0 +1,233 @@
+"""Slots of an exporter: which is due, which are over, and how each ends in an entry.
+
+`lastScheduleTime` is the newest slot that is done with, by a run or by an entry. Clocks jump, so that alone is not
+enough to know which slots had their run: `claimedSlots` holds the newest of those by their start and their name,
+independently of history. A slot in it never runs again, nor does one that is older than what the list covers.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from qualtrics_exporter import schedule as slots
+from qualtrics_exporter.controller import conditions
+from qualtrics_exporter.controller.leadership import Leadership
+from qualtrics_exporter.export.identity import slot_run_id
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import CLAIMED_SLOTS, ClaimedSlot, HistoryEntry, Result, Status, timestamp
+
+_INSTANT = timedelta.resolution
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The circumstances of a plan, apart from the exporter itself."""
+
+    now: datetime
+    holder: str
+    default_zone: str
+    leadership: Leadership | None = None
+    """None: the operator leads from now on."""
+    orphaned: bool = False
+    """Nobody works on the active run any more."""
+    waiting: int = 0
+    """How many exporters wait for their turn."""
+    in_progress: int = 0
+
+    def lateness(self, due: datetime) -> timedelta:
+        """For how long no operator was leading since that time."""
+        return (self.leadership or Leadership.started(self.now)).lateness(due, self.now)
+
+    def led_since(self) -> datetime | None:
+        """Since when an operator has been leading."""
+        return self.leadership.since(self.now) if self.leadership else self.now
+
+
+def without_future(status: Status, now: datetime) -> Status:
+    """The status without times that a clock wrote which was ahead. To wait until then would be silence."""
+    if status.schedule_since and status.schedule_since > now:
+        status = status.model_copy(update={"schedule_since": now})
+    if status.last_schedule_time is None or status.last_schedule_time <= now:
+        return status
+    past = max((slot.due_time for slot in status.claimed_slots or [] if slot.due_time <= now), default=None)
+    # Where no earlier slot is known, slots count from now on: all before had an entry while the clock was ahead.
+    since = status.schedule_since if past else now
+    return status.model_copy(update={"last_schedule_time": past, "schedule_since": since})
+
+
+def counted_from(status: Status, now: datetime) -> datetime:
+    """The time up to which every slot is done with."""
+    times = [status.schedule_since, status.last_schedule_time]
+    times += [slot.due_time for slot in status.claimed_slots or []]
+    return max((time for time in times if time and time <= now), default=now)
+
+
+def claim_due(
+    exporter: Exporter, status: Status, schedule: slots.Schedule, deadline: timedelta, context: Context
+) -> tuple[Status, slots.Slot | None]:
+    """The status in which the slot that runs now is claimed, and that slot; the slots before it have their entries."""
+    now = context.now
+    since = counted_from(status, now)
+    newest = slots.newest_slot(schedule, since, now)
+    if newest is None:
+        return status, None
+    in_time = context.lateness(newest.due) <= deadline
+    status = _passed_over(exporter, status, schedule, since, newest.due - _INSTANT if in_time else newest.due, context)
+    status = status.model_copy(update={"last_schedule_time": newest.due})
+    if not in_time:
+        return status, None
+    if _is_done(exporter, status, newest):
+        return status, None
+    if reason := _not_again(exporter, status, newest):
+        return with_slots_entry(exporter, status, newest, newest, 1, now, "Skipped", reason), None
+    return _claimed(status, newest), newest
+
+
+def _not_again(exporter: Exporter, status: Status, slot: slots.Slot) -> Reason | None:
+    """Why a slot that is due must not run, although it has no entry yet."""
+    if status.claimed_slots_since and slot.due <= status.claimed_slots_since:
+        return Reason.CLOCK_STEPPED
+    run_id = slot_run_id(exporter.uid, slot.identity)
+    known = {slot.identity for slot in status.claimed_slots or []}
+    ids = {*(status.sent_runs or []), *(entry.id for entry in status.history or [])}
+    return Reason.SLOT_ALREADY_RAN if slot.identity in known or run_id in ids else None
+
+
+def _is_done(exporter: Exporter, status: Status, slot: slots.Slot) -> bool:
+    """Whether this very slot had its run, and so has its entry: the clock was set back."""
+    run_id = slot_run_id(exporter.uid, slot.identity)
+    return any(known.due_time == slot.due for known in status.claimed_slots or []) or any(
+        entry.id == run_id and entry.scheduled_time == slot.due and entry.start_time for entry in status.history or []
+    )
+
+
+def _claimed(status: Status, slot: slots.Slot) -> Status:
+    claimed = [ClaimedSlot(due_time=slot.due, identity=slot.identity), *(status.claimed_slots or [])]
+    claimed.sort(key=lambda known: known.due_time, reverse=True)
+    dropped = [known.due_time for known in claimed[CLAIMED_SLOTS:]]
+    since = max([*dropped, *([status.claimed_slots_since] if status.claimed_slots_since else [])], default=None)
+    return status.model_copy(update={"claimed_slots": claimed[:CLAIMED_SLOTS], "claimed_slots_since": since})
+
+
+def _passed_over(
+    exporter: Exporter, status: Status, schedule: slots.Schedule, since: datetime, until: datetime, context: Context
+) -> Status:
+    """The status with entries for the slots after `since`, up to `until`, which never run.
+
+    Those that were due while no operator was leading were missed; the others waited until the next slot was due.
+    """
+    led = context.led_since()
+    split = min(until, max(since, led - _INSTANT)) if led else since
+    status = _missed(exporter, status, schedule, since, split, context.now)
+    return _overtaken(exporter, status, schedule, split, until, context)
+
+
+def _missed(
+    exporter: Exporter, status: Status, schedule: slots.Schedule, since: datetime, until: datetime, now: datetime
+) -> Status:
+    number, newest, oldest = _range(status, schedule, since, until)
+    if not newest or not oldest:
+        return status
+    status = with_slots_entry(exporter, status, newest, oldest, number, now, "Missed", Reason.DEADLINE_EXCEEDED)
+    return conditions.last_run(status, (status.history or [])[0], exporter.generation, now)
+
+
+def _overtaken(
+    exporter: Exporter, status: Status, schedule: slots.Schedule, since: datetime, until: datetime, context: Context
+) -> Status:
+    number, newest, oldest = _range(status, schedule, since, until)
+    if not newest or not oldest:
+        return status
+    waited = int((context.now - oldest.due).total_seconds())
+    figures = (
+        f"It had been due for {waited} s. Of all exporters, {context.waiting} wait for their turn and "
+        f"{context.in_progress} are in progress."
+    )
+    status = with_slots_entry(
+        exporter, status, newest, oldest, number, context.now, "Missed", Reason.SLOT_OVERTAKEN, figures
+    )
+    return conditions.last_run(status, (status.history or [])[0], exporter.generation, context.now)
+
+
+def overtaken_by_run(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> Status:
+    """The status with one entry for the slots that fell due while a run was active."""
+    since = counted_from(status, now)
+    number, newest, oldest = _range(status, schedule, since, now)
+    if not newest or not oldest:
+        return status
+    return with_slots_entry(exporter, status, newest, oldest, number, now, "Skipped", Reason.RUN_ACTIVE)
+
+
+def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, reason: Reason) -> Status:
+    """The status with one entry for the slots that fell due before something else took their place.
+
+    They follow from the schedule as the status has it: the spec may have another one by now.
+    """
+    due = status.next_schedule_time
+    if due is None or due > now:
+        return status
+    schedule = slots.Schedule.from_words(status.schedule or "")
+    if schedule is None:
+        slot = slots.Slot(due, timestamp(due))
+        return with_slots_entry(exporter, status, slot, slot, 1, now, result, reason)
+    number, newest, oldest = _range(status, schedule, due - _INSTANT, now)
+    if not newest or not oldest:
+        return status
+    return with_slots_entry(exporter, status, newest, oldest, number, now, result, reason)
+
+
+def announced(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> datetime | None:
+    """When the next slot is due that has no run yet; None while suspended."""
+    if exporter.suspended:
+        return None
+    slot = slots.next_slot(schedule, now)
+    while any(known.due_time == slot.due for known in status.claimed_slots or []):
+        slot = slots.next_slot(schedule, slot.due)
+    return slot.due
+
+
+def with_slots_entry(
+    exporter: Exporter,
+    status: Status,
+    newest: slots.Slot,
+    oldest: slots.Slot,
+    number: int,
+    now: datetime,
+    result: Result,
+    reason: Reason,
+    figures: str = "",
+) -> Status:
+    """One entry for `number` slots between two, named after the newest."""
+    which = (
+        f"The slot of {timestamp(newest.due)}"
+        if number == 1
+        else f"{number} slots between {timestamp(oldest.due)} and {timestamp(newest.due)}"
+    )
+    sentences = [f"{which} did not run, nobody was mailed.", reason.meaning, figures, reason.next_step]
+    entry = HistoryEntry(
+        id=slot_run_id(exporter.uid, newest.identity),
+        trigger="Schedule",
+        scheduled_time=newest.due,
+        completion_time=now,
+        result=result,
+        reason=str(reason),
+        message=" ".join(sentence for sentence in sentences if sentence),
+    )
+    return status.with_entry(entry).model_copy(update={"last_schedule_time": newest.due})
+
+
+def _range(
+    status: Status, schedule: slots.Schedule, since: datetime, until: datetime
+) -> tuple[int, slots.Slot | None, slots.Slot | None]:
+    """How many slots with since < due <= until had no run, and the newest and the oldest of them."""
+    ran = {known.due_time for known in status.claimed_slots or [] if since < known.due_time <= until}
+    newest = slots.newest_slot(schedule, since, until)
+    while newest and newest.due in ran:
+        newest = slots.newest_slot(schedule, since, newest.due - _INSTANT)
+    if newest is None:
+        return 0, None, None
+    oldest = slots.next_slot(schedule, since)
+    while oldest.due in ran:
+        oldest = slots.next_slot(schedule, oldest.due)
+    number = slots.count_slots(schedule, since, newest.due) - sum(due <= newest.due for due in ran)
+    return number, newest, oldest

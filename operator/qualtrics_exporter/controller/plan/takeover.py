@@ -1,0 +1,31 @@
+"""What becomes of a run whose holder is gone."""
+
+from qualtrics_exporter.controller import conditions
+from qualtrics_exporter.controller.plan.slots import Context
+from qualtrics_exporter.controller.plan.spec import starting_deadline
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import ActiveRun, Status, entry_of
+
+
+def take_over(exporter: Exporter, status: Status, run: ActiveRun, context: Context) -> tuple[Status, ActiveRun | None]:
+    """Resume a run with a new holder, so that the old one loses it should it come back.
+
+    Before `Sending` nothing was sent: the run starts again, unless no operator was leading for so long that the survey
+    would arrive too late. The same is certain of a send that was refused: the run continues there, its batch is still
+    good. From `Sending` on a run is always brought to its end, however late it is.
+    """
+    if run.before_send:
+        late = context.lateness(run.scheduled_time or run.start_time)
+        if run.trigger != "Test" and late > starting_deadline(exporter.spec):
+            message = (
+                f"The run was interrupted before it sent anything, and could not start again in time. "
+                f"{Reason.DEADLINE_EXCEEDED.next_step} Nobody was mailed."
+            )
+            entry = entry_of(run, "Missed", Reason.DEADLINE_EXCEEDED, message, context.now)
+            status = status.model_copy(update={"active_run": None}).with_entry(entry)
+            return conditions.last_run(status, entry, exporter.generation, context.now), None
+        if run.step != "Sending":
+            run = run.model_copy(update={"step": "Claimed", "generation": exporter.generation, "batch_id": None})
+    run = run.model_copy(update={"holder": context.holder, "attempt": run.attempt + 1, "heartbeat_time": context.now})
+    return status.model_copy(update={"active_run": run}), run

@@ -1,0 +1,71 @@
+"""When to look at an exporter again, from nothing but the object: a restart loses no plan."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from qualtrics_exporter.controller import conditions, delivery, settling
+from qualtrics_exporter.controller.plan import slots
+from qualtrics_exporter.controller.plan.requests import KINDS, requested
+from qualtrics_exporter.controller.plan.spec import schedule_of, spec_problem
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.schedule import next_slot
+
+CHECK_INTERVAL = timedelta(hours=6)
+# How often the Secrets of an exporter that is not Ready are looked at; less than the minute that is promised.
+SECRET_WATCH = timedelta(seconds=30)
+
+
+class Wake(NamedTuple):
+    """When an exporter needs attention next. A slot or a request is urgent; a check or a figure can wait for those."""
+
+    at: datetime
+    urgent: bool = True
+
+
+NEVER = Wake(datetime.max.replace(tzinfo=UTC), urgent=False)
+
+
+def next_wake(exporter: Exporter, now: datetime, default_zone: str) -> Wake:
+    """When the exporter needs attention next: `now` or earlier means at once.
+
+    Times in the status that are in the future count for nothing: a clock that was ahead wrote them.
+    """
+    status = exporter.status
+    if status.schedule_since is None or status.active_run or any(requested(kind, exporter) for kind in KINDS):
+        return Wake(now)
+    if exporter.spec is None or spec_problem(exporter, default_zone):
+        # Until somebody changes the spec; that is an event.
+        return NEVER if status.observed_generation == exporter.generation else Wake(now, urgent=False)
+    schedule = schedule_of(exporter, exporter.spec, default_zone)
+    ahead = slots.without_future(status, now) is not status
+    upcoming = slots.announced(exporter, status, schedule, now)
+    shown = status.next_schedule_time
+    if ahead or status.schedule != schedule.words() or (shown is None) is not (upcoming is None):
+        return Wake(now)
+    if shown and upcoming and shown > upcoming:
+        return Wake(now)
+    wakes = [Wake(check_due(exporter, now), urgent=False)]
+    if not exporter.suspended:
+        wakes.append(Wake(next_slot(schedule, slots.counted_from(status, now)).due))
+    reads = (delivery.next_read(entry, now) for entry in status.history or [])
+    looks = (settling.next_look(entry, now) for entry in settling.in_doubt(status))
+    wakes += [Wake(at, urgent=False) for at in (*reads, *looks) if at]
+    return min(wakes)
+
+
+def check_due(exporter: Exporter, now: datetime) -> datetime:
+    """When credentials and ids are to be checked again: soon while that may help, every few hours otherwise."""
+    status = exporter.status
+    if status.observed_generation != exporter.generation:
+        return now
+    if not conditions.is_ready(status, exporter.generation) and status.next_retry_time:
+        return min(status.next_retry_time, now + SECRET_WATCH)
+    if exporter.suspended and conditions.is_ready(status, exporter.generation):
+        return NEVER.at
+    checked = status.last_check_time
+    if checked is None or checked > now:
+        return now
+    # Spread over an hour by the uid: ten thousand exporters of one commit are not checked in one minute.
+    spread = timedelta(seconds=int(hashlib.sha256(exporter.uid.encode()).hexdigest()[:4], 16) % 3600)
+    return checked + CHECK_INTERVAL + spread

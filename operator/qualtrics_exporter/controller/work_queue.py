@@ -1,0 +1,259 @@
+"""The work queue: every exporter, when it needs attention next, and whose turn it is.
+
+    the watch ── enqueue(key, wake) ──▶ heap of wake-ups ──▶ waiting, per tenant ──▶ reconcile(key)
+
+The watch feeds the queue, one task empties it. An exporter is reconciled by at most one task of this process at a time,
+also when it vanishes from the watch and comes back meanwhile: a run, its checks and its plan never interleave. A
+change that arrives while the task works makes the exporter due again afterwards.
+
+An exporter that is due stays in the queue until its turn comes, so `lag` covers everything that waits. Tenants take
+turns (see `fair_share`), slots and requests come before checks and figures. Nothing about time is kept here that does
+not follow from the objects: after a restart, the first listing fills the queue again. An item is a small object because
+there are ten thousand of them (docs/facts/kubernetes.md section 1).
+"""
+
+import asyncio
+import heapq
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.controller.cluster import ClusterError, Forbidden, Gone
+from qualtrics_exporter.controller.plan.wake import NEVER, Wake
+from qualtrics_exporter.controller.status import Key
+from qualtrics_exporter.fair_share import FairQueue, Tenant
+
+log = logging.getLogger(__name__)
+
+# Longest pause between two looks at the heap: a wall clock that is set forward makes slots due.
+NAP_SECONDS = 30.0
+# An exporter that is due again and again without progress is slowed down, like one that fails.
+PAUSE_FIRST = timedelta(seconds=1)
+PAUSE_MOST = timedelta(minutes=2)
+MAX_IN_PROGRESS = 1000
+"""Exporters that are reconciled at once. Nearly all of them wait: for a rate limit, a mailing list or an import. What
+they cost while they wait is bounded here; requests and recipients have limits of their own (`http.remote.Capacity`).
+"""
+
+
+class Turn(NamedTuple):
+    """What the queue knows about the exporter whose turn it is."""
+
+    first: bool
+    """Whether this replica reconciles the exporter for the first time since it leads."""
+    waiting: int
+    """How many exporters wait for their turn."""
+    in_progress: int
+    """How many exporters are reconciled now."""
+
+
+Reconcile = Callable[[Key, Turn], Awaitable[Wake]]
+
+
+class _Item:
+    __slots__ = ("enqueued", "failures", "first", "key", "known", "queued", "tenant", "version", "wake", "working")
+
+    def __init__(self, key: Key, tenant: Tenant, version: str) -> None:
+        self.key = key
+        self.tenant = tenant
+        self.version = version
+        self.wake = self.enqueued = NEVER
+        self.known = True  # to the watch
+        self.queued = False  # it waits for its turn
+        self.working = False
+        self.first = True
+        self.failures = 0
+
+
+class WorkQueue:
+    """Calls `reconcile(key, turn)` for exporters that are due, while this replica leads."""
+
+    def __init__(
+        self,
+        reconcile: Reconcile,
+        clock: Clock,
+        *,
+        on_lead: Callable[[bool], None] = lambda leading: None,
+        max_in_progress: int = MAX_IN_PROGRESS,
+    ) -> None:
+        self._reconcile = reconcile
+        self._clock = clock
+        self._on_lead = on_lead
+        self._items: dict[str, _Item] = {}  # by uid
+        self._heap: list[tuple[datetime, int, _Item]] = []
+        self._order = itertools.count()
+        self._turns: FairQueue[_Item] = FairQueue(max_in_progress)
+        self._changed = asyncio.Event()
+        self._known = 0
+        self.ticked = clock.monotonic()
+        self.leading = False
+        self.problem: str | None = None
+        """The permission that was found missing last, until a reconciliation succeeds."""
+
+    def __len__(self) -> int:
+        return self._known
+
+    @property
+    def waiting(self) -> int:
+        """How many exporters are due and wait for their turn."""
+        return len(self._turns)
+
+    @property
+    def in_progress(self) -> int:
+        """How many exporters are reconciled now."""
+        return self._turns.used
+
+    @property
+    def lag(self) -> float:
+        """For how many seconds the exporter that waits longest has been due."""
+        if not self.leading:
+            return 0.0
+        # A metrics scrape may ask in another thread: `copy` takes the items in one step of the interpreter.
+        waiting = [item.wake.at for item in self._items.copy().values() if not item.working]
+        oldest = min(waiting, default=NEVER.at)
+        return max(0.0, (self._clock.now() - oldest).total_seconds())
+
+    def keys(self) -> Iterator[tuple[Key, str]]:
+        """Every exporter that the watch knows, with the resourceVersion in which it was last seen."""
+        return ((item.key, item.version) for item in self._items.values() if item.known)
+
+    def enqueue(self, key: Key, tenant: Tenant, wake: Wake, version: str) -> None:
+        """The watch saw an exporter; it needs attention at `wake`."""
+        item = self._items.get(key.uid)
+        if item is None:
+            item = self._items[key.uid] = _Item(key, tenant, version)
+            self._known += 1
+        elif not item.known:
+            item.known = True
+            self._known += 1
+        item.version = version
+        item.enqueued = wake
+        if item.working:
+            item.wake = wake  # `_work` looks at it when it has finished
+            return
+        if item.queued:
+            due = wake.at <= self._clock.now()
+            if due and item.tenant == tenant and wake.urgent <= item.wake.urgent:
+                return  # it keeps its place, however often it is changed
+            self._turns.discard(item.tenant, item)
+            item.queued = False
+            if due:
+                wake = Wake(item.wake.at, wake.urgent)
+        item.tenant = tenant
+        self._push(item, wake)
+
+    def forget(self, key: Key) -> None:
+        """The exporter is gone, or has left the selector. A task that works on it finishes what it began."""
+        item = self._items.get(key.uid)
+        if item is None or not item.known:
+            return
+        item.known = False
+        self._known -= 1
+        if item.queued:
+            self._turns.discard(item.tenant, item)
+            item.queued = False
+        if not item.working:
+            del self._items[key.uid]
+
+    async def lead(self) -> None:
+        """Reconcile exporters until cancelled. Leaves no task behind."""
+        self._items = {uid: item for uid, item in self._items.items() if item.known}
+        for item in self._items.values():
+            item.first = True
+            self._push(item, min(item.wake, item.enqueued))
+        self.leading = True
+        self._on_lead(True)
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    self.ticked = self._clock.monotonic()
+                    self._changed.clear()
+                    self._queue_due()
+                    self._start(group)
+                    await self._nap()
+        finally:
+            self.leading = False
+            self._on_lead(False)
+            for item in self._items.values():
+                if item.queued:
+                    self._turns.discard(item.tenant, item)
+                    item.queued = False
+
+    def _push(self, item: _Item, wake: Wake) -> None:
+        item.wake = wake
+        heapq.heappush(self._heap, (wake.at, next(self._order), item))
+        self._changed.set()
+        if len(self._heap) > 2 * len(self._items) + 100:  # mostly wake-ups that were superseded
+            idle = (i for i in self._items.values() if not i.working and not i.queued)
+            self._heap = [(i.wake.at, next(self._order), i) for i in idle]
+            heapq.heapify(self._heap)
+
+    def _queue_due(self) -> None:
+        """Move what is due from the heap to the queue of its tenant."""
+        now = self._clock.now()
+        while self._heap and self._heap[0][0] <= now:
+            at, _, item = heapq.heappop(self._heap)
+            current = self._items.get(item.key.uid) is item and item.wake.at == at
+            if current and not item.working and not item.queued:
+                item.queued = True
+                self._turns.push(item.tenant, item, urgent=item.wake.urgent)
+
+    def _start(self, group: asyncio.TaskGroup) -> None:
+        """Start a task for each exporter whose turn it is."""
+        while (turn := self._turns.pop()) is not None:
+            item, _ = turn
+            item.queued, item.working = False, True
+            group.create_task(self._work(item, item.tenant), name=f"reconcile {item.key}")
+
+    async def _nap(self) -> None:
+        now = self._clock.now()
+        upcoming = self._heap[0][0] if self._heap else None
+        seconds = NAP_SECONDS if upcoming is None else min(NAP_SECONDS, max(0.0, (upcoming - now).total_seconds()))
+        nap = asyncio.ensure_future(self._clock.sleep(seconds))
+        changed = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait({nap, changed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            nap.cancel()
+            changed.cancel()
+
+    async def _work(self, item: _Item, tenant: Tenant) -> None:
+        """Reconcile one exporter, and decide when it needs attention next."""
+        before = item.wake
+        wake = Wake(self._clock.now() + PAUSE_MOST)
+        failed, gone = True, False
+        try:
+            wake = await self._reconcile(item.key, Turn(item.first, self.waiting, self.in_progress))
+            item.first = False
+            failed = False
+            self.problem = None
+        except Gone:
+            gone = True
+        except ClusterError as error:
+            log.warning("%s could not be reconciled, it is tried again: %s", item.key, error)
+            self.problem = str(error) if isinstance(error, Forbidden) else self.problem
+        except Exception:
+            # One exporter's failure never stops the others: it is tried again, at longer and longer intervals.
+            log.exception("%s could not be reconciled", item.key)
+        finally:
+            item.working = False
+            self._turns.release(tenant)
+            self._changed.set()
+        if gone:
+            self.forget(item.key)
+        if not item.known:
+            self._items.pop(item.key.uid, None)
+            return
+        now = self._clock.now()
+        if item.wake is not before:  # the watch saw it meanwhile
+            wake = min(wake, item.wake)
+        if failed or wake.at <= now:
+            pause = min(PAUSE_MOST, PAUSE_FIRST * 2 ** min(item.failures, 10))
+            item.failures += 1
+            wake = Wake(now + (pause if failed or item.failures > 5 else timedelta(0)), wake.urgent)
+        else:
+            item.failures = 0
+        self._push(item, wake)
