@@ -23,6 +23,7 @@ from tests.controller.test_plan import looked_at
 MONDAY = at("2026-11-23 12:00")
 SENT_AT = MONDAY + timedelta(minutes=10)
 ENDED_AT = SENT_AT + timedelta(minutes=2)
+EVENTUALLY = SENT_AT + timedelta(days=365)
 LATER = MONDAY + timedelta(minutes=15)
 UID = exporter().uid
 RUN = request_run_id(UID, "first")
@@ -104,9 +105,9 @@ def test_a_distribution_that_is_named_has_its_figures_read_from_then_on() -> Non
     entry = newest(status)
     assert (entry.result, entry.distribution_id) == ("Succeeded", "EMD_0123456789abcde")
     assert "EMD_0123456789abcde" in entry.message
-    assert delivery.next_read(entry, LATER) == SENT_AT + timedelta(minutes=2)
+    assert delivery.next_read(entry, EVENTUALLY) == SENT_AT + timedelta(minutes=2)
     assert next_wake(exporter(status), LATER, ZONE).at <= LATER
-    assert delivery.next_read(newest(settled(f"{RUN}=Sent")), LATER) is None
+    assert delivery.next_read(newest(settled(f"{RUN}=Sent")), EVENTUALLY) is None
 
 
 @pytest.mark.parametrize("outcome", ["Sent", "NotSent", "EMD_1"])
@@ -242,7 +243,7 @@ def values() -> Iterator[tuple[str, str]]:
 def test_a_word_that_cannot_be_acted_on_is_refused_visibly(value: str, why: str) -> None:
     before = after_unknown()
     status = settled(value, before)
-    receipt = {"last_handled_settlement", "handled_requests", "last_settlement"}
+    receipt = {"last_handled_settlement", "handled_settlements", "handled_requests", "last_settlement"}
     assert status.model_dump(exclude=receipt) == before.model_dump(exclude=receipt)
     assert status.last_settlement
     assert status.last_settlement.reason == "SettlementRefused"
@@ -315,7 +316,7 @@ def found(status: Status, distribution_id: str | None, now: datetime = LATER) ->
 def test_it_is_looked_for_again_after_ten_minutes_an_hour_and_six_hours() -> None:
     status: Status | None = after_unknown()
     looks = []
-    while status and (due := settling.next_look(newest(status), LATER)):
+    while status and (due := settling.next_look(newest(status), EVENTUALLY)):
         assert next_wake(exporter(status), due - timedelta(seconds=1), ZONE).at == due
         looks.append(due - SENT_AT)
         before, status = status, found(status, None, due + timedelta(seconds=3))
@@ -329,7 +330,7 @@ def test_it_is_looked_for_again_after_ten_minutes_an_hour_and_six_hours() -> Non
 def test_who_was_down_meanwhile_looks_once() -> None:
     status = found(after_unknown(), None, SENT_AT + timedelta(days=3))
     assert status
-    assert settling.next_look(newest(status), LATER) is None
+    assert settling.next_look(newest(status), EVENTUALLY) is None
 
 
 def test_what_is_found_later_is_a_success_with_its_distribution() -> None:
@@ -342,8 +343,8 @@ def test_what_is_found_later_is_a_success_with_its_distribution() -> None:
     assert status.last_successful_time == ENDED_AT
     assert last_run(status) == ("True", "FoundLater")
     assert [(event.type, event.reason) for event in told(before, status)] == [("Normal", "FoundLater")]
-    assert settling.next_look(entry, LATER) is None
-    assert delivery.next_read(entry, LATER) == SENT_AT + timedelta(minutes=2)
+    assert settling.next_look(entry, EVENTUALLY) is None
+    assert delivery.next_read(entry, EVENTUALLY) == SENT_AT + timedelta(minutes=2)
 
 
 @pytest.mark.parametrize("distribution_id", [None, "EMD_1"])
@@ -351,7 +352,7 @@ def test_what_is_found_later_is_a_success_with_its_distribution() -> None:
 def test_a_persons_word_that_it_was_sent_ends_the_looking(outcome: str, distribution_id: str | None) -> None:
     before = after_unknown()
     status = settled(f"{RUN}={outcome}", before)
-    assert settling.next_look(newest(status), LATER) is None
+    assert settling.next_look(newest(status), EVENTUALLY) is None
     assert settling.looked_for(status, newest(before), distribution_id, 1, LATER) is None
 
 
@@ -359,15 +360,15 @@ def test_what_a_person_says_was_not_sent_is_looked_for_at_the_marks_that_are_lef
     before = found(after_unknown(), None, SENT_AT + timedelta(minutes=11))
     assert before
     status = settled(f"{RUN}=NotSent", before, SENT_AT + timedelta(minutes=12))
-    assert settling.next_look(newest(status), LATER) == SENT_AT + timedelta(hours=1)
-    assert next_wake(exporter(status), LATER, ZONE).at == SENT_AT + timedelta(hours=1)
+    assert settling.next_look(newest(status), EVENTUALLY) == SENT_AT + timedelta(hours=1)
+    assert next_wake(exporter(status), SENT_AT + timedelta(minutes=12), ZONE).at == SENT_AT + timedelta(hours=1)
     for now in (SENT_AT + timedelta(hours=1), SENT_AT + timedelta(hours=6)):
         looked = found(status, None, now)
         assert looked
         assert told(status, looked) == []
         assert (newest(looked).result, newest(looked).message) == ("Failed", newest(status).message)
         status = looked
-    assert settling.next_look(newest(status), LATER) is None
+    assert settling.next_look(newest(status), EVENTUALLY) is None
 
 
 @pytest.mark.parametrize("trigger", ["Request", "Test"])
@@ -382,7 +383,7 @@ def test_what_is_found_although_a_person_said_that_it_was_not_sent_is_told_with_
     (event,) = told(before, status)
     assert (event.type, event.reason) == ("Warning", "FoundLater")
     assert "mailed twice" in cut(event.note)
-    assert settling.next_look(entry, LATER) is None
+    assert settling.next_look(entry, EVENTUALLY) is None
 
 
 def test_what_was_settled_as_not_sent_while_it_was_looked_for_is_found_all_the_same() -> None:
@@ -401,7 +402,7 @@ def test_who_says_that_it_was_not_sent_is_told_when_the_operator_looks_next() ->
 
 @pytest.mark.parametrize("missing", ["batch_id", "survey_id", "send_time"])
 def test_what_cannot_be_told_from_others_is_not_looked_for(missing: str) -> None:
-    assert settling.next_look(unknown().model_copy(update={missing: None}), LATER) is None
+    assert settling.next_look(unknown().model_copy(update={missing: None}), EVENTUALLY) is None
 
 
 def test_a_delivering_test_is_looked_for_as_well() -> None:
