@@ -261,6 +261,7 @@ class Desk:
         self.spec: dict[str, Any] = sandbox.world.exporter_spec()
         self.metrics = metrics
         self.raised: list[str] = []
+        self._shown_before: dict[str, Any] = {}
         self._office = office
         self._log = log
         self._first = True
@@ -301,8 +302,17 @@ class Desk:
         self._log.seek(0)
         self._log.truncate()
 
+    def shows(self, **settings: Any) -> None:
+        """Qualtrics lets less be seen, until all is well again."""
+        for name, value in settings.items():
+            self._shown_before.setdefault(name, getattr(self.world, name))
+            setattr(self.world, name, value)
+
     async def mended(self) -> None:
         """All is well again."""
+        for name, value in self._shown_before.items():
+            setattr(self.world, name, value)
+        self._shown_before.clear()
         self.faults.clear()
         await self.exit.clear()
 
@@ -487,9 +497,9 @@ class Desks:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def ready(self, *, people: int | None = None, timeouts: Timeouts = PATIENT) -> Desk:
-        """A desk whose exporter is ready, and where nothing goes wrong yet."""
-        if self._desk and self._kind == (people, timeouts) and self._desk.runs < RUNS_AT_A_DESK:
+    async def ready(self, *, people: int | None = None, timeouts: Timeouts = PATIENT, fresh: bool = False) -> Desk:
+        """A desk whose exporter is ready, and where nothing goes wrong yet; if `fresh`, where nothing was sent yet."""
+        if not fresh and self._desk and self._kind == (people, timeouts) and self._desk.runs < RUNS_AT_A_DESK:
             await self._desk.begin()
             if (await self._desk.condition("Ready"))["status"] == "True":
                 return self._desk
