@@ -17,7 +17,8 @@ from tests.environment.clock import SteeredClock
 
 NOW = at("2026-11-24 12:00")
 RUN = ActiveRun(id="run1", trigger="Request", start_time=NOW, holder="me", step="Sending", batch_id="BT_1")
-REFUSED = RUN.model_copy(update={"refused_until": NOW + timedelta(minutes=1)})
+REFUSED = RUN.model_copy(update={"refused_until": NOW + timedelta(minutes=1), "refused_reason": "RemoteUnavailable"})
+DOUBTED = REFUSED.model_copy(update={"refused_reason": "RateLimited"})
 SENT = RUN.model_copy(update={"step": "Sent", "distribution_id": "EMD_1"})
 
 
@@ -51,7 +52,9 @@ async def test_a_run_is_left_when_a_step_cannot_be_written_but_not_when_it_is_kn
         await journal.write(run)
 
 
-@pytest.mark.parametrize(("run", "result"), [(RUN, "Unknown"), (REFUSED, "Failed"), (SENT, "Succeeded")])
+@pytest.mark.parametrize(
+    ("run", "result"), [(RUN, "Unknown"), (REFUSED, "Failed"), (DOUBTED, "Unknown"), (SENT, "Succeeded")]
+)
 def test_a_run_that_cannot_talk_to_anybody_ends_by_what_its_journal_knows(run: ActiveRun, result: str) -> None:
     clock = SteeredClock(start=NOW)
     runner = Runner(cast("StatusStore", None), cast("Credentials", None), clock, "me", ZONE)

@@ -371,7 +371,10 @@ def test_an_orphan_that_sent_nothing_and_is_too_late_is_missed() -> None:
 
 
 def test_an_orphan_whose_send_was_refused_is_taken_up_where_it_stands() -> None:
-    refused = orphan(step="Sending", batch_id="BT_1", refused_until=DUE + timedelta(minutes=5), send_attempts=1)
+    until = DUE + timedelta(minutes=5)
+    refused = orphan(
+        step="Sending", batch_id="BT_1", refused_until=until, refused_reason="RemoteUnavailable", send_attempts=1
+    )
     plan = book(refused, DUE + timedelta(minutes=1), orphaned=True)
     assert plan.claimed
     assert (plan.claimed.step, plan.claimed.batch_id, plan.claimed.send_attempts) == ("Sending", "BT_1", 1)
@@ -381,7 +384,10 @@ def test_an_orphan_whose_send_was_refused_is_taken_up_where_it_stands() -> None:
 
 
 def test_an_orphan_whose_send_was_refused_and_is_too_late_is_missed() -> None:
-    refused = orphan(step="Sending", batch_id="BT_1", send_time=DUE, refused_until=DUE + timedelta(minutes=5))
+    until = DUE + timedelta(minutes=5)
+    refused = orphan(
+        step="Sending", batch_id="BT_1", send_time=DUE, refused_until=until, refused_reason="RemoteUnavailable"
+    )
     plan = book(refused, DUE + timedelta(hours=2), orphaned=True)
     assert plan.claimed is None
     (entry,) = plan.status.history or []

@@ -14,8 +14,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from qualtrics_exporter.clock import machine_uptime
+from qualtrics_exporter.http.time_limit import TASK_NAME
 
 POLL_SECONDS = 0.02
+
+
+def watches_a_limit() -> bool:
+    """Whether the current task only waits for a time limit to pass: nobody is kept waiting by that sleep."""
+    task = asyncio.current_task()
+    return task is not None and task.get_name() == TASK_NAME
 
 
 class SteeredClock:
@@ -31,6 +38,7 @@ class SteeredClock:
         self._advanced = 0.0  # seconds on both clocks
         self._wall = 0.0  # seconds on the wall clock only
         self._sleepers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._limits: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._watchers: set[asyncio.Event] = set()
         if start is not None:
             self._read()
@@ -51,11 +59,12 @@ class SteeredClock:
     async def sleep(self, seconds: float) -> None:
         """Return when that many seconds have passed by this clock: really, or because somebody advanced it."""
         wake_at = self.monotonic() + seconds
+        sleepers = self._limits if watches_a_limit() else self._sleepers
         await asyncio.sleep(0)
         while (left := wake_at - self.monotonic()) > 0:
             event = asyncio.Event()
             sleeper = (asyncio.get_running_loop(), event)
-            self._sleepers.add(sleeper)
+            sleepers.add(sleeper)
             for watcher in self._watchers:
                 watcher.set()
             try:
@@ -64,7 +73,7 @@ class SteeredClock:
             except TimeoutError:
                 continue
             finally:
-                self._sleepers.discard(sleeper)
+                sleepers.discard(sleeper)
 
     def advance(self, seconds: float) -> None:
         """Let that many seconds pass at once, on both clocks; whoever slept long enough wakes."""
@@ -88,7 +97,7 @@ class SteeredClock:
 
     @property
     def sleepers(self) -> int:
-        """How many tasks of this process sleep by this clock."""
+        """How many tasks of this process sleep by this clock, without those that watch a time limit."""
         return len(self._sleepers)
 
     async def asleep(self, sleepers: int = 1, *, timeout: float = 10) -> None:
@@ -103,7 +112,7 @@ class SteeredClock:
                     self._watchers.discard(watcher)
 
     def _wake(self) -> None:
-        for loop, event in tuple(self._sleepers):
+        for loop, event in (*self._sleepers, *self._limits):
             loop.call_soon_threadsafe(event.set)
 
     def _read(self) -> None:

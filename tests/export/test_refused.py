@@ -1,4 +1,4 @@
-"""A send that was refused for certain, and a process that ends in the wait after it: the next one asks again."""
+"""A send that was refused, and a process that ends in the wait after it: the next one looks for it and asks again."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged, SuspendedMeanwhile
+from qualtrics_exporter.export.look_up import LIST_LAG
 from qualtrics_exporter.qualtrics.client import Qualtrics
 from qualtrics_exporter.resource.status import ActiveRun
 from tests.environment.clock import SteeredClock
@@ -61,40 +62,82 @@ async def refused(exporter: Exporter, moment: str = "after", **order: Any) -> Ac
     return left
 
 
-async def test_the_next_process_waits_as_told_and_asks_again(exporter: Exporter) -> None:
+LAG = LIST_LAG.total_seconds()
+
+
+def posts(exporter: Exporter) -> list[datetime]:
+    """When Qualtrics was asked to send."""
+    return [call.at for call in exporter.sandbox.ledger.of("qualtrics.create_distribution")]
+
+
+async def test_the_next_process_waits_until_the_list_can_be_believed_looks_and_asks_again(exporter: Exporter) -> None:
     left = await refused(exporter)
     assert left.refused_until
+    assert left.send_time
+    assert left.refused_reason == "RateLimited"
+    assert left.refused_until - left.send_time >= LIST_LAG
     exporter.clock.advance(50)
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("Succeeded", "Succeeded")
     assert exporter.mailed() == SIX
-    assert exporter.count("create_distribution") == 2
-    calls = exporter.sandbox.ledger.of("qualtrics.create_distribution")
-    assert timedelta(seconds=200) <= calls[1].at - calls[0].at < timedelta(seconds=205)
+    first, second = posts(exporter)
+    [looked] = [call.at for call in exporter.sandbox.ledger.of("qualtrics.list_distributions")]
+    assert timedelta(seconds=50 + LAG) <= looked - first < timedelta(seconds=60 + LAG)
+    assert looked <= second < looked + timedelta(seconds=5)
     assert entry.batch_id == left.batch_id
     assert entry.send_time
-    assert left.send_time
-    assert entry.send_time >= left.send_time + timedelta(seconds=200)
+    assert entry.send_time >= left.send_time + LIST_LAG
 
 
-async def test_the_next_process_does_not_wait_for_what_is_over(exporter: Exporter) -> None:
+@pytest.mark.parametrize("hours", [-72, -1, 1, 72])
+async def test_a_clock_that_was_set_while_nobody_was_there_shortens_no_wait(exporter: Exporter, hours: int) -> None:
+    """The next process knows the refusal from the journal only, with the times of a clock that may have been set."""
     await refused(exporter)
-    exporter.clock.advance(600)
-    began = exporter.clock.now()
-    await exporter.run()
-
-    assert exporter.clock.now() - began < timedelta(seconds=5)
-    assert exporter.mailed() == SIX
-
-
-async def test_a_clock_that_was_set_back_makes_nobody_wait_for_long(exporter: Exporter) -> None:
-    await refused(exporter)
-    exporter.clock.set_wall(START - timedelta(days=3))
+    exporter.clock.set_wall(START + timedelta(hours=hours))
     began = exporter.clock.monotonic()
-    await exporter.run()
+    assert (await exporter.run()).result == "Succeeded"
 
-    assert exporter.clock.monotonic() - began < 310
+    assert LAG <= exporter.clock.monotonic() - began < LAG + 1800 + 60
+    assert len(posts(exporter)) == 2
+
+
+@pytest.mark.parametrize("hours", [-20, 20])
+async def test_a_clock_that_was_wrong_at_the_send_hides_no_distribution(exporter: Exporter, hours: int) -> None:
+    """It is looked for around the present time too, whatever the date is that Qualtrics compares."""
+    exporter.clock.set_wall(START + timedelta(hours=hours))
+    await refused(exporter, status=429, apply_effect=True)
+    exporter.clock.set_wall(START)
+    [sent] = exporter.sandbox.ledger.distributions
+    sent.send_date = sent.created = START
+    assert (await exporter.run()).distribution_id == sent.id
+    assert len(posts(exporter)) == 1
+
+
+async def test_a_refusal_without_a_doubt_is_waited_for_by_the_journal(exporter: Exporter) -> None:
+    left = await unreached(exporter)
+    assert left.refused_reason == "RemoteUnavailable"
+    began = exporter.clock.monotonic()
+    assert (await exporter.run()).result == "Succeeded"
+
+    assert 50 < exporter.clock.monotonic() - began < 70
+    assert len(posts(exporter)) == 1
+
+
+async def unreached(exporter: Exporter) -> ActiveRun:
+    """A run whose process was killed when no connection had opened for its send; what it left."""
+
+    class Closed(CutJournal):
+        async def write_sending(self, run: ActiveRun) -> None:
+            await super().write_sending(run)
+            await exporter.sandbox.stop()
+
+    with pytest.raises(PowerCut):
+        await exporter.ended(Closed(exporter.path))
+    await exporter.sandbox.start()
+    left = exporter.left()
+    assert left
+    return left
 
 
 async def test_the_next_process_looks_before_it_asks_again(exporter: Exporter) -> None:
@@ -318,7 +361,139 @@ async def test_a_token_is_fresh_after_the_turn_not_before(exporter: Exporter, mo
     assert order == ["turn_to_send", "ensure_token", "written", "send"]
 
 
-def test_a_journal_of_an_earlier_version_tells_of_no_refusal() -> None:
-    start = datetime.fromisoformat("2026-01-05T10:00:00+00:00")
-    old = ActiveRun(id="run", trigger="Schedule", start_time=start, step="Sending")
-    assert not old.before_send
+@pytest.mark.parametrize(
+    ("reason", "certain"),
+    [("RemoteUnavailable", True), ("InternalError", True), ("RateLimited", False), ("Newer", False), (None, False)],
+)
+def test_what_a_journal_tells_of_a_refusal_is_certain_only_by_its_reason(reason: str | None, certain: bool) -> None:
+    """Without a reason: by an earlier version, which took every refusal for certain."""
+    run = ActiveRun(id="run", trigger="Schedule", start_time=START, step="Sending")
+    assert not run.before_send
+    assert run.model_copy(update={"refused_until": START, "refused_reason": reason}).before_send is certain
+
+
+# Whether a refused send took place cannot be seen
+
+
+async def test_without_a_complete_look_it_is_not_asked_for_again(exporter: Exporter) -> None:
+    exporter.fault("create_distribution", status=429, apply_effect=True)
+    exporter.fault("list_distributions", status=503, times=None)
+    entry = await exporter.run()
+
+    assert (entry.result, entry.reason) == ("Unknown", "DeliveryUnknown")
+    assert "could not be read in full" in entry.message
+    assert len(posts(exporter)) == 1
+    assert (entry.completion_time - START).total_seconds() < LAG + 660
+
+
+async def test_a_look_that_fails_is_repeated_before_anything_is_concluded(exporter: Exporter) -> None:
+    exporter.fault("create_distribution", status=429, apply_effect=True)
+    exporter.fault("list_distributions", status=503, times=9)
+    entry = await exporter.run()
+
+    assert entry.result == "Succeeded"
+    assert len(posts(exporter)) == 1
+
+
+@pytest.mark.parametrize("lag", [5, 300, 590])
+async def test_a_list_that_lags_hides_no_send_that_was_refused(exporter: Exporter, lag: float) -> None:
+    exporter.world.list_lag_seconds = lag
+    exporter.fault("create_distribution", status=429, apply_effect=True)
+    entry = await exporter.run()
+
+    assert entry.result == "Succeeded"
+    assert len(posts(exporter)) == 1
+    assert exporter.mailed() == SIX
+
+
+@pytest.mark.parametrize("happened", [True, False])
+async def test_a_list_that_shows_no_batch_is_believed_only_where_it_is_empty(
+    exporter: Exporter, happened: bool
+) -> None:
+    exporter.world.batch_echo = "never"
+    exporter.fault("create_distribution", status=429, apply_effect=happened)
+    entry = await exporter.run()
+
+    assert entry.result == ("Unknown" if happened else "Succeeded")
+    assert len(posts(exporter)) == (1 if happened else 2)
+
+
+async def test_a_distribution_that_cannot_be_read_is_not_concluded_to_be_another_one(exporter: Exporter) -> None:
+    exporter.fault("create_distribution", status=429, apply_effect=True)
+    exporter.fault("read_distribution", status=404, times=None)
+    entry = await exporter.run()
+
+    assert entry.result == "Unknown"
+    assert len(posts(exporter)) == 1
+
+
+async def test_a_third_refusal_is_looked_up_like_the_others(exporter: Exporter) -> None:
+    exporter.fault("create_distribution", status=429, times=2)
+    exporter.fault("create_distribution", status=429, apply_effect=True)
+    entry = await exporter.run()
+
+    assert entry.result == "Succeeded"
+    assert len(posts(exporter)) == 3
+    assert exporter.mailed() == SIX
+
+
+async def test_a_third_refusal_that_another_process_met_has_failed(exporter: Exporter) -> None:
+    for _ in range(3):
+        await refused(exporter)
+    entry = await exporter.run()
+
+    assert (entry.result, entry.reason) == ("Failed", "RateLimited")
+    assert "Nobody was mailed" in entry.message
+    assert len(posts(exporter)) == 3
+
+
+async def test_what_one_process_has_seen_is_no_news_to_the_next(exporter: Exporter, clock: StillClock) -> None:
+    """It looked, saw nothing, and ended before it asked again: the next one waits and looks anew."""
+    exporter.fault("create_distribution", **REFUSED)
+
+    class Cut(WatchedJournal):
+        async def write_sending(self, run: ActiveRun) -> None:
+            if run.send_attempts == 2:
+                raise PowerCut
+            await super().write_sending(run)
+
+    with pytest.raises(PowerCut):
+        await exporter.ended(Cut(exporter.path))
+    assert exporter.count("list_distributions") == 1
+    left = exporter.left()
+    assert left
+    assert not left.before_send
+    began = clock.monotonic()
+    assert (await exporter.run()).result == "Succeeded"
+    assert clock.monotonic() - began >= LAG
+    assert exporter.count("list_distributions") == 2
+
+
+async def test_a_refusal_that_had_an_effect_then_a_crash_then_no_connection_sends_nothing_more(
+    exporter: Exporter,
+) -> None:
+    await refused(exporter, status=429, apply_effect=True)
+    await exporter.sandbox.stop()
+    entry = await exporter.run()
+    await exporter.sandbox.start()
+
+    assert entry.result == "Unknown"
+    assert len(posts(exporter)) == 1
+
+
+async def test_no_connection_after_a_refusal_that_was_seen_to_be_one_is_a_failure(exporter: Exporter) -> None:
+    """429, a complete look, and then Qualtrics is away: it is certain that nobody was mailed."""
+    exporter.fault("create_distribution", status=429)
+
+    class Closed(WatchedJournal):
+        async def write_sending(self, run: ActiveRun) -> None:
+            await super().write_sending(run)
+            if run.send_attempts == 2:
+                await exporter.sandbox.stop()
+
+    entry = (await exporter.ended(Closed(exporter.path))).entry
+    await exporter.sandbox.start()
+
+    assert (entry.result, entry.reason) == ("Failed", "RemoteUnavailable")
+    assert len(posts(exporter)) == 1
+    assert not exporter.mailed()

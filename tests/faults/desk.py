@@ -46,6 +46,7 @@ from qualtrics_exporter.sandbox.world import EMAIL, Query
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.environment import log_settings
+from tests.environment.clock import watches_a_limit
 from tests.environment.sandbox import Certificates
 from tests.export.conftest import HastyClock
 from tests.faults.oracle import Found, Written, leaks
@@ -81,7 +82,7 @@ class DeskClock(HastyClock):
         self._meanwhile.append((seconds, act))
 
     async def sleep(self, seconds: float) -> None:
-        for item in [item for item in self._meanwhile if item[0] <= seconds]:
+        for item in [item for item in self._meanwhile if item[0] <= seconds and not watches_a_limit()]:
             self._meanwhile.remove(item)
             await item[1]()
         await super().sleep(seconds)
@@ -263,6 +264,7 @@ class Desk:
         self.spec: dict[str, Any] = sandbox.world.exporter_spec()
         self.metrics = metrics
         self.raised: list[str] = []
+        self._shown_before: dict[str, Any] = {}
         self._office = office
         self._log = log
         self._first = True
@@ -302,8 +304,17 @@ class Desk:
         self._log.seek(0)
         self._log.truncate()
 
+    def shows(self, **settings: Any) -> None:
+        """Qualtrics lets less be seen, until all is well again."""
+        for name, value in settings.items():
+            self._shown_before.setdefault(name, getattr(self.world, name))
+            setattr(self.world, name, value)
+
     async def mended(self) -> None:
         """All is well again."""
+        for name, value in self._shown_before.items():
+            setattr(self.world, name, value)
+        self._shown_before.clear()
         self.faults.clear()
         await self.exit.clear()
 
@@ -488,9 +499,9 @@ class Desks:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def ready(self, *, people: int | None = None, timeouts: Timeouts = PATIENT) -> Desk:
-        """A desk whose exporter is ready, and where nothing goes wrong yet."""
-        if self._desk and self._kind == (people, timeouts) and self._desk.runs < RUNS_AT_A_DESK:
+    async def ready(self, *, people: int | None = None, timeouts: Timeouts = PATIENT, fresh: bool = False) -> Desk:
+        """A desk whose exporter is ready, and where nothing goes wrong yet; if `fresh`, where nothing was sent yet."""
+        if not fresh and self._desk and self._kind == (people, timeouts) and self._desk.runs < RUNS_AT_A_DESK:
             await self._desk.begin()
             if (await self._desk.condition("Ready"))["status"] == "True":
                 return self._desk

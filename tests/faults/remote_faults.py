@@ -5,13 +5,14 @@ users were told.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
 from typing import Any, Literal
 
 GARBAGE = "<html><body>The proxy greets planted.proxy@example.com</body></html>"
+LIST = "qualtrics.list_distributions"
 REFUSAL = (
     '{"meta": {"error": {"errorCode": "planted.code@example.com", "errorMessage": "planted.error@example.com"}},'
     ' "message": "planted.error@example.com", "code": "planted.code@example.com"}'
@@ -28,6 +29,10 @@ class Trouble:
     """The reply comes when nobody waits for it any more."""
     closed: bool = False
     """Nobody listens at that port."""
+    also: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What goes wrong with other operations for as long, by their names."""
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the sandbox: what Qualtrics lets see of a distribution."""
 
 
 def _answer(**order: Any) -> Callable[[datetime, str], Mapping[str, Any]]:
@@ -59,6 +64,10 @@ TROUBLES = {
         Trouble("503", _answer(status=503, body=GARBAGE)),
         Trouble("500, done", _answer(status=500, apply_effect=True)),
         Trouble("429, done", _answer(status=429, apply_effect=True)),
+        Trouble("429, no list", _answer(status=429, apply_effect=True), also={LIST: {"status": 503}}),
+        Trouble("429, late list", _answer(status=429, apply_effect=True), shown={"list_lag_seconds": 300}),
+        Trouble("429, hidden", _answer(status=429, apply_effect=True), shown={"batch_echo": "never"}),
+        Trouble("429, none else", _limited, shown={"batch_echo": "never"}),
         Trouble("a proxy's page", _answer(status=200, body=GARBAGE)),
         Trouble("not JSON", _answer(body=GARBAGE)),
         Trouble("truncated", _answer(truncate=5)),
@@ -79,7 +88,9 @@ ONCE_ONLY = {name for name, trouble in TROUBLES.items() if trouble.late}
 
 # How it ends, by the kind of call. A reason: the run fails with it, nobody was mailed. `+` before it: only if it goes
 # wrong for ever; once, the run succeeds. `sent` and `unknown` are how a send ends whose outcome is looked up. `-`: not
-# tried, because a 429 is a certain refusal, and only a send is looked at all the same.
+# tried, because nothing but a send is looked for after a 429. `done`, `no list`, `late list` and `hidden`: Qualtrics
+# sends, and answers 429 all the same; its list shows that, cannot be read, shows it after five minutes, or does not
+# show where distributions go. `none else`: it does not show that either, but did not send, and the list is empty.
 ENDINGS = """
 trouble          read                 import               send                 token                download
 
@@ -93,6 +104,10 @@ trouble          read                 import               send                 
 429              +RateLimited         +RateLimited         +RateLimited         +RateLimited         +RemoteUnavailable
 429 for a day    RateLimited          RateLimited          +RateLimited         RateLimited          +RemoteUnavailable
 429, done        -                    -                    sent                 -                    -
+429, no list     -                    -                    unknown              -                    -
+429, late list   -                    -                    sent                 -                    -
+429, hidden      -                    -                    unknown              -                    -
+429, none else   -                    -                    +RateLimited         -                    -
 500              +RemoteUnavailable   +RemoteUnavailable   unknown              +RemoteUnavailable   +RemoteUnavailable
 503              +RemoteUnavailable   +RemoteUnavailable   unknown              +RemoteUnavailable   +RemoteUnavailable
 500, done        +RemoteUnavailable   +RemoteUnavailable   sent                 +RemoteUnavailable   +RemoteUnavailable

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.environment.clock import SteeredClock
+from tests.environment.clock import SteeredClock, watches_a_limit
 
 
 class HastyClock(SteeredClock):
@@ -11,6 +11,9 @@ class HastyClock(SteeredClock):
     slept: list[float]
 
     async def sleep(self, seconds: float) -> None:
+        if watches_a_limit():
+            await super().sleep(seconds)
+            return
         self.__dict__.setdefault("slept", []).append(seconds)
         self.advance(max(0.0, seconds))
         await super().sleep(0)

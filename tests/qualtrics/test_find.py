@@ -1,12 +1,13 @@
 """Looking up what may have been sent, and reading what became of it."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import pytest
 
 from qualtrics_exporter.http.errors import OutcomeUnknown, Permanent, Transient
-from qualtrics_exporter.qualtrics.client import Qualtrics
+from qualtrics_exporter.qualtrics.client import NotShown, Qualtrics
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import World
 from tests.http.clock import HastyClock
@@ -48,12 +49,13 @@ async def test_others_of_the_same_survey_do_not_confuse(brand: Brand, world: Wor
     assert await brand.find("BT_another0001") is None
 
 
-async def test_where_nothing_shows_the_batch_nothing_is_taken_for_it(brand: Brand, world: World) -> None:
-    """The only one of its survey, at the right time: still it may be somebody else's."""
+async def test_where_nothing_shows_the_batch_nothing_is_concluded(brand: Brand, world: World) -> None:
+    """The only one of its survey, at the right time: it may be ours, and it may be somebody else's."""
     world.batch_echo = "never"
     batch_id = await brand.batch_of("ana@example.com")
     await brand.send(batch_id)
-    assert await brand.find(batch_id) is None
+    with pytest.raises(NotShown):
+        await brand.find(batch_id)
 
 
 async def test_a_list_that_lags_shows_it_later(brand: Brand, world: World, clock: HastyClock) -> None:
@@ -83,14 +85,6 @@ async def test_what_goes_to_another_batch_is_not_read_one_by_one(brand: Brand, w
     assert brand.sandbox.ledger.count("qualtrics.read_distribution") == 0
 
 
-async def test_one_that_cannot_be_read_does_not_hide_the_right_one(brand: Brand) -> None:
-    wanted = await brand.batch_of("ana@example.com")
-    distribution_id = await brand.send(wanted)
-    await brand.send(await brand.batch_of("ben@example.com"))  # newest first: read before the other
-    brand.sandbox.faults.add("qualtrics.read_distribution", status=500, times=5)
-    assert await brand.find(wanted) == distribution_id
-
-
 async def test_one_that_cannot_be_read_may_be_the_right_one(brand: Brand) -> None:
     batch_id = await brand.batch_of("ana@example.com")
     await brand.send(batch_id)
@@ -99,39 +93,106 @@ async def test_one_that_cannot_be_read_may_be_the_right_one(brand: Brand) -> Non
         await brand.find(batch_id)
 
 
-async def test_one_that_is_gone_is_not_it(brand: Brand) -> None:
+async def test_one_that_is_listed_and_not_known_by_its_id_may_be_the_right_one(brand: Brand) -> None:
     batch_id = await brand.batch_of("ana@example.com")
     await brand.send(batch_id)
     brand.sandbox.faults.add("qualtrics.read_distribution", status=404, times=None)
-    assert await brand.find(batch_id) is None
+    with pytest.raises(NotShown):
+        await brand.find(batch_id)
 
 
-SHOWN: list[tuple[dict[str, object], bool]] = [
+@pytest.mark.parametrize("status", [403, 404, 500])
+async def test_one_that_cannot_be_read_does_not_end_the_search(brand: Brand, status: int) -> None:
+    wanted = await brand.batch_of("ana@example.com")
+    distribution_id = await brand.send(wanted)
+    await brand.send(await brand.batch_of("ben@example.com"))  # newest first: read before the other
+    times = 5 if status == 500 else 1
+    brand.sandbox.faults.add("qualtrics.read_distribution", status=status, times=times)
+    assert await brand.find(wanted) == distribution_id
+
+
+async def test_an_error_is_raised_rather_than_what_qualtrics_does_not_show(brand: Brand) -> None:
+    """Another try may help against the one, not against the other."""
+    batches = [await brand.batch_of(f"user{number}@example.com") for number in range(3)]
+    for batch_id in batches:
+        await brand.send(batch_id)
+    brand.sandbox.faults.add("qualtrics.read_distribution", status=404)
+    brand.sandbox.faults.add("qualtrics.read_distribution", status=403)
+    brand.sandbox.faults.add("qualtrics.read_distribution", status=404)
+    with pytest.raises(Permanent) as error:
+        await brand.find("BT_another0001")
+    assert error.value.reason is Reason.NOT_PERMITTED
+
+
+@pytest.mark.parametrize("after", [0, 1])
+async def test_a_page_that_cannot_be_read_is_not_an_empty_one(brand: Brand, world: World, after: int) -> None:
+    world.distributions_page_size = 1
+    for number in range(3):
+        await brand.send(await brand.batch_of(f"user{number}@example.com"))
+    brand.sandbox.faults.add("qualtrics.list_distributions", status=503, times=None, after=after)
+    with pytest.raises(Transient):
+        await brand.find("BT_another0001")
+
+
+@pytest.mark.parametrize("end", [{}, {"nextPage": ""}])
+async def test_a_page_that_does_not_say_that_it_is_the_last_is_not_taken_for_the_last(
+    server: Server, odd: Qualtrics, end: dict[str, str]
+) -> None:
+    elements = [{"id": f"EMD_{number}", "recipients": {"mailingListId": f"BT_{number}"}} for number in range(3)]
+    server.script(result(elements=elements, **end))
+    with pytest.raises(Transient):
+        await odd.find_distribution("SV_1", "BT_another", NOW - HOUR, NOW + HOUR)
+    server.script(result(elements=elements, **end))
+    assert await odd.find_distribution("SV_1", "BT_2", NOW - HOUR, NOW + HOUR) == "EMD_2"
+
+
+@pytest.mark.parametrize("operation", ["list_distributions", "read_distribution"])
+async def test_a_read_that_does_not_end_is_given_up(brand: Brand, clock: HastyClock, operation: str) -> None:
+    await brand.send(await brand.batch_of("ana@example.com"))
+    brand.sandbox.faults.add(f"qualtrics.{operation}", hold="before")
+    search = asyncio.create_task(brand.find("BT_another0001"))
+    await brand.sandbox.faults.reached(f"qualtrics.{operation}")
+    clock.advance(179)
+    await asyncio.sleep(0.01)
+    assert not search.done()
+    clock.advance(2)
+    with pytest.raises(Transient, match="within 3 minutes"):
+        await search
+    brand.sandbox.faults.clear()
+
+
+SHOWN: list[tuple[dict[str, object], bool | None]] = [
     ({"recipients": {"mailingListId": "BT_1"}}, True),
     ({"recipients": {"transactionBatchId": "BT_1"}}, True),
     ({"recipients": {"mailingListId": "CG_1", "transactionBatchId": "BT_1"}}, True),
     ({"transactionBatchId": "BT_1"}, True),
     ({"recipients": {"mailingListId": "BT_2"}}, False),
     ({"recipients": {"mailingListId": "BT_10"}}, False),
-    ({"recipients": {"mailingListId": "bt_1"}}, False),
-    ({"recipients": {"mailingListId": "CG_1"}}, False),
-    ({"recipients": {"mailingListId": None}}, False),
-    ({"recipients": {}}, False),
-    ({"recipients": None}, False),
-    ({"recipients": ["BT_1"]}, False),
-    ({}, False),
+    ({"recipients": {"mailingListId": "CG_1", "contactId": "CGC_1"}}, False),
+    ({"recipients": {"sampleId": "MLRP_1"}}, False),
+    ({"recipients": {"mailingListId": "bt_1"}}, None),
+    ({"recipients": {"mailingListId": "CG_1"}}, None),  # perhaps the list on which the people of the batch are
+    ({"recipients": {"mailingListId": None, "contactId": None, "sampleId": ""}}, None),
+    ({"recipients": {}}, None),
+    ({"recipients": None}, None),
+    ({"recipients": ["BT_1"]}, None),
+    ({}, None),
 ]
 
 
 @pytest.mark.parametrize(("shown", "found"), SHOWN, ids=str)
 @pytest.mark.parametrize("in_list", [True, False])
 async def test_the_batch_is_recognized_wherever_it_is_shown(
-    server: Server, odd: Qualtrics, shown: dict[str, object], found: bool, in_list: bool
+    server: Server, odd: Qualtrics, shown: dict[str, object], found: bool | None, in_list: bool
 ) -> None:
     listed = {"id": "EMD_1", **(shown if in_list else {})}
     server.script(result(elements=[listed], nextPage=None), result(id="EMD_1", **({} if in_list else shown)))
-    expected = "EMD_1" if found else None
-    assert await odd.find_distribution("SV_1", "BT_1", NOW - HOUR, NOW + HOUR) == expected
+    search = odd.find_distribution("SV_1", "BT_1", NOW - HOUR, NOW + HOUR)
+    if found is None:
+        with pytest.raises(NotShown):
+            await search
+    else:
+        assert await search == ("EMD_1" if found else None)
 
 
 async def test_the_question_is_the_documented_one(server: Server, odd: Qualtrics) -> None:

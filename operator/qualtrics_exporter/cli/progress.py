@@ -101,7 +101,8 @@ def words(run: ActiveRun) -> str:
             accepted = run.counts.accepted if run.counts else None
             return f"Bringing {people(accepted or 0)} into batch {run.batch_id}"
         case "Sending" if run.refused_until:
-            return f"Qualtrics refused the send for now: it is asked again at {timestamp(run.refused_until)}"
+            again = timestamp(run.refused_until)
+            return f"The send was refused for now: it is asked for again at {again}, unless it is found in Qualtrics"
         case "Sending":
             return f"Having the survey sent to {people(run.recipients or 0)}"
         case "Sent":
@@ -114,7 +115,7 @@ def resumed_words(run: ActiveRun) -> str:
         case "Claimed" | "Importing":
             return f"Starting again: an earlier process was interrupted before it sent anything (run {run.id})"
         case "Sending" if run.refused_until:
-            return f"Asking again: Qualtrics refused the send of an earlier process, nothing was sent (run {run.id})"
+            return f"Looking in Qualtrics for a send that an earlier process was refused, to ask again (run {run.id})"
         case "Sending":
             return f"Looking up, for up to two minutes, whether an earlier process sent the survey (run {run.id})"
         case "Sent":

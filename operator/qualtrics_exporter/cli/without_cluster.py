@@ -11,7 +11,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
@@ -35,6 +35,9 @@ from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger,
 
 from .manifests import Secrets
 from .progress import Progress, WatchedJournal, resumed_words, words
+
+DEADLINE = timedelta(hours=24)
+"""How long a run may take until its send. No schedule limits it here: a person is waiting, or nobody is any more."""
 
 LEFT_UNDONE = (
     "{path} tells of a run that was interrupted ({run}, at {step}): finish it first, with the same command without "
@@ -136,13 +139,14 @@ class Export:
         spec = self.spec.model_copy(update={"dry_run": bool(self.spec.dry_run) or not self.send})
         watched = WatchedJournal(journal, progress)
         try:
-            return await execute(run, spec, sides, watched, clock, check_first=True)
+            return await execute(run, spec, sides, watched, clock, check_first=True, deadline=DEADLINE)
         except SpecChanged:
             # Its send was refused, so nothing was sent; the people in its batch are those of another manifest.
             progress.say("The manifest is not the one that the earlier process had: starting again")
-            run = self._claimed(run.id, run.trigger, run.start_time, run.holder, run.attempt + 1)
+            fresh = self._claimed(run.id, run.trigger, run.start_time, run.holder, run.attempt + 1)
+            run = fresh.model_copy(update={"send_attempts": run.send_attempts})
             await journal.write(run)
-            return await execute(run, spec, sides, watched, clock, check_first=True)
+            return await execute(run, spec, sides, watched, clock, check_first=True, deadline=DEADLINE)
 
     def _new_run(self, clock: Clock) -> ActiveRun:
         now = clock.now()

@@ -1,14 +1,16 @@
 """Whom to mail: from the saved query to recipients.
 
 A result of fewer than 1,000 rows comes at once, together with the text that really ran. Exactly 1,000 may be the first
-1,000 of many: then the full set is exported, and only its rows count.
+1,000 of many: then the full set is exported, and only its rows count. An export does not tell which text ran, and it
+may begin many minutes later. So the query is executed once more after it, and the text has to be the right one both
+times.
 """
 
 import asyncio
 from dataclasses import dataclass
 
 from qualtrics_exporter.http.errors import Permanent
-from qualtrics_exporter.nexthink.client import Nexthink
+from qualtrics_exporter.nexthink.client import Executed, Nexthink
 from qualtrics_exporter.nql.compare import difference
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NexthinkSpec
@@ -21,7 +23,7 @@ _A_TURN = 4096  # rows between two chances for others: a million of them take se
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the query returned. `sync` is None when Nexthink did not say what it ran."""
+    """What the query returned. `sync` is None when Nexthink did not say, or not each time, what it ran."""
 
     recipients: Recipients
     truncated: bool
@@ -36,7 +38,7 @@ async def ask(spec: NexthinkSpec, nexthink: Nexthink, *, limit: int | None = Non
     parameters = spec.parameters or {}
     executed = await nexthink.execute(spec.query_id, parameters)
     _one_field(executed.columns)
-    recipients, truncated = Recipients(limit=limit), executed.truncated
+    recipients, truncated, sync = Recipients(limit=limit), executed.truncated, _sync(spec, executed.executed_query)
     if executed.complete or limit is not None:
         recipients.extend(_cell(row) for row in executed.rows)
     else:
@@ -45,10 +47,33 @@ async def ask(spec: NexthinkSpec, nexthink: Nexthink, *, limit: int | None = Non
                 recipients.add(_cell(row))
                 if not recipients.returned % _A_TURN:
                     await asyncio.sleep(0)
-            truncated = rows.truncated
-    if executed.rows and not recipients:
+            truncated = truncated or rows.truncated
+        again = await nexthink.execute(spec.query_id, parameters)
+        _one_field(again.columns)
+        truncated = truncated or again.truncated
+        sync = _over_time(sync, _sync(spec, again.executed_query), same_field=_same_field(executed, again))
+    if recipients.returned and not recipients:
         raise Permanent(Reason.QUERY_RETURNS_NO_EMAIL, "The query returned rows, but no e-mail address among them")
-    return Answer(recipients, truncated, _sync(spec, executed.executed_query))
+    return Answer(recipients, truncated, sync)
+
+
+def _over_time(before: QuerySync | None, after: QuerySync | None, *, same_field: bool) -> QuerySync | None:
+    """What the two comparisons around an export say of the query whose rows were exported."""
+    if before and not before.in_sync:
+        return before
+    if after and not after.in_sync:
+        return QuerySync(False, f"{after.message} {_CHANGED}")
+    if not same_field:
+        return QuerySync(False, f"{Reason.QUERY_DRIFT.meaning} {_CHANGED} {Reason.QUERY_DRIFT.next_step}")
+    return before and after
+
+
+_CHANGED = "It was changed while its result was exported."
+
+
+def _same_field(before: Executed, after: Executed) -> bool:
+    """Whether both times the same field was returned; the second time, no row may be left to tell."""
+    return not after.rows or before.fields == after.fields
 
 
 def _cell(row: tuple[str, ...]) -> str:

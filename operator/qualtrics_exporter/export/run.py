@@ -28,6 +28,10 @@ STEPS: dict[Step, Callable[[Work], Awaitable[Ended | None]]] = {
     "Sent": steps.sent,
 }
 
+MAX_ATTEMPTS = 10
+"""A run is taken up so often at most: after interruptions, and after edits of the spec. Each time it asks Nexthink and
+imports everybody anew."""
+
 
 async def execute(
     run: ActiveRun,
@@ -45,10 +49,14 @@ async def execute(
     `SpecChanged` (claim it anew with the new spec) and `CancelledError`; also what the journal itself raises when the
     end of the run cannot be written down.
 
+    `deadline` is how long the run may take until its send, from now on. When it passes earlier, the run is stopped
+    wherever it stands and ends as `Failed` (RunDeadlineExceeded). A send that was perhaps asked for is looked up all
+    the same, within the bounds of `look_up`, and is not asked for again.
+
     A cancellation before the send leaves everything to the next start, as does one during the look-up. Between the
     write that announces the send and the journalled reply it is held back; a run that ends thereby is finished first.
     """
-    work = Work(run, spec, sides, journal, clock)
+    work = Work(run, spec, sides, journal, clock, deadline=deadline)
     ended = await _to_its_end(work, check_first or work.test)
     # A crash before this write: the journal stands where it stood, the next process comes to the same end.
     await held_back(journal.finish(work.run, ended))
@@ -57,13 +65,14 @@ async def execute(
 
 
 async def _to_its_end(work: Work, check_first: bool) -> Ended:
+    if work.run.attempt > MAX_ATTEMPTS and work.run.step != "Sent":
+        return _exhausted(work)
     try:
-        if work.before_send and work.test and work.run.attempt > 1:
-            return work.end(
-                "Failed", Reason.INTERRUPTED, f"{Reason.INTERRUPTED.meaning} {Reason.INTERRUPTED.next_step}"
-            )
+        if work.before_send and work.test and work.taken_up_again:
+            return work.interrupted()
         if work.before_send and check_first:
-            (await check(work.spec, work.sides, query=False)).raise_first()
+            async with work.in_time():
+                (await check(work.spec, work.sides, query=False)).raise_first()
         ended = None
         while ended is None:
             ended = await STEPS[work.run.step](work)
@@ -76,5 +85,13 @@ async def _to_its_end(work: Work, check_first: bool) -> Ended:
         if work.before_send:
             return work.failed(error)
         report("a run that may have been sent,", work.run, error)
-        return work.unknown()
+        return work.unknown("then the operator met an unexpected error")
     return ended
+
+
+def _exhausted(work: Work) -> Ended:
+    often = f"The run was taken up {work.run.attempt} times, {MAX_ATTEMPTS} are the limit"
+    if not work.before_send:
+        return work.unknown(f"then the run was interrupted again and again. {often}")
+    reason = Reason.ATTEMPTS_EXHAUSTED
+    return work.end("Failed", reason, f"{often}. {reason.next_step} Nobody was mailed.")

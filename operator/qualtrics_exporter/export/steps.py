@@ -7,37 +7,44 @@
 
 Each step is what a process does when the journal stands there, be it a moment after having written that itself or a day
 later in another process. A step that returns None has moved the journal on. `Importing` after a crash begins anew, as
-nobody knows any more who the people were; `Sending` never sends, whoever comes there and why, with the one exception
-that the journal names: a send that was refused for certain.
+nobody knows any more who the people were. `Sending` only looks the send up, with the one exception that the journal
+names: a send that was refused. It is asked for again once it is certain that it did not take place.
 """
 
 from datetime import datetime, timedelta
 
-from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanent, Transient
-from qualtrics_exporter.qualtrics.client import Distribution, Qualtrics, portions
+from qualtrics_exporter.http.errors import OutcomeUnknown, Permanent, Transient
+from qualtrics_exporter.qualtrics.client import Distribution, portions
 from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import CERTAIN_REFUSALS
 
 from .guards import check_query, check_sender, guard, warnings
 from .held_back import held_back
 from .journal import Ended
+from .look_up import LIST_LAG, after_lost_reply, after_refusal, look
+from .look_up import find as find  # for those who look later
 from .query import ask
+from .recipients import Recipients
 from .work import Work, report
 
 TEST_RECIPIENTS = 20
 BATCHES = 3  # a batch whose import has an unknown outcome is left behind, so often at most
-POSTS = 3  # a send that was refused for certain is asked for again, so often at most, by however many processes
-LOOK_UPS = (0.0, 10.0, 30.0, 60.0, 120.0)  # seconds after the send was, perhaps, asked for
+POSTS = 3  # a send that was refused is asked for again, so often at most, by however many processes
 # From the write of `Sending` to its send, less than another replica takes to look the send up and tell its user.
 PROMPT_SECONDS = 10.0
 PROMPT_TRIES = 3
-WINDOW = timedelta(hours=1)  # of the look-up, on both sides: clocks differ, and the batch decides anyway
 TOKEN_GOOD_FOR = timedelta(minutes=5)
 WAIT = timedelta(minutes=1)  # after a refusal that does not say how long
-LONGEST_WAIT = timedelta(minutes=5)
+LONGEST_WAIT = timedelta(minutes=30)  # even if Qualtrics asks for more
 
 
 async def claimed(work: Work) -> Ended | None:
     """Ask who, and open a batch for them."""
+    async with work.in_time():
+        return await _ask_who(work)
+
+
+async def _ask_who(work: Work) -> Ended | None:
     # A crash here: nothing was sent, nothing but perhaps an empty batch was made. The next process starts again.
     spec = work.spec
     check_sender(spec)
@@ -68,11 +75,18 @@ async def importing(work: Work) -> Ended | None:
     # not get into the same batch twice: the next process asks again and takes a new batch. This one is never sent.
     if work.recipients is None:
         return await claimed(work)
+    async with work.in_time():
+        await _bring_in(work, work.recipients)
+    return await _post(work) if work.run.recipients else None
+
+
+async def _bring_in(work: Work, recipients: Recipients) -> None:
+    """Import everybody, or open another batch for that."""
     qualtrics, spec = work.sides.qualtrics, work.spec.qualtrics
     assert work.run.batch_id, "Importing is written with its batch"  # noqa: S101
     created = accounted = 0
     try:
-        for portion in portions(work.recipients, work.run.id):
+        for portion in portions(recipients, work.run.id):
             done = await qualtrics.import_contacts(
                 spec.directory_id, spec.mailing_list_id, work.run.batch_id, work.run.id, portion
             )
@@ -85,7 +99,7 @@ async def importing(work: Work) -> Ended | None:
         # a new batch, and nothing is ever sent to this one.
         if work.batches < BATCHES:
             await _open_batch(work)
-            return None
+            return
         what = f"In {BATCHES} batches, the outcome of an import is unknown"
         raise Transient(
             lost.reason,  # a proxy's page or a limit that lasts asks for another next step than a side that is down
@@ -94,7 +108,7 @@ async def importing(work: Work) -> Ended | None:
             remote_code=lost.remote_code,
             request_id=lost.request_id,
         ) from lost
-    accepted = len(work.recipients)
+    accepted = len(recipients)
     if not created:
         what = (
             f"Qualtrics took none of {accepted} people into the batch: a wrong directory or list id does exactly this"
@@ -103,10 +117,9 @@ async def importing(work: Work) -> Ended | None:
     told = work.run.warnings or []
     work.note(
         recipients=created,
-        counts=work.recipients.counts.model_copy(update={"imported": created}),
+        counts=recipients.counts.model_copy(update={"imported": created}),
         warnings=[*told, str(Reason.IMPORT_INCOMPLETE)] if accounted < accepted else told,
     )
-    return await _post(work)
 
 
 async def _post(work: Work) -> Ended | None:
@@ -114,16 +127,19 @@ async def _post(work: Work) -> Ended | None:
     if work.spec.dry_run:
         return work.not_sent_because_dry()
     # All waiting comes before the journal says `Sending`: after a kill in it nothing was asked for, and that is known.
-    await work.sides.qualtrics.turn_to_send()
-    await work.sides.qualtrics.ensure_token(TOKEN_GOOD_FOR)
+    async with work.in_time():
+        await work.sides.qualtrics.turn_to_send()
+        await work.sides.qualtrics.ensure_token(TOKEN_GOOD_FOR)
     # From here to the journalled reply nothing is cut short: a request in flight that is dropped may have been heard.
     return await held_back(_write_and_post(work))
 
 
 async def _write_and_post(work: Work) -> Ended | None:
     spec = work.spec.qualtrics
-    before = work.run.send_attempts or 0
+    before, asked_before = work.run.send_attempts or 0, work.run.send_time
     for _ in range(PROMPT_TRIES):
+        if work.is_late():
+            return work.failed(work.too_late())
         began, now = work.clock.uptime(), work.clock.now().replace(microsecond=0)
         attempt = work.run.attempt + (work.run.step == "Sending")
         await work.journalled_sending(send_time=now, attempt=attempt, send_attempts=before + 1)
@@ -133,7 +149,10 @@ async def _write_and_post(work: Work) -> Ended | None:
         # its user that none is there: what was written is stale, and is written again, or is found to be lost.
     else:
         what = "Writing down that the survey is about to be sent took too long each time"
-        return await _not_asked(work, before, Transient(Reason.INTERNAL_ERROR, what))
+        return await _refused(work, before, Transient(Reason.INTERNAL_ERROR, what))
+    if work.is_late():
+        work.note(send_time=asked_before)
+        return work.failed(work.too_late())
     # A crash from here on: the survey may be out. The next process looks it up by survey, time and batch, all of which
     # the journal has just been told, and never asks again.
     try:
@@ -154,7 +173,7 @@ async def _write_and_post(work: Work) -> Ended | None:
     except Permanent as refused:
         return work.failed(refused)
     except Transient as refused:
-        return await _not_asked(work, before, refused)
+        return await _refused(work, before, refused)
     except OutcomeUnknown:
         return None
     except Exception as error:  # noqa: BLE001
@@ -164,12 +183,15 @@ async def _write_and_post(work: Work) -> Ended | None:
     return None
 
 
-async def _not_asked(work: Work, before: int, why: Transient) -> Ended | None:
-    """It is certain that nothing was sent: ask again later, unless that was the last time."""
-    if before + 1 >= POSTS:
+async def _refused(work: Work, before: int, why: Transient) -> Ended | None:
+    """The send was refused, or never asked for: ask again later, unless that was the last time."""
+    certain = str(why.reason) in CERTAIN_REFUSALS
+    if certain and before + 1 >= POSTS:
         return work.failed(why)
-    # A crash before this write: that nothing was sent is lost, and the next process only looks it up.
-    await work.journalled_refused(_rounded_up(work.clock.now() + _wait(why)))
+    work.refusal, work.refused_at = why, work.clock.monotonic()
+    wait = _wait(why) if certain else max(_wait(why), LIST_LAG)
+    # A crash before this write: that the send was refused is lost, and the next process only looks it up.
+    await work.journalled_refused(why, _rounded_up(work.clock.now() + wait))
     return None
 
 
@@ -177,53 +199,60 @@ async def sending(work: Work) -> Ended | None:
     """See whether the survey went out."""
     # A crash here changes nothing: the next process looks again, by the same survey, time and batch.
     if work.run.refused_until is not None:
-        # The exception: this process, or the one before it, was told that the request was refused, for certain.
-        return await _ask_again(work, work.run.refused_until)
-    began = work.clock.monotonic()
-    for seconds in LOOK_UPS:
-        await work.clock.sleep(began + seconds - work.clock.monotonic())
-        if distribution_id := await _look(work):
-            await work.journalled_sent(distribution_id)
-            return None
-    return work.unknown()
+        return await _after_refusal(work, work.run.refused_until)
+    last = await after_lost_reply(work)
+    if last.distribution_id:
+        await work.journalled_sent(last.distribution_id)
+        return None
+    seen = "does not show it" if last.complete else "could not be read in full"
+    return work.unknown(f"there was no clear answer, and its list of distributions {seen}")
 
 
-async def _ask_again(work: Work, until: datetime) -> Ended | None:
-    # A crash here: as above, nothing was sent, and the next process goes on waiting. Never longer than the longest
-    # wait: the clock may have been set back.
+async def _after_refusal(work: Work, until: datetime) -> Ended | None:
+    """Ask again for a send that was refused, once it is certain that it did not take place."""
+    # A crash here: the next process waits and looks again. What this one has seen is not in the journal, because the
+    # next one cannot know how long ago that was.
+    if work.before_send:
+        async with work.in_time():
+            await _wait_until(work, until)
+            # It costs nothing to look all the same: something between us and Qualtrics may have told a lie.
+            last = await look(work)
+    else:
+        last = await after_refusal(work)
+    if last.distribution_id:
+        await work.journalled_sent(last.distribution_id)
+        return None
+    if not (last.complete or work.before_send):
+        why = "it answered with HTTP 429, and later its list of distributions could not be read in full"
+        return work.unknown(why)
+    work.seen_absent = True
+    if work.test and work.taken_up_again:
+        return work.interrupted()
+    if (work.run.send_attempts or 0) >= POSTS:
+        return work.failed(work.refusal or _last_refusal(work))
+    async with work.in_time():
+        await _wait_until(work, until)
+    return await _post(work)
+
+
+async def _wait_until(work: Work, until: datetime) -> None:
+    # Never longer than the longest wait: the clock may have been set back.
     wait = min(until - work.clock.now(), LONGEST_WAIT)
     await work.clock.sleep(max(0.0, wait.total_seconds()))
-    # A look first all the same: it costs nothing, and a refusal could come from something that stands in between.
-    if distribution_id := await _look(work):
-        await work.journalled_sent(distribution_id)
-        return None
-    return await _post(work)
 
 
 def _wait(refused: Transient) -> timedelta:
     return min(WAIT if refused.retry_after is None else refused.retry_after, LONGEST_WAIT)
 
 
+def _last_refusal(work: Work) -> Transient:
+    """The refusal of an earlier process, as far as the journal tells."""
+    return Transient(Reason.RATE_LIMITED, f"Qualtrics refused {POSTS} times to send to batch {work.run.batch_id}")
+
+
 def _rounded_up(time: datetime) -> datetime:
     """In whole seconds, as journals keep it, and never earlier."""
     return (time + timedelta(seconds=1)).replace(microsecond=0)
-
-
-async def find(qualtrics: Qualtrics, survey_id: str, batch_id: str, at: datetime) -> str | None:
-    """The distribution of the survey to that batch, sent at about that time; None if none shows now."""
-    return await qualtrics.find_distribution(survey_id, batch_id, at - WINDOW, at + WINDOW)
-
-
-async def _look(work: Work) -> str | None:
-    run = work.run
-    survey_id, at = run.survey_id or work.spec.qualtrics.survey_id, run.send_time or run.start_time
-    try:
-        return await find(work.sides.qualtrics, survey_id, run.batch_id or "", at)
-    except ExportError:
-        return None  # cannot be seen now: like not there yet
-    except Exception as error:  # noqa: BLE001
-        report("looking up the distribution of", run, error)
-        return None
 
 
 async def sent(work: Work) -> Ended | None:

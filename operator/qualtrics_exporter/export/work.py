@@ -1,13 +1,16 @@
 """A run in the hands of one process: what its journal says, and what only this process knows."""
 
 import logging
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.http.errors import ExportError, Transient
+from qualtrics_exporter.http.time_limit import OutOfTime, TimeLimit
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, Result, entry_of, timestamp
@@ -35,6 +38,20 @@ class Work:
     recipients: Recipients | None = None
     query: QuerySync | None = None
     batches: int = 0
+    deadline: timedelta | None = None
+    """How long the run may take until its send, from when this process took it up."""
+    refusal: Transient | None = None
+    """The refusal that this process met last, and when it met it, by the monotonic clock."""
+    refused_at: float | None = None
+    seen_absent: bool = False
+    """Whether a complete look, later than the list lags, showed that a refused send did not take place."""
+    taken_up_again: bool = field(init=False)
+    """Whether another process had the run before, or this one with another spec."""
+    _began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.clock.monotonic()
+        self.taken_up_again = self.run.attempt > 1
 
     @property
     def test(self) -> bool:
@@ -44,7 +61,36 @@ class Work:
     @property
     def before_send(self) -> bool:
         """Whether it is certain that nothing was sent."""
-        return self.run.before_send
+        return self.run.before_send or (self.seen_absent and self.run.refused_until is not None)
+
+    def is_late(self) -> bool:
+        """Whether the deadline has passed."""
+        left = self._seconds_left
+        return left is not None and left <= 0
+
+    @property
+    def _seconds_left(self) -> float | None:
+        if self.deadline is None:
+            return None
+        return self._began + self.deadline.total_seconds() - self.clock.monotonic()
+
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """Cancel what happens in here when the deadline passes, and raise the error with which the run then ends.
+
+        For work before the send only: a send, and the search for one, are never cut short by it.
+        """
+        try:
+            async with TimeLimit(self.clock, self._seconds_left):
+                yield
+        except OutOfTime:
+            raise self.too_late() from None
+
+    def too_late(self) -> Transient:
+        """The error of a run whose deadline passes before its send."""
+        minutes = (self.deadline or timedelta()).total_seconds() / 60
+        what = f"The run did not reach its send within the {max(0.0, minutes):.0f} minutes that it had left"
+        return Transient(Reason.RUN_DEADLINE_EXCEEDED, what)
 
     async def journalled(self, **changes: Any) -> None:
         """Write the next recovery point down; durable when this returns."""
@@ -54,20 +100,22 @@ class Work:
 
     async def journalled_sending(self, **changes: Any) -> None:
         """As `journalled`, by a fresh read of the exporter."""
-        run = self.run.model_copy(update={"step": "Sending", "refused_until": None, **changes})
+        run = self.run.model_copy(update={"step": "Sending", "refused_until": None, "refused_reason": None, **changes})
         await self.journal.write_sending(run)
         self.run = run
+        self.seen_absent = False
 
-    async def journalled_refused(self, until: datetime) -> None:
-        """Write down that the send was refused for certain: who takes the run over may then ask again.
+    async def journalled_refused(self, why: Transient, until: datetime) -> None:
+        """Write down that the send was refused, and why: the next process reads from it what it may conclude.
 
         If this write fails, this process knows it all the same; to the next one the run may have been sent.
         """
-        await self._journalled_known("that the send was refused", refused_until=until)
+        changes = {"refused_until": until, "refused_reason": str(why.reason)}
+        await self._journalled_known("that the send was refused", **changes)
 
     async def journalled_sent(self, distribution_id: str) -> None:
         """Write down that the survey is out. What is known stays known if this write fails: the last one has it too."""
-        changes = {"step": "Sent", "distribution_id": distribution_id, "refused_until": None}
+        changes = {"step": "Sent", "distribution_id": distribution_id, "refused_until": None, "refused_reason": None}
         await self._journalled_known("that the survey was sent", **changes)
 
     async def _journalled_known(self, what: str, **changes: Any) -> None:
@@ -107,9 +155,12 @@ class Work:
             error = internal(error)
         return self.end("Failed", error.reason, f"{error.message} Nobody was mailed.")
 
-    def unknown(self) -> Ended:
-        """Whether the survey is out cannot be told: how to find out, and what happens next."""
-        why = "there was no clear answer, and its list of distributions does not show it"
+    def interrupted(self) -> Ended:
+        """A delivering test that was interrupted before its send is not resumed: its user asks for another one."""
+        return self.end("Failed", Reason.INTERRUPTED, f"{Reason.INTERRUPTED.meaning} {Reason.INTERRUPTED.next_step}")
+
+    def unknown(self, why: str) -> Ended:
+        """Nobody knows whether the survey was sent: how to find out, and what happens next."""
         return self.end("Unknown", Reason.DELIVERY_UNKNOWN, unknown_message(self.run, why))
 
     def _told(self, what: str) -> str:

@@ -68,6 +68,8 @@ class Executed:
     """False when as many rows came as an execution returns at most: there may be more."""
     truncated: bool
     """The licence's maximum cut the rows."""
+    fields: tuple[str, ...] = ()
+    """The names of the columns, as far as there are rows to tell them."""
 
 
 class Nexthink:
@@ -233,6 +235,7 @@ def _executed(reply: Reply) -> Executed:
         executed_query=executed if isinstance(executed, str) else None,
         complete=max(len(data), count_or_none(document, "rows") or 0) < MOST_ROWS,
         truncated=reply.status == 206,
+        fields=tuple(columns),
     )
 
 

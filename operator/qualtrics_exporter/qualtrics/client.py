@@ -6,15 +6,15 @@ that was sent: that resets its dates.
 """
 
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from qualtrics_exporter.fair_share import NOBODY, Tenant
-from qualtrics_exporter.http.errors import OutcomeUnknown, Permanent, Transient
+from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanent, Transient
 from qualtrics_exporter.http.limits import Rate
 from qualtrics_exporter.http.polling import poll
 from qualtrics_exporter.http.remote import Ask, Credentials, Remote, Remotes, Repeat, Side, compact, segment
@@ -29,12 +29,16 @@ from qualtrics_exporter.http.reply import (
     list_at,
     text_at,
 )
+from qualtrics_exporter.http.time_limit import OutOfTime, TimeLimit
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Delivery, timestamp
 
+from .distributions import Distribution, NotShown, goes_to
 from .portions import body, portions
 
-__all__ = ["Distribution", "Imported", "Qualtrics", "portions"]
+__all__ = ["Distribution", "Imported", "NotShown", "Qualtrics", "portions"]
+
+T = TypeVar("T")
 
 API = "/API/v3"
 
@@ -52,6 +56,9 @@ NOT_YET_THERE = timedelta(minutes=1)
 """For so long after an import was taken, a 404 for its status is taken as "not yet"."""
 
 MOST_PAGES = 1000
+
+READ_SECONDS = 180.0
+"""How long one page of a list, or one distribution, may take, with all its tries."""
 
 _LINK = re.compile(r"\$\{l://Survey(Link|URL)\b")
 
@@ -79,25 +86,6 @@ class Imported:
     """How many Qualtrics refused, such as addresses that it takes for none."""
     unprocessed: int
     """How many it did not even look at."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Distribution:
-    """What to send, to whom, and when."""
-
-    library_id: str
-    message_id: str
-    batch_id: str
-    from_name: str
-    from_email: str
-    reply_to_email: str | None
-    subject: str
-    survey_id: str
-    expiration: datetime | None
-    send_date: datetime
-
-    def __repr__(self) -> str:
-        return f"<Distribution of {self.survey_id} to {self.batch_id}>"
 
 
 class Qualtrics:
@@ -282,7 +270,7 @@ class Qualtrics:
                 task=f"send survey {survey_id} to batch {batch_id}",
                 method="POST",
                 path=f"{API}/distributions",
-                body=compact(_letter(distribution)),
+                body=compact(distribution.payload()),
                 repeat=Repeat.NEVER,
                 otherwise=Reason.SEND_REFUSED,
                 waits=False,
@@ -292,10 +280,12 @@ class Qualtrics:
         )
 
     async def find_distribution(self, survey_id: str, batch_id: str, since: datetime, until: datetime) -> str | None:
-        """The distribution of the survey to that batch, sent within these times; None if none shows now.
+        """The distribution of the survey to that batch, sent within these times.
 
-        Only the batch tells it apart from others of the same survey. Where the list does not show it, each candidate
-        is read by its id. Raises what kept it from looking at all of them, unless it is found all the same.
+        None only if the list was read to its end, every distribution in it shows where it goes, and none goes to this
+        batch. Only the batch tells it apart from others of the same survey. Where the list does not show the batch,
+        the distribution is read by its id. Raises `ExportError` for anything that could not be seen, unless the
+        distribution is found all the same; `NotShown` if Qualtrics answered and does not show enough.
         """
         query = {
             "surveyId": survey_id,
@@ -304,21 +294,25 @@ class Qualtrics:
             "pageSize": "100",
             "useNewPaginationScheme": "true",
         }
-        unseen: Transient | None = None
+        unseen: ExportError | None = None
         task = f"list the distributions of survey {survey_id}"
         pages = self._pages("list_distributions", task, f"{API}/distributions", query, ids="id")
         async with aclosing(pages):
             async for entry in pages:
                 distribution_id = str(entry["id"])
-                found = _goes_to(entry, batch_id)
-                if found is None:
-                    try:
-                        found = _goes_to(await self._distribution(survey_id, distribution_id), batch_id)
-                    except Permanent as error:
-                        if error.status != 404:
-                            raise
-                    except Transient as error:
+                try:
+                    found = goes_to(entry, batch_id)
+                    if found is None:
+                        found = goes_to(await self._distribution(survey_id, distribution_id), batch_id)
+                    if found is None:
+                        raise _not_shown(f"does not show the recipients of distribution {distribution_id}")
+                except (Permanent, Transient) as error:
+                    if error.status == 404:
+                        # It is in the list, so it exists, or existed a moment ago.
+                        error = _not_shown(f"lists distribution {distribution_id} and does not know it by its id")
+                    if unseen is None or isinstance(unseen, NotShown):
                         unseen = error
+                    continue
                 if found:
                     return distribution_id
         if unseen:
@@ -336,16 +330,23 @@ class Qualtrics:
         )
 
     async def _distribution(self, survey_id: str, distribution_id: str) -> Any:
-        return await self._remote.call(
-            Ask(
-                operation="read_distribution",
-                task=f"show distribution {distribution_id} of survey {survey_id}",
-                path=f"{API}/distributions/{segment(distribution_id)}",
-                query={"surveyId": survey_id},
-                repeat=Repeat.READ,
-            ),
-            _result,
+        ask = Ask(
+            operation="read_distribution",
+            task=f"show distribution {distribution_id} of survey {survey_id}",
+            path=f"{API}/distributions/{segment(distribution_id)}",
+            query={"surveyId": survey_id},
+            repeat=Repeat.READ,
         )
+        return await self._read(ask, _result)
+
+    async def _read(self, ask: Ask, read: Callable[[Reply], T]) -> T:
+        """A read that ends in time, whatever its retries, the limiter or the token take."""
+        try:
+            async with TimeLimit(self._remote.clock, READ_SECONDS):
+                return await self._remote.call(ask, read)
+        except OutOfTime:
+            what = f"Qualtrics did not {ask.task} within {READ_SECONDS / 60:g} minutes"
+            raise Transient(Reason.REMOTE_UNAVAILABLE, what) from None
 
     async def _pages(
         self, operation: str, task: str, path: str, query: Mapping[str, str], *, ids: str
@@ -353,25 +354,31 @@ class Qualtrics:
         """The elements of all pages. `nextPage` may name another host of Qualtrics: it is asked for here, all the same.
 
         Of that URL only the query is taken, and only if it may be followed: the token goes nowhere else. An element
-        without its id would be one that nobody has looked at.
+        without its id would be one that nobody has looked at. A page that does not say whether another one follows is
+        an error, after its elements: more may be there than was shown.
         """
         seen: set[str] = set()
         for _ in range(MOST_PAGES):
-            elements, following = await self._remote.call(
-                Ask(operation=operation, task=task, path=path, query=query, repeat=Repeat.READ),
-                lambda reply: _page(reply, ids),
-            )
-            for element in elements:
+            ask = Ask(operation=operation, task=task, path=path, query=query, repeat=Repeat.READ)
+            page = await self._read(ask, lambda reply: _page(reply, ids))
+            for element in page.elements:
                 yield element
-            if following is None:
+            if page.last:
                 return
-            if following in seen:
+            if page.following is None:
+                what = f"Qualtrics' answer when asked to {task} does not say whether more follows"
+                raise Transient(Reason.REMOTE_REPLY_INVALID, what)
+            if page.following in seen:
                 break
-            seen.add(following)
-            url = self._remote.allowed(following, f"The next page, when Qualtrics is asked to {task},")
+            seen.add(page.following)
+            url = self._remote.allowed(page.following, f"The next page, when Qualtrics is asked to {task},")
             text = url.rest.partition("?")[2]
             query = dict(parse_qsl(text, keep_blank_values=True))
         raise Transient(Reason.REMOTE_REPLY_INVALID, f"Qualtrics' pages have no end, when asked to {task}")
+
+
+def _not_shown(what: str) -> NotShown:
+    return NotShown(Reason.REMOTE_REPLY_INVALID, f"Qualtrics {what}")
 
 
 def _missing(reason: Reason) -> dict[int, Reason]:
@@ -386,22 +393,6 @@ def _unknown(error: Transient | Permanent) -> OutcomeUnknown:
     )
 
 
-def _letter(distribution: Distribution) -> dict[str, Any]:
-    header = {"fromName": distribution.from_name, "fromEmail": distribution.from_email, "subject": distribution.subject}
-    if distribution.reply_to_email:
-        header["replyToEmail"] = distribution.reply_to_email
-    link = {"surveyId": distribution.survey_id, "type": "Individual"}
-    if distribution.expiration:
-        link["expirationDate"] = timestamp(distribution.expiration)
-    return {
-        "message": {"libraryId": distribution.library_id, "messageId": distribution.message_id},
-        "recipients": {"transactionBatchId": distribution.batch_id},
-        "header": header,
-        "surveyLink": link,
-        "sendDate": timestamp(distribution.send_date),
-    }
-
-
 def _result(reply: Reply) -> Any:
     """What is in the envelope."""
     result = at(reply.document(), "result")
@@ -410,15 +401,22 @@ def _result(reply: Reply) -> Any:
     return result
 
 
-def _page(reply: Reply, ids: str) -> tuple[list[Any], str | None]:
+@dataclass(frozen=True, slots=True)
+class _Page:
+    elements: list[Any]
+    following: str | None
+    last: bool
+
+
+def _page(reply: Reply, ids: str) -> _Page:
     result = _result(reply)
     elements = list_at(result, "elements")
     for element in elements:
         id_at(element, ids)
-    following = at(result, "nextPage")
+    following = result.get("nextPage")
     if following is not None and not isinstance(following, str):
         raise NotUnderstood("its nextPage is no URL")
-    return elements, following or None
+    return _Page(elements, following or None, last=following is None and "nextPage" in result)
 
 
 def _started(reply: Reply) -> tuple[str, int]:
@@ -439,15 +437,6 @@ def _progress(reply: Reply) -> tuple[bool, tuple[int, int] | None]:
         return False, None
     created = count_at(result, "transactions", "count", "created")
     return False, (created, count_or_none(result, "contacts", "count", "failed") or 0)
-
-
-def _goes_to(entry: Any, batch_id: str) -> bool | None:
-    """Whether a distribution goes to that batch; None where this does not show any batch."""
-    recipients = at(entry, "recipients")
-    shown = [at(entry, "transactionBatchId"), *(recipients.values() if isinstance(recipients, dict) else ())]
-    if batch_id in shown:
-        return True
-    return False if any(isinstance(value, str) and value.startswith("BT_") for value in shown) else None
 
 
 def _moment(text: object) -> datetime | None:

@@ -339,6 +339,17 @@ class Reason(StrEnum):
         "The survey of this request was sent, or may have been, although the receipt of its token is gone.",
         "Request a run with a new token if the survey should go out again.",
     )  # fmt: skip
+    RUN_DEADLINE_EXCEEDED = (
+        "RunDeadlineExceeded", Kind.TRANSIENT, _RUNS_AND_TESTS,
+        "The run did not reach its send within the time that its schedule leaves: nobody was mailed.",
+        "See in the operator's log which step took so long; request a run if the survey should still go out.",
+    )  # fmt: skip
+    ATTEMPTS_EXHAUSTED = (
+        "AttemptsExhausted", Kind.PERMANENT, _RUNS_AND_TESTS,
+        "The run was interrupted before its send too many times: nobody was mailed.",
+        "Find what keeps interrupting it, such as an operator that restarts or tools that edit the spec in turns. Then "
+        "request a run.", False,
+    )  # fmt: skip
     SCHEDULE_CHANGED = (
         "ScheduleChanged", Kind.WARNING, _RUNS,
         "The schedule was changed before the slot that was due could start.",

@@ -17,6 +17,10 @@ HANDLED_TOKENS = 5000
 CLAIMED_SLOTS = 16
 SENT_RUNS = 100
 
+CERTAIN_REFUSALS = frozenset({str(Reason.REMOTE_UNAVAILABLE), str(Reason.INTERNAL_ERROR)})
+"""Values of `refusedReason` after which nothing was sent. Any other one leaves a doubt: a gateway can answer 429 for a
+request that it has passed on."""
+
 
 def _aware(time: datetime) -> datetime:
     aware = time if time.tzinfo else time.replace(tzinfo=UTC)
@@ -73,7 +77,9 @@ class ActiveRun(Model):
     start_time: Time = Field(description="When the run was claimed.")
     generation: Count | None = Field(None, description="The generation of the spec that the run uses.")
     attempt: int = Field(
-        1, description="How many times the run has been taken up: more than 1 after a crash or a change of leader."
+        1,
+        description="How many times the run has been taken up, or its send announced anew: more than 1 after a crash, "
+        "a change of leader, an edit of the spec or a refused send. A run that was taken up more than 10 times ends.",
     )
     holder: str = Field(
         "",
@@ -95,13 +101,19 @@ class ActiveRun(Model):
     send_time: Time | None = Field(None, description="The time just before the distribution was asked for.")
     send_attempts: int | None = Field(
         None,
-        description="How many times the distribution was asked for: more than once only after a certain refusal, three "
-        "times at most.",
+        description="How many times the distribution was asked for: more than once only after a refusal, three times "
+        "at most.",
     )
     refused_until: Time | None = Field(
         None,
-        description="There while it is certain that the send was refused (Qualtrics asked to wait, or no connection "
-        "opened): nothing was sent, and it is asked for again after this time.",
+        description="Set while a send that was refused waits to be asked for again, which happens after this time at "
+        "the earliest.",
+    )
+    refused_reason: ReasonName | None = Field(
+        None,
+        description="Why the send was refused. RemoteUnavailable (no connection opened) and InternalError mean that "
+        "nothing was sent. RateLimited (HTTP 429) leaves a doubt, until Qualtrics' list of distributions, read in full "
+        "some minutes later, does not show the send. Without such a look the run ends as Unknown.",
     )
     recipients: Count | None = Field(None, description="How many people are in the batch.")
     distribution_id: str | None = Field(None, description="The Qualtrics distribution, once it is known.")
@@ -114,7 +126,9 @@ class ActiveRun(Model):
     @property
     def before_send(self) -> bool:
         """Whether it is certain that nothing was sent."""
-        return self.step in ("Claimed", "Importing") or (self.step == "Sending" and self.refused_until is not None)
+        if self.step == "Sending":
+            return self.refused_until is not None and self.refused_reason in CERTAIN_REFUSALS
+        return self.step in ("Claimed", "Importing")
 
 
 class Recipients(Model):

@@ -1,0 +1,65 @@
+"""A limit on how long something may take, measured by a `Clock`.
+
+`asyncio.timeout` measures by the event loop's own time. Tests and simulations move a `Clock`, so limits that are part
+of the product's behaviour use this one. Limits on real sockets (`wire.Timeouts`) stay with asyncio.
+"""
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from qualtrics_exporter.clock import Clock
+
+TASK_NAME = "time limit"
+"""Name of the task that sleeps until the limit. A test clock that lets time pass for whoever sleeps leaves it out."""
+
+
+class OutOfTime(Exception):
+    """The time limit has passed. The work in it was cancelled."""
+
+
+class TimeLimit:
+    """`async with` it: work that takes longer than `seconds` is cancelled, and `OutOfTime` is raised.
+
+    With None there is no limit. A cancellation from outside passes through. Like `asyncio.timeout`, it can be nested.
+    """
+
+    def __init__(self, clock: Clock, seconds: float | None) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._expired = False
+        self._watch: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task  # noqa: S101  a coroutine that awaits runs in a task
+        self._task = task
+        self._cancellations = task.cancelling()
+        if self._seconds is not None:
+            if self._seconds <= 0:
+                raise OutOfTime
+            self._watch = asyncio.create_task(self._expire(self._seconds), name=TASK_NAME)
+        return self
+
+    async def _expire(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._expired = True
+        self._task.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._watch:
+            self._watch.cancel()
+        if not self._expired:
+            return
+        if kind is None:
+            # The work ended just before its cancellation could take effect, which it must not do later.
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        from_outside = self._task.uncancel() > self._cancellations
+        if kind is None and from_outside:
+            raise asyncio.CancelledError
+        if kind is not None and issubclass(kind, asyncio.CancelledError) and not from_outside:
+            raise OutOfTime from error

@@ -1,0 +1,64 @@
+"""A distribution: what is sent, and how to recognize it in what Qualtrics shows."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from qualtrics_exporter.http.errors import Transient
+from qualtrics_exporter.http.reply import at
+from qualtrics_exporter.resource.status import timestamp
+
+
+class NotShown(Transient):
+    """Qualtrics lists a distribution and does not show where it goes: it may be the one that is looked for."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Distribution:
+    """What to send, to whom, and when."""
+
+    library_id: str
+    message_id: str
+    batch_id: str
+    from_name: str
+    from_email: str
+    reply_to_email: str | None
+    subject: str
+    survey_id: str
+    expiration: datetime | None
+    send_date: datetime
+
+    def __repr__(self) -> str:
+        return f"<Distribution of {self.survey_id} to {self.batch_id}>"
+
+    def payload(self) -> dict[str, Any]:
+        """The body of the request that sends it."""
+        header = {"fromName": self.from_name, "fromEmail": self.from_email, "subject": self.subject}
+        if self.reply_to_email:
+            header["replyToEmail"] = self.reply_to_email
+        link = {"surveyId": self.survey_id, "type": "Individual"}
+        if self.expiration:
+            link["expirationDate"] = timestamp(self.expiration)
+        return {
+            "message": {"libraryId": self.library_id, "messageId": self.message_id},
+            "recipients": {"transactionBatchId": self.batch_id},
+            "header": header,
+            "surveyLink": link,
+            "sendDate": timestamp(self.send_date),
+        }
+
+
+def goes_to(entry: Any, batch_id: str) -> bool | None:
+    """Whether a distribution goes to that batch; None if Qualtrics does not show it.
+
+    A mailing list alone says nothing: it may be the list that the people of the batch are on. A single contact or a
+    sample excludes a batch: a distribution goes to one kind of recipients only (docs/facts/qualtrics.md section 3).
+    """
+    recipients = at(entry, "recipients")
+    shown = [at(entry, "transactionBatchId"), *(recipients.values() if isinstance(recipients, dict) else ())]
+    if batch_id in shown:
+        return True
+    if any(isinstance(value, str) and value.startswith("BT_") for value in shown):
+        return False
+    other_kinds = (at(entry, "recipients", kind) for kind in ("contactId", "sampleId"))
+    return False if any(isinstance(value, str) and value for value in other_kinds) else None
