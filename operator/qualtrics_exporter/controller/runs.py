@@ -5,7 +5,8 @@ under a run, and a run that can't even begin still ends in an entry.
 """
 
 import logging
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from qualtrics_exporter.clock import Clock
@@ -20,6 +21,7 @@ from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.sides import Sides
 from qualtrics_exporter.export.work import unknown_message
+from qualtrics_exporter.fair_share import FairSemaphore
 from qualtrics_exporter.http.errors import ExportError
 from qualtrics_exporter.http.remote import Remotes, Repeat
 from qualtrics_exporter.http.retry import persist
@@ -82,6 +84,11 @@ class Credentials:
             return "not readable"
 
 
+MEBIBYTE = 1 << 20
+MEMORY_FOR_RECIPIENTS = 192
+"""MiB that the people of all large results may take at once; further runs wait."""
+
+
 @dataclass(frozen=True, slots=True)
 class Runner:
     """Brings claimed runs to their end."""
@@ -91,6 +98,7 @@ class Runner:
     clock: Clock
     identity: Identity
     default_zone: str
+    _memory: FairSemaphore = field(default_factory=lambda: FairSemaphore(MEMORY_FOR_RECIPIENTS))
 
     async def run(self, key: Key, exporter: Exporter, run: ActiveRun) -> None:
         """Do what is left of a run that was just claimed or taken over.
@@ -123,7 +131,13 @@ class Runner:
             return
         unsure = run.step == "Claimed" and not conditions.is_ready(exporter.status, exporter.generation)
         left = self._time_left(exporter.spec, run)
-        await execute(run, exporter.spec, sides, journal, self.clock, check_first=unsure, deadline=left)
+        tenant = tenant_of(exporter)
+        await execute(
+            *(run, exporter.spec, sides, journal, self.clock),
+            check_first=unsure,
+            deadline=left,
+            memory=lambda size: self._memory.hold(tenant, math.ceil(size / MEBIBYTE)),
+        )
 
     def _time_left(self, spec: Spec, run: ActiveRun) -> timedelta:
         """How long the run may still take. A start in the future does not count: a clock that was ahead wrote it."""

@@ -7,6 +7,7 @@ times.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from qualtrics_exporter.http.errors import Permanent
@@ -30,8 +31,16 @@ class Answer:
     sync: QuerySync | None
 
 
-async def ask(spec: NexthinkSpec, nexthink: Nexthink, *, limit: int | None = None) -> Answer:
+async def ask(
+    spec: NexthinkSpec,
+    nexthink: Nexthink,
+    *,
+    limit: int | None = None,
+    before_export: Callable[[], Awaitable[None]] | None = None,
+) -> Answer:
     """Execute the query and take in its people, `limit` of them at most (then nothing is exported).
+
+    `before_export` is awaited before a result of unknown size is taken in.
 
     Raises `Permanent` for an answer that cannot be one of a right query: several fields, or rows without any address.
     """
@@ -42,6 +51,8 @@ async def ask(spec: NexthinkSpec, nexthink: Nexthink, *, limit: int | None = Non
     if executed.complete or limit is not None:
         recipients.extend(_cell(row) for row in executed.rows)
     else:
+        if before_export:
+            await before_export()
         async with nexthink.export(spec.query_id, parameters) as rows:
             async for row in rows:
                 recipients.add(_cell(row))

@@ -19,7 +19,7 @@ from .checks import check
 from .held_back import held_back
 from .journal import Abandoned, Ended, Journal, SpecChanged, SuspendedMeanwhile
 from .sides import Sides
-from .work import Work, report
+from .work import HoldMemory, Work, report
 
 STEPS: dict[Step, Callable[[Work], Awaitable[Ended | None]]] = {
     "Claimed": steps.claimed,
@@ -42,6 +42,7 @@ async def execute(
     *,
     check_first: bool = False,
     deadline: timedelta | None = None,
+    memory: HoldMemory | None = None,
 ) -> Ended:
     """Take a claimed run to its end and write that down; the journal already names the caller as its holder.
 
@@ -53,11 +54,16 @@ async def execute(
     wherever it stands and ends as `Failed` (RunDeadlineExceeded). A send that was perhaps asked for is looked up all
     the same, within the bounds of `look_up`, and is not asked for again.
 
+    `memory` is asked for room before the people of a large result are taken in.
+
     A cancellation before the send leaves everything to the next start, as does one during the look-up. Between the
     write that announces the send and the journalled reply it is held back; a run that ends thereby is finished first.
     """
-    work = Work(run, spec, sides, journal, clock, deadline=deadline)
-    ended = await _to_its_end(work, check_first or work.test)
+    work = Work(run, spec, sides, journal, clock, deadline=deadline, memory=memory)
+    try:
+        ended = await _to_its_end(work, check_first or work.test)
+    finally:
+        await work.forget_people()
     # A crash before this write: the journal stands where it stood, the next process comes to the same end.
     await held_back(journal.finish(work.run, ended))
     await asyncio.sleep(0)  # where a cancellation that was held back strikes

@@ -50,7 +50,8 @@ async def _ask_who(work: Work) -> Ended | None:
     check_sender(spec)
     check_query(spec)
     limit = min(TEST_RECIPIENTS, spec.max_recipients or TEST_RECIPIENTS) if work.test else None
-    answer = await ask(spec.nexthink, work.sides.nexthink, limit=limit)
+    await work.forget_people()
+    answer = await ask(spec.nexthink, work.sides.nexthink, limit=limit, before_export=work.reserve_memory)
     work.query = answer.sync
     told = [str(reason) for reason in warnings(answer)]
     work.note(counts=answer.recipients.counts, warnings=told, batch_id=None, recipients=None)
@@ -115,6 +116,7 @@ async def _bring_in(work: Work, recipients: Recipients) -> None:
         )
         raise Permanent(Reason.IMPORT_INCOMPLETE, what)
     told = work.run.warnings or []
+    await work.forget_people()
     work.note(
         recipients=created,
         counts=recipients.counts.model_copy(update={"imported": created}),

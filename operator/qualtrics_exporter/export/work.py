@@ -1,8 +1,8 @@
 """A run in the hands of one process: what its journal says, and what only this process knows."""
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,14 @@ from .sides import Sides
 
 logger = logging.getLogger(__name__)
 
+HoldMemory = Callable[[int], AbstractAsyncContextManager[None]]
+"""A context that holds so many bytes of the process's memory for recipients."""
+
+RECIPIENT_BYTES = 80
+"""What a recipient takes at most (tests/export/test_recipients.py)."""
+LARGE_RESULT = 1_000_000
+"""How many people a large result is taken to have where spec.maxRecipients does not limit it."""
+
 # Of several warnings the first one here becomes the entry's reason; its message has them all. People who are missing
 # come first, nothing else shows them. Drift has a condition of its own, QueryInSync.
 BY_WEIGHT = (Reason.RESULT_TRUNCATED, Reason.IMPORT_INCOMPLETE, Reason.QUERY_DRIFT)
@@ -38,6 +46,7 @@ class Work:
     recipients: Recipients | None = None
     query: QuerySync | None = None
     batches: int = 0
+    memory: HoldMemory | None = None
     deadline: timedelta | None = None
     """How long the run may take until its send, from when this process took it up."""
     refusal: Transient | None = None
@@ -48,10 +57,22 @@ class Work:
     taken_up_again: bool = field(init=False)
     """Whether another process had the run before, or this one with another spec."""
     _began: float = field(init=False)
+    _held: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def __post_init__(self) -> None:
         self._began = self.clock.monotonic()
         self.taken_up_again = self.run.attempt > 1
+
+    async def reserve_memory(self) -> None:
+        """Wait for the memory that the people of a large result take."""
+        if self.memory:
+            people = self.spec.max_recipients or LARGE_RESULT
+            await self._held.enter_async_context(self.memory(people * RECIPIENT_BYTES))
+
+    async def forget_people(self) -> None:
+        """Let go of the people, and of their memory."""
+        self.recipients = None
+        await self._held.aclose()
 
     @property
     def test(self) -> bool:

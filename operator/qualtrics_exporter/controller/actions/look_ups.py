@@ -13,7 +13,7 @@ from qualtrics_exporter.controller.memory import Memories
 from qualtrics_exporter.controller.plan.wake import NEVER
 from qualtrics_exporter.controller.runs import Credentials
 from qualtrics_exporter.controller.status import Key, StatusStore
-from qualtrics_exporter.export.steps import find
+from qualtrics_exporter.export.look_up import find
 from qualtrics_exporter.http.errors import ExportError
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
