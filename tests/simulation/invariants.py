@@ -38,6 +38,9 @@ RECOVERY = 15 * 60.0
 QUERY_MEMORY = 2 * HOUR
 """How long before an import the query may have run that returned its people."""
 
+RUNAWAY = ("status is written again and again", "too many attempts", "livelock")
+"""After one of these a world ends at once: the rest would cost hours and show nothing else."""
+
 _RANGE = re.compile(r"(?P<number>\d+) slots between (?P<oldest>\S+Z) and (?P<newest>\S+Z)")
 
 
@@ -141,6 +144,8 @@ class Oracle:
         if (kind, exporter, "") not in self._said:
             self._said.add((kind, exporter, ""))
             self.violations.append(Violation(kind, exporter, what, time))
+        if kind in RUNAWAY:
+            self._simulation.loop.stopped = True
 
     def counts(self) -> dict[str, int]:
         """Figures about the world, to see that it was busy."""
@@ -451,6 +456,8 @@ class Oracle:
 
     def end(self, faults_over: float) -> None:
         """Judge what must have come to its end by now."""
+        if self._simulation.loop.stopped:
+            return
         for record in self._records.values():
             if record.deleted is not None:
                 continue

@@ -102,6 +102,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._closed = False
         self._world = contextvars.Context()
         self.steps = 0
+        self.stopped = False
+        """Set it to end `run_until` at the next step."""
         self.errors: list[str] = []
         """What nobody caught: exceptions in callbacks and in tasks that nobody waits for."""
 
@@ -118,9 +120,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def _run(self, end: float) -> None:
         ready, timers = self._ready, self._timers
-        while True:
+        while not self.stopped:
             steps = 0
-            while ready:
+            while ready and not self.stopped:
                 handle = ready.popleft()
                 callback = handle._callback
                 if callback is None:

@@ -11,6 +11,7 @@ import functools
 import logging
 import random
 import secrets
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -57,21 +58,25 @@ def repeatable(seed: int, time: Callable[[], float]) -> Iterator[None]:
 
 
 def _faster() -> list[Any]:
-    patches: list[Any] = [
+    redact = functools.lru_cache(maxsize=4096)(status_store.redact)
+    return [
         mock.patch.object(nexthink_client, "MOST_ROWS", EXECUTE_ROWS),
-        mock.patch.object(exporter, "read_spec", _by_identity(exporter.read_spec)),
         mock.patch.object(exporter, "_status", _by_identity(exporter._status)),
-        mock.patch.object(guards, "check_text", _by_identity(guards.check_text)),
-        mock.patch.object(query, "difference", _by_value(query.difference)),
         mock.patch.object(status_store, "_dump", _by_identity(status_store._dump)),
-        mock.patch.object(status_store, "redact", functools.lru_cache(maxsize=4096)(status_store.redact)),
+        mock.patch.object(status_store, "redact", redact),
+        *_everywhere(exporter.read_spec, _by_identity(exporter.read_spec)),
+        *_everywhere(guards.check_text, _by_identity(guards.check_text)),
+        *_everywhere(query.difference, _by_value(query.difference)),
     ]
-    from qualtrics_exporter.controller import reconcile
-    from qualtrics_exporter.export import checks
 
-    remembered = patches[3].new
-    patches += [mock.patch.object(module, "check_text", remembered) for module in (reconcile, checks)]
-    return patches
+
+def _everywhere(function: Callable[..., Any], replacement: Callable[..., Any]) -> list[Any]:
+    """Replace a function in every module that imported it."""
+    return [
+        mock.patch.object(module, function.__name__, replacement)
+        for name, module in sorted(sys.modules.items())
+        if name.startswith("qualtrics_exporter.") and getattr(module, function.__name__, None) is function
+    ]
 
 
 def _by_identity(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -71,7 +71,8 @@ class Network:
             loop.outside(TIMEOUT, answer, Lost(f"there was no whole answer within {TIMEOUT:g} s"))
             return future
         send = request.operation == "create_distribution"
-        more = 12.0 if send else 4.0 if request.operation == "import_contacts" else 1.0
+        importing = request.operation == "import_contacts"
+        more = 12.0 if send else 4.0 if importing else 1.0
         if faults.strikes("remote-slow", random, more):
             there, back = random.choice(((30.0, 1.0), (1.0, 60.0), (100.0, 1.0), (5.0, 5.0)))
         if faults.strikes("remote-lost", random, more):
@@ -81,11 +82,13 @@ class Network:
             wait = random.choice((None, "1", "30", "200", "290", "86400"))
             if wait is not None:
                 limited.headers["Retry-After"] = wait
-            self._fail(limited, answer, serve, there, back, effect=random.random() < 0.4)
+            # Of an import, a 429 is believed: docs/reliability.md says so.
+            self._fail(limited, answer, serve, there, back, effect=not importing and random.random() < 0.4)
             trace(replica, request.operation, "is answered with", status)
         elif faults.strikes("remote-error", random, more):
-            status = random.choice((500, 502, 503, 504, 408, 301, 401 if not send else 500))
-            self._fail(self._error(host, request, status), answer, serve, there, back, effect=random.random() < 0.5)
+            status = random.choice((500, 502, 503, 504, 408, 301, 401))
+            effect = status != 401 and random.random() < 0.5
+            self._fail(self._error(host, request, status), answer, serve, there, back, effect=effect)
         else:
             loop.outside(there, effect_then_reply)
         return future
