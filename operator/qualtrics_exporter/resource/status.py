@@ -23,6 +23,8 @@ request that it has passed on."""
 
 
 def _aware(time: datetime) -> datetime:
+    if time.tzinfo is UTC and not time.microsecond:
+        return time
     aware = time if time.tzinfo else time.replace(tzinfo=UTC)
     try:
         return aware.astimezone(UTC).replace(microsecond=0)
@@ -32,7 +34,7 @@ def _aware(time: datetime) -> datetime:
 
 def timestamp(time: datetime) -> str:
     """As Kubernetes and Qualtrics write a time: UTC, whole seconds, Z."""
-    return _aware(time).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{_aware(time).replace(tzinfo=None).isoformat()}Z"
 
 
 Time = Annotated[

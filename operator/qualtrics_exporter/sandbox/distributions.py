@@ -102,10 +102,11 @@ class Distributions:
         visible = self._door.clock.now() - timedelta(seconds=world.list_lag_seconds)
         elements = []
         for sent in reversed(self._listed):
+            if sent.survey_id != survey_id:
+                continue
             shown = self._shown(sent, in_list=True)
             if (
-                sent.survey_id == survey_id
-                and sent.created <= visible
+                sent.created <= visible
                 and (start is None or start <= sent.send_date)
                 and (end is None or sent.send_date <= end)
                 and query.get("mailingListId") in {None, shown["recipients"]["mailingListId"]}

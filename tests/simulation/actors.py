@@ -1,0 +1,340 @@
+"""What users, tools and misfortune do to a world."""
+
+from typing import TYPE_CHECKING, Any
+
+from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
+
+from .plan import Event, PlannedExporter
+from .replica import TAKEOVER, Replica
+from .tenants import QUERY_TEXT
+
+if TYPE_CHECKING:
+    from .simulation import Simulation
+
+Manifest = tuple[dict[str, Any], dict[str, str], dict[str, str]]
+"""Spec, labels and annotations."""
+
+
+class Actors:
+    """Plays the events of a plan."""
+
+    def __init__(self, simulation: "Simulation") -> None:
+        self._simulation = simulation
+        self._exporters = {exporter.name: exporter for exporter in simulation.plan.exporters}
+        self._replicas = {replica.name: replica for replica in simulation.replicas}
+        self._manifests: dict[str, list[Manifest]] = {name: [] for name in self._exporters}
+        """What Git had for each exporter, oldest first: a restore brings one back."""
+        self._armed: list[tuple[Event, list[int]]] = []
+        self._draining = False
+
+    # Before the world begins.
+
+    def prepare(self) -> None:
+        """Set up tenants, Secrets and saved queries."""
+        simulation, plan = self._simulation, self._simulation.plan
+        for brand, lag, echo in zip(simulation.brands, plan.list_lag, plan.batch_echo, strict=True):
+            brand.world.list_lag_seconds = lag
+            brand.world.batch_echo = echo  # type: ignore[assignment]
+        for tenant in range(plan.instances):
+            self._secret(tenant, "nexthink", 0)
+            for brand_number in range(plan.brands):
+                self._secret(tenant, f"qualtrics-{brand_number}", 0)
+        for exporter in plan.exporters:
+            for query in "ab":
+                simulation.instances[exporter.tenant].add(_query(exporter, query), exporter.size)
+            simulation.brands[exporter.brand].add_target(exporter.target)
+
+    def _secret(self, tenant: int, name: str, client: int) -> None:
+        simulation = self._simulation
+        kind, _, number = name.partition("-")
+        source = simulation.instances[tenant] if kind == "nexthink" else simulation.brands[int(number)]
+        simulation.server.put_secret(f"team-{tenant}", name, source.secret(client))
+
+    # Events.
+
+    def act(self, event: Event) -> None:
+        """Do what the event says."""
+        if self._draining:
+            return
+        self._simulation.trace(">>", event.kind, event.target, event.arguments or "")
+        getattr(self, f"_{event.kind}")(event.target, **event.arguments)
+
+    def _later(self, seconds: float, event: Event) -> None:
+        self._simulation.loop.outside(seconds, self.act, event)
+
+    def _create(self, name: str) -> None:
+        exporter = self._exporters[name]
+        if self._manifests[name]:
+            spec, labels, annotations = self._manifests[name][-1]
+        else:
+            spec, labels, annotations = self._first(exporter), {"shard": exporter.shard}, {}
+        self._apply(exporter, spec, labels, annotations)
+
+    def _first(self, exporter: PlannedExporter) -> dict[str, Any]:
+        options = dict(exporter.options)
+        schedule = dict(exporter.schedule)
+        if deadline := options.pop("startingDeadlineSeconds", None):
+            schedule["startingDeadlineSeconds"] = deadline
+        nexthink = {
+            "credentialsSecretRef": {"name": "nexthink"},
+            "query": QUERY_TEXT,
+            "queryId": _query(exporter, "a"),
+        }
+        if drift := options.pop("driftPolicy", None):
+            nexthink["driftPolicy"] = drift
+        target = self._simulation.brands[exporter.brand].add_target(exporter.target)
+        qualtrics = {
+            "credentialsSecretRef": {"name": f"qualtrics-{exporter.brand}"},
+            **target,
+            "fromEmail": "noreply@qemailserver.com",
+            "fromName": "Digital Workplace",
+            "subject": f"Subject of {exporter.name}",
+        }
+        return {"schedule": schedule, "nexthink": nexthink, "qualtrics": qualtrics, **options}
+
+    def _apply(
+        self, exporter: PlannedExporter, spec: dict[str, Any], labels: dict[str, str], annotations: dict[str, str]
+    ) -> None:
+        server, namespace = self._simulation.server, f"team-{exporter.tenant}"
+        if (namespace, exporter.name) in server.exporters:
+            server.change(namespace, exporter.name, spec=spec, labels=labels, annotations=annotations)
+        else:
+            server.create(namespace, exporter.name, spec, labels=labels, annotations=annotations)
+        self._manifests[exporter.name].append((spec, labels, annotations))
+        del self._manifests[exporter.name][:-8]
+
+    def _current(self, name: str) -> Manifest | None:
+        body = self._simulation.server.exporters.get((f"team-{self._exporters[name].tenant}", name))
+        if body is None:
+            return None
+        return body["spec"], body["metadata"]["labels"], body["metadata"]["annotations"]
+
+    def _edit(self, name: str, **change: Any) -> None:
+        if (current := self._current(name)) is None:
+            return
+        spec, labels, annotations = current
+        spec = {**spec, "schedule": dict(spec["schedule"]), "nexthink": dict(spec["nexthink"]), "qualtrics": dict(spec["qualtrics"])}
+        options = dict(change.get("options") or {})
+        if "schedule" in change:
+            spec["schedule"] = dict(change["schedule"])
+        if "zone" in change:
+            spec["schedule"]["timeZone"] = change["zone"]
+        if "subject" in change:
+            spec["qualtrics"]["subject"] = change["subject"]
+        if "query" in change:
+            spec["nexthink"]["queryId"] = _query(self._exporters[name], change["query"])
+        if "driftPolicy" in options:
+            spec["nexthink"]["driftPolicy"] = options.pop("driftPolicy")
+        if "invalid" in change:  # an older CRD let it in
+            spec["qualtrics"]["fromEmail"] = "nobody" if change["invalid"] else "noreply@qemailserver.com"
+        if "suspend" in change:
+            spec["suspend"] = change["suspend"]
+        spec |= options
+        self._apply(self._exporters[name], spec, labels, annotations)
+
+    def _flip(self, name: str, minutes: float, every: float) -> None:
+        number = round(minutes * 60 / every)
+        for turn in range(number):
+            self._later(turn * every, Event(0.0, "edit", name, {"subject": ("Yours", "Mine")[turn % 2]}))
+
+    def _suspend(self, name: str, seconds: float) -> None:
+        self._edit(name, suspend=True)
+        self._later(seconds, Event(0.0, "resume", name, {}))
+
+    def _resume(self, name: str) -> None:
+        self._edit(name, suspend=False)
+
+    def _delete(self, name: str) -> None:
+        self._simulation.server.delete(f"team-{self._exporters[name].tenant}", name)
+
+    def _recreate(self, name: str, after: float) -> None:
+        current = self._current(name)
+        self._delete(name)
+        if current and not after:
+            self._apply(self._exporters[name], *current)
+        elif current:
+            self._later(after, Event(0.0, "create", name, {}))
+
+    def _restore(self, name: str, back: int) -> None:
+        """Somebody applies an old manifest, with the annotations of that time."""
+        if manifests := self._manifests[name]:
+            self._apply(self._exporters[name], *manifests[max(0, len(manifests) - 1 - back)])
+
+    def _annotate(self, name: str, **values: str | None) -> None:
+        if (current := self._current(name)) is None:
+            return
+        spec, labels, annotations = current
+        annotations = {**annotations, **values}  # type: ignore[dict-item]
+        kept = {key: value for key, value in annotations.items() if value is not None}
+        self._apply(self._exporters[name], spec, labels, kept)
+
+    def _token(self, name: str, token: str) -> None:
+        self._annotate(name, **{RUN_REQUESTED_AT: token})
+
+    def _test(self, name: str, token: str, mode: str | None) -> None:
+        self._annotate(name, **{TEST_REQUESTED_AT: token, TEST_MODE: mode})
+
+    def _settle(self, name: str, outcome: str) -> None:
+        body = self._simulation.server.exporters.get((f"team-{self._exporters[name].tenant}", name))
+        if body is None:
+            return
+        status = body.get("status") or {}
+        entries = [*status.get("history", []), *([status["lastTest"]] if "lastTest" in status else [])]
+        doubtful = [entry["id"] for entry in entries if entry["result"] == "Unknown"]
+        run = (doubtful or [entry["id"] for entry in entries] or ["a" * 20])[0]
+        sent = {run_id for brand in self._simulation.brands for batch in brand.ledger.distributions for run_id in batch.run_ids}
+        if outcome in ("Sent", "NotSent") and doubtful:
+            outcome = "Sent" if run in sent else "NotSent"  # people who looked tell the truth
+        self._annotate(name, **{SETTLE_RUN: f"{run}={outcome}"})
+
+    def _relabel(self, name: str, shard: str) -> None:
+        if (current := self._current(name)) is None:
+            return
+        spec, labels, annotations = current
+        self._apply(self._exporters[name], spec, {**labels, "shard": shard}, annotations)
+        self._simulation.oracle.disturb(600.0, name)
+
+    # Tenants.
+
+    def _people(self, name: str, query: str, moved: int, size: int) -> None:
+        self._saved(name, query).change(moved=moved, size=size)
+
+    def _drift(self, name: str, query: str, seconds: float) -> None:
+        self._saved(name, query).change(drifted=True)
+        self._later(seconds, Event(0.0, "drift_over", name, {"query": query}))
+
+    def _drift_over(self, name: str, query: str) -> None:
+        self._saved(name, query).change(drifted=False)
+
+    def _saved(self, name: str, query: str) -> Any:
+        exporter = self._exporters[name]
+        return self._simulation.instances[exporter.tenant].queries[_query(exporter, query)]
+
+    def _hang(self, host: str, seconds: float) -> None:
+        simulation = self._simulation
+        simulation.faults.hanging[host] = simulation.now + seconds
+        simulation.oracle.disturb(seconds + 1800.0, host)
+
+    # The cluster.
+
+    def _outage(self, zone: str, seconds: float) -> None:
+        self._simulation.faults.outages[zone] = self._simulation.now + seconds
+        self._simulation.oracle.disturb(seconds + TAKEOVER + 600, "*")
+
+    def _forbid(self, namespace: str, seconds: float) -> None:
+        self._simulation.faults.forbidden[namespace] = self._simulation.now + seconds
+        self._simulation.oracle.disturb(seconds + 600, namespace)
+
+    def _gap(self, name: str, seconds: float) -> None:
+        if stream := self._replicas[name].stream:
+            stream.break_until(self._simulation.now + seconds)
+            self._simulation.oracle.disturb(min(seconds, 600.0) + 120, self._replicas[name].shard)
+
+    def _trouble_with_secret(self, namespace: str, name: str, what: str, seconds: float) -> None:
+        simulation, tenant = self._simulation, int(namespace.partition("-")[2])
+        if what == "rotate":
+            self._secret(tenant, name, 1)
+        elif what == "delete":
+            simulation.server.delete_secret(namespace, name)
+        else:
+            simulation.faults.unreadable[namespace, name] = simulation.now + seconds
+        if what != "rotate":
+            simulation.oracle.disturb(seconds + 1800, namespace)
+        if what == "delete":
+            self._later(seconds, Event(0.0, "secret_back", namespace, {"name": name}))
+
+    def _secret_back(self, namespace: str, name: str) -> None:
+        self._secret(int(namespace.partition("-")[2]), name, 0)
+
+    # Replicas.
+
+    def _crash(self, name: str, seconds: float, steps: int, call: str | None = None, nth: int = 1) -> None:
+        self._arm(Event(self._simulation.now, "crash", name, {"seconds": seconds, "steps": steps}), call, nth)
+
+    def _pause(self, name: str, seconds: float, steps: int, call: str | None = None, nth: int = 1) -> None:
+        self._arm(Event(self._simulation.now, "pause", name, {"seconds": seconds, "steps": steps}), call, nth)
+
+    def _arm(self, event: Event, call: str | None, nth: int) -> None:
+        if call is None:
+            self._strike(event)
+        else:
+            self._armed.append((Event(event.time, event.kind, call, {**event.arguments, "replica": event.target}), [nth]))
+
+    def calling(self, replica: Replica, operation: str) -> None:
+        """A replica makes a call: perhaps a strike waited for that."""
+        for armed in self._armed:
+            event, left = armed
+            if event.target != operation:
+                continue
+            # Whoever does the work is hit: the replica of the plan, or the leader in its place.
+            if replica.name == event.arguments["replica"] or replica.leading:
+                left[0] -= 1
+                if left[0] <= 0:
+                    self._armed.remove(armed)
+                    replica.strike_after(
+                        event.arguments["steps"],
+                        lambda: self._strike(Event(event.time, event.kind, replica.name, event.arguments)),
+                    )
+                    return
+
+    def _strike(self, event: Event) -> None:
+        if self._draining:
+            return
+        replica, seconds = self._replicas[event.target], event.arguments["seconds"]
+        loop = self._simulation.loop
+        self._simulation.oracle.disturb(seconds + TAKEOVER + 600, replica.shard)
+        if event.kind == "crash":
+            replica.kill()
+            loop.outside(seconds, replica.start)
+        else:
+            replica.pause()
+            loop.outside(seconds, replica.resume)
+
+    def _restart(self, name: str) -> None:
+        replica, loop = self._replicas[name], self._simulation.loop
+        self._simulation.oracle.disturb(TAKEOVER + 600, replica.shard)
+        replica.stop()
+        loop.outside(29.0, replica.kill)
+        loop.outside(31.0, replica.start)
+
+    def _clock(self, name: str, offset: float) -> None:
+        replica = self._replicas[name]
+        self._simulation.oracle.clock_stepped(replica.shard, offset)
+        replica.set_clock(offset)
+
+    # The end.
+
+    def drain(self) -> None:
+        """All faults are over and everything that was broken is well: now everything must come to its end."""
+        simulation = self._simulation
+        self._draining = True
+        simulation.trace(">> drain")
+        self._armed.clear()
+        simulation.faults.end()
+        for replica in simulation.replicas:
+            if replica.offset:
+                simulation.oracle.clock_stepped(replica.shard, 0.0)
+                replica.set_clock(0.0)
+            replica.resume()
+            replica.start()
+        plan = simulation.plan
+        for tenant in range(plan.instances):
+            self._secret(tenant, "nexthink", 0)
+            for brand_number in range(plan.brands):
+                self._secret(tenant, f"qualtrics-{brand_number}", 0)
+        for brand in simulation.brands:
+            brand.world.list_lag_seconds = 0.0
+        shards = {replica.shard for replica in simulation.replicas}
+        for name, exporter in self._exporters.items():
+            if (current := self._current(name)) is None:
+                continue
+            spec, labels, annotations = current
+            if spec["qualtrics"]["fromEmail"] == "nobody":
+                self._edit(name, invalid=False)
+            if labels.get("shard") not in shards:
+                self._relabel(name, exporter.shard)
+
+
+def _query(exporter: PlannedExporter, which: str) -> str:
+    return f"#{exporter.name}{which}"
+

@@ -1,0 +1,107 @@
+"""Runs many worlds, and tells what was found."""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from multiprocessing import get_context
+from typing import Any
+
+from . import plan, simulation
+from .simulation import Result
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code: 1 if an invariant was violated."""
+    options = _parser().parse_args(arguments)
+    changes: dict[str, Any] = {
+        "without": options.without.split(",") if options.without else (),
+        "only": options.only.split(",") if options.only is not None else None,
+        "drop": [int(number) for number in options.drop.split(",")] if options.drop else (),
+        "exporters": options.exporters,
+        "days": options.days,
+    }
+    if options.seed is not None:
+        return _one(options, changes)
+    return _many(options, changes)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=200, help="how many worlds")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--workers", type=int, default=1, help="processes at once")
+    parser.add_argument("--minutes", type=float, help="stop after so many minutes")
+    parser.add_argument("--seed", type=int, help="run this world alone")
+    parser.add_argument("--trace", action="store_true", help="with --seed: show everything that happens")
+    parser.add_argument("--plan", action="store_true", help="with --seed: show the plan")
+    parser.add_argument("--without", help="classes of faults to leave out, separated by commas")
+    parser.add_argument("--only", help="the only classes of faults")
+    parser.add_argument("--drop", help="numbers of events to leave out, as a shrunk seed shows them")
+    parser.add_argument("--exporters", type=int, help="so many exporters")
+    parser.add_argument("--days", type=float, help="so many days")
+    return parser
+
+
+def _one(options: argparse.Namespace, changes: dict[str, Any]) -> int:
+    if options.plan:
+        made = plan.make(options.seed, **changes)
+        print("enabled:", ", ".join(sorted(made.enabled)))
+        for number, event in enumerate(made.events):
+            print(f"{number:4}  {event}")
+    result = simulation.run(options.seed, tracing=options.trace, **changes)
+    for line in result.trace:
+        print(line)
+    _show(result)
+    return 1 if result.violations else 0
+
+
+def _show(result: Result) -> None:
+    print(
+        f"seed {result.seed}: {result.exporter_days:.0f} exporter-days, {result.events} events, {result.steps} steps, "
+        f"{result.cpu:.1f} s of CPU, {result.exporter_days / result.cpu:.0f} exporter-days per second"
+    )
+    print("  " + ", ".join(f"{name}: {count}" for name, count in sorted(result.counts.items())))
+    for violation in result.violations:
+        print(f"  {violation}")
+
+
+def _run(job: tuple[int, dict[str, Any]]) -> Result:
+    seed, changes = job
+    return simulation.run(seed, **changes)
+
+
+def _many(options: argparse.Namespace, changes: dict[str, Any]) -> int:
+    jobs = [(seed, changes) for seed in range(options.first, options.first + options.seeds)]
+    stop = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
+    days = cpu = 0.0
+    worlds = events = 0
+    kinds: Counter[str] = Counter()
+    first: dict[str, int] = {}
+    counts: Counter[str] = Counter()
+    with get_context("fork").Pool(options.workers, maxtasksperchild=25) as pool:
+        results = map(_run, jobs) if options.workers == 1 else pool.imap(_run, jobs)
+        for result in results:
+            worlds, days, cpu, events = worlds + 1, days + result.exporter_days, cpu + result.cpu, events + result.events
+            counts.update(result.counts)
+            for violation in result.violations:
+                kinds[violation.kind] += 1
+                first.setdefault(violation.kind, result.seed)
+            if result.violations:
+                _show(result)
+                print(f"  replay: python -m tests.simulation --seed {result.seed} --trace", flush=True)
+            if time.monotonic() > stop:
+                break
+        pool.terminate()
+    print(
+        f"{worlds} worlds, {days:.0f} exporter-days, {events} events, {sum(kinds.values())} violations, "
+        f"{days / max(cpu, 0.001):.0f} exporter-days per second of CPU"
+    )
+    print("  " + ", ".join(f"{name}: {count}" for name, count in sorted(counts.items())))
+    for kind, number in kinds.most_common():
+        print(f"  {number:5} x {kind} (first in seed {first[kind]})")
+    return 1 if kinds else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

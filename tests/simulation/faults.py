@@ -1,0 +1,46 @@
+"""How often which fault strikes, and when none may strike any more.
+
+Each world enables some classes of faults and leaves others out, because rare combinations need quiet surroundings to
+get anywhere ("swarm testing"). Every class can also be disabled from the command line, which helps to shrink a seed.
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+
+CLASSES = (
+    "api-slow", "api-lost", "api-outage", "api-forbidden", "watch-lag", "watch-gap", "watch-replay",
+    "remote-lost", "remote-error", "remote-limited", "remote-slow", "remote-hang", "list-lag", "batch-echo",
+    "crash", "pause", "clock", "zone", "edit", "flip", "suspend", "delete", "recreate", "restore", "token", "test",
+    "settle", "relabel", "restart", "secret", "people", "drift",
+)  # fmt: skip
+
+
+@dataclass
+class Faults:
+    """The decisions about single calls. What happens at a planned time is in `plan`."""
+
+    enabled: frozenset[str]
+    api: Random
+    remote: Random
+    rate: float = 0.01
+    """How likely a fault strikes one call."""
+    over: bool = False
+    """True in the drain phase: everything works."""
+    outages: dict[str, float] = field(default_factory=dict)
+    """Replicas, or `*`, that the API server does not answer, and until when."""
+    forbidden: dict[str, float] = field(default_factory=dict)
+    """Namespaces in which status must not be written, and until when."""
+    unreadable: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Secrets that cannot be read, and until when."""
+    hanging: dict[str, float] = field(default_factory=dict)
+    """Hosts that accept requests and never answer, and until when."""
+
+    def strikes(self, name: str, random: Random, factor: float = 1.0) -> bool:
+        """Whether a fault of this class strikes this call."""
+        return not self.over and name in self.enabled and random.random() < self.rate * factor
+
+    def end(self) -> None:
+        """From now on everything works."""
+        self.over = True
+        for windows in (self.outages, self.forbidden, self.unreadable, self.hanging):
+            windows.clear()  # type: ignore[attr-defined]

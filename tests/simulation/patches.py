@@ -1,0 +1,139 @@
+"""What makes the code under test repeatable and fast enough, and changes nothing else about it.
+
+Random sources of the process are seeded. Pure functions that the controller calls again and again with the same
+arguments are remembered: reading a spec or a status, checking a query's text, comparing two queries, redacting a
+message. Objects of the simulated API server are never changed in place, so identity is a valid key.
+"""
+
+import contextlib
+import datetime as real_datetime
+import functools
+import logging
+import random
+import secrets
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+from qualtrics_exporter.controller import elector
+from qualtrics_exporter.controller import status as status_store
+from qualtrics_exporter.export import guards, query
+from qualtrics_exporter.nexthink import client as nexthink_client
+from qualtrics_exporter.resource import exporter
+
+from .clock import true_time
+from .tenants import EXECUTE_ROWS
+
+
+@contextlib.contextmanager
+def repeatable(seed: int, time: Callable[[], float]) -> Iterator[None]:
+    """Within the block, whatever the process draws follows from the seed, and nothing asks the machine for the time."""
+    source = random.Random(f"process {seed}")
+    state = random.getstate()
+    random.seed(f"module {seed}")
+
+    class Datetime(real_datetime.datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return true_time(time())
+
+    def token_hex(nbytes: int | None = None) -> str:
+        return source.randbytes(nbytes or 32).hex()
+
+    try:
+        with contextlib.ExitStack() as stack:
+            for patch in (
+                mock.patch.object(secrets, "token_hex", token_hex),
+                mock.patch.object(secrets, "token_urlsafe", lambda nbytes=32: source.randbytes(nbytes or 32).hex()),
+                mock.patch.object(uuid, "uuid4", lambda: uuid.UUID(int=source.getrandbits(128), version=4)),
+                mock.patch.object(elector, "datetime", Datetime),
+                *_faster(),
+            ):
+                stack.enter_context(patch)
+            yield
+    finally:
+        random.setstate(state)
+
+
+def _faster() -> list[Any]:
+    redact = functools.lru_cache(maxsize=4096)(status_store.redact)
+    return [
+        mock.patch.object(nexthink_client, "MOST_ROWS", EXECUTE_ROWS),
+        mock.patch.object(exporter, "_status", _by_identity(exporter._status)),
+        mock.patch.object(status_store, "_dump", _by_identity(status_store._dump)),
+        mock.patch.object(status_store, "redact", redact),
+        *_everywhere(exporter.read_spec, _by_identity(exporter.read_spec)),
+        *_everywhere(guards.check_text, _by_identity(guards.check_text)),
+        *_everywhere(query.difference, _by_value(query.difference)),
+    ]
+
+
+def _everywhere(function: Callable[..., Any], replacement: Callable[..., Any]) -> list[Any]:
+    """Replace a function in every module that imported it."""
+    return [
+        mock.patch.object(module, function.__name__, replacement)
+        for name, module in sorted(sys.modules.items())
+        if name.startswith("qualtrics_exporter.") and getattr(module, function.__name__, None) is function
+    ]
+
+
+def _by_identity(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Remember results by the identity of the argument, which is kept alive as long as its result."""
+    known: dict[int, tuple[Any, Any]] = {}
+
+    @functools.wraps(function)
+    def remembered(argument: Any) -> Any:
+        if (found := known.get(id(argument))) is not None:
+            return found[1]
+        result = function(argument)
+        if argument is not None:
+            if len(known) > 2000:
+                for key in list(known)[:1000]:
+                    del known[key]
+            known[id(argument)] = argument, result
+        return result
+
+    return remembered
+
+
+def _by_value(function: Callable[..., Any]) -> Callable[..., Any]:
+    known: dict[Any, Any] = {}
+
+    def remembered(text: str, other: str, parameters: dict[str, str]) -> Any:
+        key = (text, other, tuple(sorted(parameters.items())))
+        if key not in known:
+            known[key] = function(text, other, parameters)
+        return known[key]
+
+    return remembered
+
+
+@contextlib.contextmanager
+def logs(sink: Callable[[str], None] | None) -> Iterator[None]:
+    """Send the log of the code under test to `sink`; without one, make none, which is faster."""
+    root = logging.getLogger("qualtrics_exporter")
+    if sink is None:
+        previous = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(previous)
+        return
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            sink(f"log: {record.getMessage()}")
+
+    handler, level = Handler(), root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    propagate, root.propagate = root.propagate, False
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+        root.propagate = propagate

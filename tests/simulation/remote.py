@@ -1,0 +1,184 @@
+"""The network to Nexthink and Qualtrics: real requests of the real clients, answered by the sandbox's logic.
+
+A request travels, has its effect, and the reply travels back. In between anything may go wrong: the connection never
+opens, the request is lost, the reply is lost, the effect comes minutes after the client has given up, an error comes
+with or without the effect, a host accepts the request and never answers.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+from qualtrics_exporter.http.reply import Reply
+from qualtrics_exporter.http.wire import Lost, NotSent, Request
+from qualtrics_exporter.sandbox.gate import Reply as SandboxReply
+
+from .faults import Faults
+from .loop import VirtualLoop
+from .tenants import Routes, body_of
+
+TIMEOUT = 120.0
+"""Seconds after which the client gives up, as `Timeouts.total`."""
+
+Effect = Callable[[str, str, str, bytes, SandboxReply | None], None]
+"""Told of each effect: replica, host, operation, body of the request, reply. With None, before the effect."""
+
+
+class Network:
+    """All hosts, and what may happen on the way to them."""
+
+    def __init__(self, loop: VirtualLoop, faults: Faults, effect: Effect, trace: Callable[..., None]) -> None:
+        self.loop = loop
+        self.faults = faults
+        self.hosts: dict[str, Routes] = {}
+        self.calls = 0
+        self._effect = effect
+        self._trace = trace
+
+    def wire(self, replica: str, calling: Callable[[str], None]) -> "SimulatedWire":
+        """The network as one replica sees it. `calling` is told of each request before it leaves."""
+        return SimulatedWire(self, replica, calling)
+
+    def begin(self, replica: str, request: Request) -> asyncio.Future[Any]:
+        """Send a request on its way. The future ends in a reply of the sandbox, `NotSent` or `Lost`."""
+        self.calls += 1
+        loop, faults, random = self.loop, self.faults, self.faults.remote
+        future: asyncio.Future[Any] = loop.create_future()
+        host = request.url.host
+        there, back = 0.02 + random.random() * 0.08, random.random() * 0.05
+        trace = self._trace
+
+        def answer(reply: SandboxReply | Exception) -> None:
+            if future.done():
+                return
+            if isinstance(reply, Exception):
+                trace(replica, "reply to", request.operation, "lost:", reply)
+                future.set_exception(reply)
+            else:
+                trace(replica, "reply to", request.operation, reply.status)
+                future.set_result(reply)
+
+        def serve() -> SandboxReply:
+            return self._serve(replica, host, request)
+
+        def effect_then_reply() -> None:
+            reply = serve()
+            loop.outside(back, answer, reply)
+
+        if faults.hanging.get(host, 0.0) > loop.time():
+            loop.outside(TIMEOUT, answer, Lost(f"there was no whole answer within {TIMEOUT:g} s"))
+            return future
+        send = request.operation == "create_distribution"
+        importing = request.operation == "import_contacts"
+        more = 12.0 if send else 4.0 if importing else 1.0
+        if faults.strikes("remote-slow", random, more):
+            there, back = random.choice(((30.0, 1.0), (1.0, 60.0), (100.0, 1.0), (5.0, 5.0)))
+        if faults.strikes("remote-lost", random, more):
+            self._lose(random, answer, serve, there, back)
+        elif faults.strikes("remote-limited", random, more):
+            status, limited = 429, self._error(host, request, 429)
+            wait = random.choice((None, "1", "30", "200", "290", "86400"))
+            if wait is not None:
+                limited.headers["Retry-After"] = wait
+            # Of an import, a 429 is believed: docs/reliability.md says so.
+            self._fail(limited, answer, serve, there, back, effect=not importing and random.random() < 0.4)
+            trace(replica, request.operation, "is answered with", status)
+        elif faults.strikes("remote-error", random, more):
+            status = random.choice((500, 502, 503, 504, 408, 301, 401))
+            effect = status != 401 and random.random() < 0.5
+            self._fail(self._error(host, request, status), answer, serve, there, back, effect=effect)
+        else:
+            loop.outside(there, effect_then_reply)
+        return future
+
+    def _lose(
+        self,
+        random: Random,
+        answer: Callable[[Any], None],
+        serve: Callable[[], SandboxReply],
+        there: float,
+        back: float,
+    ) -> None:
+        loop, kind = self.loop, random.choice(("not sent", "request", "reply", "late"))
+        if kind == "not sent":
+            loop.outside(random.choice((0.01, 10.0)), answer, NotSent("no connection could be opened"))
+        elif kind == "request":
+            loop.outside(random.choice((0.5, 60.0, TIMEOUT)), answer, Lost("the connection broke"))
+        elif kind == "reply":
+            loop.outside(there, serve)
+            loop.outside(there + random.choice((back, 60.0)), answer, Lost("the connection broke"))
+        else:
+            loop.outside(random.choice((60.0, 119.0, 130.0, 200.0)), serve)
+            loop.outside(random.choice((2.0, TIMEOUT)), answer, Lost("there was no whole answer in time"))
+
+    def _fail(
+        self,
+        reply: SandboxReply,
+        answer: Callable[[Any], None],
+        serve: Callable[[], SandboxReply],
+        there: float,
+        back: float,
+        *,
+        effect: bool,
+    ) -> None:
+        if effect:
+            self.loop.outside(there, serve)
+        self.loop.outside(there + back, answer, reply)
+
+    def _error(self, host: str, request: Request, status: int) -> SandboxReply:
+        route, _ = self.hosts[host].find(request.method, request.url.rest.partition("?")[0])
+        return route.plain(status)
+
+    def _serve(self, replica: str, host: str, request: Request) -> SandboxReply:
+        body = request.body or b""
+        self._effect(replica, host, request.operation, body, None)
+        reply = self.hosts[host].serve(request.method, request.url.rest, dict(request.headers), body)
+        reply.body = body_of(reply)
+        self._effect(replica, host, request.operation, body, reply)
+        return reply
+
+
+class SimulatedWire:
+    """In place of `http.wire.Wire`."""
+
+    def __init__(self, network: Network, replica: str, calling: Callable[[str], None]) -> None:
+        self._network = network
+        self._replica = replica
+        self._calling = calling
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+    async def exchange(self, request: Request) -> Reply:
+        """As `Wire.exchange`."""
+        self._calling(request.operation)
+        reply = await self._network.begin(self._replica, request)
+        return Reply(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.body)
+
+    @asynccontextmanager
+    async def download(self, request: Request) -> AsyncIterator["SimulatedDownload"]:
+        """As `Wire.download`."""
+        self._calling(request.operation)
+        reply = await self._network.begin(self._replica, request)
+        faults = self._network.faults
+        cut = len(reply.body) // 2 if faults.strikes("remote-lost", faults.remote, 4.0) else None
+        yield SimulatedDownload(reply.status, reply.body, cut)
+
+
+class SimulatedDownload:
+    """As `wire.Download`; with `cut` it breaks off after so many bytes."""
+
+    def __init__(self, status: int, body: bytes, cut: int | None) -> None:
+        self.status = status
+        self._body = body
+        self._cut = cut
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The bytes, in two pieces."""
+        middle = len(self._body) // 2
+        yield self._body[:middle]
+        if self._cut is not None:
+            raise Lost("the connection broke", self.status)
+        yield self._body[middle:]

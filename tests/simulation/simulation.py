@@ -1,0 +1,129 @@
+"""One world, from its seed to its result."""
+
+import gc
+import time as real_time
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from . import patches, plan
+from .actors import Actors
+from .api_server import ApiServer
+from .clock import true_time
+from .faults import Faults
+from .invariants import Oracle, Violation
+from .loop import Livelock, Process, VirtualLoop
+from .remote import Network
+from .replica import Replica
+from .tenants import Instance, QualtricsBrand, WorldClock, brand, instance
+
+DRAIN = 10 * 3600.0
+"""Seconds after the last fault in which everything must come to its end."""
+
+
+@dataclass
+class Result:
+    """What became of one seed."""
+
+    seed: int
+    violations: list[Violation]
+    exporter_days: float
+    events: int
+    steps: int
+    cpu: float
+    counts: dict[str, int]
+    trace: list[str] = field(default_factory=list)
+
+
+class Simulation:
+    """Everything of one world."""
+
+    def __init__(self, plan_: plan.Plan, *, tracing: bool = False) -> None:
+        self.plan = plan_
+        self.lines: list[str] | None = [] if tracing else None
+        self.loop = VirtualLoop()
+        self.graveyard: list[Process] = []
+        self.server = ApiServer(self.loop)
+        seed = plan_.seed
+        self.faults = Faults(
+            plan_.enabled, Random(f"api {seed}"), Random(f"remote {seed}"), rate=plan_.rate
+        )
+        self.oracle = Oracle(self)
+        self.network = Network(self.loop, self.faults, self.oracle.remote_effect, self.trace)
+        clock = WorldClock(self.loop.time)
+        self.instances: list[Instance] = []
+        self.brands: list[QualtricsBrand] = []
+        for number in range(plan_.instances):
+            made, hosts = instance(number, clock)
+            self.instances.append(made)
+            self.network.hosts.update(hosts)
+        for number in range(plan_.brands):
+            owned, hosts = brand(number, clock)
+            self.brands.append(owned)
+            self.network.hosts.update(hosts)
+        self.replicas = [
+            Replica(
+                self, one.name, shard=one.shard, selector=one.selector, runs=plan_.runs, zone=one.zone, elects=one.elects
+            )
+            for one in plan_.replicas
+        ]
+        self.actors = Actors(self)
+
+    @property
+    def now(self) -> float:
+        return self.loop.time()
+
+    def trace(self, *words: Any) -> None:
+        """Write down what happens, if somebody wants to read it."""
+        if self.lines is not None:
+            self.lines.append(f"{true_time(self.now):%d %H:%M:%S.%f}"[:-3] + "  " + " ".join(map(str, words)))
+
+    def calling(self, replica: Replica, operation: str) -> None:
+        """A replica is about to make this call: a planned strike may wait for that."""
+        self.actors.calling(replica, operation)
+
+    def run(self) -> Result:
+        """Play the plan, then let everything come to its end."""
+        plan_ = self.plan
+        began = real_time.process_time()
+        gc.collect()
+        gc.disable()
+        sink = (lambda text: self.trace(text)) if self.lines is not None else None
+        try:
+            with patches.repeatable(plan_.seed, self.loop.time), patches.logs(sink):
+                try:
+                    self._play()
+                except Livelock as error:
+                    self.oracle.violate("livelock", "", str(error))
+                finally:
+                    counts = self.oracle.counts()
+                    self.loop.bury()
+        finally:
+            gc.enable()
+        days = (plan_.seconds + DRAIN) / 86400
+        return Result(
+            seed=plan_.seed,
+            violations=self.oracle.violations,
+            exporter_days=days * len(plan_.exporters),
+            events=len(plan_.events),
+            steps=self.loop.steps,
+            cpu=real_time.process_time() - began,
+            counts=counts,
+            trace=self.lines or [],
+        )
+
+    def _play(self) -> None:
+        self.actors.prepare()
+        for replica in self.replicas:
+            self.loop.outside(0.0, replica.start)
+        for event in self.plan.events:
+            self.loop.outside(event.time, self.actors.act, event)
+        self.loop.run_until(self.plan.seconds)
+        self.loop.outside(0.0, self.actors.drain)
+        self.loop.run_until(self.plan.seconds + DRAIN)
+        self.oracle.end(self.plan.seconds)
+
+
+def run(seed: int, *, tracing: bool = False, **changes: Any) -> Result:
+    """The world of this seed. `changes` are those of `plan.make`."""
+    return Simulation(plan.make(seed, **changes), tracing=tracing).run()
