@@ -59,7 +59,7 @@ class Replica:
     @property
     def leading(self) -> bool:
         """Whether this replica works on exporters now."""
-        return bool(self.running and self.operator and self.operator.scheduler.leading)
+        return bool(self.running and self.operator and self.operator.queue.leading)
 
     def start(self) -> None:
         """Start a new process."""
@@ -118,9 +118,16 @@ class Replica:
         wire: Any = simulation.network.wire(process.name, self._calling)
         remotes = Remotes(clock=self.clock, wire=wire, observe=metrics.observe)
         settings = Settings(
-            selector=self._selector, max_concurrent_runs=self._runs, leader_election=False, time_zone="UTC"
+            selector=self._selector,
+            max_concurrent_runs=self._runs,
+            leader_election=self._elects,
+            lease_namespace=OPERATOR_NAMESPACE,
+            lease_name=f"lease-{self.shard}",
+            time_zone="UTC",
         )
-        operator = self.operator = Operator(settings, self.clock, cluster, remotes, metrics, instance=self.name)
+        operator = self.operator = Operator(
+            settings, self.clock, cluster, remotes, metrics, instance=self.name, pod=self.name
+        )
         if self._elects:
             operator.elector = Elector(
                 cluster,
@@ -130,6 +137,7 @@ class Replica:
                 lease=LEASE,
                 deadline=DEADLINE,
                 retry=RETRY,
+                record=operator.record,
                 overstayed=lambda: self._exit(process, "did not give up its work in time"),
             )
         self.stream = WatchStream(
@@ -145,11 +153,13 @@ class Replica:
         try:
             async with asyncio.TaskGroup() as group:
                 sweep = group.create_task(operator.watch.sweep(), name="sweep")
+                steps = group.create_task(operator.watch.follow_clock(), name="clock")
                 lead = group.create_task(operator.lead(), name="lead")
                 await stop.wait()
                 lead.cancel()
                 await asyncio.wait({lead})
                 sweep.cancel()
+                steps.cancel()
         except Exception as error:  # noqa: BLE001 - the process ends, and the kubelet starts it again
             self._exit(process, f"{type(error).__name__}: {error!r}")
             return

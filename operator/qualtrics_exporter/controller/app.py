@@ -96,7 +96,8 @@ class Operator:
         zone = settings.time_zone
         lease = (settings.lease_namespace or _own_namespace() or "default", settings.lease_name)
         identity = Identity.new(lease=lease if settings.leader_election else None, pod=pod, instance=instance)
-        record, targets = Record(clock), Targets()
+        self.record = record = Record(clock)
+        targets = Targets()
         self.reconciler = Reconciler(
             StatusStore(cluster, clock),
             Credentials(cluster, remotes),

@@ -30,7 +30,7 @@ from qualtrics_exporter.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 600.0
-STEP_SECONDS = 10.0
+STEP_SECONDS = 30.0
 """How often the wall clock is compared with the monotonic one."""
 
 

@@ -50,14 +50,15 @@ def without_future(status: Status, now: datetime) -> Status:
     if status.last_schedule_time is None or status.last_schedule_time <= now:
         return status
     past = max((slot.due_time for slot in status.claimed_slots or [] if slot.due_time <= now), default=None)
-    # Where no earlier slot is known, slots count from now on: all before had an entry while the clock was ahead.
-    since = status.schedule_since if past else now
+    since = status.schedule_since
+    if status.claimed_slots_since and status.claimed_slots_since > now:
+        since = now  # which of the slots before now had their run is not known any more
     return status.model_copy(update={"last_schedule_time": past, "schedule_since": since})
 
 
 def counted_from(status: Status, now: datetime) -> datetime:
     """The time up to which every slot is done with."""
-    times = [status.schedule_since, status.last_schedule_time]
+    times = [status.schedule_since, status.last_schedule_time, status.claimed_slots_since]
     times += [slot.due_time for slot in status.claimed_slots or []]
     return max((time for time in times if time and time <= now), default=now)
 
@@ -89,7 +90,7 @@ def _not_again(exporter: Exporter, status: Status, slot: slots.Slot) -> Reason |
         return Reason.CLOCK_STEPPED
     run_id = slot_run_id(exporter.uid, slot.identity)
     known = {slot.identity for slot in status.claimed_slots or []}
-    ids = {*(status.sent_runs or []), *(entry.id for entry in status.history or [])}
+    ids = {*(status.sent_runs or []), *(entry.id for entry in status.history or [] if entry.start_time)}
     return Reason.SLOT_ALREADY_RAN if slot.identity in known or run_id in ids else None
 
 
@@ -197,7 +198,10 @@ def with_slots_entry(
     reason: Reason,
     figures: str = "",
 ) -> Status:
-    """One entry for `number` slots between two, named after the newest."""
+    """One entry for `number` slots between two, named after the newest.
+
+    Its id is not that of a run: a slot that a clock wrote off too early may still run.
+    """
     which = (
         f"The slot of {timestamp(newest.due)}"
         if number == 1
@@ -205,7 +209,7 @@ def with_slots_entry(
     )
     sentences = [f"{which} did not run, nobody was mailed.", reason.meaning, figures, reason.next_step]
     entry = HistoryEntry(
-        id=slot_run_id(exporter.uid, newest.identity),
+        id=slot_run_id(exporter.uid, f"{newest.identity} not run {timestamp(now)}"),
         trigger="Schedule",
         scheduled_time=newest.due,
         completion_time=now,
