@@ -138,6 +138,19 @@ async def test_a_wait_for_the_turn_to_send_ends_with_the_deadline(exporter: Expo
     assert not posts(exporter)
 
 
+async def test_a_wait_for_the_token_of_the_send_ends_with_the_deadline(exporter: Exporter) -> None:
+    exporter.world.qualtrics_token_seconds = 600
+    exporter.fault("token", hold="before", after=1)
+    exporter.fault("import_status", hold="before")
+    async with started(exporter) as task:
+        await exporter.faults.reached("qualtrics.import_status")
+        exporter.clock.advance(400)
+        exporter.faults.release("qualtrics.import_status")
+        await exporter.faults.reached("qualtrics.token")
+        exporter.clock.advance(3601)
+        assert is_late(await task, exporter)
+
+
 async def test_a_journal_that_does_not_answer_ends_with_the_deadline(exporter: Exporter) -> None:
     reached = asyncio.Event()
 
@@ -216,24 +229,35 @@ async def test_a_refused_send_is_looked_up_and_not_asked_for_again_after_the_dea
     assert (entry.completion_time - START).total_seconds() < LAG + LOOK_UP_SECONDS
 
 
-async def test_a_wait_that_qualtrics_asks_for_ends_with_the_deadline(exporter: Exporter) -> None:
+async def test_a_wait_that_qualtrics_asks_for_ends_with_the_deadline(exporter: Exporter, clock: StillClock) -> None:
     exporter.fault("create_distribution", status=429, headers={"Retry-After": "1700"})
-    entry = await exporter.run(deadline=timedelta(minutes=20))
+    clock.still = lambda: exporter.count("list_distributions") > 0
+    async with started(exporter, deadline=timedelta(minutes=20)) as task:
+        await clock.asleep()
+        clock.advance(1200 - LAG)
+        entry = await task
 
     assert is_late(entry, exporter)
+    assert (entry.completion_time - START).total_seconds() < 1230
     assert len(posts(exporter)) == 1
 
 
-async def test_a_wait_for_a_connection_ends_with_the_deadline(exporter: Exporter) -> None:
+async def test_a_wait_for_a_connection_ends_with_the_deadline(exporter: Exporter, clock: StillClock) -> None:
     class Closed(WatchedJournal):
         async def write_sending(self, run: ActiveRun) -> None:
             await super().write_sending(run)
             await exporter.sandbox.stop()
 
-    entry = await exporter.run(Closed(exporter.path), deadline=timedelta(seconds=40))
+    journal = Closed(exporter.path)
+    clock.still = lambda: bool(journal.written and journal.written[-1].refused_until)
+    async with started(exporter, journal=journal, deadline=timedelta(seconds=40)) as task:
+        await clock.asleep()
+        clock.advance(40)
+        entry = await task
     await exporter.sandbox.start()
 
     assert is_late(entry, exporter)
+    assert (entry.completion_time - START).total_seconds() < 55
 
 
 @pytest.mark.parametrize("seconds", [0, -86400])

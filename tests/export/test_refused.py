@@ -427,6 +427,17 @@ async def test_a_distribution_that_cannot_be_read_is_not_concluded_to_be_another
     assert len(posts(exporter)) == 1
 
 
+async def test_each_refusal_is_a_doubt_of_its_own(exporter: Exporter) -> None:
+    """That the first send did not take place says nothing of the second one."""
+    exporter.fault("create_distribution", status=429)
+    exporter.fault("create_distribution", status=429, apply_effect=True)
+    exporter.fault("list_distributions", status=503, times=None, after=1)
+    entry = await exporter.run()
+
+    assert entry.result == "Unknown"
+    assert len(posts(exporter)) == 2
+
+
 async def test_a_third_refusal_is_looked_up_like_the_others(exporter: Exporter) -> None:
     exporter.fault("create_distribution", status=429, times=2)
     exporter.fault("create_distribution", status=429, apply_effect=True)

@@ -168,8 +168,8 @@ SHOWN: list[tuple[dict[str, object], bool | None]] = [
     ({"transactionBatchId": "BT_1"}, True),
     ({"recipients": {"mailingListId": "BT_2"}}, False),
     ({"recipients": {"mailingListId": "BT_10"}}, False),
-    ({"recipients": {"mailingListId": "CG_1", "contactId": "CGC_1"}}, False),
-    ({"recipients": {"sampleId": "MLRP_1"}}, False),
+    ({"recipients": {"mailingListId": "CG_1", "contactId": "CGC_1"}}, None),
+    ({"recipients": {"sampleId": "MLRP_1"}}, None),
     ({"recipients": {"mailingListId": "bt_1"}}, None),
     ({"recipients": {"mailingListId": "CG_1"}}, None),  # perhaps the list on which the people of the batch are
     ({"recipients": {"mailingListId": None, "contactId": None, "sampleId": ""}}, None),

@@ -18,7 +18,8 @@ from .work import Work, report
 LIST_LAG = timedelta(minutes=10)
 """For so long after a request, a list of distributions that does not show it proves nothing.
 
-How far Qualtrics' list lags is unknown; users report minutes (docs/facts/qualtrics.md section 3).
+How far Qualtrics' list lags is unknown; users report minutes for what can be seen of it, the mails themselves
+(docs/facts/qualtrics.md section 3).
 """
 
 LOOK_UPS = (0.0, 10.0, 30.0, 60.0, 120.0)  # seconds after a send without a clear answer

@@ -58,7 +58,8 @@ NOT_YET_THERE = timedelta(minutes=1)
 MOST_PAGES = 1000
 
 READ_SECONDS = 180.0
-"""How long one page of a list, or one distribution, may take, with all its tries."""
+"""How long one page of the distributions, or one of them, may take with all its tries. Checks have a limit as a whole:
+here, one would replace the reason that the user has to see, such as RateLimited."""
 
 _LINK = re.compile(r"\$\{l://Survey(Link|URL)\b")
 
@@ -296,7 +297,7 @@ class Qualtrics:
         }
         unseen: ExportError | None = None
         task = f"list the distributions of survey {survey_id}"
-        pages = self._pages("list_distributions", task, f"{API}/distributions", query, ids="id")
+        pages = self._pages("list_distributions", task, f"{API}/distributions", query, ids="id", seconds=READ_SECONDS)
         async with aclosing(pages):
             async for entry in pages:
                 distribution_id = str(entry["id"])
@@ -337,30 +338,37 @@ class Qualtrics:
             query={"surveyId": survey_id},
             repeat=Repeat.READ,
         )
-        return await self._read(ask, _result)
+        return await self._read(ask, _result, seconds=READ_SECONDS)
 
-    async def _read(self, ask: Ask, read: Callable[[Reply], T]) -> T:
+    async def _read(self, ask: Ask, read: Callable[[Reply], T], *, seconds: float | None) -> T:
         """A read that ends in time, whatever its retries, the limiter or the token take."""
         try:
-            async with TimeLimit(self._remote.clock, READ_SECONDS):
+            async with TimeLimit(self._remote.clock, seconds):
                 return await self._remote.call(ask, read)
         except OutOfTime:
-            what = f"Qualtrics did not {ask.task} within {READ_SECONDS / 60:g} minutes"
+            what = f"Qualtrics did not {ask.task} within {(seconds or 0) / 60:g} minutes"
             raise Transient(Reason.REMOTE_UNAVAILABLE, what) from None
 
     async def _pages(
-        self, operation: str, task: str, path: str, query: Mapping[str, str], *, ids: str
+        self,
+        operation: str,
+        task: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        ids: str,
+        seconds: float | None = None,
     ) -> AsyncGenerator[Any, None]:
         """The elements of all pages. `nextPage` may name another host of Qualtrics: it is asked for here, all the same.
 
         Of that URL only the query is taken, and only if it may be followed: the token goes nowhere else. An element
         without its id would be one that nobody has looked at. A page that does not say whether another one follows is
-        an error, after its elements: more may be there than was shown.
+        an error, after its elements: more may be there than was shown. `seconds` is the limit for each page.
         """
         seen: set[str] = set()
         for _ in range(MOST_PAGES):
             ask = Ask(operation=operation, task=task, path=path, query=query, repeat=Repeat.READ)
-            page = await self._read(ask, lambda reply: _page(reply, ids))
+            page = await self._read(ask, lambda reply: _page(reply, ids), seconds=seconds)
             for element in page.elements:
                 yield element
             if page.last:

@@ -51,14 +51,11 @@ class Distribution:
 def goes_to(entry: Any, batch_id: str) -> bool | None:
     """Whether a distribution goes to that batch; None if Qualtrics does not show it.
 
-    A mailing list alone says nothing: it may be the list that the people of the batch are on. A single contact or a
-    sample excludes a batch: a distribution goes to one kind of recipients only (docs/facts/qualtrics.md section 3).
+    Only another batch excludes this one. A mailing list, a contact or a sample says nothing: how Qualtrics shows the
+    recipients of a batch is known from one example (docs/facts/qualtrics.md section 3).
     """
     recipients = at(entry, "recipients")
     shown = [at(entry, "transactionBatchId"), *(recipients.values() if isinstance(recipients, dict) else ())]
     if batch_id in shown:
         return True
-    if any(isinstance(value, str) and value.startswith("BT_") for value in shown):
-        return False
-    other_kinds = (at(entry, "recipients", kind) for kind in ("contactId", "sampleId"))
-    return False if any(isinstance(value, str) and value for value in other_kinds) else None
+    return False if any(isinstance(value, str) and value.startswith("BT_") for value in shown) else None
