@@ -10,7 +10,7 @@ import pytest
 from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Forbidden, Refused
 from qualtrics_exporter.controller.events import Recorder
 from qualtrics_exporter.controller.identity import Identity
-from qualtrics_exporter.controller.leadership import Leadership
+from qualtrics_exporter.controller.leadership import Record
 from qualtrics_exporter.controller.plan.wake import NEVER
 from qualtrics_exporter.controller.reconciler import Reconciler
 from qualtrics_exporter.controller.runs import Credentials
@@ -80,7 +80,7 @@ def reconciler(cluster: OneObject, clock: SteeredClock, side: OneSide | None = N
         Targets(),
         clock,
         identity=Identity.new(lease=None, pod="me", instance="me"),
-        leadership=lambda: Leadership.started(clock.now()),
+        record=Record(clock),
         default_zone="UTC",
     )
 

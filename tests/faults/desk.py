@@ -30,7 +30,7 @@ from qualtrics_exporter.controller import conditions
 from qualtrics_exporter.controller.cluster import Cluster
 from qualtrics_exporter.controller.events import Recorder
 from qualtrics_exporter.controller.identity import Identity
-from qualtrics_exporter.controller.leadership import Leadership
+from qualtrics_exporter.controller.leadership import Record
 from qualtrics_exporter.controller.reconciler import Reconciler
 from qualtrics_exporter.controller.runs import Credentials
 from qualtrics_exporter.controller.status import Key, StatusStore
@@ -285,7 +285,7 @@ class Desk:
             self.targets,
             clock,
             identity=identity,
-            leadership=lambda: Leadership.started(clock.now()),
+            record=Record(clock),
             default_zone="UTC",
         )
 

@@ -82,7 +82,12 @@ def _many(options: argparse.Namespace, changes: dict[str, Any]) -> int:
     with get_context("fork").Pool(options.workers, maxtasksperchild=25) as pool:
         results = map(_run, jobs) if options.workers == 1 else pool.imap(_run, jobs)
         for result in results:
-            worlds, days, cpu, events = worlds + 1, days + result.exporter_days, cpu + result.cpu, events + result.events
+            worlds, days, cpu, events = (
+                worlds + 1,
+                days + result.exporter_days,
+                cpu + result.cpu,
+                events + result.events,
+            )
             counts.update(result.counts)
             for violation in result.violations:
                 kinds[violation.kind] += 1

@@ -203,7 +203,9 @@ def _moment(random: Random, plan: Plan, exporter: PlannedExporter | None = None)
     if random.random() < 0.3:
         return at
     due = next_slot(parsed(exporter.schedule), EPOCH + timedelta(seconds=at)).due
-    near = (due - EPOCH).total_seconds() + random.choice((-60.0, -5.0, 0.5, 3.0, 10.0, 30.0, 60.0, 300.0)) * random.random()
+    near = (due - EPOCH).total_seconds() + random.choice(
+        (-60.0, -5.0, 0.5, 3.0, 10.0, 30.0, 60.0, 300.0)
+    ) * random.random()
     return near if 0 < near < plan.seconds else at
 
 
@@ -257,7 +259,9 @@ def _flips(random: Random, plan: Plan) -> Iterable[Event]:
     for _ in range(_often(random, plan, "flip", 0.3)):
         exporter = _one(random, plan)
         at = _moment(random, plan, exporter)
-        yield Event(at, "flip", exporter.name, {"minutes": random.choice((10, 60, 720)), "every": random.choice((20.0, 60.0))})
+        yield Event(
+            at, "flip", exporter.name, {"minutes": random.choice((10, 60, 720)), "every": random.choice((20.0, 60.0))}
+        )
 
 
 def _suspensions(random: Random, plan: Plan) -> Iterable[Event]:

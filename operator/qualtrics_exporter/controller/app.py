@@ -106,7 +106,7 @@ class Operator:
             targets,
             clock,
             identity=identity,
-            leadership=lambda: record.current,
+            record=record,
             default_zone=zone,
         )
         self.queue = WorkQueue(self.reconciler.reconcile, clock, on_lead=metrics.leading)
@@ -120,7 +120,6 @@ class Operator:
             default_zone=zone,
             metrics=metrics,
             forget=self.reconciler.forget,
-            on_step=record.stepped,
         )
         self.elector = Elector(cluster, *lease, instance, record=record) if settings.leader_election else None
         metrics.follow(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 
-from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.clock import Clock, Steps
 from qualtrics_exporter.resource.exporter import GROUP
 from qualtrics_exporter.resource.status import timestamp
 
@@ -19,6 +19,10 @@ ANNOTATION = f"{GROUP}/not-led"
 MAX_GAPS = 8
 SHORTEST = timedelta(seconds=30)
 """A shorter gap is the usual change of leaders. It delays nothing that matters."""
+
+
+UNSURE_SECONDS = 300.0
+"""After the clock was set forward, slots wait for so long: a clock that is wrong for a minute costs none of them."""
 
 
 class Gap(NamedTuple):
@@ -77,11 +81,26 @@ class Leadership:
 
 
 class Record:
-    """The leadership as this process knows it. It starts with the process; the elector and the clock keep it right."""
+    """The leadership as this process knows it, by a wall clock that may be set at any time."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.current = Leadership.started(clock.now())
+        self._steps = Steps(clock)
+        self._unsure_until = 0.0
+        self._current = Leadership.started(clock.now())
+
+    @property
+    def current(self) -> Leadership:
+        """The leadership by the wall clock as it is now."""
+        if by := self._steps.look():
+            self._current = self._current.stepped(by, self._clock.now())
+            self._unsure_until = self._clock.monotonic() + UNSURE_SECONDS if by > timedelta(0) else 0.0
+        return self._current
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the wall clock was set forward a moment ago, and may be set back in the next."""
+        return bool(self.current) and self._clock.monotonic() < self._unsure_until
 
     def now(self) -> datetime:
         """The wall clock."""
@@ -89,11 +108,8 @@ class Record:
 
     def acquired(self, annotation: str | None, renewed: datetime | None) -> None:
         """This process takes the Lease; it found that annotation and the time of the last renewal in it."""
-        self.current = Leadership.continued(annotation, renewed, self.now())
-
-    def stepped(self, by: timedelta) -> None:
-        """The wall clock was set."""
-        self.current = self.current.stepped(by, self.now())
+        self._steps.look()
+        self._current = Leadership.continued(annotation, renewed, self.now())
 
 
 def _parsed(annotation: str | None) -> tuple[Gap, ...] | None:

@@ -17,7 +17,7 @@ from qualtrics_exporter.controller.actions.look_ups import LookUps
 from qualtrics_exporter.controller.cluster import ClusterError, Forbidden, Refused
 from qualtrics_exporter.controller.events import Recorder
 from qualtrics_exporter.controller.identity import Identity
-from qualtrics_exporter.controller.leadership import Leadership
+from qualtrics_exporter.controller.leadership import Record
 from qualtrics_exporter.controller.memory import Memories
 from qualtrics_exporter.controller.plan import requests
 from qualtrics_exporter.controller.plan.slots import Context
@@ -56,7 +56,7 @@ class Reconciler:
         clock: Clock,
         *,
         identity: Identity,
-        leadership: Callable[[], Leadership],
+        record: Record,
         default_zone: str,
     ) -> None:
         self._store = store
@@ -68,7 +68,7 @@ class Reconciler:
         self._metrics = metrics
         self._clock = clock
         self._identity = identity
-        self._leadership = leadership
+        self._record = record
         self._zone = default_zone
 
     def forget(self, key: Key) -> None:
@@ -115,7 +115,8 @@ class Reconciler:
                 now=self._clock.now(),
                 holder=holder,
                 default_zone=self._zone,
-                leadership=self._leadership(),
+                leadership=self._record.current,
+                unsure=self._record.unsure,
                 orphaned=self._is_orphan(key, run),
                 waiting=turn.waiting,
                 in_progress=turn.in_progress,

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import Any
 
 import kopf
@@ -49,7 +48,6 @@ class Watch:
         default_zone: str,
         metrics: Metrics,
         forget: Callable[[Key], None],
-        on_step: Callable[[timedelta], None],
     ) -> None:
         self._cluster = cluster
         self._queue = queue
@@ -60,7 +58,6 @@ class Watch:
         self._zone = default_zone
         self._metrics = metrics
         self._forget = forget
-        self._on_step = on_step
         self._told = clock.monotonic()
         self._silent_sweeps = 0
 
@@ -109,7 +106,6 @@ class Watch:
             await self._clock.sleep(STEP_SECONDS)
             if by := steps.look():
                 log.warning("the clock was set by %.0f s: looking at every exporter again", by.total_seconds())
-                self._on_step(by)
                 outstanding = True
             if outstanding:
                 try:

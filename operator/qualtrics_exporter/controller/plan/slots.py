@@ -30,6 +30,8 @@ class Context:
     """None: the operator leads from now on."""
     orphaned: bool = False
     """Nobody works on the active run any more."""
+    unsure: bool = False
+    """The wall clock was set forward a moment ago: nothing is concluded from it about slots."""
     waiting: int = 0
     """How many exporters wait for their turn."""
     in_progress: int = 0

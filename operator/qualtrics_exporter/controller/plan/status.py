@@ -57,6 +57,24 @@ def plan(exporter: Exporter, context: Context) -> Plan:
 
     spec = cast("Spec", exporter.spec)  # there is no problem with it
     schedule = schedule_of(exporter, spec, context.default_zone)
+    if not context.unsure:
+        status, claimed = _with_slots(exporter, status, spec, schedule, claimed, context)
+    if status.active_run is None or claimed:
+        status, claimed = _run_request(exporter, status, claimed, context)
+        status, claimed = _delivering_test(exporter, status, claimed, context)
+    return Plan(_with_next_slot(exporter, status, schedule, now), claimed)
+
+
+def _with_slots(
+    exporter: Exporter,
+    status: Status,
+    spec: Spec,
+    schedule: schedules.Schedule,
+    claimed: ActiveRun | None,
+    context: Context,
+) -> tuple[Status, ActiveRun | None]:
+    """The status with an entry for each slot that is over, and with the slot claimed that runs now."""
+    now = context.now
     if exporter.suspended:
         status = slots.forgone(exporter, status, now, "Skipped", Reason.SUSPENDED)
     elif status.schedule != schedule.words():
@@ -68,11 +86,8 @@ def plan(exporter: Exporter, context: Context) -> Plan:
         status, slot = slots.claim_due(exporter, status, schedule, starting_deadline(spec), context)
         if slot:
             run_id = slot_run_id(exporter.uid, slot.identity)
-            status, claimed = _claim(exporter, status, "Schedule", run_id, context, slot.due)
-    if status.active_run is None or claimed:
-        status, claimed = _run_request(exporter, status, claimed, context)
-        status, claimed = _delivering_test(exporter, status, claimed, context)
-    return Plan(_with_next_slot(exporter, status, schedule, now), claimed)
+            return _claim(exporter, status, "Schedule", run_id, context, slot.due)
+    return status, claimed
 
 
 def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str) -> Status:
