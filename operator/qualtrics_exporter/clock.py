@@ -6,6 +6,7 @@ and can set the clock back. Nothing else in the package asks the machine for the
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -30,24 +31,48 @@ class Clock(Protocol):
         ...
 
 
-class Steps:
-    """Notices when the wall clock is set: it then moves by something else than the monotonic clock."""
+class WatchedClock:
+    """A clock that notices when its wall clock is set, at each look: that then moves by something else than the other.
+
+    Who plans by a time that turns out to be wrong therefore always has to plan anew: the time cannot go back to what it
+    was without being noticed.
+    """
 
     TOLERANCE = timedelta(seconds=2)
     """Time servers slew a clock by far less between two looks."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._offset = self._look()
+        self._offset = self._look()[1]
+        self.steps = 0
+        """How often the wall clock was set."""
+        self.on_step: list[Callable[[timedelta], None]] = []
+        """Called with what the wall clock was set by, forward or back."""
 
-    def look(self) -> timedelta | None:
-        """By how much the wall clock was set since the last look; None if it was not."""
-        before, self._offset = self._offset, self._look()
-        by = self._offset - before
-        return by if abs(by) > self.TOLERANCE else None
+    def now(self) -> datetime:
+        now, offset = self._look()
+        by, self._offset = offset - self._offset, offset
+        if abs(by) > self.TOLERANCE:
+            self.steps += 1
+            for listener in self.on_step:
+                listener(by)
+        return now
 
-    def _look(self) -> timedelta:
-        return self._clock.now() - datetime.fromtimestamp(self._clock.monotonic(), UTC)
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def uptime(self) -> float:
+        return self._clock.uptime()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
+    def _look(self) -> tuple[datetime, timedelta]:
+        """The wall clock, and how far it is from the monotonic one."""
+        while True:
+            before, now = self._clock.monotonic(), self._clock.now()
+            if self._clock.monotonic() - before < 0.5:  # else the process was paused between the two
+                return now, now - datetime.fromtimestamp(before, UTC)
 
 
 class SystemClock:

@@ -1,13 +1,16 @@
 """The journal in an exporter's status, where the API server takes no writes."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any, cast
 
 import pytest
 
-from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Forbidden
+from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Conflict, Forbidden
+from qualtrics_exporter.controller.identity import Identity
+from qualtrics_exporter.controller.journal import HEARTBEAT_SECONDS, StatusJournal
 from qualtrics_exporter.controller.runs import Credentials, Runner
-from qualtrics_exporter.controller.status import Key, StatusJournal, StatusStore
+from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.export.journal import Abandoned
 from qualtrics_exporter.http.errors import Permanent
 from qualtrics_exporter.resource.reasons import Reason
@@ -15,6 +18,7 @@ from qualtrics_exporter.resource.status import ActiveRun, Status
 from tests.controller.exporters import ZONE, at
 from tests.environment.clock import SteeredClock
 
+ME = Identity.new(lease=None, pod="me", instance="me")
 NOW = at("2026-11-24 12:00")
 RUN = ActiveRun(id="run1", trigger="Request", start_time=NOW, holder="me", step="Sending", batch_id="BT_1")
 REFUSED = RUN.model_copy(update={"refused_until": NOW + timedelta(minutes=1), "refused_reason": "RemoteUnavailable"})
@@ -57,7 +61,90 @@ async def test_a_run_is_left_when_a_step_cannot_be_written_but_not_when_it_is_kn
 )
 def test_a_run_that_cannot_talk_to_anybody_ends_by_what_its_journal_knows(run: ActiveRun, result: str) -> None:
     clock = SteeredClock(start=NOW)
-    runner = Runner(cast("StatusStore", None), cast("Credentials", None), clock, "me", ZONE)
+    runner = Runner(cast("StatusStore", None), cast("Credentials", None), clock, ME, ZONE)
     entry = runner._without_clients(run, Permanent(Reason.SECRET_NOT_FOUND, "Secret dex/qualtrics is gone")).entry
     assert entry.result == result
     assert ("Nobody was mailed." in entry.message) is (result == "Failed")
+
+
+class Stored:
+    """A cluster with one exporter, whose run is stored. `conflicts` writers come first."""
+
+    def __init__(self, run: ActiveRun, conflicts: float = 0) -> None:
+        self.run: ActiveRun | None = run
+        self.conflicts = conflicts
+        self.written: list[ActiveRun] = []
+
+    async def get(self, namespace: str, name: str) -> dict[str, Any]:
+        status = Status(active_run=self.run).model_dump(by_alias=True, exclude_none=True, mode="json")
+        return {"metadata": {"namespace": namespace, "name": name, "uid": "uid"}, "spec": {}, "status": status}
+
+    async def replace_status(self, namespace: str, name: str, _uid: str, _version: str, status: Any) -> dict[str, Any]:
+        if self.conflicts > 0:
+            self.conflicts -= 1
+            raise Conflict("somebody else wrote first", 409)
+        self.run = Status.model_validate(status).active_run
+        self.written += [self.run] if self.run else []
+        return await self.get(namespace, name)
+
+
+def journal_in(cluster: Stored, clock: SteeredClock) -> StatusJournal:
+    return StatusJournal(StatusStore(cast("Cluster", cluster), clock), Key("dex", "teams", "uid"), clock, ZONE)
+
+
+async def beats(clock: SteeredClock, number: int) -> None:
+    """Let the heart beat so many times."""
+    for _ in range(number):
+        await clock.asleep()
+        clock.advance(HEARTBEAT_SECONDS)
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+async def test_while_a_step_takes_long_the_journal_shows_that_its_holder_is_alive() -> None:
+    clock, cluster = SteeredClock(start=NOW), Stored(RUN)
+    async with journal_in(cluster, clock).heartbeat(RUN):
+        await beats(clock, 3)
+    times = [run.heartbeat_time for run in cluster.written]
+    assert len(set(times)) == 3
+    assert {(run.step, run.holder, run.batch_id) for run in cluster.written} == {(RUN.step, RUN.holder, RUN.batch_id)}
+
+
+async def test_the_heart_does_not_beat_for_a_run_in_other_hands() -> None:
+    clock, cluster = SteeredClock(start=NOW), Stored(RUN)
+    async with journal_in(cluster, clock).heartbeat(RUN):
+        cluster.run = RUN.model_copy(update={"holder": "another"})
+        await clock.asleep()
+        clock.advance(HEARTBEAT_SECONDS)
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert cluster.written == []
+    assert cluster.run.holder == "another"
+
+
+async def test_a_step_keeps_the_newest_heartbeat() -> None:
+    clock, cluster = SteeredClock(start=NOW), Stored(RUN.model_copy(update={"heartbeat_time": NOW}))
+    await journal_in(cluster, clock).write(SENT)
+    assert cluster.run
+    assert (cluster.run.step, cluster.run.heartbeat_time) == ("Sent", NOW)
+
+
+class Hasty(SteeredClock):
+    """Its monotonic clock runs on with every look."""
+
+    def monotonic(self) -> float:
+        self.advance(7)
+        return super().monotonic()
+
+
+async def test_a_status_that_others_write_all_the_time_is_given_up() -> None:
+    clock, cluster = Hasty(start=NOW), Stored(RUN, conflicts=float("inf"))
+    store = StatusStore(cast("Cluster", cluster), clock)
+    with pytest.raises(Conflict):
+        await store.change(Key("dex", "teams", "uid"), lambda e: e.status.model_copy(update={"schedule": "other"}))
+
+
+async def test_a_few_conflicts_do_not_matter() -> None:
+    clock, cluster = SteeredClock(start=NOW), Stored(RUN, conflicts=3)
+    await journal_in(cluster, clock).write(SENT)
+    assert cluster.run == SENT

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from qualtrics_exporter.clock import WatchedClock
 from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Forbidden, Refused
 from qualtrics_exporter.controller.events import Recorder
 from qualtrics_exporter.controller.identity import Identity
@@ -80,7 +81,7 @@ def reconciler(cluster: OneObject, clock: SteeredClock, side: OneSide | None = N
         Targets(),
         clock,
         identity=Identity.new(lease=None, pod="me", instance="me"),
-        record=Record(clock),
+        record=Record(WatchedClock(clock)),
         default_zone="UTC",
     )
 

@@ -26,6 +26,7 @@ from typing import Any, Self, get_args
 from kubernetes.aio import client
 from prometheus_client import generate_latest
 
+from qualtrics_exporter.clock import WatchedClock
 from qualtrics_exporter.controller import conditions
 from qualtrics_exporter.controller.cluster import Cluster
 from qualtrics_exporter.controller.events import Recorder
@@ -285,7 +286,7 @@ class Desk:
             self.targets,
             clock,
             identity=identity,
-            record=Record(clock),
+            record=Record(WatchedClock(clock)),
             default_zone="UTC",
         )
 

@@ -17,7 +17,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from qualtrics_exporter.clock import Clock, SystemClock
+from qualtrics_exporter.clock import Clock, SystemClock, WatchedClock
 from qualtrics_exporter.controller import web
 from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Forbidden, Gone, Unreachable, connect
 from qualtrics_exporter.controller.elector import Elector
@@ -89,6 +89,7 @@ class Operator:
         instance: str,
         pod: str = "",
     ) -> None:
+        clock = WatchedClock(clock)
         self._settings = settings
         self._clock = clock
         self._metrics = metrics

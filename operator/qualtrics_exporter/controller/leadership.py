@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 
-from qualtrics_exporter.clock import Clock, Steps
+from qualtrics_exporter.clock import WatchedClock
 from qualtrics_exporter.resource.exporter import GROUP
 from qualtrics_exporter.resource.status import timestamp
 
@@ -83,24 +83,16 @@ class Leadership:
 class Record:
     """The leadership as this process knows it, by a wall clock that may be set at any time."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: WatchedClock) -> None:
         self._clock = clock
-        self._steps = Steps(clock)
         self._unsure_until = 0.0
-        self._current = Leadership.started(clock.now())
-
-    @property
-    def current(self) -> Leadership:
-        """The leadership by the wall clock as it is now."""
-        if by := self._steps.look():
-            self._current = self._current.stepped(by, self._clock.now())
-            self._unsure_until = self._clock.monotonic() + UNSURE_SECONDS if by > timedelta(0) else 0.0
-        return self._current
+        self.current = Leadership.started(clock.now())
+        clock.on_step.append(self._stepped)
 
     @property
     def unsure(self) -> bool:
         """Whether the wall clock was set forward a moment ago, and may be set back in the next."""
-        return bool(self.current) and self._clock.monotonic() < self._unsure_until
+        return self._clock.monotonic() < self._unsure_until
 
     def now(self) -> datetime:
         """The wall clock."""
@@ -108,8 +100,11 @@ class Record:
 
     def acquired(self, annotation: str | None, renewed: datetime | None) -> None:
         """This process takes the Lease; it found that annotation and the time of the last renewal in it."""
-        self._steps.look()
-        self._current = Leadership.continued(annotation, renewed, self.now())
+        self.current = Leadership.continued(annotation, renewed, self.now())
+
+    def _stepped(self, by: timedelta) -> None:
+        self.current = self.current.stepped(by, self._clock.now())
+        self._unsure_until = self._clock.monotonic() + UNSURE_SECONDS if by > timedelta(0) else 0.0
 
 
 def _parsed(annotation: str | None) -> tuple[Gap, ...] | None:

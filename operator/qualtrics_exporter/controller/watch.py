@@ -15,7 +15,7 @@ from typing import Any
 
 import kopf
 
-from qualtrics_exporter.clock import Clock, Steps
+from qualtrics_exporter.clock import WatchedClock
 from qualtrics_exporter.controller import cluster, conditions
 from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Gone
 from qualtrics_exporter.controller.plan.wake import next_wake
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 600.0
 STEP_SECONDS = 30.0
-"""How often the wall clock is compared with the monotonic one."""
+"""How often somebody looks at the wall clock, at least."""
 
 
 class Watch:
@@ -41,7 +41,7 @@ class Watch:
         cluster: Cluster,
         queue: WorkQueue,
         targets: Targets,
-        clock: Clock,
+        clock: WatchedClock,
         *,
         namespaces: tuple[str, ...],
         selector: str | None,
@@ -100,19 +100,18 @@ class Watch:
 
         What was planned by a wrong clock may be far away by the right one.
         """
-        steps = Steps(self._clock)
-        outstanding = False
+        handled = self._clock.steps
         while True:
             await self._clock.sleep(STEP_SECONDS)
-            if by := steps.look():
-                log.warning("the clock was set by %.0f s: looking at every exporter again", by.total_seconds())
-                outstanding = True
-            if outstanding:
-                try:
-                    await self.observe_all()
-                    outstanding = False
-                except ClusterError as error:
-                    log.warning("exporters could not be listed after the clock was set, trying again: %s", error)
+            self._clock.now()
+            if (steps := self._clock.steps) == handled:
+                continue
+            log.warning("the wall clock was set: looking at every exporter again")
+            try:
+                await self.observe_all()
+                handled = steps
+            except ClusterError as error:
+                log.warning("exporters could not be listed after the clock was set, trying again: %s", error)
 
     async def observe_all(self) -> None:
         """Take in every exporter as it is now. Raises `ClusterError`."""
@@ -150,7 +149,7 @@ class Watch:
 
     async def _sweep_once(self) -> None:
         told_before = self._told
-        known = dict(self._queue.keys())
+        known = dict(self._queue.known())
         found: set[Key] = set()
         changed: list[Key] = []
         for namespace in self._namespaces or (None,):
@@ -163,7 +162,7 @@ class Watch:
         for key in known.keys() - found:
             missed += 1
             self.forget(key)
-        now_known = dict(self._queue.keys())
+        now_known = dict(self._queue.known())
         for key in changed:
             missed += now_known.get(key) == known.get(key)  # else the watch has told it meanwhile
             try:

@@ -116,7 +116,7 @@ class WorkQueue:
         oldest = min(waiting, default=NEVER.at)
         return max(0.0, (self._clock.now() - oldest).total_seconds())
 
-    def keys(self) -> Iterator[tuple[Key, str]]:
+    def known(self) -> Iterator[tuple[Key, str]]:
         """Every exporter that the watch knows, with the resourceVersion in which it was last seen."""
         return ((item.key, item.version) for item in self._items.values() if item.known)
 

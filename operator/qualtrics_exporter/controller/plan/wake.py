@@ -57,15 +57,13 @@ def next_wake(exporter: Exporter, now: datetime, default_zone: str) -> Wake:
 def check_due(exporter: Exporter, now: datetime) -> datetime:
     """When credentials and ids are to be checked again: soon while that may help, every few hours otherwise."""
     status = exporter.status
-    if status.observed_generation != exporter.generation:
+    checked = status.last_check_time
+    if status.observed_generation != exporter.generation or (checked and checked > now):
         return now
     if not conditions.is_ready(status, exporter.generation) and status.next_retry_time:
         return min(status.next_retry_time, now + SECRET_WATCH)
     if exporter.suspended and conditions.is_ready(status, exporter.generation):
         return NEVER.at
-    checked = status.last_check_time
-    if checked is None or checked > now:
-        return now
     # Spread over an hour by the uid: ten thousand exporters of one commit are not checked in one minute.
     spread = timedelta(seconds=int(hashlib.sha256(exporter.uid.encode()).hexdigest()[:4], 16) % 3600)
-    return checked + CHECK_INTERVAL + spread
+    return (checked or now) + CHECK_INTERVAL + spread

@@ -1,0 +1,126 @@
+"""Shares of tenants: what one tenant can take, and what is left for the others."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qualtrics_exporter.fair_share import FairQueue, FairSemaphore, Tenant
+
+A, B, C = (Tenant(name, "nexthink") for name in "abc")
+
+
+def filled(total: int, **waiting: int) -> FairQueue[str]:
+    """A queue with so many items of each tenant in it."""
+    queue: FairQueue[str] = FairQueue(total)
+    for name, number in waiting.items():
+        for n in range(number):
+            queue.push(Tenant(name, "nexthink"), f"{name}{n}")
+    return queue
+
+
+def taken(queue: FairQueue[str]) -> list[str]:
+    """Everything that can start now, in order."""
+    started = []
+    while (found := queue.pop()) is not None:
+        started.append(found[0])
+    return started
+
+
+@pytest.mark.parametrize(("total", "share"), [(1, 1), (2, 1), (10, 5), (100, 50)])
+def test_one_tenant_gets_half(total: int, share: int) -> None:
+    assert len(taken(filled(total, a=500))) == share
+
+
+def test_tenants_take_turns() -> None:
+    assert taken(filled(8, a=9, b=9)) == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+def test_a_tenant_that_comes_late_starts_at_once_although_others_hold_all_they_can() -> None:
+    queue = filled(100, a=500, b=500)
+    taken(queue)
+    queue.push(C, "late")
+    assert taken(queue) == ["late"]
+
+
+def test_a_tenant_that_never_gives_back_does_not_stop_the_others() -> None:
+    queue = filled(10, a=100, b=100)
+    held = taken(queue)
+    for _ in range(50):  # the items of b end, those of a hang
+        for item in [one for one in held if one.startswith("b")]:
+            held.remove(item)
+            queue.release(B)
+        held += taken(queue)
+    assert len([one for one in held if one.startswith("a")]) <= 5
+    assert not any(one.startswith("b") for one in held)
+
+
+def test_urgent_items_come_before_background_ones_of_every_tenant() -> None:
+    queue: FairQueue[str] = FairQueue(100)
+    queue.push(A, "check", urgent=False)
+    queue.push(B, "slot")
+    assert taken(queue) == ["slot", "check"]
+
+
+def test_a_large_item_is_not_overtaken_for_ever() -> None:
+    queue: FairQueue[str] = FairQueue(10)
+    queue.push(A, "a", weight=4)
+    assert taken(queue) == ["a"]
+    queue.push(B, "large", weight=8)
+    queue.push(C, "small", weight=1)
+    assert taken(queue) == []
+    queue.release(A, 4)
+    assert taken(queue) == ["large", "small"]
+
+
+def test_an_item_larger_than_everything_starts_alone() -> None:
+    queue: FairQueue[str] = FairQueue(10)
+    queue.push(A, "huge", weight=1000)
+    assert taken(queue) == ["huge"]
+    assert queue.used == 10
+
+
+@given(
+    st.integers(1, 30), st.lists(st.tuples(st.sampled_from([A, B, C]), st.integers(1, 40), st.booleans()), max_size=60)
+)
+def test_never_more_than_all_is_held_and_nothing_waits_for_ever(
+    total: int, items: list[tuple[Tenant, int, bool]]
+) -> None:
+    queue: FairQueue[int] = FairQueue(total)
+    for number, (tenant, weight, urgent) in enumerate(items):
+        queue.push(tenant, number, urgent=urgent, weight=weight)
+    held: list[tuple[int, int]] = []
+    done = []
+    for _ in range(len(items) + 1):
+        while (found := queue.pop()) is not None:
+            held.append(found)
+            assert queue.used == sum(weight for _, weight in held) <= total
+        if held:
+            item, weight = held.pop(0)
+            queue.release(items[item][0], weight)
+            done.append(item)
+    assert sorted(done) == list(range(len(items)))
+    assert (queue.used, len(queue)) == (0, 0)
+
+
+async def test_a_waiter_that_is_cancelled_leaves_its_units_to_the_others() -> None:
+    semaphore = FairSemaphore(1)
+    got: list[str] = []
+
+    async def hold(name: str, until: asyncio.Event) -> None:
+        async with semaphore.hold(Tenant(name, "")):
+            got.append(name)
+            await until.wait()
+
+    first, never = asyncio.Event(), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(hold("a", first))
+        cancelled = group.create_task(hold("b", never))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        group.create_task(hold("c", first))
+        await asyncio.sleep(0)
+        first.set()
+    assert got == ["a", "c"]

@@ -1,0 +1,247 @@
+"""Planning while tokens come back, clocks jump, zones change and exporters wait: without a cluster."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qualtrics_exporter.controller.leadership import Leadership
+from qualtrics_exporter.controller.plan.requests import RUN, SETTLEMENT, TEST, Kind, requested, with_receipt
+from qualtrics_exporter.controller.plan.wake import next_wake
+from qualtrics_exporter.resource.status import CLAIMED_SLOTS, HANDLED_REQUESTS, HistoryEntry, Status, timestamp
+from tests.controller.exporters import ZONE, at, exporter, planned, seen
+
+MONDAY = at("2026-11-23 12:00")
+HOUR = timedelta(hours=1)
+HOURLY = {"frequency": "Hourly", "everyHours": 1}
+LED = Leadership.started(MONDAY)
+
+
+def without_run(status: Status) -> Status:
+    """As if the run had ended, and history had forgotten it."""
+    return status.model_copy(update={"active_run": None, "history": None})
+
+
+def entries(status: Status) -> list[tuple[str, str]]:
+    return [(entry.result, entry.reason) for entry in status.history or []]
+
+
+# Tokens
+
+
+def test_a_run_token_that_git_restores_after_a_thousand_tests_does_not_act_again() -> None:
+    status = planned(exporter(seen(MONDAY), annotations={"run-requested-at": "A"}), MONDAY).status
+    status = planned(exporter(without_run(status), annotations={"run-requested-at": "B"}), MONDAY).status
+    for number in range(1000):
+        found = exporter(without_run(status), annotations={"test-requested-at": f"dry-{number}"})
+        status = with_receipt(TEST, found, found.status, f"dry-{number}")
+    assert planned(exporter(without_run(status), annotations={"run-requested-at": "A"}), MONDAY).claimed is None
+
+
+@pytest.mark.parametrize("kind", [RUN, TEST, SETTLEMENT], ids=["run", "test", "settlement"])
+def test_a_token_is_remembered_however_many_of_its_kind_follow(kind: Kind) -> None:
+    tokens = [f"{'a' * 18}{chr(97 + n // 26)}{chr(97 + n % 26)}=Sent" for n in range(200)]  # fit for each kind
+    status = seen(MONDAY)
+    for token in tokens:
+        status = with_receipt(kind, exporter(), status, token)
+    for token in tokens:
+        found = exporter(status, annotations={kind.annotation.partition("/")[2]: token})
+        assert requested(kind, found) is None
+
+
+def test_receipts_of_one_kind_do_not_count_for_another() -> None:
+    status = with_receipt(TEST, exporter(), seen(MONDAY), "same")
+    assert planned(exporter(status, annotations={"run-requested-at": "same"}), MONDAY).claimed
+
+
+def test_where_an_older_crd_drops_the_receipts_the_tokens_in_the_annotations_are_kept() -> None:
+    asked = {"run-requested-at": "A", "test-requested-at": "T"}
+    found = exporter(seen(MONDAY), annotations=asked)
+    status = with_receipt(TEST, found, with_receipt(RUN, found, found.status, "A"), "T")
+    for number in range(3 * HANDLED_REQUESTS):
+        status = with_receipt(RUN, found, status, f"other-{number}")
+    status = without_run(status).model_copy(update={"handled_run_requests": None, "handled_test_requests": None})
+    assert len(status.handled_requests or []) <= HANDLED_REQUESTS
+    assert requested(RUN, exporter(status, annotations=asked)) is None
+    assert requested(TEST, exporter(status, annotations=asked)) is None
+
+
+def test_a_run_that_was_sent_is_not_sent_again_although_its_receipts_are_gone() -> None:
+    asked = {"run-requested-at": "A"}
+    claimed = planned(exporter(seen(MONDAY), annotations=asked), MONDAY).claimed
+    assert claimed
+    status = seen(MONDAY).model_copy(update={"sent_runs": [claimed.id]})
+    plan = planned(exporter(status, annotations=asked), MONDAY)
+    assert plan.claimed is None
+    assert entries(plan.status) == [("Skipped", "AlreadySent")]
+
+
+# Clocks
+
+
+def test_a_slot_that_ran_while_the_clock_was_ahead_does_not_run_again() -> None:
+    ahead = MONDAY + 12 * HOUR
+    status = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), ahead + 20 * timedelta(minutes=1)).status
+    ran = status.claimed_slots or []
+    assert [slot.due_time for slot in ran] == [ahead + timedelta(minutes=20)]
+    status, now = without_run(status), MONDAY
+    claimed = []
+    while now < ahead + 2 * HOUR:
+        now += timedelta(minutes=5)
+        plan = planned(exporter(status, **HOURLY), now, leadership=LED)
+        claimed += [plan.claimed.scheduled_time] if plan.claimed else []
+        status = without_run(plan.status)
+    assert ahead + timedelta(minutes=20) not in claimed
+    assert len(claimed) == len(set(claimed)) == 13, "every other slot runs, also those that the wrong clock wrote off"
+
+
+def test_the_record_of_claimed_slots_does_not_grow_and_an_older_slot_never_runs() -> None:
+    status, now = seen(MONDAY, **HOURLY), MONDAY
+    for _ in range(100):
+        now += HOUR
+        status = without_run(planned(exporter(status, **HOURLY), now, leadership=LED).status)
+    assert len(status.claimed_slots or []) == CLAIMED_SLOTS
+    back = now - 50 * HOUR
+    plan = planned(exporter(status, **HOURLY), back, leadership=LED)
+    assert plan.claimed is None
+    later = planned(exporter(plan.status, **HOURLY), back + HOUR, leadership=LED)
+    assert later.claimed is None
+    assert entries(later.status) == [("Skipped", "ClockStepped")]
+
+
+def test_after_a_clock_was_ahead_the_next_slot_is_the_next_one() -> None:
+    ahead = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), MONDAY + timedelta(days=400)).status
+    found = exporter(without_run(ahead), **HOURLY)
+    assert next_wake(found, MONDAY, ZONE).at <= MONDAY
+    assert planned(found, MONDAY).status.next_schedule_time == MONDAY + timedelta(minutes=20)
+
+
+def test_while_the_clock_may_be_set_back_no_slot_is_claimed_or_written_off() -> None:
+    plan = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), MONDAY + timedelta(days=1), unsure=True)
+    assert plan.claimed is None
+    assert plan.status.history is None
+    assert plan.status.next_schedule_time == MONDAY + timedelta(days=1, minutes=20)
+    asked = exporter(seen(MONDAY), annotations={"run-requested-at": "now"})
+    assert planned(asked, MONDAY + HOUR, unsure=True).claimed
+
+
+STEPS = st.lists(st.tuples(st.integers(-3000, 3000), st.integers(1, 40)), max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, st.sampled_from([HOURLY, {"frequency": "Hourly", "everyHours": 6}, {"frequency": "Daily"}]))
+def test_whatever_the_clock_does_no_slot_runs_twice_and_each_has_an_entry(
+    steps: list[tuple[int, int]], schedule: dict[str, object]
+) -> None:
+    """Steps of the wall clock in minutes, each for so many looks of ten minutes; then two days of the right time."""
+    status, true = seen(MONDAY, **schedule), MONDAY
+    claimed: list[datetime] = []
+    told: list[HistoryEntry] = []
+    looks = [offset for offset, number in steps for _ in range(number)] + [0] * 300
+    settled = MONDAY + timedelta(minutes=10) * (len(looks) - 300)
+    for offset in looks:
+        true += timedelta(minutes=10)
+        now = true + timedelta(minutes=offset)
+        plan = planned(exporter(status, **schedule), now, leadership=LED)
+        claimed += [plan.claimed.scheduled_time] if plan.claimed and plan.claimed.scheduled_time else []
+        told += plan.status.history or []
+        status = without_run(plan.status)
+    assert len(claimed) == len(set(claimed))
+    every = timedelta(hours=float(str(schedule.get("everyHours", 24))))
+    due = MONDAY.replace(hour=0, minute=20)
+    while due <= true:
+        if due > settled + timedelta(minutes=10):
+            covered = due in claimed or any(_covers(entry, due) for entry in told)
+            assert covered, due
+        due += every
+
+
+def _covers(entry: HistoryEntry, due: datetime) -> bool:
+    """Whether the entry speaks of that slot, alone or in a range."""
+    first = entry.message.partition(" slots between ")[2][:20]
+    return entry.scheduled_time == due or bool(
+        first and first <= timestamp(due) <= timestamp(entry.scheduled_time or due)
+    )
+
+
+# Zones
+
+
+@pytest.mark.parametrize("hours", [2, 3, 6, 12])
+def test_after_a_change_of_zone_every_announced_slot_runs(hours: int) -> None:
+    tokyo, angeles = (
+        {"frequency": "Hourly", "everyHours": hours, "timeZone": zone} for zone in ("Asia/Tokyo", "America/Los_Angeles")
+    )
+    status, now = seen(MONDAY, **tokyo), MONDAY
+    for _ in range(24):
+        now += HOUR
+        status = planned(exporter(status, **tokyo), now, leadership=LED).status.model_copy(update={"active_run": None})
+    announced, ran = set(), set()
+    for _ in range(24 * 6):
+        now += timedelta(minutes=10)
+        plan = planned(exporter(status, **angeles), now, leadership=LED)
+        ran |= {plan.claimed.scheduled_time} if plan.claimed else set()
+        announced |= {plan.status.next_schedule_time}
+        status = plan.status.model_copy(update={"active_run": None})
+    assert {slot for slot in announced if slot and slot <= now} == ran
+
+
+def test_a_daily_slot_of_a_date_that_had_its_run_is_skipped_with_an_entry() -> None:
+    tokyo, angeles = ({"frequency": "Daily", "timeZone": zone} for zone in ("Asia/Tokyo", "America/Los_Angeles"))
+    status = seen(MONDAY, **tokyo)
+    ran = planned(exporter(status, **tokyo), at("2026-11-23 15:20")).status  # 00:20 on the 24th in Tokyo
+    changed = planned(exporter(without_run(ran), **angeles), at("2026-11-23 16:00")).status
+    assert changed.next_schedule_time == at("2026-11-24 08:20")  # 00:20 on the 24th in Los Angeles
+    plan = planned(exporter(changed, **angeles), at("2026-11-24 08:20"), leadership=LED)
+    assert plan.claimed is None
+    assert entries(plan.status) == [("Skipped", "SlotAlreadyRan")]
+
+
+def test_slots_that_waited_when_the_schedule_changed_are_told_with_their_number() -> None:
+    changed = exporter(seen(MONDAY, **HOURLY), frequency="Daily")
+    plan = planned(changed, MONDAY + 3 * HOUR + timedelta(minutes=30), leadership=LED)
+    (entry,) = plan.status.history or []
+    assert (entry.result, entry.reason) == ("Missed", "ScheduleChanged")
+    assert entry.message.startswith("4 slots between 2026-11-23T12:20:00Z and 2026-11-23T15:20:00Z")
+
+
+# The queue
+
+
+def test_a_slot_that_waited_for_hours_runs() -> None:
+    weekly = {"frequency": "Weekly", "dayOfWeek": "Tuesday"}
+    plan = planned(exporter(seen(MONDAY, **weekly), **weekly), MONDAY + timedelta(days=3), leadership=LED)
+    assert plan.claimed
+    assert plan.status.history is None
+
+
+def test_a_slot_that_is_overtaken_while_it_waits_is_told_with_numbers() -> None:
+    now = MONDAY + 2 * HOUR + timedelta(minutes=30)
+    plan = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), now, leadership=LED, waiting=7200, in_progress=500)
+    assert plan.claimed
+    assert plan.claimed.scheduled_time == MONDAY + 2 * HOUR + timedelta(minutes=20)
+    (entry,) = plan.status.history or []
+    assert (entry.result, entry.reason) == ("Missed", "SlotOvertaken")
+    assert entry.message.startswith("2 slots between")
+    for number in ("7800 s", "7200 wait", "500 are in progress"):
+        assert number in entry.message
+
+
+def test_slots_from_before_the_operator_and_slots_that_waited_are_two_entries() -> None:
+    now = MONDAY + 6 * HOUR + timedelta(minutes=30)
+    led = Leadership.started(MONDAY + 3 * HOUR)
+    plan = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), now, leadership=led)
+    assert plan.claimed
+    assert entries(plan.status) == [("Missed", "SlotOvertaken"), ("Missed", "DeadlineExceeded")]
+
+
+def test_a_run_that_was_interrupted_while_operators_led_without_a_gap_is_not_late() -> None:
+    weekly = {"frequency": "Weekly", "dayOfWeek": "Tuesday"}
+    first = planned(exporter(seen(MONDAY, **weekly), **weekly), at("2026-11-24 00:00"), leadership=LED)
+    assert first.claimed
+    plan = planned(
+        exporter(first.status, **weekly), at("2026-11-24 05:00"), holder="another", leadership=LED, orphaned=True
+    )
+    assert plan.claimed
+    assert (plan.claimed.id, plan.claimed.attempt) == (first.claimed.id, 2)

@@ -1,0 +1,210 @@
+"""The work queue: who is reconciled when, and that nobody is reconciled twice at once or forgotten."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from qualtrics_exporter.controller.cluster import Gone, Unreachable
+from qualtrics_exporter.controller.plan.wake import NEVER, Wake
+from qualtrics_exporter.controller.status import Key
+from qualtrics_exporter.controller.work_queue import Turn, WorkQueue
+from qualtrics_exporter.fair_share import Tenant
+from tests.controller.exporters import at
+from tests.environment.clock import SteeredClock
+
+NOON = at("2026-11-23 12:00")
+A, B = Tenant("a", "nexthink"), Tenant("b", "nexthink")
+
+
+class Desk:
+    """Reconciles by noting it, and takes as long as it is told."""
+
+    def __init__(self) -> None:
+        self.clock = SteeredClock(start=NOON)
+        self.started: list[str] = []
+        self.turns: list[Turn] = []
+        self.working: list[str] = []
+        self.wakes: dict[str, Wake] = {}
+        self.errors: dict[str, Exception] = {}
+        self.hold: set[str] = set()
+        self.released = asyncio.Event()
+        self.queue = WorkQueue(self.reconcile, self.clock, max_in_progress=10)
+
+    async def reconcile(self, key: Key, turn: Turn) -> Wake:
+        assert key.name not in self.working, "two tasks work on one exporter"
+        self.started.append(key.name)
+        self.turns.append(turn)
+        self.working.append(key.name)
+        try:
+            while key.name in self.hold:
+                await self.released.wait()
+            if error := self.errors.get(key.name):
+                raise error
+            return self.wakes.get(key.name, NEVER)
+        finally:
+            self.working.remove(key.name)
+
+    def enqueue(self, name: str, tenant: Tenant = A, *, uid: str = "", urgent: bool = True, after: float = 0) -> Key:
+        key = Key(tenant.namespace, name, uid or name)
+        self.queue.enqueue(key, tenant, Wake(self.clock.now() + timedelta(seconds=after), urgent), "1")
+        return key
+
+    def release(self, *names: str) -> None:
+        self.hold -= set(names)
+        self.released.set()
+        self.released = asyncio.Event()
+
+    @asynccontextmanager
+    async def leads(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.queue.lead())
+        try:
+            await settled()
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def passes(self, seconds: float) -> None:
+        await self.clock.asleep()
+        self.clock.advance(seconds)
+        await settled()
+
+
+async def settled() -> None:
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    return Desk()
+
+
+async def test_what_is_due_is_reconciled_and_what_is_not_waits(desk: Desk) -> None:
+    desk.enqueue("now")
+    desk.enqueue("later", after=600)
+    async with desk.leads():
+        assert desk.started == ["now"]
+        await desk.passes(601)
+        assert desk.started == ["now", "later"]
+
+
+async def test_an_exporter_that_leaves_the_selector_and_returns_is_worked_on_by_one_task(desk: Desk) -> None:
+    desk.hold.add("teams")
+    key = desk.enqueue("teams")
+    async with desk.leads():
+        desk.queue.forget(key)
+        assert len(desk.queue) == 0
+        desk.enqueue("teams")
+        await settled()
+        assert desk.started == ["teams"]
+        desk.release("teams")
+        await settled()
+        assert desk.started == ["teams", "teams"], "what happened meanwhile makes it due again"
+
+
+async def test_one_that_is_deleted_and_recreated_in_one_burst_is_kept(desk: Desk) -> None:
+    old = desk.enqueue("teams", uid="old")
+    desk.enqueue("teams", uid="new")
+    desk.queue.forget(old)
+    assert [key.uid for key, _ in desk.queue.known()] == ["new"]
+    async with desk.leads():
+        assert desk.started == ["teams"]
+
+
+async def test_one_that_vanishes_while_it_waits_is_not_reconciled(desk: Desk) -> None:
+    desk.hold |= {f"a{n}" for n in range(5)}
+    for n in range(6):
+        last = desk.enqueue(f"a{n}")
+    async with desk.leads():
+        desk.queue.forget(last)
+        desk.release(*desk.hold)
+        await settled()
+    assert "a5" not in desk.started
+    assert desk.queue.waiting == 0
+
+
+async def test_an_exporter_that_does_not_exist_any_more_is_forgotten(desk: Desk) -> None:
+    desk.errors["teams"] = Gone("not found")
+    desk.enqueue("teams")
+    async with desk.leads():
+        assert len(desk.queue) == 0
+
+
+async def test_a_tenant_that_hangs_does_not_keep_another_waiting(desk: Desk) -> None:
+    desk.hold |= {f"a{n}" for n in range(50)}
+    for n in range(50):
+        desk.enqueue(f"a{n}", A)
+    async with desk.leads():
+        assert len(desk.working) == 5
+        for n in range(4):
+            desk.enqueue(f"b{n}", B)
+        await settled()
+        assert desk.started[5:] == ["b0", "b1", "b2", "b3"]
+
+
+async def test_the_lag_covers_everything_that_waits(desk: Desk) -> None:
+    desk.hold |= {f"a{n}" for n in range(50)}
+    for n in range(50):
+        desk.enqueue(f"a{n}")
+    async with desk.leads():
+        await desk.passes(1234)
+        assert 1234 <= desk.queue.lag < 1240
+        assert (desk.queue.waiting, desk.queue.in_progress) == (45, 5)
+        desk.enqueue("a49")  # the watch sees it again
+        await settled()
+        assert desk.queue.lag >= 1234
+        desk.release(*desk.hold)
+        await settled()
+        assert desk.queue.lag == 0
+
+
+async def test_one_that_waits_keeps_its_place_however_often_it_is_changed(desk: Desk) -> None:
+    desk.hold |= {f"a{n}" for n in range(7)}
+    for n in range(7):
+        desk.enqueue(f"a{n}")
+    async with desk.leads():
+        for _ in range(3):
+            desk.enqueue("a5")
+            await settled()
+        desk.release("a0", "a5", "a6")
+        await settled()
+    assert desk.started[5] == "a5"
+
+
+async def test_a_request_makes_a_waiting_check_urgent(desk: Desk) -> None:
+    desk.hold |= {f"a{n}" for n in range(5)}
+    for n in range(5):
+        desk.enqueue(f"a{n}")
+    desk.enqueue("check-1", urgent=False)
+    desk.enqueue("check-2", urgent=False)
+    async with desk.leads():
+        desk.enqueue("check-2", urgent=True)
+        await settled()
+        desk.release(*desk.hold)
+        await settled()
+    assert desk.started[5:] == ["check-2", "check-1"]
+
+
+async def test_one_that_fails_is_tried_again_less_and_less_often(desk: Desk) -> None:
+    desk.errors["teams"] = Unreachable("no answer")
+    desk.enqueue("teams")
+    async with desk.leads():
+        for _ in range(600):
+            await desk.passes(1)
+    assert 8 <= len(desk.started) <= 14
+
+
+async def test_a_term_that_ends_leaves_nothing_behind_and_the_next_one_starts_anew(desk: Desk) -> None:
+    desk.hold.add("teams")
+    desk.enqueue("teams")
+    async with desk.leads():
+        assert desk.working == ["teams"]
+    assert desk.working == []
+    assert desk.queue.lag == 0
+    async with desk.leads():
+        assert desk.started == ["teams", "teams"]
+        assert all(turn.first for turn in desk.turns)
