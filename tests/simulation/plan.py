@@ -98,7 +98,7 @@ def make(
     number = random.choice((6, 8, 10, 12, 16, 24, 40)) if exporters is None else exporters
     length = random.choice((2, 3, 4, 5, 8)) if days is None else days
     shards = ("a", "b") if "relabel" in enabled and random.random() < 0.6 else ("a",)
-    per_shard = random.choice((1, 1, 2, 2, 3))
+    per_shard = random.choice((1, 1, 1, 2, 2, 2, 3))
     elects = per_shard > 1 or random.random() < 0.5
     # Without election, two replicas of one shard work at the same time: the journal alone keeps them apart.
     if per_shard == 2 and random.random() < 0.2:
