@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     changes: dict[str, Any] = {
         "without": options.without.split(",") if options.without else (),
         "only": options.only.split(",") if options.only is not None else None,
-        "drop": [int(number) for number in options.drop.split(",")] if options.drop else (),
+        "keep": [int(number) for number in options.keep.split(",")] if options.keep else None,
         "exporters": options.exporters,
         "days": options.days,
     }
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=120, help="with --shrink: how long to look")
     parser.add_argument("--without", help="classes of faults to leave out, separated by commas")
     parser.add_argument("--only", help="the only classes of faults")
-    parser.add_argument("--drop", help="numbers of events to leave out, as a shrunk seed shows them")
+    parser.add_argument("--keep", help="numbers of the only events that happen, as --plan and --shrink show them")
     parser.add_argument("--exporters", type=int, help="so many exporters")
     parser.add_argument("--days", type=float, help="so many days")
     return parser
@@ -59,7 +59,8 @@ def _shrink(options: argparse.Namespace, changes: dict[str, Any]) -> int:
         print(f"seed {options.seed} does not fail like that")
         return 0
     print(f"seed {options.seed}: {kind}")
-    changes = Shrinker(options.seed, kind, changes, options.seconds, lambda text: print(f"  {text}", flush=True)).shrink()
+    exporter = next(violation.exporter for violation in violations if violation.kind == kind)
+    changes = Shrinker(options.seed, kind, changes, options.seconds, lambda text: print(f"  {text}", flush=True)).shrink(exporter)
     for event in plan.make(options.seed, **changes).events:
         print(f"    {event}")
     for violation in simulation.run(options.seed, **changes).violations:
@@ -67,7 +68,7 @@ def _shrink(options: argparse.Namespace, changes: dict[str, Any]) -> int:
     arguments = [f"--seed {options.seed}"]
     arguments += [f"--{name} {value}" for name, value in (("exporters", options.exporters), ("days", options.days)) if value]
     arguments += [f"--only '{options.only}'"] if options.only is not None else []
-    arguments += [f"--{name} {','.join(map(str, changes[name]))}" for name in ("without", "drop") if changes[name]]
+    arguments += [f"--{name} {','.join(map(str, changes[name]))}" for name in ("without", "keep") if changes[name]]
     print(f"  replay: python -m tests.simulation {' '.join(arguments)} --trace")
     return 1
 
@@ -76,8 +77,8 @@ def _one(options: argparse.Namespace, changes: dict[str, Any]) -> int:
     if options.plan:
         made = plan.make(options.seed, **changes)
         print("enabled:", ", ".join(sorted(made.enabled)))
-        for number, event in enumerate(made.events):
-            print(f"{number:4}  {event}")
+        for event in made.events:
+            print(event)
     result = simulation.run(options.seed, tracing=options.trace, **changes)
     for line in result.trace:
         print(line)

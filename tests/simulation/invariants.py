@@ -174,8 +174,7 @@ class Oracle:
         metadata = body["metadata"]
         uid, now = metadata["uid"], self._simulation.now
         if kind == "ADDED":
-            shard = metadata["labels"].get("shard", "a")
-            record = Record(uid, metadata["name"], metadata["namespace"], shard, now)
+            record = Record(uid, metadata["name"], metadata["namespace"], "", now)
             self._records[uid] = record
             self._counts["objects"] += 1
         else:
@@ -195,7 +194,8 @@ class Oracle:
                 tokens.setdefault(token, []).append(now)
         if annotations.get(TEST_MODE) == "Deliver" and (token := annotations.get(TEST_REQUESTED_AT)):
             record.deliverable.add(token)
-        record.shard = metadata["labels"].get("shard", "a")
+        replicas = self._simulation.plan.replicas
+        record.shard = next((r.shard for r in replicas if matches(r.selector, metadata["labels"])), "nobody")
         self._promise(record, body)
 
     def _promise(self, record: Record, body: Body) -> None:
@@ -204,8 +204,7 @@ class Oracle:
         written = spec["schedule"]
         schedule = parsed(written, status.get("timeZone") or "UTC")
         usable = not spec.get("suspend") and spec["qualtrics"]["fromEmail"] != "nobody"
-        served = any(matches(r.selector, body["metadata"]["labels"]) for r in self._simulation.plan.replicas)
-        good = usable and served and status.get("schedule") == schedule.words() and status.get("nextScheduleTime")
+        good = usable and record.shard != "nobody" and status.get("schedule") == schedule.words() and status.get("nextScheduleTime")
         current = record.promises[-1] if record.promises and record.promises[-1].end == float("inf") else None
         if current and (not good or current.schedule != schedule):
             current.end = self._simulation.now
@@ -270,7 +269,7 @@ class Oracle:
             return
         due = datetime.fromisoformat(entry["scheduledTime"])
         seconds = (due - EPOCH).total_seconds()
-        if entry["reason"] == "DeadlineExceeded" and self._undisturbed(record, seconds - 600, now):
+        if seconds < now and entry["reason"] == "DeadlineExceeded" and self._undisturbed(record, seconds - 600, now):
             if any(p.begin < seconds - 600 and p.end > seconds for p in record.promises):
                 self.violate("a slot is missed although the operator was up", record.name, _told(entry))
 

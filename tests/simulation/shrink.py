@@ -22,33 +22,35 @@ class Shrinker:
         self._tell = tell
         self.runs = 0
 
-    def shrink(self) -> dict[str, Any]:
-        """The arguments of the smallest plan that was found."""
+    def shrink(self, exporter: str) -> dict[str, Any]:
+        """The arguments of the smallest plan that was found. `exporter` is the one in which the violation shows."""
+        kept = [event.number for event in plan.make(self._seed, **self._changes).events]
+        near = [event.number for event in plan.make(self._seed, **self._changes).events if event.target in (exporter, "*") or event.target[:1] != "e"]
+        if exporter and self._fails(keep=near):
+            kept = near
         without = list(self._changes.get("without") or ())
         for name in sorted(plan.make(self._seed, **self._changes).enabled):
-            if self._fails(without=[*without, name], drop=()):
+            if self._fails(without=[*without, name], keep=kept):
                 without.append(name)
         self._changes["without"] = without
+        left = {event.number for event in plan.make(self._seed, **self._changes).events}
         self._tell(f"classes that matter: {', '.join(sorted(plan.make(self._seed, **self._changes).enabled)) or 'none'}")
-        self._changes["drop"] = self._events(without)
+        self._changes["keep"] = self._events([number for number in kept if number in left])
         return self._changes
 
-    def _events(self, without: list[str]) -> list[int]:
-        total = len(plan.make(self._seed, **{**self._changes, "drop": ()}).events)
-        kept = list(range(total))
+    def _events(self, kept: list[int]) -> list[int]:
         size = max(1, len(kept) // 2)
         while size and time.monotonic() < self._until:
             position = 0
             while position < len(kept):
                 fewer = kept[:position] + kept[position + size :]
-                dropped = sorted(set(range(total)) - set(fewer))
-                if self._fails(without=without, drop=dropped):
+                if self._fails(keep=fewer):
                     kept = fewer
                 else:
                     position += size
             size //= 2
-        self._tell(f"{len(kept)} of {total} events matter, after {self.runs} runs")
-        return sorted(set(range(total)) - set(kept))
+        self._tell(f"{len(kept)} events matter, after {self.runs} runs")
+        return kept
 
     def _fails(self, **changes: Any) -> bool:
         if time.monotonic() > self._until:
