@@ -1,6 +1,7 @@
 """Runs many worlds, and tells what was found."""
 
 import argparse
+import gc
 import sys
 import time
 from collections import Counter
@@ -8,20 +9,25 @@ from multiprocessing import get_context
 from typing import Any
 
 from . import plan, simulation
+from .shrink import Shrinker
 from .simulation import Result
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 1 if an invariant was violated."""
     options = _parser().parse_args(arguments)
+    gc.collect()
+    gc.freeze()  # what is imported by now need not be looked at after each world
     changes: dict[str, Any] = {
         "without": options.without.split(",") if options.without else (),
         "only": options.only.split(",") if options.only is not None else None,
-        "drop": [int(number) for number in options.drop.split(",")] if options.drop else (),
+        "keep": [int(number) for number in options.keep.split(",")] if options.keep else None,
         "exporters": options.exporters,
         "days": options.days,
     }
     if options.seed is not None:
+        if options.shrink:
+            return _shrink(options, changes)
         return _one(options, changes)
     return _many(options, changes)
 
@@ -35,20 +41,44 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="run this world alone")
     parser.add_argument("--trace", action="store_true", help="with --seed: show everything that happens")
     parser.add_argument("--plan", action="store_true", help="with --seed: show the plan")
+    parser.add_argument("--shrink", action="store_true", help="with --seed: look for the smallest plan that fails as well")
+    parser.add_argument("--kind", help="with --shrink: the invariant that must fail; the first one otherwise")
+    parser.add_argument("--seconds", type=float, default=120, help="with --shrink: how long to look")
     parser.add_argument("--without", help="classes of faults to leave out, separated by commas")
     parser.add_argument("--only", help="the only classes of faults")
-    parser.add_argument("--drop", help="numbers of events to leave out, as a shrunk seed shows them")
+    parser.add_argument("--keep", help="numbers of the only events that happen, as --plan and --shrink show them")
     parser.add_argument("--exporters", type=int, help="so many exporters")
     parser.add_argument("--days", type=float, help="so many days")
     return parser
+
+
+def _shrink(options: argparse.Namespace, changes: dict[str, Any]) -> int:
+    violations = simulation.run(options.seed, **changes).violations
+    kind = options.kind or (violations[0].kind if violations else "")
+    if kind not in {violation.kind for violation in violations}:
+        print(f"seed {options.seed} does not fail like that")
+        return 0
+    print(f"seed {options.seed}: {kind}")
+    exporter = next(violation.exporter for violation in violations if violation.kind == kind)
+    changes = Shrinker(options.seed, kind, changes, options.seconds, lambda text: print(f"  {text}", flush=True)).shrink(exporter)
+    for event in plan.make(options.seed, **changes).events:
+        print(f"    {event}")
+    for violation in simulation.run(options.seed, **changes).violations:
+        print(f"  {violation}")
+    arguments = [f"--seed {options.seed}"]
+    arguments += [f"--{name} {value}" for name, value in (("exporters", options.exporters), ("days", options.days)) if value]
+    arguments += [f"--only '{options.only}'"] if options.only is not None else []
+    arguments += [f"--{name} {','.join(map(str, changes[name]))}" for name in ("without", "keep") if changes[name]]
+    print(f"  replay: python -m tests.simulation {' '.join(arguments)} --trace")
+    return 1
 
 
 def _one(options: argparse.Namespace, changes: dict[str, Any]) -> int:
     if options.plan:
         made = plan.make(options.seed, **changes)
         print("enabled:", ", ".join(sorted(made.enabled)))
-        for number, event in enumerate(made.events):
-            print(f"{number:4}  {event}")
+        for event in made.events:
+            print(event)
     result = simulation.run(options.seed, tracing=options.trace, **changes)
     for line in result.trace:
         print(line)

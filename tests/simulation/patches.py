@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
+from qualtrics_exporter import schedule
 from qualtrics_exporter.controller import elector
 from qualtrics_exporter.controller import status as status_store
 from qualtrics_exporter.export import guards, query
@@ -64,6 +65,7 @@ def _faster() -> list[Any]:
         mock.patch.object(exporter, "_status", _by_identity(exporter._status)),
         mock.patch.object(status_store, "_dump", _by_identity(status_store._dump)),
         mock.patch.object(status_store, "redact", redact),
+        mock.patch.object(schedule, "next_slot", functools.lru_cache(maxsize=4096)(schedule.next_slot)),
         *_everywhere(exporter.read_spec, _by_identity(exporter.read_spec)),
         *_everywhere(guards.check_text, _by_identity(guards.check_text)),
         *_everywhere(query.difference, _by_value(query.difference)),

@@ -5,7 +5,7 @@ what happened in what order.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -56,10 +56,11 @@ class Event:
     kind: str
     target: str
     arguments: dict[str, Any]
+    number: int = -1
 
     def __str__(self) -> str:
         told = " ".join(f"{key}={value}" for key, value in self.arguments.items())
-        return f"{true_time(self.time):%a %d %H:%M:%S}  {self.kind} {self.target} {told}".rstrip()
+        return f"{self.number:4}  {true_time(self.time):%a %d %H:%M:%S}  {self.kind} {self.target} {told}".rstrip()
 
 
 @dataclass
@@ -75,6 +76,7 @@ class Plan:
     brands: int
     list_lag: list[float]
     batch_echo: list[str]
+    import_seconds: list[float]
     replicas: list[PlannedReplica]
     exporters: list[PlannedExporter]
     events: list[Event] = field(default_factory=list)
@@ -85,20 +87,22 @@ def make(
     *,
     without: Iterable[str] = (),
     only: Iterable[str] | None = None,
-    drop: Iterable[int] = (),
+    keep: Iterable[int] | None = None,
     exporters: int | None = None,
     days: float | None = None,
 ) -> Plan:
-    """The plan of a seed. `without` disables classes of faults, `drop` leaves out events by their number."""
+    """The plan of a seed. `without` disables classes of faults; `keep` are the numbers of the only events that happen.
+
+    The events keep their numbers whatever is left out.
+    """
     random = Random(f"plan {seed}")
     chosen = {name for name in CLASSES if random.random() < 0.4}
     quiet = random.random() < 0.05
     enabled = frozenset(set() if quiet else chosen) if only is None else frozenset(only)
-    enabled = enabled - frozenset(without)
     number = random.choice((6, 8, 10, 12, 16, 24, 40)) if exporters is None else exporters
     length = random.choice((2, 3, 4, 5, 8)) if days is None else days
     shards = ("a", "b") if "relabel" in enabled and random.random() < 0.6 else ("a",)
-    per_shard = random.choice((1, 1, 2, 2, 3))
+    per_shard = random.choice((1, 1, 1, 2, 2, 2, 3))
     elects = per_shard > 1 or random.random() < 0.5
     # Without election, two replicas of one shard work at the same time: the journal alone keeps them apart.
     if per_shard == 2 and random.random() < 0.2:
@@ -115,6 +119,7 @@ def make(
         brands=brands,
         list_lag=[random.choice((0.0, 30.0, 150.0, 290.0)) if "list-lag" in enabled else 0.0] * brands,
         batch_echo=[random.choice(("mailingListId", "byId", "never")) if "batch-echo" in enabled else "byId"] * brands,
+        import_seconds=[random.choice((5.0, 40.0, 200.0)) if "slow-import" in enabled else 5.0] * brands,
         replicas=[
             PlannedReplica(f"{shard}{n}", shard, f"shard={shard}" if len(shards) > 1 else None, f"zone-{n}", elects)
             for shard in shards
@@ -122,11 +127,24 @@ def make(
         ],
         exporters=[_exporter(random, n, tenants, brands, shards, number, length) for n in range(number)],
     )
-    events = [event for kind in EVENTS for event in kind(Random(f"{kind.__name__} {seed}"), plan)]
-    events.sort(key=lambda event: (event.time, event.kind, event.target))
-    dropped = set(drop)
-    plan.events = [event for position, event in enumerate(events) if position not in dropped]
+    if "rush" in enabled:  # everybody wants the same hour
+        same = random.choice(({"frequency": "Daily", "timeZone": "UTC"}, schedule(random)))
+        plan.exporters = [replace(one, schedule=same) if random.random() < 0.9 else one for one in plan.exporters]
+    everything = _events(plan)
+    plan.enabled -= frozenset(without)
+    left = {(event.time, event.kind, event.target, str(event.arguments)) for event in _events(plan)}
+    kept = None if keep is None else set(keep)
+    plan.events = [
+        replace(event, number=number)
+        for number, event in enumerate(everything)
+        if (event.time, event.kind, event.target, str(event.arguments)) in left and (kept is None or number in kept)
+    ]
     return plan
+
+
+def _events(plan: Plan) -> list[Event]:
+    events = [event for kind in EVENTS for event in kind(Random(f"{kind.__name__} {plan.seed}"), plan)]
+    return sorted(events, key=lambda event: (event.time, event.kind, event.target))
 
 
 def _exporter(
@@ -383,6 +401,11 @@ def _cluster_trouble(random: Random, plan: Plan) -> Iterable[Event]:
         yield Event(
             _moment(random, plan), "forbid", f"team-{random.randrange(plan.instances)}",
             {"seconds": random.choice((60.0, 3 * HOUR))},
+        )  # fmt: skip
+    for _ in range(_often(random, plan, "api-conflict", 0.3)):
+        yield Event(
+            _moment(random, plan), "conflict", f"team-{random.randrange(plan.instances)}",
+            {"seconds": random.choice((60.0, HOUR, 5 * HOUR))},
         )  # fmt: skip
     for _ in range(_often(random, plan, "watch-gap", 2.0)):
         yield Event(

@@ -38,8 +38,10 @@ class Result:
 class Simulation:
     """Everything of one world."""
 
-    def __init__(self, plan_: plan.Plan, *, tracing: bool = False) -> None:
+    def __init__(self, plan_: plan.Plan, *, tracing: bool = False, stop_at: str | None = None) -> None:
         self.plan = plan_
+        self.stop_at = stop_at
+        """End the world at the first violation of this kind."""
         self.lines: list[str] | None = [] if tracing else None
         self.loop = VirtualLoop()
         self.graveyard: list[Process] = []
