@@ -107,16 +107,6 @@ class Slot:
     identity: str
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """What to do now: the slot to run, and those that nobody ran in time, as one entry with their number."""
-
-    run: Slot | None
-    missed: int
-    newest_missed: Slot | None
-    oldest_missed: Slot | None
-
-
 def next_slot(schedule: Schedule, after: datetime) -> Slot:
     """The first slot that falls due after this time."""
     number = _newest(schedule, after) + 1
@@ -149,19 +139,6 @@ def slot_due_at(schedule: Schedule, due: datetime) -> Slot | None:
     """The slot that falls due at exactly this time, if this schedule (still) has one there."""
     slot = _slot(schedule, _newest(schedule, due))
     return slot if slot.due == due else None
-
-
-def due(schedule: Schedule, since: datetime, now: datetime, deadline: timedelta = _HOUR) -> Due:
-    """Which of the slots with since < due <= now runs: the newest, if it is not too late for it. The others never."""
-    newest = newest_slot(schedule, since, now)
-    if newest is None:
-        return Due(run=None, missed=0, newest_missed=None, oldest_missed=None)
-    run = newest if now - newest.due <= deadline else None
-    newest_missed = newest_slot(schedule, since, newest.due - timedelta.resolution) if run else newest
-    if newest_missed is None:
-        return Due(run=run, missed=0, newest_missed=None, oldest_missed=None)
-    missed = count_slots(schedule, since, newest_missed.due)
-    return Due(run=run, missed=missed, newest_missed=newest_missed, oldest_missed=next_slot(schedule, since))
 
 
 def zone(name: str) -> ZoneInfo:

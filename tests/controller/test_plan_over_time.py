@@ -211,9 +211,33 @@ def test_slots_that_waited_when_the_schedule_changed_are_told_with_their_number(
 
 def test_a_slot_that_waited_for_hours_runs() -> None:
     weekly = {"frequency": "Weekly", "dayOfWeek": "Tuesday"}
-    plan = planned(exporter(seen(MONDAY, **weekly), **weekly), MONDAY + timedelta(days=3), leadership=LED)
+    found, now = exporter(seen(MONDAY, **weekly), **weekly), MONDAY + timedelta(days=3)
+    plan = planned(found, now, leadership=LED, first=False, waited=timedelta(days=2, hours=11, minutes=30))
     assert plan.claimed
     assert plan.status.history is None
+
+
+def test_a_slot_that_waited_for_hours_runs_also_after_a_change_of_leaders() -> None:
+    weekly = {"frequency": "Weekly", "dayOfWeek": "Tuesday"}
+    plan = planned(exporter(seen(MONDAY, **weekly), **weekly), at("2026-11-24 05:00"), leadership=LED)
+    assert plan.claimed
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["the operator changed too", "the operator runs on"])
+def test_a_slot_that_a_restored_status_forgot_is_missed_and_not_sent_again(first: bool) -> None:
+    weekly = {"frequency": "Weekly", "dayOfWeek": "Tuesday"}
+    found, now = exporter(seen(MONDAY, **weekly), **weekly), MONDAY + timedelta(days=3)
+    plan = planned(found, now, leadership=LED, first=first)
+    assert plan.claimed is None
+    assert [result for result, _ in entries(plan.status)] == ["Missed"]
+
+
+def test_a_run_that_a_restored_status_brings_back_is_not_resumed() -> None:
+    asked = {"run-requested-at": "now"}
+    old = planned(exporter(seen(MONDAY), annotations=asked), MONDAY).status
+    plan = planned(exporter(old), MONDAY + timedelta(hours=8), holder="another", leadership=LED, orphaned=True)
+    assert plan.claimed is None
+    assert ("Missed", "DeadlineExceeded") in entries(plan.status)
 
 
 def test_a_slot_that_is_overtaken_while_it_waits_is_told_with_numbers() -> None:

@@ -86,7 +86,7 @@ def reconciler(cluster: OneObject, clock: SteeredClock, side: OneSide | None = N
     )
 
 
-TURN = Turn(first=False, waiting=0, in_progress=1)
+TURN = Turn(first=False, waited=timedelta(0), waiting=0, in_progress=1)
 KEY = Key("dex", "teams-rollout", exporter().uid)
 REFUSALS = [
     Refused("update of the status was refused (HTTP 422): see spec.schedule", 422),

@@ -373,7 +373,7 @@ class Desk:
         """One look at the exporter; when the next one is due."""
         key = Key(self._office.namespace, self.name, self._uid)
         try:
-            wake = await self.reconciler.reconcile(key, Turn(self._first, 0, 1))
+            wake = await self.reconciler.reconcile(key, Turn(self._first, timedelta(0), 0, 1))
             self._first = False
         except Exception:  # the scheduler lives on, writes it to its log, and comes again
             logging.getLogger(__name__).exception("%s could not be tended", key)

@@ -118,7 +118,8 @@ def slots(
     if hours == 1:
         starts = starts_every_hour(clock)
     elif hours:
-        starts = starts_by_local_time(clock, range(0, 24, hours), None, "%Y-%m-%dT%H")
+        local = starts_by_local_time(clock, range(0, 24, hours), None, "%H")
+        starts = ((start, start.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")) for start, _ in local)
     else:
         starts = starts_by_local_time(clock, range(1), weekday, "%Y-%m-%d")
     wait = 0 if weekday is not None else 20

@@ -72,7 +72,7 @@ class Replica:
     def known(self) -> set[tuple[str, str, str]]:
         """Namespace, name and uid of the exporters that this replica manages."""
         assert self.operator is not None
-        return {(key.namespace, key.name, key.uid) for key, _ in self.operator.scheduler.keys()}
+        return {(key.namespace, key.name, key.uid) for key, _ in self.operator.queue.known()}
 
     def start(self) -> None:
         """Start a new process."""

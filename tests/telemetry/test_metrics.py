@@ -102,8 +102,9 @@ def test_an_exporter_whose_spec_cannot_be_read_is_there_and_not_ready(metrics: M
 def test_series_go_with_the_object(metrics: Metrics) -> None:
     metrics.exporter(exporter("teams"), True)
     metrics.exporter(exporter("zoom"), True)
-    metrics.forget("dex", "teams")
-    metrics.forget("dex", "never-there")
+    metrics.forget("dex", "teams", exporter("teams").uid)
+    metrics.forget("dex", "zoom", "the uid of another one that had its name")
+    metrics.forget("dex", "never-there", "uid")
 
     assert not [s for s in shown(metrics) if 'name="teams"' in s]
     assert of("zoom", "ready") in shown(metrics)

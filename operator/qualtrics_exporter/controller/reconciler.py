@@ -116,6 +116,8 @@ class Reconciler:
                 holder=holder,
                 default_zone=self._zone,
                 leadership=self._record.current,
+                first=turn.first,
+                waited=turn.waited,
                 unsure=self._record.unsure,
                 orphaned=self._is_orphan(key, run),
                 waiting=turn.waiting,

@@ -84,7 +84,7 @@ class StatusStore:
                 log.log(level, "status of %s could not be written, trying again: %s", key, error)
             # Not the steered clock: this paces our own requests, it is not part of what a user sees happen in time.
             await asyncio.sleep(pause)
-            pause = min(2 * pause, 5.0)
+            pause = min(2 * pause, 10.0)
 
 
 def _dump(status: Status) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class Turn(NamedTuple):
 
     first: bool
     """Whether this replica reconciles the exporter for the first time since it leads."""
+    waited: timedelta
+    """How long the exporter waited for it."""
     waiting: int
     """How many exporters wait for their turn."""
     in_progress: int
@@ -54,7 +56,7 @@ Reconcile = Callable[[Key, Turn], Awaitable[Wake]]
 
 
 class _Item:
-    __slots__ = ("enqueued", "failures", "first", "key", "known", "queued", "tenant", "version", "wake", "working")
+    __slots__ = ("enqueued", "failures", "first", "key", "known", "queued", "queued_at", "tenant", "version", "wake", "working")
 
     def __init__(self, key: Key, tenant: Tenant, version: str) -> None:
         self.key = key
@@ -63,6 +65,7 @@ class _Item:
         self.wake = self.enqueued = NEVER
         self.known = True  # to the watch
         self.queued = False  # it waits for its turn
+        self.queued_at = 0.0
         self.working = False
         self.first = True
         self.failures = 0
@@ -141,7 +144,9 @@ class WorkQueue:
             self._turns.discard(item.tenant, item)
             item.queued = False
             if due:
-                wake = Wake(item.wake.at, wake.urgent)
+                item.wake = Wake(item.wake.at, wake.urgent)
+                self._wait(item, tenant)
+                return
         item.tenant = tenant
         self._push(item, wake)
 
@@ -198,8 +203,14 @@ class WorkQueue:
             at, _, item = heapq.heappop(self._heap)
             current = self._items.get(item.key.uid) is item and item.wake.at == at
             if current and not item.working and not item.queued:
-                item.queued = True
-                self._turns.push(item.tenant, item, urgent=item.wake.urgent)
+                item.queued_at = self._clock.monotonic()
+                self._wait(item, item.tenant)
+
+    def _wait(self, item: _Item, tenant: Tenant) -> None:
+        """Let an exporter wait for its turn; it has been due since `queued_at`."""
+        item.queued, item.tenant = True, tenant
+        self._turns.push(tenant, item, urgent=item.wake.urgent)
+        self._changed.set()
 
     def _start(self, group: asyncio.TaskGroup) -> None:
         """Start a task for each exporter whose turn it is."""
@@ -223,10 +234,11 @@ class WorkQueue:
     async def _work(self, item: _Item, tenant: Tenant) -> None:
         """Reconcile one exporter, and decide when it needs attention next."""
         before = item.wake
+        waited = timedelta(seconds=max(0.0, self._clock.monotonic() - item.queued_at))
         wake = Wake(self._clock.now() + PAUSE_MOST)
         failed, gone = True, False
         try:
-            wake = await self._reconcile(item.key, Turn(item.first, self.waiting, self.in_progress))
+            wake = await self._reconcile(item.key, Turn(item.first, waited, self.waiting, self.in_progress))
             item.first = False
             failed = False
             self.problem = None

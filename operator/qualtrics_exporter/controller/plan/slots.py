@@ -16,6 +16,7 @@ from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CLAIMED_SLOTS, ClaimedSlot, HistoryEntry, Result, Status, timestamp
 
+LONGEST_WAIT = timedelta(hours=6)
 _INSTANT = timedelta.resolution
 
 
@@ -28,6 +29,10 @@ class Context:
     default_zone: str
     leadership: Leadership | None = None
     """None: the operator leads from now on."""
+    first: bool = True
+    """This operator looks at the exporter for the first time since it leads."""
+    waited: timedelta = timedelta(0)
+    """For how long the exporter has been waiting for its turn, as far as this process saw."""
     orphaned: bool = False
     """Nobody works on the active run any more."""
     unsure: bool = False
@@ -37,8 +42,16 @@ class Context:
     in_progress: int = 0
 
     def lateness(self, due: datetime) -> timedelta:
-        """For how long no operator was leading since that time."""
-        return (self.leadership or Leadership.started(self.now)).lateness(due, self.now)
+        """How late a slot is: the time since it was due, less the time in which it only waited for its turn.
+
+        An exporter that waited for the operator before this one had waited while that one was leading. Not for longer
+        than `LONGEST_WAIT`: a status that a backup restores looks as if its newest slots were still waiting.
+        """
+        since = self.now - due
+        waited = self.waited
+        if self.first and self.leadership:
+            waited = max(waited, min(since - self.leadership.lateness(due, self.now), LONGEST_WAIT))
+        return max(timedelta(0), since - waited)
 
     def led_since(self) -> datetime | None:
         """Since when an operator has been leading."""
@@ -81,9 +94,11 @@ def claim_due(
         return status, None
     if _is_done(exporter, status, newest):
         return status, None
-    if reason := _not_again(exporter, status, newest):
+    reason = _not_again(exporter, status, newest)
+    status = _claimed(status, newest)
+    if reason:
         return with_slots_entry(exporter, status, newest, newest, 1, now, "Skipped", reason), None
-    return _claimed(status, newest), newest
+    return status, newest
 
 
 def _not_again(exporter: Exporter, status: Status, slot: slots.Slot) -> Reason | None:

@@ -16,7 +16,9 @@ def take_over(exporter: Exporter, status: Status, run: ActiveRun, context: Conte
     good. From `Sending` on a run is always brought to its end, however late it is.
     """
     if run.before_send:
-        late = context.lateness(run.scheduled_time or run.start_time)
+        # A holder that was alive until a moment ago may have waited for hours: for a rate limit, or for an import.
+        alive = run.heartbeat_time or run.start_time
+        late = context.lateness(alive if alive <= context.now else run.start_time)
         if run.trigger != "Test" and late > starting_deadline(exporter.spec):
             message = (
                 f"The run was interrupted before it sent anything, and could not start again in time. "
