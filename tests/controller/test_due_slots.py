@@ -59,11 +59,11 @@ CASES: list[tuple[str, Schedule, str, str, int, tuple[str | None, int, str | Non
         (None, 1, "2026-11-25", "2026-11-25"),
     ),
     (
-        "without any patience a slot runs in its moment only",
+        "with the least patience a slot still runs in its moment",
         EVERY_DAY,
         "2026-11-24T12:00Z",
         "2026-11-25T00:20Z",
-        0,
+        60,
         ("2026-11-25", 0, None, None),
     ),
     (
@@ -71,7 +71,7 @@ CASES: list[tuple[str, Schedule, str, str, int, tuple[str | None, int, str | Non
         EVERY_DAY,
         "2026-11-20T12:00Z",
         "2026-11-24T12:00Z",
-        7 * 86400,
+        86400,
         ("2026-11-24", 3, "2026-11-21", "2026-11-23"),
     ),
     (

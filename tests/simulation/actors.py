@@ -59,7 +59,13 @@ class Actors:
         """Do what the event says."""
         if self._draining:
             return
-        self._simulation.trace(">>", event.kind, event.target, event.arguments or "", f"(event {event.number})" if event.number >= 0 else "")
+        self._simulation.trace(
+            ">>",
+            event.kind,
+            event.target,
+            event.arguments or "",
+            f"(event {event.number})" if event.number >= 0 else "",
+        )
         getattr(self, f"_{event.kind}")(event.target, **event.arguments)
 
     def _later(self, seconds: float, event: Event) -> None:

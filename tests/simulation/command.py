@@ -41,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="run this world alone")
     parser.add_argument("--trace", action="store_true", help="with --seed: show everything that happens")
     parser.add_argument("--plan", action="store_true", help="with --seed: show the plan")
-    parser.add_argument("--shrink", action="store_true", help="with --seed: look for the smallest plan that fails as well")
+    parser.add_argument(
+        "--shrink", action="store_true", help="with --seed: look for the smallest plan that fails as well"
+    )
     parser.add_argument("--kind", help="with --shrink: the invariant that must fail; the first one otherwise")
     parser.add_argument("--seconds", type=float, default=120, help="with --shrink: how long to look")
     parser.add_argument("--without", help="classes of faults to leave out, separated by commas")
@@ -60,13 +62,17 @@ def _shrink(options: argparse.Namespace, changes: dict[str, Any]) -> int:
         return 0
     print(f"seed {options.seed}: {kind}")
     exporter = next(violation.exporter for violation in violations if violation.kind == kind)
-    changes = Shrinker(options.seed, kind, changes, options.seconds, lambda text: print(f"  {text}", flush=True)).shrink(exporter)
+    changes = Shrinker(
+        options.seed, kind, changes, options.seconds, lambda text: print(f"  {text}", flush=True)
+    ).shrink(exporter)
     for event in plan.make(options.seed, **changes).events:
         print(f"    {event}")
     for violation in simulation.run(options.seed, **changes).violations:
         print(f"  {violation}")
     arguments = [f"--seed {options.seed}"]
-    arguments += [f"--{name} {value}" for name, value in (("exporters", options.exporters), ("days", options.days)) if value]
+    arguments += [
+        f"--{name} {value}" for name, value in (("exporters", options.exporters), ("days", options.days)) if value
+    ]
     arguments += [f"--only '{options.only}'"] if options.only is not None else []
     arguments += [f"--{name} {','.join(map(str, changes[name]))}" for name in ("without", "keep") if changes[name]]
     print(f"  replay: python -m tests.simulation {' '.join(arguments)} --trace")

@@ -215,7 +215,12 @@ class Oracle:
         written = spec["schedule"]
         schedule = parsed(written, status.get("timeZone") or "UTC")
         usable = not spec.get("suspend") and spec["qualtrics"]["fromEmail"] != "nobody"
-        good = usable and record.shard != "nobody" and status.get("schedule") == schedule.words() and status.get("nextScheduleTime")
+        good = (
+            usable
+            and record.shard != "nobody"
+            and status.get("schedule") == schedule.words()
+            and status.get("nextScheduleTime")
+        )
         current = record.promises[-1] if record.promises and record.promises[-1].end == float("inf") else None
         if current and (not good or current.schedule != schedule):
             current.end = self._simulation.now
@@ -371,7 +376,9 @@ class Oracle:
         return total
 
     def _undisturbed(self, record: Record, begin: float, end: float, *, relabelled: bool = False) -> bool:
-        return self._disturbed(record, begin, end, relabelled=relabelled) <= 0.0 and self._clocks_right(record.shard, begin, end)
+        return self._disturbed(record, begin, end, relabelled=relabelled) <= 0.0 and self._clocks_right(
+            record.shard, begin, end
+        )
 
     def _clocks_right(self, shard: str, begin: float, end: float) -> bool:
         offset_at_begin = 0.0

@@ -56,7 +56,19 @@ Reconcile = Callable[[Key, Turn], Awaitable[Wake]]
 
 
 class _Item:
-    __slots__ = ("enqueued", "failures", "first", "key", "known", "queued", "queued_at", "tenant", "version", "wake", "working")
+    __slots__ = (
+        "enqueued",
+        "failures",
+        "first",
+        "key",
+        "known",
+        "queued",
+        "queued_at",
+        "tenant",
+        "version",
+        "wake",
+        "working",
+    )
 
     def __init__(self, key: Key, tenant: Tenant, version: str) -> None:
         self.key = key
