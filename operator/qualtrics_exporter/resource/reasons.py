@@ -327,7 +327,7 @@ class Reason(StrEnum):
     )  # fmt: skip
     SLOT_ALREADY_RAN = (
         "SlotAlreadyRan", Kind.WARNING, _SKIPPED,
-        "The slot of this local date already had a run, before the time zone of the schedule changed.",
+        "The slot of this local date or hour already had a run, before the time zone of the schedule changed.",
         "Request a run if the survey should go out again.",
     )  # fmt: skip
     CLOCK_STEPPED = (

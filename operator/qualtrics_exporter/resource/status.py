@@ -273,13 +273,13 @@ class Status(Model):
     claimed_slots: list[ClaimedSlot] | None = Field(
         None,
         max_length=CLAIMED_SLOTS,
-        description="The newest slots that had a run. They never run again, even if the clock is set back or their "
-        "history entries are gone.",
+        description="The newest slots that had a run, or were skipped because they might have had one. They never run "
+        "again, even if the clock is set back or their history entries are gone.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     claimed_slots_since: Time | None = Field(
         None,
-        description="claimedSlots contains every slot that had a run and was due after this time. Slots that were due "
+        description="claimedSlots has every slot that had a run and was due after this time. Slots that were due "
         "earlier never run.",
     )
     sent_runs: list[str] | None = Field(
