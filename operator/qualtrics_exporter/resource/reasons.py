@@ -146,8 +146,8 @@ class Reason(StrEnum):
     )  # fmt: skip
     SECRET_NOT_READABLE = (
         "SecretNotReadable", Kind.TRANSIENT, _SIDES,
-        "The operator cannot read a credentials Secret: it lacks the permission, or the API server fails to read it.",
-        "For HTTP 403, ask the operator's administrator to add `get` on Secrets in this namespace to its role; for "
+        "The operator cannot read a credentials Secret: it lacks the permission, or the API server returns an error.",
+        "For HTTP 403, ask the operator's administrator to add `get` on Secrets in this namespace to its role. For "
         "other errors, ask the cluster's administrator why the API server cannot read the Secret.",
     )  # fmt: skip
     HOST_NOT_ALLOWED = (
@@ -314,41 +314,42 @@ class Reason(StrEnum):
     )  # fmt: skip
     DEADLINE_EXCEEDED = (
         "DeadlineExceeded", Kind.WARNING, _RUNS,
-        "No operator was running when the slot was due, or the clock was set forward, and "
-        "spec.schedule.startingDeadlineSeconds passed before the slot could start.",
-        "Request a run if the survey should still go out; see that the operator was up.",
+        "The slot could not start in time: no operator was running for longer than "
+        "spec.schedule.startingDeadlineSeconds after it was due, or the clock was set forward by more than that.",
+        "Request a run if the survey should still go out. Find out why no operator was running.",
     )  # fmt: skip
     SLOT_OVERTAKEN = (
         "SlotOvertaken", Kind.WARNING, _RUNS,
         "The slot did not start before the next one was due, although an operator was running.",
-        "Look at the metrics due_exporters and schedule_lag_seconds; spread the schedules, or raise "
-        "--max-concurrent-runs. Request a run if the survey should still go out.",
+        "Look at the metrics qualtrics_exporter_due_exporters and qualtrics_exporter_schedule_lag_seconds. If they are "
+        "high, spread the schedules over more time or raise --max-concurrent-runs. Request a run if the survey should "
+        "still go out.",
     )  # fmt: skip
     SLOT_ALREADY_RAN = (
         "SlotAlreadyRan", Kind.WARNING, _SKIPPED,
-        "The slot of the same local date already had its run, before the time zone of the schedule changed.",
+        "The slot of this local date or hour already had a run, before the time zone of the schedule changed.",
         "Request a run if the survey should go out again.",
     )  # fmt: skip
     CLOCK_STEPPED = (
         "ClockStepped", Kind.WARNING, _SKIPPED,
-        "The clock of the operator jumped, and it is not known any more whether this slot had its run.",
-        "Correct the clock of the node. Request a run if the survey should go out.",
+        "The operator's clock jumped, and it is no longer known whether this slot had a run.",
+        "Check the clock of the node. Request a run if the survey should go out.",
     )  # fmt: skip
     ALREADY_SENT = (
         "AlreadySent", Kind.WARNING, _SKIPPED,
-        "The survey of this request was sent, or may have been, although the receipt of its token is gone.",
+        "The run with this token already sent its survey, or may have sent it. Its receipt in the status is gone.",
         "Request a run with a new token if the survey should go out again.",
     )  # fmt: skip
     RUN_DEADLINE_EXCEEDED = (
         "RunDeadlineExceeded", Kind.TRANSIENT, _RUNS_AND_TESTS,
-        "The run did not reach its send within the time that its schedule leaves: nobody was mailed.",
-        "See in the operator's log which step took so long; request a run if the survey should still go out.",
+        "The run did not reach its send before its deadline, so nobody was mailed.",
+        "Check the operator's log to see which step took too long. Request a run if the survey should still go out.",
     )  # fmt: skip
     ATTEMPTS_EXHAUSTED = (
         "AttemptsExhausted", Kind.PERMANENT, _RUNS_AND_TESTS,
-        "The run was interrupted before its send too many times: nobody was mailed.",
-        "Find what keeps interrupting it, such as an operator that restarts or tools that edit the spec in turns. Then "
-        "request a run.", False,
+        "The run was interrupted too many times before its send, so nobody was mailed.",
+        "Find out what interrupts it, such as an operator that keeps restarting or two tools that overwrite each "
+        "other's spec. Then request a run.", False,
     )  # fmt: skip
     SCHEDULE_CHANGED = (
         "ScheduleChanged", Kind.WARNING, _RUNS,

@@ -218,9 +218,9 @@ class ScheduleSpec(SpecModel):
     )
     starting_deadline_seconds: Annotated[int, Field(ge=60, le=86400), _NUMBER] | None = Field(
         None,
-        description="How many seconds late a slot may still start, if the operator was down when it fell due; 3600 "
-        "without it. Only the newest such slot is made up for. One that is later still is reported as Missed and mails "
-        "nobody.",
+        description="How late a slot may start, in seconds; 3600 by default. Only time in which no operator was "
+        "running counts. Time in which the slot waits for its turn does not. When an operator is back, it runs the "
+        "newest slot that is not too late. It reports the others as Missed, and nobody is mailed for them.",
     )
 
     def interval(self) -> timedelta:

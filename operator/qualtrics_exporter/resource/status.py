@@ -80,42 +80,42 @@ class ActiveRun(Model):
     generation: Count | None = Field(None, description="The generation of the spec that the run uses.")
     attempt: int = Field(
         1,
-        description="How many times the run has been taken up, or its send announced anew: more than 1 after a crash, "
-        "a change of leader, an edit of the spec or a refused send. A run that was taken up more than 10 times ends.",
+        description="How many times the run was started, resumed or sent again: more than 1 after a crash, a change of "
+        "leader, an edit of the spec or a refused send. A run ends when it would need more than 10 attempts.",
     )
     holder: str = Field(
         "",
-        description="Who works on it: a new word for each process and attempt, by which a second one is noticed and "
-        "stops.",
+        description="Who works on the run: a unique token for each process and attempt. A process that finds another "
+        "token here stops working on the run.",
     )
     heartbeat_time: Time | None = Field(
         None,
-        description="When the holder last showed that it works on the run: at the claim, and every minute. Another "
-        "operator takes a run over when its holder has not written for five minutes.",
+        description="When the holder last reported that it works on the run: at the claim, and then every minute. An "
+        "operator with another Lease takes the run over after five minutes without a report.",
     )
     step: Step = Field(
         description="The recovery point that was written last, before its effect: Claimed, Importing, Sending or "
-        "Sent. After a "
-        "crash a run goes on from here; from Sending on it only looks up what was sent, unless that was refused."
+        "Sent. After a crash the run resumes from here. From Sending on it only looks up what was sent, unless the "
+        "send was refused."
     )
     survey_id: str | None = Field(None, description="The survey that the run sends: SV_….")
     batch_id: str | None = Field(None, description="The Qualtrics transaction batch that holds the recipients: BT_….")
     send_time: Time | None = Field(None, description="The time just before the distribution was asked for.")
     send_attempts: int | None = Field(
         None,
-        description="How many times the distribution was asked for: more than once only after a refusal, three times "
-        "at most.",
+        description="How many times the run asked Qualtrics to send: more than once only after a refusal, and at most "
+        "three times.",
     )
     refused_until: Time | None = Field(
         None,
-        description="Set while a send that was refused waits to be asked for again, which happens after this time at "
-        "the earliest.",
+        description="Set after a send was refused. The run does not send again before this time.",
     )
     refused_reason: ReasonName | None = Field(
         None,
         description="Why the send was refused. RemoteUnavailable (no connection opened) and InternalError mean that "
-        "nothing was sent. RateLimited (HTTP 429) leaves a doubt, until Qualtrics' list of distributions, read in full "
-        "some minutes later, does not show the send. Without such a look the run ends as Unknown.",
+        "nothing was sent. After RateLimited (HTTP 429) this is not certain: ten minutes later the run reads "
+        "Qualtrics' list of distributions, and sends again only if the complete list does not show the send. If the "
+        "list cannot be read in full, the run ends as Unknown.",
     )
     recipients: Count | None = Field(None, description="How many people are in the batch.")
     distribution_id: str | None = Field(None, description="The Qualtrics distribution, once it is known.")
@@ -181,9 +181,9 @@ class HistoryEntry(Model):
     start_time: Time | None = Field(None, description="When the run was claimed; absent if it never was.")
     completion_time: Time = Field(description="When it ended.")
     result: Result = Field(
-        description="How it ended: Succeeded, Failed, Held (a guard stopped it), Missed (the deadline had passed), "
-        "Skipped "
-        "(suspended, or the run before was still active), Unknown (whether it was sent cannot be told) or DryRun."
+        description="How it ended: Succeeded, Failed, Held (a guard stopped it), Missed (the slot did not start in "
+        "time), Skipped (the operator decided not to start it, for example because the exporter was suspended or had "
+        "an active run), Unknown (it is not known whether the survey was sent) or DryRun."
     )
     reason: ReasonName = Field(
         description="Why, as one word for programs, for example SecretNotFound; docs/reasons.md explains each."
@@ -217,16 +217,20 @@ class Settlement(Model):
 
 
 class ClaimedSlot(Model):
-    """A slot that had its run."""
+    """A slot that had a run."""
 
     due_time: Time = Field(description="When the slot fell due.")
     identity: str = Field(
         max_length=64,
-        description="The name of the slot: its start in UTC for Hourly schedules, its local date for Daily and Weekly.",
+        description="The identity of the slot: its start in UTC for Hourly schedules, its local date for Daily and "
+        "Weekly.",
     )
 
 
-_RECEIPTS = "Newest first, by the first ten characters of their ids. A token acts once in the life of the object."
+_RECEIPTS = (
+    "Newest first. Each entry is the first ten characters of the id of a request. A token with a receipt does not act "
+    "again."
+)
 
 
 class Status(Model):
@@ -263,23 +267,26 @@ class Status(Model):
     next_schedule_time: Time | None = Field(None, description="When the next slot falls due; absent while suspended.")
     next_retry_time: Time | None = Field(None, description="When the checks are tried again, while not Ready.")
     last_check_time: Time | None = Field(None, description="When spec, credentials and remote ids were last checked.")
-    last_schedule_time: Time | None = Field(None, description="The due time of the last slot that was claimed.")
+    last_schedule_time: Time | None = Field(
+        None, description="The due time of the newest slot that is finished or in progress: with a run or an entry."
+    )
     claimed_slots: list[ClaimedSlot] | None = Field(
         None,
         max_length=CLAIMED_SLOTS,
-        description="The newest slots that had a run. None of them runs again, whatever clocks and history say.",
+        description="The newest slots that had a run, or were skipped because they might have had one. They never run "
+        "again, even if the clock is set back or their history entries are gone.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     claimed_slots_since: Time | None = Field(
         None,
-        description="Every slot that had a run and fell due after this time is in claimedSlots. Slots that fell due "
+        description="claimedSlots has every slot that had a run and was due after this time. Slots that were due "
         "earlier never run.",
     )
     sent_runs: list[str] | None = Field(
         None,
         max_length=SENT_RUNS,
-        description="Ids of the last runs whose survey was sent, or may have been, newest first. None of them is sent "
-        "again.",
+        description="Ids of the last 100 runs that sent their survey, or may have sent it, newest first. A run with "
+        "such an id never starts again.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     last_successful_time: Time | None = Field(None, description="When the last run that succeeded ended.")
@@ -307,26 +314,26 @@ class Status(Model):
     handled_requests: list[str] | None = Field(
         None,
         max_length=HANDLED_REQUESTS,
-        description="Ids of the last requests of every kind, newest first; those of the tokens that are in the "
-        "annotations now come before the others. Versions before 0.2 know only this list.",
+        description="Ids of the last 20 requests of every kind, newest first. The ids of tokens that are in the "
+        "annotations now come before the others. Versions before 0.2 have only this list.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     handled_run_requests: list[str] | None = Field(
         None,
         max_length=HANDLED_TOKENS,
-        description=f"Run requests that were handled. {_RECEIPTS}",
+        description=f"Receipts of run requests. {_RECEIPTS}",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     handled_test_requests: list[str] | None = Field(
         None,
         max_length=HANDLED_TOKENS,
-        description=f"Test requests that were handled. {_RECEIPTS}",
+        description=f"Receipts of test requests. {_RECEIPTS}",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     handled_settlements: list[str] | None = Field(
         None,
         max_length=HANDLED_TOKENS,
-        description=f"Values of settle-run that were handled. {_RECEIPTS}",
+        description=f"Receipts of values of settle-run. {_RECEIPTS}",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     active_run: ActiveRun | None = Field(
