@@ -8,7 +8,7 @@ from collections import Counter
 from multiprocessing import get_context
 from typing import Any
 
-from . import plan, simulation
+from . import mutants, plan, simulation
 from .shrink import Shrinker
 from .simulation import Result
 
@@ -25,6 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
         "exporters": options.exporters,
         "days": options.days,
     }
+    if options.mutants is not None:
+        return mutants.table(
+            minutes=options.minutes or 10, focused=options.focused, changes=changes, name=options.mutants
+        )
     if options.seed is not None:
         if options.shrink:
             return _shrink(options, changes)
@@ -41,6 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="run this world alone")
     parser.add_argument("--trace", action="store_true", help="with --seed: show everything that happens")
     parser.add_argument("--plan", action="store_true", help="with --seed: show the plan")
+    parser.add_argument(
+        "--mutants", nargs="?", const="", help="put known bugs back, all or those of that name, and find them"
+    )
+    parser.add_argument("--focused", action="store_true", help="with --mutants: only the faults that provoke the bug")
     parser.add_argument(
         "--shrink", action="store_true", help="with --seed: look for the smallest plan that fails as well"
     )
