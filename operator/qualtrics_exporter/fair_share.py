@@ -56,8 +56,8 @@ class FairQueue(Generic[T]):
         self._waiting.setdefault(tenant, _Waiting()).lane(urgent).append((item, min(weight, self.total)))
         self._length += 1
 
-    def pop(self) -> tuple[T, int] | None:
-        """The item whose turn it is, with the units that its tenant holds from now on; None if nothing can start.
+    def pop(self) -> tuple[Tenant, T, int] | None:
+        """The tenant and the item whose turn it is, and the units that it holds from now on; None if nothing can start.
 
         An item that waits only for free units keeps its turn: smaller ones do not overtake it for ever.
         """
@@ -79,7 +79,7 @@ class FairQueue(Generic[T]):
                     del self._waiting[tenant]
                 self.used += weight
                 self._held[tenant] = self._held.get(tenant, 0) + weight
-                return item, weight
+                return tenant, item, weight
         return None
 
     def release(self, tenant: Tenant, weight: int = 1) -> None:
@@ -115,7 +115,7 @@ class FairSemaphore:
         try:
             held = await granted
         except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled():
+            if not granted.cancelled():  # it was granted in the moment of the cancellation
                 self._give_back(tenant, granted.result())
             else:
                 self._queue.discard(tenant, granted)
@@ -131,5 +131,8 @@ class FairSemaphore:
 
     def _grant(self) -> None:
         while (granted := self._queue.pop()) is not None:
-            waiter, weight = granted
-            waiter.set_result(weight)
+            tenant, waiter, weight = granted
+            if waiter.cancelled():  # its task has not been told yet
+                self._queue.release(tenant, weight)
+            else:
+                waiter.set_result(weight)

@@ -24,7 +24,7 @@ def taken(queue: FairQueue[str]) -> list[str]:
     """Everything that can start now, in order."""
     started = []
     while (found := queue.pop()) is not None:
-        started.append(found[0])
+        started.append(found[1])
     return started
 
 
@@ -90,18 +90,35 @@ def test_never_more_than_all_is_held_and_nothing_waits_for_ever(
     queue: FairQueue[int] = FairQueue(total)
     for number, (tenant, weight, urgent) in enumerate(items):
         queue.push(tenant, number, urgent=urgent, weight=weight)
-    held: list[tuple[int, int]] = []
+    held: list[tuple[Tenant, int, int]] = []
     done = []
     for _ in range(len(items) + 1):
         while (found := queue.pop()) is not None:
             held.append(found)
-            assert queue.used == sum(weight for _, weight in held) <= total
+            assert queue.used == sum(weight for _, _, weight in held) <= total
         if held:
-            item, weight = held.pop(0)
-            queue.release(items[item][0], weight)
+            tenant, item, weight = held.pop(0)
+            queue.release(tenant, weight)
             done.append(item)
     assert sorted(done) == list(range(len(items)))
     assert (queue.used, len(queue)) == (0, 0)
+
+
+async def test_units_that_are_given_back_in_the_moment_of_a_cancellation_are_not_lost() -> None:
+    semaphore, tenant = FairSemaphore(1), Tenant("a", "")
+
+    async def hold() -> None:
+        async with semaphore.hold(tenant):
+            pass
+
+    async with semaphore.hold(tenant):
+        waiting = asyncio.create_task(hold())
+        await asyncio.sleep(0)
+        waiting.cancel()  # it is told in the next round of the loop, after the unit was given back
+    async with asyncio.timeout(1):
+        await hold()
+    assert waiting.cancelled() or not waiting.done()
+    await asyncio.wait({waiting})
 
 
 async def test_a_waiter_that_is_cancelled_leaves_its_units_to_the_others() -> None:

@@ -40,6 +40,9 @@ ABANDONED_SECONDS = 300.0
 for a holder that cannot reach the API server, the holder loses the run at its next write.
 """
 
+PLAN_SECONDS = 5.0
+"""How long the write of a plan is tried: nothing was done yet, and the work queue comes back."""
+
 Action = Callable[[], Awaitable[Exporter]]
 
 
@@ -125,7 +128,7 @@ class Reconciler:
             )
             return plan(exporter, context).status
 
-        after = await self._store.change(key, change)
+        after = await self._store.change(key, change, patience=PLAN_SECONDS)
         run = after.status.active_run
         await self._announce(before or after, after)
         return after, run if run and run.holder == holder else None

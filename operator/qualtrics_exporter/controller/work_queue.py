@@ -227,9 +227,9 @@ class WorkQueue:
     def _start(self, group: asyncio.TaskGroup) -> None:
         """Start a task for each exporter whose turn it is."""
         while (turn := self._turns.pop()) is not None:
-            item, _ = turn
+            tenant, item, _ = turn
             item.queued, item.working = False, True
-            group.create_task(self._work(item, item.tenant), name=f"reconcile {item.key}")
+            group.create_task(self._work(item, tenant), name=f"reconcile {item.key}")
 
     async def _nap(self) -> None:
         now = self._clock.now()
