@@ -178,7 +178,7 @@ def _run_request(
         return status, claimed
     run_id = request_run_id(exporter.uid, token)
     why = Reason.SUSPENDED if exporter.suspended else Reason.RUN_ACTIVE if claimed else None
-    if run_id in (status.sent_runs or []):
+    if run_id in _sent(status):
         why = Reason.ALREADY_SENT  # its receipt was lost
     if why:
         status = _refuse_run(exporter, status, context.now, "Skipped", why, "The requested run did not start")
@@ -195,9 +195,15 @@ def _delivering_test(
         return status, claimed
     status = with_receipt(TEST, exporter, status, token)
     run_id = test_run_id(exporter.uid, token)
-    if run_id in (status.sent_runs or []):
+    if run_id in _sent(status):
         return status, claimed  # its receipt was lost
     return _claim(exporter, status, "Test", run_id, context)
+
+
+def _sent(status: Status) -> set[str]:
+    """Ids of runs that were sent, or may have been. An older CRD drops `sentRuns`, but not the entries."""
+    entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
+    return {*(status.sent_runs or []), *(entry.id for entry in entries if entry.send_time)}
 
 
 def _refuse_run(exporter: Exporter, status: Status, now: datetime, result: Result, reason: Reason, what: str) -> Status:
