@@ -126,6 +126,36 @@ def test_while_the_clock_may_be_set_back_no_slot_is_claimed_or_written_off() -> 
     assert planned(asked, MONDAY + HOUR, unsure=True).claimed
 
 
+def test_an_exporter_that_is_new_while_the_clock_is_in_doubt_keeps_its_first_slot() -> None:
+    first = planned(exporter(**HOURLY), MONDAY, unsure=True).status
+    slot = MONDAY + timedelta(minutes=20)
+    assert first.next_schedule_time == slot
+    due = planned(exporter(first, **HOURLY), slot, unsure=True).status
+    plan = planned(exporter(due, **HOURLY), slot + timedelta(minutes=4), leadership=LED)
+    assert plan.claimed
+    assert plan.claimed.scheduled_time == slot
+
+
+def test_a_slot_that_waits_for_the_clock_has_an_entry_when_its_exporter_is_suspended() -> None:
+    slot = MONDAY + timedelta(minutes=20)
+    waits = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), slot, unsure=True).status
+    suspended = planned(exporter(waits, suspend=True, **HOURLY), slot + timedelta(minutes=1), unsure=True).status
+    assert entries(suspended) == [("Skipped", "Suspended")]
+    resumed = planned(exporter(suspended, **HOURLY), slot + timedelta(minutes=2), leadership=LED)
+    assert resumed.claimed is None, "a slot that fell due during a suspension never runs"
+
+
+def test_a_slot_that_waits_for_the_clock_has_an_entry_when_its_schedule_changes() -> None:
+    slot = MONDAY + timedelta(minutes=20)
+    waits = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), slot, unsure=True).status
+    daily = {"frequency": "Daily"}
+    changed = planned(exporter(waits, **daily), slot + timedelta(minutes=1), unsure=True).status
+    sure = planned(exporter(changed, **daily), slot + timedelta(minutes=4), leadership=LED).status
+    (entry,) = sure.history or []
+    assert (entry.result, entry.reason, entry.scheduled_time) == ("Missed", "ScheduleChanged", slot)
+    assert sure.next_schedule_time == (MONDAY + timedelta(days=1)).replace(hour=0, minute=20)
+
+
 STEPS = st.lists(st.tuples(st.integers(-3000, 3000), st.integers(1, 40)), max_size=6)
 
 

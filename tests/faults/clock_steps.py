@@ -227,7 +227,7 @@ class Stepped:
         for run, number in Counter(run for one in sent for run in one.run_ids).items():
             if number > 1:
                 yield Found(Finding.DOUBLE, f"run {run} was sent {number} times")
-        yield from oracle.unwritten(sent, self.story.written())
+        yield from oracle.unwritten(sent, self.story.written(self._uid))
         runs: dict[str, list[Mapping[str, Any]]] = {}
         for entry in self._of_slots():
             if "startTime" in entry:

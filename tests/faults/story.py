@@ -192,13 +192,16 @@ class Story:
             *self.leaks(),
         ]
 
-    def written(self) -> list[oracle.Written]:
-        """What the journal said, in the order of time, as the API server took it from any of the operators."""
+    def written(self, uid: str = "") -> list[oracle.Written]:
+        """What the journal said, in the order of time, as the API server took it from any of the operators.
+
+        With a uid: the journal of that exporter alone.
+        """
         taken = [
             oracle.Written(call.done, call.run)
             for gate in self.gates
             for call in gate.calls
-            if call.operation.startswith("api.status") and call.taken and call.done
+            if call.operation.startswith("api.status") and call.taken and call.done and uid in ("", call.uid)
         ]
         return sorted(taken, key=lambda one: one.at)
 

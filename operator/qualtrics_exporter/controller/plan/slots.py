@@ -167,13 +167,16 @@ def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, r
     They follow from the schedule as the status has it: the spec may have another one by now.
     """
     due = status.next_schedule_time
-    if due is None or due > now:
+    if due is None:
         return status
     schedule = slots.Schedule.from_words(status.schedule or "")
     if schedule is None:
+        if due > now:
+            return status
         slot = slots.Slot(due, timestamp(due))
         return with_slots_entry(exporter, status, slot, slot, 1, now, result, reason)
-    number, newest, oldest = _range(status, schedule, due - _INSTANT, now)
+    # Not from the announced slot on: while a clock is in doubt, the slots before it wait without an entry.
+    number, newest, oldest = _range(status, schedule, counted_from(status, now), now)
     if not newest or not oldest:
         return status
     return with_slots_entry(exporter, status, newest, oldest, number, now, result, reason)

@@ -57,12 +57,16 @@ def plan(exporter: Exporter, context: Context) -> Plan:
 
     spec = cast("Spec", exporter.spec)  # there is no problem with it
     schedule = schedule_of(exporter, spec, context.default_zone)
-    if not context.unsure:
+    if not context.unsure or exporter.suspended:  # a slot that falls due during a suspension never runs
         status, claimed = _with_slots(exporter, status, spec, schedule, claimed, context)
+    elif status.schedule is None:  # the exporter is new: it has no slots yet about which anything could be concluded
+        status = _counting_since(exporter, status, schedule, now)
     if status.active_run is None or claimed:
         status, claimed = _run_request(exporter, status, claimed, context)
         status, claimed = _delivering_test(exporter, status, claimed, context)
-    return Plan(_with_next_slot(exporter, status, schedule, now), claimed)
+    if status.schedule == schedule.words():  # else the slots of the schedule before come first, once the clock is sure
+        status = _with_next_slot(exporter, status, schedule, now)
+    return Plan(status, claimed)
 
 
 def _with_slots(
