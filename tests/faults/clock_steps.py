@@ -166,10 +166,12 @@ class Stepped:
     def _next_slot(self) -> None:
         """Let the announced slot fall due, which then has to be sent."""
         due = self._announced()
+        known = {entry["id"] for entry in self._exporter.history()}  # a clock that was ahead may have written it off
         self._clock.advance_to(due + timedelta(seconds=1))
 
         def look() -> Mapping[str, Any] | None:
-            return next((e for e in self._exporter.history() if _time(e.get("scheduledTime")) == due), None)
+            new = (entry for entry in self._exporter.history() if entry["id"] not in known)
+            return next((entry for entry in new if _time(entry.get("scheduledTime")) == due), None)
 
         try:
             entry = self._until(look, f"the slot of {due} has an entry")

@@ -101,7 +101,7 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
     nothing: it is short, and nobody expects it to cost a slot.
     """
     entry = ended.entry
-    status = exporter.status.model_copy(update={"active_run": None})
+    status = slots.without_future(exporter.status, now).model_copy(update={"active_run": None})
     if entry.send_time:
         status = status.model_copy(update={"sent_runs": [entry.id, *(status.sent_runs or [])][:SENT_RUNS]})
     if entry.trigger == "Test":
