@@ -179,6 +179,30 @@ def test_an_older_token_that_comes_back_does_not_act_again() -> None:
     assert requested(RUN, reverted) is None
 
 
+def test_receipts_of_an_older_version_outlive_the_requests_that_follow_an_upgrade() -> None:
+    from_git = {"run-requested-at": "from-git"}
+    handled = book(exporter(seen(MONDAY), annotations=from_git), MONDAY).status
+    # What version 0.1, or a CRD of it, leaves of the receipts.
+    dropped = {"active_run": None, "handled_run_requests": None, "handled_test_requests": None, "sent_runs": None}
+    status = handled.model_copy(update=dropped)
+    for token in map(str, range(25)):
+        plan = book(exporter(status, annotations={"test-requested-at": token, "test-mode": "Deliver"}), MONDAY)
+        assert plan.claimed
+        status = plan.status.model_copy(update={"active_run": None, "last_handled_run_request": "by-hand"})
+    assert book(exporter(status, annotations=from_git), MONDAY).claimed is None
+
+
+def test_a_run_that_has_an_entry_is_not_sent_again_although_everything_else_about_it_is_lost() -> None:
+    asked = {"run-requested-at": "now"}
+    run = book(exporter(seen(MONDAY), annotations=asked), MONDAY).claimed
+    assert run
+    entry = entry_of(run.model_copy(update={"send_time": MONDAY}), "Succeeded", Reason.SUCCEEDED, "", MONDAY)
+    plan = book(exporter(seen(MONDAY).with_entry(entry), annotations=asked), MONDAY)
+    assert plan.claimed is None
+    newest = (plan.status.history or [])[0]
+    assert (newest.result, newest.reason) == ("Skipped", "AlreadySent")
+
+
 def test_a_slot_that_fell_due_before_the_spec_became_invalid_is_told() -> None:
     plan = book(exporter(seen(MONDAY), frequency="Fortnightly"), DUE + timedelta(minutes=1))
     (entry,) = plan.status.history or []

@@ -8,8 +8,18 @@ from hypothesis import strategies as st
 
 from qualtrics_exporter.controller.leadership import Leadership
 from qualtrics_exporter.controller.plan.requests import RUN, SETTLEMENT, TEST, Kind, requested, with_receipt
+from qualtrics_exporter.controller.plan.status import finished
 from qualtrics_exporter.controller.plan.wake import next_wake
-from qualtrics_exporter.resource.status import CLAIMED_SLOTS, HANDLED_REQUESTS, HistoryEntry, Status, timestamp
+from qualtrics_exporter.export.journal import Ended
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import (
+    CLAIMED_SLOTS,
+    HANDLED_REQUESTS,
+    HistoryEntry,
+    Status,
+    entry_of,
+    timestamp,
+)
 from tests.controller.exporters import ZONE, at, exporter, planned, seen
 
 MONDAY = at("2026-11-23 12:00")
@@ -124,6 +134,61 @@ def test_while_the_clock_may_be_set_back_no_slot_is_claimed_or_written_off() -> 
     assert plan.status.next_schedule_time == MONDAY + timedelta(days=1, minutes=20)
     asked = exporter(seen(MONDAY), annotations={"run-requested-at": "now"})
     assert planned(asked, MONDAY + HOUR, unsure=True).claimed
+
+
+def test_an_exporter_that_is_new_while_the_clock_is_in_doubt_keeps_its_first_slot() -> None:
+    first = planned(exporter(**HOURLY), MONDAY, unsure=True).status
+    slot = MONDAY + timedelta(minutes=20)
+    assert first.next_schedule_time == slot
+    due = planned(exporter(first, **HOURLY), slot, unsure=True).status
+    plan = planned(exporter(due, **HOURLY), slot + timedelta(minutes=4), leadership=LED)
+    assert plan.claimed
+    assert plan.claimed.scheduled_time == slot
+
+
+def test_a_slot_that_waits_for_the_clock_has_an_entry_when_its_exporter_is_suspended() -> None:
+    slot = MONDAY + timedelta(minutes=20)
+    waits = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), slot, unsure=True).status
+    suspended = planned(exporter(waits, suspend=True, **HOURLY), slot + timedelta(minutes=1), unsure=True).status
+    assert entries(suspended) == [("Skipped", "Suspended")]
+    resumed = planned(exporter(suspended, **HOURLY), slot + timedelta(minutes=2), leadership=LED)
+    assert resumed.claimed is None, "a slot that fell due during a suspension never runs"
+
+
+def test_a_slot_that_waits_for_the_clock_has_an_entry_when_its_schedule_changes() -> None:
+    slot = MONDAY + timedelta(minutes=20)
+    waits = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), slot, unsure=True).status
+    daily = {"frequency": "Daily"}
+    changed = planned(exporter(waits, **daily), slot + timedelta(minutes=1), unsure=True).status
+    sure = planned(exporter(changed, **daily), slot + timedelta(minutes=4), leadership=LED).status
+    (entry,) = sure.history or []
+    assert (entry.result, entry.reason, entry.scheduled_time) == ("Missed", "ScheduleChanged", slot)
+    assert sure.next_schedule_time == (MONDAY + timedelta(days=1)).replace(hour=0, minute=20)
+
+
+def test_slots_in_front_of_one_that_a_clock_brought_too_early_have_entries() -> None:
+    """The clock was set back by 12 hours for good; then no operator runs until the claimed slot is passed again."""
+    slot = MONDAY + timedelta(minutes=20)
+    ran = without_run(planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), slot, leadership=LED).status)
+    back = planned(exporter(ran, **HOURLY), slot - 12 * HOUR, leadership=LED).status
+    late = planned(exporter(back, **HOURLY), slot + timedelta(minutes=1), leadership=LED)
+    assert late.claimed is None, "this slot had its run"
+    (entry,) = late.status.history or []
+    assert entry.message.startswith("11 slots between 2026-11-23T01:20:00Z and 2026-11-23T11:20:00Z")
+
+
+def test_an_announced_slot_has_an_entry_although_the_clock_was_set_back_before() -> None:
+    """The run that was active ends after the clock was set back, and nobody plans until the announced slot is due."""
+    slot = MONDAY + timedelta(minutes=20)
+    run = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), slot, leadership=LED)
+    assert run.claimed
+    entry = entry_of(run.claimed, "Succeeded", Reason.SUCCEEDED, "", slot)
+    back = slot - 12 * HOUR
+    ended = finished(exporter(run.status, **HOURLY), Ended(entry), back, ZONE)
+    assert ended.next_schedule_time == back + HOUR
+    plan = planned(exporter(ended, **HOURLY), back + HOUR, leadership=LED)
+    assert plan.claimed
+    assert plan.claimed.scheduled_time == back + HOUR
 
 
 STEPS = st.lists(st.tuples(st.integers(-3000, 3000), st.integers(1, 40)), max_size=6)

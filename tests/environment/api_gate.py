@@ -13,7 +13,7 @@ import json
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +50,8 @@ class ApiCall:
     """Whether the API server did it, whatever the operator then got to see."""
     uid: str = ""
     run: dict[str, Any] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """The entries that it writes, newest first."""
 
 
 class ApiGate:
@@ -203,6 +205,7 @@ class ApiGate:
         if call.operation == "api.status":
             document = json.loads(body)
             call.uid, call.run = document["metadata"]["uid"], document["status"].get("activeRun")
+            call.history = document["status"].get("history", [])
             ending = "ended" if self._runs.get(call.uid) else "noted"
             call.operation += f".{call.run['step'] if call.run else ending}"
         return call

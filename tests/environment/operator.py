@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -91,6 +92,8 @@ class Operator:
             "QUALTRICS_EXPORTER_TEST_ADDRESS_FILE": str(address_file),
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder),
+            # A restart is a new process in the same pod: it takes over its runs at once. Another operator waits.
+            "POD_NAME": self.folder.name,
             **self._environment,
         }
         if self._clock:
@@ -207,6 +210,8 @@ def main(arguments: Sequence[str]) -> int:
         lease = float(os.environ["QUALTRICS_EXPORTER_TEST_LEASE"])
         return Elector(*args, **kwargs, lease=lease, deadline=lease * 2 / 3, retry=lease / 7.5)  # type: ignore[arg-type]
 
+    if in_progress := os.environ.get("QUALTRICS_EXPORTER_TEST_IN_PROGRESS"):
+        app.WorkQueue = partial(app.WorkQueue, max_in_progress=int(in_progress))  # type: ignore[misc, assignment]
     app.run, web.serve = run, serve  # type: ignore[assignment]
     if lease := os.environ.get("QUALTRICS_EXPORTER_TEST_LEASE"):  # all that stands in a relation to it is as short
         app.Elector = short  # type: ignore[misc, assignment]

@@ -102,6 +102,10 @@ class Stage:
         )
         return self._stack.push(operator)
 
+    def another_sandbox(self) -> SandboxThread:
+        """Both remote sides once more, for a tenant of its own."""
+        return self._stack.enter_context(SandboxThread(self.clock, self.certificates.server))
+
     def gate(self) -> ApiGate:
         """A gate in front of the API server, for an operator that is to meet faults there."""
         return self._stack.enter_context(ApiGate(self.cluster.kubeconfig, self.clock))

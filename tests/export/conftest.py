@@ -24,7 +24,7 @@ from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger
 from qualtrics_exporter.sandbox import Sandbox, World
 from qualtrics_exporter.sandbox.world import Query
-from tests.environment.clock import SteeredClock, watches_a_limit
+from tests.environment.clock import SteeredClock, in_background
 
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ class HastyClock(SteeredClock):
     """Whoever sleeps by it makes the time pass."""
 
     async def sleep(self, seconds: float) -> None:
-        if watches_a_limit():
+        if in_background():
             await super().sleep(seconds)
             return
         self.advance(max(0.0, seconds))

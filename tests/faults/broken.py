@@ -7,7 +7,7 @@ two break the other promises.
 
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 from unittest import mock
@@ -15,13 +15,19 @@ from unittest import mock
 from qualtrics_exporter.controller import journal
 from qualtrics_exporter.controller.cluster import Gone
 from qualtrics_exporter.controller.journal import StatusJournal
+from qualtrics_exporter.controller.plan import requests, slots
+from qualtrics_exporter.controller.plan import status as plan_status
+from qualtrics_exporter.controller.plan.requests import Kind
 from qualtrics_exporter.controller.status import _dump
 from qualtrics_exporter.export import run, steps
+from qualtrics_exporter.export.identity import slot_run_id
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.work import Work
 from qualtrics_exporter.qualtrics.client import Distribution, Imported, Qualtrics
 from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Status
+from qualtrics_exporter.schedule import Slot
 
 Build = Literal[
     "the journal is written after the send",
@@ -29,8 +35,17 @@ Build = Literal[
     "the fresh read before the send is left out",
     "the end of a run is not written down",
     "an address is left in a temporary file",
+    "receipts are forgotten after 20 others",
+    "one list of 20 receipts is all that is known of requests",
+    "claimed slots are not recorded",
+    "a slot is remembered by the history alone",
+    "waiting for a turn counts as lateness",
 ]
-WRITTEN_LATE, SENT_AGAIN, STALE, WITHOUT_ENTRY, LEAKY = BUILDS = get_args(Build)
+EVERY = get_args(Build)
+WRITTEN_LATE, SENT_AGAIN, STALE, WITHOUT_ENTRY, LEAKY = BUILDS = EVERY[:5]
+"""Builds that break what every attack looks at."""
+FORGETFUL, SHARED_RECEIPTS, UNCLAIMED, HISTORY_ONLY, IMPATIENT = EVERY[5:]
+"""Builds that break what tokens, clock steps and queues are about."""
 
 
 @contextmanager
@@ -113,10 +128,61 @@ def _leaky() -> Iterator[None]:
         left.unlink(missing_ok=True)
 
 
+@contextmanager
+def _forgetful() -> Iterator[None]:
+    """All kinds of requests share a list of 20 receipts, and the token in the annotation is not kept."""
+
+    def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: str) -> Status:
+        handled = [kind.id_of(exporter.uid, token), *(status.handled_requests or [])][:20]
+        return status.model_copy(update={kind.last: token, "handled_requests": handled})
+
+    with ExitStack() as stack:
+        for module in (requests, plan_status):
+            stack.enter_context(mock.patch.object(module, "with_receipt", with_receipt))
+        yield
+
+
+@contextmanager
+def _shared_receipts() -> Iterator[None]:
+    """The same, and nothing else is remembered of a run that was sent."""
+    with _forgetful(), mock.patch.object(plan_status, "_sent", lambda _: set()):
+        yield
+
+
+@contextmanager
+def _unclaimed() -> Iterator[None]:
+    with mock.patch.object(slots, "_claimed", lambda status, _: status):
+        yield
+
+
+@contextmanager
+def _history_only() -> Iterator[None]:
+    """A slot that is due runs unless it is in the history, which other slots displace."""
+
+    def not_again(exporter: Exporter, status: Status, slot: Slot) -> Reason | None:
+        run_id = slot_run_id(exporter.uid, slot.identity)
+        ran = any(entry.id == run_id for entry in status.history or [])
+        return Reason.SLOT_ALREADY_RAN if ran else None
+
+    with _unclaimed(), mock.patch.object(slots, "_not_again", not_again):
+        yield
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    with mock.patch.object(slots.Context, "lateness", lambda context, due: context.now - due):
+        yield
+
+
 _PATCHES = {
     WRITTEN_LATE: _written_late,
     SENT_AGAIN: _sent_again,
     STALE: _stale,
     WITHOUT_ENTRY: _without_entry,
     LEAKY: _leaky,
+    FORGETFUL: _forgetful,
+    SHARED_RECEIPTS: _shared_receipts,
+    UNCLAIMED: _unclaimed,
+    HISTORY_ONLY: _history_only,
+    IMPATIENT: _impatient,
 }

@@ -47,7 +47,7 @@ from qualtrics_exporter.sandbox.world import EMAIL, Query
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.environment import log_settings
-from tests.environment.clock import watches_a_limit
+from tests.environment.clock import in_background
 from tests.environment.sandbox import Certificates
 from tests.export.conftest import HastyClock
 from tests.faults.oracle import Found, Written, leaks
@@ -83,7 +83,7 @@ class DeskClock(HastyClock):
         self._meanwhile.append((seconds, act))
 
     async def sleep(self, seconds: float) -> None:
-        for item in [item for item in self._meanwhile if item[0] <= seconds and not watches_a_limit()]:
+        for item in [item for item in self._meanwhile if item[0] <= seconds and not in_background()]:
             self._meanwhile.remove(item)
             await item[1]()
         await super().sleep(seconds)
@@ -96,6 +96,8 @@ class WatchedCluster(Cluster):
         super().__init__(api)
         self._clock = clock
         self.written: list[Written] = []
+        self.statuses: list[Mapping[str, Any]] = []
+        """Every status that was taken, oldest first."""
         self.before_write: Callable[[], Awaitable[None]] | None = None
 
     async def replace_status(
@@ -105,6 +107,7 @@ class WatchedCluster(Cluster):
             await self.before_write()
         taken = await super().replace_status(namespace, name, uid, resource_version, status)
         self.written.append(Written(self._clock.monotonic(), status.get("activeRun")))
+        self.statuses.append(status)
         return taken
 
 
@@ -135,9 +138,10 @@ class User:
     async def exporter(self, name: str) -> dict[str, Any]:
         return await self._call("GET", f"{self._exporters}/{name}")
 
-    async def patch(self, name: str, **parts: Any) -> None:
+    async def patch(self, name: str, *, subresource: str = "", **parts: Any) -> None:
         """As `kubectl patch --type merge`: `metadata=…`, `spec=…`."""
-        await self._call("PATCH", f"{self._exporters}/{name}", parts, content="application/merge-patch+json")
+        path = f"{self._exporters}/{name}/{subresource}".rstrip("/")
+        await self._call("PATCH", path, parts, content="application/merge-patch+json")
 
     async def events(self, name: str) -> list[dict[str, Any]]:
         listed = await self._call("GET", self._events, query=[("fieldSelector", f"regarding.name={name}")])
@@ -268,27 +272,35 @@ class Desk:
         self._shown_before: dict[str, Any] = {}
         self._office = office
         self._log = log
-        self._first = True
         self._uid = ""
         self._sent_before = 0
         self.runs = 0
         for side in ("nexthink", "qualtrics"):
             self.spec[side]["credentialsSecretRef"] = {"name": self.secret(side)}
         self.people(PEOPLE)
-        identity = Identity.new(lease=None, pod="desk", instance="desk")
-        store, credentials = StatusStore(self.cluster, clock), Credentials(self.cluster, remotes)
+        self._credentials = Credentials(self.cluster, remotes)
         self.targets = Targets()
+        self.restart()
+
+    def restart(self) -> None:
+        """What a new process of the same pod begins with: nothing but what the API server keeps."""
+        self._first = True
         self.reconciler = Reconciler(
-            store,
-            credentials,
-            Recorder(self.cluster, "desk", clock),
+            StatusStore(self.cluster, self.clock),
+            self._credentials,
+            Recorder(self.cluster, "desk", self.clock),
             self.metrics,
             self.targets,
-            clock,
-            identity=identity,
-            record=Record(WatchedClock(clock)),
+            self.clock,
+            identity=Identity.new(lease=None, pod="desk", instance="desk"),
+            record=Record(WatchedClock(self.clock)),
             default_zone="UTC",
         )
+
+    @property
+    def uid(self) -> str:
+        """The uid of its exporter."""
+        return self._uid
 
     @property
     def exists(self) -> bool:

@@ -77,13 +77,17 @@ class Story:
         """The first operator."""
         return self.operators[0]
 
-    def start(self, *, election: bool = False, lease: float | None = None) -> Operator:
-        """One more operator, with a gate of its own, ready."""
+    def start(
+        self, *arguments: str, election: bool = False, lease: float | None = None, in_progress: int | None = None
+    ) -> Operator:
+        """One more operator, with a gate of its own, ready. It reconciles so many exporters at once."""
         gate = self.stage.gate()
         environment = {"QUALTRICS_EXPORTER_TEST_LEASE": str(lease)} if lease else {}
+        if in_progress:
+            environment["QUALTRICS_EXPORTER_TEST_IN_PROGRESS"] = str(in_progress)
         if self.broken:
             environment["QUALTRICS_EXPORTER_TEST_BROKEN"] = self.broken
-        operator = self.stage.operator(gate=gate, election=election, environment=environment)
+        operator = self.stage.operator(*arguments, gate=gate, election=election, environment=environment)
         self.gates.append(gate)
         self.operators.append(operator)
         return operator
@@ -185,18 +189,30 @@ class Story:
             *slot.found,
             *oracle.judged(ledger, sent, slot.entry, self.people, may_send=slot.may_send, told=slot.told),
             *oracle.unwritten(sent, self.written()),
-            *self._leaks(),
+            *self.leaks(),
         ]
 
-    def written(self) -> list[oracle.Written]:
-        """What the journal said, in the order of time, as the API server took it from any of the operators."""
+    def written(self, uid: str = "") -> list[oracle.Written]:
+        """What the journal said, in the order of time, as the API server took it from any of the operators.
+
+        With a uid: the journal of that exporter alone.
+        """
         taken = [
             oracle.Written(call.done, call.run)
             for gate in self.gates
             for call in gate.calls
-            if call.operation.startswith("api.status") and call.taken and call.done
+            if call.operation.startswith("api.status") and call.taken and call.done and uid in ("", call.uid)
         ]
         return sorted(taken, key=lambda one: one.at)
+
+    def entries(self, uid: str) -> list[Mapping[str, Any]]:
+        """Every entry that the history of an exporter has had, oldest first."""
+        calls = [call for gate in self.gates for call in gate.calls if call.uid == uid and call.taken and call.done]
+        found: dict[tuple[str, str], Mapping[str, Any]] = {}
+        for call in sorted(calls, key=lambda call: call.done or 0):
+            for entry in reversed(call.history):
+                found[entry["id"], entry["completionTime"]] = entry  # a later look-up may change it
+        return list(found.values())
 
     # Inside
 
@@ -215,7 +231,8 @@ class Story:
             return entry.get("scheduledTime") == slot.name
         return entry["id"] not in slot.known and entry["trigger"] != "Schedule"
 
-    def _leaks(self) -> list[Found]:
+    def leaks(self) -> list[Found]:
+        """What must stay inside, and can be read by somebody."""
         sandbox = self.stage.sandbox
         needles = {
             "an address": self.people[:50],

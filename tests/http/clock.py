@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.environment.clock import SteeredClock, watches_a_limit
+from tests.environment.clock import SteeredClock, in_background
 
 
 class HastyClock(SteeredClock):
@@ -11,7 +11,7 @@ class HastyClock(SteeredClock):
     slept: list[float]
 
     async def sleep(self, seconds: float) -> None:
-        if watches_a_limit():
+        if in_background():
             await super().sleep(seconds)
             return
         self.__dict__.setdefault("slept", []).append(seconds)

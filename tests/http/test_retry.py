@@ -72,13 +72,17 @@ def down() -> Transient:
     return Transient(Reason.REMOTE_UNAVAILABLE, "Down")
 
 
+def unreadable() -> Transient:
+    return Transient(Reason.SECRET_NOT_READABLE, "Key server down")
+
+
 def nonsense() -> Transient:
     return Transient(Reason.REMOTE_REPLY_INVALID, "Nonsense")
 
 
 @pytest.mark.parametrize(
     ("error", "tries", "least", "most"),
-    [(down, 5, 7, 15), (limited, 7, 90, 215), (nonsense, 2, 0.5, 1)],
+    [(down, 5, 7, 15), (limited, 7, 90, 215), (nonsense, 2, 0.5, 1), (unreadable, 9, 150, 320)],
 )
 async def test_each_trouble_has_its_patience(error: type, tries: int, least: float, most: float) -> None:
     clock = HastyClock()
@@ -87,7 +91,7 @@ async def test_each_trouble_has_its_patience(error: type, tries: int, least: flo
         await persist(Repeat.READ, clock, attempts)
     assert attempts.made == tries
     assert least <= sum(clock.slept) <= most
-    assert clock.slept == sorted(clock.slept) or error is limited  # at its longest, only jitter is left
+    assert clock.slept == sorted(clock.slept) or error in (limited, unreadable)  # at its longest, only jitter is left
 
 
 async def test_the_pauses_grow_and_are_never_the_same() -> None:

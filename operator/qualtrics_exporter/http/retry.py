@@ -58,6 +58,8 @@ def _pause(error: Transient, tries: int) -> float | None:
     limited = isinstance(error, RateLimited)
     if error.reason is Reason.REMOTE_REPLY_INVALID:
         most, first, longest = 2, 1.0, 1.0
+    elif error.reason is Reason.SECRET_NOT_READABLE:
+        most, first, longest = 9, 5.0, 60.0  # 3 to 5 minutes in all: a key server or an API server is restarted
     elif limited:
         most, first, longest = 7, 5.0, 60.0  # the limits are a minute's: 2 to 4 minutes in all outlast them
     else:

@@ -55,6 +55,7 @@ def requested(kind: Kind, exporter: Exporter, status: Status | None = None) -> s
 
 def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: str) -> Status:
     """The status with the receipt of that token."""
+    status = _with_older_receipts(status)
     id_ = kind.id_of(exporter.uid, token)
     receipts = [id_[:_KEPT], *(getattr(status, kind.handled) or [])][:HANDLED_TOKENS]
     # `handledRequests` is what versions before 0.2 know, and all that remains where an older CRD drops the others.
@@ -63,6 +64,17 @@ def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: str) -> 
     recent.sort(key=lambda known: known not in current)  # the sort is stable: the newest stay first
     update = {kind.last: token, kind.handled: receipts, "handled_requests": recent[:HANDLED_REQUESTS]}
     return status.model_copy(update=update)
+
+
+def _with_older_receipts(status: Status) -> Status:
+    """The status with receipts of a version before 0.2, which knows only `handledRequests`, in the newer lists.
+
+    After an upgrade, later requests would otherwise displace them there. Ids of different kinds never collide, so each
+    list can take all of them.
+    """
+    older = [id_[:_KEPT] for id_ in status.handled_requests or []]
+    update = {kind.handled: older for kind in KINDS if getattr(status, kind.handled) is None}
+    return status.model_copy(update=update) if older and update else status
 
 
 def wants_delivery(exporter: Exporter) -> bool:

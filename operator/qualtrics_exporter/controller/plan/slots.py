@@ -60,21 +60,26 @@ class Context:
 
 def without_future(status: Status, now: datetime) -> Status:
     """The status without times that a clock wrote which was ahead. To wait until then would be silence."""
+    # Slots count from now on, but one that was announced and is due by now is not forgotten.
+    announced = status.next_schedule_time
+    anew = min(now, announced - _INSTANT) if announced else now
     if status.schedule_since and status.schedule_since > now:
-        status = status.model_copy(update={"schedule_since": now})
+        status = status.model_copy(update={"schedule_since": anew})
     if status.last_schedule_time is None or status.last_schedule_time <= now:
         return status
     past = max((slot.due_time for slot in status.claimed_slots or [] if slot.due_time <= now), default=None)
     since = status.schedule_since
     if status.claimed_slots_since and status.claimed_slots_since > now:
-        since = now  # which of the slots before now had their run is not known any more
+        since = anew  # which of the slots before now had their run is not known any more
     return status.model_copy(update={"last_schedule_time": past, "schedule_since": since})
 
 
 def counted_from(status: Status, now: datetime) -> datetime:
-    """The time up to which every slot is done with."""
-    times = [status.schedule_since, status.last_schedule_time, status.claimed_slots_since]
-    times += [slot.due_time for slot in status.claimed_slots or []]
+    """The time up to which every slot is done with.
+
+    Claimed slots do not tell: a clock that was ahead may have claimed one of them long before the slots in front of it.
+    """
+    times = (status.schedule_since, status.last_schedule_time, status.claimed_slots_since)
     return max((time for time in times if time and time <= now), default=now)
 
 
@@ -182,13 +187,16 @@ def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, r
     They follow from the schedule as the status has it: the spec may have another one by now.
     """
     due = status.next_schedule_time
-    if due is None or due > now:
+    if due is None:
         return status
     schedule = slots.Schedule.from_words(status.schedule or "")
     if schedule is None:
+        if due > now:
+            return status
         slot = slots.Slot(due, timestamp(due))
         return with_slots_entry(exporter, status, slot, slot, 1, now, result, reason)
-    number, newest, oldest = _range(status, schedule, due - _INSTANT, now)
+    # Not from the announced slot on: while a clock is in doubt, the slots before it wait without an entry.
+    number, newest, oldest = _range(status, schedule, counted_from(status, now), now)
     if not newest or not oldest:
         return status
     return with_slots_entry(exporter, status, newest, oldest, number, now, result, reason)

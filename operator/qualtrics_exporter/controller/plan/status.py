@@ -57,12 +57,16 @@ def plan(exporter: Exporter, context: Context) -> Plan:
 
     spec = cast("Spec", exporter.spec)  # there is no problem with it
     schedule = schedule_of(exporter, spec, context.default_zone)
-    if not context.unsure:
+    if not context.unsure or exporter.suspended:  # a slot that falls due during a suspension never runs
         status, claimed = _with_slots(exporter, status, spec, schedule, claimed, context)
+    elif status.schedule is None:  # the exporter is new: it has no slots yet about which anything could be concluded
+        status = _counting_since(exporter, status, schedule, now)
     if status.active_run is None or claimed:
         status, claimed = _run_request(exporter, status, claimed, context)
         status, claimed = _delivering_test(exporter, status, claimed, context)
-    return Plan(_with_next_slot(exporter, status, schedule, now), claimed)
+    if status.schedule == schedule.words():  # else the slots of the schedule before come first, once the clock is sure
+        status = _with_next_slot(exporter, status, schedule, now)
+    return Plan(status, claimed)
 
 
 def _with_slots(
@@ -97,7 +101,7 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
     nothing: it is short, and nobody expects it to cost a slot.
     """
     entry = ended.entry
-    status = exporter.status.model_copy(update={"active_run": None})
+    status = slots.without_future(exporter.status, now).model_copy(update={"active_run": None})
     if entry.send_time:
         status = status.model_copy(update={"sent_runs": [entry.id, *(status.sent_runs or [])][:SENT_RUNS]})
     if entry.trigger == "Test":
@@ -178,7 +182,7 @@ def _run_request(
         return status, claimed
     run_id = request_run_id(exporter.uid, token)
     why = Reason.SUSPENDED if exporter.suspended else Reason.RUN_ACTIVE if claimed else None
-    if run_id in (status.sent_runs or []):
+    if run_id in _sent(status):
         why = Reason.ALREADY_SENT  # its receipt was lost
     if why:
         status = _refuse_run(exporter, status, context.now, "Skipped", why, "The requested run did not start")
@@ -195,9 +199,15 @@ def _delivering_test(
         return status, claimed
     status = with_receipt(TEST, exporter, status, token)
     run_id = test_run_id(exporter.uid, token)
-    if run_id in (status.sent_runs or []):
+    if run_id in _sent(status):
         return status, claimed  # its receipt was lost
     return _claim(exporter, status, "Test", run_id, context)
+
+
+def _sent(status: Status) -> set[str]:
+    """Ids of runs that were sent, or may have been. An older CRD drops `sentRuns`, but not the entries."""
+    entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
+    return {*(status.sent_runs or []), *(entry.id for entry in entries if entry.send_time)}
 
 
 def _refuse_run(exporter: Exporter, status: Status, now: datetime, result: Result, reason: Reason, what: str) -> Status:

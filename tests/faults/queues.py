@@ -1,0 +1,209 @@
+"""Many exporters of several tenants are due at once, and the remote side of one tenant hangs.
+
+The others have to be sent as if it were not there. A slot that waits for its turn until the next one is due has an entry
+that says so, with numbers; no slot that waited counts as late.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from tests.environment import chart_rules
+from tests.environment.sandbox import SandboxThread
+from tests.environment.stage import Stage
+from tests.environment.waiting import eventually
+from tests.faults import oracle
+from tests.faults.oracle import Finding, Found
+from tests.faults.story import Story
+
+AT_ONCE = 10
+"""How many exporters the operator reconciles at once, and how many requests it has open."""
+IN_TIME = timedelta(minutes=15)
+"""Longer than the healthy tenants need for all of their exporters at their rate limits."""
+PATIENCE_SECONDS = 60.0
+HANGING = "nexthink-hanging"
+_FIGURES = re.compile(r"It had been due for (\d+) s\. Of all exporters, (\d+) wait for their turn and (\d+) are in")
+
+
+@dataclass
+class Tenant:
+    """Some exporters of a namespace that use the same Secret."""
+
+    namespace: str
+    secret: str
+    exporters: int
+
+    @property
+    def hangs(self) -> bool:
+        return self.secret == HANGING
+
+    def names(self) -> list[str]:
+        return [f"{self.secret}-{number}" for number in range(self.exporters)]
+
+
+@dataclass
+class Queues:
+    """An operator that works for these tenants. Every exporter has a slot each hour, and may start a minute late."""
+
+    stage: Stage
+    tenants: list[Tenant]
+    slow: SandboxThread
+    """The remote sides of the tenant that hangs."""
+    story: Story
+    found: list[Found] = field(default_factory=list)
+
+    def play(self) -> list[Found]:
+        """What is wrong after two slots, during which one tenant hangs."""
+        self._begin()
+        self.slow.fault("nexthink.execute", times=None, hold="before")
+        first = self._slot_due()
+        self._healthy_are_sent(first)
+        self._lag_shows(first)
+        second = self._slot_due()
+        self._healthy_are_sent(second)
+        self.slow.clear_faults()
+        self._all_told(second)
+        return [*self.found, *self._judged([first, second])]
+
+    @property
+    def overtaken(self) -> int:
+        """How many slots ended because the next one was due."""
+        return sum(entry["reason"] == "SlotOvertaken" for uid in self._uids for entry in self.story.entries(uid))
+
+    # The scenario
+
+    def _begin(self) -> None:
+        secrets = self.stage.sandbox.secrets()
+        items = []
+        for tenant in self.tenants:
+            keys = self.slow.secrets()["nexthink"] if tenant.hangs else secrets["nexthink"]
+            for name, data in {tenant.secret: keys, "qualtrics": secrets["qualtrics"]}.items():
+                metadata = {"name": name, "namespace": tenant.namespace}
+                items.append({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
+            for name in tenant.names():
+                schedule = {"frequency": "Hourly", "everyHours": 1, "timeZone": "UTC", "startingDeadlineSeconds": 60}
+                changes = {"schedule": schedule, "nexthink.credentialsSecretRef.name": tenant.secret}
+                manifest = self.stage.manifest(name, **changes)
+                manifest["metadata"]["namespace"] = tenant.namespace
+                items.append(manifest)
+        manifests = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+        self.stage.cluster.kubectl("apply", "-f", "-", input=manifests)
+        self._until(lambda: all(map(_checked, self._objects().values())), "every exporter is checked")
+        self._uids = {body["metadata"]["uid"]: tenant for (tenant, _), body in self._named()}
+
+    def _slot_due(self) -> datetime:
+        now = self.stage.clock.now()
+        slot = now.replace(minute=20, second=0, microsecond=0)
+        slot = slot if slot > now else slot + timedelta(hours=1)
+        self.stage.clock.advance_to(slot + timedelta(seconds=1))
+        return slot
+
+    def _healthy_are_sent(self, slot: datetime) -> None:
+        healthy = [uid for uid, tenant in self._uids.items() if not tenant.hangs]
+        try:
+            self._until(lambda: all(self._told(uid, slot) for uid in healthy), f"healthy tenants are sent at {slot}")
+        except AssertionError:
+            self.found.append(Found(Finding.SILENT, f"healthy tenants wait for the one that hangs, at {slot}"))
+
+    def _all_told(self, slot: datetime) -> None:
+        try:
+            self._until(lambda: all(self._told(uid, slot) for uid in self._uids), f"every slot of {slot} is over")
+        except AssertionError:
+            return  # `_judged` says which
+
+    def _lag_shows(self, slot: datetime) -> None:
+        self.stage.clock.advance(300)
+        metrics = dict(
+            line.rsplit(" ", 1) for line in self.story.operator.metrics().splitlines() if not line.startswith("#")
+        )
+        lag = float(metrics["qualtrics_exporter_schedule_lag_seconds"])
+        if lag < 300:
+            waited = self.stage.clock.now() - slot
+            self.found.append(Found(Finding.SILENT, f"slots wait for {waited}, and the lag is {lag:g} s"))
+
+    def _until(self, look: Any, what: str) -> None:
+        # Rate limits and polls of healthy tenants are waited for; the slot must not be overtaken meanwhile.
+        wait = partial(eventually, look, what, patience=PATIENCE_SECONDS, pause=0.2)
+        self.stage.while_time_passes(wait, seconds=1.5)
+
+    def _objects(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Every exporter, by namespace and name."""
+        found = {}
+        for namespace in {tenant.namespace for tenant in self.tenants}:
+            path = f"/apis/qualtrics-exporter.dev/v1alpha1/namespaces/{namespace}/qualtricsexporters"
+            for body in self.stage.cluster.read(path)["items"]:
+                found[namespace, body["metadata"]["name"]] = body
+        return found
+
+    def _named(self) -> Iterable[tuple[tuple[Tenant, str], dict[str, Any]]]:
+        objects = self._objects()
+        for tenant in self.tenants:
+            for name in tenant.names():
+                yield (tenant, name), objects[tenant.namespace, name]
+
+    def _told(self, uid: str, slot: datetime) -> list[Mapping[str, Any]]:
+        """The entries of a slot."""
+        return [e for e in self.story.entries(uid) if e.get("scheduledTime") == f"{slot:%Y-%m-%dT%H:%M:%SZ}"]
+
+    # What is wrong
+
+    def _judged(self, slots: list[datetime]) -> Iterable[Found]:
+        ledger = self.stage.sandbox.ledger
+        sent = ledger.distributions
+        for run, number in Counter(run for one in sent for run in one.run_ids).items():
+            if number > 1:
+                yield Found(Finding.DOUBLE, f"run {run} was sent {number} times")
+        for uid, tenant in self._uids.items():
+            for slot in slots:
+                entries = self._told(uid, slot)
+                what = f"the slot of {slot} of an exporter with Secret {tenant.secret}"
+                if len(entries) != 1:
+                    kind = Finding.UNTRUE if entries else Finding.SILENT
+                    yield Found(kind, f"{what} has {len(entries)} entries")
+                for entry in entries:
+                    ours = [one for one in sent if entry["id"] in one.run_ids]
+                    yield from oracle.judged(ledger, ours, entry, self.story.people)
+                    yield from _of_entry(entry, what, slot, hangs=tenant.hangs)
+
+
+def _of_entry(entry: Mapping[str, Any], what: str, slot: datetime, *, hangs: bool) -> Iterable[Found]:
+    if not hangs:
+        took = datetime.fromisoformat(entry["completionTime"]) - slot
+        if entry["result"] != "Succeeded" or took > IN_TIME:
+            yield Found(Finding.SILENT, f"{what} ended as {entry['result']} ({entry['reason']}) after {took}")
+    elif entry["reason"] == "SlotOvertaken":
+        figures = _FIGURES.search(entry["message"])
+        if not figures or int(figures[1]) < 3600:
+            yield Found(Finding.UNTRUE, f"{what} was overtaken, and the entry lacks the figures: {entry['message']}")
+    elif entry["reason"] not in ("Succeeded", "RunActive"):
+        yield Found(Finding.UNTRUE, f"{what} ended as {entry['result']}: {entry['reason']}")
+
+
+def _checked(body: Mapping[str, Any]) -> bool:
+    conditions = body.get("status", {}).get("conditions", [])
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def another_namespace(stage: Stage) -> str:
+    """One more namespace, in which the stage's operators have the permissions that the chart gives."""
+    namespace = stage.cluster.namespace(f"{stage.namespace[:50]}-more")
+    kind, group = "rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io"
+    metadata = {"name": "operator", "namespace": namespace}
+    subject = {"kind": "ServiceAccount", "name": "operator", "namespace": stage.namespace}
+    role = {"apiVersion": kind, "kind": "Role", "metadata": metadata, "rules": list(chart_rules.namespaced())}
+    binding = {
+        "apiVersion": kind,
+        "kind": "RoleBinding",
+        "metadata": metadata,
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": "operator"},
+        "subjects": [subject],
+    }
+    stage.cluster.kubectl(
+        "apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": [role, binding]})
+    )
+    return namespace

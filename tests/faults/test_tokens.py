@@ -1,0 +1,103 @@
+"""Tokens of requests are replayed by tools: each acts once in the lifetime of its exporter, and has one entry."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+import pytest_asyncio
+import yaml
+
+from tests.environment.build import ROOT
+from tests.environment.controlplane import ControlPlane
+from tests.environment.waiting import eventually
+from tests.faults import broken
+from tests.faults.desk import Desk, Office
+from tests.faults.oracle import Found
+from tests.faults.tally import Tally
+from tests.faults.tokens import SCENARIOS, Player
+
+MATRIX = "tokens"
+QUICK = ("restored", "delivered, the operator restarts", "displaced, the CRD is upgraded")
+NEW_FIELDS = (
+    "claimedSlots",
+    "claimedSlotsSince",
+    "sentRuns",
+    "handledRunRequests",
+    "handledTestRequests",
+    "handledSettlements",
+)
+"""What the CRD of version 0.1 does not know of a status."""
+Crd = Callable[[str], None]
+
+
+@pytest.fixture
+def crd(cluster: ControlPlane, office: Office) -> Iterator[Crd]:
+    """Installs the CRD of this version, `newer`, or that of the version before, `older`."""
+    (file,) = (ROOT / "crds").glob("*.yaml")
+    newer = yaml.safe_load(file.read_text())
+    older = yaml.safe_load(file.read_text())
+    status = older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    for name in NEW_FIELDS:
+        del status[name]
+    status["activeRun"]["properties"].pop("heartbeatTime")
+    probe = {
+        "apiVersion": "qualtrics-exporter.dev/v1alpha1",
+        "kind": "QualtricsExporter",
+        "metadata": {"name": "probe", "namespace": office.namespace},
+        "spec": yaml.safe_load((ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"))["spec"] | {"suspend": True},
+    }
+    installed = "newer"
+
+    def install(which: str) -> None:
+        nonlocal installed
+        if which == installed:
+            return
+        document = json.dumps(older if which == "older" else newer)
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=document)
+        cluster.kubectl("apply", "-f", "-", input=json.dumps(probe))
+        patch = json.dumps({"status": {"sentRuns": ["a"]}})
+        tried = ("patch", "qex", "probe", "-n", office.namespace, "--subresource=status", "--type=merge", "-p", patch)
+
+        def in_force() -> bool:
+            kept = cluster.kubectl(*tried, "--dry-run=server", "-o", "json").stdout
+            return ("sentRuns" in kept) is (which == "newer")
+
+        eventually(in_force, f"the {which} CRD is in force")
+        installed = which
+
+    yield install
+    install("newer")
+
+
+@pytest_asyncio.fixture
+async def desk(office: Office) -> AsyncIterator[Desk]:
+    """A controller with an exporter that is ready."""
+    async with office.desk() as made:
+        await made.ready()
+        yield made
+
+
+async def played(desk: Desk, crd: Crd, name: str) -> list[Found]:
+    """What is wrong after that scenario."""
+    player = Player(desk, crd)
+    for step in SCENARIOS[name]:
+        await step(player)
+    return [*player.found(), *await desk.leaks()]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.long) for name in SCENARIOS]
+)
+async def test_a_token_acts_once_whatever_tools_make_of_it(desk: Desk, crd: Crd, tally: Tally, name: str) -> None:
+    shape, _, interlude = name.partition(", ")
+    tally.add(MATRIX, f"{shape}, {interlude}" if interlude else shape, name, await played(desk, crd, name))
+
+
+@pytest.mark.parametrize(
+    "build", [broken.FORGETFUL, pytest.param(broken.SHARED_RECEIPTS, marks=pytest.mark.long)]
+)
+async def test_a_broken_build_is_caught(desk: Desk, crd: Crd, tally: Tally, build: broken.Build) -> None:
+    with broken.build(build):
+        found = await played(desk, crd, "restored")
+    tally.add(MATRIX, "restored", build, found, broken=build)
+    assert found
