@@ -15,9 +15,11 @@ from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.http.remote import Remotes
 from qualtrics_exporter.telemetry.metrics import Metrics
 
-from .api_server import Body, SimulatedCluster, WatchStream
+from .api_server import Body
 from .clock import ReplicaClock
+from .cluster import SimulatedCluster
 from .loop import PROCESS, Process
+from .watch_stream import WatchStream
 
 if TYPE_CHECKING:
     from .simulation import Simulation
