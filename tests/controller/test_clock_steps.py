@@ -15,7 +15,8 @@ def set_clock(stage: Stage, operator: Operator, by: timedelta) -> None:
     stage.clock.set_wall(stage.clock.now() + by)
     stage.while_time_passes(
         lambda: eventually(
-            lambda: operator.log.count("the wall clock was set") > noticed, "the operator notices that its clock was set"
+            lambda: operator.log.count("the wall clock was set") > noticed,
+            "the operator notices that its clock was set",
         ),
         seconds=2,
     )

@@ -1,4 +1,4 @@
-"""Which operator works on an exporter: selectors, shards, Leases, and objects that are replaced. Always one at a time."""
+"""Which operator works on an exporter: selectors, shards, Leases, replaced objects. Always one at a time."""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -44,7 +44,8 @@ def crd(cluster: ControlPlane, office: Office) -> Iterator[Crd]:
         "apiVersion": "qualtrics-exporter.dev/v1alpha1",
         "kind": "QualtricsExporter",
         "metadata": {"name": "probe", "namespace": office.namespace},
-        "spec": yaml.safe_load((ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"))["spec"] | {"suspend": True},
+        "spec": yaml.safe_load((ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"))["spec"]
+        | {"suspend": True},
     }
     installed = "newer"
 
@@ -93,9 +94,7 @@ async def test_a_token_acts_once_whatever_tools_make_of_it(desk: Desk, crd: Crd,
     tally.add(MATRIX, f"{shape}, {interlude}" if interlude else shape, name, await played(desk, crd, name))
 
 
-@pytest.mark.parametrize(
-    "build", [broken.FORGETFUL, pytest.param(broken.SHARED_RECEIPTS, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("build", [broken.FORGETFUL, pytest.param(broken.SHARED_RECEIPTS, marks=pytest.mark.long)])
 async def test_a_broken_build_is_caught(desk: Desk, crd: Crd, tally: Tally, build: broken.Build) -> None:
     with broken.build(build):
         found = await played(desk, crd, "restored")
