@@ -177,6 +177,21 @@ def test_slots_in_front_of_one_that_a_clock_brought_too_early_have_entries() -> 
     assert entry.message.startswith("11 slots between 2026-11-23T01:20:00Z and 2026-11-23T11:20:00Z")
 
 
+def test_a_slot_that_was_skipped_does_not_run_when_the_clock_is_set_back() -> None:
+    slot = MONDAY + timedelta(minutes=20)
+    asked = exporter(seen(MONDAY, **HOURLY), annotations={"run-requested-at": "now"}, **HOURLY)
+    run = planned(asked, slot - timedelta(minutes=1), leadership=LED)
+    assert run.claimed
+    entry = entry_of(run.claimed, "Succeeded", Reason.SUCCEEDED, "", slot)
+    skipped = finished(exporter(run.status, **HOURLY), Ended(entry), slot + timedelta(minutes=1), ZONE)
+    assert ("Skipped", "RunActive") in entries(skipped)
+    later = planned(exporter(skipped, **HOURLY), slot + HOUR, leadership=LED).status
+    later = later.model_copy(update={"active_run": None})
+    back = planned(exporter(later, **HOURLY), slot + timedelta(minutes=30), leadership=LED)
+    assert back.claimed is None
+    assert len(back.status.history or []) == len(later.history or [])
+
+
 def test_an_announced_slot_has_an_entry_although_the_clock_was_set_back_before() -> None:
     """The run that was active ends after the clock was set back, and nobody plans until the announced slot is due."""
     slot = MONDAY + timedelta(minutes=20)

@@ -1,4 +1,4 @@
-"""Which operator works on an exporter: selectors, shards, Leases, and objects that are replaced. Always one at a time."""
+"""Which operator works on an exporter: selectors, shards, Leases, replaced objects. Always one at a time."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -85,7 +85,7 @@ def test_a_shard_takes_over_a_run_only_when_its_holder_is_gone(stage: Stage) -> 
     since = stage.clock.now()
 
     def long_afterwards() -> bool:
-        return beat_of(exporter) - since > 3 * ABANDONED
+        return beat_of(exporter) - since > 1.2 * ABANDONED
 
     # Slower than elsewhere: between two heartbeats a busy machine must not let five minutes pass.
     stage.while_time_passes(
@@ -96,7 +96,8 @@ def test_a_shard_takes_over_a_run_only_when_its_holder_is_gone(stage: Stage) -> 
     first.kill()
     stage.sandbox.release(drop=True)
     last = beat_of(exporter)
-    stage.reached("qualtrics.import_contacts")  # by the second shard: the first is gone
+    # By the second shard: the first is gone.
+    stage.while_time_passes(lambda: stage.sandbox.reached("qualtrics.import_contacts"))
     assert run_of(exporter)["attempt"] == 2
     assert beat_of(exporter) - last >= ABANDONED
     stage.sandbox.release()

@@ -1,4 +1,4 @@
-"""A Secret that the API server does not hand out: conditions, entries and tests say so, and a short failure costs nothing."""
+"""A Secret that the API server cannot read: conditions, entries and tests say so. A short failure costs nothing."""
 
 from datetime import datetime, timedelta
 from typing import Any

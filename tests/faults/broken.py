@@ -145,7 +145,7 @@ def _forgetful() -> Iterator[None]:
 @contextmanager
 def _shared_receipts() -> Iterator[None]:
     """The same, and nothing else is remembered of a run that was sent."""
-    with _forgetful(), mock.patch.object(plan_status, "_sent", lambda _: set()):
+    with _forgetful(), mock.patch.object(plan_status, "_sent", return_value=set()):
         yield
 
 

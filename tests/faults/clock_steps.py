@@ -76,14 +76,14 @@ class Stepped:
         """Everything that is wrong after the scenario; `hour_by_hour` lets each slot of the wrong time come again."""
         self._begin()
         self._next_slot()  # a slot that ran before
-        strike = {
+        strikes: dict[Moment, Callable[[], None]] = {
             "idle": self._idle,
             "waiting for a slot": self._waiting,
             "in a run": partial(self._held, "qualtrics.import_status"),
             "in a look-up": self._look_up,
             "at a restart": self._restart,
-        }[self.step.moment]
-        strike()
+        }
+        strikes[self.step.moment]()
         self._next_slot()
         self._next_slot()
         if hour_by_hour:
@@ -127,7 +127,7 @@ class Stepped:
         sandbox.fault(operation, hold="before")
         self._clock.advance_to(self._announced() + timedelta(seconds=1))
         self.story.stage.reached(operation)
-        self._set(lambda: sandbox.release())
+        self._set(sandbox.release)
         sandbox.clear_faults()
 
     def _look_up(self) -> None:
@@ -157,6 +157,7 @@ class Stepped:
         else:
             while (left := for_.total_seconds() - (self._clock.monotonic() - began)) > 0:
                 self._clock.advance(min(left, 600))
+            if for_ > UNSURE:
                 self._at_rest()
             told = self._notices()
             self._clock.set_wall(self._now() - self.step.delta)
@@ -189,15 +190,23 @@ class Stepped:
             due = _time(status.get("nextScheduleTime"))
             done = {_time(slot["dueTime"]) for slot in status.get("claimedSlots", [])}
             upcoming = next(slot for slot in self._slots(self._now()) if slot not in done)
-            return due if due == upcoming and "activeRun" not in status else None
+            return due if due == upcoming and self._is_at_rest(status) else None
 
-        return self._until(look, "the next slot is announced")
+        found: datetime = self._until(look, "the next slot is announced")
+        return found
 
     def _at_rest(self) -> None:
-        def look() -> bool:
-            return "activeRun" not in self._exporter.status()
+        """Wait until no run is active and no slot is due."""
 
-        self._until(look, "no run is active")
+        def look() -> bool:
+            return self._is_at_rest(self._exporter.status())
+
+        self._until(look, "no run is active and no slot is due")
+
+    def _is_at_rest(self, status: Mapping[str, Any]) -> bool:
+        newest = next(self._slots(self._now())) - timedelta(hours=self._hours)
+        done = max(_time(status.get(name)) for name in ("lastScheduleTime", "scheduleSince"))
+        return "activeRun" not in status and newest <= done
 
     def _until(self, look: Callable[[], Any], what: str, *, pace: float = 10) -> Any:
         patience = SHORT_PATIENCE_SECONDS if self.story.broken else PATIENCE_SECONDS

@@ -1,7 +1,7 @@
 """Many exporters of several tenants are due at once, and the remote side of one tenant hangs.
 
-The others have to be sent as if it were not there. A slot that waits for its turn until the next one is due has an entry
-that says so, with numbers; no slot that waited counts as late.
+The others have to be sent as if it were not there. A slot that waits for its turn until the next one is due has an
+entry that says so, with numbers; no slot that waited counts as late.
 """
 
 import json

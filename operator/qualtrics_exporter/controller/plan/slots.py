@@ -67,7 +67,9 @@ def without_future(status: Status, now: datetime) -> Status:
         status = status.model_copy(update={"schedule_since": anew})
     if status.last_schedule_time is None or status.last_schedule_time <= now:
         return status
-    past = max((slot.due_time for slot in status.claimed_slots or [] if slot.due_time <= now), default=None)
+    done = [slot.due_time for slot in status.claimed_slots or []]
+    done += [entry.scheduled_time for entry in status.history or [] if entry.scheduled_time]
+    past = max((due for due in done if due <= now), default=None)
     since = status.schedule_since
     if status.claimed_slots_since and status.claimed_slots_since > now:
         since = anew  # which of the slots before now had their run is not known any more
