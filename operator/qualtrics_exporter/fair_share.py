@@ -7,10 +7,10 @@ some of the total is free when a tenant that held nothing comes, and the shares 
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -35,15 +35,27 @@ class _Waiting(Generic[T]):
         return self.urgent if urgent else self.background
 
 
+@dataclass(frozen=True, slots=True)
+class Grant(Generic[T]):
+    """An item whose turn it is, and the units that its tenant holds until it is released."""
+
+    tenant: Tenant
+    item: T
+    weight: int
+    urgent: bool
+
+
 class FairQueue(Generic[T]):
     """Items that wait for a part of `total`. Pure: the caller decides when to look.
 
-    Within a tenant, urgent items come before the others, and each kind is served first come, first served.
+    Within a tenant, urgent items come before the others, and each kind is served first come, first served. Background
+    items have at most `background` units at once.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, *, background: int | None = None) -> None:
         self.total = total
         self.used = 0
+        self._background = total if background is None else background
         self._held: dict[Tenant, int] = {}
         self._waiting: OrderedDict[Tenant, _Waiting[T]] = OrderedDict()  # in the order of their turns
         self._length = 0
@@ -56,12 +68,12 @@ class FairQueue(Generic[T]):
         self._waiting.setdefault(tenant, _Waiting()).lane(urgent).append((item, min(weight, self.total)))
         self._length += 1
 
-    def pop(self) -> tuple[Tenant, T, int] | None:
-        """The tenant and the item whose turn it is, and the units that it holds from now on; None if nothing can start.
+    def pop(self) -> Grant[T] | None:
+        """The item whose turn it is; None if nothing can start.
 
         An item that waits only for free units keeps its turn: smaller ones do not overtake it for ever.
         """
-        for urgent in (True, False):
+        for urgent in (True, False) if self._background > 0 else (True,):
             for tenant, waiting in self._waiting.items():
                 lane = waiting.lane(urgent)
                 if not lane:
@@ -75,19 +87,26 @@ class FairQueue(Generic[T]):
                 lane.popleft()
                 self._length -= 1
                 self._waiting.move_to_end(tenant)
-                if not waiting.urgent and not waiting.background:
-                    del self._waiting[tenant]
+                self._forget_idle(tenant)
                 self.used += weight
                 self._held[tenant] = self._held.get(tenant, 0) + weight
-                return tenant, item, weight
+                self._background -= 0 if urgent else weight
+                return Grant(tenant, item, weight, urgent)
         return None
 
-    def release(self, tenant: Tenant, weight: int = 1) -> None:
-        """Give units back."""
+    def release(self, grant: Grant[T], weight: int | None = None) -> None:
+        """Give the units of a grant back, or so many of them."""
+        weight = grant.weight if weight is None else weight
         self.used -= weight
-        self._held[tenant] -= weight
-        if not self._held[tenant]:
-            del self._held[tenant]
+        self._background += 0 if grant.urgent else weight
+        self._held[grant.tenant] -= weight
+        if not self._held[grant.tenant]:
+            del self._held[grant.tenant]
+
+    def _forget_idle(self, tenant: Tenant) -> None:
+        waiting = self._waiting[tenant]
+        if not waiting.urgent and not waiting.background:
+            del self._waiting[tenant]
 
     def discard(self, tenant: Tenant, item: T) -> None:
         """Let an item wait no longer."""
@@ -97,42 +116,53 @@ class FairQueue(Generic[T]):
                 if entry[0] is item:
                     lane.remove(entry)
                     self._length -= 1
+                    self._forget_idle(tenant)
                     return
+
+
+Shrink = Callable[[int], None]
 
 
 class FairSemaphore:
     """A semaphore whose units are shared between tenants."""
 
     def __init__(self, total: int) -> None:
-        self._queue: FairQueue[asyncio.Future[int]] = FairQueue(total)
+        self._queue: FairQueue[Any] = FairQueue(total)
 
     @asynccontextmanager
-    async def hold(self, tenant: Tenant, weight: int = 1) -> AsyncIterator[None]:
-        """Hold `weight` units within the block; wait for them first."""
-        granted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    async def hold(self, tenant: Tenant, weight: int = 1) -> AsyncIterator[Shrink]:
+        """Hold `weight` units within the block; wait for them first. Yields what gives all but so many units back."""
+        granted: asyncio.Future[Grant[Any]] = asyncio.get_running_loop().create_future()
         self._queue.push(tenant, granted, weight=weight)
         self._grant()
         try:
-            held = await granted
+            grant = await granted
         except asyncio.CancelledError:
             if not granted.cancelled():  # it was granted in the moment of the cancellation
-                self._give_back(tenant, granted.result())
+                self._give_back(granted.result(), granted.result().weight)
             else:
                 self._queue.discard(tenant, granted)
             raise
-        try:
-            yield
-        finally:
-            self._give_back(tenant, held)
+        held = grant.weight
 
-    def _give_back(self, tenant: Tenant, weight: int) -> None:
-        self._queue.release(tenant, weight)
+        def shrink(units: int) -> None:
+            nonlocal held
+            if units < held:
+                self._give_back(grant, held - units)
+                held = units
+
+        try:
+            yield shrink
+        finally:
+            self._give_back(grant, held)
+
+    def _give_back(self, grant: Grant[Any], weight: int) -> None:
+        self._queue.release(grant, weight)
         self._grant()
 
     def _grant(self) -> None:
-        while (granted := self._queue.pop()) is not None:
-            tenant, waiter, weight = granted
-            if waiter.cancelled():  # its task has not been told yet
-                self._queue.release(tenant, weight)
+        while (grant := self._queue.pop()) is not None:
+            if grant.item.cancelled():  # its task has not been told yet
+                self._queue.release(grant)
             else:
-                waiter.set_result(weight)
+                grant.item.set_result(grant)

@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import pairwise
 from typing import Literal
@@ -195,8 +195,9 @@ def _nominal(schedule: Schedule, number: int) -> datetime:
     return _ORIGIN + timedelta(days=day) + number * schedule.interval()
 
 
+@lru_cache(maxsize=4096)
 def _start(schedule: Schedule, number: int) -> datetime:
-    """The instant that a nominal start comes to, in UTC."""
+    """The instant that a nominal start comes to, in UTC. Asked for again and again, about the few starts near now."""
     nominal = _nominal(schedule, number)
     if schedule.every_hours == 1:
         hour = nominal.replace(tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qualtrics_exporter.fair_share import FairQueue, FairSemaphore, Tenant
+from qualtrics_exporter.fair_share import FairQueue, FairSemaphore, Grant, Tenant
 
 A, B, C = (Tenant(name, "nexthink") for name in "abc")
 
@@ -24,7 +24,7 @@ def taken(queue: FairQueue[str]) -> list[str]:
     """Everything that can start now, in order."""
     started = []
     while (found := queue.pop()) is not None:
-        started.append(found[1])
+        started.append(found.item)
     return started
 
 
@@ -46,14 +46,15 @@ def test_a_tenant_that_comes_late_starts_at_once_although_others_hold_all_they_c
 
 def test_a_tenant_that_never_gives_back_does_not_stop_the_others() -> None:
     queue = filled(10, a=100, b=100)
-    held = taken(queue)
-    for _ in range(50):  # the items of b end, those of a hang
-        for item in [one for one in held if one.startswith("b")]:
-            held.remove(item)
-            queue.release(B)
-        held += taken(queue)
-    assert len([one for one in held if one.startswith("a")]) <= 5
-    assert not any(one.startswith("b") for one in held)
+    held: list[Grant[str]] = []
+    for _ in range(200):  # the items of b end, those of a hang
+        while (grant := queue.pop()) is not None:
+            held.append(grant)
+        for ended in [grant for grant in held if grant.tenant == B]:
+            held.remove(ended)
+            queue.release(ended)
+    assert 0 < len(held) <= 5
+    assert len(queue) == 100 - len(held), "nothing of b waits"
 
 
 def test_urgent_items_come_before_background_ones_of_every_tenant() -> None:
@@ -63,14 +64,28 @@ def test_urgent_items_come_before_background_ones_of_every_tenant() -> None:
     assert taken(queue) == ["slot", "check"]
 
 
+def test_background_items_leave_most_of_the_room_to_urgent_ones() -> None:
+    queue: FairQueue[str] = FairQueue(100, background=2)
+    for n in range(5):
+        queue.push(A, f"check-{n}", urgent=False)
+    held = [queue.pop() for _ in range(3)]
+    assert [grant.item if grant else None for grant in held] == ["check-0", "check-1", None]
+    queue.push(A, "slot")
+    assert taken(queue) == ["slot"]
+    assert held[0]
+    queue.release(held[0])
+    assert taken(queue) == ["check-2"]
+
+
 def test_a_large_item_is_not_overtaken_for_ever() -> None:
     queue: FairQueue[str] = FairQueue(10)
     queue.push(A, "a", weight=4)
-    assert taken(queue) == ["a"]
+    first = queue.pop()
+    assert first
     queue.push(B, "large", weight=8)
     queue.push(C, "small", weight=1)
     assert taken(queue) == []
-    queue.release(A, 4)
+    queue.release(first)
     assert taken(queue) == ["large", "small"]
 
 
@@ -90,18 +105,28 @@ def test_never_more_than_all_is_held_and_nothing_waits_for_ever(
     queue: FairQueue[int] = FairQueue(total)
     for number, (tenant, weight, urgent) in enumerate(items):
         queue.push(tenant, number, urgent=urgent, weight=weight)
-    held: list[tuple[Tenant, int, int]] = []
+    held: list[Grant[int]] = []
     done = []
     for _ in range(len(items) + 1):
         while (found := queue.pop()) is not None:
             held.append(found)
-            assert queue.used == sum(weight for _, _, weight in held) <= total
+            assert queue.used == sum(grant.weight for grant in held) <= total
         if held:
-            tenant, item, weight = held.pop(0)
-            queue.release(tenant, weight)
-            done.append(item)
+            grant = held.pop(0)
+            queue.release(grant)
+            done.append(grant.item)
     assert sorted(done) == list(range(len(items)))
     assert (queue.used, len(queue)) == (0, 0)
+
+
+async def test_a_holder_that_needs_less_gives_the_rest_back_at_once() -> None:
+    semaphore = FairSemaphore(10)
+    async with semaphore.hold(A, 10) as shrink, asyncio.timeout(1):
+        shrink(3)
+        async with semaphore.hold(B, 7):
+            pass
+    async with asyncio.timeout(1), semaphore.hold(C, 10):
+        pass
 
 
 async def test_units_that_are_given_back_in_the_moment_of_a_cancellation_are_not_lost() -> None:

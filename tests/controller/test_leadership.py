@@ -11,7 +11,7 @@ from tests.controller.exporters import at
 from tests.environment.clock import SteeredClock
 
 NOON = at("2026-11-23 12:00")
-HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 
 
 def test_a_slot_that_fell_due_before_the_first_leader_is_late_since_then() -> None:
@@ -34,10 +34,26 @@ def test_of_a_longer_gap_only_the_gap_is_lateness() -> None:
     assert second.lateness(NOON + HOUR + 5 * MINUTE, NOON + 6 * HOUR) == 15 * MINUTE
 
 
-@pytest.mark.parametrize("annotation", [None, "nonsense", "/", "2026-11-23T12:00:00/2026-11-23T13:00:00", "a/b/c"])
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        None,
+        "nonsense",
+        "/",
+        "2026-11-23T12:00:00/2026-11-23T13:00:00",
+        "a/b/c",
+        "/0001-01-01T00:00:00+14:00",
+        "/9999-12-31T23:59:59-14:00",
+    ],
+)
 def test_a_lease_that_tells_nothing_usable_means_that_nobody_led(annotation: str | None) -> None:
     led = Leadership.continued(annotation, NOON - MINUTE, NOON)
     assert led.lateness(NOON - HOUR, NOON) == HOUR
+
+
+def test_a_renewal_some_seconds_in_the_future_is_that_of_another_clock() -> None:
+    led = Leadership.continued(Leadership.started(NOON).annotation(), NOON + 3 * HOUR, NOON + 3 * HOUR - 2 * SECOND)
+    assert led.lateness(NOON + HOUR, NOON + 4 * HOUR) == timedelta(0)
 
 
 def test_a_renewal_in_the_future_means_that_nobody_led() -> None:
@@ -86,6 +102,42 @@ def test_a_clock_that_is_set_back_is_trusted_again_at_once() -> None:
     watched.now()
     assert not record.unsure
     assert watched.steps == 2
+
+
+def test_a_clock_that_is_set_forward_by_seconds_again_and_again_stays_sure() -> None:
+    clock = SteeredClock(start=NOON)
+    watched = WatchedClock(clock)
+    record = Record(watched)
+    for _ in range(50):
+        clock.advance(240)
+        clock.set_wall(clock.now() + timedelta(seconds=5))
+        watched.now()
+        assert not record.unsure
+
+
+def test_the_doubt_ends_after_some_minutes_whatever_the_clock_does() -> None:
+    clock = SteeredClock(start=NOON)
+    watched = WatchedClock(clock)
+    record = Record(watched)
+    clock.set_wall(clock.now() + HOUR)
+    watched.now()
+    for _ in range(4):
+        clock.advance(UNSURE_SECONDS / 5)
+        clock.set_wall(clock.now() + HOUR)
+        watched.now()
+        assert record.unsure
+    clock.advance(UNSURE_SECONDS / 5 + 1)
+    assert not record.unsure
+
+
+def test_a_small_correction_does_not_end_the_doubt_about_a_large_step() -> None:
+    clock = SteeredClock(start=NOON)
+    watched = WatchedClock(clock)
+    record = Record(watched)
+    for by in (12 * HOUR, timedelta(seconds=-3)):
+        clock.set_wall(clock.now() + by)
+        watched.now()
+        assert record.unsure
 
 
 def test_time_that_passes_is_not_a_step() -> None:

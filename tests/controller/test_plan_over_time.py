@@ -245,6 +245,28 @@ def _covers(entry: HistoryEntry, due: datetime) -> bool:
     )
 
 
+def test_after_an_upgrade_a_slot_that_an_older_version_ran_does_not_run_again() -> None:
+    every_2_hours = {"frequency": "Hourly", "everyHours": 2}
+    status = planned(exporter(seen(MONDAY, **every_2_hours), **every_2_hours), MONDAY + 2.4 * HOUR).status
+    older = without_run(status).model_copy(update={"claimed_slots": None, "claimed_slots_since": None})
+    upgraded = planned(exporter(older, **every_2_hours), MONDAY + 2.5 * HOUR, leadership=LED).status
+    for back in (20, 150):
+        now, found = MONDAY + 2.5 * HOUR - timedelta(minutes=back), upgraded
+        while now < MONDAY + 3 * HOUR:
+            plan = planned(exporter(found, **every_2_hours), now, leadership=LED)
+            assert plan.claimed is None
+            assert not any(entry.result == "Missed" for entry in plan.status.history or [])
+            found, now = without_run(plan.status), now + timedelta(minutes=5)
+
+
+def test_a_run_is_not_written_off_while_the_clock_may_be_set_back() -> None:
+    first = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), MONDAY + HOUR / 3, leadership=LED)
+    assert first.claimed
+    found = exporter(first.status, **HOURLY)
+    later = MONDAY + timedelta(days=1)
+    assert planned(found, later, holder="another", orphaned=True, unsure=True).status.active_run == first.claimed
+
+
 # Zones
 
 

@@ -198,6 +198,36 @@ async def test_one_that_fails_is_tried_again_less_and_less_often(desk: Desk) -> 
     assert 8 <= len(desk.started) <= 14
 
 
+async def test_one_that_waits_for_something_else_than_its_turn_is_not_late_and_counts_as_waiting(desk: Desk) -> None:
+    desk.wakes["teams"] = Wake(NOON)  # due, and it stays so: for example while the clock is in doubt
+    desk.enqueue("teams")
+    async with desk.leads():
+        for _ in range(30):
+            await desk.passes(10)
+        assert desk.turns[-1].waited >= timedelta(seconds=150)
+        assert desk.queue.lag >= 290
+
+
+async def test_a_slot_that_falls_due_while_its_exporter_is_busy_is_not_late(desk: Desk) -> None:
+    desk.hold.add("teams")
+    desk.enqueue("teams")
+    async with desk.leads():
+        desk.wakes["teams"] = Wake(NOON + timedelta(seconds=100))
+        await desk.passes(340)
+        desk.release("teams")
+        await settled()
+        assert desk.turns[-1].waited >= timedelta(seconds=240)
+
+
+async def test_a_cancellation_from_nowhere_does_not_lose_an_exporter(desk: Desk) -> None:
+    desk.errors["teams"] = asyncio.CancelledError()  # type: ignore[assignment]
+    desk.enqueue("teams")
+    async with desk.leads():
+        del desk.errors["teams"]
+        await desk.passes(121)
+        assert desk.started == ["teams", "teams"]
+
+
 async def test_a_term_that_ends_leaves_nothing_behind_and_the_next_one_starts_anew(desk: Desk) -> None:
     desk.hold.add("teams")
     desk.enqueue("teams")

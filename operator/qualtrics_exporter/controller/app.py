@@ -69,8 +69,9 @@ async def serve(settings: Settings, clock: Clock) -> None:
         observe=metrics.observe,
         max_concurrent_requests=settings.max_concurrent_runs,
     )
-    pod = os.environ.get("POD_NAME", "")
-    instance = pod or socket.gethostname()
+    name = os.environ.get("POD_NAME", "")
+    instance = name or socket.gethostname()
+    pod = f"{_own_namespace() or ''}/{name}" if name else ""
     async with contextlib.aclosing(remotes), await connect() as api:
         await Operator(settings, clock, Cluster(api), remotes, metrics, instance=instance, pod=pod).serve()
 

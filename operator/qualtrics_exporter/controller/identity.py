@@ -12,7 +12,7 @@ ALONE = "-"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One process. `pod` is empty where no pod name is known: a host name is not unique to a process."""
+    """One process. `pod` is its namespace and name; it is empty where none is known: a host name is not unique."""
 
     election: str
     pod: str
@@ -22,7 +22,7 @@ class Identity:
     def new(cls, *, lease: tuple[str, str] | None, pod: str, instance: str) -> "Identity":
         """A process that takes part in the election for that Lease (namespace, name), or in none."""
         election = hashlib.sha256("/".join(lease).encode()).hexdigest()[:8] if lease else ALONE
-        return cls(election, pod, f"{instance}-{secrets.token_hex(4)}")
+        return cls(election, pod.replace("/", "."), f"{instance}-{secrets.token_hex(4)}")
 
     def new_holder(self) -> str:
         """A holder that was never used before: one process, one attempt."""

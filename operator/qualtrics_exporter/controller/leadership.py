@@ -8,7 +8,7 @@ Lease. All times are wall-clock times; a clock that is wrong makes slots late or
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Self
 
 from qualtrics_exporter.clock import WatchedClock
@@ -22,7 +22,14 @@ SHORTEST = timedelta(seconds=30)
 
 
 UNSURE_SECONDS = 300.0
-"""After the clock was set forward, slots wait for so long: a clock that is wrong for a minute costs none of them."""
+"""After the clock was set forward by `LARGE_STEP` or more, slots wait for so long.
+
+So a clock that is wrong for a minute costs none of them.
+"""
+
+
+LARGE_STEP = timedelta(minutes=1)
+"""A clock that loses time is set forward by seconds, again and again: that is no reason to wait."""
 
 
 class Gap(NamedTuple):
@@ -47,8 +54,9 @@ class Leadership:
     def continued(cls, annotation: str | None, renewed: datetime | None, now: datetime) -> Self:
         """An operator that takes over a Lease with this annotation, which was last renewed at that time."""
         known = _parsed(annotation)
-        if renewed is None or known is None or renewed > now:
+        if renewed is None or known is None or renewed - now > SHORTEST:
             return cls.started(now)
+        renewed = min(renewed, now)  # the clocks of two nodes differ by seconds
         return cls(known)._with(Gap(renewed, now))
 
     def stepped(self, by: timedelta, now: datetime) -> Self:
@@ -86,6 +94,8 @@ class Record:
     def __init__(self, clock: WatchedClock) -> None:
         self._clock = clock
         self._unsure_until = 0.0
+        self._ahead = timedelta(0)
+        """By how much the wall clock was set forward since it was last sure."""
         self.current = Leadership.started(clock.now())
         clock.on_step.append(self._stepped)
 
@@ -104,7 +114,11 @@ class Record:
 
     def _stepped(self, by: timedelta) -> None:
         self.current = self.current.stepped(by, self._clock.now())
-        self._unsure_until = self._clock.monotonic() + UNSURE_SECONDS if by > timedelta(0) else 0.0
+        if not self.unsure:
+            self._ahead, self._unsure_until = timedelta(0), self._clock.monotonic() + UNSURE_SECONDS
+        self._ahead += by
+        if self._ahead < LARGE_STEP:  # too little to matter, or it was set back again
+            self._unsure_until = 0.0
 
 
 def _parsed(annotation: str | None) -> tuple[Gap, ...] | None:
@@ -112,13 +126,17 @@ def _parsed(annotation: str | None) -> tuple[Gap, ...] | None:
         return None
     try:
         return tuple(_gaps(part.split("/") for part in annotation.split(",") if part))[:MAX_GAPS]
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
 def _gaps(parts: Iterable[list[str]]) -> Iterable[Gap]:
     for start, end in parts:
-        gap = Gap(datetime.fromisoformat(start) if start else None, datetime.fromisoformat(end))
-        if not all(time.tzinfo for time in gap if time):
-            raise ValueError("a time without a zone")
-        yield gap
+        yield Gap(_utc(start) if start else None, _utc(end))
+
+
+def _utc(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None or not 2000 <= time.year <= 9000:
+        raise ValueError("not a time that an operator wrote")
+    return time.astimezone(UTC)

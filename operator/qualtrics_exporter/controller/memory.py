@@ -1,7 +1,6 @@
 """What one process remembers about exporters that are not at rest. Losing it costs a check, nothing else."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from qualtrics_exporter.controller.status import Key
 
@@ -18,8 +17,8 @@ class Memory:
     """A run in other hands, as it was last seen, ..."""
     foreign_since: float = 0.0
     """... and since when it has not moved, on the monotonic clock."""
-    retry_after: dict[str, datetime] = field(default_factory=dict)
-    """When Qualtrics is asked again what it did not answer, by the id of the run."""
+    retry_after: dict[str, float] = field(default_factory=dict)
+    """When Qualtrics is asked again what it did not answer, by the id of the run; on the monotonic clock."""
 
 
 class Memories:

@@ -183,7 +183,8 @@ class Reconciler:
         if exporter.status.active_run and memory.foreign_run:
             return Wake(now + timedelta(seconds=ABANDONED_SECONDS / 5))
         wake = next_wake(exporter, now, self._zone)
-        memory.retry_after = {run: after for run, after in memory.retry_after.items() if after > now}
+        monotonic = self._clock.monotonic()
+        memory.retry_after = {run: after for run, after in memory.retry_after.items() if after > monotonic}
         if wake.at <= now and not wake.urgent and memory.retry_after:
             # What is due may be no more than a question that has to wait.
             wake = Wake(now + SECRET_WATCH, urgent=False)

@@ -6,8 +6,11 @@ under a run, and a run that can't even begin still ends in an entry.
 
 import logging
 import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller import conditions
@@ -21,7 +24,7 @@ from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.sides import Sides
 from qualtrics_exporter.export.work import unknown_message
-from qualtrics_exporter.fair_share import FairSemaphore
+from qualtrics_exporter.fair_share import FairSemaphore, Tenant
 from qualtrics_exporter.http.errors import ExportError
 from qualtrics_exporter.http.remote import Remotes, Repeat
 from qualtrics_exporter.http.retry import persist
@@ -136,8 +139,13 @@ class Runner:
             *(run, exporter.spec, sides, journal, self.clock),
             check_first=unsure,
             deadline=left,
-            memory=lambda size: self._memory.hold(tenant, math.ceil(size / MEBIBYTE)),
+            memory=partial(self._hold_memory, tenant),
         )
+
+    @asynccontextmanager
+    async def _hold_memory(self, tenant: Tenant, size: int) -> AsyncIterator[Callable[[int], None]]:
+        async with self._memory.hold(tenant, _mebibytes(size)) as shrink:
+            yield lambda smaller: shrink(_mebibytes(smaller))
 
     def _time_left(self, spec: Spec, run: ActiveRun) -> timedelta:
         """How long the run may still take. A start in the future does not count: a clock that was ahead wrote it."""
@@ -181,3 +189,7 @@ class Runner:
         exporter = await self.store.change(key, claim)
         assert again is not None  # noqa: S101  else it was abandoned
         return exporter, again
+
+
+def _mebibytes(size: int) -> int:
+    return max(1, math.ceil(size / MEBIBYTE))

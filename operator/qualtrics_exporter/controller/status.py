@@ -71,7 +71,7 @@ class StatusStore:
             try:
                 exporter = await self.read(key)
                 status = change(exporter)
-                if status is None or _dump(status) == _dump(exporter.status):
+                if status is None or status == exporter.status or _dump(status) == _dump(exporter.status):
                     return exporter
                 written = await self._cluster.replace_status(
                     key.namespace, key.name, key.uid, exporter.resource_version, _dump(status)

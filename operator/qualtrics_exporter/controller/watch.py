@@ -164,6 +164,8 @@ class Watch:
             self.forget(key)
         now_known = dict(self._queue.known())
         for key in changed:
+            if key in known and key not in now_known:
+                continue  # it has left meanwhile, by what the watch says
             missed += now_known.get(key) == known.get(key)  # else the watch has told it meanwhile
             try:
                 self.observe(await self._cluster.get(key.namespace, key.name))

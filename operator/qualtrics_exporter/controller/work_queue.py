@@ -24,7 +24,7 @@ from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.cluster import ClusterError, Forbidden, Gone
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake
 from qualtrics_exporter.controller.status import Key
-from qualtrics_exporter.fair_share import FairQueue, Tenant
+from qualtrics_exporter.fair_share import FairQueue, Grant, Tenant
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ MAX_IN_PROGRESS = 1000
 """Exporters that are reconciled at once. Nearly all of them wait: for a rate limit, a mailing list or an import. What
 they cost while they wait is bounded here; requests and recipients have limits of their own (`http.remote.Capacity`).
 """
+MAX_BACKGROUND = 50
+"""Of these, checks, look-ups and figures: so few that none of them times out because the others use up a rate limit."""
 
 
 class Turn(NamedTuple):
@@ -57,13 +59,13 @@ Reconcile = Callable[[Key, Turn], Awaitable[Wake]]
 
 class _Item:
     __slots__ = (
+        "due_since",
         "enqueued",
         "failures",
         "first",
         "key",
         "known",
         "queued",
-        "queued_at",
         "tenant",
         "version",
         "wake",
@@ -77,7 +79,8 @@ class _Item:
         self.wake = self.enqueued = NEVER
         self.known = True  # to the watch
         self.queued = False  # it waits for its turn
-        self.queued_at = 0.0
+        self.due_since: float | None = None
+        """Since when this process has seen that it is due, on the monotonic clock."""
         self.working = False
         self.first = True
         self.failures = 0
@@ -100,7 +103,7 @@ class WorkQueue:
         self._items: dict[str, _Item] = {}  # by uid
         self._heap: list[tuple[datetime, int, _Item]] = []
         self._order = itertools.count()
-        self._turns: FairQueue[_Item] = FairQueue(max_in_progress)
+        self._turns: FairQueue[_Item] = FairQueue(max_in_progress, background=MAX_BACKGROUND)
         self._changed = asyncio.Event()
         self._known = 0
         self.ticked = clock.monotonic()
@@ -127,9 +130,11 @@ class WorkQueue:
         if not self.leading:
             return 0.0
         # A metrics scrape may ask in another thread: `copy` takes the items in one step of the interpreter.
-        waiting = [item.wake.at for item in self._items.copy().values() if not item.working]
-        oldest = min(waiting, default=NEVER.at)
-        return max(0.0, (self._clock.now() - oldest).total_seconds())
+        items = [item for item in self._items.copy().values() if not item.working]
+        oldest = min((item.wake.at for item in items), default=NEVER.at)
+        # One that is tried again after a pause has been due for longer.
+        since = min((item.due_since for item in items if item.due_since is not None), default=float("inf"))
+        return max(0.0, (self._clock.now() - oldest).total_seconds(), self._clock.monotonic() - since)
 
     def known(self) -> Iterator[tuple[Key, str]]:
         """Every exporter that the watch knows, with the resourceVersion in which it was last seen."""
@@ -147,7 +152,7 @@ class WorkQueue:
         item.version = version
         item.enqueued = wake
         if item.working:
-            item.wake = wake  # `_work` looks at it when it has finished
+            item.wake, item.tenant = wake, tenant  # `_work` looks at it when it has finished
             return
         if item.queued:
             due = wake.at <= self._clock.now()
@@ -215,11 +220,12 @@ class WorkQueue:
             at, _, item = heapq.heappop(self._heap)
             current = self._items.get(item.key.uid) is item and item.wake.at == at
             if current and not item.working and not item.queued:
-                item.queued_at = self._clock.monotonic()
+                if item.due_since is None:
+                    item.due_since = self._clock.monotonic()
                 self._wait(item, item.tenant)
 
     def _wait(self, item: _Item, tenant: Tenant) -> None:
-        """Let an exporter wait for its turn; it has been due since `queued_at`."""
+        """Let an exporter wait for its turn."""
         item.queued, item.tenant = True, tenant
         self._turns.push(tenant, item, urgent=item.wake.urgent)
         self._changed.set()
@@ -227,9 +233,9 @@ class WorkQueue:
     def _start(self, group: asyncio.TaskGroup) -> None:
         """Start a task for each exporter whose turn it is."""
         while (turn := self._turns.pop()) is not None:
-            tenant, item, _ = turn
+            item = turn.item
             item.queued, item.working = False, True
-            group.create_task(self._work(item, tenant), name=f"reconcile {item.key}")
+            group.create_task(self._work(item, turn), name=f"reconcile {item.key}")
 
     async def _nap(self) -> None:
         now = self._clock.now()
@@ -243,10 +249,11 @@ class WorkQueue:
             nap.cancel()
             changed.cancel()
 
-    async def _work(self, item: _Item, tenant: Tenant) -> None:
+    async def _work(self, item: _Item, grant: Grant[_Item]) -> None:
         """Reconcile one exporter, and decide when it needs attention next."""
         before = item.wake
-        waited = timedelta(seconds=max(0.0, self._clock.monotonic() - item.queued_at))
+        began = self._clock.monotonic()
+        waited = timedelta(seconds=began - (began if item.due_since is None else item.due_since))
         wake = Wake(self._clock.now() + PAUSE_MOST)
         failed, gone = True, False
         try:
@@ -254,6 +261,10 @@ class WorkQueue:
             item.first = False
             failed = False
             self.problem = None
+        except asyncio.CancelledError:
+            # The term ends: then the next one starts anew. Whatever else it may be, the exporter is not forgotten.
+            self._push(item, wake)
+            raise
         except Gone:
             gone = True
         except ClusterError as error:
@@ -264,7 +275,7 @@ class WorkQueue:
             log.exception("%s could not be reconciled", item.key)
         finally:
             item.working = False
-            self._turns.release(tenant)
+            self._turns.release(grant)
             self._changed.set()
         if gone:
             self.forget(item.key)
@@ -277,7 +288,13 @@ class WorkQueue:
         if failed or wake.at <= now:
             pause = min(PAUSE_MOST, PAUSE_FIRST * 2 ** min(item.failures, 10))
             item.failures += 1
+            if not failed:
+                # It fell due while this process worked on it, or still waits for something else than its turn.
+                for_long = min((now - wake.at).total_seconds(), self._clock.monotonic() - began)
+                due_since = self._clock.monotonic() - max(0.0, for_long)
+                item.due_since = due_since if item.due_since is None else min(item.due_since, due_since)
             wake = Wake(now + (pause if failed or item.failures > 5 else timedelta(0)), wake.urgent)
         else:
             item.failures = 0
+            item.due_since = None
         self._push(item, wake)

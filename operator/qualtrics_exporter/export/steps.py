@@ -57,7 +57,7 @@ async def _ask_who(work: Work) -> Ended | None:
     work.note(counts=answer.recipients.counts, warnings=told, batch_id=None, recipients=None)
     if stop := guard(spec, answer, limited=work.test):
         return work.end(*stop)
-    work.recipients = answer.recipients
+    work.take_people(answer.recipients)
     await _open_batch(work)
     return None
 

@@ -21,8 +21,9 @@ from .sides import Sides
 
 logger = logging.getLogger(__name__)
 
-HoldMemory = Callable[[int], AbstractAsyncContextManager[None]]
-"""A context that holds so many bytes of the process's memory for recipients."""
+HoldMemory = Callable[[int], AbstractAsyncContextManager[Callable[[int], None]]]
+"""A context that holds so many bytes of the process's memory for recipients; it yields what gives all but so many back.
+"""
 
 RECIPIENT_BYTES = 80
 """What a recipient takes at most (tests/export/test_recipients.py)."""
@@ -57,6 +58,7 @@ class Work:
     taken_up_again: bool = field(init=False)
     """Whether another process had the run before, or this one with another spec."""
     _began: float = field(init=False)
+    _shrink: Callable[[int], None] | None = None
     _held: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def __post_init__(self) -> None:
@@ -67,11 +69,19 @@ class Work:
         """Wait for the memory that the people of a large result take."""
         if self.memory:
             people = self.spec.max_recipients or LARGE_RESULT
-            await self._held.enter_async_context(self.memory(people * RECIPIENT_BYTES))
+            began = self.clock.monotonic()
+            self._shrink = await self._held.enter_async_context(self.memory(people * RECIPIENT_BYTES))
+            self._began += self.clock.monotonic() - began  # other runs had the memory: that is not this run's time
+
+    def take_people(self, recipients: Recipients) -> None:
+        """Keep the people, and only the memory that they take."""
+        self.recipients = recipients
+        if self._shrink:
+            self._shrink(len(recipients) * RECIPIENT_BYTES)
 
     async def forget_people(self) -> None:
         """Let go of the people, and of their memory."""
-        self.recipients = None
+        self.recipients = self._shrink = None
         await self._held.aclose()
 
     @property

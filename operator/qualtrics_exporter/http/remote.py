@@ -179,7 +179,7 @@ class Remote:
 
     async def turn(self, rates: tuple[Rate, ...]) -> None:
         """Wait until a call may go out under these rates and those of the side, and count it."""
-        await self._remotes.limiter.turn(self.base().origin, (*rates, *self._side.rates))
+        await self._remotes.limiter.turn(self.base().origin, (*rates, *self._side.rates), self._tenant)
 
     def _held_token(self) -> str:
         if token := self._remotes.tokens.held(self._credentials):

@@ -41,10 +41,10 @@ class LookUps:
 
     def due(self, key: Key, entries: list[HistoryEntry], next_time: Next) -> HistoryEntry | None:
         """The first of these entries that Qualtrics is to be asked about now."""
-        now = self.clock.now()
+        now, monotonic = self.clock.now(), self.clock.monotonic()
         later = self.memories.of(key).retry_after
         due = (e for e in entries if (at := next_time(e, now)) and at <= now)
-        return next((entry for entry in due if later.get(entry.id, now) <= now), None)
+        return next((entry for entry in due if later.get(entry.id, monotonic) <= monotonic), None)
 
     async def look_again(self, key: Key, exporter: Exporter, entry: HistoryEntry) -> Exporter:
         """Look once more for the distribution of a run that is not known to have been sent: the list may lag."""
@@ -70,7 +70,8 @@ class LookUps:
         now = self.clock.now()
         if kept and (at := settling.next_look(kept, now)) and at <= now:
             # The CRD in force is older and keeps no time of looking: else it would be looked for again and again.
-            memory.retry_after[entry.id] = settling.look_after(kept, now, now) or NEVER.at
+            following = settling.look_after(kept, now, now) or NEVER.at
+            memory.retry_after[entry.id] = self.clock.monotonic() + (following - now).total_seconds()
         return after
 
     async def read_figures(self, key: Key, exporter: Exporter, entry: HistoryEntry) -> Exporter:
@@ -111,7 +112,8 @@ class LookUps:
     def _later(self, key: Key, entry: HistoryEntry) -> None:
         now = self.clock.now()
         since = max(timedelta(0), now - (entry.send_time or entry.completion_time))
-        self.memories.of(key).retry_after[entry.id] = now + max(RETRY, RETRY_SHARE * since)
+        pause = max(RETRY, RETRY_SHARE * since).total_seconds()
+        self.memories.of(key).retry_after[entry.id] = self.clock.monotonic() + pause
 
 
 def _why(error: ExportError | TimeoutError) -> Reason:

@@ -58,6 +58,19 @@ class Context:
         return self.leadership.since(self.now) if self.leadership else self.now
 
 
+def with_record(status: Status) -> Status:
+    """The status of a version that recorded no claimed slots, as the record of this one: all up to then are over."""
+    since = _record_since(status)
+    return status if since == status.claimed_slots_since else status.model_copy(update={"claimed_slots_since": since})
+
+
+def _record_since(status: Status) -> datetime | None:
+    """The time after which every slot that had a run is in the record."""
+    if status.claimed_slots is None and status.claimed_slots_since is None:
+        return status.last_schedule_time
+    return status.claimed_slots_since
+
+
 def without_future(status: Status, now: datetime) -> Status:
     """The status without times that a clock wrote which was ahead. To wait until then would be silence."""
     # Slots count from now on, but one that was announced and is due by now is not forgotten.
@@ -71,7 +84,7 @@ def without_future(status: Status, now: datetime) -> Status:
     done += [entry.scheduled_time for entry in status.history or [] if entry.scheduled_time]
     past = max((due for due in done if due <= now), default=None)
     since = status.schedule_since
-    if status.claimed_slots_since and status.claimed_slots_since > now:
+    if (recorded := _record_since(status)) and recorded > now:
         since = anew  # which of the slots before now had their run is not known any more
     return status.model_copy(update={"last_schedule_time": past, "schedule_since": since})
 
@@ -99,7 +112,7 @@ def claim_due(
     status = status.model_copy(update={"last_schedule_time": newest.due})
     if not in_time:
         return status, None
-    if _is_done(exporter, status, newest):
+    if _is_done(status, newest):
         return status, None
     reason = _not_again(exporter, status, newest)
     status = _claimed(status, newest)
@@ -118,11 +131,10 @@ def _not_again(exporter: Exporter, status: Status, slot: slots.Slot) -> Reason |
     return Reason.SLOT_ALREADY_RAN if slot.identity in known or run_id in ids else None
 
 
-def _is_done(exporter: Exporter, status: Status, slot: slots.Slot) -> bool:
+def _is_done(status: Status, slot: slots.Slot) -> bool:
     """Whether this very slot had its run, and so has its entry: the clock was set back."""
-    run_id = slot_run_id(exporter.uid, slot.identity)
     return any(known.due_time == slot.due for known in status.claimed_slots or []) or any(
-        entry.id == run_id and entry.scheduled_time == slot.due and entry.start_time for entry in status.history or []
+        entry.scheduled_time == slot.due and entry.start_time for entry in status.history or []
     )
 
 

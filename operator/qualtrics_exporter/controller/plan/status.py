@@ -45,9 +45,9 @@ def plan(exporter: Exporter, context: Context) -> Plan:
     """The status that says what is due now, with a run claimed if one has to start."""
     now = context.now
     status = _resolved(exporter, _first_sight(exporter, now), now)
-    status = slots.without_future(status, now)
+    status = slots.without_future(slots.with_record(status), now)
     claimed: ActiveRun | None = None
-    if context.orphaned and status.active_run:
+    if context.orphaned and status.active_run and not (context.unsure and status.active_run.before_send):
         status, claimed = take_over(exporter, status, status.active_run, context)
     if problem := spec_problem(exporter, context.default_zone):
         if status.active_run is None:
