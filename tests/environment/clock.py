@@ -21,10 +21,16 @@ HEARTBEAT = "heartbeat of "
 """How the names of the tasks begin that show that the holder of a run is alive (`controller.journal`)."""
 
 
-def in_background() -> bool:
-    """Whether the current task only watches a time limit or writes heartbeats: nothing waits for that sleep to end."""
+def watches_a_limit() -> bool:
+    """Whether the current task only waits for a time limit to pass: nobody is kept waiting by that sleep."""
     task = asyncio.current_task()
-    return task is not None and (task.get_name() == TASK_NAME or task.get_name().startswith(HEARTBEAT))
+    return task is not None and task.get_name() == TASK_NAME
+
+
+def in_background() -> bool:
+    """Whether the current task only watches a time limit or writes heartbeats: a run does not wait for that sleep."""
+    task = asyncio.current_task()
+    return watches_a_limit() or (task is not None and task.get_name().startswith(HEARTBEAT))
 
 
 class SteeredClock:
@@ -40,7 +46,7 @@ class SteeredClock:
         self._advanced = 0.0  # seconds on both clocks
         self._wall = 0.0  # seconds on the wall clock only
         self._sleepers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
-        self._background: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._limits: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._watchers: set[asyncio.Event] = set()
         if start is not None:
             self._read()
@@ -61,7 +67,7 @@ class SteeredClock:
     async def sleep(self, seconds: float) -> None:
         """Return when that many seconds have passed by this clock: really, or because somebody advanced it."""
         wake_at = self.monotonic() + seconds
-        sleepers = self._background if in_background() else self._sleepers
+        sleepers = self._limits if watches_a_limit() else self._sleepers
         await asyncio.sleep(0)
         while (left := wake_at - self.monotonic()) > 0:
             event = asyncio.Event()
@@ -99,7 +105,7 @@ class SteeredClock:
 
     @property
     def sleepers(self) -> int:
-        """How many tasks of this process sleep by this clock, without those in the background."""
+        """How many tasks of this process sleep by this clock, without those that watch a time limit."""
         return len(self._sleepers)
 
     async def asleep(self, sleepers: int = 1, *, timeout: float = 10) -> None:
@@ -114,7 +120,7 @@ class SteeredClock:
                     self._watchers.discard(watcher)
 
     def _wake(self) -> None:
-        for loop, event in (*self._sleepers, *self._background):
+        for loop, event in (*self._sleepers, *self._limits):
             loop.call_soon_threadsafe(event.set)
 
     def _read(self) -> None:

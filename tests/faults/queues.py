@@ -180,7 +180,7 @@ def _of_entry(entry: Mapping[str, Any], what: str, slot: datetime, *, hangs: boo
         figures = _FIGURES.search(entry["message"])
         if not figures or int(figures[1]) < 3600:
             yield Found(Finding.UNTRUE, f"{what} was overtaken, and the entry lacks the figures: {entry['message']}")
-    elif entry["reason"] not in ("Succeeded", "RunActive"):
+    elif entry["result"] != "Succeeded" and entry["reason"] != "RunActive":
         yield Found(Finding.UNTRUE, f"{what} ended as {entry['result']}: {entry['reason']}")
 
 
