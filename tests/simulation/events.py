@@ -87,8 +87,9 @@ def _edits(random: Random, plan: Plan) -> Iterable[Event]:
 
 
 def _zones(random: Random, plan: Plan) -> Iterable[Event]:
+    hourly = [exporter for exporter in plan.exporters if exporter.schedule.get("everyHours", 1) > 1]
     for _ in range(_often(random, plan, "zone", len(plan.exporters) / 8)):
-        exporter = _one(random, plan)
+        exporter = random.choice(hourly) if hourly and random.random() < 0.5 else _one(random, plan)
         at = _moment(random, plan, exporter)
         for _ in range(random.choice((1, 1, 2, 3))):
             yield Event(at, "edit", exporter.name, {"zone": random.choice(ZONES)})
