@@ -145,7 +145,7 @@ def find(mutant: Mutant, *, minutes: float, focused: bool, changes: dict[str, An
     end, cpu, seed = time.monotonic() + minutes * 60, 0.0, 0
     with mutant.patch():
         while time.monotonic() < end:
-            result = simulation.run(seed, **changes)
+            result = simulation.run(seed, stop_at=mutant.kinds, **changes)
             seed, cpu = seed + 1, cpu + result.cpu
             for violation in result.violations:
                 if violation.kind in mutant.kinds:
