@@ -78,7 +78,7 @@ MUTANTS = (
     Mutant(
         "A6 an exporter is forgotten by its name",
         ("an exporter is forgotten",),
-        "recreate,watch-lag",
+        "recreate,watch-lag,watch-gap",
         old_code.forgotten_by_name,
     ),
     Mutant(
