@@ -87,8 +87,9 @@ def _edits(random: Random, plan: Plan) -> Iterable[Event]:
 
 
 def _zones(random: Random, plan: Plan) -> Iterable[Event]:
+    hourly = [exporter for exporter in plan.exporters if exporter.schedule.get("everyHours", 1) > 1]
     for _ in range(_often(random, plan, "zone", len(plan.exporters) / 8)):
-        exporter = _one(random, plan)
+        exporter = random.choice(hourly) if hourly and random.random() < 0.5 else _one(random, plan)
         at = _moment(random, plan, exporter)
         for _ in range(random.choice((1, 1, 2, 3))):
             yield Event(at, "edit", exporter.name, {"zone": random.choice(ZONES)})
@@ -118,7 +119,11 @@ def _deletions(random: Random, plan: Plan) -> Iterable[Event]:
     for _ in range(_often(random, plan, "recreate", len(plan.exporters) / 12)):
         exporter = _one(random, plan)
         after = random.choice((0.0, 0.0, 0.0, 0.5, 30.0, 3600.0))
-        yield Event(_moment(random, plan, exporter), "recreate", exporter.name, {"after": after})
+        at = _moment(random, plan, exporter)
+        yield Event(at, "recreate", exporter.name, {"after": after})
+        if "watch-gap" in plan.enabled and random.random() < 0.5:  # nobody is told that the first one is gone
+            for replica in plan.replicas:
+                yield Event(max(0.0, at - 1.0), "gap", replica.name, {"seconds": 30.0})
     for _ in range(_often(random, plan, "restore", len(plan.exporters) / 10)):
         exporter = _one(random, plan)
         yield Event(_moment(random, plan, exporter), "restore", exporter.name, {"back": random.randrange(1, 6)})

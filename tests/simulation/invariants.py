@@ -61,7 +61,7 @@ class Oracle:
         if (kind, exporter) not in self._said:
             self._said.add((kind, exporter))
             self.violations.append(Violation(kind, exporter, what, time))
-        if kind in RUNAWAY or kind == self._simulation.stop_at:
+        if kind in RUNAWAY or kind in self._simulation.stop_at:
             self._simulation.loop.stopped = True
 
     def counts(self) -> dict[str, int]:

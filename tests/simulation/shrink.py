@@ -65,5 +65,5 @@ class Shrinker:
             return False
         self.runs += 1
         made = plan.make(self._seed, **{**self._changes, **changes})
-        result = simulation.Simulation(made, stop_at=self._kind).run()
+        result = simulation.Simulation(made, stop_at=(self._kind,)).run()
         return any(violation.kind == self._kind for violation in result.violations)

@@ -40,10 +40,10 @@ class Result:
 class Simulation:
     """Everything of one world."""
 
-    def __init__(self, plan_: Plan, *, tracing: bool = False, stop_at: str | None = None) -> None:
+    def __init__(self, plan_: Plan, *, tracing: bool = False, stop_at: tuple[str, ...] = ()) -> None:
         self.plan = plan_
         self.stop_at = stop_at
-        """End the world at the first violation of this kind."""
+        """End the world at the first violation of one of these kinds."""
         self.lines: list[str] | None = [] if tracing else None
         self.loop = VirtualLoop()
         self.graveyard: list[Process] = []
@@ -132,6 +132,6 @@ class Simulation:
         self.oracle.end(self.plan.seconds)
 
 
-def run(seed: int, *, tracing: bool = False, **changes: Any) -> Result:
-    """The world of this seed. `changes` are those of `plan.make`."""
-    return Simulation(plan.make(seed, **changes), tracing=tracing).run()
+def run(seed: int, *, tracing: bool = False, stop_at: tuple[str, ...] = (), **changes: Any) -> Result:
+    """The world of this seed, until one of the kinds `stop_at` is violated. `changes` are those of `plan.make`."""
+    return Simulation(plan.make(seed, **changes), tracing=tracing, stop_at=stop_at).run()

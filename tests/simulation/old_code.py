@@ -1,0 +1,257 @@
+"""Bugs of an earlier version, put back into the code of today.
+
+Each function is a patch that lasts as long as its block. It replaces as little as possible: what the earlier version
+did otherwise, but did right, stays as it is today.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest import mock
+
+from qualtrics_exporter import schedule as schedules
+from qualtrics_exporter.clock import WatchedClock
+from qualtrics_exporter.controller import runs, secrets
+from qualtrics_exporter.controller.actions import checks
+from qualtrics_exporter.controller.app import Operator
+from qualtrics_exporter.controller.cluster import Cluster, Conflict, Forbidden, Gone, Secret, Unreachable
+from qualtrics_exporter.controller.plan import requests, slots, wake
+from qualtrics_exporter.controller.plan.wake import Wake
+from qualtrics_exporter.controller.reconciler import Reconciler
+from qualtrics_exporter.controller.runs import Credentials
+from qualtrics_exporter.controller.settings import Settings
+from qualtrics_exporter.controller.status import PATIENCE_SECONDS, Key, StatusStore, _dump
+from qualtrics_exporter.controller.watch import Watch
+from qualtrics_exporter.controller.work_queue import Turn, WorkQueue
+from qualtrics_exporter.export import query, run, steps
+from qualtrics_exporter.resource import status as resource_status
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import CERTAIN_REFUSALS, ActiveRun, Status
+from qualtrics_exporter.schedule import Schedule, Slot
+
+NEVER = timedelta(days=3650)
+
+
+@contextmanager
+def refusals_are_certain() -> Iterator[None]:
+    """A refused send is asked for again after its wait and one look, whatever that look could see."""
+    every = CERTAIN_REFUSALS | {str(Reason.RATE_LIMITED)}
+    with (
+        mock.patch.object(steps, "CERTAIN_REFUSALS", every),
+        mock.patch.object(resource_status, "CERTAIN_REFUSALS", every),
+        mock.patch.object(steps, "LONGEST_WAIT", timedelta(minutes=5)),
+    ):
+        yield
+
+
+@contextmanager
+def drift_is_judged_once() -> Iterator[None]:
+    """The text that ran before an export is the only one that is compared."""
+    with mock.patch.object(query, "_over_time", lambda before, after, *, same_field: before):
+        yield
+
+
+@contextmanager
+def runs_are_stolen() -> Iterator[None]:
+    """A leader takes over every run at its first look, and a second task starts for an exporter that comes back."""
+    first: ContextVar[bool] = ContextVar("first")
+    plan = Reconciler._plan
+
+    async def planned(self: Reconciler, key: Key, turn: Turn) -> tuple[Exporter, ActiveRun | None]:
+        first.set(turn.first)
+        return await plan(self, key, turn)
+
+    def is_orphan(self: Reconciler, key: Key, run: ActiveRun | None) -> bool:
+        memory = self._memories.of(key)
+        if run is None or first.get() or self._identity.is_own(run.holder):
+            memory.foreign_run = None
+            return run is not None
+        seen = (run.holder, run.step, run.attempt)
+        now = self._clock.monotonic()
+        if memory.foreign_run != seen:
+            memory.foreign_run, memory.foreign_since = seen, now
+        return now - memory.foreign_since >= 1800
+
+    def forget(queue: WorkQueue, key: Key) -> None:
+        item = queue._items.pop(key.uid, None)
+        if item is None:
+            return
+        item.known = False
+        queue._known -= 1
+        if item.queued:
+            queue._turns.discard(item.tenant, item)
+            item.queued = False
+        item.key = Key(key.namespace, key.name, "")  # so that the end of its task does not remove its successor
+
+    with (
+        mock.patch.object(Reconciler, "_plan", planned),
+        mock.patch.object(Reconciler, "_is_orphan", is_orphan),
+        mock.patch.object(WorkQueue, "forget", forget),
+    ):
+        yield
+
+
+@contextmanager
+def forgotten_by_name() -> Iterator[None]:
+    """The end of one exporter is the end of every exporter of that name."""
+    forget = Watch.forget
+
+    def by_name(watch: Watch, key: Key) -> None:
+        for known, _ in list(watch._queue.known()):
+            if known[:2] == key[:2]:
+                forget(watch, known)
+
+    with mock.patch.object(Watch, "forget", by_name):
+        yield
+
+
+@contextmanager
+def clocks_are_believed() -> Iterator[None]:
+    """Nobody notices that a clock was set, and a slot in the future that is done with stays done with."""
+
+    def counted_from(status: Status, now: datetime) -> datetime:
+        return max(status.schedule_since or now, status.last_schedule_time or datetime.min.replace(tzinfo=UTC))
+
+    def without_future(status: Status, now: datetime) -> Status:
+        schedule = Schedule.from_words(status.schedule or "")
+        if schedule is None or counted_from(status, now) <= now + schedule.interval():
+            return status
+        return status.model_copy(update={"last_schedule_time": None, "schedule_since": now})
+
+    def announced(exporter: Exporter, status: Status, schedule: Schedule, now: datetime) -> datetime | None:
+        if exporter.suspended:
+            return None
+        return schedules.next_slot(schedule, max(now, status.last_schedule_time or now)).due
+
+    check_due = wake.check_due
+
+    def check_due_then(exporter: Exporter, now: datetime) -> datetime:
+        checked = exporter.status.last_check_time
+        return check_due(exporter, max(now, checked) if checked else now)
+
+    patches: list[AbstractContextManager[Any]] = [
+        mock.patch.object(WatchedClock, "now", lambda clock: clock._clock.now()),
+        mock.patch.object(slots, "counted_from", counted_from),
+        mock.patch.object(slots, "without_future", without_future),
+        mock.patch.object(slots, "announced", announced),
+        *(mock.patch.object(module, "check_due", check_due_then) for module in (wake, checks)),
+    ]
+    with ExitStack() as stack:
+        for patch in patches:
+            stack.enter_context(patch)
+        yield
+
+
+@contextmanager
+def slots_have_local_names() -> Iterator[None]:
+    """A slot of every few hours is named after the local hour; one whose name had its run goes without an entry."""
+    identity, is_done = schedules._identity, slots._is_done
+
+    def local(schedule: Schedule, number: int) -> str:
+        if schedule.every_hours in (None, 1):
+            return identity(schedule, number)
+        return schedules._nominal(schedule, number).isoformat(timespec="hours")
+
+    def swallowed(exporter: Exporter, status: Status, slot: Slot) -> bool:
+        return is_done(exporter, status, slot) or slots._not_again(exporter, status, slot) is not None
+
+    with mock.patch.object(schedules, "_identity", local), mock.patch.object(slots, "_is_done", swallowed):
+        yield
+
+
+@contextmanager
+def one_pool_of_places() -> Iterator[None]:
+    """A run holds one of few places until it ends, whosever it is; who waits for a place becomes late."""
+    made, reconcile = Operator.__init__, Reconciler._reconcile
+
+    def operator(self: Operator, settings: Settings, *args: Any, **kwargs: Any) -> None:
+        made(self, settings, *args, **kwargs)
+        self.reconciler.__dict__["places"] = asyncio.Semaphore(settings.max_concurrent_runs)
+
+    async def in_its_place(self: Reconciler, key: Key, turn: Turn) -> Wake:
+        exporter = await self._store.read(key)
+        status = exporter.status
+        due = status.next_schedule_time and status.next_schedule_time <= self._clock.now()
+        if not (due or status.active_run or requests.requested(requests.RUN, exporter)):
+            return await reconcile(self, key, turn)
+        async with self.__dict__["places"]:
+            return await reconcile(self, key, turn)
+
+    with (
+        mock.patch.object(Operator, "__init__", operator),
+        mock.patch.object(Reconciler, "_reconcile", in_its_place),
+        mock.patch.object(slots.Context, "lateness", lambda context, due: max(timedelta(0), context.now - due)),
+    ):
+        yield
+
+
+@contextmanager
+def runs_go_on_for_ever() -> Iterator[None]:
+    """A run is taken up as often and for as long as anybody likes."""
+    with (
+        mock.patch.object(run, "MAX_ATTEMPTS", 1_000_000),
+        mock.patch.object(runs, "run_deadline", return_value=NEVER),
+    ):
+        yield
+
+
+@contextmanager
+def unreadable_secrets_raise() -> Iterator[None]:
+    """An error of the API server about a Secret leaves the run and the check as it came."""
+    read = secrets._read
+
+    async def raising(cluster: Cluster, namespace: str, name: str) -> Secret:
+        with contextlib.suppress(Gone, Forbidden):
+            return await cluster.get_secret(namespace, name)
+        return await read(cluster, namespace, name)
+
+    async def version(credentials: Credentials, namespace: str, name: str) -> str | None:
+        try:
+            return await credentials._cluster.secret_version(namespace, name)
+        except Gone:
+            return None
+        except Forbidden:
+            return "not readable"
+
+    with mock.patch.object(secrets, "_read", raising), mock.patch.object(Credentials, "_version", version):
+        yield
+
+
+@contextmanager
+def conflicts_have_no_patience() -> Iterator[None]:
+    """A write that meets a conflict is tried again until it succeeds."""
+
+    async def change(
+        store: StatusStore,
+        key: Key,
+        change: Callable[[Exporter], Status | None],
+        *,
+        patience: float = PATIENCE_SECONDS,
+    ) -> Exporter:
+        give_up = store._clock.monotonic() + patience
+        pause = 0.1
+        while True:
+            try:
+                exporter = await store.read(key)
+                status = change(exporter)
+                if status is None or _dump(status) == _dump(exporter.status):
+                    return exporter
+                written = await store._cluster.replace_status(
+                    key.namespace, key.name, key.uid, exporter.resource_version, _dump(status)
+                )
+                return Exporter.from_object(written)
+            except Conflict:
+                pass
+            except Unreachable:
+                if store._clock.monotonic() + pause > give_up:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+    with mock.patch.object(StatusStore, "change", change):
+        yield
