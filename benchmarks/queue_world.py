@@ -1,0 +1,217 @@
+"""An operator with many exporters that are due in the same slot, on virtual time: the world of `benchmarks.queue`."""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+from qualtrics_exporter.controller import conditions
+from qualtrics_exporter.controller.plan.slots import Context
+from qualtrics_exporter.controller.plan.status import plan
+from qualtrics_exporter.export.journal import QuerySync
+from qualtrics_exporter.http.wire import Request
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import Status
+from tests.simulation import patches
+from tests.simulation.api_server import ApiServer, Body
+from tests.simulation.clock import EPOCH, true_time
+from tests.simulation.faults import Faults
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.remote import Network
+from tests.simulation.replica import Replica
+from tests.simulation.tenants import QUERY_TEXT, QualtricsBrand, WorldClock, brand, instance
+
+SLOW = "team-0"
+"""The namespace of the tenant with long runs."""
+QUERY_SECONDS = 7.0
+"""How long Nexthink takes to answer a query."""
+IMPORT_SECONDS = 12.0
+PEOPLE = 3
+SLOT = EPOCH.replace(hour=0) + timedelta(days=1)
+"""When all exporters are due: midnight on Tuesday."""
+BEGIN = (SLOT - EPOCH).total_seconds() - 300
+"""When the operator starts, in seconds of virtual time."""
+LIMIT = 24 * 3600.0
+"""When the measurement ends at the latest, in seconds after the slot."""
+LOOK_SECONDS = 15.0
+
+
+class SlowNetwork(Network):
+    """A network on which the answer to a query takes its time."""
+
+    def begin(self, replica: str, request: Request) -> asyncio.Future[Any]:
+        reply = super().begin(replica, request)
+        if request.operation != "execute":
+            return reply
+        late: asyncio.Future[Any] = self.loop.create_future()
+
+        def deliver() -> None:
+            if not late.done():
+                late.set_result(reply.result())
+
+        reply.add_done_callback(lambda _: self.loop.outside(QUERY_SECONDS, deliver))
+        return late
+
+
+@dataclass
+class Figures:
+    """What is measured. Times are in seconds, those of entries since the slot."""
+
+    exporters: int
+    waits: dict[bool, list[float]] = field(default_factory=lambda: {False: [], True: []})
+    """From the slot to the start of the run, for the healthy tenants and for the slow one (True)."""
+    ends: dict[bool, list[float]] = field(default_factory=lambda: {False: [], True: []})
+    """From the slot to the end of runs that sent."""
+    run_seconds: list[float] = field(default_factory=list)
+    """How long the runs of the healthy tenants took."""
+    results: Counter[str] = field(default_factory=Counter)
+    """Entries by result and reason."""
+    lag: float = 0.0
+    lag_at_end: float = 0.0
+    in_progress: int = 0
+    runs: int = 0
+    distributions: int = 0
+    cpu: float = 0.0
+
+    @property
+    def sent(self) -> int:
+        return sum(map(len, self.ends.values()))
+
+    @property
+    def missed(self) -> int:
+        return sum(number for result, number in self.results.items() if result.startswith("Missed"))
+
+
+class World:
+    """An operator, and exporters that are all due at `SLOT`."""
+
+    def __init__(self, exporters: int, slow_minutes: float, tenants: int) -> None:
+        self.loop = VirtualLoop()
+        self.server = ApiServer(self.loop)
+        self.faults = Faults(frozenset(), Random("api"), Random("remote"))  # noqa: S311  latencies, not secrets
+        self.network = SlowNetwork(self.loop, self.faults, lambda *_: None, self.trace)
+        self.oracle = SimpleNamespace(process_ended=_process_ended)
+        self.figures = Figures(exporters)
+        self.unfinished: set[str] = set()
+        """Names of the exporters whose slot has no entry yet."""
+        self._active: set[str] = set()
+        self._brands: list[QualtricsBrand] = []
+        world: Any = self  # a replica needs these few attributes of a simulation
+        self._replica = Replica(world, "operator", shard="", selector=None, runs=100, zone="zone", elects=False)
+        self.loop.run_until(BEGIN)
+        for tenant in range(tenants):
+            self._add_tenant(tenant, exporters, tenants, slow_minutes)
+        self.server.listeners.append(self._changed)
+
+    def trace(self, *words: Any) -> None:
+        """A simulation can print what happens."""
+
+    def calling(self, replica: Replica, operation: str) -> None:
+        """A simulation can interrupt a replica at a call."""
+
+    def run(self) -> Figures:
+        """Start the operator and wait until every exporter has its entry."""
+        began = time.process_time()
+        with patches.repeatable(0, self.loop.time), patches.logs(None):
+            self.loop.outside(0.0, self._replica.start)
+            self.loop.outside(LOOK_SECONDS, self._look)
+            self.loop.run_until(BEGIN + LIMIT)
+            self.loop.bury()
+        self.figures.distributions = sum(len(brand.ledger.distributions) for brand in self._brands)
+        self.figures.cpu = time.process_time() - began
+        return self.figures
+
+    def _add_tenant(self, tenant: int, exporters: int, tenants: int, slow_minutes: float) -> None:
+        namespace, clock = f"team-{tenant}", WorldClock(self.loop.time)
+        nexthink, hosts = instance(tenant, clock)
+        qualtrics, more_hosts = brand(tenant, clock)
+        self.network.hosts |= {**hosts, **more_hosts}
+        self._brands.append(qualtrics)
+        slow = namespace == SLOW and slow_minutes > 0
+        qualtrics.world.import_polls = 1000
+        qualtrics.world.import_seconds = slow_minutes * 60 if slow else IMPORT_SECONDS
+        qualtrics.world.limits.qualtrics_jobs = None  # the slow tenant has more than 125 imports under way
+        self.server.put_secret(namespace, "nexthink", nexthink.secret())
+        self.server.put_secret(namespace, "qualtrics", qualtrics.secret())
+        status: Body | None = None
+        for number in range(tenant, exporters, tenants):
+            name, query = f"exporter-{number:05d}", f"#q{number}"
+            nexthink.add(query, PEOPLE)
+            body = self.server.create(
+                namespace, name, _spec(query, qualtrics.add_target(number)), labels={}, annotations={}
+            )
+            status = status or at_rest(body, true_time(BEGIN))
+            self.server.exporters[namespace, name] = {**body, "status": status}
+            self.unfinished.add(name)
+
+    def _look(self) -> None:
+        """What a scrape of the metrics would show."""
+        operator, figures = self._replica.operator, self.figures
+        if operator is None:
+            raise RuntimeError("the operator did not start")
+        queue = operator.queue
+        figures.lag = max(figures.lag, queue.lag)
+        figures.lag_at_end = queue.lag
+        figures.in_progress = max(figures.in_progress, queue.in_progress)
+        if self.unfinished:
+            self.loop.outside(LOOK_SECONDS, self._look)
+        else:
+            self.loop.stopped = True
+
+    def _changed(self, kind: str, body: Body, before: Body | None) -> None:
+        name, status, figures = body["metadata"]["name"], body["status"], self.figures
+        if "activeRun" in status:
+            self._active.add(name)
+            figures.runs = max(figures.runs, len(self._active))
+        else:
+            self._active.discard(name)
+        history = status.get("history")
+        if not history or name not in self.unfinished:
+            return
+        self.unfinished.remove(name)
+        entry, slow = history[0], body["metadata"]["namespace"] == SLOW
+        figures.results[f"{entry['result']} {entry['reason']}"] += 1
+        if "startTime" in entry:
+            wait, end = _since_slot(entry["startTime"]), _since_slot(entry["completionTime"])
+            figures.waits[slow].append(wait)
+            if entry["result"] == "Succeeded":
+                figures.ends[slow].append(end)
+                if not slow:
+                    figures.run_seconds.append(end - wait)
+
+
+def at_rest(body: Body, now: datetime) -> Body:
+    """The status of an exporter that was checked a moment ago and waits for its next slot."""
+    exporter = Exporter.from_object(body)
+    status = plan(exporter, Context(now, "", "UTC")).status
+    verdict = conditions.Verdict(query=QuerySync(True, Reason.QUERY_IN_SYNC.meaning))
+    status = conditions.checked(status, verdict, exporter.generation, now, suspended=False)
+    status = status.model_copy(update={"observed_generation": exporter.generation, "last_check_time": now})
+    return Status.model_dump(status, by_alias=True, exclude_none=True, mode="json")
+
+
+def _spec(query: str, target: dict[str, str]) -> Body:
+    return {
+        "schedule": {"frequency": "Weekly", "dayOfWeek": f"{SLOT:%A}", "timeZone": "UTC"},
+        "nexthink": {"credentialsSecretRef": {"name": "nexthink"}, "query": QUERY_TEXT, "queryId": query},
+        "qualtrics": {
+            "credentialsSecretRef": {"name": "qualtrics"},
+            **target,
+            "fromEmail": "noreply@qemailserver.com",
+            "fromName": "Digital Workplace",
+            "subject": "How do you like it?",
+        },
+    }
+
+
+def _since_slot(time: str) -> float:
+    return (datetime.fromisoformat(time) - SLOT).total_seconds()
+
+
+def _process_ended(name: str, why: str) -> None:
+    raise RuntimeError(f"{name} ended: {why}")
