@@ -115,9 +115,7 @@ MUTANTS = (
         "secret",
         old_code.unreadable_secrets_raise,
     ),
-    Mutant(
-        "B12 a run sends however late it is", ("a run sends after its deadline",), "pause", unchanged
-    ),
+    Mutant("B12 a run sends however late it is", ("a run sends after its deadline",), "pause", unchanged),
     Mutant(
         "B12 status writes that conflict are repeated for ever",
         ("status is written again and again",),
