@@ -115,7 +115,12 @@ MUTANTS = (
         "secret",
         old_code.unreadable_secrets_raise,
     ),
-    Mutant("B12 a run sends however late it is", ("a run sends after its deadline",), "pause", unchanged),
+    Mutant(
+        "B12 a run sends however late it is",
+        ("a run sends after its deadline",),
+        "pause",
+        old_code.sends_are_never_late,
+    ),
     Mutant(
         "B12 status writes that conflict are repeated for ever",
         ("status is written again and again",),

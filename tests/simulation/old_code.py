@@ -28,6 +28,7 @@ from qualtrics_exporter.controller.status import PATIENCE_SECONDS, Key, StatusSt
 from qualtrics_exporter.controller.watch import Watch
 from qualtrics_exporter.controller.work_queue import Turn, WorkQueue
 from qualtrics_exporter.export import query, run, steps
+from qualtrics_exporter.export.work import Work
 from qualtrics_exporter.resource import status as resource_status
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -157,8 +158,8 @@ def slots_have_local_names() -> Iterator[None]:
             return identity(schedule, number)
         return schedules._nominal(schedule, number).isoformat(timespec="hours")
 
-    def swallowed(exporter: Exporter, status: Status, slot: Slot) -> bool:
-        return is_done(exporter, status, slot) or slots._not_again(exporter, status, slot) is not None
+    def swallowed(status: Status, slot: Slot) -> bool:
+        return is_done(status, slot) or any(known.identity == slot.identity for known in status.claimed_slots or [])
 
     with mock.patch.object(schedules, "_identity", local), mock.patch.object(slots, "_is_done", swallowed):
         yield
@@ -197,6 +198,13 @@ def runs_go_on_for_ever() -> Iterator[None]:
         mock.patch.object(run, "MAX_ATTEMPTS", 1_000_000),
         mock.patch.object(runs, "run_deadline", return_value=NEVER),
     ):
+        yield
+
+
+@contextmanager
+def sends_are_never_late() -> Iterator[None]:
+    """A run that stood still until its deadline had passed sends all the same."""
+    with mock.patch.object(Work, "is_late", return_value=False):
         yield
 
 
