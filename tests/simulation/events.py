@@ -260,15 +260,15 @@ def _cluster_trouble(random: Random, plan: Plan) -> Iterable[Event]:
             {"seconds": random.choice((1.0, 30.0, 1500.0))},
         )
     for _ in range(_often(random, plan, "secret", 1.0)):
-        exporter = _one(random, plan)
+        exporter, seconds = _one(random, plan), random.choice((30.0, 1200.0, 4 * HOUR))
         yield Event(
-            _moment(random, plan, exporter),
+            max(0.0, _moment(random, plan, exporter) - random.random() * seconds / 2),
             "trouble_with_secret",
             f"team-{exporter.tenant}",
             {
                 "name": random.choice(("nexthink", f"qualtrics-{exporter.brand}")),
                 "what": random.choice(("delete", "unreadable", "unreadable", "rotate")),
-                "seconds": random.choice((30.0, 1200.0, 4 * HOUR)),
+                "seconds": seconds,
             },
         )
     for _ in range(_often(random, plan, "remote-hang", 0.7)):
