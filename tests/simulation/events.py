@@ -169,6 +169,9 @@ def _relabels(random: Random, plan: Plan) -> Iterable[Event]:
     for _ in range(_often(random, plan, "relabel", len(plan.exporters) / 6)):
         exporter = _one(random, plan)
         at = _moment(random, plan, exporter)
+        if random.random() < 0.5:  # while its run imports people
+            due = next_slot(parsed(exporter.schedule), EPOCH + timedelta(seconds=at)).due
+            at = min(plan.seconds, (due - EPOCH).total_seconds() + 5.0 + random.random() * 40.0)
         to = random.choice((*shards, "nobody"))
         yield Event(at, "relabel", exporter.name, {"shard": to})
         if random.random() < 0.8:
