@@ -169,6 +169,9 @@ def _relabels(random: Random, plan: Plan) -> Iterable[Event]:
     for _ in range(_often(random, plan, "relabel", len(plan.exporters) / 6)):
         exporter = _one(random, plan)
         at = _moment(random, plan, exporter)
+        if random.random() < 0.5:  # while its run imports people
+            due = next_slot(parsed(exporter.schedule), EPOCH + timedelta(seconds=at)).due
+            at = min(plan.seconds, (due - EPOCH).total_seconds() + 5.0 + random.random() * 40.0)
         to = random.choice((*shards, "nobody"))
         yield Event(at, "relabel", exporter.name, {"shard": to})
         if random.random() < 0.8:
@@ -262,15 +265,15 @@ def _cluster_trouble(random: Random, plan: Plan) -> Iterable[Event]:
             {"seconds": random.choice((1.0, 30.0, 1500.0))},
         )
     for _ in range(_often(random, plan, "secret", 1.0)):
-        exporter = _one(random, plan)
+        exporter, seconds = _one(random, plan), random.choice((30.0, 1200.0, 4 * HOUR))
         yield Event(
-            _moment(random, plan, exporter),
+            max(0.0, _moment(random, plan, exporter) - random.random() * seconds / 2),
             "trouble_with_secret",
             f"team-{exporter.tenant}",
             {
                 "name": random.choice(("nexthink", f"qualtrics-{exporter.brand}")),
                 "what": random.choice(("delete", "unreadable", "unreadable", "rotate")),
-                "seconds": random.choice((30.0, 1200.0, 4 * HOUR)),
+                "seconds": seconds,
             },
         )
     for _ in range(_often(random, plan, "remote-hang", 0.7)):
