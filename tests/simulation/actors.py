@@ -32,8 +32,11 @@ class Actors:
     def prepare(self) -> None:
         """Set up tenants, Secrets and saved queries."""
         simulation, plan = self._simulation, self._simulation.plan
-        for brand, lag, echo in zip(simulation.brands, plan.list_lag, plan.batch_echo, strict=True):
+        for brand, lag, echo, seconds in zip(
+            simulation.brands, plan.list_lag, plan.batch_echo, plan.import_seconds, strict=True
+        ):
             brand.world.list_lag_seconds = lag
+            brand.world.import_polls, brand.world.import_seconds = 1000, seconds
             brand.world.batch_echo = echo  # type: ignore[assignment]
         for tenant in range(plan.instances):
             self._secret(tenant, "nexthink", 0)
@@ -223,6 +226,11 @@ class Actors:
 
     def _forbid(self, namespace: str, seconds: float) -> None:
         self._simulation.faults.forbidden[namespace] = self._simulation.now + seconds
+        self._simulation.oracle.disturb(seconds + 600, namespace)
+
+    def _conflict(self, namespace: str, seconds: float) -> None:
+        """A tool changes the objects of a namespace faster than anybody else can write."""
+        self._simulation.faults.conflicts[namespace] = self._simulation.now + seconds
         self._simulation.oracle.disturb(seconds + 600, namespace)
 
     def _gap(self, name: str, seconds: float) -> None:

@@ -53,6 +53,8 @@ class ApiServer:
         self.listeners: list[Callable[[str, Body, Body | None], None]] = []
         """Told of each change: ADDED, MODIFIED or DELETED, the object, and the one before."""
         self.before_status: Callable[[str, Body, Body], None] = lambda writer, old, new: None
+        self.attempted: Callable[[str, str], None] = lambda namespace, name: None
+        """Told of each attempt to write a status, successful or not."""
 
     def next_version(self) -> str:
         self._version += 1
@@ -211,6 +213,9 @@ class SimulatedCluster:
         def write() -> Body:
             if self._faults.forbidden.get(namespace, 0.0) > self._loop.time():
                 raise Forbidden("the operator may not update qualtricsexporters/status (HTTP 403)", 403)
+            self._server.attempted(namespace, name)
+            if self._faults.conflicts.get(namespace, 0.0) > self._loop.time():
+                raise Conflict("conflict", 409)
             return self._server.replace_status(self._replica, namespace, name, uid, resource_version, dict(status))
 
         return await self._call("status", write)  # type: ignore[no-any-return]

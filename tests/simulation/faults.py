@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 CLASSES = (
-    "api-slow", "api-lost", "api-outage", "api-forbidden", "watch-lag", "watch-gap", "watch-replay",
-    "remote-lost", "remote-error", "remote-limited", "remote-slow", "remote-hang", "list-lag", "batch-echo",
+    "api-slow", "api-lost", "api-outage", "api-forbidden", "api-conflict", "watch-lag", "watch-gap", "watch-replay",
+    "remote-lost", "remote-error", "remote-limited", "remote-slow", "remote-hang", "list-lag", "batch-echo", "slow-import", "rush",
     "crash", "pause", "clock", "zone", "edit", "flip", "suspend", "delete", "recreate", "restore", "token", "test",
     "settle", "relabel", "restart", "secret", "people", "drift",
 )  # fmt: skip
@@ -30,6 +30,8 @@ class Faults:
     """Replicas, or `*`, that the API server does not answer, and until when."""
     forbidden: dict[str, float] = field(default_factory=dict)
     """Namespaces in which status must not be written, and until when."""
+    conflicts: dict[str, float] = field(default_factory=dict)
+    """Namespaces in which every write of a status meets a conflict, and until when."""
     unreadable: dict[tuple[str, str], float] = field(default_factory=dict)
     """Secrets that cannot be read, and until when."""
     hanging: dict[str, float] = field(default_factory=dict)
@@ -42,5 +44,5 @@ class Faults:
     def end(self) -> None:
         """From now on everything works."""
         self.over = True
-        for windows in (self.outages, self.forbidden, self.unreadable, self.hanging):
+        for windows in (self.outages, self.forbidden, self.conflicts, self.unreadable, self.hanging):
             windows.clear()  # type: ignore[attr-defined]

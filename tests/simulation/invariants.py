@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from qualtrics_exporter.export.identity import request_run_id, slot_run_id, test_run_id
+from qualtrics_exporter.http.wire import Request
 from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, TEST_MODE, TEST_REQUESTED_AT, Exporter
 from qualtrics_exporter.sandbox.gate import Reply
 from qualtrics_exporter.schedule import Schedule, next_slot, slots_between
@@ -29,12 +30,17 @@ RUN_DEADLINE = timedelta(hours=2)
 RUN_DEADLINE_MOST = timedelta(hours=24)
 RUN_SLACK = 45 * 60.0
 MOST_ATTEMPTS = 12
-MOST_WRITES_PER_HOUR = 240
+MOST_WRITES_PER_HOUR = 480
+"""Attempts to write one status, successful or not."""
+NOTICED = 180.0
+"""Seconds after which a new exporter must have its first status."""
 MOST_STATUS_BYTES = 48 * 1024
 LATEST_START = 20 * 60.0
 """Seconds after which a slot of a healthy tenant must have started."""
 RECOVERY = 15 * 60.0
 """Seconds after which the consequences of a clock step must be gone."""
+LOOK = 150.0
+"""Seconds between two looks at what leaders know."""
 QUERY_MEMORY = 2 * HOUR
 """How long before an import the query may have run that returned its people."""
 
@@ -101,7 +107,8 @@ class Record:
     active: tuple[str, float] | None = None
     """The run in progress, and since when."""
     writes: list[float] = field(default_factory=list)
-    status_wiped: bool = False
+    batches: dict[str, list[str]] = field(default_factory=dict)
+    """The batches that the journal named for each run, in order."""
 
 
 @dataclass
@@ -132,8 +139,12 @@ class Oracle:
         self._sent_runs: Counter[str] = Counter()
         self._sent_slots: set[tuple[str, datetime]] = set()
         self._said: set[tuple[str, str, str]] = set()
+        self._missing: set[tuple[str, str]] = set()
+        """Replicas and objects that they did not know at the last look."""
+        simulation.loop.outside(LOOK, self._look)
         simulation.server.listeners.append(self._changed)
         simulation.server.before_status = self._status
+        simulation.server.attempted = self._attempted
 
     # What others tell.
 
@@ -217,6 +228,24 @@ class Oracle:
         if record.promises and record.promises[-1].end == float("inf"):
             record.promises[-1].end = self._simulation.now
 
+    def _look(self) -> None:
+        """A leader must know every object that is its own."""
+        now = self._simulation.now
+        missing = set()
+        for replica in self._simulation.replicas:
+            if not replica.leading or (replica.process and replica.process.paused):
+                continue
+            known = replica.known()
+            for record in self._records.values():
+                mine = record.deleted is None and record.shard == replica.shard
+                if not mine or (record.namespace, record.name, record.uid) in known or now - record.created < LOOK:
+                    continue
+                missing.add((replica.name, record.uid))
+                if (replica.name, record.uid) in self._missing and self._undisturbed(record, now - 2 * LOOK, now):
+                    self.violate("an exporter is forgotten", record.name, f"by {replica.name}, which leads")
+        self._missing = missing
+        self._simulation.loop.outside(LOOK, self._look)
+
     # Writes of status.
 
     def _status(self, writer: str, old: Body, new: Body) -> None:
@@ -229,7 +258,8 @@ class Oracle:
         if not before.get("scheduleSince"):
             annotations = metadata["annotations"]
             record.exempt |= {token for key in (RUN_REQUESTED_AT, TEST_REQUESTED_AT) if (token := annotations.get(key))}
-        self._bound_writes(record, now)
+            if now - record.created > NOTICED and self._undisturbed(record, record.created - 60, now):
+                self.violate("a new exporter is noticed late", record.name, f"after {now - record.created:.0f} s")
         for entry in after.get("history", []):
             self._entry(record, entry, now)
         if test := after.get("lastTest"):
@@ -239,7 +269,11 @@ class Oracle:
             if {**new[name], "resourceVersion": ""} != {**old[name], "resourceVersion": ""}:
                 self.violate("a write outside status", record.name, name)
 
-    def _bound_writes(self, record: Record, now: float) -> None:
+    def _attempted(self, namespace: str, name: str) -> None:
+        body = self._simulation.server.exporters.get((namespace, name))
+        if body is None:
+            return
+        record, now = self._records[body["metadata"]["uid"]], self._simulation.now
         writes = record.writes
         writes.append(now)
         if len(writes) > MOST_WRITES_PER_HOUR:
@@ -261,6 +295,8 @@ class Oracle:
             )  # fmt: skip
             record.entries[entry["id"]] = Seen(entry, now)
         elif seen.entry["result"] != entry["result"]:
+            if seen.entry["result"] != "Unknown" and seen.entry["reason"] != "SettledAsNotSent":
+                self.violate("two entries for one run", record.name, f"{_told(seen.entry)}, and {_told(entry)}")
             self._counts[f"{seen.entry['result']} became {entry['result']}"] += 1
             seen.entry = entry
 
@@ -282,6 +318,8 @@ class Oracle:
         if record.active is None or record.active[0] != after["id"]:
             record.active = after["id"], now
             self._started(record, after, now)
+        if (batch := after.get("batchId")) and batch not in record.batches.setdefault(after["id"], []):
+            record.batches[after["id"]].append(batch)
         if after.get("attempt", 1) > MOST_ATTEMPTS:
             self.violate("too many attempts", record.name, f"run {after['id']}: attempt {after['attempt']}")
         self._bound_run(record, after, now)
@@ -318,9 +356,9 @@ class Oracle:
         hosts = {f"t{tenant}.api.eu.nexthink.cloud", f"b{brand}.eu.qualtrics.com"}
         return {"*", record.name, record.namespace, record.shard, *hosts}
 
-    def _disturbed(self, record: Record, begin: float, end: float) -> float:
-        """How many seconds of that span slow progress is excused."""
-        scopes = self._scopes(record)
+    def _disturbed(self, record: Record, begin: float, end: float, *, relabelled: bool = False) -> float:
+        """How many seconds of that span slow progress is excused. `relabelled`: a change of labels is no excuse."""
+        scopes = self._scopes(record) - ({record.name} if relabelled else set())
         spans = sorted((max(d.begin, begin), min(d.end, end)) for d in self._disturbances if d.scope in scopes)
         total, last = 0.0, begin
         for start, stop in spans:
@@ -332,8 +370,8 @@ class Oracle:
                 total += abs(offset)  # a deadline by the wall clock moves with it
         return total
 
-    def _undisturbed(self, record: Record, begin: float, end: float) -> bool:
-        return self._disturbed(record, begin, end) <= 0.0 and self._clocks_right(record.shard, begin, end)
+    def _undisturbed(self, record: Record, begin: float, end: float, *, relabelled: bool = False) -> bool:
+        return self._disturbed(record, begin, end, relabelled=relabelled) <= 0.0 and self._clocks_right(record.shard, begin, end)
 
     def _clocks_right(self, shard: str, begin: float, end: float) -> bool:
         offset_at_begin = 0.0
@@ -346,36 +384,48 @@ class Oracle:
 
     # Effects at the remote sides.
 
-    def remote_effect(self, replica: str, host: str, operation: str, body: bytes, reply: Reply | None) -> None:
-        """A request has its effect, with this reply; None: it is about to have it."""
-        if reply is None or reply.status >= 300:
+    def remote_effect(self, process: str, request: Request, reply: Reply) -> None:
+        """A request had its effect, with this reply."""
+        if reply.status >= 300:
             return
-        if operation in ("execute", "export", "download"):
-            self._query_ran(replica, host, operation, body)
+        operation = request.operation
+        if operation in ("execute", "download"):
+            self._query_ran(process, operation, request)
         elif operation == "import_contacts":
-            meta = document(body)["transactionMeta"]
-            self._imports[meta["batchId"]].append(self._lately(replica))
+            meta = document(request.body or b"")["transactionMeta"]
+            self._imports[meta["batchId"]].append(self._lately(process))
+        elif operation == "import_status":
+            self._still_working(request)
         elif operation == "create_distribution":
-            self._distribution(host)
+            self._distribution(request.url.host)
 
-    def _query_ran(self, replica: str, host: str, operation: str, body: bytes) -> None:
-        now = self._simulation.now
-        told = self._returned[replica, operation]
+    def _query_ran(self, process: str, operation: str, request: Request) -> None:
+        now, host = self._simulation.now, request.url.host
+        told = self._returned[process, operation]
+        instance = next(i for i in self._simulation.instances if i.host.partition(".")[0] == host.partition(".")[0])
         if operation == "download":  # whatever was exported is read now
-            instance = next(i for i in self._simulation.instances if i.host.partition(".")[0] == host.partition(".")[0])
             told.extend((now, query.people) for query in instance.queries.values())
         else:
-            query_id = document(body)["queryId"]
-            instance = next(i for i in self._simulation.instances if i.host == host)
-            told.append((now, instance.queries[query_id].people))
+            told.append((now, instance.queries[document(request.body or b"")["queryId"]].people))
         while told and told[0][0] < now - QUERY_MEMORY:
             del told[0]
 
-    def _lately(self, replica: str) -> list[People]:
+    def _still_working(self, request: Request) -> None:
+        """Somebody works on a batch: it must be the newest one of its run, or there is another worker."""
+        brand = next(brand for brand in self._simulation.brands if brand.host == request.url.host)
+        batch = brand.brand.jobs[request.url.rest.partition("?")[0].rpartition("/")[2]].batch_id
+        now = self._simulation.now
+        for record in self._records.values():
+            if record.active and batch in (batches := record.batches.get(record.active[0], [])):
+                if batch != batches[-1] and self._undisturbed(record, now - 1800, now, relabelled=True):
+                    self.violate("two workers on one run", record.name, f"batches {', '.join(batches)}")
+                return
+
+    def _lately(self, process: str) -> list[People]:
         since = self._simulation.now - QUERY_MEMORY
         found = {}
         for operation in ("execute", "download"):
-            for time, people in self._returned[replica, operation]:
+            for time, people in self._returned[process, operation]:
                 if time >= since:
                     found[people.query_id, people.version] = people
         return list(found.values())

@@ -76,6 +76,7 @@ class Plan:
     brands: int
     list_lag: list[float]
     batch_echo: list[str]
+    import_seconds: list[float]
     replicas: list[PlannedReplica]
     exporters: list[PlannedExporter]
     events: list[Event] = field(default_factory=list)
@@ -118,6 +119,7 @@ def make(
         brands=brands,
         list_lag=[random.choice((0.0, 30.0, 150.0, 290.0)) if "list-lag" in enabled else 0.0] * brands,
         batch_echo=[random.choice(("mailingListId", "byId", "never")) if "batch-echo" in enabled else "byId"] * brands,
+        import_seconds=[random.choice((5.0, 40.0, 200.0)) if "slow-import" in enabled else 5.0] * brands,
         replicas=[
             PlannedReplica(f"{shard}{n}", shard, f"shard={shard}" if len(shards) > 1 else None, f"zone-{n}", elects)
             for shard in shards
@@ -125,6 +127,9 @@ def make(
         ],
         exporters=[_exporter(random, n, tenants, brands, shards, number, length) for n in range(number)],
     )
+    if "rush" in enabled:  # everybody wants the same hour
+        same = random.choice(({"frequency": "Daily", "timeZone": "UTC"}, schedule(random)))
+        plan.exporters = [replace(one, schedule=same) if random.random() < 0.9 else one for one in plan.exporters]
     everything = _events(plan)
     plan.enabled -= frozenset(without)
     left = {(event.time, event.kind, event.target, str(event.arguments)) for event in _events(plan)}
@@ -392,6 +397,11 @@ def _cluster_trouble(random: Random, plan: Plan) -> Iterable[Event]:
         yield Event(
             _moment(random, plan), "forbid", f"team-{random.randrange(plan.instances)}",
             {"seconds": random.choice((60.0, 3 * HOUR))},
+        )  # fmt: skip
+    for _ in range(_often(random, plan, "api-conflict", 0.3)):
+        yield Event(
+            _moment(random, plan), "conflict", f"team-{random.randrange(plan.instances)}",
+            {"seconds": random.choice((60.0, HOUR, 5 * HOUR))},
         )  # fmt: skip
     for _ in range(_often(random, plan, "watch-gap", 2.0)):
         yield Event(

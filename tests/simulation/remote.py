@@ -22,8 +22,8 @@ from .tenants import Routes, body_of
 TIMEOUT = 120.0
 """Seconds after which the client gives up, as `Timeouts.total`."""
 
-Effect = Callable[[str, str, str, bytes, SandboxReply | None], None]
-"""Told of each effect: replica, host, operation, body of the request, reply. With None, before the effect."""
+Effect = Callable[[str, Request, SandboxReply], None]
+"""Told of each effect: by which process, the request and the reply."""
 
 
 class Network:
@@ -133,10 +133,9 @@ class Network:
 
     def _serve(self, replica: str, host: str, request: Request) -> SandboxReply:
         body = request.body or b""
-        self._effect(replica, host, request.operation, body, None)
         reply = self.hosts[host].serve(request.method, request.url.rest, dict(request.headers), body)
         reply.body = body_of(reply)
-        self._effect(replica, host, request.operation, body, reply)
+        self._effect(replica, request, reply)
         return reply
 
 

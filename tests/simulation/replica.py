@@ -61,6 +61,11 @@ class Replica:
         """Whether this replica works on exporters now."""
         return bool(self.running and self.operator and self.operator.scheduler.leading)
 
+    def known(self) -> set[tuple[str, str, str]]:
+        """Namespace, name and uid of the exporters that this replica manages."""
+        assert self.operator is not None
+        return {(key.namespace, key.name, key.uid) for key, _ in self.operator.scheduler.keys()}
+
     def start(self) -> None:
         """Start a new process."""
         if self.running:
