@@ -19,7 +19,7 @@ GO_ENVIRONMENT := GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED
 WORKERS := --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-node node image measure measure-idle measure-nql lint format generate check-generated check-go venv requirements build clean
+.PHONY: help demo test test-long test-node simulate node image measure measure-idle measure-nql lint format generate check-generated check-go venv requirements build clean
 .NOTPARALLEL:
 
 help: ## Show the targets
@@ -41,6 +41,9 @@ test-long: lint check-generated check-go ## The same and the tests that take lon
 test-node: $(READY) ## A real node with the chart on it: a run in a pod, and what happens when pods end in mid-run
 	$(BIN)/python -m tests.environment.node
 	$(BIN)/pytest -m "long or not long" tests/node tests/environment/test_node.py
+
+simulate: $(READY) ## The real controller in simulated worlds: SEEDS of them (200), from FIRST (0) on
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),0) --workers 2
 
 node: $(READY) ## Keep such a node, with a kubeconfig, until Ctrl-C
 	$(BIN)/python -m tests.environment.node --keep

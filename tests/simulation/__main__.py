@@ -5,8 +5,10 @@ import sys
 
 if os.environ.get("PYTHONHASHSEED") != "0":
     # Sets of text have another order in each process otherwise, and a seed would not repeat.
-    os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+    os.execve(
+        sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
+    )
 
-from tests.simulation.command import main  # noqa: E402
+from tests.simulation.command import main
 
 sys.exit(main())

@@ -59,7 +59,13 @@ class Actors:
         """Do what the event says."""
         if self._draining:
             return
-        self._simulation.trace(">>", event.kind, event.target, event.arguments or "", f"(event {event.number})" if event.number >= 0 else "")
+        self._simulation.trace(
+            ">>",
+            event.kind,
+            event.target,
+            event.arguments or "",
+            f"(event {event.number})" if event.number >= 0 else "",
+        )
         getattr(self, f"_{event.kind}")(event.target, **event.arguments)
 
     def _later(self, seconds: float, event: Event) -> None:
@@ -116,7 +122,12 @@ class Actors:
         if (current := self._current(name)) is None:
             return
         spec, labels, annotations = current
-        spec = {**spec, "schedule": dict(spec["schedule"]), "nexthink": dict(spec["nexthink"]), "qualtrics": dict(spec["qualtrics"])}
+        spec = {
+            **spec,
+            "schedule": dict(spec["schedule"]),
+            "nexthink": dict(spec["nexthink"]),
+            "qualtrics": dict(spec["qualtrics"]),
+        }
         options = dict(change.get("options") or {})
         if "schedule" in change:
             spec["schedule"] = dict(change["schedule"])
@@ -185,7 +196,12 @@ class Actors:
         entries = [*status.get("history", []), *([status["lastTest"]] if "lastTest" in status else [])]
         doubtful = [entry["id"] for entry in entries if entry["result"] == "Unknown"]
         run = (doubtful or [entry["id"] for entry in entries] or ["a" * 20])[0]
-        sent = {run_id for brand in self._simulation.brands for batch in brand.ledger.distributions for run_id in batch.run_ids}
+        sent = {
+            run_id
+            for brand in self._simulation.brands
+            for batch in brand.ledger.distributions
+            for run_id in batch.run_ids
+        }
         if outcome in ("Sent", "NotSent") and doubtful:
             outcome = "Sent" if run in sent else "NotSent"  # people who looked tell the truth
         self._annotate(name, **{SETTLE_RUN: f"{run}={outcome}"})
@@ -266,7 +282,9 @@ class Actors:
         if call is None:
             self._strike(event)
         else:
-            self._armed.append((Event(event.time, event.kind, call, {**event.arguments, "replica": event.target}), [nth]))
+            self._armed.append(
+                (Event(event.time, event.kind, call, {**event.arguments, "replica": event.target}), [nth])
+            )
 
     def calling(self, replica: Replica, operation: str) -> None:
         """A replica makes a call: perhaps a strike waited for that."""
@@ -345,4 +363,3 @@ class Actors:
 
 def _query(exporter: PlannedExporter, which: str) -> str:
     return f"#{exporter.name}{which}"
-

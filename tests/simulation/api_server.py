@@ -273,7 +273,7 @@ class SimulatedCluster:
         def silent() -> None:
             try:
                 effect()
-            except Exception:  # noqa: BLE001, S110 - nobody hears of it
+            except Exception:  # noqa: BLE001 - nobody hears of it
                 pass
 
         def give_up() -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from multiprocessing import get_context
 from typing import Any
 
-from . import plan, simulation
+from . import mutants, plan, simulation
 from .shrink import Shrinker
 from .simulation import Result
 
@@ -25,6 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
         "exporters": options.exporters,
         "days": options.days,
     }
+    if options.mutants is not None:
+        return mutants.table(
+            minutes=options.minutes or 10, focused=options.focused, changes=changes, name=options.mutants
+        )
     if options.seed is not None:
         if options.shrink:
             return _shrink(options, changes)
@@ -41,7 +45,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="run this world alone")
     parser.add_argument("--trace", action="store_true", help="with --seed: show everything that happens")
     parser.add_argument("--plan", action="store_true", help="with --seed: show the plan")
-    parser.add_argument("--shrink", action="store_true", help="with --seed: look for the smallest plan that fails as well")
+    parser.add_argument(
+        "--mutants", nargs="?", const="", help="put known bugs back, all or those of that name, and find them"
+    )
+    parser.add_argument("--focused", action="store_true", help="with --mutants: only the faults that provoke the bug")
+    parser.add_argument(
+        "--shrink", action="store_true", help="with --seed: look for the smallest plan that fails as well"
+    )
     parser.add_argument("--kind", help="with --shrink: the invariant that must fail; the first one otherwise")
     parser.add_argument("--seconds", type=float, default=120, help="with --shrink: how long to look")
     parser.add_argument("--without", help="classes of faults to leave out, separated by commas")
@@ -60,13 +70,17 @@ def _shrink(options: argparse.Namespace, changes: dict[str, Any]) -> int:
         return 0
     print(f"seed {options.seed}: {kind}")
     exporter = next(violation.exporter for violation in violations if violation.kind == kind)
-    changes = Shrinker(options.seed, kind, changes, options.seconds, lambda text: print(f"  {text}", flush=True)).shrink(exporter)
+    changes = Shrinker(
+        options.seed, kind, changes, options.seconds, lambda text: print(f"  {text}", flush=True)
+    ).shrink(exporter)
     for event in plan.make(options.seed, **changes).events:
         print(f"    {event}")
     for violation in simulation.run(options.seed, **changes).violations:
         print(f"  {violation}")
     arguments = [f"--seed {options.seed}"]
-    arguments += [f"--{name} {value}" for name, value in (("exporters", options.exporters), ("days", options.days)) if value]
+    arguments += [
+        f"--{name} {value}" for name, value in (("exporters", options.exporters), ("days", options.days)) if value
+    ]
     arguments += [f"--only '{options.only}'"] if options.only is not None else []
     arguments += [f"--{name} {','.join(map(str, changes[name]))}" for name in ("without", "keep") if changes[name]]
     print(f"  replay: python -m tests.simulation {' '.join(arguments)} --trace")
@@ -112,7 +126,12 @@ def _many(options: argparse.Namespace, changes: dict[str, Any]) -> int:
     with get_context("fork").Pool(options.workers, maxtasksperchild=25) as pool:
         results = map(_run, jobs) if options.workers == 1 else pool.imap(_run, jobs)
         for result in results:
-            worlds, days, cpu, events = worlds + 1, days + result.exporter_days, cpu + result.cpu, events + result.events
+            worlds, days, cpu, events = (
+                worlds + 1,
+                days + result.exporter_days,
+                cpu + result.cpu,
+                events + result.events,
+            )
             counts.update(result.counts)
             for violation in result.violations:
                 kinds[violation.kind] += 1

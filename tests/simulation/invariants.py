@@ -215,7 +215,12 @@ class Oracle:
         written = spec["schedule"]
         schedule = parsed(written, status.get("timeZone") or "UTC")
         usable = not spec.get("suspend") and spec["qualtrics"]["fromEmail"] != "nobody"
-        good = usable and record.shard != "nobody" and status.get("schedule") == schedule.words() and status.get("nextScheduleTime")
+        good = (
+            usable
+            and record.shard != "nobody"
+            and status.get("schedule") == schedule.words()
+            and status.get("nextScheduleTime")
+        )
         current = record.promises[-1] if record.promises and record.promises[-1].end == float("inf") else None
         if current and (not good or current.schedule != schedule):
             current.end = self._simulation.now
@@ -371,7 +376,9 @@ class Oracle:
         return total
 
     def _undisturbed(self, record: Record, begin: float, end: float, *, relabelled: bool = False) -> bool:
-        return self._disturbed(record, begin, end, relabelled=relabelled) <= 0.0 and self._clocks_right(record.shard, begin, end)
+        return self._disturbed(record, begin, end, relabelled=relabelled) <= 0.0 and self._clocks_right(
+            record.shard, begin, end
+        )
 
     def _clocks_right(self, shard: str, begin: float, end: float) -> bool:
         offset_at_begin = 0.0
@@ -449,7 +456,9 @@ class Oracle:
             self._simulation.trace("** distribution", sent.id, "of", record.name, what)
             self._sent_runs[run_id] += 1
             if self._sent_runs[run_id] > 1:
-                self.violate("sent twice", record.name, f"{what}, run {run_id}: {self._sent_runs[run_id]} distributions")
+                self.violate(
+                    "sent twice", record.name, f"{what}, run {run_id}: {self._sent_runs[run_id]} distributions"
+                )
             elif isinstance(what, datetime):
                 if (record.uid, what) in self._sent_slots:
                     self.violate("sent twice", record.name, f"two slots due at {what}")
@@ -471,7 +480,9 @@ class Oracle:
         for span in (timedelta(hours=2), timedelta(days=9)):
             for record in self._records.values():
                 for schedule in dict.fromkeys(record.schedules):
-                    for slot in slots_between(schedule, now - span, now + (span if span > timedelta(days=1) else timedelta(0))):
+                    for slot in slots_between(
+                        schedule, now - span, now + (span if span > timedelta(days=1) else timedelta(0))
+                    ):
                         if slot_run_id(record.uid, slot.identity) == run_id:
                             return record, slot.due
         return None, ""
@@ -495,7 +506,9 @@ class Oracle:
             self.violate("mailed by a query that drifted, in spite of Hold", record.name, f"{what}")
         if spec.get("dryRun"):
             self.violate("a dry run is sent", record.name, str(what))
-        if run["trigger"] == "Test" and (len(addresses) > 20 or str(what).removeprefix("test ") not in record.deliverable):
+        if run["trigger"] == "Test" and (
+            len(addresses) > 20 or str(what).removeprefix("test ") not in record.deliverable
+        ):
             self.violate("a test mails too many, or unasked", record.name, str(what))
         most = spec.get("maxRecipients")
         if most and len(addresses) > most:
@@ -544,7 +557,11 @@ class Oracle:
                 self._counts["slots"] += 1
                 times = [time for oldest, newest, time in covered if oldest <= slot.due <= newest]
                 if not times:
-                    self.violate("a slot without an entry", record.name, f"due {slot.due:%a %d %H:%M}, {promise.schedule.words()}")
+                    self.violate(
+                        "a slot without an entry",
+                        record.name,
+                        f"due {slot.due:%a %d %H:%M}, {promise.schedule.words()}",
+                    )
                 elif min(times) > 0 and max(times) < due - 60:
                     self.violate(
                         "a slot is written off before it falls due", record.name,
@@ -608,7 +625,9 @@ def _differences(before: dict[str, Any], after: dict[str, Any]) -> str:
         if name == "conditions":
             words.append("conditions")
         elif name == "activeRun":
-            words.append(f"activeRun={new['id'][:6]} {new['step']} attempt {new.get('attempt', 1)}" if new else "activeRun=-")
+            words.append(
+                f"activeRun={new['id'][:6]} {new['step']} attempt {new.get('attempt', 1)}" if new else "activeRun=-"
+            )
         elif name == "history":
             words.append(f"history[0]={_told(new[0])}" if new and (not old or new[0] != old[0]) else "history")
         elif name == "lastTest":

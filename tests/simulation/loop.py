@@ -205,7 +205,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 for _ in range(50):
                     try:
                         coroutine.close()  # type: ignore[union-attr]
-                    except BaseException:  # noqa: BLE001, S112 - a `finally` block that awaits: close it further
+                    except BaseException:  # noqa: BLE001 - a `finally` block that awaits: close it further
                         continue
                     break
                 del coroutine

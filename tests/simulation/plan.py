@@ -169,7 +169,7 @@ def _exporter(
         created=created,
         schedule=schedule(random),
         options=options,
-        size=random.choice((0, 1, 3, 5, 8, 11, 11, 12, 15, 25)),
+        size=random.choice((12, 15, 25) if "driftPolicy" in options else (0, 1, 3, 5, 8, 11, 11, 12, 15, 25)),
         target=number if random.random() < 0.9 else random.randrange(of),
     )
 
@@ -221,7 +221,9 @@ def _moment(random: Random, plan: Plan, exporter: PlannedExporter | None = None)
     if random.random() < 0.3:
         return at
     due = next_slot(parsed(exporter.schedule), EPOCH + timedelta(seconds=at)).due
-    near = (due - EPOCH).total_seconds() + random.choice((-60.0, -5.0, 0.5, 3.0, 10.0, 30.0, 60.0, 300.0)) * random.random()
+    near = (due - EPOCH).total_seconds() + random.choice(
+        (-60.0, -5.0, 0.5, 3.0, 10.0, 30.0, 60.0, 300.0)
+    ) * random.random()
     return near if 0 < near < plan.seconds else at
 
 
@@ -242,8 +244,9 @@ def _people(random: Random, plan: Plan) -> Iterable[Event]:
 
 
 def _drift(random: Random, plan: Plan) -> Iterable[Event]:
+    holding = [exporter for exporter in plan.exporters if exporter.options.get("driftPolicy") == "Hold"]
     for _ in range(_often(random, plan, "drift", len(plan.exporters) / 6)):
-        exporter = _one(random, plan)
+        exporter = random.choice(holding) if holding and random.random() < 0.7 else _one(random, plan)
         at = _moment(random, plan, exporter)
         yield Event(at, "drift", exporter.name, {"query": "a", "seconds": random.choice((20.0, 600.0, DAY))})
 
@@ -275,7 +278,9 @@ def _flips(random: Random, plan: Plan) -> Iterable[Event]:
     for _ in range(_often(random, plan, "flip", 0.3)):
         exporter = _one(random, plan)
         at = _moment(random, plan, exporter)
-        yield Event(at, "flip", exporter.name, {"minutes": random.choice((10, 60, 720)), "every": random.choice((20.0, 60.0))})
+        yield Event(
+            at, "flip", exporter.name, {"minutes": random.choice((10, 60, 720)), "every": random.choice((20.0, 60.0))}
+        )
 
 
 def _suspensions(random: Random, plan: Plan) -> Iterable[Event]:
@@ -408,18 +413,19 @@ def _cluster_trouble(random: Random, plan: Plan) -> Iterable[Event]:
             _moment(random, plan), "gap", random.choice(plan.replicas).name,
             {"seconds": random.choice((1.0, 30.0, 1500.0))},
         )  # fmt: skip
-    for _ in range(_often(random, plan, "secret", 0.5)):
+    for _ in range(_often(random, plan, "secret", 1.0)):
+        exporter = _one(random, plan)
         yield Event(
-            _moment(random, plan), "trouble_with_secret", f"team-{random.randrange(plan.instances)}",
+            _moment(random, plan, exporter), "trouble_with_secret", f"team-{exporter.tenant}",
             {
-                "name": random.choice(("nexthink", f"qualtrics-{random.randrange(plan.brands)}")),
+                "name": random.choice(("nexthink", f"qualtrics-{exporter.brand}")),
                 "what": random.choice(("delete", "unreadable", "unreadable", "rotate")),
                 "seconds": random.choice((30.0, 1200.0, 4 * HOUR)),
             },
         )  # fmt: skip
-    for _ in range(_often(random, plan, "remote-hang", 0.4)):
+    for _ in range(_often(random, plan, "remote-hang", 0.7)):
         host = random.choice(
-            [f"t{n}.api.eu.nexthink.cloud" for n in range(plan.instances)]
+            [f"t{n}.api.eu.nexthink.cloud" for n in range(plan.instances)] * 2
             + [f"b{n}.eu.qualtrics.com" for n in range(plan.brands)]
         )
         yield Event(_moment(random, plan) - 60, "hang", host, {"seconds": random.choice((300.0, HOUR, DAY))})

@@ -33,7 +33,15 @@ class Replica:
     """A pod: it can be killed, paused, stopped and started again, each time as a new process."""
 
     def __init__(
-        self, simulation: "Simulation", name: str, *, shard: str, selector: str | None, runs: int, zone: str, elects: bool
+        self,
+        simulation: "Simulation",
+        name: str,
+        *,
+        shard: str,
+        selector: str | None,
+        runs: int,
+        zone: str,
+        elects: bool,
     ) -> None:
         self.simulation = simulation
         self.name = name
@@ -115,9 +123,7 @@ class Replica:
         simulation = self.simulation
         self._stop = stop = asyncio.Event()
         self.clock = ReplicaClock(simulation.loop.time, self.offset)
-        cluster: Any = SimulatedCluster(
-            simulation.server, simulation.loop, simulation.faults, process.name, self._zone
-        )
+        cluster: Any = SimulatedCluster(simulation.server, simulation.loop, simulation.faults, process.name, self._zone)
         cluster.calling = self._calling
         metrics = Metrics()
         wire: Any = simulation.network.wire(process.name, self._calling)

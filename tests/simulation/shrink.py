@@ -14,7 +14,9 @@ from . import plan, simulation
 class Shrinker:
     """Shrinks one seed until the violation of this kind is lost, or the time is up."""
 
-    def __init__(self, seed: int, kind: str, changes: dict[str, Any], seconds: float, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, seed: int, kind: str, changes: dict[str, Any], seconds: float, tell: Callable[[str], None]
+    ) -> None:
         self._seed = seed
         self._kind = kind
         self._changes = dict(changes)
@@ -25,7 +27,11 @@ class Shrinker:
     def shrink(self, exporter: str) -> dict[str, Any]:
         """The arguments of the smallest plan that was found. `exporter` is the one in which the violation shows."""
         kept = [event.number for event in plan.make(self._seed, **self._changes).events]
-        near = [event.number for event in plan.make(self._seed, **self._changes).events if event.target in (exporter, "*") or event.target[:1] != "e"]
+        near = [
+            event.number
+            for event in plan.make(self._seed, **self._changes).events
+            if event.target in (exporter, "*") or event.target[:1] != "e"
+        ]
         if exporter and self._fails(keep=near):
             kept = near
         without = list(self._changes.get("without") or ())
@@ -34,7 +40,9 @@ class Shrinker:
                 without.append(name)
         self._changes["without"] = without
         left = {event.number for event in plan.make(self._seed, **self._changes).events}
-        self._tell(f"classes that matter: {', '.join(sorted(plan.make(self._seed, **self._changes).enabled)) or 'none'}")
+        self._tell(
+            f"classes that matter: {', '.join(sorted(plan.make(self._seed, **self._changes).enabled)) or 'none'}"
+        )
         self._changes["keep"] = self._events([number for number in kept if number in left])
         return self._changes
 

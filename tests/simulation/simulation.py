@@ -47,9 +47,7 @@ class Simulation:
         self.graveyard: list[Process] = []
         self.server = ApiServer(self.loop)
         seed = plan_.seed
-        self.faults = Faults(
-            plan_.enabled, Random(f"api {seed}"), Random(f"remote {seed}"), rate=plan_.rate
-        )
+        self.faults = Faults(plan_.enabled, Random(f"api {seed}"), Random(f"remote {seed}"), rate=plan_.rate)
         self.oracle = Oracle(self)
         self.network = Network(self.loop, self.faults, self.oracle.remote_effect, self.trace)
         clock = WorldClock(self.loop.time)
@@ -65,7 +63,13 @@ class Simulation:
             self.network.hosts.update(hosts)
         self.replicas = [
             Replica(
-                self, one.name, shard=one.shard, selector=one.selector, runs=plan_.runs, zone=one.zone, elects=one.elects
+                self,
+                one.name,
+                shard=one.shard,
+                selector=one.selector,
+                runs=plan_.runs,
+                zone=one.zone,
+                elects=one.elects,
             )
             for one in plan_.replicas
         ]

@@ -254,7 +254,9 @@ def _secret(url: str, token_url: str, credential: Credential) -> dict[str, str]:
 def _world(limits: Limits) -> World:
     world = World(limits=limits)
     for number in range(2):  # two of each: a Secret can be rotated
-        world.nexthink_credentials.append(Credential(f"nexthink-{number}", "s3cret", frozenset({"service:integration"})))
+        world.nexthink_credentials.append(
+            Credential(f"nexthink-{number}", "s3cret", frozenset({"service:integration"}))
+        )
         world.qualtrics_credentials.append(Credential(f"qualtrics-{number}", "s3cret", frozenset({"manage:all"})))
     world.add_message(world.message_id)
     world.add_directory(world.directory_id, "Employees")
