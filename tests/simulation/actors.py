@@ -1,12 +1,13 @@
 """What users, tools and misfortune do to a world."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
 
-from .plan import Event, PlannedExporter
 from .replica import TAKEOVER, Replica
 from .tenants import QUERY_TEXT
+from .world import Event, PlannedExporter
 
 if TYPE_CHECKING:
     from .simulation import Simulation
@@ -297,10 +298,8 @@ class Actors:
                 left[0] -= 1
                 if left[0] <= 0:
                     self._armed.remove(armed)
-                    replica.strike_after(
-                        event.arguments["steps"],
-                        lambda: self._strike(Event(event.time, event.kind, replica.name, event.arguments)),
-                    )
+                    strike = Event(event.time, event.kind, replica.name, event.arguments)
+                    replica.strike_after(event.arguments["steps"], partial(self._strike, strike))
                     return
 
     def _strike(self, event: Event) -> None:
@@ -354,7 +353,7 @@ class Actors:
         for name, exporter in self._exporters.items():
             if (current := self._current(name)) is None:
                 continue
-            spec, labels, annotations = current
+            spec, labels, _ = current
             if spec["qualtrics"]["fromEmail"] == "nobody":
                 self._edit(name, invalid=False)
             if labels.get("shard") not in shards:

@@ -1,25 +1,19 @@
-"""An in-memory API server for exporters, Secrets, Events and Leases, and the `Cluster` class on top of it.
+"""An in-memory API server for exporters, Secrets, Events and Leases.
 
-What is stored is never changed, only replaced, so readers share it without a copy. A call travels to the server, takes
-effect there whatever becomes of its caller, and the reply travels back.
+What is stored is never changed, only replaced, so readers share it without a copy.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from qualtrics_exporter.controller.cluster import Conflict, Forbidden, Gone, ObjectKey, Secret, Unreachable
+from qualtrics_exporter.controller.cluster import Conflict, Gone
 from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION
 
 from .clock import true_time
-from .faults import Faults
 from .loop import VirtualLoop
 
 Body = dict[str, Any]
-
-CALL_TIMEOUT = 5.0
-"""Seconds after which the caller gives up, as `cluster.TIMEOUT`."""
 
 
 def matches(selector: str | None, labels: Mapping[str, str]) -> bool:
@@ -179,199 +173,3 @@ class ApiServer:
     def _tell(self, kind: str, body: Body, before: Body | None) -> None:
         for listener in self.listeners:
             listener(kind, body, before)
-
-
-class SimulatedCluster:
-    """In place of `controller.cluster.Cluster`, for one replica."""
-
-    def __init__(self, server: ApiServer, loop: VirtualLoop, faults: Faults, replica: str, zone: str) -> None:
-        self._server = server
-        self._loop = loop
-        self._faults = faults
-        self._replica = replica
-        self._zone = zone
-        """Replicas of one zone lose the API server together."""
-        self.calling: Callable[[str], None] = lambda operation: None
-
-    async def get(self, namespace: str, name: str) -> Body:
-        return await self._call("get", lambda: self._server.get(namespace, name))  # type: ignore[no-any-return]
-
-    async def list(self, namespace: str | None, selector: str | None = None) -> AsyncIterator[Body]:
-        for body in await self._call("list", lambda: self._server.select(namespace, selector)):
-            yield body
-
-    async def list_metadata(self, namespace: str | None, selector: str | None = None) -> AsyncIterator[ObjectKey]:
-        for key in await self._call("list", lambda: [_key(b) for b in self._server.select(namespace, selector)]):
-            yield key
-
-    async def check_watch(self, namespace: str | None) -> None:
-        return None
-
-    async def replace_status(
-        self, namespace: str, name: str, uid: str, resource_version: str, status: Mapping[str, Any]
-    ) -> Body:
-        def write() -> Body:
-            if self._faults.forbidden.get(namespace, 0.0) > self._loop.time():
-                raise Forbidden("the operator may not update qualtricsexporters/status (HTTP 403)", 403)
-            self._server.attempted(namespace, name)
-            if self._faults.conflicts.get(namespace, 0.0) > self._loop.time():
-                raise Conflict("conflict", 409)
-            return self._server.replace_status(self._replica, namespace, name, uid, resource_version, dict(status))
-
-        return await self._call("status", write)  # type: ignore[no-any-return]
-
-    async def get_secret(self, namespace: str, name: str) -> Secret:
-        return await self._call("secret", lambda: self._secret(namespace, name))  # type: ignore[no-any-return]
-
-    async def secret_version(self, namespace: str, name: str) -> str | None:
-        def read() -> str | None:
-            # Metadata alone is not decrypted: that works although the content cannot be read.
-            stored = self._server.secrets.get((namespace, name))
-            return None if stored is None else str(stored.version)
-
-        return await self._call("secret", read)  # type: ignore[no-any-return]
-
-    async def create_event(self, event: Mapping[str, Any]) -> None:
-        metadata = event["metadata"]
-        name = (metadata["namespace"], metadata["name"])
-        await self._call("event", lambda: self._server.events.setdefault(name, event["reason"]))
-
-    async def get_lease(self, namespace: str, name: str) -> Body:
-        return await self._call("lease", lambda: self._server.lease(namespace, name))  # type: ignore[no-any-return]
-
-    async def create_lease(self, namespace: str, lease: Mapping[str, Any]) -> Body:
-        name = lease["metadata"]["name"]
-        write = lambda: self._server.write_lease(namespace, name, dict(lease), create=True)  # noqa: E731
-        return await self._call("lease", write)  # type: ignore[no-any-return]
-
-    async def replace_lease(self, namespace: str, name: str, lease: Mapping[str, Any]) -> Body:
-        write = lambda: self._server.write_lease(namespace, name, dict(lease), create=False)  # noqa: E731
-        return await self._call("lease", write)  # type: ignore[no-any-return]
-
-    def _secret(self, namespace: str, name: str) -> Secret:
-        stored = self._server.secret(namespace, name)
-        if self._faults.unreadable.get((namespace, name), 0.0) > self._loop.time():
-            raise Unreachable("get secrets failed (HTTP 500)", 500)
-        return Secret(str(stored.version), stored.data)
-
-    async def _call(self, operation: str, effect: Callable[[], Any]) -> Any:
-        self.calling(operation)
-        loop, faults, random = self._loop, self._faults, self._faults.api
-        future: asyncio.Future[Any] = loop.create_future()
-        there = 0.001 + random.random() * 0.01
-
-        def serve() -> None:
-            try:
-                result = effect()
-            except Exception as error:  # noqa: BLE001 - the reply to the caller
-                if not future.done():
-                    future.set_exception(error)
-            else:
-                if not future.done():
-                    future.set_result(result)
-
-        def silent() -> None:
-            try:
-                effect()
-            except Exception:  # noqa: BLE001 - nobody hears of it
-                pass
-
-        def give_up() -> None:
-            if not future.done():
-                future.set_exception(Unreachable(f"{operation} timed out"))
-
-        now = loop.time()
-        if faults.outages and max(faults.outages.get("*", 0.0), faults.outages.get(self._zone, 0.0)) > now:
-            loop.outside(random.choice((0.01, CALL_TIMEOUT)), give_up)
-        elif faults.strikes("api-lost", random):
-            if random.random() < 0.5:
-                loop.outside(there, silent)
-            loop.outside(there + random.choice((0.01, CALL_TIMEOUT)), give_up)
-        elif faults.strikes("api-slow", random):
-            loop.outside(random.choice((0.5, 3.0, 4.9, 8.0, 30.0)), serve)
-            loop.outside(CALL_TIMEOUT, give_up)
-        else:
-            loop.outside(there, serve)
-        return await future
-
-
-def _key(body: Body) -> ObjectKey:
-    metadata = body["metadata"]
-    return ObjectKey(
-        metadata["namespace"], metadata["name"], metadata["uid"], metadata["resourceVersion"], metadata["generation"]
-    )
-
-
-@dataclass
-class WatchStream:
-    """The watch of one replica: late, with gaps, and with replays. It never tells of a deletion inside a gap.
-
-    Events of one object keep their order and are merged, as Kopf does. Those of different objects have no order, and
-    an object that was recreated under its name is a different one.
-    """
-
-    server: ApiServer
-    loop: VirtualLoop
-    faults: Faults
-    selector: str | None
-    deliver: Callable[[str | None, Body], None]
-    """Delivers one event to the replica."""
-    context: Any
-    """The context of the replica, in which events are delivered."""
-    broken_until: float = -1.0
-    open: bool = False
-    pending: dict[str, tuple[str | None, Body]] = field(default_factory=dict)
-
-    def start(self) -> None:
-        """List, then watch."""
-        if not self.open:
-            self.server.listeners.append(self._changed)
-            self.open = True
-        for body in self.server.select(None, self.selector):
-            self._enqueue(None, body)
-
-    def close(self) -> None:
-        """The replica is gone."""
-        if self.open:
-            self.server.listeners.remove(self._changed)
-            self.open = False
-
-    def break_until(self, time: float) -> None:
-        """Lose the stream; what happens until then is not told. Afterwards it begins with a list."""
-        self.broken_until = time
-        self.loop.outside(time - self.loop.time(), self._again)
-
-    def _again(self) -> None:
-        if self.open and self.loop.time() >= self.broken_until:
-            self.start()
-
-    def _changed(self, kind: str, body: Body, before: Body | None) -> None:
-        if self.loop.time() < self.broken_until:
-            return
-        is_in = kind != "DELETED" and matches(self.selector, body["metadata"]["labels"])
-        was_in = before is not None and matches(self.selector, before["metadata"]["labels"])
-        if is_in:
-            self._enqueue("MODIFIED" if was_in else "ADDED", body)
-        elif was_in:
-            self._enqueue("DELETED", body)
-        if before is not None and is_in and self.faults.strikes("watch-replay", self.faults.api):
-            self.loop.outside(self.faults.api.random() * 300, self._enqueue, "MODIFIED", before)
-
-    def _enqueue(self, kind: str | None, body: Body) -> None:
-        uid = body["metadata"]["uid"]
-        waiting = uid in self.pending
-        self.pending[uid] = kind, body
-        if waiting:
-            return
-        faults = self.faults
-        lag = 0.01 + faults.api.random() * 0.1
-        if faults.strikes("watch-lag", faults.api, 5.0):
-            lag = faults.api.choice((1.0, 5.0, 20.0, 90.0))
-        self.loop.call_later(lag, self._deliver, uid, context=self.context)
-
-    def _deliver(self, uid: str) -> None:
-        kind, body = self.pending.pop(uid)
-        self.deliver(kind, body)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.pending)

@@ -8,11 +8,42 @@ from dataclasses import dataclass, field
 from random import Random
 
 CLASSES = (
-    "api-slow", "api-lost", "api-outage", "api-forbidden", "api-conflict", "watch-lag", "watch-gap", "watch-replay",
-    "remote-lost", "remote-error", "remote-limited", "remote-slow", "remote-hang", "list-lag", "batch-echo", "slow-import", "rush",
-    "crash", "pause", "clock", "zone", "edit", "flip", "suspend", "delete", "recreate", "restore", "token", "test",
-    "settle", "relabel", "restart", "secret", "people", "drift",
-)  # fmt: skip
+    "api-slow",
+    "api-lost",
+    "api-outage",
+    "api-forbidden",
+    "api-conflict",
+    "watch-lag",
+    "watch-gap",
+    "watch-replay",
+    "remote-lost",
+    "remote-error",
+    "remote-limited",
+    "remote-slow",
+    "remote-hang",
+    "list-lag",
+    "batch-echo",
+    "slow-import",
+    "rush",
+    "crash",
+    "pause",
+    "clock",
+    "zone",
+    "edit",
+    "flip",
+    "suspend",
+    "delete",
+    "recreate",
+    "restore",
+    "token",
+    "test",
+    "settle",
+    "relabel",
+    "restart",
+    "secret",
+    "people",
+    "drift",
+)
 
 
 @dataclass
@@ -45,4 +76,4 @@ class Faults:
         """From now on everything works."""
         self.over = True
         for windows in (self.outages, self.forbidden, self.conflicts, self.unreadable, self.hanging):
-            windows.clear()  # type: ignore[attr-defined]
+            windows.clear()

@@ -38,30 +38,77 @@ def _broken(build: str) -> Callable[[], AbstractContextManager[None]]:
 
 
 MUTANTS = (
-    Mutant("the journal is written after the send", ("sent twice", "a run sends by an old spec", "a suspended exporter sends"),
-           "crash,pause", _broken(broken.WRITTEN_LATE)),
+    Mutant(
+        "the journal is written after the send",
+        ("sent twice", "a run sends by an old spec", "a suspended exporter sends"),
+        "crash,pause",
+        _broken(broken.WRITTEN_LATE),
+    ),
     Mutant("the send is repeated", ("sent twice",), "remote-lost,remote-error", _broken(broken.SENT_AGAIN)),
-    Mutant("the fresh read before the send is left out", ("a run sends by an old spec", "a suspended exporter sends", "sent twice"),
-           "edit,suspend,slow-import", _broken(broken.STALE)),
-    Mutant("the end of a run is not written down", ("a slot without an entry", "a request without an entry", "a run does not end"),
-           "token", _broken(broken.WITHOUT_ENTRY)),
+    Mutant(
+        "the fresh read before the send is left out",
+        ("a run sends by an old spec", "a suspended exporter sends", "sent twice"),
+        "edit,suspend,slow-import",
+        _broken(broken.STALE),
+    ),
+    Mutant(
+        "the end of a run is not written down",
+        ("a slot without an entry", "a request without an entry", "a run does not end"),
+        "token",
+        _broken(broken.WITHOUT_ENTRY),
+    ),
     Mutant("A1 old tokens are forgotten", ("sent twice",), "token,test", unchanged),
-    Mutant("A2 a second POST after a look-up that saw nothing", ("sent twice",), "remote-limited,list-lag,remote-lost", unchanged),
-    Mutant("A3 drift is judged before the export", ("mailed by a query that drifted, in spite of Hold",), "drift,people", unchanged),
+    Mutant(
+        "A2 a second POST after a look-up that saw nothing",
+        ("sent twice",),
+        "remote-limited,list-lag,remote-lost",
+        unchanged,
+    ),
+    Mutant(
+        "A3 drift is judged before the export",
+        ("mailed by a query that drifted, in spite of Hold",),
+        "drift,people",
+        unchanged,
+    ),
     Mutant("A4 slots are remembered by history alone", ("sent twice", "two entries for one run"), "clock", unchanged),
     Mutant("A5 two workers on one run", ("two workers on one run",), "relabel,slow-import", unchanged),
     Mutant("A6 an exporter is forgotten by its name", ("an exporter is forgotten",), "recreate,watch-lag", unchanged),
-    Mutant("B7 clock steps are not noticed",
-           ("the next slot is not the one that is announced", "a slot is written off before it falls due", "a slot without an entry"),
-           "clock", unchanged),
+    Mutant(
+        "B7 clock steps are not noticed",
+        (
+            "the next slot is not the one that is announced",
+            "a slot is written off before it falls due",
+            "a slot without an entry",
+        ),
+        "clock",
+        unchanged,
+    ),
     Mutant("B8 announced slots are swallowed after a change of zone", ("a slot without an entry",), "zone", unchanged),
-    Mutant("B9 a hanging tenant delays the others",
-           ("a slot starts late", "a slot is missed although the operator was up"), "remote-hang,rush", unchanged),
-    Mutant("B10 endless restarts on spec changes", ("too many attempts", "a run does not end"), "flip,slow-import", unchanged),
-    Mutant("B11 an unreadable Secret restarts the run for ever",
-           ("too many attempts", "status is written again and again", "a run does not end"), "secret", unchanged),
-    Mutant("B12 status writes that conflict are repeated for ever", ("status is written again and again",), "api-conflict", unchanged),
-)  # fmt: skip
+    Mutant(
+        "B9 a hanging tenant delays the others",
+        ("a slot starts late", "a slot is missed although the operator was up"),
+        "remote-hang,rush",
+        unchanged,
+    ),
+    Mutant(
+        "B10 endless restarts on spec changes",
+        ("too many attempts", "a run does not end"),
+        "flip,slow-import",
+        unchanged,
+    ),
+    Mutant(
+        "B11 an unreadable Secret restarts the run for ever",
+        ("too many attempts", "status is written again and again", "a run does not end"),
+        "secret",
+        unchanged,
+    ),
+    Mutant(
+        "B12 status writes that conflict are repeated for ever",
+        ("status is written again and again",),
+        "api-conflict",
+        unchanged,
+    ),
+)
 
 
 def table(*, minutes: float, focused: bool, changes: dict[str, Any], name: str | None = None) -> int:

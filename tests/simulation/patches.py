@@ -20,9 +20,11 @@ from unittest import mock
 from qualtrics_exporter import schedule
 from qualtrics_exporter.controller import elector
 from qualtrics_exporter.controller import status as status_store
-from qualtrics_exporter.export import guards, query
+from qualtrics_exporter.export import guards
 from qualtrics_exporter.nexthink import client as nexthink_client
+from qualtrics_exporter.nql import compare
 from qualtrics_exporter.resource import exporter
+from qualtrics_exporter.telemetry import redact as redaction
 
 from .clock import true_time
 from .tenants import EXECUTE_ROWS
@@ -43,12 +45,15 @@ def repeatable(seed: int, time: Callable[[], float]) -> Iterator[None]:
     def token_hex(nbytes: int | None = None) -> str:
         return source.randbytes(nbytes or 32).hex()
 
+    def uuid4() -> uuid.UUID:
+        return uuid.UUID(int=source.getrandbits(128), version=4)
+
     try:
         with contextlib.ExitStack() as stack:
             for patch in (
                 mock.patch.object(secrets, "token_hex", token_hex),
-                mock.patch.object(secrets, "token_urlsafe", lambda nbytes=32: source.randbytes(nbytes or 32).hex()),
-                mock.patch.object(uuid, "uuid4", lambda: uuid.UUID(int=source.getrandbits(128), version=4)),
+                mock.patch.object(secrets, "token_urlsafe", token_hex),
+                mock.patch.object(uuid, "uuid4", uuid4),
                 mock.patch.object(elector, "datetime", Datetime),
                 *_faster(),
             ):
@@ -59,7 +64,7 @@ def repeatable(seed: int, time: Callable[[], float]) -> Iterator[None]:
 
 
 def _faster() -> list[Any]:
-    redact = functools.lru_cache(maxsize=4096)(status_store.redact)
+    redact = functools.lru_cache(maxsize=4096)(redaction.redact)
     return [
         mock.patch.object(nexthink_client, "MOST_ROWS", EXECUTE_ROWS),
         mock.patch.object(exporter, "_status", _by_identity(exporter._status)),
@@ -68,7 +73,7 @@ def _faster() -> list[Any]:
         mock.patch.object(schedule, "next_slot", functools.lru_cache(maxsize=4096)(schedule.next_slot)),
         *_everywhere(exporter.read_spec, _by_identity(exporter.read_spec)),
         *_everywhere(guards.check_text, _by_identity(guards.check_text)),
-        *_everywhere(query.difference, _by_value(query.difference)),
+        *_everywhere(compare.difference, _by_value(compare.difference)),
     ]
 
 
@@ -125,9 +130,11 @@ def logs(sink: Callable[[str], None] | None) -> Iterator[None]:
             logging.disable(previous)
         return
 
+    tell = sink
+
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            sink(f"log: {record.getMessage()}")
+            tell(f"log: {record.getMessage()}")
 
     handler, level = Handler(), root.level
     root.addHandler(handler)

@@ -15,9 +15,11 @@ from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.http.remote import Remotes
 from qualtrics_exporter.telemetry.metrics import Metrics
 
-from .api_server import Body, SimulatedCluster, WatchStream
+from .api_server import Body
 from .clock import ReplicaClock
+from .cluster import SimulatedCluster
 from .loop import PROCESS, Process
+from .watch_stream import WatchStream
 
 if TYPE_CHECKING:
     from .simulation import Simulation
@@ -72,7 +74,7 @@ class Replica:
     def known(self) -> set[tuple[str, str, str]]:
         """Namespace, name and uid of the exporters that this replica manages."""
         assert self.operator is not None
-        return {(key.namespace, key.name, key.uid) for key, _ in self.operator.scheduler.keys()}
+        return {(key.namespace, key.name, key.uid) for key, _ in self.operator.scheduler.keys()}  # noqa: SIM118 - no dictionary
 
     def start(self) -> None:
         """Start a new process."""

@@ -11,11 +11,13 @@ from .actors import Actors
 from .api_server import ApiServer
 from .clock import true_time
 from .faults import Faults
-from .invariants import Oracle, Violation
+from .invariants import Oracle
 from .loop import Livelock, Process, VirtualLoop
+from .records import Violation
 from .remote import Network
 from .replica import Replica
 from .tenants import Instance, QualtricsBrand, WorldClock, brand, instance
+from .world import Plan
 
 DRAIN = 10 * 3600.0
 """Seconds after the last fault in which everything must come to its end."""
@@ -38,7 +40,7 @@ class Result:
 class Simulation:
     """Everything of one world."""
 
-    def __init__(self, plan_: plan.Plan, *, tracing: bool = False, stop_at: str | None = None) -> None:
+    def __init__(self, plan_: Plan, *, tracing: bool = False, stop_at: str | None = None) -> None:
         self.plan = plan_
         self.stop_at = stop_at
         """End the world at the first violation of this kind."""
@@ -49,7 +51,7 @@ class Simulation:
         seed = plan_.seed
         self.faults = Faults(plan_.enabled, Random(f"api {seed}"), Random(f"remote {seed}"), rate=plan_.rate)
         self.oracle = Oracle(self)
-        self.network = Network(self.loop, self.faults, self.oracle.remote_effect, self.trace)
+        self.network = Network(self.loop, self.faults, self.oracle.mails.remote_effect, self.trace)
         clock = WorldClock(self.loop.time)
         self.instances: list[Instance] = []
         self.brands: list[QualtricsBrand] = []
@@ -94,7 +96,7 @@ class Simulation:
         began = real_time.process_time()
         gc.collect()
         gc.disable()
-        sink = (lambda text: self.trace(text)) if self.lines is not None else None
+        sink = self.trace if self.lines is not None else None
         try:
             with patches.repeatable(plan_.seed, self.loop.time), patches.logs(sink):
                 try:

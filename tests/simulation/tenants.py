@@ -53,8 +53,8 @@ class SavedQuery(Query):
         self.first = 0
         self.drifted = False
         self.version = 0
-        super().__init__(query_id, [EMAIL], lambda: self.people.rows, QUERY_TEXT)
-        self.people = self._people()
+        super().__init__(query_id, [EMAIL], lambda: self.state.rows, QUERY_TEXT)
+        self.state = self._people()
 
     def change(self, *, moved: int = 0, drifted: bool | None = None, size: int | None = None) -> None:
         """Let time pass in the tenant: some people leave, others join; or somebody edits the saved query."""
@@ -62,8 +62,8 @@ class SavedQuery(Query):
         self.size = self.size if size is None else size
         self.drifted = self.drifted if drifted is None else drifted
         self.version += 1
-        self.people = self._people()
-        self.executed = self.people.text
+        self.state = self._people()
+        self.executed = self.state.text
 
     def _people(self) -> People:
         # A query that was edited returns other people: so a mail by the wrong query shows.
@@ -296,6 +296,19 @@ def document(body: bytes) -> Any:
 
 
 __all__ = [
-    "DRIFTED_TEXT", "EXECUTE_ROWS", "QUERY_TEXT", "Instance", "Iterable", "People", "QualtricsBrand", "Routes",
-    "SavedQuery", "Sequence", "WorldClock", "body_of", "brand", "document", "instance",
-]  # fmt: skip
+    "DRIFTED_TEXT",
+    "EXECUTE_ROWS",
+    "QUERY_TEXT",
+    "Instance",
+    "Iterable",
+    "People",
+    "QualtricsBrand",
+    "Routes",
+    "SavedQuery",
+    "Sequence",
+    "WorldClock",
+    "body_of",
+    "brand",
+    "document",
+    "instance",
+]

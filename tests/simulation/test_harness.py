@@ -10,9 +10,10 @@ import pytest
 from qualtrics_exporter.controller.cluster import Conflict
 
 from . import plan
-from .api_server import ApiServer, Body, WatchStream
+from .api_server import ApiServer, Body
 from .faults import Faults
 from .loop import Livelock, Process, VirtualLoop
+from .watch_stream import WatchStream
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def test_tasks_that_never_wait_are_noticed(loop: VirtualLoop, monkeypatch: pytes
     monkeypatch.setattr("tests.simulation.loop.MAX_STEPS_AT_ONE_INSTANT", 1000)
 
     async def restless() -> None:
-        while True:
+        while True:  # noqa: ASYNC110 - that is what it is about
             await asyncio.sleep(0)
 
     loop.spawn(Process("p"), restless(), "restless")

@@ -1,0 +1,129 @@
+"""What must have come to its end when all faults are over and time has passed."""
+
+import re
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from qualtrics_exporter.export.identity import request_run_id, test_run_id
+from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, TEST_REQUESTED_AT, Exporter
+from qualtrics_exporter.schedule import next_slot, slots_between
+
+from .api_server import Body
+from .bounds import MOST_STATUS_BYTES, RECOVERY
+from .clock import EPOCH, true_time
+from .records import Promise, Record, told
+from .world import parsed
+
+if TYPE_CHECKING:
+    from .invariants import Oracle
+    from .simulation import Simulation
+
+_RANGE = re.compile(r"(?P<number>\d+) slots between (?P<oldest>\S+Z) and (?P<newest>\S+Z)")
+
+
+class Ending:
+    """The last judgement of one world."""
+
+    def __init__(
+        self, simulation: "Simulation", oracle: "Oracle", records: dict[str, Record], counts: Counter[str]
+    ) -> None:
+        self._simulation = simulation
+        self._oracle = oracle
+        self._records = records
+        self._counts = counts
+
+    def judge(self, faults_over: float) -> None:
+        """Judge all objects. What fell due after the faults were over may still be in progress."""
+        for record in self._records.values():
+            if record.deleted is not None:
+                continue
+            body = self._simulation.server.exporters[record.namespace, record.name]
+            self._end_of_slots(record, faults_over)
+            self._end_of_requests(record, body, faults_over)
+            self._end_of_object(record, body)
+        for error in self._simulation.loop.errors:
+            self._oracle.violate("an exception that nobody caught", "", error)
+        for brand in self._simulation.brands:
+            if any(sent.links_read for sent in brand.ledger.distributions):
+                self._oracle.violate("links of a sent distribution are read", "", brand.host)
+
+    def _end_of_slots(self, record: Record, until: float) -> None:
+        covered: list[tuple[datetime, datetime, float]] = []
+        by_due: dict[datetime, dict[str, Any]] = {}
+        for seen in record.entries.values():
+            entry = seen.entry
+            if entry["trigger"] != "Schedule":
+                continue
+            newest = datetime.fromisoformat(entry["scheduledTime"])
+            if newest in by_due and by_due[newest]["id"] != entry["id"]:
+                self._oracle.violate(
+                    "two entries for one slot", record.name, f"{told(by_due[newest])}, and {told(entry)}"
+                )
+            by_due[newest] = entry
+            found = _RANGE.search(entry["message"])
+            oldest = datetime.fromisoformat(found["oldest"]) if found else newest
+            started = "startTime" in entry
+            covered.append((oldest, newest, -1.0 if started else seen.time))
+        for promise in record.promises:
+            end = min(promise.end, until)
+            for slot in slots_between(promise.schedule, true_time(promise.begin + 2), true_time(end)):
+                due = (slot.due - EPOCH).total_seconds()
+                if due >= end or not self._owed(promise, slot.due, due):
+                    continue
+                self._counts["slots"] += 1
+                times = [time for oldest, newest, time in covered if oldest <= slot.due <= newest]
+                if not times:
+                    self._oracle.violate(
+                        "a slot without an entry",
+                        record.name,
+                        f"due {slot.due:%a %d %H:%M}, {promise.schedule.words()}",
+                    )
+                elif min(times) > 0 and max(times) < due - 60:
+                    self._oracle.violate(
+                        "a slot is written off before it falls due", record.name,
+                        f"due {slot.due:%a %d %H:%M}, written off at {true_time(max(times)):%a %d %H:%M}",
+                    )  # fmt: skip
+
+    def _owed(self, promise: Promise, due: datetime, seconds: float) -> bool:
+        if promise.since < due:
+            return True
+        # The operator's clock was ahead when it wrote this: only if it was right again when the slot fell due.
+        return self._oracle.excuses.clocks_right(promise.shard, seconds - 1, seconds + RECOVERY)
+
+    def _end_of_requests(self, record: Record, body: Body, until: float) -> None:
+        annotations, status = body["metadata"]["annotations"], body.get("status") or {}
+        for name, tokens, id_of in (
+            (RUN_REQUESTED_AT, record.run_tokens, request_run_id),
+            (TEST_REQUESTED_AT, record.test_tokens, test_run_id),
+        ):
+            token = annotations.get(name)
+            if token is None or token in record.exempt or tokens[token][-1] > until:
+                continue
+            if id_of(record.uid, token) not in record.entries:
+                self._oracle.violate("a request without an entry", record.name, f"{name} {token}")
+        settle = annotations.get("qualtrics-exporter.dev/settle-run")
+        if settle and not status.get("lastHandledSettlement"):
+            self._oracle.violate("a settlement without a receipt", record.name, settle)
+
+    def _end_of_object(self, record: Record, body: Body) -> None:
+        status, now = body.get("status") or {}, true_time(self._simulation.now)
+        if not status.get("scheduleSince"):
+            self._oracle.violate("an exporter that nobody manages", record.name, "it has no status")
+            return
+        size = len(repr(status))
+        if size > MOST_STATUS_BYTES:
+            self._oracle.violate("status grows without bound", record.name, f"{size} bytes")
+        if run := status.get("activeRun"):
+            assert record.active is not None
+            self._oracle.bound_run(record, run, self._simulation.now)
+        exporter = Exporter.from_object(body)
+        if exporter.spec is None or exporter.suspended or status.get("activeRun"):
+            return
+        schedule = parsed(body["spec"]["schedule"], status.get("timeZone") or "UTC")
+        upcoming = next_slot(schedule, now).due
+        announced = status.get("nextScheduleTime")
+        if announced is None or not now - timedelta(minutes=15) < datetime.fromisoformat(announced) <= upcoming:
+            self._oracle.violate(
+                "the next slot is not the one that is announced", record.name, f"{announced}, not {upcoming}"
+            )

@@ -1,0 +1,170 @@
+"""Who is mailed, how often and by which query: judged at each effect at a remote side."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from qualtrics_exporter.export.identity import request_run_id, slot_run_id, test_run_id
+from qualtrics_exporter.http.wire import Request
+from qualtrics_exporter.sandbox.gate import Reply
+from qualtrics_exporter.schedule import slots_between
+
+from .clock import true_time
+from .records import Excuses, Record
+from .tenants import QUERY_TEXT, People, document
+from .world import HOUR
+
+if TYPE_CHECKING:
+    from .simulation import Simulation
+
+QUERY_MEMORY = 2 * HOUR
+"""How long before an import the query may have run that returned its people."""
+
+
+class MailJudge:
+    """Knows what every query returned, what was imported into each batch, and what was sent."""
+
+    def __init__(
+        self,
+        simulation: "Simulation",
+        records: dict[str, Record],
+        excuses: Excuses,
+        counts: Counter[str],
+        violate: Callable[[str, str, str], None],
+    ) -> None:
+        self._simulation = simulation
+        self._records = records
+        self._excuses = excuses
+        self._counts = counts
+        self._violate = violate
+        self._returned: defaultdict[tuple[str, str], list[tuple[float, People]]] = defaultdict(list)
+        """What each process was told by each kind of call, newest last."""
+        self._imports: defaultdict[str, list[list[People]]] = defaultdict(list)
+        """For each batch and import into it, the states of queries that its people may come from."""
+        self._judged: Counter[str] = Counter()
+        self._sent_runs: Counter[str] = Counter()
+        self._sent_slots: set[tuple[str, datetime]] = set()
+
+    def remote_effect(self, process: str, request: Request, reply: Reply) -> None:
+        """A request had its effect, with this reply."""
+        if reply.status >= 300:
+            return
+        operation = request.operation
+        if operation in ("execute", "download"):
+            self._query_ran(process, operation, request)
+        elif operation == "import_contacts":
+            meta = document(request.body or b"")["transactionMeta"]
+            self._imports[meta["batchId"]].append(self._lately(process))
+        elif operation == "import_status":
+            self._still_working(request)
+        elif operation == "create_distribution":
+            self._distribution(request.url.host)
+
+    def _query_ran(self, process: str, operation: str, request: Request) -> None:
+        now, host = self._simulation.now, request.url.host
+        told = self._returned[process, operation]
+        instance = next(i for i in self._simulation.instances if i.host.partition(".")[0] == host.partition(".")[0])
+        if operation == "download":  # whatever was exported is read now
+            told.extend((now, query.state) for query in instance.queries.values())
+        else:
+            told.append((now, instance.queries[document(request.body or b"")["queryId"]].state))
+        while told and told[0][0] < now - QUERY_MEMORY:
+            del told[0]
+
+    def _still_working(self, request: Request) -> None:
+        """Somebody works on a batch: it must be the newest one of its run, or there is another worker."""
+        brand = next(brand for brand in self._simulation.brands if brand.host == request.url.host)
+        batch = brand.brand.jobs[request.url.rest.partition("?")[0].rpartition("/")[2]].batch_id
+        now = self._simulation.now
+        for record in self._records.values():
+            if record.active and batch in (batches := record.batches.get(record.active[0], [])):
+                if batch != batches[-1] and self._excuses.undisturbed(record, now - 1800, now, relabelled=True):
+                    self._violate("two workers on one run", record.name, f"batches {', '.join(batches)}")
+                return
+
+    def _lately(self, process: str) -> list[People]:
+        since = self._simulation.now - QUERY_MEMORY
+        found = {}
+        for operation in ("execute", "download"):
+            for time, people in self._returned[process, operation]:
+                if time >= since:
+                    found[people.query_id, people.version] = people
+        return list(found.values())
+
+    def _distribution(self, host: str) -> None:
+        brand = next(brand for brand in self._simulation.brands if brand.host == host)
+        sent = brand.ledger.distributions
+        for distribution in sent[self._judged[host] :]:
+            self._judge_distribution(brand.ledger.batches[distribution.batch_id or ""], distribution)
+        self._judged[host] = len(sent)
+
+    def _judge_distribution(self, batch: Any, sent: Any) -> None:
+        self._counts["distributions"] += 1
+        if len(batch.run_ids) != 1:
+            self._violate("a batch of several runs is sent", "", f"{batch.id}: {batch.run_ids}")
+        for run_id in batch.run_ids:
+            record, what = self._whose(run_id)
+            if record is None:
+                self._violate("a distribution that nobody asked for", "", f"run {run_id}")
+                continue
+            self._simulation.trace("** distribution", sent.id, "of", record.name, what)
+            self._sent_runs[run_id] += 1
+            if self._sent_runs[run_id] > 1:
+                self._violate(
+                    "sent twice", record.name, f"{what}, run {run_id}: {self._sent_runs[run_id]} distributions"
+                )
+            elif isinstance(what, datetime):
+                if (record.uid, what) in self._sent_slots:
+                    self._violate("sent twice", record.name, f"two slots due at {what}")
+                self._sent_slots.add((record.uid, what))
+            self._judge_people(record, run_id, what, batch)
+        if repeated := batch.repeated():
+            self._violate("mailed twice in a batch", "", f"{len(repeated)} people of batch {batch.id}")
+
+    def _whose(self, run_id: str) -> tuple[Record | None, Any]:
+        """The object of a run id, and the token or due time that it was made of."""
+        now = true_time(self._simulation.now)
+        for record in self._records.values():
+            for token in record.run_tokens:
+                if request_run_id(record.uid, token) == run_id:
+                    return record, f"request {token}"
+            for token in record.test_tokens:
+                if test_run_id(record.uid, token) == run_id:
+                    return record, f"test {token}"
+        for span in (timedelta(hours=2), timedelta(days=9)):
+            for record in self._records.values():
+                for schedule in dict.fromkeys(record.schedules):
+                    for slot in slots_between(
+                        schedule, now - span, now + (span if span > timedelta(days=1) else timedelta(0))
+                    ):
+                        if slot_run_id(record.uid, slot.identity) == run_id:
+                            return record, slot.due
+        return None, ""
+
+    def _judge_people(self, record: Record, run_id: str, what: Any, batch: Any) -> None:
+        body = self._simulation.server.exporters.get((record.namespace, record.name))
+        status = (body or {}).get("status") or {}
+        run = status.get("activeRun") or {}
+        spec = record.specs.get(run.get("generation", 0)) if run.get("id") == run_id else None
+        addresses = {address.lower() for address in batch.addresses}
+        states = [people for states in self._imports[batch.id] for people in states]
+        fitting = [people for people in states if addresses <= people.addresses]
+        if not fitting:
+            self._violate("somebody is mailed whom the query did not return", record.name, f"{what}, batch {batch.id}")
+            return
+        if spec is None:
+            return
+        if spec["nexthink"]["queryId"] not in {people.query_id for people in fitting}:
+            self._violate("people of another query are mailed", record.name, f"{what}, batch {batch.id}")
+        if spec["nexthink"].get("driftPolicy") == "Hold" and all(p.text != QUERY_TEXT for p in fitting):
+            self._violate("mailed by a query that drifted, in spite of Hold", record.name, f"{what}")
+        if spec.get("dryRun"):
+            self._violate("a dry run is sent", record.name, str(what))
+        if run["trigger"] == "Test" and (
+            len(addresses) > 20 or str(what).removeprefix("test ") not in record.deliverable
+        ):
+            self._violate("a test mails too many, or unasked", record.name, str(what))
+        most = spec.get("maxRecipients")
+        if most and len(addresses) > most:
+            self._violate("more people than maxRecipients", record.name, f"{len(addresses)} > {most}")

@@ -1,0 +1,143 @@
+"""What the oracle knows of each object, and when slow progress is excused."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from qualtrics_exporter.schedule import Schedule
+
+from .clock import true_time
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Something that must never happen. `kind` names the invariant."""
+
+    kind: str
+    exporter: str
+    what: str
+    time: float
+
+    def __str__(self) -> str:
+        return f"{true_time(self.time):%a %d %H:%M:%S}  {self.kind}: {self.exporter} {self.what}"
+
+
+@dataclass
+class Promise:
+    """A time span in which the operator had acknowledged this schedule of an exporter that was not suspended."""
+
+    schedule: Schedule
+    begin: float
+    since: datetime
+    """`scheduleSince` as the operator wrote it, by its own clock."""
+    shard: str
+    end: float = float("inf")
+
+
+@dataclass
+class Seen:
+    """An entry of a history, as it was first written."""
+
+    entry: dict[str, Any]
+    time: float
+
+
+@dataclass
+class Record:
+    """All that is known of one object, by its uid."""
+
+    uid: str
+    name: str
+    namespace: str
+    shard: str
+    created: float
+    specs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    schedules: list[Schedule] = field(default_factory=list)
+    deleted: float | None = None
+    promises: list[Promise] = field(default_factory=list)
+    entries: dict[str, Seen] = field(default_factory=dict)
+    run_tokens: dict[str, list[float]] = field(default_factory=dict)
+    """Tokens of run requests, and the times at which each was put in place."""
+    test_tokens: dict[str, list[float]] = field(default_factory=dict)
+    exempt: set[str] = field(default_factory=set)
+    """Tokens that were there when the operator first saw the object: they count as handled."""
+    deliverable: set[str] = field(default_factory=set)
+    """Test tokens that stood beside `Deliver` at some time."""
+    active: tuple[str, float] | None = None
+    """The run in progress, and since when."""
+    writes: list[float] = field(default_factory=list)
+    batches: dict[str, list[str]] = field(default_factory=dict)
+    """The batches that the journal named for each run, in order."""
+
+
+@dataclass
+class Disturbance:
+    """A time span in which slow progress is excused. `scope` is an exporter, a namespace, a host, a shard, or `*`."""
+
+    begin: float
+    end: float
+    scope: str
+
+
+class Excuses:
+    """Time spans in which slow progress is excused, and the clock steps of each shard."""
+
+    def __init__(self, time: Callable[[], float]) -> None:
+        self._time = time
+        self._disturbances: list[Disturbance] = []
+        self._steps: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+        """Clock steps of each shard: when, and the new offset of one of its replicas."""
+
+    def disturb(self, seconds: float, scope: str) -> None:
+        """For so many seconds from now, slow progress is excused in that scope."""
+        now = self._time()
+        self._disturbances.append(Disturbance(now, now + seconds, scope))
+
+    def clock_stepped(self, shard: str, offset: float) -> None:
+        """A replica of that shard has its wall clock off by so many seconds from now on."""
+        self._steps[shard].append((self._time(), offset))
+
+    def _scopes(self, record: Record) -> set[str]:
+        tenant = record.namespace.partition("-")[2]
+        spec = record.specs[max(record.specs)]
+        brand = spec["qualtrics"]["credentialsSecretRef"]["name"].partition("-")[2]
+        hosts = {f"t{tenant}.api.eu.nexthink.cloud", f"b{brand}.eu.qualtrics.com"}
+        return {"*", record.name, record.namespace, record.shard, *hosts}
+
+    def disturbed(self, record: Record, begin: float, end: float, *, relabelled: bool = False) -> float:
+        """How many seconds of that span slow progress is excused. `relabelled`: a change of labels is no excuse."""
+        scopes = self._scopes(record) - ({record.name} if relabelled else set())
+        spans = sorted((max(d.begin, begin), min(d.end, end)) for d in self._disturbances if d.scope in scopes)
+        total, last = 0.0, begin
+        for start, stop in spans:
+            if stop > max(start, last):
+                total += stop - max(start, last)
+                last = stop
+        for time, offset in self._steps.get(record.shard, ()):
+            if begin <= time <= end:
+                total += abs(offset)  # a deadline by the wall clock moves with it
+        return total
+
+    def undisturbed(self, record: Record, begin: float, end: float, *, relabelled: bool = False) -> bool:
+        """Whether nothing excuses slow progress in that span."""
+        return self.disturbed(record, begin, end, relabelled=relabelled) <= 0.0 and self.clocks_right(
+            record.shard, begin, end
+        )
+
+    def clocks_right(self, shard: str, begin: float, end: float) -> bool:
+        """Whether the wall clocks of that shard were right during that span."""
+        offset_at_begin = 0.0
+        for time, offset in self._steps.get(shard, ()):
+            if time <= begin:
+                offset_at_begin = offset
+            elif time < end and offset:
+                return False
+        return offset_at_begin == 0.0
+
+
+def told(entry: dict[str, Any]) -> str:
+    """An entry in few words."""
+    when = entry.get("scheduledTime", "a request")
+    return f"{entry['result']} {entry['reason']} for {when} ended {entry['completionTime']}"

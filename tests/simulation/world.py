@@ -1,0 +1,107 @@
+"""The parts of a plan: who lives in a world, and what an event is."""
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from qualtrics_exporter.schedule import WEEKDAYS, Schedule, zone
+
+from .clock import true_time
+
+ZONES = (
+    "UTC",
+    "Europe/Zurich",
+    "Europe/London",
+    "America/New_York",
+    "America/Los_Angeles",
+    "Asia/Tokyo",
+    "Asia/Kolkata",
+    "Pacific/Apia",
+    "Australia/Lord_Howe",
+)
+HOUR, DAY = 3600.0, 86400.0
+
+
+@dataclass(frozen=True)
+class PlannedReplica:
+    name: str
+    shard: str
+    selector: str | None
+    zone: str
+    elects: bool
+
+
+@dataclass(frozen=True)
+class PlannedExporter:
+    """An exporter as its user writes it first. `tenant` is its namespace. It owns two saved queries, a and b."""
+
+    number: int
+    name: str
+    tenant: int
+    brand: int
+    shard: str
+    created: float
+    schedule: dict[str, Any]
+    options: dict[str, Any]
+    size: int
+    target: int
+    """The number of its survey and mailing list: two exporters may share one."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that somebody does at a planned time."""
+
+    time: float
+    kind: str
+    target: str
+    arguments: dict[str, Any]
+    number: int = -1
+
+    def __str__(self) -> str:
+        told = " ".join(f"{key}={value}" for key, value in self.arguments.items())
+        return f"{self.number:4}  {true_time(self.time):%a %d %H:%M:%S}  {self.kind} {self.target} {told}".rstrip()
+
+
+@dataclass
+class Plan:
+    """One world."""
+
+    seed: int
+    enabled: frozenset[str]
+    rate: float
+    seconds: float
+    runs: int
+    instances: int
+    brands: int
+    list_lag: list[float]
+    batch_echo: list[str]
+    import_seconds: list[float]
+    replicas: list[PlannedReplica]
+    exporters: list[PlannedExporter]
+    events: list[Event] = field(default_factory=list)
+
+
+def schedule(random: Random) -> dict[str, Any]:
+    """A schedule as a spec has it: mostly weekly and daily ones."""
+    kind = random.random()
+    chosen: dict[str, Any]
+    if kind < 0.45:
+        chosen = {"frequency": "Weekly", "dayOfWeek": random.choice(WEEKDAYS)}
+    elif kind < 0.9:
+        chosen = {"frequency": "Daily"}
+    else:
+        chosen = {"frequency": "Hourly", "everyHours": random.choice((12, 12, 6, 6, 4, 3, 2, 1))}
+    if random.random() < 0.8:
+        chosen["timeZone"] = random.choice(ZONES)
+    return chosen
+
+
+def parsed(written: dict[str, Any], default: str = "UTC") -> Schedule:
+    """The schedule that a spec describes."""
+    return Schedule(
+        written["frequency"],
+        zone(written.get("timeZone") or default),
+        written.get("everyHours"),
+        written.get("dayOfWeek"),
+    )
