@@ -240,6 +240,10 @@ class Oracle:
         if announced and (before is None or before.get("sendAttempts") != after.get("sendAttempts")):
             if after["trigger"] != "Test" and old["spec"].get("suspend"):
                 self.violate("a suspended exporter sends", record.name, f"run {after['id']}")
+            _, began = record.active
+            if now - began > self._deadline(record) and self.excuses.clocks_right(record.shard, began, now):
+                late = f"run {after['id']} after {(now - began) / HOUR:.1f} hours"
+                self.violate("a run sends after its deadline", record.name, late)
             if after.get("generation") != old["metadata"]["generation"]:
                 self.violate("a run sends by an old spec", record.name, f"run {after['id']}")
 
@@ -253,12 +257,16 @@ class Oracle:
             self.violate("a slot starts late", record.name, f"{late / 60:.0f} minutes after {run['scheduledTime']}")
 
     def bound_run(self, record: Record, run: dict[str, Any], now: float) -> None:
+        """Judge how long the run in progress has been going on."""
         assert record.active is not None
         _, began = record.active
-        interval = record.schedules[-1].interval()
-        most = max(RUN_DEADLINE, min(interval, RUN_DEADLINE_MOST)).total_seconds() + RUN_SLACK
+        most = self._deadline(record)
         if now - began > most and now - began - self.excuses.disturbed(record, began, now) > most:
             self.violate("a run does not end", record.name, f"run {run['id']} for {(now - began) / HOUR:.1f} hours")
+
+    def _deadline(self, record: Record) -> float:
+        interval = record.schedules[-1].interval()
+        return max(RUN_DEADLINE, min(interval, RUN_DEADLINE_MOST)).total_seconds() + RUN_SLACK
 
     # The end.
 

@@ -18,7 +18,7 @@ from .world import HOUR
 if TYPE_CHECKING:
     from .simulation import Simulation
 
-QUERY_MEMORY = 2 * HOUR
+QUERY_MEMORY = 26 * HOUR
 """How long before an import the query may have run that returned its people."""
 
 

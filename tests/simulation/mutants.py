@@ -103,6 +103,9 @@ MUTANTS = (
         unchanged,
     ),
     Mutant(
+        "B12 a run sends however late it is", ("a run sends after its deadline",), "pause,crash,slow-import", unchanged
+    ),
+    Mutant(
         "B12 status writes that conflict are repeated for ever",
         ("status is written again and again",),
         "api-conflict",

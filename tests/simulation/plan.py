@@ -59,6 +59,9 @@ def make(
         ],
         exporters=[_exporter(random, n, tenants, brands, shards, number, length) for n in range(number)],
     )
+    if "clock" in enabled:  # the shortest interval shows best what a wrong clock does
+        hourly = {"frequency": "Hourly", "everyHours": random.choice((1, 1, 2)), "timeZone": "UTC"}
+        plan.exporters[0] = replace(plan.exporters[0], schedule=hourly, created=0.0)
     if "rush" in enabled:  # everybody wants the same hour
         same = random.choice(({"frequency": "Daily", "timeZone": "UTC"}, schedule(random)))
         plan.exporters = [replace(one, schedule=same) if random.random() < 0.9 else one for one in plan.exporters]
