@@ -115,7 +115,7 @@ def _deletions(random: Random, plan: Plan) -> Iterable[Event]:
     for _ in range(_often(random, plan, "delete", 0.3)):
         exporter = _one(random, plan)
         yield Event(_moment(random, plan, exporter), "delete", exporter.name, {})
-    for _ in range(_often(random, plan, "recreate", len(plan.exporters) / 12)):
+    for _ in range(_often(random, plan, "recreate", len(plan.exporters) / 6)):
         exporter = _one(random, plan)
         after = random.choice((0.0, 0.0, 0.0, 0.5, 30.0, 3600.0))
         yield Event(_moment(random, plan, exporter), "recreate", exporter.name, {"after": after})
@@ -196,7 +196,9 @@ def _strikes(random: Random, plan: Plan) -> Iterable[Event]:
     """Crashes and pauses, at any step that follows a call; and those that come out of the blue."""
     for kind, name, per_day in (("crash", "crash", 2.0), ("pause", "pause", 1.5)):
         for _ in range(_often(random, plan, name, per_day)):
-            down = random.choice((1.0, 12.0, 60.0, 700.0, 2 * HOUR, 5 * HOUR))
+            down = random.choice(
+                (1.0, 12.0, 60.0, 700.0, 2 * HOUR, 5 * HOUR, 5 * HOUR if kind == "crash" else 26 * HOUR)
+            )
             arguments: dict[str, Any] = {"seconds": down, "steps": random.choice((1, 1, 2, 3, 5, 8, 13, 30, 100))}
             if random.random() < 0.85:
                 arguments["call"], arguments["nth"] = random.choice(CALLS), random.randrange(1, 7)
@@ -212,9 +214,9 @@ def _restarts(random: Random, plan: Plan) -> Iterable[Event]:
 
 
 def _clocks(random: Random, plan: Plan) -> Iterable[Event]:
-    for _ in range(_often(random, plan, "clock", 0.5)):
+    for _ in range(_often(random, plan, "clock", 1.0)):
         everyone = random.random() < 0.5
-        offset = random.choice((60.0, 600.0, HOUR, 12 * HOUR, DAY, 3 * DAY)) * random.choice((1, 1, -1))
+        offset = random.choice((60.0, 600.0, HOUR, 12 * HOUR, 12 * HOUR, DAY, 3 * DAY)) * random.choice((1, 1, -1))
         names = [r.name for r in plan.replicas] if everyone else [random.choice(plan.replicas).name]
         at = _moment(random, plan)
         lasts = random.choice((5.0, 60.0, 60.0, 600.0, 6 * HOUR, None))

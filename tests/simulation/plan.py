@@ -31,7 +31,8 @@ def make(
     chosen = {name for name in CLASSES if random.random() < 0.4}
     quiet = random.random() < 0.05
     enabled = frozenset(set() if quiet else chosen) if only is None else frozenset(only)
-    number = random.choice((6, 8, 10, 12, 16, 24, 40)) if exporters is None else exporters
+    crowd = (16, 24, 40) if "rush" in enabled else (6, 8, 10, 12, 16, 24, 40)
+    number = random.choice(crowd) if exporters is None else exporters
     length = random.choice((2, 3, 4, 5, 8)) if days is None else days
     shards = ("a", "b") if "relabel" in enabled and random.random() < 0.6 else ("a",)
     per_shard = random.choice((1, 1, 1, 2, 2, 2, 3))
@@ -46,7 +47,7 @@ def make(
         enabled=enabled,
         rate=random.choice((0.001, 0.003, 0.01, 0.02)),
         seconds=length * DAY,
-        runs=random.choice((3, 10, 10)),
+        runs=random.choice((3, 3, 10) if "rush" in enabled else (3, 10, 10)),
         instances=tenants,
         brands=brands,
         list_lag=[random.choice((0.0, 30.0, 150.0, 290.0)) if "list-lag" in enabled else 0.0] * brands,
