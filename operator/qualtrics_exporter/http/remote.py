@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 from weakref import WeakValueDictionary
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.fair_share import FairSemaphore, Tenant
+from qualtrics_exporter.fair_share import NOBODY, FairSemaphore, Tenant
 from qualtrics_exporter.resource.reasons import Reason
 
 from .credentials import Credentials
@@ -139,7 +139,7 @@ class Remotes:
 class Remote:
     """One side as one credential sees it."""
 
-    def __init__(self, remotes: Remotes, credentials: Credentials, side: Side, tenant: Tenant) -> None:
+    def __init__(self, remotes: Remotes, credentials: Credentials, side: Side, tenant: Tenant = NOBODY) -> None:
         self._remotes = remotes
         self._tenant = tenant
         self._credentials = credentials
