@@ -19,11 +19,7 @@ GO_ENVIRONMENT := GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED
 WORKERS := --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
 .PHONY: help demo test test-long test-node simulate node image measure measure-idle measure-nql measure-queue lint format generate check-generated check-go venv requirements build clean
-=======
-.PHONY: help demo test test-long test-node simulate node image measure measure-idle measure-nql lint format generate check-generated check-go venv requirements build clean
->>>>>>> sim
 .NOTPARALLEL:
 
 help: ## Show the targets

@@ -6,11 +6,7 @@ RUN_DEADLINE = timedelta(hours=2)
 RUN_DEADLINE_MOST = timedelta(hours=24)
 RUN_SLACK = 45 * 60.0
 MOST_ATTEMPTS = 12
-<<<<<<< HEAD
 MOST_WRITES_PER_HOUR = 700
-=======
-MOST_WRITES_PER_HOUR = 480
->>>>>>> sim
 """Attempts to write one status, successful or not."""
 NOTICED = 180.0
 """Seconds after which a new exporter must have its first status."""

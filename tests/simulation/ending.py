@@ -56,7 +56,6 @@ class Ending:
             if entry["trigger"] != "Schedule":
                 continue
             newest = datetime.fromisoformat(entry["scheduledTime"])
-<<<<<<< HEAD
             started = "startTime" in entry
             # Written off by a clock that was ahead: that counts for nothing once the clock is right.
             void = not started and seen.time < (newest - EPOCH).total_seconds() - 60
@@ -69,16 +68,6 @@ class Ending:
                 by_due[newest] = entry
             found = _RANGE.search(entry["message"])
             oldest = datetime.fromisoformat(found["oldest"]) if found else newest
-=======
-            if newest in by_due and by_due[newest]["id"] != entry["id"]:
-                self._oracle.violate(
-                    "two entries for one slot", record.name, f"{told(by_due[newest])}, and {told(entry)}"
-                )
-            by_due[newest] = entry
-            found = _RANGE.search(entry["message"])
-            oldest = datetime.fromisoformat(found["oldest"]) if found else newest
-            started = "startTime" in entry
->>>>>>> sim
             covered.append((oldest, newest, -1.0 if started else seen.time))
         for promise in record.promises:
             end = min(promise.end, until)
@@ -94,15 +83,11 @@ class Ending:
                         record.name,
                         f"due {slot.due:%a %d %H:%M}, {promise.schedule.words()}",
                     )
-<<<<<<< HEAD
                 elif (
                     min(times) > 0
                     and max(times) < due - 60
                     and self._oracle.excuses.clocks_right(promise.shard, due - 1, due + RECOVERY)
                 ):
-=======
-                elif min(times) > 0 and max(times) < due - 60:
->>>>>>> sim
                     self._oracle.violate(
                         "a slot is written off before it falls due", record.name,
                         f"due {slot.due:%a %d %H:%M}, written off at {true_time(max(times)):%a %d %H:%M}",
@@ -144,16 +129,12 @@ class Ending:
         if exporter.spec is None or exporter.suspended or status.get("activeRun"):
             return
         schedule = parsed(body["spec"]["schedule"], status.get("timeZone") or "UTC")
-<<<<<<< HEAD
         if not self._oracle.excuses.clocks_right(record.shard, self._simulation.now - RECOVERY, self._simulation.now):
             return
         upcoming = next_slot(schedule, now).due
         ran = {datetime.fromisoformat(slot["dueTime"]) for slot in status.get("claimedSlots") or []}
         while upcoming in ran:  # it ran while the clock was ahead
             upcoming = next_slot(schedule, upcoming).due
-=======
-        upcoming = next_slot(schedule, now).due
->>>>>>> sim
         announced = status.get("nextScheduleTime")
         if announced is None or not now - timedelta(minutes=15) < datetime.fromisoformat(announced) <= upcoming:
             self._oracle.violate(

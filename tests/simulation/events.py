@@ -87,14 +87,9 @@ def _edits(random: Random, plan: Plan) -> Iterable[Event]:
 
 
 def _zones(random: Random, plan: Plan) -> Iterable[Event]:
-<<<<<<< HEAD
     hourly = [exporter for exporter in plan.exporters if exporter.schedule.get("everyHours", 1) > 1]
     for _ in range(_often(random, plan, "zone", len(plan.exporters) / 8)):
         exporter = random.choice(hourly) if hourly and random.random() < 0.5 else _one(random, plan)
-=======
-    for _ in range(_often(random, plan, "zone", len(plan.exporters) / 8)):
-        exporter = _one(random, plan)
->>>>>>> sim
         at = _moment(random, plan, exporter)
         for _ in range(random.choice((1, 1, 2, 3))):
             yield Event(at, "edit", exporter.name, {"zone": random.choice(ZONES)})
@@ -124,15 +119,11 @@ def _deletions(random: Random, plan: Plan) -> Iterable[Event]:
     for _ in range(_often(random, plan, "recreate", len(plan.exporters) / 6)):
         exporter = _one(random, plan)
         after = random.choice((0.0, 0.0, 0.0, 0.5, 30.0, 3600.0))
-<<<<<<< HEAD
         at = _moment(random, plan, exporter)
         yield Event(at, "recreate", exporter.name, {"after": after})
         if "watch-gap" in plan.enabled and random.random() < 0.5:  # nobody is told that the first one is gone
             for replica in plan.replicas:
                 yield Event(max(0.0, at - 1.0), "gap", replica.name, {"seconds": 30.0})
-=======
-        yield Event(_moment(random, plan, exporter), "recreate", exporter.name, {"after": after})
->>>>>>> sim
     for _ in range(_often(random, plan, "restore", len(plan.exporters) / 10)):
         exporter = _one(random, plan)
         yield Event(_moment(random, plan, exporter), "restore", exporter.name, {"back": random.randrange(1, 6)})
@@ -178,12 +169,9 @@ def _relabels(random: Random, plan: Plan) -> Iterable[Event]:
     for _ in range(_often(random, plan, "relabel", len(plan.exporters) / 6)):
         exporter = _one(random, plan)
         at = _moment(random, plan, exporter)
-<<<<<<< HEAD
         if random.random() < 0.5:  # while its run imports people
             due = next_slot(parsed(exporter.schedule), EPOCH + timedelta(seconds=at)).due
             at = min(plan.seconds, (due - EPOCH).total_seconds() + 5.0 + random.random() * 40.0)
-=======
->>>>>>> sim
         to = random.choice((*shards, "nobody"))
         yield Event(at, "relabel", exporter.name, {"shard": to})
         if random.random() < 0.8:
@@ -277,25 +265,15 @@ def _cluster_trouble(random: Random, plan: Plan) -> Iterable[Event]:
             {"seconds": random.choice((1.0, 30.0, 1500.0))},
         )
     for _ in range(_often(random, plan, "secret", 1.0)):
-<<<<<<< HEAD
         exporter, seconds = _one(random, plan), random.choice((30.0, 1200.0, 4 * HOUR))
         yield Event(
             max(0.0, _moment(random, plan, exporter) - random.random() * seconds / 2),
-=======
-        exporter = _one(random, plan)
-        yield Event(
-            _moment(random, plan, exporter),
->>>>>>> sim
             "trouble_with_secret",
             f"team-{exporter.tenant}",
             {
                 "name": random.choice(("nexthink", f"qualtrics-{exporter.brand}")),
                 "what": random.choice(("delete", "unreadable", "unreadable", "rotate")),
-<<<<<<< HEAD
                 "seconds": seconds,
-=======
-                "seconds": random.choice((30.0, 1200.0, 4 * HOUR)),
->>>>>>> sim
             },
         )
     for _ in range(_often(random, plan, "remote-hang", 0.7)):

@@ -2,31 +2,18 @@
 
 Each bug is named in plain words, with the invariants that it violates and, for a quick look, the classes of faults that
 provoke it. `python -m tests.simulation --mutants` runs worlds with each until one of its invariants fails, and prints
-<<<<<<< HEAD
 how many seeds and how much time that took.
 """
 
 import time
 from collections.abc import Callable
-=======
-how many seeds and how much time that took. A bug that the code under test has anyway needs no patch.
-"""
-
-import contextlib
-import time
-from collections.abc import Callable, Iterator
->>>>>>> sim
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from tests.faults import broken
 
-<<<<<<< HEAD
 from . import old_code, simulation
-=======
-from . import simulation
->>>>>>> sim
 
 
 @dataclass(frozen=True)
@@ -39,15 +26,6 @@ class Mutant:
     patch: Callable[[], AbstractContextManager[None]]
 
 
-<<<<<<< HEAD
-=======
-@contextlib.contextmanager
-def unchanged() -> Iterator[None]:
-    """The code as it is."""
-    yield
-
-
->>>>>>> sim
 def _broken(build: str) -> Callable[[], AbstractContextManager[None]]:
     return lambda: broken.build(build)
 
@@ -72,31 +50,22 @@ MUTANTS = (
         "token",
         _broken(broken.WITHOUT_ENTRY),
     ),
-<<<<<<< HEAD
     Mutant(
         "A1 old tokens are forgotten",
         ("sent twice", "two entries for one run"),
         "token,test",
         _broken(broken.SHARED_RECEIPTS),
     ),
-=======
-    Mutant("A1 old tokens are forgotten", ("sent twice",), "token,test", unchanged),
->>>>>>> sim
     Mutant(
         "A2 a second POST after a look-up that saw nothing",
         ("sent twice",),
         "remote-limited,list-lag,remote-lost",
-<<<<<<< HEAD
         old_code.refusals_are_certain,
-=======
-        unchanged,
->>>>>>> sim
     ),
     Mutant(
         "A3 drift is judged before the export",
         ("mailed by a query that drifted, in spite of Hold",),
         "drift,people",
-<<<<<<< HEAD
         old_code.drift_is_judged_once,
     ),
     Mutant(
@@ -112,13 +81,6 @@ MUTANTS = (
         "recreate,watch-lag,watch-gap",
         old_code.forgotten_by_name,
     ),
-=======
-        unchanged,
-    ),
-    Mutant("A4 slots are remembered by history alone", ("sent twice", "two entries for one run"), "clock", unchanged),
-    Mutant("A5 two workers on one run", ("two workers on one run",), "relabel,slow-import", unchanged),
-    Mutant("A6 an exporter is forgotten by its name", ("an exporter is forgotten",), "recreate,watch-lag", unchanged),
->>>>>>> sim
     Mutant(
         "B7 clock steps are not noticed",
         (
@@ -127,7 +89,6 @@ MUTANTS = (
             "a slot without an entry",
         ),
         "clock",
-<<<<<<< HEAD
         old_code.clocks_are_believed,
     ),
     Mutant(
@@ -136,36 +97,22 @@ MUTANTS = (
         "zone",
         old_code.slots_have_local_names,
     ),
-=======
-        unchanged,
-    ),
-    Mutant("B8 announced slots are swallowed after a change of zone", ("a slot without an entry",), "zone", unchanged),
->>>>>>> sim
     Mutant(
         "B9 a hanging tenant delays the others",
         ("a slot starts late", "a slot is missed although the operator was up"),
         "remote-hang,rush",
-<<<<<<< HEAD
         old_code.one_pool_of_places,
-=======
-        unchanged,
->>>>>>> sim
     ),
     Mutant(
         "B10 endless restarts on spec changes",
         ("too many attempts", "a run does not end"),
         "flip,slow-import",
-<<<<<<< HEAD
         old_code.runs_go_on_for_ever,
-=======
-        unchanged,
->>>>>>> sim
     ),
     Mutant(
         "B11 an unreadable Secret restarts the run for ever",
         ("too many attempts", "status is written again and again", "a run does not end"),
         "secret",
-<<<<<<< HEAD
         old_code.unreadable_secrets_raise,
     ),
     Mutant(
@@ -173,22 +120,12 @@ MUTANTS = (
         ("a run sends after its deadline",),
         "pause",
         old_code.sends_are_never_late,
-=======
-        unchanged,
-    ),
-    Mutant(
-        "B12 a run sends however late it is", ("a run sends after its deadline",), "pause", unchanged
->>>>>>> sim
     ),
     Mutant(
         "B12 status writes that conflict are repeated for ever",
         ("status is written again and again",),
         "api-conflict",
-<<<<<<< HEAD
         old_code.conflicts_have_no_patience,
-=======
-        unchanged,
->>>>>>> sim
     ),
 )
 
@@ -196,10 +133,7 @@ MUTANTS = (
 def table(*, minutes: float, focused: bool, changes: dict[str, Any], name: str | None = None) -> int:
     """Print the table; how many bugs were not found."""
     missed = 0
-<<<<<<< HEAD
     print("Worlds with the faults that provoke the bug only:" if focused else "Worlds with faults of every class:")
-=======
->>>>>>> sim
     print(f"{'bug':60} {'seeds':>6} {'CPU s':>7}  found by")
     for mutant in MUTANTS:
         if name and name not in mutant.name:
@@ -217,11 +151,7 @@ def find(mutant: Mutant, *, minutes: float, focused: bool, changes: dict[str, An
     end, cpu, seed = time.monotonic() + minutes * 60, 0.0, 0
     with mutant.patch():
         while time.monotonic() < end:
-<<<<<<< HEAD
             result = simulation.run(seed, stop_at=mutant.kinds, **changes)
-=======
-            result = simulation.run(seed, **changes)
->>>>>>> sim
             seed, cpu = seed + 1, cpu + result.cpu
             for violation in result.violations:
                 if violation.kind in mutant.kinds:

@@ -11,11 +11,7 @@ from typing import Any
 
 from .events import EVENTS
 from .faults import CLASSES
-<<<<<<< HEAD
 from .world import DAY, ZONES, Event, Plan, PlannedExporter, PlannedReplica, schedule
-=======
-from .world import DAY, Event, Plan, PlannedExporter, PlannedReplica, schedule
->>>>>>> sim
 
 
 def make(
@@ -70,15 +66,12 @@ def make(
     if "rush" in enabled:  # everybody wants the same hour
         same = random.choice(({"frequency": "Daily", "timeZone": "UTC"}, schedule(random)))
         plan.exporters = [replace(one, schedule=same) if random.random() < 0.9 else one for one in plan.exporters]
-<<<<<<< HEAD
     often = Random(f"often {seed}")
     if enabled & {"clock", "zone"} and often.random() < 0.4:
         # More slots than a history has entries: what is remembered of slots by the history alone is forgotten in time.
         chosen_one = often.randrange(number)
         hourly = {"frequency": "Hourly", "everyHours": often.choice((1, 2, 2, 3)), "timeZone": often.choice(ZONES)}
         plan.exporters[chosen_one] = replace(plan.exporters[chosen_one], schedule=hourly)
-=======
->>>>>>> sim
     everything = _events(plan)
     plan.enabled -= frozenset(without)
     left = {(event.time, event.kind, event.target, str(event.arguments)) for event in _events(plan)}

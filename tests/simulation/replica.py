@@ -76,11 +76,6 @@ class Replica:
         assert self.operator is not None
         return {(key.namespace, key.name, key.uid) for key, _ in self.operator.queue.known()}
 
-    def known(self) -> set[tuple[str, str, str]]:
-        """Namespace, name and uid of the exporters that this replica manages."""
-        assert self.operator is not None
-        return {(key.namespace, key.name, key.uid) for key, _ in self.operator.scheduler.keys()}  # noqa: SIM118 - no dictionary
-
     def start(self) -> None:
         """Start a new process."""
         if self.running:

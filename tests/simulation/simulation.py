@@ -40,11 +40,7 @@ class Result:
 class Simulation:
     """Everything of one world."""
 
-<<<<<<< HEAD
     def __init__(self, plan_: Plan, *, tracing: bool = False, stop_at: tuple[str, ...] = ()) -> None:
-=======
-    def __init__(self, plan_: Plan, *, tracing: bool = False, stop_at: str | None = None) -> None:
->>>>>>> sim
         self.plan = plan_
         self.stop_at = stop_at
         """End the world at the first violation of one of these kinds."""

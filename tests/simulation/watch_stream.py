@@ -72,12 +72,8 @@ class WatchStream:
             return
         faults = self.faults
         lag = 0.01 + faults.api.random() * 0.1
-<<<<<<< HEAD
         # Deletions are rare, and one that is told after the next object of that name is what matters about them.
         if faults.strikes("watch-lag", faults.api, 30.0 if kind == "DELETED" else 5.0):
-=======
-        if faults.strikes("watch-lag", faults.api, 5.0):
->>>>>>> sim
             lag = faults.api.choice((1.0, 5.0, 20.0, 90.0))
         self.loop.call_later(lag, self._deliver, uid, context=self.context)
 
