@@ -70,7 +70,7 @@ MUTANTS = (
     ),
     Mutant(
         "A4 slots are remembered by history alone",
-        ("sent twice", "two entries for one run"),
+        ("sent twice", "two entries for one run", "two entries for one slot"),
         "clock",
         _broken(broken.HISTORY_ONLY),
     ),
