@@ -308,6 +308,16 @@ def test_slots_that_waited_when_the_schedule_changed_are_told_with_their_number(
     assert entry.message.startswith("4 slots between 2026-11-23T12:20:00Z and 2026-11-23T15:20:00Z")
 
 
+def test_a_slot_that_fell_due_during_a_run_has_its_entry_also_if_the_spec_became_invalid_meanwhile() -> None:
+    asked = {"run-requested-at": "now"}
+    running = planned(exporter(seen(MONDAY), annotations=asked), at("2026-11-24 00:19")).status
+    assert running.active_run
+    invalid = exporter(running, annotations=asked, frequency="Fortnightly")
+    plan = planned(invalid, at("2026-11-24 00:36"), holder="another", leadership=LED, orphaned=True)
+    assert entries(plan.status) == [("Failed", "SpecInvalid")]
+    assert plan.claimed
+
+
 # The queue
 
 

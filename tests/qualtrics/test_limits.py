@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.http.limits import Rate
 from qualtrics_exporter.http.remote import Remotes
 from tests.http.clock import HastyClock
@@ -27,7 +28,7 @@ A_MINUTE = {
 async def test_every_call_waits_for_its_limits(brand: Brand, remotes: Remotes, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[tuple[str, tuple[Rate, ...]]] = []
 
-    async def turn(origin: str, rates: tuple[Rate, ...]) -> None:
+    async def turn(origin: str, rates: tuple[Rate, ...], _tenant: Tenant) -> None:
         waited.append((origin, rates))
 
     monkeypatch.setattr(remotes.limiter, "turn", turn)

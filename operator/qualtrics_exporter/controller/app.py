@@ -71,7 +71,7 @@ async def serve(settings: Settings, clock: Clock) -> None:
     )
     name = os.environ.get("POD_NAME", "")
     instance = name or socket.gethostname()
-    pod = f"{_own_namespace() or ''}/{name}" if name else ""
+    pod = "/".join(part for part in (_own_namespace(), name) if part) if name else ""
     async with contextlib.aclosing(remotes), await connect() as api:
         await Operator(settings, clock, Cluster(api), remotes, metrics, instance=instance, pod=pod).serve()
 

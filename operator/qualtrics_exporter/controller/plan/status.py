@@ -50,8 +50,7 @@ def plan(exporter: Exporter, context: Context) -> Plan:
     if context.orphaned and status.active_run and not (context.unsure and status.active_run.before_send):
         status, claimed = take_over(exporter, status, status.active_run, context)
     if problem := spec_problem(exporter, context.default_zone):
-        if status.active_run is None:
-            status = slots.forgone(exporter, status, now, "Failed", problem.reason)
+        status = slots.forgone(exporter, status, now, "Failed", problem.reason)
         status = status.model_copy(update={"next_schedule_time": None})
         return Plan(_refuse_run(exporter, status, now, "Failed", problem.reason, problem.what), claimed)
 
