@@ -106,7 +106,7 @@ def test_the_crd_is_accepted_by_a_server_that_never_saw_it(control_plane: Contro
         ("spec.qualtrics.credentialsSecretRef", ["in the namespace of the exporter", "clientSecret"]),
         ("status", ["newest first", "Best effort", "Stalled"]),
         ("status.activeRun", ["after a crash"]),
-        ("status.history", ["Missed (the deadline had passed)", "docs/reasons.md"]),
+        ("status.history", ["Missed (the slot did not start in", "docs/reasons.md"]),
         ("status.history.delivery", ["Done does not mean delivered"]),
     ],
 )
