@@ -59,14 +59,15 @@ class Context:
 
 
 def with_record(status: Status) -> Status:
-    """The status of a version that recorded no claimed slots, as the record of this one: all up to then are over."""
-    since = _record_since(status)
-    return status if since == status.claimed_slots_since else status.model_copy(update={"claimed_slots_since": since})
+    """The status with a record of claimed slots. A version without one wrote it: then all up to now are over."""
+    if status.claimed_slots is not None:
+        return status
+    return status.model_copy(update={"claimed_slots": [], "claimed_slots_since": _record_since(status)})
 
 
 def _record_since(status: Status) -> datetime | None:
     """The time after which every slot that had a run is in the record."""
-    if status.claimed_slots is None and status.claimed_slots_since is None:
+    if status.claimed_slots is None:
         return status.last_schedule_time
     return status.claimed_slots_since
 
@@ -94,7 +95,7 @@ def counted_from(status: Status, now: datetime) -> datetime:
 
     Claimed slots do not tell: a clock that was ahead may have claimed one of them long before the slots in front of it.
     """
-    times = (status.schedule_since, status.last_schedule_time, status.claimed_slots_since)
+    times = (status.schedule_since, status.last_schedule_time)
     return max((time for time in times if time and time <= now), default=now)
 
 
