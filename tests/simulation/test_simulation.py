@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-WORLDS, EACH = 20, 2
+WORLDS, EACH = 10, 2
 """About a minute of CPU."""
 LONG_WORLDS, LONG_EACH = 1280, 32
 """About an hour of CPU: 100,000 exporter-days."""
