@@ -367,32 +367,21 @@ class Cluster:
     ) -> tuple[int, dict[str, Any]]:
         """One request and its reply, whatever its status."""
         # The Lease waits for nobody: a leader must renew it in time.
-        async with contextlib.nullcontext() if kind is _LEASES else self._calls:
-            return await self._exchange(verb, kind, namespace, name, query, accept, body)
-
-    async def _exchange(
-        self,
-        verb: str,
-        kind: _Kind,
-        namespace: str | None,
-        name: str | None,
-        query: Iterable[tuple[str, str]],
-        accept: str,
-        body: Mapping[str, Any] | None,
-    ) -> tuple[int, dict[str, Any]]:
+        turn = contextlib.nullcontext() if kind is _LEASES else self._calls
         try:
-            method, url, headers, content, form = await self._api.param_serialize(
-                _METHODS[verb],
-                kind.path(namespace, name),
-                query_params=list(query),
-                header_params={"Accept": accept},
-                body=body,
-                auth_settings=["BearerToken"],
-            )
-            response = await self._api.call_api(
-                method, url, headers, content, form, _request_timeout=aiohttp.ClientTimeout(total=TIMEOUT)
-            )
-            raw = await response.read()  # type: ignore[no-untyped-call]
+            async with turn:
+                method, url, headers, content, form = await self._api.param_serialize(
+                    _METHODS[verb],
+                    kind.path(namespace, name),
+                    query_params=list(query),
+                    header_params={"Accept": accept},
+                    body=body,
+                    auth_settings=["BearerToken"],
+                )
+                response = await self._api.call_api(
+                    method, url, headers, content, form, _request_timeout=aiohttp.ClientTimeout(total=TIMEOUT)
+                )
+                raw = await response.read()  # type: ignore[no-untyped-call]
             reply = _object(raw, response.status)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             why = "timed out" if isinstance(error, TimeoutError) else f"failed: {type(error).__name__}"

@@ -7,6 +7,7 @@ independently of history. A slot in it never runs again, nor does one that is ol
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple, Self
 
 from qualtrics_exporter import schedule as slots
 from qualtrics_exporter.controller import conditions
@@ -56,6 +57,18 @@ class Context:
     def led_since(self) -> datetime | None:
         """Since when an operator has been leading."""
         return self.leadership.since(self.now) if self.leadership else self.now
+
+
+class _Passed(NamedTuple):
+    """Slots that did not run."""
+
+    number: int
+    newest: slots.Slot
+    oldest: slots.Slot
+
+    @classmethod
+    def one(cls, slot: slots.Slot) -> Self:
+        return cls(1, slot, slot)
 
 
 def with_record(status: Status) -> Status:
@@ -118,7 +131,7 @@ def claim_due(
     reason = _not_again(exporter, status, newest)
     status = _claimed(status, newest)
     if reason:
-        return with_slots_entry(exporter, status, newest, newest, 1, now, "Skipped", reason), None
+        return _with_entry(exporter, status, _Passed.one(newest), now, "Skipped", reason), None
     return status, newest
 
 
@@ -163,37 +176,30 @@ def _passed_over(
 def _missed(
     exporter: Exporter, status: Status, schedule: slots.Schedule, since: datetime, until: datetime, now: datetime
 ) -> Status:
-    number, newest, oldest = _range(status, schedule, since, until)
-    if not newest or not oldest:
+    if not (passed := _without_run(status, schedule, since, until)):
         return status
-    status = with_slots_entry(exporter, status, newest, oldest, number, now, "Missed", Reason.DEADLINE_EXCEEDED)
+    status = _with_entry(exporter, status, passed, now, "Missed", Reason.DEADLINE_EXCEEDED)
     return conditions.last_run(status, (status.history or [])[0], exporter.generation, now)
 
 
 def _overtaken(
     exporter: Exporter, status: Status, schedule: slots.Schedule, since: datetime, until: datetime, context: Context
 ) -> Status:
-    number, newest, oldest = _range(status, schedule, since, until)
-    if not newest or not oldest:
+    if not (passed := _without_run(status, schedule, since, until)):
         return status
-    waited = int((context.now - oldest.due).total_seconds())
+    waited = int((context.now - passed.oldest.due).total_seconds())
     figures = (
         f"It had been due for {waited} s. Of all exporters, {context.waiting} wait for their turn and "
         f"{context.in_progress} are in progress."
     )
-    status = with_slots_entry(
-        exporter, status, newest, oldest, number, context.now, "Missed", Reason.SLOT_OVERTAKEN, figures
-    )
+    status = _with_entry(exporter, status, passed, context.now, "Missed", Reason.SLOT_OVERTAKEN, figures)
     return conditions.last_run(status, (status.history or [])[0], exporter.generation, context.now)
 
 
 def overtaken_by_run(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> Status:
     """The status with one entry for the slots that fell due while a run was active."""
-    since = counted_from(status, now)
-    number, newest, oldest = _range(status, schedule, since, now)
-    if not newest or not oldest:
-        return status
-    return with_slots_entry(exporter, status, newest, oldest, number, now, "Skipped", Reason.RUN_ACTIVE)
+    passed = _without_run(status, schedule, counted_from(status, now), now)
+    return _with_entry(exporter, status, passed, now, "Skipped", Reason.RUN_ACTIVE) if passed else status
 
 
 def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, reason: Reason) -> Status:
@@ -206,15 +212,11 @@ def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, r
         return status
     schedule = slots.Schedule.from_words(status.schedule or "")
     if schedule is None:
-        if due > now:
-            return status
-        slot = slots.Slot(due, timestamp(due))
-        return with_slots_entry(exporter, status, slot, slot, 1, now, result, reason)
-    # Not from the announced slot on: while a clock is in doubt, the slots before it wait without an entry.
-    number, newest, oldest = _range(status, schedule, counted_from(status, now), now)
-    if not newest or not oldest:
-        return status
-    return with_slots_entry(exporter, status, newest, oldest, number, now, result, reason)
+        passed = None if due > now else _Passed.one(slots.Slot(due, timestamp(due)))
+    else:
+        # Not from the announced slot on: while a clock is in doubt, the slots before it wait without an entry.
+        passed = _without_run(status, schedule, counted_from(status, now), now)
+    return _with_entry(exporter, status, passed, now, result, reason) if passed else status
 
 
 def announced(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> datetime | None:
@@ -227,21 +229,20 @@ def announced(exporter: Exporter, status: Status, schedule: slots.Schedule, now:
     return slot.due
 
 
-def with_slots_entry(
+def _with_entry(
     exporter: Exporter,
     status: Status,
-    newest: slots.Slot,
-    oldest: slots.Slot,
-    number: int,
+    passed: _Passed,
     now: datetime,
     result: Result,
     reason: Reason,
     figures: str = "",
 ) -> Status:
-    """One entry for `number` slots between two, named after the newest.
+    """The status with one entry for slots that did not run, named after the newest.
 
     Its id is not that of a run: a slot that a clock wrote off too early may still run.
     """
+    number, newest, oldest = passed
     which = (
         f"The slot of {timestamp(newest.due)}"
         if number == 1
@@ -260,18 +261,16 @@ def with_slots_entry(
     return status.with_entry(entry).model_copy(update={"last_schedule_time": newest.due})
 
 
-def _range(
-    status: Status, schedule: slots.Schedule, since: datetime, until: datetime
-) -> tuple[int, slots.Slot | None, slots.Slot | None]:
-    """How many slots with since < due <= until had no run, and the newest and the oldest of them."""
+def _without_run(status: Status, schedule: slots.Schedule, since: datetime, until: datetime) -> _Passed | None:
+    """The slots with since < due <= until that had no run; None if there are none."""
     ran = {known.due_time for known in status.claimed_slots or [] if since < known.due_time <= until}
     newest = slots.newest_slot(schedule, since, until)
     while newest and newest.due in ran:
         newest = slots.newest_slot(schedule, since, newest.due - _INSTANT)
     if newest is None:
-        return 0, None, None
+        return None
     oldest = slots.next_slot(schedule, since)
     while oldest.due in ran:
         oldest = slots.next_slot(schedule, oldest.due)
     number = slots.count_slots(schedule, since, newest.due) - sum(due <= newest.due for due in ran)
-    return number, newest, oldest
+    return _Passed(number, newest, oldest)
