@@ -73,6 +73,8 @@ class FairQueue(Generic[T]):
 
         An item that waits only for free units keeps its turn: smaller ones do not overtake it for ever.
         """
+        if not self._waiting:
+            return None
         for urgent in (True, False) if self._background > 0 else (True,):
             for tenant, waiting in self._waiting.items():
                 lane = waiting.lane(urgent)

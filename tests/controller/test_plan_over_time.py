@@ -120,6 +120,21 @@ def test_the_record_of_claimed_slots_does_not_grow_and_an_older_slot_never_runs(
     assert entries(later.status) == [("Skipped", "ClockStepped")]
 
 
+def test_slots_that_ran_are_not_reported_as_missed_after_a_clock_that_was_ahead_filled_the_record() -> None:
+    ran, now = seen(MONDAY, **HOURLY), MONDAY
+    for _ in range(5):
+        now += HOUR
+        ran = without_run(planned(exporter(ran, **HOURLY), now, leadership=LED).status)
+    ahead, clock = ran, now + timedelta(days=3)
+    for _ in range(CLAIMED_SLOTS):
+        clock += HOUR
+        ahead = without_run(planned(exporter(ahead, **HOURLY), clock, leadership=LED).status)
+    right = planned(exporter(ahead, **HOURLY), now + HOUR, leadership=LED)
+    assert entries(right.status) == []
+    assert right.claimed
+    assert right.claimed.scheduled_time == now + timedelta(minutes=20)
+
+
 def test_after_a_clock_was_ahead_the_next_slot_is_the_next_one() -> None:
     ahead = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), MONDAY + timedelta(days=400)).status
     found = exporter(without_run(ahead), **HOURLY)

@@ -47,7 +47,7 @@ class ApiServer:
         self.listeners: list[Callable[[str, Body, Body | None], None]] = []
         """Told of each change: ADDED, MODIFIED or DELETED, the object, and the one before."""
         self.before_status: Callable[[str, Body, Body], None] = lambda writer, old, new: None
-        self.attempted: Callable[[str, str], None] = lambda namespace, name: None
+        self.attempted: Callable[[str, str, str], None] = lambda writer, namespace, name: None
         """Told of each attempt to write a status, successful or not."""
 
     def next_version(self) -> str:

@@ -50,7 +50,7 @@ class SimulatedCluster:
         def write() -> Body:
             if self._faults.forbidden.get(namespace, 0.0) > self._loop.time():
                 raise Forbidden("the operator may not update qualtricsexporters/status (HTTP 403)", 403)
-            self._server.attempted(namespace, name)
+            self._server.attempted(self._replica, namespace, name)
             if self._faults.conflicts.get(namespace, 0.0) > self._loop.time():
                 raise Conflict("conflict", 409)
             return self._server.replace_status(self._replica, namespace, name, uid, resource_version, dict(status))

@@ -15,7 +15,7 @@ def _often(random: Random, plan: Plan, name: str, per_day: float) -> int:
     """How many events of a class there are: none if it is disabled, otherwise at least one."""
     if name not in plan.enabled:
         return 0
-    return max(1, round(random.expovariate(1 / max(0.01, per_day * plan.seconds / DAY))))
+    return max(1, round(random.expovariate(1 / max(0.01, per_day * plan.density * plan.seconds / DAY))))
 
 
 def _one(random: Random, plan: Plan) -> PlannedExporter:
@@ -204,9 +204,7 @@ def _strikes(random: Random, plan: Plan) -> Iterable[Event]:
     """Crashes and pauses, at any step that follows a call; and those that come out of the blue."""
     for kind, name, per_day in (("crash", "crash", 2.0), ("pause", "pause", 1.5)):
         for _ in range(_often(random, plan, name, per_day)):
-            down = random.choice(
-                (1.0, 12.0, 60.0, 700.0, 2 * HOUR, 5 * HOUR, 5 * HOUR if kind == "crash" else 26 * HOUR)
-            )
+            down = random.choice((1.0, 12.0, 60.0, 700.0, 2 * HOUR, 5 * HOUR, 26 * HOUR))
             arguments: dict[str, Any] = {"seconds": down, "steps": random.choice((1, 1, 2, 3, 5, 8, 13, 30, 100))}
             if random.random() < 0.85:
                 arguments["call"], arguments["nth"] = random.choice(CALLS), random.randrange(1, 7)

@@ -181,16 +181,17 @@ class Oracle:
             if {**new[name], "resourceVersion": ""} != {**old[name], "resourceVersion": ""}:
                 self.violate("a write outside status", record.name, name)
 
-    def _attempted(self, namespace: str, name: str) -> None:
+    def _attempted(self, writer: str, namespace: str, name: str) -> None:
         body = self._simulation.server.exporters.get((namespace, name))
         if body is None:
             return
         record, now = self._records[body["metadata"]["uid"]], self._simulation.now
-        writes = record.writes
+        writes = record.writes.setdefault(writer, [])
         writes.append(now)
         if len(writes) > MOST_WRITES_PER_HOUR:
             if now - writes[0] < HOUR:
-                self.violate("status is written again and again", record.name, f"{len(writes)} times within an hour")
+                how_often = f"{len(writes)} times within an hour by {writer}"
+                self.violate("status is written again and again", record.name, how_often)
             del writes[0]
 
     def _entry(self, record: Record, entry: dict[str, Any], now: float) -> None:

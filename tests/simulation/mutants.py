@@ -116,10 +116,10 @@ MUTANTS = (
         old_code.unreadable_secrets_raise,
     ),
     Mutant(
-        "B12 a run sends however late it is",
-        ("a run sends after its deadline",),
-        "pause",
-        old_code.sends_are_never_late,
+        "B12 a run has no deadline",
+        ("a run sends after its deadline", "a run does not end"),
+        "crash,pause,slow-import",
+        old_code.runs_have_no_deadline,
     ),
     Mutant(
         "B12 status writes that conflict are repeated for ever",

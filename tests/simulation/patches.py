@@ -18,7 +18,7 @@ from typing import Any
 from unittest import mock
 
 from qualtrics_exporter import schedule
-from qualtrics_exporter.controller import elector
+from qualtrics_exporter.controller import elector, watch, work_queue
 from qualtrics_exporter.controller import status as status_store
 from qualtrics_exporter.export import guards
 from qualtrics_exporter.nexthink import client as nexthink_client
@@ -63,16 +63,22 @@ def repeatable(seed: int, time: Callable[[], float]) -> Iterator[None]:
         random.setstate(state)
 
 
+IDLE_SECONDS = 240.0
+"""How often an idle replica looks at its clock. The real 30 seconds would take most of the CPU of a quiet world."""
+
+
 def _faster() -> list[Any]:
     redact = functools.lru_cache(maxsize=4096)(redaction.redact)
     return [
+        mock.patch.object(work_queue, "NAP_SECONDS", IDLE_SECONDS),
+        mock.patch.object(watch, "STEP_SECONDS", IDLE_SECONDS),
         mock.patch.object(nexthink_client, "MOST_ROWS", EXECUTE_ROWS),
         mock.patch.object(exporter, "_status", _by_identity(exporter._status)),
         mock.patch.object(status_store, "_dump", _by_identity(status_store._dump)),
         mock.patch.object(status_store, "redact", redact),
-        mock.patch.object(schedule, "next_slot", functools.lru_cache(maxsize=4096)(schedule.next_slot)),
+        *_everywhere(schedule.next_slot, functools.lru_cache(maxsize=4096)(schedule.next_slot)),
         *_everywhere(exporter.read_spec, _by_identity(exporter.read_spec)),
-        *_everywhere(guards.check_text, _by_identity(guards.check_text)),
+        mock.patch.object(guards, "check", _by_value(guards.check)),
         *_everywhere(compare.difference, _by_value(compare.difference)),
     ]
 
@@ -106,12 +112,12 @@ def _by_identity(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _by_value(function: Callable[..., Any]) -> Callable[..., Any]:
-    known: dict[Any, Any] = {}
+    known: dict[str, Any] = {}
 
-    def remembered(text: str, other: str, parameters: dict[str, str]) -> Any:
-        key = (text, other, tuple(sorted(parameters.items())))
+    def remembered(*arguments: Any) -> Any:
+        key = repr(arguments)
         if key not in known:
-            known[key] = function(text, other, parameters)
+            known[key] = function(*arguments)
         return known[key]
 
     return remembered

@@ -34,6 +34,10 @@ def make(
     crowd = (16, 24, 40) if "rush" in enabled else (6, 8, 10, 12, 16, 24, 40)
     number = random.choice(crowd) if exporters is None else exporters
     length = random.choice((2, 3, 4, 5, 8)) if days is None else days
+    # A month has several weekly slots of an exporter, both ends of summer time, and more slots than a status remembers.
+    month = days is None and Random(f"month {seed}").random() < 0.1
+    if month:
+        number, length = min(number, 16) if exporters is None else exporters, 30
     shards = ("a", "b") if "relabel" in enabled and random.random() < 0.6 else ("a",)
     per_shard = random.choice((1, 1, 1, 2, 2, 2, 3))
     elects = per_shard > 1 or random.random() < 0.5
@@ -47,6 +51,7 @@ def make(
         enabled=enabled,
         rate=random.choice((0.001, 0.003, 0.01, 0.02)),
         seconds=length * DAY,
+        density=0.2 if month else 1.0,
         runs=random.choice((3, 3, 10) if "rush" in enabled else (3, 10, 10)),
         instances=tenants,
         brands=brands,

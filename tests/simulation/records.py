@@ -67,7 +67,8 @@ class Record:
     """Test tokens that stood beside `Deliver` at some time."""
     active: tuple[str, float] | None = None
     """The run in progress, and since when."""
-    writes: list[float] = field(default_factory=list)
+    writes: dict[str, list[float]] = field(default_factory=dict)
+    """By process: when it tried to write the status."""
     batches: dict[str, list[str]] = field(default_factory=dict)
     """The batches that the journal named for each run, in order."""
 

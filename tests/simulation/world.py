@@ -71,6 +71,8 @@ class Plan:
     enabled: frozenset[str]
     rate: float
     seconds: float
+    density: float
+    """How many faults a day there are, compared with a world of a few days."""
     runs: int
     instances: int
     brands: int

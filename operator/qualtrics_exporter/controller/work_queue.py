@@ -105,6 +105,8 @@ class WorkQueue:
         self._order = itertools.count()
         self._turns: FairQueue[_Item] = FairQueue(max_in_progress, background=MAX_BACKGROUND)
         self._changed = asyncio.Event()
+        self._alarm: asyncio.Task[None] | None = None
+        self._alarm_at = 0.0
         self._known = 0
         self.ticked = clock.monotonic()
         self.leading = False
@@ -195,9 +197,11 @@ class WorkQueue:
                     self._changed.clear()
                     self._queue_due()
                     self._start(group)
-                    await self._nap()
+                    self._set_alarm(group)
+                    await self._changed.wait()
         finally:
             self.leading = False
+            self._alarm = None
             self._on_lead(False)
             for item in self._items.values():
                 if item.queued:
@@ -237,17 +241,22 @@ class WorkQueue:
             item.queued, item.working = False, True
             group.create_task(self._work(item, turn), name=f"reconcile {item.key}")
 
-    async def _nap(self) -> None:
-        now = self._clock.now()
-        upcoming = self._heap[0][0] if self._heap else None
-        seconds = NAP_SECONDS if upcoming is None else min(NAP_SECONDS, max(0.0, (upcoming - now).total_seconds()))
-        nap = asyncio.ensure_future(self._clock.sleep(seconds))
-        changed = asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait({nap, changed}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            nap.cancel()
-            changed.cancel()
+    def _set_alarm(self, group: asyncio.TaskGroup) -> None:
+        """Look again when the next item is due, and at least every `NAP_SECONDS`: the wall clock may be set."""
+        seconds = NAP_SECONDS
+        if self._heap:
+            seconds = min(seconds, max(0.0, (self._heap[0][0] - self._clock.now()).total_seconds()))
+        at = self._clock.monotonic() + seconds
+        if self._alarm is not None:
+            if not self._alarm.done() and self._alarm_at <= at:
+                return  # an early look does no harm
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = group.create_task(self._ring(seconds), name="alarm")
+
+    async def _ring(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._changed.set()
 
     async def _work(self, item: _Item, grant: Grant[_Item]) -> None:
         """Reconcile one exporter, and decide when it needs attention next."""

@@ -1,6 +1,7 @@
 """What the operator writes back: `status`. It is also the journal of a run: it is read back after a crash."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
@@ -22,6 +23,8 @@ CERTAIN_REFUSALS = frozenset({str(Reason.REMOTE_UNAVAILABLE), str(Reason.INTERNA
 request that it has passed on."""
 
 
+# A status is parsed and written again and again with the same few times in it: both functions remember them.
+@lru_cache(maxsize=4096)
 def _aware(time: datetime) -> datetime:
     if time.tzinfo is UTC and not time.microsecond:
         return time
@@ -32,9 +35,10 @@ def _aware(time: datetime) -> datetime:
         raise ValueError("not a time of UTC") from error
 
 
+@lru_cache(maxsize=4096)
 def timestamp(time: datetime) -> str:
     """As Kubernetes and Qualtrics write a time: UTC, whole seconds, Z."""
-    return f"{_aware(time).replace(tzinfo=None).isoformat()}Z"
+    return f"{_aware(time).isoformat()[:19]}Z"
 
 
 Time = Annotated[

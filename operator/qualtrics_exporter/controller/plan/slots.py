@@ -96,9 +96,11 @@ def without_future(status: Status, now: datetime) -> Status:
         return status
     done = [slot.due_time for slot in status.claimed_slots or []]
     done += [entry.scheduled_time for entry in status.history or [] if entry.scheduled_time]
+    recorded = _record_since(status)
+    done += [recorded] if recorded else []  # the newest slot that had its run and left the record
     past = max((due for due in done if due <= now), default=None)
     since = status.schedule_since
-    if (recorded := _record_since(status)) and recorded > now:
+    if recorded and recorded > now:
         since = anew  # which of the slots before now had their run is not known any more
     return status.model_copy(update={"last_schedule_time": past, "schedule_since": since})
 
