@@ -6,7 +6,7 @@ RUN_DEADLINE = timedelta(hours=2)
 RUN_DEADLINE_MOST = timedelta(hours=24)
 RUN_SLACK = 45 * 60.0
 MOST_ATTEMPTS = 12
-MOST_WRITES_PER_HOUR = 500
+MOST_WRITES_PER_HOUR = 700
 """Attempts of one process to write one status, successful or not."""
 NOTICED = 180.0
 """Seconds after which a new exporter must have its first status."""

@@ -96,11 +96,9 @@ def without_future(status: Status, now: datetime) -> Status:
         return status
     done = [slot.due_time for slot in status.claimed_slots or []]
     done += [entry.scheduled_time for entry in status.history or [] if entry.scheduled_time]
-    recorded = _record_since(status)
-    done += [recorded] if recorded else []  # the newest slot that had its run and left the record
     past = max((due for due in done if due <= now), default=None)
     since = status.schedule_since
-    if recorded and recorded > now:
+    if (recorded := _record_since(status)) and recorded > now:
         since = anew  # which of the slots before now had their run is not known any more
     return status.model_copy(update={"last_schedule_time": past, "schedule_since": since})
 
@@ -109,8 +107,9 @@ def counted_from(status: Status, now: datetime) -> datetime:
     """The time up to which every slot is done with.
 
     Claimed slots do not tell: a clock that was ahead may have claimed one of them long before the slots in front of it.
+    But up to the newest slot that left their record, each had its run or its entry.
     """
-    times = (status.schedule_since, status.last_schedule_time)
+    times = (status.schedule_since, status.last_schedule_time, status.claimed_slots_since)
     return max((time for time in times if time and time <= now), default=now)
 
 
@@ -264,15 +263,17 @@ def _with_entry(
 
 
 def _without_run(status: Status, schedule: slots.Schedule, since: datetime, until: datetime) -> _Passed | None:
-    """The slots with since < due <= until that had no run; None if there are none."""
-    ran = {known.due_time for known in status.claimed_slots or [] if since < known.due_time <= until}
+    """The slots with since < due <= until that had no run and have no entry; None if there are none."""
+    times = [known.due_time for known in status.claimed_slots or []]
+    times += [entry.scheduled_time for entry in status.history or [] if entry.scheduled_time]
+    done = {due for due in times if since < due <= until and slots.slot_due_at(schedule, due)}
     newest = slots.newest_slot(schedule, since, until)
-    while newest and newest.due in ran:
+    while newest and newest.due in done:
         newest = slots.newest_slot(schedule, since, newest.due - _INSTANT)
     if newest is None:
         return None
     oldest = slots.next_slot(schedule, since)
-    while oldest.due in ran:
+    while oldest.due in done:
         oldest = slots.next_slot(schedule, oldest.due)
-    number = slots.count_slots(schedule, since, newest.due) - sum(due <= newest.due for due in ran)
+    number = slots.count_slots(schedule, since, newest.due) - sum(due <= newest.due for due in done)
     return _Passed(number, newest, oldest)
