@@ -6,8 +6,9 @@ RUN_DEADLINE = timedelta(hours=2)
 RUN_DEADLINE_MOST = timedelta(hours=24)
 RUN_SLACK = 45 * 60.0
 MOST_ATTEMPTS = 12
-MOST_WRITES_PER_HOUR = 700
-"""Attempts of one process to write one status, successful or not."""
+MOST_WRITES_PER_HOUR = 850
+"""Attempts of one process to write one status, successful or not: the end of a run is tried every 10 seconds, and so is
+its heartbeat for half of the time."""
 NOTICED = 180.0
 """Seconds after which a new exporter must have its first status."""
 MOST_STATUS_BYTES = 48 * 1024

@@ -14,12 +14,14 @@ import secrets
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
 from qualtrics_exporter import schedule
 from qualtrics_exporter.controller import elector, watch, work_queue
 from qualtrics_exporter.controller import status as status_store
+from qualtrics_exporter.controller.plan import wake
 from qualtrics_exporter.export import guards
 from qualtrics_exporter.nexthink import client as nexthink_client
 from qualtrics_exporter.nql import compare
@@ -64,7 +66,8 @@ def repeatable(seed: int, time: Callable[[], float]) -> Iterator[None]:
 
 
 IDLE_SECONDS = 240.0
-"""How often an idle replica looks at its clock. The real 30 seconds would take most of the CPU of a quiet world."""
+"""How often an idle replica looks at its clock, and at the Secrets of exporters that are not Ready. The real 30 seconds
+would take most of the CPU."""
 
 
 def _faster() -> list[Any]:
@@ -72,6 +75,7 @@ def _faster() -> list[Any]:
     return [
         mock.patch.object(work_queue, "NAP_SECONDS", IDLE_SECONDS),
         mock.patch.object(watch, "STEP_SECONDS", IDLE_SECONDS),
+        mock.patch.object(wake, "SECRET_WATCH", timedelta(seconds=IDLE_SECONDS)),
         mock.patch.object(nexthink_client, "MOST_ROWS", EXECUTE_ROWS),
         mock.patch.object(exporter, "_status", _by_identity(exporter._status)),
         mock.patch.object(status_store, "_dump", _by_identity(status_store._dump)),
