@@ -10,7 +10,7 @@ import pytest
 from qualtrics_exporter.controller.cluster import Gone, Unreachable
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake
 from qualtrics_exporter.controller.status import Key
-from qualtrics_exporter.controller.work_queue import Turn, WorkQueue
+from qualtrics_exporter.controller.work_queue import BURST, REFILL_SECONDS, Turn, WorkQueue
 from qualtrics_exporter.fair_share import Tenant
 from tests.controller.exporters import at
 from tests.environment.clock import SteeredClock
@@ -238,3 +238,29 @@ async def test_a_term_that_ends_leaves_nothing_behind_and_the_next_one_starts_an
     async with desk.leads():
         assert desk.started == ["teams", "teams"]
         assert all(turn.first for turn in desk.turns)
+
+
+async def test_two_writers_that_undo_each_others_changes_do_not_flood_the_api_server() -> None:
+    """Each reconciliation changes the object, and the watch reports the change of the other writer at once."""
+    desk = Desk()
+    async with desk.leads():
+        for _ in range(3600):
+            desk.enqueue("e")
+            await settled()
+            await desk.passes(1)
+    assert len(desk.started) <= BURST + 3600 / REFILL_SECONDS + 1
+
+
+async def test_an_exporter_that_changed_often_is_reconciled_at_once_after_a_rest() -> None:
+    desk = Desk()
+    async with desk.leads():
+        for _ in range(2 * BURST):
+            desk.enqueue("e")
+            await settled()
+        assert len(desk.started) == BURST
+        await desk.passes(BURST * REFILL_SECONDS)
+        await desk.passes(BURST * REFILL_SECONDS)
+        before = len(desk.started)
+        desk.enqueue("e")
+        await settled()
+        assert len(desk.started) == before + 1

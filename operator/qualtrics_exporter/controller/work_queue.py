@@ -41,6 +41,12 @@ MAX_BACKGROUND = 50
 """Of these, checks, look-ups and figures: so few that none of them times out because the others use up a rate limit."""
 
 
+BURST = 30
+REFILL_SECONDS = 10.0
+"""An exporter is reconciled at most `BURST` times in a row, then once in so many seconds, whoever changes it. Two writers
+that undo each other's changes therefore cannot flood the API server."""
+
+
 class Turn(NamedTuple):
     """What the queue knows about the exporter whose turn it is."""
 
@@ -65,6 +71,8 @@ class _Item:
         "first",
         "key",
         "known",
+        "level",
+        "level_at",
         "queued",
         "tenant",
         "version",
@@ -84,6 +92,18 @@ class _Item:
         self.working = False
         self.first = True
         self.failures = 0
+        self.level = 0.0  # of a leaky bucket: reconciliations in a row
+        self.level_at = 0.0
+
+    def reconciled(self, now: float) -> None:
+        """It was reconciled once more, at this monotonic time."""
+        self.level = max(0.0, self.level - (now - self.level_at) / REFILL_SECONDS) + 1
+        self.level_at = now
+
+    def pause(self, now: float) -> timedelta:
+        """How long it must not be reconciled again: not at all, unless it was too often of late."""
+        over = self.level - (now - self.level_at) / REFILL_SECONDS - (BURST - 1)
+        return timedelta(seconds=max(0.0, over * REFILL_SECONDS))
 
 
 class WorkQueue:
@@ -209,6 +229,8 @@ class WorkQueue:
                     item.queued = False
 
     def _push(self, item: _Item, wake: Wake) -> None:
+        if pause := item.pause(self._clock.monotonic()):
+            wake = max(wake, Wake(self._clock.now() + pause, wake.urgent))
         item.wake = wake
         heapq.heappush(self._heap, (wake.at, next(self._order), item))
         self._changed.set()
@@ -262,6 +284,7 @@ class WorkQueue:
         """Reconcile one exporter, and decide when it needs attention next."""
         before = item.wake
         began = self._clock.monotonic()
+        item.reconciled(began)
         waited = timedelta(seconds=began - (began if item.due_since is None else item.due_since))
         wake = Wake(self._clock.now() + PAUSE_MOST)
         failed, gone = True, False
