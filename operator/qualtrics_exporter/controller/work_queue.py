@@ -43,8 +43,8 @@ MAX_BACKGROUND = 50
 
 BURST = 30
 REFILL_SECONDS = 10.0
-"""An exporter is reconciled at most `BURST` times in a row, then once in so many seconds, whoever changes it. Two writers
-that undo each other's changes therefore cannot flood the API server."""
+"""An exporter is reconciled at most `BURST` times in a row, then once in so many seconds, whoever changes it. So two
+writers that undo each other's changes cannot flood the API server."""
 
 
 class Turn(NamedTuple):
