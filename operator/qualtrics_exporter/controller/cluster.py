@@ -44,6 +44,9 @@ log = logging.getLogger(__name__)
 TIMEOUT = 5.0
 """Seconds for one call: the API server answers in milliseconds or is in trouble."""
 
+LEASE_TIMEOUT = 60.0
+"""Seconds for a call about the Lease: a limit of the last resort. The election has limits of its own."""
+
 REFRESH = 60.0
 """Seconds after which a kubeconfig is read again, because its token may have been rotated."""
 
@@ -367,7 +370,7 @@ class Cluster:
     ) -> tuple[int, dict[str, Any]]:
         """One request and its reply, whatever its status."""
         # The Lease waits for nobody: a leader must renew it in time.
-        turn = contextlib.nullcontext() if kind is _LEASES else self._calls
+        turn, seconds = (contextlib.nullcontext(), LEASE_TIMEOUT) if kind is _LEASES else (self._calls, TIMEOUT)
         try:
             async with turn:
                 method, url, headers, content, form = await self._api.param_serialize(
@@ -379,7 +382,7 @@ class Cluster:
                     auth_settings=["BearerToken"],
                 )
                 response = await self._api.call_api(
-                    method, url, headers, content, form, _request_timeout=aiohttp.ClientTimeout(total=TIMEOUT)
+                    method, url, headers, content, form, _request_timeout=aiohttp.ClientTimeout(total=seconds)
                 )
                 raw = await response.read()  # type: ignore[no-untyped-call]
             reply = _object(raw, response.status)
