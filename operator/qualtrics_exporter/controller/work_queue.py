@@ -61,6 +61,7 @@ class _Item:
     __slots__ = (
         "due_since",
         "enqueued",
+        "failed",
         "failures",
         "first",
         "key",
@@ -84,6 +85,7 @@ class _Item:
         self.working = False
         self.first = True
         self.failures = 0
+        self.failed = False  # the last reconciliation
 
 
 class WorkQueue:
@@ -108,8 +110,8 @@ class WorkQueue:
         self._known = 0
         self.ticked = clock.monotonic()
         self.leading = False
-        self.problem: str | None = None
-        """The permission that was found missing last, until a reconciliation succeeds."""
+        self._forbidden: dict[str, str | None] = {}
+        """Per namespace, the permission that was found missing last; None after a reconciliation that succeeded."""
 
     def __len__(self) -> int:
         return self._known
@@ -123,6 +125,18 @@ class WorkQueue:
     def in_progress(self) -> int:
         """How many exporters are reconciled now."""
         return self._turns.used
+
+    @property
+    def failing(self) -> int:
+        """How many exporters failed when they were last reconciled."""
+        return sum(item.failed for item in self._items.copy().values())
+
+    @property
+    def problem(self) -> str | None:
+        """The permission that is missing, if one is missing in every namespace. Otherwise the trouble is local."""
+        namespaces = {item.key.namespace for item in self._items.values() if item.known}
+        problems = [self._forbidden[namespace] for namespace in namespaces if namespace in self._forbidden]
+        return problems[0] if problems and None not in problems else None
 
     @property
     def lag(self) -> float:
@@ -260,7 +274,7 @@ class WorkQueue:
             wake = await self._reconcile(item.key, Turn(item.first, waited, self.waiting, self.in_progress))
             item.first = False
             failed = False
-            self.problem = None
+            self._forbidden[item.key.namespace] = None
         except asyncio.CancelledError:
             # The term ends: then the next one starts anew. Whatever else it may be, the exporter is not forgotten.
             self._push(item, wake)
@@ -269,7 +283,8 @@ class WorkQueue:
             gone = True
         except ClusterError as error:
             log.warning("%s could not be reconciled, it is tried again: %s", item.key, error)
-            self.problem = str(error) if isinstance(error, Forbidden) else self.problem
+            if isinstance(error, Forbidden):
+                self._forbidden[item.key.namespace] = str(error)
         except Exception:
             # One exporter's failure never stops the others: it is tried again, at longer and longer intervals.
             log.exception("%s could not be reconciled", item.key)
@@ -282,6 +297,7 @@ class WorkQueue:
         if not item.known:
             self._items.pop(item.key.uid, None)
             return
+        item.failed = failed
         now = self._clock.now()
         if item.wake is not before:  # the watch saw it meanwhile
             wake = min(wake, item.wake)
