@@ -6,6 +6,7 @@ before tests, checks and delivery figures, because it is the only thing that is 
 
 import contextlib
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -42,6 +43,8 @@ for a holder that cannot reach the API server, the holder loses the run at its n
 
 PLAN_SECONDS = 5.0
 """How long the write of a plan is tried: nothing was done yet, and the work queue comes back."""
+
+_NUMBER = re.compile(r"[0-9]+")
 
 Action = Callable[[], Awaitable[Exporter]]
 
@@ -205,5 +208,6 @@ class Reconciler:
             # Without the permission to read there is no Event: then it was not the write that was forbidden.
             exporter, reason = await self._store.read(key), Reason.STATUS_REFUSED
             note = f"{reason.meaning} {reason.next_step} What happened: {error}."
-            dedup = f"{key.uid} {exporter.generation} {error.status}"
+            # Another cause is another Event, but a quota with other numbers is not.
+            dedup = f"{key.uid} {exporter.generation} {error.status} {_NUMBER.sub('#', str(error))}"
             await self._recorder.record(exporter, "Warning", reason, note, action="Write", dedup=dedup)
