@@ -96,7 +96,7 @@ class Metrics:
         """A run or slot ended."""
         self._runs.labels(entry.trigger, entry.result, entry.reason).inc()
         for stage, count in (entry.recipients.model_dump(exclude_none=True) if entry.recipients else {}).items():
-            self._recipients.labels(stage).inc(count)
+            self._recipients.labels(stage).inc(max(0, count))  # a tool may have changed the journal
 
     def failed(self, part: str) -> None:
         """A part of the operator met an error about one exporter that nobody expected."""

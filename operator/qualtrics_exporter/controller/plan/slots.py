@@ -18,6 +18,8 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CLAIMED_SLOTS, ClaimedSlot, HistoryEntry, Result, Status, timestamp
 
 LONGEST_WAIT = timedelta(hours=6)
+LONGEST_AGO = timedelta(days=400)
+"""Slots that were due longer ago are not counted one by one: a status may say that slots count since 2001."""
 _INSTANT = timedelta.resolution
 
 
@@ -109,7 +111,8 @@ def counted_from(status: Status, now: datetime) -> datetime:
     Claimed slots do not tell: a clock that was ahead may have claimed one of them long before the slots in front of it.
     """
     times = (status.schedule_since, status.last_schedule_time)
-    return max((time for time in times if time and time <= now), default=now)
+    known = max((time for time in times if time and time <= now), default=now)
+    return max(known, now - LONGEST_AGO)
 
 
 def claim_due(
