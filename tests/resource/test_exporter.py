@@ -69,6 +69,9 @@ OBJECT = sample() | {
 }
 
 
+CLAIMED = {"dueTime": "2026-01-05T00:00:00Z", "identity": "2026-01-05"}
+
+
 def assert_readable(exporter: Exporter) -> None:
     assert isinstance(exporter.status, Status)
     assert isinstance(exporter.spec, Spec | None)
@@ -96,11 +99,39 @@ def test_any_field_can_be_anything(path: tuple[Any, ...], value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "yesterday", 1e300, -1, float("nan"), True]
+    "time",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "yesterday", 1e300, -1, float("nan"), True]
+    + ["2026-01-05T00:00:60Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1999-12-31T23:59:59Z", {}, []],
 )
-def test_a_status_with_an_impossible_time_counts_as_lost_or_is_read(time: Any) -> None:
-    status = Exporter.from_object({"status": {"observedGeneration": 4, "scheduleSince": time}}).status
-    assert status == Status() or status.schedule_since
+def test_an_impossible_time_is_ignored_by_itself(time: Any) -> None:
+    exporter = Exporter.from_object({"status": {"observedGeneration": 4, "scheduleSince": time, "schedule": "x"}})
+    assert (exporter.status.observed_generation, exporter.status.schedule) == (4, "x")
+    assert exporter.status.schedule_since is None
+    assert exporter.ignored == ("status.scheduleSince",)
+
+
+def test_an_invalid_part_of_a_status_costs_no_receipt() -> None:
+    status = {
+        "handledRunRequests": ["aaaaaaaaaa", 7, "bbbbbbbbbb", None],
+        "sentRuns": ["run"] * 200,
+        "claimedSlots": [{"dueTime": "2026-01-05T00:00:60Z", "identity": "a"}, CLAIMED, {"identity": "b"}],
+        "activeRun": {"id": "run", "trigger": "Request", "startTime": "2026-01-05T00:00:00Z", "step": "Finalizing"},
+        "history": [{**ENTRY, "result": "Postponed"}, ENTRY, "nothing"],
+        "lastTest": {**ENTRY, "completionTime": "9999-12-31T23:59:59Z"},
+        "observedGeneration": 10**30,
+        "conditions": 7,
+    }
+    exporter = Exporter.from_object({"status": status})
+    assert exporter.status.handled_run_requests == ["aaaaaaaaaa", "bbbbbbbbbb"]
+    assert exporter.status.sent_runs == ["run"] * 100
+    assert [slot.identity for slot in exporter.status.claimed_slots or []] == ["2026-01-05"]
+    assert exporter.status.active_run is None
+    assert exporter.unreadable_run == status["activeRun"]
+    assert [entry.result for entry in exporter.status.history or []] == [ENTRY["result"]]
+    assert exporter.status.last_test is None
+    assert exporter.status.observed_generation == -1
+    assert exporter.status.conditions is None
+    assert "status.activeRun.step" in exporter.ignored
 
 
 def test_a_good_object_is_read_in_full() -> None:

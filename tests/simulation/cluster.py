@@ -133,5 +133,9 @@ class SimulatedCluster:
 def _key(body: Body) -> ObjectKey:
     metadata = body["metadata"]
     return ObjectKey(
-        metadata["namespace"], metadata["name"], metadata["uid"], metadata["resourceVersion"], metadata["generation"]
+        metadata["namespace"],
+        metadata["name"],
+        metadata["uid"],
+        metadata["resourceVersion"],
+        metadata.get("generation", 0),
     )

@@ -156,7 +156,15 @@ def test_runs_are_counted_by_result_and_reason_and_so_are_their_people(metrics: 
 
 def test_what_nobody_tells_is_asked_at_each_scrape(metrics: Metrics) -> None:
     waiting = [3, 2, 1]
-    metrics.follow(exporters=lambda: 7, due=waiting.pop, lag=lambda: 1.5, tick_age=lambda: 0.1, watch_age=lambda: 60.0)
+    metrics.follow(
+        exporters=lambda: 7,
+        due=waiting.pop,
+        lag=lambda: 1.5,
+        tick_age=lambda: 0.1,
+        watch_age=lambda: 60.0,
+        blind=lambda: {"dex": 12.0},
+        failing=lambda: 2,
+    )
 
     assert shown(metrics)["due_exporters"] == 1
     series = shown(metrics)

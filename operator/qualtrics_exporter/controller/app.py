@@ -5,7 +5,8 @@
                       elector: the queue is worked on only while this replica leads
 
 One event loop, one task group: when any part fails, all of it ends and the process with it; the kubelet starts it
-again, and the journals tell where it was.
+again, and the journals tell where it was. A watch that fails starts again by itself, and an error about one exporter
+ends nothing.
 """
 
 import asyncio
@@ -14,12 +15,11 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from qualtrics_exporter.clock import Clock, SystemClock, WatchedClock
 from qualtrics_exporter.controller import web
-from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Forbidden, Gone, Unreachable, connect
+from qualtrics_exporter.controller.cluster import Cluster, ClusterError, connect
 from qualtrics_exporter.controller.elector import Elector
 from qualtrics_exporter.controller.events import Recorder
 from qualtrics_exporter.controller.identity import Identity
@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 # A work queue that has not been looked at for so long hangs: there is a look every half a minute at least.
 TICK_SECONDS = 180.0
-START_PATIENCE_SECONDS = 60.0
 
 
 def run(settings: Settings, clock: Clock | None = None) -> int:
@@ -130,34 +129,37 @@ class Operator:
             lag=lambda: self.queue.lag,
             tick_age=lambda: clock.monotonic() - self.queue.ticked,
             watch_age=lambda: self.watch.age,
+            blind=self.watch.blind_seconds,
+            failing=lambda: self.queue.failing,
         )
 
     async def serve(self) -> None:
-        await self._look_once()
-        stop, stop_watch, watching = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        async with (
-            web.serve(
-                self._settings.http_address, registry=self._metrics.registry, health=self._health,
-                ready=lambda: self._unready(watching),
-            ),
-            asyncio.TaskGroup() as group,
-        ):  # fmt: skip
-            watch = group.create_task(self.watch.run(stop_watch, watching), name="watch")
-            await _first(watching.wait, watch)
-            # Kopf takes over the signals and would cancel our tasks: ours come after its own, and in our order.
+        await self.watch.check()
+        stop = asyncio.Event()
+
+        def own_signals() -> None:
+            # Kopf takes over the signals and would end a watch: ours take them back, and end things in our order.
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+        async with (
+            web.serve(
+                self._settings.http_address, registry=self._metrics.registry, health=self._health, ready=self._unready
+            ),
+            asyncio.TaskGroup() as group,
+        ):
+            own_signals()
+            watch = group.create_task(self.watch.run(own_signals), name="watch")
             sweep = group.create_task(self.watch.sweep(), name="sweep")
             clock = group.create_task(self.watch.follow_clock(), name="clock")
             lead = group.create_task(self.lead(), name="lead")
             log.info("watching %s", ", ".join(self._settings.namespaces) or "all namespaces")
-            await _first(stop.wait, watch)
+            await stop.wait()
             log.info("stopping: runs that have not reached their send are left for the next start")
             lead.cancel()
             await asyncio.wait({lead})
-            sweep.cancel()
-            clock.cancel()
-            stop_watch.set()
+            for task in (sweep, clock, watch):
+                task.cancel()
 
     async def lead(self) -> None:
         """Tend exporters whenever this replica is the leader, until cancelled."""
@@ -166,32 +168,10 @@ class Operator:
         else:
             await self.queue.lead()
 
-    async def _look_once(self) -> None:
-        """One short list, because a watch that starts without the CRD or the right stays blind without a word."""
-        give_up = self._clock.monotonic() + START_PATIENCE_SECONDS
-        for namespace in self._settings.namespaces or (None,):
-            while True:
-                try:
-                    async for _ in self._cluster.list_metadata(namespace, self._settings.selector):
-                        break
-                    await self._cluster.check_watch(namespace)
-                    break
-                except Gone as error:
-                    raise Gone(
-                        f"{error}. Install the CRD first: qualtrics-exporter crd | kubectl apply --server-side -f -"
-                    ) from None
-                except Forbidden:
-                    raise
-                except Unreachable as error:
-                    if self._clock.monotonic() > give_up:
-                        raise
-                    log.warning("%s: trying again", error)
-                    await asyncio.sleep(2)
-
-    def _unready(self, watching: asyncio.Event) -> str | None:
+    def _unready(self) -> str | None:
         """A replica that lacks a right would wait for ever without a word: this is the word."""
-        if not watching.is_set():
-            return "the watch has not begun"
+        if problem := self.watch.blind:
+            return f"nothing is watched: {problem}"
         if self.elector and self.elector.problem:
             return f"the Lease cannot be had: {self.elector.problem}"
         return self.queue.problem
@@ -200,18 +180,6 @@ class Operator:
         if self.queue.leading and self._clock.monotonic() - self.queue.ticked > TICK_SECONDS:
             return "the work queue has not been looked at for minutes"
         return self.watch.problem
-
-
-async def _first(event: Callable[[], Awaitable[object]], task: asyncio.Task[None]) -> None:
-    """Wait for the event; if the task ends first, wait for what its end does to the whole group."""
-    waiting = asyncio.ensure_future(event())
-    try:
-        await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done() and not waiting.done():
-            task.result()
-            raise ClusterError("the watch ended without being asked to")
-    finally:
-        waiting.cancel()
 
 
 def _leaves(error: Exception) -> list[Exception]:

@@ -6,7 +6,7 @@ Nothing here retries. Every call has one short timeout and ends in a value or in
     ├── Conflict            409: somebody else wrote first (or it is another object of the same name)
     ├── Gone                404: there is no such object
     ├── Forbidden           401, 403: says which verb on which resource is missing
-    ├── Refused             400, 422 and the like: the API server does not accept what was sent
+    ├── Refused             400, 422 and the like, and a 403 by a policy or a quota: what was sent is not accepted
     ├── Unreachable         no reply, a late one, 429, 5xx or garbage: whether a write took effect is not known
     └── NotConfigured       neither KUBECONFIG nor a service account leads to a cluster
 
@@ -36,6 +36,7 @@ import kopf
 import yaml
 from kubernetes.aio import client, config
 
+from qualtrics_exporter.controller import refusals
 from qualtrics_exporter.http.wire import USER_AGENT
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
 
@@ -43,6 +44,9 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = 5.0
 """Seconds for one call: the API server answers in milliseconds or is in trouble."""
+
+LEASE_TIMEOUT = 60.0
+"""Seconds for a call about the Lease: a limit of the last resort. The election has limits of its own."""
 
 REFRESH = 60.0
 """Seconds after which a kubeconfig is read again, because its token may have been rotated."""
@@ -57,9 +61,6 @@ _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT"}
-_FIELD = re.compile(r"(?:spec|status)(?:\.[A-Za-z]{1,40}|\[\d{1,4}\]){0,6}")
-_KEYS = re.compile(r"(\.parameters)[.\[].*", re.DOTALL)  # the keys of that map are anybody's words
-_FIELDS = 5
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -367,7 +368,7 @@ class Cluster:
     ) -> tuple[int, dict[str, Any]]:
         """One request and its reply, whatever its status."""
         # The Lease waits for nobody: a leader must renew it in time.
-        turn = contextlib.nullcontext() if kind is _LEASES else self._calls
+        turn, seconds = (contextlib.nullcontext(), LEASE_TIMEOUT) if kind is _LEASES else (self._calls, TIMEOUT)
         try:
             async with turn:
                 method, url, headers, content, form = await self._api.param_serialize(
@@ -379,7 +380,7 @@ class Cluster:
                     auth_settings=["BearerToken"],
                 )
                 response = await self._api.call_api(
-                    method, url, headers, content, form, _request_timeout=aiohttp.ClientTimeout(total=TIMEOUT)
+                    method, url, headers, content, form, _request_timeout=aiohttp.ClientTimeout(total=seconds)
                 )
                 raw = await response.read()  # type: ignore[no-untyped-call]
             reply = _object(raw, response.status)
@@ -409,10 +410,11 @@ def _raise_for(
     if 200 <= status < 300:
         return
     what = _what(verb, kind, namespace, name)
-    if status == 403 and reply.get("reason") != "Forbidden":
-        raise Refused(f"{what} was refused by an admission rule (HTTP 403)", status)
+    if status == 403 and refusals.lacks_permission(reply):
+        raise Forbidden(_lacks(verb, kind, namespace, refusals.authorizer_reason(reply)), status)
     if status == 403:
-        raise Forbidden(_lacks(verb, kind, namespace), status)
+        why = refusals.stated_reason(reply) or "the API server does not say why"
+        raise Refused(f"{what} was refused (HTTP 403): {why}", status)
     if status == 401:
         raise Forbidden(f"{what}: the API server does not accept the operator's credentials (HTTP 401)", status)
     if status == 404 and not name:
@@ -421,23 +423,19 @@ def _raise_for(
         raise Gone(f"{what}: not found (HTTP 404)", status)
     if status == 409:
         raise Conflict(f"{what}: conflict (HTTP 409)", status)
+    if refusals.is_too_large(reply):
+        raise Refused(f"{what} was refused (HTTP {status}): the object is too large", status)
     if status == 410 or status == 429 or status >= 500 or status < 400:
-        raise Unreachable(f"{what} failed (HTTP {status})", status)
-    raise Refused(f"{what} was refused (HTTP {status}): {_fields(reply)}", status)
+        webhook = refusals.failed_webhook(reply)
+        raise Unreachable(f"{what} failed (HTTP {status})" + (f": {webhook}" if webhook else ""), status)
+    why = refusals.admission_reason(reply) or refusals.named_fields(reply)
+    raise Refused(f"{what} was refused (HTTP {status}): {why}", status)
 
 
-def _lacks(verb: str, kind: _Kind, namespace: str | None) -> str:
+def _lacks(verb: str, kind: _Kind, namespace: str | None, why: str = "") -> str:
     where = f"in namespace {namespace}" if namespace else "in all namespaces"
-    return f"the operator may not {verb} {kind} {where} (HTTP 403): its role lacks that rule"
-
-
-def _fields(reply: Mapping[str, Any]) -> str:
-    """Which fields a refusal is about, by their names only: its text shows their values, and those may be secrets."""
-    details = reply.get("details")
-    causes = details.get("causes") if isinstance(details, dict) else None
-    names = [_KEYS.sub(r"\1", str(cause.get("field"))) for cause in causes or [] if isinstance(cause, dict)]
-    fields = sorted({name for name in names if _FIELD.fullmatch(name)})
-    return f"see {', '.join(fields[:_FIELDS])}" if fields else "it names no field"
+    lacks = f"the operator may not {verb} {kind} {where} (HTTP 403): its role lacks that rule"
+    return f"{lacks} ({why})" if why else lacks
 
 
 def _what(verb: str, kind: _Kind, namespace: str | None, name: str | None) -> str:

@@ -14,7 +14,7 @@ from qualtrics_exporter.export.guards import Remark
 from qualtrics_exporter.export.journal import Ended, QuerySync
 from qualtrics_exporter.http.errors import ExportError
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.status import Condition, HistoryEntry, Status
+from qualtrics_exporter.resource.status import CONDITIONS, Condition, HistoryEntry, Status
 
 State = Literal["True", "False", "Unknown"]
 READY = "Ready"
@@ -24,6 +24,7 @@ QUERY_IN_SYNC = "QueryInSync"
 LAST_RUN_SUCCEEDED = "LastRunSucceeded"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
+_OWN = frozenset({READY, NEXTHINK_READY, QUALTRICS_READY, QUERY_IN_SYNC, LAST_RUN_SUCCEEDED, RECONCILING, STALLED})
 LONGEST_MESSAGE = 8192
 """Characters; the API server takes four times as many. Nothing that is told is so long, and no mistake may make it."""
 
@@ -166,8 +167,22 @@ def _set(status: Status, type_: str, state: State, reason: str, message: str, ge
     if before:
         conditions[conditions.index(before)] = condition
     else:
-        conditions.append(condition)
+        # A tool may have filled the list with conditions of its own: then the API server would refuse ours.
+        foreign = [c for c in conditions if c.type not in _OWN][CONDITIONS - len(_OWN) :]
+        conditions = [*(c for c in conditions if c not in foreign), condition]
     return status.model_copy(update={"conditions": conditions})
+
+
+def internal_error(status: Status, kind: str, generation: int, now: datetime) -> Status:
+    """The conditions of an exporter about which the operator met an error that nobody expected."""
+    reason = Reason.INTERNAL_ERROR
+    message = f"{reason.meaning} It is tried again ({kind}). {reason.next_step}"
+    before = status.condition(READY)
+    if before and before.status == "False" and (before.reason, before.message) == (reason, message):
+        return status
+    status = _set(_complete(status, generation, now), READY, "False", reason, message, generation, now)
+    # A check makes it ready again as soon as the error is over.
+    return status.model_copy(update={"next_retry_time": now})
 
 
 def _without(status: Status, types: Iterable[str]) -> Status:

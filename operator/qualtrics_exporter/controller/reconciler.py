@@ -6,6 +6,7 @@ before tests, checks and delivery figures, because it is the only thing that is 
 
 import contextlib
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -42,6 +43,8 @@ for a holder that cannot reach the API server, the holder loses the run at its n
 
 PLAN_SECONDS = 5.0
 """How long the write of a plan is tried: nothing was done yet, and the work queue comes back."""
+
+_NUMBER = re.compile(r"[0-9]+")
 
 Action = Callable[[], Awaitable[Exporter]]
 
@@ -82,12 +85,18 @@ class Reconciler:
         """Do what is due for one exporter; returns when to look at it again.
 
         Raises `Gone` when it does not exist any more, `Unreachable` when the API server does not answer, `Refused` when
-        it does not take what is written, `Forbidden` when the operator lacks the permission to write it.
+        it does not take what is written, `Forbidden` when the operator lacks the permission to write it. Any other
+        error is reported about this exporter first.
         """
         try:
             return await self._reconcile(key, turn)
         except (Refused, Forbidden) as error:
             await self._report_refusal(key, error)
+            raise
+        except ClusterError:
+            raise
+        except Exception as error:
+            await self._report_error(key, error)
             raise
 
     async def _reconcile(self, key: Key, turn: Turn) -> Wake:
@@ -112,6 +121,8 @@ class Reconciler:
             if before and run and run.holder == holder:
                 return None  # the reply to our own write was lost
             before = exporter
+            if exporter.ignored:
+                log.warning("ignored what is not understood of %s: %s", key, ", ".join(exporter.ignored))
             if exporter.deleting:
                 return None
             context = Context(
@@ -205,5 +216,25 @@ class Reconciler:
             # Without the permission to read there is no Event: then it was not the write that was forbidden.
             exporter, reason = await self._store.read(key), Reason.STATUS_REFUSED
             note = f"{reason.meaning} {reason.next_step} What happened: {error}."
-            dedup = f"{key.uid} {exporter.generation} {error.status}"
+            # Another cause is another Event, but a quota with other numbers is not.
+            dedup = f"{key.uid} {exporter.generation} {error.status} {_NUMBER.sub('#', str(error))}"
             await self._recorder.record(exporter, "Warning", reason, note, action="Write", dedup=dedup)
+
+    async def _report_error(self, key: Key, error: Exception) -> None:
+        """Whatever it is, the user of this exporter gets to know that it is not looked after as it should be."""
+        kind, reason = type(error).__name__, Reason.INTERNAL_ERROR
+        self._metrics.failed("reconcile")
+        try:
+            exporter = await self._store.read(key)
+            note = f"{reason.meaning} It is tried again ({kind}). {reason.next_step}"
+            dedup = f"{key.uid} {exporter.generation} {kind}"
+            await self._recorder.record(exporter, "Warning", reason, note, action="Reconcile", dedup=dedup)
+            await self._store.change(
+                key,
+                lambda fresh: conditions.internal_error(fresh.status, kind, fresh.generation, self._clock.now()),
+                patience=PLAN_SECONDS,
+            )
+        except ClusterError:
+            return
+        except Exception:
+            log.exception("an error about %s could not be reported", key)

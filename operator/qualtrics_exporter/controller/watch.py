@@ -1,10 +1,13 @@
-"""What happens in the cluster, reported to the work queue: Kopf's watch, and a sweep behind it.
+"""What happens in the cluster, reported to the work queue: Kopf's watches, and a sweep behind them.
 
 Of Kopf only the low-level `on.event` is used: no finalizer, no annotation, no PATCH of its own, and get, list and watch
 are all the rights it needs. Its timers and daemons keep their time in memory and add finalizers; what was measured
 stands in docs/facts/kubernetes.md section 1. Two things the watch can't do: it never tells what was deleted while it
 was broken, and its bodies may be stale. So every ten minutes a list of names and versions is compared with what the
 queue knows, and whoever acts on an exporter reads it again first.
+
+Problems stay local. Each namespace has a watch of its own. An exporter that cannot be understood is left to the
+reconciler, which reports it, and never ends a watch or a sweep.
 """
 
 import asyncio
@@ -16,14 +19,15 @@ from typing import Any
 import kopf
 
 from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.controller import cluster, conditions
-from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Gone
-from qualtrics_exporter.controller.plan.wake import next_wake
+from qualtrics_exporter.controller import conditions
+from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Forbidden, Gone, Unreachable
+from qualtrics_exporter.controller.plan.wake import Wake, next_wake
 from qualtrics_exporter.controller.status import Key, tenant_of
 from qualtrics_exporter.controller.targets import Targets
+from qualtrics_exporter.controller.watcher import LOOK_SECONDS, Watcher
 from qualtrics_exporter.controller.work_queue import WorkQueue
 from qualtrics_exporter.fair_share import Tenant
-from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION, Exporter
+from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -31,6 +35,11 @@ log = logging.getLogger(__name__)
 SWEEP_SECONDS = 600.0
 STEP_SECONDS = 30.0
 """How often somebody looks at the wall clock, at least."""
+START_PATIENCE_SECONDS = 60.0
+BLIND_SECONDS = 900.0
+"""How long no namespace may be watched before the process ends. A new process reads its configuration, its credentials
+and the certificate authority again. While one namespace is watched, the process goes on.
+"""
 
 
 class Watch:
@@ -58,42 +67,98 @@ class Watch:
         self._zone = default_zone
         self._metrics = metrics
         self._forget = forget
-        self._told = clock.monotonic()
-        self._silent_sweeps = 0
+        self._heard: dict[str | None, float] = {}
+        """When the watch of a namespace last told anything."""
+        self._silent_sweeps: dict[str | None, int] = {}
+        """How often in a row a sweep found changes in a namespace that its watch had not told about."""
+        self.watchers = {
+            namespace: Watcher(
+                namespace,
+                self._on_event,
+                clock,
+                selector=selector,
+                check=lambda namespace=namespace: self._check(namespace),  # type: ignore[misc]
+            )
+            for namespace in namespaces or (None,)
+        }
+        self._started = clock.monotonic()
 
     @property
     def age(self) -> float:
-        """Seconds since the watch told anything. In a cluster at rest this grows, and nothing is wrong."""
-        return self._clock.monotonic() - self._told
+        """Seconds since a watch told anything. In a cluster at rest this grows, and nothing is wrong."""
+        return self._clock.monotonic() - max(self._heard.values(), default=self._started)
 
     @property
     def problem(self) -> str | None:
-        """Why the watch seems to be blind: twice a sweep found changes, and the watch told nothing in between."""
-        return "the watch is silent although exporters change" if self._silent_sweeps >= 2 else None
+        """Why all watches seem to be deaf: twice a sweep found changes, and none of them told anything in between."""
+        deaf = all(self._silent_sweeps.get(namespace, 0) >= 2 for namespace in self.watchers)
+        return "the watch is silent although exporters change" if deaf else None
 
-    async def run(self, stop: asyncio.Event, ready: asyncio.Event) -> None:
-        """Watch until `stop` is set. Kopf raises when a watcher dies for good: that has to end the process."""
-        registry = kopf.OperatorRegistry()
-        kopf.on.login(registry=registry)(cluster.login)
-        kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(self._on_event)
-        await kopf.operator(
-            registry=registry,
-            settings=self._settings(),
-            standalone=True,
-            clusterwide=not self._namespaces,
-            namespaces=self._namespaces,
-            stop_flag=stop,
-            ready_flag=ready,
-        )
+    @property
+    def blind(self) -> str | None:
+        """Why nothing is watched; None while at least one namespace is."""
+        problems = [watcher.problem for watcher in self.watchers.values()]
+        return None if None in problems else problems[0]
+
+    def blind_seconds(self) -> dict[str, float]:
+        """For how long each namespace has not been watched, 0 if it is. The name of all namespaces is empty."""
+        return {namespace or "": watcher.blind_seconds for namespace, watcher in self.watchers.items()}
+
+    async def check(self) -> None:
+        """Look once at each namespace. Raises `ClusterError` if none of them can be watched."""
+        problems: list[ClusterError] = []
+        give_up = self._clock.monotonic() + START_PATIENCE_SECONDS
+        for namespace in self.watchers:
+            while True:
+                try:
+                    await self._check(namespace)
+                except Unreachable as error:
+                    if self._clock.monotonic() > give_up:
+                        problems.append(error)
+                        break
+                    log.warning("%s: trying again", error)
+                    await asyncio.sleep(2)
+                    continue
+                except ClusterError as error:
+                    problems.append(error)
+                break
+        if len(problems) == len(self.watchers):
+            raise problems[0]
+        for problem in problems:
+            log.error("a namespace cannot be watched, the others are: %s", problem)
+
+    async def run(self, own_signals: Callable[[], None]) -> None:
+        """Watch until cancelled. Raises `ClusterError` if nothing could be watched for `BLIND_SECONDS`.
+
+        `own_signals` is called whenever Kopf has taken over the signals of the process.
+        """
+        async with asyncio.TaskGroup() as group:
+            for watcher in self.watchers.values():
+                watcher.own_signals = own_signals
+                group.create_task(watcher.run(), name=f"watch {watcher}")
+            starts = dict.fromkeys(self.watchers, 1)
+            while True:
+                await self._clock.sleep(LOOK_SECONDS)
+                blind = min(watcher.blind_seconds for watcher in self.watchers.values())
+                if blind > BLIND_SECONDS:
+                    raise ClusterError(f"nothing could be watched for {blind:.0f} s: {self.blind}")
+                for namespace, watcher in self.watchers.items():
+                    if watcher.starts > starts[namespace] and watcher.problem is None:
+                        starts[namespace] = watcher.starts
+                        await self._forget_deleted(namespace)
 
     async def sweep(self) -> None:
         """Compare with fresh lists, for ever."""
         while True:
             await self._clock.sleep(SWEEP_SECONDS)
-            try:
-                await self._sweep_once()
-            except ClusterError as error:
-                log.warning("the sweep could not be finished, it comes again in ten minutes: %s", error)
+            for namespace in self.watchers:
+                try:
+                    await self._sweep(namespace)
+                except ClusterError as error:
+                    log.warning("the sweep could not be finished, it comes again in ten minutes: %s", error)
+                except Exception:
+                    self._metrics.failed("sweep")
+                    log.exception("the sweep could not be finished, it comes again in ten minutes")
 
     async def follow_clock(self) -> None:
         """Plan everything anew whenever the wall clock was set, for ever.
@@ -107,28 +172,42 @@ class Watch:
             if (steps := self._clock.steps) == handled:
                 continue
             log.warning("the wall clock was set: looking at every exporter again")
-            try:
-                await self.observe_all()
+            if await self.observe_all():
                 handled = steps
+
+    async def observe_all(self) -> bool:
+        """Take in every exporter as it is now; False if a namespace could not be listed."""
+        complete = True
+        for namespace in self.watchers:
+            try:
+                async for body in self._cluster.list(namespace, self._selector):
+                    self.observe(body)
+            except Forbidden as error:  # the sweep and the watch report it, and notice when it is over
+                log.warning("exporters could not be listed after the clock was set: %s", error)
             except ClusterError as error:
                 log.warning("exporters could not be listed after the clock was set, trying again: %s", error)
-
-    async def observe_all(self) -> None:
-        """Take in every exporter as it is now. Raises `ClusterError`."""
-        for namespace in self._namespaces or (None,):
-            async for body in self._cluster.list(namespace, self._selector):
-                self.observe(body)
+                complete = False
+        return complete
 
     def observe(self, body: Mapping[str, Any]) -> None:
-        """Take in an exporter as it is (or lately was)."""
+        """Take in an exporter as it is (or lately was). Never raises: the reconciler reports what is wrong with it."""
         exporter = Exporter.from_object(body)
-        self._targets.observe(exporter)
-        wake = next_wake(exporter, self._clock.now(), self._zone)
+        if not (exporter.namespace and exporter.name and exporter.uid):
+            log.warning("an object without a name or a uid was ignored")
+            return
         # Thousands share a namespace and a Secret, and each body brings its own copies of those words.
         key = Key(sys.intern(exporter.namespace), exporter.name, exporter.uid)
         tenant = Tenant(*map(sys.intern, tenant_of(exporter)))
+        now = self._clock.now()
+        try:
+            self._targets.observe(exporter)
+            self._metrics.exporter(exporter, conditions.is_ready(exporter.status, exporter.generation))
+            wake = next_wake(exporter, now, self._zone)
+        except Exception:
+            self._metrics.failed("observe")
+            log.exception("%s could not be understood", key)
+            wake = Wake(now)
         self._queue.enqueue(key, tenant, wake, exporter.resource_version)
-        self._metrics.exporter(exporter, conditions.is_ready(exporter.status, exporter.generation))
 
     def forget(self, key: Key) -> None:
         """Let go of an exporter that is gone, and of everything that is kept about it."""
@@ -138,31 +217,60 @@ class Watch:
         self._forget(key)
 
     async def _on_event(self, event: kopf.RawEvent, **_: Any) -> None:
-        self._told = self._clock.monotonic()
-        self._silent_sweeps = 0
-        body = event["object"]
-        if event["type"] == "DELETED":
+        try:
+            body = event["object"]
             metadata = body["metadata"]
-            self.forget(Key(metadata["namespace"], metadata["name"], metadata["uid"]))
-        else:
-            self.observe(body)
+            namespace = metadata["namespace"] if self._namespaces else None
+            self._heard[namespace] = self._clock.monotonic()
+            self._silent_sweeps[namespace] = 0
+            if event["type"] == "DELETED":
+                self.forget(Key(metadata["namespace"], metadata["name"], metadata["uid"]))
+            else:
+                self.observe(body)
+        except Exception:
+            self._metrics.failed("watch")
+            log.exception("an event of the watch could not be handled")
 
-    async def _sweep_once(self) -> None:
-        told_before = self._told
-        known = dict(self._queue.known())
-        found: set[Key] = set()
-        changed: list[Key] = []
-        for namespace in self._namespaces or (None,):
-            async for item in self._cluster.list_metadata(namespace, self._selector):
-                key = Key(item.namespace, item.name, item.uid)
-                found.add(key)
-                if known.get(key) != item.resource_version:
-                    changed.append(key)
+    async def _check(self, namespace: str | None) -> None:
+        """One short list, because a watch without the CRD or a right stays blind without a word."""
+        try:
+            async for _ in self._cluster.list_metadata(namespace, self._selector):
+                break
+            await self._cluster.check_watch(namespace)
+        except Gone as error:
+            raise Gone(
+                f"{error}. Install the CRD first: qualtrics-exporter crd | kubectl apply --server-side -f -"
+            ) from None
+
+    def _known(self, namespace: str | None) -> dict[Key, str]:
+        return {key: version for key, version in self._queue.known() if namespace in (None, key.namespace)}
+
+    async def _found(self, namespace: str | None) -> dict[Key, str]:
+        """The exporters that exist, with their resourceVersions."""
+        listed = self._cluster.list_metadata(namespace, self._selector)
+        return {Key(item.namespace, item.name, item.uid): item.resource_version async for item in listed}
+
+    async def _forget_deleted(self, namespace: str | None) -> None:
+        """Let go of what was deleted while a watch was broken: it is never told."""
+        known = self._known(namespace)
+        try:
+            found = await self._found(namespace)
+        except Exception as error:  # noqa: BLE001  the sweep comes anyway
+            log.warning("deleted exporters could not be looked for: %s", type(error).__name__)
+            return
+        for key in known.keys() - found.keys():
+            self.forget(key)
+
+    async def _sweep(self, namespace: str | None) -> None:
+        heard = self._heard.get(namespace)
+        known = self._known(namespace)
+        found = await self._found(namespace)
+        changed = [key for key, version in found.items() if known.get(key) != version]
         missed = 0
-        for key in known.keys() - found:
+        for key in known.keys() - found.keys():
             missed += 1
             self.forget(key)
-        now_known = dict(self._queue.known())
+        now_known = self._known(namespace)
         for key in changed:
             if key in known and key not in now_known:
                 continue  # it has left meanwhile, by what the watch says
@@ -171,21 +279,9 @@ class Watch:
                 self.observe(await self._cluster.get(key.namespace, key.name))
             except Gone:
                 continue
-        self._silent_sweeps = self._silent_sweeps + 1 if missed and self._told == told_before else 0
+        silent = bool(missed) and self._heard.get(namespace) == heard
+        self._silent_sweeps[namespace] = self._silent_sweeps.get(namespace, 0) + 1 if silent else 0
         if missed:
             log.info("the sweep found %d exporters that the watch had not told about", missed)
-
-    def _settings(self) -> kopf.OperatorSettings:
-        settings = kopf.OperatorSettings()
-        settings.posting.enabled = False
-        settings.scanning.disabled = True
-        settings.networking.request_timeout = 60
-        settings.networking.connect_timeout = 10
-        settings.watching.connect_timeout = 10
-        settings.watching.server_timeout = 300
-        # With the defaults 10,000 exporters take 524 MB, with these 94 (docs/facts/kubernetes.md section 1).
-        settings.watching.chunk_size = 100
-        settings.queueing.idle_timeout = 0.1
-        if self._selector:
-            settings.watching.label_selectors[GROUP, VERSION, PLURAL] = self._selector
-        return settings
+        if silent:
+            self.watchers[namespace].restart()

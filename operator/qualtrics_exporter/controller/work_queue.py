@@ -67,6 +67,7 @@ class _Item:
     __slots__ = (
         "due_since",
         "enqueued",
+        "failed",
         "failures",
         "first",
         "key",
@@ -94,6 +95,7 @@ class _Item:
         self.failures = 0
         self.level = 0.0  # of a leaky bucket: reconciliations in a row
         self.level_at = 0.0
+        self.failed = False  # the last reconciliation
 
     def reconciled(self, now: float) -> None:
         """It was reconciled once more, at this monotonic time."""
@@ -130,8 +132,8 @@ class WorkQueue:
         self._known = 0
         self.ticked = clock.monotonic()
         self.leading = False
-        self.problem: str | None = None
-        """The permission that was found missing last, until a reconciliation succeeds."""
+        self._forbidden: dict[str, str | None] = {}
+        """Per namespace, the permission that was found missing last; None after a reconciliation that succeeded."""
 
     def __len__(self) -> int:
         return self._known
@@ -145,6 +147,18 @@ class WorkQueue:
     def in_progress(self) -> int:
         """How many exporters are reconciled now."""
         return self._turns.used
+
+    @property
+    def failing(self) -> int:
+        """How many exporters failed when they were last reconciled."""
+        return sum(item.failed for item in self._items.copy().values())
+
+    @property
+    def problem(self) -> str | None:
+        """The permission that is missing, if one is missing in every namespace. Otherwise the trouble is local."""
+        namespaces = {item.key.namespace for item in self._items.values() if item.known}
+        problems = [self._forbidden[namespace] for namespace in namespaces if namespace in self._forbidden]
+        return problems[0] if problems and None not in problems else None
 
     @property
     def lag(self) -> float:
@@ -292,7 +306,7 @@ class WorkQueue:
             wake = await self._reconcile(item.key, Turn(item.first, waited, self.waiting, self.in_progress))
             item.first = False
             failed = False
-            self.problem = None
+            self._forbidden[item.key.namespace] = None
         except asyncio.CancelledError:
             # The term ends: then the next one starts anew. Whatever else it may be, the exporter is not forgotten.
             self._push(item, wake)
@@ -301,7 +315,8 @@ class WorkQueue:
             gone = True
         except ClusterError as error:
             log.warning("%s could not be reconciled, it is tried again: %s", item.key, error)
-            self.problem = str(error) if isinstance(error, Forbidden) else self.problem
+            if isinstance(error, Forbidden):
+                self._forbidden[item.key.namespace] = str(error)
         except Exception:
             # One exporter's failure never stops the others: it is tried again, at longer and longer intervals.
             log.exception("%s could not be reconciled", item.key)
@@ -314,6 +329,7 @@ class WorkQueue:
         if not item.known:
             self._items.pop(item.key.uid, None)
             return
+        item.failed = failed
         now = self._clock.now()
         if item.wake is not before:  # the watch saw it meanwhile
             wake = min(wake, item.wake)

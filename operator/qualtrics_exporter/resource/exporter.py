@@ -9,10 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from .lenient import read_status
 from .reasons import Reason
 from .rules import Violation, violations
 from .spec import Spec
-from .status import Status
+from .status import MAX_COUNT, Status
 
 GROUP = "qualtrics-exporter.dev"
 VERSION = "v1alpha1"
@@ -44,6 +45,10 @@ class Exporter:
     spec_error: str
     status: Status
     spec_reason: Reason = Reason.SPEC_INVALID
+    ignored: tuple[str, ...] = ()
+    """Fields of the status of which something could not be understood. `status` is what is left."""
+    unreadable_run: Mapping[str, Any] | None = None
+    """The run in progress, if this version cannot understand its journal."""
 
     @property
     def suspended(self) -> bool:
@@ -54,24 +59,28 @@ class Exporter:
     def from_object(cls, body: Any) -> "Exporter":
         """Read an object of the API server, or what claims to be one; never raises.
 
-        A status that cannot be read counts as lost: that can cost a slot, never a second mail.
+        What cannot be understood of a status counts as lost: that can cost a slot, never a second mail.
         """
         fields = _mapping(body)
         metadata = _mapping(fields.get("metadata"))
         generation = metadata.get("generation")
         spec, wrong = read_spec(fields.get("spec"))
+        status, ignored = _status(fields.get("status"))
+        run = _mapping(fields.get("status")).get("activeRun")
         return cls(
             namespace=_text(metadata.get("namespace")),
             name=_text(metadata.get("name")),
             uid=_text(metadata.get("uid")),
-            generation=generation if isinstance(generation, int) else 0,
+            generation=generation if isinstance(generation, int) and 0 <= generation < MAX_COUNT else 0,
             resource_version=_text(metadata.get("resourceVersion")),
             deleting=bool(metadata.get("deletionTimestamp")),
             annotations={k: v for k, v in _mapping(metadata.get("annotations")).items() if _is_text(k) and _is_text(v)},
             spec=spec,
             spec_error=_sentence(wrong),
-            status=_status(fields.get("status")),
+            status=status,
             spec_reason=wrong[0].reason if wrong else Reason.SPEC_INVALID,
+            ignored=ignored,
+            unreadable_run=run if isinstance(run, Mapping) and status.active_run is None else None,
         )
 
 
@@ -89,11 +98,8 @@ def _sentence(wrong: list[Violation]) -> str:
     return f"{shown}; and {more} more" if more > 0 else shown
 
 
-def _status(raw: Any) -> Status:
-    try:
-        return Status.model_validate({} if raw is None else raw)
-    except ValidationError:
-        return Status()
+def _status(raw: Any) -> tuple[Status, tuple[str, ...]]:
+    return read_status(raw)
 
 
 def _mapping(value: Any) -> Mapping[Any, Any]:

@@ -124,10 +124,13 @@ class Reason(StrEnum):
     )  # fmt: skip
     STATUS_REFUSED = (
         "StatusRefused", Kind.PERMANENT, _EVENTS,
-        "The status of this exporter cannot be written: no run begins, and what it shows may be old. Most often its "
-        "spec breaks a rule of the CRD in force, because another CRD let it in; or the operator lacks the right.",
-        "Apply the CRD of this version, then correct the spec; where the message tells of HTTP 403, let the operator's "
-        "administrator add `update` on qualtricsexporters/status to its role.",
+        "The API server refuses to store the status of this exporter. No run begins, and what the status shows may be "
+        "old. The message has the cause: an admission policy or webhook, a quota, a permission that the operator "
+        "lacks, or a spec that breaks a rule of the CRD in force because another CRD let it in.",
+        "If the message names a policy, a webhook or a quota, ask its owner to allow the operator's writes to "
+        "qualtricsexporters/status, or change the exporter so that the policy accepts it. If the operator's role lacks "
+        "a rule, add `update` on qualtricsexporters/status to it. If the message names a field, apply the CRD of this "
+        "version and correct the spec.",
     )  # fmt: skip
     MANIFEST_INVALID = (
         "ManifestInvalid", Kind.PERMANENT, (Place.VALIDATE,),

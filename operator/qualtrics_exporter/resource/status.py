@@ -17,10 +17,17 @@ HANDLED_REQUESTS = 20
 HANDLED_TOKENS = 5000
 CLAIMED_SLOTS = 16
 SENT_RUNS = 100
+CONDITIONS = 16
+MAX_COUNT = 1 << 53
+"""Larger numbers are not understood."""
 
 CERTAIN_REFUSALS = frozenset({str(Reason.REMOTE_UNAVAILABLE), str(Reason.INTERNAL_ERROR)})
 """Values of `refusedReason` after which nothing was sent. Any other one leaves a doubt: a gateway can answer 429 for a
 request that it has passed on."""
+
+
+OLDEST_YEAR, NEWEST_YEAR = 2000, 8999
+"""Times outside of these years are not understood: nothing can be calculated with the last days of the calendar."""
 
 
 # A status is parsed and written again and again with the same few times in it: both functions remember them.
@@ -35,21 +42,34 @@ def _aware(time: datetime) -> datetime:
         raise ValueError("not a time of UTC") from error
 
 
+def _plausible(time: datetime) -> datetime:
+    aware = _aware(time)
+    if not OLDEST_YEAR <= aware.year <= NEWEST_YEAR:
+        raise ValueError("not a time that an operator wrote")
+    return aware
+
+
 @lru_cache(maxsize=4096)
 def timestamp(time: datetime) -> str:
     """As Kubernetes and Qualtrics write a time: UTC, whole seconds, Z."""
     return f"{_aware(time).isoformat()[:19]}Z"
 
 
+def _countable(number: int) -> int:
+    if abs(number) >= MAX_COUNT:
+        raise ValueError("not a number that an operator wrote")
+    return number
+
+
 Time = Annotated[
     datetime,
-    AfterValidator(_aware),
+    AfterValidator(_plausible),
     PlainSerializer(timestamp, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 ReasonName = Annotated[str, Field(max_length=1024)]
 Message = Annotated[str, Field(max_length=32768)]
-Count = Annotated[int, Field(json_schema_extra={"format": "int64"})]
+Count = Annotated[int, AfterValidator(_countable), Field(json_schema_extra={"format": "int64"})]
 
 
 class Condition(Model):
@@ -82,7 +102,7 @@ class ActiveRun(Model):
     scheduled_time: Time | None = Field(None, description="When the slot fell due; absent for Request and Test.")
     start_time: Time = Field(description="When the run was claimed.")
     generation: Count | None = Field(None, description="The generation of the spec that the run uses.")
-    attempt: int = Field(
+    attempt: Annotated[int, AfterValidator(_countable)] = Field(
         1,
         description="How many times the run was started, resumed or sent again: more than 1 after a crash, a change of "
         "leader, an edit of the spec or a refused send. A run ends when it would need more than 10 attempts.",
@@ -105,7 +125,7 @@ class ActiveRun(Model):
     survey_id: str | None = Field(None, description="The survey that the run sends: SV_….")
     batch_id: str | None = Field(None, description="The Qualtrics transaction batch that holds the recipients: BT_….")
     send_time: Time | None = Field(None, description="The time just before the distribution was asked for.")
-    send_attempts: int | None = Field(
+    send_attempts: Annotated[int, AfterValidator(_countable)] | None = Field(
         None,
         description="How many times the run asked Qualtrics to send: more than once only after a refusal, and at most "
         "three times.",
@@ -247,7 +267,7 @@ class Status(Model):
     )
     conditions: list[Condition] | None = Field(
         None,
-        max_length=16,
+        max_length=CONDITIONS,
         description="Ready: spec, credentials and both remote sides were found well; a failed run does not touch it. "
         "NexthinkReady and QualtricsReady: the same for one side. QueryInSync: Nexthink runs what spec.nexthink.query "
         "says. LastRunSucceeded: how the last run went. Reconciling (a check is to come) and Stalled (nothing will "

@@ -5,7 +5,7 @@ An exporter's series are few, come from one tuple each that is read when Prometh
 that tell of the same exporter would contradict each other. No label holds an address, a query or the id of a run.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
@@ -71,6 +71,9 @@ class Metrics:
             "runs", "Runs and slots that ended, by trigger, result and reason.", "trigger result reason"
         )
         self._recipients = self._counter("recipients", "People that runs dealt with, by what became of them.", "stage")
+        self._failures = self._counter(
+            "internal_errors", "Unexpected errors about one exporter, by the part that met them.", "part"
+        )
         self._active = self._gauge("active_runs", "Runs in progress.")
         self._leader = self._gauge("leader", "1 while this replica leads.")
         info = Gauge("info", "The version.", ["version"], namespace=PREFIX, registry=self.registry)
@@ -93,7 +96,11 @@ class Metrics:
         """A run or slot ended."""
         self._runs.labels(entry.trigger, entry.result, entry.reason).inc()
         for stage, count in (entry.recipients.model_dump(exclude_none=True) if entry.recipients else {}).items():
-            self._recipients.labels(stage).inc(count)
+            self._recipients.labels(stage).inc(max(0, count))  # a tool may have changed the journal
+
+    def failed(self, part: str) -> None:
+        """A part of the operator met an error about one exporter that nobody expected."""
+        self._failures.labels(part).inc()
 
     def leading(self, leading: bool) -> None:
         """This replica begins or ceases to lead: fits `Elector(on_change=…)`."""
@@ -107,6 +114,8 @@ class Metrics:
         lag: Callable[[], float],
         tick_age: Callable[[], float],
         watch_age: Callable[[], float],
+        blind: Callable[[], Mapping[str, float]],
+        failing: Callable[[], int],
     ) -> None:
         """Say whom to ask, at each scrape, for what nobody tells. Asked in a thread: they read and change nothing."""
         self._gauge("exporters", "Exporters that are known.").set_function(exporters)
@@ -114,6 +123,8 @@ class Metrics:
         self._gauge("schedule_lag_seconds", "How long the one that waits longest has been due.").set_function(lag)
         self._gauge("scheduler_tick_age_seconds", "Since the scheduler last looked for work.").set_function(tick_age)
         self._gauge("watch_age_seconds", "Since the watch last told anything.").set_function(watch_age)
+        self._gauge("failing_exporters", "Exporters whose last reconciliation failed.").set_function(failing)
+        self.registry.register(_PerNamespace(blind))
 
     def exporter(self, exporter: Exporter, ready: bool) -> None:
         """What is known of an exporter now."""
@@ -157,6 +168,24 @@ class _PerExporter(Collector):
                 if (value := figures[position]) is not None:
                     family.add_metric(key, value)
             yield family
+
+    def describe(self) -> Iterator[Metric]:
+        """Nobody is asked while this is registered."""
+        return iter(())
+
+
+class _PerNamespace(Collector):
+    """For how long each namespace has not been watched."""
+
+    def __init__(self, blind: Callable[[], Mapping[str, float]]) -> None:
+        self._blind = blind
+
+    def collect(self) -> Iterator[Metric]:
+        text = "For how long the namespace has not been watched, 0 if it is; an empty name stands for all namespaces."
+        family = GaugeMetricFamily(f"{PREFIX}_watch_blind_seconds", text, labels=["namespace"])
+        for namespace, seconds in self._blind().items():
+            family.add_metric((namespace,), seconds)
+        yield family
 
     def describe(self) -> Iterator[Metric]:
         """Nobody is asked while this is registered."""

@@ -18,6 +18,8 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CLAIMED_SLOTS, ClaimedSlot, HistoryEntry, Result, Status, timestamp
 
 LONGEST_WAIT = timedelta(hours=6)
+LONGEST_AGO = timedelta(days=400)
+"""Slots that were due longer ago are not counted one by one: a status may say that slots count since 2001."""
 _INSTANT = timedelta.resolution
 
 
@@ -110,7 +112,8 @@ def counted_from(status: Status, now: datetime) -> datetime:
     But up to the newest slot that left their record, each had its run or its entry.
     """
     times = (status.schedule_since, status.last_schedule_time, status.claimed_slots_since)
-    return max((time for time in times if time and time <= now), default=now)
+    known = max((time for time in times if time and time <= now), default=now)
+    return max(known, now - LONGEST_AGO)
 
 
 def claim_due(

@@ -24,7 +24,7 @@ from qualtrics_exporter.controller.plan.requests import (
 )
 from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.plan.spec import schedule_of, spec_problem, starting_deadline
-from qualtrics_exporter.controller.plan.takeover import take_over
+from qualtrics_exporter.controller.plan.takeover import end_unreadable, take_over
 from qualtrics_exporter.export.identity import request_run_id, slot_run_id, test_run_id
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.resource.exporter import Exporter
@@ -45,7 +45,7 @@ def plan(exporter: Exporter, context: Context) -> Plan:
     """The status that says what is due now, with a run claimed if one has to start."""
     now = context.now
     status = _resolved(exporter, _first_sight(exporter, now), now)
-    status = slots.without_future(slots.with_record(status), now)
+    status = slots.without_future(slots.with_record(end_unreadable(exporter, status, now)), now)
     claimed: ActiveRun | None = None
     if context.orphaned and status.active_run and not (context.unsure and status.active_run.before_send):
         status, claimed = take_over(exporter, status, status.active_run, context)
@@ -122,6 +122,8 @@ def _first_sight(exporter: Exporter, now: datetime) -> Status:
     status = exporter.status
     if status.schedule_since is not None:
         return status
+    if status.schedule is not None:  # only this time was lost: receipts and claimed slots are there
+        return status.model_copy(update={"schedule_since": now})
     # Tokens that are there already count as handled: nothing runs because an object was created or its status lost.
     status = status.model_copy(update={"schedule_since": now, "schedule": None})
     for kind in KINDS:

@@ -1,11 +1,21 @@
 """What becomes of a run whose holder is gone."""
 
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
 from qualtrics_exporter.controller import conditions
 from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.plan.spec import starting_deadline
+from qualtrics_exporter.export.identity import slot_run_id
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.status import ActiveRun, Status, entry_of
+from qualtrics_exporter.resource.status import SENT_RUNS, ActiveRun, HistoryEntry, Status, entry_of, timestamp
+
+_KEPT = (
+    "id", "trigger", "scheduledTime", "startTime", "surveyId", "batchId", "distributionId", "sendTime",
+)  # fmt: skip
 
 
 def take_over(exporter: Exporter, status: Status, run: ActiveRun, context: Context) -> tuple[Status, ActiveRun | None]:
@@ -31,3 +41,38 @@ def take_over(exporter: Exporter, status: Status, run: ActiveRun, context: Conte
             run = run.model_copy(update={"step": "Claimed", "generation": exporter.generation, "batch_id": None})
     run = run.model_copy(update={"holder": context.holder, "attempt": run.attempt + 1, "heartbeat_time": context.now})
     return status.model_copy(update={"active_run": run}), run
+
+
+def end_unreadable(exporter: Exporter, status: Status, now: datetime) -> Status:
+    """The status with an entry for a run whose journal this version cannot understand.
+
+    Another version or a tool wrote it. The run cannot be resumed, and it must not vanish: it may have been sent.
+    """
+    if (run := exporter.unreadable_run) is None:
+        return status
+    before_send = run.get("step") in ("Claimed", "Importing")
+    reason = Reason.INTERNAL_ERROR if before_send else Reason.DELIVERY_UNKNOWN
+    certainly = "Nobody was mailed." if before_send else "It is not known whether the survey was sent."
+    known: dict[str, Any] = {
+        "id": slot_run_id(exporter.uid, f"unreadable {timestamp(now)}"),
+        "trigger": "Request",
+        "completionTime": now,
+        "result": "Failed" if before_send else "Unknown",
+        "reason": str(reason),
+        "message": f"The journal of this run cannot be understood, so it was ended. {certainly} {reason.next_step}",
+    }
+    for name in _KEPT:
+        try:
+            HistoryEntry.model_validate({**known, name: run.get(name)})
+        except ValidationError:
+            continue
+        known[name] = run.get(name)
+    entry = HistoryEntry.model_validate(known)
+    if before_send:
+        entry = entry.model_copy(update={"send_time": None})
+    else:
+        entry = entry.model_copy(update={"send_time": entry.send_time or entry.start_time or now})
+        status = status.model_copy(update={"sent_runs": [entry.id, *(status.sent_runs or [])][:SENT_RUNS]})
+    if entry.trigger == "Test":
+        return status.model_copy(update={"last_test": entry})
+    return conditions.last_run(status.with_entry(entry), entry, exporter.generation, now)

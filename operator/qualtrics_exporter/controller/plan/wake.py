@@ -32,7 +32,8 @@ def next_wake(exporter: Exporter, now: datetime, default_zone: str) -> Wake:
     Times in the status that are in the future count for nothing: a clock that was ahead wrote them.
     """
     status = exporter.status
-    if status.schedule_since is None or status.active_run or any(requested(kind, exporter) for kind in KINDS):
+    unfinished = status.active_run or exporter.unreadable_run is not None
+    if status.schedule_since is None or unfinished or any(requested(kind, exporter) for kind in KINDS):
         return Wake(now)
     if exporter.spec is None or spec_problem(exporter, default_zone):
         # Until somebody changes the spec; that is an event.

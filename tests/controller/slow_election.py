@@ -1,0 +1,188 @@
+"""An election on virtual time, in which each replica has an API server of its own speed."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from qualtrics_exporter.clock import WatchedClock
+from qualtrics_exporter.controller.cluster import Unreachable
+from qualtrics_exporter.controller.elector import Elector
+from qualtrics_exporter.controller.leadership import Record
+from tests.simulation import patches
+from tests.simulation.api_server import ApiServer
+from tests.simulation.clock import ReplicaClock
+from tests.simulation.loop import VirtualLoop
+
+NAMESPACE, NAME = "operator", "lease"
+QUICK = 0.02
+"""Seconds that a call of a healthy replica takes."""
+LEASE_SECONDS = 15.0
+
+
+@dataclass
+class Speed:
+    """How long the calls of one replica take, in seconds."""
+
+    read: float
+    write: float
+    before: float = 0.5
+    """Which part of that passes before the call takes effect."""
+    lost: float = 0.0
+    """How many of the calls never get a reply, as a share."""
+
+    @classmethod
+    def of(cls, seconds: float, before: float = 0.5) -> "Speed":
+        """Reads and writes of equal length."""
+        return cls(seconds, seconds, before)
+
+
+class SlowCluster:
+    """The calls about a Lease that an elector makes."""
+
+    def __init__(self, server: ApiServer, loop: VirtualLoop, speed: Speed, random: Random) -> None:
+        self._server, self._loop, self._random = server, loop, random
+        self.speed = speed
+        self.writes: list[float] = []
+        """When writes took effect."""
+
+    async def get_lease(self, namespace: str, name: str) -> Any:
+        return await self._call(self.speed.read, lambda: self._server.lease(namespace, name))
+
+    async def create_lease(self, namespace: str, lease: Mapping[str, Any]) -> Any:
+        return await self._call(self.speed.write, lambda: self._write(namespace, lease, create=True))
+
+    async def replace_lease(self, namespace: str, name: str, lease: Mapping[str, Any]) -> Any:
+        return await self._call(self.speed.write, lambda: self._write(namespace, lease, create=False))
+
+    def _write(self, namespace: str, lease: Mapping[str, Any], *, create: bool) -> Any:
+        written = self._server.write_lease(namespace, lease["metadata"]["name"], dict(lease), create=create)
+        self.writes.append(self._loop.time())
+        return written
+
+    async def _call(self, seconds: float, effect: Callable[[], Any]) -> Any:
+        """A call takes effect whatever becomes of its caller."""
+        reply: asyncio.Future[Any] = self._loop.create_future()
+        lost = self._random.random() < self.speed.lost
+
+        def answer(result: Any, error: Exception | None) -> None:
+            if reply.done() or lost:
+                return
+            if error:
+                reply.set_exception(error)
+            else:
+                reply.set_result(result)
+
+        def arrive() -> None:
+            result, error = None, None
+            try:
+                result = effect()
+            except Exception as raised:  # noqa: BLE001 - the reply to the caller
+                error = raised
+            self._loop.outside(seconds * (1 - self.speed.before), answer, result, error)
+
+        self._loop.outside(seconds * self.speed.before, arrive)
+        try:
+            return await asyncio.wait_for(reply, 60)
+        except TimeoutError:
+            raise Unreachable("timed out") from None
+
+
+@dataclass
+class Candidate:
+    """A replica, and when it led."""
+
+    name: str
+    cluster: SlowCluster
+    terms: list[list[float]] = field(default_factory=list)
+    """Begin and end of each term; the last one has no end while it lasts."""
+    overstayed: bool = False
+    task: Any = None
+    elector: Elector | None = None
+
+    def led(self, begin: float, end: float) -> float:
+        """For how many seconds it led in that interval."""
+        return sum(max(0.0, min(end, term[1] if len(term) > 1 else end) - max(begin, term[0])) for term in self.terms)
+
+
+class Election:
+    """Replicas of these speeds. They start one after the other, `stagger` seconds apart."""
+
+    def __init__(self, speeds: Sequence[Speed], *, stagger: float = 1.0, seed: int = 0) -> None:
+        self.loop = VirtualLoop()
+        self.server = ApiServer(self.loop)
+        random = Random(seed)
+        self.candidates = [
+            Candidate(f"replica-{number}", SlowCluster(self.server, self.loop, speed, random))
+            for number, speed in enumerate(speeds)
+        ]
+        self._patches = patches.repeatable(seed, self.loop.time)
+        self._patches.__enter__()
+        self._silence = patches.logs(None)
+        self._silence.__enter__()
+        for number, candidate in enumerate(self.candidates):
+            self.loop.outside(number * stagger, self.start, candidate)
+
+    def __enter__(self) -> "Election":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loop.bury()
+        self._silence.__exit__(None, None, None)
+        self._patches.__exit__(None, None, None)
+
+    def start(self, candidate: Candidate) -> None:
+        """Start a replica."""
+        cluster: Any = candidate.cluster
+        record = Record(WatchedClock(ReplicaClock(self.loop.time)))
+
+        def overstayed() -> None:
+            candidate.overstayed = True
+
+        elector = Elector(
+            cluster,
+            NAMESPACE,
+            NAME,
+            candidate.name,
+            on_change=lambda leading: self._changed(candidate, leading),
+            overstayed=overstayed,
+            record=record,
+        )
+        candidate.elector = elector
+        candidate.task = self.loop.create_task(elector.run(_work))
+
+    def stop(self, candidate: Candidate) -> None:
+        """Ask a replica to stop, as the kubelet does."""
+        candidate.task.cancel()
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        self.loop.run_until(self.loop.time() + seconds)
+
+    def until_led(self, seconds: float) -> float | None:
+        """Let time pass; returns after how many seconds somebody led, None if nobody did."""
+        begin = self.loop.time()
+        while self.loop.time() < begin + seconds:
+            self.run(0.1)
+            if any(term[0] >= begin for candidate in self.candidates for term in candidate.terms):
+                return self.loop.time() - begin
+        return None
+
+    def overlap(self) -> float:
+        """For how many seconds two replicas led at the same time."""
+        terms = sorted(
+            (term[0], term[1] if len(term) > 1 else self.loop.time()) for c in self.candidates for term in c.terms
+        )
+        return sum(max(0.0, before[1] - after[0]) for before, after in itertools.pairwise(terms))
+
+    def _changed(self, candidate: Candidate, leading: bool) -> None:
+        if leading:
+            candidate.terms.append([self.loop.time()])
+        else:
+            candidate.terms[-1].append(self.loop.time())
+
+
+async def _work() -> None:
+    await asyncio.Event().wait()

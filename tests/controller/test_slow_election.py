@@ -1,0 +1,128 @@
+"""Elections against a slow API server: somebody leads whenever a read and a write fit into a term, and never two."""
+
+from random import Random
+
+import pytest
+
+from tests.controller.slow_election import LEASE_SECONDS, QUICK, Election, Speed
+
+LATENCIES = (0.1, 0.5, 1.0, 1.2, 2.0, 3.0, 4.0, 4.9)
+TOO_SLOW = (5.5, 7.0, 9.0, 12.0, 16.0, 31.0)
+BEFORE = (0.0, 0.5, 1.0)
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("seconds", LATENCIES)
+def test_a_slow_replica_alone_leads_and_keeps_leading(seconds: float, before: float) -> None:
+    with Election([Speed.of(seconds, before)]) as election:
+        assert election.until_led(30) is not None
+        election.run(120)
+        (alone,) = election.candidates
+        assert len(alone.terms) == 1, "it lost its term"
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("seconds", LATENCIES)
+def test_of_two_slow_replicas_one_leads_and_keeps_leading(seconds: float, before: float) -> None:
+    with Election([Speed.of(seconds, before)] * 2) as election:
+        assert election.until_led(30) is not None
+        election.run(120)
+        assert sorted(len(candidate.terms) for candidate in election.candidates) == [0, 1]
+
+
+@pytest.mark.parametrize("stagger", [0.0, 4.0, 11.0])
+@pytest.mark.parametrize("seconds", [*LATENCIES, *TOO_SLOW])
+def test_a_slow_replica_keeps_no_healthy_one_out(seconds: float, stagger: float) -> None:
+    """Somebody leads 30 seconds after the healthy replica has started, at the latest, and for good."""
+    with Election([Speed.of(seconds), Speed.of(QUICK)], stagger=stagger) as election:
+        election.run(stagger + 30)
+        slow, healthy = election.candidates
+        assert slow.led(stagger + 29, stagger + 30) or healthy.led(stagger + 29, stagger + 30)
+        election.run(120)
+        assert slow.led(stagger + 30, stagger + 150) + healthy.led(stagger + 30, stagger + 150) == pytest.approx(120)
+        assert election.overlap() == 0
+
+
+@pytest.mark.parametrize("seconds", TOO_SLOW)
+def test_a_replica_that_is_too_slow_to_lead_does_not_keep_the_lease(seconds: float) -> None:
+    """Alone it may try again and again. But it leaves the Lease free for others most of the time."""
+    with Election([Speed.of(seconds)]) as election:
+        kept = 0
+        for _ in range(600):
+            election.run(1)
+            held = election.server.leases and election.server.lease("operator", "lease")["spec"]["holderIdentity"]
+            kept += bool(held)
+        assert election.candidates[0].led(0, 600) < 100
+        assert kept < 600 * 0.75
+
+
+def test_a_leader_that_becomes_slow_is_followed_by_a_healthy_replica() -> None:
+    with Election([Speed.of(QUICK), Speed.of(QUICK)]) as election:
+        election.run(60)
+        first, second = election.candidates
+        assert first.terms
+        first.cluster.speed = Speed.of(20)
+        election.run(30)
+        assert second.led(60, 90) > 0
+        assert election.overlap() == 0
+
+
+def test_a_lost_reply_costs_a_leader_nothing() -> None:
+    """A connection that breaks without a word must not end a term: the call is repeated on another one."""
+    quiet = Speed.of(QUICK)
+    with Election([quiet, Speed.of(QUICK)], seed=1) as election:
+        election.run(20)
+        quiet.lost = 0.1
+        election.run(600)
+        assert len(election.candidates[0].terms) == 1
+
+
+def test_a_slow_replica_that_stops_hands_over_at_once() -> None:
+    with Election([Speed.of(1.2), Speed.of(QUICK)], stagger=5.0) as election:
+        election.run(30)
+        slow, healthy = election.candidates
+        assert slow.led(29, 30)
+        election.stop(slow)
+        election.run(3)
+        assert healthy.terms
+
+
+def test_unconfirmed_attempts_do_not_count_as_time_with_a_leader() -> None:
+    """A replica that writes to the Lease and never leads must not make slots look on time."""
+    with Election([Speed.of(QUICK), Speed(1.0, 11.0)], stagger=1.0) as election:
+        election.run(30)
+        leader, slow = election.candidates
+        leader.cluster.speed = Speed.of(1000)
+        election.run(1800)
+        assert slow.cluster.writes[-1] > 60
+        assert not slow.terms
+        slow.cluster.speed = Speed.of(QUICK)
+        election.run(60)
+        assert slow.terms
+        assert slow.elector
+        current = slow.elector._record.current  # type: ignore[union-attr]
+        (gap, *_) = current.gaps
+        assert gap.start is not None
+        assert (gap.end - gap.start).total_seconds() > 1700
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_two_never_lead_at_the_same_time_whatever_the_speed(seed: int) -> None:
+    random = Random(seed)
+
+    def speed() -> Speed:
+        longest = random.choice((0.1, 1.0, 6.0, 20.0))
+        return Speed(random.random() * longest, random.random() * longest, random.random(), random.choice((0, 0, 0.2)))
+
+    with Election([speed() for _ in range(3)], stagger=random.random() * 10, seed=seed) as election:
+        for _ in range(30):
+            election.run(random.random() * 2 * LEASE_SECONDS)
+            candidate = random.choice(election.candidates)
+            candidate.cluster.speed = speed()
+            if random.random() < 0.2 and candidate.task is not None and not candidate.task.done():
+                election.stop(candidate)
+                election.run(random.random() * 20)
+                if candidate.task.done():
+                    election.start(candidate)
+        assert election.overlap() == 0
+        assert not any(candidate.overstayed for candidate in election.candidates)
