@@ -130,6 +130,17 @@ def test_anything_else_is_not(text: str) -> None:
     assert "word" not in refused.value.message
 
 
+@pytest.mark.parametrize(
+    "text", ["https://example.com/path?query", "https://169.254.169.254", "https://kubernetes.default.svc"]
+)
+def test_the_message_names_the_allowed_hosts_and_shows_nothing_of_the_url(text: str) -> None:
+    with pytest.raises(Permanent) as refused:
+        HostRules(["*.qualtrics.com", "proxy.test"]).check(text, "The tokenUrl of Secret dex/qualtrics")
+    assert refused.value.what == (
+        "The tokenUrl of Secret dex/qualtrics leads to a host that is not one of *.qualtrics.com, proxy.test"
+    )
+
+
 @settings(deadline=None)
 @given(st.text(alphabet="htps:/.@\\#?[]%qualtricsom0x1 \t\n-", max_size=40).map("https://".__add__))
 @example("https://a.qualtrics.com")
