@@ -214,7 +214,7 @@ def test_an_announced_slot_has_an_entry_although_the_clock_was_set_back_before()
 STEPS = st.lists(st.tuples(st.integers(-3000, 3000), st.integers(1, 40)), max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(STEPS, st.sampled_from([HOURLY, {"frequency": "Hourly", "everyHours": 6}, {"frequency": "Daily"}]))
 def test_whatever_the_clock_does_no_slot_runs_twice_and_each_has_an_entry(
     steps: list[tuple[int, int]], schedule: dict[str, object]

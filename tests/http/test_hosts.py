@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qualtrics_exporter.http.errors import Permanent
@@ -141,7 +141,6 @@ def test_the_message_names_the_allowed_hosts_and_shows_nothing_of_the_url(text: 
     )
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="htps:/.@\\#?[]%qualtricsom0x1 \t\n-", max_size=40).map("https://".__add__))
 @example("https://a.qualtrics.com")
 def test_what_is_followed_is_understood_alike_by_whoever_connects(text: str) -> None:
