@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.environment import debian
 from tests.environment.build import BuildError
@@ -27,6 +28,11 @@ RUN = secrets.token_hex(2)
 """Tells the namespaces of this run from those that an earlier one left in an existing cluster."""
 
 NUMBERS = itertools.count(1)
+
+
+# How long an example takes says something about the machine, not about the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:

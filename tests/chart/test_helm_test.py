@@ -12,6 +12,7 @@ from tests.chart.objects import only
 from tests.environment.controlplane import ControlPlane
 from tests.environment.helm import Helm
 from tests.environment.stage import Stage
+from tests.environment.waiting import HANG_SECONDS
 
 
 def run(helm: Helm, host: str | None, port: int | None) -> subprocess.CompletedProcess[str]:
@@ -20,7 +21,7 @@ def run(helm: Helm, host: str | None, port: int | None) -> subprocess.CompletedP
     python, *arguments, service, service_port = container["command"]
     assert (python, service, service_port) == ("python3", "surveys-qualtrics-exporter.system.svc", "8080")
     command = [sys.executable, *arguments, str(host), str(port)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG_SECONDS)
 
 
 def test_it_finds_an_operator_that_is_ready(helm: Helm, cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import yaml
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.helm import CHART, Helm, HelmError
-from tests.environment.waiting import eventually
+from tests.environment.waiting import HANG, eventually
 
 CRD = "qualtricsexporters.qualtrics-exporter.dev"
 NO_CRD: dict[str, Any] = {"crds": {"enabled": False}}
@@ -83,7 +83,7 @@ def test_a_crd_that_is_not_kept_goes_with_its_release_and_the_notes_warn_of_it(
     told = "When this release is removed, or rolled back to a revision with crds.enabled=false, every exporter in the"
     assert f"WARNING: crds.keep is false. {told}" in notes
     installer.uninstall("surveys", namespace="system")
-    clean.kubectl("wait", "--for=delete", "--timeout=60s", f"crd/{CRD}")
+    clean.kubectl("wait", "--for=delete", f"--timeout={HANG}", f"crd/{CRD}")
 
 
 def test_no_upgrade_takes_the_crd_away_with_all_exporters(clean: ControlPlane, installer: Helm) -> None:

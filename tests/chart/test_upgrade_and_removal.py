@@ -19,6 +19,7 @@ from tests.environment.controlplane import ControlPlane
 from tests.environment.helm import CHART
 from tests.environment.release import Release
 from tests.environment.stage import KIND, AppliedExporter, Stage
+from tests.environment.waiting import HANG
 
 CRD = "qualtricsexporters.qualtrics-exporter.dev"
 HOURLY = {"schedule.frequency": "Hourly", "schedule.everyHours": 1, "schedule.dayOfWeek": None}
@@ -121,7 +122,7 @@ def test_a_removal_leaves_exporters_and_another_installation_carries_on_without_
     operator.stop()
     before = kept.status()
 
-    release.uninstall("--wait", "--timeout", "30s")
+    release.uninstall("--wait", "--timeout", HANG)
     assert release.cluster.kubectl("get", "deployment,serviceaccount,role,lease", "--namespace", release.namespace,
         "--selector=app.kubernetes.io/name=qualtrics-exporter", "-o", "name").stdout == ""  # fmt: skip
     assert kept.status() == before
@@ -173,7 +174,7 @@ def test_exporters_can_be_deleted_when_no_operator_is_left(release: Release, sta
     left = exporter(stage, "left")
     with_operator.stop()
     release.uninstall()
-    release.cluster.kubectl("delete", KIND, left.name, "--namespace", stage.namespace, "--timeout=10s")
+    release.cluster.kubectl("delete", KIND, left.name, "--namespace", stage.namespace, f"--timeout={HANG}")
     assert not left.exists()
 
 
@@ -182,7 +183,7 @@ def test_the_crd_goes_with_the_release_only_if_it_is_told_to(release: Release) -
     release.uninstall()
     assert release.cluster.kubectl("get", "crd", CRD, check=False).returncode == 0
     release.install(crds={"keep": False}, **VALUES)
-    release.uninstall("--wait", "--timeout", "30s")
+    release.uninstall("--wait", "--timeout", HANG)
     assert release.cluster.kubectl("get", "crd", CRD, check=False).returncode == 1
 
 

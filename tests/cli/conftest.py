@@ -19,6 +19,7 @@ from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.sandbox import World
 from tests.environment.build import ROOT
 from tests.environment.sandbox import Certificates, SandboxThread
+from tests.environment.waiting import HANG_SECONDS
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "qualtrics-exporter"
 SAMPLE = ROOT / "samples" / "teams-rollout.yaml"
@@ -44,7 +45,7 @@ class Program:
             cwd=self.home,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=HANG_SECONDS,
             **options,
         )
         assert "Traceback" not in ended.stderr

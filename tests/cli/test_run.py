@@ -15,6 +15,7 @@ from qualtrics_exporter.cli.run import default_journal
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import Status
 from tests.cli.conftest import PEOPLE, SAMPLE, Local
+from tests.environment.waiting import HANG_SECONDS
 
 
 def journal(run: Local) -> Status:
@@ -24,7 +25,7 @@ def journal(run: Local) -> Status:
 def killed(started: subprocess.Popen[str], number: signal.Signals = signal.SIGKILL) -> tuple[int, str, str]:
     """End a process, and what it had said."""
     started.send_signal(number)
-    out, err = started.communicate(timeout=60)
+    out, err = started.communicate(timeout=HANG_SECONDS)
     assert "Traceback" not in err
     return started.returncode, out, err
 
@@ -148,7 +149,7 @@ def test_a_signal_during_the_send_waits_for_its_answer(run: Local) -> None:
     run.sandbox.reached("qualtrics.create_distribution")
     started.send_signal(signal.SIGTERM)
     run.sandbox.release()
-    started.communicate(timeout=60)
+    started.communicate(timeout=HANG_SECONDS)
     left = journal(run).active_run
     assert left is None or left.step == "Sent"
     assert run.mailed() == PEOPLE
@@ -160,7 +161,7 @@ def test_two_at_once_are_refused(run: Local) -> None:
     run.sandbox.reached("nexthink.execute")
     assert "another process has the journal" in run("--send", code=1).stderr
     run.sandbox.release()
-    started.communicate(timeout=60)
+    started.communicate(timeout=HANG_SECONDS)
     assert started.returncode == 0
     assert run.mailed() == PEOPLE
 
@@ -387,7 +388,7 @@ def test_on_a_terminal_one_line_is_written_over(run: Local) -> None:
     ours, theirs = pty.openpty()
     started = run.start("--send", stderr=theirs)
     os.close(theirs)
-    out, _ = started.communicate(timeout=60)
+    out, _ = started.communicate(timeout=HANG_SECONDS)
     shown = b""
     while True:
         try:

@@ -13,6 +13,7 @@ import trustme
 import yaml
 
 from tests.cli.conftest import SAMPLE, Program
+from tests.environment.waiting import HANG_SECONDS
 
 PORTS = ["--nexthink-port", "0", "--qualtrics-port", "0"]
 
@@ -36,7 +37,7 @@ def test_its_secrets_fit_a_run(program: Program) -> None:
         (sent,) = json.load(reply)
     assert len(sent["recipients"]) == 20
     served.send_signal(signal.SIGTERM)
-    served.communicate(timeout=60)
+    served.communicate(timeout=HANG_SECONDS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -46,7 +47,7 @@ def test_a_signal_ends_it_well(program: Program, number: signal.Signals) -> None
     for _ in range(11):
         served.stderr.readline()
     served.send_signal(number)
-    _, err = served.communicate(timeout=60)
+    _, err = served.communicate(timeout=HANG_SECONDS)
     assert (served.returncode, err) == (0, "")
 
 
@@ -68,7 +69,7 @@ def test_with_a_certificate_it_serves_https(program: Program, tmp_path: Path) ->
     with urllib.request.urlopen(outbox, context=trusting) as reply:
         assert reply.status == 200
     served.send_signal(signal.SIGTERM)
-    served.communicate(timeout=60)
+    served.communicate(timeout=HANG_SECONDS)
 
 
 def test_half_a_certificate_is_wrong_usage(program: Program, tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_behind_a_service_each_port_is_one_that_was_named(program: Program) -> N
         served.stderr.readline()
     with closing(socket.create_connection(("127.0.0.1", port))):
         served.send_signal(signal.SIGTERM)
-    served.communicate(timeout=60)
+    served.communicate(timeout=HANG_SECONDS)
 
 
 def test_a_port_that_is_taken_is_a_sentence(program: Program) -> None:
@@ -97,4 +98,4 @@ def test_a_port_that_is_taken_is_a_sentence(program: Program) -> None:
     port = lines[1].rpartition(":")[2].strip()
     assert "address already in use" in program("sandbox", "--nexthink-port", port, code=1).stderr
     first.send_signal(signal.SIGTERM)
-    first.communicate(timeout=60)
+    first.communicate(timeout=HANG_SECONDS)

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -271,16 +270,15 @@ async def test_a_cluster_without_the_crd_is_said(ours: Cluster, monkeypatch: pyt
 
 
 async def test_a_frozen_api_server_is_unreachable_soon_and_reached_again(
-    ours: Cluster, cluster: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
+    ours: Cluster, cluster: ControlPlane, namespace: str
 ) -> None:
-    monkeypatch.setattr(cluster_module, "TIMEOUT", 0.5)
     assert await ours.secret_version(namespace, "nexthink") is None
     cluster.freeze()
     try:
-        started = time.monotonic()
-        with pytest.raises(Unreachable, match="timed out"):
-            await ours.get_secret(namespace, "nexthink")
-        assert time.monotonic() - started < 3
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cluster_module, "TIMEOUT", 0.5)
+            with pytest.raises(Unreachable, match="timed out"):
+                await ours.get_secret(namespace, "nexthink")
     finally:
         cluster.thaw()
     assert await ours.secret_version(namespace, "nexthink") is None
@@ -483,13 +481,13 @@ async def test_a_refusal_that_names_no_field_says_so(
 
 
 async def test_a_rotated_token_is_read_again(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_module, "REFRESH", 0.2)
+    monkeypatch.setattr(cluster_module, "REFRESH", float("inf"))
     stub.answers = [reply(SECRET), reply(SECRET), reply(SECRET)]
     async with client_of(stub.kubeconfig, monkeypatch) as ours:
         await ours.secret_version("dex", "nexthink")
         stub.token("second\n")  # as a tokenFile has it
         await ours.secret_version("dex", "nexthink")
-        await asyncio.sleep(0.25)
+        monkeypatch.setattr(cluster_module, "REFRESH", 0)
         await ours.secret_version("dex", "nexthink")
     assert [request.headers["Authorization"] for request in stub.asked] == [
         "Bearer first",

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qualtrics_exporter.fair_share import FairQueue, FairSemaphore, Grant, Tenant
+from tests.environment.waiting import HANG_SECONDS
 
 A, B, C = (Tenant(name, "nexthink") for name in "abc")
 
@@ -121,11 +122,11 @@ def test_never_more_than_all_is_held_and_nothing_waits_for_ever(
 
 async def test_a_holder_that_needs_less_gives_the_rest_back_at_once() -> None:
     semaphore = FairSemaphore(10)
-    async with semaphore.hold(A, 10) as shrink, asyncio.timeout(1):
+    async with semaphore.hold(A, 10) as shrink, asyncio.timeout(HANG_SECONDS):
         shrink(3)
         async with semaphore.hold(B, 7):
             pass
-    async with asyncio.timeout(1), semaphore.hold(C, 10):
+    async with asyncio.timeout(HANG_SECONDS), semaphore.hold(C, 10):
         pass
 
 
@@ -140,7 +141,7 @@ async def test_units_that_are_given_back_in_the_moment_of_a_cancellation_are_not
         waiting = asyncio.create_task(hold())
         await asyncio.sleep(0)
         waiting.cancel()  # it is told in the next round of the loop, after the unit was given back
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(HANG_SECONDS):
         await hold()
     assert waiting.cancelled() or not waiting.done()
     await asyncio.wait({waiting})

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.environment.stage import Stage
-from tests.environment.waiting import eventually
+from tests.environment.waiting import HANG, eventually
 
 EVERYBODY = {f"{name}@example.com" for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
 
@@ -15,7 +15,7 @@ def test_an_applied_exporter_is_checked_and_says_so_before_its_first_slot(stage:
     exporter = stage.exporter()
     ready = exporter.checked()
     assert (ready["status"], ready["reason"]) == ("True", "Checked")
-    exporter.kubectl("wait", "--for=condition=Ready", "qualtricsexporter/teams-rollout", "--timeout=20s")
+    exporter.kubectl("wait", "--for=condition=Ready", "qualtricsexporter/teams-rollout", f"--timeout={HANG}")
     status = exporter.status()
     assert status["schedule"] == "every Monday at 00:00, Europe/Zurich"
     assert status["nextScheduleTime"] == "2026-11-29T23:00:00Z"

@@ -1,9 +1,15 @@
 """Planted addresses, tokens and secrets are looked for in everything that the operator writes."""
 
+from hashlib import sha256
+
 from tests.environment.stage import Stage
 
 # Addresses are told from the sender's and the reply-to of the spec, which are the user's own words.
 PLANTED = [f"planted.person{n}@example.com" for n in range(30)]
+
+
+def digest(text: str) -> str:
+    return f"sha256:{sha256(text.encode()).hexdigest()}"
 
 
 def test_no_address_token_or_secret_is_in_status_events_logs_or_metrics(stage: Stage) -> None:
@@ -25,6 +31,12 @@ def test_no_address_token_or_secret_is_in_status_events_logs_or_metrics(stage: S
     exporter.annotate(run_requested_at="three", test_requested_at="three")
     stage.while_time_passes(lambda: exporter.ended(3))
     exporter.tested("three")
+    asked = {"run_requested_at": f"asked by {PLANTED[5]}", "test_requested_at": f"dry, for {PLANTED[6]}"}
+    exporter.annotate(**asked)
+    stage.while_time_passes(lambda: exporter.ended(4))
+    exporter.tested(digest(asked["test_requested_at"]))
+    # The annotations are the user's own words, as the sender's address is.
+    exporter.annotate(run_requested_at=None, test_requested_at=None)
     metrics = operator.metrics()
     operator.stop()
 

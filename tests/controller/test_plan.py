@@ -8,7 +8,7 @@ import pytest
 from qualtrics_exporter.controller import conditions
 from qualtrics_exporter.controller.conditions import Verdict
 from qualtrics_exporter.controller.leadership import Leadership
-from qualtrics_exporter.controller.plan.requests import RUN, TEST, requested, wants_delivery
+from qualtrics_exporter.controller.plan.requests import RUN, TEST, Token, requested, wants_delivery
 from qualtrics_exporter.controller.plan.spec import spec_problem
 from qualtrics_exporter.controller.plan.status import Plan, finished
 from qualtrics_exporter.controller.plan.wake import NEVER, check_due, next_wake
@@ -245,7 +245,7 @@ def test_a_delivering_test_works_on_a_suspended_exporter() -> None:
 def test_a_token_that_says_dry_mails_nobody_whatever_the_mode_says() -> None:
     found = exporter(seen(MONDAY), annotations={"test-requested-at": "dry-20261124", "test-mode": "Deliver"})
     assert book(found, MONDAY).claimed is None
-    assert requested(TEST, found) == "dry-20261124"
+    assert requested(TEST, found) == Token("dry-20261124", "dry-20261124")
     assert not wants_delivery(found)
 
 

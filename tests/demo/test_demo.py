@@ -7,13 +7,14 @@ import sys
 import pytest
 
 from tests.environment.build import ROOT
+from tests.environment.waiting import HANG_SECONDS
 
 
 @pytest.mark.usefixtures("control_plane")
 def test_the_whole_story_ends_with_one_mail_to_each_person_of_the_query() -> None:
     """It has a control plane of its own; the fixture only sees that the program for it is built."""
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.environment.demo"], cwd=ROOT, capture_output=True, text=True, timeout=240
+        [sys.executable, "-m", "tests.environment.demo"], cwd=ROOT, capture_output=True, text=True, timeout=HANG_SECONDS
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     outbox = ended.stdout.partition("The outbox")[2]

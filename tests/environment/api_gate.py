@@ -25,6 +25,7 @@ from aiohttp import web
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox.faults import Dropped, Fault, Faults
 from tests.environment.loop_thread import LoopThread
+from tests.environment.waiting import HANG_SECONDS
 
 HOP_BY_HOP = {"host", "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te", "trailer"}
 WORDS = {
@@ -125,7 +126,7 @@ class ApiGate:
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
             connector=aiohttp.TCPConnector(ssl=self._tls, limit=0),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=HANG_SECONDS),
         )
         self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1)
         await self._runner.setup()

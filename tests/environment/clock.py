@@ -15,6 +15,7 @@ from pathlib import Path
 
 from qualtrics_exporter.clock import machine_uptime
 from qualtrics_exporter.http.time_limit import TASK_NAME
+from tests.environment.waiting import HANG_SECONDS
 
 POLL_SECONDS = 0.02
 HEARTBEAT = "heartbeat of "
@@ -50,16 +51,22 @@ class SteeredClock:
         self._watchers: set[asyncio.Event] = set()
         if start is not None:
             self._read()
-            self._wall = start.timestamp() - time.time() - self._advanced
+            self._wall = start.timestamp() - self._machine_wall() - self._advanced
             self._write()
 
     def now(self) -> datetime:
         self._read()
-        return datetime.fromtimestamp(time.time(), UTC) + timedelta(seconds=self._advanced + self._wall)
+        return datetime.fromtimestamp(self._machine_wall(), UTC) + timedelta(seconds=self._advanced + self._wall)
 
     def monotonic(self) -> float:
         self._read()
-        return time.monotonic() + self._advanced
+        return self._machine() + self._advanced
+
+    def _machine(self) -> float:
+        return time.monotonic()
+
+    def _machine_wall(self) -> float:
+        return time.time()
 
     def uptime(self) -> float:
         return machine_uptime()
@@ -108,7 +115,7 @@ class SteeredClock:
         """How many tasks of this process sleep by this clock, without those that watch a time limit."""
         return len(self._sleepers)
 
-    async def asleep(self, sleepers: int = 1, *, timeout: float = 10) -> None:
+    async def asleep(self, sleepers: int = 1, *, timeout: float = HANG_SECONDS) -> None:
         """Wait until so many tasks of this process sleep by this clock; TimeoutError after so many real seconds."""
         async with asyncio.timeout(timeout):
             while self.sleepers < sleepers:

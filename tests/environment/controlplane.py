@@ -39,19 +39,13 @@ import trustme
 
 from tests.environment import guard
 from tests.environment.build import ROOT, BuildError, build, installed
-from tests.environment.waiting import eventually
+from tests.environment.waiting import HANG, HANG_SECONDS, eventually
 
 EXISTING_CLUSTER = "QUALTRICS_EXPORTER_TEST_KUBECONFIG"
 BINARIES = "KUBEBUILDER_ASSETS"
 
-START_TIMEOUT = 120.0
-"""Seconds until the API server must be ready: it takes 3 on an idle machine, far more beside a compiler."""
-
 STOP_TIMEOUT = 15.0
-"""Seconds between the request to end and the kill."""
-
-KUBECTL_TIMEOUT = 120.0
-"""Seconds after which a call of kubectl is stuck, for instance because the control plane is frozen."""
+"""Seconds between the request to end and the kill. Nothing depends on which of the two ends it."""
 
 INFORMATION = re.compile(r"[IW]\d{4} ")
 """What a line begins with that is not an error: the API server writes hundreds of them, also when all is well."""
@@ -190,7 +184,7 @@ class ControlPlane:
         client = self.api()
         headers: dict[str, str] = {"Accept": "application/json"}
         client.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
-        reply = client.call_api("GET", client.configuration.host + path, headers, _request_timeout=KUBECTL_TIMEOUT)
+        reply = client.call_api("GET", client.configuration.host + path, headers, _request_timeout=HANG_SECONDS)
         body = reply.read()
         if reply.status == 404:
             return None
@@ -213,7 +207,7 @@ class ControlPlane:
         crds = f"--filename={ROOT / 'crds'}"
         self.kubectl("apply", "--server-side", "--force-conflicts", crds)
         # Right after it was applied a CRD has no conditions at all, which `kubectl wait` takes for an error.
-        wait = ("wait", "--for=condition=Established", "--timeout=60s", crds)
+        wait = ("wait", "--for=condition=Established", f"--timeout={HANG}", crds)
         eventually(lambda: self.kubectl(*wait, check=False).returncode == 0, "the CRDs are established")
 
     def namespace(self, name: str) -> str:
@@ -274,7 +268,7 @@ class ControlPlane:
         """Make sure that the existing cluster is there, rather than have every test find out."""
         if not self.kubeconfig.is_file():
             raise ControlPlaneError(f"{EXISTING_CLUSTER} names {self.kubeconfig}, which is no file")
-        self.kubectl("get", "--raw", "/readyz", "--request-timeout", "10s")
+        self.kubectl("get", "--raw", "/readyz", "--request-timeout", HANG)
 
     def _prepare(self) -> None:
         """Make what stays the same over restarts: the address, certificates, the administrator's kubeconfig."""
@@ -358,9 +352,9 @@ class ControlPlane:
 
     def _wait_until_ready(self) -> None:
         headers = {"Authorization": f"Bearer {self._token}"}
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + HANG_SECONDS
         while True:
-            connection = http.client.HTTPSConnection(*self._address(), context=self._tls, timeout=5)
+            connection = http.client.HTTPSConnection(*self._address(), context=self._tls, timeout=HANG_SECONDS)
             try:
                 connection.request("GET", "/readyz", headers=headers)
                 if connection.getresponse().status == 200:
@@ -372,7 +366,7 @@ class ControlPlane:
             if any(process.poll() is not None for process in self._processes):
                 raise ControlPlaneError(f"the control plane ended by itself:\n{self._log()}")
             if time.monotonic() > deadline:
-                raise ControlPlaneError(f"the control plane is not ready after {START_TIMEOUT:.0f} s:\n{self._log()}")
+                raise ControlPlaneError(f"the control plane is not ready after {HANG_SECONDS:.0f} s:\n{self._log()}")
             time.sleep(0.05)
 
     def _log(self) -> str:
@@ -413,7 +407,7 @@ def run_kubectl(
     *,
     input: str | None = None,  # noqa: A002 - as subprocess.run calls it
     check: bool = True,
-    timeout: float = KUBECTL_TIMEOUT,
+    timeout: float = HANG_SECONDS,
 ) -> subprocess.CompletedProcess[str]:
     """Run kubectl; KubectlError if it fails, unless `check` is false.
 

@@ -22,7 +22,7 @@ from tests.environment.controlplane import ControlPlane
 from tests.environment.operator import Operator
 from tests.environment.sandbox import SandboxThread
 from tests.environment.stage import AppliedExporter
-from tests.environment.waiting import eventually
+from tests.environment.waiting import HANG, eventually
 
 NAMESPACE = "dex"
 SAMPLE = ROOT / "samples" / "teams-rollout.yaml"
@@ -64,7 +64,8 @@ def main() -> int:
         step(f"kubectl apply -f {SAMPLE.relative_to(ROOT)}")
         say(cluster.kubectl("apply", "-f", str(SAMPLE)).stdout.strip())
         ready = "qualtricsexporter/teams-rollout"
-        say(cluster.kubectl("wait", "-n", NAMESPACE, "--for=condition=Ready", ready, "--timeout=60s").stdout.strip())
+        wait = ("wait", "-n", NAMESPACE, "--for=condition=Ready", ready, f"--timeout={HANG}")
+        say(cluster.kubectl(*wait).stdout.strip())
 
         step(f"kubectl annotate {ready} {RUN_NOW}=demo")
         say(cluster.kubectl("annotate", "-n", NAMESPACE, ready, f"{RUN_NOW}=demo").stdout.strip())

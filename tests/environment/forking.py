@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.environment.build import ROOT
+from tests.environment.waiting import HANG_SECONDS
 
 MODULES = ("tests.environment.operator", "tests.faults.local_process")
 
@@ -50,7 +51,7 @@ class Forked:
         self._source.listen(self.pid, 0)
         return self.returncode
 
-    def wait(self, timeout: float = 60) -> int:
+    def wait(self, timeout: float = HANG_SECONDS) -> int:
         """Wait for its end; subprocess.TimeoutExpired after so many seconds."""
         self._source.listen(self.pid, timeout)
         if self.returncode is None:

@@ -14,11 +14,9 @@ from typing import Any
 import yaml
 
 from tests.environment.build import ROOT, build
+from tests.environment.waiting import HANG_SECONDS
 
 CHART = ROOT / "charts" / "qualtrics-exporter"
-
-HELM_TIMEOUT = 300.0
-"""Seconds after which a call of Helm is stuck. A call that waits for pods has a `--timeout` of its own."""
 
 Values = Mapping[str, Any]
 
@@ -74,7 +72,7 @@ class Helm:
         """Run any command of Helm; HelmError if it fails, unless `check` is false."""
         command = [str(build()), "helm", *arguments]
         done = subprocess.run(
-            command, input=input, env=self._environment(), capture_output=True, text=True, timeout=HELM_TIMEOUT
+            command, input=input, env=self._environment(), capture_output=True, text=True, timeout=HANG_SECONDS
         )
         if check and done.returncode != 0:
             raise HelmError(done.returncode, command, done.stdout, done.stderr)

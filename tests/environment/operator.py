@@ -17,7 +17,7 @@ from typing import IO, Self
 
 from tests.environment.build import ROOT
 from tests.environment.forking import Forked, fork
-from tests.environment.waiting import eventually
+from tests.environment.waiting import HANG_SECONDS, eventually
 
 
 class Operator:
@@ -129,7 +129,7 @@ class Operator:
         """As the kubelet asks, without waiting for the end."""
         self.send(signal.SIGTERM)
 
-    def wait(self, timeout: float = 60) -> int:
+    def wait(self, timeout: float = HANG_SECONDS) -> int:
         """Wait for its own end; returns the exit code."""
         assert self._process
         assert self._output
@@ -145,7 +145,7 @@ class Operator:
     def get(self, path: str) -> int:
         """The HTTP status of one of its probes; 0 when there is no answer."""
         try:
-            with urllib.request.urlopen(f"{self.address}{path}", timeout=5) as reply:
+            with urllib.request.urlopen(f"{self.address}{path}", timeout=HANG_SECONDS) as reply:
                 return int(reply.status)
         except urllib.error.HTTPError as error:
             with error:
@@ -155,7 +155,7 @@ class Operator:
 
     def metrics(self) -> str:
         """Its metrics page."""
-        with urllib.request.urlopen(f"{self.address}/metrics", timeout=10) as reply:
+        with urllib.request.urlopen(f"{self.address}/metrics", timeout=HANG_SECONDS) as reply:
             return str(reply.read().decode())
 
     def everything_left(self) -> dict[str, str]:

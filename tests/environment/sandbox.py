@@ -16,6 +16,7 @@ from qualtrics_exporter.sandbox import Sandbox, World
 from qualtrics_exporter.sandbox.faults import Fault
 from qualtrics_exporter.sandbox.ledger import Ledger
 from tests.environment.loop_thread import LoopThread
+from tests.environment.waiting import HANG_SECONDS
 
 T = TypeVar("T")
 
@@ -84,7 +85,7 @@ class SandboxThread:
         """Order something to go wrong."""
         return self.call(lambda: self._sandbox.faults.add(operation, **order))
 
-    def reached(self, operation: str, *, count: int = 1, timeout: float = 60) -> None:
+    def reached(self, operation: str, *, count: int = 1, timeout: float = HANG_SECONDS) -> None:
         """Wait until so many requests of that operation stand held."""
         self._await(lambda: self._sandbox.faults.reached(operation, count=count, timeout=timeout))
 
@@ -92,7 +93,7 @@ class SandboxThread:
         """How many requests of that operation stand held."""
         return self.call(lambda: self._sandbox.faults.held(operation))
 
-    def seen(self, operation: str, *, count: int = 1, timeout: float = 60) -> None:
+    def seen(self, operation: str, *, count: int = 1, timeout: float = HANG_SECONDS) -> None:
         """Wait until so many requests of that operation have come in."""
         self._await(lambda: self._sandbox.ledger.seen(operation, count=count, timeout=timeout))
 

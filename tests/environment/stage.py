@@ -252,9 +252,10 @@ class AppliedExporter:
         self.manifest = changed(self.manifest, changes)
         self._cluster.kubectl("apply", "-f", "-", input=json.dumps(self.manifest))
 
-    def annotate(self, **annotations: str) -> None:
-        """Set annotations of our group: `run_requested_at="now"`."""
-        pairs = [f"qualtrics-exporter.dev/{name.replace('_', '-')}={value}" for name, value in annotations.items()]
+    def annotate(self, **annotations: str | None) -> None:
+        """Set annotations of our group: `run_requested_at="now"`; None removes one."""
+        names = {f"qualtrics-exporter.dev/{name.replace('_', '-')}": value for name, value in annotations.items()}
+        pairs = [f"{name}-" if value is None else f"{name}={value}" for name, value in names.items()]
         self.kubectl("annotate", "--overwrite", KIND, self.name, *pairs)
 
     def forget_status(self) -> None:

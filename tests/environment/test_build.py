@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.environment import build
+from tests.environment.waiting import HANG_SECONDS
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_two_at_once_build_once_and_both_get_it(tmp_path: Path, monkeypatch: pyt
     builds = []
 
     def compile_when_waited_for(_flags: list[str], output: Path) -> None:
-        assert waited_for.wait(30)
+        assert waited_for.wait(HANG_SECONDS)
         builds.append(output)
         output.write_text("a program")
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.environment.build import ROOT
 from tests.environment.clock import SteeredClock
+from tests.environment.waiting import HANG_SECONDS
 
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
@@ -18,11 +18,10 @@ async def test_a_week_passes_in_an_instant() -> None:
     clock = SteeredClock(start=START)
     sleeping = asyncio.create_task(clock.sleep(7 * 86400))
     await clock.asleep()
-    began = time.monotonic()
     clock.advance(7 * 86400)
-    await sleeping
-    assert time.monotonic() - began < 1
-    assert timedelta(days=7) <= clock.now() - START < timedelta(days=7, minutes=1)
+    async with asyncio.timeout(HANG_SECONDS):
+        await sleeping
+    assert clock.now() - START >= timedelta(days=7)
 
 
 async def test_only_those_wake_whose_time_has_come() -> None:
@@ -55,7 +54,7 @@ def test_the_wall_clock_can_be_set_back_and_the_other_never_goes_back() -> None:
 def test_advancing_to_a_moment_that_is_past_does_nothing() -> None:
     clock = SteeredClock(start=START)
     clock.advance_to(START + timedelta(hours=2))
-    assert timedelta(hours=2) <= clock.now() - START < timedelta(hours=2, minutes=1)
+    assert clock.now() - START >= timedelta(hours=2)
     clock.advance_to(START)
     assert clock.now() - START >= timedelta(hours=2)
 
@@ -63,11 +62,12 @@ def test_advancing_to_a_moment_that_is_past_does_nothing() -> None:
 async def test_a_clock_in_a_file_is_followed(tmp_path: Path) -> None:
     path = tmp_path / "clock"
     leader, follower = SteeredClock(path, start=START), SteeredClock(path)
-    assert abs((leader.now() - follower.now()).total_seconds()) < 1
+    before, shown, after = leader.now(), follower.now(), leader.now()
+    assert before <= shown <= after
     sleeping = asyncio.create_task(follower.sleep(3600))
     await follower.asleep()
     leader.advance(3600)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_SECONDS):
         await sleeping
     assert follower.now() - START >= timedelta(hours=1)
 
@@ -96,7 +96,7 @@ async def test_another_process_follows_the_file(tmp_path: Path) -> None:
         sys.executable, "-c", FOLLOWER, str(path), cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
     assert other.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_SECONDS):
         assert await other.stdout.readline() == b"asleep\n"
         leader.advance(3600)
         shown = datetime.fromisoformat((await other.stdout.readline()).decode().strip())

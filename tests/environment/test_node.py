@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import cannot
 from tests.environment.build import ROOT
 from tests.environment.node import Node, NodeError, cgroups, obstacle
-from tests.environment.waiting import eventually
+from tests.environment.waiting import HANG_SECONDS, eventually
 
 RUN_ONE = """\
 import sys, time
@@ -64,12 +64,13 @@ def test_a_node_and_another_one_beside_it_leave_nothing(other: tuple["subprocess
         assert node.read("/api/v1/nodes")["items"][0]["metadata"]["name"] == "node1"
         assert node.inside("ip", "route").stdout.startswith("default dev node0")
         # A Service's address is reached from the node's network, and from no other.
-        reach = (sys.executable, "-c", "import socket; socket.create_connection(('10.96.0.1', 443), timeout=10)")
+        script = f"import socket; socket.create_connection(('10.96.0.1', 443), timeout={HANG_SECONDS})"
+        reach = (sys.executable, "-c", script)
         assert node.run(*reach).returncode == 0
     assert left_of(own) == []
     assert left_of(folder)
     process.send_signal(signal.SIGINT)
-    process.wait(30)
+    process.wait(HANG_SECONDS)
     assert left_of(folder) == []
 
 

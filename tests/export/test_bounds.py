@@ -13,6 +13,7 @@ from qualtrics_exporter.export.run import MAX_ATTEMPTS
 from qualtrics_exporter.http.time_limit import TASK_NAME
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Step
 from tests.environment.clock import SteeredClock
+from tests.environment.waiting import HANG_SECONDS
 from tests.export.conftest import START, Exporter
 from tests.export.test_recovery import BEFORE_THE_SEND, SIX, StillClock, WatchedJournal
 from tests.export.test_refused import posts
@@ -40,12 +41,10 @@ async def started(exporter: Exporter, **how: object) -> AsyncIterator[asyncio.Ta
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    """Wait for what is a matter of milliseconds."""
-    for _ in range(1000):
-        if happened():
-            return
-        await asyncio.sleep(0.005)
-    pytest.fail("it does not happen")
+    """Wait for what other tasks do."""
+    async with asyncio.timeout(HANG_SECONDS):
+        while not happened():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 def is_late(entry: HistoryEntry, exporter: Exporter) -> bool:

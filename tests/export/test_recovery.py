@@ -18,6 +18,7 @@ from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.qualtrics.client import Distribution, Qualtrics
 from qualtrics_exporter.resource.status import ActiveRun
 from tests.environment.clock import SteeredClock
+from tests.environment.waiting import HANG_SECONDS
 from tests.export.conftest import START, Exporter, HastyClock, taken
 
 SIX = {f"{name}@example.com": 1 for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
@@ -91,7 +92,7 @@ async def started(exporter: Exporter, journal: FileJournal | None = None) -> Asy
 
 async def cancelled(task: asyncio.Task[Ended]) -> bool:
     """Whether the task ended by its cancellation."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_SECONDS):
         await asyncio.wait([task])
     return task.cancelled()
 

@@ -17,7 +17,7 @@ from qualtrics_exporter.controller.cluster import Gone
 from qualtrics_exporter.controller.journal import StatusJournal
 from qualtrics_exporter.controller.plan import requests, slots
 from qualtrics_exporter.controller.plan import status as plan_status
-from qualtrics_exporter.controller.plan.requests import Kind
+from qualtrics_exporter.controller.plan.requests import Kind, Token
 from qualtrics_exporter.controller.status import _dump
 from qualtrics_exporter.export import run, steps
 from qualtrics_exporter.export.identity import slot_run_id
@@ -132,9 +132,9 @@ def _leaky() -> Iterator[None]:
 def _forgetful() -> Iterator[None]:
     """All kinds of requests share a list of 20 receipts, and the token in the annotation is not kept."""
 
-    def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: str) -> Status:
-        handled = [kind.id_of(exporter.uid, token), *(status.handled_requests or [])][:20]
-        return status.model_copy(update={kind.last: token, "handled_requests": handled})
+    def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: Token) -> Status:
+        handled = [kind.id_of(exporter.uid, token.identity), *(status.handled_requests or [])][:20]
+        return status.model_copy(update={kind.last: token.shown, "handled_requests": handled})
 
     with ExitStack() as stack:
         for module in (requests, plan_status):

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Literal
 
 from tests.environment.stage import NOON, AppliedExporter
-from tests.environment.waiting import eventually
+from tests.environment.waiting import HANG_SECONDS, eventually
 from tests.faults import oracle
 from tests.faults.oracle import Finding, Found
 from tests.faults.story import SHORT_PATIENCE_SECONDS, Story
@@ -30,7 +30,6 @@ FOR = {"a minute": timedelta(minutes=1), "an hour": timedelta(hours=1), "good": 
 SCHEDULES = {"every hour": 1, "every 2 hours": 2, "every day": 24}
 UNSURE = timedelta(minutes=6)
 """Longer than the operator waits after its clock was set forward."""
-PATIENCE_SECONDS = 60.0
 _RANGE = re.compile(r"^\d+ slots between (\S+) and (\S+) ")
 _NUMBERS = itertools.count(1)
 
@@ -209,7 +208,7 @@ class Stepped:
         return "activeRun" not in status and newest <= done
 
     def _until(self, look: Callable[[], Any], what: str, *, pace: float = 10) -> Any:
-        patience = SHORT_PATIENCE_SECONDS if self.story.broken else PATIENCE_SECONDS
+        patience = SHORT_PATIENCE_SECONDS if self.story.broken else HANG_SECONDS
         return self.story.stage.while_time_passes(partial(eventually, look, what, patience=patience), seconds=pace)
 
     def _now(self) -> datetime:

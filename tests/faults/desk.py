@@ -16,12 +16,12 @@ import json
 import logging
 import secrets
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self, TypeVar, get_args
 
 from kubernetes.aio import client
 from prometheus_client import generate_latest
@@ -38,7 +38,7 @@ from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.work_queue import Turn
 from qualtrics_exporter.http.remote import Remotes, Timeouts
-from qualtrics_exporter.http.wire import Download, NotSent, Request, Wire
+from qualtrics_exporter.http.wire import Download, Lost, NotSent, Request, Wire
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, RUN_REQUESTED_AT, VERSION, Exporter
 from qualtrics_exporter.sandbox import Sandbox
 from qualtrics_exporter.sandbox.ledger import SentDistribution
@@ -49,15 +49,15 @@ from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.environment import log_settings
 from tests.environment.clock import in_background
 from tests.environment.sandbox import Certificates
+from tests.environment.waiting import HANG_SECONDS
 from tests.export.conftest import HastyClock
 from tests.faults.oracle import Found, Written, leaks
 from tests.http.servers import Server
 
 # A Monday, and its slot is over: no slot falls due during a scenario, unless it wants one.
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
-PATIENT = Timeouts(connect=5, silence=5, total=10)
-"""On a busy machine a reply of the sandbox takes its time; where one is to be too late, it is by `HURRIED`."""
-HURRIED = Timeouts(connect=5, silence=0.2, total=10)
+PATIENT = Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=HANG_SECONDS)
+"""On a busy machine a reply of the sandbox takes its time; where one is to be too late, `Exit` gives it up."""
 TENDS = 12
 """A run that has not ended after so many looks at its exporter has no end."""
 RUNS_AT_A_DESK = 9
@@ -66,6 +66,7 @@ STEM = "planted."
 """What every address begins with that is looked for afterwards."""
 PEOPLE = [f"{STEM}{name}@example.com" for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")]
 
+T = TypeVar("T")
 _NUMBERS = itertools.count(1)
 _OF_THIS_RUN = secrets.token_hex(3)
 """Another test process may be at work in the same namespace."""
@@ -198,7 +199,7 @@ class Exit:
         self._closed[operation] = once
 
     def too_late(self, operation: str, *, drop: bool) -> None:
-        """A request that stands held goes on as soon as nobody waits for it any more; or else ends there."""
+        """A request that stands held is not waited for any more; then it goes on, or else ends there."""
         self._late[operation] = drop
 
     async def clear(self) -> None:
@@ -211,14 +212,33 @@ class Exit:
 
     async def exchange(self, request: Request) -> Any:
         self.requests.append(request)
-        async with self._leaving(f"{request.side}.{request.operation}"):
-            return await self._exchange(request)
+        operation = f"{request.side}.{request.operation}"
+        async with self._leaving(operation):
+            return await self._unless_late(operation, self._exchange(request))
 
     @asynccontextmanager
     async def download(self, request: Request) -> AsyncIterator[Download]:
         self.requests.append(request)
-        async with self._leaving(f"{request.side}.{request.operation}"), self._download(request) as file:
-            yield file
+        operation = f"{request.side}.{request.operation}"
+        async with self._leaving(operation), AsyncExitStack() as stack:
+            yield await self._unless_late(operation, stack.enter_async_context(self._download(request)))
+
+    async def _unless_late(self, operation: str, asking: Coroutine[Any, Any, T]) -> T:
+        """The reply; `Lost` when the request stands held and is to be too late. No real time decides that."""
+        if operation not in self._late:
+            return await asking
+        reply = asyncio.create_task(asking)
+        held = asyncio.create_task(self._sandbox.faults.reached(operation, timeout=HANG_SECONDS))
+        try:
+            await asyncio.wait({reply, held}, return_when=asyncio.FIRST_COMPLETED)
+            if reply.done():
+                return reply.result()
+            held.result()
+            raise Lost("it fell silent")
+        finally:
+            for task in (reply, held):
+                task.cancel()
+            await asyncio.wait({reply, held})
 
     @asynccontextmanager
     async def _leaving(self, operation: str) -> AsyncIterator[None]:
@@ -467,7 +487,6 @@ class Office:
         self,
         *,
         people: int | None = None,
-        timeouts: Timeouts = PATIENT,
         allowed_hosts: Collection[str] = ("127.0.0.1",),
         allow_http: bool = True,
         canary: Server | None = None,
@@ -481,7 +500,7 @@ class Office:
             allowed_hosts=list(allowed_hosts),
             allow_http=allow_http,
             observe=metrics.observe,
-            timeouts=timeouts,
+            timeouts=PATIENT,
         )
         async with AsyncExitStack() as stack:
             # The two forms of the log take turns.
@@ -504,7 +523,7 @@ class Desks:
         self._office = office
         self._stack = AsyncExitStack()
         self._desk: Desk | None = None
-        self._kind: tuple[Any, ...] = ()
+        self._kind: int | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -512,15 +531,15 @@ class Desks:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def ready(self, *, people: int | None = None, timeouts: Timeouts = PATIENT, fresh: bool = False) -> Desk:
+    async def ready(self, *, people: int | None = None, fresh: bool = False) -> Desk:
         """A desk whose exporter is ready, and where nothing goes wrong yet; if `fresh`, where nothing was sent yet."""
-        if not fresh and self._desk and self._kind == (people, timeouts) and self._desk.runs < RUNS_AT_A_DESK:
+        if not fresh and self._desk and self._kind == people and self._desk.runs < RUNS_AT_A_DESK:
             await self._desk.begin()
             if (await self._desk.condition("Ready"))["status"] == "True":
                 return self._desk
         await self._stack.aclose()
-        desk = await self._stack.enter_async_context(self._office.desk(people=people, timeouts=timeouts))
-        self._desk, self._kind = desk, (people, timeouts)
+        desk = await self._stack.enter_async_context(self._office.desk(people=people))
+        self._desk, self._kind = desk, people
         await desk.ready()
         return desk
 

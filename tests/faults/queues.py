@@ -16,7 +16,7 @@ from typing import Any
 from tests.environment import chart_rules
 from tests.environment.sandbox import SandboxThread
 from tests.environment.stage import Stage
-from tests.environment.waiting import eventually
+from tests.environment.waiting import HANG_SECONDS, eventually
 from tests.faults import oracle
 from tests.faults.oracle import Finding, Found
 from tests.faults.story import Story
@@ -25,7 +25,8 @@ AT_ONCE = 10
 """How many exporters the operator reconciles at once, and how many requests it has open."""
 IN_TIME = timedelta(minutes=15)
 """Longer than the healthy tenants need for all of their exporters at their rate limits."""
-PATIENCE_SECONDS = 60.0
+BROKEN_SECONDS = 60.0
+"""With a broken build: there, what is waited for may never come."""
 HANGING = "nexthink-hanging"
 _FIGURES = re.compile(r"It had been due for (\d+) s\. Of all exporters, (\d+) wait for their turn and (\d+) are in")
 
@@ -128,7 +129,8 @@ class Queues:
 
     def _until(self, look: Any, what: str) -> None:
         # Rate limits and polls of healthy tenants are waited for; the slot must not be overtaken meanwhile.
-        wait = partial(eventually, look, what, patience=PATIENCE_SECONDS, pause=0.2)
+        patience = BROKEN_SECONDS if self.story.broken else HANG_SECONDS
+        wait = partial(eventually, look, what, patience=patience, pause=0.2)
         self.stage.while_time_passes(wait, seconds=1.5)
 
     def _objects(self) -> dict[tuple[str, str], dict[str, Any]]:

@@ -10,14 +10,12 @@ from typing import Any, Literal
 from tests.environment.api_gate import ApiGate
 from tests.environment.operator import Operator
 from tests.environment.stage import Stage
-from tests.environment.waiting import eventually
+from tests.environment.waiting import HANG_SECONDS, eventually
 from tests.faults import oracle
 from tests.faults.broken import Build
 from tests.faults.oracle import Finding, Found
 
 Trigger = Literal["a slot of the schedule", "a run request", "a delivering test"]
-PATIENCE_SECONDS = 60.0
-"""Of the machine's time; the story's passes a hundred times as fast."""
 SHORT_PATIENCE_SECONDS = 10.0
 """With a broken build: there silence is what is waited for."""
 
@@ -138,10 +136,10 @@ class Story:
         `pace` is how many seconds of the story pass in a tenth of one. Of an exporter that is gone nobody can tell:
         there, until its operator has let go of the run.
         """
-        patience = SHORT_PATIENCE_SECONDS if self.broken else PATIENCE_SECONDS
+        patience = SHORT_PATIENCE_SECONDS if self.broken else HANG_SECONDS
         if not slot.told:
             with suppress(AssertionError):
-                self.says("leaving run")
+                self.says("leaving run", patience=patience)
             return None
 
         def look() -> Mapping[str, Any] | None:
@@ -175,10 +173,11 @@ class Story:
         told = [e["eventTime"] for e in self.exporter.events() if e["reason"] == "StatusRefused"]
         return any(datetime.fromisoformat(time) >= since for time in told)
 
-    def says(self, words: str, *, pace: float = 1) -> None:
+    def says(self, words: str, *, pace: float = 1, patience: float = HANG_SECONDS) -> None:
         """Wait until the first operator has logged this, since the slot fell due, while time passes."""
         said = lambda: words in self.operator.log[self._log_before :]  # noqa: E731
-        self.stage.while_time_passes(lambda: eventually(said, f"the operator says {words!r}"), seconds=pace)
+        what = f"the operator says {words!r}"
+        self.stage.while_time_passes(lambda: eventually(said, what, patience=patience), seconds=pace)
 
     def judged(self, slot: Slot) -> list[Found]:
         """What was wrong with a slot that is over."""

@@ -46,7 +46,6 @@ def test_no_slot_is_lost_or_sent_twice_when_the_clock_is_set(stage: Stage, tally
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_whenever_and_however_far_it_is_set(stage: Stage, tally: Tally, moment: Moment) -> None:
     steps = [step for step in every_step() if step.moment == moment]
@@ -55,7 +54,6 @@ def test_whenever_and_however_far_it_is_set(stage: Stage, tally: Tally, moment: 
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("build", [None, broken.UNCLAIMED, broken.HISTORY_ONLY])
 def test_slots_that_a_clock_brought_too_early_do_not_run_again(
     stage: Stage, tally: Tally, build: broken.Build | None

@@ -273,7 +273,7 @@ def untold(story: Story, since: datetime) -> list[Found]:
     """The silence about a spec that cannot be used, if it is not broken in time."""
     with suppress(AssertionError):
         tells = partial(story.tells_of_its_spec, since)
-        if story.stage.while_time_passes(lambda: eventually(tells, "its user is told", patience=20)):
+        if story.stage.while_time_passes(lambda: eventually(tells, "its user is told")):
             return []
     return [Found(Finding.SILENT, "a spec that cannot be used")]
 
@@ -328,14 +328,12 @@ def test_whatever_the_cluster_does_a_slot_sends_at_most_once_and_is_told(stage: 
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", LONG)
 def test_whatever_else_it_does(stage: Stage, tally: Tally, name: str) -> None:
     under(LONG[name], name, stage, tally)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("build", broken.BUILDS)
 def test_a_broken_build_is_caught(stage: Stage, tally: Tally, build: broken.Build) -> None:
     caught = []

@@ -54,7 +54,6 @@ def test_a_kill_at_any_effect_of_a_slot_sends_at_most_once_and_ends_in_an_entry(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("subject", TRIGGERS)
 def test_whatever_becomes_of_an_effect_and_whatever_began_the_run(begun: Begun, tally: Tally, subject: str) -> None:
     trigger, people = TRIGGERS[subject]
@@ -66,7 +65,6 @@ def test_whatever_becomes_of_an_effect_and_whatever_began_the_run(begun: Begun, 
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
 def test_the_process_that_goes_on_may_be_killed_as_well(begun: Begun, tally: Tally) -> None:
     story = begun()
     chance = random.Random(tallies.seed())
@@ -79,7 +77,6 @@ def test_the_process_that_goes_on_may_be_killed_as_well(begun: Begun, tally: Tal
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("act", ["suspends", "edits", "deletes"])
 def test_what_the_user_does_while_a_run_is_taken_up_again_counts(begun: Begun, tally: Tally, act: str) -> None:
     for operation in ("nexthink.execute", "api.status.Importing", "qualtrics.import_status", "api.status.Sending"):
@@ -107,7 +104,6 @@ def test_what_the_user_does_while_a_refused_send_waits_counts_after_a_kill(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("build", broken.BUILDS)
 def test_a_broken_build_is_caught(begun: Begun, tally: Tally, build: broken.Build) -> None:
     story = begun(build=build)

@@ -15,7 +15,7 @@ from tests.environment.build import ROOT
 from tests.environment.forking import Forked, fork
 from tests.environment.sandbox import Certificates, SandboxThread
 from tests.environment.stage import NOON
-from tests.environment.waiting import eventually
+from tests.environment.waiting import HANG_SECONDS, eventually
 from tests.export.conftest import HastyClock
 from tests.faults import broken, oracle
 from tests.faults.crash import MOMENTS, KillPoint, points
@@ -72,7 +72,7 @@ class Local:
         """The effects of an undisturbed run: on the remote sides, and on the disk."""
         self.begin()
         calls = len(self.sandbox.ledger.calls)
-        assert self.start().wait(60) == 0
+        assert self.start().wait(HANG_SECONDS) == 0
         assert not self.judged()
         return self.sandbox.ledger.operations()[calls:], self._effects.read_text().splitlines()
 
@@ -102,7 +102,7 @@ class Local:
     def killed_on_disk(self, number: int, when: str) -> list[Found]:
         """Killed before or after that effect on the disk. Who was told how it ended does not give the command again."""
         self.begin()
-        assert self.start(f"{when} {number}").wait(60) == -signal.SIGKILL
+        assert self.start(f"{when} {number}").wait(HANG_SECONDS) == -signal.SIGKILL
         if "result        Succeeded" not in (self._home / "output").read_text():
             self._ended(self.start())
         return self.judged()
@@ -145,7 +145,7 @@ class Local:
     def _ended(self, process: Forked) -> None:
         """Wait for its end. A test that was dropped, or a run that ended before the kill, is not begun once more."""
         try:
-            process.wait(60)
+            process.wait(HANG_SECONDS)
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -191,7 +191,6 @@ def test_a_kill_around_the_send_sends_at_most_once_and_ends_in_an_entry(local: L
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
 @ALL
 def test_a_kill_at_any_call_to_a_remote_side(local: Local, tally: Tally) -> None:
     calls, _ = local.recorded()
@@ -200,7 +199,6 @@ def test_a_kill_at_any_call_to_a_remote_side(local: Local, tally: Tally) -> None
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
 @ALL
 def test_a_kill_at_any_effect_on_the_disk(local: Local, tally: Tally) -> None:
     _, effects = local.recorded()

@@ -27,6 +27,8 @@ MATRIX = "secrets as input"
 SIDES = {"nexthink": "NexthinkReady", "qualtrics": "QualtricsReady"}
 SECRET = "hunter2"
 """Stands in values that are refused, and must stand nowhere else."""
+HOST = "evil"
+"""Part of hosts in a Secret or in a reply: people who can read an exporter may not be allowed to read either."""
 
 # {port} is the canary's.
 LEADING_ELSEWHERE = """
@@ -155,7 +157,7 @@ async def refused(desk: Desk, reasons: Mapping[str, str], *, run: bool) -> list[
             reason = next(reason for reason in reasons.values() if reason != "Checked")
             found += differs(desk, entry, Ending("Failed", reason))
         found += await told(desk, entry)
-    return found + await desk.leaks(value=[SECRET])
+    return found + await desk.leaks(value=[SECRET], host=[HOST])
 
 
 def long(*values: Any) -> list[Any]:
@@ -354,7 +356,7 @@ async def test_an_export_is_fetched_from_allowed_hosts_only_and_without_a_token(
             where = {"status": "COMPLETED", "resultsFileUrl": url.format(port=port(desk))}
             desk.faults.add("nexthink.status", body=json.dumps(where), times=None)
             entry = await desk.run()
-            found = [*differs(desk, entry, Ending("Failed", reason)), *await desk.leaks(value=[SECRET])]
+            found = [*differs(desk, entry, Ending("Failed", reason)), *await desk.leaks(value=[SECRET], host=[HOST])]
             if reason == "HostNotAllowed":
                 found += heard(desk)
             elif not desk.canary.heard or any("authorization" in one.headers for one in desk.canary.heard):

@@ -29,7 +29,6 @@ def test_a_tenant_that_hangs_does_not_delay_another(stage: Stage, tally: Tally) 
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("hanging", [6, 12, 40])
 @pytest.mark.parametrize("apart", ["by Secret", "by namespace"])
 def test_tenants_of_any_size(stage: Stage, tally: Tally, hanging: int, apart: str) -> None:
@@ -43,7 +42,6 @@ def test_tenants_of_any_size(stage: Stage, tally: Tally, hanging: int, apart: st
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 def test_a_broken_build_is_caught(stage: Stage, tally: Tally) -> None:
     tenants = [Tenant(stage.namespace, HANGING, 9), Tenant(stage.namespace, "nexthink", 4)]
     found = queues(stage, tenants, broken.IMPATIENT).play()

@@ -18,7 +18,7 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Result
 from tests.environment.build import ROOT
 from tests.faults import broken, oracle
-from tests.faults.desk import HURRIED, PATIENT, Desk, Desks, Office, condition
+from tests.faults.desk import Desk, Desks, Office, condition
 from tests.faults.oracle import Finding, Found
 from tests.faults.remote_faults import (
     MOST_POSTS,
@@ -152,9 +152,8 @@ async def run_with(desks: Desks, strike: Strike, wanted: Ending) -> list[Found]:
 
 def needed(*strikes: Strike) -> dict[str, Any]:
     """What a desk needs for these things to go wrong."""
-    late = any(strike.trouble.late for strike in strikes)
     many = any(strike.operation in WITH_AN_EXPORT for strike in strikes)
-    return {"timeouts": HURRIED if late else PATIENT, "people": 1000 if many else None}
+    return {"people": 1000 if many else None}
 
 
 # One thing goes wrong in a run

@@ -18,7 +18,7 @@ from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION
 from qualtrics_exporter.sandbox import Query
 from tests.environment.build import ROOT
 from tests.environment.stage import KIND, Stage
-from tests.environment.waiting import eventually
+from tests.environment.waiting import HANG_SECONDS, eventually
 from tests.gitops.compare import missing
 
 AS_FLUX = ("--server-side", "--field-manager=kustomize-controller")
@@ -85,7 +85,7 @@ class Repository:
     def live(self) -> dict[str, dict[str, Any]]:
         objects = kubernetes.client.CustomObjectsApi(self.stage.cluster.api())
         listed = objects.list_namespaced_custom_object(
-            GROUP, VERSION, self.stage.namespace, PLURAL, _request_timeout=30
+            GROUP, VERSION, self.stage.namespace, PLURAL, _request_timeout=HANG_SECONDS
         )
         return {body["metadata"]["name"]: body for body in listed["items"]}
 

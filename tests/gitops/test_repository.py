@@ -13,6 +13,7 @@ import yaml
 from tests.environment.build import ROOT, installed
 from tests.environment.controlplane import ControlPlane
 from tests.environment.helm import CHART, Helm
+from tests.environment.waiting import HANG_SECONDS
 
 REPOSITORY = ROOT / "samples" / "gitops"
 FILES = sorted(REPOSITORY.rglob("*.yaml"))
@@ -67,7 +68,7 @@ def test_every_kustomization_builds_with_all_files_of_its_folder(control_plane: 
 
 def test_every_exporter_validates_without_a_doubt() -> None:
     command = [str(installed("qualtrics-exporter")), "validate", "--strict", str(REPOSITORY)]
-    checked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=HANG_SECONDS)
     assert checked.returncode == 0, checked.stdout
     assert f"{len(named('QualtricsExporter'))} exporters checked" in checked.stderr + checked.stdout
 

@@ -7,6 +7,7 @@ import pytest
 
 from qualtrics_exporter.http.remote import Call, Credentials, Remote, Remotes, Timeouts
 from qualtrics_exporter.qualtrics.client import QUALTRICS
+from tests.environment.waiting import HANG_SECONDS
 from tests.http.clock import HastyClock
 from tests.http.servers import Server
 
@@ -32,7 +33,7 @@ def calls() -> list[Call]:
 
 @pytest.fixture
 def timeouts() -> Timeouts:
-    return Timeouts(connect=5, silence=5, total=10)
+    return Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=HANG_SECONDS)
 
 
 @pytest.fixture

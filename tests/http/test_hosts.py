@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qualtrics_exporter.http.errors import Permanent
@@ -130,7 +130,17 @@ def test_anything_else_is_not(text: str) -> None:
     assert "word" not in refused.value.message
 
 
-@settings(deadline=None)
+@pytest.mark.parametrize(
+    "text", ["https://example.com/path?query", "https://169.254.169.254", "https://kubernetes.default.svc"]
+)
+def test_the_message_names_the_allowed_hosts_and_shows_nothing_of_the_url(text: str) -> None:
+    with pytest.raises(Permanent) as refused:
+        HostRules(["*.qualtrics.com", "proxy.test"]).check(text, "The tokenUrl of Secret dex/qualtrics")
+    assert refused.value.what == (
+        "The tokenUrl of Secret dex/qualtrics leads to a host that is not one of *.qualtrics.com, proxy.test"
+    )
+
+
 @given(st.text(alphabet="htps:/.@\\#?[]%qualtricsom0x1 \t\n-", max_size=40).map("https://".__add__))
 @example("https://a.qualtrics.com")
 def test_what_is_followed_is_understood_alike_by_whoever_connects(text: str) -> None:

@@ -4,21 +4,21 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qualtrics_exporter.http.limits import Limiter, Rate
 from tests.environment.clock import SteeredClock
+from tests.environment.waiting import HANG_SECONDS
 from tests.http.clock import HastyClock, StillClock
 
 
 async def settled(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         while not done():  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 
-@settings(deadline=None)
 @given(
     pauses=st.lists(st.floats(0, 30), min_size=1, max_size=60),
     narrow=st.integers(1, 5),

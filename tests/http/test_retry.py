@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qualtrics_exporter.http.errors import OutcomeUnknown, Permanent, RateLimited, Transient
@@ -41,7 +41,6 @@ def test_retry_after_is_read_in_both_forms(text: str | None, seconds: int | None
     assert retry_after(text, NOW) == (None if seconds is None else timedelta(seconds=seconds))
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_no_retry_after_is_too_strange(text: str) -> None:
     wait = retry_after(text, NOW)

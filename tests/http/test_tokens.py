@@ -13,6 +13,7 @@ from qualtrics_exporter.http.remote import Ask, Call, Credentials, Remote, Remot
 from qualtrics_exporter.http.reply import Reply
 from qualtrics_exporter.qualtrics.client import QUALTRICS
 from qualtrics_exporter.resource.reasons import Reason
+from tests.environment.waiting import HANG_SECONDS
 from tests.http.clock import HastyClock
 from tests.http.servers import Answer, Server, answer, silence, token
 
@@ -100,7 +101,7 @@ async def test_who_stops_waiting_leaves_the_token_to_the_others(server: Server, 
 
     server.tokens = [slowly]
     first, second = (asyncio.create_task(remote.token()) for _ in range(2))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         while not server.tokens_asked:  # noqa: ASYNC110
             await asyncio.sleep(0)
     first.cancel()

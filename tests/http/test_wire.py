@@ -21,6 +21,7 @@ from qualtrics_exporter.http.wire import LARGEST_BODY
 from qualtrics_exporter.qualtrics.client import QUALTRICS
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Sandbox
+from tests.environment.waiting import HANG_SECONDS
 from tests.http.clock import HastyClock
 from tests.http.servers import JSON, Answer, Server, answer, silence, token
 
@@ -184,12 +185,14 @@ async def test_neither_proxies_nor_netrc_are_taken_from_the_environment(
 
 
 class TestSlowSides:
-    """Time limits are the machine's own time: sockets know no other."""
+    """Time limits are the machine's own time: sockets know no other. Only the limit that a test is about is short."""
 
     @pytest.fixture
-    def timeouts(self) -> Timeouts:
-        return Timeouts(connect=0.2, silence=0.1, total=0.3)
+    def timeouts(self, request: pytest.FixtureRequest) -> Timeouts:
+        generous = Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=HANG_SECONDS)
+        return replace(generous, **getattr(request, "param", {"total": 0.3}))
 
+    @pytest.mark.parametrize("timeouts", [{"silence": 0.1}], indirect=True)
     async def test_a_side_that_falls_silent_is_not_waited_for(self, server: Server, remote: Remote) -> None:
         async def sleep(writer: asyncio.StreamWriter) -> None:
             await asyncio.Event().wait()

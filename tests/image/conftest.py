@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.environment.image import Image
+from tests.environment.waiting import HANG_SECONDS
 
 START = """\
 set -e
@@ -48,7 +49,7 @@ class Unpacked:
             env={"ROOT": str(self._folder), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=HANG_SECONDS,
         )
         if check:
             assert done.returncode == 0, f"{shlex.join(command)}: {done.stdout}{done.stderr}"

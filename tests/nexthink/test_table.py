@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qualtrics_exporter.http.gunzip import PIECE, BadGzip, Gunzip
@@ -33,7 +33,6 @@ def cut(data: bytes, places: Iterable[int]) -> Iterator[bytes]:
 CELLS = st.text(alphabet=st.one_of(st.sampled_from('a,"\n\r@ é😀\0'), st.characters(codec="utf-8")), max_size=8)
 
 
-@settings(deadline=None)
 @given(
     rows=st.integers(1, 3).flatmap(lambda n: st.lists(st.lists(CELLS, min_size=n, max_size=n), min_size=1)),
     line_end=st.sampled_from(["\n", "\r\n"]),
@@ -105,7 +104,6 @@ def test_a_file_of_several_packed_parts_is_one() -> None:
     assert read(parts[n : n + 1] for n in range(len(parts)))[1] == [("a",), ("b",)]
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60))
 def test_a_packed_file_that_ends_too_early_is_noticed(missing: int) -> None:
     data = gzip.compress(b"h\n" + b"".join(b"%d@example.com\n" % n for n in range(100)))
@@ -164,7 +162,6 @@ def test_a_small_file_that_unpacks_to_a_huge_one_needs_no_memory(filling: bytes)
     assert peak < 4 * 1024 * 1024
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.lists(st.integers(0, 10**6)))
 def test_what_is_not_packed_passes_unchanged(data: bytes, places: list[int]) -> None:
     if data.startswith(b"\x1f\x8b"):
@@ -174,7 +171,6 @@ def test_what_is_not_packed_passes_unchanged(data: bytes, places: list[int]) -> 
     assert passed + b"".join(gunzip.close()) == data
 
 
-@settings(deadline=None)
 @given(st.integers(0, 5 * PIECE), st.integers(1, 9))
 def test_pieces_are_never_larger_than_said(size: int, level: int) -> None:
     data = (b"abcdefgh" * (size // 8 + 1))[:size]

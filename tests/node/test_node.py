@@ -15,12 +15,11 @@ from tests.environment.controlplane import KubectlError
 from tests.environment.image import Image
 from tests.environment.node.installation import NAMESPACE, RELEASE, Installation
 from tests.environment.stage import AppliedExporter
-from tests.environment.waiting import eventually
+from tests.environment.waiting import HANG, eventually
 
 MOST_MEMORY = 150 * 1024 * 1024
 """Bytes that the operator may have had at most with a few exporters. It was 95 MB when this was written."""
 
-PATIENCE = 120.0
 """Seconds: a Lease that was not given back is waited for, 15 seconds, and a look-up may come after it."""
 
 # The pods
@@ -122,7 +121,7 @@ def people(name: str) -> list[str]:
 def ended(exporter: AppliedExporter) -> dict[str, Any]:
     """The entry of its run, with more patience."""
     entry: dict[str, Any] = eventually(
-        lambda: next(iter(exporter.history()), None), f"{exporter.name} has an entry", patience=PATIENCE, pause=0.2
+        lambda: next(iter(exporter.history()), None), f"{exporter.name} has an entry", pause=0.2
     )
     return entry
 
@@ -171,7 +170,7 @@ def test_a_rolling_update_waits_for_the_send_that_is_under_way(dex: Installation
     dex.sandbox.release()
     assert ended(exporter)["result"] == "Succeeded"
     assert_sent_once(dex, exporter)
-    dex.kubectl("rollout", "status", "deployment/qualtrics-exporter", "--timeout=60s")
+    dex.kubectl("rollout", "status", "deployment/qualtrics-exporter", f"--timeout={HANG}")
     assert not before & {pod["metadata"]["name"] for pod in dex.pods()}
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.environment.build import ROOT, build, installed
 from tests.environment.image import Image
 from tests.environment.node import Node
+from tests.environment.waiting import HANG, HANG_SECONDS
 
 README = (ROOT / "README.md").read_text("utf-8")
 INSTALL = re.search(r"^## Install\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
@@ -65,14 +66,14 @@ def run(command: str, repository: Path, node: Node) -> None:
         "HOME": str(repository),
     }
     done = subprocess.run(
-        ["sh", "-euc", command], cwd=repository, env=environment, capture_output=True, text=True, timeout=200
+        ["sh", "-euc", command], cwd=repository, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def assert_it_runs(node: Node) -> None:
     """Two pods are ready, and the kind of object is there."""
-    node.kubectl("rollout", "status", f"deployment/{NAMESPACE}", "--namespace", NAMESPACE, "--timeout=120s")
+    node.kubectl("rollout", "status", f"deployment/{NAMESPACE}", "--namespace", NAMESPACE, f"--timeout={HANG}")
     assert node.read(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{NAMESPACE}")["status"]["readyReplicas"] == 2
     assert node.read("/apis/qualtrics-exporter.dev/v1alpha1/qualtricsexporters")["items"] == []
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qualtrics_exporter.qualtrics import portions as module
@@ -36,7 +36,6 @@ def test_five_megabytes_a_request_in_any_alphabet(address: str, run_id: str) -> 
     assert sum(map(len, cut)) == 30_000
 
 
-@settings(deadline=None)
 @given(
     addresses=st.lists(st.text(st.characters(codec="utf-8"), max_size=30)),
     run_id=st.text(st.characters(codec="utf-8"), max_size=20),

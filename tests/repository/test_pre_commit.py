@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.environment.build import ROOT
+from tests.environment.waiting import HANG_SECONDS
 
 (HOOK,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
 SAMPLE = (ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8")
@@ -38,7 +39,13 @@ def run(tmp_path: Path) -> Run:
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            arguments, cwd=repository, env=environment, capture_output=True, text=True, timeout=280, check=False
+            arguments,
+            cwd=repository,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=HANG_SECONDS,
+            check=False,
         )
 
     assert command("git", "init", "--quiet").returncode == 0

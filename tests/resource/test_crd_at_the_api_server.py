@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from copy import deepcopy
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ from qualtrics_exporter.resource.crd import crd
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION, Exporter
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
+from tests.environment.waiting import eventually
 from tests.resource.manifests import changed
 
 pytestmark = pytest.mark.cluster
@@ -44,12 +44,9 @@ def copy_of_crd(word: str) -> dict[str, Any]:
 def create_crd(control_plane: ControlPlane, manifest: dict[str, Any]) -> None:
     """Create a CRD and return when objects of it can be."""
     control_plane.kubectl("create", "--validate=strict", "--filename=-", input=json.dumps(manifest))
-    deadline = time.monotonic() + 60
     # Asked too early, kubectl stumbles over a CRD that has no conditions yet.
-    name = manifest["metadata"]["name"]
-    while control_plane.kubectl("wait", "--for=condition=Established", f"crd/{name}", check=False).returncode:
-        assert time.monotonic() < deadline, f"{name} is not established"
-        time.sleep(0.2)
+    wait = ("wait", "--for=condition=Established", f"crd/{manifest['metadata']['name']}")
+    eventually(lambda: control_plane.kubectl(*wait, check=False).returncode == 0, "the CRD is established", pause=0.2)
 
 
 def condition(type_: str, status: str, message: str) -> dict[str, Any]:
@@ -66,10 +63,8 @@ def condition(type_: str, status: str, message: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def documented(cluster: ControlPlane) -> ControlPlane:
     """The cluster, once `kubectl explain` knows our kind: the API server publishes its schemas a moment later."""
-    deadline = time.monotonic() + 60
-    while cluster.kubectl("explain", KIND.lower(), f"--api-version={GROUP}/{VERSION}", check=False).returncode:
-        assert time.monotonic() < deadline, "the API server does not publish our schema"
-        time.sleep(0.5)
+    explain = ("explain", KIND.lower(), f"--api-version={GROUP}/{VERSION}")
+    eventually(lambda: cluster.kubectl(*explain, check=False).returncode == 0, "our schema is published", pause=0.5)
     return cluster
 
 

@@ -83,7 +83,7 @@ async def test_the_ledger_can_be_read_and_its_calls_forgotten(qualtrics: Qualtri
 async def test_faults_can_be_ordered_held_awaited_and_released(qualtrics: QualtricsCaller, control: Control) -> None:
     batch_id = await qualtrics.batch_of(ANA)
     assert (await control.ask("POST", "/faults", {"operation": SEND, "hold": "before"})).status_code == 201
-    waiting = asyncio.create_task(control.ask("GET", f"/faults/reached?operation={SEND}&timeout=10"))
+    waiting = asyncio.create_task(control.ask("GET", f"/faults/reached?operation={SEND}&timeout=300"))
     asking = asyncio.create_task(qualtrics.post("/distributions", qualtrics.letter(batch_id)))
     assert (await waiting).json() == {"reached": True}
     assert (await control.ask("GET", "/faults")).json() == {"open": [], "held": 1}

@@ -7,6 +7,7 @@ import pytest
 
 from qualtrics_exporter.sandbox import Query
 from tests.environment.clock import SteeredClock
+from tests.environment.waiting import HANG_SECONDS
 from tests.sandbox.caller import NexthinkCaller, QualtricsCaller, error_code
 
 SEND = "qualtrics.create_distribution"
@@ -102,7 +103,7 @@ async def test_a_delay_passes_by_the_clock(qualtrics: QualtricsCaller, clock: St
     qualtrics.sandbox.faults.add(SEND, delay_after=3600)
     batch_id = await qualtrics.batch_of(ANA)
     asking = asyncio.create_task(qualtrics.post("/distributions", qualtrics.letter(batch_id)))
-    await qualtrics.sandbox.ledger.bell.until(lambda: qualtrics.sandbox.ledger.mails()[ANA] == 1, timeout=5)
+    await qualtrics.sandbox.ledger.bell.until(lambda: qualtrics.sandbox.ledger.mails()[ANA] == 1, timeout=HANG_SECONDS)
     assert not asking.done()
     await clock.asleep()
     clock.advance(3600)
@@ -143,7 +144,7 @@ async def test_a_client_that_gave_up_does_not_undo_what_it_asked_for(qualtrics: 
         asking.cancel()
         await asyncio.wait([asking])
     qualtrics.sandbox.faults.release()
-    await qualtrics.sandbox.ledger.answered(SEND, timeout=5)
+    await qualtrics.sandbox.ledger.answered(SEND, timeout=HANG_SECONDS)
     assert qualtrics.sandbox.ledger.mails() == {ANA: 1}
 
 

@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=200, help="how many worlds")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--workers", type=int, default=1, help="processes at once")
-    parser.add_argument("--minutes", type=float, help="stop after so many minutes")
+    parser.add_argument("--minutes", type=float, help="stop after so many minutes (--mutants: of CPU, each bug)")
     parser.add_argument("--seed", type=int, help="run this world alone")
     parser.add_argument("--trace", action="store_true", help="with --seed: show everything that happens")
     parser.add_argument("--plan", action="store_true", help="with --seed: show the plan")

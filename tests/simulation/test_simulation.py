@@ -26,7 +26,6 @@ def test_no_world_violates_an_invariant(first: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("first", range(10_000, 10_000 + LONG_WORLDS, LONG_EACH))
 def test_no_world_of_an_hour_violates_an_invariant(first: int) -> None:
     done = simulate("--first", str(first), "--seeds", str(LONG_EACH))
@@ -34,8 +33,7 @@ def test_no_world_of_an_hour_violates_an_invariant(first: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3 * 3600)
-def test_every_known_bug_is_found_within_ten_minutes() -> None:
+def test_every_known_bug_is_found_within_ten_minutes_of_cpu() -> None:
     done = simulate("--mutants", "--minutes", "10")
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -70,7 +70,9 @@ def main() -> None:
     try:
         program(prog_name="qualtrics-exporter")
     except Exception as error:  # noqa: BLE001
-        click.echo(f"Error: {_sentence(error)}", err=True)
+        from qualtrics_exporter.telemetry.redact import redact
+
+        click.echo(f"Error: {redact(_sentence(error))}", err=True)
         sys.exit(1)
 
 

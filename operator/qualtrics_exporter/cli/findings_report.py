@@ -1,17 +1,15 @@
 """Findings as text, JSON or GitHub annotations: functions of what was checked to what is printed."""
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from qualtrics_exporter.nql.source import Position, Source
+from qualtrics_exporter.nql.source import AT_SIGN, Position, Source
 
 from .manifest_findings import ManifestFinding
 
 _SHOWN = 160
 _AROUND = 256  # longer than any address
-_AT = re.compile(r"@|\uff20|\ufe6b|%40|%2540|=40|\\u0040|\\U00000040|&#x40;|\\uff20|\\x40|&#64;", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def _excerpt(source: Source, finding: ManifestFinding, number: int) -> list[str]
     if last - first > _SHOWN:
         first = max(first, finding.start - _SHOWN // 2)
         last = min(last, first + _SHOWN)
-    if first >= last or _AT.search(source, max(line.start, first - _AROUND), min(line.end, last + _AROUND)):
+    if first >= last or AT_SIGN.search(source, max(line.start, first - _AROUND), min(line.end, last + _AROUND)):
         return []
     at = finding.start - first
     marks = max(1, min(finding.end - finding.start, last - finding.start))

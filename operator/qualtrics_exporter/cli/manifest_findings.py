@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from qualtrics_exporter.nql.check import check
 from qualtrics_exporter.nql.findings import Finding
+from qualtrics_exporter.nql.source import AT_SIGN
 from qualtrics_exporter.resource.exporter import GROUP, KIND
 from qualtrics_exporter.resource.manifest import is_ours, manifest_violations
 from qualtrics_exporter.resource.reasons import Reason
@@ -137,4 +138,4 @@ def _who(body: Mapping[str, Any]) -> tuple[str, str]:
 
 def _as_name(value: Any) -> str:
     """What cannot be a name may be an address."""
-    return value if isinstance(value, str) and "@" not in value and value.isascii() else ""
+    return value if isinstance(value, str) and value.isascii() and not AT_SIGN.search(value) else ""

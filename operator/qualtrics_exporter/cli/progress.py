@@ -9,6 +9,7 @@ from typing import Self, TextIO
 
 from qualtrics_exporter.export.journal import Ended, Journal
 from qualtrics_exporter.resource.status import ActiveRun, timestamp
+from qualtrics_exporter.telemetry.redact import redact
 
 REDRAWN = 0.25
 REPEATED = 30.0
@@ -30,7 +31,7 @@ class Progress:
         """From now on, this is being done."""
         if self._terminal:
             self._leave_line()
-        self._what, self._since = what, time.monotonic()
+        self._what, self._since = redact(what), time.monotonic()
         self._show()
 
     def requested(self, _call: object) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from qualtrics_exporter.resource.status import HistoryEntry, Recipients, timestamp
+from qualtrics_exporter.telemetry.redact import redact
 
 GOOD = ("Succeeded", "DryRun")
 
@@ -12,7 +13,7 @@ def report(name: str, entry: HistoryEntry) -> str:
     facts = {
         "result": entry.result,
         "reason": entry.reason,
-        "message": entry.message,
+        "message": redact(entry.message),
         "recipients": ", ".join(_counts(entry.recipients)) if entry.recipients else "",
         "survey": entry.survey_id,
         "batch": entry.batch_id,

@@ -12,6 +12,7 @@ from qualtrics_exporter.export.guards import check_text
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.telemetry import logs
+from qualtrics_exporter.telemetry.redact import redact
 
 from .flags import allow_http, allowed_host, flag, time_zone
 from .manifests import Secrets, read_exporter
@@ -97,7 +98,7 @@ def run(
         test=test,
     )
     for remark in [*_remarks(spec, time_zone, send=send), *map(str, check_text(spec).remarks)]:
-        click.echo(remark, err=True)
+        click.echo(redact(remark), err=True)
     try:
         entry = export()
     except (KeyboardInterrupt, asyncio.CancelledError):

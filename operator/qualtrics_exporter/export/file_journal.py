@@ -16,6 +16,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Status
+from qualtrics_exporter.telemetry.redact import redact
 
 from .journal import Abandoned, Ended, SpecChanged
 
@@ -130,6 +131,7 @@ class FileJournal:
         if self._lock < 0:
             raise Abandoned("the journal is closed")
         fresh = _beside(self._path, "new")
+        status = _redacted(status)
         text = status.model_dump_json(by_alias=True, include=_PAGES, exclude_none=True, indent=2)
         # The lock makes this file ours; what is left there by a crash is written over.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -144,6 +146,17 @@ class FileJournal:
         finally:
             os.close(folder)
         self._status = status
+
+
+def _redacted(status: _Kept) -> _Kept:
+    """With every sentence redacted, whoever wrote it, as in a cluster."""
+    last_test = _entry(status.last_test) if status.last_test else None
+    history = [_entry(entry) for entry in status.history] if status.history else status.history
+    return status.model_copy(update={"last_test": last_test, "history": history})
+
+
+def _entry(entry: HistoryEntry) -> HistoryEntry:
+    return entry.model_copy(update={"message": redact(entry.message)})
 
 
 def _beside(path: Path, what: str) -> Path:

@@ -16,15 +16,15 @@ from datetime import timedelta
 
 from qualtrics_exporter.resource.reasons import Kind, Reason
 
-_CODE = re.compile(r"[^A-Za-z0-9_.:-]")
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 
 
 class ExportError(Exception):
     """Something kept an export from going on.
 
     `what` is a clause without a full stop ("Qualtrics refused the credentials of Secret dex/qualtrics"). `remote_code`
-    and `request_id` are shown in support cases; they are cut to what a code can look like, so that no remote side can
-    place text of its own in a status.
+    and `request_id` are shown in support cases; anything that does not look like a code is left out, so that no remote
+    side can place text of its own in a status.
     """
 
     kinds: frozenset[Kind] = frozenset(Kind)
@@ -87,4 +87,5 @@ class OutcomeUnknown(ExportError):
 
 
 def _code(text: str | None) -> str:
-    return _CODE.sub("", text or "")[:80]
+    # Not cut to what a code can have: of an address, all but the @ would be left.
+    return text if text and _CODE.fullmatch(text) else ""

@@ -60,6 +60,7 @@ class HostRules:
     """The operator's allow-list. A pattern is a host name or `*.suffix`, whatever the port; ValueError for others."""
 
     def __init__(self, patterns: Sequence[str], *, allow_http: bool = False) -> None:
+        self._patterns = ", ".join(patterns)
         self._names: set[str] = set()
         self._suffixes: list[str] = []
         self._schemes = {"https", "http"} if allow_http else {"https"}
@@ -73,7 +74,11 @@ class HostRules:
                 self._names.add(name)
 
     def check(self, text: str, whose: str) -> Url:
-        """The URL, if it may be followed; Permanent(HostNotAllowed) otherwise. `whose` begins the message."""
+        """The URL, if it may be followed; Permanent(HostNotAllowed) otherwise. `whose` begins the message.
+
+        The message does not show the host. It comes from a Secret or from a remote side, and users who can read the
+        status of an exporter may not be allowed to read either.
+        """
         found = _URL.fullmatch(text)
         host = _host(found["host"].lower()) if found else None
         port = int(found["port"]) if found and found["port"] else None
@@ -83,7 +88,7 @@ class HostRules:
         if scheme not in self._schemes:
             raise Permanent(Reason.HOST_NOT_ALLOWED, f"{whose} is not an https URL")
         if not self._allowed(host):
-            raise Permanent(Reason.HOST_NOT_ALLOWED, f"{whose} leads to {host}, which the operator may not talk to")
+            raise Permanent(Reason.HOST_NOT_ALLOWED, f"{whose} leads to a host that is not one of {self._patterns}")
         return Url(scheme, host, port or _PORTS[scheme], found["rest"])
 
     def _allowed(self, host: str) -> bool:

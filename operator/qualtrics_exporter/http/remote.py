@@ -79,7 +79,7 @@ class Ask:
     method: str = "GET"
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    body: bytes | None = field(default=None, repr=False)
     repeat: Repeat
     refused: Mapping[int, Reason] = field(default_factory=dict)
     """What a status means here, where that is more than it usually means."""

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 
@@ -65,8 +65,8 @@ class Request:
     operation: str
     method: str
     url: Url
-    headers: Mapping[str, str]
-    body: bytes | None = None
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
     alone: bool = False
     """On a connection of its own: one from the pool may just be closed by the other side, and nobody could tell then
     whether the request was heard."""
@@ -101,7 +101,7 @@ class Download:
             async for piece in self._response.aiter_raw():
                 yield piece
         except _TROUBLE as error:
-            raise Lost(_why(error), self.status) from error
+            raise Lost(_why(error), self.status) from None
 
 
 class Wire:
@@ -132,10 +132,10 @@ class Wire:
                     observed.status = response.status_code
                     body = await _body(response)
                     return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
-            except TimeoutError as error:
-                raise Lost(f"there was no whole answer within {self._timeouts.total:g} s", observed.status) from error
+            except TimeoutError:
+                raise Lost(f"there was no whole answer within {self._timeouts.total:g} s", observed.status) from None
             except _TROUBLE as error:
-                raise _told(error, observed.status) from error
+                raise _told(error, observed.status) from None
 
     @asynccontextmanager
     async def download(self, request: Request) -> AsyncIterator[Download]:
@@ -146,7 +146,7 @@ class Wire:
                 outgoing = client.build_request(request.method, request.url.text, headers=request.headers)
                 response = await client.send(outgoing, stream=True)
             except _TROUBLE as error:
-                raise _told(error, None) from error
+                raise _told(error, None) from None
             observed.status = response.status_code
             try:
                 yield Download(response)
@@ -223,6 +223,7 @@ async def _body(response: httpx.Response) -> bytes:
 
 
 def _told(error: Exception, status: int | None) -> NotSent | Lost:
+    """What to raise, without the error as its cause: a traceback would show the error's text, and a host in it."""
     if isinstance(error, _BEFORE_THE_FIRST_BYTE):
         return NotSent(_why(error))
     return Lost(_why(error), status)

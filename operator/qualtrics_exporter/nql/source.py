@@ -10,6 +10,8 @@ INVISIBLE = re.compile(
     "[\x80-\x9f\xa0\xad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2069\u3000\ufeff\ufff9-\ufffb]+"
 )
 """Signs that people do not see, or that make a line read in another order than it runs."""
+AT_SIGN = re.compile(r"[@\uff20\ufe6b]|%(?:25)*(?:40|EF%)|&(?:#|amp|commat)|\\[ux]|%u|=40", re.IGNORECASE)
+"""An @ sign, or the beginning of a spelling of one: what is shown is cut, so nobody could recognize it afterwards."""
 
 
 class Span(NamedTuple):
@@ -60,7 +62,7 @@ class Source(str):
         # An address without quotes is several words: what stands around this one decides.
         before = re.split(r"\s", self[: span.start])[-1]
         after = re.split(r"\s", self[span.end :], maxsplit=1)[0]
-        if "@" in before + self[span.start : span.end] + after:
+        if AT_SIGN.search(before + self[span.start : span.end] + after):
             return "something with an @"
         return quoted(self[span.start : span.end])
 

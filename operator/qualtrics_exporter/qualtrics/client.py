@@ -61,6 +61,9 @@ READ_SECONDS = 180.0
 """How long one page of the distributions, or one of them, may take with all its tries. Checks have a limit as a whole:
 here, one would replace the reason that the user has to see, such as RateLimited."""
 
+LONGEST_WORD = 64
+"""What `.status.history[].delivery.requestStatus` takes."""
+
 _LINK = re.compile(r"\$\{l://Survey(Link|URL)\b")
 
 
@@ -325,7 +328,7 @@ class Qualtrics:
         found = await self._distribution(survey_id, distribution_id)
         stats = ("sent", "failed", "bounced", "blocked", "skipped", "opened", "started", "finished", "complaints")
         return Delivery(
-            request_status=code_or_none(found, "requestStatus"),
+            request_status=_word(found, "requestStatus"),
             observed_time=self._remote.clock.now(),
             **{name: count_or_none(found, "stats", name) for name in stats},
         )
@@ -445,6 +448,12 @@ def _progress(reply: Reply) -> tuple[bool, tuple[int, int] | None]:
         return False, None
     created = count_at(result, "transactions", "count", "created")
     return False, (created, count_or_none(result, "contacts", "count", "failed") or 0)
+
+
+def _word(document: Any, key: str) -> str | None:
+    """One of Qualtrics' own words, of letters; nothing else is let into a status."""
+    word = code_or_none(document, key)
+    return word if word and word.isalpha() and len(word) <= LONGEST_WORD else None
 
 
 def _moment(text: object) -> datetime | None:

@@ -156,7 +156,7 @@ class Reason(StrEnum):
     HOST_NOT_ALLOWED = (
         "HostNotAllowed", Kind.PERMANENT, _SIDES,
         "A URL leads to a host, scheme or form that the operator does not talk to.",
-        "Correct the URL in the Secret, or let the operator's administrator allow the host (--allowed-host).",
+        "Correct the URL in the Secret, or ask the operator's administrator to allow its host (--allowed-host).",
     )  # fmt: skip
     CREDENTIALS_REFUSED = (
         "CredentialsRefused", Kind.PERMANENT, _SIDES,

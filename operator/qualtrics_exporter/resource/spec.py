@@ -26,7 +26,9 @@ from .rules import Rule, broken, with_rules
 class Model(BaseModel):
     """camelCase outside, snake_case inside; unknown fields are tolerated. `rules` are those between its fields."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
     rules: ClassVar[tuple[Rule, ...]] = ()
 
     @model_validator(mode="after")

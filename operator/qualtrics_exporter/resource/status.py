@@ -257,6 +257,12 @@ _RECEIPTS = (
 )
 
 
+_SHOWN_TOKENS = (
+    "A value that is a time, or an identifier of at most 63 letters, digits and -_.:+, is shown as it is. For any other "
+    "value, its digest is shown: sha256: and the SHA-256 hash of the value in hexadecimal."
+)
+
+
 class Status(Model):
     """What is. Written by the operator only."""
 
@@ -317,19 +323,20 @@ class Status(Model):
     last_handled_run_request: str | None = Field(
         None,
         max_length=253,
-        description="The last value of the annotation qualtrics-exporter.dev/run-requested-at that was dealt with: "
-        "run or refused.",
+        description="The last value of the annotation qualtrics-exporter.dev/run-requested-at that the operator ran or "
+        f"refused. {_SHOWN_TOKENS}",
     )
     last_handled_test_request: str | None = Field(
         None,
         max_length=253,
-        description="The last value of the annotation qualtrics-exporter.dev/test-requested-at that was dealt with.",
+        description="The last value of the annotation qualtrics-exporter.dev/test-requested-at that the operator "
+        f"handled. {_SHOWN_TOKENS}",
     )
     last_handled_settlement: str | None = Field(
         None,
         max_length=253,
-        description="The last value of the annotation qualtrics-exporter.dev/settle-run that was dealt with. One that "
-        "is not understood is kept by its digest.",
+        description="The last value of the annotation qualtrics-exporter.dev/settle-run that the operator handled. For "
+        "a value that is not understood, its digest.",
     )
     last_settlement: Settlement | None = Field(
         None,

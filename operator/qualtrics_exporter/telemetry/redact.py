@@ -1,17 +1,26 @@
-"""The one place through which every line of log and every message to users goes: nobody's address leaves the pipe.
+"""The one function through which every log line and every message to users goes. It masks addresses and secrets.
 
-It masks what has the shape of an address, a token, a URL's query or its user. It is a net under the real rule, which is
-not to put such things into a message in the first place; so it rather masks a harmless word than lets an address pass.
-Every pattern starts at a place that no other start can overlap, so that a long line costs linear time.
+It masks what has the shape of an e-mail address, a token, a URL's query or a URL's user. It is a safety net: the rule
+is not to put such things into a message in the first place. So it masks a harmless word rather than miss an address.
+Every pattern starts where no other start can overlap, and every loop has a bound, so a long text takes linear time.
+
+An address is found in every spelling of its @ sign that software writes: full-width and small, percent-encoded to any
+depth, as a character reference of HTML, as an escape sequence, and these inside each other. Base64, quoted-printable
+and words such as "alice at example.com" are not recognized.
 """
 
 import re
+import string
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import unquote
 
 MASK = "***"
 
-# What a local part may hold. "/" is left out: it is in every path and in nobody's address.
-_LOCAL = r"[\w.!#$%&'*+=?^`{|}~-]"
-_URL_USER = re.compile(r"(?<=://)[^\s/\"'<>]+@(?=[^\s/@\"'<>])")
+_URL_USER = re.compile(
+    r"(?<=://)[^\s/\"'<>]+[:,](?=\*\*\*)"
+)  # what follows looked like an address: a password @ a host
 _UNBROKEN = re.compile(r"(?<![^\s\"'<>])[^\s\"'<>]+")  # as far as a URL may reach
 _PARAMETER = re.compile(
     r"(?<![\w-])([\w-]*?(?:signature|sig|token|secret|password|passwd|assertion|credential|api[-_]?key|accesskeyid))"
@@ -19,25 +28,124 @@ _PARAMETER = re.compile(
     re.IGNORECASE,
 )
 _WORD = r"(?-i:[a-z]+)(?![\w~+/=:-]|\.\w)"  # "basic authentication" is no credential
-_AUTHORIZATION = re.compile(rf"\b(bearer|basic)(\s+)(?!{_WORD})[\w.~+/=:-]{{6,}}", re.IGNORECASE)
+_AUTHORIZATION = re.compile(rf"\b(bearer|basic)(\s+)(?!{_WORD})[\w.~+/=:*-]{{6,}}", re.IGNORECASE)
 _JWT = re.compile(r"(?<![\w-])eyJ[\w-]{4,}(?:\.[\w-]*){1,4}")
-_QUOTED_ADDRESS = re.compile(r"\"[^\"\s@]{1,64}(?: [^\"\s@]{1,64}){0,4}\"@\w[\w.-]*")
-_ADDRESS = re.compile(rf"(?<!{_LOCAL}){_LOCAL}+(?:@|%40|\\u0040)\w[\w-]*(?:\.[\w-]+)+", re.IGNORECASE)
+
+# Addresses. What reaches from one of these delimiters to the next is masked as a whole when it holds an address: an
+# unquoted local part cannot have a delimiter. A double quote is not one of them: a quoted local part ends in it.
+_RUN = re.compile(r"[^\s<>,:]+")
+_SIGN = re.compile(r"[@\uff20\ufe6b%&\\]")
+"""No spelling of an @ sign is without one of these."""
+_QUOTE = re.compile(r'(?<!\\)"')
+_AT_SIGNS = str.maketrans("\uff20\ufe6b", "@@")
+_PERCENT = re.compile(r"%(?:25)+")
+_AMPERSAND = re.compile(r"&(?:amp;)+", re.IGNORECASE)
+_NAMED = {"amp": "&", "bsol": "\\", "commat": "@", "num": "#", "percnt": "%", "quot": '"', "semi": ";"}
+_REFERENCE = re.compile(rf"&(?:#0*([0-9]{{1,7}})|#x0*([0-9a-f]{{1,6}})|({'|'.join(_NAMED)}));?", re.IGNORECASE)
+_HEX = "[0-9A-Fa-f]"
+_ESCAPE = re.compile(
+    rf"(?<!\\)\\++(?:u({_HEX}{{4}})|u\{{0*({_HEX}{{1,6}})\}}|U00({_HEX}{{6}})|x({_HEX}{{2}}))|%[uU]({_HEX}{{4}})"
+)
+_LAYERS = 8
+"""How many different encodings inside each other are read. One encoding may be repeated any number of times."""
+_PASSES = 4
+"""A mask can make what is beside it look like something else to mask. Two passes are enough for real texts."""
 
 
 def redact(text: str) -> str:
     """The text without addresses, tokens and query strings. Safe to apply twice."""
+    for _ in range(_PASSES):
+        before, text = text, _redact_once(text)
+        if text == before:
+            break
+    return text
+
+
+def _redact_once(text: str) -> str:
+    # Addresses come first: the other rules cut texts, and half an address is not recognized any more.
+    if _SIGN.search(text):
+        text = _without_addresses(text)
     if "://" in text:
-        text = _URL_USER.sub(f"{MASK}@", text)
+        text = _URL_USER.sub(f"{MASK}:", text)
         text = _UNBROKEN.sub(_without_query, text)
     text = _JWT.sub(MASK, text)
     text = _AUTHORIZATION.sub(rf"\1\2{MASK}", text)
-    text = _PARAMETER.sub(rf"\1\2{MASK}", text)
-    text = _QUOTED_ADDRESS.sub(MASK, text)
-    return _ADDRESS.sub(MASK, text)
+    return _PARAMETER.sub(rf"\1\2{MASK}", text)
 
 
 def _without_query(unbroken: re.Match[str]) -> str:
     before, mark, url = unbroken[0].partition("://")
     end = min((at for at in (url.find("?"), url.find("#")) if mark and at >= 0), default=-1)
     return unbroken[0] if end < 0 else f"{before}://{url[:end]}?{MASK}"
+
+
+def _without_addresses(text: str) -> str:
+    pieces: list[str] = []
+    openings: list[int] = []  # the pieces of this line with a quote at which a quoted local part can begin
+    line = end = 0
+    quotes = False  # in this line; an escaped one can be the beginning too, where all of the line is escaped
+    for run in _RUN.finditer(text):
+        between = text[end : run.start()]
+        end = run.end()
+        pieces.append(between)
+        if "\n" in between:
+            openings, line, quotes = [], len(pieces), False
+        found = _look(run[0])
+        begin = None
+        if found.continues and quotes:
+            begin = openings.pop() if openings else line
+            del pieces[begin:]
+        if found.opens:
+            openings.append(len(pieces))
+        quotes = quotes or found.quotes
+        masked = found.address or begin is not None
+        pieces.append(MASK + "." * (len(run[0]) - len(run[0].rstrip("."))) if masked else run[0])
+    return "".join(pieces) + text[end:]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a run holds, in any of its readings."""
+
+    address: bool = False
+    """An @ sign and something before it that is more than punctuation."""
+    quotes: bool = False
+    opens: bool = False
+    """A quote that is not escaped."""
+    continues: bool = False
+    """The end of a quoted local part that began in an earlier run."""
+
+
+def _look(run: str) -> _Found:
+    address = quotes = opens = continues = False
+    for reading in _readings(run):
+        local, sign, _ = reading.rpartition("@")
+        address = address or bool(sign and local.strip(string.punctuation))
+        quotes = quotes or '"' in reading
+        opens = opens or bool(_QUOTE.search(reading))
+        before, closing, _ = reading.partition('"@')
+        continues = continues or bool(closing and not _QUOTE.search(before))
+    return _Found(address, quotes, opens, continues)
+
+
+def _readings(run: str) -> Iterator[str]:
+    """The run as it is, and as it reads when its encodings are undone, one after the other."""
+    for _ in range(_LAYERS):
+        run = run.translate(_AT_SIGNS)
+        yield run
+        decoded = unquote(_PERCENT.sub("%", run)) if "%" in run else run
+        decoded = _REFERENCE.sub(_character, _AMPERSAND.sub("&", decoded)) if "&" in decoded else decoded
+        decoded = _ESCAPE.sub(_character, decoded)
+        if decoded == run:
+            return
+        run = decoded
+
+
+def _character(encoded: re.Match[str]) -> str:
+    if encoded.re is _ESCAPE:
+        number = int(next(filter(None, encoded.groups())), 16)
+    elif encoded[3]:
+        return _NAMED[encoded[3].lower()]
+    else:
+        number = int(encoded[1]) if encoded[1] else int(encoded[2], 16)
+    return chr(number) if number <= sys.maxunicode else encoded[0]

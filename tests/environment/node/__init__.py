@@ -33,7 +33,6 @@ from typing import IO, Any, Self
 from tests.environment import debian
 from tests.environment.build import build
 from tests.environment.controlplane import (
-    KUBECTL_TIMEOUT,
     run_kubectl,
     start_guard,
     temporary_folder,
@@ -42,10 +41,7 @@ from tests.environment.guard import remove_cgroups
 from tests.environment.image import Image, pause
 from tests.environment.node import boot, cgroups, settings
 from tests.environment.node.keys import Keys
-from tests.environment.waiting import eventually
-
-START_TIMEOUT = 120.0
-"""Seconds until the node must be ready: 6 on an idle machine, far more beside a compiler."""
+from tests.environment.waiting import HANG_SECONDS, eventually
 
 
 class NodeError(Exception):
@@ -170,7 +166,7 @@ class Node:
         *arguments: str,
         input: str | None = None,  # noqa: A002 - as subprocess.run calls it
         check: bool = True,
-        timeout: float = KUBECTL_TIMEOUT,
+        timeout: float = HANG_SECONDS,
     ) -> subprocess.CompletedProcess[str]:
         """Run the pinned kubectl as the administrator; KubectlError if it fails, unless `check` is false."""
         cache = self._path("kubectl-cache")
@@ -312,7 +308,7 @@ class Node:
 
     def _wait(self, path: str, wanted: Callable[[bytes], bool], what: str) -> None:
         """Ask the API server until it gives the answer that is wanted, unless a part has ended."""
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + HANG_SECONDS
         while True:
             try:
                 status, body = self._request(path)
@@ -323,7 +319,7 @@ class Node:
             self._check()
             if time.monotonic() > deadline:
                 logs = "\n".join(f"{path.name}:\n{self.log(path.name)}" for path in self._path("log").iterdir())
-                raise NodeError(f"not within {START_TIMEOUT:.0f} s: {what}\n{logs}")
+                raise NodeError(f"not within {HANG_SECONDS:.0f} s: {what}\n{logs}")
             time.sleep(0.05)
 
     def _check(self) -> None:

@@ -22,6 +22,7 @@ from tests.environment.build import installed
 from tests.environment.helm import Helm
 from tests.environment.node import Node
 from tests.environment.stage import AppliedExporter, changed
+from tests.environment.waiting import HANG, HANG_SECONDS
 
 RELEASE = "qualtrics-exporter"
 NAMESPACE = "dex"
@@ -53,7 +54,7 @@ class SandboxPod:
     def __enter__(self) -> Self:
         self._node.namespace(REMOTE)
         self._node.apply(*self._objects())
-        self._node.kubectl("rollout", "status", f"deployment/{SANDBOX}", "--namespace", REMOTE, "--timeout=120s")
+        self._node.kubectl("rollout", "status", f"deployment/{SANDBOX}", "--namespace", REMOTE, f"--timeout={HANG}")
         command = [str(installed("kubectl")), "port-forward", f"service/{SANDBOX}", ":qualtrics", "--namespace", REMOTE]
         self._forward = subprocess.Popen(
             [*command, "--kubeconfig", str(self._node.kubeconfig)],
@@ -98,7 +99,7 @@ class SandboxPod:
 
     def reached(self, operation: str) -> None:
         """Wait until a call of that operation stands held."""
-        wanted = urllib.parse.urlencode({"operation": operation, "timeout": 60})
+        wanted = urllib.parse.urlencode({"operation": operation, "timeout": HANG_SECONDS})
         assert self._ask("GET", f"faults/reached?{wanted}")["reached"], f"no {operation} was held"
 
     def release(self, *, drop: bool = False) -> None:
@@ -130,7 +131,7 @@ class SandboxPod:
             headers={} if body is None else {"Content-Type": "application/json"},
         )
         trusting = ssl.create_default_context(cadata=self.authority)
-        with urllib.request.urlopen(request, timeout=90, context=trusting) as reply:
+        with urllib.request.urlopen(request, timeout=HANG_SECONDS, context=trusting) as reply:
             return json.load(reply)
 
     def _objects(self) -> list[dict[str, Any]]:
@@ -198,7 +199,7 @@ class Installation:
             starting.enter_context(self.sandbox)
             self.node.namespace(NAMESPACE)
             self.node.apply(*self._beforehand())
-            self.helm.install(RELEASE, "--wait", "--timeout=120s", namespace=NAMESPACE, values=self.values())
+            self.helm.install(RELEASE, "--wait", f"--timeout={HANG}", namespace=NAMESPACE, values=self.values())
             self._stack = starting.pop_all()
         return self
 

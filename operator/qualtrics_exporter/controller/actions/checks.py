@@ -74,14 +74,14 @@ class Checker:
 
         return await self.store.change(key, change)
 
-    async def dry_test(self, key: Key, exporter: Exporter, token: str) -> Exporter:
+    async def dry_test(self, key: Key, exporter: Exporter, token: requests.Token) -> Exporter:
         """A test that mails nobody: there is nothing to journal, its receipt is written with its outcome."""
         start = self.clock.now()
         verdict, checks = await self._look(key, exporter, query=True, people=TEST_RECIPIENTS)
         if checks is None:  # the spec cannot be used at all
             checks = Checks(nexthink=verdict.spec, qualtrics=None)
         survey_id = exporter.spec.qualtrics.survey_id if exporter.spec else None
-        entry = test_entry(checks, survey_id, test_run_id(exporter.uid, token), start, self.clock.now())
+        entry = test_entry(checks, survey_id, test_run_id(exporter.uid, token.identity), start, self.clock.now())
 
         def change(fresh: Exporter) -> Status | None:
             if requests.requested(requests.TEST, fresh) != token:

@@ -2,8 +2,12 @@
 
 Git may bring an old annotation back at any time, so a token is remembered for the lifetime of the object. Receipts are
 separate for each kind of request: a thousand tests never displace the receipt of a run.
+
+Anybody may write anything into an annotation, an e-mail address for example. So status shows a token only if it is a
+time or an identifier, and the digest of any other one. Ids and receipts are hashes of the token and show nothing of it.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,9 +18,28 @@ from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, T
 from qualtrics_exporter.resource.status import HANDLED_REQUESTS, HANDLED_TOKENS, Status
 
 LONGEST_TOKEN = 253
-"""Characters; a longer one is kept by its digest, because status fields have a limit."""
+"""Characters; the identity of a longer one is its digest."""
 _KEPT = 10
 """Characters of an id in a receipt: 50 bits. Among 5,000 receipts a new token meets one in 10^11 cases."""
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_LONGEST_SHOWN = 63
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]*")
+"""As the value of a label, and the signs of a time."""
+_DAYS = "Mon|Tue|Wed|Thu|Fri|Sat|Sun"
+_MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+_PART = rf"(?:(?:{_DAYS}|{_MONTHS})[,.]?|[0-9+-][0-9:.,+TZ-]*|AM|PM|[A-Z]{{3,5}})"
+_DATE = re.compile(rf"(?=.*[0-9]){_PART}(?: {{1,2}}{_PART})*")
+"""What `date` prints in English."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What an annotation asks for, once."""
+
+    identity: str
+    """What ids and receipts are made of. It is the same in all versions: a token that acted never acts again."""
+    shown: str
+    """What status shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +54,19 @@ class Kind:
     id_of: Callable[[str, str], str]
     """From the uid of the exporter and the token."""
 
-    def token(self, exporter: Exporter) -> str | None:
-        """The token in the annotation, as its receipt keeps it."""
-        token = exporter.annotations.get(self.annotation)
-        if not token:
+    def token(self, exporter: Exporter) -> Token | None:
+        """The token in the annotation."""
+        text = exporter.annotations.get(self.annotation)
+        if not text:
             return None
-        # A value that cannot be understood may be a mistake, such as an address: it is kept by its digest.
-        keep = settling.understood(token) if self is SETTLEMENT else len(token) <= LONGEST_TOKEN
-        return token if keep else _digest(token)
+        if self is SETTLEMENT:
+            # A value that is not understood may be a mistake, such as an address.
+            identity = text if settling.understood(text) else _digest(text)
+            return Token(identity, identity)
+        return Token(
+            identity=text if len(text) <= LONGEST_TOKEN else _digest(text),
+            shown=text if _is_plain(text) else _digest(text),
+        )
 
 
 RUN = Kind(RUN_REQUESTED_AT, "last_handled_run_request", "handled_run_requests", request_run_id)
@@ -47,22 +75,22 @@ SETTLEMENT = Kind(SETTLE_RUN, "last_handled_settlement", "handled_settlements", 
 KINDS = (RUN, TEST, SETTLEMENT)
 
 
-def requested(kind: Kind, exporter: Exporter, status: Status | None = None) -> str | None:
+def requested(kind: Kind, exporter: Exporter, status: Status | None = None) -> Token | None:
     """The token of a request that was not handled yet, as this status (by default the exporter's) says."""
     token = kind.token(exporter)
     return None if token is None or _handled(kind, exporter.uid, status or exporter.status, token) else token
 
 
-def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: str) -> Status:
+def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: Token) -> Status:
     """The status with the receipt of that token."""
     status = _with_older_receipts(status)
-    id_ = kind.id_of(exporter.uid, token)
+    id_ = kind.id_of(exporter.uid, token.identity)
     receipts = [id_[:_KEPT], *(getattr(status, kind.handled) or [])][:HANDLED_TOKENS]
     # `handledRequests` is what versions before 0.2 know, and all that remains where an older CRD drops the others.
     recent = [id_, *(status.handled_requests or [])]
-    current = {k.id_of(exporter.uid, t) for k in KINDS if (t := k.token(exporter))}
+    current = {k.id_of(exporter.uid, t.identity) for k in KINDS if (t := k.token(exporter))}
     recent.sort(key=lambda known: known not in current)  # the sort is stable: the newest stay first
-    update = {kind.last: token, kind.handled: receipts, "handled_requests": recent[:HANDLED_REQUESTS]}
+    update = {kind.last: token.shown, kind.handled: receipts, "handled_requests": recent[:HANDLED_REQUESTS]}
     return status.model_copy(update=update)
 
 
@@ -77,6 +105,16 @@ def _with_older_receipts(status: Status) -> Status:
     return status.model_copy(update=update) if older and update else status
 
 
+def without_texts(status: Status) -> Status:
+    """The status with a digest for each token that must not be shown. Earlier versions showed all of them."""
+    update = {
+        kind.last: _digest(text)
+        for kind in (RUN, TEST)
+        if (text := getattr(status, kind.last)) and not _is_plain(text) and not _DIGEST.fullmatch(text)
+    }
+    return status.model_copy(update=update) if update else status
+
+
 def wants_delivery(exporter: Exporter) -> bool:
     """Whether the test is to be delivered. Only the exact word counts: a test in doubt e-mails nobody.
 
@@ -87,14 +125,24 @@ def wants_delivery(exporter: Exporter) -> bool:
     return exporter.annotations.get(TEST_MODE) == "Deliver" and not meant_dry
 
 
-def _handled(kind: Kind, uid: str, status: Status, token: str) -> bool:
-    id_ = kind.id_of(uid, token)
+def _handled(kind: Kind, uid: str, status: Status, token: Token) -> bool:
+    id_ = kind.id_of(uid, token.identity)
     return (
-        token == getattr(status, kind.last)
+        _is_last(token, getattr(status, kind.last))
         or id_[:_KEPT] in (getattr(status, kind.handled) or [])
         or id_ in (status.handled_requests or [])
     )
 
 
+def _is_last(token: Token, last: str | None) -> bool:
+    # Earlier versions wrote the identity. A digest there is that of another text, even if this token reads alike.
+    return last == token.shown or (last == token.identity and not _DIGEST.fullmatch(token.identity))
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it is a time or an identifier, which may be shown."""
+    return len(text) <= _LONGEST_SHOWN and bool(_IDENTIFIER.fullmatch(text) or _DATE.fullmatch(text))
+
+
 def _digest(text: str) -> str:
-    return "sha256:" + sha256(text.encode()).hexdigest()
+    return "sha256:" + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

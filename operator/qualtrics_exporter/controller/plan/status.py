@@ -21,6 +21,7 @@ from qualtrics_exporter.controller.plan.requests import (
     requested,
     wants_delivery,
     with_receipt,
+    without_texts,
 )
 from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.plan.spec import schedule_of, spec_problem, starting_deadline
@@ -46,6 +47,7 @@ def plan(exporter: Exporter, context: Context) -> Plan:
     now = context.now
     status = _resolved(exporter, _first_sight(exporter, now), now)
     status = slots.without_future(slots.with_record(end_unreadable(exporter, status, now)), now)
+    status = without_texts(status)
     claimed: ActiveRun | None = None
     if context.orphaned and status.active_run and not (context.unsure and status.active_run.before_send):
         status, claimed = take_over(exporter, status, status.active_run, context)
@@ -137,10 +139,10 @@ def _resolved(exporter: Exporter, status: Status, now: datetime) -> Status:
     value = requested(SETTLEMENT, exporter, status)
     if value is None:
         return status
-    word = settling.understood(value)
+    word = settling.understood(value.identity)
     if word and status.active_run and status.active_run.id == word.run:
         return status  # it may yet end as Unknown: a value acts once, and must not be lost because it is early
-    status = settling.settle(status, value, exporter.generation, now)
+    status = settling.settle(status, value.identity, exporter.generation, now)
     return with_receipt(SETTLEMENT, exporter, status, value)
 
 
@@ -181,7 +183,7 @@ def _run_request(
     token = requested(RUN, exporter, status)
     if token is None:
         return status, claimed
-    run_id = request_run_id(exporter.uid, token)
+    run_id = request_run_id(exporter.uid, token.identity)
     why = Reason.SUSPENDED if exporter.suspended else Reason.RUN_ACTIVE if claimed else None
     if run_id in _sent(status):
         why = Reason.ALREADY_SENT  # its receipt was lost
@@ -199,7 +201,7 @@ def _delivering_test(
     if token is None or claimed or not wants_delivery(exporter):
         return status, claimed
     status = with_receipt(TEST, exporter, status, token)
-    run_id = test_run_id(exporter.uid, token)
+    run_id = test_run_id(exporter.uid, token.identity)
     if run_id in _sent(status):
         return status, claimed  # its receipt was lost
     return _claim(exporter, status, "Test", run_id, context)
@@ -217,7 +219,7 @@ def _refuse_run(exporter: Exporter, status: Status, now: datetime, result: Resul
     if token is None:
         return status
     entry = HistoryEntry(
-        id=request_run_id(exporter.uid, token),
+        id=request_run_id(exporter.uid, token.identity),
         trigger="Request",
         completion_time=now,
         result=result,
