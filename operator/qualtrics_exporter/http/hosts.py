@@ -23,7 +23,7 @@ DEFAULT_DOWNLOAD_HOSTS = ("*.s3.amazonaws.com", "s3.amazonaws.com", "*.s3.*.amaz
 LONGEST_URL = 8192
 """Characters. A pre-signed URL of S3 has about 2,000."""
 
-PATTERN = "a host name, *.suffix or an address, and maybe a port: *.qualtrics.com, proxy.example.com:8443"
+_FORM = "a host name or *.suffix, maybe with a port, such as *.qualtrics.com or proxy.example.com:8443"
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*", re.ASCII)
@@ -124,12 +124,12 @@ def _entry(pattern: str) -> _Entry:
     found = _PATTERN.fullmatch(pattern.lower())
     name = _host(found["host"].replace("*", "x")) if found else None
     if found is None or name is None or int(found["port"] or 1) > 65535:
-        raise ValueError(f"an allowed host is {PATTERN}, not {pattern!r}")
+        raise ValueError(f"an allowed host is {_FORM}, not {pattern!r}")
     if "*" not in found["host"]:
         return _Entry(re.compile(re.escape(name)), _port(found["port"]), name in _LOCAL)
     first, *labels = found["host"].split(".")
     if ":" in name or "*" in labels[-2:] or (first == "*" and not labels):
-        raise ValueError(f"an allowed host is {PATTERN}, not {pattern!r}")
+        raise ValueError(f"an allowed host is {_FORM}, not {pattern!r}")
     parts = [r"[a-z0-9-]+" if label == "*" else re.escape(label) for label in labels]
     start = r"[a-z0-9-]+(?:\.[a-z0-9-]+)*" if first == "*" else re.escape(first)
     return _Entry(re.compile(r"\.".join([start, *parts])), _port(found["port"]), local=False)

@@ -255,7 +255,7 @@ async def _body(
                     body.clear()  # an error keeps its frames, several tries keep several errors
                     if error:
                         return b""
-                    raise TooLarge(f"it is larger than {most // 1024:,} KiB", response.status_code)
+                    raise TooLarge(f"it has more than {most // 1024:,} KiB", response.status_code)
                 if small and len(body) > SMALL_BODY:
                     await make_room()
                 await pause()
