@@ -243,26 +243,12 @@ def test_the_list_replaces_the_default() -> None:
         HostRules(["proxy.example.com"]).check("https://iad1.qualtrics.com", "It")
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        "",
-        "*",
-        "*.",
-        "*.*.com",
-        "a.*.com",
-        "**.com",
-        "https://a.com",
-        "a.com:0",
-        "a.com:65536",
-        "a.com:*",
-        "*.com.*",
-        "a*.com",
-        "a.com/",
-        "*.[::1]",
-        "ä.com",
-    ],
-)
+NO_PATTERNS = """
+* *. *.*.com a.*.com **.com *.com.* a*.com https://a.com a.com:0 a.com:65536 a.com:* a.com/ *.[::1] ä.com 127.1
+"""
+
+
+@pytest.mark.parametrize("pattern", ["", *NO_PATTERNS.split()])
 def test_a_pattern_that_is_none_is_told_at_once(pattern: str) -> None:
     with pytest.raises(ValueError, match="host name or"):
         HostRules([pattern])

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
 
+import httpcore
 import httpx
 
 from qualtrics_exporter.fair_share import NOBODY, Tenant
@@ -22,9 +23,14 @@ TENANT: ContextVar[Tenant] = ContextVar("tenant", default=NOBODY)
 """Whose request is being served: connections are shared."""
 
 
+MOST_HEADERS = 32 * 1024
+"""Bytes of the header lines of a reply. With httpcore's limit of 100 KiB they take a tenth of a second to parse."""
+
+
 def paced(transport: httpx.AsyncHTTPTransport, loop_time: LoopTime) -> httpx.AsyncHTTPTransport:
     """The same transport, with connections of this kind."""
-    # httpx has no other way to it. tests/http/test_loop_time.py sees that it works.
+    # httpx has no other way to either. tests/http/test_paced.py sees that they work.
+    httpcore.AsyncHTTP11Connection.MAX_INCOMPLETE_EVENT_SIZE = MOST_HEADERS
     pool: Any = transport._pool
     pool._network_backend = _Backend(pool._network_backend, loop_time)
     return transport
@@ -76,6 +82,7 @@ class _Stream:
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> "_Stream":
+        await self._loop_time.pause(TENANT.get())  # a handshake takes milliseconds
         return _Stream(await self._stream.start_tls(ssl_context, server_hostname, timeout), self._loop_time)
 
     def get_extra_info(self, info: str) -> Any:

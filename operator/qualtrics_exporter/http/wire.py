@@ -95,6 +95,26 @@ class TooLarge(Lost):
     """The reply is larger than anything that can be meant. The text is a clause that says which limit it exceeds."""
 
 
+MOST_PIECES = 20_000
+SMALLEST_PIECE = 64
+"""Bytes, on the average, of a reply in more than `MOST_PIECES` pieces: each takes far longer than its bytes."""
+
+
+class _Pieces:
+    """Counts the pieces in which a body comes."""
+
+    def __init__(self, status: int) -> None:
+        self.bytes = self._count = 0
+        self._status = status
+
+    def add(self, piece: bytes) -> None:
+        """Raises `TooLarge`."""
+        self.bytes += len(piece)
+        self._count += 1
+        if self._count > MOST_PIECES and self.bytes < self._count * SMALLEST_PIECE:
+            raise TooLarge("it comes in too many small pieces", self._status)
+
+
 class Download:
     """The open body of a reply. `pieces` are its raw bytes."""
 
@@ -104,10 +124,11 @@ class Download:
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The bytes as they come, in pieces of a useful size. Raises `Lost` if they end too early."""
-        piece = bytearray()
+        piece, pieces = bytearray(), _Pieces(self.status)
         try:
             async for raw in self._response.aiter_raw():
-                piece += raw  # the other side may send them one by one
+                pieces.add(raw)
+                piece += raw
                 if len(piece) >= PIECE:
                     yield bytes(piece)
                     piece.clear()
@@ -244,14 +265,14 @@ async def _body(
     """The whole body, unpacked and bounded. Of an error's body, what there is of it."""
     error = response.status_code >= 400
     most = LARGEST_ERROR if error else most
-    body, unpack, read = bytearray(), Gunzip(), 0
+    body, unpack, pieces = bytearray(), Gunzip(), _Pieces(response.status_code)
     try:
         async for raw in response.aiter_raw():
-            read += len(raw)  # also of what unpacks to nothing
+            pieces.add(raw)
             for piece in unpack.feed(raw):
                 small = len(body) <= SMALL_BODY
                 body += piece
-                if max(len(body), read) > most:
+                if max(len(body), pieces.bytes) > most:
                     body.clear()  # an error keeps its frames, several tries keep several errors
                     if error:
                         return b""

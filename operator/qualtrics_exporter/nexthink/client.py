@@ -29,7 +29,7 @@ from qualtrics_exporter.http.reply import (
     list_at,
     text_at,
 )
-from qualtrics_exporter.http.wire import Download, Lost, NotSent
+from qualtrics_exporter.http.wire import Download, Lost, NotSent, TooLarge
 from qualtrics_exporter.resource.reasons import Reason
 
 from .table import NoTable, Table
@@ -188,7 +188,7 @@ class Export:
                         if seen.is_new(row):
                             yield row
                 seen.end()
-            except TooMuch as limit:
+            except (TooLarge, TooMuch) as limit:
                 what = f"The export of query {self._query_id} is too large: {limit}"
                 raise Permanent(Reason.REMOTE_REPLY_TOO_LARGE, what) from None
             except NotUnderstood as why:
