@@ -9,11 +9,13 @@ import argparse
 import asyncio
 import gzip
 import json
+import logging
 import ssl
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, repeat
 from typing import Any
 
@@ -56,7 +58,7 @@ def idn(number: int) -> str:
 
 
 def packed(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    packer = zlib.compressobj(9, wbits=31)
+    packer = zlib.compressobj(1, wbits=31)
     yield OK
     for piece in pieces:
         yield packer.compress(piece)
@@ -79,10 +81,21 @@ def header_lines() -> Iterator[bytes]:
 
 
 HEADER = b"user.ad.email_address\n"
-ADDRESSES = b"".join(b"somebody.%07d@example.com\n" % number for number in range(3000))
-MILLION = [HEADER, *(b"".join(b"firstname.%08d@example.com\n" % (block * 1000 + n) for n in range(1000))
-                     for block in range(1001))]  # fmt: skip
-KEYS = json.dumps({f"{number:x}": 1 for number in range(400_000)}).encode()
+
+
+def people(count: int) -> Iterator[bytes]:
+    """A file with so many thousands of them."""
+    yield HEADER
+    for block in range(count):
+        yield b"".join(b"firstname.%08d@example.com\n" % (block * 1000 + number) for number in range(1000))
+
+
+@cache
+def keys() -> bytes:
+    """400,000 keys."""
+    return json.dumps({f"{number:x}": 1 for number in range(400_000)}).encode()
+
+
 NESTED = b"[" * (3 * MB)
 CHOICES = {str(number): {"description": "Fine", "choiceText": "Fine, thank you"} for number in range(8)}
 QUESTIONS = {f"QID{n}": {"questionText": "<p>How are you, really?</p>" * 4, "choices": CHOICES} for n in range(2000)}
@@ -92,7 +105,7 @@ FLOODS: dict[str, Flood] = {
     "a key of its own in each row": Flood(
         "execute", document({"data": [{f"{n:x}": 1} for n in range(9000)]}), outcome="QueryReturnsSeveralFields"
     ),
-    "400,000 keys in a row": Flood("execute", body(b'{"data":[', KEYS, b"]}")),
+    "400,000 keys in a row": Flood("execute", lambda: (OK, b'{"data":[', keys(), b"]}")),
     "a million empty objects": Flood("execute", body(b'{"data":[', b"{}," * 1_000_000, b"{}]}")),
     "12 MB of spaces": Flood("execute", lambda: chain((OK,), repeat(b" " * 65536, 192))),
     "JSON of three million levels": Flood("execute", body(NESTED)),
@@ -107,14 +120,14 @@ FLOODS: dict[str, Flood] = {
         document({**rows(["a@example.com"]), "executedQuery": "users | where a == (1) " * 1700}),
         outcome="done",
     ),
-    "JSON that unpacks to 1 GB": Flood("execute", lambda: packed(repeat(b" " * MB, 1000))),
+    "JSON that unpacks to 100 MB": Flood("execute", lambda: packed(repeat(b" " * MB, 100))),
     "25 MB of empty gzip members as JSON": Flood("execute", lambda: chain((OK,), repeat(EMPTY_MEMBER * 3000, 417))),
     "a token of 3 MB": Flood("token", document({"access_token": "x" * 3 * MB, "expires_in": 60})),
-    "a token beside 100,000 keys": Flood("token", body(KEYS)),
+    "a token beside 100,000 keys": Flood("token", lambda: (OK, keys())),
     "a survey of 2 MB": Flood(
         "survey", document({"result": {"isActive": True, "questions": QUESTIONS}}), outcome="done"
     ),
-    "400,000 keys in a survey": Flood("survey", body(b'{"result":', KEYS, b"}")),
+    "400,000 keys in a survey": Flood("survey", lambda: (OK, b'{"result":', keys(), b"}")),
     "an error of 60,000 brackets": Flood(
         "survey",
         lambda: (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", b"[" * 60_000),
@@ -140,9 +153,9 @@ FLOODS: dict[str, Flood] = {
     ),
     "600 MB of empty rows": Flood("export", lambda: packed(chain([HEADER], repeat(b"\n" * MB, 600)))),
     "600 MB of zeros after the end": Flood("export", lambda: chain(packed([HEADER]), repeat(b"\0" * MB, 600))),
-    "a million people, 100 wanted": Flood("export", lambda: packed(MILLION[:-1]), outcome="done"),
-    "more than a million rows": Flood("export", lambda: packed(MILLION)),
-    "60,000 people, 100 wanted": Flood("export", lambda: packed(MILLION[:61]), outcome="done"),
+    "a million people, 100 wanted": Flood("export", lambda: packed(people(1000)), outcome="done"),
+    "more than a million rows": Flood("export", lambda: packed(people(1001))),
+    "60,000 people, 100 wanted": Flood("export", lambda: packed(people(60)), outcome="done"),
     "300 long IDN addresses": Flood(
         "export", lambda: packed(f"{idn(n)}\n".encode() for n in range(-1, 300)), outcome="done"
     ),
@@ -152,7 +165,7 @@ FLOODS: dict[str, Flood] = {
     "long IDN addresses, 20 at once": Flood(
         "export", lambda: packed(f"{idn(n)}\n".encode() for n in range(-1, 200)), 20, outcome="done"
     ),
-    "a header line of 1 MB": Flood("export", body(b"x" * MB, b"\n", ADDRESSES)),
+    "a header line of 1 MB": Flood("export", body(b"x" * MB, b"\n", HEADER * 1000)),
     "60,000 columns": Flood(
         "export", body(b"," * 60_000 + b"\n", b"," * 60_000 + b"\n"), outcome="QueryReturnsSeveralFields"
     ),
@@ -196,6 +209,8 @@ async def answer(floods: dict[str, Flood], reader: asyncio.StreamReader, writer:
         path = head.split()[1]
         host = head.lower().partition("host: ")[2].split()[0]
         for piece in reply(floods["/" + path.split("/")[1]], path, host):
+            if writer.is_closing():
+                break
             for at in range(0, len(piece), 65536):
                 writer.write(piece[at : at + 65536])
                 await writer.drain()
@@ -221,5 +236,6 @@ def reply(flood: Flood, path: str, host: str) -> Iterable[bytes]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("certificate")
+    logging.disable()  # of clients that have seen enough
     with suppress(KeyboardInterrupt):
         asyncio.run(serve(parser.parse_args().certificate))
