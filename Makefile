@@ -19,7 +19,7 @@ GO_ENVIRONMENT := GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED
 WORKERS := --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-node simulate node image measure measure-idle measure-nql measure-queue measure-slow-api lint format generate check-generated check-go venv requirements build clean
+.PHONY: help demo test test-long test-node simulate node image measure measure-idle measure-nql measure-queue measure-slow-api measure-input lint format generate check-generated check-go venv requirements build clean
 .NOTPARALLEL:
 
 help: ## Show the targets
@@ -70,6 +70,9 @@ measure-queue: $(READY) ## Figures: 10,000 weekly exporters due in one slot, one
 
 measure-slow-api: $(READY) ## Figures: how long it takes until a replica leads, if the API server is slow
 	$(BIN)/python -m benchmarks.slow_api
+
+measure-input: $(READY) ## Figures: a remote side that floods, the longest turn of the event loop, memory
+	$(BIN)/python -m benchmarks.remote_input
 
 lint: $(READY) ## Style, types and layers, without changing anything
 	$(BIN)/ruff check

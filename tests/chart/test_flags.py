@@ -20,6 +20,11 @@ FLAGS: dict[str, tuple[dict[str, Any], str, Any]] = {
         "allowed_hosts",
         ("*.example.com", "localhost", "[2001:db8::1]"),
     ),
+    "ALLOWED_DOWNLOAD_HOST": (
+        {"allowedDownloadHosts": ["*.s3.*.example.com", "localhost:9000"]},
+        "allowed_download_hosts",
+        ("*.s3.*.example.com", "localhost:9000"),
+    ),
     "ALLOW_HTTP": ({"allowHttp": True}, "allow_http", True),
     "LEADER_ELECTION": ({"replicaCount": 1, "leaderElection": {"enabled": False}}, "leader_election", False),
     "LEASE_NAMESPACE": ({}, "lease_namespace", "system"),

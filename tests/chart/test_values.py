@@ -120,11 +120,13 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
         {"allowedHosts": ["https://eu.qualtrics.com/"]},
         'allowedHosts has "https://eu.qualtrics.com/", which is no host: write a host name or *.suffix, such as',
     ),
-    "a host with its port": (
-        {"allowedHosts": ["localhost:8443"]},
-        'allowedHosts has "localhost:8443", which is no host: write a host name or *.suffix, such as *.qualtrics.com, '
-        "without scheme, port and path.",
+    "a host with any port": (
+        {"allowedDownloadHosts": ["localhost:*"]},
+        'allowedDownloadHosts has "localhost:*", which is no host: write a host name or *.suffix, maybe with a port, '
+        "such as *.qualtrics.com or proxy.example.com:8443, without scheme and path.",
     ),
+    "every host": ({"allowedHosts": ["*"]}, 'allowedHosts has "*", which allows too much: write at least the last two'),
+    "every host of a domain": ({"allowedHosts": ["*.com:443"]}, 'allowedHosts has "*.com:443", which allows too much'),
     "a host with two dots": ({"allowedHosts": ["a..b"]}, 'allowedHosts has "a..b", which is no host'),
     "two places for authorities": (
         {"privateCA": {"configMapName": "a", "secretName": "b"}},
@@ -246,6 +248,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "a selector of sets": {"selector": "team in (dex, hr),tier!=test,!legacy"},
     "a zone with digits and signs": {"timeZone": "Etc/GMT+12"},
     "a host that is an IPv6 address": {"allowedHosts": ["[2001:db8::1]"]},
+    "hosts with their ports": {"allowedHosts": ["localhost:8443", "*.example.com:8443", "[2001:db8::1]:8443"]},
+    "a download host of any region": {"allowedDownloadHosts": ["*.s3.*.amazonaws.com"]},
     "a namespace of digits": {"watchNamespaces": ["2024"]},
 }
 

@@ -17,6 +17,7 @@ FLAGS: list[tuple[list[str], str, object]] = [
     (["--max-concurrent-runs", "3"], "3", 3),
     (["--allowed-host", "localhost", "--allowed-host", "*.example.com"], "localhost, *.example.com,",
      ("localhost", "*.example.com")),
+    (["--allowed-download-host", "s3.example.com:9000"], "s3.example.com:9000", ("s3.example.com:9000",)),
     (["--allow-http"], "true", True),
     (["--no-leader-election"], "false", False),
     (["--lease-namespace", "dex"], "dex", "dex"),
@@ -25,8 +26,9 @@ FLAGS: list[tuple[list[str], str, object]] = [
     (["--log-format", "console"], "console", "console"),
     (["--log-level", "debug"], "debug", "debug"),
 ]  # fmt: skip
-NAMES = ["namespaces", "selector", "time_zone", "max_concurrent_runs", "allowed_hosts", "allow_http",
-         "leader_election", "lease_namespace", "lease_name", "http_address", "log_format", "log_level"]  # fmt: skip
+NAMES = ["namespaces", "selector", "time_zone", "max_concurrent_runs", "allowed_hosts", "allowed_download_hosts",
+         "allow_http", "leader_election", "lease_namespace", "lease_name", "http_address", "log_format",
+         "log_level"]  # fmt: skip
 
 
 @pytest.fixture

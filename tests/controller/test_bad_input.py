@@ -212,7 +212,7 @@ def test_odd_results_are_counted_and_each_person_is_mailed_once(shared_stage: St
 
 
 REPLIES: dict[str, tuple[str, dict[str, Any], str]] = {
-    "a huge body": (EXECUTE, {"status": 200, "body": "[" + "1," * 12_000_000 + "1]"}, "RemoteReplyInvalid"),
+    "a huge body": (EXECUTE, {"status": 200, "body": "[" + "1," * 12_000_000 + "1]"}, "RemoteReplyTooLarge"),
     "too many requests for ever": ("qualtrics.create_batch", {"status": 429}, "RateLimited"),
 }  # fmt: skip
 

@@ -175,6 +175,47 @@ def test_a_limit_is_enough_for_endless_rows() -> None:
     assert len(people) == 20
 
 
+def test_of_more_people_than_are_kept_all_are_counted_once() -> None:
+    people = Recipients(keep=2)
+    people.extend(
+        ["ana@example.com", "ben@example.com", "eva@example.com", "EVA@example.com", "ANA@example.com", "", "x"]
+    )
+
+    assert list(people) == ["ana@example.com", "ben@example.com"]
+    assert len(people) == 3
+    assert people.counts == Counts(returned=7, empty=1, invalid=1, duplicate=2, accepted=3)
+
+
+@given(
+    st.lists(PLAIN | NEARLY | st.sampled_from(["ana@example.com", "Ana@Example.com"]), max_size=40), st.integers(0, 9)
+)
+def test_the_numbers_are_the_same_however_few_are_kept(rows: list[str], keep: int) -> None:
+    whole, some = Recipients(), Recipients(keep=keep)
+    whole.extend(rows)
+    some.extend(rows)
+
+    assert some.counts == whole.counts
+    assert list(some) == list(whole)[:keep]
+
+
+def test_a_million_people_who_are_not_kept_take_little_memory() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE.replace("Recipients()", "Recipients(keep=100)"), "700000"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    accepted, peak, _ = done.stdout.split()
+
+    assert int(accepted) == 700_000
+    assert float(peak) < 30
+
+
+@pytest.mark.parametrize("domain", ["\u00fc" * 64 + ".com", "a." + "\u00fc" * 100 + ".com", "b" * 64 + ".com"])
+def test_a_label_that_is_too_long_is_refused_before_it_is_encoded(domain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipients, "validate_email", None)
+
+    assert not is_address(f"ana@{domain}")
+
+
 def test_no_address_shows_when_it_is_printed() -> None:
     assert "@" not in f"{taken('ana@example.com')!r} {taken('ana@example.com')}"
 

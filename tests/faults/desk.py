@@ -37,6 +37,7 @@ from qualtrics_exporter.controller.runs import Credentials
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.work_queue import Turn
+from qualtrics_exporter.export.query_texts import QueryTexts, at_once
 from qualtrics_exporter.http.remote import Remotes, Timeouts
 from qualtrics_exporter.http.wire import Download, Lost, NotSent, Request, Wire
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, RUN_REQUESTED_AT, VERSION, Exporter
@@ -298,7 +299,7 @@ class Desk:
         for side in ("nexthink", "qualtrics"):
             self.spec[side]["credentialsSecretRef"] = {"name": self.secret(side)}
         self.people(PEOPLE)
-        self._credentials = Credentials(self.cluster, remotes)
+        self._credentials = Credentials(self.cluster, remotes, QueryTexts(at_once))
         self.targets = Targets()
         self.restart()
 

@@ -92,7 +92,8 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
         ("namespaced", {"watchNamespaces": [NAME], "crds": {"enabled": False}}, set()),
         (
             "sandbox",
-            {"watchNamespaces": [NAME], "crds": {"enabled": False}, "allowHttp": True, "allowedHosts": ["sandbox"]},
+            {"watchNamespaces": [NAME], "crds": {"enabled": False}, "allowHttp": True, "allowedHosts": ["sandbox"],
+             "allowedDownloadHosts": ["sandbox"]},
             {("Namespace", TRIAL), ("QualtricsExporter", "teams-rollout"), ("Secret", "nexthink"),
              ("Secret", "qualtrics"), ("Deployment", "sandbox"), ("Service", "sandbox")},
         ),

@@ -6,21 +6,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qualtrics_exporter.http.errors import Permanent
-from qualtrics_exporter.http.hosts import DEFAULT_ALLOWED_HOSTS, HostRules
+from qualtrics_exporter.http.hosts import DEFAULT_ALLOWED_HOSTS, DEFAULT_DOWNLOAD_HOSTS, LONGEST_URL, HostRules
 from qualtrics_exporter.resource.reasons import Reason
 
 DEFAULT = HostRules(DEFAULT_ALLOWED_HOSTS)
+DOWNLOADS = HostRules(DEFAULT_DOWNLOAD_HOSTS)
 
 GOOD = {
     "https://iad1.qualtrics.com": ("iad1.qualtrics.com", 443),
     "https://IAD1.Qualtrics.COM": ("iad1.qualtrics.com", 443),
     "HTTPS://iad1.qualtrics.com/": ("iad1.qualtrics.com", 443),
-    "https://a.b.qualtrics.com:8443/API/v3?x=1&y=%20": ("a.b.qualtrics.com", 8443),
+    "https://a.b.qualtrics.com:443/API/v3?x=1&y=%20": ("a.b.qualtrics.com", 443),
     "https://acme.api.eu.nexthink.cloud": ("acme.api.eu.nexthink.cloud", 443),
-    "https://bucket.s3.eu-central-1.amazonaws.com/a/b.csv.gz?X-Amz-Signature=0a+/=&u=me@example.com": (
-        "bucket.s3.eu-central-1.amazonaws.com",
-        443,
-    ),
     "https://xn--bcher-kva.qualtrics.com": ("xn--bcher-kva.qualtrics.com", 443),
     "https://iad1.qualtrics.com?x": ("iad1.qualtrics.com", 443),
 }
@@ -37,6 +34,11 @@ HOSTILE = [
     "file:///etc/passwd",
     "javascript:alert(1)//.qualtrics.com",
     "https://example.com",
+    "https://bucket.s3.eu-central-1.amazonaws.com/",
+    "https://abc123.execute-api.eu-central-1.amazonaws.com/",
+    "https://iad1.qualtrics.com:8443",
+    "https://iad1.qualtrics.com:22",
+    f"https://iad1.qualtrics.com/{'a' * LONGEST_URL}",
     "https://qualtrics.com",
     "https://evilqualtrics.com",
     "https://iad1.qualtrics.com.example.com",
@@ -141,6 +143,74 @@ def test_the_message_names_the_allowed_hosts_and_shows_nothing_of_the_url(text: 
     )
 
 
+STORED = [
+    "https://bucket.s3.eu-central-1.amazonaws.com/a/b.csv.gz?X-Amz-Signature=0a+/=&u=me@example.com",
+    "https://bucket.s3.amazonaws.com/a",
+    "https://a.bucket.with.dots.s3.us-east-1.amazonaws.com/a",
+    "https://s3.eu-central-1.amazonaws.com/bucket/a",
+    "https://s3.amazonaws.com/bucket/a",
+]
+
+
+@pytest.mark.parametrize("text", STORED)
+def test_a_file_is_downloaded_from_s3_in_any_region(text: str) -> None:
+    assert DOWNLOADS.check(text, "The file").port == 443
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://abc123.execute-api.eu-central-1.amazonaws.com/",
+        "https://lb-1.eu-central-1.elb.amazonaws.com/",
+        "https://ec2-192-0-2-1.eu-central-1.compute.amazonaws.com/",
+        "https://x.s3-object-lambda.eu-central-1.amazonaws.com/",
+        "https://bucket.s3-website.eu-central-1.amazonaws.com/",
+        "https://s3.execute-api.eu-central-1.amazonaws.com/",
+        "https://bucket.s3.a.b.amazonaws.com/",
+        "https://evils3.amazonaws.com/",
+        "https://bucket.s3.amazonaws.com.example.com/",
+        "https://bucket.s3.eu-central-1.amazonaws.com:8443/",
+        "https://iad1.qualtrics.com/",
+        "https://acme.api.eu.nexthink.cloud/",
+        "http://bucket.s3.amazonaws.com/",
+    ],
+)
+def test_no_file_is_downloaded_from_another_service_of_amazon_or_from_an_api(text: str) -> None:
+    with pytest.raises(Permanent) as refused:
+        DOWNLOADS.check(text, "The file")
+    assert refused.value.reason is Reason.HOST_NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "allowed"),
+    [
+        ("proxy.example.com", "https://proxy.example.com", True),
+        ("proxy.example.com", "https://proxy.example.com:8443", False),
+        ("proxy.example.com:8443", "https://proxy.example.com:8443", True),
+        ("proxy.example.com:8443", "https://proxy.example.com", False),
+        ("*.example.com:8443", "https://a.b.example.com:8443", True),
+        ("*.example.com:8443", "https://a.b.example.com", False),
+        ("[2001:db8::1]:8443", "https://[2001:db8::1]:8443", True),
+        ("[2001:db8::1]", "https://[2001:db8::1]:8443", False),
+        ("localhost", "https://localhost:8443", True),
+        ("127.0.0.1", "https://127.0.0.1:8443", True),
+        ("localhost:8443", "https://localhost:8444", False),
+        ("sandbox", "http://sandbox:8471", True),
+        ("sandbox", "https://sandbox:8471", False),
+        ("sandbox:8471", "http://sandbox:8472", False),
+    ],
+)
+def test_a_port_other_than_443_has_to_be_named_except_on_this_machine_and_for_plain_http(
+    pattern: str, text: str, allowed: bool
+) -> None:
+    rules = HostRules([pattern], allow_http=text.startswith("http:"))
+    if allowed:
+        assert rules.check(text, "It").text == HostRules([pattern], allow_http=True).check(text, "It").text
+    else:
+        with pytest.raises(Permanent, match="port"):
+            rules.check(text, "It")
+
+
 @given(st.text(alphabet="htps:/.@\\#?[]%qualtricsom0x1 \t\n-", max_size=40).map("https://".__add__))
 @example("https://a.qualtrics.com")
 def test_what_is_followed_is_understood_alike_by_whoever_connects(text: str) -> None:
@@ -152,7 +222,8 @@ def test_what_is_followed_is_understood_alike_by_whoever_connects(text: str) -> 
     assert theirs.raw_host.decode() == url.host
     assert theirs.port in (url.port, None)
     assert theirs.userinfo == b""
-    assert url.host.endswith((".qualtrics.com", ".nexthink.cloud", ".amazonaws.com"))
+    assert url.host.endswith((".qualtrics.com", ".nexthink.cloud"))
+    assert url.port == 443
 
 
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f.0.0.1", "0177.0.0.1", "localhost", "127.0.0.2"])
@@ -182,15 +253,17 @@ def test_the_list_replaces_the_default() -> None:
         HostRules(["proxy.example.com"]).check("https://iad1.qualtrics.com", "It")
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    ["", "*", "*.", "*.*.com", "a.*.com", "**.com", "https://a.com", "a.com:443", "a.com/", "*.[::1]", "ä.com"],
-)
+NO_PATTERNS = """
+* *. *.*.com a.*.com **.com *.com.* a*.com https://a.com a.com:0 a.com:65536 a.com:* a.com/ *.[::1] ä.com 127.1
+"""
+
+
+@pytest.mark.parametrize("pattern", ["", *NO_PATTERNS.split()])
 def test_a_pattern_that_is_none_is_told_at_once(pattern: str) -> None:
     with pytest.raises(ValueError, match="host name or"):
         HostRules([pattern])
 
 
 def test_a_url_does_not_show_its_path_and_query() -> None:
-    url = DEFAULT.check("https://bucket.s3.amazonaws.com/secret-path?X-Amz-Signature=abc", "It")
+    url = DOWNLOADS.check("https://bucket.s3.amazonaws.com/secret-path?X-Amz-Signature=abc", "It")
     assert repr(url) == "<Url of https://bucket.s3.amazonaws.com:443>"

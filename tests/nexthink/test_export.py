@@ -236,9 +236,9 @@ async def test_a_status_that_is_none_is_told(
 
 async def test_a_file_that_is_no_good_table_is_told(server: Server, odd: Nexthink) -> None:
     server.script(*replies(server.url, answer(200, b"h\n" + b"x" * 70_000)))
-    with pytest.raises(Transient) as error:
+    with pytest.raises(Permanent, match="more than 65,536 characters") as error:
         await exported(odd, "#odd")
-    assert error.value.reason is Reason.REMOTE_REPLY_INVALID
+    assert error.value.reason is Reason.REMOTE_REPLY_TOO_LARGE
     assert server.asked == 3
 
 

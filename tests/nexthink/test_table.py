@@ -13,15 +13,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qualtrics_exporter.http.gunzip import PIECE, BadGzip, Gunzip
-from qualtrics_exporter.http.reply import NotUnderstood
+from qualtrics_exporter.http.reply import NotUnderstood, TooMuch
 from qualtrics_exporter.nexthink.table import LARGEST_RECORD, Table
 
 
 def read(pieces: Iterable[bytes]) -> tuple[tuple[str, ...] | None, list[tuple[str, ...]]]:
     table = Table()
-    rows = [row for piece in pieces for row in table.feed(piece)]
-    rows += table.close()
+    rows = [row for piece in pieces for row in fed(table, piece)]
+    rows += [row for part in table.rest() for row in table.rows(part)]
+    rows += table.last_rows()
     return table.header, rows
+
+
+def fed(table: Table, data: bytes) -> Iterator[tuple[str, ...]]:
+    for part in table.unpacked(data):
+        yield from table.rows(part)
 
 
 def cut(data: bytes, places: Iterable[int]) -> Iterator[bytes]:
@@ -45,6 +51,8 @@ CELLS = st.text(alphabet=st.one_of(st.sampled_from('a,"\n\r@ é😀\0'), st.char
 def test_rows_are_the_same_wherever_the_file_is_cut(
     rows: list[list[str]], line_end: str, mark: bool, layers: int, places: list[int]
 ) -> None:
+    if rows[0][0].lstrip().startswith("<"):
+        return  # that is a page
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator=line_end, quoting=csv.QUOTE_ALL).writerows(rows)
     data = (b"\xef\xbb\xbf" if mark else b"") + text.getvalue().encode()
@@ -126,21 +134,21 @@ def test_a_damaged_packed_file_is_noticed(damage: int) -> None:
 
 @pytest.mark.parametrize("start", ["h\n", 'h\n"', 'h\n"x"",'])
 def test_a_row_without_end_is_not_read_to_its_end(start: str) -> None:
-    table, fed = Table(), 0
+    table, taken = Table(), 0
 
     def feed() -> None:
-        nonlocal fed
+        nonlocal taken
         for piece in [start.encode(), *([b"x" * 1000] * 1000)]:
-            fed += len(piece)
-            list(table.feed(piece))
+            taken += len(piece)
+            list(fed(table, piece))
 
-    with pytest.raises(NotUnderstood, match="larger"):
+    with pytest.raises(NotUnderstood, match="more than"):
         feed()
-    assert fed < 2 * LARGEST_RECORD
+    assert taken < 2 * LARGEST_RECORD
 
 
 def test_a_row_that_is_too_long_is_refused_in_one_piece_too() -> None:
-    with pytest.raises(NotUnderstood, match="larger"):
+    with pytest.raises(TooMuch, match="more than"):
         read([b"h\n" + b"x" * (LARGEST_RECORD + 1) + b"\n"])
     assert read([b"h\n" + b"x" * LARGEST_RECORD + b"\n"])[1] == [("x" * LARGEST_RECORD,)]
 
@@ -151,7 +159,7 @@ def test_a_small_file_that_unpacks_to_a_huge_one_needs_no_memory(filling: bytes)
     table = Table()
     tracemalloc.start()
     try:
-        for number, _ in enumerate(table.feed(bomb)):
+        for number, _ in enumerate(fed(table, bomb)):
             if number > 100_000:
                 break
     except NotUnderstood:

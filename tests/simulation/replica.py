@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from qualtrics_exporter.controller.app import Operator
 from qualtrics_exporter.controller.elector import Elector
 from qualtrics_exporter.controller.settings import Settings
+from qualtrics_exporter.export.query_texts import QueryTexts, at_once
+from qualtrics_exporter.http.loop_time import LoopTime
 from qualtrics_exporter.http.remote import Remotes
 from qualtrics_exporter.telemetry.metrics import Metrics
 
@@ -129,7 +131,7 @@ class Replica:
         cluster.calling = self._calling
         metrics = Metrics()
         wire: Any = simulation.network.wire(process.name, self._calling)
-        remotes = Remotes(clock=self.clock, wire=wire, observe=metrics.observe)
+        remotes = Remotes(clock=self.clock, wire=wire, observe=metrics.observe, loop_time=LoopTime(lambda: 0.0))
         settings = Settings(
             selector=self._selector,
             max_concurrent_runs=self._runs,
@@ -139,7 +141,14 @@ class Replica:
             time_zone="UTC",
         )
         operator = self.operator = Operator(
-            settings, self.clock, cluster, remotes, metrics, instance=self.name, pod=self.name
+            settings,
+            self.clock,
+            cluster,
+            remotes,
+            metrics,
+            instance=self.name,
+            pod=self.name,
+            texts=QueryTexts(at_once),  # a thread would have a time of its own
         )
         if self._elects:
             operator.elector = Elector(

@@ -22,6 +22,10 @@
 - name: QUALTRICS_EXPORTER_ALLOWED_HOST
   value: {{ join "," . | quote }}
 {{- end }}
+{{- with .Values.allowedDownloadHosts }}
+- name: QUALTRICS_EXPORTER_ALLOWED_DOWNLOAD_HOST
+  value: {{ join "," . | quote }}
+{{- end }}
 - name: QUALTRICS_EXPORTER_ALLOW_HTTP
   value: {{ .Values.allowHttp | quote }}
 - name: QUALTRICS_EXPORTER_LEADER_ELECTION

@@ -104,9 +104,13 @@ timeZone is {{ .timeZone | quote }}, which is no IANA time zone: write one such 
 {{- if lt (int .maxConcurrentRuns) 1 }}
 maxConcurrentRuns is {{ .maxConcurrentRuns }}: write 1 or more. To pause an exporter set suspend: true in it.
 {{- end }}
-{{- range .allowedHosts }}
-{{- if not (regexMatch "^((\\*\\.)?[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|\\[[0-9A-Fa-f:.]+\\])$" .) }}
-allowedHosts has {{ . | quote }}, which is no host: write a host name or *.suffix, such as *.qualtrics.com, without scheme, port and path.
+{{- range $value, $hosts := dict "allowedHosts" .allowedHosts "allowedDownloadHosts" .allowedDownloadHosts }}
+{{- range $hosts }}
+{{- if not (regexMatch "^((\\*|[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)(\\.(\\*|[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?))*|\\[[0-9A-Fa-f:.]+\\])(:[1-9][0-9]{0,4})?$" .) }}
+{{ $value }} has {{ . | quote }}, which is no host: write a host name or *.suffix, maybe with a port, such as *.qualtrics.com or proxy.example.com:8443, without scheme and path.
+{{- else if regexMatch "(^|\\.)\\*(\\.[^.:]*)?(:|$)" . }}
+{{ $value }} has {{ . | quote }}, which allows too much: write at least the last two parts of the name, such as *.qualtrics.com.
+{{- end }}
 {{- end }}
 {{- end }}
 {{- if and .privateCA.configMapName .privateCA.secretName }}

@@ -10,7 +10,7 @@ from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.controller.web import parse_address
 from qualtrics_exporter.telemetry.logs import Format, Level
 
-from .flags import allow_http, allowed_host, flag, time_zone
+from .flags import allow_http, allowed_download_host, allowed_host, flag, time_zone
 
 DEFAULTS = Settings()
 
@@ -65,6 +65,7 @@ class Name(click.ParamType[str]):
     "import, does not count. Tenants (namespace and Nexthink Secret) share this number; one of them gets at most half.",
 )
 @allowed_host
+@allowed_download_host
 @allow_http
 @flag(
     "--leader-election/--no-leader-election",
@@ -115,6 +116,7 @@ def controller(
     time_zone: str,
     max_concurrent_runs: int,
     allowed_hosts: tuple[str, ...],
+    allowed_download_hosts: tuple[str, ...],
     allow_http: bool,
     leader_election: bool,
     lease_namespace: str | None,
@@ -141,6 +143,7 @@ def controller(
         time_zone=time_zone,
         max_concurrent_runs=max_concurrent_runs,
         allowed_hosts=allowed_hosts,
+        allowed_download_hosts=allowed_download_hosts,
         allow_http=allow_http,
         leader_election=leader_election,
         lease_namespace=lease_namespace,

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from qualtrics_exporter import schedule
-from qualtrics_exporter.http.hosts import DEFAULT_ALLOWED_HOSTS, HostRules
+from qualtrics_exporter.http.hosts import DEFAULT_ALLOWED_HOSTS, DEFAULT_DOWNLOAD_HOSTS, HostRules
 
 PREFIX = "QUALTRICS_EXPORTER_"
 
@@ -50,7 +50,7 @@ class TimeZone(click.ParamType[str]):
 
 
 class HostPattern(click.ParamType[str]):
-    """A host name or *.suffix."""
+    """An entry of an allow-list, as `HostRules` takes it."""
 
     name = "pattern"
 
@@ -69,7 +69,19 @@ allowed_host = flag(
     type=HostPattern(),
     default=DEFAULT_ALLOWED_HOSTS,
     show_default=", ".join(DEFAULT_ALLOWED_HOSTS),
-    help="A host that may be talked to: a name or *.suffix, on any port. Replaces the default list. May be repeated.",
+    help="A host of an API or a token endpoint: NAME or *.SUFFIX, for https on port 443, or NAME:PORT. It receives "
+    "credentials. Replaces the default list. May be repeated.",
+)
+
+allowed_download_host = flag(
+    "--allowed-download-host",
+    "allowed_download_hosts",
+    multiple=True,
+    type=HostPattern(),
+    default=DEFAULT_DOWNLOAD_HOSTS,
+    show_default=", ".join(DEFAULT_DOWNLOAD_HOSTS),
+    help="A host of the files of large query results: NAME, *.SUFFIX or NAME:PORT; * also stands for one label. It "
+    "receives no credentials. Replaces the default list. May be repeated.",
 )
 
 allow_http = flag(

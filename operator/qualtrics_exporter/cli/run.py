@@ -14,7 +14,7 @@ from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.redact import redact
 
-from .flags import allow_http, allowed_host, flag, time_zone
+from .flags import allow_http, allowed_download_host, allowed_host, flag, time_zone
 from .manifests import Secrets, read_exporter
 from .report import GOOD, report
 from .without_cluster import Export
@@ -47,6 +47,7 @@ FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 )
 @time_zone("UTC")
 @allowed_host
+@allowed_download_host
 @allow_http
 def run(
     *,
@@ -58,6 +59,7 @@ def run(
     journal: Path | None,
     time_zone: str,
     allowed_hosts: tuple[str, ...],
+    allowed_download_hosts: tuple[str, ...],
     allow_http: bool,
 ) -> None:
     """Do one export without a cluster; mails nobody unless told to.
@@ -93,6 +95,7 @@ def run(
         secrets=Secrets.read(secrets),
         journal=journal,
         allowed_hosts=allowed_hosts,
+        allowed_download_hosts=allowed_download_hosts,
         allow_http=allow_http,
         send=send,
         test=test,

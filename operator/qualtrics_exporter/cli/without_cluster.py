@@ -23,7 +23,7 @@ from qualtrics_exporter.export.identity import new_holder, request_run_id, test_
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.sides import Sides
-from qualtrics_exporter.http.remote import Remotes
+from qualtrics_exporter.http.remote import DEFAULT_DOWNLOAD_HOSTS, Remotes
 from qualtrics_exporter.nexthink.client import Nexthink
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.client import Qualtrics
@@ -62,6 +62,7 @@ class Export:
     secrets: Secrets
     journal: Path
     allowed_hosts: Sequence[str]
+    allowed_download_hosts: Sequence[str] = DEFAULT_DOWNLOAD_HOSTS
     allow_http: bool
     send: bool = False
     test: bool = False
@@ -92,6 +93,7 @@ class Export:
             remotes = Remotes(
                 clock=clock,
                 allowed_hosts=self.allowed_hosts,
+                download_hosts=self.allowed_download_hosts,
                 allow_http=self.allow_http,
                 observe=progress.requested,
             )

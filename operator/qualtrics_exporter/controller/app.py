@@ -31,6 +31,7 @@ from qualtrics_exporter.controller.status import StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
 from qualtrics_exporter.controller.work_queue import WorkQueue
+from qualtrics_exporter.export.query_texts import QueryTexts
 from qualtrics_exporter.http.remote import Remotes
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.metrics import Metrics
@@ -64,6 +65,7 @@ async def serve(settings: Settings, clock: Clock) -> None:
     remotes = Remotes(
         clock=clock,
         allowed_hosts=settings.allowed_hosts,
+        download_hosts=settings.allowed_download_hosts,
         allow_http=settings.allow_http,
         observe=metrics.observe,
         max_concurrent_requests=settings.max_concurrent_runs,
@@ -76,7 +78,10 @@ async def serve(settings: Settings, clock: Clock) -> None:
 
 
 class Operator:
-    """All parts of one replica, wired. `instance` names the replica; `pod` is the name of its pod, if it has one."""
+    """All parts of one replica, wired. `instance` names the replica; `pod` is the name of its pod, if it has one.
+
+    `texts` checks the texts of queries, in a thread unless it is given.
+    """
 
     def __init__(
         self,
@@ -88,6 +93,7 @@ class Operator:
         *,
         instance: str,
         pod: str = "",
+        texts: QueryTexts | None = None,
     ) -> None:
         clock = WatchedClock(clock)
         self._settings = settings
@@ -101,7 +107,7 @@ class Operator:
         targets = Targets()
         self.reconciler = Reconciler(
             StatusStore(cluster, clock),
-            Credentials(cluster, remotes),
+            Credentials(cluster, remotes, texts),
             Recorder(cluster, instance, clock),
             metrics,
             targets,

@@ -21,6 +21,7 @@ from qualtrics_exporter.controller.plan.spec import run_deadline, spec_problem
 from qualtrics_exporter.controller.secrets import nexthink_credentials, qualtrics_credentials
 from qualtrics_exporter.controller.status import Key, StatusStore, tenant_of
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
+from qualtrics_exporter.export.query_texts import QueryTexts, TenantTexts
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.sides import Sides
 from qualtrics_exporter.export.work import unknown_message
@@ -39,11 +40,16 @@ log = logging.getLogger(__name__)
 
 
 class Credentials:
-    """The clients of one exporter, made from its Secrets as they are now."""
+    """The clients of one exporter, made from its Secrets as they are now, and what checks its query."""
 
-    def __init__(self, cluster: Cluster, remotes: Remotes) -> None:
+    def __init__(self, cluster: Cluster, remotes: Remotes, texts: QueryTexts | None = None) -> None:
         self._cluster = cluster
         self._remotes = remotes
+        self._texts = texts or QueryTexts()
+
+    def texts(self, exporter: Exporter) -> TenantTexts:
+        """What checks the text of the query, and compares it."""
+        return TenantTexts(self._texts, tenant_of(exporter))
 
     async def nexthink(self, exporter: Exporter, spec: Spec) -> Nexthink:
         """The client of Nexthink. Raises `Permanent` when the Secret is missing or incomplete."""
@@ -64,7 +70,8 @@ class Credentials:
         """
 
         async def read() -> Sides:
-            return Sides(await self.nexthink(exporter, spec), await self.qualtrics(exporter, spec))
+            clients = await self.nexthink(exporter, spec), await self.qualtrics(exporter, spec)
+            return Sides(*clients, self.texts(exporter))
 
         return await persist(Repeat.READ, self._remotes.clock, read)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from qualtrics_exporter.http.hosts import DEFAULT_ALLOWED_HOSTS
+from qualtrics_exporter.http.hosts import DEFAULT_ALLOWED_HOSTS, DEFAULT_DOWNLOAD_HOSTS
 from qualtrics_exporter.telemetry.logs import Format, Level
 
 
@@ -19,6 +19,7 @@ class Settings:
     max_concurrent_runs: int = 100
     """How many runs talk to a remote side at the same time; one that waits does not count."""
     allowed_hosts: tuple[str, ...] = DEFAULT_ALLOWED_HOSTS
+    allowed_download_hosts: tuple[str, ...] = DEFAULT_DOWNLOAD_HOSTS
     allow_http: bool = False
     leader_election: bool = True
     lease_namespace: str | None = None

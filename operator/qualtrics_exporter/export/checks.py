@@ -16,9 +16,9 @@ from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import HistoryEntry
 from qualtrics_exporter.resource.status import Recipients as Counts
 
-from .guards import check_sender, check_text
+from .guards import check_sender
 from .journal import QuerySync
-from .query import Answer, ask
+from .query import Answer, Compare, ask
 from .sides import Sides
 from .steps import TEST_RECIPIENTS
 from .work import internal
@@ -61,9 +61,12 @@ async def check(spec: Spec, sides: Sides, *, query: bool, people: int = LOOKED_A
     A query whose text is wrong is not executed. Nobody is imported, nothing is created. Raises nothing: an error
     without a name is `InternalError`.
     """
-    text = check_text(spec).error
+    text = (await sides.texts.check(spec)).error
     async with asyncio.TaskGroup() as group:
-        nexthink = group.create_task(check_nexthink(spec, sides.nexthink, query=query and not text, people=people))
+        query = query and not text
+        nexthink = group.create_task(
+            check_nexthink(spec, sides.nexthink, sides.texts.compare, query=query, people=people)
+        )
         qualtrics = group.create_task(check_qualtrics(spec, sides.qualtrics))
     error, answer = nexthink.result()
     return Checks(
@@ -76,12 +79,12 @@ async def check(spec: Spec, sides: Sides, *, query: bool, people: int = LOOKED_A
 
 
 async def check_nexthink(
-    spec: Spec, nexthink: Nexthink, *, query: bool, people: int = LOOKED_AT
+    spec: Spec, nexthink: Nexthink, compare: Compare, *, query: bool, people: int = LOOKED_AT
 ) -> tuple[ExportError | None, Answer | None]:
     """Nexthink's side: the credentials, and what the query answers."""
     try:
         await nexthink.check_credentials()
-        return None, await ask(spec.nexthink, nexthink, limit=people) if query else None
+        return None, await ask(spec.nexthink, nexthink, compare, limit=people) if query else None
     except ExportError as error:
         return error, None
     except Exception as error:  # noqa: BLE001

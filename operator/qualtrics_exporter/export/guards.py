@@ -61,12 +61,6 @@ def check_text(spec: Spec) -> QueryText:
     return QueryText(_error(spec, errors) if errors else None, tuple(remarks))
 
 
-def check_query(spec: Spec) -> None:
-    """Raise `Permanent` if the text of the query is certainly wrong."""
-    if error := check_text(spec).error:
-        raise error
-
-
 _SHOWN_REMARKS = 3
 
 

@@ -6,20 +6,19 @@ may begin many minutes later. So the query is executed once more after it, and t
 times.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from qualtrics_exporter.http.errors import Permanent
 from qualtrics_exporter.nexthink.client import Executed, Nexthink
-from qualtrics_exporter.nql.compare import difference
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NexthinkSpec
 
 from .journal import QuerySync
 from .recipients import Recipients
 
-_A_TURN = 4096  # rows between two chances for others: a million of them take seconds
+Compare = Callable[[NexthinkSpec, str | None], Awaitable[QuerySync | None]]
+"""Tells whether the text that Nexthink ran is the query of the spec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,35 +33,41 @@ class Answer:
 async def ask(
     spec: NexthinkSpec,
     nexthink: Nexthink,
+    compare: Compare,
     *,
     limit: int | None = None,
+    keep: int | None = None,
     before_export: Callable[[], Awaitable[None]] | None = None,
 ) -> Answer:
     """Execute the query and take in its people, `limit` of them at most (then nothing is exported).
 
-    `before_export` is awaited before a result of unknown size is taken in.
+    Of more than `keep` people, so many are kept, and all are counted. `before_export` is awaited before a result of
+    unknown size is taken in.
 
     Raises `Permanent` for an answer that cannot be one of a right query: several fields, or rows without any address.
     """
     parameters = spec.parameters or {}
     executed = await nexthink.execute(spec.query_id, parameters)
     _one_field(executed.columns)
-    recipients, truncated, sync = Recipients(limit=limit), executed.truncated, _sync(spec, executed.executed_query)
+    recipients, truncated = Recipients(limit=limit, keep=keep), executed.truncated
+    sync = await compare(spec, executed.executed_query)
     if executed.complete or limit is not None:
-        recipients.extend(_cell(row) for row in executed.rows)
+        for row in executed.rows:
+            if recipients.full:
+                break
+            recipients.add(_cell(row))
+            await nexthink.pause()
     else:
         if before_export:
             await before_export()
         async with nexthink.export(spec.query_id, parameters) as rows:
             async for row in rows:
-                recipients.add(_cell(row))
-                if not recipients.returned % _A_TURN:
-                    await asyncio.sleep(0)
+                recipients.add(_cell(row))  # the export itself lets others work between two rows
             truncated = truncated or rows.truncated
         again = await nexthink.execute(spec.query_id, parameters)
         _one_field(again.columns)
         truncated = truncated or again.truncated
-        sync = _over_time(sync, _sync(spec, again.executed_query), same_field=_same_field(executed, again))
+        sync = _over_time(sync, await compare(spec, again.executed_query), same_field=_same_field(executed, again))
     if recipients.returned and not recipients:
         raise Permanent(Reason.QUERY_RETURNS_NO_EMAIL, "The query returned rows, but no e-mail address among them")
     return Answer(recipients, truncated, sync)
@@ -95,12 +100,3 @@ def _cell(row: tuple[str, ...]) -> str:
 def _one_field(columns: int) -> None:
     if columns > 1:
         raise Permanent(Reason.QUERY_RETURNS_SEVERAL_FIELDS, f"The query returns {columns} fields instead of one")
-
-
-def _sync(spec: NexthinkSpec, executed: str | None) -> QuerySync | None:
-    if executed is None:
-        return None
-    different = difference(spec.query, executed, spec.parameters or {})
-    if different is None:
-        return QuerySync(True, Reason.QUERY_IN_SYNC.meaning)
-    return QuerySync(False, f"{Reason.QUERY_DRIFT.meaning} First at {different}. {Reason.QUERY_DRIFT.next_step}")

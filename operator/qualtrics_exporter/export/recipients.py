@@ -28,9 +28,18 @@ _PLAIN = re.compile(
     rf"@(?:(?!..--){_LABEL}\.)+(?!(?:{'|'.join(SPECIAL_USE_DOMAIN_NAMES)})\Z)[a-z]{{2,24}}\Z"
 )
 
+LONGEST_ADDRESS = 254
+LONGEST_LABEL = 63
+"""Of a domain: RFC 5321 and RFC 1035 section 2.3.4."""
+
+_DOT = re.compile("[.\u3002\uff0e\uff61]")
+
 _BLOCK_BITS = 18
 _BLOCK = 1 << _BLOCK_BITS
 _HALF = (1 << 32) - 1
+_WHOLE = (1 << 64) - 1
+_TABLE_BITS = 6
+_TABLES = 1 << _TABLE_BITS
 
 
 class Recipients:
@@ -38,12 +47,19 @@ class Recipients:
 
     Two spellings are one person when they differ in letter case only, in any alphabet, or in how a domain or an accent
     is encoded. The spelling that came first is the one that is mailed. `limit` stops counting at so many people.
+
+    `keep` is how many people are kept. More are counted, by a hash of 64 bits each, and are not kept: such a result is
+    too large for its exporter and mails nobody, and its user is told how large it is.
     """
 
-    def __init__(self, *, limit: int | None = None) -> None:
+    def __init__(self, *, limit: int | None = None, keep: int | None = None) -> None:
         self._limit = limit
+        self._keep_most = keep
         self._blocks: list[bytearray] = []
-        self._cells = array("Q", [0]) * 64
+        self._tables = [array("Q", [0]) * 4 for _ in range(_TABLES)]
+        self._used = [0] * _TABLES
+        self._others: list[array[int]] = []
+        self._others_used = [0] * _TABLES
         self.returned = self._empty = self._invalid = self._duplicate = self._accepted = 0
 
     def add(self, text: str) -> None:
@@ -57,18 +73,41 @@ class Recipients:
         if key is None:
             self._invalid += 1
             return
-        mixed = hash(key) & _HALF
-        cell, cells = mixed, self._cells
-        last = len(cells) - 1
+        whole = hash(key)
+        mixed = whole & _HALF
+        number = mixed & _TABLES - 1
+        cells = self._tables[number]
+        last, cell = len(cells) - 1, mixed >> _TABLE_BITS
         while found := cells[cell & last]:
             if found >> 32 == mixed and _key(self._at((found & _HALF) - 1)) == key:
                 self._duplicate += 1
                 return
             cell += 1
+        if self._keep_most is not None and self._accepted >= self._keep_most:
+            self._count(whole & _WHOLE)
+            return
         cells[cell & last] = mixed << 32 | self._keep(address) + 1
         self._accepted += 1
-        if self._accepted * 3 > len(cells) * 2:
-            self._grow()
+        self._used[number] += 1
+        if self._used[number] * 3 > len(cells) * 2:
+            self._tables[number] = _grown(cells, 32 + _TABLE_BITS)
+
+    def _count(self, whole: int) -> None:
+        """Count one who is not kept, unless they were counted before."""
+        self._others = self._others or [array("Q", [0]) * 4 for _ in range(_TABLES)]
+        number = whole & _TABLES - 1
+        cells, wanted = self._others[number], whole or 1
+        last, cell = len(cells) - 1, whole >> _TABLE_BITS
+        while found := cells[cell & last]:
+            if found == wanted:
+                self._duplicate += 1
+                return
+            cell += 1
+        cells[cell & last] = wanted
+        self._accepted += 1
+        self._others_used[number] += 1
+        if self._others_used[number] * 3 > len(cells) * 2:
+            self._others[number] = _grown(cells, _TABLE_BITS)
 
     def extend(self, rows: Iterable[str]) -> None:
         """Take rows until there are no more, or until the limit is reached."""
@@ -118,16 +157,18 @@ class Recipients:
         block, start = self._blocks[place >> _BLOCK_BITS], place & (_BLOCK - 1)
         return block[start : block.index(b"\n", start)].decode()
 
-    def _grow(self) -> None:
-        cells = array("Q", [0]) * (len(self._cells) * 2)
-        last = len(cells) - 1
-        for found in self._cells:
-            if found:
-                cell = found >> 32
-                while cells[cell & last]:
-                    cell += 1
-                cells[cell & last] = found
-        self._cells = cells
+
+def _grown(cells: "array[int]", shift: int) -> "array[int]":
+    """A table of twice the size with the same cells; what a cell holds, without `shift` bits, is where it belongs."""
+    grown = array("Q", [0]) * (len(cells) * 2)
+    last = len(grown) - 1
+    for found in cells:
+        if found:
+            cell = found >> shift
+            while grown[cell & last]:
+                cell += 1
+            grown[cell & last] = found
+    return grown
 
 
 def is_address(text: str) -> bool:
@@ -137,11 +178,13 @@ def is_address(text: str) -> bool:
 
 def _key(address: str) -> str | None:
     """What two spellings of one address have in common; None for what is no address."""
+    if len(address) > LONGEST_ADDRESS:
+        return None
     plain = address.lower()
     if address.isascii() and _PLAIN.match(plain):
         return plain
-    if len(address) > 254:
-        return None
+    if any(len(label) > LONGEST_LABEL for label in _DOT.split(address.rpartition("@")[2])):
+        return None  # before it is encoded, which takes milliseconds
     try:
         valid = validate_email(address, check_deliverability=False)
     except (EmailNotValidError, UnicodeError):

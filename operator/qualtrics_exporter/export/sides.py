@@ -1,9 +1,11 @@
-"""The two remote sides of one exporter."""
+"""The two remote sides of one exporter, and what checks the text of its query."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qualtrics_exporter.nexthink.client import Nexthink
 from qualtrics_exporter.qualtrics.client import Qualtrics
+
+from .query_texts import TenantTexts
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,3 +14,4 @@ class Sides:
 
     nexthink: Nexthink
     qualtrics: Qualtrics
+    texts: TenantTexts = field(default_factory=TenantTexts)

@@ -18,7 +18,7 @@ from qualtrics_exporter.qualtrics.client import Distribution, portions
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CERTAIN_REFUSALS
 
-from .guards import check_query, check_sender, guard, warnings
+from .guards import check_sender, guard, warnings
 from .held_back import held_back
 from .journal import Ended
 from .look_up import LIST_LAG, after_lost_reply, after_refusal, look
@@ -48,10 +48,18 @@ async def _ask_who(work: Work) -> Ended | None:
     # A crash here: nothing was sent, nothing but perhaps an empty batch was made. The next process starts again.
     spec = work.spec
     check_sender(spec)
-    check_query(spec)
+    if error := (await work.sides.texts.check(spec)).error:
+        raise error
     limit = min(TEST_RECIPIENTS, spec.max_recipients or TEST_RECIPIENTS) if work.test else None
     await work.forget_people()
-    answer = await ask(spec.nexthink, work.sides.nexthink, limit=limit, before_export=work.reserve_memory)
+    answer = await ask(
+        spec.nexthink,
+        work.sides.nexthink,
+        work.sides.texts.compare,
+        limit=limit,
+        keep=spec.max_recipients,
+        before_export=work.reserve_memory,
+    )
     work.query = answer.sync
     told = [str(reason) for reason in warnings(answer)]
     work.note(counts=answer.recipients.counts, warnings=told, batch_id=None, recipients=None)

@@ -1,9 +1,12 @@
-"""Unpacking in small pieces, so that a megabyte that unpacks to a terabyte costs a few kilobytes of memory."""
+"""Unpacking in small pieces, so that a megabyte that unpacks to a gigabyte costs a few kilobytes of memory."""
 
 import zlib
 from collections.abc import Iterator
 
-PIECE = 64 * 1024
+PIECE = 16 * 1024
+MOST_MEMBERS = 10_000
+"""Parts of one stream. Tools that pack in parallel make one for each 64 KiB or more; 25 MB can hold a million of them
+that are empty."""
 _MAGIC = b"\x1f\x8b"
 
 
@@ -11,8 +14,12 @@ class BadGzip(Exception):
     """The stream is damaged, or ends too early."""
 
 
+class TooManyMembers(Exception):
+    """The stream has more parts than any tool makes."""
+
+
 class Gunzip:
-    """Bytes in, bytes out in pieces of at most 64 KiB. What is not gzip passes unchanged.
+    """Bytes in, bytes out in pieces of at most 16 KiB. What is not gzip passes unchanged.
 
     Told by its first two bytes, not by a header: an object store may or may not declare the encoding of a file that
     was asked for compressed. Neither JSON nor a CSV file can begin like that.
@@ -22,9 +29,14 @@ class Gunzip:
         self._start: bytes | None = b""  # until two bytes have come
         self._unpacker: zlib._Decompress | None = None
         self._packed = False
+        self._members = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take in bytes; must be read to its end before the next ones."""
+        """Take in bytes; must be read to its end before the next ones.
+
+        Each piece is a small amount of work, and may be empty: the caller can let others work in between. Raises
+        `BadGzip` and `TooManyMembers`.
+        """
         if self._start is not None:
             data = self._start + data
             if len(data) < len(_MAGIC) and _MAGIC.startswith(data):
@@ -32,11 +44,12 @@ class Gunzip:
                 return
             self._start = None
             self._packed = data.startswith(_MAGIC)
-        if self._packed:
-            yield from self._unpack(data)
-        else:
-            for at in range(0, len(data), PIECE):
-                yield data[at : at + PIECE]
+        for at in range(0, len(data), PIECE):
+            piece = data[at : at + PIECE]
+            if self._packed:
+                yield from self._unpack(piece)
+            else:
+                yield piece
 
     def close(self) -> Iterator[bytes]:
         """The stream has ended. `BadGzip` if it ended too early."""
@@ -51,13 +64,15 @@ class Gunzip:
                 data = data.lstrip(b"\0")  # a file may be padded, and may have several members
                 if not data:
                     return
+                self._members += 1
+                if self._members > MOST_MEMBERS:
+                    raise TooManyMembers
                 self._unpacker = zlib.decompressobj(wbits=31)
             try:
                 piece = self._unpacker.decompress(data, PIECE)
             except zlib.error as error:
                 raise BadGzip from error
-            if piece:
-                yield piece
+            yield piece
             if self._unpacker.eof:
                 data, self._unpacker = self._unpacker.unused_data, None
             else:

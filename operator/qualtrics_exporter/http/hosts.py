@@ -14,11 +14,16 @@ from qualtrics_exporter.resource.reasons import Reason
 
 from .errors import Permanent
 
-DEFAULT_ALLOWED_HOSTS = (
-    "*.qualtrics.com",
-    "*.nexthink.cloud",
-    "*.amazonaws.com",  # the object store in which Nexthink lays its exports down
-)
+DEFAULT_ALLOWED_HOSTS = ("*.qualtrics.com", "*.nexthink.cloud")
+"""Hosts of APIs and token endpoints. They receive credentials."""
+
+DEFAULT_DOWNLOAD_HOSTS = ("*.s3.amazonaws.com", "s3.amazonaws.com", "*.s3.*.amazonaws.com", "s3.*.amazonaws.com")
+"""Hosts of the files of exports: Amazon S3, and no other service of Amazon (docs/facts/nexthink.md section 1)."""
+
+LONGEST_URL = 8192
+"""Characters. A pre-signed URL of S3 has about 2,000."""
+
+_FORM = "a host name or *.suffix, maybe with a port, such as *.qualtrics.com or proxy.example.com:8443"
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*", re.ASCII)
@@ -28,7 +33,13 @@ _URL = re.compile(
     rf"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(?P<port>[1-9][0-9]{{0,4}}))?(?P<rest>(?:[/?]{_REST})?)",
     re.ASCII | re.IGNORECASE,
 )
+_PATTERN = re.compile(
+    r"(?P<host>(?:\*|[a-z0-9-]+)(?:\.(?:\*|[a-z0-9-]+))*|\[[0-9a-f:.]+\](?=:|\Z)|[0-9a-f]*:[0-9a-f:.]*:[0-9a-f:.]*)"
+    r"(?:(?<=[a-z0-9\]]):(?P<port>[1-9][0-9]{0,4}))?",
+    re.ASCII,
+)
 _PORTS = {"https": 443, "http": 80}
+_LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -57,21 +68,17 @@ class Url:
 
 
 class HostRules:
-    """The operator's allow-list. A pattern is a host name or `*.suffix`, whatever the port; ValueError for others."""
+    """An allow-list of the operator: which hosts, and which ports of them.
+
+    An entry is a host name or an address. `*.` at its start stands for one or more labels, `*` as another label for
+    exactly one. An entry without a port allows port 443 for https, and any port for plain http, which is for sandboxes
+    only. An entry for this machine (localhost, 127.0.0.1, ::1) allows any port. ValueError for other entries.
+    """
 
     def __init__(self, patterns: Sequence[str], *, allow_http: bool = False) -> None:
         self._patterns = ", ".join(patterns)
-        self._names: set[str] = set()
-        self._suffixes: list[str] = []
+        self._entries = [_entry(pattern) for pattern in patterns]
         self._schemes = {"https", "http"} if allow_http else {"https"}
-        for pattern in patterns:
-            wildcard, name = pattern.startswith("*."), _host(pattern.removeprefix("*.").lower())
-            if name is None or (wildcard and ":" in name):
-                raise ValueError(f"an allowed host is a host name or *.suffix, not {pattern!r}")
-            if wildcard:
-                self._suffixes.append(f".{name}")
-            else:
-                self._names.add(name)
 
     def check(self, text: str, whose: str) -> Url:
         """The URL, if it may be followed; Permanent(HostNotAllowed) otherwise. `whose` begins the message.
@@ -79,6 +86,8 @@ class HostRules:
         The message does not show the host. It comes from a Secret or from a remote side, and users who can read the
         status of an exporter may not be allowed to read either.
         """
+        if len(text) > LONGEST_URL:
+            raise Permanent(Reason.HOST_NOT_ALLOWED, f"{whose} has more than {LONGEST_URL} characters")
         found = _URL.fullmatch(text)
         host = _host(found["host"].lower()) if found else None
         port = int(found["port"]) if found and found["port"] else None
@@ -87,15 +96,52 @@ class HostRules:
         scheme = found["scheme"].lower()
         if scheme not in self._schemes:
             raise Permanent(Reason.HOST_NOT_ALLOWED, f"{whose} is not an https URL")
-        if not self._allowed(host):
+        url = Url(scheme, host, port or _PORTS[scheme], found["rest"])
+        entries = [entry for entry in self._entries if entry.host.fullmatch(host)]
+        if not entries:
             raise Permanent(Reason.HOST_NOT_ALLOWED, f"{whose} leads to a host that is not one of {self._patterns}")
-        return Url(scheme, host, port or _PORTS[scheme], found["rest"])
+        if not any(entry.allows(url) for entry in entries):
+            what = f"{whose} leads to a port that is not allowed; allowed are {self._patterns}"
+            raise Permanent(Reason.HOST_NOT_ALLOWED, what)
+        return url
 
-    def _allowed(self, host: str) -> bool:
-        if host in self._names:
-            return True
-        # A suffix is one of names: no number can end like one.
-        return any(host.endswith(suffix) for suffix in self._suffixes)
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    host: re.Pattern[str]
+    port: int | None
+    local: bool
+    """Whether it is this machine."""
+
+    def allows(self, url: Url) -> bool:
+        """Whether the port of a URL of this host is allowed."""
+        if self.port is not None:
+            return url.port == self.port
+        return self.local or url.scheme == "http" or url.port == _PORTS["https"]
+
+
+def local_entries(patterns: Sequence[str]) -> tuple[str, ...]:
+    """The entries that stand for this machine: a sandbox, which serves both APIs and the files of exports."""
+    return tuple(pattern for pattern in patterns if _entry(pattern).local)
+
+
+def _entry(pattern: str) -> _Entry:
+    found = _PATTERN.fullmatch(pattern.lower())
+    name = _host(found["host"].replace("*", "x")) if found else None
+    if found is None or name is None or int(found["port"] or 1) > 65535:
+        raise ValueError(f"an allowed host is {_FORM}, not {pattern!r}")
+    if "*" not in found["host"]:
+        return _Entry(re.compile(re.escape(name)), _port(found["port"]), name in _LOCAL)
+    first, *labels = found["host"].split(".")
+    if ":" in name or "*" in labels[-2:] or (first == "*" and not labels):
+        raise ValueError(f"an allowed host is {_FORM}, not {pattern!r}")
+    parts = [r"[a-z0-9-]+" if label == "*" else re.escape(label) for label in labels]
+    start = r"[a-z0-9-]+(?:\.[a-z0-9-]+)*" if first == "*" else re.escape(first)
+    return _Entry(re.compile(r"\.".join([start, *parts])), _port(found["port"]), local=False)
+
+
+def _port(text: str | None) -> int | None:
+    return int(text) if text else None
 
 
 def _host(text: str) -> str | None:

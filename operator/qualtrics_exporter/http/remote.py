@@ -11,7 +11,7 @@ has all its waiting behind it before that: its maker asks for its turn and its t
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
@@ -25,15 +25,17 @@ from qualtrics_exporter.resource.reasons import Reason
 
 from .credentials import Credentials
 from .errors import ExportError, OutcomeUnknown, Permanent, RateLimited, Transient
-from .hosts import DEFAULT_ALLOWED_HOSTS, HostRules, Url
+from .hosts import DEFAULT_ALLOWED_HOSTS, DEFAULT_DOWNLOAD_HOSTS, HostRules, Url, local_entries
 from .limits import Limiter, Rate
-from .reply import NotUnderstood, Reply
+from .loop_time import LoopTime
+from .reply import NotUnderstood, Reply, TooMuch
 from .retry import Repeat, persist, retry_after
 from .tokens import Tokens
 from .wire import Call, Download, Lost, NotSent, Request, Timeouts, TooLarge, Wire
 
 __all__ = [
     "DEFAULT_ALLOWED_HOSTS",
+    "DEFAULT_DOWNLOAD_HOSTS",
     "Ask",
     "Call",
     "Credentials",
@@ -96,22 +98,30 @@ class Ask:
 
 
 class Remotes:
-    """What all runs of a process share. Connections open when they are first needed."""
+    """What all runs of a process share. Connections open when they are first needed.
+
+    `allowed_hosts` are the hosts of APIs and token endpoints, `download_hosts` those of the files of exports. An entry
+    of the former for this machine, which is a sandbox, counts as one of the latter.
+    """
 
     def __init__(
         self,
         *,
         clock: Clock,
         allowed_hosts: Sequence[str] = DEFAULT_ALLOWED_HOSTS,
+        download_hosts: Sequence[str] = DEFAULT_DOWNLOAD_HOSTS,
         allow_http: bool = False,
         observe: Callable[[Call], None] | None = None,
         timeouts: Timeouts | None = None,
         wire: Wire | None = None,
         max_concurrent_requests: int = MAX_CONCURRENT_REQUESTS,
+        loop_time: LoopTime | None = None,
     ) -> None:
         self.clock = clock
         self.hosts = HostRules(allowed_hosts, allow_http=allow_http)
-        self.wire = wire or Wire(clock, timeouts or Timeouts(), observe)
+        self.download_hosts = HostRules((*download_hosts, *local_entries(allowed_hosts)), allow_http=allow_http)
+        self.loop_time = loop_time or LoopTime()
+        self.wire = wire or Wire(clock, timeouts or Timeouts(), observe, self.loop_time)
         self.limiter = Limiter(clock)
         self.requests = FairSemaphore(max_concurrent_requests)
         self.tokens = Tokens(self.wire, self.hosts, clock)
@@ -169,8 +179,16 @@ class Remote:
         return base
 
     def allowed(self, text: str, whose: str) -> Url:
-        """A URL that the side has told, if it may be followed; Permanent(HostNotAllowed) otherwise."""
+        """A URL of the API that the side has told, if it may be followed; Permanent(HostNotAllowed) otherwise."""
         return self._remotes.hosts.check(text, whose)
+
+    def allowed_download(self, text: str, whose: str) -> Url:
+        """A URL of a file that the side has told, if it may be followed; Permanent(HostNotAllowed) otherwise."""
+        return self._remotes.download_hosts.check(text, whose)
+
+    async def pause(self) -> None:
+        """Let others work, if this has worked for long enough. To be called between small pieces of work."""
+        await self._remotes.loop_time.pause(self._tenant)
 
     async def token(self, *, good_for: timedelta = timedelta(0), not_this: str | None = None) -> str:
         """A token that is good for so long; a new one if need be."""
@@ -210,22 +228,24 @@ class Remote:
                 token = await self.token(not_this=refused_token)
             else:
                 token = self._held_token()
+            reply = None
             try:
                 reply = await self._exchange(ask, base, token)
                 if reply.good:
                     return read(reply)
+            except (TooLarge, TooMuch) as limit:
+                what = f"{self.name}'s reply when asked to {ask.task} is too large: {limit}"
+                raise self._too_large(ask, what, limit, reply) from None
             except NotSent as trouble:
                 what = f"{self.name} cannot be reached to {ask.task}: {trouble}"
                 raise Transient(Reason.REMOTE_UNAVAILABLE, what) from trouble
             except Lost as trouble:
-                invalid = isinstance(trouble, TooLarge)
-                reason = Reason.REMOTE_REPLY_INVALID if invalid else Reason.REMOTE_UNAVAILABLE
                 what = f"{self.name} was asked to {ask.task}, and no answer came: {trouble}"
-                error = Transient(reason, what, status=trouble.status)
+                error = Transient(Reason.REMOTE_UNAVAILABLE, what, status=trouble.status)
                 raise self._uncertain(ask, error) from trouble
             except NotUnderstood as why:
                 what = f"{self.name}'s answer when asked to {ask.task} cannot be understood: {why}"
-                error = Transient(Reason.REMOTE_REPLY_INVALID, what, status=reply.status)
+                error = Transient(Reason.REMOTE_REPLY_INVALID, what, status=reply.status if reply else None)
                 raise self._uncertain(ask, error) from None
             if reply.status == 401:
                 if refused_token is None and ask.repeat is not Repeat.NEVER:
@@ -239,7 +259,15 @@ class Remote:
     @asynccontextmanager
     async def download(self, url: Url, operation: str) -> AsyncIterator[Download]:
         """Have a file that the side has laid down elsewhere, without any token. Raises `NotSent` or `Lost`."""
-        request = Request(side=self._side.key, operation=operation, method="GET", url=url, headers={}, alone=True)
+        request = Request(
+            side=self._side.key,
+            operation=operation,
+            method="GET",
+            url=url,
+            headers={},
+            alone=True,
+            tenant=self._tenant,
+        )
         async with self._remotes.requests.hold(self._tenant), self._remotes.wire.download(request) as download:
             yield download
 
@@ -257,12 +285,22 @@ class Remote:
             headers=headers,
             body=ask.body,
             alone=ask.repeat is not Repeat.READ,
+            tenant=self._tenant,
         )
         if not ask.waits:
             return await self._remotes.wire.exchange(request)
         # Held for the request alone: a run that waits for a limit, a lock or an import keeps nobody from working.
-        async with self._remotes.requests.hold(self._tenant):
-            return await self._remotes.wire.exchange(request)
+        async with self._remotes.requests.hold(self._tenant), AsyncExitStack() as large:
+            reply = await self._remotes.wire.exchange(request, large)
+            await reply.parse(self.pause)
+            return reply
+
+    def _too_large(self, ask: Ask, what: str, limit: Exception, reply: Reply | None) -> ExportError:
+        """The error of a reply that exceeds a limit. A read is not repeated for it."""
+        status = reply.status if reply else limit.status if isinstance(limit, Lost) else None
+        if ask.repeat is Repeat.READ:
+            return Permanent(Reason.REMOTE_REPLY_TOO_LARGE, what, status=status)
+        return self._uncertain(ask, Transient(Reason.REMOTE_REPLY_INVALID, what, status=status))
 
     def _error(self, ask: Ask, reply: Reply) -> ExportError:
         """What a reply that is no success means."""

@@ -2,9 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from .json_pieces import LimitExceeded, parse
+
+SMALL_BODY = 128 * 1024
+"""Bytes of a reply that are parsed at once: that takes a few milliseconds, whatever they are."""
 
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 
@@ -13,13 +18,19 @@ class NotUnderstood(Exception):
     """A reply does not hold what it must. The text says where, never what it holds instead."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+class TooMuch(NotUnderstood):
+    """A reply holds more than anything that can be meant. The text says which limit it exceeds."""
+
+
+@dataclass(slots=True, repr=False)
 class Reply:
     """Status, headers (names in lower case) and the whole body."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    _parsed: list[Any] = field(default_factory=list)
+    """The document, once it was parsed."""
 
     @property
     def good(self) -> bool:
@@ -27,11 +38,36 @@ class Reply:
         return 200 <= self.status < 300
 
     def document(self) -> Any:
-        """The body as JSON; NotUnderstood if it is none."""
+        """The body as JSON; NotUnderstood if it is none. A large one is parsed by `parse` before, not here."""
+        if not self._parsed:
+            for _ in self._pieces():
+                pass
+        document = self._parsed[0]
+        if isinstance(document, NotUnderstood):
+            raise document
+        return document
+
+    async def parse(self, pause: Callable[[], Awaitable[None]]) -> None:
+        """Parse a large body in pieces, with a pause after each. Raises nothing: `document` does."""
+        if len(self.body) > SMALL_BODY:
+            for _ in self._pieces():
+                await pause()
+
+    def _pieces(self) -> Iterator[None]:
+        document: Any
         try:
-            return json.loads(self.body.decode("utf-8-sig"))
-        except (ValueError, RecursionError):
-            raise NotUnderstood("it is not JSON") from None
+            if len(self.body) <= SMALL_BODY:
+                document = json.loads(self.body.decode("utf-8-sig"))
+            else:
+                text, self.body = self.body.decode("utf-8-sig"), b""
+                document = yield from parse(text)
+        except RecursionError:
+            document = TooMuch("it is nested too deeply")
+        except LimitExceeded as error:
+            document = TooMuch(str(error))
+        except ValueError:
+            document = NotUnderstood("it is not JSON")
+        self._parsed.append(document)
 
     def __repr__(self) -> str:
         return f"<Reply {self.status}, {len(self.body)} bytes>"

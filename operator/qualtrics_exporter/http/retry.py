@@ -76,7 +76,7 @@ def _pause(error: Transient, tries: int) -> float | None:
 
 def retry_after(text: str | None, now: datetime) -> timedelta | None:
     """A `Retry-After` in either form, seconds or a date; None for none, and for nonsense."""
-    text = (text or "").strip()
+    text = (text or "")[:100].strip()
     if text.isascii() and text.isdecimal():
         return timedelta(seconds=min(int(text[:9]), 10**8))
     moment = _moment(text)

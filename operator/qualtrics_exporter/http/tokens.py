@@ -12,7 +12,7 @@ from qualtrics_exporter.resource.reasons import Reason
 from .credentials import Credentials
 from .errors import ExportError, Permanent, RateLimited, Transient
 from .hosts import HostRules
-from .reply import NotUnderstood, Reply, at, code_or_none, text_at
+from .reply import NotUnderstood, Reply, TooMuch, at, code_or_none, text_at
 from .retry import Repeat, persist, retry_after
 from .wire import Lost, NotSent, Request, TooLarge, Wire
 
@@ -21,6 +21,9 @@ EARLY = 60.0
 
 UNTOLD = 300
 """Lifetime of a token whose reply does not tell one."""
+
+LONGEST_TOKEN = 16 * 1024
+"""Characters. Servers refuse longer headers."""
 
 
 @dataclass(slots=True)
@@ -123,10 +126,12 @@ class Tokens:
                 if not reply.good:
                     raise self._refused(reply, name, source)
                 token, seconds = _read(reply)
+            except (TooLarge, TooMuch) as limit:
+                what = f"{name}'s reply to the request for a token for {source} is too large: {limit}"
+                raise Permanent(Reason.REMOTE_REPLY_TOO_LARGE, what) from None
             except (NotSent, Lost) as trouble:
-                invalid = isinstance(trouble, TooLarge)
-                reason = Reason.REMOTE_REPLY_INVALID if invalid else Reason.REMOTE_UNAVAILABLE
-                raise Transient(reason, f"{name} gave no token for {source}: {trouble}") from trouble
+                what = f"{name} gave no token for {source}: {trouble}"
+                raise Transient(Reason.REMOTE_UNAVAILABLE, what) from trouble
             except NotUnderstood as why:
                 what = f"{name}'s answer to the request for a token for {source} cannot be understood: {why}"
                 raise Transient(Reason.REMOTE_REPLY_INVALID, what) from None
@@ -168,13 +173,16 @@ def _read(reply: Reply) -> tuple[str, float]:
     """The token and its seconds."""
     document = reply.document()
     token = text_at(document, "access_token")
+    if len(token) > LONGEST_TOKEN:
+        raise TooMuch(f"its access_token has more than {LONGEST_TOKEN:,} characters")
     if not token.isascii() or not token.isprintable() or " " in token:
         raise NotUnderstood("its access_token is none")
-    if str(at(document, "token_type") or "Bearer").lower() != "bearer":
+    kind = at(document, "token_type") or "Bearer"
+    if not isinstance(kind, str) or kind.lower() != "bearer":
         raise NotUnderstood("its token_type is not Bearer")
     try:
         seconds = float(at(document, "expires_in") or UNTOLD)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise NotUnderstood("its expires_in is no number") from None
     if not 0 < seconds < float("inf"):
         raise NotUnderstood("its expires_in is no number of seconds")

@@ -10,8 +10,8 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
@@ -19,19 +19,25 @@ from importlib.metadata import version
 import httpx
 
 from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.fair_share import NOBODY, FairSemaphore, Tenant
 
-from .gunzip import BadGzip, Gunzip
+from .gunzip import BadGzip, Gunzip, TooManyMembers
 from .hosts import Url
-from .reply import Reply
+from .loop_time import LoopTime
+from .paced import PIECE, TENANT, paced
+from .reply import SMALL_BODY, Reply
 
 USER_AGENT = f"qualtrics-exporter/{version('qualtrics-exporter')}"
 """Who asks: for the logs of the remote sides, and for those of the API server."""
-LARGEST_BODY = 8 * 1024 * 1024
+LARGEST_BODY = 4 * 1024 * 1024
 LARGEST_ERROR = 64 * 1024
+LARGE_REPLIES = 3
+"""Replies of more than `SMALL_BODY` that are in memory at once; tenants take turns."""
 _BEFORE_THE_FIRST_BYTE = (
     httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL
 )  # fmt: skip
 _TROUBLE = (httpx.HTTPError, httpx.InvalidURL, BadGzip, OSError)  # OSError: TLS may break in ways that httpx lets pass
+_HEADERS = ("retry-after",)
 LOUD = ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
 
 
@@ -70,6 +76,7 @@ class Request:
     alone: bool = False
     """On a connection of its own: one from the pool may just be closed by the other side, and nobody could tell then
     whether the request was heard."""
+    tenant: Tenant = NOBODY
 
 
 class NotSent(Exception):
@@ -85,7 +92,27 @@ class Lost(Exception):
 
 
 class TooLarge(Lost):
-    """The reply is larger than anything that can be meant."""
+    """The reply is larger than anything that can be meant. The text is a clause that says which limit it exceeds."""
+
+
+MOST_PIECES = 20_000
+SMALLEST_PIECE = 64
+"""Bytes, on the average, of a reply in more than `MOST_PIECES` pieces: each takes far longer than its bytes."""
+
+
+class _Pieces:
+    """Counts the pieces in which a body comes."""
+
+    def __init__(self, status: int) -> None:
+        self.bytes = self._count = 0
+        self._status = status
+
+    def add(self, piece: bytes) -> None:
+        """Raises `TooLarge`."""
+        self.bytes += len(piece)
+        self._count += 1
+        if self._count > MOST_PIECES and self.bytes < self._count * SMALLEST_PIECE:
+            raise TooLarge("it comes in too many small pieces", self._status)
 
 
 class Download:
@@ -96,21 +123,36 @@ class Download:
         self._response = response
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The bytes as they come. Raises `Lost` if they end too early."""
+        """The bytes as they come, in pieces of a useful size. Raises `Lost` if they end too early."""
+        piece, pieces = bytearray(), _Pieces(self.status)
         try:
-            async for piece in self._response.aiter_raw():
-                yield piece
+            async for raw in self._response.aiter_raw():
+                pieces.add(raw)
+                piece += raw
+                if len(piece) >= PIECE:
+                    yield bytes(piece)
+                    piece.clear()
         except _TROUBLE as error:
             raise Lost(_why(error), self.status) from None
+        if piece:
+            yield bytes(piece)
 
 
 class Wire:
     """The connections of one process."""
 
-    def __init__(self, clock: Clock, timeouts: Timeouts, observe: Callable[[Call], None] | None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        timeouts: Timeouts,
+        observe: Callable[[Call], None] | None,
+        loop_time: LoopTime | None = None,
+    ) -> None:
         self._clock = clock
         self._timeouts = timeouts
         self._observe = observe
+        self._loop_time = loop_time or LoopTime()
+        self._large_replies = FairSemaphore(LARGE_REPLIES)
         self._clients: dict[bool, httpx.AsyncClient] = {}
 
     async def aclose(self) -> None:
@@ -119,8 +161,18 @@ class Wire:
             _, client = self._clients.popitem()
             await client.aclose()
 
-    async def exchange(self, request: Request) -> Reply:
-        """Send a request and read the whole reply. Raises `NotSent` or `Lost`."""
+    async def exchange(self, request: Request, large: AsyncExitStack | None = None) -> Reply:
+        """Send a request and read the whole reply. Raises `NotSent` or `Lost`.
+
+        A reply of more than `SMALL_BODY` bytes waits for memory, which `large` holds from then on. Without `large`, the
+        reply is never waited for longer than it takes, and such a one is `TooLarge`.
+        """
+        TENANT.set(request.tenant)
+
+        async def make_room() -> None:
+            if large:
+                await large.enter_async_context(self._large_replies.hold(request.tenant))
+
         async with self._observed(request) as observed:
             try:
                 async with (
@@ -130,8 +182,10 @@ class Wire:
                     ) as response,
                 ):
                     observed.status = response.status_code
-                    body = await _body(response)
-                    return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
+                    most = LARGEST_BODY if large else SMALL_BODY
+                    body = await _body(response, most, make_room, lambda: self._loop_time.pause(request.tenant))
+                    headers = {name: response.headers[name] for name in _HEADERS if name in response.headers}
+                    return Reply(response.status_code, headers, body)
             except TimeoutError:
                 raise Lost(f"there was no whole answer within {self._timeouts.total:g} s", observed.status) from None
             except _TROUBLE as error:
@@ -140,6 +194,7 @@ class Wire:
     @asynccontextmanager
     async def download(self, request: Request) -> AsyncIterator[Download]:
         """Send a request and have the body of its reply piece by piece, whatever its status."""
+        TENANT.set(request.tenant)
         async with self._observed(request) as observed:
             client = self._client(request.alone)
             try:
@@ -177,8 +232,11 @@ class Wire:
             _hush()
             context = httpx.create_ssl_context()  # knows SSL_CERT_FILE and SSL_CERT_DIR
             for own in (False, True):
+                limits = httpx.Limits(max_connections=None, max_keepalive_connections=0 if own else 20)
                 self._clients[own] = httpx.AsyncClient(
-                    verify=context,
+                    transport=paced(
+                        httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits), self._loop_time
+                    ),
                     trust_env=False,
                     follow_redirects=False,
                     # Shared by all credentials: what a remote side sets for one must not go out with another.
@@ -188,7 +246,6 @@ class Wire:
                         "Accept-Encoding": "identity",
                     },
                     timeout=httpx.Timeout(self._timeouts.silence, connect=self._timeouts.connect),
-                    limits=httpx.Limits(max_connections=None, max_keepalive_connections=0 if own else 20),
                 )
         return self._clients[alone]
 
@@ -199,22 +256,36 @@ class _Observed:
     outcome: str = "cancelled"
 
 
-async def _body(response: httpx.Response) -> bytes:
+async def _body(
+    response: httpx.Response,
+    most: int,
+    make_room: Callable[[], Awaitable[None]],
+    pause: Callable[[], Awaitable[None]],
+) -> bytes:
     """The whole body, unpacked and bounded. Of an error's body, what there is of it."""
     error = response.status_code >= 400
-    most = LARGEST_ERROR if error else LARGEST_BODY
-    body, unpack = bytearray(), Gunzip()
+    most = LARGEST_ERROR if error else most
+    body, unpack, pieces = bytearray(), Gunzip(), _Pieces(response.status_code)
     try:
         async for raw in response.aiter_raw():
+            pieces.add(raw)
             for piece in unpack.feed(raw):
+                small = len(body) <= SMALL_BODY
                 body += piece
-                if len(body) > most:
-                    body.clear()  # an error keeps its frames, several tries keep several errors: not 8 MiB each
+                if max(len(body), pieces.bytes) > most:
+                    body.clear()  # an error keeps its frames, several tries keep several errors
                     if error:
                         return b""
-                    raise TooLarge(f"the answer is larger than {most // 1024 // 1024} MiB", response.status_code)
+                    raise TooLarge(f"it has more than {most // 1024:,} KiB", response.status_code)
+                if small and len(body) > SMALL_BODY:
+                    await make_room()
+                await pause()
         for piece in unpack.close():
             body += piece
+    except TooManyMembers:
+        if error:
+            return b""
+        raise TooLarge("it consists of too many packed parts", response.status_code) from None
     except _TROUBLE:
         if error:
             return b""  # what it is about is told by its status

@@ -5,7 +5,7 @@ expired export URL answers), anything is taken that can be understood.
 """
 
 import zlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,6 +21,7 @@ from qualtrics_exporter.http.remote import Ask, Credentials, Remote, Remotes, Re
 from qualtrics_exporter.http.reply import (
     NotUnderstood,
     Reply,
+    TooMuch,
     at,
     code_or_none,
     count_or_none,
@@ -28,7 +29,7 @@ from qualtrics_exporter.http.reply import (
     list_at,
     text_at,
 )
-from qualtrics_exporter.http.wire import Download, Lost, NotSent
+from qualtrics_exporter.http.wire import Download, Lost, NotSent, TooLarge
 from qualtrics_exporter.resource.reasons import Reason
 
 from .table import NoTable, Table
@@ -69,7 +70,7 @@ class Executed:
     truncated: bool
     """The licence's maximum cut the rows."""
     fields: tuple[str, ...] = ()
-    """The names of the columns, as far as there are rows to tell them."""
+    """The name of the column, if there are rows that tell it; of several columns, nothing is kept."""
 
 
 class Nexthink:
@@ -82,6 +83,10 @@ class Nexthink:
         """See that a token can be had, and that the API's own URL may be used."""
         self._remote.base()
         await self._remote.token()
+
+    async def pause(self) -> None:
+        """Let others work, if this has worked for long enough. To be called between rows."""
+        await self._remote.pause()
 
     async def execute(self, query_id: str, parameters: Mapping[str, str]) -> Executed:
         """Run a saved query and take what comes at once, 1,000 rows at most."""
@@ -175,7 +180,7 @@ class Export:
         seen, misread = _Seen(), False
         what = f"The export of query {self._query_id} cannot be read"
         for left in reversed(range(DOWNLOADS)):
-            url = self._remote.allowed(self._url, f"The file of Nexthink's export of query {self._query_id}")
+            url = self._remote.allowed_download(self._url, f"The file of Nexthink's export of query {self._query_id}")
             seen.begin()
             try:
                 async with self._remote.download(url, "download") as file, aclosing(self._read(file)) as rows:
@@ -183,6 +188,9 @@ class Export:
                         if seen.is_new(row):
                             yield row
                 seen.end()
+            except (TooLarge, TooMuch) as limit:
+                what = f"The export of query {self._query_id} is too large: {limit}"
+                raise Permanent(Reason.REMOTE_REPLY_TOO_LARGE, what) from None
             except NotUnderstood as why:
                 if misread or not left or not isinstance(why, NoTable):
                     raise Transient(Reason.REMOTE_REPLY_INVALID, f"{what}: {why}") from None
@@ -204,15 +212,23 @@ class Export:
             async for piece in pieces:
                 if self._remote.clock.monotonic() > self._deadline:
                     raise NotUnderstood("it takes more than an hour")
-                for row in table.feed(piece):
+                for part in table.unpacked(piece):
+                    async for row in self._rows_of(table, table.rows(part)):
+                        yield row
+            for part in table.rest():
+                async for row in self._rows_of(table, table.rows(part)):
                     yield row
-                self._note(table)
-            for row in table.close():
+            async for row in self._rows_of(table, table.last_rows()):
                 yield row
-            self._note(table)
 
-    def _note(self, table: Table) -> None:
+    async def _rows_of(self, table: Table, rows: Iterator[tuple[str, ...]]) -> AsyncGenerator[tuple[str, ...], None]:
+        """The rows, with pauses for others; they cover what the reader of the rows does with each as well."""
+        for row in rows:
+            self.columns = len(table.header or ())
+            yield row
+            await self._remote.pause()
         self.columns = len(table.header or ())
+        await self._remote.pause()
 
 
 def _query(query_id: str, parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -223,24 +239,27 @@ def _executed(reply: Reply) -> Executed:
     document = reply.document()
     data = list_at(document, "data")
     columns: dict[str, None] = {}
-    for row in data:
+    for row in data[:MOST_ROWS]:  # if there are more, the export has them
         if not isinstance(row, dict):
             raise NotUnderstood("a row of its data is no object")
         columns.update(dict.fromkeys(row))
-    names = list(columns) or ["?"]
     executed = at(document, "executedQuery")
+    only = next(iter(columns), "") if len(columns) <= 1 else None
     return Executed(
-        columns=len(names) if data else 0,
-        rows=[tuple(_cell(row.get(name)) for name in names) for row in data],
+        columns=max(1, len(columns)) if data else 0,
+        # Rows of several columns are refused unseen: kept, they would take rows times columns.
+        rows=[] if only is None else [(_cell(row.get(only)),) for row in data[:MOST_ROWS]],
         executed_query=executed if isinstance(executed, str) else None,
         complete=max(len(data), count_or_none(document, "rows") or 0) < MOST_ROWS,
         truncated=reply.status == 206,
-        fields=tuple(columns),
+        fields=tuple(columns) if only is not None else (),
     )
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else str(value)
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, str | int | float) else "?"  # a list or an object is not an address
 
 
 def _status(reply: Reply) -> tuple[str, str | None, bool]:

@@ -8,12 +8,14 @@ import csv
 import io
 from collections.abc import Iterator
 
-from qualtrics_exporter.http.gunzip import BadGzip, Gunzip
-from qualtrics_exporter.http.reply import NotUnderstood
+from qualtrics_exporter.http.gunzip import BadGzip, Gunzip, TooManyMembers
+from qualtrics_exporter.http.reply import NotUnderstood, TooMuch
 
 LARGEST_RECORD = 64 * 1024
-LARGEST_FILE = 2 * 1024**3
-"""Unpacked; a million rows of the longest addresses are a third of a gigabyte."""
+LARGEST_FILE = 512 * 1024**2
+"""Bytes, packed as well as unpacked; a million rows of the longest addresses are 330 MB."""
+MOST_ROWS = 1_000_000
+"""What one export returns at most (docs/facts/nexthink.md section 1)."""
 
 
 class NoTable(NotUnderstood):
@@ -21,28 +23,37 @@ class NoTable(NotUnderstood):
 
 
 class Table:
-    """A CSV file with a header line, maybe packed as gzip. Raises `NotUnderstood`, or `BadGzip`."""
+    """A CSV file with a header line, maybe packed as gzip. Raises `NotUnderstood`, or `BadGzip`.
+
+    `unpacked` and `rows` come in turns, so that their caller can let others work after each small piece of work.
+    """
 
     def __init__(self) -> None:
         self.header: tuple[str, ...] | None = None
         self._outer, self._inner = Gunzip(), Gunzip()  # a packed file, sent as a packed stream
         self._decode = codecs.getincrementaldecoder("utf-8-sig")("replace")
-        self._size = 0
+        self._packed = self._size = self._count = 0
         self._pending = ""
 
-    def feed(self, data: bytes) -> Iterator[tuple[str, ...]]:
-        """Take in bytes as they come; must be read to its end before the next ones."""
-        for outer in self._outer.feed(data):
-            for piece in self._inner.feed(outer):
-                yield from self._take(piece)
+    def unpacked(self, data: bytes) -> Iterator[bytes]:
+        """Take in bytes as they come, and give small pieces for `rows`; some are empty."""
+        self._packed += len(data)
+        if self._packed > LARGEST_FILE:
+            raise TooMuch(f"the file has more than {LARGEST_FILE >> 20} MiB")
+        try:
+            for outer in self._outer.feed(data):
+                yield from self._inner.feed(outer) if outer else (outer,)
+        except TooManyMembers:
+            raise TooMuch("the file consists of too many packed parts") from None
 
-    def close(self) -> Iterator[tuple[str, ...]]:
-        """The file has ended: the rows that it ends with."""
+    def rest(self) -> Iterator[bytes]:
+        """The file has ended: the last pieces for `rows`. `last_rows` follows."""
         for outer in self._outer.close():
-            for piece in self._inner.feed(outer):
-                yield from self._take(piece)
-        for piece in self._inner.close():
-            yield from self._take(piece)
+            yield from self._inner.feed(outer)
+        yield from self._inner.close()
+
+    def last_rows(self) -> Iterator[tuple[str, ...]]:
+        """The rows that the file ends with."""
         last = self._pending + self._decode.decode(b"", final=True)
         self._pending = ""
         if last.count('"') % 2:
@@ -51,15 +62,16 @@ class Table:
         if self.header is None:
             raise NoTable("the file is empty")
 
-    def _take(self, piece: bytes) -> Iterator[tuple[str, ...]]:
+    def rows(self, piece: bytes) -> Iterator[tuple[str, ...]]:
+        """The rows that end in this piece; must be read to its end before the next one."""
         self._size += len(piece)
         if self._size > LARGEST_FILE:
-            raise NotUnderstood("the file is larger than anything that can be meant")
+            raise TooMuch(f"the file has more than {LARGEST_FILE >> 20} MiB, unpacked")
         text = self._pending + self._decode.decode(piece)
         end = _end_of_records(text)
         self._pending = text[end:]
         if len(self._pending) > LARGEST_RECORD:
-            raise NotUnderstood("the file has a row that is larger than anything that can be meant")
+            raise TooMuch(_LONG_ROW)
         yield from self._rows(text[:end])
 
     def _rows(self, text: str) -> Iterator[tuple[str, ...]]:
@@ -69,15 +81,21 @@ class Table:
             for cells in csv.reader(io.StringIO(text, newline="")):
                 row = tuple(cells) or ("",)  # an empty line is a person without an address
                 if max(map(len, row)) > LARGEST_RECORD:
-                    raise NotUnderstood("the file has a row that is larger than anything that can be meant")
+                    raise TooMuch(_LONG_ROW)
                 if self.header is None:
                     if row[0].lstrip().startswith("<"):
                         raise NoTable("the file is a page, not a table")
                     self.header = row
                 else:
+                    self._count += 1
+                    if self._count > MOST_ROWS:
+                        raise TooMuch(f"the file has more than {MOST_ROWS:,} rows")
                     yield row
         except csv.Error:
             raise NotUnderstood("the file is not CSV") from None
+
+
+_LONG_ROW = f"the file has a row, or its header line, of more than {LARGEST_RECORD:,} characters"
 
 
 def _end_of_records(text: str) -> int:

@@ -21,6 +21,7 @@ from qualtrics_exporter.http.remote import Ask, Credentials, Remote, Remotes, Re
 from qualtrics_exporter.http.reply import (
     NotUnderstood,
     Reply,
+    TooMuch,
     at,
     code_or_none,
     count_at,
@@ -56,6 +57,8 @@ NOT_YET_THERE = timedelta(minutes=1)
 """For so long after an import was taken, a 404 for its status is taken as "not yet"."""
 
 MOST_PAGES = 1000
+MOST_ELEMENTS = 10_000
+"""Of one page; Qualtrics gives up to 500."""
 
 READ_SECONDS = 180.0
 """How long one page of the distributions, or one of them, may take with all its tries. Checks have a limit as a whole:
@@ -148,10 +151,12 @@ class Qualtrics:
             _result,
         )
         what = f"Message {message_id} of library {library_id}"
-        if str(at(message, "category")).lower() != "invite":
+        category = at(message, "category")
+        if not isinstance(category, str) or category.lower() != "invite":
             raise Permanent(Reason.MESSAGE_NOT_INVITATION, f"{what} is not of the category invite")
         texts = at(message, "messages")
-        if not any(_LINK.search(str(text)) for text in (texts.values() if isinstance(texts, dict) else ())):
+        texts = texts.values() if isinstance(texts, dict) else ()
+        if not any(isinstance(text, str) and _LINK.search(text) for text in texts):
             raise Permanent(Reason.MESSAGE_NOT_INVITATION, f"{what} has no link to the survey")
 
     async def check_directory(self, directory_id: str) -> None:
@@ -379,10 +384,11 @@ class Qualtrics:
             if page.following is None:
                 what = f"Qualtrics' answer when asked to {task} does not say whether more follows"
                 raise Transient(Reason.REMOTE_REPLY_INVALID, what)
+            # First of all: it limits the length of what is kept.
+            url = self._remote.allowed(page.following, f"The next page, when Qualtrics is asked to {task},")
             if page.following in seen:
                 break
             seen.add(page.following)
-            url = self._remote.allowed(page.following, f"The next page, when Qualtrics is asked to {task},")
             text = url.rest.partition("?")[2]
             query = dict(parse_qsl(text, keep_blank_values=True))
         raise Transient(Reason.REMOTE_REPLY_INVALID, f"Qualtrics' pages have no end, when asked to {task}")
@@ -422,6 +428,8 @@ class _Page:
 def _page(reply: Reply, ids: str) -> _Page:
     result = _result(reply)
     elements = list_at(result, "elements")
+    if len(elements) > MOST_ELEMENTS:
+        raise TooMuch(f"a page has more than {MOST_ELEMENTS:,} elements")
     for element in elements:
         id_at(element, ids)
     following = result.get("nextPage")
@@ -457,8 +465,10 @@ def _word(document: Any, key: str) -> str | None:
 
 
 def _moment(text: object) -> datetime | None:
+    if not isinstance(text, str):
+        return None
     try:
-        moment = datetime.fromisoformat(str(text))
+        moment = datetime.fromisoformat(text[:64])
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -155,8 +155,9 @@ class Reason(StrEnum):
     )  # fmt: skip
     HOST_NOT_ALLOWED = (
         "HostNotAllowed", Kind.PERMANENT, _SIDES,
-        "A URL leads to a host, scheme or form that the operator does not talk to.",
-        "Correct the URL in the Secret, or ask the operator's administrator to allow its host (--allowed-host).",
+        "A URL leads to a host, port, scheme or form that the operator does not talk to.",
+        "Correct the URL in the Secret, or let the operator's administrator allow the host: --allowed-host for the "
+        "APIs, --allowed-download-host for the files of large query results.",
     )  # fmt: skip
     CREDENTIALS_REFUSED = (
         "CredentialsRefused", Kind.PERMANENT, _SIDES,
@@ -172,6 +173,12 @@ class Reason(StrEnum):
         "NotPermitted", Kind.PERMANENT, _SIDES,
         "The credentials are good, but may not do this.",
         "Give the OAuth client the missing scope or the user the missing permission.",
+    )  # fmt: skip
+    REMOTE_REPLY_TOO_LARGE = (
+        "RemoteReplyTooLarge", Kind.PERMANENT, _SIDES,
+        "A reply of the remote side exceeds a limit of the operator. The message says which one.",
+        "Check that the url in the Secret leads to the API itself, and that the query returns one field for each "
+        "person. docs/operating.md lists the limits.", False,
     )  # fmt: skip
     REQUEST_REFUSED = (
         "RequestRefused", Kind.PERMANENT, _SIDES,
@@ -388,7 +395,7 @@ class Reason(StrEnum):
     )  # fmt: skip
     REMOTE_REPLY_INVALID = (
         "RemoteReplyInvalid", Kind.TRANSIENT, _SIDES,
-        "The remote side's answer could not be understood, or was far too large.",
+        "The remote side's answer could not be understood.",
         "Check that the url in the Secret leads to the API itself; a proxy in between often answers for it.",
     )  # fmt: skip
     INTERNAL_ERROR = (

@@ -211,7 +211,8 @@ class Installation:
         repository, _, tag = self._image.rpartition(":")
         return {
             "image": {"repository": repository, "tag": tag, "pullPolicy": "Never"},
-            "allowedHosts": [HOST],
+            "allowedHosts": [f"{HOST}:{PORTS['nexthink']}", f"{HOST}:{PORTS['qualtrics']}"],
+            "allowedDownloadHosts": [f"{HOST}:{PORTS['store']}"],
             "privateCA": {"configMapName": "remote-authority"},
             # Asked more often than by default, as tests wait for the answer.
             "startupProbe": {"periodSeconds": 1, "failureThreshold": 120},

@@ -16,7 +16,7 @@ from qualtrics_exporter.controller.runs import Credentials
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.export.checks import Checks, check_nexthink, check_qualtrics, test_entry
-from qualtrics_exporter.export.guards import Remark, check_text
+from qualtrics_exporter.export.guards import Remark
 from qualtrics_exporter.export.identity import test_run_id
 from qualtrics_exporter.export.query import Answer
 from qualtrics_exporter.export.steps import TEST_RECIPIENTS
@@ -112,7 +112,8 @@ class Checker:
         if problem := spec_problem(exporter, self.default_zone):
             return Verdict(spec=problem), None
         spec = cast("Spec", exporter.spec)
-        text = check_text(spec)
+        texts = self.credentials.texts(exporter)
+        text = await texts.check(spec)
         query = query and not text.error  # a query that is certainly wrong is not executed
         # Before they are read: a Secret that moves in between is noticed at the next look.
         self.memories.of(key).secrets = await self.credentials.versions(exporter, spec)
@@ -121,7 +122,7 @@ class Checker:
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
                     client = await self.credentials.nexthink(exporter, spec)
-                    return await check_nexthink(spec, client, query=query, people=people)
+                    return await check_nexthink(spec, client, texts.compare, query=query, people=people)
             except ExportError as error:
                 return error, None
             except TimeoutError:

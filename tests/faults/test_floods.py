@@ -1,0 +1,43 @@
+"""A tenant's own "Nexthink": whatever it sends, others wait for a moment only, and it takes little memory.
+
+Anyone who can create a Secret and an exporter chooses what the operator reads. The remote side is a process of its own,
+over TLS; the clients, their limits and the event loop are the product's.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.flooded import Loop, Memory, flooding, met
+from tests.faults.floods import FLOODS, LONG
+
+LONGEST = 0.2
+"""Seconds of CPU of one turn of the loop: twice the target, as caches of a busy machine are cold."""
+MOST_MEMORY = 64 << 20
+"""Bytes beside the people themselves, of whom these floods leave a hundred."""
+
+EVERY = [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in FLOODS]
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("flooding")
+    with flooding(folder) as origin, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(folder / "authority.pem"))
+        yield origin
+
+
+@pytest.mark.parametrize("name", EVERY)
+async def test_a_flood_stops_nobody_else(origin: str, name: str) -> None:
+    async with Loop() as loop:
+        ends = await met(origin, name)
+    assert set(ends) == {FLOODS[name].outcome}
+    assert loop.longest < LONGEST
+
+
+@pytest.mark.parametrize("name", EVERY)
+async def test_a_flood_takes_little_memory(origin: str, name: str) -> None:
+    with Memory() as memory:
+        ends = await met(origin, name)
+    assert set(ends) == {FLOODS[name].outcome}
+    assert memory.peak < MOST_MEMORY
