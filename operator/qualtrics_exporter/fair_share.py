@@ -157,7 +157,8 @@ class FairQueue(Generic[T]):
 
     def discard(self, tenant: Tenant, item: T) -> None:
         """Let an item wait no longer."""
-        waiting = self._waiting.get(tenant.namespace, {}).get(tenant)
+        tenants = self._waiting.get(tenant.namespace)
+        waiting = tenants.get(tenant) if tenants else None
         for lane in (waiting.urgent, waiting.background) if waiting else ():
             for entry in lane:
                 if entry[0] is item:

@@ -8,10 +8,9 @@ request goes out. So a call that ends before that was certainly not made. A call
 has all its waiting behind it before that: its maker asks for its turn and its token itself.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
@@ -115,12 +114,12 @@ class Remotes:
         self.limiter = Limiter(clock)
         self.requests = FairSemaphore(max_concurrent_requests)
         self.tokens = Tokens(self.wire, self.hosts, clock)
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str, FairSemaphore] = WeakValueDictionary()
 
-    def lock(self, name: str) -> asyncio.Lock:
+    def lock(self, name: str) -> FairSemaphore:
         """The lock of that name. It is there as long as somebody has it."""
         if (lock := self._locks.get(name)) is None:
-            lock = self._locks[name] = asyncio.Lock()
+            lock = self._locks[name] = FairSemaphore(1)
         return lock
 
     async def aclose(self) -> None:
@@ -142,6 +141,8 @@ class Remote:
     def __init__(self, remotes: Remotes, credentials: Credentials, side: Side, tenant: Tenant = NOBODY) -> None:
         self._remotes = remotes
         self._tenant = tenant
+        # A side that hangs holds the requests of its own share: the runs of this tenant still reach the other side.
+        self._share = tenant._replace(secret=f"{tenant.secret} {side.key}")
         self._credentials = credentials
         self._side = side
 
@@ -175,7 +176,13 @@ class Remote:
     async def token(self, *, good_for: timedelta = timedelta(0), not_this: str | None = None) -> str:
         """A token that is good for so long; a new one if need be."""
         side = (self._side.key, self._side.name)
-        return await self._remotes.tokens.get(side, self._credentials, good_for=good_for, not_this=not_this)
+        return await self._remotes.tokens.get(
+            side, self._credentials, good_for=good_for, not_this=not_this, permit=self._permit
+        )
+
+    def _permit(self) -> AbstractAsyncContextManager[object]:
+        """What a request holds while it is in flight."""
+        return self._remotes.requests.hold(self._share)
 
     async def turn(self, rates: tuple[Rate, ...]) -> None:
         """Wait until a call may go out under these rates and those of the side, and count it."""
@@ -187,9 +194,12 @@ class Remote:
         what = f"The token for {self.source} was refused to another call: {self.name} was not asked"
         raise Transient(Reason.REMOTE_UNAVAILABLE, what)
 
-    def alone(self, path: str) -> asyncio.Lock:
-        """`async with` it: nobody else of this process is there, at that path of this remote origin."""
-        return self._remotes.lock(f"{self.base().origin} {path}")
+    @asynccontextmanager
+    async def alone(self, path: str) -> AsyncIterator[None]:
+        """Nobody else of this process is there meanwhile, at that path of this remote origin; tenants take turns."""
+        lock = self._remotes.lock(f"{self.base().origin} {path}")
+        async with lock.hold(self._tenant):
+            yield
 
     async def call(self, ask: Ask, read: Callable[[Reply], T]) -> T:
         """Make a call, as often as its kind allows, and give what `read` finds in the reply.
@@ -240,7 +250,7 @@ class Remote:
     async def download(self, url: Url, operation: str) -> AsyncIterator[Download]:
         """Have a file that the side has laid down elsewhere, without any token. Raises `NotSent` or `Lost`."""
         request = Request(side=self._side.key, operation=operation, method="GET", url=url, headers={}, alone=True)
-        async with self._remotes.requests.hold(self._tenant), self._remotes.wire.download(request) as download:
+        async with self._permit(), self._remotes.wire.download(request) as download:
             yield download
 
     async def _exchange(self, ask: Ask, base: Url, token: str) -> Reply:
@@ -261,7 +271,7 @@ class Remote:
         if not ask.waits:
             return await self._remotes.wire.exchange(request)
         # Held for the request alone: a run that waits for a limit, a lock or an import keeps nobody from working.
-        async with self._remotes.requests.hold(self._tenant):
+        async with self._permit():
             return await self._remotes.wire.exchange(request)
 
     def _error(self, ask: Ask, reply: Reply) -> ExportError:

@@ -201,6 +201,7 @@ class Qualtrics:
         one import at a time for a mailing list; those of this process wait for each other.
         """
         path = f"{API}/directories/{segment(directory_id)}/mailinglists/{segment(mailing_list_id)}/transactioncontacts"
+        await self._remote.token()  # a token endpoint that hangs must not keep others from the list
         async with self._remote.alone(path):
             import_id, unprocessed = await self._remote.call(
                 Ask(
