@@ -36,11 +36,12 @@ async def ask(
     nexthink: Nexthink,
     *,
     limit: int | None = None,
-    before_export: Callable[[], Awaitable[None]] | None = None,
+    before_rows: Callable[[], Awaitable[None]] | None = None,
 ) -> Answer:
     """Execute the query and take in its people, `limit` of them at most (then nothing is exported).
 
-    `before_export` is awaited before a result of unknown size is taken in.
+    `before_rows` is awaited before a result of unknown size is taken in, when its file is there. Nexthink may take long
+    to prepare the file, or never finish it, and nothing has to be held for it meanwhile.
 
     Raises `Permanent` for an answer that cannot be one of a right query: several fields, or rows without any address.
     """
@@ -51,9 +52,9 @@ async def ask(
     if executed.complete or limit is not None:
         recipients.extend(_cell(row) for row in executed.rows)
     else:
-        if before_export:
-            await before_export()
         async with nexthink.export(spec.query_id, parameters) as rows:
+            if before_rows:
+                await before_rows()
             async for row in rows:
                 recipients.add(_cell(row))
                 if not recipients.returned % _A_TURN:

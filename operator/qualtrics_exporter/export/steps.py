@@ -51,7 +51,7 @@ async def _ask_who(work: Work) -> Ended | None:
     check_query(spec)
     limit = min(TEST_RECIPIENTS, spec.max_recipients or TEST_RECIPIENTS) if work.test else None
     await work.forget_people()
-    answer = await ask(spec.nexthink, work.sides.nexthink, limit=limit, before_export=work.reserve_memory)
+    answer = await ask(spec.nexthink, work.sides.nexthink, limit=limit, before_rows=work.reserve_memory)
     work.query = answer.sync
     told = [str(reason) for reason in warnings(answer)]
     work.note(counts=answer.recipients.counts, warnings=told, batch_id=None, recipients=None)

@@ -10,7 +10,7 @@ has all its waiting behind it before that: its maker asks for its turn and its t
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
@@ -26,6 +26,7 @@ from .credentials import Credentials
 from .errors import ExportError, OutcomeUnknown, Permanent, RateLimited, Transient
 from .hosts import DEFAULT_ALLOWED_HOSTS, HostRules, Url
 from .limits import Limiter, Rate
+from .names import acting_for
 from .reply import NotUnderstood, Reply
 from .retry import Repeat, persist, retry_after
 from .tokens import Tokens
@@ -78,7 +79,8 @@ class Ask:
     method: str = "GET"
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    body: bytes | Callable[[], bytes] | None = None
+    """A function for a large one, so that it is there only while the request is in flight."""
     repeat: Repeat
     refused: Mapping[int, Reason] = field(default_factory=dict)
     """What a status means here, where that is more than it usually means."""
@@ -177,12 +179,15 @@ class Remote:
         """A token that is good for so long; a new one if need be."""
         side = (self._side.key, self._side.name)
         return await self._remotes.tokens.get(
-            side, self._credentials, good_for=good_for, not_this=not_this, permit=self._permit
+            side, self._credentials, good_for=good_for, not_this=not_this, permit=self._in_flight
         )
 
-    def _permit(self) -> AbstractAsyncContextManager[object]:
-        """What a request holds while it is in flight."""
-        return self._remotes.requests.hold(self._share)
+    @asynccontextmanager
+    async def _in_flight(self, *, waits: bool = True) -> AsyncIterator[None]:
+        """A request is in flight as long as the block lasts. It waits for its turn first, unless it had it before."""
+        async with self._remotes.requests.hold(self._share) if waits else nullcontext():
+            with acting_for(self._tenant):
+                yield
 
     async def turn(self, rates: tuple[Rate, ...]) -> None:
         """Wait until a call may go out under these rates and those of the side, and count it."""
@@ -250,7 +255,7 @@ class Remote:
     async def download(self, url: Url, operation: str) -> AsyncIterator[Download]:
         """Have a file that the side has laid down elsewhere, without any token. Raises `NotSent` or `Lost`."""
         request = Request(side=self._side.key, operation=operation, method="GET", url=url, headers={}, alone=True)
-        async with self._permit(), self._remotes.wire.download(request) as download:
+        async with self._in_flight(), self._remotes.wire.download(request) as download:
             yield download
 
     async def _exchange(self, ask: Ask, base: Url, token: str) -> Reply:
@@ -259,19 +264,17 @@ class Remote:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
         if ask.body is not None:
             headers["Content-Type"] = "application/json"
-        request = Request(
-            side=self._side.key,
-            operation=ask.operation,
-            method=ask.method,
-            url=url,
-            headers=headers,
-            body=ask.body,
-            alone=ask.repeat is not Repeat.READ,
-        )
-        if not ask.waits:
-            return await self._remotes.wire.exchange(request)
         # Held for the request alone: a run that waits for a limit, a lock or an import keeps nobody from working.
-        async with self._permit():
+        async with self._in_flight(waits=ask.waits):
+            request = Request(
+                side=self._side.key,
+                operation=ask.operation,
+                method=ask.method,
+                url=url,
+                headers=headers,
+                body=ask.body() if callable(ask.body) else ask.body,
+                alone=ask.repeat is not Repeat.READ,
+            )
             return await self._remotes.wire.exchange(request)
 
     def _error(self, ask: Ask, reply: Reply) -> ExportError:

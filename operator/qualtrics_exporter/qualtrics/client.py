@@ -209,7 +209,7 @@ class Qualtrics:
                     task=f"import {len(addresses)} contacts into batch {batch_id}",
                     method="POST",
                     path=path,
-                    body=body(batch_id, run_id, addresses),
+                    body=lambda: body(batch_id, run_id, addresses),
                     repeat=Repeat.REFUSED,
                     refused={404: Reason.MAILING_LIST_NOT_FOUND},
                     rates=(IMPORTS,),
