@@ -147,3 +147,19 @@ async def test_a_tenant_that_waits_for_a_list_comes_before_further_imports_of_th
             await asyncio.sleep(0)
         go_on.set()
     assert order.index("good") <= 2
+
+
+async def test_a_large_body_is_made_only_when_its_request_goes_out(hanging: HangingServer, make: Make) -> None:
+    made = 0
+
+    def body() -> bytes:
+        nonlocal made
+        made += 1
+        return b"{}"
+
+    ask = replace(READ, method="POST", body=body)
+    remote = make(hanging, BAD)
+    async with Tasks() as tasks:
+        tasks.start(3 * PERMITS, lambda: remote.call(ask, lambda reply: reply.status))
+        await hanging.reached(PERMITS // 2)
+        assert made == hanging.hanging
