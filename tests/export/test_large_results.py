@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from qualtrics_exporter.export.recipients import Recipients
 from qualtrics_exporter.export.work import CHUNK_BYTES, RECIPIENT_BYTES
@@ -62,6 +63,19 @@ async def test_a_run_reserves_for_the_largest_result_and_keeps_what_its_people_t
     assert PEOPLE * 20 < memory.held < PEOPLE * (30 + CHUNK_BYTES)
     exporter.faults.release("qualtrics.import_contacts")
     assert (await run).result == "Succeeded"
+
+
+async def test_the_wait_for_memory_is_no_part_of_the_runs_time(exporter: Exporter) -> None:
+    @asynccontextmanager
+    async def long_wait(_: int) -> AsyncIterator[Callable[[int], None]]:
+        for _ in range(120):
+            exporter.clock.advance(60)
+            await asyncio.sleep(0)
+        yield lambda _: None
+
+    exporter.many(PEOPLE)
+    entry = await exporter.run(memory=long_wait, deadline=timedelta(hours=1))
+    assert entry.result == "Succeeded", entry.message
 
 
 def test_people_that_are_complete_take_little_more_than_their_addresses() -> None:

@@ -62,6 +62,7 @@ class Work:
     """Whether another process had the run before, or this one with another spec."""
     _began: float = field(init=False)
     _shrink: Callable[[int], None] | None = None
+    _limit: TimeLimit | None = None
     _held: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def __post_init__(self) -> None:
@@ -72,9 +73,14 @@ class Work:
         """Wait for the memory that the people of a large result take."""
         if self.memory:
             people = self.spec.max_recipients or LARGE_RESULT
+            # Meanwhile other runs have the memory: that is not this run's time.
             began = self.clock.monotonic()
+            if self._limit:
+                self._limit.restart(None)
             self._shrink = await self._held.enter_async_context(self.memory(people * RECIPIENT_BYTES + _chunk(people)))
-            self._began += self.clock.monotonic() - began  # other runs had the memory: that is not this run's time
+            self._began += self.clock.monotonic() - began
+            if self._limit:
+                self._limit.restart(self._seconds_left)
 
     def take_people(self, recipients: Recipients) -> None:
         """Keep the people, and only the memory that they take."""
@@ -116,10 +122,12 @@ class Work:
         For work before the send only: a send, and the search for one, are never cut short by it.
         """
         try:
-            async with TimeLimit(self.clock, self._seconds_left):
+            async with TimeLimit(self.clock, self._seconds_left) as self._limit:
                 yield
         except OutOfTime:
             raise self.too_late() from None
+        finally:
+            self._limit = None
 
     def too_late(self) -> Transient:
         """The error of a run whose deadline passes before its send."""
