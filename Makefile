@@ -19,7 +19,7 @@ GO_ENVIRONMENT := GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED
 WORKERS := --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-node simulate node image measure measure-idle measure-nql measure-queue lint format generate check-generated check-go venv requirements build clean
+.PHONY: help demo test test-long test-node simulate node image measure measure-idle measure-nql measure-queue measure-neighbours lint format generate check-generated check-go venv requirements build clean
 .NOTPARALLEL:
 
 help: ## Show the targets
@@ -67,6 +67,9 @@ measure-nql: $(READY) ## Figures: how fast queries are checked, and how the time
 
 measure-queue: $(READY) ## Figures: 10,000 weekly exporters due in one slot, one tenant with long runs
 	$(BIN)/python -m benchmarks.queue
+
+measure-neighbours: $(READY) ## Figures: what a tenant that hangs, floods or has many people does to the others
+	$(BIN)/python -m benchmarks.neighbours
 
 lint: $(READY) ## Style, types and layers, without changing anything
 	$(BIN)/ruff check

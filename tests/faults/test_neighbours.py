@@ -5,7 +5,7 @@ from tests.environment.waiting import eventually
 
 REQUESTS = 4
 """How many requests the operator has in flight at most. One tenant gets two of them."""
-HANGING = [f"hanging-{number}" for number in range(12)]
+HANGING = [f"hanging-{number}" for number in range(8)]
 SECRET = "nexthink-hanging"
 
 
