@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -62,8 +63,8 @@ class Tenant:
             self.sandbox.call(lambda: world.add_query(query))
         for number, name in enumerate(self.names):
             mailing_list = f"CG_neighbour{number:05d}"
-            self.sandbox.call(lambda list_id=mailing_list: world.add_mailing_list(list_id))
-            manifest = {
+            self.sandbox.call(partial(world.add_mailing_list, mailing_list))
+            manifest: dict[str, Any] = {
                 "apiVersion": f"{GROUP}/v1alpha1",
                 "kind": "QualtricsExporter",
                 "metadata": {"name": name},
@@ -134,27 +135,27 @@ def mixed(stage: Stage, stack: ExitStack) -> Iterator[Row]:
     """Eight tenants alone, and beside one that hangs, one that is slow and one that floods."""
     bad = {name: Tenant(stage, name, 15, stack) for name in ("hanging", "slow", "flooding")}
     normal = [Tenant(stage, f"normal-{number}", 1, stack) for number in range(8)]
-    operator(stage)
+    process = operator(stage)
     for tenant in (*bad.values(), *normal):
         tenant.apply()
         wait(tenant.ready, "the exporters are checked")
     alone = []
     for tenant in normal:
         began = tenant.request("alone")
-        alone.append(wait(lambda one=tenant: one.sent(1), "a run alone has ended") - began)
+        alone.append(wait(partial(tenant.sent, 1), "a run alone has ended") - began)
     bad["hanging"].sandbox.fault("*", times=None, hold="before")
     bad["slow"].sandbox.fault("*", times=None, delay=30)
     bad["flooding"].sandbox.fault("nexthink.*", times=None, endless=True)
     for tenant in bad.values():
         tenant.request("now")
     wait(lambda: bad["hanging"].sandbox.held() >= 3, "the requests of the one tenant hang")
-    began = [tenant.request("together") for tenant in normal]
+    together = [tenant.request("together") for tenant in normal]
     ended: dict[int, float] = {}
 
     def all_ended() -> bool:
         for number, tenant in enumerate(normal):
             if number not in ended and tenant.sent(2):
-                ended[number] = time.monotonic() - began[number]
+                ended[number] = time.monotonic() - together[number]
         return len(ended) == len(normal)
 
     wait(all_ended, "the normal tenants are sent")
@@ -162,6 +163,7 @@ def mixed(stage: Stage, stack: ExitStack) -> Iterator[Row]:
     yield "beside a hanging, a slow and a flooding tenant", f"{max(ended.values()):.1f} s", ""
     ratio = max(ended[number] / alone[number] for number in ended)
     yield "the worst of them takes so many times its time alone", f"{ratio:.2f}", "1.5"
+    yield "peak memory of the operator next to them", *_mebibytes(process.peak_memory())
 
 
 def large(stage: Stage, stack: ExitStack, runs: int, people: int) -> Iterator[Row]:
@@ -184,8 +186,12 @@ def large(stage: Stage, stack: ExitStack, runs: int, people: int) -> Iterator[Ro
     got = [status["history"][0]["recipients"]["imported"] for tenant in tenants for status in tenant.statuses()]
     yield f"{runs} runs of {people:,} people: imported in all", f"{sum(got):,}", f"{runs * people:,}"
     yield "  seconds", f"{took:.0f}", ""
-    yield "  peak memory of the operator before", f"{before / 2**20:.0f} MiB", ""
-    yield "  peak memory of the operator", f"{peak / 2**20:.0f} MiB", f"{MEMORY_LIMIT / 2**20:.0f} MiB"
+    yield "  peak memory of the operator before", *_mebibytes(before)
+    yield "  peak memory of the operator", *_mebibytes(peak)
+
+
+def _mebibytes(size: int) -> tuple[str, str]:
+    return f"{size / 2**20:.0f} MiB", f"{MEMORY_LIMIT / 2**20:.0f} MiB"
 
 
 def _count_only(brand: Brand, job: Job) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from qualtrics_exporter.controller import app
+from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.fair_share import NOBODY, Tenant
 from qualtrics_exporter.http.names import MAX_CONCURRENT_LOOK_UPS, Loop, acting_for
 
@@ -91,3 +93,15 @@ def test_the_process_ends_although_a_look_up_hangs(name_servers: threading.Event
 
     run(story)
     assert not name_servers.is_set()
+
+
+def test_the_operator_looks_names_up_in_this_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def serve(*_: object) -> None:
+        loops.append(asyncio.get_running_loop())
+
+    monkeypatch.setattr(app, "serve", serve)
+    monkeypatch.setattr("qualtrics_exporter.telemetry.logs.configure", lambda *_: None)
+    assert app.run(Settings()) == 0
+    assert isinstance(loops[0], Loop)

@@ -10,6 +10,7 @@ from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.http.remote import Ask, Credentials, Remote, Remotes, Repeat, Side
 from qualtrics_exporter.nexthink.client import NEXTHINK
 from qualtrics_exporter.qualtrics.client import QUALTRICS
+from tests.http.clock import HastyClock
 from tests.http.servers import Server, answer
 
 PERMITS = 10
@@ -41,12 +42,12 @@ class HangingServer(Server):
 
 
 @pytest.fixture
-async def remotes(clock: object) -> AsyncIterator[Remotes]:
+async def remotes(clock: HastyClock) -> AsyncIterator[Remotes]:
     async with Remotes(
         clock=clock,
         allowed_hosts=["127.0.0.1"],
         allow_http=True,
-        max_concurrent_requests=PERMITS,  # type: ignore[arg-type]
+        max_concurrent_requests=PERMITS,
     ) as running:
         yield running
 
