@@ -19,7 +19,7 @@ GO_ENVIRONMENT := GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED
 WORKERS := --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-node simulate node image measure measure-idle measure-nql measure-queue measure-slow-api measure-input lint format generate check-generated check-go venv requirements build clean
+.PHONY: help demo test test-long test-node simulate node image measure measure-idle measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go venv requirements build clean
 .NOTPARALLEL:
 
 help: ## Show the targets
@@ -73,6 +73,9 @@ measure-slow-api: $(READY) ## Figures: how long it takes until a replica leads, 
 
 measure-input: $(READY) ## Figures: a remote side that floods, the longest turn of the event loop, memory
 	$(BIN)/python -m benchmarks.remote_input
+
+measure-neighbours: $(READY) ## Figures: what a tenant that hangs, floods or has many people does to the others
+	$(BIN)/python -m benchmarks.neighbours
 
 lint: $(READY) ## Style, types and layers, without changing anything
 	$(BIN)/ruff check

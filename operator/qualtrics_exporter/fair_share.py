@@ -3,16 +3,25 @@
 A tenant may hold as much as is still free (the dynamic threshold of shared-memory switches, Choudhury and Hahne 1998).
 One busy tenant therefore gets half of the total, two get a third each, n get 1/(n+1) each. Whatever the others do,
 some of the total is free when a tenant that held nothing comes, and the shares need no configuration.
+
+A team can create as many Secrets in its namespace as it likes, and each makes a tenant. So namespaces take turns too,
+and the tenants of one namespace together may hold twice of what is free: two thirds of the total.
 """
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
+
+NAMESPACE_FACTOR = 2
+"""How many times of what is free the tenants of one namespace may hold. With 1, a tenant that holds all it can would
+leave nothing to the other tenants of its namespace.
+"""
 
 
 class Tenant(NamedTuple):
@@ -25,6 +34,19 @@ class Tenant(NamedTuple):
 NOBODY = Tenant("", "")
 """Where there is only one: on the command line."""
 
+TENANT: ContextVar[Tenant] = ContextVar("tenant", default=NOBODY)
+"""On whose behalf a task works, for what cannot be told: connections and the look-up of names."""
+
+
+@contextmanager
+def acting_for(tenant: Tenant) -> Iterator[None]:
+    """Within the block, this task works on behalf of that tenant."""
+    before = TENANT.set(tenant)
+    try:
+        yield
+    finally:
+        TENANT.reset(before)
+
 
 @dataclass(slots=True)
 class _Waiting(Generic[T]):
@@ -33,6 +55,40 @@ class _Waiting(Generic[T]):
 
     def lane(self, urgent: bool) -> deque[tuple[T, int]]:
         return self.urgent if urgent else self.background
+
+
+class _Shares:
+    """Who holds how much of a total."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.used = 0
+        self._tenants: Counter[Tenant] = Counter()
+        self._namespaces: Counter[str] = Counter()
+
+    @property
+    def free(self) -> int:
+        return self.total - self.used
+
+    def allow_namespace(self, namespace: str, weight: int) -> bool:
+        """Whether so much more is within the share of the namespace. Who holds nothing is always within it."""
+        return self._namespaces[namespace] + weight <= max(weight, NAMESPACE_FACTOR * self.free)
+
+    def allow(self, tenant: Tenant, weight: int) -> bool:
+        """Whether so much more is within the shares of the tenant and of its namespace."""
+        return self._tenants[tenant] + weight <= max(weight, self.free) and self.allow_namespace(
+            tenant.namespace, weight
+        )
+
+    def change(self, tenant: Tenant, weight: int) -> None:
+        """The tenant holds so much more; less, if it is negative."""
+        self.used += weight
+        self._tenants[tenant] += weight
+        self._namespaces[tenant.namespace] += weight
+        if not self._tenants[tenant]:
+            del self._tenants[tenant]
+        if not self._namespaces[tenant.namespace]:
+            del self._namespaces[tenant.namespace]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +104,34 @@ class Grant(Generic[T]):
 class FairQueue(Generic[T]):
     """Items that wait for a part of `total`. Pure: the caller decides when to look.
 
-    Within a tenant, urgent items come before the others, and each kind is served first come, first served. Background
-    items have at most `background` units at once.
+    Namespaces take turns, and within a namespace its tenants. Within a tenant, urgent items come before the others, and
+    each kind is served first come, first served. Background items have at most `background` units at once, which are
+    shared in the same way.
     """
 
     def __init__(self, total: int, *, background: int | None = None) -> None:
-        self.total = total
-        self.used = 0
-        self._background = total if background is None else background
-        self._held: dict[Tenant, int] = {}
-        self._waiting: OrderedDict[Tenant, _Waiting[T]] = OrderedDict()  # in the order of their turns
+        self._all = _Shares(total)
+        self._background = _Shares(total if background is None else background)
+        self._waiting: OrderedDict[str, OrderedDict[Tenant, _Waiting[T]]] = OrderedDict()  # in the order of their turns
         self._length = 0
 
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def total(self) -> int:
+        """How many units there are."""
+        return self._all.total
+
+    @property
+    def used(self) -> int:
+        """How many units are held."""
+        return self._all.used
+
     def push(self, tenant: Tenant, item: T, *, urgent: bool = True, weight: int = 1) -> None:
         """Let an item wait for `weight` units, all of them at most."""
-        self._waiting.setdefault(tenant, _Waiting()).lane(urgent).append((item, min(weight, self.total)))
+        tenants = self._waiting.setdefault(tenant.namespace, OrderedDict())
+        tenants.setdefault(tenant, _Waiting()).lane(urgent).append((item, min(weight, self.total)))
         self._length += 1
 
     def pop(self) -> Grant[T] | None:
@@ -75,44 +141,40 @@ class FairQueue(Generic[T]):
         """
         if not self._waiting:
             return None
-        for urgent in (True, False) if self._background > 0 else (True,):
-            for tenant, waiting in self._waiting.items():
-                lane = waiting.lane(urgent)
-                if not lane:
-                    continue
-                item, weight = lane[0]
-                free = self.total - self.used
-                if self._held.get(tenant, 0) + weight > max(weight, free):
-                    continue  # it has its share
-                if weight > free:
-                    return None
-                lane.popleft()
-                self._length -= 1
-                self._waiting.move_to_end(tenant)
-                self._forget_idle(tenant)
-                self.used += weight
-                self._held[tenant] = self._held.get(tenant, 0) + weight
-                self._background -= 0 if urgent else weight
-                return Grant(tenant, item, weight, urgent)
+        for urgent in (True, False):
+            limits = (self._all,) if urgent else (self._all, self._background)
+            for namespace, tenants in self._waiting.items():
+                if not all(limit.allow_namespace(namespace, 1) for limit in limits):
+                    continue  # none of its tenants can start
+                for tenant, waiting in tenants.items():
+                    lane = waiting.lane(urgent)
+                    if not lane:
+                        continue
+                    item, weight = lane[0]
+                    if not all(limit.allow(tenant, weight) for limit in limits):
+                        continue  # it has its share
+                    if weight > self._all.free:
+                        return None
+                    if not urgent and weight > self._background.free:
+                        continue
+                    lane.popleft()
+                    for limit in limits:
+                        limit.change(tenant, weight)
+                    self._end_turn(tenant)
+                    return Grant(tenant, item, weight, urgent)
         return None
 
     def release(self, grant: Grant[T], weight: int | None = None) -> None:
         """Give the units of a grant back, or so many of them."""
         weight = grant.weight if weight is None else weight
-        self.used -= weight
-        self._background += 0 if grant.urgent else weight
-        self._held[grant.tenant] -= weight
-        if not self._held[grant.tenant]:
-            del self._held[grant.tenant]
-
-    def _forget_idle(self, tenant: Tenant) -> None:
-        waiting = self._waiting[tenant]
-        if not waiting.urgent and not waiting.background:
-            del self._waiting[tenant]
+        self._all.change(grant.tenant, -weight)
+        if not grant.urgent:
+            self._background.change(grant.tenant, -weight)
 
     def discard(self, tenant: Tenant, item: T) -> None:
         """Let an item wait no longer."""
-        waiting = self._waiting.get(tenant)
+        tenants = self._waiting.get(tenant.namespace)
+        waiting = tenants.get(tenant) if tenants else None
         for lane in (waiting.urgent, waiting.background) if waiting else ():
             for entry in lane:
                 if entry[0] is item:
@@ -120,6 +182,20 @@ class FairQueue(Generic[T]):
                     self._length -= 1
                     self._forget_idle(tenant)
                     return
+
+    def _end_turn(self, tenant: Tenant) -> None:
+        """An item of the tenant was taken: the others come before its next one."""
+        self._length -= 1
+        self._waiting[tenant.namespace].move_to_end(tenant)
+        self._waiting.move_to_end(tenant.namespace)
+        self._forget_idle(tenant)
+
+    def _forget_idle(self, tenant: Tenant) -> None:
+        tenants = self._waiting[tenant.namespace]
+        if not tenants[tenant].urgent and not tenants[tenant].background:
+            del tenants[tenant]
+        if not tenants:
+            del self._waiting[tenant.namespace]
 
 
 Shrink = Callable[[int], None]

@@ -294,6 +294,9 @@ class Stub:
         self.kubeconfig = folder / "kubeconfig"
         self.asked: list[web.Request] = []
         self.answers: list[web.Response | None] = []
+        self.hangs = "\0"
+        """Requests with this in their path get no answer."""
+        self.hanging = asyncio.Semaphore(0)
         self._port = 0
 
     def token(self, token: str) -> None:
@@ -321,6 +324,9 @@ class Stub:
             await runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self.hangs in request.path:
+            self.hanging.release()
+            await asyncio.Event().wait()
         self.asked.append(request)  # type: ignore[arg-type]
         answer = self.answers.pop(0)
         if answer is None:
@@ -389,6 +395,25 @@ async def test_nobody_listening_is_unreachable(stub: Stub, monkeypatch: pytest.M
     async with client_of(stub.kubeconfig, monkeypatch) as ours:
         with pytest.raises(Unreachable, match="failed: ClientConnectorError"):
             await ours.get("dex", "teams")
+
+
+async def test_calls_that_hang_in_one_namespace_leave_some_to_the_others(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an admission webhook does that hangs, and is called for one namespace only."""
+    monkeypatch.setattr(cluster_module, "TIMEOUT", 60.0)
+    stub.hangs = "/namespaces/hanging/"
+    async with client_of(stub.kubeconfig, monkeypatch) as ours, asyncio.timeout(30):
+        hanging = [
+            asyncio.create_task(ours.get("hanging", "teams")) for _ in range(2 * cluster_module.MAX_CONCURRENT_CALLS)
+        ]
+        for _ in range(cluster_module.MAX_CONCURRENT_CALLS // 2):
+            await stub.hanging.acquire()
+        stub.answers = [reply({"metadata": {"name": "teams"}})]
+        assert (await ours.get("healthy", "teams"))["metadata"]["name"] == "teams"
+        for task in hanging:
+            task.cancel()
+        await asyncio.wait(hanging)
 
 
 async def test_a_garbled_secret_does_not_raise_something_else(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from qualtrics_exporter.fair_share import FairQueue, FairSemaphore, Grant, Tenan
 from tests.environment.waiting import HANG_SECONDS
 
 A, B, C = (Tenant(name, "nexthink") for name in "abc")
+A2 = Tenant("a", "another")
 
 
 def filled(total: int, **waiting: int) -> FairQueue[str]:
@@ -66,7 +67,7 @@ def test_urgent_items_come_before_background_ones_of_every_tenant() -> None:
 
 
 def test_background_items_leave_most_of_the_room_to_urgent_ones() -> None:
-    queue: FairQueue[str] = FairQueue(100, background=2)
+    queue: FairQueue[str] = FairQueue(100, background=4)
     for n in range(5):
         queue.push(A, f"check-{n}", urgent=False)
     held = [queue.pop() for _ in range(3)]
@@ -76,6 +77,44 @@ def test_background_items_leave_most_of_the_room_to_urgent_ones() -> None:
     assert held[0]
     queue.release(held[0])
     assert taken(queue) == ["check-2"]
+
+
+def test_background_items_of_a_tenant_that_hang_do_not_stop_those_of_another() -> None:
+    queue: FairQueue[str] = FairQueue(1000, background=50)
+    for n in range(500):
+        queue.push(A, f"hanging-{n}", urgent=False)
+    assert len(taken(queue)) == 25
+    queue.push(B, "check", urgent=False)
+    assert taken(queue) == ["check"]
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+def test_a_namespace_with_many_secrets_does_not_take_everything(urgent: bool) -> None:
+    queue: FairQueue[str] = FairQueue(100, background=100)
+    for n in range(200):
+        queue.push(Tenant("greedy", f"secret-{n}"), "greedy", urgent=urgent)
+    assert len(taken(queue)) == 67
+    queue.push(B, "b", urgent=urgent)
+    assert taken(queue) == ["b"]
+
+
+def test_a_tenant_that_holds_all_it_can_leaves_something_to_others_of_its_namespace() -> None:
+    queue = filled(100, a=500)
+    taken(queue)
+    for n in range(500):
+        queue.push(A2, f"n{n}")
+    assert len(taken(queue)) > 10
+    queue.push(C, "late")
+    assert taken(queue) == ["late"]
+
+
+def test_namespaces_take_turns_however_many_secrets_one_has() -> None:
+    queue: FairQueue[str] = FairQueue(100)
+    for n in range(20):
+        queue.push(Tenant("a", f"secret-{n}"), f"a{n}")
+    for n in range(3):
+        queue.push(B, f"b{n}")
+    assert taken(queue)[:6] == ["a0", "b0", "a1", "b1", "a2", "b2"]
 
 
 def test_a_large_item_is_not_overtaken_for_ever() -> None:
@@ -98,7 +137,8 @@ def test_an_item_larger_than_everything_starts_alone() -> None:
 
 
 @given(
-    st.integers(1, 30), st.lists(st.tuples(st.sampled_from([A, B, C]), st.integers(1, 40), st.booleans()), max_size=60)
+    st.integers(1, 30),
+    st.lists(st.tuples(st.sampled_from([A, A2, B, C]), st.integers(1, 40), st.booleans()), max_size=60),
 )
 def test_never_more_than_all_is_held_and_nothing_waits_for_ever(
     total: int, items: list[tuple[Tenant, int, bool]]

@@ -85,8 +85,9 @@ def test_a_slash_at_the_end_of_a_url_makes_no_difference() -> None:
         ("hunter\n2", "the key {key} holds characters that cannot be seen"),
         ("hunter\x002", "the key {key} holds characters that cannot be seen"),
         ("hunter\u200b2", "the key {key} holds characters that cannot be seen"),
+        ("hunter2" * 2000, "the key {key} has more than 8,192 bytes"),
     ],
-    ids=["missing", "empty", "blank", "not UTF-8", "two lines", "a NUL", "a zero-width space"],
+    ids=["missing", "empty", "blank", "not UTF-8", "two lines", "a NUL", "a zero-width space", "too long"],
 )
 def test_a_key_that_cannot_be_used_is_named_and_its_value_is_not(
     make: Callable[..., Any], data: dict[str, str | bytes], key: str, value: str | bytes | None, says: str

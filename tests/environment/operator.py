@@ -194,6 +194,7 @@ def main(arguments: Sequence[str]) -> int:
     from qualtrics_exporter.controller.elector import Elector
     from qualtrics_exporter.controller.settings import Settings
     from qualtrics_exporter.export import steps
+    from qualtrics_exporter.qualtrics import client
     from tests.environment.clock import SteeredClock
     from tests.faults import broken
 
@@ -212,6 +213,8 @@ def main(arguments: Sequence[str]) -> int:
 
     if in_progress := os.environ.get("QUALTRICS_EXPORTER_TEST_IN_PROGRESS"):
         app.WorkQueue = partial(app.WorkQueue, max_in_progress=int(in_progress))  # type: ignore[misc, assignment]
+    if first_look := os.environ.get("QUALTRICS_EXPORTER_TEST_FIRST_LOOK"):
+        client.IMPORT_FIRST_LOOK = float(first_look)
     app.run, web.serve = run, serve  # type: ignore[assignment]
     if lease := os.environ.get("QUALTRICS_EXPORTER_TEST_LEASE"):  # all that stands in a relation to it is as short
         app.Elector = short  # type: ignore[misc, assignment]

@@ -106,3 +106,13 @@ async def test_who_gives_up_waiting_takes_nobodys_place() -> None:
     await settled(lambda: clock.sleepers == 1)
     clock.advance(60)
     await patient
+
+
+async def test_origins_that_are_no_longer_used_are_let_go() -> None:
+    """A user can name another origin each minute, by a Secret."""
+    clock = StillClock()
+    limiter = Limiter(clock)
+    for number in range(1000):
+        await limiter.turn(f"https://{number}.example", (Rate("brand", 3000, 61),))
+        await clock.sleep(10)
+    assert len(limiter._windows) < 10

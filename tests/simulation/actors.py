@@ -230,8 +230,9 @@ class Actors:
         exporter = self._exporters[name]
         return self._simulation.instances[exporter.tenant].queries[_query(exporter, query)]
 
-    def _hang(self, host: str, seconds: float) -> None:
+    def _hang(self, host: str, seconds: float, manner: str = "hang") -> None:
         simulation = self._simulation
+        simulation.faults.manner[host] = manner
         simulation.faults.hanging[host] = simulation.now + seconds
         simulation.oracle.disturb(seconds + 1800.0, host)
 

@@ -282,6 +282,25 @@ def _cluster_trouble(random: Random, plan: Plan) -> Iterable[Event]:
         yield Event(_moment(random, plan) - 60, "hang", host, {"seconds": random.choice((300.0, HOUR, DAY))})
 
 
+def _tenants(random: Random, plan: Plan) -> Iterable[Event]:
+    """One tenant's remote side floods or lies; its namespace vanishes with everything in it, and comes back."""
+    for name, manner in (("remote-flood", "flood"), ("remote-lie", "lie")):
+        for _ in range(_often(random, plan, name, 0.5)):
+            sides = [f"t{n}.api.eu.nexthink.cloud" for n in range(plan.instances)]
+            host = random.choice(sides + [f"b{n}.eu.qualtrics.com" for n in range(plan.brands)])
+            arguments = {"seconds": random.choice((300.0, HOUR, DAY)), "manner": manner}
+            yield Event(_moment(random, plan) - 60, "hang", host, arguments)
+    for _ in range(_often(random, plan, "namespace", 0.2)):
+        tenant, at = random.randrange(plan.instances), _moment(random, plan)
+        seconds = random.choice((10.0, 600.0, 5 * HOUR))
+        for secret in ("nexthink", *(f"qualtrics-{n}" for n in range(plan.brands))):
+            deleted = {"name": secret, "what": "delete", "seconds": seconds}
+            yield Event(at, "trouble_with_secret", f"team-{tenant}", deleted)
+        for exporter in plan.exporters:
+            if exporter.tenant == tenant and exporter.created < at:
+                yield Event(at, "recreate", exporter.name, {"after": seconds + random.random()})
+
+
 EVENTS: tuple[Callable[[Random, Plan], Iterable[Event]], ...] = (
     _created,
     _people,
@@ -299,4 +318,5 @@ EVENTS: tuple[Callable[[Random, Plan], Iterable[Event]], ...] = (
     _restarts,
     _clocks,
     _cluster_trouble,
+    _tenants,
 )

@@ -45,6 +45,9 @@ CLASSES = (
     "drift",
 )
 
+OF_TENANTS = ("remote-flood", "remote-lie", "namespace")
+"""What a tenant does to the others. Drawn apart, so that the other draws of a seed stay as they are."""
+
 
 @dataclass
 class Faults:
@@ -66,7 +69,9 @@ class Faults:
     unreadable: dict[tuple[str, str], float] = field(default_factory=dict)
     """Secrets that cannot be read, and until when."""
     hanging: dict[str, float] = field(default_factory=dict)
-    """Hosts that accept requests and never answer, and until when."""
+    """Hosts that accept requests and give no usable answer, and until when."""
+    manner: dict[str, str] = field(default_factory=dict)
+    """What those hosts do: they `hang` and never answer, `flood` with a reply without end, or `lie`."""
 
     def strikes(self, name: str, random: Random, factor: float = 1.0) -> bool:
         """Whether a fault of this class strikes this call."""

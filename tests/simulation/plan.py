@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from .events import EVENTS
-from .faults import CLASSES
+from .faults import CLASSES, OF_TENANTS
 from .world import DAY, ZONES, Event, Plan, PlannedExporter, PlannedReplica, schedule
 
 
@@ -29,6 +29,7 @@ def make(
     """
     random = Random(f"plan {seed}")
     chosen = {name for name in CLASSES if random.random() < 0.4}
+    chosen |= {name for name in OF_TENANTS if Random(f"{name} {seed}").random() < 0.3}
     quiet = random.random() < 0.05
     enabled = frozenset(set() if quiet else chosen) if only is None else frozenset(only)
     crowd = (16, 24, 40) if "rush" in enabled else (6, 8, 10, 12, 16, 24, 40)

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from qualtrics_exporter.http.reply import Reply
-from qualtrics_exporter.http.wire import Lost, NotSent, Request
+from qualtrics_exporter.http.wire import Lost, NotSent, Request, TooLarge
 from qualtrics_exporter.sandbox.gate import Reply as SandboxReply
 
 from .faults import Faults
@@ -68,7 +68,13 @@ class Network:
             loop.outside(back, answer, reply)
 
         if faults.hanging.get(host, 0.0) > loop.time():
-            loop.outside(TIMEOUT, answer, Lost(f"there was no whole answer within {TIMEOUT:g} s"))
+            manner = faults.manner[host]
+            if manner == "flood":
+                loop.outside(5.0, answer, TooLarge("the answer is larger than anything that can be meant"))
+            elif manner == "lie":
+                loop.outside(there, lambda: loop.outside(back, answer, _lie(serve(), random)))
+            else:
+                loop.outside(TIMEOUT, answer, Lost(f"there was no whole answer within {TIMEOUT:g} s"))
             return future
         send = request.operation == "create_distribution"
         importing = request.operation == "import_contacts"
@@ -137,6 +143,23 @@ class Network:
         reply.body = body_of(reply)
         self._effect(replica, request, reply)
         return reply
+
+
+LIES = (
+    b"[]",
+    b"{}",
+    b"null",
+    b"[" * 5000,
+    b'{"result": [], "data": {}, "access_token": 7}',
+    b'{"result": {"id": 7, "elements": {}, "status": []}, "data": [[1]], "exportId": [], "status": 1}',
+    b'{"result": {"elements": [{"id": {}}], "nextPage": 7}, "data": [null], "access_token": "a\\n", "expires_in": "x"}',
+)
+"""Replies in which nothing has the right type."""
+
+
+def _lie(reply: SandboxReply, random: Random) -> SandboxReply:
+    """The reply after its effect, with other content."""
+    return SandboxReply(reply.status, random.choice(LIES), {"Content-Type": "application/json"})
 
 
 class SimulatedWire:

@@ -32,6 +32,7 @@ from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
 from qualtrics_exporter.controller.work_queue import WorkQueue
 from qualtrics_exporter.export.query_texts import QueryTexts
+from qualtrics_exporter.http.names import Loop
 from qualtrics_exporter.http.remote import Remotes
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.metrics import Metrics
@@ -47,7 +48,8 @@ def run(settings: Settings, clock: Clock | None = None) -> int:
     """Run the operator until SIGTERM or SIGINT; the exit code of the process."""
     logs.configure(settings.log_format, settings.log_level)
     try:
-        asyncio.run(serve(settings, clock or SystemClock()))
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(serve(settings, clock or SystemClock()))
     except Exception as error:
         for leaf in _leaves(error):
             # These say what to do in a sentence; a traceback would only hide it.

@@ -37,6 +37,7 @@ import yaml
 from kubernetes.aio import client, config
 
 from qualtrics_exporter.controller import refusals
+from qualtrics_exporter.fair_share import FairSemaphore, Tenant
 from qualtrics_exporter.http.wire import USER_AGENT
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
 
@@ -231,7 +232,7 @@ class Cluster:
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
-        self._calls = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
+        self._calls = FairSemaphore(MAX_CONCURRENT_CALLS)
 
     async def get(self, namespace: str, name: str) -> dict[str, Any]:
         """The exporter as it is now."""
@@ -367,8 +368,10 @@ class Cluster:
         body: Mapping[str, Any] | None,
     ) -> tuple[int, dict[str, Any]]:
         """One request and its reply, whatever its status."""
-        # The Lease waits for nobody: a leader must renew it in time.
-        turn, seconds = (contextlib.nullcontext(), LEASE_TIMEOUT) if kind is _LEASES else (self._calls, TIMEOUT)
+        # The Lease waits for nobody: a leader must renew it in time. Namespaces share, because an admission webhook may
+        # hang for one of them only.
+        turn = contextlib.nullcontext() if kind is _LEASES else self._calls.hold(Tenant(namespace or "", ""))
+        seconds = LEASE_TIMEOUT if kind is _LEASES else TIMEOUT
         try:
             async with turn:
                 method, url, headers, content, form = await self._api.param_serialize(

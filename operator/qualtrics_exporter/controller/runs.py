@@ -5,9 +5,6 @@ under a run, and a run that can't even begin still ends in an entry.
 """
 
 import logging
-import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -18,6 +15,7 @@ from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Gone
 from qualtrics_exporter.controller.identity import Identity
 from qualtrics_exporter.controller.journal import StatusJournal
 from qualtrics_exporter.controller.plan.spec import run_deadline, spec_problem
+from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.secrets import nexthink_credentials, qualtrics_credentials
 from qualtrics_exporter.controller.status import Key, StatusStore, tenant_of
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
@@ -25,7 +23,6 @@ from qualtrics_exporter.export.query_texts import QueryTexts, TenantTexts
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.sides import Sides
 from qualtrics_exporter.export.work import unknown_message
-from qualtrics_exporter.fair_share import FairSemaphore, Tenant
 from qualtrics_exporter.http.errors import ExportError
 from qualtrics_exporter.http.remote import Remotes, Repeat
 from qualtrics_exporter.http.retry import persist
@@ -94,11 +91,6 @@ class Credentials:
             return "not readable"
 
 
-MEBIBYTE = 1 << 20
-MEMORY_FOR_RECIPIENTS = 192
-"""MiB that the people of all large results may take at once; further runs wait."""
-
-
 @dataclass(frozen=True, slots=True)
 class Runner:
     """Brings claimed runs to their end."""
@@ -108,7 +100,7 @@ class Runner:
     clock: Clock
     identity: Identity
     default_zone: str
-    _memory: FairSemaphore = field(default_factory=lambda: FairSemaphore(MEMORY_FOR_RECIPIENTS))
+    _memory: RecipientMemory = field(default_factory=RecipientMemory)
 
     async def run(self, key: Key, exporter: Exporter, run: ActiveRun) -> None:
         """Do what is left of a run that was just claimed or taken over.
@@ -141,18 +133,12 @@ class Runner:
             return
         unsure = run.step == "Claimed" and not conditions.is_ready(exporter.status, exporter.generation)
         left = self._time_left(exporter.spec, run)
-        tenant = tenant_of(exporter)
         await execute(
             *(run, exporter.spec, sides, journal, self.clock),
             check_first=unsure,
             deadline=left,
-            memory=partial(self._hold_memory, tenant),
+            memory=partial(self._memory.hold, tenant_of(exporter)),
         )
-
-    @asynccontextmanager
-    async def _hold_memory(self, tenant: Tenant, size: int) -> AsyncIterator[Callable[[int], None]]:
-        async with self._memory.hold(tenant, _mebibytes(size)) as shrink:
-            yield lambda smaller: shrink(_mebibytes(smaller))
 
     def _time_left(self, spec: Spec, run: ActiveRun) -> timedelta:
         """How long the run may still take. A start in the future does not count: a clock that was ahead wrote it."""
@@ -196,7 +182,3 @@ class Runner:
         exporter = await self.store.change(key, claim)
         assert again is not None  # noqa: S101  else it was abandoned
         return exporter, again
-
-
-def _mebibytes(size: int) -> int:
-    return max(1, math.ceil(size / MEBIBYTE))

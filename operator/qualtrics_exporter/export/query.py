@@ -37,12 +37,13 @@ async def ask(
     *,
     limit: int | None = None,
     keep: int | None = None,
-    before_export: Callable[[], Awaitable[None]] | None = None,
+    before_rows: Callable[[], Awaitable[None]] | None = None,
 ) -> Answer:
     """Execute the query and take in its people, `limit` of them at most (then nothing is exported).
 
-    Of more than `keep` people, so many are kept, and all are counted. `before_export` is awaited before a result of
-    unknown size is taken in.
+    Of more than `keep` people, so many are kept, and all are counted. `before_rows` is awaited before a result of
+    unknown size is taken in, when its file is there. Nexthink may take long to prepare the file, or never finish it,
+    and nothing has to be held for it meanwhile.
 
     Raises `Permanent` for an answer that cannot be one of a right query: several fields, or rows without any address.
     """
@@ -58,9 +59,9 @@ async def ask(
             recipients.add(_cell(row))
             await nexthink.pause()
     else:
-        if before_export:
-            await before_export()
         async with nexthink.export(spec.query_id, parameters) as rows:
+            if before_rows:
+                await before_rows()
             async for row in rows:
                 recipients.add(_cell(row))  # the export itself lets others work between two rows
             truncated = truncated or rows.truncated

@@ -11,6 +11,7 @@ from typing import Any
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.http.errors import ExportError, Transient
 from qualtrics_exporter.http.time_limit import OutOfTime, TimeLimit
+from qualtrics_exporter.qualtrics.portions import MOST_CONTACTS
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, Result, entry_of, timestamp
@@ -26,7 +27,9 @@ HoldMemory = Callable[[int], AbstractAsyncContextManager[Callable[[int], None]]]
 """
 
 RECIPIENT_BYTES = 80
-"""What a recipient takes at most (tests/export/test_recipients.py)."""
+"""What a recipient takes at most while the result is read (tests/export/test_recipients.py)."""
+CHUNK_BYTES = 100
+"""What a recipient of the chunk that is imported takes in addition."""
 LARGE_RESULT = 1_000_000
 """How many people a large result is taken to have where spec.maxRecipients does not limit it."""
 
@@ -59,6 +62,7 @@ class Work:
     """Whether another process had the run before, or this one with another spec."""
     _began: float = field(init=False)
     _shrink: Callable[[int], None] | None = None
+    _limit: TimeLimit | None = None
     _held: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def __post_init__(self) -> None:
@@ -69,15 +73,21 @@ class Work:
         """Wait for the memory that the people of a large result take."""
         if self.memory:
             people = self.spec.max_recipients or LARGE_RESULT
+            # Meanwhile other runs have the memory: that is not this run's time.
             began = self.clock.monotonic()
-            self._shrink = await self._held.enter_async_context(self.memory(people * RECIPIENT_BYTES))
-            self._began += self.clock.monotonic() - began  # other runs had the memory: that is not this run's time
+            if self._limit:
+                self._limit.restart(None)
+            self._shrink = await self._held.enter_async_context(self.memory(people * RECIPIENT_BYTES + _chunk(people)))
+            self._began += self.clock.monotonic() - began
+            if self._limit:
+                self._limit.restart(self._seconds_left)
 
     def take_people(self, recipients: Recipients) -> None:
         """Keep the people, and only the memory that they take."""
         self.recipients = recipients
+        recipients.freeze()
         if self._shrink:
-            self._shrink(len(recipients) * RECIPIENT_BYTES)
+            self._shrink(recipients.size + _chunk(len(recipients)))
 
     async def forget_people(self) -> None:
         """Let go of the people, and of their memory."""
@@ -112,10 +122,12 @@ class Work:
         For work before the send only: a send, and the search for one, are never cut short by it.
         """
         try:
-            async with TimeLimit(self.clock, self._seconds_left):
+            async with TimeLimit(self.clock, self._seconds_left) as self._limit:
                 yield
         except OutOfTime:
             raise self.too_late() from None
+        finally:
+            self._limit = None
 
     def too_late(self) -> Transient:
         """The error of a run whose deadline passes before its send."""
@@ -209,6 +221,10 @@ class Work:
         if accepted > imported and Reason.IMPORT_INCOMPLETE not in told:
             sentences.append(f"Qualtrics refused the other {accepted - imported} of {accepted} addresses.")
         return " ".join(sentences)
+
+
+def _chunk(people: int) -> int:
+    return min(people, MOST_CONTACTS) * CHUNK_BYTES
 
 
 def unknown_message(run: ActiveRun, why: str) -> str:

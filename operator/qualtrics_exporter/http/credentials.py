@@ -13,6 +13,10 @@ Data = Mapping[str, str | bytes]
 """What is in a Secret, key by key."""
 
 
+LONGEST_VALUE = 8 * 1024
+"""Bytes. Hundreds of runs keep the values of their Secrets while they wait, and a Secret can have a megabyte."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
     """An OAuth client of one remote side, and where that is. Shows nothing of itself but where it comes from."""
@@ -38,9 +42,12 @@ class Credentials:
 def value(data: Data, key: str, source: str) -> str:
     """The value of a key without the white space around it (`echo` adds a newline); empty when there is none.
 
-    Raises Permanent(SecretKeyMissing) with the key's name, never with a value, for what is no text on one line.
+    Raises Permanent(SecretKeyMissing) with the key's name, never with a value, for what is not text on one line and for
+    what is longer than `LONGEST_VALUE`.
     """
     raw = data.get(key, "")
+    if len(raw) > LONGEST_VALUE:
+        raise Permanent(Reason.SECRET_KEY_MISSING, f"{source}: the key {key} has more than {LONGEST_VALUE:,} bytes")
     try:
         text = (raw.decode("utf-8-sig") if isinstance(raw, bytes) else raw).strip()
     except UnicodeDecodeError as error:

@@ -5,7 +5,8 @@ minute, and the remote side answers 429 to the half of it.
 """
 
 from collections import deque
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
 from qualtrics_exporter.clock import Clock
@@ -34,8 +35,8 @@ class Limiter:
         Who waits for a narrow rate does not hold up others that share only the wide one: the narrow one is kept, but
         nothing is counted until both have room.
         """
-        windows = [self._windows.setdefault((origin, rate), _Window(rate)) for rate in rates]
         async with AsyncExitStack() as held:
+            windows = [held.enter_context(self._window(origin, rate).in_use()) for rate in rates]
             for window in windows:
                 await held.enter_async_context(window.door.hold(tenant))
                 while (wait := window.wait(self._clock.monotonic())) > 0:
@@ -44,15 +45,41 @@ class Limiter:
             for window in windows:
                 window.times.append(now)
 
+    def _window(self, origin: str, rate: Rate) -> "_Window":
+        if (window := self._windows.get((origin, rate))) is None:
+            # Users choose the origins, in Secrets that they can change every minute: those of before are let go.
+            now = self._clock.monotonic()
+            self._windows = {key: known for key, known in self._windows.items() if not known.idle(now)}
+            window = self._windows[origin, rate] = _Window(rate)
+        return window
+
 
 class _Window:
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
         self.times: deque[float] = deque()
         self.door = FairSemaphore(1)
+        self.users = 0
+
+    @contextmanager
+    def in_use(self) -> Iterator["_Window"]:
+        """The window, which is kept as long as the block lasts."""
+        self.users += 1
+        try:
+            yield self
+        finally:
+            self.users -= 1
+
+    def idle(self, now: float) -> bool:
+        """Whether nobody is here, and no call counts any more."""
+        self._forget_old(now)
+        return not self.users and not self.times
 
     def wait(self, now: float) -> float:
         """Seconds until there is room."""
+        self._forget_old(now)
+        return self.times[0] + self.rate.seconds - now if len(self.times) >= self.rate.calls else 0.0
+
+    def _forget_old(self, now: float) -> None:
         while self.times and self.times[0] + self.rate.seconds <= now:
             self.times.popleft()
-        return self.times[0] + self.rate.seconds - now if len(self.times) >= self.rate.calls else 0.0

@@ -6,22 +6,17 @@ interim replies without end. Each of them costs far more time than bytes.
 
 import ssl
 from collections.abc import Iterable
-from contextvars import ContextVar
 from typing import Any
 
 import httpcore
 import httpx
 
-from qualtrics_exporter.fair_share import NOBODY, Tenant
+from qualtrics_exporter.fair_share import TENANT
 
 from .loop_time import LoopTime
 
 PIECE = 16 * 1024
 """Bytes. The worst of them take ten milliseconds to parse."""
-
-TENANT: ContextVar[Tenant] = ContextVar("tenant", default=NOBODY)
-"""Whose request is being served: connections are shared."""
-
 
 MOST_HEADERS = 32 * 1024
 """Bytes of the header lines of a reply. With httpcore's limit of 100 KiB they take a tenth of a second to parse."""

@@ -8,10 +8,9 @@ request goes out. So a call that ends before that was certainly not made. A call
 has all its waiting behind it before that: its maker asks for its turn and its token itself.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
@@ -20,7 +19,7 @@ from urllib.parse import quote, urlencode
 from weakref import WeakValueDictionary
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.fair_share import NOBODY, FairSemaphore, Tenant
+from qualtrics_exporter.fair_share import NOBODY, FairSemaphore, Tenant, acting_for
 from qualtrics_exporter.resource.reasons import Reason
 
 from .credentials import Credentials
@@ -81,7 +80,8 @@ class Ask:
     method: str = "GET"
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | Callable[[], bytes] | None = field(default=None, repr=False)
+    """A function for a large one, so that it is there only while the request is in flight."""
     repeat: Repeat
     refused: Mapping[int, Reason] = field(default_factory=dict)
     """What a status means here, where that is more than it usually means."""
@@ -125,12 +125,12 @@ class Remotes:
         self.limiter = Limiter(clock)
         self.requests = FairSemaphore(max_concurrent_requests)
         self.tokens = Tokens(self.wire, self.hosts, clock)
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str, FairSemaphore] = WeakValueDictionary()
 
-    def lock(self, name: str) -> asyncio.Lock:
+    def lock(self, name: str) -> FairSemaphore:
         """The lock of that name. It is there as long as somebody has it."""
         if (lock := self._locks.get(name)) is None:
-            lock = self._locks[name] = asyncio.Lock()
+            lock = self._locks[name] = FairSemaphore(1)
         return lock
 
     async def aclose(self) -> None:
@@ -152,6 +152,8 @@ class Remote:
     def __init__(self, remotes: Remotes, credentials: Credentials, side: Side, tenant: Tenant = NOBODY) -> None:
         self._remotes = remotes
         self._tenant = tenant
+        # A side that hangs holds the requests of its own share: the runs of this tenant still reach the other side.
+        self._share = tenant._replace(secret=f"{tenant.secret} {side.key}")
         self._credentials = credentials
         self._side = side
 
@@ -193,7 +195,16 @@ class Remote:
     async def token(self, *, good_for: timedelta = timedelta(0), not_this: str | None = None) -> str:
         """A token that is good for so long; a new one if need be."""
         side = (self._side.key, self._side.name)
-        return await self._remotes.tokens.get(side, self._credentials, good_for=good_for, not_this=not_this)
+        return await self._remotes.tokens.get(
+            side, self._credentials, good_for=good_for, not_this=not_this, permit=self._in_flight
+        )
+
+    @asynccontextmanager
+    async def _in_flight(self, *, waits: bool = True) -> AsyncIterator[None]:
+        """A request is in flight as long as the block lasts. It waits for its turn first, unless it had it before."""
+        async with self._remotes.requests.hold(self._share) if waits else nullcontext():
+            with acting_for(self._tenant):
+                yield
 
     async def turn(self, rates: tuple[Rate, ...]) -> None:
         """Wait until a call may go out under these rates and those of the side, and count it."""
@@ -205,9 +216,12 @@ class Remote:
         what = f"The token for {self.source} was refused to another call: {self.name} was not asked"
         raise Transient(Reason.REMOTE_UNAVAILABLE, what)
 
-    def alone(self, path: str) -> asyncio.Lock:
-        """`async with` it: nobody else of this process is there, at that path of this remote origin."""
-        return self._remotes.lock(f"{self.base().origin} {path}")
+    @asynccontextmanager
+    async def alone(self, path: str) -> AsyncIterator[None]:
+        """Nobody else of this process is there meanwhile, at that path of this remote origin; tenants take turns."""
+        lock = self._remotes.lock(f"{self.base().origin} {path}")
+        async with lock.hold(self._tenant):
+            yield
 
     async def call(self, ask: Ask, read: Callable[[Reply], T]) -> T:
         """Make a call, as often as its kind allows, and give what `read` finds in the reply.
@@ -268,7 +282,7 @@ class Remote:
             alone=True,
             tenant=self._tenant,
         )
-        async with self._remotes.requests.hold(self._tenant), self._remotes.wire.download(request) as download:
+        async with self._in_flight(), self._remotes.wire.download(request) as download:
             yield download
 
     async def _exchange(self, ask: Ask, base: Url, token: str) -> Reply:
@@ -277,20 +291,20 @@ class Remote:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
         if ask.body is not None:
             headers["Content-Type"] = "application/json"
-        request = Request(
-            side=self._side.key,
-            operation=ask.operation,
-            method=ask.method,
-            url=url,
-            headers=headers,
-            body=ask.body,
-            alone=ask.repeat is not Repeat.READ,
-            tenant=self._tenant,
-        )
-        if not ask.waits:
-            return await self._remotes.wire.exchange(request)
         # Held for the request alone: a run that waits for a limit, a lock or an import keeps nobody from working.
-        async with self._remotes.requests.hold(self._tenant), AsyncExitStack() as large:
+        async with self._in_flight(waits=ask.waits), AsyncExitStack() as large:
+            request = Request(
+                side=self._side.key,
+                operation=ask.operation,
+                method=ask.method,
+                url=url,
+                headers=headers,
+                body=ask.body() if callable(ask.body) else ask.body,
+                alone=ask.repeat is not Repeat.READ,
+                tenant=self._tenant,
+            )
+            if not ask.waits:
+                return await self._remotes.wire.exchange(request)
             reply = await self._remotes.wire.exchange(request, large)
             await reply.parse(self.pause)
             return reply

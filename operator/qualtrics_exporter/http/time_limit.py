@@ -39,8 +39,14 @@ class TimeLimit:
         if self._seconds is not None:
             if self._seconds <= 0:
                 raise OutOfTime
-            self._watch = asyncio.create_task(self._expire(self._seconds), name=TASK_NAME)
+            self.restart(self._seconds)
         return self
+
+    def restart(self, seconds: float | None) -> None:
+        """From now on, so many seconds are left; None stops the limit, for a wait that is not part of the work."""
+        if self._watch:
+            self._watch.cancel()
+        self._watch = None if seconds is None else asyncio.create_task(self._expire(seconds), name=TASK_NAME)
 
     async def _expire(self, seconds: float) -> None:
         await self._clock.sleep(seconds)

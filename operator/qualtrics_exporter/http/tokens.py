@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlencode
@@ -15,6 +17,8 @@ from .hosts import HostRules
 from .reply import NotUnderstood, Reply, TooMuch, at, code_or_none, text_at
 from .retry import Repeat, persist, retry_after
 from .wire import Lost, NotSent, Request, TooLarge, Wire
+
+Permit = Callable[[], AbstractAsyncContextManager[object]]
 
 EARLY = 60.0
 """Seconds before its end at which a token is not used any more."""
@@ -52,17 +56,20 @@ class Tokens:
         *,
         good_for: timedelta = timedelta(0),
         not_this: str | None = None,
+        permit: Permit = nullcontext,
     ) -> str:
         """A token that is good for so long, and another one than the one that was just refused.
 
-        Who comes while it is being fetched waits for the same answer, also when that is an error.
+        Who comes while it is being fetched waits for the same answer, also when that is an error. `permit` is held
+        while a token is waited for: an endpoint that hangs costs the share of those who ask it.
         """
         now = self._clock.monotonic()
         entry = self._entry(credentials.digest, now)
         if self._good(entry, good_for, not_this):
             return entry.value
         asked = entry.asked
-        async with entry.lock:
+        # The permit comes first: whoever has the lock waits for nothing but the endpoint.
+        async with permit(), entry.lock:
             if self._good(entry, good_for, not_this):
                 return entry.value
             if entry.asked != asked and entry.error:

@@ -24,7 +24,7 @@ from qualtrics_exporter.fair_share import NOBODY, FairSemaphore, Tenant
 from .gunzip import BadGzip, Gunzip, TooManyMembers
 from .hosts import Url
 from .loop_time import LoopTime
-from .paced import PIECE, TENANT, paced
+from .paced import PIECE, paced
 from .reply import SMALL_BODY, Reply
 
 USER_AGENT = f"qualtrics-exporter/{version('qualtrics-exporter')}"
@@ -167,7 +167,6 @@ class Wire:
         A reply of more than `SMALL_BODY` bytes waits for memory, which `large` holds from then on. Without `large`, the
         reply is never waited for longer than it takes, and such a one is `TooLarge`.
         """
-        TENANT.set(request.tenant)
 
         async def make_room() -> None:
             if large:
@@ -194,7 +193,6 @@ class Wire:
     @asynccontextmanager
     async def download(self, request: Request) -> AsyncIterator[Download]:
         """Send a request and have the body of its reply piece by piece, whatever its status."""
-        TENANT.set(request.tenant)
         async with self._observed(request) as observed:
             client = self._client(request.alone)
             try:

@@ -41,6 +41,9 @@ QUERIES = Rate("queries", 1, 1.1)
 """1 a second, and a little for the jitter of the network."""
 
 EXPORT_DEADLINE = timedelta(hours=1)
+"""From the request for an export until its file is there."""
+DOWNLOAD_DEADLINE = timedelta(minutes=10)
+"""For reading the file, with all tries: memory is held for its people meanwhile, for which other runs may wait."""
 DOWNLOADS = 5
 """How often the file of one export is begun, at most: its URL is good for 15 minutes."""
 
@@ -172,11 +175,12 @@ class Export:
         left = self._deadline - self._remote.clock.monotonic()
         if url := await poll(self._remote.clock, done, first=1, longest=15, most=left):
             return url
-        what = f"Nexthink did not finish the export of query {self._query_id} in an hour"
+        what = f"Nexthink did not finish the export of query {self._query_id} in time"
         raise Transient(Reason.REMOTE_UNAVAILABLE, what)
 
     async def _all(self) -> AsyncGenerator[tuple[str, ...], None]:
         """Each row once, whatever happens to the download: it begins anew, and what was seen is passed over."""
+        self._deadline = self._remote.clock.monotonic() + DOWNLOAD_DEADLINE.total_seconds()
         seen, misread = _Seen(), False
         what = f"The export of query {self._query_id} cannot be read"
         for left in reversed(range(DOWNLOADS)):
@@ -211,7 +215,8 @@ class Export:
         async with aclosing(file.pieces()) as pieces:
             async for piece in pieces:
                 if self._remote.clock.monotonic() > self._deadline:
-                    raise NotUnderstood("it takes more than an hour")
+                    minutes = DOWNLOAD_DEADLINE.total_seconds() / 60
+                    raise NotUnderstood(f"it takes more than {minutes:g} minutes")
                 for part in table.unpacked(piece):
                     async for row in self._rows_of(table, table.rows(part)):
                         yield row

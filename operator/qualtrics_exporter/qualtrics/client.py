@@ -209,6 +209,7 @@ class Qualtrics:
         one import at a time for a mailing list; those of this process wait for each other.
         """
         path = f"{API}/directories/{segment(directory_id)}/mailinglists/{segment(mailing_list_id)}/transactioncontacts"
+        await self._remote.token()  # a token endpoint that hangs must not keep others from the list
         async with self._remote.alone(path):
             import_id, unprocessed = await self._remote.call(
                 Ask(
@@ -216,7 +217,7 @@ class Qualtrics:
                     task=f"import {len(addresses)} contacts into batch {batch_id}",
                     method="POST",
                     path=path,
-                    body=body(batch_id, run_id, addresses),
+                    body=lambda: body(batch_id, run_id, addresses),
                     repeat=Repeat.REFUSED,
                     refused={404: Reason.MAILING_LIST_NOT_FOUND},
                     rates=(IMPORTS,),

@@ -1,0 +1,88 @@
+"""The memory for large results: asked for when there is something to read, and given back when it was read."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from qualtrics_exporter.export.recipients import Recipients
+from qualtrics_exporter.export.work import CHUNK_BYTES, RECIPIENT_BYTES
+from qualtrics_exporter.qualtrics.portions import MOST_CONTACTS
+from tests.export.conftest import Exporter
+
+PEOPLE = 3000
+
+
+class Memory:
+    """Grants everything, and keeps what is held, in bytes."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.held = 0
+
+    @asynccontextmanager
+    async def hold(self, size: int) -> AsyncIterator[Callable[[int], None]]:
+        self.asked += 1
+        self.held = size
+
+        def shrink(smaller: int) -> None:
+            self.held = min(self.held, smaller)
+
+        yield shrink
+        self.held = 0
+
+
+async def test_an_export_that_is_not_finished_holds_no_memory(exporter: Exporter) -> None:
+    """Nexthink may prepare it for an hour, and two runs that reserve for a million people are nearly all of it."""
+    exporter.many(PEOPLE)
+    memory = Memory()
+    exporter.faults.add("nexthink.status", hold="before")
+    exporter.faults.add("qualtrics.import_contacts", hold="before")
+    run = asyncio.create_task(exporter.run(memory=memory.hold))
+    await exporter.faults.reached("nexthink.status")
+    assert not memory.asked
+    exporter.faults.release("nexthink.status")
+    await exporter.faults.reached("qualtrics.import_contacts")
+    assert (memory.asked, memory.held > 0) == (1, True)
+    exporter.faults.release("qualtrics.import_contacts")
+    assert (await run).result == "Succeeded"
+    assert not memory.held
+
+
+async def test_a_run_reserves_for_the_largest_result_and_keeps_what_its_people_take(exporter: Exporter) -> None:
+    exporter.many(PEOPLE)
+    exporter.change("spec", max_recipients=500_000)
+    memory = Memory()
+    exporter.faults.add("nexthink.download", hold="before")
+    exporter.faults.add("qualtrics.import_contacts", hold="before")
+    run = asyncio.create_task(exporter.run(memory=memory.hold))
+    await exporter.faults.reached("nexthink.download")
+    assert memory.held == 500_000 * RECIPIENT_BYTES + MOST_CONTACTS * CHUNK_BYTES
+    exporter.faults.release("nexthink.download")
+    await exporter.faults.reached("qualtrics.import_contacts")
+    assert PEOPLE * 20 < memory.held < PEOPLE * (30 + CHUNK_BYTES)
+    exporter.faults.release("qualtrics.import_contacts")
+    assert (await run).result == "Succeeded"
+
+
+async def test_the_wait_for_memory_is_no_part_of_the_runs_time(exporter: Exporter) -> None:
+    @asynccontextmanager
+    async def long_wait(_: int) -> AsyncIterator[Callable[[int], None]]:
+        for _ in range(120):
+            exporter.clock.advance(60)
+            await asyncio.sleep(0)
+        yield lambda _: None
+
+    exporter.many(PEOPLE)
+    entry = await exporter.run(memory=long_wait, deadline=timedelta(hours=1))
+    assert entry.result == "Succeeded", entry.message
+
+
+def test_people_that_are_complete_take_little_more_than_their_addresses() -> None:
+    people = Recipients()
+    addresses = [f"person{number:06d}@example.com" for number in range(PEOPLE)]
+    people.extend(addresses)
+    people.freeze()
+    length = sum(len(address) + 1 for address in addresses)
+    assert length <= people.size <= length * 9 / 8
+    assert list(people) == addresses
