@@ -12,7 +12,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, TypeVar
@@ -291,7 +291,7 @@ class Remote:
             return await self._remotes.wire.exchange(request)
         # Held for the request alone: a run that waits for a limit, a lock or an import keeps nobody from working.
         async with self._remotes.requests.hold(self._tenant), AsyncExitStack() as large:
-            reply = await self._remotes.wire.exchange(request, large)
+            reply = await self._remotes.wire.exchange(replace(request, large=large))
             await reply.parse(self.pause)
             return reply
 
