@@ -12,6 +12,9 @@ from .errors import Permanent
 Data = Mapping[str, str | bytes]
 """What is in a Secret, key by key."""
 
+LARGEST_VALUE = 16 * 1024
+"""Characters. A Secret may hold a megabyte, and its values are encoded and hashed for each request."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
@@ -41,6 +44,10 @@ def value(data: Data, key: str, source: str) -> str:
     Raises Permanent(SecretKeyMissing) with the key's name, never with a value, for what is no text on one line.
     """
     raw = data.get(key, "")
+    if len(raw) > LARGEST_VALUE:
+        raise Permanent(
+            Reason.SECRET_KEY_MISSING, f"{source}: the key {key} holds more than {LARGEST_VALUE:,} characters"
+        )
     try:
         text = (raw.decode("utf-8-sig") if isinstance(raw, bytes) else raw).strip()
     except UnicodeDecodeError as error:
