@@ -118,7 +118,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     "no run": ({"maxConcurrentRuns": 0}, "maxConcurrentRuns is 0: write 1 or more. To pause an exporter set suspend"),
     "a url for a host": (
         {"allowedHosts": ["https://eu.qualtrics.com/"]},
-        'allowedHosts has "https://eu.qualtrics.com/", which is no host: write a host name or *.suffix, such as',
+        'allowedHosts has "https://eu.qualtrics.com/", which is no host: write a host name or *.suffix, maybe',
     ),
     "a host with any port": (
         {"allowedDownloadHosts": ["localhost:*"]},

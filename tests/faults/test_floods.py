@@ -5,9 +5,16 @@ over TLS; the clients, their limits and the event loop are the product's.
 """
 
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
+from qualtrics_exporter.controller.cluster import Cluster
+from qualtrics_exporter.controller.runs import Credentials
+from qualtrics_exporter.http.remote import Remotes
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.spec import Spec
+from qualtrics_exporter.sandbox import World
 from tests.faults.flooded import Loop, Memory, flooding, met
 from tests.faults.floods import FLOODS, LONG
 
@@ -41,3 +48,17 @@ async def test_a_flood_takes_little_memory(origin: str, name: str) -> None:
         ends = await met(origin, name)
     assert set(ends) == {FLOODS[name].outcome}
     assert memory.peak < MOST_MEMORY
+
+
+async def test_the_check_of_a_long_query_stops_nobody_else() -> None:
+    """The legal query that takes longest of those tried: a tenant may edit it twice a second."""
+    query = ("users " + "| where a == 1 " * 1100)[:15_900] + " | list ad.email_address"
+    spec = Spec.model_validate({**World.default().exporter_spec(), "schedule": {"frequency": "Daily"}})
+    spec = spec.model_copy(update={"nexthink": spec.nexthink.model_copy(update={"query": query})})
+    texts = Credentials(cast("Cluster", None), cast("Remotes", None)).texts(
+        Exporter.from_object({"metadata": {"namespace": "dex", "name": "a", "uid": "u"}})
+    )
+    async with Loop() as loop:
+        await texts.check(spec)
+        await texts.compare(spec.nexthink, f"{query} | limit 1")
+    assert loop.longest < LONGEST / 2

@@ -193,10 +193,10 @@ async def test_no_url_that_leads_elsewhere_is_followed_by_a_run_either(office: O
 
 
 @pytest.mark.parametrize("host", ["localhost", "LocalHost"])
-async def test_an_allowed_host_is_allowed_on_any_port_and_gets_no_secret_of_another(
+async def test_an_allowed_host_of_this_machine_is_allowed_on_any_port_and_gets_no_secret_of_another(
     office: Office, tally: Tally, host: str
 ) -> None:
-    """As documented for --allowed-host; and the proof that the canary would have been reached."""
+    """As documented for `localhost` in --allowed-host; and the proof that the canary would have been reached."""
     async with guarded(office) as desk:
         secrets = desk.sandbox.secrets()
         canary = desk.canary.url.replace("localhost", host)
@@ -238,13 +238,13 @@ def expectations(key: str) -> Iterator[tuple[str, str | bytes, dict[str, str]]]:
         empty["qualtrics"] = "Checked"  # it follows from the url; Nexthink's does so for its own hosts only
     yield "empty", "", empty
     yield "blank", " \n", empty
+    yield "far too long", LARGE, dict.fromkeys(SIDES, "SecretKeyMissing")
     if key in ("url", "tokenUrl"):
-        yield "far too long", LARGE, dict.fromkeys(SIDES, "HostNotAllowed")
         return
     wrong = dict.fromkeys(SIDES, "CredentialsRefused")
     if key == "scope":
         wrong["qualtrics"] = "NotPermitted"  # the sandbox's client may do anything, and then has asked for nothing
-    for value in (LARGE, f"{SECRET}:1", f"{SECRET}&grant_type=password", f"{SECRET}\u00fc\u4e2d"):
+    for value in (SECRET + "x" * 16_000, f"{SECRET}:1", f"{SECRET}&grant_type=password", f"{SECRET}\u00fc\u4e2d"):
         yield ascii(value)[:40], value, wrong
 
 

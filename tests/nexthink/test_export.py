@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import socket
 import tracemalloc
 from collections.abc import Callable
 
@@ -173,6 +174,44 @@ async def test_a_store_that_is_not_allowed_is_not_asked(
         "The file of Nexthink's export of query #many leads to a host that is not one of 127.0.0.1"
     )
     assert sandbox.ledger.count("nexthink.download") == 0
+
+
+@pytest.fixture
+def anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every name is one of this machine, and not called so."""
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *args, **kwargs: resolve("127.0.0.1", *args, **kwargs))
+
+
+@pytest.mark.usefixtures("anywhere")
+async def test_the_lists_of_apis_and_of_downloads_are_separate(server: Server, clock: HastyClock) -> None:
+    """No credentials go to a host of downloads, and no file comes from a host of an API."""
+    port = server.url.rpartition(":")[2]
+    api, store = f"http://api.example:{port}", f"http://store.example:{port}"
+    server.script(*replies(store, answer(200, "h\na@example.com\n")))
+
+    async def asked(url: str, token_url: str) -> list[str]:
+        secret = {"url": url, "tokenUrl": token_url, "clientId": "the-client", "clientSecret": "the-secret"}
+        lists = {"allowed_hosts": ["api.example"], "download_hosts": ["store.example"]}
+        async with Remotes(clock=clock, allow_http=True, **lists) as remotes:
+            return await exported(Nexthink(remotes, nexthink_from(secret, "Secret dex/nexthink")), "#any")
+
+    for url, token_url in ((store, f"{api}/oauth2/token"), (api, f"{store}/oauth2/token")):
+        with pytest.raises(Permanent) as refused:
+            await asked(url, token_url)
+        assert refused.value.reason is Reason.HOST_NOT_ALLOWED
+    assert server.asked == 0
+    assert server.tokens_asked == 0, "not even the token endpoint of the API"
+    assert await asked(api, f"{api}/oauth2/token") == ["a@example.com"]
+    *calls, download = server.heard
+    assert {call.headers["host"] for call in calls} == {f"api.example:{port}"}
+    assert download.headers["host"] == f"store.example:{port}"
+    assert not {"authorization", "cookie"} & set(download.headers)
+    server.script(*replies(api, answer(200, "h\na@example.com\n")))
+    with pytest.raises(Permanent) as refused:
+        await asked(api, f"{api}/oauth2/token")
+    assert refused.value.reason is Reason.HOST_NOT_ALLOWED
+    assert "X-Amz" not in refused.value.message
 
 
 SIGNED = "/exports/a%20b%2Fc+d.csv.gz?X-Amz-Credential=AK%2F2026%2Feu&X-Amz-Signature=a%2Bb/c+d=&x=~!*'()@:,;"

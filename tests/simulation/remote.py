@@ -173,7 +173,7 @@ class SimulatedWire:
     async def aclose(self) -> None:
         """Nothing is open."""
 
-    async def exchange(self, request: Request, large: object = None) -> Reply:
+    async def exchange(self, request: Request) -> Reply:
         """As `Wire.exchange`."""
         self._calling(request.operation)
         reply = await self._network.begin(self._replica, request)

@@ -302,10 +302,11 @@ class Remote:
                 body=ask.body() if callable(ask.body) else ask.body,
                 alone=ask.repeat is not Repeat.READ,
                 tenant=self._tenant,
+                large=large if ask.waits else None,
             )
+            reply = await self._remotes.wire.exchange(request)
             if not ask.waits:
-                return await self._remotes.wire.exchange(request)
-            reply = await self._remotes.wire.exchange(request, large)
+                return reply
             await reply.parse(self.pause)
             return reply
 

@@ -77,6 +77,10 @@ class Request:
     """On a connection of its own: one from the pool may just be closed by the other side, and nobody could tell then
     whether the request was heard."""
     tenant: Tenant = NOBODY
+    large: AsyncExitStack | None = None
+    """What holds the memory of a reply of more than `SMALL_BODY` bytes, which waits for it. Without this, nothing is
+    waited for, and such a reply is `TooLarge`.
+    """
 
 
 class NotSent(Exception):
@@ -161,12 +165,9 @@ class Wire:
             _, client = self._clients.popitem()
             await client.aclose()
 
-    async def exchange(self, request: Request, large: AsyncExitStack | None = None) -> Reply:
-        """Send a request and read the whole reply. Raises `NotSent` or `Lost`.
-
-        A reply of more than `SMALL_BODY` bytes waits for memory, which `large` holds from then on. Without `large`, the
-        reply is never waited for longer than it takes, and such a one is `TooLarge`.
-        """
+    async def exchange(self, request: Request) -> Reply:
+        """Send a request and read the whole reply. Raises `NotSent` or `Lost`."""
+        large = request.large
 
         async def make_room() -> None:
             if large:
