@@ -2,12 +2,18 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from qualtrics_exporter.controller import reconciler as reconciler_module
+from qualtrics_exporter.controller import watch as watch_module
+from qualtrics_exporter.resource.exporter import Exporter
 from tests.controller.crd_strategies import ANNOTATIONS, ANYTHING, METADATA, SPEC, STATUS, changed, values
 from tests.controller.odd_world import HEALTHY, ODD, OddWorld
 
@@ -102,3 +108,117 @@ def test_any_annotation_and_metadata(at_start: bool, annotations: dict[str, str]
 @SETTINGS
 def test_everything_at_once(spec: Any, status: Any, annotations: dict[str, str], metadata: dict[str, Any]) -> None:
     odd(False, spec=spec, status=status, metadata={**metadata, "annotations": annotations})
+
+
+def _fails_for_odd(function: Callable[..., Any], calls: list[float], made: OddWorld) -> Callable[..., Any]:
+    def failing(exporter: Exporter, *arguments: Any) -> Any:
+        if exporter.name == ODD:
+            calls.append(made.loop.time())
+            raise ZeroDivisionError("nobody expected this; ana@example.com")
+        return function(exporter, *arguments)
+
+    return failing
+
+
+def test_an_unexpected_error_is_reported_for_its_exporter_and_tried_again_with_pauses() -> None:
+    calls: list[float] = []
+    with world() as made:
+        with mock.patch.object(reconciler_module, "plan", _fails_for_odd(reconciler_module.plan, calls, made)):
+            made.run(1.5)
+        assert made.ends == []
+        assert made.sent(HEALTHY) == 2
+        ready = next(c for c in made.status(ODD)["conditions"] if c["type"] == "Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "InternalError")
+        assert "ZeroDivisionError" in ready["message"]
+        assert "ana" not in ready["message"]
+        assert list(made.server.events.values()).count("InternalError") == 1
+        assert 20 < len(calls) < 70, "it is tried every two minutes, and not all the time"
+        assert any("internal_errors" in line for line in made.internal_errors())
+        made.run(1.0)  # the error is over
+        ready = next(c for c in made.status(ODD)["conditions"] if c["type"] == "Ready")
+        assert ready["status"] == "True"
+        assert made.sent(ODD) == 1
+
+
+def test_an_exporter_that_the_watch_cannot_understand_is_left_to_the_reconciler() -> None:
+    with world() as made:
+        failing = _fails_for_odd(watch_module.next_wake, [], made)
+        with mock.patch.object(watch_module, "next_wake", failing):
+            made.run(1.5)
+        assert made.ends == []
+        assert any('part="observe"' in line for line in made.internal_errors())
+        assert (made.sent(HEALTHY), made.sent(ODD)) == (2, 2), "the reconciler can work with it"
+        assert made.sent_twice() == []
+
+
+def test_an_error_that_comes_back_after_each_success_does_not_run_hot() -> None:
+    """Each report changes the status, and each change makes the exporter due again."""
+    calls: list[float] = []
+    with world() as made:
+        plain = reconciler_module.plan
+
+        def every_other(exporter: Exporter, *arguments: Any) -> Any:
+            if exporter.name == ODD:
+                calls.append(made.loop.time())
+                if len(calls) % 2:
+                    raise OverflowError("date value out of range")
+            return plain(exporter, *arguments)
+
+        with mock.patch.object(reconciler_module, "plan", every_other):
+            made.run(1.5)
+        assert made.ends == []
+        assert len(calls) < 200
+        assert made.sent(HEALTHY) == 2
+        assert made.sent_twice() == []
+
+
+def test_a_status_from_the_beginning_of_time_costs_no_time() -> None:
+    """Slots that count since 2001 are not counted one by one."""
+    status = {**REAL, "scheduleSince": "2001-01-01T00:00:00Z", "schedule": "every 2 hours at :20, UTC"}
+    status["nextScheduleTime"] = "2001-01-01T02:20:00Z"
+    for name in ("lastScheduleTime", "claimedSlots", "claimedSlotsSince", "history"):
+        status.pop(name, None)
+    with world() as made:
+        spec = {**WORKS, "schedule": {"frequency": "Hourly", "everyHours": 2, "timeZone": "UTC"}}
+        made.put(spec=spec, status=status)
+        began = time.process_time()
+        made.run(0.2)
+        assert time.process_time() - began < 5
+        (entry,) = made.status(ODD)["history"]
+        assert (entry["result"], entry["reason"]) == ("Missed", "DeadlineExceeded")
+        assert made.sent(ODD) == 0
+
+
+@pytest.mark.parametrize(("step", "result"), [("Claimed", "Failed"), ("Finalizing", "Unknown"), (None, "Unknown")])
+def test_a_run_that_another_version_wrote_ends_in_an_entry(step: str | None, result: str) -> None:
+    run = {"id": "aaaaaaaaaaaaaaaaaaaa", "trigger": "Schedule", "startTime": "2026-10-19T05:20:03Z", "step": step}
+    unreadable = {**run, "attempt": "first", "batchId": "BT_1", "sendTime": "2026-10-19T05:21:00Z", "surveyId": "SV_1"}
+    with world() as made:
+        made.run(0.1)
+        made.put(status={**made.status(ODD), "activeRun": unreadable if step != "Claimed" else {**run, "id": 7}})
+        made.run(0.1)
+        status = made.status(ODD)
+        assert "activeRun" not in status
+        assert status["history"][-1]["result"] == result
+        assert made.sent(ODD) == 0
+        if result == "Unknown":
+            assert status["history"][-1]["id"] == run["id"]
+            assert run["id"] in status["sentRuns"], "a run with that id never starts again"
+        made.run(0.5)
+        assert made.sent(ODD) == 1, "the next slot runs"
+        assert made.sent_twice() == []
+
+
+def test_conditions_of_others_leave_room_for_ours() -> None:
+    foreign = [
+        {"type": f"team.example.com/{n}", "status": "True", "lastTransitionTime": "2026-10-19T05:00:00Z", "reason": "A",
+         "message": ""}
+        for n in range(16)
+    ]  # fmt: skip
+    with world() as made:
+        made.put(status={"conditions": foreign})
+        made.run(0.2)
+        types = [condition["type"] for condition in made.status(ODD)["conditions"]]
+        assert "Ready" in types
+        assert "team.example.com/0" in types
+        assert len(types) <= 16

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from qualtrics_exporter.controller.cluster import Gone, Unreachable
+from qualtrics_exporter.controller.cluster import Forbidden, Gone, Refused, Unreachable
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake
 from qualtrics_exporter.controller.status import Key
 from qualtrics_exporter.controller.work_queue import BURST, REFILL_SECONDS, Turn, WorkQueue
@@ -264,3 +264,37 @@ async def test_an_exporter_that_changed_often_is_reconciled_at_once_after_a_rest
         desk.enqueue("e")
         await settled()
         assert len(desk.started) == before + 1
+
+
+async def test_a_missing_permission_is_the_problem_of_the_operator_only_if_it_is_missing_everywhere(desk: Desk) -> None:
+    one, two = desk.enqueue("one", A), desk.enqueue("two", B)
+    desk.errors = {"one": Forbidden("no right in a", 403), "two": Forbidden("no right in b", 403)}
+    async with desk.leads():
+        assert desk.queue.problem in ("no right in a", "no right in b")
+        assert desk.queue.failing == 2
+        del desk.errors["one"]
+        desk.enqueue("one", A)
+        await settled()
+        assert desk.queue.problem is None
+        assert desk.queue.failing == 1
+        desk.errors["one"] = Refused("a policy refuses this one exporter", 403)
+        desk.enqueue("one", A)
+        await settled()
+        assert desk.queue.problem is None
+        desk.queue.forget(one)
+        assert desk.queue.problem == "no right in b", "all that is left is forbidden"
+        desk.queue.forget(two)
+        assert desk.queue.problem is None
+
+
+async def test_a_change_does_not_end_the_pause_after_an_unexpected_error(desk: Desk) -> None:
+    """The change may be the operator's own report of that error."""
+    desk.enqueue("one")
+    desk.errors = {"one": ZeroDivisionError("nobody expected this")}
+    async with desk.leads():
+        for _ in range(20):
+            desk.enqueue("one")
+            await settled()
+        assert desk.started == ["one"]
+        await desk.passes(1.5)
+        assert desk.started == ["one"] * 2

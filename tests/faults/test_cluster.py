@@ -133,10 +133,28 @@ def broken_watches(story: Story) -> Iterator[tuple[str, list[Found]]]:
         "gone": {"status": 410},
         "refused for a while": {"status": 503, "times": 3},
         "dropped for a while": {"drop": "before", "times": 3},
+        "told to come back at a date": {"status": 429, "headers": {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}},
+        "not let in": {"status": 401},
+        "an ERROR event": {"status": 200, "body": _event("ERROR", {"kind": "Status", "code": 500})},
+        "an event without metadata": {"status": 200, "body": _event("MODIFIED", {"kind": KIND})},
+        "a BOOKMARK without an object": {"status": 200, "body": '{"type": "BOOKMARK"}\n'},
+        "a truncated line": {"status": 200, "body": _event("MODIFIED", {"metadata": {}})[:20]},
+        "a proxy's page": {"status": 200, "body": "<html>login</html>\n"},
     }.items():
         fault = story.gate.fault("api.watch", **order)
         story.gate.drop_watches()
         yield f"watch {name}", goes_on(story, story.due("a run request"), fault)
+
+
+def _event(kind: str, body: dict[str, object]) -> str:
+    return json.dumps({"type": kind, "object": body}) + "\n"
+
+
+def slow(story: Story) -> Iterator[tuple[str, list[Found]]]:
+    """Each call to the API server takes its time, in every step of a run."""
+    for seconds in (1.2, 4.0):
+        fault = story.gate.fault("api.*", times=None, delay=seconds)
+        yield f"each call takes {seconds:g} s", goes_on(story, story.due(SLOT), fault)
 
 
 def remade(story: Story) -> Iterator[tuple[str, list[Found]]]:
@@ -299,6 +317,7 @@ def crd(stage: Stage, spec: dict[str, object] | None) -> None:
 QUICK: dict[str, Attack] = {"conflicts": conflicts, "watch expired": expired_watch}
 LONG: dict[str, Attack] = {
     "watch broken": broken_watches,
+    "API server slow": slow,
     "status wiped": wiped,
     "API server frozen": frozen,
     "API server restarted": restarted,

@@ -33,6 +33,8 @@ NAP_SECONDS = 30.0
 # An exporter that is due again and again without progress is slowed down, like one that fails.
 PAUSE_FIRST = timedelta(seconds=1)
 PAUSE_MOST = timedelta(minutes=2)
+FORGIVEN_SECONDS = 900.0
+"""So long after an unexpected error, the next one counts as the first."""
 MAX_IN_PROGRESS = 1000
 """Exporters that are reconciled at once. Nearly all of them wait: for a rate limit, a mailing list or an import. What
 they cost while they wait is bounded here; requests and recipients have limits of their own (`http.remote.Capacity`).
@@ -67,6 +69,7 @@ class _Item:
     __slots__ = (
         "due_since",
         "enqueued",
+        "errors",
         "failed",
         "failures",
         "first",
@@ -74,6 +77,7 @@ class _Item:
         "known",
         "level",
         "level_at",
+        "not_before",
         "queued",
         "tenant",
         "version",
@@ -96,6 +100,10 @@ class _Item:
         self.level = 0.0  # of a leaky bucket: reconciliations in a row
         self.level_at = 0.0
         self.failed = False  # the last reconciliation
+        self.errors = 0
+        """Unexpected errors of late. Each one makes the pause longer, whatever succeeds in between."""
+        self.not_before = 0.0
+        """Until then, on the monotonic clock, no change of the exporter ends such a pause: it may be our own."""
 
     def reconciled(self, now: float) -> None:
         """It was reconciled once more, at this monotonic time."""
@@ -186,6 +194,8 @@ class WorkQueue:
             item.known = True
             self._known += 1
         item.version = version
+        if (pause := item.not_before - self._clock.monotonic()) > 0:
+            wake = max(wake, Wake(self._clock.now() + timedelta(seconds=pause), wake.urgent))
         item.enqueued = wake
         if item.working:
             item.wake, item.tenant = wake, tenant  # `_work` looks at it when it has finished
@@ -320,6 +330,10 @@ class WorkQueue:
         except Exception:
             # One exporter's failure never stops the others: it is tried again, at longer and longer intervals.
             log.exception("%s could not be reconciled", item.key)
+            monotonic = self._clock.monotonic()
+            item.errors = 0 if monotonic > item.not_before + FORGIVEN_SECONDS else item.errors
+            item.not_before = monotonic + _pause(item.errors).total_seconds()
+            item.errors += 1
         finally:
             item.working = False
             self._turns.release(grant)
@@ -334,7 +348,7 @@ class WorkQueue:
         if item.wake is not before:  # the watch saw it meanwhile
             wake = min(wake, item.wake)
         if failed or wake.at <= now:
-            pause = min(PAUSE_MOST, PAUSE_FIRST * 2 ** min(item.failures, 10))
+            pause = max(_pause(item.failures), timedelta(seconds=item.not_before - self._clock.monotonic()))
             item.failures += 1
             if not failed:
                 # It fell due while this process worked on it, or still waits for something else than its turn.
@@ -346,3 +360,7 @@ class WorkQueue:
             item.failures = 0
             item.due_since = None
         self._push(item, wake)
+
+
+def _pause(failures: int) -> timedelta:
+    return min(PAUSE_MOST, PAUSE_FIRST * 2.0 ** min(failures, 10))

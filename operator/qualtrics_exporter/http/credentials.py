@@ -14,7 +14,7 @@ Data = Mapping[str, str | bytes]
 
 
 LONGEST_VALUE = 8 * 1024
-"""Bytes. A Secret can have a megabyte. Hundreds of runs keep its values while they wait, and each request encodes them."""
+"""Bytes. A Secret can have a megabyte. Hundreds of runs keep its values, and each request encodes them."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

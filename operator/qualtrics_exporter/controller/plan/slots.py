@@ -18,8 +18,8 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CLAIMED_SLOTS, ClaimedSlot, HistoryEntry, Result, Status, timestamp
 
 LONGEST_WAIT = timedelta(hours=6)
-LONGEST_AGO = timedelta(days=400)
-"""Slots that were due longer ago are not counted one by one: a status may say that slots count since 2001."""
+MOST_SLOTS = 5000
+"""So many slots are counted one by one. A status may say that slots count since 2001: the older ones are left out."""
 _INSTANT = timedelta.resolution
 
 
@@ -112,8 +112,11 @@ def counted_from(status: Status, now: datetime) -> datetime:
     But up to the newest slot that left their record, each had its run or its entry.
     """
     times = (status.schedule_since, status.last_schedule_time, status.claimed_slots_since)
-    known = max((time for time in times if time and time <= now), default=now)
-    return max(known, now - LONGEST_AGO)
+    return max((time for time in times if time and time <= now), default=now)
+
+
+def _counted_from(status: Status, schedule: slots.Schedule, now: datetime) -> datetime:
+    return max(counted_from(status, now), now - MOST_SLOTS * schedule.interval())
 
 
 def claim_due(
@@ -121,7 +124,7 @@ def claim_due(
 ) -> tuple[Status, slots.Slot | None]:
     """The status in which the slot that runs now is claimed, and that slot; the slots before it have their entries."""
     now = context.now
-    since = counted_from(status, now)
+    since = _counted_from(status, schedule, now)
     newest = slots.newest_slot(schedule, since, now)
     if newest is None:
         return status, None
@@ -202,7 +205,7 @@ def _overtaken(
 
 def overtaken_by_run(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> Status:
     """The status with one entry for the slots that fell due while a run was active."""
-    passed = _without_run(status, schedule, counted_from(status, now), now)
+    passed = _without_run(status, schedule, _counted_from(status, schedule, now), now)
     return _with_entry(exporter, status, passed, now, "Skipped", Reason.RUN_ACTIVE) if passed else status
 
 
@@ -219,7 +222,7 @@ def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, r
         passed = None if due > now else _Passed.one(slots.Slot(due, timestamp(due)))
     else:
         # Not from the announced slot on: while a clock is in doubt, the slots before it wait without an entry.
-        passed = _without_run(status, schedule, counted_from(status, now), now)
+        passed = _without_run(status, schedule, _counted_from(status, schedule, now), now)
     return _with_entry(exporter, status, passed, now, result, reason) if passed else status
 
 
