@@ -5,9 +5,31 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 from tests.environment.controlplane import ControlPlane
 from tests.environment.stage import NOON, Stage
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Try a test whose times are real at each pace of its module, until it passes: see test_elector.py."""
+    module = getattr(item, "module", None)
+    if not hasattr(module, "PACES"):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for pace in module.PACES:
+        module.set_pace(pace)
+        item._initrequest()  # type: ignore[attr-defined]
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        failed = [report for report in reports if report.failed]
+        if not failed or any("TwoLeaders" in report.longreprtext for report in failed):
+            break
+    module.set_pace(module.PACES[0])
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """Elections on a real API server: whatever hangs, pauses or misbehaves, two never lead at the same time.
 
-Leases are short here, the machine may be busy: what must never happen is compared exactly (all processes of a machine
-share the monotonic clock), what should happen soon is given some air.
+What must never happen is compared exactly: all processes of a machine share the monotonic clock. What should happen is
+an expectation about time, and the machine may be busy. So a test that fails with short Leases is tried again with
+longer ones (`tests/controller/conftest.py`): only a test that fails at each pace has found something. Two leaders at
+the same time are never tried again.
 """
 
 import asyncio
@@ -23,10 +25,28 @@ from qualtrics_exporter.controller.cluster import Cluster, connect
 from qualtrics_exporter.controller.elector import Elector
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
+from tests.environment.waiting import HANG_SECONDS
 
-LEASE, DEADLINE, RETRY = 2.0, 1.2, 0.3
+PACES = (1, 4, 16)
+"""How many times as long a Lease lasts as at first, from try to try."""
+PACE_VARIABLE = "QUALTRICS_EXPORTER_TEST_PACE"
+LEASE = DEADLINE = RETRY = 0.0
+
+
+def set_pace(factor: float) -> None:
+    """Let all times of a Lease be so many times as long."""
+    global LEASE, DEADLINE, RETRY
+    LEASE, DEADLINE, RETRY = 2.0 * factor, 1.2 * factor, 0.3 * factor
+    os.environ[PACE_VARIABLE] = str(factor)
+
+
+set_pace(float(os.environ.get(PACE_VARIABLE, "1")))
 NAME = "qualtrics-exporter"
 TICK = 0.01
+
+
+class TwoLeaders(Exception):
+    """Two led at the same time: an error at any pace."""
 
 
 class Line:
@@ -106,7 +126,7 @@ class Candidate:
                     raise
                 give_up = give_up or time.monotonic() + self.stubborn
 
-    async def leads(self, within: float = 10) -> float:
+    async def leads(self, within: float = HANG_SECONDS) -> float:
         """Wait until it leads; returns when the body first ran in this term."""
         number, started = len(self.ticks), time.monotonic()
         while len(self.ticks) == number:
@@ -161,7 +181,8 @@ def never_together(*candidates: Candidate) -> None:
     moments = sorted((tick, candidate.name) for candidate in candidates for tick in candidate.ticks)
     turns = [name for (_, name), (_, before) in zip(moments[1:], moments, strict=False) if name != before]
     terms = sum(sum(candidate.changes) for candidate in candidates)
-    assert len(turns) < terms, f"bodies of {terms} terms took turns: {turns}"
+    if len(turns) >= terms:
+        raise TwoLeaders(f"bodies of {terms} terms took turns: {turns}")
 
 
 # Taking over
@@ -191,7 +212,7 @@ async def test_who_stops_politely_is_followed_at_once(start: Start, cluster: Con
     asked = time.monotonic()
     await first.stop()
 
-    assert await second.leads() - asked < 1
+    assert await second.leads() - asked < LEASE / 2
     assert first.changes == [True, False]
     assert not first.elector.leading
     assert lease_of(cluster, namespace)["leaseTransitions"] == 1
@@ -208,7 +229,7 @@ async def test_who_stops_while_working_keeps_the_lease_until_the_work_has_ended(
 
     assert first.ticks[-1] - first.ticks[0] >= 2 * LEASE - TICK
     assert not first.killed.is_set()
-    assert await second.leads() - stopped < 1
+    assert await second.leads() - stopped < LEASE / 2
     never_together(first, second)
 
 
@@ -216,7 +237,7 @@ async def test_a_body_that_returns_ends_the_election(start: Start) -> None:
     first = await start("first")
     await first.leads()
     first.killed.set()
-    await asyncio.wait_for(first.task, 5)
+    await asyncio.wait_for(first.task, HANG_SECONDS)
     assert first.changes == [True, False]
     assert await (await start("second")).leads() > first.ticks[-1]
 
@@ -233,12 +254,12 @@ async def test_what_a_body_raises_is_raised_and_the_lease_given_back(
         with pytest.raises(TimeoutError, match="the body's own"):
             await elector.run(broken)
     assert lease_of(cluster, namespace).get("holderIdentity", "") == ""
-    await (await start("second")).leads(1)
+    await (await start("second")).leads(LEASE / 2)
 
 
 async def test_many_candidates_have_one_leader(start: Start) -> None:
     candidates = [await start(f"candidate-{n}") for n in range(5)]
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(5 * RETRY)
     assert sum(bool(candidate.ticks) for candidate in candidates) == 1
     never_together(*candidates)
 
@@ -255,10 +276,10 @@ async def test_a_leader_that_cannot_reach_the_api_server_stops_before_another_le
     line.hold()
     taken = await other.leads()
 
-    assert cut_off.ticks[-1] <= held + DEADLINE + 2 * TICK
+    assert cut_off.ticks[-1] <= held + DEADLINE + RETRY
     assert not cut_off.elector.leading
     assert cut_off.elector.problem
-    assert taken - held < LEASE + 2 * RETRY + 1
+    assert taken - held < 1.5 * LEASE + 2 * RETRY
     never_together(cut_off, other)
 
     line.release()  # what it sent meanwhile arrives now
@@ -286,12 +307,12 @@ async def test_while_the_api_server_is_frozen_nobody_leads_and_then_one_does(
     start: Start, cluster: ControlPlane
 ) -> None:
     first, second = await start("first"), await start("second")
-    await asyncio.sleep(1)
+    await asyncio.sleep(3 * RETRY)
     cluster.freeze()
     frozen = time.monotonic()
     try:
         await asyncio.sleep(2 * LEASE)
-        assert max(first.ticks + second.ticks) <= frozen + DEADLINE + 2 * TICK
+        assert max(first.ticks + second.ticks) <= frozen + DEADLINE + RETRY
         assert not first.elector.leading
         assert not second.elector.leading
     finally:
@@ -306,7 +327,7 @@ async def test_while_the_api_server_is_frozen_nobody_leads_and_then_one_does(
 
 async def test_a_body_that_swallows_its_cancellation_is_ended_before_another_leads(start: Start, line: Line) -> None:
     stubborn = await start("stubborn", line=line)
-    stubborn.stubborn = 60
+    stubborn.stubborn = HANG_SECONDS
     await stubborn.leads()
     other = await start("other")
     await asyncio.sleep(RETRY)
@@ -323,7 +344,7 @@ async def test_who_is_cancelled_leaves_even_if_the_body_keeps_that_to_itself(sta
     cut_off.stubborn = (LEASE - DEADLINE) / 2
     await cut_off.leads()
     line.hold()
-    await asyncio.sleep(DEADLINE + 0.1)
+    await asyncio.sleep(DEADLINE + RETRY / 3)
     cut_off.task.cancel()
     done, _ = await asyncio.wait({cut_off.task}, timeout=LEASE)
     assert done
@@ -385,8 +406,8 @@ async def test_who_is_replaced_in_the_lease_stops_at_the_next_renewal(
     patched = time.monotonic()
     await asyncio.sleep(2 * RETRY)
     assert leader.changes == [True, False]
-    assert leader.ticks[-1] < patched + RETRY + 0.5
-    assert await leader.leads() > patched + LEASE - 0.5  # the clock of whoever wrote renewTime means nothing
+    assert leader.ticks[-1] < patched + 2 * RETRY
+    assert await leader.leads() > patched + LEASE - RETRY  # the clock of whoever wrote renewTime means nothing
 
 
 async def test_what_others_write_into_the_lease_is_left_alone(
@@ -407,7 +428,7 @@ async def test_a_missing_right_is_a_problem_that_can_be_asked_for(
     nobody = Line.__new__(Line)
     nobody.kubeconfig = cluster.service_account(namespace, "nobody")
     candidate = await start("nobody", line=nobody)
-    await asyncio.sleep(1)
+    await asyncio.sleep(3 * RETRY)
     assert candidate.elector.problem == (
         f"the operator may not get leases.coordination.k8s.io in namespace {namespace} (HTTP 403): "
         "its role lacks that rule"
@@ -437,7 +458,7 @@ class Process:
         async for told in self._process.stdout:
             self.ticks.append(float(told))
 
-    async def leads(self, within: float = 30) -> float:
+    async def leads(self, within: float = HANG_SECONDS) -> float:
         number, started = len(self.ticks), time.monotonic()
         while len(self.ticks) == number:
             assert time.monotonic() < started + within, "it does not lead"
@@ -483,14 +504,15 @@ async def test_who_is_killed_is_followed_when_the_lease_has_run_out(
         await asyncio.sleep(RETRY)
         first.signal(signal.SIGKILL)
         killed = time.monotonic()
-        assert await second.leads() - killed < LEASE + 2 * RETRY + 1
-        assert second.ticks[0] - killed > LEASE - RETRY - 1
+        assert await second.leads() - killed < 1.5 * LEASE + 2 * RETRY
+        assert second.ticks[0] - killed > LEASE / 2 - RETRY
 
 
-@pytest.mark.parametrize("seconds", [DEADLINE / 2, 2 * LEASE])
+@pytest.mark.parametrize("long", [False, True])
 async def test_a_process_that_was_paused_wakes_up_as_a_leader_only_if_it_still_is_one(
-    start: Start, cluster: ControlPlane, namespace: str, seconds: float
+    start: Start, cluster: ControlPlane, namespace: str, long: bool
 ) -> None:
+    seconds = 2 * LEASE if long else DEADLINE / 2
     async with process(cluster, namespace) as paused:
         await paused.leads()
         other = await start("other")
@@ -501,12 +523,13 @@ async def test_a_process_that_was_paused_wakes_up_as_a_leader_only_if_it_still_i
         woken = time.monotonic()
         await asyncio.sleep(2 * RETRY)
 
-        if seconds < DEADLINE:
+        if not long:
             assert paused.ticks[-1] > woken
             assert other.ticks == []
         else:
             assert other.elector.leading
-            assert max(paused.ticks) < other.ticks[0]
+            if max(paused.ticks) >= other.ticks[0]:
+                raise TwoLeaders
 
 
 async def main(namespace: str) -> None:

@@ -234,8 +234,8 @@ _RECEIPTS = (
 
 
 _SHOWN_TOKENS = (
-    "A value that is a time, or an identifier of at most 63 letters, digits and -_.:+, is shown as it is. For any other "
-    "value, its digest is shown: sha256: and the SHA-256 hash of the value in hexadecimal."
+    "A value that is a time, or an identifier of at most 63 letters, digits and -_.:+, is shown as it is. For any "
+    "other value, its digest is shown: sha256: and the SHA-256 hash of the value in hexadecimal."
 )
 
 
