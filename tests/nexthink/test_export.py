@@ -171,7 +171,8 @@ async def test_a_store_that_is_not_allowed_is_not_asked(
             await exported(nexthink, many)
     assert error.value.reason is Reason.HOST_NOT_ALLOWED
     assert error.value.what == (
-        "The file of Nexthink's export of query #many leads to a host that is not one of 127.0.0.1"
+        "The file of Nexthink's export of query #many leads to a host that is not one of "
+        "*.s3.amazonaws.com, s3.amazonaws.com, *.s3.*.amazonaws.com, s3.*.amazonaws.com, 127.0.0.1"
     )
     assert sandbox.ledger.count("nexthink.download") == 0
 

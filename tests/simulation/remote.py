@@ -197,7 +197,7 @@ class SimulatedDownload:
         self._body = body
         self._cut = cut
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
+    async def pieces(self, arrived: Callable[[], None]) -> AsyncGenerator[bytes, None]:
         """The bytes, in two pieces."""
         middle = len(self._body) // 2
         yield self._body[:middle]

@@ -126,11 +126,15 @@ class Download:
         self.status = response.status_code
         self._response = response
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The bytes as they come, in pieces of a useful size. Raises `Lost` if they end too early."""
+    async def pieces(self, arrived: Callable[[], None]) -> AsyncGenerator[bytes, None]:
+        """The bytes, in pieces of a useful size. Raises `Lost` if they end too early.
+
+        `arrived` is called whenever some bytes have come, however few: what it raises ends the download.
+        """
         piece, pieces = bytearray(), _Pieces(self.status)
         try:
             async for raw in self._response.aiter_raw():
+                arrived()
                 pieces.add(raw)
                 piece += raw
                 if len(piece) >= PIECE:

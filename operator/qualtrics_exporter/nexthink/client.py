@@ -212,11 +212,8 @@ class Export:
         if not 200 <= file.status < 300:
             raise Lost("the file is refused", file.status)  # its URL may have expired
         table = Table()
-        async with aclosing(file.pieces()) as pieces:
+        async with aclosing(file.pieces(self._check_deadline)) as pieces:
             async for piece in pieces:
-                if self._remote.clock.monotonic() > self._deadline:
-                    minutes = DOWNLOAD_DEADLINE.total_seconds() / 60
-                    raise NotUnderstood(f"it takes more than {minutes:g} minutes")
                 for part in table.unpacked(piece):
                     async for row in self._rows_of(table, table.rows(part)):
                         yield row
@@ -225,6 +222,10 @@ class Export:
                     yield row
             async for row in self._rows_of(table, table.last_rows()):
                 yield row
+
+    def _check_deadline(self) -> None:
+        if self._remote.clock.monotonic() > self._deadline:
+            raise NotUnderstood(f"it takes more than {DOWNLOAD_DEADLINE.total_seconds() / 60:g} minutes")
 
     async def _rows_of(self, table: Table, rows: Iterator[tuple[str, ...]]) -> AsyncGenerator[tuple[str, ...], None]:
         """The rows, with pauses for others; they cover what the reader of the rows does with each as well."""
