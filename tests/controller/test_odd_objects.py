@@ -17,6 +17,9 @@ from qualtrics_exporter.resource.exporter import Exporter
 from tests.controller.crd_strategies import ANNOTATIONS, ANYTHING, METADATA, SPEC, STATUS, changed, values
 from tests.controller.odd_world import HEALTHY, ODD, OddWorld
 
+# A list of five thousand receipts is shown in full if a test fails.
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+
 HOURS = 2.2
 # More examples: QUALTRICS_EXPORTER_TEST_EXAMPLES=500 pytest tests/controller/test_odd_objects.py
 SETTINGS = settings(

@@ -5,6 +5,7 @@ section 3, documented); answers come in for days. So the figures are read 2, 10 
 daily for a week. When to read next follows from the entry alone: a restart reads neither twice nor never.
 """
 
+import re
 from datetime import datetime, timedelta
 
 from qualtrics_exporter.resource.reasons import Reason
@@ -19,6 +20,7 @@ MARKS = (
 GIVEN_UP = timedelta(days=8)
 """So long after the send, figures that cannot be read are not asked for any more."""
 _AHEAD = timedelta(hours=6)
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 # "Nearly everyone" was kept back as a duplicate: some people may be new since the last mail.
 SUPPRESSED_SHARE = 0.9
 
@@ -35,11 +37,16 @@ _PLAIN = (
 
 def next_read(entry: HistoryEntry, now: datetime) -> datetime | None:
     """When the figures of this entry are due to be read; None when there is nothing (more) to read."""
-    if entry.distribution_id is None or entry.survey_id is None:
+    if not (is_id(entry.distribution_id) and is_id(entry.survey_id)):
         return None
     sent = entry.send_time or entry.completion_time
     seen = entry.delivery.observed_time if entry.delivery else None
     return next_mark(MARKS, sent, seen, now)
+
+
+def is_id(text: str | None) -> bool:
+    """Whether Qualtrics can be asked about something of that id. A tool may have written anything into a status."""
+    return bool(text and _ID.fullmatch(text))
 
 
 def next_mark(marks: tuple[timedelta, ...], sent: datetime, seen: datetime | None, now: datetime) -> datetime | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from qualtrics_exporter.controller import conditions
-from qualtrics_exporter.controller.delivery import next_mark
+from qualtrics_exporter.controller.delivery import is_id, next_mark
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import HistoryEntry, Result, Settlement, Status, timestamp
 
@@ -80,7 +80,7 @@ def next_look(entry: HistoryEntry, now: datetime) -> datetime | None:
     """When Qualtrics is to be asked again whether it has the distribution; None if not (any more)."""
     if not (entry.result == "Unknown" or said_not_sent(entry)):
         return None
-    if not (entry.batch_id and entry.survey_id and entry.send_time):
+    if not (entry.batch_id and is_id(entry.survey_id) and entry.send_time):
         return None
     return look_after(entry, entry.looked_for_time, now)
 
