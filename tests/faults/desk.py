@@ -409,7 +409,7 @@ class Desk:
             wake = await self.reconciler.reconcile(key, Turn(self._first, timedelta(0), 0, 1))
             self._first = False
         except Exception:  # the scheduler lives on, writes it to its log, and comes again
-            logging.getLogger(__name__).exception("%s could not be tended", key)
+            logging.getLogger(__name__).exception("%s could not be reconciled", key)
             self.raised.append(traceback.format_exc())
             return self.clock.now() + timedelta(minutes=1)
         # A spec that waits for its user is never looked at again: nothing here waits so long.

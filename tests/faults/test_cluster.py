@@ -80,7 +80,7 @@ def unreachable_after_the_send(story: Story) -> Iterator[tuple[str, list[Found]]
     for step in ("Sent", "ended"):
         story.gate.fault("api.status.*", after=WRITES.index(step), times=None, status=503)
         slot = story.due(SLOT)
-        story.says("could not be tended", pace=30)
+        story.says("could not be reconciled", pace=30)
         story.gate.clear_faults()
         yield f"no write of {step}", goes_on(story, slot)
 

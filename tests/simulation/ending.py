@@ -12,7 +12,7 @@ from qualtrics_exporter.schedule import next_slot, slots_between
 from .api_server import Body
 from .bounds import MOST_STATUS_BYTES, RECOVERY
 from .clock import EPOCH, true_time
-from .records import Promise, Record, told
+from .records import Promise, Record, Seen, told
 from .world import parsed
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Ending:
 
     def _end_of_slots(self, record: Record, until: float) -> None:
         covered: list[tuple[datetime, datetime, float]] = []
-        by_due: dict[datetime, dict[str, Any]] = {}
+        by_due: dict[datetime, Seen] = {}
         for seen in record.entries.values():
             entry = seen.entry
             if entry["trigger"] != "Schedule":
@@ -61,11 +61,12 @@ class Ending:
             void = not started and seen.time < (newest - EPOCH).total_seconds() - 60
             # An entry that says that the clock jumped says too that the slot may have another one.
             if not void and entry["reason"] != "ClockStepped":
-                if newest in by_due and by_due[newest]["id"] != entry["id"]:
+                other = by_due.setdefault(newest, seen)
+                if other is not seen and not self._came_twice(record, other, seen):
                     self._oracle.violate(
-                        "two entries for one slot", record.name, f"{told(by_due[newest])}, and {told(entry)}"
+                        "two entries for one slot", record.name, f"{told(other.entry)}, and {told(entry)}"
                     )
-                by_due[newest] = entry
+                by_due[newest] = seen
             found = _RANGE.search(entry["message"])
             oldest = datetime.fromisoformat(found["oldest"]) if found else newest
             covered.append((oldest, newest, -1.0 if started else seen.time))
@@ -98,6 +99,15 @@ class Ending:
             return True
         # The operator's clock was ahead when it wrote this: only if it was right again when the slot fell due.
         return self._oracle.excuses.clocks_right(promise.shard, seconds - 1, seconds + RECOVERY)
+
+    def _came_twice(self, record: Record, one: Seen, other: Seen) -> bool:
+        """Whether the slot was missed, and then ran because the clock was set back: it fell due once more."""
+        first, second = sorted((one, other), key=lambda seen: seen.time)
+        return (
+            "startTime" not in first.entry
+            and "startTime" in second.entry
+            and not self._oracle.excuses.clocks_right(record.shard, first.time, second.time)
+        )
 
     def _end_of_requests(self, record: Record, body: Body, until: float) -> None:
         annotations, status = body["metadata"]["annotations"], body.get("status") or {}
