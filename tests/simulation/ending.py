@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qualtrics_exporter.export.identity import request_run_id, test_run_id
 from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, TEST_REQUESTED_AT, Exporter
