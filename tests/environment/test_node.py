@@ -87,5 +87,11 @@ def test_a_part_that_ends_by_itself_is_told_with_its_last_words(monkeypatch: pyt
 
     wrong = {**settings.commands(), "kube-proxy": ["/node/k8s", "kube-proxy", "--config=/nowhere"]}
     monkeypatch.setattr(settings, "commands", lambda: dict(wrong))
-    with pytest.raises(NodeError, match=r"(?s)kube-proxy ended by itself.*nowhere"), Node():
-        pass
+
+    def run_until_a_part_ends() -> None:
+        with Node() as node:
+            node.wait()  # the node may be ready before that
+            node._check()
+
+    with pytest.raises(NodeError, match=r"(?s)kube-proxy ended by itself.*nowhere"):
+        run_until_a_part_ends()
