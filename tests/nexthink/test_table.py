@@ -20,14 +20,13 @@ from qualtrics_exporter.nexthink.table import LARGEST_RECORD, Table
 def read(pieces: Iterable[bytes]) -> tuple[tuple[str, ...] | None, list[tuple[str, ...]]]:
     table = Table()
     rows = [row for piece in pieces for row in fed(table, piece)]
-    rows += [row for part in table.rest() for row in table.rows(part)]
-    rows += table.last_rows()
+    rows += [row for row in table.close() if row is not None]
     return table.header, rows
 
 
 def fed(table: Table, data: bytes) -> Iterator[tuple[str, ...]]:
-    for part in table.unpacked(data):
-        yield from table.rows(part)
+    """The rows, without the pauses."""
+    return (row for row in table.feed(data) if row is not None)
 
 
 def cut(data: bytes, places: Iterable[int]) -> Iterator[bytes]:

@@ -25,9 +25,14 @@ class LoopTime:
         """When the work in this turn of the loop began."""
         self._waiting: FairQueue[asyncio.Future[None]] = FairQueue(1)
 
+    @property
+    def is_up(self) -> bool:
+        """Whether `pause` would let others work now."""
+        return bool(self._waiting) or not self._has_time()
+
     async def pause(self, tenant: Tenant = NOBODY) -> None:
         """Return at once if there is time left in this turn of the loop, else when it is this task's turn."""
-        if not self._waiting and self._has_time():
+        if not self.is_up:
             return
         granted = asyncio.get_running_loop().create_future()
         self._waiting.push(tenant, granted)

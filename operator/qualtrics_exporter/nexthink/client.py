@@ -5,7 +5,7 @@ expired export URL answers), anything is taken that can be understood.
 """
 
 import zlib
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -214,27 +214,26 @@ class Export:
         table = Table()
         async with aclosing(file.pieces(self._check_deadline)) as pieces:
             async for piece in pieces:
-                for part in table.unpacked(piece):
-                    async for row in self._rows_of(table, table.rows(part)):
+                for row in table.feed(piece):
+                    if row is not None:
                         yield row
-            for part in table.rest():
-                async for row in self._rows_of(table, table.rows(part)):
+                    # Also covers what the reader of the rows does with each.
+                    if self._remote.time_is_up:
+                        await self._remote.pause()
+                self._note(table)
+            for row in table.close():
+                if row is not None:
                     yield row
-            async for row in self._rows_of(table, table.last_rows()):
-                yield row
+                if self._remote.time_is_up:
+                    await self._remote.pause()
+            self._note(table)
 
     def _check_deadline(self) -> None:
         if self._remote.clock.monotonic() > self._deadline:
             raise NotUnderstood(f"it takes more than {DOWNLOAD_DEADLINE.total_seconds() / 60:g} minutes")
 
-    async def _rows_of(self, table: Table, rows: Iterator[tuple[str, ...]]) -> AsyncGenerator[tuple[str, ...], None]:
-        """The rows, with pauses for others; they cover what the reader of the rows does with each as well."""
-        for row in rows:
-            self.columns = len(table.header or ())
-            yield row
-            await self._remote.pause()
+    def _note(self, table: Table) -> None:
         self.columns = len(table.header or ())
-        await self._remote.pause()
 
 
 def _query(query_id: str, parameters: Mapping[str, str]) -> dict[str, Any]:

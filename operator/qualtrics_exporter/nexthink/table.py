@@ -18,6 +18,9 @@ MOST_ROWS = 1_000_000
 """What one export returns at most (docs/facts/nexthink.md section 1)."""
 
 
+Row = tuple[str, ...]
+
+
 class NoTable(NotUnderstood):
     """It is nothing like a table: perhaps something in between answered in the store's place."""
 
@@ -25,35 +28,36 @@ class NoTable(NotUnderstood):
 class Table:
     """A CSV file with a header line, maybe packed as gzip. Raises `NotUnderstood`, or `BadGzip`.
 
-    `unpacked` and `rows` come in turns, so that their caller can let others work after each small piece of work.
+    Rows come one by one, and None after other small pieces of work: the caller can let others work after each.
     """
 
     def __init__(self) -> None:
-        self.header: tuple[str, ...] | None = None
+        self.header: Row | None = None
         self._outer, self._inner = Gunzip(), Gunzip()  # a packed file, sent as a packed stream
         self._decode = codecs.getincrementaldecoder("utf-8-sig")("replace")
         self._packed = self._size = self._count = 0
         self._pending = ""
 
-    def unpacked(self, data: bytes) -> Iterator[bytes]:
-        """Take in bytes as they come, and give small pieces for `rows`; some are empty."""
+    def feed(self, data: bytes) -> Iterator[Row | None]:
+        """Take in bytes as they come; must be read to its end before the next ones."""
         self._packed += len(data)
         if self._packed > LARGEST_FILE:
             raise TooMuch(f"the file has more than {LARGEST_FILE >> 20} MiB")
         try:
             for outer in self._outer.feed(data):
-                yield from self._inner.feed(outer) if outer else (outer,)
+                for piece in self._inner.feed(outer):
+                    yield from self._take(piece)
+                yield None
         except TooManyMembers:
             raise TooMuch("the file consists of too many packed parts") from None
 
-    def rest(self) -> Iterator[bytes]:
-        """The file has ended: the last pieces for `rows`. `last_rows` follows."""
+    def close(self) -> Iterator[Row | None]:
+        """The file has ended: the rows that it ends with."""
         for outer in self._outer.close():
-            yield from self._inner.feed(outer)
-        yield from self._inner.close()
-
-    def last_rows(self) -> Iterator[tuple[str, ...]]:
-        """The rows that the file ends with."""
+            for piece in self._inner.feed(outer):
+                yield from self._take(piece)
+        for piece in self._inner.close():
+            yield from self._take(piece)
         last = self._pending + self._decode.decode(b"", final=True)
         self._pending = ""
         if last.count('"') % 2:
@@ -62,8 +66,8 @@ class Table:
         if self.header is None:
             raise NoTable("the file is empty")
 
-    def rows(self, piece: bytes) -> Iterator[tuple[str, ...]]:
-        """The rows that end in this piece; must be read to its end before the next one."""
+    def _take(self, piece: bytes) -> Iterator[Row | None]:
+        """The rows that end in this piece."""
         self._size += len(piece)
         if self._size > LARGEST_FILE:
             raise TooMuch(f"the file has more than {LARGEST_FILE >> 20} MiB, unpacked")
@@ -73,8 +77,9 @@ class Table:
         if len(self._pending) > LARGEST_RECORD:
             raise TooMuch(_LONG_ROW)
         yield from self._rows(text[:end])
+        yield None
 
-    def _rows(self, text: str) -> Iterator[tuple[str, ...]]:
+    def _rows(self, text: str) -> Iterator[Row]:
         if not text:
             return
         try:
