@@ -1,6 +1,7 @@
 """Planning while tokens come back, clocks jump, zones change and exporters wait: without a cluster."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from qualtrics_exporter.controller.plan.requests import RUN, SETTLEMENT, TEST, K
 from qualtrics_exporter.controller.plan.status import finished
 from qualtrics_exporter.controller.plan.wake import next_wake
 from qualtrics_exporter.export.journal import Ended
+from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import (
     CLAIMED_SLOTS,
@@ -20,7 +22,7 @@ from qualtrics_exporter.resource.status import (
     entry_of,
     timestamp,
 )
-from tests.controller.exporters import ZONE, at, exporter, planned, seen
+from tests.controller.exporters import ZONE, at, body, exporter, planned, seen
 
 MONDAY = at("2026-11-23 12:00")
 HOUR = timedelta(hours=1)
@@ -90,6 +92,31 @@ def test_a_run_that_was_sent_is_not_sent_again_although_its_receipts_are_gone() 
     plan = planned(exporter(status, annotations=asked), MONDAY)
     assert plan.claimed is None
     assert entries(plan.status) == [("Skipped", "AlreadySent")]
+
+
+def with_invalid(status: Status, field: str, **more: Any) -> Exporter:
+    """As if a tool had put an invalid value in place of what a field of the status remembers."""
+    found = body(status, **more)
+    found["status"][field] = [7]
+    return Exporter.from_object(found)
+
+
+@pytest.mark.parametrize("field", ["handledRunRequests", "handledRequests", "sentRuns", "claimedSlots"])
+def test_a_token_never_acts_if_it_is_not_known_any_more_whether_it_did(field: str) -> None:
+    asked = {"run-requested-at": "A"}
+    plan = planned(with_invalid(seen(MONDAY), field, annotations=asked), MONDAY)
+    assert plan.claimed is None
+    later = planned(exporter(plan.status, annotations=asked), MONDAY + HOUR)
+    assert later.claimed is None
+    assert planned(exporter(later.status, annotations={"run-requested-at": "B"}), MONDAY + HOUR).claimed
+
+
+def test_a_slot_never_runs_if_it_is_not_known_any_more_whether_it_did() -> None:
+    ran = without_run(planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), MONDAY + HOUR, leadership=LED).status)
+    lost = planned(with_invalid(ran, "claimedSlots", **HOURLY), MONDAY + HOUR, leadership=LED).status
+    set_back = MONDAY + timedelta(minutes=10)
+    again = planned(exporter(lost, **HOURLY), set_back, leadership=LED)
+    assert planned(exporter(again.status, **HOURLY), set_back + HOUR / 4, leadership=LED).claimed is None
 
 
 # Clocks

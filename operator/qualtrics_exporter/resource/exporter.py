@@ -27,6 +27,15 @@ SETTLE_RUN = f"{GROUP}/settle-run"
 _SHOWN_VIOLATIONS = 3
 
 
+_MEMORY = {
+    f"status.{name}"
+    for name in (
+        *("handledRequests", "handledRunRequests", "handledTestRequests", "handledSettlements"),
+        *("sentRuns", "claimedSlots", "claimedSlots.dueTime", "claimedSlots.identity", "claimedSlotsSince"),
+    )
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Exporter:
     """An exporter at one moment. `spec` is None when it cannot be used; `spec_error` then says which field and why.
@@ -49,6 +58,11 @@ class Exporter:
     """Fields of the status of which something could not be understood. `status` is what is left."""
     unreadable_run: Mapping[str, Any] | None = None
     """The run in progress, if this version cannot understand its journal."""
+
+    @property
+    def lost_memory(self) -> bool:
+        """Whether something was ignored of what the status remembers about requests and slots that had their run."""
+        return any(field in _MEMORY for field in self.ignored)
 
     @property
     def suspended(self) -> bool:

@@ -122,16 +122,25 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
 
 def _first_sight(exporter: Exporter, now: datetime) -> Status:
     status = exporter.status
+    if exporter.lost_memory:
+        # Nothing acts of which it is not known any more whether it had its run: no present token, no slot up to now.
+        status = status.model_copy(update={"claimed_slots": status.claimed_slots or [], "claimed_slots_since": now})
+        status = _with_tokens_handled(exporter, status)
     if status.schedule_since is not None:
         return status
     if status.schedule is not None:  # only this time was lost: receipts and claimed slots are there
         return status.model_copy(update={"schedule_since": now})
     # Tokens that are there already count as handled: nothing runs because an object was created or its status lost.
     status = status.model_copy(update={"schedule_since": now, "schedule": None})
+    return conditions.first_seen(_with_tokens_handled(exporter, status), exporter.generation, now)
+
+
+def _with_tokens_handled(exporter: Exporter, status: Status) -> Status:
+    """The status in which the tokens that are in the annotations now never act."""
     for kind in KINDS:
         if token := requested(kind, exporter, status):
             status = with_receipt(kind, exporter, status, token)
-    return conditions.first_seen(status, exporter.generation, now)
+    return status
 
 
 def _resolved(exporter: Exporter, status: Status, now: datetime) -> Status:
