@@ -111,6 +111,11 @@ class ApiGate:
         """End all connections, and every new one at once: the operator is alone."""
         self._there.call(self._cut)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether no connection is let through."""
+        return self._refusing
+
     def mend(self) -> None:
         """Let connections through again."""
         self._refusing = False

@@ -244,7 +244,7 @@ def expectations(key: str) -> Iterator[tuple[str, str | bytes, dict[str, str]]]:
     wrong = dict.fromkeys(SIDES, "CredentialsRefused")
     if key == "scope":
         wrong["qualtrics"] = "NotPermitted"  # the sandbox's client may do anything, and then has asked for nothing
-    for value in (SECRET + "x" * 16_000, f"{SECRET}:1", f"{SECRET}&grant_type=password", f"{SECRET}\u00fc\u4e2d"):
+    for value in (SECRET + "x" * 8_000, f"{SECRET}:1", f"{SECRET}&grant_type=password", f"{SECRET}\u00fc\u4e2d"):
         yield ascii(value)[:40], value, wrong
 
 
