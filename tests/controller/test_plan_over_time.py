@@ -111,6 +111,29 @@ def test_a_token_never_acts_if_it_is_not_known_any_more_whether_it_did(field: st
     assert planned(exporter(later.status, annotations={"run-requested-at": "B"}), MONDAY + HOUR).claimed
 
 
+def test_what_is_not_known_any_more_has_entries() -> None:
+    """A slot is due and a run is requested when a tool damages the status: neither is lost silently."""
+    slot = MONDAY + timedelta(minutes=20)
+    announced = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), MONDAY, leadership=LED).status
+    found = with_invalid(announced, "sentRuns", annotations={"run-requested-at": "A"}, **HOURLY)
+    plan = planned(found, slot + timedelta(seconds=2), leadership=LED)
+    assert plan.claimed is None
+    assert entries(plan.status) == [("Skipped", "StatusNotUnderstood")] * 2
+    assert plan.status.next_schedule_time == slot + HOUR
+
+
+def test_the_oldest_items_of_a_list_that_is_too_long_are_no_loss() -> None:
+    found = body(seen(MONDAY), {"run-requested-at": "A"})
+    found["status"]["sentRuns"] = [f"run-{number}" for number in range(500)]
+    assert planned(Exporter.from_object(found), MONDAY).claimed
+
+
+def test_tokens_count_as_handled_where_a_part_of_the_status_was_written_by_something_else() -> None:
+    found = body(None, {"run-requested-at": "A"})
+    found["status"] = {"schedule": "every day at 00:20, UTC", "observedGeneration": 1}
+    assert planned(Exporter.from_object(found), MONDAY).claimed is None
+
+
 def test_a_slot_never_runs_if_it_is_not_known_any_more_whether_it_did() -> None:
     ran = without_run(planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), MONDAY + HOUR, leadership=LED).status)
     lost = planned(with_invalid(ran, "claimedSlots", **HOURLY), MONDAY + HOUR, leadership=LED).status

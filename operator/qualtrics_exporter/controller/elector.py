@@ -156,6 +156,8 @@ class Elector:
         while True:
             # From the beginning of the last attempt: a slow API server leaves no time for pauses.
             await asyncio.sleep(max(0.0, asked + self._retry - _now()))
+            if term.expired() or not self.leading:
+                return  # the body may still work: the Lease is given back when it has ended
             asked = _now()
             renewed = await self._attempt()
             if term.expired():

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.cluster import Cluster, Conflict, Gone, Unreachable
+from qualtrics_exporter.controller.plan.repair import repaired
 from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import Status
@@ -70,7 +71,7 @@ class StatusStore:
         while True:
             try:
                 exporter = await self.read(key)
-                status = change(exporter)
+                status = change(repaired(exporter, self._clock.now()))
                 if status is None or status == exporter.status or _dump(status) == _dump(exporter.status):
                     return exporter
                 written = await self._cluster.replace_status(

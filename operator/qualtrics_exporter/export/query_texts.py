@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from qualtrics_exporter.fair_share import NOBODY, FairSemaphore, Tenant
 from qualtrics_exporter.http.errors import Permanent
-from qualtrics_exporter.nql.compare import difference
+from qualtrics_exporter.nql.compare import LONGEST, difference
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NexthinkSpec, Spec
 
@@ -76,6 +76,8 @@ class QueryTexts:
         if executed is None:
             return None
         parameters = spec.parameters or {}
+        if len(executed) > LONGEST:
+            executed = executed[: LONGEST + 1]  # it is too long to be compared, whatever follows
         key = _key("compare", spec.query, parameters, executed)
         different = await self._once(key, lambda: difference(spec.query, executed, parameters), tenant)
         if different is None:

@@ -42,6 +42,10 @@ _TABLE_BITS = 6
 _TABLES = 1 << _TABLE_BITS
 
 
+MOST_OTHERS = 30_000
+"""People that are not kept, and are recognized all the same: half a megabyte, which nothing is reserved for."""
+
+
 class Recipients:
     """The people of one run, in the order in which the query named them, each once.
 
@@ -49,7 +53,8 @@ class Recipients:
     is encoded. The spelling that came first is the one that is mailed. `limit` stops counting at so many people.
 
     `keep` is how many people are kept. More are counted, by a hash of 64 bits each, and are not kept: such a result is
-    too large for its exporter and mails nobody, and its user is told how large it is.
+    too large for its exporter and mails nobody, and its user is told how large it is. Of these, the first `MOST_OTHERS`
+    are counted once each; after that, rows are.
     """
 
     def __init__(self, *, limit: int | None = None, keep: int | None = None) -> None:
@@ -94,6 +99,9 @@ class Recipients:
 
     def _count(self, whole: int) -> None:
         """Count one who is not kept, unless they were counted before."""
+        if self._accepted - (self._keep_most or 0) >= MOST_OTHERS:
+            self._accepted += 1
+            return
         self._others = self._others or [array("Q", [0]) * 4 for _ in range(_TABLES)]
         number = whole & _TABLES - 1
         cells, wanted = self._others[number], whole or 1

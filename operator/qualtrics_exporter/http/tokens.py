@@ -2,8 +2,8 @@
 
 import asyncio
 import base64
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlencode
@@ -37,7 +37,17 @@ class _Entry:
     until: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     asked: int = 0
+    users: int = 0
+    """Tasks that wait for it: it is kept for them."""
     error: ExportError | None = None
+
+    @asynccontextmanager
+    async def in_use(self) -> AsyncIterator[None]:
+        self.users += 1
+        try:
+            yield
+        finally:
+            self.users -= 1
 
 
 class Tokens:
@@ -69,7 +79,7 @@ class Tokens:
             return entry.value
         asked = entry.asked
         # The permit comes first: whoever has the lock waits for nothing but the endpoint.
-        async with permit(), entry.lock:
+        async with entry.in_use(), permit(), entry.lock:
             if self._good(entry, good_for, not_this):
                 return entry.value
             if entry.asked != asked and entry.error:
@@ -98,7 +108,7 @@ class Tokens:
     def _entry(self, digest: bytes, now: float) -> _Entry:
         if (entry := self._entries.get(digest)) is None:
             # A Secret that was rotated, or is gone, is never asked for again: its entry goes when its token has ended.
-            for known in [k for k, e in self._entries.items() if e.until <= now and not e.lock.locked()]:
+            for known in [k for k, e in self._entries.items() if e.until <= now and not e.users]:
                 del self._entries[known]
             entry = self._entries[digest] = _Entry()
         return entry

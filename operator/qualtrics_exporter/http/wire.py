@@ -173,14 +173,19 @@ class Wire:
         """Send a request and read the whole reply. Raises `NotSent` or `Lost`."""
         large = request.large
 
+        limit = asyncio.timeout(self._timeouts.total)
+
         async def make_room() -> None:
             if large:
+                began = asyncio.get_running_loop().time()
                 await large.enter_async_context(self._large_replies.hold(request.tenant))
+                # That is not the remote side's time.
+                limit.reschedule((limit.when() or began) + asyncio.get_running_loop().time() - began)
 
         async with self._observed(request) as observed:
             try:
                 async with (
-                    asyncio.timeout(self._timeouts.total),
+                    limit,
                     self._client(request.alone).stream(
                         request.method, request.url.text, headers=request.headers, content=request.body
                     ) as response,
@@ -202,7 +207,10 @@ class Wire:
             client = self._client(request.alone)
             try:
                 outgoing = client.build_request(request.method, request.url.text, headers=request.headers)
-                response = await client.send(outgoing, stream=True)
+                async with asyncio.timeout(self._timeouts.total):
+                    response = await client.send(outgoing, stream=True)
+            except TimeoutError:
+                raise Lost(f"there was no answer within {self._timeouts.total:g} s") from None
             except _TROUBLE as error:
                 raise _told(error, None) from None
             observed.status = response.status_code

@@ -42,6 +42,8 @@ QUERIES = Rate("queries", 1, 1.1)
 
 EXPORT_DEADLINE = timedelta(hours=1)
 """From the request for an export until its file is there."""
+LONGEST_CELL = 1000
+"""Characters. An address has 254 at most."""
 DOWNLOAD_DEADLINE = timedelta(minutes=10)
 """For reading the file, with all tries: memory is held for its people meanwhile, for which other runs may wait."""
 DOWNLOADS = 5
@@ -264,7 +266,8 @@ def _executed(reply: Reply) -> Executed:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return str(value) if isinstance(value, str | int | float) else "?"  # a list or an object is not an address
+    # A list or an object is not an address, and neither is a long text: a run keeps all cells for a while.
+    return str(value)[:LONGEST_CELL] if isinstance(value, str | int | float) else "?"
 
 
 def _status(reply: Reply) -> tuple[str, str | None, bool]:

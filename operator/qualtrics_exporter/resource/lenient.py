@@ -35,7 +35,8 @@ def read_status(raw: Any) -> tuple[Status, tuple[str, ...]]:
         if number == 0:
             rest = copy.deepcopy(dict(rest))
         for path, length in _removals(details):
-            ignored.add(".".join(["status", *(part for part in path if isinstance(part, str))]))
+            if length is None:  # of a list that is too long, the newest items are there
+                ignored.add(".".join(["status", *(part for part in path if isinstance(part, str))]))
             _remove(rest, path, length)
     return Status(), ("status",)
 

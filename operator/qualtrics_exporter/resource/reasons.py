@@ -345,6 +345,11 @@ class Reason(StrEnum):
         "The operator's clock jumped, and it is no longer known whether this slot had a run.",
         "Check the clock of the node. Request a run if the survey should go out.",
     )  # fmt: skip
+    STATUS_NOT_UNDERSTOOD = (
+        "StatusNotUnderstood", Kind.WARNING, _SKIPPED,
+        "A part of the status that remembers past runs cannot be understood. It is not known whether this had a run.",
+        "Find out what else writes the status. Request a run with a new token if the survey should go out.",
+    )  # fmt: skip
     ALREADY_SENT = (
         "AlreadySent", Kind.WARNING, _SKIPPED,
         "The run with this token already sent its survey, or may have sent it. Its receipt in the status is gone.",

@@ -10,12 +10,14 @@ time or an identifier, and the digest of any other one. Ids and receipts are has
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 
 from qualtrics_exporter.controller import settling
 from qualtrics_exporter.export.identity import request_run_id, settlement_id, test_run_id
 from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT, Exporter
-from qualtrics_exporter.resource.status import HANDLED_REQUESTS, HANDLED_TOKENS, Status
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import HANDLED_REQUESTS, HANDLED_TOKENS, HistoryEntry, Result, Status
 
 LONGEST_TOKEN = 253
 """Characters; the identity of a longer one is its digest."""
@@ -146,3 +148,27 @@ def _is_plain(text: str) -> bool:
 
 def _digest(text: str) -> str:
     return "sha256:" + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def refuse_run(exporter: Exporter, status: Status, now: datetime, result: Result, reason: Reason, what: str) -> Status:
+    """End a run request that cannot run: with its receipt and an entry, so that nobody waits for it."""
+    token = requested(RUN, exporter, status)
+    if token is None:
+        return status
+    entry = HistoryEntry(
+        id=request_run_id(exporter.uid, token.identity),
+        trigger="Request",
+        completion_time=now,
+        result=result,
+        reason=str(reason),
+        message=f"{what}, nobody was mailed. {reason.meaning} {reason.next_step}".rstrip(),
+    )
+    return with_receipt(RUN, exporter, status.with_entry(entry), token)
+
+
+def with_tokens_handled(exporter: Exporter, status: Status) -> Status:
+    """The status in which the tokens that are in the annotations now never act."""
+    for kind in KINDS:
+        if token := requested(kind, exporter, status):
+            status = with_receipt(kind, exporter, status, token)
+    return status

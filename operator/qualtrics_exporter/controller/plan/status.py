@@ -13,25 +13,27 @@ from typing import cast
 from qualtrics_exporter import schedule as schedules
 from qualtrics_exporter.controller import conditions, settling
 from qualtrics_exporter.controller.plan import slots
+from qualtrics_exporter.controller.plan.repair import repaired
 from qualtrics_exporter.controller.plan.requests import (
-    KINDS,
     RUN,
     SETTLEMENT,
     TEST,
+    refuse_run,
     requested,
     wants_delivery,
     with_receipt,
+    with_tokens_handled,
     without_texts,
 )
 from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.plan.spec import schedule_of, spec_problem, starting_deadline
-from qualtrics_exporter.controller.plan.takeover import end_unreadable, take_over
+from qualtrics_exporter.controller.plan.takeover import take_over
 from qualtrics_exporter.export.identity import request_run_id, slot_run_id, test_run_id
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.resource.status import SENT_RUNS, ActiveRun, HistoryEntry, Result, Status, Trigger
+from qualtrics_exporter.resource.status import SENT_RUNS, ActiveRun, Status, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,9 @@ class Plan:
 def plan(exporter: Exporter, context: Context) -> Plan:
     """The status that says what is due now, with a run claimed if one has to start."""
     now = context.now
+    exporter = repaired(exporter, now)
     status = _resolved(exporter, _first_sight(exporter, now), now)
-    status = slots.without_future(slots.with_record(end_unreadable(exporter, status, now)), now)
+    status = slots.without_future(slots.with_record(status), now)
     status = without_texts(status)
     claimed: ActiveRun | None = None
     if context.orphaned and status.active_run and not (context.unsure and status.active_run.before_send):
@@ -54,7 +57,7 @@ def plan(exporter: Exporter, context: Context) -> Plan:
     if problem := spec_problem(exporter, context.default_zone):
         status = slots.forgone(exporter, status, now, "Failed", problem.reason)
         status = status.model_copy(update={"next_schedule_time": None})
-        return Plan(_refuse_run(exporter, status, now, "Failed", problem.reason, problem.what), claimed)
+        return Plan(refuse_run(exporter, status, now, "Failed", problem.reason, problem.what), claimed)
 
     spec = cast("Spec", exporter.spec)  # there is no problem with it
     schedule = schedule_of(exporter, spec, context.default_zone)
@@ -117,30 +120,18 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
     if status.schedule == schedule.words():  # else the next plan says what became of the slots of the old one
         status = slots.overtaken_by_run(exporter, status, schedule, now)
         status = _with_next_slot(exporter, status, schedule, now)
-    return _refuse_run(exporter, status, now, "Skipped", Reason.RUN_ACTIVE, "The requested run did not start")
+    return refuse_run(exporter, status, now, "Skipped", Reason.RUN_ACTIVE, "The requested run did not start")
 
 
 def _first_sight(exporter: Exporter, now: datetime) -> Status:
     status = exporter.status
-    if exporter.lost_memory:
-        # Nothing acts of which it is not known any more whether it had its run: no present token, no slot up to now.
-        status = status.model_copy(update={"claimed_slots": status.claimed_slots or [], "claimed_slots_since": now})
-        status = _with_tokens_handled(exporter, status)
     if status.schedule_since is not None:
         return status
-    if status.schedule is not None:  # only this time was lost: receipts and claimed slots are there
+    if status.schedule is not None and status.claimed_slots is not None:  # only this time was lost
         return status.model_copy(update={"schedule_since": now})
     # Tokens that are there already count as handled: nothing runs because an object was created or its status lost.
     status = status.model_copy(update={"schedule_since": now, "schedule": None})
-    return conditions.first_seen(_with_tokens_handled(exporter, status), exporter.generation, now)
-
-
-def _with_tokens_handled(exporter: Exporter, status: Status) -> Status:
-    """The status in which the tokens that are in the annotations now never act."""
-    for kind in KINDS:
-        if token := requested(kind, exporter, status):
-            status = with_receipt(kind, exporter, status, token)
-    return status
+    return conditions.first_seen(with_tokens_handled(exporter, status), exporter.generation, now)
 
 
 def _resolved(exporter: Exporter, status: Status, now: datetime) -> Status:
@@ -197,7 +188,7 @@ def _run_request(
     if run_id in _sent(status):
         why = Reason.ALREADY_SENT  # its receipt was lost
     if why:
-        status = _refuse_run(exporter, status, context.now, "Skipped", why, "The requested run did not start")
+        status = refuse_run(exporter, status, context.now, "Skipped", why, "The requested run did not start")
         return status, claimed
     return _claim(exporter, with_receipt(RUN, exporter, status, token), "Request", run_id, context)
 
@@ -220,19 +211,3 @@ def _sent(status: Status) -> set[str]:
     """Ids of runs that were sent, or may have been. An older CRD drops `sentRuns`, but not the entries."""
     entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
     return {*(status.sent_runs or []), *(entry.id for entry in entries if entry.send_time)}
-
-
-def _refuse_run(exporter: Exporter, status: Status, now: datetime, result: Result, reason: Reason, what: str) -> Status:
-    """End a run request that cannot run: with its receipt and an entry, so that nobody waits for it."""
-    token = requested(RUN, exporter, status)
-    if token is None:
-        return status
-    entry = HistoryEntry(
-        id=request_run_id(exporter.uid, token.identity),
-        trigger="Request",
-        completion_time=now,
-        result=result,
-        reason=str(reason),
-        message=f"{what}, nobody was mailed. {reason.meaning} {reason.next_step}".rstrip(),
-    )
-    return with_receipt(RUN, exporter, status.with_entry(entry), token)
