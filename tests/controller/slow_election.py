@@ -14,7 +14,7 @@ from qualtrics_exporter.controller.leadership import Record
 from tests.simulation import patches
 from tests.simulation.api_server import ApiServer
 from tests.simulation.clock import ReplicaClock
-from tests.simulation.loop import VirtualLoop
+from tests.simulation.loop import Process, VirtualLoop
 
 NAMESPACE, NAME = "operator", "lease"
 QUICK = 0.02
@@ -100,6 +100,7 @@ class Candidate:
     """Begin and end of each term; the last one has no end while it lasts."""
     overstayed: bool = False
     task: Any = None
+    process: Process = field(default_factory=lambda: Process("replica"))
     elector: Elector | None = None
 
     def led(self, begin: float, end: float) -> float:
@@ -108,9 +109,13 @@ class Candidate:
 
 
 class Election:
-    """Replicas of these speeds. They start one after the other, `stagger` seconds apart."""
+    """Replicas of these speeds. They start one after the other, `stagger` seconds apart.
 
-    def __init__(self, speeds: Sequence[Speed], *, stagger: float = 1.0, seed: int = 0) -> None:
+    Their work needs `ending` seconds to end when it is cancelled.
+    """
+
+    def __init__(self, speeds: Sequence[Speed], *, stagger: float = 1.0, seed: int = 0, ending: float = 0.0) -> None:
+        self.ending = ending
         self.loop = VirtualLoop()
         self.server = ApiServer(self.loop)
         random = Random(seed)
@@ -151,7 +156,7 @@ class Election:
             record=record,
         )
         candidate.elector = elector
-        candidate.task = self.loop.create_task(elector.run(_work))
+        candidate.task = self.loop.spawn(candidate.process, elector.run(self._work), candidate.name)
 
     def stop(self, candidate: Candidate) -> None:
         """Ask a replica to stop, as the kubelet does."""
@@ -183,6 +188,8 @@ class Election:
         else:
             candidate.terms[-1].append(self.loop.time())
 
-
-async def _work() -> None:
-    await asyncio.Event().wait()
+    async def _work(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(self.ending)

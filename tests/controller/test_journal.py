@@ -13,9 +13,10 @@ from qualtrics_exporter.controller.runs import Credentials, Runner
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.export.journal import Abandoned
 from qualtrics_exporter.http.errors import Permanent
+from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Status
-from tests.controller.exporters import ZONE, at
+from tests.controller.exporters import ZONE, at, body, planned, seen
 from tests.environment.clock import SteeredClock
 
 ME = Identity.new(lease=None, pod="me", instance="me")
@@ -148,3 +149,28 @@ async def test_a_few_conflicts_do_not_matter() -> None:
     clock, cluster = SteeredClock(start=NOW), Stored(RUN, conflicts=3)
     await journal_in(cluster, clock).write(SENT)
     assert cluster.run == SENT
+
+
+async def test_whoever_writes_first_after_the_status_was_damaged_keeps_what_must_not_act_again() -> None:
+    """A check or a heartbeat writes before the next plan: it must not replace the status with what is left of it."""
+    asked = {"run-requested-at": "A"}
+    damaged = body(seen(NOW), asked)
+    damaged["status"] |= {"sentRuns": [7], "activeRun": {"id": "x", "step": "nonsense"}}
+
+    class Damaged:
+        async def get(self, namespace: str, name: str) -> dict[str, Any]:
+            return damaged
+
+        async def replace_status(self, *arguments: Any) -> dict[str, Any]:
+            damaged["status"] = dict(arguments[-1])
+            return damaged
+
+    store = StatusStore(cast("Cluster", Damaged()), SteeredClock(start=NOW))
+    key = Key("dex", "teams-rollout", damaged["metadata"]["uid"])
+    await store.change(key, lambda found: found.status.model_copy(update={"last_check_time": NOW}))
+    found = Exporter.from_object(damaged)
+    assert planned(found, NOW).claimed is None
+    assert {(entry.result, entry.reason) for entry in found.status.history or []} == {
+        ("Unknown", "DeliveryUnknown"),
+        ("Skipped", "StatusNotUnderstood"),
+    }

@@ -126,3 +126,16 @@ def test_two_never_lead_at_the_same_time_whatever_the_speed(seed: int) -> None:
                     election.start(candidate)
         assert election.overlap() == 0
         assert not any(candidate.overstayed for candidate in election.candidates)
+
+
+@pytest.mark.parametrize("seconds", [10.5, 11.0, 12.0])
+def test_a_leader_that_was_paused_keeps_the_lease_until_its_work_has_ended(seconds: float) -> None:
+    with Election([Speed.of(QUICK), Speed.of(QUICK)], ending=1.5) as election:
+        election.run(5)
+        first, _ = election.candidates
+        election.loop.pause(first.process)
+        election.run(seconds)
+        election.loop.resume(first.process)
+        election.run(30)
+        assert sum(len(candidate.terms) for candidate in election.candidates) >= 2, "somebody leads again"
+        assert election.overlap() == 0

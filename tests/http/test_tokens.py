@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import parse_qs
@@ -127,6 +129,24 @@ async def test_tokens_of_secrets_that_are_gone_do_not_pile_up(
         await Remote(remotes, replace(credentials, client_secret=f"{number}"), QUALTRICS).token()
         clock.advance(1800)
     assert len(remotes.tokens._entries) <= 3
+
+
+async def test_a_token_that_waits_for_its_turn_is_kept_when_others_are_forgotten(
+    server: Server, remotes: Remotes, credentials: Credentials
+) -> None:
+    tokens, allowed = remotes.tokens, asyncio.Event()
+
+    @asynccontextmanager
+    async def turn() -> AsyncIterator[None]:
+        await allowed.wait()
+        yield
+
+    waiting = asyncio.create_task(tokens.get(("qualtrics", "Qualtrics"), credentials, permit=turn))
+    await asyncio.sleep(0)
+    await Remote(remotes, replace(credentials, client_secret="another"), QUALTRICS).token()
+    allowed.set()
+    assert await waiting
+    assert tokens.held(credentials)
 
 
 async def test_a_401_renews_the_token_once_and_the_call_goes_on(server: Server, remote: Remote) -> None:

@@ -42,7 +42,7 @@ QUERIES = Rate("queries", 1, 1.1)
 
 EXPORT_DEADLINE = timedelta(hours=1)
 """From the request for an export until its file is there."""
-LONGEST_CELL = 1000
+LONGEST_CELL = 400
 """Characters. An address has 254 at most."""
 DOWNLOAD_DEADLINE = timedelta(minutes=10)
 """For reading the file, with all tries: memory is held for its people meanwhile, for which other runs may wait."""
@@ -267,7 +267,7 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     # A list or an object is not an address, and neither is a long text: a run keeps all cells for a while.
-    return str(value)[:LONGEST_CELL] if isinstance(value, str | int | float) else "?"
+    return str(value).strip()[:LONGEST_CELL] if isinstance(value, str | int | float) else "?"
 
 
 def _status(reply: Reply) -> tuple[str, str | None, bool]:
