@@ -43,7 +43,7 @@ def test_tenants_of_any_size(stage: Stage, tally: Tally, hanging: int, apart: st
 
 @pytest.mark.long
 def test_a_broken_build_is_caught(stage: Stage, tally: Tally) -> None:
-    tenants = [Tenant(stage.namespace, HANGING, 9), Tenant(stage.namespace, "nexthink", 4)]
+    tenants = [Tenant(stage.namespace, HANGING, 40), Tenant(stage.namespace, "nexthink", 4)]
     found = queues(stage, tenants, broken.IMPATIENT).play()
     tally.add(MATRIX, "one tenant hangs", "Secrets of one namespace", found, broken=broken.IMPATIENT)
     assert found
