@@ -77,7 +77,7 @@ def _faster() -> list[Any]:
         mock.patch.object(watch, "STEP_SECONDS", IDLE_SECONDS),
         mock.patch.object(wake, "SECRET_WATCH", timedelta(seconds=IDLE_SECONDS)),
         mock.patch.object(nexthink_client, "MOST_ROWS", EXECUTE_ROWS),
-        mock.patch.object(exporter, "_status", _by_identity(exporter._status)),
+        mock.patch.object(exporter, "read_status", _by_identity(exporter.read_status)),
         mock.patch.object(status_store, "_dump", _by_identity(status_store._dump)),
         mock.patch.object(status_store, "redact", redact),
         *_everywhere(schedule.next_slot, functools.lru_cache(maxsize=4096)(schedule.next_slot)),

@@ -221,7 +221,7 @@ class Reconciler:
             await self._recorder.record(exporter, "Warning", reason, note, action="Write", dedup=dedup)
 
     async def _report_error(self, key: Key, error: Exception) -> None:
-        """Whatever it is, the user of this exporter gets to know that it is not looked after as it should be."""
+        """Report an unexpected error to the user of the exporter, in its conditions and by an Event."""
         kind, reason = type(error).__name__, Reason.INTERNAL_ERROR
         self._metrics.failed("reconcile")
         try:

@@ -79,7 +79,7 @@ class Exporter:
         metadata = _mapping(fields.get("metadata"))
         generation = metadata.get("generation")
         spec, wrong = read_spec(fields.get("spec"))
-        status, ignored = _status(fields.get("status"))
+        status, ignored = read_status(fields.get("status"))
         run = _mapping(fields.get("status")).get("activeRun")
         return cls(
             namespace=_text(metadata.get("namespace")),
@@ -110,10 +110,6 @@ def _sentence(wrong: list[Violation]) -> str:
     more = len(wrong) - _SHOWN_VIOLATIONS
     shown = "; ".join(map(str, wrong[:_SHOWN_VIOLATIONS]))
     return f"{shown}; and {more} more" if more > 0 else shown
-
-
-def _status(raw: Any) -> tuple[Status, tuple[str, ...]]:
-    return read_status(raw)
 
 
 def _mapping(value: Any) -> Mapping[Any, Any]:

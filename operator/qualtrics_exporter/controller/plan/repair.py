@@ -16,9 +16,7 @@ from qualtrics_exporter.resource.reasons import Reason
 
 def repaired(exporter: Exporter, now: datetime) -> Exporter:
     """The exporter with a status in which nothing can act twice, and in which what is lost has an entry."""
-    status = exporter.status
-    if exporter.unreadable_run is not None:
-        status = end_unreadable(exporter, status, now)
+    status = end_unreadable(exporter, exporter.status, now)
     if exporter.lost_memory:
         # It is not known any more what had its run: no slot up to now and no present token acts.
         reason = Reason.STATUS_NOT_UNDERSTOOD
