@@ -164,6 +164,14 @@ class FairQueue(Generic[T]):
                     return Grant(tenant, item, weight, urgent)
         return None
 
+    def take(self, tenant: Tenant, item: T, weight: int = 1) -> Grant[T] | None:
+        """As `push` and `pop` of an urgent item where nobody waits: the usual case. None if it has to wait."""
+        weight = min(weight, self.total)
+        if self._waiting or weight > self._all.free or not self._all.allow(tenant, weight):
+            return None
+        self._all.change(tenant, weight)
+        return Grant(tenant, item, weight, urgent=True)
+
     def release(self, grant: Grant[T], weight: int | None = None) -> None:
         """Give the units of a grant back, or so many of them."""
         weight = grant.weight if weight is None else weight
@@ -210,17 +218,7 @@ class FairSemaphore:
     @asynccontextmanager
     async def hold(self, tenant: Tenant, weight: int = 1) -> AsyncIterator[Shrink]:
         """Hold `weight` units within the block; wait for them first. Yields what gives all but so many units back."""
-        granted: asyncio.Future[Grant[Any]] = asyncio.get_running_loop().create_future()
-        self._queue.push(tenant, granted, weight=weight)
-        self._grant()
-        try:
-            grant = await granted
-        except asyncio.CancelledError:
-            if not granted.cancelled():  # it was granted in the moment of the cancellation
-                self._give_back(granted.result(), granted.result().weight)
-            else:
-                self._queue.discard(tenant, granted)
-            raise
+        grant = self._queue.take(tenant, None, weight) or await self._wait(tenant, weight)
         held = grant.weight
 
         def shrink(units: int) -> None:
@@ -233,6 +231,19 @@ class FairSemaphore:
             yield shrink
         finally:
             self._give_back(grant, held)
+
+    async def _wait(self, tenant: Tenant, weight: int) -> Grant[Any]:
+        granted: asyncio.Future[Grant[Any]] = asyncio.get_running_loop().create_future()
+        self._queue.push(tenant, granted, weight=weight)
+        self._grant()
+        try:
+            return await granted
+        except asyncio.CancelledError:
+            if not granted.cancelled():  # it was granted in the moment of the cancellation
+                self._give_back(granted.result(), granted.result().weight)
+            else:
+                self._queue.discard(tenant, granted)
+            raise
 
     def _give_back(self, grant: Grant[Any], weight: int) -> None:
         self._queue.release(grant, weight)

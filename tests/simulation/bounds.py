@@ -16,7 +16,7 @@ LATEST_START = 20 * 60.0
 """Seconds after which a slot of a healthy tenant must have started."""
 RECOVERY = 15 * 60.0
 """Seconds after which the consequences of a clock step must be gone."""
-LOOK = 150.0
+LOOK = 300.0
 """Seconds between two looks at what leaders know."""
 
 RUNAWAY = ("status is written again and again", "too many attempts", "livelock")

@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit code: 1 if an invariant was violated."""
     options = _parser().parse_args(arguments)
     gc.collect()
-    gc.freeze()  # what is imported by now need not be looked at after each world
+    gc.freeze()  # what is imported by now need not be looked at again
     changes: dict[str, Any] = {
         "without": options.without.split(",") if options.without else (),
         "only": options.only.split(",") if options.only is not None else None,
@@ -111,6 +111,7 @@ def _show(result: Result) -> None:
 
 
 def _run(job: tuple[int, dict[str, Any]]) -> Result:
+    gc.disable()  # the process has this one world
     seed, changes = job
     return simulation.run(seed, **changes)
 
@@ -123,9 +124,8 @@ def _many(options: argparse.Namespace, changes: dict[str, Any]) -> int:
     kinds: Counter[str] = Counter()
     first: dict[str, int] = {}
     counts: Counter[str] = Counter()
-    with get_context("fork").Pool(options.workers, maxtasksperchild=25) as pool:
-        results = map(_run, jobs) if options.workers == 1 else pool.imap(_run, jobs)
-        for result in results:
+    with get_context("fork").Pool(options.workers, maxtasksperchild=1) as pool:
+        for result in pool.imap(_run, jobs):
             worlds, days, cpu, events = (
                 worlds + 1,
                 days + result.exporter_days,

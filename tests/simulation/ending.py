@@ -87,7 +87,7 @@ class Ending:
                 elif (
                     min(times) > 0
                     and max(times) < due - 60
-                    and self._oracle.excuses.clocks_right(promise.shard, due - 1, due + RECOVERY)
+                    and self._oracle.excuses.undisturbed(record, due - 1, due + RECOVERY)
                 ):
                     self._oracle.violate(
                         "a slot is written off before it falls due", record.name,
@@ -95,10 +95,14 @@ class Ending:
                     )  # fmt: skip
 
     def _owed(self, promise: Promise, due: datetime, seconds: float) -> bool:
-        if promise.since < due:
+        excuses = self._oracle.excuses
+        if promise.since < due and (
+            promise.end == float("inf") or excuses.clocks_right(promise.shard, seconds, promise.end)
+        ):
             return True
-        # The operator's clock was ahead when it wrote this: only if it was right again when the slot fell due.
-        return self._oracle.excuses.clocks_right(promise.shard, seconds - 1, seconds + RECOVERY)
+        # The operator's clock was ahead when it wrote this, or behind when the schedule was replaced: only if it was
+        # right when the slot fell due.
+        return excuses.clocks_right(promise.shard, seconds - 1, seconds + RECOVERY)
 
     def _came_twice(self, record: Record, one: Seen, other: Seen) -> bool:
         """Whether the slot was missed, and then ran because the clock was set back: it fell due once more."""

@@ -101,7 +101,7 @@ def _flips(random: Random, plan: Plan) -> Iterable[Event]:
         exporter = _one(random, plan)
         at = _moment(random, plan, exporter)
         yield Event(
-            at, "flip", exporter.name, {"minutes": random.choice((10, 60, 720)), "every": random.choice((20.0, 60.0))}
+            at, "flip", exporter.name, {"minutes": random.choice((10, 60, 180)), "every": random.choice((20.0, 60.0))}
         )
 
 
@@ -179,6 +179,9 @@ def _relabels(random: Random, plan: Plan) -> Iterable[Event]:
             yield Event(at + back, "relabel", exporter.name, {"shard": random.choice((exporter.shard, *shards))})
 
 
+OUTAGES = (300.0, HOUR, HOUR, 3 * HOUR, DAY)
+"""Seconds for which a remote side does not work."""
+
 CALLS = (
     "status",
     "status",
@@ -253,7 +256,7 @@ def _cluster_trouble(random: Random, plan: Plan) -> Iterable[Event]:
             _moment(random, plan),
             "conflict",
             f"team-{random.randrange(plan.instances)}",
-            {"seconds": random.choice((60.0, HOUR, 5 * HOUR))},
+            {"seconds": random.choice((60.0, 1200.0, 5000.0))},
         )
     for _ in range(_often(random, plan, "watch-gap", 2.0)):
         yield Event(
@@ -279,7 +282,7 @@ def _cluster_trouble(random: Random, plan: Plan) -> Iterable[Event]:
             [f"t{n}.api.eu.nexthink.cloud" for n in range(plan.instances)] * 2
             + [f"b{n}.eu.qualtrics.com" for n in range(plan.brands)]
         )
-        yield Event(_moment(random, plan) - 60, "hang", host, {"seconds": random.choice((300.0, HOUR, DAY))})
+        yield Event(_moment(random, plan) - 60, "hang", host, {"seconds": random.choice(OUTAGES)})
 
 
 def _tenants(random: Random, plan: Plan) -> Iterable[Event]:
@@ -288,7 +291,7 @@ def _tenants(random: Random, plan: Plan) -> Iterable[Event]:
         for _ in range(_often(random, plan, name, 0.5)):
             sides = [f"t{n}.api.eu.nexthink.cloud" for n in range(plan.instances)]
             host = random.choice(sides + [f"b{n}.eu.qualtrics.com" for n in range(plan.brands)])
-            arguments = {"seconds": random.choice((300.0, HOUR, DAY)), "manner": manner}
+            arguments = {"seconds": random.choice(OUTAGES), "manner": manner}
             yield Event(_moment(random, plan) - 60, "hang", host, arguments)
     for _ in range(_often(random, plan, "namespace", 0.2)):
         tenant, at = random.randrange(plan.instances), _moment(random, plan)

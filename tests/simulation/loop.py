@@ -200,8 +200,11 @@ class VirtualLoop(_Base):  # type: ignore[misc]
         handle: Handle = self.call_at(self._now + delay, callback, *args, context=self._world)
         return handle
 
-    def bury(self) -> None:
-        """Dispose of all tasks without a trace. The loop does nothing any more, so no effect is possible."""
+    def bury(self, *, collect: bool = True) -> None:
+        """Dispose of all tasks without a trace. The loop does nothing any more, so no effect is possible.
+
+        Without `collect`, their remains stay in memory until the process ends.
+        """
         self._closed = True
         self._ready.clear()
         self._timers.clear()
@@ -217,7 +220,8 @@ class VirtualLoop(_Base):  # type: ignore[misc]
                         continue
                     break
                 del coroutine
-            gc.collect()
+            if collect:
+                gc.collect()
         finally:
             sys.unraisablehook = hook
         self.errors.clear()

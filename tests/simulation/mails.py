@@ -22,6 +22,10 @@ QUERY_MEMORY = 26 * HOUR
 """How long before an import the query may have run that returned its people."""
 
 
+PROMPT = 10.0
+"""Seconds. A request that was on its way for longer says nothing about who works now."""
+
+
 class MailJudge:
     """Knows what every query returned, what was imported into each batch, and what was sent."""
 
@@ -46,8 +50,8 @@ class MailJudge:
         self._sent_runs: Counter[str] = Counter()
         self._sent_slots: set[tuple[str, datetime]] = set()
 
-    def remote_effect(self, process: str, request: Request, reply: Reply) -> None:
-        """A request had its effect, with this reply."""
+    def remote_effect(self, process: str, request: Request, reply: Reply, seconds: float) -> None:
+        """A request had its effect, with this reply, after so many seconds on the way."""
         if reply.status >= 300:
             return
         operation = request.operation
@@ -56,7 +60,7 @@ class MailJudge:
         elif operation == "import_contacts":
             meta = document(request.body or b"")["transactionMeta"]
             self._imports[meta["batchId"]].append(self._lately(process))
-        elif operation == "import_status":
+        elif operation == "import_status" and seconds < PROMPT:
             self._still_working(request)
         elif operation == "create_distribution":
             self._distribution(request.url.host)

@@ -22,7 +22,7 @@ from qualtrics_exporter import schedule
 from qualtrics_exporter.controller import elector, watch, work_queue
 from qualtrics_exporter.controller import status as status_store
 from qualtrics_exporter.controller.plan import wake
-from qualtrics_exporter.export import guards
+from qualtrics_exporter.export import guards, identity
 from qualtrics_exporter.nexthink import client as nexthink_client
 from qualtrics_exporter.nql import compare
 from qualtrics_exporter.resource import exporter
@@ -65,7 +65,7 @@ def repeatable(seed: int, time: Callable[[], float]) -> Iterator[None]:
         random.setstate(state)
 
 
-IDLE_SECONDS = 240.0
+IDLE_SECONDS = 600.0
 """How often an idle replica looks at its clock, and at the Secrets of exporters that are not Ready. The real 30 seconds
 would take most of the CPU."""
 
@@ -78,8 +78,10 @@ def _faster() -> list[Any]:
         mock.patch.object(wake, "SECRET_WATCH", timedelta(seconds=IDLE_SECONDS)),
         mock.patch.object(nexthink_client, "MOST_ROWS", EXECUTE_ROWS),
         mock.patch.object(exporter, "read_status", _by_identity(exporter.read_status)),
+        mock.patch.object(exporter.Exporter, "from_object", staticmethod(_by_identity(exporter.Exporter.from_object))),
         mock.patch.object(status_store, "_dump", _by_identity(status_store._dump)),
         mock.patch.object(status_store, "redact", redact),
+        mock.patch.object(identity, "_id", functools.lru_cache(maxsize=4096)(identity._id)),
         *_everywhere(schedule.next_slot, functools.lru_cache(maxsize=4096)(schedule.next_slot)),
         *_everywhere(exporter.read_spec, _by_identity(exporter.read_spec)),
         mock.patch.object(guards, "check", _by_value(guards.check)),

@@ -22,8 +22,8 @@ from .tenants import Routes, body_of
 TIMEOUT = 120.0
 """Seconds after which the client gives up, as `Timeouts.total`."""
 
-Effect = Callable[[str, Request, SandboxReply], None]
-"""Told of each effect: by which process, the request and the reply."""
+Effect = Callable[[str, Request, SandboxReply, float], None]
+"""Told of each effect: by which process, the request, the reply, and after how many seconds on the way."""
 
 
 class Network:
@@ -49,6 +49,7 @@ class Network:
         host = request.url.host
         there, back = 0.02 + random.random() * 0.08, random.random() * 0.05
         trace = self._trace
+        left = loop.time()
 
         def answer(reply: SandboxReply | Exception) -> None:
             if future.done():
@@ -61,7 +62,7 @@ class Network:
                 future.set_result(reply)
 
         def serve() -> SandboxReply:
-            return self._serve(replica, host, request)
+            return self._serve(replica, host, request, left)
 
         def effect_then_reply() -> None:
             reply = serve()
@@ -137,11 +138,11 @@ class Network:
         route, _ = self.hosts[host].find(request.method, request.url.rest.partition("?")[0])
         return route.plain(status)
 
-    def _serve(self, replica: str, host: str, request: Request) -> SandboxReply:
+    def _serve(self, replica: str, host: str, request: Request, left: float) -> SandboxReply:
         body = request.body or b""
         reply = self.hosts[host].serve(request.method, request.url.rest, dict(request.headers), body)
         reply.body = body_of(reply)
-        self._effect(replica, request, reply)
+        self._effect(replica, request, reply, self.loop.time() - left)
         return reply
 
 

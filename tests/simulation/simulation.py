@@ -94,7 +94,7 @@ class Simulation:
         """Play the plan, then let everything come to its end."""
         plan_ = self.plan
         began = real_time.process_time()
-        gc.collect()
+        collects = gc.isenabled()
         gc.disable()
         sink = self.trace if self.lines is not None else None
         try:
@@ -105,9 +105,10 @@ class Simulation:
                     self.oracle.violate("livelock", "", str(error))
                 finally:
                     counts = self.oracle.counts()
-                    self.loop.bury()
+                    self.loop.bury(collect=collects)
         finally:
-            gc.enable()
+            if collects:
+                gc.enable()
         days = (plan_.seconds + DRAIN) / 86400
         return Result(
             seed=plan_.seed,

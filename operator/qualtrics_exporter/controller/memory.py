@@ -13,6 +13,10 @@ class Memory:
     """Checks in a row that found an error."""
     secrets: tuple[str | None, str | None] | None = None
     """The versions of its Secrets at the last check that found an error."""
+    qualtrics_well: tuple[object, ...] | None = None
+    """With which spec and Secret Qualtrics' side was found well, when another error makes the check start again, ..."""
+    qualtrics_well_since: float = 0.0
+    """... and when that was, on the monotonic clock."""
     foreign_run: tuple[object, ...] | None = None
     """A run in other hands, as it was last seen, ..."""
     foreign_since: float = 0.0

@@ -160,6 +160,7 @@ class Reconciler:
         log.info("run %s of %s: %s, attempt %d, from %s", run.id, key, run.trigger, run.attempt, run.step)
         with self._metrics.running():
             await self._runner.run(key, exporter, run)
+        self._memories.of(key).qualtrics_well = None  # if the run failed, the check shows why
         after = await self._store.read(key)
         await self._announce(exporter, after)
         return after
@@ -203,6 +204,8 @@ class Reconciler:
         return wake
 
     async def _announce(self, before: Exporter, after: Exporter) -> None:
+        if before.status is after.status:
+            return
         for entry in announce.new_entries(before.status, after.status):
             self._metrics.run_ended(entry)
         for event in announce.events(before, after):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qualtrics_exporter.resource.reasons import Reason
 
@@ -29,11 +29,12 @@ class Credentials:
     client_secret: str
     scope: str
 
-    @property
-    def digest(self) -> bytes:
-        """Another one for every change of any field, so that a rotated Secret never meets an old token."""
+    digest: bytes = field(init=False)
+    """Another one for every change of any field, so that a rotated Secret never meets an old token."""
+
+    def __post_init__(self) -> None:
         fields = [self.source, self.url, self.token_url, self.client_id, self.client_secret, self.scope]
-        return hashlib.sha256(json.dumps(fields).encode()).digest()
+        object.__setattr__(self, "digest", hashlib.sha256(json.dumps(fields).encode()).digest())
 
     def __repr__(self) -> str:
         return f"<Credentials of {self.source}>"

@@ -156,6 +156,7 @@ class Remote:
         self._share = tenant._replace(secret=f"{tenant.secret} {side.key}")
         self._credentials = credentials
         self._side = side
+        self._base: Url | None = None
 
     @property
     def clock(self) -> Clock:
@@ -174,11 +175,13 @@ class Remote:
 
     def base(self) -> Url:
         """Where the API is. The only place that its token goes to. Raises Permanent(HostNotAllowed)."""
-        whose = f"The url of {self.source}"
-        base = self._remotes.hosts.check(self._credentials.url, whose)
-        if "?" in base.rest:
-            raise Permanent(Reason.HOST_NOT_ALLOWED, f"{whose} holds a query")
-        return base
+        if self._base is None:
+            whose = f"The url of {self.source}"
+            base = self._remotes.hosts.check(self._credentials.url, whose)
+            if "?" in base.rest:
+                raise Permanent(Reason.HOST_NOT_ALLOWED, f"{whose} holds a query")
+            self._base = base
+        return self._base
 
     def allowed(self, text: str, whose: str) -> Url:
         """A URL of the API that the side has told, if it may be followed; Permanent(HostNotAllowed) otherwise."""

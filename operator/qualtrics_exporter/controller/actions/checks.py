@@ -11,7 +11,7 @@ from qualtrics_exporter.controller.conditions import Verdict
 from qualtrics_exporter.controller.memory import Memories
 from qualtrics_exporter.controller.plan import requests
 from qualtrics_exporter.controller.plan.spec import spec_problem
-from qualtrics_exporter.controller.plan.wake import check_due
+from qualtrics_exporter.controller.plan.wake import CHECK_INTERVAL, check_due
 from qualtrics_exporter.controller.runs import Credentials
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
@@ -63,6 +63,8 @@ class Checker:
         """Check spec, credentials and both remote sides; `query` also executes the query."""
         verdict, _ = await self._look(key, exporter, query=query)
         memory = self.memories.of(key)
+        if not verdict.error or verdict.qualtrics:
+            memory.qualtrics_well = None
         memory.failures = memory.failures + 1 if verdict.error and not verdict.waits_for_its_user else 0
         if not verdict.error:
             memory.secrets = None  # nobody waits for a correction, and ten thousand pairs would be megabytes
@@ -77,6 +79,7 @@ class Checker:
     async def dry_test(self, key: Key, exporter: Exporter, token: requests.Token) -> Exporter:
         """A test that mails nobody: there is nothing to journal, its receipt is written with its outcome."""
         start = self.clock.now()
+        self.memories.of(key).qualtrics_well = None  # who asks for a test wants everything to be looked at
         verdict, checks = await self._look(key, exporter, query=True, people=TEST_RECIPIENTS)
         if checks is None:  # the spec cannot be used at all
             checks = Checks(nexthink=verdict.spec, qualtrics=None)
@@ -116,7 +119,9 @@ class Checker:
         text = await texts.check(spec)
         query = query and not text.error  # a query that is certainly wrong is not executed
         # Before they are read: a Secret that moves in between is noticed at the next look.
-        self.memories.of(key).secrets = await self.credentials.versions(exporter, spec)
+        memory = self.memories.of(key)
+        memory.secrets = await self.credentials.versions(exporter, spec)
+        looked_at = (exporter.generation, memory.secrets[1])
 
         async def nexthink() -> tuple[ExportError | None, Answer | None]:
             try:
@@ -129,10 +134,16 @@ class Checker:
                 return _too_slow("Nexthink"), None
 
         async def qualtrics() -> ExportError | None:
+            now = self.clock.monotonic()
+            if memory.qualtrics_well == looked_at and now - memory.qualtrics_well_since < CHECK_INTERVAL.total_seconds():
+                return None
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
                     client = await self.credentials.qualtrics(exporter, spec)
-                    return await check_qualtrics(spec, client)
+                    error = await check_qualtrics(spec, client)
+                    if looked_at[1] and not error:
+                        memory.qualtrics_well, memory.qualtrics_well_since = looked_at, now
+                    return error
             except ExportError as error:
                 return error
             except TimeoutError:

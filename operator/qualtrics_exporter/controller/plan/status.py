@@ -89,7 +89,8 @@ def _with_slots(
         status = slots.forgone(exporter, status, now, "Missed", Reason.SCHEDULE_CHANGED)
     status = _counting_since(exporter, status, schedule, now)
     default = None if spec.schedule.time_zone else schedule.zone.key
-    status = status.model_copy(update={"time_zone": default})
+    if status.time_zone != default:
+        status = status.model_copy(update={"time_zone": default})
     if status.active_run is None and not exporter.suspended:
         status, slot = slots.claim_due(exporter, status, schedule, starting_deadline(spec), context)
         if slot:
@@ -157,6 +158,8 @@ def _counting_since(exporter: Exporter, status: Status, schedule: schedules.Sche
 
 def _with_next_slot(exporter: Exporter, status: Status, schedule: schedules.Schedule, now: datetime) -> Status:
     upcoming = slots.announced(exporter, status, schedule, now)
+    if status.next_schedule_time == upcoming:
+        return status
     return status.model_copy(update={"next_schedule_time": upcoming})
 
 
