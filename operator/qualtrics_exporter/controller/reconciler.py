@@ -24,7 +24,7 @@ from qualtrics_exporter.controller.plan import requests
 from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.plan.spec import spec_problem
 from qualtrics_exporter.controller.plan.status import plan
-from qualtrics_exporter.controller.plan.wake import NEVER, SECRET_WATCH, Wake, next_wake
+from qualtrics_exporter.controller.plan.wake import NEVER, Wake, next_wake
 from qualtrics_exporter.controller.runs import Credentials, Runner
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
@@ -194,14 +194,11 @@ class Reconciler:
         memory = self._memories.of(key)
         if exporter.status.active_run and memory.foreign_run:
             return Wake(now + timedelta(seconds=ABANDONED_SECONDS / 5))
-        wake = next_wake(exporter, now, self._zone)
         monotonic = self._clock.monotonic()
         memory.retry_after = {run: after for run, after in memory.retry_after.items() if after > monotonic}
-        if wake.at <= now and not wake.urgent and memory.retry_after:
-            # What is due may be no more than a question that has to wait.
-            wake = Wake(now + SECRET_WATCH, urgent=False)
+        retries = {run: now + timedelta(seconds=after - monotonic) for run, after in memory.retry_after.items()}
         self._memories.tidy(key)
-        return wake
+        return next_wake(exporter, now, self._zone, retries)
 
     async def _announce(self, before: Exporter, after: Exporter) -> None:
         if before.status is after.status:

@@ -1,7 +1,9 @@
 """When to look at an exporter again, from nothing but the object: a restart loses no plan."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
 from qualtrics_exporter.controller import conditions, delivery, settling
@@ -26,9 +28,12 @@ class Wake(NamedTuple):
 NEVER = Wake(datetime.max.replace(tzinfo=UTC), urgent=False)
 
 
-def next_wake(exporter: Exporter, now: datetime, default_zone: str) -> Wake:
+def next_wake(
+    exporter: Exporter, now: datetime, default_zone: str, retries: Mapping[str, datetime] = MappingProxyType({})
+) -> Wake:
     """When the exporter needs attention next: `now` or earlier means at once.
 
+    `retries` are the times before which Qualtrics is not asked again about a run, by the id of the run.
     Times in the status that are in the future count for nothing: a clock that was ahead wrote them.
     """
     status = exporter.status
@@ -49,9 +54,9 @@ def next_wake(exporter: Exporter, now: datetime, default_zone: str) -> Wake:
     wakes = [Wake(check_due(exporter, now), urgent=False)]
     if not exporter.suspended:
         wakes.append(Wake(next_slot(schedule, slots.counted_from(status, now)).due))
-    reads = (delivery.next_read(entry, now) for entry in status.history or [])
-    looks = (settling.next_look(entry, now) for entry in settling.in_doubt(status))
-    wakes += [Wake(at, urgent=False) for at in (*reads, *looks) if at]
+    reads = [(entry.id, delivery.next_read(entry, now)) for entry in status.history or []]
+    looks = [(entry.id, settling.next_look(entry, now)) for entry in settling.in_doubt(status)]
+    wakes += [Wake(max(at, retries.get(run, at)), urgent=False) for run, at in reads + looks if at]
     return min(wakes)
 
 
