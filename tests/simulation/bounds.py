@@ -9,8 +9,8 @@ MOST_ATTEMPTS = 12
 MOST_WRITES_PER_HOUR = 850
 """Attempts of one process to write one status, successful or not: the end of a run is tried every 10 seconds, and so is
 its heartbeat for half of the time."""
-NOTICED = 180.0
-"""Seconds after which a new exporter must have its first status."""
+NOTICED = 600.0
+"""Seconds after which a new exporter must have its first status. A first election can lose a reply or two."""
 MOST_STATUS_BYTES = 48 * 1024
 LATEST_START = 20 * 60.0
 """Seconds after which a slot of a healthy tenant must have started."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 OPERATOR_NAMESPACE = "operator"
 # Longer than the real ones, which would take most of the CPU: 15, 10 and 2 seconds.
-LEASE, DEADLINE, RETRY = 2000.0, 1600.0, 800.0
+LEASE, DEADLINE, RETRY = 2000.0, 1600.0, 500.0
 TAKEOVER = LEASE + RETRY + 60
 """After how many seconds a standby leads when the leader has vanished."""
 
