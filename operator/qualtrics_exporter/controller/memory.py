@@ -14,9 +14,9 @@ class Memory:
     secrets: tuple[str | None, str | None] | None = None
     """The versions of its Secrets at the last check that found an error."""
     qualtrics_well: tuple[object, ...] | None = None
-    """With which spec and Secret Qualtrics' side was found well, when another error makes the check start again, ..."""
-    qualtrics_well_since: float = 0.0
-    """... and when that was, on the monotonic clock."""
+    """The spec and the Secret for which Qualtrics' side was found well, while the other side was not, ..."""
+    qualtrics_well_until: float = 0.0
+    """... and until when that counts, on the monotonic clock."""
     foreign_run: tuple[object, ...] | None = None
     """A run in other hands, as it was last seen, ..."""
     foreign_since: float = 0.0

@@ -135,14 +135,15 @@ class Checker:
 
         async def qualtrics() -> ExportError | None:
             now = self.clock.monotonic()
-            if memory.qualtrics_well == looked_at and now - memory.qualtrics_well_since < CHECK_INTERVAL.total_seconds():
+            if memory.qualtrics_well == looked_at and now < memory.qualtrics_well_until:
                 return None
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
                     client = await self.credentials.qualtrics(exporter, spec)
                     error = await check_qualtrics(spec, client)
                     if looked_at[1] and not error:
-                        memory.qualtrics_well, memory.qualtrics_well_since = looked_at, now
+                        memory.qualtrics_well = looked_at
+                        memory.qualtrics_well_until = now + CHECK_INTERVAL.total_seconds()
                     return error
             except ExportError as error:
                 return error

@@ -1,0 +1,60 @@
+"""How often a check asks the remote sides, in the real operator on virtual time."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.controller.odd_world import NAMESPACE, OddWorld
+
+NEXTHINK = "t0.api.eu.nexthink.cloud"
+
+
+def asked(world: OddWorld) -> Counter[str]:
+    """How often each operation reached a remote side, from now on."""
+    count: Counter[str] = Counter()
+
+    def effect(_replica: str, request: Any, *_: object) -> None:
+        count[request.operation] += 1
+
+    world.network._effect = effect
+    return count
+
+
+@pytest.fixture
+def world() -> Iterator[OddWorld]:
+    """A world in which Nexthink does not answer."""
+    world = OddWorld()
+    world.faults.hanging[NEXTHINK] = float("inf")
+    world.faults.manner[NEXTHINK] = "hang"
+    yield world
+    world.close()
+
+
+def test_a_check_that_is_repeated_for_nexthink_asks_qualtrics_once(world: OddWorld) -> None:
+    count = asked(world)
+    world.run(5.9)
+    # Two exporters with six slots each. A run asks, and so does the check after a run that failed.
+    assert 0 < count["read_survey"] <= 2 * (1 + 6 * 2)
+    assert world.status("healthy")["conditions"][0]["status"] == "False"
+
+
+def test_it_asks_again_when_the_secret_of_qualtrics_changes(world: OddWorld) -> None:
+    world.run(0.25)
+    count = asked(world)
+    world.server.put_secret(NAMESPACE, "qualtrics", world.brand.secret())
+    world.run(0.5)
+    assert count["read_survey"] >= 2
+
+
+def test_it_asks_again_after_some_hours(world: OddWorld) -> None:
+    for name in ("healthy", "odd"):
+        body = world.server.exporters[NAMESPACE, name]
+        world.server.exporters[NAMESPACE, name] = {**body, "spec": {**body["spec"], "suspend": True}}
+    world.run(1)
+    count = asked(world)
+    world.run(4)
+    assert count["read_survey"] == 0
+    world.run(3)
+    assert count["read_survey"] == 2
