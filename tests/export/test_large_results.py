@@ -1,13 +1,17 @@
 """The memory for large results: asked for when there is something to read, and given back when it was read."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from qualtrics_exporter.export.recipients import Recipients
 from qualtrics_exporter.export.work import CHUNK_BYTES, RECIPIENT_BYTES
+from qualtrics_exporter.fair_share import Tenant
+from qualtrics_exporter.http.wire import LARGE_REPLIES
 from qualtrics_exporter.qualtrics.portions import MOST_CONTACTS
+from tests.environment.waiting import HANG_SECONDS
 from tests.export.conftest import Exporter
 
 PEOPLE = 3000
@@ -76,6 +80,37 @@ async def test_the_wait_for_memory_is_no_part_of_the_runs_time(exporter: Exporte
     exporter.many(PEOPLE)
     entry = await exporter.run(memory=long_wait, deadline=timedelta(hours=1))
     assert entry.result == "Succeeded", entry.message
+
+
+async def test_after_the_wait_for_memory_the_deadline_of_the_run_counts_again(exporter: Exporter) -> None:
+    @asynccontextmanager
+    async def long_wait(_: int) -> AsyncIterator[Callable[[int], None]]:
+        exporter.clock.advance(7200)
+        yield lambda _: None
+
+    exporter.many(PEOPLE)
+    exporter.faults.add("nexthink.download", hold="before")
+    run = asyncio.create_task(exporter.run(memory=long_wait, deadline=timedelta(hours=1)))
+    await exporter.faults.reached("nexthink.download")
+    exporter.clock.advance(3601)
+    entry = await run
+    assert (entry.result, entry.reason) == ("Failed", "RunDeadlineExceeded")
+    exporter.faults.clear()
+
+
+async def test_a_run_whose_reply_waits_for_memory_ends_with_its_deadline(exporter: Exporter) -> None:
+    large_replies = exporter.sides.nexthink._remote._remotes.wire._large_replies
+    exporter.faults.add("nexthink.execute", body=json.dumps({"data": [], "executedQuery": "x" * 200_000}))
+    async with large_replies.hold(Tenant("team", "another"), LARGE_REPLIES):
+        run = asyncio.create_task(exporter.run(deadline=timedelta(hours=1)))
+        async with asyncio.timeout(HANG_SECONDS):
+            while not len(large_replies._queue):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        exporter.clock.advance(3601)
+        entry = await run
+    assert (entry.result, entry.reason) == ("Failed", "RunDeadlineExceeded")
+    assert not exporter.mailed()
+    assert not large_replies._queue.used
 
 
 def test_people_that_are_complete_take_little_more_than_their_addresses() -> None:

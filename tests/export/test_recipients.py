@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 import unicodedata
 from itertools import count
 
@@ -208,6 +209,28 @@ def test_a_million_people_who_are_not_kept_take_little_memory() -> None:
 
     assert int(accepted) == 700_000
     assert float(peak) < 30
+
+
+def test_of_many_more_people_than_are_kept_the_first_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipients, "MOST_OTHERS", 3)
+    people = Recipients(keep=1)
+    people.extend(["ana@example.com", "ben@example.com", "eva@example.com", "eva@example.com", "kim@example.com"])
+    assert people.counts == Counts(returned=5, empty=0, invalid=0, duplicate=1, accepted=4)
+    people.extend(["lea@example.com", "lea@example.com", "eva@example.com"])
+    assert people.counts == Counts(returned=8, empty=0, invalid=0, duplicate=1, accepted=7)
+    assert list(people) == ["ana@example.com"]
+
+
+def test_people_who_are_not_kept_take_less_than_a_megabyte() -> None:
+    people = Recipients(keep=1)
+    tracemalloc.start()
+    try:
+        people.extend(f"person{number}@example.com" for number in range(150_000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(people) == 150_000
+    assert peak < 1_000_000
 
 
 @pytest.mark.parametrize("domain", ["\u00fc" * 64 + ".com", "a." + "\u00fc" * 100 + ".com", "b" * 64 + ".com"])
