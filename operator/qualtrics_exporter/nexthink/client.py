@@ -149,8 +149,13 @@ class Export:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.begin_again()
+
+    async def begin_again(self) -> None:
+        """Stop reading. Whoever reads next gets all rows, from the first one on."""
         if self._rows is not None:
             await self._rows.aclose()
+            self._rows = None
 
     def __aiter__(self) -> AsyncGenerator[tuple[str, ...], None]:
         if self._rows is None:
