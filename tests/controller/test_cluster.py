@@ -95,13 +95,20 @@ async def test_what_cannot_be_a_name_never_becomes_a_path(ours: Cluster, namespa
     assert await ours.secret_version(namespace, name) is None
 
 
+@pytest.mark.parametrize(("page", "largest"), [(2, 1 << 20), (5, 1 << 13), (5, 100)])
 async def test_a_list_is_whole_whatever_the_size_of_its_pages(
-    ours: Cluster, namespace: str, exporter: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ours: Cluster,
+    namespace: str,
+    exporter: Callable[..., None],
+    page: int,
+    largest: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("a", "b", "c", "d", "e"):
         exporter(name, half="first" if name < "c" else "second")
-    monkeypatch.setattr(cluster_module, "PAGE", 2)
-    monkeypatch.setattr(cluster_module, "METADATA_PAGE", 2)
+    monkeypatch.setattr(cluster_module, "PAGE", page)
+    monkeypatch.setattr(cluster_module, "METADATA_PAGE", page)
+    monkeypatch.setattr(cluster_module, "LARGEST_PAGE", largest)
 
     assert [item["metadata"]["name"] async for item in ours.list(namespace)] == ["a", "b", "c", "d", "e"]
     assert [item["spec"]["schedule"]["frequency"] async for item in ours.list(namespace, "half=first")] == [

@@ -15,7 +15,7 @@ from qualtrics_exporter.controller import reconciler as reconciler_module
 from qualtrics_exporter.controller import watch as watch_module
 from qualtrics_exporter.resource.exporter import Exporter
 from tests.controller.crd_strategies import ANNOTATIONS, ANYTHING, METADATA, SPEC, STATUS, changed, values
-from tests.controller.odd_world import HEALTHY, ODD, OddWorld
+from tests.controller.odd_world import GROUP, HEALTHY, ODD, OddWorld
 
 # A list of five thousand receipts is shown in full if a test fails.
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -210,6 +210,24 @@ def test_a_run_that_another_version_wrote_ends_in_an_entry(step: str | None, res
         made.run(0.5)
         assert made.sent(ODD) == 1, "the next slot runs"
         assert made.sent_twice() == []
+
+
+def test_a_damaged_status_is_repaired_at_once_and_costs_no_slot() -> None:
+    with world() as made:
+        made.run(0.6)
+        assert made.sent(ODD) == 1
+        asked = {f"{GROUP}/run-requested-at": "A", f"{GROUP}/test-requested-at": "T"}
+        damaged = {**made.status(ODD), "sentRuns": [7], "handledTestRequests": "none"}
+        made.put(status=damaged, metadata={"annotations": asked})
+        made.run(0.1)
+        status = made.status(ODD)
+        assert status["sentRuns"] == []
+        assert (status["history"][0]["reason"], status["lastTest"]["reason"]) == ("StatusNotUnderstood",) * 2
+        assert list(made.server.events.values()).count("StatusNotUnderstood") == 2
+        assert any("status.sentRuns" in line for line in made.lines), "the log names the field"
+        assert made.sent(ODD) == 1
+        made.run(1.0)
+        assert made.sent(ODD) == 2, "the slot after the repair runs"
 
 
 def test_conditions_of_others_leave_room_for_ours() -> None:

@@ -1,5 +1,6 @@
 """What an exporter needs next: the rules of slots, requests and take-overs, without a cluster."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -445,6 +446,7 @@ def test_an_exporter_at_rest_is_looked_at_when_its_slot_falls_due_or_its_checks(
         ("it was not checked", exporter(seen(MONDAY))),
         ("a run is requested", exporter(seen(MONDAY), annotations={"run-requested-at": "x"})),
         ("a test is requested", exporter(seen(MONDAY), annotations={"test-requested-at": "x"})),
+        ("its status is damaged", replace(well(exporter(seen(MONDAY)), MONDAY), ignored=("status.sentRuns",))),
     ],
 )
 def test_an_exporter_is_looked_at_at_once(why: str, found: Exporter) -> None:

@@ -122,6 +122,50 @@ def test_what_is_not_known_any_more_has_entries() -> None:
     assert plan.status.next_schedule_time == slot + HOUR
 
 
+@pytest.mark.parametrize("mode", ["Dry", "Deliver"])
+def test_a_test_that_counts_as_handled_after_damage_has_an_entry(mode: str) -> None:
+    asked = {"test-requested-at": "T", "test-mode": mode}
+    plan = planned(with_invalid(seen(MONDAY), "handledTestRequests", annotations=asked), MONDAY)
+    assert plan.claimed is None
+    ended = plan.status.last_test
+    assert ended
+    assert (ended.trigger, ended.result, ended.reason) == ("Test", "Skipped", "StatusNotUnderstood")
+    assert requested(TEST, exporter(plan.status, annotations=asked)) is None
+    assert planned(exporter(plan.status, annotations=asked), MONDAY + HOUR).status.last_test == ended
+
+
+def test_a_test_whose_journal_is_damaged_keeps_its_entry_beside_another_test() -> None:
+    """The damaged test may have been sent: the entry that says so must stay."""
+    found = body(seen(MONDAY), {"test-requested-at": "T"})
+    found["status"] |= {"sentRuns": [7], "activeRun": {"trigger": "Test", "step": "Sending", "id": "a" * 20}}
+    status = planned(Exporter.from_object(found), MONDAY).status
+    assert status.last_test
+    assert (status.last_test.id, status.last_test.result) == ("a" * 20, "Unknown")
+    assert [(e.trigger, e.reason) for e in status.history or []] == [("Test", "StatusNotUnderstood")]
+
+
+def test_a_delivering_test_that_was_sent_is_not_sent_again_and_says_so() -> None:
+    asked = {"test-requested-at": "T", "test-mode": "Deliver"}
+    claimed = planned(exporter(seen(MONDAY), annotations=asked), MONDAY).claimed
+    assert claimed
+    status = seen(MONDAY).model_copy(update={"sent_runs": [claimed.id]})
+    plan = planned(exporter(status, annotations=asked), MONDAY)
+    assert plan.claimed is None
+    assert plan.status.last_test
+    assert (plan.status.last_test.result, plan.status.last_test.reason) == ("Skipped", "AlreadySent")
+
+
+def test_an_outcome_that_a_person_reports_counts_after_damage() -> None:
+    """A settlement sends nothing, and a value that counted as handled could not be given again."""
+    run = planned(exporter(seen(MONDAY), annotations={"run-requested-at": "A"}), MONDAY).claimed
+    assert run
+    sent = run.model_copy(update={"step": "Sending", "send_time": MONDAY})
+    entry = entry_of(sent, "Unknown", Reason.DELIVERY_UNKNOWN, "It may have been sent.", MONDAY)
+    found = with_invalid(seen(MONDAY).with_entry(entry), "sentRuns", annotations={"settle-run": f"{run.id}=Sent"})
+    status = planned(found, MONDAY + HOUR).status
+    assert [(e.result, e.reason) for e in status.history or []] == [("Succeeded", "SettledAsSent")]
+
+
 def test_the_oldest_items_of_a_list_that_is_too_long_are_no_loss() -> None:
     found = body(seen(MONDAY), {"run-requested-at": "A"})
     found["status"]["sentRuns"] = [f"run-{number}" for number in range(500)]

@@ -16,7 +16,7 @@ from qualtrics_exporter.export.work import CHUNK_BYTES, LARGE_RESULT, RECIPIENT_
 from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.qualtrics.portions import MOST_CONTACTS
 
-A_MILLION = LARGE_RESULT * RECIPIENT_BYTES + MOST_CONTACTS * CHUNK_BYTES
+A_MILLION = LARGE_RESULT * RECIPIENT_BYTES + MOST_CONTACTS * (CHUNK_BYTES + RECIPIENT_BYTES)
 KEPT = 25 * MEBIBYTE
 """What a run keeps of it once its people are read."""
 SMALL = 5 * MEBIBYTE

@@ -298,3 +298,22 @@ async def test_a_change_does_not_end_the_pause_after_an_unexpected_error(desk: D
         assert desk.started == ["one"]
         await desk.passes(1.5)
         assert desk.started == ["one"] * 2
+
+
+async def test_an_unexpected_error_after_a_long_time_counts_as_the_first(desk: Desk) -> None:
+    desk.enqueue("one")
+    desk.errors = {"one": ZeroDivisionError("nobody expected this")}
+    async with desk.leads():
+        for pause in (1, 2, 4):
+            await desk.passes(pause)
+        assert desk.started == ["one"] * 4
+        del desk.errors["one"]
+        await desk.passes(8)
+        await desk.passes(2000)
+        before = len(desk.started)
+        desk.errors = {"one": ZeroDivisionError("nobody expected this either")}
+        desk.enqueue("one")
+        await settled()
+        assert len(desk.started) == before + 1
+        await desk.passes(1)
+        assert len(desk.started) == before + 2

@@ -1,13 +1,20 @@
 """The memory for large results: asked for when there is something to read, and given back when it was read."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import pytest
+
+from qualtrics_exporter.export import work
 from qualtrics_exporter.export.recipients import Recipients
 from qualtrics_exporter.export.work import CHUNK_BYTES, RECIPIENT_BYTES
+from qualtrics_exporter.fair_share import Tenant
+from qualtrics_exporter.http.wire import LARGE_REPLIES
 from qualtrics_exporter.qualtrics.portions import MOST_CONTACTS
+from tests.environment.waiting import HANG_SECONDS
 from tests.export.conftest import Exporter
 
 PEOPLE = 3000
@@ -17,18 +24,21 @@ class Memory:
     """Grants everything, and keeps what is held, in bytes."""
 
     def __init__(self) -> None:
-        self.asked = 0
-        self.held = 0
+        self.asked = self.released = self.held = 0
+        self.sizes: list[int] = []
 
     @asynccontextmanager
     async def hold(self, size: int) -> AsyncIterator[Callable[[int], None]]:
+        assert not self.held
         self.asked += 1
         self.held = size
+        self.sizes.append(size)
 
         def shrink(smaller: int) -> None:
             self.held = min(self.held, smaller)
 
         yield shrink
+        self.released += 1
         self.held = 0
 
 
@@ -57,12 +67,48 @@ async def test_a_run_reserves_for_the_largest_result_and_keeps_what_its_people_t
     exporter.faults.add("qualtrics.import_contacts", hold="before")
     run = asyncio.create_task(exporter.run(memory=memory.hold))
     await exporter.faults.reached("nexthink.download")
-    assert memory.held == 500_000 * RECIPIENT_BYTES + MOST_CONTACTS * CHUNK_BYTES
+    assert memory.held == 500_000 * RECIPIENT_BYTES + MOST_CONTACTS * (CHUNK_BYTES + RECIPIENT_BYTES)
     exporter.faults.release("nexthink.download")
     await exporter.faults.reached("qualtrics.import_contacts")
-    assert PEOPLE * 20 < memory.held < PEOPLE * (30 + CHUNK_BYTES)
+    assert PEOPLE * 40 < memory.held < PEOPLE * (2 * 30 + CHUNK_BYTES)
     exporter.faults.release("qualtrics.import_contacts")
     assert (await run).result == "Succeeded"
+
+
+LONG = [f"{number:04d}.{'x' * 59}@{'d' * 60}.{'e' * 60}.example.com" for number in range(PEOPLE)]
+"""Addresses of 198 characters."""
+
+
+async def test_people_with_long_addresses_get_the_memory_that_they_take(exporter: Exporter) -> None:
+    """What was reserved for usual ones is given back first: two runs that wait for more would wait for ever."""
+    exporter.people(LONG)
+    exporter.change("spec", max_recipients=PEOPLE)
+    memory = Memory()
+    exporter.faults.add("qualtrics.import_contacts", hold="before")
+    run = asyncio.create_task(exporter.run(memory=memory.hold))
+    await exporter.faults.reached("qualtrics.import_contacts")
+    assert memory.asked == 2
+    assert memory.released == 1
+    assert memory.sizes[0] < PEOPLE * 243 < memory.sizes[1], "243 bytes are what each takes"
+    assert PEOPLE * 2 * 198 < memory.held < PEOPLE * 600
+    exporter.faults.release("qualtrics.import_contacts")
+    assert (await run).result == "Succeeded"
+    assert exporter.mailed() == dict.fromkeys(LONG, 1)
+    assert exporter.sandbox.ledger.count("nexthink.download") == 2
+
+
+@pytest.mark.parametrize("limit", [None, PEOPLE])
+async def test_people_who_take_more_than_there_is_for_one_result_are_not_mailed(
+    exporter: Exporter, limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "LARGEST_RESULT_BYTES", PEOPLE * 150)
+    exporter.people(LONG)
+    exporter.change("spec", max_recipients=limit)
+    memory = Memory()
+    entry = await exporter.run(memory=memory.hold)
+    assert (entry.result, entry.reason) == ("Failed", "RemoteReplyTooLarge")
+    assert not memory.held
+    assert not exporter.mailed()
 
 
 async def test_the_wait_for_memory_is_no_part_of_the_runs_time(exporter: Exporter) -> None:
@@ -76,6 +122,37 @@ async def test_the_wait_for_memory_is_no_part_of_the_runs_time(exporter: Exporte
     exporter.many(PEOPLE)
     entry = await exporter.run(memory=long_wait, deadline=timedelta(hours=1))
     assert entry.result == "Succeeded", entry.message
+
+
+async def test_after_the_wait_for_memory_the_deadline_of_the_run_counts_again(exporter: Exporter) -> None:
+    @asynccontextmanager
+    async def long_wait(_: int) -> AsyncIterator[Callable[[int], None]]:
+        exporter.clock.advance(7200)
+        yield lambda _: None
+
+    exporter.many(PEOPLE)
+    exporter.faults.add("nexthink.download", hold="before")
+    run = asyncio.create_task(exporter.run(memory=long_wait, deadline=timedelta(hours=1)))
+    await exporter.faults.reached("nexthink.download")
+    exporter.clock.advance(3601)
+    entry = await run
+    assert (entry.result, entry.reason) == ("Failed", "RunDeadlineExceeded")
+    exporter.faults.clear()
+
+
+async def test_a_run_whose_reply_waits_for_memory_ends_with_its_deadline(exporter: Exporter) -> None:
+    large_replies = exporter.sides.nexthink._remote._remotes.wire._large_replies
+    exporter.faults.add("nexthink.execute", body=json.dumps({"data": [], "executedQuery": "x" * 200_000}))
+    async with large_replies.hold(Tenant("team", "another"), LARGE_REPLIES):
+        run = asyncio.create_task(exporter.run(deadline=timedelta(hours=1)))
+        async with asyncio.timeout(HANG_SECONDS):
+            while not len(large_replies._queue):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        exporter.clock.advance(3601)
+        entry = await run
+    assert (entry.result, entry.reason) == ("Failed", "RunDeadlineExceeded")
+    assert not exporter.mailed()
+    assert not large_replies._queue.used
 
 
 def test_people_that_are_complete_take_little_more_than_their_addresses() -> None:

@@ -10,6 +10,7 @@ import pytest
 from qualtrics_exporter.export import query_texts
 from qualtrics_exporter.export.query_texts import QueryTexts, at_once
 from qualtrics_exporter.fair_share import Tenant
+from qualtrics_exporter.nql.compare import LONGEST
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.sandbox import World
@@ -156,3 +157,14 @@ async def test_what_ran_is_compared_with_the_query() -> None:
     assert other
     assert not other.in_sync
     assert Reason.QUERY_DRIFT.meaning in other.message
+
+
+@pytest.mark.parametrize("characters", [LONGEST + 1, 3_000_000])
+async def test_an_executed_query_that_is_too_long_is_drift_and_costs_nothing(characters: int) -> None:
+    async def compared(function: Callable[[], Any]) -> Any:
+        raise AssertionError("there is nothing to compare")
+
+    sync = await QueryTexts(compared).compare(spec().nexthink, "x" * characters)
+    assert sync
+    assert not sync.in_sync
+    assert "First at its length: Nexthink runs a text of more than 40,000 characters." in sync.message

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 import unicodedata
 from itertools import count
 
@@ -11,7 +12,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from qualtrics_exporter.export import recipients
-from qualtrics_exporter.export.recipients import Recipients, is_address
+from qualtrics_exporter.export.recipients import NoRoom, Recipients, is_address
+from qualtrics_exporter.export.work import LONGEST_RECIPIENT_BYTES
 from qualtrics_exporter.resource.status import Recipients as Counts
 from tests.environment.work import work
 
@@ -208,6 +210,54 @@ def test_a_million_people_who_are_not_kept_take_little_memory() -> None:
 
     assert int(accepted) == 700_000
     assert float(peak) < 30
+
+
+def test_of_many_more_people_than_are_kept_the_first_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipients, "MOST_OTHERS", 3)
+    people = Recipients(keep=1)
+    people.extend(["ana@example.com", "ben@example.com", "eva@example.com", "eva@example.com", "kim@example.com"])
+    assert people.counts == Counts(returned=5, empty=0, invalid=0, duplicate=1, accepted=4)
+    people.extend(["lea@example.com", "lea@example.com", "eva@example.com"])
+    assert people.counts == Counts(returned=8, empty=0, invalid=0, duplicate=1, accepted=7)
+    assert list(people) == ["ana@example.com"]
+
+
+LONGEST = f"{{number:05d}}{'x' * 59}@{'d' * 60}.{'e' * 60}.{'f' * 55}.example.com"
+
+
+@pytest.mark.parametrize(
+    "form", ["firstname.name{number:06d}@example.com", LONGEST, "a{number:05d}@ｅｘａｍｐｌｅ.com"]
+)
+def test_people_take_what_is_counted_for_them(form: str) -> None:
+    taken(form.format(number=1))  # fills the caches of libraries
+    people = Recipients()
+    tracemalloc.start()
+    try:
+        people.extend(form.format(number=number) for number in range(5000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(people) == 5000
+    assert 0.8 * people.taken < peak < 1.1 * people.taken
+    assert people.taken < 5000 * LONGEST_RECIPIENT_BYTES
+
+
+def test_people_who_take_more_than_there_is_room_for_are_no_result() -> None:
+    people = Recipients(room=1000)
+    with pytest.raises(NoRoom):
+        people.extend(f"person{number}@example.com" for number in range(100))
+
+
+def test_people_who_are_not_kept_take_less_than_a_megabyte() -> None:
+    people = Recipients(keep=1)
+    tracemalloc.start()
+    try:
+        people.extend(f"person{number}@example.com" for number in range(150_000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(people) == 150_000
+    assert peak < 1_000_000
 
 
 @pytest.mark.parametrize("domain", ["\u00fc" * 64 + ".com", "a." + "\u00fc" * 100 + ".com", "b" * 64 + ".com"])

@@ -84,6 +84,35 @@ async def test_who_waits_for_a_narrow_rate_does_not_hold_up_the_others() -> None
     await waiting
 
 
+async def test_a_call_counts_from_when_it_is_sent() -> None:
+    clock = HastyClock()
+    limiter = Limiter(clock)
+    rate = Rate("queries", 1, 60)
+    for delay in (50, 70):  # within its window, and after it
+        turn = await limiter.turn("here", (rate,))
+        clock.advance(delay)
+        limiter.sent(turn)
+        clock.slept = []
+        await limiter.turn("here", (rate,))
+        assert clock.slept == [60]
+        clock.advance(60)
+
+
+async def test_calls_that_were_sent_at_once_are_waited_for_by_those_after_them() -> None:
+    clock = HastyClock()
+    limiter = Limiter(clock)
+    rate = Rate("queries", 2, 60)
+    late = []
+    for _ in range(5):
+        late.append(await limiter.turn("here", (rate,)))
+        clock.advance(30)
+    for turn in late:
+        limiter.sent(turn)
+    clock.slept = []
+    await limiter.turn("here", (rate,))
+    assert clock.slept == [60]
+
+
 async def test_every_origin_has_rates_of_its_own() -> None:
     clock = HastyClock()
     limiter = Limiter(clock)

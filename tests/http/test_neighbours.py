@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from qualtrics_exporter.fair_share import Tenant
+from qualtrics_exporter.http.limits import Rate
 from qualtrics_exporter.http.remote import Ask, Credentials, Remote, Remotes, Repeat, Side
 from qualtrics_exporter.nexthink.client import NEXTHINK
 from qualtrics_exporter.qualtrics.client import QUALTRICS
+from tests.environment.waiting import HANG_SECONDS
 from tests.http.clock import HastyClock
 from tests.http.servers import Server, answer
 
@@ -164,3 +166,24 @@ async def test_a_large_body_is_made_only_when_its_request_goes_out(hanging: Hang
         tasks.start(3 * PERMITS, lambda: remote.call(ask, lambda reply: reply.status))
         await hanging.reached(PERMITS // 2)
         assert made == hanging.hanging
+
+
+async def test_a_request_that_waited_for_its_share_counts_when_it_goes_out(
+    hanging: HangingServer, make: Make, clock: HastyClock
+) -> None:
+    limited = replace(READ, path="/limited", rates=(Rate("queries", 1, 60),))
+    remote = make(hanging, BAD)
+    async with Tasks() as tasks:
+        tasks.start(3 * PERMITS, read(remote))
+        await hanging.reached(PERMITS // 2)
+        late = asyncio.create_task(remote.call(limited, lambda reply: reply.status))
+        waiting = remote._remotes.requests._queue
+        async with asyncio.timeout(HANG_SECONDS):
+            while len(waiting) < 3 * PERMITS - hanging.hanging + 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        clock.advance(50)
+        hanging.script(answer(200))
+    assert await late == 200
+    clock.slept = []
+    await remote.call(limited, lambda reply: reply.status)
+    assert clock.slept == [60]

@@ -8,19 +8,22 @@ import ssl
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trustme
 
+from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.http.errors import ExportError, Permanent, Transient
 from qualtrics_exporter.http.remote import Ask, Call, Credentials, Remote, Remotes, Repeat, Timeouts
-from qualtrics_exporter.http.reply import Reply
-from qualtrics_exporter.http.wire import LARGEST_BODY
+from qualtrics_exporter.http.reply import SMALL_BODY, Reply
+from qualtrics_exporter.http.wire import LARGE_REPLIES, LARGEST_BODY
 from qualtrics_exporter.qualtrics.client import QUALTRICS
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Sandbox
+from tests.environment.loop_clock import LoopClock
 from tests.environment.waiting import HANG_SECONDS
 from tests.http.clock import HastyClock
 from tests.http.servers import JSON, Answer, Server, answer, silence, token
@@ -85,6 +88,58 @@ async def test_an_error_page_without_end_is_not_either(server: Server, remote: R
     error = await failed(remote)
     assert (type(error), error.status) == (Permanent, 404)
     assert flood.sent < LARGEST_BODY  # type: ignore[attr-defined]
+
+
+LARGE = b'{"a": "' + b"x" * 2 * SMALL_BODY
+"""The beginning of a reply whose memory has to be waited for."""
+
+
+def all_memory(remotes: Remotes) -> AbstractAsyncContextManager[object]:
+    """Holds the memory of all large replies."""
+    return remotes.wire._large_replies.hold(Tenant("team", "another"), LARGE_REPLIES)
+
+
+async def waiting(remotes: Remotes) -> None:
+    """Wait until a reply waits for its memory."""
+    async with asyncio.timeout(HANG_SECONDS):
+        while not len(remotes.wire._large_replies._queue):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+async def test_the_wait_for_memory_is_not_the_time_of_the_remote_side(
+    server: Server, clock: HastyClock, credentials: Credentials, complete: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = asyncio.Event()
+
+    async def large(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + LARGE + (b'"}' if complete else b""))
+        await writer.drain()
+        if not complete:
+            await ends.wait()
+
+    server.script(large, answer(404))
+    timeouts = Timeouts(connect=10**6, silence=10**6, total=HANG_SECONDS)
+    async with Remotes(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, timeouts=timeouts) as remotes:
+        loop_clock = LoopClock(monkeypatch)
+        async with all_memory(remotes):
+            call = asyncio.create_task(Remote(remotes, credentials, QUALTRICS).call(READ, document))
+            await waiting(remotes)
+            for _ in range(10):
+                loop_clock.advance(HANG_SECONDS)
+                await asyncio.sleep(0)
+            assert not call.done()
+        if complete:
+            assert await call == {"a": "x" * 2 * SMALL_BODY}
+            assert server.asked == 1
+            return
+        while server.asked == 1:  # the rest of its time counts on
+            loop_clock.advance(1)
+            await asyncio.sleep(0)
+        with pytest.raises(Permanent):
+            await call
+        assert loop_clock.advanced < 12 * HANG_SECONDS
+        ends.set()
 
 
 @functools.cache  # it takes a second

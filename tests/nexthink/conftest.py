@@ -52,13 +52,17 @@ async def server() -> AsyncIterator[Server]:
         yield running
 
 
-@pytest.fixture
-def odd(server: Server, remotes: Remotes) -> Nexthink:
-    """The client of a Nexthink that answers what the server is told to."""
-    secret = {
+def secret(server: Server) -> dict[str, str]:
+    """What leads to that server."""
+    return {
         "url": server.url,
         "tokenUrl": f"{server.url}/oauth2/token",
         "clientId": "the-client",
         "clientSecret": "the-secret",
     }
-    return Nexthink(remotes, nexthink_from(secret, "Secret dex/nexthink"))
+
+
+@pytest.fixture
+def odd(server: Server, remotes: Remotes) -> Nexthink:
+    """The client of a Nexthink that answers what the server is told to."""
+    return Nexthink(remotes, nexthink_from(secret(server), "Secret dex/nexthink"))

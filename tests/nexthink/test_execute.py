@@ -7,7 +7,7 @@ import pytest
 
 from qualtrics_exporter.http.errors import ExportError, Permanent, RateLimited, Transient
 from qualtrics_exporter.http.remote import Call
-from qualtrics_exporter.nexthink.client import Nexthink
+from qualtrics_exporter.nexthink.client import LONGEST_CELL, Nexthink
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Query, Sandbox, World
 from tests.http.servers import Answer, Server, answer
@@ -60,6 +60,8 @@ ROWS: list[tuple[list[object], int, list[tuple[str, ...]]]] = [
     ([{}, {"a": "x"}], 1, [("",), ("x",)]),
     ([{}], 1, [("",)]),
     ([{"a": ["x@example.com"]}, {"a": {"b": "y@example.com"}}], 1, [("?",), ("?",)]),
+    ([{"a": f"x@example.com{' ' * 400}y"}, {"a": "x" * LONGEST_CELL}], 1, [("?",), ("x" * LONGEST_CELL,)]),
+    ([{"a": f"{' ' * 400}x@example.com{' ' * 400}"}], 1, [("x@example.com",)]),
 ]
 
 
@@ -71,6 +73,13 @@ async def test_rows_are_taken_as_they_are(
     server.script(answer(200, {"data": data}))
     executed = await odd.execute("#odd", {})
     assert (executed.columns, executed.rows, executed.executed_query) == (columns, rows, None)
+
+
+async def test_long_cells_are_not_kept(server: Server, odd: Nexthink) -> None:
+    """A run keeps all rows for a while: with 1,000 long texts, it would take megabytes that nothing is reserved for."""
+    server.script(answer(200, {"data": [{"a": "é" * 600}] * 1000}))
+    executed = await odd.execute("#odd", {})
+    assert sum(len(cell) for (cell,) in executed.rows) <= 1000 * LONGEST_CELL
 
 
 async def test_a_count_above_the_rows_means_that_there_are_more(server: Server, odd: Nexthink) -> None:

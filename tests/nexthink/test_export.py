@@ -10,13 +10,15 @@ from collections.abc import Callable
 import pytest
 
 from qualtrics_exporter.http.errors import ExportError, Permanent, Transient
-from qualtrics_exporter.http.remote import Call, Remotes
+from qualtrics_exporter.http.remote import Call, Remotes, Timeouts
 from qualtrics_exporter.nexthink.client import Nexthink
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Query, Sandbox, World
+from tests.environment.loop_clock import LoopClock
 from tests.http.clock import HastyClock
 from tests.http.servers import Answer, Server, answer
+from tests.nexthink.conftest import secret
 
 
 async def exported(nexthink: Nexthink, query_id: str) -> list[str]:
@@ -297,6 +299,40 @@ async def test_what_is_no_table_at_all_is_told_after_a_second_look(
             await exported(odd, "#odd")
         assert error.value.reason is Reason.REMOTE_REPLY_INVALID
     assert server.asked == 5
+
+
+async def test_a_file_that_has_to_be_prepared_anew_has_only_the_time_of_a_download(
+    server: Server, odd: Nexthink, clock: HastyClock
+) -> None:
+    """Memory is held meanwhile. The first time, Nexthink may take an hour."""
+    server.script(*replies(server.url, answer(503)), answer(200, {"status": "IN_PROGRESS"}))
+    began = clock.monotonic()
+    with pytest.raises(Transient) as error:
+        await exported(odd, "#odd")
+    assert error.value.reason is Reason.REMOTE_UNAVAILABLE
+    assert 9 * 60 < clock.monotonic() - began < 12 * 60
+
+
+async def test_a_store_that_answers_byte_by_byte_has_as_long_as_any_side(
+    server: Server, clock: HastyClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop_clock = LoopClock(monkeypatch)
+
+    async def trickle(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+        for _ in range(1000):
+            writer.write(b"x")
+            await writer.drain()
+            loop_clock.advance(10)
+            await asyncio.sleep(0)
+
+    server.script(*replies(server.url, *[trickle] * 5))
+    timeouts = Timeouts(connect=10**6, silence=10**6, total=120)
+    async with Remotes(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, timeouts=timeouts) as remotes:
+        with pytest.raises(Transient) as error:
+            await exported(Nexthink(remotes, nexthink_from(secret(server), "Secret dex/nexthink")), "#odd")
+    assert error.value.reason is Reason.REMOTE_UNAVAILABLE
+    assert loop_clock.advanced < 5 * 200
 
 
 async def test_a_file_that_trickles_for_hours_is_given_up(server: Server, odd: Nexthink, clock: HastyClock) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.exporter import Exporter, read_spec
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import Status
@@ -215,3 +215,11 @@ SECRET = "eva.example@example.com"
 def test_an_error_never_repeats_what_the_user_wrote(path: tuple[Any, ...], value: Any) -> None:
     exporter = Exporter.from_object({"spec": with_value(sample()["spec"], path, value)})
     assert "eva" not in exporter.spec_error
+
+
+@pytest.mark.parametrize("value", [7, "x", "x" * 2000])
+def test_of_very_many_parameters_only_the_first_are_looked_at(value: Any) -> None:
+    spec = changed({"nexthink.parameters": {f"p{number}": value for number in range(50_000)}})["spec"]
+    found, wrong = read_spec(spec)
+    assert found is None
+    assert 1 <= len(wrong) <= 21

@@ -240,6 +240,7 @@ def conflicts_have_no_patience() -> Iterator[None]:
         change: Callable[[Exporter], Status | None],
         *,
         patience: float = PATIENCE_SECONDS,
+        **_: Any,
     ) -> Exporter:
         give_up = store._clock.monotonic() + patience
         pause = 0.1

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qualtrics_exporter.telemetry.redact import redact
+from qualtrics_exporter.telemetry.redact import _END, LONGEST, _redact, redact
+from tests.environment.work import work
 
 GOES = [
     ("an address", "no mail to jane.doe@example.com, sorry", "jane"),
@@ -207,5 +208,42 @@ def test_a_text_of_eight_times_the_length_costs_about_eight_times_as_much(piece:
 def cpu_seconds(text: str) -> float:
     """What this thread works for it. Not the time that passes: other processes may have the processor."""
     began = time.thread_time()
-    redact(text)
+    _redact(text)
     return time.thread_time() - began
+
+
+@pytest.mark.parametrize("unit", ["jane@example.com ", "a@b ", '"a "@x ', "x", " ", "https://a/?b c ", "\\\\u0040 a"])
+def test_the_work_for_a_text_has_a_bound(unit: str) -> None:
+    """It is done in the event loop, between a heartbeat and the next one."""
+    longest, much_longer = (work(redact, (unit * 400_000)[:size]) for size in (LONGEST, 400_000))
+    assert much_longer[1] <= longest[1] + 100
+    assert len(much_longer[0]) < LONGEST
+
+
+def test_of_a_long_text_the_beginning_and_the_last_lines_are_left() -> None:
+    lines = "".join(f"line {number} for jane.doe@example.com\n" for number in range(20_000))
+    shown = redact(f"it failed\n{lines}ValueError: jane@example.com")
+    assert shown.startswith("it failed\nline 0 for ***\n")
+    assert shown.endswith("line 19999 for ***\nValueError: ***")
+    assert redact(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "QZQZ.ZQ@example.com",
+        '"QZQZ, <ZQ>: QQ"@example.com',
+        "&#106;QZQZ%252525252540example.com",
+        "token=" + "QZQZZQ" * 100,
+        "Bearer " + "QZQZZQ9" * 100,
+        "https://QZQZ:ZQ" + "Z" * 900 + "@example.com/",
+        "https://example.com/?" + "QZQZ&ZQ" * 100,
+    ],
+)
+@pytest.mark.parametrize("filling", ["x ", "x", "x\n"])
+def test_what_is_cut_in_two_shows_no_part_of_it(hidden: str, filling: str) -> None:
+    rest = filling * 20_000
+    step = max(3, len(hidden) // 20)
+    for before in (place - back for place in (_END, 40_000 - _END) for back in range(-2, len(hidden) + 2, step)):
+        shown = redact(f"{rest[:before]} {hidden} {rest[before:40_000]}")
+        assert not {"Q", "Z"} & set(shown), before

@@ -57,6 +57,10 @@ MAX_CONCURRENT_CALLS = 32
 
 PAGE = 100
 METADATA_PAGE = 500
+LARGEST_PAGE = 8 * 1024 * 1024
+"""Bytes of a page, unless it has one object only. An object can have 1.5 MB, most of it annotations and the names of
+their fields, which come with the metadata too. A page that is larger is asked for again with fewer objects.
+"""
 
 _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -326,11 +330,17 @@ class Cluster:
         self, kind: _Kind, namespace: str | None, selector: str | None, size: int, accept: str
     ) -> AsyncIterator[dict[str, Any]]:
         """The items of a list. Where a list is so slow that its snapshot is dropped, it goes on with a newer one."""
-        query = [("limit", str(size))] + ([("labelSelector", selector)] if selector else [])
-        token = ""
+        query = [("labelSelector", selector)] if selector else []
+        token, number = "", size
         while True:
-            following = [*query, ("continue", token)] if token else query
-            status, page = await self._send("list", kind, namespace, None, following, accept, None)
+            following = [*query, ("limit", str(number)), *([("continue", token)] if token else [])]
+            most = LARGEST_PAGE if number > 1 else None
+            try:
+                status, page = await self._send("list", kind, namespace, None, following, accept, None, most)
+            except _TooLarge:
+                number = max(1, number // 4)
+                continue
+            number = min(size, 2 * number)
             if status == 410 and (newer := (page.get("metadata") or {}).get("continue")):
                 token = newer
                 continue
@@ -366,8 +376,9 @@ class Cluster:
         query: Iterable[tuple[str, str]],
         accept: str,
         body: Mapping[str, Any] | None,
+        most: int | None = None,
     ) -> tuple[int, dict[str, Any]]:
-        """One request and its reply, whatever its status."""
+        """One request and its reply, whatever its status. Raises `_TooLarge` for a reply of more than `most` bytes."""
         # The Lease waits for nobody: a leader must renew it in time. Namespaces share, because an admission webhook may
         # hang for one of them only.
         turn = contextlib.nullcontext() if kind is _LEASES else self._calls.hold(Tenant(namespace or "", ""))
@@ -385,12 +396,28 @@ class Cluster:
                 response = await self._api.call_api(
                     method, url, headers, content, form, _request_timeout=aiohttp.ClientTimeout(total=seconds)
                 )
-                raw = await response.read()  # type: ignore[no-untyped-call]
+                raw = await _read(response.response, most)
             reply = _object(raw, response.status)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             why = "timed out" if isinstance(error, TimeoutError) else f"failed: {type(error).__name__}"
             raise Unreachable(f"{_what(verb, kind, namespace, name)} {why}") from error
         return response.status, reply
+
+
+class _TooLarge(Exception):
+    """The reply has more bytes than were asked for."""
+
+
+async def _read(response: aiohttp.ClientResponse, most: int | None) -> bytes:
+    if most is None:
+        return await response.read()
+    raw = bytearray()
+    async for piece in response.content.iter_any():
+        raw += piece
+        if len(raw) > most:
+            response.close()
+            raise _TooLarge
+    return bytes(raw)
 
 
 def _object(raw: bytes, status: int) -> dict[str, Any]:

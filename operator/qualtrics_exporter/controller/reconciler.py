@@ -139,7 +139,8 @@ class Reconciler:
             )
             return plan(exporter, context).status
 
-        after = await self._store.change(key, change, patience=PLAN_SECONDS)
+        # `plan` repairs the status. Here it is as it was found: the entries of a repair are news.
+        after = await self._store.change(key, change, patience=PLAN_SECONDS, repair=False)
         run = after.status.active_run
         await self._announce(before or after, after)
         return after, run if run and run.holder == holder else None

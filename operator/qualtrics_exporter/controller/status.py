@@ -59,9 +59,16 @@ class StatusStore:
         return exporter
 
     async def change(
-        self, key: Key, change: Callable[[Exporter], Status | None], *, patience: float = PATIENCE_SECONDS
+        self,
+        key: Key,
+        change: Callable[[Exporter], Status | None],
+        *,
+        patience: float = PATIENCE_SECONDS,
+        repair: bool = True,
     ) -> Exporter:
         """Write what `change` makes of the fresh exporter; None means there is nothing to write (any more).
+
+        `change` gets the exporter with a repaired status, unless it repairs the status itself.
 
         Returns the exporter as it stands afterwards. Raises `Gone` when it is deleted or another, `Unreachable` or
         `Conflict` when the write did not succeed within `patience` seconds, and whatever `change` raises.
@@ -71,7 +78,7 @@ class StatusStore:
         while True:
             try:
                 exporter = await self.read(key)
-                status = change(repaired(exporter, self._clock.now()))
+                status = change(repaired(exporter, self._clock.now()) if repair else exporter)
                 if status is None or status == exporter.status or _dump(status) == _dump(exporter.status):
                     return exporter
                 written = await self._cluster.replace_status(

@@ -220,8 +220,9 @@ class Watcher:
         settings.networking.error_backoffs = (1, 2, 5)
         settings.watching.connect_timeout = 10
         settings.watching.server_timeout = 300
-        # With the defaults 10,000 exporters take 524 MB, with these 94 (docs/facts/kubernetes.md section 1).
-        settings.watching.chunk_size = 100
+        # With the defaults 10,000 exporters take 524 MB, with these 94 (docs/facts/kubernetes.md section 1). Kopf reads
+        # a page as a whole, and an object can have 1.5 MB.
+        settings.watching.chunk_size = 25
         settings.queueing.idle_timeout = 0.1
         settings.persistence.diffbase_storage = _NoDiffs()
         # No object can have it, so Kopf never finds one to remove: that would be a write.

@@ -34,7 +34,7 @@ NAP_SECONDS = 30.0
 PAUSE_FIRST = timedelta(seconds=1)
 PAUSE_MOST = timedelta(minutes=2)
 FORGIVEN_SECONDS = 900.0
-"""So long after an unexpected error, the next one counts as the first."""
+"""So long after the pause for an unexpected error, the next one counts as the first."""
 MAX_IN_PROGRESS = 1000
 """Exporters that are reconciled at once. Nearly all of them wait: for a rate limit, a mailing list or an import. What
 they cost while they wait is bounded here; requests and recipients have limits of their own (`http.remote.Capacity`).
@@ -75,10 +75,9 @@ class _Item:
         "first",
         "key",
         "known",
-        "level",
-        "level_at",
         "not_before",
         "queued",
+        "spaced",
         "tenant",
         "version",
         "wake",
@@ -97,23 +96,23 @@ class _Item:
         self.working = False
         self.first = True
         self.failures = 0
-        self.level = 0.0  # of a leaky bucket: reconciliations in a row
-        self.level_at = 0.0
         self.failed = False  # the last reconciliation
         self.errors = 0
         """Unexpected errors of late. Each one makes the pause longer, whatever succeeds in between."""
         self.not_before = 0.0
-        """Until then, on the monotonic clock, no change of the exporter ends such a pause: it may be our own."""
+        """Until then, on the monotonic clock, it is not reconciled, whoever changes it: the change may be our own."""
+        self.spaced = 0.0
+        """When its reconciliations so far would have ended with one in `REFILL_SECONDS`."""
 
     def reconciled(self, now: float) -> None:
-        """It was reconciled once more, at this monotonic time."""
-        self.level = max(0.0, self.level - (now - self.level_at) / REFILL_SECONDS) + 1
-        self.level_at = now
+        """It was reconciled once more, at this monotonic time. After `BURST` times in a row, it has to wait."""
+        self.spaced = max(self.spaced, now) + REFILL_SECONDS
+        if (pause := self.spaced - (BURST - 1) * REFILL_SECONDS - now) > 0:
+            self.wait(now, pause)
 
-    def pause(self, now: float) -> timedelta:
-        """How long it must not be reconciled again: not at all, unless it was too often of late."""
-        over = self.level - (now - self.level_at) / REFILL_SECONDS - (BURST - 1)
-        return timedelta(seconds=max(0.0, over * REFILL_SECONDS))
+    def wait(self, now: float, seconds: float) -> None:
+        """Let it not be reconciled for so long, or for longer if that was said before."""
+        self.not_before = max(self.not_before, now + seconds)
 
 
 class WorkQueue:
@@ -194,8 +193,6 @@ class WorkQueue:
             item.known = True
             self._known += 1
         item.version = version
-        if (pause := item.not_before - self._clock.monotonic()) > 0:
-            wake = max(wake, Wake(self._clock.now() + timedelta(seconds=pause), wake.urgent))
         item.enqueued = wake
         if item.working:
             item.wake, item.tenant = wake, tenant  # `_work` looks at it when it has finished
@@ -253,8 +250,8 @@ class WorkQueue:
                     item.queued = False
 
     def _push(self, item: _Item, wake: Wake) -> None:
-        if pause := item.pause(self._clock.monotonic()):
-            wake = max(wake, Wake(self._clock.now() + pause, wake.urgent))
+        if (pause := item.not_before - self._clock.monotonic()) > 0:
+            wake = max(wake, Wake(self._clock.now() + timedelta(seconds=pause), wake.urgent))
         item.wake = wake
         heapq.heappush(self._heap, (wake.at, next(self._order), item))
         self._changed.set()
@@ -332,7 +329,7 @@ class WorkQueue:
             log.exception("%s could not be reconciled", item.key)
             monotonic = self._clock.monotonic()
             item.errors = 0 if monotonic > item.not_before + FORGIVEN_SECONDS else item.errors
-            item.not_before = monotonic + _pause(item.errors).total_seconds()
+            item.wait(monotonic, _pause(item.errors).total_seconds())
             item.errors += 1
         finally:
             item.working = False
@@ -348,7 +345,7 @@ class WorkQueue:
         if item.wake is not before:  # the watch saw it meanwhile
             wake = min(wake, item.wake)
         if failed or wake.at <= now:
-            pause = max(_pause(item.failures), timedelta(seconds=item.not_before - self._clock.monotonic()))
+            pause = _pause(item.failures)
             item.failures += 1
             if not failed:
                 # It fell due while this process worked on it, or still waits for something else than its turn.

@@ -10,15 +10,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from qualtrics_exporter.http.errors import Permanent
-from qualtrics_exporter.nexthink.client import Executed, Nexthink
+from qualtrics_exporter.nexthink.client import Executed, Export, Nexthink
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NexthinkSpec
 
 from .journal import QuerySync
-from .recipients import Recipients
+from .recipients import NoRoom, Recipients
 
 Compare = Callable[[NexthinkSpec, str | None], Awaitable[QuerySync | None]]
 """Tells whether the text that Nexthink ran is the query of the spec."""
+
+Reserve = Callable[[bool], Awaitable[int | None]]
+"""Waits for memory for the people of a result, and tells how many bytes they may take; None if there is no limit. With
+True it gives back what it has, and waits for as much as a result may have at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +41,17 @@ async def ask(
     *,
     limit: int | None = None,
     keep: int | None = None,
-    before_rows: Callable[[], Awaitable[None]] | None = None,
+    reserve: Reserve | None = None,
 ) -> Answer:
     """Execute the query and take in its people, `limit` of them at most (then nothing is exported).
 
-    Of more than `keep` people, so many are kept, and all are counted. `before_rows` is awaited before a result of
-    unknown size is taken in, when its file is there. Nexthink may take long to prepare the file, or never finish it,
-    and nothing has to be held for it meanwhile.
+    Of more than `keep` people, so many are kept, and all are counted. `reserve` gets memory for a result of unknown
+    size when its file is there. Nexthink may take long to prepare the file, or never finish it, and nothing has to be
+    held for it meanwhile. If the addresses are so long that the people need more memory, it is asked once more, and the
+    file is read again.
 
-    Raises `Permanent` for an answer that cannot be one of a right query: several fields, or rows without any address.
+    Raises `Permanent` for an answer that cannot be one of a right query: several fields, or rows without any address;
+    also if the people take more memory than there is for one result.
     """
     parameters = spec.parameters or {}
     executed = await nexthink.execute(spec.query_id, parameters)
@@ -60,10 +66,7 @@ async def ask(
             await nexthink.pause()
     else:
         async with nexthink.export(spec.query_id, parameters) as rows:
-            if before_rows:
-                await before_rows()
-            async for row in rows:
-                recipients.add(_cell(row))  # the export itself lets others work between two rows
+            recipients = await _read(rows, limit=limit, keep=keep, reserve=reserve)
             truncated = truncated or rows.truncated
         again = await nexthink.execute(spec.query_id, parameters)
         _one_field(again.columns)
@@ -72,6 +75,28 @@ async def ask(
     if recipients.returned and not recipients:
         raise Permanent(Reason.QUERY_RETURNS_NO_EMAIL, "The query returned rows, but no e-mail address among them")
     return Answer(recipients, truncated, sync)
+
+
+async def _read(rows: Export, *, limit: int | None, keep: int | None, reserve: Reserve | None) -> Recipients:
+    """Take in the people of an export."""
+    room: int | None = None
+    for again in (False, True):
+        before, room = room, await reserve(again) if reserve else None
+        if again and room == before:
+            break  # it was the most already
+        recipients = Recipients(limit=limit, keep=keep, room=room)
+        try:
+            async for row in rows:
+                recipients.add(_cell(row))  # the export itself lets others work between two rows
+        except NoRoom:
+            del recipients  # its memory is given back before more is waited for
+            await rows.begin_again()
+        else:
+            return recipients
+    what = (
+        f"The people of the result take more than {(room or 0) >> 20} MiB of memory, because their addresses are long"
+    )
+    raise Permanent(Reason.REMOTE_REPLY_TOO_LARGE, what)
 
 
 def _over_time(before: QuerySync | None, after: QuerySync | None, *, same_field: bool) -> QuerySync | None:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from qualtrics_exporter.fair_share import NOBODY, FairSemaphore, Tenant
 from qualtrics_exporter.http.errors import Permanent
-from qualtrics_exporter.nql.compare import LONGEST, difference
+from qualtrics_exporter.nql.compare import LONGEST, TOO_LONG, difference
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NexthinkSpec, Spec
 
@@ -76,10 +76,11 @@ class QueryTexts:
         if executed is None:
             return None
         parameters = spec.parameters or {}
-        if len(executed) > LONGEST:
-            executed = executed[: LONGEST + 1]  # it is too long to be compared, whatever follows
-        key = _key("compare", spec.query, parameters, executed)
-        different = await self._once(key, lambda: difference(spec.query, executed, parameters), tenant)
+        if len(executed) > LONGEST:  # not even a hash is made of it in the event loop
+            different: str | None = TOO_LONG
+        else:
+            key = _key("compare", spec.query, parameters, executed)
+            different = await self._once(key, lambda: difference(spec.query, executed, parameters), tenant)
         if different is None:
             return QuerySync(True, Reason.QUERY_IN_SYNC.meaning)
         return QuerySync(False, f"{Reason.QUERY_DRIFT.meaning} First at {different}. {Reason.QUERY_DRIFT.next_step}")

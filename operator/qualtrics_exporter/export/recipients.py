@@ -3,12 +3,13 @@
 A result can have a million rows, so an address is kept as its UTF-8 bytes and nothing else: the addresses stand one
 after the other in blocks of text, and a table of 64-bit cells (open addressing) finds the ones that came before. A cell
 is half hash and half place in the text; equal halves are followed by a look at the address itself, so that two people
-are never taken for one, however unlucky the hashes. That is 40 to 75 bytes a recipient, measured at its peak in
-tests/export/test_recipients.py; a set of strings takes about 150.
+are never taken for one, however unlucky the hashes. That is 40 to 75 bytes a recipient with an address of 25 to 45
+characters, measured at its peak in tests/export/test_recipients.py; a set of strings takes about 150.
 
 Addresses live in memory only, for as long as a run does. What leaves this module for status and logs are numbers.
 """
 
+import math
 import re
 import unicodedata
 from array import array
@@ -46,6 +47,10 @@ MOST_OTHERS = 30_000
 """People that are not kept, and are recognized all the same: half a megabyte, which nothing is reserved for."""
 
 
+class NoRoom(Exception):
+    """The people take more memory than there is for them."""
+
+
 class Recipients:
     """The people of one run, in the order in which the query named them, each once.
 
@@ -55,10 +60,15 @@ class Recipients:
     `keep` is how many people are kept. More are counted, by a hash of 64 bits each, and are not kept: such a result is
     too large for its exporter and mails nobody, and its user is told how large it is. Of these, the first `MOST_OTHERS`
     are counted once each; after that, rows are.
+
+    `room` is how many bytes they may take. `add` raises `NoRoom` when they take more.
     """
 
-    def __init__(self, *, limit: int | None = None, keep: int | None = None) -> None:
+    def __init__(self, *, limit: int | None = None, keep: int | None = None, room: int | None = None) -> None:
         self._limit = limit
+        self._room = math.inf if room is None else room
+        self.taken = 0
+        """How many bytes the people take, with what finds duplicates. `freeze` gives that back."""
         self._keep_most = keep
         self._blocks: list[bytearray] = []
         self._tables = [array("Q", [0]) * 4 for _ in range(_TABLES)]
@@ -96,6 +106,9 @@ class Recipients:
         self._used[number] += 1
         if self._used[number] * 3 > len(cells) * 2:
             self._tables[number] = _grown(cells, 32 + _TABLE_BITS)
+            self.taken += len(cells) * cells.itemsize
+        if self.taken > self._room:
+            raise NoRoom
 
     def _count(self, whole: int) -> None:
         """Count one who is not kept, unless they were counted before."""
@@ -168,6 +181,7 @@ class Recipients:
         if place >= _HALF:
             raise OverflowError("more than 4 GiB of addresses")
         block += line
+        self.taken += len(line) * 9 // 8  # a block that grows takes an eighth more than what is in it
         return place
 
     def _at(self, place: int) -> str:

@@ -58,7 +58,7 @@ async def _ask_who(work: Work) -> Ended | None:
         work.sides.texts.compare,
         limit=limit,
         keep=spec.max_recipients,
-        before_rows=work.reserve_memory,
+        reserve=work.reserve_memory,
     )
     work.query = answer.sync
     told = [str(reason) for reason in warnings(answer)]

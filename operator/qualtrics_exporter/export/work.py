@@ -11,7 +11,7 @@ from typing import Any
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.http.errors import ExportError, Transient
 from qualtrics_exporter.http.time_limit import OutOfTime, TimeLimit
-from qualtrics_exporter.qualtrics.portions import MOST_CONTACTS
+from qualtrics_exporter.qualtrics.portions import MOST_BYTES, MOST_CONTACTS
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, Result, entry_of, timestamp
@@ -27,11 +27,15 @@ HoldMemory = Callable[[int], AbstractAsyncContextManager[Callable[[int], None]]]
 """
 
 RECIPIENT_BYTES = 80
-"""What a recipient takes at most while the result is read (tests/export/test_recipients.py)."""
-CHUNK_BYTES = 100
-"""What a recipient of the chunk that is imported takes in addition."""
+"""What a recipient takes while the result is read, if addresses have up to 48 characters on average."""
+LONGEST_RECIPIENT_BYTES = 1200
+"""What a recipient takes at most: 254 characters of four bytes (tests/export/test_recipients.py)."""
+CHUNK_BYTES = 60
+"""What a recipient of the chunk that is imported takes in addition, besides the address."""
 LARGE_RESULT = 1_000_000
 """How many people a large result is taken to have where spec.maxRecipients does not limit it."""
+LARGEST_RESULT_BYTES = LARGE_RESULT * RECIPIENT_BYTES
+"""What the people of one result take at most, however long their addresses are."""
 
 # Of several warnings the first one here becomes the entry's reason; its message has them all. People who are missing
 # come first, nothing else shows them. Drift has a condition of its own, QueryInSync.
@@ -69,25 +73,31 @@ class Work:
         self._began = self.clock.monotonic()
         self.taken_up_again = self.run.attempt > 1
 
-    async def reserve_memory(self) -> None:
-        """Wait for the memory that the people of a large result take."""
-        if self.memory:
-            people = self.spec.max_recipients or LARGE_RESULT
-            # Meanwhile other runs have the memory: that is not this run's time.
-            began = self.clock.monotonic()
-            if self._limit:
-                self._limit.restart(None)
-            self._shrink = await self._held.enter_async_context(self.memory(people * RECIPIENT_BYTES + _chunk(people)))
-            self._began += self.clock.monotonic() - began
-            if self._limit:
-                self._limit.restart(self._seconds_left)
+    async def reserve_memory(self, again: bool = False) -> int | None:
+        """Wait for the memory that the people of a large result take; tells how much that is."""
+        if not self.memory:
+            return None
+        number = self.spec.max_recipients or LARGE_RESULT
+        each = LONGEST_RECIPIENT_BYTES if again else RECIPIENT_BYTES
+        people = min(number * each, LARGEST_RESULT_BYTES)
+        # Meanwhile other runs have the memory: that is not this run's time.
+        began = self.clock.monotonic()
+        if self._limit:
+            self._limit.restart(None)
+        await self.forget_people()  # two runs that hold a part and wait for more would wait for ever
+        self._shrink = await self._held.enter_async_context(self.memory(people + _chunk(number, each)))
+        self._began += self.clock.monotonic() - began
+        if self._limit:
+            self._limit.restart(self._seconds_left)
+        return people
 
     def take_people(self, recipients: Recipients) -> None:
         """Keep the people, and only the memory that they take."""
         self.recipients = recipients
         recipients.freeze()
         if self._shrink:
-            self._shrink(recipients.size + _chunk(len(recipients)))
+            number = len(recipients)
+            self._shrink(recipients.size + _chunk(number, recipients.size // max(1, number)))
 
     async def forget_people(self) -> None:
         """Let go of the people, and of their memory."""
@@ -223,8 +233,10 @@ class Work:
         return " ".join(sentences)
 
 
-def _chunk(people: int) -> int:
-    return min(people, MOST_CONTACTS) * CHUNK_BYTES
+def _chunk(people: int, each: int) -> int:
+    """What the people of one request take in addition, if the address of each takes so many bytes."""
+    number = min(people, MOST_CONTACTS)
+    return number * CHUNK_BYTES + min(number * each, MOST_BYTES)
 
 
 def unknown_message(run: ActiveRun, why: str) -> str:

@@ -6,7 +6,7 @@ minute, and the remote side answers 429 to the half of it.
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from qualtrics_exporter.clock import Clock
@@ -22,14 +22,29 @@ class Rate:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A call that may go out, and when it was counted."""
+
+    origin: str
+    rates: tuple[Rate, ...]
+    at: float
+
+
 class Limiter:
-    """Lets calls through; tenants that share a remote origin take turns."""
+    """Lets calls through; tenants that share a remote origin take turns.
+
+    A call that still waits for something else after its turn, such as a permit to be in flight, is counted again when
+    it goes out (`sent`). Its place is not kept until then: with a rate of one call a second, a tenant that waits for
+    minutes would stop all others at the same origin. So several such calls can exceed a rate at once, and the calls
+    after them wait for that.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._windows: dict[tuple[str, Rate], _Window] = {}
 
-    async def turn(self, origin: str, rates: tuple[Rate, ...], tenant: Tenant = NOBODY) -> None:
+    async def turn(self, origin: str, rates: tuple[Rate, ...], tenant: Tenant = NOBODY) -> Turn:
         """Return when a call may go out now under every one of these rates, the narrower first.
 
         Who waits for a narrow rate does not hold up others that share only the wide one: the narrow one is kept, but
@@ -44,6 +59,16 @@ class Limiter:
             now = self._clock.monotonic()
             for window in windows:
                 window.times.append(now)
+            return Turn(origin, rates, now)
+
+    def sent(self, turn: Turn) -> None:
+        """The call goes out now: it counts from now on, and no longer from its turn."""
+        now = self._clock.monotonic()
+        for rate in turn.rates:
+            times = self._window(turn.origin, rate).times
+            with suppress(ValueError):  # it was so long ago that it does not count any more
+                times.remove(turn.at)
+            times.append(now)
 
     def _window(self, origin: str, rate: Rate) -> "_Window":
         if (window := self._windows.get((origin, rate))) is None:

@@ -25,7 +25,7 @@ from qualtrics_exporter.resource.reasons import Reason
 from .credentials import Credentials
 from .errors import ExportError, OutcomeUnknown, Permanent, RateLimited, Transient
 from .hosts import DEFAULT_ALLOWED_HOSTS, DEFAULT_DOWNLOAD_HOSTS, HostRules, Url, local_entries
-from .limits import Limiter, Rate
+from .limits import Limiter, Rate, Turn
 from .loop_time import LoopTime
 from .reply import NotUnderstood, Reply, TooMuch
 from .retry import Repeat, persist, retry_after
@@ -214,9 +214,9 @@ class Remote:
             with acting_for(self._tenant):
                 yield
 
-    async def turn(self, rates: tuple[Rate, ...]) -> None:
+    async def turn(self, rates: tuple[Rate, ...]) -> Turn:
         """Wait until a call may go out under these rates and those of the side, and count it."""
-        await self._remotes.limiter.turn(self.base().origin, (*rates, *self._side.rates), self._tenant)
+        return await self._remotes.limiter.turn(self.base().origin, (*rates, *self._side.rates), self._tenant)
 
     def _held_token(self) -> str:
         if token := self._remotes.tokens.held(self._credentials):
@@ -245,14 +245,15 @@ class Remote:
 
         async def attempt() -> T:
             nonlocal refused_token
+            turn = None
             if ask.waits:
-                await self.turn(ask.rates)
+                turn = await self.turn(ask.rates)
                 token = await self.token(not_this=refused_token)
             else:
                 token = self._held_token()
             reply = None
             try:
-                reply = await self._exchange(ask, base, token)
+                reply = await self._exchange(ask, base, token, turn)
                 if reply.good:
                     return read(reply)
             except (TooLarge, TooMuch) as limit:
@@ -293,7 +294,7 @@ class Remote:
         async with self._in_flight(), self._remotes.wire.download(request) as download:
             yield download
 
-    async def _exchange(self, ask: Ask, base: Url, token: str) -> Reply:
+    async def _exchange(self, ask: Ask, base: Url, token: str, turn: Turn | None) -> Reply:
         query = f"?{urlencode(ask.query)}" if ask.query else ""
         url = Url(base.scheme, base.host, base.port, base.rest.rstrip("/") + ask.path + query)
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
@@ -301,6 +302,8 @@ class Remote:
             headers["Content-Type"] = "application/json"
         # Held for the request alone: a run that waits for a limit, a lock or an import keeps nobody from working.
         async with self._in_flight(waits=ask.waits), AsyncExitStack() as large:
+            if turn:
+                self._remotes.limiter.sent(turn)
             request = Request(
                 side=self._side.key,
                 operation=ask.operation,

@@ -177,10 +177,12 @@ class Wire:
 
         async def make_room() -> None:
             if large:
-                began = asyncio.get_running_loop().time()
+                # That is not the remote side's time. The deadline of the run still counts.
+                now = asyncio.get_running_loop().time
+                left = (limit.when() or now()) - now()
+                limit.reschedule(None)
                 await large.enter_async_context(self._large_replies.hold(request.tenant))
-                # That is not the remote side's time.
-                limit.reschedule((limit.when() or began) + asyncio.get_running_loop().time() - began)
+                limit.reschedule(now() + left)
 
         async with self._observed(request) as observed:
             try:

@@ -149,8 +149,13 @@ class Export:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.begin_again()
+
+    async def begin_again(self) -> None:
+        """Stop reading. Whoever reads next gets all rows, from the first one on."""
         if self._rows is not None:
             await self._rows.aclose()
+            self._rows = None
 
     def __aiter__(self) -> AsyncGenerator[tuple[str, ...], None]:
         if self._rows is None:
@@ -266,8 +271,10 @@ def _executed(reply: Reply) -> Executed:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    # A list or an object is not an address, and neither is a long text: a run keeps all cells for a while.
-    return str(value).strip()[:LONGEST_CELL] if isinstance(value, str | int | float) else "?"
+    # A list or an object is not an address, and neither is a long text, whose beginning may look like one. A run keeps
+    # all cells for a while.
+    text = str(value).strip() if isinstance(value, str | int | float) else "?"
+    return text if len(text) <= LONGEST_CELL else "?"
 
 
 def _status(reply: Reply) -> tuple[str, str | None, bool]:

@@ -19,6 +19,7 @@ from .syntax import Node
 
 LONGEST = 40_000
 """Characters of an executed query that are read: the longest one, with all its parameters filled in, has fewer."""
+TOO_LONG = f"its length: Nexthink runs a text of more than {LONGEST:,} characters"
 
 _WORD = re.compile(
     r"""(?P<skip>\s+|/\*.*?(?:\*/|\Z))|(?P<quoted>"[^"]*(?:"|\Z)|'[^']*(?:'|\Z))|\$?[^\W\d]\w*|\d+|.""", re.DOTALL
@@ -36,7 +37,7 @@ def difference(query: str, executed: str, parameters: Mapping[str, str]) -> str 
     of the query, such as the name of a department, are shown: they stand in the spec and in Nexthink anyway.
     """
     if len(executed) > LONGEST:
-        return f"its length: Nexthink runs a text of {len(executed)} characters"
+        return TOO_LONG
     ours, theirs = parse(query), parse(executed)
     places = _Comparison(ours.source, theirs.source, parameters).of_parts(ours.query, theirs.query)
     if places is None:

@@ -50,6 +50,7 @@ _QUERY = (Place.QUERY_IN_SYNC,)
 _EVENTS = (Place.EVENT,)
 _TARGETS = (Place.READY, Place.EVENT)
 _SKIPPED = (Place.HISTORY, Place.EVENT)
+_SKIPPED_TESTS = (Place.HISTORY, Place.LAST_TEST, Place.EVENT)
 _SWITCH = (Place.READY, *_SKIPPED)
 _RUNS = (Place.LAST_RUN_SUCCEEDED, Place.HISTORY, Place.EVENT)
 _DRIFT = (*_QUERY, *_RUNS)
@@ -346,14 +347,14 @@ class Reason(StrEnum):
         "Check the clock of the node. Request a run if the survey should go out.",
     )  # fmt: skip
     STATUS_NOT_UNDERSTOOD = (
-        "StatusNotUnderstood", Kind.WARNING, _SKIPPED,
+        "StatusNotUnderstood", Kind.WARNING, _SKIPPED_TESTS,
         "A part of the status that remembers past runs cannot be understood. It is not known whether this had a run.",
-        "Find out what else writes the status. Request a run with a new token if the survey should go out.",
+        "Find out what else writes the status. Request a run or test with a new token if the survey should go out.",
     )  # fmt: skip
     ALREADY_SENT = (
-        "AlreadySent", Kind.WARNING, _SKIPPED,
+        "AlreadySent", Kind.WARNING, _SKIPPED_TESTS,
         "The run with this token already sent its survey, or may have sent it. Its receipt in the status is gone.",
-        "Request a run with a new token if the survey should go out again.",
+        "Request a run or test with a new token if the survey should go out again.",
     )  # fmt: skip
     RUN_DEADLINE_EXCEEDED = (
         "RunDeadlineExceeded", Kind.TRANSIENT, _RUNS_AND_TESTS,

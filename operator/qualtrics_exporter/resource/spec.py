@@ -9,6 +9,7 @@ anything in. Fields that it does not know are tolerated: a newer CRD may have le
 """
 
 from datetime import timedelta
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -59,9 +60,16 @@ def _as_in_json(value: Any) -> Any:
     return str(value) if isinstance(value, bool) else value
 
 
-def _without_nulls(value: Any) -> Any:
-    # As the API server, which takes an entry without a value for none.
-    return {key: inner for key, inner in value.items() if inner is not None} if isinstance(value, dict) else value
+MOST_PARAMETERS = 20
+
+
+def _parameters(value: Any) -> Any:
+    # As the API server, which takes an entry without a value for none. One too many shows that there are too many, and
+    # each could be a finding of its own.
+    if not isinstance(value, dict):
+        return value
+    given = ((key, inner) for key, inner in value.items() if inner is not None)
+    return dict(islice(given, MOST_PARAMETERS + 1))
 
 
 _NUMBER = BeforeValidator(_as_in_json)
@@ -274,12 +282,12 @@ class NexthinkSpec(SpecModel):
     parameters: (
         Annotated[
             dict[str, Annotated[str, Field(max_length=1024)]],
-            Field(max_length=20),
+            Field(max_length=MOST_PARAMETERS),
             Rule.pattern(
                 "^[A-Za-z_][A-Za-z0-9_]{0,254}$",
                 "must be named by letters, digits and _, at most 255 of them, without the $",
             ).for_each_key(),
-            BeforeValidator(_without_nulls),
+            BeforeValidator(_parameters),
         ]
         | None
     ) = Field(

@@ -166,6 +166,28 @@ def refuse_run(exporter: Exporter, status: Status, now: datetime, result: Result
     return with_receipt(RUN, exporter, status.with_entry(entry), token)
 
 
+def refuse_test(exporter: Exporter, status: Status, now: datetime, reason: Reason) -> Status:
+    """End a test request that cannot run: with its receipt, and with an entry unless that test has one."""
+    token = requested(TEST, exporter, status)
+    if token is None:
+        return status
+    id_ = test_run_id(exporter.uid, token.identity)
+    if not (status.last_test and status.last_test.id == id_):
+        entry = HistoryEntry(
+            id=id_,
+            trigger="Test",
+            completion_time=now,
+            result="Skipped",
+            reason=str(reason),
+            message=f"The test did not start, nobody was mailed. {reason.meaning} {reason.next_step}".rstrip(),
+        )
+        if status.last_test is exporter.status.last_test:
+            status = status.model_copy(update={"last_test": entry})
+        else:  # another test ended in the same plan: nobody has seen its entry yet
+            status = status.with_entry(entry)
+    return with_receipt(TEST, exporter, status, token)
+
+
 def with_tokens_handled(exporter: Exporter, status: Status) -> Status:
     """The status in which the tokens that are in the annotations now never act."""
     for kind in KINDS:

@@ -19,6 +19,7 @@ from qualtrics_exporter.controller.plan.requests import (
     SETTLEMENT,
     TEST,
     refuse_run,
+    refuse_test,
     requested,
     wants_delivery,
     with_receipt,
@@ -203,11 +204,10 @@ def _delivering_test(
     token = requested(TEST, exporter, status)
     if token is None or claimed or not wants_delivery(exporter):
         return status, claimed
-    status = with_receipt(TEST, exporter, status, token)
     run_id = test_run_id(exporter.uid, token.identity)
-    if run_id in _sent(status):
-        return status, claimed  # its receipt was lost
-    return _claim(exporter, status, "Test", run_id, context)
+    if run_id in _sent(status):  # its receipt was lost
+        return refuse_test(exporter, status, context.now, Reason.ALREADY_SENT), claimed
+    return _claim(exporter, with_receipt(TEST, exporter, status, token), "Test", run_id, context)
 
 
 def _sent(status: Status) -> set[str]:

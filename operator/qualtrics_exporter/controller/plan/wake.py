@@ -37,7 +37,8 @@ def next_wake(
     Times in the status that are in the future count for nothing: a clock that was ahead wrote them.
     """
     status = exporter.status
-    unfinished = status.active_run or exporter.unreadable_run is not None
+    # A slot that is due before the repair of a damaged status does not run.
+    unfinished = status.active_run or exporter.unreadable_run is not None or exporter.lost_memory
     if status.schedule_since is None or unfinished or any(requested(kind, exporter) for kind in KINDS):
         return Wake(now)
     if exporter.spec is None or spec_problem(exporter, default_zone):
