@@ -76,16 +76,18 @@ class Story:
         return self.operators[0]
 
     def start(
-        self, *arguments: str, election: bool = False, lease: float | None = None, in_progress: int | None = None
+        self, *arguments: str, election: bool = False, steered_lease: bool = False, in_progress: int | None = None
     ) -> Operator:
         """One more operator, with a gate of its own, ready. It reconciles so many exporters at once."""
         gate = self.stage.gate()
-        environment = {"QUALTRICS_EXPORTER_TEST_LEASE": str(lease)} if lease else {}
+        environment = {}
         if in_progress:
             environment["QUALTRICS_EXPORTER_TEST_IN_PROGRESS"] = str(in_progress)
         if self.broken:
             environment["QUALTRICS_EXPORTER_TEST_BROKEN"] = self.broken
-        operator = self.stage.operator(*arguments, gate=gate, election=election, environment=environment)
+        operator = self.stage.operator(
+            *arguments, gate=gate, election=election, steered_lease=steered_lease, environment=environment
+        )
         self.gates.append(gate)
         self.operators.append(operator)
         return operator
