@@ -6,18 +6,19 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import urllib3
 import yaml
 
 from qualtrics_exporter.sandbox import Query
 from tests.environment import chart_rules
 from tests.environment.api_gate import ApiGate
 from tests.environment.clock import SteeredClock
-from tests.environment.controlplane import ControlPlane
+from tests.environment.controlplane import ControlPlane, ControlPlaneError
 from tests.environment.lease_time import LEASE_SECONDS
 from tests.environment.operator import Operator
 from tests.environment.sandbox import Certificates, SandboxThread
@@ -32,7 +33,7 @@ NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 LOOK_SECONDS = 2.0
 """What passes on a steered clock with each look at a status."""
-ROUNDS = 5
+ROUNDS = 8
 """Everybody gets the time for so many rounds between two steps of the time that passes."""
 LEASE_STEP = LEASE_SECONDS / 30
 
@@ -169,8 +170,8 @@ class Stage:
         """Wait until a call of that operation stands held."""
         self.while_time_passes(lambda: self.sandbox.reached(operation), seconds=1)
 
-    def while_time_passes(self, wait: Callable[[], T], *, seconds: float = 10, pause: float = 0.1) -> T:
-        """Wait for something while the clock runs a hundred times as fast, as retries and look-ups want it.
+    def while_time_passes(self, wait: Callable[[], T], *, seconds: float = 10, pause: float = 0.05) -> T:
+        """Wait for something while the clock runs two hundred times as fast, as retries and look-ups want it.
 
         On a slow machine the clock is slower too: else more time would pass between two steps of the same work, and
         what has a time limit would meet it.
@@ -194,7 +195,8 @@ class Stage:
         """Let everybody here do what they can do now; returns how long that took, in seconds of the machine."""
         began = time.monotonic()
         if not self.cluster.is_frozen:
-            self.cluster.read("/version")
+            with suppress(ControlPlaneError, urllib3.exceptions.HTTPError):  # it may be on its way down or up
+                self.cluster.read("/version")
         self.sandbox.call(lambda: None)
         for operator in tuple(self._operators):
             operator.keeps_up()

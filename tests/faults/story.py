@@ -135,8 +135,8 @@ class Story:
     def over(self, slot: Slot, *, pace: float = 10) -> Mapping[str, Any] | None:
         """Wait, while time passes, until the slot has an entry; None if it never gets one.
 
-        `pace` is how many seconds of the story pass in a tenth of one. Of an exporter that is gone nobody can tell:
-        there, until its operator has let go of the run.
+        `pace` is how many seconds of the story pass in each step of `Stage.while_time_passes`. Of an exporter that is
+        gone nobody can tell: there, until its operator has let go of the run.
         """
         patience = SHORT_PATIENCE_SECONDS if self.broken else HANG_SECONDS
         if not slot.told:
