@@ -145,9 +145,7 @@ class Story:
             return None
 
         def look() -> Mapping[str, Any] | None:
-            for operator, gate in zip(self.operators, self.gates, strict=True):
-                if operator.gave_up and not gate.is_cut:  # what a kubelet is for
-                    operator.start()
+            self.kubelet()
             return next((e for e in self._entries(slot.trigger) if self._is_of(e, slot)), None)
 
         def wait() -> Mapping[str, Any] | None:
@@ -156,6 +154,12 @@ class Story:
         with suppress(AssertionError):
             slot.entry = self.stage.while_time_passes(wait, seconds=pace)
         return slot.entry
+
+    def kubelet(self) -> None:
+        """Start operators again that ended by themselves."""
+        for operator, gate in zip(self.operators, self.gates, strict=True):
+            if operator.gave_up and not gate.is_cut:
+                operator.start()
 
     def stands_at(self, operation: str, slot: Slot, *, for_sure: bool = True) -> bool:
         """Wait until that operation stands held. If that is not `for_sure`: False when the slot is over before."""

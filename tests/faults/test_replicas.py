@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -58,7 +59,7 @@ def leader(story: Story) -> int:
     """The replica that works."""
 
     def look() -> list[int]:
-        return [n for n, operator in enumerate(story.operators) if leads(operator)]
+        return [n for n in range(len(story.operators)) if follows(story, n)]
 
     return eventually(look, "somebody leads")[0]
 
@@ -86,7 +87,7 @@ def lost(story: Story, how: str, operation: str, when: str, *, elected: bool = F
         gate.release()
         sandbox.release()
     if elected:
-        story.stage.until_lease_runs_out(lambda: leads(story.operators[1 - working]), "the other one leads")
+        story.stage.until_lease_runs_out(partial(follows, story, 1 - working), "the other one leads")
     else:
         story.stage.let_a_lease_pass()  # for the one that is paused: without a Lease, it has no other limit
     story.over(slot, pace=60)
@@ -107,6 +108,12 @@ def lost(story: Story, how: str, operation: str, when: str, *, elected: bool = F
         if not operator.alive:
             operator.start()
     return story.judged(slot)
+
+
+def follows(story: Story, other: int) -> bool:
+    """Whether the other replica leads by now."""
+    story.kubelet()
+    return leads(story.operators[other])
 
 
 def stuck(story: Story, operation: str, slot: Slot) -> int:
