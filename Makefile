@@ -14,9 +14,12 @@ GO = $$($(BIN)/python -c 'from tests.environment.build import go; print(go())')
 GO_ENVIRONMENT := GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0
 
 # Most tests wait for other processes most of the time, so there are more workers than the two cores that are counted on.
-# A module stays with one worker, its tests share a stage. In the order of the folders: that with the most tests first,
-# as it would be otherwise, leaves the longest ones, which are few, for the end.
-WORKERS := --numprocesses 3 --dist loadscope --no-loadscope-reorder
+# A module stays with one worker, its tests share a stage. In the order of tests/conftest.py, which has the longest modules
+# first: xdist would begin with those that have most tests.
+WORKERS := --numprocesses 4 --dist loadscope --no-loadscope-reorder
+
+# Tests start hundreds of Python processes: each would compile what it loads anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long test-node simulate node image measure measure-idle measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go venv requirements build clean

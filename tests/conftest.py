@@ -29,6 +29,22 @@ RUN = secrets.token_hex(2)
 
 NUMBERS = itertools.count(1)
 
+LONGEST = (
+    "simulation/test_simulation.py",
+    "node/test_node.py",
+    "chart/test_releases.py",
+    "faults/test_floods.py",
+    "node/test_readme.py",
+    "image/test_image.py",
+    "nql/test_properties.py",
+    "controller/test_bad_input.py",
+    "chart/test_rights.py",
+    "chart/test_upgrade_and_removal.py",
+    "faults/test_crash.py",
+    "faults/test_remote_faults.py",
+)
+"""The modules that take longest. They run first: one of them at the end would leave the other workers idle."""
+
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -63,6 +79,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if uses(item, "control_plane", "helm"):
             item.add_marker(pytest.mark.cluster)
+    folder = Path(__file__).parent
+    places = {(folder / name).resolve(strict=True): place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

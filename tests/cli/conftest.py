@@ -2,11 +2,12 @@
 
 import contextlib
 import os
+import signal
 import subprocess
-import sys
 import sysconfig
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import yaml
 from click.testing import CliRunner
 
 from qualtrics_exporter.cli import program as commands
-from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.sandbox import World
 from tests.environment.build import ROOT
+from tests.environment.clock import SteeredClock
+from tests.environment.forking import Forked, fork
 from tests.environment.sandbox import Certificates, SandboxThread
 from tests.environment.waiting import HANG_SECONDS
 
@@ -82,6 +84,64 @@ class Called(Program):
         return subprocess.CompletedProcess(command, ended.exit_code, ended.stdout, ended.stderr)
 
 
+class Started:
+    """A process of `Hurried`; as far as it goes, with the methods of `subprocess.Popen`."""
+
+    def __init__(self, process: Forked, output: Path, errors: Path) -> None:
+        self._process, self._output, self._errors = process, output, errors
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, or minus the signal that ended it; None before that."""
+        return self._process.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is there."""
+        self._process.send_signal(number)
+
+    def communicate(self, timeout: float = HANG_SECONDS) -> tuple[str, str]:
+        """Wait for its end; returns what it wrote."""
+        self._process.wait(timeout)
+        return self._output.read_text(), self._errors.read_text()
+
+
+@dataclass(frozen=True)
+class Hurried(Program):
+    """The same without its pauses, in processes that need not load it: see `tests/cli/hurried.py`."""
+
+    def __call__(
+        self, *arguments: str | Path, code: int | None = 0, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it to its end, and see that it ends as it should."""
+        started = self.start(*arguments, **options)
+        out, err = started.communicate()
+        assert "Traceback" not in err
+        assert code is None or started.returncode == code, f"exit code {started.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess([*map(str, arguments)], started.returncode or 0, out, err)
+
+    def start(  # type: ignore[override]
+        self,
+        *arguments: str | Path,
+        env: Mapping[str, str] | None = None,
+        input: str = "",  # noqa: A002 - as subprocess calls it
+        stderr: int | None = None,
+    ) -> Started:
+        """Start it and look at it later."""
+        output, errors, given = (Path(tempfile.mkstemp(dir=self.home.parent)[1]) for _ in range(3))
+        given.write_text(input)
+        with output.open("wb") as out, errors.open("wb") as err, given.open("rb") as inp:
+            process = fork(
+                "tests.cli.hurried",
+                [*map(str, arguments)],
+                self.environment({**(env or {})}),
+                out,
+                self.home,
+                errors=err.fileno() if stderr is None else stderr,
+                standard_input=inp.fileno(),
+            )
+        return Started(process, output, errors)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A home without anything in it."""
@@ -109,11 +169,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture
-def sandbox(certificates: Certificates) -> Iterator[SandboxThread]:
-    """Both remote sides over HTTPS, with imports that do not dawdle."""
+def sandbox(certificates: Certificates, tmp_path: Path) -> Iterator[SandboxThread]:
+    """Both remote sides over HTTPS, with imports that do not dawdle. `Hurried` makes their time pass."""
     world = World.default()
     world.import_seconds = world.import_polls = 0
-    with SandboxThread(SystemClock(), certificates.server, world) as running:
+    with SandboxThread(SteeredClock(tmp_path / "clock"), certificates.server, world) as running:
         yield running
         assert running.ledger.errors == []
 
@@ -153,7 +213,7 @@ class Local:
         """Run it to its end."""
         return self.program(*self.arguments(*more), **options)
 
-    def start(self, *more: str | Path, **options: Any) -> subprocess.Popen[str]:
+    def start(self, *more: str | Path, **options: Any) -> subprocess.Popen[str] | Started:
         """Start it and look at it later."""
         return self.program.start(*self.arguments(*more), **options)
 
@@ -173,7 +233,7 @@ def as_installed(program: Program, sandbox: SandboxThread, certificates: Certifi
 
 @pytest.fixture
 def run(as_installed: Local) -> Local:
-    """The same with shorter pauses."""
+    """The same without its pauses."""
     program = as_installed.program
-    program.variables["PYTHONPATH"] = str(ROOT)
-    return Local(replace(program, command=(sys.executable, "-m", "tests.cli.hurried")), as_installed.sandbox)
+    program.variables["QUALTRICS_EXPORTER_TEST_CLOCK"] = str(program.home.parent / "clock")
+    return Local(Hurried(program.home, program.variables), as_installed.sandbox)

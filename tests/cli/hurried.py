@@ -1,24 +1,27 @@
-"""`qualtrics-exporter` with shorter pauses: `python -m tests.cli.hurried ARGUMENTS`.
+"""`qualtrics-exporter` without its pauses, which `tests/environment/forking.py` calls in a process of its own.
 
-A run gives Qualtrics five seconds before it asks how an import went; here these are a twentieth of a second. Nothing
-else differs. A few tests start the installed program itself, to see that this makes no difference.
+A run gives Qualtrics seconds before it asks how an import went, and longer after a refusal. Here who sleeps makes the
+time pass, also for the sandbox. To start the installed program would cost most of what a test here needs. Nothing else
+differs. A few tests start the installed program itself, to see that this makes no difference.
 """
 
-import asyncio
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
 
-from qualtrics_exporter.cli import main
-from qualtrics_exporter.clock import SystemClock
-
-HASTE = 100
-
-
-class HurriedClock(SystemClock):
-    """The machine's clock, for those who can't sit still."""
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(max(0.0, seconds) / HASTE)
+from qualtrics_exporter.cli import main as command
+from qualtrics_exporter.cli import without_cluster
+from tests.export.conftest import HastyClock
 
 
-if __name__ == "__main__":
-    SystemClock.sleep = HurriedClock.sleep  # type: ignore[method-assign]
-    main()
+def main(arguments: Sequence[str]) -> int:
+    """Call the program."""
+    if os.environ.get("PYTHONWARNINGS") == "error":
+        warnings.simplefilter("error")  # only a process that begins reads the variable
+    clock = Path(os.environ["QUALTRICS_EXPORTER_TEST_CLOCK"])
+    without_cluster.SystemClock = lambda: HastyClock(clock)  # type: ignore[assignment, misc]
+    sys.argv = ["qualtrics-exporter", *arguments]
+    command()
+    return 0

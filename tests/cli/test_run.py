@@ -14,7 +14,7 @@ import yaml
 from qualtrics_exporter.cli.run import default_journal
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import Status
-from tests.cli.conftest import PEOPLE, SAMPLE, Local
+from tests.cli.conftest import PEOPLE, SAMPLE, Local, Started
 from tests.environment.waiting import HANG_SECONDS
 
 
@@ -22,11 +22,12 @@ def journal(run: Local) -> Status:
     return Status.model_validate_json(run.journal.read_text())
 
 
-def killed(started: subprocess.Popen[str], number: signal.Signals = signal.SIGKILL) -> tuple[int, str, str]:
+def killed(started: subprocess.Popen[str] | Started, number: signal.Signals = signal.SIGKILL) -> tuple[int, str, str]:
     """End a process, and what it had said."""
     started.send_signal(number)
     out, err = started.communicate(timeout=HANG_SECONDS)
     assert "Traceback" not in err
+    assert started.returncode is not None
     return started.returncode, out, err
 
 

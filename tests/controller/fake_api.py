@@ -10,6 +10,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
+from tests.environment.loop_thread import closed
 
 Answer = Callable[[web.Request], Any]
 
@@ -51,7 +52,7 @@ class FakeApi:
         for queues in self.watches.values():
             for queue in queues:
                 queue.put_nowait(None)
-        await self._runner.cleanup()
+        await closed(self._runner.cleanup)
 
     def order(self, kind: str, namespace: str, *answers: Answer) -> None:
         """Answer the next requests so."""

@@ -28,6 +28,7 @@ from qualtrics_exporter.controller.cluster import (
 from tests.environment import chart_rules
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
+from tests.environment.waiting import HANG_SECONDS
 
 
 @asynccontextmanager
@@ -408,9 +409,9 @@ async def test_calls_that_hang_in_one_namespace_leave_some_to_the_others(
     stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As an admission webhook does that hangs, and is called for one namespace only."""
-    monkeypatch.setattr(cluster_module, "TIMEOUT", 60.0)
+    monkeypatch.setattr(cluster_module, "TIMEOUT", 2 * HANG_SECONDS)
     stub.hangs = "/namespaces/hanging/"
-    async with client_of(stub.kubeconfig, monkeypatch) as ours, asyncio.timeout(30):
+    async with client_of(stub.kubeconfig, monkeypatch) as ours, asyncio.timeout(HANG_SECONDS):
         hanging = [
             asyncio.create_task(ours.get("hanging", "teams")) for _ in range(2 * cluster_module.MAX_CONCURRENT_CALLS)
         ]

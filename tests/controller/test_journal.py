@@ -142,7 +142,9 @@ async def test_a_status_that_others_write_all_the_time_is_given_up() -> None:
     clock, cluster = Hasty(start=NOW), Stored(RUN, conflicts=float("inf"))
     store = StatusStore(cast("Cluster", cluster), clock)
     with pytest.raises(Conflict):
-        await store.change(Key("dex", "teams", "uid"), lambda e: e.status.model_copy(update={"schedule": "other"}))
+        await store.change(
+            Key("dex", "teams", "uid"), lambda e: e.status.model_copy(update={"schedule": "other"}), patience=0.5
+        )
 
 
 async def test_a_few_conflicts_do_not_matter() -> None:

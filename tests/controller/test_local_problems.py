@@ -11,8 +11,6 @@ from tests.environment.operator import Operator
 from tests.environment.stage import Stage
 from tests.environment.waiting import eventually
 
-PATIENCE = 180.0
-
 
 def leads(operator: Operator) -> bool:
     return "qualtrics_exporter_leader 1.0" in operator.metrics()
@@ -31,7 +29,7 @@ def test_a_replica_leads_although_each_call_about_the_lease_is_slow(stage: Stage
     slow = stage.operator(election=True, gate=gate, start=False)
     slow.start(ready=False)
     slow.serves()
-    eventually(lambda: leads(slow), "the slow replica leads", patience=PATIENCE)
+    eventually(lambda: leads(slow), "the slow replica leads")
     exporter = stage.exporter()
     exporter.checked()
 
@@ -45,7 +43,7 @@ def test_a_replica_that_is_too_slow_to_lead_lets_another_one_lead(stage: Stage) 
     healthy = stage.operator(election=True, start=False)
     healthy.start(ready=False)
     healthy.serves()
-    eventually(lambda: leads(healthy), "the healthy replica leads", patience=PATIENCE)
+    eventually(lambda: leads(healthy), "the healthy replica leads")
     assert not leads(slow)
 
 
@@ -82,16 +80,16 @@ def test_a_namespace_without_rights_is_reported_and_tried_again(stage: Stage, th
     exporter = stage.exporter()
     exporter.checked()
     if there_at_start:
-        eventually(lambda: blind(operator, other) == 0, "both namespaces are watched", patience=PATIENCE)
+        eventually(lambda: blind(operator, other) == 0, "both namespaces are watched")
         stage.cluster.kubectl("delete", "rolebinding,role", "operator", "-n", other)
         gate.drop_watches()
-    eventually(lambda: blind(operator, other) > 0, "the lost namespace is reported", patience=PATIENCE)
-    eventually(lambda: f"namespace {other} is not watched" in operator.log, "the log says it", patience=PATIENCE)
+    eventually(lambda: blind(operator, other) > 0, "the lost namespace is reported")
+    eventually(lambda: f"namespace {other} is not watched" in operator.log, "the log says it")
     assert operator.get("/readyz") == 200
     exporter.annotate(run_requested_at="while-it-is-lost")
     assert exporter.ended()["result"] == "Succeeded"
     rights(stage.cluster, other, of=stage.namespace, rules=rules)
-    stage.while_time_passes(lambda: eventually(lambda: blind(operator, other) == 0, "it is back", patience=PATIENCE))
+    stage.while_time_passes(lambda: eventually(lambda: blind(operator, other) == 0, "it is back"))
     assert operator.alive
 
 
@@ -141,7 +139,7 @@ def test_a_policy_that_refuses_one_exporter_is_quoted_and_touches_nothing_else(s
             )  # fmt: skip
             return tried.returncode != 0
 
-        eventually(denies, "the policy is in force", patience=PATIENCE)
+        eventually(denies, "the policy is in force")
         exporter.annotate(run_requested_at="now")
         note = next(event["note"] for event in exporter.told("StatusRefused") if event["reason"] == "StatusRefused")
         assert f"ValidatingAdmissionPolicy '{name}'" in note

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 HOURS = 2.2
 # More examples: QUALTRICS_EXPORTER_TEST_EXAMPLES=500 pytest tests/controller/test_odd_objects.py
 SETTINGS = settings(
-    max_examples=int(os.environ.get("QUALTRICS_EXPORTER_TEST_EXAMPLES", "12")),
+    max_examples=int(os.environ.get("QUALTRICS_EXPORTER_TEST_EXAMPLES", "8")),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -1,6 +1,8 @@
 """Elections against a slow API server: somebody leads whenever a read and a write fit into a term, and never two."""
 
+from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -9,10 +11,25 @@ from tests.controller.slow_election import LEASE_SECONDS, QUICK, Election, Speed
 LATENCIES = (0.1, 0.5, 1.0, 1.2, 2.0, 3.0, 4.0, 4.9)
 TOO_SLOW = (5.5, 7.0, 9.0, 12.0, 16.0, 31.0)
 BEFORE = (0.0, 0.5, 1.0)
+STAGGERS = (0.0, 4.0, 11.0)
+SEEDS = 25
+SHORT = {0.1, 1.2, 4.9, 5.5, 12.0}
+"""Of the latencies: the ends, the middle, and both sides of the limit. The others belong to `make test-long`."""
 
 
-@pytest.mark.parametrize("before", BEFORE)
-@pytest.mark.parametrize("seconds", LATENCIES)
+def grid(latencies: Sequence[float], others: Sequence[float]) -> list[Any]:
+    """Every pair; short are the middle one of the others, and all of them at the last of the latencies that are."""
+    short = [one for one in latencies if one in SHORT]
+    return [
+        pytest.param(
+            one, other, marks=[] if one in short and (other == others[1] or one == short[-1]) else pytest.mark.long
+        )
+        for one in latencies
+        for other in others
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "before"), grid(LATENCIES, BEFORE))
 def test_a_slow_replica_alone_leads_and_keeps_leading(seconds: float, before: float) -> None:
     with Election([Speed.of(seconds, before)]) as election:
         assert election.until_led(30) is not None
@@ -21,8 +38,7 @@ def test_a_slow_replica_alone_leads_and_keeps_leading(seconds: float, before: fl
         assert len(alone.terms) == 1, "it lost its term"
 
 
-@pytest.mark.parametrize("before", BEFORE)
-@pytest.mark.parametrize("seconds", LATENCIES)
+@pytest.mark.parametrize(("seconds", "before"), grid(LATENCIES, BEFORE))
 def test_of_two_slow_replicas_one_leads_and_keeps_leading(seconds: float, before: float) -> None:
     with Election([Speed.of(seconds, before)] * 2) as election:
         assert election.until_led(30) is not None
@@ -30,8 +46,7 @@ def test_of_two_slow_replicas_one_leads_and_keeps_leading(seconds: float, before
         assert sorted(len(candidate.terms) for candidate in election.candidates) == [0, 1]
 
 
-@pytest.mark.parametrize("stagger", [0.0, 4.0, 11.0])
-@pytest.mark.parametrize("seconds", [*LATENCIES, *TOO_SLOW])
+@pytest.mark.parametrize(("seconds", "stagger"), grid([*LATENCIES, *TOO_SLOW], STAGGERS))
 def test_a_slow_replica_keeps_no_healthy_one_out(seconds: float, stagger: float) -> None:
     """Somebody leads 30 seconds after the healthy replica has started, at the latest, and for good."""
     with Election([Speed.of(seconds), Speed.of(QUICK)], stagger=stagger) as election:
@@ -106,7 +121,7 @@ def test_unconfirmed_attempts_do_not_count_as_time_with_a_leader() -> None:
         assert (gap.end - gap.start).total_seconds() > 1700
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", [pytest.param(n, marks=[pytest.mark.long] * (n >= 8)) for n in range(SEEDS)])
 def test_two_never_lead_at_the_same_time_whatever_the_speed(seed: int) -> None:
     random = Random(seed)
 

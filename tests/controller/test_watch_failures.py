@@ -24,8 +24,7 @@ from qualtrics_exporter.controller.watch import Watch
 from qualtrics_exporter.controller.work_queue import WorkQueue
 from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.controller.fake_api import Answer, FakeApi, exporter, reset, silence, status, stream
-
-PATIENCE_SECONDS = 60.0
+from tests.environment.waiting import HANG_SECONDS
 
 
 def line(event: Any) -> bytes:
@@ -134,7 +133,7 @@ async def watching(api: FakeApi, *namespaces: str) -> AsyncIterator[Watching]:
 
 
 async def until(look: Callable[[], bool], what: str) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(HANG_SECONDS):
         while not look():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert look(), what
@@ -218,7 +217,7 @@ async def test_a_process_that_stays_blind_ends(api: FakeApi, monkeypatch: pytest
     api.lasting["watch", "a"] = status(503, "ServiceUnavailable")
     made = Watching(api, "a")
     with pytest.raises(ExceptionGroup) as ended:
-        await asyncio.wait_for(made.watch.run(lambda: None), PATIENCE_SECONDS)
+        await asyncio.wait_for(made.watch.run(lambda: None), HANG_SECONDS)
     assert ended.group_contains(ClusterError, match="nothing could be watched for")
 
 
@@ -290,7 +289,7 @@ async def test_a_restart_of_a_watch_touches_no_other_task_and_no_signal(api: Fak
     await asyncio.sleep(0.2)
     assert _of_kopf() <= before + 1, "tasks are left behind by each restart"
     signal.raise_signal(signal.SIGTERM)
-    await asyncio.wait_for(asked.wait(), PATIENCE_SECONDS)
+    await asyncio.wait_for(asked.wait(), HANG_SECONDS)
     assert not watch.done()
     for task in (bystander, watch):
         task.cancel()

@@ -24,7 +24,7 @@ from aiohttp import web
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox.faults import Dropped, Fault, Faults
-from tests.environment.loop_thread import LoopThread
+from tests.environment.loop_thread import LoopThread, closed
 from tests.environment.waiting import HANG_SECONDS
 
 HOP_BY_HOP = {"host", "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te", "trailer"}
@@ -77,7 +77,7 @@ class ApiGate:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._there.run(self._stop)
+        self._there.run(lambda: closed(self._stop))
         self._there.stop()
 
     def kubeconfig(self, of: Path) -> Path:

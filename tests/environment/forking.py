@@ -29,7 +29,7 @@ from typing import IO, Any
 from tests.environment.build import ROOT
 from tests.environment.waiting import HANG_SECONDS
 
-MODULES = ("tests.environment.operator", "tests.faults.local_process")
+MODULES = ("tests.environment.operator", "tests.faults.local_process", "tests.cli.hurried")
 
 LARGEST_MESSAGE = 200_000
 
@@ -66,11 +66,30 @@ class Forked:
 
 
 def fork(
-    module: str, arguments: Sequence[str], environment: Mapping[str, str], output: IO[bytes], folder: Path
+    module: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    output: IO[bytes],
+    folder: Path,
+    *,
+    errors: int | None = None,
+    standard_input: int | None = None,
 ) -> Forked:
-    """Call the `main` of one of `MODULES` with these arguments in a process of its own."""
-    order = {"module": module, "arguments": list(arguments), "environment": dict(environment), "folder": str(folder)}
-    return _source().fork(order, output)
+    """Call the `main` of one of `MODULES` with these arguments in a process of its own.
+
+    The descriptor `errors` is its standard error, or `output` is; its standard input is empty without one.
+    """
+    descriptors = {1: output.fileno(), 2: output.fileno() if errors is None else errors}
+    if standard_input is not None:
+        descriptors[0] = standard_input
+    order = {
+        "module": module,
+        "arguments": list(arguments),
+        "environment": dict(environment),
+        "folder": str(folder),
+        "standard": list(descriptors),
+    }
+    return _source().fork(order, list(descriptors.values()))
 
 
 @cache
@@ -98,9 +117,9 @@ class _Source:
         self.ended: dict[int, int] = {}
         self._begun: list[int] = []
 
-    def fork(self, order: Mapping[str, Any], output: IO[bytes]) -> Forked:
+    def fork(self, order: Mapping[str, Any], descriptors: list[int]) -> Forked:
         with self._lock:
-            socket.send_fds(self._socket, [json.dumps(order).encode()], [output.fileno()])
+            socket.send_fds(self._socket, [json.dumps(order).encode()], descriptors)
             while not self._begun:
                 self._hear()
             pid = self._begun.pop()
@@ -157,7 +176,7 @@ def main(number: int) -> int:
                     with suppress(OSError):
                         orders.send(json.dumps({"pid": pid, "code": os.waitstatus_to_exitcode(status)}).encode())
         if orders in readable:
-            message, descriptors, _, _ = socket.recv_fds(orders, LARGEST_MESSAGE, 1)
+            message, descriptors, _, _ = socket.recv_fds(orders, LARGEST_MESSAGE, 3)
             if not message:
                 break
             pid = os.fork()
@@ -169,8 +188,9 @@ def main(number: int) -> int:
                 os.close(wake)
                 gc.unfreeze()
                 order = json.loads(message)
-                return int(programs[order["module"]].main(_become(order, descriptors[0])))
-            os.close(descriptors[0])
+                return int(programs[order["module"]].main(_become(order, descriptors)))
+            for descriptor in descriptors:
+                os.close(descriptor)
             running.add(pid)
             orders.send(json.dumps({"pid": pid}).encode())
     for pid in running:
@@ -179,11 +199,11 @@ def main(number: int) -> int:
     return 0
 
 
-def _become(order: Mapping[str, Any], output: int) -> list[str]:
+def _become(order: Mapping[str, Any], descriptors: Sequence[int]) -> list[str]:
     """Take on what the order says; returns the arguments."""
-    for standard in (1, 2):
-        os.dup2(output, standard)
-    os.close(output)
+    for descriptor, standard in zip(descriptors, order["standard"], strict=True):
+        os.dup2(descriptor, standard)
+        os.close(descriptor)
     os.environ.clear()
     os.environ.update(order["environment"])
     os.chdir(order["folder"])

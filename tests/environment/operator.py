@@ -44,6 +44,7 @@ class Operator:
         self._environment = environment or {}
         self._process: Forked | subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
+        self._stopped = False
         self.address = ""
         self._address_file = folder / "address"
         folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +141,14 @@ class Operator:
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, for example SIGSTOP."""
         assert self._process
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            self._stopped = number == signal.SIGSTOP
         self._process.send_signal(number)
+
+    def keeps_up(self) -> None:
+        """Return when its event loop has come round, at once if it has none that goes on."""
+        if self.address and self.alive and not self._stopped:
+            self.get("/livez")
 
     def get(self, path: str) -> int:
         """The HTTP status of one of its probes; 0 when there is no answer."""
@@ -176,7 +184,7 @@ class Operator:
     def _end(self, number: signal.Signals) -> int:
         assert self._process
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
+            self.send(signal.SIGCONT)
             self._process.send_signal(number)
         return self.wait()
 
@@ -196,29 +204,33 @@ def main(arguments: Sequence[str]) -> int:
     from qualtrics_exporter.export import steps
     from qualtrics_exporter.qualtrics import client
     from tests.environment.clock import SteeredClock
+    from tests.environment.lease_time import LEASE_SECONDS, RETRY_SECONDS, LeasedClock, LeaseLoop
     from tests.faults import broken
 
     clock_file, address_file = (os.environ.get(f"QUALTRICS_EXPORTER_TEST_{n}") for n in ("CLOCK", "ADDRESS_FILE"))
+    leases_file = os.environ.get("QUALTRICS_EXPORTER_TEST_LEASES")
     plain_run, plain_serve = app.run, web.serve
 
     def run(settings: Settings) -> int:
+        if clock_file and leases_file:
+            return plain_run(settings, LeasedClock(Path(clock_file), SteeredClock(Path(leases_file))))
         return plain_run(settings, SteeredClock(Path(clock_file)) if clock_file else None)
 
     def serve(*args: object, **kwargs: object) -> object:
         return _Telling(plain_serve(*args, **kwargs), Path(address_file or os.devnull))  # type: ignore[arg-type]
-
-    def short(*args: object, **kwargs: object) -> Elector:
-        lease = float(os.environ["QUALTRICS_EXPORTER_TEST_LEASE"])
-        return Elector(*args, **kwargs, lease=lease, deadline=lease * 2 / 3, retry=lease / 7.5)  # type: ignore[arg-type]
 
     if in_progress := os.environ.get("QUALTRICS_EXPORTER_TEST_IN_PROGRESS"):
         app.WorkQueue = partial(app.WorkQueue, max_in_progress=int(in_progress))  # type: ignore[misc, assignment]
     if first_look := os.environ.get("QUALTRICS_EXPORTER_TEST_FIRST_LOOK"):
         client.IMPORT_FIRST_LOOK = float(first_look)
     app.run, web.serve = run, serve  # type: ignore[assignment]
-    if lease := os.environ.get("QUALTRICS_EXPORTER_TEST_LEASE"):  # all that stands in a relation to it is as short
-        app.Elector = short  # type: ignore[misc, assignment]
-        steps.PROMPT_SECONDS = float(lease) * 2 / 3
+    if leases_file:
+        deadline = LEASE_SECONDS * 2 / 3
+        app.Loop = partial(LeaseLoop, SteeredClock(Path(leases_file)))  # type: ignore[misc, assignment]
+        app.Elector = partial(  # type: ignore[misc, assignment]
+            Elector, lease=LEASE_SECONDS, deadline=deadline, retry=RETRY_SECONDS
+        )
+        steps.PROMPT_SECONDS = deadline
     sys.argv = ["qualtrics-exporter", "controller", *arguments]
     with broken.build(os.environ.get("QUALTRICS_EXPORTER_TEST_BROKEN")):
         command()

@@ -15,7 +15,7 @@ from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox import Sandbox, World
 from qualtrics_exporter.sandbox.faults import Fault
 from qualtrics_exporter.sandbox.ledger import Ledger
-from tests.environment.loop_thread import LoopThread
+from tests.environment.loop_thread import LoopThread, closed
 from tests.environment.waiting import HANG_SECONDS
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class SandboxThread:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._await(self._sandbox.stop)
+        self._await(lambda: closed(self._sandbox.stop))
         self._there.stop()
 
     @property

@@ -1,21 +1,25 @@
 """Everything that one story needs: a namespace, the sandbox, a clock, operators, and exporters that kubectl applies."""
 
+import base64
 import copy
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import urllib3
 import yaml
 
 from qualtrics_exporter.sandbox import Query
 from tests.environment import chart_rules
 from tests.environment.api_gate import ApiGate
 from tests.environment.clock import SteeredClock
-from tests.environment.controlplane import ControlPlane
+from tests.environment.controlplane import ControlPlane, ControlPlaneError
+from tests.environment.lease_time import LEASE_SECONDS
 from tests.environment.operator import Operator
 from tests.environment.sandbox import Certificates, SandboxThread
 from tests.environment.waiting import eventually
@@ -27,10 +31,11 @@ KIND = "qualtricsexporter"
 # A Tuesday at noon, far from the changes of clocks.
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
-LOOK_SECONDS = 0.5
-"""What passes on a steered clock with each look at a status: ten times as fast as the machine's own. Much faster, and a
-lease that is kept by the same clock would run out on a busy machine.
-"""
+LOOK_SECONDS = 2.0
+"""What passes on a steered clock with each look at a status."""
+ROUNDS = 8
+"""Everybody gets the time for so many rounds between two steps of the time that passes."""
+LEASE_STEP = LEASE_SECONDS / 30
 
 
 class Stage:
@@ -51,9 +56,11 @@ class Stage:
         self._stack = stack
         self._clock_file = folder / "clock"
         self.clock = SteeredClock(self._clock_file, start=start)
+        self._leases_file = folder / "leases"
+        self._leases = SteeredClock(self._leases_file)
         self.certificates = Certificates(folder)
         self.sandbox = stack.enter_context(SandboxThread(self.clock, self.certificates.server))
-        self._operators = 0
+        self._operators: list[Operator] = []
         self._secrets(self.sandbox.secrets())
 
     def operator(
@@ -61,6 +68,7 @@ class Stage:
         *arguments: str,
         start: bool = True,
         election: bool = False,
+        steered_lease: bool = False,
         steered: bool = True,
         rules: Sequence[dict[str, list[str]]] | None = None,
         gate: ApiGate | None = None,
@@ -69,8 +77,12 @@ class Stage:
         """An operator for this namespace, with a token of its own service account and the rights that the chart gives.
 
         One that is not `steered` has the machine's own clock, for figures: to follow the test's costs it some time.
-        Through a `gate` it reaches the API server by that.
+        Through a `gate` it reaches the API server by that. With a `steered_lease`, its Lease runs out only while
+        somebody waits by `until_lease_runs_out`.
         """
+        environment = {**(environment or {})}
+        if steered_lease:
+            environment["QUALTRICS_EXPORTER_TEST_LEASES"] = str(self._leases_file)
         rights = chart_rules.namespaced() if rules is None else rules
         kubeconfig = self.cluster.service_account(self.namespace, "operator", rules=rights)
         operator = self.process(
@@ -90,16 +102,16 @@ class Stage:
         self, kubeconfig: Path, *arguments: str, steered: bool = True, environment: Mapping[str, str] | None = None
     ) -> Operator:
         """An operator with these credentials and settings, not started yet; it ends with the stage."""
-        self._operators += 1
         operator = Operator(
             kubeconfig,
-            self._folder / f"operator-{self._operators}",
+            self._folder / f"operator-{len(self._operators) + 1}",
             *arguments,
             clock=self._clock_file if steered else None,
             ca=self.certificates.authority,
             environment=environment,
             forked=steered,
         )
+        self._operators.append(operator)
         return self._stack.push(operator)
 
     def another_sandbox(self) -> SandboxThread:
@@ -115,12 +127,10 @@ class Stage:
         self._secrets({name: keys})
 
     def _secrets(self, secrets: Mapping[str, dict[str, str]]) -> None:
-        """Apply them by one call: each costs the machine a process."""
-        items = [
-            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys}
-            for name, keys in secrets.items()
-        ]
-        self.apply({"apiVersion": "v1", "kind": "List", "items": items})
+        for name, keys in secrets.items():
+            data = {key: base64.b64encode(value.encode()).decode() for key, value in keys.items()}
+            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
+            self.cluster.put(f"/api/v1/namespaces/{self.namespace}/secrets/{name}", secret)
 
     def manifest(self, name: str = "teams-rollout", /, **changes: Any) -> dict[str, Any]:
         """An exporter that fits the sandbox. Changes are dotted paths below spec, `None` removes:
@@ -147,7 +157,7 @@ class Stage:
 
     def existing(self, name: str) -> "AppliedExporter":
         """An exporter that is there already."""
-        return AppliedExporter(self.cluster, self.namespace, name, self.clock)
+        return AppliedExporter(self.cluster, self.namespace, name, self.pass_time)
 
     def people(self, query_id: str, people: int | list[str]) -> None:
         """A saved query that returns these people, or so many."""
@@ -160,13 +170,18 @@ class Stage:
         """Wait until a call of that operation stands held."""
         self.while_time_passes(lambda: self.sandbox.reached(operation), seconds=1)
 
-    def while_time_passes(self, wait: Callable[[], T], *, seconds: float = 10, pause: float = 0.1) -> T:
-        """Wait for something while the clock runs a hundred times as fast, as retries and look-ups want it."""
+    def while_time_passes(self, wait: Callable[[], T], *, seconds: float = 10, pause: float = 0.05) -> T:
+        """Wait for something while the clock runs two hundred times as fast, as retries and look-ups want it.
+
+        On a slow machine the clock is slower too: else more time would pass between two steps of the same work, and
+        what has a time limit would meet it.
+        """
         done = threading.Event()
 
         def run() -> None:
-            while not done.wait(pause):
-                self.clock.advance(seconds)
+            took = self.round()
+            while not done.wait(max(0.0, max(pause, ROUNDS * took) - took)):
+                took = self.pass_time(seconds)
 
         clock = threading.Thread(target=run, name="time passes", daemon=True)
         clock.start()
@@ -175,6 +190,38 @@ class Stage:
         finally:
             done.set()
             clock.join()
+
+    def round(self) -> float:
+        """Let everybody here do what they can do now; returns how long that took, in seconds of the machine."""
+        began = time.monotonic()
+        if not self.cluster.is_frozen:
+            with suppress(ControlPlaneError, urllib3.exceptions.HTTPError):  # it may be on its way down or up
+                self.cluster.read("/version")
+        self.sandbox.call(lambda: None)
+        for operator in tuple(self._operators):
+            operator.keeps_up()
+        return time.monotonic() - began
+
+    def pass_time(self, seconds: float) -> float:
+        """Advance the clock, when everybody has done what they can do now; returns how long they took."""
+        took = self.round()
+        self.clock.advance(seconds)
+        return took
+
+    def until_lease_runs_out(self, look: Callable[[], T | None], what: str) -> T:
+        """Wait for something that needs a Lease to run out; those who can renew theirs have the time to."""
+
+        def step() -> T | None:
+            if not (seen := look()):
+                self.round()
+                self._leases.advance(LEASE_STEP)
+            return seen
+
+        return eventually(step, what, pause=0.1)
+
+    def let_a_lease_pass(self) -> None:
+        """Let as much time pass at once, by the clock of Leases alone, as a Lease lasts."""
+        self._leases.advance(LEASE_SECONDS)
 
     def everything_written(self) -> str:
         """All that the API server keeps for this namespace but the Secrets, as text."""
@@ -189,10 +236,12 @@ class AppliedExporter:
     process for each look is most of what a waiting test would cost.
     """
 
-    def __init__(self, cluster: ControlPlane, namespace: str, name: str, clock: SteeredClock | None = None) -> None:
+    def __init__(
+        self, cluster: ControlPlane, namespace: str, name: str, pass_time: Callable[[float], object] | None = None
+    ) -> None:
         self._cluster = cluster
         self._namespace = namespace
-        self._clock = clock
+        self._pass_time = pass_time
         self.name = name
         self.manifest: dict[str, Any] = {}
 
@@ -286,8 +335,8 @@ class AppliedExporter:
             status = self.status()
             if status and wanted(status):
                 return status
-            if self._clock:
-                self._clock.advance(LOOK_SECONDS)  # the pauses between questions to Qualtrics need not be real
+            if self._pass_time:
+                self._pass_time(LOOK_SECONDS)  # the pauses between questions to Qualtrics need not be real
             return None
 
         return eventually(look, what)

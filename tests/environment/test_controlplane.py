@@ -14,6 +14,7 @@ import pytest
 from tests.environment import controlplane, guard
 from tests.environment.build import ROOT
 from tests.environment.controlplane import BINARIES, EXISTING_CLUSTER, ControlPlane, ControlPlaneError, KubectlError
+from tests.environment.waiting import HANG_SECONDS
 
 READ_CONFIG = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}
 READ_NODES = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}
@@ -47,7 +48,7 @@ def ends(descriptor: int) -> bool:
     waiting = select.poll()
     waiting.register(descriptor, select.POLLIN)
     try:
-        return bool(waiting.poll(30_000))
+        return bool(waiting.poll(int(HANG_SECONDS * 1000)))
     finally:
         os.close(descriptor)
 

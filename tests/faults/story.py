@@ -76,16 +76,18 @@ class Story:
         return self.operators[0]
 
     def start(
-        self, *arguments: str, election: bool = False, lease: float | None = None, in_progress: int | None = None
+        self, *arguments: str, election: bool = False, steered_lease: bool = False, in_progress: int | None = None
     ) -> Operator:
         """One more operator, with a gate of its own, ready. It reconciles so many exporters at once."""
         gate = self.stage.gate()
-        environment = {"QUALTRICS_EXPORTER_TEST_LEASE": str(lease)} if lease else {}
+        environment = {}
         if in_progress:
             environment["QUALTRICS_EXPORTER_TEST_IN_PROGRESS"] = str(in_progress)
         if self.broken:
             environment["QUALTRICS_EXPORTER_TEST_BROKEN"] = self.broken
-        operator = self.stage.operator(*arguments, gate=gate, election=election, environment=environment)
+        operator = self.stage.operator(
+            *arguments, gate=gate, election=election, steered_lease=steered_lease, environment=environment
+        )
         self.gates.append(gate)
         self.operators.append(operator)
         return operator
@@ -133,8 +135,8 @@ class Story:
     def over(self, slot: Slot, *, pace: float = 10) -> Mapping[str, Any] | None:
         """Wait, while time passes, until the slot has an entry; None if it never gets one.
 
-        `pace` is how many seconds of the story pass in a tenth of one. Of an exporter that is gone nobody can tell:
-        there, until its operator has let go of the run.
+        `pace` is how many seconds of the story pass in each step of `Stage.while_time_passes`. Of an exporter that is
+        gone nobody can tell: there, until its operator has let go of the run.
         """
         patience = SHORT_PATIENCE_SECONDS if self.broken else HANG_SECONDS
         if not slot.told:
@@ -143,9 +145,7 @@ class Story:
             return None
 
         def look() -> Mapping[str, Any] | None:
-            for operator, gate in zip(self.operators, self.gates, strict=True):
-                if operator.gave_up and not gate.is_cut:  # what a kubelet is for
-                    operator.start()
+            self.kubelet()
             return next((e for e in self._entries(slot.trigger) if self._is_of(e, slot)), None)
 
         def wait() -> Mapping[str, Any] | None:
@@ -154,6 +154,12 @@ class Story:
         with suppress(AssertionError):
             slot.entry = self.stage.while_time_passes(wait, seconds=pace)
         return slot.entry
+
+    def kubelet(self) -> None:
+        """Start operators again that ended by themselves."""
+        for operator, gate in zip(self.operators, self.gates, strict=True):
+            if operator.gave_up and not gate.is_cut:
+                operator.start()
 
     def stands_at(self, operation: str, slot: Slot, *, for_sure: bool = True) -> bool:
         """Wait until that operation stands held. If that is not `for_sure`: False when the slot is over before."""

@@ -5,7 +5,7 @@ over TLS; the clients, their limits and the event loop are the product's.
 """
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -16,14 +16,16 @@ from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.sandbox import World
 from tests.faults.flooded import Loop, Memory, flooding, met
-from tests.faults.floods import FLOODS, LONG
+from tests.faults.floods import FLOODS, LONG, LONG_IN_MEMORY
 
 LONGEST = 0.2
 """Seconds of CPU of one turn of the loop: twice the target, as caches of a busy machine are cold."""
 MOST_MEMORY = 64 << 20
 """Bytes beside the people themselves, of whom these floods leave a hundred."""
 
-EVERY = [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in FLOODS]
+
+def every(long: set[str]) -> list[Any]:
+    return [pytest.param(name, marks=[pytest.mark.long] * (name in long)) for name in FLOODS]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield origin
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", every(LONG))
 async def test_a_flood_stops_nobody_else(origin: str, name: str) -> None:
     async with Loop() as loop:
         ends = await met(origin, name)
@@ -42,7 +44,7 @@ async def test_a_flood_stops_nobody_else(origin: str, name: str) -> None:
     assert loop.longest < LONGEST
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", every(LONG_IN_MEMORY))
 async def test_a_flood_takes_little_memory(origin: str, name: str) -> None:
     with Memory() as memory:
         ends = await met(origin, name)

@@ -6,6 +6,7 @@ import pytest
 
 from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.http.loop_time import SLICE, LoopTime
+from tests.environment.waiting import HANG_SECONDS
 
 ANA, BEN = Tenant("ana", "nexthink"), Tenant("ben", "nexthink")
 STEP = SLICE / 4
@@ -73,7 +74,7 @@ async def test_a_task_that_is_cancelled_while_it_waits_stops_nobody(work: Work) 
     for task in tasks[:5]:
         await asyncio.sleep(0)
         task.cancel()
-    await asyncio.wait_for(tasks[5], 60)
+    await asyncio.wait_for(tasks[5], HANG_SECONDS)
 
 
 async def test_a_task_that_is_cancelled_in_the_moment_of_its_turn_stops_nobody(work: Work) -> None:
@@ -85,7 +86,7 @@ async def test_a_task_that_is_cancelled_in_the_moment_of_its_turn_stops_nobody(w
         second.cancel()
 
     work.loop_time._next_turn = granted_and_cancelled  # type: ignore[method-assign]
-    await asyncio.wait_for(asyncio.gather(first, third, return_exceptions=True), 60)
+    await asyncio.wait_for(asyncio.gather(first, third, return_exceptions=True), HANG_SECONDS)
     assert first.done()
     assert third.done()
 

@@ -12,6 +12,7 @@ from qualtrics_exporter.controller import app
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.fair_share import NOBODY, Tenant, acting_for
 from qualtrics_exporter.http.names import MAX_CONCURRENT_LOOK_UPS, Loop
+from tests.environment.waiting import HANG_SECONDS
 
 A, B = Tenant("a", "nexthink"), Tenant("b", "nexthink")
 HANGING = "hanging.example"
@@ -80,7 +81,7 @@ def test_a_name_that_is_not_known_or_cannot_be_one_is_an_error_of_the_look_up() 
     async def story() -> None:
         for name in ("unknown.example", "a" * 70 + ".example"):
             with pytest.raises(OSError):  # noqa: PT011
-                await asyncio.wait_for(look_up(A, name), 10)
+                await asyncio.wait_for(look_up(A, name), HANG_SECONDS)
 
     run(story)
 

@@ -372,8 +372,8 @@ async def test_a_mistake_while_reading_leaves_no_connection_open(
 
 
 async def test_a_large_result_needs_no_more_memory_than_a_small_one(nexthink: Nexthink, world: World) -> None:
-    world.add_query(Query.generated("#small", 20_000))
-    world.add_query(Query.generated("#large", 200_000))
+    world.add_query(Query.generated("#small", 10_000))
+    world.add_query(Query.generated("#large", 100_000))
     peaks = []
     for query_id in ("#small", "#small", "#large"):
         tracemalloc.start()

@@ -330,7 +330,7 @@ class Node:
     def _request(self, path: str) -> tuple[int, bytes]:
         assert self._port
         assert self._keys
-        connection = http.client.HTTPSConnection(*self._port.getsockname(), context=self._tls, timeout=30)
+        connection = http.client.HTTPSConnection(*self._port.getsockname(), context=self._tls, timeout=HANG_SECONDS)
         try:
             connection.request("GET", path, headers=self._keys.headers())
             reply = connection.getresponse()
