@@ -71,6 +71,20 @@ class Record:
     """By process: when it tried to write the status."""
     batches: dict[str, list[str]] = field(default_factory=dict)
     """The batches that the journal named for each run, in order."""
+    invalid: set[int] = field(default_factory=set)
+    """Generations with a spec that cannot be used. `specs` has the others."""
+    noticed: bool = False
+    """Whether the operator has written a status."""
+    sent_slots: dict[str, datetime] = field(default_factory=dict)
+    """Ids of the runs of slots that were sent, and when the slots were due."""
+    damages: list[float] = field(default_factory=list)
+    """When something else than the operator wrote the status."""
+    losses: list[float] = field(default_factory=list)
+    """Those of them that removed parts without a trace."""
+    lost_runs: dict[str, float | None] = field(default_factory=dict)
+    """Runs in progress whose id was damaged, and since when; None if they were removed without a trace."""
+    forgotten: set[str] = field(default_factory=set)
+    """Runs of which a damaged status remembered nothing."""
 
 
 @dataclass
@@ -102,10 +116,12 @@ class Excuses:
 
     def _scopes(self, record: Record) -> set[str]:
         tenant = record.namespace.partition("-")[2]
-        spec = record.specs[max(record.specs)]
-        brand = spec["qualtrics"]["credentialsSecretRef"]["name"].partition("-")[2]
-        hosts = {f"t{tenant}.api.eu.nexthink.cloud", f"b{brand}.eu.qualtrics.com"}
-        return {"*", record.name, record.namespace, record.shard, *hosts}
+        hosts = {f"t{tenant}.api.eu.nexthink.cloud"}
+        if record.specs:
+            spec = record.specs[max(record.specs)]
+            brand = spec["qualtrics"]["credentialsSecretRef"]["name"].partition("-")[2]
+            hosts.add(f"b{brand}.eu.qualtrics.com")
+        return {"*", record.name, record.uid, record.namespace, record.shard, *hosts}
 
     def disturbed(self, record: Record, begin: float, end: float, *, relabelled: bool = False) -> float:
         """How many seconds of that span slow progress is excused. `relabelled`: a change of labels is no excuse."""
@@ -136,6 +152,21 @@ class Excuses:
             elif time < end and offset:
                 return False
         return offset_at_begin == 0.0
+
+
+def status_of(body: dict[str, Any] | None) -> dict[str, Any]:
+    """The status of an object; an empty one if there is none, or if it is not an object."""
+    status = (body or {}).get("status")
+    return status if isinstance(status, dict) else {}
+
+
+def moment(text: Any) -> datetime | None:
+    """The time that a status has somewhere; None if it cannot be one that an operator wrote."""
+    try:
+        time = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return time if 2000 <= time.year < 9000 and time.tzinfo else None
 
 
 def told(entry: dict[str, Any]) -> str:
