@@ -94,8 +94,10 @@ class Liar:
             body["queryId"] = self._random.choice(self._queries(request.url.host))
             asked = replace(request, body=json.dumps(body).encode())
         reply = serve(asked)
-        if reply.status >= 300 or request.operation == "export":
+        if reply.status >= 300:
             return reply
+        if request.operation == "export":
+            return MisleadingReply(reply.status, reply.body, reply.headers)
         if request.operation == "download":
             return self._file(reply)
         document = _document(reply) or {}

@@ -49,6 +49,8 @@ class MailJudge:
         self._hidden: set[str] = set()
         """Runs whose distribution Qualtrics left out of its list. Qualtrics alone knows then that it has sent."""
         self._versions = 0
+        self._exports: dict[str, str] = {}
+        """The queries that were asked for by misled exports: their files may be those of any query."""
         self._sent_runs: Counter[str] = Counter()
         self._sent_slots: set[tuple[str, datetime]] = set()
 
@@ -62,6 +64,8 @@ class MailJudge:
             self._hide(request.url.host, misled.hidden)
         if operation in ("execute", "download") and misled and misled.people is not None:
             self._was_told(process, operation, request, misled)
+        elif operation == "export" and misled:
+            self._exports[document(misled.body)["exportId"]] = document(request.body or b"")["queryId"]
         elif operation in ("execute", "download"):
             self._query_ran(process, operation, request)
         elif operation == "import_contacts":
@@ -84,9 +88,11 @@ class MailJudge:
             instance = next(i for i in self._simulation.instances if i.host.partition(".")[0] == host)
             queries, text = list(instance.queries), QUERY_TEXT
         told = self._returned[process, operation]
-        for query in queries:
-            self._versions -= 1  # those of honest replies count upwards
-            told.append((self._simulation.now, People(query, self._versions, text, reply.people, ())))
+        told.extend((self._simulation.now, self._told(query, text, reply.people)) for query in queries)
+
+    def _told(self, query: str, text: str, addresses: frozenset[str]) -> People:
+        self._versions -= 1  # those of honest replies count upwards
+        return People(query, self._versions, text, addresses, ())
 
     def _hide(self, host: str, distributions: list[str]) -> None:
         brand = next(brand for brand in self._simulation.brands if brand.host == host)
@@ -99,7 +105,11 @@ class MailJudge:
         told = self._returned[process, operation]
         instance = next(i for i in self._simulation.instances if i.host.partition(".")[0] == host.partition(".")[0])
         if operation == "download":  # whatever was exported is read now
-            told.extend((now, query.state) for query in instance.queries.values())
+            states = [query.state for query in instance.queries.values()]
+            told.extend((now, people) for people in states)
+            name = request.url.rest.partition("?")[0].rpartition("/")[2].partition(".")[0]
+            if asked := self._exports.get(name):
+                told.extend((now, self._told(asked, QUERY_TEXT, people.addresses)) for people in states)
         else:
             told.append((now, instance.queries[document(request.body or b"")["queryId"]].state))
         while told and told[0][0] < now - QUERY_MEMORY:
