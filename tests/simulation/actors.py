@@ -341,7 +341,7 @@ class Actors:
 
     def _clock(self, name: str, offset: float) -> None:
         replica = self._replicas[name]
-        self._simulation.oracle.clock_stepped(replica.shard, offset)
+        self._simulation.oracle.clock_stepped(replica.name, replica.shard, offset)
         replica.set_clock(offset)
 
     # The end.
@@ -355,7 +355,7 @@ class Actors:
         simulation.faults.end()
         for replica in simulation.replicas:
             if replica.offset:
-                simulation.oracle.clock_stepped(replica.shard, 0.0)
+                simulation.oracle.clock_stepped(replica.name, replica.shard, 0.0)
                 replica.set_clock(0.0)
             replica.resume()
             replica.start()

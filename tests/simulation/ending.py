@@ -89,7 +89,7 @@ class Ending:
                     times
                     and min(times) > 0
                     and max(times) < due - 60
-                    and self._oracle.excuses.clocks_right(promise.shard, due - 1, due + RECOVERY)
+                    and self._oracle.excuses.clocks_right(promise.shard, due - RECOVERY, due + RECOVERY)
                 ):
                     self._oracle.violate(
                         "a slot is written off before it falls due", record.name,
@@ -97,6 +97,8 @@ class Ending:
                     )  # fmt: skip
 
     def _owed(self, promise: Promise, due: datetime, seconds: float) -> bool:
+        if promise.end < seconds + self._oracle.excuses.behind(promise.shard, seconds):
+            return False  # by its own clock, the operator was told before the slot was due
         if promise.since < due:
             return True
         # The operator's clock was ahead when it wrote this: only if it was right again when the slot fell due.

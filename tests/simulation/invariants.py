@@ -74,9 +74,9 @@ class Oracle:
         """For so many seconds from now, slow progress is excused in that scope."""
         self.excuses.disturb(seconds, scope)
 
-    def clock_stepped(self, shard: str, offset: float) -> None:
+    def clock_stepped(self, replica: str, shard: str, offset: float) -> None:
         """A replica of that shard has its wall clock off by so many seconds from now on."""
-        self.excuses.clock_stepped(shard, offset)
+        self.excuses.clock_stepped(replica, shard, offset)
         self.disturb(RECOVERY, shard)
 
     def process_ended(self, replica: str, why: str) -> None:

@@ -102,17 +102,17 @@ class Excuses:
     def __init__(self, time: Callable[[], float]) -> None:
         self._time = time
         self._disturbances: list[Disturbance] = []
-        self._steps: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-        """Clock steps of each shard: when, and the new offset of one of its replicas."""
+        self._steps: defaultdict[str, list[tuple[float, str, float]]] = defaultdict(list)
+        """Clock steps of each shard: when, of which of its replicas, and its new offset."""
 
     def disturb(self, seconds: float, scope: str) -> None:
         """For so many seconds from now, slow progress is excused in that scope."""
         now = self._time()
         self._disturbances.append(Disturbance(now, now + seconds, scope))
 
-    def clock_stepped(self, shard: str, offset: float) -> None:
+    def clock_stepped(self, replica: str, shard: str, offset: float) -> None:
         """A replica of that shard has its wall clock off by so many seconds from now on."""
-        self._steps[shard].append((self._time(), offset))
+        self._steps[shard].append((self._time(), replica, offset))
 
     def _scopes(self, record: Record) -> set[str]:
         tenant = record.namespace.partition("-")[2]
@@ -132,7 +132,7 @@ class Excuses:
             if stop > max(start, last):
                 total += stop - max(start, last)
                 last = stop
-        for time, offset in self._steps.get(record.shard, ()):
+        for time, _, offset in self._steps.get(record.shard, ()):
             if begin <= time <= end:
                 total += abs(offset)  # a deadline by the wall clock moves with it
         return total
@@ -143,15 +143,20 @@ class Excuses:
             record.shard, begin, end
         )
 
+    def behind(self, shard: str, at: float) -> float:
+        """By how many seconds the slowest wall clock of that shard was behind at that time."""
+        offsets = {replica: offset for time, replica, offset in self._steps.get(shard, ()) if time <= at}
+        return -min(0.0, *offsets.values(), 0.0)
+
     def clocks_right(self, shard: str, begin: float, end: float) -> bool:
         """Whether the wall clocks of that shard were right during that span."""
-        offset_at_begin = 0.0
-        for time, offset in self._steps.get(shard, ()):
+        at_begin: dict[str, float] = {}
+        for time, replica, offset in self._steps.get(shard, ()):
             if time <= begin:
-                offset_at_begin = offset
+                at_begin[replica] = offset
             elif time < end and offset:
                 return False
-        return offset_at_begin == 0.0
+        return not any(at_begin.values())
 
 
 def status_of(body: dict[str, Any] | None) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from qualtrics_exporter.controller.plan import slots
-from qualtrics_exporter.controller.plan.requests import refuse_run, with_tokens_handled
+from qualtrics_exporter.controller.plan.requests import RUN, TEST, refuse_run, refuse_test, requested, with_tokens_handled
 from qualtrics_exporter.controller.plan.takeover import end_unreadable
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import Status
 
 
 def repaired(exporter: Exporter, now: datetime) -> Exporter:
@@ -22,8 +23,21 @@ def repaired(exporter: Exporter, now: datetime) -> Exporter:
         reason = Reason.STATUS_NOT_UNDERSTOOD
         status = slots.forgone(exporter, status, now, "Skipped", reason)
         status = status.model_copy(update={"claimed_slots": status.claimed_slots or [], "claimed_slots_since": now})
-        status = refuse_run(exporter, status, now, "Skipped", reason, "The request did not start a run")
-        status = with_tokens_handled(exporter, status)
+        status = with_tokens_handled(exporter, _with_refusals(exporter, status, now))
     if status is exporter.status:
         return exporter
     return replace(exporter, status=status, ignored=(), unreadable_run=None)
+
+
+def _with_refusals(exporter: Exporter, status: Status, now: datetime) -> Status:
+    """The status with an entry for each request that would act now, unless it has one."""
+    entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
+    known = {entry.id for entry in entries}
+    for kind, refuse, what in (
+        (RUN, refuse_run, "The request did not start a run"),
+        (TEST, refuse_test, "The test did not start"),
+    ):
+        token = requested(kind, exporter, status)
+        if token and kind.id_of(exporter.uid, token.identity) not in known:
+            status = refuse(exporter, status, now, "Skipped", Reason.STATUS_NOT_UNDERSTOOD, what)
+    return status

@@ -17,7 +17,7 @@ from qualtrics_exporter.controller import settling
 from qualtrics_exporter.export.identity import request_run_id, settlement_id, test_run_id
 from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT, Exporter
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.status import HANDLED_REQUESTS, HANDLED_TOKENS, HistoryEntry, Result, Status
+from qualtrics_exporter.resource.status import HANDLED_REQUESTS, HANDLED_TOKENS, HistoryEntry, Result, Status, Trigger
 
 LONGEST_TOKEN = 253
 """Characters; the identity of a longer one is its digest."""
@@ -155,15 +155,28 @@ def refuse_run(exporter: Exporter, status: Status, now: datetime, result: Result
     token = requested(RUN, exporter, status)
     if token is None:
         return status
-    entry = HistoryEntry(
-        id=request_run_id(exporter.uid, token.identity),
-        trigger="Request",
+    entry = _refusal("Request", RUN.id_of(exporter.uid, token.identity), now, result, reason, what)
+    return with_receipt(RUN, exporter, status.with_entry(entry), token)
+
+
+def refuse_test(exporter: Exporter, status: Status, now: datetime, result: Result, reason: Reason, what: str) -> Status:
+    """End a test request that cannot run: with its receipt, and with its result in `lastTest`."""
+    token = requested(TEST, exporter, status)
+    if token is None:
+        return status
+    entry = _refusal("Test", TEST.id_of(exporter.uid, token.identity), now, result, reason, what)
+    return with_receipt(TEST, exporter, status.model_copy(update={"last_test": entry}), token)
+
+
+def _refusal(trigger: Trigger, id_: str, now: datetime, result: Result, reason: Reason, what: str) -> HistoryEntry:
+    return HistoryEntry(
+        id=id_,
+        trigger=trigger,
         completion_time=now,
         result=result,
         reason=str(reason),
         message=f"{what}, nobody was mailed. {reason.meaning} {reason.next_step}".rstrip(),
     )
-    return with_receipt(RUN, exporter, status.with_entry(entry), token)
 
 
 def with_tokens_handled(exporter: Exporter, status: Status) -> Status:

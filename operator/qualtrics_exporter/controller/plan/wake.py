@@ -33,7 +33,9 @@ def next_wake(exporter: Exporter, now: datetime, default_zone: str) -> Wake:
     """
     status = exporter.status
     unfinished = status.active_run or exporter.unreadable_run is not None
-    if status.schedule_since is None or unfinished or any(requested(kind, exporter) for kind in KINDS):
+    # A request or a slot that comes before the repair would be refused because of it.
+    damaged = exporter.lost_memory and not exporter.deleting
+    if status.schedule_since is None or unfinished or damaged or any(requested(kind, exporter) for kind in KINDS):
         return Wake(now)
     if exporter.spec is None or spec_problem(exporter, default_zone):
         # Until somebody changes the spec; that is an event.
