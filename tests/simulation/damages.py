@@ -67,10 +67,12 @@ class Damages:
                 present = annotations.get(annotation) == token and not removed
                 if not present and run_id[:_RECEIPT] not in traces:
                     record.forgotten.add(run_id)
-        clocks = "clock" in self._simulation.plan.enabled
-        for run_id, due in record.sent_slots.items():
-            # Slots count from now on. Where clocks are wrong, nobody knows when that is.
-            if clocks and run_id[:_RECEIPT] not in traces and due not in traces:
+        ran = {seen.entry["id"]: moment(seen.entry.get("scheduledTime")) for seen in record.entries.values()}
+        again = self._simulation.plan.enabled & {"clock", "zone", "edit"}
+        for run_id, due in {**ran, **record.sent_slots}.items():
+            # Slots count from now on. Where clocks are wrong, nobody knows when that is. And a slot that is named after
+            # its local date begins again in another time zone.
+            if again and run_id[:_RECEIPT] not in traces and due not in traces:
                 record.forgotten.add(run_id)
 
     def repeats(self, record: Record, since: float, entry: dict[str, Any]) -> bool:

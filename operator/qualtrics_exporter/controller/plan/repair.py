@@ -30,9 +30,9 @@ def repaired(exporter: Exporter, now: datetime) -> Exporter:
 
 
 def _with_refusals(exporter: Exporter, status: Status, now: datetime) -> Status:
-    """The status with an entry for each request that would act now, unless it has one."""
-    entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
-    known = {entry.id for entry in entries}
+    """The status with an entry for each request that would act now, unless its run has one or is in progress."""
+    run = exporter.status.active_run  # its request acted, and it still has its entry to come
+    known = {part.id for part in (*(status.history or []), status.last_test, run) if part}
     for kind, refuse, what in (
         (RUN, refuse_run, "The request did not start a run"),
         (TEST, refuse_test, "The test did not start"),
