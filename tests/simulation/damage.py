@@ -17,7 +17,12 @@ MEMORY = (
     "handledSettlements", "lastHandledRunRequest", "lastHandledTestRequest",
 )  # fmt: skip
 """What a status remembers of slots and requests that had their run."""
-HOW = ("memory", "memory", "all memory", "run", "run", "run", "anywhere", "anywhere", "parts", "newer", "wiped")
+PLAN = ("schedule", "timeZone", "scheduleSince", "nextScheduleTime", "lastScheduleTime", "lastCheckTime")
+"""What it says about the slots to come."""
+HOW = (
+    "memory", "memory", "all memory", "run", "run", "run", "plan", "plan", "anywhere", "anywhere", "parts", "newer",
+    "wiped",
+)  # fmt: skip
 """How a status is damaged."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -59,7 +64,7 @@ def _spoiled(status: dict[str, Any], how: str, random: Random) -> list[Path]:
         # And the history, which remembers slots too.
         places: list[Path] = [(name,) for name in (*MEMORY, "history") if name in status]
     else:
-        roots = {"memory": [name for name in MEMORY if status.get(name)], "run": ["activeRun"]}.get(how)
+        roots = {"memory": MEMORY, "plan": PLAN, "run": ("activeRun",)}.get(how)
         inside = [path for path in _places(status) if roots is None or path[0] in roots]
         inside = inside or list(_places(status))
         places = random.sample(inside, min(len(inside), random.choice((1, 1, 2, 3))))

@@ -8,7 +8,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from qualtrics_exporter.controller.plan import slots
-from qualtrics_exporter.controller.plan.requests import RUN, TEST, refuse_run, refuse_test, requested, with_tokens_handled
+from qualtrics_exporter.controller.plan.requests import (
+    RUN,
+    TEST,
+    refuse_run,
+    refuse_test,
+    requested,
+    with_tokens_handled,
+)
 from qualtrics_exporter.controller.plan.takeover import end_unreadable
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -18,6 +25,8 @@ from qualtrics_exporter.resource.status import Status
 def repaired(exporter: Exporter, now: datetime) -> Exporter:
     """The exporter with a status in which nothing can act twice, and in which what is lost has an entry."""
     status = end_unreadable(exporter, exporter.status, now)
+    if "status.nextScheduleTime" in exporter.ignored:
+        status = slots.with_next_slot_again(status, now)
     if exporter.lost_memory:
         # It is not known any more what had its run: no slot up to now and no present token acts.
         reason = Reason.STATUS_NOT_UNDERSTOOD

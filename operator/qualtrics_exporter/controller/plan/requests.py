@@ -89,7 +89,7 @@ def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: Token) -
     id_ = kind.id_of(exporter.uid, token.identity)
     receipts = [id_[:_KEPT], *(getattr(status, kind.handled) or [])][:HANDLED_TOKENS]
     # `handledRequests` is what versions before 0.2 know, and all that remains where an older CRD drops the others.
-    recent = [id_, *(status.handled_requests or [])]
+    recent = [id_, *(known for known in status.handled_requests or [] if known != id_)]
     current = {k.id_of(exporter.uid, t.identity) for k in KINDS if (t := k.token(exporter))}
     recent.sort(key=lambda known: known not in current)  # the sort is stable: the newest stay first
     update = {kind.last: token.shown, kind.handled: receipts, "handled_requests": recent[:HANDLED_REQUESTS]}
@@ -180,8 +180,12 @@ def _refusal(trigger: Trigger, id_: str, now: datetime, result: Result, reason: 
 
 
 def with_tokens_handled(exporter: Exporter, status: Status) -> Status:
-    """The status in which the tokens that are in the annotations now never act."""
+    """The status in which the tokens that are in the annotations now never act.
+
+    That one of them was handled last is not enough: the next token takes its place there.
+    """
     for kind in KINDS:
-        if token := requested(kind, exporter, status):
+        token = kind.token(exporter)
+        if token and kind.id_of(exporter.uid, token.identity)[:_KEPT] not in (getattr(status, kind.handled) or []):
             status = with_receipt(kind, exporter, status, token)
     return status
