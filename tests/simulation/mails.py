@@ -13,7 +13,7 @@ from qualtrics_exporter.schedule import slots_between
 from .clock import true_time
 from .lies import MisleadingReply
 from .records import Excuses, Record, status_of
-from .tenants import QUERY_TEXT, People, document
+from .tenants import QUERY_TEXT, People, body_of, document
 from .world import HOUR
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class MailJudge:
         if operation in ("execute", "download") and misled and misled.people is not None:
             self._was_told(process, operation, request, misled)
         elif operation == "export" and misled:
-            self._exports[document(misled.body)["exportId"]] = document(request.body or b"")["queryId"]
+            self._exports[document(body_of(misled))["exportId"]] = document(request.body or b"")["queryId"]
         elif operation in ("execute", "download"):
             self._query_ran(process, operation, request)
         elif operation == "import_contacts":
@@ -97,8 +97,8 @@ class MailJudge:
     def _hide(self, host: str, distributions: list[str]) -> None:
         brand = next(brand for brand in self._simulation.brands if brand.host == host)
         for sent in brand.ledger.distributions:
-            if sent.id in distributions:
-                self._hidden.update(brand.ledger.batches[sent.batch_id or ""].run_ids)
+            if sent.id in distributions and (batch := brand.ledger.batches.get(sent.batch_id or "")):
+                self._hidden.update(batch.run_ids)
 
     def _query_ran(self, process: str, operation: str, request: Request) -> None:
         now, host = self._simulation.now, request.url.host
@@ -139,7 +139,10 @@ class MailJudge:
         brand = next(brand for brand in self._simulation.brands if brand.host == host)
         sent = brand.ledger.distributions
         for distribution in sent[self._judged[host] :]:
-            self._judge_distribution(brand.ledger.batches[distribution.batch_id or ""], distribution)
+            if batch := brand.ledger.batches.get(distribution.batch_id or ""):
+                self._judge_distribution(batch, distribution)
+            else:  # Qualtrics told the id of a batch that it does not have: it mails nobody
+                self._counts["distributions to no batch"] += 1
         self._judged[host] = len(sent)
 
     def _judge_distribution(self, batch: Any, sent: Any) -> None:
