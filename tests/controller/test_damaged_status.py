@@ -100,3 +100,9 @@ def test_an_unknown_time_zone_in_the_status_does_not_stop_the_exporter() -> None
     assert plan.status.time_zone == ZONE
     assert plan.status.next_schedule_time == DUE
     assert planned(damaged(plan.status), DUE).claimed
+
+
+def test_a_slot_has_one_entry_if_the_schedule_is_lost_as_well() -> None:
+    status = planned(damaged(seen(MONDAY), schedule="every blue moon", claimedSlots=7), DUE).status
+    assert entries(status) == [("Skipped", "StatusNotUnderstood")]
+    assert status.next_schedule_time == DUE + timedelta(days=1)

@@ -234,7 +234,9 @@ def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, r
         return status
     schedule = slots.Schedule.from_words(status.schedule or "")
     if schedule is None:
-        passed = None if due > now else _Passed.one(slots.Slot(due, timestamp(due)))
+        last = status.last_schedule_time
+        done = last is not None and due <= last <= now
+        passed = None if due > now or done else _Passed.one(slots.Slot(due, timestamp(due)))
     else:
         # Not from the announced slot on: while a clock is in doubt, the slots before it wait without an entry.
         passed = _without_run(status, schedule, _counted_from(status, schedule, now), now)
