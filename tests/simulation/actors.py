@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
 
+from .odd_actors import KINDS, OddActors
+from .records import status_of
 from .replica import TAKEOVER, Replica
 from .tenants import QUERY_TEXT
 from .world import Event, PlannedExporter
@@ -27,6 +29,7 @@ class Actors:
         """What Git had for each exporter, oldest first: a restore brings one back."""
         self._armed: list[tuple[Event, list[int]]] = []
         self._draining = False
+        self._odd = OddActors(simulation, lambda name: f"team-{self._exporters[name].tenant}", self._later)
 
     # Before the world begins.
 
@@ -67,7 +70,8 @@ class Actors:
             event.arguments or "",
             f"(event {event.number})" if event.number >= 0 else "",
         )
-        getattr(self, f"_{event.kind}")(event.target, **event.arguments)
+        player, kind = (self._odd, event.kind) if event.kind in KINDS else (self, f"_{event.kind}")
+        getattr(player, kind)(event.target, **event.arguments)
 
     def _later(self, seconds: float, event: Event) -> None:
         self._simulation.loop.outside(seconds, self.act, event)
@@ -106,11 +110,15 @@ class Actors:
         self, exporter: PlannedExporter, spec: dict[str, Any], labels: dict[str, str], annotations: dict[str, str]
     ) -> None:
         server, namespace = self._simulation.server, f"team-{exporter.tenant}"
+        good = self._odd.good
         if (namespace, exporter.name) in server.exporters:
+            if spec is not server.exporters[namespace, exporter.name]["spec"]:
+                good.pop(exporter.name, None)
             server.change(namespace, exporter.name, spec=spec, labels=labels, annotations=annotations)
         else:
+            good.pop(exporter.name, None)
             server.create(namespace, exporter.name, spec, labels=labels, annotations=annotations)
-        self._manifests[exporter.name].append((spec, labels, annotations))
+        self._manifests[exporter.name].append((good.get(exporter.name, spec), labels, annotations))
         del self._manifests[exporter.name][:-8]
 
     def _current(self, name: str) -> Manifest | None:
@@ -123,6 +131,7 @@ class Actors:
         if (current := self._current(name)) is None:
             return
         spec, labels, annotations = current
+        spec = self._odd.good.get(name, spec)
         spec = {
             **spec,
             "schedule": dict(spec["schedule"]),
@@ -163,12 +172,17 @@ class Actors:
         self._simulation.server.delete(f"team-{self._exporters[name].tenant}", name)
 
     def _recreate(self, name: str, after: float) -> None:
-        current = self._current(name)
+        current = self._good(name)
         self._delete(name)
         if current and not after:
             self._apply(self._exporters[name], *current)
         elif current:
             self._later(after, Event(0.0, "create", name, {}))
+
+    def _good(self, name: str) -> Manifest | None:
+        if (current := self._current(name)) is None:
+            return None
+        return self._odd.good.get(name, current[0]), *current[1:]
 
     def _restore(self, name: str, back: int) -> None:
         """Somebody applies an old manifest, with the annotations of that time."""
@@ -193,9 +207,11 @@ class Actors:
         body = self._simulation.server.exporters.get((f"team-{self._exporters[name].tenant}", name))
         if body is None:
             return
-        status = body.get("status") or {}
-        entries = [*status.get("history", []), *([status["lastTest"]] if "lastTest" in status else [])]
-        doubtful = [entry["id"] for entry in entries if entry["result"] == "Unknown"]
+        status = status_of(body)
+        history = status.get("history")
+        parts = [*(history if isinstance(history, list) else []), status.get("lastTest")]
+        entries = [part for part in parts if isinstance(part, dict) and isinstance(part.get("id"), str)]
+        doubtful = [entry["id"] for entry in entries if entry.get("result") == "Unknown"]
         run = (doubtful or [entry["id"] for entry in entries] or ["a" * 20])[0]
         sent = {
             run_id
@@ -325,7 +341,7 @@ class Actors:
 
     def _clock(self, name: str, offset: float) -> None:
         replica = self._replicas[name]
-        self._simulation.oracle.clock_stepped(replica.shard, offset)
+        self._simulation.oracle.clock_stepped(replica.name, replica.shard, offset)
         replica.set_clock(offset)
 
     # The end.
@@ -339,7 +355,7 @@ class Actors:
         simulation.faults.end()
         for replica in simulation.replicas:
             if replica.offset:
-                simulation.oracle.clock_stepped(replica.shard, 0.0)
+                simulation.oracle.clock_stepped(replica.name, replica.shard, 0.0)
                 replica.set_clock(0.0)
             replica.resume()
             replica.start()
@@ -354,7 +370,10 @@ class Actors:
         for name, exporter in self._exporters.items():
             if (current := self._current(name)) is None:
                 continue
-            spec, labels, _ = current
+            if self._odd.deleting(name):
+                self._recreate(name, 0.0)
+            self._odd.correct_spec(name)
+            spec, labels, _ = self._good(name) or current
             if spec["qualtrics"]["fromEmail"] == "nobody":
                 self._edit(name, invalid=False)
             if labels.get("shard") not in shards:

@@ -48,6 +48,9 @@ CLASSES = (
 OF_TENANTS = ("remote-flood", "remote-lie", "namespace")
 """What a tenant does to the others. Drawn apart, so that the other draws of a seed stay as they are."""
 
+ODD = ("odd-status", "odd-spec", "odd-metadata", "remote-mixup", "remote-endless")
+"""Objects that cannot be, and remote sides that mislead. Drawn apart too."""
+
 
 @dataclass
 class Faults:
@@ -71,7 +74,8 @@ class Faults:
     hanging: dict[str, float] = field(default_factory=dict)
     """Hosts that accept requests and give no usable answer, and until when."""
     manner: dict[str, str] = field(default_factory=dict)
-    """What those hosts do: they `hang` and never answer, `flood` with a reply without end, or `lie`."""
+    """What those hosts do: they `hang` and never answer, `flood` with a reply without end, `lie` in the wrong form, or
+    mislead in the right one (`mixup`, `endless`)."""
 
     def strikes(self, name: str, random: Random, factor: float = 1.0) -> bool:
         """Whether a fault of this class strikes this call."""

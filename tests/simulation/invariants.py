@@ -9,7 +9,7 @@ from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, TEST_MODE, TEST_REQUESTED_AT
+from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, TEST_MODE, TEST_REQUESTED_AT, read_spec
 
 from .api_server import Body, matches
 from .bounds import (
@@ -25,10 +25,11 @@ from .bounds import (
     RUNAWAY,
 )
 from .clock import EPOCH
+from .damages import Damages
 from .ending import Ending
 from .mails import MailJudge
-from .records import Excuses, Promise, Record, Seen, Violation, told
-from .world import HOUR, parsed
+from .records import Excuses, Promise, Record, Seen, Violation, moment, status_of, told
+from .world import HOUR, ZONES, parsed
 
 if TYPE_CHECKING:
     from .simulation import Simulation
@@ -43,6 +44,7 @@ class Oracle:
         self._records: dict[str, Record] = {}
         self.excuses = Excuses(lambda: simulation.now)
         self._counts: Counter[str] = Counter()
+        self.damages = Damages(simulation, self._records)
         self.mails = MailJudge(simulation, self._records, self.excuses, self._counts, self.violate)
         self._said: set[tuple[str, str]] = set()
         self._missing: set[tuple[str, str]] = set()
@@ -72,9 +74,9 @@ class Oracle:
         """For so many seconds from now, slow progress is excused in that scope."""
         self.excuses.disturb(seconds, scope)
 
-    def clock_stepped(self, shard: str, offset: float) -> None:
+    def clock_stepped(self, replica: str, shard: str, offset: float) -> None:
         """A replica of that shard has its wall clock off by so many seconds from now on."""
-        self.excuses.clock_stepped(shard, offset)
+        self.excuses.clock_stepped(replica, shard, offset)
         self.disturb(RECOVERY, shard)
 
     def process_ended(self, replica: str, why: str) -> None:
@@ -100,9 +102,12 @@ class Oracle:
             self._close(record)
             return
         generation = metadata["generation"]
-        if generation not in record.specs:
-            record.specs[generation] = body["spec"]
-            record.schedules.append(parsed(body["spec"]["schedule"]))
+        if generation not in record.specs and generation not in record.invalid:
+            if read_spec(body["spec"])[0] is None:
+                record.invalid.add(generation)
+            else:
+                record.specs[generation] = body["spec"]
+                record.schedules.append(parsed(body["spec"]["schedule"]))
         annotations = metadata["annotations"]
         old = before["metadata"]["annotations"] if before else {}
         for name, tokens in ((RUN_REQUESTED_AT, record.run_tokens), (TEST_REQUESTED_AT, record.test_tokens)):
@@ -116,23 +121,23 @@ class Oracle:
 
     def _promise(self, record: Record, body: Body) -> None:
         """Open or close the time span in which slots of this schedule are owed."""
-        status, spec = body.get("status") or {}, body["spec"]
-        written = spec["schedule"]
-        schedule = parsed(written, status.get("timeZone") or "UTC")
-        usable = not spec.get("suspend") and spec["qualtrics"]["fromEmail"] != "nobody"
-        good = (
-            usable
-            and record.shard != "nobody"
-            and status.get("schedule") == schedule.words()
-            and status.get("nextScheduleTime")
-        )
+        status, spec, metadata = status_of(body), body["spec"], body["metadata"]
+        good = None
+        if metadata["generation"] not in record.invalid and not spec.get("suspend"):
+            schedule = parsed(spec["schedule"], _zone(status))
+            if (
+                record.shard != "nobody"
+                and "deletionTimestamp" not in metadata
+                and status.get("schedule") == schedule.words()
+                and status.get("nextScheduleTime")
+            ):
+                good = schedule
         current = record.promises[-1] if record.promises and record.promises[-1].end == float("inf") else None
-        if current and (not good or current.schedule != schedule):
+        if current and current.schedule != good:
             current.end = self._simulation.now
             current = None
-        if good and current is None:
-            since = datetime.fromisoformat(status["scheduleSince"])
-            record.promises.append(Promise(schedule, self._simulation.now, since, record.shard))
+        if good and current is None and (since := moment(status.get("scheduleSince"))):
+            record.promises.append(Promise(good, self._simulation.now, since, record.shard))
 
     def _close(self, record: Record) -> None:
         if record.promises and record.promises[-1].end == float("inf"):
@@ -161,25 +166,38 @@ class Oracle:
     # Writes of status.
 
     def _status(self, writer: str, old: Body, new: Body) -> None:
+        try:
+            self._judge_status(writer, old, new)
+        except Exception as error:
+            # The operator would take it for an error of the API server.
+            self.violate("the oracle failed", new["metadata"]["name"], f"{type(error).__name__}: {error}")
+            raise
+
+    def _judge_status(self, writer: str, old: Body, new: Body) -> None:
         metadata = new["metadata"]
         record = self._records[metadata["uid"]]
         now = self._simulation.now
-        before, after = old.get("status") or {}, new["status"]
+        before, after = status_of(old), new["status"]
         self._counts["writes"] += 1
         self._simulation.trace(writer, "writes status of", record.name, _differences(before, after))
-        if not before.get("scheduleSince"):
+        lost = not isinstance(before.get("schedule"), str) or not isinstance(before.get("claimedSlots"), list)
+        if moment(before.get("scheduleSince")) is None and (lost or not record.noticed):
             annotations = metadata["annotations"]
             record.exempt |= {token for key in (RUN_REQUESTED_AT, TEST_REQUESTED_AT) if (token := annotations.get(key))}
+        if not record.noticed:
+            record.noticed = True
             if now - record.created > NOTICED and self.excuses.undisturbed(record, record.created - 60, now):
                 self.violate("a new exporter is noticed late", record.name, f"after {now - record.created:.0f} s")
         for entry in after.get("history", []):
             self._entry(record, entry, now)
         if test := after.get("lastTest"):
             self._entry(record, test, now)
-        self._active(record, old, before.get("activeRun"), after.get("activeRun"), now)
-        for name in {"metadata", "spec"}:
-            if {**new[name], "resourceVersion": ""} != {**old[name], "resourceVersion": ""}:
-                self.violate("a write outside status", record.name, name)
+        run = before.get("activeRun")
+        self._active(record, old, run if isinstance(run, dict) else None, after.get("activeRun"), now)
+        if new["spec"] != old["spec"]:
+            self.violate("a write outside status", record.name, "spec")
+        if {**metadata, "resourceVersion": ""} != {**old["metadata"], "resourceVersion": ""}:
+            self.violate("a write outside status", record.name, "metadata")
 
     def _attempted(self, writer: str, namespace: str, name: str) -> None:
         body = self._simulation.server.exporters.get((namespace, name))
@@ -202,10 +220,11 @@ class Oracle:
             self._judge_entry(record, entry, now)
             return
         if seen.entry["completionTime"] != entry["completionTime"]:
-            self.violate(
-                "two entries for one run", record.name,
-                f"run {entry['id']}: {told(seen.entry)}, and {told(entry)}",
-            )  # fmt: skip
+            if not self.damages.repeats(record, seen.time, entry):
+                self.violate(
+                    "two entries for one run", record.name,
+                    f"run {entry['id']}: {told(seen.entry)}, and {told(entry)}",
+                )  # fmt: skip
             record.entries[entry["id"]] = Seen(entry, now)
         elif seen.entry["result"] != entry["result"]:
             if seen.entry["result"] != "Unknown" and seen.entry["reason"] != "SettledAsNotSent":
@@ -215,6 +234,10 @@ class Oracle:
 
     def _judge_entry(self, record: Record, entry: dict[str, Any], now: float) -> None:
         if entry["trigger"] != "Schedule":
+            return
+        if "scheduledTime" not in entry:
+            if not record.damages:
+                self.violate("an entry without its slot", record.name, told(entry))
             return
         due = datetime.fromisoformat(entry["scheduledTime"])
         seconds = (due - EPOCH).total_seconds()
@@ -239,17 +262,21 @@ class Oracle:
         self.bound_run(record, after, now)
         announced = after["step"] == "Sending" and "refusedUntil" not in after
         if announced and (before is None or before.get("sendAttempts") != after.get("sendAttempts")):
-            if after["trigger"] != "Test" and old["spec"].get("suspend"):
+            if old["metadata"]["generation"] in record.invalid:
+                self.violate("an exporter sends without a valid spec", record.name, f"run {after['id']}")
+            elif after["trigger"] != "Test" and old["spec"].get("suspend"):
                 self.violate("a suspended exporter sends", record.name, f"run {after['id']}")
             _, began = record.active
             if now - began > self._deadline(record) and self.excuses.clocks_right(record.shard, began, now):
                 late = f"run {after['id']} after {(now - began) / HOUR:.1f} hours"
                 self.violate("a run sends after its deadline", record.name, late)
+            if "deletionTimestamp" in old["metadata"]:
+                self.violate("an exporter sends while it is deleted", record.name, f"run {after['id']}")
             if after.get("generation") != old["metadata"]["generation"]:
                 self.violate("a run sends by an old spec", record.name, f"run {after['id']}")
 
     def _started(self, record: Record, run: dict[str, Any], now: float) -> None:
-        if run["trigger"] != "Schedule":
+        if run["trigger"] != "Schedule" or "scheduledTime" not in run:
             return
         due = (datetime.fromisoformat(run["scheduledTime"]) - EPOCH).total_seconds()
         late = now - due
@@ -277,6 +304,12 @@ class Oracle:
             Ending(self._simulation, self, self._records, self._counts).judge(faults_over)
 
 
+def _zone(status: dict[str, Any]) -> str:
+    """The time zone of a schedule that names none."""
+    name = status.get("timeZone")
+    return name if isinstance(name, str) and name in ZONES else "UTC"
+
+
 def _differences(before: dict[str, Any], after: dict[str, Any]) -> str:
     """What a write changes, in few words."""
     words = []
@@ -291,7 +324,11 @@ def _differences(before: dict[str, Any], after: dict[str, Any]) -> str:
                 f"activeRun={new['id'][:6]} {new['step']} attempt {new.get('attempt', 1)}" if new else "activeRun=-"
             )
         elif name == "history":
-            words.append(f"history[0]={told(new[0])}" if new and (not old or new[0] != old[0]) else "history")
+            words.append(
+                f"history[0]={told(new[0])}"
+                if new and (not old or not isinstance(old, list) or new[0] != old[0])
+                else "history"
+            )
         elif name == "lastTest":
             words.append(f"lastTest={told(new)}" if new else "lastTest=-")
         else:

@@ -11,8 +11,9 @@ from qualtrics_exporter.sandbox.gate import Reply
 from qualtrics_exporter.schedule import slots_between
 
 from .clock import true_time
-from .records import Excuses, Record
-from .tenants import QUERY_TEXT, People, document
+from .lies import MisleadingReply
+from .records import Excuses, Record, status_of
+from .tenants import QUERY_TEXT, People, body_of, document
 from .world import HOUR
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ class MailJudge:
         self._imports: defaultdict[str, list[list[People]]] = defaultdict(list)
         """For each batch and import into it, the states of queries that its people may come from."""
         self._judged: Counter[str] = Counter()
+        self._misled: set[str] = set()
+        """Batches for which Qualtrics told the id of another import."""
+        self._hidden: set[str] = set()
+        """Runs whose distribution Qualtrics left out of its list. Qualtrics alone knows then that it has sent."""
+        self._versions = 0
+        self._exports: dict[str, str] = {}
+        """The queries that were asked for by misled exports: their files may be those of any query."""
         self._sent_runs: Counter[str] = Counter()
         self._sent_slots: set[tuple[str, datetime]] = set()
 
@@ -55,22 +63,57 @@ class MailJudge:
         if reply.status >= 300:
             return
         operation = request.operation
-        if operation in ("execute", "download"):
+        misled = reply if isinstance(reply, MisleadingReply) else None
+        if misled and misled.hidden:
+            self._hide(request.url.host, misled.hidden)
+        if operation in ("execute", "download") and misled and misled.people is not None:
+            self._was_told(process, operation, request, misled)
+        elif operation == "export" and misled:
+            self._exports[document(body_of(misled))["exportId"]] = document(request.body or b"")["queryId"]
+        elif operation in ("execute", "download"):
             self._query_ran(process, operation, request)
         elif operation == "import_contacts":
             meta = document(request.body or b"")["transactionMeta"]
             self._imports[meta["batchId"]].append(self._lately(process))
+            if misled:
+                self._misled.add(meta["batchId"])
         elif operation == "import_status" and seconds < PROMPT:
             self._still_working(request)
         elif operation == "create_distribution":
             self._distribution(request.url.host)
+
+    def _was_told(self, process: str, operation: str, request: Request, reply: MisleadingReply) -> None:
+        """The people of a misleading reply are those of the query that was asked; a file may be that of any."""
+        assert reply.people is not None
+        if operation == "execute":
+            queries, text = [document(request.body or b"")["queryId"]], reply.text or ""
+        else:
+            host = request.url.host.partition(".")[0]
+            instance = next(i for i in self._simulation.instances if i.host.partition(".")[0] == host)
+            queries, text = list(instance.queries), QUERY_TEXT
+        told = self._returned[process, operation]
+        told.extend((self._simulation.now, self._told(query, text, reply.people)) for query in queries)
+
+    def _told(self, query: str, text: str, addresses: frozenset[str]) -> People:
+        self._versions -= 1  # those of honest replies count upwards
+        return People(query, self._versions, text, addresses, ())
+
+    def _hide(self, host: str, distributions: list[str]) -> None:
+        brand = next(brand for brand in self._simulation.brands if brand.host == host)
+        for sent in brand.ledger.distributions:
+            if sent.id in distributions and (batch := brand.ledger.batches.get(sent.batch_id or "")):
+                self._hidden.update(batch.run_ids)
 
     def _query_ran(self, process: str, operation: str, request: Request) -> None:
         now, host = self._simulation.now, request.url.host
         told = self._returned[process, operation]
         instance = next(i for i in self._simulation.instances if i.host.partition(".")[0] == host.partition(".")[0])
         if operation == "download":  # whatever was exported is read now
-            told.extend((now, query.state) for query in instance.queries.values())
+            states = [query.state for query in instance.queries.values()]
+            told.extend((now, people) for people in states)
+            name = request.url.rest.partition("?")[0].rpartition("/")[2].partition(".")[0]
+            if asked := self._exports.get(name):
+                told.extend((now, self._told(asked, QUERY_TEXT, people.addresses)) for people in states)
         else:
             told.append((now, instance.queries[document(request.body or b"")["queryId"]].state))
         while told and told[0][0] < now - QUERY_MEMORY:
@@ -100,12 +143,15 @@ class MailJudge:
         brand = next(brand for brand in self._simulation.brands if brand.host == host)
         sent = brand.ledger.distributions
         for distribution in sent[self._judged[host] :]:
-            self._judge_distribution(brand.ledger.batches[distribution.batch_id or ""], distribution)
+            if batch := brand.ledger.batches.get(distribution.batch_id or ""):
+                self._judge_distribution(batch, distribution)
+            else:  # Qualtrics told the id of a batch that it does not have: it mails nobody
+                self._counts["distributions to no batch"] += 1
         self._judged[host] = len(sent)
 
     def _judge_distribution(self, batch: Any, sent: Any) -> None:
         self._counts["distributions"] += 1
-        if len(batch.run_ids) != 1:
+        if len(batch.run_ids) != 1 and not (batch.id in self._misled and not batch.run_ids):
             self._violate("a batch of several runs is sent", "", f"{batch.id}: {batch.run_ids}")
         for run_id in batch.run_ids:
             record, what = self._whose(run_id)
@@ -114,7 +160,12 @@ class MailJudge:
                 continue
             self._simulation.trace("** distribution", sent.id, "of", record.name, what)
             self._sent_runs[run_id] += 1
+            if isinstance(what, datetime):
+                record.sent_slots[run_id] = what
             if self._sent_runs[run_id] > 1:
+                if run_id in record.forgotten or run_id in self._hidden:
+                    self._counts["sent again, and nobody could know"] += 1
+                    continue
                 self._violate(
                     "sent twice", record.name, f"{what}, run {run_id}: {self._sent_runs[run_id]} distributions"
                 )
@@ -148,8 +199,8 @@ class MailJudge:
 
     def _judge_people(self, record: Record, run_id: str, what: Any, batch: Any) -> None:
         body = self._simulation.server.exporters.get((record.namespace, record.name))
-        status = (body or {}).get("status") or {}
-        run = status.get("activeRun") or {}
+        active = status_of(body).get("activeRun")
+        run = active if isinstance(active, dict) else {}
         spec = record.specs.get(run.get("generation", 0)) if run.get("id") == run_id else None
         addresses = {address.lower() for address in batch.addresses}
         states = [people for states in self._imports[batch.id] for people in states]

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.faults import broken
 
-from . import old_code, simulation
+from . import odd_code, old_code, simulation
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,42 @@ MUTANTS = (
         ("status is written again and again",),
         "api-conflict",
         old_code.conflicts_have_no_patience,
+    ),
+    Mutant(
+        "a damaged receipt or claimed slot is forgotten",
+        ("sent twice", "two entries for one run"),
+        "odd-status,token,test",
+        odd_code.damaged_memory_is_forgotten,
+    ),
+    Mutant(
+        "one invalid value loses the whole status",
+        ("sent twice", "two entries for one run", "a slot without an entry", "a request without an entry"),
+        "odd-status,token",
+        odd_code.damaged_statuses_are_lost,
+    ),
+    Mutant(
+        "a run that cannot be understood vanishes",
+        ("a slot without an entry", "a request without an entry"),
+        "odd-status,token",
+        odd_code.unreadable_runs_vanish,
+    ),
+    Mutant(
+        "an invalid spec or a deletion is not seen before the send",
+        ("an exporter sends without a valid spec", "an exporter sends while it is deleted"),
+        "odd-spec,odd-metadata,slow-import",
+        _broken(broken.STALE),
+    ),
+    Mutant(
+        "the rows of two replies are mixed",
+        ("somebody is mailed whom the query did not return",),
+        "remote-mixup",
+        odd_code.results_are_mixed,
+    ),
+    Mutant(
+        "a tenant with exports without an end delays the others",
+        ("a slot starts late", "a slot is missed although the operator was up"),
+        "remote-endless,rush",
+        old_code.one_pool_of_places,
     ),
 )
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from . import odd_events
 from .events import EVENTS
-from .faults import CLASSES, OF_TENANTS
+from .faults import CLASSES, ODD, OF_TENANTS
 from .world import DAY, ZONES, Event, Plan, PlannedExporter, PlannedReplica, schedule
 
 
@@ -30,6 +31,7 @@ def make(
     random = Random(f"plan {seed}")
     chosen = {name for name in CLASSES if random.random() < 0.4}
     chosen |= {name for name in OF_TENANTS if Random(f"{name} {seed}").random() < 0.3}
+    chosen |= {name for name in ODD if Random(f"{name} {seed}").random() < 0.2}
     quiet = random.random() < 0.05
     enabled = frozenset(set() if quiet else chosen) if only is None else frozenset(only)
     crowd = (16, 24, 40) if "rush" in enabled else (6, 8, 10, 12, 16, 24, 40)
@@ -91,7 +93,9 @@ def make(
 
 
 def _events(plan: Plan) -> list[Event]:
-    events = [event for kind in EVENTS for event in kind(Random(f"{kind.__name__} {plan.seed}"), plan)]
+    events = [
+        event for kind in (*EVENTS, *odd_events.EVENTS) for event in kind(Random(f"{kind.__name__} {plan.seed}"), plan)
+    ]
     return sorted(events, key=lambda event: (event.time, event.kind, event.target))
 
 

@@ -71,6 +71,20 @@ class Record:
     """By process: when it tried to write the status."""
     batches: dict[str, list[str]] = field(default_factory=dict)
     """The batches that the journal named for each run, in order."""
+    invalid: set[int] = field(default_factory=set)
+    """Generations with a spec that cannot be used. `specs` has the others."""
+    noticed: bool = False
+    """Whether the operator has written a status."""
+    sent_slots: dict[str, datetime] = field(default_factory=dict)
+    """Ids of the runs of slots that were sent, and when the slots were due."""
+    damages: list[float] = field(default_factory=list)
+    """When something else than the operator wrote the status."""
+    losses: list[float] = field(default_factory=list)
+    """Those of them that removed parts without a trace."""
+    lost_runs: dict[str, float | None] = field(default_factory=dict)
+    """Runs in progress whose id was damaged, and since when; None if they were removed without a trace."""
+    forgotten: set[str] = field(default_factory=set)
+    """Runs of which a damaged status remembered nothing."""
 
 
 @dataclass
@@ -88,24 +102,26 @@ class Excuses:
     def __init__(self, time: Callable[[], float]) -> None:
         self._time = time
         self._disturbances: list[Disturbance] = []
-        self._steps: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-        """Clock steps of each shard: when, and the new offset of one of its replicas."""
+        self._steps: defaultdict[str, list[tuple[float, str, float]]] = defaultdict(list)
+        """Clock steps of each shard: when, of which of its replicas, and its new offset."""
 
     def disturb(self, seconds: float, scope: str) -> None:
         """For so many seconds from now, slow progress is excused in that scope."""
         now = self._time()
         self._disturbances.append(Disturbance(now, now + seconds, scope))
 
-    def clock_stepped(self, shard: str, offset: float) -> None:
+    def clock_stepped(self, replica: str, shard: str, offset: float) -> None:
         """A replica of that shard has its wall clock off by so many seconds from now on."""
-        self._steps[shard].append((self._time(), offset))
+        self._steps[shard].append((self._time(), replica, offset))
 
     def _scopes(self, record: Record) -> set[str]:
         tenant = record.namespace.partition("-")[2]
-        spec = record.specs[max(record.specs)]
-        brand = spec["qualtrics"]["credentialsSecretRef"]["name"].partition("-")[2]
-        hosts = {f"t{tenant}.api.eu.nexthink.cloud", f"b{brand}.eu.qualtrics.com"}
-        return {"*", record.name, record.namespace, record.shard, *hosts}
+        hosts = {f"t{tenant}.api.eu.nexthink.cloud"}
+        if record.specs:
+            spec = record.specs[max(record.specs)]
+            brand = spec["qualtrics"]["credentialsSecretRef"]["name"].partition("-")[2]
+            hosts.add(f"b{brand}.eu.qualtrics.com")
+        return {"*", record.name, record.uid, record.namespace, record.shard, *hosts}
 
     def disturbed(self, record: Record, begin: float, end: float, *, relabelled: bool = False) -> float:
         """How many seconds of that span slow progress is excused. `relabelled`: a change of labels is no excuse."""
@@ -116,7 +132,7 @@ class Excuses:
             if stop > max(start, last):
                 total += stop - max(start, last)
                 last = stop
-        for time, offset in self._steps.get(record.shard, ()):
+        for time, _, offset in self._steps.get(record.shard, ()):
             if begin <= time <= end:
                 total += abs(offset)  # a deadline by the wall clock moves with it
         return total
@@ -127,15 +143,35 @@ class Excuses:
             record.shard, begin, end
         )
 
+    def behind(self, shard: str, at: float) -> float:
+        """By how many seconds the slowest wall clock of that shard was behind at that time."""
+        offsets = {replica: offset for time, replica, offset in self._steps.get(shard, ()) if time <= at}
+        return -min(0.0, *offsets.values(), 0.0)
+
     def clocks_right(self, shard: str, begin: float, end: float) -> bool:
         """Whether the wall clocks of that shard were right during that span."""
-        offset_at_begin = 0.0
-        for time, offset in self._steps.get(shard, ()):
+        at_begin: dict[str, float] = {}
+        for time, replica, offset in self._steps.get(shard, ()):
             if time <= begin:
-                offset_at_begin = offset
+                at_begin[replica] = offset
             elif time < end and offset:
                 return False
-        return offset_at_begin == 0.0
+        return not any(at_begin.values())
+
+
+def status_of(body: dict[str, Any] | None) -> dict[str, Any]:
+    """The status of an object; an empty one if there is none, or if it is not an object."""
+    status = (body or {}).get("status")
+    return status if isinstance(status, dict) else {}
+
+
+def moment(text: Any) -> datetime | None:
+    """The time that a status has somewhere; None if it cannot be one that an operator wrote."""
+    try:
+        time = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return time if 2000 <= time.year < 9000 and time.tzinfo else None
 
 
 def told(entry: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from qualtrics_exporter.http.wire import Lost, NotSent, Request, TooLarge
 from qualtrics_exporter.sandbox.gate import Reply as SandboxReply
 
 from .faults import Faults
+from .lies import Liar
 from .loop import VirtualLoop
 from .tenants import Routes, body_of
 
@@ -33,6 +34,7 @@ class Network:
         self.loop = loop
         self.faults = faults
         self.hosts: dict[str, Routes] = {}
+        self.liar: Liar | None = None
         self.calls = 0
         self._effect = effect
         self._trace = trace
@@ -74,6 +76,11 @@ class Network:
                 loop.outside(5.0, answer, TooLarge("the answer is larger than anything that can be meant"))
             elif manner == "lie":
                 loop.outside(there, lambda: loop.outside(back, answer, _lie(serve(), random)))
+            elif self.liar and manner in MISLEADING:
+                back += self.liar.delay(manner, request)
+                loop.outside(
+                    there, lambda: loop.outside(back, answer, self._misled(replica, host, request, manner, left))
+                )
             else:
                 loop.outside(TIMEOUT, answer, Lost(f"there was no whole answer within {TIMEOUT:g} s"))
             return future
@@ -139,12 +146,25 @@ class Network:
         return route.plain(status)
 
     def _serve(self, replica: str, host: str, request: Request, left: float) -> SandboxReply:
-        body = request.body or b""
-        reply = self.hosts[host].serve(request.method, request.url.rest, dict(request.headers), body)
-        reply.body = body_of(reply)
+        reply = self._handled(host, request)
         self._effect(replica, request, reply, self.loop.time() - left)
         return reply
 
+    def _misled(self, replica: str, host: str, request: Request, manner: str, left: float) -> SandboxReply:
+        assert self.liar
+        reply = self.liar.answer(manner, request, lambda asked: self._handled(host, asked))
+        self._effect(replica, request, reply, self.loop.time() - left)
+        return reply
+
+    def _handled(self, host: str, request: Request) -> SandboxReply:
+        body = request.body or b""
+        reply = self.hosts[host].serve(request.method, request.url.rest, dict(request.headers), body)
+        reply.body = body_of(reply)
+        return reply
+
+
+MISLEADING = ("mixup", "endless")
+"""The manners of hosts that answer in the right form: see `lies`."""
 
 LIES = (
     b"[]",

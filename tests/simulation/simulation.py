@@ -12,6 +12,7 @@ from .api_server import ApiServer
 from .clock import true_time
 from .faults import Faults
 from .invariants import Oracle
+from .lies import Liar
 from .loop import Livelock, Process, VirtualLoop
 from .records import Violation
 from .remote import Network
@@ -63,6 +64,8 @@ class Simulation:
             owned, hosts = brand(number, clock)
             self.brands.append(owned)
             self.network.hosts.update(hosts)
+        queries = {one.host: one.queries for one in self.instances}
+        self.network.liar = Liar(Random(f"lies {seed}"), lambda host: list(queries[host]))
         self.replicas = [
             Replica(
                 self,

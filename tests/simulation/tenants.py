@@ -266,7 +266,8 @@ def _world(limits: Limits) -> World:
 
 def instance(number: int, clock: WorldClock) -> tuple[Instance, dict[str, Routes]]:
     """A Nexthink instance, and what its hosts serve."""
-    host, files = f"t{number}.api.eu.nexthink.cloud", f"t{number}.s3.eu-west-1.amazonaws.com"
+    host = f"t{number}.api.eu.nexthink.cloud"
+    files = files_host(host)
     world = _world(Limits(nexthink_execute_rows=EXECUTE_ROWS))
     api, store_routes = Routes(clock), Routes(clock)
     store = Store(world, clock, store_routes)  # type: ignore[arg-type]
@@ -274,6 +275,11 @@ def instance(number: int, clock: WorldClock) -> tuple[Instance, dict[str, Routes
     store.mount(SimpleNamespace())  # type: ignore[arg-type]
     Nexthink(world, clock, api, store).mount(SimpleNamespace())  # type: ignore[arg-type]
     return Instance(host, world, api), {host: api, files: store_routes}
+
+
+def files_host(host: str) -> str:
+    """The host of the files of a Nexthink host; any other host has its own."""
+    return host.replace(".api.eu.nexthink.cloud", ".s3.eu-west-1.amazonaws.com")
 
 
 def brand(number: int, clock: WorldClock) -> tuple[QualtricsBrand, dict[str, Routes]]:
@@ -310,5 +316,6 @@ __all__ = [
     "body_of",
     "brand",
     "document",
+    "files_host",
     "instance",
 ]

@@ -80,7 +80,7 @@ class Exporter:
         generation = metadata.get("generation")
         spec, wrong = read_spec(fields.get("spec"))
         status, ignored = read_status(fields.get("status"))
-        run = _mapping(fields.get("status")).get("activeRun")
+        run = _mapping(fields.get("status")).get("activeRun") if status.active_run is None else None
         return cls(
             namespace=_text(metadata.get("namespace")),
             name=_text(metadata.get("name")),
@@ -94,7 +94,8 @@ class Exporter:
             status=status,
             spec_reason=wrong[0].reason if wrong else Reason.SPEC_INVALID,
             ignored=ignored,
-            unreadable_run=run if isinstance(run, Mapping) and status.active_run is None else None,
+            # Whatever is there, a run was in progress, and it must not vanish.
+            unreadable_run=None if run is None else _mapping(run),
         )
 
 

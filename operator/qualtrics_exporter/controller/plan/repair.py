@@ -8,23 +8,45 @@ from dataclasses import replace
 from datetime import datetime
 
 from qualtrics_exporter.controller.plan import slots
-from qualtrics_exporter.controller.plan.requests import refuse_run, refuse_test
+from qualtrics_exporter.controller.plan.requests import (
+    RUN,
+    TEST,
+    refuse_run,
+    refuse_test,
+    requested,
+    with_tokens_handled,
+)
 from qualtrics_exporter.controller.plan.takeover import end_unreadable
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import Status
 
 
 def repaired(exporter: Exporter, now: datetime) -> Exporter:
     """The exporter with a status in which nothing can act twice, and in which what is lost has an entry."""
     status = end_unreadable(exporter, exporter.status, now)
+    if "status.nextScheduleTime" in exporter.ignored:
+        status = slots.with_next_slot_again(status, now)
     if exporter.lost_memory:
         # It is not known any more what had its run: no slot up to now acts, and no run or test that is requested now.
         reason = Reason.STATUS_NOT_UNDERSTOOD
         status = slots.forgone(exporter, status, now, "Skipped", reason)
         status = status.model_copy(update={"claimed_slots": status.claimed_slots or [], "claimed_slots_since": now})
-        status = refuse_run(exporter, status, now, "Skipped", reason, "The request did not start a run")
         # A settlement sends nothing, and changes only an entry that is still Unknown: it may act again.
-        status = refuse_test(exporter, status, now, reason)
+        status = with_tokens_handled(exporter, _with_refusals(exporter, status, now), (RUN, TEST))
     if status is exporter.status:
         return exporter
     return replace(exporter, status=status, ignored=(), unreadable_run=None)
+
+
+def _with_refusals(exporter: Exporter, status: Status, now: datetime) -> Status:
+    """The status with an entry for each request that would act now, unless its run has one or is in progress."""
+    run = exporter.status.active_run  # its request acted, and it still has its entry to come
+    known = {part.id for part in (*(status.history or []), status.last_test, run) if part}
+    run_token, test_token = requested(RUN, exporter, status), requested(TEST, exporter, status)
+    reason = Reason.STATUS_NOT_UNDERSTOOD
+    if run_token and RUN.id_of(exporter.uid, run_token.identity) not in known:
+        status = refuse_run(exporter, status, now, "Skipped", reason, "The request did not start a run")
+    if test_token and TEST.id_of(exporter.uid, test_token.identity) not in known:
+        status = refuse_test(exporter, status, now, reason)
+    return status

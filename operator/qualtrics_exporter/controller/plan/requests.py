@@ -17,7 +17,7 @@ from qualtrics_exporter.controller import settling
 from qualtrics_exporter.export.identity import request_run_id, settlement_id, test_run_id
 from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT, Exporter
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.status import HANDLED_REQUESTS, HANDLED_TOKENS, HistoryEntry, Result, Status
+from qualtrics_exporter.resource.status import HANDLED_REQUESTS, HANDLED_TOKENS, HistoryEntry, Result, Status, Trigger
 
 LONGEST_TOKEN = 253
 """Characters; the identity of a longer one is its digest."""
@@ -89,7 +89,7 @@ def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: Token) -
     id_ = kind.id_of(exporter.uid, token.identity)
     receipts = [id_[:_KEPT], *(getattr(status, kind.handled) or [])][:HANDLED_TOKENS]
     # `handledRequests` is what versions before 0.2 know, and all that remains where an older CRD drops the others.
-    recent = [id_, *(status.handled_requests or [])]
+    recent = [id_, *(known for known in status.handled_requests or [] if known != id_)]
     current = {k.id_of(exporter.uid, t.identity) for k in KINDS if (t := k.token(exporter))}
     recent.sort(key=lambda known: known not in current)  # the sort is stable: the newest stay first
     update = {kind.last: token.shown, kind.handled: receipts, "handled_requests": recent[:HANDLED_REQUESTS]}
@@ -155,14 +155,7 @@ def refuse_run(exporter: Exporter, status: Status, now: datetime, result: Result
     token = requested(RUN, exporter, status)
     if token is None:
         return status
-    entry = HistoryEntry(
-        id=request_run_id(exporter.uid, token.identity),
-        trigger="Request",
-        completion_time=now,
-        result=result,
-        reason=str(reason),
-        message=f"{what}, nobody was mailed. {reason.meaning} {reason.next_step}".rstrip(),
-    )
+    entry = _refusal("Request", RUN.id_of(exporter.uid, token.identity), now, result, reason, what)
     return with_receipt(RUN, exporter, status.with_entry(entry), token)
 
 
@@ -171,16 +164,9 @@ def refuse_test(exporter: Exporter, status: Status, now: datetime, reason: Reaso
     token = requested(TEST, exporter, status)
     if token is None:
         return status
-    id_ = test_run_id(exporter.uid, token.identity)
+    id_ = TEST.id_of(exporter.uid, token.identity)
     if not (status.last_test and status.last_test.id == id_):
-        entry = HistoryEntry(
-            id=id_,
-            trigger="Test",
-            completion_time=now,
-            result="Skipped",
-            reason=str(reason),
-            message=f"The test did not start, nobody was mailed. {reason.meaning} {reason.next_step}".rstrip(),
-        )
+        entry = _refusal("Test", id_, now, "Skipped", reason, "The test did not start")
         if status.last_test is exporter.status.last_test:
             status = status.model_copy(update={"last_test": entry})
         else:  # another test ended in the same plan: nobody has seen its entry yet
@@ -188,9 +174,24 @@ def refuse_test(exporter: Exporter, status: Status, now: datetime, reason: Reaso
     return with_receipt(TEST, exporter, status, token)
 
 
-def with_tokens_handled(exporter: Exporter, status: Status) -> Status:
-    """The status in which the tokens that are in the annotations now never act."""
-    for kind in KINDS:
-        if token := requested(kind, exporter, status):
+def _refusal(trigger: Trigger, id_: str, now: datetime, result: Result, reason: Reason, what: str) -> HistoryEntry:
+    return HistoryEntry(
+        id=id_,
+        trigger=trigger,
+        completion_time=now,
+        result=result,
+        reason=str(reason),
+        message=f"{what}, nobody was mailed. {reason.meaning} {reason.next_step}".rstrip(),
+    )
+
+
+def with_tokens_handled(exporter: Exporter, status: Status, kinds: tuple[Kind, ...] = KINDS) -> Status:
+    """The status in which the tokens of these kinds that are in the annotations now never act.
+
+    That one of them was handled last is not enough: the next token takes its place there.
+    """
+    for kind in kinds:
+        token = kind.token(exporter)
+        if token and kind.id_of(exporter.uid, token.identity)[:_KEPT] not in (getattr(status, kind.handled) or []):
             status = with_receipt(kind, exporter, status, token)
     return status

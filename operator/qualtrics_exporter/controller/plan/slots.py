@@ -91,9 +91,7 @@ def _record_since(status: Status) -> datetime | None:
 
 def without_future(status: Status, now: datetime) -> Status:
     """The status without times that a clock wrote which was ahead. To wait until then would be silence."""
-    # Slots count from now on, but one that was announced and is due by now is not forgotten.
-    announced = status.next_schedule_time
-    anew = min(now, announced - _INSTANT) if announced else now
+    anew = counting_anew(status, now)
     if status.schedule_since and status.schedule_since > now:
         status = status.model_copy(update={"schedule_since": anew})
     if status.last_schedule_time is None or status.last_schedule_time <= now:
@@ -105,6 +103,21 @@ def without_future(status: Status, now: datetime) -> Status:
     if (recorded := _record_since(status)) and recorded > now:
         since = anew  # which of the slots before now had their run is not known any more
     return status.model_copy(update={"last_schedule_time": past, "schedule_since": since})
+
+
+def counting_anew(status: Status, now: datetime) -> datetime:
+    """The time from which slots count if that time was lost: now, but before a slot that was announced and is due."""
+    announced = status.next_schedule_time
+    return min(now, announced - _INSTANT) if announced else now
+
+
+def with_next_slot_again(status: Status, now: datetime) -> Status:
+    """The status with the next slot as it was announced; without one it would look as if the exporter was suspended."""
+    schedule = slots.Schedule.from_words(status.schedule or "")
+    if schedule is None or status.schedule_since is None or status.next_schedule_time is not None:
+        return status
+    upcoming = slots.next_slot(schedule, _counted_from(status, schedule, now)).due
+    return status.model_copy(update={"next_schedule_time": upcoming})
 
 
 def counted_from(status: Status, now: datetime) -> datetime:
@@ -221,7 +234,9 @@ def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, r
         return status
     schedule = slots.Schedule.from_words(status.schedule or "")
     if schedule is None:
-        passed = None if due > now else _Passed.one(slots.Slot(due, timestamp(due)))
+        last = status.last_schedule_time
+        done = last is not None and due <= last <= now
+        passed = None if due > now or done else _Passed.one(slots.Slot(due, timestamp(due)))
     else:
         # Not from the announced slot on: while a clock is in doubt, the slots before it wait without an entry.
         passed = _without_run(status, schedule, _counted_from(status, schedule, now), now)

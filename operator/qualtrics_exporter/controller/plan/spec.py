@@ -21,10 +21,18 @@ def schedule_of(exporter: Exporter, spec: Spec, default_zone: str) -> slots.Sche
     """
     wish = spec.schedule
     try:
-        zone = slots.zone(wish.time_zone or exporter.status.time_zone or default_zone)
+        zone = slots.zone(wish.time_zone or _kept_zone(exporter.status.time_zone) or default_zone)
         return slots.Schedule(wish.frequency, zone, wish.every_hours, wish.day_of_week)
     except ValueError as error:
         raise Permanent(Reason.SPEC_INVALID, f"spec.schedule: {error}") from error
+
+
+def _kept_zone(name: str | None) -> str | None:
+    """The time zone in the status, if there is one of that name: an invalid one must not stop the exporter for good."""
+    try:
+        return slots.zone(name).key if name else None
+    except slots.UnknownTimeZone:
+        return None
 
 
 def spec_problem(exporter: Exporter, default_zone: str) -> Permanent | None:

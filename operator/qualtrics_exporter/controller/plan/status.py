@@ -130,7 +130,7 @@ def _first_sight(exporter: Exporter, now: datetime) -> Status:
     if status.schedule_since is not None:
         return status
     if status.schedule is not None and status.claimed_slots is not None:  # only this time was lost
-        return status.model_copy(update={"schedule_since": now})
+        return status.model_copy(update={"schedule_since": slots.counting_anew(status, now)})
     # Tokens that are there already count as handled: nothing runs because an object was created or its status lost.
     status = status.model_copy(update={"schedule_since": now, "schedule": None})
     return conditions.first_seen(with_tokens_handled(exporter, status), exporter.generation, now)

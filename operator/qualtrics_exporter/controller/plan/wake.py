@@ -37,9 +37,10 @@ def next_wake(
     Times in the status that are in the future count for nothing: a clock that was ahead wrote them.
     """
     status = exporter.status
-    # A slot that is due before the repair of a damaged status does not run.
-    unfinished = status.active_run or exporter.unreadable_run is not None or exporter.lost_memory
-    if status.schedule_since is None or unfinished or any(requested(kind, exporter) for kind in KINDS):
+    unfinished = status.active_run or exporter.unreadable_run is not None
+    # A request or a slot that comes before the repair would be refused because of it.
+    damaged = exporter.lost_memory and not exporter.deleting
+    if status.schedule_since is None or unfinished or damaged or any(requested(kind, exporter) for kind in KINDS):
         return Wake(now)
     if exporter.spec is None or spec_problem(exporter, default_zone):
         # Until somebody changes the spec; that is an event.

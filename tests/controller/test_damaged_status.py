@@ -1,0 +1,108 @@
+"""A status with values that no operator wrote: nothing acts twice, and nothing that was due ends without a word."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from qualtrics_exporter.controller.plan.wake import Wake, next_wake
+from qualtrics_exporter.export import identity
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.status import Status
+from tests.controller.exporters import ZONE, at, body, planned, seen
+
+MONDAY = at("2026-11-23 12:00")
+DUE = at("2026-11-24 00:20")
+UID = "11111111-2222-3333-4444-555555555555"
+
+
+def damaged(status: Status, annotations: dict[str, str] | None = None, **values: Any) -> Exporter:
+    """The exporter with this status after something else has written these values into it."""
+    return Exporter.from_object(raw(status, annotations, **values))
+
+
+def raw(status: Status, annotations: dict[str, str] | None = None, **values: Any) -> dict[str, Any]:
+    made = body(None, annotations)
+    made["status"] = {**status.model_dump(by_alias=True, exclude_none=True, mode="json"), **values}
+    return made
+
+
+def entries(status: Status) -> list[tuple[str, str]]:
+    return [(entry.result, entry.reason) for entry in status.history or []]
+
+
+def after_request(token: str, when: datetime = MONDAY) -> Status:
+    """The status in which a requested run is in progress."""
+    before = damaged(seen(MONDAY - timedelta(hours=1)), {"run-requested-at": token})
+    plan = planned(before, when)
+    assert plan.claimed
+    return plan.status
+
+
+def test_damaged_memory_is_repaired_at_once_and_not_by_the_next_request() -> None:
+    assert next_wake(damaged(seen(MONDAY), sentRuns="damaged"), MONDAY, ZONE) == Wake(MONDAY)
+    assert next_wake(damaged(seen(MONDAY)), MONDAY, ZONE) != Wake(MONDAY)
+
+
+def test_a_test_that_is_refused_because_of_damage_has_a_result() -> None:
+    plan = planned(damaged(seen(MONDAY), {"test-requested-at": "t1"}, handledTestRequests=[7]), MONDAY)
+    assert plan.status.last_test
+    assert plan.status.last_test.id == identity.test_run_id(UID, "t1")
+    assert (plan.status.last_test.result, plan.status.last_test.reason) == ("Skipped", "StatusNotUnderstood")
+    assert plan.claimed is None
+
+
+def test_a_request_whose_run_is_in_progress_is_not_refused_because_of_damage() -> None:
+    memory = dict.fromkeys(("handledRequests", "handledRunRequests", "lastHandledRunRequest"), 7)
+    status = planned(damaged(after_request("r1"), {"run-requested-at": "r1"}, **memory), MONDAY).status
+    assert status.active_run
+    assert status.active_run.id == identity.request_run_id(UID, "r1")
+    assert entries(status) == [], "the entry of the run is the only one"
+    assert [receipt for receipt in status.handled_run_requests or [] if status.active_run.id.startswith(receipt)]
+
+
+def test_a_token_of_which_only_the_last_value_is_left_gets_a_receipt() -> None:
+    """The next token takes its place there, and Git may bring the first one back."""
+    first = {"run-requested-at": "r1"}
+    done = after_request("r1").model_copy(update={"active_run": None})
+    status = planned(damaged(done, first, handledRequests=7, handledRunRequests=7), MONDAY).status
+    status = planned(damaged(status, {"run-requested-at": "r2"}), MONDAY).status.model_copy(update={"active_run": None})
+    assert planned(damaged(status, first), MONDAY).claimed is None
+
+
+@pytest.mark.parametrize("journal", ["damaged", 7, [], {}])
+def test_a_journal_that_is_not_even_an_object_ends_in_an_entry(journal: Any) -> None:
+    found = damaged(seen(MONDAY), activeRun=journal)
+    assert next_wake(found, MONDAY, ZONE).at <= MONDAY
+    status = planned(found, MONDAY).status
+    assert status.active_run is None
+    assert entries(status) == [("Unknown", "DeliveryUnknown")]
+
+
+@pytest.mark.parametrize("name", ["nextScheduleTime", "scheduleSince"])
+def test_a_slot_that_is_due_is_not_lost_with_a_time(name: str) -> None:
+    for value in ("9999-12-31T23:59:59Z", "1999-01-01T00:00:00Z", 7, []):
+        plan = planned(damaged(seen(MONDAY), **{name: value}), DUE)
+        assert plan.claimed, value
+        assert plan.claimed.scheduled_time == DUE
+
+
+def test_a_time_that_is_lost_makes_no_slot_run_again() -> None:
+    done = planned(damaged(seen(MONDAY)), DUE).status.model_copy(update={"active_run": None})
+    for name in ("nextScheduleTime", "scheduleSince", "lastScheduleTime"):
+        plan = planned(damaged(done, **{name: "soon"}), DUE + timedelta(minutes=1))
+        assert plan.claimed is None
+        assert plan.status.next_schedule_time == DUE + timedelta(days=1)
+
+
+def test_an_unknown_time_zone_in_the_status_does_not_stop_the_exporter() -> None:
+    plan = planned(damaged(seen(MONDAY), timeZone="Mars/Olympus"), MONDAY)
+    assert plan.status.time_zone == ZONE
+    assert plan.status.next_schedule_time == DUE
+    assert planned(damaged(plan.status), DUE).claimed
+
+
+def test_a_slot_has_one_entry_if_the_schedule_is_lost_as_well() -> None:
+    status = planned(damaged(seen(MONDAY), schedule="every blue moon", claimedSlots=7), DUE).status
+    assert entries(status) == [("Skipped", "StatusNotUnderstood")]
+    assert status.next_schedule_time == DUE + timedelta(days=1)

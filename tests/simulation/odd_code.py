@@ -1,0 +1,63 @@
+"""Bugs about objects that cannot be and remote sides that mislead, put into the code of today."""
+
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from pydantic import ValidationError
+
+from qualtrics_exporter.controller.plan import repair
+from qualtrics_exporter.nexthink.client import Executed, Export, Nexthink
+from qualtrics_exporter.resource import exporter
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.status import Status
+
+
+@contextmanager
+def damaged_memory_is_forgotten() -> Iterator[None]:
+    """An invalid receipt or claimed slot is left out, and nobody asks what it was."""
+    with mock.patch.object(Exporter, "lost_memory", False):
+        yield
+
+
+@contextmanager
+def damaged_statuses_are_lost() -> Iterator[None]:
+    """A status of which one value is invalid counts as none at all."""
+
+    def read_status(raw: Any) -> tuple[Status, tuple[str, ...]]:
+        try:
+            return Status.model_validate(raw or {}), ()
+        except ValidationError:
+            return Status(), ()
+
+    with mock.patch.object(exporter, "read_status", read_status):
+        yield
+
+
+@contextmanager
+def unreadable_runs_vanish() -> Iterator[None]:
+    """A run whose journal cannot be understood is left out without an entry."""
+    with mock.patch.object(repair, "end_unreadable", lambda exporter, status, now: status):
+        yield
+
+
+@contextmanager
+def results_are_mixed() -> Iterator[None]:
+    """The rows of an execution are taken as well as those of the export after it."""
+    execute, all_rows = Nexthink.execute, Export._all
+    seen: dict[int, list[tuple[str, ...]]] = {}
+
+    async def executing(self: Nexthink, query_id: str, parameters: Mapping[str, str]) -> Executed:
+        executed = await execute(self, query_id, parameters)
+        seen[id(self._remote)] = executed.rows
+        return executed
+
+    async def both(self: Export) -> AsyncGenerator[tuple[str, ...], None]:
+        for row in seen.get(id(self._remote), []):
+            yield row
+        async for row in all_rows(self):
+            yield row
+
+    with mock.patch.object(Nexthink, "execute", executing), mock.patch.object(Export, "_all", both):
+        yield
