@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 WORLDS, EACH = 10, 2
 """About a minute of CPU."""
 LONG_WORLDS, LONG_EACH = 1280, 32
-"""More than 100,000 exporter-days: two to three hours of CPU."""
+"""More than 100,000 exporter-days: about an hour of CPU."""
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
