@@ -30,8 +30,7 @@ OLDEST_YEAR, NEWEST_YEAR = 2000, 8999
 """Times outside of these years are not understood: nothing can be calculated with the last days of the calendar."""
 
 
-# A status is parsed and written again and again with the same few times in it: both functions remember them.
-@lru_cache(maxsize=4096)
+# A status is parsed and written again and again with the same few times in it: these functions remember them.
 def _aware(time: datetime) -> datetime:
     if time.tzinfo is UTC and not time.microsecond:
         return time
@@ -42,6 +41,7 @@ def _aware(time: datetime) -> datetime:
         raise ValueError("not a time of UTC") from error
 
 
+@lru_cache(maxsize=4096)
 def _plausible(time: datetime) -> datetime:
     aware = _aware(time)
     if not OLDEST_YEAR <= aware.year <= NEWEST_YEAR:
