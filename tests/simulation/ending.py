@@ -90,6 +90,8 @@ class Ending:
                     and min(times) > 0
                     and max(times) < due - 60
                     and self._oracle.excuses.clocks_right(promise.shard, due - RECOVERY, due + RECOVERY)
+                    # Otherwise it was missed once more, and one entry is enough.
+                    and self._oracle.excuses.undisturbed(record, due - 600, due + RECOVERY)
                 ):
                     self._oracle.violate(
                         "a slot is written off before it falls due", record.name,
