@@ -106,3 +106,11 @@ def test_a_slot_has_one_entry_if_the_schedule_is_lost_as_well() -> None:
     status = planned(damaged(seen(MONDAY), schedule="every blue moon", claimedSlots=7), DUE).status
     assert entries(status) == [("Skipped", "StatusNotUnderstood")]
     assert status.next_schedule_time == DUE + timedelta(days=1)
+
+
+def test_the_token_of_a_run_in_progress_is_remembered_although_its_annotation_has_changed() -> None:
+    lost = {"handledRequests": 7, "handledRunRequests": 7}
+    status = planned(damaged(after_request("r1"), {"run-requested-at": "r2"}, **lost), MONDAY).status
+    ended = status.model_copy(update={"active_run": None, "history": []})
+    assert planned(damaged(ended, {"run-requested-at": "r1"}), MONDAY).claimed is None
+    assert planned(damaged(ended, {"run-requested-at": "r3"}), MONDAY).claimed

@@ -15,7 +15,7 @@ Where to start reading:
     api_server.py   the in-memory API server
     remote.py       the in-memory network to Nexthink and Qualtrics, with its faults
     tenants.py      what exists in Nexthink and Qualtrics
-    odd_events.py   objects that cannot be and remote sides that mislead, played by odd_actors.py, damage.py, lies.py
+    odd_events.py   invalid objects and misleading remote sides; odd_actors.py, damage.py and lies.py play them
     invariants.py   what must hold after every step and at the end
     mutants.py      known bugs, to put back: they show that the invariants find something
 """

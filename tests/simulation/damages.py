@@ -57,14 +57,14 @@ class Damages:
     def _forget(self, record: Record, status: dict[str, Any], annotations: dict[str, str], *, removed: bool) -> None:
         """Note the runs of which no trace is left."""
         traces = _traces(status)
-        for tokens, id_of, annotation in (
-            (record.run_tokens, request_run_id, RUN_REQUESTED_AT),
-            (record.test_tokens, test_run_id, TEST_REQUESTED_AT),
+        for tokens, id_of, annotation, last in (
+            (record.run_tokens, request_run_id, RUN_REQUESTED_AT, "lastHandledRunRequest"),
+            (record.test_tokens, test_run_id, TEST_REQUESTED_AT, "lastHandledTestRequest"),
         ):
             for token in tokens:
                 run_id = id_of(record.uid, token)
                 # Those that are in annotations count as handled, however much of a status is lost.
-                present = annotations.get(annotation) == token and not removed
+                present = token in (annotations.get(annotation), status.get(last)) and not removed
                 if not present and run_id[:_RECEIPT] not in traces:
                     record.forgotten.add(run_id)
         ran = {seen.entry["id"]: moment(seen.entry.get("scheduledTime")) for seen in record.entries.values()}

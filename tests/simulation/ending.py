@@ -89,7 +89,9 @@ class Ending:
                     times
                     and min(times) > 0
                     and max(times) < due - 60
-                    and self._oracle.excuses.undisturbed(record, due - RECOVERY, due + RECOVERY)
+                    and self._oracle.excuses.clocks_right(promise.shard, due - RECOVERY, due + RECOVERY)
+                    # Otherwise it was missed once more, and one entry is enough.
+                    and self._oracle.excuses.undisturbed(record, due - 600, due + RECOVERY)
                 ):
                     self._oracle.violate(
                         "a slot is written off before it falls due", record.name,

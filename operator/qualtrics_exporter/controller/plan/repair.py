@@ -14,6 +14,7 @@ from qualtrics_exporter.controller.plan.requests import (
     refuse_run,
     refuse_test,
     requested,
+    with_receipts_again,
     with_tokens_handled,
 )
 from qualtrics_exporter.controller.plan.takeover import end_unreadable
@@ -32,8 +33,9 @@ def repaired(exporter: Exporter, now: datetime) -> Exporter:
         reason = Reason.STATUS_NOT_UNDERSTOOD
         status = slots.forgone(exporter, status, now, "Skipped", reason)
         status = status.model_copy(update={"claimed_slots": status.claimed_slots or [], "claimed_slots_since": now})
+        status = _with_refusals(exporter, with_receipts_again(exporter, status), now)
         # A settlement sends nothing, and changes only an entry that is still Unknown: it may act again.
-        status = with_tokens_handled(exporter, _with_refusals(exporter, status, now), (RUN, TEST))
+        status = with_tokens_handled(exporter, status, (RUN, TEST))
     if status is exporter.status:
         return exporter
     return replace(exporter, status=status, ignored=(), unreadable_run=None)

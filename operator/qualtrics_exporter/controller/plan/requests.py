@@ -107,6 +107,22 @@ def _with_older_receipts(status: Status) -> Status:
     return status.model_copy(update=update) if older and update else status
 
 
+def with_receipts_again(exporter: Exporter, status: Status) -> Status:
+    """The status with receipts of what it still shows: the last token of each kind, and the run in progress.
+
+    Both are replaced soon, and the token may have left the annotation by now.
+    """
+    status, run = _with_older_receipts(status), status.active_run
+    for kind, trigger in ((RUN, "Request"), (TEST, "Test"), (SETTLEMENT, None)):
+        last = getattr(status, kind.last)
+        ids = [run.id] if run and run.trigger == trigger else []
+        ids += [kind.id_of(exporter.uid, last)] if last and not _DIGEST.fullmatch(last) else []
+        receipts = getattr(status, kind.handled) or []
+        if missing := [id_[:_KEPT] for id_ in dict.fromkeys(ids) if id_[:_KEPT] not in receipts]:
+            status = status.model_copy(update={kind.handled: [*missing, *receipts][:HANDLED_TOKENS]})
+    return status
+
+
 def without_texts(status: Status) -> Status:
     """The status with a digest for each token that must not be shown. Earlier versions showed all of them."""
     update = {
