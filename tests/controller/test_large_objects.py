@@ -62,7 +62,8 @@ async def test_a_page_of_large_objects_is_asked_for_again_with_fewer(api: tuple[
     fake.lasting["list", ""] = pages.answer
     found = [key.name async for key in cluster.list_metadata(None)]
     assert found == [item["metadata"]["name"] for item in pages.items]
-    assert max(pages.read) < 2 * LARGEST_PAGE, "what is in the buffers of sockets comes on top"
+    # The page has 56 MB. Linux keeps up to 10 MB of it in the buffers of the two sockets.
+    assert max(pages.read) < 3 * LARGEST_PAGE
     assert pages.limits[0] == cluster_module.METADATA_PAGE
     assert max(pages.limits[-3:]) > 100, "small objects come in large pages again"
 

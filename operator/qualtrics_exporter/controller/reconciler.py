@@ -8,7 +8,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from qualtrics_exporter.clock import Clock
@@ -197,7 +197,7 @@ class Reconciler:
             return Wake(now + timedelta(seconds=ABANDONED_SECONDS / 5))
         monotonic = self._clock.monotonic()
         memory.retry_after = {run: after for run, after in memory.retry_after.items() if after > monotonic}
-        retries = {run: now + timedelta(seconds=after - monotonic) for run, after in memory.retry_after.items()}
+        retries = {run: _later(now, after - monotonic) for run, after in memory.retry_after.items()}
         self._memories.tidy(key)
         return next_wake(exporter, now, self._zone, retries)
 
@@ -239,3 +239,11 @@ class Reconciler:
             return
         except Exception:
             log.exception("an error about %s could not be reported", key)
+
+
+def _later(now: datetime, seconds: float) -> datetime:
+    """That many seconds from now; the last day of the calendar if there is no such time."""
+    try:
+        return now + timedelta(seconds=seconds)
+    except OverflowError:
+        return NEVER.at
