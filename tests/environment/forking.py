@@ -192,7 +192,10 @@ def main(number: int) -> int:
             for descriptor in descriptors:
                 os.close(descriptor)
             running.add(pid)
-            orders.send(json.dumps({"pid": pid}).encode())
+            try:
+                orders.send(json.dumps({"pid": pid}).encode())
+            except OSError:  # who gave the order is gone
+                break
     for pid in running:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
