@@ -10,7 +10,7 @@ from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.controller.web import parse_address
 from qualtrics_exporter.telemetry.logs import Format, Level
 
-from .flags import allow_http, allowed_download_host, allowed_host, flag, time_zone
+from .flags import allow_http, allowed_download_host, allowed_host, flag, no_proxy, proxies, proxy, time_zone
 
 DEFAULTS = Settings()
 
@@ -67,6 +67,8 @@ class Name(click.ParamType[str]):
 @allowed_host
 @allowed_download_host
 @allow_http
+@proxy
+@no_proxy
 @flag(
     "--leader-election/--no-leader-election",
     default=DEFAULTS.leader_election,
@@ -118,6 +120,8 @@ def controller(
     allowed_hosts: tuple[str, ...],
     allowed_download_hosts: tuple[str, ...],
     allow_http: bool,
+    proxy: str | None,
+    no_proxy: tuple[str, ...],
     leader_election: bool,
     lease_namespace: str | None,
     lease_name: str,
@@ -145,6 +149,7 @@ def controller(
         allowed_hosts=allowed_hosts,
         allowed_download_hosts=allowed_download_hosts,
         allow_http=allow_http,
+        proxies=proxies(proxy, no_proxy),
         leader_election=leader_election,
         lease_namespace=lease_namespace,
         lease_name=lease_name,
