@@ -12,12 +12,14 @@ from typing import Any
 
 import kopf
 import pytest
+from kubernetes.aio import client
 
 from qualtrics_exporter.clock import SystemClock, WatchedClock
 from qualtrics_exporter.controller import cluster as cluster_module
 from qualtrics_exporter.controller import watch as watch_module
 from qualtrics_exporter.controller import watcher
 from qualtrics_exporter.controller.cluster import ClusterError, Forbidden, Gone, ObjectKey
+from qualtrics_exporter.controller.connection import Connection
 from qualtrics_exporter.controller.plan.wake import Wake
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
@@ -162,8 +164,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
     async with FakeApi() as made:
 
-        async def login(**_: Any) -> kopf.ConnectionInfo:
-            return kopf.ConnectionInfo(server=made.url, token="token")
+        async def login(**_: Any) -> Connection:
+            configuration = client.Configuration(host=made.url, api_key={"BearerToken": "Bearer token"})
+            return Connection(configuration, {})
 
         monkeypatch.setattr(cluster_module, "login", login)
         yield made

@@ -19,6 +19,12 @@ def context() -> ssl.SSLContext:
     Raises `UnusableAuthorities`.
     """
     made = httpx.create_ssl_context(trust_env=False)
+    add_private(made)
+    return made
+
+
+def add_private(made: ssl.SSLContext) -> None:
+    """Add the authorities of SSL_CERT_FILE and SSL_CERT_DIR. Raises `UnusableAuthorities`."""
     for variable, kind in (("SSL_CERT_FILE", "cafile"), ("SSL_CERT_DIR", "capath")):
         if path := os.environ.get(variable):
             try:
@@ -26,7 +32,15 @@ def context() -> ssl.SSLContext:
             except OSError:
                 raise UnusableAuthorities(f"the certificate authorities of {variable} cannot be read") from None
             trust_private(made)
-    return made
+
+
+def add_system(made: ssl.SSLContext) -> None:
+    """Add those of this machine. OpenSSL's own way to do that would leave them out if SSL_CERT_FILE is set."""
+    paths = ssl.get_default_verify_paths()
+    if os.path.isfile(paths.openssl_cafile):
+        made.load_verify_locations(cafile=paths.openssl_cafile)
+    if os.path.isdir(paths.openssl_capath):
+        made.load_verify_locations(capath=paths.openssl_capath)
 
 
 def trust_private(made: ssl.SSLContext) -> None:
