@@ -183,6 +183,8 @@ class Operator:
         """A replica that lacks a right would wait for ever without a word: this is the word."""
         if problem := self.watch.blind:
             return f"nothing is watched: {problem}"
+        if problem := self.watch.listing:
+            return problem
         if self.elector and self.elector.problem:
             return f"the Lease cannot be had: {self.elector.problem}"
         return self.queue.problem

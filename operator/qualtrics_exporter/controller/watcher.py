@@ -90,6 +90,8 @@ class Watcher:
         self._blind_since: float | None = clock.monotonic()
         self.problem: str | None = "the watch has not begun"
         """Why the watch sees nothing; None while it does."""
+        self.settled = False
+        """Whether the first list has come, or an attempt to get it has failed."""
         self.starts = 0
 
     @property
@@ -170,12 +172,14 @@ class Watcher:
         if self._blind_since is None:
             self._blind_since = self._clock.monotonic()
         self.problem = problem
+        self.settled = True
 
     def _seeing(self) -> None:
         if self.problem is not None:
             log.info("%s is watched", self)
         self._blind_since = None
         self.problem = None
+        self.settled = True
 
     async def _login(self, **_: Any) -> kopf.AiohttpSession:
         """Kopf's login handler: the credentials as they are now, in a session whose requests tell how they end."""
