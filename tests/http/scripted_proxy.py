@@ -45,7 +45,7 @@ class ScriptedProxy:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         writer.write(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 corp\r\n\r\n")
         try:
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+            await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
         finally:
             far_writer.close()
 
@@ -56,7 +56,7 @@ class ScriptedProxy:
         return write
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()
