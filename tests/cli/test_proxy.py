@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import PEOPLE, Local
-from tests.environment import proxy as real
 from tests.environment.proxy import TinyProxy
 from tests.environment.sandbox import SandboxThread
 
-pytestmark = pytest.mark.skipif(real.obstacle() is not None, reason=f"no proxy here: {real.obstacle()}")
+pytestmark = pytest.mark.usefixtures("real_proxy")
 
 USER, PASSWORD = "surveys", "s3cretw0rd"
 

@@ -7,17 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.environment import chart_rules
-from tests.environment import proxy as real
 from tests.environment.loop_thread import LoopThread
 from tests.environment.proxy import TinyProxy
 from tests.environment.stage import AppliedExporter, Stage
 from tests.environment.waiting import eventually
 from tests.http.scripted_proxy import pump
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.skipif(real.obstacle() is not None, reason=f"no proxy here: {real.obstacle()}"),
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("real_proxy")]
 
 USER, PASSWORD = "surveys", "s3cretw0rd"
 
