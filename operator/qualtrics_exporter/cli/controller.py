@@ -131,9 +131,10 @@ def controller(
 ) -> None:
     """Run the operator: watch exporters in a cluster and keep their schedules.
 
-    The cluster is the one that the process runs in, or that of KUBECONFIG. The CRD must be there (see `crd`). A
-    private CA for the remote hosts is read from SSL_CERT_FILE. SIGTERM stops it; a run that has not reached its send
-    is left to the next start, and no survey goes out twice whenever it is stopped.
+    The cluster is the one that the process runs in, or that of KUBECONFIG. The CRD must be there (see `crd`). For
+    requests to remote hosts, SSL_CERT_FILE adds certificate authorities, and HTTPS_PROXY and NO_PROXY name a proxy.
+    SIGTERM stops it; a run that has not reached its send is left to the next start, and no survey goes out twice
+    whenever it is stopped.
 
     \b
     Examples:
