@@ -96,12 +96,22 @@ class NoProxy:
     """
 
     def __init__(self, entries: Sequence[str], setting: str = "--no-proxy") -> None:
+        self.entries = tuple(entries)
         self._all = "*" in entries
         self._networks: list[tuple[_Network, int | None]] = []
         self._names: list[tuple[str, int | None]] = []
         for entry in entries:
             if entry != "*":
                 self._add(entry.lower(), setting)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NoProxy) and self.entries == other.entries
+
+    def __hash__(self) -> int:
+        return hash(self.entries)
+
+    def __repr__(self) -> str:
+        return f"NoProxy({self.entries!r})"
 
     def _add(self, entry: str, setting: str) -> None:
         name, port = _without_port(entry)
