@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.environment import debian
+from tests.environment import debian, proxy
 from tests.environment.build import BuildError
 from tests.environment.controlplane import ControlPlane, prepare
 from tests.environment.image import Image
 from tests.environment.image import image as built_image
+from tests.environment.image_python import ImagePython
+from tests.environment.image_python import image_python as fetched_image_python
+from tests.environment.image_python import obstacle as image_python_obstacle
 from tests.environment.node import prepare as build_for_a_node
 from tests.environment.stage import NOON, Stage
 from tests.faults import tally
@@ -104,6 +107,21 @@ def cannot(reason: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"This may not be skipped in CI: {reason}")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def real_proxy() -> None:
+    """That there is a real proxy, `TinyProxy`."""
+    if reason := proxy.obstacle():
+        cannot(f"there is no proxy here: {reason}")
+
+
+@pytest.fixture(scope="session")
+def image_python() -> ImagePython:
+    """The Python of the published image."""
+    if reason := image_python_obstacle():
+        cannot(f"the image's Python cannot be had here: {reason}")
+    return fetched_image_python()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ from tests.chart.conftest import together
 from tests.chart.objects import only, variables
 from tests.environment.helm import Helm
 
+NO_PROXY = ["a.com:8443", ".example.com", "*.a", "10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "[2001:db8::1]:1", "*"]
+
 FLAGS: dict[str, tuple[dict[str, Any], str, Any]] = {
     "NAMESPACE": ({"watchNamespaces": ["dex", "hr", "dex"]}, "namespaces", ("dex", "hr")),
     "SELECTOR": ({"selector": "team in (dex,hr)"}, "selector", "team in (dex,hr)"),
@@ -26,6 +28,12 @@ FLAGS: dict[str, tuple[dict[str, Any], str, Any]] = {
         ("*.s3.*.example.com", "localhost:9000"),
     ),
     "ALLOW_HTTP": ({"allowHttp": True}, "allow_http", True),
+    "PROXY": ({"proxy": {"url": "http://proxy.example.com:3128"}}, "proxy", "http://proxy.example.com:3128"),
+    "NO_PROXY": (
+        {"proxy": {"url": "http://[2001:db8::1]:3128/", "noProxy": NO_PROXY}},
+        "no_proxy",
+        tuple(NO_PROXY),
+    ),
     "LEADER_ELECTION": ({"replicaCount": 1, "leaderElection": {"enabled": False}}, "leader_election", False),
     "LEASE_NAMESPACE": ({}, "lease_namespace", "system"),
     "LEASE_NAME": ({}, "lease_name", "surveys-qualtrics-exporter"),
@@ -68,7 +76,13 @@ def test_without_values_the_operator_runs_as_it_would_without_flags_but_for_its_
 ) -> None:
     parameters = understood(monkeypatch, variables(helm.template("qualtrics-exporter", namespace="system")))
     assert parameters.pop("lease_namespace") == "system"
+    assert (parameters.pop("proxy"), parameters.pop("no_proxy")) == (None, ())
     assert parameters == {name: getattr(DEFAULTS, name) for name in parameters}
+
+
+def test_probes_and_metrics_by_both_families(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered = variables(helm.template("surveys", values={"http": {"host": ""}}))
+    assert understood(monkeypatch, rendered)["http_address"] == ":8080"
 
 
 def test_the_probes_ask_where_the_operator_serves(helm: Helm) -> None:

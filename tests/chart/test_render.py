@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from qualtrics_exporter.http.proxies import PASSWORD, USERNAME
 from tests.chart.conftest import COMBINATIONS, NAMESPACE, called
 from tests.chart.objects import Object, only, pods
 from tests.environment import chart_rules
@@ -204,6 +205,35 @@ def test_authorities_of_ones_own_are_where_the_operator_looks(helm: Helm, place:
     variables = {variable["name"]: variable.get("value") for variable in container["env"]}
     assert item["key"] == "bundle.pem"
     assert variables["SSL_CERT_FILE"] == f"{mount['mountPath']}/{item['path']}"
+
+
+def test_the_password_of_the_proxy_comes_from_its_secret(helm: Helm) -> None:
+    objects = helm.template("surveys", values={"proxy": {"url": "http://proxy:3128", "secretName": "company-proxy"}})
+    (container,) = only("Deployment", objects)["spec"]["template"]["spec"]["containers"]
+    from_secret = {v["name"]: v["valueFrom"]["secretKeyRef"] for v in container["env"] if "secretKeyRef" in str(v)}
+    assert from_secret == {
+        USERNAME: {"name": "company-proxy", "key": "username"},
+        PASSWORD: {"name": "company-proxy", "key": "password"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://proxy.example.com:3128", 3128),
+        ("http://proxy.example.com:3128/", 3128),
+        ("http://proxy.example.com", 80),
+        ("http://[2001:db8::1]", 80),
+        ("http://[2001:db8::1]:3128", 3128),
+        ("https://proxy.example.com", None),
+        ("http://proxy.example.com:6443", None),
+        ("", None),
+    ],
+)
+def test_a_network_policy_lets_the_operator_reach_its_proxy(helm: Helm, url: str, port: int | None) -> None:
+    objects = helm.template("surveys", values={"proxy": {"url": url}, "networkPolicy": {"enabled": True}})
+    (_, remote) = only("NetworkPolicy", objects)["spec"]["egress"]
+    assert [rule["port"] for rule in remote["ports"]] == [443, 6443, *([port] if port else [])]
 
 
 def test_readers_get_no_verb_that_changes_and_nobody_one_for_status(helm: Helm) -> None:

@@ -128,6 +128,24 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     "every host": ({"allowedHosts": ["*"]}, 'allowedHosts has "*", which allows too much: write at least the last two'),
     "every host of a domain": ({"allowedHosts": ["*.com:443"]}, 'allowedHosts has "*.com:443", which allows too much'),
     "a host with two dots": ({"allowedHosts": ["a..b"]}, 'allowedHosts has "a..b", which is no host'),
+    "a proxy with a password in its URL": (
+        {"proxy": {"url": "http://surveys:s3cret@proxy:3128"}},
+        "proxy.url has a user name: put the user name and the password into a Secret, and name it by proxy.secretName.",
+    ),
+    "a proxy without a scheme": (
+        {"proxy": {"url": "proxy.example.com:3128"}},
+        "proxy.url is not the URL of an HTTP proxy: write one such as http://proxy.example.com:3128.",
+    ),
+    "a proxy of another kind": ({"proxy": {"url": "socks5://proxy:1080"}}, "proxy.url is not the URL of an HTTP proxy"),
+    "a password without a proxy": (
+        {"proxy": {"secretName": "company-proxy"}},
+        "proxy.secretName is set without proxy.url: set the URL of the proxy too.",
+    ),
+    "exceptions without a proxy": ({"proxy": {"noProxy": ["a.com"]}}, "proxy.noProxy is set without proxy.url: set"),
+    "an exception that is no host": (
+        {"proxy": {"url": "http://proxy:3128", "noProxy": ["https://a.com"]}},
+        'proxy.noProxy has "https://a.com", which is not a host: write a name, .suffix, an address, or a range such as',
+    ),
     "two places for authorities": (
         {"privateCA": {"configMapName": "a", "secretName": "b"}},
         "privateCA names a ConfigMap and a Secret: keep one of configMapName and secretName.",
@@ -311,7 +329,7 @@ def test_a_value_that_null_takes_away_is_told_in_a_sentence_unless_it_may_be_emp
     told = refusal(helm, nothing)
     said = {line.partition(" ")[0] for line in told.splitlines() if "is empty: leave it out for its default" in line}
     # These have a sentence of their own when they are used, or are no matter.
-    assert needed - said == {"podDisruptionBudget.maxUnavailable", "privateCA.key"}
+    assert needed - said == {"podDisruptionBudget.maxUnavailable", "privateCA.key", "http.host"}
 
 
 def test_a_section_that_null_takes_away_is_told_in_a_sentence(helm: Helm) -> None:

@@ -1,6 +1,6 @@
 """From flags and variables to the settings of the operator."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from click.testing import CliRunner
@@ -8,7 +8,10 @@ from click.testing import CliRunner
 from qualtrics_exporter.cli import program as commands
 from qualtrics_exporter.controller import app
 from qualtrics_exporter.controller.settings import Settings
+from qualtrics_exporter.http.proxies import NoProxy, Proxies, Proxy
 from tests.cli.conftest import Program
+
+PROXY = Proxy("http", "proxy", 3128)
 
 FLAGS: list[tuple[list[str], str, object]] = [
     (["--namespace", "dex", "--namespace", "hr"], "dex,hr", ("dex", "hr")),
@@ -19,6 +22,7 @@ FLAGS: list[tuple[list[str], str, object]] = [
      ("localhost", "*.example.com")),
     (["--allowed-download-host", "s3.example.com:9000"], "s3.example.com:9000", ("s3.example.com:9000",)),
     (["--allow-http"], "true", True),
+    (["--proxy", "http://proxy:3128"], "http://proxy:3128", Proxies(PROXY, PROXY)),
     (["--no-leader-election"], "false", False),
     (["--lease-namespace", "dex"], "dex", "dex"),
     (["--lease-name", "mine"], "mine", "mine"),
@@ -27,7 +31,7 @@ FLAGS: list[tuple[list[str], str, object]] = [
     (["--log-level", "debug"], "debug", "debug"),
 ]  # fmt: skip
 NAMES = ["namespaces", "selector", "time_zone", "max_concurrent_runs", "allowed_hosts", "allowed_download_hosts",
-         "allow_http", "leader_election", "lease_namespace", "lease_name", "http_address", "log_format",
+         "allow_http", "proxies", "leader_election", "lease_namespace", "lease_name", "http_address", "log_format",
          "log_level"]  # fmt: skip
 
 
@@ -35,6 +39,9 @@ NAMES = ["namespaces", "selector", "time_zone", "max_concurrent_runs", "allowed_
 def settings(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """What the operator would have been started with."""
     given: list[Settings] = []
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
     def run(settings: Settings) -> int:
         given.append(settings)
@@ -78,6 +85,26 @@ def test_a_flag_wins_over_its_variable(settings: list[Settings]) -> None:
 def test_an_empty_variable_is_none(settings: list[Settings]) -> None:
     start(QUALTRICS_EXPORTER_NAMESPACE="", QUALTRICS_EXPORTER_SELECTOR="", QUALTRICS_EXPORTER_ALLOWED_HOST=" , ")
     assert settings == [Settings()]
+
+
+def test_proxies_of_the_environment_are_taken_unless_flags_say_otherwise(settings: list[Settings]) -> None:
+    variables = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "a.com"}
+    start(**variables)
+    start("--no-proxy", "b.com", "--no-proxy", "10.0.0.0/8", **variables)
+    start("--proxy", "http://else:3128", QUALTRICS_EXPORTER_NO_PROXY="b.com,10.0.0.0/8", **variables)
+    assert [made.proxies for made in settings] == [
+        Proxies(PROXY, None, NoProxy(["a.com"])),
+        Proxies(PROXY, None, NoProxy(["b.com", "10.0.0.0/8"])),
+        Proxies(replace(PROXY, host="else"), replace(PROXY, host="else"), NoProxy(["b.com", "10.0.0.0/8"])),
+    ]
+
+
+def test_an_entry_of_no_proxy_that_cannot_be_read_is_told(settings: list[Settings]) -> None:
+    variables = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "<local>,a.com"}
+    ended = CliRunner().invoke(commands, ["controller"], env=variables)
+    assert ended.exit_code == 0
+    assert "NO_PROXY has '<local>', which is not a host name" in ended.stderr
+    assert settings[0].proxies.without == NoProxy(["a.com"])
 
 
 def test_a_wrong_variable_is_named() -> None:

@@ -544,18 +544,19 @@ async def test_a_kubeconfig_that_is_gone_for_a_while_does_not_stop_us(
 async def test_kopf_logs_in_with_the_same_credentials(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     content = json.loads(cluster.kubeconfig.read_text())
-    info = await login(logger=None, retry=0)
-    assert info.server == content["clusters"][0]["cluster"]["server"]
-    assert info.as_http_headers() == {"Authorization": f"Bearer {content['users'][0]['user']['token']}"}
-    assert info.as_ssl_context()
+    made = await login(logger=None, retry=0)
+    assert made.server == content["clusters"][0]["cluster"]["server"]
+    assert await made.token() == f"Bearer {content['users'][0]['user']['token']}"
+    async with made.session() as session, session.get(f"{made.server}/version") as reply:
+        assert reply.status == 200
 
 
 async def test_kopf_logs_in_with_the_service_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_pod(tmp_path, monkeypatch)
     monkeypatch.delenv("KUBECONFIG", raising=False)
-    info = await login()
-    assert info.server == "https://10.0.0.1:443"
-    assert info.as_http_headers() == {"Authorization": "Bearer of-the-pod"}
+    made = await login()
+    assert made.server == "https://10.0.0.1:443"
+    assert await made.token() == "bearer of-the-pod"
 
 
 async def test_a_kubeconfig_that_somebody_set_comes_before_the_pods_own_cluster(

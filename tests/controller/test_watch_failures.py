@@ -12,12 +12,15 @@ from typing import Any
 
 import kopf
 import pytest
+from aiohttp import web
+from kubernetes.aio import client
 
 from qualtrics_exporter.clock import SystemClock, WatchedClock
 from qualtrics_exporter.controller import cluster as cluster_module
 from qualtrics_exporter.controller import watch as watch_module
 from qualtrics_exporter.controller import watcher
 from qualtrics_exporter.controller.cluster import ClusterError, Forbidden, Gone, ObjectKey
+from qualtrics_exporter.controller.connection import Connection
 from qualtrics_exporter.controller.plan.wake import Wake
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
@@ -161,8 +164,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
     async with FakeApi() as made:
 
-        async def login(**_: Any) -> kopf.ConnectionInfo:
-            return kopf.ConnectionInfo(server=made.url, token="token")
+        async def login(**_: Any) -> Connection:
+            configuration = client.Configuration(host=made.url, api_key={"BearerToken": "Bearer token"})
+            return Connection(configuration, {})
 
         monkeypatch.setattr(cluster_module, "login", login)
         yield made
@@ -264,6 +268,24 @@ async def test_at_the_start_one_namespace_is_enough(api: FakeApi) -> None:
     made.cluster.problems["a"] = Forbidden("no right in a", 403)
     with pytest.raises(Forbidden, match="no right in a"):
         await made.watch.check()
+
+
+@pytest.mark.parametrize("ends", ["listed", "refused"])
+async def test_a_pod_is_not_ready_before_each_namespace_was_listed_or_refused(api: FakeApi, ends: str) -> None:
+    go_on = asyncio.Event()
+
+    async def held(request: web.Request) -> web.StreamResponse:
+        await go_on.wait()
+        return status(403, "Forbidden")(request) if ends == "refused" else api._list("b")  # type: ignore[return-value]
+
+    api.put(exporter("b", "one"))
+    api.order("list", "b", held)
+    async with watching(api, "a", "b") as made:
+        await until(lambda: made.watch.blind is None, "it watches a")
+        await until(lambda: ("list", "b") in api.requests, "it lists b")
+        assert made.watch.listing == "exporters are still being listed: namespace b"
+        go_on.set()
+        await until(lambda: made.watch.listing is None, "it does not wait for b any more")
 
 
 async def test_a_restart_of_a_watch_touches_no_other_task_and_no_signal(api: FakeApi) -> None:

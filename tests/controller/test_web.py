@@ -1,9 +1,12 @@
 """Probes and metrics, asked over a real socket."""
 
 import asyncio
+import errno
+import socket
 
 import aiohttp
 import pytest
+from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge
 
 from qualtrics_exporter.controller.web import parse_address, serve
@@ -76,6 +79,30 @@ async def test_an_address_in_use_is_an_error_at_once_and_the_end_frees_it() -> N
                 pytest.fail("two servers on one port")
     async with serve(f"{host}:{port}", registry=CollectorRegistry()) as again:
         assert again == (host, port)
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+async def test_without_a_host_both_families_are_served(family: socket.AddressFamily) -> None:
+    host = "127.0.0.1" if family == socket.AF_INET else "[::1]"
+    async with serve(":0", registry=CollectorRegistry()) as (_, port):
+        assert (await asked((host, port), "/livez"))[0] == 200
+        with pytest.raises(OSError, match="address already in use"):
+            async with serve(f":{port}", registry=CollectorRegistry()):
+                pytest.fail("two servers on one port")
+
+
+@pytest.mark.parametrize("code", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+async def test_a_machine_without_ipv6_serves_the_other_family(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    plain = web.TCPSite.start
+
+    async def start(site: web.TCPSite) -> None:
+        if site._host == "::":
+            raise OSError(code, "there is no such family")
+        await plain(site)
+
+    monkeypatch.setattr(web.TCPSite, "start", start)
+    async with serve(":0", registry=CollectorRegistry()) as (_, port):
+        assert (await asked(("127.0.0.1", port), "/livez"))[0] == 200
 
 
 async def test_it_ends_while_a_scrape_is_going_on() -> None:

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -330,3 +331,40 @@ def test_the_exporter_of_the_sandbox_is_the_sample(cluster: ControlPlane) -> Non
     exporter = one(built(cluster, ROOT / "config" / "sandbox"), "QualtricsExporter", "teams-rollout")
     sample = yaml.safe_load((ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"))
     assert exporter["spec"] == sample["spec"]
+
+
+@pytest.mark.parametrize("prefix", ["", "team-"])
+def test_an_exporter_follows_the_secrets_that_kustomize_generates(
+    control_plane: ControlPlane, tmp_path: Path, prefix: str
+) -> None:
+    (tmp_path / "kustomization.yaml").write_text(
+        json.dumps({"resources": [os.path.relpath(ROOT / "samples" / "kustomize", tmp_path)], "namePrefix": prefix})
+    )
+    check_secrets(built(control_plane, tmp_path), prefix)
+
+
+def test_it_does_so_beside_the_operator_too(control_plane: ControlPlane, tmp_path: Path) -> None:
+    sample = (ROOT / "samples" / "crashes.yaml").read_text()
+    (tmp_path / "exporter.yaml").write_text(sample)
+    kustomization = {
+        "namespace": "dex",
+        "resources": [os.path.relpath(ROOT / "config" / "default", tmp_path), "exporter.yaml"],
+        "secretGenerator": [{"name": name, "literals": ["clientId=x"]} for name in ("nexthink", "qualtrics")],
+    }
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(kustomization))
+    check_secrets(built(control_plane, tmp_path), "")
+
+
+def check_secrets(objects: Objects, prefix: str) -> None:
+    """Whether the exporter refers to the two Secrets by the names that they have got."""
+    (exporter,) = (body for body in objects if body["kind"] == "QualtricsExporter")
+    secrets = {body["metadata"]["name"] for body in objects if body["kind"] == "Secret"}
+    named = {side: exporter["spec"][side]["credentialsSecretRef"]["name"] for side in ("nexthink", "qualtrics")}
+    assert set(named.values()) == secrets
+    for side, name in named.items():
+        assert re.fullmatch(rf"{prefix}{side}-[a-z0-9]{{10}}", name)
+
+
+def test_the_sample_for_generated_secrets_is_that_of_the_other_samples() -> None:
+    samples = ROOT / "samples"
+    assert (samples / "kustomize" / "crashes.yaml").read_text() == (samples / "crashes.yaml").read_text()

@@ -77,7 +77,7 @@ async def test_a_traceback_shows_no_host_of_a_secret() -> None:
         raise OSError("certificate is not valid for 'tenant-7.invalid'")
 
     async with Remotes(clock=HastyClock(), allowed_hosts=["*.invalid"]) as remotes:
-        for client in (remotes.wire._client(False), remotes.wire._client(True)):
+        for client in (remotes.wire._client(False, None), remotes.wire._client(True, None)):
             client._transport.handle_async_request = resolved  # type: ignore[method-assign]
         with pytest.raises(ExportError) as failed:
             await Remote(remotes, CREDENTIALS, QUALTRICS).call(ASK, Reply.document)

@@ -1,6 +1,6 @@
 {{/* Every flag of `qualtrics-exporter controller`, as the variable that it can also be. */}}
 {{- define "qualtrics-exporter.env" -}}
-{{- $host := .Values.http.host -}}
+{{- $host := .Values.http.host | default "" -}}
 {{- if contains ":" $host -}}{{- $host = printf "[%s]" $host -}}{{- end -}}
 - name: POD_NAME
   valueFrom:
@@ -28,6 +28,28 @@
 {{- end }}
 - name: QUALTRICS_EXPORTER_ALLOW_HTTP
   value: {{ .Values.allowHttp | quote }}
+{{- with .Values.proxy }}
+{{- if .url }}
+- name: QUALTRICS_EXPORTER_PROXY
+  value: {{ .url | quote }}
+{{- with .noProxy }}
+- name: QUALTRICS_EXPORTER_NO_PROXY
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- if .secretName }}
+- name: QUALTRICS_EXPORTER_PROXY_USERNAME
+  valueFrom:
+    secretKeyRef:
+      name: {{ .secretName | quote }}
+      key: username
+- name: QUALTRICS_EXPORTER_PROXY_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ .secretName | quote }}
+      key: password
+{{- end }}
+{{- end }}
+{{- end }}
 - name: QUALTRICS_EXPORTER_LEADER_ELECTION
   value: {{ .Values.leaderElection.enabled | quote }}
 {{- if .Values.leaderElection.enabled }}
@@ -46,4 +68,12 @@
 - name: SSL_CERT_FILE
   value: /etc/qualtrics-exporter/ca/ca.pem
 {{- end }}
+{{- end -}}
+
+{{/* The port of the proxy; empty if there is none. */}}
+{{- define "qualtrics-exporter.proxyPort" -}}
+{{- with .Values.proxy.url -}}
+{{- $port := regexFind ":[0-9]+/?$" . | trimPrefix ":" | trimSuffix "/" -}}
+{{- $port | default (ternary "443" "80" (hasPrefix "https:" (lower .))) -}}
+{{- end -}}
 {{- end -}}

@@ -3,8 +3,8 @@ Values that `null` has taken away, or empty ones that cannot be: each a sentence
 and the templates rely on them.
 */}}
 {{- define "qualtrics-exporter.missing" -}}
-{{- $sections := list "leaderElection" "privateCA" "logging" "http" "image" "crds" "serviceAccount" "rbac" "service" "serviceMonitor" "networkPolicy" "podDisruptionBudget" "startupProbe" "livenessProbe" "readinessProbe" -}}
-{{- $words := list "timeZone" "logging.format" "logging.level" "http.host" "image.repository" "image.pullPolicy" -}}
+{{- $sections := list "leaderElection" "proxy" "privateCA" "logging" "http" "image" "crds" "serviceAccount" "rbac" "service" "serviceMonitor" "networkPolicy" "podDisruptionBudget" "startupProbe" "livenessProbe" "readinessProbe" -}}
+{{- $words := list "timeZone" "logging.format" "logging.level" "image.repository" "image.pullPolicy" -}}
 {{- $switches := list "allowOverlap" "allowHttp" "leaderElection.enabled" "crds.enabled" "crds.keep" "serviceAccount.create" "rbac.create" "rbac.aggregateClusterRoles" "serviceMonitor.enabled" "serviceMonitor.honorLabels" "networkPolicy.enabled" "podDisruptionBudget.enabled" -}}
 {{- $numbers := list "replicaCount" "maxConcurrentRuns" "http.port" "service.port" "terminationGracePeriodSeconds" "revisionHistoryLimit" -}}
 {{- /* Without a number of ours Kubernetes takes its own, which are stricter: a second to answer, half a minute to start. */ -}}
@@ -113,6 +113,25 @@ maxConcurrentRuns is {{ .maxConcurrentRuns }}: write 1 or more. To pause an expo
 {{- end }}
 {{- end }}
 {{- end }}
+{{- with .proxy }}
+{{- /* Without its value: it may have a password. */ -}}
+{{- if contains "@" (.url | default "") }}
+proxy.url has a user name: put the user name and the password into a Secret, and name it by proxy.secretName.
+{{- else if and .url (not (regexMatch "^(?i:https?)://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[1-9][0-9]{0,4})?/?$" .url)) }}
+proxy.url is not the URL of an HTTP proxy: write one such as http://proxy.example.com:3128.
+{{- end }}
+{{- if and (not .url) .secretName }}
+proxy.secretName is set without proxy.url: set the URL of the proxy too.
+{{- end }}
+{{- if and (not .url) .noProxy }}
+proxy.noProxy is set without proxy.url: set the URL of the proxy too.
+{{- end }}
+{{- range .noProxy }}
+{{- if not (regexMatch "^(\\*|(\\*?\\.)?[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*(:[0-9]{1,5})?|[0-9.]+/[0-9]{1,2}|\\[?[0-9A-Fa-f:.]+\\]?(:[0-9]{1,5})?|[0-9A-Fa-f:.]+/[0-9]{1,3})$" .) }}
+proxy.noProxy has {{ . | quote }}, which is not a host: write a name, .suffix, an address, or a range such as 10.0.0.0/8.
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if and .privateCA.configMapName .privateCA.secretName }}
 privateCA names a ConfigMap and a Secret: keep one of configMapName and secretName.
 {{- end }}
@@ -134,9 +153,9 @@ extraEnv sets {{ $variable }}, which the chart sets itself: use the value for it
 {{ $where }} is {{ $port }}, which is no port: write a number from 1 to 65535.
 {{- end }}
 {{- end }}
-{{- if not (regexMatch "^[0-9A-Za-z.:-]+$" .http.host) }}
-http.host is {{ .http.host | quote }}, which is no address: write 0.0.0.0, or :: for IPv6, without brackets.
-{{- else if regexMatch "^(localhost|127\\..*|::1)$" (lower .http.host) }}
+{{- if not (regexMatch "^[0-9A-Za-z.:-]*$" (.http.host | default "")) }}
+http.host is {{ .http.host | quote }}, which is no address: write 0.0.0.0, or :: for IPv6, without brackets, or leave it empty for both.
+{{- else if regexMatch "^(localhost|127\\..*|::1)$" (lower (.http.host | default "")) }}
 http.host is {{ .http.host | quote }}, where no probe reaches it, so that the pods would never be ready: write 0.0.0.0, or :: for IPv6.
 {{- end }}
 

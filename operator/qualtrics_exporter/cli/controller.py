@@ -10,7 +10,7 @@ from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.controller.web import parse_address
 from qualtrics_exporter.telemetry.logs import Format, Level
 
-from .flags import allow_http, allowed_download_host, allowed_host, flag, time_zone
+from .flags import allow_http, allowed_download_host, allowed_host, flag, no_proxy, proxies, proxy, time_zone
 
 DEFAULTS = Settings()
 
@@ -67,6 +67,8 @@ class Name(click.ParamType[str]):
 @allowed_host
 @allowed_download_host
 @allow_http
+@proxy
+@no_proxy
 @flag(
     "--leader-election/--no-leader-election",
     default=DEFAULTS.leader_election,
@@ -118,6 +120,8 @@ def controller(
     allowed_hosts: tuple[str, ...],
     allowed_download_hosts: tuple[str, ...],
     allow_http: bool,
+    proxy: str | None,
+    no_proxy: tuple[str, ...],
     leader_election: bool,
     lease_namespace: str | None,
     lease_name: str,
@@ -127,9 +131,10 @@ def controller(
 ) -> None:
     """Run the operator: watch exporters in a cluster and keep their schedules.
 
-    The cluster is the one that the process runs in, or that of KUBECONFIG. The CRD must be there (see `crd`). A
-    private CA for the remote hosts is read from SSL_CERT_FILE. SIGTERM stops it; a run that has not reached its send
-    is left to the next start, and no survey goes out twice whenever it is stopped.
+    The cluster is the one that the process runs in, or that of KUBECONFIG. The CRD must be there (see `crd`). For
+    requests to remote hosts, SSL_CERT_FILE adds certificate authorities, and HTTPS_PROXY and NO_PROXY name a proxy.
+    SIGTERM stops it; a run that has not reached its send is left to the next start, and no survey goes out twice
+    whenever it is stopped.
 
     \b
     Examples:
@@ -145,6 +150,7 @@ def controller(
         allowed_hosts=allowed_hosts,
         allowed_download_hosts=allowed_download_hosts,
         allow_http=allow_http,
+        proxies=proxies(proxy, no_proxy),
         leader_election=leader_election,
         lease_namespace=lease_namespace,
         lease_name=lease_name,

@@ -4,13 +4,15 @@ The variables are called after the flags, whatever the command: one ConfigMap se
 flags whose variable Kubernetes makes up itself for a Service called qualtrics-exporter: `--port`, `--service-host`.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from qualtrics_exporter import schedule
 from qualtrics_exporter.http.hosts import DEFAULT_ALLOWED_HOSTS, DEFAULT_DOWNLOAD_HOSTS, HostRules
+from qualtrics_exporter.http.proxies import BadProxy, NoProxy, Proxies, Proxy
 
 PREFIX = "QUALTRICS_EXPORTER_"
 
@@ -89,6 +91,62 @@ allow_http = flag(
     is_flag=True,
     help="Talk to allowed hosts over plain http as well. For the sandbox only: secrets and addresses travel in clear.",
 )
+
+
+class ProxyUrl(click.ParamType[str]):
+    """The URL of a proxy. No message shows it: it may hold a password."""
+
+    name = "url"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            Proxy.parse(value, "--proxy")
+        except BadProxy as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+class NoProxyEntry(click.ParamType[str]):
+    """A host that is reached without a proxy, as `NoProxy` takes it."""
+
+    name = "host"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            NoProxy([value])
+        except BadProxy as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+proxy = flag(
+    "--proxy",
+    type=ProxyUrl(),
+    metavar="URL",
+    help="The proxy for requests to Nexthink, Qualtrics and the files of exports: http://HOST:PORT. Set its user name "
+    "and password by the variables QUALTRICS_EXPORTER_PROXY_USERNAME and QUALTRICS_EXPORTER_PROXY_PASSWORD: everybody "
+    "on the machine can read flags. Without it HTTPS_PROXY (HTTP_PROXY for plain http) counts.",
+)
+
+no_proxy = flag(
+    "--no-proxy",
+    multiple=True,
+    type=NoProxyEntry(),
+    metavar="HOST",
+    help="A host that is reached without the proxy: NAME, .SUFFIX, an address, or a range such as 10.0.0.0/8. Replaces "
+    "NO_PROXY. May be repeated.",
+)
+
+
+def proxies(proxy: str | None, no_proxy: Sequence[str]) -> Proxies:
+    """What these flags and the environment say. Raises UsageError, without any password."""
+    try:
+        found, remarks = Proxies.from_settings(proxy, no_proxy, os.environ)
+    except BadProxy as error:
+        raise click.UsageError(str(error)) from None
+    for remark in remarks:
+        click.echo(remark, err=True)
+    return found
 
 
 def time_zone(default: str) -> Decorator:

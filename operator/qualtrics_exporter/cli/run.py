@@ -14,7 +14,7 @@ from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.redact import redact
 
-from .flags import allow_http, allowed_download_host, allowed_host, flag, time_zone
+from .flags import allow_http, allowed_download_host, allowed_host, flag, no_proxy, proxies, proxy, time_zone
 from .manifests import Secrets, read_exporter
 from .report import GOOD, report
 from .without_cluster import Export
@@ -49,6 +49,8 @@ FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 @allowed_host
 @allowed_download_host
 @allow_http
+@proxy
+@no_proxy
 def run(
     *,
     file: Path,
@@ -61,6 +63,8 @@ def run(
     allowed_hosts: tuple[str, ...],
     allowed_download_hosts: tuple[str, ...],
     allow_http: bool,
+    proxy: str | None,
+    no_proxy: tuple[str, ...],
 ) -> None:
     """Do one export without a cluster; mails nobody unless told to.
 
@@ -97,6 +101,7 @@ def run(
         allowed_hosts=allowed_hosts,
         allowed_download_hosts=allowed_download_hosts,
         allow_http=allow_http,
+        proxies=proxies(proxy, no_proxy),
         send=send,
         test=test,
     )

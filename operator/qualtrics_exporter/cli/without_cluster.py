@@ -10,7 +10,7 @@ import hashlib
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from qualtrics_exporter.export.identity import new_holder, request_run_id, test_
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.sides import Sides
+from qualtrics_exporter.http.proxies import Proxies
 from qualtrics_exporter.http.remote import DEFAULT_DOWNLOAD_HOSTS, Remotes
 from qualtrics_exporter.nexthink.client import Nexthink
 from qualtrics_exporter.nexthink.credentials import nexthink_from
@@ -64,6 +65,7 @@ class Export:
     allowed_hosts: Sequence[str]
     allowed_download_hosts: Sequence[str] = DEFAULT_DOWNLOAD_HOSTS
     allow_http: bool
+    proxies: Proxies = field(default_factory=Proxies)
     send: bool = False
     test: bool = False
 
@@ -95,6 +97,7 @@ class Export:
                 allowed_hosts=self.allowed_hosts,
                 download_hosts=self.allowed_download_hosts,
                 allow_http=self.allow_http,
+                proxies=self.proxies,
                 observe=progress.requested,
             )
             sides = self._sides(await open_things.enter_async_context(remotes))

@@ -63,6 +63,8 @@ async def serve(settings: Settings, clock: Clock) -> None:
     """Run the operator until it is asked to stop. Raises what made it end otherwise."""
     if settings.allow_http:
         log.warning("--allow-http: credentials and addresses travel unencrypted to %s", settings.allowed_hosts)
+    if told := settings.proxies.describe():
+        log.info("requests to Nexthink, Qualtrics and the files of exports: %s", told)
     metrics = Metrics()
     remotes = Remotes(
         clock=clock,
@@ -71,6 +73,7 @@ async def serve(settings: Settings, clock: Clock) -> None:
         allow_http=settings.allow_http,
         observe=metrics.observe,
         max_concurrent_requests=settings.max_concurrent_runs,
+        proxies=settings.proxies,
     )
     name = os.environ.get("POD_NAME", "")
     instance = name or socket.gethostname()
@@ -180,6 +183,8 @@ class Operator:
         """A replica that lacks a right would wait for ever without a word: this is the word."""
         if problem := self.watch.blind:
             return f"nothing is watched: {problem}"
+        if problem := self.watch.listing:
+            return problem
         if self.elector and self.elector.problem:
             return f"the Lease cannot be had: {self.elector.problem}"
         return self.queue.problem

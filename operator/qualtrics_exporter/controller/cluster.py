@@ -22,21 +22,23 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import copy
 import json
 import logging
 import os
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-import kopf
 import yaml
 from kubernetes.aio import client, config
 
 from qualtrics_exporter.controller import refusals
+from qualtrics_exporter.controller.connection import BadConnection, Connection, headers_of, tls_problem
 from qualtrics_exporter.fair_share import FairSemaphore, Tenant
 from qualtrics_exporter.http.wire import USER_AGENT
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
@@ -153,7 +155,7 @@ _OWN_RIGHTS = _Kind("/apis/authorization.k8s.io/v1", "selfsubjectaccessreviews")
 # Which cluster
 
 
-async def configuration() -> client.Configuration:
+async def connection() -> Connection:
     """How to reach the cluster: `KUBECONFIG` where it is set, else the service account, else `~/.kube/config`.
 
     What somebody set on purpose comes first: in a pod of one cluster it leads to another. Credentials stay fresh: a
@@ -166,48 +168,60 @@ async def configuration() -> client.Configuration:
             config.load_incluster_config(client_configuration=loaded)  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
             raise NotConfigured(f"the service account of this pod cannot be used: {error}") from error
-        return loaded
+        return Connection(loaded, {})
     path = path or "~/.kube/config"
-    loaded = await _kubeconfig(path)
+    loaded, headers = await _kubeconfig(path)
     loaded.refresh_api_key_hook = _reread(path)
-    return loaded
+    try:
+        return Connection(loaded, headers)
+    except BadConnection as error:
+        raise NotConfigured(f"the kubeconfig at {path} cannot be used: {error}") from None
 
 
 async def connect() -> client.ApiClient:
     """A client of the cluster; its user closes it."""
-    api = client.ApiClient(await configuration())
+    made = await connection()
+    try:
+        session = made.session()
+    except BadConnection as error:
+        raise NotConfigured(f"the cluster cannot be reached: {error}") from None
+    # The client would make a TLS context of its own, and take proxies from the environment.
+    used = copy.copy(made.configuration)
+    used.ssl_ca_cert = used.cert_file = used.key_file = used.tls_server_name = used.proxy = None
+    api = client.ApiClient(used)
+    api.rest_client.pool_manager = session
     api.user_agent = USER_AGENT  # also the manager of the fields that it writes, which users see in managedFields
     return api
 
 
-async def login(**_kwargs: Any) -> kopf.ConnectionInfo:
-    """Kopf's login handler: the same cluster and credentials as `connect`, read anew each time Kopf asks."""
-    loaded = await configuration()
-    scheme, _, token = (await loaded.get_api_key_with_prefix("BearerToken") or "").partition(" ")
-    return kopf.ConnectionInfo(
-        server=loaded.host,
-        ca_path=loaded.ssl_ca_cert,
-        insecure=not loaded.verify_ssl,
-        scheme=scheme.capitalize() or None,
-        token=token or None,
-        certificate_path=loaded.cert_file,
-        private_key_path=loaded.key_file,
-        proxy_url=loaded.proxy,
-        trust_env=True,  # as the client does
-    )
+async def login(**_kwargs: Any) -> Connection:
+    """For Kopf: the same cluster and credentials as `connect`, read anew each time Kopf asks."""
+    return await connection()
 
 
-async def _kubeconfig(path: str) -> client.Configuration:
+async def _kubeconfig(path: str) -> tuple[client.Configuration, dict[str, str | list[str]]]:
     loaded = client.Configuration()
     try:
-        await config.load_kube_config(  # type: ignore[no-untyped-call]
+        loader = await config.load_kube_config(  # type: ignore[no-untyped-call]
             config_file=path, client_configuration=loaded, persist_config=False
         )
+        cluster, user = (node.value if node else {} for node in (loader._cluster, loader._user))
+        if user.get("tokenFile") and user.get("token") and not user.keys() & {"exec", "auth-provider"}:
+            # The file comes first for kubectl, and last for the client.
+            loaded.api_key["BearerToken"] = f"Bearer {_beside(loader._user.path or path, user['tokenFile'])}"
+        headers = headers_of(cluster, user)
+    except BadConnection as error:
+        raise NotConfigured(f"the kubeconfig at {path} cannot be used: {error}") from None
     except (config.ConfigException, OSError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
         raise NotConfigured(f"no cluster: no service account, and no usable kubeconfig at {path}") from error
     if token := loaded.api_key.get("BearerToken"):
         loaded.api_key["BearerToken"] = token.strip()  # a tokenFile ends in a newline, no header may
-    return loaded
+    return loaded, headers
+
+
+def _beside(kubeconfig: str, file: str) -> str:
+    """The text of a file that a kubeconfig names, possibly relative to its own place."""
+    return (Path(kubeconfig).expanduser().parent / file).read_text("utf-8")
 
 
 def _reread(path: str) -> Any:
@@ -221,7 +235,7 @@ def _reread(path: str) -> Any:
             return
         read_at = loop.time()  # first, so that requests meanwhile go on with the old ones
         try:
-            used.api_key.update((await _kubeconfig(path)).api_key)
+            used.api_key.update((await _kubeconfig(path))[0].api_key)
         except NotConfigured as error:  # somebody may be writing it
             log.warning("%s: going on with the credentials read before", error)
 
@@ -399,7 +413,11 @@ class Cluster:
                 raw = await _read(response.response, most)
             reply = _object(raw, response.status)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            why = "timed out" if isinstance(error, TimeoutError) else f"failed: {type(error).__name__}"
+            why = (
+                "timed out"
+                if isinstance(error, TimeoutError)
+                else f"failed: {tls_problem(error) or type(error).__name__}"
+            )
             raise Unreachable(f"{_what(verb, kind, namespace, name)} {why}") from error
         return response.status, reply
 

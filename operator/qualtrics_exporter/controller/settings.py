@@ -1,8 +1,9 @@
 """What an administrator decides when the operator is started; the flags of `qualtrics-exporter controller`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qualtrics_exporter.http.hosts import DEFAULT_ALLOWED_HOSTS, DEFAULT_DOWNLOAD_HOSTS
+from qualtrics_exporter.http.proxies import Proxies
 from qualtrics_exporter.telemetry.logs import Format, Level
 
 
@@ -21,6 +22,8 @@ class Settings:
     allowed_hosts: tuple[str, ...] = DEFAULT_ALLOWED_HOSTS
     allowed_download_hosts: tuple[str, ...] = DEFAULT_DOWNLOAD_HOSTS
     allow_http: bool = False
+    proxies: Proxies = field(default_factory=Proxies)
+    """Of requests to remote hosts; the API server is reached as the kubeconfig says."""
     leader_election: bool = True
     lease_namespace: str | None = None
     """The operator's own namespace, unless set."""

@@ -100,6 +100,15 @@ class Watch:
         problems = [watcher.problem for watcher in self.watchers.values()]
         return None if None in problems else problems[0]
 
+    @property
+    def listing(self) -> str | None:
+        """Why a standby could not take over yet: exporters are still being listed for the first time.
+
+        A namespace that cannot be listed is not waited for.
+        """
+        open_ = [str(watcher) for watcher in self.watchers.values() if not watcher.settled]
+        return f"exporters are still being listed: {', '.join(open_)}" if open_ else None
+
     def blind_seconds(self) -> dict[str, float]:
         """For how long each namespace has not been watched, 0 if it is. The name of all namespaces is empty."""
         return {namespace or "": watcher.blind_seconds for namespace, watcher in self.watchers.items()}

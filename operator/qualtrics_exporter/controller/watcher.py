@@ -24,6 +24,7 @@ import kopf
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller import cluster
 from qualtrics_exporter.controller.cluster import ClusterError
+from qualtrics_exporter.controller.connection import BadConnection, tls_problem
 from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class _Session(kopf.AiohttpSession):
     """Credentials for Kopf. Equal credentials are equal, so that Kopf gives up if they are refused twice."""
 
     aiohttp_session: aiohttp.ClientSession = field(compare=False)
-    info: kopf.ConnectionInfo
+    token: str = field(repr=False)
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
@@ -89,6 +90,8 @@ class Watcher:
         self._blind_since: float | None = clock.monotonic()
         self.problem: str | None = "the watch has not begun"
         """Why the watch sees nothing; None while it does."""
+        self.settled = False
+        """Whether the first list has come, or an attempt to get it has failed."""
         self.starts = 0
 
     @property
@@ -169,29 +172,30 @@ class Watcher:
         if self._blind_since is None:
             self._blind_since = self._clock.monotonic()
         self.problem = problem
+        self.settled = True
 
     def _seeing(self) -> None:
         if self.problem is not None:
             log.info("%s is watched", self)
         self._blind_since = None
         self.problem = None
+        self.settled = True
 
     async def _login(self, **_: Any) -> kopf.AiohttpSession:
         """Kopf's login handler: the credentials as they are now, in a session whose requests tell how they end."""
-        info = await cluster.login()
-        if self._session and self._session.info == info:
-            return self._session
+        made = await cluster.login()
+        token = await made.token()
+        used = self._session
+        if used and not used.aiohttp_session.closed and (used.server, used.token) == (made.server, token):
+            return used
         trace = aiohttp.TraceConfig()
         trace.on_request_end.append(self._replied)
         trace.on_request_exception.append(self._failed)
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
-            headers=info.as_http_headers(),
-            proxy=info.proxy_url,
-            trust_env=info.trust_env,
-            trace_configs=[trace],
-        )
-        self._session = _Session(server=info.server, aiohttp_session=session, info=info)
+        try:
+            session = made.session([trace])
+        except BadConnection as error:
+            raise ClusterError(f"the cluster cannot be reached: {error}") from None
+        self._session = _Session(server=made.server, aiohttp_session=session, token=token)
         return self._session
 
     async def _replied(
@@ -205,7 +209,8 @@ class Watcher:
     async def _failed(
         self, _session: aiohttp.ClientSession, _context: SimpleNamespace, params: aiohttp.TraceRequestExceptionParams
     ) -> None:
-        why = "in time" if isinstance(params.exception, asyncio.CancelledError) else type(params.exception).__name__
+        error = params.exception
+        why = "in time" if isinstance(error, asyncio.CancelledError) else tls_problem(error) or type(error).__name__
         self._blind(f"the API server did not answer ({why})")
 
     def _settings(self) -> kopf.OperatorSettings:

@@ -5,6 +5,7 @@ Prometheus. A check is a callable that returns None when all is well, otherwise 
 """
 
 import asyncio
+import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -36,6 +37,7 @@ async def serve(
 ) -> AsyncIterator[tuple[str, int]]:
     """Serve as long as the block lasts; yields the host and port that are listened on.
 
+    Without a host, all addresses are listened on, IPv4 and IPv6, or those of one family if the machine lacks the other.
     OSError when the address cannot be listened on.
     """
     host, port = parse_address(address)
@@ -46,11 +48,26 @@ async def serve(
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host or None, port).start()
+        await _listen(runner, host, port)
         bound = runner.addresses[0]
         yield str(bound[0]), int(bound[1])
     finally:
         await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    if host:
+        await web.TCPSite(runner, host, port).start()
+        return
+    problems: list[OSError] = []
+    for family in ("0.0.0.0", "::"):  # noqa: S104 - a pod's own addresses
+        try:
+            await web.TCPSite(runner, family, runner.addresses[0][1] if runner.addresses else port).start()
+        except OSError as error:
+            problems.append(error)
+    # A family that is not there is no problem. A port that is in use is one, whoever has the other family.
+    if len(problems) == 2 or any(error.errno == errno.EADDRINUSE for error in problems):
+        raise problems[0]
 
 
 def _probe(check: Check) -> Handler:

@@ -27,6 +27,7 @@ from .errors import ExportError, OutcomeUnknown, Permanent, RateLimited, Transie
 from .hosts import DEFAULT_ALLOWED_HOSTS, DEFAULT_DOWNLOAD_HOSTS, HostRules, Url, local_entries
 from .limits import Limiter, Rate, Turn
 from .loop_time import LoopTime
+from .proxies import Proxies
 from .reply import NotUnderstood, Reply, TooMuch
 from .retry import Repeat, persist, retry_after
 from .tokens import Tokens
@@ -101,7 +102,7 @@ class Remotes:
     """What all runs of a process share. Connections open when they are first needed.
 
     `allowed_hosts` are the hosts of APIs and token endpoints, `download_hosts` those of the files of exports. An entry
-    of the former for this machine, which is a sandbox, counts as one of the latter.
+    of the former for this machine, which is a sandbox, counts as one of the latter. `proxies` lead to all of them.
     """
 
     def __init__(
@@ -116,12 +117,13 @@ class Remotes:
         wire: Wire | None = None,
         max_concurrent_requests: int = MAX_CONCURRENT_REQUESTS,
         loop_time: LoopTime | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self.clock = clock
         self.hosts = HostRules(allowed_hosts, allow_http=allow_http)
         self.download_hosts = HostRules((*download_hosts, *local_entries(allowed_hosts)), allow_http=allow_http)
         self.loop_time = loop_time or LoopTime()
-        self.wire = wire or Wire(clock, timeouts or Timeouts(), observe, self.loop_time)
+        self.wire = wire or Wire(clock, timeouts or Timeouts(), observe, self.loop_time, proxies)
         self.limiter = Limiter(clock)
         self.requests = FairSemaphore(max_concurrent_requests)
         self.tokens = Tokens(self.wire, self.hosts, clock)
@@ -261,7 +263,7 @@ class Remote:
                 raise self._too_large(ask, what, limit, reply) from None
             except NotSent as trouble:
                 what = f"{self.name} cannot be reached to {ask.task}: {trouble}"
-                raise Transient(Reason.REMOTE_UNAVAILABLE, what) from trouble
+                raise Transient(Reason.REMOTE_UNAVAILABLE, what, next_step=trouble.next_step) from trouble
             except Lost as trouble:
                 what = f"{self.name} was asked to {ask.task}, and no answer came: {trouble}"
                 error = Transient(Reason.REMOTE_UNAVAILABLE, what, status=trouble.status)

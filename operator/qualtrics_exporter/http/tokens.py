@@ -148,7 +148,8 @@ class Tokens:
                 raise Permanent(Reason.REMOTE_REPLY_TOO_LARGE, what) from None
             except (NotSent, Lost) as trouble:
                 what = f"{name} gave no token for {source}: {trouble}"
-                raise Transient(Reason.REMOTE_UNAVAILABLE, what) from trouble
+                step = trouble.next_step if isinstance(trouble, NotSent) else None
+                raise Transient(Reason.REMOTE_UNAVAILABLE, what, next_step=step) from trouble
             except NotUnderstood as why:
                 what = f"{name}'s answer to the request for a token for {source} cannot be understood: {why}"
                 raise Transient(Reason.REMOTE_REPLY_INVALID, what) from None

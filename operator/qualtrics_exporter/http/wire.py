@@ -1,14 +1,13 @@
 """One try of one request, on real sockets: connections, time limits, bounded bodies, and nothing that leaks.
 
 What is known after a try decides everything above, so that is what this module tells: `NotSent` (certainly no byte of
-the request went out), `Lost` (it may have been heard), or a `Reply`. No redirect is followed, no cookie kept, no
-proxy and no .netrc taken from the environment; SSL_CERT_FILE is. Replies are read raw and unpacked here, because
+the request went out), `Lost` (it may have been heard), or a `Reply`. No redirect is followed and no cookie kept. httpx
+takes nothing from the environment, no .netrc either: proxies are given. Replies are read raw and unpacked here, because
 httpx unpacks whatever the other side likes, as far as it likes.
 """
 
 import asyncio
 import logging
-import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,11 +20,16 @@ import httpx
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.fair_share import NOBODY, FairSemaphore, Tenant
 
+from . import authorities
 from .gunzip import BadGzip, Gunzip, TooManyMembers
 from .hosts import Url
 from .loop_time import LoopTime
 from .paced import PIECE, paced
+from .proxies import Proxies, Proxy
 from .reply import SMALL_BODY, Reply
+from .trouble import Course, refused_by_proxy, why
+from .trouble import Lost as Lost
+from .trouble import NotSent as NotSent
 
 USER_AGENT = f"qualtrics-exporter/{version('qualtrics-exporter')}"
 """Who asks: for the logs of the remote sides, and for those of the API server."""
@@ -33,9 +37,6 @@ LARGEST_BODY = 4 * 1024 * 1024
 LARGEST_ERROR = 64 * 1024
 LARGE_REPLIES = 3
 """Replies of more than `SMALL_BODY` that are in memory at once; tenants take turns."""
-_BEFORE_THE_FIRST_BYTE = (
-    httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL
-)  # fmt: skip
 _TROUBLE = (httpx.HTTPError, httpx.InvalidURL, BadGzip, OSError)  # OSError: TLS may break in ways that httpx lets pass
 _HEADERS = ("retry-after",)
 LOUD = ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
@@ -81,18 +82,6 @@ class Request:
     """What holds the memory of a reply of more than `SMALL_BODY` bytes, which waits for it. Without this, nothing is
     waited for, and such a reply is `TooLarge`.
     """
-
-
-class NotSent(Exception):
-    """Certainly not a byte of the request went out. The text is a clause for people."""
-
-
-class Lost(Exception):
-    """It may have been heard, there is no whole reply. `status` if that much is known."""
-
-    def __init__(self, why: str, status: int | None = None) -> None:
-        super().__init__(why)
-        self.status = status
 
 
 class TooLarge(Lost):
@@ -141,7 +130,7 @@ class Download:
                     yield bytes(piece)
                     piece.clear()
         except _TROUBLE as error:
-            raise Lost(_why(error), self.status) from None
+            raise Lost(why(error), self.status) from None
         if piece:
             yield bytes(piece)
 
@@ -155,13 +144,16 @@ class Wire:
         timeouts: Timeouts,
         observe: Callable[[Call], None] | None,
         loop_time: LoopTime | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self._clock = clock
         self._timeouts = timeouts
+        self._proxies = proxies or Proxies()
         self._observe = observe
         self._loop_time = loop_time or LoopTime()
         self._large_replies = FairSemaphore(LARGE_REPLIES)
-        self._clients: dict[bool, httpx.AsyncClient] = {}
+        self._tls: ssl.SSLContext | None = None
+        self._clients: dict[tuple[bool, Proxy | None], httpx.AsyncClient] = {}
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -184,89 +176,112 @@ class Wire:
                 await large.enter_async_context(self._large_replies.hold(request.tenant))
                 limit.reschedule(now() + left)
 
-        async with self._observed(request) as observed:
+        async with self._observed(request) as (course, client):
             try:
                 async with (
                     limit,
-                    self._client(request.alone).stream(
-                        request.method, request.url.text, headers=request.headers, content=request.body
+                    client.stream(
+                        request.method,
+                        request.url.text,
+                        headers=request.headers,
+                        content=request.body,
+                        extensions={"trace": course.trace},
                     ) as response,
                 ):
-                    observed.status = response.status_code
+                    self._heard(request, course, response)
                     most = LARGEST_BODY if large else SMALL_BODY
                     body = await _body(response, most, make_room, lambda: self._loop_time.pause(request.tenant))
                     headers = {name: response.headers[name] for name in _HEADERS if name in response.headers}
                     return Reply(response.status_code, headers, body)
             except TimeoutError:
-                raise Lost(f"there was no whole answer within {self._timeouts.total:g} s", observed.status) from None
+                raise course.out_of_time(self._timeouts.total, "whole answer") from None
             except _TROUBLE as error:
-                raise _told(error, observed.status) from None
+                raise course.failed(error) from None
 
     @asynccontextmanager
     async def download(self, request: Request) -> AsyncIterator[Download]:
         """Send a request and have the body of its reply piece by piece, whatever its status."""
-        async with self._observed(request) as observed:
-            client = self._client(request.alone)
+        async with self._observed(request) as (course, client):
             try:
-                outgoing = client.build_request(request.method, request.url.text, headers=request.headers)
+                outgoing = client.build_request(
+                    request.method, request.url.text, headers=request.headers, extensions={"trace": course.trace}
+                )
                 async with asyncio.timeout(self._timeouts.total):
                     response = await client.send(outgoing, stream=True)
             except TimeoutError:
-                raise Lost(f"there was no answer within {self._timeouts.total:g} s") from None
+                raise course.out_of_time(self._timeouts.total, "answer") from None
             except _TROUBLE as error:
-                raise _told(error, None) from None
-            observed.status = response.status_code
+                raise course.failed(error) from None
             try:
+                self._heard(request, course, response)
                 yield Download(response)
             finally:
                 await response.aclose()
 
     @asynccontextmanager
-    async def _observed(self, request: Request) -> AsyncIterator["_Observed"]:
-        observed, began = _Observed(), self._clock.monotonic()
+    async def _observed(self, request: Request) -> AsyncIterator[tuple[Course, httpx.AsyncClient]]:
+        began = self._clock.monotonic()
+        proxy = self._proxies.of(request.url)
+        course = Course(proxied=proxy is not None)
         try:
-            yield observed
-            observed.outcome = _outcome(observed.status or 0)
+            yield course, self._client(request.alone, proxy)
+            course.outcome = _outcome(course.status or 0)
         except NotSent:
-            observed.outcome = "unreachable"
+            course.outcome = "unreachable"
             raise
         except Lost as lost:
-            observed.outcome = "odd" if isinstance(lost, TooLarge) else "lost"
+            course.outcome = "odd" if isinstance(lost, TooLarge) else "lost"
             raise
         finally:
             if self._observe:
                 seconds = self._clock.monotonic() - began
                 self._observe(
-                    Call(request.side, request.operation, request.method, observed.status, observed.outcome, seconds)
+                    Call(request.side, request.operation, request.method, course.status, course.outcome, seconds)
                 )
 
-    def _client(self, alone: bool) -> httpx.AsyncClient:
-        if not self._clients:
+    def _heard(self, request: Request, course: Course, response: httpx.Response) -> None:
+        """Note the status of a reply. Raises `NotSent` if it is the proxy's: a remote side never answers with 407."""
+        if course.proxied and request.url.scheme == "http" and response.status_code == 407:
+            raise refused_by_proxy(response.status_code)
+        course.status = response.status_code
+
+    def _client(self, alone: bool, proxy: Proxy | None) -> httpx.AsyncClient:
+        """The client for such requests. Raises `NotSent`."""
+        if (client := self._clients.get((alone, proxy))) is None:
             _hush()
-            context = httpx.create_ssl_context()  # knows SSL_CERT_FILE and SSL_CERT_DIR
-            for own in (False, True):
-                limits = httpx.Limits(max_connections=None, max_keepalive_connections=0 if own else 20)
-                self._clients[own] = httpx.AsyncClient(
-                    transport=paced(
-                        httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits), self._loop_time
-                    ),
-                    trust_env=False,
-                    follow_redirects=False,
-                    # Shared by all credentials: what a remote side sets for one must not go out with another.
-                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-                    headers={
-                        "User-Agent": USER_AGENT,
-                        "Accept-Encoding": "identity",
-                    },
-                    timeout=httpx.Timeout(self._timeouts.silence, connect=self._timeouts.connect),
-                )
-        return self._clients[alone]
+            if self._tls is None:
+                try:
+                    self._tls = authorities.context()
+                except authorities.UnusableAuthorities as error:
+                    raise NotSent(str(error), "Check SSL_CERT_FILE and SSL_CERT_DIR of the operator.") from None
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0 if alone else 20)
+            transport = httpx.AsyncHTTPTransport(
+                verify=self._tls, trust_env=False, limits=limits, proxy=_for_httpx(proxy, self._tls)
+            )
+            client = self._clients[alone, proxy] = httpx.AsyncClient(
+                transport=paced(transport, self._loop_time),
+                trust_env=False,
+                follow_redirects=False,
+                # Shared by all credentials: what a remote side sets for one must not go out with another.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                headers={
+                    "User-Agent": USER_AGENT,
+                    "Accept-Encoding": "identity",
+                },
+                timeout=httpx.Timeout(self._timeouts.silence, connect=self._timeouts.connect),
+            )
+        return client
 
 
-@dataclass(slots=True)
-class _Observed:
-    status: int | None = None
-    outcome: str = "cancelled"
+def _for_httpx(proxy: Proxy | None, tls: ssl.SSLContext) -> httpx.Proxy | None:
+    if proxy is None:
+        return None
+    return httpx.Proxy(
+        proxy.url,
+        auth=proxy.auth,
+        headers={"User-Agent": USER_AGENT},
+        ssl_context=tls if proxy.scheme == "https" else None,
+    )
 
 
 async def _body(
@@ -304,32 +319,6 @@ async def _body(
             return b""  # what it is about is told by its status
         raise
     return bytes(body)
-
-
-def _told(error: Exception, status: int | None) -> NotSent | Lost:
-    """What to raise, without the error as its cause: a traceback would show the error's text, and a host in it."""
-    if isinstance(error, _BEFORE_THE_FIRST_BYTE):
-        return NotSent(_why(error))
-    return Lost(_why(error), status)
-
-
-def _why(error: BaseException) -> str:
-    """The error as a clause. Its own text may hold anything, so only its kind is looked at."""
-    causes: list[BaseException] = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
-        causes.append(cause)
-    for cause in reversed(causes):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return "its certificate is not trusted (SSL_CERT_FILE names the authorities of your own)"
-        if isinstance(cause, socket.gaierror):
-            return "its host name is not known"
-        if isinstance(cause, ConnectionRefusedError):
-            return "it refuses connections"
-    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        return "no connection opened in time"
-    if isinstance(error, httpx.ConnectError):
-        return "no connection could be opened"
-    return "it fell silent" if isinstance(error, httpx.TimeoutException) else "the connection broke"
 
 
 def _outcome(status: int) -> str:

@@ -208,6 +208,9 @@ class Export:
                 misread = True  # as with any read: a second look, at a fresh URL, and no more
             except (NotSent, Lost, BadGzip) as trouble:
                 if not left or self._remote.clock.monotonic() > self._deadline:
+                    if isinstance(trouble, NotSent):
+                        told = f"{what}: {trouble}"
+                        raise Transient(Reason.REMOTE_UNAVAILABLE, told, next_step=trouble.next_step) from trouble
                     status = trouble.status if isinstance(trouble, Lost) else None
                     raise Transient(Reason.REMOTE_UNAVAILABLE, what, status=status) from trouble
             else:

@@ -1,0 +1,102 @@
+"""The operator in a company network: remote hosts through a real proxy, the API server never."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.environment import chart_rules
+from tests.environment.loop_thread import LoopThread
+from tests.environment.proxy import TinyProxy
+from tests.environment.stage import AppliedExporter, Stage
+from tests.environment.waiting import eventually
+from tests.http.scripted_proxy import pump
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("real_proxy")]
+
+USER, PASSWORD = "surveys", "s3cretw0rd"
+
+
+def test_a_run_goes_through_the_proxy_and_its_password_is_nowhere(stage: Stage, tmp_path: Path) -> None:
+    with TinyProxy(tmp_path / "proxy", user=USER, password=PASSWORD) as proxy:
+        operator = stage.operator(
+            "--proxy",
+            proxy.url,
+            environment={
+                "QUALTRICS_EXPORTER_PROXY_USERNAME": USER,
+                "QUALTRICS_EXPORTER_PROXY_PASSWORD": PASSWORD,
+                "HTTPS_PROXY": "http://127.0.0.1:9",
+            },
+        )
+        exporter = stage.exporter()
+        exporter.checked()
+        exporter.annotate(run_requested_at="now")
+        entry = exporter.ended()
+        left = {**operator.everything_left(), "the cluster": stage.everything_written()}
+    assert entry["result"] == "Succeeded"
+    apis = {secret["url"].split("/")[2] for secret in stage.sandbox.secrets().values()}
+    assert apis <= set(proxy.connected())
+    assert {host for host in proxy.connected() if not host.startswith("localhost:")} == set()
+    assert f"through {proxy.url} with a user name" in operator.log
+    assert [place for place, text in left.items() if PASSWORD in text] == []
+
+
+def test_a_password_that_is_refused_is_what_the_status_says(stage: Stage, tmp_path: Path) -> None:
+    with TinyProxy(tmp_path / "proxy", user=USER, password=PASSWORD) as proxy:
+        operator = stage.operator(environment=proxy.variables(user=USER, password="wr0ngw0rd"))
+        exporter = stage.exporter()
+        told = stage.while_time_passes(lambda: eventually(lambda: refused(exporter), "the check has failed"))
+        assert "the proxy asks for another user name or password" in told
+        assert "Check the proxy of the operator" in told
+        left = {**operator.everything_left(), "the cluster": stage.everything_written()}
+    assert [place for place, text in left.items() if "wr0ngw0rd" in text] == []
+    assert stage.sandbox.ledger.calls == []
+
+
+def refused(exporter: AppliedExporter) -> str | None:
+    """The message about Nexthink, once it cannot be reached."""
+    condition = exporter.condition("NexthinkReady")
+    return condition["message"] if condition.get("reason") == "RemoteUnavailable" else None
+
+
+def test_a_server_by_another_address_with_its_name_in_the_kubeconfig(stage: Stage) -> None:
+    """As with a tunnel or a load balancer; and the environment names a proxy that is not there."""
+    rights = stage.cluster.service_account(stage.namespace, "operator", rules=chart_rules.namespaced())
+    content = json.loads(rights.read_text())
+    cluster = content["clusters"][0]["cluster"]
+    there = LoopThread("tunnel")
+    there.start()
+    tunnel = there.run(lambda: tunnel_to(cluster["server"]))
+    try:
+        port = tunnel.sockets[0].getsockname()[1]
+        cluster |= {"server": f"https://127.0.0.2:{port}", "tls-server-name": "kubernetes.default.svc"}
+        path = rights.with_name("name.kubeconfig")
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(content))
+        operator = stage.process(
+            path,
+            *("--namespace", stage.namespace, "--allowed-host", "localhost", "--no-leader-election"),
+            environment={
+                "HTTPS_PROXY": "http://127.0.0.1:9",
+                "https_proxy": "http://127.0.0.1:9",
+                "NO_PROXY": "localhost",
+            },
+        )
+        operator.start()
+        assert stage.exporter().checked()["status"] == "True"
+        operator.stop()
+    finally:
+        there.call(tunnel.close)
+        there.stop()
+
+
+async def tunnel_to(server: str) -> asyncio.Server:
+    """Listens on another address, and passes everything on."""
+    host, _, port = server.split("/")[2].rpartition(":")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer), return_exceptions=True)
+
+    return await asyncio.start_server(serve, "127.0.0.2", 0)

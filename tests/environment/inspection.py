@@ -1,0 +1,60 @@
+"""An authority as TLS inspection has them: without key identifiers, which OpenSSL's strict checks reject."""
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+class Inspection:
+    """The authority, in `authority`, and a server certificate of it, with its key in `server`. Both are PEM files."""
+
+    def __init__(self, folder: Path, *names: str, valid: timedelta = timedelta(days=30)) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.authority = folder / "inspection-ca.pem"
+        self.server = folder / "inspected.pem"
+        key, leaf_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Corp Inspection CA")])
+        end = datetime.now(UTC) + valid
+        authority = (
+            _certificate(issuer, issuer, key.public_key(), end)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        leaf = (
+            _certificate(subject, issuer, leaf_key.public_key(), end)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        pem = serialization.Encoding.PEM
+        self.authority.write_bytes(authority.public_bytes(pem))
+        unencrypted = serialization.NoEncryption()
+        self.server.write_bytes(
+            leaf_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, unencrypted) + leaf.public_bytes(pem)
+        )
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What a server shows."""
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.load_cert_chain(self.server)
+        return made
+
+
+def _certificate(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, end: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(end - timedelta(days=60))
+        .not_valid_after(end)
+    )

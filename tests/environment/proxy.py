@@ -1,0 +1,109 @@
+"""A real forward proxy: tinyproxy, from the packages of the machine's own Debian, unpacked below `.tools/`."""
+
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.environment import debian
+from tests.environment.build import TOOLS, BuildError, call, made
+from tests.environment.waiting import eventually
+
+PACKAGE = "tinyproxy-bin"
+
+CONFIGURATION = """\
+Port {port}
+Listen 127.0.0.1
+Timeout 600
+MaxClients 100
+Allow 127.0.0.1
+LogFile "{log}"
+LogLevel Connect
+PidFile "{folder}/pid"
+"""
+
+
+def obstacle() -> str | None:
+    """Why this machine cannot run it, as a clause; None if it can."""
+    if platform.system() != "Linux":
+        return f"it needs Linux, this is {platform.system()}"
+    if missing := [name for name in ("apt-get", "dpkg-deb") if not shutil.which(name)]:
+        return f"it needs {', '.join(missing)}: a Debian or one of its relatives"
+    return None
+
+
+def program() -> Path:
+    """Return the program, and fetch it first if it isn't there yet. It needs nothing but the C library."""
+    if reason := obstacle():
+        raise BuildError(f"There is no proxy here: {reason}.")
+    place = TOOLS / f"tinyproxy-{debian.release()[1]}-{platform.machine()}"
+    with made(place, "fetching a proxy") as root:
+        if root:
+            apt = debian.Apt(root.parent)
+            apt.get("update", "Reading which packages there are", "--error-on=any")
+            apt.get("install", "Fetching a proxy", "--yes", "--download-only", PACKAGE)
+            (package,) = apt.archives.glob(f"{PACKAGE}_*.deb")
+            root.mkdir(exist_ok=True)
+            call(["dpkg-deb", "--extract", str(package), str(root)], "Unpacking a proxy")
+    return place / "usr" / "bin" / "tinyproxy"
+
+
+class TinyProxy:
+    """A proxy on a port of this machine, as long as the block lasts; with a user name and a password, if given."""
+
+    def __init__(self, folder: Path, *, user: str = "", password: str = "", more: str = "") -> None:
+        self._folder = folder
+        self._auth = f"BasicAuth {user} {password}\n" if user else ""
+        self._more = more
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What it has written down: a line for each connection that it was asked for."""
+        path = self._folder / "log"
+        return path.read_text() if path.exists() else ""
+
+    def connected(self) -> list[str]:
+        """The hosts and ports that it was asked to connect to, one for each request."""
+        return [line.rpartition(" CONNECT ")[2].split()[0] for line in self.log.splitlines() if ": CONNECT " in line]
+
+    def variables(self, *, user: str = "", password: str = "") -> Mapping[str, str]:
+        """HTTPS_PROXY for it."""
+        at = f"{user}:{password}@" if user else ""
+        return {"HTTPS_PROXY": f"http://{at}127.0.0.1:{self.port}", "NO_PROXY": ""}
+
+    def __enter__(self) -> Self:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        settings = self._folder / "tinyproxy.conf"
+        log = self._folder / "log"
+        settings.write_text(
+            CONFIGURATION.format(port=self.port, log=log, folder=self._folder) + self._auth + self._more
+        )
+        with (self._folder / "output").open("wb") as output:
+            self._process = subprocess.Popen([program(), "-d", "-c", settings], stdout=output, stderr=output)
+        eventually(self._listens, "the proxy listens")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        assert self._process
+        self._process.kill()
+        self._process.wait()
+
+    def _listens(self) -> bool:
+        assert self._process
+        if self._process.poll() is not None:
+            raise AssertionError(f"the proxy ended: {(self._folder / 'output').read_text()}")
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0

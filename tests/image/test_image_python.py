@@ -1,0 +1,123 @@
+"""TLS inspection with the Python of the published image: it is stricter than the one of this machine may be."""
+
+import json
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from qualtrics_exporter.clock import SystemClock
+from qualtrics_exporter.sandbox import World
+from tests.cli.conftest import PEOPLE, SAMPLE
+from tests.environment.image_python import ImagePython, wanted
+from tests.environment.inspection import Inspection
+from tests.environment.proxy import TinyProxy
+from tests.environment.sandbox import SandboxThread
+
+USER, PASSWORD = "surveys", "s3cretw0rd"
+
+pytestmark = pytest.mark.usefixtures("real_proxy")
+
+ASK_THE_API_SERVER = """
+import asyncio
+from qualtrics_exporter.controller.cluster import Cluster, ClusterError, connect, login
+
+async def ask():
+    async with await connect() as api:
+        try:
+            await Cluster(api).get("dex", "teams-rollout")
+        except ClusterError as error:
+            print(error)
+    made = await login()
+    async with made.session() as session, session.get(made.server) as reply:
+        print(reply.status)
+
+asyncio.run(ask())
+"""
+
+
+@pytest.fixture
+def inspection(tmp_path: Path) -> Inspection:
+    return Inspection(tmp_path / "certificates", "localhost")
+
+
+@pytest.fixture
+def sandbox(inspection: Inspection) -> Iterator[SandboxThread]:
+    """Both remote sides, as they look behind an inspection."""
+    world = World.default()
+    world.import_seconds = world.import_polls = 0
+    with SandboxThread(SystemClock(), inspection.context, world) as running:
+        yield running
+
+
+@pytest.fixture
+def command(sandbox: SandboxThread, tmp_path: Path) -> list[str | Path]:
+    """`run` on the sample."""
+    secrets = tmp_path / "secrets.yaml"
+    secrets.write_text(
+        yaml.safe_dump_all(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys}
+            for name, keys in sandbox.secrets().items()
+        )
+    )
+    where = ["--journal", tmp_path / "journal.json", "--allowed-host", "localhost"]
+    return ["-m", "tests.cli.hurried", "run", SAMPLE, "--secrets", secrets, "--send", *where]
+
+
+def test_it_is_strict_about_authorities_unless_it_is_told_not_to_be(image_python: ImagePython) -> None:
+    told = image_python.run(
+        "-c", "import ssl, sys; print(sys.version_info[:2], ssl.create_default_context().verify_flags)"
+    )
+    version, _, flags = told.stdout.rpartition(" ")
+    assert version == str(tuple(map(int, wanted()[0].split("."))))
+    assert int(flags) & ssl.VERIFY_X509_STRICT
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_an_export_through_tls_inspection(
+    image_python: ImagePython,
+    inspection: Inspection,
+    command: list[str | Path],
+    sandbox: SandboxThread,
+    tmp_path: Path,
+    proxied: bool,
+) -> None:
+    environment = {"SSL_CERT_FILE": str(inspection.authority), "HOME": str(tmp_path)}
+    with TinyProxy(tmp_path / "proxy", user=USER, password=PASSWORD) as proxy:
+        more = proxy.variables(user=USER, password=PASSWORD) if proxied else {}
+        ended = image_python.run(*command, environment={**environment, **more})
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert set(sandbox.ledger.mails()) == PEOPLE
+    assert bool(proxy.connected()) is proxied
+
+
+def test_without_its_authority_openssls_reason_is_told(
+    image_python: ImagePython, command: list[str | Path], sandbox: SandboxThread, tmp_path: Path
+) -> None:
+    ended = image_python.run(*command, environment={"HOME": str(tmp_path)})
+    assert ended.returncode == 1
+    assert "its certificate is not trusted: unable to get local issuer certificate" in ended.stdout
+    assert "SSL_CERT_FILE" in ended.stdout
+    assert sandbox.ledger.calls == []
+
+
+def test_a_cluster_whose_authority_has_no_key_identifiers(
+    image_python: ImagePython, inspection: Inspection, sandbox: SandboxThread, tmp_path: Path
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    cluster = {"server": sandbox.url, "certificate-authority": str(inspection.authority)}
+    content = {
+        "clusters": [{"name": "a", "cluster": cluster}],
+        "users": [{"name": "a", "user": {"token": "x"}}],
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+        "current-context": "a",
+    }
+    kubeconfig.write_text(json.dumps(content))
+    ended = image_python.run(
+        "-c", ASK_THE_API_SERVER, environment={"KUBECONFIG": str(kubeconfig), "HOME": str(tmp_path)}
+    )
+    first, second = ended.stdout.splitlines()
+    assert "not found (HTTP 404)" in first
+    assert second == "404"
