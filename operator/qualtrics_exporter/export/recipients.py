@@ -48,6 +48,7 @@ class Recipients:
         self._others: list[array[int]] = []
         self._others_used = [0] * _TABLES
         self.returned = self._empty = self._invalid = self._duplicate = self._accepted = 0
+        self._sampled_out: int | None = None
 
     def add(self, text: str) -> None:
         """Take one row; what is no address is counted, never raised and never kept."""
@@ -106,6 +107,23 @@ class Recipients:
                 return
             self.add(row)
 
+    def sampling(self) -> "Recipients":
+        """The same counts without the people, for those who are chosen from them by `choose` and `leave_out`."""
+        part = Recipients()
+        part.returned, part._empty = self.returned, self._empty
+        part._invalid, part._duplicate, part._sampled_out = self._invalid, self._duplicate, 0
+        part.freeze()
+        return part
+
+    def choose(self, address: str) -> None:
+        """Take one of the people of whom this is a sample."""
+        self._keep(address)
+        self._accepted += 1
+
+    def leave_out(self) -> None:
+        """Count one of the people of whom this is a sample, and do not take them."""
+        self._sampled_out = (self._sampled_out or 0) + 1
+
     def freeze(self) -> None:
         """No more rows come. Let go of what finds duplicates: without it, a million take 24 MB, not 41."""
         self._tables, self._others = [], []
@@ -128,6 +146,7 @@ class Recipients:
             empty=self._empty,
             invalid=self._invalid,
             duplicate=self._duplicate,
+            sampled_out=self._sampled_out,
             accepted=self._accepted,
         )
 
