@@ -63,9 +63,10 @@ def run(
 ) -> None:
     """Do one export without a cluster; mails nobody unless told to.
 
-    FILE has the manifest of a QualtricsExporter, possibly among others; - is standard input. The schedule is not
-    looked at: the export is done now. Without --send everything happens but the send: both sides are checked, the
-    query is asked, and its people are brought into a batch of their own in Qualtrics, which harms nobody.
+    FILE has the manifest of a QualtricsExporter, possibly among others; - is standard input. The export is done now;
+    the schedule only decides whose turn it is with spec.sample.groups. Without --send everything happens but the send:
+    both sides are checked, the query is asked, and its people are brought into a batch of their own in Qualtrics, which
+    harms nobody.
 
     A run that was interrupted goes on when the same command is given again: if the survey may be out already, that
     is looked up, never repeated. A journal knows nothing of what a cluster sends: suspend an exporter there before
