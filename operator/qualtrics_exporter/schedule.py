@@ -141,6 +141,20 @@ def slot_due_at(schedule: Schedule, due: datetime) -> Slot | None:
     return slot if slot.due == due else None
 
 
+def slot_number(schedule: Schedule, until: datetime) -> int:
+    """The number of the newest slot that is due by then. It grows by one with each slot, whether that runs or not.
+
+    It does not depend on when the exporter was created. It differs between frequencies, and between values of
+    `every_hours`. Where slots fall together, the numbers of the others are left out.
+    """
+    return _newest(schedule, until)
+
+
+def numbered_slot(schedule: Schedule, number: int) -> Slot:
+    """The slot of that number."""
+    return _slot(schedule, number)
+
+
 def zone(name: str) -> ZoneInfo:
     """The time zone of this IANA name; raises `UnknownTimeZone` for all else, also for what names a file."""
     if name not in _zone_names():

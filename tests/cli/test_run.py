@@ -267,6 +267,22 @@ def test_more_people_than_allowed_are_held(run: Local) -> None:
     assert run.mailed() == set()
 
 
+def test_fewer_people_than_expected_are_held(run: Local) -> None:
+    run.change(minRecipients=100)
+    assert "TooFewRecipients" in run("--send", code=1).stdout
+    assert run.mailed() == set()
+
+
+def test_a_sample_is_surveyed_once_in_its_turn(run: Local) -> None:
+    """The schedule says whose turn it is, and the journal who had it: the same command again mails nobody."""
+    run.change(sample={"groups": 2})
+    first = run("--send").stdout
+    mailed = run.mailed()
+    assert "left out by spec.sample" in first
+    assert "spec.sample left out" in run("--send").stdout
+    assert run.mailed() == mailed
+
+
 def test_a_dry_exporter_stays_dry_whatever_the_command_says(run: Local) -> None:
     run.change(dryRun=True)
     ended = run("--send")

@@ -50,6 +50,31 @@ def test_the_samples_pass_also_strictly(program: Program) -> None:
     assert re.fullmatch(r"\d+ exporters checked: all well\.\n", ended.stderr)
 
 
+@pytest.mark.parametrize(
+    ("sample", "code", "said"),
+    [
+        ("{groups: 4}", 0, "the cycle of spec.sample has 4 days"),
+        ("{groups: 7}", 0, ""),
+        ("{percent: 10}", 0, "is asked every day"),
+        ("{groups: many}", 1, "must be a whole number"),
+        ("{groups: 4, percent: 10}", 1, "must not be given together with groups"),
+        ("{}", 1, "must be given, or percent"),
+    ],
+)
+def test_a_cycle_that_is_shorter_than_the_window_of_the_query_is_told(
+    program: Program, tmp_path: Path, sample: str, code: int, said: str
+) -> None:
+    manifest = tmp_path / "sampled.yaml"
+    body = yaml.safe_load((ROOT / "samples" / "teams-rollout.yaml").read_text())
+    body["spec"]["schedule"] = {"frequency": "Daily"}
+    body["spec"]["nexthink"]["query"] = "users | with execution.crashes during past 7d | list ad.email_address"
+    body["spec"]["sample"] = yaml.safe_load(sample)
+    manifest.write_text(yaml.safe_dump(body))
+    out = program("validate", manifest, code=code).stdout
+    assert said in out
+    assert bool(out) == bool(said)
+
+
 def test_a_broken_sample_is_told_with_file_line_column_and_a_sentence(program: Program, broken: Path) -> None:
     ended = program("validate", broken, code=1)
     lines = ended.stdout.splitlines()

@@ -180,6 +180,16 @@ RESULTS = {
     "more people than allowed": Odd(
         30, "Held", "RecipientLimitExceeded", {"returned": 30, "accepted": 30}, spec={"maxRecipients": 29}
     ),
+    "fewer people than expected": Odd(
+        30, "Held", "TooFewRecipients", {"returned": 30, "accepted": 30}, spec={"minRecipients": 31}
+    ),
+    "nobody where somebody is expected": Odd(
+        [], "Held", "TooFewRecipients", {"returned": 0, "accepted": 0}, spec={"minRecipients": 1}
+    ),
+    "two people with alike addresses": Odd(
+        [["wei\u00df@example.com"], ["weiss@example.com"], ["j\ufffdrg@example.com"], ["j_c.com#EXT#@example.com"]],
+        "Succeeded", "Succeeded", {"returned": 4, "invalid": 2, "duplicate": 0, "imported": 2},
+    ),
 }  # fmt: skip
 
 

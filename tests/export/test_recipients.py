@@ -3,16 +3,15 @@
 import subprocess
 import sys
 import tracemalloc
-import unicodedata
 from itertools import count
 
 import pytest
-from email_validator import EmailNotValidError, validate_email
-from hypothesis import assume, example, given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from qualtrics_exporter.export import recipients
-from qualtrics_exporter.export.recipients import NoRoom, Recipients, is_address
+from qualtrics_exporter.export.addresses import identity, is_address
+from qualtrics_exporter.export.recipients import NoRoom, Recipients
 from qualtrics_exporter.export.work import LONGEST_RECIPIENT_BYTES
 from qualtrics_exporter.resource.status import Recipients as Counts
 from tests.environment.work import work
@@ -22,7 +21,6 @@ DOMAINS = st.from_regex(r"[a-z0-9]{1,8}(-[a-z0-9]{1,3})?\.(example\.)?(com|org|n
 PLAIN = st.builds("{}@{}".format, LOCALS, DOMAINS)
 # Close to an address, so that the rules are met at their edges.
 NEARLY = st.text(st.sampled_from("aZ09.@-_+' xné\u0130ß\u212a\uff41\u0301\n\t,;<>\"()[]:\\"), max_size=30)
-DOMAIN_LIKE = st.from_regex(r"a@[a-z0-9.-]{1,16}(\.(com|test|local|arpa|onion|c|c1|xn--p1ai|example))?", fullmatch=True)
 
 
 def taken(*rows: str) -> Recipients:
@@ -32,47 +30,11 @@ def taken(*rows: str) -> Recipients:
     return people
 
 
-def accepted_by_the_library(text: str) -> bool:
-    try:
-        validate_email(text, check_deliverability=False)
-    except (EmailNotValidError, UnicodeError):
-        return False
-    return True
-
-
 def test_rows_are_trimmed_and_counted_each_in_one_way() -> None:
     people = taken(" ana@example.com ", "", "  ", "no address", "ANA@example.com", "ben@example.com")
 
     assert list(people) == ["ana@example.com", "ben@example.com"]
     assert people.counts == Counts(returned=6, empty=2, invalid=1, duplicate=1, accepted=2)
-
-
-@pytest.mark.parametrize(
-    "spellings",
-    [
-        ["Ana.Smith@example.com", "ana.smith@EXAMPLE.com", "ANA.SMITH@EXAMPLE.COM"],
-        ["J\u00fcrg@example.com", "j\u00dcrg@example.com", "Ju\u0308rg@example.com"],
-        ["ana@b\u00fccher.example", "ana@xn--bcher-kva.example", "ana@BU\u0308CHER.example"],
-        ["ana@xn--bcher-kva.example", "ANA@XN--BCHER-KVA.EXAMPLE", "ana@B\u00dcCHER.example"],
-        ["ana@example.com", "ana@\uff45xample.com", "ana@example\u3002com"],
-        ["kim@example.com", "\u212aim@example.com", "KIM@EXAMPLE.COM"],
-        ["gro\u00df@example.com", "GROSS@example.com", "gross@example.com"],
-        [
-            "\u03bf\u03b4\u03cc\u03c2@example.com",
-            "\u039f\u0394\u038c\u03a3@example.com",
-            "\u03bf\u03b4\u03cc\u03c3@example.com",
-        ],
-    ],
-)
-def test_three_spellings_are_one_person_and_the_first_is_mailed(spellings: list[str]) -> None:
-    people = taken(*spellings)
-
-    assert list(people) == [spellings[0]]
-    assert people.counts.duplicate == 2
-
-
-def test_accents_make_different_people() -> None:
-    assert len(taken("rene@example.com", "ren\u00e9@example.com")) == 2
 
 
 @pytest.mark.parametrize(
@@ -110,25 +72,6 @@ def test_what_is_no_single_address_is_refused(text: str) -> None:
     assert taken(text).counts == Counts(returned=1, empty=0, invalid=1, duplicate=0, accepted=0)
 
 
-@given(PLAIN | NEARLY | DOMAIN_LIKE | st.text(max_size=20))
-@example("a@ab--c.com")
-@example("a@b.c")
-@example("a" * 65 + "@example.com")
-@example("a" * 243 + "@example.com")
-@example("." * 200 + "@example.com")
-@example("a@" + ".".join(["b" * 60] * 4) + ".com")
-@example("a@" + ".".join(["b" * 62] * 4) + ".com")
-def test_the_rule_for_plain_addresses_takes_nothing_that_the_library_refuses(text: str) -> None:
-    assert is_address(text) == accepted_by_the_library(text.strip())
-
-
-@given(PLAIN)
-def test_nearly_all_addresses_are_plain(address: str) -> None:
-    assume(accepted_by_the_library(address))
-
-    assert recipients._PLAIN.match(address)
-
-
 @given(st.lists(PLAIN | NEARLY | st.sampled_from(["", "ana@example.com", "Ana@Example.com"]), max_size=40))
 def test_the_numbers_add_up_and_nobody_is_named_twice(rows: list[str]) -> None:
     people = taken(*rows)
@@ -137,13 +80,13 @@ def test_the_numbers_add_up_and_nobody_is_named_twice(rows: list[str]) -> None:
     assert counts.returned == len(rows)
     assert counts.returned == sum(filter(None, [counts.empty, counts.invalid, counts.duplicate, counts.accepted]))
     assert len(named) == len(people) == counts.accepted
-    assert len({unicodedata.normalize("NFD", name).casefold() for name in named}) == len(named)
+    assert len(set(map(identity, named))) == len(named)
     assert all(name in [row.strip() for row in rows] for name in named)
 
 
 @given(st.lists(PLAIN, unique_by=str.lower, max_size=200), st.randoms(use_true_random=False))
 def test_naming_people_again_in_other_case_changes_nothing(addresses: list[str], random) -> None:  # type: ignore[no-untyped-def]
-    assume(all(map(accepted_by_the_library, addresses)))
+    assume(all(map(is_address, addresses)))
     again = ["".join(random.choice([sign.upper(), sign]) for sign in address) for address in addresses]
     random.shuffle(again)
 
@@ -258,13 +201,6 @@ def test_people_who_are_not_kept_take_less_than_a_megabyte() -> None:
         tracemalloc.stop()
     assert len(people) == 150_000
     assert peak < 1_000_000
-
-
-@pytest.mark.parametrize("domain", ["\u00fc" * 64 + ".com", "a." + "\u00fc" * 100 + ".com", "b" * 64 + ".com"])
-def test_a_label_that_is_too_long_is_refused_before_it_is_encoded(domain: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipients, "validate_email", None)
-
-    assert not is_address(f"ana@{domain}")
 
 
 def test_no_address_shows_when_it_is_printed() -> None:

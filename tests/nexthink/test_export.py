@@ -383,3 +383,27 @@ async def test_a_large_result_needs_no_more_memory_than_a_small_one(nexthink: Ne
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] < peaks[1] + 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("file", "found", "tries"),
+    [
+        ("h\njörg@example.com\n".encode("latin-1"), "not text in UTF-8", 1),
+        (b"ana@example.com\nben@example.com\n", "no header line", 1),
+        (b"\n", "header line is empty", 1),
+        (b"a;b\n1;2\n", "semicolons", 1),
+        (b'{"error": "ask ana@example.com"}', "JSON", 2),
+        (b"", "empty", 2),
+    ],
+)
+async def test_a_file_in_another_form_is_refused_with_what_to_do(
+    nexthink: Nexthink, sandbox: Sandbox, many: str, file: bytes, found: str, tries: int
+) -> None:
+    sandbox.faults.add("nexthink.download", times=None, body=file)
+    with pytest.raises(Transient) as error:
+        await exported(nexthink, many)
+    assert error.value.reason is Reason.REMOTE_REPLY_INVALID
+    assert found in error.value.what
+    assert "@" not in error.value.message
+    assert ("Nexthink's support" in error.value.next_step) == (tries == 1)
+    assert sandbox.ledger.count("nexthink.download") == tries

@@ -1,8 +1,10 @@
 """Reading an export's file in pieces, wherever they are cut."""
 
+import bz2
 import csv
 import gzip
 import io
+import lzma
 import tracemalloc
 import zlib
 from collections.abc import Iterable, Iterator
@@ -95,8 +97,60 @@ def test_a_page_of_something_in_between_is_no_table(page: str) -> None:
         read([page.encode()])
 
 
-def test_a_broken_letter_spoils_its_own_row_only() -> None:
-    assert read([b"h\na@example.com\nb\xff@example.com\n"])[1] == [("a@example.com",), ("b\ufffd@example.com",)]
+LATIN = "user.ad.email_address\r\njörg.müller@example.com\r\njürg.möller@example.com\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (LATIN.encode("latin-1"), "not text in UTF-8"),
+        (LATIN.encode("cp1252"), "not text in UTF-8"),
+        (LATIN.encode("mac-roman"), "not text in UTF-8"),
+        (LATIN.encode("shift-jis", "replace").replace(b"?", b"\x83"), "not text in UTF-8"),
+        (b"h\na@example.com\nb\xff@example.com\n", "not text in UTF-8"),
+        (b"h\n" + b"a@example.com\n" * 10_000 + b"b\xff@example.com\n", "not text in UTF-8"),
+        (b"h\nb\xed\xa0\x80@example.com\n", "not text in UTF-8"),  # half of a letter, as Java writes it
+        (LATIN.encode("utf-16"), "UTF-16"),
+        (b"\xfe\xff" + LATIN.encode("utf-16-be"), "UTF-16"),
+        (LATIN.encode("utf-16-le"), "UTF-16"),
+        (LATIN.encode("utf-16-be"), "UTF-16"),
+        (LATIN.encode("utf-32"), "UTF-32"),
+        (b"\x28\xb5\x2f\xfd\x04\x00\x31\x00\x00", "zstd"),
+        (b"PK\x03\x04\x14\x00\x00\x00\x08\x00", "ZIP"),
+        (bz2.compress(LATIN.encode()), "bzip2"),
+        (lzma.compress(LATIN.encode()), "xz"),
+        (zlib.compress(LATIN.encode()), "zlib"),
+        (b"PAR1\x15\x04\x15\x10\x15", "Parquet"),
+        (b"user.ad.email_address;user.name\r\na@example.com;Ana\r\n", "semicolons"),
+        (b"sep=;\r\nuser.ad.email_address\r\na@example.com\r\n", "semicolons"),
+        (b"user.ad.email_address;\r\na@example.com;\r\n", "semicolons"),
+        (b'"email";"name"\r\n"a@example.com";"Ana"\r\n', "semicolons"),
+        (b"email\tname\na@example.com\tAna\n", "tabs"),
+        (b"email|name\na@example.com|Ana\n", "vertical bars"),
+        (b'{"data": [{"user.ad.email_address": "a@example.com"}]}', "JSON"),
+        (b'\xef\xbb\xbf\n  [{"user.ad.email_address": "a@example.com"}]\n', "JSON"),
+        (b'{"data": ["' + b"x" * 100_000 + b'"]}', "JSON"),
+        (b'<?xml version="1.0"?><Error><Code>ExpiredToken</Code></Error>', "a page"),
+        (b"<html>" + b"x" * 100_000, "a page"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_that_is_not_csv_in_utf_8_is_refused_and_named(data: bytes, found: str, packed: bool) -> None:
+    data = gzip.compress(data, mtime=0) if packed else data
+    with pytest.raises(NotUnderstood, match=found) as error:
+        read([data])
+    assert "example" not in str(error.value)
+    with pytest.raises(NotUnderstood, match=found):
+        read(data[n : n + 1] for n in range(len(data)))
+
+
+def test_a_plain_file_that_ends_within_a_letter_is_noticed() -> None:
+    with pytest.raises(BadGzip):
+        read([b"h\na\nm\xc3"])
+
+
+def test_what_another_format_begins_with_may_stand_in_a_file() -> None:
+    assert read([b"BZ\nBZh;x|y\n{a}\nPK\n"]) == (("BZ",), [("BZh;x|y",), ("{a}",), ("PK",)])
 
 
 @pytest.mark.parametrize("data", [b"", gzip.compress(b"", mtime=0), b"\xef\xbb\xbf"])

@@ -61,3 +61,26 @@ def test_no_text_of_a_query_gets_into_a_message(query: str) -> None:
     found = check(f"users | {query} | list ad.email_address")
     assert found
     assert not [finding.message for finding in found if "Jane" in finding.message]
+
+
+@pytest.mark.parametrize(
+    ("window", "groups", "fits"),
+    [
+        ("past 1d", 4, True),
+        ("past 2d", 4, True),
+        ("past 4d", 4, True),
+        ("past 7d", 4, False),
+        ("past 7d", 7, True),
+        ("past 12h", 4, False),
+        ("past 7d", 1, False),
+    ],
+)
+def test_with_groups_a_query_can_look_at_up_to_a_whole_cycle(window: str, groups: int, fits: bool) -> None:
+    day = timedelta(days=1)
+    found = check(f"users | with execution.crashes during {window} | list ad.email_address", {}, day, day * groups)
+    assert [finding.reason for finding in found] == ([] if fits else [Reason.QUERY_WINDOW_MISMATCH])
+    if window == "past 7d" and groups == 4:
+        assert found[0].message == (
+            "the query looks at 7 days, and the cycle of spec.sample has 4 days: the same people can come back 2 "
+            "times; `past 4d` or `groups: 7` fits"
+        )

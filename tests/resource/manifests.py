@@ -239,8 +239,27 @@ BAD: dict[str, Bad] = {
             *(("schedule.startingDeadlineSeconds", 59), ("schedule.startingDeadlineSeconds", 86_401)),
             *(("qualtrics.linkExpirationDays", 0), ("qualtrics.linkExpirationDays", 366)),
             *(("maxRecipients", 0), ("maxRecipients", -1), ("maxRecipients", 1_000_001)),
+            *(("minRecipients", -1), ("minRecipients", 1_000_001)),
         )
     },
+    **{
+        f"sample = {value!r}": Bad({"sample": value}, f"sample.{field}", "should be", ours=False)
+        for field, value in (
+            *(("groups", {"groups": 1}), ("groups", {"groups": 367}), ("groups", {"groups": -4})),
+            *(("percent", {"percent": 0}), ("percent", {"percent": 100})),
+        )
+    },
+    "groups and percent": Bad(
+        {"sample": {"groups": 4, "percent": 10}}, "sample.percent", "must not be given together with groups"
+    ),
+    "neither groups nor percent": Bad({"sample": {}}, "sample.groups", "must be given, or percent"),
+    "groups without a number": Bad({"sample": {"groups": None}}, "sample.groups", "must be given, or percent"),
+    "groups in quotes": Bad({"sample": {"groups": "4"}}, "sample.groups", "must be of type", ours=False),
+    "half a per cent": Bad({"sample": {"percent": 0.5}}, "sample.percent", "must be of type", ours=False),
+    "a sample that is a number": Bad({"sample": 4}, "sample", "must be of type", ours=False),
+    "a minimum above the maximum": Bad(
+        {"minRecipients": 11, "maxRecipients": 10}, "minRecipients", "must not be more than maxRecipients"
+    ),
     **{
         f"{path} = {value!r}": Bad({path: value}, path, "must be of type", ours=False)
         for path, value in (
@@ -331,6 +350,14 @@ GOOD: dict[str, Mapping[str, Any]] = {
     "a million": {"maxRecipients": 1_000_000},
     "one": {"maxRecipients": 1, "qualtrics.linkExpirationDays": 1},
     "a whole number with a point": {"maxRecipients": 5000.0},
+    "no minimum": {"minRecipients": 0, "maxRecipients": 1},
+    "a minimum and no maximum": {"minRecipients": 1_000_000, "maxRecipients": REMOVED},
+    "a minimum that is the maximum": {"minRecipients": 10, "maxRecipients": 10},
+    "two groups": {"sample": {"groups": 2}},
+    "a group a day": {"sample": {"groups": 366, "percent": None}},
+    "one per cent": {"sample": {"percent": 1}},
+    "nearly everybody": {"sample": {"percent": 99}},
+    "no sample": {"sample": None, "minRecipients": None},
     "switched off": {"suspend": True, "dryRun": True},
     "no value where none is needed": {"description": None, "maxRecipients": None, "nexthink.parameters": None},
 }

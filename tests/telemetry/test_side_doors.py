@@ -165,6 +165,7 @@ TEXTS = {
     "Settlement.reason": "one of resource/reasons.py",
     "Settlement.message": "redacted",
     "ClaimedSlot.identity": "a date, or a time",
+    "SampledGroup.run_id": "a hash",
     "Status.schedule": "words of ours, and the name of an IANA time zone",
     "Status.time_zone": "the name of an IANA time zone",
     "Status.sent_runs": "hashes",

@@ -16,7 +16,7 @@ from qualtrics_exporter.nql.source import AT_SIGN
 from qualtrics_exporter.resource.exporter import GROUP, KIND
 from qualtrics_exporter.resource.manifest import is_ours, manifest_violations
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.spec import ScheduleSpec
+from qualtrics_exporter.resource.spec import MOST_GROUPS, ScheduleSpec
 
 from .located import Document, NotYaml, documents
 
@@ -120,7 +120,10 @@ def _about_the_query(spec: Any) -> Iterator[tuple[Severity, Finding]]:
         interval = ScheduleSpec.model_validate(schedule).interval()
     except ValidationError:
         interval = None
-    for found in check(query, parameters, interval):
+    groups = _part(spec, "sample").get("groups")
+    # What is not a number of groups, a rule of the field reports.
+    cycle = interval * groups if interval and isinstance(groups, int) and 1 <= groups <= MOST_GROUPS else None
+    for found in check(query, parameters, interval, cycle):
         yield "error" if found.stops(nexthink.get("queryCheck")) else "warning", found
 
 

@@ -31,6 +31,8 @@ def _counts(counts: Recipients) -> Iterator[str]:
     for what in ("empty", "invalid", "duplicate"):
         if number := getattr(counts, what):
             yield f"{number} {what}"
+    if counts.sampled_out is not None:
+        yield f"{counts.sampled_out} left out by spec.sample"
     if counts.accepted is not None:
         yield f"{counts.accepted} accepted"
     if counts.imported is not None:

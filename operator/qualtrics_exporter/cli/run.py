@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from qualtrics_exporter import schedule
 from qualtrics_exporter.export.guards import check_text
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.spec import Spec
@@ -17,7 +16,7 @@ from qualtrics_exporter.telemetry.redact import redact
 from .flags import allow_http, allowed_download_host, allowed_host, flag, no_proxy, proxies, proxy, time_zone
 from .manifests import Secrets, read_exporter
 from .report import GOOD, report
-from .without_cluster import Export
+from .without_cluster import Export, schedule_of
 
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
@@ -68,9 +67,10 @@ def run(
 ) -> None:
     """Do one export without a cluster; mails nobody unless told to.
 
-    FILE has the manifest of a QualtricsExporter, possibly among others; - is standard input. The schedule is not
-    looked at: the export is done now. Without --send everything happens but the send: both sides are checked, the
-    query is asked, and its people are brought into a batch of their own in Qualtrics, which harms nobody.
+    FILE has the manifest of a QualtricsExporter, possibly among others; - is standard input. The export is done now;
+    the schedule only decides whose turn it is with spec.sample.groups. Without --send everything happens but the send:
+    both sides are checked, the query is asked, and its people are brought into a batch of their own in Qualtrics, which
+    harms nobody.
 
     A run that was interrupted goes on when the same command is given again: if the survey may be out already, that
     is looked up, never repeated. A journal knows nothing of what a cluster sends: suspend an exporter there before
@@ -102,6 +102,7 @@ def run(
         allowed_download_hosts=allowed_download_hosts,
         allow_http=allow_http,
         proxies=proxies(proxy, no_proxy),
+        time_zone=time_zone,
         send=send,
         test=test,
     )
@@ -132,11 +133,7 @@ def default_journal(exporter: Exporter) -> Path:
 
 
 def _remarks(spec: Spec, default_zone: str, *, send: bool) -> list[str]:
-    zone = schedule.zone(spec.schedule.time_zone or default_zone)
-    planned = schedule.Schedule(
-        spec.schedule.frequency, zone, every_hours=spec.schedule.every_hours, day_of_week=spec.schedule.day_of_week
-    )
-    remarks = [f"In a cluster, this exporter has a slot {planned.words()}."]
+    remarks = [f"In a cluster, this exporter has a slot {schedule_of(spec, default_zone).words()}."]
     if spec.suspend:
         remarks.append("In a cluster, this exporter is suspended (spec.suspend).")
     if send and spec.dry_run:

@@ -19,9 +19,11 @@ import click
 from qualtrics_exporter.clock import Clock, SystemClock
 from qualtrics_exporter.export.checks import dry_test
 from qualtrics_exporter.export.file_journal import FileJournal, JournalUnreadable
+from qualtrics_exporter.export.guards import previous_audience
 from qualtrics_exporter.export.identity import new_holder, request_run_id, test_run_id
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.sample import sample_of, surveyed_groups
 from qualtrics_exporter.export.sides import Sides
 from qualtrics_exporter.http.proxies import Proxies
 from qualtrics_exporter.http.remote import DEFAULT_DOWNLOAD_HOSTS, Remotes
@@ -33,6 +35,7 @@ from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger, timestamp
+from qualtrics_exporter.schedule import Schedule, zone
 
 from .manifests import Secrets
 from .progress import Progress, WatchedJournal, resumed_words, words
@@ -54,6 +57,12 @@ UNTOLD_OF_ANOTHER = (
 )
 
 
+def schedule_of(spec: Spec, default_zone: str) -> Schedule:
+    """The schedule that the exporter has in a cluster with this default time zone."""
+    wish = spec.schedule
+    return Schedule(wish.frequency, zone(wish.time_zone or default_zone), wish.every_hours, wish.day_of_week)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
     """What to do. Nobody is mailed unless `send`; a `test` looks at 20 people at most."""
@@ -66,6 +75,8 @@ class Export:
     allowed_download_hosts: Sequence[str] = DEFAULT_DOWNLOAD_HOSTS
     allow_http: bool
     proxies: Proxies = field(default_factory=Proxies)
+    time_zone: str = "UTC"
+    """Of a schedule that names none. The schedule only decides whose turn it is, with spec.sample."""
     send: bool = False
     test: bool = False
 
@@ -144,14 +155,26 @@ class Export:
         spec = self.spec.model_copy(update={"dry_run": bool(self.spec.dry_run) or not self.send})
         watched = WatchedJournal(journal, progress)
         try:
-            return await execute(run, spec, sides, watched, clock, check_first=True, deadline=DEADLINE)
+            return await self._to_its_end(run, spec, sides, journal, watched, clock)
         except SpecChanged:
             # Its send was refused, so nothing was sent; the people in its batch are those of another manifest.
             progress.say("The manifest is not the one that the earlier process had: starting again")
             fresh = self._claimed(run.id, run.trigger, run.start_time, run.holder, run.attempt + 1)
             run = fresh.model_copy(update={"send_attempts": run.send_attempts})
             await journal.write(run)
-            return await execute(run, spec, sides, watched, clock, check_first=True, deadline=DEADLINE)
+            return await self._to_its_end(run, spec, sides, journal, watched, clock)
+
+    async def _to_its_end(
+        self, run: ActiveRun, spec: Spec, sides: Sides, journal: FileJournal, watched: WatchedJournal, clock: Clock
+    ) -> Ended:
+        surveyed = surveyed_groups(journal.sampled_groups, journal.history)
+        return await execute(
+            *(run, spec, sides, watched, clock),
+            check_first=True,
+            deadline=DEADLINE,
+            sample=sample_of(spec, self._name, schedule_of(spec, self.time_zone), run, surveyed),
+            previous=previous_audience(journal.history),
+        )
 
     def _new_run(self, clock: Clock) -> ActiveRun:
         now = clock.now()
@@ -170,13 +193,17 @@ class Export:
         )
 
     @property
+    def _name(self) -> str:
+        return f"{self.exporter.namespace or 'default'}/{self.exporter.name}"
+
+    @property
     def _generation(self) -> int:
         """What tells this spec from another one: a file has no generation that anybody counts."""
         return int(hashlib.sha256(self.spec.model_dump_json().encode()).hexdigest()[:12], 16)
 
     def _run_id(self, trigger: str, started: str) -> str:
         """Made of what the journal keeps, so that one can see of which exporter a run is."""
-        whose = f"{self.exporter.namespace or 'default'}/{self.exporter.name}"
+        whose = self._name
         return test_run_id(whose, started) if trigger == "Test" else request_run_id(whose, started)
 
     def _is_ours(self, run: ActiveRun | HistoryEntry) -> bool:

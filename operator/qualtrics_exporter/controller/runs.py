@@ -14,13 +14,15 @@ from qualtrics_exporter.controller import conditions
 from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Gone
 from qualtrics_exporter.controller.identity import Identity
 from qualtrics_exporter.controller.journal import StatusJournal
-from qualtrics_exporter.controller.plan.spec import run_deadline, spec_problem
+from qualtrics_exporter.controller.plan.spec import run_deadline, schedule_of, spec_problem
 from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.secrets import nexthink_credentials, qualtrics_credentials
 from qualtrics_exporter.controller.status import Key, StatusStore, tenant_of
+from qualtrics_exporter.export.guards import previous_audience
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.query_texts import QueryTexts, TenantTexts
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.sample import Sample, sample_of, surveyed_groups
 from qualtrics_exporter.export.sides import Sides
 from qualtrics_exporter.export.work import unknown_message
 from qualtrics_exporter.http.errors import ExportError
@@ -138,7 +140,14 @@ class Runner:
             check_first=unsure,
             deadline=left,
             memory=partial(self._memory.hold, tenant_of(exporter)),
+            sample=self._sample(exporter, exporter.spec, run),
+            previous=previous_audience(exporter.status.history or []),
         )
+
+    def _sample(self, exporter: Exporter, spec: Spec, run: ActiveRun) -> Sample | None:
+        status, name = exporter.status, f"{exporter.namespace}/{exporter.name}"
+        surveyed = surveyed_groups(status.sampled_groups, status.history)
+        return sample_of(spec, name, schedule_of(exporter, spec, self.default_zone), run, surveyed)
 
     def _time_left(self, spec: Spec, run: ActiveRun) -> timedelta:
         """How long the run may still take. A start in the future does not count: a clock that was ahead wrote it."""

@@ -15,12 +15,13 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Status
+from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, SampledGroup, Status
 from qualtrics_exporter.telemetry.redact import redact
 
 from .journal import Abandoned, Ended, SpecChanged
+from .sample import with_group
 
-_PAGES = {"active_run", "last_test", "history", "untold"}
+_PAGES = {"active_run", "last_test", "history", "untold", "sampled_groups"}
 
 
 class _Kept(Status):
@@ -77,6 +78,11 @@ class FileJournal:
         return list(self._status.history or [])
 
     @property
+    def sampled_groups(self) -> list[SampledGroup]:
+        """The groups of `spec.sample` that were surveyed, newest first."""
+        return list(self._status.sampled_groups or [])
+
+    @property
     def last_test(self) -> HistoryEntry | None:
         """How the last test ended."""
         return self._status.last_test
@@ -118,7 +124,10 @@ class FileJournal:
         """Remove the run and keep how it ended."""
         self._ours(run)
         entry = ended.entry
+        pages: dict[str, object]
         pages = {"last_test": entry} if run.trigger == "Test" else {"history": self._status.with_entry(entry).history}
+        if entry.send_time and run.sampled_group:
+            pages["sampled_groups"] = with_group(self._status.sampled_groups, run.sampled_group)
         untold = entry.id if entry.send_time else self._status.untold
         self._store(self._status.model_copy(update={"active_run": None, "untold": untold, **pages}))
 

@@ -3,6 +3,7 @@
 They all stand before anything is created in Qualtrics.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qualtrics_exporter.http.errors import Permanent
@@ -11,7 +12,7 @@ from qualtrics_exporter.nql.findings import Finding
 from qualtrics_exporter.nql.source import Source
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.resource.status import Result
+from qualtrics_exporter.resource.status import HistoryEntry, Result
 
 from .query import Answer
 
@@ -50,7 +51,7 @@ def check_text(spec: Spec) -> QueryText:
     Nexthink runs the saved query, and this text is what it is meant to say: who reviews one that is wrong does not know
     whom the other one names. With `queryCheck: Warn` nothing stops it.
     """
-    found = check(spec.nexthink.query, spec.nexthink.parameters, spec.schedule.interval())
+    found = check(spec.nexthink.query, spec.nexthink.parameters, spec.schedule.interval(), spec.cycle())
     errors = [finding for finding in found if finding.stops(spec.nexthink.query_check)]
     # What is certain comes first: it must not be among those for which there is no room.
     others = sorted((f for f in found if not f.stops(spec.nexthink.query_check)), key=lambda f: not f.certain)
@@ -77,25 +78,65 @@ def _told(spec: Spec, finding: Finding) -> str:
     return f"{Source(spec.nexthink.query).position(finding.span.start)}: {finding.message}"
 
 
-def guard(spec: Spec, answer: Answer, *, limited: bool) -> Stop | None:
-    """How the run ends here, or None if it may go on. `limited`: a test, which never has too many people."""
+def guard(spec: Spec, answer: Answer, *, limited: bool, previous: int | None = None) -> Stop | None:
+    """How the run ends here, or None if it may go on.
+
+    `limited`: a test, which has 20 people at most, so that their number says nothing. `previous` is how many people the
+    query named in the run before; None if that is not to be compared. All people of the query count, also those whom
+    `spec.sample` leaves out.
+    """
     if spec.nexthink.drift_policy == "Hold" and not (answer.sync and answer.sync.in_sync):
         if answer.sync:
             why = answer.sync.message
         else:
             why = "Nexthink did not say which query it ran, so that it cannot be compared with spec.nexthink.query."
         return "Held", Reason.QUERY_DRIFT, f"{why} Nobody was mailed, as spec.nexthink.driftPolicy is Hold."
-    people, most = len(answer.recipients), spec.max_recipients
-    if most is not None and people > most and not limited:
-        reason = Reason.RECIPIENT_LIMIT_EXCEEDED
-        what = f"The query names {people} people, spec.maxRecipients is {most}: nobody was mailed."
-        return "Held", reason, f"{what} {reason.next_step}"
+    people = len(answer.recipients)
+    if not limited and (stop := check_audience(spec, people)):
+        return stop
     if not people:
-        return "Succeeded", Reason.NO_RECIPIENTS, Reason.NO_RECIPIENTS.meaning
+        if shrank(spec, people, previous):
+            reason = Reason.AUDIENCE_SHRANK
+            return "Succeeded", reason, f"{_NOBODY} {reason.meaning} {reason.next_step}"
+        return "Succeeded", Reason.NO_RECIPIENTS, _NOBODY
     return None
 
 
-def warnings(answer: Answer) -> list[Reason]:
+_NOBODY = "The query returned nobody: nothing was created in Qualtrics."
+
+
+def check_audience(spec: Spec, people: int) -> Stop | None:
+    """Why a run of so many people is held, or None: `maxRecipients` and `minRecipients`."""
+    most, least = spec.max_recipients, spec.min_recipients
+    if most is not None and people > most:
+        reason = Reason.RECIPIENT_LIMIT_EXCEEDED
+        what = f"The query names {people} people, spec.maxRecipients is {most}: nobody was mailed."
+        return "Held", reason, f"{what} {reason.next_step}"
+    if least is not None and people < least:
+        reason = Reason.TOO_FEW_RECIPIENTS
+        what = f"The query names {people} people, spec.minRecipients is {least}: nobody was mailed."
+        return "Held", reason, f"{what} {reason.next_step}"
+    return None
+
+
+def shrank(spec: Spec, people: int, previous: int | None) -> bool:
+    """Whether so many people are less than a tenth of those of the run before, where `minRecipients` is not set."""
+    return spec.min_recipients is None and previous is not None and people * 10 < previous
+
+
+def previous_audience(history: Iterable[HistoryEntry]) -> int | None:
+    """How many people the query named in the newest run that went through; None if there is none.
+
+    A run that a guard held does not count: it may have had too many people.
+    """
+    went_through = (e for e in history if e.result in ("Succeeded", "DryRun", "Unknown") and e.trigger != "Test")
+    audiences = (entry.recipients.audience for entry in went_through if entry.recipients)
+    return next((people for people in audiences if people is not None), None)
+
+
+def warnings(spec: Spec, answer: Answer, previous: int | None = None) -> list[Reason]:
     """What a user should know of the answer although the run goes on."""
     found = [Reason.RESULT_TRUNCATED] if answer.truncated else []
+    if shrank(spec, len(answer.recipients), previous):
+        found.append(Reason.AUDIENCE_SHRANK)
     return found + ([Reason.QUERY_DRIFT] if answer.sync and not answer.sync.in_sync else [])

@@ -73,7 +73,9 @@ async def ask(
         truncated = truncated or again.truncated
         sync = _over_time(sync, await compare(spec, again.executed_query), same_field=_same_field(executed, again))
     if recipients.returned and not recipients:
-        raise Permanent(Reason.QUERY_RETURNS_NO_EMAIL, "The query returned rows, but no e-mail address among them")
+        counts = recipients.counts
+        what = f"The query returned {counts.returned} rows, but no e-mail address among them: {counts.empty} are empty"
+        raise Permanent(Reason.QUERY_RETURNS_NO_EMAIL, f"{what}, and {counts.invalid} are not addresses")
     return Answer(recipients, truncated, sync)
 
 

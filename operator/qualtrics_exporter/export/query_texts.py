@@ -67,7 +67,8 @@ class QueryTexts:
     async def check(self, spec: Spec, tenant: Tenant = NOBODY) -> QueryText:
         """As `guards.check_text`."""
         query = spec.nexthink
-        key = _key("check", query.query, query.parameters, query.query_check, spec.schedule.interval().total_seconds())
+        times = spec.schedule.interval().total_seconds(), spec.cycle().total_seconds()
+        key = _key("check", query.query, query.parameters, query.query_check, *times)
         verdict = await self._once(key, lambda: _Verdict.of(check_text(spec)), tenant)
         return verdict.text
 

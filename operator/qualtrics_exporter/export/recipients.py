@@ -10,30 +10,12 @@ Addresses live in memory only, for as long as a run does. What leaves this modul
 """
 
 import math
-import re
-import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator
 
-from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
-
 from qualtrics_exporter.resource.status import Recipients as Counts
 
-# The library takes about 26 µs an address: half a minute for a million, in which nothing else could happen. Nearly all
-# addresses are of the plain form below, which is a part of what the library accepts (a property test says so), at a
-# tenth of the time. Everything else is the library's to judge: other alphabets, punycode, rare signs.
-_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_PLAIN = re.compile(
-    r"(?=.{6,254}\Z)"
-    r"[a-z0-9_+'-]++(?:\.[a-z0-9_+'-]++)*+"
-    rf"@(?:(?!..--){_LABEL}\.)+(?!(?:{'|'.join(SPECIAL_USE_DOMAIN_NAMES)})\Z)[a-z]{{2,24}}\Z"
-)
-
-LONGEST_ADDRESS = 254
-LONGEST_LABEL = 63
-"""Of a domain: RFC 5321 and RFC 1035 section 2.3.4."""
-
-_DOT = re.compile("[.\u3002\uff0e\uff61]")
+from .addresses import identity, trimmed
 
 _BLOCK_BITS = 18
 _BLOCK = 1 << _BLOCK_BITS
@@ -54,8 +36,8 @@ class NoRoom(Exception):
 class Recipients:
     """The people of one run, in the order in which the query named them, each once.
 
-    Two spellings are one person when they differ in letter case only, in any alphabet, or in how a domain or an accent
-    is encoded. The spelling that came first is the one that is mailed. `limit` stops counting at so many people.
+    `addresses.identity` says which two spellings are one person. The spelling that came first is the one that is
+    mailed. `limit` stops counting at so many people.
 
     `keep` is how many people are kept. More are counted, by a hash of 64 bits each, and are not kept: such a result is
     too large for its exporter and mails nobody, and its user is told how large it is. Of these, the first `MOST_OTHERS`
@@ -76,15 +58,16 @@ class Recipients:
         self._others: list[array[int]] = []
         self._others_used = [0] * _TABLES
         self.returned = self._empty = self._invalid = self._duplicate = self._accepted = 0
+        self._sampled_out: int | None = None
 
     def add(self, text: str) -> None:
         """Take one row; what is no address is counted, never raised and never kept."""
         self.returned += 1
-        address = text.strip()
+        address = trimmed(text)
         if not address:
             self._empty += 1
             return
-        key = _key(address)
+        key = identity(address)
         if key is None:
             self._invalid += 1
             return
@@ -94,7 +77,7 @@ class Recipients:
         cells = self._tables[number]
         last, cell = len(cells) - 1, mixed >> _TABLE_BITS
         while found := cells[cell & last]:
-            if found >> 32 == mixed and _key(self._at((found & _HALF) - 1)) == key:
+            if found >> 32 == mixed and identity(self._at((found & _HALF) - 1)) == key:
                 self._duplicate += 1
                 return
             cell += 1
@@ -137,6 +120,23 @@ class Recipients:
                 return
             self.add(row)
 
+    def sampling(self) -> "Recipients":
+        """The same counts without the people, for those who are chosen from them by `choose` and `leave_out`."""
+        part = Recipients()
+        part.returned, part._empty = self.returned, self._empty
+        part._invalid, part._duplicate, part._sampled_out = self._invalid, self._duplicate, 0
+        part.freeze()
+        return part
+
+    def choose(self, address: str) -> None:
+        """Take one of the people of whom this is a sample."""
+        self._keep(address)
+        self._accepted += 1
+
+    def leave_out(self) -> None:
+        """Count one of the people of whom this is a sample, and do not take them."""
+        self._sampled_out = (self._sampled_out or 0) + 1
+
     def freeze(self) -> None:
         """No more rows come. Let go of what finds duplicates: without it, a million take 24 MB, not 41."""
         self._tables, self._others = [], []
@@ -159,6 +159,7 @@ class Recipients:
             empty=self._empty,
             invalid=self._invalid,
             duplicate=self._duplicate,
+            sampled_out=self._sampled_out,
             accepted=self._accepted,
         )
 
@@ -200,26 +201,3 @@ def _grown(cells: "array[int]", shift: int) -> "array[int]":
                 cell += 1
             grown[cell & last] = found
     return grown
-
-
-def is_address(text: str) -> bool:
-    """Whether this is one e-mail address, by the same rule as a run's."""
-    return _key(text.strip()) is not None
-
-
-def _key(address: str) -> str | None:
-    """What two spellings of one address have in common; None for what is no address."""
-    if len(address) > LONGEST_ADDRESS:
-        return None
-    plain = address.lower()
-    if address.isascii() and _PLAIN.match(plain):
-        return plain
-    if any(len(label) > LONGEST_LABEL for label in _DOT.split(address.rpartition("@")[2])):
-        return None  # before it is encoded, which takes milliseconds
-    try:
-        valid = validate_email(address, check_deliverability=False)
-    except (EmailNotValidError, UnicodeError):
-        return None
-    # Caseless matching as Unicode defines it (3.13, D145), with the domain as people read it, not in punycode.
-    whole = unicodedata.normalize("NFD", f"{valid.local_part}@{valid.domain}")
-    return unicodedata.normalize("NFD", whole.casefold())

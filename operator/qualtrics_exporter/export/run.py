@@ -18,6 +18,7 @@ from . import steps
 from .checks import check
 from .held_back import held_back
 from .journal import Abandoned, Ended, Journal, SpecChanged, SuspendedMeanwhile
+from .sample import Sample
 from .sides import Sides
 from .work import HoldMemory, Work, report
 
@@ -43,6 +44,8 @@ async def execute(
     check_first: bool = False,
     deadline: timedelta | None = None,
     memory: HoldMemory | None = None,
+    sample: Sample | None = None,
+    previous: int | None = None,
 ) -> Ended:
     """Take a claimed run to its end and write that down; the journal already names the caller as its holder.
 
@@ -54,12 +57,13 @@ async def execute(
     wherever it stands and ends as `Failed` (RunDeadlineExceeded). A send that was perhaps asked for is looked up all
     the same, within the bounds of `look_up`, and is not asked for again.
 
-    `memory` is asked for room before the people of a large result are taken in.
+    `memory` is asked for room before the people of a large result are taken in. `sample` says whom of the people of the
+    query the run surveys, and `previous` how many the query named in the run before.
 
     A cancellation before the send leaves everything to the next start, as does one during the look-up. Between the
     write that announces the send and the journalled reply it is held back; a run that ends thereby is finished first.
     """
-    work = Work(run, spec, sides, journal, clock, deadline=deadline, memory=memory)
+    work = Work(*(run, spec, sides, journal, clock), deadline=deadline, memory=memory, sample=sample, previous=previous)
     try:
         ended = await _to_its_end(work, check_first or work.test)
     finally:

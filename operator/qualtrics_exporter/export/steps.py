@@ -18,6 +18,7 @@ from qualtrics_exporter.qualtrics.client import Distribution, portions
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CERTAIN_REFUSALS
 
+from .addresses import identity
 from .guards import check_sender, guard, warnings
 from .held_back import held_back
 from .journal import Ended
@@ -25,6 +26,7 @@ from .look_up import LIST_LAG, after_lost_reply, after_refusal, look
 from .look_up import find as find  # for those who look later
 from .query import ask
 from .recipients import Recipients
+from .sample import Sample
 from .work import Work, report
 
 TEST_RECIPIENTS = 20
@@ -61,13 +63,34 @@ async def _ask_who(work: Work) -> Ended | None:
         reserve=work.reserve_memory,
     )
     work.query = answer.sync
-    told = [str(reason) for reason in warnings(answer)]
-    work.note(counts=answer.recipients.counts, warnings=told, batch_id=None, recipients=None)
-    if stop := guard(spec, answer, limited=work.test):
+    previous = None if work.test else work.previous
+    told = [str(reason) for reason in warnings(spec, answer, previous)]
+    group = work.sample.group if work.sample else None
+    work.note(counts=answer.recipients.counts, warnings=told, batch_id=None, recipients=None, sampled_group=group)
+    if stop := guard(spec, answer, limited=work.test, previous=previous):
         return work.end(*stop)
-    work.take_people(answer.recipients)
+    people = answer.recipients
+    if work.sample:
+        people = await _sampled(work, people, work.sample)
+        work.note(counts=people.counts)
+        if not people:
+            return work.nobody_sampled()
+    work.take_people(people)
     await _open_batch(work)
     return None
+
+
+async def _sampled(work: Work, audience: Recipients, sample: Sample) -> Recipients:
+    """The people of the audience whom this run surveys."""
+    audience.freeze()
+    people = audience.sampling()
+    for address in audience:
+        if sample.includes(identity(address) or ""):
+            people.choose(address)
+        else:
+            people.leave_out()
+        await work.sides.nexthink.pause()
+    return people
 
 
 async def _open_batch(work: Work) -> None:

@@ -18,6 +18,7 @@ from qualtrics_exporter.resource.status import ActiveRun, Result, entry_of, time
 
 from .journal import Abandoned, Ended, Journal, QuerySync
 from .recipients import Recipients
+from .sample import Sample
 from .sides import Sides
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ LARGEST_RESULT_BYTES = LARGE_RESULT * RECIPIENT_BYTES
 
 # Of several warnings the first one here becomes the entry's reason; its message has them all. People who are missing
 # come first, nothing else shows them. Drift has a condition of its own, QueryInSync.
-BY_WEIGHT = (Reason.RESULT_TRUNCATED, Reason.IMPORT_INCOMPLETE, Reason.QUERY_DRIFT)
+BY_WEIGHT = (Reason.RESULT_TRUNCATED, Reason.IMPORT_INCOMPLETE, Reason.AUDIENCE_SHRANK, Reason.QUERY_DRIFT)
 
 
 @dataclass(slots=True)
@@ -55,6 +56,10 @@ class Work:
     query: QuerySync | None = None
     batches: int = 0
     memory: HoldMemory | None = None
+    sample: Sample | None = None
+    """Whom of the people of the query the run surveys; None: everybody."""
+    previous: int | None = None
+    """How many people the query named in the run before, if that is known."""
     deadline: timedelta | None = None
     """How long the run may take until its send, from when this process took it up."""
     refusal: Transient | None = None
@@ -201,6 +206,14 @@ class Work:
         what = "Nobody was mailed, it was a dry run; in the batch are"
         return self.end("DryRun", Reason.DRY_RUN, self._told(what))
 
+    def nobody_sampled(self) -> Ended:
+        """The query names people, and none of them is in this run's sample."""
+        told = self.run.warnings or []
+        meaning = "Nobody is to be surveyed in this run: nothing was created in Qualtrics."
+        reason = next((r for r in BY_WEIGHT if r in told), Reason.NO_RECIPIENTS)
+        more = [] if reason is Reason.NO_RECIPIENTS else [reason.meaning, reason.next_step]
+        return self.end("Succeeded", reason, " ".join([meaning, self._sampled_words(), *more]))
+
     def failed(self, error: Exception) -> Ended:
         """The run ends because of this, before anything was sent."""
         if not isinstance(error, ExportError):
@@ -216,11 +229,22 @@ class Work:
         """Nobody knows whether the survey was sent: how to find out, and what happens next."""
         return self.end("Unknown", Reason.DELIVERY_UNKNOWN, unknown_message(self.run, why))
 
+    def _sampled_words(self) -> str:
+        counts, group = self.run.counts, self.run.sampled_group
+        number = (counts and counts.sampled_out) or 0
+        out = f"spec.sample left out {number} {'person' if number == 1 else 'people'}"
+        if group is None:
+            return f"{out}."
+        whom = f"group {group.group} of {group.groups}, whose slot is that of {timestamp(group.slot_time)}"
+        return f"{out}: the run is for {whom}, except people who were surveyed in this cycle."
+
     def _told(self, what: str) -> str:
         counts, told = self.run.counts, self.run.warnings or []
         imported = self.run.recipients or 0
         accepted = (counts and counts.accepted) or imported
         sentences = [f"{what} {imported} {'person' if imported == 1 else 'people'}."]
+        if counts and counts.sampled_out is not None:
+            sentences.append(self._sampled_words())
         for reason in BY_WEIGHT:
             if reason not in told:
                 continue

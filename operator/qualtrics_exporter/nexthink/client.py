@@ -32,7 +32,7 @@ from qualtrics_exporter.http.reply import (
 from qualtrics_exporter.http.wire import Download, Lost, NotSent, TooLarge
 from qualtrics_exporter.resource.reasons import Reason
 
-from .table import NoTable, Table
+from .table import WHAT_TO_DO, NoTable, Row, Table, WrongFormat
 
 MOST_ROWS = 1000
 """What one execution returns at most, without a mark that there was more."""
@@ -204,7 +204,8 @@ class Export:
                 raise Permanent(Reason.REMOTE_REPLY_TOO_LARGE, what) from None
             except NotUnderstood as why:
                 if misread or not left or not isinstance(why, NoTable):
-                    raise Transient(Reason.REMOTE_REPLY_INVALID, f"{what}: {why}") from None
+                    next_step = WHAT_TO_DO if isinstance(why, WrongFormat) else None
+                    raise Transient(Reason.REMOTE_REPLY_INVALID, f"{what}: {why}", next_step=next_step) from None
                 misread = True  # as with any read: a second look, at a fresh URL, and no more
             except (NotSent, Lost, BadGzip) as trouble:
                 if not left or self._remote.clock.monotonic() > self._deadline:
@@ -244,6 +245,16 @@ class Export:
 
     def _note(self, table: Table) -> None:
         self.columns = len(table.header or ())
+        if table.header:
+            _check_header(table.header)
+
+
+def _check_header(header: Row) -> None:
+    """See that the first line names fields: an address there would be a person who is left out."""
+    if any("@" in name for name in header):
+        raise WrongFormat("it has no header line, its first line is a row")
+    if not any(map(str.strip, header)):
+        raise WrongFormat("its header line is empty")
 
 
 def _query(query_id: str, parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -274,10 +285,10 @@ def _executed(reply: Reply) -> Executed:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    # A list or an object is not an address, and neither is a long text, whose beginning may look like one. A run keeps
-    # all cells for a while.
-    text = str(value).strip() if isinstance(value, str | int | float) else "?"
-    return text if len(text) <= LONGEST_CELL else "?"
+    # A list or an object is not an address, and neither is a long text: a run keeps all cells for a while. It is not
+    # cut, because its beginning may look like an address.
+    text = str(value).strip(" ") if isinstance(value, str | int | float) else ""
+    return text if len(text) <= LONGEST_CELL and (text or value == "") else "?"
 
 
 def _status(reply: Reply) -> tuple[str, str | None, bool]:

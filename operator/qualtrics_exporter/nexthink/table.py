@@ -6,6 +6,7 @@ A million rows are never in memory: what is kept is one unfinished record, which
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator
 
 from qualtrics_exporter.http.gunzip import BadGzip, Gunzip, TooManyMembers
@@ -21,12 +22,51 @@ MOST_ROWS = 1_000_000
 Row = tuple[str, ...]
 
 
+WHAT_TO_DO = (
+    "Nobody can be e-mailed from such a file, because addresses in it may be changed or missing. Ask Nexthink's "
+    "support why the export is not CSV in UTF-8 with a header line. Find out whether something on the way, "
+    "such as a proxy, changes files."
+)
+
+
 class NoTable(NotUnderstood):
     """It is nothing like a table: perhaps something in between answered in the store's place."""
 
 
+class WrongFormat(NotUnderstood):
+    """It is a file of another format, encoding or form than the one that Nexthink documents."""
+
+
+_FORMATS = (
+    (b"\xff\xfe\x00\x00", "text in UTF-32"),
+    (b"\x00\x00\xfe\xff", "text in UTF-32"),
+    (b"\xff\xfe", "text in UTF-16"),
+    (b"\xfe\xff", "text in UTF-16"),
+    (b"\x28\xb5\x2f\xfd", "packed as zstd"),
+    (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
+    (b"BZh", "packed as bzip2"),
+    (b"\xfd7zXZ", "packed as xz"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"\x04\x22\x4d\x18", "packed as LZ4"),
+    (b"\x78\x01", "packed as zlib"),
+    (b"\x78\x9c", "packed as zlib"),
+    (b"\x78\xda", "packed as zlib"),
+    (b"PAR1", "in the Parquet format"),
+    (b"%PDF", "a PDF document"),
+)
+"""How files begin that are not CSV. `PK` and `BZh` could begin a header, but not with what follows them in a file."""
+_LONGEST_START = 8
+
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_QUOTED = re.compile('"[^"]*"')
+
+
 class Table:
-    """A CSV file with a header line, maybe packed as gzip. Raises `NotUnderstood`, or `BadGzip`.
+    """A CSV file in UTF-8 with a header line, maybe packed as gzip. Raises `NotUnderstood`, or `BadGzip`.
+
+    A file in any other encoding is refused, and is not repaired: two people whose letters are lost can become one
+    address, and it may be the address of somebody else.
 
     Rows come one by one, and None after other small pieces of work: the caller can let others work after each.
     """
@@ -34,7 +74,9 @@ class Table:
     def __init__(self) -> None:
         self.header: Row | None = None
         self._outer, self._inner = Gunzip(), Gunzip()  # a packed file, sent as a packed stream
-        self._decode = codecs.getincrementaldecoder("utf-8-sig")("replace")
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")("strict")
+        self._start: bytes | None = b""  # until enough bytes have come to know the format
+        self._blank = True  # no text has come
         self._packed = self._size = self._count = 0
         self._pending = ""
 
@@ -58,7 +100,13 @@ class Table:
                 yield from self._take(piece)
         for piece in self._inner.close():
             yield from self._take(piece)
-        last = self._pending + self._decode.decode(b"", final=True)
+        if self._start:
+            start, self._start = self._start, None
+            yield from self._read(start)
+        try:
+            last = self._pending + self._decode.decode(b"", final=True)
+        except UnicodeDecodeError:
+            raise BadGzip from None  # within a letter: it was cut
         self._pending = ""
         if last.count('"') % 2:
             raise BadGzip  # within quotes: it was cut
@@ -71,7 +119,27 @@ class Table:
         self._size += len(piece)
         if self._size > LARGEST_FILE:
             raise TooMuch(f"the file has more than {LARGEST_FILE >> 20} MiB, unpacked")
-        text = self._pending + self._decode.decode(piece)
+        if self._start is not None:
+            piece = self._start + piece
+            if len(piece) < _LONGEST_START:
+                self._start = piece
+                return
+            self._start = None
+            _check_format(piece)
+        yield from self._read(piece)
+
+    def _read(self, piece: bytes) -> Iterator[Row | None]:
+        try:
+            text = self._decode.decode(piece)
+        except UnicodeDecodeError:
+            raise WrongFormat("the file is not text in UTF-8, but perhaps in ISO-8859-1 or Windows-1252") from None
+        if self._blank and (start := text.lstrip()):
+            self._blank = False
+            if start[0] in "{[":
+                raise NoTable("the file is JSON, not a table")
+            if start[0] == "<":
+                raise NoTable("the file is a page (HTML or XML), not a table")
+        text = self._pending + text
         end = _end_of_records(text)
         self._pending = text[end:]
         if len(self._pending) > LARGEST_RECORD:
@@ -82,6 +150,8 @@ class Table:
     def _rows(self, text: str) -> Iterator[Row]:
         if not text:
             return
+        if self.header is None:
+            _check_separator(text)
         try:
             for cells in csv.reader(io.StringIO(text, newline="")):
                 row = tuple(cells) or ("",)  # an empty line is a person without an address
@@ -89,7 +159,7 @@ class Table:
                     raise TooMuch(_LONG_ROW)
                 if self.header is None:
                     if row[0].lstrip().startswith("<"):
-                        raise NoTable("the file is a page, not a table")
+                        raise NoTable("the file is a page (HTML or XML), not a table")
                     self.header = row
                 else:
                     self._count += 1
@@ -101,6 +171,25 @@ class Table:
 
 
 _LONG_ROW = f"the file has a row, or its header line, of more than {LARGEST_RECORD:,} characters"
+
+
+def _check_format(start: bytes) -> None:
+    """Refuse a file whose first bytes are not those of a CSV file in UTF-8."""
+    for mark, what in _FORMATS:
+        if start.startswith(mark):
+            raise WrongFormat(f"the file is {what}, not CSV in UTF-8")
+    even, odd = start[0:_LONGEST_START:2], start[1:_LONGEST_START:2]
+    # Every other byte of Latin text in UTF-16 is zero.
+    if any(not any(zeros) and all(others) for zeros, others in ((even, odd), (odd, even))):
+        raise WrongFormat("the file is text in UTF-16, not CSV in UTF-8")
+
+
+def _check_separator(text: str) -> None:
+    """Refuse a file with another separator than a comma. No name of a field has one of these characters."""
+    header = _QUOTED.sub("", text.partition("\n")[0])
+    for sign, name in _SEPARATORS.items():
+        if sign in header:
+            raise WrongFormat(f"the fields of the file are separated by {name}, not by commas")
 
 
 def _end_of_records(text: str) -> int:

@@ -36,17 +36,25 @@ class Finding:
 class Subject:
     """What the rules look at: a query, and what its exporter says about it.
 
-    `parameters` are the values that it gives; `interval` is the time between two slots, None without a schedule.
+    `parameters` are the values that it gives; `interval` is the time between two slots, None without a schedule, and
+    `cycle` is the time in which each person is asked at most once, if that is longer.
     """
 
     parsed: Parsed
     parameters: Mapping[str, str] = field(default_factory=dict)
     interval: timedelta | None = None
+    cycle: timedelta | None = None
 
     @classmethod
-    def of(cls, text: str, parameters: Mapping[str, str] | None = None, interval: timedelta | None = None) -> "Subject":
+    def of(
+        cls,
+        text: str,
+        parameters: Mapping[str, str] | None = None,
+        interval: timedelta | None = None,
+        cycle: timedelta | None = None,
+    ) -> "Subject":
         """Read a query."""
-        return cls(parse(text), parameters or {}, interval)
+        return cls(parse(text), parameters or {}, interval, cycle)
 
     @property
     def source(self) -> Source:

@@ -32,6 +32,7 @@ _MEMORY = {
     for name in (
         *("handledRequests", "handledRunRequests", "handledTestRequests", "handledSettlements"),
         *("sentRuns", "claimedSlots", "claimedSlots.dueTime", "claimedSlots.identity", "claimedSlotsSince"),
+        *("sampledGroups", *(f"sampledGroups.{name}" for name in ("runId", "groups", "group", "slotTime"))),
     )
 }
 

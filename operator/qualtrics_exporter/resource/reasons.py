@@ -109,7 +109,8 @@ class Reason(StrEnum):
     SUCCEEDED = "Succeeded", Kind.NOTE, _RUNS, "The survey was sent to the people of the query, as one distribution."
     NO_RECIPIENTS = (
         "NoRecipients", Kind.NOTE, _RUNS_AND_TESTS,
-        "The query returned nobody: nothing was created in Qualtrics.",
+        "There is nobody to survey: the query returned nobody, or spec.sample left out everybody. Nothing was created "
+        "in Qualtrics.",
     )  # fmt: skip
     DRY_RUN = "DryRun", Kind.NOTE, _RUNS, "Everything but the send was done: it was a dry run."
     TEST_PASSED = "TestPassed", Kind.NOTE, _TESTS, "The test found nothing wrong; it mailed nobody."
@@ -293,8 +294,10 @@ class Reason(StrEnum):
     )  # fmt: skip
     QUERY_WINDOW_MISMATCH = (
         "QueryWindowMismatch", Kind.WARNING, _TEXT_WARNING,
-        "The query looks at a longer or shorter time than there is from one slot to the next.",
-        "Let a daily schedule look at the past 1d, a weekly one at the past 7d.",
+        "The query looks at a longer or shorter time than there is from one slot to the next, or at a longer time than "
+        "the cycle of spec.sample has.",
+        "Let a daily schedule look at the past 1d, a weekly one at the past 7d. With spec.sample.groups, the time can "
+        "be as long as the cycle.",
     )  # fmt: skip
     QUERY_LIMITED = (
         "QueryLimited", Kind.WARNING, _TEXT_WARNING,
@@ -322,6 +325,18 @@ class Reason(StrEnum):
         "RecipientLimitExceeded", Kind.PERMANENT, _RUNS,
         "More people than spec.maxRecipients: nobody was mailed.",
         "Check the query; if it is right, raise spec.maxRecipients and request a run.", False,
+    )  # fmt: skip
+    TOO_FEW_RECIPIENTS = (
+        "TooFewRecipients", Kind.PERMANENT, _RUNS,
+        "The query names fewer people than spec.minRecipients: nobody was mailed.",
+        "Check in Nexthink that the query returns the people you expect, and that the connector that fills their "
+        "addresses works. Then request a run. If so few people are right, lower spec.minRecipients.", False,
+    )  # fmt: skip
+    AUDIENCE_SHRANK = (
+        "AudienceShrank", Kind.WARNING, _RUNS,
+        "The query names less than a tenth of the people of the previous run.",
+        "Check in Nexthink that the query returns the people you expect, and that the connector that fills their "
+        "addresses works. Set spec.minRecipients to hold such runs, or to 0 to turn this warning off.",
     )  # fmt: skip
     DEADLINE_EXCEEDED = (
         "DeadlineExceeded", Kind.WARNING, _RUNS,

@@ -242,6 +242,10 @@ LONGEST_QUERY = 16000
 """Characters of a query that Nexthink takes (docs/facts/nexthink.md section 4, D)."""
 
 
+MOST_GROUPS = 366
+"""With a daily schedule: once a year."""
+
+
 class NexthinkSpec(SpecModel):
     """Whom to ask: the people that a Nexthink query returns."""
 
@@ -369,8 +373,53 @@ class QualtricsSpec(SpecModel):
     )
 
 
+class SampleSpec(SpecModel):
+    """Which part of the audience each slot surveys. No person is stored for it."""
+
+    rules = (
+        Rule(
+            "has(self.groups) || has(self.percent)",
+            "must be given, or percent: for example groups: 4",
+            lambda sample: sample.groups is not None or sample.percent is not None,
+            field="groups",
+            missing=True,
+            json_schema={"anyOf": [{"required": ["groups"]}, {"required": ["percent"]}]},
+        ),
+        Rule(
+            "!has(self.groups) || !has(self.percent)",
+            "must not be given together with groups: remove one of the two",
+            lambda sample: sample.groups is None or sample.percent is None,
+            field="percent",
+            unwanted=True,
+            json_schema={"not": {"required": ["groups", "percent"]}},
+        ),
+    )
+
+    groups: Annotated[int, Field(ge=2, le=MOST_GROUPS), _NUMBER] | None = Field(
+        None,
+        description="Divide everybody into this many groups of about the same size, and survey one group in each slot, "
+        "in turn. Nobody is surveyed more often than once in this many slots, and missed slots count. The group of a "
+        "person follows from the address and from the namespace and name of the exporter. A requested run surveys the "
+        "group of the newest slot that is due, except people who were surveyed since that group's turn before.",
+    )
+    percent: Annotated[int, Field(ge=1, le=99), _NUMBER] | None = Field(
+        None,
+        description="Survey about this part of the people, chosen at random in each run. The same person can be "
+        "chosen in several runs. To prevent that, use groups.",
+    )
+
+
 class Spec(SpecModel):
     """What is wanted: on this schedule, ask these people this survey."""
+
+    rules = (
+        Rule(
+            "!has(self.minRecipients) || !has(self.maxRecipients) || self.minRecipients <= self.maxRecipients",
+            "must not be more than maxRecipients",
+            lambda spec: spec.max_recipients is None or (spec.min_recipients or 0) <= spec.max_recipients,
+            field="minRecipients",
+        ),
+    )
 
     description: Annotated[str, Field(max_length=1024), _ONE_LINE] | None = Field(
         None, description="What the survey is for, in one line. For people only: it is not sent."
@@ -392,10 +441,27 @@ class Spec(SpecModel):
     max_recipients: Annotated[int, Field(ge=1, le=1_000_000), _NUMBER] | None = Field(
         None,
         description="A run with more recipients than this is held: nobody is mailed, and the history entry says "
-        "RecipientLimitExceeded. Without it: no limit.",
+        "RecipientLimitExceeded. Without it: no limit. With sample, everybody counts, also who is left out.",
+    )
+    min_recipients: Annotated[int, Field(ge=0, le=1_000_000), _NUMBER] | None = Field(
+        None,
+        description="A run with fewer recipients than this is held: nobody is mailed, and the history entry says "
+        "TooFewRecipients. Protects from a broken connector, which makes a query return few people or nobody. With "
+        "sample, everybody counts, also who is left out. It does not apply to tests that deliver. Without it, a run "
+        "with less than a tenth of the people of the run before is sent, with the reason AudienceShrank. 0 turns that "
+        "off too.",
+    )
+    sample: SampleSpec | None = Field(
+        None,
+        description="Survey a part of the people in each run: one of several groups in turn (groups), or a random part "
+        "(percent). Without it: everybody. Tests are not sampled.",
     )
     dry_run: bool | None = Field(
         None,
         description="While true a run does everything but the send: people are imported into the mailing list and a "
         "batch, and nobody is mailed.",
     )
+
+    def cycle(self) -> timedelta:
+        """The time in which everybody is surveyed at most once: all groups of `sample`, or one slot without groups."""
+        return self.schedule.interval() * ((self.sample and self.sample.groups) or 1)

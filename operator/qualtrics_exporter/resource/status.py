@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
 
 from .reasons import Reason
-from .spec import Model
+from .spec import MOST_GROUPS, Model
 
 Trigger = Literal["Schedule", "Request", "Test"]
 Step = Literal["Claimed", "Importing", "Sending", "Sent"]
@@ -17,6 +17,7 @@ HANDLED_REQUESTS = 20
 HANDLED_TOKENS = 5000
 CLAIMED_SLOTS = 16
 SENT_RUNS = 100
+SAMPLED_GROUPS = MOST_GROUPS
 CONDITIONS = 16
 MAX_COUNT = 1 << 53
 """Larger numbers are not understood."""
@@ -57,6 +58,12 @@ def timestamp(time: datetime) -> str:
 
 def _countable(number: int) -> int:
     if abs(number) >= MAX_COUNT:
+        raise ValueError("not a number that an operator wrote")
+    return number
+
+
+def _positive(number: int) -> int:
+    if _countable(number) < 1:
         raise ValueError("not a number that an operator wrote")
     return number
 
@@ -144,6 +151,9 @@ class ActiveRun(Model):
     recipients: Count | None = Field(None, description="How many people are in the batch.")
     distribution_id: str | None = Field(None, description="The Qualtrics distribution, once it is known.")
     counts: "Recipients | None" = Field(None, description="Who was counted how, so far.")
+    sampled_group: "SampledGroup | None" = Field(
+        None, description="The group that the run surveys, with spec.sample.groups."
+    )
     warnings: list[ReasonName] | None = Field(
         None, max_length=8, description="Reasons that were met on the way and stop nothing, for the history entry.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
@@ -164,9 +174,28 @@ class Recipients(Model):
     empty: Count | None = Field(None, description="Rows without an address.")
     invalid: Count | None = Field(None, description="Rows whose text is no e-mail address.")
     duplicate: Count | None = Field(None, description="Rows whose address had come before, in any letter case.")
+    sampled_out: Count | None = Field(
+        None, description="People whom spec.sample left out; absent without it. With accepted: the audience."
+    )
     accepted: Count | None = Field(None, description="Addresses that passed: the recipients.")
     imported: Count | None = Field(
         None, description="How many of them Qualtrics took into the batch; fewer than accepted is ImportIncomplete."
+    )
+
+    @property
+    def audience(self) -> int | None:
+        """How many people the query named, surveyed or not."""
+        return None if self.accepted is None else self.accepted + (self.sampled_out or 0)
+
+
+class SampledGroup(Model):
+    """The group of spec.sample.groups that a run surveyed. No address can be derived from it."""
+
+    run_id: str = Field(max_length=64, description="Id of the run.")
+    groups: Annotated[int, AfterValidator(_positive)] = Field(description="How many groups there were.")
+    group: Annotated[int, AfterValidator(_countable)] = Field(description="Which of them it was, from 1 on.")
+    slot_time: Time = Field(
+        description="When the slot of the group fell due. For a requested run, the newest slot before it."
     )
 
 
@@ -317,6 +346,14 @@ class Status(Model):
         max_length=SENT_RUNS,
         description="Ids of the last 100 runs that sent their survey, or may have sent it, newest first. A run with "
         "such an id never starts again.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    sampled_groups: list[SampledGroup] | None = Field(
+        None,
+        max_length=SAMPLED_GROUPS,
+        description="With spec.sample.groups: the last 366 groups that were surveyed, or may have been, newest first. "
+        "The people of a group are not surveyed again before the cycle is over, not even by a request or after a "
+        "change of the schedule or of the number of groups.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     last_successful_time: Time | None = Field(None, description="When the last run that succeeded ended.")

@@ -31,6 +31,7 @@ from qualtrics_exporter.controller.plan.spec import schedule_of, spec_problem, s
 from qualtrics_exporter.controller.plan.takeover import take_over
 from qualtrics_exporter.export.identity import request_run_id, slot_run_id, test_run_id
 from qualtrics_exporter.export.journal import Ended
+from qualtrics_exporter.export.sample import with_group
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
@@ -106,8 +107,10 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
     A slot that fell due and a run that was requested while the run was active are skipped, visibly. A test overtakes
     nothing: it is short, and nobody expects it to cost a slot.
     """
-    entry = ended.entry
+    entry, run = ended.entry, exporter.status.active_run
     status = slots.without_future(exporter.status, now).model_copy(update={"active_run": None})
+    if entry.send_time and run and run.sampled_group:
+        status = status.model_copy(update={"sampled_groups": with_group(status.sampled_groups, run.sampled_group)})
     if entry.send_time:
         status = status.model_copy(update={"sent_runs": [entry.id, *(status.sent_runs or [])][:SENT_RUNS]})
     if entry.trigger == "Test":

@@ -1,5 +1,6 @@
 """What becomes of a run whose holder is gone."""
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -9,9 +10,18 @@ from qualtrics_exporter.controller import conditions
 from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.plan.spec import starting_deadline
 from qualtrics_exporter.export.identity import slot_run_id
+from qualtrics_exporter.export.sample import with_group
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.status import SENT_RUNS, ActiveRun, HistoryEntry, Status, entry_of, timestamp
+from qualtrics_exporter.resource.status import (
+    SENT_RUNS,
+    ActiveRun,
+    HistoryEntry,
+    SampledGroup,
+    Status,
+    entry_of,
+    timestamp,
+)
 
 _KEPT = (
     "id", "trigger", "scheduledTime", "startTime", "surveyId", "batchId", "distributionId", "sendTime",
@@ -73,6 +83,9 @@ def end_unreadable(exporter: Exporter, status: Status, now: datetime) -> Status:
     else:
         entry = entry.model_copy(update={"send_time": entry.send_time or entry.start_time or now})
         status = status.model_copy(update={"sent_runs": [entry.id, *(status.sent_runs or [])][:SENT_RUNS]})
+        with suppress(ValidationError):
+            group = SampledGroup.model_validate(run.get("sampledGroup"))
+            status = status.model_copy(update={"sampled_groups": with_group(status.sampled_groups, group)})
     if entry.trigger == "Test":
         return status.model_copy(update={"last_test": entry})
     return conditions.last_run(status.with_entry(entry), entry, exporter.generation, now)

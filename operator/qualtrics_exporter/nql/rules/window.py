@@ -13,17 +13,25 @@ from qualtrics_exporter.resource.reasons import Reason
 def window_does_not_fit(subject: Subject) -> Iterator[Found]:
     """Daily goes with the past day, weekly with the past seven: else people are asked twice, or never looked at.
 
+    With groups (spec.sample), each person is asked once in a cycle of several slots: then the window can be as long as
+    the cycle.
+
     What `with` and `include` look at decides; the time of the head only where there is none of them.
     """
     interval = subject.interval
     times = _times(subject.parsed.query)
-    fits = any(_length(time) == interval for time in times)
+    cycle = subject.cycle or interval
+    fits = any(_fits(_length(time), interval, cycle) for time in times)
     for time in times:
         length = _length(time)
         if length is not None and length <= timedelta(0):
             yield time.span, "this time ends before it begins, so that nobody is found"
         elif interval is not None and not fits:
-            yield time.span, _told(length, interval)
+            yield time.span, _told(length, interval, cycle or interval)
+
+
+def _fits(length: timedelta | None, interval: timedelta | None, cycle: timedelta | None) -> bool:
+    return length is not None and interval is not None and cycle is not None and interval <= length <= cycle
 
 
 def _times(query: syntax.Query) -> list[syntax.Time]:
@@ -42,8 +50,12 @@ def _length(time: syntax.Time) -> timedelta | None:
     return None
 
 
-def _told(length: timedelta | None, interval: timedelta) -> str:
+def _told(length: timedelta | None, interval: timedelta, cycle: timedelta) -> str:
     every = f"every {_words(interval, one=True)}"
+    if cycle > interval and length is not None and length > cycle:
+        looks = f"the query looks at {_words(length)}, and the cycle of spec.sample has {_words(cycle)}"
+        fits = f"`past {_short(cycle)}` or `groups: {ceil(length / interval)}` fits"
+        return f"{looks}: the same people can come back {ceil(length / cycle)} times; {fits}"
     if length is None:
         return f"the query looks at fixed dates and is asked {every}: the same people come back each time"
     looks = f"the query looks at {_words(length)} and is asked {every}"

@@ -1,0 +1,114 @@
+"""Which groups of `spec.sample` were surveyed, as the status keeps it, and whom an operator surveys by it."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from qualtrics_exporter.controller.plan.status import finished
+from qualtrics_exporter.export.identity import request_run_id
+from qualtrics_exporter.export.journal import Ended
+from qualtrics_exporter.export.sample import surveyed_groups
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import SAMPLED_GROUPS, ActiveRun, Result, SampledGroup, Status, entry_of
+from tests.controller.exporters import ZONE, at, exporter, planned, seen
+from tests.environment.stage import Stage
+
+MONDAY = at("2026-11-23 12:00")
+RUN = request_run_id("uid", "token")
+GROUP = SampledGroup(run_id=RUN, groups=4, group=3, slot_time=MONDAY)
+
+
+def ended(
+    result: Result, reason: Reason, *, sent: bool = True, status: Status | None = None, run_id: str = RUN
+) -> Status:
+    """The status after a run that surveyed a group."""
+    run = ActiveRun(
+        id=run_id, trigger="Schedule", start_time=MONDAY, holder="me", step="Sending" if sent else "Importing",
+        send_time=MONDAY if sent else None, sampled_group=GROUP.model_copy(update={"run_id": run_id}),
+        survey_id="SV_teamsRollout01", batch_id="BT_1",
+    )  # fmt: skip
+    busy = exporter((status or seen(MONDAY)).model_copy(update={"active_run": run}))
+    return finished(busy, Ended(entry_of(run, result, reason, "", MONDAY)), MONDAY, ZONE)
+
+
+@pytest.mark.parametrize(
+    ("result", "reason", "sent", "kept"),
+    [
+        ("Succeeded", Reason.SUCCEEDED, True, True),
+        ("Unknown", Reason.DELIVERY_UNKNOWN, True, True),
+        ("Failed", Reason.SEND_REFUSED, False, False),
+        ("DryRun", Reason.DRY_RUN, False, False),
+        ("Succeeded", Reason.NO_RECIPIENTS, False, False),
+    ],
+)
+def test_a_group_counts_as_surveyed_if_the_run_may_have_sent(
+    result: Result, reason: Reason, sent: bool, kept: bool
+) -> None:
+    assert ended(result, reason, sent=sent).sampled_groups == ([GROUP] if kept else None)
+
+
+def test_a_run_that_a_person_settles_as_not_sent_leaves_its_people_to_the_next_one() -> None:
+    status = ended("Unknown", Reason.DELIVERY_UNKNOWN)
+    assert surveyed_groups(status.sampled_groups, status.history) == [GROUP]
+    settled = planned(
+        exporter(status, annotations={"settle-run": f"{RUN}=NotSent"}), MONDAY + timedelta(minutes=5)
+    ).status
+    assert surveyed_groups(settled.sampled_groups, settled.history) == []
+
+
+def test_the_list_is_bounded() -> None:
+    status = None
+    for number in range(SAMPLED_GROUPS + 5):
+        status = ended("Succeeded", Reason.SUCCEEDED, status=status, run_id=f"r{number}")
+    assert status
+    assert len(status.sampled_groups or []) == SAMPLED_GROUPS
+    assert (status.sampled_groups or [])[0].run_id == f"r{SAMPLED_GROUPS + 4}"
+
+
+@pytest.mark.parametrize("broken", [{"groups": 0}, {"slotTime": "0001-01-01T00:00:00Z"}, {"group": "x"}])
+def test_a_group_that_cannot_be_understood_is_not_forgotten_silently(broken: dict[str, Any]) -> None:
+    group = GROUP.model_dump(by_alias=True, mode="json") | broken
+    body = {"metadata": {"uid": "u"}, "spec": {}, "status": {"observedGeneration": 1, "sampledGroups": [group]}}
+    assert Exporter.from_object(body).lost_memory
+
+
+def test_an_unreadable_run_that_may_have_sent_counts_as_surveyed() -> None:
+    run = {
+        "id": RUN, "trigger": "Schedule", "startTime": "2026-11-23T12:00:00Z", "step": "Resting",
+        "sampledGroup": GROUP.model_dump(by_alias=True, mode="json"),
+    }  # fmt: skip
+    found = replace(exporter(seen(MONDAY)), unreadable_run=run)
+    assert planned(found, MONDAY).status.sampled_groups == [GROUP]
+
+
+def test_requests_survey_each_person_once_in_a_cycle(shared_stage: Stage) -> None:
+    everybody = [f"sampled{n}@example.com" for n in range(40)]
+    shared_stage.people("#sampled", everybody)
+    applied = shared_stage.exporter(
+        "sampled", **{"nexthink.queryId": "#sampled", "qualtrics.subject": "sampled", "sample": {"groups": 4}}
+    )
+    applied.checked()
+
+    def mailed() -> list[str]:
+        sent = [sent for sent in shared_stage.sandbox.ledger.distributions if sent.subject == "sampled"]
+        return sorted(who for one in sent for who in one.recipients)
+
+    applied.annotate(run_requested_at="first")
+    entry = applied.ended()
+    first = mailed()
+    counts = entry["recipients"]
+    assert (entry["result"], entry["reason"]) == ("Succeeded", "Succeeded")
+    assert 0 < len(first) < 40
+    assert (counts["accepted"], counts["sampledOut"], counts["imported"]) == (len(first), 40 - len(first), len(first))
+    applied.annotate(run_requested_at="second")
+    entry = applied.ended(2)
+    assert (entry["result"], entry["reason"]) == ("Succeeded", "NoRecipients")
+    assert "except people who were surveyed in this cycle" in entry["message"]
+    assert mailed() == first
+    (group,) = applied.status()["sampledGroups"]
+    assert group["groups"] == 4
+    assert "@" not in str(applied.status())
+    applied.delete()

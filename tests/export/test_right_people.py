@@ -1,0 +1,53 @@
+"""Whoever is mailed is somebody whom the query names, however the result is written."""
+
+import gzip
+
+import pytest
+
+from tests.export.conftest import Exporter
+
+UMLAUTS = ["j\u00f6rg.m\u00fcller@example.com", "j\u00fcrg.m\u00f6ller@example.com"]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16"])
+async def test_an_export_that_is_not_utf_8_mails_nobody(exporter: Exporter, encoding: str) -> None:
+    """Read with replacement characters, both people would have the same address, and it would be mailed."""
+    exporter.many(3000)
+    file = "\r\n".join(["user.ad.email_address", *UMLAUTS, *(f"u{n}@example.com" for n in range(1000))])
+    body = gzip.compress(file.encode(encoding))
+    exporter.faults.add("nexthink.download", times=None, body=body)
+    entry = await exporter.run()
+    assert (entry.result, entry.reason) == ("Failed", "RemoteReplyInvalid")
+    assert "UTF-" in entry.message
+    assert "example.com" not in entry.message
+    assert not exporter.mailed()
+    assert exporter.count("import_contacts") == 0
+
+
+@pytest.mark.parametrize("rows", [5, 1500])
+async def test_texts_that_only_look_like_addresses_are_invalid_in_small_and_large_results(
+    exporter: Exporter, rows: int
+) -> None:
+    odd = ["j\ufffdrg@example.com", "a\x01@example.com", "j_c.com#EXT#@t.onmicrosoft.com", "a@b.com" + " " * 500 + "x"]
+    fine = [f"user{n}@example.com" for n in range(rows)]
+    exporter.people([*odd, *fine])
+    entry = await exporter.run()
+    assert entry.recipients
+    assert (entry.recipients.invalid, entry.recipients.accepted) == (4, rows)
+    assert exporter.mailed() == dict.fromkeys(fine, 1)
+
+
+async def test_people_whose_addresses_only_look_alike_are_all_mailed(exporter: Exporter) -> None:
+    different = ["wei\u00df@example.com", "weiss@example.com", "anna@fa\u00df.de", "anna@fass.de", "\ufb01@example.com"]
+    exporter.people([*different, "WEI\u1e9e@example.com", "ANNA@XN--FA-HIA.DE"])
+    entry = await exporter.run()
+    assert entry.recipients
+    assert (entry.recipients.duplicate, entry.recipients.accepted) == (2, 5)
+    assert exporter.mailed() == dict.fromkeys(different, 1)
+
+
+async def test_a_result_without_any_address_says_what_its_rows_are(exporter: Exporter) -> None:
+    exporter.people(["", "none@none.com", "j_c.com#EXT#@t.onmicrosoft.com"])
+    entry = await exporter.run()
+    assert entry.reason == "QueryReturnsNoEmail"
+    assert "3 rows, but no e-mail address among them: 1 are empty, and 2 are not addresses" in entry.message
