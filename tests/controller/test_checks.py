@@ -1,12 +1,13 @@
 """How often a check asks the remote sides, in the real operator on virtual time."""
 
+import copy
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.controller.odd_world import NAMESPACE, OddWorld
+from tests.controller.odd_world import NAMESPACE, ODD, OddWorld
 
 NEXTHINK = "t0.api.eu.nexthink.cloud"
 
@@ -65,3 +66,25 @@ def test_it_asks_again_after_some_hours(world: OddWorld) -> None:
     assert count["read_survey"] == 0
     world.run(3)
     assert count["read_survey"] == 2
+
+
+def test_it_asks_again_before_the_exporter_is_ready(world: OddWorld) -> None:
+    suspend(world)
+    world.run(1)
+    count = asked(world)
+    world.faults.hanging.clear()
+    world.run(0.5)
+    assert count["read_survey"] == 2
+
+
+def test_it_asks_again_after_another_process_has_found_something_else(world: OddWorld) -> None:
+    suspend(world)
+    world.run(1.05)  # no check is in progress
+    status = copy.deepcopy(world.status(ODD))
+    for condition in status["conditions"]:
+        if condition["type"] == "QualtricsReady":
+            condition |= {"status": "False", "reason": "SurveyNotFound"}
+    world.put(status=status)
+    count = asked(world)
+    world.run(0.5)
+    assert count["read_survey"] >= 1

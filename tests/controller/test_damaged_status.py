@@ -44,6 +44,13 @@ def test_damaged_memory_is_repaired_at_once_and_not_by_the_next_request() -> Non
     assert next_wake(damaged(seen(MONDAY)), MONDAY, ZONE) != Wake(MONDAY)
 
 
+def test_damage_does_not_forget_that_slots_ran_early() -> None:
+    later = "2026-11-24T21:20:00Z"  # until then, a clock that was ahead ran the slots
+    status = planned(damaged(seen(MONDAY), sentRuns=7, claimedSlots=[], claimedSlotsSince=later), MONDAY).status
+    assert status.claimed_slots_since == at("2026-11-24 21:20")
+    assert planned(damaged(status), DUE).claimed is None
+
+
 def test_a_test_that_is_refused_because_of_damage_has_a_result() -> None:
     plan = planned(damaged(seen(MONDAY), {"test-requested-at": "t1"}, handledTestRequests=[7]), MONDAY)
     assert plan.status.last_test

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -122,6 +123,17 @@ async def test_a_refusal_without_a_doubt_is_waited_for_by_the_journal(exporter: 
 
     assert 50 < exporter.clock.monotonic() - began < 70
     assert len(posts(exporter)) == 1
+
+
+async def test_nothing_is_sent_to_a_batch_that_the_journal_has_lost(exporter: Exporter) -> None:
+    await unreached(exporter)
+    kept = exporter.path.read_text()
+    lost = re.sub(r'"batchId": *"[^"]*",?', "", kept)
+    assert lost != kept
+    exporter.path.write_text(lost)
+    entry = await exporter.run()
+    assert (entry.result, entry.reason) == ("Failed", "StatusNotUnderstood")
+    assert posts(exporter) == []
 
 
 async def unreached(exporter: Exporter) -> ActiveRun:

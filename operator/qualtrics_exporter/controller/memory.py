@@ -1,8 +1,18 @@
 """What one process remembers about exporters that are not at rest. Losing it costs a check, nothing else."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from qualtrics_exporter.controller.status import Key
+
+
+class Well(NamedTuple):
+    """A check found nothing wrong."""
+
+    what: tuple[object, ...]
+    """The generation of the spec, and the version of the Secret."""
+    until: float
+    """Until when that counts, on the monotonic clock."""
 
 
 @dataclass(slots=True)
@@ -13,10 +23,8 @@ class Memory:
     """Checks in a row that found an error."""
     secrets: tuple[str | None, str | None] | None = None
     """The versions of its Secrets at the last check that found an error."""
-    qualtrics_well: tuple[object, ...] | None = None
-    """The spec and the Secret for which Qualtrics' side was found well, while the other side was not, ..."""
-    qualtrics_well_until: float = 0.0
-    """... and until when that counts, on the monotonic clock."""
+    qualtrics_well: Well | None = None
+    """Qualtrics' side was found well, while Nexthink's was not."""
     foreign_run: tuple[object, ...] | None = None
     """A run in other hands, as it was last seen, ..."""
     foreign_since: float = 0.0

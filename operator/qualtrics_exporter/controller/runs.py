@@ -90,7 +90,11 @@ class Credentials:
         except Gone:
             return None
         except ClusterError:
-            return "not readable"
+            return NOT_READABLE
+
+
+NOT_READABLE = "not readable"
+"""In place of the version of a Secret that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,10 @@ async def _post(work: Work) -> Ended | None:
 
 
 async def _write_and_post(work: Work) -> Ended | None:
-    spec = work.spec.qualtrics
+    spec, batch_id = work.spec.qualtrics, work.run.batch_id
+    if not batch_id:  # it was lost from the journal, and no other batch may take its place
+        what = "The journal does not say into which transaction batch the people of the run were imported."
+        return work.failed(Permanent(Reason.STATUS_NOT_UNDERSTOOD, what))
     before, asked_before = work.run.send_attempts or 0, work.run.send_time
     for _ in range(PROMPT_TRIES):
         if work.is_late():
@@ -193,7 +196,7 @@ async def _write_and_post(work: Work) -> Ended | None:
             Distribution(
                 library_id=spec.library_id,
                 message_id=spec.message_id,
-                batch_id=work.run.batch_id or "",
+                batch_id=batch_id,
                 from_name=spec.from_name,
                 from_email=spec.from_email,
                 reply_to_email=spec.reply_to_email,

@@ -8,11 +8,11 @@ from typing import cast
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller import conditions
 from qualtrics_exporter.controller.conditions import Verdict
-from qualtrics_exporter.controller.memory import Memories
+from qualtrics_exporter.controller.memory import Memories, Well
 from qualtrics_exporter.controller.plan import requests
 from qualtrics_exporter.controller.plan.spec import spec_problem
 from qualtrics_exporter.controller.plan.wake import CHECK_INTERVAL, check_due
-from qualtrics_exporter.controller.runs import Credentials
+from qualtrics_exporter.controller.runs import NOT_READABLE, Credentials
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.export.checks import Checks, check_nexthink, check_qualtrics, test_entry
@@ -122,6 +122,10 @@ class Checker:
         memory = self.memories.of(key)
         memory.secrets = await self.credentials.versions(exporter, spec)
         looked_at = (exporter.generation, memory.secrets[1])
+        trusted = memory.secrets[1] not in (None, NOT_READABLE)
+        well = exporter.status.condition(conditions.QUALTRICS_READY)
+        if not trusted or well is None or (well.status, well.observed_generation) != ("True", exporter.generation):
+            memory.qualtrics_well = None  # another process may have found otherwise since
 
         async def nexthink() -> tuple[ExportError | None, Answer | None]:
             try:
@@ -133,24 +137,29 @@ class Checker:
             except TimeoutError:
                 return _too_slow("Nexthink"), None
 
+        known = memory.qualtrics_well
+        remembered = known is not None and known.what == looked_at and self.clock.monotonic() < known.until
+
         async def qualtrics() -> ExportError | None:
-            now = self.clock.monotonic()
-            if memory.qualtrics_well == looked_at and now < memory.qualtrics_well_until:
-                return None
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
                     client = await self.credentials.qualtrics(exporter, spec)
                     error = await check_qualtrics(spec, client)
-                    if looked_at[1] and not error:
-                        memory.qualtrics_well = looked_at
-                        memory.qualtrics_well_until = now + CHECK_INTERVAL.total_seconds()
+                    if trusted and not error:
+                        until = self.clock.monotonic() + CHECK_INTERVAL.total_seconds()
+                        memory.qualtrics_well = Well(looked_at, until)
                     return error
             except ExportError as error:
                 return error
             except TimeoutError:
                 return _too_slow("Qualtrics")
 
-        (nexthink_error, answer), qualtrics_error = await asyncio.gather(nexthink(), qualtrics())
+        if remembered:
+            nexthink_error, answer = await nexthink()
+            # `Ready` is never True because of what is remembered.
+            qualtrics_error = None if nexthink_error or text.error else await qualtrics()
+        else:
+            (nexthink_error, answer), qualtrics_error = await asyncio.gather(nexthink(), qualtrics())
         checks = Checks(
             nexthink=nexthink_error,
             qualtrics=qualtrics_error,

@@ -32,7 +32,9 @@ def repaired(exporter: Exporter, now: datetime) -> Exporter:
         # It is not known any more what had its run: no slot up to now acts, and no run or test that is requested now.
         reason = Reason.STATUS_NOT_UNDERSTOOD
         status = slots.forgone(exporter, status, now, "Skipped", reason)
-        status = status.model_copy(update={"claimed_slots": status.claimed_slots or [], "claimed_slots_since": now})
+        # Not earlier than before the damage: a clock that was ahead may have run slots that are not due yet.
+        since = max(now, status.claimed_slots_since or now)
+        status = status.model_copy(update={"claimed_slots": status.claimed_slots or [], "claimed_slots_since": since})
         status = _with_refusals(exporter, with_receipts_again(exporter, status), now)
         # A settlement sends nothing, and changes only an entry that is still Unknown: it may act again.
         status = with_tokens_handled(exporter, status, (RUN, TEST))
