@@ -152,7 +152,7 @@ async def test_a_hold_that_cannot_be_judged_holds(exporter: Exporter) -> None:
     exporter.faults.add("nexthink.execute", body='{"rows": 1, "data": [{"user.ad.email_address": "ana@example.com"}]}')
     entry = await exporter.run()
 
-    assert (entry.result, entry.reason) == ("Held", "QueryDrift")
+    assert (entry.result, entry.reason) == ("Held", "QueryNotCompared")
     assert nobody(exporter)
 
 
@@ -219,15 +219,23 @@ async def test_the_token_of_a_send_is_good_for_minutes_more(exporter: Exporter) 
     assert exporter.sandbox.ledger.operations()[-2:] == ["qualtrics.token", "qualtrics.create_distribution"]
 
 
-async def test_a_dry_run_does_everything_but_the_send(exporter: Exporter) -> None:
+async def test_a_dry_run_counts_the_people_and_creates_nothing(exporter: Exporter) -> None:
     exporter.change("spec", dry_run=True)
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("DryRun", "DryRun")
-    assert entry.message == "Nobody was mailed, it was a dry run; in the batch are 6 people."
+    assert "The query returned 8 rows: 6 people, 1 without an address, 1 duplicate." in entry.message
+    assert entry.recipients
+    assert (entry.recipients.accepted, entry.recipients.imported) == (6, None)
     assert not exporter.mailed()
-    assert exporter.count("create_distribution") == 0
-    assert entry.batch_id in exporter.sandbox.ledger.batches
+    assert not exporter.sandbox.ledger.batches
+
+
+async def test_a_dry_run_is_held_as_a_run_would_be(exporter: Exporter) -> None:
+    exporter.change("spec", dry_run=True, max_recipients=5)
+    entry = await exporter.run()
+
+    assert (entry.result, entry.reason) == ("Held", "RecipientLimitExceeded")
 
 
 async def test_a_wrong_list_lets_nobody_in_and_nothing_is_sent(exporter: Exporter) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ import click
 from qualtrics_exporter.clock import Clock, SystemClock
 from qualtrics_exporter.export.checks import dry_test
 from qualtrics_exporter.export.file_journal import FileJournal, JournalUnreadable
+from qualtrics_exporter.export.heavy_query import begins_with_export
 from qualtrics_exporter.export.identity import new_holder, request_run_id, test_run_id
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.run import execute
@@ -55,7 +57,7 @@ UNTOLD_OF_ANOTHER = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """What to do. Nobody is mailed unless `send`; a `test` looks at 20 people at most."""
+    """What to do. Nobody is mailed unless `send`, and then 20 people at most if it is a `test`."""
 
     exporter: Exporter
     spec: Spec
@@ -100,7 +102,7 @@ class Export:
             sides = self._sides(await open_things.enter_async_context(remotes))
             await open_things.enter_async_context(progress)
             if self.test and not self.send:
-                progress.say("Checking both sides, and at most 20 people of the query")
+                progress.say("Checking both sides, and counting the people of the query")
                 return await dry_test(self.spec, sides, clock, self._run_id("Test", timestamp(clock.now())))
             journal = open_things.enter_context(FileJournal(self.journal, generation=self._generation))
             if left := journal.current():
@@ -140,15 +142,17 @@ class Export:
         await journal.claim(run)
         spec = self.spec.model_copy(update={"dry_run": bool(self.spec.dry_run) or not self.send})
         watched = WatchedJournal(journal, progress)
+        export_first = begins_with_export(spec.nexthink, journal.heavy_query, self._generation, clock.now())
+        execute_it = partial(execute, check_first=True, deadline=DEADLINE, export_first=export_first)
         try:
-            return await execute(run, spec, sides, watched, clock, check_first=True, deadline=DEADLINE)
+            return await execute_it(run, spec, sides, watched, clock)
         except SpecChanged:
             # Its send was refused, so nothing was sent; the people in its batch are those of another manifest.
             progress.say("The manifest is not the one that the earlier process had: starting again")
             fresh = self._claimed(run.id, run.trigger, run.start_time, run.holder, run.attempt + 1)
             run = fresh.model_copy(update={"send_attempts": run.send_attempts})
             await journal.write(run)
-            return await execute(run, spec, sides, watched, clock, check_first=True, deadline=DEADLINE)
+            return await execute_it(run, spec, sides, watched, clock)
 
     def _new_run(self, clock: Clock) -> ActiveRun:
         now = clock.now()

@@ -15,12 +15,13 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Status
+from qualtrics_exporter.resource.status import ActiveRun, HeavyQuery, HistoryEntry, Status
 from qualtrics_exporter.telemetry.redact import redact
 
+from .heavy_query import remembered
 from .journal import Abandoned, Ended, SpecChanged
 
-_PAGES = {"active_run", "last_test", "history", "untold"}
+_PAGES = {"active_run", "last_test", "history", "untold", "heavy_query"}
 
 
 class _Kept(Status):
@@ -82,6 +83,11 @@ class FileJournal:
         return self._status.last_test
 
     @property
+    def heavy_query(self) -> HeavyQuery | None:
+        """What is remembered of a query that Nexthink fails to execute."""
+        return self._status.heavy_query
+
+    @property
     def untold(self) -> HistoryEntry | None:
         """A run that may have mailed people, and has ended without a word to anybody."""
         entries = [self._status.last_test, *(self._status.history or [])]
@@ -120,7 +126,10 @@ class FileJournal:
         entry = ended.entry
         pages = {"last_test": entry} if run.trigger == "Test" else {"history": self._status.with_entry(entry).history}
         untold = entry.id if entry.send_time else self._status.untold
-        self._store(self._status.model_copy(update={"active_run": None, "untold": untold, **pages}))
+        heavy = remembered(self._status.heavy_query, ended.begin_with, run.generation, entry.completion_time)
+        self._store(
+            self._status.model_copy(update={"active_run": None, "untold": untold, "heavy_query": heavy, **pages})
+        )
 
     def _ours(self, run: ActiveRun) -> None:
         current = self._status.active_run

@@ -10,7 +10,7 @@ from qualtrics_exporter.nql.check import check
 from qualtrics_exporter.nql.findings import Finding
 from qualtrics_exporter.nql.source import Source
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.spec import Spec
+from qualtrics_exporter.resource.spec import NEVER_COMPARED, Spec
 from qualtrics_exporter.resource.status import Result
 
 from .query import Answer
@@ -34,6 +34,13 @@ class Remark:
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.text}"
+
+
+def contradictions(spec: Spec) -> list[Remark]:
+    """Settings that each make sense, and not together."""
+    if spec.nexthink.result_source == "Export" and spec.nexthink.drift_policy == "Hold":
+        return [Remark(Reason.QUERY_NOT_COMPARED, f"spec.nexthink.resultSource is Export: {NEVER_COMPARED}")]
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +86,9 @@ def _told(spec: Spec, finding: Finding) -> str:
 
 def guard(spec: Spec, answer: Answer, *, limited: bool) -> Stop | None:
     """How the run ends here, or None if it may go on. `limited`: a test, which never has too many people."""
-    if spec.nexthink.drift_policy == "Hold" and not (answer.sync and answer.sync.in_sync):
-        if answer.sync:
-            why = answer.sync.message
-        else:
-            why = "Nexthink did not say which query it ran, so that it cannot be compared with spec.nexthink.query."
-        return "Held", Reason.QUERY_DRIFT, f"{why} Nobody was mailed, as spec.nexthink.driftPolicy is Hold."
+    if spec.nexthink.drift_policy == "Hold" and not answer.sync.in_sync:
+        reason = Reason.QUERY_NOT_COMPARED if answer.sync.in_sync is None else Reason.QUERY_DRIFT
+        return "Held", reason, f"{answer.sync.message} Nobody was mailed, as spec.nexthink.driftPolicy is Hold."
     people, most = len(answer.recipients), spec.max_recipients
     if most is not None and people > most and not limited:
         reason = Reason.RECIPIENT_LIMIT_EXCEEDED
@@ -98,4 +102,4 @@ def guard(spec: Spec, answer: Answer, *, limited: bool) -> Stop | None:
 def warnings(answer: Answer) -> list[Reason]:
     """What a user should know of the answer although the run goes on."""
     found = [Reason.RESULT_TRUNCATED] if answer.truncated else []
-    return found + ([Reason.QUERY_DRIFT] if answer.sync and not answer.sync.in_sync else [])
+    return found + ([Reason.QUERY_DRIFT] if answer.sync.in_sync is False else [])

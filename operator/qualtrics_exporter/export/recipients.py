@@ -45,6 +45,9 @@ _TABLES = 1 << _TABLE_BITS
 MOST_OTHERS = 30_000
 """People that are not kept, and are recognized all the same: half a megabyte, which nothing is reserved for."""
 
+COUNTED_BYTES = 26
+"""What a person takes at most who is counted and not kept (tests/export/test_recipients.py)."""
+
 
 class Recipients:
     """The people of one run, in the order in which the query named them, each once.
@@ -53,13 +56,14 @@ class Recipients:
     is encoded. The spelling that came first is the one that is mailed. `limit` stops counting at so many people.
 
     `keep` is how many people are kept. More are counted, by a hash of 64 bits each, and are not kept: such a result is
-    too large for its exporter and mails nobody, and its user is told how large it is. Of these, the first `MOST_OTHERS`
-    are counted once each; after that, rows are.
+    too large for its exporter and mails nobody, and its user is told how large it is. Of these, the first `recognize`
+    are counted once each; after that, rows are. With `keep=0`, people are only counted.
     """
 
-    def __init__(self, *, limit: int | None = None, keep: int | None = None) -> None:
+    def __init__(self, *, limit: int | None = None, keep: int | None = None, recognize: int | None = None) -> None:
         self._limit = limit
         self._keep_most = keep
+        self._recognize = MOST_OTHERS if recognize is None else recognize
         self._blocks: list[bytearray] = []
         self._tables = [array("Q", [0]) * 4 for _ in range(_TABLES)]
         self._used = [0] * _TABLES
@@ -99,7 +103,7 @@ class Recipients:
 
     def _count(self, whole: int) -> None:
         """Count one who is not kept, unless they were counted before."""
-        if self._accepted - (self._keep_most or 0) >= MOST_OTHERS:
+        if self._accepted - (self._keep_most or 0) >= self._recognize:
             self._accepted += 1
             return
         self._others = self._others or [array("Q", [0]) * 4 for _ in range(_TABLES)]

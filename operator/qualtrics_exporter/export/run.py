@@ -43,6 +43,7 @@ async def execute(
     check_first: bool = False,
     deadline: timedelta | None = None,
     memory: HoldMemory | None = None,
+    export_first: bool = False,
 ) -> Ended:
     """Take a claimed run to its end and write that down; the journal already names the caller as its holder.
 
@@ -54,12 +55,13 @@ async def execute(
     wherever it stands and ends as `Failed` (RunDeadlineExceeded). A send that was perhaps asked for is looked up all
     the same, within the bounds of `look_up`, and is not asked for again.
 
-    `memory` is asked for room before the people of a large result are taken in.
+    `memory` is asked for room before the people of a large result are taken in. `export_first` uses an export at once,
+    because Nexthink failed to execute the query before (see heavy_query).
 
     A cancellation before the send leaves everything to the next start, as does one during the look-up. Between the
     write that announces the send and the journalled reply it is held back; a run that ends thereby is finished first.
     """
-    work = Work(run, spec, sides, journal, clock, deadline=deadline, memory=memory)
+    work = Work(run, spec, sides, journal, clock, deadline=deadline, memory=memory, export_first=export_first)
     try:
         ended = await _to_its_end(work, check_first or work.test)
     finally:

@@ -15,8 +15,9 @@ from qualtrics_exporter.qualtrics.portions import MOST_CONTACTS
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, Result, entry_of, timestamp
+from qualtrics_exporter.resource.status import Recipients as Counts
 
-from .journal import Abandoned, Ended, Journal, QuerySync
+from .journal import Abandoned, Ended, Journal, QuerySync, ResultSource
 from .recipients import Recipients
 from .sides import Sides
 
@@ -51,6 +52,10 @@ class Work:
     query: QuerySync | None = None
     batches: int = 0
     memory: HoldMemory | None = None
+    export_first: bool = False
+    """Whether an earlier run found that Nexthink fails to execute the query."""
+    begin_with: ResultSource | None = None
+    """What this run learnt about that."""
     deadline: timedelta | None = None
     """How long the run may take until its send, from when this process took it up."""
     refusal: Transient | None = None
@@ -177,7 +182,7 @@ class Work:
 
     def end(self, result: Result, reason: Reason, message: str) -> Ended:
         """The run ends like this."""
-        return Ended(entry_of(self.run, result, reason, message, self.clock.now()), self.query)
+        return Ended(entry_of(self.run, result, reason, message, self.clock.now()), self.query, self.begin_with)
 
     def sent(self) -> Ended:
         """The survey is out, as far as the journal knows: the same words whoever finishes the run."""
@@ -186,10 +191,12 @@ class Work:
         what = "The test was delivered to" if self.test else "The survey was sent, as one distribution, to"
         return self.end("Succeeded", next((r for r in BY_WEIGHT if r in told), fine), self._told(what))
 
-    def not_sent_because_dry(self) -> Ended:
-        """Everything but the send was done."""
-        what = "Nobody was mailed, it was a dry run; in the batch are"
-        return self.end("DryRun", Reason.DRY_RUN, self._told(what))
+    def dry(self) -> Ended:
+        """The people were counted, and that is all."""
+        counts, told = self.run.counts, self.run.warnings or []
+        sentences = [Reason.DRY_RUN.meaning, f"{counted(counts)}." if counts else ""]
+        sentences += [f"{reason.meaning} {reason.next_step}" for reason in BY_WEIGHT if reason in told]
+        return self.end("DryRun", Reason.DRY_RUN, " ".join(filter(None, sentences)))
 
     def failed(self, error: Exception) -> Ended:
         """The run ends because of this, before anything was sent."""
@@ -221,6 +228,24 @@ class Work:
         if accepted > imported and Reason.IMPORT_INCOMPLETE not in told:
             sentences.append(f"Qualtrics refused the other {accepted - imported} of {accepted} addresses.")
         return " ".join(sentences)
+
+
+def counted(counts: Counts) -> str:
+    """The stages from rows to recipients, as a clause for people."""
+    left_out = [
+        f"{number} {what}"
+        for number, what in (
+            (counts.empty, "without an address"),
+            (counts.invalid, "invalid"),
+            (counts.duplicate, "duplicate"),
+        )
+        if number
+    ]
+    if not counts.returned:
+        return "The query returns nobody at present"
+    rows, people = counts.returned, counts.accepted or 0
+    returned = f"The query returned {rows} {'row' if rows == 1 else 'rows'}"
+    return ", ".join([f"{returned}: {people} {'person' if people == 1 else 'people'}", *left_out])
 
 
 def _chunk(people: int) -> int:

@@ -73,6 +73,8 @@ class Request:
     url: Url
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
+    seconds: float | None = None
+    """How long the try may take, if that is less than `Timeouts` allows."""
     alone: bool = False
     """On a connection of its own: one from the pool may just be closed by the other side, and nobody could tell then
     whether the request was heard."""
@@ -173,7 +175,8 @@ class Wire:
         """Send a request and read the whole reply. Raises `NotSent` or `Lost`."""
         large = request.large
 
-        limit = asyncio.timeout(self._timeouts.total)
+        total = min(self._timeouts.total, request.seconds or self._timeouts.total)
+        limit = asyncio.timeout(total)
 
         async def make_room() -> None:
             if large:
@@ -196,7 +199,7 @@ class Wire:
                     headers = {name: response.headers[name] for name in _HEADERS if name in response.headers}
                     return Reply(response.status_code, headers, body)
             except TimeoutError:
-                raise Lost(f"there was no whole answer within {self._timeouts.total:g} s", observed.status) from None
+                raise Lost(f"there was no whole answer within {total:g} s", observed.status) from None
             except _TROUBLE as error:
                 raise _told(error, observed.status) from None
 

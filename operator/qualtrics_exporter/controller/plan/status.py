@@ -28,6 +28,7 @@ from qualtrics_exporter.controller.plan.requests import (
 from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.plan.spec import schedule_of, spec_problem, starting_deadline
 from qualtrics_exporter.controller.plan.takeover import take_over
+from qualtrics_exporter.export.heavy_query import remembered
 from qualtrics_exporter.export.identity import request_run_id, slot_run_id, test_run_id
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.resource.exporter import Exporter
@@ -107,6 +108,9 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
     """
     entry = ended.entry
     status = slots.without_future(exporter.status, now).model_copy(update={"active_run": None})
+    run = exporter.status.active_run
+    heavy = remembered(status.heavy_query, ended.begin_with, run.generation if run else None, now)
+    status = status.model_copy(update={"heavy_query": heavy})
     if entry.send_time:
         status = status.model_copy(update={"sent_runs": [entry.id, *(status.sent_runs or [])][:SENT_RUNS]})
     if entry.trigger == "Test":
