@@ -69,6 +69,8 @@ def test_hold_holds_a_heavy_query_and_says_what_to_do(stage: Stage) -> None:
     exporter = heavy(stage)
     exporter.change(**{"nexthink.driftPolicy": "Hold", "nexthink.resultSource": "Export"})
     assert "QueryNotCompared: spec.nexthink.resultSource is Export" in exporter.checked()["message"]
+    (warned,) = [event for event in exporter.told("QueryNotCompared") if event["reason"] == "QueryNotCompared"]
+    assert "stops nothing" not in warned["note"]
     exporter.annotate(run_requested_at="now")
     held = exporter.ended()
     assert (held["result"], held["reason"]) == ("Held", "QueryNotCompared")

@@ -210,6 +210,17 @@ def test_a_million_people_who_are_not_kept_take_little_memory() -> None:
     assert float(peak) < 30
 
 
+def test_people_who_are_only_counted_are_all_told_apart_and_take_what_is_reserved() -> None:
+    counting = MEASURE.replace("Recipients()", "Recipients(keep=0, recognize=n + 2)")
+    twice = counting.replace("peak = ", 'people.add("FIRSTNAME.name000001@example.com")\npeak = ')
+    # Just after the table has grown.
+    done = subprocess.run([sys.executable, "-c", twice, "700000"], capture_output=True, text=True, check=True)
+    accepted, peak = done.stdout.split()
+
+    assert int(accepted) == 700_000
+    assert float(peak) < recipients.COUNTED_BYTES + 4  # what Python itself takes meanwhile
+
+
 @pytest.mark.parametrize("domain", ["\u00fc" * 64 + ".com", "a." + "\u00fc" * 100 + ".com", "b" * 64 + ".com"])
 def test_a_label_that_is_too_long_is_refused_before_it_is_encoded(domain: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipients, "validate_email", None)

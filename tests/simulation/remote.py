@@ -75,7 +75,8 @@ class Network:
             elif manner == "lie":
                 loop.outside(there, lambda: loop.outside(back, answer, _lie(serve(), random)))
             else:
-                loop.outside(TIMEOUT, answer, Lost(f"there was no whole answer within {TIMEOUT:g} s"))
+                patience = min(TIMEOUT, request.seconds or TIMEOUT)
+                loop.outside(patience, answer, Lost(f"there was no whole answer within {patience:g} s"))
             return future
         send = request.operation == "create_distribution"
         importing = request.operation == "import_contacts"
