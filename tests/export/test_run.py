@@ -184,6 +184,7 @@ async def test_a_custom_sender_is_for_those_who_say_so(exporter: Exporter) -> No
 @pytest.mark.parametrize("people", [3, 1500])
 async def test_a_result_cut_by_the_licence_is_sent_and_told(exporter: Exporter, people: int) -> None:
     exporter.many(people)
+    exporter.change("nexthink", result_source="Export")
     exporter.world.queries[exporter.world.query_id].truncated = True
     entry = await exporter.run()
 
@@ -266,14 +267,15 @@ async def test_people_whom_qualtrics_refuses_are_accounted_for(exporter: Exporte
 
 
 async def test_of_several_warnings_the_people_who_are_missing_come_first(exporter: Exporter) -> None:
-    exporter.world.vanishing_addresses = {"eva@example.com"}
+    exporter.many(1500)  # only an export tells that its result is cut
+    exporter.world.vanishing_addresses = {"user000007@example.com"}
     exporter.change("nexthink", query="users | list ad.email_address")
     exporter.world.queries[exporter.world.query_id].truncated = True
     entry = await exporter.run()
 
     assert entry.reason == "ResultTruncated"
     assert "Nexthink cut the result" in entry.message
-    assert "took 5 of 6 people" in entry.message
+    assert "took 1499 of 1500 people" in entry.message
     assert "another query than the spec shows" in entry.message
 
 
