@@ -142,6 +142,17 @@ def test_warnings_alone_pass_unless_strict(called: Called) -> None:
     assert "warning QueryFieldNotEmail" in called("validate", "--strict", path, code=1).stdout
 
 
+def test_settings_that_hold_every_run_are_warned_of(called: Called) -> None:
+    path = called.home / "held.yaml"
+    path.write_text(manifest(resultSource="Export", driftPolicy="Hold"))
+    told = called("validate", path).stdout
+    assert "warning QueryNotCompared" in told
+    assert f"held.yaml:{place(path, 'resultSource', after=14)[0]}:" in told
+    for source, policy in (("Auto", "Hold"), ("Export", "Warn")):
+        path.write_text(manifest(resultSource=source, driftPolicy=policy))
+        assert "QueryNotCompared" not in called("validate", path).stdout
+
+
 def test_query_check_warn_turns_errors_of_the_query_into_warnings(called: Called) -> None:
     path = called.home / "warned.yaml"
     path.write_text(manifest(query="users", queryCheck="Warn"))

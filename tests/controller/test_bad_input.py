@@ -175,7 +175,8 @@ RESULTS = {
     "a thousand and one rows": Odd(1001, "Succeeded", "Succeeded", {"returned": 1001, "imported": 1001}),
     "twenty-five thousand rows": Odd(25_000, "Succeeded", "Succeeded", {"returned": 25_000, "imported": 25_000}),
     "a result that the licence cut": Odd(
-        30, "Succeeded", "ResultTruncated", {"returned": 30, "imported": 30}, truncated=True
+        30, "Succeeded", "ResultTruncated", {"returned": 30, "imported": 30}, truncated=True,
+        spec={"nexthink.resultSource": "Export"},
     ),
     "more people than allowed": Odd(
         30, "Held", "RecipientLimitExceeded", {"returned": 30, "accepted": 30}, spec={"maxRecipients": 29}

@@ -9,6 +9,7 @@ import pytest
 from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Conflict, Forbidden
 from qualtrics_exporter.controller.identity import Identity
 from qualtrics_exporter.controller.journal import HEARTBEAT_SECONDS, StatusJournal
+from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.runs import Credentials, Runner
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.export.journal import Abandoned
@@ -62,7 +63,7 @@ async def test_a_run_is_left_when_a_step_cannot_be_written_but_not_when_it_is_kn
 )
 def test_a_run_that_cannot_talk_to_anybody_ends_by_what_its_journal_knows(run: ActiveRun, result: str) -> None:
     clock = SteeredClock(start=NOW)
-    runner = Runner(cast("StatusStore", None), cast("Credentials", None), clock, ME, ZONE)
+    runner = Runner(cast("StatusStore", None), cast("Credentials", None), clock, ME, ZONE, RecipientMemory())
     entry = runner._without_clients(run, Permanent(Reason.SECRET_NOT_FOUND, "Secret dex/qualtrics is gone")).entry
     assert entry.result == result
     assert ("Nobody was mailed." in entry.message) is (result == "Failed")

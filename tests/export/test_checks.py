@@ -2,7 +2,7 @@
 
 import pytest
 
-from qualtrics_exporter.export.checks import check, dry_test
+from qualtrics_exporter.export.checks import check, counting, dry_test
 from qualtrics_exporter.resource.status import Recipients as Counts
 from tests.export.conftest import Exporter
 
@@ -72,14 +72,43 @@ async def test_a_query_without_addresses_is_found_by_its_check(exporter: Exporte
     assert checks.nexthink.reason == "QueryReturnsNoEmail"
 
 
-async def test_a_test_looks_at_twenty_people_and_mails_nobody(exporter: Exporter) -> None:
-    exporter.many(50)
+@pytest.mark.parametrize("people", [50, 2500], ids=["executed", "exported"])
+async def test_a_test_counts_all_people_by_stage_and_imports_nobody(exporter: Exporter, people: int) -> None:
+    addresses = [f"user{number}@example.com" for number in range(people)]
+    exporter.people([*addresses, "", "S-1-5-21", None, "USER1@example.com", addresses[-1]])
     entry = await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")
 
     assert (entry.id, entry.trigger, entry.result, entry.reason) == ("test1", "Test", "Succeeded", "TestPassed")
-    assert entry.recipients == Counts(returned=20, empty=0, invalid=0, duplicate=0, accepted=20)
-    assert "20 people of the query were looked at" in entry.message
+    assert entry.recipients == Counts(returned=people + 5, empty=2, invalid=1, duplicate=2, accepted=people)
+    counted = f"returned {people + 5} rows: {people} people, 2 without an address, 1 invalid, 2 duplicate."
+    assert counted in entry.message
     assert not exporter.sandbox.ledger.batches
+
+
+async def test_a_test_compares_the_whole_audience_with_the_limit(exporter: Exporter) -> None:
+    exporter.many(50)
+    exporter.change("spec", max_recipients=30)
+    entry = await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")
+
+    assert (entry.result, entry.reason) == ("Held", "RecipientLimitExceeded")
+    assert entry.recipients
+    assert entry.recipients.accepted == 50
+    assert "spec.maxRecipients is 30" in entry.message
+
+
+async def test_a_test_of_a_query_that_has_drifted_ends_as_a_run_would(exporter: Exporter) -> None:
+    exporter.change("nexthink", query="users | list ad.email_address", drift_policy="Hold")
+    entry = await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")
+
+    assert (entry.result, entry.reason) == ("Held", "QueryDrift")
+
+
+async def test_a_test_keeps_no_address(exporter: Exporter) -> None:
+    exporter.many(2500)
+    kept = (await check(exporter.spec, exporter.sides, query=True, wanted=counting(exporter.spec))).answer
+
+    assert kept
+    assert (len(kept.recipients), kept.recipients.size, list(kept.recipients)) == (2500, 0, [])
 
 
 async def test_a_test_tells_what_is_wrong_on_both_sides(exporter: Exporter) -> None:
@@ -97,4 +126,4 @@ async def test_a_test_of_a_query_that_names_nobody_passes(exporter: Exporter) ->
     entry = await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")
 
     assert entry.reason == "TestPassed"
-    assert "names nobody at present" in entry.message
+    assert "returns nobody at present" in entry.message

@@ -75,9 +75,10 @@ async def test_a_query_that_one_answer_does_not_tell_is_unknown(exporter: Export
     answered(exporter, after=after)
     ended = await exporter.ended()
 
-    assert ended.query is None
+    assert ended.query
+    assert ended.query.in_sync is None
     assert (ended.entry.result, ended.entry.reason) == (
-        ("Held", "QueryDrift") if policy == "Hold" else ("Succeeded", "Succeeded")
+        ("Held", "QueryNotCompared") if policy == "Hold" else ("Succeeded", "Succeeded")
     )
     assert nobody(exporter) is (policy == "Hold")
 
@@ -104,9 +105,7 @@ async def test_several_fields_after_the_export_are_refused(exporter: Exporter, p
     assert nobody(exporter)
 
 
-@pytest.mark.parametrize(
-    ("status", "reason"), [(403, "QueryNotPermitted"), (404, "QueryNotFound"), (500, "RemoteUnavailable")]
-)
+@pytest.mark.parametrize(("status", "reason"), [(403, "QueryNotPermitted"), (404, "QueryNotFound")])
 async def test_without_the_second_comparison_nobody_is_mailed(
     exporter: Exporter, policy: str, status: int, reason: str
 ) -> None:
@@ -115,6 +114,18 @@ async def test_without_the_second_comparison_nobody_is_mailed(
 
     assert (entry.result, entry.reason) == ("Failed", reason)
     assert nobody(exporter)
+
+
+async def test_a_query_that_is_too_heavy_for_the_second_comparison_is_unknown(exporter: Exporter, policy: str) -> None:
+    exporter.faults.add(EXECUTE, status=504, after=1, times=None)
+    ended = await exporter.ended()
+
+    assert ended.query
+    assert ended.query.in_sync is None
+    assert (ended.entry.result, ended.entry.reason) == (
+        ("Held", "QueryNotCompared") if policy == "Hold" else ("Succeeded", "Succeeded")
+    )
+    assert nobody(exporter) is (policy == "Hold")
 
 
 async def test_a_result_that_was_cut_at_any_time_is_told(exporter: Exporter, policy: str) -> None:

@@ -165,6 +165,17 @@ def test_of_many_more_people_than_are_kept_the_first_are_counted_once(monkeypatc
     assert list(people) == ["ana@example.com"]
 
 
+def test_people_who_are_only_counted_are_all_told_apart_and_take_what_is_reserved() -> None:
+    counting = MEASURE.replace("Recipients()", "Recipients(keep=0, recognize=n + 2)")
+    twice = counting.replace("peak = ", 'people.add("FIRSTNAME.name000001@example.com")\npeak = ')
+    # Just after the table has grown.
+    done = subprocess.run([sys.executable, "-c", twice, "700000"], capture_output=True, text=True, check=True)
+    accepted, peak = done.stdout.split()
+
+    assert int(accepted) == 700_000
+    assert float(peak) < recipients.COUNTED_BYTES + 4  # what Python itself takes meanwhile
+
+
 LONGEST = f"{{number:05d}}{'x' * 59}@{'d' * 60}.{'e' * 60}.{'f' * 55}.example.com"
 
 

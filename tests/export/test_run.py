@@ -152,7 +152,7 @@ async def test_a_hold_that_cannot_be_judged_holds(exporter: Exporter) -> None:
     exporter.faults.add("nexthink.execute", body='{"rows": 1, "data": [{"user.ad.email_address": "ana@example.com"}]}')
     entry = await exporter.run()
 
-    assert (entry.result, entry.reason) == ("Held", "QueryDrift")
+    assert (entry.result, entry.reason) == ("Held", "QueryNotCompared")
     assert nobody(exporter)
 
 
@@ -184,6 +184,7 @@ async def test_a_custom_sender_is_for_those_who_say_so(exporter: Exporter) -> No
 @pytest.mark.parametrize("people", [3, 1500])
 async def test_a_result_cut_by_the_licence_is_sent_and_told(exporter: Exporter, people: int) -> None:
     exporter.many(people)
+    exporter.change("nexthink", result_source="Export")
     exporter.world.queries[exporter.world.query_id].truncated = True
     entry = await exporter.run()
 
@@ -219,15 +220,23 @@ async def test_the_token_of_a_send_is_good_for_minutes_more(exporter: Exporter) 
     assert exporter.sandbox.ledger.operations()[-2:] == ["qualtrics.token", "qualtrics.create_distribution"]
 
 
-async def test_a_dry_run_does_everything_but_the_send(exporter: Exporter) -> None:
+async def test_a_dry_run_counts_the_people_and_creates_nothing(exporter: Exporter) -> None:
     exporter.change("spec", dry_run=True)
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("DryRun", "DryRun")
-    assert entry.message == "Nobody was mailed, it was a dry run; in the batch are 6 people."
+    assert "The query returned 8 rows: 6 people, 1 without an address, 1 duplicate." in entry.message
+    assert entry.recipients
+    assert (entry.recipients.accepted, entry.recipients.imported) == (6, None)
     assert not exporter.mailed()
-    assert exporter.count("create_distribution") == 0
-    assert entry.batch_id in exporter.sandbox.ledger.batches
+    assert not exporter.sandbox.ledger.batches
+
+
+async def test_a_dry_run_is_held_as_a_run_would_be(exporter: Exporter) -> None:
+    exporter.change("spec", dry_run=True, max_recipients=5)
+    entry = await exporter.run()
+
+    assert (entry.result, entry.reason) == ("Held", "RecipientLimitExceeded")
 
 
 async def test_a_wrong_list_lets_nobody_in_and_nothing_is_sent(exporter: Exporter) -> None:
@@ -258,14 +267,15 @@ async def test_people_whom_qualtrics_refuses_are_accounted_for(exporter: Exporte
 
 
 async def test_of_several_warnings_the_people_who_are_missing_come_first(exporter: Exporter) -> None:
-    exporter.world.vanishing_addresses = {"eva@example.com"}
+    exporter.many(1500)  # only an export tells that its result is cut
+    exporter.world.vanishing_addresses = {"user000007@example.com"}
     exporter.change("nexthink", query="users | list ad.email_address")
     exporter.world.queries[exporter.world.query_id].truncated = True
     entry = await exporter.run()
 
     assert entry.reason == "ResultTruncated"
     assert "Nexthink cut the result" in entry.message
-    assert "took 5 of 6 people" in entry.message
+    assert "took 1499 of 1500 people" in entry.message
     assert "another query than the spec shows" in entry.message
 
 

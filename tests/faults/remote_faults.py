@@ -126,6 +126,11 @@ late, then done  +RemoteUnavailable   +RemoteUnavailable   sent                 
 
 # Where the call itself says more than its kind.
 EXCEPTIONS = {
+    # An export takes the place of an execution that Nexthink fails to do.
+    **{
+        ("nexthink.execute", trouble): "exported"
+        for trouble in ("500", "503", "500, done", "truncated", "dropped before", "dropped after")
+    },
     ("nexthink.execute", "400"): "QueryRefused",
     ("nexthink.execute", "403"): "QueryNotPermitted",
     ("nexthink.execute", "404"): "QueryNotFound",
@@ -216,8 +221,8 @@ def expected(strike: Strike, kind: str) -> Ending:
     """How a run, or a check, with that strike has to end."""
     name = strike.trouble.name
     cell = EXCEPTIONS.get((strike.operation, name)) or TABLE[name][kind]
-    if cell in ("sent", "unknown"):
-        return SUCCEEDED if cell == "sent" else UNKNOWN
+    if cell in ("sent", "unknown", "exported"):
+        return UNKNOWN if cell == "unknown" else SUCCEEDED
     refused_posts = 0 if kind != "send" or strike.trouble.closed else 1
     if cell.startswith("+"):
         if strike.once:

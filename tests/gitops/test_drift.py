@@ -47,6 +47,7 @@ def everything(stage: Stage) -> dict[str, Any]:
             "nexthink.parameters": {"who": "ana"},
             "nexthink.driftPolicy": "Warn",
             "nexthink.queryCheck": "Warn",
+            "nexthink.resultSource": "Auto",
             "qualtrics.allowCustomFromDomain": True,
             "qualtrics.replyToEmail": "dex@example.com",
             "qualtrics.linkExpirationDays": 14,

@@ -229,6 +229,9 @@ BAD: dict[str, Bad] = {
     ),
     "an unknown day": Bad({"schedule.dayOfWeek": "monday"}, "schedule.dayOfWeek", "Unsupported value", ours=False),
     "an unknown policy": Bad({"nexthink.driftPolicy": "Stop"}, "nexthink.driftPolicy", "Unsupported value", ours=False),
+    "an unknown source": Bad(
+        {"nexthink.resultSource": "Execute"}, "nexthink.resultSource", "Unsupported value", ours=False
+    ),
     "an unknown check": Bad({"nexthink.queryCheck": "Off"}, "nexthink.queryCheck", "Unsupported value", ours=False),
     "every 5 hours": Bad(
         {**HOURLY, "schedule.everyHours": 5}, "schedule.everyHours", "Unsupported value: 5", ours=False
@@ -313,6 +316,7 @@ GOOD: dict[str, Mapping[str, Any]] = {
         "nexthink.parameters": REMOVED,
         "nexthink.driftPolicy": REMOVED,
         "nexthink.queryCheck": REMOVED,
+        "nexthink.resultSource": REMOVED,
         "qualtrics.replyToEmail": REMOVED,
         "qualtrics.linkExpirationDays": REMOVED,
     },

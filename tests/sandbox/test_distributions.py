@@ -61,6 +61,7 @@ def put(value: object, *path: str) -> Callable[[JSON], None]:
         (put({"k": "v" * 1025}, "embeddedData"), "QVAL_1"),
         (put({"k" * 201: "v"}, "embeddedData"), "QVAL_1"),
         (put({"k": 1}, "embeddedData"), "QVAL_1"),
+        (put(["X-Campaign"], "customHeaders"), "QVAL_1"),
     ],
 )
 async def test_a_distribution_that_the_facts_do_not_know_is_refused(
@@ -239,9 +240,14 @@ async def test_where_the_batch_can_be_seen_is_a_knob(
     distribution_id = await qualtrics.send(batch_id, embeddedData={"runId": "run-1"})
     (listed,) = await qualtrics.listed()
     assert (listed["recipients"]["mailingListId"] == batch_id) is in_list
-    assert "embeddedData" not in listed
+    assert listed["embeddedData"] == {"runId": "run-1"}
     assert ((await qualtrics.read(distribution_id))["recipients"]["mailingListId"] == batch_id) is by_id
     assert len(await qualtrics.listed(mailingListId=batch_id)) == in_list
+
+
+async def test_custom_headers_are_taken_and_shown(qualtrics: QualtricsCaller) -> None:
+    distribution_id = await qualtrics.send(await qualtrics.batch_of(ANA), customHeaders={"X-Campaign": "teams"})
+    assert (await qualtrics.read(distribution_id))["customHeaders"] == {"X-Campaign": "teams"}
 
 
 async def test_a_new_distribution_may_show_in_the_list_late(qualtrics: QualtricsCaller, clock: SteeredClock) -> None:

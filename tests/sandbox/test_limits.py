@@ -18,17 +18,19 @@ async def test_one_query_a_second(nexthink: NexthinkCaller, clock: SteeredClock)
 
 
 async def test_the_daily_limit_names_a_date(nexthink: NexthinkCaller, clock: SteeredClock) -> None:
+    """It comes from the status of an export: that is the only place where a 429 is documented."""
     nexthink.world.limits.nexthink_calls_per_day = 2
     for _ in range(2):
         assert (await nexthink.execute()).status_code == 200
         clock.advance(1)
-    reply = await nexthink.execute()
+    export_id = (await nexthink.export()).json()["exportId"]
+    reply = await nexthink.status(export_id)
     assert reply.status_code == 429
     wait = (parsedate_to_datetime(reply.headers["retry-after"]) - clock.now()).total_seconds()
     assert 86390 < wait < 86401
     clock.advance(wait)
     await nexthink.log_in("nexthink")
-    assert (await nexthink.execute()).status_code == 200
+    assert (await nexthink.status(export_id)).status_code == 200
 
 
 @pytest.mark.parametrize(("form", "header"), [("never", None), ("seconds", "60")])

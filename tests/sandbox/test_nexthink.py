@@ -113,10 +113,35 @@ async def test_execute_cuts_at_a_thousand_rows_and_marks_nothing(nexthink: Nexth
     assert (reply.status_code, reply.json()["rows"], len(reply.json()["data"])) == (200, 1000, 1000)
 
 
-async def test_what_the_licence_cuts_is_206(nexthink: NexthinkCaller) -> None:
+async def test_what_the_licence_cuts_is_206_of_the_status_and_not_of_an_execution(
+    nexthink: NexthinkCaller, clock: SteeredClock
+) -> None:
     nexthink.world.queries[GOOD].truncated = True
+    nexthink.world.export_polls = 0
     reply = await nexthink.execute()
-    assert (reply.status_code, reply.json()["rows"]) == (206, 8)
+    assert (reply.status_code, reply.json()["rows"]) == (200, 8)
+    clock.advance(1)
+    export_id = (await nexthink.export()).json()["exportId"]
+    assert (await nexthink.status(export_id)).status_code == 206
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_heavy_query_is_not_executed_and_can_be_exported(
+    nexthink: NexthinkCaller, clock: SteeredClock, version: int
+) -> None:
+    nexthink.world.queries[GOOD].heavy = True
+    reply = await nexthink.execute(version=version)
+    assert (reply.status_code, reply.content) == (504, b"")
+    clock.advance(1)
+    assert "X-Amz-Signature" in await nexthink.exported()
+
+
+async def test_the_refusals_of_a_heavy_query_come_first(nexthink: NexthinkCaller, clock: SteeredClock) -> None:
+    nexthink.world.queries[GOOD].heavy = True
+    assert (await nexthink.execute(parameters={"unasked": "x"})).status_code == 400
+    clock.advance(1)
+    nexthink.world.queries[GOOD].permitted = False
+    assert (await nexthink.execute()).status_code == 403
 
 
 async def test_an_export_goes_through_its_states(nexthink: NexthinkCaller) -> None:

@@ -108,6 +108,19 @@ async def test_a_credential_of_another_datacenter_is_named(qualtrics: QualtricsC
     assert (reply.status_code, error_code(reply)) == (401, "DCD_7")
 
 
+async def test_managing_a_resource_includes_reading_and_writing_it(qualtrics: QualtricsCaller) -> None:
+    managing = Credential("managing", "managing-secret", frozenset({"manage:surveys", "manage:contact_transactions"}))
+    qualtrics.world.qualtrics_credentials[:] = [managing]
+    await qualtrics.log_in("qualtrics")
+    assert (await qualtrics.get(f"/surveys/{qualtrics.world.survey_id}")).status_code == 200
+    await qualtrics.batch()
+    reply = await qualtrics.post("/distributions", {})
+    assert (reply.status_code, error_code(reply)) == (403, "AuthZ_2.0")
+    narrower = await qualtrics.token("qualtrics", scope="write:contact_transactions read:surveys")
+    assert narrower.status_code == 200
+    assert (await qualtrics.token("qualtrics", scope="read:distributions")).json()["error"] == "invalid_scope"
+
+
 async def test_a_narrow_scope_allows_what_its_name_says_and_no_more(qualtrics: QualtricsCaller) -> None:
     narrow = Credential("narrow", "narrow-secret", frozenset({"read:surveys"}))
     qualtrics.world.qualtrics_credentials[:] = [narrow]

@@ -82,7 +82,8 @@ class Network:
                     there, lambda: loop.outside(back, answer, self._misled(replica, host, request, manner, left))
                 )
             else:
-                loop.outside(TIMEOUT, answer, Lost(f"there was no whole answer within {TIMEOUT:g} s"))
+                patience = min(TIMEOUT, request.seconds or TIMEOUT)
+                loop.outside(patience, answer, Lost(f"there was no whole answer within {patience:g} s"))
             return future
         send = request.operation == "create_distribution"
         importing = request.operation == "import_contacts"

@@ -16,7 +16,7 @@ from qualtrics_exporter.nql.source import AT_SIGN
 from qualtrics_exporter.resource.exporter import GROUP, KIND
 from qualtrics_exporter.resource.manifest import is_ours, manifest_violations
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.spec import MOST_GROUPS, ScheduleSpec
+from qualtrics_exporter.resource.spec import MOST_GROUPS, NEVER_COMPARED, ScheduleSpec
 
 from .located import Document, NotYaml, documents
 
@@ -25,6 +25,7 @@ Severity = Literal["error", "warning"]
 
 _QUERY = ("spec", "nexthink", "query")
 _PARAMETERS = ("spec", "nexthink", "parameters")
+_SOURCE = ("spec", "nexthink", "resultSource")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,13 @@ def _of_one(document: Document, checked: dict[int, list[tuple[Severity, Finding]
     for offset in document.repeated_keys():
         told = "this key stands here for the second time; kubectl takes the last one, other tools refuse the file"
         yield ManifestFinding("warning", Reason.KEY_REPEATED, told, offset, offset + 1, "", *who)
+    nexthink = _part(spec, "nexthink")
+    if (nexthink.get("resultSource"), nexthink.get("driftPolicy")) == ("Export", "Hold"):
+        start, path = document.offset(_SOURCE), ".".join(_SOURCE)
+        told = f"{path} is Export: {NEVER_COMPARED}"
+        yield ManifestFinding(
+            "warning", Reason.QUERY_NOT_COMPARED, told, start, start + len("Export"), path, *who, within=shown
+        )
     if id(spec) not in checked:  # several objects can share one by an alias
         checked[id(spec)] = list(_about_the_query(spec))
     for severity, found in checked[id(spec)]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from qualtrics_exporter.export.guards import check_text
+from qualtrics_exporter.export.guards import check_text, contradictions
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.telemetry import logs
@@ -31,11 +31,11 @@ FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
     help="YAML with the manifests of the two credentials Secrets.",
 )
 @flag("--name", help="Which exporter, if FILE has several.")
-@flag("--send", is_flag=True, help="Really mail people. Without it everything but the send is done.")
+@flag("--send", is_flag=True, help="Really e-mail people. Without it, they are counted, and nothing else.")
 @flag(
     "--test",
     is_flag=True,
-    help="Check both sides in full, look at 20 people at most. Mails nobody; with --send, those 20.",
+    help="Check both sides in full and count the people. With --send, e-mail at most 20 of them.",
 )
 @flag(
     "--journal",
@@ -68,9 +68,8 @@ def run(
     """Do one export without a cluster; mails nobody unless told to.
 
     FILE has the manifest of a QualtricsExporter, possibly among others; - is standard input. The export is done now;
-    the schedule only decides whose turn it is with spec.sample.groups. Without --send everything happens but the send:
-    both sides are checked, the query is asked, and its people are brought into a batch of their own in Qualtrics, which
-    harms nobody.
+    the schedule only decides whose turn it is with spec.sample.groups. Without --send, both sides are checked and the
+    people of the query are counted. Nothing is created in Qualtrics, and nobody is imported.
 
     A run that was interrupted goes on when the same command is given again: if the survey may be out already, that
     is looked up, never repeated. A journal knows nothing of what a cluster sends: suspend an exporter there before
@@ -106,7 +105,10 @@ def run(
         send=send,
         test=test,
     )
-    for remark in [*_remarks(spec, time_zone, send=send), *map(str, check_text(spec).remarks)]:
+    for remark in [
+        *_remarks(spec, time_zone, send=send),
+        *map(str, [*check_text(spec).remarks, *contradictions(spec)]),
+    ]:
         click.echo(redact(remark), err=True)
     try:
         entry = export()

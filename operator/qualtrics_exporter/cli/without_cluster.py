@@ -20,6 +20,7 @@ from qualtrics_exporter.clock import Clock, SystemClock
 from qualtrics_exporter.export.checks import dry_test
 from qualtrics_exporter.export.file_journal import FileJournal, JournalUnreadable
 from qualtrics_exporter.export.guards import previous_audience
+from qualtrics_exporter.export.heavy_query import begins_with_export
 from qualtrics_exporter.export.identity import new_holder, request_run_id, test_run_id
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.run import execute
@@ -65,7 +66,7 @@ def schedule_of(spec: Spec, default_zone: str) -> Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """What to do. Nobody is mailed unless `send`; a `test` looks at 20 people at most."""
+    """What to do. Nobody is mailed unless `send`, and then 20 people at most if it is a `test`."""
 
     exporter: Exporter
     spec: Spec
@@ -114,7 +115,7 @@ class Export:
             sides = self._sides(await open_things.enter_async_context(remotes))
             await open_things.enter_async_context(progress)
             if self.test and not self.send:
-                progress.say("Checking both sides, and at most 20 people of the query")
+                progress.say("Checking both sides, and counting the people of the query")
                 return await dry_test(self.spec, sides, clock, self._run_id("Test", timestamp(clock.now())))
             journal = open_things.enter_context(FileJournal(self.journal, generation=self._generation))
             if left := journal.current():
@@ -174,6 +175,7 @@ class Export:
             deadline=DEADLINE,
             sample=sample_of(spec, self._name, schedule_of(spec, self.time_zone), run, surveyed),
             previous=previous_audience(journal.history),
+            export_first=begins_with_export(spec.nexthink, journal.heavy_query, self._generation, clock.now()),
         )
 
     def _new_run(self, clock: Clock) -> ActiveRun:

@@ -115,11 +115,15 @@ def _remarks(was: Condition | None, is_: Condition, uid: str) -> list[Announceme
     before = set(_told(was.message)) if was else set()
     return [
         Announcement(
-            "Warning", reason, f"{text} (it stops nothing)", "Check", f"{uid} {reason} {is_.observed_generation} {text}"
+            "Warning", reason, _note(reason, text), "Check", f"{uid} {reason} {is_.observed_generation} {text}"
         )
         for reason, text in _told(is_.message)
         if (reason, text) not in before
     ]
+
+
+def _note(reason: str, text: str) -> str:
+    return text if reason == Reason.QUERY_NOT_COMPARED else f"{text} (it stops nothing)"  # that one holds all runs
 
 
 def _told(message: str) -> list[tuple[str, str]]:

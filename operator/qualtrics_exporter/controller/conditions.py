@@ -148,9 +148,15 @@ def _set_side(status: Status, type_: str, error: ExportError | None, generation:
 
 
 def _set_query(status: Status, query: QuerySync, generation: int, now: datetime) -> Status:
-    state: State = "True" if query.in_sync else "False"
-    reason = Reason.QUERY_IN_SYNC if query.in_sync else Reason.QUERY_DRIFT
+    state, reason = _SYNC[query.in_sync]
     return _set(status, QUERY_IN_SYNC, state, reason, query.message, generation, now)
+
+
+_SYNC: dict[bool | None, tuple[State, Reason]] = {
+    True: ("True", Reason.QUERY_IN_SYNC),
+    False: ("False", Reason.QUERY_DRIFT),
+    None: ("Unknown", Reason.QUERY_NOT_COMPARED),
+}
 
 
 def _set(status: Status, type_: str, state: State, reason: str, message: str, generation: int, now: datetime) -> Status:

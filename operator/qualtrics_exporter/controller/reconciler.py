@@ -25,6 +25,7 @@ from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.plan.spec import spec_problem
 from qualtrics_exporter.controller.plan.status import plan
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake, next_wake
+from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.runs import Credentials, Runner
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
@@ -67,8 +68,9 @@ class Reconciler:
     ) -> None:
         self._store = store
         self._memories = memories = Memories()
-        self._runner = Runner(store, credentials, clock, identity, default_zone)
-        self._checker = Checker(store, credentials, targets, memories, clock, default_zone)
+        memory = RecipientMemory()
+        self._runner = Runner(store, credentials, clock, identity, default_zone, memory)
+        self._checker = Checker(store, credentials, targets, memories, clock, default_zone, memory)
         self._look_ups = LookUps(store, credentials, memories, clock)
         self._recorder = recorder
         self._metrics = metrics

@@ -5,7 +5,7 @@ under a run, and a run that can't even begin still ends in an entry.
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
@@ -19,6 +19,7 @@ from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.secrets import nexthink_credentials, qualtrics_credentials
 from qualtrics_exporter.controller.status import Key, StatusStore, tenant_of
 from qualtrics_exporter.export.guards import previous_audience
+from qualtrics_exporter.export.heavy_query import begins_with_export
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.query_texts import QueryTexts, TenantTexts
 from qualtrics_exporter.export.run import execute
@@ -106,7 +107,7 @@ class Runner:
     clock: Clock
     identity: Identity
     default_zone: str
-    _memory: RecipientMemory = field(default_factory=RecipientMemory)
+    memory: RecipientMemory
 
     async def run(self, key: Key, exporter: Exporter, run: ActiveRun) -> None:
         """Do what is left of a run that was just claimed or taken over.
@@ -143,9 +144,12 @@ class Runner:
             *(run, exporter.spec, sides, journal, self.clock),
             check_first=unsure,
             deadline=left,
-            memory=partial(self._memory.hold, tenant_of(exporter)),
+            memory=partial(self.memory.hold, tenant_of(exporter)),
             sample=self._sample(exporter, exporter.spec, run),
             previous=previous_audience(exporter.status.history or []),
+            export_first=begins_with_export(
+                exporter.spec.nexthink, exporter.status.heavy_query, exporter.generation, self.clock.now()
+            ),
         )
 
     def _sample(self, exporter: Exporter, spec: Spec, run: ActiveRun) -> Sample | None:

@@ -13,31 +13,49 @@ from qualtrics_exporter.nexthink.client import Nexthink
 from qualtrics_exporter.qualtrics.client import Qualtrics
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.resource.status import HistoryEntry
+from qualtrics_exporter.resource.status import HistoryEntry, Result
 from qualtrics_exporter.resource.status import Recipients as Counts
 
-from .guards import check_sender
+from .guards import check_sender, guard, warnings
 from .journal import QuerySync
-from .query import Answer, Compare, ask
+from .query import Answer, Compare, Reserve, Wanted, ask
+from .recipients import COUNTED_BYTES, MOST_OTHERS
 from .sides import Sides
-from .steps import TEST_RECIPIENTS
-from .work import internal
+from .work import LARGE_RESULT, counted, internal
 
-LOOKED_AT = 1
+LOOK = Wanted(limit=1, rows=False)
+"""What a check wants to know of a query: that it works. It only begins an export, and does not read it."""
+
+
+def counting(spec: Spec, *, reserve: Reserve | None = None, export_first: bool = False) -> Wanted:
+    """What a test that sends nothing wants to know: how many people there are. It keeps nobody's address."""
+    people = (spec.max_recipients or LARGE_RESULT) + MOST_OTHERS
+    return Wanted(keep=0, recognize=people, reserve=reserve, export_first=export_first)
+
+
+def counting_bytes(spec: Spec) -> int:
+    """The memory that this takes at most for a large result, without what is never reserved (`MOST_OTHERS`)."""
+    return (spec.max_recipients or LARGE_RESULT) * COUNTED_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What is wrong with the text of the query, the first error of each side, and what the query told, if it was asked.
-
-    `query_sync` is None when Nexthink did not say what it ran.
-    """
+    """What is wrong with the text of the query, the first error of each side, and the answer, if the query ran."""
 
     nexthink: ExportError | None
     qualtrics: ExportError | None
     text: ExportError | None = None
-    query_sync: QuerySync | None = None
-    counts: Counts | None = None
+    answer: Answer | None = None
+
+    @property
+    def query_sync(self) -> QuerySync | None:
+        """Whether the query of the spec ran; None if none was asked."""
+        return self.answer.sync if self.answer else None
+
+    @property
+    def counts(self) -> Counts | None:
+        """How many people the query returned; None if it was not asked, or not read."""
+        return self.answer.recipients.counts if self.answer else None
 
     @property
     def errors(self) -> list[ExportError]:
@@ -55,36 +73,30 @@ class Checks:
             raise self.first_error
 
 
-async def check(spec: Spec, sides: Sides, *, query: bool, people: int = LOOKED_AT) -> Checks:
-    """Check both sides in full. `query` also executes the query, once, and looks at `people` addresses of its result.
+async def check(spec: Spec, sides: Sides, *, query: bool, wanted: Wanted = LOOK) -> Checks:
+    """Check both sides in full. `query` also has the query run, once, and finds out what is `wanted` of its result.
 
-    A query whose text is wrong is not executed. Nobody is imported, nothing is created. Raises nothing: an error
-    without a name is `InternalError`.
+    A query whose text is wrong is not run. Nobody is imported, nothing is created. Raises nothing: an error without a
+    name is `InternalError`.
     """
     text = (await sides.texts.check(spec)).error
     async with asyncio.TaskGroup() as group:
         query = query and not text
         nexthink = group.create_task(
-            check_nexthink(spec, sides.nexthink, sides.texts.compare, query=query, people=people)
+            check_nexthink(spec, sides.nexthink, sides.texts.compare, wanted if query else None)
         )
         qualtrics = group.create_task(check_qualtrics(spec, sides.qualtrics))
     error, answer = nexthink.result()
-    return Checks(
-        nexthink=error,
-        qualtrics=qualtrics.result(),
-        text=text,
-        query_sync=answer.sync if answer else None,
-        counts=answer.recipients.counts if answer else None,
-    )
+    return Checks(nexthink=error, qualtrics=qualtrics.result(), text=text, answer=answer)
 
 
 async def check_nexthink(
-    spec: Spec, nexthink: Nexthink, compare: Compare, *, query: bool, people: int = LOOKED_AT
+    spec: Spec, nexthink: Nexthink, compare: Compare, wanted: Wanted | None
 ) -> tuple[ExportError | None, Answer | None]:
-    """Nexthink's side: the credentials, and what the query answers."""
+    """Nexthink's side: the credentials, and what the query answers, if anything is wanted of it."""
     try:
         await nexthink.check_credentials()
-        return None, await ask(spec.nexthink, nexthink, compare, limit=people) if query else None
+        return None, await ask(spec.nexthink, nexthink, compare, wanted) if wanted else None
     except ExportError as error:
         return error, None
     except Exception as error:  # noqa: BLE001
@@ -109,31 +121,47 @@ async def check_qualtrics(spec: Spec, qualtrics: Qualtrics) -> ExportError | Non
 
 
 async def dry_test(spec: Spec, sides: Sides, clock: Clock, run_id: str) -> HistoryEntry:
-    """The test that sends nothing: both sides in full, and at most 20 people of the query looked at."""
+    """The test that sends nothing: both sides in full, and the people of the query counted."""
     start = clock.now()
-    checks = await check(spec, sides, query=True, people=TEST_RECIPIENTS)
-    return test_entry(checks, spec.qualtrics.survey_id, run_id, start, clock.now())
+    checks = await check(spec, sides, query=True, wanted=counting(spec))
+    return test_entry(checks, spec, run_id, start, clock.now(), None)
 
 
-def test_entry(checks: Checks, survey_id: str | None, run_id: str, start: datetime, end: datetime) -> HistoryEntry:
-    """What a test that sent nothing found, as `status.lastTest` tells it."""
+def test_entry(
+    checks: Checks, spec: Spec | None, run_id: str, start: datetime, end: datetime, previous: int | None
+) -> HistoryEntry:
+    """What a test that sent nothing found, as `status.lastTest` tells it. It ends as a run would end before its import.
+
+    `spec` is None if it cannot be used; the checks then have the error. `previous` is as for `guard`.
+    """
+    result: Result = "Succeeded"
+    answer, reason = checks.answer, Reason.TEST_PASSED
+    stop = guard(spec, answer, limited=False, previous=previous) if spec and answer else None
     if first := checks.first_error:
-        reason, message = first.reason, " ".join(error.message for error in checks.errors)
+        result, reason = "Failed", first.reason
+        message = " ".join(error.message for error in checks.errors)
+    elif stop and stop[0] == "Held":
+        result, reason, message = stop
+        message = f"{message} {_counted(checks)}"
     else:
-        reason = Reason.TEST_PASSED
-        found = checks.counts.accepted if checks.counts else 0
-        who = "the query names nobody at present" if not found else f"{found} people of the query were looked at"
-        message = f"{reason.meaning} Both sides were checked in full; {who}."
-        if checks.query_sync and not checks.query_sync.in_sync:
-            message = f"{message} {checks.query_sync.message}"
+        told = [f"{reason.meaning} Both sides were checked in full. {_counted(checks)}"]
+        if spec and answer:
+            found = [known for known in warnings(spec, answer, previous) if known is not Reason.QUERY_DRIFT]
+            told += [f"{known.meaning} {known.next_step}" for known in found]
+            told += [] if answer.sync.in_sync else [answer.sync.message]
+        message = " ".join(told)
     return HistoryEntry(
         id=run_id,
         trigger="Test",
         start_time=start,
         completion_time=end,
-        result="Failed" if first else "Succeeded",
+        result=result,
         reason=str(reason),
         message=message,
         recipients=checks.counts,
-        survey_id=survey_id,
+        survey_id=spec.qualtrics.survey_id if spec else None,
     )
+
+
+def _counted(checks: Checks) -> str:
+    return f"{counted(checks.counts)}." if checks.counts else ""

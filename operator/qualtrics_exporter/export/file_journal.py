@@ -15,13 +15,14 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, SampledGroup, Status
+from qualtrics_exporter.resource.status import ActiveRun, HeavyQuery, HistoryEntry, SampledGroup, Status
 from qualtrics_exporter.telemetry.redact import redact
 
+from .heavy_query import remembered
 from .journal import Abandoned, Ended, SpecChanged
 from .sample import with_group
 
-_PAGES = {"active_run", "last_test", "history", "untold", "sampled_groups"}
+_PAGES = {"active_run", "last_test", "history", "untold", "sampled_groups", "heavy_query"}
 
 
 class _Kept(Status):
@@ -88,6 +89,11 @@ class FileJournal:
         return self._status.last_test
 
     @property
+    def heavy_query(self) -> HeavyQuery | None:
+        """What is remembered of a query that Nexthink fails to execute."""
+        return self._status.heavy_query
+
+    @property
     def untold(self) -> HistoryEntry | None:
         """A run that may have mailed people, and has ended without a word to anybody."""
         entries = [self._status.last_test, *(self._status.history or [])]
@@ -129,7 +135,10 @@ class FileJournal:
         if entry.send_time and run.sampled_group:
             pages["sampled_groups"] = with_group(self._status.sampled_groups, run.sampled_group)
         untold = entry.id if entry.send_time else self._status.untold
-        self._store(self._status.model_copy(update={"active_run": None, "untold": untold, **pages}))
+        heavy = remembered(self._status.heavy_query, ended.begin_with, run.generation, entry.completion_time)
+        self._store(
+            self._status.model_copy(update={"active_run": None, "untold": untold, "heavy_query": heavy, **pages})
+        )
 
     def _ours(self, run: ActiveRun) -> None:
         current = self._status.active_run

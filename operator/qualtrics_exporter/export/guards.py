@@ -11,7 +11,7 @@ from qualtrics_exporter.nql.check import check
 from qualtrics_exporter.nql.findings import Finding
 from qualtrics_exporter.nql.source import Source
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.spec import Spec
+from qualtrics_exporter.resource.spec import NEVER_COMPARED, Spec
 from qualtrics_exporter.resource.status import HistoryEntry, Result
 
 from .query import Answer
@@ -35,6 +35,13 @@ class Remark:
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.text}"
+
+
+def contradictions(spec: Spec) -> list[Remark]:
+    """Settings that each make sense, and not together."""
+    if spec.nexthink.result_source == "Export" and spec.nexthink.drift_policy == "Hold":
+        return [Remark(Reason.QUERY_NOT_COMPARED, f"spec.nexthink.resultSource is Export: {NEVER_COMPARED}")]
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +92,9 @@ def guard(spec: Spec, answer: Answer, *, limited: bool, previous: int | None = N
     query named in the run before; None if that is not to be compared. All people of the query count, also those whom
     `spec.sample` leaves out.
     """
-    if spec.nexthink.drift_policy == "Hold" and not (answer.sync and answer.sync.in_sync):
-        if answer.sync:
-            why = answer.sync.message
-        else:
-            why = "Nexthink did not say which query it ran, so that it cannot be compared with spec.nexthink.query."
-        return "Held", Reason.QUERY_DRIFT, f"{why} Nobody was mailed, as spec.nexthink.driftPolicy is Hold."
+    if spec.nexthink.drift_policy == "Hold" and not answer.sync.in_sync:
+        reason = Reason.QUERY_NOT_COMPARED if answer.sync.in_sync is None else Reason.QUERY_DRIFT
+        return "Held", reason, f"{answer.sync.message} Nobody was mailed, as spec.nexthink.driftPolicy is Hold."
     people = len(answer.recipients)
     if not limited and (stop := check_audience(spec, people)):
         return stop
@@ -139,4 +143,4 @@ def warnings(spec: Spec, answer: Answer, previous: int | None = None) -> list[Re
     found = [Reason.RESULT_TRUNCATED] if answer.truncated else []
     if shrank(spec, len(answer.recipients), previous):
         found.append(Reason.AUDIENCE_SHRANK)
-    return found + ([Reason.QUERY_DRIFT] if answer.sync and not answer.sync.in_sync else [])
+    return found + ([Reason.QUERY_DRIFT] if answer.sync.in_sync is False else [])

@@ -6,9 +6,12 @@ two implementations, the status of the object (controller) and a local file (com
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry
+
+ResultSource = Literal["Execute", "Export"]
+"""The two ways to the result of a query: executing it at once, or exporting it."""
 
 
 class Abandoned(Exception):
@@ -25,9 +28,9 @@ class SpecChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class QuerySync:
-    """Whether Nexthink ran the query that the spec shows, as one run saw it."""
+    """Whether Nexthink ran the query that the spec shows, as one run saw it. `in_sync` is None if that is unknown."""
 
-    in_sync: bool
+    in_sync: bool | None
     message: str
 
 
@@ -37,6 +40,8 @@ class Ended:
 
     entry: HistoryEntry
     query: QuerySync | None = None
+    begin_with: ResultSource | None = None
+    """Which source of the result the next run begins with, if this run learnt that."""
 
 
 class Journal(Protocol):

@@ -1,20 +1,23 @@
-"""Whom to mail: from the saved query to recipients.
+"""Whom to survey: from the saved query to recipients.
 
 A result of fewer than 1,000 rows comes at once, together with the text that really ran. Exactly 1,000 may be the first
 1,000 of many: then the full set is exported, and only its rows count. An export does not tell which text ran, and it
 may begin many minutes later. So the query is executed once more after it, and the text has to be the right one both
 times.
+
+Nexthink executes only queries that take a few seconds. If it fails to execute a query, the result comes from an export
+in the same run, and it is unknown which text ran. `resultSource: Export` goes there directly.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from qualtrics_exporter.http.errors import Permanent
+from qualtrics_exporter.http.errors import Permanent, Transient
 from qualtrics_exporter.nexthink.client import Executed, Export, Nexthink
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NexthinkSpec
 
-from .journal import QuerySync
+from .journal import QuerySync, ResultSource
 from .recipients import NoRoom, Recipients
 
 Compare = Callable[[NexthinkSpec, str | None], Awaitable[QuerySync | None]]
@@ -27,38 +30,63 @@ True it gives back what it has, and waits for as much as a result may have at mo
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the query returned. `sync` is None when Nexthink did not say, or not each time, what it ran."""
+    """What the query returned."""
 
     recipients: Recipients
     truncated: bool
-    sync: QuerySync | None
+    sync: QuerySync
+    begin_with: ResultSource | None = None
+    """What was learnt for the next run: see `Ended.begin_with`."""
 
 
-async def ask(
-    spec: NexthinkSpec,
-    nexthink: Nexthink,
-    compare: Compare,
-    *,
-    limit: int | None = None,
-    keep: int | None = None,
-    reserve: Reserve | None = None,
-) -> Answer:
-    """Execute the query and take in its people, `limit` of them at most (then nothing is exported).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What somebody wants to know of a result."""
 
-    Of more than `keep` people, so many are kept, and all are counted. `reserve` gets memory for a result of unknown
-    size when its file is there. Nexthink may take long to prepare the file, or never finish it, and nothing has to be
-    held for it meanwhile. If the addresses are so long that the people need more memory, it is asked once more, and the
-    file is read again.
+    limit: int | None = None
+    """Take in so many people at most. A result that comes at once is then not exported."""
+    keep: int | None = None
+    """Keep so many people, and count the others."""
+    recognize: int | None = None
+    """Count each of so many others once, and rows beyond that; see `Recipients`."""
+    reserve: Reserve | None = None
+    """Gets memory for a result of unknown size, when its file is there. Nexthink may take long to prepare the file, or
+    never finish it, and nothing has to be held for it meanwhile. If the addresses are so long that the people need more
+    memory, it is asked once more, and the file is read again."""
+    export_first: bool = False
+    """Nexthink failed to execute this query before."""
+    patient: bool = False
+    """Do not use an export before executing the query has failed for minutes."""
+    rows: bool = True
+    """Whether an export that takes the place of an execution is read. Otherwise Nexthink is only asked to begin it."""
+
+    def people(self, room: int | None = None) -> Recipients:
+        """What takes in the rows. The people whom it keeps take `room` bytes at most."""
+        return Recipients(limit=self.limit, keep=self.keep, recognize=self.recognize, room=room)
+
+
+async def ask(spec: NexthinkSpec, nexthink: Nexthink, compare: Compare, wanted: Wanted) -> Answer:
+    """Have the query run and take in its people.
 
     Raises `Permanent` for an answer that cannot be one of a right query: several fields, or rows without any address;
     also if the people take more memory than there is for one result.
     """
     parameters = spec.parameters or {}
-    executed = await nexthink.execute(spec.query_id, parameters)
+    if spec.result_source == "Export":
+        return await _from_export(spec, nexthink, wanted, _CHOSEN)
+    if wanted.export_first:
+        return await _from_export(spec, nexthink, wanted, _REMEMBERED)
+    try:
+        executed = await nexthink.execute(spec.query_id, parameters, patient=wanted.patient)
+    except Transient as error:
+        if not error.heard:
+            raise
+        how = f" (HTTP {error.status})" if error.status else ""
+        return await _from_export(spec, nexthink, wanted, f"Nexthink failed to execute the query{how}", "Export")
     _one_field(executed.columns)
-    recipients, truncated = Recipients(limit=limit, keep=keep), executed.truncated
-    sync = await compare(spec, executed.executed_query)
-    if executed.complete or limit is not None:
+    recipients, truncated = wanted.people(), executed.truncated
+    sync = await compare(spec, executed.executed_query) or _UNTOLD
+    if executed.complete or wanted.limit is not None:
         for row in executed.rows:
             if recipients.full:
                 break
@@ -66,34 +94,47 @@ async def ask(
             await nexthink.pause()
     else:
         async with nexthink.export(spec.query_id, parameters) as rows:
-            recipients = await _read(rows, limit=limit, keep=keep, reserve=reserve)
+            recipients = await _read(rows, wanted)
             truncated = truncated or rows.truncated
-        again = await nexthink.execute(spec.query_id, parameters)
-        _one_field(again.columns)
-        truncated = truncated or again.truncated
-        sync = _over_time(sync, await compare(spec, again.executed_query), same_field=_same_field(executed, again))
-    if recipients.returned and not recipients:
-        counts = recipients.counts
-        what = f"The query returned {counts.returned} rows, but no e-mail address among them: {counts.empty} are empty"
-        raise Permanent(Reason.QUERY_RETURNS_NO_EMAIL, f"{what}, and {counts.invalid} are not addresses")
-    return Answer(recipients, truncated, sync)
+        again, after = await _executed_again(spec, nexthink, compare, wanted)
+        truncated = truncated or bool(again and again.truncated)
+        sync = _over_time(sync, after, same_field=not again or _same_field(executed, again))
+    return _answer(recipients, truncated, sync, "Execute")
 
 
-async def _read(rows: Export, *, limit: int | None, keep: int | None, reserve: Reserve | None) -> Recipients:
+async def _from_export(
+    spec: NexthinkSpec, nexthink: Nexthink, wanted: Wanted, why: str, begin_with: ResultSource | None = None
+) -> Answer:
+    """The result from an export alone. Which text it ran is unknown."""
+    sync = QuerySync(None, f"{why}, so the result comes from an export. {_NEXT}")
+    export = nexthink.export(spec.query_id, spec.parameters or {})
+    if not wanted.rows:
+        await export.start()
+        return Answer(wanted.people(), False, sync)  # nothing is known yet of the export either
+    async with export as rows:
+        recipients = await _read(rows, wanted)
+        truncated = rows.truncated
+    return _answer(recipients, truncated, sync, begin_with)
+
+
+async def _read(rows: Export, wanted: Wanted) -> Recipients:
     """Take in the people of an export."""
     room: int | None = None
     for again in (False, True):
-        before, room = room, await reserve(again) if reserve else None
+        before, room = room, await wanted.reserve(again) if wanted.reserve else None
         if again and room == before:
             break  # it was the most already
-        recipients = Recipients(limit=limit, keep=keep, room=room)
+        recipients = wanted.people(room)
         try:
-            async for row in rows:
-                recipients.add(_cell(row))  # the export itself lets others work between two rows
+            async for row in rows:  # which lets others work between two of them
+                recipients.add(_cell(row))
+                if recipients.full:
+                    return recipients
         except NoRoom:
             del recipients  # its memory is given back before more is waited for
             await rows.begin_again()
         else:
+            _one_field(rows.columns)
             return recipients
     what = (
         f"The people of the result take more than {(room or 0) >> 20} MiB of memory, because their addresses are long"
@@ -101,17 +142,47 @@ async def _read(rows: Export, *, limit: int | None, keep: int | None, reserve: R
     raise Permanent(Reason.REMOTE_REPLY_TOO_LARGE, what)
 
 
-def _over_time(before: QuerySync | None, after: QuerySync | None, *, same_field: bool) -> QuerySync | None:
+async def _executed_again(
+    spec: NexthinkSpec, nexthink: Nexthink, compare: Compare, wanted: Wanted
+) -> tuple[Executed | None, QuerySync]:
+    """The query once more after its export, and whether it is the right one then."""
+    try:
+        again = await nexthink.execute(spec.query_id, spec.parameters or {}, patient=wanted.patient)
+    except Transient as error:
+        if not error.heard:
+            raise
+        return None, QuerySync(None, f"Nexthink failed to execute the query again after its export. {_NEXT}")
+    _one_field(again.columns)
+    return again, await compare(spec, again.executed_query) or _UNTOLD
+
+
+def _answer(recipients: Recipients, truncated: bool, sync: QuerySync, begin_with: ResultSource | None) -> Answer:
+    if recipients.returned and not recipients:
+        counts = recipients.counts
+        what = f"The query returned {counts.returned} rows, but no e-mail address among them: {counts.empty} are empty"
+        raise Permanent(Reason.QUERY_RETURNS_NO_EMAIL, f"{what}, and {counts.invalid} are not addresses")
+    return Answer(recipients, truncated, sync, begin_with)
+
+
+def _over_time(before: QuerySync, after: QuerySync, *, same_field: bool) -> QuerySync:
     """What the two comparisons around an export say of the query whose rows were exported."""
-    if before and not before.in_sync:
+    if before.in_sync is False:
         return before
-    if after and not after.in_sync:
+    if after.in_sync is False:
         return QuerySync(False, f"{after.message} {_CHANGED}")
     if not same_field:
         return QuerySync(False, f"{Reason.QUERY_DRIFT.meaning} {_CHANGED} {Reason.QUERY_DRIFT.next_step}")
-    return before and after
+    return before if before.in_sync is None else after
 
 
+_NEXT = f"{Reason.QUERY_NOT_COMPARED.meaning} {Reason.QUERY_NOT_COMPARED.next_step}"
+_UNTOLD = QuerySync(
+    None,
+    "Nexthink did not say which query it ran, so the query cannot be compared with spec.nexthink.query. "
+    "If spec.nexthink.driftPolicy is Hold, set it to Warn to run all the same.",
+)
+_CHOSEN = "spec.nexthink.resultSource is Export"
+_REMEMBERED = "Nexthink failed to execute the query before (status.heavyQuery)"
 _CHANGED = "It was changed while its result was exported."
 
 

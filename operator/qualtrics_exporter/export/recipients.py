@@ -28,6 +28,9 @@ _TABLES = 1 << _TABLE_BITS
 MOST_OTHERS = 30_000
 """People that are not kept, and are recognized all the same: half a megabyte, which nothing is reserved for."""
 
+COUNTED_BYTES = 26
+"""What a person takes at most who is counted and not kept (tests/export/test_recipients.py)."""
+
 
 class NoRoom(Exception):
     """The people take more memory than there is for them."""
@@ -40,18 +43,26 @@ class Recipients:
     mailed. `limit` stops counting at so many people.
 
     `keep` is how many people are kept. More are counted, by a hash of 64 bits each, and are not kept: such a result is
-    too large for its exporter and mails nobody, and its user is told how large it is. Of these, the first `MOST_OTHERS`
-    are counted once each; after that, rows are.
+    too large for its exporter and mails nobody, and its user is told how large it is. Of these, the first `recognize`
+    are counted once each; after that, rows are. With `keep=0`, people are only counted.
 
-    `room` is how many bytes they may take. `add` raises `NoRoom` when they take more.
+    `room` is how many bytes those who are kept may take. `add` raises `NoRoom` when they take more.
     """
 
-    def __init__(self, *, limit: int | None = None, keep: int | None = None, room: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        limit: int | None = None,
+        keep: int | None = None,
+        recognize: int | None = None,
+        room: int | None = None,
+    ) -> None:
         self._limit = limit
         self._room = math.inf if room is None else room
         self.taken = 0
         """How many bytes the people take, with what finds duplicates. `freeze` gives that back."""
         self._keep_most = keep
+        self._recognize = MOST_OTHERS if recognize is None else recognize
         self._blocks: list[bytearray] = []
         self._tables = [array("Q", [0]) * 4 for _ in range(_TABLES)]
         self._used = [0] * _TABLES
@@ -95,7 +106,7 @@ class Recipients:
 
     def _count(self, whole: int) -> None:
         """Count one who is not kept, unless they were counted before."""
-        if self._accepted - (self._keep_most or 0) >= MOST_OTHERS:
+        if self._accepted - (self._keep_most or 0) >= self._recognize:
             self._accepted += 1
             return
         self._others = self._others or [array("Q", [0]) * 4 for _ in range(_TABLES)]
@@ -168,7 +179,13 @@ class Recipients:
 
     def __iter__(self) -> Iterator[str]:
         for block in self._blocks:
-            yield from block.decode().split("\n")[:-1]
+            yield from _addresses(block)
+
+    def hand_over(self) -> Iterator[str]:
+        """Everybody, once. Their memory is given back while they are taken; the counts stay."""
+        self._blocks.reverse()
+        while self._blocks:
+            yield from _addresses(self._blocks.pop())
 
     def __repr__(self) -> str:
         return f"<Recipients: {self._accepted} accepted of {self.returned}>"  # and no address
@@ -188,6 +205,10 @@ class Recipients:
     def _at(self, place: int) -> str:
         block, start = self._blocks[place >> _BLOCK_BITS], place & (_BLOCK - 1)
         return block[start : block.index(b"\n", start)].decode()
+
+
+def _addresses(block: bytearray) -> list[str]:
+    return block.decode().split("\n")[:-1]
 
 
 def _grown(cells: "array[int]", shift: int) -> "array[int]":

@@ -46,6 +46,7 @@ async def execute(
     memory: HoldMemory | None = None,
     sample: Sample | None = None,
     previous: int | None = None,
+    export_first: bool = False,
 ) -> Ended:
     """Take a claimed run to its end and write that down; the journal already names the caller as its holder.
 
@@ -58,12 +59,20 @@ async def execute(
     the same, within the bounds of `look_up`, and is not asked for again.
 
     `memory` is asked for room before the people of a large result are taken in. `sample` says whom of the people of the
-    query the run surveys, and `previous` how many the query named in the run before.
+    query the run surveys, and `previous` how many the query named in the run before. `export_first` uses an export at
+    once, because Nexthink failed to execute the query before (see heavy_query).
 
     A cancellation before the send leaves everything to the next start, as does one during the look-up. Between the
     write that announces the send and the journalled reply it is held back; a run that ends thereby is finished first.
     """
-    work = Work(*(run, spec, sides, journal, clock), deadline=deadline, memory=memory, sample=sample, previous=previous)
+    work = Work(
+        *(run, spec, sides, journal, clock),
+        deadline=deadline,
+        memory=memory,
+        sample=sample,
+        previous=previous,
+        export_first=export_first,
+    )
     try:
         ended = await _to_its_end(work, check_first or work.test)
     finally:

@@ -13,7 +13,7 @@ names: a send that was refused. It is asked for again once it is certain that it
 
 from datetime import datetime, timedelta
 
-from qualtrics_exporter.http.errors import OutcomeUnknown, Permanent, Transient
+from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanent, Transient
 from qualtrics_exporter.qualtrics.client import Distribution, portions
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CERTAIN_REFUSALS
@@ -24,7 +24,7 @@ from .held_back import held_back
 from .journal import Ended
 from .look_up import LIST_LAG, after_lost_reply, after_refusal, look
 from .look_up import find as find  # for those who look later
-from .query import ask
+from .query import Wanted, ask
 from .recipients import Recipients
 from .sample import Sample
 from .work import Work, report
@@ -54,15 +54,20 @@ async def _ask_who(work: Work) -> Ended | None:
         raise error
     limit = min(TEST_RECIPIENTS, spec.max_recipients or TEST_RECIPIENTS) if work.test else None
     await work.forget_people()
-    answer = await ask(
-        spec.nexthink,
-        work.sides.nexthink,
-        work.sides.texts.compare,
+    wanted = Wanted(
         limit=limit,
         keep=spec.max_recipients,
-        reserve=work.reserve_memory,
+        reserve=None if work.test else work.reserve_memory,  # it has 20 people at most
+        export_first=work.export_first,
+        # If it has to be compared, an export in its place helps nobody.
+        patient=spec.nexthink.drift_policy == "Hold",
     )
-    work.query = answer.sync
+    try:
+        answer = await ask(spec.nexthink, work.sides.nexthink, work.sides.texts.compare, wanted)
+    except ExportError:
+        work.begin_with = "Execute"  # whatever was remembered, it does not work
+        raise
+    work.query, work.begin_with = answer.sync, answer.begin_with
     previous = None if work.test else work.previous
     told = [str(reason) for reason in warnings(spec, answer, previous)]
     group = work.sample.group if work.sample else None
@@ -75,6 +80,8 @@ async def _ask_who(work: Work) -> Ended | None:
         work.note(counts=people.counts)
         if not people:
             return work.nobody_sampled()
+    if spec.dry_run:
+        return work.dry()
     work.take_people(people)
     await _open_batch(work)
     return None
@@ -84,7 +91,7 @@ async def _sampled(work: Work, audience: Recipients, sample: Sample) -> Recipien
     """The people of the audience whom this run surveys."""
     audience.freeze()
     people = audience.sampling()
-    for address in audience:
+    for address in audience.hand_over():  # both together would take more than was reserved
         if sample.includes(identity(address) or ""):
             people.choose(address)
         else:
@@ -157,8 +164,8 @@ async def _bring_in(work: Work, recipients: Recipients) -> None:
 
 async def _post(work: Work) -> Ended | None:
     """Ask for the distribution, once. The only place that sends."""
-    if work.spec.dry_run:
-        return work.not_sent_because_dry()
+    if work.spec.dry_run:  # since it imported its people
+        return work.dry()
     # All waiting comes before the journal says `Sending`: after a kill in it nothing was asked for, and that is known.
     async with work.in_time():
         await work.sides.qualtrics.turn_to_send()

@@ -15,8 +15,9 @@ from qualtrics_exporter.qualtrics.portions import MOST_BYTES, MOST_CONTACTS
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, Result, entry_of, timestamp
+from qualtrics_exporter.resource.status import Recipients as Counts
 
-from .journal import Abandoned, Ended, Journal, QuerySync
+from .journal import Abandoned, Ended, Journal, QuerySync, ResultSource
 from .recipients import Recipients
 from .sample import Sample
 from .sides import Sides
@@ -60,6 +61,10 @@ class Work:
     """Whom of the people of the query the run surveys; None: everybody."""
     previous: int | None = None
     """How many people the query named in the run before, if that is known."""
+    export_first: bool = False
+    """Whether an earlier run found that Nexthink fails to execute the query."""
+    begin_with: ResultSource | None = None
+    """What this run learnt about that."""
     deadline: timedelta | None = None
     """How long the run may take until its send, from when this process took it up."""
     refusal: Transient | None = None
@@ -192,7 +197,7 @@ class Work:
 
     def end(self, result: Result, reason: Reason, message: str) -> Ended:
         """The run ends like this."""
-        return Ended(entry_of(self.run, result, reason, message, self.clock.now()), self.query)
+        return Ended(entry_of(self.run, result, reason, message, self.clock.now()), self.query, self.begin_with)
 
     def sent(self) -> Ended:
         """The survey is out, as far as the journal knows: the same words whoever finishes the run."""
@@ -201,10 +206,14 @@ class Work:
         what = "The test was delivered to" if self.test else "The survey was sent, as one distribution, to"
         return self.end("Succeeded", next((r for r in BY_WEIGHT if r in told), fine), self._told(what))
 
-    def not_sent_because_dry(self) -> Ended:
-        """Everything but the send was done."""
-        what = "Nobody was mailed, it was a dry run; in the batch are"
-        return self.end("DryRun", Reason.DRY_RUN, self._told(what))
+    def dry(self) -> Ended:
+        """The people were counted, and that is all."""
+        counts, told = self.run.counts, self.run.warnings or []
+        sentences = [Reason.DRY_RUN.meaning, f"{counted(counts)}." if counts else ""]
+        if counts and counts.sampled_out is not None:
+            sentences.append(self._sampled_words())
+        sentences += [f"{reason.meaning} {reason.next_step}" for reason in BY_WEIGHT if reason in told]
+        return self.end("DryRun", Reason.DRY_RUN, " ".join(filter(None, sentences)))
 
     def nobody_sampled(self) -> Ended:
         """The query names people, and none of them is in this run's sample."""
@@ -255,6 +264,24 @@ class Work:
         if accepted > imported and Reason.IMPORT_INCOMPLETE not in told:
             sentences.append(f"Qualtrics refused the other {accepted - imported} of {accepted} addresses.")
         return " ".join(sentences)
+
+
+def counted(counts: Counts) -> str:
+    """The stages from rows to the people of the query, as a clause for people."""
+    left_out = [
+        f"{number} {what}"
+        for number, what in (
+            (counts.empty, "without an address"),
+            (counts.invalid, "invalid"),
+            (counts.duplicate, "duplicate"),
+        )
+        if number
+    ]
+    if not counts.returned:
+        return "The query returns nobody at present"
+    rows, people = counts.returned, counts.audience or 0
+    returned = f"The query returned {rows} {'row' if rows == 1 else 'rows'}"
+    return ", ".join([f"{returned}: {people} {'person' if people == 1 else 'people'}", *left_out])
 
 
 def _chunk(people: int, each: int) -> int:

@@ -63,11 +63,13 @@ class ExportError(Exception):
 class Transient(ExportError):
     """May go away by itself: the remote side is down, slow, or answers nonsense.
 
-    `retry_after` is how long the remote side asks us to wait, when it says so.
+    `retry_after` is how long the remote side asks us to wait, when it says so. `heard` tells that the request reached
+    the remote side, as far as anyone can know, and that it failed to answer: a 5xx, a timeout, a connection that broke.
     """
 
     kinds = frozenset({Kind.TRANSIENT})
     retry_after: timedelta | None = None
+    heard: bool = False
 
 
 class RateLimited(Transient):

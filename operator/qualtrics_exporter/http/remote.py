@@ -94,6 +94,11 @@ class Ask:
     """Whether the limiter and the token are waited for in the call itself. Otherwise who makes it has had its turn
     (`Remote.turn`) and fetched a token; if that was given up meanwhile, the call is certainly not made.
     """
+    heard_tries: int | None = None
+    """How often it is tried at most if the side fails to answer, where the caller has another way (`Transient.heard`).
+    """
+    seconds: float | None = None
+    """How long one try may take, if that is less than `Timeouts` allows."""
     unknown: Reason | None = None
     """The reason of an `OutcomeUnknown`, where it is another than that of the failed try."""
 
@@ -267,6 +272,7 @@ class Remote:
             except Lost as trouble:
                 what = f"{self.name} was asked to {ask.task}, and no answer came: {trouble}"
                 error = Transient(Reason.REMOTE_UNAVAILABLE, what, status=trouble.status)
+                error.heard = True
                 raise self._uncertain(ask, error) from trouble
             except NotUnderstood as why:
                 what = f"{self.name}'s answer when asked to {ask.task} cannot be understood: {why}"
@@ -279,7 +285,7 @@ class Remote:
                 self._remotes.tokens.forget(self._credentials, token)
             raise self._error(ask, reply)
 
-        return await persist(ask.repeat, self.clock, attempt)
+        return await persist(ask.repeat, self.clock, attempt, heard_tries=ask.heard_tries)
 
     @asynccontextmanager
     async def download(self, url: Url, operation: str) -> AsyncIterator[Download]:
@@ -313,6 +319,7 @@ class Remote:
                 url=url,
                 headers=headers,
                 body=ask.body() if callable(ask.body) else ask.body,
+                seconds=ask.seconds,
                 alone=ask.repeat is not Repeat.READ,
                 tenant=self._tenant,
                 large=large if ask.waits else None,
@@ -348,7 +355,7 @@ class Remote:
             return self._uncertain(ask, error(Transient, Reason.REMOTE_REPLY_INVALID, what))
         if status >= 500 or status in _UNCERTAIN:
             failed = error(Transient, Reason.REMOTE_UNAVAILABLE, f"{name} failed to {ask.task}")
-            failed.retry_after = wait
+            failed.retry_after, failed.heard = wait, True
             return self._uncertain(ask, failed)
         return error(Permanent, *self._refusal(ask, status, code))
 

@@ -20,6 +20,9 @@ T = TypeVar("T")
 LONGEST_RETRY_AFTER = timedelta(minutes=5)
 """Who asks for more patience than this is not waited for: the next slot tries again."""
 
+SHORT_RETRY_AFTER = timedelta(seconds=10)
+"""The same for a caller that has another way."""
+
 LONGEST_WAITING = timedelta(minutes=10)
 """All the pauses of one call together."""
 
@@ -35,10 +38,13 @@ class Repeat(Enum):
     """Not even then: the caller decides."""
 
 
-async def persist(repeat: Repeat, clock: Clock, attempt: Callable[[], Awaitable[T]]) -> T:
+async def persist(
+    repeat: Repeat, clock: Clock, attempt: Callable[[], Awaitable[T]], *, heard_tries: int | None = None
+) -> T:
     """Make an attempt, and again after a `Transient`, as often as its kind allows; the last error is raised.
 
     An attempt that is not a READ raises `Transient` for certain refusals only, and `OutcomeUnknown` for the rest.
+    `heard_tries` limits the tries of a caller that has another way when the remote side fails to answer.
     """
     tries, waited = 0, 0.0
     while True:
@@ -46,17 +52,21 @@ async def persist(repeat: Repeat, clock: Clock, attempt: Callable[[], Awaitable[
         try:
             return await attempt()
         except Transient as error:
-            wait = _pause(error, tries) if repeat is not Repeat.NEVER else None
+            wait = _pause(error, tries, heard_tries) if repeat is not Repeat.NEVER else None
             if wait is None or (waited := waited + wait) > LONGEST_WAITING.total_seconds():
                 raise
             log.info("%s (%s): again in %.0f s", error.what, error.status or error.reason, wait)
         await clock.sleep(wait)
 
 
-def _pause(error: Transient, tries: int) -> float | None:
+def _pause(error: Transient, tries: int, heard_tries: int | None = None) -> float | None:
     """Seconds until the next try; None if there is none."""
     limited = isinstance(error, RateLimited)
-    if error.reason is Reason.REMOTE_REPLY_INVALID:
+    longest_told = LONGEST_RETRY_AFTER
+    if heard_tries and error.heard:
+        most, first, longest = heard_tries, 1.0, 5.0
+        longest_told = SHORT_RETRY_AFTER
+    elif error.reason is Reason.REMOTE_REPLY_INVALID:
         most, first, longest = 2, 1.0, 1.0
     elif error.reason is Reason.SECRET_NOT_READABLE:
         most, first, longest = 9, 5.0, 60.0  # 3 to 5 minutes in all: a key server or an API server is restarted
@@ -69,7 +79,7 @@ def _pause(error: Transient, tries: int) -> float | None:
     spread = random.uniform(0.5, 1.0)  # noqa: S311 - to come apart from others, not to hide
     if error.retry_after is None:
         return float(min(longest, first * 2 ** (tries - 1))) * spread
-    if error.retry_after > LONGEST_RETRY_AFTER:
+    if error.retry_after > longest_told:
         return None
     return error.retry_after.total_seconds() + spread  # never earlier than told
 

@@ -74,6 +74,8 @@ class Request:
     url: Url
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
+    seconds: float | None = None
+    """How long the try may take, if that is less than `Timeouts` allows."""
     alone: bool = False
     """On a connection of its own: one from the pool may just be closed by the other side, and nobody could tell then
     whether the request was heard."""
@@ -165,7 +167,8 @@ class Wire:
         """Send a request and read the whole reply. Raises `NotSent` or `Lost`."""
         large = request.large
 
-        limit = asyncio.timeout(self._timeouts.total)
+        total = min(self._timeouts.total, request.seconds or self._timeouts.total)
+        limit = asyncio.timeout(total)
 
         async def make_room() -> None:
             if large:
@@ -194,7 +197,7 @@ class Wire:
                     headers = {name: response.headers[name] for name in _HEADERS if name in response.headers}
                     return Reply(response.status_code, headers, body)
             except TimeoutError:
-                raise course.out_of_time(self._timeouts.total, "whole answer") from None
+                raise course.out_of_time(total, "whole answer") from None
             except _TROUBLE as error:
                 raise course.failed(error) from None
 

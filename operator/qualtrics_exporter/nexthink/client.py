@@ -40,6 +40,12 @@ MOST_ROWS = 1000
 QUERIES = Rate("queries", 1, 1.1)
 """1 a second, and a little for the jitter of the network."""
 
+EXECUTE_TRIES = 3
+EXECUTE_SECONDS = 20.0
+"""How often an execution is tried, and for how long each time, before an export takes its place: at most about a minute
+in all. Executions are meant for small requests: clients report that they end after about 5 s (docs/facts/nexthink.md
+section 1)."""
+
 EXPORT_DEADLINE = timedelta(hours=1)
 """From the request for an export until its file is there."""
 LONGEST_CELL = 400
@@ -93,8 +99,12 @@ class Nexthink:
         """Let others work, if this has worked for long enough. To be called between rows."""
         await self._remote.pause()
 
-    async def execute(self, query_id: str, parameters: Mapping[str, str]) -> Executed:
-        """Run a saved query and take what comes at once, 1,000 rows at most."""
+    async def execute(self, query_id: str, parameters: Mapping[str, str], *, patient: bool = True) -> Executed:
+        """Run a saved query and take what comes at once, 1,000 rows at most.
+
+        A caller that is not `patient` has another way if Nexthink fails to answer: it is told after few short tries,
+        by a `Transient` that was `heard`.
+        """
         return await self._remote.call(
             Ask(
                 operation="execute",
@@ -105,6 +115,8 @@ class Nexthink:
                 repeat=Repeat.READ,
                 refused=_REFUSED,
                 rates=(QUERIES,),
+                heard_tries=None if patient else EXECUTE_TRIES,
+                seconds=None if patient else EXECUTE_SECONDS,
             ),
             _executed,
         )
@@ -128,7 +140,8 @@ class Export:
         self._deadline = 0.0
         self._rows: AsyncGenerator[tuple[str, ...], None] | None = None
 
-    async def __aenter__(self) -> Self:
+    async def start(self) -> None:
+        """Have Nexthink begin, and wait for nothing. It refuses a query that it cannot run."""
         self._deadline = self._remote.clock.monotonic() + EXPORT_DEADLINE.total_seconds()
         self._export_id = await self._remote.call(
             Ask(
@@ -143,6 +156,9 @@ class Export:
             ),
             lambda reply: id_at(reply.document(), "exportId"),
         )
+
+    async def __aenter__(self) -> Self:
+        await self.start()
         self._url = await self._finished()
         return self
 

@@ -53,9 +53,10 @@ _SKIPPED = (Place.HISTORY, Place.EVENT)
 _SKIPPED_TESTS = (Place.HISTORY, Place.LAST_TEST, Place.EVENT)
 _SWITCH = (Place.READY, *_SKIPPED)
 _RUNS = (Place.LAST_RUN_SUCCEEDED, Place.HISTORY, Place.EVENT)
-_DRIFT = (*_QUERY, *_RUNS)
 _TESTS = (Place.LAST_TEST, Place.EVENT)
 _RUNS_AND_TESTS = (Place.LAST_RUN_SUCCEEDED, Place.HISTORY, *_TESTS)
+_DRIFT = (*_QUERY, *_RUNS_AND_TESTS)
+_COMPARISON = (Place.READY, *_DRIFT, Place.VALIDATE)
 _SETTLED = (*_RUNS_AND_TESTS, Place.LAST_SETTLEMENT)
 _NEXTHINK = (Place.READY, Place.NEXTHINK_READY, *_RUNS_AND_TESTS)
 _QUALTRICS = (Place.READY, Place.QUALTRICS_READY, *_RUNS_AND_TESTS)
@@ -112,7 +113,10 @@ class Reason(StrEnum):
         "There is nobody to survey: the query returned nobody, or spec.sample left out everybody. Nothing was created "
         "in Qualtrics.",
     )  # fmt: skip
-    DRY_RUN = "DryRun", Kind.NOTE, _RUNS, "Everything but the send was done: it was a dry run."
+    DRY_RUN = (
+        "DryRun", Kind.NOTE, _RUNS_AND_TESTS,
+        "It was a dry run: the people were counted, nothing was created in Qualtrics, and nobody was e-mailed.",
+    )  # fmt: skip
     TEST_PASSED = "TestPassed", Kind.NOTE, _TESTS, "The test found nothing wrong; it mailed nobody."
     TEST_DELIVERED = "TestDelivered", Kind.NOTE, _TESTS, "The test was delivered to at most 20 people of the query."
     QUERY_IN_SYNC = "QueryInSync", Kind.NOTE, _QUERY, "Nexthink runs the query that the spec shows."
@@ -314,15 +318,21 @@ class Reason(StrEnum):
         "Nexthink runs another query than the spec shows.",
         "Bring spec.nexthink.query and the saved query together again.",
     )  # fmt: skip
+    QUERY_NOT_COMPARED = (
+        "QueryNotCompared", Kind.WARNING, _COMPARISON,
+        "It is unknown whether Nexthink ran the query that the spec shows. An export does not say which query ran.",
+        "If you set spec.nexthink.driftPolicy to Hold, such a run e-mails nobody. Set it to Warn, or make the query "
+        "lighter (a shorter time, fewer tables), so that Nexthink executes it within a few seconds.",
+    )  # fmt: skip
     RESULT_TRUNCATED = (
-        "ResultTruncated", Kind.WARNING, _RUNS,
+        "ResultTruncated", Kind.WARNING, _RUNS_AND_TESTS,
         "Nexthink cut the result at the maximum of the licence: people are missing.",
         "Narrow the query, or split it over several exporters.",
     )  # fmt: skip
 
     # Guards, slots and requests
     RECIPIENT_LIMIT_EXCEEDED = (
-        "RecipientLimitExceeded", Kind.PERMANENT, _RUNS,
+        "RecipientLimitExceeded", Kind.PERMANENT, _RUNS_AND_TESTS,
         "More people than spec.maxRecipients: nobody was mailed.",
         "Check the query; if it is right, raise spec.maxRecipients and request a run.", False,
     )  # fmt: skip

@@ -238,6 +238,12 @@ class ScheduleSpec(SpecModel):
         return schedule.Schedule(self.frequency, ZoneInfo("UTC"), self.every_hours, self.day_of_week).interval()
 
 
+NEVER_COMPARED = (
+    "with driftPolicy: Hold, every run is held, because an export does not say which query ran. "
+    "Set driftPolicy: Warn, or resultSource: Auto"
+)
+"""What is said of `resultSource: Export` with `driftPolicy: Hold`."""
+
 LONGEST_QUERY = 16000
 """Characters of a query that Nexthink takes (docs/facts/nexthink.md section 4, D)."""
 
@@ -302,8 +308,18 @@ class NexthinkSpec(SpecModel):
     drift_policy: Literal["Warn", "Hold"] | None = Field(
         None,
         description="What to do when Nexthink runs something else than query: Warn (the default) sends and sets "
-        "QueryInSync to False, Hold mails nobody. White space, comments, letter case outside quotes and filled-in "
+        "QueryInSync to False, Hold mails nobody. Hold also mails nobody if it is unknown what ran, see resultSource. "
+        "White space, comments, letter case outside quotes and filled-in "
         "parameters make no difference.",
+    )
+    result_source: Literal["Auto", "Export"] | None = Field(
+        None,
+        description="Where the result of the query comes from. Auto (the default): Nexthink executes the query at "
+        "once, which works for queries that take a few seconds; if Nexthink fails to do so, or returns its maximum of "
+        "1,000 rows, the result comes from an export. If an export had to be used because Nexthink failed, the "
+        "following runs use it at once, until the spec changes, or for 8 days: see status.heavyQuery. Export: the "
+        "result always comes from an export. An export does not say which query ran: QueryInSync is Unknown, and "
+        "driftPolicy: Hold holds every such run.",
     )
     query_check: Literal["Enforce", "Warn"] | None = Field(
         None,
@@ -458,8 +474,8 @@ class Spec(SpecModel):
     )
     dry_run: bool | None = Field(
         None,
-        description="While true a run does everything but the send: people are imported into the mailing list and a "
-        "batch, and nobody is mailed.",
+        description="While true, a run asks Nexthink for the people, counts them and checks them against the limits. "
+        "Nothing is created in Qualtrics, nobody is imported, and nobody is e-mailed.",
     )
 
     def cycle(self) -> timedelta:

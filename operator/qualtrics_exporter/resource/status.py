@@ -259,6 +259,16 @@ class HistoryEntry(Model):
     delivery: Delivery | None = Field(None, description="What became of the mails, read back from Qualtrics.")
 
 
+class HeavyQuery(Model):
+    """A query that Nexthink fails to execute, and that an export answers."""
+
+    generation: Count = Field(description="The generation of the spec that has this query.")
+    execute_time: Time = Field(
+        description="When Nexthink last failed to execute the query. Runs use an export at once until 8 days later; "
+        "then one run tries again whether Nexthink executes it."
+    )
+
+
 class Settlement(Model):
     """What became of a person's word on a run whose outcome was unknown."""
 
@@ -408,6 +418,11 @@ class Status(Model):
         None,
         description="The run in progress, as its journal has it: what is written here decides what happens after a "
         "crash.",
+    )
+    heavy_query: HeavyQuery | None = Field(
+        None,
+        description="Present if Nexthink failed to execute the query and an export worked. If it is lost, the next run "
+        "takes about a minute longer.",
     )
     last_test: HistoryEntry | None = Field(
         None,

@@ -130,8 +130,7 @@ class Brand:
                 continue
             if job.started_at is None:
                 job.started_at = now
-            asked_enough = job.polls > self._world.import_polls
-            if asked_enough or now - job.started_at >= self._world.import_seconds:
+            if self._is_over(job, now - job.started_at):
                 self._finish(job)
                 self._unfinished.remove(job)
             else:
@@ -140,6 +139,13 @@ class Brand:
             if sent.send_date <= self._clock.now():
                 self._waiting.remove(sent)
                 self._mail(sent)
+
+    def _is_over(self, job: Job, seconds: float) -> bool:
+        """Whether an import that began so long ago is over."""
+        world = self._world
+        if more := world.import_seconds_per_thousand * len(job.contacts) / 1000:
+            return seconds >= world.import_seconds + more
+        return job.polls > world.import_polls or seconds >= world.import_seconds
 
     def _finish(self, job: Job) -> None:
         job.status = self._world.import_ends

@@ -52,7 +52,7 @@ class Distributions:
         body = keys(
             await document(request),
             {"message", "recipients", "header", "surveyLink", "sendDate"},
-            {"embeddedData"},
+            {"embeddedData", "customHeaders"},
         )
         message = keys(body["message"], {"libraryId", "messageId"})
         recipients = keys(body["recipients"], set(), {"mailingListId", "contactId", "transactionBatchId", "sampleId"})
@@ -69,6 +69,7 @@ class Distributions:
         if "expirationDate" in link:
             date(link["expirationDate"], "expirationDate")
         _check_embedded(body.get("embeddedData", {}))
+        _check_custom_headers(body.get("customHeaders", {}))
         sent = SentDistribution(
             id=new_id("EMD"),
             survey_id=text(link, "surveyId", "SV_"),
@@ -188,10 +189,10 @@ class Distributions:
                 "expirationDate": link.get("expirationDate"),
                 "linkType": link["type"],
             },
+            "embeddedData": request.get("embeddedData"),
+            "customHeaders": request.get("customHeaders"),
             "stats": sent.stats if done else dict.fromkeys(sent.stats, 0),
         }
-        if not in_list:
-            shown["embeddedData"] = request.get("embeddedData")
         return shown
 
 
@@ -207,6 +208,12 @@ def _check_header(header: dict[str, Any]) -> None:
     for key in ("fromEmail", "replyToEmail"):
         if key in header and not ADDRESS.fullmatch(header[key]):
             raise refusal(400, f"{key} is not an address.", "QVAL_1")
+
+
+def _check_custom_headers(pairs: object) -> None:
+    """Names and texts (I)."""
+    if not isinstance(pairs, dict) or not all(isinstance(value, str) for value in pairs.values()):
+        raise refusal(400, "customHeaders holds pairs of texts.", "QVAL_1")
 
 
 def _check_embedded(pairs: object) -> None:

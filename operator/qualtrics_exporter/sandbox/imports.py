@@ -1,8 +1,7 @@
 """Batches and imports (Qualtrics §2).
 
-Unknown, and decided here: a value that is not a string in `transactionData` is refused; a directory that does not
-exist gives a batch that nothing gets into; a contact is looked at key by key, and one key that does not exist, or
-one null, refuses the whole request.
+Unknown, and decided here: a directory that does not exist gives a batch that nothing gets into; a key of a contact that
+does not exist refuses the whole request; a null is a value of a wrong type; `embeddedData` holds texts only.
 """
 
 from typing import Any
@@ -26,7 +25,8 @@ CONTACT = {
     "embeddedData",
     "transactionData",
 }
-DICTIONARIES = {"embeddedData", "transactionData"}
+DICTIONARIES: dict[str, tuple[type, ...]] = {"embeddedData": (str,), "transactionData": (str, int, float, bool)}
+"""What their values are (D)."""
 
 
 class Imports:
@@ -45,7 +45,6 @@ class Imports:
         imports = "/directories/{directory_id}/mailinglists/{list_id}/transactioncontacts"
         route(app, "POST", imports, "import_contacts", self.import_contacts)
         route(app, "GET", imports + "/{import_id}", "import_status", self.import_status)
-        route(app, "GET", imports + "/{import_id}/summary", "import_summary", self.import_summary)
 
     # Batches.
 
@@ -112,11 +111,11 @@ class Imports:
         if not isinstance(fields, list) or not fields or not all(isinstance(field, str) and field for field in fields):
             raise refusal(400, "fields is a list of names with at least one item.", "QVAL_1")
         for contact in contacts:
-            _check(contact)
+            keys(contact, set(), CONTACT)
         directory_id, list_id = request.match_info["directory_id"], request.match_info["list_id"]
         self._admit(list_id)
         names = set(fields)
-        unprocessed = [n for n, contact in enumerate(contacts) if not _fits(contact, names)]
+        unprocessed = [n for n, contact in enumerate(contacts) if not (_typed(contact) and _fits(contact, names))]
         left = set(unprocessed)
         processed = [contact for n, contact in enumerate(contacts) if n not in left]
         job = self._brand.start_import(directory_id, list_id, batch_id, processed)
@@ -146,10 +145,6 @@ class Imports:
         self._brand.settle()
         return result(_progress(job))
 
-    async def import_summary(self, request: web.Request) -> Reply:
-        job = self._job(request)
-        return result({**_progress(job), "invalidEmails": job.invalid})
-
     def _job(self, request: web.Request) -> Job:
         job = self._brand.jobs.get(request.match_info["import_id"])
         place = (request.match_info["directory_id"], request.match_info["list_id"])
@@ -163,20 +158,19 @@ def _progress(job: Job) -> dict[str, Any]:
         "percentComplete": 0 if job.started_at is None else 50 if job.status == "inProgress" else 100,
         "contacts": {"count": {"added": job.added, "updated": job.updated, "failed": job.failed}},
         "transactions": {"count": {"created": job.created}},
+        "invalidEmails": job.invalid,
         "status": job.status,
     }
 
 
-def _check(contact: object) -> None:
-    """Known keys only, each of its type, none null (D)."""
-    entry = keys(contact, set(), CONTACT)
-    for key, value in entry.items():
-        if key in DICTIONARIES:
-            good = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
-        else:
-            good = isinstance(value, bool if key == "unsubscribed" else str)
-        if not good:
-            raise refusal(400, f"{key} of a contact is not valid.", "QVAL_1")
+def _typed(contact: dict[str, Any]) -> bool:
+    """Whether every value is of its type: one that is not makes its contact unprocessed (D)."""
+    return all(
+        isinstance(value, dict) and all(isinstance(one, DICTIONARIES[key]) for one in value.values())
+        if key in DICTIONARIES
+        else isinstance(value, bool if key == "unsubscribed" else str)
+        for key, value in contact.items()
+    )
 
 
 def _fits(contact: dict[str, Any], fields: set[str]) -> bool:

@@ -34,7 +34,8 @@ def show(world: World) -> dict[str, Any]:
 
 def query_from(wanted: dict[str, Any]) -> Query:
     """A query from JSON: `id`, and one of `people`, `generated`, or `columns` with `rows`; ValueError otherwise."""
-    allowed = {"id", "people", "generated", "columns", "rows", "executed", "truncated", "permitted", "export_error"}
+    settings = ("executed", "truncated", "permitted", "export_error", "heavy")
+    allowed = {"id", "people", "generated", "columns", "rows", *settings}
     if extra := set(wanted) - allowed:
         raise ValueError(f"unknown: {', '.join(sorted(extra))}")
     if not isinstance(wanted.get("id"), str):
@@ -47,7 +48,7 @@ def query_from(wanted: dict[str, Any]) -> Query:
         query = Query(wanted["id"], wanted["columns"], wanted["rows"])
     else:
         raise ValueError("one of people, generated, or columns and rows")
-    for name in ("executed", "truncated", "permitted", "export_error"):
+    for name in settings:
         if name in wanted:
             setattr(query, name, wanted[name])
     return query

@@ -22,7 +22,7 @@ class Limits:
     nexthink_queries_per_second: int | None = 1
     """Executions and exports together (Nexthink §1, S)."""
     nexthink_calls_per_day: int | None = 50_000
-    """Nexthink §1, S."""
+    """Nexthink §1, S. Executions and exports count; the status of an export answers 429 (D)."""
     nexthink_execute_rows: int | None = 1000
     """More are cut, and nothing marks it (Nexthink §1, S/I)."""
     nexthink_export_rows: int | None = 1_000_000
@@ -79,6 +79,20 @@ class Windows:
         for times in entered:
             times.append(now)
         return None
+
+    def exceeded(self, name: str, limit: int | None, seconds: float) -> float | None:
+        """The seconds until no more than `limit` calls of `count` lie in the window; None if that is so now."""
+        times = self._times[name]
+        now = self._clock.monotonic()
+        while times and times[0] <= now - seconds:
+            times.popleft()
+        if limit is None or len(times) <= limit:
+            return None
+        return times[len(times) - limit - 1] + seconds - now
+
+    def count(self, name: str) -> None:
+        """Count a call, whatever the limit is."""
+        self._times[name].append(self._clock.monotonic())
 
 
 def retry_after(form: RetryAfter, seconds: float, clock: Clock) -> dict[str, str]:

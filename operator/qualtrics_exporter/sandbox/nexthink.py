@@ -1,7 +1,8 @@
 """Nexthink's token endpoint and NQL API (Nexthink §1 and §2).
 
 Unknown, and decided here: a query that this credential may not run is 403 on execute and looks missing on export
-(S: they look alike there); a token that is bad, old or absent is 401 without a body; codes other than 100 are 0.
+(S: they look alike there); a token that is bad, old or absent is 401 without a body; codes other than 100 are 0; the
+daily limit stops nothing but the status of exports, which is the only one for which a 429 is documented.
 """
 
 import json
@@ -82,12 +83,13 @@ class Nexthink:
         if not query.permitted:
             raise _error(403, "The credential is not allowed to run this query.")
         executed = self._filled(query, asked.get("parameters", {}))
+        if query.heavy:
+            return Reply(self._world.heavy_status)
         rows = list(islice(query.stream(), self._world.limits.nexthink_execute_rows))
-        status = 206 if query.truncated else 200
         if wanted == "text/csv":
             chunks = csv_chunks(query.columns, rows, line_end=self._world.csv_line_end)
             body = b"".join([chunk async for chunk in chunks])
-            return Reply(status, body, {"Content-Type": "text/csv; charset=utf-8"})
+            return Reply(200, body, {"Content-Type": "text/csv; charset=utf-8"})
         answer: dict[str, object] = {"queryId": query.id, "executedQuery": executed, "rows": len(rows)}
         utc = request.headers.get("x-utc-times", "").lower() == "true"
         now = self._clock.now().astimezone(UTC if utc else ZoneInfo(self._world.instance_zone))
@@ -98,7 +100,7 @@ class Nexthink:
         else:
             answer["executionDateTime"] = f"{now:%Y-%m-%dT%H:%M:%S}" + ("Z" if utc else "")
             answer["data"] = [dict(zip(query.columns, row, strict=True)) for row in rows]
-        return Reply.json(answer, status)
+        return Reply.json(answer)
 
     # Export.
 
@@ -126,6 +128,8 @@ class Nexthink:
         export = self._exports.get(request.match_info["export_id"])
         if export is None:
             return Reply(404)
+        if (wait := self._windows.exceeded("day", self._world.limits.nexthink_calls_per_day, 86400.0)) is not None:
+            raise self._limited(wait)
         export.polls += 1
         if export.polls <= self._world.export_polls:
             return Reply.json({"status": "SUBMITTED" if export.polls == 1 else "IN_PROGRESS"})
@@ -143,13 +147,16 @@ class Nexthink:
             raise Refused(Reply(401))
 
     def _count(self) -> None:
-        limits = self._world.limits
-        day = ("day", limits.nexthink_calls_per_day, 86400.0)
-        second = ("second", limits.nexthink_queries_per_second, 1 - LEEWAY)
-        wait = self._windows.enter(day, second)
+        wait = self._windows.enter(("second", self._world.limits.nexthink_queries_per_second, 1 - LEEWAY))
         if wait is not None:
-            form = "seconds" if limits.nexthink_retry_after == "date" and wait < 60 else limits.nexthink_retry_after
-            raise Refused(Reply(429, b"", retry_after(form, wait, self._clock)))
+            raise self._limited(wait)
+        self._windows.count("day")
+
+    def _limited(self, wait: float) -> Refused:
+        form = self._world.limits.nexthink_retry_after
+        if form == "date" and wait < 60:
+            form = "seconds"
+        return Refused(Reply(429, b"", retry_after(form, wait, self._clock)))
 
     def _find(self, asked: Mapping[str, object]) -> Query:
         query_id = asked.get("queryId")

@@ -17,7 +17,7 @@ from qualtrics_exporter.sandbox.brand import Brand
 from qualtrics_exporter.sandbox.gate import Gate, Handler, Reply
 from qualtrics_exporter.sandbox.limits import Windows, retry_after
 from qualtrics_exporter.sandbox.strict import plain, refusal, result, written
-from qualtrics_exporter.sandbox.tokens import Tokens
+from qualtrics_exporter.sandbox.tokens import Tokens, covers
 from qualtrics_exporter.sandbox.world import World
 
 API = "/API/v3"
@@ -32,14 +32,13 @@ SCOPES = {
     "list_transactions": {"write:contact_transactions"},
     "import_contacts": {"write:mailing_list_contacts", "write:contact_transactions"},
     "import_status": {"write:mailing_list_contacts"},
-    "import_summary": {"write:mailing_list_contacts"},
     "create_distribution": {"write:distributions"},
     "list_distributions": {"read:distributions"},
     "read_distribution": {"read:distributions"},
     "distribution_history": {"read:distributions"},
     "distribution_links": {"read:distributions"},
 }
-"""Least privilege (Qualtrics §1, I); `manage:all` is enough for everything."""
+"""Least privilege (Qualtrics §1, I). `manage:<resource>` covers that resource, `manage:all` everything."""
 
 
 class Qualtrics:
@@ -91,7 +90,7 @@ class Qualtrics:
             raise refusal(401, "The token is not valid.")
         if grant.credential.elsewhere == "call":
             raise refusal(401, "Unrecognized X-API-TOKEN.", "DCD_7")
-        if "manage:all" not in grant.scopes and not SCOPES.get(operation, set()) <= grant.scopes:
+        if not covers(grant.scopes, SCOPES.get(operation, set())):
             raise refusal(403, "The token's scopes do not allow this.", "AuthZ_2.0")
 
     def _count(self, operation: str) -> None:

@@ -7,6 +7,7 @@ import base64
 import binascii
 import secrets
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -24,6 +25,13 @@ class Grant:
     credential: Credential
     scopes: frozenset[str]
     expires_at: float
+
+
+def covers(have: AbstractSet[str], wanted: AbstractSet[str]) -> bool:
+    """Whether these scopes allow all of those: `manage:x` includes `read:x` and `write:x` (Qualtrics §1, I)."""
+    if "manage:all" in have:
+        return True
+    return all(scope in have or f"manage:{scope.partition(':')[2]}" in have for scope in wanted)
 
 
 class Tokens:
@@ -53,7 +61,7 @@ class Tokens:
         if form["grant_type"] != "client_credentials":
             raise _refused(400, "unsupported_grant_type")
         scopes = frozenset(form.get("scope", "").split())
-        if not scopes or not (scopes <= credential.scopes or "manage:all" in credential.scopes):
+        if not scopes or not covers(credential.scopes, scopes):
             raise _refused(400, "invalid_scope")
         return self._grant(credential, scopes)
 

@@ -23,10 +23,12 @@ class Query:
     executed: str = "users\n| list ad.email_address"
     """The NQL that really runs; may hold $names, filled in from the request's parameters."""
     truncated: bool = False
-    """The licence cuts the rows: status 206 (Nexthink §1, D)."""
+    """The licence cuts the rows: the status of its export is 206 (Nexthink §1, D)."""
     permitted: bool = True
     export_error: str | None = None
     """An export ends as ERROR with this description."""
+    heavy: bool = False
+    """Executing it fails, exporting it works."""
 
     @classmethod
     def people(cls, query_id: str, addresses: Iterable[object], *, executed: str | None = None) -> "Query":
@@ -112,6 +114,8 @@ class World:
 
     # Nexthink, where the facts leave something open.
     nexthink_token_seconds: int = 900
+    heavy_status: int = 504
+    """What the execution of a heavy query answers (?): a gateway that gave up waiting."""
     export_polls: int = 2
     """Status questions answered SUBMITTED, IN_PROGRESS, IN_PROGRESS … before COMPLETED."""
     export_completed_word: Literal["COMPLETED", "COMPLETE"] = "COMPLETED"
@@ -137,6 +141,9 @@ class World:
     """An import is in progress for so many questions, …"""
     import_seconds: float = 5
     """… or for so many seconds, whichever is over first."""
+    import_seconds_per_thousand: float = 0
+    """An import takes so much longer for each thousand contacts, however often it is asked for. The imports for one
+    mailing list are done one after the other."""
     import_ends: Literal["complete", "failed"] = "complete"
     busy_list: Literal["refuse", "queue"] = "refuse"
     """What happens to a second import for a mailing list (one at a time, D/S): 429, or it waits."""

@@ -1,7 +1,8 @@
 """Checks and dry tests: both ask whether the exporter could work, and write down what was found."""
 
 import asyncio
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -12,15 +13,25 @@ from qualtrics_exporter.controller.memory import Memories, Well
 from qualtrics_exporter.controller.plan import requests
 from qualtrics_exporter.controller.plan.spec import spec_problem
 from qualtrics_exporter.controller.plan.wake import CHECK_INTERVAL, check_due
+from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.runs import NOT_READABLE, Credentials
-from qualtrics_exporter.controller.status import Key, StatusStore
+from qualtrics_exporter.controller.status import Key, StatusStore, tenant_of
 from qualtrics_exporter.controller.targets import Targets
-from qualtrics_exporter.export.checks import Checks, check_nexthink, check_qualtrics, test_entry
-from qualtrics_exporter.export.guards import Remark
+from qualtrics_exporter.export.checks import (
+    LOOK,
+    Checks,
+    check_nexthink,
+    check_qualtrics,
+    counting,
+    counting_bytes,
+    test_entry,
+)
+from qualtrics_exporter.export.guards import Remark, contradictions, previous_audience
+from qualtrics_exporter.export.heavy_query import begins_with_export, remembered
 from qualtrics_exporter.export.identity import test_run_id
 from qualtrics_exporter.export.query import Answer
-from qualtrics_exporter.export.steps import TEST_RECIPIENTS
 from qualtrics_exporter.http.errors import ExportError, Transient
+from qualtrics_exporter.http.time_limit import OutOfTime, TimeLimit
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
@@ -30,6 +41,8 @@ RETRY_FIRST = timedelta(seconds=30)
 RETRY_MOST = timedelta(minutes=15)
 # A check with all its patience would keep its exporter's own slot waiting for many minutes.
 CHECK_SECONDS = 120.0
+# A test may have to export the whole result. Its exporter's own slot waits for it.
+TEST_SECONDS = 1800.0
 
 # After one of these a check has to execute the query again: nothing else shows whether it works.
 QUERY_REASONS = frozenset(
@@ -53,6 +66,7 @@ class Checker:
     memories: Memories
     clock: Clock
     default_zone: str
+    memory: RecipientMemory
 
     async def due(self, key: Key, exporter: Exporter) -> bool:
         """Whether the exporter is to be checked now."""
@@ -80,11 +94,11 @@ class Checker:
         """A test that mails nobody: there is nothing to journal, its receipt is written with its outcome."""
         start = self.clock.now()
         self.memories.of(key).qualtrics_well = None  # who asks for a test wants everything to be looked at
-        verdict, checks = await self._look(key, exporter, query=True, people=TEST_RECIPIENTS)
+        verdict, checks = await self._look(key, exporter, query=True, count=True)
         if checks is None:  # the spec cannot be used at all
             checks = Checks(nexthink=verdict.spec, qualtrics=None)
-        survey_id = exporter.spec.qualtrics.survey_id if exporter.spec else None
-        entry = test_entry(checks, survey_id, test_run_id(exporter.uid, token.identity), start, self.clock.now())
+        run_id, previous = test_run_id(exporter.uid, token.identity), previous_audience(exporter.status.history or ())
+        entry = test_entry(checks, exporter.spec, run_id, start, self.clock.now(), previous)
 
         def change(fresh: Exporter) -> Status | None:
             if requests.requested(requests.TEST, fresh) != token:
@@ -92,7 +106,12 @@ class Checker:
             now = self.clock.now()
             status = requests.with_receipt(requests.TEST, fresh, fresh.status, token)
             status = status.model_copy(update={"last_test": entry})
-            return self._judged(key, fresh, status, verdict, now) if fresh.generation == exporter.generation else status
+            if fresh.generation != exporter.generation:
+                return status
+            learnt = checks.answer.begin_with if checks.answer else None
+            heavy = remembered(status.heavy_query, learnt, exporter.generation, now)
+            status = status.model_copy(update={"heavy_query": heavy})
+            return self._judged(key, fresh, status, verdict, now)
 
         return await self.store.change(key, change)
 
@@ -109,9 +128,12 @@ class Checker:
         )
 
     async def _look(
-        self, key: Key, exporter: Exporter, *, query: bool, people: int = 1
+        self, key: Key, exporter: Exporter, *, query: bool, count: bool = False
     ) -> tuple[Verdict, Checks | None]:
-        """Check the spec, the credentials and both sides, each by itself: two mistakes are reported at once."""
+        """Check the spec, the credentials and both sides, each by itself: two mistakes are reported at once.
+
+        `count` counts the people of the query, which takes more time than a check may take.
+        """
         if problem := spec_problem(exporter, self.default_zone):
             return Verdict(spec=problem), None
         spec = cast("Spec", exporter.spec)
@@ -129,9 +151,12 @@ class Checker:
 
         async def nexthink() -> tuple[ExportError | None, Answer | None]:
             try:
+                if query and count:
+                    return await self._count(exporter, spec)
                 async with asyncio.timeout(CHECK_SECONDS):
                     client = await self.credentials.nexthink(exporter, spec)
-                    return await check_nexthink(spec, client, texts.compare, query=query, people=people)
+                    wanted = replace(LOOK, export_first=self._export_first(exporter, spec)) if query else None
+                    return await check_nexthink(spec, client, texts.compare, wanted)
             except ExportError as error:
                 return error, None
             except TimeoutError:
@@ -164,17 +189,39 @@ class Checker:
             nexthink=nexthink_error,
             qualtrics=qualtrics_error,
             text=text.error,
-            query_sync=answer.sync if answer else None,
-            counts=answer.recipients.counts if answer else None,
+            answer=answer,
         )
         verdict = Verdict(
             nexthink=checks.nexthink,
             qualtrics=checks.qualtrics,
             query=checks.query_sync,
             text=text.error,
-            remarks=(*text.remarks, *self._duplicates(key)),
+            remarks=(*text.remarks, *contradictions(spec), *self._duplicates(key)),
         )
         return verdict, checks
+
+    async def _count(self, exporter: Exporter, spec: Spec) -> tuple[ExportError | None, Answer | None]:
+        """Nexthink's side, and how many people the query returns. Raises `ExportError`."""
+        limit = TimeLimit(self.clock, TEST_SECONDS)
+        async with AsyncExitStack() as held:
+
+            async def reserve_memory(_again: bool) -> None:
+                limit.restart(None)  # other runs have the memory meanwhile
+                await held.enter_async_context(self.memory.hold(tenant_of(exporter), counting_bytes(spec)))
+                limit.restart(TEST_SECONDS)
+
+            wanted = counting(spec, reserve=reserve_memory, export_first=self._export_first(exporter, spec))
+            try:
+                async with limit:
+                    client = await self.credentials.nexthink(exporter, spec)
+                    return await check_nexthink(spec, client, self.credentials.texts(exporter).compare, wanted)
+            except OutOfTime:
+                what = f"Nexthink did not return the people of the query within {TEST_SECONDS / 60:g} minutes"
+                return Transient(Reason.REMOTE_UNAVAILABLE, what), None
+
+    def _export_first(self, exporter: Exporter, spec: Spec) -> bool:
+        heavy = exporter.status.heavy_query
+        return begins_with_export(spec.nexthink, heavy, exporter.generation, self.clock.now())
 
     def _duplicates(self, key: Key) -> list[Remark]:
         if not (others := ", ".join(self.targets.others(key)[:3])):

@@ -29,6 +29,7 @@ from qualtrics_exporter.controller.plan.requests import (
 from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.plan.spec import schedule_of, spec_problem, starting_deadline
 from qualtrics_exporter.controller.plan.takeover import take_over
+from qualtrics_exporter.export.heavy_query import remembered
 from qualtrics_exporter.export.identity import request_run_id, slot_run_id, test_run_id
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.sample import with_group
@@ -111,6 +112,8 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
     status = slots.without_future(exporter.status, now).model_copy(update={"active_run": None})
     if entry.send_time and run and run.sampled_group:
         status = status.model_copy(update={"sampled_groups": with_group(status.sampled_groups, run.sampled_group)})
+    heavy = remembered(status.heavy_query, ended.begin_with, run.generation if run else None, now)
+    status = status.model_copy(update={"heavy_query": heavy})
     if entry.send_time:
         status = status.model_copy(update={"sent_runs": [entry.id, *(status.sent_runs or [])][:SENT_RUNS]})
     if entry.trigger == "Test":

@@ -1,0 +1,96 @@
+"""A query that Nexthink fails to execute, in the real operator."""
+
+from datetime import UTC, datetime, timedelta
+
+from tests.environment.operator import Operator
+from tests.environment.stage import AppliedExporter, Stage
+
+QUERY = "#heavy"
+SLOT = datetime(2026, 11, 24, 23, 0, 5, tzinfo=UTC)
+"""Wednesday in Zurich."""
+
+
+def heavy(stage: Stage) -> AppliedExporter:
+    """An exporter whose query Nexthink never executes."""
+    stage.people(QUERY, 1200)
+    stage.sandbox.world.queries[QUERY].heavy = True
+    return stage.exporter(**{"nexthink.queryId": QUERY, "schedule.dayOfWeek": "Wednesday"})
+
+
+def executions(stage: Stage) -> int:
+    """How often Nexthink was asked to execute the query."""
+    return stage.sandbox.ledger.count("nexthink.execute")
+
+
+def restarted(operator: Operator) -> None:
+    """Another process takes the place of this one."""
+    operator.kill()
+    operator.start()
+
+
+def test_a_heavy_query_is_sent_from_an_export_and_the_second_run_does_not_wait_for_it(stage: Stage) -> None:
+    operator = stage.operator()
+    exporter = heavy(stage)
+    assert exporter.checked()["status"] == "True"
+    unknown = exporter.condition("QueryInSync")
+    assert (unknown["status"], unknown["reason"]) == ("Unknown", "QueryNotCompared")
+    assert "Nexthink failed to execute the query (HTTP 504)" in unknown["message"]
+    assert stage.sandbox.ledger.count("nexthink.download") == 0, "a check does not read the result"
+    assert "heavyQuery" not in exporter.status(), "no export has worked yet"
+
+    stage.clock.advance_to(SLOT)
+    first = exporter.ended()
+    assert (first["result"], first["reason"]) == ("Succeeded", "Succeeded")
+    assert (first["trigger"], first["recipients"]["imported"]) == ("Schedule", 1200)
+    generation = exporter.get()["metadata"]["generation"]
+    assert exporter.status()["heavyQuery"]["generation"] == generation
+    before = executions(stage)
+    assert before == 6, "three short tries of the check, and of the run"
+
+    restarted(operator)
+    stage.clock.advance_to(SLOT + timedelta(days=7))
+    second = exporter.ended(2)
+    assert second["result"] == "Succeeded"
+    assert executions(stage) == before
+    assert exporter.condition("QueryInSync")["status"] == "Unknown"
+
+    stage.sandbox.world.queries[QUERY].heavy = False
+    exporter.change(description="Execution is tried again after an edit")
+    exporter.checked()
+    exporter.annotate(run_requested_at="lighter")
+    assert exporter.ended(3)["result"] == "Succeeded"
+    assert executions(stage) > before
+    assert exporter.condition("QueryInSync")["status"] == "True"
+    assert "heavyQuery" not in exporter.status()
+
+
+def test_hold_holds_a_heavy_query_and_says_what_to_do(stage: Stage) -> None:
+    stage.operator()
+    exporter = heavy(stage)
+    exporter.change(**{"nexthink.driftPolicy": "Hold", "nexthink.resultSource": "Export"})
+    assert "QueryNotCompared: spec.nexthink.resultSource is Export" in exporter.checked()["message"]
+    (warned,) = [event for event in exporter.told("QueryNotCompared") if event["reason"] == "QueryNotCompared"]
+    assert "stops nothing" not in warned["note"]
+    exporter.annotate(run_requested_at="now")
+    held = exporter.ended()
+    assert (held["result"], held["reason"]) == ("Held", "QueryNotCompared")
+    assert "Set it to Warn" in held["message"]
+    assert stage.sandbox.ledger.batches == {}
+
+
+def test_a_dry_test_counts_a_heavy_audience_and_the_run_after_it_does_not_wait(stage: Stage) -> None:
+    stage.operator()
+    exporter = heavy(stage)
+    exporter.change(maxRecipients=1000)
+    exporter.checked()
+    exporter.annotate(test_requested_at="t1")
+    test = exporter.tested("t1")
+    assert (test["result"], test["reason"]) == ("Held", "RecipientLimitExceeded")
+    assert test["recipients"]["accepted"] == 1200
+    assert stage.sandbox.ledger.batches == {}
+    before = executions(stage)
+    assert exporter.status()["heavyQuery"]
+
+    exporter.annotate(run_requested_at="now")
+    assert exporter.ended()["reason"] == "RecipientLimitExceeded"
+    assert executions(stage) == before

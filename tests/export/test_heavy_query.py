@@ -1,0 +1,223 @@
+"""A query that Nexthink fails to execute, and that an export answers."""
+
+from datetime import timedelta
+
+import pytest
+
+from qualtrics_exporter.export.checks import check, dry_test
+from qualtrics_exporter.export.heavy_query import EXECUTE_AGAIN_AFTER, begins_with_export, remembered
+from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.resource.status import HeavyQuery
+from tests.export.conftest import START, Exporter, taken
+from tests.export.test_run import nobody
+
+EXECUTE, EXPORT, DOWNLOAD = "nexthink.execute", "nexthink.export", "nexthink.download"
+
+
+@pytest.fixture(params=[{"status": 500}, {"status": 503}, {"status": 504}, {"drop": "before"}, {"truncate": 20}])
+def heavy(request: pytest.FixtureRequest, exporter: Exporter) -> None:
+    """Nexthink never executes the query."""
+    exporter.faults.add(EXECUTE, times=None, **request.param)
+
+
+def counted(exporter: Exporter, *operations: str) -> list[int]:
+    """How often Nexthink was asked for these."""
+    return [exporter.sandbox.ledger.count(operation) for operation in operations]
+
+
+@pytest.mark.usefixtures("heavy")
+async def test_it_is_sent_from_an_export_in_the_same_run(exporter: Exporter) -> None:
+    began = exporter.clock.monotonic()
+    ended = await exporter.ended()
+
+    assert (ended.entry.result, ended.entry.reason) == ("Succeeded", "Succeeded")
+    assert len(exporter.mailed()) == 6
+    assert counted(exporter, EXECUTE, EXPORT, DOWNLOAD) == [3, 1, 1]
+    assert ended.query
+    assert ended.query.in_sync is None
+    assert "so the result comes from an export" in ended.query.message
+    assert exporter.clock.monotonic() - began < 60
+
+
+async def test_a_run_that_begins_with_the_export_never_executes(exporter: Exporter) -> None:
+    ended = await exporter.ended(export_first=True)
+
+    assert ended.entry.result == "Succeeded"
+    assert counted(exporter, EXECUTE, EXPORT) == [0, 1]
+    assert ended.begin_with is None
+    assert ended.query
+    assert "status.heavyQuery" in ended.query.message
+
+
+async def test_an_export_that_fails_is_forgotten(exporter: Exporter) -> None:
+    exporter.faults.add(EXPORT, status=503, times=None)
+    ended = await exporter.ended(export_first=True)
+
+    assert (ended.entry.result, ended.entry.reason) == ("Failed", "RemoteUnavailable")
+    assert ended.begin_with == "Execute"
+
+
+@pytest.mark.usefixtures("heavy")
+async def test_hold_holds_it_and_says_what_to_do(exporter: Exporter) -> None:
+    exporter.change("nexthink", drift_policy="Hold")
+    entry = await exporter.run()
+
+    assert (entry.result, entry.reason) == ("Held", "QueryNotCompared")
+    assert "Set it to Warn, or make the query lighter" in entry.message
+    assert nobody(exporter)
+
+
+async def test_with_hold_a_short_outage_does_not_hold(exporter: Exporter) -> None:
+    exporter.change("nexthink", drift_policy="Hold")
+    exporter.faults.add(EXECUTE, status=503, times=4)
+    assert (await exporter.run()).result == "Succeeded"
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        ({"status": 400}, "QueryRefused"),
+        ({"status": 403}, "QueryNotPermitted"),
+        ({"status": 404}, "QueryNotFound"),
+        ({"status": 422}, "QueryRefused"),
+        ({"status": 429}, "RateLimited"),
+        ({"body": "<html>"}, "RemoteReplyInvalid"),
+    ],
+)
+async def test_an_answer_is_not_a_reason_for_an_export(
+    exporter: Exporter, order: dict[str, object], reason: str
+) -> None:
+    exporter.faults.add(EXECUTE, times=None, **order)
+    entry = await exporter.run()
+
+    assert (entry.result, entry.reason) == ("Failed", reason)
+    assert counted(exporter, EXPORT) == [0]
+
+
+async def test_a_host_that_cannot_be_reached_is_not_a_reason_for_an_export(exporter: Exporter) -> None:
+    await exporter.sides.nexthink.check_credentials()
+    await exporter.sandbox.refuse("nexthink")
+    entry = await exporter.run()
+
+    assert (entry.result, entry.reason) == ("Failed", "RemoteUnavailable")
+    assert "asked to export" not in entry.message
+    assert "export query" not in entry.message
+
+
+@pytest.mark.parametrize("people", [6, 1500])
+async def test_who_chooses_the_export_gets_it(exporter: Exporter, people: int) -> None:
+    exporter.many(people)
+    exporter.change("nexthink", result_source="Export")
+    ended = await exporter.ended()
+
+    assert ended.entry.result == "Succeeded"
+    assert len(exporter.mailed()) == people
+    assert counted(exporter, EXECUTE, EXPORT) == [0, 1]
+    assert ended.query
+    assert ended.query.message.startswith("spec.nexthink.resultSource is Export")
+
+
+async def test_an_export_of_several_fields_is_refused_even_without_rows(exporter: Exporter) -> None:
+    exporter.change("nexthink", result_source="Export")
+    query = exporter.people([])
+    query.columns = ["user.name", "user.ad.email_address"]
+    entry = await exporter.run()
+
+    assert (entry.result, entry.reason) == ("Failed", "QueryReturnsSeveralFields")
+
+
+@pytest.mark.usefixtures("heavy")
+async def test_a_delivering_test_takes_in_20_people_of_the_export(exporter: Exporter) -> None:
+    exporter.many(3000)
+    entry = await exporter.run(trigger="Test")
+
+    assert (entry.result, entry.reason) == ("Succeeded", "TestDelivered")
+    assert len(exporter.mailed()) == 20
+
+
+@pytest.mark.usefixtures("heavy")
+async def test_a_check_begins_an_export_and_does_not_read_it(exporter: Exporter) -> None:
+    checks = await check(exporter.spec, exporter.sides, query=True)
+
+    assert checks.first_error is None
+    assert counted(exporter, EXPORT, "nexthink.status", DOWNLOAD) == [1, 0, 0]
+    assert checks.query_sync
+    assert checks.query_sync.in_sync is None
+    assert checks.answer
+    assert checks.answer.begin_with is None, "an export that was not read has not worked yet"
+
+
+@pytest.mark.usefixtures("heavy")
+async def test_a_dry_test_counts_the_people_of_the_export(exporter: Exporter) -> None:
+    exporter.many(2500)
+    entry = await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")
+
+    assert (entry.result, entry.reason) == ("Succeeded", "TestPassed")
+    assert entry.recipients
+    assert entry.recipients.accepted == 2500
+    assert not exporter.sandbox.ledger.batches
+
+
+async def test_a_hanging_execution_is_given_up_after_short_tries(exporter: Exporter) -> None:
+    """The limit of one try is a part of the request: how long a socket may take is real time."""
+    seen: list[float | None] = []
+    wire = exporter.sides.nexthink._remote._remotes.wire
+    exchange = wire.exchange
+
+    async def noted(request: object) -> object:
+        if getattr(request, "operation", "") == "execute":
+            seen.append(getattr(request, "seconds", None))
+        return await exchange(request)  # type: ignore[arg-type]
+
+    wire.exchange = noted  # type: ignore[method-assign, assignment]
+    await exporter.run()
+    exporter.change("nexthink", drift_policy="Hold")
+    await exporter.run()
+    assert seen == [20.0, None]
+
+
+async def test_the_journal_file_remembers_it(exporter: Exporter) -> None:
+    exporter.faults.add(EXECUTE, status=504, times=None)
+    with exporter.open() as journal:
+        run = (await taken(journal, exporter.clock)).model_copy(update={"generation": 7})
+        await journal.write(run)
+        await execute(run, exporter.spec, exporter.sides, journal, exporter.clock)
+    with exporter.open() as journal:
+        kept = journal.heavy_query
+    assert kept
+    assert kept.generation == 7
+    assert begins_with_export(exporter.spec.nexthink, kept, 7, exporter.clock.now())
+
+
+SEEN = HeavyQuery(generation=3, execute_time=START)
+
+
+@pytest.mark.parametrize(
+    ("generation", "later", "expected"),
+    [
+        (3, timedelta(), True),
+        (3, timedelta(days=7, hours=1), True),
+        (3, EXECUTE_AGAIN_AFTER - timedelta(seconds=1), True),
+        (3, EXECUTE_AGAIN_AFTER, False),
+        (4, timedelta(), False),
+        (None, timedelta(), False),
+        (3, -timedelta(seconds=1), False),
+    ],
+)
+def test_it_is_remembered_for_this_spec_and_for_days(
+    exporter: Exporter, generation: int | None, later: timedelta, expected: bool
+) -> None:
+    assert begins_with_export(exporter.spec.nexthink, SEEN, generation, START + later) is expected
+
+
+def test_hold_never_begins_with_an_export(exporter: Exporter) -> None:
+    exporter.change("nexthink", drift_policy="Hold")
+    assert not begins_with_export(exporter.spec.nexthink, SEEN, 3, START)
+
+
+def test_what_is_remembered_goes_with_its_reason() -> None:
+    later = START + timedelta(hours=1)
+    assert remembered(None, "Export", 3, later) == HeavyQuery(generation=3, execute_time=later)
+    assert remembered(SEEN, "Execute", 3, later) is None
+    assert remembered(SEEN, None, 3, later) == SEEN
+    assert remembered(SEEN, None, 4, later) is None
