@@ -11,6 +11,9 @@ def test_an_audience_that_shrank_is_told_once_by_condition_event_and_history(sha
     ended = []
     for number, people in enumerate((30, 0, 0), 1):
         shared_stage.people(query, [f"shrinks{n}@example.com" for n in range(people)])
+        exporter.annotate(test_requested_at=f"test-{number}")
+        test = exporter.tested(f"test-{number}")
+        assert (test["reason"], "less than a tenth" in test["message"]) == ("TestPassed", number == 2)
         exporter.annotate(run_requested_at=f"run-{number}")
         entry = exporter.ended(number)
         ended.append((entry["result"], entry["reason"]))

@@ -13,7 +13,7 @@ from qualtrics_exporter.controller.plan.status import finished
 from qualtrics_exporter.controller.plan.wake import next_wake
 from qualtrics_exporter.export.identity import request_run_id, settlement_id
 from qualtrics_exporter.export.journal import Ended
-from qualtrics_exporter.export.work import unknown_message
+from qualtrics_exporter.export.messages import unknown_message
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Delivery, HistoryEntry, Result, Status, Trigger, entry_of
 from qualtrics_exporter.telemetry.redact import redact

@@ -3,8 +3,10 @@
 import pytest
 
 from qualtrics_exporter.export.checks import check, counting, dry_test
+from qualtrics_exporter.export.checks import test_entry as found_by_test
+from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Recipients as Counts
-from tests.export.conftest import Exporter
+from tests.export.conftest import START, Exporter
 
 
 async def test_a_good_exporter_has_no_error_and_nothing_was_made(exporter: Exporter) -> None:
@@ -94,6 +96,32 @@ async def test_a_test_compares_the_whole_audience_with_the_limit(exporter: Expor
     assert entry.recipients
     assert entry.recipients.accepted == 50
     assert "spec.maxRecipients is 30" in entry.message
+
+
+@pytest.mark.parametrize("people", [0, 49])
+async def test_a_test_compares_the_whole_audience_with_the_minimum(exporter: Exporter, people: int) -> None:
+    exporter.many(people)
+    exporter.change("spec", min_recipients=50)
+    entry = await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")
+
+    assert (entry.result, entry.reason) == ("Held", "TooFewRecipients")
+    assert entry.recipients
+    assert entry.recipients.accepted == people
+    assert "spec.minRecipients is 50" in entry.message
+
+
+@pytest.mark.parametrize(
+    ("previous", "least", "told"), [(61, None, True), (60, None, False), (None, None, False), (61, 0, False)]
+)
+async def test_a_test_tells_that_the_audience_shrank(
+    exporter: Exporter, previous: int | None, least: int | None, told: bool
+) -> None:
+    exporter.change("spec", min_recipients=least)
+    checks = await check(exporter.spec, exporter.sides, query=True, wanted=counting(exporter.spec))
+    entry = found_by_test(checks, exporter.spec, "test1", START, START, previous)
+
+    assert (entry.result, entry.reason) == ("Succeeded", "TestPassed")
+    assert (Reason.AUDIENCE_SHRANK.meaning in entry.message) is told
 
 
 async def test_a_test_of_a_query_that_has_drifted_ends_as_a_run_would(exporter: Exporter) -> None:

@@ -97,6 +97,23 @@ async def test_people_with_long_addresses_get_the_memory_that_they_take(exporter
     assert exporter.sandbox.ledger.count("nexthink.download") == 2
 
 
+async def test_a_heavy_query_with_long_addresses_is_read_within_the_same_memory(exporter: Exporter) -> None:
+    exporter.people(LONG).heavy = True
+    exporter.change("spec", max_recipients=PEOPLE)
+    memory = Memory()
+    assert (await exporter.run(memory=memory.hold)).result == "Succeeded"
+    assert (memory.asked, memory.held) == (2, 0)
+    assert exporter.mailed() == dict.fromkeys(LONG, 1)
+
+
+async def test_a_delivering_test_does_not_wait_for_the_memory_of_all_people(exporter: Exporter) -> None:
+    exporter.people(LONG).heavy = True
+    memory = Memory()
+    assert (await exporter.run(trigger="Test", memory=memory.hold)).reason == "TestDelivered"
+    assert not memory.asked
+    assert len(exporter.mailed()) == 20
+
+
 @pytest.mark.parametrize("limit", [None, PEOPLE])
 async def test_people_who_take_more_than_there_is_for_one_result_are_not_mailed(
     exporter: Exporter, limit: int | None, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from qualtrics_exporter.export.addresses import identity
 from qualtrics_exporter.export.identity import request_run_id, slot_run_id
-from qualtrics_exporter.export.sample import Sample, person_number, sample_of, surveyed_groups, with_group
+from qualtrics_exporter.export.recipients import Recipients
+from qualtrics_exporter.export.sample import Part, Sample, draw, person_number, sample_of, surveyed_groups, with_group
+from qualtrics_exporter.export.work import RECIPIENT_BYTES
 from qualtrics_exporter.resource.spec import SampleSpec, Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, SampledGroup
 from qualtrics_exporter.schedule import Schedule, next_slot, slots_between
@@ -250,6 +253,41 @@ async def test_a_slot_without_anybody_of_its_group_says_so(exporter: Exporter) -
     assert (nobody.recipients.sampled_out, nobody.recipients.accepted) == (1, 0)
     assert "spec.sample left out 1 person" in nobody.message
     assert exporter.mailed() == {PEOPLE[0]: 1}
+
+
+async def test_a_dry_run_says_how_many_would_be_surveyed_and_takes_nobodys_turn(exporter: Exporter) -> None:
+    exporter.change("spec", sample=SampleSpec(groups=4), dry_run=True)
+    exporter.people(PEOPLE)
+    dry, _ = await slot(exporter, 0)
+    assert (dry.result, dry.reason) == ("DryRun", "DryRun")
+    assert dry.recipients
+    left_out = dry.recipients.sampled_out
+    assert (dry.recipients.accepted or 0) + (left_out or 0) == 100
+    assert f"The query returned 100 rows: 100 people. spec.sample left out {left_out} people: the run is for group" in (
+        dry.message
+    )
+    exporter.change("spec", dry_run=None)
+    entry, mailed = await slot(exporter, 0)
+    assert (entry.result, len(mailed)) == ("Succeeded", dry.recipients.accepted)
+
+
+async def test_the_people_of_a_large_sample_take_no_more_than_was_reserved_for_the_audience() -> None:
+    async def pause() -> None:
+        """Nobody else works."""
+
+    number = 50_000
+    tracemalloc.start()
+    try:
+        audience = Recipients()
+        audience.extend(f"firstname.lastname{n:08d}@department.example.com" for n in range(number))
+        tracemalloc.reset_peak()
+        people = await draw(Part(NAME, 99, "run"), audience, pause)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert number * 0.98 < len(people) < number
+    assert people.counts.audience == number
+    assert peak < number * RECIPIENT_BYTES
 
 
 async def test_limits_count_everybody_before_the_sample_is_drawn(exporter: Exporter) -> None:

@@ -21,11 +21,11 @@ from qualtrics_exporter.controller.status import Key, StatusStore, tenant_of
 from qualtrics_exporter.export.guards import previous_audience
 from qualtrics_exporter.export.heavy_query import begins_with_export
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
+from qualtrics_exporter.export.messages import unknown_message
 from qualtrics_exporter.export.query_texts import QueryTexts, TenantTexts
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.sample import Sample, sample_of, surveyed_groups
 from qualtrics_exporter.export.sides import Sides
-from qualtrics_exporter.export.work import unknown_message
 from qualtrics_exporter.http.errors import ExportError
 from qualtrics_exporter.http.remote import Remotes, Repeat
 from qualtrics_exporter.http.retry import persist

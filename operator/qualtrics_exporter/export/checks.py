@@ -18,10 +18,11 @@ from qualtrics_exporter.resource.status import Recipients as Counts
 
 from .guards import check_sender, guard, warnings
 from .journal import QuerySync
+from .messages import advice, counted
 from .query import Answer, Compare, Reserve, Wanted, ask
 from .recipients import COUNTED_BYTES, MOST_OTHERS
 from .sides import Sides
-from .work import LARGE_RESULT, counted, internal
+from .work import LARGE_RESULT, internal
 
 LOOK = Wanted(limit=1, rows=False)
 """What a check wants to know of a query: that it works. It only begins an export, and does not read it."""
@@ -142,13 +143,12 @@ def test_entry(
         message = " ".join(error.message for error in checks.errors)
     elif stop and stop[0] == "Held":
         result, reason, message = stop
-        message = f"{message} {_counted(checks)}"
+        message = " ".join([message, *counted(checks.counts)])
     else:
-        told = [f"{reason.meaning} Both sides were checked in full. {_counted(checks)}"]
+        told = [reason.meaning, "Both sides were checked in full.", *counted(checks.counts)]
         if spec and answer:
-            found = [known for known in warnings(spec, answer, previous) if known is not Reason.QUERY_DRIFT]
-            told += [f"{known.meaning} {known.next_step}" for known in found]
-            told += [] if answer.sync.in_sync else [answer.sync.message]
+            told += advice([found for found in warnings(spec, answer, previous) if found is not Reason.QUERY_DRIFT])
+            told += [] if answer.sync.in_sync else [answer.sync.message]  # it says where they differ
         message = " ".join(told)
     return HistoryEntry(
         id=run_id,
@@ -161,7 +161,3 @@ def test_entry(
         recipients=checks.counts,
         survey_id=spec.qualtrics.survey_id if spec else None,
     )
-
-
-def _counted(checks: Checks) -> str:
-    return f"{counted(checks.counts)}." if checks.counts else ""

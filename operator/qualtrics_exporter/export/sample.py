@@ -11,7 +11,7 @@ then they are left out until the cycle is over.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -20,6 +20,9 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import SAMPLED_GROUPS, ActiveRun, HistoryEntry, SampledGroup
 from qualtrics_exporter.schedule import Schedule, numbered_slot, slot_number
+
+from .addresses import identity
+from .recipients import Recipients
 
 
 class Sample(Protocol):
@@ -86,6 +89,19 @@ def person_number(exporter: str, identity: str) -> int:
     """The number of a person, of 64 bits: the same in each run, and independent between exporters."""
     whole = f"{len(exporter)}:{exporter}{identity}".encode()
     return int.from_bytes(hashlib.sha256(whole).digest()[:8])
+
+
+async def draw(sample: Sample, audience: Recipients, pause: Callable[[], Awaitable[None]]) -> Recipients:
+    """The people of the audience whom a run surveys. The audience is handed over: both would take too much memory."""
+    audience.freeze()
+    people = audience.sampling()
+    for address in audience.hand_over():
+        if sample.includes(identity(address) or ""):
+            people.choose(address)
+        else:
+            people.leave_out()
+        await pause()
+    return people
 
 
 def with_group(surveyed: Sequence[SampledGroup] | None, group: SampledGroup) -> list[SampledGroup]:

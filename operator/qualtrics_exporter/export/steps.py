@@ -18,7 +18,6 @@ from qualtrics_exporter.qualtrics.client import Distribution, portions
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CERTAIN_REFUSALS
 
-from .addresses import identity
 from .guards import check_sender, guard, warnings
 from .held_back import held_back
 from .journal import Ended
@@ -26,7 +25,7 @@ from .look_up import LIST_LAG, after_lost_reply, after_refusal, look
 from .look_up import find as find  # for those who look later
 from .query import Wanted, ask
 from .recipients import Recipients
-from .sample import Sample
+from .sample import draw
 from .work import Work, report
 
 TEST_RECIPIENTS = 20
@@ -76,7 +75,7 @@ async def _ask_who(work: Work) -> Ended | None:
         return work.end(*stop)
     people = answer.recipients
     if work.sample:
-        people = await _sampled(work, people, work.sample)
+        people = await draw(work.sample, people, work.sides.nexthink.pause)
         work.note(counts=people.counts)
         if not people:
             return work.nobody_sampled()
@@ -85,19 +84,6 @@ async def _ask_who(work: Work) -> Ended | None:
     work.take_people(people)
     await _open_batch(work)
     return None
-
-
-async def _sampled(work: Work, audience: Recipients, sample: Sample) -> Recipients:
-    """The people of the audience whom this run surveys."""
-    audience.freeze()
-    people = audience.sampling()
-    for address in audience.hand_over():  # both together would take more than was reserved
-        if sample.includes(identity(address) or ""):
-            people.choose(address)
-        else:
-            people.leave_out()
-        await work.sides.nexthink.pause()
-    return people
 
 
 async def _open_batch(work: Work) -> None:

@@ -14,10 +14,10 @@ from qualtrics_exporter.http.time_limit import OutOfTime, TimeLimit
 from qualtrics_exporter.qualtrics.portions import MOST_BYTES, MOST_CONTACTS
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.resource.status import ActiveRun, Result, entry_of, timestamp
-from qualtrics_exporter.resource.status import Recipients as Counts
+from qualtrics_exporter.resource.status import ActiveRun, Result, entry_of
 
 from .journal import Abandoned, Ended, Journal, QuerySync, ResultSource
+from .messages import BY_WEIGHT, advice, counted, number_of, sampled, unknown_message
 from .recipients import Recipients
 from .sample import Sample
 from .sides import Sides
@@ -38,10 +38,6 @@ LARGE_RESULT = 1_000_000
 """How many people a large result is taken to have where spec.maxRecipients does not limit it."""
 LARGEST_RESULT_BYTES = LARGE_RESULT * RECIPIENT_BYTES
 """What the people of one result take at most, however long their addresses are."""
-
-# Of several warnings the first one here becomes the entry's reason; its message has them all. People who are missing
-# come first, nothing else shows them. Drift has a condition of its own, QueryInSync.
-BY_WEIGHT = (Reason.RESULT_TRUNCATED, Reason.IMPORT_INCOMPLETE, Reason.AUDIENCE_SHRANK, Reason.QUERY_DRIFT)
 
 
 @dataclass(slots=True)
@@ -208,20 +204,16 @@ class Work:
 
     def dry(self) -> Ended:
         """The people were counted, and that is all."""
-        counts, told = self.run.counts, self.run.warnings or []
-        sentences = [Reason.DRY_RUN.meaning, f"{counted(counts)}." if counts else ""]
-        if counts and counts.sampled_out is not None:
-            sentences.append(self._sampled_words())
-        sentences += [f"{reason.meaning} {reason.next_step}" for reason in BY_WEIGHT if reason in told]
-        return self.end("DryRun", Reason.DRY_RUN, " ".join(filter(None, sentences)))
+        run = self.run
+        sentences = [Reason.DRY_RUN.meaning, *counted(run.counts), *sampled(run), *advice(run.warnings or [])]
+        return self.end("DryRun", Reason.DRY_RUN, " ".join(sentences))
 
     def nobody_sampled(self) -> Ended:
         """The query names people, and none of them is in this run's sample."""
         told = self.run.warnings or []
         meaning = "Nobody is to be surveyed in this run: nothing was created in Qualtrics."
         reason = next((r for r in BY_WEIGHT if r in told), Reason.NO_RECIPIENTS)
-        more = [] if reason is Reason.NO_RECIPIENTS else [reason.meaning, reason.next_step]
-        return self.end("Succeeded", reason, " ".join([meaning, self._sampled_words(), *more]))
+        return self.end("Succeeded", reason, " ".join([meaning, *sampled(self.run), *advice(told)]))
 
     def failed(self, error: Exception) -> Ended:
         """The run ends because of this, before anything was sent."""
@@ -238,67 +230,22 @@ class Work:
         """Nobody knows whether the survey was sent: how to find out, and what happens next."""
         return self.end("Unknown", Reason.DELIVERY_UNKNOWN, unknown_message(self.run, why))
 
-    def _sampled_words(self) -> str:
-        counts, group = self.run.counts, self.run.sampled_group
-        number = (counts and counts.sampled_out) or 0
-        out = f"spec.sample left out {number} {'person' if number == 1 else 'people'}"
-        if group is None:
-            return f"{out}."
-        whom = f"group {group.group} of {group.groups}, whose slot is that of {timestamp(group.slot_time)}"
-        return f"{out}: the run is for {whom}, except people who were surveyed in this cycle."
-
     def _told(self, what: str) -> str:
         counts, told = self.run.counts, self.run.warnings or []
         imported = self.run.recipients or 0
         accepted = (counts and counts.accepted) or imported
-        sentences = [f"{what} {imported} {'person' if imported == 1 else 'people'}."]
-        if counts and counts.sampled_out is not None:
-            sentences.append(self._sampled_words())
-        for reason in BY_WEIGHT:
-            if reason not in told:
-                continue
-            meaning = reason.meaning
-            if reason is Reason.IMPORT_INCOMPLETE:
-                meaning = f"Qualtrics took {imported} of {accepted} people into the batch, and did not say why."
-            sentences.append(f"{meaning} {reason.next_step}")
+        incomplete = f"Qualtrics took {imported} of {accepted} people into the batch, and did not say why."
+        sentences = [f"{what} {number_of(imported)}.", *sampled(self.run)]
+        sentences += advice(told, {Reason.IMPORT_INCOMPLETE: incomplete})
         if accepted > imported and Reason.IMPORT_INCOMPLETE not in told:
             sentences.append(f"Qualtrics refused the other {accepted - imported} of {accepted} addresses.")
         return " ".join(sentences)
-
-
-def counted(counts: Counts) -> str:
-    """The stages from rows to the people of the query, as a clause for people."""
-    left_out = [
-        f"{number} {what}"
-        for number, what in (
-            (counts.empty, "without an address"),
-            (counts.invalid, "invalid"),
-            (counts.duplicate, "duplicate"),
-        )
-        if number
-    ]
-    if not counts.returned:
-        return "The query returns nobody at present"
-    rows, people = counts.returned, counts.audience or 0
-    returned = f"The query returned {rows} {'row' if rows == 1 else 'rows'}"
-    return ", ".join([f"{returned}: {people} {'person' if people == 1 else 'people'}", *left_out])
 
 
 def _chunk(people: int, each: int) -> int:
     """What the people of one request take in addition, if the address of each takes so many bytes."""
     number = min(people, MOST_CONTACTS)
     return number * CHUNK_BYTES + min(number * each, MOST_BYTES)
-
-
-def unknown_message(run: ActiveRun, why: str) -> str:
-    """What is told of a run that may have been sent: what to look for, how to settle it, and that life goes on."""
-    when = timestamp(run.send_time) if run.send_time else "an unknown time"
-    next_step = Reason.DELIVERY_UNKNOWN.next_step.replace("<run id>", run.id)
-    return (
-        f"Qualtrics was asked at {when} (UTC) to send survey {run.survey_id} to the {run.recipients} people of batch "
-        f"{run.batch_id}; {why}. It will not be repeated. {next_step} In a cluster, the operator itself looks "
-        "again 10 minutes, 1 hour and 6 hours after the send, or once if that is over."
-    )
 
 
 def internal(error: Exception) -> Transient:
