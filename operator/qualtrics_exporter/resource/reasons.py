@@ -337,7 +337,7 @@ class Reason(StrEnum):
         "Check the query; if it is right, raise spec.maxRecipients and request a run.", False,
     )  # fmt: skip
     TOO_FEW_RECIPIENTS = (
-        "TooFewRecipients", Kind.PERMANENT, _RUNS,
+        "TooFewRecipients", Kind.PERMANENT, _RUNS_AND_TESTS,
         "The query names fewer people than spec.minRecipients: nobody was mailed.",
         "Check in Nexthink that the query returns the people you expect, and that the connector that fills their "
         "addresses works. Then request a run. If so few people are right, lower spec.minRecipients.", False,
