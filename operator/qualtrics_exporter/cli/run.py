@@ -16,7 +16,7 @@ from qualtrics_exporter.telemetry.redact import redact
 from .flags import allow_http, allowed_download_host, allowed_host, flag, no_proxy, proxies, proxy, time_zone
 from .manifests import Secrets, read_exporter
 from .report import GOOD, report
-from .without_cluster import Export, schedule_of
+from .without_cluster import Export
 
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
@@ -135,7 +135,7 @@ def default_journal(exporter: Exporter) -> Path:
 
 
 def _remarks(spec: Spec, default_zone: str, *, send: bool) -> list[str]:
-    remarks = [f"In a cluster, this exporter has a slot {schedule_of(spec, default_zone).words()}."]
+    remarks = [f"In a cluster, this exporter has a slot {spec.schedule.in_zone(default_zone).words()}."]
     if spec.suspend:
         remarks.append("In a cluster, this exporter is suspended (spec.suspend).")
     if send and spec.dry_run:

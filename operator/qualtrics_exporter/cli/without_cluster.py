@@ -36,7 +36,6 @@ from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger, timestamp
-from qualtrics_exporter.schedule import Schedule, zone
 
 from .manifests import Secrets
 from .progress import Progress, WatchedJournal, resumed_words, words
@@ -56,12 +55,6 @@ UNTOLD_OF_ANOTHER = (
     "{path} tells of a run of another exporter that has ended ({run}), and nobody may have heard how: give the command "
     "that began it once more, which tells that and sends nothing, or give this one a --journal of its own."
 )
-
-
-def schedule_of(spec: Spec, default_zone: str) -> Schedule:
-    """The schedule that the exporter has in a cluster with this default time zone."""
-    wish = spec.schedule
-    return Schedule(wish.frequency, zone(wish.time_zone or default_zone), wish.every_hours, wish.day_of_week)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +166,7 @@ class Export:
             *(run, spec, sides, watched, clock),
             check_first=True,
             deadline=DEADLINE,
-            sample=sample_of(spec, self._name, schedule_of(spec, self.time_zone), run, surveyed),
+            sample=sample_of(spec, self._name, spec.schedule.in_zone(self.time_zone), run, surveyed),
             previous=previous_audience(journal.history),
             export_first=begins_with_export(spec.nexthink, journal.heavy_query, self._generation, clock.now()),
         )

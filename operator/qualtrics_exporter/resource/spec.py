@@ -233,6 +233,12 @@ class ScheduleSpec(SpecModel):
         "newest slot that is not too late. It reports the others as Missed, and nobody is mailed for them.",
     )
 
+    def in_zone(self, default: str) -> schedule.Schedule:
+        """The schedule, in this time zone unless it names one. Raises ValueError for a zone or a schedule that is not
+        valid."""
+        zone = schedule.zone(self.time_zone or default)
+        return schedule.Schedule(self.frequency, zone, self.every_hours, self.day_of_week)
+
     def interval(self) -> timedelta:
         """The time from one slot to the next, in any zone."""
         return schedule.Schedule(self.frequency, ZoneInfo("UTC"), self.every_hours, self.day_of_week).interval()

@@ -19,10 +19,8 @@ def schedule_of(exporter: Exporter, spec: Spec, default_zone: str) -> slots.Sche
     A schedule without a time zone keeps that of the operator that first saw it. Otherwise two operators with different
     defaults would each take the other's schedule for a changed one, for ever, and no slot would ever be due.
     """
-    wish = spec.schedule
     try:
-        zone = slots.zone(wish.time_zone or _kept_zone(exporter.status.time_zone) or default_zone)
-        return slots.Schedule(wish.frequency, zone, wish.every_hours, wish.day_of_week)
+        return spec.schedule.in_zone(_kept_zone(exporter.status.time_zone) or default_zone)
     except ValueError as error:
         raise Permanent(Reason.SPEC_INVALID, f"spec.schedule: {error}") from error
 
