@@ -279,7 +279,8 @@ async def test_the_people_of_a_large_sample_take_no_more_than_was_reserved_for_t
     tracemalloc.start()
     try:
         audience = Recipients()
-        audience.extend(f"firstname.lastname{n:08d}@department.example.com" for n in range(number))
+        for n in range(number):
+            audience.choose(f"firstname.lastname{n:08d}@department.example.com")
         tracemalloc.reset_peak()
         people = await draw(Part(NAME, 99, "run"), audience, pause)
         peak = tracemalloc.get_traced_memory()[1]

@@ -39,6 +39,8 @@ def everything(stage: Stage) -> dict[str, Any]:
         description="Everything that can be said",
         suspend=False,
         maxRecipients=100,
+        minRecipients=1,
+        sample={"groups": 2},
         dryRun=False,
         **{
             "schedule.startingDeadlineSeconds": 3600,
@@ -69,10 +71,11 @@ class Repository:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        # The one of kubectl is hourly: dayOfWeek and everyHours exclude each other.
+        # The one of kubectl differs, because dayOfWeek and everyHours exclude each other, and so do groups and percent.
         hourly = copy.deepcopy(everything(stage))
         hourly["spec"]["schedule"] |= {"frequency": "Hourly", "everyHours": 12}
         hourly["spec"]["schedule"].pop("dayOfWeek")
+        hourly["spec"]["sample"] = {"percent": 99}
         self.kubectl = self._named("kubectl", [*samples(), hourly])
         self.flux = self._named("flux", [*samples(), everything(stage)])
 
@@ -119,7 +122,7 @@ def repository(shared_stage: Stage) -> Repository:
     """After a week: checks, a run, a test, an outcome that a person settled, a slot, delivery figures."""
     stage = shared_stage
     query = everything(stage)["spec"]["nexthink"]["query"]
-    saved = Query.people("#everything", ["ana@example.com"], executed=query)
+    saved = Query.people("#everything", (f"user{n}@example.com" for n in range(90)), executed=query)
     stage.sandbox.call(lambda: stage.sandbox.world.add_query(saved))
     repository = Repository(stage)
     repository.apply(repository.kubectl)
