@@ -163,7 +163,7 @@ class Checker:
                 return _too_slow("Nexthink"), None
 
         known = memory.qualtrics_well
-        remembered = known is not None and known.what == looked_at and self.clock.monotonic() < known.until
+        still_well = known is not None and known.what == looked_at and self.clock.monotonic() < known.until
 
         async def qualtrics() -> ExportError | None:
             try:
@@ -179,7 +179,7 @@ class Checker:
             except TimeoutError:
                 return _too_slow("Qualtrics")
 
-        if remembered:
+        if still_well:
             nexthink_error, answer = await nexthink()
             # `Ready` is never True because of what is remembered.
             qualtrics_error = None if nexthink_error or text.error else await qualtrics()
