@@ -55,12 +55,6 @@ def timestamp(time: datetime) -> str:
     return f"{_aware(time).isoformat()[:19]}Z"
 
 
-def _countable(number: int) -> int:
-    if abs(number) >= MAX_COUNT:
-        raise ValueError("not a number that an operator wrote")
-    return number
-
-
 Time = Annotated[
     datetime,
     AfterValidator(_plausible),
@@ -69,7 +63,10 @@ Time = Annotated[
 ]
 ReasonName = Annotated[str, Field(max_length=1024)]
 Message = Annotated[str, Field(max_length=32768)]
-Count = Annotated[int, AfterValidator(_countable), Field(json_schema_extra={"format": "int64"})]
+_COUNTABLE = Field(gt=-MAX_COUNT, lt=MAX_COUNT)
+# With a bound in the CRD, the API server would refuse every write to a status that has a number out of bounds.
+Count = Annotated[int, _COUNTABLE, WithJsonSchema({"type": "integer", "format": "int64"})]
+Attempts = Annotated[int, _COUNTABLE, WithJsonSchema({"type": "integer"})]
 
 
 class Condition(Model):
@@ -102,7 +99,7 @@ class ActiveRun(Model):
     scheduled_time: Time | None = Field(None, description="When the slot fell due; absent for Request and Test.")
     start_time: Time = Field(description="When the run was claimed.")
     generation: Count | None = Field(None, description="The generation of the spec that the run uses.")
-    attempt: Annotated[int, AfterValidator(_countable)] = Field(
+    attempt: Attempts = Field(
         1,
         description="How many times the run was started, resumed or sent again: more than 1 after a crash, a change of "
         "leader, an edit of the spec or a refused send. A run ends when it would need more than 10 attempts.",
@@ -125,7 +122,7 @@ class ActiveRun(Model):
     survey_id: str | None = Field(None, description="The survey that the run sends: SV_….")
     batch_id: str | None = Field(None, description="The Qualtrics transaction batch that holds the recipients: BT_….")
     send_time: Time | None = Field(None, description="The time just before the distribution was asked for.")
-    send_attempts: Annotated[int, AfterValidator(_countable)] | None = Field(
+    send_attempts: Attempts | None = Field(
         None,
         description="How many times the run asked Qualtrics to send: more than once only after a refusal, and at most "
         "three times.",
