@@ -48,7 +48,7 @@ class Plan:
 def plan(exporter: Exporter, context: Context) -> Plan:
     """The status that says what is due now, with a run claimed if one has to start."""
     now = context.now
-    exporter = repaired(exporter, now)
+    exporter = repaired(exporter, now, unsure=context.unsure, default_zone=context.default_zone)
     status = _resolved(exporter, _first_sight(exporter, now), now)
     status = slots.without_future(slots.with_record(status), now)
     status = without_texts(status)
