@@ -110,7 +110,7 @@ def test_a_clock_that_was_ahead_when_it_read_figures_does_not_end_the_reading() 
 
 
 async def test_figures_that_fail_do_not_delay_the_look_for_the_outcome() -> None:
-    """A person said that the run was not sent, and named a distribution before: both are asked for."""
+    """They are different questions, also about the same run."""
     doubted = entry(NOW, batch_id="BT_1").model_copy(update={"result": "Unknown"})
     world = World(doubted, DOWN)
     world.clock.advance(15 * 60)

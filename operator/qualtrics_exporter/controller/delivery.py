@@ -37,7 +37,7 @@ _PLAIN = (
 
 def next_read(entry: HistoryEntry, now: datetime) -> datetime | None:
     """When the figures of this entry are due to be read; None when there is nothing (more) to read."""
-    if not (is_id(entry.distribution_id) and is_id(entry.survey_id)):
+    if entry.trigger == "Test" or not (is_id(entry.distribution_id) and is_id(entry.survey_id)):
         return None
     sent = entry.send_time or entry.completion_time
     seen = entry.delivery.observed_time if entry.delivery else None

@@ -108,7 +108,7 @@ class LookUps:
                 for e in fresh.status.history or []
             ]
             status = fresh.status.model_copy(update={"history": history})
-            newest = next((e for e in history if e.result != "Skipped"), None)
+            newest = conditions.newest_run(status)
             if newest and newest.id == entry.id:
                 status = conditions.last_run(status, newest, fresh.generation, now)
             return status

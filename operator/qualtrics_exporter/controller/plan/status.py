@@ -111,7 +111,7 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
     if entry.send_time:
         status = status.model_copy(update={"sent_runs": [entry.id, *(status.sent_runs or [])][:SENT_RUNS]})
     if entry.trigger == "Test":
-        return status.model_copy(update={"last_test": entry})
+        return settling.with_last_test(status, entry)
     status = status.with_entry(entry)
     status = conditions.ran(status, ended, exporter.generation, now)
     if entry.result == "Succeeded":
