@@ -376,7 +376,8 @@ class Status(Model):
     history: list[HistoryEntry] | None = Field(
         None,
         max_length=HISTORY_LENGTH,
-        description="The last 10 runs and slots, newest first. Best effort: metrics and Events keep more.",
+        description="The last 10 runs and slots, newest first. A test that ended Unknown is here after another test. "
+        "Best effort: metrics and Events keep more.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
 

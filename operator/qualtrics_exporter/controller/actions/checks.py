@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller import conditions
+from qualtrics_exporter.controller import conditions, settling
 from qualtrics_exporter.controller.conditions import Verdict
 from qualtrics_exporter.controller.memory import Memories, Well
 from qualtrics_exporter.controller.plan import requests
@@ -91,7 +91,7 @@ class Checker:
                 return None
             now = self.clock.now()
             status = requests.with_receipt(requests.TEST, fresh, fresh.status, token)
-            status = status.model_copy(update={"last_test": entry})
+            status = settling.with_last_test(status, entry)
             return self._judged(key, fresh, status, verdict, now) if fresh.generation == exporter.generation else status
 
         return await self.store.change(key, change)

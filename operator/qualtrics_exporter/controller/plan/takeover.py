@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from qualtrics_exporter.controller import conditions
+from qualtrics_exporter.controller import conditions, settling
 from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.plan.spec import starting_deadline
 from qualtrics_exporter.export.identity import slot_run_id
@@ -74,5 +74,5 @@ def end_unreadable(exporter: Exporter, status: Status, now: datetime) -> Status:
         entry = entry.model_copy(update={"send_time": entry.send_time or entry.start_time or now})
         status = status.model_copy(update={"sent_runs": [entry.id, *(status.sent_runs or [])][:SENT_RUNS]})
     if entry.trigger == "Test":
-        return status.model_copy(update={"last_test": entry})
+        return settling.with_last_test(status, entry)
     return conditions.last_run(status.with_entry(entry), entry, exporter.generation, now)
