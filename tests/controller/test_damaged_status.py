@@ -8,7 +8,8 @@ import pytest
 from qualtrics_exporter.controller.plan.wake import Wake, next_wake
 from qualtrics_exporter.export import identity
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.resource.status import Status
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import ActiveRun, Status, entry_of
 from tests.controller.exporters import ZONE, at, body, planned, seen
 
 MONDAY = at("2026-11-23 12:00")
@@ -121,3 +122,73 @@ def test_the_token_of_a_run_in_progress_is_remembered_although_its_annotation_ha
     ended = status.model_copy(update={"active_run": None, "history": []})
     assert planned(damaged(ended, {"run-requested-at": "r1"}), MONDAY).claimed is None
     assert planned(damaged(ended, {"run-requested-at": "r3"}), MONDAY).claimed
+
+
+@pytest.mark.parametrize("token", ["r1", "please run, Bob", "x" * 300, "asked by alice@example.com"])
+def test_a_token_of_which_only_the_shown_value_is_left_never_acts_again(token: str) -> None:
+    """The status shows a digest of a text that is not a time or an identifier."""
+    done = after_request(token).model_copy(update={"active_run": None})
+    lost = dict.fromkeys(("handledRequests", "handledRunRequests", "sentRuns"), 7)
+    status = planned(damaged(done, {"run-requested-at": "r2"}, **lost), MONDAY).status
+    for following in ("r3", "r4"):
+        plan = planned(damaged(status, {"run-requested-at": following}), MONDAY)
+        assert plan.claimed, "another token acts"
+        status = plan.status.model_copy(update={"active_run": None})
+    assert planned(damaged(status, {"run-requested-at": token}), MONDAY).claimed is None
+
+
+def test_a_text_that_reads_like_the_digest_of_a_token_before_the_damage_is_another_token() -> None:
+    done = after_request("please run, Bob").model_copy(update={"active_run": None})
+    shown = done.last_handled_run_request
+    assert shown
+    status = planned(damaged(done, None, handledRequests=7, handledRunRequests=7), MONDAY).status
+    assert planned(damaged(status, {"run-requested-at": shown}), MONDAY).claimed
+
+
+def test_a_token_of_which_only_the_entry_is_left_gets_a_receipt() -> None:
+    """Its run was not sent, so nothing else tells of it. Ten more entries push this one out."""
+    held = entry_of(started("r1"), "Failed", Reason.INTERRUPTED, "", MONDAY)
+    test = entry_of(started("t1", "test-requested-at"), "Failed", Reason.INTERRUPTED, "", MONDAY)
+    status = seen(MONDAY).with_entry(held).model_copy(update={"last_test": test})
+    lost = dict.fromkeys(("handledRequests", "handledRunRequests", "handledTestRequests"), 7)
+    status = planned(damaged(status, {"run-requested-at": "r2", "test-requested-at": "t2"}, **lost), MONDAY).status
+    status = status.model_copy(update={"history": [], "last_test": None})
+    assert planned(damaged(status, {"run-requested-at": "r1"}), MONDAY).claimed is None
+    again = {"test-requested-at": "t1", "test-mode": "Deliver"}
+    assert planned(damaged(status, again), MONDAY).claimed is None
+
+
+def started(token: str, annotation: str = "run-requested-at") -> ActiveRun:
+    """The run, or the test, of that token."""
+    run = planned(damaged(seen(MONDAY), {annotation: token, "test-mode": "Deliver"}), MONDAY).claimed
+    assert run
+    return run
+
+
+@pytest.mark.parametrize("said_not_sent", [False, True])
+@pytest.mark.parametrize("lost", [("handledTestRequests",), ("handledTestRequests", "handledRequests")])
+def test_the_refusal_of_a_test_does_not_take_the_place_of_a_test_in_doubt(
+    lost: tuple[str, ...], said_not_sent: bool
+) -> None:
+    """Only there can it be looked for, and settled by a person."""
+    test = started("t1", "test-requested-at").model_copy(update={"step": "Sending", "send_time": MONDAY})
+    entry = entry_of(test, "Unknown", Reason.DELIVERY_UNKNOWN, "", MONDAY)
+    if said_not_sent:
+        entry = entry.model_copy(update={"result": "Failed", "reason": str(Reason.SETTLED_AS_NOT_SENT)})
+    status = seen(MONDAY).model_copy(update={"last_test": entry})
+    status = planned(damaged(status, {"test-requested-at": "t2"}, **dict.fromkeys(lost, 7)), MONDAY).status
+    assert status.last_test == entry
+    assert [(e.trigger, e.reason) for e in status.history or []] == [("Test", "StatusNotUnderstood")]
+
+
+def test_a_test_that_was_already_sent_does_not_take_the_place_of_a_test_in_doubt() -> None:
+    first, second = (started(token, "test-requested-at") for token in ("t1", "t2"))
+    doubted = entry_of(first.model_copy(update={"send_time": MONDAY}), "Unknown", Reason.DELIVERY_UNKNOWN, "", MONDAY)
+    status = seen(MONDAY).model_copy(update={"last_test": doubted, "sent_runs": [first.id, second.id]})
+    again = {"test-requested-at": "t2", "test-mode": "Deliver"}
+    plan = planned(damaged(status, again), MONDAY)
+    assert plan.claimed is None
+    assert plan.status.last_test == doubted
+    assert [(e.id, e.reason) for e in plan.status.history or []] == [(second.id, "AlreadySent")]
+    once_more = planned(damaged(plan.status, again, handledTestRequests=7), MONDAY).status
+    assert len(once_more.history or []) == 1, "it has its entry"

@@ -177,3 +177,38 @@ async def test_whoever_writes_first_after_the_status_was_damaged_keeps_what_must
         ("Unknown", "DeliveryUnknown"),
         ("Skipped", "StatusNotUnderstood"),
     }
+
+
+async def test_damage_is_written_over_also_if_the_rest_of_the_status_stays() -> None:
+    """Else the exporter would be planned again and again."""
+    since = (NOW + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    cluster = Kept(body(seen(NOW)), {"sentRuns": 7, "claimedSlots": [], "claimedSlotsSince": since})
+    store = StatusStore(cast("Cluster", cluster), SteeredClock(start=NOW))
+    await store.change(cluster.key, lambda found: planned(found, NOW).status, repair=False)
+    assert "sentRuns" not in cluster.stored["status"]
+
+
+async def test_whoever_writes_first_after_damage_does_not_trust_a_clock_that_is_in_doubt() -> None:
+    cluster = Kept(body(seen(NOW)), {"sentRuns": 7})
+    ahead = SteeredClock(start=NOW + timedelta(days=365))
+    store = StatusStore(cast("Cluster", cluster), ahead, unsure=lambda: True)
+    await store.change(cluster.key, lambda found: found.status.model_copy(update={"last_check_time": NOW}))
+    status = Exporter.from_object(cluster.stored).status
+    assert status.claimed_slots_since == NOW
+    assert status.history is None
+
+
+class Kept:
+    """An API server with one object, into whose status something has written these values."""
+
+    def __init__(self, stored: dict[str, Any], values: dict[str, Any]) -> None:
+        stored["status"] |= values
+        self.stored = stored
+        self.key = Key("dex", "teams-rollout", stored["metadata"]["uid"])
+
+    async def get(self, namespace: str, name: str) -> dict[str, Any]:
+        return self.stored
+
+    async def replace_status(self, *arguments: Any) -> dict[str, Any]:
+        self.stored = {**self.stored, "status": dict(arguments[-1])}
+        return self.stored

@@ -423,3 +423,60 @@ def test_that_some_did_not_get_it_is_told_of_a_run_that_was_found_later() -> Non
     assert status
     figures = Delivery(sent=6, bounced=1)
     assert delivery.with_figures(newest(status), figures).reason == "PartlyDelivered"
+
+
+# A test in doubt, and the next test
+
+
+def after_next_test(next_id: str = "n" * 20) -> Status:
+    """The status after a test that ended Unknown and another one that ended right after it."""
+    doubted = after_unknown("Test")
+    following = doubted.model_copy(update={"active_run": run("Test", next_id)})
+    later = ENDED_AT + timedelta(minutes=1)
+    ended = entry_of(run("Test", next_id), "Succeeded", Reason.TEST_DELIVERED, "", later)
+    status = finished(exporter(following), Ended(ended), later, ZONE)
+    assert status.last_test
+    assert status.last_test.id == next_id
+    assert told(doubted, status)[0].reason == "TestDelivered"
+    assert len(told(doubted, status)) == 1, "the test in doubt is not reported again"
+    return status
+
+
+def test_a_test_in_doubt_stays_in_the_history_when_another_test_follows() -> None:
+    status = after_next_test()
+    assert [(e.trigger, e.id, e.result) for e in status.history or []] == [("Test", RUN, "Unknown")]
+    assert last_run(status) == last_run(after_unknown("Test")), "a test says nothing of the last run"
+
+
+def test_a_test_in_doubt_can_be_settled_after_another_test() -> None:
+    before = after_next_test()
+    status = settled(f"{RUN}=EMD_1", before)
+    assert [(e.result, e.reason) for e in status.history or []] == [("Succeeded", "SettledAsSent")]
+    assert status.last_test == before.last_test
+    assert status.last_successful_time is None
+    assert last_run(status) == last_run(before)
+    assert delivery.next_read(newest(status), EVENTUALLY) is None, "no figures are read for a test"
+
+
+def test_a_test_in_doubt_is_looked_for_after_another_test() -> None:
+    before = after_next_test()
+    (doubted,) = settling.in_doubt(before)
+    status = settling.looked_for(before, doubted, "EMD_1", 1, LATER)
+    assert status
+    assert newest(status).reason == "FoundLater"
+    assert last_run(status) == last_run(before)
+
+
+def test_a_test_whose_outcome_is_known_is_replaced_by_the_next_one() -> None:
+    known = after_next_test().model_copy(update={"history": None, "active_run": run("Test", "m" * 20)})
+    ended = entry_of(run("Test", "m" * 20), "Succeeded", Reason.TEST_DELIVERED, "", LATER)
+    assert finished(exporter(known), Ended(ended), LATER, ZONE).history is None
+
+
+def test_history_with_a_test_in_doubt_stays_in_the_order_of_its_times() -> None:
+    later = unknown(name="b" * 20).model_copy(update={"completion_time": ENDED_AT + timedelta(seconds=1)})
+    earlier = unknown(name="c" * 20).model_copy(update={"completion_time": ENDED_AT - timedelta(seconds=1)})
+    status = after_unknown("Test").model_copy(update={"history": [later, earlier]})
+    next_test = entry_of(run("Test", "n" * 20), "Succeeded", Reason.TEST_DELIVERED, "", LATER)
+    moved = settling.with_last_test(status, next_test)
+    assert [e.id for e in moved.history or []] == ["b" * 20, RUN, "c" * 20]

@@ -31,10 +31,12 @@ _OUTCOMES: tuple[Result, ...] = ("Succeeded", "Failed")
 
 def new_entries(before: Status, after: Status) -> list[HistoryEntry]:
     """What ended between two states, oldest first."""
-    known = {(entry.id, entry.completion_time, entry.result) for entry in before.history or []}
+    # A test in doubt moves into the history when another one follows.
+    entries = [*(before.history or []), *([before.last_test] if before.last_test else [])]
+    known = {(entry.id, entry.completion_time, entry.result) for entry in entries}
     # One that was Unknown has not ended anew when its outcome becomes known: that is told as a change of its reason.
     known |= {(id_, time, result) for id_, time, was in known if was == "Unknown" for result in _OUTCOMES}
-    known |= {(e.id, e.completion_time, "Succeeded") for e in before.history or [] if settling.said_not_sent(e)}
+    known |= {(e.id, e.completion_time, "Succeeded") for e in entries if settling.said_not_sent(e)}
     fresh = [e for e in after.history or [] if (e.id, e.completion_time, e.result) not in known]
     return fresh[::-1]
 

@@ -111,7 +111,7 @@ class Operator:
         self.record = record = Record(clock)
         targets = Targets()
         self.reconciler = Reconciler(
-            StatusStore(cluster, clock),
+            StatusStore(cluster, clock, unsure=lambda: record.unsure, default_zone=zone),
             Credentials(cluster, remotes, texts),
             Recorder(cluster, instance, clock),
             metrics,

@@ -118,6 +118,11 @@ def last_run(status: Status, entry: HistoryEntry, generation: int, now: datetime
     return _set(status, LAST_RUN_SUCCEEDED, state, entry.reason, entry.message, generation, now)
 
 
+def newest_run(status: Status) -> HistoryEntry | None:
+    """The newest entry that `LastRunSucceeded` can be about: not a slot that was skipped, and not a test."""
+    return next((e for e in status.history or [] if e.result != "Skipped" and e.trigger != "Test"), None)
+
+
 def tells_of(status: Status, entry: HistoryEntry) -> bool:
     """Whether `LastRunSucceeded` speaks of this very entry."""
     condition = status.condition(LAST_RUN_SUCCEEDED)

@@ -37,7 +37,7 @@ _PLAIN = (
 
 def next_read(entry: HistoryEntry, now: datetime) -> datetime | None:
     """When the figures of this entry are due to be read; None when there is nothing (more) to read."""
-    if not (is_id(entry.distribution_id) and is_id(entry.survey_id)):
+    if entry.trigger == "Test" or not (is_id(entry.distribution_id) and is_id(entry.survey_id)):
         return None
     sent = entry.send_time or entry.completion_time
     seen = entry.delivery.observed_time if entry.delivery else None
@@ -54,7 +54,10 @@ def next_mark(marks: tuple[timedelta, ...], sent: datetime, seen: datetime | Non
 
     A clock that was ahead may have written either time. A future `seen` counts for nothing. After a future `sent` the
     marks would be too far away: then it is due every few hours, at the distance of the last marks, until that time.
+    A `seen` at exactly the last mark says that nothing is due any more, even if it is in the future: see `given_up`.
     """
+    if seen == sent + marks[-1]:
+        return None
     if sent > now:
         return now if seen is None or seen > now else seen + _AHEAD
     if seen and seen > now:
@@ -80,7 +83,10 @@ def with_figures(entry: HistoryEntry, figures: Delivery) -> HistoryEntry:
 
 
 def given_up(entry: HistoryEntry) -> HistoryEntry:
-    """The entry of a distribution that Qualtrics does not know any more: its figures are not asked for again."""
+    """The entry of a distribution that Qualtrics does not know any more: its figures are not asked for again.
+
+    They count as seen at exactly their last mark. No clock has to agree with that: `send_time` may be in the future.
+    """
     last = (entry.send_time or entry.completion_time) + MARKS[-1]
     return entry.model_copy(
         update={"delivery": (entry.delivery or Delivery()).model_copy(update={"observed_time": last})}

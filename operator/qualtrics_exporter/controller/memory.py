@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from qualtrics_exporter.controller.plan.wake import Question
 from qualtrics_exporter.controller.status import Key
 
 
@@ -13,6 +14,15 @@ class Well(NamedTuple):
     """The generation of the spec, and the version of the Secret."""
     until: float
     """Until when that counts, on the monotonic clock."""
+
+
+class Retry(NamedTuple):
+    """A question that had no answer; times of the monotonic clock."""
+
+    after: float
+    """When it is asked again."""
+    since: float
+    """When it first had none."""
 
 
 @dataclass(slots=True)
@@ -29,8 +39,8 @@ class Memory:
     """A run in other hands, as it was last seen, ..."""
     foreign_since: float = 0.0
     """... and since when it has not moved, on the monotonic clock."""
-    retry_after: dict[str, float] = field(default_factory=dict)
-    """When Qualtrics is asked again what it did not answer, by the id of the run; on the monotonic clock."""
+    retries: dict[Question, Retry] = field(default_factory=dict)
+    """When Qualtrics is asked again what it did not answer."""
 
 
 class Memories:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller import announce, conditions, delivery, settling
+from qualtrics_exporter.controller import announce, conditions
 from qualtrics_exporter.controller.actions.checks import QUERY_REASONS, Checker
 from qualtrics_exporter.controller.actions.look_ups import LookUps
 from qualtrics_exporter.controller.cluster import ClusterError, Forbidden, Refused
@@ -186,9 +186,9 @@ class Reconciler:
             return partial(self._checker.check, key, exporter, query=unchecked)
         if problem:
             return None  # Qualtrics cannot be asked: the spec says with which credentials
-        if entry := self._look_ups.due(key, settling.in_doubt(exporter.status), settling.next_look):
+        if entry := self._look_ups.outcome_due(key, exporter.status):
             return partial(self._look_ups.look_again, key, exporter, entry)
-        if entry := self._look_ups.due(key, exporter.status.history or [], delivery.next_read):
+        if entry := self._look_ups.figures_due(key, exporter.status):
             return partial(self._look_ups.read_figures, key, exporter, entry)
         return None
 
@@ -198,8 +198,9 @@ class Reconciler:
         if exporter.status.active_run and memory.foreign_run:
             return Wake(now + timedelta(seconds=ABANDONED_SECONDS / 5))
         monotonic = self._clock.monotonic()
-        memory.retry_after = {run: after for run, after in memory.retry_after.items() if after > monotonic}
-        retries = {run: _later(now, after - monotonic) for run, after in memory.retry_after.items()}
+        entries = {entry.id for entry in (*(exporter.status.history or []), exporter.status.last_test) if entry}
+        memory.retries = {question: retry for question, retry in memory.retries.items() if question.run in entries}
+        retries = {question: _later(now, retry.after - monotonic) for question, retry in memory.retries.items()}
         self._memories.tidy(key)
         return next_wake(exporter, now, self._zone, retries)
 

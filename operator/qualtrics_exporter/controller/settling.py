@@ -12,7 +12,14 @@ from datetime import datetime, timedelta
 from qualtrics_exporter.controller import conditions
 from qualtrics_exporter.controller.delivery import is_id, next_mark
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.status import HistoryEntry, Result, Settlement, Status, timestamp
+from qualtrics_exporter.resource.status import (
+    HISTORY_LENGTH,
+    HistoryEntry,
+    Result,
+    Settlement,
+    Status,
+    timestamp,
+)
 
 # After the send; when to look next follows from the entry alone: a restart looks neither twice nor never.
 MARKS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
@@ -54,6 +61,21 @@ def in_doubt(status: Status) -> list[HistoryEntry]:
 def said_not_sent(entry: HistoryEntry) -> bool:
     """Whether nothing but a person's word says that this was not sent."""
     return entry.result == "Failed" and entry.reason == Reason.SETTLED_AS_NOT_SENT
+
+
+def with_last_test(status: Status, entry: HistoryEntry) -> Status:
+    """The status in which that is the last test. One before it whose outcome is in doubt moves into the history.
+
+    Nobody may have had the time to settle it: the next test can follow within seconds.
+    """
+    before = status.last_test
+    doubted = before is not None and before.id != entry.id and any(e is before for e in in_doubt(status))
+    status = status.model_copy(update={"last_test": entry})
+    if not doubted or before is None:
+        return status
+    older = [e for e in status.history or [] if e.completion_time <= before.completion_time]
+    newer = [e for e in status.history or [] if e.completion_time > before.completion_time]
+    return status.model_copy(update={"history": [*newer, before, *older][:HISTORY_LENGTH]})
 
 
 def settle(status: Status, value: str, generation: int, now: datetime) -> Status:
@@ -136,11 +158,9 @@ def _known(
     looked = entry.looked_for_time if result == "Failed" else None  # what was settled as not sent is still looked for
     update = {"result": result, "reason": str(reason), "message": message, "looked_for_time": looked}
     fresh = entry.model_copy(update={**update, "distribution_id": distribution_id})
-    newest = next((e for e in status.history or [] if e.result != "Skipped"), None)
-    shown = newest is entry or conditions.tells_of(status, entry)
-    test = entry is status.last_test
+    shown = conditions.newest_run(status) is entry or conditions.tells_of(status, entry)
     status = _replaced(status, entry, fresh)
-    if test:
+    if entry.trigger == "Test":
         return status
     if result == "Succeeded":
         last = max(status.last_successful_time or entry.completion_time, entry.completion_time)

@@ -47,9 +47,14 @@ def tenant_of(exporter: Exporter) -> Tenant:
 class StatusStore:
     """Reads exporters and changes their status."""
 
-    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+    def __init__(
+        self, cluster: Cluster, clock: Clock, *, unsure: Callable[[], bool] = lambda: False, default_zone: str = "UTC"
+    ) -> None:
+        """`unsure` says whether the clock was set forward a moment ago, and may be wrong."""
         self._cluster = cluster
         self._clock = clock
+        self._unsure = unsure
+        self._zone = default_zone
 
     async def read(self, key: Key) -> Exporter:
         """The exporter as the API server has it now. Raises `Gone` also for another object of the same name."""
@@ -78,9 +83,9 @@ class StatusStore:
         while True:
             try:
                 exporter = await self.read(key)
-                status = change(repaired(exporter, self._clock.now()) if repair else exporter)
-                if status is None or status == exporter.status or _dump(status) == _dump(exporter.status):
-                    return exporter
+                status = change(self._repaired(exporter) if repair else exporter)
+                if status is None or (not exporter.damaged and _same(status, exporter.status)):
+                    return exporter  # what is damaged is written also if the rest of it stays: else it stays damaged
                 written = await self._cluster.replace_status(
                     key.namespace, key.name, key.uid, exporter.resource_version, _dump(status)
                 )
@@ -93,6 +98,14 @@ class StatusStore:
             # Not the steered clock: this paces our own requests, it is not part of what a user sees happen in time.
             await asyncio.sleep(pause)
             pause = min(2 * pause, 10.0)
+
+    def _repaired(self, exporter: Exporter) -> Exporter:
+        now = self._clock.now()  # it notices that it was set, which makes the next question answer differently
+        return repaired(exporter, now, unsure=self._unsure(), default_zone=self._zone)
+
+
+def _same(one: Status, other: Status) -> bool:
+    return one == other or _dump(one) == _dump(other)
 
 
 def _dump(status: Status) -> dict[str, Any]:

@@ -77,8 +77,15 @@ class _Stream:
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> "_Stream":
-        await self._loop_time.pause(TENANT.get())  # a handshake takes milliseconds
-        return _Stream(await self._stream.start_tls(ssl_context, server_hostname, timeout), self._loop_time)
+        try:
+            await self._loop_time.pause(TENANT.get())  # a handshake takes milliseconds
+            secured = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            # Until the handshake ends, nothing else can close this connection. httpcore closes it after an error, but
+            # not when the request is cancelled.
+            await self._stream.aclose()
+            raise
+        return _Stream(secured, self._loop_time)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

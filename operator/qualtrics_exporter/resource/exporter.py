@@ -35,6 +35,7 @@ _MEMORY = {
         *("sampledGroups", *(f"sampledGroups.{name}" for name in ("runId", "groups", "group", "slotTime"))),
     )
 }
+_SLOT_TIMES = {f"status.{name}" for name in ("schedule", "scheduleSince", "lastScheduleTime", "nextScheduleTime")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,11 @@ class Exporter:
     def lost_memory(self) -> bool:
         """Whether something was ignored of what the status remembers about requests and slots that had their run."""
         return any(field in _MEMORY for field in self.ignored)
+
+    @property
+    def damaged(self) -> bool:
+        """Whether something was ignored that decides what acts next: it is repaired before anything acts."""
+        return self.lost_memory or any(field in _SLOT_TIMES for field in self.ignored)
 
     @property
     def suspended(self) -> bool:

@@ -28,7 +28,7 @@ _BROKEN = "rule"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a value must be like. Used as an annotation of a field, or in `Model.rules` for what two fields agree on.
+    """What a value must be like. Used as an annotation of a field, or in `RuledModel.rules` for what fields agree on.
 
     `field` is the field that a rule about an object points at, in camelCase. `missing` tells that the field has to be
     added, not corrected, and `unwanted` that it has to go.

@@ -25,12 +25,26 @@ from .rules import Rule, broken, with_rules
 
 
 class Model(BaseModel):
-    """camelCase outside, snake_case inside; unknown fields are tolerated. `rules` are those between its fields."""
+    """camelCase outside, snake_case inside; unknown fields are tolerated."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", hide_input_in_errors=True
     )
-    rules: ClassVar[tuple[Rule, ...]] = ()
+
+
+class SpecModel(Model):
+    """As the API server, it takes no text for a number and no word for true."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class RuledModel(SpecModel):
+    """A model whose `rules` are those between its fields.
+
+    A class of its own, because a check in Python takes longer than the rest of a model, and a status has many models.
+    """
+
+    rules: ClassVar[tuple[Rule, ...]]
 
     @model_validator(mode="after")
     def _keeps_its_rules(self) -> Self:
@@ -41,16 +55,9 @@ class Model(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         reference = handler(schema)
-        if cls.rules:
-            resolved = handler.resolve_ref_schema(reference)
-            resolved |= with_rules(resolved, cls.rules)
+        resolved = handler.resolve_ref_schema(reference)
+        resolved |= with_rules(resolved, cls.rules)
         return reference
-
-
-class SpecModel(Model):
-    """As the API server, it takes no text for a number and no word for true."""
-
-    model_config = ConfigDict(strict=True)
 
 
 def _as_in_json(value: Any) -> Any:
@@ -172,7 +179,7 @@ class SecretRef(SpecModel):
     ] = Field(description="Name of the Secret, in the namespace of the exporter: for example nexthink.")
 
 
-class ScheduleSpec(SpecModel):
+class ScheduleSpec(RuledModel):
     """When to ask: every few hours, every day, or once a week."""
 
     rules = (
@@ -334,7 +341,7 @@ class NexthinkSpec(SpecModel):
     )
 
 
-class QualtricsSpec(SpecModel):
+class QualtricsSpec(RuledModel):
     """What to send: a Qualtrics survey, by an invitation from a library."""
 
     rules = (
@@ -395,7 +402,7 @@ class QualtricsSpec(SpecModel):
     )
 
 
-class SampleSpec(SpecModel):
+class SampleSpec(RuledModel):
     """Which part of the audience each slot surveys. No person is stored for it."""
 
     rules = (
@@ -431,7 +438,7 @@ class SampleSpec(SpecModel):
     )
 
 
-class Spec(SpecModel):
+class Spec(RuledModel):
     """What is wanted: on this schedule, ask these people this survey."""
 
     rules = (

@@ -56,18 +56,6 @@ def timestamp(time: datetime) -> str:
     return f"{_aware(time).isoformat()[:19]}Z"
 
 
-def _countable(number: int) -> int:
-    if abs(number) >= MAX_COUNT:
-        raise ValueError("not a number that an operator wrote")
-    return number
-
-
-def _positive(number: int) -> int:
-    if _countable(number) < 1:
-        raise ValueError("not a number that an operator wrote")
-    return number
-
-
 Time = Annotated[
     datetime,
     AfterValidator(_plausible),
@@ -76,7 +64,10 @@ Time = Annotated[
 ]
 ReasonName = Annotated[str, Field(max_length=1024)]
 Message = Annotated[str, Field(max_length=32768)]
-Count = Annotated[int, AfterValidator(_countable), Field(json_schema_extra={"format": "int64"})]
+_COUNTABLE = Field(gt=-MAX_COUNT, lt=MAX_COUNT)
+# With a bound in the CRD, the API server would refuse every write to a status that has a number out of bounds.
+Count = Annotated[int, _COUNTABLE, WithJsonSchema({"type": "integer", "format": "int64"})]
+Number = Annotated[int, _COUNTABLE, WithJsonSchema({"type": "integer"})]
 
 
 class Condition(Model):
@@ -109,7 +100,7 @@ class ActiveRun(Model):
     scheduled_time: Time | None = Field(None, description="When the slot fell due; absent for Request and Test.")
     start_time: Time = Field(description="When the run was claimed.")
     generation: Count | None = Field(None, description="The generation of the spec that the run uses.")
-    attempt: Annotated[int, AfterValidator(_countable)] = Field(
+    attempt: Number = Field(
         1,
         description="How many times the run was started, resumed or sent again: more than 1 after a crash, a change of "
         "leader, an edit of the spec or a refused send. A run ends when it would need more than 10 attempts.",
@@ -132,7 +123,7 @@ class ActiveRun(Model):
     survey_id: str | None = Field(None, description="The survey that the run sends: SV_….")
     batch_id: str | None = Field(None, description="The Qualtrics transaction batch that holds the recipients: BT_….")
     send_time: Time | None = Field(None, description="The time just before the distribution was asked for.")
-    send_attempts: Annotated[int, AfterValidator(_countable)] | None = Field(
+    send_attempts: Number | None = Field(
         None,
         description="How many times the run asked Qualtrics to send: more than once only after a refusal, and at most "
         "three times.",
@@ -192,8 +183,8 @@ class SampledGroup(Model):
     """The group of spec.sample.groups that a run surveyed. No address can be derived from it."""
 
     run_id: str = Field(max_length=64, description="Id of the run.")
-    groups: Annotated[int, AfterValidator(_positive)] = Field(description="How many groups there were.")
-    group: Annotated[int, AfterValidator(_countable)] = Field(description="Which of them it was, from 1 on.")
+    groups: Annotated[Number, Field(ge=1)] = Field(description="How many groups there were.")
+    group: Number = Field(description="Which of them it was, from 1 on.")
     slot_time: Time = Field(
         description="When the slot of the group fell due. For a requested run, the newest slot before it."
     )
@@ -431,7 +422,8 @@ class Status(Model):
     history: list[HistoryEntry] | None = Field(
         None,
         max_length=HISTORY_LENGTH,
-        description="The last 10 runs and slots, newest first. Best effort: metrics and Events keep more.",
+        description="The last 10 runs and slots, newest first. A test that ended Unknown is here after another test. "
+        "Best effort: metrics and Events keep more.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
 

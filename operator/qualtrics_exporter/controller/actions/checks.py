@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller import conditions
+from qualtrics_exporter.controller import conditions, settling
 from qualtrics_exporter.controller.conditions import Verdict
 from qualtrics_exporter.controller.memory import Memories, Well
 from qualtrics_exporter.controller.plan import requests
@@ -105,7 +105,7 @@ class Checker:
                 return None
             now = self.clock.now()
             status = requests.with_receipt(requests.TEST, fresh, fresh.status, token)
-            status = status.model_copy(update={"last_test": entry})
+            status = settling.with_last_test(status, entry)
             if fresh.generation != exporter.generation:
                 return status
             learnt = checks.answer.begin_with if checks.answer else None

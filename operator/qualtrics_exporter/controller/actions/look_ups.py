@@ -9,8 +9,8 @@ from typing import cast
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller import conditions, delivery, settling
-from qualtrics_exporter.controller.memory import Memories
-from qualtrics_exporter.controller.plan.wake import NEVER
+from qualtrics_exporter.controller.memory import Memories, Retry
+from qualtrics_exporter.controller.plan.wake import NEVER, About, Question
 from qualtrics_exporter.controller.runs import Credentials
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.export.look_up import find
@@ -39,16 +39,24 @@ class LookUps:
     memories: Memories
     clock: Clock
 
-    def due(self, key: Key, entries: list[HistoryEntry], next_time: Next) -> HistoryEntry | None:
-        """The first of these entries that Qualtrics is to be asked about now."""
+    def outcome_due(self, key: Key, status: Status) -> HistoryEntry | None:
+        """The first entry whose distribution is to be looked for now."""
+        return self._due(key, "outcome", settling.in_doubt(status), settling.next_look)
+
+    def figures_due(self, key: Key, status: Status) -> HistoryEntry | None:
+        """The first entry whose delivery figures are to be read now."""
+        return self._due(key, "figures", status.history or [], delivery.next_read)
+
+    def _due(self, key: Key, about: About, entries: list[HistoryEntry], next_time: Next) -> HistoryEntry | None:
         now, monotonic = self.clock.now(), self.clock.monotonic()
-        later = self.memories.of(key).retry_after
+        retries = self.memories.of(key).retries
         due = (e for e in entries if (at := next_time(e, now)) and at <= now)
-        return next((entry for entry in due if later.get(entry.id, monotonic) <= monotonic), None)
+        ready = Retry(monotonic, monotonic)
+        return next((e for e in due if retries.get(Question(about, e.id), ready).after <= monotonic), None)
 
     async def look_again(self, key: Key, exporter: Exporter, entry: HistoryEntry) -> Exporter:
         """Look once more for the distribution of a run that is not known to have been sent: the list may lag."""
-        memory = self.memories.of(key)
+        question = Question("outcome", entry.id)
         found: str | None = None
         sent = entry.send_time or entry.completion_time
         try:
@@ -57,10 +65,9 @@ class LookUps:
                 found = await find(qualtrics, entry.survey_id or "", entry.batch_id or "", sent)
         except (ExportError, TimeoutError) as error:
             log.info("run %s of %s could not be looked for: %s", entry.id, key, _why(error))
-            if self.clock.now() < sent + settling.GIVEN_UP:
-                self._later(key, entry)
+            if self._asked_later(key, question, sent, settling.GIVEN_UP):
                 return exporter
-        memory.retry_after.pop(entry.id, None)
+        self.memories.of(key).retries.pop(question, None)
 
         def change(fresh: Exporter) -> Status | None:
             return settling.looked_for(fresh.status, entry, found, fresh.generation, self.clock.now())
@@ -70,12 +77,12 @@ class LookUps:
         now = self.clock.now()
         if kept and (at := settling.next_look(kept, now)) and at <= now:
             # The CRD in force is older and keeps no time of looking: else it would be looked for again and again.
-            following = settling.look_after(kept, now, now) or NEVER.at
-            memory.retry_after[entry.id] = self.clock.monotonic() + (following - now).total_seconds()
+            self._not_before(key, question, settling.look_after(kept, now, now) or NEVER.at)
         return after
 
     async def read_figures(self, key: Key, exporter: Exporter, entry: HistoryEntry) -> Exporter:
         """Read one entry's figures from Qualtrics. Without an answer they are tried again later, for some days."""
+        question = Question("figures", entry.id)
         figures: Delivery | None = None
         try:
             async with asyncio.timeout(LOOK_SECONDS):
@@ -85,10 +92,9 @@ class LookUps:
             log.info("delivery figures of run %s of %s could not be read: %s", entry.id, key, _why(error))
             unknown = isinstance(error, ExportError) and error.status == 404
             sent = entry.send_time or entry.completion_time
-            if not unknown and self.clock.now() < sent + delivery.GIVEN_UP:
-                self._later(key, entry)
+            if not unknown and self._asked_later(key, question, sent, delivery.GIVEN_UP):
                 return exporter
-        self.memories.of(key).retry_after.pop(entry.id, None)
+        self.memories.of(key).retries.pop(question, None)
 
         def updated(old: HistoryEntry, now: datetime) -> HistoryEntry:
             if figures is None:
@@ -102,18 +108,39 @@ class LookUps:
                 for e in fresh.status.history or []
             ]
             status = fresh.status.model_copy(update={"history": history})
-            newest = next((e for e in history if e.result != "Skipped"), None)
+            newest = conditions.newest_run(status)
             if newest and newest.id == entry.id:
                 status = conditions.last_run(status, newest, fresh.generation, now)
             return status
 
-        return await self.store.change(key, change)
-
-    def _later(self, key: Key, entry: HistoryEntry) -> None:
+        after = await self.store.change(key, change)
+        kept = next((e for e in after.status.history or [] if e.id == entry.id), None)
         now = self.clock.now()
-        since = max(timedelta(0), now - (entry.send_time or entry.completion_time))
-        pause = max(RETRY, RETRY_SHARE * since).total_seconds()
-        self.memories.of(key).retry_after[entry.id] = self.clock.monotonic() + pause
+        if kept and (at := delivery.next_read(kept, now)) and at <= now:
+            # The API server does not keep when they were read: else they would be read again and again.
+            seen = kept.model_copy(update={"delivery": Delivery(observed_time=now)})
+            following = None if figures is None else delivery.next_read(seen, now)
+            self._not_before(key, question, following or NEVER.at)
+        return after
+
+    def _asked_later(self, key: Key, question: Question, sent: datetime, given_up: timedelta) -> bool:
+        """Whether a question without an answer is asked again, later and later; False once it is given up.
+
+        After a clock was ahead, `sent` may be years away. So the time since the first failure counts as well.
+        """
+        retries, now = self.memories.of(key).retries, self.clock.monotonic()
+        since = retries[question].since if question in retries else now
+        age = max(self.clock.now() - sent, timedelta(seconds=now - since))
+        if age >= given_up:
+            return False
+        pause = max(RETRY, RETRY_SHARE * age)
+        retries[question] = Retry(now + pause.total_seconds(), since)
+        return True
+
+    def _not_before(self, key: Key, question: Question, at: datetime) -> None:
+        now = self.clock.monotonic()
+        seconds = (at - self.clock.now()).total_seconds()
+        self.memories.of(key).retries[question] = Retry(now + seconds, now)
 
 
 def _why(error: ExportError | TimeoutError) -> Reason:

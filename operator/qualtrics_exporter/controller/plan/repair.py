@@ -7,7 +7,6 @@ what is left of it, and nobody would know any more that something is missing.
 from dataclasses import replace
 from datetime import datetime
 
-from qualtrics_exporter.controller.plan import slots
 from qualtrics_exporter.controller.plan.requests import (
     RUN,
     TEST,
@@ -17,24 +16,23 @@ from qualtrics_exporter.controller.plan.requests import (
     with_receipts_again,
     with_tokens_handled,
 )
+from qualtrics_exporter.controller.plan.slot_repair import with_claims_again, with_slots_again
 from qualtrics_exporter.controller.plan.takeover import end_unreadable
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Status
 
 
-def repaired(exporter: Exporter, now: datetime) -> Exporter:
-    """The exporter with a status in which nothing can act twice, and in which what is lost has an entry."""
+def repaired(exporter: Exporter, now: datetime, *, unsure: bool = False, default_zone: str = "UTC") -> Exporter:
+    """The exporter with a status in which nothing can act twice, and in which what is lost has an entry.
+
+    `unsure`: the clock was set forward a moment ago, and may be wrong.
+    """
     status = end_unreadable(exporter, exporter.status, now)
-    if "status.nextScheduleTime" in exporter.ignored:
-        status = slots.with_next_slot_again(status, now)
+    status = with_slots_again(exporter, status, now, unsure=unsure, default_zone=default_zone)
     if exporter.lost_memory:
         # It is not known any more what had its run: no slot up to now acts, and no run or test that is requested now.
-        reason = Reason.STATUS_NOT_UNDERSTOOD
-        status = slots.forgone(exporter, status, now, "Skipped", reason)
-        # Not earlier than before the damage: a clock that was ahead may have run slots that are not due yet.
-        since = max(now, status.claimed_slots_since or now)
-        status = status.model_copy(update={"claimed_slots": status.claimed_slots or [], "claimed_slots_since": since})
+        status = with_claims_again(exporter, status, now, unsure=unsure)
         status = _with_refusals(exporter, with_receipts_again(exporter, status), now)
         # A settlement sends nothing, and changes only an entry that is still Unknown: it may act again.
         status = with_tokens_handled(exporter, status, (RUN, TEST))

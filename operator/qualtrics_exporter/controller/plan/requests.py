@@ -108,19 +108,29 @@ def _with_older_receipts(status: Status) -> Status:
 
 
 def with_receipts_again(exporter: Exporter, status: Status) -> Status:
-    """The status with receipts of what it still shows: the last token of each kind, and the run in progress.
+    """The status with receipts of what it still shows: the last token of each kind, the run in progress, the entries.
 
-    Both are replaced soon, and the token may have left the annotation by now.
+    All of them are replaced soon, and the token may have left the annotation by now.
     """
-    status, run = _with_older_receipts(status), status.active_run
+    status = _with_older_receipts(status)
+    shown = [part for part in (status.active_run, status.last_test, *(status.history or [])) if part]
     for kind, trigger in ((RUN, "Request"), (TEST, "Test"), (SETTLEMENT, None)):
         last = getattr(status, kind.last)
-        ids = [run.id] if run and run.trigger == trigger else []
-        ids += [kind.id_of(exporter.uid, last)] if last and not _DIGEST.fullmatch(last) else []
+        ids = [_id_of_shown(kind, exporter.uid, last)] if last else []
+        ids += [part.id for part in shown if part.trigger == trigger]
         receipts = getattr(status, kind.handled) or []
         if missing := [id_[:_KEPT] for id_ in dict.fromkeys(ids) if id_[:_KEPT] not in receipts]:
             status = status.model_copy(update={kind.handled: [*missing, *receipts][:HANDLED_TOKENS]})
     return status
+
+
+def _id_of_shown(kind: Kind, uid: str, shown: str) -> str:
+    """The id of a token of which only that is known which status shows of it.
+
+    The digest of a text is not the text, so this id is not that of its run. No annotation can have the null character:
+    a token that reads like the digest of another one has another id.
+    """
+    return kind.id_of(uid, f"\0{shown}" if _DIGEST.fullmatch(shown) else shown)
 
 
 def without_texts(status: Status) -> Status:
@@ -145,9 +155,11 @@ def wants_delivery(exporter: Exporter) -> bool:
 
 def _handled(kind: Kind, uid: str, status: Status, token: Token) -> bool:
     id_ = kind.id_of(uid, token.identity)
+    receipts = getattr(status, kind.handled) or []
     return (
         _is_last(token, getattr(status, kind.last))
-        or id_[:_KEPT] in (getattr(status, kind.handled) or [])
+        or id_[:_KEPT] in receipts
+        or _id_of_shown(kind, uid, token.shown)[:_KEPT] in receipts
         or id_ in (status.handled_requests or [])
     )
 
@@ -176,17 +188,23 @@ def refuse_run(exporter: Exporter, status: Status, now: datetime, result: Result
 
 
 def refuse_test(exporter: Exporter, status: Status, now: datetime, reason: Reason) -> Status:
-    """End a test request that cannot run: with its receipt, and with an entry unless that test has one."""
+    """End a test request that cannot run: with its receipt, and with an entry unless that test has one.
+
+    The entry is the last test, unless the outcome of that is still in doubt: then it must stay, because it can only be
+    looked for and settled there. A refusal that has nothing to do with it goes into the history instead.
+    """
     token = requested(TEST, exporter, status)
     if token is None:
         return status
     id_ = TEST.id_of(exporter.uid, token.identity)
-    if not (status.last_test and status.last_test.id == id_):
+    entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
+    if not any(entry.id == id_ for entry in entries):
         entry = _refusal("Test", id_, now, "Skipped", reason, "The test did not start")
-        if status.last_test is exporter.status.last_test:
-            status = status.model_copy(update={"last_test": entry})
-        else:  # another test ended in the same plan: nobody has seen its entry yet
+        unseen = status.last_test is not exporter.status.last_test  # another test ended in the same plan
+        if unseen or any(doubted is status.last_test for doubted in settling.in_doubt(status)):
             status = status.with_entry(entry)
+        else:
+            status = status.model_copy(update={"last_test": entry})
     return with_receipt(TEST, exporter, status, token)
 
 

@@ -22,7 +22,7 @@ MOST_SLOTS = 20_000
 """So many slots are counted one by one, which takes a tenth of a second: two years of every hour. A status may say that
 slots count since 2001: the older ones are left out.
 """
-_INSTANT = timedelta.resolution
+INSTANT = timedelta.resolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def without_future(status: Status, now: datetime) -> Status:
 def counting_anew(status: Status, now: datetime) -> datetime:
     """The time from which slots count if that time was lost: now, but before a slot that was announced and is due."""
     announced = status.next_schedule_time
-    return min(now, announced - _INSTANT) if announced else now
+    return min(now, announced - INSTANT) if announced else now
 
 
 def with_next_slot_again(status: Status, now: datetime) -> Status:
@@ -144,14 +144,14 @@ def claim_due(
     if newest is None:
         return status, None
     in_time = context.lateness(newest.due) <= deadline
-    status = _passed_over(exporter, status, schedule, since, newest.due - _INSTANT if in_time else newest.due, context)
+    status = _passed_over(exporter, status, schedule, since, newest.due - INSTANT if in_time else newest.due, context)
     status = status.model_copy(update={"last_schedule_time": newest.due})
     if not in_time:
         return status, None
     if _is_done(status, newest):
         return status, None
     reason = _not_again(exporter, status, newest)
-    status = _claimed(status, newest)
+    status = claimed(status, newest)
     if reason:
         return _with_entry(exporter, status, _Passed.one(newest), now, "Skipped", reason), None
     return status, newest
@@ -174,7 +174,8 @@ def _is_done(status: Status, slot: slots.Slot) -> bool:
     )
 
 
-def _claimed(status: Status, slot: slots.Slot) -> Status:
+def claimed(status: Status, slot: slots.Slot) -> Status:
+    """The status with that slot in the record of those that had a run."""
     claimed = [ClaimedSlot(due_time=slot.due, identity=slot.identity), *(status.claimed_slots or [])]
     claimed.sort(key=lambda known: known.due_time, reverse=True)
     dropped = [known.due_time for known in claimed[CLAIMED_SLOTS:]]
@@ -190,7 +191,7 @@ def _passed_over(
     Those that were due while no operator was leading were missed; the others waited until the next slot was due.
     """
     led = context.led_since()
-    split = min(until, max(since, led - _INSTANT)) if led else since
+    split = min(until, max(since, led - INSTANT)) if led else since
     status = _missed(exporter, status, schedule, since, split, context.now)
     return _overtaken(exporter, status, schedule, split, until, context)
 
@@ -220,8 +221,7 @@ def _overtaken(
 
 def overtaken_by_run(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> Status:
     """The status with one entry for the slots that fell due while a run was active."""
-    passed = _without_run(status, schedule, _counted_from(status, schedule, now), now)
-    return _with_entry(exporter, status, passed, now, "Skipped", Reason.RUN_ACTIVE) if passed else status
+    return passed_without_run(exporter, status, schedule, counted_from(status, now), now, Reason.RUN_ACTIVE)
 
 
 def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, reason: Reason) -> Status:
@@ -241,6 +241,15 @@ def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, r
         # Not from the announced slot on: while a clock is in doubt, the slots before it wait without an entry.
         passed = _without_run(status, schedule, _counted_from(status, schedule, now), now)
     return _with_entry(exporter, status, passed, now, result, reason) if passed else status
+
+
+def passed_without_run(
+    exporter: Exporter, status: Status, schedule: slots.Schedule, since: datetime, until: datetime, reason: Reason
+) -> Status:
+    """The status with one `Skipped` entry for the slots of this interval that had no run and have no entry."""
+    since = max(since, until - MOST_SLOTS * schedule.interval())
+    passed = _without_run(status, schedule, since, until)
+    return _with_entry(exporter, status, passed, until, "Skipped", reason) if passed else status
 
 
 def announced(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> datetime | None:
@@ -292,7 +301,7 @@ def _without_run(status: Status, schedule: slots.Schedule, since: datetime, unti
     done = {due for due in times if since < due <= until and slots.slot_due_at(schedule, due)}
     newest = slots.newest_slot(schedule, since, until)
     while newest and newest.due in done:
-        newest = slots.newest_slot(schedule, since, newest.due - _INSTANT)
+        newest = slots.newest_slot(schedule, since, newest.due - INSTANT)
     if newest is None:
         return None
     oldest = slots.next_slot(schedule, since)

@@ -50,7 +50,7 @@ class Plan:
 def plan(exporter: Exporter, context: Context) -> Plan:
     """The status that says what is due now, with a run claimed if one has to start."""
     now = context.now
-    exporter = repaired(exporter, now)
+    exporter = repaired(exporter, now, unsure=context.unsure, default_zone=context.default_zone)
     status = _resolved(exporter, _first_sight(exporter, now), now)
     status = slots.without_future(slots.with_record(status), now)
     status = without_texts(status)
@@ -117,7 +117,7 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
     if entry.send_time:
         status = status.model_copy(update={"sent_runs": [entry.id, *(status.sent_runs or [])][:SENT_RUNS]})
     if entry.trigger == "Test":
-        return status.model_copy(update={"last_test": entry})
+        return settling.with_last_test(status, entry)
     status = status.with_entry(entry)
     status = conditions.ran(status, ended, exporter.generation, now)
     if entry.result == "Succeeded":

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from qualtrics_exporter.controller import conditions
+from qualtrics_exporter.controller import conditions, settling
 from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.plan.spec import starting_deadline
 from qualtrics_exporter.export.identity import slot_run_id
@@ -87,5 +87,5 @@ def end_unreadable(exporter: Exporter, status: Status, now: datetime) -> Status:
             group = SampledGroup.model_validate(run.get("sampledGroup"))
             status = status.model_copy(update={"sampled_groups": with_group(status.sampled_groups, group)})
     if entry.trigger == "Test":
-        return status.model_copy(update={"last_test": entry})
+        return settling.with_last_test(status, entry)
     return conditions.last_run(status.with_entry(entry), entry, exporter.generation, now)

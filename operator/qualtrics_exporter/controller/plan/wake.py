@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from qualtrics_exporter.controller import conditions, delivery, settling
 from qualtrics_exporter.controller.plan import slots
@@ -18,6 +18,9 @@ CHECK_INTERVAL = timedelta(hours=6)
 SECRET_WATCH = timedelta(seconds=30)
 
 
+About = Literal["outcome", "figures"]
+
+
 class Wake(NamedTuple):
     """When an exporter needs attention next. A slot or a request is urgent; a check or a figure can wait for those."""
 
@@ -25,21 +28,28 @@ class Wake(NamedTuple):
     urgent: bool = True
 
 
+class Question(NamedTuple):
+    """What Qualtrics is asked about a run that has ended. Whether it has an answer to one says nothing of the other."""
+
+    about: About
+    run: str
+
+
 NEVER = Wake(datetime.max.replace(tzinfo=UTC), urgent=False)
 
 
 def next_wake(
-    exporter: Exporter, now: datetime, default_zone: str, retries: Mapping[str, datetime] = MappingProxyType({})
+    exporter: Exporter, now: datetime, default_zone: str, retries: Mapping[Question, datetime] = MappingProxyType({})
 ) -> Wake:
     """When the exporter needs attention next: `now` or earlier means at once.
 
-    `retries` are the times before which Qualtrics is not asked again about a run, by the id of the run.
+    `retries` are the times before which Qualtrics is not asked again about a run, by the question.
     Times in the status that are in the future count for nothing: a clock that was ahead wrote them.
     """
     status = exporter.status
     unfinished = status.active_run or exporter.unreadable_run is not None
     # A request or a slot that comes before the repair would be refused because of it.
-    damaged = exporter.lost_memory and not exporter.deleting
+    damaged = exporter.damaged and not exporter.deleting
     if status.schedule_since is None or unfinished or damaged or any(requested(kind, exporter) for kind in KINDS):
         return Wake(now)
     if exporter.spec is None or spec_problem(exporter, default_zone):
@@ -56,9 +66,9 @@ def next_wake(
     wakes = [Wake(check_due(exporter, now), urgent=False)]
     if not exporter.suspended:
         wakes.append(Wake(next_slot(schedule, slots.counted_from(status, now)).due))
-    reads = [(entry.id, delivery.next_read(entry, now)) for entry in status.history or []]
-    looks = [(entry.id, settling.next_look(entry, now)) for entry in settling.in_doubt(status)]
-    wakes += [Wake(max(at, retries.get(run, at)), urgent=False) for run, at in reads + looks if at]
+    reads = [(Question("figures", e.id), delivery.next_read(e, now)) for e in status.history or []]
+    looks = [(Question("outcome", e.id), settling.next_look(e, now)) for e in settling.in_doubt(status)]
+    wakes += [Wake(max(at, retries.get(question, at)), urgent=False) for question, at in reads + looks if at]
     return min(wakes)
 
 

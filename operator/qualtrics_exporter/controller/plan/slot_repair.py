@@ -1,0 +1,148 @@
+"""What a status remembers about slots, after something else has damaged a part of it.
+
+Several fields say the same in different ways, so one that is lost can be restored from the others. If they do not say
+enough, a slot that was due does not run, and has an entry that says so. While the clock is in doubt, nothing is
+concluded from it: a time that is a year ahead would keep every slot of that year from running.
+"""
+
+from datetime import datetime
+
+from qualtrics_exporter import schedule as schedules
+from qualtrics_exporter.controller.plan import slots
+from qualtrics_exporter.controller.plan.spec import schedule_of, spec_problem
+from qualtrics_exporter.export.identity import slot_run_id
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import CLAIMED_SLOTS, Status
+
+
+def with_slots_again(exporter: Exporter, status: Status, now: datetime, *, unsure: bool, default_zone: str) -> Status:
+    """The status with the times that say which slots are done and which is next, as far as the others tell them."""
+    lost = {
+        name for name in ("nextScheduleTime", "schedule", "scheduleSince", "lastScheduleTime") if _lost(exporter, name)
+    }
+    if not lost:
+        return status
+    uncertain = "nextScheduleTime" in lost and len(lost) > 1
+    if "lastScheduleTime" in lost:
+        status = status.model_copy(update={"last_schedule_time": _last_done(status, now, unsure=unsure)})
+    if uncertain:
+        return _with_slots_in_doubt(exporter, status, now, unsure=unsure, default_zone=default_zone)
+    if "scheduleSince" in lost and _written(exporter, status):
+        status = status.model_copy(update={"schedule_since": slots.counting_anew(status, now)})
+    return slots.with_next_slot_again(status, now) if "nextScheduleTime" in lost else status
+
+
+def with_claims_again(exporter: Exporter, status: Status, now: datetime, *, unsure: bool) -> Status:
+    """The status in which no slot runs that may have had its run, when the record of those was damaged."""
+    if not unsure:
+        status = slots.forgone(exporter, status, now, "Skipped", Reason.STATUS_NOT_UNDERSTOOD)
+    status = status.model_copy(update={"claimed_slots": status.claimed_slots or []})
+    schedule = schedules.Schedule.from_words(status.schedule or "")
+    known = {slot.due_time for slot in status.claimed_slots or []}
+    for due in sorted(_started(status) - known):
+        # The clock may be set back, and the entry may leave the history: then only this record says that it ran.
+        if schedule and (slot := schedules.slot_due_at(schedule, due)):
+            status = slots.claimed(status, slot)
+    since = _claimed_up_to(status, now) if unsure else _announced_up_to(status, now)
+    # Not earlier than before the damage: a clock that was ahead may have run slots that are not due yet.
+    return status.model_copy(update={"claimed_slots_since": max(since, status.claimed_slots_since or since)})
+
+
+def _lost(exporter: Exporter, name: str) -> bool:
+    return f"status.{name}" in exporter.ignored
+
+
+def _written(exporter: Exporter, status: Status) -> bool:
+    """Whether an operator wrote this status, as it seems. Else the exporter counts as new."""
+    return status.claimed_slots is not None or _lost(exporter, "claimedSlots")
+
+
+def _started(status: Status) -> set[datetime]:
+    """The due times of slots that had a run, as the entries and the run in progress say."""
+    entries = [entry for entry in status.history or [] if entry.trigger == "Schedule" and entry.start_time]
+    run = status.active_run
+    times = [entry.scheduled_time for entry in entries] + [run.scheduled_time if run else None]
+    return {time for time in times if time}
+
+
+def _done(status: Status, now: datetime) -> datetime | None:
+    """The newest slot up to now that is done with: claimed, or named by an entry."""
+    times = {slot.due_time for slot in status.claimed_slots or []} | _started(status)
+    times |= {entry.scheduled_time for entry in status.history or [] if entry.scheduled_time}
+    return max((time for time in times if time <= now), default=None)
+
+
+def _last_done(status: Status, now: datetime, *, unsure: bool) -> datetime | None:
+    """`lastScheduleTime` as the rest of the status tells it. Without another trace, what was announced is the next."""
+    announced = status.next_schedule_time
+    if (done := _done(status, now)) or announced is None or (unsure and announced > now):
+        return done
+    return slots.counting_anew(status, now)
+
+
+def _claimed_up_to(status: Status, now: datetime) -> datetime:
+    """The time up to which slots may have had their run, without a clock that is in doubt.
+
+    Each claim writes `lastScheduleTime`. The announced slot tells less: it may come from the same clock.
+    """
+    last = max((time for time in (status.last_schedule_time, _done(status, now)) if time), default=None)
+    return last or status.schedule_since or slots.counting_anew(status, now)
+
+
+def _announced_up_to(status: Status, now: datetime) -> datetime:
+    """Now, or the last slot in front of the announced one, if slots between them ran early.
+
+    The announced slot is the first that had no run. The record, which is damaged, had only so many in front of it.
+    """
+    schedule = schedules.Schedule.from_words(status.schedule or "")
+    announced = status.next_schedule_time
+    if schedule is None or announced is None or announced <= now:
+        return now
+    slot = schedules.next_slot(schedule, now)
+    for _ in range(CLAIMED_SLOTS):
+        following = schedules.next_slot(schedule, slot.due)
+        if following.due == announced:
+            return slot.due
+        slot = following
+    return now
+
+
+def _with_slots_in_doubt(
+    exporter: Exporter, status: Status, now: datetime, *, unsure: bool, default_zone: str
+) -> Status:
+    """The status in which slots count from now on, with an entry for those that were due since its last trace."""
+    schedule = schedules.Schedule.from_words(status.schedule or "")
+    if schedule is None and exporter.spec and spec_problem(exporter, default_zone) is None:
+        schedule = schedule_of(exporter, exporter.spec, default_zone)
+    if schedule is None:  # the next plan with a valid spec counts anew
+        since = status.schedule_since or now
+        return status.model_copy(update={"schedule_since": since}) if _written(exporter, status) else status
+    newest = schedules.newest_slot(schedule, now - 2 * schedule.interval(), now)
+    since = _last_trace(status, now) or (newest.due - slots.INSTANT if newest else now)
+    if newest and slot_run_id(exporter.uid, newest.identity) in (status.sent_runs or []):
+        since = max(since, newest.due)
+    if not unsure:
+        status = slots.passed_without_run(exporter, status, schedule, since, now, Reason.STATUS_NOT_UNDERSTOOD)
+        since = now
+    upcoming = schedules.next_slot(schedule, now).due
+    if _lost(exporter, "scheduleSince") and not _written(exporter, status):
+        return status
+    return status.model_copy(update={"schedule_since": since, "next_schedule_time": upcoming})
+
+
+def _last_trace(status: Status, now: datetime) -> datetime | None:
+    """The newest time up to which slots are done with, as far as anything in the status tells."""
+    slot_times = (status.last_schedule_time, _done(status, now), status.claimed_slots_since)
+    known = [time for time in slot_times if time and time <= now]
+    if not known:
+        # The operator had looked at the exporter then, so slots that were due before had their turn.
+        entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
+        traces = [status.last_check_time, status.last_successful_time]
+        traces += [
+            *(entry.completion_time for entry in entries),
+            *(c.last_transition_time for c in status.conditions or []),
+        ]
+        known = [time for time in traces if time and time <= now]
+    known += [time for time in (status.schedule_since,) if time and time <= now]
+    return max(known, default=None)

@@ -1,0 +1,121 @@
+"""Questions to Qualtrics about runs that have ended, when it has no answer or the clock was wrong."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from qualtrics_exporter.controller import delivery
+from qualtrics_exporter.controller.actions.look_ups import LookUps
+from qualtrics_exporter.controller.memory import Memories
+from qualtrics_exporter.controller.plan.wake import next_wake
+from qualtrics_exporter.controller.runs import Credentials
+from qualtrics_exporter.controller.status import Key, StatusStore
+from qualtrics_exporter.http.errors import ExportError, Permanent, Transient
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import Delivery, HistoryEntry, Status
+from tests.controller.exporters import ZONE, at, exporter, seen
+from tests.environment.clock import SteeredClock
+
+NOW = at("2026-11-23 12:00")
+KEY = Key("dex", "teams-rollout", "11111111-2222-3333-4444-555555555555")
+DAY = timedelta(days=1)
+GONE = Permanent(Reason.SURVEY_NOT_FOUND, "gone", status=404)
+DOWN = Transient(Reason.REMOTE_UNAVAILABLE, "down")
+
+
+def entry(sent: datetime, **more: Any) -> HistoryEntry:
+    return HistoryEntry(
+        id="abc", trigger="Request", completion_time=sent, result="Succeeded", reason="Succeeded", message="",
+        send_time=sent, distribution_id="EMD_1", survey_id="SV_1", **more,
+    )  # fmt: skip
+
+
+class World:
+    """One exporter with one entry, and a Qualtrics that answers `reply`, or raises it."""
+
+    def __init__(self, entry: HistoryEntry, reply: ExportError | Delivery) -> None:
+        self.clock = SteeredClock(start=NOW)
+        self.memories = Memories()
+        self.now = exporter(seen(NOW).model_copy(update={"history": [entry], "observed_generation": 1}))
+        self.reply: ExportError | Delivery = reply
+        self.asked = 0
+        self.keeps_figures = True
+        self.look_ups = LookUps(cast("StatusStore", self), cast("Credentials", self), self.memories, self.clock)
+
+    async def change(self, _key: Key, change: Callable[[Exporter], Status | None]) -> Exporter:
+        if status := change(self.now):
+            if not self.keeps_figures:
+                history = [e.model_copy(update={"delivery": None}) for e in status.history or []]
+                status = status.model_copy(update={"history": history})
+            self.now = exporter(status)
+        return self.now
+
+    async def qualtrics(self, *_: object) -> "World":
+        return self
+
+    async def delivery(self, *_: str) -> Delivery:
+        self.asked += 1
+        if isinstance(self.reply, ExportError):
+            raise self.reply
+        return self.reply
+
+    async def pass_time(self, time: timedelta, step: timedelta = timedelta(minutes=2)) -> int:
+        """How often Qualtrics is asked in that time, if the exporter is looked at with each step."""
+        before = self.asked
+        for _ in range(time // step):
+            if due := self.look_ups.figures_due(KEY, self.now.status):
+                await self.look_ups.read_figures(KEY, self.now, due)
+            self.clock.advance(step.total_seconds())
+        return self.asked - before
+
+
+@pytest.mark.parametrize("sent", [NOW - DAY, NOW + DAY, NOW + 365 * DAY])
+async def test_a_distribution_that_does_not_exist_is_asked_for_once(sent: datetime) -> None:
+    world = World(entry(sent), GONE)
+    assert await world.pass_time(timedelta(hours=2)) == 1
+    now = world.clock.now()
+    assert next_wake(world.now, now, ZONE).at > now
+    assert await world.pass_time(30 * DAY, timedelta(hours=1)) == 0
+
+
+@pytest.mark.parametrize("sent", [NOW, NOW + 365 * DAY])
+async def test_figures_that_cannot_be_read_are_asked_for_later_and_later_and_then_given_up(sent: datetime) -> None:
+    world = World(entry(sent), DOWN)
+    days = [await world.pass_time(DAY, timedelta(minutes=5)) for _ in range(10)]
+    assert days[0] < 60
+    assert max(days[1:4]) < 10
+    assert max(days[4:8]) <= 3
+    assert days[9] == 0
+    assert delivery.next_read((world.now.status.history or [])[0], world.clock.now()) is None
+
+
+async def test_figures_that_the_api_server_does_not_keep_are_read_at_their_times() -> None:
+    """A CRD that is older or foreign removes them from the status."""
+    world = World(entry(NOW), Delivery(sent=6))
+    world.keeps_figures = False
+    world.clock.advance(120)
+    assert await world.pass_time(timedelta(hours=2)) == 3
+    assert await world.pass_time(DAY) <= 2
+    gone = World(entry(NOW), GONE)
+    gone.keeps_figures = False
+    assert await gone.pass_time(DAY) == 1
+
+
+def test_a_clock_that_was_ahead_when_it_read_figures_does_not_end_the_reading() -> None:
+    read_ahead = entry(NOW, delivery=Delivery(sent=1, observed_time=NOW + 30 * DAY))
+    assert delivery.next_read(read_ahead, NOW + DAY) == NOW + timedelta(minutes=2)
+
+
+async def test_figures_that_fail_do_not_delay_the_look_for_the_outcome() -> None:
+    """They are different questions, also about the same run."""
+    doubted = entry(NOW, batch_id="BT_1").model_copy(update={"result": "Unknown"})
+    world = World(doubted, DOWN)
+    world.clock.advance(15 * 60)
+    due = world.look_ups.figures_due(KEY, world.now.status)
+    assert due
+    await world.look_ups.read_figures(KEY, world.now, due)
+    assert world.look_ups.figures_due(KEY, world.now.status) is None
+    assert world.look_ups.outcome_due(KEY, world.now.status)

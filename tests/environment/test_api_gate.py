@@ -1,0 +1,46 @@
+"""The gate ends without leaving a connection open: a warning of that would fail whatever test comes next."""
+
+import gc
+import json
+import socket
+from pathlib import Path
+
+from qualtrics_exporter.clock import SystemClock
+from tests.environment.api_gate import ApiGate
+from tests.environment.sandbox import Certificates
+from tests.environment.waiting import HANG_SECONDS
+
+WATCH = b"GET /apis/qualtrics-exporter.dev/v1alpha1/qualtricsexporters?watch=1 HTTP/1.1\r\nHost: gate\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+EVENT = b"3\r\n{}\n\r\n"
+
+
+def kubeconfig(path: Path, server: str, authority: Path) -> Path:
+    """A kubeconfig for that server."""
+    cluster = {"server": server, "certificate-authority": str(authority)}
+    path.write_text(json.dumps({"clusters": [{"cluster": cluster}]}))
+    return path
+
+
+def test_a_watch_that_has_just_ended_is_closed_with_the_gate(tmp_path: Path) -> None:
+    """TLS waits for the other side before it closes a connection, and the API server may be slow."""
+    certificates = Certificates(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(HANG_SECONDS)
+        server = f"https://localhost:{listener.getsockname()[1]}"
+        credentials = kubeconfig(tmp_path / "kubeconfig", server, certificates.authority)
+        with ApiGate(credentials, SystemClock()) as gate:
+            through = json.loads(gate.kubeconfig(credentials).read_text())["clusters"][0]["cluster"]["server"]
+            address = ("127.0.0.1", int(through.rpartition(":")[2]))
+            with socket.create_connection(address, timeout=HANG_SECONDS) as operator:
+                operator.sendall(WATCH)
+                api_server = certificates.server.wrap_socket(listener.accept()[0], server_side=True)
+                api_server.settimeout(HANG_SECONDS)
+                assert api_server.recv(65536).startswith(b"GET ")
+                api_server.sendall(HEAD + EVENT)
+                assert operator.recv(65536)
+                gate.cut()
+            api_server.sendall(EVENT)  # nobody is there to hear it, so the gate ends its side too
+            assert api_server.recv(1) == b""
+        with api_server:
+            gc.collect()
