@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from qualtrics_exporter.qualtrics import client
 from tests.controller.odd_world import NAMESPACE, OddWorld
 
 NEXTHINK = "t0.api.eu.nexthink.cloud"
@@ -65,3 +66,13 @@ def test_it_asks_again_after_some_hours(world: OddWorld) -> None:
     assert count["read_survey"] == 0
     world.run(3)
     assert count["read_survey"] == 2
+
+
+def test_a_proxied_request_is_reported_once_and_stops_nothing(world: OddWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "proxied_by", lambda _: "use https://co1.qualtrics.com")
+    suspend(world)
+    world.run(8)
+    conditions = {one["type"]: one for one in world.status("healthy")["conditions"]}
+    assert conditions["QualtricsReady"]["status"] == "True"
+    assert conditions["Ready"]["message"].count("RequestsProxied: use https://co1.qualtrics.com.") == 1
+    assert list(world.server.events.values()).count("RequestsProxied") == 2, "one for each exporter"

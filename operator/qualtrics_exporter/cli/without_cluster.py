@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from qualtrics_exporter.clock import Clock, SystemClock
-from qualtrics_exporter.export.checks import dry_test
+from qualtrics_exporter.export.checks import advice, dry_test
 from qualtrics_exporter.export.file_journal import FileJournal, JournalUnreadable
 from qualtrics_exporter.export.identity import new_holder, request_run_id, test_run_id
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
@@ -141,7 +141,10 @@ class Export:
         spec = self.spec.model_copy(update={"dry_run": bool(self.spec.dry_run) or not self.send})
         watched = WatchedJournal(journal, progress)
         try:
-            return await execute(run, spec, sides, watched, clock, check_first=True, deadline=DEADLINE)
+            ended = await execute(run, spec, sides, watched, clock, check_first=True, deadline=DEADLINE)
+            for remark in advice(sides.qualtrics):
+                progress.say(f"{remark}.")
+            return ended  # noqa: TRY300
         except SpecChanged:
             # Its send was refused, so nothing was sent; the people in its batch are those of another manifest.
             progress.say("The manifest is not the one that the earlier process had: starting again")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from qualtrics_exporter.controller.status import Key
+from qualtrics_exporter.export.guards import Remark
 
 
 @dataclass(slots=True)
@@ -17,6 +18,8 @@ class Memory:
     """The spec and the Secret for which Qualtrics' side was found well, while the other side was not, ..."""
     qualtrics_well_until: float = 0.0
     """... and until when that counts, on the monotonic clock."""
+    advice: tuple[Remark, ...] = ()
+    """What the last check of Qualtrics met that stops nothing: it still holds while Qualtrics is not asked again."""
     foreign_run: tuple[object, ...] | None = None
     """A run in other hands, as it was last seen, ..."""
     foreign_since: float = 0.0

@@ -16,7 +16,7 @@ from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import HistoryEntry
 from qualtrics_exporter.resource.status import Recipients as Counts
 
-from .guards import check_sender
+from .guards import Remark, check_sender
 from .journal import QuerySync
 from .query import Answer, Compare, ask
 from .sides import Sides
@@ -38,6 +38,8 @@ class Checks:
     text: ExportError | None = None
     query_sync: QuerySync | None = None
     counts: Counts | None = None
+    advice: tuple[Remark, ...] = ()
+    """What stops nothing, from what the services answered."""
 
     @property
     def errors(self) -> list[ExportError]:
@@ -75,7 +77,13 @@ async def check(spec: Spec, sides: Sides, *, query: bool, people: int = LOOKED_A
         text=text,
         query_sync=answer.sync if answer else None,
         counts=answer.recipients.counts if answer else None,
+        advice=advice(sides.qualtrics),
     )
+
+
+def advice(qualtrics: Qualtrics) -> tuple[Remark, ...]:
+    """What a check of Qualtrics met that stops nothing."""
+    return (Remark(Reason.REQUESTS_PROXIED, qualtrics.advice),) if qualtrics.advice else ()
 
 
 async def check_nexthink(
@@ -126,6 +134,7 @@ def test_entry(checks: Checks, survey_id: str | None, run_id: str, start: dateti
         message = f"{reason.meaning} Both sides were checked in full; {who}."
         if checks.query_sync and not checks.query_sync.in_sync:
             message = f"{message} {checks.query_sync.message}"
+        message = " ".join([message, *(f"{remark}." for remark in checks.advice)])
     return HistoryEntry(
         id=run_id,
         trigger="Test",

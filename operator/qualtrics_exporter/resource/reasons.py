@@ -169,6 +169,12 @@ class Reason(StrEnum):
         "The Qualtrics credentials belong to another datacenter.",
         "Use the datacenter of Account Settings > Qualtrics IDs in the Secret's url.",
     )  # fmt: skip
+    REQUESTS_PROXIED = (
+        "RequestsProxied", Kind.WARNING, _TARGETS,
+        "Qualtrics passes each request on to another datacenter, which makes it slower.",
+        "Set url in the Secret to the host that the message names, or to the datacenter of Account Settings > "
+        "Qualtrics IDs.",
+    )  # fmt: skip
     NOT_PERMITTED = (
         "NotPermitted", Kind.PERMANENT, _SIDES,
         "The credentials are good, but may not do this.",

@@ -15,7 +15,7 @@ from qualtrics_exporter.controller.plan.wake import CHECK_INTERVAL, check_due
 from qualtrics_exporter.controller.runs import Credentials
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
-from qualtrics_exporter.export.checks import Checks, check_nexthink, check_qualtrics, test_entry
+from qualtrics_exporter.export.checks import Checks, advice, check_nexthink, check_qualtrics, test_entry
 from qualtrics_exporter.export.guards import Remark
 from qualtrics_exporter.export.identity import test_run_id
 from qualtrics_exporter.export.query import Answer
@@ -64,7 +64,7 @@ class Checker:
         verdict, _ = await self._look(key, exporter, query=query)
         memory = self.memories.of(key)
         if not verdict.error or verdict.qualtrics:
-            memory.qualtrics_well = None
+            memory.qualtrics_well, memory.advice = None, ()
         memory.failures = memory.failures + 1 if verdict.error and not verdict.waits_for_its_user else 0
         if not verdict.error:
             memory.secrets = None  # nobody waits for a correction, and ten thousand pairs would be megabytes
@@ -141,6 +141,7 @@ class Checker:
                 async with asyncio.timeout(CHECK_SECONDS):
                     client = await self.credentials.qualtrics(exporter, spec)
                     error = await check_qualtrics(spec, client)
+                    memory.advice = advice(client)
                     if looked_at[1] and not error:
                         memory.qualtrics_well = looked_at
                         memory.qualtrics_well_until = now + CHECK_INTERVAL.total_seconds()
@@ -157,13 +158,14 @@ class Checker:
             text=text.error,
             query_sync=answer.sync if answer else None,
             counts=answer.recipients.counts if answer else None,
+            advice=memory.advice,
         )
         verdict = Verdict(
             nexthink=checks.nexthink,
             qualtrics=checks.qualtrics,
             query=checks.query_sync,
             text=text.error,
-            remarks=(*text.remarks, *self._duplicates(key)),
+            remarks=(*text.remarks, *checks.advice, *self._duplicates(key)),
         )
         return verdict, checks
 
