@@ -45,7 +45,7 @@ def validate(*, files: tuple[Path, ...], output: str, strict: bool) -> None:
     Examples:
       qualtrics-exporter validate exporters/
       kustomize build . | qualtrics-exporter validate --strict -
-      git diff --name-only --diff-filter=d main -- '*.yaml' | xargs -r qualtrics-exporter validate
+      git diff -z --name-only --diff-filter=d main -- '*.yaml' | xargs -0r qualtrics-exporter validate
 
     \b
     Exit codes: 0 good, or warnings only; 1 an error, or with --strict a warning; 2 wrong usage.

@@ -231,8 +231,9 @@ class Reason(StrEnum):
     )  # fmt: skip
     FROM_EMAIL_NOT_ALLOWED = (
         "FromEmailNotAllowed", Kind.PERMANENT, (*_QUALTRICS, Place.VALIDATE),
-        "The sender's domain is none that Qualtrics always allows.",
-        "Use qemailserver.com, qualtrics-survey.com or qualtrics-research.com, or set allowCustomFromDomain.",
+        "Qualtrics does not allow this sender domain by default.",
+        "Use the one of qemailserver.com, qualtrics-survey.com and qualtrics-research.com that your brand allows. For "
+        "a domain that is registered in your brand, set allowCustomFromDomain.",
     )  # fmt: skip
     SEND_REFUSED = (
         "SendRefused", Kind.PERMANENT, _RUNS_AND_TESTS,
@@ -305,6 +306,11 @@ class Reason(StrEnum):
         "QueryLimited", Kind.WARNING, _TEXT_WARNING,
         "A `limit` cuts people off.",
         "Remove it; spec.maxRecipients holds a run that has too many people.",
+    )  # fmt: skip
+    QUERY_WITHOUT_CONDITION = (
+        "QueryWithoutCondition", Kind.WARNING, _TEXT_WARNING,
+        "The query has no condition: it returns every user, and each of them gets an e-mail.",
+        "Add a `with` or a `where` to the query. If you mean everyone, set spec.maxRecipients.",
     )  # fmt: skip
     QUERY_NOT_VERIFIED = (
         "QueryNotVerified", Kind.WARNING, _TEXT_WARNING,
