@@ -361,8 +361,9 @@ def test_the_journal_is_in_the_users_state(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_a_journal_that_cannot_be_written_is_a_sentence(run: Local) -> None:
-    ended = run("--send", "--journal", "nowhere/journal.json", code=1)
-    assert ended.stderr.splitlines()[-1].endswith("nowhere/.journal.json.lock: No such file or directory")
+    ended = run("--send", "--journal", "nowhere/journal.json", code=2)
+    assert "The journal nowhere/journal.json cannot be kept: No such file or directory." in ended.stderr
+    assert "--journal (or QUALTRICS_EXPORTER_JOURNAL)" in ended.stderr
     assert run.mailed() == set()
 
 

@@ -56,6 +56,13 @@ class Document:
         known = self.nodes.places(self.source, node)
         return known[min(at, len(known) - 1)]
 
+    def node_at(self, location: Location) -> yaml.Node | None:
+        """The node of a value, if it is there."""
+        node: yaml.Node | None = self.node
+        for step in location:
+            node = self.nodes.inner(node, step)[1] if node is not None else None
+        return node
+
     def _nearest(self, location: Location) -> tuple[yaml.Node | None, yaml.Node]:
         key: yaml.Node | None = None
         node = self.node
@@ -90,6 +97,7 @@ class Document:
 def documents(text: str) -> list[Document]:
     """The documents of a text. Raises NotYaml."""
     source = Source(text)
+    text = _without_marks(text)
     if text.lstrip().startswith("{"):
         # In JSON a tab is white space wherever it can stand; of the same length, so that all places stay.
         return _read(source, _JSON_TAB.sub(lambda found: found[1] or " ", text), json=True)
@@ -104,6 +112,20 @@ def documents(text: str) -> list[Document]:
         return _read(source, _TAB_INSIDE.sub(" ", text))
 
 
+def _without_marks(text: str) -> str:
+    """The text without byte order marks where kubectl takes them, of the same length so that all places stay.
+
+    kubectl splits a file at lines of `---` first, and each part may begin with a mark: files that editors saved with
+    one are joined by `cat`. Before a comment or an empty line it takes one as well.
+    """
+    if "\ufeff" not in text:
+        return text
+    text = _MARK_BEFORE_DOCUMENT.sub(lambda found: f"{found[1]}\n", text)
+    return _MARK_BEFORE_NOTHING.sub(" ", text)
+
+
+_MARK_BEFORE_DOCUMENT = re.compile(r"^(\A|---[ \t]*(?:#.*)?\r?\n)\ufeff", re.MULTILINE)
+_MARK_BEFORE_NOTHING = re.compile(r"^\ufeff(?=[ \t]*(?:#|\r?$))", re.MULTILINE)
 _JSON_TAB = re.compile(r"""("(?:[^"\\]|\\.)*")|\t""", re.DOTALL)
 _DIRECTIVE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*%")
 _TAB_INSIDE = re.compile(r"(?<=[^\s])\t|(?<=[^\s] )\t")

@@ -13,6 +13,7 @@ from qualtrics_exporter.resource.exporter import KIND
 from .findings_report import FORMATS, Checked
 from .flags import flag
 from .manifest_findings import findings, mentions_exporter, refused
+from .streams import OutputLost, say
 
 STDIN = "<stdin>"
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -49,15 +50,20 @@ def validate(*, files: tuple[Path, ...], output: str, strict: bool) -> None:
 
     \b
     Exit codes: 0 good, or warnings only; 1 an error, or with --strict a warning; 2 wrong usage.
+    They stay the same if the findings cannot be written, as with `| head -3`.
     """
     if [str(path) for path in files].count("-") > 1:
         raise click.UsageError("Standard input can be read once only.")
     checked = list(_checked(files))
-    click.echo(FORMATS[output](checked), nl=False)
+    try:
+        click.echo(FORMATS[output](checked), nl=False)
+    except OutputLost as lost:  # the exit code tells the verdict all the same
+        if not lost.reader_left:
+            say(f"The findings cannot be written to standard output: {lost}.")
     found = [finding for each in checked for finding in each.findings]
     errors = sum(finding.severity == "error" for finding in found)
     exporters = sum(each.exporters for each in checked)
-    click.echo(_summary(exporters, errors, len(found) - errors), err=True)
+    say(_summary(exporters, errors, len(found) - errors))
     sys.exit(1 if errors or (strict and found) else 0)
 
 

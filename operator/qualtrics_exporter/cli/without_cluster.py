@@ -70,8 +70,10 @@ class Export:
     def __call__(self) -> HistoryEntry:
         """Do it, to its end or to SIGINT or SIGTERM (then `asyncio.CancelledError`).
 
-        Raises ExportError when it cannot begin and ClickException when the journal forbids it.
+        A terminal that goes away does not end it: whoever gives the same command again is told how it ended. Raises
+        ExportError when it cannot begin and ClickException when the journal forbids it.
         """
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             return asyncio.run(self._interruptible())
         except JournalUnreadable as error:

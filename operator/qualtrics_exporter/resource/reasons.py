@@ -198,6 +198,12 @@ class Reason(StrEnum):
         "Remove one of the two.",
     )  # fmt: skip
 
+    VALUE_CUT = (
+        "ValueCut", Kind.WARNING, (Place.VALIDATE,),
+        "YAML takes a part of a value for something else: an unquoted # starts a comment, ! a tag and & an anchor.",
+        "Put the value in quotes. If it is a comment, put a space after the #.",
+    )  # fmt: skip
+
     # Qualtrics
     SURVEY_NOT_FOUND = (
         "SurveyNotFound", Kind.PERMANENT, _QUALTRICS,
