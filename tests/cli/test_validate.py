@@ -385,7 +385,7 @@ def test_a_byte_order_mark_before_any_document_is_read_as_kubectl_reads_it(calle
 def test_a_byte_order_mark_elsewhere_is_a_part_of_the_text(called: Called) -> None:
     path = called.home / "inside.yaml"
     path.write_text(manifest().replace("metadata:", f"{MARK}metadata:"), "utf-8")
-    assert "ManifestInvalid" in called("validate", path, code=1).stdout
+    assert "begins with a byte order mark" in called("validate", path, code=1).stdout
 
 
 def of(text: str, field: str, value: str) -> str:
