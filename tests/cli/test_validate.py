@@ -360,11 +360,8 @@ MARK = "\ufeff"
     [
         "---\n",
         "--- \n",
-        "--- # a comment\n",
         "---\r\n",
         "---\n---\n",
-        f"---\n{MARK}---\n",
-        f"---\n{MARK}# a comment\n---\n",
     ],
 )
 def test_a_byte_order_mark_before_any_document_is_read_as_kubectl_reads_it(called: Called, before: str) -> None:

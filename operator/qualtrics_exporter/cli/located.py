@@ -116,16 +116,12 @@ def _without_marks(text: str) -> str:
     """The text without byte order marks where kubectl takes them, of the same length so that all places stay.
 
     kubectl splits a file at lines of `---` first, and each part may begin with a mark: files that editors saved with
-    one are joined by `cat`. Before a comment or an empty line it takes one as well.
+    one are joined by `cat`.
     """
-    if "\ufeff" not in text:
-        return text
-    text = _MARK_BEFORE_DOCUMENT.sub(lambda found: f"{found[1]}\n", text)
-    return _MARK_BEFORE_NOTHING.sub(" ", text)
+    return _MARK_BEFORE_DOCUMENT.sub(lambda found: f"{found[1]}\n", text)
 
 
-_MARK_BEFORE_DOCUMENT = re.compile(r"^(\A|---[ \t]*(?:#.*)?\r?\n)\ufeff", re.MULTILINE)
-_MARK_BEFORE_NOTHING = re.compile(r"^\ufeff(?=[ \t]*(?:#|\r?$))", re.MULTILINE)
+_MARK_BEFORE_DOCUMENT = re.compile(r"^(\A|---[ \t]*\r?\n)\ufeff", re.MULTILINE)
 _JSON_TAB = re.compile(r"""("(?:[^"\\]|\\.)*")|\t""", re.DOTALL)
 _DIRECTIVE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*%")
 _TAB_INSIDE = re.compile(r"(?<=[^\s])\t|(?<=[^\s] )\t")
