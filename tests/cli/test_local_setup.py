@@ -30,9 +30,18 @@ TLS = {
     "a file of something else": ({"SSL_CERT_FILE": "text.pem"}, "SSL_CERT_FILE is text.pem", "has no certificate"),
     "a broken file": ({"SSL_CERT_FILE": "broken.pem"}, "SSL_CERT_FILE is broken.pem", "is not PEM"),
     "a folder for a file": ({"SSL_CERT_FILE": "folder"}, "SSL_CERT_FILE is folder", "Is a directory"),
-    "a missing folder": ({"SSL_CERT_DIR": "/nowhere"}, "SSL_CERT_DIR has /nowhere", "No such file"),
-    "a second folder that is missing": ({"SSL_CERT_DIR": "folder:/nowhere"}, "SSL_CERT_DIR has /nowhere", "No such"),
-    "a file for a folder": ({"SSL_CERT_DIR": "empty.pem"}, "SSL_CERT_DIR has empty.pem", "Not a directory"),
+    "a missing folder": ({"SSL_CERT_DIR": "/nowhere"}, "SSL_CERT_DIR is /nowhere", "No such file"),
+    "only missing folders": (
+        {"SSL_CERT_DIR": "/nowhere:/else"},
+        "SSL_CERT_DIR is /nowhere:/else",
+        "/else cannot be read",
+    ),
+    "a missing folder and one without hashes": (
+        {"SSL_CERT_DIR": "/nowhere:folder"},
+        "/nowhere:folder",
+        "openssl rehash",
+    ),
+    "a file for a folder": ({"SSL_CERT_DIR": "empty.pem"}, "SSL_CERT_DIR is empty.pem", "Not a directory"),
     "a folder without hashes": ({"SSL_CERT_DIR": "folder"}, "SSL_CERT_DIR is folder", "openssl rehash"),
     "keys that cannot be logged": ({"SSLKEYLOGFILE": "/nowhere/keys"}, "SSLKEYLOGFILE is /nowhere/keys", "Unset it"),
 }
@@ -56,6 +65,7 @@ def test_good_settings_of_tls_pass(certificates: Certificates, tmp_path: Path) -
     check_tls({"SSL_CERT_FILE": str(certificates.authority)})
     (tmp_path / "9d66eef0.0").write_bytes(certificates.authority.read_bytes())
     check_tls({"SSL_CERT_DIR": f"{tmp_path}", "SSLKEYLOGFILE": str(tmp_path / "keys")})
+    check_tls({"SSL_CERT_DIR": f"/nowhere:{tmp_path}"})  # such lists often have directories of other systems
 
 
 @pytest.mark.parametrize("command", ["controller", "demo"])
@@ -127,13 +137,13 @@ def test_a_home_that_cannot_be_written_is_named(readable: Local) -> None:
     ended = as_another(readable, "--send", HOME=home)
     assert ended.returncode == 2, ended.stderr
     assert f"The journal {home}/.local/state/" in ended.stderr
-    assert "Permission denied. Its place comes from HOME" in ended.stderr
+    assert "Permission denied. Its directory comes from HOME" in ended.stderr
     ended = as_another(readable, "--send", HOME=home, XDG_STATE_HOME=f"{home}/state")
     assert ended.returncode == 2
-    assert "Its place comes from XDG_STATE_HOME" in ended.stderr
+    assert "Its directory comes from XDG_STATE_HOME" in ended.stderr
     ended = as_another(readable, "--send", "--journal", f"{home}/journal.json")
     assert ended.returncode == 2
-    assert f"The journal {home}/journal.json cannot be kept: Permission denied." in ended.stderr
+    assert f"The journal {home}/journal.json cannot be written: Permission denied." in ended.stderr
     assert readable.sandbox.ledger.calls == []
 
 
@@ -160,6 +170,13 @@ def test_no_home_is_a_problem_only_without_another_place(monkeypatch: pytest.Mon
     assert state_folder({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path
     with pytest.raises(LocalSetupError, match="HOME is not set"):
         state_folder({"XDG_STATE_HOME": "relative"})
+
+
+def test_a_relative_home_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each working directory would have another journal, and the same command could send again."""
+    monkeypatch.setenv("HOME", "relative")
+    with pytest.raises(LocalSetupError, match="HOME is relative, which is not an absolute path"):
+        state_folder({})
 
 
 # The journal.

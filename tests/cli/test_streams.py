@@ -277,6 +277,43 @@ def test_a_report_that_cannot_be_written_is_repeated_and_mails_nobody_again(run:
     assert run.mailed() == PEOPLE
 
 
+BACKGROUND = """
+import fcntl, os, pty, subprocess, sys, termios
+ours, theirs = pty.openpty()
+fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+modes = termios.tcgetattr(theirs)
+modes[3] |= termios.TOSTOP
+termios.tcsetattr(theirs, termios.TCSANOW, modes)
+job = subprocess.Popen(sys.argv[1:], stderr=theirs, process_group=0)
+_, status = os.waitpid(job.pid, os.WUNTRACED)
+if os.WIFSTOPPED(status):
+    job.kill()
+    job.wait()
+    sys.exit("stopped")
+job.returncode = os.waitstatus_to_exitcode(status)
+sys.exit(job.returncode)
+"""
+"""Start a command in the background of a terminal after `stty tostop`, and end as it ends."""
+
+
+def test_a_run_in_the_background_is_not_stopped_by_its_progress(run: Local) -> None:
+    program = run.program
+    command = [sys.executable, "-c", BACKGROUND, *program.command, *map(str, run.arguments("--send"))]
+    started = subprocess.Popen(
+        command,
+        env=program.environment({}),
+        cwd=program.home,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    result, out, err = ended(started)
+    assert (result, err) == (0, "")
+    assert "Succeeded" in out
+    assert run.mailed() == PEOPLE
+
+
 def test_a_failed_run_stays_failed_when_its_report_cannot_be_written(run: Local) -> None:
     run.change(maxRecipients=2)
     with full_disk() as number:

@@ -170,7 +170,7 @@ UNREADABLE: Mapping[str, tuple[bytes, str]] = {
         b"kind: QualtricsExporter\nspec: {{ .Values.spec }}\n",
         "a template has to be rendered first",
     ),
-    "no UTF-8": ("kind: QualtricsExporter\ndescription: Büro\n".encode("latin-1"), "this is no UTF-8 text"),
+    "no UTF-8": ("kind: QualtricsExporter\ndescription: Büro\n".encode("latin-1"), "this is not UTF-8 text"),
     "a control character": (b"kind: QualtricsExporter\nspec: \x01\n", ":2:7: error ManifestInvalid"),
     "a million brackets": (b"kind: QualtricsExporter\nspec: " + b"[" * 1_000_000, "nested too deep"),
     "an object that holds itself": (b"kind: QualtricsExporter\nspec: &a\n  <<: *a\n", "ManifestInvalid"),
@@ -404,6 +404,8 @@ CUT = {
     "a number in the sender's name": ("fromName", "Team #1", "#1", "ends here"),
     "a description": ("description", "For #everyone", "#everyone", "ends here"),
     "a parameter": ("parameters", "{}\n      tag: #vip", "#vip", "is empty"),
+    "a second line": ("fromName", "Digital\n      #Workplace", "#Workplace", "ends here"),
+    "only a second line": ("queryId", "\n      #everyone", "#everyone", "is empty"),
     "a tag": ("subject", "!Important How is Teams", "!Important", "begins after this"),
     "an anchor": ("fromName", "&Co", "&Co", "begins after this"),
 }
@@ -422,11 +424,8 @@ def test_a_value_that_loses_a_part_to_yaml_is_reported(called: Called, name: str
     )
     path.write_text(text, "utf-8")
     lines = text.split("\n")
-    line = next(
-        number
-        for number, line in enumerate(lines, 1)
-        if place in line and f"{field}: " in line.replace("tag", "parameters")
-    )
+    first = next(number for number, line in enumerate(lines) if re.match(rf" *({field}|tag): ", line))
+    line = next(number for number, line in enumerate(lines[first:], first + 1) if place in line)
     column = lines[line - 1].index(place) + 1
     (told,) = [line for line in called("validate", path, code=None).stdout.splitlines() if "ValueCut" in line]
     assert told.startswith(f"{path}:{line}:{column}: warning ValueCut: spec.")
@@ -447,6 +446,9 @@ def test_a_value_that_loses_a_part_to_yaml_is_reported(called: Called, name: str
         ("subject", "!!str 2026"),
         ("fromName", "&team Digital Workplace\n    description: *team"),
         ("frequency", "Weekly #hourly"),
+        ("subject", "How is Teams?\n    #fromName: Another"),
+        ("subject", "How is Teams?\n\n  #other: of the level above"),
+        ("subject", "How is Teams?\n      # a remark"),
     ],
 )
 def test_a_comment_or_an_anchor_that_is_meant_is_no_finding(called: Called, field: str, value: str) -> None:

@@ -4,7 +4,7 @@ Loading all of them would take seconds (the Kubernetes client alone is one), and
 things out. So the sentence that stands for a command in `--help` is here, and the rest in its own module.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 good, 1 the answer is no, 2 wrong usage.
-What cannot be written to standard error changes no exit code.
+If standard error cannot be written, the exit code stays the same.
 """
 
 import sys

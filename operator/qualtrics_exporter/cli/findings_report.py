@@ -32,7 +32,7 @@ def as_text(checked: Sequence[Checked]) -> str:
 
 
 def as_json(checked: Sequence[Checked]) -> str:
-    """One object with all findings, also when there are none. In ASCII, which is the same in every encoding."""
+    """One object with all findings, also when there are none. In ASCII, so that each encoding can write it."""
     found = []
     for file, _, finding, (line, column) in _all(checked):
         fields = {name: str(getattr(finding, name)) for name in _FIELDS}

@@ -1,7 +1,7 @@
-"""What a command needs of the machine that it runs on, checked before anything is asked of a remote side.
+"""Checks of the settings of this machine, before the first request.
 
-A file that is missing here must not look like a remote side that does not answer. Each problem names the variable or
-the flag, and the path. It is wrong usage: exit code 2.
+Without them, a missing file looks like a remote service that does not answer. Each message names the variable or the
+flag, and the path. A problem counts as wrong usage: exit code 2.
 """
 
 import os
@@ -12,25 +12,25 @@ from pathlib import Path
 
 import click
 
-_HASHED = 8
-"""Digits of the hash that a file in SSL_CERT_DIR is called after."""
+_HASH_LENGTH = 8
+"""Digits of the hash in the name of a file in SSL_CERT_DIR."""
 
 _PROBE = b"\0" * 4096
 
 
 class LocalSetupError(click.UsageError):
-    """Something on this machine has to be changed first."""
+    """A setting of this machine has to be corrected first."""
 
 
 def check_tls(environment: Mapping[str, str] = os.environ) -> None:
-    """See that connections can be encrypted and verified with the settings of the environment."""
+    """Check that TLS works with the variables of the environment. Raises `LocalSetupError`."""
     for problem in (*_authorities_file(environment), *_authorities_folders(environment), *_key_log(environment)):
         raise LocalSetupError(problem)
     try:
         ssl.create_default_context()
     except (OSError, ValueError) as error:
         cause = "OPENSSL_CONF" if environment.get("OPENSSL_CONF") else "the OpenSSL settings of this machine"
-        raise LocalSetupError(f"TLS cannot be set up: {_why(error)}. Look at {cause}.") from None
+        raise LocalSetupError(f"TLS cannot be set up: {_why(error)}. Check {cause}.") from None
 
 
 def _authorities_file(environment: Mapping[str, str]) -> Iterator[str]:
@@ -38,7 +38,7 @@ def _authorities_file(environment: Mapping[str, str]) -> Iterator[str]:
     if not path:
         return
     try:
-        with Path(path).open("rb") as file:  # the reason of a file that cannot be read, which OpenSSL does not tell
+        with Path(path).open("rb") as file:  # OpenSSL does not say why it cannot read a file
             file.read(1)
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except ssl.SSLError as error:
@@ -49,23 +49,25 @@ def _authorities_file(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _authorities_folders(environment: Mapping[str, str]) -> Iterator[str]:
-    paths = environment.get("SSL_CERT_DIR")
-    if not paths:
-        return
-    hashed = False
-    for path in filter(None, paths.split(os.pathsep)):
+    # A list often has directories that only other systems have: one usable directory is enough.
+    paths = environment.get("SSL_CERT_DIR", "")
+    folders = [path for path in paths.split(os.pathsep) if path]
+    unreadable: list[str] = []
+    for path in folders:
         try:
-            hashed = hashed or any(map(_is_hashed, os.listdir(path)))
+            if any(map(_is_hashed, os.listdir(path))):
+                return
         except OSError as error:
-            yield f"SSL_CERT_DIR has {path}, which cannot be read: {_why(error)}."
-            return
-    if not hashed and not environment.get("SSL_CERT_FILE"):
+            unreadable.append(f"{path} cannot be read: {_why(error)}")
+    if unreadable and len(unreadable) == len(folders):
+        yield f"SSL_CERT_DIR is {paths}. {'. '.join(unreadable)}."
+    elif folders and not environment.get("SSL_CERT_FILE"):
         yield f"SSL_CERT_DIR is {paths}, which has no certificate under its hash. Run `openssl rehash` on it."
 
 
 def _is_hashed(name: str) -> bool:
     hash_, _, number = name.partition(".")
-    return len(hash_) == _HASHED and number.isdecimal()
+    return len(hash_) == _HASH_LENGTH and number.isdecimal()
 
 
 def _key_log(environment: Mapping[str, str]) -> Iterator[str]:
@@ -80,23 +82,25 @@ def _key_log(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """The folder for what programs keep between two runs of theirs. It need not exist."""
+    """The folder for files that a program keeps from run to run. It may not exist yet. Raises `LocalSetupError`."""
     state = Path(environment.get("XDG_STATE_HOME") or "")
     if state.is_absolute():
         return state
     try:
-        return Path.home() / ".local" / "state"
+        home = Path.home()
+        # A relative path would be another journal in each working directory, and a second run would mail again.
+        problem = "" if home.is_absolute() else f"HOME is {home}, which is not an absolute path"
     except RuntimeError:
-        told = f"HOME is not set, and user id {os.getuid()} has no home directory"
-        raise LocalSetupError(
-            f"{told}: set HOME or XDG_STATE_HOME, or say where the journal is with --journal."
-        ) from None
+        problem = f"HOME is not set, and user id {os.getuid()} has no home directory"
+    if problem:
+        raise LocalSetupError(f"{problem}: set HOME or XDG_STATE_HOME, or choose a journal with --journal.")
+    return home / ".local" / "state"
 
 
 def check_journal(path: Path, *, chosen: bool, environment: Mapping[str, str] = os.environ) -> None:
-    """See that a journal can be kept there. `chosen`: by --journal or its variable, not by default.
+    """Check that a journal can be written there. Raises `LocalSetupError`.
 
-    The folder of one that is not chosen is made.
+    `chosen` means that --journal or its variable names the path. Otherwise this creates its folder.
     """
     folder = path.parent
     try:
@@ -109,26 +113,26 @@ def check_journal(path: Path, *, chosen: bool, environment: Mapping[str, str] = 
             path.read_bytes()
     except OSError as error:
         raise LocalSetupError(
-            f"The journal {path} cannot be kept: {_why(error)}. {_remedy(chosen, environment)}"
+            f"The journal {path} cannot be written: {_why(error)}. {_remedy(chosen, environment)}"
         ) from None
 
 
 def _remedy(chosen: bool, environment: Mapping[str, str]) -> str:
     if chosen:
-        return "Choose another place with --journal (or QUALTRICS_EXPORTER_JOURNAL), or make its directory writable."
+        return "Choose another file with --journal (or QUALTRICS_EXPORTER_JOURNAL), or make its directory writable."
     variable = "XDG_STATE_HOME" if Path(environment.get("XDG_STATE_HOME") or "").is_absolute() else "HOME"
-    return f"Its place comes from {variable}: let it name a directory that you can write to, or use --journal."
+    return f"Its directory comes from {variable}: set it to a directory that you can write to, or use --journal."
 
 
 def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
-    """A folder that is removed at the end."""
+    """A folder that is removed at the end. Raises `LocalSetupError`."""
     try:
         return tempfile.TemporaryDirectory()
     except OSError:
         tried = os.environ.get("TMPDIR")
-        told = f"TMPDIR is {tried}, and neither it nor" if tried else "None of"
+        subject = f"TMPDIR is {tried}, and neither it nor" if tried else "None of"
         raise LocalSetupError(
-            f"{told} /tmp, /var/tmp, /usr/tmp and the current directory can be written: set TMPDIR."
+            f"{subject} /tmp, /var/tmp, /usr/tmp and the current directory can be written: set TMPDIR."
         ) from None
 
 

@@ -7,6 +7,7 @@ those. A file may hold secrets beside its exporters, so no message quotes anythi
 
 import math
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +95,11 @@ class Document:
             yield self
 
 
+def decoded(content: bytes) -> str:
+    """The text of a file, in UTF-8 or, with a byte order mark, in UTF-16. Raises UnicodeDecodeError."""
+    return content.decode("utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+
+
 def documents(text: str) -> list[Document]:
     """The documents of a text. Raises NotYaml."""
     source = Source(text)
@@ -113,10 +119,9 @@ def documents(text: str) -> list[Document]:
 
 
 def _without_marks(text: str) -> str:
-    """The text without byte order marks where kubectl takes them, of the same length so that all places stay.
+    """The text without the byte order marks that kubectl accepts. The length is the same, so offsets stay valid.
 
-    kubectl splits a file at lines of `---` first, and each part may begin with a mark: files that editors saved with
-    one are joined by `cat`.
+    kubectl first splits a file at lines of `---`. Each part may begin with a mark, as after `cat` of several files.
     """
     return _MARK_BEFORE_DOCUMENT.sub(lambda found: f"{found[1]}\n", text)
 

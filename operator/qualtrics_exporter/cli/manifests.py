@@ -15,7 +15,7 @@ from qualtrics_exporter.resource.manifest import is_ours, manifest_violations
 from qualtrics_exporter.resource.reasons import Reason
 
 from . import located
-from .cut_values import cut_values
+from .cut_values import CutValue, cut_in_secret, cut_values
 from .manifest_findings import not_yaml
 from .streams import say
 
@@ -40,9 +40,7 @@ def read_exporter(path: Path, name: str | None) -> Exporter:
     if len(found) > 1:
         raise InvalidManifest(f"{path} has {len(found)} exporters of the name {name}.")
     exporter, item = found[0]
-    for cut in cut_values(item):
-        line, column = item.source.position(cut.start)
-        say(f"{path}:{line}:{column}: {Reason.VALUE_CUT}: {cut.message}.")
+    _warn(path, item, cut_values(item))
     # What kubectl and the API server would refuse is refused here too: a field that is misspelled could be dryRun.
     if wrong := manifest_violations(item.value):
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
@@ -60,7 +58,11 @@ class Secrets:
     @classmethod
     def read(cls, path: Path) -> "Secrets":
         """Those of a file."""
-        return cls(str(path), documents(path))
+        items = list(_items(path))
+        for item in items:
+            if item.value.get("kind") == "Secret":
+                _warn(path, item, cut_in_secret(item))
+        return cls(str(path), [item.value for item in items])
 
     def get(self, namespace: str, name: str) -> tuple[dict[str, str | bytes], str]:
         """The keys of a Secret, and how to call it in messages. Raises Permanent(SecretNotFound)."""
@@ -78,6 +80,12 @@ class Secrets:
         )
 
 
+def _warn(path: Path, item: located.Document, cuts: Iterable[CutValue]) -> None:
+    for cut in cuts:
+        line, column = item.source.position(cut.start)
+        say(f"{path}:{line}:{column}: {Reason.VALUE_CUT}: {cut.message}.")
+
+
 def documents(path: Path) -> Iterator[Mapping[str, Any]]:
     """Every object in a YAML file, those in a List too (`kubectl get -o yaml` writes such)."""
     return (item.value for item in _items(path))
@@ -85,14 +93,14 @@ def documents(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _items(path: Path) -> Iterator[located.Document]:
     try:
-        with click.open_file(str(path), encoding="utf-8-sig") as file:
-            text = file.read()
+        with click.open_file(str(path), "rb") as file:
+            text = located.decoded(file.read())
         found = located.documents(text)
     except located.NotYaml as error:
         line, column = Source(text).position(error.offset)
         raise InvalidManifest(f"{path}:{line}:{column}: {not_yaml(error, text)}.") from None
     except UnicodeDecodeError:
-        raise InvalidManifest(f"{path} is no UTF-8 text.") from None
+        raise InvalidManifest(f"{path} is not UTF-8 text.") from None
     for document in found:
         yield from document.items()
 

@@ -1,6 +1,6 @@
 """How far a run is: one line that counts on a terminal, a plain line a step in a pipe; both on standard error.
 
-Progress never keeps a run from working: a line that cannot be written is dropped.
+A line that cannot be written is dropped, and the run continues.
 """
 
 import asyncio

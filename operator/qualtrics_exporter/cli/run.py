@@ -82,7 +82,7 @@ def run(
 
     \b
     Exit codes: 0 sent, dry, passed, or nobody to mail; 1 anything else; 2 wrong usage.
-    They stay the same if the report or the progress cannot be written.
+    They do not change if the report or the progress cannot be written.
     """
     logs.configure("console", "warning")
     if str(file) == str(secrets) == "-":

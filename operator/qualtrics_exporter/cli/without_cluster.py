@@ -70,8 +70,8 @@ class Export:
     def __call__(self) -> HistoryEntry:
         """Do it, to its end or to SIGINT or SIGTERM (then `asyncio.CancelledError`).
 
-        A terminal that goes away does not end it: whoever gives the same command again is told how it ended. Raises
-        ExportError when it cannot begin and ClickException when the journal forbids it.
+        SIGHUP does not end it, so the run continues when its terminal closes: the same command then reports how it
+        ended. Raises ExportError when it cannot begin and ClickException when the journal forbids it.
         """
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:

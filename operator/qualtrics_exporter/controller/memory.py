@@ -19,7 +19,7 @@ class Memory:
     qualtrics_well_until: float = 0.0
     """... and until when that counts, on the monotonic clock."""
     advice: tuple[Remark, ...] = ()
-    """What the last check of Qualtrics met that stops nothing: it still holds while Qualtrics is not asked again."""
+    """Warnings from the last check of Qualtrics. They stay valid until the next check."""
     foreign_run: tuple[object, ...] | None = None
     """A run in other hands, as it was last seen, ..."""
     foreign_since: float = 0.0

@@ -39,7 +39,7 @@ class Checks:
     query_sync: QuerySync | None = None
     counts: Counts | None = None
     advice: tuple[Remark, ...] = ()
-    """What stops nothing, from what the services answered."""
+    """Warnings from the replies of the services."""
 
     @property
     def errors(self) -> list[ExportError]:
@@ -82,7 +82,7 @@ async def check(spec: Spec, sides: Sides, *, query: bool, people: int = LOOKED_A
 
 
 def advice(qualtrics: Qualtrics) -> tuple[Remark, ...]:
-    """What a check of Qualtrics met that stops nothing."""
+    """Warnings from a check of Qualtrics."""
     return (Remark(Reason.REQUESTS_PROXIED, qualtrics.advice),) if qualtrics.advice else ()
 
 

@@ -332,13 +332,13 @@ class Remote:
             failed.retry_after = wait
             return self._uncertain(ask, failed)
         if answered_by_another(reply):
-            # A filter that refused the reply lets the request pass before: it may have been heard.
+            # A filter may block only the reply: the service may have processed the request.
             what = f"Something between the operator and {name} answered when {name} was asked to {ask.task}"
             return self._uncertain(ask, error(Transient, Reason.REMOTE_REPLY_INVALID, what))
         return error(Permanent, *self._refusal(ask, status, code))
 
     def _refusal(self, ask: Ask, status: int, code: str | None) -> tuple[Reason, str]:
-        # What a code says about the credentials is certain; a 400 or a 404 alone only says that something is wrong.
+        # Codes about credentials are certain. A 400 or a 404 alone does not say what is wrong.
         if reason := self._side.reason(code):
             if reason is Reason.NOT_PERMITTED:
                 return reason, f"The credentials of {self.source} may not {ask.task}"

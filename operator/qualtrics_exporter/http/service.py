@@ -1,4 +1,4 @@
-"""What is known about one remote service, and whether a reply comes from it at all."""
+"""One remote service: its error codes and rate limits, and whether it sent a reply."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ _OF_PROXIES = 407
 """The status that only a proxy uses."""
 
 _REFUSED_WITH_JSON = (403, 404, 405, 451)
-"""Statuses for which the services send JSON, or nothing. A proxy or a firewall sends a page for people."""
+"""With these statuses the services send JSON or no body. A proxy or a firewall sends an HTML page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Which of the two services it is, and what only this one has."""
+    """One of the two services, with the properties that only it has."""
 
     key: str
     name: str
@@ -29,14 +29,14 @@ class Side:
     """Remote codes that say more than the status. A key that ends with `*` is the beginning of a code."""
 
     def reason(self, code: str | None) -> Reason | None:
-        """The reason for a remote code; None if the status says as much."""
+        """The reason for a remote code; None if the code says no more than the status."""
         if not code:
             return None
         families = (reason for key, reason in self.reasons.items() if key[-1] == "*" and code.startswith(key[:-1]))
         return self.reasons.get(code) or next(families, None)
 
     def read_codes(self, reply: Reply) -> tuple[str | None, str | None]:
-        """The remote code and the request id of an error, whatever its body is."""
+        """The remote code and the request id of an error. Both are None if the body is not JSON."""
         try:
             return self.codes(reply.document())
         except NotUnderstood:

@@ -205,7 +205,7 @@ def _refusal(reply: Reply, side: Side, source: str) -> ExportError:
 
 
 def _answered_by_another(reply: Reply) -> bool:
-    """As for a call of the API. In addition, no token endpoint says 403 without JSON, or 400 with a page for people."""
+    """As for an API call. In addition, token endpoints never send 403 without JSON, or 400 with an HTML page."""
     if is_object(reply):
         return answered_by_another(reply)
     return reply.status == 403 or answered_by_another(reply) or (reply.status == 400 and bool(reply.body.strip()))

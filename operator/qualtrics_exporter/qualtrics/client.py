@@ -106,7 +106,7 @@ class Qualtrics:
     def __init__(self, remotes: Remotes, credentials: Credentials, tenant: Tenant = NOBODY) -> None:
         self._remote = Remote(remotes, credentials, QUALTRICS, tenant)
         self.advice: str | None = None
-        """What the notice of a reply advises, once a check met one."""
+        """Advice from the notice in a reply, if a check got one."""
 
     # Before anything else.
 
@@ -133,7 +133,7 @@ class Qualtrics:
                 raise
 
     def _checked(self, reply: Reply) -> Any:
-        """The result of a check. A notice in the reply is kept."""
+        """The result of a check. Keeps the advice of the reply's notice."""
         self.advice = proxied_by(reply) or self.advice
         return _result(reply)
 

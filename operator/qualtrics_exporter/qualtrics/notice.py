@@ -11,7 +11,7 @@ _HOST = re.compile(r"\b([a-z0-9-]{1,63}\.qualtrics\.com)\b", re.IGNORECASE)
 def proxied_by(reply: Reply) -> str | None:
     """Advice if Qualtrics passed the request on to another datacenter, None otherwise.
 
-    The text of a notice is not repeated: only a host of Qualtrics in it is.
+    The advice repeats nothing of the notice except a host name of Qualtrics.
     """
     try:
         notice = at(reply.document(), "meta", "notice")

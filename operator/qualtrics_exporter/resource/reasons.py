@@ -200,7 +200,7 @@ class Reason(StrEnum):
 
     VALUE_CUT = (
         "ValueCut", Kind.WARNING, (Place.VALIDATE,),
-        "YAML takes a part of a value for something else: an unquoted # starts a comment, ! a tag and & an anchor.",
+        "YAML reads a part of a value as something else: an unquoted # starts a comment, ! a tag and & an anchor.",
         "Put the value in quotes. If it is a comment, put a space after the #.",
     )  # fmt: skip
 

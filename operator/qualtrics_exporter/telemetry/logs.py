@@ -78,7 +78,7 @@ class _Json(JsonFormatter):
     """One object a line: time, level, logger, message, then what was passed as `extra`."""
 
     def __init__(self, stream: TextIO) -> None:
-        # A stream without a character writes an escape of Python's, which is not one of JSON's.
+        # If the encoding lacks a character, Python writes its own escape, which is not valid JSON.
         ascii_only = (stream.encoding or "utf-8").lower().replace("-", "") != "utf8"
         super().__init__(reserved_attrs=[*RESERVED_ATTRS, *_HIDDEN], json_ensure_ascii=ascii_only, json_default=str)
 

@@ -79,7 +79,7 @@ def no_condition(subject: Subject) -> Iterator[Found]:
     if not all(map(_keeps_everybody, query.clauses)):
         return  # also what was not understood may be a condition
     if any(isinstance(clause, syntax.List) for clause in query.clauses):
-        told = "no condition stands in this query, so that it returns every user; add `with` or `where`"
+        told = "this query has no condition and returns every user; add `with` or `where`"
         yield query.head.table.span, told
 
 

@@ -51,7 +51,7 @@ def not_a_user_field(subject: Subject) -> Iterator[Found]:
 
 @rule(Reason.QUERY_NOT_VERIFIED)
 def email_of_an_aggregate(subject: Subject) -> Iterator[Found]:
-    """A name for the last address of a user is computed, and still an address."""
+    """A name for the last or first address is computed, but still an address."""
     field = _field(subject)
     if field and field.owner is Owner.COMPUTED_EMAIL:
         told = f"{field.shown} is computed from the e-mail address, which may work"
