@@ -1,8 +1,11 @@
-"""Mistakes on this machine end a command at its start, with the variable and the path, and nobody is asked."""
+"""Wrong settings of this machine end a command at its start, before the first request."""
 
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,7 +77,7 @@ def test_a_missing_authority_ends_a_command_at_its_start(program: Program, comma
     assert "SSL_CERT_FILE is /nowhere/ca.pem, which cannot be read: No such file or directory." in ended.stderr
 
 
-def test_a_run_with_a_missing_authority_asks_nobody(run: Local) -> None:
+def test_a_run_with_a_missing_authority_sends_no_request(run: Local) -> None:
     ended = run("--send", env={"SSL_CERT_FILE": "/nowhere/ca.pem"}, code=2)
     assert "SSL_CERT_FILE is /nowhere/ca.pem" in ended.stderr
     assert run.sandbox.ledger.calls == []
@@ -109,23 +112,24 @@ def as_another(run: Local, *more: str, **variables: str) -> "subprocess.Complete
 
 
 @pytest.fixture
-def readable(run: Local) -> Local:
-    """Files that everyone can read, in folders that nobody else can write."""
+def readable(run: Local) -> Iterator[Local]:
+    """The command in a home that everyone can read and nobody else can write."""
     if os.getuid() != 0:
         pytest.skip("only root can become another user")
-    for path in (run.program.home, *run.program.home.parents):
-        if path.owner() == "root" and path.is_relative_to("/tmp") and path != Path("/tmp"):
-            path.chmod(0o755)
-    authority = Path(run.program.variables["SSL_CERT_FILE"])
-    copy = run.program.home / "authority.pem"
-    copy.write_bytes(authority.read_bytes())
-    run.program.variables["SSL_CERT_FILE"] = str(copy)
-    for path in run.program.home.iterdir():
-        path.chmod(0o644)
-    return run
+    # Not below tmp_path: pytest keeps other users out of all its folders, again at each start.
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        authority = home / "authority.pem"
+        authority.write_bytes(Path(run.program.variables["SSL_CERT_FILE"]).read_bytes())
+        variables = {**run.program.variables, "SSL_CERT_FILE": str(authority)}
+        local = Local(replace(run.program, home=home, variables=variables), run.sandbox)
+        for path in home.iterdir():
+            path.chmod(0o644)
+        yield local
 
 
-def test_a_user_without_a_home_is_told_what_to_set(readable: Local) -> None:
+def test_a_user_without_a_home_learns_what_to_set(readable: Local) -> None:
     ended = as_another(readable, "--send")
     assert ended.returncode == 2, ended.stderr
     assert "HOME is not set, and user id 54321 has no home directory: set HOME or XDG_STATE_HOME" in ended.stderr
@@ -190,7 +194,7 @@ def test_a_relative_home_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ("/proc/journal.json", "No such file or directory"),
     ],
 )
-def test_a_journal_that_was_chosen_is_not_given_a_folder(
+def test_no_folder_is_created_for_a_journal_that_the_user_names(
     path: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -206,7 +210,7 @@ def test_a_check_of_the_journal_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_temporary_files_without_a_place_are_told_with_the_variable(program: Program) -> None:
+def test_a_missing_temporary_folder_is_reported_with_the_variable(program: Program) -> None:
     code = (
         "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/nowhere'];"
         "from qualtrics_exporter.cli import main; main()"

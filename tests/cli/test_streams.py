@@ -1,4 +1,4 @@
-"""Standard streams that cannot be written: no result and no exit code changes, with real pipes, files and terminals."""
+"""Standard streams that cannot be written change no result and no exit code. With real pipes, files and terminals."""
 
 import fcntl
 import json
@@ -35,7 +35,7 @@ def closed_pipe() -> Iterator[int]:
 
 @contextmanager
 def full_disk() -> Iterator[int]:
-    """A file that takes nothing."""
+    """A file on a full disk."""
     number = os.open("/dev/full", os.O_WRONLY)
     yield number
     os.close(number)
@@ -193,7 +193,7 @@ def test_json_is_json_in_every_encoding(program: Program, home: Path, odd: Path,
 
 
 @pytest.mark.parametrize("output", ["text", "json", "github"])
-def test_a_file_name_that_is_no_text_is_checked(program: Program, home: Path, output: str) -> None:
+def test_a_file_name_that_is_not_text_is_checked(program: Program, home: Path, output: str) -> None:
     os.makedirs(os.path.join(os.fsencode(home), b"m\xfcller"))
     path = os.path.join(os.fsencode(home), b"m\xfcller", b"exporter.yaml")
     with open(path, "w") as file:
@@ -249,7 +249,7 @@ def test_a_run_mails_whatever_happens_to_its_progress(run: Local, name: str) -> 
     assert "Succeeded" in out
     assert run.mailed() == PEOPLE
     run("--send")
-    assert len(run.sandbox.ledger.distributions) == 2, "the first one was told"
+    assert len(run.sandbox.ledger.distributions) == 2, "the first run was reported"
 
 
 def test_a_run_mails_without_standard_error(run: Local) -> None:
@@ -322,7 +322,7 @@ def test_a_failed_run_stays_failed_when_its_report_cannot_be_written(run: Local)
 
 
 def test_a_run_without_standard_output_mails_each_time(run: Local) -> None:
-    """Whoever closes standard output does not want the report: nothing is left to tell."""
+    """With standard output closed, the user does not want the report, so it is not repeated."""
     program = run.program
     for _ in range(2):
         command = without(1, *program.command, *run.arguments("--send"))

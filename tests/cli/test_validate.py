@@ -387,7 +387,9 @@ def test_a_byte_order_mark_elsewhere_is_a_part_of_the_text(called: Called) -> No
 
 def of(text: str, field: str, value: str) -> str:
     """The sample with another value of a field, as it stands in the file."""
-    new, count = re.subn(rf"^( *){field}: .*$", rf"\g<1>{field}: {value}", text, count=1, flags=re.MULTILINE)
+    new, count = re.subn(
+        rf"^( *){field}: .*$", lambda found: f"{found[1]}{field}: {value}", text, count=1, flags=re.MULTILINE
+    )
     assert count == 1, field
     return new
 
@@ -463,6 +465,32 @@ def test_a_comment_in_braces_is_named_as_the_cause(called: Called) -> None:
     path.write_text(f"kind: QualtricsExporter\nspec:\n{nexthink}  qualtrics: {{}}\n")
     told = called("validate", path, code=1).stdout
     assert "the unquoted # in line 3 starts a comment: put the value in quotes" in told
+
+
+HINTS = {
+    'users | where name == "a: b" | list x': "if the value has a colon before a space, put it in quotes",
+    "| users | list ad.email_address": "a text after | or > begins in the next line",
+    "> users": "a text after | or > begins in the next line",
+    "@everyone": "a value that begins with this character needs quotes",
+    "%everyone": "a value that begins with this character needs quotes",
+    "- everyone": "a value that begins with - or ? and a space needs quotes",
+    "*everyone": "an unquoted * refers to an anchor: put the value in quotes",
+    '"users" | list x': "otherwise put all of the value in quotes",
+    '"users" of today': "the value ends before its line does: put all of it in quotes",
+    "'users | where name == 'x''": "the value ends before its line does: put all of it in quotes",
+    "[users] of today": "the value ends before its line does: put all of it in quotes",
+    '"a\\qb"': "this escape sequence does not exist: put the value in single quotes",
+}
+
+
+@pytest.mark.parametrize("value", HINTS)
+def test_a_value_that_is_not_yaml_gets_a_hint_without_the_value(called: Called, value: str) -> None:
+    path = called.home / "odd.yaml"
+    path.write_text(of(SAMPLE.read_text("utf-8"), "queryId", value), "utf-8")
+    (told,) = [line for line in called("validate", path, code=1).stdout.splitlines() if "ManifestInvalid" in line]
+    assert HINTS[value] in told
+    assert "unquoted #" not in told, "a comment in the lines above is not the cause"
+    assert "everyone" not in told
 
 
 def test_a_comment_in_a_query_of_several_lines_is_named_as_the_cause(called: Called) -> None:

@@ -93,4 +93,4 @@ def comment_before(text: str, offset: int) -> int | None:
     return None
 
 
-_AFTER_A_VALUE = re.compile(r"[^\s#][ \t]+#[^\s#]")
+_AFTER_A_VALUE = re.compile(r"""^(?:"[^"]*"|'[^']*'|[^#"'])*(?<=[^\s])[ \t]+#[^\s#]""")

@@ -17,6 +17,7 @@ import yaml
 from qualtrics_exporter.nql.source import Source
 
 from .scalars import places
+from .yaml_errors import describe
 
 Location = tuple[str | int, ...]
 Pair = tuple[yaml.Node, yaml.Node]
@@ -143,7 +144,7 @@ def _read(source: Source, text: str, *, json: bool = False) -> list[Document]:
             found.append(Document(source, node, nodes.value(node), nodes))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise NotYaml(_told(error), int(mark.index) if mark else 0) from None
+        raise NotYaml(describe(error), int(mark.index) if mark else 0) from None
     except yaml.reader.ReaderError as error:
         raise NotYaml("a character stands here that YAML does not allow", int(error.position)) from None
     except RecursionError:
@@ -151,13 +152,6 @@ def _read(source: Source, text: str, *, json: bool = False) -> list[Document]:
     except (ValueError, ArithmeticError, AttributeError, TypeError):
         raise NotYaml("this holds a value or a tag that cannot be read", 0) from None
     return found
-
-
-def _told(error: yaml.MarkedYAMLError) -> str:
-    """PyYAML's own words where there is nothing else in them: some quote the text."""
-    problem = error.problem or ""
-    plain = re.fullmatch(r"[a-z ,:-]{1,80}", problem)
-    return f"this is no YAML: {problem}" if plain else "this is no YAML"
 
 
 class _Nodes:
