@@ -386,7 +386,7 @@ def test_a_byte_order_mark_elsewhere_is_a_part_of_the_text(called: Called) -> No
 
 
 def of(text: str, field: str, value: str) -> str:
-    """The sample with another value of a field, as it stands in the file."""
+    """The sample with another value of a field, written as in the file."""
     new, count = re.subn(
         rf"^( *){field}: .*$", lambda found: f"{found[1]}{field}: {value}", text, count=1, flags=re.MULTILINE
     )
@@ -429,10 +429,10 @@ def test_a_value_that_loses_a_part_to_yaml_is_reported(called: Called, name: str
     first = next(number for number, line in enumerate(lines) if re.match(rf" *({field}|tag): ", line))
     line = next(number for number, line in enumerate(lines[first:], first + 1) if place in line)
     column = lines[line - 1].index(place) + 1
-    (told,) = [line for line in called("validate", path, code=None).stdout.splitlines() if "ValueCut" in line]
-    assert told.startswith(f"{path}:{line}:{column}: warning ValueCut: spec.")
-    assert what in told
-    assert "put the value in quotes" in told
+    (message,) = [line for line in called("validate", path, code=None).stdout.splitlines() if "ValueCut" in line]
+    assert message.startswith(f"{path}:{line}:{column}: warning ValueCut: spec.")
+    assert what in message
+    assert "put the value in quotes" in message
     called("validate", "--strict", path, code=1)
 
 
@@ -463,8 +463,8 @@ def test_a_comment_in_braces_is_named_as_the_cause(called: Called) -> None:
     path = called.home / "flow.yaml"
     nexthink = '  nexthink: {credentialsSecretRef: {name: nexthink}, queryId: #everyone,\n    query: "users"}\n'
     path.write_text(f"kind: QualtricsExporter\nspec:\n{nexthink}  qualtrics: {{}}\n")
-    told = called("validate", path, code=1).stdout
-    assert "the unquoted # in line 3 starts a comment: put the value in quotes" in told
+    message = called("validate", path, code=1).stdout
+    assert "the unquoted # in line 3 starts a comment: put the value in quotes" in message
 
 
 HINTS = {
@@ -487,10 +487,10 @@ HINTS = {
 def test_a_value_that_is_not_yaml_gets_a_hint_without_the_value(called: Called, value: str) -> None:
     path = called.home / "odd.yaml"
     path.write_text(of(SAMPLE.read_text("utf-8"), "queryId", value), "utf-8")
-    (told,) = [line for line in called("validate", path, code=1).stdout.splitlines() if "ManifestInvalid" in line]
-    assert HINTS[value] in told
-    assert "unquoted #" not in told, "a comment in the lines above is not the cause"
-    assert "everyone" not in told
+    (message,) = [line for line in called("validate", path, code=1).stdout.splitlines() if "ManifestInvalid" in line]
+    assert HINTS[value] in message
+    assert "unquoted #" not in message, "a comment in the lines above is not the cause"
+    assert "everyone" not in message
 
 
 def test_a_comment_in_a_query_of_several_lines_is_named_as_the_cause(called: Called) -> None:
@@ -501,7 +501,7 @@ def test_a_comment_in_a_query_of_several_lines_is_named_as_the_cause(called: Cal
 
 
 def test_the_example_with_xargs_takes_any_file_name(program: Program) -> None:
-    """As it stands in the help, with spaces, umlauts and a line break in the names."""
+    """Exactly as in the help, with spaces, umlauts and a line break in the names."""
     example = re.search(r"git diff .*? \| xargs .*", program("validate", "--help").stdout)
     assert example
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.com"]

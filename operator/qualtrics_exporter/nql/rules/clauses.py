@@ -72,15 +72,14 @@ def _is_whole(count: Decimal) -> bool:
 
 @rule(Reason.QUERY_WITHOUT_CONDITION)
 def no_condition(subject: Subject) -> Iterator[Found]:
-    """`users | list ad.email_address` is everyone whom Nexthink knows."""
+    """`users | list ad.email_address` returns every user that Nexthink knows."""
     query = subject.parsed.query
     if not isinstance(query.head, syntax.Head) or query.head.table.name not in USERS or query.head.time:
         return
     if not all(map(_keeps_everybody, query.clauses)):
         return  # also what was not understood may be a condition
     if any(isinstance(clause, syntax.List) for clause in query.clauses):
-        told = "this query has no condition and returns every user; add `with` or `where`"
-        yield query.head.table.span, told
+        yield query.head.table.span, "this query has no condition and returns every user; add `with` or `where`"
 
 
 def _keeps_everybody(clause: syntax.Clause) -> bool:

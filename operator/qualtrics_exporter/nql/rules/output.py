@@ -54,8 +54,8 @@ def email_of_an_aggregate(subject: Subject) -> Iterator[Found]:
     """A name for the last or first address is computed, but still an address."""
     field = _field(subject)
     if field and field.owner is Owner.COMPUTED_EMAIL:
-        told = f"{field.shown} is computed from the e-mail address, which may work"
-        yield field.span, f"{told}; `{_email(subject)}` itself is known to work"
+        doubt = f"{field.shown} is computed from the e-mail address, which may work"
+        yield field.span, f"{doubt}; `{_email(subject)}` itself is known to work"
 
 
 @rule(Reason.QUERY_FIELD_NOT_EMAIL)
