@@ -3,6 +3,7 @@
 import base64
 import os
 import pty
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -377,8 +378,9 @@ def test_the_journal_is_in_the_users_state(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_a_journal_that_cannot_be_written_is_a_sentence(run: Local) -> None:
-    ended = run("--send", "--journal", "nowhere/journal.json", code=1)
-    assert ended.stderr.splitlines()[-1].endswith("nowhere/.journal.json.lock: No such file or directory")
+    ended = run("--send", "--journal", "nowhere/journal.json", code=2)
+    assert "The journal nowhere/journal.json cannot be written: No such file or directory." in ended.stderr
+    assert "--journal (or QUALTRICS_EXPORTER_JOURNAL)" in ended.stderr
     assert run.mailed() == set()
 
 
@@ -424,6 +426,29 @@ def test_a_field_that_is_misspelled_is_refused_and_nobody_is_mailed(run: Local) 
     ended = run("--send", code=1)
     assert "spec.dryrun: is no field; did you mean dryRun?" in ended.stderr
     assert run.mailed() == set()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_are_read_in_the_encodings_of_kubectl(run: Local, encoding: str) -> None:
+    for path in (run.exporter, run.secrets):
+        path.write_bytes(path.read_text("utf-8").encode(encoding))
+    assert "TestPassed" in run("--test").stdout
+
+
+def test_a_secret_in_a_second_file_with_a_byte_order_mark_is_read(run: Local) -> None:
+    first, second = run.secrets.read_text("utf-8").replace("apiVersion: v1\n", "").split("---\n")
+    assert second.startswith("kind: Secret\n")
+    run.secrets.write_text(f"\ufeff{first}---\n\ufeff{second}", "utf-8")
+    assert "TestPassed" in run("--test").stdout
+
+
+@pytest.mark.parametrize("value", ["hunter #2", "#hunter", "!hunter", "&hunter"])
+def test_a_secret_that_loses_a_part_to_yaml_is_reported_without_its_value(run: Local, value: str) -> None:
+    text = run.secrets.read_text("utf-8")
+    run.secrets.write_text(re.sub(r"clientSecret: .*", f"clientSecret: {value}", text, count=1), "utf-8")
+    ended = run("--test", code=None)
+    assert re.search(r"secrets\.yaml:\d+:\d+: ValueCut: stringData\.\* .*; put the value in quotes\.", ended.stderr)
+    assert "hunter" not in ended.stderr + ended.stdout
 
 
 def test_a_secret_that_is_no_yaml_is_not_quoted(run: Local) -> None:

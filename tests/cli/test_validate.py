@@ -1,7 +1,9 @@
 """`qualtrics-exporter validate`, as people and programs meet it."""
 
 import json
+import os
 import re
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -204,7 +206,7 @@ UNREADABLE: Mapping[str, tuple[bytes, str]] = {
         b"kind: QualtricsExporter\nspec: {{ .Values.spec }}\n",
         "a template has to be rendered first",
     ),
-    "no UTF-8": ("kind: QualtricsExporter\ndescription: Büro\n".encode("latin-1"), "this is no UTF-8 text"),
+    "no UTF-8": ("kind: QualtricsExporter\ndescription: Büro\n".encode("latin-1"), "this is not UTF-8 text"),
     "a control character": (b"kind: QualtricsExporter\nspec: \x01\n", ":2:7: error ManifestInvalid"),
     "a million brackets": (b"kind: QualtricsExporter\nspec: " + b"[" * 1_000_000, "nested too deep"),
     "an object that holds itself": (b"kind: QualtricsExporter\nspec: &a\n  <<: *a\n", "ManifestInvalid"),
@@ -381,3 +383,180 @@ def test_flags_can_be_variables(program: Program) -> None:
     variables = {"QUALTRICS_EXPORTER_STRICT": "true", "QUALTRICS_EXPORTER_OUTPUT": "json"}
     ended = program("validate", path, code=1, env=variables)
     assert json.loads(ended.stdout)["findings"][0]["severity"] == "warning"
+
+
+# YAML as kubectl reads it, and where it misleads.
+
+
+MARK = "\ufeff"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "---\n",
+        "--- \n",
+        "---\r\n",
+        "---\n---\n",
+    ],
+)
+def test_a_byte_order_mark_before_any_document_is_read_as_kubectl_reads_it(called: Called, before: str) -> None:
+    path = called.home / "joined.yaml"
+    text = f"{MARK}{manifest()}{before}{MARK}{manifest(query='users | where')}"
+    path.write_bytes(text.encode())
+    ended = called("validate", path, code=1)
+    assert ended.stderr.startswith("2 exporters checked: ")
+    assert "ManifestInvalid" not in ended.stdout
+    line = next(
+        number
+        for number, line in enumerate(text.split("\n"), 1)
+        if "query: users | where" in line and "with" not in line
+    )
+    assert f"{path}:{line}:" in ended.stdout, "every place is counted as an editor shows it"
+
+
+def test_a_byte_order_mark_elsewhere_is_a_part_of_the_text(called: Called) -> None:
+    path = called.home / "inside.yaml"
+    path.write_text(manifest().replace("metadata:", f"{MARK}metadata:"), "utf-8")
+    assert "begins with a byte order mark" in called("validate", path, code=1).stdout
+
+
+def of(text: str, field: str, value: str) -> str:
+    """The sample with another value of a field, written as in the file."""
+    new, count = re.subn(
+        rf"^( *){field}: .*$", lambda found: f"{found[1]}{field}: {value}", text, count=1, flags=re.MULTILINE
+    )
+    assert count == 1, field
+    return new
+
+
+CUT = {
+    "a query without quotes": (
+        "query",
+        'users during past 7d | where #vip = "yes" | list ad.email_address',
+        '#vip = "yes"',
+        "ends here",
+    ),
+    "an id without quotes": ("queryId", "#teams_rollout", "#teams_rollout", "is empty"),
+    "a number in a subject": ("subject", "Survey #5 of this year", "#5 of", "ends here"),
+    "a number in the sender's name": ("fromName", "Team #1", "#1", "ends here"),
+    "a description": ("description", "For #everyone", "#everyone", "ends here"),
+    "a parameter": ("parameters", "{}\n      tag: #vip", "#vip", "is empty"),
+    "a second line": ("fromName", "Digital\n      #Workplace", "#Workplace", "ends here"),
+    "only a second line": ("queryId", "\n      #everyone", "#everyone", "is empty"),
+    "a tag": ("subject", "!Important How is Teams", "!Important", "begins after this"),
+    "an anchor": ("fromName", "&Co", "&Co", "begins after this"),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_value_that_loses_a_part_to_yaml_is_reported(called: Called, name: str) -> None:
+    field, value, place, what = CUT[name]
+    text = SAMPLE.read_text("utf-8")
+    text = re.sub(r"query: \|\n(?: {6}.*\n)+", "query: users during past 7d | list ad.email_address\n", text)
+    path = called.home / "cut.yaml"
+    text = (
+        text.replace("parameters: {}", "parameters:\n      tag: #vip")
+        if field == "parameters"
+        else of(text, field, value)
+    )
+    path.write_text(text, "utf-8")
+    lines = text.split("\n")
+    first = next(number for number, line in enumerate(lines) if re.match(rf" *({field}|tag): ", line))
+    line = next(number for number, line in enumerate(lines[first:], first + 1) if place in line)
+    column = lines[line - 1].index(place) + 1
+    (message,) = [line for line in called("validate", path, code=None).stdout.splitlines() if "ValueCut" in line]
+    assert message.startswith(f"{path}:{line}:{column}: warning ValueCut: spec.")
+    assert what in message
+    assert "put the value in quotes" in message
+    called("validate", "--strict", path, code=1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("subject", "How is Teams? # ask again"),
+        ("subject", "How is Teams? ## asked"),
+        ("subject", '"Survey #5"'),
+        ("subject", "'Survey #5'"),
+        ("subject", "Survey#5"),
+        ("subject", ">-\n      Survey #5"),
+        ("subject", "!!str 2026"),
+        ("fromName", "&team Digital Workplace\n    description: *team"),
+        ("frequency", "Weekly #hourly"),
+        ("subject", "How is Teams?\n    #fromName: Another"),
+        ("subject", "How is Teams?\n\n  #other: of the level above"),
+        ("subject", "How is Teams?\n      # a remark"),
+    ],
+)
+def test_a_comment_or_an_anchor_that_is_meant_is_no_finding(called: Called, field: str, value: str) -> None:
+    path = called.home / "meant.yaml"
+    path.write_text(of(SAMPLE.read_text("utf-8"), field, value), "utf-8")
+    assert "ValueCut" not in called("validate", path, code=None).stdout
+
+
+def test_a_comment_in_braces_is_named_as_the_cause(called: Called) -> None:
+    path = called.home / "flow.yaml"
+    nexthink = '  nexthink: {credentialsSecretRef: {name: nexthink}, queryId: #everyone,\n    query: "users"}\n'
+    path.write_text(f"kind: QualtricsExporter\nspec:\n{nexthink}  qualtrics: {{}}\n")
+    message = called("validate", path, code=1).stdout
+    assert "the unquoted # in line 3 starts a comment: put the value in quotes" in message
+
+
+HINTS = {
+    'users | where name == "a: b" | list x': "if the value has a colon before a space, put it in quotes",
+    "| users | list ad.email_address": "a text after | or > begins in the next line",
+    "> users": "a text after | or > begins in the next line",
+    "@everyone": "a value that begins with this character needs quotes",
+    "%everyone": "a value that begins with this character needs quotes",
+    "- everyone": "a value that begins with - or ? and a space needs quotes",
+    "*everyone": "an unquoted * refers to an anchor: put the value in quotes",
+    '"users" | list x': "otherwise put all of the value in quotes",
+    '"users" of today': "the value ends before its line does: put all of it in quotes",
+    "'users | where name == 'x''": "the value ends before its line does: put all of it in quotes",
+    "[users] of today": "the value ends before its line does: put all of it in quotes",
+    '"a\\qb"': "this escape sequence does not exist: put the value in single quotes",
+}
+
+
+@pytest.mark.parametrize("value", HINTS)
+def test_a_value_that_is_not_yaml_gets_a_hint_without_the_value(called: Called, value: str) -> None:
+    path = called.home / "odd.yaml"
+    path.write_text(of(SAMPLE.read_text("utf-8"), "queryId", value), "utf-8")
+    (message,) = [line for line in called("validate", path, code=1).stdout.splitlines() if "ManifestInvalid" in line]
+    assert HINTS[value] in message
+    assert "unquoted #" not in message, "a comment in the lines above is not the cause"
+    assert "everyone" not in message
+
+
+def test_a_comment_in_a_query_of_several_lines_is_named_as_the_cause(called: Called) -> None:
+    path = called.home / "lines.yaml"
+    query = '    query: users during past 7d\n      | where #vip = "yes"\n      | list ad.email_address\n'
+    path.write_text(f"kind: QualtricsExporter\nspec:\n  nexthink:\n{query}")
+    assert "the unquoted # in line 5 starts a comment" in called("validate", path, code=1).stdout
+
+
+def test_the_example_with_xargs_takes_any_file_name(program: Program) -> None:
+    """Exactly as in the help, with spaces, umlauts and a line break in the names."""
+    example = re.search(r"git diff .*? \| xargs .*", program("validate", "--help").stdout)
+    assert example
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.com"]
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["commit", "-q", "--allow-empty", "-m", "x"],
+        ["checkout", "-q", "-b", "new"],
+    ):
+        subprocess.run([*git, *command], cwd=program.home, check=True, env=program.environment({}))
+    names = ["with space.yaml", "Büro.yaml", "line\nbreak.yaml", "it's.yaml"]
+    for name in names:
+        (program.home / name).write_text(manifest(), "utf-8")
+    subprocess.run(["git", "add", "."], cwd=program.home, check=True, env=program.environment({}))
+    path = f"{Path(program.command[0]).parent}:{os.environ['PATH']}"
+    ended = subprocess.run(
+        ["sh", "-c", example[0]],
+        cwd=program.home,
+        env=program.environment({"PATH": path}),
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "4 exporters checked: all well.\n"), ended.stdout

@@ -20,6 +20,9 @@ SAMPLE = (
 )
 
 
+OTHER = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n"
+
+
 def with_(old: str, new: str) -> str:
     """The sample with one piece of its text replaced."""
     assert old in SAMPLE, old
@@ -53,6 +56,12 @@ GOOD = {
     "merged keys that come first": with_(
         "    frequency: Weekly", "    <<: {frequency: Sometimes}\n    frequency: Weekly"),
     "with a byte order mark": "\ufeff" + SAMPLE,
+    "with a byte order mark after spaces behind the separator": "# nothing\n---  \n\ufeff" + SAMPLE,
+    "with a byte order mark and Windows line breaks": f"# nothing\n---\n\ufeff{SAMPLE}".replace("\n", "\r\n"),
+    "with a byte order mark before the second document": "# nothing\n---\n\ufeff" + SAMPLE,
+    "joined from two files with byte order marks": f"\ufeff---\n{OTHER}---\n\ufeff---\n{SAMPLE}",
+    "a subject that ends at a comment": with_("subject: How", "subject: Survey #5: How"),
+    "a tag before a subject": with_("subject: How", "subject: !Important How"),
     "in a List": yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [yaml.safe_load(SAMPLE)]}),
     "after an empty document": "---\n---\n" + SAMPLE + "---\n",
     "suspended with on": with_("suspend: false", "suspend: on"),
@@ -82,6 +91,12 @@ GOOD = {
 }  # fmt: skip
 
 BAD = {
+    "a byte order mark after a separator with a comment": "--- # first\n\ufeff" + SAMPLE,
+    "a byte order mark before a comment": with_("spec:\n", "\ufeff# a comment\nspec:\n"),
+    "a byte order mark before an empty line": with_("spec:\n", "\ufeff\nspec:\n"),
+    "a byte order mark inside a document": with_("metadata:", "\ufeffmetadata:"),
+    "a byte order mark before a second key": with_("spec:", "\ufeffspec:"),
+    "a comment for an id": with_('queryId: "#teams_rollout"', "queryId: #teams_rollout"),
     "merged keys that come last": with_(
         "    frequency: Weekly", "    frequency: Weekly\n    <<: {frequency: Sometimes}"),
     "a list of merged keys, the first of which wins": with_(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from qualtrics_exporter.qualtrics import client
 from tests.controller.odd_world import NAMESPACE, ODD, OddWorld
 
 NEXTHINK = "t0.api.eu.nexthink.cloud"
@@ -88,3 +89,13 @@ def test_it_asks_again_after_another_process_has_found_something_else(world: Odd
     count = asked(world)
     world.run(0.5)
     assert count["read_survey"] >= 1
+
+
+def test_a_proxied_request_is_reported_once_and_stops_nothing(world: OddWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "proxied_by", lambda _: "use https://co1.qualtrics.com")
+    suspend(world)
+    world.run(8)
+    conditions = {one["type"]: one for one in world.status("healthy")["conditions"]}
+    assert conditions["QualtricsReady"]["status"] == "True"
+    assert conditions["Ready"]["message"].count("RequestsProxied: use https://co1.qualtrics.com.") == 1
+    assert list(world.server.events.values()).count("RequestsProxied") == 2, "one for each exporter"

@@ -155,3 +155,30 @@ async def test_a_test_of_a_query_that_names_nobody_passes(exporter: Exporter) ->
 
     assert entry.reason == "TestPassed"
     assert "returns nobody at present" in entry.message
+
+
+async def test_a_refusal_of_whoami_alone_fails_no_check(exporter: Exporter) -> None:
+    exporter.sandbox.faults.add("qualtrics.whoami", status=403)
+    exporter.sandbox.faults.add("qualtrics.whoami", status=403, body='{"meta": {"error": {"errorCode": "AuthZ_2.0"}}}')
+    for _ in range(2):
+        assert (await check(exporter.spec, exporter.sides, query=False)).first_error is None
+
+
+async def test_without_the_permission_for_the_survey_the_check_says_so(exporter: Exporter) -> None:
+    for operation in ("whoami", "read_survey"):
+        exporter.sandbox.faults.add(f"qualtrics.{operation}", status=403)
+    checks = await check(exporter.spec, exporter.sides, query=False)
+
+    assert checks.first_error
+    assert checks.first_error.reason == "NotPermitted"
+    assert "show survey" in checks.first_error.message
+
+
+async def test_a_dry_test_advises_the_faster_host(exporter: Exporter) -> None:
+    notice = "Request proxied. For faster response times, use this host instead: co1.qualtrics.com"
+    exporter.sandbox.faults.add("qualtrics.whoami", body=f'{{"result": {{}}, "meta": {{"notice": "{notice}"}}}}')
+    entry = await dry_test(exporter.spec, exporter.sides, exporter.clock, "run-1")
+
+    assert entry.result == "Succeeded"
+    assert entry.message.count("https://co1.qualtrics.com") == 1
+    assert "RequestsProxied: " in entry.message

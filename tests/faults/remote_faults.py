@@ -56,6 +56,7 @@ TROUBLES = {
     trouble.name: trouble
     for trouble in (
         *(Trouble(str(status), _answer(status=status, body=REFUSAL)) for status in (400, 401, 403, 404, 409)),
+        Trouble("403, a page", _answer(status=403, body=GARBAGE)),
         Trouble("429, in seconds", _answer(status=429, body=REFUSAL, headers={"Retry-After": "40"})),
         Trouble("429, at a date", _limited_until),
         Trouble("429", _limited),
@@ -97,8 +98,9 @@ trouble          read                 import               send                 
 400              RequestRefused       RequestRefused       SendRefused          CredentialsRefused   +RemoteUnavailable
 401              +CredentialsRefused  +CredentialsRefused  CredentialsRefused   CredentialsRefused   +RemoteUnavailable
 403              NotPermitted         NotPermitted         NotPermitted         CredentialsRefused   +RemoteUnavailable
-404              RequestRefused       RequestRefused       SendRefused          CredentialsRefused   +RemoteUnavailable
-409              RequestRefused       RequestRefused       SendRefused          CredentialsRefused   +RemoteUnavailable
+404              RequestRefused       RequestRefused       SendRefused          RequestRefused       +RemoteUnavailable
+409              RequestRefused       RequestRefused       SendRefused          RequestRefused       +RemoteUnavailable
+403, a page      +RemoteReplyInvalid  +RemoteReplyInvalid  unknown              +RemoteReplyInvalid  +RemoteUnavailable
 429, in seconds  +RateLimited         +RateLimited         +RateLimited         +RateLimited         +RemoteUnavailable
 429, at a date   +RateLimited         +RateLimited         +RateLimited         +RateLimited         +RemoteUnavailable
 429              +RateLimited         +RateLimited         +RateLimited         +RateLimited         +RemoteUnavailable
@@ -141,6 +143,7 @@ EXCEPTIONS = {
     ("qualtrics.import_contacts", "404"): "MailingListNotFound",
     ("qualtrics.import_status", "404"): "+RemoteReplyInvalid",  # Qualtrics may not know a new import yet
     ("qualtrics.import_status", "429 for a day"): "+RateLimited",  # in another batch all may be well
+    ("qualtrics.whoami", "403"): "no effect",  # only this call needs its scope
     ("qualtrics.read_survey", "400"): "SurveyNotFound",
     ("qualtrics.read_survey", "404"): "SurveyNotFound",
     ("qualtrics.read_message", "400"): "MessageNotFound",
@@ -221,7 +224,7 @@ def expected(strike: Strike, kind: str) -> Ending:
     """How a run, or a check, with that strike has to end."""
     name = strike.trouble.name
     cell = EXCEPTIONS.get((strike.operation, name)) or TABLE[name][kind]
-    if cell in ("sent", "unknown", "exported"):
+    if cell in ("sent", "unknown", "exported", "no effect"):
         return UNKNOWN if cell == "unknown" else SUCCEEDED
     refused_posts = 0 if kind != "send" or strike.trouble.closed else 1
     if cell.startswith("+"):

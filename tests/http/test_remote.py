@@ -49,6 +49,24 @@ TABLE: dict[str, tuple[Answer, list[tuple[type[ExportError], Reason, int]]]] = {
     ),
     "a 400": (answer(400), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
     "a 403": (answer(403, envelope("AuthZ_2.0")), [(Permanent, Reason.NOT_PERMITTED, 1)] * 3),
+    "no authentication, as a 400": (
+        answer(400, envelope("ATP_2")),
+        [(Permanent, Reason.CREDENTIALS_REFUSED, 1)] * 3,
+    ),
+    "no permission, as a 404": (answer(404, envelope("AuthZ_2.0")), [(Permanent, Reason.NOT_PERMITTED, 1)] * 3),
+    "a firewall's 403": (
+        answer(403, "<html>"),
+        [(Transient, WEIRD, 2), (OutcomeUnknown, WEIRD, 1), (OutcomeUnknown, UNKNOWN, 1)],
+    ),
+    "a web server's 404": (
+        answer(404, "<html>"),
+        [(Transient, WEIRD, 2), (OutcomeUnknown, WEIRD, 1), (OutcomeUnknown, UNKNOWN, 1)],
+    ),
+    "a proxy's 407": (answer(407), [(Transient, WEIRD, 2), (OutcomeUnknown, WEIRD, 1), (OutcomeUnknown, UNKNOWN, 1)]),
+    "a filter's 451": (
+        answer(451, "blocked"),
+        [(Transient, WEIRD, 2), (OutcomeUnknown, WEIRD, 1), (OutcomeUnknown, UNKNOWN, 1)],
+    ),
     "a 404 with a meaning": (answer(404), [(Permanent, Reason.SURVEY_NOT_FOUND, 1)] * 3),
     "a 409": (answer(409), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
     "a 413": (answer(413), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),

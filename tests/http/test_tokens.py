@@ -141,7 +141,7 @@ async def test_a_token_that_waits_for_its_turn_is_kept_when_others_are_forgotten
         await allowed.wait()
         yield
 
-    waiting = asyncio.create_task(tokens.get(("qualtrics", "Qualtrics"), credentials, permit=turn))
+    waiting = asyncio.create_task(tokens.get(QUALTRICS, credentials, permit=turn))
     await asyncio.sleep(0)
     await Remote(remotes, replace(credentials, client_secret="another"), QUALTRICS).token()
     allowed.set()
@@ -178,12 +178,32 @@ async def test_many_calls_that_meet_a_401_renew_the_token_once(server: Server, r
     assert server.tokens_asked == 2
 
 
+def envelope(code: str) -> dict[str, object]:
+    """A refusal as Qualtrics words it."""
+    return {"meta": {"httpStatus": "no", "error": {"errorMessage": "no", "errorCode": code}, "requestId": "r-1"}}
+
+
 REFUSALS: dict[str, tuple[Answer, type[ExportError], Reason, int]] = {
     "a wrong secret": (answer(401, {"error": "invalid_client"}), Permanent, Reason.CREDENTIALS_REFUSED, 1),
     "a wrong scope": (answer(400, {"error": "invalid_scope"}), Permanent, Reason.CREDENTIALS_REFUSED, 1),
     "no body at all": (answer(401), Permanent, Reason.CREDENTIALS_REFUSED, 1),
-    "a body that is no JSON": (answer(403, "<html>"), Permanent, Reason.CREDENTIALS_REFUSED, 1),
-    "no such path": (answer(404), Permanent, Reason.CREDENTIALS_REFUSED, 1),
+    "a 401 with a page": (answer(401, "<html>"), Permanent, Reason.CREDENTIALS_REFUSED, 1),
+    "a 400 without a body": (answer(400), Permanent, Reason.CREDENTIALS_REFUSED, 1),
+    "a 403 with JSON": (answer(403, {"error": "access_denied"}), Permanent, Reason.CREDENTIALS_REFUSED, 1),
+    "another datacenter": (answer(401, envelope("DCD_7")), Permanent, Reason.WRONG_DATACENTER, 1),
+    "another datacenter, as a 403": (answer(403, envelope("DCD_7")), Permanent, Reason.WRONG_DATACENTER, 1),
+    "no authentication": (answer(400, envelope("ATP_2")), Permanent, Reason.CREDENTIALS_REFUSED, 1),
+    "no permission": (answer(403, envelope("AuthZ_2.0")), Permanent, Reason.NOT_PERMITTED, 1),
+    "no such path": (answer(404), Permanent, Reason.REQUEST_REFUSED, 1),
+    "no such path, in an envelope": (answer(404, envelope("")), Permanent, Reason.REQUEST_REFUSED, 1),
+    "no such path, with a page": (answer(404, "<html>"), Permanent, Reason.REQUEST_REFUSED, 1),
+    "a path that takes no POST": (answer(405, "<html>"), Permanent, Reason.REQUEST_REFUSED, 1),
+    "a page of a firewall": (answer(403, "<html>"), Transient, Reason.REMOTE_REPLY_INVALID, 2),
+    "a firewall without a page": (answer(403), Transient, Reason.REMOTE_REPLY_INVALID, 2),
+    "a page of a web server": (answer(400, "<html>"), Transient, Reason.REMOTE_REPLY_INVALID, 2),
+    "a proxy that wants a password": (answer(407), Transient, Reason.REMOTE_REPLY_INVALID, 2),
+    "a filter": (answer(451, "blocked"), Transient, Reason.REMOTE_REPLY_INVALID, 2),
+    "too large": (answer(413), Permanent, Reason.REQUEST_REFUSED, 1),
     "too often": (answer(429), RateLimited, Reason.RATE_LIMITED, 7),
     "an error of its own": (answer(500), Transient, Reason.REMOTE_UNAVAILABLE, 5),
     "down": (answer(503), Transient, Reason.REMOTE_UNAVAILABLE, 5),
@@ -231,6 +251,19 @@ async def test_the_word_of_the_token_endpoint_is_shown(server: Server, remote: R
     with pytest.raises(Permanent, match=r"\(HTTP 400, invalid_scope\)") as refused:
         await remote.token()
     assert "ana" not in refused.value.message
+
+
+async def test_a_wrong_token_url_is_named(server: Server, remote: Remote) -> None:
+    server.tokens = [answer(404, "<html>")]
+    with pytest.raises(Permanent, match="Correct tokenUrl in the Secret, or url") as refused:
+        await remote.token()
+    assert "no token endpoint at the URL that Secret dex/remote leads to (HTTP 404)" in refused.value.message
+
+
+async def test_the_code_and_the_request_of_an_envelope_are_shown(server: Server, remote: Remote) -> None:
+    server.tokens = [answer(401, envelope("DCD_7"))]
+    with pytest.raises(Permanent, match=r"\(HTTP 401, DCD_7, request r-1\)"):
+        await remote.token()
 
 
 @pytest.mark.parametrize("lifetime", [None, "1800", 1800.5])

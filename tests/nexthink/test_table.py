@@ -241,3 +241,45 @@ def test_pieces_are_never_larger_than_said(size: int, level: int) -> None:
     assert b"".join(pieces) == data
     assert all(len(piece) <= PIECE for piece in pieces)
     list(gunzip.close())
+
+
+def unpacked(data: bytes, places: list[int]) -> bytes:
+    gunzip = Gunzip()
+    passed = b"".join(out for piece in cut(data, places) for out in gunzip.feed(piece))
+    return passed + b"".join(gunzip.close())
+
+
+REST = st.binary(max_size=100).filter(lambda rest: not rest.lstrip(b"\0").startswith(b"\x1f"))
+
+
+@given(st.binary(max_size=300), REST, st.lists(st.integers(0, 10**6)))
+def test_bytes_after_a_complete_stream_are_ignored(data: bytes, rest: bytes, places: list[int]) -> None:
+    assert unpacked(gzip.compress(data) + rest, places) == data
+
+
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=4), st.integers(0, 3), REST, st.lists(st.integers(0, 999)))
+def test_every_part_is_read_before_bytes_are_ignored(
+    parts: list[bytes], padding: int, rest: bytes, places: list[int]
+) -> None:
+    packed = (b"\0" * padding).join(map(gzip.compress, parts))
+    assert unpacked(packed + rest, places) == b"".join(parts)
+
+
+@given(st.binary(max_size=60), st.integers(1, 20), st.lists(st.integers(0, 999)))
+def test_a_second_part_that_is_cut_is_not_ignored(data: bytes, left: int, places: list[int]) -> None:
+    second = gzip.compress(b"b@example.com\n")
+    with pytest.raises(BadGzip):
+        unpacked(gzip.compress(data) + second[:left], places)
+
+
+@pytest.mark.parametrize("at", [-8, -4, -1])
+def test_a_wrong_checksum_or_length_is_not_ignored(at: int) -> None:
+    packed = bytearray(gzip.compress(b"a@example.com\n"))
+    packed[at] ^= 1
+    with pytest.raises(BadGzip):
+        unpacked(bytes(packed) + b"more", [])
+
+
+@pytest.mark.parametrize("rest", [b"\n", b"# end of file", b"\0" * 512 + b"x", b"<!-- cached -->"])
+def test_a_file_with_a_tail_has_all_its_rows(rest: bytes) -> None:
+    assert read([gzip.compress(b"h\na@example.com\n") + rest])[1] == [("a@example.com",)]

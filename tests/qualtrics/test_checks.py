@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from qualtrics_exporter.http.errors import ExportError, Permanent, Transient
+from qualtrics_exporter.http.remote import Remotes
 from qualtrics_exporter.qualtrics.client import Qualtrics
+from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Sandbox, World
 from tests.http.servers import Server, answer, result
@@ -207,6 +209,86 @@ async def test_a_scope_that_does_not_reach_is_told(qualtrics: Qualtrics, world: 
         await qualtrics.check_credentials()
     assert error.value.reason is Reason.CREDENTIALS_REFUSED
     assert "invalid_scope" in error.value.message
+
+
+ALL_BUT_WHOAMI = frozenset(
+    {"read:surveys", "read:libraries", "read:directories", "read:mailing_lists", "read:distributions"}
+    | {"write:mailing_list_contacts", "write:contact_transactions", "write:distributions"}
+)
+
+
+async def test_credentials_without_read_users_pass_the_check(sandbox: Sandbox, remotes: Remotes, world: World) -> None:
+    world.qualtrics_credentials[0].scopes = ALL_BUT_WHOAMI
+    secret = {**sandbox.secrets()["qualtrics"], "scope": " ".join(ALL_BUT_WHOAMI)}
+    qualtrics = Qualtrics(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
+    await qualtrics.check_credentials()
+    await qualtrics.check_survey(world.survey_id)
+    await qualtrics.check_message(world.library_id, world.message_id)
+    await qualtrics.check_directory(world.directory_id)
+    await qualtrics.check_mailing_list(world.directory_id, world.mailing_list_id)
+    assert [call.status for call in sandbox.ledger.of("qualtrics.whoami")] == [403]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason"),
+    [
+        (400, "ATP_2", Reason.CREDENTIALS_REFUSED),
+        (403, "DCD_7", Reason.WRONG_DATACENTER),
+        (401, "AuthZ_2.0", None),
+        (403, "AuthZ_2.0", None),
+    ],
+)
+async def test_whoami_fails_only_for_wrong_credentials(
+    server: Server, odd: Qualtrics, status: int, code: str, reason: Reason | None
+) -> None:
+    server.script(answer(status, {"meta": {"error": {"errorCode": code}}}))
+    if reason is None:
+        await odd.check_credentials()
+        return
+    with pytest.raises(Permanent) as error:
+        await odd.check_credentials()
+    assert error.value.reason is reason
+
+
+@pytest.mark.parametrize("code", ["ATP_2", "ATP_9", "AuthZ_2.0", "AuthZ_7"])
+@pytest.mark.parametrize("status", [400, 404])
+async def test_a_code_about_the_credentials_is_not_taken_for_a_missing_survey(
+    server: Server, odd: Qualtrics, status: int, code: str
+) -> None:
+    server.script(answer(status, {"meta": {"error": {"errorCode": code}}}))
+    with pytest.raises(Permanent) as error:
+        await odd.check_survey("SV_1")
+    expected = Reason.CREDENTIALS_REFUSED if code.startswith("ATP") else Reason.NOT_PERMITTED
+    assert (error.value.reason, error.value.remote_code) == (expected, code)
+
+
+PROXIED = "Request proxied. For faster response times, use this host instead: "
+
+
+@pytest.mark.parametrize(
+    ("notice", "named"),
+    [
+        (f"{PROXIED}co1.qualtrics.com", "https://co1.qualtrics.com"),
+        (f"{PROXIED}FRA1.Qualtrics.com.", "https://fra1.qualtrics.com"),
+        (f"{PROXIED}evil.example.com", "Qualtrics IDs"),
+        ("Request proxied", "Qualtrics IDs"),
+        ("Ask ana@example.com for the request proxied", None),
+        ("", None),
+        (7, None),
+        (None, None),
+    ],
+)
+async def test_a_notice_that_requests_are_proxied_becomes_advice(
+    server: Server, odd: Qualtrics, notice: object, named: str | None
+) -> None:
+    server.script(answer(200, {"result": {"isActive": True}, "meta": {"notice": notice}}))
+    await odd.check_survey("SV_1")
+    if named is None:
+        assert odd.advice is None
+    else:
+        assert odd.advice is not None
+        assert named in odd.advice
+        assert "example.com" not in odd.advice
 
 
 @pytest.mark.parametrize(

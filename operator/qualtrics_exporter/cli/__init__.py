@@ -4,6 +4,7 @@ Loading all of them would take seconds (the Kubernetes client alone is one), and
 things out. So the sentence that stands for a command in `--help` is here, and the rest in its own module.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 good, 1 the answer is no, 2 wrong usage.
+If standard error cannot be written, the exit code stays the same.
 """
 
 import sys
@@ -11,6 +12,8 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+
+from . import streams
 
 COMMANDS = {
     "controller": "Run the operator: watch exporters in a cluster and keep their schedules.",
@@ -67,8 +70,11 @@ def program() -> None:
 
 def main() -> None:
     """The console script. Whatever goes wrong, a user reads a sentence."""
+    streams.install()
     try:
         program(prog_name="qualtrics-exporter")
+    except streams.OutputLost as lost:
+        lost.end()
     except Exception as error:  # noqa: BLE001
         from qualtrics_exporter.telemetry.redact import redact
 

@@ -11,6 +11,7 @@ from qualtrics_exporter.controller.web import parse_address
 from qualtrics_exporter.telemetry.logs import Format, Level
 
 from .flags import allow_http, allowed_download_host, allowed_host, flag, no_proxy, proxies, proxy, time_zone
+from .local_setup import check_tls
 
 DEFAULTS = Settings()
 
@@ -158,6 +159,7 @@ def controller(
         log_format=log_format,
         log_level=log_level,
     )
+    check_tls()
     # Only now: this takes a second, and `controller --help` or a wrong flag shall not.
     from qualtrics_exporter.controller.app import run
 

@@ -21,4 +21,5 @@ def crd(*, json_schema: bool) -> None:
       qualtrics-exporter crd | kubectl diff -f -
       qualtrics-exporter crd --json-schema > exporter.schema.json
     """
-    click.echo(json_schema_text() if json_schema else crd_yaml(), nl=False)
+    # Bytes: kubectl and editors read UTF-8, whatever the encoding of the terminal.
+    click.echo((json_schema_text() if json_schema else crd_yaml()).encode(), nl=False)

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from qualtrics_exporter.resource.status import HistoryEntry
 from qualtrics_exporter.sandbox import Sandbox, SentDistribution, World
 from qualtrics_exporter.telemetry import logs
 
+from .local_setup import check_tls, temporary_folder
 from .manifests import Secrets
 from .report import report
 from .sandbox import secrets
@@ -37,6 +37,7 @@ def demo() -> None:
     shows who got a mail. No mail leaves the machine, nothing is kept, and no cluster is needed.
     """
     logs.configure("console", "warning")
+    check_tls()
     world = World.default()
     manifest = exporter_manifest(world)
     click.echo("An exporter, as it would be applied to a cluster:\n")
@@ -67,7 +68,7 @@ def exporter_manifest(world: World) -> dict[str, Any]:
 async def _export(world: World, manifest: dict[str, Any]) -> tuple[HistoryEntry, list[SentDistribution]]:
     exporter = Exporter.from_object(manifest)
     assert exporter.spec, exporter.spec_error  # noqa: S101
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         async with Sandbox(world) as served:
             export = Export(
                 exporter=exporter,

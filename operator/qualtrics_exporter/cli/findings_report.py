@@ -32,12 +32,12 @@ def as_text(checked: Sequence[Checked]) -> str:
 
 
 def as_json(checked: Sequence[Checked]) -> str:
-    """One object with all findings, also when there are none."""
+    """One object with all findings, also when there are none. In ASCII, so that each encoding can write it."""
     found = []
     for file, _, finding, (line, column) in _all(checked):
         fields = {name: str(getattr(finding, name)) for name in _FIELDS}
         found.append({"file": file, **fields, "line": line, "column": column})
-    return json.dumps({"findings": found}, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps({"findings": found}, indent=2) + "\n"
 
 
 _FIELDS = ("namespace", "name", "path", "severity", "reason", "rule", "message")

@@ -7,6 +7,7 @@ those. A file may hold secrets beside its exporters, so no message quotes anythi
 
 import math
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import yaml
 from qualtrics_exporter.nql.source import Source
 
 from .scalars import places
+from .yaml_errors import describe
 
 Location = tuple[str | int, ...]
 Pair = tuple[yaml.Node, yaml.Node]
@@ -56,6 +58,13 @@ class Document:
         known = self.nodes.places(self.source, node)
         return known[min(at, len(known) - 1)]
 
+    def node_at(self, location: Location) -> yaml.Node | None:
+        """The node of a value, if it is there."""
+        node: yaml.Node | None = self.node
+        for step in location:
+            node = self.nodes.inner(node, step)[1] if node is not None else None
+        return node
+
     def _nearest(self, location: Location) -> tuple[yaml.Node | None, yaml.Node]:
         key: yaml.Node | None = None
         node = self.node
@@ -87,9 +96,15 @@ class Document:
             yield self
 
 
+def decoded(content: bytes) -> str:
+    """The text of a file, in UTF-8 or, with a byte order mark, in UTF-16. Raises UnicodeDecodeError."""
+    return content.decode("utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+
+
 def documents(text: str) -> list[Document]:
     """The documents of a text. Raises NotYaml."""
     source = Source(text)
+    text = _without_marks(text)
     if text.lstrip().startswith("{"):
         # In JSON a tab is white space wherever it can stand; of the same length, so that all places stay.
         return _read(source, _JSON_TAB.sub(lambda found: found[1] or " ", text), json=True)
@@ -104,6 +119,15 @@ def documents(text: str) -> list[Document]:
         return _read(source, _TAB_INSIDE.sub(" ", text))
 
 
+def _without_marks(text: str) -> str:
+    """The text without the byte order marks that kubectl accepts. The length is the same, so offsets stay valid.
+
+    kubectl first splits a file at lines of `---`. Each part may begin with a mark, as after `cat` of several files.
+    """
+    return _MARK_BEFORE_DOCUMENT.sub(lambda found: f"{found[1]}\n", text)
+
+
+_MARK_BEFORE_DOCUMENT = re.compile(r"^(\A|---[ \t]*\r?\n)\ufeff", re.MULTILINE)
 _JSON_TAB = re.compile(r"""("(?:[^"\\]|\\.)*")|\t""", re.DOTALL)
 _DIRECTIVE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*%")
 _TAB_INSIDE = re.compile(r"(?<=[^\s])\t|(?<=[^\s] )\t")
@@ -120,7 +144,7 @@ def _read(source: Source, text: str, *, json: bool = False) -> list[Document]:
             found.append(Document(source, node, nodes.value(node), nodes))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise NotYaml(_told(error), int(mark.index) if mark else 0) from None
+        raise NotYaml(describe(error), int(mark.index) if mark else 0) from None
     except yaml.reader.ReaderError as error:
         raise NotYaml("a character stands here that YAML does not allow", int(error.position)) from None
     except RecursionError:
@@ -128,13 +152,6 @@ def _read(source: Source, text: str, *, json: bool = False) -> list[Document]:
     except (ValueError, ArithmeticError, AttributeError, TypeError):
         raise NotYaml("this holds a value or a tag that cannot be read", 0) from None
     return found
-
-
-def _told(error: yaml.MarkedYAMLError) -> str:
-    """PyYAML's own words where there is nothing else in them: some quote the text."""
-    problem = error.problem or ""
-    plain = re.fullmatch(r"[a-z ,:-]{1,80}", problem)
-    return f"this is no YAML: {problem}" if plain else "this is no YAML"
 
 
 class _Nodes:

@@ -18,6 +18,7 @@ from qualtrics_exporter.resource.manifest import is_ours, manifest_violations
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import MOST_GROUPS, NEVER_COMPARED, ScheduleSpec
 
+from .cut_values import comment_before, cut_values
 from .located import Document, NotYaml, documents
 
 _MENTIONED = re.compile(rf"{re.escape(GROUP)}/|\b{KIND}\b")
@@ -57,10 +58,18 @@ def findings(text: str) -> tuple[int, list[ManifestFinding]]:
     try:
         return _findings(text)
     except NotYaml as error:
-        message = f"{error.message}; a template has to be rendered first" if "{{" in text else error.message
-        return 0, [refused(message, error.offset)]
+        return 0, [refused(not_yaml(error, text), error.offset)]
     except Exception as error:  # noqa: BLE001
         return 0, [refused(f"this cannot be read ({type(error).__name__}), please report it")]
+
+
+def not_yaml(error: NotYaml, text: str) -> str:
+    """What is wrong with a text that is not YAML, with the most likely cause."""
+    if "{{" in text:
+        return f"{error.message}; a template has to be rendered first"
+    if line := comment_before(text, error.offset):
+        return f"{error.message}; the unquoted # in line {line} starts a comment: put the value in quotes"
+    return error.message
 
 
 def refused(message: str, offset: int = 0) -> ManifestFinding:
@@ -101,6 +110,9 @@ def _of_one(document: Document, checked: dict[int, list[tuple[Severity, Finding]
         yield ManifestFinding(
             "warning", Reason.QUERY_NOT_COMPARED, told, start, start + len("Export"), path, *who, within=shown
         )
+    for cut in cut_values(document):
+        path = cut.path.removesuffix(".*")
+        yield ManifestFinding("warning", Reason.VALUE_CUT, cut.message, cut.start, cut.end, path, *who, within=shown)
     if id(spec) not in checked:  # several objects can share one by an alias
         checked[id(spec)] = list(_about_the_query(spec))
     for severity, found in checked[id(spec)]:

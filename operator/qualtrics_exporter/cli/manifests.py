@@ -15,6 +15,9 @@ from qualtrics_exporter.resource.manifest import is_ours, manifest_violations
 from qualtrics_exporter.resource.reasons import Reason
 
 from . import located
+from .cut_values import CutValue, cut_in_secret, cut_values
+from .manifest_findings import not_yaml
+from .streams import say
 
 _SHOWN = 3
 
@@ -25,20 +28,21 @@ class InvalidManifest(click.ClickException):
 
 def read_exporter(path: Path, name: str | None) -> Exporter:
     """The exporter of that name in the file, or its only one."""
-    exporters = [(Exporter.from_object(body), body) for body in documents(path) if is_ours(body)]
+    exporters = [(Exporter.from_object(item.value), item) for item in _items(path) if is_ours(item.value)]
     names = ", ".join(exporter.name for exporter, _ in exporters)
     if not exporters:
         raise click.UsageError(f"{path} has no {KIND}.")
     if name is None and len(exporters) > 1:
         raise click.UsageError(f"{path} has several exporters ({names}): choose one with --name.")
-    found = [(exporter, body) for exporter, body in exporters if name is None or exporter.name == name]
+    found = [(exporter, item) for exporter, item in exporters if name is None or exporter.name == name]
     if not found:
         raise click.UsageError(f"{path} has no {KIND} {name}, only {names}.")
     if len(found) > 1:
         raise InvalidManifest(f"{path} has {len(found)} exporters of the name {name}.")
-    exporter, body = found[0]
+    exporter, item = found[0]
+    _warn(path, item, cut_values(item))
     # What kubectl and the API server would refuse is refused here too: a field that is misspelled could be dryRun.
-    if wrong := manifest_violations(body):
+    if wrong := manifest_violations(item.value):
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise InvalidManifest(f"{path}: {KIND} {exporter.name}: {'; '.join(map(str, wrong[:_SHOWN]))}{more}")
     return exporter
@@ -54,7 +58,11 @@ class Secrets:
     @classmethod
     def read(cls, path: Path) -> "Secrets":
         """Those of a file."""
-        return cls(str(path), documents(path))
+        items = list(_items(path))
+        for item in items:
+            if item.value.get("kind") == "Secret":
+                _warn(path, item, cut_in_secret(item))
+        return cls(str(path), [item.value for item in items])
 
     def get(self, namespace: str, name: str) -> tuple[dict[str, str | bytes], str]:
         """The keys of a Secret, and how to call it in messages. Raises Permanent(SecretNotFound)."""
@@ -72,20 +80,29 @@ class Secrets:
         )
 
 
+def _warn(path: Path, item: located.Document, cuts: Iterable[CutValue]) -> None:
+    for cut in cuts:
+        line, column = item.source.position(cut.start)
+        say(f"{path}:{line}:{column}: {Reason.VALUE_CUT}: {cut.message}.")
+
+
 def documents(path: Path) -> Iterator[Mapping[str, Any]]:
     """Every object in a YAML file, those in a List too (`kubectl get -o yaml` writes such)."""
+    return (item.value for item in _items(path))
+
+
+def _items(path: Path) -> Iterator[located.Document]:
     try:
-        with click.open_file(str(path), encoding="utf-8-sig") as file:
-            text = file.read()
+        with click.open_file(str(path), "rb") as file:
+            text = located.decoded(file.read())
         found = located.documents(text)
     except located.NotYaml as error:
         line, column = Source(text).position(error.offset)
-        raise InvalidManifest(f"{path}:{line}:{column}: {error.message}.") from None
+        raise InvalidManifest(f"{path}:{line}:{column}: {not_yaml(error, text)}.") from None
     except UnicodeDecodeError:
-        raise InvalidManifest(f"{path} is no UTF-8 text.") from None
+        raise InvalidManifest(f"{path} is not UTF-8 text.") from None
     for document in found:
-        for item in document.items():
-            yield item.value
+        yield from document.items()
 
 
 def _keys(body: Mapping[str, Any], source: str) -> dict[str, str | bytes]:

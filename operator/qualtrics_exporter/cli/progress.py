@@ -1,9 +1,13 @@
-"""How far a run is: one line that counts on a terminal, a plain line a step in a pipe; both on standard error."""
+"""How far a run is: one line that counts on a terminal, a plain line a step in a pipe; both on standard error.
+
+A line that cannot be written is dropped, and the run continues.
+"""
 
 import asyncio
 import shutil
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -20,8 +24,8 @@ class Progress:
     """Says what is being done for as long as the block lasts."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._terminal = self._stream.isatty()
+        self._stream: TextIO | None = stream or sys.stderr  # None if standard error is closed
+        self._terminal = _is_terminal(self._stream)
         self._what = ""
         self._since = time.monotonic()
         self._requests = 0
@@ -62,16 +66,28 @@ class Progress:
         text = f"{self._what} ({seconds} s, {self._requests} requests)" if seconds else self._what
         if self._terminal:
             width = shutil.get_terminal_size().columns - 1
-            self._stream.write(f"\r\x1b[K{text[:width]}")
+            self._write(f"\r\x1b[K{text[:width]}")
         else:
-            self._stream.write(f"{text}\n")
-        self._stream.flush()
+            self._write(f"{text}\n")
 
     def _leave_line(self) -> None:
         if self._what:
-            self._stream.write("\n")
+            self._write("\n")
             self._what = ""
-            self._stream.flush()
+
+    def _write(self, text: str) -> None:
+        # Also ValueError: a stream that was closed, or an encoding without one of the characters.
+        with suppress(OSError, ValueError):
+            if self._stream:
+                self._stream.write(text)
+                self._stream.flush()
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return bool(stream and stream.isatty())
+    except ValueError:
+        return False
 
 
 class WatchedJournal:

@@ -1,7 +1,6 @@
 """`qualtrics-exporter run`."""
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 
@@ -14,8 +13,10 @@ from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.redact import redact
 
 from .flags import allow_http, allowed_download_host, allowed_host, flag, no_proxy, proxies, proxy, time_zone
+from .local_setup import check_journal, check_tls, state_folder
 from .manifests import Secrets, read_exporter
 from .report import GOOD, report
+from .streams import OutputLost, say
 from .without_cluster import Export
 
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
@@ -84,6 +85,7 @@ def run(
 
     \b
     Exit codes: 0 sent, dry, passed, or nobody to mail; 1 anything else; 2 wrong usage.
+    They do not change if the report or the progress cannot be written.
     """
     logs.configure("console", "warning")
     if str(file) == str(secrets) == "-":
@@ -91,7 +93,13 @@ def run(
     exporter = read_exporter(file, name)
     spec = exporter.spec
     assert spec is not None  # noqa: S101  read_exporter refuses those without
-    journal = journal or default_journal(exporter)
+    check_tls()
+    if send or not test:
+        chosen = journal is not None
+        journal = journal or default_journal(exporter)
+        check_journal(journal, chosen=chosen)
+    else:
+        journal = journal or Path("journal.json")  # a test that sends nothing has no journal
     export = Export(
         exporter=exporter,
         spec=spec,
@@ -105,11 +113,9 @@ def run(
         send=send,
         test=test,
     )
-    for remark in [
-        *_remarks(spec, time_zone, send=send),
-        *map(str, [*check_text(spec).remarks, *contradictions(spec)]),
-    ]:
-        click.echo(redact(remark), err=True)
+    remarks = [*check_text(spec).remarks, *contradictions(spec)]
+    for remark in [*_remarks(spec, time_zone, send=send), *map(str, remarks)]:
+        say(redact(remark))
     try:
         entry = export()
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -117,20 +123,23 @@ def run(
             f"Interrupted. What was done is written down in {journal}; the same command goes on from there."
         ) from None
     dry = not send and not spec.dry_run
-    click.echo(report(exporter.name, entry))
-    export.told(entry)
+    try:
+        click.echo(report(exporter.name, entry))
+    except OutputLost as lost:
+        say(f"The report cannot be written to standard output: {lost}.")
+        say(f"The run ended as {entry.result} ({entry.reason}).")
+        if send and entry.send_time:
+            say("The same command reports this run again, and sends nothing.")
+    else:
+        export.told(entry)
     if dry and entry.result == "DryRun":
-        click.echo("To mail these people, give the same command with --send.", err=True)
+        say("To mail these people, give the same command with --send.")
     sys.exit(0 if entry.result in GOOD else 1)
 
 
 def default_journal(exporter: Exporter) -> Path:
     """The journal's place in the user's own state, one file an exporter."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or "")
-    if not state.is_absolute():
-        state = Path.home() / ".local" / "state"
-    folder = state / "qualtrics-exporter" / (exporter.namespace or "default")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = state_folder() / "qualtrics-exporter" / (exporter.namespace or "default")
     return folder / f"{exporter.name}.json"
 
 

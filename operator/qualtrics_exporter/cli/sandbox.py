@@ -12,6 +12,7 @@ import yaml
 from qualtrics_exporter.sandbox import Query, Sandbox, World
 
 from .flags import flag
+from .streams import say
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 PORT = click.IntRange(0, 65535)
@@ -92,7 +93,7 @@ async def _serve(served: Sandbox, *, plain: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with served:
         click.echo(yaml.safe_dump_all(secrets(served), sort_keys=False), nl=False)
-        click.echo(_welcome(served, plain=plain), err=True)
+        say(_welcome(served, plain=plain))
         await stop.wait()
 
 
@@ -123,4 +124,6 @@ def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
         raise click.ClickException(
             f"{certificate} and {key} are no certificate and its key, in PEM: {error.reason or error}"
         ) from None
+    except OSError as error:
+        raise click.ClickException(f"{certificate} and {key} cannot be read: {error.strerror}.") from None
     return context

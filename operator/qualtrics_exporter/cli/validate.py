@@ -2,7 +2,6 @@
 
 import os
 import sys
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -12,7 +11,9 @@ from qualtrics_exporter.resource.exporter import KIND
 
 from .findings_report import FORMATS, Checked
 from .flags import flag
+from .located import decoded
 from .manifest_findings import findings, mentions_exporter, refused
+from .streams import OutputLost, say
 
 STDIN = "<stdin>"
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -45,19 +46,24 @@ def validate(*, files: tuple[Path, ...], output: str, strict: bool) -> None:
     Examples:
       qualtrics-exporter validate exporters/
       kustomize build . | qualtrics-exporter validate --strict -
-      git diff --name-only --diff-filter=d main -- '*.yaml' | xargs -r qualtrics-exporter validate
+      git diff -z --name-only --diff-filter=d main -- '*.yaml' | xargs -0r qualtrics-exporter validate
 
     \b
     Exit codes: 0 good, or warnings only; 1 an error, or with --strict a warning; 2 wrong usage.
+    They do not change if the findings cannot be written, as with `| head -3`.
     """
     if [str(path) for path in files].count("-") > 1:
         raise click.UsageError("Standard input can be read once only.")
     checked = list(_checked(files))
-    click.echo(FORMATS[output](checked), nl=False)
+    try:
+        click.echo(FORMATS[output](checked), nl=False)
+    except OutputLost as lost:  # the exit code still shows the result
+        if not lost.reader_left:
+            say(f"The findings cannot be written to standard output: {lost}.")
     found = [finding for each in checked for finding in each.findings]
     errors = sum(finding.severity == "error" for finding in found)
     exporters = sum(each.exporters for each in checked)
-    click.echo(_summary(exporters, errors, len(found) - errors), err=True)
+    say(_summary(exporters, errors, len(found) - errors))
     sys.exit(1 if errors or (strict and found) else 0)
 
 
@@ -77,10 +83,10 @@ def _check(name: str, read: Callable[[], bytes]) -> Checked:
     except OSError as error:
         return Checked(name, "", 0, [refused(f"this cannot be read: {error.strerror or type(error).__name__}")])
     try:
-        text = content.decode("utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+        text = decoded(content)
     except UnicodeDecodeError as error:
         text = content.decode("latin-1")
-        wrong = [refused("this is no UTF-8 text", error.start)] if mentions_exporter(text) else []
+        wrong = [refused("this is not UTF-8 text", error.start)] if mentions_exporter(text) else []
         return Checked(name, text, 0, wrong)
     return Checked(name, text, *findings(text))
 

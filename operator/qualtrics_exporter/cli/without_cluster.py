@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from qualtrics_exporter.clock import Clock, SystemClock
-from qualtrics_exporter.export.checks import dry_test
+from qualtrics_exporter.export.checks import dry_test, remarks_of
 from qualtrics_exporter.export.file_journal import FileJournal, JournalUnreadable
 from qualtrics_exporter.export.guards import previous_audience
 from qualtrics_exporter.export.heavy_query import begins_with_export
@@ -77,8 +77,10 @@ class Export:
     def __call__(self) -> HistoryEntry:
         """Do it, to its end or to SIGINT or SIGTERM (then `asyncio.CancelledError`).
 
-        Raises ExportError when it cannot begin and ClickException when the journal forbids it.
+        SIGHUP does not end it, so the run continues when its terminal closes: the same command then reports how it
+        ended. Raises ExportError when it cannot begin and ClickException when the journal forbids it.
         """
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             return asyncio.run(self._interruptible())
         except JournalUnreadable as error:
@@ -149,14 +151,17 @@ class Export:
         spec = self.spec.model_copy(update={"dry_run": bool(self.spec.dry_run) or not self.send})
         watched = WatchedJournal(journal, progress)
         try:
-            return await self._to_its_end(run, spec, sides, journal, watched, clock)
+            ended = await self._to_its_end(run, spec, sides, journal, watched, clock)
         except SpecChanged:
             # Its send was refused, so nothing was sent; the people in its batch are those of another manifest.
             progress.say("The manifest is not the one that the earlier process had: starting again")
             fresh = self._claimed(run.id, run.trigger, run.start_time, run.holder, run.attempt + 1)
             run = fresh.model_copy(update={"send_attempts": run.send_attempts})
             await journal.write(run)
-            return await self._to_its_end(run, spec, sides, journal, watched, clock)
+            ended = await self._to_its_end(run, spec, sides, journal, watched, clock)
+        for remark in remarks_of(sides.qualtrics):
+            progress.say(f"{remark}.")
+        return ended
 
     async def _to_its_end(
         self, run: ActiveRun, spec: Spec, sides: Sides, journal: FileJournal, watched: WatchedJournal, clock: Clock

@@ -16,7 +16,7 @@ from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import HistoryEntry, Result
 from qualtrics_exporter.resource.status import Recipients as Counts
 
-from .guards import check_sender, guard, warnings
+from .guards import Remark, check_sender, guard, warnings
 from .journal import QuerySync
 from .messages import advice, counted
 from .query import Answer, Compare, Reserve, Wanted, ask
@@ -47,6 +47,8 @@ class Checks:
     qualtrics: ExportError | None
     text: ExportError | None = None
     answer: Answer | None = None
+    remarks: tuple[Remark, ...] = ()
+    """Warnings from the replies of Qualtrics."""
 
     @property
     def query_sync(self) -> QuerySync | None:
@@ -88,7 +90,18 @@ async def check(spec: Spec, sides: Sides, *, query: bool, wanted: Wanted = LOOK)
         )
         qualtrics = group.create_task(check_qualtrics(spec, sides.qualtrics))
     error, answer = nexthink.result()
-    return Checks(nexthink=error, qualtrics=qualtrics.result(), text=text, answer=answer)
+    return Checks(
+        nexthink=error,
+        qualtrics=qualtrics.result(),
+        text=text,
+        answer=answer,
+        remarks=remarks_of(sides.qualtrics),
+    )
+
+
+def remarks_of(qualtrics: Qualtrics) -> tuple[Remark, ...]:
+    """Warnings from a check of Qualtrics."""
+    return (Remark(Reason.REQUESTS_PROXIED, qualtrics.advice),) if qualtrics.advice else ()
 
 
 async def check_nexthink(
@@ -149,6 +162,7 @@ def test_entry(
         if spec and answer:
             told += advice([found for found in warnings(spec, answer, previous) if found is not Reason.QUERY_DRIFT])
             told += [] if answer.sync.in_sync else [answer.sync.message]  # it says where they differ
+        told += [f"{remark}." for remark in checks.remarks]
         message = " ".join(told)
     return HistoryEntry(
         id=run_id,

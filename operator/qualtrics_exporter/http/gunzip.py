@@ -30,6 +30,8 @@ class Gunzip:
         self._unpacker: zlib._Decompress | None = None
         self._packed = False
         self._members = 0
+        self._between = b""  # the first byte of what may be another member
+        self._over = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take in bytes; must be read to its end before the next ones.
@@ -53,16 +55,22 @@ class Gunzip:
 
     def close(self) -> Iterator[bytes]:
         """The stream has ended. `BadGzip` if it ended too early."""
-        if self._unpacker is not None:
+        if self._unpacker is not None or self._between:
             raise BadGzip
         if self._start:
             yield self._start
 
     def _unpack(self, data: bytes) -> Iterator[bytes]:
-        while data:
+        while data and not self._over:
             if self._unpacker is None:
-                data = data.lstrip(b"\0")  # a file may be padded, and may have several members
-                if not data:
+                # A file may be padded, and may have several members.
+                data = (self._between + data).lstrip(b"\0")
+                self._between = b""
+                if not data.startswith(_MAGIC):
+                    if _MAGIC.startswith(data):
+                        self._between = data
+                    else:
+                        self._over = True
                     return
                 self._members += 1
                 if self._members > MOST_MEMBERS:

@@ -30,6 +30,7 @@ from .loop_time import LoopTime
 from .proxies import Proxies
 from .reply import NotUnderstood, Reply, TooMuch
 from .retry import Repeat, persist, retry_after
+from .service import Side, answered_by_another
 from .tokens import Tokens
 from .wire import Call, Download, Lost, NotSent, Request, Timeouts, TooLarge, Wire
 
@@ -55,20 +56,6 @@ E = TypeVar("E", bound=ExportError)
 
 _UNCERTAIN = {408, 499}
 """Written by gateways that gave up waiting: what stands behind may have heard the request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """Which of the two it is, and what is its own."""
-
-    key: str
-    name: str
-    codes: Callable[[object], tuple[str | None, str | None]]
-    """The remote code and the request id that an error's document holds."""
-    rates: tuple[Rate, ...] = ()
-    """Limits that every API call of this side shares."""
-    reasons: Mapping[str, Reason] = field(default_factory=dict)
-    """Remote codes that tell more than their status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,9 +196,8 @@ class Remote:
 
     async def token(self, *, good_for: timedelta = timedelta(0), not_this: str | None = None) -> str:
         """A token that is good for so long; a new one if need be."""
-        side = (self._side.key, self._side.name)
         return await self._remotes.tokens.get(
-            side, self._credentials, good_for=good_for, not_this=not_this, permit=self._in_flight
+            self._side, self._credentials, good_for=good_for, not_this=not_this, permit=self._in_flight
         )
 
     @asynccontextmanager
@@ -340,7 +326,7 @@ class Remote:
     def _error(self, ask: Ask, reply: Reply) -> ExportError:
         """What a reply that is no success means."""
         status, name = reply.status, self.name
-        code, request_id = self._codes(reply)
+        code, request_id = self._side.read_codes(reply)
 
         def error(kind: type[E], reason: Reason, what: str) -> E:
             return kind(reason, what, status=status, remote_code=code, request_id=request_id)
@@ -357,11 +343,18 @@ class Remote:
             failed = error(Transient, Reason.REMOTE_UNAVAILABLE, f"{name} failed to {ask.task}")
             failed.retry_after, failed.heard = wait, True
             return self._uncertain(ask, failed)
+        if answered_by_another(reply):
+            # A filter may block only the reply: the service may have processed the request.
+            what = f"Something between the operator and {name} answered when {name} was asked to {ask.task}"
+            return self._uncertain(ask, error(Transient, Reason.REMOTE_REPLY_INVALID, what))
         return error(Permanent, *self._refusal(ask, status, code))
 
     def _refusal(self, ask: Ask, status: int, code: str | None) -> tuple[Reason, str]:
-        if status in (400, 401, 403) and code and (reason := self._side.reasons.get(code)):
-            return reason, f"{self.name} does not know the credentials of {self.source} when asked to {ask.task}"
+        # Codes about credentials are certain. A 400 or a 404 alone does not say what is wrong.
+        if reason := self._side.reason(code):
+            if reason is Reason.NOT_PERMITTED:
+                return reason, f"The credentials of {self.source} may not {ask.task}"
+            return reason, f"{self.name} does not accept the credentials of {self.source} when asked to {ask.task}"
         if status == 401:
             return Reason.CREDENTIALS_REFUSED, f"{self.name} refused the credentials of {self.source}"
         if reason := ask.refused.get(status):
@@ -370,12 +363,6 @@ class Remote:
         if status == 403:
             return Reason.NOT_PERMITTED, f"The credentials of {self.source} may not {ask.task}"
         return ask.otherwise, f"{self.name} refused to {ask.task}"
-
-    def _codes(self, reply: Reply) -> tuple[str | None, str | None]:
-        try:
-            return self._side.codes(reply.document())
-        except NotUnderstood:
-            return None, None
 
     def _uncertain(self, ask: Ask, error: Transient) -> ExportError:
         """The error of a try that may have been heard, according to the kind of call."""

@@ -16,6 +16,7 @@ from .errors import ExportError, Permanent, RateLimited, Transient
 from .hosts import HostRules
 from .reply import NotUnderstood, Reply, TooMuch, at, code_or_none, text_at
 from .retry import Repeat, persist, retry_after
+from .service import Side, answered_by_another, is_object
 from .wire import Lost, NotSent, Request, TooLarge, Wire
 
 Permit = Callable[[], AbstractAsyncContextManager[object]]
@@ -61,7 +62,7 @@ class Tokens:
 
     async def get(
         self,
-        side: tuple[str, str],
+        side: Side,
         credentials: Credentials,
         *,
         good_for: timedelta = timedelta(0),
@@ -117,14 +118,13 @@ class Tokens:
         now, wanted = self._clock.monotonic(), good_for.total_seconds()
         return entry.value not in ("", not_this) and now < entry.best_before and now + wanted < entry.until
 
-    async def _fetch(self, entry: _Entry, side: tuple[str, str], credentials: Credentials) -> None:
-        key, name = side
-        source = credentials.source
+    async def _fetch(self, entry: _Entry, side: Side, credentials: Credentials) -> None:
+        name, source = side.name, credentials.source
         url = self._hosts.check(credentials.token_url, f"The tokenUrl of {source}")
         basic = base64.b64encode(f"{credentials.client_id}:{credentials.client_secret}".encode()).decode()
         form = urlencode({"grant_type": "client_credentials", "scope": credentials.scope})
         request = Request(
-            side=key,
+            side=side.key,
             operation="token",
             method="POST",
             url=url,
@@ -141,7 +141,7 @@ class Tokens:
             try:
                 reply = await self._wire.exchange(request)
                 if not reply.good:
-                    raise self._refused(reply, name, source)
+                    raise self._refused(reply, side, source)
                 token, seconds = _read(reply)
             except (TooLarge, TooMuch) as limit:
                 what = f"{name}'s reply to the request for a token for {source} is too large: {limit}"
@@ -159,8 +159,8 @@ class Tokens:
 
         await persist(Repeat.READ, self._clock, attempt)
 
-    def _refused(self, reply: Reply, name: str, source: str) -> ExportError:
-        status = reply.status
+    def _refused(self, reply: Reply, side: Side, source: str) -> ExportError:
+        status, name = reply.status, side.name
         error: Transient
         if status == 429:
             error = RateLimited(
@@ -172,15 +172,48 @@ class Tokens:
             what = f"{name}'s token endpoint answers the request for a token for {source} with a redirect"
             error = Transient(Reason.REMOTE_REPLY_INVALID, what, status=status)
         else:
-            # RFC 6749 says 400 for nearly everything that is wrong with a client, 401 for the rest.
-            what = f"{name} refused the credentials of {source}"
-            return Permanent(Reason.CREDENTIALS_REFUSED, what, status=status, remote_code=_error_code(reply))
+            return _refusal(reply, side, source)
         error.retry_after = retry_after(reply.headers.get("retry-after"), self._clock.now())
         return error
 
 
-def _error_code(reply: Reply) -> str | None:
-    """What is wrong with the client, in RFC 6749's word: invalid_client, invalid_scope."""
+_NO_ENDPOINT = (404, 405, 410)
+_OF_CREDENTIALS = (400, 401, 403)
+"""RFC 6749 says 400 for nearly everything that is wrong with a client, and 401 for the rest."""
+
+
+def _refusal(reply: Reply, side: Side, source: str) -> ExportError:
+    """What a 4xx of a token endpoint means: credentials, the URL, or something in between."""
+    status, name = reply.status, side.name
+    code, request_id = side.read_codes(reply)
+    reason, what, next_step = side.reason(code), f"{name} refused a token for {source}", None
+    if reason is None and status in _NO_ENDPOINT:
+        reason, what = Reason.REQUEST_REFUSED, f"{name} has no token endpoint at the URL that {source} leads to"
+        next_step = "Correct tokenUrl in the Secret, or url if the Secret has no tokenUrl."
+    elif reason is None and _answered_by_another(reply):
+        what = f"Something between the operator and {name} refused the request for a token for {source}"
+        return Transient(Reason.REMOTE_REPLY_INVALID, what, status=status)
+    elif reason is None and (status in _OF_CREDENTIALS or _oauth_error(reply)):
+        reason, what = Reason.CREDENTIALS_REFUSED, f"{name} refused the credentials of {source}"
+    return Permanent(
+        reason or Reason.REQUEST_REFUSED,
+        what,
+        status=status,
+        remote_code=_oauth_error(reply) or code,
+        request_id=request_id,
+        next_step=next_step,
+    )
+
+
+def _answered_by_another(reply: Reply) -> bool:
+    """As for an API call. In addition, token endpoints never send 403 without JSON, or 400 with an HTML page."""
+    if is_object(reply):
+        return answered_by_another(reply)
+    return reply.status == 403 or answered_by_another(reply) or (reply.status == 400 and bool(reply.body.strip()))
+
+
+def _oauth_error(reply: Reply) -> str | None:
+    """What is wrong with the client, as RFC 6749 calls it: invalid_client, invalid_scope."""
     try:
         return code_or_none(reply.document(), "error")
     except NotUnderstood:

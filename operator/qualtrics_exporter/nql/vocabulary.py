@@ -41,10 +41,11 @@ TABLES = (
             *("device.antiviruses", "device.cpus", "device.disks", "device.firewalls", "device.gpus"),
             *("device.local_admins", "device.mobile_devices", "device.monitors", "device.volumes"),
             *("dex.application_scores", "dex.scores", "execution.crashes", "execution.events"),
-            *("package.installations", "package.installed_packages"),
+            *("package.installations", "package.installed_packages", "platform.nql_api_logs"),
             *("remote_actions", "remote_action.executions", "remote_action.executions_summary"),
             *("session.events", "session.logins", "session.vdi_events", "software_metering.events"),
-            *("web.errors", "web.events", "web.page_views", "web.transactions"),
+            *("web.context_help_executions", "web.errors", "web.events", "web.guide_executions"),
+            *("web.guide_step_executions", "web.page_views", "web.transactions"),
             *("workflows", "workflow.executions", "workflow.executions_summary"),
         }
     )
@@ -67,7 +68,7 @@ USER_FIELDS = frozenset(
     }
 )
 
-METRICS = frozenset({"sum", "avg", "last", "max", "min", "p95", "p05"})
+METRICS = frozenset({"sum", "avg", "first", "last", "max", "min", "p95", "p05"})
 """Functions that stand behind a field."""
 
 FUNCTIONS = METRICS | {

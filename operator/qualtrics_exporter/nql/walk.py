@@ -39,3 +39,9 @@ def aliases(query: Query) -> dict[str, int]:
         if isinstance(clause, syntax.Compute | syntax.Summarize)
         for assignment in clause.assignments
     }
+
+
+def assigned(clause: syntax.Clause, name: str) -> syntax.Assignment:
+    """The last assignment of that name in a clause that is known to have one; `name` is in lower case."""
+    assert isinstance(clause, syntax.Compute | syntax.Summarize)  # noqa: S101
+    return next(one for one in reversed(clause.assignments) if one.name.casefold() == name)

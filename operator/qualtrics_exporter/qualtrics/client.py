@@ -35,6 +35,7 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Delivery, timestamp
 
 from .distributions import Distribution, NotShown, goes_to
+from .notice import proxied_by
 from .portions import body, portions
 
 __all__ = ["Distribution", "Imported", "NotShown", "Qualtrics", "portions"]
@@ -79,7 +80,11 @@ QUALTRICS = Side(
     name="Qualtrics",
     codes=_codes,
     rates=(BRAND,),
-    reasons={"DCD_7": Reason.WRONG_DATACENTER},
+    reasons={
+        "DCD_7": Reason.WRONG_DATACENTER,
+        "ATP_*": Reason.CREDENTIALS_REFUSED,
+        "AuthZ_*": Reason.NOT_PERMITTED,
+    },
 )
 
 
@@ -100,6 +105,8 @@ class Qualtrics:
 
     def __init__(self, remotes: Remotes, credentials: Credentials, tenant: Tenant = NOBODY) -> None:
         self._remote = Remote(remotes, credentials, QUALTRICS, tenant)
+        self.advice: str | None = None
+        """Advice from the notice in a reply, if a check got one."""
 
     # Before anything else.
 
@@ -112,10 +119,23 @@ class Qualtrics:
         await self._remote.turn((SENDS,))
 
     async def check_credentials(self) -> None:
-        """See that the credentials are good, and good for this datacenter."""
-        await self._remote.call(
-            Ask(operation="whoami", task="say who asks", path=f"{API}/whoami", repeat=Repeat.READ), _result
-        )
+        """See that the credentials are good, and good for this datacenter.
+
+        A refusal for lack of permission is not an error here: `whoami` has a scope of its own, which nothing else
+        needs.
+        """
+        try:
+            await self._remote.call(
+                Ask(operation="whoami", task="say who asks", path=f"{API}/whoami", repeat=Repeat.READ), self._checked
+            )
+        except Permanent as error:
+            if error.reason is not Reason.NOT_PERMITTED:
+                raise
+
+    def _checked(self, reply: Reply) -> Any:
+        """The result of a check. Keeps the advice of the reply's notice."""
+        self.advice = proxied_by(reply) or self.advice
+        return _result(reply)
 
     async def check_survey(self, survey_id: str) -> None:
         """See that the survey exists and takes answers."""
@@ -127,7 +147,7 @@ class Qualtrics:
                 repeat=Repeat.READ,
                 refused=_missing(Reason.SURVEY_NOT_FOUND),
             ),
-            _result,
+            self._checked,
         )
         now = self._remote.clock.now()
         starts, ends = (_moment(at(survey, "expiration", key)) for key in ("startDate", "endDate"))
@@ -148,7 +168,7 @@ class Qualtrics:
                 repeat=Repeat.READ,
                 refused=_missing(Reason.MESSAGE_NOT_FOUND),
             ),
-            _result,
+            self._checked,
         )
         what = f"Message {message_id} of library {library_id}"
         category = at(message, "category")
@@ -179,7 +199,7 @@ class Qualtrics:
                 repeat=Repeat.READ,
                 refused=_missing(Reason.MAILING_LIST_NOT_FOUND),
             ),
-            _result,
+            self._checked,
         )
 
     # Bringing recipients in.

@@ -128,6 +128,8 @@ def _unknown(raw: Mapping[str, Any], known: tuple[str, ...], location: tuple[str
         meant = get_close_matches(key[:64], known, n=1) if number < _HINTS else []
         path = ".".join((*location, _shown(key)))
         told = f"is no field; did you mean {meant[0]}?" if meant else "is no field"
+        if key.startswith("\ufeff"):
+            told = "begins with a byte order mark, which belongs before a document: remove this character"
         yield Violation((*location, key), path, told, of_key=True)
 
 

@@ -175,6 +175,12 @@ class Reason(StrEnum):
         "The Qualtrics credentials belong to another datacenter.",
         "Use the datacenter of Account Settings > Qualtrics IDs in the Secret's url.",
     )  # fmt: skip
+    REQUESTS_PROXIED = (
+        "RequestsProxied", Kind.WARNING, _TARGETS,
+        "Qualtrics passes each request on to another datacenter, which makes it slower.",
+        "Set url in the Secret to the host that the message names, or to the datacenter of Account Settings > "
+        "Qualtrics IDs.",
+    )  # fmt: skip
     NOT_PERMITTED = (
         "NotPermitted", Kind.PERMANENT, _SIDES,
         "The credentials are good, but may not do this.",
@@ -196,6 +202,12 @@ class Reason(StrEnum):
         "KeyRepeated", Kind.WARNING, (Place.VALIDATE,),
         "A key stands twice in one object: kubectl takes the last one, other tools refuse the file.",
         "Remove one of the two.",
+    )  # fmt: skip
+
+    VALUE_CUT = (
+        "ValueCut", Kind.WARNING, (Place.VALIDATE,),
+        "YAML reads a part of a value as something else: an unquoted # starts a comment, ! a tag and & an anchor.",
+        "Put the value in quotes. If it is a comment, put a space after the #.",
     )  # fmt: skip
 
     # Qualtrics
@@ -231,8 +243,9 @@ class Reason(StrEnum):
     )  # fmt: skip
     FROM_EMAIL_NOT_ALLOWED = (
         "FromEmailNotAllowed", Kind.PERMANENT, (*_QUALTRICS, Place.VALIDATE),
-        "The sender's domain is none that Qualtrics always allows.",
-        "Use qemailserver.com, qualtrics-survey.com or qualtrics-research.com, or set allowCustomFromDomain.",
+        "Qualtrics does not allow this sender domain by default.",
+        "Use the one of qemailserver.com, qualtrics-survey.com and qualtrics-research.com that your brand allows. For "
+        "a domain that is registered in your brand, set allowCustomFromDomain.",
     )  # fmt: skip
     SEND_REFUSED = (
         "SendRefused", Kind.PERMANENT, _RUNS_AND_TESTS,
@@ -307,6 +320,11 @@ class Reason(StrEnum):
         "QueryLimited", Kind.WARNING, _TEXT_WARNING,
         "A `limit` cuts people off.",
         "Remove it; spec.maxRecipients holds a run that has too many people.",
+    )  # fmt: skip
+    QUERY_WITHOUT_CONDITION = (
+        "QueryWithoutCondition", Kind.WARNING, _TEXT_WARNING,
+        "The query has no condition: it returns every user, and each of them gets an e-mail.",
+        "Add a `with` or a `where` to the query. If you mean everyone, set spec.maxRecipients.",
     )  # fmt: skip
     QUERY_NOT_VERIFIED = (
         "QueryNotVerified", Kind.WARNING, _TEXT_WARNING,

@@ -348,7 +348,8 @@ class QualtricsSpec(RuledModel):
         Rule(
             "(has(self.allowCustomFromDomain) && self.allowCustomFromDomain) || self.fromEmail"
             ".lowerAscii().matches('@(qemailserver|qualtrics-survey|qualtrics-research)[.]com$')",
-            "must be at qemailserver.com, qualtrics-survey.com or qualtrics-research.com; "
+            "must be at qemailserver.com, qualtrics-survey.com or qualtrics-research.com "
+            "(one of these, depending on your brand); "
             "for a domain registered in your Qualtrics brand set allowCustomFromDomain: true",
             lambda spec: bool(spec.allow_custom_from_domain) or spec.from_email.lower().endswith(_FROM_DOMAINS),
             field="fromEmail",
@@ -382,7 +383,7 @@ class QualtricsSpec(RuledModel):
     )
     from_email: EmailAddress = Field(
         description="The sender's address: any name at qemailserver.com, qualtrics-survey.com or "
-        "qualtrics-research.com; another domain with allowCustomFromDomain."
+        "qualtrics-research.com (one of these, depending on your brand). Another domain needs allowCustomFromDomain."
     )
     allow_custom_from_domain: bool | None = Field(
         None,

@@ -23,6 +23,7 @@ from qualtrics_exporter.sandbox.world import World
 API = "/API/v3"
 
 SCOPES = {
+    "whoami": {"read:users"},
     "read_survey": {"read:surveys"},
     "read_message": {"read:libraries"},
     "list_directories": {"read:directories"},

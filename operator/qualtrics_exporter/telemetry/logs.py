@@ -37,8 +37,9 @@ _SECRET_WORDS = ("authorization", "token", "secret", "password", "cookie", "apik
 
 def configure(format: Format = "json", level: Level = "info", *, stream: TextIO | None = None) -> None:  # noqa: A002
     """Make all logging of this process go to standard error, redacted; may be called again."""
-    handler = _Handler(stream or sys.stderr)
-    handler.setFormatter(_Json() if format == "json" else _Console())
+    stream = stream or sys.stderr
+    handler = _Handler(stream)
+    handler.setFormatter(_Json(stream) if format == "json" else _Console())
     handler.addFilter(_audible)
     root = logging.getLogger()
     for former in [h for h in root.handlers if isinstance(h, _Handler)]:
@@ -76,8 +77,10 @@ class _Handler(logging.StreamHandler[TextIO]):
 class _Json(JsonFormatter):
     """One object a line: time, level, logger, message, then what was passed as `extra`."""
 
-    def __init__(self) -> None:
-        super().__init__(reserved_attrs=[*RESERVED_ATTRS, *_HIDDEN], json_ensure_ascii=False, json_default=str)
+    def __init__(self, stream: TextIO) -> None:
+        # If the encoding lacks a character, Python writes its own escape, which is not valid JSON.
+        ascii_only = (stream.encoding or "utf-8").lower().replace("-", "") != "utf8"
+        super().__init__(reserved_attrs=[*RESERVED_ATTRS, *_HIDDEN], json_ensure_ascii=ascii_only, json_default=str)
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         log_data["time"] = _time(record)

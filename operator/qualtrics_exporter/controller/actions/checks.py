@@ -24,6 +24,7 @@ from qualtrics_exporter.export.checks import (
     check_qualtrics,
     counting,
     counting_bytes,
+    remarks_of,
     test_entry,
 )
 from qualtrics_exporter.export.guards import Remark, contradictions, previous_audience
@@ -78,7 +79,7 @@ class Checker:
         verdict, _ = await self._look(key, exporter, query=query)
         memory = self.memories.of(key)
         if not verdict.error or verdict.qualtrics:
-            memory.qualtrics_well = None
+            memory.qualtrics_well, memory.remarks = None, ()
         memory.failures = memory.failures + 1 if verdict.error and not verdict.waits_for_its_user else 0
         if not verdict.error:
             memory.secrets = None  # nobody waits for a correction, and ten thousand pairs would be megabytes
@@ -170,6 +171,7 @@ class Checker:
                 async with asyncio.timeout(CHECK_SECONDS):
                     client = await self.credentials.qualtrics(exporter, spec)
                     error = await check_qualtrics(spec, client)
+                    memory.remarks = remarks_of(client)
                     if trusted and not error:
                         until = self.clock.monotonic() + CHECK_INTERVAL.total_seconds()
                         memory.qualtrics_well = Well(looked_at, until)
@@ -190,13 +192,14 @@ class Checker:
             qualtrics=qualtrics_error,
             text=text.error,
             answer=answer,
+            remarks=memory.remarks,
         )
         verdict = Verdict(
             nexthink=checks.nexthink,
             qualtrics=checks.qualtrics,
             query=checks.query_sync,
             text=text.error,
-            remarks=(*text.remarks, *contradictions(spec), *self._duplicates(key)),
+            remarks=(*text.remarks, *checks.remarks, *contradictions(spec), *self._duplicates(key)),
         )
         return verdict, checks
 

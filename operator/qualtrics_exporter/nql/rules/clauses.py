@@ -1,6 +1,7 @@
 """What a clause needs of the others."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 from qualtrics_exporter.nql import syntax
 from qualtrics_exporter.nql.findings import Found, Subject, rule
@@ -51,10 +52,40 @@ def include_without_compute(subject: Subject) -> Iterator[Found]:
 def limited(subject: Subject) -> Iterator[Found]:
     """A limit lets some people through and says nothing of the others."""
     for clause in subject.parsed.query.clauses:
-        if isinstance(clause, syntax.Limit) and clause.count < EVERYBODY:
+        if isinstance(clause, syntax.Limit) and clause.count < EVERYBODY and _is_whole(clause.count):
             people = "1 person gets" if clause.count == 1 else f"{clause.count} people get"
             told = f"at most {people} through, the others are never asked; remove it"
             yield clause.span, f"{told}, and let spec.maxRecipients hold a run that has too many"
+
+
+@rule(Reason.QUERY_INVALID)
+def fractional_limit(subject: Subject) -> Iterator[Found]:
+    """`limit` counts rows."""
+    for clause in subject.parsed.query.clauses:
+        if isinstance(clause, syntax.Limit) and not _is_whole(clause.count):
+            yield clause.span, "`limit` takes a whole number"
+
+
+def _is_whole(count: Decimal) -> bool:
+    return count == count.to_integral_value()
+
+
+@rule(Reason.QUERY_WITHOUT_CONDITION)
+def no_condition(subject: Subject) -> Iterator[Found]:
+    """`users | list ad.email_address` returns every user that Nexthink knows."""
+    query = subject.parsed.query
+    if not isinstance(query.head, syntax.Head) or query.head.table.name not in USERS or query.head.time:
+        return
+    if not all(map(_keeps_everybody, query.clauses)):
+        return  # also what was not understood may be a condition
+    if any(isinstance(clause, syntax.List) for clause in query.clauses):
+        yield query.head.table.span, "this query has no condition and returns every user; add `with` or `where`"
+
+
+def _keeps_everybody(clause: syntax.Clause) -> bool:
+    if isinstance(clause, syntax.Limit):
+        return clause.count >= EVERYBODY
+    return isinstance(clause, syntax.Include | syntax.Compute | syntax.List | syntax.Sort)
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)

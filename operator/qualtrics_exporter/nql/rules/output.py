@@ -20,7 +20,7 @@ from qualtrics_exporter.nql.vocabulary import (
     meant_to_be,
     nearest_user_field,
 )
-from qualtrics_exporter.nql.walk import aliases
+from qualtrics_exporter.nql.walk import aliases, assigned
 from qualtrics_exporter.resource.reasons import Reason
 
 
@@ -47,6 +47,15 @@ def not_a_user_field(subject: Subject) -> Iterator[Found]:
         yield field.span, f"{field.shown} is computed, and no field of the user: return `{_email(subject)}`"
     elif field and field.owner is Owner.OTHER:
         yield field.span, f"{field.shown} is no field of the user: return `{_email(subject)}`"
+
+
+@rule(Reason.QUERY_NOT_VERIFIED)
+def email_of_an_aggregate(subject: Subject) -> Iterator[Found]:
+    """A name for the last or first address is computed, but still an address."""
+    field = _field(subject)
+    if field and field.owner is Owner.COMPUTED_EMAIL:
+        doubt = f"{field.shown} is computed from the e-mail address, which may work"
+        yield field.span, f"{doubt}; `{_email(subject)}` itself is known to work"
 
 
 @rule(Reason.QUERY_FIELD_NOT_EMAIL)
@@ -104,6 +113,7 @@ class Owner(Enum):
     USER = auto()
     USER_WITHOUT_PREFIX = auto()  # most likely the user's, where `user.` must not be left out
     COMPUTED = auto()
+    COMPUTED_EMAIL = auto()  # the name of `user.ad.email_address.last()`, and of nothing else
     OTHER = auto()  # for certain of something else
     GONE = auto()  # not there any more after `summarize`
     UNKNOWN = auto()
@@ -152,15 +162,16 @@ def _field(subject: Subject) -> _Field | None:
     query, last = subject.parsed.query, _projection(subject)
     if isinstance(last, syntax.Summarize) and len(last.assignments) == 1 and not last.by:
         only = last.assignments[0]
-        return _Field(quoted(only.name), only.span, Owner.COMPUTED)
+        return _Field(quoted(only.name), only.span, _computed(only))
     if not isinstance(last, syntax.List) or len(last.fields) != 1:
         return None
     path = last.fields[0]
     at = next(number for number, clause in enumerate(query.clauses) if clause is last)  # another may be equal to it
     names = _names(path)
     summaries = [clause for clause in query.clauses[:at] if isinstance(clause, syntax.Summarize)]
-    if aliases(query).get(".".join(names), at) < at:
-        owner = Owner.COMPUTED
+    given = aliases(query).get(".".join(names), at)
+    if given < at:
+        owner = _computed(assigned(query.clauses[given], ".".join(names)))
     elif summaries and not _is_one_of(names, summaries[-1].by):
         owner = Owner.GONE
     else:
@@ -168,6 +179,16 @@ def _field(subject: Subject) -> _Field | None:
     if owner in (Owner.OTHER, Owner.GONE) and names[0] not in OBJECTS and _may_name(query.clauses[:at]):
         owner = Owner.UNKNOWN
     return _Field(quoted(path.dotted), path.span, owner, _bare(names))
+
+
+def _computed(assignment: syntax.Assignment) -> Owner:
+    """Whose the field is that an assignment makes."""
+    value = assignment.value
+    if not isinstance(value, syntax.Path):
+        return Owner.COMPUTED
+    *names, function = _names(value)
+    is_email = function in ("first()", "last()") and _bare(tuple(names)) == EMAIL
+    return Owner.COMPUTED_EMAIL if is_email else Owner.COMPUTED
 
 
 def _may_name(before: tuple[syntax.Clause, ...]) -> bool:
