@@ -124,6 +124,7 @@ class Hurried(Program):
         *arguments: str | Path,
         env: Mapping[str, str] | None = None,
         input: str = "",  # noqa: A002 - as subprocess calls it
+        stdout: int | None = None,
         stderr: int | None = None,
     ) -> Started:
         """Start it and look at it later."""
@@ -134,7 +135,7 @@ class Hurried(Program):
                 "tests.cli.hurried",
                 [*map(str, arguments)],
                 self.environment({**(env or {})}),
-                out,
+                out if stdout is None else stdout,
                 self.home,
                 errors=err.fileno() if stderr is None else stderr,
                 standard_input=inp.fileno(),

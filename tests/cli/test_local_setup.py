@@ -88,8 +88,6 @@ def test_a_run_with_a_missing_authority_sends_no_request(run: Local) -> None:
 AS_ANOTHER = """
 import os, sys
 from qualtrics_exporter.cli import demo, main, run
-from tests.cli.hurried import HurriedClock, SystemClock
-SystemClock.sleep = HurriedClock.sleep
 import encodings.idna, encodings.utf_8_sig, http.cookiejar, httpx
 from qualtrics_exporter import schedule
 from qualtrics_exporter.nql.check import check
@@ -112,7 +110,7 @@ def as_another(run: Local, *more: str, **variables: str) -> "subprocess.Complete
 
 
 @pytest.fixture
-def readable(run: Local) -> Iterator[Local]:
+def readable(as_installed: Local) -> Iterator[Local]:
     """The command in a home that everyone can read and nobody else can write."""
     if os.getuid() != 0:
         pytest.skip("only root can become another user")
@@ -121,9 +119,9 @@ def readable(run: Local) -> Iterator[Local]:
         home = Path(folder)
         home.chmod(0o755)
         authority = home / "authority.pem"
-        authority.write_bytes(Path(run.program.variables["SSL_CERT_FILE"]).read_bytes())
-        variables = {**run.program.variables, "SSL_CERT_FILE": str(authority)}
-        local = Local(replace(run.program, home=home, variables=variables), run.sandbox)
+        authority.write_bytes(Path(as_installed.program.variables["SSL_CERT_FILE"]).read_bytes())
+        variables = {**as_installed.program.variables, "SSL_CERT_FILE": str(authority)}
+        local = Local(replace(as_installed.program, home=home, variables=variables), as_installed.sandbox)
         for path in home.iterdir():
             path.chmod(0o644)
         yield local

@@ -69,7 +69,7 @@ def fork(
     module: str,
     arguments: Sequence[str],
     environment: Mapping[str, str],
-    output: IO[bytes],
+    output: IO[bytes] | int,
     folder: Path,
     *,
     errors: int | None = None,
@@ -79,7 +79,8 @@ def fork(
 
     The descriptor `errors` is its standard error, or `output` is; its standard input is empty without one.
     """
-    descriptors = {1: output.fileno(), 2: output.fileno() if errors is None else errors}
+    written = output if isinstance(output, int) else output.fileno()
+    descriptors = {1: written, 2: written if errors is None else errors}
     if standard_input is not None:
         descriptors[0] = standard_input
     order = {
