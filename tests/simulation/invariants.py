@@ -92,7 +92,7 @@ class Oracle:
         metadata = body["metadata"]
         uid, now = metadata["uid"], self._simulation.now
         if kind == "ADDED":
-            record = Record(uid, metadata["name"], metadata["namespace"], "", now)
+            record = Record(uid, metadata["name"], metadata["namespace"], now)
             self._records[uid] = record
             self._counts["objects"] += 1
         else:
@@ -116,7 +116,9 @@ class Oracle:
         if annotations.get(TEST_MODE) == "Deliver" and (token := annotations.get(TEST_REQUESTED_AT)):
             record.deliverable.add(token)
         replicas = self._simulation.plan.replicas
-        record.shard = next((r.shard for r in replicas if matches(r.selector, metadata["labels"])), "nobody")
+        shard = next((r.shard for r in replicas if matches(r.selector, metadata["labels"])), "nobody")
+        if not record.moves or record.shard != shard:
+            record.moves.append((now, shard))
         self._promise(record, body)
 
     def _promise(self, record: Record, body: Body) -> None:

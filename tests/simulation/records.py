@@ -1,7 +1,7 @@
 """What the oracle knows of each object, and when slow progress is excused."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -51,8 +51,9 @@ class Record:
     uid: str
     name: str
     namespace: str
-    shard: str
     created: float
+    moves: list[tuple[float, str]] = field(default_factory=list)
+    """When it came to which shard."""
     specs: dict[int, dict[str, Any]] = field(default_factory=dict)
     schedules: list[Schedule] = field(default_factory=list)
     deleted: float | None = None
@@ -85,6 +86,17 @@ class Record:
     """Runs in progress whose id was damaged, and since when; None if they were removed without a trace."""
     forgotten: set[str] = field(default_factory=set)
     """Runs of which a damaged status remembered nothing."""
+
+    @property
+    def shard(self) -> str:
+        """The shard that it belongs to."""
+        return self.moves[-1][1]
+
+    def stays(self) -> Iterator[tuple[float, float, str]]:
+        """From when until when it belonged to which shard."""
+        ends = [*(time for time, _ in self.moves[1:]), float("inf")]
+        for (begin, shard), end in zip(self.moves, ends, strict=True):
+            yield begin, end, shard
 
 
 @dataclass
@@ -121,20 +133,29 @@ class Excuses:
             spec = record.specs[max(record.specs)]
             brand = spec["qualtrics"]["credentialsSecretRef"]["name"].partition("-")[2]
             hosts.add(f"b{brand}.eu.qualtrics.com")
-        return {"*", record.name, record.uid, record.namespace, record.shard, *hosts}
+        return {"*", record.name, record.uid, record.namespace, *hosts}
+
+    def _spans(self, record: Record, scopes: set[str]) -> Iterator[tuple[float, float]]:
+        for one in self._disturbances:
+            if one.scope in scopes:
+                yield one.begin, one.end
+            for begin, end, shard in record.stays():
+                if one.scope == shard:
+                    yield max(one.begin, begin), min(one.end, end)
 
     def disturbed(self, record: Record, begin: float, end: float, *, relabelled: bool = False) -> float:
         """How many seconds of that span slow progress is excused. `relabelled`: a change of labels is no excuse."""
         scopes = self._scopes(record) - ({record.name} if relabelled else set())
-        spans = sorted((max(d.begin, begin), min(d.end, end)) for d in self._disturbances if d.scope in scopes)
+        spans = sorted((max(first, begin), min(last, end)) for first, last in self._spans(record, scopes))
         total, last = 0.0, begin
         for start, stop in spans:
             if stop > max(start, last):
                 total += stop - max(start, last)
                 last = stop
-        for time, _, offset in self._steps.get(record.shard, ()):
-            if begin <= time <= end:
-                total += abs(offset)  # a deadline by the wall clock moves with it
+        for came, left, shard in record.stays():
+            for time, _, offset in self._steps.get(shard, ()):
+                if max(begin, came) <= time <= min(end, left):
+                    total += abs(offset)  # a deadline by the wall clock moves with it
         return total
 
     def undisturbed(self, record: Record, begin: float, end: float, *, relabelled: bool = False) -> bool:
