@@ -13,7 +13,7 @@ from pathlib import Path
 
 from qualtrics_exporter.cli import main as command
 from qualtrics_exporter.cli import without_cluster
-from tests.export.conftest import HastyClock
+from tests.environment.clock import HastyClock
 
 
 def main(arguments: Sequence[str]) -> int:

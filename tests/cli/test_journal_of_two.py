@@ -14,7 +14,7 @@ from qualtrics_exporter.cli.without_cluster import Export
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.sandbox import Sandbox, World
-from tests.export.conftest import HastyClock
+from tests.environment.clock import HastyClock
 
 CLOCK = HastyClock(start=datetime(2026, 1, 5, 10, tzinfo=UTC))
 

@@ -157,3 +157,14 @@ class SteeredClock:
         # The file system's own times are too coarse to tell two writes apart.
         os.utime(fresh, ns=(time.time_ns(),) * 2)
         fresh.replace(self._path)
+
+
+class HastyClock(SteeredClock):
+    """Whoever sleeps by it makes the time pass."""
+
+    async def sleep(self, seconds: float) -> None:
+        if in_background():
+            await super().sleep(seconds)
+            return
+        self.advance(max(0.0, seconds))
+        await super().sleep(0)

@@ -24,20 +24,9 @@ from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger
 from qualtrics_exporter.sandbox import Sandbox, World
 from qualtrics_exporter.sandbox.world import Query
-from tests.environment.clock import SteeredClock, in_background
+from tests.environment.clock import HastyClock, SteeredClock
 
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
-
-
-class HastyClock(SteeredClock):
-    """Whoever sleeps by it makes the time pass."""
-
-    async def sleep(self, seconds: float) -> None:
-        if in_background():
-            await super().sleep(seconds)
-            return
-        self.advance(max(0.0, seconds))
-        await super().sleep(0)
 
 
 async def taken(journal: FileJournal, clock: Clock, trigger: Trigger = "Schedule") -> ActiveRun:

@@ -17,9 +17,9 @@ from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged, Sus
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.qualtrics.client import Distribution, Qualtrics
 from qualtrics_exporter.resource.status import ActiveRun
-from tests.environment.clock import SteeredClock
+from tests.environment.clock import HastyClock, SteeredClock
 from tests.environment.waiting import HANG_SECONDS
-from tests.export.conftest import START, Exporter, HastyClock, taken
+from tests.export.conftest import START, Exporter, taken
 
 SIX = {f"{name}@example.com": 1 for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
 

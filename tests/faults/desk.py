@@ -48,10 +48,9 @@ from qualtrics_exporter.sandbox.world import EMAIL, Query
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.environment import log_settings
-from tests.environment.clock import in_background
+from tests.environment.clock import HastyClock, in_background
 from tests.environment.sandbox import Certificates
 from tests.environment.waiting import HANG_SECONDS
-from tests.export.conftest import HastyClock
 from tests.faults.oracle import Found, Written, leaks
 from tests.http.servers import Server
 

@@ -157,17 +157,17 @@ FLOODS: dict[str, Flood] = {
     "more than a million rows": Flood("export", lambda: packed(people(1001))),
     "60,000 people, 100 wanted": Flood("export", lambda: packed(people(60)), outcome="done"),
     "300 long IDN addresses": Flood(
-        "export", lambda: packed(f"{idn(n)}\n".encode() for n in range(-1, 300)), outcome="done"
+        "export", lambda: packed(chain((HEADER,), (f"{idn(n)}\n".encode() for n in range(300)))), outcome="done"
     ),
     "3,000 long IDN addresses": Flood(
-        "export", lambda: packed(f"{idn(n)}\n".encode() for n in range(-1, 3000)), outcome="done"
+        "export", lambda: packed(chain((HEADER,), (f"{idn(n)}\n".encode() for n in range(3000)))), outcome="done"
     ),
     "long IDN addresses, 20 at once": Flood(
-        "export", lambda: packed(f"{idn(n)}\n".encode() for n in range(-1, 200)), 20, outcome="done"
+        "export", lambda: packed(chain((HEADER,), (f"{idn(n)}\n".encode() for n in range(200)))), 20, outcome="done"
     ),
     "a header line of 1 MB": Flood("export", body(b"x" * MB, b"\n", HEADER * 1000)),
-    "60,000 columns": Flood(
-        "export", body(b"," * 60_000 + b"\n", b"," * 60_000 + b"\n"), outcome="QueryReturnsSeveralFields"
+    "30,000 columns": Flood(
+        "export", body(b"a," * 30_000 + b"\n", b"," * 30_000 + b"\n"), outcome="QueryReturnsSeveralFields"
     ),
     "quoted line ends without end": Flood("export", lambda: chain((OK, HEADER, b'"'), repeat(b"\n" * 65536, 200))),
     "a quote in every row": Flood(

@@ -16,7 +16,7 @@ from typing import Any
 from qualtrics_exporter.cli import main as command
 from qualtrics_exporter.cli import without_cluster
 from qualtrics_exporter.export import file_journal
-from tests.export.conftest import HastyClock
+from tests.environment.clock import HastyClock
 from tests.faults import broken
 
 

@@ -12,11 +12,11 @@ import yaml
 
 from qualtrics_exporter.sandbox import World
 from tests.environment.build import ROOT
+from tests.environment.clock import HastyClock
 from tests.environment.forking import Forked, fork
 from tests.environment.sandbox import Certificates, SandboxThread
 from tests.environment.stage import NOON
 from tests.environment.waiting import HANG_SECONDS, eventually
-from tests.export.conftest import HastyClock
 from tests.faults import broken, oracle
 from tests.faults.crash import MOMENTS, KillPoint, points
 from tests.faults.oracle import Finding, Found

@@ -238,13 +238,14 @@ def expectations(key: str) -> Iterator[tuple[str, str | bytes, dict[str, str]]]:
         empty["qualtrics"] = "Checked"  # it follows from the url; Nexthink's does so for its own hosts only
     yield "empty", "", empty
     yield "blank", " \n", empty
-    yield "far too long", LARGE, dict.fromkeys(SIDES, "SecretKeyMissing")
+    for value in (SECRET + "x" * 2_048, LARGE):
+        yield "too long", value, dict.fromkeys(SIDES, "SecretKeyMissing")
     if key in ("url", "tokenUrl"):
         return
     wrong = dict.fromkeys(SIDES, "CredentialsRefused")
     if key == "scope":
         wrong["qualtrics"] = "NotPermitted"  # the sandbox's client may do anything, and then has asked for nothing
-    for value in (SECRET + "x" * 8_000, f"{SECRET}:1", f"{SECRET}&grant_type=password", f"{SECRET}\u00fc\u4e2d"):
+    for value in (SECRET + "x" * 2_000, f"{SECRET}:1", f"{SECRET}&grant_type=password", f"{SECRET}\u00fc\u4e2d"):
         yield ascii(value)[:40], value, wrong
 
 

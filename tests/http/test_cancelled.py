@@ -92,7 +92,7 @@ async def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
 async def secure_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     certificates = Certificates(tmp_path)
     context = ssl.create_default_context(cafile=str(certificates.authority))
-    monkeypatch.setattr("httpx.create_ssl_context", lambda: context)
+    monkeypatch.setattr("qualtrics_exporter.http.authorities.context", lambda: context)
     async with Server([answer(200, "x" * 1000)], tls=certificates.server) as running:
         yield running
 

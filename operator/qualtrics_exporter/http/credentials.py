@@ -13,8 +13,8 @@ Data = Mapping[str, str | bytes]
 """What is in a Secret, key by key."""
 
 
-LONGEST_VALUE = 8 * 1024
-"""Bytes. A Secret can have a megabyte. Hundreds of runs keep its values, and each request encodes them."""
+LONGEST_VALUE = 2 * 1024
+"""Bytes. A Secret can have a megabyte, but id and secret go into one header line, and servers take 8 KiB of those."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
