@@ -161,3 +161,29 @@ def test_a_status_of_which_nothing_was_written_by_an_operator_starts_nothing() -
     plan = at_work(Exporter.from_object(found), DUE)
     assert plan.claimed is None
     assert at_work(exporter(plan.status, annotations={"run-requested-at": "A"}), DUE + MINUTE).claimed is None
+
+
+def test_a_slot_whose_journal_is_lost_has_an_entry_with_its_time() -> None:
+    claimed = at_work(exporter(seen(MONDAY)), DUE)
+    assert claimed.claimed
+    after = at_work(damaged(claimed.status, ("activeRun",)), DUE + MINUTE).status
+    [entry] = after.history or []
+    assert (entry.id, entry.trigger, entry.scheduled_time) == (claimed.claimed.id, "Schedule", DUE)
+    assert entry.result == "Unknown"
+
+
+@pytest.mark.parametrize("journal", [{"trigger": "Request", "id": 7}, {"id": "abcdefghijklmnopqrst", "step": 7}])
+def test_a_run_that_may_be_another_one_does_not_pass_for_the_slot(journal: dict[str, Any]) -> None:
+    found = body(at_work(exporter(seen(MONDAY)), DUE).status)
+    found["status"]["activeRun"] = journal
+    [entry] = at_work(Exporter.from_object(found), DUE + MINUTE).status.history or []
+    assert (entry.trigger, entry.scheduled_time) == ("Request", None)
+
+
+def test_a_request_whose_journal_is_lost_does_not_pass_for_the_slot_before_it() -> None:
+    status = after_first_run()
+    request = at_work(exporter(status, annotations={"run-requested-at": "r1"}), DUE + 2 * MINUTE)
+    assert request.claimed
+    found = damaged(request.status, ("activeRun",), {"run-requested-at": "r1"})
+    entries = at_work(found, DUE + 3 * MINUTE).status.history or []
+    assert [(entry.trigger, entry.scheduled_time) for entry in entries] == [("Request", None), ("Schedule", DUE)]

@@ -63,7 +63,8 @@ def command(sandbox: SandboxThread, tmp_path: Path) -> list[str | Path]:
         )
     )
     where = ["--journal", tmp_path / "journal.json", "--allowed-host", "localhost"]
-    return ["-m", "tests.cli.hurried", "run", SAMPLE, "--secrets", secrets, "--send", *where]
+    program = "from qualtrics_exporter.cli import main; main()"
+    return ["-c", program, "run", SAMPLE, "--secrets", secrets, "--send", *where]
 
 
 def test_it_is_strict_about_authorities_unless_it_is_told_not_to_be(image_python: ImagePython) -> None:

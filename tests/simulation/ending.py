@@ -99,9 +99,11 @@ class Ending:
                     )  # fmt: skip
 
     def _owed(self, promise: Promise, due: datetime, seconds: float) -> bool:
-        excuses = self._oracle.excuses
+        excuses, noticed = self._oracle.excuses, promise.noticed
         if promise.end < seconds + excuses.behind(promise.shard, seconds):
             return False  # by its own clock, the operator was told before the slot was due
+        if noticed is not None and noticed < seconds + excuses.behind(promise.shard, noticed):
+            return False  # or it noticed it before that, after its clock was set back
         if promise.since < due and (
             promise.end == float("inf") or excuses.clocks_right(promise.shard, seconds, promise.end)
         ):

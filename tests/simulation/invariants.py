@@ -194,6 +194,9 @@ class Oracle:
             self._entry(record, entry, now)
         if test := after.get("lastTest"):
             self._entry(record, test, now)
+        for promise in record.promises:
+            if promise.noticed is None and promise.end <= now:
+                promise.noticed = now
         run = before.get("activeRun")
         self._active(record, old, run if isinstance(run, dict) else None, after.get("activeRun"), now)
         if new["spec"] != old["spec"]:

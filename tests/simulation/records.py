@@ -34,6 +34,8 @@ class Promise:
     """`scheduleSince` as the operator wrote it, by its own clock."""
     shard: str
     end: float = float("inf")
+    noticed: float | None = None
+    """When an operator first wrote a status after its end."""
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """What becomes of a run whose holder is gone."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -64,19 +65,17 @@ def end_unreadable(exporter: Exporter, status: Status, now: datetime) -> Status:
     reason = Reason.INTERNAL_ERROR if before_send else Reason.DELIVERY_UNKNOWN
     certainly = "Nobody was mailed." if before_send else "It is not known whether the survey was sent."
     known: dict[str, Any] = {
-        "id": slot_run_id(exporter.uid, f"unreadable {timestamp(now)}"),
-        "trigger": "Request",
+        **_identity_of(exporter, status, run, now),
         "completionTime": now,
         "result": "Failed" if before_send else "Unknown",
         "reason": str(reason),
         "message": f"The journal of this run cannot be understood, so it was ended. {certainly} {reason.next_step}",
     }
     for name in _KEPT:
-        try:
-            HistoryEntry.model_validate({**known, name: run.get(name)})
-        except ValidationError:
-            continue
-        known[name] = run.get(name)
+        if name in run:
+            with suppress(ValidationError):
+                HistoryEntry.model_validate({**known, name: run[name]})
+                known[name] = run[name]
     entry = HistoryEntry.model_validate(known)
     if before_send:
         entry = entry.model_copy(update={"send_time": None})
@@ -89,3 +88,17 @@ def end_unreadable(exporter: Exporter, status: Status, now: datetime) -> Status:
     if entry.trigger == "Test":
         return settling.with_last_test(status, entry)
     return conditions.last_run(status.with_entry(entry), entry, exporter.generation, now)
+
+
+def _identity_of(exporter: Exporter, status: Status, run: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """What the entry of an unreadable run has in place of what its journal does not say.
+
+    The slot that was claimed last is the one of the run in progress, unless that slot has an entry.
+    """
+    ended = {*(entry.id for entry in status.history or []), *(status.sent_runs or [])}
+    newest = next((slot for slot in status.claimed_slots or [] if slot.due_time == status.last_schedule_time), None)
+    if newest and run.get("trigger") not in ("Request", "Test"):
+        id_ = slot_run_id(exporter.uid, newest.identity)
+        if id_ not in ended and run.get("id") in (None, id_):
+            return {"id": id_, "trigger": "Schedule", "scheduledTime": newest.due_time}
+    return {"id": slot_run_id(exporter.uid, f"unreadable {timestamp(now)}"), "trigger": "Request"}
