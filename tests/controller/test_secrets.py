@@ -85,7 +85,7 @@ def test_a_slash_at_the_end_of_a_url_makes_no_difference() -> None:
         ("hunter\n2", "the key {key} holds characters that cannot be seen"),
         ("hunter\x002", "the key {key} holds characters that cannot be seen"),
         ("hunter\u200b2", "the key {key} holds characters that cannot be seen"),
-        ("hunter2" * 2000, "the key {key} has more than 8,192 bytes"),
+        ("hunter2" * 2000, "the key {key} has more than 2,048 bytes"),
     ],
     ids=["missing", "empty", "blank", "not UTF-8", "two lines", "a NUL", "a zero-width space", "too long"],
 )
