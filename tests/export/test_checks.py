@@ -160,8 +160,28 @@ async def test_a_test_of_a_query_that_names_nobody_passes(exporter: Exporter) ->
 async def test_a_refusal_of_whoami_alone_fails_no_check(exporter: Exporter) -> None:
     exporter.sandbox.faults.add("qualtrics.whoami", status=403)
     exporter.sandbox.faults.add("qualtrics.whoami", status=403, body='{"meta": {"error": {"errorCode": "AuthZ_2.0"}}}')
-    for _ in range(2):
+    for body in ("<html>", b"", '{"message": "Forbidden"}'):  # a filter's; asked twice
+        exporter.sandbox.faults.add("qualtrics.whoami", times=2, status=403, body=body)
+    for _ in range(5):
         assert (await check(exporter.spec, exporter.sides, query=False)).first_error is None
+    assert not exporter.sandbox.faults.open()
+
+
+async def test_a_filter_that_blocks_more_than_whoami_fails_the_check(exporter: Exporter) -> None:
+    for operation in ("whoami", "read_survey"):
+        exporter.sandbox.faults.add(f"qualtrics.{operation}", status=403, body="<html>", times=None)
+    checks = await check(exporter.spec, exporter.sides, query=False)
+
+    assert checks.first_error
+    assert checks.first_error.reason == "RemoteReplyInvalid"
+
+
+async def test_a_403_of_the_token_endpoint_fails_the_check(exporter: Exporter) -> None:
+    exporter.sandbox.faults.add("qualtrics.token", status=403, body="<html>", times=None)
+    checks = await check(exporter.spec, exporter.sides, query=False)
+
+    assert checks.first_error
+    assert checks.first_error.reason == "RemoteReplyInvalid"
 
 
 async def test_without_the_permission_for_the_survey_the_check_says_so(exporter: Exporter) -> None:

@@ -236,6 +236,7 @@ async def test_all_portions_go_into_the_new_batch(exporter: Exporter) -> None:
     [
         ("import_contacts", {"drop": "after"}, "RemoteUnavailable"),
         ("import_contacts", {"body": "<html>"}, "RemoteReplyInvalid"),
+        ("import_contacts", {"status": 401, "body": b"", "apply_effect": True}, "RemoteReplyInvalid"),
         ("import_status", {"status": 429}, "RateLimited"),
         ("import_status", {"status": 404}, "RemoteReplyInvalid"),
     ],

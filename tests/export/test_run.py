@@ -288,6 +288,34 @@ async def test_a_send_that_qualtrics_refuses_has_failed(exporter: Exporter) -> N
     assert exporter.count("list_distributions") == 0
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, "<html>"),
+        (401, "<html>"),
+        (403, "<html>"),
+        (406, "<html>"),
+        (413, "<html>"),
+        (403, b""),
+        (404, b""),
+        (409, "Conflict"),
+        (403, '{"message": "blocked by policy"}'),
+    ],
+)
+@pytest.mark.parametrize("sent", [True, False], ids=["sent", "not sent"])
+async def test_a_filter_that_replaces_the_reply_to_a_send_does_not_make_it_a_refusal(
+    exporter: Exporter, status: int, body: str | bytes, sent: bool
+) -> None:
+    """Else a user who reads that nobody was mailed requests the run again."""
+    exporter.fault("create_distribution", status=status, body=body, apply_effect=sent)
+    entry = await exporter.run()
+
+    assert entry.result == ("Succeeded" if sent else "Unknown")
+    assert "Nobody was mailed" not in entry.message
+    assert bool(exporter.mailed()) is sent
+    assert exporter.count("create_distribution") == 1
+
+
 async def test_what_is_wrong_is_found_before_the_query_when_asked_to_check_first(exporter: Exporter) -> None:
     exporter.change("qualtrics", survey_id=exporter.world.inactive_survey_id)
     entry = await exporter.run(check_first=True)

@@ -57,6 +57,8 @@ TROUBLES = {
     for trouble in (
         *(Trouble(str(status), _answer(status=status, body=REFUSAL)) for status in (400, 401, 403, 404, 409)),
         Trouble("403, a page", _answer(status=403, body=GARBAGE)),
+        Trouble("401 page, done", _answer(status=401, body=GARBAGE, apply_effect=True)),
+        Trouble("403 bare, done", _answer(status=403, body=b"", apply_effect=True)),
         Trouble("429, in seconds", _answer(status=429, body=REFUSAL, headers={"Retry-After": "40"})),
         Trouble("429, at a date", _limited_until),
         Trouble("429", _limited),
@@ -101,6 +103,8 @@ trouble          read                 import               send                 
 404              RequestRefused       RequestRefused       SendRefused          RequestRefused       +RemoteUnavailable
 409              RequestRefused       RequestRefused       SendRefused          RequestRefused       +RemoteUnavailable
 403, a page      +RemoteReplyInvalid  +RemoteReplyInvalid  unknown              +RemoteReplyInvalid  +RemoteUnavailable
+401 page, done   +RemoteReplyInvalid  +RemoteReplyInvalid  sent                 +RemoteReplyInvalid  +RemoteUnavailable
+403 bare, done   +RemoteReplyInvalid  +RemoteReplyInvalid  sent                 +RemoteReplyInvalid  +RemoteUnavailable
 429, in seconds  +RateLimited         +RateLimited         +RateLimited         +RateLimited         +RemoteUnavailable
 429, at a date   +RateLimited         +RateLimited         +RateLimited         +RateLimited         +RemoteUnavailable
 429              +RateLimited         +RateLimited         +RateLimited         +RateLimited         +RemoteUnavailable
@@ -143,7 +147,10 @@ EXCEPTIONS = {
     ("qualtrics.import_contacts", "404"): "MailingListNotFound",
     ("qualtrics.import_status", "404"): "+RemoteReplyInvalid",  # Qualtrics may not know a new import yet
     ("qualtrics.import_status", "429 for a day"): "+RateLimited",  # in another batch all may be well
-    ("qualtrics.whoami", "403"): "no effect",  # only this call needs its scope
+    **{
+        ("qualtrics.whoami", trouble): "no effect"  # only this call needs its scope
+        for trouble in ("403", "403, a page", "403 bare, done")
+    },
     ("qualtrics.read_survey", "400"): "SurveyNotFound",
     ("qualtrics.read_survey", "404"): "SurveyNotFound",
     ("qualtrics.read_message", "400"): "MessageNotFound",

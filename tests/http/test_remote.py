@@ -42,34 +42,32 @@ def envelope(code: str) -> dict[str, object]:
 # For READ, REFUSED and NEVER: the error, and how often the server was asked.
 TABLE: dict[str, tuple[Answer, list[tuple[type[ExportError], Reason, int]]]] = {
     "a 429": (answer(429), [(RateLimited, Reason.RATE_LIMITED, n) for n in (7, 7, 1)]),
-    "a 401": (answer(401), [(Permanent, Reason.CREDENTIALS_REFUSED, n) for n in (2, 2, 1)]),
+    "a 401": (answer(401, envelope("")), [(Permanent, Reason.CREDENTIALS_REFUSED, n) for n in (2, 2, 1)]),
     "another datacenter": (
         answer(401, envelope("DCD_7")),
         [(Permanent, Reason.WRONG_DATACENTER, n) for n in (2, 2, 1)],
     ),
-    "a 400": (answer(400), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
+    "a 400": (answer(400, envelope("")), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
     "a 403": (answer(403, envelope("AuthZ_2.0")), [(Permanent, Reason.NOT_PERMITTED, 1)] * 3),
     "no authentication, as a 400": (
         answer(400, envelope("ATP_2")),
         [(Permanent, Reason.CREDENTIALS_REFUSED, 1)] * 3,
     ),
     "no permission, as a 404": (answer(404, envelope("AuthZ_2.0")), [(Permanent, Reason.NOT_PERMITTED, 1)] * 3),
-    "a firewall's 403": (
-        answer(403, "<html>"),
+    "a proxy's 407": (
+        answer(407, envelope("")),
         [(Transient, WEIRD, 2), (OutcomeUnknown, WEIRD, 1), (OutcomeUnknown, UNKNOWN, 1)],
     ),
-    "a web server's 404": (
-        answer(404, "<html>"),
+    "a success with another status on it": (
+        answer(403, {"result": {"id": "EMD_1"}, "meta": {"httpStatus": "200 - OK"}}),
         [(Transient, WEIRD, 2), (OutcomeUnknown, WEIRD, 1), (OutcomeUnknown, UNKNOWN, 1)],
     ),
-    "a proxy's 407": (answer(407), [(Transient, WEIRD, 2), (OutcomeUnknown, WEIRD, 1), (OutcomeUnknown, UNKNOWN, 1)]),
-    "a filter's 451": (
-        answer(451, "blocked"),
-        [(Transient, WEIRD, 2), (OutcomeUnknown, WEIRD, 1), (OutcomeUnknown, UNKNOWN, 1)],
+    "a 404 with a meaning": (answer(404, envelope("")), [(Permanent, Reason.SURVEY_NOT_FOUND, 1)] * 3),
+    "a 409": (answer(409, envelope("")), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
+    "a 413": (
+        answer(413, {"meta": {"httpStatus": "413 - Request Entity Too Large"}}),
+        [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3,
     ),
-    "a 404 with a meaning": (answer(404), [(Permanent, Reason.SURVEY_NOT_FOUND, 1)] * 3),
-    "a 409": (answer(409), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
-    "a 413": (answer(413), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
     "a gateway's 408": (answer(408), [(Transient, GONE, 5), (OutcomeUnknown, GONE, 1), (OutcomeUnknown, UNKNOWN, 1)]),
     "a gateway's 499": (answer(499), [(Transient, GONE, 5), (OutcomeUnknown, GONE, 1), (OutcomeUnknown, UNKNOWN, 1)]),
     "a 500": (answer(500), [(Transient, GONE, 5), (OutcomeUnknown, GONE, 1), (OutcomeUnknown, UNKNOWN, 1)]),
@@ -87,6 +85,37 @@ TABLE: dict[str, tuple[Answer, list[tuple[type[ExportError], Reason, int]]]] = {
         [(Transient, GONE, 5), (OutcomeUnknown, GONE, 1), (OutcomeUnknown, UNKNOWN, 1)],
     ),
 }
+
+
+# What a filter, a proxy or a gateway can put in the place of Qualtrics' reply.
+FILTERS: dict[str, bytes | str | dict[str, object]] = {
+    "nothing": b"",
+    "a page": "<html><body>Not Acceptable</body></html>",
+    "a text": "Forbidden",
+    "JSON of a gateway": {"message": "Forbidden"},
+    "JSON with a meta of its own": {"meta": {"error": "no"}},
+    "a list": "[]",
+    "a large page": "<html>" + " " * 200_000,
+}
+
+
+@pytest.mark.parametrize("body", FILTERS.values(), ids=FILTERS)
+@pytest.mark.parametrize(
+    "status", [400, 401, 402, 403, 404, 405, 406, 409, 410, 413, 418, 421, 422, 426, 428, 431, 451]
+)
+async def test_a_refusal_that_qualtrics_did_not_write_proves_nothing(
+    server: Server, remote: Remote, status: int, body: bytes | str | dict[str, object]
+) -> None:
+    """It may have replaced nothing but the reply, after the request had its effect."""
+    for repeat, kind, reason in ((REFUSED, OutcomeUnknown, WEIRD), (NEVER, OutcomeUnknown, UNKNOWN)):
+        server.script(answer(status, body))
+        with pytest.raises(ExportError) as error:
+            await remote.call(ask(repeat), document)
+        assert (type(error.value), error.value.reason, server.asked) == (kind, reason, 1)
+    server.script(answer(status, body))
+    with pytest.raises(Transient) as read:
+        await remote.call(ask(READ), document)
+    assert (type(read.value), read.value.reason) == (Transient, WEIRD)
 
 
 @pytest.mark.parametrize("repeat", Repeat)
@@ -115,7 +144,7 @@ async def test_a_side_that_is_not_there_was_certainly_not_asked(
 
 @pytest.mark.parametrize("repeat", [READ, REFUSED])
 async def test_a_refusal_that_is_over_leaves_no_trace(server: Server, remote: Remote, repeat: Repeat) -> None:
-    server.script(answer(429), answer(401), answer(429), answer(200, {"a": 1}))
+    server.script(answer(429), answer(401, envelope("")), answer(429), answer(200, {"a": 1}))
     assert await remote.call(ask(repeat), document) == {"a": 1}
     assert {heard.body for heard in server.heard} == {b'{"a":1}'}
     assert server.asked == 4
@@ -156,13 +185,9 @@ async def test_the_code_and_the_request_id_are_in_the_message(server: Server, re
 @pytest.mark.parametrize(
     "body",
     [
-        "",
-        "null",
-        "[]",
-        '"text"',
-        '{"meta": null}',
-        '{"meta": []}',
-        '{"meta": {"error": "no"}}',
+        '{"meta": {"httpStatus": "400 - Bad Request"}}',
+        '{"meta": {"httpStatus": "400 - Bad Request", "error": "no"}}',
+        '{"meta": {"error": {}}}',
         json.dumps(envelope("me@example.com")),
         json.dumps(envelope("two words")),
         json.dumps(envelope("x" * 81)),

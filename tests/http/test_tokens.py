@@ -157,11 +157,13 @@ async def test_a_401_renews_the_token_once_and_the_call_goes_on(server: Server, 
 
 
 async def test_a_second_401_is_a_refusal_of_the_credentials(server: Server, remote: Remote, clock: HastyClock) -> None:
-    server.script(answer(401))
+    server.script(answer(401, envelope("")))
     with pytest.raises(Permanent) as refused:
         await remote.call(READ, status)
     assert refused.value.reason is Reason.CREDENTIALS_REFUSED
-    assert refused.value.message.startswith("Qualtrics refused the credentials of Secret dex/remote (HTTP 401). ")
+    assert refused.value.message.startswith(
+        "Qualtrics refused the credentials of Secret dex/remote (HTTP 401, request r-1). "
+    )
     assert (server.asked, server.tokens_asked) == (2, 2)
 
 
@@ -187,7 +189,10 @@ REFUSALS: dict[str, tuple[Answer, type[ExportError], Reason, int]] = {
     "a wrong secret": (answer(401, {"error": "invalid_client"}), Permanent, Reason.CREDENTIALS_REFUSED, 1),
     "a wrong scope": (answer(400, {"error": "invalid_scope"}), Permanent, Reason.CREDENTIALS_REFUSED, 1),
     "no body at all": (answer(401), Permanent, Reason.CREDENTIALS_REFUSED, 1),
-    "a 401 with a page": (answer(401, "<html>"), Permanent, Reason.CREDENTIALS_REFUSED, 1),
+    "a 401 with a page": (answer(401, "<html>"), Transient, Reason.REMOTE_REPLY_INVALID, 2),
+    "a 406 with a page": (answer(406, "<html>"), Transient, Reason.REMOTE_REPLY_INVALID, 2),
+    "a 401 of a gateway": (answer(401, {"message": "Unauthorized"}), Transient, Reason.REMOTE_REPLY_INVALID, 2),
+    "a 403 of a gateway": (answer(403, {"message": "Forbidden"}), Transient, Reason.REMOTE_REPLY_INVALID, 2),
     "a 400 without a body": (answer(400), Permanent, Reason.CREDENTIALS_REFUSED, 1),
     "a 403 with JSON": (answer(403, {"error": "access_denied"}), Permanent, Reason.CREDENTIALS_REFUSED, 1),
     "another datacenter": (answer(401, envelope("DCD_7")), Permanent, Reason.WRONG_DATACENTER, 1),
@@ -203,7 +208,8 @@ REFUSALS: dict[str, tuple[Answer, type[ExportError], Reason, int]] = {
     "a page of a web server": (answer(400, "<html>"), Transient, Reason.REMOTE_REPLY_INVALID, 2),
     "a proxy that wants a password": (answer(407), Transient, Reason.REMOTE_REPLY_INVALID, 2),
     "a filter": (answer(451, "blocked"), Transient, Reason.REMOTE_REPLY_INVALID, 2),
-    "too large": (answer(413), Permanent, Reason.REQUEST_REFUSED, 1),
+    "too large": (answer(413, envelope("")), Permanent, Reason.REQUEST_REFUSED, 1),
+    "a size that a proxy does not allow": (answer(413), Transient, Reason.REMOTE_REPLY_INVALID, 2),
     "too often": (answer(429), RateLimited, Reason.RATE_LIMITED, 7),
     "an error of its own": (answer(500), Transient, Reason.REMOTE_UNAVAILABLE, 5),
     "down": (answer(503), Transient, Reason.REMOTE_UNAVAILABLE, 5),

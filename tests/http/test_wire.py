@@ -86,7 +86,7 @@ async def test_an_error_page_without_end_is_not_either(server: Server, remote: R
     flood = endless(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n", b"x" * 65536)
     server.script(flood)
     error = await failed(remote)
-    assert (type(error), error.status) == (Permanent, 404)
+    assert (type(error), error.reason, error.status) == (Transient, Reason.REMOTE_REPLY_INVALID, 404)
     assert flood.sent < LARGEST_BODY  # type: ignore[attr-defined]
 
 
@@ -118,7 +118,7 @@ async def test_the_wait_for_memory_is_not_the_time_of_the_remote_side(
         if not complete:
             await ends.wait()
 
-    server.script(large, answer(404))
+    server.script(large, answer(404, {"meta": {"error": {}}}))
     timeouts = Timeouts(connect=10**6, silence=10**6, total=HANG_SECONDS)
     async with Remotes(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, timeouts=timeouts) as remotes:
         loop_clock = LoopClock(monkeypatch)
@@ -348,7 +348,7 @@ async def test_a_name_that_does_not_exist_is_told_as_that(clock: HastyClock, cre
 OUTCOMES: dict[str, tuple[Answer, int | None, str]] = {
     "good": (answer(200), 200, "ok"),
     "cut by the licence": (answer(206), 206, "ok"),
-    "refused": (answer(404), 404, "refused"),
+    "refused": (answer(404, {"meta": {"error": {}}}), 404, "refused"),
     "too often": (answer(429), 429, "limited"),
     "failed": (answer(502), 502, "failed"),
     "redirected": (answer(302), 302, "odd"),

@@ -304,7 +304,7 @@ async def test_a_notice_that_requests_are_proxied_becomes_advice(
     ],
 )
 async def test_what_a_status_means_to_a_check(server: Server, odd: Qualtrics, status: int, reason: Reason) -> None:
-    server.script(answer(status))
+    server.script(answer(status, {"meta": {"error": {}}}))
     with pytest.raises(ExportError) as error:
         await odd.check_survey("SV_1")
     assert error.value.reason is reason

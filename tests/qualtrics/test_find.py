@@ -238,7 +238,7 @@ async def test_figures_that_are_missing_stay_missing(server: Server, odd: Qualtr
 
 
 async def test_a_distribution_that_is_gone_is_told(server: Server, odd: Qualtrics) -> None:
-    server.script(answer(404))
+    server.script(answer(404, {"meta": {"error": {}}}))
     with pytest.raises(Permanent) as error:
         await odd.delivery("SV_1", "EMD_1")
     assert "EMD_1" in error.value.what

@@ -67,6 +67,9 @@ LOST: dict[str, dict[str, object]] = {
     "a 504 after it was done": {"status": 504, "apply_effect": True},
     "a redirect": {"status": 302},
     "garbage": {"body": "<html>"},
+    "a page of a filter": {"status": 406, "body": "<html>", "apply_effect": True},
+    "a bare 401 of a filter": {"status": 401, "body": b"", "apply_effect": True},
+    "JSON of a gateway": {"status": 403, "body": '{"message": "Forbidden"}', "apply_effect": True},
     "cut": {"truncate": 5},
     "no id": {"body": '{"result": {}}'},
 }

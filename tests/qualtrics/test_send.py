@@ -82,6 +82,11 @@ UNCLEAR: dict[str, tuple[dict[str, object], bool]] = {
     "a login page": ({"body": "<html>"}, True),
     "half a reply": ({"truncate": 20}, True),
     "a reply without an id": ({"body": '{"result": {}}'}, True),
+    "a 400 whose body is cut": ({"status": 400, "truncate": 3}, False),
+    "a page of a filter": ({"status": 406, "body": "<html>", "apply_effect": True}, True),
+    "a bare 403 of a filter": ({"status": 403, "body": b"", "apply_effect": True}, True),
+    "a bare 401 of a filter": ({"status": 401, "body": b"", "apply_effect": True}, True),
+    "JSON of a gateway": ({"status": 403, "body": '{"message": "Forbidden"}', "apply_effect": True}, True),
     "an empty reply": ({"status": 204, "apply_effect": True}, True),
     "an id that is none": ({"body": '{"result": {"id": "EMD 1"}}'}, True),
 }
@@ -110,8 +115,6 @@ REFUSED: dict[str, tuple[dict[str, object], type[ExportError], Reason]] = {
     "a 418": ({"status": 418}, Permanent, Reason.SEND_REFUSED),
     "a 422": ({"status": 422}, Permanent, Reason.SEND_REFUSED),
     "a 451": ({"status": 451}, Permanent, Reason.SEND_REFUSED),
-    "a 400 whose body is cut": ({"status": 400, "truncate": 3}, Permanent, Reason.SEND_REFUSED),
-    "a 400 that is no JSON": ({"status": 400, "body": "<html>"}, Permanent, Reason.SEND_REFUSED),
     "a 429": ({"status": 429}, RateLimited, Reason.RATE_LIMITED),
     "another datacenter": (
         {"status": 401, "body": '{"meta": {"error": {"errorCode": "DCD_7"}}}'},

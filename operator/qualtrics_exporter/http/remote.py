@@ -30,7 +30,7 @@ from .loop_time import LoopTime
 from .proxies import Proxies
 from .reply import NotUnderstood, Reply, TooMuch
 from .retry import Repeat, persist, retry_after
-from .service import Side, answered_by_another
+from .service import Side
 from .tokens import Tokens
 from .wire import Call, Download, Lost, NotSent, Request, Timeouts, TooLarge, Wire
 
@@ -265,7 +265,8 @@ class Remote:
                 error = Transient(Reason.REMOTE_REPLY_INVALID, what, status=reply.status if reply else None)
                 raise self._uncertain(ask, error) from None
             if reply.status == 401:
-                if refused_token is None and ask.repeat is not Repeat.NEVER:
+                certain = ask.repeat is Repeat.REFUSED and self._side.refused(reply)
+                if refused_token is None and (certain or ask.repeat is Repeat.READ):
                     refused_token = token
                     return await attempt()
                 self._remotes.tokens.forget(self._credentials, token)
@@ -343,7 +344,7 @@ class Remote:
             failed = error(Transient, Reason.REMOTE_UNAVAILABLE, f"{name} failed to {ask.task}")
             failed.retry_after, failed.heard = wait, True
             return self._uncertain(ask, failed)
-        if answered_by_another(reply):
+        if not self._side.refused(reply):
             # A filter may block only the reply: the service may have processed the request.
             what = f"Something between the operator and {name} answered when {name} was asked to {ask.task}"
             return self._uncertain(ask, error(Transient, Reason.REMOTE_REPLY_INVALID, what))

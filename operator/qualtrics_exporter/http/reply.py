@@ -31,6 +31,11 @@ class Reply:
     body: bytes
     _parsed: list[Any] = field(default_factory=list)
     """The document, once it was parsed."""
+    empty: bool = field(init=False)
+    """Whether it came without a body. `parse` gives up the text of a large one, so `body` does not tell."""
+
+    def __post_init__(self) -> None:
+        self.empty = not self.body.strip()
 
     @property
     def good(self) -> bool:

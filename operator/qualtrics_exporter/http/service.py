@@ -11,9 +11,6 @@ from .reply import NotUnderstood, Reply
 _OF_PROXIES = 407
 """The status that only a proxy uses."""
 
-_REFUSED_WITH_JSON = (403, 404, 405, 451)
-"""With these statuses the services send JSON or no body. A proxy or a firewall sends an HTML page."""
-
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -23,6 +20,8 @@ class Side:
     name: str
     codes: Callable[[object], tuple[str | None, str | None]]
     """The remote code and the request id that the document of an error holds."""
+    own: Callable[[Reply], bool]
+    """Whether the service itself wrote a reply that refuses a request, as far as its form shows."""
     rates: tuple[Rate, ...] = ()
     """Limits that every API call of this side shares."""
     reasons: Mapping[str, Reason] = field(default_factory=dict)
@@ -42,17 +41,19 @@ class Side:
         except NotUnderstood:
             return None, None
 
+    def refused(self, reply: Reply) -> bool:
+        """Whether a reply with a 4xx status proves that the service refused the request.
 
-def is_object(reply: Reply) -> bool:
-    """Whether the body is a JSON object, as in every answer of the services that has a body."""
+        Otherwise a filter, a proxy or a gateway may have written it. Such a program can block the reply alone, after
+        the service processed the request.
+        """
+        return reply.status != _OF_PROXIES and self.own(reply)
+
+
+def json_object(reply: Reply) -> Mapping[str, object] | None:
+    """The body, if it is a JSON object."""
     try:
-        return isinstance(reply.document(), dict)
+        document = reply.document()
     except NotUnderstood:
-        return False
-
-
-def answered_by_another(reply: Reply) -> bool:
-    """Whether something between the operator and the service sent the reply, such as a proxy or a firewall."""
-    if reply.status == _OF_PROXIES:
-        return True
-    return reply.status in _REFUSED_WITH_JSON and bool(reply.body.strip()) and not is_object(reply)
+        return None
+    return document if isinstance(document, dict) else None

@@ -16,7 +16,7 @@ from .errors import ExportError, Permanent, RateLimited, Transient
 from .hosts import HostRules
 from .reply import NotUnderstood, Reply, TooMuch, at, code_or_none, text_at
 from .retry import Repeat, persist, retry_after
-from .service import Side, answered_by_another, is_object
+from .service import Side
 from .wire import Lost, NotSent, Request, TooLarge, Wire
 
 Permit = Callable[[], AbstractAsyncContextManager[object]]
@@ -180,6 +180,8 @@ class Tokens:
 _NO_ENDPOINT = (404, 405, 410)
 _OF_CREDENTIALS = (400, 401, 403)
 """RFC 6749 says 400 for nearly everything that is wrong with a client, and 401 for the rest."""
+_WITHOUT_BODY = (400, 401)
+"""With these, a token endpoint may leave the body out."""
 
 
 def _refusal(reply: Reply, side: Side, source: str) -> ExportError:
@@ -190,7 +192,7 @@ def _refusal(reply: Reply, side: Side, source: str) -> ExportError:
     if reason is None and status in _NO_ENDPOINT:
         reason, what = Reason.REQUEST_REFUSED, f"{name} has no token endpoint at the URL that {source} leads to"
         next_step = "Correct tokenUrl in the Secret, or url if the Secret has no tokenUrl."
-    elif reason is None and _answered_by_another(reply):
+    elif reason is None and not _from_the_endpoint(reply, side):
         what = f"Something between the operator and {name} refused the request for a token for {source}"
         return Transient(Reason.REMOTE_REPLY_INVALID, what, status=status)
     elif reason is None and (status in _OF_CREDENTIALS or _oauth_error(reply)):
@@ -205,11 +207,10 @@ def _refusal(reply: Reply, side: Side, source: str) -> ExportError:
     )
 
 
-def _answered_by_another(reply: Reply) -> bool:
-    """As for an API call. In addition, token endpoints never send 403 without JSON, or 400 with an HTML page."""
-    if is_object(reply):
-        return answered_by_another(reply)
-    return reply.status == 403 or answered_by_another(reply) or (reply.status == 400 and bool(reply.body.strip()))
+def _from_the_endpoint(reply: Reply, side: Side) -> bool:
+    """Whether the form of a refusal is that of the API or of RFC 6749, or a 400 or 401 without a body."""
+    bare = reply.empty and reply.status in _WITHOUT_BODY
+    return bare or side.refused(reply) or bool(_oauth_error(reply))
 
 
 def _oauth_error(reply: Reply) -> str | None:

@@ -29,6 +29,7 @@ from qualtrics_exporter.http.reply import (
     list_at,
     text_at,
 )
+from qualtrics_exporter.http.service import json_object
 from qualtrics_exporter.http.wire import Download, Lost, NotSent, TooLarge
 from qualtrics_exporter.resource.reasons import Reason
 
@@ -62,8 +63,17 @@ _REFUSED = {
     422: Reason.QUERY_REFUSED,
 }
 
+
+def _own(reply: Reply) -> bool:
+    """Whether Nexthink may have written this refusal: JSON, or no body, which it never does with 403 (facts section 1).
+
+    Its documents differ too much to ask for more, and no call to Nexthink has an effect that must not be repeated.
+    """
+    return json_object(reply) is not None or (reply.empty and reply.status != 403)
+
+
 NEXTHINK = Side(
-    key="nexthink", name="Nexthink", codes=lambda document: (code_or_none(document, "code"), None)
+    key="nexthink", name="Nexthink", codes=lambda document: (code_or_none(document, "code"), None), own=_own
 )  # fmt: skip
 
 

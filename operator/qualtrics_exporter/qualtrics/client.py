@@ -30,6 +30,7 @@ from qualtrics_exporter.http.reply import (
     list_at,
     text_at,
 )
+from qualtrics_exporter.http.service import json_object
 from qualtrics_exporter.http.time_limit import OutOfTime, TimeLimit
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Delivery, timestamp
@@ -75,10 +76,21 @@ def _codes(document: object) -> tuple[str | None, str | None]:
     return code_or_none(document, "meta", "error", "errorCode"), code_or_none(document, "meta", "requestId")
 
 
+def _in_envelope(reply: Reply) -> bool:
+    """Whether the reply is an error in Qualtrics' envelope (docs/facts/qualtrics.md section 4).
+
+    A document that says that all went well, with another status on it, is not a refusal.
+    """
+    meta = at(json_object(reply), "meta")
+    told = at(meta, "httpStatus")
+    return isinstance(at(meta, "error"), dict) or (isinstance(told, str) and not told.strip().startswith("2"))
+
+
 QUALTRICS = Side(
     key="qualtrics",
     name="Qualtrics",
     codes=_codes,
+    own=_in_envelope,
     rates=(BRAND,),
     reasons={
         "DCD_7": Reason.WRONG_DATACENTER,
@@ -122,14 +134,15 @@ class Qualtrics:
         """See that the credentials are good, and good for this datacenter.
 
         A refusal for lack of permission is not an error here: `whoami` has a scope of its own, which nothing else
-        needs.
+        needs. Nor is a 403 that a filter sends: if it blocks more than `whoami`, the calls that follow report it.
         """
         try:
             await self._remote.call(
                 Ask(operation="whoami", task="say who asks", path=f"{API}/whoami", repeat=Repeat.READ), self._checked
             )
-        except Permanent as error:
-            if error.reason is not Reason.NOT_PERMITTED:
+        except (Permanent, Transient) as error:
+            blocked = error.reason is Reason.REMOTE_REPLY_INVALID and error.status == 403
+            if not blocked and error.reason is not Reason.NOT_PERMITTED:
                 raise
 
     def _checked(self, reply: Reply) -> Any:

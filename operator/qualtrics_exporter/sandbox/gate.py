@@ -72,8 +72,10 @@ class Gate:
         self, side: Side, operation: str, handler: Handler, plain: Callable[[int], Reply], request: web.Request
     ) -> web.StreamResponse:
         call = Call(side, operation, request.method, request.path, self.clock.now(), self.clock.monotonic())
-        body = await request.read()
-        call.bytes = len(body)
+        try:
+            call.bytes = len(await request.read())
+        except web.HTTPRequestEntityTooLarge:  # worded as the real side does, not as a web server
+            return await _send(request, plain(413), None)
         CALL.set(call)
         self.ledger.calls.append(call)
         self.ledger.bell.ring()

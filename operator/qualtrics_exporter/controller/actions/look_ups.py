@@ -14,7 +14,7 @@ from qualtrics_exporter.controller.plan.wake import NEVER, About, Question
 from qualtrics_exporter.controller.runs import Credentials
 from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.export.look_up import find
-from qualtrics_exporter.http.errors import ExportError
+from qualtrics_exporter.http.errors import ExportError, Permanent
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
@@ -90,7 +90,7 @@ class LookUps:
                 figures = await qualtrics.delivery(entry.survey_id or "", entry.distribution_id or "")
         except (ExportError, TimeoutError) as error:
             log.info("delivery figures of run %s of %s could not be read: %s", entry.id, key, _why(error))
-            unknown = isinstance(error, ExportError) and error.status == 404
+            unknown = isinstance(error, Permanent) and error.status == 404  # Qualtrics' own, not that of a filter
             sent = entry.send_time or entry.completion_time
             if not unknown and self._asked_later(key, question, sent, delivery.GIVEN_UP):
                 return exporter
