@@ -20,7 +20,7 @@ from qualtrics_exporter.telemetry.redact import redact
 
 from .heavy_query import remembered
 from .journal import Abandoned, Ended, SpecChanged
-from .sample import with_group
+from .sample import with_send
 
 _PAGES = {"active_run", "last_test", "history", "untold", "sampled_groups", "heavy_query"}
 
@@ -132,8 +132,7 @@ class FileJournal:
         entry = ended.entry
         pages: dict[str, object]
         pages = {"last_test": entry} if run.trigger == "Test" else {"history": self._status.with_entry(entry).history}
-        if entry.send_time and run.sampled_group:
-            pages["sampled_groups"] = with_group(self._status.sampled_groups, run.sampled_group)
+        pages["sampled_groups"] = with_send(self._status.sampled_groups, run, entry)
         untold = entry.id if entry.send_time else self._status.untold
         heavy = remembered(self._status.heavy_query, ended.begin_with, run.generation, entry.completion_time)
         self._store(
