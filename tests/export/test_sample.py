@@ -356,7 +356,7 @@ async def test_in_eight_slots_everybody_is_surveyed_twice_four_slots_apart(expor
     kept = exporter.path.read_text()
     assert "@" not in kept
     assert not any(str(person_number(NAME, who)) in kept for who in PEOPLE)
-    assert [group["group"] for group in json.loads(kept)["sampledGroups"]]
+    assert [group["group"] for group in json.loads(kept)["surveyed"][""]]
 
 
 async def test_with_a_changing_audience_nobody_is_surveyed_more_often(exporter: Exporter) -> None:
