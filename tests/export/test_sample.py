@@ -225,6 +225,8 @@ def test_a_run_that_was_sent_and_is_not_recorded_counts_as_everybody() -> None:
     (everybody,) = surveyed_groups(None, [entry()])
     assert (everybody.groups, everybody.send_time) == (1, due)
     assert surveyed_groups([everybody], [entry()]) == [everybody]
+    without_time = everybody.model_copy(update={"send_time": None})
+    assert surveyed_groups([without_time], [entry()]) == [everybody]
     assert not surveyed_groups(None, [entry(send_time=None), entry(result="Failed"), entry(trigger="Test")])
 
 

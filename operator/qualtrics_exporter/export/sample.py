@@ -182,13 +182,15 @@ def surveyed_groups(
     """Those groups of which it is not known that nothing was sent: a person who looked may have reported that.
 
     A run that was sent and has no group in the list counts as everybody: an earlier version did not record it, or an
-    older CRD dropped the list.
+    older CRD dropped the list. Such a CRD also drops the time of the send, which the entry still has.
     """
     entries, groups = list(history or ()), list(surveyed or ())
     not_sent = {entry.id for entry in entries if (entry.result, entry.reason) == ("Failed", Reason.SETTLED_AS_NOT_SENT)}
     recorded = {group.run_id for group in groups}
     missing = [group for entry in entries if entry.id not in recorded and (group := _mailed(entry))]
-    return [*(group for group in groups if group.run_id not in not_sent), *missing]
+    times = {entry.id: entry.send_time for entry in entries}
+    timed = [group.model_copy(update={"send_time": group.send_time or times.get(group.run_id)}) for group in groups]
+    return [*(group for group in timed if group.run_id not in not_sent), *missing]
 
 
 def _mailed(entry: HistoryEntry) -> SampledGroup | None:
