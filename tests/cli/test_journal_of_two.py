@@ -13,7 +13,7 @@ from qualtrics_exporter.cli.sandbox import secrets
 from qualtrics_exporter.cli.without_cluster import Export
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Query, Sandbox, World
 from tests.environment.clock import HastyClock
 
 CLOCK = HastyClock(start=datetime(2026, 1, 5, 10, tzinfo=UTC))
@@ -69,3 +69,35 @@ async def test_who_did_not_ask_for_a_send_does_not_take_the_word_from_who_did(sa
     with FileJournal(tmp_path / "journal.json") as journal:
         assert journal.untold == sent
     assert len(sandbox.ledger.distributions) == 1
+
+
+async def test_another_exporter_takes_nobodys_turn(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A person is in another group in each exporter, so the groups of one say nothing about those of another."""
+    sampled = {"sample": {"groups": 2}}
+    for name in ("first", "second"):
+        export = command(sandbox, tmp_path, name, **sampled)
+        entry = await export.done(CLOCK)
+        export.told(entry)
+        assert (entry.reason, entry.send_time is not None) == ("Succeeded", True)
+    for name in ("first", "second"):
+        entry = await command(sandbox, tmp_path, name, **sampled).done(CLOCK)
+        assert (entry.reason, entry.send_time) == ("NoRecipients", None)
+    assert len(sandbox.ledger.distributions) == 2
+
+
+async def test_a_full_run_of_another_exporter_does_not_make_it_forget_its_own(sandbox: Sandbox, tmp_path: Path) -> None:
+    for name, sample in (("first", {"groups": 2}), ("second", None)):
+        export = command(sandbox, tmp_path, name, **({"sample": sample} if sample else {}))
+        export.told(await export.done(CLOCK))
+    assert (await command(sandbox, tmp_path, "first", sample={"groups": 2}).done(CLOCK)).reason == "NoRecipients"
+
+
+async def test_the_audience_of_another_exporter_is_not_compared(sandbox: Sandbox, tmp_path: Path) -> None:
+    asked = sandbox.world.exporter_spec()["nexthink"]
+    for name, people in (("large", 200), ("small", 1)):
+        addresses = [f"{name}{n}@example.com" for n in range(people)]
+        sandbox.world.add_query(Query.people(f"#{name}", addresses, executed=asked["query"]))
+        export = command(sandbox, tmp_path, name, nexthink={**asked, "queryId": f"#{name}"})
+        entry = await export.done(CLOCK)
+        export.told(entry)
+        assert (entry.result, entry.reason) == ("Succeeded", "Succeeded")

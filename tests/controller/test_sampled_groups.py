@@ -19,6 +19,7 @@ from tests.environment.stage import Stage
 MONDAY = at("2026-11-23 12:00")
 RUN = request_run_id("uid", "token")
 GROUP = SampledGroup(run_id=RUN, groups=4, group=3, slot_time=MONDAY)
+SENT = GROUP.model_copy(update={"send_time": MONDAY})
 
 
 def ended(
@@ -39,7 +40,9 @@ def ended(
     [
         ("Succeeded", Reason.SUCCEEDED, True, True),
         ("Unknown", Reason.DELIVERY_UNKNOWN, True, True),
-        ("Failed", Reason.SEND_REFUSED, False, False),
+        ("Failed", Reason.SEND_REFUSED, True, False),
+        ("Failed", Reason.RATE_LIMITED, True, False),
+        ("Skipped", Reason.SUSPENDED, True, False),
         ("DryRun", Reason.DRY_RUN, False, False),
         ("Succeeded", Reason.NO_RECIPIENTS, False, False),
     ],
@@ -47,12 +50,12 @@ def ended(
 def test_a_group_counts_as_surveyed_if_the_run_may_have_sent(
     result: Result, reason: Reason, sent: bool, kept: bool
 ) -> None:
-    assert ended(result, reason, sent=sent).sampled_groups == ([GROUP] if kept else None)
+    assert ended(result, reason, sent=sent).sampled_groups == ([SENT] if kept else None)
 
 
 def test_a_run_that_a_person_settles_as_not_sent_leaves_its_people_to_the_next_one() -> None:
     status = ended("Unknown", Reason.DELIVERY_UNKNOWN)
-    assert surveyed_groups(status.sampled_groups, status.history) == [GROUP]
+    assert surveyed_groups(status.sampled_groups, status.history) == [SENT]
     settled = planned(
         exporter(status, annotations={"settle-run": f"{RUN}=NotSent"}), MONDAY + timedelta(minutes=5)
     ).status
@@ -81,7 +84,28 @@ def test_an_unreadable_run_that_may_have_sent_counts_as_surveyed() -> None:
         "sampledGroup": GROUP.model_dump(by_alias=True, mode="json"),
     }  # fmt: skip
     found = replace(exporter(seen(MONDAY)), unreadable_run=run)
-    assert planned(found, MONDAY).status.sampled_groups == [GROUP]
+    assert planned(found, MONDAY).status.sampled_groups == [SENT]
+
+
+def test_an_unreadable_run_without_a_group_counts_as_everybody() -> None:
+    run = {"id": RUN, "trigger": "Schedule", "startTime": "2026-11-20T12:00:00Z", "step": "Resting"}
+    (group,) = planned(replace(exporter(seen(MONDAY)), unreadable_run=run), MONDAY).status.sampled_groups or []
+    assert (group.groups, group.group, group.send_time) == (1, 1, MONDAY)
+
+
+@pytest.mark.parametrize(("result", "number"), [("Succeeded", 1), ("Unknown", 2)])
+def test_a_certain_send_to_everybody_replaces_the_older_ones(result: Result, number: int) -> None:
+    """A person can settle an unknown one as not sent, and then the older ones count again."""
+    later = MONDAY + timedelta(days=1)
+    run = ActiveRun(
+        id="later", trigger="Request", start_time=later, holder="me", step="Sending", send_time=later,
+        survey_id="SV_teamsRollout01", batch_id="BT_1",
+    )  # fmt: skip
+    status = ended("Succeeded", Reason.SUCCEEDED).model_copy(update={"active_run": run})
+    entry = entry_of(run, result, Reason.SUCCEEDED, "", later)
+    groups = finished(exporter(status), Ended(entry), later, ZONE).sampled_groups or []
+    assert len(groups) == number
+    assert (groups[0].groups, groups[0].send_time) == (1, later)
 
 
 def test_requests_survey_each_person_once_in_a_cycle(shared_stage: Stage) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -61,6 +62,11 @@ def group_of(sample: Sample | None) -> SampledGroup:
     assert sample
     assert sample.group
     return sample.group
+
+
+def sent_at(sample: Sample | None, time: datetime) -> SampledGroup:
+    """The record of a send to the group."""
+    return group_of(sample).model_copy(update={"send_time": time})
 
 
 @given(SCHEDULES, TIMES, st.integers(2, 12), st.sets(st.integers(0, 40)))
@@ -160,12 +166,68 @@ def test_whatever_is_edited_nobody_is_surveyed_twice_in_a_cycle(
             now = next_slot(schedule, now).due
             for run in [slot_run(now), *([request(now + timedelta(seconds=1))] if requested else [])]:
                 sample = sample_of(spec(groups=groups), NAME, schedule, run, known)
-                # In a cycle of this schedule: since the turn before, of the slot whose group it is.
-                turn_before = list(slots_between(schedule, now - schedule.interval() * (groups + 1), now))[-1 - groups]
+                wait = schedule.interval() * (groups - 0.5)
                 for who in surveyed(sample, seen):
-                    assert not [time for time in seen[who] if time > turn_before.due]
-                    seen[who].append(now)
-                known = with_group(known, group_of(sample))
+                    assert all(run.start_time - time >= wait for time in seen[who])
+                    seen[who].append(run.start_time)
+                known = with_group(known, sent_at(sample, run.start_time))
+
+
+def test_a_cycle_counts_from_the_send_not_from_the_slot() -> None:
+    """A request just before the next slot has the group of the newest slot, which has its turn a week later."""
+    due = next_slot(WEEKLY, START).due
+    late = due + timedelta(days=7, minutes=-1)
+    first = sample_of(spec(groups=2), NAME, WEEKLY, request(late))
+    known = with_group(None, sent_at(first, late))
+    turn = sample_of(spec(groups=2), NAME, WEEKLY, slot_run(due + timedelta(days=14)), known)
+    assert surveyed(first)
+    assert surveyed(turn) == []
+    assert turn
+    assert turn.waiting
+    assert f"sent at {late:%Y-%m-%dT%H:%M:%SZ}" in turn.waiting
+    assert surveyed(sample_of(spec(groups=2), NAME, WEEKLY, slot_run(due + timedelta(days=28)), known)) == (
+        surveyed(first)
+    )
+
+
+@pytest.mark.parametrize("with_send_time", [True, False])
+def test_a_send_in_the_future_counts_as_recent(with_send_time: bool) -> None:
+    """A clock that is ahead by many cycles writes it. When the clock is right again, nobody knows when the send was."""
+    due = next_slot(WEEKLY, START).due
+    ahead = due + timedelta(weeks=60, hours=1)
+    first = sample_of(spec(groups=4), NAME, WEEKLY, request(ahead))
+    known = with_group(None, sent_at(first, ahead) if with_send_time else group_of(first))
+    for number in range(8):
+        sample = sample_of(spec(groups=4), NAME, WEEKLY, slot_run(due + timedelta(weeks=number)), known)
+        assert not set(surveyed(sample)) & set(surveyed(first))
+        assert bool(sample and sample.waiting and "in the future" in sample.waiting) == (number % 4 == 0)
+
+
+def test_a_change_of_zone_by_less_than_half_an_interval_delays_nobody() -> None:
+    york = Schedule("Weekly", ZoneInfo("America/New_York"), None, "Monday")
+    known, now, sizes = [], START, []
+    for schedule in (york, WEEKLY):
+        for _ in range(4):
+            now = next_slot(schedule, now).due
+            sample = sample_of(spec(groups=4), NAME, schedule, slot_run(now), known)
+            known = with_group(known, sent_at(sample, now))
+            sizes.append(surveyed(sample))
+    assert sizes[:4] == sizes[4:]
+
+
+def test_a_run_that_was_sent_and_is_not_recorded_counts_as_everybody() -> None:
+    due = next_slot(WEEKLY, START).due
+
+    def entry(**changes: Any) -> HistoryEntry:
+        sent = {"trigger": "Schedule", "result": "Succeeded", "reason": "Succeeded", "send_time": due, **changes}
+        return HistoryEntry(id="run", completion_time=due, message="", **sent)
+
+    (everybody,) = surveyed_groups(None, [entry()])
+    assert (everybody.groups, everybody.send_time) == (1, due)
+    assert surveyed_groups([everybody], [entry()]) == [everybody]
+    without_time = everybody.model_copy(update={"send_time": None})
+    assert surveyed_groups([without_time], [entry()]) == [everybody]
+    assert not surveyed_groups(None, [entry(send_time=None), entry(result="Failed"), entry(trigger="Test")])
 
 
 @given(st.integers(1, 99))
@@ -196,18 +258,87 @@ def test_tests_are_not_sampled() -> None:
     assert sample_of(spec(), NAME, WEEKLY, slot_run(START)) is None
 
 
-async def slot(exporter: Exporter, number: int) -> tuple[HistoryEntry, list[str]]:
+async def slot(exporter: Exporter, number: int, schedule: Schedule = WEEKLY) -> tuple[HistoryEntry, list[str]]:
     """One slot of a weekly schedule in the sandbox, and who was mailed."""
-    due = next_slot(WEEKLY, START + timedelta(weeks=number)).due
+    due = next_slot(schedule, START + timedelta(weeks=number)).due
     exporter.clock.advance(max(0.0, (due - exporter.clock.now()).total_seconds()))
+    return await mailed_by(exporter, slot_run(due), schedule)
+
+
+async def mailed_by(exporter: Exporter, run: ActiveRun, schedule: Schedule = WEEKLY) -> tuple[HistoryEntry, list[str]]:
+    """How a run ends in the sandbox, and who was mailed."""
     before = Counter(exporter.mailed())
+    run = run.model_copy(update={"holder": "me"})
     with exporter.open() as journal:
         known = surveyed_groups(journal.sampled_groups, journal.history)
-        run = slot_run(due).model_copy(update={"holder": "me"})
         await journal.claim(run)
-    sample = sample_of(exporter.spec, NAME, WEEKLY, run, known)
-    entry = await exporter.run(sample=sample)
+    entry = await exporter.run(sample=sample_of(exporter.spec, NAME, schedule, run, known))
     return entry, sorted((Counter(exporter.mailed()) - before).elements())
+
+
+async def test_a_run_that_is_resumed_a_cycle_later_counts_from_its_send(exporter: Exporter) -> None:
+    exporter.change("spec", sample=SampleSpec(groups=4))
+    exporter.people(PEOPLE)
+    due = next_slot(WEEKLY, START).due
+    exporter.clock.advance((due + timedelta(weeks=4, hours=1) - exporter.clock.now()).total_seconds())
+    _, mailed = await mailed_by(exporter, request(due + timedelta(hours=1)))
+    assert mailed
+    exporter.clock.advance(60)
+    entry, again = await mailed_by(exporter, request(exporter.clock.now()))
+    assert (entry.reason, again) == ("NoRecipients", [])
+    assert "can all be surveyed again from" in entry.message
+
+
+async def test_a_run_is_as_late_as_it_is_not_as_it_was_claimed(exporter: Exporter) -> None:
+    """Its people were left out when it began; when it is resumed, their cycle is over."""
+    exporter.change("spec", sample=SampleSpec(groups=4))
+    exporter.people(PEOPLE)
+    _, first = await slot(exporter, 0)
+    left = request(exporter.clock.now())
+    exporter.clock.advance(timedelta(weeks=4).total_seconds())
+    assert (await mailed_by(exporter, left))[1] == first
+
+
+@pytest.mark.parametrize("before", [None, SampleSpec(percent=50)])
+async def test_a_run_without_groups_counts_for_all_groups(exporter: Exporter, before: SampleSpec | None) -> None:
+    exporter.people(PEOPLE)
+    exporter.change("spec", sample=before)
+    _, mailed = await slot(exporter, 0)
+    assert mailed
+    exporter.change("spec", sample=SampleSpec(groups=4))
+    entry, again = await slot(exporter, 1)
+    assert (entry.reason, again) == ("NoRecipients", [])
+    with exporter.open() as journal:
+        assert [(known.groups, known.group) for known in journal.sampled_groups] == [(1, 1)]
+    assert (await slot(exporter, 4))[1]
+
+
+async def test_a_change_of_the_weekday_says_whom_it_delays_and_until_when(exporter: Exporter) -> None:
+    exporter.change("spec", sample=SampleSpec(groups=4))
+    exporter.people(PEOPLE)
+    for number in range(4):
+        await slot(exporter, number)
+    sunday = Schedule("Weekly", ZURICH, None, "Sunday")
+    entry, mailed = await slot(exporter, 4, sunday)  # its number is that of the Monday before
+    assert (entry.reason, mailed) == ("NoRecipients", [])
+    assert "was sent at 2026-02-01T23:00:0" in entry.message
+    assert "again from 2026-02-26T11:00:0" in entry.message
+    assert all([(await slot(exporter, number, sunday))[1] for number in range(5, 9)])
+
+
+@pytest.mark.parametrize("status", [400, 429])
+async def test_a_send_that_was_refused_takes_nobodys_turn(exporter: Exporter, status: int) -> None:
+    exporter.change("spec", sample=SampleSpec(groups=4))
+    exporter.people(PEOPLE)
+    exporter.fault("create_distribution", status=status, times=None)
+    entry, mailed = await slot(exporter, 0)
+    assert (entry.result, mailed) == ("Failed", [])
+    assert entry.send_time
+    exporter.faults.clear()
+    exporter.clock.advance(60)
+    entry, mailed = await mailed_by(exporter, request(exporter.clock.now()))
+    assert entry.result == "Succeeded"
+    assert mailed
 
 
 async def test_in_eight_slots_everybody_is_surveyed_twice_four_slots_apart(exporter: Exporter) -> None:
@@ -227,7 +358,7 @@ async def test_in_eight_slots_everybody_is_surveyed_twice_four_slots_apart(expor
     kept = exporter.path.read_text()
     assert "@" not in kept
     assert not any(str(person_number(NAME, who)) in kept for who in PEOPLE)
-    assert [group["group"] for group in json.loads(kept)["sampledGroups"]]
+    assert [group["group"] for group in json.loads(kept)["surveyed"][""]]
 
 
 async def test_with_a_changing_audience_nobody_is_surveyed_more_often(exporter: Exporter) -> None:

@@ -112,7 +112,7 @@ class Export:
             if self.test and not self.send:
                 progress.say("Checking both sides, and counting the people of the query")
                 return await dry_test(self.spec, sides, clock, self._run_id("Test", timestamp(clock.now())))
-            journal = open_things.enter_context(FileJournal(self.journal, generation=self._generation))
+            journal = open_things.enter_context(self._opened())
             if left := journal.current():
                 self._may_go_on(left)
                 progress.say(resumed_words(left))
@@ -128,7 +128,7 @@ class Export:
                 progress.say(f"An earlier process ended without telling how: {untold.message}")
                 if (untold.trigger == "Test") == self.test:
                     return untold
-            for before in journal.history[:1]:
+            for before in self._history(journal)[:1]:
                 if before.result == "Unknown":
                     progress.say(f"The run before this one ended as Unknown: {before.message}")
             run = self._new_run(clock)
@@ -166,13 +166,14 @@ class Export:
     async def _to_its_end(
         self, run: ActiveRun, spec: Spec, sides: Sides, journal: FileJournal, watched: WatchedJournal, clock: Clock
     ) -> Ended:
-        surveyed = surveyed_groups(journal.sampled_groups, journal.history)
+        history = self._history(journal)
+        surveyed = surveyed_groups(journal.sampled_groups, history)
         return await execute(
             *(run, spec, sides, watched, clock),
             check_first=True,
             deadline=DEADLINE,
             sample=sample_of(spec, self._name, spec.schedule.in_zone(self.time_zone), run, surveyed),
-            previous=previous_audience(journal.history),
+            previous=previous_audience(history),
             export_first=begins_with_export(spec.nexthink, journal.heavy_query, self._generation, clock.now()),
         )
 
@@ -205,6 +206,13 @@ class Export:
         """Made of what the journal keeps, so that one can see of which exporter a run is."""
         whose = self._name
         return test_run_id(whose, started) if trigger == "Test" else request_run_id(whose, started)
+
+    def _opened(self) -> FileJournal:
+        return FileJournal(self.journal, generation=self._generation, exporter=self._name)
+
+    def _history(self, journal: FileJournal) -> list[HistoryEntry]:
+        """The last runs of this exporter: another one that has the same journal says nothing about its people."""
+        return [entry for entry in journal.history if self._is_ours(entry)]
 
     def _is_ours(self, run: ActiveRun | HistoryEntry) -> bool:
         return run.start_time is not None and run.id == self._run_id(run.trigger, timestamp(run.start_time))

@@ -20,9 +20,9 @@ from qualtrics_exporter.telemetry.redact import redact
 
 from .heavy_query import remembered
 from .journal import Abandoned, Ended, SpecChanged
-from .sample import with_group
+from .sample import with_send
 
-_PAGES = {"active_run", "last_test", "history", "untold", "sampled_groups", "heavy_query"}
+_PAGES = {"active_run", "last_test", "history", "untold", "surveyed", "heavy_query"}
 
 
 class _Kept(Status):
@@ -31,6 +31,9 @@ class _Kept(Status):
     untold: str | None = None
     """The run that asked for a send, ended, and whose end nobody may have heard of: its process may have been killed
     before it said so, and who then gives the same command again must not begin another run."""
+    surveyed: dict[str, list[SampledGroup]] | None = None
+    """What `sampled_groups` is in a cluster, for each exporter. Several can share a journal, and a person is in another
+    group in each."""
 
 
 class JournalUnreadable(Exception):
@@ -40,11 +43,13 @@ class JournalUnreadable(Exception):
 class FileJournal:
     """A `Journal` in a file. Opening it locks it (`Abandoned` if another process has it open), `close` lets it go.
 
-    `generation` tells the spec of whoever opens it from others; None: it is not looked at.
+    `generation` tells the spec of whoever opens it from others; None: it is not looked at. `exporter` is its
+    namespace/name.
     """
 
-    def __init__(self, path: Path, *, generation: int | None = None) -> None:
+    def __init__(self, path: Path, *, generation: int | None = None, exporter: str = "") -> None:
         self._path = path
+        self._exporter = exporter
         self._generation = generation
         self._lock = os.open(_beside(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -80,8 +85,8 @@ class FileJournal:
 
     @property
     def sampled_groups(self) -> list[SampledGroup]:
-        """The groups of `spec.sample` that were surveyed, newest first."""
-        return list(self._status.sampled_groups or [])
+        """The groups of `spec.sample` that this exporter surveyed, newest first."""
+        return list((self._status.surveyed or {}).get(self._exporter, []))
 
     @property
     def last_test(self) -> HistoryEntry | None:
@@ -132,8 +137,8 @@ class FileJournal:
         entry = ended.entry
         pages: dict[str, object]
         pages = {"last_test": entry} if run.trigger == "Test" else {"history": self._status.with_entry(entry).history}
-        if entry.send_time and run.sampled_group:
-            pages["sampled_groups"] = with_group(self._status.sampled_groups, run.sampled_group)
+        if surveyed := with_send(self.sampled_groups, run, entry):
+            pages["surveyed"] = {**(self._status.surveyed or {}), self._exporter: surveyed}
         untold = entry.id if entry.send_time else self._status.untold
         heavy = remembered(self._status.heavy_query, ended.begin_with, run.generation, entry.completion_time)
         self._store(

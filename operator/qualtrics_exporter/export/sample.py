@@ -5,20 +5,26 @@ the same if the object is recreated. With `groups: 4`, the slot with number k su
 modulo 4. So the next turn of a person is always four slots later, whatever happened to the slots between: they may have
 been missed, and a run that starts again surveys the same people.
 
-Two things could bring a turn forward: a request, and a change of the schedule or of `groups`. Therefore the status
-keeps which groups were surveyed, as numbers. From the number of a person follows whether they were in such a group, and
-then they are left out until the cycle is over.
+Other things could bring a turn forward: a request, a late run, a wrong clock, and a change of the schedule or of
+`sample`. Therefore the status keeps which groups were surveyed and when, as numbers. A send without groups counts for
+everybody. From the number of a person follows whether they were in such a group. One rule covers all of this: who was
+in a send is left out until `groups` less a half intervals have passed since that send. It counts from the send, not
+from the slot. A send in the future counts as recent, because it is not known when it really was.
+
+Half an interval is the tolerance: a run sends some time after its slot, and clocks change. Without it, a punctual slot
+after a late one would survey nobody.
 """
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from math import gcd
+from typing import Protocol, Self
 
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.resource.status import SAMPLED_GROUPS, ActiveRun, HistoryEntry, SampledGroup
+from qualtrics_exporter.resource.status import SAMPLED_GROUPS, ActiveRun, HistoryEntry, SampledGroup, timestamp
 from qualtrics_exporter.schedule import Schedule, numbered_slot, slot_number
 
 from .addresses import identity
@@ -37,19 +43,52 @@ class Sample(Protocol):
         """The group, if it is one."""
         ...
 
+    @property
+    def waiting(self) -> str | None:
+        """Why people of the group are left out, and until when; None if nobody is."""
+        ...
+
+    def at(self, now: datetime) -> Self:
+        """The same part at this time. A run that is resumed can be much later than its start."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One of several groups, without the people who were surveyed in this cycle."""
+    """One of several groups, without the people who were surveyed in this cycle.
+
+    `known` are the sends of the past. People who were in one of them are left out until `wait` has passed since then.
+    """
 
     exporter: str
     group: SampledGroup
+    known: tuple[SampledGroup, ...]
+    wait: timedelta
+    now: datetime
     surveyed: tuple[SampledGroup, ...] = ()
+    """Those of `known` that leave out people of this group now."""
 
     def includes(self, identity: str) -> bool:
         """Whether the person is in the group, and was not surveyed in this cycle."""
         number = person_number(self.exporter, identity)
         return _has(self.group, number) and not any(_has(group, number) for group in self.surveyed)
+
+    @property
+    def waiting(self) -> str | None:
+        """When the newest of the sends was that leave out people, and from when on they leave out nobody."""
+        if not self.surveyed:
+            return None
+        last = max(map(_sent_at, self.surveyed))
+        future = " That is in the future: a clock is wrong, or was." if last > self.now else ""
+        return (
+            f"The last survey of people of this group was sent at {timestamp(last)} (UTC).{future} "
+            f"They can all be surveyed again from {timestamp(last + self.wait)} (UTC) on."
+        )
+
+    def at(self, now: datetime) -> Self:
+        """The same group, without the people who were surveyed in the cycle that ends now."""
+        surveyed = (known for known in self.known if now - _sent_at(known) < self.wait)
+        return replace(self, now=now, surveyed=tuple(known for known in surveyed if _overlap(known, self.group)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +99,15 @@ class Part:
     percent: int
     run_id: str
     group: None = None
+    waiting: None = None
 
     def includes(self, identity: str) -> bool:
         """Whether the person is chosen. It does not depend on who else there is."""
         return person_number(f"{self.exporter} {self.run_id}", identity) % 10_000 < self.percent * 100
+
+    def at(self, now: datetime) -> Self:
+        """The same part: it does not depend on the time."""
+        return self
 
 
 def sample_of(
@@ -81,8 +125,8 @@ def sample_of(
     number = slot_number(schedule, run.scheduled_time or run.start_time)
     slot = numbered_slot(schedule, number)
     group = SampledGroup(run_id=run.id, groups=groups, group=number % groups + 1, slot_time=slot.due)
-    turn_before = numbered_slot(schedule, number - groups).due
-    return Group(exporter, group, _in_cycle(surveyed, turn_before, slot.due))
+    wait = schedule.interval() * groups - schedule.interval() / 2
+    return Group(exporter, group, tuple(surveyed), wait, run.start_time).at(run.start_time)
 
 
 def person_number(exporter: str, identity: str) -> int:
@@ -110,19 +154,60 @@ def with_group(surveyed: Sequence[SampledGroup] | None, group: SampledGroup) -> 
     return [group, *others][:SAMPLED_GROUPS]
 
 
+def with_send(
+    surveyed: Sequence[SampledGroup] | None, run: ActiveRun | None, entry: HistoryEntry
+) -> list[SampledGroup] | None:
+    """The surveyed groups after a run has ended, with the one that it mailed, or may have mailed.
+
+    A send that was refused has a time as well, but mailed nobody.
+    """
+    if (sent := _mailed(entry)) is None or entry.send_time is None:
+        return None if surveyed is None else list(surveyed)
+    if run and run.sampled_group:
+        sent = run.sampled_group.model_copy(update={"send_time": entry.send_time})
+    if entry.result == "Succeeded" and sent.groups == 1:
+        # Every later decision follows from this send alone, so an exporter without groups keeps a list of one.
+        surveyed = [known for known in surveyed or () if _sent_at(known) > entry.send_time]
+    return with_group(surveyed, sent)
+
+
+def everybody(run_id: str, slot_time: datetime) -> SampledGroup:
+    """The one group that has everybody: of a run without `groups`. A random part counts as everybody, too."""
+    return SampledGroup(run_id=run_id, groups=1, group=1, slot_time=slot_time)
+
+
 def surveyed_groups(
     surveyed: Iterable[SampledGroup] | None, history: Iterable[HistoryEntry] | None
 ) -> list[SampledGroup]:
-    """Those groups of which it is not known that nothing was sent: a person who looked may have reported that."""
-    not_sent = {
-        entry.id for entry in history or () if (entry.result, entry.reason) == ("Failed", Reason.SETTLED_AS_NOT_SENT)
-    }
-    return [group for group in surveyed or () if group.run_id not in not_sent]
+    """Those groups of which it is not known that nothing was sent: a person who looked may have reported that.
+
+    A run that was sent and has no group in the list counts as everybody: an earlier version did not record it, or an
+    older CRD dropped the list. Such a CRD also drops the time of the send, which the entry still has.
+    """
+    entries, groups = list(history or ()), list(surveyed or ())
+    not_sent = {entry.id for entry in entries if (entry.result, entry.reason) == ("Failed", Reason.SETTLED_AS_NOT_SENT)}
+    recorded = {group.run_id for group in groups}
+    missing = [group for entry in entries if entry.id not in recorded and (group := _mailed(entry))]
+    times = {entry.id: entry.send_time for entry in entries}
+    timed = [group.model_copy(update={"send_time": group.send_time or times.get(group.run_id)}) for group in groups]
+    return [*(group for group in timed if group.run_id not in not_sent), *missing]
 
 
-def _in_cycle(surveyed: Iterable[SampledGroup], after: datetime, now: datetime) -> tuple[SampledGroup, ...]:
-    # A clock that was ahead may have written later times: those of more than a cycle ahead say nothing.
-    return tuple(group for group in surveyed if after < group.slot_time < now + (now - after))
+def _mailed(entry: HistoryEntry) -> SampledGroup | None:
+    """Everybody, if the run mailed people, or may have."""
+    if entry.trigger == "Test" or entry.send_time is None or entry.result not in ("Succeeded", "Unknown"):
+        return None
+    group = everybody(entry.id, entry.scheduled_time or entry.start_time or entry.send_time)
+    return group.model_copy(update={"send_time": entry.send_time})
+
+
+def _sent_at(group: SampledGroup) -> datetime:
+    return group.send_time or group.slot_time
+
+
+def _overlap(one: SampledGroup, other: SampledGroup) -> bool:
+    """Whether somebody can be in both."""
+    return (one.group - other.group) % gcd(one.groups, other.groups) == 0
 
 
 def _has(group: SampledGroup, number: int) -> bool:

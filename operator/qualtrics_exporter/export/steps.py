@@ -75,6 +75,7 @@ async def _ask_who(work: Work) -> Ended | None:
         return work.end(*stop)
     people = answer.recipients
     if work.sample:
+        work.sample = work.sample.at(work.clock.now())
         people = await draw(work.sample, people, work.sides.nexthink.pause)
         work.note(counts=people.counts)
         if not people:

@@ -213,7 +213,9 @@ class Work:
         told = self.run.warnings or []
         meaning = "Nobody is to be surveyed in this run: nothing was created in Qualtrics."
         reason = next((r for r in BY_WEIGHT if r in told), Reason.NO_RECIPIENTS)
-        return self.end("Succeeded", reason, " ".join([meaning, *sampled(self.run), *advice(told)]))
+        waiting = self.sample.waiting if self.sample else None
+        why = [*sampled(self.run), *([waiting] if waiting else [])]
+        return self.end("Succeeded", reason, " ".join([meaning, *why, *advice(told)]))
 
     def failed(self, error: Exception) -> Ended:
         """The run ends because of this, before anything was sent."""

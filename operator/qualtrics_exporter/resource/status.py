@@ -180,13 +180,16 @@ class Recipients(Model):
 
 
 class SampledGroup(Model):
-    """The group of spec.sample.groups that a run surveyed. No address can be derived from it."""
+    """The group of spec.sample.groups that a run surveyed: without groups, the only one. It holds no address."""
 
     run_id: str = Field(max_length=64, description="Id of the run.")
     groups: Annotated[Number, Field(ge=1)] = Field(description="How many groups there were.")
     group: Number = Field(description="Which of them it was, from 1 on.")
     slot_time: Time = Field(
         description="When the slot of the group fell due. For a requested run, the newest slot before it."
+    )
+    send_time: Time | None = Field(
+        None, description="When the survey was sent, or may have been. Without it, slotTime counts."
     )
 
 
@@ -352,9 +355,10 @@ class Status(Model):
     sampled_groups: list[SampledGroup] | None = Field(
         None,
         max_length=SAMPLED_GROUPS,
-        description="With spec.sample.groups: the last 366 groups that were surveyed, or may have been, newest first. "
-        "The people of a group are not surveyed again before the cycle is over, not even by a request or after a "
-        "change of the schedule or of the number of groups.",
+        description="The last 366 groups that were surveyed, or may have been, newest first. A run without "
+        "spec.sample.groups counts as one group of everybody. With spec.sample.groups, the people of a group are not "
+        "surveyed again until a cycle, less half an interval, has passed since the send. That holds for requests, too, "
+        "and after a change of the schedule or of the sample.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     last_successful_time: Time | None = Field(None, description="When the last run that succeeded ended.")

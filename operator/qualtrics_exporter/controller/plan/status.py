@@ -32,7 +32,7 @@ from qualtrics_exporter.controller.plan.takeover import take_over
 from qualtrics_exporter.export.heavy_query import remembered
 from qualtrics_exporter.export.identity import request_run_id, slot_run_id, test_run_id
 from qualtrics_exporter.export.journal import Ended
-from qualtrics_exporter.export.sample import with_group
+from qualtrics_exporter.export.sample import with_send
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
@@ -110,8 +110,7 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
     """
     entry, run = ended.entry, exporter.status.active_run
     status = slots.without_future(exporter.status, now).model_copy(update={"active_run": None})
-    if entry.send_time and run and run.sampled_group:
-        status = status.model_copy(update={"sampled_groups": with_group(status.sampled_groups, run.sampled_group)})
+    status = status.model_copy(update={"sampled_groups": with_send(status.sampled_groups, run, entry)})
     heavy = remembered(status.heavy_query, ended.begin_with, run.generation if run else None, now)
     status = status.model_copy(update={"heavy_query": heavy})
     if entry.send_time:

@@ -11,7 +11,7 @@ from qualtrics_exporter.controller import conditions, settling
 from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.plan.spec import starting_deadline
 from qualtrics_exporter.export.identity import slot_run_id
-from qualtrics_exporter.export.sample import with_group
+from qualtrics_exporter.export.sample import everybody, with_group
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import (
@@ -80,11 +80,16 @@ def end_unreadable(exporter: Exporter, status: Status, now: datetime) -> Status:
     if before_send:
         entry = entry.model_copy(update={"send_time": None})
     else:
-        entry = entry.model_copy(update={"send_time": entry.send_time or entry.start_time or now})
+        send_time = entry.send_time
+        entry = entry.model_copy(update={"send_time": send_time or entry.start_time or now})
         status = status.model_copy(update={"sent_runs": [entry.id, *(status.sent_runs or [])][:SENT_RUNS]})
-        with suppress(ValidationError):
-            group = SampledGroup.model_validate(run.get("sampledGroup"))
-            status = status.model_copy(update={"sampled_groups": with_group(status.sampled_groups, group)})
+        if entry.trigger != "Test":
+            # What the journal does not say counts as everybody, and as now.
+            group = everybody(entry.id, entry.scheduled_time or now)
+            with suppress(ValidationError):
+                group = SampledGroup.model_validate(run.get("sampledGroup"))
+            sent = group.model_copy(update={"send_time": send_time or now})
+            status = status.model_copy(update={"sampled_groups": with_group(status.sampled_groups, sent)})
     if entry.trigger == "Test":
         return settling.with_last_test(status, entry)
     return conditions.last_run(status.with_entry(entry), entry, exporter.generation, now)
