@@ -129,7 +129,7 @@ async def _read(rows: Export, wanted: Wanted) -> Recipients:
             async for row in rows:  # which lets others work between two of them
                 recipients.add(_cell(row))
                 if recipients.full:
-                    return recipients
+                    break
         except NoRoom:
             del recipients  # its memory is given back before more is waited for
             await rows.begin_again()
