@@ -367,3 +367,32 @@ def test_a_wrong_checksum_or_length_is_not_ignored(at: int) -> None:
 @pytest.mark.parametrize("rest", [b"\n", b"# end of file", b"\0" * 512 + b"x", b"<!-- cached -->"])
 def test_a_file_with_a_tail_has_all_its_rows(rest: bytes) -> None:
     assert read([gzip.compress(b"h\na@example.com\n") + rest])[1] == [("a@example.com",)]
+
+
+@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_damaged_second_part_is_not_taken_for_a_tail(at: int, layers: int) -> None:
+    """Its people would be left out, and nobody would notice."""
+    second = bytearray(gzip.compress(b"b@example.com\n"))
+    second[at] ^= 4
+    data = gzip.compress(b"h\na@example.com\n") + bytes(second)
+    for _ in range(1, layers):
+        data = gzip.compress(data)
+    for pieces in ([data], [data[n : n + 1] for n in range(len(data))]):
+        with pytest.raises((Damaged, BadGzip)):
+            read(pieces)
+
+
+def test_a_second_part_whose_beginning_is_overwritten_is_not_taken_for_a_tail() -> None:
+    second = bytearray(gzip.compress(b"".join(b"%d@example.com\n" % n for n in range(1000))))
+    for filling in (b"\0", b" ", b"\xff"):
+        second[:512] = filling * 512
+        with pytest.raises(Damaged, match="damaged part"):
+            read([gzip.compress(b"h\na@example.com\n") + bytes(second)])
+
+
+@pytest.mark.parametrize(
+    "rest", [b"\x08\x01\xff", "# Ende der Datei, für alle\r\n\x1a".encode(), b"\0" * 9000 + b"\n" * 99]
+)
+def test_a_tail_that_holds_nobody_is_ignored(rest: bytes) -> None:
+    assert read([gzip.compress(b"h\na@example.com\n") + rest])[1] == [("a@example.com",)]

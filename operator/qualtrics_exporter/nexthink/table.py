@@ -105,6 +105,8 @@ class Table:
                 yield from self._take(piece)
         for piece in self._inner.close():
             yield from self._take(piece)
+        if self._outer.maybe_lost or self._inner.maybe_lost:
+            raise Damaged("bytes follow its last packed part that are perhaps a damaged part")
         if self._start:
             start, self._start = self._start, None
             yield from self._read(start)
