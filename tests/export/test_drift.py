@@ -44,7 +44,7 @@ async def edited(exporter: Exporter, **fields: Any) -> Ended:
 
 def answered(exporter: Exporter, *, after: int, field: str = "user.ad.email_address", **more: Any) -> None:
     """Let an execution be answered like this; `after` so many."""
-    body = {"rows": 1000, "data": [{field: f"user{n}@example.com"} for n in range(1000)], **more}
+    body = {"rows": 1000, "data": [{field: f"user{n:06d}@example.com"} for n in range(1, 1001)], **more}
     exporter.faults.add(EXECUTE, body=json.dumps(body), after=after)
 
 

@@ -4,6 +4,7 @@ import gzip
 
 import pytest
 
+from qualtrics_exporter.resource.status import Trigger
 from tests.export.conftest import Exporter
 
 UMLAUTS = ["j\u00f6rg.m\u00fcller@example.com", "j\u00fcrg.m\u00f6ller@example.com"]
@@ -22,6 +23,31 @@ async def test_an_export_that_is_not_utf_8_mails_nobody(exporter: Exporter, enco
     assert "example.com" not in entry.message
     assert not exporter.mailed()
     assert exporter.count("import_contacts") == 0
+
+
+@pytest.mark.parametrize("cell", ['"john"@example.com', '"m"ike@example.com', '"a@example.co"m', 'o"neil@example.com'])
+async def test_an_export_with_broken_quotes_mails_nobody(exporter: Exporter, cell: str) -> None:
+    """A reader of CSV drops the quotes, and what is left may be the address of somebody else."""
+    exporter.many(3000)
+    file = "\n".join(["user.ad.email_address", cell, *(f"u{n}@example.com" for n in range(1000)), ""])
+    exporter.faults.add("nexthink.download", times=None, body=gzip.compress(file.encode()))
+    entry = await exporter.run()
+    assert (entry.result, entry.reason) == ("Failed", "RemoteReplyInvalid")
+    assert "quote" in entry.message
+    assert not exporter.mailed()
+
+
+@pytest.mark.parametrize("trigger", ["Schedule", "Test"])
+async def test_an_export_without_a_header_line_mails_nobody(exporter: Exporter, trigger: Trigger) -> None:
+    """A test takes in 20 people and does not read the rest of the file."""
+    exporter.change("nexthink", result_source="Export")
+    exporter.many(3000)
+    body = "".join(f"u{n}@example.com\n" for n in range(3000)).encode()
+    exporter.faults.add("nexthink.download", times=None, body=body)
+    entry = await exporter.run(trigger=trigger)
+    assert entry.reason == "RemoteReplyInvalid"
+    assert "no header line" in entry.message
+    assert not exporter.mailed()
 
 
 @pytest.mark.parametrize("rows", [5, 1500])

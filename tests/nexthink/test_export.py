@@ -301,6 +301,44 @@ async def test_what_is_no_table_at_all_is_told_after_a_second_look(
     assert server.asked == 5
 
 
+CUT = b"user.ad.email_address\nalice@example.com\nbob@example.co"
+
+
+def until_closed(body: bytes) -> bytes:
+    """A reply that ends where its connection does, as HTTP/1.0 has it."""
+    return b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nConnection: close\r\n\r\n" + body
+
+
+@pytest.mark.parametrize("file", [CUT, CUT + b"m\n", gzip.compress(CUT), gzip.compress(CUT + b"m\n")])
+async def test_a_file_whose_end_is_unknown_is_refused_after_a_second_look(
+    server: Server, odd: Nexthink, file: bytes
+) -> None:
+    again = replies(server.url, until_closed(file))
+    server.script(*again, *again[1:])
+    with pytest.raises(Transient, match="neither a length nor chunks") as error:
+        await exported(odd, "#odd")
+    assert error.value.reason is Reason.REMOTE_REPLY_INVALID
+    assert "proxy" in (error.value.next_step or "")
+
+
+async def test_a_file_in_chunks_has_an_end(server: Server, odd: Nexthink) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    chunk = b"%x\r\n%b\r\n" % (len(CUT), CUT)
+    cut, whole = head + chunk, head + chunk + b"2\r\nm\n\r\n0\r\n\r\n"
+    first, second = replies(server.url, cut), replies(server.url, whole)
+    server.script(*first, *second[1:])
+    assert await exported(odd, "#odd") == ["alice@example.com", "bob@example.com"]
+
+
+async def test_an_unclosed_quote_is_told_after_a_second_look(server: Server, odd: Nexthink) -> None:
+    again = replies(server.url, answer(200, b'h\n"oneil@example.com\nb@example.com\n'))
+    server.script(*again, *again[1:])
+    with pytest.raises(Transient, match="a quoted cell of the file has no end") as error:
+        await exported(odd, "#odd")
+    assert error.value.reason is Reason.REMOTE_REPLY_INVALID
+    assert "UTF-8 with a header line" in (error.value.next_step or "")
+
+
 async def test_a_file_that_has_to_be_prepared_anew_has_only_the_time_of_a_download(
     server: Server, odd: Nexthink, clock: HastyClock
 ) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from qualtrics_exporter.http.gunzip import PIECE, BadGzip, Gunzip
 from qualtrics_exporter.http.reply import NotUnderstood, TooMuch
-from qualtrics_exporter.nexthink.table import LARGEST_RECORD, Table
+from qualtrics_exporter.nexthink.table import LARGEST_RECORD, Damaged, Table, WrongFormat
 
 
 def read(pieces: Iterable[bytes]) -> tuple[tuple[str, ...] | None, list[tuple[str, ...]]]:
@@ -54,6 +54,8 @@ def test_rows_are_the_same_wherever_the_file_is_cut(
 ) -> None:
     if rows[0][0].lstrip().startswith("<"):
         return  # that is a page
+    if not any(map(str.strip, rows[0])) or "@" in "".join(rows[0]):
+        return  # those are not names of fields
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator=line_end, quoting=csv.QUOTE_ALL).writerows(rows)
     data = (b"\xef\xbb\xbf" if mark else b"") + text.getvalue().encode()
@@ -145,8 +147,90 @@ def test_a_file_that_is_not_csv_in_utf_8_is_refused_and_named(data: bytes, found
 
 
 def test_a_plain_file_that_ends_within_a_letter_is_noticed() -> None:
-    with pytest.raises(BadGzip):
+    with pytest.raises(Damaged, match="within a character"):
         read([b"h\na\nm\xc3"])
+
+
+BROKEN_QUOTES = [
+    '"john"@example.com',
+    '"m"ike@example.com',
+    '"a@example.co"m',
+    '"a@example.com" ',
+    ' "a@example.com"',
+    'o"neil@example.com',
+    'a@example.com"',
+    'a@example.com""',
+    '"a""@example.com""',
+    '"a"b"@example.com"',
+    '"a\\"b@example.com"',
+    '""a@example.com""',
+    'a,"b"c',
+    'a,b"c"',
+    "a@example.com\rb@example.com",
+    "x\ra@example.com",
+    '"x"\ra@example.com',
+    '"x"\r"a@example.com"',
+    "a@example.com\r\r",
+]
+
+
+@pytest.mark.parametrize("row", BROKEN_QUOTES)
+@pytest.mark.parametrize("before", ["", 'x@example.com\n"y@example.com"\r\n', '"a, ""b"""\n'])
+@pytest.mark.parametrize(
+    "after", ["", "\n", "\nz@example.com\n", '\n"z@example.com"\n', "\n" + "z@example.com\n" * 9000]
+)
+def test_a_cell_that_a_reader_of_csv_would_change_makes_the_file_unreadable(row: str, before: str, after: str) -> None:
+    data = ("h\n" + before + row + after).encode()
+    with pytest.raises(WrongFormat, match=r"quote|carriage return") as error:
+        read([data])
+    assert "example" not in str(error.value)
+    if len(data) < 1000:
+        with pytest.raises(WrongFormat, match=r"quote|carriage return"):
+            read(data[n : n + 1] for n in range(len(data)))
+
+
+@given(st.lists(st.text(alphabet='a,"\n\r@', max_size=6), max_size=6), st.lists(st.integers(0, 10**6)))
+def test_a_file_is_read_as_it_is_written_or_not_at_all(parts: list[str], places: list[int]) -> None:
+    text = "h\n" + "".join(parts)
+    try:
+        header, rows = read(cut(text.encode(), places))
+    except NotUnderstood:
+        return
+    assert header == ("h",)
+    # RFC 4180 has two ways to write a cell, and two line ends.
+    written = [_written(row) for row in rows]
+    rest = text[2:]
+    for number, choices in enumerate(written):
+        last = number == len(written) - 1
+        found = next(
+            choice + end
+            for choice in choices
+            for end in ("\r\n", "\n", *(("\r", "") if last else ()))
+            if rest.startswith(choice + end) and (not last or rest == choice + end)
+        )
+        rest = rest[len(found) :]
+    assert rest == ""
+
+
+def _written(row: tuple[str, ...]) -> list[str]:
+    """All ways to write a row."""
+    ways = [""]
+    for number, cell in enumerate(row):
+        quoted = '"' + cell.replace('"', '""') + '"'
+        plain = [] if set(cell) & set(',"\r\n') else [cell]
+        ways = [way + ("," if number else "") + one for way in ways for one in (quoted, *plain)]
+    return ways
+
+
+@pytest.mark.parametrize("rows", [0, 9000])
+def test_a_quote_that_is_not_closed_is_named_as_the_cause(rows: int) -> None:
+    with pytest.raises(WrongFormat, match="quote"):
+        read([('h\n"oneil@example.com\n' + "z@example.com\n" * rows).encode()])
+
+
+def test_the_first_line_is_checked_before_a_row_is_given_out() -> None:
+    with pytest.raises(WrongFormat, match="no header line"):
+        next(fed(Table(), b"a@example.com\nb@example.com\n"))
 
 
 def test_what_another_format_begins_with_may_stand_in_a_file() -> None:
@@ -173,7 +257,7 @@ def test_a_packed_file_that_ends_too_early_is_noticed(missing: int) -> None:
 
 
 def test_a_plain_file_that_ends_within_quotes_is_noticed() -> None:
-    with pytest.raises(BadGzip):
+    with pytest.raises(Damaged, match="no end"):
         read([b'h\n"a\n'])
 
 
@@ -195,7 +279,7 @@ def test_a_row_without_end_is_not_read_to_its_end(start: str) -> None:
             taken += len(piece)
             list(fed(table, piece))
 
-    with pytest.raises(NotUnderstood, match="more than"):
+    with pytest.raises(NotUnderstood, match=r"more than|not closed"):
         feed()
     assert taken < 2 * LARGEST_RECORD
 
@@ -282,4 +366,33 @@ def test_a_wrong_checksum_or_length_is_not_ignored(at: int) -> None:
 
 @pytest.mark.parametrize("rest", [b"\n", b"# end of file", b"\0" * 512 + b"x", b"<!-- cached -->"])
 def test_a_file_with_a_tail_has_all_its_rows(rest: bytes) -> None:
+    assert read([gzip.compress(b"h\na@example.com\n") + rest])[1] == [("a@example.com",)]
+
+
+@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_damaged_second_part_is_not_taken_for_a_tail(at: int, layers: int) -> None:
+    """Its people would be left out, and nobody would notice."""
+    second = bytearray(gzip.compress(b"b@example.com\n"))
+    second[at] ^= 4
+    data = gzip.compress(b"h\na@example.com\n") + bytes(second)
+    for _ in range(1, layers):
+        data = gzip.compress(data)
+    for pieces in ([data], [data[n : n + 1] for n in range(len(data))]):
+        with pytest.raises((Damaged, BadGzip)):
+            read(pieces)
+
+
+def test_a_second_part_whose_beginning_is_overwritten_is_not_taken_for_a_tail() -> None:
+    second = bytearray(gzip.compress(b"".join(b"%d@example.com\n" % n for n in range(1000))))
+    for filling in (b"\0", b" ", b"\xff"):
+        second[:512] = filling * 512
+        with pytest.raises(Damaged, match="damaged part"):
+            read([gzip.compress(b"h\na@example.com\n") + bytes(second)])
+
+
+@pytest.mark.parametrize(
+    "rest", [b"\x08\x01\xff", "# Ende der Datei, für alle\r\n\x1a".encode(), b"\0" * 9000 + b"\n" * 99]
+)
+def test_a_tail_that_holds_nobody_is_ignored(rest: bytes) -> None:
     assert read([gzip.compress(b"h\na@example.com\n") + rest])[1] == [("a@example.com",)]

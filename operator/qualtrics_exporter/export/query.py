@@ -19,6 +19,7 @@ from qualtrics_exporter.resource.spec import NexthinkSpec
 
 from .journal import QuerySync, ResultSource
 from .recipients import NoRoom, Recipients
+from .same_result import Seen
 
 Compare = Callable[[NexthinkSpec, str | None], Awaitable[QuerySync | None]]
 """Tells whether the text that Nexthink ran is the query of the spec."""
@@ -93,12 +94,17 @@ async def ask(spec: NexthinkSpec, nexthink: Nexthink, compare: Compare, wanted: 
             recipients.add(_cell(row))
             await nexthink.pause()
     else:
+        seen = Seen(executed)
         async with nexthink.export(spec.query_id, parameters) as rows:
-            recipients = await _read(rows, wanted)
+            recipients = await _read(rows, wanted, seen)
             truncated = truncated or rows.truncated
         again, after = await _executed_again(spec, nexthink, compare, wanted)
         truncated = truncated or bool(again and again.truncated)
         sync = _over_time(sync, after, same_field=not again or _same_field(executed, again))
+        answer = _answer(recipients, truncated, sync, "Execute")
+        if not truncated and (not again or _same_result(executed, again)):
+            seen.check_rows(recipients.returned)
+        return answer
     return _answer(recipients, truncated, sync, "Execute")
 
 
@@ -117,8 +123,8 @@ async def _from_export(
     return _answer(recipients, truncated, sync, begin_with)
 
 
-async def _read(rows: Export, wanted: Wanted) -> Recipients:
-    """Take in the people of an export."""
+async def _read(rows: Export, wanted: Wanted, seen: Seen | None = None) -> Recipients:
+    """Take in the people of an export, and compare it with what was seen of the result before."""
     room: int | None = None
     for again in (False, True):
         before, room = room, await wanted.reserve(again) if wanted.reserve else None
@@ -127,14 +133,19 @@ async def _read(rows: Export, wanted: Wanted) -> Recipients:
         recipients = wanted.people(room)
         try:
             async for row in rows:  # which lets others work between two of them
-                recipients.add(_cell(row))
+                cell = _cell(row)
+                if seen:
+                    seen.take(cell)
+                recipients.add(cell)
                 if recipients.full:
-                    return recipients
+                    break
         except NoRoom:
             del recipients  # its memory is given back before more is waited for
             await rows.begin_again()
         else:
             _one_field(rows.columns)
+            if seen:
+                seen.check_header(rows.header)
             return recipients
     what = (
         f"The people of the result take more than {(room or 0) >> 20} MiB of memory, because their addresses are long"
@@ -189,6 +200,12 @@ _CHANGED = "It was changed while its result was exported."
 def _same_field(before: Executed, after: Executed) -> bool:
     """Whether both times the same field was returned; the second time, no row may be left to tell."""
     return not after.rows or before.fields == after.fields
+
+
+def _same_result(before: Executed, after: Executed) -> bool:
+    """Whether the query and the size of its result can be the same after the export as before it."""
+    texts = before.executed_query, after.executed_query
+    return not after.complete and (None in texts or texts[0] == texts[1])
 
 
 def _cell(row: tuple[str, ...]) -> str:

@@ -1,5 +1,6 @@
 """Unpacking in small pieces, so that a megabyte that unpacks to a gigabyte costs a few kilobytes of memory."""
 
+import re
 import zlib
 from collections.abc import Iterator
 
@@ -8,6 +9,10 @@ MOST_MEMBERS = 10_000
 """Parts of one stream. Tools that pack in parallel make one for each 64 KiB or more; 25 MB can hold a million of them
 that are empty."""
 _MAGIC = b"\x1f\x8b"
+SMALLEST_MEMBER = 18
+"""Bytes of a header and of a checksum with its length: less than that holds nothing."""
+_NOT_TEXT = re.compile(rb"[^\0\t\n\r\x1a\x20-\xff]")
+"""Bytes that no text and no padding has. The header of each part has some, and so does nearly all that is packed."""
 
 
 class BadGzip(Exception):
@@ -32,6 +37,15 @@ class Gunzip:
         self._members = 0
         self._between = b""  # the first byte of what may be another member
         self._over = False
+        self._tail, self._tail_is_text = 0, True
+
+    @property
+    def maybe_lost(self) -> bool:
+        """Whether bytes after the last member were ignored that may be another, damaged one.
+
+        gzip ignores whatever follows. For a reply that shows itself that it is whole, that is right.
+        """
+        return self._tail >= SMALLEST_MEMBER and not self._tail_is_text
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take in bytes; must be read to its end before the next ones.
@@ -61,7 +75,11 @@ class Gunzip:
             yield self._start
 
     def _unpack(self, data: bytes) -> Iterator[bytes]:
-        while data and not self._over:
+        while data:
+            if self._over:
+                self._tail += len(data)
+                self._tail_is_text = self._tail_is_text and not _NOT_TEXT.search(data)
+                return
             if self._unpacker is None:
                 # A file may be padded, and may have several members.
                 data = (self._between + data).lstrip(b"\0")
@@ -69,9 +87,9 @@ class Gunzip:
                 if not data.startswith(_MAGIC):
                     if _MAGIC.startswith(data):
                         self._between = data
-                    else:
-                        self._over = True
-                    return
+                        return
+                    self._over = True
+                    continue
                 self._members += 1
                 if self._members > MOST_MEMBERS:
                     raise TooManyMembers

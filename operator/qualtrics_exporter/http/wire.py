@@ -115,6 +115,8 @@ class Download:
 
     def __init__(self, response: httpx.Response) -> None:
         self.status = response.status_code
+        self.end_is_known = "content-length" in response.headers or "transfer-encoding" in response.headers
+        """Whether a body that was cut can be told from a whole one. If not, it ends where the connection does."""
         self._response = response
 
     async def pieces(self, arrived: Callable[[], None]) -> AsyncGenerator[bytes, None]:

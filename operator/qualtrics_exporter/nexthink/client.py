@@ -33,7 +33,7 @@ from qualtrics_exporter.http.service import json_object
 from qualtrics_exporter.http.wire import Download, Lost, NotSent, TooLarge
 from qualtrics_exporter.resource.reasons import Reason
 
-from .table import WHAT_TO_DO, NoTable, Row, Table, WrongFormat
+from .table import WHAT_TO_DO, Damaged, NoTable, Row, Table, WrongFormat
 
 MOST_ROWS = 1000
 """What one execution returns at most, without a mark that there was more."""
@@ -137,11 +137,11 @@ class Nexthink:
 
 
 class Export:
-    """A whole result, streamed. `truncated` is known once it is entered, `columns` once rows were read."""
+    """A whole result, streamed. `truncated` is known once it is entered, `header` once a row was read or all were."""
 
     def __init__(self, remote: Remote, query_id: str, parameters: Mapping[str, str]) -> None:
         self.truncated = False
-        self.columns = 0
+        self.header: Row | None = None
         self._remote = remote
         self._query_id = query_id
         self._parameters = parameters
@@ -229,7 +229,7 @@ class Export:
                 what = f"The export of query {self._query_id} is too large: {limit}"
                 raise Permanent(Reason.REMOTE_REPLY_TOO_LARGE, what) from None
             except NotUnderstood as why:
-                if misread or not left or not isinstance(why, NoTable):
+                if misread or not left or not isinstance(why, NoTable | Damaged):
                     next_step = WHAT_TO_DO if isinstance(why, WrongFormat) else None
                     raise Transient(Reason.REMOTE_REPLY_INVALID, f"{what}: {why}", next_step=next_step) from None
                 misread = True  # as with any read: a second look, at a fresh URL, and no more
@@ -252,35 +252,31 @@ class Export:
         async with aclosing(file.pieces(self._check_deadline)) as pieces:
             async for piece in pieces:
                 for row in table.feed(piece):
+                    self.header = table.header  # a reader may need it with the first row, and never come to the end
                     if row is not None:
                         yield row
                     # Also covers what the reader of the rows does with each.
                     if self._remote.time_is_up:
                         await self._remote.pause()
-                self._note(table)
+            if not file.end_is_known:
+                # A packed part with a correct checksum does not help: others may have followed it.
+                raise Damaged("nobody knows whether it is whole, as the reply has neither a length nor chunks")
             for row in table.close():
+                self.header = table.header
                 if row is not None:
                     yield row
                 if self._remote.time_is_up:
                     await self._remote.pause()
-            self._note(table)
+            self.header = table.header
+
+    @property
+    def columns(self) -> int:
+        """How many fields the query returns; 0 when unknown."""
+        return len(self.header or ())
 
     def _check_deadline(self) -> None:
         if self._remote.clock.monotonic() > self._deadline:
             raise NotUnderstood(f"it takes more than {DOWNLOAD_DEADLINE.total_seconds() / 60:g} minutes")
-
-    def _note(self, table: Table) -> None:
-        self.columns = len(table.header or ())
-        if table.header:
-            _check_header(table.header)
-
-
-def _check_header(header: Row) -> None:
-    """See that the first line names fields: an address there would be a person who is left out."""
-    if any("@" in name for name in header):
-        raise WrongFormat("it has no header line, its first line is a row")
-    if not any(map(str.strip, header)):
-        raise WrongFormat("its header line is empty")
 
 
 def _query(query_id: str, parameters: Mapping[str, str]) -> dict[str, Any]:

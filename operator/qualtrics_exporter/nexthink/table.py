@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Iterator
 
-from qualtrics_exporter.http.gunzip import BadGzip, Gunzip, TooManyMembers
+from qualtrics_exporter.http.gunzip import Gunzip, TooManyMembers
 from qualtrics_exporter.http.reply import NotUnderstood, TooMuch
 
 LARGEST_RECORD = 64 * 1024
@@ -35,6 +35,10 @@ class NoTable(NotUnderstood):
 
 class WrongFormat(NotUnderstood):
     """It is a file of another format, encoding or form than the one that Nexthink documents."""
+
+
+class Damaged(WrongFormat):
+    """A part of the file is missing. It was perhaps lost on the way, so a second look is useful."""
 
 
 _FORMATS = (
@@ -66,7 +70,8 @@ class Table:
     """A CSV file in UTF-8 with a header line, maybe packed as gzip. Raises `NotUnderstood`, or `BadGzip`.
 
     A file in any other encoding is refused, and is not repaired: two people whose letters are lost can become one
-    address, and it may be the address of somebody else.
+    address, and it may be the address of somebody else. The same applies to quotes and line ends that RFC 4180 does not
+    allow: a reader of CSV drops or splits there, and what is left may be the address of somebody else.
 
     Rows come one by one, and None after other small pieces of work: the caller can let others work after each.
     """
@@ -100,16 +105,20 @@ class Table:
                 yield from self._take(piece)
         for piece in self._inner.close():
             yield from self._take(piece)
+        if self._outer.maybe_lost or self._inner.maybe_lost:
+            raise Damaged("bytes follow its last packed part that are perhaps a damaged part")
         if self._start:
             start, self._start = self._start, None
             yield from self._read(start)
         try:
             last = self._pending + self._decode.decode(b"", final=True)
         except UnicodeDecodeError:
-            raise BadGzip from None  # within a letter: it was cut
+            raise Damaged("the file is not text in UTF-8, or it ends within a character") from None
         self._pending = ""
-        if last.count('"') % 2:
-            raise BadGzip  # within quotes: it was cut
+        if self.header is None:
+            _check_separator(last)
+        if _whole_records(last)[1]:
+            raise Damaged("a quoted cell of the file has no end")
         yield from self._rows(last)
         if self.header is None:
             raise NoTable("the file is empty")
@@ -140,26 +149,32 @@ class Table:
             if start[0] == "<":
                 raise NoTable("the file is a page (HTML or XML), not a table")
         text = self._pending + text
-        end = _end_of_records(text)
+        end, open_quote = self._whole_records(text)
         self._pending = text[end:]
         if len(self._pending) > LARGEST_RECORD:
-            raise TooMuch(_LONG_ROW)
+            raise WrongFormat(_LONG_CELL) if open_quote else TooMuch(_LONG_ROW)
         yield from self._rows(text[:end])
         yield None
+
+    def _whole_records(self, text: str) -> tuple[int, bool]:
+        if self.header is None:
+            if "\n" not in text:
+                return 0, False  # the separator tells better than quotes do what is wrong with a file
+            _check_separator(text)
+        return _whole_records(text)
 
     def _rows(self, text: str) -> Iterator[Row]:
         if not text:
             return
-        if self.header is None:
-            _check_separator(text)
         try:
-            for cells in csv.reader(io.StringIO(text, newline="")):
+            for cells in csv.reader(io.StringIO(text, newline=""), strict=True):
                 row = tuple(cells) or ("",)  # an empty line is a person without an address
                 if max(map(len, row)) > LARGEST_RECORD:
                     raise TooMuch(_LONG_ROW)
                 if self.header is None:
                     if row[0].lstrip().startswith("<"):
                         raise NoTable("the file is a page (HTML or XML), not a table")
+                    _check_header(row)
                     self.header = row
                 else:
                     self._count += 1
@@ -171,6 +186,18 @@ class Table:
 
 
 _LONG_ROW = f"the file has a row, or its header line, of more than {LARGEST_RECORD:,} characters"
+_LONG_CELL = f"the file has a quote that is not closed within {LARGEST_RECORD:,} characters"
+
+
+def _check_header(header: Row) -> None:
+    """See that the first line names fields: an address there would be a person who is left out.
+
+    Before a row is given out: a reader that takes only some rows never comes to the end of the file.
+    """
+    if any("@" in name for name in header):
+        raise WrongFormat("it has no header line, its first line is a row")
+    if not any(map(str.strip, header)):
+        raise WrongFormat("its header line is empty")
 
 
 def _check_format(start: bytes) -> None:
@@ -192,17 +219,31 @@ def _check_separator(text: str) -> None:
             raise WrongFormat(f"the fields of the file are separated by {name}, not by commas")
 
 
-def _end_of_records(text: str) -> int:
-    """Where the last whole record ends: after a line end that is in no quotes.
+def _whole_records(text: str) -> tuple[int, bool]:
+    """Where the last whole record ends, and whether the text ends within a quoted cell. It begins with a record.
 
-    Quotes within quotes are doubled, so an odd number of them before a line end means that it belongs to a cell.
+    Raises `WrongFormat` for what RFC 4180 does not allow. Readers of CSV accept it, and change such cells.
     """
-    if '"' not in text:
-        return text.rfind("\n") + 1
-    end = at = quotes = 0
-    while (line_end := text.find("\n", at)) >= 0:
-        quotes += text.count('"', at, line_end)
-        at = line_end + 1
-        if quotes % 2 == 0:
-            end = at
-    return end
+    end = at = 0
+    while (opening := text.find('"', at)) >= 0:
+        _check_line_ends(text, at, opening)
+        end = max(end, text.rfind("\n", at, opening) + 1)
+        if opening and text[opening - 1] not in ",\n":
+            raise WrongFormat("the file has a quote within a cell that is not quoted")
+        closing = text.find('"', opening + 1)
+        while closing >= 0 and text.startswith('"', closing + 1):
+            closing = text.find('"', closing + 2)  # it is doubled
+        if closing < 0:
+            return end, True
+        at = closing + 1
+        if text[at : at + 1] not in ("", ",", "\r", "\n"):
+            raise WrongFormat("the file has text after the closing quote of a cell")
+    _check_line_ends(text, at, len(text))
+    return max(end, text.rfind("\n", at) + 1), False
+
+
+def _check_line_ends(text: str, start: int, end: int) -> None:
+    """Refuse a carriage return without a line feed, in a part of a text that is not quoted."""
+    alone = text.count("\r", start, end) - text.count("\r\n", start, end)
+    if alone > (end == len(text) and text.endswith("\r", start)):  # its line feed may still come
+        raise WrongFormat("the file has a carriage return that does not end a line")

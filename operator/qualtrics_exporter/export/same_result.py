@@ -1,0 +1,68 @@
+"""Whether the file of an export is the result of the query that was executed before it.
+
+The file names no query. So what the execution showed is compared with it: the field, how many rows there are, and who
+is in them. People join and leave between the two, so only differences that this cannot explain are refused.
+"""
+
+import re
+
+from qualtrics_exporter.http.errors import Transient
+from qualtrics_exporter.nexthink.client import Executed
+from qualtrics_exporter.resource.reasons import Reason
+
+from .addresses import trimmed
+
+_FEWEST = 2
+"""The export has half of the rows that the execution returned, or more."""
+_PATH = re.compile(r"[a-z_][a-z0-9_-]*(?:\.#?[a-z0-9_-]+)+")
+"""The name of a field with its object. How an export writes names is not documented: other texts are not compared."""
+
+
+class Seen:
+    """What an execution showed of a result that is too large for it."""
+
+    def __init__(self, executed: Executed) -> None:
+        self._fields = executed.fields
+        self._count = len(executed.rows)
+        self._people = {text for row in executed.rows for cell in row if (text := _text(cell))}
+        self._found = not self._people
+
+    def take(self, cell: str) -> None:
+        """Look at one row of the export."""
+        self._found = self._found or _text(cell) in self._people
+
+    def check_header(self, header: tuple[str, ...] | None) -> None:
+        """Raises `Transient` if the export has another field than the execution."""
+        exported, executed = _path(header), _path(self._fields)
+        if exported and executed and not _same(exported, executed):
+            raise _differs(f"it has the field {exported}, and the execution of the query returned {executed}")
+
+    def check_rows(self, returned: int) -> None:
+        """Raises `Transient` if the export has far fewer people, or nobody of those whom the execution returned."""
+        if returned * _FEWEST < self._count:
+            raise _differs(f"it has {returned} rows, and the execution of the query returned {self._count:,} or more")
+        if not self._found:
+            raise _differs(f"it has none of the {self._count:,} rows that the execution of the query returned")
+
+
+def _differs(how: str) -> Transient:
+    return Transient(
+        Reason.REMOTE_REPLY_INVALID,
+        f"The file of the export is not the result of the query: {how}",
+        next_step="Find out whether somebody changed the saved query at that time. Then request a run. If it happens "
+        "again, ask Nexthink's support why an export differs from the execution of the same query.",
+    )
+
+
+def _text(cell: str) -> str:
+    return trimmed(cell).casefold()
+
+
+def _path(names: tuple[str, ...] | None) -> str | None:
+    name = names[0].strip().strip("\"'`").strip().lower() if names and len(names) == 1 else ""
+    return name if len(name) <= 100 and _PATH.fullmatch(name) else None
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether these can be the same field; the object that it belongs to may be left out."""
+    return f".{one}".endswith(f".{other}") or f".{other}".endswith(f".{one}")
