@@ -183,6 +183,8 @@ def test_an_unusual_address_is_one(text: str) -> None:
     assert is_address(text)
 
 
+LONG = re.compile("[^@]{65}")
+"""A local part that RFC 5321 does not allow. The library does."""
 PRIVATE = re.compile(r"[.](alt|corp|home|internal|intranet|lan|mail|private)$", re.IGNORECASE)
 
 
@@ -199,13 +201,15 @@ def test_nothing_is_an_address_that_the_library_refuses(text: str) -> None:
     address = addresses.trimmed(text)
     if is_address(text):
         assert is_library_address(address)
-    elif address.isascii() and not set(address) & set("?*#") and not PRIVATE.search(address):
+    elif (
+        address.isascii() and not set(address) & set("?*#") and not PRIVATE.search(address) and not LONG.match(address)
+    ):
         assert not is_library_address(address) or address.partition("@")[0].lower() in addresses._PLACEHOLDER_WORDS
 
 
 @given(PLAIN)
 def test_nearly_all_addresses_are_plain(address: str) -> None:
-    assume(is_library_address(address))
+    assume(is_library_address(address) and not LONG.match(address))
 
     assert addresses._PLAIN.match(address) or address.partition("@")[0] in addresses._PLACEHOLDER_WORDS
 
@@ -223,3 +227,25 @@ def test_a_label_that_is_too_long_is_refused_before_it_is_encoded(domain: str, m
     monkeypatch.setattr(addresses, "validate_email", None)
 
     assert not is_address(f"ana@{domain}")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "john_contoso.com\uff03EXT\uff03@tenant.onmicrosoft.com",
+        "john_contoso.com\uff03\uff25\uff38\uff34\uff03@tenant.onmicrosoft.com",
+        "j\u00f6rg_contoso.com\uff03ext#@tenant.onmicrosoft.com",
+        "live.com\uff03ana@example.com",
+        "\uff4e\uff4f\uff4e\uff45@none.com",
+    ],
+)
+def test_full_width_signs_do_not_hide_a_guest_or_a_placeholder(address: str) -> None:
+    assert identity(address) is None
+
+
+@pytest.mark.parametrize(
+    ("local", "valid"), [("a" * 64, True), ("a" * 65, False), ("\u00fc" * 32, True), ("\u00fc" * 32 + "a", False)]
+)
+def test_a_local_part_has_64_bytes_at_most(local: str, valid: bool) -> None:
+    assert (identity(f"{local}@example.com") is not None) is valid
+    assert (identity(f"{local}@b\u00fccher.example") is not None) is valid

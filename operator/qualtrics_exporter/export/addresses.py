@@ -18,6 +18,8 @@ import unicodedata
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 LONGEST_ADDRESS = 254
+LONGEST_LOCAL_PART = 64
+"""Bytes before the @: RFC 5321 section 4.5.3.1.1, in UTF-8 by RFC 6531 section 3.3."""
 LONGEST_LABEL = 63
 """Of a domain: RFC 5321 and RFC 1035 section 2.3.4."""
 
@@ -50,7 +52,7 @@ _NOT_TEXT = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"))
 # the time. Other alphabets, punycode and rare signs take the long way.
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PLAIN = re.compile(
-    r"(?=.{6,254}\Z)"
+    r"(?=.{6,254}\Z)(?=[^@]{1,64}@)"
     rf"(?!{_PLACEHOLDER})"
     r"[a-z0-9_+'-]++(?:\.[a-z0-9_+'-]++)*+"
     rf"@(?:(?!..--){_LABEL}\.)+(?!(?:{_NOT_IN_DNS})\Z)[a-z]{{2,24}}\Z"
@@ -81,11 +83,14 @@ def identity(address: str) -> str | None:
         valid = validate_email(address, check_deliverability=False)
     except (EmailNotValidError, UnicodeError):
         return None
-    local, domain = _folded(valid.local_part), valid.ascii_domain.lower()
-    found = f"{local}@{domain}"
-    if _SIGN_IN_NAME.search(local) or _PRIVATE_DOMAIN.search(domain) or _IS_PLACEHOLDER.match(found):
+    if len(valid.local_part.encode()) > LONGEST_LOCAL_PART:
         return None
-    return found
+    local, domain = _folded(valid.local_part), valid.ascii_domain.lower()
+    # Some input methods write full-width signs: \uff03EXT\uff03 is the same mark of a guest.
+    plain = unicodedata.normalize("NFKC", local).lower()
+    if _SIGN_IN_NAME.search(plain) or _PRIVATE_DOMAIN.search(domain) or _IS_PLACEHOLDER.match(f"{plain}@{domain}"):
+        return None
+    return f"{local}@{domain}"
 
 
 def _is_text(address: str) -> bool:
