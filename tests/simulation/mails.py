@@ -14,7 +14,7 @@ from .clock import true_time
 from .lies import MisleadingReply
 from .records import Excuses, Record, status_of
 from .tenants import QUERY_TEXT, People, body_of, document
-from .world import HOUR
+from .world import HOUR, parsed
 
 if TYPE_CHECKING:
     from .simulation import Simulation
@@ -57,6 +57,8 @@ class MailJudge:
         """The queries that were asked for by misled exports: their files may be those of any query."""
         self._sent_runs: Counter[str] = Counter()
         self._sent_slots: set[tuple[str, datetime]] = set()
+        self._surveyed: dict[tuple[str, str], float] = {}
+        """When each person was surveyed last, by the uid of the exporter and the address."""
 
     def remote_effect(self, process: str, request: Request, reply: Reply, seconds: float) -> None:
         """A request had its effect, with this reply, after so many seconds on the way."""
@@ -223,3 +225,20 @@ class MailJudge:
         most = spec.get("maxRecipients")
         if most and len(addresses) > most:
             self._violate("more people than maxRecipients", record.name, f"{len(addresses)} > {most}")
+        if run["trigger"] != "Test":
+            self._judge_cycle(record, spec, addresses)
+
+    def _judge_cycle(self, record: Record, spec: dict[str, Any], addresses: set[str]) -> None:
+        """With `sample.groups`, nobody is surveyed again before their turn."""
+        now = self._simulation.now
+        groups = (spec.get("sample") or {}).get("groups", 0)
+        cycle = (groups - 0.5) * parsed(spec["schedule"]).interval().total_seconds()
+        for address in addresses:
+            last = self._surveyed.get((record.uid, address))
+            self._surveyed[record.uid, address] = now
+            if last is None or now - last >= cycle - 60:
+                continue
+            known = not any(time >= last for time in record.damages) and not record.forgotten
+            if known and self._excuses.clocks_right(record.shard, last, now):
+                ago = (now - last) / HOUR
+                self._violate("surveyed twice in a cycle", record.name, f"{ago:.1f} h ago, one of {groups} groups")

@@ -111,6 +111,9 @@ def _exporter(
         options["startingDeadlineSeconds"] = random.choice((60, 900, 7200, 86400))
     if random.random() < 0.1:
         options["maxRecipients"] = random.choice((5, 10))
+    drawn = Random(f"sample {random.random()}")
+    if drawn.random() < 0.2:
+        options["sample"] = {"groups": drawn.choice((2, 3, 4))}
     created = random.random() * 1800 if random.random() < 0.85 else random.random() * days * DAY * 0.7
     return PlannedExporter(
         number=number,

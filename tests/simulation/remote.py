@@ -216,6 +216,7 @@ class SimulatedDownload:
 
     def __init__(self, status: int, body: bytes, cut: int | None) -> None:
         self.status = status
+        self.end_is_known = True
         self._body = body
         self._cut = cut
 

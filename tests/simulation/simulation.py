@@ -47,6 +47,7 @@ class Simulation:
         """End the world at the first violation of one of these kinds."""
         self.lines: list[str] | None = [] if tracing else None
         self.loop = VirtualLoop()
+        self.playing = True
         self.graveyard: list[Process] = []
         self.server = ApiServer(self.loop)
         seed = plan_.seed
@@ -101,7 +102,7 @@ class Simulation:
         gc.disable()
         sink = self.trace if self.lines is not None else None
         try:
-            with patches.repeatable(plan_.seed, self.loop.time), patches.logs(sink):
+            with patches.repeatable(plan_.seed, self.loop.time), patches.logs(sink, self._unexpected):
                 try:
                     self._play()
                 except Livelock as error:
@@ -124,6 +125,10 @@ class Simulation:
             trace=self.lines or [],
         )
 
+    def _unexpected(self, message: str) -> None:
+        if self.playing:  # afterwards, tasks of processes that were killed come to their end
+            self.oracle.violate("an unexpected error", "", message)
+
     def _play(self) -> None:
         self.actors.prepare()
         for replica in self.replicas:
@@ -133,6 +138,7 @@ class Simulation:
         self.loop.run_until(self.plan.seconds)
         self.loop.outside(0.0, self.actors.drain)
         self.loop.run_until(self.plan.seconds + DRAIN)
+        self.playing = False
         self.oracle.end(self.plan.seconds)
 
 

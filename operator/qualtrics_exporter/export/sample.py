@@ -165,10 +165,15 @@ def with_send(
         return None if surveyed is None else list(surveyed)
     if run and run.sampled_group:
         sent = run.sampled_group.model_copy(update={"send_time": entry.send_time})
-    if entry.result == "Succeeded" and sent.groups == 1:
-        # Every later decision follows from this send alone, so an exporter without groups keeps a list of one.
-        surveyed = [known for known in surveyed or () if _sent_at(known) > entry.send_time]
+    if entry.result == "Succeeded":
+        # Every later decision about these people follows from this send alone.
+        surveyed = [known for known in surveyed or () if _sent_at(known) > entry.send_time or not _within(known, sent)]
     return with_group(surveyed, sent)
+
+
+def _within(group: SampledGroup, other: SampledGroup) -> bool:
+    """Whether everybody of a group is in the other one, too."""
+    return group.groups % other.groups == 0 and (group.group - other.group) % other.groups == 0
 
 
 def everybody(run_id: str, slot_time: datetime) -> SampledGroup:
