@@ -42,7 +42,8 @@ FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
     "--journal",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="Where it is written down what was done. Keep it: it is what makes a survey go out at most once.",
+    help="Where it is written down what was done: an absolute path. Keep it: it is what makes a survey go out at most "
+    "once.",
     show_default="~/.local/state/qualtrics-exporter/NAMESPACE/NAME.json, or in XDG_STATE_HOME",
 )
 @time_zone("UTC")
@@ -96,8 +97,7 @@ def run(
     check_tls()
     if send or not test:
         chosen = journal is not None
-        journal = journal or default_journal(exporter)
-        check_journal(journal, chosen=chosen)
+        journal = check_journal(journal or default_journal(exporter), chosen=chosen)
     else:
         journal = journal or Path("journal.json")  # a test that sends nothing has no journal
     export = Export(

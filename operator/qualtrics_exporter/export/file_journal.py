@@ -4,11 +4,15 @@ It holds ids, times and numbers, never an address; it is readable by its owner o
 synced and put in the place of the old one: a crash leaves the one or the other. A second file beside it is locked while
 the journal is open, so that two processes never run one exporter; the lock ends with the process, however it ends.
 
+One journal has one name. Symbolic links are resolved first, because a new file in the place of a link would leave the
+other links with the old journal. A journal with hard links is refused for the same reason.
+
 A journal that cannot be read is never taken as empty: that could send a second time.
 """
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -44,7 +48,7 @@ class FileJournal:
     """
 
     def __init__(self, path: Path, *, generation: int | None = None) -> None:
-        self._path = path
+        path = self._path = Path(os.path.realpath(path))
         self._generation = generation
         self._lock = os.open(_beside(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -181,7 +185,23 @@ def _beside(path: Path, what: str) -> Path:
     return path.with_name(f".{path.name}.{what}")
 
 
+def check_file(path: Path) -> None:
+    """Check that a file can be a journal, if it exists. Raises `JournalUnreadable`."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise JournalUnreadable(f"{path} is not a regular file, so it cannot be a journal.")
+    if found.st_nlink > 1:
+        raise JournalUnreadable(
+            f"{path} has another name (a hard link), which would keep an old journal, so that a survey could be sent "
+            "twice. Keep one of the names."
+        )
+
+
 def _read(path: Path) -> _Kept:
+    check_file(path)
     try:
         return _Kept.model_validate_json(path.read_bytes())
     except FileNotFoundError:
