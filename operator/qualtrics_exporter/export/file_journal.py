@@ -26,7 +26,7 @@ from .heavy_query import remembered
 from .journal import Abandoned, Ended, SpecChanged
 from .sample import with_group
 
-_PAGES = {"active_run", "last_test", "history", "untold", "sampled_groups", "heavy_query"}
+_PAGES = {"active_run", "last_test", "history", "untold", "sampled_groups", "heavy_query", "drifted"}
 
 
 class _Kept(Status):
@@ -35,6 +35,8 @@ class _Kept(Status):
     untold: str | None = None
     """The run that asked for a send, ended, and whose end nobody may have heard of: its process may have been killed
     before it said so, and who then gives the same command again must not begin another run."""
+    drifted: int | None = None
+    """The spec, by its generation, whose query was another one when it was compared last."""
 
 
 class JournalUnreadable(Exception):
@@ -139,10 +141,14 @@ class FileJournal:
         if entry.send_time and run.sampled_group:
             pages["sampled_groups"] = with_group(self._status.sampled_groups, run.sampled_group)
         untold = entry.id if entry.send_time else self._status.untold
-        heavy = remembered(self._status.heavy_query, ended.begin_with, run.generation, entry.completion_time)
-        self._store(
-            self._status.model_copy(update={"active_run": None, "untold": untold, "heavy_query": heavy, **pages})
+        in_sync = ended.query.in_sync if ended.query else None
+        drifted = self._status.drifted if in_sync is None else None if in_sync else run.generation
+        pages["heavy_query"] = remembered(
+            *(self._status.heavy_query, ended.begin_with, run.generation, entry.completion_time),
+            drifted=drifted is not None and drifted == run.generation,
         )
+        update = {"active_run": None, "untold": untold, "drifted": drifted, **pages}
+        self._store(self._status.model_copy(update=update))
 
     def _ours(self, run: ActiveRun) -> None:
         current = self._status.active_run

@@ -11,6 +11,7 @@ in the same run, and it is unknown which text ran. `resultSource: Export` goes t
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from qualtrics_exporter.http.errors import Permanent, Transient
 from qualtrics_exporter.nexthink.client import Executed, Export, Nexthink
@@ -82,7 +83,9 @@ async def ask(spec: NexthinkSpec, nexthink: Nexthink, compare: Compare, wanted: 
         if not error.heard:
             raise
         how = f" (HTTP {error.status})" if error.status else ""
-        return await _from_export(spec, nexthink, wanted, f"Nexthink failed to execute the query{how}", "Export")
+        # Only a time limit tells of the query. Any other failure can pass, and the next run has to compare again.
+        learnt: ResultSource | None = "Export" if error.status == HTTPStatus.GATEWAY_TIMEOUT else None
+        return await _from_export(spec, nexthink, wanted, f"Nexthink failed to execute the query{how}", learnt)
     _one_field(executed.columns)
     recipients, truncated = wanted.people(), executed.truncated
     sync = await compare(spec, executed.executed_query) or _UNTOLD

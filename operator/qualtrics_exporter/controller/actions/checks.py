@@ -110,7 +110,8 @@ class Checker:
             if fresh.generation != exporter.generation:
                 return status
             learnt = checks.answer.begin_with if checks.answer else None
-            heavy = remembered(status.heavy_query, learnt, exporter.generation, now)
+            drifted = conditions.has_drifted(status, exporter.generation)
+            heavy = remembered(status.heavy_query, learnt, exporter.generation, now, drifted=drifted)
             status = status.model_copy(update={"heavy_query": heavy})
             return self._judged(key, fresh, status, verdict, now)
 
