@@ -118,3 +118,27 @@ def test_a_drift_that_was_found_stays_until_the_query_is_compared_again(stage: S
     exporter.annotate(run_requested_at="light")
     assert exporter.ended(3)["reason"] == "Succeeded"
     assert exporter.condition("QueryInSync")["status"] == "True"
+
+
+def test_what_a_test_found_in_an_export_stays_until_the_result_is_read_again(stage: Stage) -> None:
+    stage.operator()
+    stage.people(QUERY, 3)
+    query = stage.sandbox.world.queries[QUERY]
+    one, query.columns = query.columns, ["user.name", "user.ad.email_address"]
+    exporter = stage.exporter(**{"nexthink.queryId": QUERY, "nexthink.resultSource": "Export"})
+    assert exporter.checked()["status"] == "True", "a check does not read an export"
+    exporter.annotate(test_requested_at="t1")
+    assert exporter.tested("t1")["reason"] == "QueryReturnsSeveralFields"
+    found = exporter.condition("Ready")
+    assert (found["status"], found["reason"]) == ("False", "QueryReturnsSeveralFields")
+
+    checked = exporter.status()["lastCheckTime"]
+    stage.clock.advance(3600)
+    exporter.until(lambda status: status["lastCheckTime"] > checked, "it is checked again")
+    after = exporter.condition("Ready")
+    assert (after["status"], after["reason"], after["message"]) == ("False", found["reason"], found["message"])
+
+    query.columns = one
+    exporter.annotate(test_requested_at="t2")
+    assert exporter.tested("t2")["reason"] == "TestPassed"
+    assert exporter.condition("Ready")["status"] == "True"

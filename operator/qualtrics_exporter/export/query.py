@@ -38,6 +38,8 @@ class Answer:
     sync: QuerySync
     begin_with: ResultSource | None = None
     """What was learnt for the next run: see `Ended.begin_with`."""
+    read: bool = True
+    """Whether rows of the result were read. Otherwise nothing is known of its fields and addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,7 @@ async def _from_export(
     export = nexthink.export(spec.query_id, spec.parameters or {})
     if not wanted.rows:
         await export.start()
-        return Answer(wanted.people(), False, sync)  # nothing is known yet of the export either
+        return Answer(wanted.people(), False, sync, read=False)  # nothing is known yet of the export either
     async with export as rows:
         recipients = await _read(rows, wanted)
         truncated = rows.truncated
