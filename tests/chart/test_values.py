@@ -144,7 +144,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     "exceptions without a proxy": ({"proxy": {"noProxy": ["a.com"]}}, "proxy.noProxy is set without proxy.url: set"),
     "an exception that is no host": (
         {"proxy": {"url": "http://proxy:3128", "noProxy": ["https://a.com"]}},
-        'proxy.noProxy has "https://a.com", which is not a host: write a name, .suffix, an address, or a range such as',
+        "Entry 1 of proxy.noProxy is not a host: write a name, .suffix, an address, or a range such as",
     ),
     "two places for authorities": (
         {"privateCA": {"configMapName": "a", "secretName": "b"}},

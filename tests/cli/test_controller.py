@@ -103,7 +103,7 @@ def test_an_entry_of_no_proxy_that_cannot_be_read_is_told(settings: list[Setting
     variables = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "<local>,a.com"}
     ended = CliRunner().invoke(commands, ["controller"], env=variables)
     assert ended.exit_code == 0
-    assert "NO_PROXY has '<local>', which is not a host name" in ended.stderr
+    assert "Entry 1 of NO_PROXY is not a host name" in ended.stderr
     assert settings[0].proxies.without == NoProxy(["a.com"])
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from qualtrics_exporter.cli.manifests import Secrets
 from qualtrics_exporter.cli.sandbox import secrets
-from qualtrics_exporter.cli.without_cluster import Export
+from qualtrics_exporter.cli.without_cluster import Export, Outcome
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.sandbox import Query, Sandbox, World
@@ -46,26 +46,26 @@ def command(sandbox: Sandbox, folder: Path, name: str, *, send: bool = True, **s
 async def test_an_end_that_nobody_heard_of_is_not_told_to_another_exporter(
     sandbox: Sandbox, tmp_path: Path, send: bool
 ) -> None:
-    first = await command(sandbox, tmp_path, "first").done(CLOCK)
+    first = (await command(sandbox, tmp_path, "first").done(CLOCK)).entry
     with pytest.raises(click.ClickException, match="another exporter that has ended"):
         await command(sandbox, tmp_path, "second", send=send).done(CLOCK)
-    assert await command(sandbox, tmp_path, "first").done(CLOCK) == first
+    assert await command(sandbox, tmp_path, "first").done(CLOCK) == Outcome(first, earlier=True)
     assert len(sandbox.ledger.distributions) == 1
 
 
 async def test_another_exporter_goes_on_when_the_first_one_was_told(sandbox: Sandbox, tmp_path: Path) -> None:
     first = command(sandbox, tmp_path, "first")
-    first.told(await first.done(CLOCK))
+    first.told((await first.done(CLOCK)).entry)
     second = await command(sandbox, tmp_path, "second").done(CLOCK)
-    assert second.result == "Succeeded"
+    assert second.entry.result == "Succeeded"
     assert len(sandbox.ledger.distributions) == 2
 
 
 async def test_who_did_not_ask_for_a_send_does_not_take_the_word_from_who_did(sandbox: Sandbox, tmp_path: Path) -> None:
-    sent = await command(sandbox, tmp_path, "first").done(CLOCK)
+    sent = (await command(sandbox, tmp_path, "first").done(CLOCK)).entry
     dry = command(sandbox, tmp_path, "first", send=False)
-    dry.told(await dry.done(CLOCK))
-    assert await command(sandbox, tmp_path, "first").done(CLOCK) == sent
+    dry.told((await dry.done(CLOCK)).entry)
+    assert await command(sandbox, tmp_path, "first").done(CLOCK) == Outcome(sent, earlier=True)
     with FileJournal(tmp_path / "journal.json") as journal:
         assert journal.untold == sent
     assert len(sandbox.ledger.distributions) == 1
@@ -76,11 +76,11 @@ async def test_another_exporter_takes_nobodys_turn(sandbox: Sandbox, tmp_path: P
     sampled = {"sample": {"groups": 2}}
     for name in ("first", "second"):
         export = command(sandbox, tmp_path, name, **sampled)
-        entry = await export.done(CLOCK)
+        entry = (await export.done(CLOCK)).entry
         export.told(entry)
         assert (entry.reason, entry.send_time is not None) == ("Succeeded", True)
     for name in ("first", "second"):
-        entry = await command(sandbox, tmp_path, name, **sampled).done(CLOCK)
+        entry = (await command(sandbox, tmp_path, name, **sampled).done(CLOCK)).entry
         assert (entry.reason, entry.send_time) == ("NoRecipients", None)
     assert len(sandbox.ledger.distributions) == 2
 
@@ -88,8 +88,9 @@ async def test_another_exporter_takes_nobodys_turn(sandbox: Sandbox, tmp_path: P
 async def test_a_full_run_of_another_exporter_does_not_make_it_forget_its_own(sandbox: Sandbox, tmp_path: Path) -> None:
     for name, sample in (("first", {"groups": 2}), ("second", None)):
         export = command(sandbox, tmp_path, name, **({"sample": sample} if sample else {}))
-        export.told(await export.done(CLOCK))
-    assert (await command(sandbox, tmp_path, "first", sample={"groups": 2}).done(CLOCK)).reason == "NoRecipients"
+        export.told((await export.done(CLOCK)).entry)
+    ended = await command(sandbox, tmp_path, "first", sample={"groups": 2}).done(CLOCK)
+    assert ended.entry.reason == "NoRecipients"
 
 
 async def test_the_audience_of_another_exporter_is_not_compared(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -98,6 +99,6 @@ async def test_the_audience_of_another_exporter_is_not_compared(sandbox: Sandbox
         addresses = [f"{name}{n}@example.com" for n in range(people)]
         sandbox.world.add_query(Query.people(f"#{name}", addresses, executed=asked["query"]))
         export = command(sandbox, tmp_path, name, nexthink={**asked, "queryId": f"#{name}"})
-        entry = await export.done(CLOCK)
+        entry = (await export.done(CLOCK)).entry
         export.told(entry)
         assert (entry.result, entry.reason) == ("Succeeded", "Succeeded")

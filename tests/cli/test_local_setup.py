@@ -192,15 +192,37 @@ def test_a_relative_home_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ("/proc/journal.json", "No such file or directory"),
     ],
 )
-def test_no_folder_is_created_for_a_journal_that_the_user_names(
-    path: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_folder_is_created_for_a_journal_that_the_user_names(path: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.chdir(tmp_path)
     with pytest.raises(LocalSetupError, match=why) as problem:
-        check_journal(Path(path), chosen=True, environment={})
-    assert f"The journal {path}" in problem.value.message
+        check_journal(tmp_path / path, chosen=True, environment={})
+    assert f"The journal {tmp_path / path}" in problem.value.message
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("path", ["journal.json", "./journal.json", "~/journal.json"])
+def test_a_relative_journal_is_refused(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a relative HOME: in another working directory the same command could send again."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LocalSetupError, match="is not an absolute path"):
+        check_journal(Path(path), chosen=True)
+
+
+def test_a_journal_is_known_by_the_file_behind_its_links(tmp_path: Path) -> None:
+    link = tmp_path / "link.json"
+    link.symlink_to(tmp_path / "real.json")
+    assert check_journal(link, chosen=True) == tmp_path / "real.json"
+    (tmp_path / "real.json").touch()
+    (tmp_path / "second.json").hardlink_to(tmp_path / "real.json")
+    with pytest.raises(LocalSetupError, match="hard link"):
+        check_journal(link, chosen=True)
+
+
+def test_no_folder_is_created_behind_a_link_to_a_disk_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "state").symlink_to(tmp_path / "disk")
+    with pytest.raises(LocalSetupError, match="cannot be written"):
+        check_journal(tmp_path / "state" / "journal.json", chosen=False)
+    assert not (tmp_path / "disk").exists()
 
 
 def test_a_check_of_the_journal_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -102,6 +102,8 @@ def test_a_variable_that_cannot_be_used_is_named_at_the_start(run: Local, variab
         ),
         (["--proxy", "socks5://surveys:s3cret@proxy:1080"], {}),
         (["--no-proxy", "10.0.0.0/33"], {}),
+        (["--no-proxy", "http://surveys:s3cret@proxy:3128"], {}),
+        ([], {"QUALTRICS_EXPORTER_NO_PROXY": "localhost,http://surveys:s3cret@proxy:3128"}),
     ],
 )
 def test_a_flag_that_cannot_be_used_is_named_at_the_start(

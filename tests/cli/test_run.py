@@ -76,7 +76,7 @@ def test_every_flag_can_be_a_variable(run: Local) -> None:
         "QUALTRICS_EXPORTER_SECRETS": str(run.secrets),
         "QUALTRICS_EXPORTER_ALLOWED_HOST": "localhost,example.com",
         "QUALTRICS_EXPORTER_SEND": "true",
-        "QUALTRICS_EXPORTER_JOURNAL": "journal.json",
+        "QUALTRICS_EXPORTER_JOURNAL": str(run.program.home / "journal.json"),
     }
     run.program("run", run.exporter, env=variables)
     assert run.mailed() == PEOPLE
@@ -378,10 +378,33 @@ def test_the_journal_is_in_the_users_state(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_a_journal_that_cannot_be_written_is_a_sentence(run: Local) -> None:
-    ended = run("--send", "--journal", "nowhere/journal.json", code=2)
-    assert "The journal nowhere/journal.json cannot be written: No such file or directory." in ended.stderr
+    path = run.program.home / "nowhere/journal.json"
+    ended = run("--send", "--journal", path, code=2)
+    assert f"The journal {path} cannot be written: No such file or directory." in ended.stderr
     assert "--journal (or QUALTRICS_EXPORTER_JOURNAL)" in ended.stderr
     assert run.mailed() == set()
+
+
+@pytest.mark.parametrize("by_variable", [True, False])
+def test_a_relative_journal_sends_nothing(run: Local, by_variable: bool) -> None:
+    flags, env = ([], {"QUALTRICS_EXPORTER_JOURNAL": "j.json"}) if by_variable else (["--journal", "j.json"], {})
+    ended = run("--send", *flags, env=env, code=2)
+    assert "The journal j.json is not an absolute path" in ended.stderr
+    assert run.sandbox.ledger.calls == []
+
+
+def test_a_run_that_was_killed_goes_on_through_another_link_and_mails_once(run: Local) -> None:
+    home = run.program.home
+    for name in ("one.json", "two.json"):
+        (home / name).symlink_to(home / "real.json")
+    run.sandbox.fault("qualtrics.create_distribution", hold="after")
+    started = run.start("--send", "--journal", home / "one.json")
+    run.sandbox.reached("qualtrics.create_distribution")
+    killed(started)
+    run.sandbox.clear_faults()
+    assert "Succeeded" in run("--send", "--journal", home / "two.json").stdout
+    assert len(run.sandbox.ledger.distributions) == 1
+    assert run.mailed() == PEOPLE
 
 
 def test_after_an_unknown_outcome_the_next_run_says_so_and_runs(run: Local) -> None:

@@ -266,15 +266,56 @@ def test_a_run_mails_without_standard_error(run: Local) -> None:
 
 
 @pytest.mark.parametrize("name", LOST)
-def test_a_report_that_cannot_be_written_is_repeated_and_mails_nobody_again(run: Local, name: str) -> None:
+def test_a_report_without_standard_output_goes_to_standard_error_and_the_next_command_sends(
+    run: Local, name: str
+) -> None:
+    """A job whose standard output is always broken would otherwise send once, and succeed without a send ever after."""
+    for sent in (1, 2):
+        with LOST[name]() as number:
+            result, _, err = ended(run.start("--send", stdout=number))
+        assert result == 0
+        assert "The report cannot be written to standard output: " in err
+        assert "result        Succeeded" in err
+        assert len(run.sandbox.ledger.distributions) == sent
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_report_that_nobody_got_is_repeated_once_and_the_command_after_that_sends(run: Local, name: str) -> None:
     with LOST[name]() as number:
-        result, _, err = ended(run.start("--send", stdout=number))
-    assert result == 0
-    assert "The report cannot be written to standard output: " in err
-    assert "The same command reports this run again, and sends nothing." in err
-    assert "Succeeded" in run("--send").stdout
+        assert ended(run.start("--send", stdout=number, stderr=number))[0] == 0
+    again = run("--send")
+    assert "about         an earlier run, which ended at " in again.stdout
+    assert "An earlier command ended at " in again.stderr
     assert len(run.sandbox.ledger.distributions) == 1
     assert run.mailed() == PEOPLE
+    assert "earlier" not in run("--send").stdout
+    assert len(run.sandbox.ledger.distributions) == 2
+
+
+def test_a_job_that_can_never_report_sends_again(run: Local) -> None:
+    for sent in (1, 1, 2):
+        with full_disk() as number:
+            assert ended(run.start("--send", stdout=number, stderr=number))[0] == 0
+        assert len(run.sandbox.ledger.distributions) == sent
+
+
+@pytest.mark.parametrize("name", STUCK)
+def test_a_report_to_a_terminal_that_is_held_counts_as_unread(run: Local, name: str) -> None:
+    with full_disk() as number, STUCK[name]() as held:
+        assert ended(run.start("--send", stdout=number, stderr=held))[0] == 0
+    assert "an earlier run" in run("--send").stdout
+    assert len(run.sandbox.ledger.distributions) == 1
+
+
+def test_a_report_without_standard_error_counts_as_unread(run: Local) -> None:
+    program = run.program
+    command = without(2, *program.command, *run.arguments("--send"))
+    with full_disk() as number:
+        subprocess.run(
+            command, env=program.environment({}), cwd=program.home, stdout=number, check=True, timeout=HANG_SECONDS
+        )
+    assert "an earlier run" in run("--send").stdout
+    assert len(run.sandbox.ledger.distributions) == 1
 
 
 BACKGROUND = """

@@ -40,7 +40,7 @@ def test_a_heavy_query_is_sent_from_an_export_and_the_second_run_does_not_wait_f
 
     stage.clock.advance_to(SLOT)
     first = exporter.ended()
-    assert (first["result"], first["reason"]) == ("Succeeded", "Succeeded")
+    assert (first["result"], first["reason"]) == ("Succeeded", "QueryNotCompared")
     assert (first["trigger"], first["recipients"]["imported"]) == ("Schedule", 1200)
     generation = exporter.get()["metadata"]["generation"]
     assert exporter.status()["heavyQuery"]["generation"] == generation
@@ -94,3 +94,51 @@ def test_a_dry_test_counts_a_heavy_audience_and_the_run_after_it_does_not_wait(s
     exporter.annotate(run_requested_at="now")
     assert exporter.ended()["reason"] == "RecipientLimitExceeded"
     assert executions(stage) == before
+
+
+def test_a_drift_that_was_found_stays_until_the_query_is_compared_again(stage: Stage) -> None:
+    stage.operator()
+    stage.people(QUERY, 3)
+    query = stage.sandbox.world.queries[QUERY]
+    right, query.executed = query.executed, "users | list ad.email_address"
+    exporter = stage.exporter(**{"nexthink.queryId": QUERY})
+    exporter.checked()
+    assert exporter.condition("QueryInSync")["status"] == "False"
+
+    query.heavy = True
+    for number in (1, 2):
+        before = executions(stage)
+        exporter.annotate(run_requested_at=f"heavy {number}")
+        assert exporter.ended(number)["reason"] == "QueryNotCompared"
+        assert executions(stage) > before, "each run tries to compare"
+        assert exporter.condition("QueryInSync")["status"] == "False"
+        assert "heavyQuery" not in exporter.status()
+
+    query.heavy, query.executed = False, right
+    exporter.annotate(run_requested_at="light")
+    assert exporter.ended(3)["reason"] == "Succeeded"
+    assert exporter.condition("QueryInSync")["status"] == "True"
+
+
+def test_what_a_test_found_in_an_export_stays_until_the_result_is_read_again(stage: Stage) -> None:
+    stage.operator()
+    stage.people(QUERY, 3)
+    query = stage.sandbox.world.queries[QUERY]
+    one, query.columns = query.columns, ["user.name", "user.ad.email_address"]
+    exporter = stage.exporter(**{"nexthink.queryId": QUERY, "nexthink.resultSource": "Export"})
+    assert exporter.checked()["status"] == "True", "a check does not read an export"
+    exporter.annotate(test_requested_at="t1")
+    assert exporter.tested("t1")["reason"] == "QueryReturnsSeveralFields"
+    found = exporter.condition("Ready")
+    assert (found["status"], found["reason"]) == ("False", "QueryReturnsSeveralFields")
+
+    checked = exporter.status()["lastCheckTime"]
+    stage.clock.advance(3600)
+    exporter.until(lambda status: status["lastCheckTime"] > checked, "it is checked again")
+    after = exporter.condition("Ready")
+    assert (after["status"], after["reason"], after["message"]) == ("False", found["reason"], found["message"])
+
+    query.columns = one
+    exporter.annotate(test_requested_at="t2")
+    assert exporter.tested("t2")["reason"] == "TestPassed"
+    assert exporter.condition("Ready")["status"] == "True"

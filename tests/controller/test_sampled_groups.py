@@ -65,10 +65,18 @@ def test_a_run_that_a_person_settles_as_not_sent_leaves_its_people_to_the_next_o
 def test_the_list_is_bounded() -> None:
     status = None
     for number in range(SAMPLED_GROUPS + 5):
-        status = ended("Succeeded", Reason.SUCCEEDED, status=status, run_id=f"r{number}")
+        status = ended("Unknown", Reason.DELIVERY_UNKNOWN, status=status, run_id=f"r{number}")
     assert status
     assert len(status.sampled_groups or []) == SAMPLED_GROUPS
     assert (status.sampled_groups or [])[0].run_id == f"r{SAMPLED_GROUPS + 4}"
+
+
+def test_of_sends_to_the_same_people_the_newest_certain_one_is_kept() -> None:
+    doubtful = ended("Unknown", Reason.DELIVERY_UNKNOWN, run_id="r1")
+    both = ended("Unknown", Reason.DELIVERY_UNKNOWN, status=doubtful, run_id="r2")
+    assert [group.run_id for group in both.sampled_groups or []] == ["r2", "r1"]
+    certain = ended("Succeeded", Reason.SUCCEEDED, status=both, run_id="r3")
+    assert [group.run_id for group in certain.sampled_groups or []] == ["r3"]
 
 
 @pytest.mark.parametrize("broken", [{"groups": 0}, {"slotTime": "0001-01-01T00:00:00Z"}, {"group": "x"}])

@@ -57,6 +57,43 @@ async def test_what_was_written_is_there_for_the_next_process(path: Path) -> Non
         assert journal.current() == run(step="Sending", batch_id="BT_1", send_time=NOW)
 
 
+async def test_all_links_to_it_show_the_same_journal(path: Path, tmp_path: Path) -> None:
+    """The file is replaced by each write: a link that is replaced instead would leave the other link an old journal."""
+    links = [tmp_path / "one" / "link.json", tmp_path / "two" / "other.json"]
+    for link in links:
+        link.parent.mkdir()
+        link.symlink_to(path)
+    with FileJournal(links[0]) as journal:
+        await journal.claim(run(step="Sending", batch_id="BT_1", send_time=NOW))
+        with pytest.raises(Abandoned):
+            FileJournal(links[1])
+
+    for name in (*links, path):
+        with FileJournal(name) as journal:
+            assert journal.current() == run(step="Sending", batch_id="BT_1", send_time=NOW)
+    assert all(link.is_symlink() for link in links)
+
+
+async def test_a_journal_with_two_names_is_refused(path: Path, tmp_path: Path) -> None:
+    with FileJournal(path) as journal:
+        await journal.claim(run(step="Sending", batch_id="BT_1", send_time=NOW))
+    other = tmp_path / "other.json"
+    other.hardlink_to(path)
+    for name in (path, other):
+        with pytest.raises(JournalUnreadable, match="hard link"):
+            FileJournal(name)
+    other.unlink()
+    with FileJournal(path) as journal:
+        assert journal.current()
+
+
+def test_what_is_not_a_file_is_refused(path: Path) -> None:
+    os.mkfifo(path)
+    for name in (path, Path("/dev/null")):
+        with pytest.raises(JournalUnreadable, match="not a regular file"):
+            FileJournal(name)
+
+
 def test_a_second_process_cannot_open_it(path: Path) -> None:
     with FileJournal(path):
         other = "import sys; from pathlib import Path; from qualtrics_exporter.export.file_journal import FileJournal;"

@@ -6,6 +6,7 @@ import pytest
 
 from qualtrics_exporter.export.checks import check, dry_test
 from qualtrics_exporter.export.heavy_query import EXECUTE_AGAIN_AFTER, begins_with_export, remembered
+from qualtrics_exporter.export.journal import Ended, ResultSource
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.resource.status import HeavyQuery
 from tests.export.conftest import START, Exporter, taken
@@ -30,13 +31,60 @@ async def test_it_is_sent_from_an_export_in_the_same_run(exporter: Exporter) -> 
     began = exporter.clock.monotonic()
     ended = await exporter.ended()
 
-    assert (ended.entry.result, ended.entry.reason) == ("Succeeded", "Succeeded")
+    assert (ended.entry.result, ended.entry.reason) == ("Succeeded", "QueryNotCompared")
+    assert "It is unknown whether Nexthink ran the query that the spec shows." in ended.entry.message
     assert len(exporter.mailed()) == 6
     assert counted(exporter, EXECUTE, EXPORT, DOWNLOAD) == [3, 1, 1]
     assert ended.query
     assert ended.query.in_sync is None
     assert "so the result comes from an export" in ended.query.message
     assert exporter.clock.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 500}, {"status": 502}, {"status": 503}, {"drop": "before"}, {"truncate": 20}]
+)
+async def test_a_failure_that_can_pass_is_not_remembered(exporter: Exporter, fault: dict[str, object]) -> None:
+    exporter.faults.add(EXECUTE, times=3, **fault)
+    ended = await exporter.ended()
+
+    assert ended.entry.reason == "QueryNotCompared"
+    assert ended.begin_with is None
+
+
+async def test_a_time_limit_is_remembered(exporter: Exporter) -> None:
+    exporter.faults.add(EXECUTE, times=3, status=504)
+    assert (await exporter.ended()).begin_with == "Export"
+
+
+async def run_with_journal(exporter: Exporter) -> Ended:
+    """One run of the same exporter, with the journal file that it keeps."""
+    with exporter.open() as journal:
+        first = begins_with_export(exporter.spec.nexthink, journal.heavy_query, 7, exporter.clock.now())
+        run = (await taken(journal, exporter.clock)).model_copy(update={"generation": 7})
+        await journal.write(run)
+        return await execute(run, exporter.spec, exporter.sides, journal, exporter.clock, export_first=first)
+
+
+async def test_a_query_that_has_drifted_is_compared_each_time(exporter: Exporter) -> None:
+    """Even a query that meets the time limit: only an execution shows when the drift is over."""
+    query = exporter.people(["ana@example.com"])
+    right, query.executed = query.executed, "users | list ad.email_address"
+    assert (await run_with_journal(exporter)).entry.reason == "QueryDrift"
+    for _ in range(2):
+        exporter.clock.advance(86_400)
+        exporter.faults.add(EXECUTE, times=3, status=504)
+        assert (await run_with_journal(exporter)).entry.reason == "QueryNotCompared"
+        exporter.clock.advance(86_400)
+        assert (await run_with_journal(exporter)).entry.reason == "QueryDrift"
+    query.executed = right
+    exporter.clock.advance(86_400)
+    assert (await run_with_journal(exporter)).entry.reason == "Succeeded"
+    exporter.faults.add(EXECUTE, times=3, status=504)
+    exporter.clock.advance(86_400)
+    assert (await run_with_journal(exporter)).begin_with == "Export"
+    with exporter.open() as journal:
+        assert journal.heavy_query
 
 
 async def test_a_run_that_begins_with_the_export_never_executes(exporter: Exporter) -> None:
@@ -131,7 +179,7 @@ async def test_a_delivering_test_takes_in_20_people_of_the_export(exporter: Expo
     exporter.many(3000)
     entry = await exporter.run(trigger="Test")
 
-    assert (entry.result, entry.reason) == ("Succeeded", "TestDelivered")
+    assert (entry.result, entry.reason) == ("Succeeded", "QueryNotCompared")
     assert len(exporter.mailed()) == 20
 
 
@@ -217,7 +265,13 @@ def test_hold_never_begins_with_an_export(exporter: Exporter) -> None:
 
 def test_what_is_remembered_goes_with_its_reason() -> None:
     later = START + timedelta(hours=1)
-    assert remembered(None, "Export", 3, later) == HeavyQuery(generation=3, execute_time=later)
-    assert remembered(SEEN, "Execute", 3, later) is None
-    assert remembered(SEEN, None, 3, later) == SEEN
-    assert remembered(SEEN, None, 4, later) is None
+    assert remembered(None, "Export", 3, later, drifted=False) == HeavyQuery(generation=3, execute_time=later)
+    assert remembered(SEEN, "Export", 4, later, drifted=False) == HeavyQuery(generation=4, execute_time=later)
+    assert remembered(SEEN, "Execute", 3, later, drifted=False) is None
+    assert remembered(SEEN, None, 3, later, drifted=False) == SEEN
+    assert remembered(SEEN, None, 4, later, drifted=False) is None
+
+
+@pytest.mark.parametrize("learnt", ["Export", "Execute", None])
+def test_nothing_is_remembered_of_a_query_that_has_drifted(learnt: ResultSource | None) -> None:
+    assert remembered(SEEN, learnt, 3, START, drifted=True) is None

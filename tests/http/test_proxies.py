@@ -108,9 +108,28 @@ def test_an_entry_that_cannot_be_read_is_told_and_the_others_count(entry: str) -
     assert proxies.of(url("https://example.com/")) is None
     assert proxies.of(url("https://other.com/"))
     assert remarks
-    assert all(remark.startswith("NO_PROXY has ") for remark in remarks)
-    with pytest.raises(BadProxy, match=r"^--no-proxy has "):
-        NoProxy([entry])
+    assert all(remark.startswith("Entry ") and " of NO_PROXY is not a host name" in remark for remark in remarks)
+    with pytest.raises(BadProxy, match=r"^Entry 2 of --no-proxy is not "):
+        NoProxy(["a.com", entry])
+
+
+@pytest.mark.parametrize(
+    "entry", ["http://svc:s3cret@proxy:3128", "svc:s3cret@proxy", "s3cret:x", "//s3cret", "s3cret@", "svc:s3cret"]
+)
+def test_an_entry_that_cannot_be_read_may_hold_a_password(entry: str) -> None:
+    environment = {"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": f"localhost, {entry}"}
+    (remark,) = Proxies.from_settings(None, (), environment)[1]
+    with pytest.raises(BadProxy) as refused:
+        Proxies.from_settings(None, ("localhost", entry), environment)
+    for text in remark, str(refused.value):
+        assert text.startswith("Entry 2 of ")
+        assert "s3cret" not in text
+
+
+def test_a_scheme_that_is_a_password_is_not_shown() -> None:
+    with pytest.raises(BadProxy) as refused:
+        Proxy.parse("sockss3cret://proxy:1", "HTTPS_PROXY")
+    assert "s3cret" not in str(refused.value)
 
 
 def test_flags_come_before_variables_and_capitals_before_small_letters() -> None:

@@ -126,9 +126,9 @@ proxy.secretName is set without proxy.url: set the URL of the proxy too.
 {{- if and (not .url) .noProxy }}
 proxy.noProxy is set without proxy.url: set the URL of the proxy too.
 {{- end }}
-{{- range .noProxy }}
-{{- if not (regexMatch "^(\\*|(\\*?\\.)?[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*(:[0-9]{1,5})?|[0-9.]+/[0-9]{1,2}|\\[?[0-9A-Fa-f:.]+\\]?(:[0-9]{1,5})?|[0-9A-Fa-f:.]+/[0-9]{1,3})$" .) }}
-proxy.noProxy has {{ . | quote }}, which is not a host: write a name, .suffix, an address, or a range such as 10.0.0.0/8.
+{{- range $index, $host := .noProxy }}
+{{- if not (regexMatch "^(\\*|(\\*?\\.)?[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*(:[0-9]{1,5})?|[0-9.]+/[0-9]{1,2}|\\[?[0-9A-Fa-f:.]+\\]?(:[0-9]{1,5})?|[0-9A-Fa-f:.]+/[0-9]{1,3})$" $host) }}
+Entry {{ add1 $index }} of proxy.noProxy is not a host: write a name, .suffix, an address, or a range such as 10.0.0.0/8.
 {{- end }}
 {{- end }}
 {{- end }}

@@ -79,7 +79,7 @@ async def _export(world: World, manifest: dict[str, Any]) -> tuple[HistoryEntry,
                 allow_http=True,
                 send=True,
             )
-            return await export.done(SystemClock()), served.ledger.distributions
+            return (await export.done(SystemClock())).entry, served.ledger.distributions
 
 
 def _outbox(distributions: list[SentDistribution]) -> str:

@@ -12,7 +12,7 @@ import click
 
 from qualtrics_exporter import schedule
 from qualtrics_exporter.http.hosts import DEFAULT_ALLOWED_HOSTS, DEFAULT_DOWNLOAD_HOSTS, HostRules
-from qualtrics_exporter.http.proxies import BadProxy, NoProxy, Proxies, Proxy
+from qualtrics_exporter.http.proxies import BadProxy, Proxies, Proxy
 
 PREFIX = "QUALTRICS_EXPORTER_"
 
@@ -106,19 +106,6 @@ class ProxyUrl(click.ParamType[str]):
         return value
 
 
-class NoProxyEntry(click.ParamType[str]):
-    """A host that is reached without a proxy, as `NoProxy` takes it."""
-
-    name = "host"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            NoProxy([value])
-        except BadProxy as error:
-            self.fail(str(error), param, ctx)
-        return value
-
-
 proxy = flag(
     "--proxy",
     type=ProxyUrl(),
@@ -131,7 +118,6 @@ proxy = flag(
 no_proxy = flag(
     "--no-proxy",
     multiple=True,
-    type=NoProxyEntry(),
     metavar="HOST",
     help="A host that is reached without the proxy: NAME, .SUFFIX, an address, or a range such as 10.0.0.0/8. Replaces "
     "NO_PROXY. May be repeated.",

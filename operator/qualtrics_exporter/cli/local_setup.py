@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from qualtrics_exporter.export.file_journal import JournalUnreadable, check_file
+
 _HASH_LENGTH = 8
 """Digits of the hash in the name of a file in SSL_CERT_DIR."""
 
@@ -97,24 +99,35 @@ def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return home / ".local" / "state"
 
 
-def check_journal(path: Path, *, chosen: bool, environment: Mapping[str, str] = os.environ) -> None:
-    """Check that a journal can be written there. Raises `LocalSetupError`.
+def check_journal(path: Path, *, chosen: bool, environment: Mapping[str, str] = os.environ) -> Path:
+    """Check that a journal can be written there. Returns its path without links. Raises `LocalSetupError`.
 
     `chosen` means that --journal or its variable names the path. Otherwise this creates its folder.
     """
-    folder = path.parent
+    if not path.is_absolute():
+        # The same command in another working directory would have another journal, and send a second time.
+        raise LocalSetupError(
+            f"The journal {path} is not an absolute path: in another directory, the same command would not find it and "
+            "would send again. Give an absolute path with --journal (or QUALTRICS_EXPORTER_JOURNAL)."
+        )
     try:
         if not chosen:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
+            # Not the resolved path: a link to a disk that is not mounted is an error, and not a new folder.
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = Path(os.path.realpath(path))
+        check_file(path)
+        with tempfile.TemporaryFile(dir=path.parent) as probe:
             probe.write(_PROBE)
             probe.flush()
         if path.exists():
             path.read_bytes()
+    except JournalUnreadable as error:
+        raise LocalSetupError(str(error)) from None
     except OSError as error:
         raise LocalSetupError(
             f"The journal {path} cannot be written: {_why(error)}. {_remedy(chosen, environment)}"
         ) from None
+    return path
 
 
 def _remedy(chosen: bool, environment: Mapping[str, str]) -> str:

@@ -8,8 +8,8 @@ from qualtrics_exporter.telemetry.redact import redact
 GOOD = ("Succeeded", "DryRun")
 
 
-def report(name: str, entry: HistoryEntry) -> str:
-    """A block of lines."""
+def report(name: str, entry: HistoryEntry, *, earlier: bool = False) -> str:
+    """A block of lines. `earlier`: the run ended before this command, which did nothing but report it."""
     facts = {
         "result": entry.result,
         "reason": entry.reason,
@@ -22,6 +22,9 @@ def report(name: str, entry: HistoryEntry) -> str:
         "run": entry.id,
     }
     lines = [f"  {fact:<14}{value}" for fact, value in facts.items() if value]
+    if earlier and entry.completion_time:
+        told = f"an earlier run, which ended at {timestamp(entry.completion_time)}; this command sent nothing"
+        lines.insert(0, f"  {'about':<14}{told}")
     return "\n".join([f"{name}:", *lines])
 
 

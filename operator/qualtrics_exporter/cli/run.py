@@ -42,7 +42,8 @@ FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
     "--journal",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="Where it is written down what was done. Keep it: it is what makes a survey go out at most once.",
+    help="Where it is written down what was done: an absolute path. Keep it: it is what makes a survey go out at most "
+    "once.",
     show_default="~/.local/state/qualtrics-exporter/NAMESPACE/NAME.json, or in XDG_STATE_HOME",
 )
 @time_zone("UTC")
@@ -96,8 +97,7 @@ def run(
     check_tls()
     if send or not test:
         chosen = journal is not None
-        journal = journal or default_journal(exporter)
-        check_journal(journal, chosen=chosen)
+        journal = check_journal(journal or default_journal(exporter), chosen=chosen)
     else:
         journal = journal or Path("journal.json")  # a test that sends nothing has no journal
     export = Export(
@@ -117,24 +117,29 @@ def run(
     for remark in [*_remarks(spec, time_zone, send=send), *map(str, remarks)]:
         say(redact(remark))
     try:
-        entry = export()
+        outcome = export()
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise click.ClickException(
             f"Interrupted. What was done is written down in {journal}; the same command goes on from there."
         ) from None
     dry = not send and not spec.dry_run
-    try:
-        click.echo(report(exporter.name, entry))
-    except OutputLost as lost:
-        say(f"The report cannot be written to standard output: {lost}.")
-        say(f"The run ended as {entry.result} ({entry.reason}).")
-        if send and entry.send_time:
-            say("The same command reports this run again, and sends nothing.")
-    else:
+    entry = outcome.entry
+    if _tell(report(exporter.name, entry, earlier=outcome.earlier)) or outcome.earlier:
+        # An earlier run is reported once, heard or not: otherwise a broken output would end all later sends.
         export.told(entry)
     if dry and entry.result == "DryRun":
         say("To mail these people, give the same command with --send.")
     sys.exit(0 if entry.result in GOOD else 1)
+
+
+def _tell(text: str) -> bool:
+    """Write the report to standard output, or else to standard error. Tells whether somebody can have read it."""
+    try:
+        click.echo(text)
+    except OutputLost as lost:
+        say(f"The report cannot be written to standard output: {lost}. It is:")
+        return say(text)
+    return True
 
 
 def default_journal(exporter: Exporter) -> Path:

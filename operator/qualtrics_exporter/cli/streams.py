@@ -45,12 +45,22 @@ def install() -> None:
     # With `stty tostop`, a terminal stops the background jobs that write to it.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     sys.stdout = _text(sys.stdout, _Answer) if sys.stdout else None
-    sys.stderr = _text(sys.stderr, _SideChannel) if sys.stderr else open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr:
+        sys.stderr = _text(sys.stderr, _SideChannel)
+    else:
+        closed = _SideChannel(2, "wb", closefd=False)  # `_reserve` opened this number as /dev/null
+        closed.lost = True
+        sys.stderr = io.TextIOWrapper(io.BufferedWriter(closed), encoding="utf-8")
 
 
-def say(text: str) -> None:
-    """Write a line to standard error. Raises nothing."""
+def say(text: str) -> bool:
+    """Write a line to standard error. Raises nothing. Tells whether the whole line was written."""
+    raw = getattr(getattr(sys.stderr, "buffer", None), "raw", None)
+    channel = raw if isinstance(raw, _SideChannel) else None
+    if channel:
+        channel.dropped = False
     click.echo(text, err=True)
+    return not channel or not (channel.dropped or channel.lost)
 
 
 class _Answer(io.FileIO):
@@ -73,6 +83,10 @@ class _SideChannel(io.FileIO):
     """
 
     _held = False
+    dropped = False
+    """Whether output was dropped."""
+    lost = False
+    """Whether all later output is dropped."""
 
     def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
         size = memoryview(data).nbytes
@@ -80,10 +94,13 @@ class _SideChannel(io.FileIO):
             _, ready, _ = select.select([], [self], [], 0 if self._held else MAX_WAIT)
             self._held = not ready
             # A pipe that is ready accepts this much without blocking.
-            return super().write(memoryview(data)[: select.PIPE_BUF]) or size if ready else size
+            if ready and (written := super().write(memoryview(data)[: select.PIPE_BUF])):
+                return written
         except OSError:
             _discard(self.fileno())
-            return size
+            self.lost = True
+        self.dropped = True
+        return size
 
 
 def _text(stream: TextIO, raw: type[io.FileIO]) -> io.TextIOWrapper:

@@ -57,6 +57,15 @@ UNTOLD_OF_ANOTHER = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command reports."""
+
+    entry: HistoryEntry
+    earlier: bool = False
+    """The run ended in an earlier command, which could not report it. This command did nothing else."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
     """What to do. Nobody is mailed unless `send`, and then 20 people at most if it is a `test`."""
@@ -74,7 +83,7 @@ class Export:
     send: bool = False
     test: bool = False
 
-    def __call__(self) -> HistoryEntry:
+    def __call__(self) -> Outcome:
         """Do it, to its end or to SIGINT or SIGTERM (then `asyncio.CancelledError`).
 
         SIGHUP does not end it, so the run continues when its terminal closes: the same command then reports how it
@@ -88,14 +97,14 @@ class Export:
         except Abandoned as error:
             raise click.ClickException(f"{error or 'The run is not ours any more'}.") from None
 
-    async def _interruptible(self) -> HistoryEntry:
+    async def _interruptible(self) -> Outcome:
         task = asyncio.current_task()
         assert task  # noqa: S101
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         return await self.done(SystemClock())
 
-    async def done(self, clock: Clock) -> HistoryEntry:
+    async def done(self, clock: Clock) -> Outcome:
         """The same in a loop that runs already, with whatever the journal raises."""
         async with AsyncExitStack() as open_things:
             progress = Progress()
@@ -111,7 +120,8 @@ class Export:
             await open_things.enter_async_context(progress)
             if self.test and not self.send:
                 progress.say("Checking both sides, and counting the people of the query")
-                return await dry_test(self.spec, sides, clock, self._run_id("Test", timestamp(clock.now())))
+                run_id = self._run_id("Test", timestamp(clock.now()))
+                return Outcome(await dry_test(self.spec, sides, clock, run_id))
             journal = open_things.enter_context(self._opened())
             if left := journal.current():
                 self._may_go_on(left)
@@ -121,19 +131,20 @@ class Export:
                     again = again.model_copy(update={"generation": self._generation})
                 ended = await self._execute(again, sides, journal, clock, progress)
                 if (left.trigger == "Test") == self.test and ended.entry.reason != Reason.INTERRUPTED:
-                    return ended.entry
+                    return Outcome(ended.entry)
                 progress.say(f"The earlier one ended: {ended.entry.message}")
             elif untold := journal.untold:
                 self._may_tell(untold)
-                progress.say(f"An earlier process ended without telling how: {untold.message}")
+                when = f" at {timestamp(untold.completion_time)}" if untold.completion_time else ""
+                progress.say(f"An earlier command ended{when}, and could not report its result: {untold.message}")
                 if (untold.trigger == "Test") == self.test:
-                    return untold
+                    return Outcome(untold, earlier=True)
             for before in self._history(journal)[:1]:
                 if before.result == "Unknown":
                     progress.say(f"The run before this one ended as Unknown: {before.message}")
             run = self._new_run(clock)
             progress.say(words(run))
-            return (await self._execute(run, sides, journal, clock, progress)).entry
+            return Outcome((await self._execute(run, sides, journal, clock, progress)).entry)
 
     def told(self, entry: HistoryEntry) -> None:
         """Note that its user knows how it ended: the same command begins a new run from now on.

@@ -141,6 +141,12 @@ def query_was_checked(status: Status, generation: int) -> bool:
     return bool(condition and condition.status == "True" and condition.observed_generation == generation)
 
 
+def has_drifted(status: Status, generation: int | None) -> bool:
+    """Whether the query of this spec was another one when it was compared last."""
+    condition = status.condition(QUERY_IN_SYNC)
+    return bool(condition and (condition.status, condition.observed_generation) == ("False", generation))
+
+
 def _with_remarks(message: str, verdict: Verdict) -> str:
     told = map(str, verdict.remarks)
     return " ".join([message, *(remark if remark.endswith("?") else f"{remark}." for remark in told)])
@@ -153,6 +159,8 @@ def _set_side(status: Status, type_: str, error: ExportError | None, generation:
 
 
 def _set_query(status: Status, query: QuerySync, generation: int, now: datetime) -> Status:
+    if query.in_sync is None and has_drifted(status, generation):
+        return status  # what was found stays until a comparison finds otherwise
     state, reason = _SYNC[query.in_sync]
     return _set(status, QUERY_IN_SYNC, state, reason, query.message, generation, now)
 

@@ -28,6 +28,9 @@ LOOK = Wanted(limit=1, rows=False)
 """What a check wants to know of a query: that it works. It only begins an export, and does not read it."""
 
 
+_COMPARISON = (Reason.QUERY_DRIFT, Reason.QUERY_NOT_COMPARED)
+
+
 def counting(spec: Spec, *, reserve: Reserve | None = None, export_first: bool = False) -> Wanted:
     """What a test that sends nothing wants to know: how many people there are. It keeps nobody's address."""
     people = (spec.max_recipients or LARGE_RESULT) + MOST_OTHERS
@@ -160,7 +163,7 @@ def test_entry(
     else:
         told = [reason.meaning, "Both sides were checked in full.", *counted(checks.counts)]
         if spec and answer:
-            told += advice([found for found in warnings(spec, answer, previous) if found is not Reason.QUERY_DRIFT])
+            told += advice([found for found in warnings(spec, answer, previous) if found not in _COMPARISON])
             told += [] if answer.sync.in_sync else [answer.sync.message]  # it says where they differ
         told += [f"{remark}." for remark in checks.remarks]
         message = " ".join(told)

@@ -4,11 +4,15 @@ It holds ids, times and numbers, never an address; it is readable by its owner o
 synced and put in the place of the old one: a crash leaves the one or the other. A second file beside it is locked while
 the journal is open, so that two processes never run one exporter; the lock ends with the process, however it ends.
 
+One journal has one name. Symbolic links are resolved first, because a new file in the place of a link would leave the
+other links with the old journal. A journal with hard links is refused for the same reason.
+
 A journal that cannot be read is never taken as empty: that could send a second time.
 """
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,7 +26,7 @@ from .heavy_query import remembered
 from .journal import Abandoned, Ended, SpecChanged
 from .sample import with_send
 
-_PAGES = {"active_run", "last_test", "history", "untold", "surveyed", "heavy_query"}
+_PAGES = {"active_run", "last_test", "history", "untold", "surveyed", "heavy_query", "drifted"}
 
 
 class _Kept(Status):
@@ -34,6 +38,8 @@ class _Kept(Status):
     surveyed: dict[str, list[SampledGroup]] | None = None
     """What `sampled_groups` is in a cluster, for each exporter. Several can share a journal, and a person is in another
     group in each."""
+    drifted: int | None = None
+    """The spec, by its generation, whose query was another one when it was compared last."""
 
 
 class JournalUnreadable(Exception):
@@ -48,7 +54,7 @@ class FileJournal:
     """
 
     def __init__(self, path: Path, *, generation: int | None = None, exporter: str = "") -> None:
-        self._path = path
+        path = self._path = Path(os.path.realpath(path))
         self._exporter = exporter
         self._generation = generation
         self._lock = os.open(_beside(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -140,10 +146,14 @@ class FileJournal:
         if surveyed := with_send(self.sampled_groups, run, entry):
             pages["surveyed"] = {**(self._status.surveyed or {}), self._exporter: surveyed}
         untold = entry.id if entry.send_time else self._status.untold
-        heavy = remembered(self._status.heavy_query, ended.begin_with, run.generation, entry.completion_time)
-        self._store(
-            self._status.model_copy(update={"active_run": None, "untold": untold, "heavy_query": heavy, **pages})
+        in_sync = ended.query.in_sync if ended.query else None
+        drifted = self._status.drifted if in_sync is None else None if in_sync else run.generation
+        pages["heavy_query"] = remembered(
+            *(self._status.heavy_query, ended.begin_with, run.generation, entry.completion_time),
+            drifted=drifted is not None and drifted == run.generation,
         )
+        update = {"active_run": None, "untold": untold, "drifted": drifted, **pages}
+        self._store(self._status.model_copy(update=update))
 
     def _ours(self, run: ActiveRun) -> None:
         current = self._status.active_run
@@ -186,7 +196,23 @@ def _beside(path: Path, what: str) -> Path:
     return path.with_name(f".{path.name}.{what}")
 
 
+def check_file(path: Path) -> None:
+    """Check that a file can be a journal, if it exists. Raises `JournalUnreadable`."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise JournalUnreadable(f"{path} is not a regular file, so it cannot be a journal.")
+    if found.st_nlink > 1:
+        raise JournalUnreadable(
+            f"{path} has another name (a hard link), which would keep an old journal, so that a survey could be sent "
+            "twice. Keep one of the names."
+        )
+
+
 def _read(path: Path) -> _Kept:
+    check_file(path)
     try:
         return _Kept.model_validate_json(path.read_bytes())
     except FileNotFoundError:

@@ -143,4 +143,6 @@ def warnings(spec: Spec, answer: Answer, previous: int | None = None) -> list[Re
     found = [Reason.RESULT_TRUNCATED] if answer.truncated else []
     if shrank(spec, len(answer.recipients), previous):
         found.append(Reason.AUDIENCE_SHRANK)
+    if answer.sync.in_sync is None:
+        found.append(Reason.QUERY_NOT_COMPARED)
     return found + ([Reason.QUERY_DRIFT] if answer.sync.in_sync is False else [])

@@ -27,11 +27,15 @@ def begins_with_export(spec: NexthinkSpec, heavy: HeavyQuery | None, generation:
 
 
 def remembered(
-    heavy: HeavyQuery | None, learnt: ResultSource | None, generation: int | None, now: datetime
+    heavy: HeavyQuery | None, learnt: ResultSource | None, generation: int | None, now: datetime, *, drifted: bool
 ) -> HeavyQuery | None:
-    """What is remembered after a run or a test of this generation that `learnt` this."""
-    if learnt == "Export" and generation is not None:
+    """What is remembered after a run or a test of this generation that `learnt` this.
+
+    Nothing while the query is known to have `drifted`: only an execution shows when that is over, so each run has to
+    try.
+    """
+    if drifted or learnt == "Execute" or (heavy and heavy.generation != generation):
+        heavy = None
+    if learnt == "Export" and generation is not None and not drifted:
         return HeavyQuery(generation=generation, execute_time=now)
-    if learnt == "Execute" or (heavy and heavy.generation != generation):
-        return None
     return heavy

@@ -11,6 +11,7 @@ in the same run, and it is unknown which text ran. `resultSource: Export` goes t
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from qualtrics_exporter.http.errors import Permanent, Transient
 from qualtrics_exporter.nexthink.client import Executed, Export, Nexthink
@@ -38,6 +39,8 @@ class Answer:
     sync: QuerySync
     begin_with: ResultSource | None = None
     """What was learnt for the next run: see `Ended.begin_with`."""
+    read: bool = True
+    """Whether rows of the result were read. Otherwise nothing is known of its fields and addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +86,9 @@ async def ask(spec: NexthinkSpec, nexthink: Nexthink, compare: Compare, wanted: 
         if not error.heard:
             raise
         how = f" (HTTP {error.status})" if error.status else ""
-        return await _from_export(spec, nexthink, wanted, f"Nexthink failed to execute the query{how}", "Export")
+        # Only a time limit tells of the query. Any other failure can pass, and the next run has to compare again.
+        learnt: ResultSource | None = "Export" if error.status == HTTPStatus.GATEWAY_TIMEOUT else None
+        return await _from_export(spec, nexthink, wanted, f"Nexthink failed to execute the query{how}", learnt)
     _one_field(executed.columns)
     recipients, truncated = wanted.people(), executed.truncated
     sync = await compare(spec, executed.executed_query) or _UNTOLD
@@ -116,7 +121,7 @@ async def _from_export(
     export = nexthink.export(spec.query_id, spec.parameters or {})
     if not wanted.rows:
         await export.start()
-        return Answer(wanted.people(), False, sync)  # nothing is known yet of the export either
+        return Answer(wanted.people(), False, sync, read=False)  # nothing is known yet of the export either
     async with export as rows:
         recipients = await _read(rows, wanted)
         truncated = rows.truncated

@@ -19,6 +19,7 @@ PASSWORD = "QUALTRICS_EXPORTER_PROXY_PASSWORD"  # noqa: S105 - the name of a var
 
 _URL = re.compile(r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?/?", re.ASCII | re.IGNORECASE)
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://", re.ASCII | re.IGNORECASE)
+_SOCKS = frozenset({"socks", "socks4", "socks4a", "socks5", "socks5h"})
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"(?:\*?\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.ASCII)
 _SEPARATORS = re.compile(r"[\s,]+")
@@ -65,7 +66,7 @@ class Proxy:
         if found := _SCHEME.match(rest):
             scheme, rest = found["scheme"].lower(), rest[found.end() :]
             if scheme not in _PORTS:
-                kind = f" ({scheme})" if scheme.startswith("socks") else ""
+                kind = f" ({scheme})" if scheme in _SOCKS else ""
                 raise BadProxy(
                     f"{setting} names a proxy of a kind that is not supported{kind}: use an http or https proxy."
                 )
@@ -95,14 +96,15 @@ class NoProxy:
     Ranges apply to hosts that are written as an address: names are looked up by the proxy. BadProxy for other entries.
     """
 
-    def __init__(self, entries: Sequence[str], setting: str = "--no-proxy") -> None:
+    def __init__(self, entries: Sequence[str], setting: str = "--no-proxy", first: int = 1) -> None:
+        """`first` is the number of the first entry, for messages."""
         self.entries = tuple(entries)
         self._all = "*" in entries
         self._networks: list[tuple[_Network, int | None]] = []
         self._names: list[tuple[str, int | None]] = []
-        for entry in entries:
+        for number, entry in enumerate(entries, first):
             if entry != "*":
-                self._add(entry.lower(), setting)
+                self._add(entry.lower(), number, setting)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NoProxy) and self.entries == other.entries
@@ -113,15 +115,16 @@ class NoProxy:
     def __repr__(self) -> str:
         return f"NoProxy({self.entries!r})"
 
-    def _add(self, entry: str, setting: str) -> None:
+    def _add(self, entry: str, number: int, setting: str) -> None:
         name, port = _without_port(entry)
         try:
             self._networks.append((ipaddress.ip_network(name, strict=False), port))
         except ValueError:
             looks_like_one = "/" in name or ":" in name or re.fullmatch(r"[0-9.]+", name)
             if looks_like_one or not _NAME.fullmatch(name):
+                # Without the entry: people put the URL of a proxy here, with its password.
                 raise BadProxy(
-                    f"{setting} has {entry!r}, which is not a host name, an address or a range of addresses such as "
+                    f"Entry {number} of {setting} is not a host name, an address or a range of addresses such as "
                     "10.0.0.0/8."
                 ) from None
             self._names.append((name.removeprefix("*").rstrip("."), port))
@@ -219,10 +222,11 @@ def _variable(name: str, environment: Mapping[str, str]) -> tuple[str, str]:
 
 def _tolerant(text: str) -> tuple[NoProxy, list[str]]:
     """NO_PROXY, of which other programs understand other entries: those that cannot be read are left out."""
-    good, remarks = [], []
-    for entry in filter(None, _SEPARATORS.split(text)):
+    good: list[str] = []
+    remarks: list[str] = []
+    for number, entry in enumerate(filter(None, _SEPARATORS.split(text)), 1):
         try:
-            NoProxy([entry], "NO_PROXY")
+            NoProxy([entry], "NO_PROXY", number)
         except BadProxy as error:
             remarks.append(f"{error} It is ignored.")
         else:

@@ -416,8 +416,8 @@ class Status(Model):
     )
     heavy_query: HeavyQuery | None = Field(
         None,
-        description="Present if Nexthink failed to execute the query and an export worked. If it is lost, the next run "
-        "takes about a minute longer.",
+        description="Present if Nexthink failed to execute the query within its time limit (HTTP 504) and an export "
+        "worked. If it is lost, the next run takes about a minute longer.",
     )
     last_test: HistoryEntry | None = Field(
         None,

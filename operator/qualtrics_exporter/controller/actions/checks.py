@@ -31,7 +31,7 @@ from qualtrics_exporter.export.guards import Remark, contradictions, previous_au
 from qualtrics_exporter.export.heavy_query import begins_with_export, remembered
 from qualtrics_exporter.export.identity import test_run_id
 from qualtrics_exporter.export.query import Answer
-from qualtrics_exporter.http.errors import ExportError, Transient
+from qualtrics_exporter.http.errors import ExportError, Permanent, Transient
 from qualtrics_exporter.http.time_limit import OutOfTime, TimeLimit
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -55,6 +55,9 @@ QUERY_REASONS = frozenset(
         Reason.QUERY_RETURNS_NO_EMAIL,
     }
 )
+
+# These are about the rows of the result. A check that does not read rows cannot take them back.
+RESULT_REASONS = frozenset({Reason.QUERY_RETURNS_SEVERAL_FIELDS, Reason.QUERY_RETURNS_NO_EMAIL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,8 @@ class Checker:
             if fresh.generation != exporter.generation:
                 return status
             learnt = checks.answer.begin_with if checks.answer else None
-            heavy = remembered(status.heavy_query, learnt, exporter.generation, now)
+            drifted = conditions.has_drifted(status, exporter.generation)
+            heavy = remembered(status.heavy_query, learnt, exporter.generation, now, drifted=drifted)
             status = status.model_copy(update={"heavy_query": heavy})
             return self._judged(key, fresh, status, verdict, now)
 
@@ -187,6 +191,8 @@ class Checker:
             qualtrics_error = None if nexthink_error or text.error else await qualtrics()
         else:
             (nexthink_error, answer), qualtrics_error = await asyncio.gather(nexthink(), qualtrics())
+        if not nexthink_error and not (answer and answer.read):
+            nexthink_error = found_in_result(exporter.status, exporter.generation)
         checks = Checks(
             nexthink=nexthink_error,
             qualtrics=qualtrics_error,
@@ -238,6 +244,23 @@ class Checker:
         if spec_problem(exporter, self.default_zone):
             return False
         return self.memories.of(key).secrets != await self.credentials.versions(exporter, exporter.spec)
+
+
+def found_in_result(status: Status, generation: int) -> ExportError | None:
+    """What a test found wrong with the rows of this spec's query, unless a later run read them without an error."""
+    condition = status.condition(conditions.NEXTHINK_READY)
+    if not condition or (condition.status, condition.observed_generation) != ("False", generation):
+        return None
+    reason = next((reason for reason in RESULT_REASONS if reason == condition.reason), None)
+    if reason is None:
+        return None
+    since, test = condition.last_transition_time, status.last_test
+    if test and test.reason == reason and test.completion_time:
+        since = max(since, test.completion_time)  # the condition may have been False before, for another reason
+    if any(e.recipients and e.start_time and e.start_time >= since for e in status.history or []):
+        return None
+    what = condition.message.removesuffix(reason.next_step).rstrip().removesuffix(".")
+    return Permanent(reason, what)
 
 
 def _too_slow(side: str) -> Transient:

@@ -111,7 +111,9 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
     entry, run = ended.entry, exporter.status.active_run
     status = slots.without_future(exporter.status, now).model_copy(update={"active_run": None})
     status = status.model_copy(update={"sampled_groups": with_send(status.sampled_groups, run, entry)})
-    heavy = remembered(status.heavy_query, ended.begin_with, run.generation if run else None, now)
+    generation = run.generation if run else None
+    drifted = conditions.has_drifted(status, generation)
+    heavy = remembered(status.heavy_query, ended.begin_with, generation, now, drifted=drifted)
     status = status.model_copy(update={"heavy_query": heavy})
     if entry.send_time:
         status = status.model_copy(update={"sent_runs": [entry.id, *(status.sent_runs or [])][:SENT_RUNS]})
