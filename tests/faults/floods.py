@@ -131,7 +131,7 @@ FLOODS: dict[str, Flood] = {
     "an error of 60,000 brackets": Flood(
         "survey",
         lambda: (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", b"[" * 60_000),
-        outcome="SurveyNotFound",
+        outcome="RemoteReplyInvalid",
     ),
     "next pages of 3 MB each": Flood(
         "pages",
@@ -144,7 +144,7 @@ FLOODS: dict[str, Flood] = {
     # HTTP
     "24,000 header lines": Flood("survey", header_lines, outcome="RemoteUnavailable"),
     "24,000 header lines, 20 at once": Flood("survey", header_lines, 20, outcome="RemoteUnavailable"),
-    "20,000 interim replies, 5 at once": Flood("survey", interim, 5, outcome="SurveyNotFound"),
+    "20,000 interim replies, 5 at once": Flood("survey", interim, 5, outcome="RemoteReplyInvalid"),
     "chunks of one byte": Flood("survey", chunks),
     # Files of exports
     "25 MB of empty gzip members": Flood("export", lambda: chain((OK,), repeat(EMPTY_MEMBER * 3000, 417))),
@@ -169,7 +169,9 @@ FLOODS: dict[str, Flood] = {
     "30,000 columns": Flood(
         "export", body(b"a," * 30_000 + b"\n", b"," * 30_000 + b"\n"), outcome="QueryReturnsSeveralFields"
     ),
-    "quoted line ends without end": Flood("export", lambda: chain((OK, HEADER, b'"'), repeat(b"\n" * 65536, 200))),
+    "quoted line ends without end": Flood(
+        "export", lambda: chain((OK, HEADER, b'"'), repeat(b"\n" * 65536, 200)), outcome="RemoteReplyInvalid"
+    ),
     "a quote in every row": Flood(
         "export", lambda: chain((OK, HEADER), repeat(b'"a"\n' * 16_384, 60)), outcome="QueryReturnsNoEmail"
     ),
@@ -234,13 +236,27 @@ def reply(flood: Flood, path: str, host: str) -> Iterable[bytes]:
     if path.endswith("/oauth2/token"):
         return flood.reply() if flood.where == "token" else document({"access_token": "x", "expires_in": 3600})()
     if flood.where == "export":
-        if path.endswith("/execute"):
-            return document(rows(f"somebody.{number}@example.com" for number in range(1000)))()
+        if path.endswith("/execute"):  # an execution that answers would be compared with the export
+            return [b"HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n"]
         if path.endswith("/export"):
             return document({"exportId": "e1"})()
         if "/status/" in path:
             return document({"status": "COMPLETED", "resultsFileUrl": f"https://{host}{start}/file"})()
+        return chunked(flood.reply())
     return flood.reply()
+
+
+def chunked(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same reply with a known end, without which no file is read."""
+    for piece in pieces:
+        if piece == OK:
+            yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        elif piece.startswith(b"HTTP/"):
+            yield from (piece, *pieces)
+            return
+        elif piece:
+            yield b"%x\r\n%b\r\n" % (len(piece), piece)
+    yield b"0\r\n\r\n"
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def _by_value(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def logs(sink: Callable[[str], None] | None, unexpected: Callable[[str], None]) -> Iterator[None]:
+def logs(sink: Callable[[str], None] | None, unexpected: Callable[[str], None] = lambda _: None) -> Iterator[None]:
     """Send the log of the code under test to `sink`; without one, make as little of it as possible, which is faster.
 
     `unexpected` is told of errors that the code under test did not expect.
