@@ -179,6 +179,8 @@ def test_a_relative_home_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "relative")
     with pytest.raises(LocalSetupError, match="HOME is relative, which is not an absolute path"):
         state_folder({})
+    with pytest.raises(LocalSetupError, match="HOME is empty"):
+        state_folder({"HOME": ""})
 
 
 # The journal.

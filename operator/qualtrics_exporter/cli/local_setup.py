@@ -92,6 +92,8 @@ def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
         home = Path.home()
         # A relative path would be another journal in each working directory, and a second run would mail again.
         problem = "" if home.is_absolute() else f"HOME is {home}, which is not an absolute path"
+        if environment.get("HOME") == "":  # it would be the root folder
+            problem = "HOME is empty"
     except RuntimeError:
         problem = f"HOME is not set, and user id {os.getuid()} has no home directory"
     if problem:
