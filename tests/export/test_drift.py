@@ -57,6 +57,16 @@ def judged(exporter: Exporter, ended: Ended, policy: str) -> None:
     assert nobody(exporter) is (policy == "Hold")
 
 
+def not_compared(exporter: Exporter, ended: Ended, policy: str) -> None:
+    """See that it is unknown which query ran, and that this was acted on as the policy says."""
+    assert ended.query
+    assert ended.query.in_sync is None
+    assert (ended.entry.result, ended.entry.reason) == (
+        ("Held", "QueryNotCompared") if policy == "Hold" else ("Succeeded", "QueryNotCompared")
+    )
+    assert nobody(exporter) is (policy == "Hold")
+
+
 async def test_a_query_that_is_edited_before_its_export_has_drifted(exporter: Exporter, policy: str) -> None:
     ended = await edited(exporter, executed=OTHER)
 
@@ -73,14 +83,7 @@ async def test_a_query_that_is_corrected_before_its_export_has_drifted(exporter:
 @pytest.mark.parametrize("after", [0, 1])
 async def test_a_query_that_one_answer_does_not_tell_is_unknown(exporter: Exporter, policy: str, after: int) -> None:
     answered(exporter, after=after)
-    ended = await exporter.ended()
-
-    assert ended.query
-    assert ended.query.in_sync is None
-    assert (ended.entry.result, ended.entry.reason) == (
-        ("Held", "QueryNotCompared") if policy == "Hold" else ("Succeeded", "QueryNotCompared")
-    )
-    assert nobody(exporter) is (policy == "Hold")
+    not_compared(exporter, await exporter.ended(), policy)
 
 
 async def test_drift_that_one_answer_tells_outweighs_that_the_other_does_not(exporter: Exporter, policy: str) -> None:
@@ -118,14 +121,7 @@ async def test_without_the_second_comparison_nobody_is_mailed(
 
 async def test_a_query_that_is_too_heavy_for_the_second_comparison_is_unknown(exporter: Exporter, policy: str) -> None:
     exporter.faults.add(EXECUTE, status=504, after=1, times=None)
-    ended = await exporter.ended()
-
-    assert ended.query
-    assert ended.query.in_sync is None
-    assert (ended.entry.result, ended.entry.reason) == (
-        ("Held", "QueryNotCompared") if policy == "Hold" else ("Succeeded", "QueryNotCompared")
-    )
-    assert nobody(exporter) is (policy == "Hold")
+    not_compared(exporter, await exporter.ended(), policy)
 
 
 async def test_a_result_that_was_cut_at_any_time_is_told(exporter: Exporter, policy: str) -> None:

@@ -141,7 +141,7 @@ class Export:
 
     def __init__(self, remote: Remote, query_id: str, parameters: Mapping[str, str]) -> None:
         self.truncated = False
-        self.header: Row | None = None
+        self._table = Table()
         self._remote = remote
         self._query_id = query_id
         self._parameters = parameters
@@ -248,11 +248,10 @@ class Export:
     async def _read(self, file: Download) -> AsyncGenerator[tuple[str, ...], None]:
         if not 200 <= file.status < 300:
             raise Lost("the file is refused", file.status)  # its URL may have expired
-        table = Table()
+        table = self._table = Table()
         async with aclosing(file.pieces(self._check_deadline)) as pieces:
             async for piece in pieces:
                 for row in table.feed(piece):
-                    self.header = table.header  # a reader may need it with the first row, and never come to the end
                     if row is not None:
                         yield row
                     # Also covers what the reader of the rows does with each.
@@ -262,12 +261,15 @@ class Export:
                 # A packed part with a correct checksum does not help: others may have followed it.
                 raise Damaged("nobody knows whether it is whole, as the reply has neither a length nor chunks")
             for row in table.close():
-                self.header = table.header
                 if row is not None:
                     yield row
                 if self._remote.time_is_up:
                     await self._remote.pause()
-            self.header = table.header
+
+    @property
+    def header(self) -> Row | None:
+        """The header line of the file that is read."""
+        return self._table.header
 
     @property
     def columns(self) -> int:
