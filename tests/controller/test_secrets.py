@@ -82,9 +82,9 @@ def test_a_slash_at_the_end_of_a_url_makes_no_difference() -> None:
         ("", "has no key {key}, or an empty one"),
         (" \n", "has no key {key}, or an empty one"),
         (b"hunter\xff2", "the key {key} is not UTF-8 text"),
-        ("hunter\n2", "the key {key} holds characters that cannot be seen"),
-        ("hunter\x002", "the key {key} holds characters that cannot be seen"),
-        ("hunter\u200b2", "the key {key} holds characters that cannot be seen"),
+        ("hunter\n2", "the key {key} has a line break or an invisible character in it"),
+        ("hunter\x002", "the key {key} has a line break or an invisible character in it"),
+        ("hunter\u200b2", "the key {key} has a line break or an invisible character in it"),
         ("hunter2" * 2000, "the key {key} has more than 2,048 bytes"),
     ],
     ids=["missing", "empty", "blank", "not UTF-8", "two lines", "a NUL", "a zero-width space", "too long"],
@@ -99,6 +99,8 @@ def test_a_key_that_cannot_be_used_is_named_and_its_value_is_not(
     assert says.format(key=key) in caught.value.message
     assert SOURCE in caught.value.message
     assert "hunter" not in caught.value.message
+    advice = "Add the key to the Secret" if says.startswith("has no key") else f"Correct the value of {key}"
+    assert advice in caught.value.message
 
 
 @pytest.mark.parametrize(("given", "missing"), [("instance", "region"), ("region", "instance")])
@@ -109,7 +111,7 @@ def test_half_of_instance_and_region_says_which_half_is_missing(given: str, miss
 
 @pytest.mark.parametrize("instance", ["acme.evil.example", "acme/", "a@b", "-a", "acme?"])
 def test_an_instance_cannot_lead_elsewhere(instance: str) -> None:
-    with pytest.raises(Permanent, match="the key instance is no part of a host name"):
+    with pytest.raises(Permanent, match="the key instance is not a label of a host name"):
         nexthink_from({**CLIENT, "instance": instance, "region": "eu"}, SOURCE)
 
 

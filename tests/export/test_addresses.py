@@ -137,6 +137,8 @@ def test_a_text_with_characters_that_nobody_wrote_is_not_an_address(text: str) -
         "john_contoso.com#EXT#@tenant.onmicrosoft.com",
         "john_contoso.com#ext#@tenant.onmicrosoft.com",
         "john_contoso.com%23EXT%23@tenant.onmicrosoft.com",
+        "john_contoso.com_EXT_@tenant.onmicrosoft.com",
+        "j\u00f6hn_contoso.com_ext_@tenant.onmicrosoft.com",
         "j\u00f6hn_contoso.com#EXT#@tenant.onmicrosoft.com",
         "live.com#john@outlook.com",
         "google.com#john@gmail.com",
@@ -162,6 +164,8 @@ def test_what_only_looks_like_an_address_is_not_one(text: str) -> None:
     "text",
     [
         "john@tenant.onmicrosoft.com",
+        "john_ext_@example.com",
+        "john_ext_sales@tenant.onmicrosoft.com",
         "noreply@example.com",
         "john#2@example.com",
         "ext@example.com",

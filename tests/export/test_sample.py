@@ -19,6 +19,7 @@ from qualtrics_exporter.export.identity import request_run_id, slot_run_id
 from qualtrics_exporter.export.recipients import Recipients
 from qualtrics_exporter.export.sample import Part, Sample, draw, person_number, sample_of, surveyed_groups, with_group
 from qualtrics_exporter.export.work import RECIPIENT_BYTES
+from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import SampleSpec, Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, SampledGroup
 from qualtrics_exporter.schedule import Schedule, next_slot, slots_between
@@ -311,6 +312,17 @@ async def test_a_run_without_groups_counts_for_all_groups(exporter: Exporter, be
     with exporter.open() as journal:
         assert [(known.groups, known.group) for known in journal.sampled_groups] == [(1, 1)]
     assert (await slot(exporter, 4))[1]
+
+
+async def test_a_sample_without_people_is_reported_as_that_although_the_query_drifted(exporter: Exporter) -> None:
+    exporter.change("spec", sample=SampleSpec(groups=4))
+    exporter.people(PEOPLE)
+    exporter.change("nexthink", query="users | list ad.email_address")
+    first, mailed = await slot(exporter, 0)
+    assert (first.reason, bool(mailed)) == ("QueryDrift", True)
+    entry, again = await mailed_by(exporter, request(exporter.clock.now()))
+    assert (entry.reason, again) == ("NoRecipients", [])
+    assert Reason.QUERY_DRIFT.meaning in entry.message
 
 
 async def test_a_change_of_the_weekday_says_whom_it_delays_and_until_when(exporter: Exporter) -> None:

@@ -355,16 +355,36 @@ async def test_a_proxy_may_be_reached_by_tls(
             await remote_of(remotes).token()
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pytest.param(answer(407), id="407"),
+        pytest.param(answer(401, b"<html>", {"Content-Type": "text/html"}), id="the 401 of tinyproxy"),
+    ],
+)
 async def test_plain_http_goes_through_it_as_well_and_its_refusal_is_not_the_remote_sides(
-    proxy: ScriptedProxy, calls: list[Call], timeouts: Timeouts
+    proxy: ScriptedProxy, calls: list[Call], timeouts: Timeouts, refusal: bytes
 ) -> None:
     port = await proxy.start()
-    proxy.script = proxy.says(answer(407))
+    proxy.script = proxy.says(refusal)
     async with remotes_through(f"http://127.0.0.1:{port}", calls, timeouts, scheme="http") as remotes:
         with pytest.raises(ExportError, match="the proxy asks for another user name or password"):
             await remote_of(remotes, "http").token()
     assert proxy.heads[0].startswith("POST http://qualtrics.example.test/oauth2/token HTTP/1.1\r\n")
     assert {call.outcome for call in calls} == {"unreachable"}
+
+
+async def test_a_page_with_401_does_not_prove_that_a_send_did_not_pass_the_proxy(
+    proxy: ScriptedProxy, calls: list[Call], timeouts: Timeouts
+) -> None:
+    port = await proxy.start()
+    proxy.script = proxy.says(answer(200, b'{"access_token": "t", "token_type": "Bearer", "expires_in": 3600}'))
+    async with remotes_through(f"http://127.0.0.1:{port}", calls, timeouts, scheme="http") as remotes:
+        remote = remote_of(remotes, "http")
+        await remote.token()
+        proxy.script = proxy.says(answer(401, b"<html>", {"Content-Type": "text/html"}))
+        with pytest.raises(OutcomeUnknown):
+            await remote.call(SEND, body)
 
 
 async def test_httpcore_tells_before_the_first_byte_of_a_request_goes_out() -> None:

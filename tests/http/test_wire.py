@@ -4,11 +4,13 @@ import asyncio
 import functools
 import gzip
 import logging
+import os
+import resource
 import ssl
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -336,6 +338,29 @@ async def test_a_side_that_is_not_there_is_told_as_that(server: Server, remote: 
         await remote.token()
     assert error.value.what == "Qualtrics gave no token for Secret dex/remote: it refuses connections"
     assert {call.outcome for call in calls} == {"unreachable"}
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """This process cannot open any file or socket meanwhile."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull) as file:
+        lowest_free = file.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_too_many_open_files_are_not_blamed_on_the_remote_side(server: Server, remote: Remote) -> None:
+    first = await remote.token()
+    asked = server.asked
+    with no_more_files(), pytest.raises(Transient) as error:
+        await remote.token(not_this=first)
+    assert error.value.what.endswith("the operator could not open a connection: Too many open files")
+    assert error.value.next_step.startswith("Raise the limits of the operator's process")
+    assert server.asked == asked
 
 
 async def test_a_name_that_does_not_exist_is_told_as_that(clock: HastyClock, credentials: Credentials) -> None:

@@ -39,7 +39,10 @@ _PLACEHOLDER = rf"({'|'.join(_PLACEHOLDER_WORDS)})@\1\."
 _IS_PLACEHOLDER = re.compile(_PLACEHOLDER)
 """The same word before and after the @, as in none@none.com. One of these words alone can be a real address."""
 
-_SIGN_IN_NAME = re.compile(r"(?:#|%23)ext(?:#|%23)|\A(?:live\.com|google\.com|facebook\.com|mail)#")
+_CLEANED_GUEST = r"[^@]*_ext_@[^@]+\.onmicrosoft\.com\Z"
+_SIGN_IN_NAME = re.compile(
+    rf"[^@]*(?:#|%23)ext(?:#|%23)|(?:live\.com|google\.com|facebook\.com|mail)#|{_CLEANED_GUEST}"
+)
 """Names by which guests sign in to Entra ID. They look like addresses, and no mailbox has them."""
 
 _LOSSY = frozenset("?*\u00bf\ufffc\ufffd")
@@ -53,7 +56,7 @@ _NOT_TEXT = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"))
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PLAIN = re.compile(
     r"(?=.{6,254}\Z)(?=[^@]{1,64}@)"
-    rf"(?!{_PLACEHOLDER})"
+    rf"(?!{_PLACEHOLDER})(?!{_CLEANED_GUEST})"
     r"[a-z0-9_+'-]++(?:\.[a-z0-9_+'-]++)*+"
     rf"@(?:(?!..--){_LABEL}\.)+(?!(?:{_NOT_IN_DNS})\Z)[a-z]{{2,24}}\Z"
 )
@@ -88,7 +91,8 @@ def identity(address: str) -> str | None:
     local, domain = _folded(valid.local_part), valid.ascii_domain.lower()
     # Some input methods write full-width signs: \uff03EXT\uff03 is the same mark of a guest.
     plain = unicodedata.normalize("NFKC", local).lower()
-    if _SIGN_IN_NAME.search(plain) or _PRIVATE_DOMAIN.search(domain) or _IS_PLACEHOLDER.match(f"{plain}@{domain}"):
+    whole = f"{plain}@{domain}"
+    if _SIGN_IN_NAME.match(whole) or _PRIVATE_DOMAIN.search(domain) or _IS_PLACEHOLDER.match(whole):
         return None
     return f"{local}@{domain}"
 

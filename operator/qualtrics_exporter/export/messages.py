@@ -8,13 +8,8 @@ from qualtrics_exporter.resource.status import Recipients as Counts
 
 # Of several warnings the first one here becomes the entry's reason; its message has them all. People who are missing
 # come first, nothing else shows them. Drift has a condition of its own, QueryInSync.
-BY_WEIGHT = (
-    Reason.RESULT_TRUNCATED,
-    Reason.IMPORT_INCOMPLETE,
-    Reason.AUDIENCE_SHRANK,
-    Reason.QUERY_DRIFT,
-    Reason.QUERY_NOT_COMPARED,
-)
+ABOUT_PEOPLE = (Reason.RESULT_TRUNCATED, Reason.IMPORT_INCOMPLETE, Reason.AUDIENCE_SHRANK)
+BY_WEIGHT = (*ABOUT_PEOPLE, Reason.QUERY_DRIFT, Reason.QUERY_NOT_COMPARED)
 
 
 def number_of(people: int) -> str:

@@ -17,7 +17,7 @@ from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, Result, entry_of
 
 from .journal import Abandoned, Ended, Journal, QuerySync, ResultSource
-from .messages import BY_WEIGHT, advice, counted, number_of, sampled, unknown_message
+from .messages import ABOUT_PEOPLE, BY_WEIGHT, advice, counted, number_of, sampled, unknown_message
 from .recipients import Recipients
 from .sample import Sample
 from .sides import Sides
@@ -212,7 +212,7 @@ class Work:
         """The query names people, and none of them is in this run's sample."""
         told = self.run.warnings or []
         meaning = "Nobody is to be surveyed in this run: nothing was created in Qualtrics."
-        reason = next((r for r in BY_WEIGHT if r in told), Reason.NO_RECIPIENTS)
+        reason = next((r for r in ABOUT_PEOPLE if r in told), Reason.NO_RECIPIENTS)
         waiting = self.sample.waiting if self.sample else None
         why = [*sampled(self.run), *([waiting] if waiting else [])]
         return self.end("Succeeded", reason, " ".join([meaning, *why, *advice(told)]))

@@ -10,7 +10,11 @@ OTHER_HOST = {62, 63, 64}
 
 
 class UnusableAuthorities(Exception):
-    """SSL_CERT_FILE or SSL_CERT_DIR cannot be used. The text is a clause."""
+    """A file of certificate authorities cannot be used. The text is a clause."""
+
+    def __init__(self, whose: str, error: OSError) -> None:
+        why = f": {error.strerror}" if error.errno and not isinstance(error, ssl.SSLError) else ""
+        super().__init__(f"{whose} cannot be read{why}")
 
 
 def context() -> ssl.SSLContext:
@@ -18,7 +22,10 @@ def context() -> ssl.SSLContext:
 
     Raises `UnusableAuthorities`.
     """
-    made = httpx.create_ssl_context(trust_env=False)
+    try:
+        made = httpx.create_ssl_context(trust_env=False)
+    except OSError as error:
+        raise UnusableAuthorities("the public certificate authorities", error) from None
     add_private(made)
     return made
 
@@ -29,8 +36,8 @@ def add_private(made: ssl.SSLContext) -> None:
         if path := os.environ.get(variable):
             try:
                 made.load_verify_locations(**{kind: path})
-            except OSError:
-                raise UnusableAuthorities(f"the certificate authorities of {variable} cannot be read") from None
+            except OSError as error:
+                raise UnusableAuthorities(f"the certificate authorities of {variable}", error) from None
             trust_private(made)
 
 

@@ -48,13 +48,13 @@ def value(data: Data, key: str, source: str) -> str:
     """
     raw = data.get(key, "")
     if len(raw) > LONGEST_VALUE:
-        raise Permanent(Reason.SECRET_KEY_MISSING, f"{source}: the key {key} has more than {LONGEST_VALUE:,} bytes")
+        raise unusable(key, source, f"has more than {LONGEST_VALUE:,} bytes")
     try:
         text = (raw.decode("utf-8-sig") if isinstance(raw, bytes) else raw).strip()
     except UnicodeDecodeError as error:
-        raise Permanent(Reason.SECRET_KEY_MISSING, f"{source}: the key {key} is not UTF-8 text") from error
+        raise unusable(key, source, "is not UTF-8 text") from error
     if not text.isprintable():
-        raise Permanent(Reason.SECRET_KEY_MISSING, f"{source}: the key {key} holds characters that cannot be seen")
+        raise unusable(key, source, "has a line break or an invisible character in it")
     return text
 
 
@@ -63,6 +63,15 @@ def required(data: Data, key: str, source: str) -> str:
     if text := value(data, key, source):
         return text
     raise missing(key, source)
+
+
+def unusable(key: str, source: str, why: str) -> Permanent:
+    """The error for a key whose value cannot be used. `why` goes on after the key's name."""
+    return Permanent(
+        Reason.SECRET_KEY_MISSING,
+        f"{source}: the key {key} {why}",
+        next_step=f"Correct the value of {key} in the Secret.",
+    )
 
 
 def missing(key: str, source: str) -> Permanent:

@@ -1,11 +1,13 @@
 """What is known of a try that failed: how far it came, and why it ended, as a clause without the error's own text."""
 
+import errno
+import os
 import re
 import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import httpx
 
@@ -20,6 +22,8 @@ _HOST_STEP = "Check the url in the Secret, and whether a proxy answers for that 
 _CLOCK_STEP = "Check the clock of the operator. The certificate may also have to be renewed."
 _OUT_OF_TIME = {9, 10}
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
+_LOCAL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+_LOCAL_STEP = "Raise the limits of the operator's process or of its node (open files, ports, memory)."
 
 
 class NotSent(Exception):
@@ -70,7 +74,8 @@ class Course:
         if self.sending:
             return Lost(why(error), self.status)
         if self.at_proxy:
-            return NotSent(_why_proxy(error), _PROXY_STEP)
+            local = any(map(_is_local, _causes(error)))
+            return NotSent(_why_proxy(error), _LOCAL_STEP if local else _PROXY_STEP)
         return NotSent(why(error), _next_step(error) or (_PROXY_STEP if self.proxied else None))
 
     def out_of_time(self, seconds: float, what: str) -> NotSent | Lost:
@@ -98,6 +103,8 @@ def why(error: BaseException) -> str:
             return "its host name is not known"
         if isinstance(cause, ConnectionRefusedError):
             return "it refuses connections"
+        if _is_local(cause):
+            return f"the operator could not open a connection: {os.strerror(cause.errno or 0)}"
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return "no connection opened in time"
     if isinstance(error, httpx.ConnectError):
@@ -118,6 +125,8 @@ def _why_proxy(error: Exception) -> str:
             return "the host name of the proxy is not known"
         if isinstance(cause, ConnectionRefusedError):
             return "the proxy refuses connections"
+        if _is_local(cause):
+            return f"the operator could not open a connection: {os.strerror(cause.errno or 0)}"
     if isinstance(error, httpx.TimeoutException):
         return "the proxy opened no connection in time"
     return "the proxy opened no connection"
@@ -133,11 +142,18 @@ def _refusal(status: int) -> str:
 
 def _next_step(error: Exception) -> str | None:
     for cause in _causes(error):
+        if _is_local(cause):
+            return _LOCAL_STEP
         if isinstance(cause, ssl.SSLCertVerificationError):
             if cause.verify_code in _OUT_OF_TIME:
                 return _CLOCK_STEP
             return _HOST_STEP if cause.verify_code in authorities.OTHER_HOST else _AUTHORITY_STEP
     return None
+
+
+def _is_local(cause: BaseException) -> TypeGuard[OSError]:
+    """Whether this machine is out of something that a connection needs."""
+    return isinstance(cause, OSError) and cause.errno in _LOCAL
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -245,9 +245,15 @@ class Wire:
                 )
 
     def _heard(self, request: Request, course: Course, response: httpx.Response) -> None:
-        """Note the status of a reply. Raises `NotSent` if it is the proxy's: a remote side never answers with 407."""
-        if course.proxied and request.url.scheme == "http" and response.status_code == 407:
-            raise refused_by_proxy(response.status_code)
+        """Note the status of a reply. Raises `NotSent` if the proxy wrote it instead of the remote side.
+
+        A remote side never answers with 407. tinyproxy answers a wrong password with a page and 401. A send is not
+        judged by that page, because something behind the proxy could have written it, too.
+        """
+        if course.proxied and request.url.scheme == "http":
+            page = response.headers.get("Content-Type", "").startswith("text/html")
+            if response.status_code == 407 or (response.status_code == 401 and page and not request.alone):
+                raise refused_by_proxy(response.status_code)
         course.status = response.status_code
 
     def _client(self, alone: bool, proxy: Proxy | None) -> httpx.AsyncClient:
@@ -258,7 +264,8 @@ class Wire:
                 try:
                     self._tls = authorities.context()
                 except authorities.UnusableAuthorities as error:
-                    raise NotSent(str(error), "Check SSL_CERT_FILE and SSL_CERT_DIR of the operator.") from None
+                    what = "Check SSL_CERT_FILE and SSL_CERT_DIR of the operator, and its limit of open files."
+                    raise NotSent(str(error), what) from None
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=0 if alone else 20)
             transport = httpx.AsyncHTTPTransport(
                 verify=self._tls, trust_env=False, limits=limits, proxy=_for_httpx(proxy, self._tls)

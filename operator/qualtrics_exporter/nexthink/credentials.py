@@ -2,9 +2,7 @@
 
 import re
 
-from qualtrics_exporter.http.credentials import Credentials, Data, missing, required, value
-from qualtrics_exporter.http.errors import Permanent
-from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.http.credentials import Credentials, Data, missing, required, unusable, value
 
 SCOPE = "service:integration"
 
@@ -43,5 +41,5 @@ def nexthink_from(data: Data, source: str) -> Credentials:
 def _label(data: Data, key: str, source: str) -> str:
     label = value(data, key, source)
     if label and not _LABEL.fullmatch(label):
-        raise Permanent(Reason.SECRET_KEY_MISSING, f"{source}: the key {key} is no part of a host name")
+        raise unusable(key, source, "is not a label of a host name")
     return label

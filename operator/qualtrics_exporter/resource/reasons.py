@@ -151,7 +151,8 @@ class Reason(StrEnum):
     SECRET_KEY_MISSING = (
         "SecretKeyMissing", Kind.PERMANENT, _SIDES,
         "A credentials Secret lacks a key, or the key cannot be used.",
-        "Add the key to the Secret; the keys are url, tokenUrl, clientId, clientSecret and scope.", False,
+        "Add the key to the Secret, or correct it. The keys are url, tokenUrl, clientId, clientSecret and scope.",
+        False,
     )  # fmt: skip
     SECRET_NOT_READABLE = (
         "SecretNotReadable", Kind.TRANSIENT, _SIDES,
@@ -440,7 +441,7 @@ class Reason(StrEnum):
     REMOTE_UNAVAILABLE = (
         "RemoteUnavailable", Kind.TRANSIENT, _SIDES,
         "The remote side did not answer, or answered with an error of its own.",
-        "Look at the vendor's status page; the next slot tries again.",
+        "Look at the vendor's status page. In a cluster, the next slot tries again.",
     )  # fmt: skip
     REMOTE_REPLY_INVALID = (
         "RemoteReplyInvalid", Kind.TRANSIENT, _SIDES,

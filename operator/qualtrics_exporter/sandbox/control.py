@@ -36,7 +36,8 @@ POST   /_sandbox/faults/release     {"operation": "*", "drop": false}
 GET    /_sandbox/faults/reached?operation=O&count=1&timeout=30   wait until so many requests are held
 GET    /_sandbox/world              addresses, ids, knobs
 PUT    /_sandbox/world              {"list_lag_seconds": 60, "limits": {"qualtrics_brand_per_minute": 10}}
-PUT    /_sandbox/queries            {"id": "#q", "people": [...]} or "generated": 5000, or "columns" and "rows"
+PUT    /_sandbox/queries            {"id": "#q", "people": [...]} or "generated": 5000, or "columns" and "rows";
+                                    also "executed", "truncated", "permitted", "export_error", "heavy"
 PUT    /_sandbox/surveys            {"id": "SV_...", "name": "...", "active": true}
 GET    /_sandbox/secrets            what the two credentials Secrets need
 DELETE /_sandbox/tokens             no token given out so far is good any more

@@ -76,16 +76,45 @@ def no_condition(subject: Subject) -> Iterator[Found]:
     query = subject.parsed.query
     if not isinstance(query.head, syntax.Head) or query.head.table.name not in USERS or query.head.time:
         return
-    if not all(map(_keeps_everybody, query.clauses)):
+    listed = [field for clause in query.clauses if isinstance(clause, syntax.List) for field in clause.fields]
+    if not listed or not all(_keeps_everybody(clause, listed) for clause in query.clauses):
         return  # also what was not understood may be a condition
-    if any(isinstance(clause, syntax.List) for clause in query.clauses):
+    if any(isinstance(clause, syntax.Where) for clause in query.clauses):
+        told = "nearly every user meets the conditions of this query"
+        yield query.head.table.span, f"{told}; add `with`, or a `where` that selects"
+    else:
         yield query.head.table.span, "this query has no condition and returns every user; add `with` or `where`"
 
 
-def _keeps_everybody(clause: syntax.Clause) -> bool:
+def _keeps_everybody(clause: syntax.Clause, listed: list[syntax.Path]) -> bool:
     if isinstance(clause, syntax.Limit):
         return clause.count >= EVERYBODY
+    if isinstance(clause, syntax.Where):
+        return _holds_for_everybody(clause.condition, listed)
     return isinstance(clause, syntax.Include | syntax.Compute | syntax.List | syntax.Sort)
+
+
+def _holds_for_everybody(condition: syntax.Expression, listed: list[syntax.Path]) -> bool:
+    """Whether a user fails the condition only by having no value: `!= null` for the address, or `== "*"`."""
+    if isinstance(condition, syntax.AllOf):
+        return all(_holds_for_everybody(part, listed) for part in condition.conditions)
+    if isinstance(condition, syntax.AnyOf):
+        return any(_holds_for_everybody(part, listed) for part in condition.conditions)
+    if not isinstance(condition, syntax.Comparison) or not isinstance(condition.left, syntax.Path):
+        return False
+    values = condition.right.items if isinstance(condition.right, syntax.Values) else (condition.right,)
+    literals = [value for value in values if isinstance(value, syntax.Literal)]
+    if condition.operator in ("=", "==", "in"):
+        return any(literal.kind == "text" and literal.text and not literal.text.strip("*") for literal in literals)
+    if condition.operator in ("!=", "!in") and len(literals) == len(values):
+        nothing = all(literal.kind == "null" or (literal.kind == "text" and not literal.text) for literal in literals)
+        return nothing and any(_same_field(condition.left, field) for field in listed)
+    return False
+
+
+def _same_field(one: syntax.Path, other: syntax.Path) -> bool:
+    fields = [path.names[1:] if path.names[0] in ("user", "users") else path.names for path in (one, other)]
+    return fields[0] == fields[1]
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)
