@@ -220,6 +220,34 @@ async def test_an_import_without_a_clear_answer_goes_on_with_a_new_batch(
     assert entry.recipients.imported == 6
 
 
+@pytest.mark.parametrize(
+    ("effect", "unreadable", "batches"),
+    [
+        pytest.param(False, {}, 1, id="it was refused"),
+        pytest.param(True, {}, 2, id="it had its effect"),
+        pytest.param(False, {"status": 403}, 2, id="nobody can be counted"),
+        pytest.param(False, {"status": 500, "times": None}, 2, id="nobody can be counted now"),
+    ],
+)
+async def test_an_import_that_is_repeated_after_429_is_counted(
+    exporter: Exporter, effect: bool, unreadable: dict[str, Any], batches: int
+) -> None:
+    """Qualtrics can answer with 429 and import the people all the same: they would get two mails."""
+    exporter.fault("import_contacts", status=429, apply_effect=effect)
+    if unreadable:
+        exporter.fault("list_transactions", **unreadable)
+    entry = await exporter.run()
+
+    assert exporter.mailed() == SIX
+    assert len(exporter.sandbox.ledger.batches) == batches
+    assert entry.batch_id == list(exporter.sandbox.ledger.batches)[-1]
+
+
+async def test_imports_that_are_not_limited_are_not_counted(exporter: Exporter) -> None:
+    await exporter.run()
+    assert exporter.count("list_transactions") == 0
+
+
 async def test_all_portions_go_into_the_new_batch(exporter: Exporter) -> None:
     exporter.many(12_000)
     exporter.fault("import_contacts", drop="after", after=1)

@@ -87,11 +87,22 @@ async def test_people_who_may_be_in_are_never_brought_in_again(brand: Brand, cas
 
 
 @pytest.mark.parametrize("status", [429, 401])
-async def test_an_import_that_was_certainly_refused_is_asked_for_again(brand: Brand, status: int) -> None:
+async def test_an_import_that_was_refused_is_asked_for_again(brand: Brand, status: int) -> None:
     batch_id = await brand.batch()
     brand.sandbox.faults.add("qualtrics.import_contacts", status=status)
-    assert (await brand.bring_in(batch_id, "ana@example.com")).created == 1
+    assert await brand.bring_in(batch_id, "ana@example.com") == Imported(1, 0, 0, limited=status == 429)
     assert brand.sandbox.ledger.batches[batch_id].repeated() == {}
+
+
+@pytest.mark.parametrize(("effect", "people"), [(False, 3), (True, 6)])
+async def test_the_people_of_a_batch_are_counted_over_all_pages(
+    brand: Brand, world: World, effect: bool, people: int
+) -> None:
+    world.rows_page_size = 2
+    batch_id = await brand.batch()
+    brand.sandbox.faults.add("qualtrics.import_contacts", status=429, apply_effect=effect)
+    await brand.bring_in(batch_id, "ana@example.com", "ben@example.com", "eva@example.com")
+    assert await brand.qualtrics.count_batch(world.directory_id, batch_id) == people
 
 
 @pytest.mark.parametrize(

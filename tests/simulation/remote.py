@@ -97,8 +97,7 @@ class Network:
             wait = random.choice((None, "1", "30", "200", "290", "86400"))
             if wait is not None:
                 limited.headers["Retry-After"] = wait
-            # Of an import, a 429 is believed: docs/reliability.md says so.
-            self._fail(limited, answer, serve, there, back, effect=not importing and random.random() < 0.4)
+            self._fail(limited, answer, serve, there, back, effect=random.random() < 0.4)
             trace(replica, request.operation, "is answered with", status)
         elif faults.strikes("remote-error", random, more):
             status = random.choice((500, 502, 503, 504, 408, 301, 401))

@@ -111,6 +111,7 @@ async def _bring_in(work: Work, recipients: Recipients) -> None:
     qualtrics, spec = work.sides.qualtrics, work.spec.qualtrics
     assert work.run.batch_id, "Importing is written with its batch"  # noqa: S101
     created = accounted = 0
+    limited = False
     try:
         for portion in portions(recipients, work.run.id):
             done = await qualtrics.import_contacts(
@@ -120,6 +121,9 @@ async def _bring_in(work: Work, recipients: Recipients) -> None:
                 raise Transient(Reason.REMOTE_REPLY_INVALID, _too_many(done.created, len(portion)))
             created += done.created
             accounted += done.created + done.failed + done.unprocessed
+            limited = limited or done.limited
+        if limited:
+            await _count_people(work, created)
     except OutcomeUnknown as lost:
         # These people may be in the batch, or come later: sent again, they would be in it twice. So all of them go into
         # a new batch, and nothing is ever sent to this one.
@@ -147,6 +151,23 @@ async def _bring_in(work: Work, recipients: Recipients) -> None:
         counts=recipients.counts.model_copy(update={"imported": created}),
         warnings=[*told, str(Reason.IMPORT_INCOMPLETE)] if accounted < accepted else told,
     )
+
+
+async def _count_people(work: Work, created: int) -> None:
+    """See that nobody is in the batch twice. Raises `OutcomeUnknown` unless it has exactly so many people.
+
+    An import was answered with 429 and was repeated. Qualtrics may have taken it the first time, too: then it has done
+    that by now, because it does the imports for a mailing list one after the other.
+    """
+    batch_id = work.run.batch_id or ""
+    try:
+        number = await work.sides.qualtrics.count_batch(work.spec.qualtrics.directory_id, batch_id)
+    except (Permanent, Transient) as error:
+        what = f"The people of batch {batch_id} cannot be counted after an import was answered with HTTP 429: {error.what}"
+        raise OutcomeUnknown(Reason.RATE_LIMITED, what, status=error.status) from error
+    if number != created:
+        what = f"Batch {batch_id} has {number} people instead of {created}, after an import was answered with HTTP 429"
+        raise OutcomeUnknown(Reason.RATE_LIMITED, what, status=429)
 
 
 async def _post(work: Work) -> Ended | None:

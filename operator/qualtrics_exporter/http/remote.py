@@ -224,12 +224,12 @@ class Remote:
         async with lock.hold(self._tenant):
             yield
 
-    async def call(self, ask: Ask, read: Callable[[Reply], T]) -> T:
+    async def call(self, ask: Ask, read: Callable[[Reply], T], *, limited: Callable[[], None] | None = None) -> T:
         """Make a call, as often as its kind allows, and give what `read` finds in the reply.
 
         Raises Permanent and Transient for what was certainly refused, or did not matter if it was not; OutcomeUnknown
         where a call that may not be repeated could have taken effect. A reply that `read` does not understand
-        (`NotUnderstood`) says nothing about what happened.
+        (`NotUnderstood`) says nothing about what happened. `limited` is called for each 429.
         """
         base = self.base()
         if ask.waits:
@@ -270,6 +270,8 @@ class Remote:
                     refused_token = token
                     return await attempt()
                 self._remotes.tokens.forget(self._credentials, token)
+            if reply.status == 429 and limited:
+                limited()
             raise self._error(ask, reply)
 
         return await persist(ask.repeat, self.clock, attempt, heard_tries=ask.heard_tries)

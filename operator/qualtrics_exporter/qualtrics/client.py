@@ -110,6 +110,8 @@ class Imported:
     """How many Qualtrics refused, such as addresses that it takes for none."""
     unprocessed: int
     """How many it did not even look at."""
+    limited: bool = False
+    """Whether Qualtrics first answered with 429. It may have taken the import all the same: see `count_batch`."""
 
 
 class Qualtrics:
@@ -242,6 +244,7 @@ class Qualtrics:
         one import at a time for a mailing list; those of this process wait for each other.
         """
         path = f"{API}/directories/{segment(directory_id)}/mailinglists/{segment(mailing_list_id)}/transactioncontacts"
+        refusals: list[None] = []
         await self._remote.token()  # a token endpoint that hangs must not keep others from the list
         async with self._remote.alone(path):
             import_id, unprocessed = await self._remote.call(
@@ -256,9 +259,21 @@ class Qualtrics:
                     rates=(IMPORTS,),
                 ),
                 _started,
+                limited=lambda: refusals.append(None),
             )
             created, failed = await self._import_done(f"{path}/{segment(import_id)}", batch_id)
-        return Imported(created, failed, unprocessed)
+        return Imported(created, failed, unprocessed, limited=bool(refusals))
+
+    async def count_batch(self, directory_id: str, batch_id: str) -> int:
+        """How many people are in the batch: one transaction is one mail. Raises `ExportError` if that is not shown."""
+        path = f"{API}/directories/{segment(directory_id)}/transactionbatches/{segment(batch_id)}/transactions"
+        task = f"list the transactions of batch {batch_id}"
+        pages = self._pages("list_transactions", task, path, {}, ids="transactionId", seconds=READ_SECONDS)
+        number = 0
+        async with aclosing(pages):
+            async for _ in pages:
+                number += 1
+        return number
 
     async def _import_done(self, path: str, batch_id: str) -> tuple[int, int]:
         """How many are in and how many were refused, when it is over."""
