@@ -5,14 +5,14 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from qualtrics_exporter.export.identity import request_run_id, test_run_id
-from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, TEST_REQUESTED_AT, Exporter
+from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.schedule import next_slot, slots_between
 
 from .api_server import Body
 from .bounds import MOST_STATUS_BYTES, RECOVERY
 from .clock import EPOCH, true_time
 from .records import Promise, Record, Seen, moment, status_of, told
+from .requests import requests
 from .world import ZONES, parsed
 
 if TYPE_CHECKING:
@@ -123,10 +123,7 @@ class Ending:
 
     def _end_of_requests(self, record: Record, body: Body, until: float) -> None:
         annotations, status = body["metadata"]["annotations"], status_of(body)
-        for name, tokens, id_of in (
-            (RUN_REQUESTED_AT, record.run_tokens, request_run_id),
-            (TEST_REQUESTED_AT, record.test_tokens, test_run_id),
-        ):
+        for name, tokens, id_of in requests(record):
             token = annotations.get(name)
             if token is None or token in record.exempt or tokens[token][-1] > until:
                 continue

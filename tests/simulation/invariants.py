@@ -29,6 +29,7 @@ from .damages import Damages
 from .ending import Ending
 from .mails import MailJudge
 from .records import Excuses, Promise, Record, Seen, Violation, moment, status_of, told
+from .requests import RequestJudge
 from .world import HOUR, ZONES, parsed
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Oracle:
         self._counts: Counter[str] = Counter()
         self.damages = Damages(simulation, self._records)
         self.mails = MailJudge(simulation, self._records, self.excuses, self._counts, self.violate)
+        self._requests = RequestJudge(self.excuses, self.violate)
         self._said: set[tuple[str, str]] = set()
         self._missing: set[tuple[str, str]] = set()
         """Replicas and objects that they did not know at the last look."""
@@ -97,6 +99,11 @@ class Oracle:
             self._counts["objects"] += 1
         else:
             record = self._records[uid]
+        annotations = metadata["annotations"]
+        old = before["metadata"]["annotations"] if before else {}
+        valid = record.schedules and metadata["generation"] not in record.invalid
+        asked = {} if kind == "DELETED" else annotations
+        self._requests.changed(record, old, asked, now, self._deadline(record) if valid else None)
         if kind == "DELETED":
             record.deleted = now
             self._close(record)
@@ -108,11 +115,6 @@ class Oracle:
             else:
                 record.specs[generation] = body["spec"]
                 record.schedules.append(parsed(body["spec"]["schedule"]))
-        annotations = metadata["annotations"]
-        old = before["metadata"]["annotations"] if before else {}
-        for name, tokens in ((RUN_REQUESTED_AT, record.run_tokens), (TEST_REQUESTED_AT, record.test_tokens)):
-            if (token := annotations.get(name)) and token != old.get(name):
-                tokens.setdefault(token, []).append(now)
         if annotations.get(TEST_MODE) == "Deliver" and (token := annotations.get(TEST_REQUESTED_AT)):
             record.deliverable.add(token)
         replicas = self._simulation.plan.replicas
