@@ -151,7 +151,7 @@ def _shared_receipts() -> Iterator[None]:
 
 @contextmanager
 def _unclaimed() -> Iterator[None]:
-    with mock.patch.object(slots, "_claimed", lambda status, _: status):
+    with mock.patch.object(slots, "claimed", lambda status, _: status):
         yield
 
 
