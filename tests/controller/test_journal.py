@@ -6,13 +6,13 @@ from typing import Any, cast
 
 import pytest
 
-from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Conflict, Forbidden
+from qualtrics_exporter.controller.cluster import Cluster, Conflict, Forbidden
 from qualtrics_exporter.controller.identity import Identity
 from qualtrics_exporter.controller.journal import HEARTBEAT_SECONDS, StatusJournal
 from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.runs import Credentials, Runner
 from qualtrics_exporter.controller.status import Key, StatusStore
-from qualtrics_exporter.export.journal import Abandoned
+from qualtrics_exporter.export.journal import Abandoned, NotWritten
 from qualtrics_exporter.http.errors import Permanent
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -43,8 +43,8 @@ class Deaf:
     ("run", "error"),
     [
         # What is known of a send stays known to this process.
-        (REFUSED, ClusterError),
-        (SENT, ClusterError),
+        (REFUSED, NotWritten),
+        (SENT, NotWritten),
         # Nothing may happen that is not written down.
         (RUN.model_copy(update={"attempt": 2}), Abandoned),
     ],

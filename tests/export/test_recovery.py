@@ -13,7 +13,7 @@ from qualtrics_exporter.export import steps
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.export.held_back import held_back
 from qualtrics_exporter.export.identity import new_holder
-from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged, SuspendedMeanwhile
+from qualtrics_exporter.export.journal import Abandoned, Ended, NotWritten, SpecChanged, SuspendedMeanwhile
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.qualtrics.client import Distribution, Qualtrics
 from qualtrics_exporter.resource.status import ActiveRun
@@ -714,13 +714,17 @@ async def test_an_unexpected_error_after_the_send_is_looked_up(
     assert exporter.mailed() == SIX
 
 
-async def test_a_journal_that_stumbles_once_after_the_send_changes_nothing(exporter: Exporter) -> None:
+@pytest.mark.parametrize(("error", "level"), [(OSError, "ERROR"), (NotWritten, "WARNING")])
+async def test_a_journal_that_stumbles_once_after_the_send_changes_nothing(
+    exporter: Exporter, caplog: pytest.LogCaptureFixture, error: type[Exception], level: str
+) -> None:
     def before(number: int) -> None:
         if number == SENT:
-            raise OSError
+            raise error
 
     entry = (await exporter.ended(WatchedJournal(exporter.path, before=before))).entry
 
     assert entry.result == "Succeeded"
     assert entry.distribution_id
     assert exporter.mailed() == SIX
+    assert [record.levelname for record in caplog.records if "that the survey was sent" in record.message] == [level]

@@ -92,8 +92,9 @@ ONCE_ONLY = {name for name, trouble in TROUBLES.items() if trouble.late}
 # How it ends, by the kind of call. A reason: the run fails with it, nobody was mailed. `+` before it: only if it goes
 # wrong for ever; once, the run succeeds. `sent` and `unknown` are how a send ends whose outcome is looked up. `-`: not
 # tried, because only a send is looked for after a 429, and an import is counted. `done`, `no list`, `late list` and
-# `hidden`: Qualtrics sends or imports, and answers 429 all the same; its list shows that, cannot be read, shows it after five minutes, or does not
-# show where distributions go. `none else`: it does not show that either, but did not send, and the list is empty.
+# `hidden`: Qualtrics sends or imports, and answers 429 all the same; its list shows that, cannot be read, shows it
+# after five minutes, or does not show where distributions go. `none else`: it does not show that either, but did not
+# send, and the list is empty.
 ENDINGS = """
 trouble          read                 import               send                 token                download
 

@@ -104,6 +104,7 @@ class Replica:
     def resume(self) -> None:
         if self.process is not None and self.running and self.process.paused:
             self.simulation.trace(self.name, "resumes")
+            self.simulation.resumed = self.simulation.now
             self.simulation.loop.resume(self.process)
 
     def stop(self) -> None:

@@ -14,7 +14,7 @@ from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.cluster import ClusterError, Gone
 from qualtrics_exporter.controller.plan.status import finished
 from qualtrics_exporter.controller.status import PATIENCE_SECONDS, Key, StatusStore
-from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged, SuspendedMeanwhile
+from qualtrics_exporter.export.journal import Abandoned, Ended, NotWritten, SpecChanged, SuspendedMeanwhile
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import ActiveRun, Status
 
@@ -45,7 +45,10 @@ class StatusJournal:
 
         sent = run.step == "Sent"
         patience = PATIENCE_SENT_SECONDS if sent else PATIENCE_SECONDS
-        await self._change(step, patience=patience, known=sent or run.refused_until is not None)
+        try:
+            await self._change(step, patience=patience, known=sent or run.refused_until is not None)
+        except ClusterError as error:
+            raise NotWritten(str(error)) from error
 
     async def write_sending(self, run: ActiveRun) -> None:
         def step(exporter: Exporter) -> Status | None:

@@ -18,6 +18,10 @@ class Abandoned(Exception):
     """The run is somebody else's now, or the exporter is gone: stop, write nothing, send nothing."""
 
 
+class NotWritten(Exception):
+    """The journal could not write what is known about a send within its patience. What is known stays true."""
+
+
 class SuspendedMeanwhile(Exception):
     """The exporter was suspended before the run reached its send: nothing was sent, the run ends as Skipped."""
 
@@ -50,7 +54,8 @@ class Journal(Protocol):
     async def write(self, run: ActiveRun) -> None:
         """Replace the stored run, which must be ours (same id and holder), by this one.
 
-        When this returns, the write is durable. A lost reply is resolved by reading again.
+        When this returns, the write is durable. A lost reply is resolved by reading again. Raises `NotWritten` if the
+        run says what became of a send, and the journal cannot be written for long.
         """
         ...
 

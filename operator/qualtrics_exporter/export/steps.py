@@ -163,7 +163,7 @@ async def _count_people(work: Work, created: int) -> None:
     try:
         number = await work.sides.qualtrics.count_batch(work.spec.qualtrics.directory_id, batch_id)
     except (Permanent, Transient) as error:
-        what = f"The people of batch {batch_id} cannot be counted after an import was answered with HTTP 429: {error.what}"
+        what = f"After an import was answered with HTTP 429, batch {batch_id} cannot be counted: {error.what}"
         raise OutcomeUnknown(Reason.RATE_LIMITED, what, status=error.status) from error
     if number != created:
         what = f"Batch {batch_id} has {number} people instead of {created}, after an import was answered with HTTP 429"

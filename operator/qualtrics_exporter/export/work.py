@@ -16,7 +16,7 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, Result, entry_of
 
-from .journal import Abandoned, Ended, Journal, QuerySync, ResultSource
+from .journal import Abandoned, Ended, Journal, NotWritten, QuerySync, ResultSource
 from .messages import ABOUT_PEOPLE, BY_WEIGHT, advice, counted, number_of, sampled, unknown_message
 from .recipients import Recipients
 from .sample import Sample
@@ -183,6 +183,8 @@ class Work:
             await self.journal.write(run)
         except Abandoned:
             raise
+        except NotWritten as error:
+            logger.warning("run %s: it is known %s, and that could not be written: %s", run.id, what, error)
         except Exception as error:  # noqa: BLE001
             report(f"writing down {what}", self.run, error)
         self.run = run
