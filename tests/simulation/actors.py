@@ -1,13 +1,14 @@
 """What users, tools and misfortune do to a world."""
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
 
-from .odd_actors import KINDS, OddActors
+from . import odd_actors, strike_actors
+from .odd_actors import OddActors
 from .records import status_of
-from .replica import TAKEOVER, Replica
+from .replica import TAKEOVER
+from .strike_actors import StrikeActors
 from .tenants import QUERY_TEXT
 from .world import Event, PlannedExporter
 
@@ -27,9 +28,13 @@ class Actors:
         self._replicas = {replica.name: replica for replica in simulation.replicas}
         self._manifests: dict[str, list[Manifest]] = {name: [] for name in self._exporters}
         """What Git had for each exporter, oldest first: a restore brings one back."""
-        self._armed: list[tuple[Event, list[int]]] = []
         self._draining = False
+        self.strikes = StrikeActors(simulation, self._replicas, self.act)
         self._odd = OddActors(simulation, lambda name: f"team-{self._exporters[name].tenant}", self._later)
+        self._others: dict[str, OddActors | StrikeActors] = {
+            **dict.fromkeys(odd_actors.KINDS, self._odd),
+            **dict.fromkeys(strike_actors.KINDS, self.strikes),
+        }
 
     # Before the world begins.
 
@@ -70,8 +75,9 @@ class Actors:
             event.arguments or "",
             f"(event {event.number})" if event.number >= 0 else "",
         )
-        player, kind = (self._odd, event.kind) if event.kind in KINDS else (self, f"_{event.kind}")
-        getattr(player, kind)(event.target, **event.arguments)
+        other = self._others.get(event.kind)
+        act = getattr(other, event.kind) if other else getattr(self, f"_{event.kind}")
+        act(event.target, **event.arguments)
 
     def _later(self, seconds: float, event: Event) -> None:
         self._simulation.loop.outside(seconds, self.act, event)
@@ -290,48 +296,6 @@ class Actors:
 
     # Replicas.
 
-    def _crash(self, name: str, seconds: float, steps: int, call: str | None = None, nth: int = 1) -> None:
-        self._arm(Event(self._simulation.now, "crash", name, {"seconds": seconds, "steps": steps}), call, nth)
-
-    def _pause(self, name: str, seconds: float, steps: int, call: str | None = None, nth: int = 1) -> None:
-        self._arm(Event(self._simulation.now, "pause", name, {"seconds": seconds, "steps": steps}), call, nth)
-
-    def _arm(self, event: Event, call: str | None, nth: int) -> None:
-        if call is None:
-            self._strike(event)
-        else:
-            self._armed.append(
-                (Event(event.time, event.kind, call, {**event.arguments, "replica": event.target}), [nth])
-            )
-
-    def calling(self, replica: Replica, operation: str) -> None:
-        """A replica makes a call: perhaps a strike waited for that."""
-        for armed in self._armed:
-            event, left = armed
-            if event.target != operation:
-                continue
-            # Whoever does the work is hit: the replica of the plan, or the leader in its place.
-            if replica.name == event.arguments["replica"] or replica.leading:
-                left[0] -= 1
-                if left[0] <= 0:
-                    self._armed.remove(armed)
-                    strike = Event(event.time, event.kind, replica.name, event.arguments)
-                    replica.strike_after(event.arguments["steps"], partial(self._strike, strike))
-                    return
-
-    def _strike(self, event: Event) -> None:
-        if self._draining:
-            return
-        replica, seconds = self._replicas[event.target], event.arguments["seconds"]
-        loop = self._simulation.loop
-        self._simulation.oracle.disturb(seconds + TAKEOVER + 600, replica.shard)
-        if event.kind == "crash":
-            replica.kill()
-            loop.outside(seconds, replica.start)
-        else:
-            replica.pause()
-            loop.outside(seconds, replica.resume)
-
     def _restart(self, name: str) -> None:
         replica, loop = self._replicas[name], self._simulation.loop
         self._simulation.oracle.disturb(TAKEOVER + 600, replica.shard)
@@ -351,7 +315,7 @@ class Actors:
         simulation = self._simulation
         self._draining = True
         simulation.trace(">> drain")
-        self._armed.clear()
+        self.strikes.end()
         simulation.faults.end()
         for replica in simulation.replicas:
             if replica.offset:

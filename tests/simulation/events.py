@@ -182,37 +182,6 @@ def _relabels(random: Random, plan: Plan) -> Iterable[Event]:
 OUTAGES = (300.0, HOUR, HOUR, HOUR, 3 * HOUR, 3 * HOUR, 3 * HOUR, DAY)
 """Seconds for which a remote side does not work."""
 
-CALLS = (
-    "status",
-    "status",
-    "status",
-    "get",
-    "event",
-    "secret",
-    "execute",
-    "export",
-    "download",
-    "create_batch",
-    "import_contacts",
-    "import_status",
-    "create_distribution",
-    "create_distribution",
-    "create_distribution",
-    "list_distributions",
-    "lease",
-)
-
-
-def _strikes(random: Random, plan: Plan) -> Iterable[Event]:
-    """Crashes and pauses, at any step that follows a call; and those that come out of the blue."""
-    for kind, name, per_day in (("crash", "crash", 2.0), ("pause", "pause", 1.5)):
-        for _ in range(_often(random, plan, name, per_day)):
-            down = random.choice((1.0, 12.0, 60.0, 700.0, 2 * HOUR, 5 * HOUR, 26 * HOUR))
-            arguments: dict[str, Any] = {"seconds": down, "steps": random.choice((1, 1, 2, 3, 5, 8, 13, 30, 100))}
-            if random.random() < 0.85:
-                arguments["call"], arguments["nth"] = random.choice(CALLS), random.randrange(1, 7)
-            yield Event(_moment(random, plan), kind, random.choice(plan.replicas).name, arguments)
-
 
 def _restarts(random: Random, plan: Plan) -> Iterable[Event]:
     for _ in range(_often(random, plan, "restart", 0.5)):
@@ -320,7 +289,6 @@ EVENTS: tuple[Callable[[Random, Plan], Iterable[Event]], ...] = (
     _tests,
     _settlements,
     _relabels,
-    _strikes,
     _restarts,
     _clocks,
     _cluster_trouble,

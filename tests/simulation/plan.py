@@ -9,7 +9,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from . import odd_events
+from . import odd_events, strikes
 from .events import EVENTS
 from .faults import CLASSES, ODD, OF_TENANTS
 from .world import DAY, ZONES, Event, Plan, PlannedExporter, PlannedReplica, schedule
@@ -94,7 +94,9 @@ def make(
 
 def _events(plan: Plan) -> list[Event]:
     events = [
-        event for kind in (*EVENTS, *odd_events.EVENTS) for event in kind(Random(f"{kind.__name__} {plan.seed}"), plan)
+        event
+        for kind in (*EVENTS, *strikes.EVENTS, *odd_events.EVENTS)
+        for event in kind(Random(f"{kind.__name__} {plan.seed}"), plan)
     ]
     return sorted(events, key=lambda event: (event.time, event.kind, event.target))
 

@@ -94,7 +94,7 @@ class Simulation:
 
     def calling(self, replica: Replica, operation: str) -> None:
         """A replica is about to make this call: a planned strike may wait for that."""
-        self.actors.calling(replica, operation)
+        self.actors.strikes.calling(replica, operation)
 
     def run(self) -> Result:
         """Play the plan, then let everything come to its end."""
