@@ -28,7 +28,7 @@ from .clock import EPOCH
 from .damages import Damages
 from .ending import Ending
 from .mails import MailJudge
-from .records import Excuses, Promise, Record, Seen, Violation, moment, status_of, told
+from .records import NOBODY, Excuses, Promise, Record, Seen, Violation, moment, status_of, told
 from .requests import RequestJudge
 from .world import HOUR, ZONES, parsed
 
@@ -118,7 +118,7 @@ class Oracle:
         if annotations.get(TEST_MODE) == "Deliver" and (token := annotations.get(TEST_REQUESTED_AT)):
             record.deliverable.add(token)
         replicas = self._simulation.plan.replicas
-        shard = next((r.shard for r in replicas if matches(r.selector, metadata["labels"])), "nobody")
+        shard = next((r.shard for r in replicas if matches(r.selector, metadata["labels"])), NOBODY)
         if not record.moves or record.shard != shard:
             record.moves.append((now, shard))
         self._promise(record, body)
@@ -130,7 +130,7 @@ class Oracle:
         if metadata["generation"] not in record.invalid and not spec.get("suspend"):
             schedule = parsed(spec["schedule"], _zone(status))
             if (
-                record.shard != "nobody"
+                record.shard != NOBODY
                 and "deletionTimestamp" not in metadata
                 and status.get("schedule") == schedule.words()
                 and status.get("nextScheduleTime")

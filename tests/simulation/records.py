@@ -11,6 +11,10 @@ from qualtrics_exporter.schedule import Schedule
 from .clock import true_time
 
 
+NOBODY = "nobody"
+"""The shard of an object that no replica selects."""
+
+
 @dataclass(frozen=True)
 class Violation:
     """Something that must never happen. `kind` names the invariant."""

@@ -6,7 +6,7 @@ from typing import Any
 from qualtrics_exporter.export.identity import request_run_id, test_run_id
 from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, TEST_REQUESTED_AT
 
-from .records import Excuses, Record
+from .records import NOBODY, Excuses, Record
 from .world import HOUR
 
 Annotations = dict[str, str]
@@ -31,7 +31,9 @@ class RequestJudge:
             if before and longest is not None and before not in record.exempt and len(tokens[before]) == 1:
                 began, run_id = tokens[before][0], id_of(record.uid, before)
                 ended = run_id in record.entries or (record.active is not None and record.active[0] == run_id)
-                if not ended and now - began > longest and self._excuses.undisturbed(record, began - 600, now):
+                owned = all(shard != NOBODY for _, end, shard in record.stays() if end > began)
+                slow = now - began > longest and self._excuses.undisturbed(record, began - 600, now)
+                if owned and slow and not ended:
                     waited = f"{name} {before} after {(now - began) / HOUR:.1f} hours"
                     self._violate("a request waits without an entry", record.name, waited)
             if token:
