@@ -10,7 +10,6 @@ from qualtrics_exporter.schedule import Schedule
 
 from .clock import true_time
 
-
 NOBODY = "nobody"
 """The shard of an object that no replica selects."""
 
