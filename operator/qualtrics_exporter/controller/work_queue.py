@@ -43,8 +43,8 @@ MAX_BACKGROUND = 50
 """Of these, checks, look-ups and figures: so few that none of them times out because the others use up a rate limit."""
 
 SUCCESS_SECONDS = 8 * 3600.0
-"""For so long, an exporter that was reconciled shows that no permission is missing. An exporter that is not suspended is
-checked at least every seven hours.
+"""An exporter that was reconciled so recently shows that no permission is missing. Exporters are checked at least every
+seven hours, unless they are suspended.
 """
 BURST = 30
 REFILL_SECONDS = 10.0
