@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from qualtrics_exporter.controller import delivery
+from qualtrics_exporter.controller import announce, delivery
 from qualtrics_exporter.controller.actions.look_ups import LookUps
 from qualtrics_exporter.controller.memory import Memories
 from qualtrics_exporter.controller.plan.wake import next_wake
@@ -17,6 +17,7 @@ from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Delivery, HistoryEntry, Status
 from tests.controller.exporters import ZONE, at, exporter, seen
+from tests.controller.exporters import body as exporter_body
 from tests.environment.clock import SteeredClock
 
 NOW = at("2026-11-23 12:00")
@@ -38,11 +39,15 @@ class World:
 
     def __init__(self, entry: HistoryEntry, reply: ExportError | Delivery) -> None:
         self.clock = SteeredClock(start=NOW)
-        self.memories = Memories()
         self.now = exporter(seen(NOW).model_copy(update={"history": [entry], "observed_generation": 1}))
         self.reply: ExportError | Delivery = reply
         self.asked = 0
         self.keeps_figures = True
+        self.restart()
+
+    def restart(self) -> None:
+        """The operator starts anew, and knows what is in the status."""
+        self.memories = Memories()
         self.look_ups = LookUps(cast("StatusStore", self), cast("Credentials", self), self.memories, self.clock)
 
     async def change(self, _key: Key, change: Callable[[Exporter], Status | None]) -> Exporter:
@@ -90,6 +95,49 @@ async def test_figures_that_cannot_be_read_are_asked_for_later_and_later_and_the
     assert max(days[4:8]) <= 3
     assert days[9] == 0
     assert delivery.next_read((world.now.status.history or [])[0], world.clock.now()) is None
+
+
+def figures(world: World) -> dict[str, Any]:
+    """`status.history[0].delivery`, as a user sees it."""
+    return exporter_body(world.now.status)["status"]["history"][0].get("delivery", {})
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason", "after"),
+    [(GONE, "DistributionNotFound", timedelta(0)), (DOWN, "RemoteUnavailable", delivery.GIVEN_UP)],
+)
+@pytest.mark.parametrize("read", [None, NOW + timedelta(minutes=2)])
+async def test_figures_that_are_given_up_say_why_and_keep_the_time_of_the_last_look(
+    reply: ExportError, reason: str, after: timedelta, read: datetime | None
+) -> None:
+    seen_before = Delivery(sent=4, observed_time=read) if read else None
+    world = World(entry(NOW, delivery=seen_before), reply)
+    world.clock.advance(after.total_seconds() + 15 * 60)
+    await world.pass_time(2 * DAY, timedelta(hours=1))
+    before = {"sent": 4, "observedTime": "2026-11-23T12:02:00Z"} if read else {}
+    assert figures(world) == {**before, "stoppedReason": reason}
+    asked = world.asked
+    world.restart()
+    assert await world.pass_time(20 * DAY, timedelta(hours=1)) == 0
+    assert world.asked == asked
+
+
+async def test_figures_that_are_given_up_are_told_in_an_event() -> None:
+    world = World(entry(NOW), GONE)
+    before = world.now
+    world.clock.advance(15 * 60)
+    await world.pass_time(DAY, timedelta(hours=1))
+    (told,) = announce.events(before, world.now)
+    assert (told.type, told.reason, told.action) == ("Warning", "DistributionNotFound", "Delivery")
+    assert "delivery figures of run abc" in told.note
+    assert announce.events(world.now, world.now) == []
+
+
+async def test_figures_that_an_earlier_version_gave_up_are_not_asked_for_again() -> None:
+    """It wrote the last time at which they would have been read, in place of a reason."""
+    given_up = Delivery(sent=4, observed_time=NOW + 7 * DAY)
+    world = World(entry(NOW, delivery=given_up), Delivery(sent=6))
+    assert await world.pass_time(20 * DAY, timedelta(hours=1)) == 0
 
 
 async def test_figures_that_the_api_server_does_not_keep_are_read_at_their_times() -> None:

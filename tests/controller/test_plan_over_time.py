@@ -1,5 +1,8 @@
 """Planning while tokens come back, clocks jump, zones change and exporters wait: without a cluster."""
 
+import itertools
+from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qualtrics_exporter.controller.leadership import Leadership
-from qualtrics_exporter.controller.plan.requests import RUN, SETTLEMENT, TEST, Kind, Token, requested, with_receipt
+from qualtrics_exporter.controller.plan import requests
+from qualtrics_exporter.controller.plan.requests import (
+    RUN,
+    SETTLEMENT,
+    TEST,
+    Kind,
+    Token,
+    requested,
+    with_current_receipts,
+    with_receipt,
+)
 from qualtrics_exporter.controller.plan.status import finished
 from qualtrics_exporter.controller.plan.wake import next_wake
 from qualtrics_exporter.export.journal import Ended
@@ -17,6 +30,7 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import (
     CLAIMED_SLOTS,
     HANDLED_REQUESTS,
+    HANDLED_TOKENS,
     HistoryEntry,
     Status,
     entry_of,
@@ -65,6 +79,67 @@ def test_a_token_is_remembered_however_many_of_its_kind_follow(kind: Kind) -> No
     for token in tokens:
         found = exporter(status, annotations={kind.annotation.partition("/")[2]: token})
         assert requested(kind, found) is None
+
+
+def a_token(kind: Kind, number: int) -> str:
+    """A different token for each number. As a settlement, it is understood."""
+    letters = "".join(chr(97 + number // 26**place % 26) for place in range(4))
+    return f"{'a' * 16}{letters}=Sent" if kind is SETTLEMENT else f"token-{number}"
+
+
+def with_token(kind: Kind, token: str, status: Status) -> Exporter:
+    """The exporter with that token in the annotation of its kind, and that status."""
+    return replace(exporter(), status=status, annotations={kind.annotation: token})
+
+
+@pytest.mark.parametrize(
+    ("kind", "receipts"),
+    [(RUN, HANDLED_TOKENS), (RUN, 100), (TEST, 100), (SETTLEMENT, 100)],
+    ids=["run", "run, few", "test", "settlement"],
+)
+def test_a_token_that_self_heal_restores_again_and_again_acts_once(kind: Kind, receipts: int, monkeypatch: Any) -> None:
+    """Git holds A, somebody annotates B, self-heal restores A; then C, A, and so on: more tokens than receipts."""
+    if receipts < HANDLED_TOKENS:
+        monkeypatch.setattr(requests, "HANDLED_TOKENS", receipts)
+        monkeypatch.setattr(requests, "RECENT_TOKENS", 10)
+    status, writes = seen(MONDAY), 0
+    acted = Counter[str]()
+    others = [a_token(kind, number) for number in range(1, receipts + 500)]
+    for token in itertools.chain.from_iterable((a_token(kind, 0), other) for other in others):
+        found = with_token(kind, token, status)
+        if new := requested(kind, found):
+            acted[token] += 1
+            status = with_receipt(kind, found, status, new)
+        else:
+            kept = with_current_receipts(found, status)
+            assert with_current_receipts(with_token(kind, token, kept), kept) is kept, "it would be written each time"
+            writes += kept is not status
+            status = kept
+    assert acted == Counter([a_token(kind, 0), *others])
+    assert writes <= len(others) / 10
+    assert len(getattr(status, kind.handled)) == receipts
+
+
+@pytest.mark.parametrize("token", ["A", "asked by alice@example.com", "a" * 300])
+@pytest.mark.parametrize("crd", ["newer", "older"])
+def test_planning_keeps_the_token_that_is_in_an_annotation(monkeypatch: Any, token: str, crd: str) -> None:
+    """Whatever status shows of it, and also where a CRD of a version before 0.2 keeps a single short list."""
+    monkeypatch.setattr(requests, "HANDLED_TOKENS", 40)
+    monkeypatch.setattr(requests, "RECENT_TOKENS", 10)
+    status, now = seen(MONDAY), MONDAY
+    for number in range(60):
+        for text in (token, f"other-{number}"):
+            if crd == "older":
+                gone = ("handled_run_requests", "handled_test_requests", "handled_settlements", "sent_runs")
+                status = status.model_copy(update=dict.fromkeys(gone))
+            found = exporter(
+                without_run(status.model_copy(update={"sent_runs": None})), annotations={"run-requested-at": text}
+            )
+            plan = planned(found, now)
+            assert (plan.claimed is None) is (text == token and number > 0)
+            status = plan.status
+            if plan.claimed is None:
+                assert planned(replace(found, status=status), now).status == status, "it would be written each time"
 
 
 def test_receipts_of_one_kind_do_not_count_for_another() -> None:

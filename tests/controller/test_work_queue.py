@@ -287,6 +287,71 @@ async def test_a_missing_permission_is_the_problem_of_the_operator_only_if_it_is
         assert desk.queue.problem is None
 
 
+DENIED = Forbidden("its role lacks that rule", 403)
+HOUR = 3600
+
+
+@pytest.mark.parametrize("first", ["fine", "denied"])
+async def test_a_permission_that_is_refused_for_one_exporter_is_not_the_problem_of_the_operator(
+    desk: Desk, first: str
+) -> None:
+    """A webhook of the API server may refuse a single object, in the words of a missing permission."""
+    for name in (first, *{"fine", "denied"} - {first}):
+        desk.enqueue(name)
+    desk.enqueue("suspended", after=1000 * HOUR)
+    desk.wakes["fine"] = Wake(NOON + timedelta(hours=6))
+    desk.errors = {"denied": DENIED}
+    async with desk.leads():
+        for _ in range(20):
+            await desk.passes(600)
+            assert desk.queue.problem is None
+        assert desk.started.count("denied") > 10
+
+
+async def test_a_single_exporter_that_is_refused_at_first_is_no_problem_of_the_operator_if_there_are_others(
+    desk: Desk,
+) -> None:
+    desk.enqueue("denied")
+    desk.enqueue("later", after=6 * HOUR)
+    desk.errors = {"denied": DENIED}
+    async with desk.leads():
+        assert desk.started == ["denied"]
+        assert desk.queue.problem is None
+
+
+async def test_a_permission_that_is_withdrawn_is_the_problem_of_the_operator_once_every_exporter_was_refused(
+    desk: Desk,
+) -> None:
+    """One that is suspended has nothing to do. That it was reconciled long ago says nothing any more."""
+    names = ("one", "two", "suspended")
+    for name in names:
+        desk.enqueue(name)
+    desk.wakes = {name: Wake(NOON + timedelta(hours=hours)) for name, hours in (("one", 6), ("two", 7))}
+    async with desk.leads():
+        assert desk.started == [*names]
+        desk.errors = dict.fromkeys(names, DENIED)
+        await desk.passes(6 * HOUR + 1)
+        assert desk.queue.problem is None, "only one was refused"
+        await desk.passes(HOUR)
+        assert desk.queue.failing == 2
+        await desk.passes(2 * HOUR)
+        assert desk.queue.problem == str(DENIED)
+        del desk.errors["two"]
+        desk.wakes = {}
+        await desk.passes(121)
+        assert desk.queue.problem is None
+    assert desk.queue.problem is None
+
+
+async def test_the_only_exporter_there_is_stands_for_the_permission(desk: Desk) -> None:
+    """Nothing shows whether it alone is refused. A missing permission is more likely."""
+    desk.enqueue("denied")
+    desk.errors = {"denied": DENIED}
+    async with desk.leads():
+        assert desk.queue.problem == str(DENIED)
+    assert desk.queue.problem is None, "a replica that does not lead needs no permission to write"
+
+
 async def test_a_change_does_not_end_the_pause_after_an_unexpected_error(desk: Desk) -> None:
     """The change may be the operator's own report of that error."""
     desk.enqueue("one")

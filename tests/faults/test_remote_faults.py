@@ -237,7 +237,7 @@ async def figures_with(desks: Desks, strike: Strike, wanted: Ending) -> list[Fou
     found = [*differs(desk, entry, SUCCEEDED), *await told(desk, entry)]
     figures = entry.get("delivery", {})
     gone = wanted.reason == GONE
-    if ("sent" in figures) is not (wanted.result == "Succeeded") or ("observedTime" in figures and gone) is not gone:
+    if ("sent" in figures) is not (wanted.result == "Succeeded") or ("stoppedReason" in figures) is not gone:
         found.append(Found(Finding.UNTRUE, f"the figures are {figures}"))
     await desk.mended()
     entry = (await desk.until(lambda status: "delivery" in status["history"][0]))["history"][0]

@@ -7,6 +7,8 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from qualtrics_exporter.controller.plan import requests
+from qualtrics_exporter.controller.plan import status as plan_status
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.waiting import eventually
@@ -92,6 +94,33 @@ async def played(desk: Desk, crd: Crd, name: str) -> list[Found]:
 async def test_a_token_acts_once_whatever_tools_make_of_it(desk: Desk, crd: Crd, tally: Tally, name: str) -> None:
     shape, _, interlude = name.partition(", ")
     tally.add(MATRIX, f"{shape}, {interlude}" if interlude else shape, name, await played(desk, crd, name))
+
+
+@pytest.mark.parametrize("kind", ["run", "test"])
+async def test_a_token_that_is_restored_again_and_again_acts_once(
+    desk: Desk, crd: Crd, tally: Tally, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """More other tokens come in between than there are receipts. Self-heal restores it after each of them."""
+    receipts = 8
+    for module, name, number in (
+        (requests, "HANDLED_TOKENS", receipts),
+        (requests, "RECENT_TOKENS", 2),
+        (requests, "HANDLED_REQUESTS", 4),
+        (requests, "RECENT_REQUESTS", 2),
+        (plan_status, "SENT_RUNS", 3),
+    ):
+        monkeypatch.setattr(module, name, number)
+    desk.world.suppression_hours = 0  # the same people are asked each time
+    player = Player(desk, crd)
+    for number in range(receipts + 4):
+        for token, mode in (("A", "Deliver"), (f"B{number}", "Dry")):
+            await (player.run(token) if kind == "run" else player.test(token, mode))
+    tally.add(MATRIX, "restored each time", kind, [*player.found(), *await desk.leaks()])
+    status = await desk.status()
+    before = len(desk.cluster.written)
+    await player.restart()
+    assert len(desk.cluster.written) == before, "the status is at rest"
+    assert len(status[f"handled{kind.title()}Requests"]) == receipts
 
 
 @pytest.mark.parametrize("build", [broken.FORGETFUL, pytest.param(broken.SHARED_RECEIPTS, marks=pytest.mark.long)])

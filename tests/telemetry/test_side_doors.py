@@ -156,6 +156,7 @@ TEXTS = {
     "ActiveRun.refused_reason": "one of resource/reasons.py",
     "ActiveRun.warnings": "some of resource/reasons.py",
     "Delivery.request_status": "letters",
+    "Delivery.stopped_reason": "one of resource/reasons.py",
     "HistoryEntry.id": "a hash",
     "HistoryEntry.reason": "one of resource/reasons.py",
     "HistoryEntry.message": "redacted",

@@ -46,6 +46,7 @@ def events(before: Exporter, after: Exporter) -> list[Announcement]:
     old, new = before.status, after.status
     found = [_ended(entry, "Run") for entry in new_entries(old, new) if _news(entry, new)]
     found += [_ended(is_, _LATER.get(is_.reason, "Delivery"), was) for was, is_ in _other_reason(old, new)]
+    found += [_stopped(entry) for entry in _without_figures(old, new)]
     if new.last_test and not (old.last_test and _same_words(old.last_test, new.last_test)):
         same = old.last_test if old.last_test and old.last_test.id == new.last_test.id else None
         found.append(_ended(new.last_test, "Test", same))
@@ -99,6 +100,26 @@ def _other_reason(old: Status, new: Status) -> list[tuple[HistoryEntry, HistoryE
     before = {(entry.id, entry.completion_time): entry for entry in old.history or []}
     pairs = [(before.get((e.id, e.completion_time), e), e) for e in new.history or []]
     return [(was, is_) for was, is_ in pairs if was.reason != is_.reason]
+
+
+def _without_figures(old: Status, new: Status) -> list[HistoryEntry]:
+    """The entries whose delivery figures are not read any more, since this change."""
+    before = {(e.id, e.completion_time) for e in old.history or [] if e.delivery and e.delivery.stopped_reason}
+    stopped = [e for e in new.history or [] if e.delivery and e.delivery.stopped_reason]
+    return [entry for entry in stopped if (entry.id, entry.completion_time) not in before]
+
+
+def _stopped(entry: HistoryEntry) -> Announcement:
+    reason = (entry.delivery.stopped_reason if entry.delivery else None) or ""
+    known = next((one for one in Reason if one == reason), None)
+    meaning = f" {known.meaning} {known.next_step}".rstrip() if known else ""
+    return Announcement(
+        type="Warning",
+        reason=reason,
+        note=f"The delivery figures of run {entry.id} could not be read, and are not asked for again.{meaning}",
+        action="Delivery",
+        dedup=f"{entry.id} figures {reason} {entry.completion_time.isoformat()}",
+    )
 
 
 def _readiness(old: Status, new: Status, uid: str) -> list[Announcement]:

@@ -41,6 +41,9 @@ def next_read(entry: HistoryEntry, now: datetime) -> datetime | None:
         return None
     sent = entry.send_time or entry.completion_time
     seen = entry.delivery.observed_time if entry.delivery else None
+    # Earlier versions gave up by writing the last mark as the time of reading.
+    if (entry.delivery and entry.delivery.stopped_reason) or seen == sent + MARKS[-1]:
+        return None
     return next_mark(MARKS, sent, seen, now)
 
 
@@ -54,10 +57,7 @@ def next_mark(marks: tuple[timedelta, ...], sent: datetime, seen: datetime | Non
 
     A clock that was ahead may have written either time. A future `seen` counts for nothing. After a future `sent` the
     marks would be too far away: then it is due every few hours, at the distance of the last marks, until that time.
-    A `seen` at exactly the last mark says that nothing is due any more, even if it is in the future: see `given_up`.
     """
-    if seen == sent + marks[-1]:
-        return None
     if sent > now:
         return now if seen is None or seen > now else seen + _AHEAD
     if seen and seen > now:
@@ -82,15 +82,10 @@ def with_figures(entry: HistoryEntry, figures: Delivery) -> HistoryEntry:
     return updated.model_copy(update={"reason": str(reason), "message": message})
 
 
-def given_up(entry: HistoryEntry) -> HistoryEntry:
-    """The entry of a distribution that Qualtrics does not know any more: its figures are not asked for again.
-
-    They count as seen at exactly their last mark. No clock has to agree with that: `send_time` may be in the future.
-    """
-    last = (entry.send_time or entry.completion_time) + MARKS[-1]
-    return entry.model_copy(
-        update={"delivery": (entry.delivery or Delivery()).model_copy(update={"observed_time": last})}
-    )
+def given_up(entry: HistoryEntry, why: Reason) -> HistoryEntry:
+    """The entry of a run whose figures are not asked for again, with the reason. Figures that were read stay."""
+    figures = (entry.delivery or Delivery()).model_copy(update={"stopped_reason": str(why)})
+    return entry.model_copy(update={"delivery": figures})
 
 
 def _finding(entry: HistoryEntry, figures: Delivery) -> Reason | None:

@@ -42,7 +42,10 @@ they cost while they wait is bounded here; requests and recipients have limits o
 MAX_BACKGROUND = 50
 """Of these, checks, look-ups and figures: so few that none of them times out because the others use up a rate limit."""
 
-
+SUCCESS_SECONDS = 8 * 3600.0
+"""An exporter that was reconciled so recently shows that no permission is missing. Exporters are checked at least every
+seven hours, unless they are suspended.
+"""
 BURST = 30
 REFILL_SECONDS = 10.0
 """An exporter is reconciled at most `BURST` times in a row, then once in so many seconds, whoever changes it. So two
@@ -77,7 +80,9 @@ class _Item:
         "known",
         "not_before",
         "queued",
+        "refusal",
         "spaced",
+        "succeeded",
         "tenant",
         "version",
         "wake",
@@ -97,6 +102,10 @@ class _Item:
         self.first = True
         self.failures = 0
         self.failed = False  # the last reconciliation
+        self.refusal = ""
+        """The permission that was missing when it was last reconciled."""
+        self.succeeded: float | None = None
+        """When it was last reconciled with success, on the monotonic clock; None after a permission was missing."""
         self.errors = 0
         """Unexpected errors of late. Each one makes the pause longer, whatever succeeds in between."""
         self.not_before = 0.0
@@ -139,8 +148,6 @@ class WorkQueue:
         self._known = 0
         self.ticked = clock.monotonic()
         self.leading = False
-        self._forbidden: dict[str, str | None] = {}
-        """Per namespace, the permission that was found missing last; None after a reconciliation that succeeded."""
 
     def __len__(self) -> int:
         return self._known
@@ -162,10 +169,19 @@ class WorkQueue:
 
     @property
     def problem(self) -> str | None:
-        """The permission that is missing, if one is missing in every namespace. Otherwise the trouble is local."""
-        namespaces = {item.key.namespace for item in self._items.values() if item.known}
-        problems = [self._forbidden[namespace] for namespace in namespaces if namespace in self._forbidden]
-        return problems[0] if problems and None not in problems else None
+        """The permission that is missing everywhere, as far as this replica saw while it leads.
+
+        The API server may also refuse a single object in the words of a missing permission. So this takes two exporters
+        that are refused, or the only one there is, and none that was reconciled with success since it was last refused.
+        """
+        if not self.leading:
+            return None
+        items = [item for item in self._items.values() if item.known]
+        recently = self._clock.monotonic() - SUCCESS_SECONDS
+        if any(item.succeeded is not None and item.succeeded > recently for item in items):
+            return None
+        refusals = [item.refusal for item in items if item.refusal]
+        return refusals[0] if refusals and len(refusals) >= min(2, len(items)) else None
 
     @property
     def lag(self) -> float:
@@ -228,6 +244,7 @@ class WorkQueue:
         self._items = {uid: item for uid, item in self._items.items() if item.known}
         for item in self._items.values():
             item.first = True
+            item.refusal, item.succeeded = "", None
             self._push(item, min(item.wake, item.enqueued))
         self.leading = True
         self._on_lead(True)
@@ -313,7 +330,7 @@ class WorkQueue:
             wake = await self._reconcile(item.key, Turn(item.first, waited, self.waiting, self.in_progress))
             item.first = False
             failed = False
-            self._forbidden[item.key.namespace] = None
+            item.refusal, item.succeeded = "", self._clock.monotonic()
         except asyncio.CancelledError:
             # The term ends: then the next one starts anew. Whatever else it may be, the exporter is not forgotten.
             self._push(item, wake)
@@ -323,7 +340,7 @@ class WorkQueue:
         except ClusterError as error:
             log.warning("%s could not be reconciled, it is tried again: %s", item.key, error)
             if isinstance(error, Forbidden):
-                self._forbidden[item.key.namespace] = str(error)
+                item.refusal, item.succeeded = str(error), None
         except Exception:
             # One exporter's failure never stops the others: it is tried again, at longer and longer intervals.
             log.exception("%s could not be reconciled", item.key)

@@ -489,3 +489,9 @@ class Reason(StrEnum):
         "Qualtrics did not deliver to everybody.",
         "Look at delivery in the history entry: failed, bounced, blocked and skipped.",
     )  # fmt: skip
+    DISTRIBUTION_NOT_FOUND = (
+        "DistributionNotFound", Kind.WARNING, (Place.HISTORY, Place.EVENT),
+        "Qualtrics does not know the distribution. Its delivery figures are not read again.",
+        "Look at the distributions of the survey in Qualtrics. Somebody may have deleted this one, or the credentials "
+        "cannot see it any more.",
+    )  # fmt: skip

@@ -217,6 +217,12 @@ class Delivery(Model):
     observed_time: Time | None = Field(
         None, description="When these figures were read: 2, 10 and 60 minutes after the send, then daily for a week."
     )
+    stopped_reason: ReasonName | None = Field(
+        None,
+        description="Why the operator stopped reading figures: DistributionNotFound, or the reason of the last failure "
+        "eight days after the send, for example RemoteUnavailable; docs/reasons.md explains each. The other fields "
+        "keep what was read before. Without observedTime, no figures were ever read.",
+    )
 
 
 class HistoryEntry(Model):
@@ -286,7 +292,7 @@ class ClaimedSlot(Model):
 
 _RECEIPTS = (
     "Newest first. Each entry is the first ten characters of the id of a request. A token with a receipt does not act "
-    "again."
+    "again. If such a token is in the annotation, and its receipt is not among the newest 100, it moves to the front."
 )
 
 

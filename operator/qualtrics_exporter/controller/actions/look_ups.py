@@ -84,13 +84,16 @@ class LookUps:
         """Read one entry's figures from Qualtrics. Without an answer they are tried again later, for some days."""
         question = Question("figures", entry.id)
         figures: Delivery | None = None
+        why = Reason.REMOTE_UNAVAILABLE
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 qualtrics = await self.credentials.qualtrics(exporter, cast("Spec", exporter.spec))
                 figures = await qualtrics.delivery(entry.survey_id or "", entry.distribution_id or "")
         except (ExportError, TimeoutError) as error:
-            log.info("delivery figures of run %s of %s could not be read: %s", entry.id, key, _why(error))
+            why = _why(error)
+            log.info("delivery figures of run %s of %s could not be read: %s", entry.id, key, why)
             unknown = isinstance(error, Permanent) and error.status == 404  # Qualtrics' own, not that of a filter
+            why = Reason.DISTRIBUTION_NOT_FOUND if unknown else why
             sent = entry.send_time or entry.completion_time
             if not unknown and self._asked_later(key, question, sent, delivery.GIVEN_UP):
                 return exporter
@@ -98,7 +101,7 @@ class LookUps:
 
         def updated(old: HistoryEntry, now: datetime) -> HistoryEntry:
             if figures is None:
-                return delivery.given_up(old)
+                return delivery.given_up(old, why)
             return delivery.with_figures(old, figures.model_copy(update={"observed_time": now}))
 
         def change(fresh: Exporter) -> Status | None:

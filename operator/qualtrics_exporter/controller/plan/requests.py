@@ -23,6 +23,10 @@ LONGEST_TOKEN = 253
 """Characters; the identity of a longer one is its digest."""
 _KEPT = 10
 """Characters of an id in a receipt: 50 bits. Among 5,000 receipts a new token meets one in 10^11 cases."""
+RECENT_TOKENS = HANDLED_TOKENS // 50
+RECENT_REQUESTS = HANDLED_REQUESTS // 2
+"""Among so many of the newest receipts and ids, those of the current tokens stay where they are: see
+`with_current_receipts`."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LONGEST_SHOWN = 63
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]*")
@@ -87,13 +91,41 @@ def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: Token) -
     """The status with the receipt of that token."""
     status = _with_older_receipts(status)
     id_ = kind.id_of(exporter.uid, token.identity)
-    receipts = [id_[:_KEPT], *(getattr(status, kind.handled) or [])][:HANDLED_TOKENS]
+    receipts = _in_front(id_[:_KEPT], getattr(status, kind.handled) or [], HANDLED_TOKENS)
     # `handledRequests` is what versions before 0.2 know, and all that remains where an older CRD drops the others.
     recent = [id_, *(known for known in status.handled_requests or [] if known != id_)]
     current = {k.id_of(exporter.uid, t.identity) for k in KINDS if (t := k.token(exporter))}
     recent.sort(key=lambda known: known not in current)  # the sort is stable: the newest stay first
     update = {kind.last: token.shown, kind.handled: receipts, "handled_requests": recent[:HANDLED_REQUESTS]}
     return status.model_copy(update=update)
+
+
+def with_current_receipts(exporter: Exporter, status: Status) -> Status:
+    """The status in which the receipts of tokens that are in the annotations now, and were handled, are recent ones.
+
+    A tool may restore a token again and again, while many others come in between. Its receipt was written when it was
+    handled, and would be evicted in the end. So it is moved to the front, unless it is recent: then the status stays as
+    it is, and most tokens never cause a write.
+    """
+    for kind in KINDS:
+        token = kind.token(exporter)
+        if token is None or not _handled(kind, exporter.uid, status, token):
+            continue
+        id_ = kind.id_of(exporter.uid, token.identity)
+        receipts, ids = getattr(status, kind.handled), status.handled_requests or []
+        update: dict[str, list[str]] = {}
+        # Without receipts, the CRD may be older and drop them: then they would be written in vain each time.
+        if receipts is not None and id_[:_KEPT] not in receipts[:RECENT_TOKENS]:
+            update[kind.handled] = _in_front(id_[:_KEPT], receipts, HANDLED_TOKENS)
+        if id_ not in ids[:RECENT_REQUESTS]:
+            update["handled_requests"] = _in_front(id_, ids, HANDLED_REQUESTS)
+        if update:
+            status = status.model_copy(update=update)
+    return status
+
+
+def _in_front(first: str, others: list[str], limit: int) -> list[str]:
+    return [first, *(other for other in others if other != first)][:limit]
 
 
 def _with_older_receipts(status: Status) -> Status:

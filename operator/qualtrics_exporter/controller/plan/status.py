@@ -22,6 +22,7 @@ from qualtrics_exporter.controller.plan.requests import (
     refuse_test,
     requested,
     wants_delivery,
+    with_current_receipts,
     with_receipt,
     with_tokens_handled,
     without_texts,
@@ -53,7 +54,7 @@ def plan(exporter: Exporter, context: Context) -> Plan:
     exporter = repaired(exporter, now, unsure=context.unsure, default_zone=context.default_zone)
     status = _resolved(exporter, _first_sight(exporter, now), now)
     status = slots.without_future(slots.with_record(status), now)
-    status = without_texts(status)
+    status = with_current_receipts(exporter, without_texts(status))
     claimed: ActiveRun | None = None
     if context.orphaned and status.active_run and not (context.unsure and status.active_run.before_send):
         status, claimed = take_over(exporter, status, status.active_run, context)
