@@ -185,6 +185,11 @@ class Story:
         what = f"the operator says {words!r}"
         self.stage.while_time_passes(lambda: eventually(said, what, patience=patience), seconds=pace)
 
+    def watches(self) -> None:
+        """Wait until the first operator sees exporters again: the next slot moves the clock by hours."""
+        seen = lambda: self.operator.get("/readyz") == 200  # noqa: E731
+        self.stage.while_time_passes(lambda: eventually(seen, "the operator watches exporters"), seconds=1)
+
     def judged(self, slot: Slot) -> list[Found]:
         """What was wrong with a slot that is over."""
         ledger = self.stage.sandbox.ledger

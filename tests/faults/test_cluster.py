@@ -65,6 +65,7 @@ def frozen(story: Story) -> Iterator[tuple[str, list[Found]]]:
         finally:
             story.stage.cluster.thaw()
         yield f"frozen {when} {operation}", goes_on(story, slot)
+        story.watches()
 
 
 def restarted(story: Story) -> Iterator[tuple[str, list[Found]]]:
@@ -73,6 +74,7 @@ def restarted(story: Story) -> Iterator[tuple[str, list[Found]]]:
         slot = at(story, operation, when)
         story.stage.cluster.restart()
         yield f"restarted {when} {operation}", goes_on(story, slot)
+        story.watches()
 
 
 def unreachable_after_the_send(story: Story) -> Iterator[tuple[str, list[Found]]]:
