@@ -1,5 +1,6 @@
 """Wrong settings of this machine end a command at its start, before the first request."""
 
+import json
 import os
 import subprocess
 import sys
@@ -243,3 +244,33 @@ def test_a_missing_temporary_folder_is_reported_with_the_variable(program: Progr
     )
     assert ended.returncode == 2
     assert "TMPDIR is /nowhere" in ended.stderr
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_kubeconfig_that_needs_a_temporary_folder_is_not_blamed_for_its_absence(
+    program: Program, inline: bool
+) -> None:
+    nowhere = "tempfile._candidate_tempdir_list = lambda: ['/nowhere']" if inline else "pass"
+    code = f"import tempfile; {nowhere}; from qualtrics_exporter.cli import main; main()"
+    authority = {"certificate-authority-data": "eA=="} if inline else {}
+    content = {
+        "clusters": [{"name": "a", "cluster": {"server": "https://localhost:9", **authority}}],
+        "users": [{"name": "a", "user": {"token": "t"} if inline else {"tokenFile": "none"}}],
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+        "current-context": "a",
+    }
+    (program.home / "kubeconfig").write_text(json.dumps(content))
+    env = program.environment({"TMPDIR": "/nowhere", "KUBECONFIG": str(program.home / "kubeconfig")})
+    env.pop("KUBERNETES_SERVICE_HOST", None)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "controller"],
+        env=env,
+        cwd=program.home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert str(program.home / "kubeconfig") in ended.stderr
+    assert ended.returncode == (2 if inline else 1)
+    assert ("TMPDIR is /nowhere" in ended.stderr) is inline
+    assert ("no usable kubeconfig" in ended.stderr) is not inline

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import trustme
 
 from qualtrics_exporter.controller.cluster import Cluster, NotConfigured, Unreachable, connect, login
 from tests.environment.inspection import Inspection
+from tests.environment.waiting import HANG_SECONDS
 from tests.http.scripted_proxy import ScriptedProxy
 from tests.http.servers import Heard, Server, answer
 
@@ -180,16 +182,9 @@ def _strict(plain: Callable[..., ssl.SSLContext]) -> Callable[..., ssl.SSLContex
 
 
 async def test_a_client_certificate(api: Api, tmp_path: Path) -> None:
-    issued = api.authority.issue_cert("operator")
-    issued.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "client.pem"))
-    assert api.server.tls
-    api.server.tls.verify_mode = ssl.CERT_REQUIRED
-    api.authority.configure_trust(api.server.tls)
-    data = base64.b64encode((tmp_path / "client.pem").read_bytes()).decode()
+    client_certificate(api, tmp_path, "operator")
     api.use({}, {"client-certificate": "client.pem", "client-key": "client.pem"})
     assert "authorization" not in (await api.asked_by_both())[0].headers
-    api.use({}, {"client-certificate-data": data, "client-key-data": data})
-    await api.asked_by_both()
 
 
 async def test_basic_authentication(api: Api) -> None:
@@ -206,6 +201,152 @@ async def test_a_token_file_comes_before_a_token(api: Api, tmp_path: Path) -> No
     api.use({}, {"tokenFile": str(tmp_path / "token")})
     for heard in await api.asked_by_both():
         assert heard.headers["authorization"] == "Bearer of-the-file"
+
+
+async def test_certificates_and_keys_in_the_kubeconfig(api: Api, tmp_path: Path) -> None:
+    """As the clouds and kind write it."""
+    certificate = client_certificate(api, tmp_path, "operator")
+    api.use(
+        {
+            "certificate-authority": None,
+            "certificate-authority-data": base64.b64encode(api.authority.cert_pem.bytes()).decode(),
+        },
+        {
+            "client-certificate-data": base64.b64encode(certificate.encode()).decode(),
+            "client-key-data": base64.b64encode(certificate.encode()).decode(),
+        },
+    )
+    await api.asked_by_both()
+
+
+def client_certificate(api: Api, folder: Path, name: str) -> str:
+    """Have the API server ask for a certificate; one that it accepts, with its key."""
+    issued = api.authority.issue_cert(name)
+    issued.private_key_and_cert_chain_pem.write_to_path(str(folder / "client.pem"))
+    assert api.server.tls
+    api.server.tls.verify_mode = ssl.CERT_REQUIRED
+    api.authority.configure_trust(api.server.tls)
+    return (folder / "client.pem").read_text()
+
+
+EXEC_VERSION = "client.authentication.k8s.io/v1"
+
+
+def command(folder: Path, *, code: int = 0, **status: str) -> Fields:
+    """A user whose credentials a command returns, which counts how often it ran."""
+    credential = {"apiVersion": EXEC_VERSION, "kind": "ExecCredential", "status": status}
+    (folder / "credential").write_text(json.dumps(credential))
+    script = f"echo >> '{folder}/runs'; cat '{folder}/credential'; exit {code}"
+    return {
+        "exec": {
+            "apiVersion": EXEC_VERSION,
+            "command": "sh",
+            "args": ["-c", script],
+            "env": [{"name": "REGION", "value": "eu"}],
+            "interactiveMode": "Never",
+        }
+    }
+
+
+def runs(folder: Path) -> int:
+    """How often the command ran."""
+    return len((folder / "runs").read_text().splitlines())
+
+
+async def test_a_token_of_a_command_is_renewed_when_it_has_expired(api: Api, tmp_path: Path) -> None:
+    """As of aws and gke-gcloud-auth-plugin. The sessions stay open; each knows that the time of its token has come."""
+    api.use({}, command(tmp_path, token="first", expirationTimestamp="2001-01-01T00:00:00Z"))
+    made = await login()
+    async with await connect() as client, made.session() as session:
+        assert runs(tmp_path) == 2
+
+        async def asked() -> list[str]:
+            await Cluster(client).get_secret("dex", "one")
+            async with session.get(f"{made.server}/of-kopf") as reply:
+                assert reply.status == 200
+            return [heard.headers["authorization"] for heard in api.server.heard[-2:]]
+
+        # It has just been made, so the command is not asked at once, in case clocks differ.
+        assert await asked() == ["Bearer first"] * 2
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("qualtrics_exporter.controller.cluster.REFRESH_EXPIRED", 0.0)
+            command(tmp_path, token="second", expirationTimestamp="2199-01-01T00:00:00Z")
+            assert await asked() == ["Bearer second"] * 2
+            assert runs(tmp_path) == 4
+            command(tmp_path, token="third", expirationTimestamp="2199-01-01T00:00:00Z")
+            assert await asked() == ["Bearer second"] * 2
+            assert runs(tmp_path) == 4, "the second one has not expired"
+            patch.setattr("qualtrics_exporter.controller.cluster.REFRESH", 0.0)
+            assert await asked() == ["Bearer third"] * 2
+            (tmp_path / "credential").write_text("something failed")
+            assert await asked() == ["Bearer third"] * 2
+
+
+async def test_a_command_that_takes_long_delays_only_who_needs_its_token(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qualtrics_exporter.controller.cluster.REFRESH", 0.0)
+    release = tmp_path / "release"
+    os.mkfifo(release)
+    user = command(tmp_path, token="first")
+    api.use({}, user)
+    made = await login()
+    user["exec"]["args"][1] = f"cat '{release}' && cat '{tmp_path}/credential'"
+    api.use({}, user)
+    command(tmp_path, token="second")
+    given_up = asyncio.create_task(made.token())
+    await asyncio.sleep(0)
+    assert await made.token() == "Bearer first", "its token has not expired"
+    given_up.cancel()
+    monkeypatch.setattr("qualtrics_exporter.controller.cluster.REFRESH", HANG_SECONDS)
+    # Opening it waits for the command, which waits for us.
+    await asyncio.to_thread(release.write_text, "")
+    async with asyncio.timeout(HANG_SECONDS):
+        while await made.token() == "Bearer first":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert await made.token() == "Bearer second"
+
+
+async def test_a_client_certificate_of_a_command(api: Api, tmp_path: Path) -> None:
+    certificate = client_certificate(api, tmp_path, "operator")
+    api.use({}, command(tmp_path, clientCertificateData=certificate, clientKeyData=certificate))
+    for heard in await api.asked_by_both():
+        assert "authorization" not in heard.headers
+    assert runs(tmp_path) == 2
+
+
+@pytest.mark.parametrize("fault", [{"code": 1}, {"clientCertificateData": "a"}, {"apiVersion": "other"}])
+async def test_a_command_without_credentials_is_told_at_the_start(api: Api, tmp_path: Path, fault: Fields) -> None:
+    user = command(tmp_path, **fault)
+    api.use({}, user)
+    with pytest.raises(NotConfigured, match=r"the command sh of its user \(exec\) did not return credentials"):
+        await connect()
+    user["exec"]["command"] = "no-such-command"
+    api.use({}, user)
+    with pytest.raises(NotConfigured, match="the command no-such-command"):
+        await connect()
+
+
+async def test_an_auth_provider_that_is_not_supported_is_told_at_the_start(api: Api) -> None:
+    api.use({}, {"auth-provider": {"name": "azure", "config": {"access-token": "s3cret"}}})
+    with pytest.raises(NotConfigured, match=r"auth-provider azure of its user is not supported\. Use exec") as told:
+        await connect()
+    assert "s3cret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("gcp", {"access-token": "{token}", "expiry": "2199-01-01T00:00:00Z"}),
+        ("oidc", {"id-token": "{token}", "idp-issuer-url": "https://idp.example.com"}),
+    ],
+)
+async def test_an_auth_provider(api: Api, name: str, fields: Fields) -> None:
+    payload = base64.b64encode(json.dumps({"exp": 7226582400}).encode()).decode().rstrip("=")
+    token = f"e30.{payload}.c2ln"
+    api.use({}, {"auth-provider": {"name": name, "config": {k: v.format(token=token) for k, v in fields.items()}}})
+    for heard in await api.asked_by_both():
+        assert heard.headers["authorization"] == f"Bearer {token}"
 
 
 async def test_impersonation(api: Api) -> None:

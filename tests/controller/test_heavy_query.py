@@ -64,6 +64,53 @@ def test_a_heavy_query_is_sent_from_an_export_and_the_second_run_does_not_wait_f
     assert "heavyQuery" not in exporter.status()
 
 
+def checked_again(stage: Stage, exporter: AppliedExporter) -> None:
+    """Wait for the check after the one that was last."""
+    before = exporter.status()["lastCheckTime"]
+    stage.clock.advance(7.1 * 3600)
+    exporter.until(lambda status: status["lastCheckTime"] > before, "it is checked again")
+
+
+def test_a_failure_that_may_pass_is_tried_again_by_checks_and_not_by_runs(stage: Stage) -> None:
+    stage.operator()
+    exporter = heavy(stage)
+    exporter.checked()
+    stage.sandbox.world.heavy_status = 503
+    stage.clock.advance_to(SLOT)
+    assert exporter.ended()["reason"] == "QueryNotCompared"
+    exporter.until(lambda status: status["lastCheckTime"] > "2026-11-24T23", "the check that was due is over")
+    assert "lasting" not in exporter.status()["heavyQuery"], "the failure is too young"
+
+    before = executions(stage)
+    exporter.annotate(run_requested_at="during the outage")
+    assert exporter.ended(2)["reason"] == "QueryNotCompared"
+    assert executions(stage) == before
+    checked_again(stage, exporter)
+    assert executions(stage) > before, "a check tries again"
+    assert exporter.status()["heavyQuery"]["lasting"]
+
+    before = executions(stage)
+    checked_again(stage, exporter)
+    stage.clock.advance_to(SLOT + timedelta(days=7))
+    assert exporter.ended(3)["result"] == "Succeeded"
+    assert executions(stage) == before, "the failure lasts: neither checks nor the second weekly run wait for it"
+
+
+def test_after_a_short_outage_a_check_compares_the_query(stage: Stage) -> None:
+    stage.operator()
+    exporter = heavy(stage)
+    exporter.checked()
+    stage.sandbox.world.heavy_status = 503
+    stage.clock.advance_to(SLOT)
+    assert exporter.ended()["reason"] == "QueryNotCompared"
+    assert exporter.condition("QueryInSync")["status"] == "Unknown"
+
+    stage.sandbox.world.queries[QUERY].heavy = False
+    checked_again(stage, exporter)
+    assert exporter.condition("QueryInSync")["status"] == "True"
+    assert "heavyQuery" not in exporter.status()
+
+
 def test_hold_holds_a_heavy_query_and_says_what_to_do(stage: Stage) -> None:
     stage.operator()
     exporter = heavy(stage)

@@ -21,12 +21,23 @@ from tests.controller.odd_world import GROUP, HEALTHY, ODD, OddWorld
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 HOURS = 2.2
-# More examples: QUALTRICS_EXPORTER_TEST_EXAMPLES=500 pytest tests/controller/test_odd_objects.py
-SETTINGS = settings(
-    max_examples=int(os.environ.get("QUALTRICS_EXPORTER_TEST_EXAMPLES", "8")),
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+FEW, MANY = 8, int(os.environ.get("QUALTRICS_EXPORTER_TEST_EXAMPLES", "200"))
+"""Examples of each test, in `make test` and in `make test-long`."""
+
+
+def whatever(*strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[[int], None]]:
+    """A test with a few examples, and the same with many."""
+
+    def made(test: Callable[..., None]) -> Callable[[int], None]:
+        @pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.long)], ids=["few", "many"])
+        def both(examples: int) -> None:
+            chosen = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+            chosen(given(*strategies)(test))()
+
+        both.__name__, both.__doc__ = test.__name__, test.__doc__
+        return both
+
+    return made
 
 
 @contextlib.contextmanager
@@ -78,37 +89,32 @@ def odd(at_start: bool, **parts: Any) -> None:
             judged(made)
 
 
-@given(st.booleans(), values(STATUS) | changed(REAL, STATUS))
-@SETTINGS
+@whatever(st.booleans(), values(STATUS) | changed(REAL, STATUS))
 def test_any_status_that_the_crd_accepts(at_start: bool, status: Any) -> None:
     odd(at_start, status=status)
 
 
-@given(st.booleans(), values(STATUS, loose=True) | changed(REAL, STATUS, loose=True) | ANYTHING)
-@SETTINGS
+@whatever(st.booleans(), values(STATUS, loose=True) | changed(REAL, STATUS, loose=True) | ANYTHING)
 def test_any_status_that_another_crd_accepted(at_start: bool, status: Any) -> None:
     odd(at_start, status=status)
 
 
-@given(st.booleans(), values(SPEC) | changed(WORKS, SPEC) | changed(WORKS, SPEC, loose=True) | ANYTHING)
-@SETTINGS
+@whatever(st.booleans(), values(SPEC) | changed(WORKS, SPEC) | changed(WORKS, SPEC, loose=True) | ANYTHING)
 def test_any_spec(at_start: bool, spec: Any) -> None:
     odd(at_start, spec=spec)
 
 
-@given(st.booleans(), ANNOTATIONS, METADATA)
-@SETTINGS
+@whatever(st.booleans(), ANNOTATIONS, METADATA)
 def test_any_annotation_and_metadata(at_start: bool, annotations: dict[str, str], metadata: dict[str, Any]) -> None:
     odd(at_start, metadata={**metadata, "annotations": annotations})
 
 
-@given(
+@whatever(
     changed(WORKS, SPEC) | st.just(WORKS),
     changed(REAL, STATUS) | changed(REAL, STATUS, loose=True),
     ANNOTATIONS,
     METADATA,
 )
-@SETTINGS
 def test_everything_at_once(spec: Any, status: Any, annotations: dict[str, str], metadata: dict[str, Any]) -> None:
     odd(False, spec=spec, status=status, metadata={**metadata, "annotations": annotations})
 

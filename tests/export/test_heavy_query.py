@@ -5,9 +5,18 @@ from datetime import timedelta
 import pytest
 
 from qualtrics_exporter.export.checks import check, dry_test
-from qualtrics_exporter.export.heavy_query import EXECUTE_AGAIN_AFTER, begins_with_export, remembered
+from qualtrics_exporter.export.heavy_query import (
+    DOUBTFUL_FOR,
+    EXECUTE_AGAIN_AFTER,
+    LASTS_AFTER,
+    begins_with_export,
+    remembered,
+    to_be_tried_again,
+)
 from qualtrics_exporter.export.journal import Ended, ResultSource
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.http.reply import Reply
+from qualtrics_exporter.http.wire import Lost, Request
 from qualtrics_exporter.resource.status import HeavyQuery
 from tests.export.conftest import START, Exporter, taken
 from tests.export.test_run import nobody
@@ -41,20 +50,73 @@ async def test_it_is_sent_from_an_export_in_the_same_run(exporter: Exporter) -> 
     assert exporter.clock.monotonic() - began < 60
 
 
-@pytest.mark.parametrize(
-    "fault", [{"status": 500}, {"status": 502}, {"status": 503}, {"drop": "before"}, {"truncate": 20}]
-)
-async def test_a_failure_that_can_pass_is_not_remembered(exporter: Exporter, fault: dict[str, object]) -> None:
+FAILURES: list[dict[str, object]] = [
+    {"status": 500},
+    {"status": 502},
+    {"status": 503},
+    {"drop": "before"},
+    {"truncate": 20},
+]
+
+
+@pytest.mark.parametrize("fault", FAILURES)
+async def test_a_failure_that_can_pass_is_remembered_for_a_day(exporter: Exporter, fault: dict[str, object]) -> None:
     exporter.faults.add(EXECUTE, times=3, **fault)
     ended = await exporter.ended()
 
     assert ended.entry.reason == "QueryNotCompared"
-    assert ended.begin_with is None
+    assert ended.begin_with == "Export"
 
 
-async def test_a_time_limit_is_remembered(exporter: Exporter) -> None:
+async def test_a_time_limit_is_remembered_for_days(exporter: Exporter) -> None:
     exporter.faults.add(EXECUTE, times=3, status=504)
-    assert (await exporter.ended()).begin_with == "Export"
+    assert (await exporter.ended()).begin_with == "ExportForDays"
+
+
+LATE = Lost("there was no whole answer within 20 s", late=True)
+
+
+@pytest.mark.parametrize(
+    ("tries", "begin_with"),
+    [
+        ((LATE, LATE, LATE), "ExportForDays"),
+        ((LATE, 504, LATE), "ExportForDays"),
+        ((LATE, 503, LATE), "Export"),
+        ((503, 503, 504), "Export"),
+        ((LATE, LATE, Lost("the connection broke")), "Export"),
+    ],
+)
+async def test_a_time_limit_is_one_of_all_tries(
+    exporter: Exporter, tries: tuple[Lost | int, ...], begin_with: str
+) -> None:
+    """It does not matter whether it is that of Nexthink or of the operator."""
+    left = list(tries)
+    wire = exporter.sides.nexthink._remote._remotes.wire
+    exchange = wire.exchange
+
+    async def failing(request: Request) -> Reply:
+        if request.operation != "execute":
+            return await exchange(request)
+        failed = left.pop(0)
+        if isinstance(failed, Lost):
+            raise failed
+        return Reply(failed, {}, b"")
+
+    wire.exchange = failing  # type: ignore[method-assign]
+    assert (await exporter.ended()).begin_with == begin_with
+    assert not left
+
+
+@pytest.mark.parametrize("fault", [*FAILURES, {"status": 504}])
+async def test_after_an_export_that_fails_too_nothing_is_remembered(
+    exporter: Exporter, fault: dict[str, object]
+) -> None:
+    exporter.faults.add(EXECUTE, times=3, **fault)
+    exporter.faults.add(EXPORT, status=503, times=None)
+    ended = await exporter.ended()
+
+    assert ended.entry.result == "Failed"
+    assert remembered(None, ended.begin_with, 7, exporter.clock.now(), drifted=False) is None
 
 
 async def run_with_journal(exporter: Exporter) -> Ended:
@@ -82,9 +144,31 @@ async def test_a_query_that_has_drifted_is_compared_each_time(exporter: Exporter
     assert (await run_with_journal(exporter)).entry.reason == "Succeeded"
     exporter.faults.add(EXECUTE, times=3, status=504)
     exporter.clock.advance(86_400)
-    assert (await run_with_journal(exporter)).begin_with == "Export"
+    assert (await run_with_journal(exporter)).begin_with == "ExportForDays"
     with exporter.open() as journal:
         assert journal.heavy_query
+
+
+async def test_runs_without_a_cluster_do_not_wait_each_time_for_a_failure_that_stays(exporter: Exporter) -> None:
+    """Weekly runs: the second one tries again, because an outage may have passed. It has not, so the third one waits
+    no more."""
+    exporter.faults.add(EXECUTE, status=503, times=None)
+    for executions in (3, 6, 6, 9, 9):
+        assert (await run_with_journal(exporter)).entry.result == "Succeeded"
+        assert counted(exporter, EXECUTE) == [executions]
+        exporter.clock.advance(7 * 86_400)
+
+
+async def test_after_a_short_outage_the_next_weekly_run_compares(exporter: Exporter) -> None:
+    exporter.faults.add(EXECUTE, status=503, times=3)
+    assert (await run_with_journal(exporter)).entry.reason == "QueryNotCompared"
+    exporter.clock.advance(3600)
+    assert (await run_with_journal(exporter)).entry.reason == "QueryNotCompared"
+    assert counted(exporter, EXECUTE) == [3]
+    exporter.clock.advance(7 * 86_400)
+    assert (await run_with_journal(exporter)).entry.reason == "Succeeded"
+    with exporter.open() as journal:
+        assert journal.heavy_query is None
 
 
 async def test_a_run_that_begins_with_the_export_never_executes(exporter: Exporter) -> None:
@@ -192,7 +276,7 @@ async def test_a_check_begins_an_export_and_does_not_read_it(exporter: Exporter)
     assert checks.query_sync
     assert checks.query_sync.in_sync is None
     assert checks.answer
-    assert checks.answer.begin_with is None, "an export that was not read has not worked yet"
+    assert not checks.answer.read
 
 
 @pytest.mark.usefixtures("heavy")
@@ -238,40 +322,87 @@ async def test_the_journal_file_remembers_it(exporter: Exporter) -> None:
 
 
 SEEN = HeavyQuery(generation=3, execute_time=START)
+LASTS = HeavyQuery(generation=3, execute_time=START, lasting=True)
 
 
 @pytest.mark.parametrize(
-    ("generation", "later", "expected"),
+    ("generation", "later", "expected", "lasting"),
     [
-        (3, timedelta(), True),
-        (3, timedelta(days=7, hours=1), True),
-        (3, EXECUTE_AGAIN_AFTER - timedelta(seconds=1), True),
-        (3, EXECUTE_AGAIN_AFTER, False),
-        (4, timedelta(), False),
-        (None, timedelta(), False),
-        (3, -timedelta(seconds=1), False),
+        (3, timedelta(), True, True),
+        (3, DOUBTFUL_FOR - timedelta(seconds=1), True, True),
+        (3, DOUBTFUL_FOR, False, True),
+        (3, timedelta(days=7, hours=1), False, True),
+        (3, EXECUTE_AGAIN_AFTER - timedelta(seconds=1), False, True),
+        (3, EXECUTE_AGAIN_AFTER, False, False),
+        (4, timedelta(), False, False),
+        (None, timedelta(), False, False),
+        (3, -timedelta(seconds=1), False, False),
     ],
 )
-def test_it_is_remembered_for_this_spec_and_for_days(
-    exporter: Exporter, generation: int | None, later: timedelta, expected: bool
+def test_it_is_remembered_for_this_spec_and_for_a_time(
+    exporter: Exporter, generation: int | None, later: timedelta, expected: bool, lasting: bool
 ) -> None:
     assert begins_with_export(exporter.spec.nexthink, SEEN, generation, START + later) is expected
+    assert begins_with_export(exporter.spec.nexthink, LASTS, generation, START + later) is lasting
 
 
-def test_hold_never_begins_with_an_export(exporter: Exporter) -> None:
+@pytest.mark.parametrize(
+    ("heavy", "generation", "later", "expected"),
+    [
+        (None, 3, timedelta(), False),
+        (SEEN, 3, timedelta(), True),
+        (SEEN, 4, timedelta(), False),
+        (LASTS, 3, timedelta(), False),
+        (LASTS, 3, EXECUTE_AGAIN_AFTER - timedelta(seconds=1), False),
+        (LASTS, 3, EXECUTE_AGAIN_AFTER, True),
+        (LASTS, 3, -timedelta(seconds=1), True),
+    ],
+)
+def test_a_check_tries_again_what_may_have_passed(
+    exporter: Exporter, heavy: HeavyQuery | None, generation: int, later: timedelta, expected: bool
+) -> None:
+    assert to_be_tried_again(exporter.spec.nexthink, heavy, generation, START + later) is expected
     exporter.change("nexthink", drift_policy="Hold")
-    assert not begins_with_export(exporter.spec.nexthink, SEEN, 3, START)
+    assert not to_be_tried_again(exporter.spec.nexthink, heavy, generation, START + later), "each run does"
 
 
-def test_what_is_remembered_goes_with_its_reason() -> None:
+@pytest.mark.parametrize("heavy", [SEEN, LASTS])
+def test_hold_never_begins_with_an_export(exporter: Exporter, heavy: HeavyQuery) -> None:
+    exporter.change("nexthink", drift_policy="Hold")
+    assert not begins_with_export(exporter.spec.nexthink, heavy, 3, START)
+
+
+@pytest.mark.parametrize(("learnt", "lasting"), [("Export", None), ("ExportForDays", True)])
+def test_what_is_remembered_goes_with_its_reason(learnt: ResultSource, lasting: bool | None) -> None:
     later = START + timedelta(hours=1)
-    assert remembered(None, "Export", 3, later, drifted=False) == HeavyQuery(generation=3, execute_time=later)
-    assert remembered(SEEN, "Export", 4, later, drifted=False) == HeavyQuery(generation=4, execute_time=later)
-    assert remembered(SEEN, "Execute", 3, later, drifted=False) is None
-    assert remembered(SEEN, None, 3, later, drifted=False) == SEEN
-    assert remembered(SEEN, None, 4, later, drifted=False) is None
+    fresh = HeavyQuery(generation=3, execute_time=later, lasting=lasting)
+    assert remembered(None, learnt, 3, later, drifted=False) == fresh
+    assert remembered(LASTS, learnt, 4, later, drifted=False) == fresh.model_copy(update={"generation": 4})
+    for heavy in (SEEN, LASTS):
+        assert remembered(heavy, "Execute", 3, later, drifted=False) is None
+        assert remembered(heavy, None, 3, later, drifted=False) == heavy
+        assert remembered(heavy, None, 4, later, drifted=False) is None
 
 
-@pytest.mark.parametrize("learnt", ["Export", "Execute", None])
+@pytest.mark.parametrize(
+    ("before", "later", "expected"),
+    [
+        (SEEN, timedelta(), SEEN),
+        (SEEN, LASTS_AFTER - timedelta(seconds=1), SEEN),
+        (SEEN, LASTS_AFTER, LASTS),
+        (SEEN, timedelta(days=30), LASTS),
+        (SEEN, -timedelta(days=1), SEEN),
+        (LASTS, timedelta(), LASTS),
+        (LASTS, timedelta(days=9), LASTS),
+    ],
+)
+def test_a_failure_that_is_there_hours_later_lasts(before: HeavyQuery, later: timedelta, expected: HeavyQuery) -> None:
+    now = START + later
+    got = remembered(before, "Export", 3, now, drifted=False)
+    kept = before.lasting is None and timedelta(0) <= later < LASTS_AFTER
+    assert got == expected.model_copy(update={"execute_time": START if kept else now})
+
+
+@pytest.mark.parametrize("learnt", ["Export", "ExportForDays", "Execute", None])
 def test_nothing_is_remembered_of_a_query_that_has_drifted(learnt: ResultSource | None) -> None:
     assert remembered(SEEN, learnt, 3, START, drifted=True) is None

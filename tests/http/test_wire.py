@@ -259,6 +259,8 @@ class TestSlowSides:
         error = await failed(remote)
         assert (type(error), error.reason) == (Transient, Reason.REMOTE_UNAVAILABLE)
         assert "fell silent" in error.what
+        assert isinstance(error, Transient)
+        assert error.late
 
     async def test_a_side_that_trickles_is_not_waited_for_either(self, server: Server, remote: Remote) -> None:
         async def trickle(writer: asyncio.StreamWriter) -> None:
@@ -272,6 +274,8 @@ class TestSlowSides:
         error = await failed(remote)
         assert (type(error), error.reason) == (Transient, Reason.REMOTE_UNAVAILABLE)
         assert "0.3 s" in error.what
+        assert isinstance(error, Transient)
+        assert error.late
 
     async def test_a_side_that_says_continue_for_ever_is_not(self, server: Server, remote: Remote) -> None:
         async def on_and_on(writer: asyncio.StreamWriter) -> None:

@@ -83,7 +83,7 @@ class Network:
                 )
             else:
                 patience = min(TIMEOUT, request.seconds or TIMEOUT)
-                loop.outside(patience, answer, Lost(f"there was no whole answer within {patience:g} s"))
+                loop.outside(patience, answer, Lost(f"there was no whole answer within {patience:g} s", late=True))
             return future
         send = request.operation == "create_distribution"
         importing = request.operation == "import_contacts"
@@ -125,7 +125,7 @@ class Network:
             loop.outside(there + random.choice((back, 60.0)), answer, Lost("the connection broke"))
         else:
             loop.outside(random.choice((60.0, 119.0, 130.0, 200.0)), serve)
-            loop.outside(random.choice((2.0, TIMEOUT)), answer, Lost("there was no whole answer in time"))
+            loop.outside(random.choice((2.0, TIMEOUT)), answer, Lost("there was no whole answer in time", late=True))
 
     def _fail(
         self,

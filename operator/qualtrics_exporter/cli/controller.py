@@ -11,7 +11,7 @@ from qualtrics_exporter.controller.web import parse_address
 from qualtrics_exporter.telemetry.logs import Format, Level
 
 from .flags import allow_http, allowed_download_host, allowed_host, flag, no_proxy, proxies, proxy, time_zone
-from .local_setup import check_tls
+from .local_setup import LocalSetupError, check_tls
 
 DEFAULTS = Settings()
 
@@ -162,5 +162,9 @@ def controller(
     check_tls()
     # Only now: this takes a second, and `controller --help` or a wrong flag shall not.
     from qualtrics_exporter.controller.app import run
+    from qualtrics_exporter.controller.cluster import NoTemporaryFile
 
-    sys.exit(run(settings))
+    try:
+        sys.exit(run(settings))
+    except NoTemporaryFile as error:
+        raise LocalSetupError(str(error)) from None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from qualtrics_exporter.controller import temporary_files
 from qualtrics_exporter.export.file_journal import JournalUnreadable, check_file
 
 _HASH_LENGTH = 8
@@ -141,14 +142,9 @@ def _remedy(chosen: bool, environment: Mapping[str, str]) -> str:
 
 def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
     """A folder that is removed at the end. Raises `LocalSetupError`."""
-    try:
-        return tempfile.TemporaryDirectory()
-    except OSError:
-        tried = os.environ.get("TMPDIR")
-        subject = f"TMPDIR is {tried}, and neither it nor" if tried else "None of"
-        raise LocalSetupError(
-            f"{subject} /tmp, /var/tmp, /usr/tmp and the current directory can be written: set TMPDIR."
-        ) from None
+    if problem := temporary_files.problem():
+        raise LocalSetupError(f"{problem[0].upper()}{problem[1:]}")
+    return tempfile.TemporaryDirectory()
 
 
 def _why(error: Exception) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from qualtrics_exporter.clock import Clock, SystemClock, WatchedClock
 from qualtrics_exporter.controller import web
-from qualtrics_exporter.controller.cluster import Cluster, ClusterError, connect
+from qualtrics_exporter.controller.cluster import Cluster, ClusterError, NoTemporaryFile, connect
 from qualtrics_exporter.controller.elector import Elector
 from qualtrics_exporter.controller.events import Recorder
 from qualtrics_exporter.controller.identity import Identity
@@ -45,11 +45,13 @@ TICK_SECONDS = 180.0
 
 
 def run(settings: Settings, clock: Clock | None = None) -> int:
-    """Run the operator until SIGTERM or SIGINT; the exit code of the process."""
+    """Run the operator until SIGTERM or SIGINT; the exit code of the process. Raises `NoTemporaryFile`."""
     logs.configure(settings.log_format, settings.log_level)
     try:
         with asyncio.Runner(loop_factory=Loop) as runner:
             runner.run(serve(settings, clock or SystemClock()))
+    except NoTemporaryFile:
+        raise
     except Exception as error:
         for leaf in _leaves(error):
             # These say what to do in a sentence; a traceback would only hide it.

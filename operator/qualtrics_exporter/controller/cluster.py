@@ -9,6 +9,7 @@ Nothing here retries. Every call has one short timeout and ends in a value or in
     ├── Refused             400, 422 and the like, and a 403 by a policy or a quota: what was sent is not accepted
     ├── Unreachable         no reply, a late one, 429, 5xx or garbage: whether a write took effect is not known
     └── NotConfigured       neither KUBECONFIG nor a service account leads to a cluster
+        └── NoTemporaryFile a kubeconfig would, but this machine has no folder for the files that it needs
 
 A write that may have taken effect is never repeated from here: who wrote it reads again and compares. Mind that aiohttp
 itself repeats a PUT once when its connection breaks; the second one then meets the change of the first, so a `Conflict`
@@ -29,6 +30,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,7 +39,7 @@ import aiohttp
 import yaml
 from kubernetes.aio import client, config
 
-from qualtrics_exporter.controller import refusals
+from qualtrics_exporter.controller import refusals, temporary_files
 from qualtrics_exporter.controller.connection import BadConnection, Connection, headers_of, tls_problem
 from qualtrics_exporter.fair_share import FairSemaphore, Tenant
 from qualtrics_exporter.http.wire import USER_AGENT
@@ -54,6 +56,9 @@ LEASE_TIMEOUT = 60.0
 REFRESH = 60.0
 """Seconds after which a kubeconfig is read again, because its token may have been rotated."""
 
+REFRESH_EXPIRED = 5.0
+"""The same if its token has expired, which a command (exec) says."""
+
 MAX_CONCURRENT_CALLS = 32
 """Calls of one client at once. A thousand exporters that are due must not time out for waiting on each other."""
 
@@ -67,6 +72,7 @@ their fields, which come with the metadata too. A page that is larger is asked f
 _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_AUTH_PROVIDERS = {"gcp", "oidc"}
 _METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT"}
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -101,6 +107,10 @@ class Unreachable(ClusterError):
 
 class NotConfigured(ClusterError):
     """Nothing says which cluster."""
+
+
+class NoTemporaryFile(NotConfigured):
+    """Certificates and keys in a kubeconfig are used as files, and no temporary file can be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +180,8 @@ async def connection() -> Connection:
             raise NotConfigured(f"the service account of this pod cannot be used: {error}") from error
         return Connection(loaded, {})
     path = path or "~/.kube/config"
-    loaded, headers = await _kubeconfig(path)
-    loaded.refresh_api_key_hook = _reread(path)
+    loaded, headers, expires = await _kubeconfig(path)
+    loaded.refresh_api_key_hook = _reread(path, expires)
     try:
         return Connection(loaded, headers)
     except BadConnection as error:
@@ -199,7 +209,11 @@ async def login(**_kwargs: Any) -> Connection:
     return await connection()
 
 
-async def _kubeconfig(path: str) -> tuple[client.Configuration, dict[str, str | list[str]]]:
+async def _kubeconfig(path: str) -> tuple[client.Configuration, dict[str, str | list[str]], datetime | None]:
+    """What a kubeconfig says: the settings, the headers of each request, and when the token expires, if that is known.
+
+    Raises `NotConfigured`.
+    """
     loaded = client.Configuration()
     try:
         loader = await config.load_kube_config(  # type: ignore[no-untyped-call]
@@ -209,14 +223,32 @@ async def _kubeconfig(path: str) -> tuple[client.Configuration, dict[str, str | 
         if user.get("tokenFile") and user.get("token") and not user.keys() & {"exec", "auth-provider"}:
             # The file comes first for kubectl, and last for the client.
             loaded.api_key["BearerToken"] = f"Bearer {_beside(loader._user.path or path, user['tokenFile'])}"
+        _check_credentials(loaded, user)
         headers = headers_of(cluster, user)
     except BadConnection as error:
         raise NotConfigured(f"the kubeconfig at {path} cannot be used: {error}") from None
     except (config.ConfigException, OSError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, OSError) and (problem := temporary_files.problem()):
+            what = f"the kubeconfig at {path} has certificates or keys that are used as temporary files, but {problem}"
+            raise NoTemporaryFile(what) from error
         raise NotConfigured(f"no cluster: no service account, and no usable kubeconfig at {path}") from error
     if token := loaded.api_key.get("BearerToken"):
         loaded.api_key["BearerToken"] = token.strip()  # a tokenFile ends in a newline, no header may
-    return loaded, headers
+    return loaded, headers, getattr(loader, "exec_plugin_expiry", None)
+
+
+def _check_credentials(loaded: client.Configuration, user: Mapping[str, Any]) -> None:
+    """Raise `BadConnection` if a user has no credentials although its kubeconfig says where to get them.
+
+    The client only logs it. As nobody, the operator would be refused everything, and would not know why.
+    """
+    if loaded.api_key.get("BearerToken") or loaded.cert_file:
+        return
+    if "auth-provider" in user and (name := str(user["auth-provider"].get("name"))) not in _AUTH_PROVIDERS:
+        raise BadConnection(f"the auth-provider {name} of its user is not supported. Use exec")
+    if "exec" in user:
+        command = user["exec"].get("command")
+        raise BadConnection(f"the command {command} of its user (exec) did not return credentials")
 
 
 def _beside(kubeconfig: str, file: str) -> str:
@@ -224,20 +256,37 @@ def _beside(kubeconfig: str, file: str) -> str:
     return (Path(kubeconfig).expanduser().parent / file).read_text("utf-8")
 
 
-def _reread(path: str) -> Any:
-    """A hook that the client calls before each request: takes the credentials from the file again, at times."""
+def _reread(path: str, expires: datetime | None) -> Any:
+    """A hook that the client calls before each request: takes the credentials from the file again, at times.
+
+    A request that is given up does not end the reading: a command (exec) may take longer than a request.
+    """
     loop = asyncio.get_running_loop()
     read_at = loop.time()
+    reading: asyncio.Task[None] | None = None
 
-    async def hook(used: client.Configuration) -> None:
-        nonlocal read_at
-        if loop.time() - read_at < REFRESH:
-            return
-        read_at = loop.time()  # first, so that requests meanwhile go on with the old ones
+    def expired() -> bool:
+        return expires is not None and expires <= datetime.now(UTC)
+
+    async def read(used: client.Configuration) -> None:
+        nonlocal read_at, expires
         try:
-            used.api_key.update((await _kubeconfig(path))[0].api_key)
+            loaded, _, expires = await _kubeconfig(path)
+            used.api_key.update(loaded.api_key)
         except NotConfigured as error:  # somebody may be writing it
             log.warning("%s: going on with the credentials read before", error)
+        finally:
+            read_at = loop.time()
+
+    async def hook(used: client.Configuration) -> None:
+        nonlocal reading
+        if reading is None or reading.done():
+            if loop.time() - read_at < (min(REFRESH, REFRESH_EXPIRED) if expired() else REFRESH):
+                return
+            reading = asyncio.create_task(read(used))
+        elif not expired():
+            return  # with the token of before
+        await asyncio.shield(reading)
 
     return hook
 

@@ -183,7 +183,8 @@ class Reconciler:
         if token and (problem or not requests.wants_delivery(exporter)):
             return partial(self._checker.dry_test, key, exporter, token)
         if await self._checker.due(key, exporter):
-            return partial(self._checker.check, key, exporter, query=unchecked)
+            query = unchecked or self._checker.tries_execution(exporter)
+            return partial(self._checker.check, key, exporter, query=query)
         if problem:
             return None  # Qualtrics cannot be asked: the spec says with which credentials
         if entry := self._look_ups.outcome_due(key, exporter.status):

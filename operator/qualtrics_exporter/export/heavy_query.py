@@ -11,8 +11,15 @@ from qualtrics_exporter.resource.status import HeavyQuery
 from .journal import ResultSource
 
 EXECUTE_AGAIN_AFTER = timedelta(days=8)
-"""After that, one run tries again whether Nexthink executes the query. Longer than the time between two weekly slots:
-the second run of a weekly exporter would wait otherwise."""
+"""After that, it is tried again whether Nexthink executes a query whose failure lasts. Longer than the time between two
+weekly slots: the second run of a weekly exporter would wait otherwise."""
+
+DOUBTFUL_FOR = timedelta(days=1)
+"""The same after a failure that can pass. Longer than the time until the second check of the operator: its checks try
+again, and its runs do not wait. Without a cluster, the next run after that tries again."""
+
+LASTS_AFTER = timedelta(hours=6)
+"""If Nexthink still fails to execute the query then, while exports work, the failure lasts."""
 
 
 def begins_with_export(spec: NexthinkSpec, heavy: HeavyQuery | None, generation: int | None, now: datetime) -> bool:
@@ -23,19 +30,34 @@ def begins_with_export(spec: NexthinkSpec, heavy: HeavyQuery | None, generation:
     """
     if heavy is None or heavy.generation != generation or spec.drift_policy == "Hold":
         return False
-    return timedelta(0) <= now - heavy.execute_time < EXECUTE_AGAIN_AFTER
+    most = EXECUTE_AGAIN_AFTER if heavy.lasting else DOUBTFUL_FOR
+    return timedelta(0) <= now - heavy.execute_time < most
+
+
+def to_be_tried_again(spec: NexthinkSpec, heavy: HeavyQuery | None, generation: int | None, now: datetime) -> bool:
+    """Whether a check of this spec tries to execute the query again, so that no run has to wait for that."""
+    if heavy is None or heavy.generation != generation or spec.drift_policy == "Hold":
+        return False
+    return not heavy.lasting or not begins_with_export(spec, heavy, generation, now)
 
 
 def remembered(
     heavy: HeavyQuery | None, learnt: ResultSource | None, generation: int | None, now: datetime, *, drifted: bool
 ) -> HeavyQuery | None:
-    """What is remembered after a run or a test of this generation that `learnt` this.
+    """What is remembered after a run, a test or a check of this generation that `learnt` this.
 
     Nothing while the query is known to have `drifted`: only an execution shows when that is over, so each run has to
     try.
     """
-    if drifted or learnt == "Execute" or (heavy and heavy.generation != generation):
+    if heavy and heavy.generation != generation:
         heavy = None
-    if learnt == "Export" and generation is not None and not drifted:
-        return HeavyQuery(generation=generation, execute_time=now)
-    return heavy
+    if drifted or learnt == "Execute":
+        return None
+    if learnt is None or generation is None:
+        return heavy
+    lasting = learnt == "ExportForDays" or bool(heavy and heavy.lasting)
+    if heavy and not lasting and heavy.execute_time <= now:
+        if now - heavy.execute_time < LASTS_AFTER:
+            return heavy  # the time since its first failure decides
+        lasting = True
+    return HeavyQuery(generation=generation, execute_time=now, lasting=lasting or None)

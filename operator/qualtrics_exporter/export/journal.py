@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry
 
-ResultSource = Literal["Execute", "Export"]
+ResultSource = Literal["Execute", "Export", "ExportForDays"]
 """The two ways to the result of a query: executing it at once, or exporting it."""
 
 
@@ -45,7 +45,8 @@ class Ended:
     entry: HistoryEntry
     query: QuerySync | None = None
     begin_with: ResultSource | None = None
-    """Which source of the result the next run begins with, if this run learnt that."""
+    """Which source of the result the next run begins with, if this run learnt that. Export: Nexthink failed to execute
+    the query, for a reason that can pass. ExportForDays: because the query takes too long."""
 
 
 class Journal(Protocol):

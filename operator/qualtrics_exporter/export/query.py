@@ -11,7 +11,6 @@ in the same run, and it is unknown which text ran. `resultSource: Export` goes t
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from qualtrics_exporter.http.errors import Permanent, Transient
 from qualtrics_exporter.nexthink.client import Executed, Export, Nexthink
@@ -86,8 +85,8 @@ async def ask(spec: NexthinkSpec, nexthink: Nexthink, compare: Compare, wanted: 
         if not error.heard:
             raise
         how = f" (HTTP {error.status})" if error.status else ""
-        # Only a time limit tells of the query. Any other failure can pass, and the next run has to compare again.
-        learnt: ResultSource | None = "Export" if error.status == HTTPStatus.GATEWAY_TIMEOUT else None
+        # Only a time limit tells of the query. Any other failure can pass.
+        learnt: ResultSource = "ExportForDays" if error.late else "Export"
         return await _from_export(spec, nexthink, wanted, f"Nexthink failed to execute the query{how}", learnt)
     _one_field(executed.columns)
     recipients, truncated = wanted.people(), executed.truncated
@@ -121,7 +120,7 @@ async def _from_export(
     export = nexthink.export(spec.query_id, spec.parameters or {})
     if not wanted.rows:
         await export.start()
-        return Answer(wanted.people(), False, sync, read=False)  # nothing is known yet of the export either
+        return Answer(wanted.people(), False, sync, begin_with, read=False)  # nothing is known yet of the export either
     async with export as rows:
         recipients = await _read(rows, wanted)
         truncated = rows.truncated

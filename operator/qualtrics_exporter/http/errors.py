@@ -65,11 +65,13 @@ class Transient(ExportError):
 
     `retry_after` is how long the remote side asks us to wait, when it says so. `heard` tells that the request reached
     the remote side, as far as anyone can know, and that it failed to answer: a 5xx, a timeout, a connection that broke.
+    `late` tells that each try of the call reached a time limit: that of the remote side (HTTP 504), or ours.
     """
 
     kinds = frozenset({Kind.TRANSIENT})
     retry_after: timedelta | None = None
     heard: bool = False
+    late: bool = False
 
 
 class RateLimited(Transient):

@@ -258,7 +258,7 @@ class Remote:
             except Lost as trouble:
                 what = f"{self.name} was asked to {ask.task}, and no answer came: {trouble}"
                 error = Transient(Reason.REMOTE_UNAVAILABLE, what, status=trouble.status)
-                error.heard = True
+                error.heard, error.late = True, trouble.late
                 raise self._uncertain(ask, error) from trouble
             except NotUnderstood as why:
                 what = f"{self.name}'s answer when asked to {ask.task} cannot be understood: {why}"
@@ -344,7 +344,7 @@ class Remote:
             return self._uncertain(ask, error(Transient, Reason.REMOTE_REPLY_INVALID, what))
         if status >= 500 or status in _UNCERTAIN:
             failed = error(Transient, Reason.REMOTE_UNAVAILABLE, f"{name} failed to {ask.task}")
-            failed.retry_after, failed.heard = wait, True
+            failed.retry_after, failed.heard, failed.late = wait, True, status == 504
             return self._uncertain(ask, failed)
         if not self._side.refused(reply):
             # A filter may block only the reply: the service may have processed the request.

@@ -46,12 +46,13 @@ async def persist(
     An attempt that is not a READ raises `Transient` for certain refusals only, and `OutcomeUnknown` for the rest.
     `heard_tries` limits the tries of a caller that has another way when the remote side fails to answer.
     """
-    tries, waited = 0, 0.0
+    tries, waited, late = 0, 0.0, True
     while True:
         tries += 1
         try:
             return await attempt()
         except Transient as error:
+            late = error.late = late and error.late
             wait = _pause(error, tries, heard_tries) if repeat is not Repeat.NEVER else None
             if wait is None or (waited := waited + wait) > LONGEST_WAITING.total_seconds():
                 raise

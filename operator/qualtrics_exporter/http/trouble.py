@@ -38,11 +38,12 @@ class NotSent(Exception):
 
 
 class Lost(Exception):
-    """It may have been heard, there is no whole reply. `status` if that much is known."""
+    """It may have been heard, there is no whole reply. `status` if that much is known. `late` if the time was up."""
 
-    def __init__(self, why: str, status: int | None = None) -> None:
+    def __init__(self, why: str, status: int | None = None, *, late: bool = False) -> None:
         super().__init__(why)
         self.status = status
+        self.late = late
 
 
 @dataclass(slots=True)
@@ -72,7 +73,7 @@ class Course:
     def failed(self, error: Exception) -> NotSent | Lost:
         """What to raise, without the error as its cause: a traceback would show the error's text, and a host in it."""
         if self.sending:
-            return Lost(why(error), self.status)
+            return Lost(why(error), self.status, late=isinstance(error, httpx.TimeoutException))
         if self.at_proxy:
             local = any(map(_is_local, _causes(error)))
             return NotSent(_why_proxy(error), _LOCAL_STEP if local else _PROXY_STEP)
@@ -81,7 +82,7 @@ class Course:
     def out_of_time(self, seconds: float, what: str) -> NotSent | Lost:
         """The same when the time for the whole try has passed. `what` has not come."""
         if self.sending:
-            return Lost(f"there was no {what} within {seconds:g} s", self.status)
+            return Lost(f"there was no {what} within {seconds:g} s", self.status, late=True)
         if self.at_proxy:
             return NotSent(f"the proxy opened no connection within {seconds:g} s", _PROXY_STEP)
         return NotSent(f"no connection opened within {seconds:g} s")

@@ -329,9 +329,9 @@ class NexthinkSpec(SpecModel):
         None,
         description="Where the result of the query comes from. Auto (the default): Nexthink executes the query at "
         "once, which works for queries that take a few seconds; if Nexthink fails to do so, or returns its maximum of "
-        "1,000 rows, the result comes from an export. If an export had to be used because Nexthink reached its time "
-        "limit (HTTP 504), the following runs use it at once, until the spec changes, or for 8 days: see "
-        "status.heavyQuery. A query that is known to have drifted is executed in each run. Export: the "
+        "1,000 rows, the result comes from an export. If Nexthink failed to execute the query, the following runs "
+        "use an export at once: until the spec changes, for 8 days if the failure lasts, and for a day at most "
+        "otherwise. See status.heavyQuery. A query that is known to have drifted is executed in each run. Export: the "
         "result always comes from an export. An export does not say which query ran: QueryInSync is Unknown, and "
         "driftPolicy: Hold holds every such run.",
     )

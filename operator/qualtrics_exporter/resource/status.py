@@ -264,8 +264,14 @@ class HeavyQuery(Model):
 
     generation: Count = Field(description="The generation of the spec that has this query.")
     execute_time: Time = Field(
-        description="When Nexthink last failed to execute the query. Runs use an export at once until 8 days later; "
-        "then one run tries again whether Nexthink executes it."
+        description="When Nexthink failed to execute the query. Runs use an export at once until 8 days later if "
+        "lasting is true, and until a day later otherwise. Then it is tried again whether Nexthink executes the query."
+    )
+    lasting: bool | None = Field(
+        None,
+        description="True if the query takes too long (each try reached the time limit of Nexthink or of the "
+        "operator), or if it failed again hours later. Otherwise the failure can pass, and each check of the operator "
+        "tries again.",
     )
 
 
@@ -422,8 +428,8 @@ class Status(Model):
     )
     heavy_query: HeavyQuery | None = Field(
         None,
-        description="Present if Nexthink failed to execute the query within its time limit (HTTP 504) and an export "
-        "worked. If it is lost, the next run takes about a minute longer.",
+        description="Present if Nexthink failed to execute the query and an export worked. If it is lost, the next run "
+        "takes about a minute longer.",
     )
     last_test: HistoryEntry | None = Field(
         None,

@@ -28,7 +28,7 @@ from qualtrics_exporter.export.checks import (
     test_entry,
 )
 from qualtrics_exporter.export.guards import Remark, contradictions, previous_audience
-from qualtrics_exporter.export.heavy_query import begins_with_export, remembered
+from qualtrics_exporter.export.heavy_query import begins_with_export, remembered, to_be_tried_again
 from qualtrics_exporter.export.identity import test_run_id
 from qualtrics_exporter.export.query import Answer
 from qualtrics_exporter.http.errors import ExportError, Permanent, Transient
@@ -77,9 +77,14 @@ class Checker:
         now = self.clock.now()
         return check_due(exporter, now) <= now or await self._secrets_moved(key, exporter)
 
+    def tries_execution(self, exporter: Exporter) -> bool:
+        """Whether a check tries again what Nexthink failed to execute."""
+        heavy, spec = exporter.status.heavy_query, exporter.spec
+        return bool(spec and to_be_tried_again(spec.nexthink, heavy, exporter.generation, self.clock.now()))
+
     async def check(self, key: Key, exporter: Exporter, *, query: bool) -> Exporter:
         """Check spec, credentials and both remote sides; `query` also executes the query."""
-        verdict, _ = await self._look(key, exporter, query=query)
+        verdict, checks = await self._look(key, exporter, query=query)
         memory = self.memories.of(key)
         if not verdict.error or verdict.qualtrics:
             memory.qualtrics_well, memory.remarks = None, ()
@@ -90,7 +95,10 @@ class Checker:
         def change(fresh: Exporter) -> Status | None:
             if fresh.generation != exporter.generation:
                 return None  # another spec: it is checked by itself
-            return self._judged(key, fresh, fresh.status, verdict, self.clock.now())
+            status = fresh.status
+            if status.heavy_query:  # otherwise no export has worked yet
+                status = self._remembering(fresh, status, checks)
+            return self._judged(key, fresh, status, verdict, self.clock.now())
 
         return await self.store.change(key, change)
 
@@ -112,13 +120,16 @@ class Checker:
             status = settling.with_last_test(status, entry)
             if fresh.generation != exporter.generation:
                 return status
-            learnt = checks.answer.begin_with if checks.answer else None
-            drifted = conditions.has_drifted(status, exporter.generation)
-            heavy = remembered(status.heavy_query, learnt, exporter.generation, now, drifted=drifted)
-            status = status.model_copy(update={"heavy_query": heavy})
-            return self._judged(key, fresh, status, verdict, now)
+            return self._judged(key, fresh, self._remembering(fresh, status, checks), verdict, now)
 
         return await self.store.change(key, change)
+
+    def _remembering(self, exporter: Exporter, status: Status, checks: Checks | None) -> Status:
+        """The status with what a look learnt about executing the query."""
+        learnt = checks.answer.begin_with if checks and checks.answer else None
+        drifted = conditions.has_drifted(status, exporter.generation)
+        heavy = remembered(status.heavy_query, learnt, exporter.generation, self.clock.now(), drifted=drifted)
+        return status.model_copy(update={"heavy_query": heavy})
 
     def _judged(self, key: Key, exporter: Exporter, status: Status, verdict: Verdict, now: datetime) -> Status:
         failures = self.memories.of(key).failures
@@ -230,7 +241,8 @@ class Checker:
 
     def _export_first(self, exporter: Exporter, spec: Spec) -> bool:
         heavy = exporter.status.heavy_query
-        return begins_with_export(spec.nexthink, heavy, exporter.generation, self.clock.now())
+        known = begins_with_export(spec.nexthink, heavy, exporter.generation, self.clock.now())
+        return known and not self.tries_execution(exporter)
 
     def _duplicates(self, key: Key) -> list[Remark]:
         if not (others := ", ".join(self.targets.others(key)[:3])):

@@ -1,0 +1,21 @@
+"""Whether this machine has a folder for temporary files."""
+
+import os
+import tempfile
+
+_PROBE = b"\0" * 4096
+
+
+def problem() -> str | None:
+    """Why no temporary file can be written, and what to do; None if one can be written."""
+    try:
+        with tempfile.TemporaryFile() as probe:
+            probe.write(_PROBE)
+            probe.flush()
+    except OSError as error:
+        if folder := tempfile.tempdir:  # it could be written when the process looked for one
+            return f"no file can be written to {folder} ({error.strerror}): set TMPDIR to another folder."
+        tried = os.environ.get("TMPDIR")
+        subject = f"TMPDIR is {tried}, and neither it nor" if tried else "none of"
+        return f"{subject} /tmp, /var/tmp, /usr/tmp and the current directory can be written: set TMPDIR."
+    return None
