@@ -3,7 +3,7 @@
 A result of fewer than 1,000 rows comes at once, together with the text that really ran. Exactly 1,000 may be the first
 1,000 of many: then the full set is exported, and only its rows count. An export does not tell which text ran, and it
 may begin many minutes later. So the query is executed once more after it, and the text has to be the right one both
-times.
+times. If fewer than 1,000 rows are left then, these are the result.
 
 Nexthink executes only queries that take a few seconds. If it fails to execute a query, the result comes from an export
 in the same run, and it is unknown which text ran. `resultSource: Export` goes there directly.
@@ -89,27 +89,35 @@ async def ask(spec: NexthinkSpec, nexthink: Nexthink, compare: Compare, wanted: 
         learnt: ResultSource = "ExportForDays" if error.late else "Export"
         return await _from_export(spec, nexthink, wanted, f"Nexthink failed to execute the query{how}", learnt)
     _one_field(executed.columns)
-    recipients, truncated = wanted.people(), executed.truncated
     sync = await compare(spec, executed.executed_query) or _UNTOLD
     if executed.complete or wanted.limit is not None:
-        for row in executed.rows:
-            if recipients.full:
-                break
-            recipients.add(_cell(row))
-            await nexthink.pause()
-    else:
-        seen = Seen(executed)
-        async with nexthink.export(spec.query_id, parameters) as rows:
-            recipients = await _read(rows, wanted, seen)
-            truncated = truncated or rows.truncated
-        again, after = await _executed_again(spec, nexthink, compare, wanted)
-        truncated = truncated or bool(again and again.truncated)
-        sync = _over_time(sync, after, same_field=not again or _same_field(executed, again))
-        answer = _answer(recipients, truncated, sync, "Execute")
-        if not truncated and (not again or _same_result(executed, again)):
-            seen.check_rows(recipients.returned)
-        return answer
-    return _answer(recipients, truncated, sync, "Execute")
+        return await _from_execution(executed, sync, nexthink, wanted)
+    seen = Seen(executed)
+    async with nexthink.export(spec.query_id, parameters) as rows:
+        recipients = await _read(rows, wanted, seen)
+        truncated = executed.truncated or rows.truncated
+    again, after = await _executed_again(spec, nexthink, compare, wanted)
+    same_field = not again or _same_field(executed, again)
+    if again and again.complete and not again.truncated:
+        # The result became small. These rows come with the text of their query, and those of the export do not: the
+        # query may have been another one for just as long as the export took.
+        return await _from_execution(again, _over_time(after, after, same_field=same_field), nexthink, wanted)
+    truncated = truncated or bool(again and again.truncated)
+    answer = _answer(recipients, truncated, _over_time(sync, after, same_field=same_field), "Execute")
+    if not truncated and (not again or _same_text(executed, again)):
+        seen.check_rows(recipients.returned)
+    return answer
+
+
+async def _from_execution(executed: Executed, sync: QuerySync, nexthink: Nexthink, wanted: Wanted) -> Answer:
+    """The rows that an execution returned."""
+    recipients = wanted.people()
+    for row in executed.rows:
+        if recipients.full:
+            break
+        recipients.add(_cell(row))
+        await nexthink.pause()
+    return _answer(recipients, executed.truncated, sync, "Execute")
 
 
 async def _from_export(
@@ -206,10 +214,10 @@ def _same_field(before: Executed, after: Executed) -> bool:
     return not after.rows or before.fields == after.fields
 
 
-def _same_result(before: Executed, after: Executed) -> bool:
-    """Whether the query and the size of its result can be the same after the export as before it."""
+def _same_text(before: Executed, after: Executed) -> bool:
+    """Whether the query can be the same after the export as before it."""
     texts = before.executed_query, after.executed_query
-    return not after.complete and (None in texts or texts[0] == texts[1])
+    return None in texts or texts[0] == texts[1]
 
 
 def _cell(row: tuple[str, ...]) -> str:
