@@ -40,6 +40,7 @@ LONGEST = (
     "node/test_readme.py",
     "image/test_image.py",
     "nql/test_properties.py",
+    "schedule/test_every_zone.py",
     "controller/test_bad_input.py",
     "chart/test_rights.py",
     "chart/test_upgrade_and_removal.py",
