@@ -236,6 +236,20 @@ def test_a_damaged_status_is_repaired_at_once_and_costs_no_slot() -> None:
         assert made.sent(ODD) == 2, "the slot after the repair runs"
 
 
+@pytest.mark.parametrize("step", ["Claimed", "Sending", None])
+def test_a_run_with_an_id_of_any_length_ends_in_an_entry(step: str | None) -> None:
+    run = {"id": "x" * 4096, "trigger": "Schedule", "startTime": "2026-10-19T06:00:00Z", "step": step}
+    with world() as made:
+        made.run(0.1)
+        made.put(status={**made.status(ODD), "activeRun": run if step else {"id": "x" * 4096}})
+        made.run(0.1)
+        status = made.status(ODD)
+        assert made.internal_errors() == []
+        assert "activeRun" not in status
+        assert status["history"][0]["result"] == ("Failed" if step == "Claimed" else "Unknown")
+        assert len(status["history"][0]["id"]) == 20
+
+
 def test_conditions_of_others_leave_room_for_ours() -> None:
     foreign = [
         {"type": f"team.example.com/{n}", "status": "True", "lastTransitionTime": "2026-10-19T05:00:00Z", "reason": "A",

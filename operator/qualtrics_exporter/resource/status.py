@@ -64,6 +64,7 @@ Time = Annotated[
 ]
 ReasonName = Annotated[str, Field(max_length=1024)]
 Message = Annotated[str, Field(max_length=32768)]
+RunId = Annotated[str, Field(max_length=64)]
 _COUNTABLE = Field(gt=-MAX_COUNT, lt=MAX_COUNT)
 # With a bound in the CRD, the API server would refuse every write to a status that has a number out of bounds.
 Count = Annotated[int, _COUNTABLE, WithJsonSchema({"type": "integer", "format": "int64"})]
@@ -92,7 +93,7 @@ class Condition(Model):
 class ActiveRun(Model):
     """The journal of the run in progress: written before each outside effect, read after a crash."""
 
-    id: str = Field(
+    id: RunId = Field(
         description="Id of the run: made of the uid of the exporter and the slot or the request token, so that a "
         "slot has one run only."
     )
@@ -182,7 +183,7 @@ class Recipients(Model):
 class SampledGroup(Model):
     """The group of spec.sample.groups that a run surveyed: without groups, the only one. It holds no address."""
 
-    run_id: str = Field(max_length=64, description="Id of the run.")
+    run_id: RunId = Field(description="Id of the run.")
     groups: Annotated[Number, Field(ge=1)] = Field(description="How many groups there were.")
     group: Number = Field(description="Which of them it was, from 1 on.")
     slot_time: Time = Field(
@@ -228,7 +229,7 @@ class Delivery(Model):
 class HistoryEntry(Model):
     """One run, slot or test that ended."""
 
-    id: str = Field(description="Id of the run: also the transaction data runId of its recipients in Qualtrics.")
+    id: RunId = Field(description="Id of the run: also the transaction data runId of its recipients in Qualtrics.")
     trigger: Trigger = Field(description="What started it: Schedule, Request or Test.")
     scheduled_time: Time | None = Field(None, description="When the slot fell due; absent for Request and Test.")
     start_time: Time | None = Field(None, description="When the run was claimed; absent if it never was.")
