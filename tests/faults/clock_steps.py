@@ -233,8 +233,11 @@ class Stepped:
         return [entry for entry in self.story.entries(self._uid) if entry["trigger"] == "Schedule"]
 
     def _sends(self) -> Iterable[Found]:
-        sent = self.story.stage.sandbox.ledger.distributions[self._sent_before :]
-        for run, number in Counter(run for one in sent for run in one.run_ids).items():
+        ledger = self.story.stage.sandbox.ledger
+        sent = ledger.distributions[self._sent_before :]
+        # By the batch: what was sent with a clock that was ahead goes out later, and names nobody until then.
+        runs_of = {one.id: ledger.batches[one.batch_id or ""].run_ids for one in sent}
+        for run, number in Counter(run for one in sent for run in runs_of[one.id]).items():
             if number > 1:
                 yield Found(Finding.DOUBLE, f"run {run} was sent {number} times")
         yield from oracle.unwritten(sent, self.story.written(self._uid))
@@ -243,8 +246,8 @@ class Stepped:
             if "startTime" in entry:
                 runs.setdefault(entry["id"], []).append(entry)
         for run, entries in runs.items():
-            ours = [one for one in sent if run in one.run_ids]
-            yield from oracle.judged(self.story.stage.sandbox.ledger, ours, entries[-1], self.story.people)
+            ours = [one for one in sent if run in runs_of[one.id]]
+            yield from oracle.judged(ledger, ours, entries[-1], self.story.people)
 
     def _entries(self) -> Iterable[Found]:
         """A slot that had its run has no further entry."""
