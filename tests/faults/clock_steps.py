@@ -240,6 +240,9 @@ class Stepped:
         for run, number in Counter(run for one in sent for run in runs_of[one.id]).items():
             if number > 1:
                 yield Found(Finding.DOUBLE, f"run {run} was sent {number} times")
+        for one in sent:
+            if self.step.for_ == "a minute" and not one.mailed:
+                yield Found(Finding.SILENT, f"{one.id} is not mailed before {one.send_date}")
         yield from oracle.unwritten(sent, self.story.written(self._uid))
         runs: dict[str, list[Mapping[str, Any]]] = {}
         for entry in self._of_slots():

@@ -69,7 +69,7 @@ class Reconciler:
         self._store = store
         self._memories = memories = Memories()
         memory = RecipientMemory()
-        self._runner = Runner(store, credentials, clock, identity, default_zone, memory)
+        self._runner = Runner(store, credentials, clock, identity, default_zone, memory, lambda: record.unsure)
         self._checker = Checker(store, credentials, targets, memories, clock, default_zone, memory)
         self._look_ups = LookUps(store, credentials, memories, clock)
         self._recorder = recorder

@@ -5,6 +5,7 @@ under a run, and a run that can't even begin still ends in an entry.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -108,6 +109,8 @@ class Runner:
     identity: Identity
     default_zone: str
     memory: RecipientMemory
+    unsure: Callable[[], bool] = lambda: False
+    """Whether the clock was set forward a moment ago, and may be wrong."""
 
     async def run(self, key: Key, exporter: Exporter, run: ActiveRun) -> None:
         """Do what is left of a run that was just claimed or taken over.
@@ -138,11 +141,12 @@ class Runner:
         except ExportError as error:
             await journal.finish(run, self._without_clients(run, error))
             return
-        unsure = run.step == "Claimed" and not conditions.is_ready(exporter.status, exporter.generation)
+        unchecked = run.step == "Claimed" and not conditions.is_ready(exporter.status, exporter.generation)
         left = self._time_left(exporter.spec, run)
         await execute(
             *(run, exporter.spec, sides, journal, self.clock),
-            check_first=unsure,
+            check_first=unchecked,
+            unsure=self.unsure,
             deadline=left,
             memory=partial(self.memory.hold, tenant_of(exporter)),
             sample=self._sample(exporter, exporter.spec, run),

@@ -47,6 +47,7 @@ async def execute(
     sample: Sample | None = None,
     previous: int | None = None,
     export_first: bool = False,
+    unsure: Callable[[], bool] = lambda: False,
 ) -> Ended:
     """Take a claimed run to its end and write that down; the journal already names the caller as its holder.
 
@@ -60,7 +61,8 @@ async def execute(
 
     `memory` is asked for room before the people of a large result are taken in. `sample` says whom of the people of the
     query the run surveys, and `previous` how many the query named in the run before. `export_first` uses an export at
-    once, because Nexthink failed to execute the query before (see heavy_query).
+    once, because Nexthink failed to execute the query before (see heavy_query). `unsure` says whether the wall clock
+    was set forward a moment ago, and may be wrong: nothing is sent meanwhile.
 
     A cancellation before the send leaves everything to the next start, as does one during the look-up. Between the
     write that announces the send and the journalled reply it is held back; a run that ends thereby is finished first.
@@ -72,6 +74,7 @@ async def execute(
         sample=sample,
         previous=previous,
         export_first=export_first,
+        unsure=unsure,
     )
     try:
         ended = await _to_its_end(work, check_first or work.test)

@@ -176,6 +176,7 @@ async def _post(work: Work) -> Ended | None:
         return work.dry()
     # All waiting comes before the journal says `Sending`: after a kill in it nothing was asked for, and that is known.
     async with work.in_time():
+        await work.wait_for_clock()
         await work.sides.qualtrics.turn_to_send()
         await work.sides.qualtrics.ensure_token(TOKEN_GOOD_FOR)
     # From here to the journalled reply nothing is cut short: a request in flight that is dropped may have been heard.

@@ -40,6 +40,9 @@ LARGEST_RESULT_BYTES = LARGE_RESULT * RECIPIENT_BYTES
 """What the people of one result take at most, however long their addresses are."""
 
 
+UNSURE_PAUSE_SECONDS = 10.0
+
+
 @dataclass(slots=True)
 class Work:
     """One run while somebody works on it. `run` is what the journal says; the rest is gone after a crash."""
@@ -61,6 +64,8 @@ class Work:
     """Whether an earlier run found that Nexthink fails to execute the query."""
     begin_with: ResultSource | None = None
     """What this run learnt about that."""
+    unsure: Callable[[], bool] = lambda: False
+    """Whether the wall clock was set forward a moment ago, and may be wrong."""
     deadline: timedelta | None = None
     """How long the run may take until its send, from when this process took it up."""
     refusal: Transient | None = None
@@ -78,6 +83,13 @@ class Work:
     def __post_init__(self) -> None:
         self._began = self.clock.monotonic()
         self.taken_up_again = self.run.attempt > 1
+
+    async def wait_for_clock(self) -> None:
+        """Wait while the wall clock may be wrong: Qualtrics sends at the time that a request names, even in a year."""
+        self.clock.now()  # which notices that it was set
+        while self.unsure():
+            await self.clock.sleep(UNSURE_PAUSE_SECONDS)
+            self.clock.now()
 
     async def reserve_memory(self, again: bool = False) -> int | None:
         """Wait for the memory that the people of a large result take; tells how much that is."""
