@@ -91,7 +91,7 @@ def test_proxies_of_the_environment_are_taken_unless_flags_say_otherwise(setting
     variables = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "a.com"}
     start(**variables)
     start("--no-proxy", "b.com", "--no-proxy", "10.0.0.0/8", **variables)
-    start("--proxy", "http://else:3128", QUALTRICS_EXPORTER_NO_PROXY="b.com,10.0.0.0/8", **variables)
+    start("--proxy", "http://else:3128", QUALTRICS_EXPORTER_NO_PROXY="b.com, 10.0.0.0/8", **variables)
     assert [made.proxies for made in settings] == [
         Proxies(PROXY, None, NoProxy(["a.com"])),
         Proxies(PROXY, None, NoProxy(["b.com", "10.0.0.0/8"])),

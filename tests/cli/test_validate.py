@@ -444,6 +444,7 @@ CUT = {
     "a parameter": ("parameters", "{}\n      tag: #vip", "#vip", "is empty"),
     "a second line": ("fromName", "Digital\n      #Workplace", "#Workplace", "ends here"),
     "only a second line": ("queryId", "\n      #everyone", "#everyone", "is empty"),
+    "a clause after a space": ("query", "users | list ad.email_address # | where a == 1", "# | where", "ends here"),
     "a tag": ("subject", "!Important How is Teams", "!Important", "begins after this"),
     "an anchor": ("fromName", "&Co", "&Co", "begins after this"),
 }

@@ -42,6 +42,24 @@ async def test_an_export_with_nobody_of_the_execution_mails_nobody(exporter: Exp
     assert not exporter.mailed()
 
 
+@pytest.mark.parametrize("line", ["Service temporarily unavailable", "null", "OK", "dXNlckBleGFtcGxlLmNvbQ=="])
+async def test_a_line_of_text_is_not_an_empty_result(exporter: Exporter, line: str) -> None:
+    exporter.change("nexthink", result_source="Export")
+    exporter.faults.add(DOWNLOAD, times=None, body=f"{line}\n".encode())
+    entry = await exporter.run()
+    assert (entry.result, entry.reason) == ("Failed", "RemoteReplyInvalid")
+    assert "its only line is not the name of a field" in entry.message
+    assert line not in entry.message
+
+
+@pytest.mark.parametrize("header", ["user.ad.email_address", "ad.email_address", '"Mail"'])
+async def test_an_export_with_a_header_alone_is_an_empty_result(exporter: Exporter, header: str) -> None:
+    exporter.change("nexthink", result_source="Export", query="users | where mail == 1 | list mail")
+    exporter.faults.add(DOWNLOAD, times=None, body=f"{header}\n".encode())
+    entry = await exporter.run()
+    assert (entry.result, entry.reason) == ("Succeeded", "NoRecipients")
+
+
 async def test_an_export_of_another_field_mails_nobody(exporter: Exporter) -> None:
     exporter.many(1500)
     exporter.faults.add(DOWNLOAD, times=None, body=file("device.owner_manager_email", everybody(exporter)))

@@ -100,7 +100,8 @@ def test_hosts_are_reached_without_a_proxy_as_for_kubectl(entry: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["10.0.0.0/33", "<local>", "192.168.*", "a b;c", "[::1", "1.2.3.4.5", "http://x.y", "ex*mple.com"]
+    "entry",
+    ["10.0.0.0/33", "<local>", "192.168.*", "a b;c", "[::1", "1.2.3.4.5", "http://x.y", "ex*mple.com", "a:99999"],
 )
 def test_an_entry_that_cannot_be_read_is_told_and_the_others_count(entry: str) -> None:
     environment = {"https_proxy": "http://proxy:1", "no_proxy": f"{entry},example.com"}

@@ -103,6 +103,15 @@ async def test_garbage_can_be_ordered_as_bytes(qualtrics: QualtricsCaller, contr
     assert (await qualtrics.get("/whoami")).json()["result"]
 
 
+async def test_other_people_are_returned_by_the_same_query(qualtrics: QualtricsCaller, control: Control) -> None:
+    world = qualtrics.world
+    before = world.queries[world.query_id].executed
+    await control.ask("PUT", "/queries", {"id": world.query_id, "people": [ANA]})
+    assert world.queries[world.query_id].executed == before
+    await control.ask("PUT", "/queries", {"id": world.query_id, "people": [ANA], "executed": "users"})
+    assert world.queries[world.query_id].executed == "users"
+
+
 async def test_knobs_can_be_turned(qualtrics: QualtricsCaller, control: Control) -> None:
     knobs = {
         "list_lag_seconds": 60,
@@ -128,6 +137,7 @@ async def test_knobs_can_be_turned(qualtrics: QualtricsCaller, control: Control)
         ("PUT", "/world", {"surveys": {}}),
         ("PUT", "/world", {"batch_echo": "always"}),
         ("PUT", "/world", {"import_polls": "many"}),
+        ("PUT", "/world", {"import_seconds_per_thousand": -5}),
         ("PUT", "/world", {"limits": {"speed": 1}}),
         ("PUT", "/world", []),
         ("PUT", "/queries", {"people": []}),

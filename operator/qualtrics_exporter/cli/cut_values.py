@@ -2,8 +2,8 @@
 
 An unquoted `#` after a space starts a comment: `queryId: #everyone` has no value, and `subject: Survey #5` sends
 "Survey". An unquoted `!` or `&` at the beginning starts a tag or an anchor: `fromName: &Co` is empty. kubectl accepts
-all of these. Only fields with free text are checked. Intended comments have a space after the `#`, and intended anchors
-have an alias: these are not reported.
+all of these. Only fields with free text are checked. Intended comments have a space after the `#` and do not begin with
+a clause of NQL (`# | where`), and intended anchors have an alias: these are not reported.
 """
 
 import re
@@ -23,7 +23,7 @@ _TEXTS: tuple[Location, ...] = (
 )
 _PARAMETERS: Location = ("spec", "nexthink", "parameters")
 _STRING_DATA: Location = ("stringData",)
-_COMMENT = re.compile(r"(?:[ \t]+|[ \t]*\r?\n([ \t]+))(#[^\s#][^\r\n]*)")
+_COMMENT = re.compile(r"(?:[ \t]+|[ \t]*\r?\n([ \t]+))(#(?:[^\s#]|[ \t]*\|)[^\r\n]*)")
 _PROPERTY = re.compile(r"[&!][^\s,\[\]{}]*")
 
 

@@ -5,6 +5,7 @@ flags whose variable Kubernetes makes up itself for a Service called qualtrics-e
 """
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Flag(click.Option):
-    """A flag that is also QUALTRICS_EXPORTER_<FLAG>; there, the values of one that may be repeated have commas."""
+    """A flag that is also QUALTRICS_EXPORTER_<FLAG>; there, commas or spaces separate repeated values."""
 
     def __init__(self, declarations: list[str], **settings: Any) -> None:
         long = next(name for name in declarations if name.startswith("--"))
@@ -30,8 +31,8 @@ class Flag(click.Option):
     def value_from_envvar(self, ctx: click.Context) -> Any:
         if not self.multiple:
             return super().value_from_envvar(ctx)
-        words = (self.resolve_envvar_value(ctx) or "").split(",")
-        return [word.strip() for word in words if word.strip()] or None
+        words = re.split(r"[\s,]+", self.resolve_envvar_value(ctx) or "")
+        return [word for word in words if word] or None
 
 
 def flag(*declarations: str, **settings: Any) -> Decorator:

@@ -20,6 +20,7 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 LONGEST_ADDRESS = 254
 LONGEST_LOCAL_PART = 64
 """Bytes before the @: RFC 5321 section 4.5.3.1.1, in UTF-8 by RFC 6531 section 3.3."""
+_SHORTEST_TOP_LEVEL = 2
 LONGEST_LABEL = 63
 """Of a domain: RFC 5321 and RFC 1035 section 2.3.4."""
 
@@ -39,9 +40,9 @@ _PLACEHOLDER = rf"({'|'.join(_PLACEHOLDER_WORDS)})@\1\."
 _IS_PLACEHOLDER = re.compile(_PLACEHOLDER)
 """The same word before and after the @, as in none@none.com. One of these words alone can be a real address."""
 
-_CLEANED_GUEST = r"[^@]*_ext_@[^@]+\.onmicrosoft\.com\Z"
+_CLEANED_GUEST = r"[^@]*_ext_@[^@]+\.(?:onmicrosoft\.(?:com|us|de)|partner\.onmschina\.cn)\Z"
 _SIGN_IN_NAME = re.compile(
-    rf"[^@]*(?:#|%23)ext(?:#|%23)|(?:live\.com|google\.com|facebook\.com|mail)#|{_CLEANED_GUEST}"
+    rf"[^@]*(?:#|%23)ext(?:#|%23)|(?:live\.com|google\.com|facebook\.com|mail)(?:#|%23)|[^@]*%40|{_CLEANED_GUEST}"
 )
 """Names by which guests sign in to Entra ID. They look like addresses, and no mailbox has them."""
 
@@ -49,6 +50,18 @@ _LOSSY = frozenset("?*\u00bf\ufffc\ufffd")
 """What programs write in the place of a letter that they cannot encode, or must not show. Two people can end up with
 the same text. RFC 5322 allows ? and * in a local part, but Entra ID does not."""
 _NOT_TEXT = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"))
+_INVISIBLE = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+    + "".join(map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10))))
+)
+"""Letters and marks that nobody sees, although Unicode does not list them as formatting characters."""
+
+_ENCODED = re.compile(
+    r"\+A[M-X](?:[AEIMQUYcgkosw048]|[A-Za-z0-9+/]{3}[AQgw])-"  # one or two letters from U+00C0 to U+017F
+    r"|=[89A-F][0-9A-F]"
+)
+"""A letter with an accent in UTF-7, as in j+APY-rg@, or in quoted-printable, as in j=F6rg@. With plus-addressing, the
+former is the mailbox of another person."""
 
 # The library takes about 26 µs an address: half a minute for a million, in which nothing else could happen. Nearly all
 # addresses are of the plain form below, which is a part of what is accepted (a property test says so), at a tenth of
@@ -78,6 +91,8 @@ def identity(address: str) -> str | None:
     """What all spellings of one address have in common; None for a text that is not an address."""
     if len(address) > LONGEST_ADDRESS:
         return None
+    if _ENCODED.search(address):
+        return None
     if address.isascii() and _PLAIN.match(plain := address.lower()):
         return plain
     if not _is_text(address) or any(len(label) > LONGEST_LABEL for label in _DOT.split(address.rpartition("@")[2])):
@@ -92,6 +107,8 @@ def identity(address: str) -> str | None:
     # Some input methods write full-width signs: \uff03EXT\uff03 is the same mark of a guest.
     plain = unicodedata.normalize("NFKC", local).lower()
     whole = f"{plain}@{domain}"
+    if len(domain.rpartition(".")[2]) < _SHORTEST_TOP_LEVEL:
+        return None
     if _SIGN_IN_NAME.match(whole) or _PRIVATE_DOMAIN.search(domain) or _IS_PLACEHOLDER.match(whole):
         return None
     return f"{local}@{domain}"
@@ -99,7 +116,7 @@ def identity(address: str) -> str | None:
 
 def _is_text(address: str) -> bool:
     """Whether each character is one that somebody wrote: not a control, unassigned or replacement character."""
-    return not any(sign in _LOSSY or unicodedata.category(sign) in _NOT_TEXT for sign in address)
+    return not any(sign in _LOSSY or sign in _INVISIBLE or unicodedata.category(sign) in _NOT_TEXT for sign in address)
 
 
 def _folded(local: str) -> str:

@@ -19,7 +19,7 @@ from qualtrics_exporter.resource.spec import NexthinkSpec
 
 from .journal import QuerySync, ResultSource
 from .recipients import NoRoom, Recipients
-from .same_result import Seen
+from .same_result import Seen, check_empty
 
 Compare = Callable[[NexthinkSpec, str | None], Awaitable[QuerySync | None]]
 """Tells whether the text that Nexthink ran is the query of the spec."""
@@ -132,6 +132,8 @@ async def _from_export(
     async with export as rows:
         recipients = await _read(rows, wanted)
         truncated = rows.truncated
+    if not recipients.returned:
+        check_empty(rows.header, spec.query)
     return _answer(recipients, truncated, sync, begin_with)
 
 

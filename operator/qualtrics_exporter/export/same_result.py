@@ -45,6 +45,22 @@ class Seen:
             raise _differs(f"it has none of the {self._count:,} rows that the execution of the query returned")
 
 
+def check_empty(header: tuple[str, ...] | None, query: str) -> None:
+    """Raises `Transient` for the file of an export without rows whose only line cannot be the header of this query.
+
+    It may be a message of something in between, and then the run would end as one whose query returns nobody.
+    """
+    name = " ".join(header or ()).strip().strip("\"'`").lower()
+    if _path(header) or (name and re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", query.lower())):
+        return
+    raise Transient(
+        Reason.REMOTE_REPLY_INVALID,
+        "The file of the export has no rows, and its only line is not the name of a field of the query",
+        next_step="Find out whether something on the way, such as a proxy, changes files. If the saved query gives its "
+        "field another name than spec.nexthink.query, correct one of them.",
+    )
+
+
 def _differs(how: str) -> Transient:
     return Transient(
         Reason.REMOTE_REPLY_INVALID,

@@ -2,7 +2,7 @@
 
     ExportError                     something kept an export from going on; has a Reason and a sentence for the user
     ├── Transient                   may go away by itself; reads may be repeated
-    │   └── RateLimited             a 429: certainly refused, with the time to wait when the remote side told it
+    │   └── RateLimited             a 429, with the time to wait if the remote side names one
     ├── Permanent                   stays until somebody changes something
     └── OutcomeUnknown              the request may have taken effect: look it up, never repeat it
 
@@ -75,7 +75,7 @@ class Transient(ExportError):
 
 
 class RateLimited(Transient):
-    """A 429: certainly refused."""
+    """A 429. Most likely the request was refused; the caller finds out if it matters."""
 
 
 class Permanent(ExportError):

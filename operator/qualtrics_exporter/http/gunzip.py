@@ -1,6 +1,5 @@
 """Unpacking in small pieces, so that a megabyte that unpacks to a gigabyte costs a few kilobytes of memory."""
 
-import re
 import zlib
 from collections.abc import Iterator
 
@@ -9,10 +8,8 @@ MOST_MEMBERS = 10_000
 """Parts of one stream. Tools that pack in parallel make one for each 64 KiB or more; 25 MB can hold a million of them
 that are empty."""
 _MAGIC = b"\x1f\x8b"
-SMALLEST_MEMBER = 18
-"""Bytes of a header and of a checksum with its length: less than that holds nothing."""
-_NOT_TEXT = re.compile(rb"[^\0\t\n\r\x1a\x20-\xff]")
-"""Bytes that no text and no padding has. The header of each part has some, and so does nearly all that is packed."""
+_HEADER = b"\x1f\x8b\x08"
+"""How each member begins: packing has no other method than 8 (RFC 1952)."""
 
 
 class BadGzip(Exception):
@@ -37,15 +34,15 @@ class Gunzip:
         self._members = 0
         self._between = b""  # the first byte of what may be another member
         self._over = False
-        self._tail, self._tail_is_text = 0, True
+        self._tail = b""  # how what follows the last member begins
 
     @property
     def maybe_lost(self) -> bool:
-        """Whether bytes after the last member were ignored that may be another, damaged one.
+        """Whether the bytes after the last member are the header of another one, except for one damaged byte.
 
-        gzip ignores whatever follows. For a reply that shows itself that it is whole, that is right.
+        As gzip does, whatever follows the last member is ignored.
         """
-        return self._tail >= SMALLEST_MEMBER and not self._tail_is_text
+        return sum(one == other for one, other in zip(self._tail, _HEADER, strict=False)) == len(_HEADER) - 1
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take in bytes; must be read to its end before the next ones.
@@ -77,8 +74,7 @@ class Gunzip:
     def _unpack(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._over:
-                self._tail += len(data)
-                self._tail_is_text = self._tail_is_text and not _NOT_TEXT.search(data)
+                self._tail = (self._tail + data)[: len(_HEADER)]
                 return
             if self._unpacker is None:
                 # A file may be padded, and may have several members.

@@ -21,6 +21,7 @@ _URL = re.compile(r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[1-9][0-9
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://", re.ASCII | re.IGNORECASE)
 _SOCKS = frozenset({"socks", "socks4", "socks4a", "socks5", "socks5h"})
 _PORTS = {"http": 80, "https": 443}
+_LAST_PORT = 65535
 _NAME = re.compile(r"(?:\*?\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.ASCII)
 _SEPARATORS = re.compile(r"[\s,]+")
 
@@ -82,7 +83,7 @@ class Proxy:
                 host = str(ipaddress.IPv6Address(host[1:-1]))
             except ValueError:
                 raise wrong from None
-        if port > 65535 or not host.strip("."):
+        if port > _LAST_PORT or not host.strip("."):
             raise wrong
         user, _, password = user_info.partition(":")
         return cls(scheme, host, port, _auth(unquote(user), unquote(password), setting) if at else None)
@@ -246,7 +247,7 @@ def _without_port(entry: str) -> tuple[str, int | None]:
     if bracketed:
         return bracketed[1], int(bracketed[2]) if bracketed[2] else None
     name, colon, port = entry.rpartition(":")
-    if colon and ":" not in name and port.isascii() and port.isdigit():
+    if colon and ":" not in name and port.isascii() and port.isdigit() and int(port[:6]) <= _LAST_PORT:
         return name, int(port)
     return entry, None
 

@@ -33,7 +33,8 @@ class Repeat(Enum):
     READ = "read"
     """It changes nothing that matters: it may be repeated, whatever happened."""
     REFUSED = "refused"
-    """Only after a certain refusal: a 429, a 401, a connection that never opened. Else its outcome is unknown."""
+    """Only after a refusal: a 429, a 401, a connection that never opened. Otherwise its outcome is unknown. The caller
+    looks what a 429 has left behind."""
     NEVER = "never"
     """Not even then: the caller decides."""
 
@@ -43,7 +44,7 @@ async def persist(
 ) -> T:
     """Make an attempt, and again after a `Transient`, as often as its kind allows; the last error is raised.
 
-    An attempt that is not a READ raises `Transient` for certain refusals only, and `OutcomeUnknown` for the rest.
+    An attempt that is not a READ raises `Transient` for refusals only, and `OutcomeUnknown` for the rest.
     `heard_tries` limits the tries of a caller that has another way when the remote side fails to answer.
     """
     tries, waited, late = 0, 0.0, True

@@ -54,6 +54,7 @@ _FORMATS = (
     (b"7z\xbc\xaf", "a 7z archive"),
     (b"\x04\x22\x4d\x18", "packed as LZ4"),
     (b"\x78\x01", "packed as zlib"),
+    (b"\x78\x5e", "packed as zlib"),
     (b"\x78\x9c", "packed as zlib"),
     (b"\x78\xda", "packed as zlib"),
     (b"PAR1", "in the Parquet format"),
@@ -205,10 +206,13 @@ def _check_format(start: bytes) -> None:
     for mark, what in _FORMATS:
         if start.startswith(mark):
             raise WrongFormat(f"the file is {what}, not CSV in UTF-8")
-    even, odd = start[0:_LONGEST_START:2], start[1:_LONGEST_START:2]
-    # Every other byte of Latin text in UTF-16 is zero.
-    if any(not any(zeros) and all(others) for zeros, others in ((even, odd), (odd, even))):
-        raise WrongFormat("the file is text in UTF-16, not CSV in UTF-8")
+    # Every other byte of Latin text in UTF-16 is zero, and three of four bytes in UTF-32.
+    for size, name in ((2, "UTF-16"), (4, "UTF-32")):
+        columns = [start[at:_LONGEST_START:size] for at in range(size)]
+        if any(
+            all(column) and not any(map(any, columns[:at] + columns[at + 1 :])) for at, column in enumerate(columns)
+        ):
+            raise WrongFormat(f"the file is text in {name}, not CSV in UTF-8")
 
 
 def _check_separator(text: str) -> None:

@@ -324,8 +324,8 @@ class Reason(StrEnum):
     )  # fmt: skip
     QUERY_WITHOUT_CONDITION = (
         "QueryWithoutCondition", Kind.WARNING, _TEXT_WARNING,
-        "The query has no condition: it returns every user, and each of them gets an e-mail.",
-        "Add a `with` or a `where` to the query. If you mean everyone, set spec.maxRecipients.",
+        "The query has no condition, or only conditions that nearly every user meets: each of them gets an e-mail.",
+        "Add a `with`, or a `where` that selects, to the query. If you mean everyone, set spec.maxRecipients.",
     )  # fmt: skip
     QUERY_NOT_VERIFIED = (
         "QueryNotVerified", Kind.WARNING, _TEXT_WARNING,

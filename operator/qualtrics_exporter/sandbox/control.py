@@ -138,8 +138,11 @@ class Control:
         return web.json_response(show(self._sandbox.world))
 
     async def query(self, request: web.Request) -> web.Response:
-        query = self._sandbox.world.add_query(query_from(await _document(request)))
-        return web.json_response({"id": query.id})
+        wanted = await _document(request)
+        query = query_from(wanted)
+        if "executed" not in wanted and (known := self._sandbox.world.queries.get(query.id)):
+            query.executed = known.executed  # other people, by the same query
+        return web.json_response({"id": self._sandbox.world.add_query(query).id})
 
     async def survey(self, request: web.Request) -> web.Response:
         wanted = await _document(request)

@@ -95,5 +95,7 @@ def _fitted(name: str, value: Any, hint: Any) -> Any:
     if origin is dict and isinstance(value, dict) and all(type(one) is int for one in value.values()):
         return dict(value)
     if origin is None and (type(value) is hint or (hint is float and type(value) is int)):
+        if isinstance(value, int | float) and value < 0:
+            raise ValueError(f"{name} cannot be negative")
         return value
     raise ValueError(f"{name} cannot be that")

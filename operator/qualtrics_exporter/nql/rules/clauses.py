@@ -104,11 +104,16 @@ def _holds_for_everybody(condition: syntax.Expression, listed: list[syntax.Path]
         return False
     values = condition.right.items if isinstance(condition.right, syntax.Values) else (condition.right,)
     literals = [value for value in values if isinstance(value, syntax.Literal)]
+    texts = [literal.text for literal in literals if literal.kind == "text"]
+    address = any(_same_field(condition.left, field) for field in listed)
+    if condition.operator == "contains":
+        return "" in texts or (address and "@" in texts)
     if condition.operator in ("=", "==", "in"):
-        return any(literal.kind == "text" and literal.text and not literal.text.strip("*") for literal in literals)
+        patterns = [text.strip("*") for text in texts if "*" in text]
+        return "" in patterns or (address and "@" in patterns)
     if condition.operator in ("!=", "!in") and len(literals) == len(values):
         nothing = all(literal.kind == "null" or (literal.kind == "text" and not literal.text) for literal in literals)
-        return nothing and any(_same_field(condition.left, field) for field in listed)
+        return nothing and address
     return False
 
 
