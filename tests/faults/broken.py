@@ -139,6 +139,7 @@ def _forgetful() -> Iterator[None]:
     with ExitStack() as stack:
         for module in (requests, plan_status):
             stack.enter_context(mock.patch.object(module, "with_receipt", with_receipt))
+        stack.enter_context(mock.patch.object(plan_status, "with_current_receipts", lambda _, status: status))
         yield
 
 
