@@ -71,13 +71,19 @@ def checked_again(stage: Stage, exporter: AppliedExporter) -> None:
     exporter.until(lambda status: status["lastCheckTime"] > before, "it is checked again")
 
 
-def test_a_failure_that_may_pass_is_tried_again_by_checks_and_not_by_runs(stage: Stage) -> None:
+def sent_during_an_outage(stage: Stage) -> AppliedExporter:
+    """An exporter whose first slot was sent from an export, because executing its query failed with HTTP 503."""
     stage.operator()
     exporter = heavy(stage)
     exporter.checked()
     stage.sandbox.world.heavy_status = 503
     stage.clock.advance_to(SLOT)
     assert exporter.ended()["reason"] == "QueryNotCompared"
+    return exporter
+
+
+def test_a_failure_that_may_pass_is_tried_again_by_checks_and_not_by_runs(stage: Stage) -> None:
+    exporter = sent_during_an_outage(stage)
     exporter.until(lambda status: status["lastCheckTime"] > "2026-11-24T23", "the check that was due is over")
     assert "lasting" not in exporter.status()["heavyQuery"], "the failure is too young"
 
@@ -97,12 +103,7 @@ def test_a_failure_that_may_pass_is_tried_again_by_checks_and_not_by_runs(stage:
 
 
 def test_after_a_short_outage_a_check_compares_the_query(stage: Stage) -> None:
-    stage.operator()
-    exporter = heavy(stage)
-    exporter.checked()
-    stage.sandbox.world.heavy_status = 503
-    stage.clock.advance_to(SLOT)
-    assert exporter.ended()["reason"] == "QueryNotCompared"
+    exporter = sent_during_an_outage(stage)
     assert exporter.condition("QueryInSync")["status"] == "Unknown"
 
     stage.sandbox.world.queries[QUERY].heavy = False

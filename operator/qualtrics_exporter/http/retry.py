@@ -34,7 +34,7 @@ class Repeat(Enum):
     """It changes nothing that matters: it may be repeated, whatever happened."""
     REFUSED = "refused"
     """Only after a refusal: a 429, a 401, a connection that never opened. Otherwise its outcome is unknown. The caller
-    looks what a 429 has left behind."""
+    finds out what a 429 has left behind."""
     NEVER = "never"
     """Not even then: the caller decides."""
 

@@ -105,7 +105,7 @@ def why(error: BaseException) -> str:
         if isinstance(cause, ConnectionRefusedError):
             return "it refuses connections"
         if _is_local(cause):
-            return f"the operator could not open a connection: {os.strerror(cause.errno or 0)}"
+            return _why_local(cause)
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return "no connection opened in time"
     if isinstance(error, httpx.ConnectError):
@@ -127,7 +127,7 @@ def _why_proxy(error: Exception) -> str:
         if isinstance(cause, ConnectionRefusedError):
             return "the proxy refuses connections"
         if _is_local(cause):
-            return f"the operator could not open a connection: {os.strerror(cause.errno or 0)}"
+            return _why_local(cause)
     if isinstance(error, httpx.TimeoutException):
         return "the proxy opened no connection in time"
     return "the proxy opened no connection"
@@ -155,6 +155,10 @@ def _next_step(error: Exception) -> str | None:
 def _is_local(cause: BaseException) -> TypeGuard[OSError]:
     """Whether this machine is out of something that a connection needs."""
     return isinstance(cause, OSError) and cause.errno in _LOCAL
+
+
+def _why_local(cause: OSError) -> str:
+    return f"the operator could not open a connection: {os.strerror(cause.errno or 0)}"
 
 
 def _causes(error: BaseException) -> list[BaseException]:
