@@ -111,7 +111,7 @@ class Watching:
         cluster: Any = self.cluster
         self.watch = Watch(
             cluster, self.queue, Targets(), clock, namespaces=namespaces, selector=None, default_zone="UTC",
-            metrics=self.metrics, forget=lambda key: None,
+            metrics=self.metrics,
         )  # fmt: skip
 
     def names(self) -> set[str]:

@@ -31,7 +31,10 @@ class Desk:
         self.errors: dict[str, Exception] = {}
         self.hold: set[str] = set()
         self.released = asyncio.Event()
-        self.queue = WorkQueue(self.reconcile, self.clock, max_in_progress=10)
+        self.gone: list[str] = []
+        self.queue = WorkQueue(
+            self.reconcile, self.clock, on_gone=lambda key: self.gone.append(key.name), max_in_progress=10
+        )
 
     async def reconcile(self, key: Key, turn: Turn) -> Wake:
         assert key.name not in self.working, "two tasks work on one exporter"
@@ -113,6 +116,18 @@ async def test_one_that_is_deleted_and_recreated_in_one_burst_is_kept(desk: Desk
     assert [key.uid for key, _ in desk.queue.known()] == ["new"]
     async with desk.leads():
         assert desk.started == ["teams"]
+
+
+async def test_what_a_task_remembers_about_an_exporter_deleted_meanwhile_is_let_go_of(desk: Desk) -> None:
+    desk.hold.add("teams")
+    key = desk.enqueue("teams")
+    async with desk.leads():
+        desk.queue.forget(key)
+        assert desk.gone == ["teams"], "alerts about it end at once"
+        desk.errors["teams"] = Gone("it is deleted")
+        desk.release("teams")
+        await settled()
+        assert desk.gone == ["teams", "teams"], "the task may have remembered something meanwhile"
 
 
 async def test_one_that_vanishes_while_it_waits_is_not_reconciled(desk: Desk) -> None:

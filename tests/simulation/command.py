@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import heapq
 import sys
 import time
 from collections import Counter
@@ -124,6 +125,7 @@ def _many(options: argparse.Namespace, changes: dict[str, Any]) -> int:
     kinds: Counter[str] = Counter()
     first: dict[str, int] = {}
     counts: Counter[str] = Counter()
+    slowest: list[tuple[float, int]] = []
     with get_context("fork").Pool(options.workers, maxtasksperchild=1) as pool:
         for result in pool.imap(_run, jobs):
             worlds, days, cpu, events = (
@@ -133,6 +135,7 @@ def _many(options: argparse.Namespace, changes: dict[str, Any]) -> int:
                 events + result.events,
             )
             counts.update(result.counts)
+            slowest = heapq.nlargest(5, [*slowest, (result.cpu, result.seed)])
             for violation in result.violations:
                 kinds[violation.kind] += 1
                 first.setdefault(violation.kind, result.seed)
@@ -147,6 +150,7 @@ def _many(options: argparse.Namespace, changes: dict[str, Any]) -> int:
         f"{days / max(cpu, 0.001):.0f} exporter-days per second of CPU"
     )
     print("  " + ", ".join(f"{name}: {count}" for name, count in sorted(counts.items())))
+    print("  slowest seeds: " + ", ".join(f"{seed} ({cpu:.0f} s)" for cpu, seed in slowest))
     for kind, number in kinds.most_common():
         print(f"  {number:5} x {kind} (first in seed {first[kind]})")
     return 1 if kinds else 0

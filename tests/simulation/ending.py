@@ -42,11 +42,18 @@ class Ending:
             self._end_of_slots(record, faults_over)
             self._end_of_requests(record, body, faults_over)
             self._end_of_object(record, body)
+        self._end_of_replicas()
         for error in self._simulation.loop.errors:
             self._oracle.violate("an exception that nobody caught", "", error)
         for brand in self._simulation.brands:
             if any(sent.links_read for sent in brand.ledger.distributions):
                 self._oracle.violate("links of a sent distribution are read", "", brand.host)
+
+    def _end_of_replicas(self) -> None:
+        living = {body["metadata"]["uid"] for body in self._simulation.server.exporters.values()}
+        for replica in self._simulation.replicas:
+            if replica.leading and (gone := {uid for _, _, uid in replica.known()} - living):
+                self._oracle.violate("deleted exporters are remembered", replica.name, f"{len(gone)} in the work queue")
 
     def _end_of_slots(self, record: Record, until: float) -> None:
         covered: list[tuple[datetime, datetime, float]] = []
@@ -113,12 +120,10 @@ class Ending:
         return excuses.clocks_right(promise.shard, seconds - 1, seconds + RECOVERY)
 
     def _came_twice(self, record: Record, one: Seen, other: Seen) -> bool:
-        """Whether the slot was missed, and then ran because the clock was set back: it fell due once more."""
+        """Whether the slot was missed, and then ran or was missed again: a wrong clock let it fall due once more."""
         first, second = sorted((one, other), key=lambda seen: seen.time)
-        return (
-            "startTime" not in first.entry
-            and "startTime" in second.entry
-            and not self._oracle.excuses.clocks_right(record.shard, first.time, second.time)
+        return "startTime" not in first.entry and not self._oracle.excuses.clocks_right(
+            record.shard, first.time, second.time
         )
 
     def _end_of_requests(self, record: Record, body: Body, until: float) -> None:

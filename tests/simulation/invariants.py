@@ -154,6 +154,8 @@ class Oracle:
         for replica in self._simulation.replicas:
             if not replica.leading or (replica.process and replica.process.paused):
                 continue
+            if left_over := replica.left_over():
+                self.violate("deleted exporters are remembered", replica.name, f"{len(left_over)}")
             known = replica.known()
             for record in self._records.values():
                 mine = record.deleted is None and record.shard == replica.shard

@@ -172,11 +172,11 @@ class VirtualLoop(_Base):  # type: ignore[misc]
         """End the process where it stands. What it sent is under way; what it awaits, nobody hears."""
         process.dead = True
         process.strike = None
-        process.parked.clear()
         process.remains = sorted(
             (task for task in asyncio.all_tasks(self) if isinstance(task, Task) and task.process is process),
             key=hash,
         )
+        process.parked.clear()  # this may be the last reference to a task, so only now
 
     def pause(self, process: Process) -> None:
         """Stop the process as SIGSTOP does."""

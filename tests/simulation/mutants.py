@@ -127,6 +127,12 @@ MUTANTS = (
         old_code.conflicts_have_no_patience,
     ),
     Mutant(
+        "C13 what is remembered about deleted exporters stays",
+        ("deleted exporters are remembered",),
+        "recreate,secret,remote-error",
+        old_code.remembered_after_deletion,
+    ),
+    Mutant(
         "a damaged receipt or claimed slot is forgotten",
         ("sent twice", "two entries for one run"),
         "odd-status,token,test",

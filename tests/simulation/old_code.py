@@ -25,7 +25,6 @@ from qualtrics_exporter.controller.reconciler import Reconciler
 from qualtrics_exporter.controller.runs import Credentials
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.controller.status import PATIENCE_SECONDS, Key, StatusStore, _dump
-from qualtrics_exporter.controller.watch import Watch
 from qualtrics_exporter.controller.work_queue import Turn, WorkQueue
 from qualtrics_exporter.export import query, run, steps
 from qualtrics_exporter.export.work import Work
@@ -100,14 +99,33 @@ def runs_are_stolen() -> Iterator[None]:
 @contextmanager
 def forgotten_by_name() -> Iterator[None]:
     """The end of one exporter is the end of every exporter of that name."""
-    forget = Watch.forget
+    forget = WorkQueue.forget
 
-    def by_name(watch: Watch, key: Key) -> None:
-        for known, _ in list(watch._queue.known()):
+    def by_name(queue: WorkQueue, key: Key) -> None:
+        for known, _ in list(queue.known()):
             if known[:2] == key[:2]:
-                forget(watch, known)
+                forget(queue, known)
 
-    with mock.patch.object(Watch, "forget", by_name):
+    with mock.patch.object(WorkQueue, "forget", by_name):
+        yield
+
+
+@contextmanager
+def remembered_after_deletion() -> Iterator[None]:
+    """What a task remembers about an exporter that was deleted meanwhile stays for as long as the process."""
+
+    def drop(queue: WorkQueue, item: Any) -> None:
+        queue._items.pop(item.key.uid, None)
+
+    def forget(queue: WorkQueue, key: Key) -> None:
+        item = queue._items.get(key.uid)
+        at_rest = item is not None and item.known and not item.working
+        original(queue, key)
+        if at_rest:
+            queue._on_gone(key)
+
+    original = WorkQueue.forget
+    with mock.patch.object(WorkQueue, "_drop", drop), mock.patch.object(WorkQueue, "forget", forget):
         yield
 
 

@@ -78,6 +78,14 @@ class Replica:
         assert self.operator is not None
         return {(key.namespace, key.name, key.uid) for key, _ in self.operator.queue.known()}
 
+    def left_over(self) -> set[str]:
+        """The uids of exporters that have left the work queue, and of which this process remembers something."""
+        assert self.operator is not None
+        operator = self.operator
+        remembered = {key.uid for key in (*operator.reconciler._memories._known, *operator.watch._targets._targets)}
+        remembered |= {uid for uid, _ in operator.watch._metrics._figures.values()}
+        return remembered - operator.queue._items.keys()
+
     def start(self) -> None:
         """Start a new process."""
         if self.running:

@@ -27,7 +27,7 @@ from qualtrics_exporter.controller.leadership import Record
 from qualtrics_exporter.controller.reconciler import Reconciler
 from qualtrics_exporter.controller.runs import Credentials
 from qualtrics_exporter.controller.settings import Settings
-from qualtrics_exporter.controller.status import StatusStore
+from qualtrics_exporter.controller.status import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
 from qualtrics_exporter.controller.work_queue import WorkQueue
@@ -111,7 +111,7 @@ class Operator:
         lease = (settings.lease_namespace or _own_namespace() or "default", settings.lease_name)
         identity = Identity.new(lease=lease if settings.leader_election else None, pod=pod, instance=instance)
         self.record = record = Record(clock)
-        targets = Targets()
+        self._targets = targets = Targets()
         self.reconciler = Reconciler(
             StatusStore(cluster, clock, unsure=lambda: record.unsure, default_zone=zone),
             Credentials(cluster, remotes, texts),
@@ -123,7 +123,7 @@ class Operator:
             record=record,
             default_zone=zone,
         )
-        self.queue = WorkQueue(self.reconciler.reconcile, clock, on_lead=metrics.leading)
+        self.queue = WorkQueue(self.reconciler.reconcile, clock, on_lead=metrics.leading, on_gone=self._forget)
         self.watch = Watch(
             cluster,
             self.queue,
@@ -133,7 +133,6 @@ class Operator:
             selector=settings.selector,
             default_zone=zone,
             metrics=metrics,
-            forget=self.reconciler.forget,
         )
         self.elector = Elector(cluster, *lease, instance, record=record) if settings.leader_election else None
         metrics.follow(
@@ -145,6 +144,12 @@ class Operator:
             blind=self.watch.blind_seconds,
             failing=lambda: self.queue.failing,
         )
+
+    def _forget(self, key: Key) -> None:
+        """Let go of everything that is kept about an exporter that is gone."""
+        self._targets.forget(key)
+        self._metrics.forget(*key)
+        self.reconciler.forget(key)
 
     async def serve(self) -> None:
         await self.watch.check()

@@ -56,7 +56,6 @@ class Watch:
         selector: str | None,
         default_zone: str,
         metrics: Metrics,
-        forget: Callable[[Key], None],
     ) -> None:
         self._cluster = cluster
         self._queue = queue
@@ -66,7 +65,6 @@ class Watch:
         self._selector = selector
         self._zone = default_zone
         self._metrics = metrics
-        self._forget = forget
         self._heard: dict[str | None, float] = {}
         """When the watch of a namespace last told anything."""
         self._silent_sweeps: dict[str | None, int] = {}
@@ -218,13 +216,6 @@ class Watch:
             wake = Wake(now)
         self._queue.enqueue(key, tenant, wake, exporter.resource_version)
 
-    def forget(self, key: Key) -> None:
-        """Let go of an exporter that is gone, and of everything that is kept about it."""
-        self._queue.forget(key)
-        self._targets.forget(key)
-        self._metrics.forget(*key)
-        self._forget(key)
-
     async def _on_event(self, event: kopf.RawEvent, **_: Any) -> None:
         try:
             body = event["object"]
@@ -233,7 +224,7 @@ class Watch:
             self._heard[namespace] = self._clock.monotonic()
             self._silent_sweeps[namespace] = 0
             if event["type"] == "DELETED":
-                self.forget(Key(metadata["namespace"], metadata["name"], metadata["uid"]))
+                self._queue.forget(Key(metadata["namespace"], metadata["name"], metadata["uid"]))
             else:
                 self.observe(body)
         except Exception:
@@ -268,7 +259,7 @@ class Watch:
             log.warning("deleted exporters could not be looked for: %s", type(error).__name__)
             return
         for key in known.keys() - found.keys():
-            self.forget(key)
+            self._queue.forget(key)
 
     async def _sweep(self, namespace: str | None) -> None:
         heard = self._heard.get(namespace)
@@ -278,7 +269,7 @@ class Watch:
         missed = 0
         for key in known.keys() - found.keys():
             missed += 1
-            self.forget(key)
+            self._queue.forget(key)
         now_known = self._known(namespace)
         for key in changed:
             if key in known and key not in now_known:

@@ -133,11 +133,13 @@ class WorkQueue:
         clock: Clock,
         *,
         on_lead: Callable[[bool], None] = lambda leading: None,
+        on_gone: Callable[[Key], None] = lambda key: None,
         max_in_progress: int = MAX_IN_PROGRESS,
     ) -> None:
         self._reconcile = reconcile
         self._clock = clock
         self._on_lead = on_lead
+        self._on_gone = on_gone
         self._items: dict[str, _Item] = {}  # by uid
         self._heap: list[tuple[datetime, int, _Item]] = []
         self._order = itertools.count()
@@ -227,7 +229,10 @@ class WorkQueue:
         self._push(item, wake)
 
     def forget(self, key: Key) -> None:
-        """The exporter is gone, or has left the selector. A task that works on it finishes what it began."""
+        """The exporter is gone, or has left the selector. A task that works on it finishes what it began.
+
+        Calls `on_gone` at once, and again when such a task has ended: the task may have remembered something meanwhile.
+        """
         item = self._items.get(key.uid)
         if item is None or not item.known:
             return
@@ -236,12 +241,19 @@ class WorkQueue:
         if item.queued:
             self._turns.discard(item.tenant, item)
             item.queued = False
-        if not item.working:
-            del self._items[key.uid]
+        if item.working:
+            self._on_gone(key)
+        else:
+            self._drop(item)
+
+    def _drop(self, item: _Item) -> None:
+        self._items.pop(item.key.uid, None)
+        self._on_gone(item.key)
 
     async def lead(self) -> None:
         """Reconcile exporters until cancelled. Leaves no task behind."""
-        self._items = {uid: item for uid, item in self._items.items() if item.known}
+        for item in [item for item in self._items.values() if not item.known]:
+            self._drop(item)
         for item in self._items.values():
             item.first = True
             item.refusal, item.succeeded = "", None
@@ -355,7 +367,7 @@ class WorkQueue:
         if gone:
             self.forget(item.key)
         if not item.known:
-            self._items.pop(item.key.uid, None)
+            self._drop(item)
             return
         item.failed = failed
         now = self._clock.now()
