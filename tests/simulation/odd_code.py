@@ -48,8 +48,10 @@ def results_are_mixed() -> Iterator[None]:
     execute, all_rows = Nexthink.execute, Export._all
     seen: dict[int, list[tuple[str, ...]]] = {}
 
-    async def executing(self: Nexthink, query_id: str, parameters: Mapping[str, str]) -> Executed:
-        executed = await execute(self, query_id, parameters)
+    async def executing(
+        self: Nexthink, query_id: str, parameters: Mapping[str, str], *, patient: bool = True
+    ) -> Executed:
+        executed = await execute(self, query_id, parameters, patient=patient)
         seen[id(self._remote)] = executed.rows
         return executed
 
