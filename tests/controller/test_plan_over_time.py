@@ -309,6 +309,27 @@ def test_slots_that_ran_are_not_reported_as_missed_after_a_clock_that_was_ahead_
     assert right.claimed.scheduled_time == now + timedelta(minutes=20)
 
 
+@pytest.mark.parametrize(
+    ("what", "led", "suspend"),
+    [("missed", None, False), ("overtaken", LED, False), ("suspended", LED, True)],
+)
+def test_a_clock_that_is_set_back_far_reports_no_slot_that_may_have_run(
+    what: str, led: Leadership | None, suspend: bool
+) -> None:
+    ran, now = seen(MONDAY, **HOURLY), MONDAY
+    for _ in range(100):
+        now += HOUR
+        ran = without_run(planned(exporter(ran, **HOURLY), now, leadership=LED).status)
+    back = now - 50 * HOUR
+    first = planned(exporter(ran, **HOURLY), back, leadership=LED).status
+    options = {**HOURLY, "suspend": True} if suspend else HOURLY
+    later = planned(exporter(without_run(first), **options), back + 3 * HOUR, leadership=led)
+    assert later.claimed is None
+    assert {reason for _, reason in entries(later.status)} == {"ClockStepped"}, what
+    resumed = planned(exporter(later.status, **HOURLY), now, leadership=LED).status
+    assert planned(exporter(resumed, **HOURLY), now + HOUR, leadership=LED).claimed
+
+
 def test_after_a_clock_was_ahead_the_next_slot_is_the_next_one() -> None:
     ahead = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), MONDAY + timedelta(days=400)).status
     found = exporter(without_run(ahead), **HOURLY)

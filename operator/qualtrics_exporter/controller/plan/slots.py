@@ -190,10 +190,26 @@ def _passed_over(
 
     Those that were due while no operator was leading were missed; the others waited until the next slot was due.
     """
+    status, since = _with_uncertain(exporter, status, schedule, since, until, context.now)
     led = context.led_since()
     split = min(until, max(since, led - INSTANT)) if led else since
     status = _missed(exporter, status, schedule, since, split, context.now)
     return _overtaken(exporter, status, schedule, split, until, context)
+
+
+def _with_uncertain(
+    exporter: Exporter, status: Status, schedule: slots.Schedule, since: datetime, until: datetime, now: datetime
+) -> tuple[Status, datetime]:
+    """Enter the slots of which the record no longer says whether they had a run; the rest begins at the time returned.
+
+    There are some only after the clock was set back: otherwise the slots that left the record are older than `since`.
+    """
+    if status.claimed_slots_since is None or status.claimed_slots_since <= since:
+        return status, since
+    until = min(until, status.claimed_slots_since)
+    if passed := _without_run(status, schedule, since, until):
+        status = _with_entry(exporter, status, passed, now, "Skipped", Reason.CLOCK_STEPPED)
+    return status, until
 
 
 def _missed(
@@ -239,7 +255,9 @@ def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, r
         passed = None if due > now or done else _Passed.one(slots.Slot(due, timestamp(due)))
     else:
         # Not from the announced slot on: while a clock is in doubt, the slots before it wait without an entry.
-        passed = _without_run(status, schedule, _counted_from(status, schedule, now), now)
+        since = _counted_from(status, schedule, now)
+        status, since = _with_uncertain(exporter, status, schedule, since, now, now)
+        passed = _without_run(status, schedule, since, now)
     return _with_entry(exporter, status, passed, now, result, reason) if passed else status
 
 
@@ -248,6 +266,7 @@ def passed_without_run(
 ) -> Status:
     """The status with one `Skipped` entry for the slots of this interval that had no run and have no entry."""
     since = max(since, until - MOST_SLOTS * schedule.interval())
+    status, since = _with_uncertain(exporter, status, schedule, since, until, until)
     passed = _without_run(status, schedule, since, until)
     return _with_entry(exporter, status, passed, until, "Skipped", reason) if passed else status
 
