@@ -149,6 +149,13 @@ def test_slots_that_were_due_before_the_schedule_was_lost_are_counted() -> None:
     assert entry.message.startswith("4 slots between 2026-11-23T12:20:00Z and 2026-11-23T15:20:00Z")
 
 
+def test_the_entry_of_a_slot_says_if_later_slots_are_unknown_because_the_schedule_was_lost() -> None:
+    found = damaged(seen(MONDAY, **HOURLY), ("schedule",), everyHours=3, frequency="Hourly")
+    (entry,) = at_work(found, MONDAY + timedelta(hours=3, minutes=25)).status.history or []
+    assert entry.scheduled_time == MONDAY + timedelta(minutes=20)
+    assert "if later slots of that schedule fell due, they did not run either" in entry.message
+
+
 def test_the_default_time_zone_tells_which_slot_was_due_when_all_else_is_lost() -> None:
     local = at("2026-11-23 23:20")  # 00:20 in Zurich
     found = damaged(seen(MONDAY), ("nextScheduleTime", "schedule", "timeZone"))

@@ -77,7 +77,10 @@ class Ending:
                 by_due[newest] = seen
             found = _RANGE.search(entry["message"])
             oldest = datetime.fromisoformat(found["oldest"]) if found else newest
-            covered.append((oldest, newest, -1.0 if started else seen.time))
+            if "Its schedule is unknown" in entry["message"]:
+                newest = datetime.fromisoformat(entry["completionTime"])
+            had_its_run = started or entry["reason"] == "SlotAlreadyRan"
+            covered.append((oldest, newest, -1.0 if had_its_run else seen.time))
         for promise in record.promises:
             end = min(promise.end, until)
             for slot in slots_between(promise.schedule, true_time(promise.begin + 2), true_time(end)):

@@ -137,7 +137,8 @@ class Oracle:
             ):
                 good = schedule
         current = record.promises[-1] if record.promises and record.promises[-1].end == float("inf") else None
-        if current and current.schedule != good:
+        # Another shard has another clock: what was promised by that of the first one ends with it.
+        if current and (current.schedule != good or current.shard != record.shard):
             current.end = self._simulation.now
             current = None
         if good and current is None and (since := moment(status.get("scheduleSince"))):

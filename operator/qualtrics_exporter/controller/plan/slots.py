@@ -249,16 +249,18 @@ def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, r
     if due is None:
         return status
     schedule = slots.Schedule.from_words(status.schedule or "")
+    figures = ""
     if schedule is None:
         last = status.last_schedule_time
         done = last is not None and due <= last <= now
         passed = None if due > now or done else _Passed.one(slots.Slot(due, timestamp(due)))
+        figures = "Its schedule is unknown: if later slots of that schedule fell due, they did not run either."
     else:
         # Not from the announced slot on: while a clock is in doubt, the slots before it wait without an entry.
         since = _counted_from(status, schedule, now)
         status, since = _with_uncertain(exporter, status, schedule, since, now, now)
         passed = _without_run(status, schedule, since, now)
-    return _with_entry(exporter, status, passed, now, result, reason) if passed else status
+    return _with_entry(exporter, status, passed, now, result, reason, figures) if passed else status
 
 
 def passed_without_run(
