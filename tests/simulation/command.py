@@ -114,7 +114,10 @@ def _show(result: Result) -> None:
 def _run(job: tuple[int, dict[str, Any]]) -> Result:
     gc.disable()  # the process has this one world
     seed, changes = job
-    return simulation.run(seed, **changes)
+    try:
+        return simulation.run(seed, **changes)
+    except Exception as error:
+        raise RuntimeError(f"seed {seed} cannot be played") from error
 
 
 def _many(options: argparse.Namespace, changes: dict[str, Any]) -> int:

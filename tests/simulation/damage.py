@@ -69,7 +69,8 @@ def _spoiled(status: dict[str, Any], how: str, random: Random) -> list[Path]:
         inside = inside or list(_places(status))
         places = random.sample(inside, min(len(inside), random.choice((1, 1, 2, 3))))
     done = []
-    for path in sorted(places, key=len, reverse=True):  # a part is not spoiled after what contains it
+    # A part is not spoiled after what contains it, nor an element of a list after one in front of it is gone.
+    for path in sorted(places, key=lambda path: (len(path), path), reverse=True):
         place: Any = status
         for part in path[:-1]:
             place = place[part]
