@@ -94,7 +94,8 @@ class Damages:
     def accounts_for_slot(self, record: Record, identity: str, due: float) -> bool:
         """Whether there is an entry of this slot that does not tell its time, or damage explains that there is none."""
         run_id = slot_run_id(record.uid, identity)
-        if run_id in record.entries or self.accounts(record, run_id):
+        seen = record.entries.get(run_id)
+        if (seen and "scheduledTime" not in seen.entry) or self.accounts(record, run_id):
             return True
         return any(loss - LONGEST_RUN.total_seconds() < due <= loss for loss in record.losses)
 
