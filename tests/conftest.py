@@ -3,6 +3,7 @@
 Everything else belongs to the conftest of the folder that needs it.
 """
 
+import gc
 import itertools
 import os
 import re
@@ -90,6 +91,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what tests need before the first one: it takes longer than a test may, and shows its progress."""
+    gc.collect()
+    gc.freeze()  # thousands of tests are not searched for garbage again and again
     builds = {prepare: ("control_plane", "helm"), build_for_a_node: ("node",), built_image: ("image",)}
     wanted = [build for build, fixtures in builds.items() if any(uses(item, *fixtures) for item in session.items)]
     if session.config.option.collectonly or not wanted:

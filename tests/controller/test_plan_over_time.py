@@ -291,7 +291,7 @@ def test_the_record_of_claimed_slots_does_not_grow_and_an_older_slot_never_runs(
     assert plan.claimed is None
     later = planned(exporter(plan.status, **HOURLY), back + HOUR, leadership=LED)
     assert later.claimed is None
-    assert entries(later.status) == [("Skipped", "ClockStepped")]
+    assert entries(later.status) == [("Skipped", "ClockStepped")] * 2
 
 
 def test_slots_that_ran_are_not_reported_as_missed_after_a_clock_that_was_ahead_filled_the_record() -> None:
@@ -328,6 +328,31 @@ def test_a_clock_that_is_set_back_far_reports_no_slot_that_may_have_run(
     assert {reason for _, reason in entries(later.status)} == {"ClockStepped"}, what
     resumed = planned(exporter(later.status, **HOURLY), now, leadership=LED).status
     assert planned(exporter(resumed, **HOURLY), now + HOUR, leadership=LED).claimed
+
+
+def test_slots_between_the_correction_of_a_clock_and_its_notice_have_an_entry() -> None:
+    """The clock is three days ahead when the exporter is created. It is corrected while nobody is there to notice."""
+    ahead = planned(exporter({}, **HOURLY), MONDAY + timedelta(days=3), leadership=LED).status
+    found = replace(exporter(without_run(ahead), **HOURLY), created=MONDAY)
+    now = MONDAY + timedelta(hours=2, minutes=25)
+    corrected = planned(found, now, leadership=LED)
+    assert corrected.claimed is None
+    assert entries(corrected.status) == [("Skipped", "ClockStepped")]
+    (entry,) = corrected.status.history or []
+    assert "3 slots between 2026-11-23T12:20:00Z and 2026-11-23T14:20:00Z will not run any more" in entry.message
+    later = planned(exporter(corrected.status, **HOURLY), now + HOUR, leadership=LED)
+    assert later.claimed
+    assert later.claimed.scheduled_time == MONDAY + timedelta(hours=3, minutes=20)
+
+
+@pytest.mark.parametrize("why", ["suspended", "created by a clock that is ahead", "nothing fell due"])
+def test_a_corrected_clock_is_no_reason_for_an_entry(why: str) -> None:
+    options = {**HOURLY, "suspend": True} if why == "suspended" else HOURLY
+    ahead = planned(exporter({}, **options), MONDAY + timedelta(days=3), leadership=LED).status
+    created = MONDAY + timedelta(days=3) if "created" in why else MONDAY
+    now = MONDAY + timedelta(minutes=10 if why == "nothing fell due" else 145)
+    found = replace(exporter(ahead, **options), created=created)
+    assert entries(planned(found, now, leadership=LED).status) == []
 
 
 def test_after_a_clock_was_ahead_the_next_slot_is_the_next_one() -> None:

@@ -260,7 +260,7 @@ class Oracle:
         self, record: Record, old: Body, before: dict[str, Any] | None, after: dict[str, Any] | None, now: float
     ) -> None:
         if after is None:
-            record.active = None
+            record.active, record.rested = None, now
             return
         if record.active is None or record.active[0] != after["id"]:
             record.active = after["id"], now
@@ -289,7 +289,7 @@ class Oracle:
         if run["trigger"] != "Schedule" or "scheduledTime" not in run:
             return
         due = (datetime.fromisoformat(run["scheduledTime"]) - EPOCH).total_seconds()
-        late = now - due
+        late = now - max(due, record.rested)  # a slot waits for a test that was refused for a while
         promised = any(p.begin < due - 600 and p.end > due for p in record.promises)
         if late > LATEST_START and promised and self.excuses.undisturbed(record, due - 600, now):
             self.violate("a slot starts late", record.name, f"{late / 60:.0f} minutes after {run['scheduledTime']}")

@@ -73,6 +73,8 @@ class Record:
     """Test tokens that stood beside `Deliver` at some time."""
     active: tuple[str, float] | None = None
     """The run in progress, and since when."""
+    rested: float = 0.0
+    """When the last run ended."""
     writes: dict[str, list[float]] = field(default_factory=dict)
     """By process: when it tried to write the status."""
     batches: dict[str, list[str]] = field(default_factory=dict)

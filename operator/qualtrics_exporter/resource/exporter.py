@@ -5,6 +5,7 @@ Leniently is not trustingly: a spec that breaks a rule is no spec, so nothing ca
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -60,6 +61,8 @@ class Exporter:
     """Fields of the status of which something could not be understood. `status` is what is left."""
     unreadable_run: Mapping[str, Any] | None = None
     """The run in progress, if this version cannot understand its journal."""
+    created: datetime | None = None
+    """When the exporter was created, by the clock of the API server."""
 
     @property
     def lost_memory(self) -> bool:
@@ -103,6 +106,7 @@ class Exporter:
             ignored=ignored,
             # Whatever is there, a run was in progress, and it must not vanish.
             unreadable_run=None if run is None else _mapping(run),
+            created=_time(metadata.get("creationTimestamp")),
         )
 
 
@@ -130,3 +134,10 @@ def _text(value: Any) -> str:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        return datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except (TypeError, ValueError):
+        return None

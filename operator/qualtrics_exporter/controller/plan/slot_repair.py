@@ -33,6 +33,20 @@ def with_slots_again(exporter: Exporter, status: Status, now: datetime, *, unsur
     return slots.with_next_slot_again(status, now) if "nextScheduleTime" in lost else status
 
 
+def without_future(exporter: Exporter, status: Status, now: datetime) -> Status:
+    """The status without times that a clock wrote which was ahead, with an entry if slots may have been lost by that.
+
+    Nobody knows since when the clock has been right. Slots that fell due since then, and before anybody noticed, do not
+    run: the schedule may have been another one when they were due.
+    """
+    corrected = slots.without_future(status, now)
+    schedule, anew = schedules.Schedule.from_words(status.schedule or ""), corrected.schedule_since
+    if schedule is None or anew is None or anew == status.schedule_since or status.next_schedule_time is None:
+        return corrected
+    since = max((time for time in (_last_trace(status, now), exporter.created) if time), default=anew)
+    return slots.passed_without_run(exporter, corrected, schedule, since, anew, Reason.CLOCK_STEPPED)
+
+
 def with_claims_again(exporter: Exporter, status: Status, now: datetime, *, unsure: bool) -> Status:
     """The status in which no slot runs that may have had its run, when the record of those was damaged."""
     if not unsure:

@@ -302,7 +302,9 @@ def _with_entry(
         if number == 1
         else f"{number} slots between {timestamp(oldest.due)} and {timestamp(newest.due)}"
     )
-    sentences = [f"{which} did not run, nobody was mailed.", reason.meaning, figures, reason.next_step]
+    # After a clock jumped, nobody knows whether they ran.
+    what = "will not run any more." if reason is Reason.CLOCK_STEPPED else "did not run, nobody was mailed."
+    sentences = [f"{which} {what}", reason.meaning, figures, reason.next_step]
     entry = HistoryEntry(
         id=slot_run_id(exporter.uid, f"{newest.identity} not run {timestamp(now)}"),
         trigger="Schedule",

@@ -27,6 +27,7 @@ from qualtrics_exporter.controller.plan.requests import (
     with_tokens_handled,
     without_texts,
 )
+from qualtrics_exporter.controller.plan.slot_repair import without_future
 from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.plan.spec import schedule_of, spec_problem, starting_deadline
 from qualtrics_exporter.controller.plan.takeover import take_over
@@ -53,7 +54,7 @@ def plan(exporter: Exporter, context: Context) -> Plan:
     now = context.now
     exporter = repaired(exporter, now, unsure=context.unsure, default_zone=context.default_zone)
     status = _resolved(exporter, _first_sight(exporter, now), now)
-    status = slots.without_future(slots.with_record(status), now)
+    status = without_future(exporter, slots.with_record(status), now)
     status = with_current_receipts(exporter, without_texts(status))
     claimed: ActiveRun | None = None
     if context.orphaned and status.active_run and not (context.unsure and status.active_run.before_send):
@@ -110,7 +111,7 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
     nothing: it is short, and nobody expects it to cost a slot.
     """
     entry, run = ended.entry, exporter.status.active_run
-    status = slots.without_future(exporter.status, now).model_copy(update={"active_run": None})
+    status = without_future(exporter, exporter.status, now).model_copy(update={"active_run": None})
     status = status.model_copy(update={"sampled_groups": with_send(status.sampled_groups, run, entry)})
     generation = run.generation if run else None
     drifted = conditions.has_drifted(status, generation)
