@@ -260,7 +260,8 @@ class Oracle:
         self, record: Record, old: Body, before: dict[str, Any] | None, after: dict[str, Any] | None, now: float
     ) -> None:
         if after is None:
-            record.active, record.rested = None, now
+            if record.active is not None:
+                record.active, record.rested = None, now
             return
         if record.active is None or record.active[0] != after["id"]:
             record.active = after["id"], now
