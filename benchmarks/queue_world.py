@@ -9,11 +9,11 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-from qualtrics_exporter.controller import conditions
+from qualtrics_exporter.controller.plan.reconcile import plan
 from qualtrics_exporter.controller.plan.slots import Context
-from qualtrics_exporter.controller.plan.status import plan
+from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.export.journal import QuerySync
-from qualtrics_exporter.http.wire import Request
+from qualtrics_exporter.remote.transport import Request
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Status

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from qualtrics_exporter.http.proxies import PASSWORD, USERNAME
+from qualtrics_exporter.remote.proxies import PASSWORD, USERNAME
 from tests.chart.conftest import COMBINATIONS, NAMESPACE, called
 from tests.chart.objects import Object, only, pods
 from tests.environment import chart_rules

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from qualtrics_exporter.cli import program as commands
 from qualtrics_exporter.controller import app
 from qualtrics_exporter.controller.settings import Settings
-from qualtrics_exporter.http.proxies import NoProxy, Proxies, Proxy
+from qualtrics_exporter.remote.proxies import NoProxy, Proxies, Proxy
 from tests.cli.conftest import Program
 
 PROXY = Proxy("http", "proxy", 3128)

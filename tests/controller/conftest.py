@@ -13,7 +13,7 @@ from tests.environment.stage import NOON, Stage
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Try a test whose times are real at each pace of its module, until it passes: see test_elector.py."""
+    """Try a test whose times are real at each pace of its module, until it passes: see test_leader_election.py."""
     module = getattr(item, "module", None)
     if not hasattr(module, "PACES"):
         return None

@@ -8,9 +8,9 @@ from random import Random
 from typing import Any
 
 from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.controller.cluster import Unreachable
-from qualtrics_exporter.controller.elector import Elector
-from qualtrics_exporter.controller.leadership import Record
+from qualtrics_exporter.controller.kube.api import Unreachable
+from qualtrics_exporter.controller.leader_election import LeaderElection
+from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from tests.simulation import patches
 from tests.simulation.api_server import ApiServer
 from tests.simulation.clock import ReplicaClock
@@ -101,7 +101,7 @@ class Candidate:
     overstayed: bool = False
     task: Any = None
     process: Process = field(default_factory=lambda: Process("replica"))
-    elector: Elector | None = None
+    elector: LeaderElection | None = None
 
     def led(self, begin: float, end: float) -> float:
         """For how many seconds it led in that interval."""
@@ -141,12 +141,12 @@ class Election:
     def start(self, candidate: Candidate) -> None:
         """Start a replica."""
         cluster: Any = candidate.cluster
-        record = Record(WatchedClock(ReplicaClock(self.loop.time)))
+        record = LeaderRecord(WatchedClock(ReplicaClock(self.loop.time)))
 
         def overstayed() -> None:
             candidate.overstayed = True
 
-        elector = Elector(
+        elector = LeaderElection(
             cluster,
             NAMESPACE,
             NAME,

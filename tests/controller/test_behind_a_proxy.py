@@ -11,7 +11,7 @@ from tests.environment.loop_thread import LoopThread
 from tests.environment.proxy import TinyProxy
 from tests.environment.stage import AppliedExporter, Stage
 from tests.environment.waiting import eventually
-from tests.http.scripted_proxy import pump
+from tests.remote.scripted_proxy import pump
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("real_proxy")]
 

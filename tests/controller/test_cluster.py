@@ -13,8 +13,8 @@ import pytest_asyncio
 import yaml
 from aiohttp import web
 
-from qualtrics_exporter.controller import cluster as cluster_module
-from qualtrics_exporter.controller.cluster import (
+from qualtrics_exporter.controller.kube import api as cluster_module
+from qualtrics_exporter.controller.kube.api import (
     Cluster,
     Conflict,
     Forbidden,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.controller.plan.wake import Wake, next_wake
-from qualtrics_exporter.export import identity
+from qualtrics_exporter.export import run_ids
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Status, entry_of
@@ -55,7 +55,7 @@ def test_damage_does_not_forget_that_slots_ran_early() -> None:
 def test_a_test_that_is_refused_because_of_damage_has_a_result() -> None:
     plan = planned(damaged(seen(MONDAY), {"test-requested-at": "t1"}, handledTestRequests=[7]), MONDAY)
     assert plan.status.last_test
-    assert plan.status.last_test.id == identity.test_run_id(UID, "t1")
+    assert plan.status.last_test.id == run_ids.test_run_id(UID, "t1")
     assert (plan.status.last_test.result, plan.status.last_test.reason) == ("Skipped", "StatusNotUnderstood")
     assert plan.claimed is None
 
@@ -64,7 +64,7 @@ def test_a_request_whose_run_is_in_progress_is_not_refused_because_of_damage() -
     memory = dict.fromkeys(("handledRequests", "handledRunRequests", "lastHandledRunRequest"), 7)
     status = planned(damaged(after_request("r1"), {"run-requested-at": "r1"}, **memory), MONDAY).status
     assert status.active_run
-    assert status.active_run.id == identity.request_run_id(UID, "r1")
+    assert status.active_run.id == run_ids.request_run_id(UID, "r1")
     assert entries(status) == [], "the entry of the run is the only one"
     assert [receipt for receipt in status.handled_run_requests or [] if status.active_run.id.startswith(receipt)]
 

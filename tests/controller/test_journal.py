@@ -6,21 +6,21 @@ from typing import Any, cast
 
 import pytest
 
-from qualtrics_exporter.controller.cluster import Cluster, Conflict, Forbidden
-from qualtrics_exporter.controller.identity import Identity
-from qualtrics_exporter.controller.journal import HEARTBEAT_SECONDS, StatusJournal
+from qualtrics_exporter.controller.actions.run import ClientFactory, Runner
+from qualtrics_exporter.controller.kube.api import Cluster, Conflict, Forbidden
 from qualtrics_exporter.controller.recipient_memory import RecipientMemory
-from qualtrics_exporter.controller.runs import Credentials, Runner
-from qualtrics_exporter.controller.status import Key, StatusStore
+from qualtrics_exporter.controller.run_holders import ProcessIdentity
+from qualtrics_exporter.controller.status.journal import HEARTBEAT_SECONDS, StatusJournal
+from qualtrics_exporter.controller.status.store import Key, StatusStore
 from qualtrics_exporter.export.journal import Abandoned, NotWritten
-from qualtrics_exporter.http.errors import Permanent
+from qualtrics_exporter.remote.errors import Permanent
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Status
 from tests.controller.exporters import ZONE, at, body, planned, seen
 from tests.environment.clock import SteeredClock
 
-ME = Identity.new(lease=None, pod="me", instance="me")
+ME = ProcessIdentity.new(lease=None, pod="me", instance="me")
 NOW = at("2026-11-24 12:00")
 RUN = ActiveRun(id="run1", trigger="Request", start_time=NOW, holder="me", step="Sending", batch_id="BT_1")
 REFUSED = RUN.model_copy(update={"refused_until": NOW + timedelta(minutes=1), "refused_reason": "RemoteUnavailable"})
@@ -63,7 +63,7 @@ async def test_a_run_is_left_when_a_step_cannot_be_written_but_not_when_it_is_kn
 )
 def test_a_run_that_cannot_talk_to_anybody_ends_by_what_its_journal_knows(run: ActiveRun, result: str) -> None:
     clock = SteeredClock(start=NOW)
-    runner = Runner(cast("StatusStore", None), cast("Credentials", None), clock, ME, ZONE, RecipientMemory())
+    runner = Runner(cast("StatusStore", None), cast("ClientFactory", None), clock, ME, ZONE, RecipientMemory())
     entry = runner._without_clients(run, Permanent(Reason.SECRET_NOT_FOUND, "Secret dex/qualtrics is gone")).entry
     assert entry.result == result
     assert ("Nobody was mailed." in entry.message) is (result == "Failed")

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from qualtrics_exporter.controller import cluster as cluster_module
-from qualtrics_exporter.controller.cluster import LARGEST_PAGE, Cluster, connect
+from qualtrics_exporter.controller.kube import api as cluster_module
+from qualtrics_exporter.controller.kube.api import LARGEST_PAGE, Cluster, connect
 from tests.controller.fake_api import FakeApi, exporter
 
 SMALL, LARGE = 1000, 1_400_000

@@ -6,13 +6,13 @@ from typing import Any, cast
 
 import pytest
 
-from qualtrics_exporter.controller import announce, delivery
-from qualtrics_exporter.controller.actions.look_ups import LookUps
+from qualtrics_exporter.controller.actions.look_up import LookUps
+from qualtrics_exporter.controller.actions.run import ClientFactory
 from qualtrics_exporter.controller.memory import Memories
 from qualtrics_exporter.controller.plan.wake import next_wake
-from qualtrics_exporter.controller.runs import Credentials
-from qualtrics_exporter.controller.status import Key, StatusStore
-from qualtrics_exporter.http.errors import ExportError, Permanent, Transient
+from qualtrics_exporter.controller.status import delivery_figures, events
+from qualtrics_exporter.controller.status.store import Key, StatusStore
+from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Delivery, HistoryEntry, Status
@@ -48,7 +48,7 @@ class World:
     def restart(self) -> None:
         """The operator starts anew, and knows what is in the status."""
         self.memories = Memories()
-        self.look_ups = LookUps(cast("StatusStore", self), cast("Credentials", self), self.memories, self.clock)
+        self.look_ups = LookUps(cast("StatusStore", self), cast("ClientFactory", self), self.memories, self.clock)
 
     async def change(self, _key: Key, change: Callable[[Exporter], Status | None]) -> Exporter:
         if status := change(self.now):
@@ -94,7 +94,7 @@ async def test_figures_that_cannot_be_read_are_asked_for_later_and_later_and_the
     assert max(days[1:4]) < 10
     assert max(days[4:8]) <= 3
     assert days[9] == 0
-    assert delivery.next_read((world.now.status.history or [])[0], world.clock.now()) is None
+    assert delivery_figures.next_read((world.now.status.history or [])[0], world.clock.now()) is None
 
 
 def figures(world: World) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def figures(world: World) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("reply", "reason", "after"),
-    [(GONE, "DistributionNotFound", timedelta(0)), (DOWN, "RemoteUnavailable", delivery.GIVEN_UP)],
+    [(GONE, "DistributionNotFound", timedelta(0)), (DOWN, "RemoteUnavailable", delivery_figures.GIVEN_UP)],
 )
 @pytest.mark.parametrize("read", [None, NOW + timedelta(minutes=2)])
 async def test_figures_that_are_given_up_say_why_and_keep_the_time_of_the_last_look(
@@ -127,10 +127,10 @@ async def test_figures_that_are_given_up_are_told_in_an_event() -> None:
     before = world.now
     world.clock.advance(15 * 60)
     await world.pass_time(DAY, timedelta(hours=1))
-    (told,) = announce.events(before, world.now)
+    (told,) = events.events(before, world.now)
     assert (told.type, told.reason, told.action) == ("Warning", "DistributionNotFound", "Delivery")
     assert "delivery figures of run abc" in told.note
-    assert announce.events(world.now, world.now) == []
+    assert events.events(world.now, world.now) == []
 
 
 async def test_figures_that_an_earlier_version_gave_up_are_not_asked_for_again() -> None:
@@ -154,7 +154,7 @@ async def test_figures_that_the_api_server_does_not_keep_are_read_at_their_times
 
 def test_a_clock_that_was_ahead_when_it_read_figures_does_not_end_the_reading() -> None:
     read_ahead = entry(NOW, delivery=Delivery(sent=1, observed_time=NOW + 30 * DAY))
-    assert delivery.next_read(read_ahead, NOW + DAY) == NOW + timedelta(minutes=2)
+    assert delivery_figures.next_read(read_ahead, NOW + DAY) == NOW + timedelta(minutes=2)
 
 
 async def test_figures_that_fail_do_not_delay_the_look_for_the_outcome() -> None:

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from qualtrics_exporter.controller import conditions
-from qualtrics_exporter.controller.conditions import Verdict
-from qualtrics_exporter.controller.leadership import Leadership
+from qualtrics_exporter.controller.leader_gaps import Leadership
+from qualtrics_exporter.controller.plan.deadlines import spec_problem
+from qualtrics_exporter.controller.plan.reconcile import Plan, finished
 from qualtrics_exporter.controller.plan.requests import RUN, TEST, Token, requested, wants_delivery
-from qualtrics_exporter.controller.plan.spec import spec_problem
-from qualtrics_exporter.controller.plan.status import Plan, finished
 from qualtrics_exporter.controller.plan.wake import NEVER, check_due, next_wake
+from qualtrics_exporter.controller.status import conditions
+from qualtrics_exporter.controller.status.conditions import Verdict
 from qualtrics_exporter.export.journal import Ended
-from qualtrics_exporter.http.errors import Permanent, Transient
+from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Status, entry_of
@@ -424,7 +424,7 @@ def test_an_orphan_whose_send_was_refused_and_is_too_late_is_missed() -> None:
 
 def well(found: Exporter, when: Any) -> Exporter:
     """The exporter after a check found it well."""
-    from qualtrics_exporter.controller import conditions
+    from qualtrics_exporter.controller.status import conditions
 
     status = conditions.checked(found.status, conditions.Verdict(), found.generation, when, suspended=found.suspended)
     return exporter(status.model_copy(update={"observed_generation": found.generation, "last_check_time": when}))
@@ -454,8 +454,8 @@ def test_an_exporter_is_looked_at_at_once(why: str, found: Exporter) -> None:
 
 
 def test_while_not_ready_the_secrets_are_looked_at_within_a_minute() -> None:
-    from qualtrics_exporter.controller import conditions
-    from qualtrics_exporter.http.errors import Permanent
+    from qualtrics_exporter.controller.status import conditions
+    from qualtrics_exporter.remote.errors import Permanent
 
     found = exporter(seen(MONDAY))
     verdict = conditions.Verdict(nexthink=Permanent(Reason.SECRET_NOT_FOUND, "Secret dex/nexthink does not exist"))

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qualtrics_exporter.controller.leadership import Leadership
+from qualtrics_exporter.controller.leader_gaps import Leadership
 from qualtrics_exporter.controller.plan import requests
+from qualtrics_exporter.controller.plan.reconcile import finished
 from qualtrics_exporter.controller.plan.requests import (
     RUN,
     SETTLEMENT,
@@ -22,7 +23,6 @@ from qualtrics_exporter.controller.plan.requests import (
     with_current_receipts,
     with_receipt,
 )
-from qualtrics_exporter.controller.plan.status import finished
 from qualtrics_exporter.controller.plan.wake import next_wake
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.resource.exporter import Exporter

@@ -12,9 +12,9 @@ from qualtrics_exporter.controller.recipient_memory import (
     MEMORY_FOR_SMALL_RESULTS,
     RecipientMemory,
 )
-from qualtrics_exporter.export.work import CHUNK_BYTES, LARGE_RESULT, RECIPIENT_BYTES
+from qualtrics_exporter.export.run_context import CHUNK_BYTES, LARGE_RESULT, RECIPIENT_BYTES
 from qualtrics_exporter.fair_share import Tenant
-from qualtrics_exporter.qualtrics.portions import MOST_CONTACTS
+from qualtrics_exporter.qualtrics.chunks import MOST_CONTACTS
 
 A_MILLION = LARGE_RESULT * RECIPIENT_BYTES + MOST_CONTACTS * (CHUNK_BYTES + RECIPIENT_BYTES)
 KEPT = 25 * MEBIBYTE

@@ -8,19 +8,19 @@ from typing import Any, cast
 import pytest
 
 from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.controller.cluster import Cluster, ClusterError, Forbidden, Refused
-from qualtrics_exporter.controller.events import Recorder
-from qualtrics_exporter.controller.identity import Identity
-from qualtrics_exporter.controller.leadership import Record
+from qualtrics_exporter.controller.actions.run import ClientFactory
+from qualtrics_exporter.controller.kube.api import Cluster, ClusterError, Forbidden, Refused
+from qualtrics_exporter.controller.kube.event_recorder import EventRecorder
+from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from qualtrics_exporter.controller.plan.wake import NEVER
 from qualtrics_exporter.controller.reconciler import Reconciler
-from qualtrics_exporter.controller.runs import Credentials
-from qualtrics_exporter.controller.status import Key, StatusStore
+from qualtrics_exporter.controller.run_holders import ProcessIdentity
+from qualtrics_exporter.controller.status.store import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.work_queue import Turn
 from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.controller.exporters import body, exporter
-from tests.controller.test_settling import ENDED_AT, after_unknown
+from tests.controller.test_resolution import ENDED_AT, after_unknown
 from tests.environment.clock import SteeredClock
 
 
@@ -71,17 +71,17 @@ class OneSide:
 
 
 def reconciler(cluster: OneObject, clock: SteeredClock, side: OneSide | None = None) -> Reconciler:
-    served, credentials = cast("Cluster", cluster), cast("Credentials", side or OneSide())
+    served, credentials = cast("Cluster", cluster), cast("ClientFactory", side or OneSide())
     store = StatusStore(served, clock)
     return Reconciler(
         store,
         credentials,
-        Recorder(served, "me", clock),
+        EventRecorder(served, "me", clock),
         Metrics(),
         Targets(),
         clock,
-        identity=Identity.new(lease=None, pod="me", instance="me"),
-        record=Record(WatchedClock(clock)),
+        identity=ProcessIdentity.new(lease=None, pod="me", instance="me"),
+        record=LeaderRecord(WatchedClock(clock)),
         default_zone="UTC",
     )
 

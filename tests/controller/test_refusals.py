@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from qualtrics_exporter.controller import refusals
-from qualtrics_exporter.controller.cluster import (
+from qualtrics_exporter.controller.kube import refusals
+from qualtrics_exporter.controller.kube.api import (
     _EVENTS,
     _EXPORTERS_STATUS,
     _LEASES,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from qualtrics_exporter.controller.plan.status import finished
-from qualtrics_exporter.export.identity import request_run_id
+from qualtrics_exporter.controller.plan.reconcile import finished
 from qualtrics_exporter.export.journal import Ended
+from qualtrics_exporter.export.run_ids import request_run_id
 from qualtrics_exporter.export.sample import surveyed_groups
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason

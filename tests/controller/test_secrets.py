@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from qualtrics_exporter.controller.cluster import Cluster, connect
+from qualtrics_exporter.controller.kube.api import Cluster, connect
 from qualtrics_exporter.controller.secrets import nexthink_credentials, qualtrics_credentials
-from qualtrics_exporter.http.errors import Permanent, Transient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
 from tests.environment.controlplane import ControlPlane
 

@@ -16,11 +16,11 @@ from aiohttp import web
 from kubernetes.aio import client
 
 from qualtrics_exporter.clock import SystemClock, WatchedClock
-from qualtrics_exporter.controller import cluster as cluster_module
 from qualtrics_exporter.controller import watch as watch_module
 from qualtrics_exporter.controller import watcher
-from qualtrics_exporter.controller.cluster import ClusterError, Forbidden, Gone, ObjectKey
-from qualtrics_exporter.controller.connection import Connection
+from qualtrics_exporter.controller.kube import api as cluster_module
+from qualtrics_exporter.controller.kube.api import ClusterError, Forbidden, Gone, ObjectKey
+from qualtrics_exporter.controller.kube.connection import Connection
 from qualtrics_exporter.controller.plan.wake import Wake
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch

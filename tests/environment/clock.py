@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from qualtrics_exporter.clock import machine_uptime
-from qualtrics_exporter.http.time_limit import TASK_NAME
+from qualtrics_exporter.remote.time_limit import TASK_NAME
 from tests.environment.waiting import HANG_SECONDS
 
 POLL_SECONDS = 0.02
 HEARTBEAT = "heartbeat of "
-"""How the names of the tasks begin that show that the holder of a run is alive (`controller.journal`)."""
+"""How the names of the tasks begin that show that the holder of a run is alive (`controller.status.journal`)."""
 
 
 def watches_a_limit() -> bool:

@@ -157,7 +157,7 @@ class _Source:
 def main(number: int) -> int:
     """Load, then fork for each order, until nobody is there to give one."""
     programs = {module: import_module(module) for module in MODULES}
-    for module in ("cli.controller", "cli.run", "controller.app", "controller.web", "export.steps"):
+    for module in ("cli.controller", "cli.run", "controller.app", "controller.probes", "export.steps"):
         import_module(f"qualtrics_exporter.{module}")
     gc.collect()
     gc.freeze()

@@ -7,7 +7,7 @@ plus what the test added, by a clock of its own: a story's time passes by hours,
 import time
 from pathlib import Path
 
-from qualtrics_exporter.http.names import Loop
+from qualtrics_exporter.remote.name_lookup import Loop
 from tests.environment.clock import POLL_SECONDS, SteeredClock
 
 LEASE_SECONDS = 60.0

@@ -198,8 +198,8 @@ class Operator:
 def main(arguments: Sequence[str]) -> int:
     """The `controller` command with the test's clock; tells where its probes are, the port is any free one."""
     from qualtrics_exporter.cli import main as command
-    from qualtrics_exporter.controller import app, web
-    from qualtrics_exporter.controller.elector import Elector
+    from qualtrics_exporter.controller import app, probes
+    from qualtrics_exporter.controller.leader_election import LeaderElection
     from qualtrics_exporter.controller.settings import Settings
     from qualtrics_exporter.export import steps
     from qualtrics_exporter.qualtrics import client
@@ -209,7 +209,7 @@ def main(arguments: Sequence[str]) -> int:
 
     clock_file, address_file = (os.environ.get(f"QUALTRICS_EXPORTER_TEST_{n}") for n in ("CLOCK", "ADDRESS_FILE"))
     leases_file = os.environ.get("QUALTRICS_EXPORTER_TEST_LEASES")
-    plain_run, plain_serve = app.run, web.serve
+    plain_run, plain_serve = app.run, probes.serve
 
     def run(settings: Settings) -> int:
         if clock_file and leases_file:
@@ -223,12 +223,12 @@ def main(arguments: Sequence[str]) -> int:
         app.WorkQueue = partial(app.WorkQueue, max_in_progress=int(in_progress))  # type: ignore[misc, assignment]
     if first_look := os.environ.get("QUALTRICS_EXPORTER_TEST_FIRST_LOOK"):
         client.IMPORT_FIRST_LOOK = float(first_look)
-    app.run, web.serve = run, serve  # type: ignore[assignment]
+    app.run, probes.serve = run, serve  # type: ignore[assignment]
     if leases_file:
         deadline = LEASE_SECONDS * 2 / 3
         app.Loop = partial(LeaseLoop, SteeredClock(Path(leases_file)))  # type: ignore[misc, assignment]
-        app.Elector = partial(  # type: ignore[misc, assignment]
-            Elector, lease=LEASE_SECONDS, deadline=deadline, retry=RETRY_SECONDS
+        app.LeaderElection = partial(  # type: ignore[misc, assignment]
+            LeaderElection, lease=LEASE_SECONDS, deadline=deadline, retry=RETRY_SECONDS
         )
         steps.PROMPT_SECONDS = deadline
     sys.argv = ["qualtrics-exporter", "controller", *arguments]

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.export.clients import Clients
 from qualtrics_exporter.export.file_journal import FileJournal
-from qualtrics_exporter.export.identity import new_holder, slot_run_id
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.run import execute
-from qualtrics_exporter.export.sides import Sides
-from qualtrics_exporter.http.remote import Remotes
-from qualtrics_exporter.nexthink.client import Nexthink
+from qualtrics_exporter.export.run_ids import new_holder, slot_run_id
+from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
-from qualtrics_exporter.qualtrics.client import Qualtrics
+from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.remote.session import ApiContext
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger
 from qualtrics_exporter.sandbox import Sandbox, World
@@ -39,19 +39,21 @@ async def taken(journal: FileJournal, clock: Clock, trigger: Trigger = "Schedule
 
 
 @asynccontextmanager
-async def connected(secrets: dict[str, dict[str, str]], clock: Clock) -> AsyncIterator[Sides]:
+async def connected(secrets: dict[str, dict[str, str]], clock: Clock) -> AsyncIterator[Clients]:
     """The real clients."""
-    async with Remotes(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=lambda *_: None) as remotes:
-        yield Sides(
-            Nexthink(remotes, nexthink_from(secrets["nexthink"], "Secret dex/nexthink")),
-            Qualtrics(remotes, qualtrics_from(secrets["qualtrics"], "Secret dex/qualtrics")),
+    async with ApiContext(
+        clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=lambda *_: None
+    ) as remotes:
+        yield Clients(
+            NexthinkClient(remotes, nexthink_from(secrets["nexthink"], "Secret dex/nexthink")),
+            QualtricsClient(remotes, qualtrics_from(secrets["qualtrics"], "Secret dex/qualtrics")),
         )
 
 
 class Exporter:
     """One exporter, its sandbox and its journal. Every `run` is a process of its own as far as the journal knows."""
 
-    def __init__(self, sandbox: Sandbox, clock: SteeredClock, sides: Sides, path: Path) -> None:
+    def __init__(self, sandbox: Sandbox, clock: SteeredClock, sides: Clients, path: Path) -> None:
         self.sandbox, self.clock, self.sides, self.path = sandbox, clock, sides, path
         self.world, self.faults = sandbox.world, sandbox.faults
         self.spec = Spec.model_validate({**sandbox.world.exporter_spec(), "schedule": {"frequency": "Daily"}})

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from qualtrics_exporter.export.identity import new_holder, slot_run_id
 from qualtrics_exporter.export.look_up import LIST_LAG, LOOK_UP_SECONDS
 from qualtrics_exporter.export.run import MAX_ATTEMPTS
-from qualtrics_exporter.http.time_limit import TASK_NAME
+from qualtrics_exporter.export.run_ids import new_holder, slot_run_id
+from qualtrics_exporter.remote.time_limit import TASK_NAME
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Step
 from tests.environment.clock import SteeredClock
 from tests.environment.waiting import HANG_SECONDS

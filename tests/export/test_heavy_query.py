@@ -15,8 +15,8 @@ from qualtrics_exporter.export.heavy_query import (
 )
 from qualtrics_exporter.export.journal import Ended, ResultSource
 from qualtrics_exporter.export.run import execute
-from qualtrics_exporter.http.reply import Reply
-from qualtrics_exporter.http.wire import Lost, Request
+from qualtrics_exporter.remote.response import Response
+from qualtrics_exporter.remote.transport import Request, ResponseLost
 from qualtrics_exporter.resource.status import HeavyQuery
 from tests.export.conftest import START, Exporter, taken
 from tests.export.test_run import nobody
@@ -73,7 +73,7 @@ async def test_a_time_limit_is_remembered_for_days(exporter: Exporter) -> None:
     assert (await exporter.ended()).begin_with == "ExportForDays"
 
 
-LATE = Lost("there was no whole answer within 20 s", late=True)
+LATE = ResponseLost("there was no whole answer within 20 s", late=True)
 
 
 @pytest.mark.parametrize(
@@ -83,24 +83,24 @@ LATE = Lost("there was no whole answer within 20 s", late=True)
         ((LATE, 504, LATE), "ExportForDays"),
         ((LATE, 503, LATE), "Export"),
         ((503, 503, 504), "Export"),
-        ((LATE, LATE, Lost("the connection broke")), "Export"),
+        ((LATE, LATE, ResponseLost("the connection broke")), "Export"),
     ],
 )
 async def test_a_time_limit_is_one_of_all_tries(
-    exporter: Exporter, tries: tuple[Lost | int, ...], begin_with: str
+    exporter: Exporter, tries: tuple[ResponseLost | int, ...], begin_with: str
 ) -> None:
     """It does not matter whether it is that of Nexthink or of the operator."""
     left = list(tries)
     wire = exporter.sides.nexthink._remote._remotes.wire
     exchange = wire.exchange
 
-    async def failing(request: Request) -> Reply:
+    async def failing(request: Request) -> Response:
         if request.operation != "execute":
             return await exchange(request)
         failed = left.pop(0)
-        if isinstance(failed, Lost):
+        if isinstance(failed, ResponseLost):
             raise failed
-        return Reply(failed, {}, b"")
+        return Response(failed, {}, b"")
 
     wire.exchange = failing  # type: ignore[method-assign]
     assert (await exporter.ended()).begin_with == begin_with

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from qualtrics_exporter.export import work
+from qualtrics_exporter.export import run_context
 from qualtrics_exporter.export.recipients import Recipients
-from qualtrics_exporter.export.work import CHUNK_BYTES, RECIPIENT_BYTES
+from qualtrics_exporter.export.run_context import CHUNK_BYTES, RECIPIENT_BYTES
 from qualtrics_exporter.fair_share import Tenant
-from qualtrics_exporter.http.wire import LARGE_REPLIES
-from qualtrics_exporter.qualtrics.portions import MOST_CONTACTS
+from qualtrics_exporter.qualtrics.chunks import MOST_CONTACTS
+from qualtrics_exporter.remote.transport import LARGE_REPLIES
 from tests.environment.waiting import HANG_SECONDS
 from tests.export.conftest import Exporter
 
@@ -118,7 +118,7 @@ async def test_a_delivering_test_does_not_wait_for_the_memory_of_all_people(expo
 async def test_people_who_take_more_than_there_is_for_one_result_are_not_mailed(
     exporter: Exporter, limit: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "LARGEST_RESULT_BYTES", PEOPLE * 150)
+    monkeypatch.setattr(run_context, "LARGEST_RESULT_BYTES", PEOPLE * 150)
     exporter.people(LONG)
     exporter.change("spec", max_recipients=limit)
     memory = Memory()

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from qualtrics_exporter.export.identity import new_holder
 from qualtrics_exporter.export.journal import Abandoned
+from qualtrics_exporter.export.run_ids import new_holder
 from qualtrics_exporter.resource.status import ActiveRun
 from tests.export.conftest import Exporter
 from tests.export.test_recovery import SIX, WatchedJournal

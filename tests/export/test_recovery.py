@@ -11,11 +11,11 @@ import pytest
 
 from qualtrics_exporter.export import steps
 from qualtrics_exporter.export.file_journal import FileJournal
-from qualtrics_exporter.export.held_back import held_back
-from qualtrics_exporter.export.identity import new_holder
 from qualtrics_exporter.export.journal import Abandoned, Ended, NotWritten, SpecChanged, SuspendedMeanwhile
 from qualtrics_exporter.export.run import execute
-from qualtrics_exporter.qualtrics.client import Distribution, Qualtrics
+from qualtrics_exporter.export.run_ids import new_holder
+from qualtrics_exporter.export.shield import shield_until_done
+from qualtrics_exporter.qualtrics.client import Distribution, QualtricsClient
 from qualtrics_exporter.resource.status import ActiveRun
 from tests.environment.clock import HastyClock, SteeredClock
 from tests.environment.waiting import HANG_SECONDS
@@ -589,7 +589,7 @@ async def test_a_held_back_cancellation_belongs_to_who_asked_for_it() -> None:
 
     async def patient() -> None:
         async with asyncio.timeout(0.001):
-            assert await held_back(work()) == "done"
+            assert await shield_until_done(work()) == "done"
             await asyncio.sleep(10)
 
     with pytest.raises(TimeoutError):
@@ -701,13 +701,13 @@ async def test_an_unexpected_error_before_the_send_is_told_without_its_text(
 async def test_an_unexpected_error_after_the_send_is_looked_up(
     exporter: Exporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = Qualtrics.send
+    send = QualtricsClient.send
 
-    async def broken(self: Qualtrics, distribution: Distribution) -> str:
+    async def broken(self: QualtricsClient, distribution: Distribution) -> str:
         await send(self, distribution)
         raise RuntimeError
 
-    monkeypatch.setattr(Qualtrics, "send", broken)
+    monkeypatch.setattr(QualtricsClient, "send", broken)
     entry = await exporter.run()
 
     assert entry.result == "Succeeded"

@@ -10,7 +10,7 @@ import pytest
 
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged, SuspendedMeanwhile
 from qualtrics_exporter.export.look_up import LIST_LAG
-from qualtrics_exporter.qualtrics.client import Qualtrics
+from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.resource.status import ActiveRun
 from tests.environment.clock import SteeredClock
 from tests.export.conftest import START, Exporter
@@ -259,7 +259,7 @@ async def test_an_error_before_it_is_asked_again_is_a_failure(
     async def broken(_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(Qualtrics, "turn_to_send", broken)
+    monkeypatch.setattr(QualtricsClient, "turn_to_send", broken)
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("Failed", "InternalError")
@@ -354,13 +354,13 @@ async def test_a_run_that_ends_while_it_waits_for_its_turn_has_not_said_that_it_
 async def test_a_token_is_fresh_after_the_turn_not_before(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     for name in ("turn_to_send", "ensure_token", "send"):
-        real = getattr(Qualtrics, name)
+        real = getattr(QualtricsClient, name)
 
-        async def noted(self: Qualtrics, *given: Any, name: str = name, real: Any = real) -> Any:
+        async def noted(self: QualtricsClient, *given: Any, name: str = name, real: Any = real) -> Any:
             order.append(name)
             return await real(self, *given)
 
-        monkeypatch.setattr(Qualtrics, name, noted)
+        monkeypatch.setattr(QualtricsClient, name, noted)
 
     class Ordered(WatchedJournal):
         async def write_sending(self, run: ActiveRun) -> None:

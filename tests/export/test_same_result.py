@@ -3,8 +3,8 @@
 import pytest
 
 from qualtrics_exporter.export.same_result import Seen
-from qualtrics_exporter.http.errors import Transient
 from qualtrics_exporter.nexthink.client import Executed
+from qualtrics_exporter.remote.errors import Transient
 from tests.export.conftest import Exporter
 
 DOWNLOAD = "nexthink.download"

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from unittest import mock
 
-from qualtrics_exporter.controller import journal
-from qualtrics_exporter.controller.cluster import Gone
-from qualtrics_exporter.controller.journal import StatusJournal
+from qualtrics_exporter.controller.kube.api import Gone
+from qualtrics_exporter.controller.plan import reconcile as plan_status
 from qualtrics_exporter.controller.plan import requests, slots
-from qualtrics_exporter.controller.plan import status as plan_status
 from qualtrics_exporter.controller.plan.requests import Kind, Token
-from qualtrics_exporter.controller.status import _dump
+from qualtrics_exporter.controller.status import journal
+from qualtrics_exporter.controller.status.journal import StatusJournal
+from qualtrics_exporter.controller.status.store import _dump
 from qualtrics_exporter.export import run, steps
-from qualtrics_exporter.export.identity import slot_run_id
 from qualtrics_exporter.export.journal import Ended
-from qualtrics_exporter.export.work import Work
-from qualtrics_exporter.qualtrics.client import Distribution, Imported, Qualtrics
+from qualtrics_exporter.export.run_context import RunContext
+from qualtrics_exporter.export.run_ids import slot_run_id
+from qualtrics_exporter.qualtrics.client import Distribution, Imported, QualtricsClient
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Status
@@ -61,20 +61,20 @@ def build(name: str | None) -> Iterator[None]:
 @contextmanager
 def _written_late() -> Iterator[None]:
     pending: list[Callable[[], Any]] = []
-    write, send = Work.journalled_sending, Qualtrics.send
+    write, send = RunContext.journalled_sending, QualtricsClient.send
 
-    async def later(work: Work, **changes: Any) -> None:
+    async def later(work: RunContext, **changes: Any) -> None:
         pending.append(lambda: write(work, **changes))
         work.run = work.run.model_copy(update={"step": "Sending", **changes})
 
-    async def sent(qualtrics: Qualtrics, distribution: Distribution) -> str:
+    async def sent(qualtrics: QualtricsClient, distribution: Distribution) -> str:
         try:
             return await send(qualtrics, distribution)
         finally:
             while pending:
                 await pending.pop()()
 
-    with mock.patch.object(Work, "journalled_sending", later), mock.patch.object(Qualtrics, "send", sent):
+    with mock.patch.object(RunContext, "journalled_sending", later), mock.patch.object(QualtricsClient, "send", sent):
         yield
 
 
@@ -82,7 +82,7 @@ def _written_late() -> Iterator[None]:
 def _sent_again() -> Iterator[None]:
     look_up = steps.sending
 
-    async def again(work: Work) -> Ended | None:
+    async def again(work: RunContext) -> Ended | None:
         return await (steps._post(work) if (work.run.send_attempts or 0) < 2 else look_up(work))
 
     with mock.patch.dict(run.STEPS, {"Sending": again}):
@@ -115,14 +115,14 @@ def _without_entry() -> Iterator[None]:
 
 @contextmanager
 def _leaky() -> Iterator[None]:
-    import_contacts, left = Qualtrics.import_contacts, Path(tempfile.gettempdir(), "recipients.txt")
+    import_contacts, left = QualtricsClient.import_contacts, Path(tempfile.gettempdir(), "recipients.txt")
 
-    def leaving(qualtrics: Qualtrics, *args: Any) -> Awaitable[Imported]:
+    def leaving(qualtrics: QualtricsClient, *args: Any) -> Awaitable[Imported]:
         left.write_text("\n".join(args[-1]))
         return import_contacts(qualtrics, *args)
 
     try:
-        with mock.patch.object(Qualtrics, "import_contacts", leaving):
+        with mock.patch.object(QualtricsClient, "import_contacts", leaving):
             yield
     finally:
         left.unlink(missing_ok=True)

@@ -27,19 +27,19 @@ from kubernetes.aio import client
 from prometheus_client import generate_latest
 
 from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.controller import conditions
-from qualtrics_exporter.controller.cluster import Cluster
-from qualtrics_exporter.controller.events import Recorder
-from qualtrics_exporter.controller.identity import Identity
-from qualtrics_exporter.controller.leadership import Record
+from qualtrics_exporter.controller.actions.run import ClientFactory
+from qualtrics_exporter.controller.kube.api import Cluster
+from qualtrics_exporter.controller.kube.event_recorder import EventRecorder
+from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from qualtrics_exporter.controller.reconciler import Reconciler
-from qualtrics_exporter.controller.runs import Credentials
-from qualtrics_exporter.controller.status import Key, StatusStore
+from qualtrics_exporter.controller.run_holders import ProcessIdentity
+from qualtrics_exporter.controller.status import conditions
+from qualtrics_exporter.controller.status.store import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.work_queue import Turn
 from qualtrics_exporter.export.query_texts import QueryTexts, at_once
-from qualtrics_exporter.http.remote import Remotes, Timeouts
-from qualtrics_exporter.http.wire import Download, Lost, NotSent, Request, Wire
+from qualtrics_exporter.remote.session import ApiContext, Timeouts
+from qualtrics_exporter.remote.transport import ConnectFailed, Download, Request, ResponseLost, Transport
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, RUN_REQUESTED_AT, VERSION, Exporter
 from qualtrics_exporter.sandbox import Sandbox
 from qualtrics_exporter.sandbox.ledger import SentDistribution
@@ -52,7 +52,7 @@ from tests.environment.clock import HastyClock, in_background
 from tests.environment.sandbox import Certificates
 from tests.environment.waiting import HANG_SECONDS
 from tests.faults.oracle import Found, Written, leaks
-from tests.http.servers import Server
+from tests.remote.servers import Server
 
 # A Monday, and its slot is over: no slot falls due during a scenario, unless it wants one.
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
@@ -183,7 +183,7 @@ class ApiRefused(Exception):
 class Exit:
     """Where requests leave. A port can be closed just before one, and one that was too slow be let go just after."""
 
-    def __init__(self, wire: Wire, sandbox: Sandbox) -> None:
+    def __init__(self, wire: Transport, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._exchange, self._download = wire.exchange, wire.download
         wire.exchange, wire.download = self.exchange, self.download  # type: ignore[method-assign]
@@ -234,7 +234,7 @@ class Exit:
             if reply.done():
                 return reply.result()
             held.result()
-            raise Lost("it fell silent")
+            raise ResponseLost("it fell silent")
         finally:
             for task in (reply, held):
                 task.cancel()
@@ -249,7 +249,7 @@ class Exit:
                 await self._sandbox.refuse(door)
         try:
             yield
-        except NotSent:
+        except ConnectFailed:
             self.refused.append(operation)
             raise
         finally:
@@ -274,7 +274,7 @@ class Desk:
         office: "Office",
         sandbox: Sandbox,
         clock: DeskClock,
-        remotes: Remotes,
+        remotes: ApiContext,
         metrics: Metrics,
         canary: Server,
         log: io.StringIO,
@@ -298,7 +298,7 @@ class Desk:
         for side in ("nexthink", "qualtrics"):
             self.spec[side]["credentialsSecretRef"] = {"name": self.secret(side)}
         self.people(PEOPLE)
-        self._credentials = Credentials(self.cluster, remotes, QueryTexts(at_once))
+        self._credentials = ClientFactory(self.cluster, remotes, QueryTexts(at_once))
         self.targets = Targets()
         self.restart()
 
@@ -308,12 +308,12 @@ class Desk:
         self.reconciler = Reconciler(
             StatusStore(self.cluster, self.clock),
             self._credentials,
-            Recorder(self.cluster, "desk", self.clock),
+            EventRecorder(self.cluster, "desk", self.clock),
             self.metrics,
             self.targets,
             self.clock,
-            identity=Identity.new(lease=None, pod="desk", instance="desk"),
-            record=Record(WatchedClock(self.clock)),
+            identity=ProcessIdentity.new(lease=None, pod="desk", instance="desk"),
+            record=LeaderRecord(WatchedClock(self.clock)),
             default_zone="UTC",
         )
 
@@ -495,7 +495,7 @@ class Office:
         """A desk for one scenario."""
         clock, log, metrics = DeskClock(), io.StringIO(), Metrics()
         metrics.leading(True)
-        remotes = Remotes(
+        remotes = ApiContext(
             clock=clock,
             allowed_hosts=list(allowed_hosts),
             allow_http=allow_http,

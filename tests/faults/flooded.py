@@ -18,15 +18,15 @@ import trustme
 
 from qualtrics_exporter.export.query import Wanted, ask
 from qualtrics_exporter.export.query_texts import QueryTexts, TenantTexts
-from qualtrics_exporter.http.errors import ExportError
-from qualtrics_exporter.http.remote import Remotes
-from qualtrics_exporter.nexthink.client import Nexthink
+from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
-from qualtrics_exporter.qualtrics.client import Qualtrics
+from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.remote.errors import ExportError
+from qualtrics_exporter.remote.session import ApiContext
 from qualtrics_exporter.resource.spec import NexthinkSpec
 from tests.faults.floods import FLOODS
-from tests.http.clock import HastyClock
+from tests.remote.clock import HastyClock
 
 WANTED = 100
 """`spec.maxRecipients` of whoever asks."""
@@ -94,14 +94,14 @@ def flooding(folder: Path) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def connected(origin: str, name: str) -> AsyncIterator[tuple[Nexthink, Qualtrics, TenantTexts]]:
+async def connected(origin: str, name: str) -> AsyncIterator[tuple[NexthinkClient, QualtricsClient, TenantTexts]]:
     """Clients that ask for this flood."""
     url = f"{origin}/{list(FLOODS).index(name)}"
     secret = {"url": url, "tokenUrl": f"{url}/oauth2/token", "clientId": "a-client", "clientSecret": "a-secret"}
-    async with Remotes(clock=HastyClock(), allowed_hosts=["localhost"], observe=lambda _: None) as remotes:
+    async with ApiContext(clock=HastyClock(), allowed_hosts=["localhost"], observe=lambda _: None) as remotes:
         yield (
-            Nexthink(remotes, nexthink_from(secret, "Secret dex/nexthink")),
-            Qualtrics(remotes, qualtrics_from(secret, "Secret dex/qualtrics")),
+            NexthinkClient(remotes, nexthink_from(secret, "Secret dex/nexthink")),
+            QualtricsClient(remotes, qualtrics_from(secret, "Secret dex/qualtrics")),
             TenantTexts(QueryTexts()),
         )
 

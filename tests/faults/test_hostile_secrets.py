@@ -22,7 +22,7 @@ from tests.faults.oracle import Finding, Found
 from tests.faults.remote_faults import OF_A_CHECK, OF_A_RUN, TROUBLES, WITH_AN_EXPORT, Ending, Strike, expected
 from tests.faults.tally import Tally
 from tests.faults.test_remote_faults import SEND, TOKENS_ARE_OVER, differs, told
-from tests.http.servers import Server
+from tests.remote.servers import Server
 
 MATRIX = "secrets as input"
 SIDES = {"nexthink": "NexthinkReady", "qualtrics": "QualtricsReady"}

@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from qualtrics_exporter.controller.plan import reconcile as plan_status
 from qualtrics_exporter.controller.plan import requests
-from qualtrics_exporter.controller.plan import status as plan_status
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.waiting import eventually

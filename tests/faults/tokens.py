@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
-from qualtrics_exporter.export.identity import request_run_id, test_run_id
+from qualtrics_exporter.export.run_ids import request_run_id, test_run_id
 from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
 from tests.faults.desk import TENDS, Desk
 from tests.faults.oracle import Finding, Found

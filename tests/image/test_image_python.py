@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("real_proxy")
 
 ASK_THE_API_SERVER = """
 import asyncio
-from qualtrics_exporter.controller.cluster import Cluster, ClusterError, connect, login
+from qualtrics_exporter.controller.kube.api import Cluster, ClusterError, connect, login
 
 async def ask():
     async with await connect() as api:

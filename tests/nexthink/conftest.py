@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from qualtrics_exporter.http.remote import Call, Remotes
-from qualtrics_exporter.nexthink.client import Nexthink
+from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
+from qualtrics_exporter.remote.session import ApiContext, CallRecord
 from qualtrics_exporter.sandbox import Sandbox, World
-from tests.http.clock import HastyClock
-from tests.http.servers import Server
+from tests.remote.clock import HastyClock
+from tests.remote.servers import Server
 
 
 @pytest.fixture
@@ -19,13 +19,13 @@ def clock() -> HastyClock:
 
 
 @pytest.fixture
-def calls() -> list[Call]:
+def calls() -> list[CallRecord]:
     return []
 
 
 @pytest.fixture
-async def remotes(clock: HastyClock, calls: list[Call]) -> AsyncIterator[Remotes]:
-    async with Remotes(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append) as running:
+async def remotes(clock: HastyClock, calls: list[CallRecord]) -> AsyncIterator[ApiContext]:
+    async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append) as running:
         yield running
 
 
@@ -42,8 +42,8 @@ async def sandbox(world: World, clock: HastyClock) -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-def nexthink(sandbox: Sandbox, remotes: Remotes) -> Nexthink:
-    return Nexthink(remotes, nexthink_from(sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
+def nexthink(sandbox: Sandbox, remotes: ApiContext) -> NexthinkClient:
+    return NexthinkClient(remotes, nexthink_from(sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
 
 
 @pytest.fixture
@@ -63,6 +63,6 @@ def secret(server: Server) -> dict[str, str]:
 
 
 @pytest.fixture
-def odd(server: Server, remotes: Remotes) -> Nexthink:
+def odd(server: Server, remotes: ApiContext) -> NexthinkClient:
     """The client of a Nexthink that answers what the server is told to."""
-    return Nexthink(remotes, nexthink_from(secret(server), "Secret dex/nexthink"))
+    return NexthinkClient(remotes, nexthink_from(secret(server), "Secret dex/nexthink"))

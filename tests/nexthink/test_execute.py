@@ -5,16 +5,16 @@ from itertools import pairwise
 
 import pytest
 
-from qualtrics_exporter.http.errors import ExportError, Permanent, RateLimited, Transient
-from qualtrics_exporter.http.remote import Call
-from qualtrics_exporter.nexthink.client import LONGEST_CELL, Nexthink
+from qualtrics_exporter.nexthink.client import LONGEST_CELL, NexthinkClient
+from qualtrics_exporter.remote.errors import ExportError, Permanent, RateLimited, Transient
+from qualtrics_exporter.remote.session import CallRecord
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Query, Sandbox, World
-from tests.http.servers import Answer, Server, answer
+from tests.remote.servers import Answer, Server, answer
 
 
 async def test_the_people_of_a_query_come_with_the_text_that_ran(
-    nexthink: Nexthink, world: World, sandbox: Sandbox
+    nexthink: NexthinkClient, world: World, sandbox: Sandbox
 ) -> None:
     executed = await nexthink.execute(world.query_id, {})
     assert executed.rows[0] == ("ana@example.com",)
@@ -26,13 +26,13 @@ async def test_the_people_of_a_query_come_with_the_text_that_ran(
     assert sandbox.ledger.operations() == ["nexthink.token", "nexthink.execute"]
 
 
-async def test_parameters_are_filled_in_by_nexthink(nexthink: Nexthink, world: World) -> None:
+async def test_parameters_are_filled_in_by_nexthink(nexthink: NexthinkClient, world: World) -> None:
     world.add_query(Query.people("#one", ["a@example.com"], executed="users | where name == $who"))
     executed = await nexthink.execute("#one", {"who": "ana"})
     assert executed.executed_query == 'users | where name == "ana"'
 
 
-async def test_a_query_that_finds_nobody_has_no_columns(nexthink: Nexthink, world: World) -> None:
+async def test_a_query_that_finds_nobody_has_no_columns(nexthink: NexthinkClient, world: World) -> None:
     world.add_query(Query.people("#none", []))
     executed = await nexthink.execute("#none", {})
     assert (executed.columns, executed.rows, executed.complete) == (0, [], True)
@@ -40,13 +40,13 @@ async def test_a_query_that_finds_nobody_has_no_columns(nexthink: Nexthink, worl
 
 @pytest.mark.parametrize(("count", "complete"), [(999, True), (1000, False), (1001, False)])
 async def test_a_thousand_rows_may_be_the_first_of_many(
-    nexthink: Nexthink, world: World, count: int, complete: bool
+    nexthink: NexthinkClient, world: World, count: int, complete: bool
 ) -> None:
     world.add_query(Query.generated("#many", count))
     assert (await nexthink.execute("#many", {})).complete is complete
 
 
-async def test_a_result_that_says_that_it_was_cut_is_believed(server: Server, odd: Nexthink) -> None:
+async def test_a_result_that_says_that_it_was_cut_is_believed(server: Server, odd: NexthinkClient) -> None:
     """It is documented for exports only."""
     server.script(answer(206, {"rows": 1, "data": [{"a": "x"}]}))
     assert (await odd.execute("#odd", {})).truncated
@@ -68,7 +68,7 @@ ROWS: list[tuple[list[object], int, list[tuple[str, ...]]]] = [
 
 @pytest.mark.parametrize(("data", "columns", "rows"), ROWS)
 async def test_rows_are_taken_as_they_are(
-    server: Server, odd: Nexthink, data: list[object], columns: int, rows: list[tuple[str, ...]]
+    server: Server, odd: NexthinkClient, data: list[object], columns: int, rows: list[tuple[str, ...]]
 ) -> None:
     """Rows of several columns are refused by their number, and not kept: they could be rows times columns."""
     server.script(answer(200, {"data": data}))
@@ -76,27 +76,29 @@ async def test_rows_are_taken_as_they_are(
     assert (executed.columns, executed.rows, executed.executed_query) == (columns, rows, None)
 
 
-async def test_long_cells_are_not_kept(server: Server, odd: Nexthink) -> None:
+async def test_long_cells_are_not_kept(server: Server, odd: NexthinkClient) -> None:
     """A run keeps all rows for a while: with 1,000 long texts, it would take megabytes that nothing is reserved for."""
     server.script(answer(200, {"data": [{"a": "é" * 600}] * 1000}))
     executed = await odd.execute("#odd", {})
     assert sum(len(cell) for (cell,) in executed.rows) <= 1000 * LONGEST_CELL
 
 
-async def test_a_count_above_the_rows_means_that_there_are_more(server: Server, odd: Nexthink) -> None:
+async def test_a_count_above_the_rows_means_that_there_are_more(server: Server, odd: NexthinkClient) -> None:
     server.script(answer(200, {"data": [{"a": "x"}], "rows": 2000}))
     assert not (await odd.execute("#odd", {})).complete
 
 
 @pytest.mark.parametrize("document", ["null", "[]", "{}", '{"data": {}}', '{"data": [[1]]}', '{"data": ["x"]}'])
-async def test_a_reply_of_another_shape_is_not_taken_for_nobody(server: Server, odd: Nexthink, document: str) -> None:
+async def test_a_reply_of_another_shape_is_not_taken_for_nobody(
+    server: Server, odd: NexthinkClient, document: str
+) -> None:
     server.script(answer(200, document))
     with pytest.raises(Transient) as error:
         await odd.execute("#odd", {})
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
 
 
-async def test_only_documented_keys_are_sent(server: Server, odd: Nexthink) -> None:
+async def test_only_documented_keys_are_sent(server: Server, odd: NexthinkClient) -> None:
     server.script(answer(200, {"data": []}))
     await odd.execute("#odd", {})
     await odd.execute("#odd", {"a": "b"})
@@ -122,7 +124,7 @@ ERRORS: dict[str, tuple[Answer, type[ExportError], Reason]] = {
 
 
 @pytest.mark.parametrize("case", ERRORS)
-async def test_what_an_error_means(server: Server, odd: Nexthink, case: str) -> None:
+async def test_what_an_error_means(server: Server, odd: NexthinkClient, case: str) -> None:
     reply, kind, reason = ERRORS[case]
     server.script(reply)
     with pytest.raises(ExportError) as error:
@@ -131,7 +133,7 @@ async def test_what_an_error_means(server: Server, odd: Nexthink, case: str) -> 
     assert "#odd" in error.value.what or reason is Reason.CREDENTIALS_REFUSED
 
 
-async def test_the_remote_code_is_in_the_message(server: Server, odd: Nexthink) -> None:
+async def test_the_remote_code_is_in_the_message(server: Server, odd: NexthinkClient) -> None:
     server.script(answer(404, {"message": "me@example.com", "code": 100}))
     with pytest.raises(
         Permanent, match=r"refused to run query #odd with the credentials of Secret dex/nexthink \(HTTP 404, 100\)"
@@ -139,7 +141,7 @@ async def test_the_remote_code_is_in_the_message(server: Server, odd: Nexthink) 
         await odd.execute("#odd", {})
 
 
-async def test_queries_go_out_one_a_second(nexthink: Nexthink, world: World, sandbox: Sandbox) -> None:
+async def test_queries_go_out_one_a_second(nexthink: NexthinkClient, world: World, sandbox: Sandbox) -> None:
     for _ in range(5):
         await nexthink.execute(world.query_id, {})
     times = [call.at for call in sandbox.ledger.of("nexthink.execute")]
@@ -147,13 +149,15 @@ async def test_queries_go_out_one_a_second(nexthink: Nexthink, world: World, san
     assert [call.status for call in sandbox.ledger.of("nexthink.execute")] == [200] * 5
 
 
-async def test_credentials_are_checked_by_a_token(nexthink: Nexthink, world: World, calls: list[Call]) -> None:
+async def test_credentials_are_checked_by_a_token(
+    nexthink: NexthinkClient, world: World, calls: list[CallRecord]
+) -> None:
     await nexthink.check_credentials()
     assert [call.operation for call in calls] == ["token"]
     world.nexthink_credentials.clear()
 
 
-async def test_credentials_that_are_refused_are_told(nexthink: Nexthink, world: World) -> None:
+async def test_credentials_that_are_refused_are_told(nexthink: NexthinkClient, world: World) -> None:
     world.nexthink_credentials.clear()
     with pytest.raises(Permanent) as error:
         await nexthink.check_credentials()

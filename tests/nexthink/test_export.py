@@ -9,19 +9,19 @@ from collections.abc import Callable
 
 import pytest
 
-from qualtrics_exporter.http.errors import ExportError, Permanent, Transient
-from qualtrics_exporter.http.remote import Call, Remotes, Timeouts
-from qualtrics_exporter.nexthink.client import Nexthink
+from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
+from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
+from qualtrics_exporter.remote.session import ApiContext, CallRecord, Timeouts
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Query, Sandbox, World
 from tests.environment.loop_clock import LoopClock
-from tests.http.clock import HastyClock
-from tests.http.servers import Answer, Server, answer
 from tests.nexthink.conftest import secret
+from tests.remote.clock import HastyClock
+from tests.remote.servers import Answer, Server, answer
 
 
-async def exported(nexthink: Nexthink, query_id: str) -> list[str]:
+async def exported(nexthink: NexthinkClient, query_id: str) -> list[str]:
     async with nexthink.export(query_id, {}) as rows:
         return [cell async for (cell,) in rows]
 
@@ -36,7 +36,7 @@ def many(world: World) -> str:
 
 
 async def test_every_row_comes_once_and_in_order(
-    nexthink: Nexthink, sandbox: Sandbox, many: str, clock: HastyClock
+    nexthink: NexthinkClient, sandbox: Sandbox, many: str, clock: HastyClock
 ) -> None:
     async with nexthink.export(many, {}) as rows:
         assert [row async for row in rows] == [(address,) for address in people(5000)]
@@ -51,7 +51,7 @@ async def test_every_row_comes_once_and_in_order(
 @pytest.mark.parametrize("mark", [True, False])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 async def test_what_is_unknown_about_the_file_makes_no_difference(
-    nexthink: Nexthink, world: World, many: str, word: str, declared: bool, mark: bool, line_end: str
+    nexthink: NexthinkClient, world: World, many: str, word: str, declared: bool, mark: bool, line_end: str
 ) -> None:
     world.export_completed_word = word  # type: ignore[assignment]
     world.download_content_encoding = declared
@@ -60,32 +60,32 @@ async def test_what_is_unknown_about_the_file_makes_no_difference(
     assert await exported(nexthink, many) == people(5000)
 
 
-async def test_people_without_an_address_are_rows_too(nexthink: Nexthink, world: World) -> None:
+async def test_people_without_an_address_are_rows_too(nexthink: NexthinkClient, world: World) -> None:
     world.add_query(Query.people("#some", ["a@example.com", "", None, "b@example.com"]))
     assert await exported(nexthink, "#some") == ["a@example.com", "", "", "b@example.com"]
 
 
-async def test_a_result_that_the_licence_cut_says_so(nexthink: Nexthink, world: World, many: str) -> None:
+async def test_a_result_that_the_licence_cut_says_so(nexthink: NexthinkClient, world: World, many: str) -> None:
     world.queries[many].truncated = True
     async with nexthink.export(many, {}) as rows:
         assert rows.truncated
 
 
-async def test_several_columns_are_seen(nexthink: Nexthink, world: World) -> None:
+async def test_several_columns_are_seen(nexthink: NexthinkClient, world: World) -> None:
     world.add_query(Query("#two", ["a", "b"], [["x", "y"]]))
     async with nexthink.export("#two", {}) as rows:
         assert [row async for row in rows] == [("x", "y")]
         assert rows.columns == 2
 
 
-async def test_the_file_is_fetched_without_a_token(nexthink: Nexthink, sandbox: Sandbox, many: str) -> None:
+async def test_the_file_is_fetched_without_a_token(nexthink: NexthinkClient, sandbox: Sandbox, many: str) -> None:
     # The store answers 400 to a request with two kinds of authentication.
     await exported(nexthink, many)
     assert [call.status for call in sandbox.ledger.of("nexthink.download")] == [200]
 
 
 async def test_a_url_that_expired_before_it_was_used_is_renewed(
-    nexthink: Nexthink, sandbox: Sandbox, many: str, clock: HastyClock
+    nexthink: NexthinkClient, sandbox: Sandbox, many: str, clock: HastyClock
 ) -> None:
     async with nexthink.export(many, {}) as rows:
         clock.advance(901)
@@ -97,7 +97,7 @@ async def test_a_url_that_expired_before_it_was_used_is_renewed(
     "order", [{"truncate": 20_000}, {"truncate": 10}, {"drop": "before"}, {"status": 400}, {"status": 503}]
 )
 async def test_a_download_that_breaks_off_goes_on_where_it_was(
-    nexthink: Nexthink, sandbox: Sandbox, world: World, order: dict[str, object]
+    nexthink: NexthinkClient, sandbox: Sandbox, world: World, order: dict[str, object]
 ) -> None:
     world.add_query(Query.generated("#more", 50_000))
     sandbox.faults.add("nexthink.download", times=3, **order)
@@ -105,7 +105,9 @@ async def test_a_download_that_breaks_off_goes_on_where_it_was(
     assert sandbox.ledger.count("nexthink.download") == 4
 
 
-async def test_a_download_that_always_breaks_off_is_given_up(nexthink: Nexthink, sandbox: Sandbox, many: str) -> None:
+async def test_a_download_that_always_breaks_off_is_given_up(
+    nexthink: NexthinkClient, sandbox: Sandbox, many: str
+) -> None:
     sandbox.faults.add("nexthink.download", times=None, truncate=5000)
     with pytest.raises(Transient) as error:
         await exported(nexthink, many)
@@ -115,7 +117,7 @@ async def test_a_download_that_always_breaks_off_is_given_up(nexthink: Nexthink,
 
 @pytest.mark.parametrize("change", [lambda rows: ["x@example.com", *rows[1:]], lambda rows: rows[:50]])
 async def test_a_file_that_is_another_one_the_second_time_is_no_result(
-    nexthink: Nexthink, sandbox: Sandbox, world: World, change: Callable[[list[str]], list[str]]
+    nexthink: NexthinkClient, sandbox: Sandbox, world: World, change: Callable[[list[str]], list[str]]
 ) -> None:
     versions = iter([people(50_000), change(people(50_000))])
     world.add_query(Query("#turns", ["h"], lambda: [[row] for row in next(versions)]))
@@ -127,7 +129,7 @@ async def test_a_file_that_is_another_one_the_second_time_is_no_result(
 
 
 async def test_an_export_outlives_its_token(
-    nexthink: Nexthink, world: World, sandbox: Sandbox, many: str, clock: HastyClock
+    nexthink: NexthinkClient, world: World, sandbox: Sandbox, many: str, clock: HastyClock
 ) -> None:
     world.export_polls = 120
     assert await exported(nexthink, many) == people(5000)
@@ -137,7 +139,7 @@ async def test_an_export_outlives_its_token(
 
 
 async def test_an_export_that_never_ends_is_given_up(
-    nexthink: Nexthink, world: World, many: str, clock: HastyClock
+    nexthink: NexthinkClient, world: World, many: str, clock: HastyClock
 ) -> None:
     world.export_polls = 10**6
     with pytest.raises(Transient) as error:
@@ -147,7 +149,7 @@ async def test_an_export_that_never_ends_is_given_up(
 
 
 async def test_an_export_that_ends_with_an_error_is_a_refused_query(
-    nexthink: Nexthink, world: World, many: str
+    nexthink: NexthinkClient, world: World, many: str
 ) -> None:
     world.queries[many].export_error = "ask ana@example.com"
     with pytest.raises(Permanent) as error:
@@ -157,7 +159,7 @@ async def test_an_export_that_ends_with_an_error_is_a_refused_query(
 
 
 @pytest.mark.parametrize(("query_id", "reason"), [("#missing", Reason.QUERY_NOT_FOUND), ("#No", Reason.QUERY_REFUSED)])
-async def test_a_query_that_cannot_be_exported_is_told(nexthink: Nexthink, query_id: str, reason: Reason) -> None:
+async def test_a_query_that_cannot_be_exported_is_told(nexthink: NexthinkClient, query_id: str, reason: Reason) -> None:
     with pytest.raises(Permanent) as error:
         await exported(nexthink, query_id)
     assert error.value.reason is reason
@@ -167,8 +169,8 @@ async def test_a_store_that_is_not_allowed_is_not_asked(
     sandbox: Sandbox, world: World, many: str, clock: HastyClock
 ) -> None:
     sandbox._store.url = sandbox.store_url.replace("127.0.0.1", "localhost")
-    async with Remotes(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True) as remotes:
-        nexthink = Nexthink(remotes, nexthink_from(sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
+    async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True) as remotes:
+        nexthink = NexthinkClient(remotes, nexthink_from(sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
         with pytest.raises(Permanent) as error:
             await exported(nexthink, many)
     assert error.value.reason is Reason.HOST_NOT_ALLOWED
@@ -196,8 +198,8 @@ async def test_the_lists_of_apis_and_of_downloads_are_separate(server: Server, c
     async def asked(url: str, token_url: str) -> list[str]:
         secret = {"url": url, "tokenUrl": token_url, "clientId": "the-client", "clientSecret": "the-secret"}
         lists = {"allowed_hosts": ["api.example"], "download_hosts": ["store.example"]}
-        async with Remotes(clock=clock, allow_http=True, **lists) as remotes:
-            return await exported(Nexthink(remotes, nexthink_from(secret, "Secret dex/nexthink")), "#any")
+        async with ApiContext(clock=clock, allow_http=True, **lists) as remotes:
+            return await exported(NexthinkClient(remotes, nexthink_from(secret, "Secret dex/nexthink")), "#any")
 
     for url, token_url in ((store, f"{api}/oauth2/token"), (api, f"{store}/oauth2/token")):
         with pytest.raises(Permanent) as refused:
@@ -228,7 +230,7 @@ def replies(url: str, *files: Answer) -> list[Answer]:
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_a_redirect_of_the_store_is_not_followed(server: Server, odd: Nexthink, status: int) -> None:
+async def test_a_redirect_of_the_store_is_not_followed(server: Server, odd: NexthinkClient, status: int) -> None:
     async with Server() as elsewhere:
         moved = answer(status, headers={"Location": f"{elsewhere.url}/"})
         server.script(*replies(server.url, *[moved] * 5))
@@ -237,7 +239,7 @@ async def test_a_redirect_of_the_store_is_not_followed(server: Server, odd: Next
         assert elsewhere.asked == 0
 
 
-async def test_gzip_is_what_we_ask_for_and_the_store_gets_no_secret(server: Server, odd: Nexthink) -> None:
+async def test_gzip_is_what_we_ask_for_and_the_store_gets_no_secret(server: Server, odd: NexthinkClient) -> None:
     server.script(*replies(server.url, answer(200, gzip.compress(b"h\na@example.com\n", mtime=0))))
     assert await exported(odd, "#odd") == ["a@example.com"]
     start, status, file = server.heard
@@ -250,7 +252,9 @@ async def test_gzip_is_what_we_ask_for_and_the_store_gets_no_secret(server: Serv
 
 
 @pytest.mark.parametrize("export_id", ["..", "", "a/b", "a b", 5, None, "x" * 100])
-async def test_an_export_id_that_is_none_is_not_followed(server: Server, odd: Nexthink, export_id: object) -> None:
+async def test_an_export_id_that_is_none_is_not_followed(
+    server: Server, odd: NexthinkClient, export_id: object
+) -> None:
     server.script(answer(200, {"exportId": export_id}))
     with pytest.raises(Transient) as error:
         await exported(odd, "#odd")
@@ -268,7 +272,7 @@ async def test_an_export_id_that_is_none_is_not_followed(server: Server, odd: Ne
     ],
 )
 async def test_a_status_that_is_none_is_told(
-    server: Server, odd: Nexthink, reply: Answer, kind: type[ExportError], reason: Reason
+    server: Server, odd: NexthinkClient, reply: Answer, kind: type[ExportError], reason: Reason
 ) -> None:
     server.script(answer(200, {"exportId": "e1"}), reply)
     with pytest.raises(ExportError) as error:
@@ -276,7 +280,7 @@ async def test_a_status_that_is_none_is_told(
     assert (type(error.value), error.value.reason) == (kind, reason)
 
 
-async def test_a_file_that_is_no_good_table_is_told(server: Server, odd: Nexthink) -> None:
+async def test_a_file_that_is_no_good_table_is_told(server: Server, odd: NexthinkClient) -> None:
     server.script(*replies(server.url, answer(200, b"h\n" + b"x" * 70_000)))
     with pytest.raises(Permanent, match="more than 65,536 characters") as error:
         await exported(odd, "#odd")
@@ -287,7 +291,7 @@ async def test_a_file_that_is_no_good_table_is_told(server: Server, odd: Nexthin
 @pytest.mark.parametrize("file", [b"", gzip.compress(b"", mtime=0), b"<html>\n<p>Please log in\n"])
 @pytest.mark.parametrize("once", [True, False])
 async def test_what_is_no_table_at_all_is_told_after_a_second_look(
-    server: Server, odd: Nexthink, file: bytes, once: bool
+    server: Server, odd: NexthinkClient, file: bytes, once: bool
 ) -> None:
     first = replies(server.url, answer(200, file))
     second = replies(server.url, answer(200, b"h\na@example.com\n" if once else file))
@@ -312,7 +316,7 @@ def until_closed(body: bytes) -> bytes:
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("rest", [b"", b"m\n"])
 async def test_a_file_whose_end_is_unknown_is_refused_after_a_second_look(
-    server: Server, odd: Nexthink, rest: bytes, packed: bool
+    server: Server, odd: NexthinkClient, rest: bytes, packed: bool
 ) -> None:
     file = gzip.compress(CUT + rest) if packed else CUT + rest
     again = replies(server.url, until_closed(file))
@@ -323,7 +327,7 @@ async def test_a_file_whose_end_is_unknown_is_refused_after_a_second_look(
     assert "proxy" in (error.value.next_step or "")
 
 
-async def test_a_file_in_chunks_has_an_end(server: Server, odd: Nexthink) -> None:
+async def test_a_file_in_chunks_has_an_end(server: Server, odd: NexthinkClient) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     chunk = b"%x\r\n%b\r\n" % (len(CUT), CUT)
     cut, whole = head + chunk, head + chunk + b"2\r\nm\n\r\n0\r\n\r\n"
@@ -332,7 +336,7 @@ async def test_a_file_in_chunks_has_an_end(server: Server, odd: Nexthink) -> Non
     assert await exported(odd, "#odd") == ["alice@example.com", "bob@example.com"]
 
 
-async def test_an_unclosed_quote_is_told_after_a_second_look(server: Server, odd: Nexthink) -> None:
+async def test_an_unclosed_quote_is_told_after_a_second_look(server: Server, odd: NexthinkClient) -> None:
     again = replies(server.url, answer(200, b'h\n"oneil@example.com\nb@example.com\n'))
     server.script(*again, *again[1:])
     with pytest.raises(Transient, match="a quoted cell of the file has no end") as error:
@@ -342,7 +346,7 @@ async def test_an_unclosed_quote_is_told_after_a_second_look(server: Server, odd
 
 
 async def test_a_file_that_has_to_be_prepared_anew_has_only_the_time_of_a_download(
-    server: Server, odd: Nexthink, clock: HastyClock
+    server: Server, odd: NexthinkClient, clock: HastyClock
 ) -> None:
     """Memory is held meanwhile. The first time, Nexthink may take an hour."""
     server.script(*replies(server.url, answer(503)), answer(200, {"status": "IN_PROGRESS"}))
@@ -368,14 +372,16 @@ async def test_a_store_that_answers_byte_by_byte_has_as_long_as_any_side(
 
     server.script(*replies(server.url, *[trickle] * 5))
     timeouts = Timeouts(connect=10**6, silence=10**6, total=120)
-    async with Remotes(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, timeouts=timeouts) as remotes:
+    async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, timeouts=timeouts) as remotes:
         with pytest.raises(Transient) as error:
-            await exported(Nexthink(remotes, nexthink_from(secret(server), "Secret dex/nexthink")), "#odd")
+            await exported(NexthinkClient(remotes, nexthink_from(secret(server), "Secret dex/nexthink")), "#odd")
     assert error.value.reason is Reason.REMOTE_UNAVAILABLE
     assert loop_clock.advanced < 5 * 200
 
 
-async def test_a_file_that_trickles_for_hours_is_given_up(server: Server, odd: Nexthink, clock: HastyClock) -> None:
+async def test_a_file_that_trickles_for_hours_is_given_up(
+    server: Server, odd: NexthinkClient, clock: HastyClock
+) -> None:
     async def trickle(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nh\n")
         while True:
@@ -391,7 +397,9 @@ async def test_a_file_that_trickles_for_hours_is_given_up(server: Server, odd: N
     assert clock.monotonic() - began < 15 * 60, "others may wait for the memory"
 
 
-async def test_who_stops_reading_leaves_no_connection_open(nexthink: Nexthink, many: str, calls: list[Call]) -> None:
+async def test_who_stops_reading_leaves_no_connection_open(
+    nexthink: NexthinkClient, many: str, calls: list[CallRecord]
+) -> None:
     async with nexthink.export(many, {}) as rows:
         async for _ in rows:
             break
@@ -399,7 +407,7 @@ async def test_who_stops_reading_leaves_no_connection_open(nexthink: Nexthink, m
 
 
 async def test_a_mistake_while_reading_leaves_no_connection_open(
-    nexthink: Nexthink, many: str, calls: list[Call]
+    nexthink: NexthinkClient, many: str, calls: list[CallRecord]
 ) -> None:
     async def read() -> None:
         async with nexthink.export(many, {}) as rows:
@@ -411,7 +419,7 @@ async def test_a_mistake_while_reading_leaves_no_connection_open(
     assert calls[-1].operation == "download"
 
 
-async def test_a_large_result_needs_no_more_memory_than_a_small_one(nexthink: Nexthink, world: World) -> None:
+async def test_a_large_result_needs_no_more_memory_than_a_small_one(nexthink: NexthinkClient, world: World) -> None:
     world.add_query(Query.generated("#small", 10_000))
     world.add_query(Query.generated("#large", 100_000))
     peaks = []
@@ -437,7 +445,7 @@ async def test_a_large_result_needs_no_more_memory_than_a_small_one(nexthink: Ne
     ],
 )
 async def test_a_file_in_another_form_is_refused_with_what_to_do(
-    nexthink: Nexthink, sandbox: Sandbox, many: str, file: bytes, found: str, tries: int
+    nexthink: NexthinkClient, sandbox: Sandbox, many: str, file: bytes, found: str, tries: int
 ) -> None:
     sandbox.faults.add("nexthink.download", times=None, body=file)
     with pytest.raises(Transient) as error:

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qualtrics_exporter.http.gunzip import PIECE, BadGzip, Gunzip
-from qualtrics_exporter.http.reply import NotUnderstood, TooMuch
 from qualtrics_exporter.nexthink.table import LARGEST_RECORD, Damaged, Table, WrongFormat
+from qualtrics_exporter.remote.gunzip import PIECE, BadGzip, Gunzip
+from qualtrics_exporter.remote.response import NotUnderstood, TooMuch
 
 
 def read(pieces: Iterable[bytes]) -> tuple[tuple[str, ...] | None, list[tuple[str, ...]]]:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from qualtrics_exporter.http.remote import Call, Remotes
-from qualtrics_exporter.qualtrics.client import Distribution, Imported, Qualtrics
+from qualtrics_exporter.qualtrics.client import Distribution, Imported, QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.remote.session import ApiContext, CallRecord
 from qualtrics_exporter.sandbox import Sandbox, World
-from tests.http.clock import HastyClock
-from tests.http.servers import Server
+from tests.remote.clock import HastyClock
+from tests.remote.servers import Server
 
 
 @pytest.fixture
@@ -21,13 +21,13 @@ def clock() -> HastyClock:
 
 
 @pytest.fixture
-def calls() -> list[Call]:
+def calls() -> list[CallRecord]:
     return []
 
 
 @pytest.fixture
-async def remotes(clock: HastyClock, calls: list[Call]) -> AsyncIterator[Remotes]:
-    async with Remotes(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append) as running:
+async def remotes(clock: HastyClock, calls: list[CallRecord]) -> AsyncIterator[ApiContext]:
+    async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append) as running:
         yield running
 
 
@@ -45,8 +45,8 @@ async def sandbox(world: World, clock: HastyClock) -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-def qualtrics(sandbox: Sandbox, remotes: Remotes) -> Qualtrics:
-    return Qualtrics(remotes, qualtrics_from(sandbox.secrets()["qualtrics"], "Secret dex/qualtrics"))
+def qualtrics(sandbox: Sandbox, remotes: ApiContext) -> QualtricsClient:
+    return QualtricsClient(remotes, qualtrics_from(sandbox.secrets()["qualtrics"], "Secret dex/qualtrics"))
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-def odd(server: Server, remotes: Remotes) -> Qualtrics:
+def odd(server: Server, remotes: ApiContext) -> QualtricsClient:
     """The client of a Qualtrics that answers what the server is told to."""
     secret = {"url": server.url, "clientId": "the-client", "clientSecret": "the-secret"}
-    return Qualtrics(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
+    return QualtricsClient(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Brand:
     """What a run does with the sandbox's own ids."""
 
     sandbox: Sandbox
-    qualtrics: Qualtrics
+    qualtrics: QualtricsClient
 
     @property
     def world(self) -> World:
@@ -111,5 +111,5 @@ class Brand:
 
 
 @pytest.fixture
-def brand(sandbox: Sandbox, qualtrics: Qualtrics) -> Brand:
+def brand(sandbox: Sandbox, qualtrics: QualtricsClient) -> Brand:
     return Brand(sandbox, qualtrics)

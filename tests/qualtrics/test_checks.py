@@ -5,19 +5,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from qualtrics_exporter.http.errors import ExportError, Permanent, Transient
-from qualtrics_exporter.http.remote import Remotes
-from qualtrics_exporter.qualtrics.client import Qualtrics
+from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
+from qualtrics_exporter.remote.session import ApiContext
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Sandbox, World
-from tests.http.servers import Server, answer, result
+from tests.remote.servers import Server, answer, result
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
-Check = Callable[[Qualtrics, World], Awaitable[None]]
+Check = Callable[[QualtricsClient, World], Awaitable[None]]
 
 
-async def test_everything_of_the_default_tenant_is_fine(qualtrics: Qualtrics, world: World, sandbox: Sandbox) -> None:
+async def test_everything_of_the_default_tenant_is_fine(
+    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
+) -> None:
     await qualtrics.check_credentials()
     await qualtrics.check_survey(world.survey_id)
     await qualtrics.check_message(world.library_id, world.message_id)
@@ -58,7 +60,7 @@ NOT_THERE: dict[str, tuple[Check, Reason, str]] = {
 
 
 @pytest.mark.parametrize("case", NOT_THERE)
-async def test_what_does_not_exist_is_named(qualtrics: Qualtrics, world: World, case: str) -> None:
+async def test_what_does_not_exist_is_named(qualtrics: QualtricsClient, world: World, case: str) -> None:
     check, reason, named = NOT_THERE[case]
     with pytest.raises(Permanent) as error:
         await check(qualtrics, world)
@@ -67,7 +69,7 @@ async def test_what_does_not_exist_is_named(qualtrics: Qualtrics, world: World, 
     assert "Secret dex/qualtrics" in error.value.what
 
 
-async def test_a_survey_that_is_not_active_takes_no_answers(qualtrics: Qualtrics, world: World) -> None:
+async def test_a_survey_that_is_not_active_takes_no_answers(qualtrics: QualtricsClient, world: World) -> None:
     with pytest.raises(Permanent) as error:
         await qualtrics.check_survey(world.inactive_survey_id)
     assert error.value.reason is Reason.SURVEY_INACTIVE
@@ -84,7 +86,7 @@ async def test_a_survey_that_is_not_active_takes_no_answers(qualtrics: Qualtrics
     ],
 )
 async def test_a_survey_is_open_between_its_dates(
-    qualtrics: Qualtrics, world: World, starts: timedelta | None, ends: timedelta | None, active: bool
+    qualtrics: QualtricsClient, world: World, starts: timedelta | None, ends: timedelta | None, active: bool
 ) -> None:
     survey = world.surveys[world.survey_id]
     survey.starts = NOW + starts if starts else None
@@ -98,7 +100,7 @@ async def test_a_survey_is_open_between_its_dates(
 
 
 @pytest.mark.parametrize("date", ["", "soon", 7, {}, None, "2030-01-01", "2030-01-01T00:00:00"])
-async def test_a_date_that_is_none_closes_no_survey(server: Server, odd: Qualtrics, date: object) -> None:
+async def test_a_date_that_is_none_closes_no_survey(server: Server, odd: QualtricsClient, date: object) -> None:
     server.script(result(id="SV_1", isActive=True, expiration={"startDate": None, "endDate": date}))
     await odd.check_survey("SV_1")
 
@@ -106,7 +108,7 @@ async def test_a_date_that_is_none_closes_no_survey(server: Server, odd: Qualtri
 @pytest.mark.parametrize("text", ["${l://SurveyLink}", "<a href='${l://SurveyURL}'>", "${l://SurveyLink?d=Take%20it}"])
 @pytest.mark.parametrize("category", ["invite", "Invite"])
 async def test_a_message_invites_if_its_category_and_its_link_say_so(
-    server: Server, odd: Qualtrics, text: str, category: str
+    server: Server, odd: QualtricsClient, text: str, category: str
 ) -> None:
     server.script(result(category=category, messages={"en": "Hello", "de": f"Hallo {text}"}))
     await odd.check_message("UR_1", "MS_1")
@@ -126,14 +128,16 @@ async def test_a_message_invites_if_its_category_and_its_link_say_so(
         {},
     ],
 )
-async def test_any_other_message_does_not(server: Server, odd: Qualtrics, message: dict[str, object]) -> None:
+async def test_any_other_message_does_not(server: Server, odd: QualtricsClient, message: dict[str, object]) -> None:
     server.script(result(**message))
     with pytest.raises(Permanent) as error:
         await odd.check_message("UR_1", "MS_1")
     assert error.value.reason is Reason.MESSAGE_NOT_INVITATION
 
 
-async def test_a_directory_may_stand_on_the_last_page(qualtrics: Qualtrics, world: World, sandbox: Sandbox) -> None:
+async def test_a_directory_may_stand_on_the_last_page(
+    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
+) -> None:
     for number in range(9):
         world.add_directory(f"POOL_another{number:06}")
     last = list(world.directories)[-1]
@@ -142,7 +146,7 @@ async def test_a_directory_may_stand_on_the_last_page(qualtrics: Qualtrics, worl
 
 
 async def test_a_next_page_at_a_host_that_is_not_allowed_is_not_asked_for(
-    qualtrics: Qualtrics, world: World, sandbox: Sandbox
+    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
 ) -> None:
     world.next_page_origin = "https://elsewhere.example.com"
     with pytest.raises(Permanent) as error:
@@ -153,7 +157,7 @@ async def test_a_next_page_at_a_host_that_is_not_allowed_is_not_asked_for(
 
 
 async def test_a_next_page_at_another_allowed_host_is_asked_for_at_ours(
-    qualtrics: Qualtrics, world: World, sandbox: Sandbox
+    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
 ) -> None:
     """The vendor's pages name hosts of its own; the token stays with the one of the Secret."""
     async with Server() as elsewhere:
@@ -163,7 +167,7 @@ async def test_a_next_page_at_another_allowed_host_is_asked_for_at_ours(
     assert [call.status for call in sandbox.ledger.of("qualtrics.list_directories")] == [200, 200]
 
 
-async def test_pages_that_go_round_in_circles_have_an_end(server: Server, odd: Qualtrics) -> None:
+async def test_pages_that_go_round_in_circles_have_an_end(server: Server, odd: QualtricsClient) -> None:
     server.script(result(elements=[{"directoryId": "POOL_1"}], nextPage=f"{server.url}/API/v3/directories?skipToken=1"))
     with pytest.raises(Transient) as error:
         await odd.check_directory("POOL_2")
@@ -184,7 +188,7 @@ async def test_pages_that_go_round_in_circles_have_an_end(server: Server, odd: Q
     ],
 )
 async def test_a_page_that_is_none_is_not_taken_for_an_empty_one(
-    server: Server, odd: Qualtrics, page: dict[str, object]
+    server: Server, odd: QualtricsClient, page: dict[str, object]
 ) -> None:
     server.script(result(**page))
     with pytest.raises(Transient) as error:
@@ -193,7 +197,9 @@ async def test_a_page_that_is_none_is_not_taken_for_an_empty_one(
 
 
 @pytest.mark.parametrize("elsewhere", ["token", "call"])
-async def test_credentials_of_another_datacenter_are_told(qualtrics: Qualtrics, world: World, elsewhere: str) -> None:
+async def test_credentials_of_another_datacenter_are_told(
+    qualtrics: QualtricsClient, world: World, elsewhere: str
+) -> None:
     world.qualtrics_credentials[0].elsewhere = elsewhere  # type: ignore[assignment]
     with pytest.raises(Permanent) as error:
         await qualtrics.check_credentials()
@@ -203,7 +209,7 @@ async def test_credentials_of_another_datacenter_are_told(qualtrics: Qualtrics, 
     assert "Secret dex/qualtrics" in error.value.what
 
 
-async def test_a_scope_that_does_not_reach_is_told(qualtrics: Qualtrics, world: World) -> None:
+async def test_a_scope_that_does_not_reach_is_told(qualtrics: QualtricsClient, world: World) -> None:
     world.qualtrics_credentials[0].scopes = frozenset({"read:surveys"})
     with pytest.raises(Permanent) as error:
         await qualtrics.check_credentials()
@@ -217,10 +223,12 @@ ALL_BUT_WHOAMI = frozenset(
 )
 
 
-async def test_credentials_without_read_users_pass_the_check(sandbox: Sandbox, remotes: Remotes, world: World) -> None:
+async def test_credentials_without_read_users_pass_the_check(
+    sandbox: Sandbox, remotes: ApiContext, world: World
+) -> None:
     world.qualtrics_credentials[0].scopes = ALL_BUT_WHOAMI
     secret = {**sandbox.secrets()["qualtrics"], "scope": " ".join(ALL_BUT_WHOAMI)}
-    qualtrics = Qualtrics(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
+    qualtrics = QualtricsClient(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
     await qualtrics.check_credentials()
     await qualtrics.check_survey(world.survey_id)
     await qualtrics.check_message(world.library_id, world.message_id)
@@ -239,7 +247,7 @@ async def test_credentials_without_read_users_pass_the_check(sandbox: Sandbox, r
     ],
 )
 async def test_whoami_fails_only_for_wrong_credentials(
-    server: Server, odd: Qualtrics, status: int, code: str, reason: Reason | None
+    server: Server, odd: QualtricsClient, status: int, code: str, reason: Reason | None
 ) -> None:
     server.script(answer(status, {"meta": {"error": {"errorCode": code}}}))
     if reason is None:
@@ -253,7 +261,7 @@ async def test_whoami_fails_only_for_wrong_credentials(
 @pytest.mark.parametrize("code", ["ATP_2", "ATP_9", "AuthZ_2.0", "AuthZ_7"])
 @pytest.mark.parametrize("status", [400, 404])
 async def test_a_code_about_the_credentials_is_not_taken_for_a_missing_survey(
-    server: Server, odd: Qualtrics, status: int, code: str
+    server: Server, odd: QualtricsClient, status: int, code: str
 ) -> None:
     server.script(answer(status, {"meta": {"error": {"errorCode": code}}}))
     with pytest.raises(Permanent) as error:
@@ -279,7 +287,7 @@ PROXIED = "Request proxied. For faster response times, use this host instead: "
     ],
 )
 async def test_a_notice_that_requests_are_proxied_becomes_advice(
-    server: Server, odd: Qualtrics, notice: object, named: str | None
+    server: Server, odd: QualtricsClient, notice: object, named: str | None
 ) -> None:
     server.script(answer(200, {"result": {"isActive": True}, "meta": {"notice": notice}}))
     await odd.check_survey("SV_1")
@@ -303,7 +311,9 @@ async def test_a_notice_that_requests_are_proxied_becomes_advice(
         (302, Reason.REMOTE_REPLY_INVALID),
     ],
 )
-async def test_what_a_status_means_to_a_check(server: Server, odd: Qualtrics, status: int, reason: Reason) -> None:
+async def test_what_a_status_means_to_a_check(
+    server: Server, odd: QualtricsClient, status: int, reason: Reason
+) -> None:
     server.script(answer(status, {"meta": {"error": {}}}))
     with pytest.raises(ExportError) as error:
         await odd.check_survey("SV_1")
@@ -312,7 +322,7 @@ async def test_what_a_status_means_to_a_check(server: Server, odd: Qualtrics, st
 
 
 async def test_one_error_of_its_own_in_a_hundred_is_within_spec(
-    qualtrics: Qualtrics, world: World, sandbox: Sandbox
+    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add("qualtrics.read_survey", status=500)
     await qualtrics.check_survey(world.survey_id)

@@ -6,13 +6,13 @@ from typing import Literal
 
 import pytest
 
-from qualtrics_exporter.http.errors import OutcomeUnknown, Permanent, Transient
-from qualtrics_exporter.qualtrics.client import NotShown, Qualtrics
+from qualtrics_exporter.qualtrics.client import NotShown, QualtricsClient
+from qualtrics_exporter.remote.errors import OutcomeUnknown, Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import World
-from tests.http.clock import HastyClock
-from tests.http.servers import Server, answer, result
 from tests.qualtrics.conftest import Brand
+from tests.remote.clock import HastyClock
+from tests.remote.servers import Server, answer, result
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -136,7 +136,7 @@ async def test_a_page_that_cannot_be_read_is_not_an_empty_one(brand: Brand, worl
 
 @pytest.mark.parametrize("end", [{}, {"nextPage": ""}])
 async def test_a_page_that_does_not_say_that_it_is_the_last_is_not_taken_for_the_last(
-    server: Server, odd: Qualtrics, end: dict[str, str]
+    server: Server, odd: QualtricsClient, end: dict[str, str]
 ) -> None:
     elements = [{"id": f"EMD_{number}", "recipients": {"mailingListId": f"BT_{number}"}} for number in range(3)]
     server.script(result(elements=elements, **end))
@@ -183,7 +183,7 @@ SHOWN: list[tuple[dict[str, object], bool | None]] = [
 @pytest.mark.parametrize(("shown", "found"), SHOWN, ids=str)
 @pytest.mark.parametrize("in_list", [True, False])
 async def test_the_batch_is_recognized_wherever_it_is_shown(
-    server: Server, odd: Qualtrics, shown: dict[str, object], found: bool | None, in_list: bool
+    server: Server, odd: QualtricsClient, shown: dict[str, object], found: bool | None, in_list: bool
 ) -> None:
     listed = {"id": "EMD_1", **(shown if in_list else {})}
     server.script(result(elements=[listed], nextPage=None), result(id="EMD_1", **({} if in_list else shown)))
@@ -195,7 +195,7 @@ async def test_the_batch_is_recognized_wherever_it_is_shown(
         assert await search == ("EMD_1" if found else None)
 
 
-async def test_the_question_is_the_documented_one(server: Server, odd: Qualtrics) -> None:
+async def test_the_question_is_the_documented_one(server: Server, odd: QualtricsClient) -> None:
     server.script(result(elements=[], nextPage=None))
     assert await odd.find_distribution("SV_1", "BT_1", NOW - HOUR, NOW + HOUR) is None
     path, _, query = server.heard[0].target.partition("?")
@@ -211,7 +211,7 @@ async def test_the_question_is_the_documented_one(server: Server, odd: Qualtrics
 
 @pytest.mark.parametrize("element", [{}, {"id": None}, {"id": ".."}, None])
 async def test_a_list_that_is_none_is_not_taken_for_an_empty_one(
-    server: Server, odd: Qualtrics, element: object
+    server: Server, odd: QualtricsClient, element: object
 ) -> None:
     server.script(result(elements=[element], nextPage=None))
     with pytest.raises(Transient) as error:
@@ -231,13 +231,13 @@ async def test_what_became_of_the_mails_is_read(brand: Brand, world: World, cloc
     assert read.observed_time == clock.now().replace(microsecond=0)
 
 
-async def test_figures_that_are_missing_stay_missing(server: Server, odd: Qualtrics) -> None:
+async def test_figures_that_are_missing_stay_missing(server: Server, odd: QualtricsClient) -> None:
     server.script(result(id="EMD_1", stats={"sent": 5, "failed": None, "bounced": "many", "blocked": -1}))
     read = await odd.delivery("SV_1", "EMD_1")
     assert read.model_dump(exclude_none=True, exclude={"observed_time"}) == {"sent": 5}
 
 
-async def test_a_distribution_that_is_gone_is_told(server: Server, odd: Qualtrics) -> None:
+async def test_a_distribution_that_is_gone_is_told(server: Server, odd: QualtricsClient) -> None:
     server.script(answer(404, {"meta": {"error": {}}}))
     with pytest.raises(Permanent) as error:
         await odd.delivery("SV_1", "EMD_1")

@@ -5,18 +5,18 @@ import json
 
 import pytest
 
-from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanent
-from qualtrics_exporter.qualtrics.client import Imported, Qualtrics
+from qualtrics_exporter.qualtrics.client import Imported, QualtricsClient
+from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Permanent
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Sandbox, World
-from tests.http.clock import HastyClock
-from tests.http.servers import Answer, Server, answer, result, silence
 from tests.qualtrics.conftest import Brand
+from tests.remote.clock import HastyClock
+from tests.remote.servers import Answer, Server, answer, result, silence
 
 STARTED = answer(202, {"result": {"id": "PGRS_1", "contacts": {"unprocessed": []}, "status": "inProgress"}})
 
 
-async def bring_in(qualtrics: Qualtrics, *addresses: str) -> Imported:
+async def bring_in(qualtrics: QualtricsClient, *addresses: str) -> Imported:
     return await qualtrics.import_contacts("POOL_1", "CG_1", "BT_1", "run-1", addresses or ("a@example.com",))
 
 
@@ -186,7 +186,7 @@ ENDS: dict[str, tuple[dict[str, object], Imported | None]] = {
 
 
 @pytest.mark.parametrize("case", ENDS)
-async def test_the_end_of_an_import_is_read_carefully(server: Server, odd: Qualtrics, case: str) -> None:
+async def test_the_end_of_an_import_is_read_carefully(server: Server, odd: QualtricsClient, case: str) -> None:
     fields, imported = ENDS[case]
     counts = {"contacts": {"count": {"failed": 1}}, "transactions": {"count": {"created": 3}}}
     server.script(STARTED, result(**{**counts, **fields}))
@@ -197,13 +197,13 @@ async def test_the_end_of_an_import_is_read_carefully(server: Server, odd: Qualt
         await bring_in(odd)
 
 
-async def test_who_was_not_looked_at_is_counted(server: Server, odd: Qualtrics) -> None:
+async def test_who_was_not_looked_at_is_counted(server: Server, odd: QualtricsClient) -> None:
     started = answer(202, {"result": {"id": "PGRS_1", "contacts": {"unprocessed": [0, 2]}}})
     server.script(started, result(status="complete", transactions={"count": {"created": 1}}))
     assert await bring_in(odd) == Imported(created=1, failed=0, unprocessed=2)
 
 
-async def test_the_request_is_the_documented_one(server: Server, odd: Qualtrics) -> None:
+async def test_the_request_is_the_documented_one(server: Server, odd: QualtricsClient) -> None:
     server.script(STARTED, result(status="complete", transactions={"count": {"created": 1}}))
     await bring_in(odd, "a@example.com")
     post, poll = server.heard
@@ -246,7 +246,7 @@ async def test_an_import_of_somebody_else_is_waited_for(brand: Brand, world: Wor
 
 
 @pytest.mark.parametrize("reply", [silence, answer(200, "<html>"), result(id="../x"), result(id=""), result()])
-async def test_a_batch_without_an_id_is_none(server: Server, odd: Qualtrics, reply: Answer) -> None:
+async def test_a_batch_without_an_id_is_none(server: Server, odd: QualtricsClient, reply: Answer) -> None:
     server.script(reply)
     with pytest.raises(ExportError) as error:
         await odd.create_batch("POOL_1")

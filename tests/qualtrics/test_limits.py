@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from qualtrics_exporter.fair_share import Tenant
-from qualtrics_exporter.http.limits import Rate
-from qualtrics_exporter.http.remote import Remotes
-from tests.http.clock import HastyClock
+from qualtrics_exporter.remote.rate_limits import Rate
+from qualtrics_exporter.remote.session import ApiContext
 from tests.qualtrics.conftest import Brand
+from tests.remote.clock import HastyClock
 
 A_MINUTE = {
     "whoami": {3000},
@@ -25,7 +25,9 @@ A_MINUTE = {
 }
 
 
-async def test_every_call_waits_for_its_limits(brand: Brand, remotes: Remotes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_call_waits_for_its_limits(
+    brand: Brand, remotes: ApiContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waited: list[tuple[str, tuple[Rate, ...]]] = []
 
     async def turn(origin: str, rates: tuple[Rate, ...], _tenant: Tenant) -> None:

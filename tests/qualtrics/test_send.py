@@ -6,17 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanent, RateLimited, Transient
-from qualtrics_exporter.http.remote import Call, Remotes, Timeouts
-from qualtrics_exporter.http.wire import Wire
-from qualtrics_exporter.qualtrics.client import Distribution, Qualtrics
+from qualtrics_exporter.qualtrics.client import Distribution, QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Permanent, RateLimited, Transient
+from qualtrics_exporter.remote.session import ApiContext, CallRecord, Timeouts
+from qualtrics_exporter.remote.transport import Transport
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import World
 from tests.environment.waiting import HANG_SECONDS
-from tests.http.clock import HastyClock
-from tests.http.servers import Server, result
 from tests.qualtrics.conftest import Brand
+from tests.remote.clock import HastyClock
+from tests.remote.servers import Server, result
 
 LETTER = Distribution(
     library_id="UR_1",
@@ -40,7 +40,7 @@ async def test_the_people_of_the_batch_are_mailed_once_and_nobody_else(brand: Br
     assert brand.sandbox.ledger.mails() == {"ana@example.com": 1, "ben@example.com": 1}
 
 
-async def test_the_request_is_the_documented_one(server: Server, odd: Qualtrics) -> None:
+async def test_the_request_is_the_documented_one(server: Server, odd: QualtricsClient) -> None:
     server.script(result(id="EMD_1"))
     await odd.ensure_token(timedelta(minutes=5))
     assert await odd.send(LETTER) == "EMD_1"
@@ -165,7 +165,7 @@ async def test_a_429_tells_how_long_to_wait(brand: Brand) -> None:
     assert error.value.retry_after == timedelta(seconds=42)
 
 
-async def test_a_qualtrics_that_is_not_there_was_certainly_not_asked(server: Server, odd: Qualtrics) -> None:
+async def test_a_qualtrics_that_is_not_there_was_certainly_not_asked(server: Server, odd: QualtricsClient) -> None:
     await odd.ensure_token(timedelta(minutes=5))
     await server.__aexit__(None, None, None)
     with pytest.raises(Transient) as error:
@@ -173,16 +173,16 @@ async def test_a_qualtrics_that_is_not_there_was_certainly_not_asked(server: Ser
     assert (type(error.value), error.value.reason) == (Transient, Reason.REMOTE_UNAVAILABLE)
 
 
-async def test_without_a_token_nothing_is_asked(server: Server, odd: Qualtrics) -> None:
+async def test_without_a_token_nothing_is_asked(server: Server, odd: QualtricsClient) -> None:
     with pytest.raises(Transient, match="was not asked"):
         await odd.send(LETTER)
     assert server.asked == 0
 
 
-async def test_a_url_that_is_not_allowed_is_not_asked(remotes: Remotes) -> None:
+async def test_a_url_that_is_not_allowed_is_not_asked(remotes: ApiContext) -> None:
     secret = {"url": "https://elsewhere.example.com", "clientId": "x", "clientSecret": "y"}
     with pytest.raises(Permanent) as error:
-        await Qualtrics(remotes, qualtrics_from(secret, "Secret dex/qualtrics")).send(LETTER)
+        await QualtricsClient(remotes, qualtrics_from(secret, "Secret dex/qualtrics")).send(LETTER)
     assert error.value.reason is Reason.HOST_NOT_ALLOWED
 
 
@@ -192,11 +192,11 @@ async def test_a_qualtrics_that_falls_silent_is_not_asked_again(server: Server, 
 
     server.script(hang)
     secret = {"url": server.url, "clientId": "x", "clientSecret": "y"}
-    async with Remotes(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True) as remotes:
-        silent = Qualtrics(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
+    async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True) as remotes:
+        silent = QualtricsClient(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
         await silent.ensure_token(timedelta(minutes=5))
         await remotes.wire.aclose()  # only what hangs is to be given up, however slow the machine is
-        remotes.wire = Wire(clock, Timeouts(connect=HANG_SECONDS, silence=0.1, total=HANG_SECONDS), None)
+        remotes.wire = Transport(clock, Timeouts(connect=HANG_SECONDS, silence=0.1, total=HANG_SECONDS), None)
         with pytest.raises(OutcomeUnknown) as error:
             await silent.send(LETTER)
     assert error.value.reason is Reason.DELIVERY_UNKNOWN
@@ -217,7 +217,7 @@ async def test_a_token_that_would_end_meanwhile_is_renewed_before(
 
 
 async def test_nothing_sleeps_or_asks_between_the_call_and_the_request(
-    brand: Brand, calls: list[Call], clock: HastyClock
+    brand: Brand, calls: list[CallRecord], clock: HastyClock
 ) -> None:
     batch_id = await brand.batch_of("ana@example.com")
     await brand.qualtrics.ensure_token(timedelta(minutes=5))
@@ -228,7 +228,7 @@ async def test_nothing_sleeps_or_asks_between_the_call_and_the_request(
     assert clock.slept == []
 
 
-async def test_who_has_had_its_turn_waits_no_more(server: Server, odd: Qualtrics, clock: HastyClock) -> None:
+async def test_who_has_had_its_turn_waits_no_more(server: Server, odd: QualtricsClient, clock: HastyClock) -> None:
     await odd.ensure_token(timedelta(minutes=5))
     for _ in range(3000):  # all that there are in a minute
         await odd.turn_to_send()

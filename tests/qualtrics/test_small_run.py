@@ -2,19 +2,19 @@
 
 from datetime import timedelta
 
-from qualtrics_exporter.http.remote import Remotes
-from qualtrics_exporter.nexthink.client import Nexthink
+from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
-from qualtrics_exporter.qualtrics.client import portions
+from qualtrics_exporter.qualtrics.client import chunks
+from qualtrics_exporter.remote.session import ApiContext
 from tests.qualtrics.conftest import Brand
 
 
-async def test_a_small_run_is_seven_calls(brand: Brand, remotes: Remotes) -> None:
-    nexthink = Nexthink(remotes, nexthink_from(brand.sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
+async def test_a_small_run_is_seven_calls(brand: Brand, remotes: ApiContext) -> None:
+    nexthink = NexthinkClient(remotes, nexthink_from(brand.sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
     executed = await nexthink.execute(brand.world.query_id, {})
     people = [address for (address,) in executed.rows if address]
     batch_id = await brand.batch()
-    for portion in portions(people, "run-1"):
+    for portion in chunks(people, "run-1"):
         await brand.bring_in(batch_id, *portion)
     await brand.qualtrics.ensure_token(timedelta(minutes=5))
     await brand.send(batch_id)

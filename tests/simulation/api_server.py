@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qualtrics_exporter.controller.cluster import Conflict, Gone
+from qualtrics_exporter.controller.kube.api import Conflict, Gone
 from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION
 
 from .clock import true_time

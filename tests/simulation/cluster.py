@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from qualtrics_exporter.controller.cluster import Conflict, Forbidden, ObjectKey, Secret, Unreachable
+from qualtrics_exporter.controller.kube.api import Conflict, Forbidden, ObjectKey, Secret, Unreachable
 
 from .api_server import ApiServer, Body
 from .faults import Faults
@@ -19,7 +19,7 @@ CALL_TIMEOUT = 5.0
 
 
 class SimulatedCluster:
-    """In place of `controller.cluster.Cluster`, for one replica."""
+    """In place of `controller.kube.api.Cluster`, for one replica."""
 
     def __init__(self, server: ApiServer, loop: VirtualLoop, faults: Faults, replica: str, zone: str) -> None:
         self._server = server

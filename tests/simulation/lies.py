@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from qualtrics_exporter.http.wire import Request
+from qualtrics_exporter.remote.transport import Request
 from qualtrics_exporter.sandbox.gate import Reply
 
 Serve = Callable[[Request], Reply]

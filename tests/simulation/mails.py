@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from qualtrics_exporter.export.identity import request_run_id, slot_run_id, test_run_id
-from qualtrics_exporter.http.wire import Request
+from qualtrics_exporter.export.run_ids import request_run_id, slot_run_id, test_run_id
+from qualtrics_exporter.remote.transport import Request
 from qualtrics_exporter.sandbox.gate import Reply
 from qualtrics_exporter.schedule import slots_between
 

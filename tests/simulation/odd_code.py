@@ -8,7 +8,7 @@ from unittest import mock
 from pydantic import ValidationError
 
 from qualtrics_exporter.controller.plan import repair
-from qualtrics_exporter.nexthink.client import Executed, Export, Nexthink
+from qualtrics_exporter.nexthink.client import Executed, Export, NexthinkClient
 from qualtrics_exporter.resource import exporter
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import Status
@@ -45,11 +45,11 @@ def unreadable_runs_vanish() -> Iterator[None]:
 @contextmanager
 def results_are_mixed() -> Iterator[None]:
     """The rows of an execution are taken as well as those of the export after it."""
-    execute, all_rows = Nexthink.execute, Export._all
+    execute, all_rows = NexthinkClient.execute, Export._all
     seen: dict[int, list[tuple[str, ...]]] = {}
 
     async def executing(
-        self: Nexthink, query_id: str, parameters: Mapping[str, str], *, patient: bool = True
+        self: NexthinkClient, query_id: str, parameters: Mapping[str, str], *, patient: bool = True
     ) -> Executed:
         executed = await execute(self, query_id, parameters, patient=patient)
         seen[id(self._remote)] = executed.rows
@@ -61,5 +61,5 @@ def results_are_mixed() -> Iterator[None]:
         async for row in all_rows(self):
             yield row
 
-    with mock.patch.object(Nexthink, "execute", executing), mock.patch.object(Export, "_all", both):
+    with mock.patch.object(NexthinkClient, "execute", executing), mock.patch.object(Export, "_all", both):
         yield

@@ -15,19 +15,20 @@ from unittest import mock
 
 from qualtrics_exporter import schedule as schedules
 from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.controller import runs, secrets
-from qualtrics_exporter.controller.actions import checks
+from qualtrics_exporter.controller import secrets
+from qualtrics_exporter.controller.actions import check as check_action
+from qualtrics_exporter.controller.actions import run as run_action
+from qualtrics_exporter.controller.actions.run import ClientFactory
 from qualtrics_exporter.controller.app import Operator
-from qualtrics_exporter.controller.cluster import Cluster, Conflict, Forbidden, Gone, Secret, Unreachable
+from qualtrics_exporter.controller.kube.api import Cluster, Conflict, Forbidden, Gone, Secret, Unreachable
 from qualtrics_exporter.controller.plan import requests, slots, wake
 from qualtrics_exporter.controller.plan.wake import Wake
 from qualtrics_exporter.controller.reconciler import Reconciler
-from qualtrics_exporter.controller.runs import Credentials
 from qualtrics_exporter.controller.settings import Settings
-from qualtrics_exporter.controller.status import PATIENCE_SECONDS, Key, StatusStore, _dump
+from qualtrics_exporter.controller.status.store import PATIENCE_SECONDS, Key, StatusStore, _dump
 from qualtrics_exporter.controller.work_queue import Turn, WorkQueue
 from qualtrics_exporter.export import query, run, steps
-from qualtrics_exporter.export.work import Work
+from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.resource import status as resource_status
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -158,7 +159,7 @@ def clocks_are_believed() -> Iterator[None]:
         mock.patch.object(slots, "counted_from", counted_from),
         mock.patch.object(slots, "without_future", without_future),
         mock.patch.object(slots, "announced", announced),
-        *(mock.patch.object(module, "check_due", check_due_then) for module in (wake, checks)),
+        *(mock.patch.object(module, "check_due", check_due_then) for module in (wake, check_action)),
     ]
     with ExitStack() as stack:
         for patch in patches:
@@ -214,7 +215,7 @@ def runs_go_on_for_ever() -> Iterator[None]:
     """A run is taken up as often and for as long as anybody likes."""
     with (
         mock.patch.object(run, "MAX_ATTEMPTS", 1_000_000),
-        mock.patch.object(runs, "run_deadline", return_value=NEVER),
+        mock.patch.object(run_action, "run_deadline", return_value=NEVER),
     ):
         yield
 
@@ -222,7 +223,7 @@ def runs_go_on_for_ever() -> Iterator[None]:
 @contextmanager
 def runs_have_no_deadline() -> Iterator[None]:
     """A run that stood still for a day goes on, and sends."""
-    with mock.patch.object(Work, "_seconds_left", None):
+    with mock.patch.object(RunContext, "_seconds_left", None):
         yield
 
 
@@ -236,7 +237,7 @@ def unreadable_secrets_raise() -> Iterator[None]:
             return await cluster.get_secret(namespace, name)
         return await read(cluster, namespace, name)
 
-    async def version(credentials: Credentials, namespace: str, name: str) -> str | None:
+    async def version(credentials: ClientFactory, namespace: str, name: str) -> str | None:
         try:
             return await credentials._cluster.secret_version(namespace, name)
         except Gone:
@@ -244,7 +245,7 @@ def unreadable_secrets_raise() -> Iterator[None]:
         except Forbidden:
             return "not readable"
 
-    with mock.patch.object(secrets, "_read", raising), mock.patch.object(Credentials, "_version", version):
+    with mock.patch.object(secrets, "_read", raising), mock.patch.object(ClientFactory, "_version", version):
         yield
 
 

@@ -19,10 +19,10 @@ from typing import Any
 from unittest import mock
 
 from qualtrics_exporter import schedule
-from qualtrics_exporter.controller import elector, watch, work_queue
-from qualtrics_exporter.controller import status as status_store
+from qualtrics_exporter.controller import leader_election, watch, work_queue
 from qualtrics_exporter.controller.plan import wake
-from qualtrics_exporter.export import guards, identity
+from qualtrics_exporter.controller.status import store as status_store
+from qualtrics_exporter.export import guards, run_ids
 from qualtrics_exporter.nexthink import client as nexthink_client
 from qualtrics_exporter.nql import compare
 from qualtrics_exporter.resource import exporter
@@ -56,7 +56,7 @@ def repeatable(seed: int, time: Callable[[], float]) -> Iterator[None]:
                 mock.patch.object(secrets, "token_hex", token_hex),
                 mock.patch.object(secrets, "token_urlsafe", token_hex),
                 mock.patch.object(uuid, "uuid4", uuid4),
-                mock.patch.object(elector, "datetime", Datetime),
+                mock.patch.object(leader_election, "datetime", Datetime),
                 *_faster(),
             ):
                 stack.enter_context(patch)
@@ -81,7 +81,7 @@ def _faster() -> list[Any]:
         mock.patch.object(exporter.Exporter, "from_object", staticmethod(_by_identity(exporter.Exporter.from_object))),
         mock.patch.object(status_store, "_dump", _by_identity(status_store._dump)),
         mock.patch.object(status_store, "redact", redact),
-        mock.patch.object(identity, "_id", functools.lru_cache(maxsize=4096)(identity._id)),
+        mock.patch.object(run_ids, "_id", functools.lru_cache(maxsize=4096)(run_ids._id)),
         *_everywhere(schedule.next_slot, functools.lru_cache(maxsize=4096)(schedule.next_slot)),
         *_everywhere(exporter.read_spec, _by_identity(exporter.read_spec)),
         mock.patch.object(guards, "check", _by_value(guards.check)),

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
-from qualtrics_exporter.http.reply import Reply
-from qualtrics_exporter.http.wire import Lost, NotSent, Request, TooLarge
+from qualtrics_exporter.remote.response import Response
+from qualtrics_exporter.remote.transport import ConnectFailed, Request, ResponseLost, TooLarge
 from qualtrics_exporter.sandbox.gate import Reply as SandboxReply
 
 from .faults import Faults
@@ -83,7 +83,9 @@ class Network:
                 )
             else:
                 patience = min(TIMEOUT, request.seconds or TIMEOUT)
-                loop.outside(patience, answer, Lost(f"there was no whole answer within {patience:g} s", late=True))
+                loop.outside(
+                    patience, answer, ResponseLost(f"there was no whole answer within {patience:g} s", late=True)
+                )
             return future
         send = request.operation == "create_distribution"
         importing = request.operation == "import_contacts"
@@ -117,15 +119,17 @@ class Network:
     ) -> None:
         loop, kind = self.loop, random.choice(("not sent", "request", "reply", "late"))
         if kind == "not sent":
-            loop.outside(random.choice((0.01, 10.0)), answer, NotSent("no connection could be opened"))
+            loop.outside(random.choice((0.01, 10.0)), answer, ConnectFailed("no connection could be opened"))
         elif kind == "request":
-            loop.outside(random.choice((0.5, 60.0, TIMEOUT)), answer, Lost("the connection broke"))
+            loop.outside(random.choice((0.5, 60.0, TIMEOUT)), answer, ResponseLost("the connection broke"))
         elif kind == "reply":
             loop.outside(there, serve)
-            loop.outside(there + random.choice((back, 60.0)), answer, Lost("the connection broke"))
+            loop.outside(there + random.choice((back, 60.0)), answer, ResponseLost("the connection broke"))
         else:
             loop.outside(random.choice((60.0, 119.0, 130.0, 200.0)), serve)
-            loop.outside(random.choice((2.0, TIMEOUT)), answer, Lost("there was no whole answer in time", late=True))
+            loop.outside(
+                random.choice((2.0, TIMEOUT)), answer, ResponseLost("there was no whole answer in time", late=True)
+            )
 
     def _fail(
         self,
@@ -194,11 +198,11 @@ class SimulatedWire:
     async def aclose(self) -> None:
         """Nothing is open."""
 
-    async def exchange(self, request: Request) -> Reply:
+    async def exchange(self, request: Request) -> Response:
         """As `Wire.exchange`."""
         self._calling(request.operation)
         reply = await self._network.begin(self._replica, request)
-        return Reply(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.body)
+        return Response(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.body)
 
     @asynccontextmanager
     async def download(self, request: Request) -> AsyncIterator["SimulatedDownload"]:
@@ -224,5 +228,5 @@ class SimulatedDownload:
         middle = len(self._body) // 2
         yield self._body[:middle]
         if self._cut is not None:
-            raise Lost("the connection broke", self.status)
+            raise ResponseLost("the connection broke", self.status)
         yield self._body[middle:]

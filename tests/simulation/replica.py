@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qualtrics_exporter.controller.app import Operator
-from qualtrics_exporter.controller.elector import Elector
+from qualtrics_exporter.controller.leader_election import LeaderElection
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.export.query_texts import QueryTexts, at_once
-from qualtrics_exporter.http.loop_time import LoopTime
-from qualtrics_exporter.http.remote import Remotes
+from qualtrics_exporter.remote.loop_time import LoopTime
+from qualtrics_exporter.remote.session import ApiContext
 from qualtrics_exporter.telemetry.metrics import Metrics
 
 from .api_server import Body
@@ -140,7 +140,7 @@ class Replica:
         cluster.calling = self._calling
         metrics = Metrics()
         wire: Any = simulation.network.wire(process.name, self._calling)
-        remotes = Remotes(clock=self.clock, wire=wire, observe=metrics.observe, loop_time=LoopTime(lambda: 0.0))
+        remotes = ApiContext(clock=self.clock, wire=wire, observe=metrics.observe, loop_time=LoopTime(lambda: 0.0))
         settings = Settings(
             selector=self._selector,
             max_concurrent_runs=self._runs,
@@ -160,7 +160,7 @@ class Replica:
             texts=QueryTexts(at_once),  # a thread would have a time of its own
         )
         if self._elects:
-            operator.elector = Elector(
+            operator.elector = LeaderElection(
                 cluster,
                 OPERATOR_NAMESPACE,
                 f"lease-{self.shard}",

@@ -17,17 +17,17 @@ from qualtrics_exporter.cli.report import report
 from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.export.journal import Ended
-from qualtrics_exporter.http.errors import ExportError, Permanent
-from qualtrics_exporter.http.hosts import Url
-from qualtrics_exporter.http.remote import Ask, Credentials, Remote, Remotes, Repeat
-from qualtrics_exporter.http.reply import Reply
-from qualtrics_exporter.http.wire import Request
 from qualtrics_exporter.nql.source import Source, Span
-from qualtrics_exporter.qualtrics.client import QUALTRICS, Qualtrics
+from qualtrics_exporter.qualtrics.client import QUALTRICS, QualtricsClient
+from qualtrics_exporter.remote.errors import ExportError, Permanent
+from qualtrics_exporter.remote.hosts import Url
+from qualtrics_exporter.remote.response import Response
+from qualtrics_exporter.remote.session import ApiContext, Credentials, Operation, RetryPolicy, Session
+from qualtrics_exporter.remote.transport import Request
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Status, entry_of
-from tests.http.clock import HastyClock
+from tests.remote.clock import HastyClock
 
 ADDRESS = "jane.doe@example.com"
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -45,8 +45,8 @@ def test_a_code_or_request_id_that_is_none_is_left_out_and_not_cut_to_what_a_cod
 async def test_a_request_status_that_is_no_word_of_qualtrics_is_left_out(
     text: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Remotes(clock=SystemClock()) as remotes:
-        qualtrics = Qualtrics(remotes, CREDENTIALS)
+    async with ApiContext(clock=SystemClock()) as remotes:
+        qualtrics = QualtricsClient(remotes, CREDENTIALS)
 
         async def shown(*_: Any) -> Any:
             return {"requestStatus": text, "stats": {"sent": 1}}
@@ -67,7 +67,7 @@ CREDENTIALS = Credentials(
     client_secret="secret-of-tenant-7",
     scope="scope-of-tenant-7",
 )
-ASK = Ask(operation="read", task="show the thing", path="/thing", body=ADDRESS.encode(), repeat=Repeat.READ)
+ASK = Operation(operation="read", task="show the thing", path="/thing", body=ADDRESS.encode(), repeat=RetryPolicy.READ)
 
 
 async def test_a_traceback_shows_no_host_of_a_secret() -> None:
@@ -76,11 +76,11 @@ async def test_a_traceback_shows_no_host_of_a_secret() -> None:
     async def resolved(*_: Any, **__: Any) -> Any:
         raise OSError("certificate is not valid for 'tenant-7.invalid'")
 
-    async with Remotes(clock=HastyClock(), allowed_hosts=["*.invalid"]) as remotes:
+    async with ApiContext(clock=HastyClock(), allowed_hosts=["*.invalid"]) as remotes:
         for client in (remotes.wire._client(False, None), remotes.wire._client(True, None)):
             client._transport.handle_async_request = resolved  # type: ignore[method-assign]
         with pytest.raises(ExportError) as failed:
-            await Remote(remotes, CREDENTIALS, QUALTRICS).call(ASK, Reply.document)
+            await Session(remotes, CREDENTIALS, QUALTRICS).call(ASK, Response.document)
     shown = "".join(traceback.format_exception(failed.value))
     assert "Qualtrics gave no token" in shown
     assert "tenant-7" not in shown.replace("test_side_doors", "")

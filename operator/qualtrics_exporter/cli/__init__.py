@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from . import streams
+from qualtrics_exporter.cli import streams
 
 COMMANDS = {
     "controller": "Run the operator: watch exporters in a cluster and keep their schedules.",
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def _sentence(error: Exception) -> str:
-    from qualtrics_exporter.http.errors import ExportError
+    from qualtrics_exporter.remote.errors import ExportError
 
     if isinstance(error, ExportError):
         return error.message

@@ -6,12 +6,20 @@ from typing import get_args
 
 import click
 
+from qualtrics_exporter.cli.flags import (
+    allow_http,
+    allowed_download_host,
+    allowed_host,
+    flag,
+    no_proxy,
+    proxies,
+    proxy,
+    time_zone,
+)
+from qualtrics_exporter.cli.local_setup import LocalSetupError, check_tls
+from qualtrics_exporter.controller.probes import parse_address
 from qualtrics_exporter.controller.settings import Settings
-from qualtrics_exporter.controller.web import parse_address
 from qualtrics_exporter.telemetry.logs import Format, Level
-
-from .flags import allow_http, allowed_download_host, allowed_host, flag, no_proxy, proxies, proxy, time_zone
-from .local_setup import LocalSetupError, check_tls
 
 DEFAULTS = Settings()
 
@@ -162,7 +170,7 @@ def controller(
     check_tls()
     # Only now: this takes a second, and `controller --help` or a wrong flag shall not.
     from qualtrics_exporter.controller.app import run
-    from qualtrics_exporter.controller.cluster import NoTemporaryFile
+    from qualtrics_exporter.controller.kube.api import NoTemporaryFile
 
     try:
         sys.exit(run(settings))

@@ -2,10 +2,9 @@
 
 import click
 
+from qualtrics_exporter.cli.flags import flag
 from qualtrics_exporter.resource.crd import crd_yaml
 from qualtrics_exporter.resource.json_schema import json_schema_text
-
-from .flags import flag
 
 
 @click.command()

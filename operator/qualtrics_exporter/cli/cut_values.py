@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from .located import Document, Location
+from qualtrics_exporter.cli.located import Document, Location
 
 _TEXTS: tuple[Location, ...] = (
     ("spec", "description"),

@@ -9,17 +9,16 @@ from typing import Any
 import click
 import yaml
 
+from qualtrics_exporter.cli.local_setup import check_tls, temporary_folder
+from qualtrics_exporter.cli.manifests import Secrets
+from qualtrics_exporter.cli.report import report
+from qualtrics_exporter.cli.sandbox import secrets
+from qualtrics_exporter.cli.without_cluster import Export
 from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION, Exporter
 from qualtrics_exporter.resource.status import HistoryEntry
 from qualtrics_exporter.sandbox import Sandbox, SentDistribution, World
 from qualtrics_exporter.telemetry import logs
-
-from .local_setup import check_tls, temporary_folder
-from .manifests import Secrets
-from .report import report
-from .sandbox import secrets
-from .without_cluster import Export
 
 NEXT = """
 What next:

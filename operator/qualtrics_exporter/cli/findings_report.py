@@ -4,9 +4,8 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from qualtrics_exporter.cli.manifest_findings import ManifestFinding
 from qualtrics_exporter.nql.source import AT_SIGN, Position, Source
-
-from .manifest_findings import ManifestFinding
 
 _SHOWN = 160
 _AROUND = 256  # longer than any address

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from qualtrics_exporter import schedule
-from qualtrics_exporter.http.hosts import DEFAULT_ALLOWED_HOSTS, DEFAULT_DOWNLOAD_HOSTS, HostRules
-from qualtrics_exporter.http.proxies import BadProxy, Proxies, Proxy
+from qualtrics_exporter.remote.hosts import DEFAULT_ALLOWED_HOSTS, DEFAULT_DOWNLOAD_HOSTS, HostRules
+from qualtrics_exporter.remote.proxies import BadProxy, Proxies, Proxy
 
 PREFIX = "QUALTRICS_EXPORTER_"
 

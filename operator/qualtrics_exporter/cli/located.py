@@ -14,10 +14,9 @@ from typing import Any
 
 import yaml
 
+from qualtrics_exporter.cli.scalars import places
+from qualtrics_exporter.cli.yaml_errors import describe
 from qualtrics_exporter.nql.source import Source
-
-from .scalars import places
-from .yaml_errors import describe
 
 Location = tuple[str | int, ...]
 Pair = tuple[yaml.Node, yaml.Node]

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from qualtrics_exporter.cli.cut_values import comment_before, cut_values
+from qualtrics_exporter.cli.located import Document, NotYaml, documents
 from qualtrics_exporter.nql.check import check
 from qualtrics_exporter.nql.findings import Finding
 from qualtrics_exporter.nql.source import AT_SIGN
@@ -17,9 +19,6 @@ from qualtrics_exporter.resource.exporter import GROUP, KIND
 from qualtrics_exporter.resource.manifest import is_ours, manifest_violations
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import MOST_GROUPS, NEVER_COMPARED, ScheduleSpec
-
-from .cut_values import comment_before, cut_values
-from .located import Document, NotYaml, documents
 
 _MENTIONED = re.compile(rf"{re.escape(GROUP)}/|\b{KIND}\b")
 Severity = Literal["error", "warning"]

@@ -8,16 +8,15 @@ from typing import Any
 
 import click
 
-from qualtrics_exporter.http.errors import Permanent
+from qualtrics_exporter.cli import located
+from qualtrics_exporter.cli.cut_values import CutValue, cut_in_secret, cut_values
+from qualtrics_exporter.cli.manifest_findings import not_yaml
+from qualtrics_exporter.cli.streams import say
 from qualtrics_exporter.nql.source import Source
+from qualtrics_exporter.remote.errors import Permanent
 from qualtrics_exporter.resource.exporter import KIND, Exporter
 from qualtrics_exporter.resource.manifest import is_ours, manifest_violations
 from qualtrics_exporter.resource.reasons import Reason
-
-from . import located
-from .cut_values import CutValue, cut_in_secret, cut_values
-from .manifest_findings import not_yaml
-from .streams import say
 
 _SHOWN = 3
 

@@ -99,17 +99,17 @@ class WatchedJournal:
 
     async def write(self, run: ActiveRun) -> None:
         await self._journal.write(run)
-        self._progress.say(words(run))
+        self._progress.say(describe(run))
 
     async def write_sending(self, run: ActiveRun) -> None:
         await self._journal.write_sending(run)
-        self._progress.say(words(run))
+        self._progress.say(describe(run))
 
     async def finish(self, run: ActiveRun, ended: Ended) -> None:
         await self._journal.finish(run, ended)
 
 
-def words(run: ActiveRun) -> str:
+def describe(run: ActiveRun) -> str:
     """What is being done when the journal stands there."""
     match run.step:
         case "Claimed":
@@ -126,7 +126,7 @@ def words(run: ActiveRun) -> str:
             return f"Sent as distribution {run.distribution_id}"
 
 
-def resumed_words(run: ActiveRun) -> str:
+def describe_resumed(run: ActiveRun) -> str:
     """The same when another process had come there before: what may have been sent is never repeated."""
     match run.step:
         case "Claimed" | "Importing":

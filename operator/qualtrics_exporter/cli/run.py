@@ -6,18 +6,26 @@ from pathlib import Path
 
 import click
 
+from qualtrics_exporter.cli.flags import (
+    allow_http,
+    allowed_download_host,
+    allowed_host,
+    flag,
+    no_proxy,
+    proxies,
+    proxy,
+    time_zone,
+)
+from qualtrics_exporter.cli.local_setup import check_journal, check_tls, state_folder
+from qualtrics_exporter.cli.manifests import Secrets, read_exporter
+from qualtrics_exporter.cli.report import GOOD, report
+from qualtrics_exporter.cli.streams import OutputLost, say
+from qualtrics_exporter.cli.without_cluster import Export
 from qualtrics_exporter.export.guards import check_text, contradictions
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.redact import redact
-
-from .flags import allow_http, allowed_download_host, allowed_host, flag, no_proxy, proxies, proxy, time_zone
-from .local_setup import check_journal, check_tls, state_folder
-from .manifests import Secrets, read_exporter
-from .report import GOOD, report
-from .streams import OutputLost, say
-from .without_cluster import Export
 
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 

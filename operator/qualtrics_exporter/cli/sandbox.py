@@ -9,10 +9,9 @@ from typing import Any
 import click
 import yaml
 
+from qualtrics_exporter.cli.flags import flag
+from qualtrics_exporter.cli.streams import say
 from qualtrics_exporter.sandbox import Query, Sandbox, World
-
-from .flags import flag
-from .streams import say
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 PORT = click.IntRange(0, 65535)

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import click
 
+from qualtrics_exporter.cli.findings_report import FORMATS, Checked
+from qualtrics_exporter.cli.flags import flag
+from qualtrics_exporter.cli.located import decoded
+from qualtrics_exporter.cli.manifest_findings import findings, mentions_exporter, refused
+from qualtrics_exporter.cli.streams import OutputLost, say
 from qualtrics_exporter.resource.exporter import KIND
-
-from .findings_report import FORMATS, Checked
-from .flags import flag
-from .located import decoded
-from .manifest_findings import findings, mentions_exporter, refused
-from .streams import OutputLost, say
 
 STDIN = "<stdin>"
 _SUFFIXES = (".yaml", ".yml", ".json")

@@ -16,29 +16,28 @@ from pathlib import Path
 
 import click
 
+from qualtrics_exporter.cli.manifests import Secrets
+from qualtrics_exporter.cli.progress import Progress, WatchedJournal, describe, describe_resumed
 from qualtrics_exporter.clock import Clock, SystemClock
 from qualtrics_exporter.export.checks import dry_test, remarks_of
+from qualtrics_exporter.export.clients import Clients
 from qualtrics_exporter.export.file_journal import FileJournal, JournalUnreadable
 from qualtrics_exporter.export.guards import previous_audience
 from qualtrics_exporter.export.heavy_query import begins_with_export
-from qualtrics_exporter.export.identity import new_holder, request_run_id, test_run_id
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.run_ids import new_holder, request_run_id, test_run_id
 from qualtrics_exporter.export.sample import sample_of, surveyed_groups
-from qualtrics_exporter.export.sides import Sides
-from qualtrics_exporter.http.proxies import Proxies
-from qualtrics_exporter.http.remote import DEFAULT_DOWNLOAD_HOSTS, Remotes
-from qualtrics_exporter.nexthink.client import Nexthink
+from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
-from qualtrics_exporter.qualtrics.client import Qualtrics
+from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.remote.proxies import Proxies
+from qualtrics_exporter.remote.session import DEFAULT_DOWNLOAD_HOSTS, ApiContext
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger, timestamp
-
-from .manifests import Secrets
-from .progress import Progress, WatchedJournal, resumed_words, words
 
 DEADLINE = timedelta(hours=24)
 """How long a run may take until its send. No schedule limits it here: a person is waiting, or nobody is any more."""
@@ -108,7 +107,7 @@ class Export:
         """The same in a loop that runs already, with whatever the journal raises."""
         async with AsyncExitStack() as open_things:
             progress = Progress()
-            remotes = Remotes(
+            remotes = ApiContext(
                 clock=clock,
                 allowed_hosts=self.allowed_hosts,
                 download_hosts=self.allowed_download_hosts,
@@ -125,7 +124,7 @@ class Export:
             journal = open_things.enter_context(self._opened())
             if left := journal.current():
                 self._may_go_on(left)
-                progress.say(resumed_words(left))
+                progress.say(describe_resumed(left))
                 again = left.model_copy(update={"attempt": left.attempt + 1, "holder": new_holder()})
                 if left.step in ("Claimed", "Importing"):
                     again = again.model_copy(update={"generation": self._generation})
@@ -143,7 +142,7 @@ class Export:
                 if before.result == "Unknown":
                     progress.say(f"The run before this one ended as Unknown: {before.message}")
             run = self._new_run(clock)
-            progress.say(words(run))
+            progress.say(describe(run))
             return Outcome((await self._execute(run, sides, journal, clock, progress)).entry)
 
     def told(self, entry: HistoryEntry) -> None:
@@ -156,7 +155,7 @@ class Export:
                 journal.told(entry)
 
     async def _execute(
-        self, run: ActiveRun, sides: Sides, journal: FileJournal, clock: Clock, progress: Progress
+        self, run: ActiveRun, sides: Clients, journal: FileJournal, clock: Clock, progress: Progress
     ) -> Ended:
         await journal.claim(run)
         spec = self.spec.model_copy(update={"dry_run": bool(self.spec.dry_run) or not self.send})
@@ -175,7 +174,7 @@ class Export:
         return ended
 
     async def _to_its_end(
-        self, run: ActiveRun, spec: Spec, sides: Sides, journal: FileJournal, watched: WatchedJournal, clock: Clock
+        self, run: ActiveRun, spec: Spec, sides: Clients, journal: FileJournal, watched: WatchedJournal, clock: Clock
     ) -> Ended:
         history = self._history(journal)
         surveyed = surveyed_groups(journal.sampled_groups, history)
@@ -241,8 +240,10 @@ class Export:
             # Going on could mail everybody, where the user asked for 20 people.
             raise click.ClickException(LEFT_UNDONE.format(**told))
 
-    def _sides(self, remotes: Remotes) -> Sides:
+    def _sides(self, remotes: ApiContext) -> Clients:
         namespace = self.exporter.namespace
         nexthink = self.secrets.get(namespace, self.spec.nexthink.credentials_secret_ref.name)
         qualtrics = self.secrets.get(namespace, self.spec.qualtrics.credentials_secret_ref.name)
-        return Sides(Nexthink(remotes, nexthink_from(*nexthink)), Qualtrics(remotes, qualtrics_from(*qualtrics)))
+        return Clients(
+            NexthinkClient(remotes, nexthink_from(*nexthink)), QualtricsClient(remotes, qualtrics_from(*qualtrics))
+        )

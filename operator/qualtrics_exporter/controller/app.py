@@ -18,22 +18,22 @@ import socket
 from pathlib import Path
 
 from qualtrics_exporter.clock import Clock, SystemClock, WatchedClock
-from qualtrics_exporter.controller import web
-from qualtrics_exporter.controller.cluster import Cluster, ClusterError, NoTemporaryFile, connect
-from qualtrics_exporter.controller.elector import Elector
-from qualtrics_exporter.controller.events import Recorder
-from qualtrics_exporter.controller.identity import Identity
-from qualtrics_exporter.controller.leadership import Record
+from qualtrics_exporter.controller import probes
+from qualtrics_exporter.controller.actions.run import ClientFactory
+from qualtrics_exporter.controller.kube.api import Cluster, ClusterError, NoTemporaryFile, connect
+from qualtrics_exporter.controller.kube.event_recorder import EventRecorder
+from qualtrics_exporter.controller.leader_election import LeaderElection
+from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from qualtrics_exporter.controller.reconciler import Reconciler
-from qualtrics_exporter.controller.runs import Credentials
+from qualtrics_exporter.controller.run_holders import ProcessIdentity
 from qualtrics_exporter.controller.settings import Settings
-from qualtrics_exporter.controller.status import Key, StatusStore
+from qualtrics_exporter.controller.status.store import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
 from qualtrics_exporter.controller.work_queue import WorkQueue
 from qualtrics_exporter.export.query_texts import QueryTexts
-from qualtrics_exporter.http.names import Loop
-from qualtrics_exporter.http.remote import Remotes
+from qualtrics_exporter.remote.name_lookup import Loop
+from qualtrics_exporter.remote.session import ApiContext
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.metrics import Metrics
 
@@ -68,7 +68,7 @@ async def serve(settings: Settings, clock: Clock) -> None:
     if told := settings.proxies.describe():
         log.info("requests to Nexthink, Qualtrics and the files of exports: %s", told)
     metrics = Metrics()
-    remotes = Remotes(
+    remotes = ApiContext(
         clock=clock,
         allowed_hosts=settings.allowed_hosts,
         download_hosts=settings.allowed_download_hosts,
@@ -95,7 +95,7 @@ class Operator:
         settings: Settings,
         clock: Clock,
         cluster: Cluster,
-        remotes: Remotes,
+        remotes: ApiContext,
         metrics: Metrics,
         *,
         instance: str,
@@ -109,13 +109,13 @@ class Operator:
         self._cluster = cluster
         zone = settings.time_zone
         lease = (settings.lease_namespace or _own_namespace() or "default", settings.lease_name)
-        identity = Identity.new(lease=lease if settings.leader_election else None, pod=pod, instance=instance)
-        self.record = record = Record(clock)
+        identity = ProcessIdentity.new(lease=lease if settings.leader_election else None, pod=pod, instance=instance)
+        self.record = record = LeaderRecord(clock)
         self._targets = targets = Targets()
         self.reconciler = Reconciler(
             StatusStore(cluster, clock, unsure=lambda: record.unsure, default_zone=zone),
-            Credentials(cluster, remotes, texts),
-            Recorder(cluster, instance, clock),
+            ClientFactory(cluster, remotes, texts),
+            EventRecorder(cluster, instance, clock),
             metrics,
             targets,
             clock,
@@ -134,7 +134,7 @@ class Operator:
             default_zone=zone,
             metrics=metrics,
         )
-        self.elector = Elector(cluster, *lease, instance, record=record) if settings.leader_election else None
+        self.elector = LeaderElection(cluster, *lease, instance, record=record) if settings.leader_election else None
         metrics.follow(
             exporters=self.queue.__len__,
             due=lambda: self.queue.waiting,
@@ -161,7 +161,7 @@ class Operator:
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
         async with (
-            web.serve(
+            probes.serve(
                 self._settings.http_address, registry=self._metrics.registry, health=self._health, ready=self._unready
             ),
             asyncio.TaskGroup() as group,

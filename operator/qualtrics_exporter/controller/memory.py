@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from qualtrics_exporter.controller.plan.wake import Question
-from qualtrics_exporter.controller.status import Key
+from qualtrics_exporter.controller.status.store import Key
 from qualtrics_exporter.export.guards import Remark
 
 

@@ -12,22 +12,22 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller import announce, conditions
-from qualtrics_exporter.controller.actions.checks import QUERY_REASONS, Checker
-from qualtrics_exporter.controller.actions.look_ups import LookUps
-from qualtrics_exporter.controller.cluster import ClusterError, Forbidden, Refused
-from qualtrics_exporter.controller.events import Recorder
-from qualtrics_exporter.controller.identity import Identity
-from qualtrics_exporter.controller.leadership import Record
+from qualtrics_exporter.controller.actions.check import QUERY_REASONS, Checker
+from qualtrics_exporter.controller.actions.look_up import LookUps
+from qualtrics_exporter.controller.actions.run import ClientFactory, Runner
+from qualtrics_exporter.controller.kube.api import ClusterError, Forbidden, Refused
+from qualtrics_exporter.controller.kube.event_recorder import EventRecorder
+from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from qualtrics_exporter.controller.memory import Memories
 from qualtrics_exporter.controller.plan import requests
+from qualtrics_exporter.controller.plan.deadlines import spec_problem
+from qualtrics_exporter.controller.plan.reconcile import plan
 from qualtrics_exporter.controller.plan.slots import Context
-from qualtrics_exporter.controller.plan.spec import spec_problem
-from qualtrics_exporter.controller.plan.status import plan
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake, next_wake
 from qualtrics_exporter.controller.recipient_memory import RecipientMemory
-from qualtrics_exporter.controller.runs import Credentials, Runner
-from qualtrics_exporter.controller.status import Key, StatusStore
+from qualtrics_exporter.controller.run_holders import ProcessIdentity
+from qualtrics_exporter.controller.status import conditions, events
+from qualtrics_exporter.controller.status.store import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.work_queue import Turn
 from qualtrics_exporter.resource.exporter import Exporter
@@ -56,14 +56,14 @@ class Reconciler:
     def __init__(
         self,
         store: StatusStore,
-        credentials: Credentials,
-        recorder: Recorder,
+        credentials: ClientFactory,
+        recorder: EventRecorder,
         metrics: Metrics,
         targets: Targets,
         clock: Clock,
         *,
-        identity: Identity,
-        record: Record,
+        identity: ProcessIdentity,
+        record: LeaderRecord,
         default_zone: str,
     ) -> None:
         self._store = store
@@ -208,9 +208,9 @@ class Reconciler:
     async def _announce(self, before: Exporter, after: Exporter) -> None:
         if before.status is after.status:
             return
-        for entry in announce.new_entries(before.status, after.status):
+        for entry in events.new_entries(before.status, after.status):
             self._metrics.run_ended(entry)
-        for event in announce.events(before, after):
+        for event in events.events(before, after):
             await self._recorder.record(
                 after, event.type, event.reason, event.note, action=event.action, dedup=event.dedup
             )

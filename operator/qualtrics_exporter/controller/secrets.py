@@ -1,12 +1,11 @@
 """Credentials as the cluster keeps them: read by name, with the version by which a rotation is noticed."""
 
-from qualtrics_exporter.http.credentials import Credentials
-from qualtrics_exporter.http.errors import Permanent, Transient
+from qualtrics_exporter.controller.kube.api import Cluster, ClusterError, Gone, Secret
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.remote.credentials import Credentials
+from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
-
-from .cluster import Cluster, ClusterError, Gone, Secret
 
 
 async def nexthink_credentials(cluster: Cluster, namespace: str, name: str) -> tuple[Credentials, str]:

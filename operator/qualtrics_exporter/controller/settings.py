@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from qualtrics_exporter.http.hosts import DEFAULT_ALLOWED_HOSTS, DEFAULT_DOWNLOAD_HOSTS
-from qualtrics_exporter.http.proxies import Proxies
+from qualtrics_exporter.remote.hosts import DEFAULT_ALLOWED_HOSTS, DEFAULT_DOWNLOAD_HOSTS
+from qualtrics_exporter.remote.proxies import Proxies
 from qualtrics_exporter.telemetry.logs import Format, Level
 
 

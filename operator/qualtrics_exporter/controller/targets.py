@@ -1,6 +1,6 @@
 """Who sends the same survey and message to the same list: a copied manifest is the usual way to mail people twice."""
 
-from qualtrics_exporter.controller.status import Key
+from qualtrics_exporter.controller.status.store import Key
 from qualtrics_exporter.resource.exporter import Exporter
 
 

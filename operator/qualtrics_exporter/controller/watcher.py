@@ -22,9 +22,9 @@ import aiohttp
 import kopf
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller import cluster
-from qualtrics_exporter.controller.cluster import ClusterError
-from qualtrics_exporter.controller.connection import BadConnection, tls_problem
+from qualtrics_exporter.controller.kube import api
+from qualtrics_exporter.controller.kube.api import ClusterError
+from qualtrics_exporter.controller.kube.connection import BadConnection, tls_problem
 from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION
 
 log = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ class Watcher:
 
     async def _login(self, **_: Any) -> kopf.AiohttpSession:
         """Kopf's login handler: the credentials as they are now, in a session whose requests tell how they end."""
-        made = await cluster.login()
+        made = await api.login()
         token = await made.token()
         used = self._session
         if used and not used.aiohttp_session.closed and (used.server, used.token) == (made.server, token):

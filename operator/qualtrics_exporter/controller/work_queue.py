@@ -21,9 +21,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.cluster import ClusterError, Forbidden, Gone
+from qualtrics_exporter.controller.kube.api import ClusterError, Forbidden, Gone
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake
-from qualtrics_exporter.controller.status import Key
+from qualtrics_exporter.controller.status.store import Key
 from qualtrics_exporter.fair_share import FairQueue, Grant, Tenant
 
 log = logging.getLogger(__name__)

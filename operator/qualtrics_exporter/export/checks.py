@@ -8,21 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.http.errors import ExportError
-from qualtrics_exporter.nexthink.client import Nexthink
-from qualtrics_exporter.qualtrics.client import Qualtrics
+from qualtrics_exporter.export.clients import Clients
+from qualtrics_exporter.export.guards import Remark, check_sender, guard, warnings
+from qualtrics_exporter.export.journal import QuerySync
+from qualtrics_exporter.export.messages import advice, counted
+from qualtrics_exporter.export.query import Answer, Compare, Reserve, Wanted, ask
+from qualtrics_exporter.export.recipients import COUNTED_BYTES, MOST_OTHERS
+from qualtrics_exporter.export.run_context import LARGE_RESULT, internal
+from qualtrics_exporter.nexthink.client import NexthinkClient
+from qualtrics_exporter.qualtrics.client import QualtricsClient
+from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import HistoryEntry, Result
 from qualtrics_exporter.resource.status import Recipients as Counts
-
-from .guards import Remark, check_sender, guard, warnings
-from .journal import QuerySync
-from .messages import advice, counted
-from .query import Answer, Compare, Reserve, Wanted, ask
-from .recipients import COUNTED_BYTES, MOST_OTHERS
-from .sides import Sides
-from .work import LARGE_RESULT, internal
 
 LOOK = Wanted(limit=1, rows=False)
 """What a check wants to know of a query: that it works. It only begins an export, and does not read it."""
@@ -79,7 +78,7 @@ class Checks:
             raise self.first_error
 
 
-async def check(spec: Spec, sides: Sides, *, query: bool, wanted: Wanted = LOOK) -> Checks:
+async def check(spec: Spec, sides: Clients, *, query: bool, wanted: Wanted = LOOK) -> Checks:
     """Check both sides in full. `query` also has the query run, once, and finds out what is `wanted` of its result.
 
     A query whose text is wrong is not run. Nobody is imported, nothing is created. Raises nothing: an error without a
@@ -102,13 +101,13 @@ async def check(spec: Spec, sides: Sides, *, query: bool, wanted: Wanted = LOOK)
     )
 
 
-def remarks_of(qualtrics: Qualtrics) -> tuple[Remark, ...]:
+def remarks_of(qualtrics: QualtricsClient) -> tuple[Remark, ...]:
     """Warnings from a check of Qualtrics."""
     return (Remark(Reason.REQUESTS_PROXIED, qualtrics.advice),) if qualtrics.advice else ()
 
 
 async def check_nexthink(
-    spec: Spec, nexthink: Nexthink, compare: Compare, wanted: Wanted | None
+    spec: Spec, nexthink: NexthinkClient, compare: Compare, wanted: Wanted | None
 ) -> tuple[ExportError | None, Answer | None]:
     """Nexthink's side: the credentials, and what the query answers, if anything is wanted of it."""
     try:
@@ -120,7 +119,7 @@ async def check_nexthink(
         return internal(error), None
 
 
-async def check_qualtrics(spec: Spec, qualtrics: Qualtrics) -> ExportError | None:
+async def check_qualtrics(spec: Spec, qualtrics: QualtricsClient) -> ExportError | None:
     """Qualtrics' side: the credentials, and that every id leads to the right kind of thing."""
     wanted = spec.qualtrics
     try:
@@ -137,7 +136,7 @@ async def check_qualtrics(spec: Spec, qualtrics: Qualtrics) -> ExportError | Non
     return None
 
 
-async def dry_test(spec: Spec, sides: Sides, clock: Clock, run_id: str) -> HistoryEntry:
+async def dry_test(spec: Spec, sides: Clients, clock: Clock, run_id: str) -> HistoryEntry:
     """The test that sends nothing: both sides in full, and the people of the query counted."""
     start = clock.now()
     checks = await check(spec, sides, query=True, wanted=counting(spec))

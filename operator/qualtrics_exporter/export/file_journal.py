@@ -19,12 +19,11 @@ from typing import Self
 
 from pydantic import ValidationError
 
+from qualtrics_exporter.export.heavy_query import remembered
+from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
+from qualtrics_exporter.export.sample import with_send
 from qualtrics_exporter.resource.status import ActiveRun, HeavyQuery, HistoryEntry, SampledGroup, Status
 from qualtrics_exporter.telemetry.redact import redact
-
-from .heavy_query import remembered
-from .journal import Abandoned, Ended, SpecChanged
-from .sample import with_send
 
 _PAGES = {"active_run", "last_test", "history", "untold", "surveyed", "heavy_query", "drifted"}
 

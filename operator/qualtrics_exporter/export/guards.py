@@ -6,15 +6,14 @@ They all stand before anything is created in Qualtrics.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qualtrics_exporter.http.errors import Permanent
+from qualtrics_exporter.export.query import Answer
 from qualtrics_exporter.nql.check import check
 from qualtrics_exporter.nql.findings import Finding
 from qualtrics_exporter.nql.source import Source
+from qualtrics_exporter.remote.errors import Permanent
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NEVER_COMPARED, Spec
 from qualtrics_exporter.resource.status import HistoryEntry, Result
-
-from .query import Answer
 
 Stop = tuple[Result, Reason, str]
 

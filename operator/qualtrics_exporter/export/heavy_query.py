@@ -5,10 +5,9 @@ It is kept in the status, or in the journal file. If it is lost, the next run ta
 
 from datetime import datetime, timedelta
 
+from qualtrics_exporter.export.journal import ResultSource
 from qualtrics_exporter.resource.spec import NexthinkSpec
 from qualtrics_exporter.resource.status import HeavyQuery
-
-from .journal import ResultSource
 
 EXECUTE_AGAIN_AFTER = timedelta(days=8)
 """After that, it is tried again whether Nexthink executes a query whose failure lasts. Longer than the time between two

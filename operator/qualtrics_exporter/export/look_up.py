@@ -9,11 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from qualtrics_exporter.http.errors import ExportError
-from qualtrics_exporter.http.time_limit import OutOfTime, TimeLimit
-from qualtrics_exporter.qualtrics.client import NotShown, Qualtrics
-
-from .work import Work, report
+from qualtrics_exporter.export.run_context import RunContext, report
+from qualtrics_exporter.qualtrics.client import NotShown, QualtricsClient
+from qualtrics_exporter.remote.errors import ExportError
+from qualtrics_exporter.remote.time_limit import OutOfTime, TimeLimit
 
 LIST_LAG = timedelta(minutes=10)
 """For so long after a request, a list of distributions that does not show it proves nothing.
@@ -47,7 +46,7 @@ class Look:
         return self.complete or self.distribution_id is not None
 
 
-async def find(qualtrics: Qualtrics, survey_id: str, batch_id: str, at: datetime) -> str | None:
+async def find(qualtrics: QualtricsClient, survey_id: str, batch_id: str, at: datetime) -> str | None:
     """The distribution of the survey to that batch, sent at about that time; None if none shows now.
 
     None is not a proof that nothing was sent: Qualtrics may list distributions without their recipients. Raises
@@ -59,7 +58,7 @@ async def find(qualtrics: Qualtrics, survey_id: str, batch_id: str, at: datetime
         return None
 
 
-async def look(work: Work) -> Look:
+async def look(work: RunContext) -> Look:
     """Look once. Raises nothing: what keeps it from seeing everything makes the look incomplete."""
     run = work.run
     if not run.batch_id:
@@ -77,12 +76,12 @@ async def look(work: Work) -> Look:
     return Look(found, complete=True)
 
 
-async def after_lost_reply(work: Work) -> Look:
+async def after_lost_reply(work: RunContext) -> Look:
     """Look for a send without a clear answer, until it is found or two minutes have passed; the last look."""
     return await _looks(work, LOOK_UPS, lambda last: last.distribution_id is not None)
 
 
-async def after_refusal(work: Work) -> Look:
+async def after_refusal(work: RunContext) -> Look:
     """Wait until the list shows a send that was refused with HTTP 429, if it took place, and look.
 
     An incomplete look is repeated for some minutes. No deadline of the run shortens this: it ends a doubt.
@@ -96,7 +95,7 @@ async def after_refusal(work: Work) -> Look:
     return await _looks(work, LOOKS_AFTER_A_REFUSAL, lambda last: last.decides)
 
 
-async def _looks(work: Work, times: tuple[float, ...], enough: Callable[[Look], bool]) -> Look:
+async def _looks(work: RunContext, times: tuple[float, ...], enough: Callable[[Look], bool]) -> Look:
     last, began = Look(), work.clock.monotonic()
     try:
         async with TimeLimit(work.clock, LOOK_UP_SECONDS):

@@ -12,14 +12,13 @@ in the same run, and it is unknown which text ran. `resultSource: Export` goes t
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from qualtrics_exporter.http.errors import Permanent, Transient
-from qualtrics_exporter.nexthink.client import Executed, Export, Nexthink
+from qualtrics_exporter.export.journal import QuerySync, ResultSource
+from qualtrics_exporter.export.recipients import NoRoom, Recipients
+from qualtrics_exporter.export.same_result import Seen, check_empty
+from qualtrics_exporter.nexthink.client import Executed, Export, NexthinkClient
+from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NexthinkSpec
-
-from .journal import QuerySync, ResultSource
-from .recipients import NoRoom, Recipients
-from .same_result import Seen, check_empty
 
 Compare = Callable[[NexthinkSpec, str | None], Awaitable[QuerySync | None]]
 """Tells whether the text that Nexthink ran is the query of the spec."""
@@ -68,7 +67,7 @@ class Wanted:
         return Recipients(limit=self.limit, keep=self.keep, recognize=self.recognize, room=room)
 
 
-async def ask(spec: NexthinkSpec, nexthink: Nexthink, compare: Compare, wanted: Wanted) -> Answer:
+async def ask(spec: NexthinkSpec, nexthink: NexthinkClient, compare: Compare, wanted: Wanted) -> Answer:
     """Have the query run and take in its people.
 
     Raises `Permanent` for an answer that cannot be one of a right query: several fields, or rows without any address;
@@ -109,7 +108,7 @@ async def ask(spec: NexthinkSpec, nexthink: Nexthink, compare: Compare, wanted: 
     return answer
 
 
-async def _from_execution(executed: Executed, sync: QuerySync, nexthink: Nexthink, wanted: Wanted) -> Answer:
+async def _from_execution(executed: Executed, sync: QuerySync, nexthink: NexthinkClient, wanted: Wanted) -> Answer:
     """The rows that an execution returned."""
     recipients = wanted.people()
     for row in executed.rows:
@@ -121,7 +120,7 @@ async def _from_execution(executed: Executed, sync: QuerySync, nexthink: Nexthin
 
 
 async def _from_export(
-    spec: NexthinkSpec, nexthink: Nexthink, wanted: Wanted, why: str, begin_with: ResultSource | None = None
+    spec: NexthinkSpec, nexthink: NexthinkClient, wanted: Wanted, why: str, begin_with: ResultSource | None = None
 ) -> Answer:
     """The result from an export alone. Which text it ran is unknown."""
     sync = QuerySync(None, f"{why}, so the result comes from an export. {_NEXT}")
@@ -168,7 +167,7 @@ async def _read(rows: Export, wanted: Wanted, seen: Seen | None = None) -> Recip
 
 
 async def _executed_again(
-    spec: NexthinkSpec, nexthink: Nexthink, compare: Compare, wanted: Wanted
+    spec: NexthinkSpec, nexthink: NexthinkClient, compare: Compare, wanted: Wanted
 ) -> tuple[Executed | None, QuerySync]:
     """The query once more after its export, and whether it is the right one then."""
     try:

@@ -16,14 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from qualtrics_exporter.export.guards import QueryText, Remark, check_text
+from qualtrics_exporter.export.journal import QuerySync
 from qualtrics_exporter.fair_share import NOBODY, FairSemaphore, Tenant
-from qualtrics_exporter.http.errors import Permanent
 from qualtrics_exporter.nql.compare import LONGEST, TOO_LONG, difference
+from qualtrics_exporter.remote.errors import Permanent
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NexthinkSpec, Spec
-
-from .guards import QueryText, Remark, check_text
-from .journal import QuerySync
 
 SWITCH_SECONDS = 0.0005
 """How long one thread may keep the interpreter while another one wants it. By default 5 ms, and the loop waits for it

@@ -10,19 +10,18 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.export import steps
+from qualtrics_exporter.export.checks import check
+from qualtrics_exporter.export.clients import Clients
+from qualtrics_exporter.export.journal import Abandoned, Ended, Journal, SpecChanged, SuspendedMeanwhile
+from qualtrics_exporter.export.run_context import HoldMemory, RunContext, report
+from qualtrics_exporter.export.sample import Sample
+from qualtrics_exporter.export.shield import shield_until_done
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, Step
 
-from . import steps
-from .checks import check
-from .held_back import held_back
-from .journal import Abandoned, Ended, Journal, SpecChanged, SuspendedMeanwhile
-from .sample import Sample
-from .sides import Sides
-from .work import HoldMemory, Work, report
-
-STEPS: dict[Step, Callable[[Work], Awaitable[Ended | None]]] = {
+STEPS: dict[Step, Callable[[RunContext], Awaitable[Ended | None]]] = {
     "Claimed": steps.claimed,
     "Importing": steps.importing,
     "Sending": steps.sending,
@@ -37,7 +36,7 @@ imports everybody anew."""
 async def execute(
     run: ActiveRun,
     spec: Spec,
-    sides: Sides,
+    sides: Clients,
     journal: Journal,
     clock: Clock,
     *,
@@ -67,7 +66,7 @@ async def execute(
     A cancellation before the send leaves everything to the next start, as does one during the look-up. Between the
     write that announces the send and the journalled reply it is held back; a run that ends thereby is finished first.
     """
-    work = Work(
+    work = RunContext(
         *(run, spec, sides, journal, clock),
         deadline=deadline,
         memory=memory,
@@ -81,12 +80,12 @@ async def execute(
     finally:
         await work.forget_people()
     # A crash before this write: the journal stands where it stood, the next process comes to the same end.
-    await held_back(journal.finish(work.run, ended))
+    await shield_until_done(journal.finish(work.run, ended))
     await asyncio.sleep(0)  # where a cancellation that was held back strikes
     return ended
 
 
-async def _to_its_end(work: Work, check_first: bool) -> Ended:
+async def _to_its_end(work: RunContext, check_first: bool) -> Ended:
     if work.run.attempt > MAX_ATTEMPTS and work.run.step != "Sent":
         return _exhausted(work)
     try:
@@ -111,7 +110,7 @@ async def _to_its_end(work: Work, check_first: bool) -> Ended:
     return ended
 
 
-def _exhausted(work: Work) -> Ended:
+def _exhausted(work: RunContext) -> Ended:
     often = f"The run was taken up {work.run.attempt} times, {MAX_ATTEMPTS} are the limit"
     if not work.before_send:
         return work.unknown(f"then the run was interrupted again and again. {often}")

@@ -6,11 +6,10 @@ is in them. People join and leave between the two, so only differences that this
 
 import re
 
-from qualtrics_exporter.http.errors import Transient
+from qualtrics_exporter.export.addresses import trimmed
 from qualtrics_exporter.nexthink.client import Executed
+from qualtrics_exporter.remote.errors import Transient
 from qualtrics_exporter.resource.reasons import Reason
-
-from .addresses import trimmed
 
 _FEWEST = 2
 """The export has half of the rows that the execution returned, or more."""

@@ -22,13 +22,12 @@ from datetime import datetime, timedelta
 from math import gcd
 from typing import Protocol, Self
 
+from qualtrics_exporter.export.addresses import identity
+from qualtrics_exporter.export.recipients import Recipients
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import SAMPLED_GROUPS, ActiveRun, HistoryEntry, SampledGroup, timestamp
 from qualtrics_exporter.schedule import Schedule, numbered_slot, slot_number
-
-from .addresses import identity
-from .recipients import Recipients
 
 
 class Sample(Protocol):

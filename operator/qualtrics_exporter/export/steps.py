@@ -13,20 +13,19 @@ names: a send that was refused. It is asked for again once it is certain that it
 
 from datetime import datetime, timedelta
 
-from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanent, Transient
-from qualtrics_exporter.qualtrics.client import Distribution, portions
+from qualtrics_exporter.export.guards import check_sender, guard, warnings
+from qualtrics_exporter.export.journal import Ended
+from qualtrics_exporter.export.look_up import LIST_LAG, after_lost_reply, after_refusal, look
+from qualtrics_exporter.export.look_up import find as find  # for those who look later
+from qualtrics_exporter.export.query import Wanted, ask
+from qualtrics_exporter.export.recipients import Recipients
+from qualtrics_exporter.export.run_context import RunContext, report
+from qualtrics_exporter.export.sample import draw
+from qualtrics_exporter.export.shield import shield_until_done
+from qualtrics_exporter.qualtrics.client import Distribution, chunks
+from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CERTAIN_REFUSALS
-
-from .guards import check_sender, guard, warnings
-from .held_back import held_back
-from .journal import Ended
-from .look_up import LIST_LAG, after_lost_reply, after_refusal, look
-from .look_up import find as find  # for those who look later
-from .query import Wanted, ask
-from .recipients import Recipients
-from .sample import draw
-from .work import Work, report
 
 TEST_RECIPIENTS = 20
 BATCHES = 3  # a batch whose import has an unknown outcome is left behind, so often at most
@@ -39,13 +38,13 @@ WAIT = timedelta(minutes=1)  # after a refusal that does not say how long
 LONGEST_WAIT = timedelta(minutes=30)  # even if Qualtrics asks for more
 
 
-async def claimed(work: Work) -> Ended | None:
+async def claimed(work: RunContext) -> Ended | None:
     """Ask who, and open a batch for them."""
     async with work.in_time():
         return await _ask_who(work)
 
 
-async def _ask_who(work: Work) -> Ended | None:
+async def _ask_who(work: RunContext) -> Ended | None:
     # A crash here: nothing was sent, nothing but perhaps an empty batch was made. The next process starts again.
     spec = work.spec
     check_sender(spec)
@@ -87,7 +86,7 @@ async def _ask_who(work: Work) -> Ended | None:
     return None
 
 
-async def _open_batch(work: Work) -> None:
+async def _open_batch(work: RunContext) -> None:
     work.batches += 1
     batch_id = await work.sides.qualtrics.create_batch(work.spec.qualtrics.directory_id)
     # A crash before this write leaves an empty batch behind that nobody knows of: harmless. It is written before the
@@ -95,7 +94,7 @@ async def _open_batch(work: Work) -> None:
     await work.journalled(step="Importing", batch_id=batch_id, survey_id=work.spec.qualtrics.survey_id)
 
 
-async def importing(work: Work) -> Ended | None:
+async def importing(work: RunContext) -> Ended | None:
     """Bring everybody into the batch, see that they are in, and have it sent."""
     # A crash here: some or all are in the batch, nobody was mailed. The people are not known any more, and they must
     # not get into the same batch twice: the next process asks again and takes a new batch. This one is never sent.
@@ -106,14 +105,14 @@ async def importing(work: Work) -> Ended | None:
     return await _post(work) if work.run.recipients else None
 
 
-async def _bring_in(work: Work, recipients: Recipients) -> None:
+async def _bring_in(work: RunContext, recipients: Recipients) -> None:
     """Import everybody, or open another batch for that."""
     qualtrics, spec = work.sides.qualtrics, work.spec.qualtrics
     assert work.run.batch_id, "Importing is written with its batch"  # noqa: S101
     created = accounted = 0
     limited = False
     try:
-        for portion in portions(recipients, work.run.id):
+        for portion in chunks(recipients, work.run.id):
             done = await qualtrics.import_contacts(
                 spec.directory_id, spec.mailing_list_id, work.run.batch_id, work.run.id, portion
             )
@@ -153,7 +152,7 @@ async def _bring_in(work: Work, recipients: Recipients) -> None:
     )
 
 
-async def _count_people(work: Work, created: int) -> None:
+async def _count_people(work: RunContext, created: int) -> None:
     """See that nobody is in the batch twice. Raises `OutcomeUnknown` unless it has exactly so many people.
 
     An import was answered with 429 and was repeated. Qualtrics may have taken it the first time, too: then it has done
@@ -170,7 +169,7 @@ async def _count_people(work: Work, created: int) -> None:
         raise OutcomeUnknown(Reason.RATE_LIMITED, what, status=429)
 
 
-async def _post(work: Work) -> Ended | None:
+async def _post(work: RunContext) -> Ended | None:
     """Ask for the distribution, once. The only place that sends."""
     if work.spec.dry_run:  # since it imported its people
         return work.dry()
@@ -180,10 +179,10 @@ async def _post(work: Work) -> Ended | None:
         await work.sides.qualtrics.turn_to_send()
         await work.sides.qualtrics.ensure_token(TOKEN_GOOD_FOR)
     # From here to the journalled reply nothing is cut short: a request in flight that is dropped may have been heard.
-    return await held_back(_write_and_post(work))
+    return await shield_until_done(_write_and_post(work))
 
 
-async def _write_and_post(work: Work) -> Ended | None:
+async def _write_and_post(work: RunContext) -> Ended | None:
     spec, batch_id = work.spec.qualtrics, work.run.batch_id
     if not batch_id:  # it was lost from the journal, and no other batch may take its place
         what = "The journal does not say into which transaction batch the people of the run were imported."
@@ -235,7 +234,7 @@ async def _write_and_post(work: Work) -> Ended | None:
     return None
 
 
-async def _refused(work: Work, before: int, why: Transient) -> Ended | None:
+async def _refused(work: RunContext, before: int, why: Transient) -> Ended | None:
     """The send was refused, or never asked for: ask again later, unless that was the last time."""
     certain = str(why.reason) in CERTAIN_REFUSALS
     if certain and before + 1 >= POSTS:
@@ -247,7 +246,7 @@ async def _refused(work: Work, before: int, why: Transient) -> Ended | None:
     return None
 
 
-async def sending(work: Work) -> Ended | None:
+async def sending(work: RunContext) -> Ended | None:
     """See whether the survey went out."""
     # A crash here changes nothing: the next process looks again, by the same survey, time and batch.
     if work.run.refused_until is not None:
@@ -260,7 +259,7 @@ async def sending(work: Work) -> Ended | None:
     return work.unknown(f"there was no clear answer, and its list of distributions {seen}")
 
 
-async def _after_refusal(work: Work, until: datetime) -> Ended | None:
+async def _after_refusal(work: RunContext, until: datetime) -> Ended | None:
     """Ask again for a send that was refused, once it is certain that it did not take place."""
     # A crash here: the next process waits and looks again. What this one has seen is not in the journal, because the
     # next one cannot know how long ago that was.
@@ -287,7 +286,7 @@ async def _after_refusal(work: Work, until: datetime) -> Ended | None:
     return await _post(work)
 
 
-async def _wait_until(work: Work, until: datetime) -> None:
+async def _wait_until(work: RunContext, until: datetime) -> None:
     # Never longer than the longest wait: the clock may have been set back.
     wait = min(until - work.clock.now(), LONGEST_WAIT)
     await work.clock.sleep(max(0.0, wait.total_seconds()))
@@ -297,7 +296,7 @@ def _wait(refused: Transient) -> timedelta:
     return min(WAIT if refused.retry_after is None else refused.retry_after, LONGEST_WAIT)
 
 
-def _last_refusal(work: Work) -> Transient:
+def _last_refusal(work: RunContext) -> Transient:
     """The refusal of an earlier process, as far as the journal tells."""
     return Transient(Reason.RATE_LIMITED, f"Qualtrics refused {POSTS} times to send to batch {work.run.batch_id}")
 
@@ -307,7 +306,7 @@ def _rounded_up(time: datetime) -> datetime:
     return (time + timedelta(seconds=1)).replace(microsecond=0)
 
 
-async def sent(work: Work) -> Ended | None:
+async def sent(work: RunContext) -> Ended | None:
     """Say so."""
     # A crash here: the survey is out and the journal knows its id. The next process finishes with the same words.
     return work.sent()

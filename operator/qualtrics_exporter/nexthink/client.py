@@ -13,27 +13,35 @@ from types import TracebackType
 from typing import Any, Self
 
 from qualtrics_exporter.fair_share import NOBODY, Tenant
-from qualtrics_exporter.http.errors import Permanent, Transient
-from qualtrics_exporter.http.gunzip import BadGzip
-from qualtrics_exporter.http.limits import Rate
-from qualtrics_exporter.http.polling import poll
-from qualtrics_exporter.http.remote import Ask, Credentials, Remote, Remotes, Repeat, Side, compact, segment
-from qualtrics_exporter.http.reply import (
+from qualtrics_exporter.nexthink.table import WHAT_TO_DO, Damaged, NoTable, Row, Table, WrongFormat
+from qualtrics_exporter.remote.errors import Permanent, Transient
+from qualtrics_exporter.remote.gunzip import BadGzip
+from qualtrics_exporter.remote.polling import poll
+from qualtrics_exporter.remote.rate_limits import Rate
+from qualtrics_exporter.remote.response import (
     NotUnderstood,
-    Reply,
+    Response,
     TooMuch,
-    at,
-    code_or_none,
-    count_or_none,
-    id_at,
-    list_at,
-    text_at,
+    get_code_or_none,
+    get_count_or_none,
+    get_id,
+    get_list,
+    get_path,
+    get_text,
 )
-from qualtrics_exporter.http.service import json_object
-from qualtrics_exporter.http.wire import Download, Lost, NotSent, TooLarge
+from qualtrics_exporter.remote.service import json_object
+from qualtrics_exporter.remote.session import (
+    ApiContext,
+    Credentials,
+    Operation,
+    RetryPolicy,
+    Service,
+    Session,
+    compact,
+    segment,
+)
+from qualtrics_exporter.remote.transport import ConnectFailed, Download, ResponseLost, TooLarge
 from qualtrics_exporter.resource.reasons import Reason
-
-from .table import WHAT_TO_DO, Damaged, NoTable, Row, Table, WrongFormat
 
 MOST_ROWS = 1000
 """What one execution returns at most, without a mark that there was more."""
@@ -64,7 +72,7 @@ _REFUSED = {
 }
 
 
-def _own(reply: Reply) -> bool:
+def _own(reply: Response) -> bool:
     """Whether Nexthink may have written this refusal: JSON, or no body, which it never does with 403 (facts section 1).
 
     Its documents differ too much to ask for more, and no call to Nexthink has an effect that must not be repeated.
@@ -72,8 +80,8 @@ def _own(reply: Reply) -> bool:
     return json_object(reply) is not None or (reply.empty and reply.status != 403)
 
 
-NEXTHINK = Side(
-    key="nexthink", name="Nexthink", codes=lambda document: (code_or_none(document, "code"), None), own=_own
+NEXTHINK = Service(
+    key="nexthink", name="NexthinkClient", codes=lambda document: (get_code_or_none(document, "code"), None), own=_own
 )  # fmt: skip
 
 
@@ -94,11 +102,11 @@ class Executed:
     """The name of the column, if there are rows that tell it; of several columns, nothing is kept."""
 
 
-class Nexthink:
+class NexthinkClient:
     """Nexthink as one credential sees it."""
 
-    def __init__(self, remotes: Remotes, credentials: Credentials, tenant: Tenant = NOBODY) -> None:
-        self._remote = Remote(remotes, credentials, NEXTHINK, tenant)
+    def __init__(self, remotes: ApiContext, credentials: Credentials, tenant: Tenant = NOBODY) -> None:
+        self._remote = Session(remotes, credentials, NEXTHINK, tenant)
 
     async def check_credentials(self) -> None:
         """See that a token can be had, and that the API's own URL may be used."""
@@ -116,13 +124,13 @@ class Nexthink:
         by a `Transient` that was `heard`.
         """
         return await self._remote.call(
-            Ask(
+            Operation(
                 operation="execute",
                 task=f"run query {query_id}",
                 method="POST",
                 path="/api/v2/nql/execute",
                 body=compact(_query(query_id, parameters)),
-                repeat=Repeat.READ,
+                repeat=RetryPolicy.READ,
                 refused=_REFUSED,
                 rates=(QUERIES,),
                 heard_tries=None if patient else EXECUTE_TRIES,
@@ -139,7 +147,7 @@ class Nexthink:
 class Export:
     """A whole result, streamed. `truncated` is known once it is entered, `header` once a row was read or all were."""
 
-    def __init__(self, remote: Remote, query_id: str, parameters: Mapping[str, str]) -> None:
+    def __init__(self, remote: Session, query_id: str, parameters: Mapping[str, str]) -> None:
         self.truncated = False
         self._table = Table()
         self._remote = remote
@@ -154,17 +162,17 @@ class Export:
         """Have Nexthink begin, and wait for nothing. It refuses a query that it cannot run."""
         self._deadline = self._remote.clock.monotonic() + EXPORT_DEADLINE.total_seconds()
         self._export_id = await self._remote.call(
-            Ask(
+            Operation(
                 operation="export",
                 task=f"export query {self._query_id}",
                 method="POST",
                 path="/api/v1/nql/export",
                 body=compact({**_query(self._query_id, self._parameters), "compression": "GZIP"}),
-                repeat=Repeat.READ,
+                repeat=RetryPolicy.READ,
                 refused=_REFUSED,
                 rates=(QUERIES,),
             ),
-            lambda reply: id_at(reply.document(), "exportId"),
+            lambda reply: get_id(reply.document(), "exportId"),
         )
 
     async def __aenter__(self) -> Self:
@@ -190,11 +198,11 @@ class Export:
 
     async def _finished(self) -> str:
         """Wait until the file is there; its URL, good for 15 minutes."""
-        ask = Ask(
+        ask = Operation(
             operation="status",
             task=f"tell how the export of query {self._query_id} stands",
             path=f"/api/v1/nql/status/{segment(self._export_id)}",
-            repeat=Repeat.READ,
+            repeat=RetryPolicy.READ,
         )
 
         async def done() -> str | None:
@@ -233,12 +241,12 @@ class Export:
                     next_step = WHAT_TO_DO if isinstance(why, WrongFormat) else None
                     raise Transient(Reason.REMOTE_REPLY_INVALID, f"{what}: {why}", next_step=next_step) from None
                 misread = True  # as with any read: a second look, at a fresh URL, and no more
-            except (NotSent, Lost, BadGzip) as trouble:
+            except (ConnectFailed, ResponseLost, BadGzip) as trouble:
                 if not left or self._remote.clock.monotonic() > self._deadline:
-                    if isinstance(trouble, NotSent):
+                    if isinstance(trouble, ConnectFailed):
                         told = f"{what}: {trouble}"
                         raise Transient(Reason.REMOTE_UNAVAILABLE, told, next_step=trouble.next_step) from trouble
-                    status = trouble.status if isinstance(trouble, Lost) else None
+                    status = trouble.status if isinstance(trouble, ResponseLost) else None
                     raise Transient(Reason.REMOTE_UNAVAILABLE, what, status=status) from trouble
             else:
                 return
@@ -247,7 +255,7 @@ class Export:
 
     async def _read(self, file: Download) -> AsyncGenerator[tuple[str, ...], None]:
         if not 200 <= file.status < 300:
-            raise Lost("the file is refused", file.status)  # its URL may have expired
+            raise ResponseLost("the file is refused", file.status)  # its URL may have expired
         table = self._table = Table()
         async with aclosing(file.pieces(self._check_deadline)) as pieces:
             async for piece in pieces:
@@ -285,22 +293,22 @@ def _query(query_id: str, parameters: Mapping[str, str]) -> dict[str, Any]:
     return {"queryId": query_id, **({"parameters": dict(parameters)} if parameters else {})}
 
 
-def _executed(reply: Reply) -> Executed:
+def _executed(reply: Response) -> Executed:
     document = reply.document()
-    data = list_at(document, "data")
+    data = get_list(document, "data")
     columns: dict[str, None] = {}
     for row in data[:MOST_ROWS]:  # if there are more, the export has them
         if not isinstance(row, dict):
             raise NotUnderstood("a row of its data is no object")
         columns.update(dict.fromkeys(row))
-    executed = at(document, "executedQuery")
+    executed = get_path(document, "executedQuery")
     only = next(iter(columns), "") if len(columns) <= 1 else None
     return Executed(
         columns=max(1, len(columns)) if data else 0,
         # Rows of several columns are refused unseen: kept, they would take rows times columns.
         rows=[] if only is None else [(_cell(row.get(only)),) for row in data[:MOST_ROWS]],
         executed_query=executed if isinstance(executed, str) else None,
-        complete=max(len(data), count_or_none(document, "rows") or 0) < MOST_ROWS,
+        complete=max(len(data), get_count_or_none(document, "rows") or 0) < MOST_ROWS,
         truncated=reply.status == 206,
         fields=tuple(columns) if only is not None else (),
     )
@@ -315,11 +323,11 @@ def _cell(value: object) -> str:
     return text if len(text) <= LONGEST_CELL and (text or value == "") else "?"
 
 
-def _status(reply: Reply) -> tuple[str, str | None, bool]:
+def _status(reply: Response) -> tuple[str, str | None, bool]:
     document = reply.document()
-    status = text_at(document, "status").upper()
+    status = get_text(document, "status").upper()
     done = status in ("COMPLETED", "COMPLETE")
-    return status, text_at(document, "resultsFileUrl") if done else None, reply.status == 206
+    return status, get_text(document, "resultsFileUrl") if done else None, reply.status == 206
 
 
 class _Seen:

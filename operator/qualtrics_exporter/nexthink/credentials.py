@@ -2,7 +2,7 @@
 
 import re
 
-from qualtrics_exporter.http.credentials import Credentials, Data, missing, required, unusable, value
+from qualtrics_exporter.remote.credentials import Credentials, Data, missing, required, unusable, value
 
 SCOPE = "service:integration"
 

@@ -9,8 +9,8 @@ import io
 import re
 from collections.abc import Iterator
 
-from qualtrics_exporter.http.gunzip import Gunzip, TooManyMembers
-from qualtrics_exporter.http.reply import NotUnderstood, TooMuch
+from qualtrics_exporter.remote.gunzip import Gunzip, TooManyMembers
+from qualtrics_exporter.remote.response import NotUnderstood, TooMuch
 
 LARGEST_RECORD = 64 * 1024
 LARGEST_FILE = 512 * 1024**2

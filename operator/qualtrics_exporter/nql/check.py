@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from itertools import islice
 
+from qualtrics_exporter.nql.findings import Finding, Subject
+from qualtrics_exporter.nql.rules import RULES
+from qualtrics_exporter.nql.source import NOWHERE, Span
 from qualtrics_exporter.resource.reasons import Kind, Reason
 from qualtrics_exporter.resource.spec import LONGEST_QUERY
-
-from .findings import Finding, Subject
-from .rules import RULES
-from .source import NOWHERE, Span
 
 MOST_FINDINGS = 50
 """Of one query: who has more has one mistake that looks like many."""

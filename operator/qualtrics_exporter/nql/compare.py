@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import zip_longest
 
-from . import syntax
-from .parse import parse
-from .source import NOWHERE, Source, Span
-from .syntax import Node
+from qualtrics_exporter.nql import syntax
+from qualtrics_exporter.nql.parse import parse
+from qualtrics_exporter.nql.source import NOWHERE, Source, Span
+from qualtrics_exporter.nql.syntax import Node
 
 LONGEST = 40_000
 """Characters of an executed query that are read: the longest one, with all its parameters filled in, has fewer."""

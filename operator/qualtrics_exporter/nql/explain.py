@@ -2,10 +2,10 @@
 
 import re
 
-from .parse import CLAUSES, Fault, Parsed
-from .scan import DEEPEST
-from .source import INVISIBLE, Source, Span
-from .vocabulary import meant_to_be, nearest_word
+from qualtrics_exporter.nql.parse import CLAUSES, Fault, Parsed
+from qualtrics_exporter.nql.scan import DEEPEST
+from qualtrics_exporter.nql.source import INVISIBLE, Source, Span
+from qualtrics_exporter.nql.vocabulary import meant_to_be, nearest_word
 
 
 def follows_an_invisible_sign(source: Source, span: Span) -> bool:

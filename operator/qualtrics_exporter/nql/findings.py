@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from qualtrics_exporter.nql.parse import Parsed, parse
+from qualtrics_exporter.nql.source import Source, Span
 from qualtrics_exporter.resource.reasons import Kind, Reason
-
-from .parse import Parsed, parse
-from .source import Source, Span
 
 Found = tuple[Span, str]
 """Where, and a sentence without a full stop. It may be shown to anybody: no literal of the query stands in it."""

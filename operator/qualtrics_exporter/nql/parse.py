@@ -13,10 +13,10 @@ from typing import Any
 from lark import Lark, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 from lark.utils import TextSlice
 
-from . import syntax
-from .scan import DEEPEST, Part, Scan, scan
-from .source import Source, Span
-from .tree import TREE
+from qualtrics_exporter.nql import syntax
+from qualtrics_exporter.nql.scan import DEEPEST, Part, Scan, scan
+from qualtrics_exporter.nql.source import Source, Span
+from qualtrics_exporter.nql.tree import TREE
 
 CLAUSES = ("with", "include", "where", "compute", "summarize", "list", "sort", "limit")
 

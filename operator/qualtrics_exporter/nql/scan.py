@@ -8,7 +8,7 @@ found here. Two passes over the text, whatever is in it: the first one sees whet
 import re
 from dataclasses import dataclass, field
 
-from .source import NOWHERE, Source, Span
+from qualtrics_exporter.nql.source import NOWHERE, Source, Span
 
 DEEPEST = 40
 """Brackets inside each other. Nobody writes so many, and what walks over the tree may rely on it."""

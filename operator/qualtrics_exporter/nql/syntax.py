@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Literal as Choice
 from typing import TypeAlias
 
-from .source import NOWHERE, Span
+from qualtrics_exporter.nql.source import NOWHERE, Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from lark import Token, v_args
 from lark.tree import Meta
 from lark.visitors import Transformer_NonRecursive
 
-from . import syntax
-from .source import Span
+from qualtrics_exporter.nql import syntax
+from qualtrics_exporter.nql.source import Span
 
 
 def _span(meta: Meta) -> Span:

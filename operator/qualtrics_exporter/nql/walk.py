@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import fields
 
-from . import syntax
-from .syntax import Node, Query
+from qualtrics_exporter.nql import syntax
+from qualtrics_exporter.nql.syntax import Node, Query
 
 
 def nodes(node: Node) -> Iterator[Node]:

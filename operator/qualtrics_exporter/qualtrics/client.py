@@ -14,32 +14,40 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from qualtrics_exporter.fair_share import NOBODY, Tenant
-from qualtrics_exporter.http.errors import ExportError, OutcomeUnknown, Permanent, Transient
-from qualtrics_exporter.http.limits import Rate
-from qualtrics_exporter.http.polling import poll
-from qualtrics_exporter.http.remote import Ask, Credentials, Remote, Remotes, Repeat, Side, compact, segment
-from qualtrics_exporter.http.reply import (
+from qualtrics_exporter.qualtrics.chunks import body, chunks
+from qualtrics_exporter.qualtrics.distributions import Distribution, NotShown, goes_to
+from qualtrics_exporter.qualtrics.notice import proxied_by
+from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Permanent, Transient
+from qualtrics_exporter.remote.polling import poll
+from qualtrics_exporter.remote.rate_limits import Rate
+from qualtrics_exporter.remote.response import (
     NotUnderstood,
-    Reply,
+    Response,
     TooMuch,
-    at,
-    code_or_none,
-    count_at,
-    count_or_none,
-    id_at,
-    list_at,
-    text_at,
+    get_code_or_none,
+    get_count,
+    get_count_or_none,
+    get_id,
+    get_list,
+    get_path,
+    get_text,
 )
-from qualtrics_exporter.http.service import json_object
-from qualtrics_exporter.http.time_limit import OutOfTime, TimeLimit
+from qualtrics_exporter.remote.service import json_object
+from qualtrics_exporter.remote.session import (
+    ApiContext,
+    Credentials,
+    Operation,
+    RetryPolicy,
+    Service,
+    Session,
+    compact,
+    segment,
+)
+from qualtrics_exporter.remote.time_limit import OutOfTime, TimeLimit
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Delivery, timestamp
 
-from .distributions import Distribution, NotShown, goes_to
-from .notice import proxied_by
-from .portions import body, portions
-
-__all__ = ["Distribution", "Imported", "NotShown", "Qualtrics", "portions"]
+__all__ = ["Distribution", "Imported", "NotShown", "QualtricsClient", "chunks"]
 
 T = TypeVar("T")
 
@@ -73,22 +81,22 @@ _LINK = re.compile(r"\$\{l://Survey(Link|URL)\b")
 
 
 def _codes(document: object) -> tuple[str | None, str | None]:
-    return code_or_none(document, "meta", "error", "errorCode"), code_or_none(document, "meta", "requestId")
+    return get_code_or_none(document, "meta", "error", "errorCode"), get_code_or_none(document, "meta", "requestId")
 
 
-def _in_envelope(reply: Reply) -> bool:
+def _in_envelope(reply: Response) -> bool:
     """Whether the reply is an error in Qualtrics' envelope (docs/facts/qualtrics.md section 4).
 
     A document that says that all went well, with another status on it, is not a refusal.
     """
-    meta = at(json_object(reply), "meta")
-    told = at(meta, "httpStatus")
-    return isinstance(at(meta, "error"), dict) or (isinstance(told, str) and not told.strip().startswith("2"))
+    meta = get_path(json_object(reply), "meta")
+    told = get_path(meta, "httpStatus")
+    return isinstance(get_path(meta, "error"), dict) or (isinstance(told, str) and not told.strip().startswith("2"))
 
 
-QUALTRICS = Side(
+QUALTRICS = Service(
     key="qualtrics",
-    name="Qualtrics",
+    name="QualtricsClient",
     codes=_codes,
     own=_in_envelope,
     rates=(BRAND,),
@@ -114,11 +122,11 @@ class Imported:
     """Whether Qualtrics first answered with 429. It may have taken the import all the same: see `count_batch`."""
 
 
-class Qualtrics:
+class QualtricsClient:
     """Qualtrics as one credential sees it."""
 
-    def __init__(self, remotes: Remotes, credentials: Credentials, tenant: Tenant = NOBODY) -> None:
-        self._remote = Remote(remotes, credentials, QUALTRICS, tenant)
+    def __init__(self, remotes: ApiContext, credentials: Credentials, tenant: Tenant = NOBODY) -> None:
+        self._remote = Session(remotes, credentials, QUALTRICS, tenant)
         self.advice: str | None = None
         """Advice from the notice in a reply, if a check got one."""
 
@@ -140,14 +148,15 @@ class Qualtrics:
         """
         try:
             await self._remote.call(
-                Ask(operation="whoami", task="say who asks", path=f"{API}/whoami", repeat=Repeat.READ), self._checked
+                Operation(operation="whoami", task="say who asks", path=f"{API}/whoami", repeat=RetryPolicy.READ),
+                self._checked,
             )
         except (Permanent, Transient) as error:
             blocked = error.reason is Reason.REMOTE_REPLY_INVALID and error.status == 403
             if not blocked and error.reason is not Reason.NOT_PERMITTED:
                 raise
 
-    def _checked(self, reply: Reply) -> Any:
+    def _checked(self, reply: Response) -> Any:
         """The result of a check. Keeps the advice of the reply's notice."""
         self.advice = proxied_by(reply) or self.advice
         return _result(reply)
@@ -155,18 +164,18 @@ class Qualtrics:
     async def check_survey(self, survey_id: str) -> None:
         """See that the survey exists and takes answers."""
         survey = await self._remote.call(
-            Ask(
+            Operation(
                 operation="read_survey",
                 task=f"show survey {survey_id}",
                 path=f"{API}/surveys/{segment(survey_id)}",
-                repeat=Repeat.READ,
+                repeat=RetryPolicy.READ,
                 refused=_missing(Reason.SURVEY_NOT_FOUND),
             ),
             self._checked,
         )
         now = self._remote.clock.now()
-        starts, ends = (_moment(at(survey, "expiration", key)) for key in ("startDate", "endDate"))
-        if at(survey, "isActive") is not True:
+        starts, ends = (_moment(get_path(survey, "expiration", key)) for key in ("startDate", "endDate"))
+        if get_path(survey, "isActive") is not True:
             raise Permanent(Reason.SURVEY_INACTIVE, f"Survey {survey_id} is not active")
         if starts and now < starts:
             raise Permanent(Reason.SURVEY_INACTIVE, f"Survey {survey_id} takes answers only from {timestamp(starts)}")
@@ -176,20 +185,20 @@ class Qualtrics:
     async def check_message(self, library_id: str, message_id: str) -> None:
         """See that the message exists and invites to a survey."""
         message = await self._remote.call(
-            Ask(
+            Operation(
                 operation="read_message",
                 task=f"show message {message_id} of library {library_id}",
                 path=f"{API}/libraries/{segment(library_id)}/messages/{segment(message_id)}",
-                repeat=Repeat.READ,
+                repeat=RetryPolicy.READ,
                 refused=_missing(Reason.MESSAGE_NOT_FOUND),
             ),
             self._checked,
         )
         what = f"Message {message_id} of library {library_id}"
-        category = at(message, "category")
+        category = get_path(message, "category")
         if not isinstance(category, str) or category.lower() != "invite":
             raise Permanent(Reason.MESSAGE_NOT_INVITATION, f"{what} is not of the category invite")
-        texts = at(message, "messages")
+        texts = get_path(message, "messages")
         texts = texts.values() if isinstance(texts, dict) else ()
         if not any(isinstance(text, str) and _LINK.search(text) for text in texts):
             raise Permanent(Reason.MESSAGE_NOT_INVITATION, f"{what} has no link to the survey")
@@ -199,7 +208,7 @@ class Qualtrics:
         pages = self._pages("list_directories", "list the directories", f"{API}/directories", {}, ids="directoryId")
         async with aclosing(pages):
             async for directory in pages:
-                if at(directory, "directoryId") == directory_id:
+                if get_path(directory, "directoryId") == directory_id:
                     return
         what = f"Qualtrics lists no directory {directory_id} for the credentials of {self._remote.source}"
         raise Permanent(Reason.DIRECTORY_NOT_FOUND, what)
@@ -207,11 +216,11 @@ class Qualtrics:
     async def check_mailing_list(self, directory_id: str, mailing_list_id: str) -> None:
         """See that the mailing list exists in that directory."""
         await self._remote.call(
-            Ask(
+            Operation(
                 operation="read_mailing_list",
                 task=f"show mailing list {mailing_list_id} of directory {directory_id}",
                 path=f"{API}/directories/{segment(directory_id)}/mailinglists/{segment(mailing_list_id)}",
-                repeat=Repeat.READ,
+                repeat=RetryPolicy.READ,
                 refused=_missing(Reason.MAILING_LIST_NOT_FOUND),
             ),
             self._checked,
@@ -222,17 +231,17 @@ class Qualtrics:
     async def create_batch(self, directory_id: str) -> str:
         """Open a batch for the people of one run. A lost reply leaves an empty one behind, which harms nobody."""
         return await self._remote.call(
-            Ask(
+            Operation(
                 operation="create_batch",
                 task=f"open a batch in directory {directory_id}",
                 method="POST",
                 path=f"{API}/directories/{segment(directory_id)}/transactionbatches",
                 body=compact({"transactionIds": []}),
-                repeat=Repeat.READ,
+                repeat=RetryPolicy.READ,
                 refused={404: Reason.DIRECTORY_NOT_FOUND},
                 rates=(BATCHES,),
             ),
-            lambda reply: id_at(reply.document(), "result", "id"),
+            lambda reply: get_id(reply.document(), "result", "id"),
         )
 
     async def import_contacts(
@@ -248,13 +257,13 @@ class Qualtrics:
         await self._remote.token()  # a token endpoint that hangs must not keep others from the list
         async with self._remote.alone(path):
             import_id, unprocessed = await self._remote.call(
-                Ask(
+                Operation(
                     operation="import_contacts",
                     task=f"import {len(addresses)} contacts into batch {batch_id}",
                     method="POST",
                     path=path,
                     body=lambda: body(batch_id, run_id, addresses),
-                    repeat=Repeat.REFUSED,
+                    repeat=RetryPolicy.REFUSED,
                     refused={404: Reason.MAILING_LIST_NOT_FOUND},
                     rates=(IMPORTS,),
                 ),
@@ -279,11 +288,11 @@ class Qualtrics:
         """How many are in and how many were refused, when it is over."""
         clock = self._remote.clock
         began = clock.monotonic()
-        ask = Ask(
+        ask = Operation(
             operation="import_status",
             task=f"tell how the import into batch {batch_id} stands",
             path=path,
-            repeat=Repeat.READ,
+            repeat=RetryPolicy.READ,
             rates=(IMPORT_STATUS,),
         )
 
@@ -323,18 +332,18 @@ class Qualtrics:
         """
         survey_id, batch_id = distribution.survey_id, distribution.batch_id
         return await self._remote.call(
-            Ask(
+            Operation(
                 operation="create_distribution",
                 task=f"send survey {survey_id} to batch {batch_id}",
                 method="POST",
                 path=f"{API}/distributions",
                 body=compact(distribution.payload()),
-                repeat=Repeat.NEVER,
+                repeat=RetryPolicy.NEVER,
                 otherwise=Reason.SEND_REFUSED,
                 waits=False,
                 unknown=Reason.DELIVERY_UNKNOWN,
             ),
-            lambda reply: id_at(reply.document(), "result", "id"),
+            lambda reply: get_id(reply.document(), "result", "id"),
         )
 
     async def find_distribution(self, survey_id: str, batch_id: str, since: datetime, until: datetime) -> str | None:
@@ -384,20 +393,20 @@ class Qualtrics:
         return Delivery(
             request_status=_word(found, "requestStatus"),
             observed_time=self._remote.clock.now(),
-            **{name: count_or_none(found, "stats", name) for name in stats},
+            **{name: get_count_or_none(found, "stats", name) for name in stats},
         )
 
     async def _distribution(self, survey_id: str, distribution_id: str) -> Any:
-        ask = Ask(
+        ask = Operation(
             operation="read_distribution",
             task=f"show distribution {distribution_id} of survey {survey_id}",
             path=f"{API}/distributions/{segment(distribution_id)}",
             query={"surveyId": survey_id},
-            repeat=Repeat.READ,
+            repeat=RetryPolicy.READ,
         )
         return await self._read(ask, _result, seconds=READ_SECONDS)
 
-    async def _read(self, ask: Ask, read: Callable[[Reply], T], *, seconds: float | None) -> T:
+    async def _read(self, ask: Operation, read: Callable[[Response], T], *, seconds: float | None) -> T:
         """A read that ends in time, whatever its retries, the limiter or the token take."""
         try:
             async with TimeLimit(self._remote.clock, seconds):
@@ -424,7 +433,7 @@ class Qualtrics:
         """
         seen: set[str] = set()
         for _ in range(MOST_PAGES):
-            ask = Ask(operation=operation, task=task, path=path, query=query, repeat=Repeat.READ)
+            ask = Operation(operation=operation, task=task, path=path, query=query, repeat=RetryPolicy.READ)
             page = await self._read(ask, lambda reply: _page(reply, ids), seconds=seconds)
             for element in page.elements:
                 yield element
@@ -459,9 +468,9 @@ def _unknown(error: Transient | Permanent) -> OutcomeUnknown:
     )
 
 
-def _result(reply: Reply) -> Any:
+def _result(reply: Response) -> Any:
     """What is in the envelope."""
-    result = at(reply.document(), "result")
+    result = get_path(reply.document(), "result")
     if not isinstance(result, dict):
         raise NotUnderstood("it has no result")
     return result
@@ -474,42 +483,42 @@ class _Page:
     last: bool
 
 
-def _page(reply: Reply, ids: str) -> _Page:
+def _page(reply: Response, ids: str) -> _Page:
     result = _result(reply)
-    elements = list_at(result, "elements")
+    elements = get_list(result, "elements")
     if len(elements) > MOST_ELEMENTS:
         raise TooMuch(f"a page has more than {MOST_ELEMENTS:,} elements")
     for element in elements:
-        id_at(element, ids)
+        get_id(element, ids)
     following = result.get("nextPage")
     if following is not None and not isinstance(following, str):
         raise NotUnderstood("its nextPage is no URL")
     return _Page(elements, following or None, last=following is None and "nextPage" in result)
 
 
-def _started(reply: Reply) -> tuple[str, int]:
+def _started(reply: Response) -> tuple[str, int]:
     """The import's id, and how many contacts it does not even look at."""
     result = _result(reply)
-    unprocessed = at(result, "contacts", "unprocessed")
-    return id_at(result, "id"), len(unprocessed) if isinstance(unprocessed, list) else 0
+    unprocessed = get_path(result, "contacts", "unprocessed")
+    return get_id(result, "id"), len(unprocessed) if isinstance(unprocessed, list) else 0
 
 
-def _progress(reply: Reply) -> tuple[bool, tuple[int, int] | None]:
+def _progress(reply: Response) -> tuple[bool, tuple[int, int] | None]:
     """Whether the import failed; created and failed when it is over, None while it is not."""
     result = _result(reply)
-    status = text_at(result, "status").lower()
+    status = get_text(result, "status").lower()
     if status in ("failed", "error", "cancelled", "canceled"):
         return True, None
     over = status in ("complete", "completed")
-    if not over and (status == "inprogress" or (count_or_none(result, "percentComplete") or 0) < 100):
+    if not over and (status == "inprogress" or (get_count_or_none(result, "percentComplete") or 0) < 100):
         return False, None
-    created = count_at(result, "transactions", "count", "created")
-    return False, (created, count_or_none(result, "contacts", "count", "failed") or 0)
+    created = get_count(result, "transactions", "count", "created")
+    return False, (created, get_count_or_none(result, "contacts", "count", "failed") or 0)
 
 
 def _word(document: Any, key: str) -> str | None:
     """One of Qualtrics' own words, of letters; nothing else is let into a status."""
-    word = code_or_none(document, key)
+    word = get_code_or_none(document, key)
     return word if word and word.isalpha() and len(word) <= LONGEST_WORD else None
 
 

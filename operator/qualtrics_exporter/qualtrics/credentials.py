@@ -1,6 +1,6 @@
 """The Qualtrics credentials of a Secret: `url`, `clientId`, `clientSecret`; maybe `tokenUrl` and `scope`."""
 
-from qualtrics_exporter.http.credentials import Credentials, Data, required, value
+from qualtrics_exporter.remote.credentials import Credentials, Data, required, value
 
 SCOPE = "manage:all"
 

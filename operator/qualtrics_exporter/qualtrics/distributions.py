@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from qualtrics_exporter.http.errors import Transient
-from qualtrics_exporter.http.reply import at
+from qualtrics_exporter.remote.errors import Transient
+from qualtrics_exporter.remote.response import get_path
 from qualtrics_exporter.resource.status import timestamp
 
 
@@ -54,8 +54,8 @@ def goes_to(entry: Any, batch_id: str) -> bool | None:
     Only another batch excludes this one. A mailing list, a contact or a sample says nothing: how Qualtrics shows the
     recipients of a batch is known from one example (docs/facts/qualtrics.md section 3).
     """
-    recipients = at(entry, "recipients")
-    shown = [at(entry, "transactionBatchId"), *(recipients.values() if isinstance(recipients, dict) else ())]
+    recipients = get_path(entry, "recipients")
+    shown = [get_path(entry, "transactionBatchId"), *(recipients.values() if isinstance(recipients, dict) else ())]
     if batch_id in shown:
         return True
     return False if any(isinstance(value, str) and value.startswith("BT_") for value in shown) else None

@@ -2,19 +2,19 @@
 
 import re
 
-from qualtrics_exporter.http.reply import NotUnderstood, Reply, at
+from qualtrics_exporter.remote.response import NotUnderstood, Response, get_path
 
 _PROXIED = re.compile(r"request proxied\b", re.IGNORECASE)
 _HOST = re.compile(r"\b([a-z0-9-]{1,63}\.qualtrics\.com)\b", re.IGNORECASE)
 
 
-def proxied_by(reply: Reply) -> str | None:
+def proxied_by(reply: Response) -> str | None:
     """Advice if Qualtrics passed the request on to another datacenter, None otherwise.
 
     The advice repeats nothing of the notice except a host name of Qualtrics.
     """
     try:
-        notice = at(reply.document(), "meta", "notice")
+        notice = get_path(reply.document(), "meta", "notice")
     except NotUnderstood:
         return None
     if not isinstance(notice, str) or not _PROXIED.match(notice[:1024]):

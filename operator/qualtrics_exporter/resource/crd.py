@@ -12,10 +12,10 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from .exporter import GROUP, KIND, PLURAL, VERSION
-from .rules import FOR_EDITORS
-from .spec import Model, Spec
-from .status import Status
+from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
+from qualtrics_exporter.resource.rules import FOR_EDITORS
+from qualtrics_exporter.resource.spec import Model, Spec
+from qualtrics_exporter.resource.status import Status
 
 ACCEPTED = {
     *("type", "format", "description", "default", "enum"),

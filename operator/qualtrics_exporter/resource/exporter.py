@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .lenient import read_status
-from .reasons import Reason
-from .rules import Violation, violations
-from .spec import Spec
-from .status import MAX_COUNT, Status
+from qualtrics_exporter.resource.lenient import read_status
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.rules import Violation, violations
+from qualtrics_exporter.resource.spec import Spec
+from qualtrics_exporter.resource.status import MAX_COUNT, Status
 
 GROUP = "qualtrics-exporter.dev"
 VERSION = "v1alpha1"

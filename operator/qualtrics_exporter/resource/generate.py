@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .crd import crd, crd_yaml
-from .exporter import GROUP, KIND, PLURAL, VERSION
-from .json_schema import json_schema_text
-from .reasons import Kind, Place, Reason
-from .rules import CEL_RULES
+from qualtrics_exporter.resource.crd import crd, crd_yaml
+from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
+from qualtrics_exporter.resource.json_schema import json_schema_text
+from qualtrics_exporter.resource.reasons import Kind, Place, Reason
+from qualtrics_exporter.resource.rules import CEL_RULES
 
 CRD_PATH = f"crds/{GROUP}_{PLURAL}.yaml"
 # A chart can read only what lies in it.

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
-from .crd import QualtricsExporter, Structural, resolved
-from .exporter import GROUP, KIND, VERSION
-from .rules import CEL_RULES, FOR_EDITORS
-from .spec import SpecModel
+from qualtrics_exporter.resource.crd import QualtricsExporter, Structural, resolved
+from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION
+from qualtrics_exporter.resource.rules import CEL_RULES, FOR_EDITORS
+from qualtrics_exporter.resource.spec import SpecModel
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 """The newest that the usual editors understand."""

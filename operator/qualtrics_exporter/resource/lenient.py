@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from .status import Status
+from qualtrics_exporter.resource.status import Status
 
 _ROUNDS = 12
 """How often values are removed. Each round removes everything that the one before found, and the status is not deep."""

@@ -11,9 +11,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from .exporter import GROUP, KIND, VERSION, read_spec
-from .rules import Violation
-from .spec import Spec
+from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION, read_spec
+from qualtrics_exporter.resource.rules import Violation
+from qualtrics_exporter.resource.spec import Spec
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

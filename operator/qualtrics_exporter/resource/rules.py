@@ -18,7 +18,7 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, Vali
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
-from .reasons import Reason
+from qualtrics_exporter.resource.reasons import Reason
 
 CEL_RULES = "x-kubernetes-validations"
 FOR_EDITORS = "x-for-editors"

@@ -19,9 +19,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from qualtrics_exporter import schedule
-
-from .reasons import Reason
-from .rules import Rule, broken, with_rules
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.rules import Rule, broken, with_rules
 
 
 class Model(BaseModel):

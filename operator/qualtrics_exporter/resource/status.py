@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
 
-from .reasons import Reason
-from .spec import MOST_GROUPS, Model
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.spec import MOST_GROUPS, Model
 
 Trigger = Literal["Schedule", "Request", "Test"]
 Step = Literal["Claimed", "Importing", "Sending", "Sent"]

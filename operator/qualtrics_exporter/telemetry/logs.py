@@ -14,7 +14,7 @@ from typing import Any, Literal, TextIO
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from .redact import MASK, redact
+from qualtrics_exporter.telemetry.redact import MASK, redact
 
 Format = Literal["json", "console"]
 Level = Literal["debug", "info", "warning", "error"]

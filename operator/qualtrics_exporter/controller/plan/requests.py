@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from qualtrics_exporter.controller import settling
-from qualtrics_exporter.export.identity import request_run_id, settlement_id, test_run_id
+from qualtrics_exporter.controller.status import resolution
+from qualtrics_exporter.export.run_ids import request_run_id, settlement_id, test_run_id
 from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT, Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import HANDLED_REQUESTS, HANDLED_TOKENS, HistoryEntry, Result, Status, Trigger
@@ -67,7 +67,7 @@ class Kind:
             return None
         if self is SETTLEMENT:
             # A value that is not understood may be a mistake, such as an address.
-            identity = text if settling.understood(text) else _digest(text)
+            identity = text if resolution.understood(text) else _digest(text)
             return Token(identity, identity)
         return Token(
             identity=text if len(text) <= LONGEST_TOKEN else _digest(text),
@@ -233,7 +233,7 @@ def refuse_test(exporter: Exporter, status: Status, now: datetime, reason: Reaso
     if not any(entry.id == id_ for entry in entries):
         entry = _refusal("Test", id_, now, "Skipped", reason, "The test did not start")
         unseen = status.last_test is not exporter.status.last_test  # another test ended in the same plan
-        if unseen or any(doubted is status.last_test for doubted in settling.in_doubt(status)):
+        if unseen or any(doubted is status.last_test for doubted in resolution.in_doubt(status)):
             status = status.with_entry(entry)
         else:
             status = status.model_copy(update={"last_test": entry})

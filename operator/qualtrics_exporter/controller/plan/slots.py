@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 
 from qualtrics_exporter import schedule as slots
-from qualtrics_exporter.controller import conditions
-from qualtrics_exporter.controller.leadership import Leadership
-from qualtrics_exporter.export.identity import slot_run_id
+from qualtrics_exporter.controller.leader_gaps import Leadership
+from qualtrics_exporter.controller.status import conditions
+from qualtrics_exporter.export.run_ids import slot_run_id
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CLAIMED_SLOTS, ClaimedSlot, HistoryEntry, Result, Status, timestamp

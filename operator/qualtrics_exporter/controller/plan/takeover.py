@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from qualtrics_exporter.controller import conditions, settling
+from qualtrics_exporter.controller.plan.deadlines import starting_deadline
 from qualtrics_exporter.controller.plan.slots import Context
-from qualtrics_exporter.controller.plan.spec import starting_deadline
-from qualtrics_exporter.export.identity import slot_run_id
+from qualtrics_exporter.controller.status import conditions, resolution
+from qualtrics_exporter.export.run_ids import slot_run_id
 from qualtrics_exporter.export.sample import everybody, with_group
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -91,7 +91,7 @@ def end_unreadable(exporter: Exporter, status: Status, now: datetime) -> Status:
             sent = group.model_copy(update={"send_time": send_time or now})
             status = status.model_copy(update={"sampled_groups": with_group(status.sampled_groups, sent)})
     if entry.trigger == "Test":
-        return settling.with_last_test(status, entry)
+        return resolution.with_last_test(status, entry)
     return conditions.last_run(status.with_entry(entry), entry, exporter.generation, now)
 
 

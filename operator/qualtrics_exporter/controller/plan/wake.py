@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from qualtrics_exporter.controller import conditions, delivery, settling
 from qualtrics_exporter.controller.plan import slots
+from qualtrics_exporter.controller.plan.deadlines import schedule_of, spec_problem
 from qualtrics_exporter.controller.plan.requests import KINDS, requested
-from qualtrics_exporter.controller.plan.spec import schedule_of, spec_problem
+from qualtrics_exporter.controller.status import conditions, delivery_figures, resolution
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.schedule import next_slot
 
@@ -66,8 +66,8 @@ def next_wake(
     wakes = [Wake(check_due(exporter, now), urgent=False)]
     if not exporter.suspended:
         wakes.append(Wake(next_slot(schedule, slots.counted_from(status, now)).due))
-    reads = [(Question("figures", e.id), delivery.next_read(e, now)) for e in status.history or []]
-    looks = [(Question("outcome", e.id), settling.next_look(e, now)) for e in settling.in_doubt(status)]
+    reads = [(Question("figures", e.id), delivery_figures.next_read(e, now)) for e in status.history or []]
+    looks = [(Question("outcome", e.id), resolution.next_look(e, now)) for e in resolution.in_doubt(status)]
     wakes += [Wake(max(at, retries.get(question, at)), urgent=False) for question, at in reads + looks if at]
     return min(wakes)
 

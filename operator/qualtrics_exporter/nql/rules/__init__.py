@@ -5,8 +5,7 @@ is a warning. When in doubt it is a warning: an error stops an exporter.
 """
 
 from qualtrics_exporter.nql.findings import Rule
-
-from . import characters, clauses, grammar, names, output, parameters, window
+from qualtrics_exporter.nql.rules import characters, clauses, grammar, names, output, parameters, window
 
 RULES: tuple[Rule, ...] = (
     grammar.syntax_error,

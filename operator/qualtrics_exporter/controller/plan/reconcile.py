@@ -1,0 +1,225 @@
+"""What is due for an exporter now, as one new status: pure functions of the object and the time.
+
+`plan` turns everything that is due into one status: first sight, a resolved run, a changed schedule, slots that were
+missed, overtaken or skipped, refused requests, and the claim of a run. All of it is one status, written in one
+compare-and-set: no slot is claimed without `lastScheduleTime` and `claimedSlots`, and no token is acted on without
+its receipt. `finished` does the same for the end of a run.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from qualtrics_exporter import schedule as schedules
+from qualtrics_exporter.controller.plan import slots
+from qualtrics_exporter.controller.plan.deadlines import schedule_of, spec_problem, starting_deadline
+from qualtrics_exporter.controller.plan.repair import repaired
+from qualtrics_exporter.controller.plan.requests import (
+    RUN,
+    SETTLEMENT,
+    TEST,
+    refuse_run,
+    refuse_test,
+    requested,
+    wants_delivery,
+    with_current_receipts,
+    with_receipt,
+    with_tokens_handled,
+    without_texts,
+)
+from qualtrics_exporter.controller.plan.slot_repair import without_future
+from qualtrics_exporter.controller.plan.slots import Context
+from qualtrics_exporter.controller.plan.takeover import take_over
+from qualtrics_exporter.controller.status import conditions, resolution
+from qualtrics_exporter.export.heavy_query import remembered
+from qualtrics_exporter.export.journal import Ended
+from qualtrics_exporter.export.run_ids import request_run_id, slot_run_id, test_run_id
+from qualtrics_exporter.export.sample import with_send
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.spec import Spec
+from qualtrics_exporter.resource.status import SENT_RUNS, ActiveRun, Status, Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The status to write, and the run that the context's holder has once it is written."""
+
+    status: Status
+    claimed: ActiveRun | None = None
+
+
+def plan(exporter: Exporter, context: Context) -> Plan:
+    """The status that says what is due now, with a run claimed if one has to start."""
+    now = context.now
+    exporter = repaired(exporter, now, unsure=context.unsure, default_zone=context.default_zone)
+    status = _resolved(exporter, _first_sight(exporter, now), now)
+    status = without_future(exporter, slots.with_record(status), now)
+    status = with_current_receipts(exporter, without_texts(status))
+    claimed: ActiveRun | None = None
+    if context.orphaned and status.active_run and not (context.unsure and status.active_run.before_send):
+        status, claimed = take_over(exporter, status, status.active_run, context)
+    if problem := spec_problem(exporter, context.default_zone):
+        status = slots.forgone(exporter, status, now, "Failed", problem.reason)
+        status = status.model_copy(update={"next_schedule_time": None})
+        return Plan(refuse_run(exporter, status, now, "Failed", problem.reason, problem.what), claimed)
+
+    spec = cast("Spec", exporter.spec)  # there is no problem with it
+    schedule = schedule_of(exporter, spec, context.default_zone)
+    if not context.unsure or exporter.suspended:  # a slot that falls due during a suspension never runs
+        status, claimed = _with_slots(exporter, status, spec, schedule, claimed, context)
+    elif status.schedule is None:  # the exporter is new: it has no slots yet about which anything could be concluded
+        status = _counting_since(exporter, status, schedule, now)
+    if status.active_run is None or claimed:
+        status, claimed = _run_request(exporter, status, claimed, context)
+        status, claimed = _delivering_test(exporter, status, claimed, context)
+    if status.schedule == schedule.words():  # else the slots of the schedule before come first, once the clock is sure
+        status = _with_next_slot(exporter, status, schedule, now)
+    return Plan(status, claimed)
+
+
+def _with_slots(
+    exporter: Exporter,
+    status: Status,
+    spec: Spec,
+    schedule: schedules.Schedule,
+    claimed: ActiveRun | None,
+    context: Context,
+) -> tuple[Status, ActiveRun | None]:
+    """The status with an entry for each slot that is over, and with the slot claimed that runs now."""
+    now = context.now
+    if exporter.suspended:
+        status = slots.forgone(exporter, status, now, "Skipped", Reason.SUSPENDED)
+    elif status.schedule != schedule.words():
+        status = slots.forgone(exporter, status, now, "Missed", Reason.SCHEDULE_CHANGED)
+    status = _counting_since(exporter, status, schedule, now)
+    default = None if spec.schedule.time_zone else schedule.zone.key
+    if status.time_zone != default:
+        status = status.model_copy(update={"time_zone": default})
+    if status.active_run is None and not exporter.suspended:
+        status, slot = slots.claim_due(exporter, status, schedule, starting_deadline(spec), context)
+        if slot:
+            run_id = slot_run_id(exporter.uid, slot.identity)
+            return _claim(exporter, status, "Schedule", run_id, context, slot.due)
+    return status, claimed
+
+
+def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str) -> Status:
+    """The status after a run has ended: its entry, its conditions, and what fell due meanwhile.
+
+    A slot that fell due and a run that was requested while the run was active are skipped, visibly. A test overtakes
+    nothing: it is short, and nobody expects it to cost a slot.
+    """
+    entry, run = ended.entry, exporter.status.active_run
+    status = without_future(exporter, exporter.status, now).model_copy(update={"active_run": None})
+    status = status.model_copy(update={"sampled_groups": with_send(status.sampled_groups, run, entry)})
+    generation = run.generation if run else None
+    drifted = conditions.has_drifted(status, generation)
+    heavy = remembered(status.heavy_query, ended.begin_with, generation, now, drifted=drifted)
+    status = status.model_copy(update={"heavy_query": heavy})
+    if entry.send_time:
+        status = status.model_copy(update={"sent_runs": [entry.id, *(status.sent_runs or [])][:SENT_RUNS]})
+    if entry.trigger == "Test":
+        return resolution.with_last_test(status, entry)
+    status = status.with_entry(entry)
+    status = conditions.ran(status, ended, exporter.generation, now)
+    if entry.result == "Succeeded":
+        status = status.model_copy(update={"last_successful_time": entry.completion_time})
+    if exporter.spec is None or spec_problem(exporter, default_zone) or exporter.suspended:
+        return status
+    schedule = schedule_of(exporter, exporter.spec, default_zone)
+    if status.schedule == schedule.words():  # else the next plan says what became of the slots of the old one
+        status = slots.overtaken_by_run(exporter, status, schedule, now)
+        status = _with_next_slot(exporter, status, schedule, now)
+    return refuse_run(exporter, status, now, "Skipped", Reason.RUN_ACTIVE, "The requested run did not start")
+
+
+def _first_sight(exporter: Exporter, now: datetime) -> Status:
+    status = exporter.status
+    if status.schedule_since is not None:
+        return status
+    if status.schedule is not None and status.claimed_slots is not None:  # only this time was lost
+        return status.model_copy(update={"schedule_since": slots.counting_anew(status, now)})
+    # Tokens that are there already count as handled: nothing runs because an object was created or its status lost.
+    status = status.model_copy(update={"schedule_since": now, "schedule": None})
+    return conditions.first_seen(with_tokens_handled(exporter, status), exporter.generation, now)
+
+
+def _resolved(exporter: Exporter, status: Status, now: datetime) -> Status:
+    """Act on what a person reports about a run that ended Unknown, also while suspended: nothing is sent by it."""
+    value = requested(SETTLEMENT, exporter, status)
+    if value is None:
+        return status
+    word = resolution.understood(value.identity)
+    if word and status.active_run and status.active_run.id == word.run:
+        return status  # it may yet end as Unknown: a value acts once, and must not be lost because it is early
+    status = resolution.resolve(status, value.identity, exporter.generation, now)
+    return with_receipt(SETTLEMENT, exporter, status, value)
+
+
+def _counting_since(exporter: Exporter, status: Status, schedule: schedules.Schedule, now: datetime) -> Status:
+    """Slots count from now on when the schedule is new or changed, or when the exporter was suspended until now."""
+    words = schedule.words()
+    resumed = not exporter.suspended and status.next_schedule_time is None
+    if status.schedule == words and not resumed:
+        return status
+    return status.model_copy(update={"schedule": words, "schedule_since": now})
+
+
+def _with_next_slot(exporter: Exporter, status: Status, schedule: schedules.Schedule, now: datetime) -> Status:
+    upcoming = slots.announced(exporter, status, schedule, now)
+    if status.next_schedule_time == upcoming:
+        return status
+    return status.model_copy(update={"next_schedule_time": upcoming})
+
+
+def _claim(
+    exporter: Exporter, status: Status, trigger: Trigger, run_id: str, context: Context, due: datetime | None = None
+) -> tuple[Status, ActiveRun]:
+    """The status with a run at its beginning, in the hands of the context's holder; `due` is that of its slot."""
+    run = ActiveRun(
+        id=run_id,
+        trigger=trigger,
+        scheduled_time=due,
+        start_time=context.now,
+        generation=exporter.generation,
+        holder=context.holder,
+        heartbeat_time=context.now,
+        step="Claimed",
+    )
+    return status.model_copy(update={"active_run": run}), run
+
+
+def _run_request(
+    exporter: Exporter, status: Status, claimed: ActiveRun | None, context: Context
+) -> tuple[Status, ActiveRun | None]:
+    token = requested(RUN, exporter, status)
+    if token is None:
+        return status, claimed
+    run_id = request_run_id(exporter.uid, token.identity)
+    why = Reason.SUSPENDED if exporter.suspended else Reason.RUN_ACTIVE if claimed else None
+    if run_id in _sent(status):
+        why = Reason.ALREADY_SENT  # its receipt was lost
+    if why:
+        status = refuse_run(exporter, status, context.now, "Skipped", why, "The requested run did not start")
+        return status, claimed
+    return _claim(exporter, with_receipt(RUN, exporter, status, token), "Request", run_id, context)
+
+
+def _delivering_test(
+    exporter: Exporter, status: Status, claimed: ActiveRun | None, context: Context
+) -> tuple[Status, ActiveRun | None]:
+    """A test that e-mails people has the journal of a run. It waits while another run is active."""
+    token = requested(TEST, exporter, status)
+    if token is None or claimed or not wants_delivery(exporter):
+        return status, claimed
+    run_id = test_run_id(exporter.uid, token.identity)
+    if run_id in _sent(status):  # its receipt was lost
+        return refuse_test(exporter, status, context.now, Reason.ALREADY_SENT), claimed
+    return _claim(exporter, with_receipt(TEST, exporter, status, token), "Test", run_id, context)
+
+
+def _sent(status: Status) -> set[str]:
+    """Ids of runs that were sent, or may have been. An older CRD drops `sentRuns`, but not the entries."""
+    entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
+    return {*(status.sent_runs or []), *(entry.id for entry in entries if entry.send_time)}

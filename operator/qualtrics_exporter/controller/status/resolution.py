@@ -1,0 +1,177 @@
+"""A run that ended Unknown, and how its outcome becomes known after all.
+
+Two can tell: a person who looked in Qualtrics and says so by an annotation, and Qualtrics' list of distributions, which
+may lag by more than the look-up of the run waits for. Either changes the entry in which the run ended, and what is said
+of it elsewhere in the status. Neither ever sends anything, and no slot waits for them.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from qualtrics_exporter.controller.status import conditions
+from qualtrics_exporter.controller.status.delivery_figures import is_id, next_mark
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import HISTORY_LENGTH, HistoryEntry, Result, Settlement, Status, timestamp
+
+# After the send; when to look next follows from the entry alone: a restart looks neither twice nor never.
+MARKS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
+# So long after the send, a look that fails is not tried again: nobody is there to mend what it fails for.
+GIVEN_UP = timedelta(days=7)
+
+# Strict, because only what it lets through is ever shown: an id as `identity` makes it, and one of Qualtrics.
+_VALUE = re.compile(r"(?P<run>[a-z2-7]{20})=(?P<outcome>Sent|NotSent|EMD_[A-Za-z0-9]{1,64})")
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeReport:
+    """What a person says of a run: `run` was sent, perhaps as that distribution, or was not."""
+
+    run: str
+    sent: bool
+    distribution_id: str | None = None
+
+
+def understood(value: str) -> OutcomeReport | None:
+    """What the annotation says; None if that is not understood."""
+    match = _VALUE.fullmatch(value)
+    if match is None:
+        return None
+    outcome = match["outcome"]
+    return OutcomeReport(match["run"], outcome != "NotSent", outcome if outcome.startswith("EMD_") else None)
+
+
+def unsettled(status: Status) -> list[HistoryEntry]:
+    """The entries whose outcome is unknown, newest first; the last test, if it is one, at the end."""
+    return [entry for entry in _entries(status) if entry.result == "Unknown"]
+
+
+def in_doubt(status: Status) -> list[HistoryEntry]:
+    """Those that Qualtrics may yet show to have been sent, in the same order: a person who saw nothing may be early."""
+    return [entry for entry in _entries(status) if entry.result == "Unknown" or said_not_sent(entry)]
+
+
+def said_not_sent(entry: HistoryEntry) -> bool:
+    """Whether nothing but a person's word says that this was not sent."""
+    return entry.result == "Failed" and entry.reason == Reason.SETTLED_AS_NOT_SENT
+
+
+def with_last_test(status: Status, entry: HistoryEntry) -> Status:
+    """The status in which that is the last test. One before it whose outcome is in doubt moves into the history.
+
+    Nobody may have had the time to settle it: the next test can follow within seconds.
+    """
+    before = status.last_test
+    doubted = before is not None and before.id != entry.id and any(e is before for e in in_doubt(status))
+    status = status.model_copy(update={"last_test": entry})
+    if not doubted or before is None:
+        return status
+    older = [e for e in status.history or [] if e.completion_time <= before.completion_time]
+    newer = [e for e in status.history or [] if e.completion_time > before.completion_time]
+    return status.model_copy(update={"history": [*newer, before, *older][:HISTORY_LENGTH]})
+
+
+def resolve(status: Status, value: str, generation: int, now: datetime) -> Status:
+    """The status after a person's word: on the run that it names, or on why it could not be acted on."""
+    word = understood(value)
+    if word is None:
+        return _refused(status, "Its value is not understood.", now)
+    entry = next((e for e in unsettled(status) if e.id == word.run), None)
+    if entry is None:
+        other = next((e for e in _entries(status) if e.id == word.run), None)
+        if other:
+            return _refused(status, f"Run {word.run} ended as {other.result}, not as Unknown.", now)
+        return _refused(status, f"There is no entry of a run {word.run}.", now)
+    reason = Reason.SETTLED_AS_SENT if word.sent else Reason.SETTLED_AS_NOT_SENT
+    message = _message(entry, reason, word.distribution_id)
+    if not word.sent and (look := next_look(entry, now)) and look > now:
+        message += f" But the operator's next look is due at {timestamp(look)} (UTC): better wait for that."
+    result: Result = "Succeeded" if word.sent else "Failed"
+    status = _known(status, entry, result, reason, message, word.distribution_id, generation, now)
+    return _told(status, reason, f"Run {word.run}: {message}", now)
+
+
+def next_look(entry: HistoryEntry, now: datetime) -> datetime | None:
+    """When Qualtrics is to be asked again whether it has the distribution; None if not (any more)."""
+    if not (entry.result == "Unknown" or said_not_sent(entry)):
+        return None
+    if not (entry.batch_id and is_id(entry.survey_id) and entry.send_time):
+        return None
+    return look_after(entry, entry.looked_for_time, now)
+
+
+def look_after(entry: HistoryEntry, after: datetime | None, now: datetime) -> datetime | None:
+    """The first time after that one at which the entry is looked for."""
+    return next_mark(MARKS, entry.send_time or entry.completion_time, after, now)
+
+
+def looked_for(
+    status: Status, entry: HistoryEntry, distribution_id: str | None, generation: int, now: datetime
+) -> Status | None:
+    """The status after that entry was looked for; None if somebody has settled it as sent meanwhile."""
+    same = (e for e in in_doubt(status) if (e.id, e.completion_time) == (entry.id, entry.completion_time))
+    if (current := next(same, None)) is None:
+        return None
+    if distribution_id is None:
+        return _replaced(status, current, current.model_copy(update={"looked_for_time": now}))
+    message = _message(current, Reason.FOUND_LATER, distribution_id)
+    if said_not_sent(current):
+        message += (
+            " A person had said that it was not sent: if a run was requested since, its people may have been mailed "
+            "twice."
+        )
+    return _known(status, current, "Succeeded", Reason.FOUND_LATER, message, distribution_id, generation, now)
+
+
+def _entries(status: Status) -> list[HistoryEntry]:
+    return [*(status.history or []), *([status.last_test] if status.last_test else [])]
+
+
+def _message(entry: HistoryEntry, reason: Reason, distribution_id: str | None) -> str:
+    when = f" at {timestamp(entry.send_time)} (UTC)" if entry.send_time else ""
+    which = f" It is distribution {distribution_id}." if distribution_id else ""
+    next_step = reason.next_step
+    if next_step and entry.trigger == "Test":
+        next_step = "Request the test again with a new token."
+    asked = f"It was asked for{when}, for batch {entry.batch_id}."
+    return f"{reason.meaning} {asked}{which} {next_step}".rstrip()
+
+
+def _known(
+    status: Status,
+    entry: HistoryEntry,
+    result: Result,
+    reason: Reason,
+    message: str,
+    distribution_id: str | None,
+    generation: int,
+    now: datetime,
+) -> Status:
+    """The status when the outcome of that entry is known. The entry keeps its place and its times."""
+    looked = entry.looked_for_time if result == "Failed" else None  # what was settled as not sent is still looked for
+    update = {"result": result, "reason": str(reason), "message": message, "looked_for_time": looked}
+    fresh = entry.model_copy(update={**update, "distribution_id": distribution_id})
+    shown = conditions.newest_run(status) is entry or conditions.tells_of(status, entry)
+    status = _replaced(status, entry, fresh)
+    if entry.trigger == "Test":
+        return status
+    if result == "Succeeded":
+        last = max(status.last_successful_time or entry.completion_time, entry.completion_time)
+        status = status.model_copy(update={"last_successful_time": last})
+    return conditions.last_run(status, fresh, generation, now) if shown else status
+
+
+def _replaced(status: Status, old: HistoryEntry, new: HistoryEntry) -> Status:
+    if old is status.last_test:
+        return status.model_copy(update={"last_test": new})
+    return status.model_copy(update={"history": [new if entry is old else entry for entry in status.history or []]})
+
+
+def _refused(status: Status, why: str, now: datetime) -> Status:
+    reason = Reason.SETTLEMENT_REFUSED
+    return _told(status, reason, f"{reason.meaning} {why} {reason.next_step}", now)
+
+
+def _told(status: Status, reason: Reason, message: str, now: datetime) -> Status:
+    told = Settlement(handled_time=now, reason=str(reason), message=message)
+    return status.model_copy(update={"last_settlement": told})

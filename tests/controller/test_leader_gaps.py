@@ -1,0 +1,194 @@
+"""What counts as late: the time in which no operator was leading, and nothing else."""
+
+from datetime import timedelta
+
+import pytest
+
+from qualtrics_exporter.clock import WatchedClock
+from qualtrics_exporter.controller.leader_gaps import MAX_GAPS, UNSURE_SECONDS, LeaderRecord, Leadership
+from qualtrics_exporter.controller.run_holders import ProcessIdentity
+from tests.controller.exporters import at
+from tests.environment.clock import SteeredClock
+
+NOON = at("2026-11-23 12:00")
+HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
+
+
+def test_a_slot_that_fell_due_before_the_first_leader_is_late_since_then() -> None:
+    led = Leadership.started(NOON)
+    assert led.lateness(NOON - HOUR, NOON + 5 * HOUR) == HOUR
+    assert led.lateness(NOON + MINUTE, NOON + 5 * HOUR) == timedelta(0)
+
+
+def test_a_change_of_leaders_within_seconds_makes_nothing_late() -> None:
+    first = Leadership.started(NOON)
+    second = Leadership.continued(first.annotation(), NOON + 3 * HOUR, NOON + 3 * HOUR + timedelta(seconds=16))
+    assert second.lateness(NOON + HOUR, NOON + 4 * HOUR) == timedelta(0)
+    assert second.since(NOON + 4 * HOUR) == NOON
+
+
+def test_of_a_longer_gap_only_the_gap_is_lateness() -> None:
+    first = Leadership.started(NOON)
+    second = Leadership.continued(first.annotation(), NOON + HOUR, NOON + HOUR + 20 * MINUTE)
+    assert second.lateness(NOON + 30 * MINUTE, NOON + 6 * HOUR) == 20 * MINUTE
+    assert second.lateness(NOON + HOUR + 5 * MINUTE, NOON + 6 * HOUR) == 15 * MINUTE
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        None,
+        "nonsense",
+        "/",
+        "2026-11-23T12:00:00/2026-11-23T13:00:00",
+        "a/b/c",
+        "/0001-01-01T00:00:00+14:00",
+        "/9999-12-31T23:59:59-14:00",
+    ],
+)
+def test_a_lease_that_tells_nothing_usable_means_that_nobody_led(annotation: str | None) -> None:
+    led = Leadership.continued(annotation, NOON - MINUTE, NOON)
+    assert led.lateness(NOON - HOUR, NOON) == HOUR
+
+
+def test_a_renewal_some_seconds_in_the_future_is_that_of_another_clock() -> None:
+    led = Leadership.continued(Leadership.started(NOON).annotation(), NOON + 3 * HOUR, NOON + 3 * HOUR - 2 * SECOND)
+    assert led.lateness(NOON + HOUR, NOON + 4 * HOUR) == timedelta(0)
+
+
+def test_a_renewal_in_the_future_means_that_nobody_led() -> None:
+    led = Leadership.continued(Leadership.started(NOON - HOUR).annotation(), NOON + HOUR, NOON)
+    assert led.lateness(NOON - HOUR, NOON) == HOUR
+
+
+def test_the_annotation_stays_short() -> None:
+    led = Leadership.started(NOON)
+    for hours in range(1, 100):
+        led = Leadership.continued(led.annotation(), NOON + hours * HOUR - 10 * MINUTE, NOON + hours * HOUR)
+    assert len(led.gaps) == MAX_GAPS
+    assert len(led.annotation()) < 400
+
+
+def test_the_time_that_a_clock_jumped_over_counts_as_not_led() -> None:
+    led = Leadership.started(NOON).stepped(24 * HOUR, NOON + 25 * HOUR)
+    assert led.lateness(NOON + 24 * HOUR, NOON + 25 * HOUR) == HOUR
+    assert led.lateness(NOON + 25 * HOUR, NOON + 26 * HOUR) == timedelta(0)
+
+
+def test_after_a_clock_was_set_back_the_leader_still_leads() -> None:
+    led = Leadership.started(NOON).stepped(-HOUR, NOON + MINUTE - HOUR)
+    assert led.since(NOON - HOUR + MINUTE) == NOON - HOUR
+
+
+def test_nothing_is_concluded_for_some_minutes_after_the_clock_was_set_forward() -> None:
+    clock = SteeredClock(start=NOON)
+    watched = WatchedClock(clock)
+    record = LeaderRecord(watched)
+    assert not record.unsure
+    clock.set_wall(NOON + HOUR)
+    watched.now()
+    assert record.unsure
+    clock.advance(UNSURE_SECONDS + 1)
+    assert not record.unsure
+
+
+def test_a_clock_that_is_set_back_is_trusted_again_at_once() -> None:
+    clock = SteeredClock(start=NOON)
+    watched = WatchedClock(clock)
+    record = LeaderRecord(watched)
+    clock.set_wall(clock.now() + HOUR)
+    watched.now()
+    clock.set_wall(clock.now() - HOUR)
+    watched.now()
+    assert not record.unsure
+    assert watched.steps == 2
+
+
+def test_a_clock_that_is_set_forward_by_seconds_again_and_again_stays_sure() -> None:
+    clock = SteeredClock(start=NOON)
+    watched = WatchedClock(clock)
+    record = LeaderRecord(watched)
+    for _ in range(50):
+        clock.advance(240)
+        clock.set_wall(clock.now() + timedelta(seconds=5))
+        watched.now()
+        assert not record.unsure
+
+
+def test_the_doubt_ends_after_some_minutes_whatever_the_clock_does() -> None:
+    clock = SteeredClock(start=NOON)
+    watched = WatchedClock(clock)
+    record = LeaderRecord(watched)
+    clock.set_wall(clock.now() + HOUR)
+    watched.now()
+    for _ in range(4):
+        clock.advance(UNSURE_SECONDS / 5)
+        clock.set_wall(clock.now() + HOUR)
+        watched.now()
+        assert record.unsure
+    clock.advance(UNSURE_SECONDS / 5 + 1)
+    assert not record.unsure
+
+
+def test_a_small_correction_does_not_end_the_doubt_about_a_large_step() -> None:
+    clock = SteeredClock(start=NOON)
+    watched = WatchedClock(clock)
+    record = LeaderRecord(watched)
+    for by in (12 * HOUR, timedelta(seconds=-3)):
+        clock.set_wall(clock.now() + by)
+        watched.now()
+        assert record.unsure
+
+
+def test_time_that_passes_is_not_a_step() -> None:
+    clock = SteeredClock(start=NOON)
+    watched = WatchedClock(clock)
+    for seconds in (0.1, 30, 3600, 1_000_000):
+        clock.advance(seconds)
+        watched.now()
+    assert watched.steps == 0
+
+
+LEASE = ("qualtrics-exporter", "qualtrics-exporter")
+
+
+def test_who_wins_the_lease_of_a_holder_succeeds_it() -> None:
+    old, new = (ProcessIdentity.new(lease=LEASE, pod=pod, instance=pod) for pod in ("pod-a", "pod-b"))
+    assert new.succeeds(old.new_holder())
+
+
+def test_a_process_succeeds_the_one_before_it_in_its_pod() -> None:
+    old, new = (ProcessIdentity.new(lease=None, pod="pod-a", instance="pod-a") for _ in range(2))
+    assert new.succeeds(old.new_holder())
+    assert not new.is_own(old.new_holder())
+    assert new.is_own(new.new_holder())
+
+
+@pytest.mark.parametrize(
+    ("holder", "leader"),
+    [
+        (
+            ProcessIdentity.new(lease=LEASE, pod="a", instance="a"),
+            ProcessIdentity.new(lease=("dex", "other"), pod="b", instance="b"),
+        ),
+        (
+            ProcessIdentity.new(lease=None, pod="a", instance="a"),
+            ProcessIdentity.new(lease=None, pod="b", instance="b"),
+        ),
+        (
+            ProcessIdentity.new(lease=None, pod="", instance="host"),
+            ProcessIdentity.new(lease=None, pod="", instance="host"),
+        ),
+        (
+            ProcessIdentity.new(lease=LEASE, pod="a", instance="a"),
+            ProcessIdentity.new(lease=None, pod="b", instance="b"),
+        ),
+    ],
+    ids=["another shard", "two without election", "no pod names", "with and without election"],
+)
+def test_a_holder_that_may_be_alive_is_not_succeeded(holder: ProcessIdentity, leader: ProcessIdentity) -> None:
+    assert not leader.succeeds(holder.new_holder())
+
+
+def test_a_holder_of_an_older_version_may_be_alive() -> None:
+    assert not ProcessIdentity.new(lease=LEASE, pod="a", instance="a").succeeds("pod-a-0123abcd/0123456789abcdef")

@@ -1,0 +1,57 @@
+"""Cutting recipients into requests."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qualtrics_exporter.qualtrics import chunks as module
+from qualtrics_exporter.qualtrics.chunks import body, chunks
+
+LIMIT = 5_000_000
+
+
+def test_nobody_makes_no_request() -> None:
+    assert list(chunks([], "run-1")) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(1, [1]), (10_000, [10_000]), (10_001, [10_000, 1]), (25_000, [10_000] * 2 + [5000])]
+)
+def test_ten_thousand_a_request(count: int, sizes: list[int]) -> None:
+    addresses = [f"user{n:06d}@example.com" for n in range(count)]
+    cut = list(chunks(iter(addresses), "run-1"))
+    assert [len(portion) for portion in cut] == sizes
+    assert [address for portion in cut for address in portion] == addresses
+
+
+@pytest.mark.parametrize("address", ["x" * 300 + "@example.com", "ü" * 60 + "@example.com", "😀" * 60 + "@example.com"])
+@pytest.mark.parametrize("run_id", ["r", "r" * 400])
+def test_five_megabytes_a_request_in_any_alphabet(address: str, run_id: str) -> None:
+    cut = list(chunks([address] * 30_000, run_id))
+    sizes = [len(body("BT_" + "x" * 30, run_id, portion)) for portion in cut]
+    assert max(sizes) <= LIMIT
+    assert all(size > 4_800_000 or len(portion) == 10_000 for size, portion in zip(sizes[:-1], cut, strict=False))
+    assert sum(map(len, cut)) == 30_000
+
+
+@given(
+    addresses=st.lists(st.text(st.characters(codec="utf-8"), max_size=30)),
+    run_id=st.text(st.characters(codec="utf-8"), max_size=20),
+    contacts=st.integers(1, 6),
+    size=st.integers(1, 400),
+)
+def test_nobody_is_lost_doubled_or_moved(addresses: list[str], run_id: str, contacts: int, size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST_CONTACTS", contacts)
+        patch.setattr(module, "MOST_BYTES", size)
+        cut = list(chunks(addresses, run_id))
+    assert [address for portion in cut for address in portion] == addresses
+    around = len(body("BT_1", run_id, []))
+    for portion in cut:
+        assert 1 <= len(portion) <= contacts
+        request = body("BT_1", run_id, portion)
+        assert len(request) - around <= size or len(portion) == 1
+        assert [entry["email"] for entry in json.loads(request)["contacts"]] == portion
+        assert {entry["transactionData"]["runId"] for entry in json.loads(request)["contacts"]} == {run_id}

@@ -1,0 +1,61 @@
+"""A server that does exactly what it is told, and a remote side made of it."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from qualtrics_exporter.qualtrics.client import QUALTRICS
+from qualtrics_exporter.remote.session import ApiContext, CallRecord, Credentials, Session, Timeouts
+from tests.environment.waiting import HANG_SECONDS
+from tests.remote.clock import HastyClock
+from tests.remote.servers import Server
+
+START = datetime(2026, 1, 5, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock() -> HastyClock:
+    return HastyClock(start=START)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with Server() as running:
+        yield running
+
+
+@pytest.fixture
+def calls() -> list[CallRecord]:
+    """What was observed."""
+    return []
+
+
+@pytest.fixture
+def timeouts() -> Timeouts:
+    return Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=HANG_SECONDS)
+
+
+@pytest.fixture
+async def remotes(clock: HastyClock, calls: list[CallRecord], timeouts: Timeouts) -> AsyncIterator[ApiContext]:
+    async with ApiContext(
+        clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append, timeouts=timeouts
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def credentials(server: Server) -> Credentials:
+    return Credentials(
+        source="Secret dex/remote",
+        url=server.url,
+        token_url=f"{server.url}/oauth2/token",
+        client_id="the-client",
+        client_secret="the-secret",
+        scope="a b",
+    )
+
+
+@pytest.fixture
+def remote(remotes: ApiContext, credentials: Credentials) -> Session:
+    return Session(remotes, credentials, QUALTRICS)

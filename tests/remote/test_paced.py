@@ -1,0 +1,55 @@
+"""What a connection receives is handed over in small pieces, with pauses: httpx has no setting for either."""
+
+import pytest
+
+from qualtrics_exporter.fair_share import NOBODY, Tenant
+from qualtrics_exporter.qualtrics.client import QUALTRICS
+from qualtrics_exporter.remote.credentials import Credentials
+from qualtrics_exporter.remote.errors import Transient
+from qualtrics_exporter.remote.loop_time import LoopTime
+from qualtrics_exporter.remote.paced import MOST_HEADERS, PIECE
+from qualtrics_exporter.remote.session import ApiContext, Operation, RetryPolicy, Session
+from tests.remote.clock import HastyClock
+from tests.remote.servers import Server, answer
+
+ANA = Tenant("ana", "nexthink")
+READ = Operation(operation="read", task="show the thing", path="/thing", repeat=RetryPolicy.READ)
+
+
+class Counting(LoopTime):
+    """Counts the pauses of each tenant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[Tenant] = []
+
+    async def pause(self, tenant: Tenant = NOBODY) -> None:
+        self.pauses.append(tenant)
+        await super().pause(tenant)
+
+
+async def test_every_sixteen_kilobytes_others_may_work_and_it_is_known_whose_they_are(
+    server: Server, credentials: Credentials
+) -> None:
+    document = {"text": "x" * (20 * PIECE)}
+    server.script(answer(200, document))
+    counting = Counting()
+    async with ApiContext(
+        clock=HastyClock(), allowed_hosts=["127.0.0.1"], allow_http=True, loop_time=counting
+    ) as remotes:
+        reply = await Session(remotes, credentials, QUALTRICS, ANA).call(READ, lambda reply: reply.document())
+    assert counting.pauses.count(ANA) >= 2 * 20  # as it is received, and as it is taken in
+    assert set(counting.pauses) <= {ANA, NOBODY}  # tokens are shared
+    assert reply == document
+
+
+async def test_header_lines_have_a_limit(server: Server, remote: Session) -> None:
+    def headers(size: int) -> bytes:
+        lines = b"a:\r\n" * (size // 4)
+        return b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
+
+    server.script(headers(MOST_HEADERS // 2))
+    assert await remote.call(READ, lambda reply: reply.document()) == {}
+    server.script(headers(3 * MOST_HEADERS))
+    with pytest.raises(Transient):
+        await remote.call(READ, lambda reply: reply)

@@ -1,0 +1,418 @@
+"""Which requests go through which proxy, and what is known of a try that failed on the way."""
+
+import asyncio
+import base64
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import httpcore
+import pytest
+import trustme
+
+from qualtrics_exporter.qualtrics.client import QUALTRICS
+from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Transient
+from qualtrics_exporter.remote.failures import RequestProgress
+from qualtrics_exporter.remote.hosts import HostRules, Url
+from qualtrics_exporter.remote.proxies import BadProxy, NoProxy, Proxies, Proxy
+from qualtrics_exporter.remote.response import Response
+from qualtrics_exporter.remote.session import (
+    ApiContext,
+    CallRecord,
+    Credentials,
+    Operation,
+    RetryPolicy,
+    Session,
+    Timeouts,
+)
+from tests.environment.waiting import HANG_SECONDS
+from tests.remote.clock import HastyClock
+from tests.remote.scripted_proxy import Script, ScriptedProxy
+from tests.remote.servers import Server, answer
+
+SEND = Operation(
+    operation="send", task="send the thing", method="POST", path="/thing", body=b"{}", repeat=RetryPolicy.NEVER
+)
+
+
+def url(text: str) -> Url:
+    return HostRules([text.split("/")[2]], allow_http=True).check(text, "it")
+
+
+# Which one
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "host", "port", "auth"),
+    [
+        ("http://proxy.example.com:3128", "http", "proxy.example.com", 3128, None),
+        ("http://proxy.example.com", "http", "proxy.example.com", 80, None),
+        ("https://proxy.example.com/", "https", "proxy.example.com", 443, None),
+        ("HTTP://Proxy.Example.com:3128/", "http", "proxy.example.com", 3128, None),
+        ("proxy:3128", "http", "proxy", 3128, None),
+        ("my_proxy:3128", "http", "my_proxy", 3128, None),
+        ("http://[2001:DB8::1]:3128", "http", "2001:db8::1", 3128, None),
+        ("http://u:p@proxy:3128", "http", "proxy", 3128, ("u", "p")),
+        ("u:p@proxy:3128", "http", "proxy", 3128, ("u", "p")),
+        ("http://u@proxy:3128", "http", "proxy", 3128, ("u", "")),
+        ("http://DOMAIN%5Cu:p%40ss%2F%23%3A@proxy:3128", "http", "proxy", 3128, ("DOMAIN\\u", "p@ss/#:")),
+        ("http://u:p@s/s#w?rd@proxy:3128", "http", "proxy", 3128, ("u", "p@s/s#w?rd")),
+        ("http://u:passwört@proxy:3128", "http", "proxy", 3128, ("u", "passwört")),
+    ],
+)
+def test_a_proxy_is_read_as_people_write_it(
+    text: str, scheme: str, host: str, port: int, auth: tuple[str, str] | None
+) -> None:
+    proxy = Proxy.parse(text, "HTTPS_PROXY")
+    assert (proxy.scheme, proxy.host, proxy.port, proxy.auth) == (scheme, host, port, auth)
+    assert auth is None or len(auth[1]) < 2 or auth[1] not in repr(proxy) + proxy.url
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://", "http://u:s3cret@", "http://u:s3cret@proxy:0", "http://u:s3cret@proxy:99999", "http://proxy:3128/s3cret",
+     "http://proxy?s3cret", "socks5://u:s3cret@proxy:1080", "ftp://u:s3cret@proxy", "http://u:s3cret@pro xy",
+     "http://u:s3cret@[::g]:1", "http://u:s3\ncret@proxy", "http://u:s3cret@proxy:port", "http://u:s3cret@.", ":3128"],
+)  # fmt: skip
+def test_what_is_no_proxy_is_refused_by_the_name_of_the_variable(text: str) -> None:
+    with pytest.raises(BadProxy, match=r"^HTTPS_PROXY ") as refused:
+        Proxy.parse(text, "HTTPS_PROXY")
+    assert "s3" not in str(refused.value)
+    assert refused.value.__context__ is None or "s3" not in str(refused.value.__context__)
+
+
+NO_PROXY = {
+    # As Go and kubectl read it: https://pkg.go.dev/golang.org/x/net/http/httpproxy
+    "example.com": (["example.com", "a.example.com", "a.b.example.com"], ["badexample.com", "example.com.evil.com"]),
+    ".example.com": (["a.example.com"], ["example.com", "badexample.com"]),
+    "*.example.com": (["a.example.com"], ["example.com"]),
+    "EXAMPLE.com": (["example.com"], []),
+    "example.com:8443": (["example.com:8443"], ["example.com", "example.com:8080"]),
+    "10.0.0.0/8": (["10.0.0.1", "10.255.255.255:8443"], ["11.0.0.1", "10.example.com"]),
+    "10.1.2.3/16": (["10.1.255.1"], ["10.2.0.1"]),
+    "192.0.2.7": (["192.0.2.7", "192.0.2.7:8443"], ["192.0.2.70"]),
+    "192.0.2.7:8443": (["192.0.2.7:8443"], ["192.0.2.7"]),
+    "2001:db8::/32": (["[2001:db8::1]"], ["[2001:db9::1]", "32.1.13.184"]),
+    "[2001:db8::1]:8443": (["[2001:db8::1]:8443"], ["[2001:db8::1]"]),
+    "2001:db8::1": (["[2001:db8:0::1]"], ["[2001:db8::2]"]),
+    "*": (["example.com", "10.0.0.1", "[2001:db8::1]:8443"], []),
+    "0.0.0.0/0": (["10.0.0.1"], ["example.com", "[2001:db8::1]"]),
+    "svc": (["svc", "a.svc"], ["svca"]),
+}
+
+
+@pytest.mark.parametrize("entry", NO_PROXY)
+def test_hosts_are_reached_without_a_proxy_as_for_kubectl(entry: str) -> None:
+    without, through = NO_PROXY[entry]
+    proxies, remarks = Proxies.from_settings(None, (), {"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": f"a.b, {entry},"})
+    assert remarks == []
+    assert [host for host in [*without, *through] if proxies.of(url(f"https://{host}/")) is None] == without
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["10.0.0.0/33", "<local>", "192.168.*", "a b;c", "[::1", "1.2.3.4.5", "http://x.y", "ex*mple.com", "a:99999"],
+)
+def test_an_entry_that_cannot_be_read_is_told_and_the_others_count(entry: str) -> None:
+    environment = {"https_proxy": "http://proxy:1", "no_proxy": f"{entry},example.com"}
+    proxies, remarks = Proxies.from_settings(None, (), environment)
+    assert proxies.of(url("https://example.com/")) is None
+    assert proxies.of(url("https://other.com/"))
+    assert remarks
+    assert all(remark.startswith("Entry ") and " of NO_PROXY is not a host name" in remark for remark in remarks)
+    with pytest.raises(BadProxy, match=r"^Entry 2 of --no-proxy is not "):
+        NoProxy(["a.com", entry])
+
+
+@pytest.mark.parametrize(
+    "entry", ["http://svc:s3cret@proxy:3128", "svc:s3cret@proxy", "s3cret:x", "//s3cret", "s3cret@", "svc:s3cret"]
+)
+def test_an_entry_that_cannot_be_read_may_hold_a_password(entry: str) -> None:
+    environment = {"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": f"localhost, {entry}"}
+    (remark,) = Proxies.from_settings(None, (), environment)[1]
+    with pytest.raises(BadProxy) as refused:
+        Proxies.from_settings(None, ("localhost", entry), environment)
+    for text in remark, str(refused.value):
+        assert text.startswith("Entry 2 of ")
+        assert "s3cret" not in text
+
+
+def test_a_scheme_that_is_a_password_is_not_shown() -> None:
+    with pytest.raises(BadProxy) as refused:
+        Proxy.parse("sockss3cret://proxy:1", "HTTPS_PROXY")
+    assert "s3cret" not in str(refused.value)
+
+
+def test_flags_come_before_variables_and_capitals_before_small_letters() -> None:
+    environment = {
+        "HTTPS_PROXY": "http://capital:1",
+        "https_proxy": "http://small:1",
+        "http_proxy": "http://plain:1",
+        "ALL_PROXY": "socks5://all:1",
+        "NO_PROXY": "a.com",
+        "no_proxy": "b.com",
+    }
+
+    def hosts(proxies: Proxies) -> list[str | None]:
+        asked = ["https://a.com/", "https://b.com/", "https://c.com/", "http://c.com/"]
+        return [proxy.host if (proxy := proxies.of(url(text))) else None for text in asked]
+
+    assert hosts(Proxies.from_settings(None, (), environment)[0]) == [None, "capital", "capital", "plain"]
+    assert hosts(Proxies.from_settings("flag:1", (), environment)[0]) == [None, "flag", "flag", "flag"]
+    assert hosts(Proxies.from_settings("flag:1", ["b.com"], environment)[0]) == ["flag", None, "flag", "flag"]
+    assert hosts(Proxies.from_settings(None, (), {"HTTPS_PROXY": " ", "NO_PROXY": ""})[0]) == [None] * 4
+    assert hosts(Proxies()) == [None] * 4
+
+
+def test_this_machine_is_never_asked_of_another_one() -> None:
+    """The proxy's localhost is another machine."""
+    local = ["https://localhost/", "https://127.0.0.1:8471/", "https://127.5.6.7/", "https://[::1]:8471/"]
+    elsewhere, _ = Proxies.from_settings("http://proxy:3128", (), {})
+    assert [elsewhere.of(url(text)) for text in local] == [None] * 4
+    here, _ = Proxies.from_settings("http://127.0.0.1:3128", (), {})
+    assert all(here.of(url(text)) for text in local)
+
+
+def test_the_log_shows_no_password() -> None:
+    proxies, _ = Proxies.from_settings("https://u:s3cret@proxy:3128", (), {})
+    assert (
+        proxies.describe()
+        == "https through https://proxy:3128 with a user name, http through https://proxy:3128 with a user name"
+    )
+    assert "s3cret" not in repr(proxies)
+    assert Proxies().describe() == ""
+
+
+# On the way
+
+
+async def hang(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await asyncio.Event().wait()
+
+
+async def reset(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with authority.cert_pem.tempfile(str(tmp_path)) as path:
+        monkeypatch.setenv("SSL_CERT_FILE", path)
+        yield
+
+
+def tls_of(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+@pytest.fixture
+async def server(authority: trustme.CA) -> AsyncIterator[Server]:
+    async with Server(tls=tls_of(authority, "qualtrics.example.test")) as running:
+        yield running
+
+
+@pytest.fixture
+async def proxy(server: Server) -> AsyncIterator[ScriptedProxy]:
+    running = ScriptedProxy(int(server.url.rpartition(":")[2]))
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+def timeouts() -> Timeouts:
+    return Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=HANG_SECONDS)
+
+
+def remotes_through(text: str, calls: list[CallRecord], timeouts: Timeouts, *, scheme: str = "https") -> ApiContext:
+    proxies, _ = Proxies.from_settings(text, (), {})
+    return ApiContext(
+        clock=HastyClock(),
+        allowed_hosts=["qualtrics.example.test"],
+        allow_http=scheme == "http",
+        observe=calls.append,
+        timeouts=timeouts,
+        proxies=proxies,
+    )
+
+
+def remote_of(remotes: ApiContext, scheme: str = "https") -> Session:
+    """A name that nobody but the proxy can look up."""
+    origin = f"{scheme}://qualtrics.example.test"
+    credentials = Credentials(
+        source="Secret dex/remote",
+        url=origin,
+        token_url=f"{origin}/oauth2/token",
+        client_id="the-client",
+        client_secret="the-secret",
+        scope="a",
+    )
+    return Session(remotes, credentials, QUALTRICS)
+
+
+def body(reply: Response) -> bytes:
+    return reply.body
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_the_proxy_looks_names_up_and_sees_nothing_else(
+    server: Server, proxy: ScriptedProxy, calls: list[CallRecord], timeouts: Timeouts
+) -> None:
+    server.script(answer(200, b"good"))
+    port = await proxy.start()
+    async with remotes_through(f"http://u%40corp:p%20w@127.0.0.1:{port}", calls, timeouts) as remotes:
+        assert await remote_of(remotes).call(SEND, body) == b"good"
+    for head in proxy.heads:
+        first, *lines = head.strip().split("\r\n")
+        assert first == "CONNECT qualtrics.example.test:443 HTTP/1.1"
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        assert headers.pop("user-agent").startswith("qualtrics-exporter/")
+        assert headers.pop("proxy-authorization") == f"Basic {base64.b64encode(b'u@corp:p w').decode()}"
+        assert headers == {"host": "qualtrics.example.test:443", "accept": "*/*"}
+    assert not {"proxy-authorization", "via"} & server.heard[0].headers.keys()
+    assert [call.outcome for call in calls] == ["ok", "ok"]
+
+
+FAILURES: dict[str, tuple[Callable[[ScriptedProxy], Script], str]] = {
+    "asks for a password": (lambda p: p.says(answer(407)), r"another user name or password \(HTTP 407\)"),
+    "does not allow it": (lambda p: p.says(answer(403, b"<html>s3cret")), r"does not allow this host \(HTTP 403\)"),
+    "finds no host": (lambda p: p.says(answer(503)), r"the proxy opened no connection \(HTTP 503\)"),
+    "is late": (lambda p: p.says(answer(504)), r"the proxy opened no connection \(HTTP 504\)"),
+    "redirects": (lambda p: p.says(answer(302, headers={"Location": "https://portal"})), r"\(HTTP 302\)"),
+    "ends at once": (lambda p: p.says(b""), "the proxy opened no connection"),
+    "breaks off": (lambda p: reset, "the proxy opened no connection"),
+    "talks nonsense": (lambda p: p.says(b"220 mail.example.com ESMTP s3cret\r\n"), "the proxy opened no connection"),
+    "floods": (lambda p: p.says(b"HTTP/1.1 200 OK\r\nX: " + b"s3cret" * 90_000), "the proxy opened no connection"),
+    "ends after its word": (
+        lambda p: p.says(b"HTTP/1.1 200 OK\r\n\r\n"),
+        "TLS failed: unexpected eof while reading. Check the proxy",
+    ),
+    "talks on": (
+        lambda p: p.says(b"HTTP/1.1 200 OK\r\n\r\n<html>s3cret"),
+        "TLS failed: unexpected eof while reading. Check the proxy",
+    ),
+    "hangs": (lambda p: hang, "the proxy opened no connection within 0.3 s"),
+}
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("case", FAILURES)
+async def test_a_proxy_that_opens_no_connection_has_certainly_not_sent(
+    server: Server, proxy: ScriptedProxy, calls: list[CallRecord], timeouts: Timeouts, case: str
+) -> None:
+    script, said = FAILURES[case]
+    port = await proxy.start()
+    async with remotes_through(f"http://127.0.0.1:{port}", calls, timeouts) as remotes:
+        remote = remote_of(remotes)
+        await remote.token()
+        proxy.script = script(proxy)
+        if case == "hangs":
+            remotes.wire._timeouts = Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=0.3)
+        with pytest.raises(Transient, match=said) as error:
+            await remote.call(SEND, body)
+        assert not isinstance(error.value, OutcomeUnknown)
+        assert calls[-1].outcome == "unreachable"
+        assert "s3cret" not in str(error.value)
+    assert server.asked == 0
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("ends", ["in its reply", "before its reply"])
+async def test_a_tunnel_that_breaks_after_the_request_leaves_it_unknown(
+    server: Server, proxy: ScriptedProxy, calls: list[CallRecord], timeouts: Timeouts, ends: str
+) -> None:
+    port = await proxy.start()
+    server.script(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" if ends == "in its reply" else b"")
+    async with remotes_through(f"http://127.0.0.1:{port}", calls, timeouts) as remotes:
+        with pytest.raises(OutcomeUnknown):
+            await remote_of(remotes).call(SEND, body)
+    assert server.asked == 1
+    assert calls[-1].outcome == "lost"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("http://127.0.0.1:9", "the proxy refuses connections"),
+        ("http://does-not-exist.invalid:3128", "the host name of the proxy is not known"),
+    ],
+)
+async def test_a_proxy_that_is_not_there_is_told_as_that(
+    calls: list[CallRecord], timeouts: Timeouts, text: str, said: str
+) -> None:
+    async with remotes_through(text, calls, timeouts) as remotes:
+        with pytest.raises(Transient, match=said) as error:
+            await remote_of(remotes).token()
+    assert "Check the proxy of the operator" in error.value.message
+    assert "status page" not in error.value.message
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_a_proxy_may_be_reached_by_tls(
+    server: Server, proxy: ScriptedProxy, authority: trustme.CA, calls: list[CallRecord], timeouts: Timeouts
+) -> None:
+    server.script(answer(200, b"good"))
+    port = await proxy.start(tls_of(authority, "localhost"))
+    async with remotes_through(f"https://u:p@localhost:{port}", calls, timeouts) as remotes:
+        assert await remote_of(remotes).call(SEND, body) == b"good"
+    async with remotes_through(f"https://127.0.0.1:{port}", calls, timeouts) as remotes:
+        with pytest.raises(Transient, match="the certificate of the proxy is not trusted: it is for another host"):
+            await remote_of(remotes).token()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pytest.param(answer(407), id="407"),
+        pytest.param(answer(401, b"<html>", {"Content-Type": "text/html"}), id="the 401 of tinyproxy"),
+    ],
+)
+async def test_plain_http_goes_through_it_as_well_and_its_refusal_is_not_the_remote_sides(
+    proxy: ScriptedProxy, calls: list[CallRecord], timeouts: Timeouts, refusal: bytes
+) -> None:
+    port = await proxy.start()
+    proxy.script = proxy.says(refusal)
+    async with remotes_through(f"http://127.0.0.1:{port}", calls, timeouts, scheme="http") as remotes:
+        with pytest.raises(ExportError, match="the proxy asks for another user name or password"):
+            await remote_of(remotes, "http").token()
+    assert proxy.heads[0].startswith("POST http://qualtrics.example.test/oauth2/token HTTP/1.1\r\n")
+    assert {call.outcome for call in calls} == {"unreachable"}
+
+
+async def test_a_page_with_401_does_not_prove_that_a_send_did_not_pass_the_proxy(
+    proxy: ScriptedProxy, calls: list[CallRecord], timeouts: Timeouts
+) -> None:
+    port = await proxy.start()
+    proxy.script = proxy.says(answer(200, b'{"access_token": "t", "token_type": "Bearer", "expires_in": 3600}'))
+    async with remotes_through(f"http://127.0.0.1:{port}", calls, timeouts, scheme="http") as remotes:
+        remote = remote_of(remotes, "http")
+        await remote.token()
+        proxy.script = proxy.says(answer(401, b"<html>", {"Content-Type": "text/html"}))
+        with pytest.raises(OutcomeUnknown):
+            await remote.call(SEND, body)
+
+
+async def test_httpcore_tells_before_the_first_byte_of_a_request_goes_out() -> None:
+    """An event of httpcore decides between "certainly not sent" and "may have been sent"."""
+    written: list[bool] = []
+    course = RequestProgress()
+
+    class Stream(httpcore.AsyncMockStream):
+        async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+            written.append(course.sending)
+
+    class Backend(httpcore.AsyncMockBackend):
+        async def connect_tcp(self, *args: object, **kwargs: object) -> httpcore.AsyncNetworkStream:
+            assert not course.sending
+            return Stream([b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
+
+    async with httpcore.AsyncConnectionPool(network_backend=Backend([])) as pool:
+        await pool.request("GET", "http://example.com/", extensions={"trace": course.trace})
+    assert written
+    assert all(written)

@@ -1,0 +1,147 @@
+"""How often a remote side is asked, by a clock that the tests hold."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qualtrics_exporter.remote.rate_limits import Limiter, Rate
+from tests.environment.clock import SteeredClock
+from tests.environment.waiting import HANG_SECONDS
+from tests.remote.clock import HastyClock, StillClock
+
+
+async def settled(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(HANG_SECONDS):
+        while not done():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+@given(
+    pauses=st.lists(st.floats(0, 30), min_size=1, max_size=60),
+    narrow=st.integers(1, 5),
+    wide=st.integers(1, 8),
+)
+def test_no_window_ever_sees_more_than_its_rate(pauses: list[float], narrow: int, wide: int) -> None:
+    clock = StillClock()
+    limiter = Limiter(clock)
+    rates = Rate("narrow", narrow, 20), Rate("wide", wide, 60)
+
+    async def all_of_them() -> list[float]:
+        went = []
+        for pause in pauses:
+            await clock.sleep(pause)
+            await limiter.turn("here", rates)
+            went.append(clock.monotonic())
+        return went
+
+    went = asyncio.run(all_of_them())
+    for rate in rates:
+        for first, last in zip(went, went[rate.calls :], strict=False):
+            assert last - first >= rate.seconds - 1e-6
+
+
+async def test_a_burst_within_the_rate_waits_for_nothing() -> None:
+    clock = HastyClock()
+    limiter = Limiter(clock)
+    for _ in range(3000):
+        await limiter.turn("here", (Rate("brand", 3000, 61),))
+    assert not hasattr(clock, "slept")
+
+
+async def test_who_came_first_goes_first() -> None:
+    clock = SteeredClock()
+    limiter = Limiter(clock)
+    went: list[int] = []
+
+    async def one(number: int) -> None:
+        await limiter.turn("here", (Rate("a second", 1, 1),))
+        went.append(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(5):
+            group.create_task(one(number))
+        for count in range(1, 6):
+            await settled(lambda count=count: len(went) == count)  # type: ignore[misc]
+            clock.advance(1)
+    assert went == [0, 1, 2, 3, 4]
+
+
+async def test_who_waits_for_a_narrow_rate_does_not_hold_up_the_others() -> None:
+    clock = SteeredClock()
+    limiter = Limiter(clock)
+    imports, brand = Rate("imports", 1, 60), Rate("brand", 100, 60)
+    await limiter.turn("here", (imports, brand))
+    waiting = asyncio.create_task(limiter.turn("here", (imports, brand)))
+    await settled(lambda: clock.sleepers == 1)
+
+    await limiter.turn("here", (Rate("sends", 100, 60), brand))
+
+    assert not waiting.done()
+    clock.advance(60)
+    await waiting
+
+
+async def test_a_call_counts_from_when_it_is_sent() -> None:
+    clock = HastyClock()
+    limiter = Limiter(clock)
+    rate = Rate("queries", 1, 60)
+    for delay in (50, 70):  # within its window, and after it
+        turn = await limiter.turn("here", (rate,))
+        clock.advance(delay)
+        limiter.sent(turn)
+        clock.slept = []
+        await limiter.turn("here", (rate,))
+        assert clock.slept == [60]
+        clock.advance(60)
+
+
+async def test_calls_that_were_sent_at_once_are_waited_for_by_those_after_them() -> None:
+    clock = HastyClock()
+    limiter = Limiter(clock)
+    rate = Rate("queries", 2, 60)
+    late = []
+    for _ in range(5):
+        late.append(await limiter.turn("here", (rate,)))
+        clock.advance(30)
+    for turn in late:
+        limiter.sent(turn)
+    clock.slept = []
+    await limiter.turn("here", (rate,))
+    assert clock.slept == [60]
+
+
+async def test_every_origin_has_rates_of_its_own() -> None:
+    clock = HastyClock()
+    limiter = Limiter(clock)
+    for origin in ("https://a.example.com:443", "https://b.example.com:443"):
+        await limiter.turn(origin, (Rate("queries", 1, 60),))
+    assert not hasattr(clock, "slept")
+
+
+async def test_who_gives_up_waiting_takes_nobodys_place() -> None:
+    clock = SteeredClock()
+    limiter = Limiter(clock)
+    rate = Rate("queries", 1, 60)
+    await limiter.turn("here", (rate,))
+    impatient = asyncio.create_task(limiter.turn("here", (rate,)))
+    patient = asyncio.create_task(limiter.turn("here", (rate,)))
+    await settled(lambda: clock.sleepers == 1)
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    await settled(lambda: clock.sleepers == 1)
+    clock.advance(60)
+    await patient
+
+
+async def test_origins_that_are_no_longer_used_are_let_go() -> None:
+    """A user can name another origin each minute, by a Secret."""
+    clock = StillClock()
+    limiter = Limiter(clock)
+    for number in range(1000):
+        await limiter.turn(f"https://{number}.example", (Rate("brand", 3000, 61),))
+        await clock.sleep(10)
+    assert len(limiter._windows) < 10
