@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.environment.build import ROOT, build
+from tests.environment.build import ROOT, build, without_collection
 from tests.environment.waiting import HANG_SECONDS
 
 CHART = ROOT / "charts" / "qualtrics-exporter"
@@ -87,4 +87,4 @@ class Helm:
         homes = {
             f"HELM_{what}_HOME": str(self._folder / f"helm-{what.lower()}") for what in ("CACHE", "CONFIG", "DATA")
         }
-        return {**own, **homes, "KUBECONFIG": str(self._kubeconfig or self._folder / "no-kubeconfig")}
+        return {**without_collection(own), **homes, "KUBECONFIG": str(self._kubeconfig or self._folder / "no-kubeconfig")}
