@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.environment import plain_yaml
-from tests.environment.build import ROOT, build
+from tests.environment.build import ROOT, build, without_collection
 from tests.environment.waiting import HANG_SECONDS
 
 CHART = ROOT / "charts" / "qualtrics-exporter"
@@ -86,4 +86,4 @@ class Helm:
         homes = {
             f"HELM_{what}_HOME": str(self._folder / f"helm-{what.lower()}") for what in ("CACHE", "CONFIG", "DATA")
         }
-        return {**own, **homes, "KUBECONFIG": str(self._kubeconfig or self._folder / "no-kubeconfig")}
+        return {**without_collection(own), **homes, "KUBECONFIG": str(self._kubeconfig or self._folder / "no-kubeconfig")}
