@@ -86,4 +86,5 @@ class Helm:
         homes = {
             f"HELM_{what}_HOME": str(self._folder / f"helm-{what.lower()}") for what in ("CACHE", "CONFIG", "DATA")
         }
-        return {**without_collection(own), **homes, "KUBECONFIG": str(self._kubeconfig or self._folder / "no-kubeconfig")}
+        kubeconfig = str(self._kubeconfig or self._folder / "no-kubeconfig")
+        return {**without_collection(own), **homes, "KUBECONFIG": kubeconfig}
