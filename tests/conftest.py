@@ -8,14 +8,18 @@ import itertools
 import os
 import re
 import secrets
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from qualtrics_exporter.http import authorities
 from tests.environment import debian, proxy
 from tests.environment.build import BuildError
 from tests.environment.controlplane import ControlPlane, prepare
@@ -111,6 +115,25 @@ def cannot(reason: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"This may not be skipped in CI: {reason}")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def public_authorities() -> Iterator[None]:
+    """Read the certificates of the public authorities once, not for each test that connects to something."""
+    read, create = authorities.context, ssl.create_default_context
+
+    def variables() -> list[str | None]:
+        return [os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
+
+    before = variables()
+    read_once = cache(read)
+
+    def context() -> ssl.SSLContext:
+        changed = ssl.create_default_context is not create or variables() != before
+        return read() if changed else read_once()
+
+    with mock.patch.object(authorities, "context", context):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.helm import CHART, Helm, HelmError
@@ -165,7 +165,7 @@ def first(bare: ControlPlane, installer: Helm) -> Iterator[dict[str, str]]:
     for name, values in FIRST.items():
         installer.install(name, namespace="system", values={**NO_CRD, "allowOverlap": True, **values})
     # Its namespace is no text, but a field of the pod.
-    kustomized = yaml.safe_load((ROOT / "config/namespaced/deployment.yaml").read_text())
+    kustomized = plain_yaml.read((ROOT / "config/namespaced/deployment.yaml").read_text())
     kustomized["metadata"]["namespace"] = "hr"
     bare.kubectl("apply", "-f", "-", input=json.dumps(kustomized))
     told = dict.fromkeys(FIRST, "all namespaces") | {"dex": "dex", "dex-and-hr": "dex, hr"}

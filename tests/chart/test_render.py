@@ -13,7 +13,7 @@ import yaml
 from qualtrics_exporter.remote.proxies import PASSWORD, USERNAME
 from tests.chart.conftest import COMBINATIONS, NAMESPACE, called
 from tests.chart.objects import Object, only, pods
-from tests.environment import chart_rules
+from tests.environment import chart_rules, plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.helm import CHART, Helm
 
@@ -22,7 +22,7 @@ CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding"}
 
 
 def test_the_chart_has_the_version_of_the_package() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    chart = plain_yaml.read((CHART / "Chart.yaml").read_text())
     package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (chart["version"], chart["appVersion"]) == (package["version"], package["version"])
     assert chart["name"] == package["name"]
@@ -32,17 +32,17 @@ def test_the_chart_has_the_version_of_the_package() -> None:
 
 def test_helm_has_nothing_to_find_fault_with(helm: Helm, tmp_path: Path) -> None:
     """Helm looks at several charts at once, so each combination becomes the values of a copy."""
-    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    defaults = plain_yaml.read((CHART / "values.yaml").read_text())
     copies = [shutil.copytree(CHART, tmp_path / called(combination) / CHART.name) for combination in COMBINATIONS]
     for copy, combination in zip(copies, COMBINATIONS, strict=True):
-        values = overlaid(defaults, yaml.safe_load(combination.read_text()))
+        values = overlaid(defaults, plain_yaml.read(combination.read_text()))
         (copy / "values.yaml").write_text(yaml.safe_dump(values))
     linted = helm.run("lint", "--strict", *map(str, copies))
     assert f"{len(COMBINATIONS)} chart(s) linted, 0 chart(s) failed" in linted.stdout
 
 
 def test_each_object_says_what_it_belongs_to(rendered: list[Object], combination: Path) -> None:
-    extra = yaml.safe_load(combination.read_text()).get("commonLabels", {})
+    extra = plain_yaml.read(combination.read_text()).get("commonLabels", {})
     for object_ in rendered:
         labels = object_["metadata"].get("labels", {})
         if object_["kind"] == "ConfigMap":
@@ -120,7 +120,7 @@ def test_without_rights_of_the_charts_own_there_is_no_role_of_any_kind(helm: Hel
 
 
 def test_the_crd_is_the_generated_one_and_is_kept(helm: Helm) -> None:
-    written = yaml.safe_load((ROOT / "crds/qualtrics-exporter.dev_qualtricsexporters.yaml").read_text())
+    written = plain_yaml.read((ROOT / "crds/qualtrics-exporter.dev_qualtricsexporters.yaml").read_text())
     for values, kept in (({}, {"helm.sh/resource-policy": "keep"}), ({"crds": {"keep": False}}, {})):
         crd = only("CustomResourceDefinition", helm.template("surveys", values=values), "crd")
         annotations = crd["metadata"].pop("annotations", {})

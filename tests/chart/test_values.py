@@ -10,13 +10,13 @@ from typing import Any
 
 import jsonschema
 import pytest
-import yaml
 
 from tests.chart.conftest import COMBINATIONS, together
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.helm import CHART, Helm, HelmError
 
-VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+VALUES = plain_yaml.read((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 DIGEST = "sha256:" + "0" * 64
 
@@ -356,7 +356,7 @@ def test_the_defaults_fit_the_schema_and_each_value_is_described() -> None:
 
 
 def test_each_value_is_tried_by_a_combination_of_ci() -> None:
-    tried = {path for file in COMBINATIONS for path, _ in leaves(yaml.safe_load(file.read_text()) or {})}
+    tried = {path for file in COMBINATIONS for path, _ in leaves(plain_yaml.read(file.read_text()) or {})}
     written = {".".join(path) for path, _ in leaves(VALUES)}
     prefixes = {".".join(path[: n + 1]) for path in tried for n in range(len(path))}
     untried = {path for path in written if not free(tuple(path.split("."))) and path not in prefixes}

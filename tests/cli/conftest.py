@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from qualtrics_exporter.cli import program as commands
 from qualtrics_exporter.sandbox import World
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.clock import SteeredClock
 from tests.environment.forking import Forked, fork
@@ -188,7 +189,7 @@ class Local:
         self.exporter = program.home / "exporter.yaml"
         self.secrets = program.home / "secrets.yaml"
         self.journal = program.home / ".local/state/qualtrics-exporter/dex/teams-rollout.json"
-        self.write(yaml.safe_load(SAMPLE.read_text()))
+        self.write(plain_yaml.read(SAMPLE.read_text()))
         self.secrets.write_text(
             yaml.safe_dump_all(
                 {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys}
@@ -202,7 +203,7 @@ class Local:
 
     def change(self, **spec: Any) -> None:
         """Change fields of the spec."""
-        body = yaml.safe_load(self.exporter.read_text())
+        body = plain_yaml.read(self.exporter.read_text())
         body["spec"].update(spec)
         self.write(body)
 

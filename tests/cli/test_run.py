@@ -16,6 +16,7 @@ from qualtrics_exporter.cli.run import default_journal
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import Status
 from tests.cli.conftest import PEOPLE, SAMPLE, Local, Started
+from tests.environment import plain_yaml
 from tests.environment.waiting import HANG_SECONDS
 
 
@@ -196,7 +197,7 @@ def test_an_interrupted_test_is_done_anew_when_it_is_asked_for_again(run: Local)
 
 def test_a_journal_of_another_exporter_is_not_touched(run: Local) -> None:
     interrupted(run, "--send")
-    body = yaml.safe_load(SAMPLE.read_text())
+    body = plain_yaml.read(SAMPLE.read_text())
     body["metadata"]["name"] = "another"
     run.write(body)
     before = run.journal.read_text()
@@ -252,7 +253,7 @@ def test_after_a_refusal_another_manifest_mails_the_people_of_its_own_query(run:
 
 
 def test_a_wrong_id_is_exit_code_1_with_what_to_do(run: Local) -> None:
-    body = yaml.safe_load(SAMPLE.read_text())
+    body = plain_yaml.read(SAMPLE.read_text())
     body["spec"]["qualtrics"]["surveyId"] = "SV_nowhere00001"
     run.write(body)
     ended = run("--send", code=1)
@@ -314,7 +315,7 @@ def test_an_authority_that_is_not_trusted_is_told(run: Local) -> None:
 def test_a_manifest_that_cannot_be_used_is_exit_code_1(
     run: Local, change: Callable[[dict[str, dict[str, dict[str, str]]]], object], said: str
 ) -> None:
-    body = yaml.safe_load(SAMPLE.read_text())
+    body = plain_yaml.read(SAMPLE.read_text())
     change(body)
     run.write(body)
     ended = run(code=1)
@@ -333,7 +334,7 @@ def test_a_file_that_is_no_yaml_is_told_by_its_place_only(run: Local) -> None:
 
 
 def test_of_several_exporters_one_is_chosen_by_name(run: Local) -> None:
-    body = yaml.safe_load(SAMPLE.read_text())
+    body = plain_yaml.read(SAMPLE.read_text())
     other = {**body, "metadata": {"name": "other", "namespace": "dex"}}
     run.write({"kind": "ConfigMap"}, None, body, other)
     assert "several exporters (teams-rollout, other): choose one with --name" in run(code=2).stderr
@@ -362,7 +363,7 @@ def test_a_missing_secret_is_named(run: Local) -> None:
 
 
 def test_a_missing_key_is_named(run: Local) -> None:
-    secrets = list(yaml.safe_load_all(run.secrets.read_text()))
+    secrets = list(plain_yaml.read_all(run.secrets.read_text()))
     del secrets[0]["stringData"]["tokenUrl"]
     run.secrets.write_text(yaml.safe_dump_all(secrets))
     assert "Secret dex/nexthink has no key tokenUrl" in run(code=1).stderr

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import trustme
-import yaml
 
 from tests.cli.conftest import SAMPLE, Program
+from tests.environment import plain_yaml
 from tests.environment.waiting import HANG_SECONDS
 
 PORTS = ["--nexthink-port", "0", "--qualtrics-port", "0"]
@@ -25,7 +25,7 @@ def test_its_secrets_fit_a_run(program: Program) -> None:
     assert served.stderr
     welcome = [served.stderr.readline() for _ in range(11)]  # the last line is written once it serves
     assert "Outbox" in "".join(welcome)
-    documents = list(yaml.safe_load_all(secrets.read_text()))
+    documents = list(plain_yaml.read_all(secrets.read_text()))
     assert [(body["kind"], body["metadata"]) for body in documents] == [
         ("Secret", {"name": "nexthink"}),
         ("Secret", {"name": "qualtrics"}),

@@ -17,6 +17,7 @@ import yaml
 
 from qualtrics_exporter.resource.crd import crd_yaml
 from tests.cli.conftest import PEOPLE, SAMPLE, Local, Program
+from tests.environment import plain_yaml
 from tests.environment.waiting import HANG_SECONDS
 from tests.resource.manifests import changed
 
@@ -235,7 +236,7 @@ def test_a_pipe_that_does_not_block_gets_the_whole_answer(program: Program) -> N
     with open(reader, "rb") as pipe:
         got = pipe.read()
     assert ended(started)[0] == 0
-    assert yaml.safe_load(got)["kind"] == "CustomResourceDefinition"
+    assert plain_yaml.read(got)["kind"] == "CustomResourceDefinition"
 
 
 # Progress of a run.

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from qualtrics_exporter.cli.findings_report import FORMATS, Checked
 from qualtrics_exporter.cli.manifest_findings import findings
 from tests.cli.conftest import SAMPLE, Called, Program
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.work import work
 from tests.resource.manifests import changed
@@ -67,10 +68,10 @@ def test_a_cycle_that_is_shorter_than_the_window_of_the_query_is_told(
     program: Program, tmp_path: Path, sample: str, code: int, said: str
 ) -> None:
     manifest = tmp_path / "sampled.yaml"
-    body = yaml.safe_load((ROOT / "samples" / "teams-rollout.yaml").read_text())
+    body = plain_yaml.read((ROOT / "samples" / "teams-rollout.yaml").read_text())
     body["spec"]["schedule"] = {"frequency": "Daily"}
     body["spec"]["nexthink"]["query"] = "users | with execution.crashes during past 7d | list ad.email_address"
-    body["spec"]["sample"] = yaml.safe_load(sample)
+    body["spec"]["sample"] = plain_yaml.read(sample)
     manifest.write_text(yaml.safe_dump(body))
     out = program("validate", manifest, code=code).stdout
     assert said in out
@@ -366,7 +367,7 @@ def test_places_in_json_behind_an_emoji(called: Called) -> None:
 def test_a_long_line_is_cut_around_its_place(called: Called) -> None:
     path = called.home / "long.yaml"
     text = manifest(query=f"users | where {' and '.join(['a == 1'] * 300)} | lst ad.email_address")
-    path.write_text(yaml.safe_dump(yaml.safe_load(text), width=100_000))
+    path.write_text(yaml.safe_dump(plain_yaml.read(text), width=100_000))
     told, line, mark = called("validate", path).stdout.splitlines()[:3]
     assert "did you mean `list`?" in told
     assert len(line) < 200

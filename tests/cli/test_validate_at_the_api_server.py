@@ -9,6 +9,7 @@ import yaml
 
 from qualtrics_exporter.cli.located import documents
 from qualtrics_exporter.cli.manifest_findings import findings
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 
@@ -42,10 +43,10 @@ def spec(text: str) -> str:
 GOOD = {
     "the sample": SAMPLE,
     "with Windows line breaks": SAMPLE.replace("\n", "\r\n"),
-    "in flow style": yaml.safe_dump(yaml.safe_load(SAMPLE), default_flow_style=True, width=10_000),
-    "as JSON": json.dumps(yaml.safe_load(SAMPLE)),
-    "as JSON with tabs": json.dumps(yaml.safe_load(SAMPLE), indent="\t"),
-    "as JSON with an emoji in two halves": json.dumps(yaml.safe_load(SAMPLE.replace("How is Teams", "😀 Teams"))),
+    "in flow style": yaml.safe_dump(plain_yaml.read(SAMPLE), default_flow_style=True, width=10_000),
+    "as JSON": json.dumps(plain_yaml.read(SAMPLE)),
+    "as JSON with tabs": json.dumps(plain_yaml.read(SAMPLE), indent="\t"),
+    "as JSON with an emoji in two halves": json.dumps(plain_yaml.read(SAMPLE.replace("How is Teams", "😀 Teams"))),
     "tabs between words": SAMPLE.replace("schedule:\n", "schedule:\t# when\n").replace("frequency: ", "frequency:\t"),
     "an anchor that is given twice": with_("name: nexthink", "name: &a nexthink").replace(
         "name: qualtrics", "name: &a qualtrics"),
@@ -62,7 +63,7 @@ GOOD = {
     "joined from two files with byte order marks": f"\ufeff---\n{OTHER}---\n\ufeff---\n{SAMPLE}",
     "a subject that ends at a comment": with_("subject: How", "subject: Survey #5: How"),
     "a tag before a subject": with_("subject: How", "subject: !Important How"),
-    "in a List": yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [yaml.safe_load(SAMPLE)]}),
+    "in a List": yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [plain_yaml.read(SAMPLE)]}),
     "after an empty document": "---\n---\n" + SAMPLE + "---\n",
     "suspended with on": with_("suspend: false", "suspend: on"),
     "suspended with y": with_("suspend: false", "suspend: y"),
@@ -106,7 +107,7 @@ BAD = {
     "a directive": "%YAML 1.1\n---\n" + SAMPLE,
     "a finalizer with a space": metadata('finalizers: ["a b"]'),
     "a list of manifests": "- " + SAMPLE[SAMPLE.index("apiVersion"):].replace("\n", "\n  "),
-    "a tab in a text of JSON": json.dumps(yaml.safe_load(SAMPLE)).replace("How is", "How\tis"),
+    "a tab in a text of JSON": json.dumps(plain_yaml.read(SAMPLE)).replace("How is", "How\tis"),
     "half of an emoji": with_("subject: How", 'subject: "\\ud83d"\n    fromName: How'),
     "an unknown field": spec("suspended: false"),
     "an unknown field further in": with_("frequency: Weekly", "frequency: Weekly\n    cron: '* * * * *'"),

@@ -6,13 +6,13 @@ any size, and fields that do not exist any more.
 
 from typing import Any
 
-import yaml
 from hypothesis import strategies as st
 
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 
 (_FILE,) = (ROOT / "crds").glob("*.yaml")
-SCHEMA: dict[str, Any] = yaml.safe_load(_FILE.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+SCHEMA: dict[str, Any] = plain_yaml.read(_FILE.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 SPEC, STATUS = SCHEMA["properties"]["spec"], SCHEMA["properties"]["status"]
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])  # the API server replaces lone surrogates

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-import yaml
 from aiohttp import web
 
 from qualtrics_exporter.controller.kube import api as cluster_module
@@ -25,7 +24,7 @@ from qualtrics_exporter.controller.kube.api import (
     connect,
     login,
 )
-from tests.environment import chart_rules
+from tests.environment import chart_rules, plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.waiting import HANG_SECONDS
@@ -50,7 +49,7 @@ def exporter(cluster: ControlPlane, namespace: str) -> Callable[..., None]:
     """Applies the sample under another name."""
 
     def apply(name: str, **labels: str) -> None:
-        manifest = yaml.safe_load((ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"))
+        manifest = plain_yaml.read((ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"))
         manifest["metadata"] = {"name": name, "namespace": namespace, "labels": labels}
         cluster.kubectl("apply", "-f", "-", input=json.dumps(manifest))
 

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from qualtrics_exporter.sandbox.samples import SAMPLES
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.stage import Stage
 
 MANIFESTS = {
     path: body
     for path in sorted((ROOT / "samples").glob("*.yaml"))
-    for body in yaml.safe_load_all(path.read_text("utf-8"))
+    for body in plain_yaml.read_all(path.read_text("utf-8"))
     if body["kind"] == "QualtricsExporter"
 }
 

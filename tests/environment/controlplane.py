@@ -38,7 +38,7 @@ import kubernetes
 import trustme
 
 from tests.environment import guard
-from tests.environment.build import ROOT, BuildError, build, installed
+from tests.environment.build import ROOT, BuildError, build, installed, without_collection
 from tests.environment.waiting import HANG, HANG_SECONDS, eventually
 
 EXISTING_CLUSTER = "QUALTRICS_EXPORTER_TEST_KUBECONFIG"
@@ -46,6 +46,9 @@ BINARIES = "KUBEBUILDER_ASSETS"
 
 STOP_TIMEOUT = 15.0
 """Seconds between the request to end and the kill. Nothing depends on which of the two ends it."""
+
+GARBAGE_PERCENT = "400"
+"""How much garbage the processes gather before they collect it, of what they hold: memory for processor time."""
 
 INFORMATION = re.compile(r"[IW]\d{4} ")
 """What a line begins with that is not an error: the API server writes hundreds of them, also when all is well."""
@@ -358,7 +361,13 @@ class ControlPlane:
         with self._path("log").open("ab") as log:
             try:
                 process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._path(), start_new_session=True
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self._path(),
+                    env={"GOGC": GARBAGE_PERCENT, **os.environ},
+                    start_new_session=True,
                 )
             except OSError as error:
                 raise ControlPlaneError(f"{command[0]}: {error.strerror}") from error
@@ -435,7 +444,8 @@ def run_kubectl(
 
     It is the pinned one of the Python environment, and neither reads nor writes anything in the user's home.
     """
-    environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(cache), "KUBERC": "off"}
+    own = {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(cache), "KUBERC": "off"}
+    environment = {**without_collection(os.environ), **own}
     command = [str(installed("kubectl")), *arguments]
     done = subprocess.run(command, input=input, env=environment, capture_output=True, text=True, timeout=timeout)
     if check and done.returncode != 0:

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tests.environment.build import ROOT, build
+from tests.environment import plain_yaml
+from tests.environment.build import ROOT, build, without_collection
 from tests.environment.waiting import HANG_SECONDS
 
 CHART = ROOT / "charts" / "qualtrics-exporter"
@@ -44,7 +43,7 @@ class Helm:
     ) -> list[dict[str, Any]]:
         """Render the chart: every object, hooks included. No cluster is asked."""
         text = self._chart_command("template", release, *arguments, namespace=namespace, values=values)
-        return [document for document in yaml.safe_load_all(text) if document]
+        return [document for document in plain_yaml.read_all(text) if document]
 
     def install(self, release: str, *arguments: str, namespace: str, values: Values | None = None) -> str:
         """Install the chart; returns what Helm prints, NOTES included."""
@@ -87,4 +86,5 @@ class Helm:
         homes = {
             f"HELM_{what}_HOME": str(self._folder / f"helm-{what.lower()}") for what in ("CACHE", "CONFIG", "DATA")
         }
-        return {**own, **homes, "KUBECONFIG": str(self._kubeconfig or self._folder / "no-kubeconfig")}
+        kubeconfig = str(self._kubeconfig or self._folder / "no-kubeconfig")
+        return {**without_collection(own), **homes, "KUBECONFIG": kubeconfig}

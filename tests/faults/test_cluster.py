@@ -8,10 +8,9 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import pytest
-import yaml
 
 from qualtrics_exporter.sandbox.faults import Fault
-from tests.environment import chart_rules
+from tests.environment import chart_rules, plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.stage import KIND, Stage
 from tests.environment.waiting import eventually
@@ -301,7 +300,7 @@ def untold(story: Story, since: datetime) -> list[Found]:
 def crd(stage: Stage, spec: dict[str, object] | None) -> None:
     """Install our CRD, with another schema of `spec` if wanted."""
     (file,) = (ROOT / "crds").glob("*.yaml")
-    document = yaml.safe_load(file.read_text())
+    document = plain_yaml.read(file.read_text())
     if spec:
         schema = document["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
         schema["properties"]["spec"] = spec

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import pytest_asyncio
-import yaml
 
 from qualtrics_exporter.controller.plan import reconcile as plan_status
 from qualtrics_exporter.controller.plan import requests
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.waiting import eventually
@@ -36,8 +36,8 @@ Crd = Callable[[str], None]
 def crd(cluster: ControlPlane, office: Office) -> Iterator[Crd]:
     """Installs the CRD of this version, `newer`, or that of the version before, `older`."""
     (file,) = (ROOT / "crds").glob("*.yaml")
-    newer = yaml.safe_load(file.read_text())
-    older = yaml.safe_load(file.read_text())
+    newer = plain_yaml.read(file.read_text())
+    older = plain_yaml.read(file.read_text())
     status = older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
     for name in NEW_FIELDS:
         del status[name]
@@ -46,7 +46,7 @@ def crd(cluster: ControlPlane, office: Office) -> Iterator[Crd]:
         "apiVersion": "qualtrics-exporter.dev/v1alpha1",
         "kind": "QualtricsExporter",
         "metadata": {"name": "probe", "namespace": office.namespace},
-        "spec": yaml.safe_load((ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"))["spec"]
+        "spec": plain_yaml.read((ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"))["spec"]
         | {"suspend": True},
     }
     installed = "newer"

@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from qualtrics_exporter.resource.exporter import GROUP, KIND
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.stage import AppliedExporter, Stage
 from tests.gitops.judges import CUSTOMIZATION, Judgement, ScriptError, acted, actions, health, merge_patch, run_script
 
 ACTIONS = CUSTOMIZATION / "actions"
-HEALTH_TESTS = yaml.safe_load((CUSTOMIZATION / "health_test.yaml").read_text("utf-8"))["tests"]
-ACTION_TESTS = yaml.safe_load((ACTIONS / "action_test.yaml").read_text("utf-8"))
+HEALTH_TESTS = plain_yaml.read((CUSTOMIZATION / "health_test.yaml").read_text("utf-8"))["tests"]
+ACTION_TESTS = plain_yaml.read((ACTIONS / "action_test.yaml").read_text("utf-8"))
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 TOKENS = {f"{GROUP}/run-requested-at": TIME, f"{GROUP}/test-requested-at": f"dry-{TIME}"}
 REFUSALS = [test for test in ACTION_TESTS["actionTests"] if "expectedErrorMessage" in test]
 CHANGES = [test for test in ACTION_TESTS["actionTests"] if test not in REFUSALS]
-CONFIG_MAP = yaml.safe_load((ROOT / "argocd" / "argocd-cm.yaml").read_text("utf-8"))
+CONFIG_MAP = plain_yaml.read((ROOT / "argocd" / "argocd-cm.yaml").read_text("utf-8"))
 
 
 def loaded(path: Path) -> dict[str, Any]:
-    body: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    body: dict[str, Any] = plain_yaml.read(path.read_text("utf-8"))
     return body
 
 
@@ -175,7 +175,7 @@ def test_the_config_map_holds_the_very_scripts() -> None:
     health_key, actions_key = (f"resource.customizations.{what}.{GROUP}_{KIND}" for what in ("health", "actions"))
     assert CONFIG_MAP["data"].keys() == {health_key, actions_key}
     assert CONFIG_MAP["data"][health_key] == (CUSTOMIZATION / "health.lua").read_text("utf-8")
-    told = yaml.safe_load(CONFIG_MAP["data"][actions_key])
+    told = plain_yaml.read(CONFIG_MAP["data"][actions_key])
     assert told["discovery.lua"] == (ACTIONS / "discovery.lua").read_text("utf-8")
     assert {action["name"]: action["action.lua"] for action in told["definitions"]} == {
         path.parent.name: path.read_text("utf-8") for path in ACTIONS.glob("*/action.lua")

@@ -11,11 +11,11 @@ from typing import Any
 
 import kubernetes.client
 import pytest
-import yaml
 
 from qualtrics_exporter.resource.crd import crd
 from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION
 from qualtrics_exporter.sandbox import Query
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.stage import KIND, Stage
 from tests.environment.waiting import HANG_SECONDS, eventually
@@ -28,7 +28,7 @@ Manifests = list[dict[str, Any]]
 
 def samples() -> Manifests:
     paths = sorted((ROOT / "samples").glob("*.yaml"))
-    bodies = [body for path in paths for body in yaml.safe_load_all(path.read_text("utf-8"))]
+    bodies = [body for path in paths for body in plain_yaml.read_all(path.read_text("utf-8"))]
     return [body for body in bodies if body["kind"] == "QualtricsExporter"]
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import kubernetes.client
 import pytest
-import yaml
 
 from qualtrics_exporter.cli.sandbox import sandbox
 from qualtrics_exporter.sandbox import Sandbox, World
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.helm import Helm
@@ -32,7 +32,7 @@ Objects = list[dict[str, Any]]
 def built(control_plane: ControlPlane, folder: Path) -> Objects:
     """What `kubectl kustomize` makes of a folder. It is built once, so nobody may change it."""
     text = control_plane.kubectl("kustomize", str(folder)).stdout
-    return [body for body in yaml.load_all(text, yaml.CSafeLoader) if body]
+    return [body for body in plain_yaml.read_all(text) if body]
 
 
 def one(objects: Objects, kind: str, name: str = NAME) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def test_nothing_of_helm_is_left(cluster: ControlPlane, folder: str) -> None:
 def test_the_crd_is_the_one_of_crds(cluster: ControlPlane) -> None:
     (crd,) = built(cluster, ROOT / "config" / "crd")
     (path,) = (ROOT / "crds").glob("*.yaml")
-    assert crd == yaml.safe_load(path.read_text("utf-8"))
+    assert crd == plain_yaml.read(path.read_text("utf-8"))
 
 
 # What a user's kustomization can do with it
@@ -329,7 +329,7 @@ async def test_the_secrets_of_the_sandbox_are_those_that_it_takes(cluster: Contr
 
 def test_the_exporter_of_the_sandbox_is_the_sample(cluster: ControlPlane) -> None:
     exporter = one(built(cluster, ROOT / "config" / "sandbox"), "QualtricsExporter", "teams-rollout")
-    sample = yaml.safe_load((ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"))
+    sample = plain_yaml.read((ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"))
     assert exporter["spec"] == sample["spec"]
 
 

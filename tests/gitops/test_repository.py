@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT, installed
 from tests.environment.controlplane import ControlPlane
 from tests.environment.helm import CHART, Helm
@@ -37,7 +37,7 @@ def relative(path: Path) -> str:
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
-    return [body for body in yaml.safe_load_all(path.read_text("utf-8")) if body]
+    return [body for body in plain_yaml.read_all(path.read_text("utf-8")) if body]
 
 
 def everything() -> Iterator[dict[str, Any]]:
@@ -62,7 +62,7 @@ def test_every_document_is_of_a_kind_and_version_that_somebody_serves(path: Path
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=relative)
 def test_every_kustomization_builds_with_all_files_of_its_folder(control_plane: ControlPlane, folder: Path) -> None:
     assert control_plane.kubectl("kustomize", str(folder)).stdout
-    listed = set(yaml.safe_load((folder / "kustomization.yaml").read_text("utf-8"))["resources"])
+    listed = set(plain_yaml.read((folder / "kustomization.yaml").read_text("utf-8"))["resources"])
     assert listed == {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
 
 
@@ -76,7 +76,7 @@ def test_every_exporter_validates_without_a_doubt() -> None:
 @pytest.mark.parametrize("team", TEAMS, ids=relative)
 def test_the_api_server_takes_a_teams_folder(cluster: ControlPlane, namespace: str, team: Path) -> None:
     built = cluster.kubectl("kustomize", str(team)).stdout
-    for body in yaml.safe_load_all(built):
+    for body in plain_yaml.read_all(built):
         if body["kind"] in FOREIGN:
             continue
         assert body["metadata"].get("namespace", body["metadata"]["name"]) == team.name
@@ -90,7 +90,7 @@ def test_the_api_server_takes_a_teams_folder(cluster: ControlPlane, namespace: s
 def test_the_secrets_that_a_teams_exporters_name_are_made_in_its_folder(
     control_plane: ControlPlane, team: Path
 ) -> None:
-    bodies = list(yaml.safe_load_all(control_plane.kubectl("kustomize", str(team)).stdout))
+    bodies = list(plain_yaml.read_all(control_plane.kubectl("kustomize", str(team)).stdout))
     made = {body["metadata"]["name"] for body in bodies if body["kind"] == "ExternalSecret"}
     used = {
         body["spec"][side]["credentialsSecretRef"]["name"]
@@ -137,7 +137,7 @@ def test_flux_and_argo_cd_install_the_chart_with_the_same_values_and_the_chart_t
 
 def test_no_other_version_of_the_chart_than_this_one_is_asked_for() -> None:
     """A range would upgrade what mails people without anybody having looked."""
-    version = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))["version"]
+    version = plain_yaml.read((CHART / "Chart.yaml").read_text("utf-8"))["version"]
     (chart,), (application,) = named("OCIRepository"), named("Application")
     assert chart["spec"]["ref"] == {"tag": version}
     assert application["spec"]["source"]["targetRevision"] == version

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 
 from qualtrics_exporter.resource.exporter import Exporter
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -132,7 +132,7 @@ def test_an_anchor_has_its_heading(page: Path) -> None:
 
 def test_the_exporter_in_the_readme_is_a_good_one() -> None:
     (text,) = re.findall(r"<<'END'\n(.*?)^END$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    exporter = Exporter.from_object(yaml.safe_load(text))
+    exporter = Exporter.from_object(plain_yaml.read(text))
     assert exporter.spec, exporter.spec_error
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.waiting import HANG_SECONDS
 
-(HOOK,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
+(HOOK,) = plain_yaml.read((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
 SAMPLE = (ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8")
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import cache
 from typing import Any, NamedTuple
 
-import yaml
-
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 
 Manifest = dict[str, Any]
@@ -13,15 +13,20 @@ REMOVED = object()
 """As a value in `changed`: the field is taken out."""
 
 
+@cache
+def _read_sample() -> Manifest:
+    manifest: Manifest = plain_yaml.read((ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"))
+    return manifest
+
+
 def sample() -> Manifest:
     """The exporter of `samples/`, as read from its file."""
-    manifest: Manifest = yaml.safe_load((ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"))
-    return manifest
+    return deepcopy(_read_sample())
 
 
 def changed(changes: Mapping[str, Any], **metadata: Any) -> Manifest:
     """The sample with other values at these paths of its spec, for instance `qualtrics.surveyId`."""
-    manifest = deepcopy(sample())
+    manifest = sample()
     for path, value in changes.items():
         *parents, field = path.split(".")
         place = manifest["spec"]

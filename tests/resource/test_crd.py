@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pydantic import BaseModel, Field, create_model
 
 from qualtrics_exporter.resource import generate
@@ -13,6 +12,7 @@ from qualtrics_exporter.resource.crd import crd, crd_yaml, schema
 from qualtrics_exporter.resource.reasons import Kind, Reason
 from qualtrics_exporter.resource.rules import CEL_RULES
 from qualtrics_exporter.sandbox import World
+from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.resource.manifests import sample
 
@@ -102,7 +102,7 @@ def test_a_time_to_come_is_no_date_column() -> None:
 
 def test_the_manifest_is_the_same_each_time_and_without_anchors() -> None:
     assert crd_yaml() == crd_yaml()
-    assert yaml.safe_load(crd_yaml()) == crd()
+    assert plain_yaml.read(crd_yaml()) == crd()
     assert "&id" not in crd_yaml()
 
 

@@ -1,6 +1,8 @@
 """No address and no secret gets through, and what people need to read does."""
 
 import json
+import re
+import sys
 import time
 from html import escape
 from urllib.parse import quote
@@ -9,7 +11,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qualtrics_exporter.telemetry.redact import _END, LONGEST, _redact, redact
+from qualtrics_exporter.telemetry.redact import (
+    _AUTHORIZATION,
+    _END,
+    _JWT,
+    _PARAMETER,
+    LONGEST,
+    MASK,
+    _folded,
+    _redact,
+    redact,
+)
 from tests.environment.work import work
 
 GOES = [
@@ -191,6 +203,45 @@ PIECES = st.sampled_from(
 def test_it_can_be_applied_twice_and_to_anything(text: str) -> None:
     once = redact(text)
     assert redact(once) == once
+
+
+NAMES = [
+    *["Signature", "X-Amz-Sig", "token", "clientSecret", "PASSWORD", "passwd", "assertion", "credential", "apikey"],
+    *[
+        "api-key",
+        "API_Key",
+        "accessKeyId",
+        "to\u212aen",
+        "\u017fecret",
+        "ap\u0131key",
+        "\u017f\u0130g",
+        "bearer",
+        "Ba\u017fic",
+    ],
+    *["BEARER", "eyJabcd.ef", "eyjabcd.ef", "pass", "key", "é"],
+]
+PARAMETERS = st.tuples(
+    st.sampled_from(NAMES),
+    st.sampled_from(["=", ":", " = ", "': '", " ", "-"]),
+    st.sampled_from(["hunter2", "abc.def-12", "eyJabcd.ef", " ", "é"]),
+)
+
+
+@settings(max_examples=500)
+@given(st.lists(PARAMETERS.map("".join), min_size=1, max_size=2).map(" ".join))
+def test_a_pattern_that_is_not_tried_would_not_have_found_anything(text: str) -> None:
+    redacted = redact(text)
+    for pattern, masked in ((_JWT, MASK), (_AUTHORIZATION, rf"\1\2{MASK}"), (_PARAMETER, rf"\1\2{MASK}")):
+        assert pattern.sub(masked, redacted) == redacted
+
+
+def test_every_letter_that_a_pattern_takes_for_one_of_ascii_is_folded_to_it() -> None:
+    letter = re.compile("[a-z]", re.IGNORECASE)
+    taken = [sign for sign in map(chr, range(sys.maxunicode + 1)) if letter.fullmatch(sign)]
+    assert len(taken) == 26 * 2 + 4
+    for sign in taken:
+        assert re.fullmatch(_folded(sign), sign, re.IGNORECASE)
+        assert _folded(sign).isascii()
 
 
 PIECES_THAT_REPEAT = [
