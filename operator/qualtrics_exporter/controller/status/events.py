@@ -44,7 +44,7 @@ def events(before: Exporter, after: Exporter) -> list[EventToRecord]:
     """The Events for a change of one exporter's status."""
     old, new = before.status, after.status
     found = [_ended(entry, "Run") for entry in new_entries(old, new) if _deserves_event(entry, new)]
-    found += [_ended(is_, _ACTIONS.get(is_.reason, "Delivery"), was) for was, is_ in _other_reason(old, new)]
+    found += [_ended(now, _ACTIONS.get(now.reason, "Delivery"), earlier) for earlier, now in _other_reason(old, new)]
     found += [_stopped(entry) for entry in _without_figures(old, new)]
     if new.last_test and not (old.last_test and _same_result(old.last_test, new.last_test)):
         same = old.last_test if old.last_test and old.last_test.id == new.last_test.id else None
@@ -86,10 +86,10 @@ def _deserves_event(entry: HistoryEntry, status: Status) -> bool:
     return before is None or (before.result, before.reason) != (entry.result, entry.reason)
 
 
-def _ended(entry: HistoryEntry, action: str, was: HistoryEntry | None = None) -> EventToRecord:
-    """How it ended; `was` is the entry before the change."""
+def _ended(entry: HistoryEntry, action: str, earlier: HistoryEntry | None = None) -> EventToRecord:
+    """How it ended; `earlier` is the entry before the change."""
     fine = entry.result in ("Succeeded", "DryRun") and _kind(entry.reason) is Kind.NOTE
-    if was and resolution.said_not_sent(was):
+    if earlier and resolution.said_not_sent(earlier):
         fine = False  # relying on that, somebody may have requested another run
     return EventToRecord(
         type="Normal" if fine else "Warning",
@@ -104,7 +104,7 @@ def _other_reason(old: Status, new: Status) -> list[tuple[HistoryEntry, HistoryE
     """The entries whose reason changed, before and after the change."""
     before = {(entry.id, entry.completion_time): entry for entry in old.history or []}
     pairs = [(before.get((e.id, e.completion_time), e), e) for e in new.history or []]
-    return [(was, is_) for was, is_ in pairs if was.reason != is_.reason]
+    return [(earlier, now) for earlier, now in pairs if earlier.reason != now.reason]
 
 
 def _without_figures(old: Status, new: Status) -> list[HistoryEntry]:
@@ -149,17 +149,17 @@ def _note(warning: StatusWarning) -> str:
     return f"{warning.message} (it stops nothing)"
 
 
-def _readiness(was: Condition | None, is_: Condition | None, uid: str) -> list[EventToRecord]:
-    if is_ is None or is_.status == "Unknown":
+def _readiness(earlier: Condition | None, now: Condition | None, uid: str) -> list[EventToRecord]:
+    if now is None or now.status == "Unknown":
         return []
-    if was and (was.status, was.reason) == (is_.status, is_.reason):
+    if earlier and (earlier.status, earlier.reason) == (now.status, now.reason):
         return []
-    moment = f"{uid} {is_.reason} {is_.observed_generation} {is_.last_transition_time.isoformat()}"
-    if is_.status == "True":
-        recovered = was is not None and was.status == "False"
-        reason = str(Reason.RECOVERED) if recovered else is_.reason
-        return [EventToRecord("Normal", reason, is_.message, "Check", f"{reason} {moment}")]
-    return [EventToRecord("Warning", is_.reason, is_.message, "Check", moment)]
+    moment = f"{uid} {now.reason} {now.observed_generation} {now.last_transition_time.isoformat()}"
+    if now.status == "True":
+        recovered = earlier is not None and earlier.status == "False"
+        reason = str(Reason.RECOVERED) if recovered else now.reason
+        return [EventToRecord("Normal", reason, now.message, "Check", f"{reason} {moment}")]
+    return [EventToRecord("Warning", now.reason, now.message, "Check", moment)]
 
 
 def _kind(reason: str) -> Kind:
