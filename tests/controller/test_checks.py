@@ -99,3 +99,39 @@ def test_a_proxied_request_is_reported_once_and_stops_nothing(world: OddWorld, m
     assert conditions["QualtricsReady"]["status"] == "True"
     assert conditions["Ready"]["message"].count("RequestsProxied: use https://co1.qualtrics.com.") == 1
     assert list(world.server.events.values()).count("RequestsProxied") == 2, "one for each exporter"
+    proxied = {"reason": "RequestsProxied", "message": "use https://co1.qualtrics.com."}
+    assert world.status("healthy")["warnings"].count(proxied) == 1
+
+
+def test_with_a_crd_that_drops_warnings_ready_shows_them_and_they_have_no_events(
+    world: OddWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = world.server.replace_status
+
+    def dropping(*args: Any) -> Any:
+        *call, status = args
+        return replace(*call, {name: value for name, value in status.items() if name != "warnings"})
+
+    monkeypatch.setattr(world.server, "replace_status", dropping)
+    world.run(8)
+    ready = next(one for one in world.status(ODD)["conditions"] if one["type"] == "Ready")
+    assert ready["message"].count("QueryWithoutCondition: ") == 1
+    assert "warnings" not in world.status(ODD)
+    assert "QueryWithoutCondition" not in world.server.events.values()
+
+
+@pytest.mark.parametrize(
+    "damage", [7, "damaged", [], {}, [None, {"reason": 7}], [{"reason": "Odd", "message": "Odd."}]]
+)
+def test_damaged_warnings_are_written_again_by_the_next_check_and_have_no_second_event(
+    world: OddWorld, damage: Any
+) -> None:
+    suspend(world)
+    world.run(1)
+    warnings, names = world.status(ODD)["warnings"], set(world.server.events)
+    assert [one["reason"] for one in warnings] == ["QueryWithoutCondition"]
+    world.put(status={**world.status(ODD), "warnings": damage})
+    world.run(0.5)
+    assert world.status(ODD)["warnings"] == warnings
+    assert set(world.server.events) == names
+    assert world.internal_errors() == []

@@ -9,7 +9,7 @@ from qualtrics_exporter.controller.plan.wake import Wake, next_wake
 from qualtrics_exporter.export import run_ids
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.status import ActiveRun, Status, entry_of
+from qualtrics_exporter.resource.status import WARNINGS, ActiveRun, Status, entry_of
 from tests.controller.exporters import ZONE, at, body, planned, seen
 
 MONDAY = at("2026-11-23 12:00")
@@ -192,3 +192,27 @@ def test_a_test_that_was_already_sent_does_not_take_the_place_of_a_test_in_doubt
     assert [(e.id, e.reason) for e in plan.status.history or []] == [(second.id, "AlreadySent")]
     once_more = planned(damaged(plan.status, again, handledTestRequests=7), MONDAY).status
     assert len(once_more.history or []) == 1, "it has its entry"
+
+
+WARNING = {"reason": "QueryLimited", "message": "line 1, column 64: at most 50 people get through."}
+
+
+@pytest.mark.parametrize(
+    ("damage", "left"),
+    [
+        (7, None),
+        ("damaged", None),
+        ({}, None),
+        ([7, WARNING, None, {"reason": "QueryLimited"}, {"message": "x"}, {**WARNING, "reason": 7}], 1),
+        ([{**WARNING, "message": "x" * 40_000}], 0),
+        ([WARNING] * (WARNINGS + 5), WARNINGS),
+    ],
+)
+def test_damaged_warnings_cost_nothing_but_themselves(damage: Any, left: int | None) -> None:
+    found = damaged(seen(MONDAY), warnings=damage)
+    assert found.status.model_copy(update={"warnings": None}) == seen(MONDAY)
+    assert (None if found.status.warnings is None else len(found.status.warnings)) == left
+    assert not found.damaged
+    plan = planned(found, DUE)
+    assert plan.claimed, "the slot runs"
+    assert entries(plan.status) == []

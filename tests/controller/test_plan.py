@@ -12,8 +12,8 @@ from qualtrics_exporter.controller.plan.reconcile import Plan, finished
 from qualtrics_exporter.controller.plan.requests import RUN, TEST, Token, requested, wants_delivery
 from qualtrics_exporter.controller.plan.wake import NEVER, check_due, next_wake
 from qualtrics_exporter.controller.status import conditions
-from qualtrics_exporter.controller.status.conditions import Verdict
 from qualtrics_exporter.export.journal import Ended
+from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -426,7 +426,7 @@ def well(found: Exporter, when: Any) -> Exporter:
     """The exporter after a check found it well."""
     from qualtrics_exporter.controller.status import conditions
 
-    status = conditions.checked(found.status, conditions.Verdict(), found.generation, when, suspended=found.suspended)
+    status = conditions.checked(found.status, Verdict(), found.generation, when, suspended=found.suspended)
     return exporter(status.model_copy(update={"observed_generation": found.generation, "last_check_time": when}))
 
 
@@ -458,7 +458,7 @@ def test_while_not_ready_the_secrets_are_looked_at_within_a_minute() -> None:
     from qualtrics_exporter.remote.errors import Permanent
 
     found = exporter(seen(MONDAY))
-    verdict = conditions.Verdict(nexthink=Permanent(Reason.SECRET_NOT_FOUND, "Secret dex/nexthink does not exist"))
+    verdict = Verdict(nexthink=Permanent(Reason.SECRET_NOT_FOUND, "Secret dex/nexthink does not exist"))
     status = conditions.checked(found.status, verdict, 1, MONDAY, suspended=False)
     status = status.model_copy(update={"observed_generation": 1, "next_retry_time": MONDAY + timedelta(minutes=15)})
     wake = next_wake(exporter(status), MONDAY, ZONE).at
@@ -481,8 +481,8 @@ def looked_at(verdict: Verdict, **how: Any) -> Exporter:
 
 @pytest.mark.parametrize("suspend", [False, True])
 def test_what_only_its_user_can_mend_is_looked_at_every_few_hours_and_not_all_the_time(suspend: bool) -> None:
-    verdict = Verdict(text=Permanent(Reason.QUERY_INVALID, "spec.nexthink.query is wrong"))
-    assert verdict.waits_for_its_user
+    verdict = Verdict(query_text=Permanent(Reason.QUERY_INVALID, "spec.nexthink.query is wrong"))
+    assert verdict.needs_new_spec
     due = check_due(looked_at(verdict, suspend=suspend), MONDAY + timedelta(minutes=1))
     assert timedelta(hours=6) <= due - MONDAY < timedelta(hours=7)
 
@@ -494,4 +494,4 @@ def test_a_suspended_exporter_that_is_well_is_not_looked_at() -> None:
 def test_what_may_pass_is_tried_again_also_beside_a_wrong_text() -> None:
     down = Transient(Reason.REMOTE_UNAVAILABLE, "Nexthink is down")
     text = Permanent(Reason.QUERY_INVALID, "spec.nexthink.query is wrong")
-    assert not Verdict(text=text, nexthink=down).waits_for_its_user
+    assert not Verdict(query_text=text, nexthink=down).needs_new_spec

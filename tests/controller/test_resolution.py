@@ -14,6 +14,7 @@ from qualtrics_exporter.controller.status import conditions, delivery_figures, e
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.messages import unknown_message
 from qualtrics_exporter.export.run_ids import request_run_id, settlement_id
+from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Delivery, HistoryEntry, Result, Status, Trigger, entry_of
 from qualtrics_exporter.telemetry.redact import redact
@@ -44,7 +45,7 @@ def unknown(trigger: Trigger = "Request", name: str = RUN) -> HistoryEntry:
 
 def after_unknown(trigger: Trigger = "Request", **how: Any) -> Status:
     """The status of an exporter whose last run, or test, ended Unknown."""
-    ready = exporter(looked_at(conditions.Verdict(), **how).status, **how)
+    ready = exporter(looked_at(Verdict(), **how).status, **how)
     busy = exporter(ready.status.model_copy(update={"active_run": run(trigger)}), **how)
     return finished(busy, Ended(unknown(trigger)), ENDED_AT, ZONE)
 

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from qualtrics_exporter.export.checks import check, dry_test
+from qualtrics_exporter.export.checks import check
+from qualtrics_exporter.export.dry_test import dry_test
 from qualtrics_exporter.export.heavy_query import (
     DOUBTFUL_FOR,
     EXECUTE_AGAIN_AFTER,
@@ -269,9 +270,9 @@ async def test_a_delivering_test_takes_in_20_people_of_the_export(exporter: Expo
 
 @pytest.mark.usefixtures("heavy")
 async def test_a_check_begins_an_export_and_does_not_read_it(exporter: Exporter) -> None:
-    checks = await check(exporter.spec, exporter.sides, query=True)
+    checks = await check(exporter.spec, exporter.sides)
 
-    assert checks.first_error is None
+    assert checks.error is None
     assert counted(exporter, EXPORT, "nexthink.status", DOWNLOAD) == [1, 0, 0]
     assert checks.query_sync
     assert checks.query_sync.in_sync is None
@@ -282,7 +283,7 @@ async def test_a_check_begins_an_export_and_does_not_read_it(exporter: Exporter)
 @pytest.mark.usefixtures("heavy")
 async def test_a_dry_test_counts_the_people_of_the_export(exporter: Exporter) -> None:
     exporter.many(2500)
-    entry = await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")
+    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")).entry
 
     assert (entry.result, entry.reason) == ("Succeeded", "TestPassed")
     assert entry.recipients

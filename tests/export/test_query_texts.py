@@ -73,7 +73,7 @@ async def test_a_text_is_checked_once_and_every_user_of_it_gets_an_error_of_its_
     assert second.error
     assert first.error.message == second.error.message
     assert first.error is not second.error  # raised, it keeps the frames of whoever raised it
-    assert third.remarks == first.remarks
+    assert third.warnings == first.warnings
 
 
 async def test_another_text_parameter_or_schedule_is_another_check() -> None:

@@ -175,6 +175,7 @@ def test_what_the_operator_writes_comes_back_the_same(cluster: ControlPlane, nam
     status = {
         "observedGeneration": 1,
         "conditions": [condition("Ready", "True", "Well.")],
+        "warnings": [{"reason": "QueryLimited", "message": "At most 50 people get through."}],
         "activeRun": run,
         "lastTest": entry | {"trigger": "Test"},
         "history": [entry] * 10,

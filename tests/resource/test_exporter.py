@@ -62,6 +62,7 @@ OBJECT = sample() | {
                 "message": "Well.",
             }
         ],
+        "warnings": [{"reason": "QueryLimited", "message": "At most 50 people get through."}],
         "activeRun": {"id": "run", "trigger": "Request", "startTime": "2026-01-05T00:00:00Z", "step": "Sending"},
         "history": [ENTRY],
         "lastTest": ENTRY,

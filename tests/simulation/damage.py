@@ -104,7 +104,7 @@ def _invalid(name: str, value: Any, random: Random) -> Any:
 
 def _of_another_version(status: dict[str, Any], random: Random) -> dict[str, Any]:
     status["phase"], status["retired"] = "Ready", {"since": "9999-12-31T23:59:59Z", "items": [None, 7]}
-    for name in ("activeRun", "lastTest", "history", "conditions", "claimedSlots"):
+    for name in ("activeRun", "lastTest", "history", "conditions", "warnings", "claimedSlots"):
         parts = status.get(name)
         for part in parts if isinstance(parts, list) else [parts]:
             if isinstance(part, dict) and random.random() < 0.5:

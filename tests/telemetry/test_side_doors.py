@@ -163,6 +163,8 @@ TEXTS = {
     "HistoryEntry.survey_id": "as in ActiveRun",
     "HistoryEntry.batch_id": "as in ActiveRun",
     "HistoryEntry.distribution_id": "as in ActiveRun, or of a settlement: letters and digits",
+    "StatusWarning.reason": "one of resource/reasons.py",
+    "StatusWarning.message": "redacted",
     "Settlement.reason": "one of resource/reasons.py",
     "Settlement.message": "redacted",
     "ClaimedSlot.identity": "a date, or a time",

@@ -121,8 +121,8 @@ def run(
         send=send,
         test=test,
     )
-    remarks = [*check_text(spec).remarks, *contradictions(spec)]
-    for remark in [*_remarks(spec, time_zone, send=send), *map(str, remarks)]:
+    warnings = [f"{warning.reason}: {warning.what}" for warning in (*check_text(spec).warnings, *contradictions(spec))]
+    for remark in [*_remarks(spec, time_zone, send=send), *warnings]:
         say(redact(remark))
     try:
         outcome = export()

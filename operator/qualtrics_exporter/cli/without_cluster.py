@@ -19,8 +19,9 @@ import click
 from qualtrics_exporter.cli.manifests import Secrets
 from qualtrics_exporter.cli.progress import Progress, WatchedJournal, describe, describe_resumed
 from qualtrics_exporter.clock import Clock, SystemClock
-from qualtrics_exporter.export.checks import dry_test, remarks_of
+from qualtrics_exporter.export.checks import reply_warnings
 from qualtrics_exporter.export.clients import Clients
+from qualtrics_exporter.export.dry_test import dry_test
 from qualtrics_exporter.export.file_journal import FileJournal, JournalUnreadable
 from qualtrics_exporter.export.guards import previous_audience
 from qualtrics_exporter.export.heavy_query import begins_with_export
@@ -120,7 +121,7 @@ class Export:
             if self.test and not self.send:
                 progress.say("Checking both sides, and counting the people of the query")
                 run_id = self._run_id("Test", timestamp(clock.now()))
-                return Outcome(await dry_test(self.spec, sides, clock, run_id))
+                return Outcome((await dry_test(self.spec, sides, clock, run_id)).entry)
             journal = open_things.enter_context(self._opened())
             if left := journal.current():
                 self._may_go_on(left)
@@ -169,8 +170,8 @@ class Export:
             run = fresh.model_copy(update={"send_attempts": run.send_attempts})
             await journal.write(run)
             ended = await self._to_its_end(run, spec, sides, journal, watched, clock)
-        for remark in remarks_of(sides.qualtrics):
-            progress.say(f"{remark}.")
+        for warning in reply_warnings(sides.qualtrics):
+            progress.say(str(warning))
         return ended
 
     async def _to_its_end(

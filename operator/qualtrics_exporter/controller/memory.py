@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from qualtrics_exporter.controller.plan.wake import Question
 from qualtrics_exporter.controller.status.store import Key
-from qualtrics_exporter.export.guards import Remark
+from qualtrics_exporter.export.guards import CheckWarning
 
 
 class Well(NamedTuple):
@@ -15,6 +15,8 @@ class Well(NamedTuple):
     """The generation of the spec, and the version of the Secret."""
     until: float
     """Until when that counts, on the monotonic clock."""
+    warnings: tuple[CheckWarning, ...] = ()
+    """The warnings of that check."""
 
 
 class Retry(NamedTuple):
@@ -36,8 +38,6 @@ class Memory:
     """The versions of its Secrets at the last check that found an error."""
     qualtrics_well: Well | None = None
     """Qualtrics' side was found well, while Nexthink's was not."""
-    remarks: tuple[Remark, ...] = ()
-    """Warnings from the last check of Qualtrics. They stay valid until the next check."""
     foreign_run: tuple[object, ...] | None = None
     """A run in other hands, as it was last seen, ..."""
     foreign_since: float = 0.0

@@ -1,5 +1,6 @@
-"""The two remote sides of one exporter, and what checks the text of its query."""
+"""The clients of one exporter, and what checks the text of its query."""
 
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from qualtrics_exporter.export.query_texts import TenantTexts
@@ -9,8 +10,16 @@ from qualtrics_exporter.qualtrics.client import QualtricsClient
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """Where the people come from and where the survey goes out."""
+    """Nexthink returns the people of the query, and Qualtrics sends the survey."""
 
     nexthink: NexthinkClient
     qualtrics: QualtricsClient
     texts: TenantTexts = field(default_factory=TenantTexts)
+
+    def nexthink_client(self) -> AbstractAsyncContextManager[NexthinkClient]:
+        """The client of Nexthink for a check, without a time limit."""
+        return nullcontext(self.nexthink)
+
+    def qualtrics_client(self) -> AbstractAsyncContextManager[QualtricsClient]:
+        """The client of Qualtrics, likewise."""
+        return nullcontext(self.qualtrics)

@@ -1,6 +1,7 @@
-"""What keeps a run from mailing people: pure rules over the spec and the answer of the query.
+"""Rules that stop a run before it e-mails anybody, and warnings that do not stop it.
 
-They all stand before anything is created in Qualtrics.
+The rules are pure functions of the spec and the answer to the query. A run applies all of them before it creates
+anything in Qualtrics.
 """
 
 from collections.abc import Iterable
@@ -19,77 +20,83 @@ Stop = tuple[Result, Reason, str]
 
 
 def check_sender(spec: Spec) -> None:
-    """The rule about the sender's domain once more, whoever made this spec: nobody else stands before the mail."""
+    """Check the sender's domain again: an older CRD may have accepted the spec. Raises `Permanent`."""
     for rule in spec.qualtrics.rules:
         if not rule.holds(spec.qualtrics):
             raise Permanent(rule.reason, f"spec.qualtrics.{rule.field} {rule.message}")
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
-    """Something that stops nothing, and that a user should know."""
+class CheckWarning:
+    """Something that the user should know although it is not an error. `what` is a clause without a full stop."""
 
     reason: Reason
-    text: str
+    what: str
+
+    @property
+    def message(self) -> str:
+        """The whole sentence."""
+        return self.what if self.what.endswith("?") else f"{self.what}."
 
     def __str__(self) -> str:
-        return f"{self.reason}: {self.text}"
+        return f"{self.reason}: {self.message}"
 
 
-def contradictions(spec: Spec) -> list[Remark]:
-    """Settings that each make sense, and not together."""
+def contradictions(spec: Spec) -> list[CheckWarning]:
+    """Settings that make sense separately and not together."""
     if spec.nexthink.result_source == "Export" and spec.nexthink.drift_policy == "Hold":
-        return [Remark(Reason.QUERY_NOT_COMPARED, f"spec.nexthink.resultSource is Export: {NEVER_COMPARED}")]
+        return [CheckWarning(Reason.QUERY_NOT_COMPARED, f"spec.nexthink.resultSource is Export: {NEVER_COMPARED}")]
     return []
 
 
 @dataclass(frozen=True, slots=True)
 class QueryText:
-    """What the text of a query says of itself: why it must not run, if so, and what is told without that."""
+    """What is wrong with the text of a query: the error, which prevents its execution, and the warnings."""
 
     error: Permanent | None
-    remarks: tuple[Remark, ...]
+    warnings: tuple[CheckWarning, ...]
 
 
 def check_text(spec: Spec) -> QueryText:
     """Check the text of the query. Raises nothing.
 
-    Nexthink runs the saved query, and this text is what it is meant to say: who reviews one that is wrong does not know
-    whom the other one names. With `queryCheck: Warn` nothing stops it.
+    Nexthink runs the saved query, and reviewers read this text: if it is wrong, they do not know who receives the
+    survey. With `queryCheck: Warn`, all findings are warnings.
     """
     found = check(spec.nexthink.query, spec.nexthink.parameters, spec.schedule.interval(), spec.cycle())
     errors = [finding for finding in found if finding.stops(spec.nexthink.query_check)]
-    # What is certain comes first: it must not be among those for which there is no room.
+    # Certain findings come first, so that they are not among those that are left out.
     others = sorted((f for f in found if not f.stops(spec.nexthink.query_check)), key=lambda f: not f.certain)
-    remarks = [Remark(finding.reason, _told(spec, finding)) for finding in others[:_SHOWN_REMARKS]]
-    if more := len(others) - len(remarks):
-        last = remarks.pop()
-        remarks.append(Remark(last.reason, f"{last.text}; and {more} more, which `qualtrics-exporter validate` shows"))
-    return QueryText(_error(spec, errors) if errors else None, tuple(remarks))
+    shown = [CheckWarning(finding.reason, _describe(spec, finding)) for finding in others[:_SHOWN_WARNINGS]]
+    if more := len(others) - len(shown):
+        last = shown.pop()
+        what = f"{last.what}; and {more} more, which `qualtrics-exporter validate` shows"
+        shown.append(CheckWarning(last.reason, what))
+    return QueryText(_error(spec, errors) if errors else None, tuple(shown))
 
 
-_SHOWN_REMARKS = 3
+_SHOWN_WARNINGS = 3
 
 
 def _error(spec: Spec, errors: list[Finding]) -> Permanent:
     more = len(errors) - 1
     others = f"; and {more} more error{'s' if more > 1 else ''}" if more else ""
-    told = f"spec.nexthink.query, {_told(spec, errors[0])}{others}"
-    return Permanent(errors[0].reason, told, next_step="Should the check be wrong, set spec.nexthink.queryCheck: Warn.")
+    what = f"spec.nexthink.query, {_describe(spec, errors[0])}{others}"
+    return Permanent(errors[0].reason, what, next_step="Should the check be wrong, set spec.nexthink.queryCheck: Warn.")
 
 
-def _told(spec: Spec, finding: Finding) -> str:
+def _describe(spec: Spec, finding: Finding) -> str:
     if finding.reason is Reason.QUERY_PARAMETER_UNUSED:
-        return finding.message  # it stands beside the query
+        return finding.message  # the parameter is not in the text of the query
     return f"{Source(spec.nexthink.query).position(finding.span.start)}: {finding.message}"
 
 
 def guard(spec: Spec, answer: Answer, *, limited: bool, previous: int | None = None) -> Stop | None:
-    """How the run ends here, or None if it may go on.
+    """How the run ends here, or None if it continues.
 
-    `limited`: a test, which has 20 people at most, so that their number says nothing. `previous` is how many people the
-    query named in the run before; None if that is not to be compared. All people of the query count, also those whom
-    `spec.sample` leaves out.
+    `limited`: the run is a test with at most 20 people, whose number is not compared with the limits. `previous` is how
+    many people the query returned in the previous run; None if the numbers are not to be compared. All people of the
+    query count, including those that `spec.sample` leaves out.
     """
     if spec.nexthink.drift_policy == "Hold" and not answer.sync.in_sync:
         reason = Reason.QUERY_NOT_COMPARED if answer.sync.in_sync is None else Reason.QUERY_DRIFT
@@ -109,7 +116,7 @@ _NOBODY = "The query returned nobody: nothing was created in Qualtrics."
 
 
 def check_audience(spec: Spec, people: int) -> Stop | None:
-    """Why a run of so many people is held, or None: `maxRecipients` and `minRecipients`."""
+    """Why a run with this number of people is held, or None: `maxRecipients` and `minRecipients`."""
     most, least = spec.max_recipients, spec.min_recipients
     if most is not None and people > most:
         reason = Reason.RECIPIENT_LIMIT_EXCEEDED
@@ -123,22 +130,22 @@ def check_audience(spec: Spec, people: int) -> Stop | None:
 
 
 def shrank(spec: Spec, people: int, previous: int | None) -> bool:
-    """Whether so many people are less than a tenth of those of the run before, where `minRecipients` is not set."""
+    """Whether the number of people is less than a tenth of the previous one. False if `minRecipients` is set."""
     return spec.min_recipients is None and previous is not None and people * 10 < previous
 
 
 def previous_audience(history: Iterable[HistoryEntry]) -> int | None:
-    """How many people the query named in the newest run that went through; None if there is none.
+    """How many people the query returned in the newest completed run; None if there is no such run.
 
-    A run that a guard held does not count: it may have had too many people.
+    A run that was held does not count: it may have had too many people.
     """
-    went_through = (e for e in history if e.result in ("Succeeded", "DryRun", "Unknown") and e.trigger != "Test")
-    audiences = (entry.recipients.audience for entry in went_through if entry.recipients)
+    completed = (e for e in history if e.result in ("Succeeded", "DryRun", "Unknown") and e.trigger != "Test")
+    audiences = (entry.recipients.audience for entry in completed if entry.recipients)
     return next((people for people in audiences if people is not None), None)
 
 
 def warnings(spec: Spec, answer: Answer, previous: int | None = None) -> list[Reason]:
-    """What a user should know of the answer although the run goes on."""
+    """Warnings about the answer, with which the run continues."""
     found = [Reason.RESULT_TRUNCATED] if answer.truncated else []
     if shrank(spec, len(answer.recipients), previous):
         found.append(Reason.AUDIENCE_SHRANK)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from qualtrics_exporter.export.guards import QueryText, Remark, check_text
+from qualtrics_exporter.export.guards import CheckWarning, QueryText, check_text
 from qualtrics_exporter.export.journal import QuerySync
 from qualtrics_exporter.fair_share import NOBODY, FairSemaphore, Tenant
 from qualtrics_exporter.nql.compare import LONGEST, TOO_LONG, difference
@@ -119,19 +119,19 @@ class _Verdict:
     """A `QueryText` without its exception: one that is raised again and again keeps the frames of each time."""
 
     error: tuple[Reason, str, str] | None
-    remarks: tuple[Remark, ...]
+    warnings: tuple[CheckWarning, ...]
 
     @classmethod
     def of(cls, text: QueryText) -> "_Verdict":
         error = text.error
-        return cls((error.reason, error.what, error.next_step) if error else None, text.remarks)
+        return cls((error.reason, error.what, error.next_step) if error else None, text.warnings)
 
     @property
     def text(self) -> QueryText:
         if self.error is None:
-            return QueryText(None, self.remarks)
+            return QueryText(None, self.warnings)
         reason, what, next_step = self.error
-        return QueryText(Permanent(reason, what, next_step=next_step), self.remarks)
+        return QueryText(Permanent(reason, what, next_step=next_step), self.warnings)
 
 
 def _key(*parts: object) -> bytes:

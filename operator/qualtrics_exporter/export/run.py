@@ -93,7 +93,7 @@ async def _to_its_end(work: RunContext, check_first: bool) -> Ended:
             return work.interrupted()
         if work.before_send and check_first:
             async with work.in_time():
-                (await check(work.spec, work.sides, query=False)).raise_first()
+                (await check(work.spec, work.sides, wanted=None)).raise_error()
         ended = None
         while ended is None:
             ended = await STEPS[work.run.step](work)

@@ -31,6 +31,7 @@ class Place(Enum):
     HISTORY = "`status.history`"
     LAST_TEST = "`status.lastTest`"
     LAST_SETTLEMENT = "`status.lastSettlement`"
+    WARNINGS = "`status.warnings`"
     EVENT = "an Event"
     VALIDATE = "`qualtrics-exporter validate`"
 
@@ -40,7 +41,9 @@ class Place(Enum):
         return self not in _NO_CONDITIONS
 
 
-_NO_CONDITIONS = frozenset({Place.HISTORY, Place.LAST_TEST, Place.LAST_SETTLEMENT, Place.EVENT, Place.VALIDATE})
+_NO_CONDITIONS = frozenset(
+    {Place.HISTORY, Place.LAST_TEST, Place.LAST_SETTLEMENT, Place.WARNINGS, Place.EVENT, Place.VALIDATE}
+)
 
 
 _CHECKS = (Place.READY, Place.NEXTHINK_READY, Place.QUALTRICS_READY)
@@ -48,7 +51,7 @@ _FIRST_CHECK = (*_CHECKS, Place.RECONCILING)
 _FIRST_RUN = (Place.QUERY_IN_SYNC, Place.LAST_RUN_SUCCEEDED)
 _QUERY = (Place.QUERY_IN_SYNC,)
 _EVENTS = (Place.EVENT,)
-_TARGETS = (Place.READY, Place.EVENT)
+_TARGETS = (Place.READY, Place.WARNINGS, Place.EVENT)
 _SKIPPED = (Place.HISTORY, Place.EVENT)
 _SKIPPED_TESTS = (Place.HISTORY, Place.LAST_TEST, Place.EVENT)
 _SWITCH = (Place.READY, *_SKIPPED)
@@ -56,14 +59,14 @@ _RUNS = (Place.LAST_RUN_SUCCEEDED, Place.HISTORY, Place.EVENT)
 _TESTS = (Place.LAST_TEST, Place.EVENT)
 _RUNS_AND_TESTS = (Place.LAST_RUN_SUCCEEDED, Place.HISTORY, *_TESTS)
 _DRIFT = (*_QUERY, *_RUNS_AND_TESTS)
-_COMPARISON = (Place.READY, *_DRIFT, Place.VALIDATE)
+_COMPARISON = (Place.READY, *_DRIFT, Place.WARNINGS, Place.VALIDATE)
 _SETTLED = (*_RUNS_AND_TESTS, Place.LAST_SETTLEMENT)
 _NEXTHINK = (Place.READY, Place.NEXTHINK_READY, *_RUNS_AND_TESTS)
 _QUALTRICS = (Place.READY, Place.QUALTRICS_READY, *_RUNS_AND_TESTS)
 _SIDES = (*_CHECKS, *_RUNS_AND_TESTS)
 _MANIFEST = (*_SIDES, Place.VALIDATE)
-_TEXT = (*_NEXTHINK, Place.VALIDATE)
-_TEXT_WARNING = (Place.READY, Place.EVENT, Place.VALIDATE)
+_TEXT = (*_NEXTHINK, Place.WARNINGS, Place.VALIDATE)
+_TEXT_WARNING = (Place.READY, Place.WARNINGS, Place.EVENT, Place.VALIDATE)
 
 
 class Reason(StrEnum):

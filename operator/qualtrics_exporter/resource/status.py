@@ -19,6 +19,7 @@ CLAIMED_SLOTS = 16
 SENT_RUNS = 100
 SAMPLED_GROUPS = MOST_GROUPS
 CONDITIONS = 16
+WARNINGS = 16
 MAX_COUNT = 1 << 53
 """Larger numbers are not understood."""
 
@@ -88,6 +89,15 @@ class Condition(Model):
         description="Why, as one word for programs, for example SecretNotFound; docs/reasons.md explains each."
     )
     message: Message = Field(description="Why, for people, with what to do next.")
+
+
+class StatusWarning(Model):
+    """Something that the user should know although it is not an error."""
+
+    reason: ReasonName = Field(
+        description="Why, as one word for programs, for example QueryLimited; docs/reasons.md explains each."
+    )
+    message: Message = Field(description="Why, for people.")
 
 
 class ActiveRun(Model):
@@ -326,6 +336,13 @@ class Status(Model):
         "work "
         "until the user changes something) are there only while True.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    warnings: list[StatusWarning] | None = Field(
+        None,
+        max_length=WARNINGS,
+        description="Warnings of the last check, for example about a doubtful query or a second exporter with the same "
+        "survey and recipients. Ready can be True in spite of them. Its message shows them, too.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     schedule: str | None = Field(
         None, description="The schedule in words, for example: every Monday at 00:00, Europe/Zurich."

@@ -1,18 +1,17 @@
-"""Which Events a change of status deserves: one a change of state, recovery included, none for what stays as it is."""
+"""Which Events a change of status causes: one for each change of state, recoveries included."""
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
 from qualtrics_exporter.controller.status import conditions, resolution
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.resource.reasons import Kind, Place, Reason
-from qualtrics_exporter.resource.status import Condition, HistoryEntry, Result, Status
+from qualtrics_exporter.resource.reasons import Kind, Reason
+from qualtrics_exporter.resource.status import Condition, HistoryEntry, Result, Status, StatusWarning
 
 
 @dataclass(frozen=True, slots=True)
 class EventToRecord:
-    """An Event to be. `dedup` makes its name, so that the same thing told twice is one Event."""
+    """An Event to record. Its name is made from `dedup`: recording the same Event twice makes one Event."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -21,7 +20,7 @@ class EventToRecord:
     dedup: str
 
 
-_LATER: dict[str, str] = {
+_ACTIONS: dict[str, str] = {
     Reason.FOUND_LATER: "LookUp",
     Reason.SETTLED_AS_SENT: "Settle",
     Reason.SETTLED_AS_NOT_SENT: "Settle",
@@ -31,10 +30,10 @@ _OUTCOMES: tuple[Result, ...] = ("Succeeded", "Failed")
 
 def new_entries(before: Status, after: Status) -> list[HistoryEntry]:
     """What ended between two states, oldest first."""
-    # A test in doubt moves into the history when another one follows.
+    # A test whose result is Unknown moves into the history when another test follows.
     entries = [*(before.history or []), *([before.last_test] if before.last_test else [])]
     known = {(entry.id, entry.completion_time, entry.result) for entry in entries}
-    # One that was Unknown has not ended anew when its outcome becomes known: that is told as a change of its reason.
+    # An entry whose Unknown result becomes known is not new: its changed reason has an Event.
     known |= {(id_, time, result) for id_, time, was in known if was == "Unknown" for result in _OUTCOMES}
     known |= {(e.id, e.completion_time, "Succeeded") for e in entries if resolution.said_not_sent(e)}
     fresh = [e for e in after.history or [] if (e.id, e.completion_time, e.result) not in known]
@@ -44,35 +43,41 @@ def new_entries(before: Status, after: Status) -> list[HistoryEntry]:
 def events(before: Exporter, after: Exporter) -> list[EventToRecord]:
     """The Events for a change of one exporter's status."""
     old, new = before.status, after.status
-    found = [_ended(entry, "Run") for entry in new_entries(old, new) if _news(entry, new)]
-    found += [_ended(is_, _LATER.get(is_.reason, "Delivery"), was) for was, is_ in _other_reason(old, new)]
+    found = [_ended(entry, "Run") for entry in new_entries(old, new) if _deserves_event(entry, new)]
+    found += [_ended(now, _ACTIONS.get(now.reason, "Delivery"), earlier) for earlier, now in _other_reason(old, new)]
     found += [_stopped(entry) for entry in _without_figures(old, new)]
-    if new.last_test and not (old.last_test and _same_words(old.last_test, new.last_test)):
+    if new.last_test and not (old.last_test and _same_result(old.last_test, new.last_test)):
         same = old.last_test if old.last_test and old.last_test.id == new.last_test.id else None
         found.append(_ended(new.last_test, "Test", same))
-    return found + _settlement(old, new, after.uid) + _readiness(old, new, after.uid)
+    return (
+        found
+        + _settlement(old, new, after.uid)
+        + _new_warnings(old, new, after.uid)
+        + _readiness(old.condition(conditions.READY), new.condition(conditions.READY), after.uid)
+    )
 
 
-def _same_words(one: HistoryEntry, other: HistoryEntry) -> bool:
-    """Whether nothing but a time of looking differs."""
+def _same_result(one: HistoryEntry, other: HistoryEntry) -> bool:
+    """Whether the two differ at most in the time of the last look-up."""
     return one == other.model_copy(update={"looked_for_time": one.looked_for_time})
 
 
 def _settlement(old: Status, new: Status, uid: str) -> list[EventToRecord]:
-    """A settlement that was refused. One that was not is told by what it made of its run."""
-    told, receipt = new.last_settlement, new.last_handled_settlement
-    if told is None or told.reason != Reason.SETTLEMENT_REFUSED:
+    """A settlement that was refused. For any other, the changed entry has an Event."""
+    settlement, receipt = new.last_settlement, new.last_handled_settlement
+    if settlement is None or settlement.reason != Reason.SETTLEMENT_REFUSED:
         return []
-    if (told, receipt) == (old.last_settlement, old.last_handled_settlement):
+    if (settlement, receipt) == (old.last_settlement, old.last_handled_settlement):
         return []
-    moment = f"{uid} {receipt} {told.handled_time.isoformat()}"
-    return [EventToRecord("Warning", told.reason, told.message, "Settle", moment)]
+    moment = f"{uid} {receipt} {settlement.handled_time.isoformat()}"
+    return [EventToRecord("Warning", settlement.reason, settlement.message, "Settle", moment)]
 
 
-def _news(entry: HistoryEntry, status: Status) -> bool:
-    """Whether it deserves an Event: an hourly schedule that keeps ending in the same way is told once.
+def _deserves_event(entry: HistoryEntry, status: Status) -> bool:
+    """Whether the entry has an Event. Scheduled runs that keep ending in the same way have one Event.
 
-    Who asked for a run wants to hear of it, and what may have been sent has to be looked after each time.
+    Requested runs always have one, because somebody waits for the result. So do Unknown results, because a person has
+    to look each time.
     """
     if entry.trigger != "Schedule" or entry.result == "Unknown":
         return True
@@ -81,11 +86,11 @@ def _news(entry: HistoryEntry, status: Status) -> bool:
     return before is None or (before.result, before.reason) != (entry.result, entry.reason)
 
 
-def _ended(entry: HistoryEntry, action: str, was: HistoryEntry | None = None) -> EventToRecord:
-    """How it ended; `was` is what was said of it before."""
+def _ended(entry: HistoryEntry, action: str, earlier: HistoryEntry | None = None) -> EventToRecord:
+    """How it ended; `earlier` is the entry before the change."""
     fine = entry.result in ("Succeeded", "DryRun") and _kind(entry.reason) is Kind.NOTE
-    if was and resolution.said_not_sent(was):
-        fine = False  # somebody may have requested a run, trusting in that
+    if earlier and resolution.said_not_sent(earlier):
+        fine = False  # relying on that, somebody may have requested another run
     return EventToRecord(
         type="Normal" if fine else "Warning",
         reason=entry.reason,
@@ -96,14 +101,14 @@ def _ended(entry: HistoryEntry, action: str, was: HistoryEntry | None = None) ->
 
 
 def _other_reason(old: Status, new: Status) -> list[tuple[HistoryEntry, HistoryEntry]]:
-    """The entries whose reason changed, as they were and as they are."""
+    """The entries whose reason changed, before and after the change."""
     before = {(entry.id, entry.completion_time): entry for entry in old.history or []}
     pairs = [(before.get((e.id, e.completion_time), e), e) for e in new.history or []]
-    return [(was, is_) for was, is_ in pairs if was.reason != is_.reason]
+    return [(earlier, now) for earlier, now in pairs if earlier.reason != now.reason]
 
 
 def _without_figures(old: Status, new: Status) -> list[HistoryEntry]:
-    """The entries whose delivery figures are not read any more, since this change."""
+    """The entries whose delivery figures are no longer read since this change."""
     before = {(e.id, e.completion_time) for e in old.history or [] if e.delivery and e.delivery.stopped_reason}
     stopped = [e for e in new.history or [] if e.delivery and e.delivery.stopped_reason]
     return [entry for entry in stopped if (entry.id, entry.completion_time) not in before]
@@ -122,48 +127,39 @@ def _stopped(entry: HistoryEntry) -> EventToRecord:
     )
 
 
-def _readiness(old: Status, new: Status, uid: str) -> list[EventToRecord]:
-    was, is_ = old.condition(conditions.READY), new.condition(conditions.READY)
-    if is_ is None or is_.status == "Unknown":
-        return []
-    return _remarks(was, is_, uid) + _changed(was, is_, uid)
-
-
-_REMARKS = tuple(reason for reason in Reason if {Place.READY, Place.EVENT} <= set(reason.places))
-_REMARK = re.compile(rf"\b({'|'.join(_REMARKS)}): ")
-
-
-def _remarks(was: Condition | None, is_: Condition, uid: str) -> list[EventToRecord]:
-    """`Ready` tells in its message what stops nothing, as a doubtful query; each is an Event when it is new."""
-    before = set(_told(was.message)) if was else set()
+def _new_warnings(old: Status, new: Status, uid: str) -> list[EventToRecord]:
+    """An Event for each warning that the check before did not find. A CRD without `warnings` drops them: no Events."""
+    known = old.warnings or []
     return [
         EventToRecord(
-            "Warning", reason, _note(reason, text), "Check", f"{uid} {reason} {is_.observed_generation} {text}"
+            type="Warning",
+            reason=warning.reason,
+            note=_note(warning),
+            action="Check",
+            dedup=f"{uid} {warning.reason} {new.observed_generation} {warning.message}",
         )
-        for reason, text in _told(is_.message)
-        if (reason, text) not in before
+        for warning in new.warnings or []
+        if warning not in known
     ]
 
 
-def _note(reason: str, text: str) -> str:
-    return text if reason == Reason.QUERY_NOT_COMPARED else f"{text} (it stops nothing)"  # that one holds all runs
+def _note(warning: StatusWarning) -> str:
+    if warning.reason == Reason.QUERY_NOT_COMPARED:
+        return warning.message  # it holds all runs
+    return f"{warning.message} (it stops nothing)"
 
 
-def _told(message: str) -> list[tuple[str, str]]:
-    """The remarks in a message of `Ready`: conditions are all that is kept of them."""
-    _, *parts = _REMARK.split(message)
-    return [(reason, text.strip()) for reason, text in zip(parts[::2], parts[1::2], strict=True)]
-
-
-def _changed(was: Condition | None, is_: Condition, uid: str) -> list[EventToRecord]:
-    if was and (was.status, was.reason) == (is_.status, is_.reason):
+def _readiness(earlier: Condition | None, now: Condition | None, uid: str) -> list[EventToRecord]:
+    if now is None or now.status == "Unknown":
         return []
-    moment = f"{uid} {is_.reason} {is_.observed_generation} {is_.last_transition_time.isoformat()}"
-    if is_.status == "True":
-        recovered = was is not None and was.status == "False"
-        reason = str(Reason.RECOVERED) if recovered else is_.reason
-        return [EventToRecord("Normal", reason, is_.message, "Check", f"{reason} {moment}")]
-    return [EventToRecord("Warning", is_.reason, is_.message, "Check", moment)]
+    if earlier and (earlier.status, earlier.reason) == (now.status, now.reason):
+        return []
+    moment = f"{uid} {now.reason} {now.observed_generation} {now.last_transition_time.isoformat()}"
+    if now.status == "True":
+        recovered = earlier is not None and earlier.status == "False"
+        reason = str(Reason.RECOVERED) if recovered else now.reason
+        return [EventToRecord("Normal", reason, now.message, "Check", f"{reason} {moment}")]
+    return [EventToRecord("Warning", now.reason, now.message, "Check", moment)]
 
 
 def _kind(reason: str) -> Kind:

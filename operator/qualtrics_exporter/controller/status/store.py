@@ -112,6 +112,6 @@ def _dump(status: Status) -> dict[str, Any]:
     """As JSON; this is the only door to the API server, so every sentence is redacted here, whoever wrote it."""
     dumped = status.model_dump(by_alias=True, exclude_none=True, mode="json")
     single = [dumped[name] for name in ("lastTest", "lastSettlement") if name in dumped]
-    for told in [*dumped.get("conditions", []), *dumped.get("history", []), *single]:
+    for told in [*dumped.get("conditions", []), *dumped.get("warnings", []), *dumped.get("history", []), *single]:
         told["message"] = redact(told["message"])
     return dumped

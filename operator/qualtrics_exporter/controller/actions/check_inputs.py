@@ -1,0 +1,171 @@
+"""What only the controller contributes to a check: clients made from Secrets, time limits, what earlier checks found,
+and other exporters with the same target."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import NamedTuple
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.controller.actions.run import NOT_READABLE, ClientFactory
+from qualtrics_exporter.controller.memory import Memories, Well
+from qualtrics_exporter.controller.plan.wake import CHECK_INTERVAL
+from qualtrics_exporter.controller.status import conditions
+from qualtrics_exporter.controller.status.store import Key
+from qualtrics_exporter.controller.targets import Targets
+from qualtrics_exporter.export.checks import Known
+from qualtrics_exporter.export.guards import CheckWarning
+from qualtrics_exporter.export.heavy_query import begins_with_export, remembered, to_be_tried_again
+from qualtrics_exporter.export.query_texts import TenantTexts
+from qualtrics_exporter.export.verdict import Verdict
+from qualtrics_exporter.nexthink.client import NexthinkClient
+from qualtrics_exporter.qualtrics.client import QualtricsClient
+from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.spec import Spec
+from qualtrics_exporter.resource.status import Status
+
+RETRY_FIRST = timedelta(seconds=30)
+RETRY_MOST = timedelta(minutes=15)
+
+CHECK_SECONDS = 120.0
+"""How long the check of one service may take. With all their retries, the requests of a check would make a slot of the
+same exporter wait for many minutes."""
+
+RESULT_REASONS = frozenset({Reason.QUERY_RETURNS_SEVERAL_FIELDS, Reason.QUERY_RETURNS_NO_EMAIL})
+"""Errors in the rows of the result. A check that reads no rows cannot withdraw them."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedConnections:
+    """The connections of a check (`export.checks.Connections`). Each has its time limit."""
+
+    nexthink_client: Callable[[], AbstractAsyncContextManager[NexthinkClient]]
+    qualtrics_client: Callable[[], AbstractAsyncContextManager[QualtricsClient]]
+    texts: TenantTexts
+
+
+class Prepared(NamedTuple):
+    """A check that is about to begin."""
+
+    connections: LimitedConnections
+    known: Known
+    basis: tuple[object, ...]
+    """What the verdict about Qualtrics depends on: the generation of the spec, and the version of the Secret."""
+    secret_known: bool
+    """Whether the version of that Secret is known. Otherwise the verdict is not remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckInputs:
+    """Prepares checks and dry tests, and remembers their verdicts."""
+
+    credentials: ClientFactory
+    targets: Targets
+    memories: Memories
+    clock: Clock
+
+    async def prepare(self, key: Key, exporter: Exporter, spec: Spec) -> Prepared:
+        """Connections and earlier findings for a check of this spec."""
+        memory = self.memories.of(key)
+        # Before the Secrets are read: if one changes in between, the next look notices it.
+        memory.secrets = await self.credentials.versions(exporter, spec)
+        version = memory.secrets[1]
+        basis = (exporter.generation, version)
+        secret_known = version not in (None, NOT_READABLE)
+        ready = exporter.status.condition(conditions.QUALTRICS_READY)
+        if not secret_known or not ready or (ready.status, ready.observed_generation) != ("True", exporter.generation):
+            memory.qualtrics_well = None  # another process may have found something else since
+        well = memory.qualtrics_well
+        still_well = well is not None and well.what == basis and self.clock.monotonic() < well.until
+        known = Known(
+            result_error=found_in_result(exporter.status, exporter.generation),
+            qualtrics=well.warnings if well and still_well else None,
+        )
+        return Prepared(self._connections(exporter, spec), known, basis, secret_known)
+
+    def complete(self, key: Key, prepared: Prepared, verdict: Verdict) -> Verdict:
+        """Remember what the check found; returns the verdict with the warnings that only the controller knows."""
+        if verdict.qualtrics_checked and prepared.secret_known and not verdict.qualtrics:
+            until = self.clock.monotonic() + CHECK_INTERVAL.total_seconds()
+            self.memories.of(key).qualtrics_well = Well(prepared.basis, until, verdict.qualtrics_warnings)
+        return replace(verdict, warnings=(*verdict.warnings, *self._duplicates(key)))
+
+    def tries_execution(self, exporter: Exporter) -> bool:
+        """Whether a check runs the query again that Nexthink failed to execute."""
+        heavy, spec = exporter.status.heavy_query, exporter.spec
+        return bool(spec and to_be_tried_again(spec.nexthink, heavy, exporter.generation, self.clock.now()))
+
+    def export_first(self, exporter: Exporter, spec: Spec) -> bool:
+        """Whether the result comes from an export at once."""
+        heavy = exporter.status.heavy_query
+        known = begins_with_export(spec.nexthink, heavy, exporter.generation, self.clock.now())
+        return known and not self.tries_execution(exporter)
+
+    def status_after(self, key: Key, exporter: Exporter, status: Status, verdict: Verdict) -> Status:
+        """The status after a check with this verdict."""
+        now = self.clock.now()
+        failures = self.memories.of(key).failures
+        pause = min(RETRY_MOST, RETRY_FIRST * 2 ** min(max(failures - 1, 0), 10))
+        retry_time = now + pause if verdict.error and not verdict.needs_new_spec else None
+        return conditions.checked(
+            status, verdict, exporter.generation, now, suspended=exporter.suspended, retry_time=retry_time
+        )
+
+    def with_heavy_query(self, exporter: Exporter, status: Status, verdict: Verdict) -> Status:
+        """The status with what the check found out about executing the query."""
+        learnt = verdict.answer.begin_with if verdict.answer else None
+        drifted = conditions.has_drifted(status, exporter.generation)
+        heavy = remembered(status.heavy_query, learnt, exporter.generation, self.clock.now(), drifted=drifted)
+        return status.model_copy(update={"heavy_query": heavy})
+
+    def _connections(self, exporter: Exporter, spec: Spec) -> LimitedConnections:
+        @asynccontextmanager
+        async def nexthink() -> AsyncIterator[NexthinkClient]:
+            async with _limited("Nexthink"):
+                yield await self.credentials.nexthink(exporter, spec)
+
+        @asynccontextmanager
+        async def qualtrics() -> AsyncIterator[QualtricsClient]:
+            async with _limited("Qualtrics"):
+                yield await self.credentials.qualtrics(exporter, spec)
+
+        return LimitedConnections(nexthink, qualtrics, self.credentials.texts(exporter))
+
+    def _duplicates(self, key: Key) -> list[CheckWarning]:
+        if not (others := ", ".join(self.targets.others(key)[:3])):
+            return []
+        return [CheckWarning(Reason.DUPLICATE_TARGET, f"the same survey and message go to the same list by {others}")]
+
+
+@asynccontextmanager
+async def _limited(service: str) -> AsyncIterator[None]:
+    limit = asyncio.timeout(CHECK_SECONDS)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        what = f"{service} did not answer all checks within {CHECK_SECONDS:g} s"
+        raise Transient(Reason.REMOTE_UNAVAILABLE, what) from None
+
+
+def found_in_result(status: Status, generation: int) -> ExportError | None:
+    """What a test found wrong with the rows of this spec's query, unless a later run read them without an error."""
+    condition = status.condition(conditions.NEXTHINK_READY)
+    if not condition or (condition.status, condition.observed_generation) != ("False", generation):
+        return None
+    reason = next((reason for reason in RESULT_REASONS if reason == condition.reason), None)
+    if reason is None:
+        return None
+    since, test = condition.last_transition_time, status.last_test
+    if test and test.reason == reason and test.completion_time:
+        since = max(since, test.completion_time)  # the condition may have been False before, for another reason
+    if any(e.recipients and e.start_time and e.start_time >= since for e in status.history or []):
+        return None
+    what = condition.message.removesuffix(reason.next_step).rstrip().removesuffix(".")
+    return Permanent(reason, what)
