@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.controller.kube.api import Unreachable
+from qualtrics_exporter.controller.kube.errors import Unreachable
 from qualtrics_exporter.controller.leader_election import LeaderElection
 from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from tests.simulation import patches

@@ -183,8 +183,8 @@ class Replica:
         await asyncio.sleep(1)
         try:
             async with asyncio.TaskGroup() as group:
-                sweep = group.create_task(operator.watch.sweep(), name="sweep")
-                steps = group.create_task(operator.watch.follow_clock(), name="clock")
+                sweep = group.create_task(operator.sweep.run(), name="sweep")
+                steps = group.create_task(operator.sweep.follow_clock(), name="clock")
                 lead = group.create_task(operator.lead(), name="lead")
                 await stop.wait()
                 lead.cancel()

@@ -34,7 +34,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from qualtrics_exporter.controller.kube.api import Cluster, ClusterError, Conflict, Gone
+from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.errors import ClusterError, Conflict, NotFound
 from qualtrics_exporter.controller.kube.lease import Body, Lease, annotations_of, spec_of
 from qualtrics_exporter.controller.leader_gaps import ANNOTATION, LeaderRecord
 
@@ -64,7 +65,7 @@ class LeaderElection:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: ClusterApi,
         namespace: str,
         name: str,
         identity: str,
@@ -209,7 +210,7 @@ class LeaderElection:
         if self._held and self.leading:
             try:
                 return await self._hold(self._held)  # without a read: a renewal is one call
-            except (Conflict, Gone):
+            except (Conflict, NotFound):
                 log.debug("somebody else wrote to the Lease %s", self._lease)
         lease = await self._lease.read()
         self._observe(lease)
@@ -282,7 +283,7 @@ class LeaderElection:
             return True
         try:
             await self._give_back(lease)
-        except (Conflict, Gone):
+        except (Conflict, NotFound):
             return False
         return True
 
