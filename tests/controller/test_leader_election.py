@@ -112,7 +112,7 @@ class Candidate:
         self.stubborn = 0.0  # how long the body goes on after it was cancelled
         self.elector = LeaderElection(
             ClusterApi(api), namespace, NAME, name, lease=LEASE, deadline=DEADLINE, retry=RETRY,
-            on_change=self.changes.append, overstayed=self._overstayed, **options,
+            on_change=self.changes.append, on_deadline_missed=self._on_deadline_missed, **options,
         )  # fmt: skip
         self.task = asyncio.create_task(self.elector.run(self.body))
 
@@ -141,7 +141,7 @@ class Candidate:
         with suppress(asyncio.CancelledError):
             await self.task
 
-    def _overstayed(self) -> None:
+    def _on_deadline_missed(self) -> None:
         self.killed.set()  # in place of the end of the process: nothing of it goes on
 
 

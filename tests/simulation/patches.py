@@ -19,7 +19,7 @@ from typing import Any
 from unittest import mock
 
 from qualtrics_exporter import schedule
-from qualtrics_exporter.controller import leader_election, sweep, work_queue
+from qualtrics_exporter.controller import leader_lease, sweep, work_queue
 from qualtrics_exporter.controller.plan import wake
 from qualtrics_exporter.controller.status import store as status_store
 from qualtrics_exporter.export import guards, run_ids
@@ -56,7 +56,7 @@ def repeatable(seed: int, time: Callable[[], float]) -> Iterator[None]:
                 mock.patch.object(secrets, "token_hex", token_hex),
                 mock.patch.object(secrets, "token_urlsafe", token_hex),
                 mock.patch.object(uuid, "uuid4", uuid4),
-                mock.patch.object(leader_election, "datetime", Datetime),
+                mock.patch.object(leader_lease, "datetime", Datetime),
                 *_faster(),
             ):
                 stack.enter_context(patch)

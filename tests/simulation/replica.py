@@ -169,7 +169,7 @@ class Replica:
                 deadline=DEADLINE,
                 retry=RETRY,
                 record=operator.record,
-                overstayed=lambda: self._exit(process, "did not give up its work in time"),
+                on_deadline_missed=lambda: self._exit(process, "did not give up its work in time"),
             )
         self.stream = WatchStream(
             simulation.server,
