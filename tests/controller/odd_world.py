@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 from prometheus_client import generate_latest
 
-from qualtrics_exporter.controller.kube.api import Refused
+from qualtrics_exporter.controller.kube.errors import Refused
 from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION
 from tests.controller.crd_strategies import STATUS
 from tests.simulation import patches

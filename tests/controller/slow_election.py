@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.controller.kube.api import Unreachable
+from qualtrics_exporter.controller.kube.errors import Unreachable
 from qualtrics_exporter.controller.leader_election import LeaderElection
 from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from tests.simulation import patches
@@ -98,7 +98,7 @@ class Candidate:
     cluster: SlowCluster
     terms: list[list[float]] = field(default_factory=list)
     """Begin and end of each term; the last one has no end while it lasts."""
-    overstayed: bool = False
+    missed_deadline: bool = False
     task: Any = None
     process: Process = field(default_factory=lambda: Process("replica"))
     elector: LeaderElection | None = None
@@ -143,8 +143,8 @@ class Election:
         cluster: Any = candidate.cluster
         record = LeaderRecord(WatchedClock(ReplicaClock(self.loop.time)))
 
-        def overstayed() -> None:
-            candidate.overstayed = True
+        def on_deadline_missed() -> None:
+            candidate.missed_deadline = True
 
         elector = LeaderElection(
             cluster,
@@ -152,7 +152,7 @@ class Election:
             NAME,
             candidate.name,
             on_change=lambda leading: self._changed(candidate, leading),
-            overstayed=overstayed,
+            on_deadline_missed=on_deadline_missed,
             record=record,
         )
         candidate.elector = elector

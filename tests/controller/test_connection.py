@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import trustme
 
-from qualtrics_exporter.controller.kube.api import Cluster, NotConfigured, Unreachable, connect, login
+from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.auth import connect, login
+from qualtrics_exporter.controller.kube.errors import NotConfigured, Unreachable
 from tests.environment.inspection import Inspection
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.scripted_proxy import ScriptedProxy
@@ -63,7 +65,7 @@ class Api:
         """A request of each client, as it came in."""
         self.server.heard.clear()
         async with await connect() as api:
-            await Cluster(api).get_secret("dex", "one")
+            await ClusterApi(api).get_secret("dex", "one")
         made = await login()
         async with made.session() as session, session.get(f"{made.server}/of-kopf") as reply:
             assert reply.status == 200
@@ -261,7 +263,7 @@ async def test_a_token_of_a_command_is_renewed_when_it_has_expired(api: Api, tmp
         assert runs(tmp_path) == 2
 
         async def asked() -> list[str]:
-            await Cluster(client).get_secret("dex", "one")
+            await ClusterApi(client).get_secret("dex", "one")
             async with session.get(f"{made.server}/of-kopf") as reply:
                 assert reply.status == 200
             return [heard.headers["authorization"] for heard in api.server.heard[-2:]]
@@ -269,14 +271,14 @@ async def test_a_token_of_a_command_is_renewed_when_it_has_expired(api: Api, tmp
         # It has just been made, so the command is not asked at once, in case clocks differ.
         assert await asked() == ["Bearer first"] * 2
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("qualtrics_exporter.controller.kube.api.REFRESH_EXPIRED", 0.0)
+            patch.setattr("qualtrics_exporter.controller.kube.auth.REFRESH_EXPIRED", 0.0)
             command(tmp_path, token="second", expirationTimestamp="2199-01-01T00:00:00Z")
             assert await asked() == ["Bearer second"] * 2
             assert runs(tmp_path) == 4
             command(tmp_path, token="third", expirationTimestamp="2199-01-01T00:00:00Z")
             assert await asked() == ["Bearer second"] * 2
             assert runs(tmp_path) == 4, "the second one has not expired"
-            patch.setattr("qualtrics_exporter.controller.kube.api.REFRESH", 0.0)
+            patch.setattr("qualtrics_exporter.controller.kube.auth.REFRESH", 0.0)
             assert await asked() == ["Bearer third"] * 2
             (tmp_path / "credential").write_text("something failed")
             assert await asked() == ["Bearer third"] * 2
@@ -285,7 +287,7 @@ async def test_a_token_of_a_command_is_renewed_when_it_has_expired(api: Api, tmp
 async def test_a_command_that_takes_long_delays_only_who_needs_its_token(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qualtrics_exporter.controller.kube.api.REFRESH", 0.0)
+    monkeypatch.setattr("qualtrics_exporter.controller.kube.auth.REFRESH", 0.0)
     release = tmp_path / "release"
     os.mkfifo(release)
     user = command(tmp_path, token="first")
@@ -298,7 +300,7 @@ async def test_a_command_that_takes_long_delays_only_who_needs_its_token(
     await asyncio.sleep(0)
     assert await made.token() == "Bearer first", "its token has not expired"
     given_up.cancel()
-    monkeypatch.setattr("qualtrics_exporter.controller.kube.api.REFRESH", HANG_SECONDS)
+    monkeypatch.setattr("qualtrics_exporter.controller.kube.auth.REFRESH", HANG_SECONDS)
     # Opening it waits for the command, which waits for us.
     await asyncio.to_thread(release.write_text, "")
     async with asyncio.timeout(HANG_SECONDS):
@@ -401,7 +403,7 @@ async def test_a_redirect_to_elsewhere_gets_no_token(api: Api) -> None:
 async def test_a_token_that_is_rotated_reaches_a_session_that_is_open(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qualtrics_exporter.controller.kube.api.REFRESH", 0.0)
+    monkeypatch.setattr("qualtrics_exporter.controller.kube.auth.REFRESH", 0.0)
     (tmp_path / "token").write_text("first")
     api.use({}, {"tokenFile": "token"})
     made = await login()

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from qualtrics_exporter.controller.kube.api import Cluster, connect
+from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.auth import connect
 from qualtrics_exporter.controller.kube.event_recorder import NOTE_BYTES, EventRecorder, cut
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -30,7 +31,7 @@ def exporter(namespace: str) -> Exporter:
 async def recorder(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EventRecorder]:
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     async with await connect() as api:
-        yield EventRecorder(Cluster(api), "pod-1", SteeredClock(start=NOW))
+        yield EventRecorder(ClusterApi(api), "pod-1", SteeredClock(start=NOW))
 
 
 def events(cluster: ControlPlane, namespace: str) -> list[dict[str, Any]]:
@@ -120,14 +121,17 @@ async def test_an_event_that_cannot_be_posted_is_logged_and_nothing_else(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(cluster.service_account(namespace, "nobody")))
     async with await connect() as api:
-        recorder = EventRecorder(Cluster(api), "pod-1", SteeredClock(start=NOW))
+        recorder = EventRecorder(ClusterApi(api), "pod-1", SteeredClock(start=NOW))
         with caplog.at_level(logging.WARNING):
             await recorder.record(exporter, "Normal", Reason.SUCCEEDED, "Sent.", action="Run")
-    assert f"the Event Succeeded about {namespace}/teams is lost: the operator may not create events" in caplog.text
+    assert (
+        f"the Event Succeeded about {namespace}/teams could not be posted: the operator may not create events"
+        in caplog.text
+    )
 
 
 async def test_a_namespace_that_is_gone_loses_the_event_only(
     recorder: EventRecorder, exporter: Exporter, caplog: pytest.LogCaptureFixture
 ) -> None:
     await recorder.record(replace(exporter, namespace="gone"), "Normal", Reason.SUCCEEDED, "Sent.", action="Run")
-    assert "is lost" in caplog.text
+    assert "could not be posted" in caplog.text

@@ -8,8 +8,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from qualtrics_exporter.controller.kube import api as cluster_module
-from qualtrics_exporter.controller.kube.api import LARGEST_PAGE, Cluster, connect
+from qualtrics_exporter.controller.kube import api as api_module
+from qualtrics_exporter.controller.kube.api import LARGEST_PAGE, ClusterApi
+from qualtrics_exporter.controller.kube.auth import connect
 from tests.controller.fake_api import FakeApi, exporter
 
 SMALL, LARGE = 1000, 1_400_000
@@ -41,7 +42,7 @@ class Pages:
 
 
 @pytest_asyncio.fixture
-async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[FakeApi, Cluster]]:
+async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[FakeApi, ClusterApi]]:
     async with FakeApi() as fake:
         config = {
             "clusters": [{"name": "c", "cluster": {"server": fake.url}}],
@@ -53,10 +54,10 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         path.write_text(json.dumps(config))
         monkeypatch.setenv("KUBECONFIG", str(path))
         async with await connect() as client:
-            yield fake, Cluster(client)
+            yield fake, ClusterApi(client)
 
 
-async def test_a_page_of_large_objects_is_asked_for_again_with_fewer(api: tuple[FakeApi, Cluster]) -> None:
+async def test_a_page_of_large_objects_is_asked_for_again_with_fewer(api: tuple[FakeApi, ClusterApi]) -> None:
     fake, cluster = api
     pages = Pages([SMALL] * 700 + [LARGE] * 40 + [SMALL] * 700)
     fake.lasting["list", ""] = pages.answer
@@ -64,12 +65,12 @@ async def test_a_page_of_large_objects_is_asked_for_again_with_fewer(api: tuple[
     assert found == [item["metadata"]["name"] for item in pages.items]
     # The page has 56 MB. Linux keeps up to 10 MB of it in the buffers of the two sockets.
     assert max(pages.read) < 3 * LARGEST_PAGE
-    assert pages.limits[0] == cluster_module.METADATA_PAGE
+    assert pages.limits[0] == api_module.METADATA_PAGE
     assert max(pages.limits[-3:]) > 100, "small objects come in large pages again"
 
 
-async def test_one_object_may_have_any_size(api: tuple[FakeApi, Cluster], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_module, "LARGEST_PAGE", 100)
+async def test_one_object_may_have_any_size(api: tuple[FakeApi, ClusterApi], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_module, "LARGEST_PAGE", 100)
     fake, cluster = api
     pages = Pages([SMALL, LARGE, SMALL])
     fake.lasting["list", ""] = pages.answer

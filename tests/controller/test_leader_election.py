@@ -21,7 +21,8 @@ import pytest
 import pytest_asyncio
 from kubernetes.aio import client
 
-from qualtrics_exporter.controller.kube.api import Cluster, connect
+from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.auth import connect
 from qualtrics_exporter.controller.leader_election import LeaderElection
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
@@ -110,8 +111,8 @@ class Candidate:
         self.killed = asyncio.Event()
         self.stubborn = 0.0  # how long the body goes on after it was cancelled
         self.elector = LeaderElection(
-            Cluster(api), namespace, NAME, name, lease=LEASE, deadline=DEADLINE, retry=RETRY,
-            on_change=self.changes.append, overstayed=self._overstayed, **options,
+            ClusterApi(api), namespace, NAME, name, lease=LEASE, deadline=DEADLINE, retry=RETRY,
+            on_change=self.changes.append, on_deadline_missed=self._on_deadline_missed, **options,
         )  # fmt: skip
         self.task = asyncio.create_task(self.elector.run(self.body))
 
@@ -140,7 +141,7 @@ class Candidate:
         with suppress(asyncio.CancelledError):
             await self.task
 
-    def _overstayed(self) -> None:
+    def _on_deadline_missed(self) -> None:
         self.killed.set()  # in place of the end of the process: nothing of it goes on
 
 
@@ -250,7 +251,9 @@ async def test_what_a_body_raises_is_raised_and_the_lease_given_back(
 
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     async with await connect() as api:
-        elector = LeaderElection(Cluster(api), namespace, NAME, "broken", lease=LEASE, deadline=DEADLINE, retry=RETRY)
+        elector = LeaderElection(
+            ClusterApi(api), namespace, NAME, "broken", lease=LEASE, deadline=DEADLINE, retry=RETRY
+        )
         with pytest.raises(TimeoutError, match="the body's own"):
             await elector.run(broken)
     assert lease_of(cluster, namespace).get("holderIdentity", "") == ""
@@ -547,7 +550,9 @@ async def main(namespace: str) -> None:
                 group.create_task(work())
 
     async with await connect() as api:
-        elector = LeaderElection(Cluster(api), namespace, NAME, "process", lease=LEASE, deadline=DEADLINE, retry=RETRY)
+        elector = LeaderElection(
+            ClusterApi(api), namespace, NAME, "process", lease=LEASE, deadline=DEADLINE, retry=RETRY
+        )
         await elector.run(lead)
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from qualtrics_exporter.clock import WatchedClock
 from qualtrics_exporter.controller.actions.run import ClientFactory
-from qualtrics_exporter.controller.kube.api import Cluster, ClusterError, Forbidden, Refused
+from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, Refused
 from qualtrics_exporter.controller.kube.event_recorder import EventRecorder
 from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from qualtrics_exporter.controller.plan.wake import NEVER
@@ -71,7 +72,7 @@ class OneSide:
 
 
 def reconciler(cluster: OneObject, clock: SteeredClock, side: OneSide | None = None) -> Reconciler:
-    served, credentials = cast("Cluster", cluster), cast("ClientFactory", side or OneSide())
+    served, credentials = cast("ClusterApi", cluster), cast("ClientFactory", side or OneSide())
     store = StatusStore(served, clock)
     return Reconciler(
         store,

@@ -5,17 +5,9 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.controller.kube import refusals
-from qualtrics_exporter.controller.kube.api import (
-    _EVENTS,
-    _EXPORTERS_STATUS,
-    _LEASES,
-    ClusterError,
-    Forbidden,
-    Refused,
-    Unreachable,
-    _Kind,
-    _raise_for,
-)
+from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, Refused, Unreachable
+from qualtrics_exporter.controller.kube.resources import EVENTS, EXPORTERS_STATUS, LEASES, ApiRequest, ApiResource
+from qualtrics_exporter.controller.kube.responses import raise_for_status
 
 NAMED = 'qualtricsexporters.qualtrics-exporter.dev "teams" is forbidden: '
 USER = 'User "system:serviceaccount:dex:operator"'
@@ -24,12 +16,12 @@ NO_RIGHT = f'{USER} cannot update resource "qualtricsexporters/status" in API gr
 
 
 def refused(
-    status: int, message: str, reason: str = "Forbidden", kind: _Kind = _EXPORTERS_STATUS, **more: Any
+    status: int, message: str, reason: str = "Forbidden", resource: ApiResource = EXPORTERS_STATUS, **more: Any
 ) -> ClusterError:
     """What the operator makes of such a reply to a write."""
     body = {"kind": "Status", "status": "Failure", "code": status, "reason": reason, "message": message, **more}
     with pytest.raises(ClusterError) as raised:
-        _raise_for(status, body, "update", kind, "dex", "teams")
+        raise_for_status(status, body, ApiRequest("update", resource, "dex", "teams"))
     return raised.value
 
 
@@ -122,7 +114,7 @@ def test_no_address_and_no_secret_is_shown_and_no_more_than_a_few_lines() -> Non
     assert "s3cr3tvalue" not in error
     assert "\n" not in error
     assert "\x1b" not in error
-    assert len(error) < refusals.LONGEST + 200
+    assert len(error) < refusals.MAX_CHARACTERS + 200
 
 
 def test_a_schema_error_shows_no_value() -> None:
@@ -133,7 +125,7 @@ def test_a_schema_error_shows_no_value() -> None:
     assert str(error).endswith("see spec.qualtrics.subject")
 
 
-@pytest.mark.parametrize("kind", [_EVENTS, _LEASES])
-def test_other_writes_say_it_too(kind: _Kind) -> None:
-    error = refused(403, f"{NAMED}exceeded quota: objects, requested: count/events=1", kind=kind)
+@pytest.mark.parametrize("resource", [EVENTS, LEASES])
+def test_other_writes_say_it_too(resource: ApiResource) -> None:
+    error = refused(403, f"{NAMED}exceeded quota: objects, requested: count/events=1", resource=resource)
     assert "exceeded quota" in str(error)

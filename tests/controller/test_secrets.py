@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from qualtrics_exporter.controller.kube.api import Cluster, connect
+from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.auth import connect
 from qualtrics_exporter.controller.secrets import nexthink_credentials, qualtrics_credentials
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
@@ -119,10 +120,10 @@ def test_an_instance_cannot_lead_elsewhere(instance: str) -> None:
 
 
 @pytest_asyncio.fixture
-async def ours(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+async def ours(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ClusterApi]:
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     async with await connect() as api:
-        yield Cluster(api)
+        yield ClusterApi(api)
 
 
 def apply(cluster: ControlPlane, namespace: str, name: str, data: dict[str, Any]) -> None:
@@ -132,7 +133,7 @@ def apply(cluster: ControlPlane, namespace: str, name: str, data: dict[str, Any]
 
 
 async def test_credentials_come_with_the_version_by_which_a_rotation_is_noticed(
-    ours: Cluster, cluster: ControlPlane, namespace: str
+    ours: ClusterApi, cluster: ControlPlane, namespace: str
 ) -> None:
     apply(cluster, namespace, "nexthink", NEXTHINK)
     apply(cluster, namespace, "qualtrics", QUALTRICS)
@@ -148,7 +149,7 @@ async def test_credentials_come_with_the_version_by_which_a_rotation_is_noticed(
     assert newer != version
 
 
-async def test_a_secret_that_is_not_there_is_named(ours: Cluster, namespace: str) -> None:
+async def test_a_secret_that_is_not_there_is_named(ours: ClusterApi, namespace: str) -> None:
     for read in (nexthink_credentials, qualtrics_credentials):
         with pytest.raises(Permanent, match=f"Secret {namespace}/remote does not exist") as caught:
             await read(ours, namespace, "remote")
@@ -161,6 +162,6 @@ async def test_a_secret_that_we_may_not_read_is_no_fault_of_its_author(
     monkeypatch.setenv("KUBECONFIG", str(cluster.service_account(namespace, "nobody")))
     async with await connect() as api:
         with pytest.raises(Transient) as caught:
-            await nexthink_credentials(Cluster(api), namespace, "nexthink")
+            await nexthink_credentials(ClusterApi(api), namespace, "nexthink")
     assert f"Secret {namespace}/nexthink cannot be read: the operator may not get secrets" in caught.value.message
     assert "administrator" in caught.value.message

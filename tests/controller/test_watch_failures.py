@@ -17,10 +17,10 @@ from kubernetes.aio import client
 
 from qualtrics_exporter.clock import SystemClock, WatchedClock
 from qualtrics_exporter.controller import watch as watch_module
-from qualtrics_exporter.controller import watcher
-from qualtrics_exporter.controller.kube import api as cluster_module
-from qualtrics_exporter.controller.kube.api import ClusterError, Forbidden, Gone, ObjectKey
+from qualtrics_exporter.controller.kube import auth, namespace_watch
+from qualtrics_exporter.controller.kube.api import ObjectKey
 from qualtrics_exporter.controller.kube.connection import Connection
+from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, NotFound
 from qualtrics_exporter.controller.plan.wake import Wake
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
@@ -96,7 +96,7 @@ class FakeCluster:
 
     async def get(self, namespace: str, name: str) -> Any:
         if (namespace, name) not in self._api.objects:
-            raise Gone
+            raise NotFound
         return self._api.objects[namespace, name]
 
 
@@ -145,19 +145,19 @@ async def until(look: Callable[[], bool], what: str) -> None:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses between two attempts are short."""
-    plain = watcher.Watcher._settings
+    plain = namespace_watch.NamespaceWatch._settings
 
-    def settings(self: watcher.Watcher) -> kopf.OperatorSettings:
+    def settings(self: namespace_watch.NamespaceWatch) -> kopf.OperatorSettings:
         made = plain(self)
         made.networking.error_backoffs = (0.01, 0.01)
         made.watching.reconnect_backoff = 0.01
         return made
 
-    monkeypatch.setattr(watcher, "PAUSE_FIRST", 0.01)
-    monkeypatch.setattr(watcher, "PAUSE_MOST", 0.05)
-    monkeypatch.setattr(watcher, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(namespace_watch, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(namespace_watch, "MAX_PAUSE", 0.05)
+    monkeypatch.setattr(namespace_watch, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(watch_module, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(watcher.Watcher, "_settings", settings)
+    monkeypatch.setattr(namespace_watch.NamespaceWatch, "_settings", settings)
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
             configuration = client.Configuration(host=made.url, api_key={"BearerToken": "Bearer token"})
             return Connection(configuration, {})
 
-        monkeypatch.setattr(cluster_module, "login", login)
+        monkeypatch.setattr(auth, "login", login)
         yield made
 
 
@@ -197,7 +197,7 @@ async def test_a_list_that_fails_is_tried_again(api: FakeApi, case: str) -> None
 
 async def test_a_watch_without_a_reply_is_started_again(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """The API server may also tell Kopf to come back in an hour."""
-    monkeypatch.setattr(watcher, "STUCK_SECONDS", 0.2)
+    monkeypatch.setattr(namespace_watch, "STUCK_SECONDS", 0.2)
     api.order("list", "a", silence, *[status(429, "TooManyRequests", {"Retry-After": "3600"})] * 2)
     api.put(exporter("a", "one"))
     async with watching(api, "a") as made:
@@ -245,11 +245,11 @@ async def test_a_namespace_that_is_lost_and_comes_back(api: FakeApi, kind: str) 
         api.lasting["watch", "b"] = status(403, "Forbidden")
         if kind == "list":
             made.cluster.problems["b"] = Forbidden("the operator may not list exporters in namespace b", 403)
-        lost = made.watch.watchers["b"]
+        lost = made.watch.namespaces["b"]
         api.end_watches("b")
         await until(lambda: lost.starts > 2 or "may not list" in (lost.problem or ""), "b is tried again")
         assert made.watch.blind_seconds()["b"] > 0
-        starts = made.watch.watchers["a"].starts
+        starts = made.watch.namespaces["a"].starts
         api.put(exporter("a", "two"))
         await until(lambda: "a/two" in made.names(), "a is seen")
         api.objects.pop(("b", "one"))  # the namespace was deleted, and is made again
@@ -257,7 +257,7 @@ async def test_a_namespace_that_is_lost_and_comes_back(api: FakeApi, kind: str) 
         api.lasting.clear()
         made.cluster.problems.clear()
         await until(lambda: made.names() == {"a/one", "a/two", "b/new"}, "b is seen again, without what was deleted")
-        assert made.watch.watchers["a"].starts == starts
+        assert made.watch.namespaces["a"].starts == starts
         assert made.watch.blind_seconds() == {"a": 0.0, "b": 0.0}
 
 
@@ -302,10 +302,10 @@ async def test_a_restart_of_a_watch_touches_no_other_task_and_no_signal(api: Fak
     bystander = asyncio.create_task(asyncio.Event().wait())
     before = _of_kopf()
     for _ in range(5):
-        starts = made.watch.watchers["a"].starts
+        starts = made.watch.namespaces["a"].starts
         api.tell("a", b"nonsense\n")
         await until(
-            lambda starts=starts: made.watch.watchers["a"].starts > starts and made.watch.blind is None, "again"
+            lambda starts=starts: made.watch.namespaces["a"].starts > starts and made.watch.blind is None, "again"
         )
     assert not bystander.done()
     await asyncio.sleep(0.2)

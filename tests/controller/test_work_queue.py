@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from qualtrics_exporter.controller.kube.api import Forbidden, Gone, Refused, Unreachable
+from qualtrics_exporter.controller.kube.errors import Forbidden, NotFound, Refused, Unreachable
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake
 from qualtrics_exporter.controller.status.store import Key
 from qualtrics_exporter.controller.work_queue import BURST, REFILL_SECONDS, Turn, WorkQueue
@@ -124,7 +124,7 @@ async def test_what_a_task_remembers_about_an_exporter_deleted_meanwhile_is_let_
     async with desk.leads():
         desk.queue.forget(key)
         assert desk.gone == ["teams"], "alerts about it end at once"
-        desk.errors["teams"] = Gone("it is deleted")
+        desk.errors["teams"] = NotFound("it is deleted")
         desk.release("teams")
         await settled()
         assert desk.gone == ["teams", "teams"], "the task may have remembered something meanwhile"
@@ -143,7 +143,7 @@ async def test_one_that_vanishes_while_it_waits_is_not_reconciled(desk: Desk) ->
 
 
 async def test_an_exporter_that_does_not_exist_any_more_is_forgotten(desk: Desk) -> None:
-    desk.errors["teams"] = Gone("not found")
+    desk.errors["teams"] = NotFound("not found")
     desk.enqueue("teams")
     async with desk.leads():
         assert len(desk.queue) == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from unittest import mock
 
-from qualtrics_exporter.controller.kube.api import Gone
+from qualtrics_exporter.controller.kube.errors import NotFound
 from qualtrics_exporter.controller.plan import reconcile as plan_status
 from qualtrics_exporter.controller.plan import requests, slots
 from qualtrics_exporter.controller.plan.requests import Kind, Token
@@ -95,7 +95,7 @@ def _stale() -> Iterator[None]:
         cluster, key = journal.store._cluster, journal.key
         try:
             there = Exporter.from_object(await cluster.get(key.namespace, key.name))
-        except Gone:
+        except NotFound:
             return
         status = there.status.model_copy(update={"active_run": run})
         await cluster.replace_status(key.namespace, key.name, there.uid, there.resource_version, _dump(status))

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from qualtrics_exporter.controller.kube.api import connect
+from qualtrics_exporter.controller.kube.auth import connect
 from tests.conftest import NUMBERS, RUN
 from tests.environment.controlplane import ControlPlane
 from tests.environment.sandbox import Certificates

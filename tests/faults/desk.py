@@ -28,7 +28,7 @@ from prometheus_client import generate_latest
 
 from qualtrics_exporter.clock import WatchedClock
 from qualtrics_exporter.controller.actions.run import ClientFactory
-from qualtrics_exporter.controller.kube.api import Cluster
+from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.event_recorder import EventRecorder
 from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from qualtrics_exporter.controller.reconciler import Reconciler
@@ -90,7 +90,7 @@ class DeskClock(HastyClock):
         await super().sleep(seconds)
 
 
-class WatchedCluster(Cluster):
+class WatchedCluster(ClusterApi):
     """The cluster as the operator uses it. Keeps what was taken, and lets others write first."""
 
     def __init__(self, api: client.ApiClient, clock: DeskClock) -> None:

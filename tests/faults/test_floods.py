@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from qualtrics_exporter.controller.actions.run import ClientFactory
-from qualtrics_exporter.controller.kube.api import Cluster
+from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.remote.session import ApiContext
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.spec import Spec
@@ -57,7 +57,7 @@ async def test_the_check_of_a_long_query_stops_nobody_else() -> None:
     query = ("users " + "| where a == 1 " * 1100)[:15_900] + " | list ad.email_address"
     spec = Spec.model_validate({**World.default().exporter_spec(), "schedule": {"frequency": "Daily"}})
     spec = spec.model_copy(update={"nexthink": spec.nexthink.model_copy(update={"query": query})})
-    texts = ClientFactory(cast("Cluster", None), cast("ApiContext", None)).texts(
+    texts = ClientFactory(cast("ClusterApi", None), cast("ApiContext", None)).texts(
         Exporter.from_object({"metadata": {"namespace": "dex", "name": "a", "uid": "u"}})
     )
     async with Loop() as loop:

@@ -22,12 +22,14 @@ pytestmark = pytest.mark.usefixtures("real_proxy")
 
 ASK_THE_API_SERVER = """
 import asyncio
-from qualtrics_exporter.controller.kube.api import Cluster, ClusterError, connect, login
+from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.auth import connect, login
+from qualtrics_exporter.controller.kube.errors import ClusterError
 
 async def ask():
     async with await connect() as api:
         try:
-            await Cluster(api).get("dex", "teams-rollout")
+            await ClusterApi(api).get("dex", "teams-rollout")
         except ClusterError as error:
             print(error)
     made = await login()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qualtrics_exporter.controller.kube.api import Conflict, Gone
+from qualtrics_exporter.controller.kube.errors import Conflict, NotFound
 from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION
 
 from .clock import true_time
@@ -127,7 +127,7 @@ class ApiServer:
     def get(self, namespace: str, name: str) -> Body:
         body = self.exporters.get((namespace, name))
         if body is None:
-            raise Gone("not found", 404)
+            raise NotFound("not found", 404)
         return body
 
     def select(self, namespace: str | None, selector: str | None) -> list[Body]:
@@ -152,18 +152,18 @@ class ApiServer:
 
     def secret(self, namespace: str, name: str) -> Stored:
         if (stored := self.secrets.get((namespace, name))) is None:
-            raise Gone("not found", 404)
+            raise NotFound("not found", 404)
         return stored
 
     def lease(self, namespace: str, name: str) -> Body:
         if (lease := self.leases.get((namespace, name))) is None:
-            raise Gone("not found", 404)
+            raise NotFound("not found", 404)
         return lease
 
     def write_lease(self, namespace: str, name: str, lease: Body, *, create: bool) -> Body:
         old = self.leases.get((namespace, name))
         if (old is not None) if create else (old is None):
-            raise Conflict("conflict", 409) if create else Gone("not found", 404)
+            raise Conflict("conflict", 409) if create else NotFound("not found", 404)
         if old and lease["metadata"].get("resourceVersion") != old["metadata"]["resourceVersion"]:
             raise Conflict("conflict", 409)
         metadata = {"uid": f"lease-{namespace}-{name}", **lease["metadata"], "resourceVersion": self.next_version()}

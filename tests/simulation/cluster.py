@@ -1,4 +1,4 @@
-"""The `Cluster` of a replica: calls that travel to the API server, and replies that travel back, or do not.
+"""The `ClusterApi` of a replica: calls that travel to the API server, and replies that travel back, or do not.
 
 A call takes effect at the server whatever becomes of its caller.
 """
@@ -8,18 +8,19 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from qualtrics_exporter.controller.kube.api import Conflict, Forbidden, ObjectKey, Secret, Unreachable
+from qualtrics_exporter.controller.kube.api import ObjectKey, Secret
+from qualtrics_exporter.controller.kube.errors import Conflict, Forbidden, Unreachable
 
 from .api_server import ApiServer, Body
 from .faults import Faults
 from .loop import VirtualLoop
 
 CALL_TIMEOUT = 5.0
-"""Seconds after which the caller gives up, as `cluster.TIMEOUT`."""
+"""Seconds after which the caller gives up, as `kube.api.TIMEOUT`."""
 
 
 class SimulatedCluster:
-    """In place of `controller.kube.api.Cluster`, for one replica."""
+    """In place of `controller.kube.api.ClusterApi`, for one replica."""
 
     def __init__(self, server: ApiServer, loop: VirtualLoop, faults: Faults, replica: str, zone: str) -> None:
         self._server = server

@@ -20,7 +20,8 @@ from qualtrics_exporter.controller.actions import check as check_action
 from qualtrics_exporter.controller.actions import run as run_action
 from qualtrics_exporter.controller.actions.run import ClientFactory
 from qualtrics_exporter.controller.app import Operator
-from qualtrics_exporter.controller.kube.api import Cluster, Conflict, Forbidden, Gone, Secret, Unreachable
+from qualtrics_exporter.controller.kube.api import ClusterApi, Secret
+from qualtrics_exporter.controller.kube.errors import Conflict, Forbidden, NotFound, Unreachable
 from qualtrics_exporter.controller.plan import requests, slots, wake
 from qualtrics_exporter.controller.plan.wake import Wake
 from qualtrics_exporter.controller.reconciler import Reconciler
@@ -232,15 +233,15 @@ def unreadable_secrets_raise() -> Iterator[None]:
     """An error of the API server about a Secret leaves the run and the check as it came."""
     read = secrets._read
 
-    async def raising(cluster: Cluster, namespace: str, name: str) -> Secret:
-        with contextlib.suppress(Gone, Forbidden):
+    async def raising(cluster: ClusterApi, namespace: str, name: str) -> Secret:
+        with contextlib.suppress(NotFound, Forbidden):
             return await cluster.get_secret(namespace, name)
         return await read(cluster, namespace, name)
 
     async def version(credentials: ClientFactory, namespace: str, name: str) -> str | None:
         try:
             return await credentials._cluster.secret_version(namespace, name)
-        except Gone:
+        except NotFound:
             return None
         except Forbidden:
             return "not readable"

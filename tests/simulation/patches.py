@@ -19,7 +19,7 @@ from typing import Any
 from unittest import mock
 
 from qualtrics_exporter import schedule
-from qualtrics_exporter.controller import leader_election, watch, work_queue
+from qualtrics_exporter.controller import leader_lease, sweep, work_queue
 from qualtrics_exporter.controller.plan import wake
 from qualtrics_exporter.controller.status import store as status_store
 from qualtrics_exporter.export import guards, run_ids
@@ -56,7 +56,7 @@ def repeatable(seed: int, time: Callable[[], float]) -> Iterator[None]:
                 mock.patch.object(secrets, "token_hex", token_hex),
                 mock.patch.object(secrets, "token_urlsafe", token_hex),
                 mock.patch.object(uuid, "uuid4", uuid4),
-                mock.patch.object(leader_election, "datetime", Datetime),
+                mock.patch.object(leader_lease, "datetime", Datetime),
                 *_faster(),
             ):
                 stack.enter_context(patch)
@@ -74,7 +74,7 @@ def _faster() -> list[Any]:
     redact = functools.lru_cache(maxsize=4096)(redaction.redact)
     return [
         mock.patch.object(work_queue, "NAP_SECONDS", IDLE_SECONDS),
-        mock.patch.object(watch, "STEP_SECONDS", IDLE_SECONDS),
+        mock.patch.object(sweep, "STEP_SECONDS", IDLE_SECONDS),
         mock.patch.object(wake, "SECRET_WATCH", timedelta(seconds=IDLE_SECONDS)),
         mock.patch.object(nexthink_client, "MOST_ROWS", EXECUTE_ROWS),
         mock.patch.object(exporter, "read_status", _by_identity(exporter.read_status)),

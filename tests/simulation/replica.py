@@ -169,7 +169,7 @@ class Replica:
                 deadline=DEADLINE,
                 retry=RETRY,
                 record=operator.record,
-                overstayed=lambda: self._exit(process, "did not give up its work in time"),
+                on_deadline_missed=lambda: self._exit(process, "did not give up its work in time"),
             )
         self.stream = WatchStream(
             simulation.server,
@@ -183,8 +183,8 @@ class Replica:
         await asyncio.sleep(1)
         try:
             async with asyncio.TaskGroup() as group:
-                sweep = group.create_task(operator.watch.sweep(), name="sweep")
-                steps = group.create_task(operator.watch.follow_clock(), name="clock")
+                sweep = group.create_task(operator.sweep.run(), name="sweep")
+                steps = group.create_task(operator.sweep.follow_clock(), name="clock")
                 lead = group.create_task(operator.lead(), name="lead")
                 await stop.wait()
                 lead.cancel()

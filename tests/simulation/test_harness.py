@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from qualtrics_exporter.controller.kube.api import Conflict
+from qualtrics_exporter.controller.kube.errors import Conflict
 
 from . import plan
 from .api_server import ApiServer, Body

@@ -170,7 +170,7 @@ def controller(
     check_tls()
     # Only now: this takes a second, and `controller --help` or a wrong flag shall not.
     from qualtrics_exporter.controller.app import run
-    from qualtrics_exporter.controller.kube.api import NoTemporaryFile
+    from qualtrics_exporter.controller.kube.errors import NoTemporaryFile
 
     try:
         sys.exit(run(settings))

@@ -20,7 +20,9 @@ from pathlib import Path
 from qualtrics_exporter.clock import Clock, SystemClock, WatchedClock
 from qualtrics_exporter.controller import probes
 from qualtrics_exporter.controller.actions.run import ClientFactory
-from qualtrics_exporter.controller.kube.api import Cluster, ClusterError, NoTemporaryFile, connect
+from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.auth import connect
+from qualtrics_exporter.controller.kube.errors import ClusterError, NoTemporaryFile
 from qualtrics_exporter.controller.kube.event_recorder import EventRecorder
 from qualtrics_exporter.controller.leader_election import LeaderElection
 from qualtrics_exporter.controller.leader_gaps import LeaderRecord
@@ -28,6 +30,7 @@ from qualtrics_exporter.controller.reconciler import Reconciler
 from qualtrics_exporter.controller.run_holders import ProcessIdentity
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.controller.status.store import Key, StatusStore
+from qualtrics_exporter.controller.sweep import Sweep
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
 from qualtrics_exporter.controller.work_queue import WorkQueue
@@ -81,7 +84,7 @@ async def serve(settings: Settings, clock: Clock) -> None:
     instance = name or socket.gethostname()
     pod = "/".join(part for part in (_own_namespace(), name) if part) if name else ""
     async with contextlib.aclosing(remotes), await connect() as api:
-        await Operator(settings, clock, Cluster(api), remotes, metrics, instance=instance, pod=pod).serve()
+        await Operator(settings, clock, ClusterApi(api), remotes, metrics, instance=instance, pod=pod).serve()
 
 
 class Operator:
@@ -94,7 +97,7 @@ class Operator:
         self,
         settings: Settings,
         clock: Clock,
-        cluster: Cluster,
+        cluster: ClusterApi,
         remotes: ApiContext,
         metrics: Metrics,
         *,
@@ -134,6 +137,7 @@ class Operator:
             default_zone=zone,
             metrics=metrics,
         )
+        self.sweep = Sweep(cluster, self.watch, clock, selector=settings.selector, metrics=metrics)
         self.elector = LeaderElection(cluster, *lease, instance, record=record) if settings.leader_election else None
         metrics.follow(
             exporters=self.queue.__len__,
@@ -168,8 +172,8 @@ class Operator:
         ):
             own_signals()
             watch = group.create_task(self.watch.run(own_signals), name="watch")
-            sweep = group.create_task(self.watch.sweep(), name="sweep")
-            clock = group.create_task(self.watch.follow_clock(), name="clock")
+            sweep = group.create_task(self.sweep.run(), name="sweep")
+            clock = group.create_task(self.sweep.follow_clock(), name="clock")
             lead = group.create_task(self.lead(), name="lead")
             log.info("watching %s", ", ".join(self._settings.namespaces) or "all namespaces")
             await stop.wait()

@@ -1,7 +1,7 @@
-"""Probes and metrics over plain HTTP, on a port of their own, in standby too.
+"""Probes and metrics over plain HTTP, on a separate port. A standby serves them too.
 
-`/livez` is the kubelet's question whether to restart this process, `/readyz` whether it is up, `/metrics` is for
-Prometheus. A check is a callable that returns None when all is well, otherwise the sentence that says what isn't.
+`/livez` tells the kubelet whether to restart this process, `/readyz` whether it is ready, and `/metrics` is for
+Prometheus. A check is a callable that returns None if all is well, and otherwise a sentence about the problem.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """`HOST:PORT`, `:PORT` or `[IPV6]:PORT`; ValueError with a sentence otherwise. Port 0 is any free one."""
+    """Parse `HOST:PORT`, `:PORT` or `[IPV6]:PORT`. Port 0 is any free port. Raises ValueError with a sentence."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{text!r} is no address: write HOST:PORT, for example 0.0.0.0:8080")
+        raise ValueError(f"{text!r} is not an address: write HOST:PORT, for example 0.0.0.0:8080")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ValueError(f"{text!r} is no address: write an IPv6 host in brackets, for example [::]:8080")
+        raise ValueError(f"{text!r} is not an address: write an IPv6 host in brackets, for example [::]:8080")
     return host, int(port)
 
 
@@ -35,10 +35,10 @@ def parse_address(text: str) -> tuple[str, int]:
 async def serve(
     address: str, *, registry: CollectorRegistry, health: Check = lambda: None, ready: Check = lambda: None
 ) -> AsyncIterator[tuple[str, int]]:
-    """Serve as long as the block lasts; yields the host and port that are listened on.
+    """Serve while the block runs; yields the host and port that the server listens on.
 
-    Without a host, all addresses are listened on, IPv4 and IPv6, or those of one family if the machine lacks the other.
-    OSError when the address cannot be listened on.
+    Without a host, the server listens on all IPv4 and IPv6 addresses, or on those of one family if the machine lacks
+    the other. Raises OSError if it cannot listen.
     """
     host, port = parse_address(address)
     app = web.Application()
@@ -60,12 +60,12 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
         await web.TCPSite(runner, host, port).start()
         return
     problems: list[OSError] = []
-    for family in ("0.0.0.0", "::"):  # noqa: S104 - a pod's own addresses
+    for family in ("0.0.0.0", "::"):  # noqa: S104 - the addresses of the pod
         try:
             await web.TCPSite(runner, family, runner.addresses[0][1] if runner.addresses else port).start()
         except OSError as error:
             problems.append(error)
-    # A family that is not there is no problem. A port that is in use is one, whoever has the other family.
+    # The machine may lack one family. A port that is in use is an error in any case.
     if len(problems) == 2 or any(error.errno == errno.EADDRINUSE for error in problems):
         raise problems[0]
 
@@ -73,18 +73,18 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
 def _probe(check: Check) -> Handler:
     async def answer(_request: web.Request) -> web.Response:
         try:
-            wrong = check()
+            problem = check()
         except Exception as error:
-            log.exception("a check failed itself")
-            wrong = f"the check failed itself: {type(error).__name__}"
-        return web.Response(text=f"{wrong or 'ok'}\n", status=503 if wrong else 200)
+            log.exception("an unexpected error in the check of a probe")
+            problem = f"unexpected error in the check: {type(error).__name__}"
+        return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)
 
     return answer
 
 
 def _metrics(registry: CollectorRegistry) -> Handler:
     async def answer(_request: web.Request) -> web.Response:
-        # Ten thousand exporters are half a second of formatting, in which runs have to go on.
+        # Ten thousand exporters take half a second to format. Runs must continue meanwhile.
         body = await asyncio.to_thread(generate_latest, registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -15,7 +15,7 @@ from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.actions.check import QUERY_REASONS, Checker
 from qualtrics_exporter.controller.actions.look_up import LookUps
 from qualtrics_exporter.controller.actions.run import ClientFactory, Runner
-from qualtrics_exporter.controller.kube.api import ClusterError, Forbidden, Refused
+from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, Refused
 from qualtrics_exporter.controller.kube.event_recorder import EventRecorder
 from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from qualtrics_exporter.controller.memory import Memories
@@ -86,8 +86,8 @@ class Reconciler:
     async def reconcile(self, key: Key, turn: Turn) -> Wake:
         """Do what is due for one exporter; returns when to look at it again.
 
-        Raises `Gone` when it does not exist any more, `Unreachable` when the API server does not answer, `Refused` when
-        it does not take what is written, `Forbidden` when the operator lacks the permission to write it. Any other
+        Raises `NotFound` when it does not exist any more, `Unreachable` when the API server does not answer, `Refused`
+        when it does not take what is written, `Forbidden` when the operator lacks the permission to write it. Any other
         error is reported about this exporter first.
         """
         try:

@@ -1,4 +1,4 @@
-"""Whether this machine has a folder for temporary files."""
+"""Checks whether this machine has a folder for temporary files."""
 
 import os
 import tempfile
@@ -7,13 +7,13 @@ _PROBE = b"\0" * 4096
 
 
 def problem() -> str | None:
-    """Why no temporary file can be written, and what to do; None if one can be written."""
+    """Why no temporary file can be written, and what to do about it; None if one can be written."""
     try:
         with tempfile.TemporaryFile() as probe:
             probe.write(_PROBE)
             probe.flush()
     except OSError as error:
-        if folder := tempfile.tempdir:  # it could be written when the process looked for one
+        if folder := tempfile.tempdir:  # it was writable when the process looked for a folder
             return f"no file can be written to {folder} ({error.strerror}): set TMPDIR to another folder."
         tried = os.environ.get("TMPDIR")
         subject = f"TMPDIR is {tried}, and neither it nor" if tried else "none of"

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.kube.api import ClusterError, Forbidden, Gone
+from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, NotFound
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake
 from qualtrics_exporter.controller.status.store import Key
 from qualtrics_exporter.fair_share import FairQueue, Grant, Tenant
@@ -347,7 +347,7 @@ class WorkQueue:
             # The term ends: then the next one starts anew. Whatever else it may be, the exporter is not forgotten.
             self._push(item, wake)
             raise
-        except Gone:
+        except NotFound:
             gone = True
         except ClusterError as error:
             log.warning("%s could not be reconciled, it is tried again: %s", item.key, error)

@@ -11,7 +11,8 @@ from datetime import timedelta
 from functools import partial
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.kube.api import Cluster, ClusterError, Gone
+from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.errors import ClusterError, NotFound
 from qualtrics_exporter.controller.plan.deadlines import run_deadline, schedule_of, spec_problem
 from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.run_holders import ProcessIdentity
@@ -43,7 +44,7 @@ log = logging.getLogger(__name__)
 class ClientFactory:
     """The clients of one exporter, made from its Secrets as they are now, and what checks its query."""
 
-    def __init__(self, cluster: Cluster, remotes: ApiContext, texts: QueryTexts | None = None) -> None:
+    def __init__(self, cluster: ClusterApi, remotes: ApiContext, texts: QueryTexts | None = None) -> None:
         self._cluster = cluster
         self._remotes = remotes
         self._texts = texts or QueryTexts()
@@ -89,7 +90,7 @@ class ClientFactory:
     async def _version(self, namespace: str, name: str) -> str | None:
         try:
             return await self._cluster.secret_version(namespace, name)
-        except Gone:
+        except NotFound:
             return None
         except ClusterError:
             return NOT_READABLE

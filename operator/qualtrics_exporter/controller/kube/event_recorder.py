@@ -1,7 +1,7 @@
-"""Events: what a user sees with `kubectl describe` and `kubectl events`.
+"""Events about exporters, as `kubectl describe` and `kubectl events` show them.
 
-An Event is best effort: it is told once, it may be lost, and nothing waits for it. What must not be lost stands in
-status. One Event a change of state, recovery included, is the rule of those who call.
+Events are best effort: the operator posts each one once, an Event may be lost, and nothing waits for it. Information
+that must not be lost is in status. Callers post one Event for each change of state, recovery included.
 """
 
 import hashlib
@@ -10,7 +10,8 @@ import secrets
 from typing import Literal
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.kube.api import Cluster, ClusterError
+from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.errors import ClusterError
 from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION, Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.telemetry.redact import redact
@@ -24,9 +25,9 @@ _TAIL = 16
 
 
 class EventRecorder:
-    """Posts Events about exporters. `instance` is the pod or host that speaks."""
+    """Posts Events about exporters. `instance` is the name of the reporting pod or host."""
 
-    def __init__(self, cluster: Cluster, instance: str, clock: Clock) -> None:
+    def __init__(self, cluster: ClusterApi, instance: str, clock: Clock) -> None:
         self._cluster = cluster
         self._instance = instance[:128] or "unknown"
         self._clock = clock
@@ -41,9 +42,9 @@ class EventRecorder:
         action: str,
         dedup: str | None = None,
     ) -> None:
-        """Post one Event; never raises. `action` is one CamelCase word for what the operator did ("Run", "Check").
+        """Post one Event; never raises. `action` is one CamelCase word for the operator's action ("Run", "Check").
 
-        With `dedup` the same Event (object, reason and `dedup`) is posted once, by whichever replica and however often.
+        With `dedup` an Event of the same object, reason and `dedup` exists once, even if several replicas post it.
         """
         tail = hashlib.sha256(f"{exporter.uid}\0{reason}\0{dedup}".encode()).hexdigest()[:_TAIL] if dedup else None
         event = {
@@ -71,17 +72,19 @@ class EventRecorder:
         try:
             await self._cluster.create_event(event)
         except ClusterError as error:
-            log.warning("the Event %s about %s/%s is lost: %s", reason, exporter.namespace, exporter.name, error)
+            log.warning(
+                "the Event %s about %s/%s could not be posted: %s", reason, exporter.namespace, exporter.name, error
+            )
 
 
 def cut(note: str) -> str:
-    """A note that the API server takes: it counts bytes, not letters."""
-    raw = note.encode()
-    if len(raw) <= NOTE_BYTES:
+    """The note, shortened to the limit of the API server, which counts bytes and not characters."""
+    encoded = note.encode()
+    if len(encoded) <= NOTE_BYTES:
         return note
-    return raw[: NOTE_BYTES - len("…".encode())].decode(errors="ignore").rstrip() + "…"
+    return encoded[: NOTE_BYTES - len("…".encode())].decode(errors="ignore").rstrip() + "…"
 
 
 def _stem(name: str) -> str:
-    """The beginning of an Event's name: long names make room for the tail and stay names."""
+    """The beginning of an Event's name. A long name is cut to leave room for the tail, and stays valid."""
     return name[: _NAME_LENGTH - _TAIL - 1].rstrip("-.")

@@ -1,24 +1,25 @@
-"""The Lease of an election, read and written by a replica that cannot wait for a lost reply.
+"""The Lease of the leader election, read and written without waiting for a lost response.
 
-A connection that breaks without a word would cost a leader its term. So a call without a reply is repeated on another
-connection, and the first reply counts. That is safe: reads have no effect, and of several equal writes the
-resourceVersion lets only one take effect. If a write meets a conflict, the Lease is read again: it may be our own write
-whose reply was lost.
+A connection that breaks silently would cost a leader its term. So a call without a response is repeated on another
+connection, and the first response counts. That is safe: reads have no effect, and the resourceVersion lets only one of
+several equal writes take effect. After a conflict the Lease is read again: the other write may be our own, whose
+response was lost.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from qualtrics_exporter.controller.kube.api import Cluster, Conflict, Gone
+from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.errors import Conflict, NotFound
 
 Body = dict[str, Any]
 
 
 class Lease:
-    """One Lease. `repeat_seconds` is how long a call waits for its reply before it is repeated."""
+    """One Lease. `repeat_seconds` is how long a call waits for its response before it is repeated."""
 
-    def __init__(self, cluster: Cluster, namespace: str, name: str, *, repeat_seconds: float) -> None:
+    def __init__(self, cluster: ClusterApi, namespace: str, name: str, *, repeat_seconds: float) -> None:
         self._cluster = cluster
         self.namespace, self.name = namespace, name
         self._repeat_seconds = repeat_seconds
@@ -27,17 +28,17 @@ class Lease:
         return f"{self.namespace}/{self.name}"
 
     async def read(self) -> Body:
-        """The Lease as it is; empty if it does not exist. Raises `ClusterError`."""
+        """The current Lease; empty if it does not exist. Raises `ClusterError`."""
         try:
-            return await self._repeated(lambda: self._cluster.get_lease(self.namespace, self.name))
-        except Gone:
+            return await self._repeat_until_response(lambda: self._cluster.get_lease(self.namespace, self.name))
+        except NotFound:
             return {}
 
     async def write(self, before: Body, spec: Body, annotations: Mapping[str, str | None]) -> Body:
-        """Replace the Lease that was read as `before`, or create it if that is empty; returns the Lease as written.
+        """Replace the Lease that was read as `before`, or create it if `before` is empty. Returns the written Lease.
 
-        Annotations that are None are removed. Raises `Conflict` if somebody else wrote in the meantime, `Gone` if
-        somebody deleted the Lease, and other kinds of `ClusterError` if it is not known whether the write took effect.
+        Annotations that are None are removed. Raises `Conflict` if another client wrote in the meantime, `NotFound` if
+        the Lease was deleted, and another `ClusterError` if it is unknown whether the write took effect.
         """
         changed = {**annotations_of(before), **annotations}
         metadata = {
@@ -46,29 +47,29 @@ class Lease:
             "name": self.name,
             "annotations": {key: value for key, value in changed.items() if value is not None},
         }
-        whole = {**before, "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+        body = {**before, "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
         try:
-            return await self._repeated(lambda: self._send(bool(before), whole))
+            return await self._repeat_until_response(lambda: self._send(bool(before), body))
         except Conflict:
-            found = await self.read()
-            if spec_of(found) != spec:  # its times have microseconds: nobody else writes the same
+            current = await self.read()
+            if spec_of(current) != spec:  # the times have microseconds: no other client writes the same spec
                 raise
-            return found
+            return current
 
-    async def _send(self, exists: bool, whole: Body) -> Body:
+    async def _send(self, exists: bool, body: Body) -> Body:
         if exists:
-            return await self._cluster.replace_lease(self.namespace, self.name, whole)
-        return await self._cluster.create_lease(self.namespace, whole)
+            return await self._cluster.replace_lease(self.namespace, self.name, body)
+        return await self._cluster.create_lease(self.namespace, body)
 
-    async def _repeated(self, call: Callable[[], Awaitable[Body]]) -> Body:
-        """The first reply to a call that is repeated until there is one; its caller sets the limit."""
+    async def _repeat_until_response(self, call: Callable[[], Awaitable[Body]]) -> Body:
+        """Repeat a call until one of its repetitions gets a response; the caller limits the time."""
         calls: list[asyncio.Future[Body]] = []
         try:
             while True:
                 calls.append(asyncio.ensure_future(call()))
                 await asyncio.wait(calls, timeout=self._repeat_seconds, return_when=asyncio.FIRST_COMPLETED)
-                if replied := next((one for one in calls if one.done()), None):
-                    return replied.result()
+                if first := next((one for one in calls if one.done()), None):
+                    return first.result()
         finally:
             for one in calls:
                 one.cancel()
@@ -76,7 +77,7 @@ class Lease:
 
 
 def spec_of(lease: Body) -> Body:
-    """The spec of a Lease; empty if there is none."""
+    """The spec of a Lease; empty if the Lease has none."""
     return lease.get("spec") or {}
 
 

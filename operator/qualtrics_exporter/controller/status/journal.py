@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.kube.api import ClusterError, Gone
+from qualtrics_exporter.controller.kube.errors import ClusterError, NotFound
 from qualtrics_exporter.controller.plan.reconcile import finished
 from qualtrics_exporter.controller.status.store import PATIENCE_SECONDS, Key, StatusStore
 from qualtrics_exporter.export.journal import Abandoned, Ended, NotWritten, SpecChanged, SuspendedMeanwhile
@@ -104,7 +104,7 @@ class StatusJournal:
     ) -> None:
         try:
             await self.store.change(self.key, step, patience=patience)
-        except Gone as error:
+        except NotFound as error:
             raise Abandoned from error
         except ClusterError as error:
             if known:

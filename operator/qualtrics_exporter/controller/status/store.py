@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.kube.api import Cluster, Conflict, Gone, Unreachable
+from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.errors import Conflict, NotFound, Unreachable
 from qualtrics_exporter.controller.plan.repair import repaired
 from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.resource.exporter import Exporter
@@ -48,7 +49,12 @@ class StatusStore:
     """Reads exporters and changes their status."""
 
     def __init__(
-        self, cluster: Cluster, clock: Clock, *, unsure: Callable[[], bool] = lambda: False, default_zone: str = "UTC"
+        self,
+        cluster: ClusterApi,
+        clock: Clock,
+        *,
+        unsure: Callable[[], bool] = lambda: False,
+        default_zone: str = "UTC",
     ) -> None:
         """`unsure` says whether the clock was set forward a moment ago, and may be wrong."""
         self._cluster = cluster
@@ -57,10 +63,10 @@ class StatusStore:
         self._zone = default_zone
 
     async def read(self, key: Key) -> Exporter:
-        """The exporter as the API server has it now. Raises `Gone` also for another object of the same name."""
+        """The exporter as the API server has it now. Raises `NotFound` also for another object of the same name."""
         exporter = Exporter.from_object(await self._cluster.get(key.namespace, key.name))
         if exporter.uid != key.uid:
-            raise Gone
+            raise NotFound
         return exporter
 
     async def change(
@@ -75,7 +81,7 @@ class StatusStore:
 
         `change` gets the exporter with a repaired status, unless it repairs the status itself.
 
-        Returns the exporter as it stands afterwards. Raises `Gone` when it is deleted or another, `Unreachable` or
+        Returns the exporter as it stands afterwards. Raises `NotFound` when it is deleted or another, `Unreachable` or
         `Conflict` when the write did not succeed within `patience` seconds, and whatever `change` raises.
         """
         give_up = self._clock.monotonic() + patience

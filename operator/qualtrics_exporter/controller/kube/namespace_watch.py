@@ -1,0 +1,244 @@
+"""Kopf's watch of one namespace, which starts again whenever it ends.
+
+When a watch breaks, the sequence is:
+
+1. Kopf repeats failed requests by itself, silently. The HTTP session of the watch reports how each request ends, so
+   `problem` and `blind_seconds` always tell whether exporters are watched.
+2. If Kopf gives up, meets an unknown event or status, or a permission is missing, Kopf's operator ends. If a watch is
+   blind for `STUCK_SECONDS`, or a sweep finds changes that it missed (`restart`), this module ends it.
+3. After a pause that grows from 1 to 60 seconds, a new attempt checks the permissions and starts with a list. So no
+   change is lost except for deletions, which `Watch` finds by comparing lists.
+
+Each namespace has a Kopf operator of its own because Kopf's watcher must not fail: its end is the end of the whole
+Kopf operator. `kopf.run_tasks` is not used because it ends by cancelling every task of the loop that was created after
+its start, including other tasks of the process. The tasks of `kopf.spawn_tasks` can be cancelled separately.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import kopf
+
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.controller.kube import auth
+from qualtrics_exporter.controller.kube.connection import UnusableConnection, tls_problem
+from qualtrics_exporter.controller.kube.errors import ClusterError
+from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 1.0
+MAX_PAUSE = 60.0
+STUCK_SECONDS = 120.0
+"""A watch that is blind for this long is restarted, whatever it waits for. The API server may ask Kopf to wait for an
+hour, and Kopf obeys.
+"""
+LOOK_SECONDS = 10.0
+"""How often a watch looks for its own problems."""
+
+OnEvent = Callable[..., Awaitable[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Session(kopf.AiohttpSession):
+    """Credentials for Kopf. Sessions with equal credentials are equal, so Kopf gives up if they are refused twice."""
+
+    aiohttp_session: aiohttp.ClientSession = field(compare=False)
+    token: str = field(repr=False)
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Disables Kopf's comparison of an object with a copy in an annotation, because users may write that annotation."""
+
+    def build(self, *, body: Any, extra_fields: Any = None) -> Any:
+        return {}
+
+    def fetch(self, *, body: Any) -> None:
+        return None
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        return None
+
+
+class NamespaceWatch:
+    """Watches exporters in one namespace, or in all of them (None).
+
+    `check` raises `ClusterError` if exporters cannot be listed or watched.
+    """
+
+    def __init__(
+        self,
+        namespace: str | None,
+        on_event: OnEvent,
+        clock: Clock,
+        *,
+        selector: str | None,
+        check: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.namespace = namespace
+        self._on_event = on_event
+        self._clock = clock
+        self._selector = selector
+        self._check = check
+        self.own_signals: Callable[[], None] = lambda: None
+        """Called after each start, because Kopf takes over the signal handlers of the process."""
+        self._restart_requested = asyncio.Event()
+        self._failures = 0
+        self._attempt_began = clock.monotonic()
+        self._session: _Session | None = None
+        self._blind_since: float | None = clock.monotonic()
+        self.problem: str | None = "the watch has not started"
+        """Why exporters are not watched; None while they are."""
+        self.listed = False
+        """Whether the first list has arrived, or an attempt to get it has failed."""
+        self.starts = 0
+
+    @property
+    def blind_seconds(self) -> float:
+        """For how long exporters have not been watched; 0 while they are."""
+        return 0.0 if self._blind_since is None else self._clock.monotonic() - self._blind_since
+
+    def restart(self) -> None:
+        """End the current attempt because it missed changes. The next one starts with a list."""
+        self._restart_requested.set()
+
+    async def run(self) -> None:
+        """Watch until cancelled. A failed attempt is logged and repeated, after longer and longer pauses."""
+        while True:
+            self._restart_requested.clear()
+            try:
+                await self._check()
+                await self._attempt()
+            except ClusterError as error:
+                self._set_problem(str(error))
+            except Exception as error:  # noqa: BLE001  any event or response that Kopf does not expect
+                self._set_problem(f"the watch failed: {type(error).__name__}")
+            pause = min(MAX_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
+            self._failures += 1
+            log.warning("%s is not watched, retrying in %g s: %s", self, pause, self.problem)
+            await self._clock.sleep(pause)
+
+    def __str__(self) -> str:
+        return f"namespace {self.namespace}" if self.namespace else "the cluster"
+
+    async def _attempt(self) -> None:
+        """Watch until Kopf ends, or until the attempt must be replaced. Raises the reason."""
+        self._attempt_began = self._clock.monotonic()
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry)(self._login)
+        kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(self._on_event)
+        self.starts += 1
+        tasks = await kopf.spawn_tasks(
+            registry=registry,
+            settings=self._settings(),
+            standalone=True,
+            clusterwide=self.namespace is None,
+            namespaces=[self.namespace] if self.namespace else [],
+        )
+        self.own_signals()
+        try:
+            while not (done := [task for task in tasks if task.done()]):
+                await self._wait_for_end(set(tasks))
+            for task in done:
+                task.result()
+            raise ClusterError("the watch ended unexpectedly")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._session:
+                await self._session.aiohttp_session.close()
+            self._session = None
+
+    async def _wait_for_end(self, tasks: set[Any]) -> None:
+        """Return when a task has ended, or after `LOOK_SECONDS`. Raises `ClusterError` to restart the watch."""
+        restart = asyncio.ensure_future(self._restart_requested.wait())
+        look = asyncio.ensure_future(self._clock.sleep(LOOK_SECONDS))
+        began = self._clock.monotonic()
+        try:
+            await asyncio.wait({*tasks, restart, look}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            restart.cancel()
+            look.cancel()
+        if self._restart_requested.is_set():
+            raise ClusterError("the watch missed changes")
+        if self.problem is None and self._clock.monotonic() - began >= LOOK_SECONDS:
+            self._failures = 0
+        if min(self.blind_seconds, self._clock.monotonic() - self._attempt_began) > STUCK_SECONDS:
+            raise ClusterError(self.problem or "")
+
+    def _set_problem(self, problem: str) -> None:
+        if self._blind_since is None:
+            self._blind_since = self._clock.monotonic()
+        self.problem = problem
+        self.listed = True
+
+    def _clear_problem(self) -> None:
+        if self.problem is not None:
+            log.info("%s is watched", self)
+        self._blind_since = None
+        self.problem = None
+        self.listed = True
+
+    async def _login(self, **_: Any) -> kopf.AiohttpSession:
+        """Kopf's login handler: current credentials, in a session that reports how its requests end."""
+        connection = await auth.login()
+        token = await connection.token()
+        current = self._session
+        same = current and (current.server, current.token) == (connection.server, token)
+        if current and same and not current.aiohttp_session.closed:
+            return current
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(self._on_response)
+        trace.on_request_exception.append(self._on_failure)
+        try:
+            session = connection.session([trace])
+        except UnusableConnection as error:
+            raise ClusterError(f"the cluster cannot be reached: {error}") from None
+        self._session = _Session(server=connection.server, aiohttp_session=session, token=token)
+        return self._session
+
+    async def _on_response(
+        self, _session: aiohttp.ClientSession, _context: SimpleNamespace, params: aiohttp.TraceRequestEndParams
+    ) -> None:
+        if params.response.status >= 400:
+            self._set_problem(f"the API server answered with HTTP {params.response.status}")
+        elif params.url.query.get("watch"):
+            self._clear_problem()
+
+    async def _on_failure(
+        self, _session: aiohttp.ClientSession, _context: SimpleNamespace, params: aiohttp.TraceRequestExceptionParams
+    ) -> None:
+        error = params.exception
+        if isinstance(error, asyncio.CancelledError):
+            self._set_problem("the API server did not answer in time")
+        else:
+            self._set_problem(f"the API server did not answer ({tls_problem(error) or type(error).__name__})")
+
+    def _settings(self) -> kopf.OperatorSettings:
+        settings = kopf.OperatorSettings()
+        settings.posting.enabled = False
+        settings.scanning.disabled = True
+        # By default, Kopf ends the process ten minutes after the end of a watch.
+        settings.process.ultimate_exiting_timeout = None
+        settings.networking.request_timeout = 60
+        settings.networking.connect_timeout = 10
+        # Enough for short problems. Kopf reconnects without a limit, and only these pauses slow it down.
+        settings.networking.error_backoffs = (1, 2, 5)
+        settings.watching.connect_timeout = 10
+        settings.watching.server_timeout = 300
+        # 10,000 exporters take 524 MB with the defaults, and 94 MB with these values (docs/facts/kubernetes.md section
+        # 1). Kopf reads a page as a whole, and an object can have 1.5 MB.
+        settings.watching.chunk_size = 25
+        settings.queueing.idle_timeout = 0.1
+        settings.persistence.diffbase_storage = _NoDiffs()
+        # No object can have this finalizer. Kopf removes its finalizer from objects, which is a write.
+        settings.persistence.finalizer = "not a finalizer"
+        if self._selector:
+            settings.watching.label_selectors[GROUP, VERSION, PLURAL] = self._selector
+        return settings
