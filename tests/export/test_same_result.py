@@ -3,7 +3,7 @@
 import pytest
 
 from qualtrics_exporter.export.same_result import Seen
-from qualtrics_exporter.nexthink.client import Executed
+from qualtrics_exporter.nexthink.execution import Executed
 from qualtrics_exporter.remote.errors import Transient
 from tests.export.conftest import Exporter
 

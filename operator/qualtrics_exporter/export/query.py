@@ -6,16 +6,19 @@ may begin many minutes later. So the query is executed once more after it, and t
 times. If fewer than 1,000 rows are left then, these are the result.
 
 Nexthink executes only queries that take a few seconds. If it fails to execute a query, the result comes from an export
-in the same run, and it is unknown which text ran. `resultSource: Export` goes there directly.
+in the same run, and it is unknown which text ran. `resultSource: ResultExport` goes there directly.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from qualtrics_exporter.export.journal import QuerySync, ResultSource
 from qualtrics_exporter.export.recipients import NoRoom, Recipients
 from qualtrics_exporter.export.same_result import Seen, check_empty
-from qualtrics_exporter.nexthink.client import Executed, Export, NexthinkClient
+from qualtrics_exporter.nexthink.client import NexthinkClient
+from qualtrics_exporter.nexthink.execution import Executed
+from qualtrics_exporter.nexthink.export import ResultExport
 from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NexthinkSpec
@@ -81,20 +84,20 @@ async def ask(spec: NexthinkSpec, nexthink: NexthinkClient, compare: Compare, wa
     try:
         executed = await nexthink.execute(spec.query_id, parameters, patient=wanted.patient)
     except Transient as error:
-        if not error.heard:
+        if not error.received:
             raise
         how = f" (HTTP {error.status})" if error.status else ""
         # Only a time limit tells of the query. Any other failure can pass.
-        learnt: ResultSource = "ExportForDays" if error.late else "Export"
+        learnt: ResultSource = "ExportForDays" if error.timed_out else "Export"
         return await _from_export(spec, nexthink, wanted, f"Nexthink failed to execute the query{how}", learnt)
     _one_field(executed.columns)
     sync = await compare(spec, executed.executed_query) or _UNTOLD
     if executed.complete or wanted.limit is not None:
         return await _from_execution(executed, sync, nexthink, wanted)
     seen = Seen(executed)
-    async with nexthink.export(spec.query_id, parameters) as rows:
-        recipients = await _read(rows, wanted, seen)
-        truncated = executed.truncated or rows.truncated
+    export = await nexthink.export(spec.query_id, parameters)
+    recipients = await _read(export, wanted, seen)
+    truncated = executed.truncated or export.truncated
     again, after = await _executed_again(spec, nexthink, compare, wanted)
     same_field = not again or _same_field(executed, again)
     if again and again.complete and not again.truncated:
@@ -124,19 +127,17 @@ async def _from_export(
 ) -> Answer:
     """The result from an export alone. Which text it ran is unknown."""
     sync = QuerySync(None, f"{why}, so the result comes from an export. {_NEXT}")
-    export = nexthink.export(spec.query_id, spec.parameters or {})
+    export = await nexthink.start_export(spec.query_id, spec.parameters or {})
     if not wanted.rows:
-        await export.start()
         return Answer(wanted.people(), False, sync, begin_with, read=False)  # nothing is known yet of the export either
-    async with export as rows:
-        recipients = await _read(rows, wanted)
-        truncated = rows.truncated
+    await export.wait()
+    recipients = await _read(export, wanted)
     if not recipients.returned:
-        check_empty(rows.header, spec.query)
-    return _answer(recipients, truncated, sync, begin_with)
+        check_empty(export.header, spec.query)
+    return _answer(recipients, export.truncated, sync, begin_with)
 
 
-async def _read(rows: Export, wanted: Wanted, seen: Seen | None = None) -> Recipients:
+async def _read(export: ResultExport, wanted: Wanted, seen: Seen | None = None) -> Recipients:
     """Take in the people of an export, and compare it with what was seen of the result before."""
     room: int | None = None
     for again in (False, True):
@@ -144,21 +145,28 @@ async def _read(rows: Export, wanted: Wanted, seen: Seen | None = None) -> Recip
         if again and room == before:
             break  # it was the most already
         recipients = wanted.people(room)
-        try:
-            async for row in rows:  # which lets others work between two of them
-                cell = _cell(row)
-                if seen:
-                    seen.take(cell)
-                recipients.add(cell)
-                if recipients.full:
-                    break
-        except NoRoom:
-            del recipients  # its memory is given back before more is waited for
-            await rows.begin_again()
-        else:
-            _one_field(rows.columns)
+
+        def restart(room: int | None = room) -> None:
+            nonlocal recipients
+            recipients = wanted.people(room)
             if seen:
-                seen.check_header(rows.header)
+                seen.restart()
+
+        try:
+            async with aclosing(export.rows(restart)) as rows:
+                async for row in rows:  # which lets others work between two of them
+                    cell = _cell(row)
+                    if seen:
+                        seen.take(cell)
+                    recipients.add(cell)
+                    if recipients.full:
+                        break
+        except NoRoom:
+            restart()  # its memory is given back before more is waited for
+        else:
+            _one_field(export.columns)
+            if seen:
+                seen.check_header(export.header)
             return recipients
     what = (
         f"The people of the result take more than {(room or 0) >> 20} MiB of memory, because their addresses are long"
@@ -173,7 +181,7 @@ async def _executed_again(
     try:
         again = await nexthink.execute(spec.query_id, spec.parameters or {}, patient=wanted.patient)
     except Transient as error:
-        if not error.heard:
+        if not error.received:
             raise
         return None, QuerySync(None, f"Nexthink failed to execute the query again after its export. {_NEXT}")
     _one_field(again.columns)
