@@ -6,7 +6,7 @@ may begin many minutes later. So the query is executed once more after it, and t
 times. If fewer than 1,000 rows are left then, these are the result.
 
 Nexthink executes only queries that take a few seconds. If it fails to execute a query, the result comes from an export
-in the same run, and it is unknown which text ran. `resultSource: ResultExport` goes there directly.
+in the same run, and it is unknown which text ran. `resultSource: Export` goes there directly.
 """
 
 from collections.abc import Awaitable, Callable
@@ -144,34 +144,39 @@ async def _read(export: ResultExport, wanted: Wanted, seen: Seen | None = None) 
         before, room = room, await wanted.reserve(again) if wanted.reserve else None
         if again and room == before:
             break  # it was the most already
-        recipients = wanted.people(room)
-
-        def restart(room: int | None = room) -> None:
-            nonlocal recipients
-            recipients = wanted.people(room)
-            if seen:
-                seen.restart()
-
         try:
-            async with aclosing(export.rows(restart)) as rows:
-                async for row in rows:  # which lets others work between two of them
-                    cell = _cell(row)
-                    if seen:
-                        seen.take(cell)
-                    recipients.add(cell)
-                    if recipients.full:
-                        break
+            recipients = await _read_within(room, export, wanted, seen)
         except NoRoom:
-            restart()  # its memory is given back before more is waited for
-        else:
-            _one_field(export.columns)
-            if seen:
-                seen.check_header(export.header)
-            return recipients
+            continue
+        _one_field(export.columns)
+        if seen:
+            seen.check_header(export.header)
+        return recipients
     what = (
         f"The people of the result take more than {(room or 0) >> 20} MiB of memory, because their addresses are long"
     )
     raise Permanent(Reason.REMOTE_REPLY_TOO_LARGE, what)
+
+
+async def _read_within(room: int | None, export: ResultExport, wanted: Wanted, seen: Seen | None) -> Recipients:
+    """The people of an export, who take `room` bytes at most. Raises `NoRoom`."""
+    recipients = wanted.people(room)
+
+    def restart() -> None:
+        nonlocal recipients
+        recipients = wanted.people(room)
+        if seen:
+            seen.restart()
+
+    async with aclosing(export.rows(restart)) as rows:
+        async for row in rows:  # which lets others work between two of them
+            cell = _cell(row)
+            if seen:
+                seen.take(cell)
+            recipients.add(cell)
+            if recipients.full:
+                break
+    return recipients
 
 
 async def _executed_again(

@@ -50,7 +50,7 @@ def unsuccessful(service: Service, operation: Operation, response: Response, sou
         return error
     status, name = response.status, service.name
     if not service.refused(response):
-        return intercepted(service, operation, status)
+        return intercepted(service, operation, response)
     code, request_id = service.read_codes(response)
     # Codes about credentials are certain. A 400 or a 404 alone does not say what is wrong.
     if reason := service.reason(code):
@@ -64,7 +64,7 @@ def unsuccessful(service: Service, operation: Operation, response: Response, sou
         reason = Reason.NOT_PERMITTED if status == 403 else operation.other_refusal
         what = f"{name} refused to {operation.task}"
     if reason is Reason.NOT_PERMITTED:
-        what = f"The credentials of {source} are not permitted to {operation.task}"
+        what = f"{name} refused to {operation.task}: the credentials of {source} do not have permission"
     return Permanent(reason, what, status=status, remote_code=code, request_id=request_id)
 
 
@@ -91,13 +91,17 @@ def not_a_refusal(service: Service, operation: Operation, response: Response, no
     return None
 
 
-def intercepted(service: Service, operation: Operation, status: int) -> ExportError:
+def intercepted(service: Service, operation: Operation, response: Response) -> ExportError:
     """The error for a refusal that the service did not write.
 
     A filter may block only the response: the service may have processed the request.
     """
     what = f"A proxy or filter, and not {service.name}, answered the request to {operation.task}"
-    return _uncertain(operation, Transient(Reason.REMOTE_REPLY_INVALID, what, status=status))
+    code, request_id = service.read_codes(response)
+    error = Transient(
+        Reason.REMOTE_REPLY_INVALID, what, status=response.status, remote_code=code, request_id=request_id
+    )
+    return _uncertain(operation, error)
 
 
 def _too_large(service: Service, operation: Operation, limit: Exception, status: int | None) -> ExportError:

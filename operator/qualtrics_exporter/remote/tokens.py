@@ -179,7 +179,7 @@ def _refusal(service: Service, operation: Operation, response: Response, source:
         reason, what = Reason.REQUEST_REFUSED, f"{name} has no token endpoint at the token URL of {source}"
         next_step = "Correct tokenUrl in the Secret, or url if the Secret has no tokenUrl."
     elif reason is None and not _is_from_endpoint(service, response):
-        return outcomes.intercepted(service, operation, status)
+        return outcomes.intercepted(service, operation, response)
     elif reason is None and (status in _ABOUT_CREDENTIALS or _oauth_error(response)):
         reason, what = Reason.CREDENTIALS_REFUSED, f"{name} refused the credentials of {source}"
     return Permanent(
