@@ -259,6 +259,16 @@ async def test_a_call_without_a_token_is_not_made_and_not_more_patient(
     assert [call.operation for call in calls] == ["token"] * 5
 
 
+@pytest.mark.parametrize("failure", [answer(500), answer(504), silence])
+async def test_a_failing_token_endpoint_says_nothing_about_the_operation(
+    server: Server, remote: Session, failure: Answer
+) -> None:
+    server.tokens = [failure]
+    with pytest.raises(Transient) as error:
+        await remote.call(READ, status)
+    assert (error.value.received, error.value.timed_out) == (False, False)
+
+
 async def test_the_word_of_the_token_endpoint_is_shown(server: Server, remote: Session) -> None:
     server.tokens = [answer(400, {"error": "invalid_scope", "error_description": "ask ana@example.com"})]
     with pytest.raises(Permanent, match=r"\(HTTP 400, invalid_scope\)") as refused:
