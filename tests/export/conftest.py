@@ -19,7 +19,7 @@ from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
-from qualtrics_exporter.remote.session import ApiContext
+from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger
 from qualtrics_exporter.sandbox import Sandbox, World

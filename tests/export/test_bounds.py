@@ -114,10 +114,10 @@ async def test_a_wait_for_other_imports_into_the_list_ends_with_the_deadline(exp
         assert not other.done()
 
 
-async def test_a_wait_for_the_turn_to_send_ends_with_the_deadline(exporter: Exporter, clock: StillClock) -> None:
+async def test_a_wait_for_the_acquire_send_ends_with_the_deadline(exporter: Exporter, clock: StillClock) -> None:
     async def all_turns() -> None:
         while True:
-            await exporter.sides.qualtrics.turn_to_send()
+            await exporter.sides.qualtrics.acquire_send()
 
     exporter.fault("import_status", hold="before")
     async with started(exporter) as task:

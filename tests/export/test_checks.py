@@ -191,7 +191,7 @@ async def test_without_the_permission_for_the_survey_the_check_says_so(exporter:
 
     assert checks.error
     assert checks.error.reason == "NotPermitted"
-    assert "show survey" in checks.error.message
+    assert "return survey" in checks.error.message
 
 
 async def test_a_dry_test_advises_the_faster_host(exporter: Exporter) -> None:

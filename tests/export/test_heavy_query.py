@@ -16,8 +16,9 @@ from qualtrics_exporter.export.heavy_query import (
 )
 from qualtrics_exporter.export.journal import Ended, ResultSource
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.remote.failures import ResponseLost
 from qualtrics_exporter.remote.response import Response
-from qualtrics_exporter.remote.transport import Request, ResponseLost
+from qualtrics_exporter.remote.transport import Request
 from qualtrics_exporter.resource.status import HeavyQuery
 from tests.export.conftest import START, Exporter, taken
 from tests.export.test_run import nobody
@@ -74,7 +75,7 @@ async def test_a_time_limit_is_remembered_for_days(exporter: Exporter) -> None:
     assert (await exporter.ended()).begin_with == "ExportForDays"
 
 
-LATE = ResponseLost("there was no whole answer within 20 s", late=True)
+LATE = ResponseLost("no complete response arrived within 20 s", timed_out=True)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ LATE = ResponseLost("there was no whole answer within 20 s", late=True)
         ((LATE, 504, LATE), "ExportForDays"),
         ((LATE, 503, LATE), "Export"),
         ((503, 503, 504), "Export"),
-        ((LATE, LATE, ResponseLost("the connection broke")), "Export"),
+        ((LATE, LATE, ResponseLost("the connection was lost")), "Export"),
     ],
 )
 async def test_a_time_limit_is_one_of_all_tries(
@@ -92,7 +93,7 @@ async def test_a_time_limit_is_one_of_all_tries(
 ) -> None:
     """It does not matter whether it is that of Nexthink or of the operator."""
     left = list(tries)
-    wire = exporter.sides.nexthink._remote._remotes.wire
+    wire = exporter.sides.nexthink._session._context.transport
     exchange = wire.exchange
 
     async def failing(request: Request) -> Response:
@@ -233,7 +234,7 @@ async def test_a_host_that_cannot_be_reached_is_not_a_reason_for_an_export(expor
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("Failed", "RemoteUnavailable")
-    assert "asked to export" not in entry.message
+    assert "request to export" not in entry.message
     assert "export query" not in entry.message
 
 
@@ -294,7 +295,7 @@ async def test_a_dry_test_counts_the_people_of_the_export(exporter: Exporter) ->
 async def test_a_hanging_execution_is_given_up_after_short_tries(exporter: Exporter) -> None:
     """The limit of one try is a part of the request: how long a socket may take is real time."""
     seen: list[float | None] = []
-    wire = exporter.sides.nexthink._remote._remotes.wire
+    wire = exporter.sides.nexthink._session._context.transport
     exchange = wire.exchange
 
     async def noted(request: object) -> object:

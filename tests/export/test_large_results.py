@@ -13,7 +13,7 @@ from qualtrics_exporter.export.recipients import Recipients
 from qualtrics_exporter.export.run_context import CHUNK_BYTES, RECIPIENT_BYTES
 from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.qualtrics.chunks import MOST_CONTACTS
-from qualtrics_exporter.remote.transport import LARGE_REPLIES
+from qualtrics_exporter.remote.transport import MAX_LARGE_RESPONSES
 from tests.environment.waiting import HANG_SECONDS
 from tests.export.conftest import Exporter
 
@@ -158,9 +158,9 @@ async def test_after_the_wait_for_memory_the_deadline_of_the_run_counts_again(ex
 
 
 async def test_a_run_whose_reply_waits_for_memory_ends_with_its_deadline(exporter: Exporter) -> None:
-    large_replies = exporter.sides.nexthink._remote._remotes.wire._large_replies
+    large_replies = exporter.sides.nexthink._session._context.transport._large_responses
     exporter.faults.add("nexthink.execute", body=json.dumps({"data": [], "executedQuery": "x" * 200_000}))
-    async with large_replies.hold(Tenant("team", "another"), LARGE_REPLIES):
+    async with large_replies.hold(Tenant("team", "another"), MAX_LARGE_RESPONSES):
         run = asyncio.create_task(exporter.run(deadline=timedelta(hours=1)))
         async with asyncio.timeout(HANG_SECONDS):
             while not len(large_replies._queue):  # noqa: ASYNC110

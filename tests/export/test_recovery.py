@@ -15,7 +15,8 @@ from qualtrics_exporter.export.journal import Abandoned, Ended, NotWritten, Spec
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.run_ids import new_holder
 from qualtrics_exporter.export.shield import shield_until_done
-from qualtrics_exporter.qualtrics.client import Distribution, QualtricsClient
+from qualtrics_exporter.qualtrics.client import QualtricsClient
+from qualtrics_exporter.qualtrics.distributions import Distribution
 from qualtrics_exporter.resource.status import ActiveRun
 from tests.environment.clock import HastyClock, SteeredClock
 from tests.environment.waiting import HANG_SECONDS

@@ -259,7 +259,7 @@ async def test_an_error_before_it_is_asked_again_is_a_failure(
     async def broken(_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(QualtricsClient, "turn_to_send", broken)
+    monkeypatch.setattr(QualtricsClient, "acquire_send", broken)
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("Failed", "InternalError")
@@ -327,7 +327,7 @@ async def test_a_run_that_ends_while_it_waits_for_its_turn_has_not_said_that_it_
 ) -> None:
     async def all_turns() -> None:
         while True:
-            await exporter.sides.qualtrics.turn_to_send()
+            await exporter.sides.qualtrics.acquire_send()
 
     exporter.fault("import_status", hold="before")
     async with started(exporter) as task:
@@ -353,7 +353,7 @@ async def test_a_run_that_ends_while_it_waits_for_its_turn_has_not_said_that_it_
 
 async def test_a_token_is_fresh_after_the_turn_not_before(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    for name in ("turn_to_send", "ensure_token", "send"):
+    for name in ("acquire_send", "ensure_token", "send"):
         real = getattr(QualtricsClient, name)
 
         async def noted(self: QualtricsClient, *given: Any, name: str = name, real: Any = real) -> Any:
@@ -370,7 +370,7 @@ async def test_a_token_is_fresh_after_the_turn_not_before(exporter: Exporter, mo
     ended: Ended = await exporter.ended(Ordered(exporter.path))
 
     assert ended.entry.result == "Succeeded"
-    assert order == ["turn_to_send", "ensure_token", "written", "send"]
+    assert order == ["acquire_send", "ensure_token", "written", "send"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from qualtrics_exporter.export.same_result import Seen
-from qualtrics_exporter.nexthink.client import Executed
+from qualtrics_exporter.nexthink.execution import Executed
 from qualtrics_exporter.remote.errors import Transient
 from tests.export.conftest import Exporter
 
@@ -136,3 +136,25 @@ def test_letter_case_and_spaces_are_no_difference_between_people() -> None:
 
 def test_rows_without_text_cannot_be_compared() -> None:
     Seen(Executed(1, [("",)] * 1000, None, complete=False, truncated=False)).check_rows(1000)
+
+
+async def test_after_a_broken_download_the_rows_are_counted_from_the_first_one(exporter: Exporter) -> None:
+    exporter.many(3000)
+    exporter.faults.add(DOWNLOAD, truncate=20_000)
+    entry = await exporter.run()
+    assert entry.result == "Succeeded"
+    assert entry.recipients
+    assert (entry.recipients.returned, entry.recipients.duplicate, entry.recipients.accepted) == (3000, 0, 3000)
+    assert len(exporter.mailed()) == 3000
+    assert exporter.sandbox.ledger.count(DOWNLOAD) == 2
+
+
+async def test_rows_of_a_broken_download_do_not_stand_for_those_of_the_next_one(exporter: Exporter) -> None:
+    exporter.many(3000)
+    exporter.faults.add(DOWNLOAD, truncate=20_000)
+    body = file("user.ad.email_address", [f"other{n}@example.com" for n in range(3000)])
+    exporter.faults.add(DOWNLOAD, times=None, body=body)
+    entry = await exporter.run()
+    assert (entry.result, entry.reason) == ("Failed", "RemoteReplyInvalid")
+    assert "none of the 1,000 rows" in entry.message
+    assert not exporter.mailed()

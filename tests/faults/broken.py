@@ -23,7 +23,8 @@ from qualtrics_exporter.export import run, steps
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.export.run_ids import slot_run_id
-from qualtrics_exporter.qualtrics.client import Distribution, Imported, QualtricsClient
+from qualtrics_exporter.qualtrics.client import Imported, QualtricsClient
+from qualtrics_exporter.qualtrics.distributions import Distribution
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Status

@@ -38,8 +38,10 @@ from qualtrics_exporter.controller.status.store import Key, StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.work_queue import Turn
 from qualtrics_exporter.export.query_texts import QueryTexts, at_once
-from qualtrics_exporter.remote.session import ApiContext, Timeouts
-from qualtrics_exporter.remote.transport import ConnectFailed, Download, Request, ResponseLost, Transport
+from qualtrics_exporter.remote.bodies import Download
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.failures import ConnectFailed, ResponseLost
+from qualtrics_exporter.remote.transport import Request, Timeouts, Transport
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, RUN_REQUESTED_AT, VERSION, Exporter
 from qualtrics_exporter.sandbox import Sandbox
 from qualtrics_exporter.sandbox.ledger import SentDistribution
@@ -212,14 +214,14 @@ class Exit:
 
     async def exchange(self, request: Request) -> Any:
         self.requests.append(request)
-        operation = f"{request.side}.{request.operation}"
+        operation = f"{request.service}.{request.operation}"
         async with self._leaving(operation):
             return await self._unless_late(operation, self._exchange(request))
 
     @asynccontextmanager
     async def download(self, request: Request) -> AsyncIterator[Download]:
         self.requests.append(request)
-        operation = f"{request.side}.{request.operation}"
+        operation = f"{request.service}.{request.operation}"
         async with self._leaving(operation), AsyncExitStack() as stack:
             yield await self._unless_late(operation, stack.enter_async_context(self._download(request)))
 
@@ -282,7 +284,7 @@ class Desk:
         self.sandbox, self.world, self.faults = sandbox, sandbox.world, sandbox.faults
         self.clock = clock
         self.canary = canary
-        self.exit = Exit(remotes.wire, sandbox)
+        self.exit = Exit(remotes.transport, sandbox)
         self.cluster = WatchedCluster(office.api, clock)
         self.user = User(office.api, office.namespace)
         self.name = f"desk-{_OF_THIS_RUN}-{next(_NUMBERS)}"

@@ -22,8 +22,8 @@ from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import ExportError
-from qualtrics_exporter.remote.session import ApiContext
 from qualtrics_exporter.resource.spec import NexthinkSpec
 from tests.faults.floods import FLOODS
 from tests.remote.clock import HastyClock

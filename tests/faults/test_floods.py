@@ -11,7 +11,7 @@ import pytest
 
 from qualtrics_exporter.controller.actions.run import ClientFactory
 from qualtrics_exporter.controller.kube.api import ClusterApi
-from qualtrics_exporter.remote.session import ApiContext
+from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.sandbox import World

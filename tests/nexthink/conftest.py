@@ -7,7 +7,8 @@ import pytest
 
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
-from qualtrics_exporter.remote.session import ApiContext, CallRecord
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.transport import CallRecord
 from qualtrics_exporter.sandbox import Sandbox, World
 from tests.remote.clock import HastyClock
 from tests.remote.servers import Server

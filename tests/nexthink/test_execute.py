@@ -5,9 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from qualtrics_exporter.nexthink.client import LONGEST_CELL, NexthinkClient
+from qualtrics_exporter.nexthink.client import NexthinkClient
+from qualtrics_exporter.nexthink.execution import LONGEST_CELL
 from qualtrics_exporter.remote.errors import ExportError, Permanent, RateLimited, Transient
-from qualtrics_exporter.remote.session import CallRecord
+from qualtrics_exporter.remote.transport import CallRecord
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Query, Sandbox, World
 from tests.remote.servers import Answer, Server, answer

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from qualtrics_exporter.qualtrics.client import Distribution, Imported, QualtricsClient
+from qualtrics_exporter.qualtrics.client import Imported, QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
-from qualtrics_exporter.remote.session import ApiContext, CallRecord
+from qualtrics_exporter.qualtrics.distributions import Distribution
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.transport import CallRecord
 from qualtrics_exporter.sandbox import Sandbox, World
 from tests.remote.clock import HastyClock
 from tests.remote.servers import Server

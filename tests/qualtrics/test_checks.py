@@ -7,8 +7,8 @@ import pytest
 
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
-from qualtrics_exporter.remote.session import ApiContext
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Sandbox, World
 from tests.remote.servers import Server, answer, result

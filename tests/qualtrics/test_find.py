@@ -6,7 +6,8 @@ from typing import Literal
 
 import pytest
 
-from qualtrics_exporter.qualtrics.client import NotShown, QualtricsClient
+from qualtrics_exporter.qualtrics.client import QualtricsClient
+from qualtrics_exporter.qualtrics.distributions import NotShown
 from qualtrics_exporter.remote.errors import OutcomeUnknown, Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import World

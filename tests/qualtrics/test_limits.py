@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from qualtrics_exporter.fair_share import Tenant
+from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.rate_limits import Rate
-from qualtrics_exporter.remote.session import ApiContext
 from tests.qualtrics.conftest import Brand
 from tests.remote.clock import HastyClock
 
@@ -30,10 +30,10 @@ async def test_every_call_waits_for_its_limits(
 ) -> None:
     waited: list[tuple[str, tuple[Rate, ...]]] = []
 
-    async def turn(origin: str, rates: tuple[Rate, ...], _tenant: Tenant) -> None:
+    async def acquire(origin: str, rates: tuple[Rate, ...], _tenant: Tenant) -> None:
         waited.append((origin, rates))
 
-    monkeypatch.setattr(remotes.limiter, "turn", turn)
+    monkeypatch.setattr(remotes.limiter, "acquire", acquire)
     world, qualtrics = brand.world, brand.qualtrics
     await qualtrics.check_credentials()
     await qualtrics.check_survey(world.survey_id)
@@ -41,7 +41,7 @@ async def test_every_call_waits_for_its_limits(
     await qualtrics.check_directory(world.directory_id)
     await qualtrics.check_mailing_list(world.directory_id, world.mailing_list_id)
     batch_id = await brand.batch_of("ana@example.com")
-    await qualtrics.turn_to_send()
+    await qualtrics.acquire_send()
     distribution_id = await brand.send(batch_id)
     assert await brand.find(batch_id) == distribution_id
     operations = [name.removeprefix("qualtrics.") for name in brand.sandbox.ledger.operations()]

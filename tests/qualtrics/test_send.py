@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from qualtrics_exporter.qualtrics.client import Distribution, QualtricsClient
+from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.qualtrics.distributions import Distribution
+from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Permanent, RateLimited, Transient
-from qualtrics_exporter.remote.session import ApiContext, CallRecord, Timeouts
-from qualtrics_exporter.remote.transport import Transport
+from qualtrics_exporter.remote.transport import CallRecord, Timeouts, Transport
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import World
 from tests.environment.waiting import HANG_SECONDS
@@ -150,7 +151,7 @@ async def test_after_a_401_nothing_is_asked_until_there_is_a_new_token(brand: Br
     brand.sandbox.revoke_tokens()
     with pytest.raises(Permanent):
         await brand.send(batch_id)
-    with pytest.raises(Transient, match="was not asked"):
+    with pytest.raises(Transient, match="was not sent"):
         await brand.send(batch_id)
     assert brand.sandbox.ledger.count("qualtrics.create_distribution") == 1
     await brand.qualtrics.ensure_token(timedelta(minutes=5))
@@ -174,7 +175,7 @@ async def test_a_qualtrics_that_is_not_there_was_certainly_not_asked(server: Ser
 
 
 async def test_without_a_token_nothing_is_asked(server: Server, odd: QualtricsClient) -> None:
-    with pytest.raises(Transient, match="was not asked"):
+    with pytest.raises(Transient, match="was not sent"):
         await odd.send(LETTER)
     assert server.asked == 0
 
@@ -195,8 +196,8 @@ async def test_a_qualtrics_that_falls_silent_is_not_asked_again(server: Server, 
     async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True) as remotes:
         silent = QualtricsClient(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
         await silent.ensure_token(timedelta(minutes=5))
-        await remotes.wire.aclose()  # only what hangs is to be given up, however slow the machine is
-        remotes.wire = Transport(clock, Timeouts(connect=HANG_SECONDS, silence=0.1, total=HANG_SECONDS), None)
+        await remotes.transport.aclose()  # only what hangs is to be given up, however slow the machine is
+        remotes.transport = Transport(clock, Timeouts(connect=HANG_SECONDS, silence=0.1, total=HANG_SECONDS), None)
         with pytest.raises(OutcomeUnknown) as error:
             await silent.send(LETTER)
     assert error.value.reason is Reason.DELIVERY_UNKNOWN
@@ -231,12 +232,12 @@ async def test_nothing_sleeps_or_asks_between_the_call_and_the_request(
 async def test_who_has_had_its_turn_waits_no_more(server: Server, odd: QualtricsClient, clock: HastyClock) -> None:
     await odd.ensure_token(timedelta(minutes=5))
     for _ in range(3000):  # all that there are in a minute
-        await odd.turn_to_send()
+        await odd.acquire_send()
     clock.slept = []
     server.script(result(id="EMD_1"))
     await odd.send(LETTER)
     assert clock.slept == []
-    await odd.turn_to_send()
+    await odd.acquire_send()
     assert clock.slept
 
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
-from qualtrics_exporter.qualtrics.client import chunks
-from qualtrics_exporter.remote.session import ApiContext
+from qualtrics_exporter.qualtrics.chunks import chunks
+from qualtrics_exporter.remote.context import ApiContext
 from tests.qualtrics.conftest import Brand
 
 

@@ -5,8 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from qualtrics_exporter.qualtrics.client import QUALTRICS
-from qualtrics_exporter.remote.session import ApiContext, CallRecord, Credentials, Session, Timeouts
+from qualtrics_exporter.qualtrics.operations import QUALTRICS
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.credentials import ServiceCredentials
+from qualtrics_exporter.remote.session import Session
+from qualtrics_exporter.remote.transport import CallRecord, Timeouts
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import HastyClock
 from tests.remote.servers import Server
@@ -45,8 +48,8 @@ async def remotes(clock: HastyClock, calls: list[CallRecord], timeouts: Timeouts
 
 
 @pytest.fixture
-def credentials(server: Server) -> Credentials:
-    return Credentials(
+def credentials(server: Server) -> ServiceCredentials:
+    return ServiceCredentials(
         source="Secret dex/remote",
         url=server.url,
         token_url=f"{server.url}/oauth2/token",
@@ -57,5 +60,5 @@ def credentials(server: Server) -> Credentials:
 
 
 @pytest.fixture
-def remote(remotes: ApiContext, credentials: Credentials) -> Session:
+def remote(remotes: ApiContext, credentials: ServiceCredentials) -> Session:
     return Session(remotes, credentials, QUALTRICS)

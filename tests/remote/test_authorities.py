@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 import trustme
 
-from qualtrics_exporter.qualtrics.client import QUALTRICS
+from qualtrics_exporter.qualtrics.operations import QUALTRICS
 from qualtrics_exporter.remote import authorities
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import Transient
-from qualtrics_exporter.remote.session import ApiContext, Credentials, Session, Timeouts
+from qualtrics_exporter.remote.session import Session
+from qualtrics_exporter.remote.transport import Timeouts
 from tests.environment.inspection import Inspection
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import HastyClock
@@ -44,7 +47,7 @@ async def ask(tls: ssl.SSLContext, host: str = "localhost") -> str:
         ApiContext(clock=HastyClock(), allowed_hosts=["localhost", "127.0.0.1"], timeouts=timeouts) as remotes,
     ):
         origin = server.url.replace("localhost", host)
-        credentials = Credentials(
+        credentials = ServiceCredentials(
             source="Secret dex/remote",
             url=origin,
             token_url=f"{origin}/oauth2/token",
@@ -88,9 +91,9 @@ async def test_an_intermediate_authority_is_enough(tmp_path: Path, monkeypatch: 
 
 
 def test_authorities_of_ones_own_are_added_to_the_public_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    public = authorities.context()
+    public = authorities.create_context()
     monkeypatch.setenv("SSL_CERT_FILE", str(Inspection(tmp_path, "localhost").authority))
-    ours = authorities.context()
+    ours = authorities.create_context()
     assert len(public.get_ca_certs()) > 100
     assert len(ours.get_ca_certs()) == len(public.get_ca_certs()) + 1
     assert public.verify_flags & ssl.VERIFY_X509_STRICT  # nobody asked for less

@@ -92,7 +92,7 @@ async def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
 async def secure_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     certificates = Certificates(tmp_path)
     context = ssl.create_default_context(cafile=str(certificates.authority))
-    monkeypatch.setattr("qualtrics_exporter.remote.authorities.context", lambda: context)
+    monkeypatch.setattr("qualtrics_exporter.remote.authorities.create_context", lambda: context)
     async with Server([answer(200, "x" * 1000)], tls=certificates.server) as running:
         yield running
 
@@ -109,7 +109,7 @@ async def test_a_cancelled_request_leaves_no_connection_open(
     secure_server: Server, recorded: Recorded, late: bool, alone: bool, whole_file: bool
 ) -> None:
     url = HostRules(["localhost"]).check(f"{secure_server.url}/thing", "The URL")
-    request = Request(side="qualtrics", operation="read", method="GET", url=url, headers={}, alone=alone)
+    request = Request(service="qualtrics", operation="read", method="GET", url=url, headers={}, fresh_connection=alone)
 
     async def ask(wire: Transport) -> int:
         if not whole_file:

@@ -139,7 +139,7 @@ def test_the_message_names_the_allowed_hosts_and_shows_nothing_of_the_url(text: 
     with pytest.raises(Permanent) as refused:
         HostRules(["*.qualtrics.com", "proxy.test"]).check(text, "The tokenUrl of Secret dex/qualtrics")
     assert refused.value.what == (
-        "The tokenUrl of Secret dex/qualtrics leads to a host that is not one of *.qualtrics.com, proxy.test"
+        "The tokenUrl of Secret dex/qualtrics has a host that is not one of *.qualtrics.com, proxy.test"
     )
 
 

@@ -79,13 +79,13 @@ async def test_a_task_that_is_cancelled_while_it_waits_stops_nobody(work: Work) 
 
 async def test_a_task_that_is_cancelled_in_the_moment_of_its_turn_stops_nobody(work: Work) -> None:
     first, second, third = (asyncio.create_task(work.steps("a", ANA, 9)) for _ in range(3))
-    grant = work.loop_time._next_turn
+    grant = work.loop_time._next_iteration
 
     def granted_and_cancelled() -> None:
         grant()
         second.cancel()
 
-    work.loop_time._next_turn = granted_and_cancelled  # type: ignore[method-assign]
+    work.loop_time._next_iteration = granted_and_cancelled  # type: ignore[method-assign]
     await asyncio.wait_for(asyncio.gather(first, third, return_exceptions=True), HANG_SECONDS)
     assert first.done()
     assert third.done()

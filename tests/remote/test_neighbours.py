@@ -7,17 +7,22 @@ from dataclasses import replace
 import pytest
 
 from qualtrics_exporter.fair_share import Tenant
-from qualtrics_exporter.nexthink.client import NEXTHINK
-from qualtrics_exporter.qualtrics.client import QUALTRICS
+from qualtrics_exporter.nexthink.operations import NEXTHINK
+from qualtrics_exporter.qualtrics.operations import QUALTRICS
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.credentials import ServiceCredentials
+from qualtrics_exporter.remote.operation import Operation
 from qualtrics_exporter.remote.rate_limits import Rate
-from qualtrics_exporter.remote.session import ApiContext, Credentials, Operation, RetryPolicy, Service, Session
+from qualtrics_exporter.remote.retry import RetryPolicy
+from qualtrics_exporter.remote.service import Service
+from qualtrics_exporter.remote.session import Session
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import HastyClock
 from tests.remote.servers import Server, answer
 
 PERMITS = 10
 BAD, GOOD = Tenant("bad", "nexthink"), Tenant("good", "nexthink")
-READ = Operation(operation="read", task="do the thing", path="/thing", repeat=RetryPolicy.READ)
+READ = Operation(name="read", task="do the thing", path="/thing", retry=RetryPolicy.READ)
 
 
 class HangingServer(Server):
@@ -66,7 +71,7 @@ Make = Callable[..., Session]
 
 
 @pytest.fixture
-def make(remotes: ApiContext, credentials: Credentials) -> Make:
+def make(remotes: ApiContext, credentials: ServiceCredentials) -> Make:
     """A side of a tenant, at a server."""
 
     def made(server: Server, tenant: Tenant, side: Service = NEXTHINK, source: str = "") -> Session:
@@ -140,7 +145,7 @@ async def test_a_tenant_that_waits_for_a_list_comes_before_further_imports_of_th
     go_on = asyncio.Event()
 
     async def imports(remote: Session, name: str) -> None:
-        async with remote.alone("/list"):
+        async with remote.exclusive("/list"):
             order.append(name)
             await go_on.wait()
 
@@ -177,7 +182,7 @@ async def test_a_request_that_waited_for_its_share_counts_when_it_goes_out(
         tasks.start(3 * PERMITS, read(remote))
         await hanging.reached(PERMITS // 2)
         late = asyncio.create_task(remote.call(limited, lambda reply: reply.status))
-        waiting = remote._remotes.requests._queue
+        waiting = remote._context.requests._queue
         async with asyncio.timeout(HANG_SECONDS):
             while len(waiting) < 3 * PERMITS - hanging.hanging + 1:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)

@@ -3,17 +3,20 @@
 import pytest
 
 from qualtrics_exporter.fair_share import NOBODY, Tenant
-from qualtrics_exporter.qualtrics.client import QUALTRICS
-from qualtrics_exporter.remote.credentials import Credentials
+from qualtrics_exporter.qualtrics.operations import QUALTRICS
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import Transient
 from qualtrics_exporter.remote.loop_time import LoopTime
+from qualtrics_exporter.remote.operation import Operation
 from qualtrics_exporter.remote.paced import MOST_HEADERS, PIECE
-from qualtrics_exporter.remote.session import ApiContext, Operation, RetryPolicy, Session
+from qualtrics_exporter.remote.retry import RetryPolicy
+from qualtrics_exporter.remote.session import Session
 from tests.remote.clock import HastyClock
 from tests.remote.servers import Server, answer
 
 ANA = Tenant("ana", "nexthink")
-READ = Operation(operation="read", task="show the thing", path="/thing", repeat=RetryPolicy.READ)
+READ = Operation(name="read", task="show the thing", path="/thing", retry=RetryPolicy.READ)
 
 
 class Counting(LoopTime):
@@ -29,7 +32,7 @@ class Counting(LoopTime):
 
 
 async def test_every_sixteen_kilobytes_others_may_work_and_it_is_known_whose_they_are(
-    server: Server, credentials: Credentials
+    server: Server, credentials: ServiceCredentials
 ) -> None:
     document = {"text": "x" * (20 * PIECE)}
     server.script(answer(200, document))

@@ -10,29 +10,24 @@ import httpcore
 import pytest
 import trustme
 
-from qualtrics_exporter.qualtrics.client import QUALTRICS
+from qualtrics_exporter.qualtrics.operations import QUALTRICS
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Transient
 from qualtrics_exporter.remote.failures import RequestProgress
 from qualtrics_exporter.remote.hosts import HostRules, Url
+from qualtrics_exporter.remote.operation import Operation
 from qualtrics_exporter.remote.proxies import BadProxy, NoProxy, Proxies, Proxy
 from qualtrics_exporter.remote.response import Response
-from qualtrics_exporter.remote.session import (
-    ApiContext,
-    CallRecord,
-    Credentials,
-    Operation,
-    RetryPolicy,
-    Session,
-    Timeouts,
-)
+from qualtrics_exporter.remote.retry import RetryPolicy
+from qualtrics_exporter.remote.session import Session
+from qualtrics_exporter.remote.transport import CallRecord, Timeouts
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import HastyClock
 from tests.remote.scripted_proxy import Script, ScriptedProxy
 from tests.remote.servers import Server, answer
 
-SEND = Operation(
-    operation="send", task="send the thing", method="POST", path="/thing", body=b"{}", repeat=RetryPolicy.NEVER
-)
+SEND = Operation(name="send", task="send the thing", method="POST", path="/thing", body=b"{}", retry=RetryPolicy.NEVER)
 
 
 def url(text: str) -> Url:
@@ -245,7 +240,7 @@ def remotes_through(text: str, calls: list[CallRecord], timeouts: Timeouts, *, s
 def remote_of(remotes: ApiContext, scheme: str = "https") -> Session:
     """A name that nobody but the proxy can look up."""
     origin = f"{scheme}://qualtrics.example.test"
-    credentials = Credentials(
+    credentials = ServiceCredentials(
         source="Secret dex/remote",
         url=origin,
         token_url=f"{origin}/oauth2/token",
@@ -313,7 +308,7 @@ async def test_a_proxy_that_opens_no_connection_has_certainly_not_sent(
         await remote.token()
         proxy.script = script(proxy)
         if case == "hangs":
-            remotes.wire._timeouts = Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=0.3)
+            remotes.transport._timeouts = Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=0.3)
         with pytest.raises(Transient, match=said) as error:
             await remote.call(SEND, body)
         assert not isinstance(error.value, OutcomeUnknown)
@@ -340,7 +335,7 @@ async def test_a_tunnel_that_breaks_after_the_request_leaves_it_unknown(
     ("text", "said"),
     [
         ("http://127.0.0.1:9", "the proxy refuses connections"),
-        ("http://does-not-exist.invalid:3128", "the host name of the proxy is not known"),
+        ("http://does-not-exist.invalid:3128", "the proxy's host name cannot be resolved"),
     ],
 )
 async def test_a_proxy_that_is_not_there_is_told_as_that(
@@ -362,7 +357,7 @@ async def test_a_proxy_may_be_reached_by_tls(
     async with remotes_through(f"https://u:p@localhost:{port}", calls, timeouts) as remotes:
         assert await remote_of(remotes).call(SEND, body) == b"good"
     async with remotes_through(f"https://127.0.0.1:{port}", calls, timeouts) as remotes:
-        with pytest.raises(Transient, match="the certificate of the proxy is not trusted: it is for another host"):
+        with pytest.raises(Transient, match="the proxy's certificate is not trusted: it is for another host"):
             await remote_of(remotes).token()
 
 

@@ -33,7 +33,7 @@ def test_no_window_ever_sees_more_than_its_rate(pauses: list[float], narrow: int
         went = []
         for pause in pauses:
             await clock.sleep(pause)
-            await limiter.turn("here", rates)
+            await limiter.acquire("here", rates)
             went.append(clock.monotonic())
         return went
 
@@ -47,7 +47,7 @@ async def test_a_burst_within_the_rate_waits_for_nothing() -> None:
     clock = HastyClock()
     limiter = Limiter(clock)
     for _ in range(3000):
-        await limiter.turn("here", (Rate("brand", 3000, 61),))
+        await limiter.acquire("here", (Rate("brand", 3000, 61),))
     assert not hasattr(clock, "slept")
 
 
@@ -57,7 +57,7 @@ async def test_who_came_first_goes_first() -> None:
     went: list[int] = []
 
     async def one(number: int) -> None:
-        await limiter.turn("here", (Rate("a second", 1, 1),))
+        await limiter.acquire("here", (Rate("a second", 1, 1),))
         went.append(number)
 
     async with asyncio.TaskGroup() as group:
@@ -73,11 +73,11 @@ async def test_who_waits_for_a_narrow_rate_does_not_hold_up_the_others() -> None
     clock = SteeredClock()
     limiter = Limiter(clock)
     imports, brand = Rate("imports", 1, 60), Rate("brand", 100, 60)
-    await limiter.turn("here", (imports, brand))
-    waiting = asyncio.create_task(limiter.turn("here", (imports, brand)))
+    await limiter.acquire("here", (imports, brand))
+    waiting = asyncio.create_task(limiter.acquire("here", (imports, brand)))
     await settled(lambda: clock.sleepers == 1)
 
-    await limiter.turn("here", (Rate("sends", 100, 60), brand))
+    await limiter.acquire("here", (Rate("sends", 100, 60), brand))
 
     assert not waiting.done()
     clock.advance(60)
@@ -89,11 +89,11 @@ async def test_a_call_counts_from_when_it_is_sent() -> None:
     limiter = Limiter(clock)
     rate = Rate("queries", 1, 60)
     for delay in (50, 70):  # within its window, and after it
-        turn = await limiter.turn("here", (rate,))
+        turn = await limiter.acquire("here", (rate,))
         clock.advance(delay)
         limiter.sent(turn)
         clock.slept = []
-        await limiter.turn("here", (rate,))
+        await limiter.acquire("here", (rate,))
         assert clock.slept == [60]
         clock.advance(60)
 
@@ -104,12 +104,12 @@ async def test_calls_that_were_sent_at_once_are_waited_for_by_those_after_them()
     rate = Rate("queries", 2, 60)
     late = []
     for _ in range(5):
-        late.append(await limiter.turn("here", (rate,)))
+        late.append(await limiter.acquire("here", (rate,)))
         clock.advance(30)
     for turn in late:
         limiter.sent(turn)
     clock.slept = []
-    await limiter.turn("here", (rate,))
+    await limiter.acquire("here", (rate,))
     assert clock.slept == [60]
 
 
@@ -117,7 +117,7 @@ async def test_every_origin_has_rates_of_its_own() -> None:
     clock = HastyClock()
     limiter = Limiter(clock)
     for origin in ("https://a.example.com:443", "https://b.example.com:443"):
-        await limiter.turn(origin, (Rate("queries", 1, 60),))
+        await limiter.acquire(origin, (Rate("queries", 1, 60),))
     assert not hasattr(clock, "slept")
 
 
@@ -125,9 +125,9 @@ async def test_who_gives_up_waiting_takes_nobodys_place() -> None:
     clock = SteeredClock()
     limiter = Limiter(clock)
     rate = Rate("queries", 1, 60)
-    await limiter.turn("here", (rate,))
-    impatient = asyncio.create_task(limiter.turn("here", (rate,)))
-    patient = asyncio.create_task(limiter.turn("here", (rate,)))
+    await limiter.acquire("here", (rate,))
+    impatient = asyncio.create_task(limiter.acquire("here", (rate,)))
+    patient = asyncio.create_task(limiter.acquire("here", (rate,)))
     await settled(lambda: clock.sleepers == 1)
     impatient.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -142,6 +142,6 @@ async def test_origins_that_are_no_longer_used_are_let_go() -> None:
     clock = StillClock()
     limiter = Limiter(clock)
     for number in range(1000):
-        await limiter.turn(f"https://{number}.example", (Rate("brand", 3000, 61),))
+        await limiter.acquire(f"https://{number}.example", (Rate("brand", 3000, 61),))
         await clock.sleep(10)
     assert len(limiter._windows) < 10

@@ -6,10 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from qualtrics_exporter.qualtrics.client import QUALTRICS
+from qualtrics_exporter.qualtrics.operations import QUALTRICS
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Permanent, RateLimited, Transient
+from qualtrics_exporter.remote.operation import Operation, compact, segment
 from qualtrics_exporter.remote.response import Response
-from qualtrics_exporter.remote.session import ApiContext, Credentials, Operation, RetryPolicy, Session, compact, segment
+from qualtrics_exporter.remote.retry import RetryPolicy
+from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.resource.reasons import Reason
 from tests.remote.clock import HastyClock
 from tests.remote.servers import Answer, Server, answer, silence
@@ -20,13 +24,13 @@ UNKNOWN, GONE, WEIRD = Reason.DELIVERY_UNKNOWN, Reason.REMOTE_UNAVAILABLE, Reaso
 
 def ask(repeat: RetryPolicy) -> Operation:
     return Operation(
-        operation="post",
+        name="post",
         task="do the thing",
         method="POST",
         path="/thing",
         body=compact({"a": 1}),
-        repeat=repeat,
-        refused={404: Reason.SURVEY_NOT_FOUND},
+        retry=repeat,
+        refusals={404: Reason.SURVEY_NOT_FOUND},
         unknown=UNKNOWN if repeat is NEVER else None,
     )
 
@@ -228,7 +232,7 @@ async def test_a_failing_side_that_says_when_is_asked_then(server: Server, remot
     ],
 )
 async def test_a_url_of_a_secret_that_leads_elsewhere_is_not_followed(
-    server: Server, remotes: ApiContext, credentials: Credentials, field: str, value: str
+    server: Server, remotes: ApiContext, credentials: ServiceCredentials, field: str, value: str
 ) -> None:
     remote = Session(remotes, replace(credentials, **{field: value}), QUALTRICS)
     with pytest.raises(Permanent) as error:
@@ -239,7 +243,9 @@ async def test_a_url_of_a_secret_that_leads_elsewhere_is_not_followed(
     assert server.asked == 0
 
 
-async def test_an_api_behind_a_path_is_found(server: Server, remotes: ApiContext, credentials: Credentials) -> None:
+async def test_an_api_behind_a_path_is_found(
+    server: Server, remotes: ApiContext, credentials: ServiceCredentials
+) -> None:
     behind = replace(credentials, url=f"{server.url}/gateway/")
     server.script(answer(200, {}))
     await Session(remotes, behind, QUALTRICS).call(ask(READ), document)

@@ -10,16 +10,21 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from qualtrics_exporter.qualtrics.client import QUALTRICS
+from qualtrics_exporter.qualtrics.operations import QUALTRICS
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import ExportError, Permanent, RateLimited, Transient
+from qualtrics_exporter.remote.operation import Operation
 from qualtrics_exporter.remote.response import Response
-from qualtrics_exporter.remote.session import ApiContext, CallRecord, Credentials, Operation, RetryPolicy, Session
+from qualtrics_exporter.remote.retry import RetryPolicy
+from qualtrics_exporter.remote.session import Session
+from qualtrics_exporter.remote.transport import CallRecord
 from qualtrics_exporter.resource.reasons import Reason
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import HastyClock
 from tests.remote.servers import Answer, Server, answer, silence, token
 
-READ = Operation(operation="read", task="read", path="/thing", repeat=RetryPolicy.READ)
+READ = Operation(name="read", task="read", path="/thing", retry=RetryPolicy.READ)
 
 
 def status(reply: Response) -> int:
@@ -115,7 +120,7 @@ async def test_who_stops_waiting_leaves_the_token_to_the_others(server: Server, 
 
 @pytest.mark.parametrize("field", ["source", "url", "token_url", "client_id", "client_secret", "scope"])
 async def test_a_secret_that_changed_in_any_key_means_a_new_token(
-    server: Server, remotes: ApiContext, credentials: Credentials, field: str
+    server: Server, remotes: ApiContext, credentials: ServiceCredentials, field: str
 ) -> None:
     server.tokens = [token("old"), token("new")]
     assert await Session(remotes, credentials, QUALTRICS).token() == "old"
@@ -125,7 +130,7 @@ async def test_a_secret_that_changed_in_any_key_means_a_new_token(
 
 
 async def test_tokens_of_secrets_that_are_gone_do_not_pile_up(
-    server: Server, remotes: ApiContext, credentials: Credentials, clock: HastyClock
+    server: Server, remotes: ApiContext, credentials: ServiceCredentials, clock: HastyClock
 ) -> None:
     for number in range(50):
         await Session(remotes, replace(credentials, client_secret=f"{number}"), QUALTRICS).token()
@@ -134,7 +139,7 @@ async def test_tokens_of_secrets_that_are_gone_do_not_pile_up(
 
 
 async def test_a_token_that_waits_for_its_turn_is_kept_when_others_are_forgotten(
-    server: Server, remotes: ApiContext, credentials: Credentials
+    server: Server, remotes: ApiContext, credentials: ServiceCredentials
 ) -> None:
     tokens, allowed = remotes.tokens, asyncio.Event()
 
@@ -254,6 +259,16 @@ async def test_a_call_without_a_token_is_not_made_and_not_more_patient(
     assert [call.operation for call in calls] == ["token"] * 5
 
 
+@pytest.mark.parametrize("failure", [answer(500), answer(504), silence])
+async def test_a_failing_token_endpoint_says_nothing_about_the_operation(
+    server: Server, remote: Session, failure: Answer
+) -> None:
+    server.tokens = [failure]
+    with pytest.raises(Transient) as error:
+        await remote.call(READ, status)
+    assert (error.value.received, error.value.timed_out) == (False, False)
+
+
 async def test_the_word_of_the_token_endpoint_is_shown(server: Server, remote: Session) -> None:
     server.tokens = [answer(400, {"error": "invalid_scope", "error_description": "ask ana@example.com"})]
     with pytest.raises(Permanent, match=r"\(HTTP 400, invalid_scope\)") as refused:
@@ -265,7 +280,7 @@ async def test_a_wrong_token_url_is_named(server: Server, remote: Session) -> No
     server.tokens = [answer(404, "<html>")]
     with pytest.raises(Permanent, match="Correct tokenUrl in the Secret, or url") as refused:
         await remote.token()
-    assert "no token endpoint at the URL that Secret dex/remote leads to (HTTP 404)" in refused.value.message
+    assert "no token endpoint at the token URL of Secret dex/remote (HTTP 404)" in refused.value.message
 
 
 async def test_the_code_and_the_request_of_an_envelope_are_shown(server: Server, remote: Session) -> None:

@@ -18,19 +18,16 @@ import pytest
 import trustme
 
 from qualtrics_exporter.fair_share import Tenant
-from qualtrics_exporter.qualtrics.client import QUALTRICS
+from qualtrics_exporter.qualtrics.operations import QUALTRICS
+from qualtrics_exporter.remote.bodies import LARGEST_BODY
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
+from qualtrics_exporter.remote.operation import Operation
 from qualtrics_exporter.remote.response import SMALL_BODY, Response
-from qualtrics_exporter.remote.session import (
-    ApiContext,
-    CallRecord,
-    Credentials,
-    Operation,
-    RetryPolicy,
-    Session,
-    Timeouts,
-)
-from qualtrics_exporter.remote.transport import LARGE_REPLIES, LARGEST_BODY
+from qualtrics_exporter.remote.retry import RetryPolicy
+from qualtrics_exporter.remote.session import Session
+from qualtrics_exporter.remote.transport import MAX_LARGE_RESPONSES, CallRecord, Timeouts
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Sandbox
 from tests.environment.loop_clock import LoopClock
@@ -39,7 +36,7 @@ from tests.remote.clock import HastyClock
 from tests.remote.servers import JSON, Answer, Server, answer, silence, token
 
 READ = Operation(
-    operation="read", task="show the thing", path="/thing", query={"key": "confidential"}, repeat=RetryPolicy.READ
+    name="read", task="show the thing", path="/thing", query={"key": "confidential"}, retry=RetryPolicy.READ
 )
 
 
@@ -108,19 +105,19 @@ LARGE = b'{"a": "' + b"x" * 2 * SMALL_BODY
 
 def all_memory(remotes: ApiContext) -> AbstractAsyncContextManager[object]:
     """Holds the memory of all large replies."""
-    return remotes.wire._large_replies.hold(Tenant("team", "another"), LARGE_REPLIES)
+    return remotes.transport._large_responses.hold(Tenant("team", "another"), MAX_LARGE_RESPONSES)
 
 
 async def waiting(remotes: ApiContext) -> None:
     """Wait until a reply waits for its memory."""
     async with asyncio.timeout(HANG_SECONDS):
-        while not len(remotes.wire._large_replies._queue):  # noqa: ASYNC110
+        while not len(remotes.transport._large_responses._queue):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("complete", [True, False])
 async def test_the_wait_for_memory_is_not_the_time_of_the_remote_side(
-    server: Server, clock: HastyClock, credentials: Credentials, complete: bool, monkeypatch: pytest.MonkeyPatch
+    server: Server, clock: HastyClock, credentials: ServiceCredentials, complete: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = asyncio.Event()
 
@@ -227,7 +224,9 @@ async def test_no_redirect_is_followed(server: Server, remote: Session, status: 
     assert {heard.target for heard in server.heard} == {"/thing?key=confidential"}
 
 
-async def test_a_cookie_is_never_given_back(server: Server, remotes: ApiContext, credentials: Credentials) -> None:
+async def test_a_cookie_is_never_given_back(
+    server: Server, remotes: ApiContext, credentials: ServiceCredentials
+) -> None:
     """A session of one credential must not go out with the requests of another."""
     server.tokens = [answer(200, {"access_token": "x", "expires_in": 99}, {"Set-Cookie": "session=1"})]
     server.script(answer(200, headers={"Set-Cookie": "session=2; Path=/"}), answer(200))
@@ -268,9 +267,9 @@ class TestSlowSides:
         server.script(sleep)
         error = await failed(remote)
         assert (type(error), error.reason) == (Transient, Reason.REMOTE_UNAVAILABLE)
-        assert "fell silent" in error.what
+        assert "stopped sending" in error.what
         assert isinstance(error, Transient)
-        assert error.late
+        assert error.timed_out
 
     async def test_a_side_that_trickles_is_not_waited_for_either(self, server: Server, remote: Session) -> None:
         async def trickle(writer: asyncio.StreamWriter) -> None:
@@ -285,7 +284,7 @@ class TestSlowSides:
         assert (type(error), error.reason) == (Transient, Reason.REMOTE_UNAVAILABLE)
         assert "0.3 s" in error.what
         assert isinstance(error, Transient)
-        assert error.late
+        assert error.timed_out
 
     async def test_a_side_that_says_continue_for_ever_is_not(self, server: Server, remote: Session) -> None:
         async def on_and_on(writer: asyncio.StreamWriter) -> None:
@@ -312,7 +311,7 @@ class TestTls:
 
     async def ask(self, sandbox: Sandbox, *hosts: str) -> None:
         secret = sandbox.secrets()["qualtrics"]
-        credentials = Credentials(
+        credentials = ServiceCredentials(
             source="Secret dex/qualtrics",
             url=secret["url"].replace("localhost", hosts[0]),
             token_url=secret["tokenUrl"].replace("localhost", hosts[0]),
@@ -352,7 +351,10 @@ async def test_a_side_that_is_not_there_is_told_as_that(
     await server.__aexit__(None, None, None)
     with pytest.raises(Transient) as error:
         await remote.token()
-    assert error.value.what == "Qualtrics gave no token for Secret dex/remote: it refuses connections"
+    assert (
+        error.value.what
+        == "Cannot send Qualtrics the request to issue a token for Secret dex/remote: it refuses connections"
+    )
     assert {call.outcome for call in calls} == {"unreachable"}
 
 
@@ -379,10 +381,10 @@ async def test_too_many_open_files_are_not_blamed_on_the_remote_side(server: Ser
     assert server.asked == asked
 
 
-async def test_a_name_that_does_not_exist_is_told_as_that(clock: HastyClock, credentials: Credentials) -> None:
+async def test_a_name_that_does_not_exist_is_told_as_that(clock: HastyClock, credentials: ServiceCredentials) -> None:
     there = replace(credentials, token_url="https://does-not-exist.invalid/token")
     async with ApiContext(clock=clock, allowed_hosts=["*.invalid"]) as remotes:
-        with pytest.raises(Transient, match="its host name is not known"):
+        with pytest.raises(Transient, match="its host name cannot be resolved"):
             await Session(remotes, there, QUALTRICS).token()
 
 
@@ -409,7 +411,7 @@ async def test_every_try_is_observed(server: Server, remote: Session, calls: lis
     except Permanent:
         assert case in ("refused", "too large")
     (_, first, *rest) = calls
-    assert (first.side, first.operation, first.method) == ("qualtrics", "read", "GET")
+    assert (first.service, first.operation, first.method) == ("qualtrics", "read", "GET")
     assert (first.status, first.outcome) == (status, outcome)
     assert first.seconds >= 0
     final = outcome in ("ok", "refused") or case == "too large"
@@ -436,7 +438,7 @@ async def test_a_call_that_is_cancelled_is_observed_too(
 
 
 async def test_nothing_that_is_secret_reaches_a_log_an_error_or_a_repr(
-    server: Server, remotes: ApiContext, credentials: Credentials, caplog: pytest.LogCaptureFixture
+    server: Server, remotes: ApiContext, credentials: ServiceCredentials, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.tokens = [token("the-token")]
     page = '{"meta": {"error": {"errorCode": "ana@example.com", "errorMessage": "ana@example.com"}}}'
@@ -457,7 +459,7 @@ async def test_nothing_that_is_secret_reaches_a_log_an_error_or_a_repr(
     for secret in ("the-token", "the-secret", "the-client", "confidential", "ana"):
         assert secret not in shown
     assert "127.0.0.1" not in caplog.text
-    assert repr(credentials) == "<Credentials of Secret dex/remote>"
+    assert repr(credentials) == "<ServiceCredentials of Secret dex/remote>"
 
 
 def test_the_bombs_of_these_tests_are_bombs() -> None:

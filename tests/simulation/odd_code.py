@@ -1,6 +1,6 @@
 """Bugs about objects that cannot be and remote sides that mislead, put into the code of today."""
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -8,7 +8,9 @@ from unittest import mock
 from pydantic import ValidationError
 
 from qualtrics_exporter.controller.plan import repair
-from qualtrics_exporter.nexthink.client import Executed, Export, NexthinkClient
+from qualtrics_exporter.nexthink.client import NexthinkClient
+from qualtrics_exporter.nexthink.execution import Executed
+from qualtrics_exporter.nexthink.export import ResultExport
 from qualtrics_exporter.resource import exporter
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import Status
@@ -45,21 +47,21 @@ def unreadable_runs_vanish() -> Iterator[None]:
 @contextmanager
 def results_are_mixed() -> Iterator[None]:
     """The rows of an execution are taken as well as those of the export after it."""
-    execute, all_rows = NexthinkClient.execute, Export._all
+    execute, all_rows = NexthinkClient.execute, ResultExport.rows
     seen: dict[int, list[tuple[str, ...]]] = {}
 
     async def executing(
         self: NexthinkClient, query_id: str, parameters: Mapping[str, str], *, patient: bool = True
     ) -> Executed:
         executed = await execute(self, query_id, parameters, patient=patient)
-        seen[id(self._remote)] = executed.rows
+        seen[id(self._session)] = executed.rows
         return executed
 
-    async def both(self: Export) -> AsyncGenerator[tuple[str, ...], None]:
-        for row in seen.get(id(self._remote), []):
+    async def both(self: ResultExport, restart: Callable[[], None]) -> AsyncGenerator[tuple[str, ...], None]:
+        async for row in all_rows(self, restart):
             yield row
-        async for row in all_rows(self):
+        for row in seen.get(id(self._session), []):
             yield row
 
-    with mock.patch.object(NexthinkClient, "execute", executing), mock.patch.object(Export, "_all", both):
+    with mock.patch.object(NexthinkClient, "execute", executing), mock.patch.object(ResultExport, "rows", both):
         yield

@@ -23,7 +23,7 @@ from qualtrics_exporter.controller import leader_lease, sweep, work_queue
 from qualtrics_exporter.controller.plan import wake
 from qualtrics_exporter.controller.status import store as status_store
 from qualtrics_exporter.export import guards, run_ids
-from qualtrics_exporter.nexthink import client as nexthink_client
+from qualtrics_exporter.nexthink import execution
 from qualtrics_exporter.nql import compare
 from qualtrics_exporter.resource import exporter
 from qualtrics_exporter.telemetry import redact as redaction
@@ -76,7 +76,7 @@ def _faster() -> list[Any]:
         mock.patch.object(work_queue, "NAP_SECONDS", IDLE_SECONDS),
         mock.patch.object(sweep, "STEP_SECONDS", IDLE_SECONDS),
         mock.patch.object(wake, "SECRET_WATCH", timedelta(seconds=IDLE_SECONDS)),
-        mock.patch.object(nexthink_client, "MOST_ROWS", EXECUTE_ROWS),
+        mock.patch.object(execution, "MOST_ROWS", EXECUTE_ROWS),
         mock.patch.object(exporter, "read_status", _by_identity(exporter.read_status)),
         mock.patch.object(exporter.Exporter, "from_object", staticmethod(_by_identity(exporter.Exporter.from_object))),
         mock.patch.object(status_store, "_dump", _by_identity(status_store._dump)),

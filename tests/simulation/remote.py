@@ -11,8 +11,10 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
+from qualtrics_exporter.remote.bodies import TooLarge
+from qualtrics_exporter.remote.failures import ConnectFailed, ResponseLost
 from qualtrics_exporter.remote.response import Response
-from qualtrics_exporter.remote.transport import ConnectFailed, Request, ResponseLost, TooLarge
+from qualtrics_exporter.remote.transport import Request
 from qualtrics_exporter.sandbox.gate import Reply as SandboxReply
 
 from .faults import Faults
@@ -84,7 +86,7 @@ class Network:
             else:
                 patience = min(TIMEOUT, request.seconds or TIMEOUT)
                 loop.outside(
-                    patience, answer, ResponseLost(f"there was no whole answer within {patience:g} s", late=True)
+                    patience, answer, ResponseLost(f"there was no whole answer within {patience:g} s", timed_out=True)
                 )
             return future
         send = request.operation == "create_distribution"
@@ -128,7 +130,7 @@ class Network:
         else:
             loop.outside(random.choice((60.0, 119.0, 130.0, 200.0)), serve)
             loop.outside(
-                random.choice((2.0, TIMEOUT)), answer, ResponseLost("there was no whole answer in time", late=True)
+                random.choice((2.0, TIMEOUT)), answer, ResponseLost("there was no whole answer in time", timed_out=True)
             )
 
     def _fail(

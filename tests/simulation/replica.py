@@ -13,8 +13,8 @@ from qualtrics_exporter.controller.app import Operator
 from qualtrics_exporter.controller.leader_election import LeaderElection
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.export.query_texts import QueryTexts, at_once
+from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.loop_time import LoopTime
-from qualtrics_exporter.remote.session import ApiContext
 from qualtrics_exporter.telemetry.metrics import Metrics
 
 from .api_server import Body
@@ -140,7 +140,7 @@ class Replica:
         cluster.calling = self._calling
         metrics = Metrics()
         wire: Any = simulation.network.wire(process.name, self._calling)
-        remotes = ApiContext(clock=self.clock, wire=wire, observe=metrics.observe, loop_time=LoopTime(lambda: 0.0))
+        remotes = ApiContext(clock=self.clock, transport=wire, observe=metrics.observe, loop_time=LoopTime(lambda: 0.0))
         settings = Settings(
             selector=self._selector,
             max_concurrent_runs=self._runs,

@@ -16,7 +16,7 @@ NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 @dataclass
 class Called:
-    side: str = "qualtrics"
+    service: str = "qualtrics"
     operation: str = "create_distribution"
     outcome: str = "ok"
     seconds: float = 0.2

@@ -18,11 +18,16 @@ from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.nql.source import Source, Span
-from qualtrics_exporter.qualtrics.client import QUALTRICS, QualtricsClient
+from qualtrics_exporter.qualtrics.client import QualtricsClient
+from qualtrics_exporter.qualtrics.operations import QUALTRICS
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import ExportError, Permanent
 from qualtrics_exporter.remote.hosts import Url
+from qualtrics_exporter.remote.operation import Operation
 from qualtrics_exporter.remote.response import Response
-from qualtrics_exporter.remote.session import ApiContext, Credentials, Operation, RetryPolicy, Session
+from qualtrics_exporter.remote.retry import RetryPolicy
+from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import Request
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
@@ -59,7 +64,7 @@ async def test_a_request_status_that_is_no_word_of_qualtrics_is_left_out(
 # What stands in a Secret
 
 
-CREDENTIALS = Credentials(
+CREDENTIALS = ServiceCredentials(
     source="Secret dex/qualtrics",
     url="https://tenant-7.invalid",
     token_url="https://tenant-7.invalid/token",
@@ -67,7 +72,7 @@ CREDENTIALS = Credentials(
     client_secret="secret-of-tenant-7",
     scope="scope-of-tenant-7",
 )
-ASK = Operation(operation="read", task="show the thing", path="/thing", body=ADDRESS.encode(), repeat=RetryPolicy.READ)
+ASK = Operation(name="read", task="show the thing", path="/thing", body=ADDRESS.encode(), retry=RetryPolicy.READ)
 
 
 async def test_a_traceback_shows_no_host_of_a_secret() -> None:
@@ -77,19 +82,19 @@ async def test_a_traceback_shows_no_host_of_a_secret() -> None:
         raise OSError("certificate is not valid for 'tenant-7.invalid'")
 
     async with ApiContext(clock=HastyClock(), allowed_hosts=["*.invalid"]) as remotes:
-        for client in (remotes.wire._client(False, None), remotes.wire._client(True, None)):
+        for client in (remotes.transport._client(False, None), remotes.transport._client(True, None)):
             client._transport.handle_async_request = resolved  # type: ignore[method-assign]
         with pytest.raises(ExportError) as failed:
             await Session(remotes, CREDENTIALS, QUALTRICS).call(ASK, Response.document)
     shown = "".join(traceback.format_exception(failed.value))
-    assert "Qualtrics gave no token" in shown
+    assert "Cannot send Qualtrics the request to issue a token" in shown
     assert "tenant-7" not in shown.replace("test_side_doors", "")
 
 
 def test_a_request_shows_neither_its_headers_nor_its_body() -> None:
     url = Url("https", "tenant-7.invalid", 443, "/path?key")
     request = Request(
-        side="qualtrics", operation="x", method="POST", url=url, headers={"Authorization": "Bearer t"}, body=b"jane"
+        service="qualtrics", operation="x", method="POST", url=url, headers={"Authorization": "Bearer t"}, body=b"jane"
     )
     for shown in (repr(request), repr(ASK), repr(CREDENTIALS)):
         for secret in ("Bearer", "jane", "secret-of", "client-of"):

@@ -33,8 +33,9 @@ from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.hosts import DEFAULT_DOWNLOAD_HOSTS
 from qualtrics_exporter.remote.proxies import Proxies
-from qualtrics_exporter.remote.session import DEFAULT_DOWNLOAD_HOSTS, ApiContext
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec

@@ -35,8 +35,8 @@ from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
 from qualtrics_exporter.controller.work_queue import WorkQueue
 from qualtrics_exporter.export.query_texts import QueryTexts
+from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.name_lookup import Loop
-from qualtrics_exporter.remote.session import ApiContext
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.metrics import Metrics
 

@@ -4,18 +4,18 @@ from qualtrics_exporter.controller.kube.api import ClusterApi, Secret
 from qualtrics_exporter.controller.kube.errors import ClusterError, NotFound
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
-from qualtrics_exporter.remote.credentials import Credentials
+from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
 
 
-async def nexthink_credentials(cluster: ClusterApi, namespace: str, name: str) -> tuple[Credentials, str]:
+async def nexthink_credentials(cluster: ClusterApi, namespace: str, name: str) -> tuple[ServiceCredentials, str]:
     """The credentials and their version. Permanent(SecretNotFound | SecretKeyMissing), Transient(SecretNotReadable)."""
     secret = await _read(cluster, namespace, name)
     return nexthink_from(secret.data, source(namespace, name)), secret.version
 
 
-async def qualtrics_credentials(cluster: ClusterApi, namespace: str, name: str) -> tuple[Credentials, str]:
+async def qualtrics_credentials(cluster: ClusterApi, namespace: str, name: str) -> tuple[ServiceCredentials, str]:
     """The credentials and their version. Permanent(SecretNotFound | SecretKeyMissing), Transient(SecretNotReadable)."""
     secret = await _read(cluster, namespace, name)
     return qualtrics_from(secret.data, source(namespace, name)), secret.version

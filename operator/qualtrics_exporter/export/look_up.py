@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from qualtrics_exporter.export.run_context import RunContext, report
-from qualtrics_exporter.qualtrics.client import NotShown, QualtricsClient
+from qualtrics_exporter.qualtrics.client import QualtricsClient
+from qualtrics_exporter.qualtrics.distributions import NotShown
 from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.remote.time_limit import OutOfTime, TimeLimit
 

@@ -10,12 +10,15 @@ in the same run, and it is unknown which text ran. `resultSource: Export` goes t
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from qualtrics_exporter.export.journal import QuerySync, ResultSource
 from qualtrics_exporter.export.recipients import NoRoom, Recipients
 from qualtrics_exporter.export.same_result import Seen, check_empty
-from qualtrics_exporter.nexthink.client import Executed, Export, NexthinkClient
+from qualtrics_exporter.nexthink.client import NexthinkClient
+from qualtrics_exporter.nexthink.execution import Executed
+from qualtrics_exporter.nexthink.export import ResultExport
 from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NexthinkSpec
@@ -81,20 +84,20 @@ async def ask(spec: NexthinkSpec, nexthink: NexthinkClient, compare: Compare, wa
     try:
         executed = await nexthink.execute(spec.query_id, parameters, patient=wanted.patient)
     except Transient as error:
-        if not error.heard:
+        if not error.received:
             raise
         how = f" (HTTP {error.status})" if error.status else ""
         # Only a time limit tells of the query. Any other failure can pass.
-        learnt: ResultSource = "ExportForDays" if error.late else "Export"
+        learnt: ResultSource = "ExportForDays" if error.timed_out else "Export"
         return await _from_export(spec, nexthink, wanted, f"Nexthink failed to execute the query{how}", learnt)
     _one_field(executed.columns)
     sync = await compare(spec, executed.executed_query) or _UNTOLD
     if executed.complete or wanted.limit is not None:
         return await _from_execution(executed, sync, nexthink, wanted)
     seen = Seen(executed)
-    async with nexthink.export(spec.query_id, parameters) as rows:
-        recipients = await _read(rows, wanted, seen)
-        truncated = executed.truncated or rows.truncated
+    export = await nexthink.export(spec.query_id, parameters)
+    recipients = await _read(export, wanted, seen)
+    truncated = executed.truncated or export.truncated
     again, after = await _executed_again(spec, nexthink, compare, wanted)
     same_field = not again or _same_field(executed, again)
     if again and again.complete and not again.truncated:
@@ -124,46 +127,56 @@ async def _from_export(
 ) -> Answer:
     """The result from an export alone. Which text it ran is unknown."""
     sync = QuerySync(None, f"{why}, so the result comes from an export. {_NEXT}")
-    export = nexthink.export(spec.query_id, spec.parameters or {})
+    export = await nexthink.start_export(spec.query_id, spec.parameters or {})
     if not wanted.rows:
-        await export.start()
         return Answer(wanted.people(), False, sync, begin_with, read=False)  # nothing is known yet of the export either
-    async with export as rows:
-        recipients = await _read(rows, wanted)
-        truncated = rows.truncated
+    await export.wait()
+    recipients = await _read(export, wanted)
     if not recipients.returned:
-        check_empty(rows.header, spec.query)
-    return _answer(recipients, truncated, sync, begin_with)
+        check_empty(export.header, spec.query)
+    return _answer(recipients, export.truncated, sync, begin_with)
 
 
-async def _read(rows: Export, wanted: Wanted, seen: Seen | None = None) -> Recipients:
+async def _read(export: ResultExport, wanted: Wanted, seen: Seen | None = None) -> Recipients:
     """Take in the people of an export, and compare it with what was seen of the result before."""
     room: int | None = None
     for again in (False, True):
         before, room = room, await wanted.reserve(again) if wanted.reserve else None
         if again and room == before:
             break  # it was the most already
-        recipients = wanted.people(room)
         try:
-            async for row in rows:  # which lets others work between two of them
-                cell = _cell(row)
-                if seen:
-                    seen.take(cell)
-                recipients.add(cell)
-                if recipients.full:
-                    break
+            recipients = await _read_within(room, export, wanted, seen)
         except NoRoom:
-            del recipients  # its memory is given back before more is waited for
-            await rows.begin_again()
-        else:
-            _one_field(rows.columns)
-            if seen:
-                seen.check_header(rows.header)
-            return recipients
+            continue
+        _one_field(export.columns)
+        if seen:
+            seen.check_header(export.header)
+        return recipients
     what = (
         f"The people of the result take more than {(room or 0) >> 20} MiB of memory, because their addresses are long"
     )
     raise Permanent(Reason.REMOTE_REPLY_TOO_LARGE, what)
+
+
+async def _read_within(room: int | None, export: ResultExport, wanted: Wanted, seen: Seen | None) -> Recipients:
+    """The people of an export, who take `room` bytes at most. Raises `NoRoom`."""
+    recipients = wanted.people(room)
+
+    def restart() -> None:
+        nonlocal recipients
+        recipients = wanted.people(room)
+        if seen:
+            seen.restart()
+
+    async with aclosing(export.rows(restart)) as rows:
+        async for row in rows:  # which lets others work between two of them
+            cell = _cell(row)
+            if seen:
+                seen.take(cell)
+            recipients.add(cell)
+            if recipients.full:
+                break
+    return recipients
 
 
 async def _executed_again(
@@ -173,7 +186,7 @@ async def _executed_again(
     try:
         again = await nexthink.execute(spec.query_id, spec.parameters or {}, patient=wanted.patient)
     except Transient as error:
-        if not error.heard:
+        if not error.received:
             raise
         return None, QuerySync(None, f"Nexthink failed to execute the query again after its export. {_NEXT}")
     _one_field(again.columns)

@@ -7,7 +7,7 @@ is in them. People join and leave between the two, so only differences that this
 import re
 
 from qualtrics_exporter.export.addresses import trimmed
-from qualtrics_exporter.nexthink.client import Executed
+from qualtrics_exporter.nexthink.execution import Executed
 from qualtrics_exporter.remote.errors import Transient
 from qualtrics_exporter.resource.reasons import Reason
 
@@ -24,6 +24,10 @@ class Seen:
         self._fields = executed.fields
         self._count = len(executed.rows)
         self._people = {text for row in executed.rows for cell in row if (text := _text(cell))}
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the rows: the export is read again from its first row."""
         self._found = not self._people
 
     def take(self, cell: str) -> None:

@@ -22,7 +22,8 @@ from qualtrics_exporter.export.recipients import Recipients
 from qualtrics_exporter.export.run_context import RunContext, report
 from qualtrics_exporter.export.sample import draw
 from qualtrics_exporter.export.shield import shield_until_done
-from qualtrics_exporter.qualtrics.client import Distribution, chunks
+from qualtrics_exporter.qualtrics.chunks import chunks
+from qualtrics_exporter.qualtrics.distributions import Distribution
 from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CERTAIN_REFUSALS
@@ -176,7 +177,7 @@ async def _post(work: RunContext) -> Ended | None:
     # All waiting comes before the journal says `Sending`: after a kill in it nothing was asked for, and that is known.
     async with work.in_time():
         await work.wait_for_clock()
-        await work.sides.qualtrics.turn_to_send()
+        await work.sides.qualtrics.acquire_send()
         await work.sides.qualtrics.ensure_token(TOKEN_GOOD_FOR)
     # From here to the journalled reply nothing is cut short: a request in flight that is dropped may have been heard.
     return await shield_until_done(_write_and_post(work))

@@ -1,8 +1,11 @@
-"""The Nexthink credentials of a Secret: `url` or `instance` and `region`, `clientId`, `clientSecret`; maybe more."""
+"""The Nexthink credentials in a Secret.
+
+Keys: `url`, or `instance` and `region`; `clientId`, `clientSecret`; optionally `tokenUrl` and `scope`.
+"""
 
 import re
 
-from qualtrics_exporter.remote.credentials import Credentials, Data, missing, required, unusable, value
+from qualtrics_exporter.remote.credentials import Data, ServiceCredentials, missing, required, unusable, value
 
 SCOPE = "service:integration"
 
@@ -10,11 +13,11 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 _HOST = re.compile(r"https://([a-z0-9-]+)\.api\.([a-z0-9-]+)\.nexthink\.cloud", re.IGNORECASE)
 
 
-def nexthink_from(data: Data, source: str) -> Credentials:
-    """The credentials in `data`; Permanent(SecretKeyMissing) with the key's name, never with a value.
+def nexthink_from(data: Data, source: str) -> ServiceCredentials:
+    """The credentials in `data`. Raises Permanent(SecretKeyMissing) with the key's name, never with a value.
 
-    The login host follows from an `url` of Nexthink's own form, or from `instance` and `region`; behind another name
-    (a proxy, the sandbox) it cannot be derived and `tokenUrl` is required.
+    The login host is derived from `instance` and `region`, or from a `url` of Nexthink's usual form. For any other
+    `url` (a gateway, the sandbox), `tokenUrl` is required.
     """
     url = value(data, "url", source)
     instance, region = _label(data, "instance", source), _label(data, "region", source)
@@ -28,7 +31,7 @@ def nexthink_from(data: Data, source: str) -> Credentials:
         if not (instance and region):
             raise missing("tokenUrl", source)
         token_url = f"https://{instance}-login.{region}.nexthink.cloud/oauth2/default/v1/token"
-    return Credentials(
+    return ServiceCredentials(
         source=source,
         url=url,
         token_url=token_url,

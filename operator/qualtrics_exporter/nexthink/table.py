@@ -1,6 +1,6 @@
-"""The file of an export, a piece at a time: packed bytes in, rows out.
+"""The CSV file of an export, in pieces: packed bytes in, rows out.
 
-A million rows are never in memory: what is kept is one unfinished record, which is bounded.
+A million rows are never in memory: only one unfinished record is, and its size is limited.
 """
 
 import codecs
@@ -14,31 +14,28 @@ from qualtrics_exporter.remote.response import NotUnderstood, TooMuch
 
 LARGEST_RECORD = 64 * 1024
 LARGEST_FILE = 512 * 1024**2
-"""Bytes, packed as well as unpacked; a million rows of the longest addresses are 330 MB."""
+"""Bytes, both packed and unpacked. A million rows of the longest addresses are 330 MB."""
 MOST_ROWS = 1_000_000
-"""What one export returns at most (docs/facts/nexthink.md section 1)."""
-
+"""The maximum of one export (docs/facts/nexthink.md section 1)."""
 
 Row = tuple[str, ...]
 
-
-WHAT_TO_DO = (
-    "Nobody can be e-mailed from such a file, because addresses in it may be changed or missing. Ask Nexthink's "
-    "support why the export is not CSV in UTF-8 with a header line. Find out whether something on the way, "
-    "such as a proxy, changes files."
+NEXT_STEP = (
+    "The operator sends no e-mails from such a file, because addresses in it may be changed or missing. Check whether "
+    "a proxy or a filter changes files. Ask Nexthink's support why the export is not CSV in UTF-8 with a header line."
 )
 
 
 class NoTable(NotUnderstood):
-    """It is nothing like a table: perhaps something in between answered in the store's place."""
+    """The file is not a table: something in between may have answered instead of the store."""
 
 
 class WrongFormat(NotUnderstood):
-    """It is a file of another format, encoding or form than the one that Nexthink documents."""
+    """The file has another format, encoding or form than Nexthink documents."""
 
 
 class Damaged(WrongFormat):
-    """A part of the file is missing. It was perhaps lost on the way, so a second look is useful."""
+    """A part of the file may be missing. It may have been lost on the way, so a second download is useful."""
 
 
 _FORMATS = (
@@ -60,7 +57,7 @@ _FORMATS = (
     (b"PAR1", "in the Parquet format"),
     (b"%PDF", "a PDF document"),
 )
-"""How files begin that are not CSV. `PK` and `BZh` could begin a header, but not with what follows them in a file."""
+"""The first bytes of other formats. A header could begin with `PK` or `BZh`, but not with the bytes after them."""
 _LONGEST_START = 8
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -68,26 +65,26 @@ _QUOTED = re.compile('"[^"]*"')
 
 
 class Table:
-    """A CSV file in UTF-8 with a header line, maybe packed as gzip. Raises `NotUnderstood`, or `BadGzip`.
+    """A CSV file in UTF-8 with a header line, optionally packed as gzip. Raises `NotUnderstood` or `BadGzip`.
 
-    A file in any other encoding is refused, and is not repaired: two people whose letters are lost can become one
-    address, and it may be the address of somebody else. The same applies to quotes and line ends that RFC 4180 does not
-    allow: a reader of CSV drops or splits there, and what is left may be the address of somebody else.
+    A file in any other encoding is rejected and not repaired: an address that loses letters may become the address of
+    another person. The same applies to quotes and line ends that RFC 4180 does not allow: CSV readers drop or split
+    text there, and the rest may be the address of another person.
 
-    Rows come one by one, and None after other small pieces of work: the caller can let others work after each.
+    The iterators return rows, and None after other small pieces of work. The caller can let other tasks run after each.
     """
 
     def __init__(self) -> None:
         self.header: Row | None = None
         self._outer, self._inner = Gunzip(), Gunzip()  # a packed file, sent as a packed stream
         self._decode = codecs.getincrementaldecoder("utf-8-sig")("strict")
-        self._start: bytes | None = b""  # until enough bytes have come to know the format
-        self._blank = True  # no text has come
+        self._start: bytes | None = b""  # until enough bytes have arrived to detect the format
+        self._blank = True  # no text has arrived
         self._packed = self._size = self._count = 0
         self._pending = ""
 
     def feed(self, data: bytes) -> Iterator[Row | None]:
-        """Take in bytes as they come; must be read to its end before the next ones."""
+        """Add bytes. Read the iterator to its end before the next call."""
         self._packed += len(data)
         if self._packed > LARGEST_FILE:
             raise TooMuch(f"the file has more than {LARGEST_FILE >> 20} MiB")
@@ -100,14 +97,14 @@ class Table:
             raise TooMuch("the file consists of too many packed parts") from None
 
     def close(self) -> Iterator[Row | None]:
-        """The file has ended: the rows that it ends with."""
+        """The rows at the end of the file."""
         for outer in self._outer.close():
             for piece in self._inner.feed(outer):
                 yield from self._take(piece)
         for piece in self._inner.close():
             yield from self._take(piece)
         if self._outer.maybe_lost or self._inner.maybe_lost:
-            raise Damaged("bytes follow its last packed part that are perhaps a damaged part")
+            raise Damaged("the bytes after its last packed part may be another part that is damaged")
         if self._start:
             start, self._start = self._start, None
             yield from self._read(start)
@@ -142,7 +139,7 @@ class Table:
         try:
             text = self._decode.decode(piece)
         except UnicodeDecodeError:
-            raise WrongFormat("the file is not text in UTF-8, but perhaps in ISO-8859-1 or Windows-1252") from None
+            raise WrongFormat("the file is not text in UTF-8, but possibly in ISO-8859-1 or Windows-1252") from None
         if self._blank and (start := text.lstrip()):
             self._blank = False
             if start[0] in "{[":
@@ -160,7 +157,10 @@ class Table:
     def _whole_records(self, text: str) -> tuple[int, bool]:
         if self.header is None:
             if "\n" not in text:
-                return 0, False  # the separator tells better than quotes do what is wrong with a file
+                return (
+                    0,
+                    False,
+                )  # check the separator first: its error explains a wrong format better than an error about quotes
             _check_separator(text)
         return _whole_records(text)
 
@@ -169,7 +169,7 @@ class Table:
             return
         try:
             for cells in csv.reader(io.StringIO(text, newline=""), strict=True):
-                row = tuple(cells) or ("",)  # an empty line is a person without an address
+                row = tuple(cells) or ("",)  # an empty line is a row without an address
                 if max(map(len, row)) > LARGEST_RECORD:
                     raise TooMuch(_LONG_ROW)
                 if self.header is None:
@@ -186,23 +186,23 @@ class Table:
             raise NotUnderstood("the file is not CSV") from None
 
 
-_LONG_ROW = f"the file has a row, or its header line, of more than {LARGEST_RECORD:,} characters"
-_LONG_CELL = f"the file has a quote that is not closed within {LARGEST_RECORD:,} characters"
+_LONG_ROW = f"a row or the header line of the file has more than {LARGEST_RECORD:,} characters"
+_LONG_CELL = f"a quote in the file is not closed within {LARGEST_RECORD:,} characters"
 
 
 def _check_header(header: Row) -> None:
-    """See that the first line names fields: an address there would be a person who is left out.
+    """Check that the first line has names of fields. An address there would be a person who gets no e-mail.
 
-    Before a row is given out: a reader that takes only some rows never comes to the end of the file.
+    This happens before the first row, because some readers do not read to the end of the file.
     """
     if any("@" in name for name in header):
-        raise WrongFormat("it has no header line, its first line is a row")
+        raise WrongFormat("the file has no header line: its first line is a row")
     if not any(map(str.strip, header)):
-        raise WrongFormat("its header line is empty")
+        raise WrongFormat("the header line of the file is empty")
 
 
 def _check_format(start: bytes) -> None:
-    """Refuse a file whose first bytes are not those of a CSV file in UTF-8."""
+    """Reject a file by the first bytes of another format."""
     for mark, what in _FORMATS:
         if start.startswith(mark):
             raise WrongFormat(f"the file is {what}, not CSV in UTF-8")
@@ -216,7 +216,7 @@ def _check_format(start: bytes) -> None:
 
 
 def _check_separator(text: str) -> None:
-    """Refuse a file with another separator than a comma. No name of a field has one of these characters."""
+    """Reject a file with another separator than a comma. No name of a field has one of these characters."""
     header = _QUOTED.sub("", text.partition("\n")[0])
     for sign, name in _SEPARATORS.items():
         if sign in header:
@@ -224,9 +224,9 @@ def _check_separator(text: str) -> None:
 
 
 def _whole_records(text: str) -> tuple[int, bool]:
-    """Where the last whole record ends, and whether the text ends within a quoted cell. It begins with a record.
+    """The end of the last complete record, and whether the text ends within a quoted cell. It begins with a record.
 
-    Raises `WrongFormat` for what RFC 4180 does not allow. Readers of CSV accept it, and change such cells.
+    Raises `WrongFormat` for text that RFC 4180 does not allow. CSV readers accept such text and change its cells.
     """
     end = at = 0
     while (opening := text.find('"', at)) >= 0:
@@ -236,7 +236,7 @@ def _whole_records(text: str) -> tuple[int, bool]:
             raise WrongFormat("the file has a quote within a cell that is not quoted")
         closing = text.find('"', opening + 1)
         while closing >= 0 and text.startswith('"', closing + 1):
-            closing = text.find('"', closing + 2)  # it is doubled
+            closing = text.find('"', closing + 2)  # a doubled quote
         if closing < 0:
             return end, True
         at = closing + 1
@@ -247,7 +247,7 @@ def _whole_records(text: str) -> tuple[int, bool]:
 
 
 def _check_line_ends(text: str, start: int, end: int) -> None:
-    """Refuse a carriage return without a line feed, in a part of a text that is not quoted."""
-    alone = text.count("\r", start, end) - text.count("\r\n", start, end)
-    if alone > (end == len(text) and text.endswith("\r", start)):  # its line feed may still come
+    """Reject a carriage return without a line feed in a part of a text that is not quoted."""
+    bare = text.count("\r", start, end) - text.count("\r\n", start, end)
+    if bare > (end == len(text) and text.endswith("\r", start)):  # its line feed may follow in the next piece
         raise WrongFormat("the file has a carriage return that does not end a line")

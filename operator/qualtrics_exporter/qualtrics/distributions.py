@@ -1,21 +1,27 @@
-"""A distribution: what is sent, and how to recognize it in what Qualtrics shows."""
+"""A distribution: what is sent, and how to recognize it in a list."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from qualtrics_exporter.remote.errors import Transient
 from qualtrics_exporter.remote.response import get_path
+from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import timestamp
 
 
 class NotShown(Transient):
-    """Qualtrics lists a distribution and does not show where it goes: it may be the one that is looked for."""
+    """Qualtrics lists a distribution without its recipients, so it may be the one that is searched for."""
+
+    @classmethod
+    def because(cls, what: str) -> Self:
+        """The error; `what` follows "Qualtrics"."""
+        return cls(Reason.REMOTE_REPLY_INVALID, f"Qualtrics {what}")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Distribution:
-    """What to send, to whom, and when."""
+    """A survey to be sent to the people of a batch."""
 
     library_id: str
     message_id: str
@@ -49,10 +55,10 @@ class Distribution:
 
 
 def goes_to(entry: Any, batch_id: str) -> bool | None:
-    """Whether a distribution goes to that batch; None if Qualtrics does not show it.
+    """Whether a distribution is for that batch; None if Qualtrics does not show it.
 
-    Only another batch excludes this one. A mailing list, a contact or a sample says nothing: how Qualtrics shows the
-    recipients of a batch is known from one example (docs/facts/qualtrics.md section 3).
+    Only another batch excludes this one. A mailing list, a contact or a sample does not: only one example shows how
+    Qualtrics presents the recipients of a batch (docs/facts/qualtrics.md section 3).
     """
     recipients = get_path(entry, "recipients")
     shown = [get_path(entry, "transactionBatchId"), *(recipients.values() if isinstance(recipients, dict) else ())]

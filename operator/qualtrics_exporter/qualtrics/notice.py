@@ -1,4 +1,4 @@
-"""The notice of a reply: Qualtrics answers requests for another datacenter, and says which host is faster."""
+"""The notice in a response: Qualtrics forwarded the request to another datacenter, and names a faster host."""
 
 import re
 
@@ -8,19 +8,18 @@ _PROXIED = re.compile(r"request proxied\b", re.IGNORECASE)
 _HOST = re.compile(r"\b([a-z0-9-]{1,63}\.qualtrics\.com)\b", re.IGNORECASE)
 
 
-def proxied_by(reply: Response) -> str | None:
-    """Advice if Qualtrics passed the request on to another datacenter, None otherwise.
+def proxied_by(response: Response) -> str | None:
+    """Advice if Qualtrics forwarded the request to another datacenter; otherwise None.
 
-    The advice repeats nothing of the notice except a host name of Qualtrics.
+    The advice contains nothing of the notice except a host name of Qualtrics.
     """
     try:
-        notice = get_path(reply.document(), "meta", "notice")
+        notice = get_path(response.document(), "meta", "notice")
     except NotUnderstood:
         return None
     if not isinstance(notice, str) or not _PROXIED.match(notice[:1024]):
         return None
     host = _HOST.search(notice[:1024])
     faster = f"https://{host[1].lower()}" if host else "the one of your datacenter (Account Settings > Qualtrics IDs)"
-    return (
-        f"Qualtrics passes each request on to another datacenter; for faster replies, set url in the Secret to {faster}"
-    )
+    what = "Qualtrics forwards each request to another datacenter"
+    return f"{what}; for faster responses, set url in the Secret to {faster}"

@@ -1,4 +1,4 @@
-"""What a Secret says about one remote side."""
+"""The content of a Secret with the credentials of one service."""
 
 import hashlib
 import json
@@ -9,19 +9,19 @@ from qualtrics_exporter.remote.errors import Permanent
 from qualtrics_exporter.resource.reasons import Reason
 
 Data = Mapping[str, str | bytes]
-"""What is in a Secret, key by key."""
+"""The keys and values of a Secret."""
 
 
 LONGEST_VALUE = 2 * 1024
-"""Bytes. A Secret can have a megabyte, but id and secret go into one header line, and servers take 8 KiB of those."""
+"""Bytes. A Secret can have a megabyte, but id and secret go into one header line, and servers accept 8 KiB."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Credentials:
-    """An OAuth client of one remote side, and where that is. Shows nothing of itself but where it comes from."""
+class ServiceCredentials:
+    """The URL of a service and an OAuth client of it. Its `repr` shows only where it comes from."""
 
     source: str
-    """Where it was read, for messages: "Secret dex/nexthink"."""
+    """Where the credentials come from, for messages: "Secret dex/nexthink"."""
     url: str
     token_url: str
     client_id: str
@@ -29,21 +29,21 @@ class Credentials:
     scope: str
 
     digest: bytes = field(init=False)
-    """Another one for every change of any field, so that a rotated Secret never meets an old token."""
+    """Changes with every field, so that a rotated Secret never uses an old token."""
 
     def __post_init__(self) -> None:
         fields = [self.source, self.url, self.token_url, self.client_id, self.client_secret, self.scope]
         object.__setattr__(self, "digest", hashlib.sha256(json.dumps(fields).encode()).digest())
 
     def __repr__(self) -> str:
-        return f"<Credentials of {self.source}>"
+        return f"<ServiceCredentials of {self.source}>"
 
 
 def value(data: Data, key: str, source: str) -> str:
-    """The value of a key without the white space around it (`echo` adds a newline); empty when there is none.
+    """The value of a key without the white space around it (`echo` adds a newline); empty if the key is missing.
 
-    Raises Permanent(SecretKeyMissing) with the key's name, never with a value, for what is not text on one line and for
-    what is longer than `LONGEST_VALUE`.
+    Raises Permanent(SecretKeyMissing) with the key's name, never with a value, for a value that is not text on one line
+    and for one that is longer than `LONGEST_VALUE`.
     """
     raw = data.get(key, "")
     if len(raw) > LONGEST_VALUE:
@@ -58,14 +58,14 @@ def value(data: Data, key: str, source: str) -> str:
 
 
 def required(data: Data, key: str, source: str) -> str:
-    """As `value`, of a key that has to be there."""
+    """The value of a key that must not be missing."""
     if text := value(data, key, source):
         return text
     raise missing(key, source)
 
 
 def unusable(key: str, source: str, why: str) -> Permanent:
-    """The error for a key whose value cannot be used. `why` goes on after the key's name."""
+    """The error for an invalid value. `why` follows the key's name."""
     return Permanent(
         Reason.SECRET_KEY_MISSING,
         f"{source}: the key {key} {why}",
@@ -74,5 +74,5 @@ def unusable(key: str, source: str, why: str) -> Permanent:
 
 
 def missing(key: str, source: str) -> Permanent:
-    """What to raise when a key is not there."""
+    """The error for a missing key."""
     return Permanent(Reason.SECRET_KEY_MISSING, f"{source} has no key {key}, or an empty one")

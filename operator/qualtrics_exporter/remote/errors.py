@@ -1,30 +1,32 @@
-"""What can go wrong between us and a remote side, drawn as a tree.
+"""The errors of a call to a service, as a tree.
 
-    ExportError                     something kept an export from going on; has a Reason and a sentence for the user
-    ├── Transient                   may go away by itself; reads may be repeated
-    │   └── RateLimited             a 429, with the time to wait if the remote side names one
+    ExportError                     an export cannot continue; has a Reason and a message for the user
+    ├── Transient                   may pass without a change; reads may be repeated
+    │   └── RateLimited             a 429, with the time to wait if the service states one
     ├── Permanent                   stays until somebody changes something
-    └── OutcomeUnknown              the request may have taken effect: look it up, never repeat it
+    └── OutcomeUnknown              the request may have had an effect: look it up, never repeat it
 
-The caller decides by type, never by reading the text. The text is for people: what failed, on which object and key,
-the HTTP status, the remote code and request id, and what to do next. It never holds an address, a token or a query
-string: only values that the remote side is known to use as codes are let in.
+The caller decides by type, never by the text. The text is for people: what failed, on which object and key, the HTTP
+status, the remote code and request id, and what to do next. It never has an address, a token or a query string: of the
+text of a service, only values in the form of a code are included.
 """
 
 import re
 from datetime import timedelta
+from typing import Self
 
 from qualtrics_exporter.resource.reasons import Kind, Reason
 
-_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
+CODE = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
+"""The form of codes and ids. Any other text of a service may be about people."""
 
 
 class ExportError(Exception):
-    """Something kept an export from going on.
+    """An export cannot continue.
 
     `what` is a clause without a full stop ("Qualtrics refused the credentials of Secret dex/qualtrics"). `remote_code`
-    and `request_id` are shown in support cases; anything that does not look like a code is left out, so that no remote
-    side can place text of its own in a status.
+    and `request_id` are for support cases. Text that does not have the form of a code is left out, so that a service
+    cannot write text of its own into a status.
     """
 
     kinds: frozenset[Kind] = frozenset(Kind)
@@ -51,7 +53,7 @@ class ExportError(Exception):
 
     @property
     def message(self) -> str:
-        """The whole sentence, for status and Events."""
+        """The complete message, for status and Events."""
         facts = [f"HTTP {self.status}"] if self.status else []
         facts += [self.remote_code] if self.remote_code else []
         facts += [f"request {self.request_id}"] if self.request_id else []
@@ -61,35 +63,46 @@ class ExportError(Exception):
 
 
 class Transient(ExportError):
-    """May go away by itself: the remote side is down, slow, or answers nonsense.
+    """May pass without a change: the service is down, slow, or sends invalid responses.
 
-    `retry_after` is how long the remote side asks us to wait, when it says so. `heard` tells that the request reached
-    the remote side, as far as anyone can know, and that it failed to answer: a 5xx, a timeout, a connection that broke.
-    `late` tells that each try of the call reached a time limit: that of the remote side (HTTP 504), or ours.
+    `retry_after` is how long the service asks the operator to wait. `received` is True if the request most likely
+    reached the service, and the service failed to answer: a 5xx, a timeout, a lost connection. `timed_out` is True if
+    each try of the call exceeded a time limit: that of the service (HTTP 504) or that of the operator.
     """
 
     kinds = frozenset({Kind.TRANSIENT})
     retry_after: timedelta | None = None
-    heard: bool = False
-    late: bool = False
+    received: bool = False
+    timed_out: bool = False
 
 
 class RateLimited(Transient):
-    """A 429. Most likely the request was refused; the caller finds out if it matters."""
+    """A 429. The service most likely refused the request; where this matters, the caller checks."""
 
 
 class Permanent(ExportError):
-    """Stays until somebody changes the spec, a Secret or the remote side."""
+    """Stays until somebody changes the spec, a Secret or something in the service."""
 
     kinds = frozenset({Kind.PERMANENT, Kind.WARNING})
 
 
 class OutcomeUnknown(ExportError):
-    """The request may have taken effect: a lost reply, a 5xx, garbage. Look it up, never repeat it."""
+    """The request may have had an effect: a lost response, a 5xx, garbage. Look it up, never repeat it."""
 
     kinds = frozenset({Kind.UNKNOWN, Kind.TRANSIENT})
 
+    @classmethod
+    def of(cls, error: ExportError, reason: Reason | None = None) -> Self:
+        """The same failure for a request that must not be repeated, with another reason if one is given."""
+        return cls(
+            reason or error.reason,
+            error.what,
+            status=error.status,
+            remote_code=error.remote_code,
+            request_id=error.request_id,
+        )
+
 
 def _code(text: str | None) -> str:
-    # Not cut to what a code can have: of an address, all but the @ would be left.
-    return text if text and _CODE.fullmatch(text) else ""
+    # Left out as a whole: an address without the @ would still name a person.
+    return text if text and CODE.fullmatch(text) else ""

@@ -1,15 +1,15 @@
-"""Unpacking in small pieces, so that a megabyte that unpacks to a gigabyte costs a few kilobytes of memory."""
+"""gzip, unpacked in small pieces: a megabyte that unpacks to a gigabyte takes a few kilobytes of memory."""
 
 import zlib
 from collections.abc import Iterator
 
 PIECE = 16 * 1024
 MOST_MEMBERS = 10_000
-"""Parts of one stream. Tools that pack in parallel make one for each 64 KiB or more; 25 MB can hold a million of them
-that are empty."""
+"""Members of one stream. Tools that pack in parallel write one for each 64 KiB or more. 25 MB can hold a million empty
+ones."""
 _MAGIC = b"\x1f\x8b"
 _HEADER = b"\x1f\x8b\x08"
-"""How each member begins: packing has no other method than 8 (RFC 1952)."""
+"""The start of each member: 8 is the only compression method (RFC 1952)."""
 
 
 class BadGzip(Exception):
@@ -17,37 +17,37 @@ class BadGzip(Exception):
 
 
 class TooManyMembers(Exception):
-    """The stream has more parts than any tool makes."""
+    """The stream has more members than any tool writes."""
 
 
 class Gunzip:
-    """Bytes in, bytes out in pieces of at most 16 KiB. What is not gzip passes unchanged.
+    """Bytes in, bytes out in pieces of at most 16 KiB. Other data than gzip passes unchanged.
 
-    Told by its first two bytes, not by a header: an object store may or may not declare the encoding of a file that
-    was asked for compressed. Neither JSON nor a CSV file can begin like that.
+    The first two bytes decide, and not a header: an object store may or may not declare the encoding of a file that was
+    requested compressed. Neither JSON nor CSV can begin with these bytes.
     """
 
     def __init__(self) -> None:
-        self._start: bytes | None = b""  # until two bytes have come
+        self._start: bytes | None = b""  # until two bytes have arrived
         self._unpacker: zlib._Decompress | None = None
         self._packed = False
         self._members = 0
-        self._between = b""  # the first byte of what may be another member
+        self._between = b""  # the first byte of a possible next member
         self._over = False
-        self._tail = b""  # how what follows the last member begins
+        self._tail = b""  # the first bytes after the last member
 
     @property
     def maybe_lost(self) -> bool:
         """Whether the bytes after the last member are the header of another one, except for one damaged byte.
 
-        As gzip does, whatever follows the last member is ignored.
+        Bytes after the last member are ignored, as gzip does.
         """
         return sum(one == other for one, other in zip(self._tail, _HEADER, strict=False)) == len(_HEADER) - 1
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take in bytes; must be read to its end before the next ones.
+        """Unpack bytes. Read the iterator to its end before the next call.
 
-        Each piece is a small amount of work, and may be empty: the caller can let others work in between. Raises
+        Each piece is a small amount of work, and may be empty: the caller can let other tasks run in between. Raises
         `BadGzip` and `TooManyMembers`.
         """
         if self._start is not None:

@@ -1,8 +1,7 @@
-"""Which URLs the operator follows. A Secret is user input, and so is everything that a remote side says.
+"""Which URLs the operator follows. Secrets and the responses of services are untrusted input.
 
-URLs are read by one strict pattern instead of a tolerant parser: what two parsers could understand differently
-(user-info, a backslash, other alphabets, white space) is refused, not interpreted. A host of another alphabet is
-written in its `xn--` form.
+One strict pattern reads URLs. It rejects everything that two parsers could read differently: user-info, backslashes,
+other alphabets, white space. A host in another alphabet is written in its `xn--` form.
 """
 
 import ipaddress
@@ -14,10 +13,10 @@ from qualtrics_exporter.remote.errors import Permanent
 from qualtrics_exporter.resource.reasons import Reason
 
 DEFAULT_ALLOWED_HOSTS = ("*.qualtrics.com", "*.nexthink.cloud")
-"""Hosts of APIs and token endpoints. They receive credentials."""
+"""Hosts of APIs and token endpoints, which receive credentials."""
 
 DEFAULT_DOWNLOAD_HOSTS = ("*.s3.amazonaws.com", "s3.amazonaws.com", "*.s3.*.amazonaws.com", "s3.*.amazonaws.com")
-"""Hosts of the files of exports: Amazon S3, and no other service of Amazon (docs/facts/nexthink.md section 1)."""
+"""Hosts of exported files: Amazon S3, and no other service of Amazon (docs/facts/nexthink.md section 1)."""
 
 LONGEST_URL = 8192
 """Characters. A pre-signed URL of S3 has about 2,000."""
@@ -43,7 +42,7 @@ _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Url:
-    """A URL that may be followed."""
+    """A URL that is allowed."""
 
     scheme: str
     host: str
@@ -53,13 +52,13 @@ class Url:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: where a token may go, or may not."""
+        """Scheme, host and port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
     @property
     def text(self) -> str:
-        """The whole URL. Never for a message: a pre-signed one is a key."""
+        """The complete URL. Never show it in a message: a pre-signed URL is a key."""
         return self.origin + self.rest
 
     def __repr__(self) -> str:
@@ -67,11 +66,11 @@ class Url:
 
 
 class HostRules:
-    """An allow-list of the operator: which hosts, and which ports of them.
+    """A list of allowed hosts and ports.
 
-    An entry is a host name or an address. `*.` at its start stands for one or more labels, `*` as another label for
+    An entry is a host name or an address. `*.` at its start matches one or more labels, `*` as another label matches
     exactly one. An entry without a port allows port 443 for https, and any port for plain http, which is for sandboxes
-    only. An entry for this machine (localhost, 127.0.0.1, ::1) allows any port. ValueError for other entries.
+    only. An entry for this machine (localhost, 127.0.0.1, ::1) allows any port. Raises ValueError for other entries.
     """
 
     def __init__(self, patterns: Sequence[str], *, allow_http: bool = False) -> None:
@@ -79,28 +78,28 @@ class HostRules:
         self._entries = [_entry(pattern) for pattern in patterns]
         self._schemes = {"https", "http"} if allow_http else {"https"}
 
-    def check(self, text: str, whose: str) -> Url:
-        """The URL, if it may be followed; Permanent(HostNotAllowed) otherwise. `whose` begins the message.
+    def check(self, text: str, subject: str) -> Url:
+        """The URL, if it is allowed; Permanent(HostNotAllowed) otherwise. `subject` begins the message.
 
-        The message does not show the host. It comes from a Secret or from a remote side, and users who can read the
-        status of an exporter may not be allowed to read either.
+        The message does not show the host. It comes from a Secret or from a service, and users who can read the status
+        of an exporter may not be allowed to see it.
         """
         if len(text) > LONGEST_URL:
-            raise Permanent(Reason.HOST_NOT_ALLOWED, f"{whose} has more than {LONGEST_URL} characters")
+            raise Permanent(Reason.HOST_NOT_ALLOWED, f"{subject} has more than {LONGEST_URL} characters")
         found = _URL.fullmatch(text)
         host = _host(found["host"].lower()) if found else None
         port = int(found["port"]) if found and found["port"] else None
         if found is None or host is None or (port or 0) > 65535:
-            raise Permanent(Reason.HOST_NOT_ALLOWED, f"{whose} is not a plain URL of the form https://host/path")
+            raise Permanent(Reason.HOST_NOT_ALLOWED, f"{subject} is not a plain URL of the form https://host/path")
         scheme = found["scheme"].lower()
         if scheme not in self._schemes:
-            raise Permanent(Reason.HOST_NOT_ALLOWED, f"{whose} is not an https URL")
+            raise Permanent(Reason.HOST_NOT_ALLOWED, f"{subject} is not an https URL")
         url = Url(scheme, host, port or _PORTS[scheme], found["rest"])
         entries = [entry for entry in self._entries if entry.host.fullmatch(host)]
         if not entries:
-            raise Permanent(Reason.HOST_NOT_ALLOWED, f"{whose} leads to a host that is not one of {self._patterns}")
+            raise Permanent(Reason.HOST_NOT_ALLOWED, f"{subject} has a host that is not one of {self._patterns}")
         if not any(entry.allows(url) for entry in entries):
-            what = f"{whose} leads to a port that is not allowed; allowed are {self._patterns}"
+            what = f"{subject} has a port that is not allowed; allowed hosts are {self._patterns}"
             raise Permanent(Reason.HOST_NOT_ALLOWED, what)
         return url
 
@@ -110,17 +109,17 @@ class _Entry:
     host: re.Pattern[str]
     port: int | None
     local: bool
-    """Whether it is this machine."""
+    """Whether the entry is for this machine."""
 
     def allows(self, url: Url) -> bool:
-        """Whether the port of a URL of this host is allowed."""
+        """Whether this entry allows the port of a URL."""
         if self.port is not None:
             return url.port == self.port
         return self.local or url.scheme == "http" or url.port == _PORTS["https"]
 
 
 def local_entries(patterns: Sequence[str]) -> tuple[str, ...]:
-    """The entries that stand for this machine: a sandbox, which serves both APIs and the files of exports."""
+    """The entries for this machine: a sandbox, which serves both APIs and the exported files."""
     return tuple(pattern for pattern in patterns if _entry(pattern).local)
 
 
@@ -144,12 +143,12 @@ def _port(text: str | None) -> int | None:
 
 
 def _host(text: str) -> str | None:
-    """A host as it is compared: a name in lower case, or an address in its one canonical form; None for neither."""
+    """A host in the form that is compared: a name in lower case, or an address in its canonical form; else None."""
     try:
         if text.startswith("[") or ":" in text:
             return str(ipaddress.IPv6Address(text.removeprefix("[").removesuffix("]")))
         if _NUMBER.fullmatch(text.rpartition(".")[2]):
-            # 127.1, 2130706433 and 0x7f.0.0.1 are 127.0.0.1 to a resolver: only that spelling is taken.
+            # 127.1, 2130706433 and 0x7f.0.0.1 are 127.0.0.1 for a resolver: only the last spelling is accepted.
             return str(ipaddress.IPv4Address(text))
     except ValueError:
         return None

@@ -1,7 +1,7 @@
-"""JSON that is parsed in small pieces, for documents that take too long in one.
+"""JSON, parsed in small pieces, for documents that would block the event loop.
 
-`json.loads` takes a tenth of a second for a megabyte of distinct keys, and nothing else happens in the meantime. What
-is understood here is what it understands, without NaN and Infinity, and within limits on memory.
+`json.loads` takes a tenth of a second for a megabyte of distinct keys. This parser accepts the same documents, without
+NaN and Infinity, and within limits on memory.
 """
 
 import re
@@ -10,26 +10,26 @@ from json import JSONDecoder
 from typing import Any
 
 MOST_VALUES = 150_000
-"""Numbers, texts, objects and so on, all together: each takes up to 250 bytes."""
+"""The sum of numbers, texts, objects and so on. Each takes up to 250 bytes."""
 DEEPEST = 100
 _PIECE = 256
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,399})(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,20})?")
-_WORDS = {"t": ("true", True), "f": ("false", False), "n": ("null", None)}
+_LITERALS = {"t": ("true", True), "f": ("false", False), "n": ("null", None)}
 
 
 class LimitExceeded(Exception):
-    """The document is larger than anything that can be meant. The text is a clause that says which limit it exceeds."""
+    """The document is larger than any valid one. The text is a clause with the limit that it exceeds."""
 
 
 def parse(text: str) -> Generator[None, None, Any]:
-    """The document, as the generator's value. It yields after each small amount of work.
+    """The document, as the value of the generator, which yields after each small amount of work.
 
     Raises ValueError for a text that is not JSON, and `LimitExceeded`.
     """
     at = values = 0
-    open_ones: list[dict[str, Any] | list[Any]] = []
+    containers: list[dict[str, Any] | list[Any]] = []
     keys: list[str] = []
     known: dict[str, str] = {}
     read_text = JSONDecoder().raw_decode
@@ -65,36 +65,36 @@ def parse(text: str) -> Generator[None, None, Any]:
             if text[at : at + 1] == _CLOSING[type(value)]:
                 at += 1
             else:
-                if len(open_ones) == DEEPEST:
+                if len(containers) == DEEPEST:
                     raise LimitExceeded(f"it is nested more than {DEEPEST} levels deep")
-                open_ones.append(value)
+                containers.append(value)
                 at = key(at) if sign == "{" else at
                 continue
         elif number := _NUMBER.match(text, at):
             value, at = float(number[0]) if number[1] or number[2] else int(number[0]), number.end()
         else:
-            word, value = _WORDS.get(sign, ("", None))
+            word, value = _LITERALS.get(sign, ("", None))
             if not word or not text.startswith(word, at):
                 raise ValueError
             at += len(word)
         while True:
             at = space(at)
-            if not open_ones:
+            if not containers:
                 if at != len(text):
                     raise ValueError
                 return value
-            around = open_ones[-1]
-            if isinstance(around, dict):
-                around[keys.pop()] = value
+            container = containers[-1]
+            if isinstance(container, dict):
+                container[keys.pop()] = value
             else:
-                around.append(value)
+                container.append(value)
             sign, at = text[at : at + 1], at + 1
             if sign == ",":
-                at = key(space(at)) if isinstance(around, dict) else at
+                at = key(space(at)) if isinstance(container, dict) else at
                 break
-            if sign != _CLOSING[type(around)]:
+            if sign != _CLOSING[type(container)]:
                 raise ValueError
-            value = open_ones.pop()
+            value = containers.pop()
 
 
 _CLOSING: dict[type, str] = {dict: "}", list: "]"}

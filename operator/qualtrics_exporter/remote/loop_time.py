@@ -1,9 +1,9 @@
-"""Shares the time of the event loop between the tasks whose work grows with what a remote side sends.
+"""Shares of the event loop's time, for tasks that process the data of a service.
 
-A large reply is many small pieces of work, and all tasks share one thread. A task calls `LoopTime.pause` between two
-pieces. Together, all tasks that do so take at most `SLICE` seconds, and a piece each, of one turn of the loop: so the
-Lease, the probes and the requests of others are served between them, whatever the number of such tasks. Tenants take
-turns, so a tenant with fifty large downloads delays the download of another by its share only.
+A large response is many small pieces of work, and all tasks share one thread. A task calls `LoopTime.pause` between two
+pieces. All these tasks together take at most `SLICE` seconds of one iteration of the loop, plus one piece each. In
+between, the loop serves the Lease, the probes and other requests. Tenants take turns, so a tenant with fifty large
+downloads delays the download of another tenant only by its share.
 """
 
 import asyncio
@@ -13,25 +13,25 @@ from collections.abc import Callable
 from qualtrics_exporter.fair_share import NOBODY, FairQueue, Tenant
 
 SLICE = 0.01
-"""Seconds of one turn of the loop."""
+"""Seconds of one iteration of the loop."""
 
 
 class LoopTime:
-    """One for an event loop. `timer` gives seconds; it measures work, so it is not a `Clock`."""
+    """One object for each event loop. `timer` returns seconds. It measures work, so it is not a `Clock`."""
 
     def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
         self._timer = timer
         self._began: float | None = None
-        """When the work in this turn of the loop began."""
+        """When the work in this iteration of the loop began."""
         self._waiting: FairQueue[asyncio.Future[None]] = FairQueue(1)
 
     @property
     def is_up(self) -> bool:
-        """Whether `pause` would let others work now."""
+        """Whether `pause` would let other tasks run now."""
         return bool(self._waiting) or not self._has_time()
 
     async def pause(self, tenant: Tenant = NOBODY) -> None:
-        """Return at once if there is time left in this turn of the loop, else when it is this task's turn."""
+        """Return immediately if time is left in this iteration of the loop, otherwise at this task's turn."""
         if not self.is_up:
             return
         granted = asyncio.get_running_loop().create_future()
@@ -42,17 +42,17 @@ class LoopTime:
             self._waiting.discard(tenant, granted)
             raise
         finally:
-            self._has_time()  # also if it was cancelled: the next one gets its turn from here
+            self._has_time()  # also after a cancellation: it starts the turn of the next task
 
     def _has_time(self) -> bool:
         now = self._timer()
         if self._began is None:
             self._began = now
-            asyncio.get_running_loop().call_soon(self._next_turn)
+            asyncio.get_running_loop().call_soon(self._next_iteration)
         return now - self._began < SLICE
 
-    def _next_turn(self) -> None:
-        """The loop has served everything else that was ready."""
+    def _next_iteration(self) -> None:
+        """The loop has served all other tasks that were ready."""
         self._began = None
         while (grant := self._waiting.pop()) is not None:
             self._waiting.release(grant)

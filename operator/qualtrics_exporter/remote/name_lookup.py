@@ -1,8 +1,8 @@
-"""Host names are looked up in threads, and tenants share those.
+"""Host names are resolved in threads, which the tenants share.
 
-asyncio has five threads for that on a machine with one core. A look-up cannot be cancelled: when its caller has given
-up, its thread still waits for the name servers, a minute where a domain's servers hang. So five names of one tenant
-would stop all new connections of everybody, those to the API server included.
+asyncio has five threads for this on a machine with one core. A look-up cannot be cancelled: when its caller has given
+up, its thread still waits for the name servers, for a minute if the servers of a domain hang. So five names of one
+tenant would block all new connections, including those to the API server.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ MAX_CONCURRENT_LOOK_UPS = 48
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """The default event loop, but for how it looks up names."""
+    """The default event loop with its own resolution of host names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Loop(asyncio.SelectorEventLoop):
         """As `socket.getaddrinfo`."""
         begun = asyncio.Event()
         look_up = self.create_task(self._look_up(lambda: socket.getaddrinfo(*args, **kwargs), begun))
-        look_up.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be there to hear it
+        look_up.add_done_callback(lambda task: task.cancelled() or task.exception())  # the caller may have given up
         try:
             return await asyncio.shield(look_up)
         except asyncio.CancelledError:
@@ -39,15 +39,15 @@ class Loop(asyncio.SelectorEventLoop):
             raise
 
     async def _look_up(self, work: Callable[[], T], begun: asyncio.Event) -> T:
-        async with self._look_ups.hold(TENANT.get()):  # until the thread ends, whoever still waits for it
+        async with self._look_ups.hold(TENANT.get()):  # until the thread ends, even if its caller has given up
             begun.set()
             done: asyncio.Future[T] = self.create_future()
-            # A daemon: a name server that hangs must not keep the process from ending.
+            # A daemon thread: a name server that hangs must not prevent the exit of the process.
             threading.Thread(target=self._in_thread, args=(work, done), name="look-up", daemon=True).start()
             return await done
 
     def _in_thread(self, work: Callable[[], T], done: "asyncio.Future[T]") -> None:
-        def tell() -> None:
+        def set_outcome() -> None:
             if done.done():
                 return
             if error:
@@ -60,7 +60,7 @@ class Loop(asyncio.SelectorEventLoop):
             result = work()
         except UnicodeError:
             error = socket.gaierror(socket.EAI_NONAME, "the name cannot be encoded")
-        except Exception as trouble:  # noqa: BLE001 - whatever it is, it has to reach who waits for it
-            error = trouble
+        except Exception as failure:  # noqa: BLE001 - the caller gets every error
+            error = failure
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            self.call_soon_threadsafe(tell)
+            self.call_soon_threadsafe(set_outcome)

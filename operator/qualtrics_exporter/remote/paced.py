@@ -1,7 +1,7 @@
-"""Connections that hand over what they receive in small pieces, and let others work in between.
+"""Connections that pass on received data in small pieces, and let other tasks run in between.
 
-Everything that another side sends goes through here before anything is parsed: header lines, chunks of one byte,
-interim replies without end. Each of them costs far more time than bytes.
+All received data passes through here before it is parsed: header lines, chunks of one byte, endless interim responses.
+Each of these takes far more time than its bytes.
 """
 
 import ssl
@@ -15,15 +15,15 @@ from qualtrics_exporter.fair_share import TENANT
 from qualtrics_exporter.remote.loop_time import LoopTime
 
 PIECE = 16 * 1024
-"""Bytes. The worst of them take ten milliseconds to parse."""
+"""Bytes. In the worst case, parsing them takes ten milliseconds."""
 
 MOST_HEADERS = 32 * 1024
-"""Bytes of the header lines of a reply. With httpcore's limit of 100 KiB they take a tenth of a second to parse."""
+"""Bytes of the header lines of a response. httpcore's limit of 100 KiB would take a tenth of a second to parse."""
 
 
 def paced(transport: httpx.AsyncHTTPTransport, loop_time: LoopTime) -> httpx.AsyncHTTPTransport:
-    """The same transport, with connections of this kind."""
-    # httpx has no other way to either. tests/remote/test_paced.py sees that they work.
+    """The same transport, with such connections."""
+    # httpx has no public setting for either. tests/remote/test_paced.py tests both.
     httpcore.AsyncHTTP11Connection.MAX_INCOMPLETE_EVENT_SIZE = MOST_HEADERS
     pool: Any = transport._pool
     pool._network_backend = _Backend(pool._network_backend, loop_time)
@@ -31,7 +31,7 @@ def paced(transport: httpx.AsyncHTTPTransport, loop_time: LoopTime) -> httpx.Asy
 
 
 class _Backend:
-    """In place of an `httpcore.AsyncNetworkBackend`."""
+    """Replaces an `httpcore.AsyncNetworkBackend`."""
 
     def __init__(self, backend: Any, loop_time: LoopTime) -> None:
         self._backend = backend
@@ -53,7 +53,7 @@ class _Backend:
 
 
 class _Stream:
-    """In place of an `httpcore.AsyncNetworkStream`."""
+    """Replaces an `httpcore.AsyncNetworkStream`."""
 
     def __init__(self, stream: Any, loop_time: LoopTime) -> None:
         self._stream = stream
@@ -80,7 +80,7 @@ class _Stream:
             await self._loop_time.pause(TENANT.get())  # a handshake takes milliseconds
             secured = await self._stream.start_tls(ssl_context, server_hostname, timeout)
         except BaseException:
-            # Until the handshake ends, nothing else can close this connection. httpcore closes it after an error, but
+            # Nothing else can close this connection before the handshake ends. httpcore closes it after an error, but
             # not when the request is cancelled.
             await self._stream.aclose()
             raise

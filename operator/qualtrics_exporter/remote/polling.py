@@ -1,4 +1,4 @@
-"""Asking again and again until something is done, less and less often."""
+"""Repeated calls until something is done, with growing pauses."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -11,17 +11,17 @@ GROWTH = 1.5
 
 
 async def poll(
-    clock: Clock, ask: Callable[[], Awaitable[T | None]], *, first: float, longest: float, most: float
+    clock: Clock, check: Callable[[], Awaitable[T | None]], *, first: float, longest: float, most: float
 ) -> T | None:
-    """What `ask` gives as soon as that is something; None after `most` seconds.
+    """The first result of `check` that is not None; None after `most` seconds.
 
-    The first question comes after `first` seconds, the others after ever longer pauses.
+    The first call comes after `first` seconds. The pauses grow to `longest`.
     """
     ends, pause = clock.monotonic() + most, first
     while True:
         await clock.sleep(min(pause, ends - clock.monotonic()))
-        if (answer := await ask()) is not None:
-            return answer
+        if (result := await check()) is not None:
+            return result
         if clock.monotonic() >= ends:
             return None
         pause = min(pause * GROWTH, longest)

@@ -1,8 +1,7 @@
-"""Which requests to remote hosts go through a proxy, and through which one.
+"""Which requests use a proxy.
 
-The settings are those that other programs have: HTTPS_PROXY, HTTP_PROXY and NO_PROXY, read as Go and kubectl read them,
-and `--proxy` and `--no-proxy`, which come before them. The user name and the password of a proxy are in no message and
-in no `repr`.
+The settings are HTTPS_PROXY, HTTP_PROXY and NO_PROXY, with the meaning that they have for Go and kubectl. `--proxy` and
+`--no-proxy` have precedence. No message and no `repr` shows the user name or the password of a proxy.
 """
 
 import ipaddress
@@ -30,7 +29,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class BadProxy(ValueError):
-    """A setting cannot be used. The text is a sentence that names the setting and shows nothing of its value."""
+    """A setting is invalid. The text is a sentence with the name of the setting and without its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +44,20 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where it is, without user name and password."""
+        """The URL without user name and password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
     @property
     def is_local(self) -> bool:
-        """Whether it runs on this machine."""
+        """Whether the proxy runs on this machine."""
         return _is_local(self.host)
 
     @classmethod
     def parse(cls, text: str, setting: str) -> Self:
         """`http://HOST:PORT` or `https://HOST:PORT`, possibly with `USER:PASSWORD@`; the scheme may be missing.
 
-        `setting` is the flag or variable that has the text. Raises `BadProxy`.
+        `setting` is the flag or variable of the text. Raises `BadProxy`.
         """
         wrong = BadProxy(
             f"{setting} is not the URL of a proxy: write http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT."
@@ -69,9 +68,9 @@ class Proxy:
             if scheme not in _PORTS:
                 kind = f" ({scheme})" if scheme in _SOCKS else ""
                 raise BadProxy(
-                    f"{setting} names a proxy of a kind that is not supported{kind}: use an http or https proxy."
+                    f"{setting} has a kind of proxy that is not supported{kind}: use an http or https proxy."
                 )
-        # People write passwords as they are, with any character in them, so what is after the last @ is the host.
+        # Passwords may contain any character, even unescaped, so the host is the text after the last @.
         user_info, at, rest = rest.rpartition("@")
         found = _URL.fullmatch(rest)
         if not found:
@@ -90,11 +89,11 @@ class Proxy:
 
 
 class NoProxy:
-    """The hosts that are reached without a proxy.
+    """The hosts that need no proxy.
 
     An entry is a host name (`example.com`: this host and all below it; `.example.com` or `*.example.com`: only those
     below it), an address, a range of addresses (`10.0.0.0/8`) or `*` for all. A name or an address may have a port.
-    Ranges apply to hosts that are written as an address: names are looked up by the proxy. BadProxy for other entries.
+    Ranges apply to hosts that are addresses: the proxy resolves names. Raises BadProxy for other entries.
     """
 
     def __init__(self, entries: Sequence[str], setting: str = "--no-proxy", first: int = 1) -> None:
@@ -121,9 +120,9 @@ class NoProxy:
         try:
             self._networks.append((ipaddress.ip_network(name, strict=False), port))
         except ValueError:
-            looks_like_one = "/" in name or ":" in name or re.fullmatch(r"[0-9.]+", name)
-            if looks_like_one or not _NAME.fullmatch(name):
-                # Without the entry: people put the URL of a proxy here, with its password.
+            is_like_address = "/" in name or ":" in name or re.fullmatch(r"[0-9.]+", name)
+            if is_like_address or not _NAME.fullmatch(name):
+                # The message does not show the entry: some users put the URL of a proxy here, with its password.
                 raise BadProxy(
                     f"Entry {number} of {setting} is not a host name, an address or a range of addresses such as "
                     "10.0.0.0/8."
@@ -131,7 +130,7 @@ class NoProxy:
             self._names.append((name.removeprefix("*").rstrip("."), port))
 
     def __contains__(self, url: object) -> bool:
-        """Whether the host of this URL is reached without a proxy."""
+        """Whether the host of this URL needs no proxy."""
         if not isinstance(url, Url):
             return False
         if self._all:
@@ -151,17 +150,17 @@ class NoProxy:
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """The proxies of a process, by the scheme of what is requested."""
+    """The proxies of a process, by the scheme of the requested URL."""
 
     https: Proxy | None = None
     http: Proxy | None = None
     without: NoProxy = field(default_factory=lambda: NoProxy(()))
 
     def of(self, url: Url) -> Proxy | None:
-        """The proxy for this URL; None if it is requested directly.
+        """The proxy for this URL; None for a direct connection.
 
-        `localhost` of a proxy on another machine would be that machine, so this machine is reached through a proxy
-        only if it runs here too.
+        For a proxy on another machine, `localhost` is that other machine. So requests to this machine use a proxy only
+        if the proxy runs on this machine too.
         """
         proxy = self.https if url.scheme == "https" else self.http
         if proxy is None or url in self.without or (_is_local(url.host) and not proxy.is_local):
@@ -169,7 +168,7 @@ class Proxies:
         return proxy
 
     def describe(self) -> str:
-        """A line for the log; empty if there is no proxy."""
+        """A line for the log; empty without a proxy."""
         return ", ".join(
             f"{scheme} through {proxy.url}" + (" with a user name" if proxy.auth else "")
             for scheme, proxy in (("https", self.https), ("http", self.http))
@@ -180,25 +179,23 @@ class Proxies:
     def from_settings(
         cls, proxy: str | None, no_proxy: Sequence[str], environment: Mapping[str, str]
     ) -> tuple[Self, list[str]]:
-        """What the flags and the environment say, and remarks about entries of NO_PROXY that are ignored.
+        """The proxies of the flags and the environment, and remarks about ignored entries of NO_PROXY.
 
-        `proxy` is for all requests. Without it HTTPS_PROXY and HTTP_PROXY count. `no_proxy` comes before NO_PROXY.
+        `proxy` applies to all requests. Without it, HTTPS_PROXY and HTTP_PROXY apply. `no_proxy` replaces NO_PROXY.
         Raises `BadProxy`.
         """
         user, password = (environment.get(name, "").rstrip("\r\n") for name in (USERNAME, PASSWORD))
         if (user or password) and not proxy:
-            raise BadProxy(
-                f"{USERNAME if user else PASSWORD} is set, but it needs --proxy or QUALTRICS_EXPORTER_PROXY."
-            )
+            raise BadProxy(f"{USERNAME if user else PASSWORD} requires --proxy or QUALTRICS_EXPORTER_PROXY.")
         https: Proxy | None
         http: Proxy | None
         if proxy:
-            given = Proxy.parse(proxy, "--proxy")
+            parsed = Proxy.parse(proxy, "--proxy")
             if user or password:
-                if given.auth:
-                    raise BadProxy(f"--proxy has a user name, and so has {USERNAME}: keep one of them.")
-                given = replace(given, auth=_auth(user, password, USERNAME))
-            https = http = given
+                if parsed.auth:
+                    raise BadProxy(f"The user name is set in --proxy and in {USERNAME}: remove one of them.")
+                parsed = replace(parsed, auth=_auth(user, password, USERNAME))
+            https = http = parsed
         else:
             https = cls._from_variable("HTTPS_PROXY", environment)
             http = cls._from_variable("HTTP_PROXY", environment)
@@ -214,7 +211,7 @@ class Proxies:
 
 
 def _variable(name: str, environment: Mapping[str, str]) -> tuple[str, str]:
-    """A variable in upper case, else in lower case: its name as it is set, and its value."""
+    """A variable in upper case, else in lower case: the spelling that is set, and the value."""
     for spelling in (name, name.lower()):
         if text := environment.get(spelling, "").strip():
             return spelling, text
@@ -222,7 +219,7 @@ def _variable(name: str, environment: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _tolerant(text: str) -> tuple[NoProxy, list[str]]:
-    """NO_PROXY, of which other programs understand other entries: those that cannot be read are left out."""
+    """The valid entries of NO_PROXY. Invalid entries are ignored, because other programs may accept them."""
     good: list[str] = []
     remarks: list[str] = []
     for number, entry in enumerate(filter(None, _SEPARATORS.split(text)), 1):
@@ -237,7 +234,7 @@ def _tolerant(text: str) -> tuple[NoProxy, list[str]]:
 
 def _auth(user: str, password: str, setting: str) -> tuple[str, str]:
     if ":" in user or not (user + password).isprintable():
-        raise BadProxy(f"{setting} has a character that the user name or the password of a proxy cannot have.")
+        raise BadProxy(f"{setting} has a character that is not allowed in the user name or the password of a proxy.")
     return user, password
 
 

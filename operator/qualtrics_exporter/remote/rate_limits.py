@@ -1,7 +1,7 @@
-"""How often a remote side may be asked: sliding windows by the operator's clock, shared by all runs of a process.
+"""Rate limits: sliding windows by the operator's clock, shared by all runs of a process.
 
-A sliding window, not a bucket that refills: full after a pause, a bucket lets twice the rate through within one
-minute, and the remote side answers 429 to the half of it.
+A sliding window is used instead of a token bucket: after a pause, a full bucket would allow twice the rate within one
+minute, and the service would answer half of the calls with 429.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from qualtrics_exporter.fair_share import NOBODY, FairSemaphore, Tenant
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most so many calls of this name in so many seconds, per remote origin."""
+    """At most `calls` calls in `seconds` seconds, for each origin."""
 
     name: str
     calls: int
@@ -24,7 +24,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """A call that may go out, and when it was counted."""
+    """Permission for a call, with the time when the call was counted."""
 
     origin: str
     rates: tuple[Rate, ...]
@@ -32,23 +32,23 @@ class Permit:
 
 
 class Limiter:
-    """Lets calls through; tenants that share a remote origin take turns.
+    """Delays calls until they are within their rates. Tenants that share an origin take turns.
 
-    A call that still waits for something else after its turn, such as a permit to be in flight, is counted again when
-    it goes out (`sent`). Its place is not kept until then: with a rate of one call a second, a tenant that waits for
-    minutes would stop all others at the same origin. So several such calls can exceed a rate at once, and the calls
-    after them wait for that.
+    A call that waits for something else after `acquire`, such as a place among the requests in flight, is counted again
+    when it is sent (`sent`). Its place in the window is not reserved: with a rate of one call a second, a tenant that
+    waits for minutes would block all others at the same origin. So several such calls can exceed a rate together, and
+    the calls after them wait longer.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._windows: dict[tuple[str, Rate], _Window] = {}
 
-    async def turn(self, origin: str, rates: tuple[Rate, ...], tenant: Tenant = NOBODY) -> Permit:
-        """Return when a call may go out now under every one of these rates, the narrower first.
+    async def acquire(self, origin: str, rates: tuple[Rate, ...], tenant: Tenant = NOBODY) -> Permit:
+        """Wait until a call is within all these rates, the narrowest first.
 
-        Who waits for a narrow rate does not hold up others that share only the wide one: the narrow one is kept, but
-        nothing is counted until both have room.
+        A task that waits for a narrow rate does not block tasks that share only the wide one: it holds the narrow
+        window, and the call is not counted before all windows have room.
         """
         async with AsyncExitStack() as held:
             windows = [held.enter_context(self._window(origin, rate).in_use()) for rate in rates]
@@ -61,18 +61,18 @@ class Limiter:
                 window.times.append(now)
             return Permit(origin, rates, now)
 
-    def sent(self, turn: Permit) -> None:
-        """The call goes out now: it counts from now on, and no longer from its turn."""
+    def sent(self, permit: Permit) -> None:
+        """The call is sent now: count it from now on instead of from `acquire`."""
         now = self._clock.monotonic()
-        for rate in turn.rates:
-            times = self._window(turn.origin, rate).times
-            with suppress(ValueError):  # it was so long ago that it does not count any more
-                times.remove(turn.at)
+        for rate in permit.rates:
+            times = self._window(permit.origin, rate).times
+            with suppress(ValueError):  # it is so old that it does not count any more
+                times.remove(permit.at)
             times.append(now)
 
     def _window(self, origin: str, rate: Rate) -> "_Window":
         if (window := self._windows.get((origin, rate))) is None:
-            # Users choose the origins, in Secrets that they can change every minute: those of before are let go.
+            # Users choose the origins in Secrets, and can change them every minute: drop the idle windows.
             now = self._clock.monotonic()
             self._windows = {key: known for key, known in self._windows.items() if not known.idle(now)}
             window = self._windows[origin, rate] = _Window(rate)
@@ -88,7 +88,7 @@ class _Window:
 
     @contextmanager
     def in_use(self) -> Iterator["_Window"]:
-        """The window, which is kept as long as the block lasts."""
+        """The window. It is not dropped during the block."""
         self.users += 1
         try:
             yield self
@@ -96,12 +96,12 @@ class _Window:
             self.users -= 1
 
     def idle(self, now: float) -> bool:
-        """Whether nobody is here, and no call counts any more."""
+        """Whether no task uses the window, and no call counts any more."""
         self._forget_old(now)
         return not self.users and not self.times
 
     def wait(self, now: float) -> float:
-        """Seconds until there is room."""
+        """Seconds until the window has room."""
         self._forget_old(now)
         return self.times[0] + self.rate.seconds - now if len(self.times) >= self.rate.calls else 0.0
 

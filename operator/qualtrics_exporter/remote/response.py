@@ -1,49 +1,47 @@
-"""A reply that came, and how to read what is in it without trusting its shape."""
+"""A response, and functions that read its JSON without trusting its shape."""
 
 import json
-import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from qualtrics_exporter.remote.errors import CODE
 from qualtrics_exporter.remote.json_pieces import LimitExceeded, parse
 
 SMALL_BODY = 128 * 1024
-"""Bytes of a reply that are parsed at once: that takes a few milliseconds, whatever they are."""
-
-_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
+"""Bytes of a response that are parsed in one piece, which takes a few milliseconds at most."""
 
 
 class NotUnderstood(Exception):
-    """A reply does not hold what it must. The text says where, never what it holds instead."""
+    """A response without the expected content. The text is a clause that says what is wrong, without the content."""
 
 
 class TooMuch(NotUnderstood):
-    """A reply holds more than anything that can be meant. The text says which limit it exceeds."""
+    """A response that is larger than any valid one. The text is a clause with the limit that it exceeds."""
 
 
 @dataclass(slots=True, repr=False)
 class Response:
-    """Status, headers (names in lower case) and the whole body."""
+    """Status, headers (names in lower case) and the complete body."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     _parsed: list[Any] = field(default_factory=list)
-    """The document, once it was parsed."""
+    """The document, after it was parsed."""
     empty: bool = field(init=False)
-    """Whether it came without a body. `parse` gives up the text of a large one, so `body` does not tell."""
+    """Whether the response has no body. `parse` frees a large `body`, so that attribute does not show it."""
 
     def __post_init__(self) -> None:
         self.empty = not self.body.strip()
 
     @property
     def good(self) -> bool:
-        """Whether it is a success: also 202, and 206."""
+        """Whether it is a success, such as 200, 202 and 206."""
         return 200 <= self.status < 300
 
     def document(self) -> Any:
-        """The body as JSON; NotUnderstood if it is none. A large one is parsed by `parse` before, not here."""
+        """The body as JSON; NotUnderstood if it is not JSON. `parse` must have parsed a large body before."""
         if not self._parsed:
             for _ in self._pieces():
                 pass
@@ -53,7 +51,7 @@ class Response:
         return document
 
     async def parse(self, pause: Callable[[], Awaitable[None]]) -> None:
-        """Parse a large body in pieces, with a pause after each. Raises nothing: `document` does."""
+        """Parse a large body in pieces, with a pause after each. Errors are raised by `document`."""
         if len(self.body) > SMALL_BODY:
             for _ in self._pieces():
                 await pause()
@@ -75,18 +73,18 @@ class Response:
         self._parsed.append(document)
 
     def __repr__(self) -> str:
-        return f"<Reply {self.status}, {len(self.body)} bytes>"
+        return f"<Response {self.status}, {len(self.body)} bytes>"
 
 
 def get_path(document: Any, *path: str) -> Any:
-    """What lies at that path; None where there is nothing."""
+    """The value at a path; None if there is none."""
     for key in path:
         document = document.get(key) if isinstance(document, dict) else None
     return document
 
 
 def get_text(document: Any, *path: str) -> str:
-    """The text at that path, which must be there."""
+    """The text at a path. Raises `NotUnderstood` if there is none."""
     value = get_path(document, *path)
     if not isinstance(value, str) or not value:
         raise NotUnderstood(f"it has no {'.'.join(path)}")
@@ -94,15 +92,15 @@ def get_text(document: Any, *path: str) -> str:
 
 
 def get_id(document: Any, *path: str) -> str:
-    """The id at that path. Opaque, but one that can be shown and put into a path."""
+    """The id at a path, in a form that can be shown and used in a URL. Raises `NotUnderstood`."""
     value = get_text(document, *path)
-    if not _CODE.fullmatch(value) or not value.strip("."):
-        raise NotUnderstood(f"its {'.'.join(path)} is no id")
+    if not CODE.fullmatch(value) or not value.strip("."):
+        raise NotUnderstood(f"its {'.'.join(path)} is not an id")
     return value
 
 
 def get_list(document: Any, *path: str) -> list[Any]:
-    """The list at that path, which must be there."""
+    """The list at a path. Raises `NotUnderstood` if there is none."""
     value = get_path(document, *path)
     if not isinstance(value, list):
         raise NotUnderstood(f"it has no {'.'.join(path)}")
@@ -110,7 +108,7 @@ def get_list(document: Any, *path: str) -> list[Any]:
 
 
 def get_count(document: Any, *path: str) -> int:
-    """The number of things at that path, which must be there."""
+    """The count at a path. Raises `NotUnderstood` if there is none."""
     value = get_count_or_none(document, *path)
     if value is None:
         raise NotUnderstood(f"it has no {'.'.join(path)}")
@@ -118,7 +116,7 @@ def get_count(document: Any, *path: str) -> int:
 
 
 def get_count_or_none(document: Any, *path: str) -> int | None:
-    """The number of things at that path, if there is one."""
+    """The count at a path; None if there is none."""
     value = get_path(document, *path)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
         return None
@@ -126,8 +124,8 @@ def get_count_or_none(document: Any, *path: str) -> int | None:
 
 
 def get_code_or_none(document: Any, *path: str) -> str | None:
-    """What looks like a code at that path. Anything else could be text about people, and is not let in."""
+    """The code at a path; None for any other value, which could be text about people."""
     value = get_path(document, *path)
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9:
         return str(value)
-    return value if isinstance(value, str) and _CODE.fullmatch(value) else None
+    return value if isinstance(value, str) and CODE.fullmatch(value) else None

@@ -1,4 +1,4 @@
-"""When a call is made again, and after how long. Each call says which kind it is, at the place where it is made."""
+"""When a call is repeated, and after which pause. Each operation states its policy."""
 
 import logging
 import random
@@ -17,76 +17,80 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LONGEST_RETRY_AFTER = timedelta(minutes=5)
-"""Who asks for more patience than this is not waited for: the next slot tries again."""
+"""The longest pause that a service can ask for. After a longer one, the call fails, and the next slot tries again."""
 
 SHORT_RETRY_AFTER = timedelta(seconds=10)
-"""The same for a caller that has another way."""
+"""The same for a caller that has an alternative."""
 
-LONGEST_WAITING = timedelta(minutes=10)
-"""All the pauses of one call together."""
+LONGEST_TOTAL_PAUSE = timedelta(minutes=10)
+"""The sum of the pauses of one call."""
 
 
 class RetryPolicy(Enum):
-    """What may be done after a try that failed."""
+    """When a failed call may be repeated."""
 
     READ = "read"
-    """It changes nothing that matters: it may be repeated, whatever happened."""
+    """After any failure: the call has no effect that matters."""
     REFUSED = "refused"
-    """Only after a refusal: a 429, a 401, a connection that never opened. Otherwise its outcome is unknown. The caller
-    finds out what a 429 has left behind."""
+    """Only after a refusal: a 429, a 401, a connection that did not open. Otherwise the outcome is unknown. The caller
+    checks whether a 429 had an effect."""
     NEVER = "never"
-    """Not even then: the caller decides."""
+    """Never: the caller decides."""
 
 
 async def retry(
-    repeat: RetryPolicy, clock: Clock, attempt: Callable[[], Awaitable[T]], *, heard_tries: int | None = None
+    policy: RetryPolicy, clock: Clock, attempt: Callable[[], Awaitable[T]], *, received_tries: int | None = None
 ) -> T:
-    """Make an attempt, and again after a `Transient`, as often as its kind allows; the last error is raised.
+    """Call `attempt`, and repeat it after a `Transient` as often as the policy allows. Raises the last error.
 
-    An attempt that is not a READ raises `Transient` for refusals only, and `OutcomeUnknown` for the rest.
-    `heard_tries` limits the tries of a caller that has another way when the remote side fails to answer.
+    Unless the policy is READ, `attempt` raises `Transient` only for refusals, and `OutcomeUnknown` for other failures.
+    `received_tries` limits the tries that reach the service and get no answer, for a caller that has an alternative.
     """
-    tries, waited, late = 0, 0.0, True
+    tries, waited, timed_out = 0, 0.0, True
     while True:
         tries += 1
         try:
             return await attempt()
         except Transient as error:
-            late = error.late = late and error.late
-            wait = _pause(error, tries, heard_tries) if repeat is not RetryPolicy.NEVER else None
-            if wait is None or (waited := waited + wait) > LONGEST_WAITING.total_seconds():
+            timed_out = error.timed_out = timed_out and error.timed_out
+            wait = _pause(error, tries, received_tries) if policy is not RetryPolicy.NEVER else None
+            if wait is None or (waited := waited + wait) > LONGEST_TOTAL_PAUSE.total_seconds():
                 raise
-            log.info("%s (%s): again in %.0f s", error.what, error.status or error.reason, wait)
+            log.info("%s (%s). Retrying in %.0f s.", error.what, error.status or error.reason, wait)
         await clock.sleep(wait)
 
 
-def _pause(error: Transient, tries: int, heard_tries: int | None = None) -> float | None:
-    """Seconds until the next try; None if there is none."""
+def _pause(error: Transient, tries: int, received_tries: int | None = None) -> float | None:
+    """Seconds until the next try; None if there is no next try."""
     limited = isinstance(error, RateLimited)
-    longest_told = LONGEST_RETRY_AFTER
-    if heard_tries and error.heard:
-        most, first, longest = heard_tries, 1.0, 5.0
-        longest_told = SHORT_RETRY_AFTER
+    longest_requested = LONGEST_RETRY_AFTER
+    if received_tries and error.received:
+        most, first, longest = received_tries, 1.0, 5.0
+        longest_requested = SHORT_RETRY_AFTER
     elif error.reason is Reason.REMOTE_REPLY_INVALID:
         most, first, longest = 2, 1.0, 1.0
     elif error.reason is Reason.SECRET_NOT_READABLE:
-        most, first, longest = 9, 5.0, 60.0  # 3 to 5 minutes in all: a key server or an API server is restarted
+        most, first, longest = (
+            9,
+            5.0,
+            60.0,
+        )  # 3 to 5 minutes in total: the time for a restart of a key server or an API server
     elif limited:
-        most, first, longest = 7, 5.0, 60.0  # the limits are a minute's: 2 to 4 minutes in all outlast them
+        most, first, longest = 7, 5.0, 60.0  # 2 to 4 minutes in total: the limits are per minute
     else:
         most, first, longest = 5, 1.0, 30.0
     if tries >= most:
         return None
-    spread = random.uniform(0.5, 1.0)  # noqa: S311 - to come apart from others, not to hide
+    spread = random.uniform(0.5, 1.0)  # noqa: S311 - to spread the tries, not for secrecy
     if error.retry_after is None:
         return float(min(longest, first * 2 ** (tries - 1))) * spread
-    if error.retry_after > longest_told:
+    if error.retry_after > longest_requested:
         return None
-    return error.retry_after.total_seconds() + spread  # never earlier than told
+    return error.retry_after.total_seconds() + spread  # never earlier than requested
 
 
 def retry_after(text: str | None, now: datetime) -> timedelta | None:
-    """A `Retry-After` in either form, seconds or a date; None for none, and for nonsense."""
+    """A `Retry-After` in either form, seconds or a date; None if it is missing or invalid."""
     text = (text or "")[:100].strip()
     if text.isascii() and text.isdecimal():
         return timedelta(seconds=min(int(text[:9]), 10**8))

@@ -1,7 +1,7 @@
-"""A limit on how long something may take, measured by a `Clock`.
+"""A time limit that is measured by a `Clock`.
 
 `asyncio.timeout` measures by the event loop's own time. Tests and simulations move a `Clock`, so limits that are part
-of the product's behaviour use this one. Limits on real sockets (`wire.Timeouts`) stay with asyncio.
+of the product's behaviour use this one. Limits on real sockets (`transport.Timeouts`) use asyncio.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Self
 from qualtrics_exporter.clock import Clock
 
 TASK_NAME = "time limit"
-"""Name of the task that sleeps until the limit. A test clock that lets time pass for whoever sleeps leaves it out."""
+"""The name of the task that sleeps until the limit. A test clock that advances for every sleeping task ignores it."""
 
 
 class OutOfTime(Exception):
@@ -43,7 +43,7 @@ class TimeLimit:
         return self
 
     def restart(self, seconds: float | None) -> None:
-        """From now on, so many seconds are left; None stops the limit, for a wait that is not part of the work."""
+        """Set the seconds that are left from now on. None stops the limit, for a wait that is not part of the work."""
         if self._watch:
             self._watch.cancel()
         self._watch = None if seconds is None else asyncio.create_task(self._expire(seconds), name=TASK_NAME)
@@ -61,7 +61,7 @@ class TimeLimit:
         if not self._expired:
             return
         if kind is None:
-            # The work ended just before its cancellation could take effect, which it must not do later.
+            # The work ended just before its cancellation took effect. The cancellation must not take effect later.
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)
         from_outside = self._task.uncancel() > self._cancellations

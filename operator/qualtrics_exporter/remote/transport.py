@@ -1,15 +1,14 @@
-"""One try of one request, on real sockets: connections, time limits, bounded bodies, and nothing that leaks.
+"""One try of one request, on real sockets: connections, time limits and proxies.
 
-What is known after a try decides everything above, so that is what this module tells: `NotSent` (certainly no byte of
-the request went out), `Lost` (it may have been heard), or a `Reply`. No redirect is followed and no cookie kept. httpx
-takes nothing from the environment, no .netrc either: proxies are given. Replies are read raw and unpacked here, because
-httpx unpacks whatever the other side likes, as far as it likes.
+A try ends with a `Response`, with `ConnectFailed` (certainly no byte of the request was sent) or with `ResponseLost`
+(the service may have received it). It follows no redirect and keeps no cookie. httpx takes nothing from the
+environment, and nothing from .netrc: proxies are passed as an argument.
 """
 
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -20,30 +19,25 @@ import httpx
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.fair_share import NOBODY, FairSemaphore, Tenant
 from qualtrics_exporter.remote import authorities
-from qualtrics_exporter.remote.failures import ConnectFailed as ConnectFailed
-from qualtrics_exporter.remote.failures import RequestProgress, refused_by_proxy, why
-from qualtrics_exporter.remote.failures import ResponseLost as ResponseLost
-from qualtrics_exporter.remote.gunzip import BadGzip, Gunzip, TooManyMembers
+from qualtrics_exporter.remote.bodies import CONNECTION_ERRORS, LARGEST_BODY, Download, TooLarge, read_body
+from qualtrics_exporter.remote.failures import ConnectFailed, RequestProgress, ResponseLost, refused_by_proxy
 from qualtrics_exporter.remote.hosts import Url
 from qualtrics_exporter.remote.loop_time import LoopTime
-from qualtrics_exporter.remote.paced import PIECE, paced
+from qualtrics_exporter.remote.paced import paced
 from qualtrics_exporter.remote.proxies import Proxies, Proxy
 from qualtrics_exporter.remote.response import SMALL_BODY, Response
 
 USER_AGENT = f"qualtrics-exporter/{version('qualtrics-exporter')}"
-"""Who asks: for the logs of the remote sides, and for those of the API server."""
-LARGEST_BODY = 4 * 1024 * 1024
-LARGEST_ERROR = 64 * 1024
-LARGE_REPLIES = 3
-"""Replies of more than `SMALL_BODY` that are in memory at once; tenants take turns."""
-_TROUBLE = (httpx.HTTPError, httpx.InvalidURL, BadGzip, OSError)  # OSError: TLS may break in ways that httpx lets pass
+"""For the logs of the services and of the API server."""
+MAX_LARGE_RESPONSES = 3
+"""Responses of more than `SMALL_BODY` that are in memory at the same time; tenants take turns."""
 _HEADERS = ("retry-after",)
-LOUD = ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
+NOISY_LOGGERS = ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds of the machine's own time. `total` is for a whole try, `silence` for a pause within one."""
+    """Seconds of real time. `total` is for a complete try, `silence` for a pause within it."""
 
     connect: float = 10
     silence: float = 60
@@ -52,90 +46,38 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """A try that ended, for metrics: which side was asked to do what, and how that went."""
+    """A try that ended, for metrics."""
 
-    side: str
+    service: str
     operation: str
     method: str
     status: int | None
     outcome: str
-    """ok, refused (4xx), limited (429), failed (5xx), odd (a redirect, nonsense), unreachable, lost or cancelled."""
+    """ok, refused (4xx), limited (429), failed (5xx), odd (a redirect, an unknown status, too large), unreachable,
+    lost or cancelled."""
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What goes out."""
+    """A request to a service."""
 
-    side: str
+    service: str
     operation: str
     method: str
     url: Url
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
     seconds: float | None = None
-    """How long the try may take, if that is less than `Timeouts` allows."""
-    alone: bool = False
-    """On a connection of its own: one from the pool may just be closed by the other side, and nobody could tell then
-    whether the request was heard."""
+    """The time limit of the try, if it is less than `Timeouts` allows."""
+    fresh_connection: bool = False
+    """Use a new connection. The service may close a pooled one at any moment, and then it is unknown whether it
+    received the request."""
     tenant: Tenant = NOBODY
     large: AsyncExitStack | None = None
-    """What holds the memory of a reply of more than `SMALL_BODY` bytes, which waits for it. Without this, nothing is
-    waited for, and such a reply is `TooLarge`.
+    """Holds the memory for a response of more than `SMALL_BODY` bytes: the try waits for it. Without this, it waits for
+    nothing, and such a response is `TooLarge`.
     """
-
-
-class TooLarge(ResponseLost):
-    """The reply is larger than anything that can be meant. The text is a clause that says which limit it exceeds."""
-
-
-MOST_PIECES = 20_000
-SMALLEST_PIECE = 64
-"""Bytes, on the average, of a reply in more than `MOST_PIECES` pieces: each takes far longer than its bytes."""
-
-
-class _Pieces:
-    """Counts the pieces in which a body comes."""
-
-    def __init__(self, status: int) -> None:
-        self.bytes = self._count = 0
-        self._status = status
-
-    def add(self, piece: bytes) -> None:
-        """Raises `TooLarge`."""
-        self.bytes += len(piece)
-        self._count += 1
-        if self._count > MOST_PIECES and self.bytes < self._count * SMALLEST_PIECE:
-            raise TooLarge("it comes in too many small pieces", self._status)
-
-
-class Download:
-    """The open body of a reply. `pieces` are its raw bytes."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.status = response.status_code
-        self.end_is_known = "content-length" in response.headers or "transfer-encoding" in response.headers
-        """Whether a body that was cut can be told from a whole one. If not, it ends where the connection does."""
-        self._response = response
-
-    async def pieces(self, arrived: Callable[[], None]) -> AsyncGenerator[bytes, None]:
-        """The bytes, in pieces of a useful size. Raises `Lost` if they end too early.
-
-        `arrived` is called whenever some bytes have come, however few: what it raises ends the download.
-        """
-        piece, pieces = bytearray(), _Pieces(self.status)
-        try:
-            async for raw in self._response.aiter_raw():
-                arrived()
-                pieces.add(raw)
-                piece += raw
-                if len(piece) >= PIECE:
-                    yield bytes(piece)
-                    piece.clear()
-        except _TROUBLE as error:
-            raise ResponseLost(why(error), self.status) from None
-        if piece:
-            yield bytes(piece)
 
 
 class Transport:
@@ -154,7 +96,7 @@ class Transport:
         self._proxies = proxies or Proxies()
         self._observe = observe
         self._loop_time = loop_time or LoopTime()
-        self._large_replies = FairSemaphore(LARGE_REPLIES)
+        self._large_responses = FairSemaphore(MAX_LARGE_RESPONSES)
         self._tls: ssl.SSLContext | None = None
         self._clients: dict[tuple[bool, Proxy | None], httpx.AsyncClient] = {}
 
@@ -165,22 +107,21 @@ class Transport:
             await client.aclose()
 
     async def exchange(self, request: Request) -> Response:
-        """Send a request and read the whole reply. Raises `NotSent` or `Lost`."""
+        """Send a request and read the complete response. Raises `ConnectFailed` or `ResponseLost`."""
         large = request.large
-
         total = min(self._timeouts.total, request.seconds or self._timeouts.total)
         limit = asyncio.timeout(total)
 
-        async def make_room() -> None:
+        async def reserve_memory() -> None:
             if large:
-                # That is not the remote side's time. The deadline of the run still counts.
+                # The wait does not count as time of the service. The deadline of the run still applies.
                 now = asyncio.get_running_loop().time
                 left = (limit.when() or now()) - now()
                 limit.reschedule(None)
-                await large.enter_async_context(self._large_replies.hold(request.tenant))
+                await large.enter_async_context(self._large_responses.hold(request.tenant))
                 limit.reschedule(now() + left)
 
-        async with self._observed(request) as (course, client):
+        async with self._observed(request) as (progress, client):
             try:
                 async with (
                     limit,
@@ -189,35 +130,37 @@ class Transport:
                         request.url.text,
                         headers=request.headers,
                         content=request.body,
-                        extensions={"trace": course.trace},
+                        extensions={"trace": progress.trace},
                     ) as response,
                 ):
-                    self._heard(request, course, response)
-                    most = LARGEST_BODY if large else SMALL_BODY
-                    body = await _body(response, most, make_room, lambda: self._loop_time.pause(request.tenant))
+                    self._note_status(request, progress, response)
+                    largest = LARGEST_BODY if large else SMALL_BODY
+                    body = await read_body(
+                        response, largest, reserve_memory, lambda: self._loop_time.pause(request.tenant)
+                    )
                     headers = {name: response.headers[name] for name in _HEADERS if name in response.headers}
                     return Response(response.status_code, headers, body)
             except TimeoutError:
-                raise course.out_of_time(total, "whole answer") from None
-            except _TROUBLE as error:
-                raise course.failed(error) from None
+                raise progress.timed_out(total, "complete response") from None
+            except CONNECTION_ERRORS as error:
+                raise progress.failed(error) from None
 
     @asynccontextmanager
     async def download(self, request: Request) -> AsyncIterator[Download]:
-        """Send a request and have the body of its reply piece by piece, whatever its status."""
-        async with self._observed(request) as (course, client):
+        """Send a request and open the body of the response. Raises `ConnectFailed` or `ResponseLost`."""
+        async with self._observed(request) as (progress, client):
             try:
                 outgoing = client.build_request(
-                    request.method, request.url.text, headers=request.headers, extensions={"trace": course.trace}
+                    request.method, request.url.text, headers=request.headers, extensions={"trace": progress.trace}
                 )
                 async with asyncio.timeout(self._timeouts.total):
                     response = await client.send(outgoing, stream=True)
             except TimeoutError:
-                raise course.out_of_time(self._timeouts.total, "answer") from None
-            except _TROUBLE as error:
-                raise course.failed(error) from None
+                raise progress.timed_out(self._timeouts.total, "response") from None
+            except CONNECTION_ERRORS as error:
+                raise progress.failed(error) from None
             try:
-                self._heard(request, course, response)
+                self._note_status(request, progress, response)
                 yield Download(response)
             finally:
                 await response.aclose()
@@ -226,54 +169,56 @@ class Transport:
     async def _observed(self, request: Request) -> AsyncIterator[tuple[RequestProgress, httpx.AsyncClient]]:
         began = self._clock.monotonic()
         proxy = self._proxies.of(request.url)
-        course = RequestProgress(proxied=proxy is not None)
+        progress = RequestProgress(proxied=proxy is not None)
         try:
-            yield course, self._client(request.alone, proxy)
-            course.outcome = _outcome(course.status or 0)
+            yield progress, self._client(request.fresh_connection, proxy)
+            progress.outcome = _outcome(progress.status or 0)
         except ConnectFailed:
-            course.outcome = "unreachable"
+            progress.outcome = "unreachable"
             raise
         except ResponseLost as lost:
-            course.outcome = "odd" if isinstance(lost, TooLarge) else "lost"
+            progress.outcome = "odd" if isinstance(lost, TooLarge) else "lost"
             raise
         finally:
             if self._observe:
                 seconds = self._clock.monotonic() - began
                 self._observe(
-                    CallRecord(request.side, request.operation, request.method, course.status, course.outcome, seconds)
+                    CallRecord(
+                        request.service, request.operation, request.method, progress.status, progress.outcome, seconds
+                    )
                 )
 
-    def _heard(self, request: Request, course: RequestProgress, response: httpx.Response) -> None:
-        """Note the status of a reply. Raises `NotSent` if the proxy wrote it instead of the remote side.
+    def _note_status(self, request: Request, progress: RequestProgress, response: httpx.Response) -> None:
+        """Note the status of a response. Raises `ConnectFailed` if the proxy wrote it instead of the service.
 
-        A remote side never answers with 407. tinyproxy answers a wrong password with a page and 401. A send is not
-        judged by that page, because something behind the proxy could have written it, too.
+        A service never answers with 407. tinyproxy answers a wrong password with a page and 401. For a send, that page
+        proves nothing, because something behind the proxy may have written it.
         """
-        if course.proxied and request.url.scheme == "http":
+        if progress.proxied and request.url.scheme == "http":
             page = response.headers.get("Content-Type", "").startswith("text/html")
-            if response.status_code == 407 or (response.status_code == 401 and page and not request.alone):
+            if response.status_code == 407 or (response.status_code == 401 and page and not request.fresh_connection):
                 raise refused_by_proxy(response.status_code)
-        course.status = response.status_code
+        progress.status = response.status_code
 
-    def _client(self, alone: bool, proxy: Proxy | None) -> httpx.AsyncClient:
-        """The client for such requests. Raises `NotSent`."""
-        if (client := self._clients.get((alone, proxy))) is None:
-            _hush()
+    def _client(self, fresh: bool, proxy: Proxy | None) -> httpx.AsyncClient:
+        """The HTTP client for pooled or fresh connections. Raises `ConnectFailed`."""
+        if (client := self._clients.get((fresh, proxy))) is None:
+            _silence_libraries()
             if self._tls is None:
                 try:
-                    self._tls = authorities.context()
+                    self._tls = authorities.create_context()
                 except authorities.UnusableAuthorities as error:
-                    what = "Check SSL_CERT_FILE and SSL_CERT_DIR of the operator, and its limit of open files."
-                    raise ConnectFailed(str(error), what) from None
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0 if alone else 20)
+                    step = "Check SSL_CERT_FILE and SSL_CERT_DIR of the operator, and its limit of open files."
+                    raise ConnectFailed(str(error), step) from None
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0 if fresh else 20)
             transport = httpx.AsyncHTTPTransport(
                 verify=self._tls, trust_env=False, limits=limits, proxy=_for_httpx(proxy, self._tls)
             )
-            client = self._clients[alone, proxy] = httpx.AsyncClient(
+            client = self._clients[fresh, proxy] = httpx.AsyncClient(
                 transport=paced(transport, self._loop_time),
                 trust_env=False,
                 follow_redirects=False,
-                # Shared by all credentials: what a remote side sets for one must not go out with another.
+                # All credentials share the client: a cookie for one of them must not be sent with another.
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 headers={
                     "User-Agent": USER_AGENT,
@@ -295,52 +240,15 @@ def _for_httpx(proxy: Proxy | None, tls: ssl.SSLContext) -> httpx.Proxy | None:
     )
 
 
-async def _body(
-    response: httpx.Response,
-    most: int,
-    make_room: Callable[[], Awaitable[None]],
-    pause: Callable[[], Awaitable[None]],
-) -> bytes:
-    """The whole body, unpacked and bounded. Of an error's body, what there is of it."""
-    error = response.status_code >= 400
-    most = LARGEST_ERROR if error else most
-    body, unpack, pieces = bytearray(), Gunzip(), _Pieces(response.status_code)
-    try:
-        async for raw in response.aiter_raw():
-            pieces.add(raw)
-            for piece in unpack.feed(raw):
-                small = len(body) <= SMALL_BODY
-                body += piece
-                if max(len(body), pieces.bytes) > most:
-                    body.clear()  # an error keeps its frames, several tries keep several errors
-                    if error:
-                        return b""
-                    raise TooLarge(f"it has more than {most // 1024:,} KiB", response.status_code)
-                if small and len(body) > SMALL_BODY:
-                    await make_room()
-                await pause()
-        for piece in unpack.close():
-            body += piece
-    except TooManyMembers:
-        if error:
-            return b""
-        raise TooLarge("it consists of too many packed parts", response.status_code) from None
-    except _TROUBLE:
-        if error:
-            return b""  # what it is about is told by its status
-        raise
-    return bytes(body)
-
-
 def _outcome(status: int) -> str:
     if status == 429:
         return "limited"
     return {2: "ok", 4: "refused", 5: "failed"}.get(status // 100, "odd")
 
 
-def _hush() -> None:
-    """Keep the libraries from logging URLs and headers, at whatever level somebody sets."""
-    for name in LOUD:
+def _silence_libraries() -> None:
+    """Keep the libraries from logging URLs and headers, at any log level."""
+    for name in NOISY_LOGGERS:
         logger = logging.getLogger(name)
         if _quiet not in logger.filters:
             logger.addFilter(_quiet)

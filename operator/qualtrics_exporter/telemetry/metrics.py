@@ -35,7 +35,7 @@ class Call(Protocol):
     """One request to a remote side that ended, as the HTTP side tells it."""
 
     @property
-    def side(self) -> str: ...
+    def service(self) -> str: ...
     @property
     def operation(self) -> str: ...
     @property
@@ -83,8 +83,8 @@ class Metrics:
 
     def observe(self, call: Call) -> None:
         """A request to a remote side ended."""
-        self._remote.labels(call.side, call.operation, call.outcome).inc()
-        self._remote_seconds.labels(call.side, call.operation).observe(call.seconds)
+        self._remote.labels(call.service, call.operation, call.outcome).inc()
+        self._remote_seconds.labels(call.service, call.operation).observe(call.seconds)
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -30,9 +30,9 @@ from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.sample import Sample, sample_of, surveyed_groups
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.qualtrics.client import QualtricsClient
+from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import ExportError
-from qualtrics_exporter.remote.retry import retry
-from qualtrics_exporter.remote.session import ApiContext, RetryPolicy
+from qualtrics_exporter.remote.retry import RetryPolicy, retry
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
