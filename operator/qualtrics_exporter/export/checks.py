@@ -21,7 +21,7 @@ from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import HistoryEntry, Result
-from qualtrics_exporter.resource.status import Recipients as Counts
+from qualtrics_exporter.resource.status import RecipientCounts as Counts
 
 LOOK = Wanted(limit=1, rows=False)
 """What a check wants to know of a query: that it works. It only begins an export, and does not read it."""
