@@ -22,7 +22,7 @@ WORKERS := --numprocesses 4 --dist loadscope --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-node simulate node image measure measure-idle measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go venv requirements build clean
+.PHONY: help demo test test-long test-node simulate node image measure measure-idle measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build clean
 .NOTPARALLEL:
 
 help: ## Show the targets
@@ -91,15 +91,14 @@ format: $(READY) ## Bring the code into its form
 	$(BIN)/ruff format
 	@go=$(GO) && "$$("$$go" env GOROOT)/bin/gofmt" -l -w tests/programs
 
-generate: $(READY) ## Write what is made from other files: the CRD, schemas, pages of docs/, argocd-cm, config/
-	$(BIN)/python -m qualtrics_exporter.resource.generate
-	$(BIN)/python charts/generate.py
-	$(BIN)/python -m tests.environment.generate
+generate: $(READY) ## Write every generated file: the CRD, schemas, pages of docs/, the README of the chart, config/
+	$(BIN)/python -m hack.generate
 
-check-generated: $(READY) ## Fail if `make generate` was forgotten
-	$(BIN)/python -m qualtrics_exporter.resource.generate --check
-	$(BIN)/python charts/generate.py --check
-	$(BIN)/python -m tests.environment.generate --check
+check-generated: $(READY) ## Fail if a generated file is stale
+	$(BIN)/python -m hack.generate --check
+
+figures: $(READY) ## Figures: the size of the code base, and the path of a survey through it
+	$(BIN)/python -m hack.figures
 
 check-go: $(READY) ## Vet the Go programs that tests and demo run
 	@go=$(GO) && cd tests/programs && echo "go vet and gofmt in tests/programs" \

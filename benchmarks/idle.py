@@ -26,11 +26,11 @@ from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.export.journal import QuerySync
 from qualtrics_exporter.export.query import Answer
-from qualtrics_exporter.export.recipients import Recipients as People
+from qualtrics_exporter.export.recipients import RecipientCounts as People
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION, Exporter
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.status import Delivery, HistoryEntry, Recipients, Status
+from qualtrics_exporter.resource.status import Delivery, HistoryEntry, RecipientCounts, Status
 from tests.environment.controlplane import ControlPlane
 from tests.environment.stage import Stage
 
@@ -41,7 +41,7 @@ def at_rest(manifest: dict[str, Any], generation: int, uid: str) -> dict[str, An
     entry = HistoryEntry(
         id="a" * 20, trigger="Schedule", scheduled_time=now, start_time=now, completion_time=now - timedelta(days=30),
         result="Succeeded", reason=str(Reason.SUCCEEDED), message=Reason.SUCCEEDED.meaning + " " + "x" * 140,
-        recipients=Recipients(returned=900, empty=3, invalid=2, duplicate=1, accepted=894, imported=894),
+        recipients=RecipientCounts(returned=900, empty=3, invalid=2, duplicate=1, accepted=894, imported=894),
         survey_id="SV_teamsRollout01", batch_id="BT_aaaaaaaaaaaaaaa", send_time=now - timedelta(days=30),
         distribution_id="EMD_aaaaaaaaaaaaaaa", delivery=Delivery(request_status="Done", sent=894, observed_time=now),
     )  # fmt: skip

@@ -2,18 +2,17 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
+from hack import chart
+from hack.files import write
 from tests.chart.conftest import COMBINATIONS, together
 from tests.environment import plain_yaml
-from tests.environment.build import ROOT
 from tests.environment.helm import CHART, Helm, HelmError
 
 VALUES = plain_yaml.read((CHART / "values.yaml").read_text())
@@ -364,26 +363,21 @@ def test_each_value_is_tried_by_a_combination_of_ci() -> None:
 
 
 def test_schema_and_table_are_what_values_yaml_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sys.path.insert(0, str(ROOT / "charts"))
-    try:
-        generate = import_module("generate")
-    finally:
-        sys.path.remove(str(ROOT / "charts"))
-    assert generate.main(["--check"]) == 0, "run `make generate`"
+    assert write(chart.generated(CHART), CHART, check=True), "run `make generate`"
 
-    chart = tmp_path / "charts" / "copy"
-    shutil.copytree(CHART, chart)
-    values = chart / "values.yaml"
+    copy = tmp_path / "charts" / "copy"
+    shutil.copytree(CHART, copy)
+    values = copy / "values.yaml"
     values.write_text(values.read_text().replace("# How many pods.", "# The number of pods."))
-    assert generate.main(["--check"], chart) == 1
+    assert not write(chart.generated(copy), copy, check=True)
     assert "README.md is stale: run `make generate`" in capsys.readouterr().err
-    assert generate.main([], chart) == 0
-    assert "The number of pods." in (chart / "README.md").read_text()
-    assert generate.main(["--check"], chart) == 0
+    assert write(chart.generated(copy), copy, check=False)
+    assert "The number of pods." in (copy / "README.md").read_text()
+    assert write(chart.generated(copy), copy, check=True)
 
     values.write_text(values.read_text() + "undescribed: 1\n")
-    with pytest.raises(generate.Undescribed, match=r"^undescribed in values\.yaml has no comment"):
-        generate.main([], chart)
+    with pytest.raises(chart.Undescribed, match=r"^undescribed in values\.yaml has no comment"):
+        chart.generated(copy)
 
 
 def leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

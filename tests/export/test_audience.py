@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from qualtrics_exporter.export.guards import previous_audience, shrank
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.resource.status import HistoryEntry, Recipients
+from qualtrics_exporter.resource.status import HistoryEntry, RecipientCounts
 from tests.export.conftest import START, Exporter
 
 
 def entry(result: str, accepted: int | None, *, trigger: str = "Schedule", **counts: Any) -> HistoryEntry:
-    recipients = None if accepted is None else Recipients(accepted=accepted, **counts)
+    recipients = None if accepted is None else RecipientCounts(accepted=accepted, **counts)
     return HistoryEntry(
         id="r", trigger=trigger, completion_time=START, result=result, reason="x", message="", recipients=recipients
     )  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ import pytest
 from qualtrics_exporter.export.checks import check
 from qualtrics_exporter.export.dry_test import counting, dry_test, dry_test_entry
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.status import Recipients as Counts
+from qualtrics_exporter.resource.status import RecipientCounts as Counts
 from tests.export.conftest import START, Exporter
 
 

@@ -13,7 +13,7 @@ from qualtrics_exporter.export import recipients
 from qualtrics_exporter.export.addresses import identity, is_address
 from qualtrics_exporter.export.recipients import NoRoom, Recipients
 from qualtrics_exporter.export.run_context import LONGEST_RECIPIENT_BYTES
-from qualtrics_exporter.resource.status import Recipients as Counts
+from qualtrics_exporter.resource.status import RecipientCounts as Counts
 from tests.environment.work import work
 
 LOCALS = st.from_regex(r"[a-z0-9+_'-]{1,12}(\.[a-z0-9]{1,8}){0,2}", fullmatch=True)

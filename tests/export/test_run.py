@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from qualtrics_exporter.resource.status import Recipients as Counts
+from qualtrics_exporter.resource.status import RecipientCounts as Counts
 from qualtrics_exporter.resource.status import timestamp
 from tests.export.conftest import START, Exporter
 

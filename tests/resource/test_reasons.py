@@ -9,7 +9,7 @@ from tests.environment.build import ROOT
 
 PACKAGE = ROOT / "operator" / "qualtrics_exporter"
 CODE = "\n".join(
-    path.read_text("utf-8") for path in PACKAGE.rglob("*.py") if path != PACKAGE / "resource" / "reasons.py"
+    path.read_text("utf-8") for path in PACKAGE.rglob("*.py") if PACKAGE / "resource" / "reasons" not in path.parents
 )
 NAMED = frozenset(re.findall(r"\bReason\.([A-Z_]+)\b", CODE))
 

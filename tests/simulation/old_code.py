@@ -30,10 +30,9 @@ from qualtrics_exporter.controller.status.store import PATIENCE_SECONDS, Key, St
 from qualtrics_exporter.controller.work_queue import Turn, WorkQueue
 from qualtrics_exporter.export import query, run, steps
 from qualtrics_exporter.export.run_context import RunContext
-from qualtrics_exporter.resource import status as resource_status
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.status import CERTAIN_REFUSALS, ActiveRun, Status
+from qualtrics_exporter.resource.status import CERTAIN_REFUSALS, ActiveRun, Status, active_run
 from qualtrics_exporter.schedule import Schedule, Slot
 
 NEVER = timedelta(days=3650)
@@ -45,7 +44,7 @@ def refusals_are_certain() -> Iterator[None]:
     every = CERTAIN_REFUSALS | {str(Reason.RATE_LIMITED)}
     with (
         mock.patch.object(steps, "CERTAIN_REFUSALS", every),
-        mock.patch.object(resource_status, "CERTAIN_REFUSALS", every),
+        mock.patch.object(active_run, "CERTAIN_REFUSALS", every),
         mock.patch.object(steps, "LONGEST_WAIT", timedelta(minutes=5)),
     ):
         yield

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.resource.status import HistoryEntry, Recipients
+from qualtrics_exporter.resource.status import HistoryEntry, RecipientCounts
 from qualtrics_exporter.telemetry.metrics import Metrics
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -139,7 +139,7 @@ def test_runs_are_counted_by_result_and_reason_and_so_are_their_people(metrics: 
         result="Succeeded",
         reason="Succeeded",
         message="",
-        recipients=Recipients(returned=12, invalid=2, accepted=10),
+        recipients=RecipientCounts(returned=12, invalid=2, accepted=10),
     )
     with metrics.running():
         assert shown(metrics)["active_runs"] == 1

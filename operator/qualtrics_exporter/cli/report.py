@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from qualtrics_exporter.resource.status import HistoryEntry, Recipients, timestamp
+from qualtrics_exporter.resource.status import HistoryEntry, RecipientCounts, timestamp
 from qualtrics_exporter.telemetry.redact import redact
 
 GOOD = ("Succeeded", "DryRun")
@@ -28,7 +28,7 @@ def report(name: str, entry: HistoryEntry, *, earlier: bool = False) -> str:
     return "\n".join([f"{name}:", *lines])
 
 
-def _counts(counts: Recipients) -> Iterator[str]:
+def _counts(counts: RecipientCounts) -> Iterator[str]:
     if counts.returned is not None:
         yield f"{counts.returned} rows"
     for what in ("empty", "invalid", "duplicate"):

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, timestamp
-from qualtrics_exporter.resource.status import Recipients as Counts
+from qualtrics_exporter.resource.status import RecipientCounts as Counts
 
 # Of several warnings the first one here becomes the entry's reason; its message has them all. People who are missing
 # come first, nothing else shows them. Drift has a condition of its own, QueryInSync.

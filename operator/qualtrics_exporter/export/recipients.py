@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 
 from qualtrics_exporter.export.addresses import identity, trimmed
-from qualtrics_exporter.resource.status import Recipients as Counts
+from qualtrics_exporter.resource.status import RecipientCounts as Counts
 
 _BLOCK_BITS = 18
 _BLOCK = 1 << _BLOCK_BITS

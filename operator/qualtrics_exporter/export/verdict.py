@@ -7,7 +7,7 @@ from qualtrics_exporter.export.journal import QuerySync
 from qualtrics_exporter.export.query import Answer
 from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.status import Recipients as Counts
+from qualtrics_exporter.resource.status import RecipientCounts as Counts
 
 _FROM_QUALTRICS = frozenset({Reason.REQUESTS_PROXIED})
 

@@ -12,8 +12,8 @@ from pydantic_core import core_schema
 
 from qualtrics_exporter.resource.crd import QualtricsExporter, Structural, resolved
 from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION
+from qualtrics_exporter.resource.model import SpecModel
 from qualtrics_exporter.resource.rules import CEL_RULES, FOR_EDITORS
-from qualtrics_exporter.resource.spec import SpecModel
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 """The newest that the usual editors understand."""

@@ -1,0 +1,110 @@
+"""Prints figures of the code base: `make figures`.
+
+- *Modules* and *lines* of the product: the Python files below `operator/`, with comments and docstrings.
+- *Long modules* have more than 350 lines, *long classes* more than 250, decorators not counted.
+- An *import cycle* is a group of modules that import each other, directly or through others. Imports in functions
+  count; imports for type checking only do not.
+- *Assertions* are `assert` statements below `tests/`. Calls such as `pytest.raises` do not count.
+- The *path of a survey* is what happens from the watch event to the request that sends the survey. A separate program
+  measures it, because it needs the simulation of the tests: `tests/simulation/survey_path.py` defines its figures.
+
+A test checks the limits (`tests/repository/test_figures.py`).
+"""
+
+import argparse
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import grimp
+
+from hack.files import ROOT
+
+PACKAGE = "qualtrics_exporter"
+PRODUCT = ROOT / "operator" / PACKAGE
+MODULE_LINES = 350
+CLASS_LINES = 250
+
+
+def product() -> dict[str, str]:
+    """The text of each module of the product, by its path in the package."""
+    return {str(path.relative_to(PRODUCT)): path.read_text("utf-8") for path in sorted(PRODUCT.rglob("*.py"))}
+
+
+def long_modules(modules: Mapping[str, str]) -> dict[str, int]:
+    """The lines of each module that exceeds the limit."""
+    lengths = {name: len(text.splitlines()) for name, text in modules.items()}
+    return {name: length for name, length in lengths.items() if length > MODULE_LINES}
+
+
+def long_classes(modules: Mapping[str, str]) -> dict[str, int]:
+    """The lines of each class that exceeds the limit, by module and name."""
+    lengths = {
+        f"{name}:{node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for name, text in modules.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ClassDef)
+    }
+    return {name: length for name, length in lengths.items() if length > CLASS_LINES}
+
+
+def imports() -> dict[str, set[str]]:
+    """The modules of the product that each of its modules imports."""
+    graph = grimp.build_graph(PACKAGE, exclude_type_checking_imports=True, cache_dir=None)
+    return {module: graph.find_modules_directly_imported_by(module) for module in sorted(graph.modules)}
+
+
+def cycles(imported: Mapping[str, set[str]]) -> list[list[str]]:
+    """The groups of modules that import each other."""
+    reached = {module: set(_reached(module, imported)) for module in imported}
+    groups = {
+        tuple(sorted(other for other in reached[module] if module in reached[other]))
+        for module in imported
+        if module in reached[module]
+    }
+    return [list(group) for group in sorted(groups)]
+
+
+def _reached(module: str, imported: Mapping[str, set[str]]) -> Iterator[str]:
+    seen: set[str] = set()
+    waiting = [*imported[module]]
+    while waiting:
+        if (other := waiting.pop()) not in seen:
+            seen.add(other)
+            waiting += imported[other]
+            yield other
+
+
+def assertions(folder: Path) -> int:
+    """The number of `assert` statements in all Python files of a folder."""
+    trees = (ast.parse(path.read_text("utf-8")) for path in folder.rglob("*.py"))
+    return sum(isinstance(node, ast.Assert) for tree in trees for node in ast.walk(tree))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m hack.figures", description=__doc__)
+    parser.add_argument("--steps", action="store_true", help="print each module on the path, and each step back")
+    options = parser.parse_args(arguments)
+    modules = product()
+    lines = [line for text in modules.values() for line in text.splitlines()]
+    filled = sum(bool(line.strip()) for line in lines)
+    print(f"product: {len(lines)} lines ({filled} without empty lines) in {len(modules)} modules")
+    _list(f"modules over {MODULE_LINES} lines", [f"{name} ({n})" for name, n in long_modules(modules).items()])
+    _list(f"classes over {CLASS_LINES} lines", [f"{name} ({n})" for name, n in long_classes(modules).items()])
+    _list("import cycles", [", ".join(group) for group in cycles(imports())])
+    print(f"assertions in tests: {assertions(ROOT / 'tests')}", flush=True)
+    path = [sys.executable, "-m", "tests.simulation.survey_path", *(["--steps"] if options.steps else [])]
+    return subprocess.run(path, cwd=ROOT, check=False).returncode
+
+
+def _list(title: str, found: list[str]) -> None:
+    print(f"{title}: {len(found) or 'none'}")
+    for line in found:
+        print(f"  {line}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

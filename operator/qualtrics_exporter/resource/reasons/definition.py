@@ -1,0 +1,78 @@
+"""What a reason consists of, and the places where users meet it."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """What a caller may conclude from a reason."""
+
+    NOTE = "note"  # says how things are; nothing is wrong
+    WARNING = "warning"  # something was done, but not as a user would expect
+    TRANSIENT = "transient"  # may go away by itself: worth another try
+    PERMANENT = "permanent"  # stays until somebody changes something
+    UNKNOWN = "unknown"  # an effect may or may not have happened: look, do not repeat
+
+
+class Place(Enum):
+    """Where a user meets a reason; the value is the place as `docs/reasons.md` calls it."""
+
+    READY = "`Ready`"
+    NEXTHINK_READY = "`NexthinkReady`"
+    QUALTRICS_READY = "`QualtricsReady`"
+    QUERY_IN_SYNC = "`QueryInSync`"
+    LAST_RUN_SUCCEEDED = "`LastRunSucceeded`"
+    STALLED = "`Stalled`"
+    RECONCILING = "`Reconciling`"
+    HISTORY = "`status.history`"
+    LAST_TEST = "`status.lastTest`"
+    LAST_SETTLEMENT = "`status.lastSettlement`"
+    WARNINGS = "`status.warnings`"
+    EVENT = "an Event"
+    VALIDATE = "`qualtrics-exporter validate`"
+
+    @property
+    def is_condition(self) -> bool:
+        """Whether it is one of `status.conditions`."""
+        return self not in _NO_CONDITIONS
+
+
+_NO_CONDITIONS = frozenset(
+    {Place.HISTORY, Place.LAST_TEST, Place.LAST_SETTLEMENT, Place.WARNINGS, Place.EVENT, Place.VALIDATE}
+)
+
+
+CHECKS = (Place.READY, Place.NEXTHINK_READY, Place.QUALTRICS_READY)
+FIRST_CHECK = (*CHECKS, Place.RECONCILING)
+FIRST_RUN = (Place.QUERY_IN_SYNC, Place.LAST_RUN_SUCCEEDED)
+QUERY = (Place.QUERY_IN_SYNC,)
+EVENTS = (Place.EVENT,)
+TARGETS = (Place.READY, Place.WARNINGS, Place.EVENT)
+SKIPPED = (Place.HISTORY, Place.EVENT)
+SKIPPED_TESTS = (Place.HISTORY, Place.LAST_TEST, Place.EVENT)
+SWITCH = (Place.READY, *SKIPPED)
+RUNS = (Place.LAST_RUN_SUCCEEDED, Place.HISTORY, Place.EVENT)
+TESTS = (Place.LAST_TEST, Place.EVENT)
+RUNS_AND_TESTS = (Place.LAST_RUN_SUCCEEDED, Place.HISTORY, *TESTS)
+DRIFT = (*QUERY, *RUNS_AND_TESTS)
+COMPARISON = (Place.READY, *DRIFT, Place.WARNINGS, Place.VALIDATE)
+SETTLED = (*RUNS_AND_TESTS, Place.LAST_SETTLEMENT)
+NEXTHINK = (Place.READY, Place.NEXTHINK_READY, *RUNS_AND_TESTS)
+QUALTRICS = (Place.READY, Place.QUALTRICS_READY, *RUNS_AND_TESTS)
+SIDES = (*CHECKS, *RUNS_AND_TESTS)
+MANIFEST = (*SIDES, Place.VALIDATE)
+TEXT = (*NEXTHINK, Place.WARNINGS, Place.VALIDATE)
+TEXT_WARNING = (Place.READY, Place.WARNINGS, Place.EVENT, Place.VALIDATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A reason with its explanation."""
+
+    name: str
+    kind: Kind
+    places: tuple[Place, ...]
+    meaning: str
+    next_step: str = ""
+    stalls: bool | None = None
+    """See `Reason.stalls`. Without a value, a permanent error stalls."""
