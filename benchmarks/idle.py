@@ -26,7 +26,7 @@ from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.export.journal import QuerySync
 from qualtrics_exporter.export.query import Answer
-from qualtrics_exporter.export.recipients import RecipientCounts as People
+from qualtrics_exporter.export.recipients import Recipients as People
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION, Exporter
 from qualtrics_exporter.resource.reasons import Reason

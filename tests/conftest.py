@@ -19,7 +19,7 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, settings
 
-from qualtrics_exporter.http import authorities
+from qualtrics_exporter.remote import authorities
 from tests.environment import debian, proxy
 from tests.environment.build import BuildError
 from tests.environment.controlplane import ControlPlane, prepare

@@ -253,7 +253,7 @@ def test_readers_get_no_verb_that_changes_and_nobody_one_for_status(helm: Helm) 
 
 
 def test_the_table_of_rights_in_the_docs_is_what_the_chart_gives() -> None:
-    section = (ROOT / "docs/operating.md").read_text().partition("\n## Rights\n")[2].partition("\n## ")[0]
+    section = (ROOT / "docs/operating.md").read_text().partition("\n## Permissions\n")[2].partition("\n## ")[0]
     rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")][2:]
     written = []
     for group, resource, named in rows:

@@ -16,7 +16,7 @@ from tests.environment.build import ROOT
 
 FOLDER = ROOT / "docs" / "nql"
 REASONS = {rule.name: rule.reason for rule in RULES} | {"too-long": Reason.QUERY_INVALID}
-HEADINGS = ["Wrong", "Right", "How to mend it"]
+HEADINGS = ["Wrong", "Right", "How to fix it"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 
@@ -106,7 +106,7 @@ def test_a_page_names_severity_and_reason(rule: str, reason: Reason) -> None:
 
 @pytest.mark.parametrize(("rule", "reason"), REASONS.items())
 def test_a_page_of_an_error_tells_how_to_do_without_the_check(rule: str, reason: Reason) -> None:
-    told = "`spec.nexthink.queryCheck: Warn`" in section(page(rule), "How to mend it")
+    told = "`spec.nexthink.queryCheck: Warn`" in section(page(rule), "How to fix it")
 
     assert told == (severity(reason) == "Error")
 
