@@ -61,8 +61,12 @@ settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:
-    """Choose the seed before other processes are started, so that all have the same."""
+    """Choose the seed before other processes are started, so that all have the same.
+
+    What is collected stays: to search it for garbage while it grows would find nothing.
+    """
     tally.seed()
+    gc.disable()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -97,6 +101,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what tests need before the first one: it takes longer than a test may, and shows its progress."""
     gc.collect()
     gc.freeze()  # thousands of tests are not searched for garbage again and again
+    gc.enable()
     builds = {prepare: ("control_plane", "helm"), build_for_a_node: ("node",), built_image: ("image",)}
     wanted = [build for build, fixtures in builds.items() if any(uses(item, *fixtures) for item in session.items)]
     if session.config.option.collectonly or not wanted:

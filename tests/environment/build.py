@@ -105,7 +105,7 @@ def go_environment() -> dict[str, str]:
 
 
 def without_collection(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which a Go program that ends soon does not collect garbage: a third of its work.
+    """Return an environment in which a Go program that ends soon does not collect garbage: up to a third of its work.
 
     One that needs more memory than usual collects all the same.
     """

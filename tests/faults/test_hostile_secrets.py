@@ -10,9 +10,10 @@ import gzip
 import json
 import socket
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -371,11 +372,16 @@ async def test_an_export_is_fetched_from_allowed_hosts_only_and_without_a_token(
 # Replies without end
 
 
-BOMB = gzip.compress(b" " * (64 * 1024 * 1024), 9, mtime=0)
-REPLIES: dict[str, dict[str, Any]] = {
-    "a gzip bomb": {"body": BOMB},
-    "a gzip bomb that says so": {"body": BOMB, "headers": {"Content-Encoding": "gzip"}},
-    "no end": {"endless": True},
+@cache
+def bomb() -> bytes:
+    """64 MiB of spaces, compressed when a test wants them: each worker loads this module."""
+    return gzip.compress(b" " * (64 * 1024 * 1024), 9, mtime=0)
+
+
+REPLIES: dict[str, Callable[[], dict[str, Any]]] = {
+    "a gzip bomb": lambda: {"body": bomb()},
+    "a gzip bomb that says so": lambda: {"body": bomb(), "headers": {"Content-Encoding": "gzip"}},
+    "no end": lambda: {"endless": True},
 }
 MOST_MEMORY = 32 * 1024 * 1024
 """A few times what is read of a reply at all (8 MiB), and half of what the bomb unpacks to."""
@@ -389,7 +395,7 @@ async def flooded(office: Office, operation: str, name: str) -> list[Found]:
         wanted.reason == "RemoteReplyInvalid" and operation != "qualtrics.import_contacts"
     ):  # else its outcome is unknown
         wanted = replace(wanted, reason="RemoteReplyTooLarge")
-    order = REPLIES[name]
+    order = REPLIES[name]()
     async with guarded(office, people=1000 if operation in WITH_AN_EXPORT else None) as desk:
         if operation in OF_A_RUN:
             await desk.ready()
