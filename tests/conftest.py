@@ -125,7 +125,7 @@ def cannot(reason: str) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def public_authorities() -> Iterator[None]:
     """Read the certificates of the public authorities once, not for each test that connects to something."""
-    read, create = authorities.context, ssl.create_default_context
+    read, create = authorities.create_context, ssl.create_default_context
 
     def variables() -> list[str | None]:
         return [os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
@@ -137,7 +137,7 @@ def public_authorities() -> Iterator[None]:
         changed = ssl.create_default_context is not create or variables() != before
         return read() if changed else read_once()
 
-    with mock.patch.object(authorities, "context", context):
+    with mock.patch.object(authorities, "create_context", context):
         yield
 
 
