@@ -249,15 +249,17 @@ async def test_imports_that_are_not_limited_are_not_counted(exporter: Exporter) 
     assert exporter.count("list_transactions") == 0
 
 
-async def test_all_portions_go_into_the_new_batch(exporter: Exporter) -> None:
-    exporter.many(12_000)
+async def test_all_portions_go_into_the_new_batch(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qualtrics_exporter.qualtrics.portions.MOST_CONTACTS", 1_000)
+    exporter.many(1_200)
     exporter.fault("import_contacts", drop="after", after=1)
     entry = await exporter.run()
 
-    assert len(exporter.mailed()) == 12_000
+    assert len(exporter.sandbox.ledger.batches) == 2
+    assert len(exporter.mailed()) == 1_200
     assert set(exporter.mailed().values()) == {1}
     assert entry.recipients
-    assert entry.recipients.imported == 12_000
+    assert entry.recipients.imported == 1_200
 
 
 @pytest.mark.parametrize(

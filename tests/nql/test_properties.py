@@ -223,7 +223,7 @@ def test_the_work_on_hostile_texts_grows_with_their_length_and_no_faster(before:
     # Counting is slow. What grows with the square of the length calls each of the 2,000 characters 2,000 times.
     part = text[: LONGEST_QUERY // 8]
     assert work(check, part, parameters, timedelta(days=1))[1] < 300 * len(part)
-    assert work(difference, part, part, {"a": "b"})[1] < 600 * len(part)
+    assert work(difference, part, f"{part} ", {"a": "b"})[1] < 600 * len(part)  # of equal texts one is read
 
 
 @pytest.mark.parametrize("text", ["|" * 1_000_000, "(" * 1_000_000, "users | list " + "a" * 1_000_000])

@@ -38,7 +38,8 @@ def difference(query: str, executed: str, parameters: Mapping[str, str]) -> str 
     """
     if len(executed) > LONGEST:
         return TOO_LONG
-    ours, theirs = parse(query), parse(executed)
+    ours = parse(query)
+    theirs = ours if executed == query else parse(executed)
     places = _Comparison(ours.source, theirs.source, parameters).of_parts(ours.query, theirs.query)
     if places is None:
         return None
