@@ -22,7 +22,7 @@ from qualtrics_exporter.clock import WatchedClock
 from qualtrics_exporter.controller.kube.api import Cluster, ClusterError, Forbidden, Gone, Unreachable
 from qualtrics_exporter.controller.plan.wake import Wake, next_wake
 from qualtrics_exporter.controller.status import conditions
-from qualtrics_exporter.controller.status.store import Key, tenant_of
+from qualtrics_exporter.controller.status.key import Key, tenant_of
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watcher import LOOK_SECONDS, Watcher
 from qualtrics_exporter.controller.work_queue import WorkQueue

@@ -7,15 +7,16 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.actions.run import NOT_READABLE, ClientFactory
+from qualtrics_exporter.controller.credentials import NOT_READABLE, ClientFactory
 from qualtrics_exporter.controller.memory import Memories, Well
 from qualtrics_exporter.controller.plan import requests
-from qualtrics_exporter.controller.plan.deadlines import spec_problem
+from qualtrics_exporter.controller.plan.usable_spec import spec_problem
 from qualtrics_exporter.controller.plan.wake import CHECK_INTERVAL, check_due
 from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.status import conditions, resolution
 from qualtrics_exporter.controller.status.conditions import Verdict
-from qualtrics_exporter.controller.status.store import Key, StatusStore, tenant_of
+from qualtrics_exporter.controller.status.key import Key, tenant_of
+from qualtrics_exporter.controller.status.store import StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.export.checks import (
     LOOK,

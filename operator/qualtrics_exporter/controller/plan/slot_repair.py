@@ -9,7 +9,7 @@ from datetime import datetime
 
 from qualtrics_exporter import schedule as schedules
 from qualtrics_exporter.controller.plan import slots
-from qualtrics_exporter.controller.plan.deadlines import schedule_of, spec_problem
+from qualtrics_exporter.controller.plan.usable_spec import schedule_of, spec_problem
 from qualtrics_exporter.export.run_ids import slot_run_id
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason

@@ -5,62 +5,22 @@ enough to know which slots had their run: `claimedSlots` holds the newest of tho
 independently of history. A slot in it never runs again, nor does one that is older than what the list covers.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 
 from qualtrics_exporter import schedule as slots
-from qualtrics_exporter.controller.leader_gaps import Leadership
+from qualtrics_exporter.controller.plan.context import Context
 from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.export.run_ids import slot_run_id
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CLAIMED_SLOTS, ClaimedSlot, HistoryEntry, Result, Status, timestamp
 
-LONGEST_WAIT = timedelta(hours=6)
 MOST_SLOTS = 20_000
 """So many slots are counted one by one, which takes a tenth of a second: two years of every hour. A status may say that
 slots count since 2001: the older ones are left out.
 """
 INSTANT = timedelta.resolution
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """The circumstances of a plan, apart from the exporter itself."""
-
-    now: datetime
-    holder: str
-    default_zone: str
-    leadership: Leadership | None = None
-    """None: the operator leads from now on."""
-    first: bool = True
-    """This operator looks at the exporter for the first time since it leads."""
-    waited: timedelta = timedelta(0)
-    """For how long the exporter has been waiting for its turn, as far as this process saw."""
-    orphaned: bool = False
-    """Nobody works on the active run any more."""
-    unsure: bool = False
-    """The wall clock was set forward a moment ago: nothing is concluded from it about slots."""
-    waiting: int = 0
-    """How many exporters wait for their turn."""
-    in_progress: int = 0
-
-    def lateness(self, due: datetime) -> timedelta:
-        """How late a slot is: the time since it was due, less the time in which it only waited for its turn.
-
-        An exporter that waited for the operator before this one had waited while that one was leading. Not for longer
-        than `LONGEST_WAIT`: a status that a backup restores looks as if its newest slots were still waiting.
-        """
-        since = self.now - due
-        waited = self.waited
-        if self.first and self.leadership:
-            waited = max(waited, min(since - self.leadership.lateness(due, self.now), LONGEST_WAIT))
-        return max(timedelta(0), since - waited)
-
-    def led_since(self) -> datetime | None:
-        """Since when an operator has been leading."""
-        return self.leadership.since(self.now) if self.leadership else self.now
 
 
 class _Passed(NamedTuple):

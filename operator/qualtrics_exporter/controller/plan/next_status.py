@@ -12,7 +12,8 @@ from typing import cast
 
 from qualtrics_exporter import schedule as schedules
 from qualtrics_exporter.controller.plan import slots
-from qualtrics_exporter.controller.plan.deadlines import schedule_of, spec_problem, starting_deadline
+from qualtrics_exporter.controller.plan.context import Context
+from qualtrics_exporter.controller.plan.deadlines import starting_deadline
 from qualtrics_exporter.controller.plan.repair import repaired
 from qualtrics_exporter.controller.plan.requests import (
     RUN,
@@ -28,8 +29,8 @@ from qualtrics_exporter.controller.plan.requests import (
     without_texts,
 )
 from qualtrics_exporter.controller.plan.slot_repair import without_future
-from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.plan.takeover import take_over
+from qualtrics_exporter.controller.plan.usable_spec import schedule_of, spec_problem
 from qualtrics_exporter.controller.status import conditions, resolution
 from qualtrics_exporter.export.heavy_query import remembered
 from qualtrics_exporter.export.journal import Ended
