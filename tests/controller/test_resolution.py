@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.controller.kube.event_recorder import cut
-from qualtrics_exporter.controller.plan.reconcile import finished
+from qualtrics_exporter.controller.plan.next_status import finished
 from qualtrics_exporter.controller.plan.requests import SETTLEMENT, requested
 from qualtrics_exporter.controller.plan.wake import next_wake
 from qualtrics_exporter.controller.status import conditions, delivery_figures, events, resolution
