@@ -34,5 +34,5 @@ class Health:
         if problem := self._watch.listing:
             return problem
         if self._election and self._election.problem:
-            return f"the Lease cannot be had: {self._election.problem}"
+            return f"the Lease cannot be acquired or renewed: {self._election.problem}"
         return self._queue.problem
