@@ -209,7 +209,7 @@ def test_a_journal_of_another_exporter_is_not_touched(run: Local) -> None:
 def test_a_journal_that_cannot_be_read_mails_nobody(run: Local) -> None:
     run("--test", "--send")
     run.journal.write_text("{}garbage")
-    assert "is no journal of this program" in run("--send", code=1).stderr
+    assert "is not a journal of this program" in run("--send", code=1).stderr
     assert len(run.sandbox.ledger.distributions) == 1
 
 

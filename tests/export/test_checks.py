@@ -10,7 +10,7 @@ from tests.export.conftest import START, Exporter
 
 
 async def test_a_good_exporter_has_no_error_and_nothing_was_made(exporter: Exporter) -> None:
-    checks = await check(exporter.spec, exporter.sides)
+    checks = await check(exporter.spec, exporter.clients)
 
     assert checks.error is None
     assert checks.query_sync
@@ -19,7 +19,7 @@ async def test_a_good_exporter_has_no_error_and_nothing_was_made(exporter: Expor
 
 
 async def test_without_the_query_nothing_is_executed(exporter: Exporter) -> None:
-    checks = await check(exporter.spec, exporter.sides, wanted=None)
+    checks = await check(exporter.spec, exporter.clients, wanted=None)
 
     assert checks.error is None
     assert checks.query_sync is None
@@ -41,7 +41,7 @@ async def test_without_the_query_nothing_is_executed(exporter: Exporter) -> None
 )
 async def test_each_wrong_id_has_its_own_reason(exporter: Exporter, fields: dict[str, str], reason: str) -> None:
     exporter.change("qualtrics", **fields)
-    checks = await check(exporter.spec, exporter.sides)
+    checks = await check(exporter.spec, exporter.clients)
 
     assert checks.nexthink is None
     assert checks.qualtrics
@@ -51,7 +51,7 @@ async def test_each_wrong_id_has_its_own_reason(exporter: Exporter, fields: dict
 async def test_both_sides_are_heard(exporter: Exporter) -> None:
     exporter.change("nexthink", query_id="#no_such_query")
     exporter.change("qualtrics", survey_id="SV_noSuchSurvey1")
-    checks = await check(exporter.spec, exporter.sides)
+    checks = await check(exporter.spec, exporter.clients)
 
     assert [error.reason for error in checks.errors] == ["QueryNotFound", "SurveyNotFound"]
     assert checks.error is checks.nexthink
@@ -59,7 +59,7 @@ async def test_both_sides_are_heard(exporter: Exporter) -> None:
 
 async def test_one_address_is_enough_of_a_look(exporter: Exporter) -> None:
     exporter.many(5000)
-    checks = await check(exporter.spec, exporter.sides)
+    checks = await check(exporter.spec, exporter.clients)
 
     assert checks.error is None
     assert checks.counts == Counts(returned=1, empty=0, invalid=0, duplicate=0, accepted=1)
@@ -68,7 +68,7 @@ async def test_one_address_is_enough_of_a_look(exporter: Exporter) -> None:
 
 async def test_a_query_without_addresses_is_found_by_its_check(exporter: Exporter) -> None:
     exporter.people(["eva", "ana"])
-    checks = await check(exporter.spec, exporter.sides)
+    checks = await check(exporter.spec, exporter.clients)
 
     assert checks.nexthink
     assert checks.nexthink.reason == "QueryReturnsNoEmail"
@@ -78,7 +78,7 @@ async def test_a_query_without_addresses_is_found_by_its_check(exporter: Exporte
 async def test_a_test_counts_all_people_by_stage_and_imports_nobody(exporter: Exporter, people: int) -> None:
     addresses = [f"user{number}@example.com" for number in range(people)]
     exporter.people([*addresses, "", "S-1-5-21", None, "USER1@example.com", addresses[-1]])
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.id, entry.trigger, entry.result, entry.reason) == ("test1", "Test", "Succeeded", "TestPassed")
     assert entry.recipients == Counts(returned=people + 5, empty=2, invalid=1, duplicate=2, accepted=people)
@@ -90,7 +90,7 @@ async def test_a_test_counts_all_people_by_stage_and_imports_nobody(exporter: Ex
 async def test_a_test_compares_the_whole_audience_with_the_limit(exporter: Exporter) -> None:
     exporter.many(50)
     exporter.change("spec", max_recipients=30)
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.result, entry.reason) == ("Held", "RecipientLimitExceeded")
     assert entry.recipients
@@ -102,7 +102,7 @@ async def test_a_test_compares_the_whole_audience_with_the_limit(exporter: Expor
 async def test_a_test_compares_the_whole_audience_with_the_minimum(exporter: Exporter, people: int) -> None:
     exporter.many(people)
     exporter.change("spec", min_recipients=50)
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.result, entry.reason) == ("Held", "TooFewRecipients")
     assert entry.recipients
@@ -117,7 +117,7 @@ async def test_a_test_tells_that_the_audience_shrank(
     exporter: Exporter, previous: int | None, least: int | None, told: bool
 ) -> None:
     exporter.change("spec", min_recipients=least)
-    checks = await check(exporter.spec, exporter.sides, wanted=counting(exporter.spec))
+    checks = await check(exporter.spec, exporter.clients, wanted=counting(exporter.spec))
     entry = dry_test_entry(checks, exporter.spec, "test1", START, START, previous)
 
     assert (entry.result, entry.reason) == ("Succeeded", "TestPassed")
@@ -126,14 +126,14 @@ async def test_a_test_tells_that_the_audience_shrank(
 
 async def test_a_test_of_a_query_that_has_drifted_ends_as_a_run_would(exporter: Exporter) -> None:
     exporter.change("nexthink", query="users | list ad.email_address", drift_policy="Hold")
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.result, entry.reason) == ("Held", "QueryDrift")
 
 
 async def test_a_test_keeps_no_address(exporter: Exporter) -> None:
     exporter.many(2500)
-    kept = (await check(exporter.spec, exporter.sides, wanted=counting(exporter.spec))).answer
+    kept = (await check(exporter.spec, exporter.clients, wanted=counting(exporter.spec))).answer
 
     assert kept
     assert (len(kept.recipients), kept.recipients.size, list(kept.recipients)) == (2500, 0, [])
@@ -142,7 +142,7 @@ async def test_a_test_keeps_no_address(exporter: Exporter) -> None:
 async def test_a_test_tells_what_is_wrong_on_both_sides(exporter: Exporter) -> None:
     exporter.change("nexthink", query_id="#no_such_query")
     exporter.change("qualtrics", survey_id="SV_noSuchSurvey1")
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.result, entry.reason) == ("Failed", "QueryNotFound")
     assert "queryId" in entry.message
@@ -151,10 +151,10 @@ async def test_a_test_tells_what_is_wrong_on_both_sides(exporter: Exporter) -> N
 
 async def test_a_test_of_a_query_that_names_nobody_passes(exporter: Exporter) -> None:
     exporter.people([])
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert entry.reason == "TestPassed"
-    assert "returns nobody at present" in entry.message
+    assert "currently returns nobody" in entry.message
 
 
 async def test_a_refusal_of_whoami_alone_fails_no_check(exporter: Exporter) -> None:
@@ -163,14 +163,14 @@ async def test_a_refusal_of_whoami_alone_fails_no_check(exporter: Exporter) -> N
     for body in ("<html>", b"", '{"message": "Forbidden"}'):  # a filter's; asked twice
         exporter.sandbox.faults.add("qualtrics.whoami", times=2, status=403, body=body)
     for _ in range(5):
-        assert (await check(exporter.spec, exporter.sides, wanted=None)).error is None
+        assert (await check(exporter.spec, exporter.clients, wanted=None)).error is None
     assert not exporter.sandbox.faults.open()
 
 
 async def test_a_filter_that_blocks_more_than_whoami_fails_the_check(exporter: Exporter) -> None:
     for operation in ("whoami", "read_survey"):
         exporter.sandbox.faults.add(f"qualtrics.{operation}", status=403, body="<html>", times=None)
-    checks = await check(exporter.spec, exporter.sides, wanted=None)
+    checks = await check(exporter.spec, exporter.clients, wanted=None)
 
     assert checks.error
     assert checks.error.reason == "RemoteReplyInvalid"
@@ -178,7 +178,7 @@ async def test_a_filter_that_blocks_more_than_whoami_fails_the_check(exporter: E
 
 async def test_a_403_of_the_token_endpoint_fails_the_check(exporter: Exporter) -> None:
     exporter.sandbox.faults.add("qualtrics.token", status=403, body="<html>", times=None)
-    checks = await check(exporter.spec, exporter.sides, wanted=None)
+    checks = await check(exporter.spec, exporter.clients, wanted=None)
 
     assert checks.error
     assert checks.error.reason == "RemoteReplyInvalid"
@@ -187,7 +187,7 @@ async def test_a_403_of_the_token_endpoint_fails_the_check(exporter: Exporter) -
 async def test_without_the_permission_for_the_survey_the_check_says_so(exporter: Exporter) -> None:
     for operation in ("whoami", "read_survey"):
         exporter.sandbox.faults.add(f"qualtrics.{operation}", status=403)
-    checks = await check(exporter.spec, exporter.sides, wanted=None)
+    checks = await check(exporter.spec, exporter.clients, wanted=None)
 
     assert checks.error
     assert checks.error.reason == "NotPermitted"
@@ -197,7 +197,7 @@ async def test_without_the_permission_for_the_survey_the_check_says_so(exporter:
 async def test_a_dry_test_advises_the_faster_host(exporter: Exporter) -> None:
     notice = "Request proxied. For faster response times, use this host instead: co1.qualtrics.com"
     exporter.sandbox.faults.add("qualtrics.whoami", body=f'{{"result": {{}}, "meta": {{"notice": "{notice}"}}}}')
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "run-1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "run-1")).entry
 
     assert entry.result == "Succeeded"
     assert entry.message.count("https://co1.qualtrics.com") == 1
