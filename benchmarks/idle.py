@@ -21,8 +21,8 @@ from typing import Any
 
 import kubernetes
 
-from qualtrics_exporter.controller.plan.reconcile import plan
-from qualtrics_exporter.controller.plan.slots import Context
+from qualtrics_exporter.controller.plan.context import Context
+from qualtrics_exporter.controller.plan.next_status import plan
 from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.export.journal import QuerySync
 from qualtrics_exporter.export.query import QueryResult

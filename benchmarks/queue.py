@@ -23,11 +23,11 @@ from unittest import mock
 
 from qualtrics_exporter.controller import work_queue
 from qualtrics_exporter.controller.plan import slots
-from qualtrics_exporter.controller.plan.slots import Context
+from qualtrics_exporter.controller.plan.context import Context
 from qualtrics_exporter.controller.plan.wake import Wake
 from qualtrics_exporter.controller.reconciler import Reconciler
-from qualtrics_exporter.controller.status.store import Key
-from qualtrics_exporter.controller.work_queue import Turn
+from qualtrics_exporter.controller.status.key import Key
+from qualtrics_exporter.controller.work_item import Turn
 from qualtrics_exporter.fair_share import NOBODY, FairQueue, Tenant
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Status, timestamp

@@ -22,7 +22,7 @@ def generated() -> dict[str, str]:
 
 
 def reference() -> str:
-    """`docs/reference.md`: every field of the object, with its rules in the words of the API server."""
+    """`docs/reference.md`: every field of the object, with its rules as the API server reports them."""
     version = crd()["spec"]["versions"][0]
     root = version["schema"]["openAPIV3Schema"]
     lines = [
@@ -32,16 +32,28 @@ def reference() -> str:
         "",
         root["description"],
         "",
-        f"`apiVersion: {GROUP}/{VERSION}`, `kind: {KIND}`; in a namespace. `kubectl explain {KIND.lower()}.spec` shows "
-        "the same as this page. A rule is checked by the API server when an object is written, and again by the "
-        "operator when it is read.",
+        "This page is for people who write manifests. It lists every field, with its rules and defaults. To see it in "
+        "a terminal, run:",
+        "",
+        "```sh",
+        f"kubectl explain {KIND.lower()}.spec",
+        "```",
+        "",
+        f"`apiVersion: {GROUP}/{VERSION}`, `kind: {KIND}`, namespaced. The API server validates an object when you "
+        "apply it, and the operator validates it again when it reads it.",
         "",
         "## Fields",
     ]
     for part in ("spec", "status"):
         required = part in root["required"]
         lines += [line for field in _fields(part, root["properties"][part], required) for line in field]
-    lines += ["", "## Columns", "", "What `kubectl get qex` shows; with `--output wide` also the last ones.", ""]
+    lines += [
+        "",
+        "## Columns",
+        "",
+        "The columns of `kubectl get qex`. Those marked `wide` require `--output wide`.",
+        "",
+    ]
     lines += ["| Column | Field | |", "| --- | --- | --- |"]
     for column in version["additionalPrinterColumns"]:
         wide = " (wide)" if column.get("priority") else ""
@@ -50,36 +62,37 @@ def reference() -> str:
 
 
 def reasons() -> str:
-    """`docs/reasons.md`: every reason that a user can meet, by kind."""
+    """`docs/reasons.md`: every reason, by kind."""
     lines = [
         "# Reasons",
         "",
         _COMMENT,
         "",
-        "Every condition, history entry and Event gives one of these words as its reason. Its message names the object,"
-        " the key or the remote error of that time; here is what the word means and what to do next.",
+        "This page is for owners of exporters and administrators of the operator. Every condition, history entry and "
+        "Event has one of these reasons. Its message names the object, the key or the remote error. The page explains "
+        "what each reason means, and the next step.",
     ]
     for kind, (title, introduction) in _KINDS.items():
         lines += ["", f"## {title}", "", introduction]
         for reason in sorted((reason for reason in Reason if reason.kind is kind), key=str):
             lines += ["", f"### {reason}", "", _prose(reason.meaning), ""]
             if reason.next_step:
-                lines += [f"**What to do next:** {_prose(reason.next_step)}", ""]
-            lines.append(f"**Where it shows:** {_where(reason)}.")
+                lines += [f"**Next step:** {_prose(reason.next_step)}", ""]
+            lines.append(f"**Appears in:** {_where(reason)}.")
             if reason.startswith("Query") and Place.VALIDATE in reason.places:
-                lines += ["", "**More:** [what the check of a query says](nql/README.md)."]
+                lines += ["", "**More:** [findings of the query check](nql/README.md)."]
     return "\n".join(lines) + "\n"
 
 
 _KINDS = {
-    Kind.PERMANENT: ("Errors that stay", "They stay until somebody changes something; trying again would not help."),
-    Kind.TRANSIENT: ("Errors that may pass", "They may go away by themselves: the operator tries again."),
+    Kind.PERMANENT: ("Permanent errors", "They stay until somebody changes something. Retrying does not help."),
+    Kind.TRANSIENT: ("Temporary errors", "They may go away without a change. The operator tries again."),
     Kind.UNKNOWN: (
         "Unknown",
-        "Something may or may not have happened. Look before you repeat it: people may be mailed twice.",
+        "An e-mail may or may not have been sent. Check before you repeat a run: people may get a second e-mail.",
     ),
-    Kind.WARNING: ("Warnings", "Something was done, or left out, and not as you would expect."),
-    Kind.NOTE: ("Notes", "They say how things are; nothing is wrong."),
+    Kind.WARNING: ("Warnings", "Something was done or left out, but not as you may expect."),
+    Kind.NOTE: ("Notes", "They describe a state. Nothing is wrong."),
 }
 
 
@@ -94,7 +107,7 @@ def _where(reason: Reason) -> str:
 
 
 def _fields(path: str, node: dict[str, Any], required: bool) -> Iterator[list[str]]:
-    """The sections of a field and of the fields in it; an object in a list, or as values of a map, counts as in it."""
+    """The sections of a field and of the fields in it, including those of objects in a list."""
     lines = ["", f"### `{path}`", "", f"{_type(node)}, {'required' if required else 'optional'}.", ""]
     lines.append(_prose(node["description"]))
     if rules := [*_plain_rules(node), *node.get(CEL_RULES, [])]:
@@ -133,7 +146,7 @@ def _plain_rules(node: dict[str, Any]) -> Iterator[str]:
     if values := node.get("additionalProperties", {}).get("maxLength"):
         yield f"values must have at most {values} characters"
     if "default" in node:
-        yield f"is `{node['default']}` without a value" if not isinstance(node["default"], dict) else "has a default"
+        yield f"is `{node['default']}` by default" if not isinstance(node["default"], dict) else "has a default"
 
 
 def _rule(rule: str | dict[str, str]) -> str:
@@ -144,7 +157,7 @@ def _rule(rule: str | dict[str, str]) -> str:
 
 
 def _prose(text: str) -> str:
-    """Text in which Markdown sees no HTML and no mathematics; what stands in back quotes is left alone."""
+    """The text without HTML and mathematics for Markdown. Text in back quotes does not change."""
     parts = text.split("`")
     parts[::2] = [re.sub(r"([<$])", r"\\\1", part) for part in parts[::2]]
     return "`".join(parts)

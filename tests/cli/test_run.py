@@ -448,7 +448,7 @@ def test_on_a_terminal_one_line_is_written_over(run: Local) -> None:
 def test_a_field_that_is_misspelled_is_refused_and_nobody_is_mailed(run: Local) -> None:
     run.change(dryrun=True)
     ended = run("--send", code=1)
-    assert "spec.dryrun: is no field; did you mean dryRun?" in ended.stderr
+    assert "spec.dryrun: is not a field; did you mean dryRun?" in ended.stderr
     assert run.mailed() == set()
 
 

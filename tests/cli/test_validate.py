@@ -60,8 +60,8 @@ def test_the_samples_pass_also_strictly(program: Program) -> None:
         ("{groups: 7}", 0, ""),
         ("{percent: 10}", 0, "is asked every day"),
         ("{groups: many}", 1, "must be a whole number"),
-        ("{groups: 4, percent: 10}", 1, "must not be given together with groups"),
-        ("{}", 1, "must be given, or percent"),
+        ("{groups: 4, percent: 10}", 1, "must not be set together with groups"),
+        ("{}", 1, "must be set, or percent"),
     ],
 )
 def test_a_cycle_that_is_shorter_than_the_window_of_the_query_is_told(
@@ -301,7 +301,7 @@ def test_nothing_of_a_secret_beside_an_exporter_is_shown(called: Called) -> None
         assert "ManifestInvalid: this is no YAML" in ended.stdout
         assert "hunter" not in ended.stdout + ended.stderr
     path.write_text(f"stringData: {{clientSecret: hunter7}}\n{manifest(clientSecret='hunter8')}")
-    assert "stringData is no field" in called("validate", path, code=1).stdout
+    assert "stringData is not a field" in called("validate", path, code=1).stdout
     assert "hunter" not in called("validate", path, code=1).stdout
     one_line = {"kind": "List", "items": [{"kind": "Secret", "data": "hunter6"}, changed({"nexthink.query": "users"})]}
     path.write_text(json.dumps(one_line))

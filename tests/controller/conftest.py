@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from _pytest.runner import runtestprotocol
 
+from qualtrics_exporter.controller.kube import api
 from tests.environment.controlplane import ControlPlane
 from tests.environment.stage import NOON, Stage
+from tests.environment.waiting import HANG_SECONDS
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -30,6 +32,12 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give calls to the API server as long as any test may take. A test of that timeout makes it short itself."""
+    monkeypatch.setattr(api, "TIMEOUT", HANG_SECONDS)
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from qualtrics_exporter.controller.plan.reconcile import Plan, plan
-from qualtrics_exporter.controller.plan.slots import Context
+from qualtrics_exporter.controller.plan.context import Context
+from qualtrics_exporter.controller.plan.next_status import Plan, plan
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import Status
 

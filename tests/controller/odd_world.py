@@ -122,7 +122,7 @@ class OddWorld:
     def internal_errors(self) -> list[str]:
         """What the operator says about errors that nobody expected."""
         assert self.replica.operator
-        text = generate_latest(self.replica.operator._metrics.registry).decode()
+        text = generate_latest(self.replica.operator.metrics.registry).decode()
         return [line for line in text.splitlines() if line.startswith("qualtrics_exporter_internal_errors_total{")]
 
     def close(self) -> None:

@@ -1,19 +1,23 @@
 """The journal in an exporter's status, where the API server takes no writes."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
 
-from qualtrics_exporter.controller.actions.run import ClientFactory, Runner
+from qualtrics_exporter.controller.actions.run import Runner
+from qualtrics_exporter.controller.credentials import ClientFactory
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.errors import Conflict, Forbidden
+from qualtrics_exporter.controller.plan.next_status import finished
+from qualtrics_exporter.controller.plan.repair import repaired
 from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.run_holders import ProcessIdentity
 from qualtrics_exporter.controller.status.journal import HEARTBEAT_SECONDS, StatusJournal
-from qualtrics_exporter.controller.status.store import Key, StatusStore
-from qualtrics_exporter.export.journal import Abandoned, NotWritten
+from qualtrics_exporter.controller.status.key import Key
+from qualtrics_exporter.controller.status.store import StatusStore
+from qualtrics_exporter.export.journal import Abandoned, Ended, NotWritten
 from qualtrics_exporter.remote.errors import Permanent
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -27,6 +31,15 @@ RUN = ActiveRun(id="run1", trigger="Request", start_time=NOW, holder="me", step=
 REFUSED = RUN.model_copy(update={"refused_until": NOW + timedelta(minutes=1), "refused_reason": "RemoteUnavailable"})
 DOUBTED = REFUSED.model_copy(update={"refused_reason": "RateLimited"})
 SENT = RUN.model_copy(update={"step": "Sent", "distribution_id": "EMD_1"})
+
+
+def store_of(cluster: Any, clock: SteeredClock, *, unsure: bool = False) -> StatusStore:
+    """The store as the operator wires it."""
+    return StatusStore(cast("ClusterApi", cluster), clock, lambda found: repaired(found, clock.now(), unsure=unsure))
+
+
+def ended_in_zone(exporter: Exporter, ended: Ended, now: datetime) -> Status:
+    return finished(exporter, ended, now, ZONE)
 
 
 class Deaf:
@@ -54,7 +67,7 @@ async def test_a_run_is_left_when_a_step_cannot_be_written_but_not_when_it_is_kn
     run: ActiveRun, error: type[Exception]
 ) -> None:
     clock = SteeredClock(start=NOW)
-    journal = StatusJournal(StatusStore(cast("ClusterApi", Deaf()), clock), Key("dex", "teams", "uid"), clock, ZONE)
+    journal = StatusJournal(store_of(Deaf(), clock), Key("dex", "teams", "uid"), clock, ended_in_zone)
     with pytest.raises(error):
         await journal.write(run)
 
@@ -92,7 +105,7 @@ class Stored:
 
 
 def journal_in(cluster: Stored, clock: SteeredClock) -> StatusJournal:
-    return StatusJournal(StatusStore(cast("ClusterApi", cluster), clock), Key("dex", "teams", "uid"), clock, ZONE)
+    return StatusJournal(store_of(cluster, clock), Key("dex", "teams", "uid"), clock, ended_in_zone)
 
 
 async def beats(clock: SteeredClock, number: int) -> None:
@@ -142,7 +155,7 @@ class Hasty(SteeredClock):
 
 async def test_a_status_that_others_write_all_the_time_is_given_up() -> None:
     clock, cluster = Hasty(start=NOW), Stored(RUN, conflicts=float("inf"))
-    store = StatusStore(cast("ClusterApi", cluster), clock)
+    store = store_of(cluster, clock)
     with pytest.raises(Conflict):
         await store.change(
             Key("dex", "teams", "uid"), lambda e: e.status.model_copy(update={"schedule": "other"}), patience=0.5
@@ -169,7 +182,7 @@ async def test_whoever_writes_first_after_the_status_was_damaged_keeps_what_must
             damaged["status"] = dict(arguments[-1])
             return damaged
 
-    store = StatusStore(cast("ClusterApi", Damaged()), SteeredClock(start=NOW))
+    store = store_of(Damaged(), SteeredClock(start=NOW))
     key = Key("dex", "teams-rollout", damaged["metadata"]["uid"])
     await store.change(key, lambda found: found.status.model_copy(update={"last_check_time": NOW}))
     found = Exporter.from_object(damaged)
@@ -184,7 +197,7 @@ async def test_damage_is_written_over_also_if_the_rest_of_the_status_stays() -> 
     """Else the exporter would be planned again and again."""
     since = (NOW + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     cluster = Kept(body(seen(NOW)), {"sentRuns": 7, "claimedSlots": [], "claimedSlotsSince": since})
-    store = StatusStore(cast("ClusterApi", cluster), SteeredClock(start=NOW))
+    store = store_of(cluster, SteeredClock(start=NOW))
     await store.change(cluster.key, lambda found: planned(found, NOW).status, repair=False)
     assert "sentRuns" not in cluster.stored["status"]
 
@@ -192,7 +205,7 @@ async def test_damage_is_written_over_also_if_the_rest_of_the_status_stays() -> 
 async def test_whoever_writes_first_after_damage_does_not_trust_a_clock_that_is_in_doubt() -> None:
     cluster = Kept(body(seen(NOW)), {"sentRuns": 7})
     ahead = SteeredClock(start=NOW + timedelta(days=365))
-    store = StatusStore(cast("ClusterApi", cluster), ahead, unsure=lambda: True)
+    store = store_of(cluster, ahead, unsure=True)
     await store.change(cluster.key, lambda found: found.status.model_copy(update={"last_check_time": NOW}))
     status = Exporter.from_object(cluster.stored).status
     assert status.claimed_slots_since == NOW

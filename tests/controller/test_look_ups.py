@@ -6,12 +6,15 @@ from typing import Any, cast
 
 import pytest
 
-from qualtrics_exporter.controller.actions.look_up import LookUps
-from qualtrics_exporter.controller.actions.run import ClientFactory
+from qualtrics_exporter.controller.actions.delivery import DeliveryFigures
+from qualtrics_exporter.controller.actions.look_up import OutcomeLookUps
+from qualtrics_exporter.controller.actions.questions import Questions
+from qualtrics_exporter.controller.credentials import ClientFactory
 from qualtrics_exporter.controller.memory import Memories
 from qualtrics_exporter.controller.plan.wake import next_wake
 from qualtrics_exporter.controller.status import delivery_figures, events
-from qualtrics_exporter.controller.status.store import Key, StatusStore
+from qualtrics_exporter.controller.status.key import Key
+from qualtrics_exporter.controller.status.store import StatusStore
 from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -47,8 +50,8 @@ class World:
 
     def restart(self) -> None:
         """The operator starts anew, and knows what is in the status."""
-        self.memories = Memories()
-        self.look_ups = LookUps(cast("StatusStore", self), cast("ClientFactory", self), self.memories, self.clock)
+        self.questions = Questions(cast("ClientFactory", self), Memories(), self.clock)
+        self.figures = DeliveryFigures(cast("StatusStore", self), self.questions)
 
     async def change(self, _key: Key, change: Callable[[Exporter], Status | None]) -> Exporter:
         if status := change(self.now):
@@ -71,8 +74,8 @@ class World:
         """How often Qualtrics is asked in that time, if the exporter is looked at with each step."""
         before = self.asked
         for _ in range(time // step):
-            if due := self.look_ups.figures_due(KEY, self.now.status):
-                await self.look_ups.read_figures(KEY, self.now, due)
+            if due := self.figures.due(KEY, self.now.status):
+                await self.figures.read(KEY, self.now, due)
             self.clock.advance(step.total_seconds())
         return self.asked - before
 
@@ -162,8 +165,8 @@ async def test_figures_that_fail_do_not_delay_the_look_for_the_outcome() -> None
     doubted = entry(NOW, batch_id="BT_1").model_copy(update={"result": "Unknown"})
     world = World(doubted, DOWN)
     world.clock.advance(15 * 60)
-    due = world.look_ups.figures_due(KEY, world.now.status)
+    due = world.figures.due(KEY, world.now.status)
     assert due
-    await world.look_ups.read_figures(KEY, world.now, due)
-    assert world.look_ups.figures_due(KEY, world.now.status) is None
-    assert world.look_ups.outcome_due(KEY, world.now.status)
+    await world.figures.read(KEY, world.now, due)
+    assert world.figures.due(KEY, world.now.status) is None
+    assert OutcomeLookUps(cast("StatusStore", world), world.questions).due(KEY, world.now.status)

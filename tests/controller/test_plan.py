@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.controller.leader_gaps import Leadership
-from qualtrics_exporter.controller.plan.deadlines import spec_problem
-from qualtrics_exporter.controller.plan.reconcile import Plan, finished
+from qualtrics_exporter.controller.plan.next_status import Plan, finished
 from qualtrics_exporter.controller.plan.requests import RUN, TEST, Token, requested, wants_delivery
+from qualtrics_exporter.controller.plan.usable_spec import spec_problem
 from qualtrics_exporter.controller.plan.wake import NEVER, check_due, next_wake
 from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.export.journal import Ended

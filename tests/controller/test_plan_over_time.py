@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from qualtrics_exporter.controller.leader_gaps import Leadership
 from qualtrics_exporter.controller.plan import requests
-from qualtrics_exporter.controller.plan.reconcile import finished
+from qualtrics_exporter.controller.plan.next_status import finished
 from qualtrics_exporter.controller.plan.requests import (
     RUN,
     SETTLEMENT,

@@ -7,18 +7,15 @@ from typing import Any, cast
 
 import pytest
 
-from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.controller.actions.run import ClientFactory
+from qualtrics_exporter.controller.app import build
+from qualtrics_exporter.controller.credentials import ClientFactory
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, Refused
-from qualtrics_exporter.controller.kube.event_recorder import EventRecorder
-from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from qualtrics_exporter.controller.plan.wake import NEVER
 from qualtrics_exporter.controller.reconciler import Reconciler
-from qualtrics_exporter.controller.run_holders import ProcessIdentity
-from qualtrics_exporter.controller.status.store import Key, StatusStore
-from qualtrics_exporter.controller.targets import Targets
-from qualtrics_exporter.controller.work_queue import Turn
+from qualtrics_exporter.controller.settings import Settings
+from qualtrics_exporter.controller.status.key import Key
+from qualtrics_exporter.controller.work_item import Turn
 from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.controller.exporters import body, exporter
 from tests.controller.test_resolution import ENDED_AT, after_unknown
@@ -72,19 +69,15 @@ class OneSide:
 
 
 def reconciler(cluster: OneObject, clock: SteeredClock, side: OneSide | None = None) -> Reconciler:
-    served, credentials = cast("ClusterApi", cluster), cast("ClientFactory", side or OneSide())
-    store = StatusStore(served, clock)
-    return Reconciler(
-        store,
-        credentials,
-        EventRecorder(served, "me", clock),
-        Metrics(),
-        Targets(),
+    return build(
+        Settings(leader_election=False),
+        cast("ClusterApi", cluster),
         clock,
-        identity=ProcessIdentity.new(lease=None, pod="me", instance="me"),
-        record=LeaderRecord(WatchedClock(clock)),
-        default_zone="UTC",
-    )
+        clients=cast("ClientFactory", side or OneSide()),
+        metrics=Metrics(),
+        instance="me",
+        pod="me",
+    ).reconciler
 
 
 TURN = Turn(first=False, waited=timedelta(0), waiting=0, in_progress=1)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.controller.kube.event_recorder import cut
-from qualtrics_exporter.controller.plan.reconcile import finished
+from qualtrics_exporter.controller.plan.next_status import finished
 from qualtrics_exporter.controller.plan.requests import SETTLEMENT, requested
 from qualtrics_exporter.controller.plan.wake import next_wake
 from qualtrics_exporter.controller.status import conditions, delivery_figures, events, resolution
@@ -396,7 +396,7 @@ def test_what_was_settled_as_not_sent_while_it_was_looked_for_is_found_all_the_s
 
 def test_who_says_that_it_was_not_sent_is_told_when_the_operator_looks_next() -> None:
     early = newest(settled(f"{RUN}=NotSent", now=SENT_AT + timedelta(minutes=5)))
-    assert "a person says that the survey was not sent" in early.message
+    assert "A user reported that the survey was not sent" in early.message
     assert "2026-11-23T12:20:00Z (UTC): better wait" in early.message
     assert "better wait" not in newest(settled(f"{RUN}=NotSent", now=SENT_AT + timedelta(days=1))).message
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from qualtrics_exporter.controller.plan.reconcile import finished
+from qualtrics_exporter.controller.plan.next_status import finished
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.run_ids import request_run_id
 from qualtrics_exporter.export.sample import surveyed_groups

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from qualtrics_exporter.controller.credentials import nexthink_credentials, qualtrics_credentials
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.auth import connect
-from qualtrics_exporter.controller.secrets import nexthink_credentials, qualtrics_credentials
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.remote.errors import Permanent, Transient

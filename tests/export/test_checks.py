@@ -2,8 +2,10 @@
 
 import pytest
 
-from qualtrics_exporter.export.checks import check
+from qualtrics_exporter.export.checks import Known, check
 from qualtrics_exporter.export.dry_test import counting, dry_test, dry_test_entry
+from qualtrics_exporter.export.guards import CheckWarning
+from qualtrics_exporter.remote.errors import Permanent
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import RecipientCounts as Counts
 from tests.export.conftest import START, Exporter
@@ -202,3 +204,31 @@ async def test_a_dry_test_advises_the_faster_host(exporter: Exporter) -> None:
     assert entry.result == "Succeeded"
     assert entry.message.count("https://co1.qualtrics.com") == 1
     assert "RequestsProxied: " in entry.message
+
+
+PROXIED = CheckWarning(Reason.REQUESTS_PROXIED, "use https://co1.qualtrics.com")
+
+
+async def test_qualtrics_is_not_asked_again_while_nexthink_has_an_error(exporter: Exporter) -> None:
+    exporter.change("nexthink", query_id="#no_such_query")
+    verdict = await check(exporter.spec, exporter.clients, known=Known(qualtrics=(PROXIED,)))
+
+    assert [error.reason for error in verdict.errors] == ["QueryNotFound"]
+    assert exporter.sandbox.ledger.count("qualtrics.read_survey") == 0
+    assert not verdict.qualtrics_checked
+    assert verdict.qualtrics_warnings == (PROXIED,), "the warnings of the earlier check"
+
+
+async def test_an_exporter_is_never_ready_because_of_an_earlier_check(exporter: Exporter) -> None:
+    exporter.change("qualtrics", survey_id="SV_noSuchSurvey1")
+    verdict = await check(exporter.spec, exporter.clients, known=Known(qualtrics=(PROXIED,)))
+
+    assert [error.reason for error in verdict.errors] == ["SurveyNotFound"]
+    assert verdict.qualtrics_checked
+    assert verdict.qualtrics_warnings == ()
+
+
+async def test_an_error_in_the_rows_stays_until_rows_are_read(exporter: Exporter) -> None:
+    known = Known(result_error=Permanent(Reason.QUERY_RETURNS_NO_EMAIL, "The query returned no address"))
+    assert (await check(exporter.spec, exporter.clients, wanted=None, known=known)).nexthink is known.result_error
+    assert (await check(exporter.spec, exporter.clients, known=known)).nexthink is None

@@ -43,7 +43,7 @@ async def test_it_is_sent_from_an_export_in_the_same_run(exporter: Exporter) -> 
     ended = await exporter.ended()
 
     assert (ended.entry.result, ended.entry.reason) == ("Succeeded", "QueryNotCompared")
-    assert "It is unknown whether Nexthink ran the query that the spec shows." in ended.entry.message
+    assert "It is unknown whether Nexthink ran the query that is in the spec." in ended.entry.message
     assert len(exporter.mailed()) == 6
     assert counted(exporter, EXECUTE, EXPORT, DOWNLOAD) == [3, 1, 1]
     assert ended.query

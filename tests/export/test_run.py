@@ -274,9 +274,9 @@ async def test_of_several_warnings_the_people_who_are_missing_come_first(exporte
     entry = await exporter.run()
 
     assert entry.reason == "ResultTruncated"
-    assert "Nexthink cut the result" in entry.message
+    assert "Nexthink truncated the result" in entry.message
     assert "imported 1499 of 1500 people" in entry.message
-    assert "another query than the spec shows" in entry.message
+    assert "a query that differs from the one in the spec" in entry.message
 
 
 async def test_a_send_that_qualtrics_refuses_has_failed(exporter: Exporter) -> None:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from unittest import mock
 
+from qualtrics_exporter.controller.actions import run as run_action
 from qualtrics_exporter.controller.kube.errors import NotFound
-from qualtrics_exporter.controller.plan import reconcile as plan_status
-from qualtrics_exporter.controller.plan import requests, slots
+from qualtrics_exporter.controller.plan import next_status, requests, slots
 from qualtrics_exporter.controller.plan.requests import Kind, Token
-from qualtrics_exporter.controller.status import journal
 from qualtrics_exporter.controller.status.journal import StatusJournal
 from qualtrics_exporter.controller.status.store import _dump
 from qualtrics_exporter.export import steps
@@ -110,7 +109,7 @@ def _without_entry() -> Iterator[None]:
     def finished(exporter: Exporter, *_: Any) -> Status:
         return exporter.status.model_copy(update={"active_run": None})
 
-    with mock.patch.object(journal, "finished", finished):
+    with mock.patch.object(run_action, "finished", finished):
         yield
 
 
@@ -138,16 +137,16 @@ def _forgetful() -> Iterator[None]:
         return status.model_copy(update={kind.last: token.shown, "handled_requests": handled})
 
     with ExitStack() as stack:
-        for module in (requests, plan_status):
+        for module in (requests, next_status):
             stack.enter_context(mock.patch.object(module, "with_receipt", with_receipt))
-        stack.enter_context(mock.patch.object(plan_status, "with_current_receipts", lambda _, status: status))
+        stack.enter_context(mock.patch.object(next_status, "with_current_receipts", lambda _, status: status))
         yield
 
 
 @contextmanager
 def _shared_receipts() -> Iterator[None]:
     """The same, and nothing else is remembered of a run that was sent."""
-    with _forgetful(), mock.patch.object(plan_status, "_sent", return_value=set()):
+    with _forgetful(), mock.patch.object(next_status, "_sent", return_value=set()):
         yield
 
 

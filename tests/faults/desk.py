@@ -26,17 +26,13 @@ from typing import Any, Self, TypeVar, get_args
 from kubernetes.aio import client
 from prometheus_client import generate_latest
 
-from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.controller.actions.run import ClientFactory
+from qualtrics_exporter.controller.app import build
+from qualtrics_exporter.controller.credentials import ClientFactory
 from qualtrics_exporter.controller.kube.api import ClusterApi
-from qualtrics_exporter.controller.kube.event_recorder import EventRecorder
-from qualtrics_exporter.controller.leader_gaps import LeaderRecord
-from qualtrics_exporter.controller.reconciler import Reconciler
-from qualtrics_exporter.controller.run_holders import ProcessIdentity
+from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.controller.status import conditions
-from qualtrics_exporter.controller.status.store import Key, StatusStore
-from qualtrics_exporter.controller.targets import Targets
-from qualtrics_exporter.controller.work_queue import Turn
+from qualtrics_exporter.controller.status.key import Key
+from qualtrics_exporter.controller.work_item import Turn
 from qualtrics_exporter.export.query_texts import QueryTexts, at_once
 from qualtrics_exporter.remote.bodies import Download
 from qualtrics_exporter.remote.context import ApiContext
@@ -300,24 +296,22 @@ class Desk:
         for side in ("nexthink", "qualtrics"):
             self.spec[side]["credentialsSecretRef"] = {"name": self.secret(side)}
         self.people(PEOPLE)
-        self._credentials = ClientFactory(self.cluster, remotes, QueryTexts(at_once))
-        self.targets = Targets()
+        self._clients = ClientFactory(self.cluster, remotes, QueryTexts(at_once))
         self.restart()
 
     def restart(self) -> None:
         """What a new process of the same pod begins with: nothing but what the API server keeps."""
         self._first = True
-        self.reconciler = Reconciler(
-            StatusStore(self.cluster, self.clock),
-            self._credentials,
-            EventRecorder(self.cluster, "desk", self.clock),
-            self.metrics,
-            self.targets,
+        operator = build(
+            Settings(leader_election=False),
+            self.cluster,
             self.clock,
-            identity=ProcessIdentity.new(lease=None, pod="desk", instance="desk"),
-            record=LeaderRecord(WatchedClock(self.clock)),
-            default_zone="UTC",
+            clients=self._clients,
+            metrics=self.metrics,
+            instance="desk",
+            pod="desk",
         )
+        self.reconciler, self.targets = operator.reconciler, operator.targets
 
     @property
     def uid(self) -> str:

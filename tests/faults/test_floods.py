@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from qualtrics_exporter.controller.actions.run import ClientFactory
+from qualtrics_exporter.controller.credentials import ClientFactory
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.resource.exporter import Exporter

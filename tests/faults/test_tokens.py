@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 import pytest_asyncio
 
-from qualtrics_exporter.controller.plan import reconcile as plan_status
-from qualtrics_exporter.controller.plan import requests
+from qualtrics_exporter.controller.plan import next_status, requests
 from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
@@ -107,7 +106,7 @@ async def test_a_token_that_is_restored_again_and_again_acts_once(
         (requests, "RECENT_TOKENS", 2),
         (requests, "HANDLED_REQUESTS", 4),
         (requests, "RECENT_REQUESTS", 2),
-        (plan_status, "SENT_RUNS", 3),
+        (next_status, "SENT_RUNS", 3),
     ):
         monkeypatch.setattr(module, name, number)
     desk.world.suppression_hours = 0  # the same people are asked each time

@@ -124,7 +124,7 @@ async def untold(desk: Desk, entry: dict[str, Any]) -> list[Found]:
     """What somebody who reads entry or Event would still have to guess."""
     notes = [event["note"] for event in await desk.user.events(desk.name) if event["reason"] == "DeliveryUnknown"]
     at = timestamp(datetime.fromisoformat(entry["sendTime"]))
-    wanted = [desk.world.survey_id, entry["batchId"], at, "Look at the survey's distributions", "request a run"]
+    wanted = [desk.world.survey_id, entry["batchId"], at, "look at the survey's distributions", "request a run"]
     return [
         Found(Finding.SILENT, f"{place} does not say {word}")
         for place, text in (("the entry", entry["message"]), ("an Event", " ".join(notes)))

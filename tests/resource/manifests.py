@@ -120,7 +120,7 @@ def _blanks() -> dict[str, Bad]:
         "BOM": "\ufeff",
     }
     return {
-        f"{path} of {name}": Bad({path: text}, path, "must hold more than white space")
+        f"{path} of {name}": Bad({path: text}, path, "must contain more than white space")
         for path in ("qualtrics.subject", "qualtrics.fromName", "nexthink.query")
         for name, text in blanks.items()
     }
@@ -136,24 +136,22 @@ BAD: dict[str, Bad] = {
     **_blanks(),
     # Recurrence
     "Weekly without a day": Bad(
-        {"schedule.dayOfWeek": REMOVED}, "schedule.dayOfWeek", "must be given with frequency Weekly: for example Monday"
+        {"schedule.dayOfWeek": REMOVED}, "schedule.dayOfWeek", "must be set with frequency Weekly: for example Monday"
     ),
     "Weekly with hours": Bad(
-        {"schedule.everyHours": 4}, "schedule.everyHours", "goes with frequency Hourly only: remove it"
+        {"schedule.everyHours": 4}, "schedule.everyHours", "must be set with frequency Hourly only: remove it"
     ),
-    "Hourly without hours": Bad(
-        HOURLY, "schedule.everyHours", "must be given with frequency Hourly: one of 1, 2, 3, 4"
-    ),
+    "Hourly without hours": Bad(HOURLY, "schedule.everyHours", "must be set with frequency Hourly: one of 1, 2, 3, 4"),
     "Hourly with a day": Bad(
         {"schedule.frequency": "Hourly", "schedule.everyHours": 2},
         "schedule.dayOfWeek",
-        "goes with frequency Weekly only: remove it",
+        "must be set with frequency Weekly only: remove it",
     ),
     "Daily with a day": Bad(
-        {"schedule.frequency": "Daily"}, "schedule.dayOfWeek", "goes with frequency Weekly only: remove it"
+        {"schedule.frequency": "Daily"}, "schedule.dayOfWeek", "must be set with frequency Weekly only: remove it"
     ),
     "Daily with hours": Bad(
-        {**DAILY, "schedule.everyHours": 12}, "schedule.everyHours", "goes with frequency Hourly only: remove it"
+        {**DAILY, "schedule.everyHours": 12}, "schedule.everyHours", "must be set with frequency Hourly only: remove it"
     ),
     # Time zones
     **{
@@ -178,7 +176,7 @@ BAD: dict[str, Bad] = {
     "another domain, and told so": Bad(
         {"qualtrics.fromEmail": "dex@example.com", "qualtrics.allowCustomFromDomain": False},
         "qualtrics.fromEmail",
-        "for a domain registered in your Qualtrics brand set allowCustomFromDomain: true",
+        "for a domain registered in your Qualtrics brand, set allowCustomFromDomain: true",
     ),
     "another domain is allowed, but it is no address": Bad(
         {"qualtrics.fromEmail": "dex", "qualtrics.allowCustomFromDomain": True},
@@ -211,7 +209,7 @@ BAD: dict[str, Bad] = {
     "query too long": Bad({"nexthink.query": "u" * 16_001}, "nexthink.query", "must have at most 16000 characters"),
     **{
         f"parameter {name!r}": Bad(
-            {"nexthink.parameters": {name: "7d"}}, "nexthink.parameters", "must be named by letters, digits and _"
+            {"nexthink.parameters": {name: "7d"}}, "nexthink.parameters", "must have names of letters, digits and _"
         )
         for name in ("$days", "a b", "1st", "", "days\n", "d" * 256)
     },
@@ -258,10 +256,10 @@ BAD: dict[str, Bad] = {
         )
     },
     "groups and percent": Bad(
-        {"sample": {"groups": 4, "percent": 10}}, "sample.percent", "must not be given together with groups"
+        {"sample": {"groups": 4, "percent": 10}}, "sample.percent", "must not be set together with groups"
     ),
-    "neither groups nor percent": Bad({"sample": {}}, "sample.groups", "must be given, or percent"),
-    "groups without a number": Bad({"sample": {"groups": None}}, "sample.groups", "must be given, or percent"),
+    "neither groups nor percent": Bad({"sample": {}}, "sample.groups", "must be set, or percent"),
+    "groups without a number": Bad({"sample": {"groups": None}}, "sample.groups", "must be set, or percent"),
     "groups in quotes": Bad({"sample": {"groups": "4"}}, "sample.groups", "must be of type", ours=False),
     "half a per cent": Bad({"sample": {"percent": 0.5}}, "sample.percent", "must be of type", ours=False),
     "a sample that is a number": Bad({"sample": 4}, "sample", "must be of type", ours=False),

@@ -46,7 +46,7 @@ def test_every_field_is_described_in_a_sentence(path: str) -> None:
 @pytest.mark.parametrize("path", RULES)
 def test_every_rule_has_a_sentence_that_says_what_to_write(path: str) -> None:
     for rule in RULES[path]:
-        assert rule["message"].startswith(("must ", "goes with ")), rule
+        assert rule["message"].startswith("must "), rule
         assert "\n" not in rule["message"] + rule["rule"]
         assert rule["rule"].isascii()
         assert rule["rule"].isprintable()
@@ -150,7 +150,7 @@ def test_every_reason_has_its_part_of_the_page(reason: Reason) -> None:
     part = pages.reasons().replace("\\", "").partition(f"\n### {reason}\n")[2].partition("\n#")[0]
     assert reason.meaning in part
     assert reason.next_step in part
-    assert "**Where it shows:** " in part
+    assert "**Appears in:** " in part
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -94,7 +94,10 @@ def test_the_crd_is_accepted_by_a_server_that_never_saw_it(control_plane: Contro
     ("path", "words"),
     [
         ("", ["to nobody else", "run-requested-at", "status.history"]),
-        ("spec", ["When to ask.", "Whom to ask", "What to send", "held: nobody is mailed", "-required-"]),
+        (
+            "spec",
+            ["When to send the survey.", "Whom to survey", "What to send", "held: nobody gets an e-mail", "-required-"],
+        ),
         ("spec.schedule", ["frequency", "enum: Hourly, Daily, Weekly", "IANA time zone", "3600 by default"]),
         ("spec.nexthink", ["#teams_rollout", "list ad.email_address", "enum: Warn, Hold"]),
         ("spec.qualtrics", ["SV_…", "POOL_…", "MS_…", "UR_…", "CG_…", "never the whole list", "qemailserver.com"]),

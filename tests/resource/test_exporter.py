@@ -183,10 +183,10 @@ def test_what_breaks_a_rule_is_no_spec_and_the_error_says_what_to_write(name: st
         ({"qualtrics.linkExpirationDays": 366}, "spec.qualtrics.linkExpirationDays: must be 365 or less"),
         ({"maxRecipients": "5"}, "spec.maxRecipients: must be a whole number, without quotes"),
         ({"suspend": "yes"}, "spec.suspend: must be true or false, without quotes"),
-        ({"nexthink.query": 5}, "spec.nexthink.query: must be text; quote what YAML takes for something else"),
+        ({"nexthink.query": 5}, "spec.nexthink.query: must be text: quote values that YAML reads as another type"),
         ({"nexthink.query": "\ud800"}, "spec.nexthink.query: must be text that can be written as UTF-8"),
         ({"qualtrics": None}, "spec.qualtrics: is required"),
-        ({"nexthink.parameters": {"a": 1}}, "spec.nexthink.parameters.*: must be text; quote what YAML takes"),
+        ({"nexthink.parameters": {"a": 1}}, "spec.nexthink.parameters.*: must be text: quote values that YAML reads"),
         ({"description": "d" * 1025}, "spec.description: must have at most 1024 characters"),
     ],
 )
@@ -197,8 +197,8 @@ def test_plain_schema_is_told_in_our_words(changes: dict[str, Any], error: str) 
 def test_several_errors_are_told_at_once_but_not_all() -> None:
     exporter = Exporter.from_object({"spec": {"schedule": {"frequency": "Hourly", "dayOfWeek": "Monday"}}})
     assert exporter.spec_error == (
-        "spec.schedule.everyHours: must be given with frequency Hourly: one of 1, 2, 3, 4, 6, 12; "
-        "spec.schedule.dayOfWeek: goes with frequency Weekly only: remove it; "
+        "spec.schedule.everyHours: must be set with frequency Hourly: one of 1, 2, 3, 4, 6, 12; "
+        "spec.schedule.dayOfWeek: must be set with frequency Weekly only: remove it; "
         "spec.nexthink: is required; and 1 more"
     )
 

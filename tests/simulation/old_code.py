@@ -15,19 +15,23 @@ from unittest import mock
 
 from qualtrics_exporter import schedule as schedules
 from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.controller import secrets
+from qualtrics_exporter.controller import credentials
 from qualtrics_exporter.controller.actions import check as check_action
 from qualtrics_exporter.controller.actions import run as run_action
-from qualtrics_exporter.controller.actions.run import ClientFactory
 from qualtrics_exporter.controller.app import Operator
+from qualtrics_exporter.controller.credentials import ClientFactory
 from qualtrics_exporter.controller.kube.api import ClusterApi, Secret
 from qualtrics_exporter.controller.kube.errors import Conflict, Forbidden, NotFound, Unreachable
+from qualtrics_exporter.controller.memory import ForeignRun
 from qualtrics_exporter.controller.plan import requests, slots, wake
 from qualtrics_exporter.controller.plan.wake import Wake
 from qualtrics_exporter.controller.reconciler import Reconciler
+from qualtrics_exporter.controller.run_holders import RunHolders
 from qualtrics_exporter.controller.settings import Settings
-from qualtrics_exporter.controller.status.store import PATIENCE_SECONDS, Key, StatusStore, _dump
-from qualtrics_exporter.controller.work_queue import Turn, WorkQueue
+from qualtrics_exporter.controller.status.key import Key
+from qualtrics_exporter.controller.status.store import PATIENCE_SECONDS, StatusStore, _dump
+from qualtrics_exporter.controller.work_item import Turn
+from qualtrics_exporter.controller.work_queue import WorkQueue
 from qualtrics_exporter.export import query, run, send
 from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.resource.exporter import Exporter
@@ -67,16 +71,16 @@ def runs_are_stolen() -> Iterator[None]:
         first.set(turn.first)
         return await plan(self, key, turn)
 
-    def is_orphan(self: Reconciler, key: Key, run: ActiveRun | None) -> bool:
+    def is_orphaned(self: RunHolders, key: Key, run: ActiveRun | None) -> bool:
         memory = self._memories.of(key)
         if run is None or first.get() or self._identity.is_own(run.holder):
             memory.foreign_run = None
             return run is not None
-        seen = (run.holder, run.step, run.attempt)
+        state: Any = (run.holder, run.step, run.attempt)
         now = self._clock.monotonic()
-        if memory.foreign_run != seen:
-            memory.foreign_run, memory.foreign_since = seen, now
-        return now - memory.foreign_since >= 1800
+        if memory.foreign_run is None or memory.foreign_run.state != state:
+            memory.foreign_run = ForeignRun(state, now)
+        return now - memory.foreign_run.since >= 1800
 
     def forget(queue: WorkQueue, key: Key) -> None:
         item = queue._items.pop(key.uid, None)
@@ -91,7 +95,7 @@ def runs_are_stolen() -> Iterator[None]:
 
     with (
         mock.patch.object(Reconciler, "_plan", planned),
-        mock.patch.object(Reconciler, "_is_orphan", is_orphan),
+        mock.patch.object(RunHolders, "is_orphaned", is_orphaned),
         mock.patch.object(WorkQueue, "forget", forget),
     ):
         yield
@@ -230,7 +234,7 @@ def runs_have_no_deadline() -> Iterator[None]:
 @contextmanager
 def unreadable_secrets_raise() -> Iterator[None]:
     """An error of the API server about a Secret leaves the run and the check as it came."""
-    read = secrets._read
+    read = credentials._read
 
     async def raising(cluster: ClusterApi, namespace: str, name: str) -> Secret:
         with contextlib.suppress(NotFound, Forbidden):
@@ -245,7 +249,7 @@ def unreadable_secrets_raise() -> Iterator[None]:
         except Forbidden:
             return "not readable"
 
-    with mock.patch.object(secrets, "_read", raising), mock.patch.object(ClientFactory, "_version", version):
+    with mock.patch.object(credentials, "_read", raising), mock.patch.object(ClientFactory, "_version", version):
         yield
 
 

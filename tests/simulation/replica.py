@@ -1,4 +1,4 @@
-"""One replica of the controller. The only module that knows how the controller is put together.
+"""One replica of the controller.
 
 `Replica.start` builds the real `Operator` with a simulated clock, cluster and network, and runs its watch, sweep and
 election. Kopf is left out: the simulated watch calls the handler that Kopf would call.
@@ -6,10 +6,12 @@ election. Kopf is left out: the simulated watch calls the handler that Kopf woul
 
 import asyncio
 import contextvars
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qualtrics_exporter.controller.app import Operator
+from qualtrics_exporter.controller.app import Operator, build
+from qualtrics_exporter.controller.credentials import ClientFactory
 from qualtrics_exporter.controller.leader_election import LeaderElection
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.export.query_texts import QueryTexts, at_once
@@ -82,8 +84,8 @@ class Replica:
         """The uids of exporters that have left the work queue, and of which this process remembers something."""
         assert self.operator is not None
         operator = self.operator
-        remembered = {key.uid for key in (*operator.reconciler._memories._known, *operator.watch._targets._targets)}
-        remembered |= {uid for uid, _ in operator.watch._metrics._figures.values()}
+        remembered = {key.uid for key in (*operator.memories._known, *operator.targets._targets)}
+        remembered |= {uid for uid, _ in operator.metrics._figures.values()}
         return remembered - operator.queue._items.keys()
 
     def start(self) -> None:
@@ -149,28 +151,22 @@ class Replica:
             lease_name=f"lease-{self.shard}",
             time_zone="UTC",
         )
-        operator = self.operator = Operator(
+        operator = self.operator = build(
             settings,
-            self.clock,
             cluster,
-            remotes,
-            metrics,
+            self.clock,
+            clients=ClientFactory(cluster, remotes, QueryTexts(at_once)),  # a thread would have a time of its own
+            metrics=metrics,
             instance=self.name,
             pod=self.name,
-            texts=QueryTexts(at_once),  # a thread would have a time of its own
-        )
-        if self._elects:
-            operator.elector = LeaderElection(
-                cluster,
-                OPERATOR_NAMESPACE,
-                f"lease-{self.shard}",
-                self.name,
+            elect=functools.partial(
+                LeaderElection,
                 lease=LEASE,
                 deadline=DEADLINE,
                 retry=RETRY,
-                record=operator.record,
                 on_deadline_missed=lambda: self._exit(process, "did not give up its work in time"),
-            )
+            ),
+        )
         self.stream = WatchStream(
             simulation.server,
             simulation.loop,

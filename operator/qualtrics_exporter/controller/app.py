@@ -1,12 +1,11 @@
-"""The operator as a process: everything is wired here, and nothing decided.
+"""The operator as a process: `build` wires its parts, `Operator.serve` runs them.
 
-    Kopf's watch, sweep ──▶ work queue ──▶ reconciler ──▶ runner ──▶ export
-                                ▲
-                      elector: the queue is worked on only while this replica leads
+    watch ──▶ work queue ──▶ reconciler ──▶ plan ──▶ actions ──▶ status store
+                  ▲
+           leader election: only the leader works on the queue
 
-One event loop, one task group: when any part fails, all of it ends and the process with it; the kubelet starts it
-again, and the journals tell where it was. A watch that fails starts again by itself, and an error about one exporter
-ends nothing.
+One event loop, one task group: if any part fails, the process ends and the kubelet restarts it. The journals say where
+to resume. A watch that fails restarts by itself, and an error about one exporter ends nothing.
 """
 
 import asyncio
@@ -15,36 +14,48 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from qualtrics_exporter.clock import Clock, SystemClock, WatchedClock
 from qualtrics_exporter.controller import probes
-from qualtrics_exporter.controller.actions.run import ClientFactory
+from qualtrics_exporter.controller.actions import Actions
+from qualtrics_exporter.controller.actions.check import Checker
+from qualtrics_exporter.controller.actions.delivery import DeliveryFigures
+from qualtrics_exporter.controller.actions.look_up import OutcomeLookUps
+from qualtrics_exporter.controller.actions.questions import Questions
+from qualtrics_exporter.controller.actions.run import Runner
+from qualtrics_exporter.controller.announcer import Announcer
+from qualtrics_exporter.controller.credentials import ClientFactory
+from qualtrics_exporter.controller.health import Health
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.auth import connect
 from qualtrics_exporter.controller.kube.errors import ClusterError, NoTemporaryFile
 from qualtrics_exporter.controller.kube.event_recorder import EventRecorder
 from qualtrics_exporter.controller.leader_election import LeaderElection
 from qualtrics_exporter.controller.leader_gaps import LeaderRecord
+from qualtrics_exporter.controller.memory import Memories
+from qualtrics_exporter.controller.plan.repair import repaired
+from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.reconciler import Reconciler
-from qualtrics_exporter.controller.run_holders import ProcessIdentity
+from qualtrics_exporter.controller.run_holders import ProcessIdentity, RunHolders
 from qualtrics_exporter.controller.settings import Settings
-from qualtrics_exporter.controller.status.store import Key, StatusStore
+from qualtrics_exporter.controller.status.key import Key
+from qualtrics_exporter.controller.status.store import StatusStore
 from qualtrics_exporter.controller.sweep import Sweep
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
 from qualtrics_exporter.controller.work_queue import WorkQueue
-from qualtrics_exporter.export.query_texts import QueryTexts
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.name_lookup import Loop
+from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-# A work queue that has not been looked at for so long hangs: there is a look every half a minute at least.
-TICK_SECONDS = 180.0
 
 
 def run(settings: Settings, clock: Clock | None = None) -> int:
@@ -57,21 +68,21 @@ def run(settings: Settings, clock: Clock | None = None) -> int:
         raise
     except Exception as error:
         for leaf in _leaves(error):
-            # These say what to do in a sentence; a traceback would only hide it.
-            told = isinstance(leaf, ClusterError | OSError)
-            log.error("%s", leaf, exc_info=None if told else leaf)  # noqa: TRY400
+            # The message of these says what to do; a traceback would only hide it.
+            understood = isinstance(leaf, ClusterError | OSError)
+            log.error("%s", leaf, exc_info=None if understood else leaf)  # noqa: TRY400
         return 1
     return 0
 
 
 async def serve(settings: Settings, clock: Clock) -> None:
-    """Run the operator until it is asked to stop. Raises what made it end otherwise."""
+    """Run the operator until it is asked to stop. Raises the error that ended it otherwise."""
     if settings.allow_http:
         log.warning("--allow-http: credentials and addresses travel unencrypted to %s", settings.allowed_hosts)
-    if told := settings.proxies.describe():
-        log.info("requests to Nexthink, Qualtrics and the files of exports: %s", told)
+    if proxies := settings.proxies.describe():
+        log.info("requests to Nexthink, Qualtrics and the files of exports: %s", proxies)
     metrics = Metrics()
-    remotes = ApiContext(
+    context = ApiContext(
         clock=clock,
         allowed_hosts=settings.allowed_hosts,
         download_hosts=settings.allowed_download_hosts,
@@ -83,90 +94,45 @@ async def serve(settings: Settings, clock: Clock) -> None:
     name = os.environ.get("POD_NAME", "")
     instance = name or socket.gethostname()
     pod = "/".join(part for part in (_own_namespace(), name) if part) if name else ""
-    async with contextlib.aclosing(remotes), await connect() as api:
-        await Operator(settings, clock, ClusterApi(api), remotes, metrics, instance=instance, pod=pod).serve()
+    async with contextlib.aclosing(context), await connect() as api:
+        cluster = ClusterApi(api)
+        clients = ClientFactory(cluster, context)
+        await build(settings, cluster, clock, clients=clients, metrics=metrics, instance=instance, pod=pod).serve()
 
 
+@dataclass(frozen=True)
 class Operator:
-    """All parts of one replica, wired. `instance` names the replica; `pod` is the name of its pod, if it has one.
+    """One replica, as `build` wires it."""
 
-    `texts` checks the texts of queries, in a thread unless it is given.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        clock: Clock,
-        cluster: ClusterApi,
-        remotes: ApiContext,
-        metrics: Metrics,
-        *,
-        instance: str,
-        pod: str = "",
-        texts: QueryTexts | None = None,
-    ) -> None:
-        clock = WatchedClock(clock)
-        self._settings = settings
-        self._clock = clock
-        self._metrics = metrics
-        self._cluster = cluster
-        zone = settings.time_zone
-        lease = (settings.lease_namespace or _own_namespace() or "default", settings.lease_name)
-        identity = ProcessIdentity.new(lease=lease if settings.leader_election else None, pod=pod, instance=instance)
-        self.record = record = LeaderRecord(clock)
-        self._targets = targets = Targets()
-        self.reconciler = Reconciler(
-            StatusStore(cluster, clock, unsure=lambda: record.unsure, default_zone=zone),
-            ClientFactory(cluster, remotes, texts),
-            EventRecorder(cluster, instance, clock),
-            metrics,
-            targets,
-            clock,
-            identity=identity,
-            record=record,
-            default_zone=zone,
-        )
-        self.queue = WorkQueue(self.reconciler.reconcile, clock, on_lead=metrics.leading, on_gone=self._forget)
-        self.watch = Watch(
-            cluster,
-            self.queue,
-            targets,
-            clock,
-            namespaces=settings.namespaces,
-            selector=settings.selector,
-            default_zone=zone,
-            metrics=metrics,
-        )
-        self.sweep = Sweep(cluster, self.watch, clock, selector=settings.selector, metrics=metrics)
-        self.elector = LeaderElection(cluster, *lease, instance, record=record) if settings.leader_election else None
-        metrics.follow(
-            exporters=self.queue.__len__,
-            due=lambda: self.queue.waiting,
-            lag=lambda: self.queue.lag,
-            tick_age=lambda: clock.monotonic() - self.queue.ticked,
-            watch_age=lambda: self.watch.age,
-            blind=self.watch.blind_seconds,
-            failing=lambda: self.queue.failing,
-        )
-
-    def _forget(self, key: Key) -> None:
-        """Let go of everything that is kept about an exporter that is gone."""
-        self._targets.forget(key)
-        self._metrics.forget(*key)
-        self.reconciler.forget(key)
+    settings: Settings
+    clock: Clock
+    metrics: Metrics
+    memories: Memories
+    targets: Targets
+    reconciler: Reconciler
+    queue: WorkQueue
+    watch: Watch
+    sweep: Sweep
+    election: LeaderElection | None
+    health: Health
 
     async def serve(self) -> None:
+        """Run all parts until the process is asked to stop."""
+        self._follow()
         await self.watch.check()
         stop = asyncio.Event()
 
         def own_signals() -> None:
-            # Kopf takes over the signals and would end a watch: ours take them back, and end things in our order.
+            # Kopf handles the signals by ending its watch. These handlers replace Kopf's and end the parts in order.
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
         async with (
             probes.serve(
-                self._settings.http_address, registry=self._metrics.registry, health=self._health, ready=self._unready
+                self.settings.http_address,
+                registry=self.metrics.registry,
+                health=self.health.not_live,
+                ready=self.health.not_ready,
             ),
             asyncio.TaskGroup() as group,
         ):
@@ -175,7 +141,7 @@ class Operator:
             sweep = group.create_task(self.sweep.run(), name="sweep")
             clock = group.create_task(self.sweep.follow_clock(), name="clock")
             lead = group.create_task(self.lead(), name="lead")
-            log.info("watching %s", ", ".join(self._settings.namespaces) or "all namespaces")
+            log.info("watching %s", ", ".join(self.settings.namespaces) or "all namespaces")
             await stop.wait()
             log.info("stopping: runs that have not reached their send are left for the next start")
             lead.cancel()
@@ -184,30 +150,93 @@ class Operator:
                 task.cancel()
 
     async def lead(self) -> None:
-        """Tend exporters whenever this replica is the leader, until cancelled."""
-        if self.elector:
-            await self.elector.run(self.queue.lead)
+        """Reconcile exporters whenever this replica is the leader, until cancelled."""
+        if self.election:
+            await self.election.run(self.queue.lead)
         else:
             await self.queue.lead()
 
-    def _unready(self) -> str | None:
-        """A replica that lacks a right would wait for ever without a word: this is the word."""
-        if problem := self.watch.blind:
-            return f"nothing is watched: {problem}"
-        if problem := self.watch.listing:
-            return problem
-        if self.elector and self.elector.problem:
-            return f"the Lease cannot be had: {self.elector.problem}"
-        return self.queue.problem
+    def _follow(self) -> None:
+        """Let each scrape of the metrics read these figures."""
+        self.metrics.follow(
+            exporters=self.queue.__len__,
+            due=lambda: self.queue.waiting,
+            lag=lambda: self.queue.lag,
+            tick_age=lambda: self.clock.monotonic() - self.queue.ticked,
+            watch_age=lambda: self.watch.age,
+            blind=self.watch.blind_seconds,
+            failing=lambda: self.queue.failing,
+        )
 
-    def _health(self) -> str | None:
-        if self.queue.leading and self._clock.monotonic() - self.queue.ticked > TICK_SECONDS:
-            return "the work queue has not been looked at for minutes"
-        return self.watch.problem
+
+def build(
+    settings: Settings,
+    cluster: ClusterApi,
+    clock: Clock,
+    *,
+    clients: ClientFactory,
+    metrics: Metrics,
+    instance: str,
+    pod: str = "",
+    elect: Callable[..., LeaderElection] | None = None,
+) -> Operator:
+    """Wire the parts of one replica.
+
+    `instance` is the name of the replica, `pod` the name of its pod, if it has one. `elect` makes the leader election.
+    """
+    clock = WatchedClock(clock)
+    zone = settings.time_zone
+    lease = (settings.lease_namespace or _own_namespace() or "default", settings.lease_name)
+    identity = ProcessIdentity.new(lease=lease if settings.leader_election else None, pod=pod, instance=instance)
+    record, memories, targets = LeaderRecord(clock), Memories(), Targets()
+
+    def repair(exporter: Exporter) -> Exporter:
+        now = clock.now()  # this notices a clock that was set, and then `record.unsure` changes
+        return repaired(exporter, now, unsure=record.unsure, default_zone=zone)
+
+    store = StatusStore(cluster, clock, repair)
+    recipients, questions = RecipientMemory(), Questions(clients, memories, clock)
+    actions = Actions(
+        store,
+        Runner(store, clients, clock, identity, zone, recipients, lambda: record.unsure),
+        Checker(store, clients, targets, memories, clock, zone, recipients),
+        OutcomeLookUps(store, questions),
+        DeliveryFigures(store, questions),
+        memories,
+        metrics,
+        zone,
+    )
+    holders = RunHolders(identity, memories, clock)
+    announcer = Announcer(store, EventRecorder(cluster, instance, clock), metrics, clock)
+    reconciler = Reconciler(store, holders, actions, questions, memories, announcer, record, clock, zone)
+
+    def forget(key: Key) -> None:
+        """Remove everything that is remembered about an exporter that is gone."""
+        targets.forget(key)
+        metrics.forget(*key)
+        memories.forget(key)
+
+    queue = WorkQueue(reconciler.reconcile, clock, on_lead=metrics.leading, on_gone=forget)
+    watch = Watch(
+        cluster,
+        queue,
+        targets,
+        clock,
+        namespaces=settings.namespaces,
+        selector=settings.selector,
+        default_zone=zone,
+        metrics=metrics,
+    )
+    sweep = Sweep(cluster, watch, clock, selector=settings.selector, metrics=metrics)
+    election = None
+    if settings.leader_election:
+        election = (elect or LeaderElection)(cluster, *lease, instance, record=record)
+    health = Health(queue, watch, election, clock)
+    return Operator(settings, clock, metrics, memories, targets, reconciler, queue, watch, sweep, election, health)
 
 
 def _leaves(error: Exception) -> list[Exception]:
-    """What really happened, without the groups around it."""
+    """The errors in a group of errors."""
     if isinstance(error, ExceptionGroup):
         return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
     return [error]

@@ -1,15 +1,16 @@
-"""What one process remembers about exporters that are not at rest. Losing it costs a check, nothing else."""
+"""What this process remembers about exporters that need attention. Losing it only costs a check."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from qualtrics_exporter.controller.plan.takeover import RunState
 from qualtrics_exporter.controller.plan.wake import Question
-from qualtrics_exporter.controller.status.store import Key
+from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.export.guards import CheckWarning
 
 
 class Well(NamedTuple):
-    """A check found nothing wrong."""
+    """A check found no error."""
 
     what: tuple[object, ...]
     """The generation of the spec, and the version of the Secret."""
@@ -20,12 +21,21 @@ class Well(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """A question that had no answer; times of the monotonic clock."""
+    """A question without an answer; times of the monotonic clock."""
 
     after: float
-    """When it is asked again."""
+    """When to ask it again."""
     since: float
-    """When it first had none."""
+    """When it first had no answer."""
+
+
+class ForeignRun(NamedTuple):
+    """A run that another process holds."""
+
+    state: RunState
+    """The run when it last moved."""
+    since: float
+    """Since when it has not moved, on the monotonic clock."""
 
 
 @dataclass(slots=True)
@@ -33,21 +43,19 @@ class Memory:
     """What is remembered about one exporter."""
 
     failures: int = 0
-    """Checks in a row that found an error."""
+    """How many checks in a row found an error."""
     secrets: tuple[str | None, str | None] | None = None
     """The versions of its Secrets at the last check that found an error."""
     qualtrics_well: Well | None = None
-    """Qualtrics' side was found well, while Nexthink's was not."""
-    foreign_run: tuple[object, ...] | None = None
-    """A run in other hands, as it was last seen, ..."""
-    foreign_since: float = 0.0
-    """... and since when it has not moved, on the monotonic clock."""
+    """A check found no error on the side of Qualtrics, but one on the side of Nexthink."""
+    foreign_run: ForeignRun | None = None
+    """The run that another process held when this process last planned."""
     retries: dict[Question, Retry] = field(default_factory=dict)
-    """When Qualtrics is asked again what it did not answer."""
+    """When to ask Qualtrics again what it did not answer."""
 
 
 class Memories:
-    """The memory of each exporter; there is one from the first question on."""
+    """The memory of each exporter, from the first question about it on."""
 
     def __init__(self) -> None:
         self._known: dict[Key, Memory] = {}
@@ -57,10 +65,10 @@ class Memories:
         return self._known.setdefault(key, Memory())
 
     def forget(self, key: Key) -> None:
-        """The exporter is gone."""
+        """Remove the memory of an exporter that is gone."""
         self._known.pop(key, None)
 
     def tidy(self, key: Key) -> None:
-        """Let go of a memory with nothing in it: there are ten thousand exporters."""
+        """Remove an empty memory: there are ten thousand exporters."""
         if self._known.get(key) == Memory():
             del self._known[key]

@@ -1,9 +1,9 @@
-"""The memory that the people of large results may take, of all runs together.
+"""The memory that the recipients of all runs may take together.
 
-A run reserves it for the largest result that it can have, when Nexthink's file is there, and keeps only what the people
-take once they are read. Results of up to `SMALL_RESULT` have memory of their own: they never wait for larger ones, two
-of which can fill the rest for minutes, or for an import that hangs. The larger ones are shared between namespaces, so
-that a namespace whose runs hang leaves room for a run of a million people of another one.
+When the file of Nexthink is ready, a run reserves memory for the largest result that it can have. Once the recipients
+are read, it keeps only what they take. Results of up to `SMALL_RESULT` have their own memory, so they never wait for
+larger results: two of those can fill the rest for minutes, or for as long as an import hangs. Namespaces share the
+memory for large results: if the runs of one namespace hang, another namespace can still run with a million people.
 """
 
 import math
@@ -14,14 +14,14 @@ from qualtrics_exporter.fair_share import FairSemaphore, Tenant
 
 MEBIBYTE = 1 << 20
 SMALL_RESULT = 10
-"""MiB that a result takes at most that counts as a small one: about 100,000 people."""
+"""The largest small result in MiB: about 100,000 people."""
 MEMORY_FOR_SMALL_RESULTS = 64
 MEMORY_FOR_LARGE_RESULTS = 160
-"""MiB. A run of a million people reserves 78 of them, and keeps about 25."""
+"""MiB. A run with a million people reserves 78, and keeps about 25."""
 
 
 class RecipientMemory:
-    """Memory that runs wait for, and hold."""
+    """Memory that runs wait for and hold."""
 
     def __init__(self) -> None:
         self._small = FairSemaphore(MEMORY_FOR_SMALL_RESULTS)
@@ -29,7 +29,7 @@ class RecipientMemory:
 
     @asynccontextmanager
     async def hold(self, tenant: Tenant, size: int) -> AsyncIterator[Callable[[int], None]]:
-        """Hold `size` bytes; wait for them first. Yields what gives all but so many bytes back."""
+        """Wait for `size` bytes and hold them. Yields a function that returns all but the given number of bytes."""
         mebibytes = _mebibytes(size)
         if mebibytes <= SMALL_RESULT:
             turn = self._small.hold(tenant, mebibytes)

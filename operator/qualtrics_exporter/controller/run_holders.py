@@ -1,18 +1,27 @@
-"""Who holds a run: which election, which pod, which process, which attempt."""
+"""Who holds a run, and whether that process can still be working on it.
+
+A holder names an election, a pod, a process and an attempt. `plan/takeover.py` says what becomes of an orphaned run.
+"""
 
 import hashlib
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 
+from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.controller.memory import ForeignRun, Memories
+from qualtrics_exporter.controller.plan.takeover import ABANDONED, RunState
+from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.export.run_ids import new_holder
+from qualtrics_exporter.resource.status import ActiveRun
 
-ALONE = "-"
+NO_ELECTION = "-"
 """The election of a replica that takes part in none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """One process. `pod` is its namespace and name; it is empty where none is known: a host name is not unique."""
+    """One process. `pod` is its namespace and name; it is empty if they are unknown: host names are not unique."""
 
     election: str
     pod: str
@@ -20,8 +29,8 @@ class ProcessIdentity:
 
     @classmethod
     def new(cls, *, lease: tuple[str, str] | None, pod: str, instance: str) -> "ProcessIdentity":
-        """A process that takes part in the election for that Lease (namespace, name), or in none."""
-        election = hashlib.sha256("/".join(lease).encode()).hexdigest()[:8] if lease else ALONE
+        """A process that takes part in the election for that Lease (namespace, name), or in no election."""
+        election = hashlib.sha256("/".join(lease).encode()).hexdigest()[:8] if lease else NO_ELECTION
         return cls(election, pod.replace("/", "."), f"{instance}-{secrets.token_hex(4)}")
 
     def new_holder(self) -> str:
@@ -35,12 +44,40 @@ class ProcessIdentity:
     def succeeds(self, holder: str) -> bool:
         """Whether the holder is certainly gone, because this process leads.
 
-        Its election was won by this process, and a leader that loses its term ends before the next one begins. Or it
-        ran in this very pod, which runs one process at a time.
+        Either this process won the election of the holder: a leader that loses its term ends before the next term
+        begins. Or the holder ran in this very pod, which runs one process at a time.
         """
         election, _, rest = holder.partition(":")
         pod, colon, _ = rest.partition(":")
         if not colon:
-            return False  # written by an older version
-        same_election = election == self.election and election != ALONE
+            return False  # an older version wrote it
+        same_election = election == self.election and election != NO_ELECTION
         return same_election or bool(pod and pod == self.pod)
+
+
+class RunHolders:
+    """Decides which runs are orphaned, and remembers since when the runs of other processes have not moved."""
+
+    def __init__(self, identity: ProcessIdentity, memories: Memories, clock: Clock) -> None:
+        self._identity = identity
+        self._memories = memories
+        self._clock = clock
+
+    def new_holder(self) -> str:
+        """A holder for the next attempt of this process."""
+        return self._identity.new_holder()
+
+    def is_orphaned(self, key: Key, run: ActiveRun | None) -> bool:
+        """Whether no process can be working on the run. This process is not: it works on an exporter in one task."""
+        memory = self._memories.of(key)
+        if run is None or self._identity.is_own(run.holder) or self._identity.succeeds(run.holder):
+            memory.foreign_run = None
+            return run is not None
+        state, now = RunState.of(run), self._clock.monotonic()
+        if memory.foreign_run is None or memory.foreign_run.state != state:
+            memory.foreign_run = ForeignRun(state, now)
+        return timedelta(seconds=now - memory.foreign_run.since) >= ABANDONED
+
+    def found_foreign_run(self, key: Key) -> bool:
+        """Whether another process held the run of that exporter when this process last planned."""
+        return self._memories.of(key).foreign_run is not None

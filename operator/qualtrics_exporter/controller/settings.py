@@ -1,4 +1,4 @@
-"""What an administrator decides when the operator is started; the flags of `qualtrics-exporter controller`."""
+"""The settings of an operator process: the flags of `qualtrics-exporter controller`."""
 
 from dataclasses import dataclass, field
 
@@ -9,24 +9,24 @@ from qualtrics_exporter.telemetry.logs import Format, Level
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Settings of one operator process, checked by whoever made them. The defaults are those of the command line."""
+    """Settings of one operator process. The caller has checked them. The defaults are those of the command line."""
 
     namespaces: tuple[str, ...] = ()
-    """Where to look for exporters; nowhere in particular means everywhere."""
+    """The namespaces with exporters; all namespaces if empty."""
     selector: str | None = None
-    """A label selector: of several installations, each takes its part."""
+    """A label selector, which divides exporters between several installations."""
     time_zone: str = "UTC"
-    """Of exporters whose schedule names none."""
+    """The time zone of exporters whose schedule names none."""
     max_concurrent_runs: int = 100
-    """How many runs talk to a remote side at the same time; one that waits does not count."""
+    """How many runs send requests to a service at the same time; a run that waits does not count."""
     allowed_hosts: tuple[str, ...] = DEFAULT_ALLOWED_HOSTS
     allowed_download_hosts: tuple[str, ...] = DEFAULT_DOWNLOAD_HOSTS
     allow_http: bool = False
     proxies: Proxies = field(default_factory=Proxies)
-    """Of requests to remote hosts; the API server is reached as the kubeconfig says."""
+    """The proxies of requests to remote hosts. For the API server, the kubeconfig decides."""
     leader_election: bool = True
     lease_namespace: str | None = None
-    """The operator's own namespace, unless set."""
+    """The namespace of the Lease; by default, the namespace of the operator."""
     lease_name: str = "qualtrics-exporter"
     http_address: str = "0.0.0.0:8080"
     log_format: Format = "json"

@@ -1,11 +1,11 @@
-"""Who sends the same survey and message to the same list: a copied manifest is the usual way to mail people twice."""
+"""Which exporters send the same survey and message to the same list, as a copied manifest does."""
 
-from qualtrics_exporter.controller.status.store import Key
+from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.resource.exporter import Exporter
 
 
 class Targets:
-    """What each exporter sends to whom, as one number each: a parsed spec would cost a thousand times as much."""
+    """What each exporter sends to whom, as one number each: parsed specs would take a thousand times the memory."""
 
     def __init__(self) -> None:
         self._targets: dict[Key, int] = {}
@@ -16,22 +16,21 @@ class Targets:
         if exporter.spec is None:
             self.forget(key)
             return
-        wish = exporter.spec.qualtrics
-        target = hash((wish.survey_id, wish.message_id, wish.mailing_list_id))
-        self._targets[key] = target
+        qualtrics = exporter.spec.qualtrics
+        self._targets[key] = hash((qualtrics.survey_id, qualtrics.message_id, qualtrics.mailing_list_id))
 
     def forget(self, key: Key) -> None:
-        """The exporter is gone."""
+        """Remove an exporter that is gone."""
         self._targets.pop(key, None)
 
     def others(self, key: Key) -> tuple[str, ...]:
-        """The other exporters with the same target. Names of other namespaces are not for the users of this one.
+        """The other exporters with the same target, without the names of exporters in other namespaces.
 
-        Looks at all exporters: it is asked a few times a day.
+        Looks at all exporters, because it is called only a few times a day.
         """
-        mine = self._targets.get(key)
-        if mine is None:
+        own = self._targets.get(key)
+        if own is None:
             return ()
-        same = [other for other, target in self._targets.items() if target == mine and other != key]
+        same = [other for other, target in self._targets.items() if target == own and other != key]
         near = sorted(str(other) for other in same if other.namespace == key.namespace)
         return (*near, "an exporter of another namespace") if len(near) < len(same) else tuple(near)

@@ -31,7 +31,7 @@ from qualtrics_exporter.controller.kube.errors import ClusterError, NotFound, Un
 from qualtrics_exporter.controller.kube.namespace_watch import LOOK_SECONDS, NamespaceWatch
 from qualtrics_exporter.controller.plan.wake import Wake, next_wake
 from qualtrics_exporter.controller.status import conditions
-from qualtrics_exporter.controller.status.store import Key, tenant_of
+from qualtrics_exporter.controller.status.key import Key, tenant_of
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.work_queue import WorkQueue
 from qualtrics_exporter.fair_share import Tenant

@@ -1,15 +1,15 @@
 """The work queue: every exporter, when it needs attention next, and whose turn it is.
 
-    the watch ── enqueue(key, wake) ──▶ heap of wake-ups ──▶ waiting, per tenant ──▶ reconcile(key)
+    watch ── enqueue(key, wake) ──▶ heap of wake-ups ──▶ waiting, per tenant ──▶ reconcile(key, turn) ──▶ wake
 
-The watch feeds the queue, one task empties it. An exporter is reconciled by at most one task of this process at a time,
-also when it vanishes from the watch and comes back meanwhile: a run, its checks and its plan never interleave. A
-change that arrives while the task works makes the exporter due again afterwards.
+The watch fills the queue, and one task empties it. At most one task of this process reconciles an exporter at a time,
+even if the exporter leaves the watch and comes back meanwhile: its runs, checks and plans never interleave. A change
+that arrives during a reconciliation makes the exporter due again afterwards.
 
-An exporter that is due stays in the queue until its turn comes, so `lag` covers everything that waits. Tenants take
-turns (see `fair_share`), slots and requests come before checks and figures. Nothing about time is kept here that does
-not follow from the objects: after a restart, the first listing fills the queue again. An item is a small object because
-there are ten thousand of them (docs/facts/kubernetes.md section 1).
+An exporter that is due stays in the queue until its turn, so `lag` covers everything that waits. Tenants take turns
+(see `fair_share`); slots and requests come before checks and figures. The queue decides no times: `plan/wake.py` does.
+It only slows down exporters that fail or change too often (`work_item.py`). After a restart, the first listing fills
+the queue again.
 """
 
 import asyncio
@@ -18,110 +18,32 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, NotFound
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake
-from qualtrics_exporter.controller.status.store import Key
+from qualtrics_exporter.controller.status.key import Key
+from qualtrics_exporter.controller.work_item import PAUSE_MOST, Turn, WorkItem
 from qualtrics_exporter.fair_share import FairQueue, Grant, Tenant
 
 log = logging.getLogger(__name__)
 
-# Longest pause between two looks at the heap: a wall clock that is set forward makes slots due.
 NAP_SECONDS = 30.0
-# An exporter that is due again and again without progress is slowed down, like one that fails.
-PAUSE_FIRST = timedelta(seconds=1)
-PAUSE_MOST = timedelta(minutes=2)
-FORGIVEN_SECONDS = 900.0
-"""So long after the pause for an unexpected error, the next one counts as the first."""
+"""The longest time between two looks at the heap: if the wall clock is set forward, slots become due."""
 MAX_IN_PROGRESS = 1000
-"""Exporters that are reconciled at once. Nearly all of them wait: for a rate limit, a mailing list or an import. What
-they cost while they wait is bounded here; requests and recipients have limits of their own (`http.remote.Capacity`).
+"""How many exporters are reconciled at once. Nearly all of them wait: for a rate limit, a mailing list or an import.
+This limits what they cost while they wait; requests and recipients have limits of their own.
 """
 MAX_BACKGROUND = 50
-"""Of these, checks, look-ups and figures: so few that none of them times out because the others use up a rate limit."""
-
+"""How many of these are checks, look-ups and figures: so few that the others cannot use up a rate limit until one of
+them times out.
+"""
 SUCCESS_SECONDS = 8 * 3600.0
 """An exporter that was reconciled so recently shows that no permission is missing. Exporters are checked at least every
 seven hours, unless they are suspended.
 """
-BURST = 30
-REFILL_SECONDS = 10.0
-"""An exporter is reconciled at most `BURST` times in a row, then once in so many seconds, whoever changes it. So two
-writers that undo each other's changes cannot flood the API server."""
-
-
-class Turn(NamedTuple):
-    """What the queue knows about the exporter whose turn it is."""
-
-    first: bool
-    """Whether this replica reconciles the exporter for the first time since it leads."""
-    waited: timedelta
-    """How long the exporter waited for it."""
-    waiting: int
-    """How many exporters wait for their turn."""
-    in_progress: int
-    """How many exporters are reconciled now."""
-
 
 Reconcile = Callable[[Key, Turn], Awaitable[Wake]]
-
-
-class _Item:
-    __slots__ = (
-        "due_since",
-        "enqueued",
-        "errors",
-        "failed",
-        "failures",
-        "first",
-        "key",
-        "known",
-        "not_before",
-        "queued",
-        "refusal",
-        "spaced",
-        "succeeded",
-        "tenant",
-        "version",
-        "wake",
-        "working",
-    )
-
-    def __init__(self, key: Key, tenant: Tenant, version: str) -> None:
-        self.key = key
-        self.tenant = tenant
-        self.version = version
-        self.wake = self.enqueued = NEVER
-        self.known = True  # to the watch
-        self.queued = False  # it waits for its turn
-        self.due_since: float | None = None
-        """Since when this process has seen that it is due, on the monotonic clock."""
-        self.working = False
-        self.first = True
-        self.failures = 0
-        self.failed = False  # the last reconciliation
-        self.refusal = ""
-        """The permission that was missing when it was last reconciled."""
-        self.succeeded: float | None = None
-        """When it was last reconciled with success, on the monotonic clock; None after a permission was missing."""
-        self.errors = 0
-        """Unexpected errors of late. Each one makes the pause longer, whatever succeeds in between."""
-        self.not_before = 0.0
-        """Until then, on the monotonic clock, it is not reconciled, whoever changes it: the change may be our own."""
-        self.spaced = 0.0
-        """When its reconciliations so far would have ended with one in `REFILL_SECONDS`."""
-
-    def reconciled(self, now: float) -> None:
-        """It was reconciled once more, at this monotonic time. After `BURST` times in a row, it has to wait."""
-        self.spaced = max(self.spaced, now) + REFILL_SECONDS
-        if (pause := self.spaced - (BURST - 1) * REFILL_SECONDS - now) > 0:
-            self.wait(now, pause)
-
-    def wait(self, now: float, seconds: float) -> None:
-        """Let it not be reconciled for so long, or for longer if that was said before."""
-        self.not_before = max(self.not_before, now + seconds)
 
 
 class WorkQueue:
@@ -140,13 +62,13 @@ class WorkQueue:
         self._clock = clock
         self._on_lead = on_lead
         self._on_gone = on_gone
-        self._items: dict[str, _Item] = {}  # by uid
-        self._heap: list[tuple[datetime, int, _Item]] = []
+        self._items: dict[str, WorkItem] = {}  # by uid
+        self._heap: list[tuple[datetime, int, WorkItem]] = []
         self._order = itertools.count()
-        self._turns: FairQueue[_Item] = FairQueue(max_in_progress, background=MAX_BACKGROUND)
+        self._turns: FairQueue[WorkItem] = FairQueue(max_in_progress, background=MAX_BACKGROUND)
         self._changed = asyncio.Event()
-        self._alarm: asyncio.Task[None] | None = None
-        self._alarm_at = 0.0
+        self._timer: asyncio.Task[None] | None = None
+        self._timer_at = 0.0
         self._known = 0
         self.ticked = clock.monotonic()
         self.leading = False
@@ -166,15 +88,15 @@ class WorkQueue:
 
     @property
     def failing(self) -> int:
-        """How many exporters failed when they were last reconciled."""
+        """How many exporters failed in their last reconciliation."""
         return sum(item.failed for item in self._items.copy().values())
 
     @property
     def problem(self) -> str | None:
-        """The permission that is missing everywhere, as far as this replica saw while it leads.
+        """The permission that seems to be missing for all exporters, since this replica leads.
 
-        The API server may also refuse a single object in the words of a missing permission. So this takes two exporters
-        that are refused, or the only one there is, and none that was reconciled with success since it was last refused.
+        The API server may also refuse a single object with the message of a missing permission. So two exporters must
+        have been refused, or the only exporter, and none may have been reconciled with success since then.
         """
         if not self.leading:
             return None
@@ -187,25 +109,25 @@ class WorkQueue:
 
     @property
     def lag(self) -> float:
-        """For how many seconds the exporter that waits longest has been due."""
+        """How many seconds the exporter that waits longest has been due."""
         if not self.leading:
             return 0.0
-        # A metrics scrape may ask in another thread: `copy` takes the items in one step of the interpreter.
+        # A metrics scrape may call this in another thread: `copy` is one step of the interpreter.
         items = [item for item in self._items.copy().values() if not item.working]
         oldest = min((item.wake.at for item in items), default=NEVER.at)
-        # One that is tried again after a pause has been due for longer.
+        # An exporter that is retried after a pause has been due for longer.
         since = min((item.due_since for item in items if item.due_since is not None), default=float("inf"))
         return max(0.0, (self._clock.now() - oldest).total_seconds(), self._clock.monotonic() - since)
 
     def known(self) -> Iterator[tuple[Key, str]]:
-        """Every exporter that the watch knows, with the resourceVersion in which it was last seen."""
+        """Every exporter that the watch knows, with its last known resourceVersion."""
         return ((item.key, item.version) for item in self._items.values() if item.known)
 
     def enqueue(self, key: Key, tenant: Tenant, wake: Wake, version: str) -> None:
         """The watch saw an exporter; it needs attention at `wake`."""
         item = self._items.get(key.uid)
         if item is None:
-            item = self._items[key.uid] = _Item(key, tenant, version)
+            item = self._items[key.uid] = WorkItem(key, tenant, version)
             self._known += 1
         elif not item.known:
             item.known = True
@@ -213,12 +135,12 @@ class WorkQueue:
         item.version = version
         item.enqueued = wake
         if item.working:
-            item.wake, item.tenant = wake, tenant  # `_work` looks at it when it has finished
+            item.wake, item.tenant = wake, tenant  # `_work` reads them at its end
             return
         if item.queued:
             due = wake.at <= self._clock.now()
             if due and item.tenant == tenant and wake.urgent <= item.wake.urgent:
-                return  # it keeps its place, however often it is changed
+                return  # it keeps its place, however often it changes
             self._turns.discard(item.tenant, item)
             item.queued = False
             if due:
@@ -229,7 +151,7 @@ class WorkQueue:
         self._push(item, wake)
 
     def forget(self, key: Key) -> None:
-        """The exporter is gone, or has left the selector. A task that works on it finishes what it began.
+        """The exporter was deleted, or the selector does not match it any more. A task that works on it continues.
 
         Calls `on_gone` at once, and again when such a task has ended: the task may have remembered something meanwhile.
         """
@@ -246,12 +168,12 @@ class WorkQueue:
         else:
             self._drop(item)
 
-    def _drop(self, item: _Item) -> None:
+    def _drop(self, item: WorkItem) -> None:
         self._items.pop(item.key.uid, None)
         self._on_gone(item.key)
 
     async def lead(self) -> None:
-        """Reconcile exporters until cancelled. Leaves no task behind."""
+        """Reconcile exporters until cancelled. All tasks have ended when this returns."""
         for item in [item for item in self._items.values() if not item.known]:
             self._drop(item)
         for item in self._items.values():
@@ -267,18 +189,18 @@ class WorkQueue:
                     self._changed.clear()
                     self._queue_due()
                     self._start(group)
-                    self._set_alarm(group)
+                    self._set_timer(group)
                     await self._changed.wait()
         finally:
             self.leading = False
-            self._alarm = None
+            self._timer = None
             self._on_lead(False)
             for item in self._items.values():
                 if item.queued:
                     self._turns.discard(item.tenant, item)
                     item.queued = False
 
-    def _push(self, item: _Item, wake: Wake) -> None:
+    def _push(self, item: WorkItem, wake: Wake) -> None:
         if (pause := item.not_before - self._clock.monotonic()) > 0:
             wake = max(wake, Wake(self._clock.now() + timedelta(seconds=pause), wake.urgent))
         item.wake = wake
@@ -300,8 +222,8 @@ class WorkQueue:
                     item.due_since = self._clock.monotonic()
                 self._wait(item, item.tenant)
 
-    def _wait(self, item: _Item, tenant: Tenant) -> None:
-        """Let an exporter wait for its turn."""
+    def _wait(self, item: WorkItem, tenant: Tenant) -> None:
+        """Make an exporter wait for its turn."""
         item.queued, item.tenant = True, tenant
         self._turns.push(tenant, item, urgent=item.wake.urgent)
         self._changed.set()
@@ -313,25 +235,25 @@ class WorkQueue:
             item.queued, item.working = False, True
             group.create_task(self._work(item, turn), name=f"reconcile {item.key}")
 
-    def _set_alarm(self, group: asyncio.TaskGroup) -> None:
+    def _set_timer(self, group: asyncio.TaskGroup) -> None:
         """Look again when the next item is due, and at least every `NAP_SECONDS`: the wall clock may be set."""
         seconds = NAP_SECONDS
         if self._heap:
             seconds = min(seconds, max(0.0, (self._heap[0][0] - self._clock.now()).total_seconds()))
         at = self._clock.monotonic() + seconds
-        if self._alarm is not None:
-            if not self._alarm.done() and self._alarm_at <= at:
-                return  # an early look does no harm
-            self._alarm.cancel()
-        self._alarm_at = at
-        self._alarm = group.create_task(self._ring(seconds), name="alarm")
+        if self._timer is not None:
+            if not self._timer.done() and self._timer_at <= at:
+                return  # an early look is harmless
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = group.create_task(self._notify_after(seconds), name="timer")
 
-    async def _ring(self, seconds: float) -> None:
+    async def _notify_after(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
         self._changed.set()
 
-    async def _work(self, item: _Item, grant: Grant[_Item]) -> None:
-        """Reconcile one exporter, and decide when it needs attention next."""
+    async def _work(self, item: WorkItem, grant: Grant[WorkItem]) -> None:
+        """Reconcile one exporter, and store when it needs attention next."""
         before = item.wake
         began = self._clock.monotonic()
         item.reconciled(began)
@@ -344,7 +266,7 @@ class WorkQueue:
             failed = False
             item.refusal, item.succeeded = "", self._clock.monotonic()
         except asyncio.CancelledError:
-            # The term ends: then the next one starts anew. Whatever else it may be, the exporter is not forgotten.
+            # The term ends, and the next term starts anew. In any other case, the exporter must not be forgotten.
             self._push(item, wake)
             raise
         except NotFound:
@@ -354,12 +276,9 @@ class WorkQueue:
             if isinstance(error, Forbidden):
                 item.refusal, item.succeeded = str(error), None
         except Exception:
-            # One exporter's failure never stops the others: it is tried again, at longer and longer intervals.
+            # An error about one exporter never stops the others: it is retried after longer and longer pauses.
             log.exception("%s could not be reconciled", item.key)
-            monotonic = self._clock.monotonic()
-            item.errors = 0 if monotonic > item.not_before + FORGIVEN_SECONDS else item.errors
-            item.wait(monotonic, _pause(item.errors).total_seconds())
-            item.errors += 1
+            item.met_unexpected_error(self._clock.monotonic())
         finally:
             item.working = False
             self._turns.release(grant)
@@ -369,24 +288,7 @@ class WorkQueue:
         if not item.known:
             self._drop(item)
             return
-        item.failed = failed
-        now = self._clock.now()
-        if item.wake is not before:  # the watch saw it meanwhile
+        if item.wake is not before:  # the watch has seen a change meanwhile
             wake = min(wake, item.wake)
-        if failed or wake.at <= now:
-            pause = _pause(item.failures)
-            item.failures += 1
-            if not failed:
-                # It fell due while this process worked on it, or still waits for something else than its turn.
-                for_long = min((now - wake.at).total_seconds(), self._clock.monotonic() - began)
-                due_since = self._clock.monotonic() - max(0.0, for_long)
-                item.due_since = due_since if item.due_since is None else min(item.due_since, due_since)
-            wake = Wake(now + (pause if failed or item.failures > 5 else timedelta(0)), wake.urgent)
-        else:
-            item.failures = 0
-            item.due_since = None
-        self._push(item, wake)
-
-
-def _pause(failures: int) -> timedelta:
-    return min(PAUSE_MOST, PAUSE_FIRST * 2.0 ** min(failures, 10))
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        self._push(item, item.next_wake(wake, now, monotonic, began, failed=failed))

@@ -1,8 +1,8 @@
 """The CustomResourceDefinition, generated from the models of spec and status.
 
-Kubernetes takes a *structural* schema, a small part of JSON Schema: no references, no null, no alternatives. `schema`
-makes it in one walk, and refuses what pydantic may write one day that the API server would not take, with errors that
-mislead (docs/facts/kubernetes.md section 5).
+Kubernetes requires a *structural* schema, a small part of JSON Schema: no references, no null, no alternatives.
+`schema` creates it, and rejects keywords that the API server rejects with misleading errors
+(docs/facts/kubernetes.md section 5).
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ ACCEPTED = {
     *("minimum", "maximum", "maxLength", "maxItems", "maxProperties", "x-kubernetes-validations"),
     *("x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
 }
-"""Not `pattern` and `minLength`: their errors speak of regular expressions and characters. Write a `Rule` instead."""
+"""Not `pattern` and `minLength`, because their errors do not help users. Write a `Rule` instead."""
 
 _HEADER = f"""\
 # Generated from operator/qualtrics_exporter/resource by `make generate`: change the models instead.
@@ -35,32 +35,32 @@ _HEADER = f"""\
 class QualtricsExporter(Model):
     """Sends a Qualtrics survey on a schedule to the people that a Nexthink query returns, and to nobody else.
 
-    At most one distribution is sent for a slot of the schedule, and every slot ends in an entry of status.history with
-    a result and a reason that says what to do next. To run now, set the annotation
-    qualtrics-exporter.dev/run-requested-at to any new text; to test without mailing anybody,
-    qualtrics-exporter.dev/test-requested-at. The outcome of a run that ended Unknown is told by
+    For each slot of the schedule, at most one distribution is sent. Every slot ends with an entry in status.history
+    that has a result, a reason and the next step. To run now, set the annotation
+    qualtrics-exporter.dev/run-requested-at to any new text. To test without sending e-mails, set
+    qualtrics-exporter.dev/test-requested-at. To report the outcome of a run that ended Unknown, set
     qualtrics-exporter.dev/settle-run.
     """
 
     spec: Spec = Field(
-        description="What is wanted: when to ask (schedule), whom (nexthink) and what (qualtrics). Written by its user "
-        "only; the operator never changes it."
+        description="The desired state: when to send (schedule), to whom (nexthink) and what (qualtrics). Only users "
+        "write it; the operator never changes it."
     )
     status: Status | None = Field(
         None,
-        description="What is: conditions, the slots, the run in progress and the last ones. Written by the operator "
-        "only. Ready tells whether spec, credentials and both remote sides were found well, LastRunSucceeded how the "
-        "last run went.",
-        # Without it kstatus would take a new object for one that is ready.
+        description="The observed state: conditions, slots, the run in progress and the last runs. Only the operator "
+        "writes it. The condition Ready says whether the spec, the credentials and both remote services passed the "
+        "check, LastRunSucceeded whether the last run succeeded.",
+        # Without it, kstatus would report a new object as ready.
         json_schema_extra={"default": {"observedGeneration": -1}},
     )
 
 
 class Structural(GenerateJsonSchema):
-    """In Kubernetes a field without a value is absent: neither null nor, but for one field, a default."""
+    """In Kubernetes, a field without a value is absent, so the schema has no null, and only one default."""
 
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
-        return value  # as the models have it: the order in which people read
+        return value  # keep the order of the models, which is for readers
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -70,7 +70,7 @@ class Structural(GenerateJsonSchema):
 
 
 def schema(model: type[BaseModel] = QualtricsExporter) -> dict[str, Any]:
-    """The structural schema of a model. Raises TypeError for what has no place in one."""
+    """The structural schema of a model. Raises TypeError for keywords that a structural schema cannot have."""
     root = model.model_json_schema(schema_generator=Structural)
     definitions = root.pop("$defs", {})
 
@@ -91,8 +91,8 @@ def schema(model: type[BaseModel] = QualtricsExporter) -> dict[str, Any]:
 
 
 def resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """A part of a schema as pydantic writes it, as a new dictionary: without reference and title, on one line."""
-    if reference := node.get("$ref"):  # what stands beside it wins: the description of the field, not of its type
+    """A copy of a part of a schema, without reference and title. Its description is one line."""
+    if reference := node.get("$ref"):  # the description of the field takes precedence over that of its type
         node = definitions[reference.removeprefix("#/$defs/")] | {k: v for k, v in node.items() if k != "$ref"}
     node = {keyword: value for keyword, value in node.items() if keyword != "title"}
     if isinstance(node.get("description"), str):
@@ -101,7 +101,7 @@ def resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
 
 
 def crd() -> dict[str, Any]:
-    """The CustomResourceDefinition that this version of the operator expects, as a new dictionary."""
+    """The CustomResourceDefinition that this version of the operator requires, as a new dictionary."""
     root = schema()
     root["properties"] = {
         "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}."},
@@ -143,7 +143,7 @@ def crd_yaml() -> str:
 
 
 class _PlainDumper(yaml.SafeDumper):
-    """Without anchors: what is there twice is written twice, as `kubectl get --output yaml` shows it."""
+    """Without anchors, like `kubectl get --output yaml`."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -156,24 +156,22 @@ def _columns() -> list[dict[str, Any]]:
             "type": kind,
             "jsonPath": path,
             "description": description,
-            **({"priority": 1} if wide else {}),  # the API server drops a 0, and Argo CD would miss it for ever
+            **({"priority": 1} if wide else {}),  # the API server drops a 0, and Argo CD reports that
         }
 
     ready = '.status.conditions[?(@.type=="Ready")]'
     last = ".status.history[0]"
     return [
-        column("Frequency", ".spec.schedule.frequency", "How often."),
-        column("Suspended", ".spec.suspend", "Whether the exporter is switched off.", "boolean"),
-        column("Ready", f"{ready}.status", "Whether spec, credentials and both remote sides were found well."),
+        column("Frequency", ".spec.schedule.frequency", "How often the survey is sent."),
+        column("Suspended", ".spec.suspend", "Whether the exporter is suspended.", "boolean"),
+        column("Ready", f"{ready}.status", "Whether spec, credentials and both remote services passed the check."),
         column("Last Result", f"{last}.result", "How the last run or slot ended."),
-        column(
-            "Recipients", f"{last}.recipients.accepted", "To how many people the last run was addressed.", "integer"
-        ),
-        column("Last Success", ".status.lastSuccessfulTime", "When the last run that succeeded ended.", "date"),
-        # Not a date: kubectl shows a time to come as <invalid>.
-        column("Next", ".status.nextScheduleTime", "When the next slot falls due."),
+        column("Recipients", f"{last}.recipients.accepted", "The number of recipients of the last run.", "integer"),
+        column("Last Success", ".status.lastSuccessfulTime", "When the last successful run ended.", "date"),
+        # Not a date: kubectl shows a future time as <invalid>.
+        column("Next", ".status.nextScheduleTime", "When the next slot is due."),
         column("Age", ".metadata.creationTimestamp", "When the exporter was created.", "date"),
-        column("Survey", ".spec.qualtrics.surveyId", "What is sent.", wide=True),
-        column("Query", ".spec.nexthink.queryId", "Whom it is sent to.", wide=True),
-        column("Message", f"{ready}.message", "Why it is ready or not, and what to do next.", wide=True),
+        column("Survey", ".spec.qualtrics.surveyId", "The survey.", wide=True),
+        column("Query", ".spec.nexthink.queryId", "The saved query in Nexthink.", wide=True),
+        column("Message", f"{ready}.message", "Why it is ready or not, with the next step.", wide=True),
     ]

@@ -1,6 +1,6 @@
-"""One QualtricsExporter as the operator reads it: leniently, because an older CRD may have let anything in.
+"""A QualtricsExporter as the operator reads it. Reading never fails, because an older CRD may have admitted anything.
 
-Leniently is not trustingly: a spec that breaks a rule is no spec, so nothing can be sent by it.
+A spec that breaks a rule counts as missing, so nothing is sent for it.
 """
 
 from collections.abc import Mapping
@@ -41,9 +41,9 @@ _SLOT_TIMES = {f"status.{name}" for name in ("schedule", "scheduleSince", "lastS
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """An exporter at one moment. `spec` is None when it cannot be used; `spec_error` then says which field and why.
+    """An exporter at one moment. `spec` is None if it is invalid; `spec_error` says which field is invalid, and why.
 
-    `spec_error` holds nothing of what the user wrote, it may be shown anywhere. `spec_reason` goes with it.
+    `spec_error` contains no values from the spec, so it can be shown anywhere. `spec_reason` is its reason.
     """
 
     namespace: str
@@ -58,32 +58,32 @@ class Exporter:
     status: Status
     spec_reason: Reason = Reason.SPEC_INVALID
     ignored: tuple[str, ...] = ()
-    """Fields of the status of which something could not be understood. `status` is what is left."""
+    """Fields of the status with invalid values. `status` has the rest."""
     unreadable_run: Mapping[str, Any] | None = None
-    """The run in progress, if this version cannot understand its journal."""
+    """The run in progress, if its journal is invalid."""
     created: datetime | None = None
     """When the exporter was created, by the clock of the API server."""
 
     @property
     def lost_memory(self) -> bool:
-        """Whether something was ignored of what the status remembers about requests and slots that had their run."""
+        """Whether the status has invalid values about requests and slots that already had a run."""
         return any(field in _MEMORY for field in self.ignored)
 
     @property
     def damaged(self) -> bool:
-        """Whether something was ignored that decides what acts next: it is repaired before anything acts."""
+        """Whether the status has invalid values that decide what happens next. It is repaired before anything else."""
         return self.lost_memory or any(field in _SLOT_TIMES for field in self.ignored)
 
     @property
     def suspended(self) -> bool:
-        """Whether the user asked for no runs."""
+        """Whether the user suspended the exporter."""
         return bool(self.spec and self.spec.suspend)
 
     @classmethod
     def from_object(cls, body: Any) -> "Exporter":
-        """Read an object of the API server, or what claims to be one; never raises.
+        """Read an object of the API server. Never raises.
 
-        What cannot be understood of a status counts as lost: that can cost a slot, never a second mail.
+        Invalid values in a status count as lost. That can cost a slot, but never causes a second e-mail.
         """
         fields = _mapping(body)
         metadata = _mapping(fields.get("metadata"))
@@ -104,14 +104,14 @@ class Exporter:
             status=status,
             spec_reason=wrong[0].reason if wrong else Reason.SPEC_INVALID,
             ignored=ignored,
-            # Whatever is there, a run was in progress, and it must not vanish.
+            # Whatever the value is: a run was in progress, and it must be reported.
             unreadable_run=None if run is None else _mapping(run),
             created=_time(metadata.get("creationTimestamp")),
         )
 
 
 def read_spec(raw: Any) -> tuple[Spec | None, list[Violation]]:
-    """The spec, or everything that is wrong with it; never raises."""
+    """The spec, or all mistakes in it. Never raises."""
     try:
         return Spec.model_validate({} if raw is None else raw), []
     except ValidationError as error:

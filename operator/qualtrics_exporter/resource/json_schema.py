@@ -1,7 +1,7 @@
-"""The JSON Schema of a manifest, for editors and for checks that know no CEL: made from the models, as the CRD is.
+"""The JSON Schema of a manifest, for editors and for tools without CEL. It is generated from the models, like the CRD.
 
-Editors complete fields from it, show their descriptions and mark what is wrong while it is typed. It says less than the
-API server: not every rule can be said in JSON Schema, and the text of a query is for `qualtrics-exporter validate`.
+With it, editors complete fields, show descriptions and mark mistakes. It checks less than the API server: JSON Schema
+cannot express every rule. `qualtrics-exporter validate` checks the text of a query.
 """
 
 import json
@@ -16,11 +16,11 @@ from qualtrics_exporter.resource.model import SpecModel
 from qualtrics_exporter.resource.rules import CEL_RULES, FOR_EDITORS
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
-"""The newest that the usual editors understand."""
+"""The newest draft that common editors support."""
 
 
 class _ForEditors(Structural):
-    """As in the CRD, with closed objects: what is misspelled is marked."""
+    """As in the CRD, but without unknown fields, so that editors mark misspelled names."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         made = super().model_schema(schema)
@@ -29,7 +29,7 @@ class _ForEditors(Structural):
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema, as a new dictionary."""
+    """The schema as a new dictionary."""
     root = QualtricsExporter.model_json_schema(schema_generator=_ForEditors)
     definitions = root.pop("$defs")
     spec = _plain(root["properties"]["spec"], definitions)
@@ -53,7 +53,7 @@ def json_schema() -> dict[str, Any]:
                 },
             },
             "spec": spec,
-            "status": {"type": "object", "description": "Written by the operator only."},
+            "status": {"type": "object", "description": "Only the operator writes it."},
         },
         "additionalProperties": False,
     }
@@ -65,7 +65,7 @@ def json_schema_text() -> str:
 
 
 def _plain(node: Any, definitions: dict[str, Any]) -> Any:
-    """Without references, titles and CEL; what is meant for editors in its place."""
+    """A copy without references, titles and CEL, but with the conditions for editors."""
     if isinstance(node, list):
         return [_plain(item, definitions) for item in node]
     if not isinstance(node, dict):

@@ -1,9 +1,9 @@
-"""A status that something else may have written: what can be understood of it counts, the rest is ignored.
+"""Reads a status that may have invalid values: valid values count, others are ignored.
 
-An older or newer CRD, a restored backup or a tool may leave values in a status that this version would never write. To
-take the whole status for lost because of one of them would lose the receipts and the slots that had their run. So an
-invalid value is left out by itself: an optional field is absent, a list is without that item, and a part of which a
-required field is invalid is absent as a whole.
+An older or newer CRD, a restored backup or a tool may leave values in a status that this version never writes. If one
+such value invalidated the whole status, its receipts and claimed slots would be lost, and something could run twice. So
+only the invalid value is left out: an optional field is absent, a list lacks the item, and an object with an invalid
+required field is absent as a whole.
 """
 
 import copy
@@ -16,13 +16,13 @@ from pydantic_core import ErrorDetails
 from qualtrics_exporter.resource.status import Status
 
 _ROUNDS = 12
-"""How often values are removed. Each round removes everything that the one before found, and the status is not deep."""
+"""Maximum number of validations. Each one removes all invalid values that it finds, and the status is not deep."""
 
 Path = tuple[int | str, ...]
 
 
 def read_status(raw: Any) -> tuple[Status, tuple[str, ...]]:
-    """The status, and the names of the fields of which something was ignored; never raises."""
+    """The status, and the names of the fields with ignored values. Never raises."""
     ignored: set[str] = set()
     if raw is not None and not isinstance(raw, Mapping):
         return Status(), ("status",)
@@ -35,21 +35,21 @@ def read_status(raw: Any) -> tuple[Status, tuple[str, ...]]:
         if number == 0:
             rest = copy.deepcopy(dict(rest))
         for path, length in _removals(details):
-            if length is None:  # of a list that is too long, the newest items are there
+            if length is None:  # a list that is too long keeps its newest items
                 ignored.add(".".join(["status", *(part for part in path if isinstance(part, str))]))
             _remove(rest, path, length)
     return Status(), ("status",)
 
 
 def _removals(details: list[ErrorDetails]) -> list[tuple[Path, int | None]]:
-    """What to remove, the last items of a list first; with a length, a list is only cut to it."""
+    """The paths to remove, the last items of a list first. With a length, a list is truncated to it."""
     found: dict[Path, int | None] = {}
     for detail in details:
         path = detail["loc"]
         if detail["type"] == "too_long":
             found[path] = int(detail["ctx"]["max_length"])
         else:
-            # A field that is missing cannot be removed, but what misses it can.
+            # If a required field is missing, its object is removed.
             found[path[:-1] if detail["type"] == "missing" else path] = None
     return sorted(found.items(), key=lambda item: [_order(part) for part in item[0]], reverse=True)
 
@@ -64,7 +64,7 @@ def _remove(root: Any, path: Path, length: int | None) -> None:
         try:
             place = place[part]
         except (KeyError, IndexError, TypeError):
-            return  # it went with something around it
+            return  # an object around it was removed before
     if length is not None:
         del place[length:]
     elif not path:

@@ -1,7 +1,7 @@
-"""A manifest of an exporter as a file has it, before any API server saw it: what is wrong with it, all of it.
+"""Finds all mistakes in the manifest of an exporter, without an API server.
 
-The spec is read by the models, so its rules are those of the CRD. What stands around it is checked here as the API
-server does: `kubectl apply` refuses fields that it does not know, and names and labels that are none.
+The models validate the spec, so the rules are those of the CRD. This module validates the rest like the API server:
+`kubectl apply` rejects unknown fields, and invalid names, labels and annotations.
 """
 
 import re
@@ -30,17 +30,17 @@ _METADATA = (
     *("resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"),
     *("selfLink", "managedFields"),
 )
-_HINTS = 20  # who has more fields that nobody knows has another kind of object
+_HINTS = 20  # an object with more unknown fields is of another kind
 _PLAIN_KEY = re.compile(r"[A-Za-z][\w./-]{0,62}")
 
 
 def is_ours(body: Mapping[str, Any]) -> bool:
-    """Whether it is an exporter, or is meant to be one: its kind or its group is ours."""
+    """Whether the object is an exporter, or is meant to be one: its kind or its group is that of exporters."""
     return body.get("kind") == KIND or str(body.get("apiVersion", "")).partition("/")[0] == GROUP
 
 
 def manifest_violations(body: Mapping[str, Any]) -> list[Violation]:
-    """Everything that is wrong with a manifest, but for the text of its query; never raises."""
+    """All mistakes in a manifest, except in the text of its query. Never raises."""
     spec = body.get("spec")
     _, wrong = read_spec(spec)
     around = [*_identity(body), *_unknown(body, _TOP, ()), *_metadata(body)]
@@ -81,7 +81,7 @@ def _word(
         if needed:
             yield Violation(location, path, "is required")
     elif not isinstance(value, str):
-        yield Violation(location, path, "must be text; quote what YAML takes for something else")
+        yield Violation(location, path, "must be text: quote values that YAML reads as another type")
     elif not form.fullmatch(value):
         yield Violation(location, path, f"must be {words}, with a letter or digit at both ends")
 
@@ -99,11 +99,11 @@ def _pairs(metadata: Mapping[str, Any], field: str) -> Iterator[Violation]:
         if value is None:
             continue
         if not isinstance(value, str):
-            yield Violation(location, shown, "must be text; quote what YAML takes for something else")
+            yield Violation(location, shown, "must be text: quote values that YAML reads as another type")
             continue
         if not _QUALIFIED.fullmatch(key.lower() if field == "annotations" else key):  # as the API server does
             yield Violation(
-                location, shown, "its key must be a name of letters, digits, -, _ and ., maybe after a domain/"
+                location, shown, "its key must be a name of letters, digits, -, _ and ., optionally after a domain/"
             )
         if field == "labels" and not _LABEL_VALUE.fullmatch(value):
             yield Violation(location, shown, "must be letters, digits, -, _ and ., at most 63 of them")
@@ -127,12 +127,12 @@ def _unknown(raw: Mapping[str, Any], known: tuple[str, ...], location: tuple[str
     for number, key in enumerate(key for key in raw if key not in known):
         meant = get_close_matches(key[:64], known, n=1) if number < _HINTS else []
         path = ".".join((*location, _shown(key)))
-        told = f"is no field; did you mean {meant[0]}?" if meant else "is no field"
+        message = f"is not a field; did you mean {meant[0]}?" if meant else "is not a field"
         if key.startswith("\ufeff"):
-            told = "begins with a byte order mark, which belongs before a document: remove this character"
-        yield Violation((*location, key), path, told, of_key=True)
+            message = "begins with a byte order mark, which is valid at the start of a file only: remove this character"
+        yield Violation((*location, key), path, message, of_key=True)
 
 
 def _shown(key: str) -> str:
-    """A key of the user's own, if it can be nothing but a name."""
+    """A key of the manifest, if it looks like a name. Others may be an address, and are not shown."""
     return key if _PLAIN_KEY.fullmatch(key) else "*"

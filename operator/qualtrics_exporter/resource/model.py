@@ -19,15 +19,15 @@ class Model(BaseModel):
 
 
 class SpecModel(Model):
-    """As the API server, it takes no text for a number and no word for true."""
+    """Strict types, as in the API server: a text is not a number, and not a boolean."""
 
     model_config = ConfigDict(strict=True)
 
 
 class RuledModel(SpecModel):
-    """A model whose `rules` are those between its fields.
+    """A model with `rules` that involve several of its fields.
 
-    A class of its own, because a check in Python takes longer than the rest of a model, and a status has many models.
+    Other models are without this check, because it takes longer than the rest of the validation.
     """
 
     rules: ClassVar[tuple[Rule, ...]]
@@ -47,7 +47,7 @@ class RuledModel(SpecModel):
 
 
 def _as_json_number(value: Any) -> Any:
-    # To JSON, 5.0 is a whole number and true is no number; Python has it the other way round.
+    # In JSON, 5.0 is a whole number and true is not a number. In Python, it is the other way round.
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return str(value) if isinstance(value, bool) else value

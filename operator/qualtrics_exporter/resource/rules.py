@@ -1,11 +1,11 @@
-"""A rule of the object, said once: the API server, Python and the reference page all take it from here.
+"""Rules of the object. The CRD, the validation in Python and the reference page use the same definitions.
 
-A `Rule` stands beside its field in `spec.py` and is three things at a time: a CEL expression for the CRD, the same as a
-Python predicate for objects that an older CRD let in (and for files that never saw a cluster), and the sentence that
-the user reads from either, which says what to write instead. A test asks a real API server and Python about the same
-manifests: they must never disagree.
+A `Rule` is beside its field in `spec/`. It has a CEL expression for the CRD, the same condition in Python (for files
+without a cluster, and for objects that an older CRD admitted), and a message for users that says what to write. A test
+validates the same manifests with a real API server and with Python: the results must be equal.
 
-`violations` turns what pydantic found into such sentences. They never repeat what the user wrote: it may be an address.
+`violations` turns errors of pydantic into such messages. They never contain values from the manifest, because these may
+be e-mail addresses.
 """
 
 import dataclasses
@@ -22,16 +22,16 @@ from qualtrics_exporter.resource.reasons import Reason
 
 CEL_RULES = "x-kubernetes-validations"
 FOR_EDITORS = "x-for-editors"
-"""Where a schema carries what only the JSON Schema of a manifest gets: conditions in words that JSON Schema has."""
+"""The keyword for conditions that only the JSON Schema of a manifest gets."""
 _BROKEN = "rule"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a value must be like. Used as an annotation of a field, or in `RuledModel.rules` for what fields agree on.
+    """A condition for a value: an annotation of a field, or in `RuledModel.rules` if it involves several fields.
 
-    `field` is the field that a rule about an object points at, in camelCase. `missing` tells that the field has to be
-    added, not corrected, and `unwanted` that it has to go.
+    `field` is the field to which the error of a rule about an object belongs, in camelCase. `missing` means that the
+    field must be added, and `unwanted` that it must be removed.
     """
 
     expression: str
@@ -42,22 +42,22 @@ class Rule:
     unwanted: bool = False
     reason: Reason = Reason.SPEC_INVALID
     json_schema: Mapping[str, Any] | None = dataclasses.field(default=None, hash=False)
-    """The same for editors, as far as JSON Schema can say it."""
+    """The same condition for editors, as far as JSON Schema can express it."""
 
     @classmethod
     def pattern(cls, pattern: str, message: str) -> Self:
-        """A text in which the pattern is found: what RE2 and Python both understand, with $ at the very end only."""
-        # In Python, $ would also match before a line break, and \w or \s would mean more than in RE2.
+        """A rule for a text that contains a match. The pattern works in RE2 and in Python; $ is at its end only."""
+        # In Python, $ also matches before a line break, and \w and \s match more than in RE2.
         python = re.compile(re.sub(r"\$\Z", lambda _: r"\Z", pattern), re.ASCII)
         return cls(
             f"self.matches({_cel_text(pattern)})",
             message,
             lambda value: python.search(value) is not None,
-            json_schema={"pattern": pattern, "patternErrorMessage": message},  # the second is for the editor's hint
+            json_schema={"pattern": pattern, "patternErrorMessage": message},  # the second one is the hint in editors
         )
 
     def for_each_key(self) -> Self:
-        """The same rule for all keys of a map."""
+        """The same rule for every key of a map."""
         expression = f"self.all(key, {self.expression.replace('self.', 'key.')})"
         for_keys = {"propertyNames": self.json_schema} if self.json_schema else None
         return replace(self, expression=expression, holds=lambda keys: all(map(self.holds, keys)), json_schema=for_keys)
@@ -84,7 +84,7 @@ class Rule:
 
 
 def with_rules(schema: JsonSchemaValue, rules: Iterable[Rule]) -> JsonSchemaValue:
-    """The schema with these rules in both languages; who makes a schema takes the one and leaves the other."""
+    """The schema with these rules in both forms. The CRD keeps one of them, the JSON Schema the other."""
     rules = tuple(rules)
     cel = [*schema.get(CEL_RULES, []), *(rule.as_cel() for rule in rules)]
     editors = [*schema.get(FOR_EDITORS, []), *(rule.json_schema for rule in rules if rule.json_schema)]
@@ -92,7 +92,7 @@ def with_rules(schema: JsonSchemaValue, rules: Iterable[Rule]) -> JsonSchemaValu
 
 
 def broken(rules: Iterable[Rule]) -> PydanticCustomError:
-    """The error that carries broken rules through pydantic to `violations`."""
+    """The error that passes broken rules through pydantic to `violations`."""
     rules = tuple(rules)
     sentences = "; ".join(f"{rule.field}: {rule.message}" if rule.field else rule.message for rule in rules)
     return PydanticCustomError(_BROKEN, "{sentences}", {"sentences": sentences, "rules": rules})
@@ -100,26 +100,26 @@ def broken(rules: Iterable[Rule]) -> PydanticCustomError:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing that is wrong with a spec: where, and what to write instead."""
+    """One mistake in a spec: its place, and what to write."""
 
-    location: tuple[str | int, ...]  # as the user wrote it, from spec on: to find the place in a file, not to show
+    location: tuple[str | int, ...]  # from spec on: to find the place in a file, never shown
     path: str
     message: str
     reason: Reason = Reason.SPEC_INVALID
-    of_key: bool = False  # the field itself has to go, whatever its value is
+    of_key: bool = False  # the field itself is the mistake, not its value
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
 
 
 def violations(error: ValidationError, model: type[BaseModel], root: str) -> list[Violation]:
-    """What is wrong, in the order of the fields; `root` is the name of the field that was validated."""
+    """The mistakes, in the order of the fields. `root` is the name of the field that was validated."""
     known = _names(model)
     found = []
     for detail in error.errors(include_url=False):
         for field, message, reason, unwanted in _sentences(detail):
             location = (root, *detail["loc"], *field)
-            # A part that is no field is a key of a map: the user's own text, and not to be shown.
+            # A part that is not a field is a key of a map. It is text of the user, so it is not shown.
             shown = [str(part) if part in known or part == root else "*" for part in location]
             found.append(Violation(location, ".".join(shown), message, reason, of_key=unwanted))
     return found
@@ -130,16 +130,16 @@ def _sentences(detail: ErrorDetails) -> list[tuple[tuple[str, ...], str, Reason,
     if detail["type"] == _BROKEN:
         rules: tuple[Rule, ...] = context["rules"]
         return [((rule.field,) if rule.field else (), rule.message, rule.reason, rule.unwanted) for rule in rules]
-    # A field without a value is as good as absent, as in the API server.
+    # A field without a value counts as absent, as in the API server.
     kind = "missing" if detail["input"] is None else detail["type"]
-    sentence = _PLAIN.get(kind, "cannot be used: see kubectl explain")
+    sentence = _PLAIN.get(kind, "is invalid: see kubectl explain")
     return [((), sentence.format_map(context), Reason.SPEC_INVALID, False)]
 
 
 _PLAIN = {
     "missing": "is required",
     "literal_error": "must be one of {expected}",
-    "string_type": "must be text; quote what YAML takes for something else",
+    "string_type": "must be text: quote values that YAML reads as another type",
     "string_unicode": "must be text that can be written as UTF-8",
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
@@ -151,7 +151,7 @@ _PLAIN = {
     "dict_type": "must be an object",
     "model_type": "must be an object",
 }
-"""What plain schema says, in our words: the sentences of pydantic speak to programmers."""
+"""Messages for the rules of plain schema, in place of the messages of pydantic, which are for programmers."""
 
 
 def _names(model: type[BaseModel]) -> set[str]:
@@ -166,6 +166,6 @@ def _names(model: type[BaseModel]) -> set[str]:
 
 
 def _cel_text(text: str) -> str:
-    """A CEL string literal, printable whatever is in the text."""
+    """The text as a CEL string literal of printable characters."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return "'" + "".join(c if " " <= c <= "~" else f"\\u{ord(c):04x}" for c in escaped) + "'"

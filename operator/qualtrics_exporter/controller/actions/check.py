@@ -6,14 +6,15 @@ from typing import cast
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.actions.check_inputs import CheckInputs
 from qualtrics_exporter.controller.actions.dry_test import DryTester
-from qualtrics_exporter.controller.actions.run import ClientFactory
+from qualtrics_exporter.controller.credentials import ClientFactory
 from qualtrics_exporter.controller.memory import Memories
 from qualtrics_exporter.controller.plan import requests
-from qualtrics_exporter.controller.plan.deadlines import spec_problem
+from qualtrics_exporter.controller.plan.usable_spec import spec_problem
 from qualtrics_exporter.controller.plan.wake import check_due
 from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.status import conditions
-from qualtrics_exporter.controller.status.store import Key, StatusStore
+from qualtrics_exporter.controller.status.key import Key
+from qualtrics_exporter.controller.status.store import StatusStore
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.export.checks import ONE_ADDRESS, check
 from qualtrics_exporter.export.verdict import Verdict

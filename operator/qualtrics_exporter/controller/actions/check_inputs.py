@@ -9,11 +9,11 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.actions.run import NOT_READABLE, ClientFactory
+from qualtrics_exporter.controller.credentials import NOT_READABLE, ClientFactory
 from qualtrics_exporter.controller.memory import Memories, Well
 from qualtrics_exporter.controller.plan.wake import CHECK_INTERVAL
 from qualtrics_exporter.controller.status import conditions
-from qualtrics_exporter.controller.status.store import Key
+from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.export.checks import Known
 from qualtrics_exporter.export.guards import CheckWarning

@@ -7,10 +7,11 @@ from typing import cast
 
 from qualtrics_exporter.controller.actions.check_inputs import CheckInputs
 from qualtrics_exporter.controller.plan import requests
-from qualtrics_exporter.controller.plan.deadlines import spec_problem
+from qualtrics_exporter.controller.plan.usable_spec import spec_problem
 from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.status import resolution
-from qualtrics_exporter.controller.status.store import Key, StatusStore, tenant_of
+from qualtrics_exporter.controller.status.key import Key, tenant_of
+from qualtrics_exporter.controller.status.store import StatusStore
 from qualtrics_exporter.export.dry_test import DryTest, counting, counting_bytes, dry_test, dry_test_entry
 from qualtrics_exporter.export.guards import previous_audience
 from qualtrics_exporter.export.run_ids import test_run_id

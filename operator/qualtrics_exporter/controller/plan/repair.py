@@ -1,7 +1,7 @@
-"""A status of which this version cannot understand a part.
+"""The repair of a status of which this version cannot read a part.
 
-Every writer of a status starts from the repaired one. Otherwise the first write after the damage would replace it with
-what is left of it, and nobody would know any more that something is missing.
+Every change of a status starts from the repaired status. Otherwise the first write after the damage would keep only
+what could be read, and nothing would show that something is missing.
 """
 
 from dataclasses import replace
@@ -24,17 +24,17 @@ from qualtrics_exporter.resource.status import Status
 
 
 def repaired(exporter: Exporter, now: datetime, *, unsure: bool = False, default_zone: str = "UTC") -> Exporter:
-    """The exporter with a status in which nothing can act twice, and in which what is lost has an entry.
+    """The exporter with a status in which nothing can act twice, and with entries for what was lost.
 
-    `unsure`: the clock was set forward a moment ago, and may be wrong.
+    `unsure` says that the clock was set forward a moment ago, and may be wrong.
     """
     status = end_unreadable(exporter, exporter.status, now)
     status = with_slots_again(exporter, status, now, unsure=unsure, default_zone=default_zone)
     if exporter.lost_memory:
-        # It is not known any more what had its run: no slot up to now acts, and no run or test that is requested now.
+        # The record of runs is incomplete: no slot up to now may act, and no run or test that is requested now.
         status = with_claims_again(exporter, status, now, unsure=unsure)
         status = _with_refusals(exporter, with_receipts_again(exporter, status), now)
-        # A settlement sends nothing, and changes only an entry that is still Unknown: it may act again.
+        # A settlement may act again: it sends nothing, and changes only an entry that is still Unknown.
         status = with_tokens_handled(exporter, status, (RUN, TEST))
     if status is exporter.status:
         return exporter
@@ -42,8 +42,8 @@ def repaired(exporter: Exporter, now: datetime, *, unsure: bool = False, default
 
 
 def _with_refusals(exporter: Exporter, status: Status, now: datetime) -> Status:
-    """The status with an entry for each request that would act now, unless its run has one or is in progress."""
-    run = exporter.status.active_run  # its request acted, and it still has its entry to come
+    """The status with an entry for each request that would act now, unless its run has an entry or is in progress."""
+    run = exporter.status.active_run  # its request has acted, and its entry is written at its end
     known = {part.id for part in (*(status.history or []), status.last_test, run) if part}
     run_token, test_token = requested(RUN, exporter, status), requested(TEST, exporter, status)
     reason = Reason.STATUS_NOT_UNDERSTOOD

@@ -1,10 +1,10 @@
-"""Requests: what a person or a tool asks for by an annotation, and the receipts by which each token acts once.
+"""Requests: what a person or a tool requests with an annotation, and the receipts by which each token acts once.
 
-Git may bring an old annotation back at any time, so a token is remembered for the lifetime of the object. Receipts are
-separate for each kind of request: a thousand tests never displace the receipt of a run.
+Git may restore an old annotation at any time, so a token is remembered for the lifetime of the object. Each kind of
+request has its own receipts: a thousand tests never displace the receipt of a run.
 
-Anybody may write anything into an annotation, an e-mail address for example. So status shows a token only if it is a
-time or an identifier, and the digest of any other one. Ids and receipts are hashes of the token and show nothing of it.
+An annotation may contain anything, such as an e-mail address. So the status shows a token only if it is a time or an
+identifier, and otherwise its digest. Ids and receipts are hashes of the token.
 """
 
 import re
@@ -20,45 +20,44 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import HANDLED_REQUESTS, HANDLED_TOKENS, HistoryEntry, Result, Status, Trigger
 
 LONGEST_TOKEN = 253
-"""Characters; the identity of a longer one is its digest."""
+"""Characters. The identity of a longer token is its digest."""
 _KEPT = 10
-"""Characters of an id in a receipt: 50 bits. Among 5,000 receipts a new token meets one in 10^11 cases."""
+"""Characters of an id in a receipt: 50 bits. A new token equals one of 5,000 receipts in 1 of 10^11 cases."""
 RECENT_TOKENS = HANDLED_TOKENS // 50
 RECENT_REQUESTS = HANDLED_REQUESTS // 2
-"""Among so many of the newest receipts and ids, those of the current tokens stay where they are: see
-`with_current_receipts`."""
+"""How many of the newest receipts and ids count as recent: see `with_current_receipts`."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LONGEST_SHOWN = 63
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]*")
-"""As the value of a label, and the signs of a time."""
+"""The characters of a label value, and those of a time."""
 _DAYS = "Mon|Tue|Wed|Thu|Fri|Sat|Sun"
 _MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _PART = rf"(?:(?:{_DAYS}|{_MONTHS})[,.]?|[0-9+-][0-9:.,+TZ-]*|AM|PM|[A-Z]{{3,5}})"
 _DATE = re.compile(rf"(?=.*[0-9]){_PART}(?: {{1,2}}{_PART})*")
-"""What `date` prints in English."""
+"""A time as `date` prints it in English."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What an annotation asks for, once."""
+    """The value of an annotation, which acts once."""
 
     identity: str
-    """What ids and receipts are made of. It is the same in all versions: a token that acted never acts again."""
+    """The input of ids and receipts. It is the same in all versions: a token that has acted never acts again."""
     shown: str
-    """What status shows."""
+    """The token as the status shows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of request: its annotation, where its receipts are, and the id that a token of it has."""
+    """One kind of request: its annotation, the status fields of its receipts, and the ids of its tokens."""
 
     annotation: str
     last: str
-    """The status field with the last token that was handled."""
+    """The status field with the token that was handled last."""
     handled: str
     """The status field with the receipts."""
     id_of: Callable[[str, str], str]
-    """From the uid of the exporter and the token."""
+    """The id, from the uid of the exporter and the identity of the token."""
 
     def token(self, exporter: Exporter) -> Token | None:
         """The token in the annotation."""
@@ -66,7 +65,7 @@ class Kind:
         if not text:
             return None
         if self is SETTLEMENT:
-            # A value that is not understood may be a mistake, such as an address.
+            # A value that cannot be parsed may be a mistake, such as an address.
             identity = text if resolution.understood(text) else _digest(text)
             return Token(identity, identity)
         return Token(
@@ -82,7 +81,7 @@ KINDS = (RUN, TEST, SETTLEMENT)
 
 
 def requested(kind: Kind, exporter: Exporter, status: Status | None = None) -> Token | None:
-    """The token of a request that was not handled yet, as this status (by default the exporter's) says."""
+    """The token of a request that has no receipt yet in this status (by default, the status of the exporter)."""
     token = kind.token(exporter)
     return None if token is None or _handled(kind, exporter.uid, status or exporter.status, token) else token
 
@@ -92,7 +91,7 @@ def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: Token) -
     status = _with_older_receipts(status)
     id_ = kind.id_of(exporter.uid, token.identity)
     receipts = _in_front(id_[:_KEPT], getattr(status, kind.handled) or [], HANDLED_TOKENS)
-    # `handledRequests` is what versions before 0.2 know, and all that remains where an older CRD drops the others.
+    # Versions before 0.2 know only `handledRequests`, and an older CRD keeps no other receipts.
     recent = [id_, *(known for known in status.handled_requests or [] if known != id_)]
     current = {k.id_of(exporter.uid, t.identity) for k in KINDS if (t := k.token(exporter))}
     recent.sort(key=lambda known: known not in current)  # the sort is stable: the newest stay first
@@ -101,11 +100,11 @@ def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: Token) -
 
 
 def with_current_receipts(exporter: Exporter, status: Status) -> Status:
-    """The status in which the receipts of tokens that are in the annotations now, and were handled, are recent ones.
+    """The status in which the receipts of the handled tokens in the annotations are recent.
 
-    A tool may restore a token again and again, while many others come in between. Its receipt was written when it was
-    handled, and would be evicted in the end. So it is moved to the front, unless it is recent: then the status stays as
-    it is, and most tokens never cause a write.
+    A tool may restore a token again and again, with many other tokens in between. Its receipt was written when it was
+    handled, and newer receipts would displace it. So it moves to the front, unless it is recent: then the status does
+    not change, and most tokens never cause a write.
     """
     for kind in KINDS:
         token = kind.token(exporter)
@@ -114,7 +113,7 @@ def with_current_receipts(exporter: Exporter, status: Status) -> Status:
         id_ = kind.id_of(exporter.uid, token.identity)
         receipts, ids = getattr(status, kind.handled), status.handled_requests or []
         update: dict[str, list[str]] = {}
-        # Without receipts, the CRD may be older and drop them: then they would be written in vain each time.
+        # Without receipts, the CRD may be older and drop them: then writing them each time would be useless.
         if receipts is not None and id_[:_KEPT] not in receipts[:RECENT_TOKENS]:
             update[kind.handled] = _in_front(id_[:_KEPT], receipts, HANDLED_TOKENS)
         if id_ not in ids[:RECENT_REQUESTS]:
@@ -129,10 +128,10 @@ def _in_front(first: str, others: list[str], limit: int) -> list[str]:
 
 
 def _with_older_receipts(status: Status) -> Status:
-    """The status with receipts of a version before 0.2, which knows only `handledRequests`, in the newer lists.
+    """The status with the receipts of a version before 0.2, which knows only `handledRequests`, in the newer lists.
 
-    After an upgrade, later requests would otherwise displace them there. Ids of different kinds never collide, so each
-    list can take all of them.
+    Otherwise later requests would displace them after an upgrade. Ids of different kinds never collide, so each list
+    can contain all of them.
     """
     older = [id_[:_KEPT] for id_ in status.handled_requests or []]
     update = {kind.handled: older for kind in KINDS if getattr(status, kind.handled) is None}
@@ -140,9 +139,9 @@ def _with_older_receipts(status: Status) -> Status:
 
 
 def with_receipts_again(exporter: Exporter, status: Status) -> Status:
-    """The status with receipts of what it still shows: the last token of each kind, the run in progress, the entries.
+    """The status with receipts for what it still shows: the last token of each kind, the active run, the entries.
 
-    All of them are replaced soon, and the token may have left the annotation by now.
+    These are replaced soon, and the token may not be in the annotation any more.
     """
     status = _with_older_receipts(status)
     shown = [part for part in (status.active_run, status.last_test, *(status.history or [])) if part]
@@ -157,16 +156,16 @@ def with_receipts_again(exporter: Exporter, status: Status) -> Status:
 
 
 def _id_of_shown(kind: Kind, uid: str, shown: str) -> str:
-    """The id of a token of which only that is known which status shows of it.
+    """The id of a token of which only the text in the status is known.
 
-    The digest of a text is not the text, so this id is not that of its run. No annotation can have the null character:
-    a token that reads like the digest of another one has another id.
+    If that text is a digest, this id is not the id of the run. No annotation can contain the null character, so a token
+    that looks like the digest of another token has a different id.
     """
     return kind.id_of(uid, f"\0{shown}" if _DIGEST.fullmatch(shown) else shown)
 
 
 def without_texts(status: Status) -> Status:
-    """The status with a digest for each token that must not be shown. Earlier versions showed all of them."""
+    """The status with a digest for each token that must not be shown. Earlier versions showed all tokens."""
     update = {
         kind.last: _digest(text)
         for kind in (RUN, TEST)
@@ -176,10 +175,10 @@ def without_texts(status: Status) -> Status:
 
 
 def wants_delivery(exporter: Exporter) -> bool:
-    """Whether the test is to be delivered. Only the exact word counts: a test in doubt e-mails nobody.
+    """Whether the test e-mails people. Only the exact word counts: a doubtful test is dry.
 
     A token that begins with "dry" is a dry test whatever the mode says: mode and token are two annotations, and a
-    GitOps tool may put an old "Deliver" back.
+    GitOps tool may restore an old "Deliver".
     """
     meant_dry = exporter.annotations.get(TEST_REQUESTED_AT, "").lower().startswith("dry")
     return exporter.annotations.get(TEST_MODE) == "Deliver" and not meant_dry
@@ -197,12 +196,12 @@ def _handled(kind: Kind, uid: str, status: Status, token: Token) -> bool:
 
 
 def _is_last(token: Token, last: str | None) -> bool:
-    # Earlier versions wrote the identity. A digest there is that of another text, even if this token reads alike.
+    # Earlier versions wrote the identity. A digest there belongs to another text, even if this token looks like it.
     return last == token.shown or (last == token.identity and not _DIGEST.fullmatch(token.identity))
 
 
 def _is_plain(text: str) -> bool:
-    """Whether it is a time or an identifier, which may be shown."""
+    """Whether the text is a time or an identifier, and so may be shown."""
     return len(text) <= _LONGEST_SHOWN and bool(_IDENTIFIER.fullmatch(text) or _DATE.fullmatch(text))
 
 
@@ -211,7 +210,7 @@ def _digest(text: str) -> str:
 
 
 def refuse_run(exporter: Exporter, status: Status, now: datetime, result: Result, reason: Reason, what: str) -> Status:
-    """End a run request that cannot run: with its receipt and an entry, so that nobody waits for it."""
+    """Refuse a request of a run: write its receipt and an entry, so that nobody waits for it."""
     token = requested(RUN, exporter, status)
     if token is None:
         return status
@@ -220,10 +219,10 @@ def refuse_run(exporter: Exporter, status: Status, now: datetime, result: Result
 
 
 def refuse_test(exporter: Exporter, status: Status, now: datetime, reason: Reason) -> Status:
-    """End a test request that cannot run: with its receipt, and with an entry unless that test has one.
+    """Refuse a request of a test: write its receipt, and an entry unless that test has one.
 
-    The entry is the last test, unless the outcome of that is still in doubt: then it must stay, because it can only be
-    looked for and settled there. A refusal that has nothing to do with it goes into the history instead.
+    The entry becomes the last test. But a last test whose outcome is in doubt stays, because it can only be looked for
+    and settled there: then the entry goes into the history.
     """
     token = requested(TEST, exporter, status)
     if token is None:
@@ -232,7 +231,7 @@ def refuse_test(exporter: Exporter, status: Status, now: datetime, reason: Reaso
     entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
     if not any(entry.id == id_ for entry in entries):
         entry = _refusal("Test", id_, now, "Skipped", reason, "The test did not start")
-        unseen = status.last_test is not exporter.status.last_test  # another test ended in the same plan
+        unseen = status.last_test is not exporter.status.last_test  # another test has ended in the same plan
         if unseen or any(doubted is status.last_test for doubted in resolution.in_doubt(status)):
             status = status.with_entry(entry)
         else:
@@ -252,9 +251,9 @@ def _refusal(trigger: Trigger, id_: str, now: datetime, result: Result, reason: 
 
 
 def with_tokens_handled(exporter: Exporter, status: Status, kinds: tuple[Kind, ...] = KINDS) -> Status:
-    """The status in which the tokens of these kinds that are in the annotations now never act.
+    """The status in which the tokens that are in the annotations of these kinds now never act.
 
-    That one of them was handled last is not enough: the next token takes its place there.
+    The field with the last token is not enough: the next token replaces it there.
     """
     for kind in kinds:
         token = kind.token(exporter)

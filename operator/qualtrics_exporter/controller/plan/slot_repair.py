@@ -1,15 +1,15 @@
-"""What a status remembers about slots, after something else has damaged a part of it.
+"""The repair of what a status says about slots.
 
-Several fields say the same in different ways, so one that is lost can be restored from the others. If they do not say
-enough, a slot that was due does not run, and has an entry that says so. While the clock is in doubt, nothing is
-concluded from it: a time that is a year ahead would keep every slot of that year from running.
+Several fields overlap, so a lost field can be restored from the others. If they do not say enough, a slot that was due
+does not run, and has an entry. While the clock is in doubt, no conclusion is drawn from it: a time one year ahead would
+prevent every slot of that year from running.
 """
 
 from datetime import datetime
 
 from qualtrics_exporter import schedule as schedules
 from qualtrics_exporter.controller.plan import slots
-from qualtrics_exporter.controller.plan.deadlines import schedule_of, spec_problem
+from qualtrics_exporter.controller.plan.usable_spec import schedule_of, spec_problem
 from qualtrics_exporter.export.run_ids import slot_run_id
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -17,7 +17,7 @@ from qualtrics_exporter.resource.status import CLAIMED_SLOTS, Status
 
 
 def with_slots_again(exporter: Exporter, status: Status, now: datetime, *, unsure: bool, default_zone: str) -> Status:
-    """The status with the times that say which slots are done and which is next, as far as the others tell them."""
+    """The status with the times that say which slots are done and which is next, restored from other fields."""
     lost = {
         name for name in ("nextScheduleTime", "schedule", "scheduleSince", "lastScheduleTime") if _lost(exporter, name)
     }
@@ -33,11 +33,11 @@ def with_slots_again(exporter: Exporter, status: Status, now: datetime, *, unsur
     return slots.with_next_slot_again(status, now) if "nextScheduleTime" in lost else status
 
 
-def without_future(exporter: Exporter, status: Status, now: datetime) -> Status:
-    """The status without times that a clock wrote which was ahead, with an entry if slots may have been lost by that.
+def without_wrong_times(exporter: Exporter, status: Status, now: datetime) -> Status:
+    """The status without the times of a clock that was ahead, and with an entry if slots may have been lost.
 
-    Nobody knows since when the clock has been right. Slots that fell due since then, and before anybody noticed, do not
-    run: the schedule may have been another one when they were due.
+    It is unknown since when the clock has been right. Slots that became due since then, before the operator noticed it,
+    do not run: the schedule may have been different when they were due.
     """
     corrected = slots.without_future(status, now)
     schedule, anew = schedules.Schedule.from_words(status.schedule or ""), corrected.schedule_since
@@ -48,18 +48,18 @@ def without_future(exporter: Exporter, status: Status, now: datetime) -> Status:
 
 
 def with_claims_again(exporter: Exporter, status: Status, now: datetime, *, unsure: bool) -> Status:
-    """The status in which no slot runs that may have had its run, when the record of those was damaged."""
+    """The status after damage to the record of claimed slots: no slot runs that may have had its run."""
     if not unsure:
         status = slots.forgone(exporter, status, now, "Skipped", Reason.STATUS_NOT_UNDERSTOOD)
     status = status.model_copy(update={"claimed_slots": status.claimed_slots or []})
     schedule = schedules.Schedule.from_words(status.schedule or "")
     known = {slot.due_time for slot in status.claimed_slots or []}
     for due in sorted(_started(status) - known):
-        # The clock may be set back, and the entry may leave the history: then only this record says that it ran.
+        # The clock may be set back, and the entry may leave the history: then only this record shows that it ran.
         if schedule and (slot := schedules.slot_due_at(schedule, due)):
             status = slots.claimed(status, slot)
     since = _claimed_up_to(status, now) if unsure else _announced_up_to(status, now)
-    # Not earlier than before the damage: a clock that was ahead may have run slots that are not due yet.
+    # Not earlier than before the damage: while a clock was ahead, slots may have run that are not due yet.
     return status.model_copy(update={"claimed_slots_since": max(since, status.claimed_slots_since or since)})
 
 
@@ -68,12 +68,12 @@ def _lost(exporter: Exporter, name: str) -> bool:
 
 
 def _written(exporter: Exporter, status: Status) -> bool:
-    """Whether an operator wrote this status, as it seems. Else the exporter counts as new."""
+    """Whether an operator seems to have written this status. Otherwise the exporter counts as new."""
     return status.claimed_slots is not None or _lost(exporter, "claimedSlots")
 
 
 def _started(status: Status) -> set[datetime]:
-    """The due times of slots that had a run, as the entries and the run in progress say."""
+    """The due times of slots that had a run, from the entries and the active run."""
     entries = [entry for entry in status.history or [] if entry.trigger == "Schedule" and entry.start_time]
     run = status.active_run
     times = [entry.scheduled_time for entry in entries] + [run.scheduled_time if run else None]
@@ -81,14 +81,14 @@ def _started(status: Status) -> set[datetime]:
 
 
 def _done(status: Status, now: datetime) -> datetime | None:
-    """The newest slot up to now that is done with: claimed, or named by an entry."""
+    """The newest slot up to now that is done: claimed, or named by an entry."""
     times = {slot.due_time for slot in status.claimed_slots or []} | _started(status)
     times |= {entry.scheduled_time for entry in status.history or [] if entry.scheduled_time}
     return max((time for time in times if time <= now), default=None)
 
 
 def _last_done(status: Status, now: datetime, *, unsure: bool) -> datetime | None:
-    """`lastScheduleTime` as the rest of the status tells it. Without another trace, what was announced is the next."""
+    """`lastScheduleTime`, restored from the rest of the status. If nothing else helps, the announced slot is next."""
     announced = status.next_schedule_time
     if (done := _done(status, now)) or announced is None or (unsure and announced > now):
         return done
@@ -96,18 +96,18 @@ def _last_done(status: Status, now: datetime, *, unsure: bool) -> datetime | Non
 
 
 def _claimed_up_to(status: Status, now: datetime) -> datetime:
-    """The time up to which slots may have had their run, without a clock that is in doubt.
+    """The time up to which slots may have had their run, without using a clock that is in doubt.
 
-    Each claim writes `lastScheduleTime`. The announced slot tells less: it may come from the same clock.
+    Each claim writes `lastScheduleTime`. The announced slot is less reliable: it may come from the same clock.
     """
     last = max((time for time in (status.last_schedule_time, _done(status, now)) if time), default=None)
     return last or status.schedule_since or slots.counting_anew(status, now)
 
 
 def _announced_up_to(status: Status, now: datetime) -> datetime:
-    """Now, or the last slot in front of the announced one, if slots between them ran early.
+    """Now, or the last slot before the announced slot, if slots between them ran early.
 
-    The announced slot is the first that had no run. The record, which is damaged, had only so many in front of it.
+    The announced slot is the first slot without a run. The damaged record had at most `CLAIMED_SLOTS` slots before it.
     """
     schedule = schedules.Schedule.from_words(status.schedule or "")
     announced = status.next_schedule_time
@@ -125,7 +125,7 @@ def _announced_up_to(status: Status, now: datetime) -> datetime:
 def _with_slots_in_doubt(
     exporter: Exporter, status: Status, now: datetime, *, unsure: bool, default_zone: str
 ) -> Status:
-    """The status in which slots count from now on, with an entry for those that were due since its last trace."""
+    """The status in which slots count from now on, with an entry for the slots since its last trace."""
     schedule = schedules.Schedule.from_words(status.schedule or "")
     if schedule is None and exporter.spec and spec_problem(exporter, default_zone) is None:
         schedule = schedule_of(exporter, exporter.spec, default_zone)
@@ -146,11 +146,11 @@ def _with_slots_in_doubt(
 
 
 def _last_trace(status: Status, now: datetime) -> datetime | None:
-    """The newest time up to which slots are done with, as far as anything in the status tells."""
+    """The newest time up to which slots are done, from everything in the status."""
     slot_times = (status.last_schedule_time, _done(status, now), status.claimed_slots_since)
     known = [time for time in slot_times if time and time <= now]
     if not known:
-        # The operator had looked at the exporter then, so slots that were due before had their turn.
+        # The operator reconciled the exporter then, so slots that were due before had their turn.
         entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
         traces = [status.last_check_time, status.last_successful_time]
         traces += [

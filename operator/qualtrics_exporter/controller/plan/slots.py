@@ -1,66 +1,26 @@
-"""Slots of an exporter: which is due, which are over, and how each ends in an entry.
+"""Slots of an exporter: which slot is due, which are over, and the entry of each.
 
-`lastScheduleTime` is the newest slot that is done with, by a run or by an entry. Clocks jump, so that alone is not
-enough to know which slots had their run: `claimedSlots` holds the newest of those by their start and their name,
-independently of history. A slot in it never runs again, nor does one that is older than what the list covers.
+`lastScheduleTime` is the newest slot that is done, by a run or by an entry. Clocks jump, so this does not suffice to
+know which slots had their run. `claimedSlots` records the newest of those by their start and their name, independently
+of the history. A slot in this record never runs again, nor does a slot that is older than the record.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 
 from qualtrics_exporter import schedule as slots
-from qualtrics_exporter.controller.leader_gaps import Leadership
+from qualtrics_exporter.controller.plan.context import Context
 from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.export.run_ids import slot_run_id
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CLAIMED_SLOTS, ClaimedSlot, HistoryEntry, Result, Status, timestamp
 
-LONGEST_WAIT = timedelta(hours=6)
 MOST_SLOTS = 20_000
-"""So many slots are counted one by one, which takes a tenth of a second: two years of every hour. A status may say that
-slots count since 2001: the older ones are left out.
+"""How many slots are counted, which takes a tenth of a second: two years of an hourly schedule. Older slots are left
+out, even if a status says that slots count since 2001.
 """
 INSTANT = timedelta.resolution
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """The circumstances of a plan, apart from the exporter itself."""
-
-    now: datetime
-    holder: str
-    default_zone: str
-    leadership: Leadership | None = None
-    """None: the operator leads from now on."""
-    first: bool = True
-    """This operator looks at the exporter for the first time since it leads."""
-    waited: timedelta = timedelta(0)
-    """For how long the exporter has been waiting for its turn, as far as this process saw."""
-    orphaned: bool = False
-    """Nobody works on the active run any more."""
-    unsure: bool = False
-    """The wall clock was set forward a moment ago: nothing is concluded from it about slots."""
-    waiting: int = 0
-    """How many exporters wait for their turn."""
-    in_progress: int = 0
-
-    def lateness(self, due: datetime) -> timedelta:
-        """How late a slot is: the time since it was due, less the time in which it only waited for its turn.
-
-        An exporter that waited for the operator before this one had waited while that one was leading. Not for longer
-        than `LONGEST_WAIT`: a status that a backup restores looks as if its newest slots were still waiting.
-        """
-        since = self.now - due
-        waited = self.waited
-        if self.first and self.leadership:
-            waited = max(waited, min(since - self.leadership.lateness(due, self.now), LONGEST_WAIT))
-        return max(timedelta(0), since - waited)
-
-    def led_since(self) -> datetime | None:
-        """Since when an operator has been leading."""
-        return self.leadership.since(self.now) if self.leadership else self.now
 
 
 class _Passed(NamedTuple):
@@ -76,7 +36,7 @@ class _Passed(NamedTuple):
 
 
 def with_record(status: Status) -> Status:
-    """The status with a record of claimed slots. A version without one wrote it: then all up to now are over."""
+    """The status with a record of claimed slots. If an older version wrote it, all slots up to now are over."""
     if status.claimed_slots is not None:
         return status
     return status.model_copy(update={"claimed_slots": [], "claimed_slots_since": _record_since(status)})
@@ -90,7 +50,7 @@ def _record_since(status: Status) -> datetime | None:
 
 
 def without_future(status: Status, now: datetime) -> Status:
-    """The status without times that a clock wrote which was ahead. To wait until then would be silence."""
+    """The status without the times of a clock that was ahead. Waiting until then would be silence."""
     anew = counting_anew(status, now)
     if status.schedule_since and status.schedule_since > now:
         status = status.model_copy(update={"schedule_since": anew})
@@ -101,18 +61,18 @@ def without_future(status: Status, now: datetime) -> Status:
     past = max((due for due in done if due <= now), default=None)
     since = status.schedule_since
     if (recorded := _record_since(status)) and recorded > now:
-        since = anew  # which of the slots before now had their run is not known any more
+        since = anew  # it is unknown which slots before now had their run
     return status.model_copy(update={"last_schedule_time": past, "schedule_since": since})
 
 
 def counting_anew(status: Status, now: datetime) -> datetime:
-    """The time from which slots count if that time was lost: now, but before a slot that was announced and is due."""
+    """The time from which slots count if that time was lost: now, but before an announced slot that is due."""
     announced = status.next_schedule_time
     return min(now, announced - INSTANT) if announced else now
 
 
 def with_next_slot_again(status: Status, now: datetime) -> Status:
-    """The status with the next slot as it was announced; without one it would look as if the exporter was suspended."""
+    """The status with the announced slot restored; without it the exporter would look suspended."""
     schedule = slots.Schedule.from_words(status.schedule or "")
     if schedule is None or status.schedule_since is None or status.next_schedule_time is not None:
         return status
@@ -121,10 +81,10 @@ def with_next_slot_again(status: Status, now: datetime) -> Status:
 
 
 def counted_from(status: Status, now: datetime) -> datetime:
-    """The time up to which every slot is done with.
+    """The time up to which every slot is done.
 
-    Claimed slots do not tell: a clock that was ahead may have claimed one of them long before the slots in front of it.
-    But up to the newest slot that left their record, each had its run or its entry.
+    A claimed slot does not show it: a clock that was ahead may have claimed it long before the slots that precede it.
+    But up to the newest slot that left the record, each slot had its run or its entry.
     """
     times = (status.schedule_since, status.last_schedule_time, status.claimed_slots_since)
     return max((time for time in times if time and time <= now), default=now)
@@ -137,7 +97,7 @@ def _counted_from(status: Status, schedule: slots.Schedule, now: datetime) -> da
 def claim_due(
     exporter: Exporter, status: Status, schedule: slots.Schedule, deadline: timedelta, context: Context
 ) -> tuple[Status, slots.Slot | None]:
-    """The status in which the slot that runs now is claimed, and that slot; the slots before it have their entries."""
+    """The status with a claim for the slot that runs now, and that slot. The slots before it get their entries."""
     now = context.now
     since = _counted_from(status, schedule, now)
     newest = slots.newest_slot(schedule, since, now)
@@ -158,7 +118,7 @@ def claim_due(
 
 
 def _not_again(exporter: Exporter, status: Status, slot: slots.Slot) -> Reason | None:
-    """Why a slot that is due must not run, although it has no entry yet."""
+    """Why a slot that is due must not run, even though it has no entry yet."""
     if status.claimed_slots_since and slot.due <= status.claimed_slots_since:
         return Reason.CLOCK_STEPPED
     run_id = slot_run_id(exporter.uid, slot.identity)
@@ -168,14 +128,14 @@ def _not_again(exporter: Exporter, status: Status, slot: slots.Slot) -> Reason |
 
 
 def _is_done(status: Status, slot: slots.Slot) -> bool:
-    """Whether this very slot had its run, and so has its entry: the clock was set back."""
+    """Whether this very slot already had its run, because the clock was set back. Then it has its entry."""
     return any(known.due_time == slot.due for known in status.claimed_slots or []) or any(
         entry.scheduled_time == slot.due and entry.start_time for entry in status.history or []
     )
 
 
 def claimed(status: Status, slot: slots.Slot) -> Status:
-    """The status with that slot in the record of those that had a run."""
+    """The status with that slot in the record of claimed slots."""
     claimed = [ClaimedSlot(due_time=slot.due, identity=slot.identity), *(status.claimed_slots or [])]
     claimed.sort(key=lambda known: known.due_time, reverse=True)
     dropped = [known.due_time for known in claimed[CLAIMED_SLOTS:]]
@@ -188,7 +148,7 @@ def _passed_over(
 ) -> Status:
     """The status with entries for the slots after `since`, up to `until`, which never run.
 
-    Those that were due while no operator was leading were missed; the others waited until the next slot was due.
+    Slots that were due while no operator was leading were missed; the others waited until the next slot was due.
     """
     status, since = _with_uncertain(exporter, status, schedule, since, until, context.now)
     led = context.led_since()
@@ -200,9 +160,9 @@ def _passed_over(
 def _with_uncertain(
     exporter: Exporter, status: Status, schedule: slots.Schedule, since: datetime, until: datetime, now: datetime
 ) -> tuple[Status, datetime]:
-    """Enter the slots of which the record no longer says whether they had a run; the rest begins at the time returned.
+    """Write an entry for slots that are no longer in the record. Returns the time at which the other slots begin.
 
-    There are some only after the clock was set back: otherwise the slots that left the record are older than `since`.
+    Such slots exist only after the clock was set back: otherwise the slots that left the record are older than `since`.
     """
     if status.claimed_slots_since is None or status.claimed_slots_since <= since:
         return status, since
@@ -236,14 +196,14 @@ def _overtaken(
 
 
 def overtaken_by_run(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> Status:
-    """The status with one entry for the slots that fell due while a run was active."""
+    """The status with one entry for the slots that became due while a run was active."""
     return passed_without_run(exporter, status, schedule, counted_from(status, now), now, Reason.RUN_ACTIVE)
 
 
 def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, reason: Reason) -> Status:
-    """The status with one entry for the slots that fell due before something else took their place.
+    """The status with one entry for the slots that became due but are given up for this reason.
 
-    They follow from the schedule as the status has it: the spec may have another one by now.
+    They follow from the schedule in the status: the spec may have a different schedule by now.
     """
     due = status.next_schedule_time
     if due is None:
@@ -256,7 +216,7 @@ def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, r
         passed = None if due > now or done else _Passed.one(slots.Slot(due, timestamp(due)))
         figures = "Its schedule is unknown: if later slots of that schedule fell due, they did not run either."
     else:
-        # Not from the announced slot on: while a clock is in doubt, the slots before it wait without an entry.
+        # Not from the announced slot on: while the clock is in doubt, earlier slots wait without an entry.
         since = _counted_from(status, schedule, now)
         status, since = _with_uncertain(exporter, status, schedule, since, now, now)
         passed = _without_run(status, schedule, since, now)
@@ -266,7 +226,7 @@ def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, r
 def passed_without_run(
     exporter: Exporter, status: Status, schedule: slots.Schedule, since: datetime, until: datetime, reason: Reason
 ) -> Status:
-    """The status with one `Skipped` entry for the slots of this interval that had no run and have no entry."""
+    """The status with one `Skipped` entry for the slots in this interval without a run and without an entry."""
     since = max(since, until - MOST_SLOTS * schedule.interval())
     status, since = _with_uncertain(exporter, status, schedule, since, until, until)
     passed = _without_run(status, schedule, since, until)
@@ -274,7 +234,7 @@ def passed_without_run(
 
 
 def announced(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> datetime | None:
-    """When the next slot is due that has no run yet; None while suspended."""
+    """When the next slot without a run is due; None while suspended."""
     if exporter.suspended:
         return None
     slot = slots.next_slot(schedule, now)
@@ -292,9 +252,9 @@ def _with_entry(
     reason: Reason,
     figures: str = "",
 ) -> Status:
-    """The status with one entry for slots that did not run, named after the newest.
+    """The status with one entry for slots that did not run, named after the newest of them.
 
-    Its id is not that of a run: a slot that a clock wrote off too early may still run.
+    Its id is not the id of a run: if a wrong clock ended a slot too early, that slot may still run.
     """
     number, newest, oldest = passed
     which = (
@@ -302,7 +262,7 @@ def _with_entry(
         if number == 1
         else f"{number} slots between {timestamp(oldest.due)} and {timestamp(newest.due)}"
     )
-    # After a clock jumped, nobody knows whether they ran.
+    # After a clock has jumped, it is unknown whether they ran.
     what = "will not run any more." if reason is Reason.CLOCK_STEPPED else "did not run, nobody was mailed."
     sentences = [f"{which} {what}", reason.meaning, figures, reason.next_step]
     entry = HistoryEntry(
@@ -318,7 +278,7 @@ def _with_entry(
 
 
 def _without_run(status: Status, schedule: slots.Schedule, since: datetime, until: datetime) -> _Passed | None:
-    """The slots with since < due <= until that had no run and have no entry; None if there are none."""
+    """The slots with since < due <= until without a run and without an entry; None if there are none."""
     times = [known.due_time for known in status.claimed_slots or []]
     times += [entry.scheduled_time for entry in status.history or [] if entry.scheduled_time]
     done = {due for due in times if since < due <= until and slots.slot_due_at(schedule, due)}

@@ -1,14 +1,14 @@
-"""What becomes of a run whose holder is gone."""
+"""When a run is orphaned, and what becomes of it then."""
 
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Self
 
 from pydantic import ValidationError
 
+from qualtrics_exporter.controller.plan.context import Context
 from qualtrics_exporter.controller.plan.deadlines import starting_deadline
-from qualtrics_exporter.controller.plan.slots import Context
 from qualtrics_exporter.controller.status import conditions, resolution
 from qualtrics_exporter.export.run_ids import slot_run_id
 from qualtrics_exporter.export.sample import everybody, with_group
@@ -24,20 +24,39 @@ from qualtrics_exporter.resource.status import (
     timestamp,
 )
 
+ABANDONED = timedelta(minutes=5)
+"""A run of another process that has not moved for so long is orphaned: its heartbeat comes every minute. If that is
+wrong, because its holder cannot reach the API server, the holder loses the run at its next write.
+"""
+
 _KEPT = (
     "id", "trigger", "scheduledTime", "startTime", "surveyId", "batchId", "distributionId", "sendTime",
 )  # fmt: skip
 
 
+class RunState(NamedTuple):
+    """What changes when a run moves."""
+
+    id: str
+    holder: str
+    step: str
+    attempt: int
+    heartbeat_time: datetime | None
+
+    @classmethod
+    def of(cls, run: ActiveRun) -> Self:
+        return cls(run.id, run.holder, run.step, run.attempt, run.heartbeat_time)
+
+
 def take_over(exporter: Exporter, status: Status, run: ActiveRun, context: Context) -> tuple[Status, ActiveRun | None]:
-    """Resume a run with a new holder, so that the old one loses it should it come back.
+    """Resume a run with a new holder. If the old holder comes back, it loses the run at its next write.
 
     Before `Sending` nothing was sent: the run starts again, unless no operator was leading for so long that the survey
-    would arrive too late. The same is certain of a send that was refused: the run continues there, its batch is still
-    good. From `Sending` on a run is always brought to its end, however late it is.
+    would arrive too late. After a refused send nothing was sent either: the run continues there with the same batch.
+    From `Sending` on, a run is always brought to its end, however late it is.
     """
     if run.before_send:
-        # A holder that was alive until a moment ago may have waited for hours: for a rate limit, or for an import.
+        # A holder with a recent heartbeat may have waited for hours, for a rate limit or an import: that is not late.
         alive = run.heartbeat_time or run.start_time
         late = context.lateness(alive if alive <= context.now else run.start_time)
         if run.trigger != "Test" and late > starting_deadline(exporter.spec):
@@ -55,9 +74,9 @@ def take_over(exporter: Exporter, status: Status, run: ActiveRun, context: Conte
 
 
 def end_unreadable(exporter: Exporter, status: Status, now: datetime) -> Status:
-    """The status with an entry for a run whose journal this version cannot understand.
+    """The status with an entry for a run whose journal this version cannot read.
 
-    Another version or a tool wrote it. The run cannot be resumed, and it must not vanish: it may have been sent.
+    Another version or a tool wrote it. The run cannot be resumed, but it must not vanish: it may have been sent.
     """
     if (run := exporter.unreadable_run) is None:
         return status
@@ -84,7 +103,7 @@ def end_unreadable(exporter: Exporter, status: Status, now: datetime) -> Status:
         entry = entry.model_copy(update={"send_time": send_time or entry.start_time or now})
         status = status.model_copy(update={"sent_runs": [entry.id, *(status.sent_runs or [])][:SENT_RUNS]})
         if entry.trigger != "Test":
-            # What the journal does not say counts as everybody, and as now.
+            # Without a group or a time in the journal, everybody counts as surveyed, now.
             group = everybody(entry.id, entry.scheduled_time or now)
             with suppress(ValidationError):
                 group = SampledGroup.model_validate(run.get("sampledGroup"))
@@ -96,9 +115,9 @@ def end_unreadable(exporter: Exporter, status: Status, now: datetime) -> Status:
 
 
 def _identity_of(exporter: Exporter, status: Status, run: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """What the entry of an unreadable run has in place of what its journal does not say.
+    """The id and the trigger for the entry of an unreadable run.
 
-    The slot that was claimed last is the one of the run in progress, unless that slot has an entry.
+    The newest claimed slot is the slot of the run, unless that slot has an entry.
     """
     ended = {*(entry.id for entry in status.history or []), *(status.sent_runs or [])}
     newest = next((slot for slot in status.claimed_slots or [] if slot.due_time == status.last_schedule_time), None)

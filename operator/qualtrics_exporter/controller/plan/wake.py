@@ -1,4 +1,8 @@
-"""When to look at an exporter again, from nothing but the object: a restart loses no plan."""
+"""When an exporter needs attention next. Every such time is decided here; the work queue only stores it.
+
+It follows from the object, so a restart loses no plan. The exceptions are what only this process knows: until when
+Qualtrics is not asked again, and that another process holds the run.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,53 +11,73 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from qualtrics_exporter.controller.plan import slots
-from qualtrics_exporter.controller.plan.deadlines import schedule_of, spec_problem
 from qualtrics_exporter.controller.plan.requests import KINDS, requested
+from qualtrics_exporter.controller.plan.takeover import ABANDONED
+from qualtrics_exporter.controller.plan.usable_spec import schedule_of, spec_problem
 from qualtrics_exporter.controller.status import conditions, delivery_figures, resolution
 from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.status import HistoryEntry, Status
 from qualtrics_exporter.schedule import next_slot
 
 CHECK_INTERVAL = timedelta(hours=6)
-# How often the Secrets of an exporter that is not Ready are looked at; less than the minute that is promised.
 SECRET_WATCH = timedelta(seconds=30)
-
+"""How often to look at the Secrets of an exporter that is not Ready; less than the minute that the docs promise."""
+FOREIGN_RUN_WATCH = ABANDONED / 5
+"""How often to look at a run that another process holds."""
 
 About = Literal["outcome", "figures"]
 
 
 class Wake(NamedTuple):
-    """When an exporter needs attention next. A slot or a request is urgent; a check or a figure can wait for those."""
+    """When an exporter needs attention next. Slots and requests are urgent; checks and figures can wait for those."""
 
     at: datetime
     urgent: bool = True
 
 
 class Question(NamedTuple):
-    """What Qualtrics is asked about a run that has ended. Whether it has an answer to one says nothing of the other."""
+    """A question to Qualtrics about a run that has ended. The answer to one question says nothing about the other."""
 
     about: About
     run: str
 
 
+class OpenQuestion(NamedTuple):
+    """A question that has no final answer yet."""
+
+    question: Question
+    entry: HistoryEntry
+    at: datetime
+    """When to ask it next."""
+
+
 NEVER = Wake(datetime.max.replace(tzinfo=UTC), urgent=False)
+NO_RETRIES: Mapping[Question, datetime] = MappingProxyType({})
 
 
 def next_wake(
-    exporter: Exporter, now: datetime, default_zone: str, retries: Mapping[Question, datetime] = MappingProxyType({})
+    exporter: Exporter,
+    now: datetime,
+    default_zone: str,
+    retries: Mapping[Question, datetime] = NO_RETRIES,
+    *,
+    foreign_run: bool = False,
 ) -> Wake:
     """When the exporter needs attention next: `now` or earlier means at once.
 
-    `retries` are the times before which Qualtrics is not asked again about a run, by the question.
-    Times in the status that are in the future count for nothing: a clock that was ahead wrote them.
+    `retries` says until when a question is not asked again. `foreign_run` says that another process held the run when
+    this process last planned. Future times in the status are ignored: a clock that was ahead wrote them.
     """
     status = exporter.status
+    if status.active_run and foreign_run:
+        return Wake(now + FOREIGN_RUN_WATCH)
     unfinished = status.active_run or exporter.unreadable_run is not None
     # A request or a slot that comes before the repair would be refused because of it.
     damaged = exporter.damaged and not exporter.deleting
     if status.schedule_since is None or unfinished or damaged or any(requested(kind, exporter) for kind in KINDS):
         return Wake(now)
     if exporter.spec is None or spec_problem(exporter, default_zone):
-        # Until somebody changes the spec; that is an event.
+        # Only a change of the spec helps, and the watch reports it.
         return NEVER if status.observed_generation == exporter.generation else Wake(now, urgent=False)
     schedule = schedule_of(exporter, exporter.spec, default_zone)
     ahead = slots.without_future(status, now) is not status
@@ -66,14 +90,12 @@ def next_wake(
     wakes = [Wake(check_due(exporter, now), urgent=False)]
     if not exporter.suspended:
         wakes.append(Wake(next_slot(schedule, slots.counted_from(status, now)).due))
-    reads = [(Question("figures", e.id), delivery_figures.next_read(e, now)) for e in status.history or []]
-    looks = [(Question("outcome", e.id), resolution.next_look(e, now)) for e in resolution.in_doubt(status)]
-    wakes += [Wake(max(at, retries.get(question, at)), urgent=False) for question, at in reads + looks if at]
+    wakes += [Wake(question.at, urgent=False) for question in open_questions(status, now, retries)]
     return min(wakes)
 
 
 def check_due(exporter: Exporter, now: datetime) -> datetime:
-    """When credentials and ids are to be checked again: soon while that may help, every few hours otherwise."""
+    """When to check credentials and ids again: soon while that may help, otherwise every few hours."""
     status = exporter.status
     checked = status.last_check_time
     if status.observed_generation != exporter.generation or (checked and checked > now):
@@ -82,6 +104,15 @@ def check_due(exporter: Exporter, now: datetime) -> datetime:
         return min(status.next_retry_time, now + SECRET_WATCH)
     if exporter.suspended and conditions.is_ready(status, exporter.generation):
         return NEVER.at
-    # Spread over an hour by the uid: ten thousand exporters of one commit are not checked in one minute.
+    # The uid spreads checks over an hour: ten thousand exporters of one commit are not checked in the same minute.
     spread = timedelta(seconds=int(hashlib.sha256(exporter.uid.encode()).hexdigest()[:4], 16) % 3600)
     return (checked or now) + CHECK_INTERVAL + spread
+
+
+def open_questions(
+    status: Status, now: datetime, retries: Mapping[Question, datetime] = NO_RETRIES
+) -> list[OpenQuestion]:
+    """What to ask Qualtrics about runs that have ended: their outcomes first, then their delivery figures."""
+    times = [(Question("outcome", e.id), e, resolution.next_look(e, now)) for e in resolution.in_doubt(status)]
+    times += [(Question("figures", e.id), e, delivery_figures.next_read(e, now)) for e in status.history or []]
+    return [OpenQuestion(question, entry, max(at, retries.get(question, at))) for question, entry, at in times if at]

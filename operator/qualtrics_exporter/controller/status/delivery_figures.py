@@ -1,8 +1,8 @@
-"""Delivery figures: when to read them back from Qualtrics, and what they say.
+"""Delivery figures: when to read them from Qualtrics, and what they mean.
 
-A distribution is `Pending` with zero figures at first, and `Done` does not mean delivered (docs/facts/qualtrics.md
-section 3, documented); answers come in for days. So the figures are read 2, 10 and 60 minutes after the send and then
-daily for a week. When to read next follows from the entry alone: a restart reads neither twice nor never.
+At first a distribution is `Pending` with zero figures, `Done` does not mean delivered (docs/facts/qualtrics.md section
+3, documented), and answers arrive for days. So the figures are read 2, 10 and 60 minutes after the send and then daily
+for a week. The next time follows from the entry alone, so a restart neither repeats nor skips it.
 """
 
 import re
@@ -18,14 +18,15 @@ MARKS = (
     *(timedelta(days=day) for day in range(1, 8)),
 )
 GIVEN_UP = timedelta(days=8)
-"""So long after the send, figures that cannot be read are not asked for any more."""
+"""So long after the send, figures that cannot be read are given up."""
 _AHEAD = timedelta(hours=6)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-# "Nearly everyone" was kept back as a duplicate: some people may be new since the last mail.
 SUPPRESSED_SHARE = 0.9
+"""If Qualtrics blocked this share of the people as duplicates, the reason is `DuplicateSuppressed`. The share is less
+than 1, because some people may be new since the last mail.
+"""
 
-
-# What a reason about the delivery may take the place of: it says no more than that the survey was sent.
+# A reason about the delivery may replace these: they only say that the survey was sent.
 _PLAIN = (
     Reason.SUCCEEDED,
     Reason.FOUND_LATER,
@@ -36,7 +37,7 @@ _PLAIN = (
 
 
 def next_read(entry: HistoryEntry, now: datetime) -> datetime | None:
-    """When the figures of this entry are due to be read; None when there is nothing (more) to read."""
+    """When to read the figures of this entry; None if never."""
     if entry.trigger == "Test" or not (is_id(entry.distribution_id) and is_id(entry.survey_id)):
         return None
     sent = entry.send_time or entry.completion_time
@@ -48,15 +49,15 @@ def next_read(entry: HistoryEntry, now: datetime) -> datetime | None:
 
 
 def is_id(text: str | None) -> bool:
-    """Whether Qualtrics can be asked about something of that id. A tool may have written anything into a status."""
+    """Whether this can be an id of Qualtrics. A tool may have written anything into a status."""
     return bool(text and _ID.fullmatch(text))
 
 
 def next_mark(marks: tuple[timedelta, ...], sent: datetime, seen: datetime | None, now: datetime) -> datetime | None:
-    """The first time at which something is due that was not seen yet: one of the marks after the send.
+    """When something is due next that was last done at `seen`: at one of the marks after the send.
 
-    A clock that was ahead may have written either time. A future `seen` counts for nothing. After a future `sent` the
-    marks would be too far away: then it is due every few hours, at the distance of the last marks, until that time.
+    A clock that was ahead may have written either time. A future `seen` is ignored. If `sent` is in the future, the
+    marks are too far away: then it is due every few hours until that time.
     """
     if sent > now:
         return now if seen is None or seen > now else seen + _AHEAD
@@ -66,10 +67,10 @@ def next_mark(marks: tuple[timedelta, ...], sent: datetime, seen: datetime | Non
 
 
 def with_figures(entry: HistoryEntry, figures: Delivery) -> HistoryEntry:
-    """The entry with new figures. It keeps its result; its reason tells when people did not get the mail."""
+    """The entry with new figures. It keeps its result. If people did not get the mail, its reason says so."""
     updated = entry.model_copy(update={"delivery": figures})
     reason = _finding(entry, figures)
-    # That nobody got the mail outranks every other remark; that some did not, none.
+    # That nobody got the mail outranks every other reason. That some people did not get it outranks none.
     plain = entry.reason in _PLAIN
     if reason is None or not (plain or reason is Reason.DUPLICATE_SUPPRESSED):
         return updated
@@ -83,7 +84,7 @@ def with_figures(entry: HistoryEntry, figures: Delivery) -> HistoryEntry:
 
 
 def given_up(entry: HistoryEntry, why: Reason) -> HistoryEntry:
-    """The entry of a run whose figures are not asked for again, with the reason. Figures that were read stay."""
+    """The entry of a run whose figures are given up for this reason. Figures that were read stay."""
     figures = (entry.delivery or Delivery()).model_copy(update={"stopped_reason": str(why)})
     return entry.model_copy(update={"delivery": figures})
 

@@ -1,8 +1,8 @@
-"""A run that ended Unknown, and how its outcome becomes known after all.
+"""A run that ended as Unknown, and how its outcome becomes known after all.
 
-Two can tell: a person who looked in Qualtrics and says so by an annotation, and Qualtrics' list of distributions, which
-may lag by more than the look-up of the run waits for. Either changes the entry in which the run ended, and what is said
-of it elsewhere in the status. Neither ever sends anything, and no slot waits for them.
+There are two sources: a person who looked in Qualtrics and reports the outcome with an annotation, and Qualtrics' list
+of distributions, which may lag longer than the look-up of the run waits. Both change the entry of the run, and what the
+status says about it elsewhere. Neither ever sends anything, and no slot waits for them.
 """
 
 import re
@@ -14,18 +14,18 @@ from qualtrics_exporter.controller.status.delivery_figures import is_id, next_ma
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import HISTORY_LENGTH, HistoryEntry, Result, Settlement, Status, timestamp
 
-# After the send; when to look next follows from the entry alone: a restart looks neither twice nor never.
 MARKS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
-# So long after the send, a look that fails is not tried again: nobody is there to mend what it fails for.
+"""When to look, after the send. The next look follows from the entry alone: a restart neither repeats nor skips it."""
 GIVEN_UP = timedelta(days=7)
+"""So long after the send, a look that fails is not retried: by then nobody fixes the cause."""
 
-# Strict, because only what it lets through is ever shown: an id as `identity` makes it, and one of Qualtrics.
+# Strict, because the status shows values that match: an id of a run, and an id of Qualtrics.
 _VALUE = re.compile(r"(?P<run>[a-z2-7]{20})=(?P<outcome>Sent|NotSent|EMD_[A-Za-z0-9]{1,64})")
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeReport:
-    """What a person says of a run: `run` was sent, perhaps as that distribution, or was not."""
+    """The report of a person about a run: whether it was sent, and perhaps as which distribution."""
 
     run: str
     sent: bool
@@ -33,7 +33,7 @@ class OutcomeReport:
 
 
 def understood(value: str) -> OutcomeReport | None:
-    """What the annotation says; None if that is not understood."""
+    """The report in the value of the annotation; None if it cannot be parsed."""
     match = _VALUE.fullmatch(value)
     if match is None:
         return None
@@ -47,19 +47,19 @@ def unsettled(status: Status) -> list[HistoryEntry]:
 
 
 def in_doubt(status: Status) -> list[HistoryEntry]:
-    """Those that Qualtrics may yet show to have been sent, in the same order: a person who saw nothing may be early."""
+    """The entries that Qualtrics may still show as sent, in the same order: a report of "not sent" may be too early."""
     return [entry for entry in _entries(status) if entry.result == "Unknown" or said_not_sent(entry)]
 
 
 def said_not_sent(entry: HistoryEntry) -> bool:
-    """Whether nothing but a person's word says that this was not sent."""
+    """Whether only the report of a person says that this was not sent."""
     return entry.result == "Failed" and entry.reason == Reason.SETTLED_AS_NOT_SENT
 
 
 def with_last_test(status: Status, entry: HistoryEntry) -> Status:
-    """The status in which that is the last test. One before it whose outcome is in doubt moves into the history.
+    """The status with that last test. If the outcome of the previous test is in doubt, that moves into the history.
 
-    Nobody may have had the time to settle it: the next test can follow within seconds.
+    The next test can follow within seconds, so nobody may have had the time to report its outcome.
     """
     before = status.last_test
     doubted = before is not None and before.id != entry.id and any(e is before for e in in_doubt(status))
@@ -72,27 +72,27 @@ def with_last_test(status: Status, entry: HistoryEntry) -> Status:
 
 
 def resolve(status: Status, value: str, generation: int, now: datetime) -> Status:
-    """The status after a person's word: on the run that it names, or on why it could not be acted on."""
-    word = understood(value)
-    if word is None:
+    """The status after the report of a person: the outcome of the run, or why the operator cannot use the report."""
+    report = understood(value)
+    if report is None:
         return _refused(status, "Its value is not understood.", now)
-    entry = next((e for e in unsettled(status) if e.id == word.run), None)
+    entry = next((e for e in unsettled(status) if e.id == report.run), None)
     if entry is None:
-        other = next((e for e in _entries(status) if e.id == word.run), None)
+        other = next((e for e in _entries(status) if e.id == report.run), None)
         if other:
-            return _refused(status, f"Run {word.run} ended as {other.result}, not as Unknown.", now)
-        return _refused(status, f"There is no entry of a run {word.run}.", now)
-    reason = Reason.SETTLED_AS_SENT if word.sent else Reason.SETTLED_AS_NOT_SENT
-    message = _message(entry, reason, word.distribution_id)
-    if not word.sent and (look := next_look(entry, now)) and look > now:
+            return _refused(status, f"Run {report.run} ended as {other.result}, not as Unknown.", now)
+        return _refused(status, f"There is no entry of a run {report.run}.", now)
+    reason = Reason.SETTLED_AS_SENT if report.sent else Reason.SETTLED_AS_NOT_SENT
+    message = _message(entry, reason, report.distribution_id)
+    if not report.sent and (look := next_look(entry, now)) and look > now:
         message += f" But the operator's next look is due at {timestamp(look)} (UTC): better wait for that."
-    result: Result = "Succeeded" if word.sent else "Failed"
-    status = _known(status, entry, result, reason, message, word.distribution_id, generation, now)
-    return _told(status, reason, f"Run {word.run}: {message}", now)
+    result: Result = "Succeeded" if report.sent else "Failed"
+    status = _known(status, entry, result, reason, message, report.distribution_id, generation, now)
+    return _with_settlement(status, reason, f"Run {report.run}: {message}", now)
 
 
 def next_look(entry: HistoryEntry, now: datetime) -> datetime | None:
-    """When Qualtrics is to be asked again whether it has the distribution; None if not (any more)."""
+    """When to ask Qualtrics again whether it has the distribution; None if never."""
     if not (entry.result == "Unknown" or said_not_sent(entry)):
         return None
     if not (entry.batch_id and is_id(entry.survey_id) and entry.send_time):
@@ -101,14 +101,14 @@ def next_look(entry: HistoryEntry, now: datetime) -> datetime | None:
 
 
 def look_after(entry: HistoryEntry, after: datetime | None, now: datetime) -> datetime | None:
-    """The first time after that one at which the entry is looked for."""
+    """The first time after `after` at which to look for the entry."""
     return next_mark(MARKS, entry.send_time or entry.completion_time, after, now)
 
 
 def looked_for(
     status: Status, entry: HistoryEntry, distribution_id: str | None, generation: int, now: datetime
 ) -> Status | None:
-    """The status after that entry was looked for; None if somebody has settled it as sent meanwhile."""
+    """The status after a look for that entry; None if a person has reported it as sent meanwhile."""
     same = (e for e in in_doubt(status) if (e.id, e.completion_time) == (entry.id, entry.completion_time))
     if (current := next(same, None)) is None:
         return None
@@ -148,7 +148,9 @@ def _known(
     now: datetime,
 ) -> Status:
     """The status when the outcome of that entry is known. The entry keeps its place and its times."""
-    looked = entry.looked_for_time if result == "Failed" else None  # what was settled as not sent is still looked for
+    looked = (
+        entry.looked_for_time if result == "Failed" else None
+    )  # the operator still looks for an entry that was reported as not sent
     update = {"result": result, "reason": str(reason), "message": message, "looked_for_time": looked}
     fresh = entry.model_copy(update={**update, "distribution_id": distribution_id})
     shown = conditions.newest_run(status) is entry or conditions.tells_of(status, entry)
@@ -169,9 +171,9 @@ def _replaced(status: Status, old: HistoryEntry, new: HistoryEntry) -> Status:
 
 def _refused(status: Status, why: str, now: datetime) -> Status:
     reason = Reason.SETTLEMENT_REFUSED
-    return _told(status, reason, f"{reason.meaning} {why} {reason.next_step}", now)
+    return _with_settlement(status, reason, f"{reason.meaning} {why} {reason.next_step}", now)
 
 
-def _told(status: Status, reason: Reason, message: str, now: datetime) -> Status:
-    told = Settlement(handled_time=now, reason=str(reason), message=message)
-    return status.model_copy(update={"last_settlement": told})
+def _with_settlement(status: Status, reason: Reason, message: str, now: datetime) -> Status:
+    settlement = Settlement(handled_time=now, reason=str(reason), message=message)
+    return status.model_copy(update={"last_settlement": settlement})

@@ -5,17 +5,17 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What a caller may conclude from a reason."""
+    """The kind of a reason: what a caller can conclude from it."""
 
-    NOTE = "note"  # says how things are; nothing is wrong
-    WARNING = "warning"  # something was done, but not as a user would expect
-    TRANSIENT = "transient"  # may go away by itself: worth another try
+    NOTE = "note"  # describes a state without a problem
+    WARNING = "warning"  # something was done, but not as a user expects
+    TRANSIENT = "transient"  # may be temporary: worth a retry
     PERMANENT = "permanent"  # stays until somebody changes something
-    UNKNOWN = "unknown"  # an effect may or may not have happened: look, do not repeat
+    UNKNOWN = "unknown"  # an effect may or may not have happened: check, do not repeat
 
 
 class Place(Enum):
-    """Where a user meets a reason; the value is the place as `docs/reasons.md` calls it."""
+    """Where a reason appears. The value is its name in `docs/reasons.md`."""
 
     READY = "`Ready`"
     NEXTHINK_READY = "`NexthinkReady`"
@@ -33,7 +33,7 @@ class Place(Enum):
 
     @property
     def is_condition(self) -> bool:
-        """Whether it is one of `status.conditions`."""
+        """Whether the place is one of `status.conditions`."""
         return self not in _NO_CONDITIONS
 
 

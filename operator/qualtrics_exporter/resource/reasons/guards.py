@@ -11,18 +11,18 @@ from qualtrics_exporter.resource.reasons.definition import (
 
 RECIPIENT_LIMIT_EXCEEDED = Definition(
     "RecipientLimitExceeded", Kind.PERMANENT, RUNS_AND_TESTS,
-    "More people than spec.maxRecipients: nobody was mailed.",
-    "Check the query; if it is right, raise spec.maxRecipients and request a run.", False,
+    "The query returned more people than spec.maxRecipients allows. Nobody was e-mailed.",
+    "Check the query. If it is correct, raise spec.maxRecipients and request a run.", False,
 )  # fmt: skip
 TOO_FEW_RECIPIENTS = Definition(
     "TooFewRecipients", Kind.PERMANENT, RUNS_AND_TESTS,
-    "The query names fewer people than spec.minRecipients: nobody was mailed.",
+    "The query returned fewer people than spec.minRecipients requires. Nobody was e-mailed.",
     "Check in Nexthink that the query returns the people you expect, and that the connector that fills their "
-    "addresses works. Then request a run. If so few people are right, lower spec.minRecipients.", False,
+    "addresses works. Then request a run. If the number is correct, lower spec.minRecipients.", False,
 )  # fmt: skip
 AUDIENCE_SHRANK = Definition(
     "AudienceShrank", Kind.WARNING, RUNS,
-    "The query names less than a tenth of the people of the previous run.",
+    "The query returned less than a tenth of the people of the previous run.",
     "Check in Nexthink that the query returns the people you expect, and that the connector that fills their "
     "addresses works. Set spec.minRecipients to hold such runs, or to 0 to turn this warning off.",
 )  # fmt: skip
@@ -51,12 +51,13 @@ CLOCK_STEPPED = Definition(
 )  # fmt: skip
 STATUS_NOT_UNDERSTOOD = Definition(
     "StatusNotUnderstood", Kind.WARNING, SKIPPED_TESTS,
-    "A part of the status that remembers past runs cannot be understood. It is not known whether this had a run.",
+    "A part of the status that records past runs is invalid. It is unknown whether this slot or request already had "
+    "a run.",
     "Find out what else writes the status. Request a run or test with a new token if the survey should go out.",
 )  # fmt: skip
 ALREADY_SENT = Definition(
     "AlreadySent", Kind.WARNING, SKIPPED_TESTS,
-    "The run with this token already sent its survey, or may have sent it. Its receipt in the status is gone.",
+    "The run with this token already sent its survey, or may have sent it. Its receipt is missing in the status.",
     "Request a run or test with a new token if the survey should go out again.",
 )  # fmt: skip
 SCHEDULE_CHANGED = Definition(
@@ -67,5 +68,5 @@ SCHEDULE_CHANGED = Definition(
 RUN_ACTIVE = Definition(
     "RunActive", Kind.WARNING, SKIPPED,
     "Another run of this exporter was still active.",
-    "Nothing, if it happens once; a longer interval if it happens often.",
+    "If it happens once, no action is needed. If it happens often, use a longer interval.",
 )  # fmt: skip

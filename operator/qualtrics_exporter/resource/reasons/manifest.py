@@ -4,31 +4,31 @@ from qualtrics_exporter.resource.reasons.definition import EVENTS, MANIFEST, Def
 
 SPEC_INVALID = Definition(
     "SpecInvalid", Kind.PERMANENT, MANIFEST,
-    "The spec cannot be used: in a cluster, an older CRD let it in.",
+    "The spec breaks a rule. In a cluster, an older CRD admitted it.",
     "Apply the CRD of this version, then correct the field that the message names.",
 )  # fmt: skip
 STATUS_REFUSED = Definition(
     "StatusRefused", Kind.PERMANENT, EVENTS,
-    "The API server refuses to store the status of this exporter. No run begins, and what the status shows may be "
-    "old. The message has the cause: an admission policy or webhook, a quota, a permission that the operator "
-    "lacks, or a spec that breaks a rule of the CRD in force because another CRD let it in.",
+    "The API server refuses to store the status of this exporter. No run starts, and the status may be outdated. The "
+    "message names the cause: an admission policy or webhook, a quota, a missing permission of the operator, or a "
+    "spec that another CRD admitted and that breaks a rule of the current CRD.",
     "If the message names a policy, a webhook or a quota, ask its owner to allow the operator's writes to "
-    "qualtricsexporters/status, or change the exporter so that the policy accepts it. If the operator's role lacks "
-    "a rule, add `update` on qualtricsexporters/status to it. If the message names a field, apply the CRD of this "
+    "qualtricsexporters/status, or change the exporter so that the policy accepts it. If the operator's role lacks a "
+    "rule, add `update` on qualtricsexporters/status to it. If the message names a field, apply the CRD of this "
     "version and correct the spec.",
 )  # fmt: skip
 MANIFEST_INVALID = Definition(
     "ManifestInvalid", Kind.PERMANENT, (Place.VALIDATE,),
-    "The file holds something that kubectl or the API server would not take.",
+    "The file contains something that kubectl or the API server rejects.",
     "Correct the place that the message names.",
 )  # fmt: skip
 KEY_REPEATED = Definition(
     "KeyRepeated", Kind.WARNING, (Place.VALIDATE,),
-    "A key stands twice in one object: kubectl takes the last one, other tools refuse the file.",
+    "A key appears twice in one object: kubectl uses the last one, other tools reject the file.",
     "Remove one of the two.",
 )  # fmt: skip
 VALUE_CUT = Definition(
     "ValueCut", Kind.WARNING, (Place.VALIDATE,),
     "YAML reads a part of a value as something else: an unquoted # starts a comment, ! a tag and & an anchor.",
-    "Put the value in quotes. If it is a comment, put a space after the #.",
+    "Quote the value. If you intended a comment, put a space after the #.",
 )  # fmt: skip

@@ -8,10 +8,11 @@ from qualtrics_exporter.resource.reasons.definition import Definition, Kind, Pla
 
 
 class Reason(StrEnum):
-    """A CamelCase word for status and Events, with its explanation.
+    """A CamelCase word for status and Events, with its definition.
 
-    `stalls` tells whether the exporter cannot work until its user changes something that the operator does not watch
-    for: kstatus then reports the object as failed. Missing Secrets do not stall: they are often applied a moment later.
+    `stalls` is True if the exporter cannot work until its user changes something that the operator does not watch:
+    kstatus then reports the object as failed. Missing Secrets do not stall, because they are often applied a moment
+    later.
     """
 
     kind: Kind

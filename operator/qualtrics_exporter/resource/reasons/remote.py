@@ -9,8 +9,9 @@ SECRET_NOT_FOUND = Definition(
 )  # fmt: skip
 SECRET_KEY_MISSING = Definition(
     "SecretKeyMissing", Kind.PERMANENT, SIDES,
-    "A credentials Secret lacks a key, or the key cannot be used.",
-    "Add the key to the Secret, or correct it. The keys are url, tokenUrl, clientId, clientSecret and scope.", False,
+    "A credentials Secret lacks a key, or the value of a key is invalid.",
+    "Add the key to the Secret, or correct its value. The keys are url, tokenUrl, clientId, clientSecret and scope.",
+    False,
 )  # fmt: skip
 SECRET_NOT_READABLE = Definition(
     "SecretNotReadable", Kind.TRANSIENT, SIDES,
@@ -20,48 +21,49 @@ SECRET_NOT_READABLE = Definition(
 )  # fmt: skip
 HOST_NOT_ALLOWED = Definition(
     "HostNotAllowed", Kind.PERMANENT, SIDES,
-    "A URL leads to a host, port, scheme or form that the operator does not talk to.",
-    "Correct the URL in the Secret, or let the operator's administrator allow the host: --allowed-host for the "
+    "A URL has a host, port, scheme or form that the operator does not allow.",
+    "Correct the URL in the Secret, or ask the operator's administrator to allow the host: --allowed-host for the "
     "APIs, --allowed-download-host for the files of large query results.",
 )  # fmt: skip
 CREDENTIALS_REFUSED = Definition(
     "CredentialsRefused", Kind.PERMANENT, SIDES,
-    "The remote side refused the credentials.",
-    "Check clientId, clientSecret, scope and tokenUrl in the Secret, and that the client still exists.",
+    "The remote service rejected the credentials.",
+    "Check clientId, clientSecret, scope and tokenUrl in the Secret, and check that the client still exists.",
 )  # fmt: skip
 NOT_PERMITTED = Definition(
     "NotPermitted", Kind.PERMANENT, SIDES,
-    "The credentials are good, but may not do this.",
-    "Give the OAuth client the missing scope or the user the missing permission.",
+    "The credentials are valid, but do not permit this request.",
+    "Grant the missing scope to the OAuth client, or the missing permission to the user.",
 )  # fmt: skip
 REMOTE_REPLY_TOO_LARGE = Definition(
     "RemoteReplyTooLarge", Kind.PERMANENT, SIDES,
-    "A reply of the remote side exceeds a limit of the operator. The message says which one.",
-    "Check that the url in the Secret leads to the API itself, and that the query returns one field for each "
+    "A response of the remote service exceeds a limit of the operator. The message names the limit.",
+    "Check that the url in the Secret points to the API itself, and that the query returns one field for each "
     "person. docs/operating.md lists the limits.", False,
 )  # fmt: skip
 REQUEST_REFUSED = Definition(
     "RequestRefused", Kind.PERMANENT, SIDES,
-    "The remote side refused a request for a reason that the operator has no name for.",
-    "Check the url in the Secret and the ids in the spec; if all are right, report it with the remote code.", False,
+    "The remote service rejected a request for an unknown reason.",
+    "Check the url in the Secret and the ids in the spec. If they are correct, report the problem with the remote "
+    "code.", False,
 )  # fmt: skip
 RATE_LIMITED = Definition(
     "RateLimited", Kind.TRANSIENT, SIDES,
-    "The remote side asks us to slow down, and still did after several tries.",
-    "Spread the schedules, or ask the vendor for a higher limit.",
+    "The remote service limits the rate of requests, and still does after several retries.",
+    "Spread the schedules over more time, or ask the vendor for a higher limit.",
 )  # fmt: skip
 REMOTE_UNAVAILABLE = Definition(
     "RemoteUnavailable", Kind.TRANSIENT, SIDES,
-    "The remote side did not answer, or answered with an error of its own.",
-    "Look at the vendor's status page. In a cluster, the next slot tries again.",
+    "The remote service did not respond, or responded with a server error.",
+    "Check the vendor's status page. In a cluster, the operator tries again at the next slot.",
 )  # fmt: skip
 REMOTE_REPLY_INVALID = Definition(
     "RemoteReplyInvalid", Kind.TRANSIENT, SIDES,
-    "The remote side's answer could not be understood.",
-    "Check that the url in the Secret leads to the API itself; a proxy in between often answers for it.",
+    "The response of the remote service is invalid.",
+    "Check that the url in the Secret points to the API itself. A proxy in between may respond in place of the API.",
 )  # fmt: skip
 INTERNAL_ERROR = Definition(
     "InternalError", Kind.TRANSIENT, SIDES,
-    "The operator met an error that it has no name for.",
+    "Unexpected internal error.",
     "Report it with the operator's log lines of that time.",
 )  # fmt: skip

@@ -13,45 +13,46 @@ NO_RECIPIENTS = Definition(
 )  # fmt: skip
 DRY_RUN = Definition(
     "DryRun", Kind.NOTE, RUNS_AND_TESTS,
-    "It was a dry run: the people were counted, nothing was created in Qualtrics, and nobody was e-mailed.",
+    "This was a dry run: the people were counted, nothing was created in Qualtrics, and nobody was e-mailed.",
 )  # fmt: skip
-TEST_PASSED = Definition("TestPassed", Kind.NOTE, TESTS, "The test found nothing wrong; it mailed nobody.")
+TEST_PASSED = Definition("TestPassed", Kind.NOTE, TESTS, "The test found no problem. It e-mailed nobody.")
 TEST_DELIVERED = Definition(
     "TestDelivered", Kind.NOTE, TESTS,
     "The test was delivered to at most 20 people of the query.",
 )  # fmt: skip
 SEND_REFUSED = Definition(
     "SendRefused", Kind.PERMANENT, RUNS_AND_TESTS,
-    "Qualtrics refused the distribution: nothing was sent.",
-    "Read the remote code in the message; `test-requested-at` checks every id.",
+    "Qualtrics rejected the distribution. Nothing was sent.",
+    "Check the remote code in the message. A test (annotation test-requested-at) checks every id.",
 )  # fmt: skip
 IMPORT_INCOMPLETE = Definition(
     "ImportIncomplete", Kind.WARNING, RUNS,
-    "Qualtrics did not take everybody into the batch.",
-    "Compare accepted and imported in the history entry; nobody in means a wrong directory or list id.",
+    "Qualtrics did not import everybody into the batch.",
+    "Compare accepted and imported in the history entry. If nobody was imported, the id of the directory or of the "
+    "mailing list is wrong.",
 )  # fmt: skip
 RUN_DEADLINE_EXCEEDED = Definition(
     "RunDeadlineExceeded", Kind.TRANSIENT, RUNS_AND_TESTS,
-    "The run did not reach its send before its deadline, so nobody was mailed.",
+    "The run did not reach its send before its deadline, so nobody was e-mailed.",
     "Check the operator's log to see which step took too long. Request a run if the survey should still go out.",
 )  # fmt: skip
 ATTEMPTS_EXHAUSTED = Definition(
     "AttemptsExhausted", Kind.PERMANENT, RUNS_AND_TESTS,
-    "The run was interrupted too many times before its send, so nobody was mailed.",
-    "Find out what interrupts it, such as an operator that keeps restarting or two tools that overwrite each "
-    "other's spec. Then request a run.", False,
+    "The run was interrupted too many times before its send, so nobody was e-mailed.",
+    "Find out what interrupts it, such as an operator that keeps restarting or two tools that overwrite each other's "
+    "spec. Then request a run.", False,
 )  # fmt: skip
 INTERRUPTED = Definition(
     "Interrupted", Kind.WARNING, TESTS,
-    "The operator stopped before the test was sent; it is not resumed.",
+    "The operator stopped before the test was sent. Tests are not resumed.",
     "Request the test again with a new token.",
 )  # fmt: skip
 DELIVERY_UNKNOWN = Definition(
     "DeliveryUnknown", Kind.UNKNOWN, RUNS_AND_TESTS,
-    "Whether Qualtrics took the send cannot be told.",
-    "Look at the survey's distributions in Qualtrics at the send time: is there one to that many people? Then "
-    "settle the run by the annotation qualtrics-exporter.dev/settle-run: <run id>=Sent or <run id>=NotSent. Only "
-    "if none is there, request a run. The next slot is not held up.",
+    "It is unknown whether Qualtrics accepted the send.",
+    "In Qualtrics, look at the survey's distributions at the send time: is there one to this number of people? "
+    "Report the result with the annotation qualtrics-exporter.dev/settle-run: <run id>=Sent or <run id>=NotSent. "
+    "Only if there is none, request a run. The next slot is not delayed.",
 )  # fmt: skip
 FOUND_LATER = Definition(
     "FoundLater", Kind.NOTE, RUNS_AND_TESTS,
@@ -59,32 +60,32 @@ FOUND_LATER = Definition(
 )  # fmt: skip
 SETTLED_AS_SENT = Definition(
     "SettledAsSent", Kind.NOTE, SETTLED,
-    "The outcome was unknown; a person says that the survey was sent.",
+    "The outcome was unknown. A user reported that the survey was sent.",
 )  # fmt: skip
 SETTLED_AS_NOT_SENT = Definition(
     "SettledAsNotSent", Kind.WARNING, SETTLED,
-    "The outcome was unknown; a person says that the survey was not sent.",
+    "The outcome was unknown. A user reported that the survey was not sent.",
     "Request a run if the survey should still go out.",
 )  # fmt: skip
 SETTLEMENT_REFUSED = Definition(
     "SettlementRefused", Kind.WARNING, (Place.LAST_SETTLEMENT, Place.EVENT),
-    "The annotation qualtrics-exporter.dev/settle-run could not be acted on; no run was changed.",
+    "The annotation qualtrics-exporter.dev/settle-run was rejected. No run was changed.",
     "Set it to <run id>=Sent, <run id>=NotSent or <run id>=EMD_…, with the id of an entry of status.history, or of "
     "status.lastTest, whose result is Unknown.",
 )  # fmt: skip
 DUPLICATE_SUPPRESSED = Definition(
     "DuplicateSuppressed", Kind.WARNING, RUNS,
-    "Qualtrics blocked (nearly) everyone: the same mail went to them before.",
-    "Send less often, or let the message differ, for example by a date piped into the subject.",
+    "Qualtrics blocked all or nearly all e-mails, because the same e-mail was sent to these people before.",
+    "Send less often, or make the messages differ, for example with a date piped into the subject.",
 )  # fmt: skip
 PARTLY_DELIVERED = Definition(
     "PartlyDelivered", Kind.WARNING, RUNS,
     "Qualtrics did not deliver to everybody.",
-    "Look at delivery in the history entry: failed, bounced, blocked and skipped.",
+    "Check delivery in the history entry: failed, bounced, blocked and skipped.",
 )  # fmt: skip
 DISTRIBUTION_NOT_FOUND = Definition(
     "DistributionNotFound", Kind.WARNING, (Place.HISTORY, Place.EVENT),
     "Qualtrics does not know the distribution. Its delivery figures are not read again.",
-    "Look at the distributions of the survey in Qualtrics. Somebody may have deleted this one, or the credentials "
-    "cannot see it any more.",
+    "Check the distributions of the survey in Qualtrics. Somebody may have deleted this one, or the credentials can "
+    "no longer see it.",
 )  # fmt: skip

@@ -10,7 +10,10 @@ from qualtrics_exporter.resource.reasons.definition import (
     Kind,
 )
 
-CHECKED = Definition("Checked", Kind.NOTE, CHECKS, "The spec, the credentials and both remote sides were checked.")
+CHECKED = Definition(
+    "Checked", Kind.NOTE, CHECKS,
+    "The spec, the credentials and the remote services passed the check.",
+)  # fmt: skip
 NOT_YET_CHECKED = Definition(
     "NotYetChecked", Kind.NOTE, FIRST_CHECK,
     "The operator has not finished its first check.",
@@ -18,7 +21,7 @@ NOT_YET_CHECKED = Definition(
 NOT_YET_RUN = Definition("NotYetRun", Kind.NOTE, FIRST_RUN, "No run has ended yet.")
 SUSPENDED = Definition(
     "Suspended", Kind.NOTE, SWITCH,
-    "The exporter is suspended: it has no slots.",
-    "Set spec.suspend to false.",
+    "The exporter is suspended, so it has no slots.",
+    "To resume, set spec.suspend to false.",
 )  # fmt: skip
-RECOVERED = Definition("Recovered", Kind.NOTE, EVENTS, "What was wrong before is well again.")
+RECOVERED = Definition("Recovered", Kind.NOTE, EVENTS, "A problem that was reported before is resolved.")

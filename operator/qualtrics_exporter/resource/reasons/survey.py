@@ -5,13 +5,13 @@ from qualtrics_exporter.resource.reasons.definition import QUALTRICS, TARGETS, D
 WRONG_DATACENTER = Definition(
     "WrongDatacenter", Kind.PERMANENT, QUALTRICS,
     "The Qualtrics credentials belong to another datacenter.",
-    "Use the datacenter of Account Settings > Qualtrics IDs in the Secret's url.",
+    "In the url of the Secret, use the datacenter that Qualtrics shows under Account Settings > Qualtrics IDs.",
 )  # fmt: skip
 REQUESTS_PROXIED = Definition(
     "RequestsProxied", Kind.WARNING, TARGETS,
-    "Qualtrics passes each request on to another datacenter, which makes it slower.",
-    "Set url in the Secret to the host that the message names, or to the datacenter of Account Settings > "
-    "Qualtrics IDs.",
+    "Qualtrics forwards each request to another datacenter, which makes requests slower.",
+    "In the url of the Secret, use the host that the message names, or the datacenter that Qualtrics shows under "
+    "Account Settings > Qualtrics IDs.",
 )  # fmt: skip
 SURVEY_NOT_FOUND = Definition(
     "SurveyNotFound", Kind.PERMANENT, QUALTRICS,
@@ -20,28 +20,28 @@ SURVEY_NOT_FOUND = Definition(
 )  # fmt: skip
 SURVEY_INACTIVE = Definition(
     "SurveyInactive", Kind.PERMANENT, QUALTRICS,
-    "The survey does not take answers: not published, paused or expired.",
+    "The survey does not accept responses: it is not published, paused or expired.",
     "Activate the survey in Qualtrics.",
 )  # fmt: skip
 MESSAGE_NOT_FOUND = Definition(
     "MessageNotFound", Kind.PERMANENT, QUALTRICS,
-    "The library has no such message.",
+    "The library does not contain this message.",
     "Correct spec.qualtrics.messageId and libraryId.",
 )  # fmt: skip
 MESSAGE_NOT_INVITATION = Definition(
     "MessageNotInvitation", Kind.PERMANENT, QUALTRICS,
-    "The message is no invitation, or has no link to the survey.",
-    "Use a message of the category Email Invites whose text holds ${l://SurveyLink} or ${l://SurveyURL}.",
+    "The message is not an invitation, or does not link to the survey.",
+    "Use a message of the category Email Invites whose text contains ${l://SurveyLink} or ${l://SurveyURL}.",
 )  # fmt: skip
 DIRECTORY_NOT_FOUND = Definition(
     "DirectoryNotFound", Kind.PERMANENT, QUALTRICS,
-    "The brand has no such directory, or these credentials cannot see it.",
+    "The directory does not exist in the brand, or these credentials cannot see it.",
     "Correct spec.qualtrics.directoryId.",
 )  # fmt: skip
 MAILING_LIST_NOT_FOUND = Definition(
     "MailingListNotFound", Kind.PERMANENT, QUALTRICS,
-    "The directory has no such mailing list.",
-    "Correct spec.qualtrics.mailingListId, or make the list in that directory.",
+    "The directory does not contain this mailing list.",
+    "Correct spec.qualtrics.mailingListId, or create the list in that directory.",
 )  # fmt: skip
 FROM_EMAIL_NOT_ALLOWED = Definition(
     "FromEmailNotAllowed", Kind.PERMANENT, (*QUALTRICS, Place.VALIDATE),
@@ -52,5 +52,5 @@ FROM_EMAIL_NOT_ALLOWED = Definition(
 DUPLICATE_TARGET = Definition(
     "DuplicateTarget", Kind.WARNING, TARGETS,
     "Another exporter sends the same survey and message to the same list.",
-    "Delete or change one of the two, unless both are meant.",
+    "Delete or change one of the two, unless you want both.",
 )  # fmt: skip

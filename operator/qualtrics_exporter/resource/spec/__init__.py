@@ -1,4 +1,4 @@
-"""`spec`: the fields that users write. Every rule stands beside its field, with the message that users read.
+"""`spec`: the fields that users write. Every rule is beside its field, with the message that users read.
 
 A rule is either plain schema (type, enum, length) or a `Rule`. For a `Rule`, the API server shows its message instead
 of a regular expression (docs/facts/kubernetes.md section 5). Maximum lengths are generous, because the API server

@@ -27,10 +27,11 @@ TimeZone = Annotated[
     str,
     Field(max_length=64),
     Rule(
-        # getHours fails for a zone that the API server does not know; the rest are names of files beside the zones.
+        # getHours fails for an unknown zone. The other names are those of files next to the zones.
         f"{_ZONE.expression} && !self.matches('^(posix|right)/') && !(self in ['Local', 'localtime', 'posixrules'])"
         " && timestamp('2024-01-01T00:00:00Z').getHours(self) >= 0",
-        "must be the name of an IANA time zone, with its capitals: for example Europe/Zurich, America/New_York or UTC",
+        "must be the name of an IANA time zone, with correct capitals: for example Europe/Zurich, America/New_York or "
+        "UTC",
         _is_zone,
         json_schema=_ZONE.json_schema,
     ),
@@ -38,18 +39,18 @@ TimeZone = Annotated[
 
 
 def _only_with(field: str, frequency: str) -> dict[str, Any]:
-    """A field that one frequency must have and the others must not."""
+    """A field that is required with one frequency and forbidden with the others."""
     this = {"properties": {"frequency": {"const": frequency}}, "required": ["frequency"]}
     return {"if": this, "then": {"required": [field]}, "else": {"properties": {field: False}}}
 
 
 class ScheduleSpec(RuledModel):
-    """When to ask: every few hours, every day, or once a week."""
+    """When to send the survey: every few hours, every day, or once a week."""
 
     rules = (
         Rule(
             "self.frequency != 'Hourly' || has(self.everyHours)",
-            "must be given with frequency Hourly: one of 1, 2, 3, 4, 6, 12",
+            "must be set with frequency Hourly: one of 1, 2, 3, 4, 6, 12",
             lambda spec: spec.frequency != "Hourly" or spec.every_hours is not None,
             field="everyHours",
             missing=True,
@@ -57,14 +58,14 @@ class ScheduleSpec(RuledModel):
         ),
         Rule(
             "self.frequency == 'Hourly' || !has(self.everyHours)",
-            "goes with frequency Hourly only: remove it",
+            "must be set with frequency Hourly only: remove it",
             lambda spec: spec.frequency == "Hourly" or spec.every_hours is None,
             field="everyHours",
             unwanted=True,
         ),
         Rule(
             "self.frequency != 'Weekly' || has(self.dayOfWeek)",
-            "must be given with frequency Weekly: for example Monday",
+            "must be set with frequency Weekly: for example Monday",
             lambda spec: spec.frequency != "Weekly" or spec.day_of_week is not None,
             field="dayOfWeek",
             missing=True,
@@ -72,7 +73,7 @@ class ScheduleSpec(RuledModel):
         ),
         Rule(
             "self.frequency == 'Weekly' || !has(self.dayOfWeek)",
-            "goes with frequency Weekly only: remove it",
+            "must be set with frequency Weekly only: remove it",
             lambda spec: spec.frequency == "Weekly" or spec.day_of_week is None,
             field="dayOfWeek",
             unwanted=True,
@@ -80,33 +81,33 @@ class ScheduleSpec(RuledModel):
     )
 
     frequency: Literal["Hourly", "Daily", "Weekly"] = Field(
-        description="How often: Hourly (every everyHours hours, at 20 minutes past), Daily (at 00:20) or Weekly (at "
-        "00:00 on dayOfWeek), in timeZone. The 20 minutes let Nexthink close its last time bucket. A time that the "
-        "clocks skip moves to the first instant after the gap; one that they show twice counts once."
+        description="How often: Hourly (every everyHours hours, at 20 minutes past the hour), Daily (at 00:20) or "
+        "Weekly (at 00:00 on dayOfWeek), in timeZone. The 20 minutes let Nexthink complete its last time bucket. When "
+        "the clocks change, a time that is skipped moves to the first instant after the gap, and a time that occurs "
+        "twice counts once."
     )
     every_hours: Annotated[Literal[1, 2, 3, 4, 6, 12], WHOLE_NUMBER] | None = Field(
         None,
-        description="Hours between two slots, counted from midnight: 1, 2, 3, 4, 6 or 12. Required for Hourly, refused "
-        "otherwise.",
+        description="Hours between two slots, counted from midnight: 1, 2, 3, 4, 6 or 12. Required with Hourly, not "
+        "allowed otherwise.",
     )
     day_of_week: Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] | None = Field(
-        None, description="The day of a Weekly schedule. Required for Weekly, refused otherwise."
+        None, description="The day of a Weekly schedule. Required with Weekly, not allowed otherwise."
     )
     time_zone: TimeZone | None = Field(
         None,
-        description="IANA time zone in which hours and days are counted, for example Europe/Zurich. Without it the "
-        "operator's --time-zone holds, UTC unless set.",
+        description="IANA time zone of the schedule, for example Europe/Zurich. Without it, the operator's --time-zone "
+        "applies, which is UTC by default.",
     )
     starting_deadline_seconds: Annotated[int, Field(ge=60, le=86400), WHOLE_NUMBER] | None = Field(
         None,
         description="How late a slot may start, in seconds; 3600 by default. Only time in which no operator was "
-        "running counts. Time in which the slot waits for its turn does not. When an operator is back, it runs the "
-        "newest slot that is not too late. It reports the others as Missed, and nobody is mailed for them.",
+        "running counts, not time in which the slot waits for its turn. After an outage, the operator runs the newest "
+        "slot that is not too late. It reports the others as Missed, and nobody is e-mailed for them.",
     )
 
     def in_zone(self, default: str) -> schedule.Schedule:
-        """The schedule, in this time zone unless it names one. Raises ValueError for a zone or a schedule that is not
-        valid."""
+        """The schedule, in the default zone unless it names one. Raises ValueError for an invalid zone or schedule."""
         zone = schedule.zone(self.time_zone or default)
         return schedule.Schedule(self.frequency, zone, self.every_hours, self.day_of_week)
 

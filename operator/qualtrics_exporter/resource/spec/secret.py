@@ -18,4 +18,4 @@ class SecretRef(SpecModel):
             "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
             "must be the name of a Secret: lower case letters, digits, - and ., with a letter or digit at both ends",
         ),
-    ] = Field(description="Name of the Secret, in the namespace of the exporter: for example nexthink.")
+    ] = Field(description="Name of the Secret in the namespace of the exporter, for example nexthink.")

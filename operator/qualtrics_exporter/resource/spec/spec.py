@@ -15,7 +15,7 @@ from qualtrics_exporter.resource.spec.text import ONE_LINE
 
 
 class Spec(RuledModel):
-    """What is wanted: on this schedule, ask these people this survey."""
+    """The desired state: on this schedule, send this survey to these people."""
 
     rules = (
         Rule(
@@ -27,39 +27,40 @@ class Spec(RuledModel):
     )
 
     description: Annotated[str, Field(max_length=1024), ONE_LINE] | None = Field(
-        None, description="What the survey is for, in one line. For people only: it is not sent."
+        None, description="The purpose of the survey, in one line. It is not sent."
     )
     suspend: bool | None = Field(
         None,
-        description="While true there are no slots and run requests are refused; a run that has not reached the send "
-        "is stopped. A test still works. What fell due meanwhile is not made up for.",
+        description="While true, there are no slots, run requests are rejected, and a run that has not reached the "
+        "send is stopped. Tests still work. Slots that were due in the meantime are not caught up.",
     )
     schedule: ScheduleSpec = Field(
-        description="When to ask. The first slot is the next one that falls due: nothing runs because an exporter was "
-        "created, changed or resumed."
+        description="When to send the survey. The first slot is the next one that is due: creating, changing or "
+        "resuming an exporter starts no run."
     )
-    nexthink: NexthinkSpec = Field(description="Whom to ask: the people that a Nexthink query returns.")
+    nexthink: NexthinkSpec = Field(description="Whom to survey: the people that a Nexthink query returns.")
     qualtrics: QualtricsSpec = Field(
-        description="What to send: a Qualtrics survey, by a library message. The ids stand in Qualtrics under Account "
-        "Settings > Qualtrics IDs."
+        description="What to send: a Qualtrics survey, with a library message. You find the ids in Qualtrics under "
+        "Account Settings > Qualtrics IDs."
     )
     max_recipients: Annotated[int, Field(ge=1, le=1_000_000), WHOLE_NUMBER] | None = Field(
         None,
-        description="A run with more recipients than this is held: nobody is mailed, and the history entry says "
-        "RecipientLimitExceeded. Without it: no limit. With sample, everybody counts, also who is left out.",
+        description="A run with more recipients than this is held: nobody gets an e-mail, and the history entry has "
+        "the reason RecipientLimitExceeded. Without it, there is no limit. With sample, people who are left out count "
+        "too.",
     )
     min_recipients: Annotated[int, Field(ge=0, le=1_000_000), WHOLE_NUMBER] | None = Field(
         None,
-        description="A run with fewer recipients than this is held: nobody is mailed, and the history entry says "
-        "TooFewRecipients. Protects from a broken connector, which makes a query return few people or nobody. With "
-        "sample, everybody counts, also who is left out. It does not apply to tests that deliver. Without it, a run "
-        "with less than a tenth of the people of the run before is sent, with the reason AudienceShrank. 0 turns that "
-        "off too.",
+        description="A run with fewer recipients than this is held: nobody gets an e-mail, and the history entry has "
+        "the reason TooFewRecipients. This protects against a broken connector, which makes a query return few people "
+        "or nobody. With sample, people who are left out count too. It does not apply to tests that deliver. Without "
+        "it, a run with less than a tenth of the people of the previous run is sent, with the reason AudienceShrank. 0 "
+        "turns off that warning too.",
     )
     sample: SampleSpec | None = Field(
         None,
         description="Survey a part of the people in each run: one of several groups in turn (groups), or a random part "
-        "(percent). Without it: everybody. Tests are not sampled.",
+        "(percent). Without it, everybody is surveyed. Tests are not sampled.",
     )
     dry_run: bool | None = Field(
         None,

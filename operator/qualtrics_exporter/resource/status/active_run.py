@@ -12,74 +12,74 @@ from qualtrics_exporter.resource.status.values import Count, Number, ReasonName,
 Step = Literal["Claimed", "Importing", "Sending", "Sent"]
 
 CERTAIN_REFUSALS = frozenset({str(Reason.REMOTE_UNAVAILABLE), str(Reason.INTERNAL_ERROR)})
-"""Values of `refusedReason` after which nothing was sent. Any other one leaves a doubt: a gateway can answer 429 for a
-request that it has passed on."""
+"""Values of `refusedReason` after which it is certain that nothing was sent. After others it is not: a gateway can
+respond with 429 to a request that it has forwarded."""
 
 
 class ActiveRun(Model):
-    """The journal of the run in progress: written before each outside effect, read after a crash."""
+    """The journal of the run in progress: written before each external effect, read after a crash."""
 
     id: RunId = Field(
-        description="Id of the run: made of the uid of the exporter and the slot or the request token, so that a "
-        "slot has one run only."
+        description="The id of the run. It is derived from the uid of the exporter and the slot or the request token, "
+        "so that a slot has one run only."
     )
-    trigger: Trigger = Field(description="What started it: Schedule, Request or Test.")
-    scheduled_time: Time | None = Field(None, description="When the slot fell due; absent for Request and Test.")
+    trigger: Trigger = Field(description="What started the run: Schedule, Request or Test.")
+    scheduled_time: Time | None = Field(None, description="When the slot was due. Absent for Request and Test.")
     start_time: Time = Field(description="When the run was claimed.")
     generation: Count | None = Field(None, description="The generation of the spec that the run uses.")
     attempt: Number = Field(
         1,
         description="How many times the run was started, resumed or sent again: more than 1 after a crash, a change of "
-        "leader, an edit of the spec or a refused send. A run ends when it would need more than 10 attempts.",
+        "the leader, an edit of the spec or a rejected send. A run ends when it would need more than 10 attempts.",
     )
     holder: str = Field(
         "",
-        description="Who works on the run: a unique token for each process and attempt. A process that finds another "
+        description="The holder of the run: a unique token for each process and attempt. A process that finds another "
         "token here stops working on the run.",
     )
     heartbeat_time: Time | None = Field(
         None,
-        description="When the holder last reported that it works on the run: at the claim, and then every minute. An "
-        "operator with another Lease takes the run over after five minutes without a report.",
+        description="When the holder last reported that it works on the run: at the start, and then every minute. An "
+        "operator with another Lease takes over the run after five minutes without a report.",
     )
     step: Step = Field(
-        description="The recovery point that was written last, before its effect: Claimed, Importing, Sending or "
-        "Sent. After a crash the run resumes from here. From Sending on it only looks up what was sent, unless the "
-        "send was refused."
+        description="The latest recovery point, written before its effect: Claimed, Importing, Sending or Sent. After "
+        "a crash, the run resumes from here. From Sending on, it only looks up whether the survey was sent, unless the "
+        "send was rejected."
     )
     survey_id: str | None = Field(None, description="The survey that the run sends: SV_….")
-    batch_id: str | None = Field(None, description="The Qualtrics transaction batch that holds the recipients: BT_….")
-    send_time: Time | None = Field(None, description="The time just before the distribution was asked for.")
+    batch_id: str | None = Field(None, description="The Qualtrics transaction batch with the recipients: BT_….")
+    send_time: Time | None = Field(None, description="The time just before the request that creates the distribution.")
     send_attempts: Number | None = Field(
         None,
-        description="How many times the run asked Qualtrics to send: more than once only after a refusal, and at most "
+        description="How many times the run requested the send: more than once only after a rejection, and at most "
         "three times.",
     )
     refused_until: Time | None = Field(
         None,
-        description="Set after a send was refused. The run does not send again before this time.",
+        description="Set after Qualtrics rejected the send. The run does not send again before this time.",
     )
     refused_reason: ReasonName | None = Field(
         None,
-        description="Why the send was refused. RemoteUnavailable (no connection opened) and InternalError mean that "
-        "nothing was sent. After RateLimited (HTTP 429) this is not certain: ten minutes later the run reads "
-        "Qualtrics' list of distributions, and sends again only if the complete list does not show the send. If the "
-        "list cannot be read in full, the run ends as Unknown.",
+        description="Why the send was rejected. RemoteUnavailable (no connection was opened) and InternalError mean "
+        "that nothing was sent. After RateLimited (HTTP 429), this is not certain: ten minutes later, the run reads "
+        "Qualtrics' list of distributions, and sends again only if the complete list does not contain the send. If it "
+        "cannot read the complete list, the run ends as Unknown.",
     )
-    recipients: Count | None = Field(None, description="How many people are in the batch.")
+    recipients: Count | None = Field(None, description="The number of people in the batch.")
     distribution_id: str | None = Field(None, description="The Qualtrics distribution, once it is known.")
-    counts: RecipientCounts | None = Field(None, description="Who was counted how, so far.")
+    counts: RecipientCounts | None = Field(None, description="The counts of recipients so far.")
     sampled_group: SampledGroup | None = Field(
         None, description="The group that the run surveys, with spec.sample.groups."
     )
     warnings: list[ReasonName] | None = Field(
-        None, max_length=8, description="Reasons that were met on the way and stop nothing, for the history entry.",
+        None, max_length=8, description="Warnings of the run, for its history entry: reasons that did not stop it.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )  # fmt: skip
 
     @property
     def before_send(self) -> bool:
-        """Whether it is certain that nothing was sent."""
+        """Whether it is certain that nothing was sent yet."""
         if self.step == "Sending":
             return self.refused_until is not None and self.refused_reason in CERTAIN_REFUSALS
         return self.step in ("Claimed", "Importing")

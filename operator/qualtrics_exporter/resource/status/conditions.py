@@ -9,28 +9,30 @@ from qualtrics_exporter.resource.status.values import Count, Message, ReasonName
 
 
 class Condition(Model):
-    """One thing that is so or is not, in the shape that all of Kubernetes uses."""
+    """One aspect of the exporter that is true or not, in the standard form of Kubernetes."""
 
     type: str = Field(
         max_length=316,
-        description="What the condition is about: Ready, NexthinkReady, QualtricsReady, QueryInSync, LastRunSucceeded, "
+        description="The type of the condition: Ready, NexthinkReady, QualtricsReady, QueryInSync, LastRunSucceeded, "
         "Reconciling or Stalled.",
     )
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so: True, False or Unknown.")
+    status: Literal["True", "False", "Unknown"] = Field(
+        description="Whether the condition applies: True, False or Unknown."
+    )
     observed_generation: Count | None = Field(
-        None, description="The generation of the spec that it was set for: metadata.generation then."
+        None, description="The generation of the spec (metadata.generation) for which the condition was set."
     )
-    last_transition_time: Time = Field(description="When status last changed; a new reason alone does not move it.")
+    last_transition_time: Time = Field(description="When status last changed. A new reason alone does not change it.")
     reason: ReasonName = Field(
-        description="Why, as one word for programs, for example SecretNotFound; docs/reasons.md explains each."
+        description="The reason as one word for programs, for example SecretNotFound. docs/reasons.md explains each."
     )
-    message: Message = Field(description="Why, for people, with what to do next.")
+    message: Message = Field(description="The explanation for people, with the next step.")
 
 
 class StatusWarning(Model):
     """Something that the user should know although it is not an error."""
 
     reason: ReasonName = Field(
-        description="Why, as one word for programs, for example QueryLimited; docs/reasons.md explains each."
+        description="The reason as one word for programs, for example QueryLimited. docs/reasons.md explains each."
     )
-    message: Message = Field(description="Why, for people.")
+    message: Message = Field(description="The explanation for people.")

@@ -15,75 +15,75 @@ Result = Literal["Succeeded", "Failed", "Held", "Missed", "Skipped", "Unknown", 
 
 
 class Delivery(Model):
-    """What became of the mails, read back from Qualtrics."""
+    """Delivery figures from Qualtrics."""
 
     request_status: str | None = Field(
         None,
         max_length=64,
-        description="Qualtrics' own word: Pending, Generated or Done. Done does not mean delivered.",
+        description="The status in Qualtrics: Pending, Generated or Done. Done does not mean delivered.",
     )
-    sent: Count | None = Field(None, description="Mails sent.")
-    failed: Count | None = Field(None, description="Mails that could not be sent, most often because of the address.")
-    bounced: Count | None = Field(None, description="Mails that came back undelivered.")
+    sent: Count | None = Field(None, description="E-mails that were sent.")
+    failed: Count | None = Field(None, description="E-mails that could not be sent, usually because of the address.")
+    bounced: Count | None = Field(None, description="E-mails that bounced.")
     blocked: Count | None = Field(
-        None, description="Mails that Qualtrics kept back, because the same one went to the same address before."
+        None, description="E-mails that Qualtrics blocked, because it sent the same e-mail to the address before."
     )
     skipped: Count | None = Field(
-        None, description="People whom Qualtrics skipped: opted out, or asked too often by the brand's contact rules."
+        None, description="People whom Qualtrics skipped: they opted out, or a contact frequency rule applies."
     )
-    opened: Count | None = Field(None, description="Mails opened.")
-    started: Count | None = Field(None, description="Surveys started.")
-    finished: Count | None = Field(None, description="Surveys finished.")
-    complaints: Count | None = Field(None, description="Mails reported as spam.")
+    opened: Count | None = Field(None, description="E-mails that were opened.")
+    started: Count | None = Field(None, description="Surveys that were started.")
+    finished: Count | None = Field(None, description="Surveys that were finished.")
+    complaints: Count | None = Field(None, description="E-mails that were reported as spam.")
     observed_time: Time | None = Field(
         None, description="When these figures were read: 2, 10 and 60 minutes after the send, then daily for a week."
     )
     stopped_reason: ReasonName | None = Field(
         None,
         description="Why the operator stopped reading figures: DistributionNotFound, or the reason of the last failure "
-        "eight days after the send, for example RemoteUnavailable; docs/reasons.md explains each. The other fields "
-        "keep what was read before. Without observedTime, no figures were ever read.",
+        "eight days after the send, for example RemoteUnavailable. docs/reasons.md explains each. The other fields "
+        "keep the figures that were read before. Without observedTime, no figures were read.",
     )
 
 
 class HistoryEntry(Model):
-    """One run, slot or test that ended."""
+    """A run, slot or test that ended."""
 
-    id: RunId = Field(description="Id of the run: also the transaction data runId of its recipients in Qualtrics.")
-    trigger: Trigger = Field(description="What started it: Schedule, Request or Test.")
-    scheduled_time: Time | None = Field(None, description="When the slot fell due; absent for Request and Test.")
-    start_time: Time | None = Field(None, description="When the run was claimed; absent if it never was.")
+    id: RunId = Field(
+        description="The id of the run. In Qualtrics, it is in the transaction data of the recipients, as runId."
+    )
+    trigger: Trigger = Field(description="What started the run: Schedule, Request or Test.")
+    scheduled_time: Time | None = Field(None, description="When the slot was due. Absent for Request and Test.")
+    start_time: Time | None = Field(None, description="When the run was claimed. Absent if it was not claimed.")
     completion_time: Time = Field(description="When it ended.")
     result: Result = Field(
         description="How it ended: Succeeded, Failed, Held (a guard stopped it), Missed (the slot did not start in "
         "time), Skipped (the operator decided not to start it, for example because the exporter was suspended or had "
-        "an active run), Unknown (it is not known whether the survey was sent) or DryRun."
+        "an active run), Unknown (it is unknown whether the survey was sent) or DryRun."
     )
     reason: ReasonName = Field(
-        description="Why, as one word for programs, for example SecretNotFound; docs/reasons.md explains each."
+        description="The reason as one word for programs, for example SecretNotFound. docs/reasons.md explains each."
     )
-    message: Message = Field(description="Why, for people, with what to do next.")
-    recipients: RecipientCounts | None = Field(
-        None, description="How many rows of the query became how many recipients."
-    )
+    message: Message = Field(description="The explanation for people, with the next step.")
+    recipients: RecipientCounts | None = Field(None, description="How the rows of the query became recipients.")
     survey_id: str | None = Field(None, description="The survey that was sent: SV_….")
-    batch_id: str | None = Field(None, description="The Qualtrics transaction batch that held the recipients: BT_….")
+    batch_id: str | None = Field(None, description="The Qualtrics transaction batch with the recipients: BT_….")
     distribution_id: str | None = Field(
-        None, description="The Qualtrics distribution: EMD_…, shown by Qualtrics under Distributions of the survey."
+        None, description="The Qualtrics distribution: EMD_…. Qualtrics shows it under Distributions of the survey."
     )
     send_time: Time | None = Field(
-        None, description="When the distribution was asked for; absent if it never was: then nobody was mailed."
+        None, description="When the distribution was requested. Absent if it was not requested: nobody got an e-mail."
     )
     looked_for_time: Time | None = Field(
         None,
-        description="When Qualtrics was last asked again whether it has the distribution, while the result is "
-        "Unknown or only a person says that it was not sent: 10 minutes, 1 hour and 6 hours after the send.",
+        description="When the operator last looked for the distribution in Qualtrics: 10 minutes, 1 hour and 6 hours "
+        "after the send, if the result is Unknown, or if only a user reported that the survey was not sent.",
     )
-    delivery: Delivery | None = Field(None, description="What became of the mails, read back from Qualtrics.")
+    delivery: Delivery | None = Field(None, description="Delivery figures from Qualtrics.")
 
 
 def entry_of(run: ActiveRun, result: Result, reason: Reason, message: str, completed: datetime) -> HistoryEntry:
-    """The history entry in which a run ends: everything that the journal knows of it, and how it ended."""
+    """The history entry of a run that ended: what the journal has, and the result."""
     return HistoryEntry(
         id=run.id,
         trigger=run.trigger,

@@ -11,31 +11,31 @@ CLAIMED_SLOTS = 16
 SENT_RUNS = 100
 
 RECEIPTS = (
-    "Newest first. Each entry is the first ten characters of the id of a request. A token with a receipt does not act "
-    "again. If such a token is in the annotation, and its receipt is not among the newest 100, it moves to the front."
+    "Newest first. Each entry is the first ten characters of the id of a request. A token with a receipt has no effect "
+    "again. If the annotation has such a token, and its receipt is not among the newest 100, it moves to the front."
 )
 
 
 SHOWN_TOKENS = (
-    "A value that is a time, or an identifier of at most 63 letters, digits and -_.:+, is shown as it is. For any "
-    "other value, its digest is shown: sha256: and the SHA-256 hash of the value in hexadecimal."
+    "A time, or an identifier of at most 63 letters, digits and -_.:+, is shown as it is. For any other value, its "
+    "digest is shown: sha256: and the SHA-256 hash of the value in hexadecimal."
 )
 
 
 class Settlement(Model):
-    """What became of a person's word on a run whose outcome was unknown."""
+    """The result of the annotation settle-run, with which a user reports the outcome of a run that ended Unknown."""
 
-    handled_time: Time = Field(description="When it was dealt with.")
+    handled_time: Time = Field(description="When the operator handled the annotation.")
     reason: ReasonName = Field(
-        description="SettledAsSent, SettledAsNotSent or SettlementRefused; docs/reasons.md explains each."
+        description="SettledAsSent, SettledAsNotSent or SettlementRefused. docs/reasons.md explains each."
     )
-    message: Message = Field(description="Which run, or why nothing was done, with what to do next.")
+    message: Message = Field(description="The run, or why the annotation was rejected, with the next step.")
 
 
 class ClaimedSlot(Model):
     """A slot that had a run."""
 
-    due_time: Time = Field(description="When the slot fell due.")
+    due_time: Time = Field(description="When the slot was due.")
     identity: str = Field(
         max_length=64,
         description="The identity of the slot: its start in UTC for Hourly schedules, its local date for Daily and "

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
 
 MAX_COUNT = 1 << 53
-"""Larger numbers are not understood."""
+"""Larger numbers are invalid."""
 
 OLDEST_YEAR, NEWEST_YEAR = 2000, 8999
-"""Times outside of these years are not understood: nothing can be calculated with the last days of the calendar."""
+"""Times outside of these years are invalid: calculations with the last days of the calendar fail."""
 
 
-# A status is parsed and written again and again with the same few times in it: these functions remember them.
+# A status is parsed and written often, with the same few times in it, so these functions have a cache.
 def _aware(time: datetime) -> datetime:
     if time.tzinfo is UTC and not time.microsecond:
         return time
@@ -28,13 +28,13 @@ def _aware(time: datetime) -> datetime:
 def _plausible(time: datetime) -> datetime:
     aware = _aware(time)
     if not OLDEST_YEAR <= aware.year <= NEWEST_YEAR:
-        raise ValueError("not a time that an operator wrote")
+        raise ValueError("not a time that an operator writes")
     return aware
 
 
 @lru_cache(maxsize=4096)
 def timestamp(time: datetime) -> str:
-    """As Kubernetes and Qualtrics write a time: UTC, whole seconds, Z."""
+    """The time as Kubernetes and Qualtrics write it: UTC, whole seconds, Z."""
     return f"{_aware(time).isoformat()[:19]}Z"
 
 
@@ -50,6 +50,6 @@ ReasonName = Annotated[str, Field(max_length=1024)]
 Message = Annotated[str, Field(max_length=32768)]
 RunId = Annotated[str, Field(max_length=64)]
 _COUNTABLE = Field(gt=-MAX_COUNT, lt=MAX_COUNT)
-# With a bound in the CRD, the API server would refuse every write to a status that has a number out of bounds.
+# The CRD has no bounds: the API server would reject every write to a status with a number out of bounds.
 Count = Annotated[int, _COUNTABLE, WithJsonSchema({"type": "integer", "format": "int64"})]
 Number = Annotated[int, _COUNTABLE, WithJsonSchema({"type": "integer"})]

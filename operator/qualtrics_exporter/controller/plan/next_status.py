@@ -1,9 +1,9 @@
-"""What is due for an exporter now, as one new status: pure functions of the object and the time.
+"""The next status of an exporter: with everything that is due now, or after a run has ended.
 
-`plan` turns everything that is due into one status: first sight, a resolved run, a changed schedule, slots that were
-missed, overtaken or skipped, refused requests, and the claim of a run. All of it is one status, written in one
-compare-and-set: no slot is claimed without `lastScheduleTime` and `claimedSlots`, and no token is acted on without
-its receipt. `finished` does the same for the end of a run.
+`plan` puts everything that is due into one status: the first reconciliation, a resolved run, a changed schedule, slots
+that were missed, overtaken or skipped, refused requests, and the claim of a run. This status is written in one
+compare-and-set. So no slot is claimed without `lastScheduleTime` and `claimedSlots`, and no token acts without its
+receipt. `finished` returns the status after the end of a run.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from typing import cast
 
 from qualtrics_exporter import schedule as schedules
 from qualtrics_exporter.controller.plan import slots
-from qualtrics_exporter.controller.plan.deadlines import schedule_of, spec_problem, starting_deadline
+from qualtrics_exporter.controller.plan.context import Context
+from qualtrics_exporter.controller.plan.deadlines import starting_deadline
 from qualtrics_exporter.controller.plan.repair import repaired
 from qualtrics_exporter.controller.plan.requests import (
     RUN,
@@ -27,9 +28,9 @@ from qualtrics_exporter.controller.plan.requests import (
     with_tokens_handled,
     without_texts,
 )
-from qualtrics_exporter.controller.plan.slot_repair import without_future
-from qualtrics_exporter.controller.plan.slots import Context
+from qualtrics_exporter.controller.plan.slot_repair import without_wrong_times
 from qualtrics_exporter.controller.plan.takeover import take_over
+from qualtrics_exporter.controller.plan.usable_spec import schedule_of, spec_problem
 from qualtrics_exporter.controller.status import conditions, resolution
 from qualtrics_exporter.export.heavy_query import remembered
 from qualtrics_exporter.export.journal import Ended
@@ -43,18 +44,18 @@ from qualtrics_exporter.resource.status import SENT_RUNS, ActiveRun, Status, Tri
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The status to write, and the run that the context's holder has once it is written."""
+    """The status to write, and the run that this process holds once it is written."""
 
     status: Status
     claimed: ActiveRun | None = None
 
 
 def plan(exporter: Exporter, context: Context) -> Plan:
-    """The status that says what is due now, with a run claimed if one has to start."""
+    """The status with everything that is due now. A run that has to start is claimed in it."""
     now = context.now
     exporter = repaired(exporter, now, unsure=context.unsure, default_zone=context.default_zone)
     status = _resolved(exporter, _first_sight(exporter, now), now)
-    status = without_future(exporter, slots.with_record(status), now)
+    status = without_wrong_times(exporter, slots.with_record(status), now)
     status = with_current_receipts(exporter, without_texts(status))
     claimed: ActiveRun | None = None
     if context.orphaned and status.active_run and not (context.unsure and status.active_run.before_send):
@@ -66,14 +67,14 @@ def plan(exporter: Exporter, context: Context) -> Plan:
 
     spec = cast("Spec", exporter.spec)  # there is no problem with it
     schedule = schedule_of(exporter, spec, context.default_zone)
-    if not context.unsure or exporter.suspended:  # a slot that falls due during a suspension never runs
+    if not context.unsure or exporter.suspended:  # a slot that becomes due during a suspension never runs
         status, claimed = _with_slots(exporter, status, spec, schedule, claimed, context)
-    elif status.schedule is None:  # the exporter is new: it has no slots yet about which anything could be concluded
+    elif status.schedule is None:  # the exporter is new, and no slots depend on the clock yet
         status = _counting_since(exporter, status, schedule, now)
     if status.active_run is None or claimed:
         status, claimed = _run_request(exporter, status, claimed, context)
         status, claimed = _delivering_test(exporter, status, claimed, context)
-    if status.schedule == schedule.words():  # else the slots of the schedule before come first, once the clock is sure
+    if status.schedule == schedule.words():  # otherwise the slots of the old schedule come first
         status = _with_next_slot(exporter, status, schedule, now)
     return Plan(status, claimed)
 
@@ -86,7 +87,7 @@ def _with_slots(
     claimed: ActiveRun | None,
     context: Context,
 ) -> tuple[Status, ActiveRun | None]:
-    """The status with an entry for each slot that is over, and with the slot claimed that runs now."""
+    """The status with an entry for each slot that is over, and with a claim for the slot that runs now."""
     now = context.now
     if exporter.suspended:
         status = slots.forgone(exporter, status, now, "Skipped", Reason.SUSPENDED)
@@ -105,13 +106,13 @@ def _with_slots(
 
 
 def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str) -> Status:
-    """The status after a run has ended: its entry, its conditions, and what fell due meanwhile.
+    """The status after a run has ended: with its entry, its conditions, and what became due meanwhile.
 
-    A slot that fell due and a run that was requested while the run was active are skipped, visibly. A test overtakes
+    Slots that became due and runs that were requested during the run are skipped and have entries. A test skips
     nothing: it is short, and nobody expects it to cost a slot.
     """
     entry, run = ended.entry, exporter.status.active_run
-    status = without_future(exporter, exporter.status, now).model_copy(update={"active_run": None})
+    status = without_wrong_times(exporter, exporter.status, now).model_copy(update={"active_run": None})
     status = status.model_copy(update={"sampled_groups": with_send(status.sampled_groups, run, entry)})
     generation = run.generation if run else None
     drifted = conditions.has_drifted(status, generation)
@@ -128,7 +129,7 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
     if exporter.spec is None or spec_problem(exporter, default_zone) or exporter.suspended:
         return status
     schedule = schedule_of(exporter, exporter.spec, default_zone)
-    if status.schedule == schedule.words():  # else the next plan says what became of the slots of the old one
+    if status.schedule == schedule.words():  # otherwise the next plan handles the slots of the old schedule
         status = slots.overtaken_by_run(exporter, status, schedule, now)
         status = _with_next_slot(exporter, status, schedule, now)
     return refuse_run(exporter, status, now, "Skipped", Reason.RUN_ACTIVE, "The requested run did not start")
@@ -140,25 +141,25 @@ def _first_sight(exporter: Exporter, now: datetime) -> Status:
         return status
     if status.schedule is not None and status.claimed_slots is not None:  # only this time was lost
         return status.model_copy(update={"schedule_since": slots.counting_anew(status, now)})
-    # Tokens that are there already count as handled: nothing runs because an object was created or its status lost.
+    # Tokens in the annotations count as handled: a new object or a lost status must not start a run.
     status = status.model_copy(update={"schedule_since": now, "schedule": None})
     return conditions.first_seen(with_tokens_handled(exporter, status), exporter.generation, now)
 
 
 def _resolved(exporter: Exporter, status: Status, now: datetime) -> Status:
-    """Act on what a person reports about a run that ended Unknown, also while suspended: nothing is sent by it."""
+    """Act on a report about a run that ended as Unknown, also while suspended: this sends nothing."""
     value = requested(SETTLEMENT, exporter, status)
     if value is None:
         return status
-    word = resolution.understood(value.identity)
-    if word and status.active_run and status.active_run.id == word.run:
-        return status  # it may yet end as Unknown: a value acts once, and must not be lost because it is early
+    report = resolution.understood(value.identity)
+    if report and status.active_run and status.active_run.id == report.run:
+        return status  # the run may still end as Unknown: a value acts once, so an early value has to wait
     status = resolution.resolve(status, value.identity, exporter.generation, now)
     return with_receipt(SETTLEMENT, exporter, status, value)
 
 
 def _counting_since(exporter: Exporter, status: Status, schedule: schedules.Schedule, now: datetime) -> Status:
-    """Slots count from now on when the schedule is new or changed, or when the exporter was suspended until now."""
+    """Slots count from now on if the schedule is new or changed, or if the exporter was suspended until now."""
     words = schedule.words()
     resumed = not exporter.suspended and status.next_schedule_time is None
     if status.schedule == words and not resumed:
@@ -176,7 +177,7 @@ def _with_next_slot(exporter: Exporter, status: Status, schedule: schedules.Sche
 def _claim(
     exporter: Exporter, status: Status, trigger: Trigger, run_id: str, context: Context, due: datetime | None = None
 ) -> tuple[Status, ActiveRun]:
-    """The status with a run at its beginning, in the hands of the context's holder; `due` is that of its slot."""
+    """The status with a new run that this process holds. `due` is the due time of its slot."""
     run = ActiveRun(
         id=run_id,
         trigger=trigger,
@@ -209,7 +210,7 @@ def _run_request(
 def _delivering_test(
     exporter: Exporter, status: Status, claimed: ActiveRun | None, context: Context
 ) -> tuple[Status, ActiveRun | None]:
-    """A test that e-mails people has the journal of a run. It waits while another run is active."""
+    """Claim a test that e-mails people: it has the journal of a run. It waits while another run is active."""
     token = requested(TEST, exporter, status)
     if token is None or claimed or not wants_delivery(exporter):
         return status, claimed
@@ -220,6 +221,6 @@ def _delivering_test(
 
 
 def _sent(status: Status) -> set[str]:
-    """Ids of runs that were sent, or may have been. An older CRD drops `sentRuns`, but not the entries."""
+    """The ids of runs that were sent, or may have been. An older CRD drops `sentRuns`, but not the entries."""
     entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
     return {*(status.sent_runs or []), *(entry.id for entry in entries if entry.send_time)}

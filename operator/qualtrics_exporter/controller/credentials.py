@@ -1,0 +1,105 @@
+"""The clients of an exporter, with the credentials from its Secrets.
+
+A Secret is read by its name whenever it is needed. The version of a Secret shows that its credentials were rotated.
+"""
+
+from qualtrics_exporter.controller.kube.api import ClusterApi, Secret
+from qualtrics_exporter.controller.kube.errors import ClusterError, NotFound
+from qualtrics_exporter.controller.status.key import tenant_of
+from qualtrics_exporter.export.clients import Clients
+from qualtrics_exporter.export.query_texts import QueryTexts, TenantTexts
+from qualtrics_exporter.nexthink.client import NexthinkClient
+from qualtrics_exporter.nexthink.credentials import nexthink_from
+from qualtrics_exporter.qualtrics.client import QualtricsClient
+from qualtrics_exporter.qualtrics.credentials import qualtrics_from
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.credentials import ServiceCredentials
+from qualtrics_exporter.remote.errors import Permanent, Transient
+from qualtrics_exporter.remote.retry import RetryPolicy, retry
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.spec import Spec
+
+NOT_READABLE = "not readable"
+"""In place of the version of a Secret that cannot be read."""
+
+
+class ClientFactory:
+    """Makes the clients of one exporter from its current Secrets, and what checks its query."""
+
+    def __init__(self, cluster: ClusterApi, context: ApiContext, texts: QueryTexts | None = None) -> None:
+        self._cluster = cluster
+        self._context = context
+        self._texts = texts or QueryTexts()
+
+    def texts(self, exporter: Exporter) -> TenantTexts:
+        """Checks and compares the texts of queries."""
+        return TenantTexts(self._texts, tenant_of(exporter))
+
+    async def nexthink(self, exporter: Exporter, spec: Spec) -> NexthinkClient:
+        """The client of Nexthink. Raises `Permanent` if the Secret is missing or incomplete."""
+        name = spec.nexthink.credentials_secret_ref.name
+        credentials, _ = await nexthink_credentials(self._cluster, exporter.namespace, name)
+        return NexthinkClient(self._context, credentials, tenant_of(exporter))
+
+    async def qualtrics(self, exporter: Exporter, spec: Spec) -> QualtricsClient:
+        """The client of Qualtrics. Raises `Permanent` if the Secret is missing or incomplete."""
+        name = spec.qualtrics.credentials_secret_ref.name
+        credentials, _ = await qualtrics_credentials(self._cluster, exporter.namespace, name)
+        return QualtricsClient(self._context, credentials, tenant_of(exporter))
+
+    async def both(self, exporter: Exporter, spec: Spec) -> Clients:
+        """Both clients. If the API server cannot return a Secret now, it is read again for some minutes.
+
+        Raises `Permanent` and `Transient`.
+        """
+
+        async def read() -> Clients:
+            clients = await self.nexthink(exporter, spec), await self.qualtrics(exporter, spec)
+            return Clients(*clients, self.texts(exporter))
+
+        return await retry(RetryPolicy.READ, self._context.clock, read)
+
+    async def versions(self, exporter: Exporter, spec: Spec) -> tuple[str | None, str | None]:
+        """The versions of both Secrets, without reading their data; None for a missing Secret.
+
+        An unreadable Secret has a version too: when it can be read again, the version changes.
+        """
+        return (
+            await self._version(exporter.namespace, spec.nexthink.credentials_secret_ref.name),
+            await self._version(exporter.namespace, spec.qualtrics.credentials_secret_ref.name),
+        )
+
+    async def _version(self, namespace: str, name: str) -> str | None:
+        try:
+            return await self._cluster.secret_version(namespace, name)
+        except NotFound:
+            return None
+        except ClusterError:
+            return NOT_READABLE
+
+
+async def nexthink_credentials(cluster: ClusterApi, namespace: str, name: str) -> tuple[ServiceCredentials, str]:
+    """The credentials and their version. Permanent(SecretNotFound | SecretKeyMissing), Transient(SecretNotReadable)."""
+    secret = await _read(cluster, namespace, name)
+    return nexthink_from(secret.data, _source(namespace, name)), secret.version
+
+
+async def qualtrics_credentials(cluster: ClusterApi, namespace: str, name: str) -> tuple[ServiceCredentials, str]:
+    """The credentials and their version. Permanent(SecretNotFound | SecretKeyMissing), Transient(SecretNotReadable)."""
+    secret = await _read(cluster, namespace, name)
+    return qualtrics_from(secret.data, _source(namespace, name)), secret.version
+
+
+def _source(namespace: str, name: str) -> str:
+    """The source of the credentials, as messages name it."""
+    return f"Secret {namespace}/{name}"
+
+
+async def _read(cluster: ClusterApi, namespace: str, name: str) -> Secret:
+    try:
+        return await cluster.get_secret(namespace, name)
+    except NotFound as error:
+        raise Permanent(Reason.SECRET_NOT_FOUND, f"{_source(namespace, name)} does not exist") from error
+    except ClusterError as error:  # the author of the exporter cannot change anything about this
+        raise Transient(Reason.SECRET_NOT_READABLE, f"{_source(namespace, name)} cannot be read: {error}") from error

@@ -1,0 +1,126 @@
+"""One exporter in the work queue: what the queue knows about it, and how its pauses are computed.
+
+An item is a small object, because there are ten thousand of them (docs/facts/kubernetes.md section 1).
+"""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from qualtrics_exporter.controller.plan.wake import NEVER, Wake
+from qualtrics_exporter.controller.status.key import Key
+from qualtrics_exporter.fair_share import Tenant
+
+# The queue slows down an exporter that fails, or that is due again and again without progress.
+PAUSE_FIRST = timedelta(seconds=1)
+PAUSE_MOST = timedelta(minutes=2)
+TURNS_WITHOUT_PAUSE = 5
+"""How many times in a row an exporter may be due again at once."""
+FORGIVEN_SECONDS = 900.0
+"""So long after the pause for an unexpected error, the next error counts as the first."""
+BURST = 30
+REFILL_SECONDS = 10.0
+"""An exporter is reconciled at most `BURST` times in a row, then once in so many seconds, whoever changes it. So two
+writers that revert each other's changes cannot flood the API server.
+"""
+
+
+class Turn(NamedTuple):
+    """What the queue knows about the exporter whose turn it is."""
+
+    first: bool
+    """Whether this replica reconciles the exporter for the first time since it leads."""
+    waited: timedelta
+    """How long the exporter waited for its turn."""
+    waiting: int
+    """How many exporters wait for their turn."""
+    in_progress: int
+    """How many exporters are reconciled now."""
+
+
+class WorkItem:
+    """One exporter. All times without a date are of the monotonic clock."""
+
+    __slots__ = (
+        "due_since",
+        "enqueued",
+        "errors",
+        "failed",
+        "failures",
+        "first",
+        "key",
+        "known",
+        "not_before",
+        "queued",
+        "refusal",
+        "spaced",
+        "succeeded",
+        "tenant",
+        "version",
+        "wake",
+        "working",
+    )
+
+    def __init__(self, key: Key, tenant: Tenant, version: str) -> None:
+        self.key = key
+        self.tenant = tenant
+        self.version = version
+        self.wake = self.enqueued = NEVER
+        self.known = True
+        """Whether the watch knows the exporter."""
+        self.queued = False
+        """Whether it waits for its turn."""
+        self.due_since: float | None = None
+        """Since when this process has seen that it is due."""
+        self.working = False
+        self.first = True
+        self.failures = 0
+        """How many times in a row it failed, or was due again at once."""
+        self.failed = False
+        """Whether the last reconciliation failed."""
+        self.refusal = ""
+        """The permission that was missing in the last reconciliation."""
+        self.succeeded: float | None = None
+        """When it was last reconciled with success; None after a permission was missing."""
+        self.errors = 0
+        """Recent unexpected errors. Each one makes the pause longer, whatever succeeds in between."""
+        self.not_before = 0.0
+        """Until then it is not reconciled, whoever changes it: the operator itself may have made the change."""
+        self.spaced = 0.0
+        """When its reconciliations so far would have ended with one in `REFILL_SECONDS`."""
+
+    def reconciled(self, monotonic: float) -> None:
+        """Count a reconciliation at this time. After `BURST` times in a row, the exporter has to wait."""
+        self.spaced = max(self.spaced, monotonic) + REFILL_SECONDS
+        if (pause := self.spaced - (BURST - 1) * REFILL_SECONDS - monotonic) > 0:
+            self.wait(monotonic, pause)
+
+    def wait(self, monotonic: float, seconds: float) -> None:
+        """Do not reconcile the exporter for so long. A longer pause from before stays."""
+        self.not_before = max(self.not_before, monotonic + seconds)
+
+    def met_unexpected_error(self, monotonic: float) -> None:
+        """Wait longer after each unexpected error."""
+        self.errors = 0 if monotonic > self.not_before + FORGIVEN_SECONDS else self.errors
+        self.wait(monotonic, _pause(self.errors).total_seconds())
+        self.errors += 1
+
+    def next_wake(self, wake: Wake, now: datetime, monotonic: float, began: float, *, failed: bool) -> Wake:
+        """The wake-up after a reconciliation that began at `began` and returned `wake`; later if a pause is due."""
+        self.failed = failed
+        if not failed and wake.at > now:
+            self.failures = 0
+            self.due_since = None
+            return wake
+        pause = _pause(self.failures)
+        self.failures += 1
+        if not failed:
+            # It became due while this process worked on it, or it still waits for something else than its turn.
+            due_for = min((now - wake.at).total_seconds(), monotonic - began)
+            due_since = monotonic - max(0.0, due_for)
+            self.due_since = due_since if self.due_since is None else min(self.due_since, due_since)
+        slow = failed or self.failures > TURNS_WITHOUT_PAUSE
+        return Wake(now + (pause if slow else timedelta(0)), wake.urgent)
+
+
+def _pause(failures: int) -> timedelta:
+    return min(PAUSE_MOST, PAUSE_FIRST * 2.0 ** min(failures, 10))
