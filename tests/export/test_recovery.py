@@ -250,7 +250,7 @@ async def test_imports_that_are_not_limited_are_not_counted(exporter: Exporter) 
 
 
 async def test_all_portions_go_into_the_new_batch(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qualtrics_exporter.qualtrics.portions.MOST_CONTACTS", 1_000)
+    monkeypatch.setattr("qualtrics_exporter.qualtrics.chunks.MOST_CONTACTS", 1_000)
     exporter.many(1_200)
     exporter.fault("import_contacts", drop="after", after=1)
     entry = await exporter.run()
