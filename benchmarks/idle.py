@@ -25,7 +25,7 @@ from qualtrics_exporter.controller.plan.context import Context
 from qualtrics_exporter.controller.plan.next_status import plan
 from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.export.journal import QuerySync
-from qualtrics_exporter.export.query import Answer
+from qualtrics_exporter.export.query import QueryResult
 from qualtrics_exporter.export.recipients import Recipients as People
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION, Exporter
@@ -47,7 +47,7 @@ def at_rest(manifest: dict[str, Any], generation: int, uid: str) -> dict[str, An
     )  # fmt: skip
     body = {**manifest, "metadata": {**manifest["metadata"], "generation": generation, "uid": uid}}
     status = plan(Exporter.from_object(body), Context(now, "", "UTC")).status
-    verdict = Verdict(answer=Answer(People(), False, QuerySync(True, Reason.QUERY_IN_SYNC.meaning)))
+    verdict = Verdict(answer=QueryResult(People(), False, QuerySync(True, Reason.QUERY_IN_SYNC.meaning)))
     status = conditions.checked(status, verdict, generation, now, suspended=False)
     status = status.model_copy(
         update={"observed_generation": generation, "last_check_time": now, "history": [entry] * 10}

@@ -13,7 +13,7 @@ from qualtrics_exporter.controller.plan.context import Context
 from qualtrics_exporter.controller.plan.next_status import plan
 from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.export.journal import QuerySync
-from qualtrics_exporter.export.query import Answer
+from qualtrics_exporter.export.query import QueryResult
 from qualtrics_exporter.export.recipients import Recipients
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.remote.transport import Request
@@ -192,7 +192,7 @@ def at_rest(body: Body, now: datetime) -> Body:
     """The status of an exporter that was checked a moment ago and waits for its next slot."""
     exporter = Exporter.from_object(body)
     status = plan(exporter, Context(now, "", "UTC")).status
-    verdict = Verdict(answer=Answer(Recipients(), False, QuerySync(True, Reason.QUERY_IN_SYNC.meaning)))
+    verdict = Verdict(answer=QueryResult(Recipients(), False, QuerySync(True, Reason.QUERY_IN_SYNC.meaning)))
     status = conditions.checked(status, verdict, exporter.generation, now, suspended=False)
     status = status.model_copy(update={"observed_generation": exporter.generation, "last_check_time": now})
     return Status.model_dump(status, by_alias=True, exclude_none=True, mode="json")

@@ -36,7 +36,7 @@ def killed(started: subprocess.Popen[str] | Started, number: signal.Signals = si
 def test_without_send_the_people_are_counted_and_nothing_is_created(run: Local) -> None:
     ended = run()
     assert "DryRun" in ended.stdout
-    assert "It was a dry run" in ended.stdout
+    assert "This was a dry run" in ended.stdout
     assert "8 rows, 1 empty, 1 duplicate, 6 accepted" in ended.stdout
     assert "give the same command with --send" in ended.stderr
     assert run.mailed() == set()
@@ -209,7 +209,7 @@ def test_a_journal_of_another_exporter_is_not_touched(run: Local) -> None:
 def test_a_journal_that_cannot_be_read_mails_nobody(run: Local) -> None:
     run("--test", "--send")
     run.journal.write_text("{}garbage")
-    assert "is no journal of this program" in run("--send", code=1).stderr
+    assert "is not a journal of this program" in run("--send", code=1).stderr
     assert len(run.sandbox.ledger.distributions) == 1
 
 
@@ -287,7 +287,7 @@ def test_a_sample_is_surveyed_once_in_its_turn(run: Local) -> None:
 def test_a_dry_exporter_stays_dry_whatever_the_command_says(run: Local) -> None:
     run.change(dryRun=True)
     ended = run("--send")
-    assert "It was a dry run" in ended.stdout
+    assert "This was a dry run" in ended.stdout
     assert "--send notwithstanding" in ended.stderr
     assert run.mailed() == set()
 

@@ -12,7 +12,7 @@ from qualtrics_exporter.controller.recipient_memory import (
     MEMORY_FOR_SMALL_RESULTS,
     RecipientMemory,
 )
-from qualtrics_exporter.export.run_context import CHUNK_BYTES, LARGE_RESULT, RECIPIENT_BYTES
+from qualtrics_exporter.export.result_memory import CHUNK_BYTES, LARGE_RESULT, RECIPIENT_BYTES
 from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.qualtrics.chunks import MOST_CONTACTS
 

@@ -201,7 +201,7 @@ def main(arguments: Sequence[str]) -> int:
     from qualtrics_exporter.controller import app, probes
     from qualtrics_exporter.controller.leader_election import LeaderElection
     from qualtrics_exporter.controller.settings import Settings
-    from qualtrics_exporter.export import steps
+    from qualtrics_exporter.export import send
     from qualtrics_exporter.qualtrics import client
     from tests.environment.clock import SteeredClock
     from tests.environment.lease_time import LEASE_SECONDS, RETRY_SECONDS, LeasedClock, LeaseLoop
@@ -230,7 +230,7 @@ def main(arguments: Sequence[str]) -> int:
         app.LeaderElection = partial(  # type: ignore[misc, assignment]
             LeaderElection, lease=LEASE_SECONDS, deadline=deadline, retry=RETRY_SECONDS
         )
-        steps.PROMPT_SECONDS = deadline
+        send.MAX_WRITE_SECONDS = deadline
     sys.argv = ["qualtrics-exporter", "controller", *arguments]
     with broken.build(os.environ.get("QUALTRICS_EXPORTER_TEST_BROKEN")):
         command()

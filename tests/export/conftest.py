@@ -53,8 +53,8 @@ async def connected(secrets: dict[str, dict[str, str]], clock: Clock) -> AsyncIt
 class Exporter:
     """One exporter, its sandbox and its journal. Every `run` is a process of its own as far as the journal knows."""
 
-    def __init__(self, sandbox: Sandbox, clock: SteeredClock, sides: Clients, path: Path) -> None:
-        self.sandbox, self.clock, self.sides, self.path = sandbox, clock, sides, path
+    def __init__(self, sandbox: Sandbox, clock: SteeredClock, clients: Clients, path: Path) -> None:
+        self.sandbox, self.clock, self.clients, self.path = sandbox, clock, clients, path
         self.world, self.faults = sandbox.world, sandbox.faults
         self.spec = Spec.model_validate({**sandbox.world.exporter_spec(), "schedule": {"frequency": "Daily"}})
 
@@ -82,7 +82,7 @@ class Exporter:
         """Start a run, or go on with the one that was left, to its end."""
         with journal or self.open() as open_journal:
             run = await taken(open_journal, self.clock, trigger)
-            return await execute(run, self.spec, self.sides, open_journal, self.clock, **how)
+            return await execute(run, self.spec, self.clients, open_journal, self.clock, **how)
 
     async def run(
         self, journal: FileJournal | None = None, *, trigger: Trigger = "Schedule", **how: Any
@@ -145,8 +145,8 @@ async def sandbox(world: World, clock: SteeredClock) -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def exporter(sandbox: Sandbox, clock: SteeredClock, tmp_path: Path) -> AsyncIterator[Exporter]:
-    async with connected(sandbox.secrets(), clock) as sides:
-        yield Exporter(sandbox, clock, sides, tmp_path / "journal.json")
+    async with connected(sandbox.secrets(), clock) as clients:
+        yield Exporter(sandbox, clock, clients, tmp_path / "journal.json")
         for sent in sandbox.ledger.distributions:
             assert sandbox.ledger.batches[sent.batch_id or ""].repeated() == {}, "nobody may be in a sent batch twice"
         assert all(sent.links_read == 0 for sent in sandbox.ledger.distributions)

@@ -117,7 +117,7 @@ async def test_a_wait_for_other_imports_into_the_list_ends_with_the_deadline(exp
 async def test_a_wait_for_the_acquire_send_ends_with_the_deadline(exporter: Exporter, clock: StillClock) -> None:
     async def all_turns() -> None:
         while True:
-            await exporter.sides.qualtrics.acquire_send()
+            await exporter.clients.qualtrics.acquire_send()
 
     exporter.fault("import_status", hold="before")
     async with started(exporter) as task:
@@ -312,7 +312,7 @@ async def test_a_run_is_taken_up_only_so_often(exporter: Exporter, step: Step) -
     entry = await taken_up(exporter, left(step, MAX_ATTEMPTS))
 
     assert (entry.result, entry.reason) == ("Failed", "AttemptsExhausted")
-    assert f"taken up {MAX_ATTEMPTS + 1} times" in entry.message
+    assert f"started {MAX_ATTEMPTS + 1} times" in entry.message
     assert "Nobody was mailed" in entry.message
     assert not exporter.sandbox.ledger.calls
 

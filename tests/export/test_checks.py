@@ -12,7 +12,7 @@ from tests.export.conftest import START, Exporter
 
 
 async def test_a_good_exporter_has_no_error_and_nothing_was_made(exporter: Exporter) -> None:
-    checks = await check(exporter.spec, exporter.sides)
+    checks = await check(exporter.spec, exporter.clients)
 
     assert checks.error is None
     assert checks.query_sync
@@ -21,7 +21,7 @@ async def test_a_good_exporter_has_no_error_and_nothing_was_made(exporter: Expor
 
 
 async def test_without_the_query_nothing_is_executed(exporter: Exporter) -> None:
-    checks = await check(exporter.spec, exporter.sides, wanted=None)
+    checks = await check(exporter.spec, exporter.clients, wanted=None)
 
     assert checks.error is None
     assert checks.query_sync is None
@@ -43,7 +43,7 @@ async def test_without_the_query_nothing_is_executed(exporter: Exporter) -> None
 )
 async def test_each_wrong_id_has_its_own_reason(exporter: Exporter, fields: dict[str, str], reason: str) -> None:
     exporter.change("qualtrics", **fields)
-    checks = await check(exporter.spec, exporter.sides)
+    checks = await check(exporter.spec, exporter.clients)
 
     assert checks.nexthink is None
     assert checks.qualtrics
@@ -53,7 +53,7 @@ async def test_each_wrong_id_has_its_own_reason(exporter: Exporter, fields: dict
 async def test_both_sides_are_heard(exporter: Exporter) -> None:
     exporter.change("nexthink", query_id="#no_such_query")
     exporter.change("qualtrics", survey_id="SV_noSuchSurvey1")
-    checks = await check(exporter.spec, exporter.sides)
+    checks = await check(exporter.spec, exporter.clients)
 
     assert [error.reason for error in checks.errors] == ["QueryNotFound", "SurveyNotFound"]
     assert checks.error is checks.nexthink
@@ -61,7 +61,7 @@ async def test_both_sides_are_heard(exporter: Exporter) -> None:
 
 async def test_one_address_is_enough_of_a_look(exporter: Exporter) -> None:
     exporter.many(5000)
-    checks = await check(exporter.spec, exporter.sides)
+    checks = await check(exporter.spec, exporter.clients)
 
     assert checks.error is None
     assert checks.counts == Counts(returned=1, empty=0, invalid=0, duplicate=0, accepted=1)
@@ -70,7 +70,7 @@ async def test_one_address_is_enough_of_a_look(exporter: Exporter) -> None:
 
 async def test_a_query_without_addresses_is_found_by_its_check(exporter: Exporter) -> None:
     exporter.people(["eva", "ana"])
-    checks = await check(exporter.spec, exporter.sides)
+    checks = await check(exporter.spec, exporter.clients)
 
     assert checks.nexthink
     assert checks.nexthink.reason == "QueryReturnsNoEmail"
@@ -80,7 +80,7 @@ async def test_a_query_without_addresses_is_found_by_its_check(exporter: Exporte
 async def test_a_test_counts_all_people_by_stage_and_imports_nobody(exporter: Exporter, people: int) -> None:
     addresses = [f"user{number}@example.com" for number in range(people)]
     exporter.people([*addresses, "", "S-1-5-21", None, "USER1@example.com", addresses[-1]])
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.id, entry.trigger, entry.result, entry.reason) == ("test1", "Test", "Succeeded", "TestPassed")
     assert entry.recipients == Counts(returned=people + 5, empty=2, invalid=1, duplicate=2, accepted=people)
@@ -92,7 +92,7 @@ async def test_a_test_counts_all_people_by_stage_and_imports_nobody(exporter: Ex
 async def test_a_test_compares_the_whole_audience_with_the_limit(exporter: Exporter) -> None:
     exporter.many(50)
     exporter.change("spec", max_recipients=30)
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.result, entry.reason) == ("Held", "RecipientLimitExceeded")
     assert entry.recipients
@@ -104,7 +104,7 @@ async def test_a_test_compares_the_whole_audience_with_the_limit(exporter: Expor
 async def test_a_test_compares_the_whole_audience_with_the_minimum(exporter: Exporter, people: int) -> None:
     exporter.many(people)
     exporter.change("spec", min_recipients=50)
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.result, entry.reason) == ("Held", "TooFewRecipients")
     assert entry.recipients
@@ -119,7 +119,7 @@ async def test_a_test_tells_that_the_audience_shrank(
     exporter: Exporter, previous: int | None, least: int | None, told: bool
 ) -> None:
     exporter.change("spec", min_recipients=least)
-    checks = await check(exporter.spec, exporter.sides, wanted=counting(exporter.spec))
+    checks = await check(exporter.spec, exporter.clients, wanted=counting(exporter.spec))
     entry = dry_test_entry(checks, exporter.spec, "test1", START, START, previous)
 
     assert (entry.result, entry.reason) == ("Succeeded", "TestPassed")
@@ -128,14 +128,14 @@ async def test_a_test_tells_that_the_audience_shrank(
 
 async def test_a_test_of_a_query_that_has_drifted_ends_as_a_run_would(exporter: Exporter) -> None:
     exporter.change("nexthink", query="users | list ad.email_address", drift_policy="Hold")
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.result, entry.reason) == ("Held", "QueryDrift")
 
 
 async def test_a_test_keeps_no_address(exporter: Exporter) -> None:
     exporter.many(2500)
-    kept = (await check(exporter.spec, exporter.sides, wanted=counting(exporter.spec))).answer
+    kept = (await check(exporter.spec, exporter.clients, wanted=counting(exporter.spec))).answer
 
     assert kept
     assert (len(kept.recipients), kept.recipients.size, list(kept.recipients)) == (2500, 0, [])
@@ -144,7 +144,7 @@ async def test_a_test_keeps_no_address(exporter: Exporter) -> None:
 async def test_a_test_tells_what_is_wrong_on_both_sides(exporter: Exporter) -> None:
     exporter.change("nexthink", query_id="#no_such_query")
     exporter.change("qualtrics", survey_id="SV_noSuchSurvey1")
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.result, entry.reason) == ("Failed", "QueryNotFound")
     assert "queryId" in entry.message
@@ -153,10 +153,10 @@ async def test_a_test_tells_what_is_wrong_on_both_sides(exporter: Exporter) -> N
 
 async def test_a_test_of_a_query_that_names_nobody_passes(exporter: Exporter) -> None:
     exporter.people([])
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert entry.reason == "TestPassed"
-    assert "returns nobody at present" in entry.message
+    assert "currently returns nobody" in entry.message
 
 
 async def test_a_refusal_of_whoami_alone_fails_no_check(exporter: Exporter) -> None:
@@ -165,14 +165,14 @@ async def test_a_refusal_of_whoami_alone_fails_no_check(exporter: Exporter) -> N
     for body in ("<html>", b"", '{"message": "Forbidden"}'):  # a filter's; asked twice
         exporter.sandbox.faults.add("qualtrics.whoami", times=2, status=403, body=body)
     for _ in range(5):
-        assert (await check(exporter.spec, exporter.sides, wanted=None)).error is None
+        assert (await check(exporter.spec, exporter.clients, wanted=None)).error is None
     assert not exporter.sandbox.faults.open()
 
 
 async def test_a_filter_that_blocks_more_than_whoami_fails_the_check(exporter: Exporter) -> None:
     for operation in ("whoami", "read_survey"):
         exporter.sandbox.faults.add(f"qualtrics.{operation}", status=403, body="<html>", times=None)
-    checks = await check(exporter.spec, exporter.sides, wanted=None)
+    checks = await check(exporter.spec, exporter.clients, wanted=None)
 
     assert checks.error
     assert checks.error.reason == "RemoteReplyInvalid"
@@ -180,7 +180,7 @@ async def test_a_filter_that_blocks_more_than_whoami_fails_the_check(exporter: E
 
 async def test_a_403_of_the_token_endpoint_fails_the_check(exporter: Exporter) -> None:
     exporter.sandbox.faults.add("qualtrics.token", status=403, body="<html>", times=None)
-    checks = await check(exporter.spec, exporter.sides, wanted=None)
+    checks = await check(exporter.spec, exporter.clients, wanted=None)
 
     assert checks.error
     assert checks.error.reason == "RemoteReplyInvalid"
@@ -189,7 +189,7 @@ async def test_a_403_of_the_token_endpoint_fails_the_check(exporter: Exporter) -
 async def test_without_the_permission_for_the_survey_the_check_says_so(exporter: Exporter) -> None:
     for operation in ("whoami", "read_survey"):
         exporter.sandbox.faults.add(f"qualtrics.{operation}", status=403)
-    checks = await check(exporter.spec, exporter.sides, wanted=None)
+    checks = await check(exporter.spec, exporter.clients, wanted=None)
 
     assert checks.error
     assert checks.error.reason == "NotPermitted"
@@ -199,7 +199,7 @@ async def test_without_the_permission_for_the_survey_the_check_says_so(exporter:
 async def test_a_dry_test_advises_the_faster_host(exporter: Exporter) -> None:
     notice = "Request proxied. For faster response times, use this host instead: co1.qualtrics.com"
     exporter.sandbox.faults.add("qualtrics.whoami", body=f'{{"result": {{}}, "meta": {{"notice": "{notice}"}}}}')
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "run-1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "run-1")).entry
 
     assert entry.result == "Succeeded"
     assert entry.message.count("https://co1.qualtrics.com") == 1
@@ -211,7 +211,7 @@ PROXIED = CheckWarning(Reason.REQUESTS_PROXIED, "use https://co1.qualtrics.com")
 
 async def test_qualtrics_is_not_asked_again_while_nexthink_has_an_error(exporter: Exporter) -> None:
     exporter.change("nexthink", query_id="#no_such_query")
-    verdict = await check(exporter.spec, exporter.sides, known=Known(qualtrics=(PROXIED,)))
+    verdict = await check(exporter.spec, exporter.clients, known=Known(qualtrics=(PROXIED,)))
 
     assert [error.reason for error in verdict.errors] == ["QueryNotFound"]
     assert exporter.sandbox.ledger.count("qualtrics.read_survey") == 0
@@ -221,7 +221,7 @@ async def test_qualtrics_is_not_asked_again_while_nexthink_has_an_error(exporter
 
 async def test_an_exporter_is_never_ready_because_of_an_earlier_check(exporter: Exporter) -> None:
     exporter.change("qualtrics", survey_id="SV_noSuchSurvey1")
-    verdict = await check(exporter.spec, exporter.sides, known=Known(qualtrics=(PROXIED,)))
+    verdict = await check(exporter.spec, exporter.clients, known=Known(qualtrics=(PROXIED,)))
 
     assert [error.reason for error in verdict.errors] == ["SurveyNotFound"]
     assert verdict.qualtrics_checked
@@ -230,5 +230,5 @@ async def test_an_exporter_is_never_ready_because_of_an_earlier_check(exporter: 
 
 async def test_an_error_in_the_rows_stays_until_rows_are_read(exporter: Exporter) -> None:
     known = Known(result_error=Permanent(Reason.QUERY_RETURNS_NO_EMAIL, "The query returned no address"))
-    assert (await check(exporter.spec, exporter.sides, wanted=None, known=known)).nexthink is known.result_error
-    assert (await check(exporter.spec, exporter.sides, known=known)).nexthink is None
+    assert (await check(exporter.spec, exporter.clients, wanted=None, known=known)).nexthink is known.result_error
+    assert (await check(exporter.spec, exporter.clients, known=known)).nexthink is None

@@ -93,7 +93,7 @@ async def test_a_time_limit_is_one_of_all_tries(
 ) -> None:
     """It does not matter whether it is that of Nexthink or of the operator."""
     left = list(tries)
-    wire = exporter.sides.nexthink._session._context.transport
+    wire = exporter.clients.nexthink._session._context.transport
     exchange = wire.exchange
 
     async def failing(request: Request) -> Response:
@@ -127,7 +127,7 @@ async def run_with_journal(exporter: Exporter) -> Ended:
         first = begins_with_export(exporter.spec.nexthink, journal.heavy_query, 7, exporter.clock.now())
         run = (await taken(journal, exporter.clock)).model_copy(update={"generation": 7})
         await journal.write(run)
-        return await execute(run, exporter.spec, exporter.sides, journal, exporter.clock, export_first=first)
+        return await execute(run, exporter.spec, exporter.clients, journal, exporter.clock, export_first=first)
 
 
 async def test_a_query_that_has_drifted_is_compared_each_time(exporter: Exporter) -> None:
@@ -229,7 +229,7 @@ async def test_an_answer_is_not_a_reason_for_an_export(
 
 
 async def test_a_host_that_cannot_be_reached_is_not_a_reason_for_an_export(exporter: Exporter) -> None:
-    await exporter.sides.nexthink.check_credentials()
+    await exporter.clients.nexthink.check_credentials()
     await exporter.sandbox.refuse("nexthink")
     entry = await exporter.run()
 
@@ -271,7 +271,7 @@ async def test_a_delivering_test_takes_in_20_people_of_the_export(exporter: Expo
 
 @pytest.mark.usefixtures("heavy")
 async def test_a_check_begins_an_export_and_does_not_read_it(exporter: Exporter) -> None:
-    checks = await check(exporter.spec, exporter.sides)
+    checks = await check(exporter.spec, exporter.clients)
 
     assert checks.error is None
     assert counted(exporter, EXPORT, "nexthink.status", DOWNLOAD) == [1, 0, 0]
@@ -284,7 +284,7 @@ async def test_a_check_begins_an_export_and_does_not_read_it(exporter: Exporter)
 @pytest.mark.usefixtures("heavy")
 async def test_a_dry_test_counts_the_people_of_the_export(exporter: Exporter) -> None:
     exporter.many(2500)
-    entry = (await dry_test(exporter.spec, exporter.sides, exporter.clock, "test1")).entry
+    entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.result, entry.reason) == ("Succeeded", "TestPassed")
     assert entry.recipients
@@ -295,7 +295,7 @@ async def test_a_dry_test_counts_the_people_of_the_export(exporter: Exporter) ->
 async def test_a_hanging_execution_is_given_up_after_short_tries(exporter: Exporter) -> None:
     """The limit of one try is a part of the request: how long a socket may take is real time."""
     seen: list[float | None] = []
-    wire = exporter.sides.nexthink._session._context.transport
+    wire = exporter.clients.nexthink._session._context.transport
     exchange = wire.exchange
 
     async def noted(request: object) -> object:
@@ -315,7 +315,7 @@ async def test_the_journal_file_remembers_it(exporter: Exporter) -> None:
     with exporter.open() as journal:
         run = (await taken(journal, exporter.clock)).model_copy(update={"generation": 7})
         await journal.write(run)
-        await execute(run, exporter.spec, exporter.sides, journal, exporter.clock)
+        await execute(run, exporter.spec, exporter.clients, journal, exporter.clock)
     with exporter.open() as journal:
         kept = journal.heavy_query
     assert kept

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from qualtrics_exporter.export import run_context
+from qualtrics_exporter.export import result_memory
 from qualtrics_exporter.export.recipients import Recipients
-from qualtrics_exporter.export.run_context import CHUNK_BYTES, RECIPIENT_BYTES
+from qualtrics_exporter.export.result_memory import CHUNK_BYTES, RECIPIENT_BYTES
 from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.qualtrics.chunks import MOST_CONTACTS
 from qualtrics_exporter.remote.transport import MAX_LARGE_RESPONSES
@@ -118,7 +118,7 @@ async def test_a_delivering_test_does_not_wait_for_the_memory_of_all_people(expo
 async def test_people_who_take_more_than_there_is_for_one_result_are_not_mailed(
     exporter: Exporter, limit: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_context, "LARGEST_RESULT_BYTES", PEOPLE * 150)
+    monkeypatch.setattr(result_memory, "LARGEST_RESULT_BYTES", PEOPLE * 150)
     exporter.people(LONG)
     exporter.change("spec", max_recipients=limit)
     memory = Memory()
@@ -158,7 +158,7 @@ async def test_after_the_wait_for_memory_the_deadline_of_the_run_counts_again(ex
 
 
 async def test_a_run_whose_reply_waits_for_memory_ends_with_its_deadline(exporter: Exporter) -> None:
-    large_replies = exporter.sides.nexthink._session._context.transport._large_responses
+    large_replies = exporter.clients.nexthink._session._context.transport._large_responses
     exporter.faults.add("nexthink.execute", body=json.dumps({"data": [], "executedQuery": "x" * 200_000}))
     async with large_replies.hold(Tenant("team", "another"), MAX_LARGE_RESPONSES):
         run = asyncio.create_task(exporter.run(deadline=timedelta(hours=1)))

@@ -139,11 +139,11 @@ async def test_a_check_that_nobody_waits_for_any_more_stops_nobody() -> None:
 
 
 async def test_so_many_verdicts_are_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_texts, "KEPT", 3)
+    monkeypatch.setattr(query_texts, "MAX_CACHED", 3)
     texts = QueryTexts(at_once)
     for number in range(10):
         await texts.check(spec(f"users | limit {number}"))
-    assert len(texts._known) == 3
+    assert len(texts._cache) == 3
 
 
 async def test_what_ran_is_compared_with_the_query() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from qualtrics_exporter.export import recipients
 from qualtrics_exporter.export.addresses import identity, is_address
 from qualtrics_exporter.export.recipients import NoRoom, Recipients
-from qualtrics_exporter.export.run_context import LONGEST_RECIPIENT_BYTES
+from qualtrics_exporter.export.result_memory import LONGEST_RECIPIENT_BYTES
 from qualtrics_exporter.resource.status import RecipientCounts as Counts
 from tests.environment.work import work
 

@@ -74,7 +74,7 @@ async def started(exporter: Exporter, journal: FileJournal | None = None) -> Asy
     """A run in a task of its own."""
 
     async def whole(run: ActiveRun, open_journal: FileJournal) -> Ended:
-        ended = await execute(run, exporter.spec, exporter.sides, open_journal, exporter.clock)
+        ended = await execute(run, exporter.spec, exporter.clients, open_journal, exporter.clock)
         task = asyncio.current_task()
         assert task
         assert not task.cancelling(), "a cancellation must not be forgotten"
@@ -250,7 +250,7 @@ async def test_imports_that_are_not_limited_are_not_counted(exporter: Exporter) 
 
 
 async def test_all_portions_go_into_the_new_batch(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qualtrics_exporter.qualtrics.portions.MOST_CONTACTS", 1_000)
+    monkeypatch.setattr("qualtrics_exporter.qualtrics.chunks.MOST_CONTACTS", 1_000)
     exporter.many(1_200)
     exporter.fault("import_contacts", drop="after", after=1)
     entry = await exporter.run()
@@ -288,7 +288,7 @@ async def test_a_batch_is_written_down_before_anybody_goes_in(exporter: Exporter
     with exporter.open() as plain:
         run = await taken(plain, exporter.clock)
     with WatchedJournal(exporter.path) as journal:
-        await execute(run, exporter.spec, exporter.sides, journal, exporter.clock)
+        await execute(run, exporter.spec, exporter.clients, journal, exporter.clock)
         batches = [written.batch_id for written in journal.written if written.step == "Importing"]
 
     assert batches == list(exporter.sandbox.ledger.batches)
@@ -692,7 +692,7 @@ async def test_an_unexpected_error_before_the_send_is_told_without_its_text(
     async def broken(*_: object, **__: object) -> None:
         raise ValueError("eva@example.com is too much")
 
-    monkeypatch.setattr(steps, "ask", broken)
+    monkeypatch.setattr(steps, "run_query", broken)
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("Failed", "InternalError")

@@ -327,7 +327,7 @@ async def test_a_run_that_ends_while_it_waits_for_its_turn_has_not_said_that_it_
 ) -> None:
     async def all_turns() -> None:
         while True:
-            await exporter.sides.qualtrics.acquire_send()
+            await exporter.clients.qualtrics.acquire_send()
 
     exporter.fault("import_status", hold="before")
     async with started(exporter) as task:

@@ -244,7 +244,7 @@ async def test_a_wrong_list_lets_nobody_in_and_nothing_is_sent(exporter: Exporte
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("Failed", "ImportIncomplete")
-    assert "took none of 6 people" in entry.message
+    assert "imported none of 6 people" in entry.message
     assert exporter.count("create_distribution") == 0
 
 
@@ -253,7 +253,7 @@ async def test_people_who_vanish_are_missed_and_the_others_mailed(exporter: Expo
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("Succeeded", "ImportIncomplete")
-    assert "took 5 of 6 people" in entry.message
+    assert "imported 5 of 6 people" in entry.message
     assert entry.recipients
     assert (entry.recipients.accepted, entry.recipients.imported) == (6, 5)
 
@@ -263,7 +263,7 @@ async def test_people_whom_qualtrics_refuses_are_accounted_for(exporter: Exporte
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("Succeeded", "Succeeded")
-    assert "Qualtrics refused the other 1 of 6 addresses" in entry.message
+    assert "Qualtrics rejected the other 1 of 6 addresses" in entry.message
 
 
 async def test_of_several_warnings_the_people_who_are_missing_come_first(exporter: Exporter) -> None:
@@ -275,7 +275,7 @@ async def test_of_several_warnings_the_people_who_are_missing_come_first(exporte
 
     assert entry.reason == "ResultTruncated"
     assert "Nexthink truncated the result" in entry.message
-    assert "took 1499 of 1500 people" in entry.message
+    assert "imported 1499 of 1500 people" in entry.message
     assert "a query that differs from the one in the spec" in entry.message
 
 

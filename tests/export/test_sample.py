@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from qualtrics_exporter.export.addresses import identity
 from qualtrics_exporter.export.recipients import Recipients
-from qualtrics_exporter.export.run_context import RECIPIENT_BYTES
+from qualtrics_exporter.export.result_memory import RECIPIENT_BYTES
 from qualtrics_exporter.export.run_ids import request_run_id, slot_run_id
 from qualtrics_exporter.export.sample import Part, Sample, draw, person_number, sample_of, surveyed_groups, with_group
 from qualtrics_exporter.resource.reasons import Reason

@@ -18,7 +18,7 @@ from qualtrics_exporter.controller.plan import next_status, requests, slots
 from qualtrics_exporter.controller.plan.requests import Kind, Token
 from qualtrics_exporter.controller.status.journal import StatusJournal
 from qualtrics_exporter.controller.status.store import _dump
-from qualtrics_exporter.export import run, steps
+from qualtrics_exporter.export import steps
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.export.run_ids import slot_run_id
@@ -61,11 +61,11 @@ def build(name: str | None) -> Iterator[None]:
 @contextmanager
 def _written_late() -> Iterator[None]:
     pending: list[Callable[[], Any]] = []
-    write, send = RunContext.journalled_sending, QualtricsClient.send
+    write, send = RunContext.write_sending, QualtricsClient.send
 
-    async def later(work: RunContext, **changes: Any) -> None:
-        pending.append(lambda: write(work, **changes))
-        work.run = work.run.model_copy(update={"step": "Sending", **changes})
+    async def later(context: RunContext, **changes: Any) -> None:
+        pending.append(lambda: write(context, **changes))
+        context.run = context.run.model_copy(update={"step": "Sending", **changes})
 
     async def sent(qualtrics: QualtricsClient, distribution: Distribution) -> str:
         try:
@@ -74,7 +74,7 @@ def _written_late() -> Iterator[None]:
             while pending:
                 await pending.pop()()
 
-    with mock.patch.object(RunContext, "journalled_sending", later), mock.patch.object(QualtricsClient, "send", sent):
+    with mock.patch.object(RunContext, "write_sending", later), mock.patch.object(QualtricsClient, "send", sent):
         yield
 
 
@@ -82,10 +82,10 @@ def _written_late() -> Iterator[None]:
 def _sent_again() -> Iterator[None]:
     look_up = steps.sending
 
-    async def again(work: RunContext) -> Ended | None:
-        return await (steps._post(work) if (work.run.send_attempts or 0) < 2 else look_up(work))
+    async def again(context: RunContext) -> Ended | None:
+        return await (steps._send(context) if (context.run.send_attempts or 0) < 2 else look_up(context))
 
-    with mock.patch.dict(run.STEPS, {"Sending": again}):
+    with mock.patch.dict(steps.STEPS, {"Sending": again}):
         yield
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trustme
 
-from qualtrics_exporter.export.query import Wanted, ask
+from qualtrics_exporter.export.query import Wanted, run_query
 from qualtrics_exporter.export.query_texts import QueryTexts, TenantTexts
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
@@ -114,7 +114,7 @@ async def met(origin: str, name: str) -> list[str]:
         async def one() -> str:
             try:
                 if flood.where in ("execute", "export", "token"):
-                    await ask(SPEC, nexthink, texts.compare, Wanted(keep=WANTED))
+                    await run_query(SPEC, nexthink, texts.compare, Wanted(keep=WANTED))
                 elif flood.where == "survey":
                     await qualtrics.check_survey("SV_teamsRollout01")
                 else:

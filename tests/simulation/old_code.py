@@ -32,7 +32,7 @@ from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.status.store import PATIENCE_SECONDS, StatusStore, _dump
 from qualtrics_exporter.controller.work_item import Turn
 from qualtrics_exporter.controller.work_queue import WorkQueue
-from qualtrics_exporter.export import query, run, steps
+from qualtrics_exporter.export import query, run, send
 from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -47,9 +47,9 @@ def refusals_are_certain() -> Iterator[None]:
     """A refused send is asked for again after its wait and one look, whatever that look could see."""
     every = CERTAIN_REFUSALS | {str(Reason.RATE_LIMITED)}
     with (
-        mock.patch.object(steps, "CERTAIN_REFUSALS", every),
+        mock.patch.object(send, "CERTAIN_REFUSALS", every),
         mock.patch.object(active_run, "CERTAIN_REFUSALS", every),
-        mock.patch.object(steps, "LONGEST_WAIT", timedelta(minutes=5)),
+        mock.patch.object(send, "LONGEST_WAIT", timedelta(minutes=5)),
     ):
         yield
 

@@ -1,9 +1,9 @@
-"""What an e-mail address is, and when two texts are the same address.
+"""What an e-mail address is, and when two addresses are the same.
 
-Every address passes through `identity`: from a small result, from an export, and in a test. Nothing else decides.
+All addresses pass through `identity`: those of small results, of exports and of tests.
 
 Two addresses are the same if their local parts differ only by letter case, without expansion, or by how an accent is
-encoded, and if their domains are the same in DNS. A doubt counts as two people. In detail:
+encoded, and if their domains are the same in DNS. If in doubt, they are two people. In detail:
 
 - Local parts are compared by Unicode's simple case folding of their canonical decomposition (NFD). It maps one letter
   to one letter, so ß is not ss and the ligature ﬁ is not fi. It does not map compatibility characters, so a full-width
@@ -25,10 +25,10 @@ LONGEST_LABEL = 63
 """Of a domain: RFC 5321 and RFC 1035 section 2.3.4."""
 
 _SPACES = " \t\r\n\u00a0\u202f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
-"""What may surround an address. Not what `str.strip` removes, which includes control characters."""
+"""Spaces that may surround an address. `str.strip` would also remove control characters."""
 
 _NO_PUBLIC_DOMAINS = ("alt", "corp", "home", "internal", "intranet", "lan", "mail", "private")
-"""Top-level domains that DNS does not have (docs/facts/nexthink.md section 6), besides those of the library."""
+"""Top-level domains that are not in DNS (docs/facts/nexthink.md section 6), besides those of the library."""
 _NOT_IN_DNS = "|".join((*SPECIAL_USE_DOMAIN_NAMES, *_NO_PUBLIC_DOMAINS))
 _PRIVATE_DOMAIN = re.compile(rf"\.(?:{'|'.join(_NO_PUBLIC_DOMAINS)})\Z")
 
@@ -38,23 +38,23 @@ _PLACEHOLDER_WORDS = (
 )
 _PLACEHOLDER = rf"({'|'.join(_PLACEHOLDER_WORDS)})@\1\."
 _IS_PLACEHOLDER = re.compile(_PLACEHOLDER)
-"""The same word before and after the @, as in none@none.com. One of these words alone can be a real address."""
+"""The same word before and after the @, as in none@none.com. A word on only one side can be in a real address."""
 
 _CLEANED_GUEST = r"[^@]*_ext_@[^@]+\.(?:onmicrosoft\.(?:com|us|de)|partner\.onmschina\.cn)\Z"
 _SIGN_IN_NAME = re.compile(
     rf"[^@]*(?:#|%23)ext(?:#|%23)|(?:live\.com|google\.com|facebook\.com|mail)(?:#|%23)|[^@]*%40|{_CLEANED_GUEST}"
 )
-"""Names by which guests sign in to Entra ID. They look like addresses, and no mailbox has them."""
+"""Names with which guests sign in to Entra ID. They look like addresses, and no mailbox has them."""
 
 _LOSSY = frozenset("?*\u00bf\ufffc\ufffd")
-"""What programs write in the place of a letter that they cannot encode, or must not show. Two people can end up with
-the same text. RFC 5322 allows ? and * in a local part, but Entra ID does not."""
+"""Characters that programs write instead of letters that they cannot encode, or must not show. Two people can get the
+same text. RFC 5322 allows ? and * in a local part, but Entra ID does not."""
 _NOT_TEXT = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"))
 _INVISIBLE = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
     + "".join(map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10))))
 )
-"""Letters and marks that nobody sees, although Unicode does not list them as formatting characters."""
+"""Invisible letters and marks that Unicode does not list as formatting characters."""
 
 _ENCODED = re.compile(
     r"\+A[M-X](?:[AEIMQUYcgkosw048]|[A-Za-z0-9+/]{3}[AQgw])-"  # one or two letters from U+00C0 to U+017F
@@ -63,9 +63,9 @@ _ENCODED = re.compile(
 """A letter with an accent in UTF-7, as in j+APY-rg@, or in quoted-printable, as in j=F6rg@. With plus-addressing, the
 former is the mailbox of another person."""
 
-# The library takes about 26 µs an address: half a minute for a million, in which nothing else could happen. Nearly all
-# addresses are of the plain form below, which is a part of what is accepted (a property test says so), at a tenth of
-# the time. Other alphabets, punycode and rare signs take the long way.
+# The library takes about 26 µs for an address, which is half a minute for a million, and blocks everything else. Nearly
+# all addresses match the plain pattern below, in a tenth of the time. A property test verifies that the library accepts
+# everything that the pattern does. Other alphabets, punycode and rare characters go to the library.
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PLAIN = re.compile(
     r"(?=.{6,254}\Z)(?=[^@]{1,64}@)"
@@ -83,12 +83,12 @@ def trimmed(text: str) -> str:
 
 
 def is_address(text: str) -> bool:
-    """Whether this is one e-mail address, by the same rule as a run's."""
+    """Whether this is one e-mail address, by the rule that runs use."""
     return identity(trimmed(text)) is not None
 
 
 def identity(address: str) -> str | None:
-    """What all spellings of one address have in common; None for a text that is not an address."""
+    """The normal form of an address, which all its spellings share; None if the text is not an address."""
     if len(address) > LONGEST_ADDRESS:
         return None
     if _ENCODED.search(address):
@@ -96,7 +96,7 @@ def identity(address: str) -> str | None:
     if address.isascii() and _PLAIN.match(plain := address.lower()):
         return plain
     if not _is_text(address) or any(len(label) > LONGEST_LABEL for label in _DOT.split(address.rpartition("@")[2])):
-        return None  # before a long label is encoded, which takes milliseconds
+        return None  # first, because encoding a long label takes milliseconds
     try:
         valid = validate_email(address, check_deliverability=False)
     except (EmailNotValidError, UnicodeError):
@@ -115,7 +115,7 @@ def identity(address: str) -> str | None:
 
 
 def _is_text(address: str) -> bool:
-    """Whether each character is one that somebody wrote: not a control, unassigned or replacement character."""
+    """Whether no character is a control, unassigned, invisible or replacement character."""
     return not any(sign in _LOSSY or sign in _INVISIBLE or unicodedata.category(sign) in _NOT_TEXT for sign in address)
 
 
@@ -125,8 +125,8 @@ def _folded(local: str) -> str:
 
 
 def _simple_fold(sign: str) -> str:
-    """Unicode's simple case folding, which Python does not have: one character for one."""
+    """Unicode's simple case folding, one character to one, which Python does not have."""
     if unicodedata.combining(sign):
-        return sign  # alone, the iota below a letter would become a letter of its own
+        return sign  # otherwise the iota below a letter would become a separate letter
     full, lower = sign.casefold(), sign.lower()
     return full if len(full) == 1 else lower if len(lower) == 1 else sign

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from qualtrics_exporter.export.guards import CheckWarning, check_sender, contradictions
-from qualtrics_exporter.export.query import Answer, Wanted, ask
+from qualtrics_exporter.export.query import QueryResult, Wanted, run_query
 from qualtrics_exporter.export.query_texts import TenantTexts
-from qualtrics_exporter.export.run_context import internal
+from qualtrics_exporter.export.unexpected import internal_error
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.qualtrics.client import QualtricsClient
@@ -94,16 +94,16 @@ async def check(
 
 async def _check_nexthink(
     spec: Spec, connections: Connections, wanted: Wanted | None
-) -> tuple[ExportError | None, Answer | None]:
+) -> tuple[ExportError | None, QueryResult | None]:
     """The credentials, and the answer to the query if anything of it is wanted."""
     try:
         async with connections.nexthink_client() as client:
             await client.check_credentials()
-            return None, await ask(spec.nexthink, client, connections.texts.compare, wanted) if wanted else None
+            return None, await run_query(spec.nexthink, client, connections.texts.compare, wanted) if wanted else None
     except ExportError as error:
         return error, None
     except Exception as error:  # noqa: BLE001
-        return internal(error), None
+        return internal_error(error), None
 
 
 _CheckedQualtrics = tuple[ExportError | None, tuple[CheckWarning, ...]]
@@ -125,7 +125,7 @@ async def _check_qualtrics(spec: Spec, connections: Connections) -> _CheckedQual
     except ExportError as found:
         error = found
     except Exception as found:  # noqa: BLE001
-        error = internal(found)
+        error = internal_error(found)
     return error, reply_warnings(client) if client else ()
 
 

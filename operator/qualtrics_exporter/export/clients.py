@@ -1,4 +1,4 @@
-"""The clients of one exporter, and what checks the text of its query."""
+"""The clients of one exporter, and the check of its query text."""
 
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -21,5 +21,5 @@ class Clients:
         return nullcontext(self.nexthink)
 
     def qualtrics_client(self) -> AbstractAsyncContextManager[QualtricsClient]:
-        """The client of Qualtrics, likewise."""
+        """The client of Qualtrics for a check, without a time limit."""
         return nullcontext(self.qualtrics)

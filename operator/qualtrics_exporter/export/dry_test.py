@@ -6,10 +6,10 @@ from typing import NamedTuple
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.export.checks import NOTHING_KNOWN, Connections, Known, check
 from qualtrics_exporter.export.guards import guard, warnings
-from qualtrics_exporter.export.messages import advice, counted
+from qualtrics_exporter.export.messages import describe_counts, explain_warnings
 from qualtrics_exporter.export.query import Reserve, Wanted
 from qualtrics_exporter.export.recipients import COUNTED_BYTES, MOST_OTHERS
-from qualtrics_exporter.export.run_context import LARGE_RESULT
+from qualtrics_exporter.export.result_memory import LARGE_RESULT
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
@@ -67,11 +67,13 @@ def dry_test_entry(
         message = " ".join(error.message for error in verdict.errors)
     elif stop and stop[0] == "Held":
         result, reason, message = stop
-        message = " ".join([message, *counted(verdict.counts)])
+        message = " ".join([message, *describe_counts(verdict.counts)])
     else:
-        sentences = [reason.meaning, "Both sides were checked in full.", *counted(verdict.counts)]
+        sentences = [reason.meaning, "Both sides were checked in full.", *describe_counts(verdict.counts)]
         if spec and answer:
-            sentences += advice([found for found in warnings(spec, answer, previous) if found not in _COMPARISON])
+            sentences += explain_warnings(
+                [found for found in warnings(spec, answer, previous) if found not in _COMPARISON]
+            )
             sentences += [] if answer.sync.in_sync else [answer.sync.message]  # it says where the queries differ
         sentences += [str(warning) for warning in verdict.qualtrics_warnings]
         message = " ".join(sentences)

@@ -1,13 +1,13 @@
 """The journal of a run without a cluster: one small JSON file, with the names of `status`.
 
-It holds ids, times and numbers, never an address; it is readable by its owner only all the same. A write is a new file,
-synced and put in the place of the old one: a crash leaves the one or the other. A second file beside it is locked while
-the journal is open, so that two processes never run one exporter; the lock ends with the process, however it ends.
+It has ids, times and numbers, never an address. Only its owner can read it. A write creates a new file, syncs it and
+replaces the old one, so a crash leaves one of the two. A second file beside it is locked while the journal is open, so
+that two processes never run one exporter. The lock ends with the process.
 
-One journal has one name. Symbolic links are resolved first, because a new file in the place of a link would leave the
-other links with the old journal. A journal with hard links is refused for the same reason.
+One journal has one name. Symbolic links are resolved first, because replacing a link by a new file would leave the old
+journal behind other links. A journal with hard links is rejected for the same reason.
 
-A journal that cannot be read is never taken as empty: that could send a second time.
+A journal that cannot be read is never treated as empty, because a survey could be sent twice.
 """
 
 import fcntl
@@ -25,31 +25,30 @@ from qualtrics_exporter.export.sample import with_send
 from qualtrics_exporter.resource.status import ActiveRun, HeavyQuery, HistoryEntry, SampledGroup, Status
 from qualtrics_exporter.telemetry.redact import redact
 
-_PAGES = {"active_run", "last_test", "history", "untold", "surveyed", "heavy_query", "drifted"}
+_STORED_FIELDS = {"active_run", "last_test", "history", "untold", "surveyed", "heavy_query", "drifted"}
 
 
-class _Kept(Status):
-    """What the file holds: a part of `status`, and what only a process of a moment needs."""
+class _FileStatus(Status):
+    """The content of the file: a part of `status`, and what only the command line needs."""
 
     untold: str | None = None
-    """The run that asked for a send, ended, and whose end nobody may have heard of: its process may have been killed
-    before it said so, and who then gives the same command again must not begin another run."""
+    """The id of a run that sent, or may have sent, and whose result was not reported yet. Its process may have been
+    killed before it reported the result. The same command then reports it, and does not begin another run."""
     surveyed: dict[str, list[SampledGroup]] | None = None
-    """What `sampled_groups` is in a cluster, for each exporter. Several can share a journal, and a person is in another
-    group in each."""
+    """As `sampled_groups` in a cluster, for each exporter. Several exporters can share a journal, and a person is in a
+    different group in each."""
     drifted: int | None = None
-    """The spec, by its generation, whose query was another one when it was compared last."""
+    """The generation of the spec whose query had drifted when it was last compared."""
 
 
 class JournalUnreadable(Exception):
-    """The file is there, but no journal: somebody else's file, or damaged."""
+    """The file exists, but it is not a journal: a file of another program, or damaged."""
 
 
 class FileJournal:
-    """A `Journal` in a file. Opening it locks it (`Abandoned` if another process has it open), `close` lets it go.
+    """A `Journal` in a file. Opening it locks it (`Abandoned` if another process has it open), and `close` unlocks it.
 
-    `generation` tells the spec of whoever opens it from others; None: it is not looked at. `exporter` is its
-    namespace/name.
+    `generation` identifies the spec of the caller; None: it is not compared. `exporter` is its namespace/name.
     """
 
     def __init__(self, path: Path, *, generation: int | None = None, exporter: str = "") -> None:
@@ -68,7 +67,7 @@ class FileJournal:
             raise
 
     def close(self) -> None:
-        """Let the next process have it."""
+        """Unlock the journal."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -80,7 +79,7 @@ class FileJournal:
         self.close()
 
     def current(self) -> ActiveRun | None:
-        """The run in progress, as it was last written."""
+        """The run in progress, as last written."""
         return self._status.active_run
 
     @property
@@ -100,45 +99,45 @@ class FileJournal:
 
     @property
     def heavy_query(self) -> HeavyQuery | None:
-        """What is remembered of a query that Nexthink fails to execute."""
+        """The record of a query that Nexthink fails to execute."""
         return self._status.heavy_query
 
     @property
     def untold(self) -> HistoryEntry | None:
-        """A run that may have mailed people, and has ended without a word to anybody."""
+        """A run that sent, or may have sent, and whose result was not reported."""
         entries = [self._status.last_test, *(self._status.history or [])]
         return next((entry for entry in entries if entry and entry.id == self._status.untold), None)
 
     def told(self, entry: HistoryEntry) -> None:
-        """Whoever asked for this run knows how it ended."""
+        """Note that the result of this run was reported."""
         if self._status.untold == entry.id:
             self._store(self._status.model_copy(update={"untold": None}))
 
     async def claim(self, run: ActiveRun) -> None:
-        """Begin a run, or take over the one that is in progress; `Abandoned` when another one is."""
+        """Begin a run, or take over the run in progress. Raises `Abandoned` if another run is in progress."""
         current = self._status.active_run
         if current and (current.id != run.id or current.step != run.step):
             raise Abandoned(f"run {current.id} is in progress, at {current.step}")
         self._store(self._status.model_copy(update={"active_run": run}))
 
     async def write(self, run: ActiveRun) -> None:
-        """Replace the stored run by this one; on the disk when it returns."""
-        self._ours(run)
+        """Replace the stored run. It is on the disk when this returns."""
+        self._check_owner(run)
         self._store(self._status.model_copy(update={"active_run": run}))
 
     async def write_sending(self, run: ActiveRun) -> None:
-        """As `write`: without a cluster nobody suspends the exporter meanwhile, or edits it during one process.
+        """As `write`: without a cluster, nobody suspends or edits the exporter during one process.
 
-        A run that an earlier process began may have had another spec: `SpecChanged`.
+        Raises `SpecChanged` if an earlier process began the run with another spec.
         """
         if self._generation is not None and run.generation != self._generation:
-            self._ours(run)
+            self._check_owner(run)
             raise SpecChanged
         await self.write(run)
 
     async def finish(self, run: ActiveRun, ended: Ended) -> None:
-        """Remove the run and keep how it ended."""
-        self._ours(run)
+        """Remove the run and store its entry."""
+        self._check_owner(run)
         entry = ended.entry
         pages: dict[str, object]
         pages = {"last_test": entry} if run.trigger == "Test" else {"history": self._status.with_entry(entry).history}
@@ -154,18 +153,18 @@ class FileJournal:
         update = {"active_run": None, "untold": untold, "drifted": drifted, **pages}
         self._store(self._status.model_copy(update=update))
 
-    def _ours(self, run: ActiveRun) -> None:
+    def _check_owner(self, run: ActiveRun) -> None:
         current = self._status.active_run
         if current is None or (current.id, current.holder) != (run.id, run.holder):
-            raise Abandoned("the run is not ours any more")
+            raise Abandoned("another process has taken over the run")
 
-    def _store(self, status: _Kept) -> None:
+    def _store(self, status: _FileStatus) -> None:
         if self._lock < 0:
             raise Abandoned("the journal is closed")
         fresh = _beside(self._path, "new")
         status = _redacted(status)
-        text = status.model_dump_json(by_alias=True, include=_PAGES, exclude_none=True, indent=2)
-        # The lock makes this file ours; what is left there by a crash is written over.
+        text = status.model_dump_json(by_alias=True, include=_STORED_FIELDS, exclude_none=True, indent=2)
+        # The lock covers this file too. A file that a crash left is overwritten.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(fresh, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(text + "\n")
@@ -174,14 +173,14 @@ class FileJournal:
         fresh.replace(self._path)
         folder = os.open(self._path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)  # the new name, too, must survive
+            os.fsync(folder)  # makes the new name durable
         finally:
             os.close(folder)
         self._status = status
 
 
-def _redacted(status: _Kept) -> _Kept:
-    """With every sentence redacted, whoever wrote it, as in a cluster."""
+def _redacted(status: _FileStatus) -> _FileStatus:
+    """With every message redacted, as in a cluster."""
     last_test = _entry(status.last_test) if status.last_test else None
     history = [_entry(entry) for entry in status.history] if status.history else status.history
     return status.model_copy(update={"last_test": last_test, "history": history})
@@ -205,19 +204,19 @@ def check_file(path: Path) -> None:
         raise JournalUnreadable(f"{path} is not a regular file, so it cannot be a journal.")
     if found.st_nlink > 1:
         raise JournalUnreadable(
-            f"{path} has another name (a hard link), which would keep an old journal, so that a survey could be sent "
-            "twice. Keep one of the names."
+            f"{path} has another name (a hard link). That name would keep an old journal, and a survey could be sent "
+            "twice. Delete one of the names."
         )
 
 
-def _read(path: Path) -> _Kept:
+def _read(path: Path) -> _FileStatus:
     check_file(path)
     try:
-        return _Kept.model_validate_json(path.read_bytes())
+        return _FileStatus.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        return _Kept()
+        return _FileStatus()
     except ValidationError:
         raise JournalUnreadable(
-            f"{path} is no journal of this program, or damaged. It says what was sent already: look into it, "
-            "and move it away only if no run was in progress."
+            f"{path} is not a journal of this program, or it is damaged. A journal records what was sent: read the "
+            "file, and move it away only if no run was in progress."
         ) from None

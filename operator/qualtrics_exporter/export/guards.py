@@ -7,7 +7,7 @@ anything in Qualtrics.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qualtrics_exporter.export.query import Answer
+from qualtrics_exporter.export.query import QueryResult
 from qualtrics_exporter.nql.check import check
 from qualtrics_exporter.nql.findings import Finding
 from qualtrics_exporter.nql.source import Source
@@ -91,7 +91,7 @@ def _describe(spec: Spec, finding: Finding) -> str:
     return f"{Source(spec.nexthink.query).position(finding.span.start)}: {finding.message}"
 
 
-def guard(spec: Spec, answer: Answer, *, limited: bool, previous: int | None = None) -> Stop | None:
+def guard(spec: Spec, answer: QueryResult, *, limited: bool, previous: int | None = None) -> Stop | None:
     """How the run ends here, or None if it continues.
 
     `limited`: the run is a test with at most 20 people, whose number is not compared with the limits. `previous` is how
@@ -144,7 +144,7 @@ def previous_audience(history: Iterable[HistoryEntry]) -> int | None:
     return next((people for people in audiences if people is not None), None)
 
 
-def warnings(spec: Spec, answer: Answer, previous: int | None = None) -> list[Reason]:
+def warnings(spec: Spec, answer: QueryResult, previous: int | None = None) -> list[Reason]:
     """Warnings about the answer, with which the run continues."""
     found = [Reason.RESULT_TRUNCATED] if answer.truncated else []
     if shrank(spec, len(answer.recipients), previous):

@@ -1,8 +1,8 @@
-"""The journal of a run: what makes a send happen at most once.
+"""The interface of a journal, which ensures that a survey is sent at most once.
 
-A run writes each recovery point down *before* the next outside effect, and each write is a compare-and-set: whoever
-loses the race has lost the run and touches nothing more. `export` knows nothing of where the journal is kept; there are
-two implementations, the status of the object (controller) and a local file (command line).
+A run writes each recovery point *before* the next outside effect. Each write is a compare-and-set: a process that loses
+the race has lost the run, and stops. There are two implementations: the status of the object (controller) and a local
+file (command line).
 """
 
 from dataclasses import dataclass
@@ -11,28 +11,28 @@ from typing import Literal, Protocol
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry
 
 ResultSource = Literal["Execute", "Export", "ExportForDays"]
-"""The two ways to the result of a query: executing it at once, or exporting it."""
+"""How to get the result of a query: execute the query, or export its result."""
 
 
 class Abandoned(Exception):
-    """The run is somebody else's now, or the exporter is gone: stop, write nothing, send nothing."""
+    """Another process has the run, or the exporter was deleted: stop, write nothing, send nothing."""
 
 
 class NotWritten(Exception):
-    """The journal could not write what is known about a send within its patience. What is known stays true."""
+    """The journal could not write the outcome of a send within its time limit. The outcome stays true."""
 
 
 class SuspendedMeanwhile(Exception):
-    """The exporter was suspended before the run reached its send: nothing was sent, the run ends as Skipped."""
+    """The exporter was suspended before the send. Nothing was sent, and the run ends as Skipped."""
 
 
 class SpecChanged(Exception):
-    """The spec has another generation than the run: nothing was sent, start again with the new one."""
+    """The spec has another generation than the run. Nothing was sent: start again with the new spec."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuerySync:
-    """Whether Nexthink ran the query that the spec shows, as one run saw it. `in_sync` is None if that is unknown."""
+    """Whether Nexthink ran the query of the spec in one run. `in_sync` is None if that is unknown."""
 
     in_sync: bool | None
     message: str
@@ -40,33 +40,35 @@ class QuerySync:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended: its history entry and what else was learnt on the way."""
+    """How a run ended: its history entry, and what the run found out about the query."""
 
     entry: HistoryEntry
     query: QuerySync | None = None
     begin_with: ResultSource | None = None
-    """Which source of the result the next run begins with, if this run learnt that. Export: Nexthink failed to execute
-    the query, for a reason that can pass. ExportForDays: because the query takes too long."""
+    """The source of the result with which the next run begins; None if this run did not find out.
+
+    Export: Nexthink failed to execute the query, for a reason that may pass. ExportForDays: the query takes too long.
+    """
 
 
 class Journal(Protocol):
-    """Where a run keeps its recovery points. Every method raises `Abandoned` when the run is not ours any more."""
+    """The recovery points of a run. Every method raises `Abandoned` if another process has taken over the run."""
 
     async def write(self, run: ActiveRun) -> None:
-        """Replace the stored run, which must be ours (same id and holder), by this one.
+        """Replace the stored run, which must have the same id and holder.
 
-        When this returns, the write is durable. A lost reply is resolved by reading again. Raises `NotWritten` if the
-        run says what became of a send, and the journal cannot be written for long.
+        The write is durable when this returns. After a lost reply, the journal is read again. Raises `NotWritten` if
+        the run has the outcome of a send, and the journal cannot be written for long.
         """
         ...
 
     async def write_sending(self, run: ActiveRun) -> None:
-        """As `write`, from a fresh read of the exporter in the same compare-and-set.
+        """As `write`, with a fresh read of the exporter in the same compare-and-set.
 
-        Raises `SuspendedMeanwhile` or `SpecChanged` when the fresh read says so; then nothing was written.
+        Raises `SuspendedMeanwhile` or `SpecChanged` by that read. Then nothing is written.
         """
         ...
 
     async def finish(self, run: ActiveRun, ended: Ended) -> None:
-        """Remove the run and put its entry on top of the history (of a test: into lastTest), in one write."""
+        """Remove the run and add its entry to the history (for a test: replace lastTest), in one write."""
         ...

@@ -1,12 +1,12 @@
-"""Whom to survey: from the saved query to recipients.
+"""From the saved query to recipients.
 
-A result of fewer than 1,000 rows comes at once, together with the text that really ran. Exactly 1,000 may be the first
-1,000 of many: then the full set is exported, and only its rows count. An export does not tell which text ran, and it
-may begin many minutes later. So the query is executed once more after it, and the text has to be the right one both
-times. If fewer than 1,000 rows are left then, these are the result.
+A result of fewer than 1,000 rows comes with the text of the query that Nexthink executed. Exactly 1,000 rows may be the
+first 1,000 of more. Then the rows come from an export, which returns the full result without the text, and may run many
+minutes later. So the query is executed once more after the export, and its text must be correct both times. If that
+execution returns fewer than 1,000 rows, these are the result.
 
 Nexthink executes only queries that take a few seconds. If it fails to execute a query, the result comes from an export
-in the same run, and it is unknown which text ran. `resultSource: Export` goes there directly.
+in the same run, and it is unknown which text Nexthink ran. `resultSource: Export` uses an export from the start.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,57 +24,57 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NexthinkSpec
 
 Compare = Callable[[NexthinkSpec, str | None], Awaitable[QuerySync | None]]
-"""Tells whether the text that Nexthink ran is the query of the spec."""
+"""Compares the text that Nexthink ran with the query of the spec."""
 
 Reserve = Callable[[bool], Awaitable[int | None]]
-"""Waits for memory for the people of a result, and tells how many bytes they may take; None if there is no limit. With
-True it gives back what it has, and waits for as much as a result may have at most."""
+"""Waits for memory for the people of a result, and returns how many bytes they may take; None if there is no limit.
+With True, it frees its memory and waits for the most that a result may have."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResult:
     """What the query returned."""
 
     recipients: Recipients
     truncated: bool
     sync: QuerySync
     begin_with: ResultSource | None = None
-    """What was learnt for the next run: see `Ended.begin_with`."""
+    """The source for the next run: see `Ended.begin_with`."""
     read: bool = True
-    """Whether rows of the result were read. Otherwise nothing is known of its fields and addresses."""
+    """Whether rows of the result were read. Otherwise its fields and addresses are unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What somebody wants to know of a result."""
+    """Which part of a result the caller needs."""
 
     limit: int | None = None
-    """Take in so many people at most. A result that comes at once is then not exported."""
+    """Read this number of people at most. With a limit, a result that an execution returns is not exported."""
     keep: int | None = None
-    """Keep so many people, and count the others."""
+    """Keep this number of people, and count the others."""
     recognize: int | None = None
-    """Count each of so many others once, and rows beyond that; see `Recipients`."""
+    """Recognize duplicates among this number of others, and count rows beyond that; see `Recipients`."""
     reserve: Reserve | None = None
-    """Gets memory for a result of unknown size, when its file is there. Nexthink may take long to prepare the file, or
-    never finish it, and nothing has to be held for it meanwhile. If the addresses are so long that the people need more
-    memory, it is asked once more, and the file is read again."""
+    """Reserves memory for a result of unknown size. It is called when the file of the export is ready, because Nexthink
+    may need long for the file, or never finish it. If the people need more memory because their addresses are long, it
+    is called once more, and the file is read again."""
     export_first: bool = False
     """Nexthink failed to execute this query before."""
     patient: bool = False
-    """Do not use an export before executing the query has failed for minutes."""
+    """Use an export only after executing the query has failed for minutes."""
     rows: bool = True
-    """Whether an export that takes the place of an execution is read. Otherwise Nexthink is only asked to begin it."""
+    """Whether to read an export that replaces an execution. Otherwise the export is only started."""
 
-    def people(self, room: int | None = None) -> Recipients:
-        """What takes in the rows. The people whom it keeps take `room` bytes at most."""
+    def recipients(self, room: int | None = None) -> Recipients:
+        """An empty collection for the rows. The people that it keeps take `room` bytes at most."""
         return Recipients(limit=self.limit, keep=self.keep, recognize=self.recognize, room=room)
 
 
-async def ask(spec: NexthinkSpec, nexthink: NexthinkClient, compare: Compare, wanted: Wanted) -> Answer:
-    """Have the query run and take in its people.
+async def run_query(spec: NexthinkSpec, nexthink: NexthinkClient, compare: Compare, wanted: Wanted) -> QueryResult:
+    """Run the query and read its people.
 
-    Raises `Permanent` for an answer that cannot be one of a right query: several fields, or rows without any address;
-    also if the people take more memory than there is for one result.
+    Raises `Permanent` if the query returns several fields, or rows without any address, or if the people take more
+    memory than one result may have.
     """
     parameters = spec.parameters or {}
     if spec.result_source == "Export":
@@ -87,11 +87,11 @@ async def ask(spec: NexthinkSpec, nexthink: NexthinkClient, compare: Compare, wa
         if not error.received:
             raise
         how = f" (HTTP {error.status})" if error.status else ""
-        # Only a time limit tells of the query. Any other failure can pass.
-        learnt: ResultSource = "ExportForDays" if error.timed_out else "Export"
-        return await _from_export(spec, nexthink, wanted, f"Nexthink failed to execute the query{how}", learnt)
+        # Only a time limit shows that the query is too heavy. Any other failure may pass.
+        begin_with: ResultSource = "ExportForDays" if error.timed_out else "Export"
+        return await _from_export(spec, nexthink, wanted, f"Nexthink failed to execute the query{how}", begin_with)
     _one_field(executed.columns)
-    sync = await compare(spec, executed.executed_query) or _UNTOLD
+    sync = await compare(spec, executed.executed_query) or _TEXT_UNKNOWN
     if executed.complete or wanted.limit is not None:
         return await _from_execution(executed, sync, nexthink, wanted)
     seen = Seen(executed)
@@ -101,49 +101,51 @@ async def ask(spec: NexthinkSpec, nexthink: NexthinkClient, compare: Compare, wa
     again, after = await _executed_again(spec, nexthink, compare, wanted)
     same_field = not again or _same_field(executed, again)
     if again and again.complete and not again.truncated:
-        # The result became small. These rows come with the text of their query, and those of the export do not: the
-        # query may have been another one for just as long as the export took.
+        # The result became small. These rows come with the text of their query, and those of the export do not: another
+        # query may have been saved during the export.
         return await _from_execution(again, _over_time(after, after, same_field=same_field), nexthink, wanted)
     truncated = truncated or bool(again and again.truncated)
-    answer = _answer(recipients, truncated, _over_time(sync, after, same_field=same_field), "Execute")
+    result = _result(recipients, truncated, _over_time(sync, after, same_field=same_field), "Execute")
     if not truncated and (not again or _same_text(executed, again)):
         seen.check_rows(recipients.returned)
-    return answer
+    return result
 
 
-async def _from_execution(executed: Executed, sync: QuerySync, nexthink: NexthinkClient, wanted: Wanted) -> Answer:
+async def _from_execution(executed: Executed, sync: QuerySync, nexthink: NexthinkClient, wanted: Wanted) -> QueryResult:
     """The rows that an execution returned."""
-    recipients = wanted.people()
+    recipients = wanted.recipients()
     for row in executed.rows:
         if recipients.full:
             break
         recipients.add(_cell(row))
         await nexthink.pause()
-    return _answer(recipients, executed.truncated, sync, "Execute")
+    return _result(recipients, executed.truncated, sync, "Execute")
 
 
 async def _from_export(
     spec: NexthinkSpec, nexthink: NexthinkClient, wanted: Wanted, why: str, begin_with: ResultSource | None = None
-) -> Answer:
-    """The result from an export alone. Which text it ran is unknown."""
+) -> QueryResult:
+    """The result from an export alone. It is unknown which text Nexthink ran."""
     sync = QuerySync(None, f"{why}, so the result comes from an export. {_NEXT}")
     export = await nexthink.start_export(spec.query_id, spec.parameters or {})
     if not wanted.rows:
-        return Answer(wanted.people(), False, sync, begin_with, read=False)  # nothing is known yet of the export either
+        return QueryResult(
+            wanted.recipients(), False, sync, begin_with, read=False
+        )  # nor is it known whether the export works
     await export.wait()
     recipients = await _read(export, wanted)
     if not recipients.returned:
         check_empty(export.header, spec.query)
-    return _answer(recipients, export.truncated, sync, begin_with)
+    return _result(recipients, export.truncated, sync, begin_with)
 
 
 async def _read(export: ResultExport, wanted: Wanted, seen: Seen | None = None) -> Recipients:
-    """Take in the people of an export, and compare it with what was seen of the result before."""
+    """Read the people of an export, and compare it with what the execution before it returned."""
     room: int | None = None
     for again in (False, True):
         before, room = room, await wanted.reserve(again) if wanted.reserve else None
         if again and room == before:
-            break  # it was the most already
+            break  # that was already the most
         try:
             recipients = await _read_within(room, export, wanted, seen)
         except NoRoom:
@@ -159,17 +161,17 @@ async def _read(export: ResultExport, wanted: Wanted, seen: Seen | None = None) 
 
 
 async def _read_within(room: int | None, export: ResultExport, wanted: Wanted, seen: Seen | None) -> Recipients:
-    """The people of an export, who take `room` bytes at most. Raises `NoRoom`."""
-    recipients = wanted.people(room)
+    """Read the people of an export. Raises `NoRoom` if they take more than `room` bytes."""
+    recipients = wanted.recipients(room)
 
     def restart() -> None:
         nonlocal recipients
-        recipients = wanted.people(room)
+        recipients = wanted.recipients(room)
         if seen:
             seen.restart()
 
     async with aclosing(export.rows(restart)) as rows:
-        async for row in rows:  # which lets others work between two of them
+        async for row in rows:  # other tasks run between two rows
             cell = _cell(row)
             if seen:
                 seen.take(cell)
@@ -182,27 +184,27 @@ async def _read_within(room: int | None, export: ResultExport, wanted: Wanted, s
 async def _executed_again(
     spec: NexthinkSpec, nexthink: NexthinkClient, compare: Compare, wanted: Wanted
 ) -> tuple[Executed | None, QuerySync]:
-    """The query once more after its export, and whether it is the right one then."""
+    """Execute the query again after its export, and compare its text."""
     try:
         again = await nexthink.execute(spec.query_id, spec.parameters or {}, patient=wanted.patient)
     except Transient as error:
         if not error.received:
             raise
-        return None, QuerySync(None, f"Nexthink failed to execute the query again after its export. {_NEXT}")
+        return None, QuerySync(None, f"Nexthink failed to execute the query again after the export. {_NEXT}")
     _one_field(again.columns)
-    return again, await compare(spec, again.executed_query) or _UNTOLD
+    return again, await compare(spec, again.executed_query) or _TEXT_UNKNOWN
 
 
-def _answer(recipients: Recipients, truncated: bool, sync: QuerySync, begin_with: ResultSource | None) -> Answer:
+def _result(recipients: Recipients, truncated: bool, sync: QuerySync, begin_with: ResultSource | None) -> QueryResult:
     if recipients.returned and not recipients:
         counts = recipients.counts
         what = f"The query returned {counts.returned} rows, but no e-mail address among them: {counts.empty} are empty"
         raise Permanent(Reason.QUERY_RETURNS_NO_EMAIL, f"{what}, and {counts.invalid} are not addresses")
-    return Answer(recipients, truncated, sync, begin_with)
+    return QueryResult(recipients, truncated, sync, begin_with)
 
 
 def _over_time(before: QuerySync, after: QuerySync, *, same_field: bool) -> QuerySync:
-    """What the two comparisons around an export say of the query whose rows were exported."""
+    """Whether the query of an export is in sync, by the comparisons before and after the export."""
     if before.in_sync is False:
         return before
     if after.in_sync is False:
@@ -213,10 +215,10 @@ def _over_time(before: QuerySync, after: QuerySync, *, same_field: bool) -> Quer
 
 
 _NEXT = f"{Reason.QUERY_NOT_COMPARED.meaning} {Reason.QUERY_NOT_COMPARED.next_step}"
-_UNTOLD = QuerySync(
+_TEXT_UNKNOWN = QuerySync(
     None,
     "Nexthink did not say which query it ran, so the query cannot be compared with spec.nexthink.query. "
-    "If spec.nexthink.driftPolicy is Hold, set it to Warn to run all the same.",
+    "If spec.nexthink.driftPolicy is Hold, set it to Warn to run anyway.",
 )
 _CHOSEN = "spec.nexthink.resultSource is Export"
 _REMEMBERED = "Nexthink failed to execute the query before (status.heavyQuery)"
@@ -224,12 +226,12 @@ _CHANGED = "It was changed while its result was exported."
 
 
 def _same_field(before: Executed, after: Executed) -> bool:
-    """Whether both times the same field was returned; the second time, no row may be left to tell."""
+    """Whether both executions returned the same field. If the second one has no rows, its field is unknown."""
     return not after.rows or before.fields == after.fields
 
 
 def _same_text(before: Executed, after: Executed) -> bool:
-    """Whether the query can be the same after the export as before it."""
+    """Whether the query may be the same after the export as before it."""
     texts = before.executed_query, after.executed_query
     return None in texts or texts[0] == texts[1]
 

@@ -1,12 +1,12 @@
-"""Rows in, unique checked addresses out.
+"""Unique, valid addresses from the rows of a result, in little memory.
 
-A result can have a million rows, so an address is kept as its UTF-8 bytes and nothing else: the addresses stand one
-after the other in blocks of text, and a table of 64-bit cells (open addressing) finds the ones that came before. A cell
-is half hash and half place in the text; equal halves are followed by a look at the address itself, so that two people
-are never taken for one, however unlucky the hashes. That is 40 to 75 bytes a recipient with an address of 25 to 45
-characters, measured at its peak in tests/export/test_recipients.py; a set of strings takes about 150.
+A result can have a million rows, so only the UTF-8 bytes of an address are kept. The addresses are stored in blocks of
+text, one after the other, and a hash table of 64-bit cells (open addressing) finds duplicates. Half of a cell is a
+hash, and half is the position in the text. If the hashes are equal, the addresses are compared, so a collision never
+merges two people. A recipient with an address of 25 to 45 characters takes 40 to 75 bytes at the peak (measured in
+tests/export/test_recipients.py); in a set of strings it takes about 150.
 
-Addresses live in memory only, for as long as a run does. What leaves this module for status and logs are numbers.
+Addresses are in memory only, and only during a run. Status and logs get numbers.
 """
 
 import math
@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 
 from qualtrics_exporter.export.addresses import identity, trimmed
-from qualtrics_exporter.resource.status import RecipientCounts as Counts
+from qualtrics_exporter.resource.status import RecipientCounts
 
 _BLOCK_BITS = 18
 _BLOCK = 1 << _BLOCK_BITS
@@ -25,27 +25,27 @@ _TABLES = 1 << _TABLE_BITS
 
 
 MOST_OTHERS = 30_000
-"""People that are not kept, and are recognized all the same: half a megabyte, which nothing is reserved for."""
+"""The default for `recognize`. It takes half a megabyte, for which no memory is reserved."""
 
 COUNTED_BYTES = 26
-"""What a person takes at most who is counted and not kept (tests/export/test_recipients.py)."""
+"""The most memory for a person who is counted and not kept (tests/export/test_recipients.py)."""
 
 
 class NoRoom(Exception):
-    """The people take more memory than there is for them."""
+    """The people take more memory than they may."""
 
 
 class Recipients:
-    """The people of one run, in the order in which the query named them, each once.
+    """The people of one run, in the order of the query, each once.
 
-    `addresses.identity` says which two spellings are one person. The spelling that came first is the one that is
-    mailed. `limit` stops counting at so many people.
+    `addresses.identity` decides which two spellings are one person. The first spelling is mailed. `limit` stops
+    counting at this number of people.
 
-    `keep` is how many people are kept. More are counted, by a hash of 64 bits each, and are not kept: such a result is
-    too large for its exporter and mails nobody, and its user is told how large it is. Of these, the first `recognize`
-    are counted once each; after that, rows are. With `keep=0`, people are only counted.
+    `keep` is how many people are kept. Others are only counted, by a hash of 64 bits each: the result is too large for
+    its exporter and mails nobody, and its user learns how large it is. Of the others, the first `recognize` are counted
+    once each. After that, rows are counted. With `keep=0`, people are only counted.
 
-    `room` is how many bytes those who are kept may take. `add` raises `NoRoom` when they take more.
+    `room` is how many bytes the people that are kept may take. `add` raises `NoRoom` if they take more.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Recipients:
         self._limit = limit
         self._room = math.inf if room is None else room
         self.taken = 0
-        """How many bytes the people take, with what finds duplicates. `freeze` gives that back."""
+        """How many bytes the people take, with the hash table, which `freeze` frees."""
         self._keep_most = keep
         self._recognize = MOST_OTHERS if recognize is None else recognize
         self._blocks: list[bytearray] = []
@@ -71,7 +71,7 @@ class Recipients:
         self._sampled_out: int | None = None
 
     def add(self, text: str) -> None:
-        """Take one row; what is no address is counted, never raised and never kept."""
+        """Add one row. A text that is not an address is only counted."""
         self.returned += 1
         address = trimmed(text)
         if not address:
@@ -104,7 +104,7 @@ class Recipients:
             raise NoRoom
 
     def _count(self, whole: int) -> None:
-        """Count one who is not kept, unless they were counted before."""
+        """Count a person who is not kept, unless they were counted before."""
         if self._accepted - (self._keep_most or 0) >= self._recognize:
             self._accepted += 1
             return
@@ -124,14 +124,14 @@ class Recipients:
             self._others[number] = _grown(cells, _TABLE_BITS)
 
     def extend(self, rows: Iterable[str]) -> None:
-        """Take rows until there are no more, or until the limit is reached."""
+        """Add rows until the limit is reached."""
         for row in rows:
             if self.full:
                 return
             self.add(row)
 
     def sampling(self) -> "Recipients":
-        """The same counts without the people, for those who are chosen from them by `choose` and `leave_out`."""
+        """A copy of the counts without the people, for a sample that `choose` and `leave_out` fill."""
         part = Recipients()
         part.returned, part._empty = self.returned, self._empty
         part._invalid, part._duplicate, part._sampled_out = self._invalid, self._duplicate, 0
@@ -139,21 +139,21 @@ class Recipients:
         return part
 
     def choose(self, address: str) -> None:
-        """Take one of the people of whom this is a sample."""
+        """Add a person to the sample."""
         self._keep(address)
         self._accepted += 1
 
     def leave_out(self) -> None:
-        """Count one of the people of whom this is a sample, and do not take them."""
+        """Count a person who is not in the sample."""
         self._sampled_out = (self._sampled_out or 0) + 1
 
     def freeze(self) -> None:
-        """No more rows come. Let go of what finds duplicates: without it, a million take 24 MB, not 41."""
+        """Free the hash table, because no more rows come: a million people then take 24 MB instead of 41."""
         self._tables, self._others = [], []
 
     @property
     def size(self) -> int:
-        """How many bytes the addresses take, with what a growing block takes beyond its content."""
+        """How many bytes the addresses take, with the spare memory of growing blocks."""
         return sum(len(block) * 9 // 8 for block in self._blocks)
 
     @property
@@ -162,9 +162,9 @@ class Recipients:
         return self._limit is not None and self._accepted >= self._limit
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> RecipientCounts:
         """How many rows became how many recipients."""
-        return Counts(
+        return RecipientCounts(
             returned=self.returned,
             empty=self._empty,
             invalid=self._invalid,
@@ -181,13 +181,13 @@ class Recipients:
             yield from _addresses(block)
 
     def hand_over(self) -> Iterator[str]:
-        """Everybody, once. Their memory is given back while they are taken; the counts stay."""
+        """Return everybody once, and free their memory on the way. The counts stay."""
         self._blocks.reverse()
         while self._blocks:
             yield from _addresses(self._blocks.pop())
 
     def __repr__(self) -> str:
-        return f"<Recipients: {self._accepted} accepted of {self.returned}>"  # and no address
+        return f"<Recipients: {self._accepted} accepted of {self.returned}>"  # without addresses
 
     def _keep(self, address: str) -> int:
         line = address.encode() + b"\n"
@@ -198,7 +198,7 @@ class Recipients:
         if place >= _HALF:
             raise OverflowError("more than 4 GiB of addresses")
         block += line
-        self.taken += len(line) * 9 // 8  # a block that grows takes an eighth more than what is in it
+        self.taken += len(line) * 9 // 8  # a growing block has an eighth to spare
         return place
 
     def _at(self, place: int) -> str:
@@ -211,7 +211,7 @@ def _addresses(block: bytearray) -> list[str]:
 
 
 def _grown(cells: "array[int]", shift: int) -> "array[int]":
-    """A table of twice the size with the same cells; what a cell holds, without `shift` bits, is where it belongs."""
+    """A table of twice the size with the same cells. The content of a cell without `shift` bits is its position."""
     grown = array("Q", [0]) * (len(cells) * 2)
     last = len(grown) - 1
     for found in cells:

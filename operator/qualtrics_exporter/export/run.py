@@ -1,42 +1,37 @@
-"""One run, from wherever its journal stands to its entry in the history.
+"""One run, from the step in its journal to its entry in the history.
 
-At most one distribution, whatever crashes: the journal is written before each outside effect, and what a step may do
-depends on nothing but where the journal stands (`steps`). Before the send everything may be begun anew; from the
-moment at which the send is written down, nothing is ever repeated, only looked up.
+A run sends at most one distribution, whatever crashes. The journal is written before each outside effect, and a step
+depends on nothing but the journal (`steps`). Before `Sending` is written, a run can start again. After that, a send is
+looked up and never repeated, unless it is certain that it was refused.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.export import steps
 from qualtrics_exporter.export.checks import check
 from qualtrics_exporter.export.clients import Clients
 from qualtrics_exporter.export.journal import Abandoned, Ended, Journal, SpecChanged, SuspendedMeanwhile
-from qualtrics_exporter.export.run_context import HoldMemory, RunContext, report
+from qualtrics_exporter.export.result_memory import HoldMemory
+from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.export.sample import Sample
 from qualtrics_exporter.export.shield import shield_until_done
+from qualtrics_exporter.export.steps import STEPS
+from qualtrics_exporter.export.unexpected import log_unexpected
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.resource.status import ActiveRun, Step
-
-STEPS: dict[Step, Callable[[RunContext], Awaitable[Ended | None]]] = {
-    "Claimed": steps.claimed,
-    "Importing": steps.importing,
-    "Sending": steps.sending,
-    "Sent": steps.sent,
-}
+from qualtrics_exporter.resource.status import ActiveRun
 
 MAX_ATTEMPTS = 10
-"""A run is taken up so often at most: after interruptions, and after edits of the spec. Each time it asks Nexthink and
-imports everybody anew."""
+"""The limit on starts of a run, after interruptions and edits of the spec. Each start runs the query and imports
+everybody again."""
 
 
 async def execute(
     run: ActiveRun,
     spec: Spec,
-    sides: Clients,
+    clients: Clients,
     journal: Journal,
     clock: Clock,
     *,
@@ -48,26 +43,25 @@ async def execute(
     export_first: bool = False,
     unsure: Callable[[], bool] = lambda: False,
 ) -> Ended:
-    """Take a claimed run to its end and write that down; the journal already names the caller as its holder.
+    """Complete a claimed run and write its entry. The journal already names the caller as the holder of the run.
 
-    `check_first` checks both sides in full before anything else, as a delivering test always does. Raises `Abandoned`,
-    `SpecChanged` (claim it anew with the new spec) and `CancelledError`; also what the journal itself raises when the
-    end of the run cannot be written down.
+    Raises `Abandoned`, `SpecChanged` (claim the run again with the new spec), `CancelledError`, and errors of the
+    journal if the entry cannot be written.
 
-    `deadline` is how long the run may take until its send, from now on. When it passes earlier, the run is stopped
-    wherever it stands and ends as `Failed` (RunDeadlineExceeded). A send that was perhaps asked for is looked up all
-    the same, within the bounds of `look_up`, and is not asked for again.
+    A cancellation before the send or during the look-up leaves the rest to the next process. From the write of
+    `Sending` to the write of the reply, and during the write of the entry, a cancellation is delayed.
 
-    `memory` is asked for room before the people of a large result are taken in. `sample` says whom of the people of the
-    query the run surveys, and `previous` how many the query named in the run before. `export_first` uses an export at
-    once, because Nexthink failed to execute the query before (see heavy_query). `unsure` says whether the wall clock
-    was set forward a moment ago, and may be wrong: nothing is sent meanwhile.
-
-    A cancellation before the send leaves everything to the next start, as does one during the look-up. Between the
-    write that announces the send and the journalled reply it is held back; a run that ends thereby is finished first.
+    - `check_first`: check both services in full before anything else. A test that delivers always does.
+    - `deadline`: the time that is left until the send. If it passes earlier, the run ends as `Failed`
+      (RunDeadlineExceeded). A send whose outcome is unknown is still looked up, and not repeated.
+    - `memory`: reserves memory for the people of a large result.
+    - `sample`: the people of the query that the run surveys; None for everybody.
+    - `previous`: how many people the query returned in the previous run.
+    - `export_first`: use an export immediately, because Nexthink failed to execute the query before (`heavy_query`).
+    - `unsure`: whether the wall clock was recently set forward and may be wrong. Nothing is sent in that time.
     """
-    work = RunContext(
-        *(run, spec, sides, journal, clock),
+    context = RunContext(
+        *(run, spec, clients, journal, clock),
         deadline=deadline,
         memory=memory,
         sample=sample,
@@ -76,43 +70,43 @@ async def execute(
         unsure=unsure,
     )
     try:
-        ended = await _to_its_end(work, check_first or work.test)
+        ended = await _run_steps(context, check_first=check_first or context.test)
     finally:
-        await work.forget_people()
-    # A crash before this write: the journal stands where it stood, the next process comes to the same end.
-    await shield_until_done(journal.finish(work.run, ended))
-    await asyncio.sleep(0)  # where a cancellation that was held back strikes
+        await context.release_recipients()
+    # After a crash before this write, the journal has the same step, and the next process comes to the same end.
+    await shield_until_done(journal.finish(context.run, ended))
+    await asyncio.sleep(0)  # raises a cancellation that was delayed
     return ended
 
 
-async def _to_its_end(work: RunContext, check_first: bool) -> Ended:
-    if work.run.attempt > MAX_ATTEMPTS and work.run.step != "Sent":
-        return _exhausted(work)
+async def _run_steps(context: RunContext, *, check_first: bool) -> Ended:
+    if context.run.attempt > MAX_ATTEMPTS and context.run.step != "Sent":
+        return _attempts_exhausted(context)
     try:
-        if work.before_send and work.test and work.taken_up_again:
-            return work.interrupted()
-        if work.before_send and check_first:
-            async with work.in_time():
-                (await check(work.spec, work.sides, wanted=None)).raise_error()
+        if context.before_send and context.test and context.resumed:
+            return context.interrupted()
+        if context.before_send and check_first:
+            async with context.before_deadline():
+                (await check(context.spec, context.clients, wanted=None)).raise_error()
         ended = None
         while ended is None:
-            ended = await STEPS[work.run.step](work)
+            ended = await STEPS[context.run.step](context)
     except (Abandoned, SpecChanged):
         raise
     except SuspendedMeanwhile:
         what = "The exporter was suspended before the send: nobody was mailed."
-        return work.end("Skipped", Reason.SUSPENDED, f"{what} {Reason.SUSPENDED.next_step}")
+        return context.end("Skipped", Reason.SUSPENDED, f"{what} {Reason.SUSPENDED.next_step}")
     except Exception as error:  # noqa: BLE001
-        if work.before_send:
-            return work.failed(error)
-        report("a run that may have been sent,", work.run, error)
-        return work.unknown("then the operator met an unexpected error")
+        if context.before_send:
+            return context.failed(error)
+        log_unexpected("completing the sent run", context.run, error)
+        return context.unknown("then an unexpected error occurred")
     return ended
 
 
-def _exhausted(work: RunContext) -> Ended:
-    often = f"The run was taken up {work.run.attempt} times, {MAX_ATTEMPTS} are the limit"
-    if not work.before_send:
-        return work.unknown(f"then the run was interrupted again and again. {often}")
+def _attempts_exhausted(context: RunContext) -> Ended:
+    limit = f"The run was started {context.run.attempt} times. The limit is {MAX_ATTEMPTS}"
+    if not context.before_send:
+        return context.unknown(f"then the run was interrupted repeatedly. {limit}")
     reason = Reason.ATTEMPTS_EXHAUSTED
-    return work.end("Failed", reason, f"{often}. {reason.next_step} Nobody was mailed.")
+    return context.end("Failed", reason, f"{limit}. {reason.next_step} Nobody was mailed.")

@@ -1,11 +1,10 @@
-"""A run in the hands of one process: what its journal says, and what only this process knows."""
+"""One run in one process: what its journal says, and what only this process knows."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from qualtrics_exporter.clock import Clock
@@ -13,16 +12,18 @@ from qualtrics_exporter.export.clients import Clients
 from qualtrics_exporter.export.journal import Abandoned, Ended, Journal, NotWritten, QuerySync, ResultSource
 from qualtrics_exporter.export.messages import (
     ABOUT_PEOPLE,
-    BY_WEIGHT,
-    advice,
-    counted,
-    number_of,
-    sampled,
+    describe_counts,
+    describe_sample,
+    explain_warnings,
+    heaviest,
+    nobody_sampled_message,
+    sent_message,
     unknown_message,
 )
 from qualtrics_exporter.export.recipients import Recipients
+from qualtrics_exporter.export.result_memory import HoldMemory, bytes_in_use, bytes_to_reserve
 from qualtrics_exporter.export.sample import Sample
-from qualtrics_exporter.qualtrics.chunks import MOST_BYTES, MOST_CONTACTS
+from qualtrics_exporter.export.unexpected import internal_error, log_unexpected
 from qualtrics_exporter.remote.errors import ExportError, Transient
 from qualtrics_exporter.remote.time_limit import OutOfTime, TimeLimit
 from qualtrics_exporter.resource.reasons import Reason
@@ -31,32 +32,16 @@ from qualtrics_exporter.resource.status import ActiveRun, Result, entry_of
 
 logger = logging.getLogger(__name__)
 
-HoldMemory = Callable[[int], AbstractAsyncContextManager[Callable[[int], None]]]
-"""A context that holds so many bytes of the process's memory for recipients; it yields what gives all but so many back.
-"""
-
-RECIPIENT_BYTES = 80
-"""What a recipient takes while the result is read, if addresses have up to 48 characters on average."""
-LONGEST_RECIPIENT_BYTES = 1200
-"""What a recipient takes at most: 254 characters of four bytes (tests/export/test_recipients.py)."""
-CHUNK_BYTES = 60
-"""What a recipient of the chunk that is imported takes in addition, besides the address."""
-LARGE_RESULT = 1_000_000
-"""How many people a large result is taken to have where spec.maxRecipients does not limit it."""
-LARGEST_RESULT_BYTES = LARGE_RESULT * RECIPIENT_BYTES
-"""What the people of one result take at most, however long their addresses are."""
-
-
 UNSURE_PAUSE_SECONDS = 10.0
 
 
 @dataclass(slots=True)
 class RunContext:
-    """One run while somebody works on it. `run` is what the journal says; the rest is gone after a crash."""
+    """One run while a process works on it. `run` is the journal; everything else is lost in a crash."""
 
     run: ActiveRun
     spec: Spec
-    sides: Clients
+    clients: Clients
     journal: Journal
     clock: Clock
     recipients: Recipients | None = None
@@ -64,23 +49,23 @@ class RunContext:
     batches: int = 0
     memory: HoldMemory | None = None
     sample: Sample | None = None
-    """Whom of the people of the query the run surveys; None: everybody."""
+    """The people of the query that the run surveys; None for everybody."""
     previous: int | None = None
-    """How many people the query named in the run before, if that is known."""
+    """How many people the query returned in the previous run; None if that is unknown."""
     export_first: bool = False
     """Whether an earlier run found that Nexthink fails to execute the query."""
     begin_with: ResultSource | None = None
-    """What this run learnt about that."""
+    """What this run found out about that: see `Ended.begin_with`."""
     unsure: Callable[[], bool] = lambda: False
-    """Whether the wall clock was set forward a moment ago, and may be wrong."""
+    """Whether the wall clock was recently set forward, and may be wrong."""
     deadline: timedelta | None = None
-    """How long the run may take until its send, from when this process took it up."""
+    """How long the run may take until its send, from the creation of this context."""
     refusal: Transient | None = None
-    """The refusal that this process met last, and when it met it, by the monotonic clock."""
+    """The last refusal that this process met, and when it met it by the monotonic clock."""
     refused_at: float | None = None
-    seen_absent: bool = False
-    """Whether a complete look, later than the list lags, showed that a refused send did not take place."""
-    taken_up_again: bool = field(init=False)
+    confirmed_not_sent: bool = False
+    """Whether a complete look, after the time by which the list lags, showed that a refused send had no effect."""
+    resumed: bool = field(init=False)
     """Whether another process had the run before, or this one with another spec."""
     _began: float = field(init=False)
     _shrink: Callable[[int], None] | None = None
@@ -89,45 +74,7 @@ class RunContext:
 
     def __post_init__(self) -> None:
         self._began = self.clock.monotonic()
-        self.taken_up_again = self.run.attempt > 1
-
-    async def wait_for_clock(self) -> None:
-        """Wait while the wall clock may be wrong: Qualtrics sends at the time that a request names, even in a year."""
-        self.clock.now()  # which notices that it was set
-        while self.unsure():
-            await self.clock.sleep(UNSURE_PAUSE_SECONDS)
-            self.clock.now()
-
-    async def reserve_memory(self, again: bool = False) -> int | None:
-        """Wait for the memory that the people of a large result take; tells how much that is."""
-        if not self.memory:
-            return None
-        number = self.spec.max_recipients or LARGE_RESULT
-        each = LONGEST_RECIPIENT_BYTES if again else RECIPIENT_BYTES
-        people = min(number * each, LARGEST_RESULT_BYTES)
-        # Meanwhile other runs have the memory: that is not this run's time.
-        began = self.clock.monotonic()
-        if self._limit:
-            self._limit.restart(None)
-        await self.forget_people()  # two runs that hold a part and wait for more would wait for ever
-        self._shrink = await self._held.enter_async_context(self.memory(people + _chunk(number, each)))
-        self._began += self.clock.monotonic() - began
-        if self._limit:
-            self._limit.restart(self._seconds_left)
-        return people
-
-    def take_people(self, recipients: Recipients) -> None:
-        """Keep the people, and only the memory that they take."""
-        self.recipients = recipients
-        recipients.freeze()
-        if self._shrink:
-            number = len(recipients)
-            self._shrink(recipients.size + _chunk(number, recipients.size // max(1, number)))
-
-    async def forget_people(self) -> None:
-        """Let go of the people, and of their memory."""
-        self.recipients = self._shrink = None
-        await self._held.aclose()
+        self.resumed = self.run.attempt > 1
 
     @property
     def test(self) -> bool:
@@ -137,7 +84,16 @@ class RunContext:
     @property
     def before_send(self) -> bool:
         """Whether it is certain that nothing was sent."""
-        return self.run.before_send or (self.seen_absent and self.run.refused_until is not None)
+        return self.run.before_send or (self.confirmed_not_sent and self.run.refused_until is not None)
+
+    # Time
+
+    async def wait_for_clock(self) -> None:
+        """Wait while the wall clock may be wrong: Qualtrics sends at the time in the request, even in a year."""
+        self.clock.now()  # notices that the clock was set
+        while self.unsure():
+            await self.clock.sleep(UNSURE_PAUSE_SECONDS)
+            self.clock.now()
 
     def is_late(self) -> bool:
         """Whether the deadline has passed."""
@@ -151,139 +107,136 @@ class RunContext:
         return self._began + self.deadline.total_seconds() - self.clock.monotonic()
 
     @asynccontextmanager
-    async def in_time(self) -> AsyncIterator[None]:
-        """Cancel what happens in here when the deadline passes, and raise the error with which the run then ends.
+    async def before_deadline(self) -> AsyncIterator[None]:
+        """Cancel the block when the deadline passes, and raise `deadline_error`.
 
-        For work before the send only: a send, and the search for one, are never cut short by it.
+        For work before the send only. The deadline never interrupts a send or a look-up.
         """
         try:
             async with TimeLimit(self.clock, self._seconds_left) as self._limit:
                 yield
         except OutOfTime:
-            raise self.too_late() from None
+            raise self.deadline_error() from None
         finally:
             self._limit = None
 
-    def too_late(self) -> Transient:
+    def deadline_error(self) -> Transient:
         """The error of a run whose deadline passes before its send."""
         minutes = (self.deadline or timedelta()).total_seconds() / 60
         what = f"The run did not reach its send within the {max(0.0, minutes):.0f} minutes that it had left"
         return Transient(Reason.RUN_DEADLINE_EXCEEDED, what)
 
-    async def journalled(self, **changes: Any) -> None:
-        """Write the next recovery point down; durable when this returns."""
+    # Recipients and their memory
+
+    async def reserve_memory(self, longest: bool = False) -> int | None:
+        """Wait for memory for the people of a large result. Returns its size in bytes; None if there is no limit.
+
+        `longest` reserves for the longest possible addresses.
+        """
+        if not self.memory:
+            return None
+        people, chunk = bytes_to_reserve(self.spec.max_recipients, longest=longest)
+        # Other runs have the memory. The time until they free it does not count towards the deadline of this run.
+        began = self.clock.monotonic()
+        if self._limit:
+            self._limit.restart(None)
+        await self.release_recipients()  # two runs that hold a part and wait for more would wait forever
+        self._shrink = await self._held.enter_async_context(self.memory(people + chunk))
+        self._began += self.clock.monotonic() - began
+        if self._limit:
+            self._limit.restart(self._seconds_left)
+        return people
+
+    def keep_recipients(self, recipients: Recipients) -> None:
+        """Keep the recipients, and only as much memory as they need."""
+        self.recipients = recipients
+        recipients.freeze()
+        if self._shrink:
+            self._shrink(bytes_in_use(recipients))
+
+    async def release_recipients(self) -> None:
+        """Forget the recipients, and free their memory."""
+        self.recipients = self._shrink = None
+        await self._held.aclose()
+
+    # The journal
+
+    def note(self, **changes: Any) -> None:
+        """Change the run in memory. The next write of the journal includes the change."""
+        self.run = self.run.model_copy(update=changes)
+
+    async def write_step(self, **changes: Any) -> None:
+        """Write the next recovery point. It is durable when this returns."""
         run = self.run.model_copy(update=changes)
         await self.journal.write(run)
         self.run = run
 
-    async def journalled_sending(self, **changes: Any) -> None:
-        """As `journalled`, by a fresh read of the exporter."""
+    async def write_sending(self, **changes: Any) -> None:
+        """Write `Sending`, after a fresh read of the exporter."""
         run = self.run.model_copy(update={"step": "Sending", "refused_until": None, "refused_reason": None, **changes})
         await self.journal.write_sending(run)
         self.run = run
-        self.seen_absent = False
+        self.confirmed_not_sent = False
 
-    async def journalled_refused(self, why: Transient, until: datetime) -> None:
-        """Write down that the send was refused, and why: the next process reads from it what it may conclude.
+    async def write_refused(self, refusal: Transient, until: datetime) -> None:
+        """Write that the send was refused, and why. The next process decides by the reason.
 
-        If this write fails, this process knows it all the same; to the next one the run may have been sent.
+        If the write fails, this process continues. To the next process, the run may have sent.
         """
-        changes = {"refused_until": until, "refused_reason": str(why.reason)}
-        await self._journalled_known("that the send was refused", **changes)
+        changes = {"refused_until": until, "refused_reason": str(refusal.reason)}
+        await self._write_known("that the send was refused", **changes)
 
-    async def journalled_sent(self, distribution_id: str) -> None:
-        """Write down that the survey is out. What is known stays known if this write fails: the last one has it too."""
+    async def write_sent(self, distribution_id: str) -> None:
+        """Write that the survey was sent. If the write fails, this process continues: the final write includes it."""
         changes = {"step": "Sent", "distribution_id": distribution_id, "refused_until": None, "refused_reason": None}
-        await self._journalled_known("that the survey was sent", **changes)
+        await self._write_known("that the survey was sent", **changes)
 
-    async def _journalled_known(self, what: str, **changes: Any) -> None:
+    async def _write_known(self, fact: str, **changes: Any) -> None:
         run = self.run.model_copy(update=changes)
         try:
             await self.journal.write(run)
         except Abandoned:
             raise
         except NotWritten as error:
-            logger.warning("run %s: it is known %s, and that could not be written: %s", run.id, what, error)
+            logger.warning("run %s: could not write to the journal %s: %s", run.id, fact, error)
         except Exception as error:  # noqa: BLE001
-            report(f"writing down {what}", self.run, error)
+            log_unexpected(f"writing {fact}, in run", self.run, error)
         self.run = run
 
-    def note(self, **changes: Any) -> None:
-        """Learn something that the next recovery point writes down."""
-        self.run = self.run.model_copy(update=changes)
+    # How the run ends
 
     def end(self, result: Result, reason: Reason, message: str) -> Ended:
-        """The run ends like this."""
+        """End the run with this result."""
         return Ended(entry_of(self.run, result, reason, message, self.clock.now()), self.query, self.begin_with)
 
     def sent(self) -> Ended:
-        """The survey is out, as far as the journal knows: the same words whoever finishes the run."""
-        told = self.run.warnings or []
-        fine = Reason.TEST_DELIVERED if self.test else Reason.SUCCEEDED
-        what = "The test was delivered to" if self.test else "The survey was sent, as one distribution, to"
-        return self.end("Succeeded", next((r for r in BY_WEIGHT if r in told), fine), self._told(what))
+        """The survey was sent. The message depends on the journal alone, so each process writes the same one."""
+        expected = Reason.TEST_DELIVERED if self.test else Reason.SUCCEEDED
+        return self.end("Succeeded", heaviest(self.run.warnings) or expected, sent_message(self.run))
 
     def dry(self) -> Ended:
-        """The people were counted, and that is all."""
+        """The run only counted the people."""
         run = self.run
-        sentences = [Reason.DRY_RUN.meaning, *counted(run.counts), *sampled(run), *advice(run.warnings or [])]
-        return self.end("DryRun", Reason.DRY_RUN, " ".join(sentences))
+        sentences = [Reason.DRY_RUN.meaning, *describe_counts(run.counts), *describe_sample(run)]
+        return self.end("DryRun", Reason.DRY_RUN, " ".join([*sentences, *explain_warnings(run.warnings or [])]))
 
     def nobody_sampled(self) -> Ended:
-        """The query names people, and none of them is in this run's sample."""
-        told = self.run.warnings or []
-        meaning = "Nobody is to be surveyed in this run: nothing was created in Qualtrics."
-        reason = next((r for r in ABOUT_PEOPLE if r in told), Reason.NO_RECIPIENTS)
+        """The query returned people, and none of them is in the sample of this run."""
+        reason = heaviest(self.run.warnings, ABOUT_PEOPLE) or Reason.NO_RECIPIENTS
         waiting = self.sample.waiting if self.sample else None
-        why = [*sampled(self.run), *([waiting] if waiting else [])]
-        return self.end("Succeeded", reason, " ".join([meaning, *why, *advice(told)]))
+        return self.end("Succeeded", reason, nobody_sampled_message(self.run, waiting))
 
     def failed(self, error: Exception) -> Ended:
-        """The run ends because of this, before anything was sent."""
+        """The run ends with this error, before anything was sent."""
         if not isinstance(error, ExportError):
-            report("a run", self.run, error)
-            error = internal(error)
+            log_unexpected("executing run", self.run, error)
+            error = internal_error(error)
         return self.end("Failed", error.reason, f"{error.message} Nobody was mailed.")
 
     def interrupted(self) -> Ended:
-        """A delivering test that was interrupted before its send is not resumed: its user asks for another one."""
+        """A test that delivers was interrupted before its send. It is not resumed: its user can request another one."""
         return self.end("Failed", Reason.INTERRUPTED, f"{Reason.INTERRUPTED.meaning} {Reason.INTERRUPTED.next_step}")
 
     def unknown(self, why: str) -> Ended:
-        """Nobody knows whether the survey was sent: how to find out, and what happens next."""
+        """It is unknown whether the survey was sent."""
         return self.end("Unknown", Reason.DELIVERY_UNKNOWN, unknown_message(self.run, why))
-
-    def _told(self, what: str) -> str:
-        counts, told = self.run.counts, self.run.warnings or []
-        imported = self.run.recipients or 0
-        accepted = (counts and counts.accepted) or imported
-        incomplete = f"Qualtrics took {imported} of {accepted} people into the batch, and did not say why."
-        sentences = [f"{what} {number_of(imported)}.", *sampled(self.run)]
-        sentences += advice(told, {Reason.IMPORT_INCOMPLETE: incomplete})
-        if accepted > imported and Reason.IMPORT_INCOMPLETE not in told:
-            sentences.append(f"Qualtrics refused the other {accepted - imported} of {accepted} addresses.")
-        return " ".join(sentences)
-
-
-def _chunk(people: int, each: int) -> int:
-    """What the people of one request take in addition, if the address of each takes so many bytes."""
-    number = min(people, MOST_CONTACTS)
-    return number * CHUNK_BYTES + min(number * each, MOST_BYTES)
-
-
-def internal(error: Exception) -> Transient:
-    """An error without a name, for people: its kind only, for its text may hold anything."""
-    return Transient(Reason.INTERNAL_ERROR, f"The operator met an error that it has no name for ({_kind(error)})")
-
-
-def report(doing: str, run: ActiveRun, error: Exception) -> None:
-    """Tell the log where it happened, without the error's text."""
-    at, places = error.__traceback__, []
-    while at:
-        places.append(f"{Path(at.tb_frame.f_code.co_filename).name}:{at.tb_lineno}")
-        at = at.tb_next
-    logger.error("unexpected error while %s %s: %s at %s", doing, run.id, _kind(error), " ".join(places[-8:]))
-
-
-def _kind(error: Exception) -> str:
-    return type(error).__name__

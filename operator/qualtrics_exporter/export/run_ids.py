@@ -1,8 +1,8 @@
-"""Names that cannot be taken twice.
+"""Ids of runs, and tokens of processes.
 
-The id of a run is a function of the exporter and of what started the run, so that two replicas that claim one slot
-write down the same run. It is lower case letters and digits: fit for JSON, labels and Qualtrics' transaction data.
-100 bits: two different runs share an id in about 10^15 runs.
+The id of a run is a function of the exporter and of what started the run. So two replicas that claim one slot write the
+same run. An id consists of lower-case letters and digits, which are valid in JSON, labels and Qualtrics' transaction
+data. It has 100 bits: two runs share an id in about 10^15 runs.
 """
 
 import base64
@@ -13,32 +13,32 @@ _LENGTH = 20
 
 
 def slot_run_id(uid: str, slot: str) -> str:
-    """The run of a slot; `slot` is the slot's identity, not its due time."""
+    """The id of the run of a slot. `slot` is the identity of the slot, not its due time."""
     return _id("slot", uid, slot)
 
 
 def request_run_id(uid: str, token: str) -> str:
-    """The run that somebody asked for with this token."""
+    """The id of the run that was requested with this token."""
     return _id("request", uid, token)
 
 
 def test_run_id(uid: str, token: str) -> str:
-    """The test that somebody asked for with this token."""
+    """The id of the test that was requested with this token."""
     return _id("test", uid, token)
 
 
 def settlement_id(uid: str, value: str) -> str:
-    """The settlement of a run that somebody asked for with this value."""
+    """The id of the resolution of a run that was requested with this value."""
     return _id("settlement", uid, value)
 
 
 def new_holder() -> str:
-    """Who works on a run: one process, one attempt. Never the same again."""
+    """A unique token for each process and attempt."""
     return secrets.token_hex(8)
 
 
 def _id(*parts: str) -> str:
-    # The lengths are part of it: ("a", "bc") is not ("ab", "c").
+    # With the lengths, ("a", "bc") and ("ab", "c") have different ids.
     whole = "".join(f"{len(part)}:{part}" for part in parts)
     digest = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).digest()
     return base64.b32encode(digest).decode().lower()[:_LENGTH]

@@ -1,7 +1,7 @@
 """Whether the file of an export is the result of the query that was executed before it.
 
-The file names no query. So what the execution showed is compared with it: the field, how many rows there are, and who
-is in them. People join and leave between the two, so only differences that this cannot explain are refused.
+The file does not name its query. So its field, its number of rows and its people are compared with those of the
+execution. People join and leave between the two, so only differences that this cannot explain are rejected.
 """
 
 import re
@@ -12,13 +12,13 @@ from qualtrics_exporter.remote.errors import Transient
 from qualtrics_exporter.resource.reasons import Reason
 
 _FEWEST = 2
-"""The export has half of the rows that the execution returned, or more."""
+"""The execution has at most this many times the rows of the export."""
 _PATH = re.compile(r"[a-z_][a-z0-9_-]*(?:\.#?[a-z0-9_-]+)+")
-"""The name of a field with its object. How an export writes names is not documented: other texts are not compared."""
+"""The name of a field with its object. Other texts are not compared, because Nexthink does not document the header."""
 
 
 class Seen:
-    """What an execution showed of a result that is too large for it."""
+    """What an execution returned of a result that is too large for it."""
 
     def __init__(self, executed: Executed) -> None:
         self._fields = executed.fields
@@ -31,7 +31,7 @@ class Seen:
         self._found = not self._people
 
     def take(self, cell: str) -> None:
-        """Look at one row of the export."""
+        """Compare one row of the export."""
         self._found = self._found or _text(cell) in self._people
 
     def check_header(self, header: tuple[str, ...] | None) -> None:
@@ -41,7 +41,7 @@ class Seen:
             raise _differs(f"it has the field {exported}, and the execution of the query returned {executed}")
 
     def check_rows(self, returned: int) -> None:
-        """Raises `Transient` if the export has far fewer people, or nobody of those whom the execution returned."""
+        """Raises `Transient` if the export has far fewer rows, or none of the people that the execution returned."""
         if returned * _FEWEST < self._count:
             raise _differs(f"it has {returned} rows, and the execution of the query returned {self._count:,} or more")
         if not self._found:
@@ -51,7 +51,7 @@ class Seen:
 def check_empty(header: tuple[str, ...] | None, query: str) -> None:
     """Raises `Transient` for the file of an export without rows whose only line cannot be the header of this query.
 
-    It may be a message of something in between, and then the run would end as one whose query returns nobody.
+    It may be a message of a proxy. Without this check, the run would end as if its query returned nobody.
     """
     name = " ".join(header or ()).strip().strip("\"'`").lower()
     if _path(header) or (name and re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", query.lower())):
@@ -59,7 +59,7 @@ def check_empty(header: tuple[str, ...] | None, query: str) -> None:
     raise Transient(
         Reason.REMOTE_REPLY_INVALID,
         "The file of the export has no rows, and its only line is not the name of a field of the query",
-        next_step="Find out whether something on the way, such as a proxy, changes files. If the saved query gives its "
+        next_step="Find out whether a proxy or another system changes files. If the saved query gives its "
         "field another name than spec.nexthink.query, correct one of them.",
     )
 
@@ -83,5 +83,5 @@ def _path(names: tuple[str, ...] | None) -> str | None:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether these can be the same field; the object that it belongs to may be left out."""
+    """Whether these may be the same field. A name may omit its object."""
     return f".{one}".endswith(f".{other}") or f".{other}".endswith(f".{one}")

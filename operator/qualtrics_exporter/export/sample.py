@@ -1,15 +1,15 @@
-"""Who of the audience is surveyed in a run, by `spec.sample`: pure functions of the address and of the run.
+"""Which people of the audience a run surveys, by `spec.sample`: pure functions of the address and of the run.
 
-Nobody is stored. A hash of the address and of the exporter's namespace and name gives each person a number, which stays
-the same if the object is recreated. With `groups: 4`, the slot with number k surveys the people whose number is k
-modulo 4. So the next turn of a person is always four slots later, whatever happened to the slots between: they may have
-been missed, and a run that starts again surveys the same people.
+No person is stored. A hash of the address and of the exporter's namespace and name gives each person a number, which
+stays the same if the object is recreated. With `groups: 4`, the slot with number k surveys the people whose number is k
+modulo 4. So the next turn of a person is always four slots later, even if slots in between were missed, and a run that
+starts again surveys the same people.
 
-Other things could bring a turn forward: a request, a late run, a wrong clock, and a change of the schedule or of
-`sample`. Therefore the status keeps which groups were surveyed and when, as numbers. A send without groups counts for
-everybody. From the number of a person follows whether they were in such a group. One rule covers all of this: who was
-in a send is left out until `groups` less a half intervals have passed since that send. It counts from the send, not
-from the slot. A send in the future counts as recent, because it is not known when it really was.
+A request, a late run, a wrong clock, or a change of the schedule or of `sample` could bring a turn forward. Therefore
+the status records which groups were surveyed and when, as numbers. The number of a person shows whether they were in
+such a group. A send without groups counts for everybody. One rule covers all cases: a person who was in a send is left
+out until `groups` minus a half intervals have passed since that send. The time counts from the send, not from the slot.
+A send in the future counts as recent, because its real time is unknown.
 
 Half an interval is the tolerance: a run sends some time after its slot, and clocks change. Without it, a punctual slot
 after a late one would survey nobody.
@@ -34,12 +34,12 @@ class Sample(Protocol):
     """A part of the audience."""
 
     def includes(self, identity: str) -> bool:
-        """Whether the person with this address is in it. It takes what `addresses.identity` returns."""
+        """Whether the person is in it. `identity` is the result of `addresses.identity`."""
         ...
 
     @property
     def group(self) -> SampledGroup | None:
-        """The group, if it is one."""
+        """The group, if the part is a group."""
         ...
 
     @property
@@ -56,7 +56,7 @@ class Sample(Protocol):
 class Group:
     """One of several groups, without the people who were surveyed in this cycle.
 
-    `known` are the sends of the past. People who were in one of them are left out until `wait` has passed since then.
+    `known` has the sends of the past. People who were in one of them are left out until `wait` has passed since then.
     """
 
     exporter: str
@@ -74,11 +74,11 @@ class Group:
 
     @property
     def waiting(self) -> str | None:
-        """When the newest of the sends was that leave out people, and from when on they leave out nobody."""
+        """When the newest send was that leaves out people, and when everybody can be surveyed again."""
         if not self.surveyed:
             return None
         last = max(map(_sent_at, self.surveyed))
-        future = " That is in the future: a clock is wrong, or was." if last > self.now else ""
+        future = " That is in the future: a clock is or was wrong." if last > self.now else ""
         return (
             f"The last survey of people of this group was sent at {timestamp(last)} (UTC).{future} "
             f"They can all be surveyed again from {timestamp(last + self.wait)} (UTC) on."
@@ -92,7 +92,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A random part, another one in each run."""
+    """A random part, a different one in each run."""
 
     exporter: str
     percent: int
@@ -101,7 +101,7 @@ class Part:
     waiting: None = None
 
     def includes(self, identity: str) -> bool:
-        """Whether the person is chosen. It does not depend on who else there is."""
+        """Whether the person is chosen. This does not depend on other people."""
         return person_number(f"{self.exporter} {self.run_id}", identity) % 10_000 < self.percent * 100
 
     def at(self, now: datetime) -> Self:
@@ -112,7 +112,7 @@ class Part:
 def sample_of(
     spec: Spec, exporter: str, schedule: Schedule, run: ActiveRun, surveyed: Iterable[SampledGroup] = ()
 ) -> Sample | None:
-    """Whom of the audience a run surveys; None for everybody. `exporter` is its namespace/name.
+    """The people of the audience that a run surveys; None for everybody. `exporter` is its namespace/name.
 
     A requested run surveys the group of the newest slot that was due when it started.
     """
@@ -135,7 +135,7 @@ def person_number(exporter: str, identity: str) -> int:
 
 
 async def draw(sample: Sample, audience: Recipients, pause: Callable[[], Awaitable[None]]) -> Recipients:
-    """The people of the audience whom a run surveys. The audience is handed over: both would take too much memory."""
+    """The people of the audience that a run surveys. Empties the audience, because both would take too much memory."""
     audience.freeze()
     people = audience.sampling()
     for address in audience.hand_over():
@@ -156,9 +156,9 @@ def with_group(surveyed: Sequence[SampledGroup] | None, group: SampledGroup) -> 
 def with_send(
     surveyed: Sequence[SampledGroup] | None, run: ActiveRun | None, entry: HistoryEntry
 ) -> list[SampledGroup] | None:
-    """The surveyed groups after a run has ended, with the one that it mailed, or may have mailed.
+    """The surveyed groups after a run, with the group that it mailed, or may have mailed.
 
-    A send that was refused has a time as well, but mailed nobody.
+    A refused send has a time as well, but mailed nobody.
     """
     if (sent := _mailed(entry)) is None or entry.send_time is None:
         return None if surveyed is None else list(surveyed)
@@ -171,7 +171,7 @@ def with_send(
 
 
 def _within(group: SampledGroup, other: SampledGroup) -> bool:
-    """Whether everybody of a group is in the other one, too."""
+    """Whether everybody in a group is in the other one too."""
     return group.groups % other.groups == 0 and (group.group - other.group) % other.groups == 0
 
 
@@ -183,7 +183,7 @@ def everybody(run_id: str, slot_time: datetime) -> SampledGroup:
 def surveyed_groups(
     surveyed: Iterable[SampledGroup] | None, history: Iterable[HistoryEntry] | None
 ) -> list[SampledGroup]:
-    """Those groups of which it is not known that nothing was sent: a person who looked may have reported that.
+    """The groups that were mailed, or may have been. A person can report that nothing was sent to a group.
 
     A run that was sent and has no group in the list counts as everybody: an earlier version did not record it, or an
     older CRD dropped the list. Such a CRD also drops the time of the send, which the entry still has.
@@ -210,7 +210,7 @@ def _sent_at(group: SampledGroup) -> datetime:
 
 
 def _overlap(one: SampledGroup, other: SampledGroup) -> bool:
-    """Whether somebody can be in both."""
+    """Whether somebody can be in both groups."""
     return (one.group - other.group) % gcd(one.groups, other.groups) == 0
 
 

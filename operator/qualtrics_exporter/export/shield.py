@@ -1,4 +1,4 @@
-"""Work that a cancellation must not cut in two."""
+"""Work that a cancellation must not interrupt."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 async def shield_until_done(work: Coroutine[Any, Any, T]) -> T:
-    """Do this to its end, whatever happens. A cancellation meanwhile strikes at the next await after it."""
+    """Complete this work. A cancellation in the meantime is raised at the next await after it."""
     here = asyncio.current_task()
     task = asyncio.ensure_future(work)
     cancelled = 0
@@ -16,7 +16,8 @@ async def shield_until_done(work: Coroutine[Any, Any, T]) -> T:
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError:
-            # Taken off the count and put back below, so that an enclosing timeout or task group still knows its own.
+            # Subtracted from the task's count here and added again below, so that the count is correct for an
+            # enclosing timeout or task group.
             cancelled += 1
             if here:
                 here.uncancel()

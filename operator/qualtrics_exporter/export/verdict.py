@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from qualtrics_exporter.export.guards import CheckWarning
 from qualtrics_exporter.export.journal import QuerySync
-from qualtrics_exporter.export.query import Answer
+from qualtrics_exporter.export.query import QueryResult
 from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import RecipientCounts as Counts
@@ -20,7 +20,7 @@ class Verdict:
     query_text: ExportError | None = None
     nexthink: ExportError | None = None
     qualtrics: ExportError | None = None
-    answer: Answer | None = None
+    answer: QueryResult | None = None
     warnings: tuple[CheckWarning, ...] = ()
     qualtrics_checked: bool = False
     """Whether Qualtrics was checked now. Otherwise `qualtrics` and its warnings are from an earlier check, if any."""
