@@ -279,7 +279,7 @@ def refusal(helm: Helm, values: dict[str, Any], *arguments: str) -> str:
     return str(refused.value.stderr)
 
 
-EMPTIES = " is empty: leave it out"
+EMPTIES = " is empty: omit it"
 TOGETHER = together({name: values for name, (values, _) in SENTENCES.items() if EMPTIES not in SENTENCES[name][1]})
 EMPTY = together({name: values for name, (values, _) in SENTENCES.items() if EMPTIES in SENTENCES[name][1]})
 TYPES_TOGETHER = together({name: values for name, (values, _) in TYPES.items()})
@@ -327,7 +327,7 @@ def test_a_value_that_null_takes_away_is_told_in_a_sentence_unless_it_may_be_emp
             place = place.setdefault(parent, {})
         place[last] = None
     told = refusal(helm, nothing)
-    said = {line.partition(" ")[0] for line in told.splitlines() if "is empty: leave it out for its default" in line}
+    said = {line.partition(" ")[0] for line in told.splitlines() if "is empty: omit it to use the default" in line}
     # These have a sentence of their own when they are used, or are no matter.
     assert needed - said == {"podDisruptionBudget.maxUnavailable", "privateCA.key", "http.host"}
 
@@ -339,7 +339,7 @@ def test_a_section_that_null_takes_away_is_told_in_a_sentence(helm: Helm) -> Non
         if isinstance(default, dict) and default and (name.endswith("Probe") or not free((name,)))
     ]
     told = refusal(helm, dict.fromkeys(sections))
-    assert [name for name in sections if f"\n{name} is empty: leave it out for its default, or" not in told] == []
+    assert [name for name in sections if f"\n{name} is empty: omit it to use the default, or" not in told] == []
 
 
 def test_the_schema_is_one_and_refuses_unknown_keys_everywhere_but_in_global_and_where_kubernetes_has_its_say() -> None:
@@ -369,7 +369,7 @@ def test_schema_and_table_are_what_values_yaml_says(tmp_path: Path, capsys: pyte
     copy = tmp_path / "charts" / "copy"
     shutil.copytree(CHART, copy)
     values = copy / "values.yaml"
-    values.write_text(values.read_text().replace("# How many pods.", "# The number of pods."))
+    values.write_text(values.read_text().replace("# Number of pods.", "# The number of pods."))
     assert not write(chart.generated(copy), copy, check=True)
     assert "README.md is stale: run `make generate`" in capsys.readouterr().err
     assert write(chart.generated(copy), copy, check=False)

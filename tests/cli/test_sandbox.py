@@ -75,7 +75,7 @@ def test_with_a_certificate_it_serves_https(program: Program, tmp_path: Path) ->
 def test_half_a_certificate_is_wrong_usage(program: Program, tmp_path: Path) -> None:
     file = tmp_path / "tls.crt"
     file.write_text("nothing")
-    assert "go together" in program("sandbox", "--certificate", file, code=2).stderr
+    assert "Use --certificate and --key together" in program("sandbox", "--certificate", file, code=2).stderr
     assert "no certificate" in program("sandbox", "--certificate", file, "--key", file, code=1).stderr
 
 
