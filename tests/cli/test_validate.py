@@ -329,7 +329,7 @@ def test_a_byte_order_mark_moves_no_column(called: Called) -> None:
 
 
 def test_standard_input_is_read_once(called: Called) -> None:
-    assert "once only" in called("validate", "-", "-", input="", code=2).stderr
+    assert "only once" in called("validate", "-", "-", input="", code=2).stderr
 
 
 def test_an_address_in_a_query_is_not_repeated(called: Called) -> None:
@@ -507,13 +507,13 @@ def test_a_comment_in_braces_is_named_as_the_cause(called: Called) -> None:
 
 HINTS = {
     'users | where name == "a: b" | list x': "if the value has a colon before a space, put it in quotes",
-    "| users | list ad.email_address": "a text after | or > begins in the next line",
-    "> users": "a text after | or > begins in the next line",
+    "| users | list ad.email_address": "write the text of | or > on the next lines",
+    "> users": "write the text of | or > on the next lines",
     "@everyone": "put a value that begins with this character in quotes",
     "%everyone": "put a value that begins with this character in quotes",
     "- everyone": "put a value that begins with - or ? and a space in quotes",
     "*everyone": "an unquoted * refers to an anchor: put the value in quotes",
-    '"users" | list x': "otherwise put all of the value in quotes",
+    '"users" | list x': "for another value, put all of it in quotes",
     '"users" of today': "the value ends before its line does: put all of it in quotes",
     "'users | where name == 'x''": "the value ends before its line does: put all of it in quotes",
     "[users] of today": "the value ends before its line does: put all of it in quotes",
