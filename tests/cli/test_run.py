@@ -38,7 +38,7 @@ def test_without_send_the_people_are_counted_and_nothing_is_created(run: Local) 
     assert "DryRun" in ended.stdout
     assert "It was a dry run" in ended.stdout
     assert "8 rows, 1 empty, 1 duplicate, 6 accepted" in ended.stdout
-    assert "give the same command with --send" in ended.stderr
+    assert "run the same command with --send" in ended.stderr
     assert run.mailed() == set()
     assert not run.sandbox.ledger.batches
 
@@ -229,7 +229,7 @@ def refused(run: Local) -> None:
 def test_a_send_that_was_refused_is_asked_for_again_by_the_same_command(run: Local) -> None:
     refused(run)
     ended = run("--send")
-    assert "to ask again" in ended.stderr
+    assert "before a retry" in ended.stderr
     assert run.mailed() == PEOPLE
     assert len(run.sandbox.ledger.batches) == 1
 
