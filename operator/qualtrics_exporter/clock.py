@@ -1,7 +1,7 @@
 """Time as an argument.
 
-Everything that waits or dates something takes a `Clock`, so that a test can make a week pass in an instant
-and can set the clock back. Nothing else in the package asks the machine for the time.
+Code that waits or needs the time takes a `Clock`, so that a test can let a week pass in an instant and set the clock
+back. No other module reads the time of the machine.
 """
 
 import asyncio
@@ -12,34 +12,33 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the time comes from."""
+    """A source of time."""
 
     def now(self) -> datetime:
         """The wall clock, aware, in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that only ever grow, whatever happens to the wall clock."""
+        """Seconds that never decrease, even if the wall clock is set."""
         ...
 
     def uptime(self) -> float:
-        """Seconds of the machine, including those that it slept: they show how long a process was paused."""
+        """Seconds since the machine booted, including its sleep: they show how long a process was paused."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return after that many seconds of this clock; at once for zero or less."""
+        """Return after that many seconds of this clock, or immediately for zero or less."""
         ...
 
 
 class WatchedClock:
-    """A clock that notices when its wall clock is set, at each look: that then moves by something else than the other.
+    """A clock that detects when the wall clock is set: `now` compares it with the monotonic clock.
 
-    Who plans by a time that turns out to be wrong therefore always has to plan anew: the time cannot go back to what it
-    was without being noticed.
+    Listeners can plan again after each step, so no plan relies on a time that turned out to be wrong.
     """
 
     TOLERANCE = timedelta(seconds=2)
-    """Time servers slew a clock by far less between two looks."""
+    """Larger than the corrections of time servers between two calls."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -47,7 +46,7 @@ class WatchedClock:
         self.steps = 0
         """How often the wall clock was set."""
         self.on_step: list[Callable[[timedelta], None]] = []
-        """Called with what the wall clock was set by, forward or back."""
+        """Called with the difference by which the wall clock was set, forward or back."""
 
     def now(self) -> datetime:
         now, offset = self._look()
@@ -68,7 +67,7 @@ class WatchedClock:
         await self._clock.sleep(seconds)
 
     def _look(self) -> tuple[datetime, timedelta]:
-        """The wall clock, and how far it is from the monotonic one."""
+        """The wall clock, and its difference from the monotonic clock."""
         while True:
             before, now = self._clock.monotonic(), self._clock.now()
             if self._clock.monotonic() - before < 0.5:  # else the process was paused between the two
@@ -92,5 +91,5 @@ class SystemClock:
 
 
 def machine_uptime() -> float:
-    """`Clock.uptime` of this machine. macOS and Windows have no CLOCK_BOOTTIME; their monotonic clock has to do."""
+    """`Clock.uptime` of this machine. Without CLOCK_BOOTTIME (macOS, Windows), it is the monotonic clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -19,23 +19,23 @@ from typing import Any, Generic, NamedTuple, TypeVar
 T = TypeVar("T")
 
 NAMESPACE_FACTOR = 2
-"""How many times of what is free the tenants of one namespace may hold. With 1, a tenant that holds all it can would
+"""The tenants of one namespace may hold this many times the free units. With 1, a tenant that holds its maximum would
 leave nothing to the other tenants of its namespace.
 """
 
 
 class Tenant(NamedTuple):
-    """Who shares: the exporters of one namespace that use the same Nexthink credentials."""
+    """The exporters of one namespace that use the same Nexthink credentials."""
 
     namespace: str
     secret: str
 
 
 NOBODY = Tenant("", "")
-"""Where there is only one: on the command line."""
+"""The only tenant of the command line."""
 
 TENANT: ContextVar[Tenant] = ContextVar("tenant", default=NOBODY)
-"""On whose behalf a task works, for what cannot be told: connections and the look-up of names."""
+"""The tenant that a task works for, where it cannot be passed as an argument: in connections and DNS look-ups."""
 
 
 @contextmanager
@@ -58,7 +58,7 @@ class _Waiting(Generic[T]):
 
 
 class _Shares:
-    """Who holds how much of a total."""
+    """The units of a total that each tenant and namespace holds."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -71,17 +71,17 @@ class _Shares:
         return self.total - self.used
 
     def allow_namespace(self, namespace: str, weight: int) -> bool:
-        """Whether so much more is within the share of the namespace. Who holds nothing is always within it."""
+        """Whether `weight` more units are within the share of the namespace. True if it holds nothing."""
         return self._namespaces[namespace] + weight <= max(weight, NAMESPACE_FACTOR * self.free)
 
     def allow(self, tenant: Tenant, weight: int) -> bool:
-        """Whether so much more is within the shares of the tenant and of its namespace."""
+        """Whether `weight` more units are within the shares of the tenant and of its namespace."""
         return self._tenants[tenant] + weight <= max(weight, self.free) and self.allow_namespace(
             tenant.namespace, weight
         )
 
     def change(self, tenant: Tenant, weight: int) -> None:
-        """The tenant holds so much more; less, if it is negative."""
+        """Add units to the tenant, or with a negative weight, remove them."""
         self.used += weight
         self._tenants[tenant] += weight
         self._namespaces[tenant.namespace] += weight
@@ -93,7 +93,7 @@ class _Shares:
 
 @dataclass(frozen=True, slots=True)
 class Grant(Generic[T]):
-    """An item whose turn it is, and the units that its tenant holds until it is released."""
+    """A started item, and the units that its tenant holds until the release."""
 
     tenant: Tenant
     item: T
@@ -129,15 +129,15 @@ class FairQueue(Generic[T]):
         return self._all.used
 
     def push(self, tenant: Tenant, item: T, *, urgent: bool = True, weight: int = 1) -> None:
-        """Let an item wait for `weight` units, all of them at most."""
+        """Let an item wait for `weight` units, at most for the total."""
         tenants = self._waiting.setdefault(tenant.namespace, OrderedDict())
         tenants.setdefault(tenant, _Waiting()).lane(urgent).append((item, min(weight, self.total)))
         self._length += 1
 
     def pop(self) -> Grant[T] | None:
-        """The item whose turn it is; None if nothing can start.
+        """The next item. None if nothing can start.
 
-        An item that waits only for free units keeps its turn: smaller ones do not overtake it for ever.
+        An item that waits only for free units keeps its turn, so that smaller items cannot overtake it forever.
         """
         if not self._waiting:
             return None
@@ -165,7 +165,7 @@ class FairQueue(Generic[T]):
         return None
 
     def take(self, tenant: Tenant, item: T, weight: int = 1) -> Grant[T] | None:
-        """As `push` and `pop` of an urgent item where nobody waits: the usual case. None if it has to wait."""
+        """The same as `push` and `pop` of an urgent item if no other item waits. None if it has to wait."""
         weight = min(weight, self.total)
         if self._waiting or weight > self._all.free or not self._all.allow(tenant, weight):
             return None
@@ -173,14 +173,14 @@ class FairQueue(Generic[T]):
         return Grant(tenant, item, weight, urgent=True)
 
     def release(self, grant: Grant[T], weight: int | None = None) -> None:
-        """Give the units of a grant back, or so many of them."""
+        """Give back the units of a grant, or `weight` of them."""
         weight = grant.weight if weight is None else weight
         self._all.change(grant.tenant, -weight)
         if not grant.urgent:
             self._background.change(grant.tenant, -weight)
 
     def discard(self, tenant: Tenant, item: T) -> None:
-        """Let an item wait no longer."""
+        """Remove a waiting item."""
         tenants = self._waiting.get(tenant.namespace)
         waiting = tenants.get(tenant) if tenants else None
         for lane in (waiting.urgent, waiting.background) if waiting else ():
@@ -192,7 +192,7 @@ class FairQueue(Generic[T]):
                     return
 
     def _end_turn(self, tenant: Tenant) -> None:
-        """An item of the tenant was taken: the others come before its next one."""
+        """Move the tenant behind the others, after an item of it was taken."""
         self._length -= 1
         self._waiting[tenant.namespace].move_to_end(tenant)
         self._waiting.move_to_end(tenant.namespace)
@@ -210,14 +210,14 @@ Shrink = Callable[[int], None]
 
 
 class FairSemaphore:
-    """A semaphore whose units are shared between tenants."""
+    """A semaphore that tenants share."""
 
     def __init__(self, total: int) -> None:
         self._queue: FairQueue[Any] = FairQueue(total)
 
     @asynccontextmanager
     async def hold(self, tenant: Tenant, weight: int = 1) -> AsyncIterator[Shrink]:
-        """Hold `weight` units within the block; wait for them first. Yields what gives all but so many units back."""
+        """Wait for `weight` units and hold them within the block. Yields a function that gives back all but so many."""
         grant = self._queue.take(tenant, None, weight) or await self._wait(tenant, weight)
         held = grant.weight
 
@@ -251,7 +251,7 @@ class FairSemaphore:
 
     def _grant(self) -> None:
         while (grant := self._queue.pop()) is not None:
-            if grant.item.cancelled():  # its task has not been told yet
+            if grant.item.cancelled():  # its task has not handled the cancellation yet
                 self._queue.release(grant)
             else:
                 grant.item.set_result(grant)

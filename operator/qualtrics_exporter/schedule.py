@@ -1,26 +1,30 @@
-"""Slots: the points in time at which a survey may go out, as pure functions of (schedule, time).
+"""Slots: the times at which a survey can be sent, as pure functions of (schedule, time).
 
-A slot has a *start*, the local time its schedule names; a *due* time, when it runs, 20 minutes of elapsed time
-after the start (Hourly and Daily: until then Nexthink's last time bucket is open; Weekly: at once); and an
-*identity*, of which the id of its run is made. At most one distribution for a slot rests on the identity, so
-where clocks misbehave we choose what gives one slot too few over what might give one too many:
+A slot has a *start*, which is a local time of its schedule, a *due* time, at which it runs, and an *identity*, from
+which the id of its run is derived. Hourly and Daily slots are due 20 minutes of elapsed time after the start, because
+until then the last time bucket of Nexthink is open. Weekly slots are due at the start. The identity ensures that a slot
+has at most one distribution. So after clock changes, these rules choose one slot too few rather than one too many:
 
-- Every hour: one slot for each hour of UTC, named after it. It starts when the local clock strikes within that
-  UTC hour (at 23:30 UTC in Asia/Kolkata), going by the offset in force as the UTC hour begins. So it does not
-  matter how often a local hour exists, and no odd change of offset puts two slots into one hour.
-- Every 2, 3, 4, 6 or 12 hours: one slot for each local hour divisible by that number. It is named after the instant at
-  which it starts, in UTC: after a change of time zone, the same local hour is another slot.
-- Daily, Weekly: one slot for each local midnight, or midnight of that weekday. It is named after this local date, also
-  when it had to move: after a change of time zone, the same date is the same slot.
-- A local time that exists twice counts once, the first time. One that does not exist moves to the first instant
-  after the gap; the 20 minutes are counted from there.
-- Slots that moved to the same instant, or onto one that was there already, are one slot, with the name of the
-  latest: in Pacific/Apia, where 30 December 2011 never was, the Daily slot of the 31st stands for both. A Weekly
-  slot of that Friday still happens, as the Saturday begins, under the Friday's name.
+- Every hour: one slot for each hour of UTC, which is its identity. It starts at the full local hour within that UTC
+hour
+  (at 23:30 UTC in Asia/Kolkata), with the offset at the beginning of the UTC hour. So it does not matter how often a
+  local hour exists, and no change of offset puts two slots into one hour.
+- Every 2, 3, 4, 6 or 12 hours: one slot for each local hour divisible by that number. Its identity is the start in UTC:
+  after a change of time zone, the same local hour is another slot.
+- Daily, Weekly: one slot for each local midnight, or midnight of that weekday. Its identity is the local date, even if
+the
+  slot moved: after a change of time zone, the same date is the same slot.
+- A local time that exists twice counts once, the first time. A local time that does not exist moves to the first
+instant
+  after the gap, and the 20 minutes are counted from there.
+- Slots that move to the same instant, or to the instant of another slot, are one slot with the identity of the latest:
+in
+  Pacific/Apia, where 30 December 2011 does not exist, the Daily slot of the 31st replaces both. A Weekly slot of that
+  Friday runs at the beginning of Saturday, with the identity of the Friday.
 
-How it is done: nominal starts are numbered, so that the number of the newest one is a division; what clocks do to
-it is then corrected by a step or two. Start times never decrease with their number, and where some are equal the
-last of them is the slot. Only `slots_between` and `count_slots` look at every slot.
+Implementation: nominal starts are numbered, so a division gives the number of the newest one, and one or two steps
+correct it for clock changes. Start times never decrease with their number. If several are equal, the last of them is
+the slot. Only `slots_between` and `count_slots` iterate over all slots.
 """
 
 import re
@@ -46,16 +50,16 @@ _WORDS = re.compile(
     rf"every (?:(?P<hour>(?:(?P<hours>[0-9]+) )?hours?) at :20|(?P<day>{'|'.join(WEEKDAYS)}) at 00:00|day at 00:20)"
     r", (?P<zone>\S+)"
 )
-_ORIGIN = datetime(1, 1, 1)  # noqa: DTZ001  a Monday on whatever clock; nominal start number 0
+_ORIGIN = datetime(1, 1, 1)  # noqa: DTZ001  a Monday in local time; nominal start number 0
 
 
 class UnknownTimeZone(ValueError):
-    """The name is not one of the IANA time zone database."""
+    """The name is not in the IANA time zone database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When, in whose time."""
+    """A schedule in a time zone."""
 
     frequency: Frequency
     zone: ZoneInfo
@@ -63,14 +67,14 @@ class Schedule:
     day_of_week: str | None = None
 
     def __post_init__(self) -> None:
-        # Not only pedantry: the numbering below rests on starts that are at the same hours every day.
+        # The numbering relies on starts at the same hours every day.
         if self.every_hours not in (EVERY_HOURS if self.frequency == "Hourly" else (None,)):
             raise ValueError(f"a {self.frequency} schedule cannot have every_hours={self.every_hours!r}")
         if self.day_of_week not in (WEEKDAYS if self.frequency == "Weekly" else (None,)):
             raise ValueError(f"a {self.frequency} schedule cannot have day_of_week={self.day_of_week!r}")
 
     def words(self) -> str:
-        """The schedule as people say it; two schedules with the same words have the same slots."""
+        """The schedule as text. Two schedules with the same text have the same slots."""
         if self.every_hours:
             hours = "hour" if self.every_hours == 1 else f"{self.every_hours} hours"
             return f"every {hours} at :20, {self.zone.key}"
@@ -80,7 +84,7 @@ class Schedule:
 
     @classmethod
     def from_words(cls, words: str) -> "Schedule | None":
-        """The schedule that has these words; None if there is none, or not any more."""
+        """The schedule that `words` returned for. None if the text or its time zone is unknown."""
         match = _WORDS.fullmatch(words)
         if match is None:
             return None
@@ -93,7 +97,7 @@ class Schedule:
             return None
 
     def interval(self) -> timedelta:
-        """The distance between two slots while nobody touches the clocks."""
+        """The time between two slots without clock changes."""
         if self.every_hours:
             return timedelta(hours=self.every_hours)
         return timedelta(days=7 if self.day_of_week else 1)
@@ -101,14 +105,14 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Slot:
-    """One point of a schedule: when it falls due, in UTC, and the name that it keeps for good."""
+    """One slot of a schedule: when it is due, in UTC, and its permanent identity."""
 
     due: datetime
     identity: str
 
 
 def next_slot(schedule: Schedule, after: datetime) -> Slot:
-    """The first slot that falls due after this time."""
+    """The first slot that is due after this time."""
     number = _newest(schedule, after) + 1
     return _slot(schedule, _newest(schedule, _due(schedule, number)))  # the last of those due at the same instant
 
@@ -121,13 +125,13 @@ def slots_between(schedule: Schedule, after: datetime, until: datetime) -> Itera
 
 
 def newest_slot(schedule: Schedule, after: datetime, until: datetime) -> Slot | None:
-    """The last of `slots_between`, without looking at the others."""
+    """The last of `slots_between`, without iterating over the others."""
     slot = _slot(schedule, _newest(schedule, until))
     return slot if slot.due > after else None
 
 
 def count_slots(schedule: Schedule, after: datetime, until: datetime) -> int:
-    """How many `slots_between` there are."""
+    """The number of `slots_between`."""
     first, last = _newest(schedule, after) + 1, _newest(schedule, until)
     if schedule.every_hours == 1:
         return max(0, last - first + 1)
@@ -136,16 +140,16 @@ def count_slots(schedule: Schedule, after: datetime, until: datetime) -> int:
 
 
 def slot_due_at(schedule: Schedule, due: datetime) -> Slot | None:
-    """The slot that falls due at exactly this time, if this schedule (still) has one there."""
+    """The slot that is due at exactly this time, if the schedule has one."""
     slot = _slot(schedule, _newest(schedule, due))
     return slot if slot.due == due else None
 
 
 def slot_number(schedule: Schedule, until: datetime) -> int:
-    """The number of the newest slot that is due by then. It grows by one with each slot, whether that runs or not.
+    """The number of the newest slot that is due by then. It grows by one with each slot, even if that does not run.
 
     It does not depend on when the exporter was created. It differs between frequencies, and between values of
-    `every_hours`. Where slots fall together, the numbers of the others are left out.
+    `every_hours`. If several slots become one, the numbers of the others are skipped.
     """
     return _newest(schedule, until)
 
@@ -156,7 +160,7 @@ def numbered_slot(schedule: Schedule, number: int) -> Slot:
 
 
 def zone(name: str) -> ZoneInfo:
-    """The time zone of this IANA name; raises `UnknownTimeZone` for all else, also for what names a file."""
+    """The time zone of an IANA name. Raises `UnknownTimeZone` for anything else, including names of files."""
     if name not in _zone_names():
         names = {known.lower(): known for known in sorted(_zone_names())}
         meant = get_close_matches(name.lower(), names, n=1, cutoff=0.9)
@@ -167,12 +171,12 @@ def zone(name: str) -> ZoneInfo:
 
 @cache
 def _zone_names() -> frozenset[str]:
-    # A list, because ZoneInfo() opens files: it takes "localtime", and any case on some file systems.
+    # A list, because ZoneInfo() opens files: it accepts "localtime", and any case on some file systems.
     return frozenset(files("tzdata").joinpath("zones").read_text("utf-8").split())
 
 
 def _newest(schedule: Schedule, until: datetime) -> int:
-    """The number of the newest nominal start that is due by then; of several due at one instant, the last."""
+    """The number of the newest nominal start that is due by then. If several are due at one instant, the last."""
     clock = UTC if schedule.every_hours == 1 else schedule.zone
     shown = (until - _settling(schedule)).astimezone(clock).replace(tzinfo=None)
     number = (shown - _ORIGIN) // schedule.interval()
@@ -204,14 +208,14 @@ def _settling(schedule: Schedule) -> timedelta:
 
 
 def _nominal(schedule: Schedule, number: int) -> datetime:
-    """The start as its name tells it: without a zone, a time of UTC for every hour and a local one otherwise."""
+    """The start before clock changes, without a zone: in UTC for every hour, otherwise local."""
     day = WEEKDAYS.index(schedule.day_of_week) if schedule.day_of_week else 0
     return _ORIGIN + timedelta(days=day) + number * schedule.interval()
 
 
 @lru_cache(maxsize=4096)
 def _start(schedule: Schedule, number: int) -> datetime:
-    """The instant that a nominal start comes to, in UTC. Asked for again and again, about the few starts near now."""
+    """The instant of a nominal start, in UTC. Cached, because callers ask repeatedly for the few starts near now."""
     nominal = _nominal(schedule, number)
     if schedule.every_hours == 1:
         hour = nominal.replace(tzinfo=UTC)
@@ -223,7 +227,7 @@ def _start(schedule: Schedule, number: int) -> datetime:
 
 
 def _end_of_gap(nominal: datetime, zone: ZoneInfo, before: datetime, after: datetime) -> datetime:
-    """The first instant at which the local clock shows more than a time it never shows (zoneinfo keeps no list)."""
+    """The first instant after a gap in local time, found by a search, because zoneinfo has no list of changes."""
 
     def passed(second: int) -> bool:
         return (before + timedelta(seconds=second)).astimezone(zone).replace(tzinfo=None) > nominal

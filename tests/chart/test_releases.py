@@ -88,7 +88,7 @@ def test_a_crd_that_is_not_kept_goes_with_its_release_and_the_notes_warn_of_it(
 
 def test_no_upgrade_takes_the_crd_away_with_all_exporters(clean: ControlPlane, installer: Helm) -> None:
     installer.install("surveys", namespace="system", values={"crds": {"keep": False}})
-    with pytest.raises(HelmError, match="this upgrade would delete the CRD, and with it every exporter in the cluster"):
+    with pytest.raises(HelmError, match="this upgrade would delete the CRD and every exporter in the cluster"):
         installer.upgrade("surveys", namespace="system", values=NO_CRD)
     installer.upgrade("surveys", namespace="system")
     installer.upgrade("surveys", namespace="system", values=NO_CRD)
@@ -98,7 +98,7 @@ def test_no_upgrade_takes_the_crd_away_with_all_exporters(clean: ControlPlane, i
 def test_a_crd_of_another_release_is_told_and_can_be_handed_over(clean: ControlPlane, installer: Helm) -> None:
     installer.install("first", namespace="dex", values={"selector": "team=dex"})
     told = refusal(installer, "second", "hr", selector="team=hr")
-    assert f"The CRD {CRD} is there already and belongs to the release first in dex: write crds.enabled: false" in told
+    assert f"The CRD {CRD} already exists and belongs to the release first in dex: set crds.enabled=false" in told
     installer.upgrade("first", namespace="dex", values={**NO_CRD, "selector": "team=dex"})
     clean.kubectl("annotate", "crd", CRD, "helm.sh/resource-policy-")
     obey(clean, told)
@@ -110,14 +110,14 @@ def test_a_crd_of_another_release_is_told_and_can_be_handed_over(clean: ControlP
 def test_a_crd_that_somebody_applied_is_told_and_can_be_handed_over(clean: ControlPlane, installer: Helm) -> None:
     clean.install_crds()
     told = refusal(installer, "surveys", "system")
-    assert f"The CRD {CRD} is there already and belongs to no release: write crds.enabled: false" in told
+    assert f"The CRD {CRD} already exists and belongs to no release: set crds.enabled=false" in told
     obey(clean, told)
     installer.install("surveys", "--force-conflicts", namespace="system")
 
 
 def obey(cluster: ControlPlane, told: str) -> None:
     """Do what a sentence says that one could do."""
-    commands = re.search(r"Or hand it over.*?: (kubectl .*)", told)
+    commands = re.search(r"Or transfer it to this release.*?: (kubectl .*)", told)
     assert commands
     for command in commands[1].split(" && "):
         program, *arguments = command.split()
@@ -193,10 +193,10 @@ class TestReleasesBesideEachOther:
         done = installer.run(*asked, input=json.dumps({**NO_CRD, **values}), check=False)
         looked_at = {*values["watchNamespaces"], namespace} if "watchNamespaces" in values else {"system", "dex", "hr"}
         sentences = {
-            f"The Deployment {place} looks after exporters that this release would look after too ({whom}): give each "
-            f"a selector or watchNamespaces of its own, or remove one. With both at once nothing is sent twice, but "
-            f"what one of them may not do fails for both, for example a host that it does not allow; "
-            f"allowOverlap=true takes them side by side."
+            f"The Deployment {place} already manages some of the exporters that this release would manage ({whom}): "
+            f"give each release its own selector or watchNamespaces, or remove one of them. With both, no survey is "
+            f"sent twice, but a run fails if the release that runs it does not allow what the run needs, for example "
+            f"a host. To allow both, set allowOverlap=true."
             for place, _, whom in (first[name].partition("|") for name in met)
             if place.partition("/")[0] in looked_at
         }
@@ -236,7 +236,7 @@ def test_another_label_for_the_pods_of_a_deployment_that_stays_is_told(clean: Co
     installer.install("surveys", namespace="system", values={**values, "nameOverride": "before"})
     told = (
         r"The Deployment surveys has pods with the label app\.kubernetes\.io/name=before, which cannot be changed to "
-        r"after: write nameOverride: before, or change fullnameOverride too"
+        r"after: set nameOverride to before, or change fullnameOverride too"
     )
     with pytest.raises(HelmError, match=told):
         installer.upgrade("surveys", namespace="system", values={**values, "nameOverride": "after"})
@@ -252,7 +252,7 @@ def test_who_may_do_nothing_outside_of_two_namespaces_can_install_for_them(clean
     clean.kubectl("create", "rolebinding", "installer-of-hr", *subject)
     installer = Helm(tmp_path, kubeconfig)
     notes = installer.install("surveys", namespace="hr", values={**NO_CRD, "watchNamespaces": ["dex", "hr"]})
-    assert "Only the Deployments of dex, hr were looked at" in notes
+    assert "Helm looked for other releases that manage the same exporters only in the namespaces dex, hr." in notes
     assert "WARNING" not in notes
     installer.upgrade("surveys", namespace="hr", values={**NO_CRD, "watchNamespaces": ["dex"]})
     installer.uninstall("surveys", namespace="hr")
@@ -266,12 +266,12 @@ def test_the_notes_warn_of_what_is_missing_and_of_what_is_dangerous(clean: Contr
     notes = installer.install("surveys", namespace="system", values={**values, "rbac": {"create": False}})
     for warning in (
         "the CRD is not in the cluster, and crds.enabled is false.",
-        "serviceMonitor.enabled is true, but the cluster knows no ServiceMonitor, so none was made.",
-        "allowHttp is true. Secrets and addresses travel in clear",
-        "allowOverlap is true. If another release looks after the same exporters nothing is sent twice",
+        "serviceMonitor.enabled is true, but the cluster has no CRD for ServiceMonitors, so none was created.",
+        "allowHttp is true. Secrets and addresses are sent unencrypted",
+        "allowOverlap is true. If another release manages the same exporters, no survey is sent twice",
     ):
         assert f"WARNING: {warning}" in notes
-    assert "the service account surveys-qualtrics-exporter needs the rights that docs/operating.md lists" in notes
+    assert "the service account surveys-qualtrics-exporter needs the permissions in docs/operating.md." in notes
 
 
 def test_the_notes_name_what_is_looked_after(clean: ControlPlane, installer: Helm) -> None:
@@ -279,5 +279,5 @@ def test_the_notes_name_what_is_looked_after(clean: ControlPlane, installer: Hel
     notes = installer.install(
         "surveys", *dry, namespace="system", values={"watchNamespaces": ["dex"], "selector": "team=dex"}
     )
-    assert "looks after the exporters of dex with the labels team=dex." in notes
+    assert "manages the exporters of dex with the labels team=dex." in notes
     assert "kubectl get qualtricsexporters --namespace dex --output wide" in notes

@@ -22,195 +22,196 @@ DIGEST = "sha256:" + "0" * 64
 SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     "no replica": (
         {"replicaCount": 0},
-        "replicaCount is 0, which would stop all exporters without a word: write 1 or more. To pause exporters set "
-        "suspend: true in them; to stop the operator for a while use kubectl scale, which the next upgrade undoes.",
+        "replicaCount is 0, which would stop all exporters silently: set 1 or more. To pause an exporter, set suspend: "
+        "true in it. To stop the operator temporarily, use kubectl scale; the next upgrade undoes that.",
     ),
     "fewer than no replica": ({"replicaCount": -1}, "replicaCount is -1, which would stop all exporters"),
     "replicas that all work": (
         {"leaderElection": {"enabled": False}},
-        "replicaCount is 2, but with leaderElection.enabled=false all of them would work at once: write replicaCount: "
-        "1, or leave leaderElection.enabled at true.",
+        "replicaCount is 2, but with leaderElection.enabled=false all of them would work at the same time: set "
+        "replicaCount to 1, or leaderElection.enabled to true.",
     ),
     "a new pod beside the only one that may work": (
         {"replicaCount": 1, "leaderElection": {"enabled": False}, "strategy": {"type": "RollingUpdate"}},
-        'strategy is {"type":"RollingUpdate"}, but with leaderElection.enabled=false a new pod beside the old one',
+        'strategy is {"type":"RollingUpdate"}, but with leaderElection.enabled=false the new pod and the old',
     ),
     "the same by a strategy without a type": (
         {"replicaCount": 1, "leaderElection": {"enabled": False}, "strategy": {"rollingUpdate": {"maxSurge": 1}}},
-        'strategy is {"rollingUpdate":{"maxSurge":1}}, but with leaderElection.enabled=false a new pod beside the old',
+        'strategy is {"rollingUpdate":{"maxSurge":1}}, but with leaderElection.enabled=false the new pod and the',
     ),
     "replicas without end": (
         {"replicaCount": 9999999999},
-        "replicaCount is 9999999999, of which all but one would only wait: write 2 or 3.",
+        "replicaCount is 9999999999, but only one pod works and all others wait: set 2 or 3.",
     ),
-    "no image": ({"image": {"repository": ""}}, "image.repository is empty: leave it out for its default, or write"),
+    "no image": ({"image": {"repository": ""}}, "image.repository is empty: omit it to use the default, or set a"),
     "an image with its tag": (
         {"image": {"repository": "registry.example.com:5000/exporter:1.2"}},
-        'image.repository is "registry.example.com:5000/exporter:1.2", which has a tag: write that as image.tag.',
+        'image.repository is "registry.example.com:5000/exporter:1.2", which has a tag: set the tag as image.tag.',
     ),
     "an image with a scheme": (
         {"image": {"repository": "https://registry.example.com/exporter"}},
-        'image.repository is "https://registry.example.com/exporter", which is no name of an image: write it in',
+        'image.repository is "https://registry.example.com/exporter", which is not the name of an image: use',
     ),
-    "an image in capitals": ({"image": {"repository": "Exporter"}}, 'image.repository is "Exporter", which is no name'),
+    "an image in capitals": ({"image": {"repository": "Exporter"}}, 'image.repository is "Exporter", which is not the'),
     "a registry with a scheme": (
         {"image": {"registry": "https://registry.example.com"}},
-        'image.registry is "https://registry.example.com", which is no registry: write its host, such as',
+        'image.registry is "https://registry.example.com", which is not a registry: set its host without a',
     ),
     "a digest for a tag": (
         {"image": {"tag": DIGEST}},
-        f'image.tag is "{DIGEST}", which is no tag: write up to 128 letters, digits, dots, - and _, such as 0.1.0, or '
-        f"leave it empty for that one. A digest goes to image.digest.",
+        f'image.tag is "{DIGEST}", which is not a tag: use up to 128 letters, digits, dots, - and _, or leave it empty '
+        f"for 0.1.0. Set a digest as image.digest.",
     ),
-    "a tag that is too long": ({"image": {"tag": "a" * 129}}, f'image.tag is "{"a" * 129}", which is no tag'),
+    "a tag that is too long": ({"image": {"tag": "a" * 129}}, f'image.tag is "{"a" * 129}", which is not a tag'),
     "a digest that is cut": (
         {"image": {"digest": "sha256:0123"}},
-        'image.digest is "sha256:0123", which is no digest: write sha256: and 64 hexadecimal digits.',
+        'image.digest is "sha256:0123", which is not a digest: use sha256: and 64 hexadecimal digits.',
     ),
     "a name that is too long": (
         {"nameOverride": "n" * 53},
-        f'nameOverride is "{"n" * 53}", which is no name: write at most 52 lower case letters, digits and -, beginning '
-        f"with a letter.",
+        f'nameOverride is "{"n" * 53}", which is not a valid name: use at most 52 lower case letters, digits and -, '
+        f"beginning with a letter.",
     ),
-    "a name with a space": ({"nameOverride": "my exporter"}, 'nameOverride is "my exporter", which is no name: write'),
-    "a name that would end with a hyphen": ({"fullnameOverride": "x-"}, 'fullnameOverride is "x-", which is no name'),
+    "a name with a space": ({"nameOverride": "my exporter"}, 'nameOverride is "my exporter", which is not a valid'),
+    "a name that would end with a hyphen": ({"fullnameOverride": "x-"}, 'fullnameOverride is "x-", which is not'),
     "a full name that is too long": (
         {"fullnameOverride": "n" * 53},
-        f'fullnameOverride is "{"n" * 53}", which is no name: write at most 52 lower case',
+        f'fullnameOverride is "{"n" * 53}", which is not a valid name: use at most 52 lower case',
     ),
     "a label of the chart's own, for all": (
         {"commonLabels": {"app.kubernetes.io/name": "x"}},
-        "commonLabels has app.kubernetes.io/name, which the chart sets itself: leave it out. nameOverride changes",
+        "commonLabels has app.kubernetes.io/name, which the chart sets: remove it. To change app.kubernetes.io/name,",
     ),
     "a label of the chart's own, for pods": (
         {"podLabels": {"app.kubernetes.io/instance": "x"}},
-        "podLabels has app.kubernetes.io/instance, which the chart sets itself: leave it out.",
+        "podLabels has app.kubernetes.io/instance, which the chart sets: remove it.",
     ),
     "the account of everybody": (
         {"serviceAccount": {"create": False}},
-        "serviceAccount.create is false, but serviceAccount.name is empty: name the account that the operator shall",
+        "serviceAccount.create is false, but serviceAccount.name is empty: set the name of an existing account.",
     ),
     "a pattern for namespaces": (
         {"watchNamespaces": ["*"]},
-        'watchNamespaces has "*", which is no namespace: write the name of each, such as dex, or leave the list empty',
+        'watchNamespaces has "*", which is not a namespace: list the name of each, such as dex, or leave the list',
     ),
-    "a namespace without a name": ({"watchNamespaces": [""]}, 'watchNamespaces has "", which is no namespace'),
-    "two namespaces in one": ({"watchNamespaces": ["dex,hr"]}, 'watchNamespaces has "dex,hr", which is no namespace'),
+    "a namespace without a name": ({"watchNamespaces": [""]}, 'watchNamespaces has "", which is not a name'),
+    "two namespaces in one": ({"watchNamespaces": ["dex,hr"]}, 'watchNamespaces has "dex,hr", which is not a name'),
     "a selector as YAML": (
         {"selector": "team: dex"},
-        'selector is "team: dex", which is no label selector: write it as kubectl takes it, such as team=dex',
+        'selector is "team: dex", which is not a label selector: use the syntax of kubectl, such as team=dex',
     ),
     "a selector that is not closed": (
         {"selector": "team in (dex"},
-        'selector is "team in (dex", which is no label selector: write it as kubectl takes it, such as team=dex',
+        'selector is "team in (dex", which is not a label selector: use the syntax of kubectl, such as team=dex',
     ),
-    "a selector for no value": ({"selector": "team=="}, 'selector is "team==", which is no label selector'),
-    "a selector that ends with a comma": ({"selector": "team=dex,"}, 'selector is "team=dex,", which is no label'),
+    "a selector for no value": ({"selector": "team=="}, 'selector is "team==", which is not a label selector'),
+    "a selector that ends with a comma": ({"selector": "team=dex,"}, 'selector is "team=dex,", which is not a label'),
     "a time zone that is misspelled": (
         {"timeZone": "Europe/Zuerich"},
-        'timeZone is "Europe/Zuerich", which is no IANA time zone: write one such as Europe/Zurich or UTC.',
+        'timeZone is "Europe/Zuerich", which is not an IANA time zone: use one such as Europe/Zurich or UTC.',
     ),
     "a time zone by its offset": (
         {"timeZone": "+02:00"},
-        'timeZone is "+02:00", which is no IANA time zone: write one such as Europe/Zurich or UTC.',
+        'timeZone is "+02:00", which is not an IANA time zone: use one such as Europe/Zurich or UTC.',
     ),
-    "no run": ({"maxConcurrentRuns": 0}, "maxConcurrentRuns is 0: write 1 or more. To pause an exporter set suspend"),
+    "no run": ({"maxConcurrentRuns": 0}, "maxConcurrentRuns is 0: set 1 or more. To pause an exporter, set suspend"),
     "a url for a host": (
         {"allowedHosts": ["https://eu.qualtrics.com/"]},
-        'allowedHosts has "https://eu.qualtrics.com/", which is no host: write a host name or *.suffix, maybe',
+        'allowedHosts has "https://eu.qualtrics.com/", which is not a host: use a host name or *.suffix, with',
     ),
     "a host with any port": (
         {"allowedDownloadHosts": ["localhost:*"]},
-        'allowedDownloadHosts has "localhost:*", which is no host: write a host name or *.suffix, maybe with a port, '
-        "such as *.qualtrics.com or proxy.example.com:8443, without scheme and path.",
+        'allowedDownloadHosts has "localhost:*", which is not a host: use a host name or *.suffix, with or without a '
+        "port, such as *.qualtrics.com or proxy.example.com:8443, and without scheme and path.",
     ),
-    "every host": ({"allowedHosts": ["*"]}, 'allowedHosts has "*", which allows too much: write at least the last two'),
-    "every host of a domain": ({"allowedHosts": ["*.com:443"]}, 'allowedHosts has "*.com:443", which allows too much'),
-    "a host with two dots": ({"allowedHosts": ["a..b"]}, 'allowedHosts has "a..b", which is no host'),
+    "every host": ({"allowedHosts": ["*"]}, 'allowedHosts has "*", which allows too many hosts: give at least'),
+    "every host of a domain": ({"allowedHosts": ["*.com:443"]}, 'allowedHosts has "*.com:443", which allows too many'),
+    "a host with two dots": ({"allowedHosts": ["a..b"]}, 'allowedHosts has "a..b", which is not a'),
     "a proxy with a password in its URL": (
         {"proxy": {"url": "http://surveys:s3cret@proxy:3128"}},
-        "proxy.url has a user name: put the user name and the password into a Secret, and name it by proxy.secretName.",
+        "proxy.url has a user name: put the user name and the password into a Secret, and set "
+        "proxy.secretName to its name.",
     ),
     "a proxy without a scheme": (
         {"proxy": {"url": "proxy.example.com:3128"}},
-        "proxy.url is not the URL of an HTTP proxy: write one such as http://proxy.example.com:3128.",
+        "proxy.url is not the URL of an HTTP proxy: use one such as http://proxy.example.com:3128.",
     ),
     "a proxy of another kind": ({"proxy": {"url": "socks5://proxy:1080"}}, "proxy.url is not the URL of an HTTP proxy"),
     "a password without a proxy": (
         {"proxy": {"secretName": "company-proxy"}},
-        "proxy.secretName is set without proxy.url: set the URL of the proxy too.",
+        "proxy.secretName is set without proxy.url: set proxy.url too.",
     ),
     "exceptions without a proxy": ({"proxy": {"noProxy": ["a.com"]}}, "proxy.noProxy is set without proxy.url: set"),
     "an exception that is no host": (
         {"proxy": {"url": "http://proxy:3128", "noProxy": ["https://a.com"]}},
-        "Entry 1 of proxy.noProxy is not a host: write a name, .suffix, an address, or a range such as",
+        "Entry 1 of proxy.noProxy is not a host: use a name, .suffix, an address, or a range such as",
     ),
     "two places for authorities": (
         {"privateCA": {"configMapName": "a", "secretName": "b"}},
-        "privateCA names a ConfigMap and a Secret: keep one of configMapName and secretName.",
+        "privateCA has both configMapName and secretName: remove one of them.",
     ),
     "authorities under no key": (
         {"privateCA": {"secretName": "b", "key": "a/b"}},
-        'privateCA.key is "a/b", which is no key of a ConfigMap or Secret: write the one that has the certificates',
+        'privateCA.key is "a/b", which is not a valid key of a ConfigMap or Secret: set the key of the certificates',
     ),
     "a variable of the chart's own": (
         {"extraEnv": [{"name": "QUALTRICS_EXPORTER_NAMESPACE", "value": "dex"}]},
-        "extraEnv sets QUALTRICS_EXPORTER_NAMESPACE, which the chart sets itself: use the value for it.",
+        "extraEnv sets QUALTRICS_EXPORTER_NAMESPACE, which the chart sets: use the chart's value for it.",
     ),
     "authorities by a variable": (
         {"extraEnv": [{"name": "SSL_CERT_FILE", "value": "/x"}]},
-        "extraEnv sets SSL_CERT_FILE, which the chart sets itself: use the value for it. Flags have values of the same "
-        "meaning, SSL_CERT_FILE is privateCA.",
+        "extraEnv sets SSL_CERT_FILE, which the chart sets: use the chart's value for it. There is a value for each "
+        "flag, and privateCA for SSL_CERT_FILE.",
     ),
-    "a variable without a name": ({"extraEnv": [{"value": "x"}]}, "extraEnv has an entry without a name: write each"),
-    "no port": ({"http": {"port": 0}}, "http.port is 0, which is no port: write a number from 1 to 65535."),
-    "a port that is too large": ({"service": {"port": 70000}}, "service.port is 70000, which is no port: write a"),
-    "an address in brackets": ({"http": {"host": "[::]"}}, 'http.host is "[::]", which is no address: write 0.0.0.0'),
+    "a variable without a name": ({"extraEnv": [{"value": "x"}]}, "extraEnv has an entry without a name: use the form"),
+    "no port": ({"http": {"port": 0}}, "http.port is 0, which is not a port: use a number from 1 to 65535."),
+    "a port that is too large": ({"service": {"port": 70000}}, "service.port is 70000, which is not a port: use"),
+    "an address in brackets": ({"http": {"host": "[::]"}}, 'http.host is "[::]", which is not an address: use 0.0'),
     "an address that only the pod itself reaches": (
         {"http": {"host": "localhost"}},
-        'http.host is "localhost", where no probe reaches it, so that the pods would never be ready: write 0.0.0.0, or',
+        'http.host is "localhost", which probes cannot reach, so the pods would never be ready: use 0.0.0.0, or',
     ),
-    "the same in numbers": ({"http": {"host": "127.0.0.1"}}, 'http.host is "127.0.0.1", where no probe reaches it'),
-    "the same with IPv6": ({"http": {"host": "::1"}}, 'http.host is "::1", where no probe reaches it'),
+    "the same in numbers": ({"http": {"host": "127.0.0.1"}}, 'http.host is "127.0.0.1", which probes cannot reach'),
+    "the same with IPv6": ({"http": {"host": "::1"}}, 'http.host is "::1", which probes cannot reach'),
     "less time than a send may take": (
         {"terminationGracePeriodSeconds": 129},
-        "terminationGracePeriodSeconds is 129, but a send that is under way may take two minutes, and would be cut off",
+        "terminationGracePeriodSeconds is 129, but a send can take two minutes and would be interrupted: set 130",
     ),
-    "fewer than no ReplicaSets": ({"revisionHistoryLimit": -1}, "revisionHistoryLimit is -1: write 0 to 1000."),
+    "fewer than no ReplicaSets": ({"revisionHistoryLimit": -1}, "revisionHistoryLimit is -1: use a number from 0"),
     "too little time to start": (
         {"startupProbe": {"failureThreshold": 37}},
-        "startupProbe gives a pod 74 seconds to start, but it waits up to a minute for the API server: have "
-        "periodSeconds times failureThreshold be 75 or more.",
+        "startupProbe gives a pod 74 seconds to start, but it waits up to a minute for the API server: periodSeconds "
+        "times failureThreshold must be at least 75.",
     ),
     "no startup probe": (
         {"startupProbe": None},
-        "startupProbe is empty: leave it out for its default, or write the keys in it that shall be others.",
+        "startupProbe is empty: omit it to use the default, or set only the keys that you want to change.",
     ),
-    "no liveness probe": ({"livenessProbe": None}, "livenessProbe is empty: leave it out for its default"),
-    "no readiness probe": ({"readinessProbe": None}, "readinessProbe is empty: leave it out for its default"),
+    "no liveness probe": ({"livenessProbe": None}, "livenessProbe is empty: omit it to use the default"),
+    "no readiness probe": ({"readinessProbe": None}, "readinessProbe is empty: omit it to use the default"),
     "a probe without patience": (
         {"livenessProbe": {"timeoutSeconds": None}},
-        "livenessProbe.timeoutSeconds is empty: leave it out for its default, or write what it shall be.",
+        "livenessProbe.timeoutSeconds is empty: omit it to use the default, or set a value.",
     ),
     "all pods must be left": (
         {"podDisruptionBudget": {"minAvailable": 2}},
-        "podDisruptionBudget.minAvailable is 2 of 2 pods, so that no node could ever be drained: write less than",
+        "podDisruptionBudget.minAvailable is 2 of 2 pods, so no node with these pods could be drained: set less",
     ),
     "all pods must be left, in per cent": (
         {"podDisruptionBudget": {"minAvailable": "100%"}},
-        "podDisruptionBudget.minAvailable is 100% of 2 pods, so that no node could ever be drained",
+        "podDisruptionBudget.minAvailable is 100% of 2 pods, so no node with these pods could be drained",
     ),
     "all pods must be left, when per cent are rounded up": (
         {"podDisruptionBudget": {"minAvailable": "51%"}},
-        "podDisruptionBudget.minAvailable is 51% of 2 pods, so that no node could ever be drained",
+        "podDisruptionBudget.minAvailable is 51% of 2 pods, so no node with these pods could be drained",
     ),
     "a word for a number of pods": (
         {"podDisruptionBudget": {"minAvailable": "half"}},
-        'podDisruptionBudget.minAvailable is "half", which is no number of pods: write one such as 1, or a part of',
+        'podDisruptionBudget.minAvailable is "half", which is not a number of pods: use a number such as 1, or a',
     ),
     "no pod may be missing": (
         {"podDisruptionBudget": {"maxUnavailable": "0%"}},
-        "podDisruptionBudget.maxUnavailable is 0%, so that no node could ever be drained: write 1 or more.",
+        "podDisruptionBudget.maxUnavailable is 0%, so no node with these pods could be drained: set 1 or more.",
     ),
 }
 """What is more than a wrong type: values, and how their refusal begins."""
@@ -278,7 +279,7 @@ def refusal(helm: Helm, values: dict[str, Any], *arguments: str) -> str:
     return str(refused.value.stderr)
 
 
-EMPTIES = " is empty: leave it out"
+EMPTIES = " is empty: omit it"
 TOGETHER = together({name: values for name, (values, _) in SENTENCES.items() if EMPTIES not in SENTENCES[name][1]})
 EMPTY = together({name: values for name, (values, _) in SENTENCES.items() if EMPTIES in SENTENCES[name][1]})
 TYPES_TOGETHER = together({name: values for name, (values, _) in TYPES.items()})
@@ -326,7 +327,7 @@ def test_a_value_that_null_takes_away_is_told_in_a_sentence_unless_it_may_be_emp
             place = place.setdefault(parent, {})
         place[last] = None
     told = refusal(helm, nothing)
-    said = {line.partition(" ")[0] for line in told.splitlines() if "is empty: leave it out for its default" in line}
+    said = {line.partition(" ")[0] for line in told.splitlines() if "is empty: omit it to use the default" in line}
     # These have a sentence of their own when they are used, or are no matter.
     assert needed - said == {"podDisruptionBudget.maxUnavailable", "privateCA.key", "http.host"}
 
@@ -338,7 +339,7 @@ def test_a_section_that_null_takes_away_is_told_in_a_sentence(helm: Helm) -> Non
         if isinstance(default, dict) and default and (name.endswith("Probe") or not free((name,)))
     ]
     told = refusal(helm, dict.fromkeys(sections))
-    assert [name for name in sections if f"\n{name} is empty: leave it out for its default, or" not in told] == []
+    assert [name for name in sections if f"\n{name} is empty: omit it to use the default, or" not in told] == []
 
 
 def test_the_schema_is_one_and_refuses_unknown_keys_everywhere_but_in_global_and_where_kubernetes_has_its_say() -> None:
@@ -368,7 +369,7 @@ def test_schema_and_table_are_what_values_yaml_says(tmp_path: Path, capsys: pyte
     copy = tmp_path / "charts" / "copy"
     shutil.copytree(CHART, copy)
     values = copy / "values.yaml"
-    values.write_text(values.read_text().replace("# How many pods.", "# The number of pods."))
+    values.write_text(values.read_text().replace("# Number of pods.", "# The number of pods."))
     assert not write(chart.generated(copy), copy, check=True)
     assert "README.md is stale: run `make generate`" in capsys.readouterr().err
     assert write(chart.generated(copy), copy, check=False)

@@ -117,7 +117,7 @@ def test_a_wrong_variable_is_named() -> None:
 def test_a_name_that_kubernetes_would_not_take_is_wrong_usage(flag: str) -> None:
     ended = CliRunner().invoke(commands, ["controller", flag, "Bad_Name"])
     assert ended.exit_code == 2
-    assert "'Bad_Name' is no name" in ended.stderr
+    assert "'Bad_Name' is not a valid name" in ended.stderr
 
 
 def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_flag(settings: list[Settings]) -> None:

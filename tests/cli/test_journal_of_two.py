@@ -47,7 +47,7 @@ async def test_an_end_that_nobody_heard_of_is_not_told_to_another_exporter(
     sandbox: Sandbox, tmp_path: Path, send: bool
 ) -> None:
     first = (await command(sandbox, tmp_path, "first").done(CLOCK)).entry
-    with pytest.raises(click.ClickException, match="another exporter that has ended"):
+    with pytest.raises(click.ClickException, match="finished run of another exporter"):
         await command(sandbox, tmp_path, "second", send=send).done(CLOCK)
     assert await command(sandbox, tmp_path, "first").done(CLOCK) == Outcome(first, earlier=True)
     assert len(sandbox.ledger.distributions) == 1
@@ -55,7 +55,7 @@ async def test_an_end_that_nobody_heard_of_is_not_told_to_another_exporter(
 
 async def test_another_exporter_goes_on_when_the_first_one_was_told(sandbox: Sandbox, tmp_path: Path) -> None:
     first = command(sandbox, tmp_path, "first")
-    first.told((await first.done(CLOCK)).entry)
+    first.mark_reported((await first.done(CLOCK)).entry)
     second = await command(sandbox, tmp_path, "second").done(CLOCK)
     assert second.entry.result == "Succeeded"
     assert len(sandbox.ledger.distributions) == 2
@@ -64,7 +64,7 @@ async def test_another_exporter_goes_on_when_the_first_one_was_told(sandbox: San
 async def test_who_did_not_ask_for_a_send_does_not_take_the_word_from_who_did(sandbox: Sandbox, tmp_path: Path) -> None:
     sent = (await command(sandbox, tmp_path, "first").done(CLOCK)).entry
     dry = command(sandbox, tmp_path, "first", send=False)
-    dry.told((await dry.done(CLOCK)).entry)
+    dry.mark_reported((await dry.done(CLOCK)).entry)
     assert await command(sandbox, tmp_path, "first").done(CLOCK) == Outcome(sent, earlier=True)
     with FileJournal(tmp_path / "journal.json") as journal:
         assert journal.untold == sent
@@ -77,7 +77,7 @@ async def test_another_exporter_takes_nobodys_turn(sandbox: Sandbox, tmp_path: P
     for name in ("first", "second"):
         export = command(sandbox, tmp_path, name, **sampled)
         entry = (await export.done(CLOCK)).entry
-        export.told(entry)
+        export.mark_reported(entry)
         assert (entry.reason, entry.send_time is not None) == ("Succeeded", True)
     for name in ("first", "second"):
         entry = (await command(sandbox, tmp_path, name, **sampled).done(CLOCK)).entry
@@ -88,7 +88,7 @@ async def test_another_exporter_takes_nobodys_turn(sandbox: Sandbox, tmp_path: P
 async def test_a_full_run_of_another_exporter_does_not_make_it_forget_its_own(sandbox: Sandbox, tmp_path: Path) -> None:
     for name, sample in (("first", {"groups": 2}), ("second", None)):
         export = command(sandbox, tmp_path, name, **({"sample": sample} if sample else {}))
-        export.told((await export.done(CLOCK)).entry)
+        export.mark_reported((await export.done(CLOCK)).entry)
     ended = await command(sandbox, tmp_path, "first", sample={"groups": 2}).done(CLOCK)
     assert ended.entry.reason == "NoRecipients"
 
@@ -100,5 +100,5 @@ async def test_the_audience_of_another_exporter_is_not_compared(sandbox: Sandbox
         sandbox.world.add_query(Query.people(f"#{name}", addresses, executed=asked["query"]))
         export = command(sandbox, tmp_path, name, nexthink={**asked, "queryId": f"#{name}"})
         entry = (await export.done(CLOCK)).entry
-        export.told(entry)
+        export.mark_reported(entry)
         assert (entry.result, entry.reason) == ("Succeeded", "Succeeded")

@@ -38,7 +38,7 @@ def test_without_send_the_people_are_counted_and_nothing_is_created(run: Local) 
     assert "DryRun" in ended.stdout
     assert "This was a dry run" in ended.stdout
     assert "8 rows, 1 empty, 1 duplicate, 6 accepted" in ended.stdout
-    assert "give the same command with --send" in ended.stderr
+    assert "run the same command with --send" in ended.stderr
     assert run.mailed() == set()
     assert not run.sandbox.ledger.batches
 
@@ -139,7 +139,7 @@ def test_a_signal_before_the_send_leaves_the_rest_to_the_next_time(run: Local, n
     run.sandbox.reached("qualtrics.import_contacts")
     code, out, err = killed(started, number)
     assert (code, out) == (1, "")
-    assert f"Interrupted. What was done is written down in {run.journal}" in err
+    assert f"Interrupted. The journal {run.journal} records what was done." in err
     run.sandbox.clear_faults()
     run("--send")
     assert run.mailed() == PEOPLE
@@ -185,7 +185,7 @@ def test_a_delivering_test_never_goes_on_with_a_run_to_everybody(run: Local) -> 
 
 def test_an_interrupted_test_is_dropped_and_the_run_is_done(run: Local) -> None:
     interrupted(run, "--test", "--send")
-    assert "The earlier one ended" in run("--send").stderr
+    assert "The earlier run ended" in run("--send").stderr
     assert run.mailed() == PEOPLE
 
 
@@ -229,7 +229,7 @@ def refused(run: Local) -> None:
 def test_a_send_that_was_refused_is_asked_for_again_by_the_same_command(run: Local) -> None:
     refused(run)
     ended = run("--send")
-    assert "to ask again" in ended.stderr
+    assert "before a retry" in ended.stderr
     assert run.mailed() == PEOPLE
     assert len(run.sandbox.ledger.batches) == 1
 
@@ -288,7 +288,7 @@ def test_a_dry_exporter_stays_dry_whatever_the_command_says(run: Local) -> None:
     run.change(dryRun=True)
     ended = run("--send")
     assert "This was a dry run" in ended.stdout
-    assert "--send notwithstanding" in ended.stderr
+    assert "despite --send, nothing will be sent" in ended.stderr
     assert run.mailed() == set()
 
 
@@ -326,7 +326,7 @@ def test_a_manifest_that_cannot_be_used_is_exit_code_1(
 def test_a_file_that_is_no_yaml_is_told_by_its_place_only(run: Local) -> None:
     run.secrets.write_text("stringData:\n  clientSecret: *hunter2\n")
     ended = run(code=1)
-    assert f"{run.secrets}:2:17: this is no YAML" in ended.stderr
+    assert f"{run.secrets}:2:17: this is not YAML" in ended.stderr
     assert "hunter2" not in ended.stderr
 
 
@@ -412,7 +412,7 @@ def test_after_an_unknown_outcome_the_next_run_says_so_and_runs(run: Local) -> N
     run.sandbox.fault("qualtrics.create_distribution", drop="before")
     assert "Unknown" in run("--send", code=1).stdout
     assert run.mailed() == set()
-    assert "The run before this one ended as Unknown" in run("--send").stderr
+    assert "The last run ended as Unknown" in run("--send").stderr
     assert run.mailed() == PEOPLE
 
 
@@ -422,7 +422,7 @@ def test_after_an_unknown_outcome_the_next_run_says_so_and_runs(run: Local) -> N
 def test_in_a_pipe_every_step_is_a_plain_line(run: Local) -> None:
     lines = run("--send").stderr.splitlines()
     assert "In a cluster, this exporter has a slot every Monday at 00:00, Europe/Zurich." in lines
-    assert "Having the survey sent to 6 people" in lines
+    assert "Sending the survey to 6 people" in lines
     assert not any("\x1b" in line or "\r" in line for line in lines)
 
 
@@ -442,7 +442,7 @@ def test_on_a_terminal_one_line_is_written_over(run: Local) -> None:
         shown += piece
     os.close(ours)
     assert "Succeeded" in out
-    assert b"\r\x1b[KHaving the survey sent to 6 people" in shown
+    assert b"\r\x1b[KSending the survey to 6 people" in shown
 
 
 def test_a_field_that_is_misspelled_is_refused_and_nobody_is_mailed(run: Local) -> None:
@@ -478,5 +478,5 @@ def test_a_secret_that_loses_a_part_to_yaml_is_reported_without_its_value(run: L
 def test_a_secret_that_is_no_yaml_is_not_quoted(run: Local) -> None:
     run.secrets.write_text("kind: Secret\nstringData: {clientSecret: *hunter}\n")
     ended = run(code=1)
-    assert "this is no YAML" in ended.stderr
+    assert "this is not YAML" in ended.stderr
     assert "hunter" not in ended.stderr

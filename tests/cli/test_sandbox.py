@@ -75,8 +75,8 @@ def test_with_a_certificate_it_serves_https(program: Program, tmp_path: Path) ->
 def test_half_a_certificate_is_wrong_usage(program: Program, tmp_path: Path) -> None:
     file = tmp_path / "tls.crt"
     file.write_text("nothing")
-    assert "go together" in program("sandbox", "--certificate", file, code=2).stderr
-    assert "no certificate" in program("sandbox", "--certificate", file, "--key", file, code=1).stderr
+    assert "Use --certificate and --key together" in program("sandbox", "--certificate", file, code=2).stderr
+    assert "not a certificate" in program("sandbox", "--certificate", file, "--key", file, code=1).stderr
 
 
 def test_behind_a_service_each_port_is_one_that_was_named(program: Program) -> None:

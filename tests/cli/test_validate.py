@@ -50,7 +50,7 @@ def place(path: Path, word: str, after: int = 0) -> tuple[int, int]:
 def test_the_samples_pass_also_strictly(program: Program) -> None:
     ended = program("validate", "--strict", ROOT / "samples")
     assert ended.stdout == ""
-    assert re.fullmatch(r"\d+ exporters checked: all well\.\n", ended.stderr)
+    assert re.fullmatch(r"\d+ exporters checked: no findings\.\n", ended.stderr)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,11 @@ def test_a_broken_sample_is_told_with_file_line_column_and_a_sentence(program: P
     told = [line for line in lines if line.startswith(str(broken))]
     window, syntax, fields = place(broken, "during past 1d"), place(broken, "focus <", 7), place(broken, ", name", 2)
     assert told == [
-        f"{broken}:{window[0]}:{window[1]}: warning QueryWindowMismatch: the query looks at 1 day and is asked every "
-        "7 days: what happens in the rest of the time is never seen; `past 7d` fits",
+        f"{broken}:{window[0]}:{window[1]}: warning QueryWindowMismatch: the query covers 1 day and runs every 7 "
+        "days: it misses what happens in the rest of the time; use `past 7d`",
         f"{broken}:{syntax[0]}:{syntax[1]}: error QueryInvalid: a field or a value is missing at the end of `where`",
-        f"{broken}:{fields[0]}:{fields[1]}: error QueryReturnsSeveralFields: 2 fields are returned, and only the "
-        "e-mail address may be: end the query with `| list ad.email_address`",
+        f"{broken}:{fields[0]}:{fields[1]}: error QueryReturnsSeveralFields: the query returns 2 fields, but must "
+        "return only the e-mail address: end the query with `| list ad.email_address`",
     ]
     excerpt = lines.index(told[2]) + 1
     assert lines[excerpt].endswith("| list ad.email_address, name")
@@ -112,7 +112,7 @@ def test_json_tells_the_same_to_programs(program: Program, broken: Path) -> None
         "severity": "error",
         "reason": "QueryReturnsSeveralFields",
         "rule": "several-fields",
-        "message": "2 fields are returned, and only the e-mail address may be: end the query with "
+        "message": "the query returns 2 fields, but must return only the e-mail address: end the query with "
         "`| list ad.email_address`",
         "line": line,
         "column": column,
@@ -198,18 +198,18 @@ def test_directories_are_searched_and_others_are_passed_over(called: Called) -> 
 def test_nothing_to_check_is_said(called: Called) -> None:
     path = called.home / "other.yaml"
     path.write_text("kind: Deployment\n")
-    assert "nothing was checked" in called("validate", path).stderr
+    assert "Nothing was checked" in called("validate", path).stderr
 
 
 UNREADABLE: Mapping[str, tuple[bytes, str]] = {
-    "no YAML": (b"kind: QualtricsExporter\nspec: [a\nb: c\n", ":3:2: error ManifestInvalid: this is no YAML"),
+    "no YAML": (b"kind: QualtricsExporter\nspec: [a\nb: c\n", ":3:2: error ManifestInvalid: this is not YAML"),
     "a template": (
         b"kind: QualtricsExporter\nspec: {{ .Values.spec }}\n",
-        "a template has to be rendered first",
+        "render a template before you check it",
     ),
     "no UTF-8": ("kind: QualtricsExporter\ndescription: Büro\n".encode("latin-1"), "this is not UTF-8 text"),
     "a control character": (b"kind: QualtricsExporter\nspec: \x01\n", ":2:7: error ManifestInvalid"),
-    "a million brackets": (b"kind: QualtricsExporter\nspec: " + b"[" * 1_000_000, "nested too deep"),
+    "a million brackets": (b"kind: QualtricsExporter\nspec: " + b"[" * 1_000_000, "nested too deeply"),
     "an object that holds itself": (b"kind: QualtricsExporter\nspec: &a\n  <<: *a\n", "ManifestInvalid"),
     "a list that holds itself": (b"kind: QualtricsExporter\nspec: &a [*a]\n", "must be an object"),
     "laughs by the billion": (
@@ -227,7 +227,7 @@ UNREADABLE: Mapping[str, tuple[bytes, str]] = {
     "a number of very many digits": (b"kind: QualtricsExporter\nspec: " + b"9" * 5000, "must be an object"),
     "a time that is none": (b"kind: QualtricsExporter\nspec: !!timestamp foo\n", "must be an object"),
     "half of a character": (b'kind: QualtricsExporter\nmetadata: {name: "\\ud800"}\n', "half of a character"),
-    "a list": (b"- kind: QualtricsExporter\n", "this is a list of them"),
+    "a list": (b"- kind: QualtricsExporter\n", "this is a list of manifests"),
 }
 
 
@@ -298,7 +298,7 @@ def test_nothing_of_a_secret_beside_an_exporter_is_shown(called: Called) -> None
     for broken in ('clientSecret: "hunter2" hunter3', "clientSecret: *hunter4", "clientSecret: [hunter5"):
         path.write_text(f"{manifest()}---\nkind: Secret\nstringData:\n  {broken}\n")
         ended = called("validate", path, code=1)
-        assert "ManifestInvalid: this is no YAML" in ended.stdout
+        assert "ManifestInvalid: this is not YAML" in ended.stdout
         assert "hunter" not in ended.stdout + ended.stderr
     path.write_text(f"stringData: {{clientSecret: hunter7}}\n{manifest(clientSecret='hunter8')}")
     assert "stringData is not a field" in called("validate", path, code=1).stdout
@@ -329,7 +329,7 @@ def test_a_byte_order_mark_moves_no_column(called: Called) -> None:
 
 
 def test_standard_input_is_read_once(called: Called) -> None:
-    assert "once only" in called("validate", "-", "-", input="", code=2).stderr
+    assert "only once" in called("validate", "-", "-", input="", code=2).stderr
 
 
 def test_an_address_in_a_query_is_not_repeated(called: Called) -> None:
@@ -507,13 +507,13 @@ def test_a_comment_in_braces_is_named_as_the_cause(called: Called) -> None:
 
 HINTS = {
     'users | where name == "a: b" | list x': "if the value has a colon before a space, put it in quotes",
-    "| users | list ad.email_address": "a text after | or > begins in the next line",
-    "> users": "a text after | or > begins in the next line",
-    "@everyone": "a value that begins with this character needs quotes",
-    "%everyone": "a value that begins with this character needs quotes",
-    "- everyone": "a value that begins with - or ? and a space needs quotes",
+    "| users | list ad.email_address": "write the text of | or > on the next lines",
+    "> users": "write the text of | or > on the next lines",
+    "@everyone": "put a value that begins with this character in quotes",
+    "%everyone": "put a value that begins with this character in quotes",
+    "- everyone": "put a value that begins with - or ? and a space in quotes",
     "*everyone": "an unquoted * refers to an anchor: put the value in quotes",
-    '"users" | list x': "otherwise put all of the value in quotes",
+    '"users" | list x': "for another value, put all of it in quotes",
     '"users" of today': "the value ends before its line does: put all of it in quotes",
     "'users | where name == 'x''": "the value ends before its line does: put all of it in quotes",
     "[users] of today": "the value ends before its line does: put all of it in quotes",
@@ -561,4 +561,4 @@ def test_the_example_with_xargs_takes_any_file_name(program: Program) -> None:
         capture_output=True,
         text=True,
     )
-    assert (ended.returncode, ended.stderr) == (0, "4 exporters checked: all well.\n"), ended.stdout
+    assert (ended.returncode, ended.stderr) == (0, "4 exporters checked: no findings.\n"), ended.stdout

@@ -66,7 +66,7 @@ def test_who_knows_better_can_let_it_run(stage: Stage) -> None:
     exporter = stage.exporter(**spec)
     ready = exporter.checked()
     assert (ready["status"], ready["reason"]) == ("True", "Checked")
-    told = "line 1, column 71: 2 fields are returned"
+    told = "line 1, column 71: the query returns 2 fields"
     assert f"QueryReturnsSeveralFields: {told}" in ready["message"]
     assert event(exporter, "QueryReturnsSeveralFields").startswith(told)
     exporter.annotate(run_requested_at="now")
@@ -122,15 +122,15 @@ def test_a_doubtful_query_runs_and_is_told_in_ready_and_once_as_an_event(stage: 
     ready = exporter.checked()
     assert ready["status"] == "True"
     for told in (
-        "QueryFieldNotEmail: line 1, column 53: 'user.upn' is not known to hold an e-mail address",
-        "QueryLimited: line 1, column 64: at most 50 people get through",
-        "QueryWindowMismatch: line 1, column 31: the query looks at 7 days and is asked every day",
+        "QueryFieldNotEmail: line 1, column 53: 'user.upn' is not known to contain an e-mail address",
+        "QueryLimited: line 1, column 64: this returns at most 50 people",
+        "QueryWindowMismatch: line 1, column 31: the query covers 7 days and runs every day",
     ):
         assert told in ready["message"]
     exporter.change(description="Looked at again")
     exporter.checked()
-    assert event(exporter, "QueryLimited").startswith("line 1, column 64: at most 50 people get through")
-    assert event(exporter, "QueryWindowMismatch").startswith("line 1, column 31: the query looks at 7 days")
+    assert event(exporter, "QueryLimited").startswith("line 1, column 64: this returns at most 50 people")
+    assert event(exporter, "QueryWindowMismatch").startswith("line 1, column 31: the query covers 7 days")
     exporter.annotate(run_requested_at="now")
     assert exporter.ended()["result"] == "Succeeded"
 

@@ -81,6 +81,6 @@ def test_with_groups_a_query_can_look_at_up_to_a_whole_cycle(window: str, groups
     assert [finding.reason for finding in found] == ([] if fits else [Reason.QUERY_WINDOW_MISMATCH])
     if window == "past 7d" and groups == 4:
         assert found[0].message == (
-            "the query looks at 7 days, and the cycle of spec.sample has 4 days: the same people can come back 2 "
-            "times; `past 4d` or `groups: 7` fits"
+            "the query covers 7 days, but the cycle of spec.sample has 4 days: it can return the same people 2 times; "
+            "use `past 4d` or `groups: 7`"
         )

@@ -76,7 +76,7 @@ def test_no_address_gets_out_by_any_way(form: Any, stream: io.StringIO) -> None:
     text = stream.getvalue()
     assert "invalid literal for int" in text
     assert "deprecated" in text
-    assert "ended by an error" in text
+    assert "the process ends with an error" in text
     assert "jane" not in text
 
 

@@ -1,4 +1,4 @@
-{{/* Every flag of `qualtrics-exporter controller`, as the variable that it can also be. */}}
+{{/* Every flag of `qualtrics-exporter controller`, as an environment variable. */}}
 {{- define "qualtrics-exporter.env" -}}
 {{- $host := .Values.http.host | default "" -}}
 {{- if contains ":" $host -}}{{- $host = printf "[%s]" $host -}}{{- end -}}
@@ -70,7 +70,7 @@
 {{- end }}
 {{- end -}}
 
-{{/* The port of the proxy; empty if there is none. */}}
+{{/* The port of the proxy. Empty without a proxy. */}}
 {{- define "qualtrics-exporter.proxyPort" -}}
 {{- with .Values.proxy.url -}}
 {{- $port := regexFind ":[0-9]+/?$" . | trimPrefix ":" | trimSuffix "/" -}}

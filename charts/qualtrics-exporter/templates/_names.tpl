@@ -1,6 +1,6 @@
 {{/*
-A name from any text, at most `max` characters: the text itself if it can be one. What has to be changed or cut gets a
-hash of the whole text at its end, so that two texts never become one name.
+A name of at most `max` characters for any text: the text itself if it is a valid name. Otherwise it ends with a hash of
+the whole text, so that two texts never get the same name.
 */}}
 {{- define "qualtrics-exporter.asName" -}}
 {{- $fits := and (le (len .text) .max) (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" .text) -}}
@@ -14,12 +14,12 @@ hash of the whole text at its end, so that two texts never become one name.
 {{- end -}}
 {{- end -}}
 
-{{/* The product's name: the label app.kubernetes.io/name. */}}
+{{/* The name of the product, for the label app.kubernetes.io/name. */}}
 {{- define "qualtrics-exporter.name" -}}
 {{- .Values.nameOverride | default .Chart.Name -}}
 {{- end -}}
 
-{{/* The name of all objects and of the Lease. 52 characters, so that suffixes find room. */}}
+{{/* The name of all objects and of the Lease: at most 52 characters, to leave room for suffixes. */}}
 {{- define "qualtrics-exporter.fullname" -}}
 {{- $name := include "qualtrics-exporter.name" . -}}
 {{- $full := .Release.Name -}}
@@ -28,8 +28,8 @@ hash of the whole text at its end, so that two texts never become one name.
 {{- end -}}
 
 {{/*
-The name of what lies outside the release's namespace, with that namespace in it: two releases may have one name. A dot,
-since neither part can have one in it.
+The name of objects outside the release's namespace. It contains that namespace, because releases in two namespaces can
+have the same name. The separator is a dot, which neither part can contain.
 */}}
 {{- define "qualtrics-exporter.globalName" -}}
 {{- printf "%s.%s" (include "qualtrics-exporter.fullname" .) .Release.Namespace -}}
@@ -39,7 +39,7 @@ since neither part can have one in it.
 {{- .Values.serviceAccount.name | default (include "qualtrics-exporter.fullname" .) -}}
 {{- end -}}
 
-{{/* A label's value from any text: cut to 63 characters, with a letter or digit at both ends. */}}
+{{/* A label value for any text: cut to 63 characters, with a letter or digit at both ends. */}}
 {{- define "qualtrics-exporter.asLabel" -}}
 {{- regexReplaceAll "[^A-Za-z0-9_.-]" . "_" | trunc 63 | trimAll "-_." -}}
 {{- end -}}
@@ -48,14 +48,14 @@ since neither part can have one in it.
 {{- include "qualtrics-exporter.asLabel" (.Values.image.tag | default .Chart.AppVersion) | default .Chart.AppVersion -}}
 {{- end -}}
 
-{{/* What tells the operator's pods; cannot be changed once installed. */}}
+{{/* The labels that select the operator's pods. They are immutable after the installation. */}}
 {{- define "qualtrics-exporter.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "qualtrics-exporter.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: controller
 {{- end -}}
 
-{{/* What every object has. Takes the root, as `component` what the object is part of, and perhaps `extra` labels. */}}
+{{/* The labels of every object. Takes `root`, the `component` of the object, and optional `extra` labels. */}}
 {{- define "qualtrics-exporter.labelsOf" -}}
 helm.sh/chart: {{ include "qualtrics-exporter.asLabel" (printf "%s-%s" .root.Chart.Name .root.Chart.Version) }}
 app.kubernetes.io/name: {{ include "qualtrics-exporter.name" .root | quote }}

@@ -1,6 +1,6 @@
-{{/* What the operator's pods and the one of `helm test` have in common. */}}
+{{/* The settings that the operator's pods and the pod of `helm test` share. */}}
 {{- define "qualtrics-exporter.podBasics" -}}
-# For a Service called qualtrics-exporter they would be variables that look like the operator's own.
+# Kubernetes would set variables for a Service named qualtrics-exporter that look like the operator's own.
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
@@ -42,8 +42,8 @@ app.kubernetes.io/component: test
 {{- end -}}
 
 {{/*
-How pods are replaced, in full. What Kubernetes would add by itself is not Helm's, so Helm would not take it away when
-the type becomes Recreate, which is refused beside it.
+The complete update strategy. Helm does not remove defaults that Kubernetes adds, and Kubernetes rejects the defaults of
+a rolling update together with the type Recreate. So the chart sets all of them.
 */}}
 {{- define "qualtrics-exporter.strategy" -}}
 {{- $strategy := .Values.strategy | default (dict "type" (ternary "RollingUpdate" "Recreate" .Values.leaderElection.enabled)) -}}

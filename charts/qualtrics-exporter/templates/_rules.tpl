@@ -1,4 +1,4 @@
-{{/* What the operator may do in the namespaces that it watches. */}}
+{{/* The permissions of the operator in the namespaces that it watches. */}}
 {{- define "qualtrics-exporter.exporterRules" -}}
 - apiGroups: [qualtrics-exporter.dev]
   resources: [qualtricsexporters]
@@ -6,7 +6,7 @@
 - apiGroups: [qualtrics-exporter.dev]
   resources: [qualtricsexporters/status]
   verbs: [update]
-# By name, as an exporter names them: no list, no watch.
+# Only reads by the name that an exporter gives: no list, no watch.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]

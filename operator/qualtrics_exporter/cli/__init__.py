@@ -1,10 +1,15 @@
-"""The command line: one file a command, loaded when it is called.
+"""The command line. Each command has a module of its own name, which is imported only when the command is called.
 
-Loading all of them would take seconds (the Kubernetes client alone is one), and `--help` is read by people who try
-things out. So the sentence that stands for a command in `--help` is here, and the rest in its own module.
+Importing all of them takes seconds. So this module has what `--help` shows of each command: its name and one sentence.
 
-Results go to standard output, everything else to standard error. Exit codes: 0 good, 1 the answer is no, 2 wrong usage.
-If standard error cannot be written, the exit code stays the same.
+    controller  sandbox  crd               commands that need only flags
+    run         demo                       commands that do an export: without_cluster, manifests, progress, report
+    validate                               finds mistakes in manifests: manifest_findings, findings_report, cut_values
+    located     scalars  yaml_errors       YAML with the position of each value
+    flags       local_setup  streams       shared flags, checks of this machine, standard output and standard error
+
+Results go to standard output, everything else to standard error. Exit codes: 0 success, 1 the check or the run failed,
+2 wrong usage. If standard error cannot be written, the exit code stays the same.
 """
 
 import sys
@@ -16,17 +21,17 @@ import click
 from qualtrics_exporter.cli import streams
 
 COMMANDS = {
-    "controller": "Run the operator: watch exporters in a cluster and keep their schedules.",
+    "controller": "Run the operator: watch exporters in a cluster and run them on schedule.",
     "validate": "Check manifests offline: the fields, their rules, the schedule and the NQL.",
-    "run": "Do one export without a cluster; mails nobody unless told to.",
-    "demo": "See it work in ten seconds, on this machine alone.",
-    "sandbox": "Serve Nexthink and Qualtrics locally, to try exporters against.",
+    "run": "Run one export without a cluster. Sends no e-mail without --send.",
+    "demo": "Run a complete example locally, in about ten seconds.",
+    "sandbox": "Serve a local Nexthink and Qualtrics to try exporters with.",
     "crd": "Print the CustomResourceDefinition that this version expects.",
 }
 
 
 class _Commands(click.Group):
-    """Commands that are imported when they are called, not when they are listed."""
+    """The group of commands. It imports a command when it is called, not when it is listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -41,7 +46,7 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        # click would suggest from the commands that it knows, which are none here.
+        # click would suggest only commands that are imported already.
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             ctx.fail(f"No such command '{args[0]}'. The commands are {', '.join(COMMANDS)}.")
         return super().resolve_command(ctx, args)
@@ -60,16 +65,16 @@ def program() -> None:
     Try it:            qualtrics-exporter demo
     In a cluster:      qualtrics-exporter crd | kubectl apply --server-side -f -
                        qualtrics-exporter controller
-    Before that:       qualtrics-exporter validate exporter.yaml
-    Without one:       qualtrics-exporter run exporter.yaml --secrets secrets.yaml
+    Check a manifest:  qualtrics-exporter validate exporter.yaml
+    Without a cluster: qualtrics-exporter run exporter.yaml --secrets secrets.yaml
 
-    Every flag can also be set as an environment variable: --time-zone is QUALTRICS_EXPORTER_TIME_ZONE; lists are
-    separated by commas. Exit codes: 0 good, 1 the answer is no, 2 wrong usage.
+    You can set every flag as an environment variable: --time-zone is QUALTRICS_EXPORTER_TIME_ZONE. Separate the items
+    of a list by commas. Exit codes: 0 success, 1 the check or the run failed, 2 wrong usage.
     """
 
 
 def main() -> None:
-    """The console script. Whatever goes wrong, a user reads a sentence."""
+    """The console script. It reports every error as a sentence, without a traceback."""
     streams.install()
     try:
         program(prog_name="qualtrics-exporter")
@@ -78,23 +83,23 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001
         from qualtrics_exporter.telemetry.redact import redact
 
-        click.echo(f"Error: {redact(_sentence(error))}", err=True)
+        click.echo(f"Error: {redact(_error_message(error))}", err=True)
         sys.exit(1)
 
 
-def _sentence(error: Exception) -> str:
+def _error_message(error: Exception) -> str:
     from qualtrics_exporter.remote.errors import ExportError
 
     if isinstance(error, ExportError):
         return error.message
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-    # Neither a traceback nor the text of an error that nobody expected: it could hold an address.
-    places, at = [], error.__traceback__
-    while at:
-        places.append(f"{Path(at.tb_frame.f_code.co_filename).name}:{at.tb_lineno}")
-        at = at.tb_next
+    # The text of an unexpected error, and a traceback, could contain an address.
+    calls, trace = [], error.__traceback__
+    while trace:
+        calls.append(f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}")
+        trace = trace.tb_next
     return (
-        f"qualtrics-exporter met an error that it has no name for: {type(error).__name__} at {' '.join(places[-6:])}. "
-        "Please report this line, together with `qualtrics-exporter --version`."
+        f"Unexpected internal error: {type(error).__name__} at {' '.join(calls[-6:])}. "
+        "Please report this line and the output of `qualtrics-exporter --version`."
     )

@@ -25,7 +25,7 @@ DEFAULTS = Settings()
 
 
 class Address(click.ParamType[str]):
-    """Where to listen: HOST:PORT."""
+    """An address to listen on: HOST:PORT."""
 
     name = "host:port"
 
@@ -38,13 +38,15 @@ class Address(click.ParamType[str]):
 
 
 class Name(click.ParamType[str]):
-    """A name as Kubernetes takes it for namespaces and Leases."""
+    """The name of a namespace or Lease."""
 
     name = "name"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", value):
-            self.fail(f"{value!r} is no name: lower case letters, digits and -, for example dex", param, ctx)
+            self.fail(
+                f"{value!r} is not a valid name: use lower case letters, digits and -, for example dex", param, ctx
+            )
         return value
 
 
@@ -55,13 +57,13 @@ class Name(click.ParamType[str]):
     type=Name(),
     multiple=True,
     metavar="NS",
-    help="Look after the exporters of this namespace. May be repeated; without it, all namespaces.",
+    help="Manage the exporters of this namespace. May be repeated. By default, all namespaces.",
 )
 @flag(
     "--selector",
     metavar="LABELS",
-    help="Look after exporters with these labels only, for example team=dex. Give each such installation a "
-    "--lease-name of its own.",
+    help="Manage only exporters with these labels, for example team=dex. Give each such installation its own "
+    "--lease-name.",
 )
 @time_zone(DEFAULTS.time_zone)
 @flag(
@@ -70,8 +72,9 @@ class Name(click.ParamType[str]):
     type=click.IntRange(min=1),
     default=DEFAULTS.max_concurrent_runs,
     show_default=True,
-    help="How many runs may talk to Nexthink or Qualtrics at the same time. A run that waits, for a rate limit or an "
-    "import, does not count. Tenants (namespace and Nexthink Secret) share this number; one of them gets at most half.",
+    help="Maximum number of runs that send requests to Nexthink or Qualtrics at the same time. A run that waits for a "
+    "rate limit or an import does not count. Tenants (namespace and Nexthink Secret) share this number; one tenant "
+    "gets at most half.",
 )
 @allowed_host
 @allowed_download_host
@@ -82,14 +85,14 @@ class Name(click.ParamType[str]):
     "--leader-election/--no-leader-election",
     default=DEFAULTS.leader_election,
     show_default=True,
-    help="Of several replicas, let one work and the others wait for it.",
+    help="Use a Lease so that one of several replicas works and the others stand by.",
 )
 @flag(
     "--lease-namespace",
     type=Name(),
     metavar="NS",
     show_default="the operator's own namespace",
-    help="Where the Lease is.",
+    help="Namespace of the Lease.",
 )
 @flag(
     "--lease-name",
@@ -97,28 +100,28 @@ class Name(click.ParamType[str]):
     metavar="NAME",
     default=DEFAULTS.lease_name,
     show_default=True,
-    help="What it is called.",
+    help="Name of the Lease.",
 )
 @flag(
     "--http-address",
     type=Address(),
     default=DEFAULTS.http_address,
     show_default=True,
-    help="Where /livez, /readyz and /metrics are served.",
+    help="Address of /livez, /readyz and /metrics.",
 )
 @flag(
     "--log-format",
     type=click.Choice(get_args(Format)),
     default=DEFAULTS.log_format,
     show_default=True,
-    help="One JSON object a line, or lines for people.",
+    help="json: one JSON object per line. console: plain text.",
 )
 @flag(
     "--log-level",
     type=click.Choice(get_args(Level)),
     default=DEFAULTS.log_level,
     show_default=True,
-    help="The least weighty line that is logged.",
+    help="Minimum log level.",
 )
 def controller(
     *,
@@ -138,12 +141,12 @@ def controller(
     log_format: Format,
     log_level: Level,
 ) -> None:
-    """Run the operator: watch exporters in a cluster and keep their schedules.
+    """Run the operator: watch exporters in a cluster and run them on schedule.
 
-    The cluster is the one that the process runs in, or that of KUBECONFIG. The CRD must be there (see `crd`). For
-    requests to remote hosts, SSL_CERT_FILE adds certificate authorities, and HTTPS_PROXY and NO_PROXY name a proxy.
-    SIGTERM stops it; a run that has not reached its send is left to the next start, and no survey goes out twice
-    whenever it is stopped.
+    It uses the cluster that it runs in, or the cluster of KUBECONFIG. Apply the CRD first (see `crd`). For requests to
+    remote hosts, SSL_CERT_FILE adds certificate authorities, and HTTPS_PROXY and NO_PROXY set a proxy. SIGTERM stops
+    the operator. The next start resumes a run that had not sent its survey yet. No survey is sent twice, whenever the
+    operator is stopped.
 
     \b
     Examples:
@@ -168,7 +171,7 @@ def controller(
         log_level=log_level,
     )
     check_tls()
-    # Only now: this takes a second, and `controller --help` or a wrong flag shall not.
+    # Imported here because it takes a second: `controller --help` and usage errors stay fast.
     from qualtrics_exporter.controller.app import run
     from qualtrics_exporter.controller.kube.errors import NoTemporaryFile
 

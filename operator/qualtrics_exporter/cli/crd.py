@@ -8,11 +8,11 @@ from qualtrics_exporter.resource.json_schema import json_schema_text
 
 
 @click.command()
-@flag("--json-schema", is_flag=True, help="Print the JSON Schema of a manifest instead: for editors.")
+@flag("--json-schema", is_flag=True, help="Print the JSON Schema of a manifest instead, for editors.")
 def crd(*, json_schema: bool) -> None:
     """Print the CustomResourceDefinition that this version expects.
 
-    It is the first thing to apply, also when a new version of the operator is installed.
+    Apply it before you install or upgrade the operator.
 
     \b
     Examples:

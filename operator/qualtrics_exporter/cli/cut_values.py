@@ -1,9 +1,9 @@
-"""Values that lose a part because YAML reads it as something else.
+"""Finds values that lose a part because YAML reads it as something else.
 
 An unquoted `#` after a space starts a comment: `queryId: #everyone` has no value, and `subject: Survey #5` sends
 "Survey". An unquoted `!` or `&` at the beginning starts a tag or an anchor: `fromName: &Co` is empty. kubectl accepts
-all of these. Only fields with free text are checked. Intended comments have a space after the `#` and do not begin with
-a clause of NQL (`# | where`), and intended anchors have an alias: these are not reported.
+all of these. Only fields with free text are checked. Intended comments and anchors are not reported: comments with a
+space after the `#` that do not begin with a clause of NQL (`# | where`), and anchors with an alias.
 """
 
 import re
@@ -51,7 +51,7 @@ def cut_in_secret(document: Document) -> Iterator[CutValue]:
 def _inner(document: Document, location: Location) -> list[tuple[Location, str]]:
     node = document.node_at(location)
     names = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-    # A name can be any text, such as an address: the path does not show it.
+    # A name can be any text, such as an address, so the path does not show it.
     return [((*location, name), f"{'.'.join(map(str, location))}.*") for name in names]
 
 
@@ -67,7 +67,7 @@ def _cut(document: Document, fields: list[tuple[Location, str]]) -> Iterator[Cut
 def _parts(document: Document, location: Location, node: yaml.ScalarNode) -> Iterator[tuple[int, int, str]]:
     source = document.source
     comment = _COMMENT.match(source, int(node.end_mark.index))
-    # On a line of its own, a comment that is indented as the keys are is more likely a field that is commented out.
+    # A comment on its own line with the indentation of the keys is more likely a field that is commented out.
     if comment and (comment[1] is None or len(comment[1]) > _indentation(document, location)):
         what = "ends here" if node.value else "is empty"
         yield *comment.span(2), f"{what}: in YAML, an unquoted # starts a comment"
@@ -83,7 +83,7 @@ def _indentation(document: Document, location: Location) -> int:
 
 
 def comment_before(text: str, offset: int) -> int | None:
-    """The line, from 1, of a comment that may be the reason why the text is not YAML at that offset."""
+    """The line, from 1, of a comment that may be the reason for invalid YAML at that offset."""
     lines = text[:offset].splitlines() or [""]
     for number in range(len(lines), max(0, len(lines) - 3), -1):
         if _AFTER_A_VALUE.search(lines[number - 1]):

@@ -22,36 +22,36 @@ from qualtrics_exporter.telemetry import logs
 
 NEXT = """
 What next:
-    qualtrics-exporter sandbox           serves the same two sides until you stop it, for exporters of your own
-    qualtrics-exporter run --help        tells how to do an export without a cluster
-    qualtrics-exporter controller --help tells how to run the operator
+    qualtrics-exporter sandbox            serve the same Nexthink and Qualtrics, to try your own exporters
+    qualtrics-exporter run --help         how to run an export without a cluster
+    qualtrics-exporter controller --help  how to run the operator
 """
 
 
 @click.command()
 def demo() -> None:
-    """See it work in ten seconds, on this machine alone.
+    """Run a complete example locally, in about ten seconds.
 
-    Nexthink and Qualtrics are served by a sandbox in this process. One export is done against them, and the outbox
-    shows who got a mail. No mail leaves the machine, nothing is kept, and no cluster is needed.
+    A sandbox in this process serves Nexthink and Qualtrics. The demo runs one export against them, and its outbox shows
+    who got an e-mail. It sends no real e-mail, keeps no files, and needs no cluster.
     """
     logs.configure("console", "warning")
     check_tls()
     world = World.default()
     manifest = exporter_manifest(world)
-    click.echo("An exporter, as it would be applied to a cluster:\n")
+    click.echo("An exporter, as you would apply it to a cluster:\n")
     click.echo(_indented(_yaml(manifest)))
     rows = [str(address or "(none)") for (address,) in world.queries[world.query_id].stream()]
-    click.echo(f"\nIts query returns {len(rows)} rows at present:\n\n{_indented(', '.join(rows))}\n")
+    click.echo(f"\nIts query returns {len(rows)} rows:\n\n{_indented(', '.join(rows))}\n")
     entry, sent = asyncio.run(_export(world, manifest))
-    click.echo(f"One export of it, without a cluster:\n\n{_indented(report(manifest['metadata']['name'], entry))}")
+    click.echo(f"One export, without a cluster:\n\n{_indented(report(manifest['metadata']['name'], entry))}")
     click.echo(f"\nThe outbox of the sandbox:\n\n{_indented(_outbox(sent))}")
     click.echo(NEXT, nl=False)
     sys.exit(0 if entry.result == "Succeeded" else 1)
 
 
 def exporter_manifest(world: World) -> dict[str, Any]:
-    """An exporter that the sandbox knows everything of."""
+    """An exporter of the query, survey and message that the sandbox serves."""
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": KIND,
@@ -95,7 +95,7 @@ def _lines(sent: SentDistribution) -> Iterator[str]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Text of several lines as people write it."""
+    """Writes text of several lines as a block."""
 
 
 _Dumper.add_representer(

@@ -1,4 +1,4 @@
-"""Findings as text, JSON or GitHub annotations: functions of what was checked to what is printed."""
+"""Formats findings as text, JSON or GitHub annotations."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ _AROUND = 256  # longer than any address
 
 @dataclass(frozen=True)
 class Checked:
-    """One file: its text, how many exporters it has, what was found."""
+    """One file: its text, the number of its exporters, and its findings."""
 
     file: str
     text: str
@@ -22,7 +22,7 @@ class Checked:
 
 
 def as_text(checked: Sequence[Checked]) -> str:
-    """`FILE:LINE:COLUMN: severity reason: message`, with the line and a mark under the place."""
+    """`FILE:LINE:COLUMN: severity reason: message`, followed by the line with the place marked."""
     lines = []
     for file, source, finding, (line, column) in _all(checked):
         lines.append(f"{_visible(file)}:{line}:{column}: {finding.severity} {finding.reason}: {finding.message}")
@@ -31,7 +31,7 @@ def as_text(checked: Sequence[Checked]) -> str:
 
 
 def as_json(checked: Sequence[Checked]) -> str:
-    """One object with all findings, also when there are none. In ASCII, so that each encoding can write it."""
+    """One object with all findings, even if there are none. In ASCII, which every encoding can write."""
     found = []
     for file, _, finding, (line, column) in _all(checked):
         fields = {name: str(getattr(finding, name)) for name in _FIELDS}
@@ -43,7 +43,7 @@ _FIELDS = ("namespace", "name", "path", "severity", "reason", "rule", "message")
 
 
 def as_github(checked: Sequence[Checked]) -> str:
-    """Workflow commands, which GitHub shows beside the lines of a pull request."""
+    """Workflow commands, which GitHub shows next to the lines of a pull request."""
     lines = []
     for file, _, finding, (line, column) in _all(checked):
         where = f"file={_property(file)},line={line},col={column},title={_property(finding.reason)}"
@@ -66,8 +66,8 @@ FORMATS: dict[str, Format] = {"text": as_text, "json": as_json, "github": as_git
 def _excerpt(source: Source, finding: ManifestFinding, number: int) -> list[str]:
     """The line, and carets under the place with the name of the rule.
 
-    Reports end up in logs: nothing is shown of what is beside the exporter (it may be a Secret), nor of a line in which
-    something looks like an address.
+    Reports end up in logs. So this shows no text outside the exporter (it can be a Secret), and no line with text that
+    looks like an address.
     """
     if finding.within is None:
         return []

@@ -1,7 +1,7 @@
-"""Flags: what several commands share, and that each one is an environment variable too.
+"""Flags that several commands share, and the environment variable of each flag.
 
-The variables are called after the flags, whatever the command: one ConfigMap sets them all. Beware of
-flags whose variable Kubernetes makes up itself for a Service called qualtrics-exporter: `--port`, `--service-host`.
+A variable has the name of its flag in all commands, so that one ConfigMap can set all of them. Do not add a flag whose
+variable Kubernetes sets for a Service named qualtrics-exporter: `--port`, `--service-host`.
 """
 
 import os
@@ -53,7 +53,7 @@ class TimeZone(click.ParamType[str]):
 
 
 class HostPattern(click.ParamType[str]):
-    """An entry of an allow-list, as `HostRules` takes it."""
+    """An entry of an allow-list, in the syntax of `HostRules`."""
 
     name = "pattern"
 
@@ -72,7 +72,7 @@ allowed_host = flag(
     type=HostPattern(),
     default=DEFAULT_ALLOWED_HOSTS,
     show_default=", ".join(DEFAULT_ALLOWED_HOSTS),
-    help="A host of an API or a token endpoint: NAME or *.SUFFIX, for https on port 443, or NAME:PORT. It receives "
+    help="Host of an API or a token endpoint: NAME or *.SUFFIX, for https on port 443, or NAME:PORT. It receives "
     "credentials. Replaces the default list. May be repeated.",
 )
 
@@ -83,19 +83,20 @@ allowed_download_host = flag(
     type=HostPattern(),
     default=DEFAULT_DOWNLOAD_HOSTS,
     show_default=", ".join(DEFAULT_DOWNLOAD_HOSTS),
-    help="A host of the files of large query results: NAME, *.SUFFIX or NAME:PORT; * also stands for one label. It "
+    help="Host that serves the files of large query results: NAME, *.SUFFIX or NAME:PORT; * also matches one label. It "
     "receives no credentials. Replaces the default list. May be repeated.",
 )
 
 allow_http = flag(
     "--allow-http",
     is_flag=True,
-    help="Talk to allowed hosts over plain http as well. For the sandbox only: secrets and addresses travel in clear.",
+    help="Also allow plain http to the allowed hosts. For the sandbox only: secrets and addresses are sent "
+    "unencrypted.",
 )
 
 
 class ProxyUrl(click.ParamType[str]):
-    """The URL of a proxy. No message shows it: it may hold a password."""
+    """The URL of a proxy. No message shows it, because it can contain a password."""
 
     name = "url"
 
@@ -111,22 +112,22 @@ proxy = flag(
     "--proxy",
     type=ProxyUrl(),
     metavar="URL",
-    help="The proxy for requests to Nexthink, Qualtrics and the files of exports: http://HOST:PORT. Set its user name "
-    "and password by the variables QUALTRICS_EXPORTER_PROXY_USERNAME and QUALTRICS_EXPORTER_PROXY_PASSWORD: everybody "
-    "on the machine can read flags. Without it HTTPS_PROXY (HTTP_PROXY for plain http) counts.",
+    help="Proxy for requests to Nexthink, Qualtrics and the files of exports: http://HOST:PORT. Set its user name and "
+    "password with the variables QUALTRICS_EXPORTER_PROXY_USERNAME and QUALTRICS_EXPORTER_PROXY_PASSWORD, because "
+    "everybody on the machine can read flags. Default: HTTPS_PROXY (HTTP_PROXY for plain http).",
 )
 
 no_proxy = flag(
     "--no-proxy",
     multiple=True,
     metavar="HOST",
-    help="A host that is reached without the proxy: NAME, .SUFFIX, an address, or a range such as 10.0.0.0/8. Replaces "
+    help="Host to reach without the proxy: NAME, .SUFFIX, an address, or a range such as 10.0.0.0/8. Replaces "
     "NO_PROXY. May be repeated.",
 )
 
 
 def proxies(proxy: str | None, no_proxy: Sequence[str]) -> Proxies:
-    """What these flags and the environment say. Raises UsageError, without any password."""
+    """The proxies that these flags and the environment set. Raises UsageError, without any password."""
     try:
         found, remarks = Proxies.from_settings(proxy, no_proxy, os.environ)
     except BadProxy as error:
@@ -137,11 +138,11 @@ def proxies(proxy: str | None, no_proxy: Sequence[str]) -> Proxies:
 
 
 def time_zone(default: str) -> Decorator:
-    """The zone of schedules that name none."""
+    """The flag for the time zone of schedules that do not set one."""
     return flag(
         "--time-zone",
         type=TimeZone(),
         default=default,
         show_default=True,
-        help="IANA time zone of schedules that name none.",
+        help="IANA time zone of schedules that do not set one.",
     )

@@ -1,6 +1,6 @@
-"""Checks of the settings of this machine, before the first request.
+"""Checks the settings of this machine before the first request.
 
-Without them, a missing file looks like a remote service that does not answer. Each message names the variable or the
+Otherwise, a missing file would look like a remote service that does not answer. Each message names the variable or the
 flag, and the path. A problem counts as wrong usage: exit code 2.
 """
 
@@ -22,7 +22,7 @@ _PROBE = b"\0" * 4096
 
 
 class LocalSetupError(click.UsageError):
-    """A setting of this machine has to be corrected first."""
+    """A setting of this machine must be corrected first."""
 
 
 def check_tls(environment: Mapping[str, str] = os.environ) -> None:
@@ -41,18 +41,18 @@ def _authorities_file(environment: Mapping[str, str]) -> Iterator[str]:
     if not path:
         return
     try:
-        with Path(path).open("rb") as file:  # OpenSSL does not say why it cannot read a file
+        with Path(path).open("rb") as file:  # OpenSSL does not report why it cannot read a file
             file.read(1)
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except ssl.SSLError as error:
         what = "has no certificate" if error.reason == "NO_CERTIFICATE_OR_CRL_FOUND" else f"is not PEM ({_why(error)})"
-        yield f"SSL_CERT_FILE is {path}, which {what}. Put the certificates of your authorities there, in PEM."
+        yield f"SSL_CERT_FILE is {path}, which {what}. Put the certificates of your authorities there, in PEM format."
     except OSError as error:
         yield f"SSL_CERT_FILE is {path}, which cannot be read: {_why(error)}."
 
 
 def _authorities_folders(environment: Mapping[str, str]) -> Iterator[str]:
-    # A list often has directories that only other systems have: one usable directory is enough.
+    # A list often has directories that exist only on other systems. One usable directory is enough.
     paths = environment.get("SSL_CERT_DIR", "")
     folders = [path for path in paths.split(os.pathsep) if path]
     unreadable: list[str] = []
@@ -91,7 +91,7 @@ def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
         return state
     try:
         home = Path.home()
-        # A relative path would be another journal in each working directory, and a second run would mail again.
+        # A relative path would be another journal in each working directory, and a second run would send again.
         problem = "" if home.is_absolute() else f"HOME is {home}, which is not an absolute path"
         if environment.get("HOME") == "":  # it would be the root folder
             problem = "HOME is empty"
@@ -115,7 +115,7 @@ def check_journal(path: Path, *, chosen: bool, environment: Mapping[str, str] = 
         )
     try:
         if not chosen:
-            # Not the resolved path: a link to a disk that is not mounted is an error, and not a new folder.
+            # Not the resolved path: a link to a disk that is not mounted is an error, not a new folder.
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = Path(os.path.realpath(path))
         check_file(path)

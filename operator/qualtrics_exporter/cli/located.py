@@ -1,8 +1,8 @@
-"""YAML documents that know where each of their values stands.
+"""Reads YAML as kubectl does, and keeps the position of each value for findings.
 
-Read as kubectl reads them, which is not quite as PyYAML does: `y` and `on` are true, 2026-11-24 is text, 010 is eight,
-what is merged in later wins. The documents are composed to nodes, which have places, and the values are made from
-those. A file may hold secrets beside its exporters, so no message quotes anything of it.
+kubectl differs from PyYAML: `y` and `on` are true, 2026-11-24 is text, 010 is eight, and later merges take precedence.
+The documents are composed to nodes, which have positions, and the values are constructed from the nodes. A file can
+contain secrets next to its exporters, so no message quotes its text.
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from qualtrics_exporter.cli.scalars import places
+from qualtrics_exporter.cli.scalars import character_offsets
 from qualtrics_exporter.cli.yaml_errors import describe
 from qualtrics_exporter.nql.source import Source
 
@@ -23,7 +23,7 @@ Pair = tuple[yaml.Node, yaml.Node]
 
 
 class NotYaml(Exception):
-    """The text is nothing that kubectl would read."""
+    """kubectl cannot read the text."""
 
     def __init__(self, message: str, offset: int) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class NotYaml(Exception):
 
 @dataclass(frozen=True)
 class Document:
-    """One document of a text, or one item of a List in it: `value` is plain data with text as keys."""
+    """One document of a text, or one item of a List. `value` is plain data with text as keys."""
 
     source: Source
     node: yaml.Node
@@ -42,23 +42,23 @@ class Document:
 
     @property
     def end(self) -> int:
-        """Where it ends."""
+        """The offset of its end."""
         return int(self.node.end_mark.index)
 
     def offset(self, location: Location, *, of_key: bool = False) -> int:
-        """Where a value begins, or its key; of what is not there, the nearest thing around it that is."""
+        """The offset of a value, or of its key. For a missing value, that of the nearest object around it."""
         key, node = self._nearest(location)
         found = key if of_key and key is not None else node
         return int(found.start_mark.index)
 
-    def offset_within(self, location: Location, at: int) -> int:
-        """Where the character number `at` of a text stands; one after the last, where the text ends."""
+    def offset_within(self, location: Location, index: int) -> int:
+        """The offset of a character of a text, by its index in the value. After the last one, the end of the text."""
         _, node = self._nearest(location)
-        known = self.nodes.places(self.source, node)
-        return known[min(at, len(known) - 1)]
+        offsets = self.nodes.offsets(self.source, node)
+        return offsets[min(index, len(offsets) - 1)]
 
     def node_at(self, location: Location) -> yaml.Node | None:
-        """The node of a value, if it is there."""
+        """The node of a value, if the value exists."""
         node: yaml.Node | None = self.node
         for step in location:
             node = self.nodes.inner(node, step)[1] if node is not None else None
@@ -75,11 +75,11 @@ class Document:
         return key, node
 
     def repeated_keys(self) -> list[int]:
-        """Where a key stands that its object had already."""
+        """The offsets of duplicate keys."""
         return list(_repeated(self.node, set()))
 
     def items(self) -> "Iterator[Document]":
-        """The objects in it: those of a List one by one (`kubectl get -o yaml` writes such)."""
+        """The object, or the items if it is a List (from `kubectl get -o yaml`)."""
         yield from self._items(set())
 
     def _items(self, seen: set[int]) -> "Iterator[Document]":
@@ -96,32 +96,32 @@ class Document:
 
 
 def decoded(content: bytes) -> str:
-    """The text of a file, in UTF-8 or, with a byte order mark, in UTF-16. Raises UnicodeDecodeError."""
+    """The text of a file in UTF-8, or in UTF-16 with a byte order mark. Raises UnicodeDecodeError."""
     return content.decode("utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
 
 
 def documents(text: str) -> list[Document]:
-    """The documents of a text. Raises NotYaml."""
+    """The documents of a text. Raises NotYaml. Replacements keep the length, so that all offsets stay valid."""
     source = Source(text)
     text = _without_marks(text)
     if text.lstrip().startswith("{"):
-        # In JSON a tab is white space wherever it can stand; of the same length, so that all places stay.
+        # In JSON, tabs are white space.
         return _read(source, _JSON_TAB.sub(lambda found: found[1] or " ", text), json=True)
     if directive := _DIRECTIVE.match(text):
-        raise NotYaml("kubectl takes no directive such as %YAML", directive.end() - 1)
+        raise NotYaml("kubectl does not accept directives such as %YAML", directive.end() - 1)
     try:
         return _read(source, text)
     except NotYaml:
         if "\t" not in text:
             raise
-        # Go takes a tab between words, PyYAML does not. Where a line is indented, neither does.
+        # kubectl accepts a tab between words, PyYAML does not. Neither accepts tabs as indentation.
         return _read(source, _TAB_INSIDE.sub(" ", text))
 
 
 def _without_marks(text: str) -> str:
-    """The text without the byte order marks that kubectl accepts. The length is the same, so offsets stay valid.
+    """The text without the byte order marks that kubectl accepts.
 
-    kubectl first splits a file at lines of `---`. Each part may begin with a mark, as after `cat` of several files.
+    kubectl first splits a file at lines of `---`. Each part can begin with a mark, as after `cat` of several files.
     """
     return _MARK_BEFORE_DOCUMENT.sub(lambda found: f"{found[1]}\n", text)
 
@@ -139,32 +139,32 @@ def _read(source: Source, text: str, *, json: bool = False) -> list[Document]:
         nodes = _Nodes(loader, json=json)
         while loader.check_node():
             node = loader.get_node()
-            assert node is not None  # noqa: S101  it was asked for
+            assert node is not None  # noqa: S101  check_node returned true
             found.append(Document(source, node, nodes.value(node), nodes))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise NotYaml(describe(error), int(mark.index) if mark else 0) from None
     except yaml.reader.ReaderError as error:
-        raise NotYaml("a character stands here that YAML does not allow", int(error.position)) from None
+        raise NotYaml("this is a character that YAML does not allow", int(error.position)) from None
     except RecursionError:
-        raise NotYaml("this is nested too deep to be read", 0) from None
+        raise NotYaml("this is nested too deeply", 0) from None
     except (ValueError, ArithmeticError, AttributeError, TypeError):
-        raise NotYaml("this holds a value or a tag that cannot be read", 0) from None
+        raise NotYaml("this contains a value or a tag that cannot be read", 0) from None
     return found
 
 
 class _Nodes:
-    """What was learnt of the nodes of one text, each once: many findings ask for the same."""
+    """The values and offsets of the nodes of one text, cached, because many findings need the same ones."""
 
     def __init__(self, loader: "_AsKubectl", *, json: bool) -> None:
         self._loader = loader
         self._json = json
         self._values: dict[int, Any] = {}
         self._pairs: dict[int, dict[str, Pair]] = {}
-        self._places: dict[int, list[int]] = {}
+        self._offsets: dict[int, list[int]] = {}
 
     def value(self, node: yaml.Node) -> Any:
-        """Plain data."""
+        """The value of a node, as plain data."""
         known = self._values
         if id(node) in known:
             return known[id(node)]
@@ -182,54 +182,56 @@ class _Nodes:
         return known[id(node)]
 
     def pairs(self, node: yaml.MappingNode) -> dict[str, Pair]:
-        """What an object has, with what it merges in (`<<: *other`); of two, the later one, as in Go's YAML."""
+        """The keys and values of an object, including merges (`<<: *other`). Later ones win, as in kubectl."""
         if id(node) in self._pairs:
             return self._pairs[id(node)]
         found: dict[str, Pair] = {}
-        self._pairs[id(node)] = found  # what merges itself in gets what is known of it so far
+        self._pairs[id(node)] = found  # an object that merges itself gets the pairs found so far
         for key, value in node.value:
             if key.tag != "tag:yaml.org,2002:merge":
                 found[self._key(key)] = (key, value)
                 continue
             for merged in reversed(value.value) if isinstance(value, yaml.SequenceNode) else [value]:
                 if not isinstance(merged, yaml.MappingNode):
-                    raise NotYaml("<< merges in an object, or a list of objects", int(value.start_mark.index))
+                    raise NotYaml("<< needs an object, or a list of objects", int(value.start_mark.index))
                 found.update(self.pairs(merged))
         return found
 
     def inner(self, node: yaml.Node, step: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:
-        """The key and the value of one step inside."""
+        """The key and the value of one step of a location."""
         if isinstance(node, yaml.MappingNode):
             return self.pairs(node).get(str(step), (None, None))
         if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
             return None, node.value[step]
         return None, None
 
-    def places(self, source: Source, node: yaml.Node) -> list[int]:
-        """The place of each character of a text, and of its end; only its beginning where that cannot be told."""
-        if id(node) not in self._places:
-            known = places(source, node) if isinstance(node, yaml.ScalarNode) else None
-            if known and self._json:
-                halves = zip(f"{node.value} ", known, strict=True)
-                known = [place for sign, place in halves if not "\udc00" <= sign <= "\udfff"]  # as in the text
-            self._places[id(node)] = known or [int(node.start_mark.index)]
-        return self._places[id(node)]
+    def offsets(self, source: Source, node: yaml.Node) -> list[int]:
+        """The offset of each character of a text and of its end, or only of its beginning if they are unknown."""
+        if id(node) not in self._offsets:
+            found = character_offsets(source, node) if isinstance(node, yaml.ScalarNode) else None
+            if found and self._json:
+                halves = zip(f"{node.value} ", found, strict=True)
+                found = [offset for char, offset in halves if not "\udc00" <= char <= "\udfff"]  # as `_text` joins them
+            self._offsets[id(node)] = found or [int(node.start_mark.index)]
+        return self._offsets[id(node)]
 
     def _key(self, node: yaml.Node) -> str:
-        """JSON has text as keys, so kubectl makes text of them: an `n` is "false" then."""
+        """A key as text. kubectl converts YAML to JSON, so the key `n` becomes "false"."""
         value = self._loader.construct_object(node) if isinstance(node, yaml.ScalarNode) else None
         if value is None:
-            raise NotYaml("a key has to be text", int(node.start_mark.index))
+            raise NotYaml("a key must be text", int(node.start_mark.index))
         if isinstance(value, bool):
             return str(value).lower()
         return f"{value:.17g}" if isinstance(value, int | float) else str(self._text(node, node.value))
 
     def _text(self, node: yaml.Node, value: Any) -> Any:
-        if not isinstance(value, str) or not any("\ud800" <= sign <= "\udfff" for sign in value):
+        if not isinstance(value, str) or not any("\ud800" <= char <= "\udfff" for char in value):
             return value
         if not self._json:
-            raise NotYaml("half of a character stands here", int(node.start_mark.index))
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON writes an emoji as two halves
+            raise NotYaml("this contains half of a character", int(node.start_mark.index))
+        return value.encode("utf-16", "surrogatepass").decode(
+            "utf-16", "replace"
+        )  # JSON escapes an emoji in two halves
 
 
 def _repeated(node: yaml.Node, seen: set[int]) -> Iterator[int]:
@@ -249,12 +251,12 @@ def _repeated(node: yaml.Node, seen: set[int]) -> Iterator[int]:
 
 
 class _AsKubectl(yaml.SafeLoader):
-    """Plain words become what Go's YAML (version 2, as in kubectl) makes of them: a test asks kubectl itself."""
+    """Resolves plain scalars as the YAML library of kubectl (Go, version 2). A test compares it with kubectl."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  as its base has it
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  as in the base class
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """An anchor may be given again; from there on it means the new one."""
+        """Accept a repeated anchor, which replaces the earlier one."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if not isinstance(event, yaml.AliasEvent) and getattr(event, "anchor", None) in self.anchors:
             del self.anchors[event.anchor]
@@ -311,4 +313,4 @@ _AsKubectl.add_constructor("tag:yaml.org,2002:int", _integer)
 _AsKubectl.add_constructor("tag:yaml.org,2002:float", _number)
 _AsKubectl.add_constructor("tag:yaml.org,2002:bool", _truth)
 _AsKubectl.add_constructor("tag:yaml.org,2002:timestamp", _text)
-_AsKubectl.add_constructor(None, _text)  # a tag that nobody knows
+_AsKubectl.add_constructor(None, _text)  # an unknown tag

@@ -1,6 +1,6 @@
-"""What is wrong with the exporters in a text, each finding with its place in the file.
+"""Finds mistakes in the exporters of a text, each with its place in the file.
 
-Everything that kubectl, the CRD or the operator would say of a manifest is said here before any of them sees it.
+The findings cover everything that kubectl, the CRD or the operator would report about a manifest.
 """
 
 import re
@@ -30,7 +30,7 @@ _SOURCE = ("spec", "nexthink", "resultSource")
 
 @dataclass(frozen=True, slots=True)
 class ManifestFinding:
-    """One thing to mend. `start` and `end` are offsets in the text; `path` is the field, as the API server calls it."""
+    """One thing to fix. `start` and `end` are offsets in the text. `path` is the field, as the API server writes it."""
 
     severity: Severity
     reason: Reason
@@ -42,16 +42,16 @@ class ManifestFinding:
     name: str = ""
     rule: str = ""  # of the query: the name of its page in docs/nql/
     within: tuple[int, int] | None = None
-    """What of the text may be shown: the exporter, and nothing of what is beside it."""
+    """The part of the text that may be shown: the exporter."""
 
 
 def mentions_exporter(text: str) -> bool:
-    """Whether there can be an exporter in a text at all. Others are none of our business, be they YAML or not."""
+    """Whether a text can contain an exporter. Other texts are skipped, even if they are not YAML."""
     return _MENTIONED.search(text) is not None
 
 
 def findings(text: str) -> tuple[int, list[ManifestFinding]]:
-    """How many exporters the text has, and what is to be said of them, in the order of the text. Raises nothing."""
+    """The number of exporters in the text, and the findings in the order of the text. Raises nothing."""
     if not mentions_exporter(text):
         return 0, []
     try:
@@ -63,30 +63,30 @@ def findings(text: str) -> tuple[int, list[ManifestFinding]]:
 
 
 def not_yaml(error: NotYaml, text: str) -> str:
-    """What is wrong with a text that is not YAML, with the most likely cause."""
+    """The message about text that is not YAML, with the most likely cause."""
     if "{{" in text:
-        return f"{error.message}; a template has to be rendered first"
+        return f"{error.message}; render a template before you check it"
     if line := comment_before(text, error.offset):
         return f"{error.message}; the unquoted # in line {line} starts a comment: put the value in quotes"
     return error.message
 
 
 def refused(message: str, offset: int = 0) -> ManifestFinding:
-    """What is said of a text in which no exporter can be told from the rest."""
+    """A finding about a text that cannot be split into objects."""
     return ManifestFinding("error", Reason.MANIFEST_INVALID, message, offset, offset + 1)
 
 
 def _findings(text: str) -> tuple[int, list[ManifestFinding]]:
-    exporters, told = 0, []
+    exporters, found = 0, []
     checked: dict[int, list[tuple[Severity, Finding]]] = {}
     for document in documents(text):
         if isinstance(document.value, list) and mentions_exporter(text[document.offset(()) : document.end]):
-            told.append(refused("a manifest is an object, and this is a list of them", document.offset(())))
+            found.append(refused("this is a list of manifests: write one object per document", document.offset(())))
         for item in document.items():
             if is_ours(item.value):
                 exporters += 1
-                told += _of_one(item, checked)
-    return exporters, sorted(told, key=lambda finding: (finding.start, finding.severity))
+                found += _of_one(item, checked)
+    return exporters, sorted(found, key=lambda finding: (finding.start, finding.severity))
 
 
 def _of_one(document: Document, checked: dict[int, list[tuple[Severity, Finding]]]) -> Iterator[ManifestFinding]:
@@ -96,18 +96,18 @@ def _of_one(document: Document, checked: dict[int, list[tuple[Severity, Finding]
         start = document.offset(violation.location, of_key=violation.of_key)
         reason = violation.reason if violation.path.startswith("spec") else Reason.MANIFEST_INVALID
         message = f"{violation.path} {violation.message}"
-        # What nobody knows may be anything, also a Secret that has lost its ---.
+        # An unknown field can be anything, even a Secret after a missing ---.
         known = None if violation.of_key else shown
         yield ManifestFinding("error", reason, message, start, start + 1, violation.path, *who, within=known)
     for offset in document.repeated_keys():
-        told = "this key stands here for the second time; kubectl takes the last one, other tools refuse the file"
-        yield ManifestFinding("warning", Reason.KEY_REPEATED, told, offset, offset + 1, "", *who)
+        message = "this key is a duplicate: kubectl uses the last one, and other tools reject the file"
+        yield ManifestFinding("warning", Reason.KEY_REPEATED, message, offset, offset + 1, "", *who)
     nexthink = _part(spec, "nexthink")
     if (nexthink.get("resultSource"), nexthink.get("driftPolicy")) == ("Export", "Hold"):
         start, path = document.offset(_SOURCE), ".".join(_SOURCE)
-        told = f"{path} is Export: {NEVER_COMPARED}"
+        message = f"{path} is Export: {NEVER_COMPARED}"
         yield ManifestFinding(
-            "warning", Reason.QUERY_NOT_COMPARED, told, start, start + len("Export"), path, *who, within=shown
+            "warning", Reason.QUERY_NOT_COMPARED, message, start, start + len("Export"), path, *who, within=shown
         )
     for cut in cut_values(document):
         path = cut.path.removesuffix(".*")
@@ -128,11 +128,11 @@ def _of_one(document: Document, checked: dict[int, list[tuple[Severity, Finding]
 
 
 def _about_the_query(spec: Any) -> Iterator[tuple[Severity, Finding]]:
-    """Also in a spec that breaks a rule somewhere else: who has two mistakes shall hear of both."""
+    """The findings about the query, even if the spec is invalid elsewhere."""
     nexthink, schedule = (_part(spec, part) for part in ("nexthink", "schedule"))
     query = nexthink.get("query")
     if not isinstance(query, str) or not query.strip():
-        return  # a rule of the field says so
+        return  # a rule of the field reports this
     given = nexthink.get("parameters")
     parameters = {key: str(value) for key, value in given.items()} if isinstance(given, Mapping) else {}
     try:
@@ -140,7 +140,7 @@ def _about_the_query(spec: Any) -> Iterator[tuple[Severity, Finding]]:
     except ValidationError:
         interval = None
     groups = _part(spec, "sample").get("groups")
-    # What is not a number of groups, a rule of the field reports.
+    # A rule of the field reports an invalid number of groups.
     cycle = interval * groups if interval and isinstance(groups, int) and 1 <= groups <= MOST_GROUPS else None
     for found in check(query, parameters, interval, cycle):
         yield "error" if found.stops(nexthink.get("queryCheck")) else "warning", found
@@ -159,5 +159,5 @@ def _who(body: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _as_name(value: Any) -> str:
-    """What cannot be a name may be an address."""
+    """The value if it can be a name. Other values may be addresses."""
     return value if isinstance(value, str) and value.isascii() and not AT_SIGN.search(value) else ""

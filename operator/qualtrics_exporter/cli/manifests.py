@@ -1,4 +1,4 @@
-"""Manifests in files: the same YAML that goes to a cluster, read without one."""
+"""Reads the exporter and the Secrets for `run` from files with manifests."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ _SHOWN = 3
 
 
 class InvalidManifest(click.ClickException):
-    """The answer is no: what the file says cannot be used."""
+    """A file has a manifest that cannot be used: exit code 1."""
 
 
 def read_exporter(path: Path, name: str | None) -> Exporter:
@@ -37,10 +37,10 @@ def read_exporter(path: Path, name: str | None) -> Exporter:
     if not found:
         raise click.UsageError(f"{path} has no {KIND} {name}, only {names}.")
     if len(found) > 1:
-        raise InvalidManifest(f"{path} has {len(found)} exporters of the name {name}.")
+        raise InvalidManifest(f"{path} has {len(found)} exporters named {name}.")
     exporter, item = found[0]
     _warn(path, item, cut_values(item))
-    # What kubectl and the API server would refuse is refused here too: a field that is misspelled could be dryRun.
+    # Reject the same manifests as kubectl and the API server: a misspelled field could be dryRun.
     if wrong := manifest_violations(item.value):
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise InvalidManifest(f"{path}: {KIND} {exporter.name}: {'; '.join(map(str, wrong[:_SHOWN]))}{more}")
@@ -48,7 +48,7 @@ def read_exporter(path: Path, name: str | None) -> Exporter:
 
 
 class Secrets:
-    """The Secrets of a file, by namespace and name. One without a namespace is good for all of them."""
+    """The Secrets of a file, by namespace and name. A Secret without a namespace matches all namespaces."""
 
     def __init__(self, where: str, bodies: Iterable[Mapping[str, Any]]) -> None:
         self._where = where
@@ -56,7 +56,7 @@ class Secrets:
 
     @classmethod
     def read(cls, path: Path) -> "Secrets":
-        """Those of a file."""
+        """Read a file."""
         items = list(_items(path))
         for item in items:
             if item.value.get("kind") == "Secret":
@@ -64,7 +64,7 @@ class Secrets:
         return cls(str(path), [item.value for item in items])
 
     def get(self, namespace: str, name: str) -> tuple[dict[str, str | bytes], str]:
-        """The keys of a Secret, and how to call it in messages. Raises Permanent(SecretNotFound)."""
+        """The keys of a Secret, and its name for messages. Raises Permanent(SecretNotFound)."""
         source = f"Secret {namespace or 'default'}/{name}"
         for wanted in (namespace or "default", ""):
             found = [b for b in self._bodies if (_metadata(b, "namespace"), _metadata(b, "name")) == (wanted, name)]
@@ -86,7 +86,7 @@ def _warn(path: Path, item: located.Document, cuts: Iterable[CutValue]) -> None:
 
 
 def documents(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Every object in a YAML file, those in a List too (`kubectl get -o yaml` writes such)."""
+    """Every object in a YAML file, including the items of a List (from `kubectl get -o yaml`)."""
     return (item.value for item in _items(path))
 
 
@@ -106,13 +106,13 @@ def _items(path: Path) -> Iterator[located.Document]:
 
 def _keys(body: Mapping[str, Any], source: str) -> dict[str, str | bytes]:
     keys: dict[str, str | bytes] = {}
-    for field in ("data", "stringData"):  # as in the API server, the second one wins
+    for field in ("data", "stringData"):  # stringData takes precedence, as in the API server
         values = body.get(field) or {}
         if not isinstance(values, Mapping):
-            raise InvalidManifest(f"{source}: {field} is no mapping.")
+            raise InvalidManifest(f"{source}: {field} is not a mapping.")
         for key, value in values.items():
             if not isinstance(value, str):
-                raise InvalidManifest(f"{source}: {field}.{key} is no text: put it in quotes.")
+                raise InvalidManifest(f"{source}: {field}.{key} is not text: put it in quotes.")
             keys[str(key)] = _decoded(value, f"{source}: {field}.{key}") if field == "data" else value
     return keys
 
@@ -121,7 +121,7 @@ def _decoded(value: str, where: str) -> bytes:
     try:
         return base64.b64decode("".join(value.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidManifest(f"{where} is no base64: use stringData for plain text.") from None
+        raise InvalidManifest(f"{where} is not base64: use stringData for plain text.") from None
 
 
 def _metadata(body: Mapping[str, Any], key: str) -> str:

@@ -1,4 +1,4 @@
-"""How far a run is: one line that counts on a terminal, a plain line a step in a pipe; both on standard error.
+"""The progress of a run, on standard error: one line that is redrawn on a terminal, otherwise a line for each step.
 
 A line that cannot be written is dropped, and the run continues.
 """
@@ -15,13 +15,14 @@ from qualtrics_exporter.export.journal import Ended, Journal
 from qualtrics_exporter.resource.status import ActiveRun, timestamp
 from qualtrics_exporter.telemetry.redact import redact
 
-REDRAWN = 0.25
-REPEATED = 30.0
-"""Seconds after which a pipe hears again that something goes on."""
+REDRAW_SECONDS = 0.25
+"""How often the line on a terminal is redrawn."""
+REPEAT_SECONDS = 30.0
+"""How often the current step is repeated if standard error is not a terminal."""
 
 
 class Progress:
-    """Says what is being done for as long as the block lasts."""
+    """Shows the current step within the block."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream: TextIO | None = stream or sys.stderr  # None if standard error is closed
@@ -32,14 +33,14 @@ class Progress:
         self._ticking: asyncio.Task[None] | None = None
 
     def say(self, what: str) -> None:
-        """From now on, this is being done."""
+        """Begin a step."""
         if self._terminal:
             self._leave_line()
         self._what, self._since = redact(what), time.monotonic()
         self._show()
 
     def requested(self, _call: object) -> None:
-        """One more request went out and was answered."""
+        """Count a request that was answered."""
         self._requests += 1
 
     async def __aenter__(self) -> Self:
@@ -57,7 +58,7 @@ class Progress:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(REDRAWN if self._terminal else REPEATED)
+            await asyncio.sleep(REDRAW_SECONDS if self._terminal else REPEAT_SECONDS)
             if self._what:
                 self._show()
 
@@ -76,7 +77,7 @@ class Progress:
             self._what = ""
 
     def _write(self, text: str) -> None:
-        # Also ValueError: a stream that was closed, or an encoding without one of the characters.
+        # ValueError: the stream is closed, or its encoding lacks a character.
         with suppress(OSError, ValueError):
             if self._stream:
                 self._stream.write(text)
@@ -91,7 +92,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 class WatchedJournal:
-    """A journal whose every entry is also said."""
+    """A journal that also shows each entry as progress."""
 
     def __init__(self, journal: Journal, progress: Progress) -> None:
         self._journal = journal
@@ -110,29 +111,29 @@ class WatchedJournal:
 
 
 def describe(run: ActiveRun) -> str:
-    """What is being done when the journal stands there."""
+    """The step that follows this entry of the journal."""
     match run.step:
         case "Claimed":
-            return "Checking both sides and asking Nexthink who"
+            return "Checking Nexthink and Qualtrics, and running the query"
         case "Importing":
             accepted = run.counts.accepted if run.counts else None
-            return f"Bringing {people(accepted or 0)} into batch {run.batch_id}"
+            return f"Importing {people(accepted or 0)} into batch {run.batch_id}"
         case "Sending" if run.refused_until:
             again = timestamp(run.refused_until)
-            return f"The send was refused for now: it is asked for again at {again}, unless it is found in Qualtrics"
+            return f"Qualtrics refused the send for now. Retrying at {again}, unless the send is found in Qualtrics"
         case "Sending":
-            return f"Having the survey sent to {people(run.recipients or 0)}"
+            return f"Sending the survey to {people(run.recipients or 0)}"
         case "Sent":
             return f"Sent as distribution {run.distribution_id}"
 
 
 def describe_resumed(run: ActiveRun) -> str:
-    """The same when another process had come there before: what may have been sent is never repeated."""
+    """The same if an earlier process wrote the entry. If the survey may be sent already, it is looked up instead."""
     match run.step:
         case "Claimed" | "Importing":
             return f"Starting again: an earlier process was interrupted before it sent anything (run {run.id})"
         case "Sending" if run.refused_until:
-            return f"Looking in Qualtrics for a send that an earlier process was refused, to ask again (run {run.id})"
+            return f"Looking up a send that Qualtrics refused in an earlier process, before a retry (run {run.id})"
         case "Sending":
             return f"Looking up, for up to two minutes, whether an earlier process sent the survey (run {run.id})"
         case "Sent":

@@ -1,4 +1,4 @@
-"""How a run ended, as text for people and their scripts."""
+"""Formats the outcome of a run as text, for people and their scripts."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ GOOD = ("Succeeded", "DryRun")
 
 
 def report(name: str, entry: HistoryEntry, *, earlier: bool = False) -> str:
-    """A block of lines. `earlier`: the run ended before this command, which did nothing but report it."""
+    """The report. With `earlier`, the run ended before this command, which only reports it."""
     facts = {
         "result": entry.result,
         "reason": entry.reason,
@@ -23,8 +23,8 @@ def report(name: str, entry: HistoryEntry, *, earlier: bool = False) -> str:
     }
     lines = [f"  {fact:<14}{value}" for fact, value in facts.items() if value]
     if earlier and entry.completion_time:
-        told = f"an earlier run, which ended at {timestamp(entry.completion_time)}; this command sent nothing"
-        lines.insert(0, f"  {'about':<14}{told}")
+        about = f"an earlier run, which ended at {timestamp(entry.completion_time)}; this command sent nothing"
+        lines.insert(0, f"  {'about':<14}{about}")
     return "\n".join([f"{name}:", *lines])
 
 
@@ -39,4 +39,4 @@ def _counts(counts: RecipientCounts) -> Iterator[str]:
     if counts.accepted is not None:
         yield f"{counts.accepted} accepted"
     if counts.imported is not None:
-        yield f"{counts.imported} taken in by Qualtrics"
+        yield f"{counts.imported} imported by Qualtrics"

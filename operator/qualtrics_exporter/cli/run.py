@@ -39,19 +39,19 @@ FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
     metavar="FILE",
     help="YAML with the manifests of the two credentials Secrets.",
 )
-@flag("--name", help="Which exporter, if FILE has several.")
-@flag("--send", is_flag=True, help="Really e-mail people. Without it, they are counted, and nothing else.")
+@flag("--name", help="Name of the exporter, if FILE has several.")
+@flag("--send", is_flag=True, help="Send the survey. Without this flag, the command only counts the people.")
 @flag(
     "--test",
     is_flag=True,
-    help="Check both sides in full and count the people. With --send, e-mail at most 20 of them.",
+    help="Check Nexthink and Qualtrics completely and count the people. With --send, send to at most 20 of them.",
 )
 @flag(
     "--journal",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="Where it is written down what was done: an absolute path. Keep it: it is what makes a survey go out at most "
-    "once.",
+    help="Absolute path of the file that records what was done. Keep this file: it ensures that a survey is sent at "
+    "most once.",
     show_default="~/.local/state/qualtrics-exporter/NAMESPACE/NAME.json, or in XDG_STATE_HOME",
 )
 @time_zone("UTC")
@@ -75,15 +75,15 @@ def run(
     proxy: str | None,
     no_proxy: tuple[str, ...],
 ) -> None:
-    """Do one export without a cluster; mails nobody unless told to.
+    """Run one export without a cluster. Sends no e-mail without --send.
 
-    FILE has the manifest of a QualtricsExporter, possibly among others; - is standard input. The export is done now;
-    the schedule only decides whose turn it is with spec.sample.groups. Without --send, both sides are checked and the
-    people of the query are counted. Nothing is created in Qualtrics, and nobody is imported.
+    FILE has the manifest of a QualtricsExporter, possibly with other objects; - is standard input. The export runs now.
+    The schedule only selects the group for spec.sample.groups. Without --send, the command checks Nexthink and
+    Qualtrics and counts the people of the query. It creates nothing in Qualtrics and imports nobody.
 
-    A run that was interrupted goes on when the same command is given again: if the survey may be out already, that
-    is looked up, never repeated. A journal knows nothing of what a cluster sends: suspend an exporter there before
-    you send it from here.
+    If a run was interrupted, run the same command again to resume it. If the survey may be sent already, the command
+    looks it up and does not send it again. The journal does not know what a cluster sends: suspend an exporter there
+    before you send it from here.
 
     \b
     Examples:
@@ -93,7 +93,7 @@ def run(
       kubectl get secret nexthink qualtrics -o yaml | qualtrics-exporter run exporter.yaml --secrets -
 
     \b
-    Exit codes: 0 sent, dry, passed, or nobody to mail; 1 anything else; 2 wrong usage.
+    Exit codes: 0 sent, dry run, test passed, or nobody to send to; 1 anything else; 2 wrong usage.
     They do not change if the report or the progress cannot be written.
     """
     logs.configure("console", "warning")
@@ -101,7 +101,7 @@ def run(
         raise click.UsageError("Only one of FILE and --secrets can be standard input.")
     exporter = read_exporter(file, name)
     spec = exporter.spec
-    assert spec is not None  # noqa: S101  read_exporter refuses those without
+    assert spec is not None  # noqa: S101  read_exporter rejects exporters without one
     check_tls()
     if send or not test:
         chosen = journal is not None
@@ -128,30 +128,30 @@ def run(
         outcome = export()
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise click.ClickException(
-            f"Interrupted. What was done is written down in {journal}; the same command goes on from there."
+            f"Interrupted. The journal {journal} records what was done. Run the same command again to resume."
         ) from None
     dry = not send and not spec.dry_run
     entry = outcome.entry
-    if _tell(report(exporter.name, entry, earlier=outcome.earlier)) or outcome.earlier:
-        # An earlier run is reported once, heard or not: otherwise a broken output would end all later sends.
-        export.told(entry)
+    if _print_report(report(exporter.name, entry, earlier=outcome.earlier)) or outcome.earlier:
+        # An earlier run is reported only once, even if the output is broken. Otherwise it would block all later sends.
+        export.mark_reported(entry)
     if dry and entry.result == "DryRun":
-        say("To mail these people, give the same command with --send.")
+        say("To send the survey to these people, run the same command with --send.")
     sys.exit(0 if entry.result in GOOD else 1)
 
 
-def _tell(text: str) -> bool:
-    """Write the report to standard output, or else to standard error. Tells whether somebody can have read it."""
+def _print_report(text: str) -> bool:
+    """Write the report to standard output, or else to standard error. Returns whether it was written completely."""
     try:
         click.echo(text)
     except OutputLost as lost:
-        say(f"The report cannot be written to standard output: {lost}. It is:")
+        say(f"The report cannot be written to standard output: {lost}. The report is:")
         return say(text)
     return True
 
 
 def default_journal(exporter: Exporter) -> Path:
-    """The journal's place in the user's own state, one file an exporter."""
+    """The path of the exporter's journal below the state folder of the user."""
     folder = state_folder() / "qualtrics-exporter" / (exporter.namespace or "default")
     return folder / f"{exporter.name}.json"
 
@@ -161,5 +161,5 @@ def _remarks(spec: Spec, default_zone: str, *, send: bool) -> list[str]:
     if spec.suspend:
         remarks.append("In a cluster, this exporter is suspended (spec.suspend).")
     if send and spec.dry_run:
-        remarks.append("spec.dryRun is true: nobody will be mailed, --send notwithstanding.")
+        remarks.append("spec.dryRun is true: despite --send, nothing will be sent.")
     return remarks

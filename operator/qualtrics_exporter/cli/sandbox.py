@@ -18,23 +18,23 @@ PORT = click.IntRange(0, 65535)
 
 
 @click.command()
-@flag("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@flag("--nexthink-port", type=PORT, metavar="PORT", default=8471, show_default=True, help="0 is any free one.")
-@flag("--qualtrics-port", type=PORT, metavar="PORT", default=8472, show_default=True, help="0 is any free one.")
-@flag("--store-port", type=PORT, metavar="PORT", default=0, show_default=True, help="The store of large results.")
+@flag("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@flag("--nexthink-port", type=PORT, metavar="PORT", default=8471, show_default=True, help="0: any free port.")
+@flag("--qualtrics-port", type=PORT, metavar="PORT", default=8472, show_default=True, help="0: any free port.")
+@flag("--store-port", type=PORT, metavar="PORT", default=0, show_default=True, help="Port for large query results.")
 @flag(
     "--advertise",
     metavar="NAME",
     show_default="--host",
-    help="The host name in the addresses that are handed out: that of the certificate, or of a Service in front.",
+    help="Host name in the URLs that the sandbox prints and returns: the name in the certificate, or of a Service.",
 )
 @flag("--certificate", type=FILE, metavar="FILE", help="Serve https with this certificate (PEM, with its chain).")
-@flag("--key", type=FILE, metavar="FILE", help="The certificate's private key (PEM).")
+@flag("--key", type=FILE, metavar="FILE", help="Private key of the certificate (PEM).")
 @flag(
     "--people",
     type=click.IntRange(min=0),
     metavar="N",
-    help="How many people the query returns, user000001@example.com and so on.  [default: a handful of odd ones]",
+    help="Number of people that the query returns, user000001@example.com and so on.  [default: a few unusual rows]",
 )
 def sandbox(
     *,
@@ -47,11 +47,11 @@ def sandbox(
     key: Path | None,
     people: int | None,
 ) -> None:
-    """Serve Nexthink and Qualtrics locally, to try exporters against.
+    """Serve a local Nexthink and Qualtrics to try exporters with.
 
-    Both are as strict as what is known about the real ones, and no mail leaves the machine: the outbox shows every
-    distribution and who got it. The Secrets that fit are printed to standard output as YAML, everything else to
-    standard error. SIGINT and SIGTERM end it; it forgets everything.
+    Both are as strict as the real services, as far as these are known. No e-mail leaves the machine: the outbox shows
+    every distribution with its recipients. The command prints matching Secrets to standard output as YAML, and
+    everything else to standard error. SIGINT and SIGTERM stop it. It does not keep its state.
 
     \b
     Examples:
@@ -60,7 +60,7 @@ def sandbox(
       qualtrics-exporter sandbox --host 0.0.0.0 --certificate tls.crt --key tls.key --advertise sandbox.dex.svc
     """
     if (certificate is None) != (key is None):
-        raise click.UsageError("--certificate and --key go together.")
+        raise click.UsageError("Use --certificate and --key together.")
     world = World.default()
     if people is not None:
         query = Query.generated(world.query_id, people)
@@ -79,7 +79,7 @@ def sandbox(
 
 
 def secrets(served: Sandbox) -> list[dict[str, Any]]:
-    """The manifests of the two Secrets, without a namespace: they go where they are applied."""
+    """The manifests of the two Secrets, without a namespace."""
     return [
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": "Opaque", "stringData": keys}
         for name, keys in served.secrets().items()
@@ -105,14 +105,14 @@ Nexthink   {served.nexthink_url}
 Qualtrics  {served.qualtrics_url}
 Outbox     {served.outbox_url}
 
-They know these:
+They have:
   query      "{world.query_id}"
   survey     {world.survey_id}
   message    {world.message_id} in library {world.library_id}
   list       {world.mailing_list_id} in directory {world.directory_id}
 
-`run` and `controller` talk to them with: --allowed-host {host}{http}
-Ctrl-C ends it."""
+To use them, pass to `run` or `controller`: --allowed-host {host}{http}
+Press Ctrl-C to stop."""
 
 
 def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -121,7 +121,7 @@ def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
         context.load_cert_chain(certificate, key)
     except ssl.SSLError as error:
         raise click.ClickException(
-            f"{certificate} and {key} are no certificate and its key, in PEM: {error.reason or error}"
+            f"{certificate} and {key} are not a certificate and its private key in PEM format: {error.reason or error}"
         ) from None
     except OSError as error:
         raise click.ClickException(f"{certificate} and {key} cannot be read: {error.strerror}.") from None

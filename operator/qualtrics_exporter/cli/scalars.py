@@ -1,9 +1,8 @@
-"""Where in a YAML file each character of a text stands, whichever of YAML's five ways to write a text was used.
+"""Finds the offset in a YAML file of each character of a scalar, in all five styles of YAML.
 
-A text and its lines in the file have the same visible characters in the same order: blanks are what YAML folds, strips
-and indents, and escapes stand for one character each. So the visible ones are paired off, one by one, and a blank
-stands just behind the visible one before it. If the two do not pair (a way to write a text that is not known here),
-there is no answer rather than a wrong one.
+A value and its lines in the file have the same visible characters in the same order: YAML only folds, strips and
+indents blanks, and an escape is one character. So this pairs the visible characters one by one, and puts a blank right
+after the visible character before it. If they do not match (an unknown way to write a text), the offsets are unknown.
 """
 
 import re
@@ -20,54 +19,51 @@ _SHORT = {
 }  # fmt: skip
 
 
-def places(source: str, node: yaml.ScalarNode) -> list[int] | None:
-    """The offset of each character of the node's text, and of its end; None if they cannot be told."""
+def character_offsets(source: str, node: yaml.ScalarNode) -> list[int] | None:
+    """The offset of each character of the node's value, and of its end. None if they are unknown."""
     found: list[int] = []
-    start = _start(source, node)
-    after, written = start, _written(source, node, start)
-    for sign in node.value:
-        if sign in _BLANK:
-            found.append(after)
-            after += 1
+    end = _start(source, node)
+    written = _written(source, node, end)
+    for char in node.value:
+        if char in _BLANK:
+            found.append(end)
+            end += 1
             continue
-        there = next(written, None)
-        if there is None or there[0] != sign:
+        visible, start, end = next(written, ("", 0, 0))
+        if visible != char:
             return None
-        found.append(there[1])
-        after = there[2]
-    if next(written, None) is not None:
-        return None
-    return [*found, after]
+        found.append(start)
+    return None if next(written, None) else [*found, end]
 
 
 def _start(source: str, node: yaml.ScalarNode) -> int:
-    """Where the text itself begins, behind an &anchor or a !tag."""
+    """The offset of the text itself, after an &anchor or a !tag."""
     found = _PROPERTIES.match(source, int(node.start_mark.index), int(node.end_mark.index))
     return found.end() if found else int(node.start_mark.index)
 
 
 def _written(source: str, node: yaml.ScalarNode, start: int) -> Iterator[tuple[str, int, int]]:
-    """Each visible character as the file has it: what it stands for, where it begins, where it ends."""
-    at, end = start, int(node.end_mark.index)
+    """Each visible character in the file, with its start and end. An escape yields the character that it means."""
+    offset, end = start, int(node.end_mark.index)
     if node.style in ("|", ">"):
-        # The first line says how the text is written: |2-  # a comment
-        at = next((i for i in range(at, end) if source[i] in "\r\n\x85\u2028\u2029"), end)
+        # The first line is the header of the block: |2-  # a comment
+        offset = next((i for i in range(offset, end) if source[i] in "\r\n\x85\u2028\u2029"), end)
     elif node.style in ("'", '"'):
-        at, end = at + 1, end - 1
-    while at < end:
-        sign, length = source[at], 1
-        if node.style == "'" and source[at : at + 2] == "''":
+        offset, end = offset + 1, end - 1
+    while offset < end:
+        char, length = source[offset], 1
+        if node.style == "'" and source[offset : offset + 2] == "''":
             length = 2
-        elif node.style == '"' and sign == "\\":
-            sign, length = _escaped(source, at)
-        if sign and sign not in _BLANK:
-            yield sign, at, at + length
-        at += length
+        elif node.style == '"' and char == "\\":
+            char, length = _escaped(source, offset)
+        if char and char not in _BLANK:
+            yield char, offset, offset + length
+        offset += length
 
 
-def _escaped(source: str, at: int) -> tuple[str, int]:
-    """What an escape stands for, and its length; an escaped line break stands for nothing."""
-    found = _ESCAPE.match(source, at + 1)
+def _escaped(source: str, offset: int) -> tuple[str, int]:
+    """The character that an escape means, and its length. An escaped line break means nothing."""
+    found = _ESCAPE.match(source, offset + 1)
     if not found:
         return "\\", 1
     word = found[0]

@@ -28,18 +28,18 @@ _SUFFIXES = (".yaml", ".yml", ".json")
     type=click.Choice(list(FORMATS)),
     default="text",
     show_default=True,
-    help="text: for people, with the line; json: for programs; github: as annotations of a GitHub workflow.",
+    help="text: for people, with the line; json: for programs; github: annotations of a GitHub workflow.",
 )
 @flag("--strict", is_flag=True, help="Warnings count as errors.")
 def validate(*, files: tuple[Path, ...], output: str, strict: bool) -> None:
     """Check manifests offline: the fields, their rules, the schedule and the NQL.
 
-    FILE is a YAML or JSON file, a directory (all such files below it, but for hidden ones), or - for standard input.
-    Several documents in a file are fine, and objects of other kinds are passed over.
+    FILE is a YAML or JSON file, a directory (all such files below it, except hidden ones), or - for standard input. A
+    file can have several documents. Objects of other kinds are skipped.
 
-    An error is what kubectl, the API server or the operator would refuse. A warning is what they take, and what may
-    still mail other people than is meant. spec.nexthink.queryCheck: Warn makes warnings of what the check
-    of the query calls an error.
+    An error is something that kubectl, the API server or the operator would reject. A warning is something that they
+    accept, but that may mail other people than you intend. spec.nexthink.queryCheck: Warn turns errors about the query
+    into warnings.
 
     \b
     Examples:
@@ -48,11 +48,11 @@ def validate(*, files: tuple[Path, ...], output: str, strict: bool) -> None:
       git diff -z --name-only --diff-filter=d main -- '*.yaml' | xargs -0r qualtrics-exporter validate
 
     \b
-    Exit codes: 0 good, or warnings only; 1 an error, or with --strict a warning; 2 wrong usage.
+    Exit codes: 0 no errors; 1 an error, or with --strict a warning; 2 wrong usage.
     They do not change if the findings cannot be written, as with `| head -3`.
     """
     if [str(path) for path in files].count("-") > 1:
-        raise click.UsageError("Standard input can be read once only.")
+        raise click.UsageError("Standard input can be given only once.")
     checked = list(_checked(files))
     try:
         click.echo(FORMATS[output](checked), nl=False)
@@ -98,16 +98,14 @@ def _below(folder: Path) -> Iterator[Path]:
             path = Path(here, name)
             if name.lower().endswith(_SUFFIXES) and not name.startswith(".") and path.is_file():
                 yield path
-    yield from (Path(error.filename) for error in unreadable)  # to read them says why not
+    yield from (Path(error.filename) for error in unreadable)  # reading them reports the error
 
 
 def _summary(exporters: int, errors: int, warnings: int) -> str:
     what = ", ".join(_counted(number, word) for number, word in ((errors, "error"), (warnings, "warning")) if number)
     if exporters:
-        return f"{_counted(exporters, 'exporter')} checked: {what or 'all well'}."
-    return (
-        f"Nothing could be checked: {what}." if what else f"There is no {KIND} in what was given: nothing was checked."
-    )
+        return f"{_counted(exporters, 'exporter')} checked: {what or 'no findings'}."
+    return f"Nothing could be checked: {what}." if what else f"Nothing was checked: the input has no {KIND}."
 
 
 def _counted(number: int, word: str) -> str:

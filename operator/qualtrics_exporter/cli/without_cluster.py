@@ -1,8 +1,7 @@
-"""One export without a cluster: what `run` does, and `demo` shows.
+"""One export without a cluster, for the commands `run` and `demo`.
 
-The journal is a file, and it holds as it does in a cluster: an export that was interrupted goes on from where its
-journal stands, and a survey that may be out is looked up, never sent again. So the first thing to do is always what an
-earlier process left undone.
+The journal is a file, with the same guarantees as in a cluster: an interrupted export resumes from its journal, and if
+the survey may be sent already, it is looked up and not sent again. So a command first finishes an interrupted run.
 """
 
 import asyncio
@@ -42,34 +41,35 @@ from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger, timestamp
 
 DEADLINE = timedelta(hours=24)
-"""How long a run may take until its send. No schedule limits it here: a person is waiting, or nobody is any more."""
+"""The time limit of a run until its send. Here it does not depend on a schedule."""
 
-LEFT_UNDONE = (
-    "{path} tells of a run that was interrupted ({run}, at {step}): finish it first, with the same command without "
-    "--test. A survey that is out already is not sent again."
+INTERRUPTED_RUN = (
+    "The journal {path} has an interrupted run ({run}, at {step}): finish it first with the same command without "
+    "--test. If its survey is sent already, it is not sent again."
 )
-OF_ANOTHER = (
-    "{path} tells of an interrupted run of another exporter ({run}): finish that one first, with the command that "
-    "began it, or give this one a --journal of its own."
+INTERRUPTED_RUN_OF_ANOTHER = (
+    "The journal {path} has an interrupted run of another exporter ({run}): finish it first with the command that "
+    "started it, or use another --journal for this exporter."
 )
-UNTOLD_OF_ANOTHER = (
-    "{path} tells of a run of another exporter that has ended ({run}), and nobody may have heard how: give the command "
-    "that began it once more, which tells that and sends nothing, or give this one a --journal of its own."
+UNREPORTED_RUN_OF_ANOTHER = (
+    "The journal {path} has a finished run of another exporter ({run}), and its result may not have been reported: run "
+    "the command that started it again, which reports the result and sends nothing, or use another --journal for this "
+    "exporter."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a command reports."""
+    """The run that a command reports."""
 
     entry: HistoryEntry
     earlier: bool = False
-    """The run ended in an earlier command, which could not report it. This command did nothing else."""
+    """The run ended in an earlier command, which could not report it. This command only reports it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """What to do. Nobody is mailed unless `send`, and then 20 people at most if it is a `test`."""
+    """One call of the command. Only with `send` it sends e-mails, and as a `test` to at most 20 people."""
 
     exporter: Exporter
     spec: Spec
@@ -80,15 +80,15 @@ class Export:
     allow_http: bool
     proxies: Proxies = field(default_factory=Proxies)
     time_zone: str = "UTC"
-    """Of a schedule that names none. The schedule only decides whose turn it is, with spec.sample."""
+    """Of a schedule that does not set one. The schedule only selects the group for spec.sample."""
     send: bool = False
     test: bool = False
 
     def __call__(self) -> Outcome:
-        """Do it, to its end or to SIGINT or SIGTERM (then `asyncio.CancelledError`).
+        """Run it until it ends, or until SIGINT or SIGTERM (then raises `asyncio.CancelledError`).
 
-        SIGHUP does not end it, so the run continues when its terminal closes: the same command then reports how it
-        ended. Raises ExportError when it cannot begin and ClickException when the journal forbids it.
+        It ignores SIGHUP: if its terminal closes, the run continues, and the same command reports the result later.
+        Raises ExportError if the export cannot start, and ClickException if the journal does not allow it.
         """
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
@@ -96,7 +96,7 @@ class Export:
         except JournalUnreadable as error:
             raise click.ClickException(str(error)) from None
         except Abandoned as error:
-            raise click.ClickException(f"{error or 'The run is not ours any more'}.") from None
+            raise click.ClickException(f"{error or 'Another process took over the run'}.") from None
 
     async def _interruptible(self) -> Outcome:
         task = asyncio.current_task()
@@ -106,7 +106,7 @@ class Export:
         return await self.done(SystemClock())
 
     async def done(self, clock: Clock) -> Outcome:
-        """The same in a loop that runs already, with whatever the journal raises."""
+        """The same in a running event loop. Also raises the errors of the journal."""
         async with AsyncExitStack() as open_things:
             progress = Progress()
             remotes = ApiContext(
@@ -120,40 +120,40 @@ class Export:
             sides = self._sides(await open_things.enter_async_context(remotes))
             await open_things.enter_async_context(progress)
             if self.test and not self.send:
-                progress.say("Checking both sides, and counting the people of the query")
+                progress.say("Checking Nexthink and Qualtrics, and counting the people of the query")
                 run_id = self._run_id("Test", timestamp(clock.now()))
                 return Outcome((await dry_test(self.spec, sides, clock, run_id)).entry)
             journal = open_things.enter_context(self._opened())
-            if left := journal.current():
-                self._may_go_on(left)
-                progress.say(describe_resumed(left))
-                again = left.model_copy(update={"attempt": left.attempt + 1, "holder": new_holder()})
-                if left.step in ("Claimed", "Importing"):
-                    again = again.model_copy(update={"generation": self._generation})
-                ended = await self._execute(again, sides, journal, clock, progress)
-                if (left.trigger == "Test") == self.test and ended.entry.reason != Reason.INTERRUPTED:
+            if interrupted := journal.current():
+                self._check_resumable(interrupted)
+                progress.say(describe_resumed(interrupted))
+                resumed = interrupted.model_copy(update={"attempt": interrupted.attempt + 1, "holder": new_holder()})
+                if interrupted.step in ("Claimed", "Importing"):
+                    resumed = resumed.model_copy(update={"generation": self._generation})
+                ended = await self._execute(resumed, sides, journal, clock, progress)
+                if (interrupted.trigger == "Test") == self.test and ended.entry.reason != Reason.INTERRUPTED:
                     return Outcome(ended.entry)
-                progress.say(f"The earlier one ended: {ended.entry.message}")
-            elif untold := journal.untold:
-                self._may_tell(untold)
-                when = f" at {timestamp(untold.completion_time)}" if untold.completion_time else ""
-                progress.say(f"An earlier command ended{when}, and could not report its result: {untold.message}")
-                if (untold.trigger == "Test") == self.test:
-                    return Outcome(untold, earlier=True)
-            for before in self._history(journal)[:1]:
-                if before.result == "Unknown":
-                    progress.say(f"The run before this one ended as Unknown: {before.message}")
+                progress.say(f"The earlier run ended: {ended.entry.message}")
+            elif unreported := journal.untold:
+                self._check_reportable(unreported)
+                when = f" at {timestamp(unreported.completion_time)}" if unreported.completion_time else ""
+                progress.say(f"An earlier command ended{when}, and could not report its result: {unreported.message}")
+                if (unreported.trigger == "Test") == self.test:
+                    return Outcome(unreported, earlier=True)
+            for last in self._history(journal)[:1]:
+                if last.result == "Unknown":
+                    progress.say(f"The last run ended as Unknown: {last.message}")
             run = self._new_run(clock)
             progress.say(describe(run))
             return Outcome((await self._execute(run, sides, journal, clock, progress)).entry)
 
-    def told(self, entry: HistoryEntry) -> None:
-        """Note that its user knows how it ended: the same command begins a new run from now on.
+    def mark_reported(self, entry: HistoryEntry) -> None:
+        """Record that the result was reported, so that the same command starts a new run from now on.
 
-        Not where nothing was to be sent: who gives the command with --send again may be somebody else.
+        Without `send`, the result stays pending until somebody runs the command with --send.
         """
         if self.send:
-            with suppress(Abandoned, OSError), FileJournal(self.journal) as journal:  # else it is told once more
+            with suppress(Abandoned, OSError), FileJournal(self.journal) as journal:  # else it is reported again
                 journal.told(entry)
 
     async def _execute(
@@ -165,8 +165,8 @@ class Export:
         try:
             ended = await self._to_its_end(run, spec, sides, journal, watched, clock)
         except SpecChanged:
-            # Its send was refused, so nothing was sent; the people in its batch are those of another manifest.
-            progress.say("The manifest is not the one that the earlier process had: starting again")
+            # Its send was refused, so nothing was sent. Its batch has the people of the earlier manifest.
+            progress.say("The manifest has changed since the interruption: starting again")
             fresh = self._claimed(run.id, run.trigger, run.start_time, run.holder, run.attempt + 1)
             run = fresh.model_copy(update={"send_attempts": run.send_attempts})
             await journal.write(run)
@@ -211,36 +211,35 @@ class Export:
 
     @property
     def _generation(self) -> int:
-        """What tells this spec from another one: a file has no generation that anybody counts."""
+        """A hash of the spec, because a file has no generation."""
         return int(hashlib.sha256(self.spec.model_dump_json().encode()).hexdigest()[:12], 16)
 
     def _run_id(self, trigger: str, started: str) -> str:
-        """Made of what the journal keeps, so that one can see of which exporter a run is."""
-        whose = self._name
-        return test_run_id(whose, started) if trigger == "Test" else request_run_id(whose, started)
+        """Derived from fields of the journal, so that it shows which exporter a run belongs to."""
+        return (test_run_id if trigger == "Test" else request_run_id)(self._name, started)
 
     def _opened(self) -> FileJournal:
         return FileJournal(self.journal, generation=self._generation, exporter=self._name)
 
     def _history(self, journal: FileJournal) -> list[HistoryEntry]:
-        """The last runs of this exporter: another one that has the same journal says nothing about its people."""
+        """The last runs of this exporter, without those of other exporters in the same journal."""
         return [entry for entry in journal.history if self._is_ours(entry)]
 
     def _is_ours(self, run: ActiveRun | HistoryEntry) -> bool:
         return run.start_time is not None and run.id == self._run_id(run.trigger, timestamp(run.start_time))
 
-    def _may_tell(self, untold: HistoryEntry) -> None:
-        if not self._is_ours(untold):
-            # Going on would lose the note, and its own command would then send a second time.
-            raise click.ClickException(UNTOLD_OF_ANOTHER.format(path=self.journal, run=untold.id))
+    def _check_reportable(self, unreported: HistoryEntry) -> None:
+        if not self._is_ours(unreported):
+            # A new run would overwrite the result, and its own command would then send a second time.
+            raise click.ClickException(UNREPORTED_RUN_OF_ANOTHER.format(path=self.journal, run=unreported.id))
 
-    def _may_go_on(self, left: ActiveRun) -> None:
-        told = {"path": self.journal, "run": left.id, "step": left.step}
-        if not self._is_ours(left):
-            raise click.ClickException(OF_ANOTHER.format(**told))
-        if self.test and left.trigger != "Test":
-            # Going on could mail everybody, where the user asked for 20 people.
-            raise click.ClickException(LEFT_UNDONE.format(**told))
+    def _check_resumable(self, interrupted: ActiveRun) -> None:
+        facts = {"path": self.journal, "run": interrupted.id, "step": interrupted.step}
+        if not self._is_ours(interrupted):
+            raise click.ClickException(INTERRUPTED_RUN_OF_ANOTHER.format(**facts))
+        if self.test and interrupted.trigger != "Test":
+            # Resuming could send to everybody, although the user asked for 20 people.
+            raise click.ClickException(INTERRUPTED_RUN.format(**facts))
 
     def _sides(self, remotes: ApiContext) -> Clients:
         namespace = self.exporter.namespace

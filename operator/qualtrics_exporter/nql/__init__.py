@@ -1,11 +1,17 @@
-"""NQL, the query language of Nexthink, as text: read it, check it, say where it is wrong. It talks to nobody.
+"""NQL, the query language of Nexthink, as text: parses and checks queries. It has no I/O.
 
-    scan        a query cut at its pipes           grammar.lark  what may stand between two of them
-    parse       text → tree, always                tree, syntax  what the grammar found as nodes; the nodes
-    check       the way in for those who ask       rules/        what a tree may be like
-    findings    what rules find, and where         explain       a fault of the grammar in words
-    compare     whether two texts mean the same    vocabulary    known names; walk, source: places in tree and text
+    check         the entry point: all findings about a query
+    scan          splits a query at its pipes
+    grammar.lark  the grammar of the parts between the pipes
+    parse         parses a text to a syntax tree; never fails
+    tree, syntax  builds the nodes of the tree; the nodes
+    rules/        the rules, as functions of a tree
+    findings      a finding, and the decorator of a rule
+    explain       messages about syntax errors
+    compare       whether two queries mean the same
+    vocabulary    known names of the data model
+    walk, source  finds nodes in a tree; positions in a text
 
-What is certainly wrong is an error. NQL grows, and nobody but Nexthink has its grammar: what this one does not know is
-a warning, never a refusal.
+A finding is an error only if the query is certainly wrong. NQL evolves, and its grammar is not public: something that
+this grammar does not know is a warning.
 """

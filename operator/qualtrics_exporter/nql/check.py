@@ -1,4 +1,4 @@
-"""The way in: what is wrong with a query, and where."""
+"""The entry point: all findings about a query."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -11,7 +11,7 @@ from qualtrics_exporter.resource.reasons import Kind, Reason
 from qualtrics_exporter.resource.spec import LONGEST_QUERY
 
 MOST_FINDINGS = 50
-"""Of one query: who has more has one mistake that looks like many."""
+"""Of one query. More findings usually come from a single mistake."""
 
 
 def check(
@@ -20,20 +20,17 @@ def check(
     interval: timedelta | None = None,
     cycle: timedelta | None = None,
 ) -> list[Finding]:
-    """What is to be said of a query, in the order of its text; an empty list when all is well.
+    """The findings about a query, in the order of its text.
 
-    `parameters` are the values that it is given, `interval` is the time between two slots of its schedule, and `cycle`
-    is the time in which each person is asked at most once, if that is longer. Raises nothing, and takes less than a
-    second whatever the text is: should there be an error in the check itself, then it cannot verify the query, and says
-    so.
+    `parameters` are the values of its parameters, `interval` is the time between two slots of its schedule, and `cycle`
+    is the time in which each person is surveyed at most once, if that is longer. Takes less than a second for any text.
+    Raises nothing: an internal error of the check becomes a finding.
     """
     try:
         found = list(islice(_all(text, parameters, interval, cycle), MOST_FINDINGS))
     except Exception as error:  # noqa: BLE001
-        told = (
-            f"the check itself met an error ({type(error).__name__}), please report it; nothing is known of the query"
-        )
-        found = [Finding("unchecked", Reason.QUERY_NOT_VERIFIED, NOWHERE, told)]
+        message = f"internal error of the check ({type(error).__name__}): please report it; the query is not checked"
+        found = [Finding("unchecked", Reason.QUERY_NOT_VERIFIED, NOWHERE, message)]
     return sorted(found, key=lambda finding: finding.span)
 
 
@@ -41,9 +38,9 @@ def _all(
     text: str, parameters: Mapping[str, str] | None, interval: timedelta | None, cycle: timedelta | None
 ) -> Iterator[Finding]:
     if len(text) > LONGEST_QUERY:
-        told = f"the query has {len(text)} characters, and Nexthink takes {LONGEST_QUERY}: shorten it"
-        yield Finding("too-long", Reason.QUERY_INVALID, Span(LONGEST_QUERY, LONGEST_QUERY), told)
+        message = f"the query has {len(text)} characters, and Nexthink accepts at most {LONGEST_QUERY}: shorten it"
+        yield Finding("too-long", Reason.QUERY_INVALID, Span(LONGEST_QUERY, LONGEST_QUERY), message)
         return
     subject = Subject.of(text, parameters, interval, cycle)
     for rule in sorted(RULES, key=lambda rule: rule.reason.kind is not Kind.PERMANENT):
-        yield from rule(subject)  # errors first: whatever is cut off, they are not
+        yield from rule(subject)  # errors first, so that the limit never cuts them off

@@ -1,10 +1,11 @@
-"""Whether two NQL texts mean the same, and where they first do not.
+"""Whether two NQL texts mean the same, and where they first differ.
 
-Nexthink runs the saved query, not the one in Git, and tells afterwards what it ran. Both are read to trees and compared
-part by part: white space, comments, superfluous parentheses, the kind of quotes and letter case outside them do not
-matter, nor does a `$parameter` that was filled in. How Nexthink fills one in is not known (docs/facts/nexthink.md), and
-a text that is put in bare can be something that no grammar takes; so a part that looks different as a tree is compared
-word by word as well, and is different only when both say so. A part that the grammar does not know has its words only.
+Nexthink runs the saved query, not the one in Git, and reports afterwards what it ran. Both are parsed to trees and
+compared part by part. White space, comments, superfluous parentheses, the kind of quotes and letter case outside quotes
+do not matter, nor does a `$parameter` that was replaced by its value. It is unknown how Nexthink inserts a value
+(docs/facts/nexthink.md), and a text without quotes can be invalid NQL. So parts with different trees are also compared
+word by word, and are different only if both comparisons agree. Parts that the grammar does not know are compared word
+by word only.
 """
 
 import re
@@ -18,7 +19,7 @@ from qualtrics_exporter.nql.source import NOWHERE, Source, Span
 from qualtrics_exporter.nql.syntax import Node
 
 LONGEST = 40_000
-"""Characters of an executed query that are read: the longest one, with all its parameters filled in, has fewer."""
+"""Maximum number of characters of an executed query. The longest query with all its parameters has fewer."""
 TOO_LONG = f"its length: Nexthink runs a text of more than {LONGEST:,} characters"
 
 _WORD = re.compile(
@@ -27,14 +28,14 @@ _WORD = re.compile(
 _NAME = re.compile(r"\$([^\W\d]\w*)")
 
 Places = tuple[Span | None, Span | None]
-"""Where the two differ, ours and theirs; None where one has nothing more."""
+"""The places of a difference, ours and theirs. None for a text that ends before."""
 
 
 def difference(query: str, executed: str, parameters: Mapping[str, str]) -> str | None:
-    """What first differs between the query as written and the one that ran; None when they mean the same.
+    """The first difference between the query in the spec and the one that ran. None if they mean the same.
 
-    The answer is for a status, and quotes both sides: short, and what could be an e-mail address is masked. Other texts
-    of the query, such as the name of a department, are shown: they stand in the spec and in Nexthink anyway.
+    The message is shown in the status. It quotes a short part of both queries, and masks text that could be an e-mail
+    address. Other texts of the query, such as the name of a department, are shown, because the spec has them too.
     """
     if len(executed) > LONGEST:
         return TOO_LONG
@@ -50,7 +51,7 @@ def difference(query: str, executed: str, parameters: Mapping[str, str]) -> str 
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """Of two texts; every method returns None for "the same"."""
+    """Compares two texts. Every method returns None if they mean the same."""
 
     ours: Source
     theirs: Source
@@ -96,7 +97,9 @@ class _Comparison:
         return mine.span, other.span
 
     def fills(self, mine: syntax.Parameter, other: Node) -> bool:
-        """Whether theirs is what ours becomes when it is filled in as a text; bare ones are compared as words."""
+        """Whether theirs is the value of our parameter as a text in quotes. Values without quotes are compared as
+        words.
+        """
         value = self.parameters.get(mine.name)
         return value is not None and isinstance(other, syntax.Literal) and (other.kind, other.text) == ("text", value)
 
@@ -121,7 +124,7 @@ def _shown(text: Source, span: Span | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A word, a number, a quoted text or one sign; `same` is what it is compared by, a pair for what is quoted."""
+    """A word, a number, a quoted text or a character. `same` is compared; it is a tuple for a quoted text."""
 
     same: str | tuple[str]
     span: Span = NOWHERE
@@ -140,7 +143,7 @@ def _unquoted(text: str) -> str:
 
 
 def _fits(word: _Word, theirs: list[_Word], at: int, parameters: Mapping[str, str]) -> int | None:
-    """How many of their words, from there on, say what this word of ours says; None when they say something else."""
+    """How many of their words, from there on, mean the same as this word of ours. None if they differ."""
     there = theirs[at].same if at < len(theirs) else None
     if there == word.same:
         return 1

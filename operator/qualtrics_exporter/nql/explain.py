@@ -1,4 +1,4 @@
-"""From a fault of the grammar to a sentence: what was expected, what was found, and what was probably meant."""
+"""Messages about syntax errors: what was expected, what was found, and what was probably meant."""
 
 import re
 
@@ -8,17 +8,17 @@ from qualtrics_exporter.nql.source import INVISIBLE, Source, Span
 from qualtrics_exporter.nql.vocabulary import meant_to_be, nearest_word
 
 
-def follows_an_invisible_sign(source: Source, span: Span) -> bool:
-    """Whether the grammar stumbled over a sign that people do not see: it has cut a word in two."""
+def follows_invisible_character(source: Source, span: Span) -> bool:
+    """Whether an invisible character caused the error, because it splits a word."""
     return INVISIBLE.match(source, max(0, span.start - 1)) is not None
 
 
 def explained(parsed: Parsed, fault: Fault) -> str:
-    """What is wrong there, what was expected, and what was probably meant."""
+    """The message about a fault."""
     if fault.part.nested:
-        return "a | stands in brackets: a query inside a query is not known here"
+        return "there is a | in brackets: queries inside queries are not supported"
     if fault.error is None:
-        return f"more than {DEEPEST} brackets inside each other: too deep to be checked"
+        return f"more than {DEEPEST} brackets are nested: the check does not support this"
     head = fault.part is parsed.scan.parts[0]
     where = "before the first |" if head else f"in `{fault.part.keyword}`"
     expected = fault.expected
@@ -26,22 +26,22 @@ def explained(parsed: Parsed, fault: Fault) -> str:
     if fault.at_end:
         return f"{wanted} is missing {where}" if head else f"{wanted} is missing at the end of `{fault.part.keyword}`"
     hint = _hint(parsed, fault, expected)
-    return f"{wanted} is expected here, {where}, and {_found(parsed, fault)} was found" + (f"; {hint}" if hint else "")
+    return f"{where}, expected {wanted}, but found {_found(parsed, fault)}" + (f"; {hint}" if hint else "")
 
 
 def _found(parsed: Parsed, fault: Fault) -> str:
-    """What stands there; the user's own text is not repeated."""
+    """The text that was found, without the contents of quotes."""
     if parsed.source[fault.span.start] in "\"'":
         return "a text in quotes"
     if _BEHIND_A_TEXT.search(parsed.source, fault.part.span.start, fault.span.start):
-        return "something that sticks to a text in quotes"  # most likely the rest of it: 'O'Brien'
+        return "something directly after a text in quotes"  # most likely the rest of it: 'O'Brien'
     number = _NUMBER_LIKE.match(parsed.source, fault.span.start)
     return parsed.source.shown(Span(*number.span()) if number else fault.span)
 
 
 _BEHIND_A_TEXT = re.compile(r"[\"']\Z")
 _NUMBER_LIKE = re.compile(r"\d[^\s,|()\[\]\"']*")
-"""24.3.1 and 5GiB are one thing to people."""
+"""People read 24.3.1 or 5GiB as one number."""
 
 
 def _lexeme(parsed: Parsed, span: Span) -> str:
@@ -49,17 +49,17 @@ def _lexeme(parsed: Parsed, span: Span) -> str:
 
 
 def _hint(parsed: Parsed, fault: Fault, expected: frozenset[str]) -> str | None:
-    """What was probably meant."""
+    """A hint at what was probably meant."""
     lexeme = _lexeme(parsed, fault.span).casefold()
     before, after = parsed.source[: fault.span.start], parsed.source[fault.span.start :]
     if lexeme in CLAUSES:
         return f"write a | before `{lexeme}`"
     if "_EQUALS" in expected:
-        return "an alias takes a single =" if lexeme == "==" else "write `name = value`"
+        return "an alias needs a single =" if lexeme == "==" else "write `name = value`"
     if re.match(r"\d+(\.\d+){2}", after):
-        return "a version begins with v, or stands in quotes"
+        return "begin a version with v, or put it in quotes"
     if lexeme == "(" or (lexeme == "," and before.count("(") > before.count(")")):
-        return "a list of values stands in [ ]"
+        return "write a list of values in [ ]"
     timely = "DURATION" in expected and "NAME" not in expected
     if timely and (unit := re.match(r"(\d+)\s*(d|h|min)", after)):
         return f"write {unit[1]}{unit[2]}"
@@ -68,11 +68,11 @@ def _hint(parsed: Parsed, fault: Fault, expected: frozenset[str]) -> str | None:
     if after.startswith("--") or (before.endswith("-") and after.startswith("-")):
         return "a comment is /* … */"
     if re.search(r"\\[\"']\s*\Z", before):
-        return "a text that holds a quote stands in quotes of the other kind"
+        return "put a text that contains a quote in quotes of the other kind"
     if lexeme == "," and fault.part.keyword == "where":
         return "write `and` between conditions"
     if lexeme in ("as", "=") and fault.part.keyword == "list":
-        return "`list` takes no alias"
+        return "`list` does not support aliases"
     if lexeme in _HINTS:
         return _HINTS[lexeme]
     around = parsed.source[max(0, fault.span.start - 2) : fault.span.end + 1]
@@ -88,16 +88,16 @@ _HINTS = {
     ";": "NQL has no ;",
     "{": "NQL has no braces",
     "}": "NQL has no braces",
-    "as": "an alias is written before its value, as `name = value`",
+    "as": "write an alias before its value: `name = value`",
     "like": "write == with the wildcards * and ?",
     "not": "write !=, !in or !contains",
     "is": "write == null or != null",
     "order": "write `| sort`",
     "group": "write `by`",
     "%": "NQL has no %",
-    "@": "a text stands in quotes",
-    "distinct": "every person is mailed once anyway: leave it out",
-    "by": "leave out `by`",
+    "@": "put a text in quotes",
+    "distinct": "every person is mailed only once anyway: remove it",
+    "by": "remove `by`",
     **dict.fromkeys("“”„«»‘’", "write straight quotes"),
 }
 _OPERATORS = {"<>": "write !=", "!==": "write !=", "===": "write ==", "=>": "write >=", "=<": "write <="}
@@ -105,7 +105,7 @@ _SMALL_WORDS = ("during", "past", "from", "ago", "and", "contains", "desc", "asc
 
 
 def _expected(keyword: str, expected: frozenset[str], *, head: bool) -> str:
-    """What could stand there, in words: the most useful, not all."""
+    """What the grammar accepts there: the most useful alternatives."""
     if expected & {"STRING", "NUMBER"} and "NAME" in expected:
         return "a field or a value"
     if "NAME" in expected:
@@ -138,5 +138,5 @@ _WORDS = {
     "RPAR": "a closing bracket",
     "RSQB": "a closing bracket",
 }
-# An expression in `compute` could be compared as well, but nobody means that.
+# The grammar also accepts comparisons in `compute`, but they are never meant.
 _USEFUL = {"OPERATOR": "where", "_AND": "where", "_OR": "where"}

@@ -1,4 +1,4 @@
-"""What a check of a query finds, and what finds it."""
+"""A finding about a query, a rule that produces findings, and the subject that rules check."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from qualtrics_exporter.nql.source import Source, Span
 from qualtrics_exporter.resource.reasons import Kind, Reason
 
 Found = tuple[Span, str]
-"""Where, and a sentence without a full stop. It may be shown to anybody: no literal of the query stands in it."""
+"""The place, and a sentence without a full stop. The sentence does not quote literals of the query."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about a query that its author should know. `rule` is the name of its page in docs/nql/."""
+    """One thing about a query that its author should know. `rule` is the name of a page in docs/nql/."""
 
     rule: str
     reason: Reason
@@ -23,20 +23,20 @@ class Finding:
 
     @property
     def certain(self) -> bool:
-        """Whether the query cannot be right. Else it is a doubt."""
+        """Whether the query is certainly wrong. Otherwise the finding is a warning."""
         return self.reason.kind is Kind.PERMANENT
 
     def stops(self, query_check: object) -> bool:
-        """Whether it keeps its exporter from running; `query_check` is what spec.nexthink.queryCheck says."""
+        """Whether it stops the exporter. `query_check` is the value of spec.nexthink.queryCheck."""
         return self.certain and query_check != "Warn"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What the rules look at: a query, and what its exporter says about it.
+    """The input of the rules: a query, and facts from its exporter.
 
-    `parameters` are the values that it gives; `interval` is the time between two slots, None without a schedule, and
-    `cycle` is the time in which each person is asked at most once, if that is longer.
+    `parameters` are the values of its parameters. `interval` is the time between two slots, None without a schedule.
+    `cycle` is the time in which each person is surveyed at most once, if that is longer.
     """
 
     parsed: Parsed
@@ -52,7 +52,7 @@ class Subject:
         interval: timedelta | None = None,
         cycle: timedelta | None = None,
     ) -> "Subject":
-        """Read a query."""
+        """Parse a query."""
         return cls(parse(text), parameters or {}, interval, cycle)
 
     @property
@@ -63,18 +63,18 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: what it looks for, and the reason that it gives."""
+    """One rule: its name, the reason of its findings, and the function that finds them."""
 
     name: str
     reason: Reason
     find: Callable[[Subject], Iterator[Found]]
 
     def __call__(self, subject: Subject) -> Iterator[Finding]:
-        """What this rule has to say, in no certain order."""
+        """The findings of this rule, in any order."""
         for span, message in self.find(subject):
             yield Finding(self.name, self.reason, span, message)
 
 
 def rule(reason: Reason) -> Callable[[Callable[[Subject], Iterator[Found]]], Rule]:
-    """Make a rule of a function; it is called as the function is."""
+    """Make a rule of a function. Its name is the name of the function."""
     return lambda find: Rule(find.__name__.replace("_", "-"), reason, find)

@@ -1,7 +1,7 @@
-"""From text to tree. Whatever the text is, there is a tree: what was not understood is `Opaque` in it, and a fault.
+"""Parses a text to a syntax tree. There is a tree for every text: a part with a syntax error is `Opaque` and a fault.
 
-A fault is *certain* only when no version of NQL could mean what is written: a clause without anything in it, an operand
-that is missing. Anything else may be NQL that is newer than this grammar (docs/facts/nexthink.md section 4).
+A fault is *certain* only if no version of NQL could accept the text: an empty clause, or a missing operand. Anything
+else may be NQL that is newer than this grammar (docs/facts/nexthink.md section 4).
 """
 
 import re
@@ -23,24 +23,24 @@ CLAUSES = ("with", "include", "where", "compute", "summarize", "list", "sort", "
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A part that the grammar does not take."""
+    """A part that the grammar does not accept."""
 
     part: Part
     span: Span
     certain: bool
     at_end: bool = False
-    error: UnexpectedInput | None = None  # None: not even tried
+    error: UnexpectedInput | None = None  # None: the part was not parsed
 
     @property
     def expected(self) -> frozenset[str]:
-        """The terminals of the grammar that could stand there. It takes a moment: ask for what is really told."""
+        """The terminals that the grammar accepts there. Slow: use it only for faults that are reported."""
         parser = getattr(self.error, "interactive_parser", None)
         return frozenset(parser.accepts()) if parser else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A query as it was read."""
+    """The result of `parse`."""
 
     source: Source
     scan: Scan
@@ -49,7 +49,7 @@ class Parsed:
 
 
 def parse(text: str) -> Parsed:
-    """Read a query. Raises nothing; the time that it takes is linear in the length of the text."""
+    """Parse a query in linear time. Raises nothing."""
     source = Source(text)
     scanned = scan(source)
     faults: list[Fault] = []
@@ -78,7 +78,8 @@ def _opaque(source: Source, part: Part) -> syntax.Opaque:
 
 OPERANDS = frozenset({"NAME", "ID", "STRING", "NUMBER", "DURATION", "DATE", "WORDED_DATE", "PARAMETER", "LPAR", "LSQB"})
 _NEVER_OPERANDS = frozenset({"OPERATOR", "_EQUALS", "_AND", "_OR", "COMMA", "DOT", "RPAR", "RSQB"})
-"""What cannot be an operand. Not `in` and `contains`, which may be words of an enumeration, nor `*`, `/` and `^`."""
+"""Terminals that are never an operand. `in` and `contains` can be words of an enumeration, and `*` can be a wildcard.
+"""
 
 
 def _fault(source: Source, part: Part, error: UnexpectedInput) -> Fault:
@@ -98,7 +99,7 @@ def _fault(source: Source, part: Part, error: UnexpectedInput) -> Fault:
 
 
 def _is_missing(source: Source, part: Part, span: Span) -> bool:
-    """Whether an operand is missing before what was found; not so for what could be new: `<>`, `<x>`, `[1,]`, `.5`."""
+    """Whether an operand is missing before the place. False for possible new syntax: `<>`, `<x>`, `[1,]`, `.5`."""
     before, after = source[part.span.start : span.start], source[span.end : span.end + 1]
     found = source[span.start : span.end]
     if before[-1:] in tuple("=<>!*/^+-") or found in ("<", ">") or (found == "." and (after.isdigit() or after == "*")):
@@ -109,7 +110,7 @@ def _is_missing(source: Source, part: Part, span: Span) -> bool:
 
 
 def _blamed(source: Source, part: Part, span: Span) -> Span:
-    """The parser stumbles over what follows a word that it took for a field: then that word is the mistake."""
+    """The place to report. After a word such as `not`, which the parser reads as a field, that word is the mistake."""
     stray = _STRAY.search(source, part.keyword_span.end, span.start)
     if stray and (stray[1].casefold() != "by" or part.keyword == "sort"):
         return Span(stray.start(1), stray.end(1))
@@ -121,7 +122,7 @@ _STRAY = re.compile(r"\b(not|distinct|by)\s+\Z", re.IGNORECASE)
 
 @cache
 def _grammar() -> Lark:
-    """Made when it is first needed: that takes a tenth of a second."""
+    """The grammar. It is built on first use, which takes a tenth of a second."""
     rules = ["head", *(f"{keyword}_clause" for keyword in CLAUSES)]
     return Lark(
         File(__file__).with_name("grammar.lark").read_text("utf-8"),

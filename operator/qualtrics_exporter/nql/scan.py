@@ -1,8 +1,8 @@
-"""A query cut at its pipes, before anything is understood.
+"""Splits a query at its pipes, before it is parsed.
 
-What stands between two pipes is read by itself, so that one clause that is broken, or newer than this program, hides no
-other. Quotes, brackets and comments have to be known for the cut; what is wrong with those is wrong for certain, and
-found here. Two passes over the text, whatever is in it: the first one sees whether all brackets fit.
+Each part is parsed separately, so that a broken or unknown clause does not hide errors in the others. The split needs
+quotes, brackets and comments. Mistakes in these are certain errors, and found here. This takes two passes over the
+text: the first one checks whether all brackets match.
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from qualtrics_exporter.nql.source import NOWHERE, Source, Span
 
 DEEPEST = 40
-"""Brackets inside each other. Nobody writes so many, and what walks over the tree may rely on it."""
+"""Maximum number of nested brackets, which limits the depth of the tree."""
 
 _LEXEME = re.compile(
     r"""
@@ -26,13 +26,13 @@ _LEXEME = re.compile(
 _ESCAPED_TEXTS = re.compile(
     r"""(?:[^"'/]|/(?!\*)|/\*(?:[^*]|\*(?!/))*\*/|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')*""", re.DOTALL
 )
-"""A text whose quotes all close, if a backslash escapes what follows it."""
+"""A text in which all quotes close if a backslash escapes the next character."""
 _CLOSES = {")": "(", "]": "["}
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A place where quotes, brackets, comments or pipes are wrong, and a sentence about it."""
+    """A mistake in quotes, brackets, comments or pipes, with its message."""
 
     span: Span
     message: str
@@ -40,7 +40,7 @@ class Broken:
 
 @dataclass(slots=True)
 class Part:
-    """What stands between two pipes; the first one is the head. `span` is without white space and comments around."""
+    """The text between two pipes. The first part is the head. `span` excludes white space and comments around it."""
 
     pipe: Span
     span: Span
@@ -49,17 +49,17 @@ class Part:
     broken: bool = False
     depth: int = 0
     nested: Span | None = None
-    """The bracket that a pipe stands in: a query in a query, if there ever is such a thing."""
+    """The bracket around a pipe in this part: possibly a nested query."""
 
     @property
     def empty(self) -> bool:
-        """Whether nothing stands there."""
+        """Whether the part has no text."""
         return self.span.start == self.span.end
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """A `$name`; `part` is the number of the part that it stands in."""
+    """A `$name`. `part` is the number of its part."""
 
     name: str
     span: Span
@@ -69,26 +69,26 @@ class Used:
 
 @dataclass(slots=True)
 class Scan:
-    """The parts of a query, and what is known of it without its grammar."""
+    """The parts of a query, and the facts that do not need the grammar."""
 
     parts: list[Part] = field(default_factory=list)
     comments: list[tuple[Span, bool]] = field(default_factory=list)
-    """Each with whether it stands where Nexthink takes one: at the start, at the end, before a pipe."""
+    """Each with whether it is in an accepted place: at the start, at the end, or before a pipe."""
     parameters: list[Used] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
     doubtful: list[Broken] = field(default_factory=list)
-    """Not broken for certain: what follows cannot be read here."""
+    """Possible mistakes."""
     complete: bool = True
-    """False when the rest of the text could not be told from a quote or a comment that is never closed."""
+    """False if an unclosed quote or comment hides the rest of the text."""
 
 
 def scan(text: Source) -> Scan:
-    """Cut a query. Raises nothing: whatever the text is, there is at least one part."""
+    """Split a query. Raises nothing. The result has at least one part."""
     return _Scanner(text).done()
 
 
 def _inner_pipes(text: Source) -> frozenset[int]:
-    """Pipes in brackets, if all brackets of the text fit: then nothing is broken, it is only not known."""
+    """The pipes in brackets, if all brackets match: then they may be new syntax rather than mistakes."""
     open_brackets: list[str] = []
     found = []
     for lexeme in _LEXEME.finditer(text):
@@ -108,9 +108,9 @@ class _Scanner:
         self._scan = Scan()
         self._part = Part(Span(0, 0), Span(0, 0))
         self._brackets: list[tuple[str, Span]] = []
-        self._pending: list[Span] = []  # comments: what comes next tells whether they are well placed
+        self._pending: list[Span] = []  # comments: the next lexeme decides whether their place is accepted
         self._after_double_pipe = False
-        self._long_text: Span | None = None  # a text over several lines: suspect if quotes turn out odd
+        self._long_text: Span | None = None  # the first text over several lines: suspect if a quote is unclosed
 
     def done(self) -> Scan:
         inner = _inner_pipes(self._text)
@@ -169,21 +169,21 @@ class _Scanner:
     def _bad_comment(self, kind: str, span: Span) -> None:
         self._part.broken = True
         if kind == "slashes" and self._text[: span.start].endswith(":"):
-            self._wrong(span, "// has no meaning in NQL: an address of the web is a text, in quotes")
+            self._wrong(span, "// is not NQL: put a URL in quotes")
         elif kind == "slashes":
-            self._wrong(span, "// begins no comment in NQL: write /* … */, before a pipe")
+            self._wrong(span, "// does not begin a comment in NQL: write /* … */ before a pipe")
         else:
-            self._wrong(span, "this comment is never closed: end it with */")
+            self._wrong(span, "this comment is not closed: end it with */")
 
     def _open_text(self, span: Span) -> None:
-        # Everything up to the next quote was taken for a text, so a missing quote shows at the end of the query. A text
-        # over several lines is where it most likely went wrong.
+        # Everything up to the next quote was read as a text, so a missing quote shows only at the end of the query.
+        # Most likely it is missing in a text over several lines.
         if _ESCAPED_TEXTS.fullmatch(self._text):
-            told = "this quote is closed only if \\ escapes another one, which is not documented for NQL"
-            self._scan.doubtful.append(Broken(Span(span.start, span.start + 1), told))
+            message = "this quote is closed only if \\ escapes another one, which is not documented for NQL"
+            self._scan.doubtful.append(Broken(Span(span.start, span.start + 1), message))
         else:
             span = self._long_text or span
-            self._wrong(Span(span.start, span.start + 1), "this quote is never closed")
+            self._wrong(Span(span.start, span.start + 1), "this quote is not closed")
         for part in (*self._scan.parts, self._part):
             part.broken = part.broken or part.span.end > span.start
 
@@ -197,9 +197,9 @@ class _Scanner:
     def _parameter(self, lexeme: str, span: Span) -> None:
         name = lexeme.lstrip("$")
         if lexeme.startswith("$$"):
-            self._wrong(span, "a parameter begins with one $")
+            self._wrong(span, "begin a parameter with a single $")
         elif not name or name[0].isdigit():
-            self._wrong(span, "a parameter is $ and a name, for example $days")
+            self._wrong(span, "write a parameter as $ and a name, for example $days")
         else:
             self._scan.parameters.append(Used(name, span, len(self._scan.parts)))
             return
@@ -211,18 +211,18 @@ class _Scanner:
             return
         self._part.broken = True
         if not self._brackets:
-            self._wrong(span, f"this {lexeme} closes nothing")
+            self._wrong(span, f"this {lexeme} does not close a bracket")
         else:
             opened, at = self._brackets.pop()
             line, column = self._text.position(at.start)
-            self._wrong(span, f"this {lexeme} does not fit the {opened} at line {line}, column {column}")
+            self._wrong(span, f"this {lexeme} does not match the {opened} at line {line}, column {column}")
 
     def _end_of_part(self, end: int, *, last: bool = False) -> None:
         self._settle(well_placed=True)
         if self._brackets:
             opened, span = self._brackets[-1]
-            if self._scan.complete:  # else what closes it may be in the rest
-                self._wrong(span, f"this {opened} is never closed")
+            if self._scan.complete:  # else the rest of the text may close it
+                self._wrong(span, f"this {opened} is not closed")
             self._part.broken = True
             self._brackets.clear()
         self._scan.parts.append(self._part)
@@ -238,7 +238,7 @@ class _Scanner:
             self._wrong(Span(0, min(end, 1)), "the query is empty" if last else "a table is missing before the first |")
             return
         if parts[-2].empty:
-            return  # one sentence for a row of pipes
+            return  # one message for several pipes
         pipe = self._part.pipe
         if not last and end == pipe.end:
             self._wrong(Span(pipe.start, end + 1), "|| is not NQL: write `or`, or one | and a clause")

@@ -1,13 +1,13 @@
-"""The syntax tree of a query: plain values, each with the place that it was read from.
+"""The nodes of the syntax tree of a query: immutable values, each with its place in the text.
 
     Query
     ├── head: Head(Table, Time)             Time: Past | Between | On
-    └── clauses: With, Include, Where, Compute, Summarize, List, Sort, Limit; Opaque for what was not understood
+    └── clauses: With, Include, Where, Compute, Summarize, List, Sort, Limit; Opaque for an unknown clause
 
     Expression: AnyOf, AllOf, Comparison, Arithmetic, Signed, Values, Path, Literal, Parameter
 
-Two trees are equal when they say the same in the same words; where they were read from makes no difference. What may
-be long is flat (a chain of `and` is one node), so that nothing in here is deeper than the brackets of the text.
+Trees are equal if their nodes are, regardless of places. Long chains are flat (a chain of `and` is one node), so the
+depth of a tree depends only on the brackets of the text.
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from qualtrics_exporter.nql.source import NOWHERE, Span
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """Anything that was read from a text."""
+    """A node with its place in the text."""
 
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 
@@ -31,7 +31,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Literal(Node):
-    """A value as it is written, without the quotes of a text: `kind` says how to read it."""
+    """A value as written, without the quotes of a text. `kind` is its type."""
 
     kind: Choice["text", "number", "duration", "size", "address", "version", "date", "boolean", "null"]
     text: str
@@ -39,7 +39,7 @@ class Literal(Node):
 
 @dataclass(frozen=True, slots=True)
 class Parameter(Node):
-    """`$name`, filled in when the query runs."""
+    """`$name`, which Nexthink replaces when the query runs."""
 
     name: str
 
@@ -61,18 +61,18 @@ class Call(Node):
 
 @dataclass(frozen=True, slots=True)
 class Path(Node):
-    """A field, a function, a word of an enumeration: all of them are names joined by dots."""
+    """Names joined by dots: a field, a function, or a word of an enumeration."""
 
     members: tuple[Name | Call, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """In lower case, as NQL compares them; functions too."""
+        """All names in lower case, as NQL compares them, including functions."""
         return tuple((m.text if isinstance(m, Name) else m.name).casefold() for m in self.members)
 
     @property
     def dotted(self) -> str:
-        """As people write it, functions with empty parentheses."""
+        """The path as text, functions with empty parentheses."""
         return ".".join(m.text if isinstance(m, Name) else f"{m.name}()" for m in self.members)
 
 
@@ -93,7 +93,7 @@ class Signed(Node):
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic(Node):
-    """A chain of one strength: `a + b - c` is `a` and then `(+, b), (-, c)`."""
+    """A chain of operators of the same precedence: `a + b - c` is `a` and then `(+, b), (-, c)`."""
 
     first: "Expression"
     rest: tuple[tuple[str, "Expression"], ...]
@@ -140,7 +140,7 @@ class Duration(Node):
 
     @property
     def length(self) -> timedelta:
-        """How long that is; a thousand years for what is longer, which is for ever here."""
+        """The length, at most a thousand years."""
         try:
             return min(timedelta(**{_UNITS[self.unit]: float(self.amount)}), _FOR_EVER)
         except OverflowError:
@@ -149,7 +149,7 @@ class Duration(Node):
 
 @dataclass(frozen=True, slots=True)
 class Date(Node):
-    """A day or a moment, in one of the documented ways to write it."""
+    """A date or a time, in one of the documented formats."""
 
     text: str
 
@@ -163,7 +163,7 @@ class Ago(Node):
 
 @dataclass(frozen=True, slots=True)
 class Past(Node):
-    """`during past 7d`; `during` makes no difference."""
+    """`during past 7d`. `during` has no effect."""
 
     duration: Duration
     every: Duration | None = None
@@ -197,7 +197,7 @@ class Table(Node):
 
     @property
     def name(self) -> str:
-        """In lower case, ids as they are: letters of an id are always small."""
+        """The name in lower case. Ids always are in lower case."""
         return ".".join(self.segments).casefold()
 
 
@@ -206,7 +206,7 @@ class Table(Node):
 
 @dataclass(frozen=True, slots=True)
 class Head(Node):
-    """What a query begins with."""
+    """The beginning of a query: its table."""
 
     table: Table
     time: Time | None = None
@@ -214,7 +214,7 @@ class Head(Node):
 
 @dataclass(frozen=True, slots=True)
 class With(Node):
-    """Only objects that have such events."""
+    """`with`: only objects that have such events."""
 
     table: Table
     time: Time | None = None
@@ -222,7 +222,7 @@ class With(Node):
 
 @dataclass(frozen=True, slots=True)
 class Include(Node):
-    """Objects with or without such events."""
+    """`include`: objects with or without such events."""
 
     table: Table
     time: Time | None = None
@@ -237,7 +237,7 @@ class Where(Node):
 
 @dataclass(frozen=True, slots=True)
 class Assignment(Node):
-    """`name = value`; the name may have dots."""
+    """`name = value`. The name can have dots."""
 
     name: str
     value: Expression
@@ -252,7 +252,7 @@ class Compute(Node):
 
 @dataclass(frozen=True, slots=True)
 class Summarize(Node):
-    """Metrics of everything, or by fields and periods."""
+    """Metrics of all rows, or by fields and periods."""
 
     assignments: tuple[Assignment, ...]
     by: tuple[Path | Duration, ...] = ()
@@ -260,14 +260,14 @@ class Summarize(Node):
 
 @dataclass(frozen=True, slots=True)
 class List(Node):
-    """What is returned."""
+    """The returned fields."""
 
     fields: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Sort(Node):
-    """In which order; `asc`, `desc`, or nothing said."""
+    """The order of the rows: `asc`, `desc`, or None if not written."""
 
     field: Path
     order: str | None = None
@@ -275,14 +275,14 @@ class Sort(Node):
 
 @dataclass(frozen=True, slots=True)
 class Limit(Node):
-    """How many rows at most."""
+    """The maximum number of rows."""
 
     count: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class Opaque(Node):
-    """A head or a clause that was not understood: its first word in lower case, and its text, white space made one."""
+    """An unknown head or clause: its first word in lower case, and its text with single spaces."""
 
     keyword: str
     text: str

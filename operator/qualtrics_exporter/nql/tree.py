@@ -1,4 +1,4 @@
-"""From what the grammar found to the nodes of the syntax tree: one method a rule of grammar.lark."""
+"""Builds the nodes of the syntax tree: one method for each rule of grammar.lark."""
 
 from decimal import Decimal
 from itertools import chain
@@ -30,7 +30,7 @@ def _name(token: Token) -> syntax.Name:
 
 
 def _flat(conditions: list[Any], kind: type[syntax.AllOf | syntax.AnyOf]) -> tuple[Any, ...]:
-    """`a and (b and c)` says the same as `a and b and c`."""
+    """Flattens nested chains: `a and (b and c)` means the same as `a and b and c`."""
     inner = (c.conditions if isinstance(c, kind) else (c,) for c in conditions)
     return tuple(chain.from_iterable(inner))
 
@@ -51,7 +51,7 @@ _KINDS: dict[str, Any] = {
 
 @v_args(meta=True)
 class _Tree(Transformer_NonRecursive[Token, Any]):
-    """One method a rule of the grammar."""
+    """One method for each rule of the grammar."""
 
     def head(self, meta: Meta, children: list[Any]) -> syntax.Head:
         return syntax.Head(*children, span=_span(meta))

@@ -1,7 +1,6 @@
-"""Names of the NQL data model, as far as they are known: to warn of typing errors and of fields that cannot be there.
+"""Known names of the NQL data model, to warn of typing errors and of fields that do not exist.
 
-The model grows, so that a name that is missing here is never an error. docs/facts/nexthink.md section 5 says where the
-names come from.
+The model grows, so a name that is missing here is never an error. docs/facts/nexthink.md section 5 has the sources.
 """
 
 from difflib import get_close_matches
@@ -17,7 +16,7 @@ OF_DEVICES = frozenset(
         *("device_performance.system_crashes", "connectivity.events"),
     }
 )
-"""Events that no user is linked to (docs/facts/nexthink.md section 4, D)."""
+"""Events without linked users (docs/facts/nexthink.md section 4, D)."""
 
 WITHOUT_USER = OF_DEVICES | frozenset(
     {
@@ -25,7 +24,7 @@ WITHOUT_USER = OF_DEVICES | frozenset(
         *("packages", "package.packages", "campaigns", "campaign.campaigns"),
     }
 )
-"""Tables whose rows belong to no user, or to several."""
+"""Tables with rows that have no linked user, or several."""
 
 TABLES = (
     USERS - {"user"}
@@ -58,7 +57,7 @@ OBJECTS = frozenset(
         *("web", "workflow"),
     }
 )
-"""What a path of another object than the user begins with."""
+"""The first names of paths to objects other than the user."""
 
 USER_FIELDS = frozenset(
     {
@@ -69,7 +68,7 @@ USER_FIELDS = frozenset(
 )
 
 METRICS = frozenset({"sum", "avg", "first", "last", "max", "min", "p95", "p05"})
-"""Functions that stand behind a field."""
+"""Functions that are written after a field."""
 
 FUNCTIONS = METRICS | {
     *("count", "countif", "sumif", "time_elapsed", "hour", "day", "day_of_week", "as"),
@@ -77,28 +76,28 @@ FUNCTIONS = METRICS | {
 
 
 def has_no_user(table: str) -> bool:
-    """Whether it is known that no single user belongs to a row of the table."""
+    """Whether the rows of the table are known to have no single linked user."""
     return _without_id(table) in WITHOUT_USER
 
 
 def is_known_table(table: str) -> bool:
-    """Whether the table is one of the data model; of one campaign or remote action, too."""
+    """Whether the table is in the data model, also as the table of one campaign or remote action."""
     known = _without_id(table)
-    # A namespace can be left out: `with antiviruses` was seen.
+    # The namespace is optional: `with antiviruses` was seen.
     return known in TABLES or f"device.{known}" in TABLES
 
 
 def is_of_devices(table: str) -> bool:
-    """Whether it is documented that no user is linked to the events of the table."""
+    """Whether the events of the table are documented to have no linked users."""
     return _without_id(table) in OF_DEVICES
 
 
 def meant_to_be(word: str, meant: str | None) -> str | None:
-    """A question that helps, or None."""
+    """A hint as a question, or None."""
     if not meant or meant == word.casefold():
         return None
     if not word.isascii():
-        return f"a letter of another alphabet stands in it; did you mean `{meant}`?"
+        return f"it contains a letter of another alphabet; did you mean `{meant}`?"
     return f"did you mean `{meant}`?"
 
 
@@ -113,7 +112,7 @@ def nearest_function(name: str) -> str | None:
 
 
 def nearest_user_field(field: str) -> str | None:
-    """The known field of a user that was probably meant; both without `user.` before it."""
+    """The known field of a user that was probably meant. Both are without `user.`."""
     return _nearest(field, USER_FIELDS)
 
 

@@ -1,4 +1,4 @@
-"""What stands where in a tree."""
+"""Finds nodes in a syntax tree."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -20,19 +20,19 @@ def nodes(node: Node) -> Iterator[Node]:
 
 
 def tables(query: Query) -> Iterator[syntax.Table]:
-    """Every table that is named."""
+    """Every table in the query."""
     return (node for node in nodes(query) if isinstance(node, syntax.Table))
 
 
 def paths(query: Query, *, returned: bool = True) -> Iterator[syntax.Path]:
-    """Every path; without those that `list` returns, if so wished."""
+    """Every path in the query. Without `returned`, those of `list` are left out."""
     for part in (query.head, *query.clauses):
         if returned or not isinstance(part, syntax.List):
             yield from (node for node in nodes(part) if isinstance(node, syntax.Path))
 
 
 def aliases(query: Query) -> dict[str, int]:
-    """Names that `compute` and `summarize` give, in lower case; each with the last clause to give it, by number."""
+    """The names that `compute` and `summarize` define, in lower case, each with the number of its last clause."""
     return {
         assignment.name.casefold(): number
         for number, clause in enumerate(query.clauses)
@@ -42,6 +42,6 @@ def aliases(query: Query) -> dict[str, int]:
 
 
 def assigned(clause: syntax.Clause, name: str) -> syntax.Assignment:
-    """The last assignment of that name in a clause that is known to have one; `name` is in lower case."""
+    """The last assignment of that name in a clause that has one. `name` is in lower case."""
     assert isinstance(clause, syntax.Compute | syntax.Summarize)  # noqa: S101
     return next(one for one in reversed(clause.assignments) if one.name.casefold() == name)

@@ -1,8 +1,8 @@
-"""Logs: one line a thing that happened, to standard error, as JSON or for people.
+"""Configures logging: one line per event to standard error, as JSON or as plain text.
 
-Every line and every traceback goes through `redact`, whoever wrote it. The libraries below us are kept quiet for the
-same reason: httpx logs whole URLs at INFO (a pre-signed one is a key), httpcore logs headers and the Kubernetes client
-whole bodies at DEBUG, Secrets among them. No level that a user can ask for brings those back.
+Every line and every traceback goes through `redact`. Libraries have a minimum level that no setting can lower, because
+they log secrets: httpx logs URLs at INFO (a pre-signed URL is a key), httpcore logs headers at DEBUG, and the
+Kubernetes client logs bodies with Secrets at DEBUG.
 """
 
 import logging
@@ -25,18 +25,18 @@ FLOORS = {
     "urllib3": logging.WARNING,
     "aiohttp": logging.WARNING,
     "kubernetes": logging.WARNING,
-    "client": logging.WARNING,  # what the Kubernetes client calls its logger for bodies
+    "client": logging.WARNING,  # the logger of the Kubernetes client for bodies
     "asyncio": logging.WARNING,
     "kopf": logging.WARNING,
 }
-"""The least level at which a library is heard."""
+"""The minimum level of each library."""
 
-_HIDDEN = {"k8s_skip", "k8s_ref", "settings", "taskName", "color_message"}  # what Kopf and others attach for themselves
+_HIDDEN = {"k8s_skip", "k8s_ref", "settings", "taskName", "color_message"}  # attributes that Kopf and others attach
 _SECRET_WORDS = ("authorization", "token", "secret", "password", "cookie", "apikey", "api_key", "credential")
 
 
 def configure(format: Format = "json", level: Level = "info", *, stream: TextIO | None = None) -> None:  # noqa: A002
-    """Make all logging of this process go to standard error, redacted; may be called again."""
+    """Send all logs of this process to standard error, redacted. A later call replaces the configuration."""
     stream = stream or sys.stderr
     handler = _Handler(stream)
     handler.setFormatter(_Json(stream) if format == "json" else _Console())
@@ -53,14 +53,14 @@ def configure(format: Format = "json", level: Level = "info", *, stream: TextIO 
 
 
 def _audible(record: logging.LogRecord) -> bool:
-    """A library's floor holds also for a logger below it that somebody gave a level of its own."""
+    """Apply the minimum level of a library also to its child loggers that have their own level."""
     return record.levelno >= FLOORS.get(record.name.partition(".")[0], 0)
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         return
-    logging.getLogger("qualtrics_exporter").critical("ended by an error", exc_info=(kind, error, trace))
+    logging.getLogger("qualtrics_exporter").critical("the process ends with an error", exc_info=(kind, error, trace))
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -69,16 +69,16 @@ class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as logging calls it
         error = sys.exc_info()[0]
         if error is None or issubclass(error, OSError):
-            return  # nobody reads standard error any more
-        where = f"{record.pathname}:{record.lineno}"
-        sys.stderr.write(f"a log record of {where} could not be written: {error.__name__}\n")
+            return  # standard error cannot be written
+        source = f"{record.pathname}:{record.lineno}"
+        sys.stderr.write(f"a log record of {source} could not be written: {error.__name__}\n")
 
 
 class _Json(JsonFormatter):
-    """One object a line: time, level, logger, message, then what was passed as `extra`."""
+    """One object per line: time, level, logger, message, then the fields of `extra`."""
 
     def __init__(self, stream: TextIO) -> None:
-        # If the encoding lacks a character, Python writes its own escape, which is not valid JSON.
+        # If the encoding lacks a character, Python writes an escape that is not valid JSON.
         ascii_only = (stream.encoding or "utf-8").lower().replace("-", "") != "utf8"
         super().__init__(reserved_attrs=[*RESERVED_ATTRS, *_HIDDEN], json_ensure_ascii=ascii_only, json_default=str)
 
@@ -95,7 +95,7 @@ class _Json(JsonFormatter):
 
 
 class _Console(logging.Formatter):
-    """One line for people; a traceback follows on lines of its own."""
+    """One line of plain text. A traceback follows on separate lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         extra = {k: v for k, v in record.__dict__.items() if k not in RESERVED_ATTRS and k not in _HIDDEN}
@@ -110,7 +110,7 @@ class _Console(logging.Formatter):
 
 
 def clean(value: Any, key: str = "") -> Any:
-    """A value for the log: redacted all the way down, and masked whole where its name says that it is secret."""
+    """A value for the log: redacted at every level, and masked completely if its name is that of a secret."""
     if value is not None and any(word in key.lower() for word in _SECRET_WORDS):
         return MASK
     if isinstance(value, str):
@@ -125,7 +125,7 @@ def clean(value: Any, key: str = "") -> Any:
 
 
 def _object(record: logging.LogRecord) -> dict[str, Any]:
-    """The object that Kopf speaks of, in our words."""
+    """The namespace and name of the object that Kopf attaches to a record."""
     reference = getattr(record, "k8s_ref", None)
     return {k: reference[k] for k in ("namespace", "name") if reference.get(k)} if isinstance(reference, dict) else {}
 

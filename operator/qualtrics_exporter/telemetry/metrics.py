@@ -1,8 +1,8 @@
-"""Metrics, in a registry of their own: no globals, and nothing that grows with more than the number of exporters.
+"""Metrics, in their own registry. Their number grows only with the number of exporters.
 
-An exporter's series are few, come from one tuple each that is read when Prometheus asks, and go with the object:
-`forget` it and nothing is left that could keep an alert alive. They also go when another replica leads: two replicas
-that tell of the same exporter would contradict each other. No label holds an address, a query or the id of a run.
+Each exporter has a few series, which are read from one tuple at each scrape. `forget` removes them with the object, so
+that no alert stays active. They are also removed when another replica leads, because two replicas could report
+different values for an exporter. No label has an address, a query or the id of a run.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,16 +23,16 @@ PREFIX = "qualtrics_exporter"
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 PER_EXPORTER = (
-    ("ready", "1 when this very spec was checked and found well, else 0."),
-    ("last_success_timestamp_seconds", "When the last run that succeeded ended."),
-    ("next_slot_timestamp_seconds", "When the next slot falls due; absent while suspended."),
-    ("expected_interval_seconds", "The time from one slot to the next; absent while suspended."),
+    ("ready", "1 if the current spec was checked and is valid, otherwise 0."),
+    ("last_success_timestamp_seconds", "When the last successful run ended."),
+    ("next_slot_timestamp_seconds", "When the next slot is due. Absent while suspended."),
+    ("expected_interval_seconds", "The time between two slots. Absent while suspended."),
 )
 """The series of each exporter, in the order of `_Figures`. Labels: namespace and name."""
 
 
 class Call(Protocol):
-    """One request to a remote side that ended, as the HTTP side tells it."""
+    """One finished request to Nexthink or Qualtrics."""
 
     @property
     def service(self) -> str: ...
@@ -52,10 +52,10 @@ class _Figures(NamedTuple):
 
 
 class Metrics:
-    """Everything that is counted and measured. `registry` is what is served."""
+    """All metrics of a process. `registry` is served to Prometheus."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter that nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # would double the series of each counter
         self.registry = CollectorRegistry()
         self._figures: dict[tuple[str, str], tuple[str, _Figures]] = {}
         self._remote = self._counter("remote_requests", "Requests to Nexthink and Qualtrics.", "side operation outcome")
@@ -68,11 +68,13 @@ class Metrics:
             buckets=BUCKETS,
         )
         self._runs = self._counter(
-            "runs", "Runs and slots that ended, by trigger, result and reason.", "trigger result reason"
+            "runs", "Finished runs and slots, by trigger, result and reason.", "trigger result reason"
         )
-        self._recipients = self._counter("recipients", "People that runs dealt with, by what became of them.", "stage")
+        self._recipients = self._counter(
+            "recipients", "People in the results of queries, by what the run did with them.", "stage"
+        )
         self._failures = self._counter(
-            "internal_errors", "Unexpected errors about one exporter, by the part that met them.", "part"
+            "internal_errors", "Unexpected internal errors for one exporter, by component.", "part"
         )
         self._active = self._gauge("active_runs", "Runs in progress.")
         self._leader = self._gauge("leader", "1 while this replica leads.")
@@ -82,28 +84,28 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def observe(self, call: Call) -> None:
-        """A request to a remote side ended."""
+        """Count a finished request."""
         self._remote.labels(call.service, call.operation, call.outcome).inc()
         self._remote_seconds.labels(call.service, call.operation).observe(call.seconds)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """A run is in progress as long as the block lasts."""
+        """Count an active run within the block."""
         with self._active.track_inprogress():
             yield
 
     def run_ended(self, entry: HistoryEntry) -> None:
-        """A run or slot ended."""
+        """Count a finished run or slot."""
         self._runs.labels(entry.trigger, entry.result, entry.reason).inc()
         for stage, count in (entry.recipients.model_dump(exclude_none=True) if entry.recipients else {}).items():
             self._recipients.labels(stage).inc(max(0, count))  # a tool may have changed the journal
 
     def failed(self, part: str) -> None:
-        """A part of the operator met an error about one exporter that nobody expected."""
+        """Count an unexpected error of a component for one exporter."""
         self._failures.labels(part).inc()
 
     def leading(self, leading: bool) -> None:
-        """This replica begins or ceases to lead: fits `Elector(on_change=…)`."""
+        """Record whether this replica leads."""
         self._leader.set(leading)
 
     def follow(
@@ -117,17 +119,17 @@ class Metrics:
         blind: Callable[[], Mapping[str, float]],
         failing: Callable[[], int],
     ) -> None:
-        """Say whom to ask, at each scrape, for what nobody tells. Asked in a thread: they read and change nothing."""
-        self._gauge("exporters", "Exporters that are known.").set_function(exporters)
+        """Set the functions to call at each scrape. They are called in a thread, so they must only read."""
+        self._gauge("exporters", "Known exporters.").set_function(exporters)
         self._gauge("due_exporters", "Exporters that are due and wait for their turn.").set_function(due)
-        self._gauge("schedule_lag_seconds", "How long the one that waits longest has been due.").set_function(lag)
-        self._gauge("scheduler_tick_age_seconds", "Since the scheduler last looked for work.").set_function(tick_age)
-        self._gauge("watch_age_seconds", "Since the watch last told anything.").set_function(watch_age)
+        self._gauge("schedule_lag_seconds", "How long the longest-waiting exporter has been due.").set_function(lag)
+        self._gauge("scheduler_tick_age_seconds", "Time since the work queue last ran.").set_function(tick_age)
+        self._gauge("watch_age_seconds", "Time since the watch last received anything.").set_function(watch_age)
         self._gauge("failing_exporters", "Exporters whose last reconciliation failed.").set_function(failing)
         self.registry.register(_PerNamespace(blind))
 
     def exporter(self, exporter: Exporter, ready: bool) -> None:
-        """What is known of an exporter now."""
+        """Update the series of an exporter."""
         status, spec = exporter.status, exporter.spec
         interval = spec.schedule.interval() if spec and not exporter.suspended else None
         figures = _Figures(
@@ -139,7 +141,7 @@ class Metrics:
         self._figures[exporter.namespace, exporter.name] = exporter.uid, figures
 
     def forget(self, namespace: str, name: str, uid: str) -> None:
-        """The exporter is gone, and its series with it; not those of another one with its name."""
+        """Remove the series of a deleted exporter, but not those of a new one with the same name."""
         known = self._figures.get((namespace, name))
         if known and known[0] == uid:
             del self._figures[namespace, name]
@@ -152,9 +154,9 @@ class Metrics:
 
 
 class _PerExporter(Collector):
-    """The series of each exporter, made when they are asked for.
+    """Creates the series of each exporter at a scrape.
 
-    That happens in a thread: `copy` takes the dictionary in one step of the interpreter, `list` would not.
+    A scrape runs in a thread: `copy` reads the dictionary in one step of the interpreter, which `list` does not.
     """
 
     def __init__(self, figures: dict[tuple[str, str], tuple[str, _Figures]]) -> None:
@@ -170,25 +172,25 @@ class _PerExporter(Collector):
             yield family
 
     def describe(self) -> Iterator[Metric]:
-        """Nobody is asked while this is registered."""
+        """Empty, so that the registration does not call `collect`."""
         return iter(())
 
 
 class _PerNamespace(Collector):
-    """For how long each namespace has not been watched."""
+    """The time for which each namespace has not been watched."""
 
     def __init__(self, blind: Callable[[], Mapping[str, float]]) -> None:
         self._blind = blind
 
     def collect(self) -> Iterator[Metric]:
-        text = "For how long the namespace has not been watched, 0 if it is; an empty name stands for all namespaces."
+        text = "Time for which the namespace has not been watched, 0 if it is. An empty name means all namespaces."
         family = GaugeMetricFamily(f"{PREFIX}_watch_blind_seconds", text, labels=["namespace"])
         for namespace, seconds in self._blind().items():
             family.add_metric((namespace,), seconds)
         yield family
 
     def describe(self) -> Iterator[Metric]:
-        """Nobody is asked while this is registered."""
+        """Empty, so that the registration does not call `collect`."""
         return iter(())
 
 

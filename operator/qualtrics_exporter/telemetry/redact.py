@@ -1,13 +1,13 @@
-"""The one function through which every log line and every message to users goes. It masks addresses and secrets.
+"""Masks addresses and secrets. Every log line and every message to users goes through `redact`.
 
-It masks what has the shape of an e-mail address, a token, a URL's query or a URL's user. It is a safety net: the rule
-is not to put such things into a message in the first place. So it masks a harmless word rather than miss an address.
-Every pattern starts where no other start can overlap, and every loop has a bound, so a text takes linear time. It takes
-up to 2 ms a kilobyte in the event loop, so of a text that is longer than `LONGEST` only the ends are kept.
+It masks text that looks like an e-mail address, a token, or the query or user of a URL. It is a safety net: messages
+should not contain such text in the first place. If in doubt, it masks. It takes linear time, because the matches of a
+pattern do not overlap and every loop has a limit. It takes up to 2 ms per kilobyte in the event loop, so it keeps only
+the ends of a text that is longer than `LONGEST`.
 
-An address is found in every spelling of its @ sign that software writes: full-width and small, percent-encoded to any
-depth, as a character reference of HTML, as an escape sequence, and these inside each other. Base64, quoted-printable
-and words such as "alice at example.com" are not recognized.
+It recognizes an address with every encoding of the @ sign that software writes: full-width and small, percent-encoded
+to any depth, as a character reference of HTML, as an escape sequence, and nested combinations. It does not recognize
+Base64, quoted-printable and words such as "alice at example.com".
 """
 
 import re
@@ -29,18 +29,18 @@ _PARAMETER = re.compile(
     re.IGNORECASE,
 )
 _PARAMETER_NAMES = ("sig", "token", "secret", "passw", "assertion", "credential", "api", "accesskeyid")
-"""No name of a parameter is without one of these."""
-_WORD = r"(?-i:[a-z]+)(?![\w~+/=:-]|\.\w)"  # "basic authentication" is no credential
+"""Every name of a parameter contains one of these."""
+_WORD = r"(?-i:[a-z]+)(?![\w~+/=:-]|\.\w)"  # "basic authentication" is not a credential
 _AUTHORIZATION = re.compile(rf"\b(bearer|basic)(\s+)(?!{_WORD})[\w.~+/=:*-]{{6,}}", re.IGNORECASE)
 _CASES = str.maketrans("\u0130\u0131\u017f\u212a", "iisk")
-"""The letters outside ASCII that a pattern takes for one of ASCII when it ignores case."""
+"""Letters outside ASCII that a pattern without case matches as ASCII letters."""
 _JWT = re.compile(r"(?<![\w-])eyJ[\w-]{4,}(?:\.[\w-]*){1,4}")
 
-# Addresses. What reaches from one of these delimiters to the next is masked as a whole when it holds an address: an
-# unquoted local part cannot have a delimiter. A double quote is not one of them: a quoted local part ends in it.
+# Addresses. If the text between two of these delimiters contains an address, it is masked as a whole: an unquoted local
+# part cannot have a delimiter. A double quote is not a delimiter, because a quoted local part ends with it.
 _RUN = re.compile(r"[^\s<>,:]+")
 _SIGN = re.compile(r"[@\uff20\ufe6b%&\\]")
-"""No spelling of an @ sign is without one of these."""
+"""Every encoding of an @ sign contains one of these."""
 _MARK = re.compile(rf'{_SIGN.pattern}|"')
 _QUOTE = re.compile(r'(?<!\\)"')
 _AT_SIGNS = str.maketrans("\uff20\ufe6b", "@@")
@@ -53,22 +53,22 @@ _ESCAPE = re.compile(
     rf"(?<!\\)\\++(?:u({_HEX}{{4}})|u\{{0*({_HEX}{{1,6}})\}}|U00({_HEX}{{6}})|x({_HEX}{{2}}))|%[uU]({_HEX}{{4}})"
 )
 _LAYERS = 8
-"""How many different encodings inside each other are read. One encoding may be repeated any number of times."""
+"""The number of different nested encodings that are decoded. An encoding can be repeated any number of times."""
 _PASSES = 4
-"""A mask can make what is beside it look like something else to mask. Two passes are enough for real texts."""
+"""A mask can turn the text next to it into a match. Two passes are enough for real texts."""
 
 LONGEST = 8192
-"""Characters of a text that is shown in full."""
+"""Maximum length of a text that is kept completely."""
 _END = 3 * LONGEST // 8
-"""Characters that are kept of each end of a longer text: less than a half, because masks can be longer than texts."""
+"""The length of each end of a longer text that is kept: less than a half, because masks can be longer than texts."""
 _CUT = 1024
-"""An address or a secret that is cut in two is not recognized. So many characters in front of the cut are not shown."""
+"""The number of characters before the cut that are dropped, because a cut address or secret is not recognized."""
 
 
 def redact(text: str) -> str:
-    """The text without addresses, tokens and query strings. Safe to apply twice.
+    """The text without addresses, tokens and query strings. It can be applied repeatedly.
 
-    Of a text of more than `LONGEST` characters, the beginning and the last lines are left.
+    Of a text of more than `LONGEST` characters, only the beginning and the last lines are kept.
     """
     if len(text) <= LONGEST:
         return _redact(text)
@@ -86,7 +86,7 @@ def _redact(text: str) -> str:
 
 
 def _redact_once(text: str) -> str:
-    # Addresses come first: the other rules cut texts, and half an address is not recognized any more.
+    # Addresses come first: the other rules split texts, and a part of an address is not recognized.
     if _SIGN.search(text):
         text = _without_addresses(text)
     if "://" in text:
@@ -94,7 +94,7 @@ def _redact_once(text: str) -> str:
         text = _UNBROKEN.sub(_without_query, text)
     if "eyJ" in text:
         text = _JWT.sub(MASK, text)
-    # The two patterns are slow, and few texts have what they are about. To look for a word takes a hundredth of that.
+    # These patterns are slow, and few texts match. The search for a word takes a hundredth of their time.
     folded = _folded(text)
     if "bearer" in folded or "basic" in folded:
         text = _AUTHORIZATION.sub(rf"\1\2{MASK}", text)
@@ -104,7 +104,7 @@ def _redact_once(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """In lower case, as the patterns read it."""
+    """The text in lower case, in the same way as the patterns ignore case."""
     return (text if text.isascii() else text.translate(_CASES)).lower()
 
 
@@ -118,7 +118,7 @@ def _without_addresses(text: str) -> str:
     pieces: list[str] = []
     openings: list[int] = []  # the pieces of this line with a quote at which a quoted local part can begin
     line = end = 0
-    quotes = False  # in this line; an escaped one can be the beginning too, where all of the line is escaped
+    quotes = False  # in this line; an escaped quote counts too, because the whole line can be escaped
     for run in _RUN.finditer(text):
         between = text[end : run.start()]
         end = run.end()
@@ -140,15 +140,15 @@ def _without_addresses(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a run holds, in any of its readings."""
+    """What a run contains, with any of its encodings decoded."""
 
     address: bool = False
-    """An @ sign and something before it that is more than punctuation."""
+    """It has an @ sign, and more than punctuation before it."""
     quotes: bool = False
     opens: bool = False
-    """A quote that is not escaped."""
+    """It has a quote that is not escaped."""
     continues: bool = False
-    """The end of a quoted local part that began in an earlier run."""
+    """It has the end of a quoted local part that began in an earlier run."""
 
 
 _NOTHING = _Found()
@@ -167,7 +167,7 @@ def _look(run: str) -> _Found:
 
 
 def _readings(run: str) -> Iterator[str]:
-    """The run as it is, and as it reads when its encodings are undone, one after the other."""
+    """The run as it is, and after each step of decoding."""
     for _ in range(_LAYERS):
         run = run.translate(_AT_SIGNS)
         yield run

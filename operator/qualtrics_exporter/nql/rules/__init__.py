@@ -1,7 +1,12 @@
-"""The rules, by what they look at. Each is a function over the tree with one reason and one page in docs/nql/.
+"""The rules. Each is a function of a syntax tree, with one reason and one page in docs/nql/.
 
-What is certainly wrong is an error; what may be NQL that is newer than this program, or what works and yet surprises,
-is a warning. When in doubt it is a warning: an error stops an exporter.
+    grammar     syntax errors              clauses     clauses that need or limit others
+    characters  invisible characters       parameters  `$names` and their values
+    names       unknown names              output      the field that the query returns
+    window      the time range and the schedule
+
+A finding is an error only if the query is certainly wrong, because an error stops the exporter. NQL that may be newer
+than this program, and valid NQL with surprising results, are warnings.
 """
 
 from qualtrics_exporter.nql.findings import Rule

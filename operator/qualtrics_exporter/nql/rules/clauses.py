@@ -1,4 +1,4 @@
-"""What a clause needs of the others."""
+"""Rules about clauses that need other clauses, and about clauses that select too few or too many people."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -11,23 +11,23 @@ from qualtrics_exporter.nql.vocabulary import USERS
 from qualtrics_exporter.resource.reasons import Reason
 
 EVERYBODY = 1_000_000
-"""Rows of a query at most (docs/facts/nexthink.md section 1, D): a limit of so many cuts nobody off."""
+"""Maximum number of rows of a query (docs/facts/nexthink.md section 1, D): a limit of this many has no effect."""
 
 
 @rule(Reason.QUERY_INVALID)
 def compute_without_events(subject: Subject) -> Iterator[Found]:
-    """`compute` makes metrics of the events that `with` or `include` brought."""
+    """`compute` needs the events of a `with` or `include`."""
     for part in subject.parsed.scan.parts[1:]:
         if part.keyword in ("with", "include") or part.keyword not in CLAUSES:
-            return  # also what is not known might bring events
+            return  # an unknown clause may have events too
         if part.keyword == "compute":
-            told = "`compute` needs a `with` or an `include` before it, whose events it computes from"
-            yield part.keyword_span, told + _instead(subject.parsed.query.head)
+            message = "`compute` needs the events of a `with` or `include` before it"
+            yield part.keyword_span, message + _instead(subject.parsed.query.head)
             return
 
 
 def _instead(head: syntax.Head | syntax.Opaque) -> str:
-    """Events have no `with`: who begins with them wants something else."""
+    """A hint for a query that begins with a table of events, which does not support `with`."""
     if not isinstance(head, syntax.Head) or len(head.table.segments) == 1 or head.table.name in USERS:
         return ""
     return f"; begin with `users | with …` and {quoted('.'.join(head.table.segments))}"
@@ -35,7 +35,7 @@ def _instead(head: syntax.Head | syntax.Opaque) -> str:
 
 @rule(Reason.QUERY_NOT_VERIFIED)
 def include_without_compute(subject: Subject) -> Iterator[Found]:
-    """The vendor's pages disagree whether that is refused or has no effect (docs/facts/nexthink.md section 4)."""
+    """The documentation contradicts itself: it is rejected, or has no effect (docs/facts/nexthink.md section 4)."""
     waiting = None
     for part in subject.parsed.scan.parts[1:]:
         if part.keyword == "include":
@@ -45,17 +45,17 @@ def include_without_compute(subject: Subject) -> Iterator[Found]:
                 break
             waiting = None
     if waiting:
-        yield waiting.keyword_span, "`include` needs a `compute` after it; without one it has no effect, or is refused"
+        yield waiting.keyword_span, "`include` needs a `compute` after it: without it, Nexthink may reject or ignore it"
 
 
 @rule(Reason.QUERY_LIMITED)
 def limited(subject: Subject) -> Iterator[Found]:
-    """A limit lets some people through and says nothing of the others."""
+    """A limit silently leaves out people."""
     for clause in subject.parsed.query.clauses:
         if isinstance(clause, syntax.Limit) and clause.count < EVERYBODY and _is_whole(clause.count):
-            people = "1 person gets" if clause.count == 1 else f"{clause.count} people get"
-            told = f"at most {people} through, the others are never asked; remove it"
-            yield clause.span, f"{told}, and let spec.maxRecipients hold a run that has too many"
+            people = "1 person" if clause.count == 1 else f"{clause.count} people"
+            message = f"this returns at most {people}, and the others are never surveyed: remove it"
+            yield clause.span, f"{message}, and set spec.maxRecipients to stop runs with too many people"
 
 
 @rule(Reason.QUERY_INVALID)
@@ -63,7 +63,7 @@ def fractional_limit(subject: Subject) -> Iterator[Found]:
     """`limit` counts rows."""
     for clause in subject.parsed.query.clauses:
         if isinstance(clause, syntax.Limit) and not _is_whole(clause.count):
-            yield clause.span, "`limit` takes a whole number"
+            yield clause.span, "`limit` needs a whole number"
 
 
 def _is_whole(count: Decimal) -> bool:
@@ -78,12 +78,12 @@ def no_condition(subject: Subject) -> Iterator[Found]:
         return
     listed = [field for clause in query.clauses if isinstance(clause, syntax.List) for field in clause.fields]
     if not listed or not all(_keeps_everybody(clause, listed) for clause in query.clauses):
-        return  # also what was not understood may be a condition
+        return  # an unknown clause may be a condition
     if any(isinstance(clause, syntax.Where) for clause in query.clauses):
-        told = "nearly every user meets the conditions of this query"
-        yield query.head.table.span, f"{told}; add `with`, or a `where` that selects"
+        message = "nearly every user meets the conditions of this query"
+        yield query.head.table.span, f"{message}: add `with`, or a `where` that selects users"
     else:
-        yield query.head.table.span, "this query has no condition and returns every user; add `with` or `where`"
+        yield query.head.table.span, "this query has no condition and returns every user: add `with` or `where`"
 
 
 def _keeps_everybody(clause: syntax.Clause, listed: list[syntax.Path]) -> bool:
@@ -130,8 +130,8 @@ def period_of_summarize(subject: Subject) -> Iterator[Found]:
             continue
         periods = [item for item in clause.by if isinstance(item, syntax.Duration)]
         for period in periods[1:]:
-            yield period.span, "`by` takes one period: remove this one"
+            yield period.span, "`by` accepts only one period: remove this one"
         for period in periods:
             step = {"d": 1, "h": 1, "min": 15}.get(period.unit)
             if step is None or period.amount % step or not period.amount:
-                yield period.span, "a period is in whole days or hours, or in multiples of 15 min"
+                yield period.span, "a period must be in whole days or hours, or in multiples of 15 min"

@@ -1,4 +1,4 @@
-"""Names that are not in the data model as it is known. It grows: these are warnings, for typing errors."""
+"""Rules about unknown names, to find typing errors. They are warnings, because the data model grows."""
 
 from collections.abc import Iterator
 
@@ -22,16 +22,16 @@ from qualtrics_exporter.resource.reasons import Reason
 
 @rule(Reason.QUERY_NOT_VERIFIED)
 def unknown_table(subject: Subject) -> Iterator[Found]:
-    """A table that the data model does not have, as far as it is known."""
+    """A table that is not in the known data model."""
     for table in tables(subject.parsed.query):
         if not is_known_table(table.name):
             hint = meant_to_be(table.name, nearest_table(table.name)) or "look it up in Nexthink's data model"
-            yield table.span, f"{quoted('.'.join(table.segments))} is no table that is known here; {hint}"
+            yield table.span, f"{quoted('.'.join(table.segments))} is not a known table; {hint}"
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)
 def unknown_function(subject: Subject) -> Iterator[Found]:
-    """A function that is not documented, or one that is written as in other languages."""
+    """A function that is not documented, or that is written as in other languages."""
     for path in paths(subject.parsed.query):
         for call in path.members:
             if not isinstance(call, syntax.Call):
@@ -39,14 +39,14 @@ def unknown_function(subject: Subject) -> Iterator[Found]:
             name = call.name.casefold()
             if name not in FUNCTIONS:
                 hint = meant_to_be(name, nearest_function(name)) or "look it up in Nexthink's documentation"
-                yield call.span, f"{quoted(f'{call.name}()')} is no function that is known here; {hint}"
+                yield call.span, f"{quoted(f'{call.name}()')} is not a known function; {hint}"
             elif name in METRICS and call.arguments and call is path.members[0]:
-                yield call.span, f"`{name}` stands behind its field in NQL, as in `duration.{name}()`"
+                yield call.span, f"in NQL, write `{name}` after the field, as in `duration.{name}()`"
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)
 def misspelled_user_field(subject: Subject) -> Iterator[Found]:
-    """A field of the user that is nearly one of the known ones. What is returned has rules of its own."""
+    """A field of the user that is similar to a known one. Other rules check the returned field."""
     query = subject.parsed.query
     on_users = isinstance(query.head, syntax.Head) and query.head.table.name in USERS
     known = aliases(query)
@@ -64,4 +64,4 @@ def misspelled_user_field(subject: Subject) -> Iterator[Found]:
             continue
         if meant := nearest_user_field(field):
             hint = meant_to_be(path.dotted, f"user.{meant}")
-            yield path.span, f"{quoted(path.dotted)} is no known field of the user; {hint}"
+            yield path.span, f"{quoted(path.dotted)} is not a known field of the user; {hint}"

@@ -1,4 +1,4 @@
-"""What a query returns: one field, of the user, that holds an e-mail address."""
+"""Rules about what a query returns. It must be one field of the user, with an e-mail address."""
 
 import re
 from collections.abc import Iterator
@@ -26,102 +26,102 @@ from qualtrics_exporter.resource.reasons import Reason
 
 @rule(Reason.QUERY_RETURNS_SEVERAL_FIELDS)
 def several_fields(subject: Subject) -> Iterator[Found]:
-    """Exactly one field has to come out; without a projection, Nexthink returns a default set of several."""
+    """A query must return exactly one field. Without a projection, Nexthink returns several default fields."""
     last = _projection(subject)
     wanted = f"end the query with `| list {_email(subject)}`"
     if isinstance(last, syntax.List) and len(last.fields) > 1:
         span = Span(last.fields[1].span.start, last.fields[-1].span.end)
-        yield span, f"{len(last.fields)} fields are returned, and only the e-mail address may be: {wanted}"
+        yield span, f"the query returns {len(last.fields)} fields, but must return only the e-mail address: {wanted}"
     elif isinstance(last, syntax.Summarize) and len(last.assignments) + len(last.by) > 1:
         yield last.span, f"`summarize` returns {len(last.assignments) + len(last.by)} fields: {wanted}"
     elif last is None:
         end = subject.parsed.scan.parts[-1].span.end
-        yield Span(end, end), f"without `list` Nexthink returns several fields: {wanted}"
+        yield Span(end, end), f"without `list`, Nexthink returns several fields: {wanted}"
 
 
 @rule(Reason.QUERY_FIELD_NOT_USER)
 def not_a_user_field(subject: Subject) -> Iterator[Found]:
-    """The field has to be one of the user: neither computed nor of another object."""
+    """The field must be a field of the user, neither computed nor of another object."""
     field = _field(subject)
     if field and field.owner is Owner.COMPUTED:
-        yield field.span, f"{field.shown} is computed, and no field of the user: return `{_email(subject)}`"
+        yield field.span, f"{field.shown} is computed and not a field of the user: return `{_email(subject)}`"
     elif field and field.owner is Owner.OTHER:
-        yield field.span, f"{field.shown} is no field of the user: return `{_email(subject)}`"
+        yield field.span, f"{field.shown} is not a field of the user: return `{_email(subject)}`"
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)
 def email_of_an_aggregate(subject: Subject) -> Iterator[Found]:
-    """A name for the last or first address is computed, but still an address."""
+    """The first or last address of several rows is computed, but still an address."""
     field = _field(subject)
     if field and field.owner is Owner.COMPUTED_EMAIL:
-        doubt = f"{field.shown} is computed from the e-mail address, which may work"
-        yield field.span, f"{doubt}; `{_email(subject)}` itself is known to work"
+        message = f"{field.shown} is computed from the e-mail address, which may not work"
+        yield field.span, f"{message}: return `{_email(subject)}`"
 
 
 @rule(Reason.QUERY_FIELD_NOT_EMAIL)
 def not_an_email_field(subject: Subject) -> Iterator[Found]:
-    """The address is in user.ad.email_address; customers may map it to others, so this is a warning."""
+    """The address is in user.ad.email_address. Customers can map other fields to it, so this is a warning."""
     field = _field(subject)
     if field is None or field.owner not in (Owner.USER, Owner.USER_WITHOUT_PREFIX) or field.names == EMAIL:
         return
     known = ".".join(field.names)
     meant = nearest_user_field(known) if known not in USER_FIELDS else None
     if known.endswith("()"):
-        hint = f"a function stands on it; return `{_email(subject)}`"
+        hint = f"remove the function, and return `{_email(subject)}`"
     elif meant and tuple(meant.split(".")) == EMAIL:
         hint = str(meant_to_be(known, _email(subject)))
     else:
-        hint = f"Nexthink keeps it in `{_email(subject)}`, unless yours is set up otherwise"
-    yield field.span, f"{field.shown} is not known to hold an e-mail address; {hint}"
+        hint = f"by default, Nexthink has it in `{_email(subject)}`"
+    yield field.span, f"{field.shown} is not known to contain an e-mail address; {hint}"
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)
 def no_linked_user(subject: Subject) -> Iterator[Found]:
-    """Rows of some tables belong to no user, or to several."""
+    """Rows of some tables have no linked user, or several."""
     field, table = _field(subject), _table(subject)
     if table is None:
         return
     if field and field.owner is Owner.USER and has_no_user(table.name):
-        yield field.span, f"{_inaccessible(field)}: no single user belongs to a row of {quoted(table.name)}"
+        yield field.span, f"{_inaccessible(field)}: a row of {quoted(table.name)} has no single linked user"
     if table.name in USERS:
         for clause in subject.parsed.query.clauses:
             if isinstance(clause, syntax.With | syntax.Include) and is_of_devices(clause.table.name):
-                told = f"no user is linked to {quoted(clause.table.name)}: who is returned cannot depend on it"
-                yield clause.table.span, told
+                message = f"{quoted(clause.table.name)} has no linked users, so it cannot select users"
+                yield clause.table.span, message
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)
 def missing_prefix(subject: Subject) -> Iterator[Found]:
-    """`user.` may be left out on the table of users only."""
+    """`user.` is optional only in queries on the table of users."""
     field = _field(subject)
     if field and field.owner is Owner.USER_WITHOUT_PREFIX:
-        yield field.span, f"{field.shown} needs `user.` before it here: only on `users` it may be left out"
+        yield field.span, f"write `user.` before {field.shown}: it is optional only in queries on `users`"
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)
 def gone_after_summarize(subject: Subject) -> Iterator[Found]:
-    """After `summarize` there are only its own names and what stands after its `by`."""
+    """After `summarize`, only its own names and the fields of its `by` exist."""
     field = _field(subject)
     if field and field.owner is Owner.GONE:
-        told = "after `summarize` only its names and its `by` fields are left; add it after `by`"
-        yield field.span, f"{_inaccessible(field)}: {told}"
+        message = "after `summarize`, only its names and its `by` fields exist; add the field after `by`"
+        yield field.span, f"{_inaccessible(field)}: {message}"
 
 
 class Owner(Enum):
-    """Whose field it is that a query returns."""
+    """The object that the returned field belongs to."""
 
     USER = auto()
-    USER_WITHOUT_PREFIX = auto()  # most likely the user's, where `user.` must not be left out
+    USER_WITHOUT_PREFIX = auto()  # most likely a field of the user, where `user.` is required
     COMPUTED = auto()
-    COMPUTED_EMAIL = auto()  # the name of `user.ad.email_address.last()`, and of nothing else
-    OTHER = auto()  # for certain of something else
-    GONE = auto()  # not there any more after `summarize`
+    COMPUTED_EMAIL = auto()  # computed as `user.ad.email_address.last()`
+    OTHER = auto()  # certainly of another object
+    GONE = auto()  # does not exist after `summarize`
     UNKNOWN = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """The one field that is returned. `names` are without `user.` before them."""
+    """The returned field. `names` do not include `user.`."""
 
     shown: str
     span: Span
@@ -130,7 +130,7 @@ class _Field:
 
 
 def _inaccessible(field: _Field) -> str:
-    """How Nexthink itself says it (docs/facts/nexthink.md section 4)."""
+    """The wording of Nexthink (docs/facts/nexthink.md section 4)."""
     return f"Field {field.shown} does not exist or is not accessible in the context"
 
 
@@ -139,7 +139,7 @@ _PROJECTIONS = ("list", "summarize")
 
 
 def _projection(subject: Subject) -> syntax.List | syntax.Summarize | syntax.Opaque | None:
-    """The clause that says what is returned, Opaque where that cannot be told, None if there is none."""
+    """The clause that selects the returned fields. Opaque if it is unknown, None if there is none."""
     scan, query = subject.parsed.scan, subject.parsed.query
     if not scan.complete or (scan.parts[0].empty and not query.clauses):
         return _UNKNOWN
@@ -152,13 +152,13 @@ def _projection(subject: Subject) -> syntax.List | syntax.Summarize | syntax.Opa
 
 
 def _may_project(clause: syntax.Opaque, *, head: bool) -> bool:
-    """Whether something that was not understood may say what is returned; also by a `list` whose | is missing."""
+    """Whether an unknown clause may select the returned fields, for example by a `list` without its |."""
     unknown = not head and (clause.keyword not in CLAUSES or clause.keyword in _PROJECTIONS)
     return unknown or re.search(r"\b(list|summarize)\b", clause.text, re.IGNORECASE) is not None
 
 
 def _field(subject: Subject) -> _Field | None:
-    """The field, if it is certain that it is one."""
+    """The returned field. None if the query certainly or possibly returns something else."""
     query, last = subject.parsed.query, _projection(subject)
     if isinstance(last, syntax.Summarize) and len(last.assignments) == 1 and not last.by:
         only = last.assignments[0]
@@ -166,7 +166,7 @@ def _field(subject: Subject) -> _Field | None:
     if not isinstance(last, syntax.List) or len(last.fields) != 1:
         return None
     path = last.fields[0]
-    at = next(number for number, clause in enumerate(query.clauses) if clause is last)  # another may be equal to it
+    at = next(number for number, clause in enumerate(query.clauses) if clause is last)  # another one may be equal
     names = _names(path)
     summaries = [clause for clause in query.clauses[:at] if isinstance(clause, syntax.Summarize)]
     given = aliases(query).get(".".join(names), at)
@@ -182,7 +182,7 @@ def _field(subject: Subject) -> _Field | None:
 
 
 def _computed(assignment: syntax.Assignment) -> Owner:
-    """Whose the field is that an assignment makes."""
+    """The owner of the field that an assignment defines."""
     value = assignment.value
     if not isinstance(value, syntax.Path):
         return Owner.COMPUTED
@@ -192,7 +192,7 @@ def _computed(assignment: syntax.Assignment) -> Owner:
 
 
 def _may_name(before: tuple[syntax.Clause, ...]) -> bool:
-    """Whether a clause that was not understood may have given a name."""
+    """Whether an unknown clause may have defined a name."""
     harmless = ("with", "include", "where", "sort", "limit")
     return any(isinstance(clause, syntax.Opaque) and clause.keyword not in harmless for clause in before)
 
@@ -204,7 +204,7 @@ def _is_one_of(names: tuple[str, ...], items: tuple[syntax.Path | syntax.Duratio
 def _owner(names: tuple[str, ...], subject: Subject) -> Owner:
     table = _table(subject)
     if any(name == "user" or name.endswith("_user") for name in names[:-1]):
-        return Owner.USER  # also a user by way of something else
+        return Owner.USER  # also a user that is linked through another object
     if names[0] in OBJECTS:
         return Owner.OTHER
     if table is None or table.name in USERS:
@@ -216,7 +216,7 @@ def _owner(names: tuple[str, ...], subject: Subject) -> Owner:
 
 
 def _names(path: syntax.Path) -> tuple[str, ...]:
-    """In lower case, functions with their parentheses, but without a format at the end: that changes nothing."""
+    """The names in lower case, functions with parentheses. Without a format at the end, which has no effect here."""
     members = list(path.members)
     if len(members) > 1 and isinstance(members[-1], syntax.Call) and members[-1].name.casefold() == "as":
         members.pop()

@@ -1,4 +1,4 @@
-"""`$names` and the values that the exporter gives them."""
+"""Rules about parameters: `$names` and their values in the exporter."""
 
 import re
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 @rule(Reason.QUERY_INVALID)
 def parameter_outside_where(subject: Subject) -> Iterator[Found]:
-    """Nexthink fills in parameters in `where` only (docs/facts/nexthink.md section 1, D)."""
+    """Nexthink replaces parameters only in `where` (docs/facts/nexthink.md section 1, D)."""
     scan = subject.parsed.scan
     for used in scan.parameters:
         if not used.quoted and (used.part == 0 or scan.parts[used.part].keyword in _NOT_WHERE):
-            told = "stands outside `where`: Nexthink fills in parameters in `where` only"
-            yield used.span, f"{subject.source.shown(used.span)} {told}"
+            message = "is outside `where`: Nexthink replaces parameters only in `where`"
+            yield used.span, f"{subject.source.shown(used.span)} {message}"
 
 
 _NOT_WHERE = ("with", "include", "compute", "summarize", "list", "sort", "limit")
@@ -25,7 +25,7 @@ _NOT_WHERE = ("with", "include", "compute", "summarize", "list", "sort", "limit"
 
 @rule(Reason.QUERY_PARAMETER_MISSING)
 def parameter_missing(subject: Subject) -> Iterator[Found]:
-    """A `$name` without a value. In quotes it may be no parameter at all."""
+    """A `$name` without a value. In quotes it may be normal text."""
     given = {name.casefold() for name in subject.parameters}
     for used in subject.parsed.scan.parameters:
         if not used.quoted and used.name.casefold() not in given:
@@ -34,26 +34,26 @@ def parameter_missing(subject: Subject) -> Iterator[Found]:
 
 @rule(Reason.QUERY_PARAMETER_UNUSED)
 def parameter_unused(subject: Subject) -> Iterator[Found]:
-    """A value that no `$name` takes."""
+    """A value without a `$name` in the query."""
     used = {parameter.name.casefold() for parameter in subject.parsed.scan.parameters}
     if not subject.parsed.scan.complete:
         return
     for name in subject.parameters:
         if name.casefold() not in used:
-            # Only a name that could be one is repeated: who knows what else it is.
+            # An invalid name may be anything, so the message does not show it.
             shown = quoted(f"${name}") if _NAME.fullmatch(name) else "a parameter"
-            yield NOWHERE, f"spec.nexthink.parameters gives a value for {shown}, and the query has no such parameter"
+            yield NOWHERE, f"spec.nexthink.parameters has a value for {shown}, but the query does not use it"
 
 
 @rule(Reason.QUERY_NOT_VERIFIED)
 def parameter_repeated(subject: Subject) -> Iterator[Found]:
-    """Each stands once in a query (docs/facts/nexthink.md section 4, D)."""
+    """Each parameter can be used only once in a query (docs/facts/nexthink.md section 4, D)."""
     seen: set[str] = set()
     for used in subject.parsed.scan.parameters:
         name = used.name.casefold()
         if used.quoted:
             continue
         if name in seen:
-            told = "stands in the query more than once: Nexthink takes each parameter once"
-            yield used.span, f"{subject.source.shown(used.span)} {told}"
+            message = "is used more than once: Nexthink accepts each parameter only once"
+            yield used.span, f"{subject.source.shown(used.span)} {message}"
         seen.add(name)

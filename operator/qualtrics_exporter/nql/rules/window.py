@@ -1,4 +1,4 @@
-"""Whether the time that a query looks at fits the schedule that asks it."""
+"""The rule about the time range of a query and the interval of its schedule."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,12 +11,10 @@ from qualtrics_exporter.resource.reasons import Reason
 
 @rule(Reason.QUERY_WINDOW_MISMATCH)
 def window_does_not_fit(subject: Subject) -> Iterator[Found]:
-    """Daily goes with the past day, weekly with the past seven: else people are asked twice, or never looked at.
+    """A daily schedule needs the past day, a weekly one the past seven days. Otherwise the runs repeat or miss people.
 
-    With groups (spec.sample), each person is asked once in a cycle of several slots: then the window can be as long as
-    the cycle.
-
-    What `with` and `include` look at decides; the time of the head only where there is none of them.
+    With groups (spec.sample), each person is surveyed once in a cycle of several slots, so the time range can be as
+    long as the cycle. The times of `with` and `include` count. The time of the head counts only if there are none.
     """
     interval = subject.interval
     times = _times(subject.parsed.query)
@@ -25,9 +23,9 @@ def window_does_not_fit(subject: Subject) -> Iterator[Found]:
     for time in times:
         length = _length(time)
         if length is not None and length <= timedelta(0):
-            yield time.span, "this time ends before it begins, so that nobody is found"
+            yield time.span, "this time ends before it begins, so the query returns nobody"
         elif interval is not None and not fits:
-            yield time.span, _told(length, interval, cycle or interval)
+            yield time.span, _mismatch_message(length, interval, cycle or interval)
 
 
 def _fits(length: timedelta | None, interval: timedelta | None, cycle: timedelta | None) -> bool:
@@ -42,7 +40,7 @@ def _times(query: syntax.Query) -> list[syntax.Time]:
 
 
 def _length(time: syntax.Time) -> timedelta | None:
-    """How long it is; None for one that does not move along."""
+    """The length of a relative time. None for fixed dates."""
     if isinstance(time, syntax.Past):
         return time.duration.length
     if isinstance(time, syntax.Between) and isinstance(time.start, syntax.Ago) and isinstance(time.end, syntax.Ago):
@@ -50,24 +48,25 @@ def _length(time: syntax.Time) -> timedelta | None:
     return None
 
 
-def _told(length: timedelta | None, interval: timedelta, cycle: timedelta) -> str:
-    every = f"every {_words(interval, one=True)}"
+def _mismatch_message(length: timedelta | None, interval: timedelta, cycle: timedelta) -> str:
+    every = f"runs every {_format(interval, one=True)}"
     if cycle > interval and length is not None and length > cycle:
-        looks = f"the query looks at {_words(length)}, and the cycle of spec.sample has {_words(cycle)}"
-        fits = f"`past {_short(cycle)}` or `groups: {ceil(length / interval)}` fits"
-        return f"{looks}: the same people can come back {ceil(length / cycle)} times; {fits}"
+        covers = f"the query covers {_format(length)}, but the cycle of spec.sample has {_format(cycle)}"
+        fix = f"use `past {_short(cycle)}` or `groups: {ceil(length / interval)}`"
+        return f"{covers}: it can return the same people {ceil(length / cycle)} times; {fix}"
     if length is None:
-        return f"the query looks at fixed dates and is asked {every}: the same people come back each time"
-    looks = f"the query looks at {_words(length)} and is asked {every}"
+        return f"the query covers fixed dates and {every}: it returns the same people each time"
+    covers = f"the query covers {_format(length)} and {every}"
     if length > interval:
-        return f"{looks}: the same people can come back {ceil(length / interval)} times; `past {_short(interval)}` fits"
-    return f"{looks}: what happens in the rest of the time is never seen; `past {_short(interval)}` fits"
+        times = ceil(length / interval)
+        return f"{covers}: it can return the same people {times} times; use `past {_short(interval)}`"
+    return f"{covers}: it misses what happens in the rest of the time; use `past {_short(interval)}`"
 
 
 _UNITS = ((timedelta(days=1), "day", "d"), (timedelta(hours=1), "hour", "h"), (timedelta(minutes=1), "minute", "min"))
 
 
-def _words(length: timedelta, *, one: bool = False) -> str:
+def _format(length: timedelta, *, one: bool = False) -> str:
     for unit, word, _ in _UNITS:
         if length and not length % unit:
             number = length // unit
