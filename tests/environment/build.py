@@ -54,7 +54,7 @@ class Program:
     @property
     def path(self) -> Path:
         """The path of the program for the present source."""
-        return TOOLS / f"{self.file}-{fingerprint([*self.flags, self.package])}"
+        return TOOLS / f"{self.file}-{fingerprint(self.flags, self.package)}"
 
 
 EVERYTHING = Program("./k8s", "k8s", "Kubernetes and Helm")
@@ -101,10 +101,11 @@ def link_flags() -> str:
     return " ".join(["-s", "-w", *(f"-X {VERSION_PACKAGE}.{name}={value}" for name, value in values.items())])
 
 
-def fingerprint(flags: list[str]) -> str:
-    """Return a short hash of everything that a build depends on: source, dependencies, flags, machine."""
+def fingerprint(flags: list[str], package: str = ".") -> str:
+    """Return a short hash of everything that the build of a package depends on: source, modules, flags, machine."""
     parts = [" ".join(flags), platform.system(), platform.machine()]
-    for path in sorted([*SOURCE.rglob("*.go"), SOURCE / "go.mod", SOURCE / "go.sum"]):
+    sources = [*(SOURCE / package).rglob("*.go"), *(SOURCE / "internal").rglob("*.go")]
+    for path in sorted({*sources, SOURCE / "go.mod", SOURCE / "go.sum"}):
         parts += [str(path.relative_to(SOURCE)), path.read_text()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 

@@ -63,6 +63,21 @@ def test_another_source_or_another_flag_is_another_build(tmp_path: Path, monkeyp
     assert len(fingerprints) == 5
 
 
+def test_a_change_of_one_program_does_not_rebuild_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "SOURCE", tmp_path)
+    for name in ("go.mod", "go.sum", "k8s/helm.go", "controlplane/main.go", "internal/controlplane/controlplane.go"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    before = [build.fingerprint([], "./k8s"), build.fingerprint([], "./controlplane")]
+
+    (tmp_path / "k8s/helm.go").write_text("changed")
+    after = [build.fingerprint([], "./k8s"), build.fingerprint([], "./controlplane")]
+    (tmp_path / "internal/controlplane/controlplane.go").write_text("changed")
+
+    assert [old == new for old, new in zip(before, after, strict=True)] == [False, True]
+    assert build.fingerprint([], "./controlplane") != after[1]
+
+
 def test_two_at_once_build_once_and_both_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waited_for = threading.Event()
     builds = []
