@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.environment import chart_rules, demo
 from tests.environment.build import ROOT
 from tests.environment.waiting import HANG_SECONDS
 
@@ -20,3 +21,8 @@ def test_the_whole_story_ends_with_one_mail_to_each_person_of_the_query() -> Non
     outbox = ended.stdout.partition("The outbox")[2]
     mailed = sorted(re.findall(r"^ +(\S+@example\.com)$", outbox, re.MULTILINE))
     assert mailed == [f"{name}@example.com" for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")]
+
+
+@pytest.mark.usefixtures("control_plane")
+def test_the_operator_of_the_demo_has_the_permissions_of_the_chart() -> None:
+    assert demo.permissions() == {"rules": chart_rules.own_namespace(), "cluster_rules": chart_rules.everywhere()}

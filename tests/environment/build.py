@@ -1,11 +1,12 @@
-"""Builds the Go programs that tests and the demo need, once, into the ignored folder `.tools/`.
+"""Builds the Go programs that tests and the demo need, once, in the ignored folder `.tools/`.
 
-etcd and kube-apiserver are published as container images and as downloads from sites that many a company network does
-not let through; as Go modules they come by the same way as every other dependency. So a small program of ours
-(`tests/programs`) links them, and this module compiles it: some minutes for the first time, nothing afterwards.
-The file's name carries a hash of all that goes into it: a changed version is built anew, a switch of branches is free.
+etcd and kube-apiserver are published as container images and on download sites, which many company networks block. Go
+modules come from the module proxy, like every other dependency. So the programs in `tests/programs` link them, and this
+module compiles them: `k8s` has everything that the tests run, `controlplane` only what the demo needs. Packages that
+both need are compiled once, for Go's build cache. The name of a file contains a hash of everything that goes into the
+program: a changed version is built anew, and a switch of branches costs nothing.
 
-`python -m tests.environment.build` builds what is missing and prints the path.
+`python -m tests.environment.build` builds `k8s` if it is missing and prints its path.
 """
 
 import fcntl
@@ -19,9 +20,11 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "tests" / "programs"
@@ -31,26 +34,64 @@ VERSION_PACKAGE = "k8s.io/component-base/version"
 
 
 class BuildError(Exception):
-    """A program could not be built; the message says what is missing or has the compiler's own words."""
+    """A program cannot be built; the message names what is missing, or contains the output of the compiler."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A main package of `tests/programs`."""
+
+    package: str
+    file: str
+    """How the name of the file begins; its first word names the lock, so that only one program is built at a time."""
+    title: str
+
+    @property
+    def flags(self) -> list[str]:
+        """The flags of `go build` and `go list`."""
+        return ["-trimpath", "-buildvcs=false", f"-ldflags={link_flags()}"]
+
+    @property
+    def path(self) -> Path:
+        """The path of the program for the present source."""
+        return TOOLS / f"{self.file}-{fingerprint(self.flags, self.package)}"
+
+
+EVERYTHING = Program("./k8s", "k8s", "Kubernetes and Helm")
+CONTROL_PLANE = Program("./controlplane", "k8s-controlplane", "the API server and etcd")
 
 
 def build() -> Path:
-    """Return the path of the program for the present source, and build it first if it isn't there yet.
+    """Return the path of the program that has every part, and build it first if it is missing."""
+    return built(EVERYTHING)
 
-    Safe to be called by several processes at once: one builds, the others wait. The file appears whole or not at all.
+
+def control_plane_command() -> list[str]:
+    """Return the command that runs the control plane, and build a program for it first if none is there.
+
+    The program with every part is used if it is there already. Otherwise the control plane alone is built.
     """
-    flags = ["-trimpath", "-buildvcs=false", f"-ldflags={link_flags()}"]
-    program = TOOLS / f"k8s-{fingerprint(flags)}"
-    with made(program, "building the control plane for tests") as result:
+    if EVERYTHING.path.exists():
+        return [str(EVERYTHING.path), "controlplane"]
+    return [str(built(CONTROL_PLANE))]
+
+
+def built(program: Program) -> Path:
+    """Return the path of the program, and build it first if it is missing.
+
+    Several processes can call this at once: one builds, the others wait. The file appears complete or not at all.
+    """
+    path = program.path
+    with made(path, f"building {program.title}") as result:
         if result:
-            compile_program(flags, result)
-    return program
+            compile_program(program, result)
+    return path
 
 
 def link_flags() -> str:
-    """Return the linker's flags: no debug information, and the version that the API server tells.
+    """Return the linker's flags: no debug information, and the version that the API server reports.
 
-    Without these a kube-apiserver built from modules calls itself v0.0.0-master, by which clients choose what they do.
+    Without these flags, a kube-apiserver built from modules reports v0.0.0-master. Clients depend on the version.
     """
     module_file = (SOURCE / "go.mod").read_text()
     version = re.search(r"k8s\.io/kubernetes v(\d+)\.(\d+)\.\S+", module_file)
@@ -60,16 +101,17 @@ def link_flags() -> str:
     return " ".join(["-s", "-w", *(f"-X {VERSION_PACKAGE}.{name}={value}" for name, value in values.items())])
 
 
-def fingerprint(flags: list[str]) -> str:
-    """Return a short hash of all that makes one build differ from another: source, dependencies, flags, machine."""
+def fingerprint(flags: list[str], package: str = ".") -> str:
+    """Return a short hash of everything that the build of a package depends on: source, modules, flags, machine."""
     parts = [" ".join(flags), platform.system(), platform.machine()]
-    for path in sorted([*SOURCE.glob("*.go"), SOURCE / "go.mod", SOURCE / "go.sum"]):
-        parts += [path.name, path.read_text()]
+    sources = [*(SOURCE / package).rglob("*.go"), *(SOURCE / "internal").rglob("*.go")]
+    for path in sorted({*sources, SOURCE / "go.mod", SOURCE / "go.sum"}):
+        parts += [str(path.relative_to(SOURCE)), path.read_text()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def installed(name: str) -> Path:
-    """Return a program that a package of this Python environment brought: the pinned one, never the machine's own."""
+    """Return a program of a package of this Python environment: the pinned one, never the machine's own."""
     path = Path(sysconfig.get_path("scripts")) / name
     if not path.exists():
         raise BuildError(f"{path} is missing: install requirements/dev.txt into this environment")
@@ -92,41 +134,86 @@ def go() -> Path:
 
 
 def version_numbers(match: re.Match[str]) -> tuple[int, ...]:
-    """Return a matched version as numbers that compare: 1.26 is 1.26.0."""
+    """Return a matched version as numbers that can be compared: 1.26 is 1.26.0."""
     return tuple(int(number or 0) for number in match.groups())
 
 
 def go_environment() -> dict[str, str]:
-    """Return the environment for Go: it neither changes go.mod, nor fetches another Go, nor needs a C compiler.
+    """Return the environment for Go: Go does not change go.mod, fetch another Go or need a C compiler.
 
-    Everything else, such as the module proxy and the caches, is the developer's own setting.
+    Everything else, such as the module proxy and the caches, is the developer's setting.
     """
     return {**os.environ, "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off", "CGO_ENABLED": "0"}
 
 
 def without_collection(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which a Go program that ends soon does not collect garbage: up to a third of its work.
-
-    One that needs more memory than usual collects all the same.
+    """Return an environment in which a short-lived Go program does not collect garbage, which saves up to a third of
+    its processor time. A program that needs more memory than usual still collects.
     """
     return {"GOGC": "off", "GOMEMLIMIT": "512MiB", **environment}
 
 
-def compile_program(flags: list[str], output: Path) -> None:
-    """Compile `tests/programs` into `output`, telling on standard error how long it has been at it."""
-    command = [str(go()), "build", *flags, "-o", str(output), "."]
-    what = "Building the control plane for tests (once, takes some minutes)"
-    call(command, what, folder=SOURCE, environment=go_environment())
+def compile_program(program: Program, output: Path) -> None:
+    """Compile the program into `output`, and show on standard error how far this is."""
+    command, environment = str(go()), go_environment()
+    listing = [command, "list", *program.flags, "-deps", "-f", LISTED, program.package]
+    packages = Packages.parse(
+        call(listing, f"Reading the source of {program.title}", downloads, folder=SOURCE, environment=environment)
+    )
+    building = [command, "build", "-v", *program.flags, "-o", str(output), program.package]
+    call(building, f"Building {program.title}", packages.progress, folder=SOURCE, environment=environment)
+
+
+LISTED = "package {{.ImportPath}} {{.Stale}}"
+"""The line of `go list` for a package: its name, and whether the build compiles it or finds it in Go's cache."""
+
+
+def downloads(output: str) -> str:
+    """Say how many modules Go has downloaded, by its output."""
+    count = output.count("go: downloading ")
+    return f"{count:,} modules downloaded" if count else ""
+
+
+@dataclass(frozen=True)
+class Packages:
+    """The packages of a program: how many there are, those that the build compiles, and the main package."""
+
+    total: int
+    stale: frozenset[str]
+    main: str
+
+    @classmethod
+    def parse(cls, output: str) -> Self:
+        """Read the output of `go list -deps`, which lists each package after those that it imports."""
+        listed = [line.split() for line in output.splitlines() if line.startswith("package ")]
+        stale = frozenset(name for _, name, state in listed if state == "true")
+        return cls(len(listed), stale, listed[-1][1])
+
+    def progress(self, output: str) -> str:
+        """Say how far `go build -v` is, by its output: the name of each package that it has begun to compile."""
+        started = self.stale.intersection(output.splitlines())
+        if self.stale <= started | {self.main}:
+            return "linking"
+        return f"package {self.total - len(self.stale) + len(started):,} of {self.total:,}"
 
 
 def call(
-    command: Sequence[str], what: str, *, folder: Path | None = None, environment: Mapping[str, str] | None = None
-) -> None:
-    """Run a program that takes long, telling on standard error how long it has been at it; BuildError if it fails."""
-    progress = Progress(what)
-    with tempfile.TemporaryFile("w+") as messages:
+    command: Sequence[str],
+    what: str,
+    detail: Callable[[str], str] = lambda _output: "",
+    *,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run a program that takes long, and return its output; BuildError if it fails.
+
+    While it runs, standard error shows how long it has run. `detail` says how far it is, by its output up to then.
+    """
+    with tempfile.NamedTemporaryFile("w") as file:
+        output = Path(file.name)
+        progress = Progress(what, lambda: detail(output.read_text(errors="replace")))
         with subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file
         ) as process:
             try:
                 while process.poll() is None:
@@ -135,18 +222,17 @@ def call(
             finally:
                 process.kill()
                 progress.end()
-        if process.returncode != 0:
-            messages.seek(0)
-            raise BuildError(
-                f"{' '.join(command)}{f' in {folder}' if folder else ''} failed:\n{messages.read()[-4000:]}"
-            )
+        text = output.read_text(errors="replace")
+    if process.returncode != 0:
+        raise BuildError(f"{' '.join(command)}{f' in {folder}' if folder else ''} failed:\n{text[-4000:]}")
+    return text
 
 
 @contextmanager
 def made(place: Path, doing: str) -> Iterator[Path | None]:
-    """Give a path to make something at, which then gets its place whole or not at all; None if it is there already.
+    """Yield a path for a new file or folder, which then moves to `place` complete; None if `place` exists already.
 
-    Of several processes one makes it, the others wait. The path's parent is a folder for what is needed on the way.
+    Of several processes one makes it, and the others wait. The path's parent is a folder for intermediate files.
     """
     if not place.exists():
         kind = place.name.partition("-")[0]
@@ -165,7 +251,7 @@ def made(place: Path, doing: str) -> Iterator[Path | None]:
 
 @contextmanager
 def locked(path: Path, waiting: str) -> Iterator[None]:
-    """Hold a lock between processes. The kernel frees it when its holder ends, however that ends."""
+    """Hold a lock between processes. The kernel releases it when its holder ends, also when the holder is killed."""
     with path.open("w") as file:
         progress = Progress(waiting)
         while True:
@@ -179,27 +265,29 @@ def locked(path: Path, waiting: str) -> Iterator[None]:
         yield
 
 
+@dataclass
 class Progress:
-    """Says that something takes long: one line that counts on a terminal, a plain line now and then in a pipe."""
+    """Shows how long something takes: on a terminal one line that is rewritten, otherwise a line every 20 s."""
 
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self.started = time.monotonic()
-        self.terminal = sys.stderr.isatty()
-        self.interval = 1 if self.terminal else 20
-        self.shown = -1
+    what: str
+    detail: Callable[[], str] = lambda: ""
+    """Returns how far it is, or nothing."""
+    started: float = field(default_factory=time.monotonic)
+    shown: int = -1
 
     def show(self) -> None:
-        """Show the seconds gone by, if it is time to; to be called often."""
+        """Show the seconds that have passed, if the next line is due. Call this often."""
+        terminal = sys.stderr.isatty()
         seconds = int(time.monotonic() - self.started)
-        if self.shown < 0 or seconds - self.shown >= self.interval:
+        if self.shown < 0 or seconds - self.shown >= (1 if terminal else 20):
             self.shown = seconds
-            sys.stderr.write(f"\r{self.what}: {seconds} s" if self.terminal else f"{self.what}: {seconds} s\n")
+            text = f"{self.what}: {', '.join(filter(None, [self.detail(), f'{seconds} s']))}"
+            sys.stderr.write(f"\r\033[K{text}" if terminal else f"{text}\n")
             sys.stderr.flush()
 
     def end(self) -> None:
-        """Leave the terminal's line, if anything was shown."""
-        if self.terminal and self.shown >= 0:
+        """End the line on a terminal, if there is one."""
+        if self.shown >= 0 and sys.stderr.isatty():
             sys.stderr.write("\n")
 
 

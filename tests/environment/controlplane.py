@@ -6,7 +6,7 @@ against the real one only. It is one of these, in this order:
 1. `QUALTRICS_EXPORTER_TEST_KUBECONFIG`: a cluster that the tests may litter. It has to be named on purpose:
    `KUBECONFIG` is not looked at, because its current context may be anything.
 2. `KUBEBUILDER_ASSETS`: a folder with the binaries `etcd` and `kube-apiserver`.
-3. The program built by `build.py`.
+3. A program built by `build.py`.
 
 The last two keep everything in a temporary folder and on 127.0.0.1, and are gone when the run ends, also when it is
 killed. No controllers run there: no namespace gets a default service account, and one that is deleted stays
@@ -38,7 +38,7 @@ import kubernetes
 import trustme
 
 from tests.environment import guard
-from tests.environment.build import ROOT, BuildError, build, installed, without_collection
+from tests.environment.build import ROOT, BuildError, build, control_plane_command, installed, without_collection
 from tests.environment.waiting import HANG, HANG_SECONDS, eventually
 
 EXISTING_CLUSTER = "QUALTRICS_EXPORTER_TEST_KUBECONFIG"
@@ -332,7 +332,7 @@ class ControlPlane:
             )
             self._spawn(str(Path(binaries) / "kube-apiserver"), f"--etcd-servers={store}", *self._flags())
         else:
-            self._spawn(str(build()), "controlplane", str(self._path("etcd")), *self._flags())
+            self._spawn(*control_plane_command(), str(self._path("etcd")), *self._flags())
         self._wait_until_ready()
 
     def _flags(self) -> list[str]:

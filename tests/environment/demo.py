@@ -1,8 +1,8 @@
-"""`make demo`: the whole story on a real API server, in one terminal.
+"""`make demo`: a complete example on a real API server, in one terminal.
 
-A control plane, the CRD, both remote sides as a sandbox, the operator as a process with a service account that has
-just the rights that the chart gives; then a sample is applied by kubectl, a run is asked for by its annotation, and
-what a user would see is printed. It ends by itself and leaves nothing running; with `--keep` it stays up until Ctrl-C.
+It starts a control plane, the sandbox as Nexthink and Qualtrics, and the operator as a process whose service account
+has exactly the permissions of an installation. It applies the CRD and a sample with kubectl, requests a run with an
+annotation, and prints what a user sees. Then it ends and leaves nothing running; with `--keep` it runs until Ctrl-C.
 """
 
 import argparse
@@ -16,9 +16,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from qualtrics_exporter.clock import SystemClock
-from tests.environment import chart_rules
-from tests.environment.build import ROOT
-from tests.environment.controlplane import ControlPlane
+from tests.environment import plain_yaml
+from tests.environment.build import ROOT, BuildError
+from tests.environment.controlplane import ControlPlane, ControlPlaneError, Rule
 from tests.environment.operator import Operator
 from tests.environment.sandbox import SandboxThread
 from tests.environment.stage import AppliedExporter
@@ -26,21 +26,28 @@ from tests.environment.waiting import HANG, eventually
 
 NAMESPACE = "dex"
 SAMPLE = ROOT / "samples" / "teams-rollout.yaml"
+RBAC = ROOT / "config" / "base" / "rbac.yaml"
+"""The permissions of the chart, rendered: the demo needs no Helm."""
+
 RUN_NOW = "qualtrics-exporter.dev/run-requested-at"
 
 
 def main() -> int:
-    """Play the demo; the exit code says whether the survey went to exactly the right people."""
+    """Run the demo; the exit code is 0 if the survey went to exactly the people of the query."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__.partition("\n")[0])
-    parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C, and say how to look around")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep everything running until Ctrl-C, and print commands to try"
+    )
     keep = parser.parse_args().keep
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # everything that was started ends with us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave nothing running
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qualtrics-exporter-demo-")))
-        step("A control plane: a real etcd and kube-apiserver (built once, that takes some minutes)")
+        step(
+            "A control plane: etcd and kube-apiserver (the first time, they are compiled, which takes several minutes)"
+        )
         cluster = stack.enter_context(ControlPlane())
         version = json.loads(cluster.kubectl("version", "-o", "json").stdout)["serverVersion"]["gitVersion"]
-        say(f"Kubernetes {version} is up.")
+        say(f"Kubernetes {version} is running.")
 
         step("The CRD, the namespace and the sample's Secrets")
         cluster.install_crds()
@@ -49,17 +56,16 @@ def main() -> int:
         for name, keys in sandbox.secrets().items():
             secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys}
             cluster.kubectl("apply", "-n", NAMESPACE, "-f", "-", input=json.dumps(secret))
-        say(f"Nexthink and Qualtrics are the sandbox; its outbox: {sandbox.outbox_url}")
+        say(f"The sandbox is Nexthink and Qualtrics. Its outbox: {sandbox.outbox_url}")
 
-        step("The operator, as a process with a service account of its own")
+        step("The operator, as a process with its own service account")
         cluster.namespace("qualtrics-exporter-system")
-        rights = {"rules": chart_rules.own_namespace(), "cluster_rules": chart_rules.everywhere()}
-        kubeconfig = cluster.service_account("qualtrics-exporter-system", "operator", **rights)
+        kubeconfig = cluster.service_account("qualtrics-exporter-system", "operator", **permissions())
         where = ("--allow-http", "--allowed-host", "localhost", "--lease-namespace", "qualtrics-exporter-system")
         operator = stack.enter_context(
             Operator(kubeconfig, folder / "operator", *where, "--log-format", "console", forked=False)
         )
-        say(f"It watches; its metrics: {operator.address}/metrics")
+        say(f"It is running. Its metrics: {operator.address}/metrics")
 
         step(f"kubectl apply -f {SAMPLE.relative_to(ROOT)}")
         say(cluster.kubectl("apply", "-f", str(SAMPLE)).stdout.strip())
@@ -80,7 +86,7 @@ def main() -> int:
         step("Its Events")
         for event in exporter.events():
             say(f"{event['type']:8} {event['reason']:10} {event['note']}")
-        step("The outbox: who was mailed")
+        step("The outbox: the people who got a mail")
         for sent in sandbox.ledger.distributions:
             say(f"{sent.id}: {sent.subject!r} to {len(sent.recipients)} people")
             for address in sent.recipients:
@@ -88,30 +94,41 @@ def main() -> int:
         wanted = {str(row[0]).lower() for row in sandbox.world.queries[sandbox.world.query_id].stream() if row[0]}
         mailed = sandbox.ledger.mails()
         good = entry["result"] == "Succeeded" and set(mailed) == wanted and set(mailed.values()) == {1}
-        step("One distribution, to exactly the people of the query" if good else "That is not what was meant to happen")
+        step("One distribution, to exactly the people of the query" if good else "The demo failed")
         if keep and good:
             stay(cluster, sandbox)
         return 0 if good else 1
 
 
+def permissions() -> dict[str, list[Rule]]:
+    """Return the rules of an operator for all namespaces, as arguments of `service_account`."""
+    objects = list(plain_yaml.read_all(RBAC.read_text()))
+    bound = {(object_["roleRef"]["kind"], object_["roleRef"]["name"]) for object_ in objects if "roleRef" in object_}
+    rules: dict[str, list[Rule]] = {"Role": [], "ClusterRole": []}
+    for object_ in objects:
+        if (object_["kind"], object_["metadata"]["name"]) in bound:
+            rules[object_["kind"]] += object_["rules"]
+    return {"rules": rules["Role"], "cluster_rules": rules["ClusterRole"]}
+
+
 def stay(cluster: ControlPlane, sandbox: SandboxThread) -> None:
-    """Keep everything up until somebody presses Ctrl-C."""
+    """Keep everything running until Ctrl-C."""
     say(f"export KUBECONFIG={cluster.kubeconfig}")
     say(f"kubectl -n {NAMESPACE} get qex -w")
     say(f"kubectl -n {NAMESPACE} annotate --overwrite qex/teams-rollout {RUN_NOW}=$(date +%s)")
     say(f"The outbox: {sandbox.outbox_url}")
-    say("Ctrl-C ends it all.")
+    say("Ctrl-C ends everything.")
     threading.Event().wait()
 
 
 def step(title: str) -> None:
-    """Say what comes next."""
+    """Print the title of a step."""
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
     print(f"\n{bold}▶ {title}{plain}", flush=True)
 
 
 def say(text: str) -> None:
-    """Say something about the step."""
+    """Print a text that belongs to the step."""
     print("\n".join(f"  {line}" for line in text.rstrip().splitlines()), flush=True)
 
 
@@ -121,5 +138,7 @@ if __name__ == "__main__":
     except subprocess.CalledProcessError as error:
         print(error, error.stderr or "", sep="\n", file=sys.stderr)
         sys.exit(1)
+    except (BuildError, ControlPlaneError) as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,8 +1,15 @@
-"""What is built, with what, and how often; that the result works is shown by the tests that run it."""
+"""Which programs are built, with which Go, how often, and what is shown meanwhile.
 
+Tests that run the programs show that they work.
+"""
+
+import re
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -56,11 +63,26 @@ def test_another_source_or_another_flag_is_another_build(tmp_path: Path, monkeyp
     assert len(fingerprints) == 5
 
 
+def test_a_change_of_one_program_does_not_rebuild_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "SOURCE", tmp_path)
+    for name in ("go.mod", "go.sum", "k8s/helm.go", "controlplane/main.go", "internal/controlplane/controlplane.go"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    before = [build.fingerprint([], "./k8s"), build.fingerprint([], "./controlplane")]
+
+    (tmp_path / "k8s/helm.go").write_text("changed")
+    after = [build.fingerprint([], "./k8s"), build.fingerprint([], "./controlplane")]
+    (tmp_path / "internal/controlplane/controlplane.go").write_text("changed")
+
+    assert [old == new for old, new in zip(before, after, strict=True)] == [False, True]
+    assert build.fingerprint([], "./controlplane") != after[1]
+
+
 def test_two_at_once_build_once_and_both_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waited_for = threading.Event()
     builds = []
 
-    def compile_when_waited_for(_flags: list[str], output: Path) -> None:
+    def compile_when_waited_for(_program: build.Program, output: Path) -> None:
         assert waited_for.wait(HANG_SECONDS)
         builds.append(output)
         output.write_text("a program")
@@ -82,10 +104,10 @@ def test_a_failed_build_has_the_compilers_words_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "source"
-    source.mkdir()
+    (source / "k8s").mkdir(parents=True)
     (source / "go.mod").write_text("module broken\n\ngo 1.26.0\n\n// k8s.io/kubernetes v1.37.2\n")
     (source / "go.sum").write_text("")
-    (source / "main.go").write_text("package main\n\nfunc main() { undefined() }\n")
+    (source / "k8s" / "main.go").write_text("package main\n\nfunc main() { undefined() }\n")
     monkeypatch.setattr(build, "SOURCE", source)
     monkeypatch.setattr(build, "TOOLS", tmp_path / "tools")
 
@@ -93,6 +115,82 @@ def test_a_failed_build_has_the_compilers_words_and_leaves_no_file(
         build.build()
 
     assert [path.name for path in (tmp_path / "tools").iterdir()] == ["k8s.lock"]
+
+
+LISTED = "go: downloading k8s.io/api v0.37.2\npackage unsafe false\npackage errors true\npackage x/controlplane true\n"
+
+
+@pytest.mark.parametrize(
+    ("output", "shown"),
+    [
+        ("", "package 1 of 3"),
+        ("go: downloading k8s.io/api v0.37.2\n", "package 1 of 3"),
+        ("errors\n", "linking"),
+        ("errors\nx/controlplane\n", "linking"),
+    ],
+)
+def test_progress_counts_cached_and_compiled_packages(output: str, shown: str) -> None:
+    assert build.Packages.parse(LISTED).progress(output) == shown
+
+
+def test_progress_counts_the_downloads_so_far() -> None:
+    assert [build.downloads(""), build.downloads(LISTED)] == ["", "1 modules downloaded"]
+
+
+def test_progress_is_one_line_that_is_rewritten_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with mock.patch.object(sys.stderr, "isatty", return_value=True, create=True):
+        progress = build.Progress("Building", lambda: "package 1 of 3")
+        progress.show()
+        progress.started -= 1
+        progress.show()
+        progress.end()
+
+    lines = [f"\r\033[KBuilding: package 1 of 3, {seconds} s" for seconds in (0, 1)]
+    assert capsys.readouterr().err == "".join(lines) + "\n"
+
+
+def test_progress_is_a_line_every_20_seconds_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = build.Progress("Building")
+    for _ in range(41):
+        progress.show()
+        progress.started -= 1
+    progress.end()
+
+    assert capsys.readouterr().err == "Building: 0 s\nBuilding: 20 s\nBuilding: 40 s\n"
+
+
+def test_the_control_plane_alone_is_built_only_if_the_program_with_every_part_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builds = []
+
+    def compile_program(program: build.Program, output: Path) -> None:
+        builds.append(program)
+        output.write_text("a program")
+
+    monkeypatch.setattr(build, "TOOLS", tmp_path)
+    monkeypatch.setattr(build, "compile_program", compile_program)
+
+    assert build.control_plane_command() == [str(build.CONTROL_PLANE.path)]
+    assert build.control_plane_command() == [str(build.CONTROL_PLANE.path)]
+    assert builds == [build.CONTROL_PLANE]
+
+    everything = build.build()
+
+    assert build.control_plane_command() == [str(everything), "controlplane"]
+    assert builds == [build.CONTROL_PLANE, build.EVERYTHING]
+
+
+def test_the_control_plane_alone_has_no_package_of_helm_or_a_node() -> None:
+    command = [str(build.go()), "list", "-deps", build.CONTROL_PLANE.package]
+    packages = subprocess.run(
+        command, cwd=build.SOURCE, env=build.go_environment(), check=True, capture_output=True, text=True
+    ).stdout
+
+    assert "k8s.io/kubernetes/cmd/kube-apiserver/app\n" in packages
+    assert not re.search(
+        r"^(helm\.sh|github\.com/(containerd|coredns)|k8s\.io/kubernetes/cmd/kubelet)/", packages, re.MULTILINE
+    )
 
 
 def test_the_program_tells_the_version_of_its_modules() -> None:

@@ -11,8 +11,9 @@ import (
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 )
 
-// kstatus tells what Flux and other users of the kstatus library see in objects: JSON objects, one after the other, on
-// standard input; for each a line of JSON with its status (InProgress, Current, Failed, ...) and its message.
+// kstatus computes what Flux and other users of the kstatus library see in objects. It reads JSON objects, one after the
+// other, from standard input, and writes a line of JSON for each: its status (InProgress, Current, Failed, ...) and its
+// message.
 func kstatus(args []string) int {
 	if len(args) != 0 {
 		fmt.Fprintln(os.Stderr, "usage: kstatus <OBJECTS")

@@ -13,8 +13,8 @@ import (
 	luajson "layeh.com/gopher-json"
 )
 
-// luaPatience is how long Argo CD lets a script run.
-const luaPatience = time.Second
+// luaTimeout is how long Argo CD lets a script run.
+const luaTimeout = time.Second
 
 // luaTask is one call: a script that sees an object as its global obj, and returns a table.
 type luaTask struct {
@@ -22,8 +22,8 @@ type luaTask struct {
 	Object map[string]any `json:"object"`
 }
 
-// runLua tells what Argo CD gets from the scripts by which it judges objects and acts on them: tasks, one after the
-// other, on standard input; for each a line of JSON with what the script returned as "result", or else with "error".
+// runLua runs the scripts by which Argo CD judges objects and acts on them. It reads tasks, one after the other, from
+// standard input, and writes a line of JSON for each: "result" with what the script returned, or "error".
 func runLua(args []string) int {
 	if len(args) != 0 {
 		fmt.Fprintln(os.Stderr, "usage: lua <TASKS")
@@ -52,8 +52,8 @@ func runLua(args []string) int {
 	}
 }
 
-// run gives the script what Argo CD gives to one of argocd-cm, and no more: the language itself, table, and by require
-// an os that can do nothing but tell the time. There is neither string nor math, nor a global os.
+// run gives the script exactly what Argo CD gives to a script of argocd-cm: the language itself, table, and with require
+// an os that only returns the time. It has no string, no math and no global os.
 func (task luaTask) run() (json.RawMessage, error) {
 	state := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer state.Close()
@@ -71,7 +71,7 @@ func (task luaTask) run() (json.RawMessage, error) {
 		}
 	}
 	state.PreloadModule(lua.OsLibName, openClock)
-	limited, cancel := context.WithTimeout(context.Background(), luaPatience)
+	limited, cancel := context.WithTimeout(context.Background(), luaTimeout)
 	defer cancel()
 	state.SetContext(limited)
 	state.SetGlobal("obj", luajson.DecodeValue(state, task.Object))
@@ -85,7 +85,7 @@ func (task luaTask) run() (json.RawMessage, error) {
 	return luajson.Encode(returned)
 }
 
-// openClock is the os library of Lua without all that could do harm: time and date are left.
+// openClock loads the os library of Lua with time and date only, the two functions that cannot do harm.
 func openClock(state *lua.LState) int {
 	whole := lua.NewState()
 	defer whole.Close()

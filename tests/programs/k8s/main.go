@@ -1,9 +1,9 @@
-// Command k8s holds the parts of Kubernetes, and the tools around it, that the tests and the demo run for real, in one
-// program. The first argument, or the name that the program is called by, chooses the part.
+// Command k8s holds the parts of Kubernetes, and the tools around it, that the tests run for real, in one program. The
+// first argument, or the name that the program is called by, chooses the part.
 //
-// One program, because the parts share nearly all of their code: linked apart, each is about as large and takes about
-// as long to build as all of them together. It is built from the published Go modules, since those need neither a
-// container registry nor a download site.
+// It is one program because the parts share nearly all of their code: each part linked alone is almost as large, and
+// takes almost as long to link, as all of them together. It is built from the published Go modules because they need
+// neither a container registry nor a download site.
 package main
 
 import (
@@ -13,10 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	_ "time/tzdata"
 
-	_ "k8s.io/component-base/metrics/prometheus/clientgo"
-	_ "k8s.io/component-base/metrics/prometheus/version"
+	"qualtrics-exporter.dev/programs/internal/controlplane"
 )
 
 // program is the name under which the first argument is the command.
@@ -24,7 +22,7 @@ const program = "k8s"
 
 // commands has each part by its name; a part takes its arguments and returns the exit code of the process.
 var commands = map[string]func(args []string) int{
-	"controlplane": controlPlane,
+	"controlplane": controlplane.Run,
 	"helm":         helm,
 	"kstatus":      kstatus,
 	"lua":          runLua,

@@ -9,7 +9,7 @@ import (
 	"helm.sh/helm/v4/pkg/kube"
 )
 
-// helm is Helm's own command line, as its main does it. Its managedFields get Helm's name, not that of this program.
+// helm runs Helm's own command line, as its main does. In managedFields it has Helm's name, not that of this program.
 func helm(args []string) int {
 	kube.ManagedFieldsManager = "helm"
 	os.Args = append([]string{"helm"}, args...)

@@ -18,7 +18,7 @@ import (
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
-// What makes pods run, beside the control plane and a container runtime: on Linux only, as the kubelet is.
+// The parts that run pods, besides the control plane and a container runtime. The kubelet exists on Linux only.
 func init() {
 	commands["kube-controller-manager"] = component(controllermanager.NewControllerManagerCommand)
 	commands["kube-scheduler"] = component(func() *cobra.Command { return scheduler.NewSchedulerCommand() })
@@ -27,7 +27,8 @@ func init() {
 	commands["coredns"] = coreDNS
 }
 
-// component is a part of Kubernetes as its own main runs it. It is made only when it is run: making one registers flags.
+// component runs a part of Kubernetes as its own main does. It makes the command only to run it, because that registers
+// flags.
 func component(make func() *cobra.Command) func([]string) int {
 	return func(args []string) int {
 		command := make()
@@ -36,7 +37,7 @@ func component(make func() *cobra.Command) func([]string) int {
 	}
 }
 
-// coreDNS is CoreDNS with those plugins only that answer for Services: coredns -conf COREFILE.
+// coreDNS runs CoreDNS with only the plugins that answer for Services: coredns -conf COREFILE.
 func coreDNS(args []string) int {
 	dnsserver.Directives = []string{"ready", "errors", "hosts", "kubernetes"}
 	os.Args = append([]string{"coredns"}, args...)

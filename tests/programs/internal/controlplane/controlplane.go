@@ -1,4 +1,5 @@
-package main
+// Package controlplane runs etcd and kube-apiserver in one process, as the control plane of tests and of the demo.
+package controlplane
 
 import (
 	"errors"
@@ -7,9 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+	_ "time/tzdata"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"k8s.io/component-base/cli"
+	_ "k8s.io/component-base/metrics/prometheus/clientgo"
+	_ "k8s.io/component-base/metrics/prometheus/version"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 )
 
@@ -21,8 +25,9 @@ const (
 	etcdStartTimeout = time.Minute
 )
 
-// controlPlane runs etcd and kube-apiserver in this process until a signal: controlplane DATA-DIR [kube-apiserver flag]...
-func controlPlane(args []string) int {
+// Run runs etcd and kube-apiserver in this process until a signal, and returns the exit code. Its arguments are
+// DATA-DIR [kube-apiserver flag]...
+func Run(args []string) int {
 	if len(args) == 0 {
 		fmt.Fprintln(os.Stderr, "usage: controlplane DATA-DIR [kube-apiserver flag]...")
 		return 2
@@ -32,7 +37,7 @@ func controlPlane(args []string) int {
 		fmt.Fprintf(os.Stderr, "controlplane: etcd: %v\n", err)
 		return 1
 	}
-	// The API server can do nothing without its store: rather end, and be seen to end, than answer with time-outs.
+	// Without its store the API server answers every request with a timeout: end instead, so that the caller notices.
 	go func() {
 		if err := <-etcd.Err(); err != nil {
 			fmt.Fprintf(os.Stderr, "controlplane: etcd: %v\n", err)
@@ -43,15 +48,15 @@ func controlPlane(args []string) int {
 	command := apiserver.NewAPIServerCommand()
 	command.SetArgs(append([]string{"--etcd-servers=" + endpoint}, args[1:]...))
 	if code := cli.Run(command); code != 0 {
-		return code // at once: a store that closes under a server that failed fills the log over the reason
+		return code // without closing the store, which would fill the log after the reason for the failure
 	}
 	etcd.Close()
 	return 0
 }
 
-// startEtcd starts a store of one member in dir, reached by a socket in there: no port to clash with another control
-// plane's, and nobody else on the machine can open it. It returns when the store answers, with its endpoint. (A member
-// must have an address for its peers as well; nobody ever dials it, and etcd 3.7 gives it a socket without a name.)
+// startEtcd starts a store of one member in dir, and returns when the store answers, with its endpoint. The endpoint is
+// a socket in dir: it needs no port, so it cannot clash with another control plane, and other users of the machine cannot
+// open it. A member must also have an address for its peers, which nothing dials.
 func startEtcd(dir string) (etcd *embed.Etcd, endpoint string, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, "", err
@@ -71,7 +76,7 @@ func startEtcd(dir string) (etcd *embed.Etcd, endpoint string, err error) {
 	config.ListenClientUrls, config.AdvertiseClientUrls = client, client
 	config.ListenPeerUrls, config.AdvertisePeerUrls = peer, peer
 	config.InitialCluster = config.InitialClusterFromName(config.Name)
-	// The data lives as long as a test run does: a power cut may have it, an fsync for each write would cost seconds.
+	// The data lives only as long as a test run, so it need not survive a power cut. An fsync for each write costs seconds.
 	config.UnsafeNoFsync = true
 
 	if etcd, err = embed.StartEtcd(config); err != nil {
@@ -90,8 +95,8 @@ func startEtcd(dir string) (etcd *embed.Etcd, endpoint string, err error) {
 	return nil, "", err
 }
 
-// socket is the URL of a Unix socket in dir. A path that is too long is refused by the kernel as an "invalid argument",
-// so say it better; and what a killed process left there would be taken for a listener.
+// socket returns the URL of a Unix socket in dir. It reports a path that is too long, because the kernel only says
+// "invalid argument", and removes the socket of a killed process, which etcd would take for a listener.
 func socket(dir, name string) ([]url.URL, error) {
 	path := filepath.Join(dir, name)
 	if len(path) > maxSocketPath {
