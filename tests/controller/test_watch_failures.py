@@ -21,6 +21,7 @@ from qualtrics_exporter.controller.kube import auth, namespace_watch
 from qualtrics_exporter.controller.kube.api import ObjectKey
 from qualtrics_exporter.controller.kube.connection import Connection
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, NotFound
+from qualtrics_exporter.controller.kube.namespace_watch import NamespaceWatch
 from qualtrics_exporter.controller.plan.wake import Wake
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
@@ -214,6 +215,42 @@ async def test_while_nothing_is_watched_it_can_be_told(api: FakeApi) -> None:
         assert made.watch.blind_seconds()["a"] > 0
         del api.lasting["watch", "a"]
         await until(lambda: made.watch.blind is None, "it watches again")
+
+
+async def test_a_watch_that_is_cancelled_again_while_it_ends_closes_its_connections(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn, ending, may_end = kopf.spawn_tasks, asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await may_end.wait()
+
+    async def spawn_with_another(**settings: Any) -> list[Any]:
+        return [*await spawn(**settings), asyncio.create_task(slow_to_end())]
+
+    async def no_problem() -> None:
+        """Exporters can be listed and watched."""
+
+    async def on_event(**_: Any) -> None:
+        """No exporter changes here."""
+
+    monkeypatch.setattr(kopf, "spawn_tasks", spawn_with_another)
+    watch = NamespaceWatch("a", on_event, SystemClock(), selector=None, check=no_problem)
+    task = asyncio.create_task(watch.run())
+    await until(lambda: watch.problem is None, "it watches")
+    assert watch._session
+    connections = watch._session.aiohttp_session
+    task.cancel()
+    await ending.wait()
+    task.cancel()
+    may_end.set()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert connections.closed
 
 
 async def test_a_process_that_stays_blind_ends(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,10 +150,12 @@ class NamespaceWatch:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            if self._session:
-                await self._session.aiohttp_session.close()
-            self._session = None
+            try:
+                await asyncio.gather(*tasks, return_exceptions=True)
+            finally:  # also if this watch is cancelled while it waits for Kopf
+                if self._session:
+                    await self._session.aiohttp_session.close()
+                self._session = None
 
     async def _wait_for_end(self, tasks: set[Any]) -> None:
         """Return when a task has ended, or after `LOOK_SECONDS`. Raises `ClusterError` to restart the watch."""
