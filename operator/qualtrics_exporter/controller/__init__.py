@@ -1,0 +1,30 @@
+"""The operator. A change of an exporter passes these parts in this order:
+
+watch.py              reports changes of exporters to the work queue
+work_queue.py         decides whose turn it is
+reconciler.py         reads an exporter, plans, acts, and says when to look again
+plan/                 what is due now: pure functions
+actions/              does what the plan has claimed: runs, tests, checks, questions to Qualtrics
+status/               stores the status: journal, conditions, Events
+kube/                 the calls to the API server
+
+The process:
+app.py                wires these parts and runs them
+settings.py           the flags
+probes.py             probes and metrics over HTTP
+health.py             the answers to the probes
+temporary_files.py    whether temporary files can be written
+leader_election.py    which replica works
+leader_lease.py       the Lease of the leader election
+leader_gaps.py        when no operator was leading
+
+What a process knows besides the status:
+work_item.py          one exporter in the work queue, and its pauses
+sweep.py              finds what the watches miss
+credentials.py        clients, made from Secrets
+targets.py            exporters that send the same survey to the same list
+memory.py             what is remembered of exporters; losing it only costs a check
+run_holders.py        who holds a run, and whether that process still works on it
+recipient_memory.py   the memory that the recipients of all runs share
+announcer.py          Events and metrics about a change
+"""

@@ -11,6 +11,26 @@ vendor, S seen, I inferred, ? unknown. They import nothing from the clients, so 
         sandbox.ledger.mails()                 # who was mailed, and how often: the oracle
 
 `world` is what exists, `ledger` what happened, `faults` what shall go wrong. `bell` lets others wait for either.
+
+server.py         both services on sockets: `Sandbox`
+gate.py           every request passes here: it is recorded, and meets its faults
+faults.py         faults, ordered for chosen calls
+ledger.py         what happened
+world.py          what exists: queries, surveys, lists, credentials
+samples.py        what the manifests in `samples/` need
+knobs.py          settings of the world, by name
+bell.py           waiting for a change
+limits.py         rate limits
+tokens.py         the token endpoints
+nexthink.py       Nexthink: the NQL API
+store.py          Nexthink: the files of exports
+qualtrics.py      Qualtrics: access and plain reads
+imports.py        Qualtrics: batches and imports
+distributions.py  Qualtrics: sends, and the list of what was sent
+brand.py          Qualtrics: contacts, batches and mails, without HTTP
+strict.py         Qualtrics: strict request bodies, and the form of responses
+outbox.py         the outbox: each distribution and its recipients
+control.py        `/_sandbox/`: the outbox, and orders of tests
 """
 
 from qualtrics_exporter.sandbox.faults import Fault, Faults

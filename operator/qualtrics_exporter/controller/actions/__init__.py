@@ -1,10 +1,12 @@
 """What the reconciler does for an exporter after it has written the plan: one ordered table of actions.
 
-run.py        takes a claimed run to its end
-check.py      checks and dry tests: whether the exporter could work
-look_up.py    looks for the distribution of a run whose outcome is unknown
-delivery.py   reads what became of the mails of a run
-questions.py  what the last two share: when to ask Qualtrics, and when to ask again
+run.py           takes a claimed run to its end
+check.py         checks: whether the exporter could work
+dry_test.py      the test that e-mails nobody
+check_inputs.py  what only the controller contributes to checks and dry tests
+look_up.py       looks for the distribution of a run whose outcome is unknown
+delivery.py      reads what became of the mails of a run
+questions.py     what the last two share: when to ask Qualtrics, and when to ask again
 """
 
 import logging
