@@ -68,7 +68,9 @@ def test_the_hook_stops_a_commit_of_a_bad_manifest_only(run: Run, tmp_path: Path
     assert re.search(
         r"^bad\.yaml:\d+:22: error QueryInvalid: a field or a value is missing", ended.stdout, re.MULTILINE
     )
-    assert re.search(r"^bad\.yaml:\d+:9: warning QueryNotVerified: 'lst' is no clause", ended.stdout, re.MULTILINE)
+    assert re.search(
+        r"^bad\.yaml:\d+:9: warning QueryNotVerified: 'lst' is not a known clause", ended.stdout, re.MULTILINE
+    )
     assert run("pre-commit", "run", "--files", "good.yaml", "chart/template.yaml").returncode == 0
     assert "no files to check" in run("pre-commit", "run", "--files", "notes.txt").stdout
 
