@@ -80,7 +80,7 @@ def test_a_crd_that_is_not_kept_goes_with_its_release_and_the_notes_warn_of_it(
     clean: ControlPlane, installer: Helm
 ) -> None:
     notes = installer.install("surveys", namespace="system", values={"crds": {"keep": False}})
-    told = "When this release is removed, or rolled back to a revision with crds.enabled=false, every exporter in the"
+    told = "If you uninstall this release, or roll it back to a revision with crds.enabled=false, every exporter in the"
     assert f"WARNING: crds.keep is false. {told}" in notes
     installer.uninstall("surveys", namespace="system")
     clean.kubectl("wait", "--for=delete", f"--timeout={HANG}", f"crd/{CRD}")

@@ -226,7 +226,7 @@ def test_without_its_lease_it_neither_leads_nor_is_ready(installed: Installed, r
         if right == CREATE_LEASES:  # the pod that led may have made it anew before it lost the right
             release.cluster.kubectl("delete", *lease, "--ignore-not-found")
         operator.start(ready=False)
-        says(operator, f"cannot be had: the operator may not {right.verb} leases")
+        says(operator, f"cannot be acquired or renewed: the operator may not {right.verb} leases")
         operator.serves()
         assert operator.get("/readyz") == 503
         assert "qualtrics_exporter_leader 0.0" in operator.metrics()

@@ -58,7 +58,7 @@ def test_the_samples_pass_also_strictly(program: Program) -> None:
     [
         ("{groups: 4}", 0, "the cycle of spec.sample has 4 days"),
         ("{groups: 7}", 0, ""),
-        ("{percent: 10}", 0, "is asked every day"),
+        ("{percent: 10}", 0, "runs every day"),
         ("{groups: many}", 1, "must be a whole number"),
         ("{groups: 4, percent: 10}", 1, "must not be set together with groups"),
         ("{}", 1, "must be set, or percent"),

@@ -172,7 +172,7 @@ def test_every_module_of_the_operator_can_be_imported(unpacked: Unpacked) -> Non
 
 def test_what_the_operator_takes_from_the_kubernetes_client_is_there(unpacked: Unpacked) -> None:
     controller = ROOT / "operator" / "qualtrics_exporter" / "controller"
-    text = "\n".join(path.read_text() for path in controller.glob("*.py"))
+    text = "\n".join(path.read_text() for path in controller.rglob("*.py"))
     imports = re.findall(r"^from kubernetes\S* import .*$|^import kubernetes.*$", text, re.MULTILINE)
     assert set(imports) == {"from kubernetes.aio import client, config", "from kubernetes.aio import client"}
     names = sorted(set(re.findall(r"\b((?:client|config)\.[A-Za-z_]\w*)", text)))

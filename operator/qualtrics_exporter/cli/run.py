@@ -127,9 +127,8 @@ def run(
     try:
         outcome = export()
     except (KeyboardInterrupt, asyncio.CancelledError):
-        raise click.ClickException(
-            f"Interrupted. The journal {journal} records what was done. Run the same command again to resume."
-        ) from None
+        resume = f"The journal {journal} records what was done. Run the same command again to resume."
+        raise click.ClickException(f"Interrupted. {resume if send or not test else 'Nothing was sent.'}") from None
     dry = not send and not spec.dry_run
     entry = outcome.entry
     if _print_report(report(exporter.name, entry, earlier=outcome.earlier)) or outcome.earlier:

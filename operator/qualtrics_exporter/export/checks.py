@@ -12,7 +12,7 @@ from typing import Protocol
 from qualtrics_exporter.export.guards import CheckWarning, check_sender, contradictions
 from qualtrics_exporter.export.query import QueryResult, Wanted, run_query
 from qualtrics_exporter.export.query_texts import TenantTexts
-from qualtrics_exporter.export.unexpected import internal_error
+from qualtrics_exporter.export.unexpected import internal_error, log_unexpected
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.qualtrics.client import QualtricsClient
@@ -103,6 +103,7 @@ async def _check_nexthink(
     except ExportError as error:
         return error, None
     except Exception as error:  # noqa: BLE001
+        log_unexpected("checking Nexthink", error)
         return internal_error(error), None
 
 
@@ -125,6 +126,7 @@ async def _check_qualtrics(spec: Spec, connections: Connections) -> _CheckedQual
     except ExportError as found:
         error = found
     except Exception as found:  # noqa: BLE001
+        log_unexpected("checking Qualtrics", found)
         error = internal_error(found)
     return error, reply_warnings(client) if client else ()
 

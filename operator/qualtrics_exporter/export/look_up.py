@@ -73,7 +73,7 @@ async def look(context: RunContext) -> Look:
     except ExportError:
         return Look()
     except Exception as error:  # noqa: BLE001
-        log_unexpected("looking up the distribution of run", run, error)
+        log_unexpected(f"looking up the distribution of run {run.id}", error)
         return Look()
     return Look(found, complete=True)
 

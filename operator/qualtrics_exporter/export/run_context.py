@@ -200,7 +200,7 @@ class RunContext:
         except NotWritten as error:
             logger.warning("run %s: could not write to the journal %s: %s", run.id, fact, error)
         except Exception as error:  # noqa: BLE001
-            log_unexpected(f"writing {fact}, in run", self.run, error)
+            log_unexpected(f"writing {fact}, in run {self.run.id}", error)
         self.run = run
 
     # How the run ends
@@ -229,7 +229,7 @@ class RunContext:
     def failed(self, error: Exception) -> Ended:
         """The run ends with this error, before anything was sent."""
         if not isinstance(error, ExportError):
-            log_unexpected("executing run", self.run, error)
+            log_unexpected(f"executing run {self.run.id}", error)
             error = internal_error(error)
         return self.end("Failed", error.reason, f"{error.message} Nobody was mailed.")
 

@@ -59,7 +59,7 @@ async def write_and_send(context: RunContext) -> Ended | None:
     except OutcomeUnknown:
         return None
     except Exception as error:  # noqa: BLE001
-        log_unexpected("sending the survey of run", context.run, error)
+        log_unexpected(f"sending the survey of run {context.run.id}", error)
         return None
     await context.write_sent(distribution_id)
     return None

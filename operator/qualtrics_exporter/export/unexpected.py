@@ -8,7 +8,6 @@ from pathlib import Path
 
 from qualtrics_exporter.remote.errors import Transient
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.status import ActiveRun
 
 logger = logging.getLogger(__name__)
 _LOGGED_FRAMES = 8
@@ -19,11 +18,11 @@ def internal_error(error: Exception) -> Transient:
     return Transient(Reason.INTERNAL_ERROR, f"Unexpected internal error ({type(error).__name__})")
 
 
-def log_unexpected(action: str, run: ActiveRun, error: Exception) -> None:
-    """Log where the error occurred in this run. `action` completes "unexpected error while", and the run id follows."""
+def log_unexpected(action: str, error: Exception) -> None:
+    """Log where the error occurred. `action` completes "unexpected error while"."""
     traceback, frames = error.__traceback__, []
     while traceback:
         frames.append(f"{Path(traceback.tb_frame.f_code.co_filename).name}:{traceback.tb_lineno}")
         traceback = traceback.tb_next
     places = " ".join(frames[-_LOGGED_FRAMES:])
-    logger.error("unexpected error while %s %s: %s at %s", action, run.id, type(error).__name__, places)
+    logger.error("unexpected error while %s: %s at %s", action, type(error).__name__, places)

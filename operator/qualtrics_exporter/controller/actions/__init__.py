@@ -25,6 +25,7 @@ from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.status.store import StatusStore
 from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry
 from qualtrics_exporter.telemetry.metrics import Metrics
 
@@ -113,7 +114,7 @@ class Actions:
         return token if dry else None
 
     async def _dry_test(self, now: Situation, token: requests.Token) -> Exporter:
-        return await self._checker.dry_test(now.key, now.exporter, token)
+        return self._with_failure(await self._checker.dry_test(now.key, now.exporter, token))
 
     async def _check_due(self, now: Situation) -> bool | None:
         """Whether the check that is due executes the query; None if no check is due."""
@@ -128,7 +129,14 @@ class Actions:
         return None
 
     async def _check(self, now: Situation, query: bool) -> Exporter:
-        return await self._checker.check(now.key, now.exporter, query=query)
+        return self._with_failure(await self._checker.check(now.key, now.exporter, query=query))
+
+    def _with_failure(self, checked: Exporter) -> Exporter:
+        """Count an unexpected error of the check in the metrics."""
+        ready = checked.status.condition(conditions.READY)
+        if ready and ready.reason == Reason.INTERNAL_ERROR:
+            self._metrics.failed("check")
+        return checked
 
     async def _look_up_due(self, now: Situation) -> HistoryEntry | None:
         return self._look_ups.due(now.key, now.exporter.status) if self._can_ask(now) else None

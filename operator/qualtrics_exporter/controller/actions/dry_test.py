@@ -64,9 +64,12 @@ class DryTester:
         spec = cast("Spec", exporter.spec)  # there is no problem with it
         prepared = await inputs.prepare(key, exporter, spec)
         count = _Count(inputs, self.memory, exporter, spec)
+        connections = prepared.connections
+        if not (await connections.texts.check(spec)).error:  # otherwise the query does not run: nobody is counted
+            connections = replace(connections, nexthink_client=count.nexthink_client)
         test = await dry_test(
             spec,
-            replace(prepared.connections, nexthink_client=count.nexthink_client),
+            connections,
             clock,
             run_id,
             wanted=counting(spec, reserve=count.reserve, export_first=inputs.export_first(exporter, spec)),
