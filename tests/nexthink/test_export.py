@@ -127,13 +127,16 @@ async def test_a_download_that_always_breaks_off_is_given_up(
 
 
 @pytest.mark.parametrize("change", [lambda rows: ["x@example.com", *rows[1:]], lambda rows: rows[:50]])
-async def test_a_download_that_breaks_off_starts_over_with_the_file_of_that_time(
+async def test_a_file_that_is_another_one_after_a_broken_download_is_refused(
     nexthink: NexthinkClient, sandbox: Sandbox, world: World, change: Callable[[list[str]], list[str]]
 ) -> None:
     versions = iter([people(50_000), change(people(50_000))])
     world.add_query(Query("#turns", ["h"], lambda: [[row] for row in next(versions)]))
     sandbox.faults.add("nexthink.download", truncate=50_000)
-    assert await exported(nexthink, "#turns") == change(people(50_000))
+    with pytest.raises(Transient) as error:
+        await exported(nexthink, "#turns")
+    assert error.value.reason is Reason.REMOTE_REPLY_INVALID
+    assert "the download before" in error.value.what
     assert sandbox.ledger.count("nexthink.download") == 2
 
 

@@ -99,7 +99,7 @@ async def _run_steps(context: RunContext, *, check_first: bool) -> Ended:
     except Exception as error:  # noqa: BLE001
         if context.before_send:
             return context.failed(error)
-        log_unexpected(f"completing the sent run {context.run.id}", error)
+        log_unexpected(f"completing run {context.run.id}, which may have been sent", error)
         return context.unknown("then an unexpected error occurred")
     return ended
 

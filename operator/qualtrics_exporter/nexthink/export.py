@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
@@ -22,6 +23,25 @@ DOWNLOAD_DEADLINE = timedelta(minutes=10)
 """For reading the file, with all tries. Memory is reserved for its people meanwhile, and other runs may wait for it."""
 MAX_DOWNLOADS = 5
 """The maximum number of downloads of one file. Its URL is valid for 15 minutes."""
+
+
+@dataclass(slots=True)
+class _Begin:
+    """The rows with which a download of the file began: how many, and a number that depends on each of them."""
+
+    rows: int = 0
+    mark: int = 0
+
+    def add(self, row: Row, broken: Self) -> None:
+        """Add a row. Raises `NotUnderstood` if the download that broke off began with other rows."""
+        self.rows, self.mark = self.rows + 1, hash((self.mark, row))
+        if self.rows == broken.rows and self.mark != broken.mark:
+            raise NotUnderstood("its rows differ from those of the download before, which broke off")
+
+    def check_end(self, broken: Self) -> None:
+        """Raises `NotUnderstood` if the file ends before the place where the other download broke off."""
+        if self.rows < broken.rows:
+            raise NotUnderstood("it has fewer rows than the download before, which broke off")
 
 
 class ResultExport:
@@ -68,20 +88,24 @@ class ResultExport:
         """All rows of the file. Close the generator (`aclosing`) unless you read it to its end.
 
         `restart` is called before the first row of each download. A download that breaks starts over from the first
-        row, so the caller has to forget the rows that it got before.
+        row, so the caller has to forget the rows that it got before. The file of an export never changes: if the next
+        download does not begin with the same rows, it is the file of something else.
         """
         self._deadline = self._session.clock.monotonic() + DOWNLOAD_DEADLINE.total_seconds()
-        was_invalid = False
+        was_invalid, broken = False, _Begin()
         what = f"Cannot read the export of query {self._query_id}"
         for left in reversed(range(MAX_DOWNLOADS)):
             url = self._session.check_download_url(
                 self._url, f"The file of Nexthink's export of query {self._query_id}"
             )
             restart()
+            begin = _Begin()
             try:
                 async with self._session.download(url, "download") as file, aclosing(self._read(file)) as rows:
                     async for row in rows:
+                        begin.add(row, broken)
                         yield row
+                begin.check_end(broken)
             except (TooLarge, TooMuch) as limit:
                 what = f"The export of query {self._query_id} is too large: {limit}"
                 raise Permanent(Reason.REMOTE_REPLY_TOO_LARGE, what) from None
@@ -97,6 +121,7 @@ class ResultExport:
                         raise Transient(Reason.REMOTE_UNAVAILABLE, text, next_step=failure.next_step) from failure
                     status = failure.status if isinstance(failure, ResponseLost) else None
                     raise Transient(Reason.REMOTE_UNAVAILABLE, what, status=status) from failure
+                broken = max(broken, begin, key=lambda one: one.rows)
             else:
                 return
             await self._session.clock.sleep(MAX_DOWNLOADS - left)

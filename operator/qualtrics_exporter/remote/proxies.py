@@ -193,7 +193,9 @@ class Proxies:
             parsed = Proxy.parse(proxy, "--proxy")
             if user or password:
                 if parsed.auth:
-                    raise BadProxy(f"The user name is set in --proxy and in {USERNAME}: remove one of them.")
+                    raise BadProxy(
+                        f"--proxy has a user name, and {USERNAME if user else PASSWORD} is set, too: remove one of them."
+                    )
                 parsed = replace(parsed, auth=_auth(user, password, USERNAME))
             https = http = parsed
         else:

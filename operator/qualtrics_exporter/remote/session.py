@@ -167,7 +167,7 @@ class Session:
         if token := self._context.tokens.held(self._credentials):
             return token
         name = self._service.name
-        what = f"{name} refused the token of {self.source} in another call, so this request was not sent"
+        what = f"The access token of {self.source} for {name} is not valid any more, so this request was not sent"
         raise Transient(Reason.REMOTE_UNAVAILABLE, what)
 
     @asynccontextmanager

@@ -129,9 +129,7 @@ def _unknown(raw: Mapping[str, Any], known: tuple[str, ...], location: tuple[str
         path = ".".join((*location, _shown(key)))
         message = f"is not a field; did you mean {meant[0]}?" if meant else "is not a field"
         if key.startswith("\ufeff"):
-            message = (
-                "begins with a byte order mark, which is valid only at the start of a document: remove this character"
-            )
+            message = "begins with a byte order mark, which is valid only at the start of a document: remove it"
         yield Violation((*location, key), path, message, of_key=True)
 
 

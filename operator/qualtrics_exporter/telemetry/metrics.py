@@ -23,7 +23,7 @@ PREFIX = "qualtrics_exporter"
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 PER_EXPORTER = (
-    ("ready", "1 if the current spec was checked and is valid, otherwise 0."),
+    ("ready", "1 if the current spec was checked without an error, otherwise 0."),
     ("last_success_timestamp_seconds", "When the last successful run ended."),
     ("next_slot_timestamp_seconds", "When the next slot is due. Absent while suspended."),
     ("expected_interval_seconds", "The time between two slots. Absent while suspended."),
