@@ -193,9 +193,8 @@ class Proxies:
             parsed = Proxy.parse(proxy, "--proxy")
             if user or password:
                 if parsed.auth:
-                    raise BadProxy(
-                        f"--proxy has a user name, and {USERNAME if user else PASSWORD} is set, too: remove one of them."
-                    )
+                    variable = USERNAME if user else PASSWORD
+                    raise BadProxy(f"--proxy has a user name, and {variable} is set, too: remove one of them.")
                 parsed = replace(parsed, auth=_auth(user, password, USERNAME))
             https = http = parsed
         else:
