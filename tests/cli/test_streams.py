@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -76,6 +77,11 @@ LOST = {"closed pipe": closed_pipe, "full disk": full_disk, "vanished terminal":
 STUCK = {"held terminal": held_terminal, "full pipe": full_pipe}
 
 
+def mostly_long(names: Iterable[str], *short: str) -> list[Any]:
+    """All names. `make test` tries those in `short`, and `make test-long` the others, too: each takes two processes."""
+    return [name if name in short else pytest.param(name, marks=pytest.mark.long) for name in names]
+
+
 def ended(started: "subprocess.Popen[str]") -> tuple[int, str, str]:
     """Exit code, standard output and standard error, as far as there is a pipe."""
     out, err = started.communicate(timeout=HANG_SECONDS)
@@ -110,7 +116,7 @@ def broken(home: Path) -> Path:
 # Findings.
 
 
-@pytest.mark.parametrize("lost", LOST)
+@pytest.mark.parametrize("lost", mostly_long(LOST, "closed pipe"))
 @pytest.mark.parametrize("output", ["text", "json", "github"])
 def test_findings_that_cannot_be_written_change_no_verdict(
     program: Program, broken: Path, lost: str, output: str
@@ -182,7 +188,7 @@ def test_an_encoding_without_a_character_loses_that_character_only(program: Prog
     program("validate", "--strict", odd, env=ENCODINGS[name], encoding="latin-1", code=1)
 
 
-@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize("name", mostly_long(ENCODINGS, "cp1252", "the C locale without UTF-8"))
 def test_json_is_json_in_every_encoding(program: Program, home: Path, odd: Path, name: str) -> None:
     folder = home / "Büro 😀"
     folder.mkdir()
@@ -203,7 +209,7 @@ def test_a_file_name_that_is_not_text_is_checked(program: Program, home: Path, o
     assert "QueryInvalid" in result.stdout
 
 
-@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize("name", mostly_long(ENCODINGS, "cp1252", "the C locale without UTF-8"))
 def test_the_crd_is_utf_8_in_every_encoding(program: Program, name: str) -> None:
     env = program.environment(ENCODINGS[name])
     out = subprocess.run([*program.command, "crd"], env=env, check=True, capture_output=True).stdout
@@ -242,7 +248,7 @@ def test_a_pipe_that_does_not_block_gets_the_whole_answer(program: Program) -> N
 # Progress of a run.
 
 
-@pytest.mark.parametrize("name", [*LOST, *STUCK])
+@pytest.mark.parametrize("name", mostly_long([*LOST, *STUCK], "closed pipe", "held terminal"))
 def test_a_run_mails_whatever_happens_to_its_progress(run: Local, name: str) -> None:
     with {**LOST, **STUCK}[name]() as number:
         result, out, _ = ended(run.start("--send", stderr=number))
@@ -266,7 +272,7 @@ def test_a_run_mails_without_standard_error(run: Local) -> None:
     json.loads(run.journal.read_text())
 
 
-@pytest.mark.parametrize("name", LOST)
+@pytest.mark.parametrize("name", mostly_long(LOST, "vanished terminal"))
 def test_a_report_without_standard_output_goes_to_standard_error_and_the_next_command_sends(
     run: Local, name: str
 ) -> None:
@@ -280,7 +286,7 @@ def test_a_report_without_standard_output_goes_to_standard_error_and_the_next_co
         assert len(run.sandbox.ledger.distributions) == sent
 
 
-@pytest.mark.parametrize("name", LOST)
+@pytest.mark.parametrize("name", mostly_long(LOST, "full disk"))
 def test_a_report_that_nobody_got_is_repeated_once_and_the_command_after_that_sends(run: Local, name: str) -> None:
     with LOST[name]() as number:
         assert ended(run.start("--send", stdout=number, stderr=number))[0] == 0
@@ -300,7 +306,7 @@ def test_a_job_that_can_never_report_sends_again(run: Local) -> None:
         assert len(run.sandbox.ledger.distributions) == sent
 
 
-@pytest.mark.parametrize("name", STUCK)
+@pytest.mark.parametrize("name", mostly_long(STUCK, "held terminal"))
 def test_a_report_to_a_terminal_that_is_held_counts_as_unread(run: Local, name: str) -> None:
     with full_disk() as number, STUCK[name]() as held:
         assert ended(run.start("--send", stdout=number, stderr=held))[0] == 0

@@ -4,7 +4,7 @@ import pytest
 
 from .process import simulated
 
-WORLDS, EACH = 8, 2
+WORLDS, EACH = 4, 2
 """Less than a minute of CPU. The world of seed 8 has 30 days and takes a minute alone."""
 LONG_WORLDS, LONG_EACH = 960, 32
 """More than 100,000 exporter-days."""
