@@ -6,13 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from qualtrics_exporter.controller.actions.run import Runner
-from qualtrics_exporter.controller.credentials import ClientFactory
+from qualtrics_exporter.controller.actions.run import without_clients
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.errors import Conflict, Forbidden
 from qualtrics_exporter.controller.plan.next_status import finished
 from qualtrics_exporter.controller.plan.repair import repaired
-from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.run_holders import ProcessIdentity
 from qualtrics_exporter.controller.status.journal import HEARTBEAT_SECONDS, StatusJournal
 from qualtrics_exporter.controller.status.key import Key
@@ -76,9 +74,7 @@ async def test_a_run_is_left_when_a_step_cannot_be_written_but_not_when_it_is_kn
     ("run", "result"), [(RUN, "Unknown"), (REFUSED, "Failed"), (DOUBTED, "Unknown"), (SENT, "Succeeded")]
 )
 def test_a_run_that_cannot_talk_to_anybody_ends_by_what_its_journal_knows(run: ActiveRun, result: str) -> None:
-    clock = SteeredClock(start=NOW)
-    runner = Runner(cast("StatusStore", None), cast("ClientFactory", None), clock, ME, ZONE, RecipientMemory())
-    entry = runner._without_clients(run, Permanent(Reason.SECRET_NOT_FOUND, "Secret dex/qualtrics is gone")).entry
+    entry = without_clients(run, Permanent(Reason.SECRET_NOT_FOUND, "Secret dex/qualtrics is gone"), NOW).entry
     assert entry.result == result
     assert ("Nobody was mailed." in entry.message) is (result == "Failed")
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from qualtrics_exporter.controller.actions import Situation
 from qualtrics_exporter.controller.actions.delivery import DeliveryFigures
 from qualtrics_exporter.controller.actions.look_up import OutcomeLookUps
 from qualtrics_exporter.controller.actions.questions import Questions
@@ -50,8 +51,13 @@ class World:
 
     def restart(self) -> None:
         """The operator starts anew, and knows what is in the status."""
-        self.questions = Questions(cast("ClientFactory", self), Memories(), self.clock)
-        self.figures = DeliveryFigures(cast("StatusStore", self), self.questions)
+        questions = Questions(Memories(), self.clock)
+        arguments = (cast("StatusStore", self), cast("ClientFactory", self), questions, ZONE)
+        self.figures, self.look_ups = DeliveryFigures(*arguments), OutcomeLookUps(*arguments)
+
+    @property
+    def situation(self) -> Situation:
+        return Situation(KEY, self.now)
 
     async def change(self, _key: Key, change: Callable[[Exporter], Status | None]) -> Exporter:
         if status := change(self.now):
@@ -74,8 +80,8 @@ class World:
         """How often Qualtrics is asked in that time, if the exporter is looked at with each step."""
         before = self.asked
         for _ in range(time // step):
-            if due := self.figures.due(KEY, self.now.status):
-                await self.figures.read(KEY, self.now, due)
+            if due := await self.figures.due(self.situation):
+                await self.figures.do(self.situation, due)
             self.clock.advance(step.total_seconds())
         return self.asked - before
 
@@ -165,8 +171,8 @@ async def test_figures_that_fail_do_not_delay_the_look_for_the_outcome() -> None
     doubted = entry(NOW, batch_id="BT_1").model_copy(update={"result": "Unknown"})
     world = World(doubted, DOWN)
     world.clock.advance(15 * 60)
-    due = world.figures.due(KEY, world.now.status)
+    due = await world.figures.due(world.situation)
     assert due
-    await world.figures.read(KEY, world.now, due)
-    assert world.figures.due(KEY, world.now.status) is None
-    assert OutcomeLookUps(cast("StatusStore", world), world.questions).due(KEY, world.now.status)
+    await world.figures.do(world.situation, due)
+    assert await world.figures.due(world.situation) is None
+    assert await world.look_ups.due(world.situation)

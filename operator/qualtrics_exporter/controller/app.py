@@ -20,9 +20,10 @@ from pathlib import Path
 
 from qualtrics_exporter.clock import Clock, SystemClock, WatchedClock
 from qualtrics_exporter.controller import probes
-from qualtrics_exporter.controller.actions import Actions
 from qualtrics_exporter.controller.actions.check import Checker
+from qualtrics_exporter.controller.actions.check_inputs import CheckInputs
 from qualtrics_exporter.controller.actions.delivery import DeliveryFigures
+from qualtrics_exporter.controller.actions.dry_test import DryTester
 from qualtrics_exporter.controller.actions.look_up import OutcomeLookUps
 from qualtrics_exporter.controller.actions.questions import Questions
 from qualtrics_exporter.controller.actions.run import Runner
@@ -195,16 +196,16 @@ def build(
         return repaired(exporter, now, unsure=record.unsure, default_zone=zone)
 
     store = StatusStore(cluster, clock, repair)
-    recipients, questions = RecipientMemory(), Questions(clients, memories, clock)
-    actions = Actions(
-        store,
-        Runner(store, clients, clock, identity, zone, recipients, lambda: record.unsure),
-        Checker(store, clients, targets, memories, clock, zone, recipients),
-        OutcomeLookUps(store, questions),
-        DeliveryFigures(store, questions),
-        memories,
-        metrics,
-        zone,
+    recipients, questions = RecipientMemory(), Questions(memories, clock)
+    inputs = CheckInputs(clients, targets, memories, metrics, clock)
+    actions = (
+        # The first action that is due is done, then the next exporter has its turn. A run comes first, because only a
+        # run is late when it waits. Then a test, because somebody waits for its result.
+        Runner(store, clients, clock, identity, zone, recipients, memories, metrics, lambda: record.unsure),
+        DryTester(store, inputs, recipients, zone),
+        Checker(store, inputs, zone),
+        OutcomeLookUps(store, clients, questions, zone),
+        DeliveryFigures(store, clients, questions, zone),
     )
     holders = RunHolders(identity, memories, clock)
     announcer = Announcer(store, EventRecorder(cluster, instance, clock), metrics, clock)

@@ -1,13 +1,14 @@
 """Reconcile one exporter: read, plan, act, announce, and say when to look again.
 
-This order makes it safe: the plan is one write, so everything that is then done was claimed before. The table in
-`actions` says what is done, and in which order.
+This order makes it safe: the plan is one write, so everything that is then done was claimed before. The table of
+actions in `app.build` says what is done, and in which order.
 """
 
 import logging
+from typing import Any
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.actions import Actions, Situation
+from qualtrics_exporter.controller.actions import Action, Situation
 from qualtrics_exporter.controller.actions.questions import Questions
 from qualtrics_exporter.controller.announcer import Announcer
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, Refused
@@ -36,7 +37,7 @@ class Reconciler:
         self,
         store: StatusStore,
         holders: RunHolders,
-        actions: Actions,
+        actions: tuple[Action[Any], ...],
         questions: Questions,
         memories: Memories,
         announcer: Announcer,
@@ -115,7 +116,7 @@ class Reconciler:
 
     async def _act(self, situation: Situation) -> Exporter:
         """Do the first action that is due; returns the exporter as it is afterwards."""
-        for action in self._actions.table:
+        for action in self._actions:
             if (what := await action.due(situation)) is None:
                 continue
             exporter = await action.do(situation, what)

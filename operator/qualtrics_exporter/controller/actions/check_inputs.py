@@ -27,6 +27,7 @@ from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import Status
+from qualtrics_exporter.telemetry.metrics import Metrics
 
 RETRY_FIRST = timedelta(seconds=30)
 RETRY_MOST = timedelta(minutes=15)
@@ -66,6 +67,7 @@ class CheckInputs:
     credentials: ClientFactory
     targets: Targets
     memories: Memories
+    metrics: Metrics
     clock: Clock
 
     async def prepare(self, key: Key, exporter: Exporter, spec: Spec) -> Prepared:
@@ -89,6 +91,8 @@ class CheckInputs:
 
     def complete(self, key: Key, prepared: Prepared, verdict: Verdict) -> Verdict:
         """Remember what the check found; returns the verdict with the warnings that only the controller knows."""
+        if verdict.error and verdict.error.reason is Reason.INTERNAL_ERROR:
+            self.metrics.failed("check")
         if verdict.qualtrics_checked and prepared.secret_known and not verdict.qualtrics:
             until = self.clock.monotonic() + CHECK_INTERVAL.total_seconds()
             self.memories.of(key).qualtrics_well = Well(prepared.basis, until, verdict.qualtrics_warnings)
@@ -167,5 +171,4 @@ def found_in_result(status: Status, generation: int) -> ExportError | None:
         since = max(since, test.completion_time)  # the condition may have been False before, for another reason
     if any(e.recipients and e.start_time and e.start_time >= since for e in status.history or []):
         return None
-    what = condition.message.removesuffix(reason.next_step).rstrip().removesuffix(".")
-    return Permanent(reason, what)
+    return Permanent(reason, condition.message.removesuffix("."), next_step="")  # the message has the next step
