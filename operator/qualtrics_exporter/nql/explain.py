@@ -5,7 +5,7 @@ import re
 from qualtrics_exporter.nql.parse import CLAUSES, Fault, Parsed
 from qualtrics_exporter.nql.scan import DEEPEST
 from qualtrics_exporter.nql.source import INVISIBLE, Source, Span
-from qualtrics_exporter.nql.vocabulary import meant_to_be, nearest_word
+from qualtrics_exporter.nql.vocabulary import meant_to_be, nearest
 
 
 def follows_invisible_character(source: Source, span: Span) -> bool:
@@ -79,7 +79,7 @@ def _hint(parsed: Parsed, fault: Fault, expected: frozenset[str]) -> str | None:
     for wrong, hint in _OPERATORS.items():
         if wrong in around:
             return hint
-    return meant_to_be(lexeme, nearest_word(lexeme, _SMALL_WORDS))
+    return meant_to_be(lexeme, nearest(lexeme, _SMALL_WORDS, 0.65))
 
 
 _HINTS = {
