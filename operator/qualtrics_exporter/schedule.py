@@ -113,26 +113,26 @@ class Slot:
 
 def next_slot(schedule: Schedule, after: datetime) -> Slot:
     """The first slot that is due after this time."""
-    number = _newest(schedule, after) + 1
-    return _slot(schedule, _newest(schedule, _due(schedule, number)))  # the last of those due at the same instant
+    due = _due(schedule, slot_number(schedule, after) + 1)
+    return numbered_slot(schedule, slot_number(schedule, due))  # the last of those due at the same instant
 
 
 def slots_between(schedule: Schedule, after: datetime, until: datetime) -> Iterator[Slot]:
     """The slots with after < due <= until, one by one, oldest first."""
-    for number in range(_newest(schedule, after) + 1, _newest(schedule, until) + 1):
+    for number in range(slot_number(schedule, after) + 1, slot_number(schedule, until) + 1):
         if _start(schedule, number) < _start(schedule, number + 1):
-            yield _slot(schedule, number)
+            yield numbered_slot(schedule, number)
 
 
 def newest_slot(schedule: Schedule, after: datetime, until: datetime) -> Slot | None:
     """The last of `slots_between`, without iterating over the others."""
-    slot = _slot(schedule, _newest(schedule, until))
+    slot = numbered_slot(schedule, slot_number(schedule, until))
     return slot if slot.due > after else None
 
 
 def count_slots(schedule: Schedule, after: datetime, until: datetime) -> int:
     """The number of `slots_between`."""
-    first, last = _newest(schedule, after) + 1, _newest(schedule, until)
+    first, last = slot_number(schedule, after) + 1, slot_number(schedule, until)
     if schedule.every_hours == 1:
         return max(0, last - first + 1)
     starts = (_start(schedule, number) for number in range(first, last + 2))
@@ -141,7 +141,7 @@ def count_slots(schedule: Schedule, after: datetime, until: datetime) -> int:
 
 def slot_due_at(schedule: Schedule, due: datetime) -> Slot | None:
     """The slot that is due at exactly this time, if the schedule has one."""
-    slot = _slot(schedule, _newest(schedule, due))
+    slot = numbered_slot(schedule, slot_number(schedule, due))
     return slot if slot.due == due else None
 
 
@@ -149,14 +149,21 @@ def slot_number(schedule: Schedule, until: datetime) -> int:
     """The number of the newest slot that is due by then. It grows by one with each slot, even if that does not run.
 
     It does not depend on when the exporter was created. It differs between frequencies, and between values of
-    `every_hours`. If several slots become one, the numbers of the others are skipped.
+    `every_hours`. If several slots become one, that slot has the last of their numbers.
     """
-    return _newest(schedule, until)
+    clock = UTC if schedule.every_hours == 1 else schedule.zone
+    shown = (until - _settling(schedule)).astimezone(clock).replace(tzinfo=None)
+    number = (shown - _ORIGIN) // schedule.interval()
+    while _due(schedule, number) > until:
+        number -= 1
+    while _due(schedule, number + 1) <= until:
+        number += 1
+    return number
 
 
 def numbered_slot(schedule: Schedule, number: int) -> Slot:
     """The slot of that number."""
-    return _slot(schedule, number)
+    return Slot(_due(schedule, number), _identity(schedule, number))
 
 
 def zone(name: str) -> ZoneInfo:
@@ -173,22 +180,6 @@ def zone(name: str) -> ZoneInfo:
 def _zone_names() -> frozenset[str]:
     # A list, because ZoneInfo() opens files: it accepts "localtime", and any case on some file systems.
     return frozenset(files("tzdata").joinpath("zones").read_text("utf-8").split())
-
-
-def _newest(schedule: Schedule, until: datetime) -> int:
-    """The number of the newest nominal start that is due by then. If several are due at one instant, the last."""
-    clock = UTC if schedule.every_hours == 1 else schedule.zone
-    shown = (until - _settling(schedule)).astimezone(clock).replace(tzinfo=None)
-    number = (shown - _ORIGIN) // schedule.interval()
-    while _due(schedule, number) > until:
-        number -= 1
-    while _due(schedule, number + 1) <= until:
-        number += 1
-    return number
-
-
-def _slot(schedule: Schedule, number: int) -> Slot:
-    return Slot(_due(schedule, number), _identity(schedule, number))
 
 
 def _identity(schedule: Schedule, number: int) -> str:
