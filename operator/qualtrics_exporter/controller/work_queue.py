@@ -141,8 +141,7 @@ class WorkQueue:
             due = wake.at <= self._clock.now()
             if due and item.tenant == tenant and wake.urgent <= item.wake.urgent:
                 return  # it keeps its place, however often it changes
-            self._turns.discard(item.tenant, item)
-            item.queued = False
+            self._unqueue(item)
             if due:
                 item.wake = Wake(item.wake.at, wake.urgent)
                 self._wait(item, tenant)
@@ -160,9 +159,7 @@ class WorkQueue:
             return
         item.known = False
         self._known -= 1
-        if item.queued:
-            self._turns.discard(item.tenant, item)
-            item.queued = False
+        self._unqueue(item)
         if item.working:
             self._on_gone(key)
         else:
@@ -196,9 +193,7 @@ class WorkQueue:
             self._timer = None
             self._on_lead(False)
             for item in self._items.values():
-                if item.queued:
-                    self._turns.discard(item.tenant, item)
-                    item.queued = False
+                self._unqueue(item)
 
     def _push(self, item: WorkItem, wake: Wake) -> None:
         if (pause := item.not_before - self._clock.monotonic()) > 0:
@@ -227,6 +222,11 @@ class WorkQueue:
         item.queued, item.tenant = True, tenant
         self._turns.push(tenant, item, urgent=item.wake.urgent)
         self._changed.set()
+
+    def _unqueue(self, item: WorkItem) -> None:
+        if item.queued:
+            self._turns.discard(item.tenant, item)
+            item.queued = False
 
     def _start(self, group: asyncio.TaskGroup) -> None:
         """Start a task for each exporter whose turn it is."""
