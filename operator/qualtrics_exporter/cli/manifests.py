@@ -85,12 +85,8 @@ def _warn(path: Path, item: located.Document, cuts: Iterable[CutValue]) -> None:
         say(f"{path}:{line}:{column}: {Reason.VALUE_CUT}: {cut.message}.")
 
 
-def documents(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Every object in a YAML file, including the items of a List (from `kubectl get -o yaml`)."""
-    return (item.value for item in _items(path))
-
-
 def _items(path: Path) -> Iterator[located.Document]:
+    """Every object in a YAML file, including the items of a List (from `kubectl get -o yaml`)."""
     try:
         with click.open_file(str(path), "rb") as file:
             text = located.decoded(file.read())

@@ -14,7 +14,6 @@ import fcntl
 import os
 import stat
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from pydantic import ValidationError
@@ -75,7 +74,7 @@ class FileJournal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def current(self) -> ActiveRun | None:
@@ -91,11 +90,6 @@ class FileJournal:
     def sampled_groups(self) -> list[SampledGroup]:
         """The groups of `spec.sample` that this exporter surveyed, newest first."""
         return list((self._status.surveyed or {}).get(self._exporter, []))
-
-    @property
-    def last_test(self) -> HistoryEntry | None:
-        """How the last test ended."""
-        return self._status.last_test
 
     @property
     def heavy_query(self) -> HeavyQuery | None:
