@@ -78,7 +78,7 @@ class Swept:
         )  # fmt: skip
         self.restarts: list[str] = []
         self.watch.namespaces["a"].restart = lambda: self.restarts.append("a")  # type: ignore[method-assign]
-        self.sweep = Sweep(cluster, self.watch, clock, selector=None, metrics=metrics)
+        self.sweep = Sweep(cluster, self.watch, clock, None, metrics)
 
     def versions(self) -> dict[str, str]:
         return {key.name: version for key, version in self.queue.known()}

@@ -92,7 +92,7 @@ def _sent_again() -> Iterator[None]:
 @contextmanager
 def _stale() -> Iterator[None]:
     async def write(journal: StatusJournal, run: ActiveRun) -> None:
-        cluster, key = journal.store._cluster, journal.key
+        cluster, key = journal.store.cluster, journal.key
         try:
             there = Exporter.from_object(await cluster.get(key.namespace, key.name))
         except NotFound:

@@ -198,9 +198,9 @@ def one_pool_of_places() -> Iterator[None]:
         self.reconciler.__dict__["places"] = asyncio.Semaphore(settings.max_concurrent_runs)
 
     async def in_its_place(self: Reconciler, key: Key, turn: Turn) -> Wake:
-        exporter = await self._store.read(key)
+        exporter = await self.store.read(key)
         status = exporter.status
-        due = status.next_schedule_time and status.next_schedule_time <= self._clock.now()
+        due = status.next_schedule_time and status.next_schedule_time <= self.clock.now()
         if not (due or status.active_run or requests.requested(requests.RUN, exporter)):
             return await reconcile(self, key, turn)
         async with self.__dict__["places"]:
@@ -265,7 +265,7 @@ def conflicts_have_no_patience() -> Iterator[None]:
         patience: float = PATIENCE_SECONDS,
         **_: Any,
     ) -> Exporter:
-        give_up = store._clock.monotonic() + patience
+        give_up = store.clock.monotonic() + patience
         pause = 0.1
         while True:
             try:
@@ -273,14 +273,14 @@ def conflicts_have_no_patience() -> Iterator[None]:
                 status = change(exporter)
                 if status is None or _dump(status) == _dump(exporter.status):
                     return exporter
-                written = await store._cluster.replace_status(
+                written = await store.cluster.replace_status(
                     key.namespace, key.name, key.uid, exporter.resource_version, _dump(status)
                 )
                 return Exporter.from_object(written)
             except Conflict:
                 pass
             except Unreachable:
-                if store._clock.monotonic() + pause > give_up:
+                if store.clock.monotonic() + pause > give_up:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, 5.0)

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Self, TextIO
 
 from qualtrics_exporter.export.journal import Ended, Journal
@@ -89,23 +90,23 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
+@dataclass(frozen=True, slots=True)
 class WatchedJournal:
     """A journal that also shows each entry as progress."""
 
-    def __init__(self, journal: Journal, progress: Progress) -> None:
-        self._journal = journal
-        self._progress = progress
+    journal: Journal
+    progress: Progress
 
     async def write(self, run: ActiveRun) -> None:
-        await self._journal.write(run)
-        self._progress.say(describe(run))
+        await self.journal.write(run)
+        self.progress.say(describe(run))
 
     async def write_sending(self, run: ActiveRun) -> None:
-        await self._journal.write_sending(run)
-        self._progress.say(describe(run))
+        await self.journal.write_sending(run)
+        self.progress.say(describe(run))
 
     async def finish(self, run: ActiveRun, ended: Ended) -> None:
-        await self._journal.finish(run, ended)
+        await self.journal.finish(run, ended)
 
 
 def describe(run: ActiveRun) -> str:

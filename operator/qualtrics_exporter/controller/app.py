@@ -228,7 +228,7 @@ def build(
         default_zone=zone,
         metrics=metrics,
     )
-    sweep = Sweep(cluster, watch, clock, selector=settings.selector, metrics=metrics)
+    sweep = Sweep(cluster, watch, clock, settings.selector, metrics)
     election = None
     if settings.leader_election:
         election = (elect or LeaderElection)(cluster, *lease, instance, record=record)

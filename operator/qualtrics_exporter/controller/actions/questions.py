@@ -84,53 +84,52 @@ class Questions:
         self.memories.of(key).retries[question] = Retry(now + seconds, now)
 
 
+@dataclass(frozen=True)
 class Asker(ABC, Generic[T]):
     """An action: asks Qualtrics one question about each run that has ended, until it has the answer or gives up."""
 
+    store: StatusStore
+    clients: ClientFactory
+    questions: Questions
+    default_zone: str
     about: ClassVar[About]
     give_up_after: ClassVar[timedelta]
     failure: ClassVar[str]
     """What the log says about a question without an answer: the run, its exporter and the reason."""
     ends_turn: ClassVar[bool] = True
 
-    def __init__(self, store: StatusStore, clients: ClientFactory, questions: Questions, default_zone: str) -> None:
-        self._store = store
-        self._clients = clients
-        self._questions = questions
-        self._zone = default_zone
-
     async def due(self, now: Situation) -> HistoryEntry | None:
         """The first entry about which the question is due."""
-        if not now.at_rest or spec_problem(now.exporter, self._zone):  # without a spec, there are no credentials
+        if not now.at_rest or spec_problem(now.exporter, self.default_zone):  # without a spec, there are no credentials
             return None
-        return self._questions.due(now.key, now.exporter.status, self.about)
+        return self.questions.due(now.key, now.exporter.status, self.about)
 
     async def do(self, now: Situation, entry: HistoryEntry) -> Exporter:
         """Ask, and write the answer into the status."""
-        key, question, clock = now.key, Question(self.about, entry.id), self._questions.clock
+        key, question, clock = now.key, Question(self.about, entry.id), self.questions.clock
         answer: T | ExportError
         try:
             answer = await self._answer(now.exporter, entry)
         except ExportError as error:
             log.info(self.failure, entry.id, key, error.reason)
             sent = entry.send_time or entry.completion_time
-            if not self._is_final(error) and self._questions.ask_later(key, question, sent, self.give_up_after):
+            if not self._is_final(error) and self.questions.ask_later(key, question, sent, self.give_up_after):
                 return now.exporter
             answer = error
-        self._questions.answered(key, question)
-        after = await self._store.change(key, lambda fresh: self._changed(fresh, entry, answer, clock.now()))
+        self.questions.answered(key, question)
+        after = await self.store.change(key, lambda fresh: self._changed(fresh, entry, answer, clock.now()))
         time = clock.now()
         again = next((q for q in open_questions(after.status, time) if q.question == question), None)
         if again and again.at <= time:
             # The API server did not keep the time of this answer: the question would be repeated at once.
-            self._questions.not_before(key, question, self._next_time(again.entry, answer, time))
+            self.questions.not_before(key, question, self._next_time(again.entry, answer, time))
         return after
 
     async def _answer(self, exporter: Exporter, entry: HistoryEntry) -> T:
         """The answer of Qualtrics. Raises `ExportError`, also if the answer takes too long."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await self._ask(await self._clients.qualtrics(exporter, cast("Spec", exporter.spec)), entry)
+                return await self._ask(await self.clients.qualtrics(exporter, cast("Spec", exporter.spec)), entry)
         except TimeoutError as error:
             raise Transient(Reason.REMOTE_UNAVAILABLE, "Qualtrics did not answer in time") from error
 

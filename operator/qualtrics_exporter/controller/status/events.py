@@ -1,24 +1,10 @@
 """Which Events a change of status causes: one for each change of state, recoveries included."""
 
-from dataclasses import dataclass
-from typing import Literal
-
+from qualtrics_exporter.controller.kube.event_recorder import EventToRecord
 from qualtrics_exporter.controller.status import conditions, resolution
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Kind, Reason
 from qualtrics_exporter.resource.status import Condition, HistoryEntry, Result, Status, StatusWarning
-
-
-@dataclass(frozen=True, slots=True)
-class EventToRecord:
-    """An Event to record. Its name is made from `dedup`: recording the same Event twice makes one Event."""
-
-    type: Literal["Normal", "Warning"]
-    reason: str
-    note: str
-    action: str
-    dedup: str
-
 
 _ACTIONS: dict[str, str] = {
     Reason.FOUND_LATER: "LookUp",
