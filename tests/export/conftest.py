@@ -14,6 +14,7 @@ from qualtrics_exporter.export.clients import Clients
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.export.run_ids import new_holder, slot_run_id
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
@@ -82,7 +83,7 @@ class Exporter:
         """Start a run, or go on with the one that was left, to its end."""
         with journal or self.open() as open_journal:
             run = await taken(open_journal, self.clock, trigger)
-            return await execute(run, self.spec, self.clients, open_journal, self.clock, **how)
+            return await execute(RunContext(run, self.spec, self.clients, open_journal, self.clock, **how))
 
     async def run(
         self, journal: FileJournal | None = None, *, trigger: Trigger = "Schedule", **how: Any
@@ -91,7 +92,7 @@ class Exporter:
         ended = await self.ended(journal, trigger=trigger, **how)
         assert self.left() is None
         with self.open() as after:
-            kept = after.last_test if trigger == "Test" else after.history[0]
+            kept = after._status.last_test if trigger == "Test" else after.history[0]
         assert kept == ended.entry
         return kept
 

@@ -16,6 +16,7 @@ from qualtrics_exporter.export.heavy_query import (
 )
 from qualtrics_exporter.export.journal import Ended, ResultSource
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.remote.failures import ResponseLost
 from qualtrics_exporter.remote.response import Response
 from qualtrics_exporter.remote.transport import Request
@@ -127,7 +128,9 @@ async def run_with_journal(exporter: Exporter) -> Ended:
         first = begins_with_export(exporter.spec.nexthink, journal.heavy_query, 7, exporter.clock.now())
         run = (await taken(journal, exporter.clock)).model_copy(update={"generation": 7})
         await journal.write(run)
-        return await execute(run, exporter.spec, exporter.clients, journal, exporter.clock, export_first=first)
+        return await execute(
+            RunContext(run, exporter.spec, exporter.clients, journal, exporter.clock, export_first=first)
+        )
 
 
 async def test_a_query_that_has_drifted_is_compared_each_time(exporter: Exporter) -> None:
@@ -315,7 +318,7 @@ async def test_the_journal_file_remembers_it(exporter: Exporter) -> None:
     with exporter.open() as journal:
         run = (await taken(journal, exporter.clock)).model_copy(update={"generation": 7})
         await journal.write(run)
-        await execute(run, exporter.spec, exporter.clients, journal, exporter.clock)
+        await execute(RunContext(run, exporter.spec, exporter.clients, journal, exporter.clock))
     with exporter.open() as journal:
         kept = journal.heavy_query
     assert kept

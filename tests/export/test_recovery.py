@@ -13,6 +13,7 @@ from qualtrics_exporter.export import steps
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.export.journal import Abandoned, Ended, NotWritten, SpecChanged, SuspendedMeanwhile
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.export.run_ids import new_holder
 from qualtrics_exporter.export.shield import shield_until_done
 from qualtrics_exporter.qualtrics.client import QualtricsClient
@@ -74,7 +75,7 @@ async def started(exporter: Exporter, journal: FileJournal | None = None) -> Asy
     """A run in a task of its own."""
 
     async def whole(run: ActiveRun, open_journal: FileJournal) -> Ended:
-        ended = await execute(run, exporter.spec, exporter.clients, open_journal, exporter.clock)
+        ended = await execute(RunContext(run, exporter.spec, exporter.clients, open_journal, exporter.clock))
         task = asyncio.current_task()
         assert task
         assert not task.cancelling(), "a cancellation must not be forgotten"
@@ -288,7 +289,7 @@ async def test_a_batch_is_written_down_before_anybody_goes_in(exporter: Exporter
     with exporter.open() as plain:
         run = await taken(plain, exporter.clock)
     with WatchedJournal(exporter.path) as journal:
-        await execute(run, exporter.spec, exporter.clients, journal, exporter.clock)
+        await execute(RunContext(run, exporter.spec, exporter.clients, journal, exporter.clock))
         batches = [written.batch_id for written in journal.written if written.step == "Importing"]
 
     assert batches == list(exporter.sandbox.ledger.batches)

@@ -29,6 +29,7 @@ from qualtrics_exporter.export.heavy_query import begins_with_export
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.messages import unknown_message
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.export.sample import Sample, sample_of, surveyed_groups
 from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.resource.exporter import Exporter
@@ -100,11 +101,9 @@ class Runner:
         except ExportError as error:
             await journal.finish(run, without_clients(run, error, self.clock.now()))
             return
-        unchecked = run.step == "Claimed" and not conditions.is_ready(exporter.status, exporter.generation)
-        await execute(
+        context = RunContext(
             *(run, exporter.spec, clients, journal, self.clock),
-            check_first=unchecked,
-            unsure=self.unsure,
+            check_first=run.step == "Claimed" and not conditions.is_ready(exporter.status, exporter.generation),
             deadline=self._time_left(exporter.spec, run),
             memory=partial(self.memory.hold, tenant_of(exporter)),
             sample=self._sample(exporter, exporter.spec, run),
@@ -112,7 +111,9 @@ class Runner:
             export_first=begins_with_export(
                 exporter.spec.nexthink, exporter.status.heavy_query, exporter.generation, self.clock.now()
             ),
+            unsure=self.unsure,
         )
+        await execute(context)
 
     def _sample(self, exporter: Exporter, spec: Spec, run: ActiveRun) -> Sample | None:
         status, name = exporter.status, f"{exporter.namespace}/{exporter.name}"
