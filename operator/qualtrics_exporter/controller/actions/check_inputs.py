@@ -2,8 +2,8 @@
 and other exporters with the same target."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import NamedTuple
@@ -16,9 +16,9 @@ from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.export.checks import Known
+from qualtrics_exporter.export.clients import LimitedConnections
 from qualtrics_exporter.export.guards import CheckWarning
 from qualtrics_exporter.export.heavy_query import begins_with_export, remembered, to_be_tried_again
-from qualtrics_exporter.export.query_texts import TenantTexts
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.qualtrics.client import QualtricsClient
@@ -38,15 +38,6 @@ same exporter wait for many minutes."""
 
 RESULT_REASONS = frozenset({Reason.QUERY_RETURNS_SEVERAL_FIELDS, Reason.QUERY_RETURNS_NO_EMAIL})
 """Errors in the rows of the result. A check that reads no rows cannot withdraw them."""
-
-
-@dataclass(frozen=True, slots=True)
-class LimitedConnections:
-    """The connections of a check (`export.checks.Connections`). Each has its time limit."""
-
-    nexthink_client: Callable[[], AbstractAsyncContextManager[NexthinkClient]]
-    qualtrics_client: Callable[[], AbstractAsyncContextManager[QualtricsClient]]
-    texts: TenantTexts
 
 
 class Prepared(NamedTuple):
