@@ -8,6 +8,7 @@ import json
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import kopf
@@ -16,12 +17,11 @@ from aiohttp import web
 from kubernetes.aio import client
 
 from qualtrics_exporter.clock import SystemClock, WatchedClock
-from qualtrics_exporter.controller import watch as watch_module
-from qualtrics_exporter.controller.kube import auth, namespace_watch
+from qualtrics_exporter.controller.kube import auth
 from qualtrics_exporter.controller.kube.api import ObjectKey
 from qualtrics_exporter.controller.kube.connection import Connection
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, NotFound
-from qualtrics_exporter.controller.kube.namespace_watch import NamespaceWatch
+from qualtrics_exporter.controller.kube.namespace_watch import NamespaceWatch, Timings
 from qualtrics_exporter.controller.plan.wake import Wake
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
@@ -101,10 +101,14 @@ class FakeCluster:
         return self._api.objects[namespace, name]
 
 
+IMPATIENT = Timings(first_pause=0.01, max_pause=0.05, look=0.05, error_backoffs=(0.01, 0.01), reconnect_backoff=0.01)
+"""The pauses between two attempts are short."""
+
+
 class Watching:
     """A watch of these namespaces, with what it told the queue."""
 
-    def __init__(self, api: FakeApi, *namespaces: str) -> None:
+    def __init__(self, api: FakeApi, *namespaces: str, timings: Timings = IMPATIENT) -> None:
         self.cluster = FakeCluster(api)
         self.metrics = Metrics()
         clock = WatchedClock(SystemClock())
@@ -112,7 +116,7 @@ class Watching:
         cluster: Any = self.cluster
         self.watch = Watch(
             cluster, self.queue, Targets(), clock, namespaces=namespaces, selector=None, default_zone="UTC",
-            metrics=self.metrics,
+            metrics=self.metrics, timings=timings,
         )  # fmt: skip
 
     def names(self) -> set[str]:
@@ -124,8 +128,8 @@ async def _never(*_: object) -> Wake:
 
 
 @asynccontextmanager
-async def watching(api: FakeApi, *namespaces: str) -> AsyncIterator[Watching]:
-    made = Watching(api, *namespaces)
+async def watching(api: FakeApi, *namespaces: str, timings: Timings = IMPATIENT) -> AsyncIterator[Watching]:
+    made = Watching(api, *namespaces, timings=timings)
     task = asyncio.create_task(made.watch.run(lambda: None))
     try:
         yield made
@@ -141,24 +145,6 @@ async def until(look: Callable[[], bool], what: str) -> None:
         while not look():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert look(), what
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pauses between two attempts are short."""
-    plain = namespace_watch.NamespaceWatch._settings
-
-    def settings(self: namespace_watch.NamespaceWatch) -> kopf.OperatorSettings:
-        made = plain(self)
-        made.networking.error_backoffs = (0.01, 0.01)
-        made.watching.reconnect_backoff = 0.01
-        return made
-
-    monkeypatch.setattr(namespace_watch, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(namespace_watch, "MAX_PAUSE", 0.05)
-    monkeypatch.setattr(namespace_watch, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(watch_module, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(namespace_watch.NamespaceWatch, "_settings", settings)
 
 
 @pytest.fixture
@@ -196,12 +182,11 @@ async def test_a_list_that_fails_is_tried_again(api: FakeApi, case: str) -> None
         await until(lambda: made.watch.blind is None, "it watches")
 
 
-async def test_a_watch_without_a_reply_is_started_again(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_watch_without_a_reply_is_started_again(api: FakeApi) -> None:
     """The API server may also tell Kopf to come back in an hour."""
-    monkeypatch.setattr(namespace_watch, "STUCK_SECONDS", 0.2)
     api.order("list", "a", silence, *[status(429, "TooManyRequests", {"Retry-After": "3600"})] * 2)
     api.put(exporter("a", "one"))
-    async with watching(api, "a") as made:
+    async with watching(api, "a", timings=replace(IMPATIENT, stuck=0.2)) as made:
         await until(lambda: made.names() == {"a/one"}, "it was listed")
 
 
@@ -239,7 +224,7 @@ async def test_a_watch_that_is_cancelled_again_while_it_ends_closes_its_connecti
         """No exporter changes here."""
 
     monkeypatch.setattr(kopf, "spawn_tasks", spawn_with_another)
-    watch = NamespaceWatch("a", on_event, SystemClock(), selector=None, check=no_problem)
+    watch = NamespaceWatch("a", on_event, SystemClock(), selector=None, check=no_problem, timings=IMPATIENT)
     task = asyncio.create_task(watch.run())
     await until(lambda: watch.problem is None, "it watches")
     assert watch._session
@@ -253,20 +238,19 @@ async def test_a_watch_that_is_cancelled_again_while_it_ends_closes_its_connecti
     assert connections.closed
 
 
-async def test_a_process_that_stays_blind_ends(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "BLIND_SECONDS", 0.3)
+async def test_a_process_that_stays_blind_ends(api: FakeApi) -> None:
     api.lasting["watch", "a"] = status(503, "ServiceUnavailable")
-    made = Watching(api, "a")
+    made = Watching(api, "a", timings=replace(IMPATIENT, blind=0.3))
     with pytest.raises(ExceptionGroup) as ended:
         await asyncio.wait_for(made.watch.run(lambda: None), HANG_SECONDS)
     assert ended.group_contains(ClusterError, match="nothing could be watched for")
 
 
-async def test_a_process_that_sees_one_namespace_goes_on(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_sees_one_namespace_goes_on(api: FakeApi) -> None:
     api.lasting["watch", "b"] = status(403, "Forbidden")
     async with watching(api, "a", "b") as made:
         await until(lambda: made.watch.blind is None, "it watches a")
-        monkeypatch.setattr(watch_module, "BLIND_SECONDS", 0.2)
+        made.watch._timings = replace(IMPATIENT, blind=0.2)
         await until(lambda: made.watch.blind_seconds()["b"] > 0.5, "it is blind in b")
         assert made.watch.blind is None
         api.put(exporter("a", "one"))

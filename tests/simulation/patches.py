@@ -19,7 +19,7 @@ from typing import Any
 from unittest import mock
 
 from qualtrics_exporter import schedule
-from qualtrics_exporter.controller import leader_lease, sweep, work_queue
+from qualtrics_exporter.controller import leader_lease
 from qualtrics_exporter.controller.plan import wake
 from qualtrics_exporter.controller.status import store as status_store
 from qualtrics_exporter.export import guards, run_ids
@@ -73,8 +73,6 @@ would take most of the CPU."""
 def _faster() -> list[Any]:
     redact = functools.lru_cache(maxsize=4096)(redaction.redact)
     return [
-        mock.patch.object(work_queue, "NAP_SECONDS", IDLE_SECONDS),
-        mock.patch.object(sweep, "STEP_SECONDS", IDLE_SECONDS),
         mock.patch.object(wake, "SECRET_WATCH", timedelta(seconds=IDLE_SECONDS)),
         mock.patch.object(execution, "MOST_ROWS", EXECUTE_ROWS),
         mock.patch.object(exporter, "read_status", _by_identity(exporter.read_status)),

@@ -31,6 +31,7 @@ class Sweep:
     clock: WatchedClock
     selector: str | None
     metrics: Metrics
+    step_seconds: float = STEP_SECONDS
 
     async def run(self) -> None:
         """Compare with a new list every `SWEEP_SECONDS`, until cancelled."""
@@ -49,7 +50,7 @@ class Sweep:
         """Enqueue every exporter again whenever the wall clock was set, until cancelled."""
         handled = self.clock.steps
         while True:
-            await self.clock.sleep(STEP_SECONDS)
+            await self.clock.sleep(self.step_seconds)
             self.clock.now()
             if (steps := self.clock.steps) == handled:
                 continue

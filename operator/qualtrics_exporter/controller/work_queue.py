@@ -57,11 +57,13 @@ class WorkQueue:
         on_lead: Callable[[bool], None] = lambda leading: None,
         on_gone: Callable[[Key], None] = lambda key: None,
         max_in_progress: int = MAX_IN_PROGRESS,
+        nap_seconds: float = NAP_SECONDS,
     ) -> None:
         self._reconcile = reconcile
         self._clock = clock
         self._on_lead = on_lead
         self._on_gone = on_gone
+        self._nap_seconds = nap_seconds
         self._items: dict[str, WorkItem] = {}  # by uid
         self._heap: list[tuple[datetime, int, WorkItem]] = []
         self._order = itertools.count()
@@ -237,7 +239,7 @@ class WorkQueue:
 
     def _set_timer(self, group: asyncio.TaskGroup) -> None:
         """Look again when the next item is due, and at least every `NAP_SECONDS`: the wall clock may be set."""
-        seconds = NAP_SECONDS
+        seconds = self._nap_seconds
         if self._heap:
             seconds = min(seconds, max(0.0, (self._heap[0][0] - self._clock.now()).total_seconds()))
         at = self._clock.monotonic() + seconds
