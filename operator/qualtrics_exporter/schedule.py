@@ -162,7 +162,6 @@ def slot_number(schedule: Schedule, until: datetime) -> int:
 
 
 def numbered_slot(schedule: Schedule, number: int) -> Slot:
-    """The slot of that number."""
     return Slot(_due(schedule, number), _identity(schedule, number))
 
 

@@ -6,7 +6,7 @@ did otherwise, but did right, stays as it is today.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from qualtrics_exporter.controller.actions import check as check_action
 from qualtrics_exporter.controller.actions import run as run_action
 from qualtrics_exporter.controller.app import Operator
 from qualtrics_exporter.controller.credentials import ClientFactory
-from qualtrics_exporter.controller.kube.api import ClusterApi, Secret
+from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.errors import Conflict, Forbidden, NotFound, Unreachable
 from qualtrics_exporter.controller.memory import ForeignRun
 from qualtrics_exporter.controller.plan import requests, slots, wake
@@ -234,22 +234,20 @@ def runs_have_no_deadline() -> Iterator[None]:
 @contextmanager
 def unreadable_secrets_raise() -> Iterator[None]:
     """An error of the API server about a Secret leaves the run and the check as it came."""
-    read = credentials._read
+    read = credentials.read_secret
 
-    async def raising(cluster: ClusterApi, namespace: str, name: str) -> Secret:
+    async def raising(cluster: ClusterApi, namespace: str, name: str) -> tuple[Mapping[str, bytes], str]:
         with contextlib.suppress(NotFound, Forbidden):
-            return await cluster.get_secret(namespace, name)
+            return (await cluster.get_secret(namespace, name)).data, f"Secret {namespace}/{name}"
         return await read(cluster, namespace, name)
 
     async def version(credentials: ClientFactory, namespace: str, name: str) -> str | None:
         try:
             return await credentials._cluster.secret_version(namespace, name)
-        except NotFound:
-            return None
         except Forbidden:
             return "not readable"
 
-    with mock.patch.object(credentials, "_read", raising), mock.patch.object(ClientFactory, "_version", version):
+    with mock.patch.object(credentials, "read_secret", raising), mock.patch.object(ClientFactory, "_version", version):
         yield
 
 

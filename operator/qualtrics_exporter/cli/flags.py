@@ -36,7 +36,6 @@ class Flag(click.Option):
 
 
 def flag(*declarations: str, **settings: Any) -> Decorator:
-    """Declare a flag of a command."""
     return click.option(*declarations, cls=Flag, **settings)
 
 

@@ -56,7 +56,6 @@ class Secrets:
 
     @classmethod
     def read(cls, path: Path) -> "Secrets":
-        """Read a file."""
         items = list(_items(path))
         for item in items:
             if item.value.get("kind") == "Secret":

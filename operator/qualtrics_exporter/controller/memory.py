@@ -61,7 +61,6 @@ class Memories:
         self._known: dict[Key, Memory] = {}
 
     def of(self, key: Key) -> Memory:
-        """The memory of that exporter."""
         return self._known.setdefault(key, Memory())
 
     def forget(self, key: Key) -> None:

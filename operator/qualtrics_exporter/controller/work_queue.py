@@ -220,7 +220,6 @@ class WorkQueue:
                 self._wait(item, item.tenant)
 
     def _wait(self, item: WorkItem, tenant: Tenant) -> None:
-        """Make an exporter wait for its turn."""
         item.queued, item.tenant = True, tenant
         self._turns.push(tenant, item, urgent=item.wake.urgent)
         self._changed.set()
@@ -231,7 +230,6 @@ class WorkQueue:
             item.queued = False
 
     def _start(self, group: asyncio.TaskGroup) -> None:
-        """Start a task for each exporter whose turn it is."""
         while (turn := self._turns.pop()) is not None:
             item = turn.item
             item.queued, item.working = False, True

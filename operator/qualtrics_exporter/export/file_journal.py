@@ -66,7 +66,6 @@ class FileJournal:
             raise
 
     def close(self) -> None:
-        """Unlock the journal."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -88,12 +87,10 @@ class FileJournal:
 
     @property
     def sampled_groups(self) -> list[SampledGroup]:
-        """The groups of `spec.sample` that this exporter surveyed, newest first."""
         return list((self._status.surveyed or {}).get(self._exporter, []))
 
     @property
     def heavy_query(self) -> HeavyQuery | None:
-        """The record of a query that Nexthink fails to execute."""
         return self._status.heavy_query
 
     @property

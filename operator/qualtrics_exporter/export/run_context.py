@@ -100,7 +100,6 @@ class RunContext:
             self.clock.now()
 
     def is_late(self) -> bool:
-        """Whether the deadline has passed."""
         left = self._seconds_left
         return left is not None and left <= 0
 

@@ -14,7 +14,6 @@ def follows_invisible_character(source: Source, span: Span) -> bool:
 
 
 def explained(parsed: Parsed, fault: Fault) -> str:
-    """The message about a fault."""
     if fault.part.nested:
         return "there is a | in brackets: queries inside queries are not supported"
     if fault.error is None:

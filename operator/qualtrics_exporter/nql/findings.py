@@ -52,12 +52,10 @@ class Subject:
         interval: timedelta | None = None,
         cycle: timedelta | None = None,
     ) -> "Subject":
-        """Parse a query."""
         return cls(parse(text), parameters or {}, interval, cycle)
 
     @property
     def source(self) -> Source:
-        """Its text."""
         return self.parsed.source
 
 

@@ -57,19 +57,16 @@ QUALTRICS = Service(
 
 
 def whoami() -> Operation:
-    """Get the user of the credentials."""
     return _read("whoami", "return the user of the credentials", "whoami")
 
 
 def survey(survey_id: str) -> Operation:
-    """Get a survey."""
     return _read(
         "read_survey", f"return survey {survey_id}", f"surveys/{segment(survey_id)}", _missing(Reason.SURVEY_NOT_FOUND)
     )
 
 
 def message(library_id: str, message_id: str) -> Operation:
-    """Get a message of a library."""
     return _read(
         "read_message",
         f"return message {message_id} of library {library_id}",
@@ -84,7 +81,6 @@ def directories() -> Operation:
 
 
 def mailing_list(directory_id: str, mailing_list_id: str) -> Operation:
-    """Get a mailing list of a directory."""
     return _read(
         "read_mailing_list",
         f"return mailing list {mailing_list_id} of directory {directory_id}",
@@ -127,7 +123,6 @@ def import_contacts(
 
 
 def import_status(started: Operation, import_id: str, batch_id: str) -> Operation:
-    """Get the status of an import."""
     return Operation(
         name="import_status",
         task=f"return the status of the import into batch {batch_id}",
@@ -138,7 +133,6 @@ def import_status(started: Operation, import_id: str, batch_id: str) -> Operatio
 
 
 def transactions(directory_id: str, batch_id: str) -> Operation:
-    """List the transactions of a batch."""
     return _read(
         "list_transactions",
         f"list the transactions of batch {batch_id}",
@@ -177,7 +171,6 @@ def distributions(survey_id: str, since: datetime, until: datetime) -> Operation
 
 
 def distribution(survey_id: str, distribution_id: str) -> Operation:
-    """Get a distribution."""
     return _read(
         "read_distribution",
         f"return distribution {distribution_id} of survey {survey_id}",

@@ -54,7 +54,6 @@ class ApiContext:
         return lock
 
     async def aclose(self) -> None:
-        """Close all connections."""
         await self.transport.aclose()
 
     async def __aenter__(self) -> Self:

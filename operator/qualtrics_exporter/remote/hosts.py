@@ -52,7 +52,6 @@ class Url:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
@@ -112,7 +111,6 @@ class _Entry:
     """Whether the entry is for this machine."""
 
     def allows(self, url: Url) -> bool:
-        """Whether this entry allows the port of a URL."""
         if self.port is not None:
             return url.port == self.port
         return self.local or url.scheme == "http" or url.port == _PORTS["https"]

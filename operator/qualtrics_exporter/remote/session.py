@@ -49,7 +49,6 @@ class Session:
 
     @property
     def clock(self) -> Clock:
-        """The clock of the process."""
         return self._context.clock
 
     @property

@@ -76,7 +76,6 @@ class Exporter:
 
     @property
     def suspended(self) -> bool:
-        """Whether the user suspended the exporter."""
         return bool(self.spec and self.spec.suspend)
 
     @classmethod

@@ -84,16 +84,13 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def observe(self, call: Call) -> None:
-        """Count a finished request."""
         self._remote.labels(call.service, call.operation, call.outcome).inc()
         self._remote_seconds.labels(call.service, call.operation).observe(call.seconds)
 
     def running(self) -> AbstractContextManager[object]:
-        """Count an active run within the block."""
         return self._active.track_inprogress()
 
     def run_ended(self, entry: HistoryEntry) -> None:
-        """Count a finished run or slot."""
         self._runs.labels(entry.trigger, entry.result, entry.reason).inc()
         for stage, count in (entry.recipients.model_dump(exclude_none=True) if entry.recipients else {}).items():
             self._recipients.labels(stage).inc(max(0, count))  # a tool may have changed the journal
@@ -103,7 +100,6 @@ class Metrics:
         self._failures.labels(part).inc()
 
     def leading(self, leading: bool) -> None:
-        """Record whether this replica leads."""
         self._leader.set(leading)
 
     def follow(

@@ -81,5 +81,4 @@ def spec_of(lease: Body) -> Body:
 
 
 def annotations_of(lease: Body) -> dict[str, str]:
-    """The annotations of a Lease."""
     return (lease.get("metadata") or {}).get("annotations") or {}

@@ -60,7 +60,6 @@ class Kind:
     """The id, from the uid of the exporter and the identity of the token."""
 
     def token(self, exporter: Exporter) -> Token | None:
-        """The token in the annotation."""
         text = exporter.annotations.get(self.annotation)
         if not text:
             return None
@@ -87,7 +86,6 @@ def requested(kind: Kind, exporter: Exporter, status: Status | None = None) -> T
 
 
 def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: Token) -> Status:
-    """The status with the receipt of that token."""
     status = _with_older_receipts(status)
     id_ = kind.id_of(exporter.uid, token.identity)
     receipts = _in_front(id_[:_KEPT], getattr(status, kind.handled) or [], HANDLED_TOKENS)

@@ -135,7 +135,6 @@ def _is_done(status: Status, slot: slots.Slot) -> bool:
 
 
 def claimed(status: Status, slot: slots.Slot) -> Status:
-    """The status with that slot in the record of claimed slots."""
     claimed = [ClaimedSlot(due_time=slot.due, identity=slot.identity), *(status.claimed_slots or [])]
     claimed.sort(key=lambda known: known.due_time, reverse=True)
     dropped = [known.due_time for known in claimed[CLAIMED_SLOTS:]]

@@ -27,7 +27,6 @@ def new_entries(before: Status, after: Status) -> list[HistoryEntry]:
 
 
 def events(before: Exporter, after: Exporter) -> list[EventToRecord]:
-    """The Events for a change of one exporter's status."""
     old, new = before.status, after.status
     found = [_ended(entry, "Run") for entry in new_entries(old, new) if _deserves_event(entry, new)]
     found += [_ended(now, _ACTIONS.get(now.reason, "Delivery"), earlier) for earlier, now in _other_reason(old, new)]

@@ -127,7 +127,6 @@ def _own_run(exporter: Exporter, run: ActiveRun) -> ActiveRun:
 
 
 def _with_heartbeat(exporter: Exporter, run: ActiveRun) -> ActiveRun:
-    """The run with the newest heartbeat."""
     stored = exporter.status.active_run
     return run.model_copy(update={"heartbeat_time": stored.heartbeat_time if stored else None})
 

@@ -171,10 +171,8 @@ class Status(Model):
     )
 
     def with_entry(self, entry: HistoryEntry) -> "Status":
-        """This status with another entry at the top of its history."""
         history = [entry, *(self.history or [])][:HISTORY_LENGTH]
         return self.model_copy(update={"history": history})
 
     def condition(self, type_: str) -> Condition | None:
-        """The condition of this type, or None."""
         return next((c for c in self.conditions or [] if c.type == type_), None)
