@@ -96,8 +96,7 @@ class FileJournal:
     @property
     def untold(self) -> HistoryEntry | None:
         """A run that sent, or may have sent, and whose result was not reported."""
-        entries = [self._status.last_test, *(self._status.history or [])]
-        return next((entry for entry in entries if entry and entry.id == self._status.untold), None)
+        return next((entry for entry in self._status.entries if entry.id == self._status.untold), None)
 
     def told(self, entry: HistoryEntry) -> None:
         """Note that the result of this run was reported."""

@@ -51,7 +51,7 @@ class Questions:
         memory = self.memories.of(key)
         if not memory.retries:
             return {}
-        entries = {entry.id for entry in (*(status.history or []), status.last_test) if entry}
+        entries = {entry.id for entry in status.entries}
         memory.retries = {question: retry for question, retry in memory.retries.items() if question.run in entries}
         now, monotonic = self.clock.now(), self.clock.monotonic()
         return {question: _later(now, retry.after - monotonic) for question, retry in memory.retries.items()}

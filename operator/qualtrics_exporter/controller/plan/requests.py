@@ -142,7 +142,7 @@ def with_receipts_again(exporter: Exporter, status: Status) -> Status:
     These are replaced soon, and the token may not be in the annotation any more.
     """
     status = _with_older_receipts(status)
-    shown = [part for part in (status.active_run, status.last_test, *(status.history or [])) if part]
+    shown = [part for part in (status.active_run, *status.entries) if part]
     for kind, trigger in ((RUN, "Request"), (TEST, "Test"), (SETTLEMENT, None)):
         last = getattr(status, kind.last)
         ids = [_id_of_shown(kind, exporter.uid, last)] if last else []
@@ -226,8 +226,7 @@ def refuse_test(exporter: Exporter, status: Status, now: datetime, reason: Reaso
     if token is None:
         return status
     id_ = TEST.id_of(exporter.uid, token.identity)
-    entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
-    if not any(entry.id == id_ for entry in entries):
+    if not any(entry.id == id_ for entry in status.entries):
         entry = _refusal("Test", id_, now, "Skipped", reason, "The test did not start")
         unseen = status.last_test is not exporter.status.last_test  # another test has ended in the same plan
         if unseen or any(doubted is status.last_test for doubted in resolution.in_doubt(status)):

@@ -17,11 +17,10 @@ _OUTCOMES: tuple[Result, ...] = ("Succeeded", "Failed")
 def new_entries(before: Status, after: Status) -> list[HistoryEntry]:
     """What ended between two states, oldest first."""
     # A test whose result is Unknown moves into the history when another test follows.
-    entries = [*(before.history or []), *([before.last_test] if before.last_test else [])]
-    known = {(entry.id, entry.completion_time, entry.result) for entry in entries}
+    known = {(entry.id, entry.completion_time, entry.result) for entry in before.entries}
     # An entry whose Unknown result becomes known is not new: its changed reason has an Event.
     known |= {(id_, time, result) for id_, time, was in known if was == "Unknown" for result in _OUTCOMES}
-    known |= {(e.id, e.completion_time, "Succeeded") for e in entries if resolution.said_not_sent(e)}
+    known |= {(e.id, e.completion_time, "Succeeded") for e in before.entries if resolution.said_not_sent(e)}
     fresh = [e for e in after.history or [] if (e.id, e.completion_time, e.result) not in known]
     return fresh[::-1]
 

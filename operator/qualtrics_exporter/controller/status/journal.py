@@ -132,5 +132,4 @@ def _with_heartbeat(exporter: Exporter, run: ActiveRun) -> ActiveRun:
 
 
 def _has_entry(status: Status, run: ActiveRun) -> bool:
-    entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
-    return any(entry.id == run.id and entry.start_time == run.start_time for entry in entries)
+    return any(entry.id == run.id and entry.start_time == run.start_time for entry in status.entries)

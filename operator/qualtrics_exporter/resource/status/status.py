@@ -170,6 +170,11 @@ class Status(Model):
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
 
+    @property
+    def entries(self) -> list[HistoryEntry]:
+        """The history, newest first, and then the last test."""
+        return [*(self.history or []), *([self.last_test] if self.last_test else [])]
+
     def with_entry(self, entry: HistoryEntry) -> "Status":
         history = [entry, *(self.history or [])][:HISTORY_LENGTH]
         return self.model_copy(update={"history": history})
