@@ -21,9 +21,11 @@ import pytest
 import pytest_asyncio
 from kubernetes.aio import client
 
+from qualtrics_exporter.clock import SystemClock, WatchedClock
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.auth import connect
 from qualtrics_exporter.controller.leader_election import LeaderElection
+from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.waiting import HANG_SECONDS
@@ -44,6 +46,10 @@ def set_pace(factor: float) -> None:
 set_pace(float(os.environ.get(PACE_VARIABLE, "1")))
 NAME = "qualtrics-exporter"
 TICK = 0.01
+
+
+def fresh_record() -> LeaderRecord:
+    return LeaderRecord(WatchedClock(SystemClock()))
 
 
 class TwoLeaders(Exception):
@@ -112,7 +118,8 @@ class Candidate:
         self.stubborn = 0.0  # how long the body goes on after it was cancelled
         self.elector = LeaderElection(
             ClusterApi(api), namespace, NAME, name, lease=LEASE, deadline=DEADLINE, retry=RETRY,
-            on_change=self.changes.append, on_deadline_missed=self._on_deadline_missed, **options,
+            record=fresh_record(), on_change=self.changes.append, on_deadline_missed=self._on_deadline_missed,
+            **options,
         )  # fmt: skip
         self.task = asyncio.create_task(self.elector.run(self.body))
 
@@ -252,7 +259,14 @@ async def test_what_a_body_raises_is_raised_and_the_lease_given_back(
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     async with await connect() as api:
         elector = LeaderElection(
-            ClusterApi(api), namespace, NAME, "broken", lease=LEASE, deadline=DEADLINE, retry=RETRY
+            ClusterApi(api),
+            namespace,
+            NAME,
+            "broken",
+            lease=LEASE,
+            deadline=DEADLINE,
+            retry=RETRY,
+            record=fresh_record(),
         )
         with pytest.raises(TimeoutError, match="the body's own"):
             await elector.run(broken)
@@ -442,7 +456,7 @@ async def test_a_missing_right_is_a_problem_that_can_be_asked_for(
 def test_an_election_that_cannot_be_safe_is_refused() -> None:
     for wrong in ({"lease": 5, "deadline": 5}, {"deadline": 1, "retry": 2}, {"retry": 0}):
         with pytest.raises(ValueError, match="retry < deadline < lease"):
-            LeaderElection(None, "n", "l", "i", **wrong)
+            LeaderElection(None, "n", "l", "i", record=fresh_record(), **wrong)
 
 
 # Processes: killed and paused
@@ -551,7 +565,14 @@ async def main(namespace: str) -> None:
 
     async with await connect() as api:
         elector = LeaderElection(
-            ClusterApi(api), namespace, NAME, "process", lease=LEASE, deadline=DEADLINE, retry=RETRY
+            ClusterApi(api),
+            namespace,
+            NAME,
+            "process",
+            lease=LEASE,
+            deadline=DEADLINE,
+            retry=RETRY,
+            record=fresh_record(),
         )
         await elector.run(lead)
 
