@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from qualtrics_exporter.nql.parse import Parsed, parse
+from qualtrics_exporter.nql.parse import Parsed
 from qualtrics_exporter.nql.source import Source, Span
 from qualtrics_exporter.resource.reasons import Kind, Reason
 
@@ -43,16 +43,6 @@ class Subject:
     parameters: Mapping[str, str] = field(default_factory=dict)
     interval: timedelta | None = None
     cycle: timedelta | None = None
-
-    @classmethod
-    def of(
-        cls,
-        text: str,
-        parameters: Mapping[str, str] | None = None,
-        interval: timedelta | None = None,
-        cycle: timedelta | None = None,
-    ) -> "Subject":
-        return cls(parse(text), parameters or {}, interval, cycle)
 
     @property
     def source(self) -> Source:

@@ -3,8 +3,9 @@
 Never request `/distributions/{id}/links` of a distribution that was sent: that resets its dates.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from qualtrics_exporter.qualtrics.distributions import Distribution
 from qualtrics_exporter.remote.operation import Operation, compact, segment
@@ -62,7 +63,10 @@ def whoami() -> Operation:
 
 def survey(survey_id: str) -> Operation:
     return _read(
-        "read_survey", f"return survey {survey_id}", f"surveys/{segment(survey_id)}", _missing(Reason.SURVEY_NOT_FOUND)
+        "read_survey",
+        f"return survey {survey_id}",
+        f"surveys/{segment(survey_id)}",
+        refusals=_missing(Reason.SURVEY_NOT_FOUND),
     )
 
 
@@ -71,7 +75,7 @@ def message(library_id: str, message_id: str) -> Operation:
         "read_message",
         f"return message {message_id} of library {library_id}",
         f"libraries/{segment(library_id)}/messages/{segment(message_id)}",
-        _missing(Reason.MESSAGE_NOT_FOUND),
+        refusals=_missing(Reason.MESSAGE_NOT_FOUND),
     )
 
 
@@ -85,7 +89,7 @@ def mailing_list(directory_id: str, mailing_list_id: str) -> Operation:
         "read_mailing_list",
         f"return mailing list {mailing_list_id} of directory {directory_id}",
         f"directories/{segment(directory_id)}/mailinglists/{segment(mailing_list_id)}",
-        _missing(Reason.MAILING_LIST_NOT_FOUND),
+        refusals=_missing(Reason.MAILING_LIST_NOT_FOUND),
     )
 
 
@@ -179,21 +183,8 @@ def distribution(survey_id: str, distribution_id: str) -> Operation:
     )
 
 
-def _read(
-    name: str,
-    task: str,
-    path: str,
-    refusals: Mapping[int, Reason] | None = None,
-    query: Mapping[str, str] | None = None,
-) -> Operation:
-    return Operation(
-        name=name,
-        task=task,
-        path=f"{_API}/{path}",
-        query=query or {},
-        retry=RetryPolicy.READ,
-        refusals=refusals or {},
-    )
+def _read(name: str, task: str, path: str, **more: Any) -> Operation:
+    return Operation(name=name, task=task, path=f"{_API}/{path}", retry=RetryPolicy.READ, **more)
 
 
 def _missing(reason: Reason) -> dict[int, Reason]:
