@@ -6,21 +6,17 @@ until then the last time bucket of Nexthink is open. Weekly slots are due at the
 has at most one distribution. So after clock changes, these rules choose one slot too few rather than one too many:
 
 - Every hour: one slot for each hour of UTC, which is its identity. It starts at the full local hour within that UTC
-hour
-  (at 23:30 UTC in Asia/Kolkata), with the offset at the beginning of the UTC hour. So it does not matter how often a
-  local hour exists, and no change of offset puts two slots into one hour.
+  hour (at 23:30 UTC in Asia/Kolkata), with the offset at the beginning of the UTC hour. So it does not matter how
+  often a local hour exists, and no change of offset puts two slots into one hour.
 - Every 2, 3, 4, 6 or 12 hours: one slot for each local hour divisible by that number. Its identity is the start in UTC:
   after a change of time zone, the same local hour is another slot.
 - Daily, Weekly: one slot for each local midnight, or midnight of that weekday. Its identity is the local date, even if
-the
-  slot moved: after a change of time zone, the same date is the same slot.
+  the slot moved: after a change of time zone, the same date is the same slot.
 - A local time that exists twice counts once, the first time. A local time that does not exist moves to the first
-instant
-  after the gap, and the 20 minutes are counted from there.
+  instant after the gap, and the 20 minutes are counted from there.
 - Slots that move to the same instant, or to the instant of another slot, are one slot with the identity of the latest:
-in
-  Pacific/Apia, where 30 December 2011 does not exist, the Daily slot of the 31st replaces both. A Weekly slot of that
-  Friday runs at the beginning of Saturday, with the identity of the Friday.
+  in Pacific/Apia, where 30 December 2011 does not exist, the Daily slot of the 31st replaces both. A Weekly slot of
+  that Friday runs at the beginning of Saturday, with the identity of the Friday.
 
 Implementation: nominal starts are numbered, so a division gives the number of the newest one, and one or two steps
 correct it for clock changes. Start times never decrease with their number. If several are equal, the last of them is

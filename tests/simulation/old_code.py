@@ -72,12 +72,12 @@ def runs_are_stolen() -> Iterator[None]:
         return await plan(self, key, turn)
 
     def is_orphaned(self: RunHolders, key: Key, run: ActiveRun | None) -> bool:
-        memory = self._memories.of(key)
-        if run is None or first.get() or self._identity.is_own(run.holder):
+        memory = self.memories.of(key)
+        if run is None or first.get() or self.identity.is_own(run.holder):
             memory.foreign_run = None
             return run is not None
         state: Any = (run.holder, run.step, run.attempt)
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if memory.foreign_run is None or memory.foreign_run.state != state:
             memory.foreign_run = ForeignRun(state, now)
         return now - memory.foreign_run.since >= 1800

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.memory import ForeignRun, Memories
-from qualtrics_exporter.controller.plan.takeover import ABANDONED, RunState
+from qualtrics_exporter.controller.plan.takeover import ABANDONED
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.export.run_ids import new_holder
 from qualtrics_exporter.resource.status import ActiveRun
@@ -69,7 +69,8 @@ class RunHolders:
         if run is None or self.identity.is_own(run.holder) or self.identity.succeeds(run.holder):
             memory.foreign_run = None
             return run is not None
-        state, now = RunState.of(run), self.clock.monotonic()
+        now = self.clock.monotonic()
+        state = (run.id, run.holder, run.step, run.attempt, run.heartbeat_time)
         if memory.foreign_run is None or memory.foreign_run.state != state:
             memory.foreign_run = ForeignRun(state, now)
         return timedelta(seconds=now - memory.foreign_run.since) >= ABANDONED

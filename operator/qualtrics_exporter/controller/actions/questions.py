@@ -35,16 +35,10 @@ ANSWER_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Which questions are due, and which had no answer."""
+    """Which questions had no answer, and when to ask them again."""
 
     memories: Memories
     clock: Clock
-
-    def due(self, key: Key, status: Status, about: About) -> HistoryEntry | None:
-        """The first entry about which that question is due."""
-        now = self.clock.now()
-        questions = open_questions(status, now, self.retries(key, status))
-        return next((q.entry for q in questions if q.question.about == about and q.at <= now), None)
 
     def retries(self, key: Key, status: Status) -> Mapping[Question, datetime]:
         """Until when questions are not asked again. Forgets the questions about entries that are gone."""
@@ -102,7 +96,9 @@ class Asker(ABC, Generic[T]):
         """The first entry about which the question is due."""
         if not now.at_rest or spec_problem(now.exporter, self.default_zone):  # without a spec, there are no credentials
             return None
-        return self.questions.due(now.key, now.exporter.status, self.about)
+        time, status = self.questions.clock.now(), now.exporter.status
+        questions = open_questions(status, time, self.questions.retries(now.key, status))
+        return next((q.entry for q in questions if q.question.about == self.about and q.at <= time), None)
 
     async def do(self, now: Situation, entry: HistoryEntry) -> Exporter:
         """Ask, and write the answer into the status."""
