@@ -138,9 +138,8 @@ async def test_a_check_that_nobody_waits_for_any_more_stops_nobody() -> None:
     assert waits.result().error
 
 
-async def test_so_many_verdicts_are_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_texts, "MAX_CACHED", 3)
-    texts = QueryTexts(at_once)
+async def test_so_many_verdicts_are_kept_and_no_more() -> None:
+    texts = QueryTexts(at_once, max_cached=3)
     for number in range(10):
         await texts.check(spec(f"users | limit {number}"))
     assert len(texts._cache) == 3
