@@ -170,8 +170,8 @@ class Stage:
         """Wait until a call of that operation stands held."""
         self.while_time_passes(lambda: self.sandbox.reached(operation), seconds=1)
 
-    def while_time_passes(self, wait: Callable[[], T], *, seconds: float = 10, pause: float = 0.1) -> T:
-        """Wait for something while the clock runs a hundred times as fast, as retries and look-ups want it.
+    def while_time_passes(self, wait: Callable[[], T], *, seconds: float = 10, pause: float = 0.05) -> T:
+        """Wait for something while the clock runs two hundred times as fast, as retries and look-ups want it.
 
         On a slow machine the clock is slower too: else more time would pass between two steps of the same work, and
         what has a time limit would meet it.
