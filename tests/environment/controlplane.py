@@ -198,12 +198,22 @@ class ControlPlane:
         if self._called("PATCH", path + query, manifest, **{"Content-Type": "application/apply-patch+yaml"}) is None:
             raise ControlPlaneError(f"{path}: there is no such place")
 
+    def merge(self, path: str, patch: dict[str, Any]) -> None:
+        """Change an object as the administrator by a merge patch, as `kubectl patch --type=merge` does."""
+        if self._called("PATCH", path, patch, **{"Content-Type": "application/merge-patch+json"}) is None:
+            raise ControlPlaneError(f"{path}: there is no such object")
+
+    def delete(self, path: str) -> None:
+        """Delete an object as the administrator, if it exists."""
+        self._called("DELETE", path)
+
     def _called(self, method: str, path: str, body: dict[str, Any] | None = None, **headers: str) -> Any:
         client = self.api()
         headers["Accept"] = "application/json"
         client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
         url = client.configuration.host + path
-        sent = None if body is None else json.dumps(body)
+        # The client turns a body into JSON by itself only if the content type has that name.
+        sent = body if body is None or "json" in headers.get("Content-Type", "") else json.dumps(body)
         reply = client.call_api(method, url, headers, sent, _request_timeout=HANG_SECONDS)
         content = reply.read()
         if reply.status == 404:
