@@ -142,7 +142,7 @@ class SteeredClock:
             loop.call_soon_threadsafe(event.set)
 
     def _follow(self, loop: asyncio.AbstractEventLoop, version: int) -> None:
-        """Look at the file now and again for all tasks of a loop: a look for each task would cost many times as much."""
+        """Look at the file now and again for all tasks of a loop: one look for each task would cost far more."""
         sleeping = [event for of, event in (*self._sleepers, *self._limits) if of is loop]
         if not sleeping:
             self._followers.discard(loop)

@@ -16,6 +16,7 @@ import yaml
 
 from qualtrics_exporter.sandbox import Query
 from tests.environment import chart_rules
+from tests.environment.api_calls import ApiCallError
 from tests.environment.api_gate import ApiGate
 from tests.environment.clock import SteeredClock
 from tests.environment.controlplane import ControlPlane, ControlPlaneError
@@ -194,7 +195,8 @@ class Stage:
         """Let everybody here do what they can do now; returns how long that took, in seconds of the machine."""
         began = time.monotonic()
         if not self.cluster.is_frozen:
-            with suppress(ControlPlaneError, urllib3.exceptions.HTTPError):  # it may be on its way down or up
+            # It may be on its way down or up.
+            with suppress(ApiCallError, ControlPlaneError, urllib3.exceptions.HTTPError):
                 self.cluster.read("/version")
         self.sandbox.call(lambda: None)
         for operator in tuple(self._operators):
