@@ -123,7 +123,7 @@ class Election:
             Candidate(f"replica-{number}", SlowCluster(self.server, self.loop, speed, random))
             for number, speed in enumerate(speeds)
         ]
-        self._patches = patches.repeatable(seed, self.loop.time)
+        self._patches = patches.repeatable(seed)
         self._patches.__enter__()
         self._silence = patches.logs(None)
         self._silence.__enter__()
