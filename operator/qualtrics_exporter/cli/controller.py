@@ -120,13 +120,13 @@ def controller(*, namespaces: tuple[str, ...], proxy: str | None, no_proxy: tupl
       qualtrics-exporter controller --namespace dex --no-leader-election --log-format console
       QUALTRICS_EXPORTER_NAMESPACE=dex,hr qualtrics-exporter controller
     """
+    # Each other flag has the name of its setting.
+    chosen = Settings(namespaces=tuple(dict.fromkeys(namespaces)), proxies=proxies(proxy, no_proxy), **settings)
     check_tls()
     # Imported here because it takes a second: `controller --help` and usage errors stay fast.
     from qualtrics_exporter.controller.app import run
     from qualtrics_exporter.controller.kube.errors import NoTemporaryFile
 
-    # Each other flag has the name of its setting.
-    chosen = Settings(namespaces=tuple(dict.fromkeys(namespaces)), proxies=proxies(proxy, no_proxy), **settings)
     try:
         sys.exit(run(chosen))
     except NoTemporaryFile as error:

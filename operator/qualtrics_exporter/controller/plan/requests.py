@@ -142,7 +142,7 @@ def with_receipts_again(exporter: Exporter, status: Status) -> Status:
     These are replaced soon, and the token may not be in the annotation any more.
     """
     status = _with_older_receipts(status)
-    shown = [part for part in (status.active_run, *status.entries) if part]
+    shown = [part for part in (status.active_run, status.last_test, *(status.history or [])) if part]
     for kind, trigger in ((RUN, "Request"), (TEST, "Test"), (SETTLEMENT, None)):
         last = getattr(status, kind.last)
         ids = [_id_of_shown(kind, exporter.uid, last)] if last else []
