@@ -1,7 +1,6 @@
 """Reads the exporter and the Secrets for `run` from files with manifests."""
 
 import base64
-import binascii
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -115,7 +114,7 @@ def _keys(body: Mapping[str, Any], source: str) -> dict[str, str | bytes]:
 def _decoded(value: str, where: str) -> bytes:
     try:
         return base64.b64decode("".join(value.split()), validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise InvalidManifest(f"{where} is not base64: use stringData for plain text.") from None
 
 

@@ -43,13 +43,9 @@ _NUMBER_LIKE = re.compile(r"\d[^\s,|()\[\]\"']*")
 """People read 24.3.1 or 5GiB as one number."""
 
 
-def _lexeme(parsed: Parsed, span: Span) -> str:
-    return parsed.source[span.start : span.end]
-
-
 def _hint(parsed: Parsed, fault: Fault, expected: frozenset[str]) -> str | None:
     """A hint at what was probably meant."""
-    lexeme = _lexeme(parsed, fault.span).casefold()
+    lexeme = parsed.source[fault.span.start : fault.span.end].casefold()
     before, after = parsed.source[: fault.span.start], parsed.source[fault.span.start :]
     if lexeme in CLAUSES:
         return f"write a | before `{lexeme}`"

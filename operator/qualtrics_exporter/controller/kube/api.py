@@ -10,7 +10,6 @@ older CRD let in must not raise.
 """
 
 import base64
-import binascii
 import contextlib
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -148,7 +147,7 @@ class ClusterApi:
         body = await self._call(ApiRequest("get", SECRETS, namespace, name))
         try:
             data = {key: base64.b64decode(value, validate=True) for key, value in (body.get("data") or {}).items()}
-        except (binascii.Error, ValueError) as error:  # the API server accepts no such Secret
+        except ValueError as error:  # the API server accepts no such Secret
             raise Unreachable(f"the data of Secret {namespace}/{name} is not base64") from error
         return Secret(data)
 
