@@ -136,9 +136,9 @@ class World:
         self.network.hosts |= {**hosts, **more_hosts}
         self._brands.append(qualtrics)
         slow = namespace == SLOW and slow_minutes > 0
-        qualtrics.world.import_polls = 1000
-        qualtrics.world.import_seconds = slow_minutes * 60 if slow else IMPORT_SECONDS
-        qualtrics.world.limits.qualtrics_jobs = None  # the slow tenant has more than 125 imports under way
+        qualtrics.account.import_polls = 1000
+        qualtrics.account.import_seconds = slow_minutes * 60 if slow else IMPORT_SECONDS
+        qualtrics.account.limits.qualtrics_jobs = None  # the slow tenant has more than 125 imports under way
         self.server.put_secret(namespace, "nexthink", nexthink.secret())
         self.server.put_secret(namespace, "qualtrics", qualtrics.secret())
         status: Body | None = None

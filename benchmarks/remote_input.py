@@ -16,7 +16,7 @@ from pathlib import Path
 
 from qualtrics_exporter.export.query_texts import QueryTexts
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 from tests.faults.flooded import Loop, Memory, flooding, met
 from tests.faults.floods import FLOODS
 
@@ -27,7 +27,7 @@ CHECK = "the check of a query of 16,000 characters"
 async def checked() -> list[str]:
     """A check of a legal query that is as long as it may be."""
     query = ("users " + "| where a == 1 " * 1100)[:15_900] + " | list ad.email_address"
-    spec = Spec.model_validate({**World.default().exporter_spec(), "schedule": {"frequency": "Daily"}})
+    spec = Spec.model_validate({**Account.default().exporter_spec(), "schedule": {"frequency": "Daily"}})
     spec = spec.model_copy(update={"nexthink": spec.nexthink.model_copy(update={"query": query[:16_000]})})
     await QueryTexts().check(spec)
     return ["done"]

@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from qualtrics_exporter.cli import program as commands
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.clock import SteeredClock
@@ -173,9 +173,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture
 def sandbox(certificates: Certificates, tmp_path: Path) -> Iterator[SandboxThread]:
     """Both remote sides over HTTPS, with imports that do not dawdle. `Hurried` makes their time pass."""
-    world = World.default()
-    world.import_seconds = world.import_polls = 0
-    with SandboxThread(SteeredClock(tmp_path / "clock"), certificates.server, world) as running:
+    account = Account.default()
+    account.import_seconds = account.import_polls = 0
+    with SandboxThread(SteeredClock(tmp_path / "clock"), certificates.server, account) as running:
         yield running
         assert running.ledger.errors == []
 

@@ -13,7 +13,7 @@ from qualtrics_exporter.cli.sandbox import secrets
 from qualtrics_exporter.cli.without_cluster import Export, Outcome
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.sandbox import Query, Sandbox, World
+from qualtrics_exporter.sandbox import Account, Query, Sandbox
 from tests.environment.clock import HastyClock
 
 CLOCK = HastyClock(start=datetime(2026, 1, 5, 10, tzinfo=UTC))
@@ -21,13 +21,13 @@ CLOCK = HastyClock(start=datetime(2026, 1, 5, 10, tzinfo=UTC))
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    async with Sandbox(World.default(), clock=CLOCK) as running:
+    async with Sandbox(Account.default(), clock=CLOCK) as running:
         yield running
 
 
 def command(sandbox: Sandbox, folder: Path, name: str, *, send: bool = True, **spec: Any) -> Export:
     """`run` for the exporter of that name; all of them share one journal."""
-    body = {"schedule": {"frequency": "Daily"}, **sandbox.world.exporter_spec(), **spec}
+    body = {"schedule": {"frequency": "Daily"}, **sandbox.account.exporter_spec(), **spec}
     metadata = {"name": name, "namespace": "dex"}
     exporter = Exporter.from_object({"metadata": metadata, "spec": body})
     assert exporter.spec, exporter.spec_error
@@ -94,10 +94,10 @@ async def test_a_full_run_of_another_exporter_does_not_make_it_forget_its_own(sa
 
 
 async def test_the_audience_of_another_exporter_is_not_compared(sandbox: Sandbox, tmp_path: Path) -> None:
-    asked = sandbox.world.exporter_spec()["nexthink"]
+    asked = sandbox.account.exporter_spec()["nexthink"]
     for name, people in (("large", 200), ("small", 1)):
         addresses = [f"{name}{n}@example.com" for n in range(people)]
-        sandbox.world.add_query(Query.people(f"#{name}", addresses, executed=asked["query"]))
+        sandbox.account.add_query(Query.people(f"#{name}", addresses, executed=asked["query"]))
         export = command(sandbox, tmp_path, name, nexthink={**asked, "queryId": f"#{name}"})
         entry = (await export.done(CLOCK)).entry
         export.mark_reported(entry)

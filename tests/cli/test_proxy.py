@@ -28,8 +28,10 @@ def test_an_export_goes_through_the_proxy_of_the_environment(run: Local, hosts: 
 
 
 def test_the_file_of_a_large_result_goes_through_it_too(run: Local, hosts: set[str], tmp_path: Path) -> None:
-    world = run.sandbox.world
-    run.sandbox.call(lambda: setattr(world.queries[world.query_id], "rows", world.queries[world.query_id].rows * 200))
+    account = run.sandbox.account
+    run.sandbox.call(
+        lambda: setattr(account.queries[account.query_id], "rows", account.queries[account.query_id].rows * 200)
+    )
     with TinyProxy(tmp_path / "proxy") as proxy:
         run("--send", env=proxy.variables())
     assert run.mailed() == PEOPLE

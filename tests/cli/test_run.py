@@ -64,7 +64,7 @@ def test_a_test_mails_nobody_and_imports_nobody(run: Local) -> None:
 
 def test_a_test_that_is_to_send_mails_20_people_at_most(run: Local) -> None:
     many = [[f"user{number}@example.com"] for number in range(50)]
-    run.sandbox.call(lambda: setattr(run.sandbox.world.queries["#teams_rollout"], "rows", many))
+    run.sandbox.call(lambda: setattr(run.sandbox.account.queries["#teams_rollout"], "rows", many))
     assert "TestDelivered" in run("--test", "--send").stdout
     assert len(run.mailed()) == 20
     last_test = journal(run).last_test
@@ -242,7 +242,7 @@ def test_a_send_that_was_refused_is_not_asked_for_again_without_send(run: Local)
 
 def test_after_a_refusal_another_manifest_mails_the_people_of_its_own_query(run: Local) -> None:
     refused(run)
-    run.sandbox.call(lambda: setattr(run.sandbox.world.queries["#teams_rollout"], "rows", [["ana@example.com"]]))
+    run.sandbox.call(lambda: setattr(run.sandbox.account.queries["#teams_rollout"], "rows", [["ana@example.com"]]))
     run.change(description="Only one is left")
     ended = run("--send")
     assert "starting again" in ended.stderr

@@ -50,7 +50,7 @@ class OddWorld:
         self._nexthink, hosts = instance(0, clock)
         self.brand, more_hosts = brand(0, clock)
         self.network.hosts |= {**hosts, **more_hosts}
-        self.brand.world.import_polls, self.brand.world.import_seconds = 1000, 5.0
+        self.brand.account.import_polls, self.brand.account.import_seconds = 1000, 5.0
         self.server.put_secret(NAMESPACE, "nexthink", self._nexthink.secret())
         self.server.put_secret(NAMESPACE, "qualtrics", self.brand.secret())
         world: Any = self

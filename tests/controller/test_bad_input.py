@@ -42,10 +42,10 @@ def query(query_id: str, rows: list[list[object]], columns: int = 1) -> Callable
     """A saved query with these rows."""
 
     def prepare(stage: Stage) -> None:
-        world = stage.sandbox.world
+        account = stage.sandbox.account
         named = [f"column{n}" for n in range(columns)]
-        found = Query(query_id, named, rows, world.queries[world.query_id].executed)
-        stage.sandbox.call(lambda: world.add_query(found))
+        found = Query(query_id, named, rows, account.queries[account.query_id].executed)
+        stage.sandbox.call(lambda: account.add_query(found))
 
     return prepare
 
@@ -53,7 +53,7 @@ def query(query_id: str, rows: list[list[object]], columns: int = 1) -> Callable
 def elsewhere(stage: Stage) -> None:
     """Qualtrics credentials of another datacenter."""
     credential = Credential("elsewhere", "elsewhere-secret", frozenset({"manage:all"}), elsewhere="call")
-    stage.sandbox.world.qualtrics_credentials.append(credential)
+    stage.sandbox.account.qualtrics_credentials.append(credential)
     secret("qualtrics", clientId="elsewhere", clientSecret="elsewhere-secret")(stage)
 
 
@@ -203,7 +203,7 @@ def test_odd_results_are_counted_and_each_person_is_mailed_once(shared_stage: St
         shared_stage.people(query_id, odd.rows)
     else:
         query(query_id, odd.rows)(shared_stage)
-    shared_stage.sandbox.world.queries[query_id].truncated = odd.truncated
+    shared_stage.sandbox.account.queries[query_id].truncated = odd.truncated
     # A subject of its own, or Qualtrics would keep the same mail back from the same people.
     spec = {"nexthink.queryId": query_id, "qualtrics.subject": case, **(odd.spec or {})}
     exporter = shared_stage.exporter(f"odd-{number}", **spec)
@@ -270,7 +270,7 @@ def test_a_saved_query_that_vanishes_is_found_by_the_run_and_told_by_ready(stage
     stage.people("#vanishes", ["a@example.com"])
     exporter = stage.exporter(**{"nexthink.queryId": "#vanishes"})
     assert exporter.checked()["status"] == "True"
-    stage.sandbox.call(lambda: stage.sandbox.world.queries.pop("#vanishes"))
+    stage.sandbox.call(lambda: stage.sandbox.account.queries.pop("#vanishes"))
     exporter.annotate(run_requested_at="now")
     assert exporter.ended()["reason"] == "QueryNotFound"
     exporter.until(

@@ -13,7 +13,7 @@ SLOT = datetime(2026, 11, 24, 23, 0, 5, tzinfo=UTC)
 def heavy(stage: Stage) -> AppliedExporter:
     """An exporter whose query Nexthink never executes."""
     stage.people(QUERY, 1200)
-    stage.sandbox.world.queries[QUERY].heavy = True
+    stage.sandbox.account.queries[QUERY].heavy = True
     return stage.exporter(**{"nexthink.queryId": QUERY, "schedule.dayOfWeek": "Wednesday"})
 
 
@@ -54,7 +54,7 @@ def test_a_heavy_query_is_sent_from_an_export_and_the_second_run_does_not_wait_f
     assert executions(stage) == before
     assert exporter.condition("QueryInSync")["status"] == "Unknown"
 
-    stage.sandbox.world.queries[QUERY].heavy = False
+    stage.sandbox.account.queries[QUERY].heavy = False
     exporter.change(description="Execution is tried again after an edit")
     exporter.checked()
     exporter.annotate(run_requested_at="lighter")
@@ -76,7 +76,7 @@ def sent_during_an_outage(stage: Stage) -> AppliedExporter:
     stage.operator()
     exporter = heavy(stage)
     exporter.checked()
-    stage.sandbox.world.heavy_status = 503
+    stage.sandbox.account.heavy_status = 503
     stage.clock.advance_to(SLOT)
     assert exporter.ended()["reason"] == "QueryNotCompared"
     return exporter
@@ -106,7 +106,7 @@ def test_after_a_short_outage_a_check_compares_the_query(stage: Stage) -> None:
     exporter = sent_during_an_outage(stage)
     assert exporter.condition("QueryInSync")["status"] == "Unknown"
 
-    stage.sandbox.world.queries[QUERY].heavy = False
+    stage.sandbox.account.queries[QUERY].heavy = False
     checked_again(stage, exporter)
     assert exporter.condition("QueryInSync")["status"] == "True"
     assert "heavyQuery" not in exporter.status()
@@ -147,7 +147,7 @@ def test_a_dry_test_counts_a_heavy_audience_and_the_run_after_it_does_not_wait(s
 def test_a_drift_that_was_found_stays_until_the_query_is_compared_again(stage: Stage) -> None:
     stage.operator()
     stage.people(QUERY, 3)
-    query = stage.sandbox.world.queries[QUERY]
+    query = stage.sandbox.account.queries[QUERY]
     right, query.executed = query.executed, "users | list ad.email_address"
     exporter = stage.exporter(**{"nexthink.queryId": QUERY})
     exporter.checked()
@@ -171,7 +171,7 @@ def test_a_drift_that_was_found_stays_until_the_query_is_compared_again(stage: S
 def test_what_a_test_found_in_an_export_stays_until_the_result_is_read_again(stage: Stage) -> None:
     stage.operator()
     stage.people(QUERY, 3)
-    query = stage.sandbox.world.queries[QUERY]
+    query = stage.sandbox.account.queries[QUERY]
     one, query.columns = query.columns, ["user.name", "user.ad.email_address"]
     exporter = stage.exporter(**{"nexthink.queryId": QUERY, "nexthink.resultSource": "Export"})
     assert exporter.checked()["status"] == "True", "a check does not read an export"

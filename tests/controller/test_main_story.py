@@ -162,7 +162,7 @@ def test_delivery_figures_are_read_back(stage: Stage) -> None:
     stage.operator()
     exporter = stage.exporter()
     exporter.checked()
-    stage.sandbox.world.bouncing_addresses.add("ana@example.com")
+    stage.sandbox.account.bouncing_addresses.add("ana@example.com")
     exporter.annotate(run_requested_at="first")
     exporter.ended()
     stage.clock.advance(121)

@@ -17,7 +17,7 @@ def test_no_address_token_or_secret_is_in_status_events_logs_or_metrics(stage: S
     stage.people("#planted", [*PLANTED, "planted.garbage@@example", "planted broken@example.com"])
     exporter = stage.exporter(**{"nexthink.queryId": "#planted"})
     exporter.checked()
-    stage.sandbox.world.refused_addresses.add(PLANTED[0])
+    stage.sandbox.account.refused_addresses.add(PLANTED[0])
     stage.sandbox.fault("nexthink.execute", status=500, body=f'{{"message": "no mail for {PLANTED[1]}", "code": 5}}')
     exporter.annotate(run_requested_at="one")
     stage.while_time_passes(exporter.ended)

@@ -11,7 +11,7 @@ DAILY = {"schedule.frequency": "Daily", "schedule.dayOfWeek": None}
 def saved(stage: Stage, query_id: str, text: str) -> str:
     """Nexthink keeps this text under that id; it names two people."""
     stage.people(query_id, ["ana@example.com", "ben@example.com"])
-    stage.sandbox.world.queries[query_id].executed = text
+    stage.sandbox.account.queries[query_id].executed = text
     return query_id
 
 
@@ -169,7 +169,7 @@ def test_a_drift_is_told_with_both_sides_and_held_where_the_user_wants_so(stage:
     assert len(stage.sandbox.ledger.batches) == batches
     assert len(stage.sandbox.ledger.distributions) == 1
 
-    stage.sandbox.world.queries["#drift"].executed = GOOD
+    stage.sandbox.account.queries["#drift"].executed = GOOD
     exporter.annotate(run_requested_at="third")
     assert exporter.ended(3)["result"] == "Succeeded"
     assert exporter.condition("QueryInSync")["status"] == "True"

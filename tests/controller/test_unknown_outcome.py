@@ -53,7 +53,7 @@ def test_a_person_settles_what_was_not_sent_and_then_sends_it(stage: Stage, peop
 
 def test_what_the_list_shows_later_is_found_also_after_a_restart(stage: Stage, people: Mailed) -> None:
     operator = stage.operator()
-    stage.sandbox.world.list_lag_seconds = 500
+    stage.sandbox.account.list_lag_seconds = 500
     exporter, entry = unknown(stage, "after")
     operator.kill()
     stage.sandbox.fault("qualtrics.list_distributions", status=403)  # the look at ten minutes fails

@@ -22,8 +22,8 @@ from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger
-from qualtrics_exporter.sandbox import Sandbox, World
-from qualtrics_exporter.sandbox.world import Query
+from qualtrics_exporter.sandbox import Account, Sandbox
+from qualtrics_exporter.sandbox.account import Query
 from tests.environment.clock import HastyClock, SteeredClock
 
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
@@ -55,8 +55,8 @@ class Exporter:
 
     def __init__(self, sandbox: Sandbox, clock: SteeredClock, clients: Clients, path: Path) -> None:
         self.sandbox, self.clock, self.clients, self.path = sandbox, clock, clients, path
-        self.world, self.faults = sandbox.world, sandbox.faults
-        self.spec = Spec.model_validate({**sandbox.world.exporter_spec(), "schedule": {"frequency": "Daily"}})
+        self.account, self.faults = sandbox.account, sandbox.faults
+        self.spec = Spec.model_validate({**sandbox.account.exporter_spec(), "schedule": {"frequency": "Daily"}})
 
     def change(self, part: str, **fields: Any) -> None:
         """Edit the spec: `change("qualtrics", subject="…")`, `change("spec", dry_run=True)`."""
@@ -67,11 +67,11 @@ class Exporter:
 
     def people(self, addresses: Iterable[object]) -> Query:
         """Let the query return these."""
-        return self.world.add_query(Query.people(self.world.query_id, addresses, executed=self.spec.nexthink.query))
+        return self.account.add_query(Query.people(self.account.query_id, addresses, executed=self.spec.nexthink.query))
 
     def many(self, count: int) -> None:
         """Let the query return so many people."""
-        query = self.world.add_query(Query.generated(self.world.query_id, count))
+        query = self.account.add_query(Query.generated(self.account.query_id, count))
         query.executed = self.spec.nexthink.query
 
     def open(self) -> FileJournal:
@@ -132,13 +132,13 @@ def clock() -> SteeredClock:
 
 
 @pytest.fixture
-def world() -> World:
-    return World.default()
+def account() -> Account:
+    return Account.default()
 
 
 @pytest.fixture
-async def sandbox(world: World, clock: SteeredClock) -> AsyncIterator[Sandbox]:
-    async with Sandbox(world, clock=clock) as running:
+async def sandbox(account: Account, clock: SteeredClock) -> AsyncIterator[Sandbox]:
+    async with Sandbox(account, clock=clock) as running:
         yield running
         assert running.ledger.errors == []
 

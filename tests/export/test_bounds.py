@@ -87,9 +87,9 @@ async def test_an_export_that_hangs_ends_with_the_deadline(exporter: Exporter, o
 async def test_what_is_polled_for_ends_with_the_deadline(exporter: Exporter, polled: str) -> None:
     if polled == "an export":
         exporter.many(1500)
-        exporter.world.export_polls = 10**9
+        exporter.account.export_polls = 10**9
     else:
-        exporter.world.import_polls, exporter.world.import_seconds = 10**9, 10**9
+        exporter.account.import_polls, exporter.account.import_seconds = 10**9, 10**9
     entry = await exporter.run(deadline=timedelta(minutes=10))
     assert is_late(entry, exporter)
     assert 600 <= (entry.completion_time - START).total_seconds() < 700
@@ -138,7 +138,7 @@ async def test_a_wait_for_the_acquire_send_ends_with_the_deadline(exporter: Expo
 
 
 async def test_a_wait_for_the_token_of_the_send_ends_with_the_deadline(exporter: Exporter) -> None:
-    exporter.world.qualtrics_token_seconds = 600
+    exporter.account.qualtrics_token_seconds = 600
     exporter.fault("token", hold="before", after=1)
     exporter.fault("import_status", hold="before")
     async with started(exporter) as task:
@@ -195,7 +195,7 @@ async def test_a_send_in_flight_is_not_cut_in_two(exporter: Exporter, happened: 
 
 
 async def test_a_send_that_was_perhaps_asked_for_is_looked_up_however_late_it_is(exporter: Exporter) -> None:
-    exporter.world.list_lag_seconds = 50
+    exporter.account.list_lag_seconds = 50
     exporter.fault("create_distribution", drop="after", hold="before")
     async with started(exporter, deadline=HOUR / 4) as task:
         await exporter.faults.reached("qualtrics.create_distribution")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.export.journal import Ended
-from qualtrics_exporter.sandbox.world import Query
+from qualtrics_exporter.sandbox.account import Query
 from tests.export.conftest import Exporter
 from tests.export.test_run import nobody
 
@@ -25,7 +25,7 @@ def policy(request: pytest.FixtureRequest, exporter: Exporter) -> str:
 
 def query(exporter: Exporter) -> Query:
     """The saved query."""
-    return exporter.world.queries[exporter.world.query_id]
+    return exporter.account.queries[exporter.account.query_id]
 
 
 async def edited(exporter: Exporter, **fields: Any) -> Ended:

@@ -230,7 +230,7 @@ async def test_an_answer_is_not_a_reason_for_an_export(
 
 async def test_a_host_that_cannot_be_reached_is_not_a_reason_for_an_export(exporter: Exporter) -> None:
     await exporter.clients.nexthink.check_credentials()
-    await exporter.sandbox.refuse("nexthink")
+    await exporter.sandbox.close_port("nexthink")
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("Failed", "RemoteUnavailable")

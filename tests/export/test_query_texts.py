@@ -13,13 +13,13 @@ from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.nql.compare import LONGEST
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 
 ANA, BEN = Tenant("ana", "nexthink"), Tenant("ben", "nexthink")
 
 
 def spec(query: str = "users | list ad.email_address") -> Spec:
-    document: dict[str, Any] = {**World.default().exporter_spec(), "schedule": {"frequency": "Daily"}}
+    document: dict[str, Any] = {**Account.default().exporter_spec(), "schedule": {"frequency": "Daily"}}
     whole = Spec.model_validate(document)
     return whole.model_copy(update={"nexthink": whole.nexthink.model_copy(update={"query": query})})
 
@@ -81,7 +81,7 @@ async def test_another_text_parameter_or_schedule_is_another_check() -> None:
     texts = QueryTexts(run)
     one = spec("users | where a == $b | list ad.email_address")
     parameters = one.nexthink.model_copy(update={"parameters": {"b": "c"}})
-    weekly = Spec.model_validate({**World.default().exporter_spec(),
+    weekly = Spec.model_validate({**Account.default().exporter_spec(),
                                   "schedule": {"frequency": "Weekly", "dayOfWeek": "Monday"}})  # fmt: skip
     weekly = weekly.model_copy(update={"nexthink": one.nexthink})
     warn = one.model_copy(update={"nexthink": one.nexthink.model_copy(update={"query_check": "Warn"})})

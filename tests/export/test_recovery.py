@@ -138,7 +138,7 @@ async def test_a_send_that_is_never_found_ends_as_unknown_and_is_not_repeated(
     assert not exporter.mailed()
     assert exporter.count("create_distribution") == 1
     assert (entry.result, entry.reason) == ("Unknown", "DeliveryUnknown")
-    for fact in (exporter.world.survey_id, entry.batch_id, "2026-01-05T10:0", "(UTC)", "request a run", "next slot"):
+    for fact in (exporter.account.survey_id, entry.batch_id, "2026-01-05T10:0", "(UTC)", "request a run", "next slot"):
         assert fact
         assert fact in entry.message
 
@@ -153,7 +153,7 @@ async def test_it_is_looked_up_five_times_in_two_minutes(exporter: Exporter) -> 
 
 
 async def test_a_distribution_that_shows_late_is_found_late(exporter: Exporter) -> None:
-    exporter.world.list_lag_seconds = 50
+    exporter.account.list_lag_seconds = 50
     exporter.fault("create_distribution", drop="after")
     entry = await exporter.run()
 
@@ -163,7 +163,7 @@ async def test_a_distribution_that_shows_late_is_found_late(exporter: Exporter) 
 
 
 async def test_a_batch_that_cannot_be_seen_is_not_sent_again(exporter: Exporter) -> None:
-    exporter.world.batch_echo = "never"
+    exporter.account.batch_echo = "never"
     exporter.fault("create_distribution", drop="after")
     entry = await exporter.run()
 
@@ -427,7 +427,7 @@ async def test_a_run_that_finds_nobody_after_a_crash_names_no_batch(exporter: Ex
 
 
 async def test_a_crash_while_looking_up_begins_to_look_up_anew(exporter: Exporter) -> None:
-    exporter.world.list_lag_seconds = 200
+    exporter.account.list_lag_seconds = 200
     exporter.fault("create_distribution", drop="after")
     with pytest.raises(PowerCut):
         await exporter.ended(WatchedJournal(exporter.path, before=cut_at(FINISH - 1)))
@@ -440,9 +440,9 @@ async def test_a_crash_while_looking_up_begins_to_look_up_anew(exporter: Exporte
 
 
 async def test_a_recovered_run_ends_with_the_same_words(exporter: Exporter) -> None:
-    exporter.world.vanishing_addresses = {"eva@example.com"}
+    exporter.account.vanishing_addresses = {"eva@example.com"}
     exporter.change("nexthink", result_source="Export")  # only an export tells that its result is cut
-    exporter.world.queries[exporter.world.query_id].truncated = True
+    exporter.account.queries[exporter.account.query_id].truncated = True
     with pytest.raises(PowerCut):
         await exporter.ended(WatchedJournal(exporter.path, before=cut_at(SENT)))
     recovered = await exporter.run()
@@ -679,7 +679,7 @@ async def test_an_unexpected_error_while_looking_up_is_no_failure(
         await HastyClock.sleep(clock, seconds)
 
     monkeypatch.setattr(clock, "sleep", broken)
-    exporter.world.list_lag_seconds = 30
+    exporter.account.list_lag_seconds = 30
     exporter.fault("create_distribution", drop="after")
     entry = await exporter.run()
 

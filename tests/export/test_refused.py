@@ -409,7 +409,7 @@ async def test_a_look_that_fails_is_repeated_before_anything_is_concluded(export
 
 @pytest.mark.parametrize("lag", [5, 300, 590])
 async def test_a_list_that_lags_hides_no_send_that_was_refused(exporter: Exporter, lag: float) -> None:
-    exporter.world.list_lag_seconds = lag
+    exporter.account.list_lag_seconds = lag
     exporter.fault("create_distribution", status=429, apply_effect=True)
     entry = await exporter.run()
 
@@ -422,7 +422,7 @@ async def test_a_list_that_lags_hides_no_send_that_was_refused(exporter: Exporte
 async def test_a_list_that_shows_no_batch_is_believed_only_where_it_is_empty(
     exporter: Exporter, happened: bool
 ) -> None:
-    exporter.world.batch_echo = "never"
+    exporter.account.batch_echo = "never"
     exporter.fault("create_distribution", status=429, apply_effect=happened)
     entry = await exporter.run()
 

@@ -31,7 +31,7 @@ async def test_everybody_of_the_query_gets_one_mail_and_nobody_else(exporter: Ex
 
 
 async def test_a_small_run_takes_seven_calls(exporter: Exporter) -> None:
-    exporter.world.import_polls = 0
+    exporter.account.import_polls = 0
     await exporter.run()
 
     assert exporter.sandbox.ledger.operations() == [
@@ -50,10 +50,10 @@ async def test_the_mail_is_the_one_of_the_spec(exporter: Exporter) -> None:
     entry = await exporter.run()
 
     assert entry.send_time
-    world = exporter.world
+    account = exporter.account
     [sent] = exporter.sandbox.ledger.distributions
     assert sent.request == {
-        "message": {"libraryId": world.library_id, "messageId": world.message_id},
+        "message": {"libraryId": account.library_id, "messageId": account.message_id},
         "recipients": {"transactionBatchId": entry.batch_id},
         "header": {
             "fromName": "Digital Workplace",
@@ -62,7 +62,7 @@ async def test_the_mail_is_the_one_of_the_spec(exporter: Exporter) -> None:
             "subject": "How is Teams working for you?",
         },
         "surveyLink": {
-            "surveyId": world.survey_id,
+            "surveyId": account.survey_id,
             "expirationDate": timestamp(entry.send_time + timedelta(days=14)),
             "type": "Individual",
         },
@@ -116,7 +116,7 @@ async def test_parameters_are_filled_in_on_both_sides(exporter: Exporter) -> Non
     query = "users | where name == $who | list ad.email_address"
     exporter.change("nexthink", query=query, parameters={"who": "Eva"})
     exporter.people(["eva@example.com"])
-    for exporter.world.parameters_quoted in (True, False):
+    for exporter.account.parameters_quoted in (True, False):
         ended = await exporter.ended()
         assert ended.query
         assert ended.query.in_sync
@@ -174,7 +174,7 @@ async def test_exactly_as_many_as_allowed_are_mailed(exporter: Exporter) -> None
 
 
 async def test_a_custom_sender_is_for_those_who_say_so(exporter: Exporter) -> None:
-    exporter.world.own_domains.add("example.com")
+    exporter.account.own_domains.add("example.com")
     exporter.change("qualtrics", from_email="dex@example.com", allow_custom_from_domain=True)
 
     assert (await exporter.run()).result == "Succeeded"
@@ -185,7 +185,7 @@ async def test_a_custom_sender_is_for_those_who_say_so(exporter: Exporter) -> No
 async def test_a_result_cut_by_the_licence_is_sent_and_told(exporter: Exporter, people: int) -> None:
     exporter.many(people)
     exporter.change("nexthink", result_source="Export")
-    exporter.world.queries[exporter.world.query_id].truncated = True
+    exporter.account.queries[exporter.account.query_id].truncated = True
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("Succeeded", "ResultTruncated")
@@ -194,7 +194,7 @@ async def test_a_result_cut_by_the_licence_is_sent_and_told(exporter: Exporter, 
 
 async def test_an_export_cut_by_the_licence_is_told_too(exporter: Exporter) -> None:
     exporter.many(1500)
-    query = exporter.world.queries[exporter.world.query_id]
+    query = exporter.account.queries[exporter.account.query_id]
     entry = await exporter.run_changing("nexthink.export", lambda: setattr(query, "truncated", True))
 
     assert entry.reason == "ResultTruncated"
@@ -204,7 +204,7 @@ async def test_an_export_with_more_fields_than_its_beginning_is_refused(exporter
     exporter.many(1500)
 
     def edit() -> None:
-        query = exporter.world.queries[exporter.world.query_id]
+        query = exporter.account.queries[exporter.account.query_id]
         query.columns, query.rows = ["user.name", "user.ad.email_address"], [["Eva", "eva@example.com"]] * 1500
 
     entry = await exporter.run_changing("nexthink.export", edit)
@@ -214,7 +214,7 @@ async def test_an_export_with_more_fields_than_its_beginning_is_refused(exporter
 
 
 async def test_the_token_of_a_send_is_good_for_minutes_more(exporter: Exporter) -> None:
-    exporter.world.qualtrics_token_seconds = 600
+    exporter.account.qualtrics_token_seconds = 600
     await exporter.run_changing("qualtrics.import_status", lambda: exporter.clock.advance(400))
 
     assert exporter.sandbox.ledger.operations()[-2:] == ["qualtrics.token", "qualtrics.create_distribution"]
@@ -249,7 +249,7 @@ async def test_a_wrong_list_lets_nobody_in_and_nothing_is_sent(exporter: Exporte
 
 
 async def test_people_who_vanish_are_missed_and_the_others_mailed(exporter: Exporter) -> None:
-    exporter.world.vanishing_addresses = {"eva@example.com"}
+    exporter.account.vanishing_addresses = {"eva@example.com"}
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("Succeeded", "ImportIncomplete")
@@ -259,7 +259,7 @@ async def test_people_who_vanish_are_missed_and_the_others_mailed(exporter: Expo
 
 
 async def test_people_whom_qualtrics_refuses_are_accounted_for(exporter: Exporter) -> None:
-    exporter.world.refused_addresses = {"eva@example.com"}
+    exporter.account.refused_addresses = {"eva@example.com"}
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("Succeeded", "Succeeded")
@@ -268,9 +268,9 @@ async def test_people_whom_qualtrics_refuses_are_accounted_for(exporter: Exporte
 
 async def test_of_several_warnings_the_people_who_are_missing_come_first(exporter: Exporter) -> None:
     exporter.many(1500)  # only an export tells that its result is cut
-    exporter.world.vanishing_addresses = {"user000007@example.com"}
+    exporter.account.vanishing_addresses = {"user000007@example.com"}
     exporter.change("nexthink", query="users | list ad.email_address")
-    exporter.world.queries[exporter.world.query_id].truncated = True
+    exporter.account.queries[exporter.account.query_id].truncated = True
     entry = await exporter.run()
 
     assert entry.reason == "ResultTruncated"
@@ -317,7 +317,7 @@ async def test_a_filter_that_replaces_the_reply_to_a_send_does_not_make_it_a_ref
 
 
 async def test_what_is_wrong_is_found_before_the_query_when_asked_to_check_first(exporter: Exporter) -> None:
-    exporter.change("qualtrics", survey_id=exporter.world.inactive_survey_id)
+    exporter.change("qualtrics", survey_id=exporter.account.inactive_survey_id)
     entry = await exporter.run(check_first=True)
 
     assert (entry.result, entry.reason) == ("Failed", "SurveyInactive")
@@ -327,7 +327,7 @@ async def test_what_is_wrong_is_found_before_the_query_when_asked_to_check_first
 
 async def test_no_address_is_ever_written_down(exporter: Exporter, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "qualtrics_exporter")
-    exporter.world.refused_addresses = {"eva@example.com"}
+    exporter.account.refused_addresses = {"eva@example.com"}
     await exporter.run()
 
     written = exporter.path.read_text() + caplog.text
@@ -350,7 +350,7 @@ async def test_a_test_delivers_to_twenty_people_and_leaves_history_alone(exporte
 
 
 async def test_a_test_checks_everything_first(exporter: Exporter) -> None:
-    exporter.change("qualtrics", message_id=exporter.world.other_message_id)
+    exporter.change("qualtrics", message_id=exporter.account.other_message_id)
     entry = await exporter.run(trigger="Test")
 
     assert (entry.result, entry.reason) == ("Failed", "MessageNotInvitation")

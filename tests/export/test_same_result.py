@@ -15,7 +15,7 @@ def file(header: str, people: list[str]) -> bytes:
 
 
 def everybody(exporter: Exporter) -> list[str]:
-    query = exporter.world.queries[exporter.world.query_id]
+    query = exporter.account.queries[exporter.account.query_id]
     return [str(row[0]) for row in query.stream()]
 
 

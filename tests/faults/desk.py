@@ -40,9 +40,9 @@ from qualtrics_exporter.remote.failures import ConnectFailed, ResponseLost
 from qualtrics_exporter.remote.transport import Request, Timeouts, Transport
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, RUN_REQUESTED_AT, VERSION, Exporter
 from qualtrics_exporter.sandbox import Sandbox
-from qualtrics_exporter.sandbox.ledger import SentDistribution
-from qualtrics_exporter.sandbox.server import Door
-from qualtrics_exporter.sandbox.world import EMAIL, Query
+from qualtrics_exporter.sandbox.account import EMAIL, Query
+from qualtrics_exporter.sandbox.recorder import SentDistribution
+from qualtrics_exporter.sandbox.server import ServerName
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.environment import log_settings
@@ -205,8 +205,8 @@ class Exit:
         self._closed.clear()
         self._late.clear()
         self.refused.clear()
-        for door in get_args(Door):
-            await self._sandbox.accept(door)
+        for door in get_args(ServerName):
+            await self._sandbox.open_port(door)
 
     async def exchange(self, request: Request) -> Any:
         self.requests.append(request)
@@ -244,7 +244,7 @@ class Exit:
         door = "store" if operation.endswith(".download") else operation.partition(".")[0]
         if once is not None:
             with suppress(KeyError):  # it is closed already
-                await self._sandbox.refuse(door)
+                await self._sandbox.close_port(door)
         try:
             yield
         except ConnectFailed:
@@ -253,7 +253,7 @@ class Exit:
         finally:
             if once:
                 del self._closed[operation]
-                await self._sandbox.accept(door)
+                await self._sandbox.open_port(door)
             if (drop := self._late.get(operation)) is not None:
                 self._sandbox.faults.release(operation, drop=drop)
                 await _breathe()
@@ -277,14 +277,14 @@ class Desk:
         canary: Server,
         log: io.StringIO,
     ) -> None:
-        self.sandbox, self.world, self.faults = sandbox, sandbox.world, sandbox.faults
+        self.sandbox, self.account, self.faults = sandbox, sandbox.account, sandbox.faults
         self.clock = clock
         self.canary = canary
         self.exit = Exit(remotes.transport, sandbox)
         self.cluster = WatchedCluster(office.api, clock)
         self.user = User(office.api, office.namespace)
         self.name = f"desk-{_OF_THIS_RUN}-{next(_NUMBERS)}"
-        self.spec: dict[str, Any] = sandbox.world.exporter_spec()
+        self.spec: dict[str, Any] = sandbox.account.exporter_spec()
         self.metrics = metrics
         self.raised: list[str] = []
         self._shown_before: dict[str, Any] = {}
@@ -336,13 +336,13 @@ class Desk:
     def shows(self, **settings: Any) -> None:
         """Qualtrics lets less be seen, until all is well again."""
         for name, value in settings.items():
-            self._shown_before.setdefault(name, getattr(self.world, name))
-            setattr(self.world, name, value)
+            self._shown_before.setdefault(name, getattr(self.account, name))
+            setattr(self.account, name, value)
 
     async def mended(self) -> None:
         """All is well again."""
         for name, value in self._shown_before.items():
-            setattr(self.world, name, value)
+            setattr(self.account, name, value)
         self._shown_before.clear()
         self.faults.clear()
         await self.exit.clear()
@@ -358,7 +358,7 @@ class Desk:
         self.returned = [f"{STEM}{n:05d}@example.com" for n in range(people)] if isinstance(people, int) else people
         executed = self.spec["nexthink"]["query"]
         rows = [[person] for person in self.returned]
-        self.world.add_query(Query(self.world.query_id, [EMAIL], rows, executed))
+        self.account.add_query(Query(self.account.query_id, [EMAIL], rows, executed))
 
     async def put_secret(self, side: str, data: Mapping[str, str | bytes]) -> None:
         """Write a side's Secret."""
@@ -455,12 +455,12 @@ class Desk:
             "the metrics": generate_latest(self.metrics.registry).decode(),
             **{f"the file {path.name}": path.read_text("utf-8", "replace") for path in _files(self._office.folder)},
         }
-        world = self.world
-        credentials = [*world.nexthink_credentials, *world.qualtrics_credentials]
+        account = self.account
+        credentials = [*account.nexthink_credentials, *account.qualtrics_credentials]
         needles = {
             "an address": [STEM],
             "a secret": [one.client_secret for one in credentials],
-            "a token": self.sandbox.tokens_given(),
+            "a token": self.sandbox.issued_tokens(),
             "a header": ["Bearer ", *(_base64(f"{one.client_id}:{one.client_secret}") for one in credentials)],
             "a signature": ["X-Amz"],
             **more,

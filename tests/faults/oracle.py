@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from qualtrics_exporter.sandbox.ledger import Ledger, SentDistribution
+from qualtrics_exporter.sandbox.recorder import Recorder, SentDistribution
 
 
 class Finding(StrEnum):
@@ -44,7 +44,7 @@ class Written:
 
 
 def judged(
-    ledger: Ledger,
+    ledger: Recorder,
     sent: Sequence[SentDistribution],
     entry: Mapping[str, Any] | None,
     people: Collection[str],
@@ -87,7 +87,7 @@ def leaks(places: Mapping[str, str], needles: Mapping[str, Collection[str]]) -> 
 
 
 def _mails(
-    ledger: Ledger, sent: Sequence[SentDistribution], people: Collection[str], may_send: bool
+    ledger: Recorder, sent: Sequence[SentDistribution], people: Collection[str], may_send: bool
 ) -> Iterable[Found]:
     if len(sent) > 1:
         yield Found(Finding.DOUBLE, f"{len(sent)} distributions: {', '.join(one.id for one in sent)}")

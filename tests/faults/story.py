@@ -51,12 +51,12 @@ class Story:
         self._log_before = 0
         self._judged = len(stage.sandbox.ledger.distributions)
         # So short-lived that each run has to fetch its own.
-        stage.sandbox.world.nexthink_token_seconds = stage.sandbox.world.qualtrics_token_seconds = 600
+        stage.sandbox.account.nexthink_token_seconds = stage.sandbox.account.qualtrics_token_seconds = 600
         query = "#teams_rollout"
         if people > 6:
             query = f"#people_{people}"
             stage.people(query, people)
-        self.people = [str(row[0]) for row in stage.sandbox.world.queries[query].stream() if row[0]]
+        self.people = [str(row[0]) for row in stage.sandbox.account.queries[query].stream() if row[0]]
         # Every six hours: no other slot is near when the clock runs. Or none for days, where only requests are to run.
         every = {"frequency": "Hourly", "everyHours": 6, "timeZone": "UTC"}
         sunday = {"frequency": "Weekly", "dayOfWeek": "Sunday", "timeZone": "UTC"}

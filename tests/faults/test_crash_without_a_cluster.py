@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 from tests.environment.build import ROOT
 from tests.environment.clock import HastyClock
 from tests.environment.forking import Forked, fork
@@ -39,7 +39,7 @@ class Local:
         self.clock = HastyClock(self._clock_file, start=NOON)
         certificates = Certificates(folder)
         self._authority = certificates.authority
-        self.sandbox = SandboxThread(self.clock, certificates.server, World.default())
+        self.sandbox = SandboxThread(self.clock, certificates.server, Account.default())
         self._number = 0
 
     def begin(self) -> None:
@@ -111,7 +111,7 @@ class Local:
         """What was wrong with this slot."""
         ledger = self.sandbox.ledger
         sent = ledger.distributions[self._since :]
-        people = {str(row[0]) for row in self.sandbox.world.queries["#teams_rollout"].stream() if row[0]}
+        people = {str(row[0]) for row in self.sandbox.account.queries["#teams_rollout"].stream() if row[0]}
         left = {path.name: path.read_text(errors="replace") for path in self._home.rglob("*") if path.is_file()}
         needles = {
             "an address": people,
@@ -134,7 +134,7 @@ class Local:
         exporter, secrets = self._folder / "exporter.yaml", self._folder / "secrets.yaml"
         exporter.write_text(yaml.safe_dump({
             "apiVersion": "qualtrics-exporter.dev/v1alpha1", "kind": "QualtricsExporter",
-            "metadata": {"name": "teams-rollout", "namespace": "dex"}, "spec": self.sandbox.world.exporter_spec(),
+            "metadata": {"name": "teams-rollout", "namespace": "dex"}, "spec": self.sandbox.account.exporter_spec(),
         }))  # fmt: skip
         secrets.write_text(yaml.safe_dump_all(
             {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys}

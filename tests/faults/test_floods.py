@@ -14,7 +14,7 @@ from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 from tests.faults.flooded import Loop, Memory, flooding, met
 from tests.faults.floods import FLOODS, LONG, LONG_IN_MEMORY
 
@@ -55,7 +55,7 @@ async def test_a_flood_takes_little_memory(origin: str, name: str) -> None:
 async def test_the_check_of_a_long_query_stops_nobody_else() -> None:
     """The legal query that takes longest of those tried: a tenant may edit it twice a second."""
     query = ("users " + "| where a == 1 " * 1100)[:15_900] + " | list ad.email_address"
-    spec = Spec.model_validate({**World.default().exporter_spec(), "schedule": {"frequency": "Daily"}})
+    spec = Spec.model_validate({**Account.default().exporter_spec(), "schedule": {"frequency": "Daily"}})
     spec = spec.model_copy(update={"nexthink": spec.nexthink.model_copy(update={"query": query})})
     texts = ClientFactory(cast("ClusterApi", None), cast("ApiContext", None)).texts(
         Exporter.from_object({"metadata": {"namespace": "dex", "name": "a", "uid": "u"}})

@@ -206,7 +206,7 @@ async def test_an_allowed_host_of_this_machine_is_allowed_on_any_port_and_gets_n
         assert desk.canary.heard_for_tokens
         assert desk.canary.heard
         found = []
-        foreign = [*desk.sandbox.tokens_given(), _basic(secrets["nexthink"])]
+        foreign = [*desk.sandbox.issued_tokens(), _basic(secrets["nexthink"])]
         assert len(foreign) == 2, "the other side gave a token"
         if any(word in str(one.headers) for one in desk.canary.heard_for_tokens for word in foreign):
             found.append(Found(Finding.LEAK, "a secret of another side went to the canary"))
@@ -334,7 +334,7 @@ async def test_nothing_in_a_spec_leaves_its_place(office: Office, tally: Tally, 
 async def test_the_next_page_is_asked_for_where_the_first_one_was(office: Office, tally: Tally, allowed: bool) -> None:
     async with guarded(office) as desk:
         host = "localhost" if allowed else "evil.example"
-        desk.world.next_page_origin = f"https://{host}:{port(desk)}"
+        desk.account.next_page_origin = f"https://{host}:{port(desk)}"
         await desk.apply()
         assert desk.asked("qualtrics.list_directories") == (2 if allowed else 1)
         reasons = {"nexthink": "Checked", "qualtrics": "Checked" if allowed else "HostNotAllowed"}

@@ -225,7 +225,7 @@ async def test_a_check_says_what_goes_wrong_and_comes_again_until_all_is_well(
 async def figures_with(desks: Desks, strike: Strike, wanted: Ending) -> list[Found]:
     """The delivery figures of a run are read with one thing going wrong; and then all is well again."""
     desk = await desks.ready(**needed(strike))
-    desk.world.suppression_hours = 0  # the same people are asked each time
+    desk.account.suppression_hours = 0  # the same people are asked each time
     before = await desk.run()
     assert before
     assert before["result"] == "Succeeded"

@@ -109,7 +109,7 @@ async def test_a_token_that_is_restored_again_and_again_acts_once(
         (next_status, "SENT_RUNS", 3),
     ):
         monkeypatch.setattr(module, name, number)
-    desk.world.suppression_hours = 0  # the same people are asked each time
+    desk.account.suppression_hours = 0  # the same people are asked each time
     player = Player(desk, crd)
     for number in range(receipts + 4):
         for token, mode in (("A", "Deliver"), (f"B{number}", "Dry")):

@@ -85,9 +85,9 @@ class Others:
 async def looked_at(office: Office, view: View) -> AsyncIterator[tuple[Desk, Others]]:
     """A desk in front of a Qualtrics that shows this, with a ready exporter."""
     async with office.desk() as desk, httpx.AsyncClient(trust_env=False) as http:
-        desk.world.batch_echo = view.echo  # type: ignore[assignment]
-        desk.world.distributions_page_size = view.page
-        desk.world.list_lag_seconds = view.lag
+        desk.account.batch_echo = view.echo  # type: ignore[assignment]
+        desk.account.distributions_page_size = view.page
+        desk.account.list_lag_seconds = view.lag
         desk.spec["schedule"] = {"frequency": "Daily"}
         others = Others(desk, http)
         await desk.ready()
@@ -124,7 +124,7 @@ async def untold(desk: Desk, entry: dict[str, Any]) -> list[Found]:
     """What somebody who reads entry or Event would still have to guess."""
     notes = [event["note"] for event in await desk.user.events(desk.name) if event["reason"] == "DeliveryUnknown"]
     at = timestamp(datetime.fromisoformat(entry["sendTime"]))
-    wanted = [desk.world.survey_id, entry["batchId"], at, "look at the survey's distributions", "request a run"]
+    wanted = [desk.account.survey_id, entry["batchId"], at, "look at the survey's distributions", "request a run"]
     return [
         Found(Finding.SILENT, f"{place} does not say {word}")
         for place, text in (("the entry", entry["message"]), ("an Event", " ".join(notes)))

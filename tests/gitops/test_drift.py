@@ -123,7 +123,7 @@ def repository(shared_stage: Stage) -> Repository:
     stage = shared_stage
     query = everything(stage)["spec"]["nexthink"]["query"]
     saved = Query.people("#everything", (f"user{n}@example.com" for n in range(90)), executed=query)
-    stage.sandbox.call(lambda: stage.sandbox.world.add_query(saved))
+    stage.sandbox.call(lambda: stage.sandbox.account.add_query(saved))
     repository = Repository(stage)
     repository.apply(repository.kubectl)
     repository.apply(repository.flux, *AS_FLUX)

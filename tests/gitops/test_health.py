@@ -45,8 +45,8 @@ Gallery = dict[str, dict[str, Any]]
 def gallery(shared_stage: Stage) -> Gallery:
     """The object in each state, as the API server had it."""
     stage = shared_stage
-    world = stage.sandbox.world
-    stage.sandbox.call(lambda: world.add_survey("SV_another00000001"))
+    account = stage.sandbox.account
+    stage.sandbox.call(lambda: account.add_survey("SV_another00000001"))
     seen: Gallery = {}
 
     created = stage.exporter("story")
@@ -91,7 +91,7 @@ def gallery(shared_stage: Stage) -> Gallery:
         seen[state] = exporter.get()
     corrected = others["wrong survey"]
     with held(stage, "qualtrics.read_survey"):
-        corrected.change(**{"qualtrics.surveyId": world.survey_id})
+        corrected.change(**{"qualtrics.surveyId": account.survey_id})
         stage.sandbox.reached("qualtrics.read_survey")
         seen["wrong survey, corrected and not seen"] = corrected.get()
     corrected.checked()

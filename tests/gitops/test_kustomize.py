@@ -13,7 +13,7 @@ import kubernetes.client
 import pytest
 
 from qualtrics_exporter.cli.sandbox import sandbox
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
@@ -318,7 +318,7 @@ async def test_the_secrets_of_the_sandbox_are_those_that_it_takes(cluster: Contr
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"nexthink": flags["nexthink_port"], "qualtrics": flags["qualtrics_port"]}
     assert {p["name"]: p["port"] for p in one(objects, "Service", "sandbox")["spec"]["ports"]} == ports
-    async with Sandbox(World.default(), host="127.0.0.1", advertise=flags["advertise"]) as served:
+    async with Sandbox(Account.default(), host="127.0.0.1", advertise=flags["advertise"]) as served:
         for name, keys in served.secrets().items():
             real = one(objects, "Secret", name)["stringData"]
             assert {key: value.replace(f":{ports[name]}", "") for key, value in real.items()} == {

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from qualtrics_exporter.clock import SystemClock
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 from tests.cli.conftest import PEOPLE, SAMPLE
 from tests.environment.image_python import ImagePython, wanted
 from tests.environment.inspection import Inspection
@@ -48,9 +48,9 @@ def inspection(tmp_path: Path) -> Inspection:
 @pytest.fixture
 def sandbox(inspection: Inspection) -> Iterator[SandboxThread]:
     """Both remote sides, as they look behind an inspection."""
-    world = World.default()
-    world.import_seconds = world.import_polls = 0
-    with SandboxThread(SystemClock(), inspection.context, world) as running:
+    account = Account.default()
+    account.import_seconds = account.import_polls = 0
+    with SandboxThread(SystemClock(), inspection.context, account) as running:
         yield running
 
 

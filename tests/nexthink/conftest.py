@@ -9,7 +9,7 @@ from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.transport import CallRecord
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 from tests.remote.clock import HastyClock
 from tests.remote.servers import Server
 
@@ -31,13 +31,13 @@ async def remotes(clock: HastyClock, calls: list[CallRecord]) -> AsyncIterator[A
 
 
 @pytest.fixture
-def world() -> World:
-    return World.default()
+def account() -> Account:
+    return Account.default()
 
 
 @pytest.fixture
-async def sandbox(world: World, clock: HastyClock) -> AsyncIterator[Sandbox]:
-    async with Sandbox(world, clock=clock) as running:
+async def sandbox(account: Account, clock: HastyClock) -> AsyncIterator[Sandbox]:
+    async with Sandbox(account, clock=clock) as running:
         yield running
         assert running.ledger.errors == []
 

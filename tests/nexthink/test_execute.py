@@ -10,40 +10,40 @@ from qualtrics_exporter.nexthink.execution import LONGEST_CELL
 from qualtrics_exporter.remote.errors import ExportError, Permanent, RateLimited, Transient
 from qualtrics_exporter.remote.transport import CallRecord
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.sandbox import Query, Sandbox, World
+from qualtrics_exporter.sandbox import Account, Query, Sandbox
 from tests.remote.servers import Answer, Server, answer
 
 
 async def test_the_people_of_a_query_come_with_the_text_that_ran(
-    nexthink: NexthinkClient, world: World, sandbox: Sandbox
+    nexthink: NexthinkClient, account: Account, sandbox: Sandbox
 ) -> None:
-    executed = await nexthink.execute(world.query_id, {})
+    executed = await nexthink.execute(account.query_id, {})
     assert executed.rows[0] == ("ana@example.com",)
     assert len(executed.rows) == 8
     assert executed.columns == 1
-    assert executed.executed_query == world.queries[world.query_id].executed
+    assert executed.executed_query == account.queries[account.query_id].executed
     assert executed.complete
     assert not executed.truncated
     assert sandbox.ledger.operations() == ["nexthink.token", "nexthink.execute"]
 
 
-async def test_parameters_are_filled_in_by_nexthink(nexthink: NexthinkClient, world: World) -> None:
-    world.add_query(Query.people("#one", ["a@example.com"], executed="users | where name == $who"))
+async def test_parameters_are_filled_in_by_nexthink(nexthink: NexthinkClient, account: Account) -> None:
+    account.add_query(Query.people("#one", ["a@example.com"], executed="users | where name == $who"))
     executed = await nexthink.execute("#one", {"who": "ana"})
     assert executed.executed_query == 'users | where name == "ana"'
 
 
-async def test_a_query_that_finds_nobody_has_no_columns(nexthink: NexthinkClient, world: World) -> None:
-    world.add_query(Query.people("#none", []))
+async def test_a_query_that_finds_nobody_has_no_columns(nexthink: NexthinkClient, account: Account) -> None:
+    account.add_query(Query.people("#none", []))
     executed = await nexthink.execute("#none", {})
     assert (executed.columns, executed.rows, executed.complete) == (0, [], True)
 
 
 @pytest.mark.parametrize(("count", "complete"), [(999, True), (1000, False), (1001, False)])
 async def test_a_thousand_rows_may_be_the_first_of_many(
-    nexthink: NexthinkClient, world: World, count: int, complete: bool
+    nexthink: NexthinkClient, account: Account, count: int, complete: bool
 ) -> None:
-    world.add_query(Query.generated("#many", count))
+    account.add_query(Query.generated("#many", count))
     assert (await nexthink.execute("#many", {})).complete is complete
 
 
@@ -142,24 +142,24 @@ async def test_the_remote_code_is_in_the_message(server: Server, odd: NexthinkCl
         await odd.execute("#odd", {})
 
 
-async def test_queries_go_out_one_a_second(nexthink: NexthinkClient, world: World, sandbox: Sandbox) -> None:
+async def test_queries_go_out_one_a_second(nexthink: NexthinkClient, account: Account, sandbox: Sandbox) -> None:
     for _ in range(5):
-        await nexthink.execute(world.query_id, {})
+        await nexthink.execute(account.query_id, {})
     times = [call.at for call in sandbox.ledger.of("nexthink.execute")]
     assert all((later - earlier).total_seconds() >= 1 for earlier, later in pairwise(times))
     assert [call.status for call in sandbox.ledger.of("nexthink.execute")] == [200] * 5
 
 
 async def test_credentials_are_checked_by_a_token(
-    nexthink: NexthinkClient, world: World, calls: list[CallRecord]
+    nexthink: NexthinkClient, account: Account, calls: list[CallRecord]
 ) -> None:
     await nexthink.check_credentials()
     assert [call.operation for call in calls] == ["token"]
-    world.nexthink_credentials.clear()
+    account.nexthink_credentials.clear()
 
 
-async def test_credentials_that_are_refused_are_told(nexthink: NexthinkClient, world: World) -> None:
-    world.nexthink_credentials.clear()
+async def test_credentials_that_are_refused_are_told(nexthink: NexthinkClient, account: Account) -> None:
+    account.nexthink_credentials.clear()
     with pytest.raises(Permanent) as error:
         await nexthink.check_credentials()
     assert error.value.reason is Reason.CREDENTIALS_REFUSED

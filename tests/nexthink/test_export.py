@@ -18,7 +18,7 @@ from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
 from qualtrics_exporter.remote.transport import CallRecord, Timeouts
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.sandbox import Query, Sandbox, World
+from qualtrics_exporter.sandbox import Account, Query, Sandbox
 from tests.environment.loop_clock import LoopClock
 from tests.nexthink.conftest import secret
 from tests.remote.clock import HastyClock
@@ -42,8 +42,8 @@ def people(count: int) -> list[str]:
 
 
 @pytest.fixture
-def many(world: World) -> str:
-    return world.add_query(Query.generated("#many", 5000)).id
+def many(account: Account) -> str:
+    return account.add_query(Query.generated("#many", 5000)).id
 
 
 async def test_every_row_comes_once_and_in_order(
@@ -62,28 +62,28 @@ async def test_every_row_comes_once_and_in_order(
 @pytest.mark.parametrize("mark", [True, False])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 async def test_what_is_unknown_about_the_file_makes_no_difference(
-    nexthink: NexthinkClient, world: World, many: str, word: str, declared: bool, mark: bool, line_end: str
+    nexthink: NexthinkClient, account: Account, many: str, word: str, declared: bool, mark: bool, line_end: str
 ) -> None:
-    world.export_completed_word = word  # type: ignore[assignment]
-    world.download_content_encoding = declared
-    world.csv_byte_order_mark = mark
-    world.csv_line_end = line_end  # type: ignore[assignment]
+    account.export_completed_word = word  # type: ignore[assignment]
+    account.download_content_encoding = declared
+    account.csv_byte_order_mark = mark
+    account.csv_line_end = line_end  # type: ignore[assignment]
     assert await exported(nexthink, many) == people(5000)
 
 
-async def test_people_without_an_address_are_rows_too(nexthink: NexthinkClient, world: World) -> None:
-    world.add_query(Query.people("#some", ["a@example.com", "", None, "b@example.com"]))
+async def test_people_without_an_address_are_rows_too(nexthink: NexthinkClient, account: Account) -> None:
+    account.add_query(Query.people("#some", ["a@example.com", "", None, "b@example.com"]))
     assert await exported(nexthink, "#some") == ["a@example.com", "", "", "b@example.com"]
 
 
-async def test_a_result_that_the_licence_cut_says_so(nexthink: NexthinkClient, world: World, many: str) -> None:
-    world.queries[many].truncated = True
+async def test_a_result_that_the_licence_cut_says_so(nexthink: NexthinkClient, account: Account, many: str) -> None:
+    account.queries[many].truncated = True
     export = await nexthink.export(many, {})
     assert export.truncated
 
 
-async def test_several_columns_are_seen(nexthink: NexthinkClient, world: World) -> None:
-    world.add_query(Query("#two", ["a", "b"], [["x", "y"]]))
+async def test_several_columns_are_seen(nexthink: NexthinkClient, account: Account) -> None:
+    account.add_query(Query("#two", ["a", "b"], [["x", "y"]]))
     export = await nexthink.export("#two", {})
     assert await rows_of(export) == [("x", "y")]
     assert export.columns == 2
@@ -108,9 +108,9 @@ async def test_a_url_that_expired_before_it_was_used_is_renewed(
     "order", [{"truncate": 20_000}, {"truncate": 10}, {"drop": "before"}, {"status": 400}, {"status": 503}]
 )
 async def test_a_download_that_breaks_off_starts_over(
-    nexthink: NexthinkClient, sandbox: Sandbox, world: World, order: dict[str, object]
+    nexthink: NexthinkClient, sandbox: Sandbox, account: Account, order: dict[str, object]
 ) -> None:
-    world.add_query(Query.generated("#more", 50_000))
+    account.add_query(Query.generated("#more", 50_000))
     sandbox.faults.add("nexthink.download", times=3, **order)
     assert await exported(nexthink, "#more") == people(50_000)
     assert sandbox.ledger.count("nexthink.download") == 4
@@ -128,10 +128,10 @@ async def test_a_download_that_always_breaks_off_is_given_up(
 
 @pytest.mark.parametrize("change", [lambda rows: ["x@example.com", *rows[1:]], lambda rows: rows[:50]])
 async def test_a_file_that_is_another_one_after_a_broken_download_is_refused(
-    nexthink: NexthinkClient, sandbox: Sandbox, world: World, change: Callable[[list[str]], list[str]]
+    nexthink: NexthinkClient, sandbox: Sandbox, account: Account, change: Callable[[list[str]], list[str]]
 ) -> None:
     versions = iter([people(50_000), change(people(50_000))])
-    world.add_query(Query("#turns", ["h"], lambda: [[row] for row in next(versions)]))
+    account.add_query(Query("#turns", ["h"], lambda: [[row] for row in next(versions)]))
     sandbox.faults.add("nexthink.download", truncate=50_000)
     with pytest.raises(Transient) as error:
         await exported(nexthink, "#turns")
@@ -141,9 +141,9 @@ async def test_a_file_that_is_another_one_after_a_broken_download_is_refused(
 
 
 async def test_an_export_outlives_its_token(
-    nexthink: NexthinkClient, world: World, sandbox: Sandbox, many: str, clock: HastyClock
+    nexthink: NexthinkClient, account: Account, sandbox: Sandbox, many: str, clock: HastyClock
 ) -> None:
-    world.export_polls = 120
+    account.export_polls = 120
     assert await exported(nexthink, many) == people(5000)
     assert sum(clock.slept) > 900
     assert sandbox.ledger.count("nexthink.token") >= 2
@@ -151,9 +151,9 @@ async def test_an_export_outlives_its_token(
 
 
 async def test_an_export_that_never_ends_is_given_up(
-    nexthink: NexthinkClient, world: World, many: str, clock: HastyClock
+    nexthink: NexthinkClient, account: Account, many: str, clock: HastyClock
 ) -> None:
-    world.export_polls = 10**6
+    account.export_polls = 10**6
     with pytest.raises(Transient) as error:
         await exported(nexthink, many)
     assert error.value.reason is Reason.REMOTE_UNAVAILABLE
@@ -161,9 +161,9 @@ async def test_an_export_that_never_ends_is_given_up(
 
 
 async def test_an_export_that_ends_with_an_error_is_a_refused_query(
-    nexthink: NexthinkClient, world: World, many: str
+    nexthink: NexthinkClient, account: Account, many: str
 ) -> None:
-    world.queries[many].export_error = "ask ana@example.com"
+    account.queries[many].export_error = "ask ana@example.com"
     with pytest.raises(Permanent) as error:
         await exported(nexthink, many)
     assert error.value.reason is Reason.QUERY_REFUSED
@@ -178,9 +178,9 @@ async def test_a_query_that_cannot_be_exported_is_told(nexthink: NexthinkClient,
 
 
 async def test_a_store_that_is_not_allowed_is_not_asked(
-    sandbox: Sandbox, world: World, many: str, clock: HastyClock
+    sandbox: Sandbox, account: Account, many: str, clock: HastyClock
 ) -> None:
-    sandbox._store.url = sandbox.store_url.replace("127.0.0.1", "localhost")
+    sandbox._object_store.url = sandbox.store_url.replace("127.0.0.1", "localhost")
     async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True) as remotes:
         nexthink = NexthinkClient(remotes, nexthink_from(sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
         with pytest.raises(Permanent) as error:
@@ -433,9 +433,9 @@ async def test_a_mistake_while_reading_leaves_no_connection_open(
     assert calls[-1].operation == "download"
 
 
-async def test_a_large_result_needs_no_more_memory_than_a_small_one(nexthink: NexthinkClient, world: World) -> None:
-    world.add_query(Query.generated("#small", 10_000))
-    world.add_query(Query.generated("#large", 100_000))
+async def test_a_large_result_needs_no_more_memory_than_a_small_one(nexthink: NexthinkClient, account: Account) -> None:
+    account.add_query(Query.generated("#small", 10_000))
+    account.add_query(Query.generated("#large", 100_000))
     peaks = []
     for query_id in ("#small", "#small", "#large"):
         tracemalloc.start()

@@ -12,7 +12,7 @@ from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.qualtrics.distributions import Distribution
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.transport import CallRecord
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 from tests.remote.clock import HastyClock
 from tests.remote.servers import Server
 
@@ -34,13 +34,13 @@ async def remotes(clock: HastyClock, calls: list[CallRecord]) -> AsyncIterator[A
 
 
 @pytest.fixture
-def world() -> World:
-    return World.default()
+def account() -> Account:
+    return Account.default()
 
 
 @pytest.fixture
-async def sandbox(world: World, clock: HastyClock) -> AsyncIterator[Sandbox]:
-    async with Sandbox(world, clock=clock) as running:
+async def sandbox(account: Account, clock: HastyClock) -> AsyncIterator[Sandbox]:
+    async with Sandbox(account, clock=clock) as running:
         yield running
         assert running.ledger.errors == []
         assert all(sent.links_read == 0 for sent in running.ledger.distributions)
@@ -72,15 +72,15 @@ class Brand:
     qualtrics: QualtricsClient
 
     @property
-    def world(self) -> World:
-        return self.sandbox.world
+    def account(self) -> Account:
+        return self.sandbox.account
 
     async def batch(self) -> str:
-        return await self.qualtrics.create_batch(self.world.directory_id)
+        return await self.qualtrics.create_batch(self.account.directory_id)
 
     async def bring_in(self, batch_id: str, *addresses: str, **ids: str) -> Imported:
-        directory_id = ids.get("directory_id", self.world.directory_id)
-        list_id = ids.get("mailing_list_id", self.world.mailing_list_id)
+        directory_id = ids.get("directory_id", self.account.directory_id)
+        list_id = ids.get("mailing_list_id", self.account.mailing_list_id)
         return await self.qualtrics.import_contacts(directory_id, list_id, batch_id, "run-1", addresses)
 
     async def batch_of(self, *addresses: str) -> str:
@@ -90,14 +90,14 @@ class Brand:
 
     def letter(self, batch_id: str, **changes: Any) -> Distribution:
         fields = {
-            "library_id": self.world.library_id,
-            "message_id": self.world.message_id,
+            "library_id": self.account.library_id,
+            "message_id": self.account.message_id,
             "batch_id": batch_id,
             "from_name": "Digital Workplace",
             "from_email": "noreply@qemailserver.com",
             "reply_to_email": None,
             "subject": "How is Teams?",
-            "survey_id": self.world.survey_id,
+            "survey_id": self.account.survey_id,
             "expiration": None,
             "send_date": self.sandbox.clock.now(),
         }
@@ -109,7 +109,7 @@ class Brand:
     async def find(self, batch_id: str) -> str | None:
         now = self.sandbox.clock.now()
         hour = timedelta(hours=1)
-        return await self.qualtrics.find_distribution(self.world.survey_id, batch_id, now - hour, now + hour)
+        return await self.qualtrics.find_distribution(self.account.survey_id, batch_id, now - hour, now + hour)
 
 
 @pytest.fixture

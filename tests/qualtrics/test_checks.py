@@ -10,21 +10,21 @@ from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 from tests.remote.servers import Server, answer, result
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
-Check = Callable[[QualtricsClient, World], Awaitable[None]]
+Check = Callable[[QualtricsClient, Account], Awaitable[None]]
 
 
 async def test_everything_of_the_default_tenant_is_fine(
-    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
+    qualtrics: QualtricsClient, account: Account, sandbox: Sandbox
 ) -> None:
     await qualtrics.check_credentials()
-    await qualtrics.check_survey(world.survey_id)
-    await qualtrics.check_message(world.library_id, world.message_id)
-    await qualtrics.check_directory(world.directory_id)
-    await qualtrics.check_mailing_list(world.directory_id, world.mailing_list_id)
+    await qualtrics.check_survey(account.survey_id)
+    await qualtrics.check_message(account.library_id, account.message_id)
+    await qualtrics.check_directory(account.directory_id)
+    await qualtrics.check_mailing_list(account.directory_id, account.mailing_list_id)
     assert {call.status for call in sandbox.ledger.calls} == {200}
     assert {call.method for call in sandbox.ledger.calls if call.operation != "qualtrics.token"} == {"GET"}
 
@@ -60,18 +60,18 @@ NOT_THERE: dict[str, tuple[Check, Reason, str]] = {
 
 
 @pytest.mark.parametrize("case", NOT_THERE)
-async def test_what_does_not_exist_is_named(qualtrics: QualtricsClient, world: World, case: str) -> None:
+async def test_what_does_not_exist_is_named(qualtrics: QualtricsClient, account: Account, case: str) -> None:
     check, reason, named = NOT_THERE[case]
     with pytest.raises(Permanent) as error:
-        await check(qualtrics, world)
+        await check(qualtrics, account)
     assert error.value.reason is reason
     assert named in error.value.what
     assert "Secret dex/qualtrics" in error.value.what
 
 
-async def test_a_survey_that_is_not_active_takes_no_answers(qualtrics: QualtricsClient, world: World) -> None:
+async def test_a_survey_that_is_not_active_takes_no_answers(qualtrics: QualtricsClient, account: Account) -> None:
     with pytest.raises(Permanent) as error:
-        await qualtrics.check_survey(world.inactive_survey_id)
+        await qualtrics.check_survey(account.inactive_survey_id)
     assert error.value.reason is Reason.SURVEY_INACTIVE
 
 
@@ -86,16 +86,16 @@ async def test_a_survey_that_is_not_active_takes_no_answers(qualtrics: Qualtrics
     ],
 )
 async def test_a_survey_is_open_between_its_dates(
-    qualtrics: QualtricsClient, world: World, starts: timedelta | None, ends: timedelta | None, active: bool
+    qualtrics: QualtricsClient, account: Account, starts: timedelta | None, ends: timedelta | None, active: bool
 ) -> None:
-    survey = world.surveys[world.survey_id]
+    survey = account.surveys[account.survey_id]
     survey.starts = NOW + starts if starts else None
     survey.ends = NOW + ends if ends else None
     if active:
-        await qualtrics.check_survey(world.survey_id)
+        await qualtrics.check_survey(account.survey_id)
         return
     with pytest.raises(Permanent) as error:
-        await qualtrics.check_survey(world.survey_id)
+        await qualtrics.check_survey(account.survey_id)
     assert error.value.reason is Reason.SURVEY_INACTIVE
 
 
@@ -136,19 +136,19 @@ async def test_any_other_message_does_not(server: Server, odd: QualtricsClient, 
 
 
 async def test_a_directory_may_stand_on_the_last_page(
-    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
+    qualtrics: QualtricsClient, account: Account, sandbox: Sandbox
 ) -> None:
     for number in range(9):
-        world.add_directory(f"POOL_another{number:06}")
-    last = list(world.directories)[-1]
+        account.add_directory(f"POOL_another{number:06}")
+    last = list(account.directories)[-1]
     await qualtrics.check_directory(last)
     assert sandbox.ledger.count("qualtrics.list_directories") == 6
 
 
 async def test_a_next_page_at_a_host_that_is_not_allowed_is_not_asked_for(
-    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
+    qualtrics: QualtricsClient, account: Account, sandbox: Sandbox
 ) -> None:
-    world.next_page_origin = "https://elsewhere.example.com"
+    account.next_page_origin = "https://elsewhere.example.com"
     with pytest.raises(Permanent) as error:
         await qualtrics.check_directory("POOL_missing00001")
     assert error.value.reason is Reason.HOST_NOT_ALLOWED
@@ -157,12 +157,12 @@ async def test_a_next_page_at_a_host_that_is_not_allowed_is_not_asked_for(
 
 
 async def test_a_next_page_at_another_allowed_host_is_asked_for_at_ours(
-    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
+    qualtrics: QualtricsClient, account: Account, sandbox: Sandbox
 ) -> None:
     """The vendor's pages name hosts of its own; the token stays with the one of the Secret."""
     async with Server() as elsewhere:
-        world.next_page_origin = elsewhere.url
-        await qualtrics.check_directory(world.directory_id)
+        account.next_page_origin = elsewhere.url
+        await qualtrics.check_directory(account.directory_id)
         assert elsewhere.asked == elsewhere.tokens_asked == 0
     assert [call.status for call in sandbox.ledger.of("qualtrics.list_directories")] == [200, 200]
 
@@ -198,9 +198,9 @@ async def test_a_page_that_is_none_is_not_taken_for_an_empty_one(
 
 @pytest.mark.parametrize("elsewhere", ["token", "call"])
 async def test_credentials_of_another_datacenter_are_told(
-    qualtrics: QualtricsClient, world: World, elsewhere: str
+    qualtrics: QualtricsClient, account: Account, elsewhere: str
 ) -> None:
-    world.qualtrics_credentials[0].elsewhere = elsewhere  # type: ignore[assignment]
+    account.qualtrics_credentials[0].elsewhere = elsewhere  # type: ignore[assignment]
     with pytest.raises(Permanent) as error:
         await qualtrics.check_credentials()
     # Whether the token or the first call is refused is unknown; only the latter tells why.
@@ -209,8 +209,8 @@ async def test_credentials_of_another_datacenter_are_told(
     assert "Secret dex/qualtrics" in error.value.what
 
 
-async def test_a_scope_that_does_not_reach_is_told(qualtrics: QualtricsClient, world: World) -> None:
-    world.qualtrics_credentials[0].scopes = frozenset({"read:surveys"})
+async def test_a_scope_that_does_not_reach_is_told(qualtrics: QualtricsClient, account: Account) -> None:
+    account.qualtrics_credentials[0].scopes = frozenset({"read:surveys"})
     with pytest.raises(Permanent) as error:
         await qualtrics.check_credentials()
     assert error.value.reason is Reason.CREDENTIALS_REFUSED
@@ -224,16 +224,16 @@ ALL_BUT_WHOAMI = frozenset(
 
 
 async def test_credentials_without_read_users_pass_the_check(
-    sandbox: Sandbox, remotes: ApiContext, world: World
+    sandbox: Sandbox, remotes: ApiContext, account: Account
 ) -> None:
-    world.qualtrics_credentials[0].scopes = ALL_BUT_WHOAMI
+    account.qualtrics_credentials[0].scopes = ALL_BUT_WHOAMI
     secret = {**sandbox.secrets()["qualtrics"], "scope": " ".join(ALL_BUT_WHOAMI)}
     qualtrics = QualtricsClient(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
     await qualtrics.check_credentials()
-    await qualtrics.check_survey(world.survey_id)
-    await qualtrics.check_message(world.library_id, world.message_id)
-    await qualtrics.check_directory(world.directory_id)
-    await qualtrics.check_mailing_list(world.directory_id, world.mailing_list_id)
+    await qualtrics.check_survey(account.survey_id)
+    await qualtrics.check_message(account.library_id, account.message_id)
+    await qualtrics.check_directory(account.directory_id)
+    await qualtrics.check_mailing_list(account.directory_id, account.mailing_list_id)
     assert [call.status for call in sandbox.ledger.of("qualtrics.whoami")] == [403]
 
 
@@ -322,8 +322,8 @@ async def test_what_a_status_means_to_a_check(
 
 
 async def test_one_error_of_its_own_in_a_hundred_is_within_spec(
-    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
+    qualtrics: QualtricsClient, account: Account, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add("qualtrics.read_survey", status=500)
-    await qualtrics.check_survey(world.survey_id)
+    await qualtrics.check_survey(account.survey_id)
     assert [call.status for call in sandbox.ledger.of("qualtrics.read_survey")] == [500, 200]

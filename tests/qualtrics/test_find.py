@@ -10,7 +10,7 @@ from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.distributions import NotShown
 from qualtrics_exporter.remote.errors import OutcomeUnknown, Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 from tests.qualtrics.conftest import Brand
 from tests.remote.clock import HastyClock
 from tests.remote.servers import Server, answer, result
@@ -22,8 +22,8 @@ Echo = Literal["mailingListId", "byId", "never"]
 
 
 @pytest.mark.parametrize("echo", ["mailingListId", "byId"])
-async def test_a_send_whose_reply_was_lost_is_found(brand: Brand, world: World, echo: Echo) -> None:
-    world.batch_echo = echo
+async def test_a_send_whose_reply_was_lost_is_found(brand: Brand, account: Account, echo: Echo) -> None:
+    account.batch_echo = echo
     batch_id = await brand.batch_of("ana@example.com")
     brand.sandbox.faults.add("qualtrics.create_distribution", drop="after")
     with pytest.raises(OutcomeUnknown):
@@ -41,8 +41,8 @@ async def test_a_send_that_did_not_happen_is_not_found(brand: Brand) -> None:
 
 @pytest.mark.parametrize("echo", ["mailingListId", "byId"])
 @pytest.mark.parametrize("page", [1, 2, 100])
-async def test_others_of_the_same_survey_do_not_confuse(brand: Brand, world: World, echo: Echo, page: int) -> None:
-    world.batch_echo, world.distributions_page_size = echo, page
+async def test_others_of_the_same_survey_do_not_confuse(brand: Brand, account: Account, echo: Echo, page: int) -> None:
+    account.batch_echo, account.distributions_page_size = echo, page
     batches = [await brand.batch_of(f"user{n}@example.com") for n in range(5)]
     sent = {batch_id: await brand.send(batch_id) for batch_id in batches}
     for batch_id in batches:
@@ -50,17 +50,17 @@ async def test_others_of_the_same_survey_do_not_confuse(brand: Brand, world: Wor
     assert await brand.find("BT_another0001") is None
 
 
-async def test_where_nothing_shows_the_batch_nothing_is_concluded(brand: Brand, world: World) -> None:
+async def test_where_nothing_shows_the_batch_nothing_is_concluded(brand: Brand, account: Account) -> None:
     """The only one of its survey, at the right time: it may be ours, and it may be somebody else's."""
-    world.batch_echo = "never"
+    account.batch_echo = "never"
     batch_id = await brand.batch_of("ana@example.com")
     await brand.send(batch_id)
     with pytest.raises(NotShown):
         await brand.find(batch_id)
 
 
-async def test_a_list_that_lags_shows_it_later(brand: Brand, world: World, clock: HastyClock) -> None:
-    world.list_lag_seconds = 60
+async def test_a_list_that_lags_shows_it_later(brand: Brand, account: Account, clock: HastyClock) -> None:
+    account.list_lag_seconds = 60
     batch_id = await brand.batch_of("ana@example.com")
     distribution_id = await brand.send(batch_id)
     assert await brand.find(batch_id) is None
@@ -73,13 +73,13 @@ async def test_only_the_times_that_were_asked_for_are_looked_at(brand: Brand, cl
     distribution_id = await brand.send(batch_id)
     at = clock.now()
     found = brand.qualtrics.find_distribution
-    assert await found(brand.world.survey_id, batch_id, at - HOUR, at + HOUR) == distribution_id
-    assert await found(brand.world.survey_id, batch_id, at + HOUR, at + 2 * HOUR) is None
-    assert await found(brand.world.inactive_survey_id, batch_id, at - HOUR, at + HOUR) is None
+    assert await found(brand.account.survey_id, batch_id, at - HOUR, at + HOUR) == distribution_id
+    assert await found(brand.account.survey_id, batch_id, at + HOUR, at + 2 * HOUR) is None
+    assert await found(brand.account.inactive_survey_id, batch_id, at - HOUR, at + HOUR) is None
 
 
-async def test_what_goes_to_another_batch_is_not_read_one_by_one(brand: Brand, world: World) -> None:
-    world.batch_echo = "mailingListId"
+async def test_what_goes_to_another_batch_is_not_read_one_by_one(brand: Brand, account: Account) -> None:
+    account.batch_echo = "mailingListId"
     for number in range(3):
         await brand.send(await brand.batch_of(f"user{number}@example.com"))
     assert await brand.find("BT_another0001") is None
@@ -126,8 +126,8 @@ async def test_an_error_is_raised_rather_than_what_qualtrics_does_not_show(brand
 
 
 @pytest.mark.parametrize("after", [0, 1])
-async def test_a_page_that_cannot_be_read_is_not_an_empty_one(brand: Brand, world: World, after: int) -> None:
-    world.distributions_page_size = 1
+async def test_a_page_that_cannot_be_read_is_not_an_empty_one(brand: Brand, account: Account, after: int) -> None:
+    account.distributions_page_size = 1
     for number in range(3):
         await brand.send(await brand.batch_of(f"user{number}@example.com"))
     brand.sandbox.faults.add("qualtrics.list_distributions", status=503, times=None, after=after)
@@ -220,14 +220,14 @@ async def test_a_list_that_is_none_is_not_taken_for_an_empty_one(
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
 
 
-async def test_what_became_of_the_mails_is_read(brand: Brand, world: World, clock: HastyClock) -> None:
-    world.bouncing_addresses, world.opted_out_addresses = {"ben@example.com"}, {"eva@example.com"}
+async def test_what_became_of_the_mails_is_read(brand: Brand, account: Account, clock: HastyClock) -> None:
+    account.bouncing_addresses, account.opted_out_addresses = {"ben@example.com"}, {"eva@example.com"}
     batch_id = await brand.batch_of("ana@example.com", "ben@example.com", "eva@example.com")
     distribution_id = await brand.send(batch_id)
-    fresh = await brand.qualtrics.delivery(world.survey_id, distribution_id)
+    fresh = await brand.qualtrics.delivery(account.survey_id, distribution_id)
     assert (fresh.request_status, fresh.sent) == ("Pending", 0)
     clock.advance(60)
-    read = await brand.qualtrics.delivery(world.survey_id, distribution_id)
+    read = await brand.qualtrics.delivery(account.survey_id, distribution_id)
     assert (read.request_status, read.sent, read.bounced, read.skipped, read.failed) == ("Done", 2, 1, 1, 0)
     assert read.observed_time == clock.now().replace(microsecond=0)
 

@@ -8,7 +8,7 @@ import pytest
 from qualtrics_exporter.qualtrics.client import Imported, QualtricsClient
 from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Permanent
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 from tests.qualtrics.conftest import Brand
 from tests.remote.clock import HastyClock
 from tests.remote.servers import Answer, Server, answer, result, silence
@@ -36,8 +36,8 @@ async def test_addresses_of_any_alphabet_arrive_as_they_are(brand: Brand) -> Non
 
 
 async def test_who_is_refused_is_counted(brand: Brand) -> None:
-    brand.world.refused_addresses = {"ben@example.com"}
-    brand.world.vanishing_addresses = {"eva@example.com"}
+    brand.account.refused_addresses = {"ben@example.com"}
+    brand.account.vanishing_addresses = {"eva@example.com"}
     batch_id = await brand.batch()
     imported = await brand.bring_in(batch_id, "ana@example.com", "ben@example.com", "eva@example.com")
     assert imported == Imported(created=1, failed=1, unprocessed=0)
@@ -96,13 +96,13 @@ async def test_an_import_that_was_refused_is_asked_for_again(brand: Brand, statu
 
 @pytest.mark.parametrize(("effect", "people"), [(False, 3), (True, 6)])
 async def test_the_people_of_a_batch_are_counted_over_all_pages(
-    brand: Brand, world: World, effect: bool, people: int
+    brand: Brand, account: Account, effect: bool, people: int
 ) -> None:
-    world.rows_page_size = 2
+    account.rows_page_size = 2
     batch_id = await brand.batch()
     brand.sandbox.faults.add("qualtrics.import_contacts", status=429, apply_effect=effect)
     await brand.bring_in(batch_id, "ana@example.com", "ben@example.com", "eva@example.com")
-    assert await brand.qualtrics.count_batch(world.directory_id, batch_id) == people
+    assert await brand.qualtrics.count_batch(account.directory_id, batch_id) == people
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ async def test_an_import_takes_one_question_in_the_end(brand: Brand, clock: Hast
     assert brand.sandbox.ledger.count("qualtrics.import_status") == 1
 
 
-async def test_a_long_import_is_asked_about_ever_less_often(brand: Brand, world: World, clock: HastyClock) -> None:
-    world.import_polls, world.import_seconds = 10**6, 900
+async def test_a_long_import_is_asked_about_ever_less_often(brand: Brand, account: Account, clock: HastyClock) -> None:
+    account.import_polls, account.import_seconds = 10**6, 900
     batch_id = await brand.batch()
     assert (await brand.bring_in(batch_id, "ana@example.com")).created == 1
     assert clock.slept == sorted(clock.slept)
@@ -139,8 +139,10 @@ async def test_a_long_import_is_asked_about_ever_less_often(brand: Brand, world:
     assert brand.sandbox.ledger.count("qualtrics.import_status") < 40
 
 
-async def test_an_import_that_never_ends_is_given_up_as_unknown(brand: Brand, world: World, clock: HastyClock) -> None:
-    world.import_polls, world.import_seconds = 10**6, 10**6
+async def test_an_import_that_never_ends_is_given_up_as_unknown(
+    brand: Brand, account: Account, clock: HastyClock
+) -> None:
+    account.import_polls, account.import_seconds = 10**6, 10**6
     batch_id = await brand.batch()
     with pytest.raises(OutcomeUnknown) as error:
         await brand.bring_in(batch_id, "ana@example.com")
@@ -149,8 +151,8 @@ async def test_an_import_that_never_ends_is_given_up_as_unknown(brand: Brand, wo
     assert "30 minutes" in error.value.what
 
 
-async def test_an_import_that_failed_may_have_brought_in_some(brand: Brand, world: World) -> None:
-    world.import_ends = "failed"
+async def test_an_import_that_failed_may_have_brought_in_some(brand: Brand, account: Account) -> None:
+    account.import_ends = "failed"
     batch_id = await brand.batch()
     with pytest.raises(OutcomeUnknown):
         await brand.bring_in(batch_id, "ana@example.com")
@@ -215,17 +217,17 @@ async def test_the_request_is_the_documented_one(server: Server, odd: QualtricsC
     }
 
 
-async def test_one_import_at_a_time_for_a_mailing_list(brand: Brand, world: World) -> None:
+async def test_one_import_at_a_time_for_a_mailing_list(brand: Brand, account: Account) -> None:
     """Qualtrics refuses a second one; in this process it is not even asked."""
-    world.import_polls = 3
+    account.import_polls = 3
     batches = [await brand.batch() for _ in range(4)]
     await asyncio.gather(*(brand.bring_in(batch_id, "ana@example.com") for batch_id in batches))
     assert {call.status for call in brand.sandbox.ledger.of("qualtrics.import_contacts")} == {202}
     assert brand.sandbox.ledger.count("qualtrics.import_contacts") == 4
 
 
-async def test_imports_for_other_lists_do_not_wait(brand: Brand, world: World) -> None:
-    world.add_mailing_list("CG_another00001")
+async def test_imports_for_other_lists_do_not_wait(brand: Brand, account: Account) -> None:
+    account.add_mailing_list("CG_another00001")
     first, second = await brand.batch(), await brand.batch()
     brand.sandbox.faults.add("qualtrics.import_status", hold=True)
     slow = asyncio.create_task(brand.bring_in(first, "ana@example.com"))
@@ -236,9 +238,11 @@ async def test_imports_for_other_lists_do_not_wait(brand: Brand, world: World) -
     assert (await slow).created == 1
 
 
-async def test_an_import_of_somebody_else_is_waited_for(brand: Brand, world: World, sandbox: Sandbox) -> None:
+async def test_an_import_of_somebody_else_is_waited_for(brand: Brand, account: Account, sandbox: Sandbox) -> None:
     batch_id = await brand.batch()
-    sandbox._brand.start_import(world.directory_id, world.mailing_list_id, batch_id, [{"email": "x@example.com"}])
+    sandbox._qualtrics_state.start_import(
+        account.directory_id, account.mailing_list_id, batch_id, [{"email": "x@example.com"}]
+    )
     assert (await brand.bring_in(batch_id, "ana@example.com")).created == 1
     statuses = [call.status for call in sandbox.ledger.of("qualtrics.import_contacts")]
     assert statuses[-1] == 202

@@ -34,12 +34,12 @@ async def test_every_call_waits_for_its_limits(
         waited.append((origin, rates))
 
     monkeypatch.setattr(remotes.limiter, "acquire", acquire)
-    world, qualtrics = brand.world, brand.qualtrics
+    account, qualtrics = brand.account, brand.qualtrics
     await qualtrics.check_credentials()
-    await qualtrics.check_survey(world.survey_id)
-    await qualtrics.check_message(world.library_id, world.message_id)
-    await qualtrics.check_directory(world.directory_id)
-    await qualtrics.check_mailing_list(world.directory_id, world.mailing_list_id)
+    await qualtrics.check_survey(account.survey_id)
+    await qualtrics.check_message(account.library_id, account.message_id)
+    await qualtrics.check_directory(account.directory_id)
+    await qualtrics.check_mailing_list(account.directory_id, account.mailing_list_id)
     batch_id = await brand.batch_of("ana@example.com")
     await qualtrics.acquire_send()
     distribution_id = await brand.send(batch_id)

@@ -13,7 +13,7 @@ from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Permanent, RateLimited, Transient
 from qualtrics_exporter.remote.transport import CallRecord, Timeouts, Transport
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 from tests.environment.waiting import HANG_SECONDS
 from tests.qualtrics.conftest import Brand
 from tests.remote.clock import HastyClock
@@ -205,9 +205,9 @@ async def test_a_qualtrics_that_falls_silent_is_not_asked_again(server: Server, 
 
 
 async def test_a_token_that_would_end_meanwhile_is_renewed_before(
-    brand: Brand, world: World, clock: HastyClock
+    brand: Brand, account: Account, clock: HastyClock
 ) -> None:
-    world.qualtrics_token_seconds = 900
+    account.qualtrics_token_seconds = 900
     batch_id = await brand.batch_of("ana@example.com")
     clock.advance(700)
     await brand.qualtrics.ensure_token(timedelta(minutes=5))

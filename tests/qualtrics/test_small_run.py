@@ -11,7 +11,7 @@ from tests.qualtrics.conftest import Brand
 
 async def test_a_small_run_is_seven_calls(brand: Brand, remotes: ApiContext) -> None:
     nexthink = NexthinkClient(remotes, nexthink_from(brand.sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
-    executed = await nexthink.execute(brand.world.query_id, {})
+    executed = await nexthink.execute(brand.account.query_id, {})
     people = [address for (address,) in executed.rows if address]
     batch_id = await brand.batch()
     for portion in chunks(people, "run-1"):

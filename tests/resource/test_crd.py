@@ -12,7 +12,7 @@ from hack.files import write
 from qualtrics_exporter.resource.crd import crd, crd_yaml, schema
 from qualtrics_exporter.resource.reasons import Kind, Reason
 from qualtrics_exporter.resource.rules import CEL_RULES
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.resource.manifests import sample
@@ -161,15 +161,15 @@ def test_every_reason_but_a_note_says_what_to_do_next(reason: Reason) -> None:
 
 
 def test_the_sample_has_the_ids_of_the_sandbox() -> None:
-    world, spec = World.default(), sample()["spec"]
-    assert spec["nexthink"]["queryId"] == world.query_id
-    assert spec["nexthink"]["query"] == world.queries[world.query_id].executed
+    account, spec = Account.default(), sample()["spec"]
+    assert spec["nexthink"]["queryId"] == account.query_id
+    assert spec["nexthink"]["query"] == account.queries[account.query_id].executed
     assert {name: value for name, value in spec["qualtrics"].items() if name.endswith("Id")} == {
-        "surveyId": world.survey_id,
-        "directoryId": world.directory_id,
-        "messageId": world.message_id,
-        "libraryId": world.library_id,
-        "mailingListId": world.mailing_list_id,
+        "surveyId": account.survey_id,
+        "directoryId": account.directory_id,
+        "messageId": account.message_id,
+        "libraryId": account.library_id,
+        "mailingListId": account.mailing_list_id,
     }
 
 

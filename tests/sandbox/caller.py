@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 
 JSON = dict[str, Any]
 
@@ -21,8 +21,8 @@ class Caller:
     headers: dict[str, str] = field(default_factory=dict)
 
     @property
-    def world(self) -> World:
-        return self.sandbox.world
+    def account(self) -> Account:
+        return self.sandbox.account
 
     async def token(self, side: str, **changes: str) -> httpx.Response:
         """Ask for a token with what the Secret holds."""
@@ -52,11 +52,11 @@ class NexthinkCaller(Caller):
 
     async def execute(self, query_id: str | None = None, version: int = 2, **more: Any) -> httpx.Response:
         headers = more.pop("headers", {})
-        body = {"queryId": query_id or self.world.query_id, **more}
+        body = {"queryId": query_id or self.account.query_id, **more}
         return await self.post(f"/api/v{version}/nql/execute", body, headers)
 
     async def export(self, query_id: str | None = None, **more: Any) -> httpx.Response:
-        return await self.post("/api/v1/nql/export", {"queryId": query_id or self.world.query_id, **more})
+        return await self.post("/api/v1/nql/export", {"queryId": query_id or self.account.query_id, **more})
 
     async def status(self, export_id: str) -> httpx.Response:
         return await self.get(f"/api/v1/nql/status/{export_id}")
@@ -83,11 +83,13 @@ class QualtricsCaller(Caller):
 
     @property
     def batches(self) -> str:
-        return f"/directories/{self.world.directory_id}/transactionbatches"
+        return f"/directories/{self.account.directory_id}/transactionbatches"
 
     @property
     def imports(self) -> str:
-        return f"/directories/{self.world.directory_id}/mailinglists/{self.world.mailing_list_id}/transactioncontacts"
+        return (
+            f"/directories/{self.account.directory_id}/mailinglists/{self.account.mailing_list_id}/transactioncontacts"
+        )
 
     async def batch(self) -> str:
         reply = await self.post(self.batches, {"transactionIds": []})
@@ -118,12 +120,12 @@ class QualtricsCaller(Caller):
 
     def letter(self, batch_id: str, **changes: Any) -> JSON:
         """A good body of a distribution, due now."""
-        world = self.world
+        account = self.account
         return {
-            "message": {"libraryId": world.library_id, "messageId": world.message_id},
+            "message": {"libraryId": account.library_id, "messageId": account.message_id},
             "recipients": {"transactionBatchId": batch_id},
             "header": {"fromName": "Workplace", "fromEmail": "noreply@qemailserver.com", "subject": "How is Teams?"},
-            "surveyLink": {"surveyId": world.survey_id, "type": "Individual"},
+            "surveyLink": {"surveyId": account.survey_id, "type": "Individual"},
             "sendDate": iso(self.sandbox.clock.now()),
             **changes,
         }
@@ -134,14 +136,14 @@ class QualtricsCaller(Caller):
         return str(reply.json()["result"]["id"])
 
     async def read(self, distribution_id: str) -> JSON:
-        reply = await self.get(f"/distributions/{distribution_id}", surveyId=self.world.survey_id)
+        reply = await self.get(f"/distributions/{distribution_id}", surveyId=self.account.survey_id)
         assert reply.status_code == 200, reply.text
         answer: JSON = reply.json()["result"]
         return answer
 
     async def listed(self, **filters: Any) -> list[JSON]:
         """All pages of the list."""
-        reply = await self.get("/distributions", surveyId=self.world.survey_id, **filters)
+        reply = await self.get("/distributions", surveyId=self.account.survey_id, **filters)
         assert reply.status_code == 200, reply.text
         result = reply.json()["result"]
         elements: list[JSON] = result["elements"]

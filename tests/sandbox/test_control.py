@@ -104,12 +104,12 @@ async def test_garbage_can_be_ordered_as_bytes(qualtrics: QualtricsCaller, contr
 
 
 async def test_other_people_are_returned_by_the_same_query(qualtrics: QualtricsCaller, control: Control) -> None:
-    world = qualtrics.world
-    before = world.queries[world.query_id].executed
-    await control.ask("PUT", "/queries", {"id": world.query_id, "people": [ANA]})
-    assert world.queries[world.query_id].executed == before
-    await control.ask("PUT", "/queries", {"id": world.query_id, "people": [ANA], "executed": "users"})
-    assert world.queries[world.query_id].executed == "users"
+    account = qualtrics.account
+    before = account.queries[account.query_id].executed
+    await control.ask("PUT", "/queries", {"id": account.query_id, "people": [ANA]})
+    assert account.queries[account.query_id].executed == before
+    await control.ask("PUT", "/queries", {"id": account.query_id, "people": [ANA], "executed": "users"})
+    assert account.queries[account.query_id].executed == "users"
 
 
 async def test_knobs_can_be_turned(qualtrics: QualtricsCaller, control: Control) -> None:
@@ -122,12 +122,12 @@ async def test_knobs_can_be_turned(qualtrics: QualtricsCaller, control: Control)
     }
     shown = (await control.ask("PUT", "/world", knobs)).json()
     assert shown["opted_out_addresses"] == [ANA]
-    world = qualtrics.world
-    assert (world.list_lag_seconds, world.batch_echo, world.opted_out_addresses) == (60, "never", {ANA})
-    assert world.limits.qualtrics_brand_per_minute is None
-    assert world.limits.qualtrics_endpoints_per_minute == {"create_batch": 7}
+    account = qualtrics.account
+    assert (account.list_lag_seconds, account.batch_echo, account.opted_out_addresses) == (60, "never", {ANA})
+    assert account.limits.qualtrics_brand_per_minute is None
+    assert account.limits.qualtrics_endpoints_per_minute == {"create_batch": 7}
     await control.ask("PUT", "/world", {"limits": "off"})
-    assert world.limits.nexthink_queries_per_second is None
+    assert account.limits.nexthink_queries_per_second is None
     assert (await control.ask("GET", "/world")).json()["world"]["batch_echo"] == "never"
 
 
@@ -155,16 +155,16 @@ async def test_what_cannot_be_understood_is_refused(control: Control, method: st
 
 async def test_nothing_is_turned_when_one_knob_is_wrong(qualtrics: QualtricsCaller, control: Control) -> None:
     assert (await control.ask("PUT", "/world", {"import_polls": 9, "limits": {"speed": 1}})).status_code == 400
-    assert qualtrics.world.import_polls == 1
+    assert qualtrics.account.import_polls == 1
 
 
 async def test_queries_and_surveys_can_be_put(nexthink: NexthinkCaller, control: Control) -> None:
     await control.ask("PUT", "/queries", {"id": "#many", "generated": 3, "executed": "users"})
     assert (await nexthink.execute("#many")).json()["rows"] == 3
     await control.ask("PUT", "/queries", {"id": "#two", "columns": ["a", "b"], "rows": [["x", 1]]})
-    assert nexthink.world.queries["#two"].columns == ["a", "b"]
+    assert nexthink.account.queries["#two"].columns == ["a", "b"]
     await control.ask("PUT", "/surveys", {"id": "SV_teamsRollout01", "active": False})
-    assert not nexthink.world.surveys["SV_teamsRollout01"].active
+    assert not nexthink.account.surveys["SV_teamsRollout01"].active
 
 
 async def test_secrets_can_be_asked_for_and_tokens_revoked(qualtrics: QualtricsCaller, control: Control) -> None:

@@ -104,7 +104,7 @@ async def test_sending_before_the_import_is_done_mails_nobody(qualtrics: Qualtri
 
 async def test_a_mailing_list_as_recipients_mails_the_whole_list(qualtrics: QualtricsCaller) -> None:
     batch_id = await qualtrics.batch_of(ANA)
-    await qualtrics.send(batch_id, recipients={"mailingListId": qualtrics.world.mailing_list_id})
+    await qualtrics.send(batch_id, recipients={"mailingListId": qualtrics.account.mailing_list_id})
     assert set(qualtrics.sandbox.ledger.mails()) == {ANA, "bystander1@example.com", "bystander2@example.com"}
 
 
@@ -178,7 +178,7 @@ async def test_what_cannot_be_sent_passes_the_post_and_fails_later(
 
 
 async def test_a_registered_domain_may_send(qualtrics: QualtricsCaller) -> None:
-    qualtrics.world.own_domains = {"example.com"}
+    qualtrics.account.own_domains = {"example.com"}
     header = {**qualtrics.letter("BT_x")["header"], "fromEmail": "dex@example.com"}
     await qualtrics.send(await qualtrics.batch_of(ANA), header=header)
     assert qualtrics.sandbox.ledger.mails() == {ANA: 1}
@@ -187,8 +187,8 @@ async def test_a_registered_domain_may_send(qualtrics: QualtricsCaller) -> None:
 async def test_opted_out_and_bouncing_people_show_in_the_history(
     qualtrics: QualtricsCaller, clock: SteeredClock
 ) -> None:
-    qualtrics.world.opted_out_addresses = {BEN}
-    qualtrics.world.bouncing_addresses = {EVA}
+    qualtrics.account.opted_out_addresses = {BEN}
+    qualtrics.account.bouncing_addresses = {EVA}
     distribution_id = await qualtrics.send(await qualtrics.batch_of(ANA, BEN, EVA))
     clock.advance(6)
     stats = (await qualtrics.read(distribution_id))["stats"]
@@ -213,7 +213,7 @@ async def test_the_list_is_filtered_by_date_and_paged(qualtrics: QualtricsCaller
     for _ in range(5):
         ids.append(await qualtrics.send(batch_id))
         clock.advance(60)
-    qualtrics.world.distributions_page_size = 2
+    qualtrics.account.distributions_page_size = 2
     assert [entry["id"] for entry in await qualtrics.listed(useNewPaginationScheme="true")] == ids[::-1]
     window = {"sendStartDate": iso(start + timedelta(seconds=30)), "sendEndDate": iso(start + timedelta(seconds=150))}
     assert [entry["id"] for entry in await qualtrics.listed(**window, pageSize=1)] == ids[2:0:-1]
@@ -225,7 +225,7 @@ async def test_the_list_is_filtered_by_date_and_paged(qualtrics: QualtricsCaller
     [{"pageSize": 0}, {"pageSize": 101}, {"sendStartDate": "2026-01-05"}, {"batchId": "BT_x"}, {"skipToken": "x"}],
 )
 async def test_a_filter_that_the_facts_do_not_know_is_refused(qualtrics: QualtricsCaller, filters: JSON) -> None:
-    reply = await qualtrics.get("/distributions", surveyId=qualtrics.world.survey_id, **filters)
+    reply = await qualtrics.get("/distributions", surveyId=qualtrics.account.survey_id, **filters)
     assert reply.status_code == 400
 
 
@@ -235,7 +235,7 @@ async def test_a_filter_that_the_facts_do_not_know_is_refused(qualtrics: Qualtri
 async def test_where_the_batch_can_be_seen_is_a_knob(
     qualtrics: QualtricsCaller, echo: str, in_list: bool, by_id: bool
 ) -> None:
-    qualtrics.world.batch_echo = echo  # type: ignore[assignment]
+    qualtrics.account.batch_echo = echo  # type: ignore[assignment]
     batch_id = await qualtrics.batch_of(ANA)
     distribution_id = await qualtrics.send(batch_id, embeddedData={"runId": "run-1"})
     (listed,) = await qualtrics.listed()
@@ -251,7 +251,7 @@ async def test_custom_headers_are_taken_and_shown(qualtrics: QualtricsCaller) ->
 
 
 async def test_a_new_distribution_may_show_in_the_list_late(qualtrics: QualtricsCaller, clock: SteeredClock) -> None:
-    qualtrics.world.list_lag_seconds = 45
+    qualtrics.account.list_lag_seconds = 45
     distribution_id = await qualtrics.send(await qualtrics.batch_of(ANA))
     assert await qualtrics.listed() == []
     assert (await qualtrics.read(distribution_id))["id"] == distribution_id
@@ -265,6 +265,6 @@ async def test_asking_for_links_resets_the_dates_and_is_remembered(
     distribution_id = await qualtrics.send(await qualtrics.batch_of(ANA))
     before = (await qualtrics.read(distribution_id))["sendDate"]
     clock.advance(3000)
-    await qualtrics.get(f"/distributions/{distribution_id}/links", surveyId=qualtrics.world.survey_id)
+    await qualtrics.get(f"/distributions/{distribution_id}/links", surveyId=qualtrics.account.survey_id)
     assert (await qualtrics.read(distribution_id))["sendDate"] != before
     assert qualtrics.sandbox.ledger.distributions[0].links_read == 1

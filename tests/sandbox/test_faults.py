@@ -90,7 +90,7 @@ async def test_a_truncated_answer_announces_its_whole_length(qualtrics: Qualtric
 
 @pytest.mark.parametrize("compression", ["NONE", "GZIP"])
 async def test_a_truncated_download_ends_without_its_end(nexthink: NexthinkCaller, compression: str) -> None:
-    nexthink.world.add_query(Query.generated("#many", 100_000))
+    nexthink.account.add_query(Query.generated("#many", 100_000))
     url = await nexthink.exported("#many", compression=compression)
     nexthink.sandbox.faults.add("nexthink.download", truncate=50_000)
     async with nexthink.http.stream("GET", url) as reply:
@@ -103,7 +103,9 @@ async def test_a_delay_passes_by_the_clock(qualtrics: QualtricsCaller, clock: St
     qualtrics.sandbox.faults.add(SEND, delay_after=3600)
     batch_id = await qualtrics.batch_of(ANA)
     asking = asyncio.create_task(qualtrics.post("/distributions", qualtrics.letter(batch_id)))
-    await qualtrics.sandbox.ledger.bell.until(lambda: qualtrics.sandbox.ledger.mails()[ANA] == 1, timeout=HANG_SECONDS)
+    await qualtrics.sandbox.ledger.changed.wait_for(
+        lambda: qualtrics.sandbox.ledger.mails()[ANA] == 1, timeout=HANG_SECONDS
+    )
     assert not asking.done()
     await clock.asleep()
     clock.advance(3600)

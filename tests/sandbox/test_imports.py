@@ -81,7 +81,7 @@ async def test_one_import_at_a_time_for_a_mailing_list(qualtrics: QualtricsCalle
 
 
 async def test_the_second_import_may_wait_instead(qualtrics: QualtricsCaller) -> None:
-    qualtrics.world.busy_list = "queue"
+    qualtrics.account.busy_list = "queue"
     body = qualtrics.contacts(await qualtrics.batch(), ["ana@example.com"])
     ids = [(await qualtrics.post(qualtrics.imports, body)).json()["result"]["id"] for _ in range(2)]
     second = (await qualtrics.get(f"{qualtrics.imports}/{ids[1]}")).json()["result"]
@@ -96,9 +96,9 @@ async def test_a_wrong_id_does_not_fail_the_import_it_ends_with_nobody_in(
 ) -> None:
     batch_id = "BT_nobody" if wrong == "BT" else await qualtrics.batch()
     if wrong == "POOL":
-        qualtrics.world.directory_id = "POOL_nobody0000001"
+        qualtrics.account.directory_id = "POOL_nobody0000001"
     if wrong == "CG":
-        qualtrics.world.mailing_list_id = "CG_nobody0000001"
+        qualtrics.account.mailing_list_id = "CG_nobody0000001"
     answer = await qualtrics.bring_in(batch_id, ["ana@example.com"])
     assert (answer["status"], answer["percentComplete"]) == ("complete", 100)
     assert answer["contacts"]["count"] == {"added": 0, "updated": 0, "failed": 0}
@@ -161,8 +161,8 @@ async def test_transaction_data_may_hold_numbers_and_booleans(qualtrics: Qualtri
 async def test_an_import_can_take_time_by_its_size_one_after_the_other(
     qualtrics: QualtricsCaller, clock: SteeredClock
 ) -> None:
-    world = qualtrics.world
-    world.import_seconds, world.import_seconds_per_thousand, world.busy_list = 0, 10, "queue"
+    account = qualtrics.account
+    account.import_seconds, account.import_seconds_per_thousand, account.busy_list = 0, 10, "queue"
     batch_id = await qualtrics.batch()
     first, second = (
         qualtrics.contacts(batch_id, (f"user{n}@example.com" for n in range(count))) for count in (3000, 1000)
@@ -177,8 +177,8 @@ async def test_an_import_can_take_time_by_its_size_one_after_the_other(
 
 
 async def test_bad_addresses_are_counted_and_named_in_the_status(qualtrics: QualtricsCaller) -> None:
-    qualtrics.world.refused_addresses = {"eva@example.com"}
-    qualtrics.world.vanishing_addresses = {"ben@example.com"}
+    qualtrics.account.refused_addresses = {"eva@example.com"}
+    qualtrics.account.vanishing_addresses = {"ben@example.com"}
     people = ["ana@example.com", "ben@example.com", "eva@example.com", "not an address"]
     body = qualtrics.contacts(await qualtrics.batch(), people)
     import_id = (await qualtrics.post(qualtrics.imports, body)).json()["result"]["id"]
@@ -198,7 +198,7 @@ async def test_a_person_imported_twice_stands_in_the_batch_twice(qualtrics: Qual
 
 
 async def test_who_is_in_a_batch_can_be_read_page_by_page(qualtrics: QualtricsCaller) -> None:
-    qualtrics.world.rows_page_size = 2
+    qualtrics.account.rows_page_size = 2
     batch_id = await qualtrics.batch_of("ana@example.com", "ben@example.com", "eva@example.com")
     url: str | None = qualtrics.url(f"{qualtrics.batches}/{batch_id}/transactions")
     found = []
@@ -212,7 +212,7 @@ async def test_who_is_in_a_batch_can_be_read_page_by_page(qualtrics: QualtricsCa
 
 
 async def test_an_import_can_fail(qualtrics: QualtricsCaller) -> None:
-    qualtrics.world.import_ends = "failed"
+    qualtrics.account.import_ends = "failed"
     answer = await qualtrics.bring_in(await qualtrics.batch(), ["ana@example.com"])
     assert (answer["status"], answer["transactions"]["count"]["created"]) == ("failed", 0)
 
@@ -220,5 +220,5 @@ async def test_an_import_can_fail(qualtrics: QualtricsCaller) -> None:
 async def test_an_import_is_found_under_its_own_list_only(qualtrics: QualtricsCaller) -> None:
     body = qualtrics.contacts(await qualtrics.batch(), ["ana@example.com"])
     import_id = (await qualtrics.post(qualtrics.imports, body)).json()["result"]["id"]
-    qualtrics.world.mailing_list_id = "CG_another000001"
+    qualtrics.account.mailing_list_id = "CG_another000001"
     assert (await qualtrics.get(f"{qualtrics.imports}/{import_id}")).status_code == 404

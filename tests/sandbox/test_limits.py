@@ -19,7 +19,7 @@ async def test_one_query_a_second(nexthink: NexthinkCaller, clock: SteeredClock)
 
 async def test_the_daily_limit_names_a_date(nexthink: NexthinkCaller, clock: SteeredClock) -> None:
     """It comes from the status of an export: that is the only place where a 429 is documented."""
-    nexthink.world.limits.nexthink_calls_per_day = 2
+    nexthink.account.limits.nexthink_calls_per_day = 2
     for _ in range(2):
         assert (await nexthink.execute()).status_code == 200
         clock.advance(1)
@@ -37,7 +37,7 @@ async def test_the_daily_limit_names_a_date(nexthink: NexthinkCaller, clock: Ste
 async def test_an_endpoint_has_a_limit_of_its_own(
     qualtrics: QualtricsCaller, clock: SteeredClock, form: str, header: str | None
 ) -> None:
-    limits = qualtrics.world.limits
+    limits = qualtrics.account.limits
     limits.qualtrics_endpoints_per_minute["create_batch"] = 2
     limits.qualtrics_retry_after = form  # type: ignore[assignment]
     for _ in range(2):
@@ -51,7 +51,7 @@ async def test_an_endpoint_has_a_limit_of_its_own(
 
 
 async def test_the_brand_has_one_limit_for_everything(qualtrics: QualtricsCaller, clock: SteeredClock) -> None:
-    qualtrics.world.limits.qualtrics_brand_per_minute = 3
+    qualtrics.account.limits.qualtrics_brand_per_minute = 3
     replies = [await qualtrics.get("/whoami") for _ in range(2)] + [await qualtrics.get("/directories")]
     assert [reply.status_code for reply in replies] == [200] * 3
     assert (await qualtrics.get("/whoami")).status_code == 429
@@ -60,7 +60,7 @@ async def test_the_brand_has_one_limit_for_everything(qualtrics: QualtricsCaller
 
 
 async def test_the_window_slides(qualtrics: QualtricsCaller, clock: SteeredClock) -> None:
-    qualtrics.world.limits.qualtrics_brand_per_minute = 2
+    qualtrics.account.limits.qualtrics_brand_per_minute = 2
     await qualtrics.get("/whoami")
     clock.advance(50)
     await qualtrics.get("/whoami")
@@ -71,19 +71,19 @@ async def test_the_window_slides(qualtrics: QualtricsCaller, clock: SteeredClock
 
 async def test_a_refused_send_sends_nothing(qualtrics: QualtricsCaller) -> None:
     batch_id = await qualtrics.batch_of("ana@example.com")
-    qualtrics.world.limits.qualtrics_endpoints_per_minute["create_distribution"] = 0
+    qualtrics.account.limits.qualtrics_endpoints_per_minute["create_distribution"] = 0
     assert (await qualtrics.post("/distributions", qualtrics.letter(batch_id))).status_code == 429
     assert qualtrics.sandbox.ledger.distributions == []
 
 
 async def test_limits_can_be_off(nexthink: NexthinkCaller) -> None:
-    nexthink.world.limits = Limits.off()
+    nexthink.account.limits = Limits.off()
     assert [(await nexthink.execute()).status_code for _ in range(5)] == [200] * 5
 
 
 async def test_too_many_imports_at_once_are_refused(qualtrics: QualtricsCaller) -> None:
-    qualtrics.world.limits.qualtrics_jobs = 1
+    qualtrics.account.limits.qualtrics_jobs = 1
     body = qualtrics.contacts(await qualtrics.batch(), ["ana@example.com"])
     await qualtrics.post(qualtrics.imports, body)
-    qualtrics.world.mailing_list_id = "CG_another000001"
+    qualtrics.account.mailing_list_id = "CG_another000001"
     assert (await qualtrics.post(qualtrics.imports, body)).status_code == 429

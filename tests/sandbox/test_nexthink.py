@@ -52,7 +52,7 @@ async def test_a_missing_query_has_code_100(nexthink: NexthinkCaller) -> None:
 async def test_a_query_that_is_not_permitted_is_403_and_on_export_looks_missing(
     nexthink: NexthinkCaller, clock: SteeredClock
 ) -> None:
-    nexthink.world.queries[GOOD].permitted = False
+    nexthink.account.queries[GOOD].permitted = False
     reply = await nexthink.execute()
     assert (reply.status_code, set(reply.json())) == (403, {"message", "code", "source"})
     clock.advance(1)
@@ -100,7 +100,7 @@ async def test_accept_chooses_the_format(nexthink: NexthinkCaller, accept: str, 
 
 
 async def test_parameters_are_filled_in(nexthink: NexthinkCaller, clock: SteeredClock) -> None:
-    nexthink.world.add_query(Query.people("#site", ["a@example.com"], executed="users | where ad.city == $city"))
+    nexthink.account.add_query(Query.people("#site", ["a@example.com"], executed="users | where ad.city == $city"))
     reply = await nexthink.execute("#site", parameters={"city": "Basel"})
     assert reply.json()["executedQuery"] == 'users | where ad.city == "Basel"'
     clock.advance(1)
@@ -108,7 +108,7 @@ async def test_parameters_are_filled_in(nexthink: NexthinkCaller, clock: Steered
 
 
 async def test_execute_cuts_at_a_thousand_rows_and_marks_nothing(nexthink: NexthinkCaller) -> None:
-    nexthink.world.add_query(Query.generated("#many", 1001))
+    nexthink.account.add_query(Query.generated("#many", 1001))
     reply = await nexthink.execute("#many")
     assert (reply.status_code, reply.json()["rows"], len(reply.json()["data"])) == (200, 1000, 1000)
 
@@ -116,8 +116,8 @@ async def test_execute_cuts_at_a_thousand_rows_and_marks_nothing(nexthink: Nexth
 async def test_what_the_licence_cuts_is_206_of_the_status_and_not_of_an_execution(
     nexthink: NexthinkCaller, clock: SteeredClock
 ) -> None:
-    nexthink.world.queries[GOOD].truncated = True
-    nexthink.world.export_polls = 0
+    nexthink.account.queries[GOOD].truncated = True
+    nexthink.account.export_polls = 0
     reply = await nexthink.execute()
     assert (reply.status_code, reply.json()["rows"]) == (200, 8)
     clock.advance(1)
@@ -129,7 +129,7 @@ async def test_what_the_licence_cuts_is_206_of_the_status_and_not_of_an_executio
 async def test_a_heavy_query_is_not_executed_and_can_be_exported(
     nexthink: NexthinkCaller, clock: SteeredClock, version: int
 ) -> None:
-    nexthink.world.queries[GOOD].heavy = True
+    nexthink.account.queries[GOOD].heavy = True
     reply = await nexthink.execute(version=version)
     assert (reply.status_code, reply.content) == (504, b"")
     clock.advance(1)
@@ -137,10 +137,10 @@ async def test_a_heavy_query_is_not_executed_and_can_be_exported(
 
 
 async def test_the_refusals_of_a_heavy_query_come_first(nexthink: NexthinkCaller, clock: SteeredClock) -> None:
-    nexthink.world.queries[GOOD].heavy = True
+    nexthink.account.queries[GOOD].heavy = True
     assert (await nexthink.execute(parameters={"unasked": "x"})).status_code == 400
     clock.advance(1)
-    nexthink.world.queries[GOOD].permitted = False
+    nexthink.account.queries[GOOD].permitted = False
     assert (await nexthink.execute()).status_code == 403
 
 
@@ -166,8 +166,8 @@ async def test_an_unknown_export_is_a_404_without_a_body(nexthink: NexthinkCalle
 
 
 async def test_an_export_can_end_in_error(nexthink: NexthinkCaller) -> None:
-    nexthink.world.queries[GOOD].export_error = "Out of memory"
-    nexthink.world.export_polls = 0
+    nexthink.account.queries[GOOD].export_error = "Out of memory"
+    nexthink.account.export_polls = 0
     export_id = (await nexthink.export()).json()["exportId"]
     assert (await nexthink.status(export_id)).json() == {"status": "ERROR", "errorDescription": "Out of memory"}
 
@@ -189,7 +189,7 @@ async def test_the_store_refuses_a_bearer_token(nexthink: NexthinkCaller) -> Non
 
 
 async def test_an_address_expires_and_status_gives_a_fresh_one(nexthink: NexthinkCaller, clock: SteeredClock) -> None:
-    nexthink.world.nexthink_token_seconds = 7200
+    nexthink.account.nexthink_token_seconds = 7200
     await nexthink.log_in("nexthink")
     export_id = (await nexthink.export()).json()["exportId"]
     for _ in range(3):
@@ -212,7 +212,7 @@ async def test_a_large_export_is_made_while_it_is_read(nexthink: NexthinkCaller)
             taken = number
             yield [f"user{number:06d}@example.com"]
 
-    nexthink.world.add_query(Query("#huge", ["user.ad.email_address"], rows))
+    nexthink.account.add_query(Query("#huge", ["user.ad.email_address"], rows))
     url = await nexthink.exported("#huge")
     async with nexthink.http.stream("GET", url) as reply:
         async for _ in reply.aiter_bytes():
@@ -221,7 +221,7 @@ async def test_a_large_export_is_made_while_it_is_read(nexthink: NexthinkCaller)
 
 
 async def test_gzip_is_a_gzip_file(nexthink: NexthinkCaller) -> None:
-    nexthink.world.add_query(Query.generated("#many", 50_000))
+    nexthink.account.add_query(Query.generated("#many", 50_000))
     reply = await nexthink.http.get(await nexthink.exported("#many", compression="GZIP"))
     assert "content-encoding" not in reply.headers
     lines = gzip.decompress(reply.content).decode().splitlines()
@@ -229,8 +229,8 @@ async def test_gzip_is_a_gzip_file(nexthink: NexthinkCaller) -> None:
 
 
 async def test_an_export_stops_at_a_million_rows(nexthink: NexthinkCaller) -> None:
-    nexthink.world.limits.nexthink_export_rows = 10
-    nexthink.world.add_query(Query.generated("#many", 11))
+    nexthink.account.limits.nexthink_export_rows = 10
+    nexthink.account.add_query(Query.generated("#many", 11))
     assert len((await nexthink.http.get(await nexthink.exported("#many"))).text.splitlines()) == 11
 
 

@@ -21,7 +21,7 @@ async def test_a_survey_says_whether_it_is_active(qualtrics: QualtricsCaller, su
     ("message_id", "category"), [("MS_invitation0001", "invite"), ("MS_thankYou000001", "thankYou")]
 )
 async def test_a_message_has_a_category_and_texts(qualtrics: QualtricsCaller, message_id: str, category: str) -> None:
-    result = (await qualtrics.get(f"/libraries/{qualtrics.world.library_id}/messages/{message_id}")).json()["result"]
+    result = (await qualtrics.get(f"/libraries/{qualtrics.account.library_id}/messages/{message_id}")).json()["result"]
     assert set(result) == {"category", "description", "messages"}
     assert result["category"] == category
     assert ("${l://SurveyURL}" in result["messages"]["en"]) is (category == "invite")
@@ -33,22 +33,22 @@ async def test_directories_come_in_pages_with_absolute_addresses(qualtrics: Qual
     second = (await qualtrics.http.get(first["nextPage"], headers=qualtrics.headers)).json()["result"]
     assert second["nextPage"] is None
     ids = [entry["directoryId"] for entry in first["elements"] + second["elements"]]
-    assert ids.index(qualtrics.world.directory_id) == 2
+    assert ids.index(qualtrics.account.directory_id) == 2
 
 
 async def test_the_next_page_may_name_another_host(qualtrics: QualtricsCaller) -> None:
-    qualtrics.world.next_page_origin = "https://elsewhere.example.com"
+    qualtrics.account.next_page_origin = "https://elsewhere.example.com"
     assert (
         (await qualtrics.get("/directories")).json()["result"]["nextPage"].startswith("https://elsewhere.example.com/")
     )
 
 
 async def test_a_mailing_list_is_found_in_its_own_directory_only(qualtrics: QualtricsCaller) -> None:
-    world = qualtrics.world
-    path = f"/directories/{world.directory_id}/mailinglists/{world.mailing_list_id}"
+    account = qualtrics.account
+    path = f"/directories/{account.directory_id}/mailinglists/{account.mailing_list_id}"
     result = (await qualtrics.get(path)).json()["result"]
-    assert (result["mailingListId"], result["contactCount"]) == (world.mailing_list_id, 2)
-    other = f"/directories/POOL_customers00001/mailinglists/{world.mailing_list_id}"
+    assert (result["mailingListId"], result["contactCount"]) == (account.mailing_list_id, 2)
+    other = f"/directories/POOL_customers00001/mailinglists/{account.mailing_list_id}"
     assert (await qualtrics.get(other)).status_code == 404
 
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import trustme
 
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 from tests.environment.clock import SteeredClock
 from tests.sandbox.caller import QualtricsCaller
 
@@ -70,13 +70,13 @@ async def test_it_comes_back_on_the_same_ports(clock: SteeredClock) -> None:
 async def test_a_port_that_is_closed_refuses_until_it_is_opened_again(
     sandbox: Sandbox, http: httpx.AsyncClient, qualtrics: QualtricsCaller
 ) -> None:
-    await sandbox.refuse("qualtrics")
+    await sandbox.close_port("qualtrics")
     with pytest.raises(httpx.ConnectError):
         await http.get(sandbox.qualtrics_url)
     assert (await http.get(sandbox.nexthink_url)).status_code == 404, "the other side goes on"
 
-    await sandbox.accept("qualtrics")
-    await sandbox.accept("nexthink")
+    await sandbox.open_port("qualtrics")
+    await sandbox.open_port("nexthink")
     assert (await http.get(sandbox.qualtrics_url)).status_code == 404
 
 
@@ -103,19 +103,19 @@ async def test_a_mistake_of_the_sandbox_itself_is_a_500_and_stands_in_the_ledger
     async with Sandbox(clock=clock) as sandbox, httpx.AsyncClient(trust_env=False) as http:
         caller = QualtricsCaller(sandbox, http)
         await caller.log_in("qualtrics")
-        sandbox.world.directories = None  # type: ignore[assignment]
+        sandbox.account.directories = None  # type: ignore[assignment]
         assert (await caller.get("/directories")).status_code == 500
         assert len(sandbox.ledger.errors) == 1
 
 
 def test_the_default_world_names_its_things_once() -> None:
-    world = World.default()
-    assert world.query_id in world.queries
-    assert world.surveys[world.survey_id].active
-    assert not world.surveys[world.inactive_survey_id].active
-    assert world.messages[world.message_id].category == "invite"
-    assert world.messages[world.other_message_id].category != "invite"
-    assert world.has_list(world.directory_id, world.mailing_list_id)
-    rows = [row[0] for row in world.queries[world.query_id].stream()]
+    account = Account.default()
+    assert account.query_id in account.queries
+    assert account.surveys[account.survey_id].active
+    assert not account.surveys[account.inactive_survey_id].active
+    assert account.messages[account.message_id].category == "invite"
+    assert account.messages[account.other_message_id].category != "invite"
+    assert account.has_list(account.directory_id, account.mailing_list_id)
+    rows = [row[0] for row in account.queries[account.query_id].stream()]
     assert len(rows) == 8
     assert len({str(row).lower() for row in rows if row}) == 6

@@ -77,7 +77,7 @@ async def test_revoked_tokens_are_refused_at_once(qualtrics: QualtricsCaller, ne
 
 async def test_every_token_ever_given_can_be_looked_for(qualtrics: QualtricsCaller, nexthink: NexthinkCaller) -> None:
     qualtrics.sandbox.revoke_tokens()
-    given = qualtrics.sandbox.tokens_given()
+    given = qualtrics.sandbox.issued_tokens()
     assert [caller.headers["Authorization"] for caller in (nexthink, qualtrics)] == [f"Bearer {t}" for t in given]
 
 
@@ -102,7 +102,7 @@ async def test_without_authorization_qualtrics_says_so(qualtrics: QualtricsCalle
 
 
 async def test_a_credential_of_another_datacenter_is_named(qualtrics: QualtricsCaller) -> None:
-    qualtrics.world.qualtrics_credentials[0].elsewhere = "call"
+    qualtrics.account.qualtrics_credentials[0].elsewhere = "call"
     await qualtrics.log_in("qualtrics")
     reply = await qualtrics.get("/whoami")
     assert (reply.status_code, error_code(reply)) == (401, "DCD_7")
@@ -110,9 +110,9 @@ async def test_a_credential_of_another_datacenter_is_named(qualtrics: QualtricsC
 
 async def test_managing_a_resource_includes_reading_and_writing_it(qualtrics: QualtricsCaller) -> None:
     managing = Credential("managing", "managing-secret", frozenset({"manage:surveys", "manage:contact_transactions"}))
-    qualtrics.world.qualtrics_credentials[:] = [managing]
+    qualtrics.account.qualtrics_credentials[:] = [managing]
     await qualtrics.log_in("qualtrics")
-    assert (await qualtrics.get(f"/surveys/{qualtrics.world.survey_id}")).status_code == 200
+    assert (await qualtrics.get(f"/surveys/{qualtrics.account.survey_id}")).status_code == 200
     await qualtrics.batch()
     reply = await qualtrics.post("/distributions", {})
     assert (reply.status_code, error_code(reply)) == (403, "AuthZ_2.0")
@@ -123,8 +123,8 @@ async def test_managing_a_resource_includes_reading_and_writing_it(qualtrics: Qu
 
 async def test_a_narrow_scope_allows_what_its_name_says_and_no_more(qualtrics: QualtricsCaller) -> None:
     narrow = Credential("narrow", "narrow-secret", frozenset({"read:surveys"}))
-    qualtrics.world.qualtrics_credentials[:] = [narrow]
+    qualtrics.account.qualtrics_credentials[:] = [narrow]
     await qualtrics.log_in("qualtrics")
-    assert (await qualtrics.get(f"/surveys/{qualtrics.world.survey_id}")).status_code == 200
+    assert (await qualtrics.get(f"/surveys/{qualtrics.account.survey_id}")).status_code == 200
     reply = await qualtrics.post("/distributions", {})
     assert (reply.status_code, error_code(reply)) == (403, "AuthZ_2.0")

@@ -44,9 +44,9 @@ class Actors:
         for brand, lag, echo, seconds in zip(
             simulation.brands, plan.list_lag, plan.batch_echo, plan.import_seconds, strict=True
         ):
-            brand.world.list_lag_seconds = lag
-            brand.world.import_polls, brand.world.import_seconds = 1000, seconds
-            brand.world.batch_echo = echo  # type: ignore[assignment]
+            brand.account.list_lag_seconds = lag
+            brand.account.import_polls, brand.account.import_seconds = 1000, seconds
+            brand.account.batch_echo = echo  # type: ignore[assignment]
         for tenant in range(plan.instances):
             self._secret(tenant, "nexthink", 0)
             for brand_number in range(plan.brands):
@@ -329,7 +329,7 @@ class Actors:
             for brand_number in range(plan.brands):
                 self._secret(tenant, f"qualtrics-{brand_number}", 0)
         for brand in simulation.brands:
-            brand.world.list_lag_seconds = 0.0
+            brand.account.list_lag_seconds = 0.0
         shards = {replica.shard for replica in simulation.replicas}
         for name, exporter in self._exporters.items():
             if (current := self._current(name)) is None:

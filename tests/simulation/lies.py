@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from qualtrics_exporter.remote.transport import Request
-from qualtrics_exporter.sandbox.gate import Reply
+from qualtrics_exporter.sandbox.middleware import Reply
 
 Serve = Callable[[Request], Reply]
 """Has a request served, with its effect."""

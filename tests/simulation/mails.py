@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qualtrics_exporter.export.run_ids import request_run_id, slot_run_id, test_run_id
 from qualtrics_exporter.remote.transport import Request
-from qualtrics_exporter.sandbox.gate import Reply
+from qualtrics_exporter.sandbox.middleware import Reply
 from qualtrics_exporter.schedule import slots_between
 
 from .clock import true_time
@@ -124,7 +124,7 @@ class MailJudge:
     def _still_working(self, request: Request) -> None:
         """Somebody works on a batch: it must be the newest one of its run, or there is another worker."""
         brand = next(brand for brand in self._simulation.brands if brand.host == request.url.host)
-        batch = brand.brand.jobs[request.url.rest.partition("?")[0].rpartition("/")[2]].batch_id
+        batch = brand.state.jobs[request.url.rest.partition("?")[0].rpartition("/")[2]].batch_id
         now = self._simulation.now
         for record in self._records.values():
             if record.active and batch in (batches := record.batches.get(record.active[0], [])):

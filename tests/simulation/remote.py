@@ -15,7 +15,7 @@ from qualtrics_exporter.remote.bodies import TooLarge
 from qualtrics_exporter.remote.failures import ConnectFailed, ResponseLost
 from qualtrics_exporter.remote.response import Response
 from qualtrics_exporter.remote.transport import Request
-from qualtrics_exporter.sandbox.gate import Reply as SandboxReply
+from qualtrics_exporter.sandbox.middleware import Reply as SandboxReply
 
 from .faults import Faults
 from .lies import Liar

@@ -1,7 +1,7 @@
 """What exists outside of the cluster: Nexthink instances with saved queries, and Qualtrics brands.
 
 The logic is that of the sandbox, on virtual time. Only its HTTP layer is replaced: `Routes` takes the place of the
-sandbox's `Gate` and of the aiohttp router. The people of a query change over time; every state of a query has a
+sandbox's `Middleware` and of the aiohttp router. The people of a query change over time; every state of a query has a
 version, so that an invariant can tell whether a person was ever returned to a run.
 """
 
@@ -14,16 +14,16 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from qualtrics_exporter.sandbox.brand import Brand
+from qualtrics_exporter.sandbox.account import EMAIL, Account, Credential, Query
 from qualtrics_exporter.sandbox.distributions import Distributions
-from qualtrics_exporter.sandbox.gate import CALL, Refused, Reply
 from qualtrics_exporter.sandbox.imports import Imports
-from qualtrics_exporter.sandbox.ledger import Call, Ledger
 from qualtrics_exporter.sandbox.limits import Limits
-from qualtrics_exporter.sandbox.nexthink import Nexthink
-from qualtrics_exporter.sandbox.qualtrics import Qualtrics
-from qualtrics_exporter.sandbox.store import Store
-from qualtrics_exporter.sandbox.world import EMAIL, Credential, Query, World
+from qualtrics_exporter.sandbox.middleware import CALL, Refused, Reply
+from qualtrics_exporter.sandbox.nexthink_api import NexthinkApi
+from qualtrics_exporter.sandbox.object_store import ObjectStore
+from qualtrics_exporter.sandbox.qualtrics_api import QualtricsApi
+from qualtrics_exporter.sandbox.qualtrics_state import QualtricsState
+from qualtrics_exporter.sandbox.recorder import RecordedCall, Recorder
 
 from .clock import EPOCH
 
@@ -126,7 +126,7 @@ class Route:
 
 
 class Routes:
-    """In place of the sandbox's `Gate`: keeps the handlers of one host and calls them without any socket."""
+    """In place of the sandbox's `Middleware`: keeps the handlers of one host and calls them without any socket."""
 
     def __init__(self, clock: WorldClock) -> None:
         self.clock = clock
@@ -136,7 +136,7 @@ class Routes:
     def route(
         self, app: Any, side: str, method: str, path: str, operation: str, handler: Callable[[Any], Any], *, plain: Any
     ) -> None:
-        """As `Gate.route`."""
+        """As `Middleware.route`."""
         pattern = re.compile(re.sub(r"\{(\w+)(?::([^{}]*(?:\([^)]*\))?[^{}]*))?\}", _group, path))
         self._routes.append(Route(method, pattern, f"{side}.{operation}", handler, plain))
 
@@ -158,7 +158,9 @@ class Routes:
         """Handle a request. Its effect, if any, takes place now."""
         split = urlsplit(rest)
         route, match = self.find(method, split.path)
-        CALL.set(Call("qualtrics", route.operation, method, split.path, self.clock.now(), self.clock.monotonic()))
+        CALL.set(
+            RecordedCall("qualtrics", route.operation, method, split.path, self.clock.now(), self.clock.monotonic())
+        )
         CALL.get().bytes = len(body)
         query = dict(parse_qsl(split.query, keep_blank_values=True)) if split.query else {}
         try:
@@ -196,18 +198,18 @@ class Instance:
     """One Nexthink instance."""
 
     host: str
-    world: World
+    account: Account
     routes: Routes
     queries: dict[str, SavedQuery] = field(default_factory=dict)
 
     def add(self, query_id: str, size: int) -> SavedQuery:
         query = self.queries[query_id] = SavedQuery(query_id, size)
-        self.world.queries[query_id] = query
+        self.account.queries[query_id] = query
         return query
 
     def secret(self, client: int = 0) -> dict[str, str]:
         """What the Secret of this instance holds."""
-        credential = self.world.nexthink_credentials[client]
+        credential = self.account.nexthink_credentials[client]
         token_url = f"https://{self.host}/oauth2/default/v1/token"
         return _secret(f"https://{self.host}", token_url, credential)
 
@@ -217,27 +219,27 @@ class QualtricsBrand:
     """One Qualtrics brand."""
 
     host: str
-    world: World
+    account: Account
     routes: Routes
-    ledger: Ledger
-    brand: Brand
+    ledger: Recorder
+    state: QualtricsState
 
     def secret(self, client: int = 0) -> dict[str, str]:
         """What the Secret of this brand holds."""
-        credential = self.world.qualtrics_credentials[client]
+        credential = self.account.qualtrics_credentials[client]
         return _secret(f"https://{self.host}", f"https://{self.host}/oauth2/token", credential)
 
     def add_target(self, number: int) -> dict[str, str]:
         """A survey and a mailing list of their own; the ids that a spec needs."""
         survey, mailing_list = f"SV_{number:015d}", f"CG_{number:015d}"
-        self.world.add_survey(survey)
-        self.world.add_mailing_list(mailing_list, bystanders=["bystander@example.com"])
+        self.account.add_survey(survey)
+        self.account.add_mailing_list(mailing_list, bystanders=["bystander@example.com"])
         return {
             "surveyId": survey,
             "mailingListId": mailing_list,
-            "directoryId": self.world.directory_id,
-            "messageId": self.world.message_id,
-            "libraryId": self.world.library_id,
+            "directoryId": self.account.directory_id,
+            "messageId": self.account.message_id,
+            "libraryId": self.account.library_id,
         }
 
 
@@ -251,30 +253,30 @@ def _secret(url: str, token_url: str, credential: Credential) -> dict[str, str]:
     }
 
 
-def _world(limits: Limits) -> World:
-    world = World(limits=limits)
+def _account(limits: Limits) -> Account:
+    account = Account(limits=limits)
     for number in range(2):  # two of each: a Secret can be rotated
-        world.nexthink_credentials.append(
+        account.nexthink_credentials.append(
             Credential(f"nexthink-{number}", "s3cret", frozenset({"service:integration"}))
         )
-        world.qualtrics_credentials.append(Credential(f"qualtrics-{number}", "s3cret", frozenset({"manage:all"})))
-    world.add_message(world.message_id)
-    world.add_directory(world.directory_id, "Employees")
-    world.directories_page_size = 100
-    return world
+        account.qualtrics_credentials.append(Credential(f"qualtrics-{number}", "s3cret", frozenset({"manage:all"})))
+    account.add_message(account.message_id)
+    account.add_directory(account.directory_id, "Employees")
+    account.directories_page_size = 100
+    return account
 
 
 def instance(number: int, clock: WorldClock) -> tuple[Instance, dict[str, Routes]]:
     """A Nexthink instance, and what its hosts serve."""
     host = f"t{number}.api.eu.nexthink.cloud"
     files = files_host(host)
-    world = _world(Limits(nexthink_execute_rows=EXECUTE_ROWS))
+    account = _account(Limits(nexthink_execute_rows=EXECUTE_ROWS))
     api, store_routes = Routes(clock), Routes(clock)
-    store = Store(world, clock, store_routes)  # type: ignore[arg-type]
+    store = ObjectStore(account, clock, store_routes)  # type: ignore[arg-type]
     store.url = f"https://{files}"
     store.mount(SimpleNamespace())  # type: ignore[arg-type]
-    Nexthink(world, clock, api, store).mount(SimpleNamespace())  # type: ignore[arg-type]
-    return Instance(host, world, api), {host: api, files: store_routes}
+    NexthinkApi(account, clock, api, store).mount(SimpleNamespace())  # type: ignore[arg-type]
+    return Instance(host, account, api), {host: api, files: store_routes}
 
 
 def files_host(host: str) -> str:
@@ -285,15 +287,15 @@ def files_host(host: str) -> str:
 def brand(number: int, clock: WorldClock) -> tuple[QualtricsBrand, dict[str, Routes]]:
     """A Qualtrics brand, and what its host serves."""
     host = f"b{number}.eu.qualtrics.com"
-    world, routes, ledger, app = _world(Limits()), Routes(clock), Ledger(), SimpleNamespace()
-    brand_ = Brand(world, clock, ledger)
-    door = Qualtrics(world, clock, routes, brand_)  # type: ignore[arg-type]
+    account, routes, ledger, app = _account(Limits()), Routes(clock), Recorder(), SimpleNamespace()
+    state = QualtricsState(account, clock, ledger)
+    door = QualtricsApi(account, clock, routes, state)  # type: ignore[arg-type]
     door.url = f"https://{host}"
     door.mount(app)  # type: ignore[arg-type]
     Imports(door).mount(app)  # type: ignore[arg-type]
     Distributions(door).mount(app)  # type: ignore[arg-type]
     door.close(app)  # type: ignore[arg-type]
-    return QualtricsBrand(host, world, routes, ledger, brand_), {host: routes}
+    return QualtricsBrand(host, account, routes, ledger, state), {host: routes}
 
 
 def document(body: bytes) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from qualtrics_exporter.sandbox import outbox
-from qualtrics_exporter.sandbox.knobs import query_from, show, turn
+from qualtrics_exporter.sandbox.settings import apply_settings, query_from, show_settings
 
 if TYPE_CHECKING:
     from qualtrics_exporter.sandbox.server import Sandbox
@@ -64,8 +64,8 @@ class Control:
             ("DELETE", "/faults", self.clear),
             ("POST", "/faults/release", self.release),
             ("GET", "/faults/reached", self.reached),
-            ("GET", "/world", self.world),
-            ("PUT", "/world", self.turn),
+            ("GET", "/world", self.account),
+            ("PUT", "/world", self.change_settings),
             ("PUT", "/queries", self.query),
             ("PUT", "/surveys", self.survey),
             ("GET", "/secrets", self.secrets),
@@ -128,25 +128,25 @@ class Control:
             return web.json_response({"reached": False})
         return web.json_response({"reached": True})
 
-    async def world(self, request: web.Request) -> web.Response:
+    async def account(self, request: web.Request) -> web.Response:
         sandbox = self._sandbox
         urls = {"nexthink": sandbox.nexthink_url, "qualtrics": sandbox.qualtrics_url, "store": sandbox.store_url}
-        return web.json_response({"urls": urls, "world": show(sandbox.world)})
+        return web.json_response({"urls": urls, "world": show_settings(sandbox.account)})
 
-    async def turn(self, request: web.Request) -> web.Response:
-        turn(self._sandbox.world, await _document(request))
-        return web.json_response(show(self._sandbox.world))
+    async def change_settings(self, request: web.Request) -> web.Response:
+        apply_settings(self._sandbox.account, await _document(request))
+        return web.json_response(show_settings(self._sandbox.account))
 
     async def query(self, request: web.Request) -> web.Response:
         wanted = await _document(request)
         query = query_from(wanted)
-        if "executed" not in wanted and (known := self._sandbox.world.queries.get(query.id)):
+        if "executed" not in wanted and (known := self._sandbox.account.queries.get(query.id)):
             query.executed = known.executed  # other people, by the same query
-        return web.json_response({"id": self._sandbox.world.add_query(query).id})
+        return web.json_response({"id": self._sandbox.account.add_query(query).id})
 
     async def survey(self, request: web.Request) -> web.Response:
         wanted = await _document(request)
-        survey = self._sandbox.world.add_survey(wanted.pop("id"), wanted.pop("name", "A survey"), **wanted)
+        survey = self._sandbox.account.add_survey(wanted.pop("id"), wanted.pop("name", "A survey"), **wanted)
         return web.json_response({"id": survey.id})
 
     async def secrets(self, request: web.Request) -> web.Response:

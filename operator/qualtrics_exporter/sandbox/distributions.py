@@ -3,7 +3,7 @@
 Unknown, and decided here: whether survey, message, list and batch exist is not looked at by the POST (I, §5), only
 their prefixes; `surveyLink.type` is required; the list is sorted newest first, takes the documented filters only,
 and its date filters compare the send date, both ends included; the filter `mailingListId` finds a batch only while
-`World.batch_echo` says so; history and stats show at the same moment.
+`Account.batch_echo` says so; history and stats show at the same moment.
 """
 
 from datetime import timedelta
@@ -11,10 +11,10 @@ from typing import Any
 
 from aiohttp import web
 
-from qualtrics_exporter.sandbox.brand import ADDRESS, new_id
-from qualtrics_exporter.sandbox.gate import CALL, Reply
-from qualtrics_exporter.sandbox.ledger import SentDistribution
-from qualtrics_exporter.sandbox.qualtrics import Qualtrics
+from qualtrics_exporter.sandbox.middleware import CALL, Reply
+from qualtrics_exporter.sandbox.qualtrics_api import QualtricsApi
+from qualtrics_exporter.sandbox.qualtrics_state import ADDRESS, new_id
+from qualtrics_exporter.sandbox.recorder import SentDistribution
 from qualtrics_exporter.sandbox.strict import date, document, keys, refusal, result, text, written
 
 FILTERS = {
@@ -35,13 +35,13 @@ RECIPIENTS = [{"mailingListId"}, {"mailingListId", "contactId"}, {"transactionBa
 class Distributions:
     """Sending, and looking up what was sent."""
 
-    def __init__(self, qualtrics: Qualtrics) -> None:
-        self._door = qualtrics
-        self._brand = qualtrics.brand
+    def __init__(self, qualtrics: QualtricsApi) -> None:
+        self._api = qualtrics
+        self._state = qualtrics.state
         self._listed: list[SentDistribution] = []
 
     def mount(self, app: web.Application) -> None:
-        route = self._door.route
+        route = self._api.route
         route(app, "POST", "/distributions", "create_distribution", self.create)
         route(app, "GET", "/distributions", "list_distributions", self.find)
         route(app, "GET", "/distributions/{distribution_id}", "read_distribution", self.read)
@@ -77,7 +77,7 @@ class Distributions:
             library_id=text(message, "libraryId"),
             subject=header["subject"],
             asked=CALL.get().moment,
-            created=self._door.clock.now(),
+            created=self._api.clock.now(),
             send_date=date(body["sendDate"], "sendDate"),
             request=body,
             batch_id=recipients.get("transactionBatchId"),
@@ -85,7 +85,7 @@ class Distributions:
             contact_id=recipients.get("contactId"),
             sample_id=recipients.get("sampleId"),
         )
-        self._brand.send(sent)
+        self._state.send(sent)
         self._listed.append(sent)
         return result({"id": sent.id})
 
@@ -96,11 +96,11 @@ class Distributions:
             raise refusal(400, f"Unexpected parameter: {extra[0]}", "RP_9")
         start = date(query["sendStartDate"], "sendStartDate") if "sendStartDate" in query else None
         end = date(query["sendEndDate"], "sendEndDate") if "sendEndDate" in query else None
-        world = self._door.world
+        account = self._api.account
         size = query.get("pageSize", "100")
         if not size.isdecimal() or not 1 <= int(size) <= 100:
             raise refusal(400, "pageSize is 1 to 100.", "QVAL_1")
-        visible = self._door.clock.now() - timedelta(seconds=world.list_lag_seconds)
+        visible = self._api.clock.now() - timedelta(seconds=account.list_lag_seconds)
         elements = []
         for sent in reversed(self._listed):
             if sent.survey_id != survey_id:
@@ -114,17 +114,17 @@ class Distributions:
                 and query.get("distributionRequestType") in {None, shown["requestType"]}
             ):
                 elements.append(shown)
-        return self._door.page(request, elements, min(int(size), world.distributions_page_size))
+        return self._api.page(request, elements, min(int(size), account.distributions_page_size))
 
     async def read(self, request: web.Request) -> Reply:
         return result(self._shown(self._sent(request), in_list=False))
 
     async def history(self, request: web.Request) -> Reply:
-        sent = self._brand.distribution(request.match_info["distribution_id"])
+        sent = self._state.distribution(request.match_info["distribution_id"])
         if sent is None:
             raise refusal(404, "The requested distribution does not exist.")
         rows = []
-        if self._brand.done(sent):
+        if self._state.done(sent):
             bounced = set(sent.bounced)
             delivered = [("HardBounce" if address in bounced else "Success") for address in sent.recipients]
             rows = delivered + ["Blocked"] * len(sent.blocked)
@@ -138,33 +138,33 @@ class Distributions:
             }
             for n, status in enumerate(rows, 1)
         ]
-        return self._door.page(request, elements, self._door.world.rows_page_size)
+        return self._api.page(request, elements, self._api.account.rows_page_size)
 
     async def links(self, request: web.Request) -> Reply:
         """Never ask for this on what was sent: it resets the dates (D)."""
         sent = self._sent(request)
         sent.links_read += 1
-        sent.created = sent.send_date = self._door.clock.now()
+        sent.created = sent.send_date = self._api.clock.now()
         return result({"elements": [], "nextPage": None})
 
     def _sent(self, request: web.Request) -> SentDistribution:
         survey_id = _survey(request)
-        sent = self._brand.distribution(request.match_info["distribution_id"])
+        sent = self._state.distribution(request.match_info["distribution_id"])
         if sent is None or sent.survey_id != survey_id:
             raise refusal(404, "The requested distribution does not exist.")
         return sent
 
     def _shown(self, sent: SentDistribution, *, in_list: bool) -> dict[str, Any]:
         """A distribution as the API tells it: `headers` is plural here (D)."""
-        done = self._brand.done(sent)
-        echo = self._door.world.batch_echo
+        done = self._state.done(sent)
+        echo = self._api.account.batch_echo
         batch = sent.batch_id if echo == "mailingListId" or (echo == "byId" and not in_list) else None
         request = sent.request
         link = request["surveyLink"]
         shown: dict[str, Any] = {
             "id": sent.id,
             "parentDistributionId": None,
-            "ownerId": self._door.world.library_id,
+            "ownerId": self._api.account.library_id,
             "organizationId": "sandbox",
             "requestStatus": "Done" if done else "Pending",
             "requestType": "Invite",

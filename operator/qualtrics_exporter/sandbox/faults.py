@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.sandbox.bell import Bell
+from qualtrics_exporter.sandbox.condition import ConditionVariable
 
 When = Literal["before", "after"]
 
@@ -88,7 +88,7 @@ class Faults:
         self._clock = clock
         self._faults: list[Fault] = []
         self._held: list[_Held] = []
-        self._bell = Bell()
+        self._changed = ConditionVariable()
 
     def add(self, operation: str, **order: Any) -> Fault:
         """Order a fault; the fields of `Fault` are the arguments. The first that fits takes a call."""
@@ -111,14 +111,14 @@ class Faults:
 
     async def reached(self, operation: str, *, count: int = 1, timeout: float = 30) -> None:
         """Wait until so many requests of that operation stand held; TimeoutError otherwise."""
-        await self._bell.until(lambda: self.held(operation) >= count, timeout=timeout)
+        await self._changed.wait_for(lambda: self.held(operation) >= count, timeout=timeout)
 
     def release(self, operation: str = "*", *, drop: bool = False) -> int:
         """Let what is held go on; with `drop`, end its connection instead, with nothing more happening."""
         freed = [held for held in self._held if held.verdict is None and fnmatchcase(held.operation, operation)]
         for held in freed:
             held.verdict = "drop" if drop else "go"
-        self._bell.ring()
+        self._changed.notify_all()
         return len(freed)
 
     # For the gate.
@@ -135,9 +135,9 @@ class Faults:
         if fault.hold == when:
             held = _Held(operation)
             self._held.append(held)
-            self._bell.ring()
+            self._changed.notify_all()
             try:
-                await self._bell.until(lambda: held.verdict is not None, timeout=24 * 3600)
+                await self._changed.wait_for(lambda: held.verdict is not None, timeout=24 * 3600)
             finally:
                 self._held.remove(held)
             if held.verdict == "drop":

@@ -8,9 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
-from qualtrics_exporter.sandbox.brand import Job, Transaction
-from qualtrics_exporter.sandbox.gate import CALL, Reply
-from qualtrics_exporter.sandbox.qualtrics import API, Qualtrics
+from qualtrics_exporter.sandbox.middleware import CALL, Reply
+from qualtrics_exporter.sandbox.qualtrics_api import API, QualtricsApi
+from qualtrics_exporter.sandbox.qualtrics_state import ImportJob, Transaction
 from qualtrics_exporter.sandbox.strict import document, keys, refusal, result, text, written
 
 MOST_CONTACTS = 10_000
@@ -32,12 +32,12 @@ DICTIONARIES: dict[str, tuple[type, ...]] = {"embeddedData": (str,), "transactio
 class Imports:
     """Bringing recipients in."""
 
-    def __init__(self, qualtrics: Qualtrics) -> None:
-        self._door = qualtrics
-        self._brand = qualtrics.brand
+    def __init__(self, qualtrics: QualtricsApi) -> None:
+        self._api = qualtrics
+        self._state = qualtrics.state
 
     def mount(self, app: web.Application) -> None:
-        route = self._door.route
+        route = self._api.route
         batches = "/directories/{directory_id}/transactionbatches"
         route(app, "POST", batches, "create_batch", self.create_batch)
         route(app, "GET", batches + "/{batch_id}/transactions", "list_transactions", self.list_transactions)
@@ -51,9 +51,9 @@ class Imports:
     async def create_batch(self, request: web.Request) -> Reply:
         body = keys(await document(request), {"transactionIds"})
         wanted = self._transactions(body["transactionIds"])
-        batch_id = self._brand.create_batch(request.match_info["directory_id"])
+        batch_id = self._state.create_batch(request.match_info["directory_id"])
         for transaction in wanted:
-            self._brand.enter(batch_id, transaction)
+            self._state.enter(batch_id, transaction)
         return result({"id": batch_id})
 
     async def list_transactions(self, request: web.Request) -> Reply:
@@ -65,20 +65,20 @@ class Imports:
                 "transactionDate": written(transaction.created),
                 "data": transaction.data,
             }
-            for transaction in self._brand.batches[self._batch(request)]
+            for transaction in self._state.batches[self._batch(request)]
         ]
-        return self._door.page(request, elements, self._door.world.rows_page_size)
+        return self._api.page(request, elements, self._api.account.rows_page_size)
 
     async def add_transactions(self, request: web.Request) -> Reply:
         batch_id = self._batch(request)
         body = keys(await document(request), {"transactionIds"})
         for transaction in self._transactions(body["transactionIds"]):
-            self._brand.enter(batch_id, transaction)
+            self._state.enter(batch_id, transaction)
         return result({})
 
     def _batch(self, request: web.Request) -> str:
         batch_id = request.match_info["batch_id"]
-        if batch_id not in self._brand.batches:
+        if batch_id not in self._state.batches:
             raise refusal(404, "The requested batch does not exist.")
         return batch_id
 
@@ -87,7 +87,7 @@ class Imports:
             raise refusal(400, "transactionIds is a list.", "QVAL_1")
         if not ids:
             return []
-        known = {entry.id: entry for batch in self._brand.batches.values() for entry in batch}
+        known = {entry.id: entry for batch in self._state.batches.values() for entry in batch}
         if any(not isinstance(one, str) or one not in known for one in ids):
             raise refusal(404, "A transaction does not exist.")
         return [known[one] for one in ids]
@@ -118,9 +118,9 @@ class Imports:
         unprocessed = [n for n, contact in enumerate(contacts) if not (_typed(contact) and _fits(contact, names))]
         left = set(unprocessed)
         processed = [contact for n, contact in enumerate(contacts) if n not in left]
-        job = self._brand.start_import(directory_id, list_id, batch_id, processed)
+        job = self._state.start_import(directory_id, list_id, batch_id, processed)
         tracking = (
-            f"{self._door.url}{API}/directories/{directory_id}/mailinglists/{list_id}/transactioncontacts/{job.id}"
+            f"{self._api.url}{API}/directories/{directory_id}/mailinglists/{list_id}/transactioncontacts/{job.id}"
         )
         answer = {
             "id": job.id,
@@ -132,28 +132,28 @@ class Imports:
 
     def _admit(self, list_id: str) -> None:
         """One job at a time for a mailing list, 25 at once and 100 queued (D/S): too many at once is a 429 (§4)."""
-        world = self._door.world
-        most = world.limits.qualtrics_jobs
-        if most is not None and self._brand.jobs_under_way >= most:
+        account = self._api.account
+        most = account.limits.qualtrics_jobs
+        if most is not None and self._state.jobs_under_way >= most:
             raise refusal(429, "Too many imports at once.")
-        if world.busy_list == "refuse" and self._brand.busy(list_id):
+        if account.busy_list == "refuse" and self._state.busy(list_id):
             raise refusal(429, "An import for this mailing list is under way.")
 
     async def import_status(self, request: web.Request) -> Reply:
         job = self._job(request)
         job.polls += 1
-        self._brand.settle()
+        self._state.settle()
         return result(_progress(job))
 
-    def _job(self, request: web.Request) -> Job:
-        job = self._brand.jobs.get(request.match_info["import_id"])
+    def _job(self, request: web.Request) -> ImportJob:
+        job = self._state.jobs.get(request.match_info["import_id"])
         place = (request.match_info["directory_id"], request.match_info["list_id"])
         if job is None or place != (job.directory_id, job.list_id):
             raise refusal(404, "The requested import does not exist.")
         return job
 
 
-def _progress(job: Job) -> dict[str, Any]:
+def _progress(job: ImportJob) -> dict[str, Any]:
     return {
         "percentComplete": 0 if job.started_at is None else 50 if job.status == "inProgress" else 100,
         "contacts": {"count": {"added": job.added, "updated": job.updated, "failed": job.failed}},

@@ -50,9 +50,9 @@ class Limits:
     def off(cls) -> "Limits":
         """No limit at all, except the rows of an execution and of an export."""
         limits = cls(qualtrics_endpoints_per_minute={})
-        for knob in fields(cls):
-            if knob.name.endswith(("_second", "_day", "_brand_per_minute", "_jobs")):
-                setattr(limits, knob.name, None)
+        for limit in fields(cls):
+            if limit.name.endswith(("_second", "_day", "_brand_per_minute", "_jobs")):
+                setattr(limits, limit.name, None)
         return limits
 
 

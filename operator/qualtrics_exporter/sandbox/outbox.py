@@ -4,7 +4,7 @@ from dataclasses import asdict
 from html import escape
 from typing import Any
 
-from qualtrics_exporter.sandbox.ledger import Ledger, SentDistribution
+from qualtrics_exporter.sandbox.recorder import Recorder, SentDistribution
 from qualtrics_exporter.sandbox.strict import written
 
 SHOWN = 200
@@ -22,7 +22,7 @@ dt { color: #53606f } dd { margin: 0; overflow-wrap: anywhere } ul { columns: 20
 """
 
 
-def page(ledger: Ledger) -> str:
+def page(ledger: Recorder) -> str:
     """The page: plain, nothing from elsewhere, looked at again every few seconds."""
     total = sum(len(sent.recipients) for sent in ledger.distributions)
     rooms = "".join(_section(sent) for sent in reversed(ledger.distributions))
@@ -86,7 +86,7 @@ def as_json(sent: SentDistribution) -> dict[str, Any]:
     return {**document, **times, "stats": sent.stats}
 
 
-def ledger_json(ledger: Ledger) -> dict[str, Any]:
+def ledger_json(ledger: Recorder) -> dict[str, Any]:
     """The whole ledger."""
     return {
         "calls": [{**asdict(call), "at": call.at.isoformat()} for call in ledger.calls],

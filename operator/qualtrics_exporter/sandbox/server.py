@@ -9,19 +9,19 @@ from typing import Literal, Self
 from aiohttp import web
 
 from qualtrics_exporter.clock import Clock, SystemClock
-from qualtrics_exporter.sandbox.brand import Brand
+from qualtrics_exporter.sandbox.account import Account
 from qualtrics_exporter.sandbox.control import Control
 from qualtrics_exporter.sandbox.distributions import Distributions
 from qualtrics_exporter.sandbox.faults import Faults
-from qualtrics_exporter.sandbox.gate import Gate
 from qualtrics_exporter.sandbox.imports import Imports
-from qualtrics_exporter.sandbox.ledger import Ledger
-from qualtrics_exporter.sandbox.nexthink import Nexthink
-from qualtrics_exporter.sandbox.qualtrics import Qualtrics
-from qualtrics_exporter.sandbox.store import Store
-from qualtrics_exporter.sandbox.world import World
+from qualtrics_exporter.sandbox.middleware import Middleware
+from qualtrics_exporter.sandbox.nexthink_api import NexthinkApi
+from qualtrics_exporter.sandbox.object_store import ObjectStore
+from qualtrics_exporter.sandbox.qualtrics_api import QualtricsApi
+from qualtrics_exporter.sandbox.qualtrics_state import QualtricsState
+from qualtrics_exporter.sandbox.recorder import Recorder
 
-Door = Literal["nexthink", "qualtrics", "store"]
+ServerName = Literal["nexthink", "qualtrics", "store"]
 
 LARGEST_BODY = 64 * 1024 * 1024
 """What is read at all; what Qualtrics refuses is far smaller."""
@@ -36,7 +36,7 @@ class Sandbox:
 
     def __init__(
         self,
-        world: World | None = None,
+        account: Account | None = None,
         *,
         clock: Clock | None = None,
         host: str = "127.0.0.1",
@@ -47,10 +47,10 @@ class Sandbox:
         advertise: str | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.world = world or World.default()
+        self.account = account or Account.default()
         self.clock: Clock = clock or SystemClock()
         self.faults = Faults(self.clock)
-        self._ledger = Ledger()
+        self._recorder = Recorder()
         self._host = host
         self._store_host = store_host or host
         self._advertise = advertise
@@ -59,18 +59,18 @@ class Sandbox:
         self._running = AsyncExitStack()
         self._open: dict[str, web.TCPSite] = {}
         self._runners: dict[str, web.AppRunner] = {}
-        gate = Gate(self.clock, self._ledger, self.faults)
-        self._brand = Brand(self.world, self.clock, self._ledger)
-        self._store = Store(self.world, self.clock, gate)
-        self._nexthink = Nexthink(self.world, self.clock, gate, self._store)
-        self._qualtrics = Qualtrics(self.world, self.clock, gate, self._brand)
+        middleware = Middleware(self.clock, self._recorder, self.faults)
+        self._qualtrics_state = QualtricsState(self.account, self.clock, self._recorder)
+        self._object_store = ObjectStore(self.account, self.clock, middleware)
+        self._nexthink_api = NexthinkApi(self.account, self.clock, middleware, self._object_store)
+        self._qualtrics_api = QualtricsApi(self.account, self.clock, middleware, self._qualtrics_state)
         self.nexthink_url = self.qualtrics_url = self.store_url = ""
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> Recorder:
         """What happened up to this moment of the clock."""
-        self._brand.settle()
-        return self._ledger
+        self._qualtrics_state.settle()
+        return self._recorder
 
     @property
     def nexthink_token_url(self) -> str:
@@ -86,7 +86,7 @@ class Sandbox:
 
     def secrets(self) -> dict[str, dict[str, str]]:
         """The two credentials Secrets, key by key."""
-        nexthink, qualtrics = self.world.nexthink_credentials[0], self.world.qualtrics_credentials[0]
+        nexthink, qualtrics = self.account.nexthink_credentials[0], self.account.qualtrics_credentials[0]
         return {
             "nexthink": {
                 "url": self.nexthink_url,
@@ -106,29 +106,31 @@ class Sandbox:
 
     def revoke_tokens(self) -> None:
         """No token given out so far is good any more, on either side."""
-        self._nexthink.tokens.revoke()
-        self._qualtrics.tokens.revoke()
+        self._nexthink_api.tokens.revoke()
+        self._qualtrics_api.tokens.revoke()
 
-    def tokens_given(self) -> list[str]:
+    def issued_tokens(self) -> list[str]:
         """Every access token that either side ever gave out: what must be found in no log, status or Event."""
-        return self._nexthink.tokens.given + self._qualtrics.tokens.given
+        return self._nexthink_api.tokens.given + self._qualtrics_api.tokens.given
 
     async def start(self) -> None:
         """Listen. A port 0 becomes a free one."""
         store, nexthink, qualtrics = (web.Application(client_max_size=LARGEST_BODY) for _ in range(3))
         control = Control(self)
-        self._store.mount(store)
-        self._nexthink.mount(nexthink)
+        self._object_store.mount(store)
+        self._nexthink_api.mount(nexthink)
         control.mount(nexthink)
         control.mount(qualtrics)
-        self._qualtrics.mount(qualtrics)
-        Imports(self._qualtrics).mount(qualtrics)
-        Distributions(self._qualtrics).mount(qualtrics)
-        self._qualtrics.close(qualtrics)
+        self._qualtrics_api.mount(qualtrics)
+        Imports(self._qualtrics_api).mount(qualtrics)
+        Distributions(self._qualtrics_api).mount(qualtrics)
+        self._qualtrics_api.close(qualtrics)
         async with AsyncExitStack() as starting:
-            self.store_url = self._store.url = await self._listen(starting, store, "store", self._store_host)
+            self.store_url = self._object_store.url = await self._listen(starting, store, "store", self._store_host)
             self.nexthink_url = await self._listen(starting, nexthink, "nexthink", self._host)
-            self.qualtrics_url = self._qualtrics.url = await self._listen(starting, qualtrics, "qualtrics", self._host)
+            self.qualtrics_url = self._qualtrics_api.url = await self._listen(
+                starting, qualtrics, "qualtrics", self._host
+            )
             self._running = starting.pop_all()
 
     async def stop(self) -> None:
@@ -137,20 +139,20 @@ class Sandbox:
         self._open.clear()
         await self._running.aclose()
 
-    async def refuse(self, door: Door) -> None:
+    async def close_port(self, name: ServerName) -> None:
         """Close that port, as when its process has died: new connections are refused, open ones end."""
-        await self._open.pop(door).stop()
-        if (server := self._runners[door].server) is not None:
+        await self._open.pop(name).stop()
+        if (server := self._runners[name].server) is not None:
             for connection in server.connections:
                 if connection.transport is not None:
                     connection.transport.abort()
             while server.connections:  # noqa: ASYNC110 - they end in the next rounds of the loop, and tell nobody
                 await asyncio.sleep(0)
 
-    async def accept(self, door: Door) -> None:
+    async def open_port(self, name: ServerName) -> None:
         """Listen there again, if it was closed."""
-        if door not in self._open:
-            await self._site(door, self._host if door != "store" else self._store_host)
+        if name not in self._open:
+            await self._site(name, self._host if name != "store" else self._store_host)
 
     async def __aenter__(self) -> Self:
         await self.start()

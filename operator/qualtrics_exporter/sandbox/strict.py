@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from qualtrics_exporter.sandbox.gate import Refused, Reply
+from qualtrics_exporter.sandbox.middleware import Refused, Reply
 
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.sandbox.gate import Refused, Reply
-from qualtrics_exporter.sandbox.world import Credential
+from qualtrics_exporter.sandbox.account import Credential
+from qualtrics_exporter.sandbox.middleware import Refused, Reply
 
 
 @dataclass

@@ -17,18 +17,18 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.sandbox.gate import Gate, Handler, Refused, Reply
+from qualtrics_exporter.sandbox.account import Account, Query
 from qualtrics_exporter.sandbox.limits import LEEWAY, Windows, retry_after
-from qualtrics_exporter.sandbox.store import COMPRESSIONS, Store, csv_chunks
+from qualtrics_exporter.sandbox.middleware import Handler, Middleware, Refused, Reply
+from qualtrics_exporter.sandbox.object_store import COMPRESSIONS, ObjectStore, csv_chunks
 from qualtrics_exporter.sandbox.tokens import Tokens
-from qualtrics_exporter.sandbox.world import Query, World
 
 QUERY_ID = re.compile(r"#[a-z0-9_]{2,255}")
 PARAMETER = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 
 
 @dataclass
-class Export:
+class ExportJob:
     """One export under way."""
 
     id: str
@@ -37,23 +37,23 @@ class Export:
     polls: int = 0
 
 
-class Nexthink:
+class NexthinkApi:
     """One instance."""
 
-    def __init__(self, world: World, clock: Clock, gate: Gate, store: Store) -> None:
-        self._world = world
+    def __init__(self, account: Account, clock: Clock, middleware: Middleware, store: ObjectStore) -> None:
+        self._account = account
         self._clock = clock
-        self._gate = gate
+        self._middleware = middleware
         self._store = store
-        self._exports: dict[str, Export] = {}
+        self._exports: dict[str, ExportJob] = {}
         self._windows = Windows(clock)
-        self.tokens = Tokens(clock, lambda: world.nexthink_credentials, lambda: world.nexthink_token_seconds)
+        self.tokens = Tokens(clock, lambda: account.nexthink_credentials, lambda: account.nexthink_token_seconds)
 
     def mount(self, app: web.Application) -> None:
         """Serve the whole API."""
 
         def route(method: str, path: str, operation: str, handler: Handler) -> None:
-            self._gate.route(app, "nexthink", method, path, operation, handler, plain=plain)
+            self._middleware.route(app, "nexthink", method, path, operation, handler, plain=plain)
 
         route("POST", "/oauth2/default/v1/token", "token", self.tokens.give)
         route("POST", "/api/v1/nql/execute", "execute", self.execute_v1)
@@ -84,15 +84,15 @@ class Nexthink:
             raise _error(403, "The credential is not allowed to run this query.")
         executed = self._filled(query, asked.get("parameters", {}))
         if query.heavy:
-            return Reply(self._world.heavy_status)
-        rows = list(islice(query.stream(), self._world.limits.nexthink_execute_rows))
+            return Reply(self._account.heavy_status)
+        rows = list(islice(query.stream(), self._account.limits.nexthink_execute_rows))
         if wanted == "text/csv":
-            chunks = csv_chunks(query.columns, rows, line_end=self._world.csv_line_end)
+            chunks = csv_chunks(query.columns, rows, line_end=self._account.csv_line_end)
             body = b"".join([chunk async for chunk in chunks])
             return Reply(200, body, {"Content-Type": "text/csv; charset=utf-8"})
         answer: dict[str, object] = {"queryId": query.id, "executedQuery": executed, "rows": len(rows)}
         utc = request.headers.get("x-utc-times", "").lower() == "true"
-        now = self._clock.now().astimezone(UTC if utc else ZoneInfo(self._world.instance_zone))
+        now = self._clock.now().astimezone(UTC if utc else ZoneInfo(self._account.instance_zone))
         if version == 1:
             answer["executionDateTime"] = _parts(now)
             answer["headers"] = query.columns
@@ -119,7 +119,7 @@ class Nexthink:
         compression = asked.get("compression", "NONE")
         if compression not in COMPRESSIONS:
             raise _error(400, "compression is one of " + ", ".join(COMPRESSIONS))
-        export = Export(secrets.token_hex(16), query, str(compression))
+        export = ExportJob(secrets.token_hex(16), query, str(compression))
         self._exports[export.id] = export
         return Reply.json({"exportId": export.id})
 
@@ -128,15 +128,15 @@ class Nexthink:
         export = self._exports.get(request.match_info["export_id"])
         if export is None:
             return Reply(404)
-        if (wait := self._windows.exceeded("day", self._world.limits.nexthink_calls_per_day, 86400.0)) is not None:
+        if (wait := self._windows.exceeded("day", self._account.limits.nexthink_calls_per_day, 86400.0)) is not None:
             raise self._limited(wait)
         export.polls += 1
-        if export.polls <= self._world.export_polls:
+        if export.polls <= self._account.export_polls:
             return Reply.json({"status": "SUBMITTED" if export.polls == 1 else "IN_PROGRESS"})
         if export.query.export_error is not None:
             return Reply.json({"status": "ERROR", "errorDescription": export.query.export_error})
         url = self._store.sign(export.id, export.query, export.compression)
-        answer = {"status": self._world.export_completed_word, "resultsFileUrl": url}
+        answer = {"status": self._account.export_completed_word, "resultsFileUrl": url}
         return Reply.json(answer, 206 if export.query.truncated else 200)
 
     # What they share.
@@ -147,13 +147,13 @@ class Nexthink:
             raise Refused(Reply(401))
 
     def _count(self) -> None:
-        wait = self._windows.enter(("second", self._world.limits.nexthink_queries_per_second, 1 - LEEWAY))
+        wait = self._windows.enter(("second", self._account.limits.nexthink_queries_per_second, 1 - LEEWAY))
         if wait is not None:
             raise self._limited(wait)
         self._windows.count("day")
 
     def _limited(self, wait: float) -> Refused:
-        form = self._world.limits.nexthink_retry_after
+        form = self._account.limits.nexthink_retry_after
         if form == "date" and wait < 60:
             form = "seconds"
         return Refused(Reply(429, b"", retry_after(form, wait, self._clock)))
@@ -162,7 +162,7 @@ class Nexthink:
         query_id = asked.get("queryId")
         if not isinstance(query_id, str) or not QUERY_ID.fullmatch(query_id):
             raise _error(400, "queryId is malformed.")
-        query = self._world.queries.get(query_id)
+        query = self._account.queries.get(query_id)
         if query is None:
             raise _missing()
         return query
@@ -174,7 +174,7 @@ class Nexthink:
         names = set(PARAMETER.findall(query.executed))
         if names != set(parameters):
             raise _error(400, "parameters do not fit the query: it takes " + (", ".join(sorted(names)) or "none"))
-        quote = '"' if self._world.parameters_quoted else ""
+        quote = '"' if self._account.parameters_quoted else ""
         return PARAMETER.sub(lambda found: f"{quote}{parameters[found[1]]}{quote}", query.executed)
 
 

@@ -90,7 +90,7 @@ class Directory:
 
 
 @dataclass
-class World:
+class Account:
     """Everything that exists. Change it at any time: the servers look afresh at each request."""
 
     nexthink_credentials: list[Credential] = field(default_factory=list)
@@ -165,29 +165,29 @@ class World:
     bouncing_addresses: set[str] = field(default_factory=set)
 
     @classmethod
-    def default(cls) -> "World":
+    def default(cls) -> "Account":
         """One tenant with everything that the sample manifests name, and what can be confused with it."""
-        world = cls()
-        world.nexthink_credentials.append(
+        account = cls()
+        account.nexthink_credentials.append(
             Credential("nexthink-client", "nexthink-sandbox-secret", frozenset({"service:integration"}))
         )
-        world.qualtrics_credentials.append(
+        account.qualtrics_credentials.append(
             Credential("qualtrics-client", "qualtrics-sandbox-secret", frozenset({"manage:all"}))
         )
         for sample in SAMPLES:
             people = [f"{name}@example.com" if name else "" for name in sample.names]
-            world.add_query(Query.people(sample.query_id, people, executed=sample.nql))
-            world.add_survey(sample.survey_id, sample.survey)
-        world.add_survey(world.inactive_survey_id, "Last year's survey", active=False)
-        world.add_message(world.message_id)
-        world.add_message(world.other_message_id, category="thankYou", texts={"en": "Thank you!"})
+            account.add_query(Query.people(sample.query_id, people, executed=sample.nql))
+            account.add_survey(sample.survey_id, sample.survey)
+        account.add_survey(account.inactive_survey_id, "Last year's survey", active=False)
+        account.add_message(account.message_id)
+        account.add_message(account.other_message_id, category="thankYou", texts={"en": "Thank you!"})
         # The one that is meant stands on the second page.
-        world.add_directory("POOL_customers00001", "Customers")
-        world.add_directory("POOL_students000001", "Students")
-        world.add_directory(world.directory_id, "Employees")
+        account.add_directory("POOL_customers00001", "Customers")
+        account.add_directory("POOL_students000001", "Students")
+        account.add_directory(account.directory_id, "Employees")
         bystanders = ["bystander1@example.com", "bystander2@example.com"]
-        world.add_mailing_list(world.mailing_list_id, world.directory_id, bystanders=bystanders)
-        return world
+        account.add_mailing_list(account.mailing_list_id, account.directory_id, bystanders=bystanders)
+        return account
 
     def exporter_spec(self) -> dict[str, Any]:
         """The spec of an exporter that names what exists here; as JSON, for nobody here knows what an exporter is."""

@@ -13,12 +13,12 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.sandbox.brand import Brand
-from qualtrics_exporter.sandbox.gate import Gate, Handler, Reply
+from qualtrics_exporter.sandbox.account import Account
 from qualtrics_exporter.sandbox.limits import Windows, retry_after
+from qualtrics_exporter.sandbox.middleware import Handler, Middleware, Reply
+from qualtrics_exporter.sandbox.qualtrics_state import QualtricsState
 from qualtrics_exporter.sandbox.strict import plain, refusal, result, written
 from qualtrics_exporter.sandbox.tokens import Tokens, covers
-from qualtrics_exporter.sandbox.world import World
 
 API = "/API/v3"
 
@@ -42,21 +42,21 @@ SCOPES = {
 """Least privilege (Qualtrics §1, I). `manage:<resource>` covers that resource, `manage:all` everything."""
 
 
-class Qualtrics:
+class QualtricsApi:
     """The door of one brand, and its plain reads. The rooms behind are `Imports` and `Distributions`."""
 
-    def __init__(self, world: World, clock: Clock, gate: Gate, brand: Brand) -> None:
-        self.world = world
+    def __init__(self, account: Account, clock: Clock, middleware: Middleware, state: QualtricsState) -> None:
+        self.account = account
         self.clock = clock
-        self.brand = brand
+        self.state = state
         self.url = ""
-        self._gate = gate
+        self._middleware = middleware
         self._windows = Windows(clock)
-        self.tokens = Tokens(clock, lambda: world.qualtrics_credentials, lambda: world.qualtrics_token_seconds)
+        self.tokens = Tokens(clock, lambda: account.qualtrics_credentials, lambda: account.qualtrics_token_seconds)
 
     def mount(self, app: web.Application) -> None:
         """Serve the token endpoint and the plain reads; `close` comes last."""
-        self._gate.route(app, "qualtrics", "POST", "/oauth2/token", "token", self.tokens.give, plain=plain)
+        self._middleware.route(app, "qualtrics", "POST", "/oauth2/token", "token", self.tokens.give, plain=plain)
         self.route(app, "GET", "/whoami", "whoami", self.whoami)
         self.route(app, "GET", "/surveys/{survey_id}", "read_survey", self.read_survey)
         self.route(app, "GET", "/libraries/{library_id}/messages/{message_id}", "read_message", self.read_message)
@@ -66,17 +66,17 @@ class Qualtrics:
 
     def close(self, app: web.Application) -> None:
         """Everything else is a 404 in an envelope; the old `/mailinglists` endpoints too (removed, D)."""
-        self._gate.route(app, "qualtrics", "*", "/{path:(?!_sandbox).*}", "unknown", self.unknown, plain=plain)
+        self._middleware.route(app, "qualtrics", "*", "/{path:(?!_sandbox).*}", "unknown", self.unknown, plain=plain)
 
     def route(self, app: web.Application, method: str, path: str, operation: str, handler: Handler) -> None:
         """Serve an API path to those who may call it, as often as they may."""
-        self._gate.route(
+        self._middleware.route(
             app, "qualtrics", method, API + path, operation, self._guarded(operation, handler), plain=plain
         )
 
     def _guarded(self, operation: str, handler: Handler) -> Callable[[web.Request], Awaitable[Reply]]:
         async def guarded(request: web.Request) -> Reply:
-            self.brand.settle()
+            self.state.settle()
             self._authorize(request, operation)
             self._count(operation)
             return await handler(request)
@@ -95,7 +95,7 @@ class Qualtrics:
             raise refusal(403, "The token's scopes do not allow this.", "AuthZ_2.0")
 
     def _count(self, operation: str) -> None:
-        limits = self.world.limits
+        limits = self.account.limits
         own = limits.qualtrics_endpoints_per_minute.get(operation)
         wait = self._windows.enter(("brand", limits.qualtrics_brand_per_minute, 60), (operation, own, 60))
         if wait is not None:
@@ -110,7 +110,7 @@ class Qualtrics:
             raise refusal(400, "skipToken is not valid.", "QVAL_1")
         end = start + size
         query = urlencode({**request.query, "skipToken": end})
-        origin = self.world.next_page_origin or self.url
+        origin = self.account.next_page_origin or self.url
         following = f"{origin}{request.path}?{query}" if end < len(elements) else None
         return result({"elements": elements[start:end], "nextPage": following})
 
@@ -136,7 +136,7 @@ class Qualtrics:
         )
 
     async def read_survey(self, request: web.Request) -> Reply:
-        survey = self.world.surveys.get(request.match_info["survey_id"])
+        survey = self.account.surveys.get(request.match_info["survey_id"])
         if survey is None:
             raise refusal(404, "The requested survey does not exist.", "QVAL_404")
         expiration = {"startDate": _written(survey.starts), "endDate": _written(survey.ends)}
@@ -144,7 +144,7 @@ class Qualtrics:
         return result(answer)
 
     async def read_message(self, request: web.Request) -> Reply:
-        message = self.world.messages.get(request.match_info["message_id"])
+        message = self.account.messages.get(request.match_info["message_id"])
         if message is None or message.library_id != request.match_info["library_id"]:
             raise refusal(404, "The requested message does not exist.")
         answer = {"category": message.category, "description": message.description, "messages": message.texts}
@@ -159,19 +159,19 @@ class Qualtrics:
                 "isDefault": False,
                 "deduplicationCriteria": {"email": True, "firstName": False, "lastName": False, "phone": False},
             }
-            for directory in self.world.directories.values()
+            for directory in self.account.directories.values()
         ]
-        return self.page(request, elements, self.world.directories_page_size)
+        return self.page(request, elements, self.account.directories_page_size)
 
     async def read_mailing_list(self, request: web.Request) -> Reply:
         directory_id, list_id = request.match_info["directory_id"], request.match_info["list_id"]
-        if not self.world.has_list(directory_id, list_id):
+        if not self.account.has_list(directory_id, list_id):
             raise refusal(404, "The requested mailing list does not exist.")
         answer = {
             "mailingListId": list_id,
-            "name": self.world.mailing_lists[list_id].name,
-            "ownerId": self.world.library_id,
-            "contactCount": len(self.brand.contacts(directory_id, list_id)),
+            "name": self.account.mailing_lists[list_id].name,
+            "ownerId": self.account.library_id,
+            "contactCount": len(self.state.contacts(directory_id, list_id)),
         }
         return result(answer)
 

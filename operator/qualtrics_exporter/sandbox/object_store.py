@@ -17,8 +17,8 @@ from typing import Literal
 from aiohttp import web
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.sandbox.gate import Gate, Reply
-from qualtrics_exporter.sandbox.world import Query, World
+from qualtrics_exporter.sandbox.account import Account, Query
+from qualtrics_exporter.sandbox.middleware import Middleware, Reply
 
 COMPRESSIONS = ("NONE", "GZIP")
 """ZSTD is documented too; this sandbox refuses it."""
@@ -36,23 +36,23 @@ class Signed:
     expires_at: float
 
 
-class Store:
+class ObjectStore:
     """Serves what `sign` gave addresses to."""
 
-    def __init__(self, world: World, clock: Clock, gate: Gate) -> None:
-        self._world = world
+    def __init__(self, account: Account, clock: Clock, middleware: Middleware) -> None:
+        self._account = account
         self._clock = clock
-        self._gate = gate
+        self._middleware = middleware
         self._signed: dict[str, Signed] = {}
         self.url = ""
 
     def mount(self, app: web.Application) -> None:
-        self._gate.route(app, "nexthink", "GET", "/exports/{name}", "download", self.download, plain=plain)
+        self._middleware.route(app, "nexthink", "GET", "/exports/{name}", "download", self.download, plain=plain)
 
     def sign(self, export_id: str, query: Query, compression: str) -> str:
         """A fresh address for a finished export."""
         signature = secrets.token_hex(16)
-        lifetime = self._world.download_seconds
+        lifetime = self._account.download_seconds
         expires_at = self._clock.monotonic() + lifetime
         self._signed[signature] = Signed(export_id, query, compression, expires_at)
         name = export_id + (".csv.gz" if compression == "GZIP" else ".csv")
@@ -66,13 +66,13 @@ class Store:
             return _xml(403, "SignatureDoesNotMatch", "The request signature does not match.")
         if self._clock.monotonic() >= signed.expires_at:
             return _xml(403, "AccessDenied", "Request has expired")
-        rows = islice(signed.query.stream(), self._world.limits.nexthink_export_rows)
-        mark = b"\xef\xbb\xbf" if self._world.csv_byte_order_mark else b""
-        chunks = csv_chunks(signed.query.columns, rows, line_end=self._world.csv_line_end, mark=mark)
+        rows = islice(signed.query.stream(), self._account.limits.nexthink_export_rows)
+        mark = b"\xef\xbb\xbf" if self._account.csv_byte_order_mark else b""
+        chunks = csv_chunks(signed.query.columns, rows, line_end=self._account.csv_line_end, mark=mark)
         headers = {"Content-Type": "binary/octet-stream", "ETag": f'"{signed.export_id}"'}
         if signed.compression == "GZIP":
             chunks = gzipped(chunks)
-            if self._world.download_content_encoding:
+            if self._account.download_content_encoding:
                 headers["Content-Encoding"] = "gzip"
         return Reply(200, chunks, headers)
 

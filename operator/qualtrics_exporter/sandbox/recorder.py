@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from qualtrics_exporter.sandbox.bell import Bell
+from qualtrics_exporter.sandbox.condition import ConditionVariable
 
-Side = Literal["nexthink", "qualtrics"]
+ServiceName = Literal["nexthink", "qualtrics"]
 
 
 @dataclass
-class Call:
+class RecordedCall:
     """One request. `status` is 0 while it is under way and stays 0 when the connection was dropped."""
 
-    side: Side
+    service: ServiceName
     operation: str
     method: str
     path: str
@@ -104,15 +104,15 @@ class SentDistribution:
 
 
 @dataclass
-class Ledger:
+class Recorder:
     """Everything, in the order in which it happened."""
 
-    calls: list[Call] = field(default_factory=list)
+    calls: list[RecordedCall] = field(default_factory=list)
     batches: dict[str, Batch] = field(default_factory=dict)
     distributions: list[SentDistribution] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     """Tracebacks of the sandbox's own mistakes: must stay empty."""
-    bell: Bell = field(default_factory=Bell, repr=False, compare=False)
+    changed: ConditionVariable = field(default_factory=ConditionVariable, repr=False, compare=False)
 
     def mails(self) -> Counter[str]:
         """How many mails each address got, without case."""
@@ -122,7 +122,7 @@ class Ledger:
         """How many requests of that operation came in, whatever became of them."""
         return sum(call.operation == operation for call in self.calls)
 
-    def of(self, operation: str) -> list[Call]:
+    def of(self, operation: str) -> list[RecordedCall]:
         """The requests of that operation."""
         return [call for call in self.calls if call.operation == operation]
 
@@ -132,7 +132,7 @@ class Ledger:
 
     async def seen(self, operation: str, *, count: int = 1, timeout: float = 30) -> None:
         """Wait until so many requests of that operation have come in; TimeoutError otherwise."""
-        await self.bell.until(lambda: self.count(operation) >= count, timeout=timeout)
+        await self.changed.wait_for(lambda: self.count(operation) >= count, timeout=timeout)
 
     async def answered(self, operation: str, *, count: int = 1, timeout: float = 30) -> None:
         """Wait until so many requests of that operation were answered (or dropped)."""
@@ -140,7 +140,7 @@ class Ledger:
         def enough() -> bool:
             return sum(call.status > 0 or call.dropped for call in self.of(operation)) >= count
 
-        await self.bell.until(enough, timeout=timeout)
+        await self.changed.wait_for(enough, timeout=timeout)
 
     def clear(self) -> None:
         """Forget the calls; what was imported and sent remains."""

@@ -4,20 +4,20 @@ import asyncio
 from collections.abc import Callable
 
 
-class Bell:
+class ConditionVariable:
     """Whoever changes something rings; whoever waits looks again after every ring."""
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Event] = set()
 
-    def ring(self) -> None:
+    def notify_all(self) -> None:
         for event in self._waiting:
             event.set()
 
-    async def until(self, true: Callable[[], bool], *, timeout: float) -> None:
+    async def wait_for(self, predicate: Callable[[], bool], *, timeout: float) -> None:
         """Return once `true()` holds; TimeoutError after that many seconds of the machine's own time."""
         async with asyncio.timeout(timeout):
-            while not true():
+            while not predicate():
                 event = asyncio.Event()
                 self._waiting.add(event)
                 try:

@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import format_datetime
-from typing import Any
 
 from aiohttp import web
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox.faults import Dropped, Fault, Faults
-from qualtrics_exporter.sandbox.ledger import Call, Ledger, Side
+from qualtrics_exporter.sandbox.recorder import RecordedCall, Recorder, ServiceName
 
 log = logging.getLogger(__name__)
 
@@ -45,40 +44,53 @@ class Refused(Exception):
 
 Handler = Callable[[web.Request], Awaitable[Reply]]
 
-CALL: ContextVar[Call] = ContextVar("call")
+CALL: ContextVar[RecordedCall] = ContextVar("call")
 """Where a handler finds the ledger's entry of its request."""
 
 
 @dataclass
-class Gate:
+class Middleware:
     """Shared by the three servers of one sandbox."""
 
     clock: Clock
-    ledger: Ledger
+    recorder: Recorder
     faults: Faults
 
     def route(
-        self, app: web.Application, side: Side, method: str, path: str, operation: str, handler: Handler, *, plain: Any
+        self,
+        app: web.Application,
+        service: ServiceName,
+        method: str,
+        path: str,
+        operation: str,
+        handler: Handler,
+        *,
+        plain: Callable[[int], Reply],
     ) -> None:
         """Serve a path as `operation`. `plain(status)` is how this side words an error without a story."""
-        name = f"{side}.{operation}"
+        name = f"{service}.{operation}"
 
         async def serve(request: web.Request) -> web.StreamResponse:
-            return await self._serve(side, name, handler, plain, request)
+            return await self._serve(service, name, handler, plain, request)
 
         app.router.add_route(method, path, serve)
 
     async def _serve(
-        self, side: Side, operation: str, handler: Handler, plain: Callable[[int], Reply], request: web.Request
+        self,
+        service: ServiceName,
+        operation: str,
+        handler: Handler,
+        plain: Callable[[int], Reply],
+        request: web.Request,
     ) -> web.StreamResponse:
-        call = Call(side, operation, request.method, request.path, self.clock.now(), self.clock.monotonic())
+        call = RecordedCall(service, operation, request.method, request.path, self.clock.now(), self.clock.monotonic())
         try:
             call.bytes = len(await request.read())
         except web.HTTPRequestEntityTooLarge:  # worded as the real side does, not as a web server
             return await _send(request, plain(413), None)
         CALL.set(call)
-        self.ledger.calls.append(call)
-        self.ledger.bell.ring()
+        self.recorder.calls.append(call)
+        self.recorder.changed.notify_all()
         fault = self.faults.take(operation)
         try:
             reply = await self._reply(fault, operation, handler, plain, request)
@@ -90,7 +102,7 @@ class Gate:
             call.dropped = True
             return _drop(request)
         finally:
-            self.ledger.bell.ring()
+            self.recorder.changed.notify_all()
 
     async def _reply(
         self,
@@ -126,7 +138,7 @@ class Gate:
         except Refused as refused:
             return refused.reply
         except Exception as error:  # noqa: BLE001 - a server answers 500; the ledger keeps what a log must not hold
-            self.ledger.errors.append(traceback.format_exc())
+            self.recorder.errors.append(traceback.format_exc())
             log.error("%s failed inside the sandbox: %s", operation, type(error).__name__)  # noqa: TRY400
             return plain(500)
 

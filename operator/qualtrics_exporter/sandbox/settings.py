@@ -1,35 +1,35 @@
-"""Turning the world's knobs by name, for whoever steers a sandbox from another process."""
+"""Turning the account's settings by name, for whoever steers a sandbox from another process."""
 
 from dataclasses import fields
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from qualtrics_exporter.sandbox.account import Account, Query
 from qualtrics_exporter.sandbox.limits import Limits
-from qualtrics_exporter.sandbox.world import Query, World
 
 SIMPLE = (bool, int, float, str)
 
 
-def turn(world: World, wanted: dict[str, Any]) -> None:
-    """Set the knobs that are named, all of them or (ValueError) none. `limits` holds knobs of its own."""
+def apply_settings(account: Account, wanted: dict[str, Any]) -> None:
+    """Set the settings that are named, all of them or (ValueError) none. `limits` holds settings of its own."""
     wanted = dict(wanted)
     limits = wanted.pop("limits", None)
-    of_world = _checked(World, wanted)
+    of_world = _checked(Account, wanted)
     if limits == "off":
-        world.limits = Limits.off()
+        account.limits = Limits.off()
     elif limits is not None:
         if not isinstance(limits, dict):
-            raise ValueError('limits is an object of knobs, or "off"')
+            raise ValueError('limits is an object of settings, or "off"')
         for name, value in _checked(Limits, limits).items():
-            setattr(world.limits, name, value)
+            setattr(account.limits, name, value)
     for name, value in of_world.items():
-        setattr(world, name, value)
+        setattr(account, name, value)
 
 
-def show(world: World) -> dict[str, Any]:
-    """All knobs and their values."""
-    knobs = {name: _plain(getattr(world, name)) for name in _knobs(World)}
-    return {**knobs, "limits": {name: getattr(world.limits, name) for name in _knobs(Limits)}}
+def show_settings(account: Account) -> dict[str, Any]:
+    """All settings and their values."""
+    settings = {name: _plain(getattr(account, name)) for name in _settings_of(Account)}
+    return {**settings, "limits": {name: getattr(account.limits, name) for name in _settings_of(Limits)}}
 
 
 def query_from(wanted: dict[str, Any]) -> Query:
@@ -58,7 +58,7 @@ def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, set) else value
 
 
-def _knobs(kind: type) -> dict[str, Any]:
+def _settings_of(kind: type) -> dict[str, Any]:
     """The fields that JSON can set, and their types."""
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind) if _settable(hints[field.name])}
@@ -73,12 +73,12 @@ def _settable(hint: Any) -> bool:
 
 
 def _checked(kind: type, wanted: dict[str, Any]) -> dict[str, Any]:
-    knobs = _knobs(kind)
+    settings = _settings_of(kind)
     checked = {}
     for name, value in wanted.items():
-        if name not in knobs:
-            raise ValueError(f"there is no knob {name!r}")
-        checked[name] = _fitted(name, value, knobs[name])
+        if name not in settings:
+            raise ValueError(f"there is no setting {name!r}")
+        checked[name] = _fitted(name, value, settings[name])
     return checked
 
 
