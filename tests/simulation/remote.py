@@ -149,7 +149,7 @@ class Network:
 
     def _error(self, host: str, request: Request, status: int) -> SandboxReply:
         route, _ = self.hosts[host].find(request.method, request.url.rest.partition("?")[0])
-        return route.plain(status)
+        return route.status_reply(status)
 
     def _serve(self, replica: str, host: str, request: Request, left: float) -> SandboxReply:
         reply = self._handled(host, request)

@@ -122,7 +122,7 @@ class Route:
     pattern: re.Pattern[str]
     operation: str
     handler: Callable[[Any], Any]
-    plain: Callable[[int], Reply]
+    status_reply: Callable[[int], Reply]
 
 
 class Routes:
@@ -134,11 +134,19 @@ class Routes:
         self._found: dict[tuple[str, str], tuple[Route, dict[str, str]]] = {}
 
     def route(
-        self, app: Any, side: str, method: str, path: str, operation: str, handler: Callable[[Any], Any], *, plain: Any
+        self,
+        app: Any,
+        side: str,
+        method: str,
+        path: str,
+        operation: str,
+        handler: Callable[[Any], Any],
+        *,
+        status_reply: Any,
     ) -> None:
         """As `Middleware.route`."""
         pattern = re.compile(re.sub(r"\{(\w+)(?::([^{}]*(?:\([^)]*\))?[^{}]*))?\}", _group, path))
-        self._routes.append(Route(method, pattern, f"{side}.{operation}", handler, plain))
+        self._routes.append(Route(method, pattern, f"{side}.{operation}", handler, status_reply))
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """The route of a request."""

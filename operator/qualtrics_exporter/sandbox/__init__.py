@@ -20,7 +20,7 @@ recorder.py         what happened: requests, batches, distributions, mails
 account.py          the data of both services: queries, surveys, lists, credentials, settings
 samples.py          the data that the manifests in `samples/` need
 settings.py         reading and changing the settings as JSON
-condition.py        waiting for a change
+condition.py        waiting for a change by another task
 limits.py           rate limits
 tokens.py           the token endpoints
 nexthink_api.py     Nexthink: the NQL API
@@ -29,7 +29,7 @@ qualtrics_api.py    Qualtrics: access, rate limits, and reads before a send
 imports.py          Qualtrics: batches and imports
 distributions.py    Qualtrics: sends, and the list of distributions
 qualtrics_state.py  Qualtrics: contacts, batches, imports and mails, without HTTP
-strict.py           Qualtrics: strict request bodies, and the form of responses
+qualtrics_json.py   Qualtrics: strict request bodies, and the envelope of replies
 outbox.py           the outbox: each distribution and its recipients
 control.py          `/_sandbox/`: the outbox, and control by tests
 """

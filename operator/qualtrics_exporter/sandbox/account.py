@@ -1,4 +1,7 @@
-"""What exists on the two sides: plain data, and the knobs for what is unknown about the real ones."""
+"""A customer's account in both services: its data, and settings for what is unknown about the real services.
+
+Unknown facts (Nexthink §1, Qualtrics §2, §3 and §5) are fields with a default, so that tests can try each possibility.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,40 +18,40 @@ EMAIL = "user.ad.email_address"
 
 @dataclass
 class Query:
-    """A saved query. `rows` is a list of rows, or a function that yields them anew for every execution."""
+    """A saved query. `rows` is a list of rows, or a function that returns new rows for each execution."""
 
     id: str
     columns: list[str]
     rows: Rows
     executed: str = "users\n| list ad.email_address"
-    """The NQL that really runs; may hold $names, filled in from the request's parameters."""
+    """The NQL that runs. A `$name` in it is replaced by the parameter of the request."""
     truncated: bool = False
-    """The licence cuts the rows: the status of its export is 206 (Nexthink §1, D)."""
+    """The license limits the rows: the status of an export is 206 (Nexthink §1, D)."""
     permitted: bool = True
     export_error: str | None = None
-    """An export ends as ERROR with this description."""
+    """If set, exports end with the status ERROR and this description."""
     heavy: bool = False
-    """Executing it fails, exporting it works."""
+    """The query fails if it is executed, and works if it is exported (Nexthink §1, S)."""
 
     @classmethod
     def people(cls, query_id: str, addresses: Iterable[object], *, executed: str | None = None) -> "Query":
-        """One column of addresses; an empty or None one is a user without."""
+        """A query with one column of addresses. An empty address or None is a user without an address."""
         rows = [[address] for address in addresses]
         return cls(query_id, [EMAIL], rows) if executed is None else cls(query_id, [EMAIL], rows, executed)
 
     @classmethod
     def generated(cls, query_id: str, count: int) -> "Query":
-        """`count` people, user000001@example.com and so on, never all in memory."""
+        """A query that returns `count` people: user000001@example.com and so on. They are never all in memory."""
         return cls(query_id, [EMAIL], lambda: ([f"user{n:06d}@example.com"] for n in range(1, count + 1)))
 
     def stream(self) -> Iterable[Sequence[object]]:
-        """The rows, one after the other."""
+        """The rows, as an iterable."""
         return self.rows() if callable(self.rows) else self.rows
 
 
 @dataclass
 class Credential:
-    """An OAuth client. `elsewhere` makes it belong to another datacenter, noticed at the token or at each call."""
+    """An OAuth client. `elsewhere`: whether it belongs to another datacenter, and which requests fail because of it."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -80,7 +83,7 @@ class MailingList:
     directory_id: str
     name: str = "Employees"
     bystanders: list[str] = field(default_factory=list)
-    """Who is on it before anything is imported: mailed only by mistake."""
+    """People who are on the list before any import. They must not get a mail."""
 
 
 @dataclass
@@ -91,7 +94,7 @@ class Directory:
 
 @dataclass
 class Account:
-    """Everything that exists. Change it at any time: the servers look afresh at each request."""
+    """The data and the settings of both services. You can change them at any time: each request reads them again."""
 
     nexthink_credentials: list[Credential] = field(default_factory=list)
     qualtrics_credentials: list[Credential] = field(default_factory=list)
@@ -102,7 +105,7 @@ class Account:
     mailing_lists: dict[str, MailingList] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 
-    # What the default tenant is made of, written once.
+    # The ids of the default account.
     query_id: str = TEAMS_ROLLOUT.query_id
     survey_id: str = TEAMS_ROLLOUT.survey_id
     inactive_survey_id: str = "SV_oldSurvey00001"
@@ -112,61 +115,62 @@ class Account:
     directory_id: str = "POOL_employees00001"
     mailing_list_id: str = "CG_everybody0001"
 
-    # Nexthink, where the facts leave something open.
+    # Settings of Nexthink.
     nexthink_token_seconds: int = 900
     heavy_status: int = 504
-    """What the execution of a heavy query answers (?): a gateway that gave up waiting."""
+    """The status with which the execution of a heavy query fails (?): 504 if a gateway timed out."""
     export_polls: int = 2
-    """Status questions answered SUBMITTED, IN_PROGRESS, IN_PROGRESS … before COMPLETED."""
+    """How many requests for the status return SUBMITTED or IN_PROGRESS before one returns COMPLETED."""
     export_completed_word: Literal["COMPLETED", "COMPLETE"] = "COMPLETED"
     download_seconds: int = 900
     download_content_encoding: bool = False
-    """Whether the store declares a compressed file as `Content-Encoding` (?)."""
+    """Whether the object store sends `Content-Encoding` with a compressed file (?)."""
     csv_byte_order_mark: bool = False
     csv_line_end: Literal["\n", "\r\n"] = "\n"
     parameters_quoted: bool = True
-    """Whether a filled-in parameter stands in quotes in `executedQuery` (?)."""
+    """Whether `executedQuery` has the values of parameters in quotes (?)."""
     instance_zone: str = "Europe/Zurich"
 
-    # Qualtrics, likewise.
+    # Settings of Qualtrics.
     qualtrics_token_seconds: int = 3600
     directories_page_size: int = 2
-    """Elements a page, whatever the client asks for: docs contradict each other (Qualtrics §2)."""
+    """Elements on a page. Clients cannot change it, since the documented sizes contradict each other (Qualtrics §2)."""
     distributions_page_size: int = 100
     rows_page_size: int = 100
-    """Of transactions and history."""
+    """Elements on a page of transactions and of the history of a distribution."""
     next_page_origin: str | None = None
-    """Another scheme, host and port for `nextPage`: no client may take its token there."""
+    """Another scheme, host and port in `nextPage`. Clients must not send their token there (Qualtrics §1)."""
     import_polls: int = 1
-    """An import is in progress for so many questions, …"""
+    """An import is in progress for this many requests for its status, …"""
     import_seconds: float = 5
-    """… or for so many seconds, whichever is over first."""
+    """… or for this many seconds, whichever ends first."""
     import_seconds_per_thousand: float = 0
-    """An import takes so much longer for each thousand contacts, however often it is asked for. The imports for one
-    mailing list are done one after the other."""
+    """An import takes this much longer for each thousand contacts, and `import_polls` does not apply. The imports for
+    one mailing list are done one after the other (Qualtrics §2, I)."""
     import_ends: Literal["complete", "failed"] = "complete"
     busy_list: Literal["refuse", "queue"] = "refuse"
-    """What happens to a second import for a mailing list (one at a time, D/S): 429, or it waits."""
+    """Whether a second import for a mailing list gets a 429 or waits. Qualtrics does one at a time (D/S)."""
     delivery_seconds: float = 5
-    """How long a distribution is Pending with zero stats."""
+    """How long a distribution is Pending, with statistics of zero."""
     suppression_hours: float = 12
-    """The vendor's pages say the same hour and 12 hours, users say 24 (Qualtrics §5)."""
+    """The documentation says 12 hours, an older page "same hour", users report 24 hours (Qualtrics §5)."""
     list_lag_seconds: float = 0
-    """A new distribution stands in the list only after that."""
+    """How long the list does not show a new distribution (Qualtrics §3, ?)."""
     batch_echo: Literal["mailingListId", "byId", "never"] = "byId"
-    """Where the batch id can be seen: also in the list and its filter, when read by id (D, one example), nowhere."""
+    """Where Qualtrics shows the batch id of a distribution: also in the list and its filter `mailingListId`, only in a
+    read by id (D, one example), or never."""
     own_domains: set[str] = field(default_factory=set)
-    """Further domains that the brand may send from."""
+    """More sender domains that the brand has registered."""
     refused_addresses: set[str] = field(default_factory=set)
-    """Counted as failed by an import."""
+    """An import counts these addresses as failed."""
     vanishing_addresses: set[str] = field(default_factory=set)
-    """Lost by an import without being counted."""
+    """An import loses these addresses without counting them."""
     opted_out_addresses: set[str] = field(default_factory=set)
     bouncing_addresses: set[str] = field(default_factory=set)
 
     @classmethod
     def default(cls) -> "Account":
-        """One tenant with everything that the sample manifests name, and what can be confused with it."""
+        """An account with everything that the manifests in `samples/` need, and things that are easily confused."""
         account = cls()
         account.nexthink_credentials.append(
             Credential("nexthink-client", "nexthink-sandbox-secret", frozenset({"service:integration"}))
@@ -181,7 +185,7 @@ class Account:
         account.add_survey(account.inactive_survey_id, "Last year's survey", active=False)
         account.add_message(account.message_id)
         account.add_message(account.other_message_id, category="thankYou", texts={"en": "Thank you!"})
-        # The one that is meant stands on the second page.
+        # The directory that the samples use is on the second page.
         account.add_directory("POOL_customers00001", "Customers")
         account.add_directory("POOL_students000001", "Students")
         account.add_directory(account.directory_id, "Employees")
@@ -190,7 +194,7 @@ class Account:
         return account
 
     def exporter_spec(self) -> dict[str, Any]:
-        """The spec of an exporter that names what exists here; as JSON, for nobody here knows what an exporter is."""
+        """The spec of an exporter with the ids of this account, as JSON: the sandbox does not import its models."""
         return {
             "schedule": {"frequency": "Weekly", "dayOfWeek": "Monday", "timeZone": "Europe/Zurich"},
             "nexthink": {
@@ -245,6 +249,6 @@ class Account:
         return mailing_list
 
     def has_list(self, directory_id: str, list_id: str) -> bool:
-        """Whether the list exists in that directory."""
+        """Whether the mailing list exists in the directory."""
         found = self.mailing_lists.get(list_id)
         return found is not None and found.directory_id == directory_id and directory_id in self.directories

@@ -1,26 +1,22 @@
-"""Waiting for something that another task changes, without asking again and again."""
+"""A condition variable for the tasks of one event loop: waiting for a change by another task, without polling."""
 
 import asyncio
 from collections.abc import Callable
 
 
 class ConditionVariable:
-    """Whoever changes something rings; whoever waits looks again after every ring."""
+    """Like `asyncio.Condition`, but without a lock, so that code that is not a coroutine can notify too."""
 
     def __init__(self) -> None:
-        self._waiting: set[asyncio.Event] = set()
+        self._next_change = asyncio.Event()
 
     def notify_all(self) -> None:
-        for event in self._waiting:
-            event.set()
+        """Let all waiting tasks check their predicates again."""
+        self._next_change.set()
+        self._next_change = asyncio.Event()
 
     async def wait_for(self, predicate: Callable[[], bool], *, timeout: float) -> None:
-        """Return once `true()` holds; TimeoutError after that many seconds of the machine's own time."""
+        """Return once `predicate()` is true. Raises TimeoutError after that many seconds of real time."""
         async with asyncio.timeout(timeout):
             while not predicate():
-                event = asyncio.Event()
-                self._waiting.add(event)
-                try:
-                    await event.wait()
-                finally:
-                    self._waiting.discard(event)
+                await self._next_change.wait()

@@ -1,6 +1,6 @@
-"""The one way in: every request of either side passes here, is written down, and meets the faults ordered for it.
+"""The middleware of all three servers: it records every request and applies the faults of a test.
 
-Handlers answer with a `Reply`, or raise `Refused` with one; they know nothing of faults, ledger or sockets.
+Handlers return a `Reply`, or raise `Refused` with one. They know nothing about faults, the recorder or sockets.
 """
 
 import json
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Reply:
-    """What goes back."""
+    """What a handler returns. The middleware sends it."""
 
     status: int = 200
     body: bytes | AsyncIterator[bytes] = b""
@@ -35,7 +35,7 @@ class Reply:
 
 
 class Refused(Exception):
-    """The handler's way to answer at once."""
+    """Ends the handler with this reply."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.status)
@@ -45,12 +45,22 @@ class Refused(Exception):
 Handler = Callable[[web.Request], Awaitable[Reply]]
 
 CALL: ContextVar[RecordedCall] = ContextVar("call")
-"""Where a handler finds the ledger's entry of its request."""
+"""The record of the request that the current task handles."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What is served at a path. `status_reply` makes a reply with a status that a fault or an error asks for."""
+
+    service: ServiceName
+    operation: str
+    handler: Handler
+    status_reply: Callable[[int], Reply]
 
 
 @dataclass
 class Middleware:
-    """Shared by the three servers of one sandbox."""
+    """Shared by the three servers of a sandbox."""
 
     clock: Clock
     recorder: Recorder
@@ -65,35 +75,30 @@ class Middleware:
         operation: str,
         handler: Handler,
         *,
-        plain: Callable[[int], Reply],
+        status_reply: Callable[[int], Reply],
     ) -> None:
-        """Serve a path as `operation`. `plain(status)` is how this side words an error without a story."""
-        name = f"{service}.{operation}"
+        """Serve a path as the operation `service.operation`, which faults and the record refer to."""
+        endpoint = Endpoint(service, f"{service}.{operation}", handler, status_reply)
 
         async def serve(request: web.Request) -> web.StreamResponse:
-            return await self._serve(service, name, handler, plain, request)
+            return await self._serve(endpoint, request)
 
         app.router.add_route(method, path, serve)
 
-    async def _serve(
-        self,
-        service: ServiceName,
-        operation: str,
-        handler: Handler,
-        plain: Callable[[int], Reply],
-        request: web.Request,
-    ) -> web.StreamResponse:
-        call = RecordedCall(service, operation, request.method, request.path, self.clock.now(), self.clock.monotonic())
+    async def _serve(self, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
+        operation = endpoint.operation
+        now = self.clock.now()
+        call = RecordedCall(endpoint.service, operation, request.method, request.path, now, self.clock.monotonic())
         try:
             call.bytes = len(await request.read())
-        except web.HTTPRequestEntityTooLarge:  # worded as the real side does, not as a web server
-            return await _send(request, plain(413), None)
+        except web.HTTPRequestEntityTooLarge:  # reply like the real service, not like aiohttp
+            return await _send(request, endpoint.status_reply(413), None)
         CALL.set(call)
         self.recorder.calls.append(call)
         self.recorder.changed.notify_all()
         fault = self.faults.take(operation)
         try:
-            reply = await self._reply(fault, operation, handler, plain, request)
+            reply = await self._reply(endpoint, fault, request)
             call.status = reply.status
             log.debug("%s: %d", operation, reply.status)
             reply.headers.setdefault("Date", format_datetime(self.clock.now(), usegmt=True))
@@ -104,25 +109,18 @@ class Middleware:
         finally:
             self.recorder.changed.notify_all()
 
-    async def _reply(
-        self,
-        fault: Fault | None,
-        operation: str,
-        handler: Handler,
-        plain: Callable[[int], Reply],
-        request: web.Request,
-    ) -> Reply:
+    async def _reply(self, endpoint: Endpoint, fault: Fault | None, request: web.Request) -> Reply:
         if fault is None:
-            return await self._effect(operation, handler, plain, request)
-        await self.faults.pause(fault, "before", operation)
+            return await self._effect(endpoint, request)
+        await self.faults.pause(fault, "before", endpoint.operation)
         reply = Reply()
         if fault.effective:
-            reply = await self._effect(operation, handler, plain, request)
-        await self.faults.pause(fault, "after", operation)
+            reply = await self._effect(endpoint, request)
+        await self.faults.pause(fault, "after", endpoint.operation)
         if not fault.alters_reply:
             return reply
         if fault.status is not None:
-            reply = plain(fault.status)
+            reply = endpoint.status_reply(fault.status)
         if fault.body is not None:
             body = fault.body.encode() if isinstance(fault.body, str) else fault.body
             reply = Reply(reply.status, body, reply.headers)
@@ -130,21 +128,19 @@ class Middleware:
             reply = Reply(reply.status, _endless(), reply.headers)
         return Reply(reply.status, reply.body, {**reply.headers, **fault.headers})
 
-    async def _effect(
-        self, operation: str, handler: Handler, plain: Callable[[int], Reply], request: web.Request
-    ) -> Reply:
+    async def _effect(self, endpoint: Endpoint, request: web.Request) -> Reply:
         try:
-            return await handler(request)
+            return await endpoint.handler(request)
         except Refused as refused:
             return refused.reply
-        except Exception as error:  # noqa: BLE001 - a server answers 500; the ledger keeps what a log must not hold
+        except Exception as error:  # noqa: BLE001 - answer 500; the recorder keeps details that a log must not have
             self.recorder.errors.append(traceback.format_exc())
-            log.error("%s failed inside the sandbox: %s", operation, type(error).__name__)  # noqa: TRY400
-            return plain(500)
+            log.error("%s failed because of a bug in the sandbox: %s", endpoint.operation, type(error).__name__)  # noqa: TRY400
+            return endpoint.status_reply(500)
 
 
 async def _send(request: web.Request, reply: Reply, limit: int | None) -> web.StreamResponse:
-    """Send the reply; with `limit`, cut the connection after so many bytes of the body."""
+    """Send the reply. With `limit`, close the connection after that many bytes of the body."""
     if isinstance(reply.body, bytes) and limit is None:
         return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
     response = web.StreamResponse(status=reply.status, headers=reply.headers)
@@ -161,7 +157,7 @@ async def _send(request: web.Request, reply: Reply, limit: int | None) -> web.St
             if left is not None and (left := left - len(chunk)) <= 0:
                 break
     except ConnectionError:
-        return response  # the client went away
+        return response  # the client closed the connection
     if limit is None:
         await response.write_eof()
     elif request.transport is not None:
@@ -179,7 +175,7 @@ async def _once(body: bytes) -> AsyncIterator[bytes]:
 
 
 def _drop(request: web.Request) -> web.Response:
-    """End the connection without a byte."""
+    """Close the connection without a reply."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()

@@ -1,8 +1,8 @@
-"""Nexthink's token endpoint and NQL API (Nexthink §1 and §2).
+"""The NQL API of Nexthink, and its token endpoint (Nexthink §1 and §2).
 
-Unknown, and decided here: a query that this credential may not run is 403 on execute and looks missing on export
-(S: they look alike there); a token that is bad, old or absent is 401 without a body; codes other than 100 are 0; the
-daily limit stops nothing but the status of exports, which is the only one for which a 429 is documented.
+Unknown, and decided here: a query that the credential may not run is a 403 of execute, and a 404 of export like a
+missing query (S). A missing, invalid or expired token is a 401 without a body. The codes of errors are 0, except for
+100. The daily limit applies only to the status of exports, since a 429 is documented only there.
 """
 
 import json
@@ -18,10 +18,10 @@ from aiohttp import web
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox.account import Account, Query
-from qualtrics_exporter.sandbox.limits import LEEWAY, Windows, retry_after
+from qualtrics_exporter.sandbox.limits import JITTER, SlidingWindows, retry_after
 from qualtrics_exporter.sandbox.middleware import Handler, Middleware, Refused, Reply
 from qualtrics_exporter.sandbox.object_store import COMPRESSIONS, ObjectStore, csv_chunks
-from qualtrics_exporter.sandbox.tokens import Tokens
+from qualtrics_exporter.sandbox.tokens import TokenEndpoint
 
 QUERY_ID = re.compile(r"#[a-z0-9_]{2,255}")
 PARAMETER = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
@@ -29,7 +29,7 @@ PARAMETER = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 
 @dataclass
 class ExportJob:
-    """One export under way."""
+    """An export, from its start on."""
 
     id: str
     query: Query
@@ -38,7 +38,7 @@ class ExportJob:
 
 
 class NexthinkApi:
-    """One instance."""
+    """The API of one instance."""
 
     def __init__(self, account: Account, clock: Clock, middleware: Middleware, store: ObjectStore) -> None:
         self._account = account
@@ -46,16 +46,16 @@ class NexthinkApi:
         self._middleware = middleware
         self._store = store
         self._exports: dict[str, ExportJob] = {}
-        self._windows = Windows(clock)
-        self.tokens = Tokens(clock, lambda: account.nexthink_credentials, lambda: account.nexthink_token_seconds)
+        self._windows = SlidingWindows(clock)
+        self.tokens = TokenEndpoint(clock, lambda: account.nexthink_credentials, lambda: account.nexthink_token_seconds)
 
     def mount(self, app: web.Application) -> None:
-        """Serve the whole API."""
+        """Serve the API."""
 
         def route(method: str, path: str, operation: str, handler: Handler) -> None:
-            self._middleware.route(app, "nexthink", method, path, operation, handler, plain=plain)
+            self._middleware.route(app, "nexthink", method, path, operation, handler, status_reply=status_reply)
 
-        route("POST", "/oauth2/default/v1/token", "token", self.tokens.give)
+        route("POST", "/oauth2/default/v1/token", "token", self.tokens.issue)
         route("POST", "/api/v1/nql/execute", "execute", self.execute_v1)
         route("POST", "/api/v2/nql/execute", "execute", self.execute_v2)
         route("POST", "/api/v1/nql/export", "export", self.export)
@@ -76,20 +76,20 @@ class NexthinkApi:
 
     async def _execute(self, request: web.Request, version: int) -> Reply:
         self._authorize(request)
-        wanted = _wanted(request.headers.get("Accept", "*/*"))
-        asked = _document(await request.read(), request.content_type, {"queryId", "parameters"})
+        content_type = _accepted_format(request.headers.get("Accept", "*/*"))
+        body = _read_object(await request.read(), request.content_type, {"queryId", "parameters"})
         self._count()
-        query = self._find(asked)
+        query = self._query(body)
         if not query.permitted:
             raise _error(403, "The credential is not allowed to run this query.")
-        executed = self._filled(query, asked.get("parameters", {}))
+        executed = self._with_parameters(query, body.get("parameters", {}))
         if query.heavy:
             return Reply(self._account.heavy_status)
         rows = list(islice(query.stream(), self._account.limits.nexthink_execute_rows))
-        if wanted == "text/csv":
+        if content_type == "text/csv":
             chunks = csv_chunks(query.columns, rows, line_end=self._account.csv_line_end)
-            body = b"".join([chunk async for chunk in chunks])
-            return Reply(200, body, {"Content-Type": "text/csv; charset=utf-8"})
+            content = b"".join([chunk async for chunk in chunks])
+            return Reply(200, content, {"Content-Type": "text/csv; charset=utf-8"})
         answer: dict[str, object] = {"queryId": query.id, "executedQuery": executed, "rows": len(rows)}
         utc = request.headers.get("x-utc-times", "").lower() == "true"
         now = self._clock.now().astimezone(UTC if utc else ZoneInfo(self._account.instance_zone))
@@ -107,16 +107,16 @@ class NexthinkApi:
     async def export(self, request: web.Request) -> Reply:
         self._authorize(request)
         if request.method == "GET":
-            asked = _from_address(request.query)
+            body = _from_url(request.query)
         else:
             known = {"queryId", "parameters", "compression"}
-            asked = _document(await request.read(), request.content_type, known)
+            body = _read_object(await request.read(), request.content_type, known)
         self._count()
-        query = self._find(asked)
+        query = self._query(body)
         if not query.permitted:
             raise _missing()
-        self._filled(query, asked.get("parameters", {}))
-        compression = asked.get("compression", "NONE")
+        self._with_parameters(query, body.get("parameters", {}))
+        compression = body.get("compression", "NONE")
         if compression not in COMPRESSIONS:
             raise _error(400, "compression is one of " + ", ".join(COMPRESSIONS))
         export = ExportJob(secrets.token_hex(16), query, str(compression))
@@ -139,15 +139,15 @@ class NexthinkApi:
         answer = {"status": self._account.export_completed_word, "resultsFileUrl": url}
         return Reply.json(answer, 206 if export.query.truncated else 200)
 
-    # What they share.
+    # Shared by both.
 
     def _authorize(self, request: web.Request) -> None:
-        grant = self.tokens.holder(request)
-        if grant is None or grant.credential.elsewhere != "no":
+        token = self.tokens.find(request)
+        if token is None or token.credential.elsewhere != "no":
             raise Refused(Reply(401))
 
     def _count(self) -> None:
-        wait = self._windows.enter(("second", self._account.limits.nexthink_queries_per_second, 1 - LEEWAY))
+        wait = self._windows.enter(("second", self._account.limits.nexthink_queries_per_second, 1 - JITTER))
         if wait is not None:
             raise self._limited(wait)
         self._windows.count("day")
@@ -158,8 +158,8 @@ class NexthinkApi:
             form = "seconds"
         return Refused(Reply(429, b"", retry_after(form, wait, self._clock)))
 
-    def _find(self, asked: Mapping[str, object]) -> Query:
-        query_id = asked.get("queryId")
+    def _query(self, body: Mapping[str, object]) -> Query:
+        query_id = body.get("queryId")
         if not isinstance(query_id, str) or not QUERY_ID.fullmatch(query_id):
             raise _error(400, "queryId is malformed.")
         query = self._account.queries.get(query_id)
@@ -167,21 +167,21 @@ class NexthinkApi:
             raise _missing()
         return query
 
-    def _filled(self, query: Query, parameters: object) -> str:
-        """The NQL that runs: every $name must be given, and nothing else."""
+    def _with_parameters(self, query: Query, parameters: object) -> str:
+        """The NQL that runs. The request must have each `$name` of the query as a parameter, and no others."""
         if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):
             raise _error(400, "parameters is an object of strings.")
         names = set(PARAMETER.findall(query.executed))
         if names != set(parameters):
-            raise _error(400, "parameters do not fit the query: it takes " + (", ".join(sorted(names)) or "none"))
+            raise _error(400, "The query takes these parameters: " + (", ".join(sorted(names)) or "none"))
         quote = '"' if self._account.parameters_quoted else ""
         return PARAMETER.sub(lambda found: f"{quote}{parameters[found[1]]}{quote}", query.executed)
 
 
-def plain(status: int) -> Reply:
-    """An error without a story: 403 and 500 have a body, the others often none (D)."""
+def status_reply(status: int) -> Reply:
+    """A reply with this status, for a fault or a bug in the sandbox: 403 and 500 have a body, others often none (D)."""
     if status in {400, 403, 500}:
-        return Reply.json({"message": "Ordered by the sandbox.", "code": 0, "source": "sandbox"}, status)
+        return Reply.json({"message": "Injected by the sandbox.", "code": 0, "source": "sandbox"}, status)
     return Reply(status)
 
 
@@ -193,8 +193,8 @@ def _missing() -> Refused:
     return _error(404, "The query does not exist.", 100)
 
 
-def _wanted(accept: str) -> str:
-    """The format asked for: JSON by default, CSV, or 406 (D)."""
+def _accepted_format(accept: str) -> str:
+    """The format that the request accepts: JSON by default, or CSV. Any other format is a 406 (D)."""
     for part in accept.split(","):
         kind = part.partition(";")[0].strip().lower()
         if kind in {"application/json", "application/*", "*/*", ""}:
@@ -204,11 +204,11 @@ def _wanted(accept: str) -> str:
     raise Refused(Reply(406))
 
 
-def _document(body: bytes, content_type: str, known: set[str]) -> dict[str, object]:
+def _read_object(content: bytes, content_type: str, known: set[str]) -> dict[str, object]:
     if content_type != "application/json":
         raise Refused(Reply(415))
     try:
-        document = json.loads(body)
+        document = json.loads(content)
     except ValueError:
         raise _error(400, "The body is not JSON.") from None
     if not isinstance(document, dict):
@@ -218,11 +218,11 @@ def _document(body: bytes, content_type: str, known: set[str]) -> dict[str, obje
     return document
 
 
-def _from_address(query: Mapping[str, str]) -> dict[str, object]:
-    """The GET form of an export: what is neither the query nor the compression is a parameter (I)."""
-    asked: dict[str, object] = {key: query[key] for key in ("queryId", "compression") if key in query}
-    asked["parameters"] = {key: value for key, value in query.items() if key not in asked}
-    return asked
+def _from_url(query: Mapping[str, str]) -> dict[str, object]:
+    """The body of an export that is requested with GET. Other keys than queryId and compression are parameters (I)."""
+    body: dict[str, object] = {key: query[key] for key in ("queryId", "compression") if key in query}
+    body["parameters"] = {key: value for key, value in query.items() if key not in body}
+    return body
 
 
 def _parts(now: datetime) -> dict[str, int]:

@@ -1,7 +1,8 @@
-"""The object store of exports: another origin, pre-signed addresses, CSV written while it is read.
+"""The object store with the files of exports, on its own origin with pre-signed URLs (Nexthink §1).
 
-Nexthink §1: valid 15 minutes (D); an `Authorization` header is answered 400 (S). What an expired address is
-answered is unknown (?): 403 with XML, as the object stores of this kind do. A million rows are never in memory.
+A URL is valid for 15 minutes (D), and a request with an `Authorization` header is a 400 (S). Unknown, and decided here:
+an expired URL is a 403 with XML, as in other stores of this kind. The store writes the CSV while the client reads it,
+so a million rows are never in memory.
 """
 
 import asyncio
@@ -21,14 +22,14 @@ from qualtrics_exporter.sandbox.account import Account, Query
 from qualtrics_exporter.sandbox.middleware import Middleware, Reply
 
 COMPRESSIONS = ("NONE", "GZIP")
-"""ZSTD is documented too; this sandbox refuses it."""
+"""ZSTD is documented too, but the sandbox refuses it."""
 
-ROWS_A_CHUNK = 2000
+ROWS_PER_CHUNK = 2000
 
 
 @dataclass
-class Signed:
-    """What one address leads to."""
+class SignedFile:
+    """The file of a pre-signed URL."""
 
     export_id: str
     query: Query
@@ -37,24 +38,26 @@ class Signed:
 
 
 class ObjectStore:
-    """Serves what `sign` gave addresses to."""
+    """Serves the files for which `sign` has made URLs."""
 
     def __init__(self, account: Account, clock: Clock, middleware: Middleware) -> None:
         self._account = account
         self._clock = clock
         self._middleware = middleware
-        self._signed: dict[str, Signed] = {}
+        self._signed: dict[str, SignedFile] = {}
         self.url = ""
 
     def mount(self, app: web.Application) -> None:
-        self._middleware.route(app, "nexthink", "GET", "/exports/{name}", "download", self.download, plain=plain)
+        self._middleware.route(
+            app, "nexthink", "GET", "/exports/{name}", "download", self.download, status_reply=status_reply
+        )
 
     def sign(self, export_id: str, query: Query, compression: str) -> str:
-        """A fresh address for a finished export."""
+        """A new URL for the file of an export that has ended."""
         signature = secrets.token_hex(16)
         lifetime = self._account.download_seconds
         expires_at = self._clock.monotonic() + lifetime
-        self._signed[signature] = Signed(export_id, query, compression, expires_at)
+        self._signed[signature] = SignedFile(export_id, query, compression, expires_at)
         name = export_id + (".csv.gz" if compression == "GZIP" else ".csv")
         return f"{self.url}/exports/{name}?X-Amz-Expires={lifetime}&X-Amz-Signature={signature}"
 
@@ -89,11 +92,11 @@ async def csv_chunks(
     while True:
         text.seek(0)
         text.truncate()
-        writer.writerows(islice(source, ROWS_A_CHUNK))
+        writer.writerows(islice(source, ROWS_PER_CHUNK))
         if not (chunk := text.getvalue()):
             return
         yield chunk.encode()
-        await asyncio.sleep(0)  # others want to be served too
+        await asyncio.sleep(0)  # let other requests run
 
 
 async def gzipped(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -105,9 +108,9 @@ async def gzipped(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield packer.flush()
 
 
-def plain(status: int) -> Reply:
-    """An error in the store's words."""
-    return _xml(status, "InternalError" if status >= 500 else "AccessDenied", "Ordered by the sandbox.")
+def status_reply(status: int) -> Reply:
+    """A reply with this status, for a fault or a bug in the sandbox."""
+    return _xml(status, "InternalError" if status >= 500 else "AccessDenied", "Injected by the sandbox.")
 
 
 def _xml(status: int, code: str, message: str) -> Reply:

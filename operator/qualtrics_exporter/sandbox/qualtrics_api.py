@@ -1,8 +1,8 @@
-"""Qualtrics: who may ask, how often, and what can be read before a send (Qualtrics §1, §4, §6).
+"""The API of Qualtrics: access, rate limits, and what clients read before a send (Qualtrics §1, §4 and §6).
 
-Unknown, and decided here: a false or expired token is 401 without an `errorCode`; a credential of another
-datacenter gets a token and then 401 `DCD_7` on each call; which scope a call needs is inferred from the scopes'
-names; a missing message, list or import is a 404 without `errorCode`.
+Unknown, and decided here: an invalid or expired token is a 401 without an `errorCode`. A credential of another
+datacenter gets a token, and then 401 `DCD_7` for each request. The scope that a request needs follows from the names
+of the scopes. A missing message, list or import is a 404 without `errorCode`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,11 +14,11 @@ from aiohttp import web
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox.account import Account
-from qualtrics_exporter.sandbox.limits import Windows, retry_after
+from qualtrics_exporter.sandbox.limits import SlidingWindows, retry_after
 from qualtrics_exporter.sandbox.middleware import Handler, Middleware, Reply
+from qualtrics_exporter.sandbox.qualtrics_json import format_time, refusal, result, status_reply
 from qualtrics_exporter.sandbox.qualtrics_state import QualtricsState
-from qualtrics_exporter.sandbox.strict import plain, refusal, result, written
-from qualtrics_exporter.sandbox.tokens import Tokens, covers
+from qualtrics_exporter.sandbox.tokens import TokenEndpoint, covers
 
 API = "/API/v3"
 
@@ -39,11 +39,11 @@ SCOPES = {
     "distribution_history": {"read:distributions"},
     "distribution_links": {"read:distributions"},
 }
-"""Least privilege (Qualtrics §1, I). `manage:<resource>` covers that resource, `manage:all` everything."""
+"""The scopes that each operation needs (Qualtrics §1, I)."""
 
 
 class QualtricsApi:
-    """The door of one brand, and its plain reads. The rooms behind are `Imports` and `Distributions`."""
+    """The API of one brand. `Imports` and `Distributions` add their operations with `route`."""
 
     def __init__(self, account: Account, clock: Clock, middleware: Middleware, state: QualtricsState) -> None:
         self.account = account
@@ -51,12 +51,16 @@ class QualtricsApi:
         self.state = state
         self.url = ""
         self._middleware = middleware
-        self._windows = Windows(clock)
-        self.tokens = Tokens(clock, lambda: account.qualtrics_credentials, lambda: account.qualtrics_token_seconds)
+        self._windows = SlidingWindows(clock)
+        self.tokens = TokenEndpoint(
+            clock, lambda: account.qualtrics_credentials, lambda: account.qualtrics_token_seconds
+        )
 
     def mount(self, app: web.Application) -> None:
-        """Serve the token endpoint and the plain reads; `close` comes last."""
-        self._middleware.route(app, "qualtrics", "POST", "/oauth2/token", "token", self.tokens.give, plain=plain)
+        """Serve the token endpoint and the reads. Call `close` after all other routes."""
+        self._middleware.route(
+            app, "qualtrics", "POST", "/oauth2/token", "token", self.tokens.issue, status_reply=status_reply
+        )
         self.route(app, "GET", "/whoami", "whoami", self.whoami)
         self.route(app, "GET", "/surveys/{survey_id}", "read_survey", self.read_survey)
         self.route(app, "GET", "/libraries/{library_id}/messages/{message_id}", "read_message", self.read_message)
@@ -65,18 +69,26 @@ class QualtricsApi:
         self.route(app, "GET", path, "read_mailing_list", self.read_mailing_list)
 
     def close(self, app: web.Application) -> None:
-        """Everything else is a 404 in an envelope; the old `/mailinglists` endpoints too (removed, D)."""
-        self._middleware.route(app, "qualtrics", "*", "/{path:(?!_sandbox).*}", "unknown", self.unknown, plain=plain)
+        """Serve any other path as a 404 in the envelope, also the removed `/mailinglists` endpoints (D)."""
+        self._middleware.route(
+            app, "qualtrics", "*", "/{path:(?!_sandbox).*}", "unknown", self.unknown, status_reply=status_reply
+        )
 
     def route(self, app: web.Application, method: str, path: str, operation: str, handler: Handler) -> None:
-        """Serve an API path to those who may call it, as often as they may."""
+        """Serve a path of the API, with a check of the token, the scopes and the rate limits."""
         self._middleware.route(
-            app, "qualtrics", method, API + path, operation, self._guarded(operation, handler), plain=plain
+            app,
+            "qualtrics",
+            method,
+            API + path,
+            operation,
+            self._guarded(operation, handler),
+            status_reply=status_reply,
         )
 
     def _guarded(self, operation: str, handler: Handler) -> Callable[[web.Request], Awaitable[Reply]]:
         async def guarded(request: web.Request) -> Reply:
-            self.state.settle()
+            self.state.process_due()
             self._authorize(request, operation)
             self._count(operation)
             return await handler(request)
@@ -86,12 +98,12 @@ class QualtricsApi:
     def _authorize(self, request: web.Request, operation: str) -> None:
         if "Authorization" not in request.headers:
             raise refusal(400, "Missing authentication.", "ATP_2")
-        grant = self.tokens.holder(request)
-        if grant is None:
+        token = self.tokens.find(request)
+        if token is None:
             raise refusal(401, "The token is not valid.")
-        if grant.credential.elsewhere == "call":
+        if token.credential.elsewhere == "call":
             raise refusal(401, "Unrecognized X-API-TOKEN.", "DCD_7")
-        if not covers(grant.scopes, SCOPES.get(operation, set())):
+        if not covers(token.scopes, SCOPES.get(operation, set())):
             raise refusal(403, "The token's scopes do not allow this.", "AuthZ_2.0")
 
     def _count(self, operation: str) -> None:
@@ -103,7 +115,7 @@ class QualtricsApi:
             raise refusal(429, "Too many requests.", headers=headers)
 
     def page(self, request: web.Request, elements: Sequence[Any], size: int) -> Reply:
-        """One page of a list. `skipToken` is the place to go on from; `nextPage` is absolute, maybe elsewhere."""
+        """One page of a list. `skipToken` is the index of its first element. `nextPage` is an absolute URL."""
         token = request.query.get("skipToken", "0")
         start = int(token) if token.isdecimal() else -1
         if start < 0 or start > len(elements):
@@ -111,10 +123,10 @@ class QualtricsApi:
         end = start + size
         query = urlencode({**request.query, "skipToken": end})
         origin = self.account.next_page_origin or self.url
-        following = f"{origin}{request.path}?{query}" if end < len(elements) else None
-        return result({"elements": elements[start:end], "nextPage": following})
+        next_page = f"{origin}{request.path}?{query}" if end < len(elements) else None
+        return result({"elements": elements[start:end], "nextPage": next_page})
 
-    # The reads.
+    # Reads before a send.
 
     async def unknown(self, request: web.Request) -> Reply:
         raise refusal(404, "The requested resource does not exist.")
@@ -139,7 +151,7 @@ class QualtricsApi:
         survey = self.account.surveys.get(request.match_info["survey_id"])
         if survey is None:
             raise refusal(404, "The requested survey does not exist.", "QVAL_404")
-        expiration = {"startDate": _written(survey.starts), "endDate": _written(survey.ends)}
+        expiration = {"startDate": _optional_time(survey.starts), "endDate": _optional_time(survey.ends)}
         answer = {"id": survey.id, "name": survey.name, "isActive": survey.active, "expiration": expiration}
         return result(answer)
 
@@ -176,5 +188,5 @@ class QualtricsApi:
         return result(answer)
 
 
-def _written(moment: datetime | None) -> str | None:
-    return None if moment is None else written(moment)
+def _optional_time(moment: datetime | None) -> str | None:
+    return None if moment is None else format_time(moment)

@@ -1,6 +1,6 @@
-"""What Qualtrics does with what it was told: contacts, batches, imports, mails. No HTTP in here.
+"""The state of Qualtrics, without HTTP: contacts, batches, imports and mails (Qualtrics §2, §3 and §5).
 
-Time passes only when somebody looks: `settle` finishes what is due by the clock, and every request begins with it.
+Imports and delayed sends end by the clock. `process_due` completes those that are due, at the start of each request.
 """
 
 import re
@@ -17,17 +17,17 @@ from qualtrics_exporter.sandbox.recorder import Batch, Recorder, SentDistributio
 ADDRESS = re.compile(r"[^@\s<>\"',;:]+@[^@\s<>\"',;:.]+(\.[^@\s<>\"',;:.]+)+")
 
 FROM_DOMAINS = frozenset({"qemailserver.com", "qualtrics-survey.com", "qualtrics-research.com"})
-"""Work without set-up (Qualtrics §5)."""
+"""Sender domains that work without registration (Qualtrics §5)."""
 
 
 def new_id(prefix: str) -> str:
-    """An id as the API returns them: to be taken as opaque."""
+    """An id in the form that the API returns. Clients must treat it as opaque."""
     return f"{prefix}_{uuid.uuid4().hex[:15]}"
 
 
 @dataclass
 class Contact:
-    """A person of a mailing list; the address as it was first spelled."""
+    """A person on a mailing list, with the first spelling of the address."""
 
     id: str
     lookup_id: str
@@ -37,7 +37,7 @@ class Contact:
 
 @dataclass
 class Transaction:
-    """One entry of a batch."""
+    """An entry of a batch: one mail to one person."""
 
     id: str
     contact: Contact
@@ -48,14 +48,14 @@ class Transaction:
 
 @dataclass
 class ImportJob:
-    """An import. `real` is whether directory, list and batch exist: if not, it completes with nothing done (D)."""
+    """An import. If its directory, list or batch does not exist, it completes without any effect (Qualtrics §2, D)."""
 
     id: str
     directory_id: str
     list_id: str
     batch_id: str
     contacts: list[dict[str, Any]]
-    real: bool
+    target_exists: bool
     started_at: float | None = None
     polls: int = 0
     status: str = "inProgress"
@@ -67,7 +67,7 @@ class ImportJob:
 
 
 class QualtricsState:
-    """One brand's data, and its clockwork."""
+    """The state of one brand."""
 
     def __init__(self, account: Account, clock: Clock, recorder: Recorder) -> None:
         self._account = account
@@ -83,7 +83,7 @@ class QualtricsState:
         self._last_mail: dict[tuple[str, str, str, str], datetime] = {}
 
     def contacts(self, directory_id: str, list_id: str) -> dict[str, Contact]:
-        """Who is on a list, by address without case."""
+        """The contacts of a mailing list, by their address in lower case."""
         key = (directory_id, list_id)
         if key not in self._contacts:
             bystanders = self._account.mailing_lists[list_id].bystanders
@@ -102,46 +102,46 @@ class QualtricsState:
         self._recorder.batches[batch_id] = Batch(batch_id, directory_id, self._clock.now())
         return batch_id
 
-    def busy(self, list_id: str) -> bool:
-        """Whether an import for this list is under way."""
+    def is_importing(self, list_id: str) -> bool:
+        """Whether an import for this mailing list is in progress."""
         return any(job.list_id == list_id for job in self._unfinished)
 
     @property
-    def jobs_under_way(self) -> int:
+    def running_imports(self) -> int:
         return len(self._unfinished)
 
     def start_import(self, directory_id: str, list_id: str, batch_id: str, contacts: list[dict[str, Any]]) -> ImportJob:
         batch = self._recorder.batches.get(batch_id)
-        in_place = batch is not None and batch.directory_id == directory_id
-        real = in_place and self._account.has_list(directory_id, list_id)
-        job = ImportJob(new_id("PGRS"), directory_id, list_id, batch_id, contacts, real)
+        batch_exists = batch is not None and batch.directory_id == directory_id
+        target_exists = batch_exists and self._account.has_list(directory_id, list_id)
+        job = ImportJob(new_id("PGRS"), directory_id, list_id, batch_id, contacts, target_exists)
         self.jobs[job.id] = job
         self._unfinished.append(job)
-        self.settle()
+        self.process_due()
         return job
 
-    def settle(self) -> None:
-        """Finish what is due: imports, then mails whose send date has come."""
+    def process_due(self) -> None:
+        """Complete what is due by the clock: imports, then sends whose date has come."""
         busy: set[tuple[str, str]] = set()
         now = self._clock.monotonic()
         for job in tuple(self._unfinished):
-            place = (job.directory_id, job.list_id)
-            if place in busy:
+            mailing_list = (job.directory_id, job.list_id)
+            if mailing_list in busy:
                 continue
             if job.started_at is None:
                 job.started_at = now
-            if self._is_over(job, now - job.started_at):
+            if self._has_ended(job, now - job.started_at):
                 self._finish(job)
                 self._unfinished.remove(job)
             else:
-                busy.add(place)
+                busy.add(mailing_list)
         for sent in tuple(self._waiting):
             if sent.send_date <= self._clock.now():
                 self._waiting.remove(sent)
                 self._mail(sent)
 
-    def _is_over(self, job: ImportJob, seconds: float) -> bool:
-        """Whether an import that began so long ago is over."""
+    def _has_ended(self, job: ImportJob, seconds: float) -> bool:
+        """Whether an import has ended that started so many seconds ago."""
         account = self._account
         if more := account.import_seconds_per_thousand * len(job.contacts) / 1000:
             return seconds >= account.import_seconds + more
@@ -149,12 +149,12 @@ class QualtricsState:
 
     def _finish(self, job: ImportJob) -> None:
         job.status = self._account.import_ends
-        if job.real and job.status == "complete":
+        if job.target_exists and job.status == "complete":
             for entry in job.contacts:
-                self._take_in(job, entry)
+                self._import_contact(job, entry)
         job.contacts = []
 
-    def _take_in(self, job: ImportJob, entry: dict[str, Any]) -> None:
+    def _import_contact(self, job: ImportJob, entry: dict[str, Any]) -> None:
         address = entry.get("email", "")
         if not ADDRESS.fullmatch(address) or address.lower() in self._account.refused_addresses:
             job.failed += 1
@@ -170,14 +170,14 @@ class QualtricsState:
             job.updated += 1
         contact.unsubscribed = entry.get("unsubscribed", contact.unsubscribed)
         if "transactionData" not in entry:
-            return  # most likely does not enter the batch (Qualtrics §2, I)
+            return  # such a contact is not added to the batch (Qualtrics §2, I)
         data = entry["transactionData"]
         transaction = Transaction(new_id("CTR"), contact, job.list_id, self._clock.now(), data)
         job.created += 1
-        self.enter(job.batch_id, transaction)
+        self.add_to_batch(job.batch_id, transaction)
 
-    def enter(self, batch_id: str, transaction: Transaction) -> None:
-        """Put a transaction in a batch. A person with two of them gets two mails (I)."""
+    def add_to_batch(self, batch_id: str, transaction: Transaction) -> None:
+        """Add a transaction to a batch. A person with two transactions gets two mails (I)."""
         self.batches[batch_id].append(transaction)
         batch = self._recorder.batches[batch_id]
         batch.addresses.append(transaction.contact.address)
@@ -188,17 +188,17 @@ class QualtricsState:
     # Distributions.
 
     def send(self, sent: SentDistribution) -> None:
-        """Accept a distribution: mailed at once when its date is now or past, else when it comes."""
+        """Accept a distribution. Its mails are sent now, or at its send date if that is in the future."""
         self._distributions[sent.id] = sent
         self._recorder.distributions.append(sent)
         self._waiting.append(sent)
-        self.settle()
+        self.process_due()
 
     def distribution(self, distribution_id: str) -> SentDistribution | None:
         return self._distributions.get(distribution_id)
 
-    def done(self, sent: SentDistribution) -> bool:
-        """Whether its stats show."""
+    def has_stats(self, sent: SentDistribution) -> bool:
+        """Whether the API shows the statistics of the distribution."""
         due = max(sent.send_date, sent.created)
         return sent.mailed and self._clock.now() >= due + timedelta(seconds=self._account.delivery_seconds)
 
@@ -221,11 +221,11 @@ class QualtricsState:
                 fresh.append(key)
                 if key[3] in self._account.bouncing_addresses:
                     sent.bounced.append(contact.address)
-        # Only now: within one distribution nothing is suppressed, so that a doubled transaction shows.
+        # After the loop: nothing is suppressed within one distribution, so a test sees a doubled transaction.
         self._last_mail.update(dict.fromkeys(fresh, now))
 
     def _can_send(self, sent: SentDistribution) -> bool:
-        """An inactive survey, a missing message or a foreign from domain fails late (Qualtrics §5, I)."""
+        """The send fails if the survey is not active, or the message or sender domain is unknown (Qualtrics §5, I)."""
         survey = self._account.surveys.get(sent.survey_id)
         message = self._account.messages.get(sent.message_id)
         now = self._clock.now()
@@ -251,7 +251,7 @@ class QualtricsState:
             return [transaction.contact for transaction in transactions]
         mailing_list = self._account.mailing_lists.get(sent.mailing_list_id or "")
         if mailing_list is None:
-            return []  # a sample is never found here
+            return []  # the sandbox has no samples
         people = list(self.contacts(mailing_list.directory_id, mailing_list.id).values())
         if sent.contact_id is not None:
             return [contact for contact in people if contact.lookup_id == sent.contact_id]

@@ -1,6 +1,6 @@
-"""What happened: every call that came in, every batch, every distribution and who was mailed.
+"""Records what happened: every request, every batch, every distribution and the people who got a mail.
 
-Tests take it as the oracle, so it records effects, not what the API chooses to show.
+Tests compare the operator's status with this record. So it has the real effects, not what the API shows of them.
 """
 
 from collections import Counter
@@ -15,45 +15,45 @@ ServiceName = Literal["nexthink", "qualtrics"]
 
 @dataclass
 class RecordedCall:
-    """One request. `status` is 0 while it is under way and stays 0 when the connection was dropped."""
+    """One request. `status` is 0 until the reply is sent, and stays 0 if a fault closed the connection."""
 
     service: ServiceName
     operation: str
     method: str
     path: str
     at: datetime
-    moment: float = 0
-    """The same by the clock that nobody sets: what came first."""
+    monotonic: float = 0
+    """The same time by the monotonic clock, to compare what came first."""
     status: int = 0
     bytes: int = 0
-    """Size of the request's body."""
+    """Size of the body of the request."""
     contacts: int | None = None
-    """How many contacts an import carried."""
+    """How many contacts an import request has."""
     dropped: bool = False
 
 
 @dataclass
 class Batch:
-    """A transaction batch. One entry for every transaction: a person imported twice stands here twice."""
+    """A transaction batch, with one address for each transaction: a person who was imported twice is listed twice."""
 
     id: str
     directory_id: str
     created: datetime
     addresses: list[str] = field(default_factory=list)
     run_ids: list[str] = field(default_factory=list)
-    """Values of the transaction field `runId`, each once, in the order of their first appearance."""
+    """The distinct values of the transaction field `runId`, in the order in which they were first imported."""
 
     def repeated(self) -> dict[str, int]:
-        """Who stands in this batch more than once, without case."""
+        """The addresses that are in this batch more than once, in lower case, with their numbers."""
         return {address: n for address, n in Counter(map(str.lower, self.addresses)).items() if n > 1}
 
 
 @dataclass
 class SentDistribution:
-    """One accepted `POST /distributions`, and what became of it.
+    """An accepted `POST /distributions`, and its result.
 
-    The lists hold one address for every mail: `recipients` went out (those in `bounced` came back), `blocked` were
-    duplicates within the window, `skipped` opted out, `failed` could not be sent.
+    The lists have one address for each mail. `recipients`: sent, and `bounced` are those of them that came back.
+    `blocked`: duplicates within the suppression window. `skipped`: people who opted out. `failed`: could not be sent.
     """
 
     id: str
@@ -62,12 +62,12 @@ class SentDistribution:
     library_id: str
     subject: str
     asked: float
-    """When the request came in, by the clock that nobody sets."""
+    """When the request came in, by the monotonic clock."""
     created: datetime
-    """When it had its effect."""
+    """When the request had its effect."""
     send_date: datetime
     request: dict[str, Any]
-    """The body as it came."""
+    """The body of the request."""
     batch_id: str | None = None
     mailing_list_id: str | None = None
     contact_id: str | None = None
@@ -83,13 +83,13 @@ class SentDistribution:
     finished: int = 0
     complaints: int = 0
     mailed: bool = False
-    """False only while `send_date` lies ahead."""
+    """False until `send_date`."""
     links_read: int = 0
-    """How often somebody asked for `/links`, which resets the dates: must stay 0."""
+    """The number of requests for `/links`, which resets the dates (Qualtrics §3, D). Clients must not make any."""
 
     @property
     def stats(self) -> dict[str, int]:
-        """The numbers, in the API's own names."""
+        """The numbers as the API returns them."""
         return {
             "sent": len(self.recipients),
             "failed": len(self.failed),
@@ -105,37 +105,37 @@ class SentDistribution:
 
 @dataclass
 class Recorder:
-    """Everything, in the order in which it happened."""
+    """All events, in their order."""
 
     calls: list[RecordedCall] = field(default_factory=list)
     batches: dict[str, Batch] = field(default_factory=dict)
     distributions: list[SentDistribution] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    """Tracebacks of the sandbox's own mistakes: must stay empty."""
+    """Tracebacks of bugs in the sandbox. Tests check that there are none."""
     changed: ConditionVariable = field(default_factory=ConditionVariable, repr=False, compare=False)
 
     def mails(self) -> Counter[str]:
-        """How many mails each address got, without case."""
+        """The number of mails to each address, in lower case."""
         return Counter(address.lower() for sent in self.distributions for address in sent.recipients)
 
     def count(self, operation: str) -> int:
-        """How many requests of that operation came in, whatever became of them."""
+        """The number of requests of the operation, with any result."""
         return sum(call.operation == operation for call in self.calls)
 
     def of(self, operation: str) -> list[RecordedCall]:
-        """The requests of that operation."""
+        """The requests of the operation."""
         return [call for call in self.calls if call.operation == operation]
 
     def operations(self) -> list[str]:
-        """The names of all calls, in order."""
+        """The operations of all requests, in their order."""
         return [call.operation for call in self.calls]
 
     async def seen(self, operation: str, *, count: int = 1, timeout: float = 30) -> None:
-        """Wait until so many requests of that operation have come in; TimeoutError otherwise."""
+        """Wait until that many requests of the operation have come in. Raises TimeoutError otherwise."""
         await self.changed.wait_for(lambda: self.count(operation) >= count, timeout=timeout)
 
     async def answered(self, operation: str, *, count: int = 1, timeout: float = 30) -> None:
-        """Wait until so many requests of that operation were answered (or dropped)."""
+        """Wait until that many requests of the operation were answered or dropped. Raises TimeoutError otherwise."""
 
         def enough() -> bool:
             return sum(call.status > 0 or call.dropped for call in self.of(operation)) >= count
@@ -143,5 +143,5 @@ class Recorder:
         await self.changed.wait_for(enough, timeout=timeout)
 
     def clear(self) -> None:
-        """Forget the calls; what was imported and sent remains."""
+        """Delete the record of requests. Batches and distributions stay."""
         self.calls.clear()

@@ -1,4 +1,4 @@
-"""Both sides on sockets."""
+"""The servers of the sandbox on sockets, and the object that tests and commands use: `Sandbox`."""
 
 import asyncio
 import ssl
@@ -24,14 +24,14 @@ from qualtrics_exporter.sandbox.recorder import Recorder
 ServerName = Literal["nexthink", "qualtrics", "store"]
 
 LARGEST_BODY = 64 * 1024 * 1024
-"""What is read at all; what Qualtrics refuses is far smaller."""
+"""The servers read no larger body. The limit of Qualtrics is far smaller."""
 
 
 class Sandbox:
-    """Nexthink, its object store and Qualtrics, each on a port of its own.
+    """Nexthink, its object store and Qualtrics, each on its own port.
 
-    `advertise` is the host name in the addresses that are handed out, where it is not `host`: a certificate's name,
-    or a Service in front. `store_host` serves the object store on another address.
+    `advertise` is the host name in the URLs that the sandbox returns, if it differs from `host`: the name in a
+    certificate, or of a Service. `store_host` is the address of the object store, if it differs from `host`.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class Sandbox:
 
     @property
     def ledger(self) -> Recorder:
-        """What happened up to this moment of the clock."""
-        self._qualtrics_state.settle()
+        """The record of what happened until now."""
+        self._qualtrics_state.process_due()
         return self._recorder
 
     @property
@@ -85,7 +85,7 @@ class Sandbox:
         return f"{self.qualtrics_url}/_sandbox/outbox"
 
     def secrets(self) -> dict[str, dict[str, str]]:
-        """The two credentials Secrets, key by key."""
+        """The keys of the two credentials Secrets."""
         nexthink, qualtrics = self.account.nexthink_credentials[0], self.account.qualtrics_credentials[0]
         return {
             "nexthink": {
@@ -105,16 +105,16 @@ class Sandbox:
         }
 
     def revoke_tokens(self) -> None:
-        """No token given out so far is good any more, on either side."""
+        """Make every token of both services invalid that was issued until now."""
         self._nexthink_api.tokens.revoke()
         self._qualtrics_api.tokens.revoke()
 
     def issued_tokens(self) -> list[str]:
-        """Every access token that either side ever gave out: what must be found in no log, status or Event."""
-        return self._nexthink_api.tokens.given + self._qualtrics_api.tokens.given
+        """Every access token that was issued. Tests check that no log, status or Event contains one."""
+        return self._nexthink_api.tokens.issued + self._qualtrics_api.tokens.issued
 
     async def start(self) -> None:
-        """Listen. A port 0 becomes a free one."""
+        """Start the servers. A port of 0 means any free port."""
         store, nexthink, qualtrics = (web.Application(client_max_size=LARGEST_BODY) for _ in range(3))
         control = Control(self)
         self._object_store.mount(store)
@@ -134,23 +134,23 @@ class Sandbox:
             self._running = starting.pop_all()
 
     async def stop(self) -> None:
-        """Let go of what is held, and of the ports. A client that still waits sees its connection end."""
+        """Close the connections of held requests, and all ports."""
         self.faults.release(drop=True)
         self._open.clear()
         await self._running.aclose()
 
     async def close_port(self, name: ServerName) -> None:
-        """Close that port, as when its process has died: new connections are refused, open ones end."""
+        """Close the port of a server, as if its process had died: it refuses new connections and closes open ones."""
         await self._open.pop(name).stop()
         if (server := self._runners[name].server) is not None:
             for connection in server.connections:
                 if connection.transport is not None:
                     connection.transport.abort()
-            while server.connections:  # noqa: ASYNC110 - they end in the next rounds of the loop, and tell nobody
+            while server.connections:  # noqa: ASYNC110 - they close in the next steps of the loop, without a signal
                 await asyncio.sleep(0)
 
     async def open_port(self, name: ServerName) -> None:
-        """Listen there again, if it was closed."""
+        """Open the port of a server again, if it is closed."""
         if name not in self._open:
             await self._site(name, self._host if name != "store" else self._store_host)
 
@@ -170,7 +170,7 @@ class Sandbox:
         self._runners[name] = runner
         await self._site(name, host)
         port = runner.addresses[0][1]
-        self._ports[name] = port  # the same again after a restart
+        self._ports[name] = port  # use the same port after a restart
         shown = self._advertise or ("127.0.0.1" if host in {"0.0.0.0", "::"} else host)  # noqa: S104
         return f"{'https' if self._tls else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}"
 

@@ -1,4 +1,4 @@
-"""Bodies as Qualtrics wants them: no key too many, none too few (Qualtrics §3, S), and its envelope (§4)."""
+"""The JSON of Qualtrics: strict request bodies (Qualtrics §3, S), and the envelope of every reply (§4)."""
 
 import json
 import re
@@ -16,27 +16,27 @@ DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 def result(document: object, status: int = 200) -> Reply:
-    """An answer in its envelope."""
+    """A result in the envelope."""
     return Reply.json({"result": document, "meta": _meta(status)}, status)
 
 
 def refusal(status: int, message: str, code: str | None = None, headers: Mapping[str, str] | None = None) -> Refused:
-    """An error in its envelope; without a code, `errorCode` is missing, as on some replies of the real one."""
+    """An error in the envelope. Without a code, `errorCode` is missing, like in some errors of Qualtrics."""
     error = {"errorMessage": message} if code is None else {"errorMessage": message, "errorCode": code}
     return Refused(Reply.json({"meta": {**_meta(status), "error": error}}, status, dict(headers or {})))
 
 
-def plain(status: int) -> Reply:
-    """An error without a story."""
-    return refusal(status, "Ordered by the sandbox.").reply if status >= 400 else result({}, status)
+def status_reply(status: int) -> Reply:
+    """A reply with this status, for a fault or a bug in the sandbox."""
+    return refusal(status, "Injected by the sandbox.").reply if status >= 400 else result({}, status)
 
 
 def _meta(status: int) -> dict[str, Any]:
     return {"httpStatus": f"{status} - {HTTPStatus(status).phrase}", "requestId": str(uuid.uuid4())}
 
 
-async def document(request: web.Request) -> dict[str, Any]:
-    """The body, which must be a JSON object."""
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """The body of the request, which must be a JSON object."""
     if request.content_type != "application/json":
         raise refusal(415, "Content-Type must be application/json.")
     try:
@@ -48,27 +48,27 @@ async def document(request: web.Request) -> dict[str, Any]:
     return body
 
 
-def keys(where: object, required: Set[str], optional: Set[str] = frozenset()) -> dict[str, Any]:
-    """The object with exactly these keys: RP_9 for one too many, RP_10 for one too few."""
-    if not isinstance(where, dict):
+def check_keys(value: object, required: Set[str], optional: Set[str] = frozenset()) -> dict[str, Any]:
+    """The value, which must be an object with these keys: RP_9 for an unknown key, RP_10 for a missing one."""
+    if not isinstance(value, dict):
         raise refusal(400, f"An object with {', '.join(sorted(required))} is expected.", "QVAL_1")
-    if extra := sorted(set(where) - required - optional):
+    if extra := sorted(set(value) - required - optional):
         raise refusal(400, f"Unexpected json key provided: {extra[0]}", "RP_9")
-    if missing := sorted(required - set(where)):
+    if missing := sorted(required - set(value)):
         raise refusal(400, f"Expected param not found: {missing[0]}", "RP_10")
-    return where
+    return value
 
 
-def text(where: Mapping[str, Any], key: str, prefix: str = "") -> str:
-    """A string that is not empty and begins like this."""
-    value = where[key]
+def check_text(document: Mapping[str, Any], key: str, prefix: str = "") -> str:
+    """The value of the key, which must be a string with this prefix that is not empty."""
+    value = document[key]
     if not isinstance(value, str) or not value.strip() or not value.startswith(prefix):
         raise refusal(400, f"{key} is not valid.", "QVAL_1")
     return value
 
 
-def date(value: object, key: str) -> datetime:
-    """ISO 8601 with Z and without milliseconds (Qualtrics §3)."""
+def parse_time(value: object, key: str) -> datetime:
+    """A time in ISO 8601, with Z and without milliseconds (Qualtrics §3)."""
     if isinstance(value, str) and DATE.fullmatch(value):
         try:
             return datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
@@ -77,6 +77,6 @@ def date(value: object, key: str) -> datetime:
     raise refusal(400, f"{key} is not a date like 2026-01-01T10:00:00Z.", "QVAL_1")
 
 
-def written(moment: datetime) -> str:
-    """A date in the API's form."""
+def format_time(moment: datetime) -> str:
+    """The time as Qualtrics writes it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
