@@ -75,7 +75,7 @@ class Others:
         """So many of them send."""
         await self._caller.log_in("qualtrics")
         for _ in range(number):
-            batch = await self._caller.batch_of(f"other{len(self.batches)}@example.com")
+            batch = await self._caller.batch_with(f"other{len(self.batches)}@example.com")
             self.batches.add(batch)
             await self._caller.send(batch)
             self._desk.clock.advance(1)

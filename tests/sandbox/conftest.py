@@ -1,4 +1,4 @@
-"""The sandbox on real sockets, its clock in the test's hands, and a caller for each side."""
+"""The sandbox on real sockets with a clock that the test moves, and a client of each API."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
