@@ -20,7 +20,7 @@ class Control:
         self.http = caller.http
         self.url = caller.sandbox.qualtrics_url + "/_sandbox"
 
-    async def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
+    async def request(self, method: str, path: str, body: Any = None) -> httpx.Response:
         return await self.http.request(method, self.url + path, json=body)
 
 
@@ -30,20 +30,20 @@ def control(qualtrics: QualtricsCaller) -> Control:
 
 
 async def test_outbox_lists_the_recipients_of_each_distribution(qualtrics: QualtricsCaller, control: Control) -> None:
-    assert "Nothing was sent yet" in (await control.ask("GET", "/outbox")).text
+    assert "Nothing was sent yet" in (await control.request("GET", "/outbox")).text
     await qualtrics.send(await qualtrics.batch_with(ANA, "ben@example.com"))
-    page = (await control.ask("GET", "/outbox")).text
+    page = (await control.request("GET", "/outbox")).text
     assert "How is Teams?" in page
     assert "<li>ana@example.com</li><li>ben@example.com</li>" in page
     assert '<meta http-equiv="refresh"' in page
-    (sent,) = (await control.ask("GET", "/outbox.json")).json()
+    (sent,) = (await control.request("GET", "/outbox.json")).json()
     assert (sent["recipients"], sent["stats"]["sent"]) == ([ANA, "ben@example.com"], 2)
 
 
 async def test_outbox_escapes_html_in_names_and_subjects(qualtrics: QualtricsCaller, control: Control) -> None:
     header = {"fromName": "<i>n", "fromEmail": "noreply@qemailserver.com", "subject": "<script>alert(1)</script>"}
     await qualtrics.send(await qualtrics.batch_with(ANA), header=header)
-    reply = await control.ask("GET", "/outbox")
+    reply = await control.request("GET", "/outbox")
     assert "<script>" not in reply.text
     assert "<i>" not in reply.text
     assert reply.headers["content-security-policy"].startswith("default-src 'none'")
@@ -53,20 +53,20 @@ async def test_outbox_highlights_a_person_who_is_mailed_twice(qualtrics: Qualtri
     batch_id = await qualtrics.batch_with(ANA)
     await qualtrics.import_people(batch_id, [ANA])
     await qualtrics.send(batch_id)
-    assert '<li class="twice">ana@example.com</li>' in (await control.ask("GET", "/outbox")).text
+    assert '<li class="twice">ana@example.com</li>' in (await control.request("GET", "/outbox")).text
 
 
 async def test_outbox_page_shows_the_first_200_addresses_of_a_list(
     qualtrics: QualtricsCaller, control: Control
 ) -> None:
     await qualtrics.send(await qualtrics.batch_with(*(f"user{n}@example.com" for n in range(300))))
-    page = (await control.ask("GET", "/outbox")).text
+    page = (await control.request("GET", "/outbox")).text
     assert (page.count("<li>"), "… and 100 more" in page) == (200, True)
 
 
 async def test_ledger_returns_its_requests_until_they_are_deleted(qualtrics: QualtricsCaller, control: Control) -> None:
     await qualtrics.send(await qualtrics.batch_with(ANA))
-    ledger = (await control.ask("GET", "/ledger.json")).json()
+    ledger = (await control.request("GET", "/ledger.json")).json()
     assert ledger["mails"] == {ANA: 1}
     assert [call["operation"] for call in ledger["calls"]] == [
         "qualtrics.token",
@@ -77,8 +77,8 @@ async def test_ledger_returns_its_requests_until_they_are_deleted(qualtrics: Qua
         SEND,
     ]
     assert ledger["errors"] == []
-    await control.ask("DELETE", "/ledger")
-    ledger = (await control.ask("GET", "/ledger.json")).json()
+    await control.request("DELETE", "/ledger")
+    ledger = (await control.request("GET", "/ledger.json")).json()
     assert (ledger["calls"], len(ledger["distributions"])) == ([], 1)
 
 
@@ -86,35 +86,35 @@ async def test_client_adds_a_fault_awaits_the_held_request_and_drops_it(
     qualtrics: QualtricsCaller, control: Control
 ) -> None:
     batch_id = await qualtrics.batch_with(ANA)
-    assert (await control.ask("POST", "/faults", {"operation": SEND, "hold": "before"})).status_code == 201
-    reached = asyncio.create_task(control.ask("GET", f"/faults/reached?operation={SEND}&timeout=300"))
+    assert (await control.request("POST", "/faults", {"operation": SEND, "hold": "before"})).status_code == 201
+    reached = asyncio.create_task(control.request("GET", f"/faults/reached?operation={SEND}&timeout=300"))
     request = asyncio.create_task(qualtrics.post("/distributions", qualtrics.distribution_body(batch_id)))
     assert (await reached).json() == {"reached": True}
-    assert (await control.ask("GET", "/faults")).json() == {"open": [], "held": 1}
-    assert (await control.ask("POST", "/faults/release", {"operation": SEND, "drop": True})).json() == {"released": 1}
+    assert (await control.request("GET", "/faults")).json() == {"open": [], "held": 1}
+    assert (await control.request("POST", "/faults/release", {"operation": SEND, "drop": True})).json() == {"released": 1}
     with pytest.raises(httpx.RemoteProtocolError):
         await request
-    assert (await control.ask("GET", f"/seen?operation={SEND}")).json() == {"seen": True}
-    assert (await control.ask("GET", f"/seen?operation={SEND}&count=2&timeout=0.01")).json() == {"seen": False}
-    assert (await control.ask("GET", "/faults/reached?timeout=0.01")).json() == {"reached": False}
+    assert (await control.request("GET", f"/seen?operation={SEND}")).json() == {"seen": True}
+    assert (await control.request("GET", f"/seen?operation={SEND}&count=2&timeout=0.01")).json() == {"seen": False}
+    assert (await control.request("GET", "/faults/reached?timeout=0.01")).json() == {"reached": False}
 
 
 async def test_fault_with_a_base64_body_returns_its_bytes_until_faults_are_removed(
     qualtrics: QualtricsCaller, control: Control
 ) -> None:
-    await control.ask("POST", "/faults", {"operation": "qualtrics.whoami", "body_base64": "/w==", "times": 2})
+    await control.request("POST", "/faults", {"operation": "qualtrics.whoami", "body_base64": "/w==", "times": 2})
     assert (await qualtrics.get("/whoami")).content == b"\xff"
-    assert (await control.ask("GET", "/faults")).json()["open"][0]["hits"] == 1
-    await control.ask("DELETE", "/faults")
+    assert (await control.request("GET", "/faults")).json()["open"][0]["hits"] == 1
+    await control.request("DELETE", "/faults")
     assert (await qualtrics.get("/whoami")).json()["result"]
 
 
 async def test_changing_the_people_of_a_query_keeps_its_text(qualtrics: QualtricsCaller, control: Control) -> None:
     account = qualtrics.account
     before = account.queries[account.query_id].executed
-    await control.ask("PUT", "/queries", {"id": account.query_id, "people": [ANA]})
+    await control.request("PUT", "/queries", {"id": account.query_id, "people": [ANA]})
     assert account.queries[account.query_id].executed == before
-    await control.ask("PUT", "/queries", {"id": account.query_id, "people": [ANA], "executed": "users"})
+    await control.request("PUT", "/queries", {"id": account.query_id, "people": [ANA], "executed": "users"})
     assert account.queries[account.query_id].executed == "users"
 
 
@@ -126,15 +126,15 @@ async def test_client_changes_and_reads_settings(qualtrics: QualtricsCaller, con
         "next_page_origin": None,
         "limits": {"qualtrics_brand_per_minute": None, "qualtrics_endpoints_per_minute": {"create_batch": 7}},
     }
-    shown = (await control.ask("PUT", "/world", settings)).json()
+    shown = (await control.request("PUT", "/world", settings)).json()
     assert shown["opted_out_addresses"] == [ANA]
     account = qualtrics.account
     assert (account.list_lag_seconds, account.batch_echo, account.opted_out_addresses) == (60, "never", {ANA})
     assert account.limits.qualtrics_brand_per_minute is None
     assert account.limits.qualtrics_endpoints_per_minute == {"create_batch": 7}
-    await control.ask("PUT", "/world", {"limits": "off"})
+    await control.request("PUT", "/world", {"limits": "off"})
     assert account.limits.nexthink_queries_per_second is None
-    assert (await control.ask("GET", "/world")).json()["world"]["batch_echo"] == "never"
+    assert (await control.request("GET", "/world")).json()["world"]["batch_echo"] == "never"
 
 
 @pytest.mark.parametrize(
@@ -156,26 +156,26 @@ async def test_client_changes_and_reads_settings(qualtrics: QualtricsCaller, con
     ],
 )
 async def test_invalid_control_request_is_refused(control: Control, method: str, path: str, body: Any) -> None:
-    assert (await control.ask(method, path, body)).status_code == 400
+    assert (await control.request(method, path, body)).status_code == 400
 
 
 async def test_no_setting_changes_if_one_of_them_is_invalid(qualtrics: QualtricsCaller, control: Control) -> None:
-    assert (await control.ask("PUT", "/world", {"import_polls": 9, "limits": {"speed": 1}})).status_code == 400
+    assert (await control.request("PUT", "/world", {"import_polls": 9, "limits": {"speed": 1}})).status_code == 400
     assert qualtrics.account.import_polls == 1
 
 
 async def test_client_adds_queries_and_changes_a_survey(nexthink: NexthinkCaller, control: Control) -> None:
-    await control.ask("PUT", "/queries", {"id": "#many", "generated": 3, "executed": "users"})
+    await control.request("PUT", "/queries", {"id": "#many", "generated": 3, "executed": "users"})
     assert (await nexthink.execute("#many")).json()["rows"] == 3
-    await control.ask("PUT", "/queries", {"id": "#two", "columns": ["a", "b"], "rows": [["x", 1]]})
+    await control.request("PUT", "/queries", {"id": "#two", "columns": ["a", "b"], "rows": [["x", 1]]})
     assert nexthink.account.queries["#two"].columns == ["a", "b"]
-    await control.ask("PUT", "/surveys", {"id": "SV_teamsRollout01", "active": False})
+    await control.request("PUT", "/surveys", {"id": "SV_teamsRollout01", "active": False})
     assert not nexthink.account.surveys["SV_teamsRollout01"].active
 
 
 async def test_client_reads_the_secrets_and_revokes_all_tokens(qualtrics: QualtricsCaller, control: Control) -> None:
-    assert (await control.ask("GET", "/secrets")).json() == qualtrics.sandbox.secrets()
-    await control.ask("DELETE", "/tokens")
+    assert (await control.request("GET", "/secrets")).json() == qualtrics.sandbox.secrets()
+    await control.request("DELETE", "/tokens")
     assert (await qualtrics.get("/whoami")).status_code == 401
 
 

@@ -161,9 +161,9 @@ async def test_mail_with_another_subject_is_not_blocked(qualtrics: QualtricsCall
     "change",
     [
         put("SV_oldSurvey00001", "surveyLink", "surveyId"),
-        put("SV_nobody00001", "surveyLink", "surveyId"),
-        put("MS_nobody00001", "message", "messageId"),
-        put("UR_nobody00001", "message", "libraryId"),
+        put("SV_missing00001", "surveyLink", "surveyId"),
+        put("MS_missing00001", "message", "messageId"),
+        put("UR_missing00001", "message", "libraryId"),
         put("dex@example.com", "header", "fromEmail"),
     ],
     ids=["inactive survey", "missing survey", "missing message", "missing library", "unknown sender domain"],
@@ -206,7 +206,7 @@ async def test_read_of_a_distribution_needs_its_survey_id(qualtrics: QualtricsCa
     distribution_id = await qualtrics.send(await qualtrics.batch_with(ANA))
     reply = await qualtrics.get(f"/distributions/{distribution_id}")
     assert (reply.status_code, error_code(reply)) == (400, "RP_10")
-    reply = await qualtrics.get(f"/distributions/{distribution_id}", surveyId="SV_nobody00001")
+    reply = await qualtrics.get(f"/distributions/{distribution_id}", surveyId="SV_missing00001")
     assert reply.status_code == 404
     assert (await qualtrics.get("/distributions")).status_code == 400
 

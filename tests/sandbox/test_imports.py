@@ -113,11 +113,11 @@ async def test_setting_busy_list_queues_the_second_import_for_a_mailing_list(qua
 async def test_import_with_a_wrong_id_completes_without_importing_anybody(
     qualtrics: QualtricsCaller, wrong: str
 ) -> None:
-    batch_id = "BT_nobody" if wrong == "BT" else await qualtrics.create_batch()
+    batch_id = "BT_missing" if wrong == "BT" else await qualtrics.create_batch()
     if wrong == "POOL":
-        qualtrics.account.directory_id = "POOL_nobody0000001"
+        qualtrics.account.directory_id = "POOL_missing0000001"
     if wrong == "CG":
-        qualtrics.account.mailing_list_id = "CG_nobody0000001"
+        qualtrics.account.mailing_list_id = "CG_missing0000001"
     answer = await qualtrics.import_people(batch_id, ["ana@example.com"])
     assert (answer["status"], answer["percentComplete"]) == ("complete", 100)
     assert answer["contacts"]["count"] == {"added": 0, "updated": 0, "failed": 0}

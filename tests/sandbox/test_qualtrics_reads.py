@@ -54,15 +54,15 @@ async def test_mailing_list_is_not_found_in_another_directory(qualtrics: Qualtri
 @pytest.mark.parametrize(
     "path",
     [
-        "/surveys/SV_nobody00001",
-        "/libraries/UR_library000001/messages/MS_nobody00001",
-        "/libraries/UR_nobody00001/messages/MS_invitation0001",
-        "/directories/POOL_employees00001/mailinglists/CG_nobody00001",
+        "/surveys/SV_missing00001",
+        "/libraries/UR_library000001/messages/MS_missing00001",
+        "/libraries/UR_missing00001/messages/MS_invitation0001",
+        "/directories/POOL_employees00001/mailinglists/CG_missing00001",
         "/directories/POOL_employees00001",
         "/mailinglists/CG_everybody0001",
-        "/distributions/EMD_nobody?surveyId=SV_teamsRollout01",
-        "/distributions/EMD_nobody/history",
-        "/directories/POOL_employees00001/transactionbatches/BT_nobody/transactions",
+        "/distributions/EMD_missing?surveyId=SV_teamsRollout01",
+        "/distributions/EMD_missing/history",
+        "/directories/POOL_employees00001/transactionbatches/BT_missing/transactions",
     ],
 )
 async def test_missing_object_is_a_404_in_the_envelope(qualtrics: QualtricsCaller, path: str) -> None:
