@@ -91,7 +91,8 @@ async def test_client_adds_a_fault_awaits_the_held_request_and_drops_it(
     request = asyncio.create_task(qualtrics.post("/distributions", qualtrics.distribution_body(batch_id)))
     assert (await reached).json() == {"reached": True}
     assert (await control.request("GET", "/faults")).json() == {"open": [], "held": 1}
-    assert (await control.request("POST", "/faults/release", {"operation": SEND, "drop": True})).json() == {"released": 1}
+    released = await control.request("POST", "/faults/release", {"operation": SEND, "drop": True})
+    assert released.json() == {"released": 1}
     with pytest.raises(httpx.RemoteProtocolError):
         await request
     assert (await control.request("GET", f"/seen?operation={SEND}")).json() == {"seen": True}
