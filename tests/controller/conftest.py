@@ -1,4 +1,4 @@
-"""A stage with an operator for the controller's stories that do not move the clock, and who was mailed."""
+"""Fixtures for the tests of the controller, and retries for tests that depend on real time."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,7 +15,7 @@ from tests.environment.waiting import HANG_SECONDS
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Try a test whose times are real at each pace of its module, until it passes: see test_leader_election.py."""
+    """Run a test that depends on real time at each pace of its module, until it passes: see test_leader_election.py."""
     module = getattr(item, "module", None)
     if not hasattr(module, "PACES"):
         return None
@@ -35,14 +35,14 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give calls to the API server as long as any test may take. A test of that timeout makes it short itself."""
+def long_api_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let calls to the API server take as long as a test may take. A test of that timeout sets a shorter one."""
     monkeypatch.setattr(api, "TIMEOUT", HANG_SECONDS)
 
 
 @pytest.fixture(scope="module")
 def shared_stage(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory, request: Any) -> Iterator[Stage]:
-    """A stage with a running operator, for tests that do not move the clock."""
+    """A stage with a running operator, for the tests of a module that do not move the clock."""
     name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
     folder = tmp_path_factory.mktemp(name)
     with ExitStack() as stack:
@@ -55,11 +55,11 @@ def shared_stage(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def people() -> Callable[[Stage], set[str]]:
-    """Who got mail on a stage, each in lower case; it is an error of the product if somebody got two."""
+    """Returns the addresses that got mail on a stage, in lower case. Fails if an address got two mails."""
 
-    def mailed(stage: Stage) -> set[str]:
+    def mailed_addresses(stage: Stage) -> set[str]:
         mails = stage.sandbox.ledger.mails()
-        assert not {address: n for address, n in mails.items() if n > 1}, "somebody was mailed twice"
+        assert not {address: number for address, number in mails.items() if number > 1}, "an address got two mails"
         return set(mails)
 
-    return mailed
+    return mailed_addresses
