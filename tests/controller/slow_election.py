@@ -167,7 +167,7 @@ class Election:
         self.loop.run_until(self.loop.time() + seconds)
 
     def until_led(self, seconds: float) -> float | None:
-        """Let time pass until a replica leads, at most `seconds`. Return the time that passed, or None if none leads."""
+        """Let time pass until a replica leads, and return how long it took. Return None if no replica leads in time."""
         begin = self.loop.time()
         while self.loop.time() < begin + seconds:
             self.run(0.1)

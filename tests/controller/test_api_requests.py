@@ -23,7 +23,11 @@ EXPORTERS_NAME = "qualtricsexporters.qualtrics-exporter.dev"
             "/api/v1/namespaces/dex/secrets/nexthink",
             "get secrets dex/nexthink",
         ),
-        (ApiRequest("list", EXPORTERS), "/apis/qualtrics-exporter.dev/v1alpha1/qualtricsexporters", f"list {EXPORTERS_NAME}"),
+        (
+            ApiRequest("list", EXPORTERS),
+            "/apis/qualtrics-exporter.dev/v1alpha1/qualtricsexporters",
+            f"list {EXPORTERS_NAME}",
+        ),
         (
             ApiRequest("list", EXPORTERS, "dex"),
             EXPORTERS_PATH,
@@ -47,6 +51,8 @@ EXPORTERS_NAME = "qualtricsexporters.qualtrics-exporter.dev"
     ],
     ids=str,
 )
-def test_request_has_the_path_of_its_resource_and_a_readable_description(api_request: ApiRequest, path: str, description: str) -> None:
+def test_request_has_the_path_of_its_resource_and_a_readable_description(
+    api_request: ApiRequest, path: str, description: str
+) -> None:
     assert api_request.path == path
     assert str(api_request) == description

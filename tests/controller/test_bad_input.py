@@ -80,12 +80,16 @@ INVALID_INPUTS = {
         "WrongDatacenter", CHANGED_QUALTRICS_SECRET, "QualtricsReady", secret_of_another_datacenter, message="DCD_7"
     ),
     "a host that is not allowed": InvalidInput(
-        "HostNotAllowed", CHANGED_QUALTRICS_SECRET, "QualtricsReady", changed_secret("qualtrics", url="https://evil.example.com")
+        "HostNotAllowed", CHANGED_QUALTRICS_SECRET, "QualtricsReady",
+        changed_secret("qualtrics", url="https://evil.example.com"),
     ),
     "a URL with a user name": InvalidInput(
-        "HostNotAllowed", CHANGED_QUALTRICS_SECRET, "QualtricsReady", changed_secret("qualtrics", url="https://localhost@evil.example.com")
+        "HostNotAllowed", CHANGED_QUALTRICS_SECRET, "QualtricsReady",
+        changed_secret("qualtrics", url="https://localhost@evil.example.com"),
     ),
-    "a URL with plain http": InvalidInput("HostNotAllowed", CHANGED_QUALTRICS_SECRET, "QualtricsReady", changed_secret("qualtrics", url="http://localhost:1")),
+    "a URL with plain http": InvalidInput(
+        "HostNotAllowed", CHANGED_QUALTRICS_SECRET, "QualtricsReady", changed_secret("qualtrics", url="http://localhost:1")
+    ),
     "a survey that does not exist": InvalidInput(
         "SurveyNotFound", {"qualtrics.surveyId": "SV_doesNotExist1"}, "QualtricsReady", message="SV_doesNotExist1"
     ),
@@ -102,7 +106,9 @@ INVALID_INPUTS = {
     "a mailing list that does not exist": InvalidInput(
         "MailingListNotFound", {"qualtrics.mailingListId": "CG_doesNotExist1"}, "QualtricsReady"
     ),
-    "a saved query that does not exist": InvalidInput("QueryNotFound", {"nexthink.queryId": "#nowhere"}, "NexthinkReady"),
+    "a saved query that does not exist": InvalidInput(
+        "QueryNotFound", {"nexthink.queryId": "#nowhere"}, "NexthinkReady"
+    ),
     "a query that returns several fields": InvalidInput(
         "QueryReturnsSeveralFields", {"nexthink.queryId": "#wide"}, "NexthinkReady",
         saved_query("#wide", [["a@example.com", "Ana"]], columns=2),
@@ -122,9 +128,7 @@ def exporter_for(stage: Stage, case: str) -> AppliedExporter:
 
 
 @pytest.mark.parametrize("case", INVALID_INPUTS)
-def test_check_reports_invalid_input_and_run_and_test_fail_with_the_same_reason(
-    shared_stage: Stage, case: str
-) -> None:
+def test_check_reports_invalid_input_and_run_and_test_fail_with_the_same_reason(shared_stage: Stage, case: str) -> None:
     mistake = INVALID_INPUTS[case]
     exporter = exporter_for(shared_stage, case)
     sent = len(shared_stage.sandbox.ledger.distributions)
@@ -173,7 +177,9 @@ QUERY_RESULTS = {
     ),
     "exactly a thousand rows": QueryResult(1000, "Succeeded", "Succeeded", {"returned": 1000, "imported": 1000}),
     "a thousand and one rows": QueryResult(1001, "Succeeded", "Succeeded", {"returned": 1001, "imported": 1001}),
-    "twenty-five thousand rows": QueryResult(25_000, "Succeeded", "Succeeded", {"returned": 25_000, "imported": 25_000}),
+    "twenty-five thousand rows": QueryResult(
+        25_000, "Succeeded", "Succeeded", {"returned": 25_000, "imported": 25_000}
+    ),
     "a truncated result": QueryResult(
         30, "Succeeded", "ResultTruncated", {"returned": 30, "imported": 30}, truncated=True,
         spec={"nexthink.resultSource": "Export"},

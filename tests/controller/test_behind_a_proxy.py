@@ -46,7 +46,9 @@ def test_status_reports_that_the_proxy_rejects_its_password(stage: Stage, tmp_pa
     with TinyProxy(tmp_path / "proxy", user=USER, password=PASSWORD) as proxy:
         operator = stage.operator(environment=proxy.variables(user=USER, password="wr0ngw0rd"))
         exporter = stage.exporter()
-        message = stage.while_time_passes(lambda: eventually(lambda: unavailable_message(exporter), "the check has failed"))
+        message = stage.while_time_passes(
+            lambda: eventually(lambda: unavailable_message(exporter), "the check has failed")
+        )
         assert "the proxy asks for another user name or password" in message
         assert "Check the proxy of the operator" in message
         outputs = {**operator.everything_left(), "the cluster": stage.everything_written()}

@@ -41,7 +41,9 @@ def operator() -> Iterator[VirtualOperator]:
     operator.close()
 
 
-def test_check_that_is_repeated_because_of_nexthink_does_not_repeat_calls_to_qualtrics(operator: VirtualOperator) -> None:
+def test_check_that_is_repeated_because_of_nexthink_does_not_repeat_calls_to_qualtrics(
+    operator: VirtualOperator,
+) -> None:
     count = count_calls(operator)
     operator.run(5.9)
     # There are two exporters with six slots each. A run reads the survey, and so does the check after a failed run.
@@ -91,7 +93,9 @@ def test_check_calls_qualtrics_again_if_another_process_wrote_another_result(ope
     assert count["read_survey"] >= 1
 
 
-def test_proxied_requests_are_reported_once_and_qualtrics_stays_ready(operator: VirtualOperator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxied_requests_are_reported_once_and_qualtrics_stays_ready(
+    operator: VirtualOperator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client, "proxied_by", lambda _: "use https://co1.qualtrics.com")
     suspend_exporters(operator)
     operator.run(8)
@@ -125,9 +129,7 @@ def test_warnings_are_in_ready_and_have_no_events_if_the_crd_drops_them(
     [7, "damaged", [], {}, [None, {"reason": 7}], [{"reason": "Odd", "message": "Odd."}]],
     ids=["a number", "a text", "an empty list", "an empty object", "invalid elements", "an unknown reason"],
 )
-def test_next_check_restores_damaged_warnings_without_a_second_event(
-    operator: VirtualOperator, damage: Any
-) -> None:
+def test_next_check_restores_damaged_warnings_without_a_second_event(operator: VirtualOperator, damage: Any) -> None:
     suspend_exporters(operator)
     operator.run(1)
     warnings, events = operator.status(CHANGED)["warnings"], set(operator.server.events)

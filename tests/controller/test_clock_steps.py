@@ -27,7 +27,9 @@ def test_every_slot_runs_after_the_clock_was_a_day_ahead_for_a_minute(stage: Sta
     exporter = stage.exporter(**HOURLY)
     exporter.checked()
     set_clock(stage, operator, timedelta(days=1))
-    exporter.until(lambda status: status["nextScheduleTime"] > "2026-11-25", "the slots are planned from the wrong time")
+    exporter.until(
+        lambda status: status["nextScheduleTime"] > "2026-11-25", "the slots are planned from the wrong time"
+    )
     set_clock(stage, operator, timedelta(days=-1))
     exporter.until(lambda status: status["nextScheduleTime"] < "2026-11-25", "the slots of today are planned again")
     for number, hour in enumerate((12, 13, 14), start=1):
