@@ -1,13 +1,16 @@
 """Fixtures for the tests of the controller, and retries for tests that depend on real time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from _pytest.runner import runtestprotocol
 
 from qualtrics_exporter.controller.kube import api
+from tests.controller.scripted_api_server import ScriptedApiServer
 from tests.environment.controlplane import ControlPlane
 from tests.environment.stage import NOON, Stage
 from tests.environment.waiting import HANG_SECONDS
@@ -51,6 +54,13 @@ def shared_stage(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory
         )
         stage.operator()
         yield stage
+
+
+@pytest_asyncio.fixture
+async def api_server(tmp_path: Path) -> AsyncIterator[ScriptedApiServer]:
+    """An API server whose responses a test chooses."""
+    async with ScriptedApiServer(tmp_path).serving() as serving:
+        yield serving
 
 
 @pytest.fixture

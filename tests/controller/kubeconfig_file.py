@@ -1,9 +1,15 @@
-"""Writes a kubeconfig with one cluster and one user."""
+"""Writes kubeconfigs, and connects the client of the operator with them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.auth import connect
 
 
 def write_kubeconfig(path: Path, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> None:
@@ -17,3 +23,11 @@ def write_kubeconfig(path: Path, cluster: Mapping[str, Any], user: Mapping[str, 
         "current-context": "context",
     }
     path.write_text(json.dumps(content))
+
+
+@asynccontextmanager
+async def client_of(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ClusterApi]:
+    """A client that uses this kubeconfig."""
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    async with await connect() as connection:
+        yield ClusterApi(connection)

@@ -121,7 +121,11 @@ def test_token_of_a_run_in_progress_never_acts_again_although_its_annotation_has
     assert planned(damaged(ended, {"run-requested-at": "r3"}), MONDAY).claimed
 
 
-@pytest.mark.parametrize("token", ["r1", "please run, Bob", "x" * 300, "asked by alice@example.com"])
+@pytest.mark.parametrize(
+    "token",
+    ["r1", "please run, Bob", "x" * 300, "asked by alice@example.com"],
+    ids=["an identifier", "a sentence", "a long text", "an address"],
+)
 def test_token_never_acts_again_if_only_its_shown_value_is_intact(token: str) -> None:
     """The status shows only a digest of a token that is not a time or an identifier."""
     done = status_during_run(token).model_copy(update={"active_run": None})
@@ -144,15 +148,15 @@ def test_token_that_equals_the_digest_of_an_earlier_token_acts_after_damage() ->
 
 def test_token_never_acts_again_if_only_its_entry_is_intact() -> None:
     """Nothing else records the token, because its run was not sent, and later entries push this entry out."""
-    held = entry_of(claimed_run("r1"), "Failed", Reason.INTERRUPTED, "", MONDAY)
+    entry = entry_of(claimed_run("r1"), "Failed", Reason.INTERRUPTED, "", MONDAY)
     test = entry_of(claimed_run("t1", "test-requested-at"), "Failed", Reason.INTERRUPTED, "", MONDAY)
-    status = seen(MONDAY).with_entry(held).model_copy(update={"last_test": test})
+    status = seen(MONDAY).with_entry(entry).model_copy(update={"last_test": test})
     lost = dict.fromkeys(("handledRequests", "handledRunRequests", "handledTestRequests"), 7)
     status = planned(damaged(status, {"run-requested-at": "r2", "test-requested-at": "t2"}, **lost), MONDAY).status
     status = status.model_copy(update={"history": [], "last_test": None})
     assert planned(damaged(status, {"run-requested-at": "r1"}), MONDAY).claimed is None
-    again = {"test-requested-at": "t1", "test-mode": "Deliver"}
-    assert planned(damaged(status, again), MONDAY).claimed is None
+    annotations = {"test-requested-at": "t1", "test-mode": "Deliver"}
+    assert planned(damaged(status, annotations), MONDAY).claimed is None
 
 
 def claimed_run(token: str, annotation: str = "run-requested-at") -> ActiveRun:
@@ -167,7 +171,7 @@ def claimed_run(token: str, annotation: str = "run-requested-at") -> ActiveRun:
 def test_skipped_test_does_not_replace_the_result_of_a_test_that_may_have_been_sent(
     lost: tuple[str, ...], resolved_as_not_sent: bool
 ) -> None:
-    """Only there can the operator look up its outcome, and a user resolve it."""
+    """The operator looks up the outcome, and a user can resolve it, only if it is in `.status.lastTest`."""
     test = claimed_run("t1", "test-requested-at").model_copy(update={"step": "Sending", "send_time": MONDAY})
     entry = entry_of(test, "Unknown", Reason.DELIVERY_UNKNOWN, "", MONDAY)
     if resolved_as_not_sent:

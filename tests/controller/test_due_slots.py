@@ -115,7 +115,7 @@ RESOLUTION = timedelta.resolution
 def due_and_missed(
     schedule: Schedule, since: str, now: str, deadline: int | None
 ) -> tuple[str | None, int, str | None, str | None]:
-    """Return the slot that an operator runs that starts at `now`, and how many it missed, with the oldest and newest."""
+    """Plan as an operator that starts `now`. Return its slot, how many slots it missed, the oldest and the newest."""
     spec = {"frequency": schedule.frequency, "timeZone": schedule.zone.key, "everyHours": schedule.every_hours}
     spec |= {"dayOfWeek": schedule.day_of_week, "startingDeadlineSeconds": deadline}
     spec = {key: value for key, value in spec.items() if value is not None}

@@ -7,7 +7,7 @@ from tests.environment.stage import AppliedExporter, Stage
 
 QUERY = "#heavy"
 SLOT = datetime(2026, 11, 24, 23, 0, 5, tzinfo=UTC)
-"""A slot of a schedule for Wednesdays in Zurich, where this Wednesday has just begun."""
+"""Five seconds after the slot of a Wednesday in Zurich."""
 
 
 def heavy_exporter(stage: Stage) -> AppliedExporter:
@@ -82,7 +82,7 @@ def exporter_after_a_run_during_an_outage(stage: Stage) -> AppliedExporter:
     return exporter
 
 
-def test_checks_and_not_runs_execute_a_query_again_after_a_temporary_error(stage: Stage) -> None:
+def test_only_checks_try_to_execute_a_query_again_after_a_temporary_error(stage: Stage) -> None:
     exporter = exporter_after_a_run_during_an_outage(stage)
     exporter.until(lambda status: status["lastCheckTime"] > "2026-11-24T23", "the check that was due has ended")
     assert "lasting" not in exporter.status()["heavyQuery"], "the query has failed only for a short time"

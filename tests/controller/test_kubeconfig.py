@@ -144,7 +144,7 @@ async def test_clients_do_not_verify_the_certificate_with_insecure_skip_tls_veri
     await api.requests_of_both_clients()
 
 
-async def test_clients_trust_the_machine_and_ssl_cert_file_without_certificate_authority(
+async def test_clients_trust_authorities_of_the_machine_and_of_ssl_cert_file_by_default(
     api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api.use({"certificate-authority": None})
@@ -355,7 +355,7 @@ async def test_supported_auth_provider_supplies_the_token(api: ApiServer, name: 
         assert request.headers["authorization"] == f"Bearer {token}"
 
 
-async def test_clients_send_the_headers_of_impersonation_fields_and_require_as(api: ApiServer) -> None:
+async def test_impersonation_fields_become_headers_and_are_rejected_without_as(api: ApiServer) -> None:
     api.use(
         {},
         {

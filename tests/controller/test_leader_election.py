@@ -153,8 +153,8 @@ async def start(cluster: ControlPlane, namespace: str, monkeypatch: pytest.Monke
     """Starts candidates for the one Lease of this test."""
     async with AsyncExitStack() as stack:
 
-        async def begin(name: str, *, tunnel: Tunnel | None = None, **options: Any) -> Candidate:
-            monkeypatch.setenv("KUBECONFIG", str(tunnel.kubeconfig if tunnel else cluster.kubeconfig))
+        async def begin(name: str, *, kubeconfig: Path = cluster.kubeconfig, **options: Any) -> Candidate:
+            monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
             api = await stack.enter_async_context(await connect())
             candidate = Candidate(api, namespace, name, **options)
             stack.push_async_callback(candidate.stop)
@@ -226,7 +226,7 @@ async def test_standby_takes_over_at_once_from_a_leader_that_stops_gracefully(
 
 async def test_stopping_leader_keeps_the_lease_until_its_work_has_ended(start: Start) -> None:
     first = await start("first")
-    first.cancellation_seconds = 2 * LEASE  # as a request that was sent before SIGTERM
+    first.cancellation_seconds = 2 * LEASE  # like a request that is in flight at SIGTERM
     await first.wait_until_leading()
     second = await start("second")
     await first.stop()
@@ -275,7 +275,7 @@ async def test_exactly_one_of_five_replicas_leads(start: Start) -> None:
 
 
 async def test_leader_that_cannot_reach_the_api_server_stops_before_another_leads(start: Start, tunnel: Tunnel) -> None:
-    cut_off = await start("cut-off", tunnel=tunnel)
+    cut_off = await start("cut-off", kubeconfig=tunnel.kubeconfig)
     await cut_off.wait_until_leading()
     other = await start("other")
     await asyncio.sleep(RETRY)
@@ -298,7 +298,7 @@ async def test_leader_that_cannot_reach_the_api_server_stops_before_another_lead
 
 
 async def test_leader_keeps_leading_through_short_stalls_of_its_connection(start: Start, tunnel: Tunnel) -> None:
-    leader = await start("leader", tunnel=tunnel)
+    leader = await start("leader", kubeconfig=tunnel.kubeconfig)
     await leader.wait_until_leading()
     other = await start("other")
     for _ in range(3):
@@ -335,7 +335,7 @@ async def test_no_replica_leads_while_the_api_server_is_frozen_and_one_leads_aft
 async def test_work_that_ignores_its_cancellation_is_killed_before_another_replica_leads(
     start: Start, tunnel: Tunnel
 ) -> None:
-    stubborn = await start("stubborn", tunnel=tunnel)
+    stubborn = await start("stubborn", kubeconfig=tunnel.kubeconfig)
     stubborn.cancellation_seconds = HANG_SECONDS
     await stubborn.wait_until_leading()
     other = await start("other")
@@ -351,7 +351,7 @@ async def test_work_that_ignores_its_cancellation_is_killed_before_another_repli
 async def test_cancelled_election_ends_although_its_work_swallows_the_cancellation(
     start: Start, tunnel: Tunnel
 ) -> None:
-    cut_off = await start("cut-off", tunnel=tunnel)
+    cut_off = await start("cut-off", kubeconfig=tunnel.kubeconfig)
     cut_off.cancellation_seconds = (LEASE - DEADLINE) / 2
     await cut_off.wait_until_leading()
     tunnel.stall()
@@ -362,7 +362,7 @@ async def test_cancelled_election_ends_although_its_work_swallows_the_cancellati
 
 
 async def test_work_that_takes_some_time_to_end_is_not_killed(start: Start, tunnel: Tunnel) -> None:
-    slow = await start("slow", tunnel=tunnel)
+    slow = await start("slow", kubeconfig=tunnel.kubeconfig)
     slow.cancellation_seconds = (LEASE - DEADLINE) / 2
     await slow.wait_until_leading()
     other = await start("other")
@@ -395,7 +395,7 @@ async def test_leader_recreates_its_deleted_lease_and_keeps_leading(
 async def test_standby_does_not_take_over_early_if_the_lease_of_an_unreachable_leader_is_deleted(
     start: Start, tunnel: Tunnel, cluster: ControlPlane, namespace: str
 ) -> None:
-    cut_off = await start("cut-off", tunnel=tunnel)
+    cut_off = await start("cut-off", kubeconfig=tunnel.kubeconfig)
     await cut_off.wait_until_leading()
     other = await start("other")
     await asyncio.sleep(2 * RETRY)
@@ -436,9 +436,7 @@ async def test_leader_keeps_a_label_that_a_user_adds_to_the_lease(
 async def test_replica_without_permission_for_leases_reports_it_and_does_not_lead(
     cluster: ControlPlane, namespace: str, start: Start
 ) -> None:
-    unauthorized = Tunnel.__new__(Tunnel)
-    unauthorized.kubeconfig = cluster.service_account(namespace, "nobody")
-    candidate = await start("nobody", tunnel=unauthorized)
+    candidate = await start("nobody", kubeconfig=cluster.service_account(namespace, "nobody"))
     await asyncio.sleep(3 * RETRY)
     assert candidate.election.problem == (
         f"the operator may not get leases.coordination.k8s.io in namespace {namespace} (HTTP 403): "

@@ -165,7 +165,7 @@ def test_time_that_passes_is_not_a_step_of_the_clock() -> None:
 LEASE = ("qualtrics-exporter", "qualtrics-exporter")
 
 
-def test_new_leader_succeeds_the_holder_with_the_same_lease() -> None:
+def test_leader_succeeds_the_previous_holder_of_its_lease() -> None:
     old, new = (ProcessIdentity.new(lease=LEASE, pod=pod, instance=pod) for pod in ("pod-a", "pod-b"))
     assert new.succeeds(old.new_holder())
 
