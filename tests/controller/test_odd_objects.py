@@ -16,7 +16,7 @@ from qualtrics_exporter.controller import reconciler as reconciler_module
 from qualtrics_exporter.controller import watch as watch_module
 from qualtrics_exporter.resource.exporter import Exporter
 from tests.controller.crd_strategies import ANNOTATIONS, ANYTHING, METADATA, SPEC, STATUS, changed, values
-from tests.controller.odd_world import GROUP, HEALTHY, ODD, OddWorld
+from tests.controller.virtual_operator import CHANGED, GROUP, HEALTHY, VirtualOperator
 
 # A list of five thousand receipts is shown in full if a test fails.
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -42,8 +42,8 @@ def whatever(*strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., Non
 
 
 @contextlib.contextmanager
-def world() -> Iterator[OddWorld]:
-    made = OddWorld()
+def world() -> Iterator[VirtualOperator]:
+    made = VirtualOperator()
     try:
         yield made
     finally:
@@ -55,7 +55,7 @@ def real_status() -> dict[str, Any]:
     """The status of an exporter that has worked for some hours."""
     with world() as made:
         made.run(2.5)
-        return made.status(ODD)
+        return made.status(CHANGED)
 
 
 REAL: st.SearchStrategy[Any] = st.deferred(lambda: changed(real_status(), STATUS))
@@ -64,10 +64,10 @@ REAL_LOOSE: st.SearchStrategy[Any] = st.deferred(lambda: changed(real_status(), 
 
 WORKS: dict[str, Any] = {}
 with world() as _made:
-    WORKS = _made.spec(ODD)
+    WORKS = _made.spec(CHANGED)
 
 
-def judged(made: OddWorld, hours: float = HOURS) -> None:
+def judged(made: VirtualOperator, hours: float = HOURS) -> None:
     """Let time pass, a sweep and a change of the healthy exporter included, and see that all is well."""
     made.run(hours)
     assert made.ends == [], "the operator ended"
@@ -77,20 +77,20 @@ def judged(made: OddWorld, hours: float = HOURS) -> None:
     slots = int((made.loop.time() - 1320) // 3600) + 1  # twenty minutes past each hour, and two for the run
     assert made.sent(HEALTHY) == slots
     assert len(healthy["history"]) == made.sent(HEALTHY)
-    assert made.sent(ODD) <= slots + 3, "more surveys than slots and requests"
+    assert made.sent(CHANGED) <= slots + 3, "more surveys than slots and requests"
     assert made.internal_errors() == []
-    if "deletionTimestamp" not in made.body(ODD)["metadata"]:
-        assert [c for c in made.status(ODD).get("conditions", []) if c["type"] == "Ready"], "nothing is reported"
+    if "deletionTimestamp" not in made.body(CHANGED)["metadata"]:
+        assert [c for c in made.status(CHANGED).get("conditions", []) if c["type"] == "Ready"], "nothing is reported"
 
 
 def odd(at_start: bool, **parts: Any) -> None:
     with world() as made:
         if at_start:
-            made.put(**parts)
+            made.change(**parts)
             judged(made)
         else:
             made.run(0.6)
-            made.put(**parts)
+            made.change(**parts)
             judged(made)
 
 
@@ -124,9 +124,9 @@ def test_everything_at_once(spec: Any, status: Any, annotations: dict[str, str],
     odd(False, spec=spec, status=status, metadata={**metadata, "annotations": annotations})
 
 
-def _fails_for_odd(function: Callable[..., Any], calls: list[float], made: OddWorld) -> Callable[..., Any]:
+def _fails_for_odd(function: Callable[..., Any], calls: list[float], made: VirtualOperator) -> Callable[..., Any]:
     def failing(exporter: Exporter, *arguments: Any) -> Any:
-        if exporter.name == ODD:
+        if exporter.name == CHANGED:
             calls.append(made.loop.time())
             raise ZeroDivisionError("nobody expected this; ana@example.com")
         return function(exporter, *arguments)
@@ -141,7 +141,7 @@ def test_an_unexpected_error_is_reported_for_its_exporter_and_tried_again_with_p
             made.run(1.5)
         assert made.ends == []
         assert made.sent(HEALTHY) == 2
-        ready = next(c for c in made.status(ODD)["conditions"] if c["type"] == "Ready")
+        ready = next(c for c in made.status(CHANGED)["conditions"] if c["type"] == "Ready")
         assert (ready["status"], ready["reason"]) == ("False", "InternalError")
         assert "ZeroDivisionError" in ready["message"]
         assert "ana" not in ready["message"]
@@ -149,9 +149,9 @@ def test_an_unexpected_error_is_reported_for_its_exporter_and_tried_again_with_p
         assert 20 < len(calls) < 70, "it is tried every two minutes, and not all the time"
         assert any("internal_errors" in line for line in made.internal_errors())
         made.run(1.0)  # the error is over
-        ready = next(c for c in made.status(ODD)["conditions"] if c["type"] == "Ready")
+        ready = next(c for c in made.status(CHANGED)["conditions"] if c["type"] == "Ready")
         assert ready["status"] == "True"
-        assert made.sent(ODD) == 1
+        assert made.sent(CHANGED) == 1
 
 
 def test_an_exporter_that_the_watch_cannot_understand_is_left_to_the_reconciler() -> None:
@@ -161,7 +161,7 @@ def test_an_exporter_that_the_watch_cannot_understand_is_left_to_the_reconciler(
             made.run(1.5)
         assert made.ends == []
         assert any('part="observe"' in line for line in made.internal_errors())
-        assert (made.sent(HEALTHY), made.sent(ODD)) == (2, 2), "the reconciler can work with it"
+        assert (made.sent(HEALTHY), made.sent(CHANGED)) == (2, 2), "the reconciler can work with it"
         assert made.sent_twice() == []
 
 
@@ -172,7 +172,7 @@ def test_an_error_that_comes_back_after_each_success_does_not_run_hot() -> None:
         plain = reconciler_module.plan
 
         def every_other(exporter: Exporter, *arguments: Any) -> Any:
-            if exporter.name == ODD:
+            if exporter.name == CHANGED:
                 calls.append(made.loop.time())
                 if len(calls) % 2:
                     raise OverflowError("date value out of range")
@@ -194,13 +194,13 @@ def test_a_status_from_the_beginning_of_time_costs_no_time() -> None:
         status.pop(name, None)
     with world() as made:
         spec = {**WORKS, "schedule": {"frequency": "Hourly", "everyHours": 2, "timeZone": "UTC"}}
-        made.put(spec=spec, status=status)
+        made.change(spec=spec, status=status)
         began = time.process_time()
         made.run(0.2)
         assert time.process_time() - began < 5
-        (entry,) = made.status(ODD)["history"]
+        (entry,) = made.status(CHANGED)["history"]
         assert (entry["result"], entry["reason"]) == ("Missed", "DeadlineExceeded")
-        assert made.sent(ODD) == 0
+        assert made.sent(CHANGED) == 0
 
 
 @pytest.mark.parametrize(("step", "result"), [("Claimed", "Failed"), ("Finalizing", "Unknown"), (None, "Unknown")])
@@ -209,36 +209,36 @@ def test_a_run_that_another_version_wrote_ends_in_an_entry(step: str | None, res
     unreadable = {**run, "attempt": "first", "batchId": "BT_1", "sendTime": "2026-10-19T05:21:00Z", "surveyId": "SV_1"}
     with world() as made:
         made.run(0.1)
-        made.put(status={**made.status(ODD), "activeRun": unreadable if step != "Claimed" else {**run, "id": 7}})
+        made.change(status={**made.status(CHANGED), "activeRun": unreadable if step != "Claimed" else {**run, "id": 7}})
         made.run(0.1)
-        status = made.status(ODD)
+        status = made.status(CHANGED)
         assert "activeRun" not in status
         assert status["history"][-1]["result"] == result
-        assert made.sent(ODD) == 0
+        assert made.sent(CHANGED) == 0
         if result == "Unknown":
             assert status["history"][-1]["id"] == run["id"]
             assert run["id"] in status["sentRuns"], "a run with that id never starts again"
         made.run(0.5)
-        assert made.sent(ODD) == 1, "the next slot runs"
+        assert made.sent(CHANGED) == 1, "the next slot runs"
         assert made.sent_twice() == []
 
 
 def test_a_damaged_status_is_repaired_at_once_and_costs_no_slot() -> None:
     with world() as made:
         made.run(0.6)
-        assert made.sent(ODD) == 1
+        assert made.sent(CHANGED) == 1
         asked = {f"{GROUP}/run-requested-at": "A", f"{GROUP}/test-requested-at": "T"}
-        damaged = {**made.status(ODD), "sentRuns": [7], "handledTestRequests": "none"}
-        made.put(status=damaged, metadata={"annotations": asked})
+        damaged = {**made.status(CHANGED), "sentRuns": [7], "handledTestRequests": "none"}
+        made.change(status=damaged, metadata={"annotations": asked})
         made.run(0.1)
-        status = made.status(ODD)
+        status = made.status(CHANGED)
         assert status["sentRuns"] == []
         assert (status["history"][0]["reason"], status["lastTest"]["reason"]) == ("StatusNotUnderstood",) * 2
         assert list(made.server.events.values()).count("StatusNotUnderstood") == 2
         assert any("status.sentRuns" in line for line in made.lines), "the log names the field"
-        assert made.sent(ODD) == 1
+        assert made.sent(CHANGED) == 1
         made.run(1.0)
-        assert made.sent(ODD) == 2, "the slot after the repair runs"
+        assert made.sent(CHANGED) == 2, "the slot after the repair runs"
 
 
 @pytest.mark.parametrize("step", ["Claimed", "Sending", None])
@@ -246,9 +246,9 @@ def test_a_run_with_an_id_of_any_length_ends_in_an_entry(step: str | None) -> No
     run = {"id": "x" * 4096, "trigger": "Schedule", "startTime": "2026-10-19T06:00:00Z", "step": step}
     with world() as made:
         made.run(0.1)
-        made.put(status={**made.status(ODD), "activeRun": run if step else {"id": "x" * 4096}})
+        made.change(status={**made.status(CHANGED), "activeRun": run if step else {"id": "x" * 4096}})
         made.run(0.1)
-        status = made.status(ODD)
+        status = made.status(CHANGED)
         assert made.internal_errors() == []
         assert "activeRun" not in status
         assert status["history"][0]["result"] == ("Failed" if step == "Claimed" else "Unknown")
@@ -262,9 +262,9 @@ def test_conditions_of_others_leave_room_for_ours() -> None:
         for n in range(16)
     ]  # fmt: skip
     with world() as made:
-        made.put(status={"conditions": foreign})
+        made.change(status={"conditions": foreign})
         made.run(0.2)
-        types = [condition["type"] for condition in made.status(ODD)["conditions"]]
+        types = [condition["type"] for condition in made.status(CHANGED)["conditions"]]
         assert "Ready" in types
         assert "team.example.com/0" in types
         assert len(types) <= 16

@@ -114,8 +114,8 @@ def test_unconfirmed_attempts_do_not_count_as_time_with_a_leader() -> None:
         slow.cluster.speed = Speed.of(QUICK)
         election.run(60)
         assert slow.terms
-        assert slow.elector
-        current = slow.elector._lease._record.current  # type: ignore[union-attr]
+        assert slow.election
+        current = slow.election._lease._record.current  # type: ignore[union-attr]
         (gap, *_) = current.gaps
         assert gap.start is not None
         assert (gap.end - gap.start).total_seconds() > 1700

@@ -7,7 +7,7 @@ import pytest
 
 from qualtrics_exporter.resource.exporter import read_spec
 from qualtrics_exporter.resource.lenient import read_status
-from tests.controller.odd_world import HEALTHY, OddWorld
+from tests.controller.virtual_operator import HEALTHY, VirtualOperator
 from tests.simulation import odd_events, plan
 from tests.simulation.damage import HOW, MEMORY, ODD_SPECS, damaged, odd_spec
 from tests.simulation.faults import ODD
@@ -16,7 +16,7 @@ from tests.simulation.faults import ODD
 @pytest.fixture(scope="module")
 def real() -> tuple[dict[str, Any], dict[str, Any]]:
     """The spec and the status of an exporter that has worked for some hours."""
-    world = OddWorld()
+    world = VirtualOperator()
     try:
         world.run(2.5)
         return world.body(HEALTHY)["spec"], world.status(HEALTHY)

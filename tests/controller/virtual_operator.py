@@ -1,4 +1,4 @@
-"""A healthy exporter next to an odd one, in the real operator on virtual time."""
+"""The real operator on virtual time, with two exporters: a test changes one, and the other one stays healthy."""
 
 import copy
 from collections import Counter
@@ -20,13 +20,13 @@ from tests.simulation.remote import Network
 from tests.simulation.replica import Replica
 from tests.simulation.tenants import QUERY_TEXT, WorldClock, brand, instance
 
-HEALTHY, ODD = "healthy", "odd"
+HEALTHY, CHANGED = "healthy", "changed"
 NAMESPACE = "team"
 _VALIDATOR = jsonschema.Draft202012Validator(STATUS)
 
 
 class StrictServer(ApiServer):
-    """An API server that refuses a status against its CRD, as the real one does. What is there already, it keeps."""
+    """An API server that validates each new status against the CRD, as the real one does, but not a stored status."""
 
     def replace_status(self, writer: str, namespace: str, name: str, uid: str, version: str, status: Body) -> Body:
         problem = next(_VALIDATOR.iter_errors(status), None)
@@ -35,8 +35,8 @@ class StrictServer(ApiServer):
         return super().replace_status(writer, namespace, name, uid, version, status)
 
 
-class OddWorld:
-    """Two exporters with hourly slots. The odd one is whatever a test makes of it."""
+class VirtualOperator:
+    """An operator with two exporters that have hourly slots. `change` changes one of them."""
 
     def __init__(self) -> None:
         self.loop = VirtualLoop()
@@ -53,14 +53,14 @@ class OddWorld:
         self.brand.account.import_polls, self.brand.account.import_seconds = 1000, 5.0
         self.server.put_secret(NAMESPACE, "nexthink", self._nexthink.secret())
         self.server.put_secret(NAMESPACE, "qualtrics", self.brand.secret())
-        world: Any = self
-        self.replica = Replica(world, "operator", shard="", selector=None, runs=100, zone="zone", elects=False)
-        for number, name in enumerate((HEALTHY, ODD)):
+        simulation: Any = self
+        self.replica = Replica(simulation, "operator", shard="", selector=None, runs=100, zone="zone", elects=False)
+        for number, name in enumerate((HEALTHY, CHANGED)):
             self._nexthink.add(f"#{name}", 3)
             self.server.create(NAMESPACE, name, self.spec(name, number), labels={}, annotations={})
 
     def spec(self, name: str, number: int = 1) -> Body:
-        """A spec that works."""
+        """Return a valid spec."""
         return {
             "schedule": {"frequency": "Hourly", "everyHours": 1, "timeZone": "UTC"},
             "nexthink": {"credentialsSecretRef": {"name": "nexthink"}, "query": QUERY_TEXT, "queryId": f"#{name}"},
@@ -77,11 +77,11 @@ class OddWorld:
         self.lines.append(" ".join(map(str, words)))
 
     def calling(self, replica: Replica, operation: str) -> None:
-        """A simulation can interrupt a replica at a call."""
+        """`Replica` calls this before each call, where a simulation can interrupt it."""
 
-    def put(self, *, spec: Any = None, status: Any = None, metadata: Body | None = None) -> None:
-        """Change the odd exporter as a tool may do that writes everything."""
-        old = self.server.exporters[NAMESPACE, ODD]
+    def change(self, *, spec: Any = None, status: Any = None, metadata: Body | None = None) -> None:
+        """Change any part of the exporter `CHANGED`, as a tool with full permissions can."""
+        old = self.server.exporters[NAMESPACE, CHANGED]
         new: Body = {**old, "metadata": {**old["metadata"], **(metadata or {})}}
         new["metadata"]["resourceVersion"] = self.server.next_version()
         if spec is not None:
@@ -90,8 +90,8 @@ class OddWorld:
                 new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         if status is not None:
             new["status"] = status
-        self.server.exporters[NAMESPACE, ODD] = copy.deepcopy(new)
-        self.server._tell("MODIFIED", self.server.exporters[NAMESPACE, ODD], old)
+        self.server.exporters[NAMESPACE, CHANGED] = copy.deepcopy(new)
+        self.server._tell("MODIFIED", self.server.exporters[NAMESPACE, CHANGED], old)
 
     def run(self, hours: float) -> None:
         """Let time pass."""
@@ -101,26 +101,26 @@ class OddWorld:
             self.loop.run_until(self.loop.time() + hours * 3600)
 
     def body(self, name: str) -> Body:
-        """The exporter as it is."""
+        """Return the stored exporter."""
         return self.server.exporters[NAMESPACE, name]
 
     def status(self, name: str) -> Body:
-        """Its status."""
+        """Return the stored status."""
         found: Body = self.body(name).get("status") or {}
         return found
 
     def sent(self, name: str) -> int:
-        """How many surveys it sent."""
+        """Return how many surveys this exporter sent."""
         return sum(sent.subject == f"Subject of {name}" for sent in self.brand.ledger.distributions)
 
     def sent_twice(self) -> list[str]:
-        """Runs that were sent more than once."""
+        """Return the runs that were sent more than once."""
         ledger = self.brand.ledger
         runs = Counter(run for sent in ledger.distributions for run in ledger.batches[sent.batch_id or ""].run_ids)
         return [run for run, number in runs.items() if number > 1]
 
     def internal_errors(self) -> list[str]:
-        """What the operator says about errors that nobody expected."""
+        """Return the metrics about unexpected errors."""
         assert self.replica.operator
         text = generate_latest(self.replica.operator.metrics.registry).decode()
         return [line for line in text.splitlines() if line.startswith("qualtrics_exporter_internal_errors_total{")]
@@ -129,4 +129,4 @@ class OddWorld:
         self.loop.bury()
 
 
-__all__ = ["GROUP", "HEALTHY", "KIND", "NAMESPACE", "ODD", "VERSION", "OddWorld"]
+__all__ = ["CHANGED", "GROUP", "HEALTHY", "KIND", "NAMESPACE", "VERSION", "VirtualOperator"]
