@@ -1,4 +1,4 @@
-"""What is made of a credentials Secret, and what is said about one that cannot be used."""
+"""Credentials are read from Secrets, and errors about invalid Secrets name the key and not the value."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -22,21 +22,21 @@ NEXTHINK: dict[str, str | bytes] = {**CLIENT, "url": "https://acme.api.eu.nexthi
 QUALTRICS: dict[str, str | bytes] = {**CLIENT, "url": "https://fra1.qualtrics.com"}
 
 
-def test_nexthink_needs_no_more_than_its_own_url_and_a_client() -> None:
-    made = nexthink_from(NEXTHINK, SOURCE)
-    assert (made.source, made.client_id, made.client_secret) == (SOURCE, "the-id", "hunter2")
-    assert made.url == "https://acme.api.eu.nexthink.cloud"
-    assert made.token_url == "https://acme-login.eu.nexthink.cloud/oauth2/default/v1/token"
-    assert made.scope == "service:integration"
+def test_nexthink_secret_needs_only_url_and_client() -> None:
+    credentials = nexthink_from(NEXTHINK, SOURCE)
+    assert (credentials.source, credentials.client_id, credentials.client_secret) == (SOURCE, "the-id", "hunter2")
+    assert credentials.url == "https://acme.api.eu.nexthink.cloud"
+    assert credentials.token_url == "https://acme-login.eu.nexthink.cloud/oauth2/default/v1/token"
+    assert credentials.scope == "service:integration"
 
 
-def test_nexthink_takes_instance_and_region_in_place_of_the_url() -> None:
-    made = nexthink_from({**CLIENT, "instance": "acme", "region": "eu"}, SOURCE)
-    assert made.url == "https://acme.api.eu.nexthink.cloud"
-    assert made == nexthink_from(NEXTHINK, SOURCE)
+def test_nexthink_secret_accepts_instance_and_region_instead_of_the_url() -> None:
+    credentials = nexthink_from({**CLIENT, "instance": "acme", "region": "eu"}, SOURCE)
+    assert credentials.url == "https://acme.api.eu.nexthink.cloud"
+    assert credentials == nexthink_from(NEXTHINK, SOURCE)
 
 
-def test_nexthink_behind_another_name_needs_its_token_url() -> None:
+def test_nexthink_secret_with_a_custom_host_needs_a_token_url_or_instance_and_region() -> None:
     other = {**NEXTHINK, "url": "https://nexthink-proxy.example.com"}
     with pytest.raises(Permanent, match="Secret dex/remote has no key tokenUrl"):
         nexthink_from(other, SOURCE)
@@ -46,30 +46,33 @@ def test_nexthink_behind_another_name_needs_its_token_url() -> None:
     assert derived.token_url == "https://acme-login.us.nexthink.cloud/oauth2/default/v1/token"
 
 
-def test_qualtrics_needs_no_more_than_its_url_and_a_client() -> None:
-    made = qualtrics_from(QUALTRICS, SOURCE)
-    assert (made.source, made.client_id, made.client_secret) == (SOURCE, "the-id", "hunter2")
-    assert made.token_url == "https://fra1.qualtrics.com/oauth2/token"
-    assert made.scope == "manage:all"
+def test_qualtrics_secret_needs_only_url_and_client() -> None:
+    credentials = qualtrics_from(QUALTRICS, SOURCE)
+    assert (credentials.source, credentials.client_id, credentials.client_secret) == (SOURCE, "the-id", "hunter2")
+    assert credentials.token_url == "https://fra1.qualtrics.com/oauth2/token"
+    assert credentials.scope == "manage:all"
 
 
-def test_what_is_given_comes_before_what_is_derived() -> None:
-    given: dict[str, str | bytes] = {"tokenUrl": "https://t.example.com/", "scope": "read:surveys"}
-    for made in (nexthink_from({**NEXTHINK, **given}, SOURCE), qualtrics_from({**QUALTRICS, **given}, SOURCE)):
-        assert (made.token_url, made.scope) == ("https://t.example.com/", "read:surveys")
+def test_token_url_and_scope_in_the_secret_override_the_derived_ones() -> None:
+    overrides: dict[str, str | bytes] = {"tokenUrl": "https://t.example.com/", "scope": "read:surveys"}
+    for credentials in (
+        nexthink_from({**NEXTHINK, **overrides}, SOURCE),
+        qualtrics_from({**QUALTRICS, **overrides}, SOURCE),
+    ):
+        assert (credentials.token_url, credentials.scope) == ("https://t.example.com/", "read:surveys")
 
 
 @pytest.mark.parametrize(
     "value",
     ["hunter2\n", "  hunter2\r\n", b"hunter2\n", b"\xef\xbb\xbfhunter2"],
-    ids=["echo", "a Windows editor", "bytes", "a byte order mark"],
+    ids=["line feed", "Windows line end", "bytes", "byte order mark"],
 )
-def test_what_an_editor_leaves_around_a_value_is_taken_off(value: str | bytes) -> None:
+def test_whitespace_and_byte_order_mark_around_a_value_are_removed(value: str | bytes) -> None:
     assert qualtrics_from({**QUALTRICS, "clientSecret": value}, SOURCE).client_secret == "hunter2"
     assert nexthink_from({**NEXTHINK, "clientSecret": value}, SOURCE).client_secret == "hunter2"
 
 
-def test_a_slash_at_the_end_of_a_url_makes_no_difference() -> None:
+def test_slash_at_the_end_of_a_url_is_ignored() -> None:
     for make, data in ((nexthink_from, NEXTHINK), (qualtrics_from, QUALTRICS)):
         assert make({**data, "url": f"{data['url']!s}/"}, SOURCE) == make(data, SOURCE)
 
@@ -77,7 +80,7 @@ def test_a_slash_at_the_end_of_a_url_makes_no_difference() -> None:
 @pytest.mark.parametrize(("make", "data"), [(nexthink_from, NEXTHINK), (qualtrics_from, QUALTRICS)])
 @pytest.mark.parametrize("key", ["url", "clientId", "clientSecret"])
 @pytest.mark.parametrize(
-    ("value", "says"),
+    ("value", "message"),
     [
         (None, "has no key {key}, or an empty one"),
         ("", "has no key {key}, or an empty one"),
@@ -90,37 +93,37 @@ def test_a_slash_at_the_end_of_a_url_makes_no_difference() -> None:
     ],
     ids=["missing", "empty", "blank", "not UTF-8", "two lines", "a NUL", "a zero-width space", "too long"],
 )
-def test_a_key_that_cannot_be_used_is_named_and_its_value_is_not(
-    make: Callable[..., Any], data: dict[str, str | bytes], key: str, value: str | bytes | None, says: str
+def test_invalid_key_is_named_and_its_value_is_not_shown(
+    make: Callable[..., Any], data: dict[str, str | bytes], key: str, value: str | bytes | None, message: str
 ) -> None:
     changed = {k: v for k, v in {**data, key: value}.items() if v is not None}
     with pytest.raises(Permanent) as caught:
         make(changed, SOURCE)
     assert caught.value.reason is Reason.SECRET_KEY_MISSING
-    assert says.format(key=key) in caught.value.message
+    assert message.format(key=key) in caught.value.message
     assert SOURCE in caught.value.message
     assert "hunter" not in caught.value.message
-    advice = "Add the key to the Secret" if says.startswith("has no key") else f"Correct the value of {key}"
+    advice = "Add the key to the Secret" if message.startswith("has no key") else f"Correct the value of {key}"
     assert advice in caught.value.message
 
 
-@pytest.mark.parametrize(("given", "missing"), [("instance", "region"), ("region", "instance")])
-def test_half_of_instance_and_region_says_which_half_is_missing(given: str, missing: str) -> None:
+@pytest.mark.parametrize(("present", "missing"), [("instance", "region"), ("region", "instance")])
+def test_instance_without_region_and_region_without_instance_name_the_missing_key(present: str, missing: str) -> None:
     with pytest.raises(Permanent, match=f"no key {missing}"):
-        nexthink_from({**CLIENT, given: "eu"}, SOURCE)
+        nexthink_from({**CLIENT, present: "eu"}, SOURCE)
 
 
 @pytest.mark.parametrize("instance", ["acme.evil.example", "acme/", "a@b", "-a", "acme?"])
-def test_an_instance_cannot_lead_elsewhere(instance: str) -> None:
+def test_instance_that_is_not_a_label_of_a_host_name_is_rejected(instance: str) -> None:
     with pytest.raises(Permanent, match="the key instance is not a label of a host name"):
         nexthink_from({**CLIENT, "instance": instance, "region": "eu"}, SOURCE)
 
 
-# As the cluster keeps them
+# Secrets in a cluster
 
 
 @pytest_asyncio.fixture
-async def ours(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ClusterApi]:
+async def cluster_api(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ClusterApi]:
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     async with await connect() as api:
         yield ClusterApi(api)
@@ -132,31 +135,31 @@ def apply(cluster: ControlPlane, namespace: str, name: str, data: dict[str, Any]
     cluster.kubectl("apply", "-f", "-", input=json.dumps(manifest))
 
 
-async def test_credentials_come_with_the_version_by_which_a_rotation_is_noticed(
-    ours: ClusterApi, cluster: ControlPlane, namespace: str
+async def test_credentials_are_read_with_a_version_that_changes_on_rotation(
+    cluster_api: ClusterApi, cluster: ControlPlane, namespace: str
 ) -> None:
     apply(cluster, namespace, "nexthink", NEXTHINK)
     apply(cluster, namespace, "qualtrics", QUALTRICS)
-    nexthink, version = await nexthink_credentials(ours, namespace, "nexthink")
-    qualtrics, _ = await qualtrics_credentials(ours, namespace, "qualtrics")
+    nexthink, version = await nexthink_credentials(cluster_api, namespace, "nexthink")
+    qualtrics, _ = await qualtrics_credentials(cluster_api, namespace, "qualtrics")
     assert nexthink.source == f"Secret {namespace}/nexthink"
     assert (nexthink.client_secret, qualtrics.client_secret) == ("hunter2", "hunter2")
-    assert version == await ours.secret_version(namespace, "nexthink")
+    assert version == await cluster_api.secret_version(namespace, "nexthink")
 
     apply(cluster, namespace, "nexthink", {**NEXTHINK, "clientSecret": "hunter3"})
-    rotated, newer = await nexthink_credentials(ours, namespace, "nexthink")
+    rotated, newer = await nexthink_credentials(cluster_api, namespace, "nexthink")
     assert rotated.client_secret == "hunter3"
     assert newer != version
 
 
-async def test_a_secret_that_is_not_there_is_named(ours: ClusterApi, namespace: str) -> None:
+async def test_missing_secret_is_named(cluster_api: ClusterApi, namespace: str) -> None:
     for read in (nexthink_credentials, qualtrics_credentials):
         with pytest.raises(Permanent, match=f"Secret {namespace}/remote does not exist") as caught:
-            await read(ours, namespace, "remote")
+            await read(cluster_api, namespace, "remote")
         assert caught.value.reason is Reason.SECRET_NOT_FOUND
 
 
-async def test_a_secret_that_we_may_not_read_is_no_fault_of_its_author(
+async def test_secret_that_the_operator_may_not_read_is_reported_for_the_administrator(
     cluster: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(cluster.service_account(namespace, "nobody")))

@@ -1,4 +1,4 @@
-"""The sweep finds what a watch does not report, and restarts a watch that reports nothing although exporters change."""
+"""The sweep finds changes that a watch does not report, and restarts a watch that reports none of them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -62,8 +62,8 @@ class PausedClock(SteeredClock):
         await self.sleeping.wait()
 
 
-class Swept:
-    """A watch that reports only the events of the test, and its sweep."""
+class SweptWatch:
+    """A watch that receives only the events of the test, and its sweep."""
 
     def __init__(self) -> None:
         self.cluster = FakeCluster()
@@ -91,61 +91,61 @@ class Swept:
 
 
 async def _never(*_: object) -> Wake:
-    raise AssertionError("nobody leads here")
+    raise AssertionError("no replica leads in these tests")
 
 
 @asynccontextmanager
-async def swept() -> AsyncIterator[Swept]:
-    made = Swept()
-    task = asyncio.create_task(made.sweep.run())
+async def sweeping() -> AsyncIterator[SweptWatch]:
+    swept = SweptWatch()
+    task = asyncio.create_task(swept.sweep.run())
     try:
-        yield made
+        yield swept
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
 
-async def test_a_sweep_finds_new_changed_and_deleted_exporters() -> None:
-    async with swept() as made:
-        await made.event("ADDED", made.cluster.put("changed", 1))
-        await made.event("ADDED", made.cluster.put("deleted", 1))
-        made.cluster.put("changed", 2)
-        made.cluster.put("new", 3)
-        del made.cluster.exporters["deleted"]
-        await made.next_sweep()
-        assert made.versions() == {"changed": "2", "new": "3"}
+async def test_sweep_finds_new_changed_and_deleted_exporters() -> None:
+    async with sweeping() as swept:
+        await swept.event("ADDED", swept.cluster.put("changed", 1))
+        await swept.event("ADDED", swept.cluster.put("deleted", 1))
+        swept.cluster.put("changed", 2)
+        swept.cluster.put("new", 3)
+        del swept.cluster.exporters["deleted"]
+        await swept.next_sweep()
+        assert swept.versions() == {"changed": "2", "new": "3"}
 
 
-async def test_a_sweep_without_changes_leaves_the_watch_alone() -> None:
-    async with swept() as made:
-        await made.event("ADDED", made.cluster.put("one", 1))
-        await made.next_sweep()
-        await made.next_sweep()
-        assert made.restarts == []
-        assert made.watch.problem is None
+async def test_sweep_without_changes_does_not_restart_the_watch() -> None:
+    async with sweeping() as swept:
+        await swept.event("ADDED", swept.cluster.put("one", 1))
+        await swept.next_sweep()
+        await swept.next_sweep()
+        assert swept.restarts == []
+        assert swept.watch.problem is None
 
 
-async def test_a_silent_watch_is_restarted_and_reported_after_two_sweeps() -> None:
-    async with swept() as made:
-        made.cluster.put("one", 1)
-        await made.next_sweep()
-        assert made.restarts == ["a"]
-        assert made.watch.problem is None
-        made.cluster.put("one", 2)
-        await made.next_sweep()
-        assert made.restarts == ["a", "a"]
-        assert made.watch.problem == "exporters change, but the watch does not report it"
-        await made.event("MODIFIED", made.cluster.put("one", 3))
-        assert made.watch.problem is None
+async def test_silent_watch_is_restarted_by_each_sweep_and_reported_after_two() -> None:
+    async with sweeping() as swept:
+        swept.cluster.put("one", 1)
+        await swept.next_sweep()
+        assert swept.restarts == ["a"]
+        assert swept.watch.problem is None
+        swept.cluster.put("one", 2)
+        await swept.next_sweep()
+        assert swept.restarts == ["a", "a"]
+        assert swept.watch.problem == "exporters change, but the watch does not report it"
+        await swept.event("MODIFIED", swept.cluster.put("one", 3))
+        assert swept.watch.problem is None
 
 
-async def test_a_sweep_that_fails_is_followed_by_another_one() -> None:
-    async with swept() as made:
-        made.cluster.put("one", 1)
-        made.cluster.problem = ClusterError("list timed out")
-        await made.next_sweep()
-        assert made.versions() == {}
-        made.cluster.problem = None
-        await made.next_sweep()
-        assert made.versions() == {"one": "1"}
+async def test_failed_sweep_is_followed_by_another_one() -> None:
+    async with sweeping() as swept:
+        swept.cluster.put("one", 1)
+        swept.cluster.problem = ClusterError("list timed out")
+        await swept.next_sweep()
+        assert swept.versions() == {}
+        swept.cluster.problem = None
+        await swept.next_sweep()
+        assert swept.versions() == {"one": "1"}
