@@ -159,7 +159,7 @@ async def test_missing_secret_is_named(cluster_api: ClusterApi, namespace: str) 
         assert caught.value.reason is Reason.SECRET_NOT_FOUND
 
 
-async def test_secret_that_the_operator_may_not_read_is_reported_for_the_administrator(
+async def test_secret_without_read_permission_refers_the_user_to_an_administrator(
     cluster: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(cluster.service_account(namespace, "nobody")))

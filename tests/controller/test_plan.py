@@ -39,7 +39,7 @@ def test_new_exporter_claims_nothing_and_plans_its_next_slot() -> None:
     assert plan.status.schedule == "every day at 00:20, UTC"
 
 
-def test_first_plan_sets_the_initial_conditions() -> None:
+def test_new_exporter_gets_its_conditions_with_the_first_plan() -> None:
     types = {c.type: c.status for c in planned(exporter(), MONDAY).status.conditions or []}
     assert types["Ready"] == "Unknown"
     assert types["Reconciling"] == "True"
@@ -67,7 +67,7 @@ def test_slot_is_claimed_once() -> None:
     assert planned(exporter(after), DUE + timedelta(seconds=1)).claimed is None
 
 
-def test_two_replicas_use_the_same_run_id_for_a_slot() -> None:
+def test_two_replicas_claim_a_slot_with_the_same_run_id() -> None:
     found = exporter(seen(MONDAY))
     first, second = planned(found, DUE), planned(found, DUE, holder="you")
     assert first.claimed
@@ -159,9 +159,9 @@ def test_claim_of_a_requested_run_stores_the_receipt_of_its_token() -> None:
 
 
 def test_token_acts_once() -> None:
-    asked = {"run-requested-at": "now"}
-    after = planned(exporter(seen(MONDAY), annotations=asked), MONDAY).status.model_copy(update={"active_run": None})
-    assert planned(exporter(after, annotations=asked), MONDAY).claimed is None
+    request = {"run-requested-at": "now"}
+    after = planned(exporter(seen(MONDAY), annotations=request), MONDAY).status.model_copy(update={"active_run": None})
+    assert planned(exporter(after, annotations=request), MONDAY).claimed is None
 
 
 def test_older_token_that_git_restores_does_not_act_again() -> None:
@@ -189,11 +189,11 @@ def test_token_handled_before_an_upgrade_does_not_act_after_25_later_requests() 
 
 
 def test_run_with_a_history_entry_is_not_sent_again_if_its_receipts_are_lost() -> None:
-    asked = {"run-requested-at": "now"}
-    run = planned(exporter(seen(MONDAY), annotations=asked), MONDAY).claimed
+    request = {"run-requested-at": "now"}
+    run = planned(exporter(seen(MONDAY), annotations=request), MONDAY).claimed
     assert run
     entry = entry_of(run.model_copy(update={"send_time": MONDAY}), "Succeeded", Reason.SUCCEEDED, "", MONDAY)
-    plan = planned(exporter(seen(MONDAY).with_entry(entry), annotations=asked), MONDAY)
+    plan = planned(exporter(seen(MONDAY).with_entry(entry), annotations=request), MONDAY)
     assert plan.claimed is None
     newest = (plan.status.history or [])[0]
     assert (newest.result, newest.reason) == ("Skipped", "AlreadySent")
@@ -206,12 +206,12 @@ def test_slot_due_before_the_spec_became_invalid_fails_with_spec_invalid() -> No
 
 
 def test_token_that_is_too_long_for_the_status_acts_once() -> None:
-    asked = {"run-requested-at": "x" * 5000}
-    plan = planned(exporter(seen(MONDAY), annotations=asked), MONDAY)
+    request = {"run-requested-at": "x" * 5000}
+    plan = planned(exporter(seen(MONDAY), annotations=request), MONDAY)
     assert plan.claimed
     assert len(plan.status.last_handled_run_request or "") <= 253
     after = plan.status.model_copy(update={"active_run": None})
-    assert planned(exporter(after, annotations=asked), MONDAY).claimed is None
+    assert planned(exporter(after, annotations=request), MONDAY).claimed is None
 
 
 def test_run_request_on_a_suspended_exporter_is_skipped_with_an_entry() -> None:
@@ -232,13 +232,13 @@ def test_run_request_at_the_time_of_a_due_slot_gets_an_entry_with_run_active() -
 
 def test_delivering_test_runs_on_a_suspended_exporter() -> None:
     status = planned(exporter(seen(MONDAY), suspend=True), MONDAY).status
-    asked = {"test-requested-at": "t", "test-mode": "Deliver"}
-    plan = planned(exporter(status, suspend=True, annotations=asked), MONDAY)
+    request = {"test-requested-at": "t", "test-mode": "Deliver"}
+    plan = planned(exporter(status, suspend=True, annotations=request), MONDAY)
     assert plan.claimed
     assert plan.claimed.trigger == "Test"
 
 
-def test_test_token_with_prefix_dry_does_not_deliver_even_in_mode_deliver() -> None:
+def test_dry_token_does_not_deliver_even_with_the_mode_deliver() -> None:
     found = exporter(seen(MONDAY), annotations={"test-requested-at": "dry-20261124", "test-mode": "Deliver"})
     assert planned(found, MONDAY).claimed is None
     assert requested(TEST, found) == Token("dry-20261124", "dry-20261124")
@@ -248,7 +248,7 @@ def test_test_token_with_prefix_dry_does_not_deliver_even_in_mode_deliver() -> N
 @pytest.mark.parametrize(
     "mode", ["deliver", "DELIVER", "", "yes"], ids=["lower case", "upper case", "empty", "other word"]
 )
-def test_test_mode_other_than_exactly_deliver_does_not_deliver(mode: str) -> None:
+def test_delivering_test_needs_exactly_the_mode_deliver(mode: str) -> None:
     found = exporter(seen(MONDAY), annotations={"test-requested-at": "t", "test-mode": mode})
     assert planned(found, MONDAY).claimed is None
     assert not wants_delivery(found)
@@ -463,12 +463,12 @@ def test_lost_status_claims_nothing_and_plans_the_next_slot() -> None:
     assert lost.status.next_schedule_time == DUE + timedelta(days=1)
 
 
-def checked(verdict: Verdict, **how: Any) -> Exporter:
+def checked(verdict: Verdict, **options: Any) -> Exporter:
     """An exporter whose spec was checked at `MONDAY` with this verdict, without a time for a retry."""
-    found = exporter(seen(MONDAY, **how), **how)
+    found = exporter(seen(MONDAY, **options), **options)
     status = conditions.checked(found.status, verdict, 1, MONDAY, suspended=found.suspended)
     update = {"observed_generation": 1, "last_check_time": MONDAY, "next_retry_time": None}
-    return exporter(status.model_copy(update=update), **how)
+    return exporter(status.model_copy(update=update), **options)
 
 
 @pytest.mark.parametrize("suspend", [False, True], ids=["active", "suspended"])

@@ -152,23 +152,23 @@ def test_receipt_of_a_test_does_not_count_for_a_run() -> None:
 
 
 def test_tokens_in_annotations_stay_handled_if_an_older_crd_drops_the_receipts() -> None:
-    asked = {"run-requested-at": "A", "test-requested-at": "T"}
-    found = exporter(seen(MONDAY), annotations=asked)
+    request = {"run-requested-at": "A", "test-requested-at": "T"}
+    found = exporter(seen(MONDAY), annotations=request)
     status = with_receipt(TEST, found, with_receipt(RUN, found, found.status, plain("A")), plain("T"))
     for number in range(3 * HANDLED_REQUESTS):
         status = with_receipt(RUN, found, status, plain(f"other-{number}"))
     status = without_run(status).model_copy(update={"handled_run_requests": None, "handled_test_requests": None})
     assert len(status.handled_requests or []) <= HANDLED_REQUESTS
-    assert requested(RUN, exporter(status, annotations=asked)) is None
-    assert requested(TEST, exporter(status, annotations=asked)) is None
+    assert requested(RUN, exporter(status, annotations=request)) is None
+    assert requested(TEST, exporter(status, annotations=request)) is None
 
 
 def test_sent_run_is_not_sent_again_if_its_receipts_are_lost() -> None:
-    asked = {"run-requested-at": "A"}
-    claimed = planned(exporter(seen(MONDAY), annotations=asked), MONDAY).claimed
+    request = {"run-requested-at": "A"}
+    claimed = planned(exporter(seen(MONDAY), annotations=request), MONDAY).claimed
     assert claimed
     status = seen(MONDAY).model_copy(update={"sent_runs": [claimed.id]})
-    plan = planned(exporter(status, annotations=asked), MONDAY)
+    plan = planned(exporter(status, annotations=request), MONDAY)
     assert plan.claimed is None
     assert entries(plan.status) == [("Skipped", "AlreadySent")]
 
@@ -182,10 +182,10 @@ def with_invalid_field(status: Status, field: str, **more: Any) -> Exporter:
 
 @pytest.mark.parametrize("field", ["handledRunRequests", "handledRequests", "sentRuns", "claimedSlots"])
 def test_token_does_not_act_if_damaged_records_leave_open_whether_it_acted(field: str) -> None:
-    asked = {"run-requested-at": "A"}
-    plan = planned(with_invalid_field(seen(MONDAY), field, annotations=asked), MONDAY)
+    request = {"run-requested-at": "A"}
+    plan = planned(with_invalid_field(seen(MONDAY), field, annotations=request), MONDAY)
     assert plan.claimed is None
-    later = planned(exporter(plan.status, annotations=asked), MONDAY + HOUR)
+    later = planned(exporter(plan.status, annotations=request), MONDAY + HOUR)
     assert later.claimed is None
     assert planned(exporter(later.status, annotations={"run-requested-at": "B"}), MONDAY + HOUR).claimed
 
@@ -202,17 +202,17 @@ def test_due_slot_and_requested_run_get_entries_if_the_status_is_damaged() -> No
 
 @pytest.mark.parametrize("mode", ["Dry", "Deliver"])
 def test_requested_test_is_skipped_with_an_entry_if_its_receipts_are_damaged(mode: str) -> None:
-    asked = {"test-requested-at": "T", "test-mode": mode}
-    plan = planned(with_invalid_field(seen(MONDAY), "handledTestRequests", annotations=asked), MONDAY)
+    request = {"test-requested-at": "T", "test-mode": mode}
+    plan = planned(with_invalid_field(seen(MONDAY), "handledTestRequests", annotations=request), MONDAY)
     assert plan.claimed is None
     entry = plan.status.last_test
     assert entry
     assert (entry.trigger, entry.result, entry.reason) == ("Test", "Skipped", "StatusNotUnderstood")
-    assert requested(TEST, exporter(plan.status, annotations=asked)) is None
-    assert planned(exporter(plan.status, annotations=asked), MONDAY + HOUR).status.last_test == entry
+    assert requested(TEST, exporter(plan.status, annotations=request)) is None
+    assert planned(exporter(plan.status, annotations=request), MONDAY + HOUR).status.last_test == entry
 
 
-def test_test_with_a_damaged_journal_stays_unknown_while_another_test_is_skipped() -> None:
+def test_delivering_test_with_a_damaged_journal_stays_unknown_beside_a_skipped_test() -> None:
     """The damaged test may have been sent, so the entry of the skipped test must not replace its entry."""
     found = body(seen(MONDAY), {"test-requested-at": "T"})
     found["status"] |= {"sentRuns": [7], "activeRun": {"trigger": "Test", "step": "Sending", "id": "a" * 20}}
@@ -223,11 +223,11 @@ def test_test_with_a_damaged_journal_stays_unknown_while_another_test_is_skipped
 
 
 def test_delivering_test_that_was_sent_is_skipped_with_already_sent() -> None:
-    asked = {"test-requested-at": "T", "test-mode": "Deliver"}
-    claimed = planned(exporter(seen(MONDAY), annotations=asked), MONDAY).claimed
+    request = {"test-requested-at": "T", "test-mode": "Deliver"}
+    claimed = planned(exporter(seen(MONDAY), annotations=request), MONDAY).claimed
     assert claimed
     status = seen(MONDAY).model_copy(update={"sent_runs": [claimed.id]})
-    plan = planned(exporter(status, annotations=asked), MONDAY)
+    plan = planned(exporter(status, annotations=request), MONDAY)
     assert plan.claimed is None
     assert plan.status.last_test
     assert (plan.status.last_test.result, plan.status.last_test.reason) == ("Skipped", "AlreadySent")
@@ -366,13 +366,13 @@ def test_next_slot_is_recomputed_after_the_clock_was_ahead() -> None:
     assert planned(found, MONDAY).status.next_schedule_time == MONDAY + timedelta(minutes=20)
 
 
-def test_slots_wait_while_the_clock_is_in_doubt_and_requested_runs_start() -> None:
+def test_slots_wait_while_the_clock_is_in_doubt_but_requested_runs_start() -> None:
     plan = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), MONDAY + timedelta(days=1), unsure=True)
     assert plan.claimed is None
     assert plan.status.history is None
     assert plan.status.next_schedule_time == MONDAY + timedelta(days=1, minutes=20)
-    asked = exporter(seen(MONDAY), annotations={"run-requested-at": "now"})
-    assert planned(asked, MONDAY + HOUR, unsure=True).claimed
+    found = exporter(seen(MONDAY), annotations={"run-requested-at": "now"})
+    assert planned(found, MONDAY + HOUR, unsure=True).claimed
 
 
 def test_exporter_created_while_the_clock_is_in_doubt_runs_its_first_slot() -> None:
@@ -418,8 +418,8 @@ def test_slots_before_a_slot_that_ran_too_early_become_one_entry() -> None:
 
 def test_skipped_slot_does_not_run_when_the_clock_is_set_back() -> None:
     slot = MONDAY + timedelta(minutes=20)
-    asked = exporter(seen(MONDAY, **HOURLY), annotations={"run-requested-at": "now"}, **HOURLY)
-    run = planned(asked, slot - timedelta(minutes=1), leadership=LED)
+    found = exporter(seen(MONDAY, **HOURLY), annotations={"run-requested-at": "now"}, **HOURLY)
+    run = planned(found, slot - timedelta(minutes=1), leadership=LED)
     assert run.claimed
     entry = entry_of(run.claimed, "Succeeded", Reason.SUCCEEDED, "", slot)
     skipped = finished(exporter(run.status, **HOURLY), Ended(entry), slot + timedelta(minutes=1), ZONE)
@@ -548,10 +548,10 @@ def test_waiting_slots_of_a_replaced_schedule_become_one_entry_with_their_number
 
 
 def test_slot_due_during_a_run_gets_an_entry_if_the_spec_became_invalid_meanwhile() -> None:
-    asked = {"run-requested-at": "now"}
-    running = planned(exporter(seen(MONDAY), annotations=asked), at("2026-11-24 00:19")).status
+    request = {"run-requested-at": "now"}
+    running = planned(exporter(seen(MONDAY), annotations=request), at("2026-11-24 00:19")).status
     assert running.active_run
-    invalid = exporter(running, annotations=asked, frequency="Fortnightly")
+    invalid = exporter(running, annotations=request, frequency="Fortnightly")
     plan = planned(invalid, at("2026-11-24 00:36"), holder="another", leadership=LED, orphaned=True)
     assert entries(plan.status) == [("Failed", "SpecInvalid")]
     assert plan.claimed
@@ -584,8 +584,8 @@ def test_past_slot_that_a_restored_status_lacks_is_missed_and_does_not_run(first
 
 
 def test_active_run_of_a_restored_status_is_not_resumed() -> None:
-    asked = {"run-requested-at": "now"}
-    old = planned(exporter(seen(MONDAY), annotations=asked), MONDAY).status
+    request = {"run-requested-at": "now"}
+    old = planned(exporter(seen(MONDAY), annotations=request), MONDAY).status
     plan = planned(exporter(old), MONDAY + timedelta(hours=8), holder="another", leadership=LED, orphaned=True)
     assert plan.claimed is None
     assert ("Missed", "DeadlineExceeded") in entries(plan.status)

@@ -29,8 +29,8 @@ async def test_livez_fails_with_the_reason_why_the_process_should_restart() -> N
     problems = Problems()
     async with serve("127.0.0.1:0", registry=CollectorRegistry(), health=lambda: problems.health) as address:
         assert (await get(address, "/livez"))[:2] == (200, "ok\n")
-        problems.health = "the scheduler has not looked for work for 300 s"
-        assert (await get(address, "/livez"))[:2] == (503, "the scheduler has not looked for work for 300 s\n")
+        problems.health = "the work queue has not been looked at for minutes"
+        assert (await get(address, "/livez"))[:2] == (503, "the work queue has not been looked at for minutes\n")
         assert (await get(address, "/readyz"))[0] == 200
         problems.health = None
         assert (await get(address, "/livez"))[0] == 200
@@ -72,7 +72,7 @@ async def test_other_paths_return_404() -> None:
         assert (await get(address, "/debug"))[0] == 404
 
 
-async def test_server_rejects_an_address_in_use_and_frees_its_address_at_the_end() -> None:
+async def test_server_fails_on_an_address_in_use_and_frees_its_address_when_it_ends() -> None:
     async with serve("127.0.0.1:0", registry=CollectorRegistry()) as (host, port):
         with pytest.raises(OSError, match="address already in use"):
             async with serve(f"{host}:{port}", registry=CollectorRegistry()):

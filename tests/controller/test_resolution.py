@@ -46,17 +46,17 @@ def unknown(trigger: Trigger = "Request", name: str = RUN) -> HistoryEntry:
     return entry_of(sent, "Unknown", Reason.DELIVERY_UNKNOWN, unknown_message(sent, "there was no answer"), ENDED_AT)
 
 
-def after_unknown(trigger: Trigger = "Request", **how: Any) -> Status:
+def after_unknown(trigger: Trigger = "Request", **options: Any) -> Status:
     """The status of an exporter whose last run, or test, ended as Unknown."""
-    ready = exporter(checked(Verdict(), **how).status, **how)
-    busy = exporter(ready.status.model_copy(update={"active_run": run(trigger)}), **how)
-    return finished(busy, Ended(unknown(trigger)), ENDED_AT, ZONE)
+    ready = exporter(checked(Verdict(), **options).status, **options)
+    running = exporter(ready.status.model_copy(update={"active_run": run(trigger)}), **options)
+    return finished(running, Ended(unknown(trigger)), ENDED_AT, ZONE)
 
 
-def after_report(value: str, status: Status | None = None, now: datetime = LATER, **how: Any) -> Status:
+def after_report(value: str, status: Status | None = None, now: datetime = LATER, **options: Any) -> Status:
     """The status after the operator has handled this value of `settle-run`."""
-    reported = exporter(status or after_unknown(**how), annotations={"settle-run": value}, **how)
-    plan = planned(reported, now)
+    with_annotation = exporter(status or after_unknown(**options), annotations={"settle-run": value}, **options)
+    plan = planned(with_annotation, now)
     assert plan.claimed is None
     return plan.status
 
@@ -79,7 +79,7 @@ def newest(status: Status) -> HistoryEntry:
 # Reports of users
 
 
-def test_report_sent_turns_an_unknown_run_into_a_success() -> None:
+def test_report_of_sent_turns_an_unknown_run_into_a_success() -> None:
     before = after_unknown()
     assert last_run(before) == ("Unknown", "DeliveryUnknown")
     status = after_report(f"{RUN}=Sent", before)
@@ -92,7 +92,7 @@ def test_report_sent_turns_an_unknown_run_into_a_success() -> None:
     assert (event.type, event.reason, event.action) == ("Normal", "SettledAsSent", "Settle")
 
 
-def test_report_not_sent_turns_an_unknown_run_into_a_failure_that_says_how_to_send_it() -> None:
+def test_report_of_not_sent_turns_an_unknown_run_into_a_failure_that_says_how_to_send_it() -> None:
     before = after_unknown()
     status = after_report(f"{RUN}=NotSent", before)
     (entry,) = status.history or []
@@ -131,7 +131,7 @@ def test_result_of_a_report_is_stored_with_its_receipt() -> None:
     assert RUN in status.last_settlement.message
 
 
-def test_report_sent_does_not_replace_a_later_last_successful_time() -> None:
+def test_report_of_sent_does_not_replace_a_later_last_successful_time() -> None:
     before = after_unknown().model_copy(update={"last_successful_time": LATER})
     assert after_report(f"{RUN}=Sent", before).last_successful_time == LATER
 
@@ -159,13 +159,13 @@ def test_report_updates_last_run_succeeded_if_the_newer_entry_never_set_it() -> 
     assert last_run(planned(found, LATER).status) == ("True", "SettledAsSent")
 
 
-@pytest.mark.parametrize("how", [{"suspend": True}, {"frequency": "Fortnightly"}], ids=["suspended", "invalid"])
-def test_report_is_handled_on_a_suspended_or_invalid_exporter(how: dict[str, Any]) -> None:
-    found = exporter(after_unknown(), annotations={"settle-run": f"{RUN}=NotSent"}, **how)
+@pytest.mark.parametrize("options", [{"suspend": True}, {"frequency": "Fortnightly"}], ids=["suspended", "invalid"])
+def test_report_is_handled_on_a_suspended_or_invalid_exporter(options: dict[str, Any]) -> None:
+    found = exporter(after_unknown(), annotations={"settle-run": f"{RUN}=NotSent"}, **options)
     assert next_wake(found, LATER, ZONE).at <= LATER
     status = planned(found, LATER).status
     assert [entry.reason for entry in status.history or []] == ["SettledAsNotSent"]
-    assert requested(SETTLEMENT, exporter(status, annotations={"settle-run": f"{RUN}=NotSent"}, **how)) is None
+    assert requested(SETTLEMENT, exporter(status, annotations={"settle-run": f"{RUN}=NotSent"}, **options)) is None
 
 
 def test_report_resolves_an_unknown_delivering_test_in_last_test() -> None:
@@ -198,8 +198,8 @@ def test_report_and_claim_are_written_in_one_status() -> None:
 
 
 def test_report_on_an_active_run_waits_for_its_end() -> None:
-    busy = seen(MONDAY).model_copy(update={"active_run": run()})
-    status = after_report(f"{RUN}=Sent", busy)
+    running = seen(MONDAY).model_copy(update={"active_run": run()})
+    status = after_report(f"{RUN}=Sent", running)
     assert status.last_handled_settlement is None
     assert status.last_settlement is None
     ended = finished(exporter(status), Ended(unknown()), ENDED_AT, ZONE)
@@ -355,30 +355,30 @@ def test_distribution_found_later_turns_an_unknown_run_into_a_success() -> None:
 
 @pytest.mark.parametrize("distribution_id", [None, "EMD_1"])
 @pytest.mark.parametrize("outcome", ["Sent", "EMD_2"])
-def test_report_sent_ends_the_look_ups(outcome: str, distribution_id: str | None) -> None:
+def test_report_of_sent_ends_the_look_ups(outcome: str, distribution_id: str | None) -> None:
     before = after_unknown()
     status = after_report(f"{RUN}={outcome}", before)
     assert resolution.next_look(newest(status), EVENTUALLY) is None
     assert resolution.looked_for(status, newest(before), distribution_id, 1, LATER) is None
 
 
-def test_report_not_sent_keeps_the_remaining_look_ups() -> None:
+def test_report_of_not_sent_keeps_the_remaining_look_ups() -> None:
     before = after_look_up(after_unknown(), None, SENT_AT + timedelta(minutes=11))
     assert before
     status = after_report(f"{RUN}=NotSent", before, SENT_AT + timedelta(minutes=12))
     assert resolution.next_look(newest(status), EVENTUALLY) == SENT_AT + timedelta(hours=1)
     assert next_wake(exporter(status), SENT_AT + timedelta(minutes=12), ZONE).at == SENT_AT + timedelta(hours=1)
     for now in (SENT_AT + timedelta(hours=1), SENT_AT + timedelta(hours=6)):
-        looked = after_look_up(status, None, now)
-        assert looked
-        assert new_events(status, looked) == []
-        assert (newest(looked).result, newest(looked).message) == ("Failed", newest(status).message)
-        status = looked
+        not_found = after_look_up(status, None, now)
+        assert not_found
+        assert new_events(status, not_found) == []
+        assert (newest(not_found).result, newest(not_found).message) == ("Failed", newest(status).message)
+        status = not_found
     assert resolution.next_look(newest(status), EVENTUALLY) is None
 
 
 @pytest.mark.parametrize("trigger", ["Request", "Test"])
-def test_distribution_found_after_report_not_sent_creates_a_warning(trigger: Trigger) -> None:
+def test_distribution_found_after_a_report_of_not_sent_creates_a_warning(trigger: Trigger) -> None:
     before = after_report(f"{RUN}=NotSent", after_unknown(trigger))
     status = after_look_up(before, "EMD_1")
     assert status
@@ -392,14 +392,14 @@ def test_distribution_found_after_report_not_sent_creates_a_warning(trigger: Tri
     assert resolution.next_look(entry, EVENTUALLY) is None
 
 
-def test_distribution_found_by_a_look_up_during_report_not_sent_counts() -> None:
+def test_look_up_that_overlaps_with_a_report_of_not_sent_stores_the_distribution() -> None:
     before = after_unknown()
     status = resolution.looked_for(after_report(f"{RUN}=NotSent", before), newest(before), "EMD_1", 1, LATER)
     assert status
     assert newest(status).reason == "FoundLater"
 
 
-def test_report_not_sent_announces_the_next_look_up() -> None:
+def test_report_of_not_sent_announces_the_next_look_up() -> None:
     early = newest(after_report(f"{RUN}=NotSent", now=SENT_AT + timedelta(minutes=5)))
     assert "A user reported that the survey was not sent" in early.message
     assert "2026-11-23T12:20:00Z (UTC): better wait" in early.message
@@ -414,14 +414,14 @@ def test_run_that_cannot_be_identified_in_the_list_is_not_looked_up(missing: str
 def test_unknown_delivering_test_is_looked_up() -> None:
     before = after_unknown("Test")
     assert next_wake(exporter(before), ENDED_AT, ZONE).at == SENT_AT + timedelta(minutes=10)
-    looked = after_look_up(before, None)
-    assert looked
-    assert new_events(before, looked) == []
-    status = after_look_up(looked, "EMD_1")
+    not_found = after_look_up(before, None)
+    assert not_found
+    assert new_events(before, not_found) == []
+    status = after_look_up(not_found, "EMD_1")
     assert status
     assert status.last_test
     assert (status.last_test.result, status.last_test.reason) == ("Succeeded", "FoundLater")
-    assert len(new_events(looked, status)) == 1
+    assert len(new_events(not_found, status)) == 1
 
 
 def test_figures_of_a_run_that_was_found_later_can_make_it_partly_delivered() -> None:
@@ -473,7 +473,7 @@ def test_unknown_test_in_the_history_is_looked_up() -> None:
     assert last_run(status) == last_run(before)
 
 
-def test_test_with_a_known_outcome_is_replaced_by_the_next_test() -> None:
+def test_delivering_test_with_a_known_outcome_is_replaced_by_the_next_test() -> None:
     known = after_next_test().model_copy(update={"history": None, "active_run": run("Test", "m" * 20)})
     ended = entry_of(run("Test", "m" * 20), "Succeeded", Reason.TEST_DELIVERED, "", LATER)
     assert finished(exporter(known), Ended(ended), LATER, ZONE).history is None

@@ -32,9 +32,9 @@ class QueueHarness:
         self.errors: dict[str, Exception] = {}
         self.hold: set[str] = set()
         self.released = asyncio.Event()
-        self.gone: list[str] = []
+        self.cleaned_up: list[str] = []
         self.queue = WorkQueue(
-            self.reconcile, self.clock, on_gone=lambda key: self.gone.append(key.name), max_in_progress=10
+            self.reconcile, self.clock, on_gone=lambda key: self.cleaned_up.append(key.name), max_in_progress=10
         )
 
     async def reconcile(self, key: Key, turn: Turn) -> Wake:
@@ -124,11 +124,11 @@ async def test_exporter_deleted_during_its_task_is_cleaned_up_again_after_the_ta
     key = harness.enqueue("teams")
     async with harness.leading():
         harness.queue.forget(key)
-        assert harness.gone == ["teams"], "its metrics are removed at once"
+        assert harness.cleaned_up == ["teams"], "its metrics are removed at once"
         harness.errors["teams"] = NotFound("it was deleted")
         harness.release("teams")
         await settled()
-        assert harness.gone == ["teams", "teams"], "the task may have stored something in between"
+        assert harness.cleaned_up == ["teams", "teams"], "the task may have stored something in between"
 
 
 async def test_exporter_deleted_while_it_waits_is_not_reconciled(harness: QueueHarness) -> None:
