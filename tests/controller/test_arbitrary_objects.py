@@ -42,21 +42,21 @@ def property_test(*strategies: st.SearchStrategy[Any]) -> Callable[[Callable[...
 
 
 @contextlib.contextmanager
-def two_exporters() -> Iterator[OddWorld]:
-    """A world with a healthy exporter and one whose content a test changes."""
-    world = OddWorld()
+def virtual_operator() -> Iterator[OddWorld]:
+    """A real operator on virtual time, with a healthy exporter and one whose content a test changes."""
+    operator = OddWorld()
     try:
-        yield world
+        yield operator
     finally:
-        world.close()
+        operator.close()
 
 
 @cache
 def real_status() -> dict[str, Any]:
     """The status of an exporter that has worked for some hours."""
-    with two_exporters() as world:
-        world.run(2.5)
-        return world.status(ODD)
+    with virtual_operator() as operator:
+        operator.run(2.5)
+        return operator.status(ODD)
 
 
 REAL_STATUS: st.SearchStrategy[Any] = st.deferred(lambda: changed(real_status(), STATUS))
@@ -64,33 +64,35 @@ REAL_STATUS_LOOSE: st.SearchStrategy[Any] = st.deferred(lambda: changed(real_sta
 """That status with changes. Deferred, because it takes most of a second to make."""
 
 WORKING_SPEC: dict[str, Any] = {}
-with two_exporters() as _world:
-    WORKING_SPEC = _world.spec(ODD)
+with virtual_operator() as _operator:
+    WORKING_SPEC = _operator.spec(ODD)
 
 
-def run_and_check(world: OddWorld, hours: float = HOURS) -> None:
+def run_and_check(operator: OddWorld, hours: float = HOURS) -> None:
     """Run the operator, including a sweep, and assert that it works for both exporters."""
-    world.run(hours)
-    assert world.ends == [], "the operator ended"
-    assert world.loop.errors == []
-    assert world.sent_twice() == []
-    healthy = world.status(HEALTHY)
-    slots = int((world.loop.time() - 1320) // 3600) + 1  # a slot 20 minutes past each hour, and 2 minutes for its run
-    assert world.sent(HEALTHY) == slots
-    assert len(healthy["history"]) == world.sent(HEALTHY)
-    assert world.sent(ODD) <= slots + 3, "more surveys than slots and requests"
-    assert world.internal_errors() == []
-    if "deletionTimestamp" not in world.body(ODD)["metadata"]:
-        assert [c for c in world.status(ODD).get("conditions", []) if c["type"] == "Ready"], "nothing is reported"
+    operator.run(hours)
+    assert operator.ends == [], "the operator ended"
+    assert operator.loop.errors == []
+    assert operator.sent_twice() == []
+    healthy = operator.status(HEALTHY)
+    slots = (
+        int((operator.loop.time() - 1320) // 3600) + 1
+    )  # a slot 20 minutes past each hour, and 2 minutes for its run
+    assert operator.sent(HEALTHY) == slots
+    assert len(healthy["history"]) == operator.sent(HEALTHY)
+    assert operator.sent(ODD) <= slots + 3, "more surveys than slots and requests"
+    assert operator.internal_errors() == []
+    if "deletionTimestamp" not in operator.body(ODD)["metadata"]:
+        assert [c for c in operator.status(ODD).get("conditions", []) if c["type"] == "Ready"], "nothing is reported"
 
 
 def put_and_check(before_start: bool, **parts: Any) -> None:
-    """Replace parts of the odd exporter, before the operator starts or while it runs."""
-    with two_exporters() as world:
+    """Replace parts of the other exporter, before the operator starts or while it runs."""
+    with virtual_operator() as operator:
         if not before_start:
-            world.run(0.6)
-        world.put(**parts)
-        run_and_check(world)
+            operator.run(0.6)
+        operator.put(**parts)
+        run_and_check(operator)
 
 
 @property_test(st.booleans(), values(STATUS) | REAL_STATUS)
@@ -129,10 +131,12 @@ def test_operator_survives_any_combination_of_spec_status_and_metadata(
     put_and_check(False, spec=spec, status=status, metadata={**metadata, "annotations": annotations})
 
 
-def _fails_for_odd(function: Callable[..., Any], calls: list[float], world: OddWorld) -> Callable[..., Any]:
+def _failing_for_one_exporter(
+    function: Callable[..., Any], calls: list[float], operator: OddWorld
+) -> Callable[..., Any]:
     def failing(exporter: Exporter, *arguments: Any) -> Any:
         if exporter.name == ODD:
-            calls.append(world.loop.time())
+            calls.append(operator.loop.time())
             raise ZeroDivisionError("unexpected; ana@example.com")
         return function(exporter, *arguments)
 
@@ -141,54 +145,56 @@ def _fails_for_odd(function: Callable[..., Any], calls: list[float], world: OddW
 
 def test_unexpected_error_is_reported_on_its_exporter_and_retried_with_backoff() -> None:
     calls: list[float] = []
-    with two_exporters() as world:
-        with mock.patch.object(reconciler_module, "plan", _fails_for_odd(reconciler_module.plan, calls, world)):
-            world.run(1.5)
-        assert world.ends == []
-        assert world.sent(HEALTHY) == 2
-        ready = next(c for c in world.status(ODD)["conditions"] if c["type"] == "Ready")
+    with virtual_operator() as operator:
+        with mock.patch.object(
+            reconciler_module, "plan", _failing_for_one_exporter(reconciler_module.plan, calls, operator)
+        ):
+            operator.run(1.5)
+        assert operator.ends == []
+        assert operator.sent(HEALTHY) == 2
+        ready = next(c for c in operator.status(ODD)["conditions"] if c["type"] == "Ready")
         assert (ready["status"], ready["reason"]) == ("False", "InternalError")
         assert "ZeroDivisionError" in ready["message"]
         assert "ana" not in ready["message"]
-        assert list(world.server.events.values()).count("InternalError") == 1
+        assert list(operator.server.events.values()).count("InternalError") == 1
         assert 20 < len(calls) < 70, "it is retried every two minutes, and not in a hot loop"
-        assert any("internal_errors" in line for line in world.internal_errors())
-        world.run(1.0)  # the error is over
-        ready = next(c for c in world.status(ODD)["conditions"] if c["type"] == "Ready")
+        assert any("internal_errors" in line for line in operator.internal_errors())
+        operator.run(1.0)  # the error is over
+        ready = next(c for c in operator.status(ODD)["conditions"] if c["type"] == "Ready")
         assert ready["status"] == "True"
-        assert world.sent(ODD) == 1
+        assert operator.sent(ODD) == 1
 
 
 def test_exporter_is_reconciled_although_the_watch_fails_to_process_it() -> None:
-    with two_exporters() as world:
-        failing = _fails_for_odd(watch_module.next_wake, [], world)
+    with virtual_operator() as operator:
+        failing = _failing_for_one_exporter(watch_module.next_wake, [], operator)
         with mock.patch.object(watch_module, "next_wake", failing):
-            world.run(1.5)
-        assert world.ends == []
-        assert any('part="observe"' in line for line in world.internal_errors())
-        assert (world.sent(HEALTHY), world.sent(ODD)) == (2, 2), "the reconciler does not depend on the watch"
-        assert world.sent_twice() == []
+            operator.run(1.5)
+        assert operator.ends == []
+        assert any('part="observe"' in line for line in operator.internal_errors())
+        assert (operator.sent(HEALTHY), operator.sent(ODD)) == (2, 2), "the reconciler does not depend on the watch"
+        assert operator.sent_twice() == []
 
 
 def test_error_that_recurs_after_each_success_does_not_cause_a_hot_loop() -> None:
     """Each report changes the status, and each change makes the exporter due again."""
     calls: list[float] = []
-    with two_exporters() as world:
+    with virtual_operator() as operator:
         original_plan = reconciler_module.plan
 
         def fail_every_other_time(exporter: Exporter, *arguments: Any) -> Any:
             if exporter.name == ODD:
-                calls.append(world.loop.time())
+                calls.append(operator.loop.time())
                 if len(calls) % 2:
                     raise OverflowError("date value out of range")
             return original_plan(exporter, *arguments)
 
         with mock.patch.object(reconciler_module, "plan", fail_every_other_time):
-            world.run(1.5)
-        assert world.ends == []
+            operator.run(1.5)
+        assert operator.ends == []
         assert len(calls) < 200
-        assert world.sent(HEALTHY) == 2
-        assert world.sent_twice() == []
+        assert operator.sent(HEALTHY) == 2
+        assert operator.sent_twice() == []
 
 
 def test_slots_missed_since_2001_become_one_entry_without_a_long_computation() -> None:
@@ -196,64 +202,66 @@ def test_slots_missed_since_2001_become_one_entry_without_a_long_computation() -
     status["nextScheduleTime"] = "2001-01-01T02:20:00Z"
     for name in ("lastScheduleTime", "claimedSlots", "claimedSlotsSince", "history"):
         status.pop(name, None)
-    with two_exporters() as world:
+    with virtual_operator() as operator:
         spec = {**WORKING_SPEC, "schedule": {"frequency": "Hourly", "everyHours": 2, "timeZone": "UTC"}}
-        world.put(spec=spec, status=status)
+        operator.put(spec=spec, status=status)
         began = time.process_time()
-        world.run(0.2)
+        operator.run(0.2)
         assert time.process_time() - began < 5
-        (entry,) = world.status(ODD)["history"]
+        (entry,) = operator.status(ODD)["history"]
         assert (entry["result"], entry["reason"]) == ("Missed", "DeadlineExceeded")
-        assert world.sent(ODD) == 0
+        assert operator.sent(ODD) == 0
 
 
 @pytest.mark.parametrize(("step", "result"), [("Claimed", "Failed"), ("Finalizing", "Unknown"), (None, "Unknown")])
 def test_run_written_by_another_version_ends_in_an_entry(step: str | None, result: str) -> None:
     run = {"id": "aaaaaaaaaaaaaaaaaaaa", "trigger": "Schedule", "startTime": "2026-10-19T05:20:03Z", "step": step}
     unreadable = {**run, "attempt": "first", "batchId": "BT_1", "sendTime": "2026-10-19T05:21:00Z", "surveyId": "SV_1"}
-    with two_exporters() as world:
-        world.run(0.1)
-        world.put(status={**world.status(ODD), "activeRun": unreadable if step != "Claimed" else {**run, "id": 7}})
-        world.run(0.1)
-        status = world.status(ODD)
+    with virtual_operator() as operator:
+        operator.run(0.1)
+        operator.put(
+            status={**operator.status(ODD), "activeRun": unreadable if step != "Claimed" else {**run, "id": 7}}
+        )
+        operator.run(0.1)
+        status = operator.status(ODD)
         assert "activeRun" not in status
         assert status["history"][-1]["result"] == result
-        assert world.sent(ODD) == 0
+        assert operator.sent(ODD) == 0
         if result == "Unknown":
             assert status["history"][-1]["id"] == run["id"]
             assert run["id"] in status["sentRuns"], "a run with that id never starts again"
-        world.run(0.5)
-        assert world.sent(ODD) == 1, "the next slot runs"
-        assert world.sent_twice() == []
+        operator.run(0.5)
+        assert operator.sent(ODD) == 1, "the next slot runs"
+        assert operator.sent_twice() == []
 
 
 def test_damaged_status_is_repaired_at_once_and_the_next_slot_runs() -> None:
-    with two_exporters() as world:
-        world.run(0.6)
-        assert world.sent(ODD) == 1
+    with virtual_operator() as operator:
+        operator.run(0.6)
+        assert operator.sent(ODD) == 1
         requests = {f"{GROUP}/run-requested-at": "A", f"{GROUP}/test-requested-at": "T"}
-        damaged = {**world.status(ODD), "sentRuns": [7], "handledTestRequests": "none"}
-        world.put(status=damaged, metadata={"annotations": requests})
-        world.run(0.1)
-        status = world.status(ODD)
+        damaged = {**operator.status(ODD), "sentRuns": [7], "handledTestRequests": "none"}
+        operator.put(status=damaged, metadata={"annotations": requests})
+        operator.run(0.1)
+        status = operator.status(ODD)
         assert status["sentRuns"] == []
         assert (status["history"][0]["reason"], status["lastTest"]["reason"]) == ("StatusNotUnderstood",) * 2
-        assert list(world.server.events.values()).count("StatusNotUnderstood") == 2
-        assert any("status.sentRuns" in line for line in world.lines), "the log names the field"
-        assert world.sent(ODD) == 1
-        world.run(1.0)
-        assert world.sent(ODD) == 2, "the slot after the repair runs"
+        assert list(operator.server.events.values()).count("StatusNotUnderstood") == 2
+        assert any("status.sentRuns" in line for line in operator.lines), "the log names the field"
+        assert operator.sent(ODD) == 1
+        operator.run(1.0)
+        assert operator.sent(ODD) == 2, "the slot after the repair runs"
 
 
 @pytest.mark.parametrize("step", ["Claimed", "Sending", None])
 def test_run_with_an_oversized_id_ends_in_an_entry(step: str | None) -> None:
     run = {"id": "x" * 4096, "trigger": "Schedule", "startTime": "2026-10-19T06:00:00Z", "step": step}
-    with two_exporters() as world:
-        world.run(0.1)
-        world.put(status={**world.status(ODD), "activeRun": run if step else {"id": "x" * 4096}})
-        world.run(0.1)
-        status = world.status(ODD)
-        assert world.internal_errors() == []
+    with virtual_operator() as operator:
+        operator.run(0.1)
+        operator.put(status={**operator.status(ODD), "activeRun": run if step else {"id": "x" * 4096}})
+        operator.run(0.1)
+        status = operator.status(ODD)
+        assert operator.internal_errors() == []
         assert "activeRun" not in status
         assert status["history"][0]["result"] == ("Failed" if step == "Claimed" else "Unknown")
         assert len(status["history"][0]["id"]) == 20
@@ -265,10 +273,10 @@ def test_ready_is_set_although_other_tools_fill_the_conditions() -> None:
          "message": ""}
         for n in range(16)
     ]  # fmt: skip
-    with two_exporters() as world:
-        world.put(status={"conditions": foreign})
-        world.run(0.2)
-        types = [condition["type"] for condition in world.status(ODD)["conditions"]]
+    with virtual_operator() as operator:
+        operator.put(status={"conditions": foreign})
+        operator.run(0.2)
+        types = [condition["type"] for condition in operator.status(ODD)["conditions"]]
         assert "Ready" in types
         assert "team.example.com/0" in types
         assert len(types) <= 16

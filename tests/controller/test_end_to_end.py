@@ -56,12 +56,14 @@ def test_small_run_makes_seven_remote_calls(stage: Stage) -> None:
     operator = stage.operator()
     exporter = stage.exporter()
     exporter.checked()
+
     operator.stop()  # the next process has no tokens, and knows no calls that count for the rate limit
     stage.clock.advance(2)
     stage.sandbox.call(stage.sandbox.ledger.calls.clear)
     operator.start()
     exporter.annotate(run_requested_at="first")
     exporter.ended()
+
     assert [call.operation for call in stage.sandbox.ledger.calls] == [
         "nexthink.token",
         "nexthink.execute",
@@ -146,6 +148,7 @@ def test_delivering_test_mails_at_most_twenty_people(stage: Stage, people: Maile
     assert (test["result"], test["reason"]) == ("Succeeded", "TestDelivered")
     assert len(people(stage)) == 20
     assert exporter.history() == []
+
     exporter.annotate(test_mode="Dry")  # a change of the mode alone requests no test
     exporter.annotate(test_mode="Deliver")
     exporter.annotate(test_requested_at="t2", test_mode="Dry")

@@ -79,6 +79,7 @@ def test_namespace_without_permissions_is_reported_and_retried(stage: Stage, gra
     operator.start()
     exporter = stage.exporter()
     exporter.checked()
+
     if granted_at_start:
         eventually(lambda: blind_seconds(operator, other) == 0, "both namespaces are watched")
         stage.cluster.kubectl("delete", "rolebinding,role", "operator", "-n", other)
@@ -88,6 +89,7 @@ def test_namespace_without_permissions_is_reported_and_retried(stage: Stage, gra
     assert operator.get("/readyz") == 200
     exporter.annotate(run_requested_at="while-the-other-namespace-is-blind")
     assert exporter.ended()["result"] == "Succeeded"
+
     grant_permissions(stage.cluster, other, of=stage.namespace, rules=rules)
     stage.while_time_passes(
         lambda: eventually(lambda: blind_seconds(operator, other) == 0, "the other namespace is watched again")
@@ -95,13 +97,9 @@ def test_namespace_without_permissions_is_reported_and_retried(stage: Stage, gra
     assert operator.alive
 
 
-def test_admission_policy_that_denies_one_exporter_is_quoted_and_others_still_run(stage: Stage) -> None:
-    operator = stage.operator()
-    exporter, other = stage.exporter(), stage.exporter("other")
-    exporter.checked()
-    other.checked()
-    name = f"owner-{stage.namespace}"
-    kind = "admissionregistration.k8s.io/v1"
+def policy_for_other(name: str, namespace: str) -> dict[str, Any]:
+    """A policy, with its binding, that denies updates of the status of all exporters except `other`."""
+    api_version = "admissionregistration.k8s.io/v1"
     rule = {
         "apiGroups": ["qualtrics-exporter.dev"],
         "apiVersions": ["*"],
@@ -114,7 +112,7 @@ def test_admission_policy_that_denies_one_exporter_is_quoted_and_others_still_ru
         "reason": "Forbidden",
     }
     policy = {
-        "apiVersion": kind,
+        "apiVersion": api_version,
         "kind": "ValidatingAdmissionPolicy",
         "metadata": {"name": name},
         "spec": {
@@ -123,15 +121,23 @@ def test_admission_policy_that_denies_one_exporter_is_quoted_and_others_still_ru
             "validations": [validation],
         },
     }
-    match = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.namespace}}}
+    match = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
     binding = {
-        "apiVersion": kind,
+        "apiVersion": api_version,
         "kind": "ValidatingAdmissionPolicyBinding",
         "metadata": {"name": name},
         "spec": {"policyName": name, "validationActions": ["Deny"], "matchResources": match},
     }
-    items = {"apiVersion": "v1", "kind": "List", "items": [policy, binding]}
-    stage.cluster.kubectl("apply", "-f", "-", input=json.dumps(items))
+    return {"apiVersion": "v1", "kind": "List", "items": [policy, binding]}
+
+
+def test_admission_policy_that_denies_one_exporter_is_quoted_and_others_still_run(stage: Stage) -> None:
+    operator = stage.operator()
+    exporter, other = stage.exporter(), stage.exporter("other")
+    exporter.checked()
+    other.checked()
+    name = f"owner-{stage.namespace}"
+    stage.cluster.kubectl("apply", "-f", "-", input=json.dumps(policy_for_other(name, stage.namespace)))
     try:
 
         def denies() -> bool:

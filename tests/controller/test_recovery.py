@@ -91,6 +91,7 @@ def test_graceful_stop_finishes_a_send_in_progress(stage: Stage, people: Mailed)
     stage.sandbox.fault("qualtrics.create_distribution", hold="before")
     exporter.annotate(run_requested_at="first")
     stage.reached("qualtrics.create_distribution")
+
     operator.terminate()
     eventually(lambda: "stopping" in operator.log, "the operator is stopping")
     stage.sandbox.release()
@@ -112,6 +113,7 @@ def test_suspension_edit_or_deletion_during_a_run_takes_effect_before_the_send(
     stage.sandbox.fault("qualtrics.import_status", hold="before")
     exporter.annotate(run_requested_at="first")
     stage.reached("qualtrics.import_status")
+
     if change == "suspend":
         exporter.change(suspend=True)
     elif change == "edit":
@@ -119,6 +121,7 @@ def test_suspension_edit_or_deletion_during_a_run_takes_effect_before_the_send(
     else:
         exporter.delete()
     stage.sandbox.release()
+
     if change == "delete":
         stage.exporter("another").checked()
         assert stage.sandbox.ledger.distributions == []

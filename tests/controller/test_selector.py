@@ -48,6 +48,7 @@ def test_exporter_that_leaves_and_rejoins_the_selector_during_a_run_has_one_task
     exporter.annotate(run_requested_at="now")
     stage.reached("qualtrics.import_contacts")
     attempt = active_run(exporter)
+
     set_label(exporter, None)
     eventually(lambda: not selects(operator, exporter), "the operator no longer selects the exporter")
     set_label(exporter, "a")
@@ -80,6 +81,7 @@ def test_shard_takes_over_a_run_only_after_its_holder_is_gone(stage: Stage) -> N
     exporter.annotate(run_requested_at="now")
     stage.reached("qualtrics.import_contacts")
     attempt = active_run(exporter)
+
     set_label(exporter, "b")
     eventually(lambda: selects(second, exporter), "the second shard selects the exporter")
     since = stage.clock.now()
@@ -110,6 +112,7 @@ def test_next_leader_of_the_same_lease_takes_over_a_run_at_once(stage: Stage) ->
     stage.sandbox.reached("qualtrics.import_contacts")
     holder = active_run(exporter)["holder"]
     killed, other = sorted(operators, key=lambda operator: f":{operator.folder.name}:" not in holder)
+
     killed.kill()
     stage.sandbox.release(drop=True)
     began = stage.clock.now()

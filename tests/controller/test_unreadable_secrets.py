@@ -52,6 +52,7 @@ def test_slot_and_test_fail_with_secret_not_readable_if_a_secret_stays_unreadabl
     assert "Nobody was mailed" in entry["message"]
     took = datetime.fromisoformat(entry["completionTime"]) - datetime.fromisoformat(entry["startTime"])
     assert took > timedelta(minutes=2), "the Secret is read again for some minutes"
+
     exporter.annotate(test_requested_at="while-it-fails")
     test = wait_for_status(stage, exporter, lambda status: status.get("lastTest"), "the test has ended")
     assert test["reason"] == REASON

@@ -65,7 +65,7 @@ class QueueHarness:
     async def leading(self) -> AsyncIterator[None]:
         task = asyncio.create_task(self.queue.lead())
         try:
-            await settled()
+            await let_tasks_run()
             yield
         finally:
             task.cancel()
@@ -74,10 +74,10 @@ class QueueHarness:
     async def pass_time(self, seconds: float) -> None:
         await self.clock.asleep()
         self.clock.advance(seconds)
-        await settled()
+        await let_tasks_run()
 
 
-async def settled() -> None:
+async def let_tasks_run() -> None:
     for _ in range(30):
         await asyncio.sleep(0)
 
@@ -103,10 +103,10 @@ async def test_exporter_that_leaves_and_rejoins_the_selector_has_one_task(harnes
         harness.queue.forget(key)
         assert len(harness.queue) == 0
         harness.enqueue("teams")
-        await settled()
+        await let_tasks_run()
         assert harness.started == ["teams"]
         harness.release("teams")
-        await settled()
+        await let_tasks_run()
         assert harness.started == ["teams", "teams"], "a change during the task makes it due again"
 
 
@@ -127,7 +127,7 @@ async def test_exporter_deleted_during_its_task_is_cleaned_up_again_after_the_ta
         assert harness.cleaned_up == ["teams"], "its metrics are removed at once"
         harness.errors["teams"] = NotFound("it was deleted")
         harness.release("teams")
-        await settled()
+        await let_tasks_run()
         assert harness.cleaned_up == ["teams", "teams"], "the task may have stored something in between"
 
 
@@ -138,7 +138,7 @@ async def test_exporter_deleted_while_it_waits_is_not_reconciled(harness: QueueH
     async with harness.leading():
         harness.queue.forget(last)
         harness.release(*harness.hold)
-        await settled()
+        await let_tasks_run()
     assert "a5" not in harness.started
     assert harness.queue.waiting == 0
 
@@ -158,7 +158,7 @@ async def test_tenant_whose_runs_hang_does_not_delay_another_tenant(harness: Que
         assert len(harness.working) == 5
         for n in range(4):
             harness.enqueue(f"b{n}", B)
-        await settled()
+        await let_tasks_run()
         assert harness.started[5:] == ["b0", "b1", "b2", "b3"]
 
 
@@ -171,10 +171,10 @@ async def test_lag_covers_every_waiting_exporter(harness: QueueHarness) -> None:
         assert 1234 <= harness.queue.lag < 1240
         assert (harness.queue.waiting, harness.queue.in_progress) == (45, 5)
         harness.enqueue("a49")  # the watch reports it again
-        await settled()
+        await let_tasks_run()
         assert harness.queue.lag >= 1234
         harness.release(*harness.hold)
-        await settled()
+        await let_tasks_run()
         assert harness.queue.lag == 0
 
 
@@ -185,9 +185,9 @@ async def test_waiting_exporter_keeps_its_place_when_it_changes(harness: QueueHa
     async with harness.leading():
         for _ in range(3):
             harness.enqueue("a5")
-            await settled()
+            await let_tasks_run()
         harness.release("a0", "a5", "a6")
-        await settled()
+        await let_tasks_run()
     assert harness.started[5] == "a5"
 
 
@@ -199,9 +199,9 @@ async def test_request_makes_a_waiting_check_urgent(harness: QueueHarness) -> No
     harness.enqueue("check-2", urgent=False)
     async with harness.leading():
         harness.enqueue("check-2", urgent=True)
-        await settled()
+        await let_tasks_run()
         harness.release(*harness.hold)
-        await settled()
+        await let_tasks_run()
     assert harness.started[5:] == ["check-2", "check-1"]
 
 
@@ -231,7 +231,7 @@ async def test_slot_due_during_a_task_of_its_exporter_counts_as_waiting(harness:
         harness.wakes["teams"] = Wake(NOON + timedelta(seconds=100))
         await harness.pass_time(340)
         harness.release("teams")
-        await settled()
+        await let_tasks_run()
         assert harness.turns[-1].waited >= timedelta(seconds=240)
 
 
@@ -256,29 +256,27 @@ async def test_end_of_a_term_cancels_all_tasks_and_the_next_term_starts_again(ha
         assert all(turn.first for turn in harness.turns)
 
 
-async def test_two_writers_that_undo_each_others_changes_do_not_flood_the_api_server() -> None:
+async def test_two_writers_that_undo_each_others_changes_do_not_flood_the_api_server(harness: QueueHarness) -> None:
     """Each reconciliation changes the object, and the watch at once reports the change of the other writer."""
-    harness = QueueHarness()
     async with harness.leading():
         for _ in range(3600):
             harness.enqueue("e")
-            await settled()
+            await let_tasks_run()
             await harness.pass_time(1)
     assert len(harness.started) < 400
 
 
-async def test_exporter_with_a_burst_of_changes_is_reconciled_at_once_after_a_pause() -> None:
-    harness = QueueHarness()
+async def test_exporter_with_a_burst_of_changes_is_reconciled_at_once_after_a_pause(harness: QueueHarness) -> None:
     async with harness.leading():
         for _ in range(2 * BURST):
             harness.enqueue("e")
-            await settled()
+            await let_tasks_run()
         assert len(harness.started) == BURST
         await harness.pass_time(BURST * REFILL_SECONDS)
         await harness.pass_time(BURST * REFILL_SECONDS)
         before = len(harness.started)
         harness.enqueue("e")
-        await settled()
+        await let_tasks_run()
         assert len(harness.started) == before + 1
 
 
@@ -292,12 +290,12 @@ async def test_missing_permission_is_a_problem_of_the_operator_only_if_every_exp
         assert harness.queue.failing == 2
         del harness.errors["one"]
         harness.enqueue("one", A)
-        await settled()
+        await let_tasks_run()
         assert harness.queue.problem is None
         assert harness.queue.failing == 1
         harness.errors["one"] = Refused("a policy refuses this exporter", 403)
         harness.enqueue("one", A)
-        await settled()
+        await let_tasks_run()
         assert harness.queue.problem is None
         harness.queue.forget(one)
         assert harness.queue.problem == "no permission in b", "every remaining exporter is forbidden"
@@ -377,7 +375,7 @@ async def test_change_does_not_end_the_pause_after_an_unexpected_error(harness: 
     async with harness.leading():
         for _ in range(20):
             harness.enqueue("one")
-            await settled()
+            await let_tasks_run()
         assert harness.started == ["one"]
         await harness.pass_time(1.5)
         assert harness.started == ["one"] * 2
@@ -396,7 +394,7 @@ async def test_unexpected_error_after_a_long_time_is_retried_like_the_first_one(
         before = len(harness.started)
         harness.errors = {"one": ZeroDivisionError("unexpected again")}
         harness.enqueue("one")
-        await settled()
+        await let_tasks_run()
         assert len(harness.started) == before + 1
         await harness.pass_time(1)
         assert len(harness.started) == before + 2
