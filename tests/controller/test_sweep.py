@@ -6,40 +6,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.controller.kube.api import ObjectKey
-from qualtrics_exporter.controller.kube.errors import ClusterError, NotFound
-from qualtrics_exporter.controller.plan.wake import Wake
+from qualtrics_exporter.controller.kube.errors import ClusterError
 from qualtrics_exporter.controller.sweep import Sweep
-from qualtrics_exporter.controller.targets import Targets
-from qualtrics_exporter.controller.watch import Watch
-from qualtrics_exporter.controller.work_queue import WorkQueue
-from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.controller.fake_api import exporter
+from tests.controller.watch_with_queue import WatchWithQueue
 from tests.environment.clock import SteeredClock
-
-
-class FakeCluster:
-    """Exporters by name, in one namespace."""
-
-    def __init__(self) -> None:
-        self.exporters: dict[str, dict[str, Any]] = {}
-        self.problem: ClusterError | None = None
-
-    def put(self, name: str, version: int) -> dict[str, Any]:
-        self.exporters[name] = exporter("a", name, version)
-        return self.exporters[name]
-
-    async def list_metadata(self, namespace: str | None, selector: str | None = None) -> AsyncIterator[ObjectKey]:
-        if self.problem:
-            raise self.problem
-        for name, body in list(self.exporters.items()):
-            metadata = body["metadata"]
-            yield ObjectKey("a", name, metadata["uid"], metadata["resourceVersion"], metadata["generation"])
-
-    async def get(self, namespace: str, name: str) -> dict[str, Any]:
-        if name not in self.exporters:
-            raise NotFound
-        return self.exporters[name]
 
 
 class PausedClock(SteeredClock):
@@ -62,36 +33,28 @@ class PausedClock(SteeredClock):
         await self.sleeping.wait()
 
 
-class SweptWatch:
+class SweptWatch(WatchWithQueue):
     """A watch that receives only the events of the test, and its sweep."""
 
     def __init__(self) -> None:
-        self.cluster = FakeCluster()
         self.paused = PausedClock()
         clock = WatchedClock(self.paused)
-        self.queue = WorkQueue(_never, clock)
-        cluster: Any = self.cluster
-        metrics = Metrics()
-        self.watch = Watch(
-            cluster, self.queue, Targets(), clock, namespaces=("a",), selector=None, default_zone="UTC",
-            metrics=metrics,
-        )  # fmt: skip
+        super().__init__({}, clock, "a")
         self.restarts: list[str] = []
         self.watch.namespaces["a"].restart = lambda: self.restarts.append("a")  # type: ignore[method-assign]
-        self.sweep = Sweep(cluster, self.watch, clock, selector=None, metrics=metrics)
+        cluster: Any = self.cluster
+        self.sweep = Sweep(cluster, self.watch, clock, selector=None, metrics=self.metrics)
 
-    def versions(self) -> dict[str, str]:
-        return {key.name: version for key, version in self.queue.known()}
+    def put(self, name: str, version: int) -> dict[str, Any]:
+        """Store an exporter without an event."""
+        self.cluster.objects["a", name] = exporter("a", name, version)
+        return self.cluster.objects["a", name]
 
     async def event(self, kind: Any, body: dict[str, Any]) -> None:
         await self.watch._on_event({"type": kind, "object": body})  # type: ignore[typeddict-item]
 
     async def next_sweep(self) -> None:
         await self.paused.wake_and_wait()
-
-
-async def _never(*_: object) -> Wake:
-    raise AssertionError("no replica leads in these tests")
 
 
 @asynccontextmanager
@@ -108,18 +71,18 @@ async def sweeping() -> AsyncIterator[SweptWatch]:
 
 async def test_sweep_finds_new_changed_and_deleted_exporters() -> None:
     async with sweeping() as swept:
-        await swept.event("ADDED", swept.cluster.put("changed", 1))
-        await swept.event("ADDED", swept.cluster.put("deleted", 1))
-        swept.cluster.put("changed", 2)
-        swept.cluster.put("new", 3)
-        del swept.cluster.exporters["deleted"]
+        await swept.event("ADDED", swept.put("changed", 1))
+        await swept.event("ADDED", swept.put("deleted", 1))
+        swept.put("changed", 2)
+        swept.put("new", 3)
+        del swept.cluster.objects["a", "deleted"]
         await swept.next_sweep()
-        assert swept.versions() == {"changed": "2", "new": "3"}
+        assert swept.versions() == {"a/changed": "2", "a/new": "3"}
 
 
 async def test_sweep_without_changes_does_not_restart_the_watch() -> None:
     async with sweeping() as swept:
-        await swept.event("ADDED", swept.cluster.put("one", 1))
+        await swept.event("ADDED", swept.put("one", 1))
         await swept.next_sweep()
         await swept.next_sweep()
         assert swept.restarts == []
@@ -128,24 +91,24 @@ async def test_sweep_without_changes_does_not_restart_the_watch() -> None:
 
 async def test_silent_watch_is_restarted_by_each_sweep_and_reported_after_two() -> None:
     async with sweeping() as swept:
-        swept.cluster.put("one", 1)
+        swept.put("one", 1)
         await swept.next_sweep()
         assert swept.restarts == ["a"]
         assert swept.watch.problem is None
-        swept.cluster.put("one", 2)
+        swept.put("one", 2)
         await swept.next_sweep()
         assert swept.restarts == ["a", "a"]
         assert swept.watch.problem == "exporters change, but the watch does not report it"
-        await swept.event("MODIFIED", swept.cluster.put("one", 3))
+        await swept.event("MODIFIED", swept.put("one", 3))
         assert swept.watch.problem is None
 
 
 async def test_failed_sweep_is_followed_by_another_one() -> None:
     async with sweeping() as swept:
-        swept.cluster.put("one", 1)
-        swept.cluster.problem = ClusterError("list timed out")
+        swept.put("one", 1)
+        swept.cluster.problems["a"] = ClusterError("list timed out")
         await swept.next_sweep()
         assert swept.versions() == {}
-        swept.cluster.problem = None
+        swept.cluster.problems.clear()
         await swept.next_sweep()
-        assert swept.versions() == {"one": "1"}
+        assert swept.versions() == {"a/one": "1"}

@@ -18,16 +18,11 @@ from kubernetes.aio import client
 from qualtrics_exporter.clock import SystemClock, WatchedClock
 from qualtrics_exporter.controller import watch as watch_module
 from qualtrics_exporter.controller.kube import auth, namespace_watch
-from qualtrics_exporter.controller.kube.api import ObjectKey
 from qualtrics_exporter.controller.kube.connection import Connection
-from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, NotFound
+from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden
 from qualtrics_exporter.controller.kube.namespace_watch import NamespaceWatch
-from qualtrics_exporter.controller.plan.wake import Wake
-from qualtrics_exporter.controller.targets import Targets
-from qualtrics_exporter.controller.watch import Watch
-from qualtrics_exporter.controller.work_queue import WorkQueue
-from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.controller.fake_api import Answer, FakeApi, exporter, reset, silence, status, stream
+from tests.controller.watch_with_queue import WatchWithQueue
 from tests.environment.waiting import HANG_SECONDS
 
 
@@ -76,56 +71,14 @@ LIST_FAILURES: dict[str, list[Answer]] = {
 }
 
 
-class FakeCluster:
-    """The API server for checks and sweeps, which raises the `problems` of a namespace."""
-
-    def __init__(self, api: FakeApi) -> None:
-        self._api = api
-        self.problems: dict[str | None, ClusterError] = {}
-
-    async def check_watch(self, namespace: str | None) -> None:
-        if problem := self.problems.get(namespace):
-            raise problem
-
-    async def list_metadata(self, namespace: str | None, selector: str | None = None) -> AsyncIterator[ObjectKey]:
-        if problem := self.problems.get(namespace):
-            raise problem
-        for (where, name), body in list(self._api.objects.items()):
-            if namespace in (None, where):
-                metadata = body["metadata"]
-                yield ObjectKey(where, name, metadata["uid"], metadata["resourceVersion"], metadata["generation"])
-
-    async def get(self, namespace: str, name: str) -> Any:
-        if (namespace, name) not in self._api.objects:
-            raise NotFound
-        return self._api.objects[namespace, name]
-
-
-class WatchWithQueue:
-    """A watch of these namespaces, and the work queue that it fills."""
-
-    def __init__(self, api: FakeApi, *namespaces: str) -> None:
-        self.cluster = FakeCluster(api)
-        self.metrics = Metrics()
-        clock = WatchedClock(SystemClock())
-        self.queue = WorkQueue(_never, clock)
-        cluster: Any = self.cluster
-        self.watch = Watch(
-            cluster, self.queue, Targets(), clock, namespaces=namespaces, selector=None, default_zone="UTC",
-            metrics=self.metrics,
-        )  # fmt: skip
-
-    def names(self) -> set[str]:
-        return {str(key) for key, _ in self.queue.known()}
-
-
-async def _never(*_: object) -> Wake:
-    raise AssertionError("no replica leads in these tests")
+def watch_with_queue(api: FakeApi, *namespaces: str) -> WatchWithQueue:
+    """A watch of these namespaces, whose checks see the exporters of the API server."""
+    return WatchWithQueue(api.objects, WatchedClock(SystemClock()), *namespaces)
 
 
 @asynccontextmanager
 async def watching(api: FakeApi, *namespaces: str) -> AsyncIterator[WatchWithQueue]:
-    setup = WatchWithQueue(api, *namespaces)
+    setup = watch_with_queue(api, *namespaces)
     task = asyncio.create_task(setup.watch.run(lambda: None))
     try:
         yield setup
@@ -257,7 +210,7 @@ async def test_watch_that_is_cancelled_twice_closes_its_connections(
 async def test_process_that_stays_blind_ends_with_an_error(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "BLIND_SECONDS", 0.3)
     api.lasting["watch", "a"] = status(503, "ServiceUnavailable")
-    setup = WatchWithQueue(api, "a")
+    setup = watch_with_queue(api, "a")
     with pytest.raises(ExceptionGroup) as ended:
         await asyncio.wait_for(setup.watch.run(lambda: None), HANG_SECONDS)
     assert ended.group_contains(ClusterError, match="nothing could be watched for")
@@ -308,7 +261,7 @@ async def test_namespace_that_becomes_readable_again_is_watched_without_a_restar
 
 
 async def test_check_at_the_start_succeeds_if_one_namespace_is_readable(api: FakeApi) -> None:
-    setup = WatchWithQueue(api, "a", "b")
+    setup = watch_with_queue(api, "a", "b")
     setup.cluster.problems["b"] = Forbidden("no permission in b", 403)
     await setup.watch.check()
     setup.cluster.problems["a"] = Forbidden("no permission in a", 403)
@@ -342,7 +295,7 @@ async def test_restart_of_a_watch_leaves_other_tasks_and_signal_handlers_unchang
     def add_signal_handler() -> None:
         loop.add_signal_handler(signal.SIGTERM, terminated.set)
 
-    setup = WatchWithQueue(api, "a")
+    setup = watch_with_queue(api, "a")
     watch = asyncio.create_task(setup.watch.run(add_signal_handler))
     await until(lambda: setup.watch.blind is None, "exporters are watched")
     other_task = asyncio.create_task(asyncio.Event().wait())
@@ -387,13 +340,9 @@ async def test_kopf_metadata_in_an_object_has_no_effect(api: FakeApi, metadata: 
             changed = json.loads(json.dumps({**body, "spec": {"number": number}}))
             api.put(changed, "MODIFIED")
             version = changed["metadata"]["resourceVersion"]
-            await until(lambda version=version: versions(setup)["a/one"] == version, "each change is received")
+            await until(lambda version=version: setup.versions()["a/one"] == version, "each change is received")
         assert all(kind in ("list", "watch") for kind, _ in api.requests)
 
 
 def kopf_tasks() -> int:
     return sum("kopf" in repr(task) for task in asyncio.all_tasks())
-
-
-def versions(setup: WatchWithQueue) -> dict[str, str]:
-    return {str(key): version for key, version in setup.queue.known()}
