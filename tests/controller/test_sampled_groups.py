@@ -133,14 +133,14 @@ def test_requested_runs_survey_each_person_once_in_a_cycle(shared_stage: Stage) 
         return sorted(recipient for sent in distributions for recipient in sent.recipients)
 
     applied.annotate(run_requested_at="first")
-    entry = applied.after_run()
+    entry = applied.ended()
     first = mailed()
     counts = entry["recipients"]
     assert (entry["result"], entry["reason"]) == ("Succeeded", "Succeeded")
     assert 0 < len(first) < 40
     assert (counts["accepted"], counts["sampledOut"], counts["imported"]) == (len(first), 40 - len(first), len(first))
     applied.annotate(run_requested_at="second")
-    entry = applied.after_run(2)
+    entry = applied.ended(2)
     assert (entry["result"], entry["reason"]) == ("Succeeded", "NoRecipients")
     assert "except people who were surveyed in this cycle" in entry["message"]
     assert mailed() == first
