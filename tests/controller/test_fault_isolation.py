@@ -1,4 +1,4 @@
-"""Problems stay local, against a real API server: one slow replica, one namespace, one policy."""
+"""A problem with one replica, namespace or exporter does not affect the others, against a real API server."""
 
 import json
 from typing import Any
@@ -12,43 +12,43 @@ from tests.environment.stage import Stage
 from tests.environment.waiting import eventually
 
 
-def leads(operator: Operator) -> bool:
+def is_leader(operator: Operator) -> bool:
     return "qualtrics_exporter_leader 1.0" in operator.metrics()
 
 
-def blind(operator: Operator, namespace: str) -> float:
-    """For how long the operator has not watched a namespace, as its metric says."""
+def blind_seconds(operator: Operator, namespace: str) -> float:
+    """The metric that says for how long the operator has not watched a namespace."""
     start = f'qualtrics_exporter_watch_blind_seconds{{namespace="{namespace}"}} '
     (line,) = [line for line in operator.metrics().splitlines() if line.startswith(start)]
     return float(line.removeprefix(start))
 
 
-def test_a_replica_leads_although_each_call_about_the_lease_is_slow(stage: Stage) -> None:
+def test_replica_with_slow_lease_calls_becomes_leader(stage: Stage) -> None:
     gate = stage.gate()
     gate.fault("api.lease", times=None, delay=1.2)
     slow = stage.operator(election=True, gate=gate, start=False)
     slow.start(ready=False)
     slow.serves()
-    eventually(lambda: leads(slow), "the slow replica leads")
+    eventually(lambda: is_leader(slow), "the slow replica leads")
     exporter = stage.exporter()
     exporter.checked()
 
 
-def test_a_replica_that_is_too_slow_to_lead_lets_another_one_lead(stage: Stage) -> None:
+def test_healthy_replica_becomes_leader_if_the_other_one_is_too_slow(stage: Stage) -> None:
     gate = stage.gate()
-    gate.fault("api.lease", times=None, delay_after=12.0)  # each write takes effect, and its reply is too late
+    gate.fault("api.lease", times=None, delay_after=12.0)  # each write takes effect, but its reply comes too late
     slow = stage.operator(election=True, gate=gate, start=False)
     slow.start(ready=False)
     slow.serves()
     healthy = stage.operator(election=True, start=False)
     healthy.start(ready=False)
     healthy.serves()
-    eventually(lambda: leads(healthy), "the healthy replica leads")
-    assert not leads(slow)
+    eventually(lambda: is_leader(healthy), "the healthy replica leads")
+    assert not is_leader(slow)
 
 
-def rights(cluster: ControlPlane, namespace: str, *, of: str, rules: list[dict[str, Any]]) -> None:
-    """Give the operator's service account in namespace `of` its rights in another namespace."""
+def grant_permissions(cluster: ControlPlane, namespace: str, *, of: str, rules: list[dict[str, Any]]) -> None:
+    """Grant permissions in a namespace to the operator's service account in the namespace `of`."""
     group = "rbac.authorization.k8s.io"
     subject = {"kind": "ServiceAccount", "name": "operator", "namespace": of}
     items = [
@@ -64,13 +64,13 @@ def rights(cluster: ControlPlane, namespace: str, *, of: str, rules: list[dict[s
     cluster.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
 
 
-@pytest.mark.parametrize("there_at_start", [True, False])
-def test_a_namespace_without_rights_is_reported_and_tried_again(stage: Stage, there_at_start: bool) -> None:
+@pytest.mark.parametrize("granted_at_start", [True, False], ids=["revoked later", "missing at the start"])
+def test_namespace_without_permissions_is_reported_and_retried(stage: Stage, granted_at_start: bool) -> None:
     other = stage.cluster.namespace(f"{stage.namespace[:50]}-b")
     rules = [*chart_rules.namespaced()]
     kubeconfig = stage.cluster.service_account(stage.namespace, "operator", rules=rules)
-    if there_at_start:
-        rights(stage.cluster, other, of=stage.namespace, rules=rules)
+    if granted_at_start:
+        grant_permissions(stage.cluster, other, of=stage.namespace, rules=rules)
     gate = stage.gate()
     operator = stage.process(
         gate.kubeconfig(kubeconfig), "--namespace", stage.namespace, "--namespace", other,
@@ -79,27 +79,27 @@ def test_a_namespace_without_rights_is_reported_and_tried_again(stage: Stage, th
     operator.start()
     exporter = stage.exporter()
     exporter.checked()
-    if there_at_start:
-        eventually(lambda: blind(operator, other) == 0, "both namespaces are watched")
+
+    if granted_at_start:
+        eventually(lambda: blind_seconds(operator, other) == 0, "both namespaces are watched")
         stage.cluster.kubectl("delete", "rolebinding,role", "operator", "-n", other)
         gate.drop_watches()
-    eventually(lambda: blind(operator, other) > 0, "the lost namespace is reported")
-    eventually(lambda: f"namespace {other} is not watched" in operator.log, "the log says it")
+    eventually(lambda: blind_seconds(operator, other) > 0, "the metric reports the namespace")
+    eventually(lambda: f"namespace {other} is not watched" in operator.log, "the log reports the namespace")
     assert operator.get("/readyz") == 200
-    exporter.annotate(run_requested_at="while-it-is-lost")
+    exporter.annotate(run_requested_at="while-the-other-namespace-is-blind")
     assert exporter.ended()["result"] == "Succeeded"
-    rights(stage.cluster, other, of=stage.namespace, rules=rules)
-    stage.while_time_passes(lambda: eventually(lambda: blind(operator, other) == 0, "it is back"))
+
+    grant_permissions(stage.cluster, other, of=stage.namespace, rules=rules)
+    stage.while_time_passes(
+        lambda: eventually(lambda: blind_seconds(operator, other) == 0, "the other namespace is watched again")
+    )
     assert operator.alive
 
 
-def test_a_policy_that_refuses_one_exporter_is_quoted_and_touches_nothing_else(stage: Stage) -> None:
-    operator = stage.operator()
-    exporter, other = stage.exporter(), stage.exporter("other")
-    exporter.checked()
-    other.checked()
-    name = f"owner-{stage.namespace}"
-    kind = "admissionregistration.k8s.io/v1"
+def policy_for_other(name: str, namespace: str) -> dict[str, Any]:
+    """A policy, with its binding, that denies updates of the status of all exporters except `other`."""
+    api_version = "admissionregistration.k8s.io/v1"
     rule = {
         "apiGroups": ["qualtrics-exporter.dev"],
         "apiVersions": ["*"],
@@ -112,7 +112,7 @@ def test_a_policy_that_refuses_one_exporter_is_quoted_and_touches_nothing_else(s
         "reason": "Forbidden",
     }
     policy = {
-        "apiVersion": kind,
+        "apiVersion": api_version,
         "kind": "ValidatingAdmissionPolicy",
         "metadata": {"name": name},
         "spec": {
@@ -121,23 +121,31 @@ def test_a_policy_that_refuses_one_exporter_is_quoted_and_touches_nothing_else(s
             "validations": [validation],
         },
     }
-    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.namespace}}}
+    match = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
     binding = {
-        "apiVersion": kind,
+        "apiVersion": api_version,
         "kind": "ValidatingAdmissionPolicyBinding",
         "metadata": {"name": name},
-        "spec": {"policyName": name, "validationActions": ["Deny"], "matchResources": here},
+        "spec": {"policyName": name, "validationActions": ["Deny"], "matchResources": match},
     }
-    items = {"apiVersion": "v1", "kind": "List", "items": [policy, binding]}
-    stage.cluster.kubectl("apply", "-f", "-", input=json.dumps(items))
+    return {"apiVersion": "v1", "kind": "List", "items": [policy, binding]}
+
+
+def test_admission_policy_that_denies_one_exporter_is_quoted_and_others_still_run(stage: Stage) -> None:
+    operator = stage.operator()
+    exporter, other = stage.exporter(), stage.exporter("other")
+    exporter.checked()
+    other.checked()
+    name = f"owner-{stage.namespace}"
+    stage.cluster.kubectl("apply", "-f", "-", input=json.dumps(policy_for_other(name, stage.namespace)))
     try:
 
         def denies() -> bool:
-            tried = stage.cluster.kubectl(
+            result = stage.cluster.kubectl(
                 "patch", "qualtricsexporter", "teams-rollout", "-n", stage.namespace, "--subresource=status",
                 "--type=merge", "-p", '{"status":{"lastHandledTestRequest":"probe"}}', check=False,
             )  # fmt: skip
-            return tried.returncode != 0
+            return result.returncode != 0
 
         eventually(denies, "the policy is in force")
         exporter.annotate(run_requested_at="now")
@@ -152,5 +160,5 @@ def test_a_policy_that_refuses_one_exporter_is_quoted_and_touches_nothing_else(s
     finally:
         kinds = "validatingadmissionpolicybinding,validatingadmissionpolicy"
         stage.cluster.kubectl("delete", kinds, name, "--ignore-not-found")
-    stage.while_time_passes(exporter.ended)  # the request was only waiting
+    stage.while_time_passes(exporter.ended)  # the request waited
     assert stage.sandbox.ledger.mails()

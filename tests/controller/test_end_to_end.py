@@ -1,16 +1,11 @@
-"""The main job: applied, asked for, read from Nexthink, mailed by Qualtrics, told in the status."""
+"""The main flow: apply and check an exporter, request a run, mail the people of the query, report the result."""
 
-from collections.abc import Callable
-
+from tests.controller.recipients import EVERYBODY, Mailed
 from tests.environment.stage import Stage
 from tests.environment.waiting import HANG, eventually
 
-EVERYBODY = {f"{name}@example.com" for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
 
-Mailed = Callable[[Stage], set[str]]
-
-
-def test_an_applied_exporter_is_checked_and_says_so_before_its_first_slot(stage: Stage) -> None:
+def test_applied_exporter_becomes_ready_before_its_first_slot(stage: Stage) -> None:
     stage.operator()
     exporter = stage.exporter()
     ready = exporter.checked()
@@ -25,7 +20,7 @@ def test_an_applied_exporter_is_checked_and_says_so_before_its_first_slot(stage:
     assert stage.sandbox.ledger.distributions == []
 
 
-def test_a_requested_run_mails_exactly_the_people_of_the_query_and_tells_so(stage: Stage, people: Mailed) -> None:
+def test_requested_run_mails_exactly_the_people_of_the_query_and_reports_success(stage: Stage, people: Mailed) -> None:
     operator = stage.operator()
     exporter = stage.exporter()
     exporter.checked()
@@ -39,15 +34,15 @@ def test_a_requested_run_mails_exactly_the_people_of_the_query_and_tells_so(stag
         "returned": 8, "empty": 1, "invalid": 0, "duplicate": 1, "accepted": 6, "imported": 6,
     }  # fmt: skip
     assert (entry["distributionId"], entry["batchId"]) == (sent.id, sent.batch_id)
-    ended = f"run {entry['id']} of {stage.namespace}/{exporter.name} ended: Succeeded, Succeeded"
-    eventually(lambda: ended in operator.log, "the log tells how it ended")
+    result = f"run {entry['id']} of {stage.namespace}/{exporter.name} ended: Succeeded, Succeeded"
+    eventually(lambda: result in operator.log, "the log reports the result")
     status = exporter.status()
     assert status["lastHandledRunRequest"] == "first"
     assert status["lastSuccessfulTime"] == entry["completionTime"]
     assert exporter.condition("LastRunSucceeded")["status"] == "True"
     assert exporter.condition("QueryInSync")["status"] == "True"
-    told = [event["reason"] for event in exporter.told("Succeeded")]
-    assert told == ["Checked", "Succeeded"]
+    reasons = [event["reason"] for event in exporter.told("Succeeded")]
+    assert reasons == ["Checked", "Succeeded"]
 
     columns = exporter.kubectl("get", "qex", "teams-rollout")
     header, row = columns.splitlines()
@@ -57,16 +52,18 @@ def test_a_requested_run_mails_exactly_the_people_of_the_query_and_tells_so(stag
     assert row.split()[:5] == ["teams-rollout", "Weekly", "True", "Succeeded", "6"]
 
 
-def test_a_small_run_takes_seven_remote_calls(stage: Stage) -> None:
+def test_small_run_makes_seven_remote_calls(stage: Stage) -> None:
     operator = stage.operator()
     exporter = stage.exporter()
     exporter.checked()
-    operator.stop()  # forgets its tokens, and when it last asked: Nexthink takes one query a second
+
+    operator.stop()  # the next process has no tokens, and knows no calls that count for the rate limit
     stage.clock.advance(2)
     stage.sandbox.call(stage.sandbox.ledger.calls.clear)
     operator.start()
     exporter.annotate(run_requested_at="first")
     exporter.ended()
+
     assert [call.operation for call in stage.sandbox.ledger.calls] == [
         "nexthink.token",
         "nexthink.execute",
@@ -78,20 +75,20 @@ def test_a_small_run_takes_seven_remote_calls(stage: Stage) -> None:
     ]
 
 
-def test_a_token_that_is_given_twice_sends_once(stage: Stage, people: Mailed) -> None:
+def test_run_token_that_is_set_twice_sends_once(stage: Stage, people: Mailed) -> None:
     stage.operator()
     exporter = stage.exporter()
     exporter.checked()
     exporter.annotate(run_requested_at="once")
     exporter.ended()
     exporter.annotate(run_requested_at="once")
-    exporter.annotate(test_requested_at="comes-after-it")
-    exporter.tested("comes-after-it")
+    exporter.annotate(test_requested_at="after-the-second")
+    exporter.tested("after-the-second")
     assert len(exporter.history()) == 1
     assert people(stage) == EVERYBODY
 
 
-def test_creating_editing_resuming_and_restarting_sends_nothing(stage: Stage) -> None:
+def test_create_edit_resume_and_restart_send_nothing(stage: Stage) -> None:
     operator = stage.operator()
     exporter = stage.exporter(**{"schedule.frequency": "Daily", "schedule.dayOfWeek": None})
     exporter.checked()
@@ -112,7 +109,7 @@ def test_creating_editing_resuming_and_restarting_sends_nothing(stage: Stage) ->
     assert stage.sandbox.ledger.distributions == []
 
 
-def test_an_exporter_that_brings_tokens_along_runs_nothing(stage: Stage) -> None:
+def test_exporter_created_with_request_tokens_does_not_run(stage: Stage) -> None:
     stage.operator()
     manifest = stage.manifest()
     manifest["metadata"]["annotations"] = {
@@ -128,7 +125,7 @@ def test_an_exporter_that_brings_tokens_along_runs_nothing(stage: Stage) -> None
     assert stage.sandbox.ledger.distributions == []
 
 
-def test_a_suspended_exporter_refuses_a_run_visibly_and_still_tests(stage: Stage) -> None:
+def test_suspended_exporter_skips_a_requested_run_with_an_entry_and_still_tests(stage: Stage) -> None:
     stage.operator()
     exporter = stage.exporter(suspend=True)
     assert exporter.checked()["reason"] == "Suspended"
@@ -141,7 +138,7 @@ def test_a_suspended_exporter_refuses_a_run_visibly_and_still_tests(stage: Stage
     assert stage.sandbox.ledger.distributions == []
 
 
-def test_a_delivering_test_mails_twenty_people_at_most(stage: Stage, people: Mailed) -> None:
+def test_delivering_test_mails_at_most_twenty_people(stage: Stage, people: Mailed) -> None:
     stage.operator()
     stage.people("#many", 100)
     exporter = stage.exporter(**{"nexthink.queryId": "#many"})
@@ -151,14 +148,15 @@ def test_a_delivering_test_mails_twenty_people_at_most(stage: Stage, people: Mai
     assert (test["result"], test["reason"]) == ("Succeeded", "TestDelivered")
     assert len(people(stage)) == 20
     assert exporter.history() == []
-    exporter.annotate(test_mode="Dry")  # only the token counts
+
+    exporter.annotate(test_mode="Dry")  # a change of the mode alone requests no test
     exporter.annotate(test_mode="Deliver")
     exporter.annotate(test_requested_at="t2", test_mode="Dry")
     assert exporter.tested("t2")["reason"] == "TestPassed"
     assert len(people(stage)) == 20
 
 
-def test_delivery_figures_are_read_back(stage: Stage) -> None:
+def test_operator_reads_delivery_figures_after_a_run(stage: Stage) -> None:
     stage.operator()
     exporter = stage.exporter()
     exporter.checked()
@@ -177,7 +175,7 @@ def test_delivery_figures_are_read_back(stage: Stage) -> None:
     assert stage.sandbox.ledger.count("qualtrics.read_distribution") == reads + 1
 
 
-def test_a_mail_that_qualtrics_suppressed_is_told(stage: Stage) -> None:
+def test_run_reports_mails_that_qualtrics_suppressed_as_duplicates(stage: Stage) -> None:
     stage.operator()
     exporter = stage.exporter()
     exporter.checked()
@@ -186,14 +184,16 @@ def test_a_mail_that_qualtrics_suppressed_is_told(stage: Stage) -> None:
     exporter.annotate(run_requested_at="second")
     exporter.ended(2)
     stage.clock.advance(121)
-    exporter.until(lambda status: status["history"][0]["reason"] == "DuplicateSuppressed", "the duplicate is told")
+    exporter.until(
+        lambda status: status["history"][0]["reason"] == "DuplicateSuppressed", "the status reports the duplicates"
+    )
     assert exporter.history()[0]["result"] == "Succeeded"
     last = exporter.condition("LastRunSucceeded")
     assert (last["status"], last["reason"]) == ("False", "DuplicateSuppressed")
     exporter.told("DuplicateSuppressed")
 
 
-def test_a_suppressed_mail_is_told_also_where_the_query_drifts(stage: Stage) -> None:
+def test_run_with_query_drift_also_reports_suppressed_duplicates(stage: Stage) -> None:
     stage.operator()
     exporter = stage.exporter(**{"nexthink.query": "users | list user.ad.email_address"})
     exporter.checked()
@@ -201,11 +201,13 @@ def test_a_suppressed_mail_is_told_also_where_the_query_drifts(stage: Stage) -> 
         exporter.annotate(run_requested_at=f"run-{number}")
         assert exporter.ended(number)["reason"] == "QueryDrift"
     stage.clock.advance(121)
-    exporter.until(lambda status: status["history"][0]["reason"] == "DuplicateSuppressed", "the duplicate is told")
+    exporter.until(
+        lambda status: status["history"][0]["reason"] == "DuplicateSuppressed", "the status reports the duplicates"
+    )
     assert exporter.condition("LastRunSucceeded")["status"] == "False"
 
 
-def test_a_second_exporter_for_the_same_people_is_told_and_blocks_nothing(stage: Stage) -> None:
+def test_second_exporter_with_the_same_target_gets_a_warning_and_stays_ready(stage: Stage) -> None:
     stage.operator()
     stage.exporter("first").checked()
     second = stage.exporter("second")
