@@ -25,6 +25,15 @@ LONG = "a-release-whose-name-is-as-long-as-helm-lets-it-be-00"
         # YAML reads these as a number and a boolean unless they are quoted.
         ("1", {"fullnameOverride": "true"}, "true"),
     ],
+    ids=[
+        "release with the name of the chart",
+        "release with the name of the chart in it",
+        "other release",
+        "nameOverride",
+        "nameOverride with the name of the release",
+        "fullnameOverride",
+        "number and boolean as names",
+    ],
 )
 def test_objects_and_lease_get_their_name_from_the_release_and_the_overrides(
     helm: Helm, release: str, values: dict[str, str], name: str
@@ -81,6 +90,16 @@ def test_all_objects_of_a_release_with_the_longest_name_have_valid_names(helm: H
             "1",
             "qualtrics-exporter/qualtrics-exporter:1@sha256:" + "a" * 64,
         ),
+    ],
+    ids=[
+        "no tag",
+        "empty tag",
+        "tag with special characters",
+        "tag of 72 characters",
+        "tag of underscores",
+        "tag like a number",
+        "registry and digest",
+        "tag and digest",
     ],
 )
 def test_pods_use_the_full_image_reference_and_objects_have_a_valid_version_label(

@@ -145,6 +145,7 @@ def test_chart_installs_the_generated_crd_and_keeps_it_by_default(helm: Helm) ->
         ),
         ({"strategy": {"type": "Recreate"}}, {"type": "Recreate"}),
     ],
+    ids=["default", "no leader election", "incomplete strategy", "own strategy"],
 )
 def test_deployment_is_recreated_without_leader_election_and_rolled_otherwise(
     helm: Helm, values: dict[str, Any], strategy: dict[str, Any]
@@ -161,6 +162,7 @@ def test_deployment_is_recreated_without_leader_election_and_rolled_otherwise(
         ({"podDisruptionBudget": {"minAvailable": 1}}, {"minAvailable": 1}),
         ({"podDisruptionBudget": {"maxUnavailable": "50%"}}, {"maxUnavailable": "50%"}),
     ],
+    ids=["default", "one replica", "disabled", "minAvailable", "percentage"],
 )
 def test_pod_disruption_budget_exists_only_for_two_or_more_replicas(
     helm: Helm, values: dict[str, Any], budget: dict[str, Any] | None

@@ -79,7 +79,7 @@ def test_disabled_action_fails_with_the_message_of_its_test_file(test: dict[str,
         run_action(test["action"], loaded(ACTIONS / test["inputPath"]))
 
 
-def test_test_files_cover_every_action_and_all_test_data() -> None:
+def test_argo_cd_test_files_cover_every_action_and_all_test_data() -> None:
     files = {CUSTOMIZATION / test["inputPath"] for test in HEALTH_TESTS}
     files |= {ACTIONS / test["inputPath"] for tests in ACTION_TESTS.values() for test in tests}
     files |= {ACTIONS / test["expectedOutputPath"] for test in CHANGES}

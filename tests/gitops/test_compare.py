@@ -16,6 +16,7 @@ from tests.gitops.compare import differences
         ({"list": [1]}, {"list": [1, 2]}, [".list: [1] became [1, 2]"]),
         ({"a": 1}, {"a": 1, "default": 2}, []),
     ],
+    ids=["changed value", "missing fields", "changed type", "longer list", "added field"],
 )
 def test_comparison_finds_changed_and_missing_fields_but_ignores_added_ones(
     manifest: Any, live: Any, expected: list[str]

@@ -148,7 +148,7 @@ def argo_health(objects: ObjectsByState) -> dict[str, Health]:
     return dict(zip(objects, argo_cd_health(objects.values()), strict=True))
 
 
-def test_fixture_reaches_every_state(objects: ObjectsByState) -> None:
+def test_objects_of_this_module_include_every_state(objects: ObjectsByState) -> None:
     assert objects.keys() == STATES.keys()
 
 

@@ -100,6 +100,7 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
              ("Secret", "qualtrics"), ("Deployment", "sandbox"), ("Service", "sandbox")},
         ),
     ],
+    ids=["default", "namespaced", "sandbox"],
 )  # fmt: skip
 def test_kustomize_installs_the_same_objects_as_the_chart(
     cluster: ControlPlane, helm: Helm, folder: str, values: dict[str, Any], additional: set[tuple[str, str]]

@@ -100,8 +100,10 @@ def installed(
 
     The release for all namespaces has a selector, because other tests have exporters in the same cluster.
     """
-    folder = tmp_path_factory.mktemp("rights")
-    own, tenant = (cluster.namespace(f"rights-{what}-{folder.name[-1]}-{id(folder) % 9973}") for what in ("op", "dex"))
+    folder = tmp_path_factory.mktemp("permissions")
+    own, tenant = (
+        cluster.namespace(f"permissions-{what}-{folder.name[-1]}-{id(folder) % 9973}") for what in ("op", "dex")
+    )
     with ExitStack() as stack:
         stage = Stage(cluster, tenant, folder, stack, start=NOON)
         release = Release(cluster, folder, own)
