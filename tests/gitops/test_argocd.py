@@ -252,7 +252,8 @@ def test_test_action_sends_nothing_although_test_mode_is_still_deliver(operated:
 
 
 def test_suspend_and_resume_change_only_the_suspension(operated: Stage) -> None:
-    exporter = operated.exporter("paused")
+    operated.apply(operated.manifest("paused"))  # by kubectl, which leaves an annotation
+    exporter = operated.existing("paused")
     exporter.checked()
     before = exporter.get()
     press(exporter, "suspend")

@@ -12,7 +12,8 @@ MONDAY = datetime(2026, 11, 29, 23, 1, tzinfo=UTC)
 def test_restored_exporter_whose_old_status_was_removed_does_not_send_its_last_slot_again(stage: Stage) -> None:
     """docs/gitops.md says to remove the status. With the old status, the operator would run the slot again."""
     operator = stage.operator()
-    exporter = stage.exporter()
+    stage.apply(stage.manifest("teams-rollout"))
+    exporter = stage.existing("teams-rollout")
     exporter.checked()
     backup = copy.deepcopy(exporter.get())
     stage.clock.advance_to(MONDAY)

@@ -117,9 +117,7 @@ def people(name: str) -> list[str]:
 
 def ended(exporter: AppliedExporter) -> dict[str, Any]:
     """Wait for the end of the run; returns its entry."""
-    entry: dict[str, Any] = eventually(
-        lambda: next(iter(exporter.history()), None), f"{exporter.name} has an entry", pause=0.2
-    )
+    entry: dict[str, Any] = eventually(lambda: next(iter(exporter.history()), None), f"{exporter.name} has an entry")
     return entry
 
 
