@@ -47,7 +47,7 @@ LONGEST = (
     "nql/test_properties.py",
     "schedule/test_every_zone.py",
     "controller/test_bad_input.py",
-    "chart/test_rights.py",
+    "chart/test_permissions.py",
     "chart/test_upgrade_and_removal.py",
     "faults/test_crash.py",
     "faults/test_remote_faults.py",

@@ -1,7 +1,7 @@
-"""The chart's rights are enough and none is spare: with all of them everything works, without one something does not.
+"""The permissions of the chart are sufficient, and each of them is needed.
 
-Each test below takes one right away and names what a user would miss. `test_each_right_is_missed` compares that list
-with what the chart really gives.
+With all of them, everything works. Each test that is marked with `needs` takes one permission away, and asserts what
+then fails. `test_each_permission_of_the_chart_is_needed_by_a_test` compares those permissions with the chart's roles.
 """
 
 import itertools
@@ -31,22 +31,22 @@ UPDATE_LEASES = Right("update", "leases", "coordination.k8s.io")
 EVERYBODY = {f"{name}@example.com" for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
 
 Test = Callable[..., None]
-missed: dict[Right, str] = {}
-"""Each right, and the test that fails without it."""
+needed: dict[Right, str] = {}
+"""Each permission, and the name of the test that takes it away."""
 
 
-def misses(*rights: Right) -> Callable[[Test], Test]:
-    """Marks a test that shows what becomes of an operator without that right, or without each of several."""
+def needs(*rights: Right) -> Callable[[Test], Test]:
+    """Mark a test of an operator without a permission. The test runs once for each of `rights`."""
 
     def mark(test: Test) -> Test:
-        missed.update(dict.fromkeys(rights, test.__name__))
+        needed.update(dict.fromkeys(rights, test.__name__))
         return pytest.mark.parametrize("right", rights, ids=str)(test)
 
     return mark
 
 
 class Installed:
-    """A release and a stage for it: exporters in one namespace, the release in another."""
+    """A release in one namespace, and a stage for it with exporters in another namespace."""
 
     def __init__(self, release: Release, stage: Stage, labels: dict[str, str]) -> None:
         self.release = release
@@ -56,7 +56,7 @@ class Installed:
         self._leader: Operator | None = None
 
     def exporter(self) -> AppliedExporter:
-        """A new exporter that this release looks after."""
+        """Create an exporter that this release manages."""
         exporter = self.stage.existing(f"exporter-{next(self._numbers)}")
         exporter.manifest = self.stage.manifest(exporter.name)
         exporter.manifest["metadata"]["labels"] = self._labels
@@ -64,31 +64,31 @@ class Installed:
         return exporter
 
     def operator(self, pod: str) -> Operator:
-        """Another of its pods, not started yet."""
+        """A pod of the release. It is not started yet."""
         return self.release.operator(self.stage, pod)
 
     def leader(self) -> Operator:
-        """A pod of it that leads, the same for all who ask."""
+        """The pod that leads, the same one for all tests. The first call starts it."""
         if not self._leader:
             leader = self.operator("pod-0")
             leader.start()
-            eventually(lambda: "qualtrics_exporter_leader 1.0" in leader.metrics(), "it leads")
+            eventually(lambda: "qualtrics_exporter_leader 1.0" in leader.metrics(), "the pod leads")
             self._leader = leader
         return self._leader
 
     def end_leader(self) -> None:
-        """Let nobody lead."""
+        """Stop the pod that leads."""
         if self._leader:
             self._leader.stop()
             self._leader = None
 
     def without(self, right: Right) -> Any:
-        """The release without that right."""
-        about_leases = right.resource == "leases"
-        return self.release.without(right, self.release.namespace if about_leases else self.stage.namespace)
+        """A context in which the release does not have that permission."""
+        is_lease = right.resource == "leases"
+        return self.release.without(right, self.release.namespace if is_lease else self.stage.namespace)
 
     def mailed(self) -> set[str]:
-        """Everybody who got a mail so far."""
+        """All people who have got a mail so far."""
         return set(self.stage.sandbox.ledger.mails())
 
 
@@ -96,26 +96,31 @@ class Installed:
 def installed(
     cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Installed]:
-    """The chart, installed once for exporters of all namespaces (with a label: others are about) and once for one's."""
-    folder = tmp_path_factory.mktemp("rights")
-    own, theirs = (cluster.namespace(f"rights-{what}-{folder.name[-1]}-{id(folder) % 9973}") for what in ("op", "dex"))
+    """The chart, installed for all namespaces, and then for one namespace.
+
+    The release for all namespaces has a selector, because other tests have exporters in the same cluster.
+    """
+    folder = tmp_path_factory.mktemp("permissions")
+    own, tenant = (
+        cluster.namespace(f"permissions-{what}-{folder.name[-1]}-{id(folder) % 9973}") for what in ("op", "dex")
+    )
     with ExitStack() as stack:
-        stage = Stage(cluster, theirs, folder, stack, start=NOON)
+        stage = Stage(cluster, tenant, folder, stack, start=NOON)
         release = Release(cluster, folder, own)
-        labels = {"team": theirs}
-        scope = {"watchNamespaces": [theirs]} if request.param == "one namespace" else {"selector": f"team={theirs}"}
+        labels = {"team": tenant}
+        scope = {"watchNamespaces": [tenant]} if request.param == "one namespace" else {"selector": f"team={tenant}"}
         release.install(crds={"enabled": False}, allowedHosts=["localhost"], logging={"level": "debug"}, **scope)
         yield Installed(release, stage, labels)
 
 
 @pytest.fixture
 def operator(installed: Installed) -> Operator:
-    """A pod of the release that leads."""
+    """The pod of the release that leads."""
     return installed.leader()
 
 
 @pytest.mark.usefixtures("operator")
-def test_with_the_charts_rights_a_survey_goes_out_and_is_told(installed: Installed) -> None:
+def test_operator_with_the_permissions_of_the_chart_sends_a_survey_and_reports_it(installed: Installed) -> None:
     exporter = installed.exporter()
     assert exporter.checked()["reason"] == "Checked"
     exporter.annotate(run_requested_at="now")
@@ -125,32 +130,32 @@ def test_with_the_charts_rights_a_survey_goes_out_and_is_told(installed: Install
     assert installed.mailed() == EVERYBODY
 
 
-def test_it_may_nothing_that_would_let_it_read_or_change_what_is_not_its_business(installed: Installed) -> None:
-    wishes = [Right(verb, "secrets", "") for verb in ("list", "watch", "create", "update", "patch", "delete")]
-    wishes += [Right(verb, "qualtricsexporters", GROUP) for verb in ("create", "update", "patch", "delete")]
-    for right in wishes:
+def test_operator_cannot_list_or_change_secrets_and_cannot_change_exporters(installed: Installed) -> None:
+    forbidden = [Right(verb, "secrets", "") for verb in ("list", "watch", "create", "update", "patch", "delete")]
+    forbidden += [Right(verb, "qualtricsexporters", GROUP) for verb in ("create", "update", "patch", "delete")]
+    for right in forbidden:
         assert not installed.release.may(right, installed.stage.namespace), right
 
 
-def test_where_it_watches_one_namespace_it_reads_no_secret_of_another(installed: Installed) -> None:
-    everywhere = installed.release.may(GET_SECRETS, "default")
-    assert everywhere == ("QUALTRICS_EXPORTER_NAMESPACE" not in environment(installed))
+def test_operator_for_one_namespace_cannot_read_secrets_of_another(installed: Installed) -> None:
+    can_read = installed.release.may(GET_SECRETS, "default")
+    assert can_read == ("QUALTRICS_EXPORTER_NAMESPACE" not in environment(installed))
 
 
-def test_it_may_have_its_own_lease_and_no_other(installed: Installed) -> None:
+def test_operator_can_read_and_write_only_its_own_lease(installed: Installed) -> None:
     release = installed.release
     lease = f"leases.coordination.k8s.io/{release.name}"
     account = f"--as=system:serviceaccount:{release.namespace}:{release.name}"
     for verb in ("get", "update"):
         for name, answer in ((lease, "yes"), (f"{lease}-of-another", "no")):
-            asked = release.cluster.kubectl(
+            review = release.cluster.kubectl(
                 "auth", "can-i", verb, name, "--namespace", release.namespace, account, check=False
             )
-            assert asked.stdout.strip() == answer
+            assert review.stdout.strip() == answer
 
 
-@misses(GET)
-def test_without_a_fresh_look_at_the_exporter_nobody_is_mailed(
+@needs(GET)
+def test_operator_that_cannot_get_exporters_runs_once_the_permission_is_back(
     installed: Installed, operator: Operator, right: Right
 ) -> None:
     exporter = installed.exporter()
@@ -158,34 +163,36 @@ def test_without_a_fresh_look_at_the_exporter_nobody_is_mailed(
     sent = len(installed.stage.sandbox.ledger.distributions)
     with installed.without(right):
         exporter.annotate(run_requested_at="now")
-        says(operator, "may not get qualtricsexporters")
+        wait_for_log(operator, "may not get qualtricsexporters")
     assert exporter.ended()["result"] == "Succeeded"
     assert len(installed.stage.sandbox.ledger.distributions) == sent + 1
 
 
-@misses(UPDATE_STATUS)
-def test_without_the_status_nobody_is_mailed_and_an_event_tells(
+@needs(UPDATE_STATUS)
+def test_operator_that_cannot_write_the_status_reports_it_as_an_event_and_in_the_log(
     installed: Installed, operator: Operator, right: Right
 ) -> None:
     with installed.without(right):
         exporter = installed.exporter()
-        told = eventually(exporter.events, "an Event tells it")
-        assert told[0]["reason"] == "StatusRefused"
-        assert "may not update" in told[0]["note"]
-        says(operator, "may not update qualtricsexporters")
+        events = eventually(exporter.events, "an Event reports it")
+        assert events[0]["reason"] == "StatusRefused"
+        assert "may not update" in events[0]["note"]
+        wait_for_log(operator, "may not update qualtricsexporters")
         assert exporter.history() == []
 
 
-@misses(GET_SECRETS)
+@needs(GET_SECRETS)
 @pytest.mark.usefixtures("operator")
-def test_without_the_secrets_an_exporter_is_not_ready_and_says_why(installed: Installed, right: Right) -> None:
+def test_exporter_whose_secrets_the_operator_cannot_read_is_not_ready_with_secret_not_readable(
+    installed: Installed, right: Right
+) -> None:
     with installed.without(right):
         ready = installed.exporter().checked()
     assert (ready["status"], ready["reason"]) == ("False", "SecretNotReadable")
 
 
-@misses(CREATE_EVENTS)
-def test_without_events_a_run_is_told_by_the_status_alone(
+@needs(CREATE_EVENTS)
+def test_operator_that_cannot_create_events_still_runs_and_reports_in_the_status(
     installed: Installed, operator: Operator, right: Right
 ) -> None:
     with installed.without(right):
@@ -197,8 +204,10 @@ def test_without_events_a_run_is_told_by_the_status_alone(
     assert "may not create events" in operator.log
 
 
-@misses(LIST, WATCH)
-def test_without_list_or_watch_it_ends_with_a_sentence(installed: Installed, right: Right) -> None:
+@needs(LIST, WATCH)
+def test_operator_that_cannot_list_or_watch_exporters_exits_and_names_the_permission(
+    installed: Installed, right: Right
+) -> None:
     operator = installed.operator("pod-1")
     with installed.without(right):
         operator.start(ready=False)
@@ -207,45 +216,47 @@ def test_without_list_or_watch_it_ends_with_a_sentence(installed: Installed, rig
     assert "Traceback" not in operator.log
 
 
-@misses(GET_LEASES, CREATE_LEASES, UPDATE_LEASES)
-def test_without_its_lease_it_neither_leads_nor_is_ready(installed: Installed, right: Right) -> None:
+@needs(GET_LEASES, CREATE_LEASES, UPDATE_LEASES)
+def test_operator_that_cannot_use_its_lease_is_neither_leader_nor_ready_until_it_can(
+    installed: Installed, right: Right
+) -> None:
     release = installed.release
     installed.end_leader()
     lease = ("lease", release.name, "--namespace", release.namespace)
     release.cluster.kubectl("delete", *lease, "--ignore-not-found")
-    if right == UPDATE_LEASES:  # one that is free, to be taken over
-        free = {
+    if right == UPDATE_LEASES:  # a Lease without a holder, which the operator would only update
+        free_lease = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
             "metadata": {"name": release.name, "namespace": release.namespace},
             "spec": {"holderIdentity": ""},
         }
-        release.cluster.kubectl("create", "-f", "-", input=json.dumps(free))
+        release.cluster.kubectl("create", "-f", "-", input=json.dumps(free_lease))
     operator = installed.operator("pod-2")
     with installed.without(right):
-        if right == CREATE_LEASES:  # the pod that led may have made it anew before it lost the right
+        if right == CREATE_LEASES:  # the pod that led may have created it again before it lost the permission
             release.cluster.kubectl("delete", *lease, "--ignore-not-found")
         operator.start(ready=False)
-        says(operator, f"cannot be acquired or renewed: the operator may not {right.verb} leases")
+        wait_for_log(operator, f"cannot be acquired or renewed: the operator may not {right.verb} leases")
         operator.serves()
         assert operator.get("/readyz") == 503
         assert "qualtrics_exporter_leader 0.0" in operator.metrics()
-    eventually(lambda: operator.get("/readyz") == 200, "it is ready once it has the right")
+    eventually(lambda: operator.get("/readyz") == 200, "the operator is ready once it has the permission")
     operator.stop()
 
 
-def test_each_right_that_the_chart_gives_is_missed_in_a_test(installed: Installed) -> None:
-    assert installed.release.rights() == set(missed)
+def test_each_permission_of_the_chart_is_needed_by_a_test(installed: Installed) -> None:
+    assert installed.release.rights() == set(needed)
 
 
-def says(operator: Operator, what: str) -> None:
-    """Wait until it logs that."""
-    eventually(lambda: what in operator.log, f"the operator says: {what}")
+def wait_for_log(operator: Operator, text: str) -> None:
+    """Wait until the operator logs the text."""
+    eventually(lambda: text in operator.log, f"the operator logs: {text}")
 
 
 def environment(installed: Installed) -> dict[str, Any]:
-    """What the Deployment sets."""
+    """The environment variables in the Deployment, by name."""
     release = installed.release
-    asked = release.cluster.kubectl("get", "deployment", release.name, "--namespace", release.namespace, "-o", "json")
-    (container,) = json.loads(asked.stdout)["spec"]["template"]["spec"]["containers"]
+    found = release.cluster.kubectl("get", "deployment", release.name, "--namespace", release.namespace, "-o", "json")
+    (container,) = json.loads(found.stdout)["spec"]["template"]["spec"]["containers"]
     return {variable["name"]: variable for variable in container["env"]}
