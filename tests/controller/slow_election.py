@@ -134,7 +134,7 @@ class Election:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.loop.bury()
+        self.loop.dispose()
         self._silence.__exit__(None, None, None)
         self._patches.__exit__(None, None, None)
 
