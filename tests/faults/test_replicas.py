@@ -196,7 +196,7 @@ def test_two_leaders_send_each_slot_once(start_replicas: StartReplicas, tally: T
 
 @pytest.mark.long
 @pytest.mark.parametrize("mutant", mutants.GENERAL)
-def test_two_leaders_of_which_one_is_lost_catch_each_mutant(
+def test_loss_of_one_of_two_leaders_catches_each_mutant(
     start_replicas: StartReplicas, tally: Tally, mutant: mutants.Mutant
 ) -> None:
     scenario = start_replicas(mutant, election=False)
