@@ -133,7 +133,7 @@ def broken_watches(scenario: Scenario) -> Scenarios:
         "gone": {"status": 410},
         "refused for a while": {"status": 503, "times": 3},
         "dropped for a while": {"drop": "before", "times": 3},
-        "told to retry at a date": {"status": 429, "headers": {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}},
+        "limited until a date": {"status": 429, "headers": {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}},
         "not authenticated": {"status": 401},
         "an ERROR event": {"status": 200, "body": _event("ERROR", {"kind": "Status", "code": 500})},
         "an event without metadata": {"status": 200, "body": _event("MODIFIED", {"kind": KIND})},

@@ -21,7 +21,7 @@ DELIVERY_STOPPED = "stopped"
 
 
 class InjectedFaults:
-    """The faults of a scenario. They tell afterwards whether they occurred."""
+    """The faults of a scenario. Afterwards, `all_occurred` reports whether they occurred."""
 
     def __init__(self, controller: InProcessController, *faults: RemoteFault) -> None:
         self._controller = controller

@@ -128,7 +128,7 @@ def gzip_bomb() -> bytes:
 
 LARGE_REPLIES: dict[str, Callable[[], dict[str, Any]]] = {
     "a gzip bomb": lambda: {"body": gzip_bomb()},
-    "a gzip bomb that says so": lambda: {"body": gzip_bomb(), "headers": {"Content-Encoding": "gzip"}},
+    "a gzip bomb with Content-Encoding": lambda: {"body": gzip_bomb(), "headers": {"Content-Encoding": "gzip"}},
     "no end": lambda: {"endless": True},
 }
 

@@ -25,7 +25,7 @@ class FaultType:
     name: str
     order: Callable[[datetime, str], Mapping[str, Any]] = lambda _now, _canary: {}
     late: Literal["dropped", "served", "served later"] | None = None
-    """The reply comes when nobody waits for it any more. The request is dropped or served, now or later."""
+    """The reply comes when the client has given up. The request is dropped, served, or served only then."""
     closed: bool = False
     """The port is closed."""
     also: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

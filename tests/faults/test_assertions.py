@@ -118,7 +118,7 @@ def attacks() -> Iterator[Any]:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
                 uses = [one for one in ast.walk(node) if isinstance(one, ast.Name) and one.id == "tally"]
                 notes = [one for one in ast.walk(node) if ast.unparse(one) == "tally.note"]
-                if len(uses) > len(notes):
+                if "tally" in [argument.arg for argument in node.args.args] and len(uses) > len(notes):
                     yield pytest.param(node, id=node.name)
 
 

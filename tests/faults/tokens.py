@@ -179,7 +179,7 @@ A, B, C = run("A"), run("B"), run("C")
 
 
 def restored(number: int, *between: Step) -> list[Step]:
-    """Git holds A, somebody annotates B, and self-heal restores A. Then follow so many tests, another run, and A."""
+    """Git holds A, a user annotates B, and self-heal restores A. Then follow so many tests, another run, and A."""
     return [A, B, A, *between, dry_tests(number), C, A]
 
 

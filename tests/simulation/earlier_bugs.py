@@ -54,7 +54,7 @@ def refusals_are_certain() -> Iterator[None]:
 
 
 @contextmanager
-def drift_is_judged_once() -> Iterator[None]:
+def drift_is_compared_once() -> Iterator[None]:
     """Only the text of the query before an export is compared."""
     with mock.patch.object(query, "_over_time", lambda before, after, *, same_field: before):
         yield
@@ -189,12 +189,12 @@ def slots_have_local_names() -> Iterator[None]:
 
 @contextmanager
 def one_pool_of_run_slots() -> Iterator[None]:
-    """All tenants share a few places for runs, and a run that waits for a place becomes late."""
+    """All tenants share a few run slots, and a run that waits for one becomes late."""
     made, reconcile = Operator.__init__, Reconciler._reconcile
 
     def operator(self: Operator, settings: Settings, *args: Any, **kwargs: Any) -> None:
         made(self, settings, *args, **kwargs)
-        self.reconciler.__dict__["places"] = asyncio.Semaphore(settings.max_concurrent_runs)
+        self.reconciler.__dict__["run_slots"] = asyncio.Semaphore(settings.max_concurrent_runs)
 
     async def in_a_run_slot(self: Reconciler, key: Key, turn: Turn) -> Wake:
         exporter = await self._store.read(key)
@@ -202,7 +202,7 @@ def one_pool_of_run_slots() -> Iterator[None]:
         due = status.next_schedule_time and status.next_schedule_time <= self._clock.now()
         if not (due or status.active_run or requests.requested(requests.RUN, exporter)):
             return await reconcile(self, key, turn)
-        async with self.__dict__["places"]:
+        async with self.__dict__["run_slots"]:
             return await reconcile(self, key, turn)
 
     with (

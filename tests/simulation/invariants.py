@@ -320,32 +320,29 @@ class Invariants:
 
 
 def _zone(status: dict[str, Any]) -> str:
-    """The time zone of a schedule without a time zone of its own."""
+    """The time zone of a schedule that names none."""
     name = status.get("timeZone")
     return name if isinstance(name, str) and name in ZONES else "UTC"
 
 
 def _differences(before: dict[str, Any], after: dict[str, Any]) -> str:
     """A short description of what a write changes."""
-    words = []
+    parts = []
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
         if old == new:
             continue
         if name == "conditions":
-            words.append("conditions")
+            parts.append("conditions")
         elif name == "activeRun":
-            words.append(
+            parts.append(
                 f"activeRun={new['id'][:6]} {new['step']} attempt {new.get('attempt', 1)}" if new else "activeRun=-"
             )
         elif name == "history":
-            words.append(
-                f"history[0]={summary(new[0])}"
-                if new and (not old or not isinstance(old, list) or new[0] != old[0])
-                else "history"
-            )
+            added = new and (not old or not isinstance(old, list) or new[0] != old[0])
+            parts.append(f"history[0]={summary(new[0])}" if added else "history")
         elif name == "lastTest":
-            words.append(f"lastTest={summary(new)}" if new else "lastTest=-")
+            parts.append(f"lastTest={summary(new)}" if new else "lastTest=-")
         else:
-            words.append(f"{name}={new}")
-    return ", ".join(words)
+            parts.append(f"{name}={new}")
+    return ", ".join(parts)

@@ -67,7 +67,7 @@ MUTANTS = (
         "drift is compared only before the export",
         ("mailed with a query that drifted, despite Hold",),
         "drift,people",
-        earlier_bugs.drift_is_judged_once,
+        earlier_bugs.drift_is_compared_once,
     ),
     Mutant(
         "only the history remembers slots",
