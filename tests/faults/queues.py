@@ -132,7 +132,7 @@ class QueueScenario:
     def _until(self, look: Any, what: str) -> None:
         # Healthy tenants wait for rate limits and polls. Their slot must not be overtaken meanwhile.
         patience = MUTANT_SECONDS if self.scenario.mutant else HANG_SECONDS
-        wait = partial(eventually, look, what, patience=patience, pause=0.2)
+        wait = partial(eventually, look, what, patience=patience)
         self.stage.while_time_passes(wait, seconds=1.5)
 
     def _objects(self) -> dict[tuple[str, str], dict[str, Any]]:
