@@ -134,8 +134,8 @@ class Election:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.loop.bury()
-        self._logs.__exit__(None, None, None)
+        self.loop.dispose()
+        self._silence.__exit__(None, None, None)
         self._patches.__exit__(None, None, None)
 
     def start(self, candidate: Candidate) -> None:

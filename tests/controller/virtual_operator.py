@@ -44,7 +44,7 @@ class VirtualOperator:
         self.faults = Faults(frozenset(), Random("api"), Random("remote"))
         self.network = Network(self.loop, self.faults, lambda *_: None, self.trace)
         self.ends: list[str] = []
-        self.oracle = SimpleNamespace(process_ended=lambda _, why: self.ends.append(why))
+        self.invariants = SimpleNamespace(process_ended=lambda _, why: self.ends.append(why))
         self.lines: list[str] = []
         clock = WorldClock(self.loop.time)
         self._nexthink, hosts = instance(0, clock)
@@ -126,7 +126,7 @@ class VirtualOperator:
         return [line for line in text.splitlines() if line.startswith("qualtrics_exporter_internal_errors_total{")]
 
     def close(self) -> None:
-        self.loop.bury()
+        self.loop.dispose()
 
 
 __all__ = ["CHANGED", "GROUP", "HEALTHY", "KIND", "NAMESPACE", "VERSION", "VirtualOperator"]

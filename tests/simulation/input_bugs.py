@@ -1,4 +1,4 @@
-"""Bugs about objects that cannot be and remote sides that mislead, put into the code of today."""
+"""Mutants about invalid objects and misleading replies. Each function patches the code as long as its block lasts."""
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,14 +18,14 @@ from qualtrics_exporter.resource.status import Status
 
 @contextmanager
 def damaged_memory_is_forgotten() -> Iterator[None]:
-    """An invalid receipt or claimed slot is left out, and nobody asks what it was."""
+    """An invalid receipt or claimed slot is ignored without any consequence."""
     with mock.patch.object(Exporter, "lost_memory", False):
         yield
 
 
 @contextmanager
 def damaged_statuses_are_lost() -> Iterator[None]:
-    """A status of which one value is invalid counts as none at all."""
+    """A status with one invalid value counts as empty."""
 
     def read_status(raw: Any) -> tuple[Status, tuple[str, ...]]:
         try:
@@ -39,14 +39,14 @@ def damaged_statuses_are_lost() -> Iterator[None]:
 
 @contextmanager
 def unreadable_runs_vanish() -> Iterator[None]:
-    """A run whose journal cannot be understood is left out without an entry."""
+    """A run with an unreadable journal is removed without an entry."""
     with mock.patch.object(repair, "end_unreadable", lambda exporter, status, now: status):
         yield
 
 
 @contextmanager
 def results_are_mixed() -> Iterator[None]:
-    """The rows of an execution are taken as well as those of the export after it."""
+    """The rows of an execution are used in addition to those of the export after it."""
     execute, all_rows = NexthinkClient.execute, ResultExport.rows
     seen: dict[int, list[tuple[str, ...]]] = {}
 

@@ -1,8 +1,8 @@
-"""Builds that are broken on purpose: an attack that finds nothing in one of these is no attack.
+"""Mutants: known bugs that tests put into the running code, to show that the attacks find them.
 
-Each is a patch of the running code, made by tests only. The first three break the rules that hold the first promise:
-the journal is written before its effect, a send is asked for once, and `Sending` is written by a fresh read. The last
-two break the other promises.
+Each mutant is a patch of the running code. The first three break the rules behind the first promise: the journal is
+written before its effect, a send is requested once, and `Sending` is written after a fresh read. The last two of
+`GENERAL` break the other promises.
 """
 
 import tempfile
@@ -29,28 +29,28 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Status
 from qualtrics_exporter.schedule import Slot
 
-Build = Literal[
+Mutant = Literal[
     "the journal is written after the send",
     "the send is repeated",
-    "the fresh read before the send is left out",
-    "the end of a run is not written down",
-    "an address is left in a temporary file",
-    "receipts are forgotten after 20 others",
-    "one list of 20 receipts is all that is known of requests",
+    "the fresh read before the send is missing",
+    "the end of a run is not recorded",
+    "a temporary file keeps addresses",
+    "receipts are forgotten after 20 more",
+    "a list of 20 receipts is the only memory of requests",
     "claimed slots are not recorded",
-    "a slot is remembered by the history alone",
-    "waiting for a turn counts as lateness",
+    "only the history remembers slots",
+    "waiting in the queue counts as lateness",
 ]
-EVERY = get_args(Build)
-WRITTEN_LATE, SENT_AGAIN, STALE, WITHOUT_ENTRY, LEAKY = BUILDS = EVERY[:5]
-"""Builds that break what every attack looks at."""
-FORGETFUL, SHARED_RECEIPTS, UNCLAIMED, HISTORY_ONLY, IMPATIENT = EVERY[5:]
-"""Builds that break what tokens, clock steps and queues are about."""
+ALL = get_args(Mutant)
+JOURNAL_AFTER_SEND, REPEATED_SEND, NO_FRESH_READ, NO_ENTRY, LEAKED_ADDRESSES = GENERAL = ALL[:5]
+"""Mutants that every attack on a run must catch."""
+FEW_RECEIPTS, SHARED_RECEIPTS, UNCLAIMED_SLOTS, HISTORY_ONLY, QUEUE_IS_LATENESS = ALL[5:]
+"""Mutants for the attacks with tokens, clock steps and queues."""
 
 
 @contextmanager
-def build(name: str | None) -> Iterator[None]:
-    """The code, broken like that as long as the block lasts; None leaves it whole."""
+def applied(name: str | None) -> Iterator[None]:
+    """Apply this mutant as long as the block lasts. With None, the code stays as it is."""
     if name is None:
         yield
         return
@@ -59,7 +59,7 @@ def build(name: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def _written_late() -> Iterator[None]:
+def _journal_after_send() -> Iterator[None]:
     pending: list[Callable[[], Any]] = []
     write, send = RunContext.write_sending, QualtricsClient.send
 
@@ -79,7 +79,7 @@ def _written_late() -> Iterator[None]:
 
 
 @contextmanager
-def _sent_again() -> Iterator[None]:
+def _repeated_send() -> Iterator[None]:
     look_up = steps.sending
 
     async def again(context: RunContext) -> Ended | None:
@@ -90,22 +90,22 @@ def _sent_again() -> Iterator[None]:
 
 
 @contextmanager
-def _stale() -> Iterator[None]:
+def _no_fresh_read() -> Iterator[None]:
     async def write(journal: StatusJournal, run: ActiveRun) -> None:
         cluster, key = journal.store._cluster, journal.key
         try:
-            there = Exporter.from_object(await cluster.get(key.namespace, key.name))
+            current = Exporter.from_object(await cluster.get(key.namespace, key.name))
         except NotFound:
             return
-        status = there.status.model_copy(update={"active_run": run})
-        await cluster.replace_status(key.namespace, key.name, there.uid, there.resource_version, _dump(status))
+        status = current.status.model_copy(update={"active_run": run})
+        await cluster.replace_status(key.namespace, key.name, current.uid, current.resource_version, _dump(status))
 
     with mock.patch.object(StatusJournal, "write_sending", write):
         yield
 
 
 @contextmanager
-def _without_entry() -> Iterator[None]:
+def _no_entry() -> Iterator[None]:
     def finished(exporter: Exporter, *_: Any) -> Status:
         return exporter.status.model_copy(update={"active_run": None})
 
@@ -114,23 +114,23 @@ def _without_entry() -> Iterator[None]:
 
 
 @contextmanager
-def _leaky() -> Iterator[None]:
-    import_contacts, left = QualtricsClient.import_contacts, Path(tempfile.gettempdir(), "recipients.txt")
+def _leaked_addresses() -> Iterator[None]:
+    import_contacts, file = QualtricsClient.import_contacts, Path(tempfile.gettempdir(), "recipients.txt")
 
-    def leaving(qualtrics: QualtricsClient, *args: Any) -> Awaitable[Imported]:
-        left.write_text("\n".join(args[-1]))
+    def leaking(qualtrics: QualtricsClient, *args: Any) -> Awaitable[Imported]:
+        file.write_text("\n".join(args[-1]))
         return import_contacts(qualtrics, *args)
 
     try:
-        with mock.patch.object(QualtricsClient, "import_contacts", leaving):
+        with mock.patch.object(QualtricsClient, "import_contacts", leaking):
             yield
     finally:
-        left.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 @contextmanager
-def _forgetful() -> Iterator[None]:
-    """All kinds of requests share a list of 20 receipts, and the token in the annotation is not kept."""
+def _few_receipts() -> Iterator[None]:
+    """All kinds of requests share a list of 20 receipts, and the receipt of the token in the annotation is not kept."""
 
     def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: Token) -> Status:
         handled = [kind.id_of(exporter.uid, token.identity), *(status.handled_requests or [])][:20]
@@ -145,45 +145,45 @@ def _forgetful() -> Iterator[None]:
 
 @contextmanager
 def _shared_receipts() -> Iterator[None]:
-    """The same, and nothing else is remembered of a run that was sent."""
-    with _forgetful(), mock.patch.object(next_status, "_sent", return_value=set()):
+    """As `_few_receipts`, and the ids of runs that sent are not kept either."""
+    with _few_receipts(), mock.patch.object(next_status, "_sent", return_value=set()):
         yield
 
 
 @contextmanager
-def _unclaimed() -> Iterator[None]:
+def _unclaimed_slots() -> Iterator[None]:
     with mock.patch.object(slots, "claimed", lambda status, _: status):
         yield
 
 
 @contextmanager
 def _history_only() -> Iterator[None]:
-    """A slot that is due runs unless it is in the history, which other slots displace."""
+    """A slot runs unless it is in the history, from which newer slots displace it."""
 
     def not_again(exporter: Exporter, status: Status, slot: Slot) -> Reason | None:
         run_id = slot_run_id(exporter.uid, slot.identity)
         ran = any(entry.id == run_id for entry in status.history or [])
         return Reason.SLOT_ALREADY_RAN if ran else None
 
-    with _unclaimed(), mock.patch.object(slots, "_not_again", not_again):
+    with _unclaimed_slots(), mock.patch.object(slots, "_not_again", not_again):
         yield
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
+def _queue_is_lateness() -> Iterator[None]:
     with mock.patch.object(slots.Context, "lateness", lambda context, due: context.now - due):
         yield
 
 
 _PATCHES = {
-    WRITTEN_LATE: _written_late,
-    SENT_AGAIN: _sent_again,
-    STALE: _stale,
-    WITHOUT_ENTRY: _without_entry,
-    LEAKY: _leaky,
-    FORGETFUL: _forgetful,
+    JOURNAL_AFTER_SEND: _journal_after_send,
+    REPEATED_SEND: _repeated_send,
+    NO_FRESH_READ: _no_fresh_read,
+    NO_ENTRY: _no_entry,
+    LEAKED_ADDRESSES: _leaked_addresses,
+    FEW_RECEIPTS: _few_receipts,
     SHARED_RECEIPTS: _shared_receipts,
-    UNCLAIMED: _unclaimed,
+    UNCLAIMED_SLOTS: _unclaimed_slots,
     HISTORY_ONLY: _history_only,
-    IMPATIENT: _impatient,
+    QUEUE_IS_LATENESS: _queue_is_lateness,
 }

@@ -1,7 +1,7 @@
-"""The operator's clients against a remote side that floods, and what that costs the event loop.
+"""Measures what a flood costs the operator: the longest turn of the event loop, and the memory.
 
-`Loop` measures the longest turn of the event loop: how long the Lease, the probes and every other tenant had to wait.
-It is measured in CPU time of the loop's own thread, which a busy machine does not change.
+During a turn of the event loop, the Lease, the probes and all other tenants wait. It is measured in CPU time of the
+thread of the loop, which does not depend on other work of the machine.
 """
 
 import asyncio
@@ -25,27 +25,27 @@ from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.resource.spec import NexthinkSpec
-from tests.faults.floods import FLOODS
+from tests.faults.flood_server import FLOODS
 from tests.remote.clock import HastyClock
 
-WANTED = 100
-"""`spec.maxRecipients` of whoever asks."""
+MAX_RECIPIENTS = 100
+"""`spec.maxRecipients` of the exporter."""
 SPEC = NexthinkSpec.model_validate(
     {"credentialsSecretRef": {"name": "nexthink"}, "queryId": "#any", "query": "users | list ad.email_address"}
 )
 
 
-class Loop:
+class EventLoopMeter:
     """Measures the event loop as long as the block lasts."""
 
     def __init__(self) -> None:
-        self.longest = 0.0
+        self.longest_turn = 0.0
         """Seconds of CPU of the longest turn."""
 
-    async def __aenter__(self) -> "Loop":
+    async def __aenter__(self) -> "EventLoopMeter":
         gc.collect()
-        gc.freeze()  # what the tests themselves hold is not searched again and again
-        self._task = asyncio.create_task(self._look())
+        gc.freeze()  # so that the garbage collector does not search the objects of the tests
+        self._task = asyncio.create_task(self._measure())
         await asyncio.sleep(0)
         return self
 
@@ -54,20 +54,20 @@ class Loop:
         self._task.cancel()
         gc.unfreeze()
 
-    async def _look(self) -> None:
+    async def _measure(self) -> None:
         before = time.thread_time()
         while True:
             await asyncio.sleep(0)
             now = time.thread_time()
-            self.longest, before = max(self.longest, now - before), now
+            self.longest_turn, before = max(self.longest_turn, now - before), now
 
 
-class Memory:
-    """Measures the memory that is allocated at most, as long as the block lasts."""
+class MemoryMeter:
+    """Measures the peak of the allocated memory, as long as the block lasts."""
 
     peak = 0
 
-    def __enter__(self) -> "Memory":
+    def __enter__(self) -> "MemoryMeter":
         tracemalloc.start()
         self._before = tracemalloc.get_traced_memory()[0]
         return self
@@ -78,13 +78,13 @@ class Memory:
 
 
 @contextmanager
-def flooding(folder: Path) -> Iterator[str]:
-    """The remote side that floods; its origin. Clients trust it by SSL_CERT_FILE, `authority.pem` in the folder."""
+def serve_floods(folder: Path) -> Iterator[str]:
+    """Start the flood server. Returns its origin. `authority.pem` in the folder is the SSL_CERT_FILE of its clients."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "authority.pem")
     certificate = folder / "server.pem"
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
-    command = [sys.executable, "-m", "tests.faults.floods", str(certificate)]
+    command = [sys.executable, "-m", "tests.faults.flood_server", str(certificate)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout
         try:
@@ -95,27 +95,27 @@ def flooding(folder: Path) -> Iterator[str]:
 
 @asynccontextmanager
 async def connected(origin: str, name: str) -> AsyncIterator[tuple[NexthinkClient, QualtricsClient, TenantTexts]]:
-    """Clients that ask for this flood."""
+    """Clients that request this flood."""
     url = f"{origin}/{list(FLOODS).index(name)}"
     secret = {"url": url, "tokenUrl": f"{url}/oauth2/token", "clientId": "a-client", "clientSecret": "a-secret"}
-    async with ApiContext(clock=HastyClock(), allowed_hosts=["localhost"], observe=lambda _: None) as remotes:
+    async with ApiContext(clock=HastyClock(), allowed_hosts=["localhost"], observe=lambda _: None) as context:
         yield (
-            NexthinkClient(remotes, nexthink_from(secret, "Secret dex/nexthink")),
-            QualtricsClient(remotes, qualtrics_from(secret, "Secret dex/qualtrics")),
+            NexthinkClient(context, nexthink_from(secret, "Secret dex/nexthink")),
+            QualtricsClient(context, qualtrics_from(secret, "Secret dex/qualtrics")),
             TenantTexts(QueryTexts()),
         )
 
 
-async def met(origin: str, name: str) -> list[str]:
-    """How everyone who asks for this flood ends: with a reason, or "done"."""
+async def outcomes(origin: str, name: str) -> list[str]:
+    """How each request of this flood ends: with a reason, or "done"."""
     flood = FLOODS[name]
     async with connected(origin, name) as (nexthink, qualtrics, texts):
 
-        async def one() -> str:
+        async def request() -> str:
             try:
-                if flood.where in ("execute", "export", "token"):
-                    await run_query(SPEC, nexthink, texts.compare, Wanted(keep=WANTED))
-                elif flood.where == "survey":
+                if flood.call in ("execute", "export", "token"):
+                    await run_query(SPEC, nexthink, texts.compare, Wanted(keep=MAX_RECIPIENTS))
+                elif flood.call == "survey":
                     await qualtrics.check_survey("SV_teamsRollout01")
                 else:
                     await qualtrics.check_directory("POOL_employees00001")
@@ -123,4 +123,4 @@ async def met(origin: str, name: str) -> list[str]:
                 return str(error.reason)
             return "done"
 
-        return list(await asyncio.gather(*(one() for _ in range(flood.at_once))))
+        return list(await asyncio.gather(*(request() for _ in range(flood.at_once))))

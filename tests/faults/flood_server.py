@@ -1,8 +1,8 @@
-"""A remote side that floods and lies: `python -m tests.faults.floods CERTIFICATE` serves it over TLS.
+"""A server that floods its clients, over TLS: `python -m tests.faults.flood_server CERTIFICATE`.
 
-It is a process of its own, so that what it takes is not taken for what the operator takes. Each flood is below a path
-of its own, `/NAME`, with the token endpoint at `/NAME/oauth2/token`: a Secret names it as its `url`. Standard output
-has the port. What a flood is, and who asks for it, is in `FLOODS`.
+It is a separate process, so that its time and memory do not count as those of the operator. Each flood has a path,
+`/NUMBER`, with a token endpoint at `/NUMBER/oauth2/token`, for the `url` of a Secret. Standard output has the port.
+`FLOODS` has all floods.
 """
 
 import argparse
@@ -24,19 +24,19 @@ OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 EMPTY_MEMBER = gzip.compress(b"", mtime=0)
 
 Reply = Callable[[], Iterable[bytes]]
-"""The bytes of a whole reply, with its head."""
+"""The bytes of a complete reply, with its head."""
 
 
 @dataclass(frozen=True)
 class Flood:
-    """What is asked for, and what comes. `where` is what the operator does: token, execute, export, survey, pages."""
+    """A reply, and the call that gets it: token, execute, export, survey or pages."""
 
-    where: str
+    call: str
     reply: Reply
     at_once: int = 1
-    """How many ask at the same time."""
+    """How many requests are made at the same time."""
     outcome: str = "RemoteReplyTooLarge"
-    """How it ends: a reason, or "done" if the reply is legal."""
+    """How the call ends: a reason, or "done" if the reply is valid."""
 
 
 def body(*pieces: bytes) -> Reply:
@@ -52,7 +52,7 @@ def rows(addresses: Iterable[str]) -> dict[str, Any]:
 
 
 def idn(number: int) -> str:
-    """An address whose domain has to be encoded, and has about 250 characters then."""
+    """An address whose domain must be encoded, and then has about 250 characters."""
     label = "".join(chr(0x4E00 + (number * 31 + place * 7) % 0x4000) for place in range(18))
     return f"a@{'.'.join([label] * 3)}.com"
 
@@ -84,7 +84,7 @@ HEADER = b"user.ad.email_address\n"
 
 
 def people(count: int) -> Iterator[bytes]:
-    """A file with so many thousands of them."""
+    """A file with so many thousand people."""
     yield HEADER
     for block in range(count):
         yield b"".join(b"firstname.%08d@example.com\n" % (block * 1000 + number) for number in range(1000))
@@ -102,7 +102,7 @@ QUESTIONS = {f"QID{n}": {"questionText": "<p>How are you, really?</p>" * 4, "cho
 
 FLOODS: dict[str, Flood] = {
     # JSON
-    "a key of its own in each row": Flood(
+    "a different key in each row": Flood(
         "execute", document({"data": [{f"{n:x}": 1} for n in range(9000)]}), outcome="QueryReturnsSeveralFields"
     ),
     "400,000 keys in a row": Flood("execute", lambda: (OK, b'{"data":[', keys(), b"]}")),
@@ -115,7 +115,7 @@ FLOODS: dict[str, Flood] = {
     ),
     "a text of 3 MB as an address": Flood("execute", document(rows(["é" * 1_500_000])), outcome="QueryReturnsNoEmail"),
     "a thousand long IDN addresses": Flood("execute", document(rows(map(idn, range(999)))), outcome="done"),
-    "an executed query of 39,000 signs": Flood(
+    "an executed query of 39,000 characters": Flood(
         "execute",
         document({**rows(["a@example.com"]), "executedQuery": "users | where a == (1) " * 1700}),
         outcome="done",
@@ -188,18 +188,18 @@ LONG = {
     "long IDN addresses, 20 at once",
     "a quote in every row",
 }
-"""Those that take more than some seconds."""
+"""Floods that take more than a few seconds."""
 LONG_IN_MEMORY = LONG | {
     "a million empty objects",
     "a thousand long IDN addresses",
-    "an executed query of 39,000 signs",
+    "an executed query of 39,000 characters",
     "24,000 header lines, 20 at once",
     "20,000 interim replies, 5 at once",
     "rows in chunks of one byte",
     "a page of 100,000 elements",
     "300 long IDN addresses",
 }
-"""The same where each allocation is counted. Of each kind of reply there is a shorter one."""
+"""Floods that take more than a few seconds if each allocation is counted. A shorter one of each kind remains."""
 
 
 async def serve(certificate: str) -> None:
@@ -231,12 +231,12 @@ async def answer(floods: dict[str, Flood], reader: asyncio.StreamReader, writer:
 
 
 def reply(flood: Flood, path: str, host: str) -> Iterable[bytes]:
-    """What comes back: the flood where it belongs, and what leads there before it."""
+    """The flood for its call, and for the calls before it a reply that leads there."""
     start = "/" + path.split("/")[1]
     if path.endswith("/oauth2/token"):
-        return flood.reply() if flood.where == "token" else document({"access_token": "x", "expires_in": 3600})()
-    if flood.where == "export":
-        if path.endswith("/execute"):  # an execution that answers would be compared with the export
+        return flood.reply() if flood.call == "token" else document({"access_token": "x", "expires_in": 3600})()
+    if flood.call == "export":
+        if path.endswith("/execute"):  # so that the export is not compared with an execution
             return [b"HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n"]
         if path.endswith("/export"):
             return document({"exportId": "e1"})()
@@ -247,7 +247,7 @@ def reply(flood: Flood, path: str, host: str) -> Iterable[bytes]:
 
 
 def chunked(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same reply with a known end, without which no file is read."""
+    """The same reply in chunks: the client reads a file only if its end is known."""
     for piece in pieces:
         if piece == OK:
             yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -262,6 +262,6 @@ def chunked(pieces: Iterable[bytes]) -> Iterator[bytes]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("certificate")
-    logging.disable()  # of clients that have seen enough
+    logging.disable()  # clients close connections early
     with suppress(KeyboardInterrupt):
         asyncio.run(serve(parser.parse_args().certificate))

@@ -1,7 +1,7 @@
-"""Remote sides that mislead: replies in the right form with the content of others, and replies without an end.
+"""Misleading replies of Nexthink and Qualtrics: valid replies with the content of others, and endless replies.
 
-The effect of a request is that of the honest side, and only the reply is another one. What a reply says about people
-counts as what the query returned: the operator cannot know better, and the oracle learns it from the reply.
+The effect of a request is the usual one, and only the reply is different. The people in a reply count as those that the
+query returned, because the operator cannot know better. The invariants learn them from the reply.
 """
 
 import csv
@@ -17,48 +17,48 @@ from qualtrics_exporter.remote.transport import Request
 from qualtrics_exporter.sandbox.middleware import Reply
 
 Serve = Callable[[Request], Reply]
-"""Has a request served, with its effect."""
+"""Serves a request, with its effect."""
 
 ENDLESS_PAGE_SECONDS = (4.0, 15.0, 40.0)
-"""How long a page of a list without an end takes. Faster ones would take most of the CPU."""
+"""How long a page of an endless list takes. Faster pages would use most of the CPU."""
 MANY = 40
-"""How often the rows of a reply are repeated at most: stands for millions."""
+"""How often the rows of a reply are repeated at most. In reality, it could be millions of times."""
 
 
 @dataclass
 class MisleadingReply(Reply):
-    """A reply that is not what the request asked for."""
+    """A reply that does not fit the request."""
 
     people: frozenset[str] | None = None
-    """The addresses that it gives out as people of a query, in lower case."""
+    """The addresses that it returns as people of a query, in lower case."""
     text: str | None = None
-    """The NQL that it says has run; None if it does not tell."""
+    """The NQL that it reports as executed, or None."""
     hidden: list[str] = field(default_factory=list)
-    """Distributions that exist and are not in the list, although they should be."""
+    """Distributions that exist, and that the list lacks."""
 
 
-class Liar:
-    """Chooses what a misleading host answers. It has a source of random numbers of its own."""
+class MisleadingHosts:
+    """Chooses the replies of misleading hosts, with a separate source of random numbers."""
 
     def __init__(self, random: Random, queries: Callable[[str], list[str]]) -> None:
         self._random = random
         self._queries = queries
-        """The saved queries of the tenant with that host."""
+        """The saved queries of the tenant with this host."""
         self._ids: dict[str, list[str]] = {}
-        """Ids that each operation has told, for use in other replies."""
+        """Ids in the replies of each operation, for use in other replies."""
 
     def delay(self, manner: str, request: Request) -> float:
         """How much later the reply comes, in seconds."""
         listing = request.method == "GET" and request.operation not in ("status", "import_status", "read_distribution")
         return self._random.choice(ENDLESS_PAGE_SECONDS) if manner == "endless" and listing else 0.0
 
-    def answer(self, manner: str, request: Request, serve: Serve) -> Reply:
-        """Have the request served, and mislead about the result."""
+    def reply(self, manner: str, request: Request, serve: Serve) -> Reply:
+        """Serve the request, and return a misleading reply."""
         if request.operation == "token":
             return serve(request)
         if manner == "endless":
             path, _, query = request.url.rest.partition("?")
-            rest = f"{path}?{query.partition('&skip=')[0]}" if query else path  # the honest side knows no such page
+            rest = f"{path}?{query.partition('&skip=')[0]}" if query else path  # the sandbox knows no such page
             return self._endless(request, serve(replace(request, url=replace(request.url, rest=rest))))
         if self._random.random() < 0.4:
             return serve(request)
@@ -66,7 +66,7 @@ class Liar:
             return self._nexthink(request, serve)
         return self._qualtrics(request, serve(request))
 
-    # Without an end.
+    # Endless replies.
 
     def _endless(self, request: Request, reply: Reply) -> Reply:
         document = _document(reply)
@@ -85,7 +85,7 @@ class Liar:
             return _json({"result": result}, reply)
         return reply
 
-    # The content of others.
+    # Content of other requests.
 
     def _nexthink(self, request: Request, serve: Serve) -> Reply:
         asked = request
@@ -124,7 +124,7 @@ class Liar:
         return MisleadingReply(reply.status, body, reply.headers, people=_addresses(rows))
 
     def _rows(self, rows: list[str]) -> list[str]:
-        """Other rows in place of these."""
+        """Replace rows by others."""
         what = self._random.randrange(5)
         if what == 0:
             return [row.upper() if turn % 2 else row for turn in range(MANY) for row in rows]
@@ -143,7 +143,7 @@ class Liar:
             return self._list(request, result, reply)
         seen = self._ids.setdefault(request.operation, [])
         mine = result.get("id")
-        # The id of a batch says where people go: a Qualtrics that gives it out twice decides itself whom it mails.
+        # The id of a batch decides who is mailed. If Qualtrics gave the same id to two batches, it could mail anyone.
         other = f"{mine[:3]}{self._random.randrange(10**9):015d}" if isinstance(mine, str) else None
         if isinstance(mine, str) and request.method == "POST":
             seen.append(mine)
@@ -151,14 +151,14 @@ class Liar:
                 other = self._random.choice((other, seen[self._random.randrange(len(seen) - 1)]))
             return _json({"result": {**result, "id": other}}, reply)
         if request.operation == "read_distribution" and self._random.random() < 0.5:
-            # Which distribution has our batch is what a look-up is about: only what does not tell that is another's.
+            # A look-up compares the batch, so the batch stays as it is, and only the other fields change.
             return _json({"result": {**result, "id": other, "requestStatus": "Elsewhere", "stats": {"sent": 7}}}, reply)
         return reply
 
     def _list(self, request: Request, result: dict[str, Any], reply: Reply) -> Reply:
         elements = [element for element in result["elements"] if isinstance(element, dict)]
         what = self._random.randrange(4)
-        if what == 0 and request.operation == "list_distributions":  # those of another survey and another batch
+        if what == 0 and request.operation == "list_distributions":  # distributions of another survey and another batch
             hidden = [element["id"] for element in elements]
             shown = [{"id": f"EMD_{n:015d}", "recipients": {"mailingListId": f"BT_{n:015d}"}} for n in range(3)]
             made = _json({"result": {"elements": shown, "nextPage": None}}, reply)

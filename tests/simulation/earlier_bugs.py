@@ -1,7 +1,6 @@
-"""Bugs of an earlier version, put back into the code of today.
+"""Mutants with the bugs of an earlier version. Each function patches the code as long as its block lasts.
 
-Each function is a patch that lasts as long as its block. It replaces as little as possible: what the earlier version
-did otherwise, but did right, stays as it is today.
+A patch replaces as little as possible: it does not restore other differences of the earlier version.
 """
 
 import asyncio
@@ -44,7 +43,7 @@ NEVER = timedelta(days=3650)
 
 @contextmanager
 def refusals_are_certain() -> Iterator[None]:
-    """A refused send is asked for again after its wait and one look, whatever that look could see."""
+    """A refused send is repeated after its wait and one look-up, even if the look-up was incomplete."""
     every = CERTAIN_REFUSALS | {str(Reason.RATE_LIMITED)}
     with (
         mock.patch.object(send, "CERTAIN_REFUSALS", every),
@@ -55,15 +54,15 @@ def refusals_are_certain() -> Iterator[None]:
 
 
 @contextmanager
-def drift_is_judged_once() -> Iterator[None]:
-    """The text that ran before an export is the only one that is compared."""
+def drift_is_compared_once() -> Iterator[None]:
+    """Only the text of the query before an export is compared."""
     with mock.patch.object(query, "_over_time", lambda before, after, *, same_field: before):
         yield
 
 
 @contextmanager
 def runs_are_stolen() -> Iterator[None]:
-    """A leader takes over every run at its first look, and a second task starts for an exporter that comes back."""
+    """A leader takes over every run at its first reconciliation, and an exporter that returns gets a second task."""
     first: ContextVar[bool] = ContextVar("first")
     plan = Reconciler._plan
 
@@ -91,7 +90,7 @@ def runs_are_stolen() -> Iterator[None]:
         if item.queued:
             queue._turns.discard(item.tenant, item)
             item.queued = False
-        item.key = Key(key.namespace, key.name, "")  # so that the end of its task does not remove its successor
+        item.key = Key(key.namespace, key.name, "")  # so that the end of its task does not remove the new item
 
     with (
         mock.patch.object(Reconciler, "_plan", planned),
@@ -103,7 +102,7 @@ def runs_are_stolen() -> Iterator[None]:
 
 @contextmanager
 def forgotten_by_name() -> Iterator[None]:
-    """The end of one exporter is the end of every exporter of that name."""
+    """The deletion of an exporter removes every exporter of that name from the work queue."""
     forget = WorkQueue.forget
 
     def by_name(queue: WorkQueue, key: Key) -> None:
@@ -117,7 +116,7 @@ def forgotten_by_name() -> Iterator[None]:
 
 @contextmanager
 def remembered_after_deletion() -> Iterator[None]:
-    """What a task remembers about an exporter that was deleted meanwhile stays for as long as the process."""
+    """The memory of an exporter that is deleted during its task is never removed."""
 
     def drop(queue: WorkQueue, item: Any) -> None:
         queue._items.pop(item.key.uid, None)
@@ -135,8 +134,8 @@ def remembered_after_deletion() -> Iterator[None]:
 
 
 @contextmanager
-def clocks_are_believed() -> Iterator[None]:
-    """Nobody notices that a clock was set, and a slot in the future that is done with stays done with."""
+def clock_steps_are_ignored() -> Iterator[None]:
+    """The operator does not notice that a clock was set, and a slot in the future that counts as done stays so."""
 
     def counted_from(status: Status, now: datetime) -> datetime:
         return max(status.schedule_since or now, status.last_schedule_time or datetime.min.replace(tzinfo=UTC))
@@ -173,7 +172,7 @@ def clocks_are_believed() -> Iterator[None]:
 
 @contextmanager
 def slots_have_local_names() -> Iterator[None]:
-    """A slot of every few hours is named after the local hour; one whose name had its run goes without an entry."""
+    """The identity of an hourly slot is its local hour, and a slot whose identity had its run gets no entry."""
     identity, is_done = schedules._identity, slots._is_done
 
     def local(schedule: Schedule, number: int) -> str:
@@ -181,42 +180,42 @@ def slots_have_local_names() -> Iterator[None]:
             return identity(schedule, number)
         return schedules._nominal(schedule, number).isoformat(timespec="hours")
 
-    def swallowed(status: Status, slot: Slot) -> bool:
+    def lost(status: Status, slot: Slot) -> bool:
         return is_done(status, slot) or any(known.identity == slot.identity for known in status.claimed_slots or [])
 
-    with mock.patch.object(schedules, "_identity", local), mock.patch.object(slots, "_is_done", swallowed):
+    with mock.patch.object(schedules, "_identity", local), mock.patch.object(slots, "_is_done", lost):
         yield
 
 
 @contextmanager
-def one_pool_of_places() -> Iterator[None]:
-    """A run holds one of few places until it ends, whosever it is; who waits for a place becomes late."""
+def one_pool_of_run_slots() -> Iterator[None]:
+    """All tenants share a few run slots, and a run that waits for one becomes late."""
     made, reconcile = Operator.__init__, Reconciler._reconcile
 
     def operator(self: Operator, settings: Settings, *args: Any, **kwargs: Any) -> None:
         made(self, settings, *args, **kwargs)
-        self.reconciler.__dict__["places"] = asyncio.Semaphore(settings.max_concurrent_runs)
+        self.reconciler.__dict__["run_slots"] = asyncio.Semaphore(settings.max_concurrent_runs)
 
-    async def in_its_place(self: Reconciler, key: Key, turn: Turn) -> Wake:
+    async def in_a_run_slot(self: Reconciler, key: Key, turn: Turn) -> Wake:
         exporter = await self._store.read(key)
         status = exporter.status
         due = status.next_schedule_time and status.next_schedule_time <= self._clock.now()
         if not (due or status.active_run or requests.requested(requests.RUN, exporter)):
             return await reconcile(self, key, turn)
-        async with self.__dict__["places"]:
+        async with self.__dict__["run_slots"]:
             return await reconcile(self, key, turn)
 
     with (
         mock.patch.object(Operator, "__init__", operator),
-        mock.patch.object(Reconciler, "_reconcile", in_its_place),
+        mock.patch.object(Reconciler, "_reconcile", in_a_run_slot),
         mock.patch.object(slots.Context, "lateness", lambda context, due: max(timedelta(0), context.now - due)),
     ):
         yield
 
 
 @contextmanager
-def runs_go_on_for_ever() -> Iterator[None]:
-    """A run is taken up as often and for as long as anybody likes."""
+def runs_never_end() -> Iterator[None]:
+    """A run has no limit of attempts, and no deadline for its attempts."""
     with (
         mock.patch.object(run, "MAX_ATTEMPTS", 1_000_000),
         mock.patch.object(run_action, "run_deadline", return_value=NEVER),
@@ -226,14 +225,14 @@ def runs_go_on_for_ever() -> Iterator[None]:
 
 @contextmanager
 def runs_have_no_deadline() -> Iterator[None]:
-    """A run that stood still for a day goes on, and sends."""
+    """A run that was paused for a day continues, and sends."""
     with mock.patch.object(RunContext, "_seconds_left", None):
         yield
 
 
 @contextmanager
 def unreadable_secrets_raise() -> Iterator[None]:
-    """An error of the API server about a Secret leaves the run and the check as it came."""
+    """An error of the API server about a Secret is not handled by the run and the check."""
     read = credentials._read
 
     async def raising(cluster: ClusterApi, namespace: str, name: str) -> Secret:
@@ -255,7 +254,7 @@ def unreadable_secrets_raise() -> Iterator[None]:
 
 @contextmanager
 def conflicts_have_no_patience() -> Iterator[None]:
-    """A write that meets a conflict is tried again until it succeeds."""
+    """A write that conflicts is repeated until it succeeds."""
 
     async def change(
         store: StatusStore,
