@@ -14,7 +14,7 @@ from qualtrics_exporter.sandbox import Query, Sandbox, World
 from tests.remote.servers import Answer, Server, answer
 
 
-async def test_the_people_of_a_query_come_with_the_text_that_ran(
+async def test_execution_returns_the_people_and_the_executed_text(
     nexthink: NexthinkClient, world: World, sandbox: Sandbox
 ) -> None:
     executed = await nexthink.execute(world.query_id, {})
@@ -27,27 +27,27 @@ async def test_the_people_of_a_query_come_with_the_text_that_ran(
     assert sandbox.ledger.operations() == ["nexthink.token", "nexthink.execute"]
 
 
-async def test_parameters_are_filled_in_by_nexthink(nexthink: NexthinkClient, world: World) -> None:
+async def test_executed_text_contains_the_parameters(nexthink: NexthinkClient, world: World) -> None:
     world.add_query(Query.people("#one", ["a@example.com"], executed="users | where name == $who"))
     executed = await nexthink.execute("#one", {"who": "ana"})
     assert executed.executed_query == 'users | where name == "ana"'
 
 
-async def test_a_query_that_finds_nobody_has_no_columns(nexthink: NexthinkClient, world: World) -> None:
+async def test_empty_result_is_complete_and_has_no_columns(nexthink: NexthinkClient, world: World) -> None:
     world.add_query(Query.people("#none", []))
     executed = await nexthink.execute("#none", {})
     assert (executed.columns, executed.rows, executed.complete) == (0, [], True)
 
 
 @pytest.mark.parametrize(("count", "complete"), [(999, True), (1000, False), (1001, False)])
-async def test_a_thousand_rows_may_be_the_first_of_many(
+async def test_result_with_a_thousand_rows_counts_as_incomplete(
     nexthink: NexthinkClient, world: World, count: int, complete: bool
 ) -> None:
     world.add_query(Query.generated("#many", count))
     assert (await nexthink.execute("#many", {})).complete is complete
 
 
-async def test_a_result_that_says_that_it_was_cut_is_believed(server: Server, odd: NexthinkClient) -> None:
+async def test_execution_with_status_206_is_truncated(server: Server, odd: NexthinkClient) -> None:
     """It is documented for exports only."""
     server.script(answer(206, {"rows": 1, "data": [{"a": "x"}]}))
     assert (await odd.execute("#odd", {})).truncated
@@ -68,7 +68,7 @@ ROWS: list[tuple[list[object], int, list[tuple[str, ...]]]] = [
 
 
 @pytest.mark.parametrize(("data", "columns", "rows"), ROWS)
-async def test_rows_are_taken_as_they_are(
+async def test_cells_become_text_and_rows_of_several_columns_are_not_kept(
     server: Server, odd: NexthinkClient, data: list[object], columns: int, rows: list[tuple[str, ...]]
 ) -> None:
     """Rows of several columns are refused by their number, and not kept: they could be rows times columns."""
@@ -84,13 +84,13 @@ async def test_long_cells_are_not_kept(server: Server, odd: NexthinkClient) -> N
     assert sum(len(cell) for (cell,) in executed.rows) <= 1000 * LONGEST_CELL
 
 
-async def test_a_count_above_the_rows_means_that_there_are_more(server: Server, odd: NexthinkClient) -> None:
+async def test_result_with_a_higher_row_count_is_incomplete(server: Server, odd: NexthinkClient) -> None:
     server.script(answer(200, {"data": [{"a": "x"}], "rows": 2000}))
     assert not (await odd.execute("#odd", {})).complete
 
 
 @pytest.mark.parametrize("document", ["null", "[]", "{}", '{"data": {}}', '{"data": [[1]]}', '{"data": ["x"]}'])
-async def test_a_reply_of_another_shape_is_not_taken_for_nobody(
+async def test_malformed_reply_is_not_an_empty_result(
     server: Server, odd: NexthinkClient, document: str
 ) -> None:
     server.script(answer(200, document))
@@ -99,7 +99,7 @@ async def test_a_reply_of_another_shape_is_not_taken_for_nobody(
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
 
 
-async def test_only_documented_keys_are_sent(server: Server, odd: NexthinkClient) -> None:
+async def test_request_to_execute_contains_only_documented_keys(server: Server, odd: NexthinkClient) -> None:
     server.script(answer(200, {"data": []}))
     await odd.execute("#odd", {})
     await odd.execute("#odd", {"a": "b"})
@@ -125,7 +125,7 @@ ERRORS: dict[str, tuple[Answer, type[ExportError], Reason]] = {
 
 
 @pytest.mark.parametrize("case", ERRORS)
-async def test_what_an_error_means(server: Server, odd: NexthinkClient, case: str) -> None:
+async def test_error_reply_of_an_execution_has_a_reason(server: Server, odd: NexthinkClient, case: str) -> None:
     reply, kind, reason = ERRORS[case]
     server.script(reply)
     with pytest.raises(ExportError) as error:
@@ -134,7 +134,7 @@ async def test_what_an_error_means(server: Server, odd: NexthinkClient, case: st
     assert "#odd" in error.value.what or reason is Reason.CREDENTIALS_REFUSED
 
 
-async def test_the_remote_code_is_in_the_message(server: Server, odd: NexthinkClient) -> None:
+async def test_error_message_contains_the_remote_code(server: Server, odd: NexthinkClient) -> None:
     server.script(answer(404, {"message": "me@example.com", "code": 100}))
     with pytest.raises(
         Permanent, match=r"refused to run query #odd with the credentials of Secret dex/nexthink \(HTTP 404, 100\)"
@@ -142,7 +142,7 @@ async def test_the_remote_code_is_in_the_message(server: Server, odd: NexthinkCl
         await odd.execute("#odd", {})
 
 
-async def test_queries_go_out_one_a_second(nexthink: NexthinkClient, world: World, sandbox: Sandbox) -> None:
+async def test_queries_are_sent_at_most_once_a_second(nexthink: NexthinkClient, world: World, sandbox: Sandbox) -> None:
     for _ in range(5):
         await nexthink.execute(world.query_id, {})
     times = [call.at for call in sandbox.ledger.of("nexthink.execute")]
@@ -150,7 +150,7 @@ async def test_queries_go_out_one_a_second(nexthink: NexthinkClient, world: Worl
     assert [call.status for call in sandbox.ledger.of("nexthink.execute")] == [200] * 5
 
 
-async def test_credentials_are_checked_by_a_token(
+async def test_credentials_are_checked_by_fetching_a_token(
     nexthink: NexthinkClient, world: World, calls: list[CallRecord]
 ) -> None:
     await nexthink.check_credentials()
@@ -158,7 +158,7 @@ async def test_credentials_are_checked_by_a_token(
     world.nexthink_credentials.clear()
 
 
-async def test_credentials_that_are_refused_are_told(nexthink: NexthinkClient, world: World) -> None:
+async def test_refused_credentials_are_reported(nexthink: NexthinkClient, world: World) -> None:
     world.nexthink_credentials.clear()
     with pytest.raises(Permanent) as error:
         await nexthink.check_credentials()

@@ -46,7 +46,7 @@ def many(world: World) -> str:
     return world.add_query(Query.generated("#many", 5000)).id
 
 
-async def test_every_row_comes_once_and_in_order(
+async def test_export_returns_every_row_once_and_in_order(
     nexthink: NexthinkClient, sandbox: Sandbox, many: str, clock: HastyClock
 ) -> None:
     export = await nexthink.export(many, {})
@@ -61,7 +61,7 @@ async def test_every_row_comes_once_and_in_order(
 @pytest.mark.parametrize("declared", [True, False])
 @pytest.mark.parametrize("mark", [True, False])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-async def test_what_is_unknown_about_the_file_makes_no_difference(
+async def test_export_is_read_in_every_form_that_nexthink_may_use(
     nexthink: NexthinkClient, world: World, many: str, word: str, declared: bool, mark: bool, line_end: str
 ) -> None:
     world.export_completed_word = word  # type: ignore[assignment]
@@ -71,31 +71,31 @@ async def test_what_is_unknown_about_the_file_makes_no_difference(
     assert await exported(nexthink, many) == people(5000)
 
 
-async def test_people_without_an_address_are_rows_too(nexthink: NexthinkClient, world: World) -> None:
+async def test_rows_without_an_address_are_returned_as_empty(nexthink: NexthinkClient, world: World) -> None:
     world.add_query(Query.people("#some", ["a@example.com", "", None, "b@example.com"]))
     assert await exported(nexthink, "#some") == ["a@example.com", "", "", "b@example.com"]
 
 
-async def test_a_result_that_the_licence_cut_says_so(nexthink: NexthinkClient, world: World, many: str) -> None:
+async def test_export_truncated_by_the_licence_is_reported(nexthink: NexthinkClient, world: World, many: str) -> None:
     world.queries[many].truncated = True
     export = await nexthink.export(many, {})
     assert export.truncated
 
 
-async def test_several_columns_are_seen(nexthink: NexthinkClient, world: World) -> None:
+async def test_export_with_several_columns_is_read(nexthink: NexthinkClient, world: World) -> None:
     world.add_query(Query("#two", ["a", "b"], [["x", "y"]]))
     export = await nexthink.export("#two", {})
     assert await rows_of(export) == [("x", "y")]
     assert export.columns == 2
 
 
-async def test_the_file_is_fetched_without_a_token(nexthink: NexthinkClient, sandbox: Sandbox, many: str) -> None:
+async def test_file_is_downloaded_without_a_token(nexthink: NexthinkClient, sandbox: Sandbox, many: str) -> None:
     # The store answers 400 to a request with two kinds of authentication.
     await exported(nexthink, many)
     assert [call.status for call in sandbox.ledger.of("nexthink.download")] == [200]
 
 
-async def test_a_url_that_expired_before_it_was_used_is_renewed(
+async def test_expired_download_url_is_renewed(
     nexthink: NexthinkClient, sandbox: Sandbox, many: str, clock: HastyClock
 ) -> None:
     export = await nexthink.export(many, {})
@@ -107,7 +107,7 @@ async def test_a_url_that_expired_before_it_was_used_is_renewed(
 @pytest.mark.parametrize(
     "order", [{"truncate": 20_000}, {"truncate": 10}, {"drop": "before"}, {"status": 400}, {"status": 503}]
 )
-async def test_a_download_that_breaks_off_starts_over(
+async def test_interrupted_download_is_restarted(
     nexthink: NexthinkClient, sandbox: Sandbox, world: World, order: dict[str, object]
 ) -> None:
     world.add_query(Query.generated("#more", 50_000))
@@ -116,7 +116,7 @@ async def test_a_download_that_breaks_off_starts_over(
     assert sandbox.ledger.count("nexthink.download") == 4
 
 
-async def test_a_download_that_always_breaks_off_is_given_up(
+async def test_download_that_is_always_interrupted_fails(
     nexthink: NexthinkClient, sandbox: Sandbox, many: str
 ) -> None:
     sandbox.faults.add("nexthink.download", times=None, truncate=5000)
@@ -127,7 +127,7 @@ async def test_a_download_that_always_breaks_off_is_given_up(
 
 
 @pytest.mark.parametrize("change", [lambda rows: ["x@example.com", *rows[1:]], lambda rows: rows[:50]])
-async def test_a_file_that_is_another_one_after_a_broken_download_is_refused(
+async def test_file_that_changed_after_an_interrupted_download_is_rejected(
     nexthink: NexthinkClient, sandbox: Sandbox, world: World, change: Callable[[list[str]], list[str]]
 ) -> None:
     versions = iter([people(50_000), change(people(50_000))])
@@ -140,7 +140,7 @@ async def test_a_file_that_is_another_one_after_a_broken_download_is_refused(
     assert sandbox.ledger.count("nexthink.download") == 2
 
 
-async def test_an_export_outlives_its_token(
+async def test_token_is_renewed_during_a_long_export(
     nexthink: NexthinkClient, world: World, sandbox: Sandbox, many: str, clock: HastyClock
 ) -> None:
     world.export_polls = 120
@@ -150,7 +150,7 @@ async def test_an_export_outlives_its_token(
     assert {call.status for call in sandbox.ledger.of("nexthink.status")} == {200}
 
 
-async def test_an_export_that_never_ends_is_given_up(
+async def test_export_that_never_completes_fails_after_an_hour(
     nexthink: NexthinkClient, world: World, many: str, clock: HastyClock
 ) -> None:
     world.export_polls = 10**6
@@ -160,7 +160,7 @@ async def test_an_export_that_never_ends_is_given_up(
     assert 3500 < sum(clock.slept) < 3700
 
 
-async def test_an_export_that_ends_with_an_error_is_a_refused_query(
+async def test_export_that_ends_with_an_error_is_a_refused_query(
     nexthink: NexthinkClient, world: World, many: str
 ) -> None:
     world.queries[many].export_error = "ask ana@example.com"
@@ -171,13 +171,13 @@ async def test_an_export_that_ends_with_an_error_is_a_refused_query(
 
 
 @pytest.mark.parametrize(("query_id", "reason"), [("#missing", Reason.QUERY_NOT_FOUND), ("#No", Reason.QUERY_REFUSED)])
-async def test_a_query_that_cannot_be_exported_is_told(nexthink: NexthinkClient, query_id: str, reason: Reason) -> None:
+async def test_query_that_cannot_be_exported_is_reported(nexthink: NexthinkClient, query_id: str, reason: Reason) -> None:
     with pytest.raises(Permanent) as error:
         await exported(nexthink, query_id)
     assert error.value.reason is reason
 
 
-async def test_a_store_that_is_not_allowed_is_not_asked(
+async def test_download_host_that_is_not_allowed_receives_no_request(
     sandbox: Sandbox, world: World, many: str, clock: HastyClock
 ) -> None:
     sandbox._store.url = sandbox.store_url.replace("127.0.0.1", "localhost")
@@ -201,7 +201,7 @@ def anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("anywhere")
-async def test_the_lists_of_apis_and_of_downloads_are_separate(server: Server, clock: HastyClock) -> None:
+async def test_allowed_hosts_of_apis_and_of_downloads_are_separate(server: Server, clock: HastyClock) -> None:
     """No credentials go to a host of downloads, and no file comes from a host of an API."""
     port = server.url.rpartition(":")[2]
     api, store = f"http://api.example:{port}", f"http://store.example:{port}"
@@ -242,7 +242,7 @@ def replies(url: str, *files: Answer) -> list[Answer]:
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_a_redirect_of_the_store_is_not_followed(server: Server, odd: NexthinkClient, status: int) -> None:
+async def test_redirect_of_a_download_is_not_followed(server: Server, odd: NexthinkClient, status: int) -> None:
     async with Server() as elsewhere:
         moved = answer(status, headers={"Location": f"{elsewhere.url}/"})
         server.script(*replies(server.url, *[moved] * 5))
@@ -251,7 +251,7 @@ async def test_a_redirect_of_the_store_is_not_followed(server: Server, odd: Next
         assert elsewhere.asked == 0
 
 
-async def test_gzip_is_what_we_ask_for_and_the_store_gets_no_secret(server: Server, odd: NexthinkClient) -> None:
+async def test_export_requests_gzip_and_the_store_receives_no_credentials(server: Server, odd: NexthinkClient) -> None:
     server.script(*replies(server.url, answer(200, gzip.compress(b"h\na@example.com\n", mtime=0))))
     assert await exported(odd, "#odd") == ["a@example.com"]
     start, status, file = server.heard
@@ -264,7 +264,7 @@ async def test_gzip_is_what_we_ask_for_and_the_store_gets_no_secret(server: Serv
 
 
 @pytest.mark.parametrize("export_id", ["..", "", "a/b", "a b", 5, None, "x" * 100])
-async def test_an_export_id_that_is_none_is_not_followed(
+async def test_invalid_export_id_is_not_used(
     server: Server, odd: NexthinkClient, export_id: object
 ) -> None:
     server.script(answer(200, {"exportId": export_id}))
@@ -283,7 +283,7 @@ async def test_an_export_id_that_is_none_is_not_followed(
         (answer(404), Permanent, Reason.REQUEST_REFUSED),
     ],
 )
-async def test_a_status_that_is_none_is_told(
+async def test_invalid_export_status_is_reported(
     server: Server, odd: NexthinkClient, reply: Answer, kind: type[ExportError], reason: Reason
 ) -> None:
     server.script(answer(200, {"exportId": "e1"}), reply)
@@ -292,7 +292,7 @@ async def test_a_status_that_is_none_is_told(
     assert (type(error.value), error.value.reason) == (kind, reason)
 
 
-async def test_a_file_that_is_no_good_table_is_told(server: Server, odd: NexthinkClient) -> None:
+async def test_file_with_a_row_that_is_too_long_fails_without_a_second_download(server: Server, odd: NexthinkClient) -> None:
     server.script(*replies(server.url, answer(200, b"h\n" + b"x" * 70_000)))
     with pytest.raises(Permanent, match="more than 65,536 characters") as error:
         await exported(odd, "#odd")
@@ -302,7 +302,7 @@ async def test_a_file_that_is_no_good_table_is_told(server: Server, odd: Nexthin
 
 @pytest.mark.parametrize("file", [b"", gzip.compress(b"", mtime=0), b"<html>\n<p>Please log in\n"])
 @pytest.mark.parametrize("once", [True, False])
-async def test_what_is_no_table_at_all_is_told_after_a_second_look(
+async def test_file_that_is_not_a_table_is_rejected_after_a_second_download(
     server: Server, odd: NexthinkClient, file: bytes, once: bool
 ) -> None:
     first = replies(server.url, answer(200, file))
@@ -327,7 +327,7 @@ def until_closed(body: bytes) -> bytes:
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("rest", [b"", b"m\n"])
-async def test_a_file_whose_end_is_unknown_is_refused_after_a_second_look(
+async def test_file_without_length_or_chunks_is_rejected_after_a_second_download(
     server: Server, odd: NexthinkClient, rest: bytes, packed: bool
 ) -> None:
     file = gzip.compress(CUT + rest) if packed else CUT + rest
@@ -339,7 +339,7 @@ async def test_a_file_whose_end_is_unknown_is_refused_after_a_second_look(
     assert "proxy" in (error.value.next_step or "")
 
 
-async def test_a_file_in_chunks_has_an_end(server: Server, odd: NexthinkClient) -> None:
+async def test_truncated_chunked_download_is_restarted(server: Server, odd: NexthinkClient) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     chunk = b"%x\r\n%b\r\n" % (len(CUT), CUT)
     cut, whole = head + chunk, head + chunk + b"2\r\nm\n\r\n0\r\n\r\n"
@@ -348,7 +348,7 @@ async def test_a_file_in_chunks_has_an_end(server: Server, odd: NexthinkClient) 
     assert await exported(odd, "#odd") == ["alice@example.com", "bob@example.com"]
 
 
-async def test_an_unclosed_quote_is_told_after_a_second_look(server: Server, odd: NexthinkClient) -> None:
+async def test_unclosed_quote_is_reported_after_a_second_download(server: Server, odd: NexthinkClient) -> None:
     again = replies(server.url, answer(200, b'h\n"oneil@example.com\nb@example.com\n'))
     server.script(*again, *again[1:])
     with pytest.raises(Transient, match="a quoted cell of the file has no end") as error:
@@ -357,7 +357,7 @@ async def test_an_unclosed_quote_is_told_after_a_second_look(server: Server, odd
     assert "UTF-8 with a header line" in (error.value.next_step or "")
 
 
-async def test_a_file_that_has_to_be_prepared_anew_has_only_the_time_of_a_download(
+async def test_wait_for_a_new_download_url_has_only_the_time_limit_of_a_download(
     server: Server, odd: NexthinkClient, clock: HastyClock
 ) -> None:
     """Memory is held meanwhile. The first time, Nexthink may take an hour."""
@@ -369,7 +369,7 @@ async def test_a_file_that_has_to_be_prepared_anew_has_only_the_time_of_a_downlo
     assert 9 * 60 < clock.monotonic() - began < 12 * 60
 
 
-async def test_a_store_that_answers_byte_by_byte_has_as_long_as_any_side(
+async def test_store_that_sends_headers_byte_by_byte_hits_the_request_timeout(
     server: Server, clock: HastyClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop_clock = LoopClock(monkeypatch)
@@ -391,7 +391,7 @@ async def test_a_store_that_answers_byte_by_byte_has_as_long_as_any_side(
     assert loop_clock.advanced < 5 * 200
 
 
-async def test_a_file_that_trickles_for_hours_is_given_up(
+async def test_download_that_trickles_for_hours_fails(
     server: Server, odd: NexthinkClient, clock: HastyClock
 ) -> None:
     async def trickle(writer: asyncio.StreamWriter) -> None:
@@ -409,7 +409,7 @@ async def test_a_file_that_trickles_for_hours_is_given_up(
     assert clock.monotonic() - began < 15 * 60, "others may wait for the memory"
 
 
-async def test_who_stops_reading_leaves_no_connection_open(
+async def test_reader_that_stops_early_leaves_no_connection_open(
     nexthink: NexthinkClient, many: str, calls: list[CallRecord]
 ) -> None:
     export = await nexthink.export(many, {})
@@ -419,7 +419,7 @@ async def test_who_stops_reading_leaves_no_connection_open(
     assert calls[-1].operation == "download"
 
 
-async def test_a_mistake_while_reading_leaves_no_connection_open(
+async def test_exception_of_the_reader_leaves_no_connection_open(
     nexthink: NexthinkClient, many: str, calls: list[CallRecord]
 ) -> None:
     async def read() -> None:
@@ -433,7 +433,7 @@ async def test_a_mistake_while_reading_leaves_no_connection_open(
     assert calls[-1].operation == "download"
 
 
-async def test_a_large_result_needs_no_more_memory_than_a_small_one(nexthink: NexthinkClient, world: World) -> None:
+async def test_large_result_takes_no_more_memory_than_a_small_one(nexthink: NexthinkClient, world: World) -> None:
     world.add_query(Query.generated("#small", 10_000))
     world.add_query(Query.generated("#large", 100_000))
     peaks = []
@@ -458,7 +458,7 @@ async def test_a_large_result_needs_no_more_memory_than_a_small_one(nexthink: Ne
         (b"", "empty", 2),
     ],
 )
-async def test_a_file_in_another_form_is_refused_with_what_to_do(
+async def test_file_in_an_unexpected_format_is_rejected_with_a_next_step(
     nexthink: NexthinkClient, sandbox: Sandbox, many: str, file: bytes, found: str, tries: int
 ) -> None:
     sandbox.faults.add("nexthink.download", times=None, body=file)

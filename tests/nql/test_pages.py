@@ -87,12 +87,12 @@ def right(rule: str) -> list[Example]:
     return [Example.of(text) for kind, text in BLOCK.findall(section(page(rule), "Right")) if kind == "nql"]
 
 
-def test_every_rule_has_a_page_and_every_page_a_rule() -> None:
+def test_every_rule_has_a_page_and_every_page_has_a_rule() -> None:
     assert {path.stem for path in FOLDER.iterdir()} == {*REASONS, "README"}
 
 
 @pytest.mark.parametrize("rule", REASONS)
-def test_a_page_has_the_form_of_all_pages(rule: str) -> None:
+def test_page_has_the_common_headings(rule: str) -> None:
     text = page(rule)
 
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == HEADINGS
@@ -100,19 +100,19 @@ def test_a_page_has_the_form_of_all_pages(rule: str) -> None:
 
 
 @pytest.mark.parametrize(("rule", "reason"), REASONS.items())
-def test_a_page_names_severity_and_reason(rule: str, reason: Reason) -> None:
+def test_page_begins_with_severity_and_reason(rule: str, reason: Reason) -> None:
     assert page(rule).startswith(f"# {rule}\n\n{severity(reason)} `{reason}`\n\n")
 
 
 @pytest.mark.parametrize(("rule", "reason"), REASONS.items())
-def test_a_page_of_an_error_tells_how_to_do_without_the_check(rule: str, reason: Reason) -> None:
+def test_only_the_page_of_an_error_explains_how_to_disable_the_check(rule: str, reason: Reason) -> None:
     told = "`spec.nexthink.queryCheck: Warn`" in section(page(rule), "How to fix it")
 
     assert told == (severity(reason) == "Error")
 
 
 @pytest.mark.parametrize(("rule", "reason"), REASONS.items())
-def test_what_is_wrong_has_this_finding_and_no_other(rule: str, reason: Reason) -> None:
+def test_wrong_examples_have_only_the_finding_of_their_page(rule: str, reason: Reason) -> None:
     for example, _ in wrong(rule):
         found = example.findings()
         assert {each.rule for each in found} == {rule}, example.query[:200]
@@ -121,26 +121,26 @@ def test_what_is_wrong_has_this_finding_and_no_other(rule: str, reason: Reason) 
 
 
 @pytest.mark.parametrize("rule", REASONS)
-def test_a_page_shows_what_the_program_says(rule: str) -> None:
+def test_page_shows_the_messages_of_the_check(rule: str) -> None:
     for example, said in wrong(rule):
         assert said == example.said()
 
 
 @pytest.mark.parametrize("rule", REASONS)
-def test_what_is_right_has_no_finding(rule: str) -> None:
+def test_right_examples_have_no_finding(rule: str) -> None:
     assert right(rule)
     for example in right(rule):
         assert example.said() == "", example.query
 
 
 @pytest.mark.parametrize("rule", REASONS)
-def test_a_page_explains_the_first_line_that_is_no_query(rule: str) -> None:
+def test_page_explains_the_options_line_of_its_examples(rule: str) -> None:
     text = page(rule)
 
     assert ("```nql\n-- " in text) == ("The first line" in text)
 
 
-def test_the_index_has_every_rule_in_the_table_of_its_severity() -> None:
+def test_index_lists_every_rule_in_the_table_of_its_severity() -> None:
     index = page("README")
     for heading in ("Error", "Warning"):
         rows = re.findall(
@@ -153,7 +153,7 @@ def test_the_index_has_every_rule_in_the_table_of_its_severity() -> None:
 
 
 @pytest.mark.parametrize("name", [*REASONS, "README"])
-def test_links_of_a_page_lead_somewhere(name: str) -> None:
+def test_links_of_a_page_have_targets(name: str) -> None:
     for link, anchor in re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", page(name)):
         there = FOLDER / link
         assert there.exists(), link
@@ -163,7 +163,7 @@ def test_links_of_a_page_lead_somewhere(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*REASONS, "README"])
-def test_prose_is_wrapped(name: str) -> None:
+def test_prose_of_a_page_is_wrapped(name: str) -> None:
     prose = BLOCK.sub("", page(name))
 
     assert [line for line in prose.splitlines() if len(line) > 120 and not line.startswith("|")] == []

@@ -17,7 +17,7 @@ NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 Check = Callable[[QualtricsClient, World], Awaitable[None]]
 
 
-async def test_everything_of_the_default_tenant_is_fine(
+async def test_checks_of_the_default_tenant_pass_and_only_read(
     qualtrics: QualtricsClient, world: World, sandbox: Sandbox
 ) -> None:
     await qualtrics.check_credentials()
@@ -60,7 +60,7 @@ NOT_THERE: dict[str, tuple[Check, Reason, str]] = {
 
 
 @pytest.mark.parametrize("case", NOT_THERE)
-async def test_what_does_not_exist_is_named(qualtrics: QualtricsClient, world: World, case: str) -> None:
+async def test_missing_object_is_reported_with_its_id(qualtrics: QualtricsClient, world: World, case: str) -> None:
     check, reason, named = NOT_THERE[case]
     with pytest.raises(Permanent) as error:
         await check(qualtrics, world)
@@ -69,7 +69,7 @@ async def test_what_does_not_exist_is_named(qualtrics: QualtricsClient, world: W
     assert "Secret dex/qualtrics" in error.value.what
 
 
-async def test_a_survey_that_is_not_active_takes_no_answers(qualtrics: QualtricsClient, world: World) -> None:
+async def test_inactive_survey_is_reported(qualtrics: QualtricsClient, world: World) -> None:
     with pytest.raises(Permanent) as error:
         await qualtrics.check_survey(world.inactive_survey_id)
     assert error.value.reason is Reason.SURVEY_INACTIVE
@@ -85,7 +85,7 @@ async def test_a_survey_that_is_not_active_takes_no_answers(qualtrics: Qualtrics
         (timedelta(minutes=-1), timedelta(minutes=1), True),
     ],
 )
-async def test_a_survey_is_open_between_its_dates(
+async def test_survey_is_active_only_between_its_dates(
     qualtrics: QualtricsClient, world: World, starts: timedelta | None, ends: timedelta | None, active: bool
 ) -> None:
     survey = world.surveys[world.survey_id]
@@ -100,14 +100,14 @@ async def test_a_survey_is_open_between_its_dates(
 
 
 @pytest.mark.parametrize("date", ["", "soon", 7, {}, None, "2030-01-01", "2030-01-01T00:00:00"])
-async def test_a_date_that_is_none_closes_no_survey(server: Server, odd: QualtricsClient, date: object) -> None:
+async def test_invalid_end_date_does_not_close_a_survey(server: Server, odd: QualtricsClient, date: object) -> None:
     server.script(result(id="SV_1", isActive=True, expiration={"startDate": None, "endDate": date}))
     await odd.check_survey("SV_1")
 
 
 @pytest.mark.parametrize("text", ["${l://SurveyLink}", "<a href='${l://SurveyURL}'>", "${l://SurveyLink?d=Take%20it}"])
 @pytest.mark.parametrize("category", ["invite", "Invite"])
-async def test_a_message_invites_if_its_category_and_its_link_say_so(
+async def test_message_with_the_category_invite_and_a_survey_link_is_an_invitation(
     server: Server, odd: QualtricsClient, text: str, category: str
 ) -> None:
     server.script(result(category=category, messages={"en": "Hello", "de": f"Hallo {text}"}))
@@ -128,14 +128,14 @@ async def test_a_message_invites_if_its_category_and_its_link_say_so(
         {},
     ],
 )
-async def test_any_other_message_does_not(server: Server, odd: QualtricsClient, message: dict[str, object]) -> None:
+async def test_message_without_the_category_invite_or_a_survey_link_is_rejected(server: Server, odd: QualtricsClient, message: dict[str, object]) -> None:
     server.script(result(**message))
     with pytest.raises(Permanent) as error:
         await odd.check_message("UR_1", "MS_1")
     assert error.value.reason is Reason.MESSAGE_NOT_INVITATION
 
 
-async def test_a_directory_may_stand_on_the_last_page(
+async def test_directory_on_the_last_page_is_found(
     qualtrics: QualtricsClient, world: World, sandbox: Sandbox
 ) -> None:
     for number in range(9):
@@ -145,7 +145,7 @@ async def test_a_directory_may_stand_on_the_last_page(
     assert sandbox.ledger.count("qualtrics.list_directories") == 6
 
 
-async def test_a_next_page_at_a_host_that_is_not_allowed_is_not_asked_for(
+async def test_next_page_on_a_host_that_is_not_allowed_is_not_requested(
     qualtrics: QualtricsClient, world: World, sandbox: Sandbox
 ) -> None:
     world.next_page_origin = "https://elsewhere.example.com"
@@ -156,7 +156,7 @@ async def test_a_next_page_at_a_host_that_is_not_allowed_is_not_asked_for(
     assert sandbox.ledger.count("qualtrics.list_directories") == 1
 
 
-async def test_a_next_page_at_another_allowed_host_is_asked_for_at_ours(
+async def test_next_page_on_another_allowed_host_is_requested_from_the_host_of_the_secret(
     qualtrics: QualtricsClient, world: World, sandbox: Sandbox
 ) -> None:
     """The vendor's pages name hosts of its own; the token stays with the one of the Secret."""
@@ -167,7 +167,7 @@ async def test_a_next_page_at_another_allowed_host_is_asked_for_at_ours(
     assert [call.status for call in sandbox.ledger.of("qualtrics.list_directories")] == [200, 200]
 
 
-async def test_pages_that_go_round_in_circles_have_an_end(server: Server, odd: QualtricsClient) -> None:
+async def test_pages_that_repeat_are_rejected(server: Server, odd: QualtricsClient) -> None:
     server.script(result(elements=[{"directoryId": "POOL_1"}], nextPage=f"{server.url}/API/v3/directories?skipToken=1"))
     with pytest.raises(Transient) as error:
         await odd.check_directory("POOL_2")
@@ -187,7 +187,7 @@ async def test_pages_that_go_round_in_circles_have_an_end(server: Server, odd: Q
         {"elements": [{"directoryId": None}]},
     ],
 )
-async def test_a_page_that_is_none_is_not_taken_for_an_empty_one(
+async def test_malformed_page_is_not_an_empty_page(
     server: Server, odd: QualtricsClient, page: dict[str, object]
 ) -> None:
     server.script(result(**page))
@@ -197,7 +197,7 @@ async def test_a_page_that_is_none_is_not_taken_for_an_empty_one(
 
 
 @pytest.mark.parametrize("elsewhere", ["token", "call"])
-async def test_credentials_of_another_datacenter_are_told(
+async def test_credentials_of_another_datacenter_are_reported(
     qualtrics: QualtricsClient, world: World, elsewhere: str
 ) -> None:
     world.qualtrics_credentials[0].elsewhere = elsewhere  # type: ignore[assignment]
@@ -209,7 +209,7 @@ async def test_credentials_of_another_datacenter_are_told(
     assert "Secret dex/qualtrics" in error.value.what
 
 
-async def test_a_scope_that_does_not_reach_is_told(qualtrics: QualtricsClient, world: World) -> None:
+async def test_insufficient_scope_is_reported(qualtrics: QualtricsClient, world: World) -> None:
     world.qualtrics_credentials[0].scopes = frozenset({"read:surveys"})
     with pytest.raises(Permanent) as error:
         await qualtrics.check_credentials()
@@ -223,7 +223,7 @@ ALL_BUT_WHOAMI = frozenset(
 )
 
 
-async def test_credentials_without_read_users_pass_the_check(
+async def test_credentials_without_the_scope_read_users_pass_the_checks(
     sandbox: Sandbox, remotes: ApiContext, world: World
 ) -> None:
     world.qualtrics_credentials[0].scopes = ALL_BUT_WHOAMI
@@ -260,7 +260,7 @@ async def test_whoami_fails_only_for_wrong_credentials(
 
 @pytest.mark.parametrize("code", ["ATP_2", "ATP_9", "AuthZ_2.0", "AuthZ_7"])
 @pytest.mark.parametrize("status", [400, 404])
-async def test_a_code_about_the_credentials_is_not_taken_for_a_missing_survey(
+async def test_error_code_about_credentials_is_not_reported_as_a_missing_survey(
     server: Server, odd: QualtricsClient, status: int, code: str
 ) -> None:
     server.script(answer(status, {"meta": {"error": {"errorCode": code}}}))
@@ -286,7 +286,7 @@ PROXIED = "Request proxied. For faster response times, use this host instead: "
         (None, None),
     ],
 )
-async def test_a_notice_that_requests_are_proxied_becomes_advice(
+async def test_notice_of_proxied_requests_becomes_advice(
     server: Server, odd: QualtricsClient, notice: object, named: str | None
 ) -> None:
     server.script(answer(200, {"result": {"isActive": True}, "meta": {"notice": notice}}))
@@ -311,7 +311,7 @@ async def test_a_notice_that_requests_are_proxied_becomes_advice(
         (302, Reason.REMOTE_REPLY_INVALID),
     ],
 )
-async def test_what_a_status_means_to_a_check(
+async def test_error_status_of_a_check_has_a_reason(
     server: Server, odd: QualtricsClient, status: int, reason: Reason
 ) -> None:
     server.script(answer(status, {"meta": {"error": {}}}))
@@ -321,7 +321,7 @@ async def test_what_a_status_means_to_a_check(
     assert "survey SV_1" in error.value.what
 
 
-async def test_one_error_of_its_own_in_a_hundred_is_within_spec(
+async def test_check_is_repeated_after_a_single_server_error(
     qualtrics: QualtricsClient, world: World, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add("qualtrics.read_survey", status=500)

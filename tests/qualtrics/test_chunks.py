@@ -12,14 +12,14 @@ from qualtrics_exporter.qualtrics.chunks import body, chunks
 LIMIT = 5_000_000
 
 
-def test_nobody_makes_no_request() -> None:
+def test_no_recipients_make_no_chunk() -> None:
     assert list(chunks([], "run-1")) == []
 
 
 @pytest.mark.parametrize(
     ("count", "sizes"), [(1, [1]), (10_000, [10_000]), (10_001, [10_000, 1]), (25_000, [10_000] * 2 + [5000])]
 )
-def test_ten_thousand_a_request(count: int, sizes: list[int]) -> None:
+def test_chunk_has_at_most_ten_thousand_contacts(count: int, sizes: list[int]) -> None:
     addresses = [f"user{n:06d}@example.com" for n in range(count)]
     cut = list(chunks(iter(addresses), "run-1"))
     assert [len(portion) for portion in cut] == sizes
@@ -28,7 +28,7 @@ def test_ten_thousand_a_request(count: int, sizes: list[int]) -> None:
 
 @pytest.mark.parametrize("address", ["x" * 300 + "@example.com", "ü" * 60 + "@example.com", "😀" * 60 + "@example.com"])
 @pytest.mark.parametrize("run_id", ["r", "r" * 400])
-def test_five_megabytes_a_request_in_any_alphabet(address: str, run_id: str) -> None:
+def test_chunk_has_at_most_five_megabytes_in_any_alphabet(address: str, run_id: str) -> None:
     cut = list(chunks([address] * 30_000, run_id))
     sizes = [len(body("BT_" + "x" * 30, run_id, portion)) for portion in cut]
     assert max(sizes) <= LIMIT
@@ -42,7 +42,7 @@ def test_five_megabytes_a_request_in_any_alphabet(address: str, run_id: str) -> 
     contacts=st.integers(1, 6),
     size=st.integers(1, 400),
 )
-def test_nobody_is_lost_doubled_or_moved(addresses: list[str], run_id: str, contacts: int, size: int) -> None:
+def test_chunks_contain_each_address_once_and_in_order(addresses: list[str], run_id: str, contacts: int, size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MOST_CONTACTS", contacts)
         patch.setattr(module, "MOST_BYTES", size)

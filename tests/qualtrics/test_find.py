@@ -22,7 +22,7 @@ Echo = Literal["mailingListId", "byId", "never"]
 
 
 @pytest.mark.parametrize("echo", ["mailingListId", "byId"])
-async def test_a_send_whose_reply_was_lost_is_found(brand: Brand, world: World, echo: Echo) -> None:
+async def test_send_with_a_lost_reply_is_found(brand: Brand, world: World, echo: Echo) -> None:
     world.batch_echo = echo
     batch_id = await brand.batch_of("ana@example.com")
     brand.sandbox.faults.add("qualtrics.create_distribution", drop="after")
@@ -31,7 +31,7 @@ async def test_a_send_whose_reply_was_lost_is_found(brand: Brand, world: World, 
     assert await brand.find(batch_id) == brand.sandbox.ledger.distributions[0].id
 
 
-async def test_a_send_that_did_not_happen_is_not_found(brand: Brand) -> None:
+async def test_send_that_did_not_happen_is_not_found(brand: Brand) -> None:
     batch_id = await brand.batch_of("ana@example.com")
     brand.sandbox.faults.add("qualtrics.create_distribution", drop="before")
     with pytest.raises(OutcomeUnknown):
@@ -41,7 +41,7 @@ async def test_a_send_that_did_not_happen_is_not_found(brand: Brand) -> None:
 
 @pytest.mark.parametrize("echo", ["mailingListId", "byId"])
 @pytest.mark.parametrize("page", [1, 2, 100])
-async def test_others_of_the_same_survey_do_not_confuse(brand: Brand, world: World, echo: Echo, page: int) -> None:
+async def test_each_batch_is_found_among_distributions_of_the_same_survey(brand: Brand, world: World, echo: Echo, page: int) -> None:
     world.batch_echo, world.distributions_page_size = echo, page
     batches = [await brand.batch_of(f"user{n}@example.com") for n in range(5)]
     sent = {batch_id: await brand.send(batch_id) for batch_id in batches}
@@ -50,7 +50,7 @@ async def test_others_of_the_same_survey_do_not_confuse(brand: Brand, world: Wor
     assert await brand.find("BT_another0001") is None
 
 
-async def test_where_nothing_shows_the_batch_nothing_is_concluded(brand: Brand, world: World) -> None:
+async def test_look_up_is_inconclusive_if_no_distribution_shows_its_batch(brand: Brand, world: World) -> None:
     """The only one of its survey, at the right time: it may be ours, and it may be somebody else's."""
     world.batch_echo = "never"
     batch_id = await brand.batch_of("ana@example.com")
@@ -59,7 +59,7 @@ async def test_where_nothing_shows_the_batch_nothing_is_concluded(brand: Brand, 
         await brand.find(batch_id)
 
 
-async def test_a_list_that_lags_shows_it_later(brand: Brand, world: World, clock: HastyClock) -> None:
+async def test_distribution_is_found_after_the_lag_of_the_list(brand: Brand, world: World, clock: HastyClock) -> None:
     world.list_lag_seconds = 60
     batch_id = await brand.batch_of("ana@example.com")
     distribution_id = await brand.send(batch_id)
@@ -68,7 +68,7 @@ async def test_a_list_that_lags_shows_it_later(brand: Brand, world: World, clock
     assert await brand.find(batch_id) == distribution_id
 
 
-async def test_only_the_times_that_were_asked_for_are_looked_at(brand: Brand, clock: HastyClock) -> None:
+async def test_look_up_is_limited_to_the_survey_and_the_time_range(brand: Brand, clock: HastyClock) -> None:
     batch_id = await brand.batch_of("ana@example.com")
     distribution_id = await brand.send(batch_id)
     at = clock.now()
@@ -78,7 +78,7 @@ async def test_only_the_times_that_were_asked_for_are_looked_at(brand: Brand, cl
     assert await found(brand.world.inactive_survey_id, batch_id, at - HOUR, at + HOUR) is None
 
 
-async def test_what_goes_to_another_batch_is_not_read_one_by_one(brand: Brand, world: World) -> None:
+async def test_distributions_of_other_batches_are_not_read_one_by_one(brand: Brand, world: World) -> None:
     world.batch_echo = "mailingListId"
     for number in range(3):
         await brand.send(await brand.batch_of(f"user{number}@example.com"))
@@ -86,7 +86,7 @@ async def test_what_goes_to_another_batch_is_not_read_one_by_one(brand: Brand, w
     assert brand.sandbox.ledger.count("qualtrics.read_distribution") == 0
 
 
-async def test_one_that_cannot_be_read_may_be_the_right_one(brand: Brand) -> None:
+async def test_look_up_fails_if_a_distribution_cannot_be_read(brand: Brand) -> None:
     batch_id = await brand.batch_of("ana@example.com")
     await brand.send(batch_id)
     brand.sandbox.faults.add("qualtrics.read_distribution", status=500, times=None)
@@ -94,7 +94,7 @@ async def test_one_that_cannot_be_read_may_be_the_right_one(brand: Brand) -> Non
         await brand.find(batch_id)
 
 
-async def test_one_that_is_listed_and_not_known_by_its_id_may_be_the_right_one(brand: Brand) -> None:
+async def test_look_up_is_inconclusive_if_a_listed_distribution_does_not_exist(brand: Brand) -> None:
     batch_id = await brand.batch_of("ana@example.com")
     await brand.send(batch_id)
     brand.sandbox.faults.add("qualtrics.read_distribution", status=404, times=None)
@@ -103,7 +103,7 @@ async def test_one_that_is_listed_and_not_known_by_its_id_may_be_the_right_one(b
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
-async def test_one_that_cannot_be_read_does_not_end_the_search(brand: Brand, status: int) -> None:
+async def test_look_up_continues_after_a_distribution_that_cannot_be_read(brand: Brand, status: int) -> None:
     wanted = await brand.batch_of("ana@example.com")
     distribution_id = await brand.send(wanted)
     await brand.send(await brand.batch_of("ben@example.com"))  # newest first: read before the other
@@ -112,7 +112,7 @@ async def test_one_that_cannot_be_read_does_not_end_the_search(brand: Brand, sta
     assert await brand.find(wanted) == distribution_id
 
 
-async def test_an_error_is_raised_rather_than_what_qualtrics_does_not_show(brand: Brand) -> None:
+async def test_look_up_prefers_an_error_to_an_inconclusive_result(brand: Brand) -> None:
     """Another try may help against the one, not against the other."""
     batches = [await brand.batch_of(f"user{number}@example.com") for number in range(3)]
     for batch_id in batches:
@@ -126,7 +126,7 @@ async def test_an_error_is_raised_rather_than_what_qualtrics_does_not_show(brand
 
 
 @pytest.mark.parametrize("after", [0, 1])
-async def test_a_page_that_cannot_be_read_is_not_an_empty_one(brand: Brand, world: World, after: int) -> None:
+async def test_page_that_cannot_be_read_is_not_an_empty_page(brand: Brand, world: World, after: int) -> None:
     world.distributions_page_size = 1
     for number in range(3):
         await brand.send(await brand.batch_of(f"user{number}@example.com"))
@@ -136,7 +136,7 @@ async def test_a_page_that_cannot_be_read_is_not_an_empty_one(brand: Brand, worl
 
 
 @pytest.mark.parametrize("end", [{}, {"nextPage": ""}])
-async def test_a_page_that_does_not_say_that_it_is_the_last_is_not_taken_for_the_last(
+async def test_page_without_an_end_marker_is_not_the_last_page(
     server: Server, odd: QualtricsClient, end: dict[str, str]
 ) -> None:
     elements = [{"id": f"EMD_{number}", "recipients": {"mailingListId": f"BT_{number}"}} for number in range(3)]
@@ -148,7 +148,7 @@ async def test_a_page_that_does_not_say_that_it_is_the_last_is_not_taken_for_the
 
 
 @pytest.mark.parametrize("operation", ["list_distributions", "read_distribution"])
-async def test_a_read_that_does_not_end_is_given_up(brand: Brand, clock: HastyClock, operation: str) -> None:
+async def test_look_up_that_hangs_fails_after_three_minutes(brand: Brand, clock: HastyClock, operation: str) -> None:
     await brand.send(await brand.batch_of("ana@example.com"))
     brand.sandbox.faults.add(f"qualtrics.{operation}", hold="before")
     search = asyncio.create_task(brand.find("BT_another0001"))
@@ -183,7 +183,7 @@ SHOWN: list[tuple[dict[str, object], bool | None]] = [
 
 @pytest.mark.parametrize(("shown", "found"), SHOWN, ids=str)
 @pytest.mark.parametrize("in_list", [True, False])
-async def test_the_batch_is_recognized_wherever_it_is_shown(
+async def test_batch_is_recognized_in_every_field_that_can_show_it(
     server: Server, odd: QualtricsClient, shown: dict[str, object], found: bool | None, in_list: bool
 ) -> None:
     listed = {"id": "EMD_1", **(shown if in_list else {})}
@@ -196,7 +196,7 @@ async def test_the_batch_is_recognized_wherever_it_is_shown(
         assert await search == ("EMD_1" if found else None)
 
 
-async def test_the_question_is_the_documented_one(server: Server, odd: QualtricsClient) -> None:
+async def test_look_up_request_is_as_documented(server: Server, odd: QualtricsClient) -> None:
     server.script(result(elements=[], nextPage=None))
     assert await odd.find_distribution("SV_1", "BT_1", NOW - HOUR, NOW + HOUR) is None
     path, _, query = server.heard[0].target.partition("?")
@@ -211,7 +211,7 @@ async def test_the_question_is_the_documented_one(server: Server, odd: Qualtrics
 
 
 @pytest.mark.parametrize("element", [{}, {"id": None}, {"id": ".."}, None])
-async def test_a_list_that_is_none_is_not_taken_for_an_empty_one(
+async def test_malformed_list_is_not_an_empty_list(
     server: Server, odd: QualtricsClient, element: object
 ) -> None:
     server.script(result(elements=[element], nextPage=None))
@@ -220,7 +220,7 @@ async def test_a_list_that_is_none_is_not_taken_for_an_empty_one(
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
 
 
-async def test_what_became_of_the_mails_is_read(brand: Brand, world: World, clock: HastyClock) -> None:
+async def test_delivery_figures_are_read(brand: Brand, world: World, clock: HastyClock) -> None:
     world.bouncing_addresses, world.opted_out_addresses = {"ben@example.com"}, {"eva@example.com"}
     batch_id = await brand.batch_of("ana@example.com", "ben@example.com", "eva@example.com")
     distribution_id = await brand.send(batch_id)
@@ -232,13 +232,13 @@ async def test_what_became_of_the_mails_is_read(brand: Brand, world: World, cloc
     assert read.observed_time == clock.now().replace(microsecond=0)
 
 
-async def test_figures_that_are_missing_stay_missing(server: Server, odd: QualtricsClient) -> None:
+async def test_missing_delivery_figures_stay_missing(server: Server, odd: QualtricsClient) -> None:
     server.script(result(id="EMD_1", stats={"sent": 5, "failed": None, "bounced": "many", "blocked": -1}))
     read = await odd.delivery("SV_1", "EMD_1")
     assert read.model_dump(exclude_none=True, exclude={"observed_time"}) == {"sent": 5}
 
 
-async def test_a_distribution_that_is_gone_is_told(server: Server, odd: QualtricsClient) -> None:
+async def test_delivery_figures_of_a_missing_distribution_are_an_error(server: Server, odd: QualtricsClient) -> None:
     server.script(answer(404, {"meta": {"error": {}}}))
     with pytest.raises(Permanent) as error:
         await odd.delivery("SV_1", "EMD_1")

@@ -20,7 +20,7 @@ async def bring_in(qualtrics: QualtricsClient, *addresses: str) -> Imported:
     return await qualtrics.import_contacts("POOL_1", "CG_1", "BT_1", "run-1", addresses or ("a@example.com",))
 
 
-async def test_everybody_is_in_once(brand: Brand) -> None:
+async def test_import_adds_each_person_to_the_batch_once(brand: Brand) -> None:
     batch_id = await brand.batch()
     imported = await brand.bring_in(batch_id, "ana@example.com", "ben@example.com")
     assert imported == Imported(created=2, failed=0, unprocessed=0)
@@ -29,13 +29,13 @@ async def test_everybody_is_in_once(brand: Brand) -> None:
     assert batch.run_ids == ["run-1"]
 
 
-async def test_addresses_of_any_alphabet_arrive_as_they_are(brand: Brand) -> None:
+async def test_addresses_of_any_alphabet_are_imported_unchanged(brand: Brand) -> None:
     people = ["jürgen@example.com", "j.o+x-y_z@example.com", "名@example.com", "a\\b@example.com"]
     batch_id = await brand.batch_of(*people)
     assert brand.sandbox.ledger.batches[batch_id].addresses == people
 
 
-async def test_who_is_refused_is_counted(brand: Brand) -> None:
+async def test_rejected_addresses_are_counted(brand: Brand) -> None:
     brand.world.refused_addresses = {"ben@example.com"}
     brand.world.vanishing_addresses = {"eva@example.com"}
     batch_id = await brand.batch()
@@ -46,12 +46,12 @@ async def test_who_is_refused_is_counted(brand: Brand) -> None:
 @pytest.mark.parametrize(
     "ids", [{"directory_id": "POOL_missing00001"}, {"mailing_list_id": "CG_missing00001"}, {}], ids=str
 )
-async def test_a_wrong_id_ends_with_nobody_in(brand: Brand, ids: dict[str, str]) -> None:
+async def test_import_with_a_wrong_id_adds_nobody(brand: Brand, ids: dict[str, str]) -> None:
     batch_id = await brand.batch() if ids else "BT_missing00001"
     assert await brand.bring_in(batch_id, "ana@example.com", **ids) == Imported(0, 0, 0)
 
 
-async def test_a_batch_is_asked_for_again_when_the_reply_is_lost(brand: Brand) -> None:
+async def test_create_batch_is_repeated_if_its_reply_is_lost(brand: Brand) -> None:
     """An empty batch that stays behind harms nobody."""
     brand.sandbox.faults.add("qualtrics.create_batch", drop="after")
     batch_id = await brand.batch()
@@ -76,7 +76,7 @@ LOST: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("case", LOST)
-async def test_people_who_may_be_in_are_never_brought_in_again(brand: Brand, case: str) -> None:
+async def test_import_with_an_unclear_outcome_is_not_repeated(brand: Brand, case: str) -> None:
     batch_id = await brand.batch()
     brand.sandbox.faults.add("qualtrics.import_contacts", **LOST[case])
     with pytest.raises(OutcomeUnknown) as error:
@@ -87,7 +87,7 @@ async def test_people_who_may_be_in_are_never_brought_in_again(brand: Brand, cas
 
 
 @pytest.mark.parametrize("status", [429, 401])
-async def test_an_import_that_was_refused_is_asked_for_again(brand: Brand, status: int) -> None:
+async def test_import_refused_with_429_or_401_is_repeated(brand: Brand, status: int) -> None:
     batch_id = await brand.batch()
     brand.sandbox.faults.add("qualtrics.import_contacts", status=status)
     assert await brand.bring_in(batch_id, "ana@example.com") == Imported(1, 0, 0, limited=status == 429)
@@ -95,7 +95,7 @@ async def test_an_import_that_was_refused_is_asked_for_again(brand: Brand, statu
 
 
 @pytest.mark.parametrize(("effect", "people"), [(False, 3), (True, 6)])
-async def test_the_people_of_a_batch_are_counted_over_all_pages(
+async def test_people_of_a_batch_are_counted_over_all_pages(
     brand: Brand, world: World, effect: bool, people: int
 ) -> None:
     world.rows_page_size = 2
@@ -114,7 +114,7 @@ async def test_the_people_of_a_batch_are_counted_over_all_pages(
         (413, Reason.REQUEST_REFUSED),
     ],
 )
-async def test_an_import_that_is_refused_for_good_is_told(brand: Brand, status: int, reason: Reason) -> None:
+async def test_permanently_refused_import_is_reported_and_not_repeated(brand: Brand, status: int, reason: Reason) -> None:
     batch_id = await brand.batch()
     brand.sandbox.faults.add("qualtrics.import_contacts", status=status)
     with pytest.raises(Permanent) as error:
@@ -123,14 +123,14 @@ async def test_an_import_that_is_refused_for_good_is_told(brand: Brand, status: 
     assert brand.sandbox.ledger.count("qualtrics.import_contacts") == 1
 
 
-async def test_an_import_takes_one_question_in_the_end(brand: Brand, clock: HastyClock) -> None:
+async def test_short_import_is_polled_once(brand: Brand, clock: HastyClock) -> None:
     """The status has a limit of its own, and no import is done in a second."""
     batch_id = await brand.batch()
     await brand.bring_in(batch_id, "ana@example.com")
     assert brand.sandbox.ledger.count("qualtrics.import_status") == 1
 
 
-async def test_a_long_import_is_asked_about_ever_less_often(brand: Brand, world: World, clock: HastyClock) -> None:
+async def test_long_import_is_polled_less_and_less_often(brand: Brand, world: World, clock: HastyClock) -> None:
     world.import_polls, world.import_seconds = 10**6, 900
     batch_id = await brand.batch()
     assert (await brand.bring_in(batch_id, "ana@example.com")).created == 1
@@ -139,7 +139,7 @@ async def test_a_long_import_is_asked_about_ever_less_often(brand: Brand, world:
     assert brand.sandbox.ledger.count("qualtrics.import_status") < 40
 
 
-async def test_an_import_that_never_ends_is_given_up_as_unknown(brand: Brand, world: World, clock: HastyClock) -> None:
+async def test_import_that_never_ends_has_an_unknown_outcome_after_30_minutes(brand: Brand, world: World, clock: HastyClock) -> None:
     world.import_polls, world.import_seconds = 10**6, 10**6
     batch_id = await brand.batch()
     with pytest.raises(OutcomeUnknown) as error:
@@ -149,7 +149,7 @@ async def test_an_import_that_never_ends_is_given_up_as_unknown(brand: Brand, wo
     assert "30 minutes" in error.value.what
 
 
-async def test_an_import_that_failed_may_have_brought_in_some(brand: Brand, world: World) -> None:
+async def test_failed_import_has_an_unknown_outcome(brand: Brand, world: World) -> None:
     world.import_ends = "failed"
     batch_id = await brand.batch()
     with pytest.raises(OutcomeUnknown):
@@ -157,14 +157,14 @@ async def test_an_import_that_failed_may_have_brought_in_some(brand: Brand, worl
 
 
 @pytest.mark.parametrize("order", [{"status": 500}, {"drop": "after"}, {"status": 429}, {"status": 404}], ids=str)
-async def test_trouble_while_asking_is_lived_through(brand: Brand, order: dict[str, object]) -> None:
+async def test_import_continues_after_temporary_errors_of_its_status(brand: Brand, order: dict[str, object]) -> None:
     batch_id = await brand.batch()
     brand.sandbox.faults.add("qualtrics.import_status", times=2, **order)
     assert (await brand.bring_in(batch_id, "ana@example.com")).created == 1
 
 
 @pytest.mark.parametrize("order", [{"status": 500}, {"drop": "after"}, {"status": 404}, {"body": "<html>"}], ids=str)
-async def test_an_import_that_cannot_be_asked_about_is_unknown(brand: Brand, order: dict[str, object]) -> None:
+async def test_import_whose_status_cannot_be_read_has_an_unknown_outcome(brand: Brand, order: dict[str, object]) -> None:
     batch_id = await brand.batch()
     brand.sandbox.faults.add("qualtrics.import_status", times=None, **order)
     with pytest.raises(OutcomeUnknown):
@@ -186,7 +186,7 @@ ENDS: dict[str, tuple[dict[str, object], Imported | None]] = {
 
 
 @pytest.mark.parametrize("case", ENDS)
-async def test_the_end_of_an_import_is_read_carefully(server: Server, odd: QualtricsClient, case: str) -> None:
+async def test_result_of_an_import_is_accepted_only_with_valid_counts(server: Server, odd: QualtricsClient, case: str) -> None:
     fields, imported = ENDS[case]
     counts = {"contacts": {"count": {"failed": 1}}, "transactions": {"count": {"created": 3}}}
     server.script(STARTED, result(**{**counts, **fields}))
@@ -197,13 +197,13 @@ async def test_the_end_of_an_import_is_read_carefully(server: Server, odd: Qualt
         await bring_in(odd)
 
 
-async def test_who_was_not_looked_at_is_counted(server: Server, odd: QualtricsClient) -> None:
+async def test_unprocessed_people_are_counted(server: Server, odd: QualtricsClient) -> None:
     started = answer(202, {"result": {"id": "PGRS_1", "contacts": {"unprocessed": [0, 2]}}})
     server.script(started, result(status="complete", transactions={"count": {"created": 1}}))
     assert await bring_in(odd) == Imported(created=1, failed=0, unprocessed=2)
 
 
-async def test_the_request_is_the_documented_one(server: Server, odd: QualtricsClient) -> None:
+async def test_import_request_is_as_documented(server: Server, odd: QualtricsClient) -> None:
     server.script(STARTED, result(status="complete", transactions={"count": {"created": 1}}))
     await bring_in(odd, "a@example.com")
     post, poll = server.heard
@@ -215,7 +215,7 @@ async def test_the_request_is_the_documented_one(server: Server, odd: QualtricsC
     }
 
 
-async def test_one_import_at_a_time_for_a_mailing_list(brand: Brand, world: World) -> None:
+async def test_imports_into_one_mailing_list_run_one_at_a_time(brand: Brand, world: World) -> None:
     """Qualtrics refuses a second one; in this process it is not even asked."""
     world.import_polls = 3
     batches = [await brand.batch() for _ in range(4)]
@@ -224,7 +224,7 @@ async def test_one_import_at_a_time_for_a_mailing_list(brand: Brand, world: Worl
     assert brand.sandbox.ledger.count("qualtrics.import_contacts") == 4
 
 
-async def test_imports_for_other_lists_do_not_wait(brand: Brand, world: World) -> None:
+async def test_imports_into_other_mailing_lists_do_not_wait(brand: Brand, world: World) -> None:
     world.add_mailing_list("CG_another00001")
     first, second = await brand.batch(), await brand.batch()
     brand.sandbox.faults.add("qualtrics.import_status", hold=True)
@@ -236,7 +236,7 @@ async def test_imports_for_other_lists_do_not_wait(brand: Brand, world: World) -
     assert (await slow).created == 1
 
 
-async def test_an_import_of_somebody_else_is_waited_for(brand: Brand, world: World, sandbox: Sandbox) -> None:
+async def test_import_waits_for_an_import_of_another_client(brand: Brand, world: World, sandbox: Sandbox) -> None:
     batch_id = await brand.batch()
     sandbox._brand.start_import(world.directory_id, world.mailing_list_id, batch_id, [{"email": "x@example.com"}])
     assert (await brand.bring_in(batch_id, "ana@example.com")).created == 1
@@ -246,7 +246,7 @@ async def test_an_import_of_somebody_else_is_waited_for(brand: Brand, world: Wor
 
 
 @pytest.mark.parametrize("reply", [silence, answer(200, "<html>"), result(id="../x"), result(id=""), result()])
-async def test_a_batch_without_an_id_is_none(server: Server, odd: QualtricsClient, reply: Answer) -> None:
+async def test_batch_without_a_valid_id_is_an_error(server: Server, odd: QualtricsClient, reply: Answer) -> None:
     server.script(reply)
     with pytest.raises(ExportError) as error:
         await odd.create_batch("POOL_1")

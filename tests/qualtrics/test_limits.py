@@ -25,7 +25,7 @@ A_MINUTE = {
 }
 
 
-async def test_every_call_waits_for_its_limits(
+async def test_every_call_waits_for_its_rate_limits(
     brand: Brand, remotes: ApiContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[tuple[str, tuple[Rate, ...]]] = []
@@ -51,7 +51,7 @@ async def test_every_call_waits_for_its_limits(
     assert {origin for origin, _ in waited} == {f"{brand.sandbox.qualtrics_url}"}
 
 
-async def test_a_rush_is_spread_so_that_nothing_is_refused(brand: Brand, clock: HastyClock) -> None:
+async def test_burst_of_calls_is_spread_so_that_none_is_refused(brand: Brand, clock: HastyClock) -> None:
     began = clock.now()
     for _ in range(520):
         await brand.batch()

@@ -33,7 +33,7 @@ LETTER = Distribution(
 )
 
 
-async def test_the_people_of_the_batch_are_mailed_once_and_nobody_else(brand: Brand) -> None:
+async def test_send_mails_each_person_of_the_batch_once_and_nobody_else(brand: Brand) -> None:
     batch_id = await brand.batch_of("ana@example.com", "ben@example.com")
     distribution_id = await brand.send(batch_id)
     (sent,) = brand.sandbox.ledger.distributions
@@ -41,7 +41,7 @@ async def test_the_people_of_the_batch_are_mailed_once_and_nobody_else(brand: Br
     assert brand.sandbox.ledger.mails() == {"ana@example.com": 1, "ben@example.com": 1}
 
 
-async def test_the_request_is_the_documented_one(server: Server, odd: QualtricsClient) -> None:
+async def test_request_to_send_is_as_documented(server: Server, odd: QualtricsClient) -> None:
     server.script(result(id="EMD_1"))
     await odd.ensure_token(timedelta(minutes=5))
     assert await odd.send(LETTER) == "EMD_1"
@@ -60,7 +60,7 @@ async def test_the_request_is_the_documented_one(server: Server, odd: QualtricsC
     }
 
 
-async def test_what_is_optional_is_there_when_it_is_wanted(brand: Brand) -> None:
+async def test_request_to_send_contains_optional_fields_if_they_are_set(brand: Brand) -> None:
     batch_id = await brand.batch_of("ana@example.com")
     ends = datetime(2026, 1, 19, 11, tzinfo=UTC)
     await brand.send(batch_id, reply_to_email="dex@example.com", expiration=ends)
@@ -94,7 +94,7 @@ UNCLEAR: dict[str, tuple[dict[str, object], bool]] = {
 
 
 @pytest.mark.parametrize("case", UNCLEAR)
-async def test_an_unclear_outcome_is_never_asked_for_again(brand: Brand, case: str) -> None:
+async def test_send_with_an_unclear_outcome_is_not_repeated(brand: Brand, case: str) -> None:
     order, out = UNCLEAR[case]
     batch_id = await brand.batch_of("ana@example.com")
     brand.sandbox.faults.add("qualtrics.create_distribution", **order)
@@ -126,7 +126,7 @@ REFUSED: dict[str, tuple[dict[str, object], type[ExportError], Reason]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-async def test_a_certain_refusal_is_told_and_not_asked_for_again_in_here(brand: Brand, case: str) -> None:
+async def test_refused_send_is_reported_and_not_repeated_by_the_client(brand: Brand, case: str) -> None:
     order, kind, reason = REFUSED[case]
     batch_id = await brand.batch_of("ana@example.com")
     tokens = brand.sandbox.ledger.count("qualtrics.token")
@@ -139,14 +139,14 @@ async def test_a_certain_refusal_is_told_and_not_asked_for_again_in_here(brand: 
     assert brand.sandbox.ledger.mails() == {}
 
 
-async def test_a_body_that_qualtrics_does_not_like_is_told_with_its_code(brand: Brand) -> None:
+async def test_invalid_request_to_send_is_reported_with_the_code_of_qualtrics(brand: Brand) -> None:
     await brand.qualtrics.ensure_token(timedelta(minutes=5))
     with pytest.raises(Permanent, match="QVAL_1") as error:
         await brand.send("CG_notabatch0001")
     assert error.value.reason is Reason.SEND_REFUSED
 
 
-async def test_after_a_401_nothing_is_asked_until_there_is_a_new_token(brand: Brand) -> None:
+async def test_send_after_a_401_needs_a_new_token(brand: Brand) -> None:
     batch_id = await brand.batch_of("ana@example.com")
     brand.sandbox.revoke_tokens()
     with pytest.raises(Permanent):
@@ -158,7 +158,7 @@ async def test_after_a_401_nothing_is_asked_until_there_is_a_new_token(brand: Br
     assert await brand.send(batch_id)
 
 
-async def test_a_429_tells_how_long_to_wait(brand: Brand) -> None:
+async def test_rate_limited_send_reports_how_long_to_wait(brand: Brand) -> None:
     batch_id = await brand.batch_of("ana@example.com")
     brand.sandbox.faults.add("qualtrics.create_distribution", status=429, headers={"Retry-After": "42"})
     with pytest.raises(RateLimited) as error:
@@ -166,7 +166,7 @@ async def test_a_429_tells_how_long_to_wait(brand: Brand) -> None:
     assert error.value.retry_after == timedelta(seconds=42)
 
 
-async def test_a_qualtrics_that_is_not_there_was_certainly_not_asked(server: Server, odd: QualtricsClient) -> None:
+async def test_send_without_a_connection_certainly_did_not_happen(server: Server, odd: QualtricsClient) -> None:
     await odd.ensure_token(timedelta(minutes=5))
     await server.__aexit__(None, None, None)
     with pytest.raises(Transient) as error:
@@ -174,20 +174,20 @@ async def test_a_qualtrics_that_is_not_there_was_certainly_not_asked(server: Ser
     assert (type(error.value), error.value.reason) == (Transient, Reason.REMOTE_UNAVAILABLE)
 
 
-async def test_without_a_token_nothing_is_asked(server: Server, odd: QualtricsClient) -> None:
+async def test_send_without_a_token_makes_no_request(server: Server, odd: QualtricsClient) -> None:
     with pytest.raises(Transient, match="was not sent"):
         await odd.send(LETTER)
     assert server.asked == 0
 
 
-async def test_a_url_that_is_not_allowed_is_not_asked(remotes: ApiContext) -> None:
+async def test_send_to_a_host_that_is_not_allowed_fails(remotes: ApiContext) -> None:
     secret = {"url": "https://elsewhere.example.com", "clientId": "x", "clientSecret": "y"}
     with pytest.raises(Permanent) as error:
         await QualtricsClient(remotes, qualtrics_from(secret, "Secret dex/qualtrics")).send(LETTER)
     assert error.value.reason is Reason.HOST_NOT_ALLOWED
 
 
-async def test_a_qualtrics_that_falls_silent_is_not_asked_again(server: Server, clock: HastyClock) -> None:
+async def test_send_that_gets_no_reply_is_not_repeated(server: Server, clock: HastyClock) -> None:
     async def hang(writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
@@ -204,7 +204,7 @@ async def test_a_qualtrics_that_falls_silent_is_not_asked_again(server: Server, 
     assert server.asked == 1
 
 
-async def test_a_token_that_would_end_meanwhile_is_renewed_before(
+async def test_token_that_expires_soon_is_renewed_before_the_send(
     brand: Brand, world: World, clock: HastyClock
 ) -> None:
     world.qualtrics_token_seconds = 900
@@ -217,7 +217,7 @@ async def test_a_token_that_would_end_meanwhile_is_renewed_before(
     assert brand.sandbox.ledger.count("qualtrics.token") == 2
 
 
-async def test_nothing_sleeps_or_asks_between_the_call_and_the_request(
+async def test_send_makes_one_request_and_does_not_wait(
     brand: Brand, calls: list[CallRecord], clock: HastyClock
 ) -> None:
     batch_id = await brand.batch_of("ana@example.com")
@@ -229,7 +229,7 @@ async def test_nothing_sleeps_or_asks_between_the_call_and_the_request(
     assert clock.slept == []
 
 
-async def test_who_has_had_its_turn_waits_no_more(server: Server, odd: QualtricsClient, clock: HastyClock) -> None:
+async def test_send_does_not_wait_for_the_rate_limit_again_after_acquire_send(server: Server, odd: QualtricsClient, clock: HastyClock) -> None:
     await odd.ensure_token(timedelta(minutes=5))
     for _ in range(3000):  # all that there are in a minute
         await odd.acquire_send()
@@ -241,5 +241,5 @@ async def test_who_has_had_its_turn_waits_no_more(server: Server, odd: Qualtrics
     assert clock.slept
 
 
-def test_a_distribution_shows_no_address() -> None:
+def test_printed_distribution_shows_no_address() -> None:
     assert repr(LETTER) == "<Distribution of SV_1 to BT_1>"

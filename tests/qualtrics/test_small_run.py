@@ -9,7 +9,7 @@ from qualtrics_exporter.remote.context import ApiContext
 from tests.qualtrics.conftest import Brand
 
 
-async def test_a_small_run_is_seven_calls(brand: Brand, remotes: ApiContext) -> None:
+async def test_small_run_makes_seven_calls(brand: Brand, remotes: ApiContext) -> None:
     nexthink = NexthinkClient(remotes, nexthink_from(brand.sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
     executed = await nexthink.execute(brand.world.query_id, {})
     people = [address for (address,) in executed.rows if address]

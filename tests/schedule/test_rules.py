@@ -298,7 +298,7 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
 
 
 @pytest.mark.parametrize(("schedule", "after", "lines"), [pytest.param(*rule, id=name) for name, *rule in RULES])
-def test_rule(schedule: Schedule, after: str, lines: list[str]) -> None:
+def test_schedule_has_the_expected_slots(schedule: Schedule, after: str, lines: list[str]) -> None:
     expected = [Slot(at(line[:22]).astimezone(UTC), line[23:]) for line in lines]
     shown = [at(line[:22]).replace(tzinfo=None) for line in lines]
 
@@ -319,7 +319,7 @@ def test_rule(schedule: Schedule, after: str, lines: list[str]) -> None:
         (weekly("Monday", "Europe/Zurich"), "every Monday at 00:00, Europe/Zurich", timedelta(weeks=1)),
     ],
 )
-def test_a_schedule_says_in_words_when_it_runs(schedule: Schedule, words: str, interval: timedelta) -> None:
+def test_schedule_has_a_description_and_an_interval(schedule: Schedule, words: str, interval: timedelta) -> None:
     assert schedule.words() == words
     assert schedule.interval() == interval
 
@@ -339,14 +339,14 @@ def test_a_schedule_says_in_words_when_it_runs(schedule: Schedule, words: str, i
         ("Weekly", {"day_of_week": "Monday", "every_hours": 1}),
     ],
 )
-def test_a_recurrence_that_does_not_fit_the_frequency_is_refused(
+def test_recurrence_that_does_not_fit_the_frequency_is_rejected(
     frequency: Frequency, recurrence: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match=f"a {frequency} schedule cannot have"):
         Schedule(frequency, ZoneInfo("UTC"), **recurrence)
 
 
-def test_the_order_of_slots_is_that_of_their_due_times() -> None:
+def test_slots_are_immutable_and_ordered_by_due_time() -> None:
     first = next_slot(daily("UTC"), at("2026-11-24T12:00Z"))
     second = next_slot(daily("UTC"), first.due)
     assert sorted([second, first]) == [first, second]
@@ -354,7 +354,7 @@ def test_the_order_of_slots_is_that_of_their_due_times() -> None:
         first.identity = "another"  # type: ignore[misc]
 
 
-def test_between_a_time_and_an_earlier_one_there_is_nothing() -> None:
+def test_reversed_time_range_has_no_slots() -> None:
     now, earlier = at("2026-11-24T12:00Z"), at("2026-11-20T12:00Z")
     for schedule in (hourly(1, "UTC"), hourly(4, "UTC"), daily("UTC"), weekly("Monday", "UTC")):
         assert list(slots_between(schedule, now, earlier)) == []
@@ -362,19 +362,19 @@ def test_between_a_time_and_an_earlier_one_there_is_nothing() -> None:
         assert newest_slot(schedule, now, earlier) is None
 
 
-def test_a_time_that_is_no_due_time_has_no_slot() -> None:
+def test_time_that_is_not_a_due_time_has_no_slot() -> None:
     assert slot_due_at(daily("UTC"), at("2026-11-24T00:00Z")) is None
     assert slot_due_at(daily("UTC"), at("2026-11-24T00:20:01Z")) is None
     assert slot_due_at(daily("Europe/Zurich"), at("2026-11-24T00:20Z")) is None
 
 
-def test_a_time_without_a_zone_is_refused() -> None:
+def test_time_without_a_zone_is_rejected() -> None:
     with pytest.raises(TypeError):
         next_slot(daily("UTC"), datetime(2026, 11, 24))  # noqa: DTZ001
 
 
 @pytest.mark.parametrize("every", [1, 2])
-def test_five_years_of_downtime_are_counted_in_a_moment(every: int) -> None:
+def test_slots_of_five_years_are_counted_with_little_work(every: int) -> None:
     schedule, after, until = hourly(every, "Europe/Zurich"), at("2020-01-01T00:00Z"), at("2025-01-01T00:00Z")
     number, calls = work(count_slots, schedule, after, until)
     assert number == (until - after) / timedelta(hours=every)
