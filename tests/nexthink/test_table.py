@@ -1,4 +1,4 @@
-"""Reading an export's file in pieces, wherever they are cut."""
+"""Reading the file of an export in pieces of any size."""
 
 import bz2
 import csv
@@ -21,17 +21,17 @@ from qualtrics_exporter.remote.response import NotUnderstood, TooMuch
 
 def read(pieces: Iterable[bytes]) -> tuple[tuple[str, ...] | None, list[tuple[str, ...]]]:
     table = Table()
-    rows = [row for piece in pieces for row in fed(table, piece)]
+    rows = [row for piece in pieces for row in rows_in(table, piece)]
     rows += [row for row in table.close() if row is not None]
     return table.header, rows
 
 
-def fed(table: Table, data: bytes) -> Iterator[tuple[str, ...]]:
-    """The rows, without the pauses."""
+def rows_in(table: Table, data: bytes) -> Iterator[tuple[str, ...]]:
+    """The rows, without the marks for pauses."""
     return (row for row in table.feed(data) if row is not None)
 
 
-def cut(data: bytes, places: Iterable[int]) -> Iterator[bytes]:
+def split(data: bytes, places: Iterable[int]) -> Iterator[bytes]:
     edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
     for start, end in pairwise(edges):
         yield data[start:end]
@@ -43,25 +43,25 @@ CELLS = st.text(alphabet=st.one_of(st.sampled_from('a,"\n\r@ é😀\0'), st.char
 @given(
     rows=st.integers(1, 3).flatmap(lambda n: st.lists(st.lists(CELLS, min_size=n, max_size=n), min_size=1)),
     line_end=st.sampled_from(["\n", "\r\n"]),
-    mark=st.booleans(),
+    byte_order_mark=st.booleans(),
     layers=st.integers(0, 2),
     places=st.lists(st.integers(0, 10**6)),
 )
-@example(rows=[["h"], [""], ["x"]], line_end="\r\n", mark=True, layers=1, places=list(range(200)))
-@example(rows=[["h"], ['a"\r\n"b'], ["é"]], line_end="\n", mark=True, layers=0, places=list(range(200)))
+@example(rows=[["h"], [""], ["x"]], line_end="\r\n", byte_order_mark=True, layers=1, places=list(range(200)))
+@example(rows=[["h"], ['a"\r\n"b'], ["é"]], line_end="\n", byte_order_mark=True, layers=0, places=list(range(200)))
 def test_rows_do_not_depend_on_how_the_file_is_split(
-    rows: list[list[str]], line_end: str, mark: bool, layers: int, places: list[int]
+    rows: list[list[str]], line_end: str, byte_order_mark: bool, layers: int, places: list[int]
 ) -> None:
     if rows[0][0].lstrip().startswith("<"):
-        return  # that is a page
+        return  # the file looks like an HTML page
     if not any(map(str.strip, rows[0])) or "@" in "".join(rows[0]):
-        return  # those are not names of fields
+        return  # the header has no names of fields
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator=line_end, quoting=csv.QUOTE_ALL).writerows(rows)
-    data = (b"\xef\xbb\xbf" if mark else b"") + text.getvalue().encode()
+    data = (b"\xef\xbb\xbf" if byte_order_mark else b"") + text.getvalue().encode()
     for _ in range(layers):
         data = gzip.compress(data, mtime=0)
-    header, read_rows = read(cut(data, places))
+    header, read_rows = read(split(data, places))
     assert [list(header or ()), *map(list, read_rows)] == rows
 
 
@@ -111,7 +111,7 @@ LATIN = "user.ad.email_address\r\njörg.müller@example.com\r\njürg.möller@exa
         (LATIN.encode("shift-jis", "replace").replace(b"?", b"\x83"), "not text in UTF-8"),
         (b"h\na@example.com\nb\xff@example.com\n", "not text in UTF-8"),
         (b"h\n" + b"a@example.com\n" * 10_000 + b"b\xff@example.com\n", "not text in UTF-8"),
-        (b"h\nb\xed\xa0\x80@example.com\n", "not text in UTF-8"),  # half of a letter, as Java writes it
+        (b"h\nb\xed\xa0\x80@example.com\n", "not text in UTF-8"),  # a lone surrogate, as Java writes it
         (LATIN.encode("utf-16"), "UTF-16"),
         (b"\xfe\xff" + LATIN.encode("utf-16-be"), "UTF-16"),
         (LATIN.encode("utf-16-le"), "UTF-16"),
@@ -138,9 +138,9 @@ LATIN = "user.ad.email_address\r\njörg.müller@example.com\r\njürg.möller@exa
         (b"<html>" + b"x" * 100_000, "a page"),
     ],
 )
-@pytest.mark.parametrize("packed", [False, True])
-def test_file_that_is_not_csv_in_utf_8_is_rejected_with_its_format(data: bytes, found: str, packed: bool) -> None:
-    data = gzip.compress(data, mtime=0) if packed else data
+@pytest.mark.parametrize("compressed", [False, True])
+def test_file_that_is_not_csv_in_utf_8_is_rejected_with_its_format(data: bytes, found: str, compressed: bool) -> None:
+    data = gzip.compress(data, mtime=0) if compressed else data
     with pytest.raises(NotUnderstood, match=found) as error:
         read([data])
     assert "example" not in str(error.value)
@@ -195,7 +195,7 @@ def test_file_with_a_cell_that_csv_readers_would_change_is_rejected(row: str, be
 def test_file_is_read_exactly_as_written_or_rejected(parts: list[str], places: list[int]) -> None:
     text = "h\n" + "".join(parts)
     try:
-        header, rows = read(cut(text.encode(), places))
+        header, rows = read(split(text.encode(), places))
     except NotUnderstood:
         return
     assert header == ("h",)
@@ -232,7 +232,7 @@ def test_unclosed_quote_is_reported(rows: int) -> None:
 
 def test_header_line_is_checked_before_the_first_row_is_returned() -> None:
     with pytest.raises(WrongFormat, match="no header line"):
-        next(fed(Table(), b"a@example.com\nb@example.com\n"))
+        next(rows_in(Table(), b"a@example.com\nb@example.com\n"))
 
 
 def test_cells_can_begin_like_other_file_formats() -> None:
@@ -279,7 +279,7 @@ def test_endless_row_is_rejected_before_all_of_it_is_read(start: str) -> None:
         nonlocal taken
         for piece in [start.encode(), *([b"x" * 1000] * 1000)]:
             taken += len(piece)
-            list(fed(table, piece))
+            list(rows_in(table, piece))
 
     with pytest.raises(NotUnderstood, match=r"more than|not closed"):
         feed()
@@ -298,7 +298,7 @@ def test_gzip_bomb_takes_little_memory(filling: bytes) -> None:
     table = Table()
     tracemalloc.start()
     try:
-        for number, _ in enumerate(fed(table, bomb)):
+        for number, _ in enumerate(rows_in(table, bomb)):
             if number > 100_000:
                 break
     except NotUnderstood:
@@ -314,7 +314,7 @@ def test_uncompressed_data_passes_unchanged(data: bytes, places: list[int]) -> N
     if data.startswith(b"\x1f\x8b"):
         return
     gunzip = Gunzip()
-    passed = b"".join(out for piece in cut(data, places) for out in gunzip.feed(piece))
+    passed = b"".join(out for piece in split(data, places) for out in gunzip.feed(piece))
     assert passed + b"".join(gunzip.close()) == data
 
 
@@ -329,9 +329,9 @@ def test_decompressed_pieces_are_never_larger_than_the_limit(size: int, level: i
     list(gunzip.close())
 
 
-def unpacked(data: bytes, places: list[int]) -> bytes:
+def decompressed(data: bytes, places: list[int]) -> bytes:
     gunzip = Gunzip()
-    passed = b"".join(out for piece in cut(data, places) for out in gunzip.feed(piece))
+    passed = b"".join(out for piece in split(data, places) for out in gunzip.feed(piece))
     return passed + b"".join(gunzip.close())
 
 
@@ -340,7 +340,7 @@ REST = st.binary(max_size=100).filter(lambda rest: not rest.lstrip(b"\0").starts
 
 @given(st.binary(max_size=300), REST, st.lists(st.integers(0, 10**6)))
 def test_trailing_bytes_after_a_gzip_stream_are_ignored(data: bytes, rest: bytes, places: list[int]) -> None:
-    assert unpacked(gzip.compress(data) + rest, places) == data
+    assert decompressed(gzip.compress(data) + rest, places) == data
 
 
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=4), st.integers(0, 3), REST, st.lists(st.integers(0, 999)))
@@ -348,14 +348,14 @@ def test_every_gzip_member_is_read_before_trailing_bytes_are_ignored(
     parts: list[bytes], padding: int, rest: bytes, places: list[int]
 ) -> None:
     packed = (b"\0" * padding).join(map(gzip.compress, parts))
-    assert unpacked(packed + rest, places) == b"".join(parts)
+    assert decompressed(packed + rest, places) == b"".join(parts)
 
 
 @given(st.binary(max_size=60), st.integers(1, 20), st.lists(st.integers(0, 999)))
 def test_truncated_second_gzip_member_is_rejected(data: bytes, left: int, places: list[int]) -> None:
     second = gzip.compress(b"b@example.com\n")
     with pytest.raises(BadGzip):
-        unpacked(gzip.compress(data) + second[:left], places)
+        decompressed(gzip.compress(data) + second[:left], places)
 
 
 @pytest.mark.parametrize("at", [-8, -4, -1])
@@ -363,7 +363,7 @@ def test_gzip_member_with_a_wrong_checksum_or_length_is_rejected(at: int) -> Non
     packed = bytearray(gzip.compress(b"a@example.com\n"))
     packed[at] ^= 1
     with pytest.raises(BadGzip):
-        unpacked(bytes(packed) + b"more", [])
+        decompressed(bytes(packed) + b"more", [])
 
 
 @pytest.mark.parametrize("rest", [b"\n", b"# end of file", b"\0" * 512 + b"x", b"<!-- cached -->"])
@@ -374,7 +374,7 @@ def test_file_with_trailing_bytes_has_all_its_rows(rest: bytes) -> None:
 @pytest.mark.parametrize("at", range(4))
 @pytest.mark.parametrize("layers", [1, 2])
 def test_damaged_second_gzip_member_is_not_ignored_as_trailing_bytes(at: int, layers: int) -> None:
-    """Its people would be left out, and nobody would notice."""
+    """Otherwise its people would be left out without an error."""
     second = bytearray(gzip.compress(b"b@example.com\n"))
     second[at] ^= 4
     data = gzip.compress(b"h\na@example.com\n") + bytes(second)

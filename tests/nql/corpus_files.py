@@ -1,4 +1,4 @@
-"""Reads the corpus: queries with the findings that they must have (see corpus/README.md)."""
+"""Reads the corpus: queries with their expected findings (see corpus/README.md)."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 
 
 class Expected(NamedTuple):
-    """One finding, by the place where people read it."""
+    """A finding at a line and a column."""
 
     line: int
     column: int
@@ -24,7 +24,7 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """One query of the corpus."""
+    """A query of the corpus."""
 
     file: str
     title: str
@@ -35,7 +35,7 @@ class Entry:
 
 
 def entries() -> Iterator[Entry]:
-    """All of them, in the order of the files."""
+    """All entries, in the order of the files."""
     for path in sorted(FOLDER.glob("*.nql")):
         for text in re.split(r"^== ", path.read_text("utf-8"), flags=re.MULTILINE)[1:]:
             yield _entry(path.name, text.rstrip("\n"))
@@ -50,7 +50,7 @@ def _entry(file: str, text: str) -> Entry:
         if found := _EXPECTED.fullmatch(line):
             expected.append(Expected(len(query), line.index("^") + 1, *found.groups()))
         else:
-            assert not line.lstrip().startswith("^"), f"{file}: {title}: {line!r} expects nothing that can be"
+            assert not line.lstrip().startswith("^"), f"{file}: {title}: {line!r} is not a valid expectation"
             query.append(line)
     text = "\n".join(query).rstrip("\n")
     if options.pop("escaped", None) is not None:

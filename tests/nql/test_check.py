@@ -1,4 +1,4 @@
-"""What the check promises whatever comes: errors are never cut off, and an error of its own is a doubt, no crash."""
+"""The check never drops an error, and an exception in a rule becomes a warning."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,8 +12,8 @@ from qualtrics_exporter.resource.reasons import Reason
 
 
 def test_many_warnings_do_not_hide_an_error() -> None:
-    pasted = "\n".join("| where\u00a0a == 1 " for _ in range(2 * MOST_FINDINGS))
-    found = check(f"users\n{pasted}\n| list ad.email_address, name", {"unused": "x"}, timedelta(days=7))
+    warnings = "\n".join("| where\u00a0a == 1 " for _ in range(2 * MOST_FINDINGS))
+    found = check(f"users\n{warnings}\n| list ad.email_address, name", {"unused": "x"}, timedelta(days=7))
     assert len(found) == MOST_FINDINGS
     assert [finding.rule for finding in found if finding.certain] == ["several-fields"]
 

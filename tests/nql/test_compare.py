@@ -1,4 +1,4 @@
-"""When two NQL texts mean the same, and what is said when they do not."""
+"""When two NQL texts have the same meaning, and how their first difference is reported."""
 
 import re
 
@@ -40,7 +40,7 @@ def test_texts_with_the_same_meaning_do_not_differ(executed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("executed", "said"),
+    ("executed", "message"),
     [
         (QUERY.replace("7d", "30d"), "line 1, column 43: the spec has '7d', Nexthink runs '30d'"),
         (
@@ -61,8 +61,8 @@ def test_texts_with_the_same_meaning_do_not_differ(executed: str) -> None:
         ("", "line 1, column 1: the spec has 'users', Nexthink runs nothing more"),
     ],
 )
-def test_first_difference_is_reported(executed: str, said: str) -> None:
-    assert difference(QUERY, executed, PARAMETERS) == said
+def test_first_difference_is_reported(executed: str, message: str) -> None:
+    assert difference(QUERY, executed, PARAMETERS) == message
 
 
 def test_parameter_inside_quotes_is_filled_in() -> None:
@@ -94,18 +94,18 @@ def test_comments_are_ignored_but_not_inside_quotes() -> None:
     ],
 )
 def test_difference_shows_no_address(query: str, executed: str, parameters: dict[str, str]) -> None:
-    said = difference(query, executed, parameters)
+    message = difference(query, executed, parameters)
 
-    assert said
-    assert not re.search(r"ana|eva|example", said.lower())
+    assert message
+    assert not re.search(r"ana|eva|example", message.lower())
 
 
 def test_difference_is_short_and_printable() -> None:
-    said = difference("list a", "list '" + "\n\x1b[31m" * 5000 + "'", {})
+    message = difference("list a", "list '" + "\n\x1b[31m" * 5000 + "'", {})
 
-    assert said
-    assert said.isprintable()
-    assert len(said) < 200
+    assert message
+    assert message.isprintable()
+    assert len(message) < 200
 
 
 @given(st.text(max_size=80))
@@ -117,6 +117,6 @@ def test_text_does_not_differ_from_itself(text: str) -> None:
     st.text(max_size=40), st.text(max_size=40), st.dictionaries(st.text(max_size=3), st.text(max_size=5), max_size=2)
 )
 def test_any_two_texts_can_be_compared(one: str, other: str, parameters: dict[str, str]) -> None:
-    said = difference(one, other, parameters)
+    message = difference(one, other, parameters)
 
-    assert said is None or (said.isprintable() and "@" not in said.replace("something with an @", ""))
+    assert message is None or (message.isprintable() and "@" not in message.replace("something with an @", ""))

@@ -1,4 +1,4 @@
-"""The corpus: every query has exactly the findings that stand beside it, at exactly these places."""
+"""Every query of the corpus has exactly its expected findings, at the expected places."""
 
 import pytest
 
@@ -34,16 +34,16 @@ def test_query_has_exactly_the_expected_findings(entry: Entry) -> None:
 def test_printed_corpus_query_parses_to_the_same_tree(entry: Entry) -> None:
     parsed = parse(entry.query)
     if parsed.faults or parsed.scan.broken:
-        return  # there is text in the tree that nobody understood
+        return  # the tree contains text that was not parsed
     again = parse(printed(parsed.query))
     assert again.query == parsed.query
     assert printed(again.query) == printed(parsed.query)
 
 
 def test_corpus_is_large_and_has_queries_with_and_without_findings() -> None:
-    good = [entry for entry in CORPUS if not entry.expected]
+    without_findings = [entry for entry in CORPUS if not entry.expected]
     assert len(CORPUS) >= 150
-    assert 60 <= len(good) <= len(CORPUS) - 60
+    assert 60 <= len(without_findings) <= len(CORPUS) - 60
     assert len({entry.title for entry in CORPUS}) == len(CORPUS)
 
 

@@ -1,4 +1,4 @@
-"""Every rule has a page: what is wrong, what is said about it, and how it is right."""
+"""Every rule has a page with wrong queries, their messages, and correct queries."""
 
 import re
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 
 @dataclass(frozen=True)
 class Example:
-    """A query on a page, with what its first line says of the exporter."""
+    """A query on a page, with the options of its first line."""
 
     query: str
     parameters: dict[str, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Example:
 
     @classmethod
     def of(cls, text: str) -> "Example":
-        """Read it; the first line is as in corpus/README.md."""
+        """Read a block of a page. corpus/README.md describes the options."""
         options: dict[str, str] = {}
         query = text.rstrip("\n")
         if query.startswith("-- "):
@@ -46,11 +46,10 @@ class Example:
         return cls(query, options, interval)
 
     def findings(self) -> list[Finding]:
-        """What the program finds."""
         return check(self.query, self.parameters, self.interval)
 
-    def said(self) -> str:
-        """What the program says."""
+    def messages(self) -> str:
+        """The messages of the check, with their positions."""
         source = Source(self.query)
         return "".join(f"{source.position(each.span.start)}: {each.message}\n" for each in self.findings())
 
@@ -61,7 +60,7 @@ def page(rule: str) -> str:
 
 def section(text: str, heading: str) -> str:
     found = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found, f"no {heading}"
+    assert found, f"the heading {heading} is missing"
     return found[1]
 
 
@@ -70,17 +69,17 @@ def severity(reason: Reason) -> str:
 
 
 def wrong(rule: str) -> list[tuple[Example, str]]:
-    """The queries that are wrong, each with what the page says that is said about it."""
+    """The wrong queries of a page, each with the messages that the page shows."""
     blocks: list[tuple[str, str]] = BLOCK.findall(section(page(rule), "Wrong"))
     kinds = [kind for kind, _ in blocks]
     if rule == "too-long":
-        # It cannot be written out: the page has a command that makes it.
+        # The query is too long for the page, so the page has a command that prints it.
         assert kinds == ["sh", "text"]
         assert f"'%-{LONGEST_QUERY + 1}s' 'users | list ad.email_address'" in blocks[0][1]
         return [(Example("users | list ad.email_address".ljust(LONGEST_QUERY + 1)), blocks[1][1])]
     assert kinds == ["nql", "text"] * (len(kinds) // 2)
     assert kinds
-    return [(Example.of(query), said) for (_, query), (_, said) in zip(blocks[::2], blocks[1::2], strict=True)]
+    return [(Example.of(query), messages) for (_, query), (_, messages) in zip(blocks[::2], blocks[1::2], strict=True)]
 
 
 def right(rule: str) -> list[Example]:
@@ -106,9 +105,9 @@ def test_page_begins_with_severity_and_reason(rule: str, reason: Reason) -> None
 
 @pytest.mark.parametrize(("rule", "reason"), REASONS.items())
 def test_only_the_page_of_an_error_explains_how_to_disable_the_check(rule: str, reason: Reason) -> None:
-    told = "`spec.nexthink.queryCheck: Warn`" in section(page(rule), "How to fix it")
+    explained = "`spec.nexthink.queryCheck: Warn`" in section(page(rule), "How to fix it")
 
-    assert told == (severity(reason) == "Error")
+    assert explained == (severity(reason) == "Error")
 
 
 @pytest.mark.parametrize(("rule", "reason"), REASONS.items())
@@ -122,15 +121,15 @@ def test_wrong_examples_have_only_the_finding_of_their_page(rule: str, reason: R
 
 @pytest.mark.parametrize("rule", REASONS)
 def test_page_shows_the_messages_of_the_check(rule: str) -> None:
-    for example, said in wrong(rule):
-        assert said == example.said()
+    for example, messages in wrong(rule):
+        assert messages == example.messages()
 
 
 @pytest.mark.parametrize("rule", REASONS)
 def test_right_examples_have_no_finding(rule: str) -> None:
     assert right(rule)
     for example in right(rule):
-        assert example.said() == "", example.query
+        assert example.messages() == "", example.query
 
 
 @pytest.mark.parametrize("rule", REASONS)
@@ -155,9 +154,9 @@ def test_index_lists_every_rule_in_the_table_of_its_severity() -> None:
 @pytest.mark.parametrize("name", [*REASONS, "README"])
 def test_links_of_a_page_have_targets(name: str) -> None:
     for link, anchor in re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", page(name)):
-        there = FOLDER / link
-        assert there.exists(), link
-        headings = re.findall(r"^#+ (.+)$", there.read_text("utf-8"), re.MULTILINE)
+        target = FOLDER / link
+        assert target.exists(), link
+        headings = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
         names = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
         assert not anchor or anchor in names, f"{link}#{anchor}"
 

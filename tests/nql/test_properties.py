@@ -1,4 +1,4 @@
-"""What holds of any query: what is printed reads as the same tree, and nothing that is typed breaks the check."""
+"""Properties of all queries: a printed tree is parsed as the same tree, and the check handles any text."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -56,7 +56,7 @@ def _chain(inner: st.SearchStrategy[Any], signs: str) -> st.SearchStrategy[Any]:
 
 
 def _flat(conditions: tuple[Any, ...], kind: Any) -> tuple[Any, ...]:
-    """As they are read: of two chains of the same kind inside each other, one is left."""
+    """Nested chains of the same kind as one chain, as the parser reads them."""
     inner = (condition.conditions if isinstance(condition, kind) else (condition,) for condition in conditions)
     return tuple(chain.from_iterable(inner))
 
@@ -140,8 +140,8 @@ PIECES = [
 
 
 @st.composite
-def mutants(draw: st.DrawFn) -> str:
-    """A query of the corpus after some accidents."""
+def edited_queries(draw: st.DrawFn) -> str:
+    """A query of the corpus with random edits."""
     text = draw(st.sampled_from(CORPUS))
     for _ in range(draw(st.integers(1, 6))):
         at, end = sorted((draw(st.integers(0, len(text))), draw(st.integers(0, len(text)))))
@@ -157,7 +157,7 @@ def mutants(draw: st.DrawFn) -> str:
     return text
 
 
-@given(mutants() | st.text(max_size=200), st.dictionaries(st.sampled_from(["x", "days"]), st.text(max_size=4)))
+@given(edited_queries() | st.text(max_size=200), st.dictionaries(st.sampled_from(["x", "days"]), st.text(max_size=4)))
 def test_check_handles_any_text_with_limited_work(text: str, parameters: dict[str, str]) -> None:
     found, calls = work(check, text, parameters, timedelta(days=7))
     assert calls < 50_000 + 1_000 * len(text)
@@ -170,7 +170,7 @@ def test_check_handles_any_text_with_limited_work(text: str, parameters: dict[st
 HOSTILE = {
     "pipes": "|",
     "opening brackets": "(",
-    "brackets in brackets": "([",
+    "nested brackets": "([",
     "closing brackets": ")",
     "quotes": '"',
     "open comments": "/*",
@@ -188,7 +188,7 @@ HOSTILE = {
     "functions": "f(",
     "parameters": "$a ",
     "parameters in quotes": "'$a'",
-    "invisible signs": "\u202ea",
+    "invisible characters": "\u202ea",
     "NUL": "\0",
     "spaces": " ",
     "digits": "1",
@@ -201,7 +201,7 @@ HOSTILE = {
 }
 
 
-# Conditions have most of the grammar, so there each is tried; of the other places one, by turns. The long run has all.
+# Conditions use most of the grammar, so every text is tried there, and in one of the other places. Long tests try all.
 PLACES = ["", "users | list ", "users | compute x = "]
 QUICK = {(PLACES[number % 3], name) for number, name in enumerate(HOSTILE)}
 PLACED = [
@@ -220,10 +220,12 @@ def test_work_on_a_hostile_text_grows_linearly_with_its_length(before: str, name
     parameters = {f"n{number}": "" for number in range(20)}
     assert check(text, parameters, timedelta(days=1))
     assert difference(text, text, {"a": "b"}) is None
-    # Counting is slow. What grows with the square of the length calls each of the 2,000 characters 2,000 times.
+    # Counting is slow. Quadratic work needs 2,000 calls for each of the 2,000 characters.
     part = text[: LONGEST_QUERY // 8]
     assert work(check, part, parameters, timedelta(days=1))[1] < 300 * len(part)
-    assert work(difference, part, f"{part} ", {"a": "b"})[1] < 600 * len(part)  # of equal texts one is read
+    assert work(difference, part, f"{part} ", {"a": "b"})[1] < 600 * len(
+        part
+    )  # the texts differ, because equal texts are parsed only once
 
 
 @pytest.mark.parametrize("text", ["|" * 1_000_000, "(" * 1_000_000, "users | list " + "a" * 1_000_000])

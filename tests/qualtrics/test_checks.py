@@ -1,4 +1,4 @@
-"""What is looked at before anything is sent."""
+"""The checks of the objects in Qualtrics that a run needs."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ async def test_checks_of_the_default_tenant_pass_and_only_read(
     assert {call.method for call in sandbox.ledger.calls if call.operation != "qualtrics.token"} == {"GET"}
 
 
-NOT_THERE: dict[str, tuple[Check, Reason, str]] = {
+MISSING_OBJECTS: dict[str, tuple[Check, Reason, str]] = {
     "survey": (lambda q, w: q.check_survey("SV_missing00001"), Reason.SURVEY_NOT_FOUND, "SV_missing00001"),
     "message": (
         lambda q, w: q.check_message(w.library_id, "MS_missing00001"),
@@ -59,13 +59,13 @@ NOT_THERE: dict[str, tuple[Check, Reason, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", NOT_THERE)
+@pytest.mark.parametrize("case", MISSING_OBJECTS)
 async def test_missing_object_is_reported_with_its_id(qualtrics: QualtricsClient, world: World, case: str) -> None:
-    check, reason, named = NOT_THERE[case]
+    check, reason, missing_id = MISSING_OBJECTS[case]
     with pytest.raises(Permanent) as error:
         await check(qualtrics, world)
     assert error.value.reason is reason
-    assert named in error.value.what
+    assert missing_id in error.value.what
     assert "Secret dex/qualtrics" in error.value.what
 
 
@@ -100,18 +100,20 @@ async def test_survey_is_active_only_between_its_dates(
 
 
 @pytest.mark.parametrize("date", ["", "soon", 7, {}, None, "2030-01-01", "2030-01-01T00:00:00"])
-async def test_invalid_end_date_does_not_close_a_survey(server: Server, odd: QualtricsClient, date: object) -> None:
+async def test_invalid_end_date_does_not_close_a_survey(
+    server: Server, scripted_client: QualtricsClient, date: object
+) -> None:
     server.script(result(id="SV_1", isActive=True, expiration={"startDate": None, "endDate": date}))
-    await odd.check_survey("SV_1")
+    await scripted_client.check_survey("SV_1")
 
 
 @pytest.mark.parametrize("text", ["${l://SurveyLink}", "<a href='${l://SurveyURL}'>", "${l://SurveyLink?d=Take%20it}"])
 @pytest.mark.parametrize("category", ["invite", "Invite"])
 async def test_message_with_the_category_invite_and_a_survey_link_is_an_invitation(
-    server: Server, odd: QualtricsClient, text: str, category: str
+    server: Server, scripted_client: QualtricsClient, text: str, category: str
 ) -> None:
     server.script(result(category=category, messages={"en": "Hello", "de": f"Hallo {text}"}))
-    await odd.check_message("UR_1", "MS_1")
+    await scripted_client.check_message("UR_1", "MS_1")
 
 
 @pytest.mark.parametrize(
@@ -128,16 +130,16 @@ async def test_message_with_the_category_invite_and_a_survey_link_is_an_invitati
         {},
     ],
 )
-async def test_message_without_the_category_invite_or_a_survey_link_is_rejected(server: Server, odd: QualtricsClient, message: dict[str, object]) -> None:
+async def test_message_without_the_category_invite_or_a_survey_link_is_rejected(
+    server: Server, scripted_client: QualtricsClient, message: dict[str, object]
+) -> None:
     server.script(result(**message))
     with pytest.raises(Permanent) as error:
-        await odd.check_message("UR_1", "MS_1")
+        await scripted_client.check_message("UR_1", "MS_1")
     assert error.value.reason is Reason.MESSAGE_NOT_INVITATION
 
 
-async def test_directory_on_the_last_page_is_found(
-    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
-) -> None:
+async def test_directory_on_the_last_page_is_found(qualtrics: QualtricsClient, world: World, sandbox: Sandbox) -> None:
     for number in range(9):
         world.add_directory(f"POOL_another{number:06}")
     last = list(world.directories)[-1]
@@ -159,7 +161,7 @@ async def test_next_page_on_a_host_that_is_not_allowed_is_not_requested(
 async def test_next_page_on_another_allowed_host_is_requested_from_the_host_of_the_secret(
     qualtrics: QualtricsClient, world: World, sandbox: Sandbox
 ) -> None:
-    """The vendor's pages name hosts of its own; the token stays with the one of the Secret."""
+    """Next pages may name other hosts of Qualtrics. The token goes only to the host of the Secret."""
     async with Server() as elsewhere:
         world.next_page_origin = elsewhere.url
         await qualtrics.check_directory(world.directory_id)
@@ -167,10 +169,10 @@ async def test_next_page_on_another_allowed_host_is_requested_from_the_host_of_t
     assert [call.status for call in sandbox.ledger.of("qualtrics.list_directories")] == [200, 200]
 
 
-async def test_pages_that_repeat_are_rejected(server: Server, odd: QualtricsClient) -> None:
+async def test_pages_that_repeat_are_rejected(server: Server, scripted_client: QualtricsClient) -> None:
     server.script(result(elements=[{"directoryId": "POOL_1"}], nextPage=f"{server.url}/API/v3/directories?skipToken=1"))
     with pytest.raises(Transient) as error:
-        await odd.check_directory("POOL_2")
+        await scripted_client.check_directory("POOL_2")
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
     assert server.asked == 2
 
@@ -188,11 +190,11 @@ async def test_pages_that_repeat_are_rejected(server: Server, odd: QualtricsClie
     ],
 )
 async def test_malformed_page_is_not_an_empty_page(
-    server: Server, odd: QualtricsClient, page: dict[str, object]
+    server: Server, scripted_client: QualtricsClient, page: dict[str, object]
 ) -> None:
     server.script(result(**page))
     with pytest.raises(Transient) as error:
-        await odd.check_directory("POOL_1")
+        await scripted_client.check_directory("POOL_1")
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
 
 
@@ -203,9 +205,9 @@ async def test_credentials_of_another_datacenter_are_reported(
     world.qualtrics_credentials[0].elsewhere = elsewhere  # type: ignore[assignment]
     with pytest.raises(Permanent) as error:
         await qualtrics.check_credentials()
-    # Whether the token or the first call is refused is unknown; only the latter tells why.
-    known = {"token": Reason.CREDENTIALS_REFUSED, "call": Reason.WRONG_DATACENTER}
-    assert error.value.reason is known[elsewhere]
+    # It is unknown whether Qualtrics refuses the token or the first call. Only the first call shows the reason.
+    reasons = {"token": Reason.CREDENTIALS_REFUSED, "call": Reason.WRONG_DATACENTER}
+    assert error.value.reason is reasons[elsewhere]
     assert "Secret dex/qualtrics" in error.value.what
 
 
@@ -224,11 +226,11 @@ ALL_BUT_WHOAMI = frozenset(
 
 
 async def test_credentials_without_the_scope_read_users_pass_the_checks(
-    sandbox: Sandbox, remotes: ApiContext, world: World
+    sandbox: Sandbox, context: ApiContext, world: World
 ) -> None:
     world.qualtrics_credentials[0].scopes = ALL_BUT_WHOAMI
     secret = {**sandbox.secrets()["qualtrics"], "scope": " ".join(ALL_BUT_WHOAMI)}
-    qualtrics = QualtricsClient(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
+    qualtrics = QualtricsClient(context, qualtrics_from(secret, "Secret dex/qualtrics"))
     await qualtrics.check_credentials()
     await qualtrics.check_survey(world.survey_id)
     await qualtrics.check_message(world.library_id, world.message_id)
@@ -247,25 +249,25 @@ async def test_credentials_without_the_scope_read_users_pass_the_checks(
     ],
 )
 async def test_whoami_fails_only_for_wrong_credentials(
-    server: Server, odd: QualtricsClient, status: int, code: str, reason: Reason | None
+    server: Server, scripted_client: QualtricsClient, status: int, code: str, reason: Reason | None
 ) -> None:
     server.script(answer(status, {"meta": {"error": {"errorCode": code}}}))
     if reason is None:
-        await odd.check_credentials()
+        await scripted_client.check_credentials()
         return
     with pytest.raises(Permanent) as error:
-        await odd.check_credentials()
+        await scripted_client.check_credentials()
     assert error.value.reason is reason
 
 
 @pytest.mark.parametrize("code", ["ATP_2", "ATP_9", "AuthZ_2.0", "AuthZ_7"])
 @pytest.mark.parametrize("status", [400, 404])
 async def test_error_code_about_credentials_is_not_reported_as_a_missing_survey(
-    server: Server, odd: QualtricsClient, status: int, code: str
+    server: Server, scripted_client: QualtricsClient, status: int, code: str
 ) -> None:
     server.script(answer(status, {"meta": {"error": {"errorCode": code}}}))
     with pytest.raises(Permanent) as error:
-        await odd.check_survey("SV_1")
+        await scripted_client.check_survey("SV_1")
     expected = Reason.CREDENTIALS_REFUSED if code.startswith("ATP") else Reason.NOT_PERMITTED
     assert (error.value.reason, error.value.remote_code) == (expected, code)
 
@@ -274,7 +276,7 @@ PROXIED = "Request proxied. For faster response times, use this host instead: "
 
 
 @pytest.mark.parametrize(
-    ("notice", "named"),
+    ("notice", "host_or_hint"),
     [
         (f"{PROXIED}co1.qualtrics.com", "https://co1.qualtrics.com"),
         (f"{PROXIED}FRA1.Qualtrics.com.", "https://fra1.qualtrics.com"),
@@ -287,16 +289,16 @@ PROXIED = "Request proxied. For faster response times, use this host instead: "
     ],
 )
 async def test_notice_of_proxied_requests_becomes_advice(
-    server: Server, odd: QualtricsClient, notice: object, named: str | None
+    server: Server, scripted_client: QualtricsClient, notice: object, host_or_hint: str | None
 ) -> None:
     server.script(answer(200, {"result": {"isActive": True}, "meta": {"notice": notice}}))
-    await odd.check_survey("SV_1")
-    if named is None:
-        assert odd.advice is None
+    await scripted_client.check_survey("SV_1")
+    if host_or_hint is None:
+        assert scripted_client.advice is None
     else:
-        assert odd.advice is not None
-        assert named in odd.advice
-        assert "example.com" not in odd.advice
+        assert scripted_client.advice is not None
+        assert host_or_hint in scripted_client.advice
+        assert "example.com" not in scripted_client.advice
 
 
 @pytest.mark.parametrize(
@@ -312,11 +314,11 @@ async def test_notice_of_proxied_requests_becomes_advice(
     ],
 )
 async def test_error_status_of_a_check_has_a_reason(
-    server: Server, odd: QualtricsClient, status: int, reason: Reason
+    server: Server, scripted_client: QualtricsClient, status: int, reason: Reason
 ) -> None:
     server.script(answer(status, {"meta": {"error": {}}}))
     with pytest.raises(ExportError) as error:
-        await odd.check_survey("SV_1")
+        await scripted_client.check_survey("SV_1")
     assert error.value.reason is reason
     assert "survey SV_1" in error.value.what
 

@@ -1,4 +1,4 @@
-"""Slots in every time zone that there is, where clocks change and where they don't, against an oracle."""
+"""Slots in every time zone and around every clock change, compared with a reference implementation."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,8 +23,8 @@ from qualtrics_exporter.schedule import (
     slot_due_at,
     slots_between,
 )
-from tests.schedule import oracle
-from tests.schedule.oracle import Change
+from tests.schedule import reference
+from tests.schedule.reference import Change
 
 YEARS = 2000, 2040
 MOMENT = timedelta.resolution
@@ -34,8 +34,8 @@ MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
 INSTANTS = st.integers(0, 41 * 365 * 86400).map(lambda second: datetime(YEARS[0], 1, 1, tzinfo=UTC) + second * SECOND)
 NAMES = sorted(available_timezones() - {"localtime"})
-# All of them take a minute; each 25th shows within seconds what breaks.
-EACH = pytest.mark.parametrize("each", [25, pytest.param(1, marks=pytest.mark.long)])
+# All clock changes take a minute. Every 25th shows a mistake within seconds.
+STEP = pytest.mark.parametrize("step", [25, pytest.param(1, marks=pytest.mark.long)])
 
 
 def schedules(zone: ZoneInfo, weekdays: Iterable[str] = WEEKDAYS) -> Iterator[Schedule]:
@@ -54,10 +54,10 @@ def zone_file(name: str) -> bytes:
 
 @cache
 def zones() -> dict[str, list[Change]]:
-    """Every zone and its changes; of zones with the same rules one. Many names are links, which need no walk."""
+    """Every zone with its clock changes, and one of several zones with the same rules. Many names are links."""
     distinct = {zone_file(name): name for name in reversed(NAMES)}
-    rules = {oracle.offsets(name, *YEARS): name for name in sorted(distinct.values(), reverse=True)}
-    return {name: list(oracle.changes(name, YEARS[0], by_day)) for by_day, name in rules.items()}
+    rules = {reference.offsets(name, *YEARS): name for name in sorted(distinct.values(), reverse=True)}
+    return {name: list(reference.changes(name, YEARS[0], by_day)) for by_day, name in rules.items()}
 
 
 def every_change() -> list[Change]:
@@ -66,7 +66,7 @@ def every_change() -> list[Change]:
 
 @cache
 def every_shape_of_change() -> list[Change]:
-    """One change of each kind there is: so much forward or backward, at that time of day."""
+    """One clock change of each kind: the same difference at the same time of day."""
     shapes: dict[tuple[object, ...], Change] = {}
     for change in every_change():
         shapes.setdefault(change.shape, change)
@@ -74,7 +74,7 @@ def every_shape_of_change() -> list[Change]:
 
 
 def assert_consistent(schedule: Schedule, after: datetime, until: datetime) -> list[Slot]:
-    """What holds for the slots of any schedule between any two times."""
+    """All functions agree on the slots between two times. Return the slots."""
     slots = list(slots_between(schedule, after, until))
     assert count_slots(schedule, after, until) == len(slots)
     assert newest_slot(schedule, after, until) == (slots[-1] if slots else None)
@@ -100,11 +100,11 @@ def assert_spaced(schedule: Schedule, slots: list[Slot], slack: timedelta) -> No
 
 def assert_matches_reference(schedule: Schedule, after: datetime, until: datetime) -> None:
     weekday = WEEKDAYS.index(schedule.day_of_week) if schedule.day_of_week else None
-    expected = oracle.slots(schedule.zone, schedule.every_hours, weekday, after, until)
+    expected = reference.slots(schedule.zone, schedule.every_hours, weekday, after, until)
     assert [(slot.due, slot.identity) for slot in slots_between(schedule, after, until)] == expected
 
 
-@pytest.mark.long  # half a minute; below, the same look is taken at random places
+@pytest.mark.long  # half a minute; a test below compares at random times
 def test_slots_around_each_kind_of_clock_change_match_the_reference() -> None:
     for change in every_shape_of_change():
         day = change.instant.astimezone(ZoneInfo(change.zone)).weekday()
@@ -112,9 +112,9 @@ def test_slots_around_each_kind_of_clock_change_match_the_reference() -> None:
             assert_matches_reference(schedule, change.instant - 1.3 * DAY, change.instant + 1.3 * DAY)
 
 
-@EACH
-def test_slots_around_the_latest_clock_change_of_each_zone_are_ordered_unique_and_consistent(each: int) -> None:
-    for zone, changes in list(zones().items())[::each]:
+@STEP
+def test_slots_around_the_latest_clock_change_of_each_zone_are_ordered_unique_and_consistent(step: int) -> None:
+    for zone, changes in list(zones().items())[::step]:
         instant = changes[-1].instant if changes else datetime(2028, 2, 29, tzinfo=UTC)
         day = instant.astimezone(ZoneInfo(zone)).weekday()
         for schedule in schedules(ZoneInfo(zone), weekdays=(WEEKDAYS[day],)):
@@ -122,32 +122,32 @@ def test_slots_around_the_latest_clock_change_of_each_zone_are_ordered_unique_an
             assert_consistent(schedule, instant - width, instant + width)
 
 
-@pytest.mark.parametrize("each", [3, pytest.param(1, marks=pytest.mark.long)])
-def test_slot_is_not_due_again_while_a_clock_is_set_back(each: int) -> None:
-    for change in every_shape_of_change()[::each]:
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.long)])
+def test_slot_is_not_due_again_while_a_clock_is_set_back(step: int) -> None:
+    for change in every_shape_of_change()[::step]:
         day = change.instant.astimezone(ZoneInfo(change.zone)).weekday()
         for schedule in schedules(ZoneInfo(change.zone), weekdays=(WEEKDAYS[day], WEEKDAYS[day - 6])):
             first, last = change.instant - 8 * DAY, change.instant + 8 * DAY
             slots = list(slots_between(schedule, first, last))
-            for step in range(-9, 19):
-                now = change.instant + step * 10 * MINUTE
+            for number in range(-9, 19):
+                now = change.instant + number * 10 * MINUTE
                 assert newest_slot(schedule, first, now) == max(slot for slot in slots if slot.due <= now)
                 assert next_slot(schedule, now) == min(slot for slot in slots if slot.due > now)
 
 
 def test_clock_change_moves_slots_by_at_most_its_own_length() -> None:
     for change in every_shape_of_change():
-        jump = abs(change.after - change.before)
+        difference = abs(change.after - change.before)
         for schedule in schedules(ZoneInfo(change.zone), weekdays=()):
-            # Twice a jump as long as the interval: it merges slots, and pushes the one that stays towards the next.
-            slack = jump if jump < schedule.interval() else 2 * jump
+            # A change as long as the interval merges slots, and moves the remaining slot towards the next one.
+            slack = difference if difference < schedule.interval() else 2 * difference
             around = slots_between(schedule, change.instant - 1.5 * DAY, change.instant + 1.5 * DAY)
             assert_spaced(schedule, list(around), slack)
 
 
-@EACH
-def test_hourly_schedule_has_exactly_one_slot_in_each_utc_hour(each: int) -> None:
-    for change in every_change()[::each]:
+@STEP
+def test_hourly_schedule_has_exactly_one_slot_in_each_utc_hour(step: int) -> None:
+    for change in every_change()[::step]:
         schedule = Schedule("Hourly", ZoneInfo(change.zone), every_hours=1)
         midnight = change.instant.replace(hour=0, minute=0)
         expected = [f"{midnight + n * HOUR:%Y-%m-%dT%HZ}" for n in range(-12, 36)]
@@ -186,9 +186,9 @@ def test_slots_in_any_zone_at_any_time_match_the_reference(
 def test_count_and_newest_slot_match_the_list_of_slots(zone: ZoneInfo, since: datetime, days: int) -> None:
     for schedule in (Schedule("Hourly", zone, every_hours=12), Schedule("Daily", zone), Schedule("Hourly", zone, 1)):
         until = since + days * DAY / (10 if schedule.every_hours == 1 else 1)
-        walked = list(slots_between(schedule, since, until))
-        assert count_slots(schedule, since, until) == len(walked)
-        assert newest_slot(schedule, since, until) == (walked[-1] if walked else None)
+        slots = list(slots_between(schedule, since, until))
+        assert count_slots(schedule, since, until) == len(slots)
+        assert newest_slot(schedule, since, until) == (slots[-1] if slots else None)
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""Names of time zones: those of the IANA database and nothing that merely happens to open a file."""
+"""Only the names of the IANA time zone database are accepted, and no other paths of files."""
 
 from zoneinfo import ZoneInfo, available_timezones
 
