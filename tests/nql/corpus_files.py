@@ -43,7 +43,7 @@ def entries() -> Iterator[Entry]:
 
 def _entry(file: str, text: str) -> Entry:
     title, *lines = text.split("\n")
-    options = _options(lines.pop(0)) if lines and lines[0].startswith("-- ") else {}
+    options = lines.pop(0) if lines and lines[0].startswith("-- ") else None
     query: list[str] = []
     expected = []
     for line in lines:
@@ -52,11 +52,17 @@ def _entry(file: str, text: str) -> Entry:
         else:
             assert not line.lstrip().startswith("^"), f"{file}: {title}: {line!r} is not a valid expectation"
             query.append(line)
-    text = "\n".join(query).rstrip("\n")
+    text, parameters, interval = with_options(options, "\n".join(query).rstrip("\n"))
+    return Entry(file, title, text, sorted(expected), parameters, interval)
+
+
+def with_options(line: str | None, query: str) -> tuple[str, dict[str, str], timedelta | None]:
+    """The query, with the parameters and the interval of its options line."""
+    options = _options(line) if line else {}
     if options.pop("escaped", None) is not None:
-        text = text.encode("latin-1", "backslashreplace").decode("unicode_escape")
+        query = query.encode("latin-1", "backslashreplace").decode("unicode_escape")
     every = options.pop("every", None)
-    return Entry(file, title, text, sorted(expected), options, _interval(every) if every else None)
+    return query, options, _interval(every) if every else None
 
 
 def _options(line: str) -> dict[str, str]:

@@ -13,12 +13,12 @@ from qualtrics_exporter.nql.source import Source
 from qualtrics_exporter.resource.reasons import Kind, Reason
 from qualtrics_exporter.resource.spec import LONGEST_QUERY
 from tests.environment.build import ROOT
+from tests.nql.corpus_files import with_options
 
 FOLDER = ROOT / "docs" / "nql"
 REASONS = {rule.name: rule.reason for rule in RULES} | {"too-long": Reason.QUERY_INVALID}
 HEADINGS = ["Wrong", "Right", "How to fix it"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,10 @@ class Example:
     @classmethod
     def of(cls, text: str) -> "Example":
         """Read a block of a page. corpus/README.md describes the options."""
-        options: dict[str, str] = {}
-        query = text.rstrip("\n")
+        query, options = text.rstrip("\n"), None
         if query.startswith("-- "):
-            line, query = query.split("\n", 1)
-            for word in line.removeprefix("-- ").split(","):
-                name, _, value = word.strip().replace(" ", "=", 1).partition("=")
-                options[name] = value
-        if options.pop("escaped", None) is not None:
-            query = query.encode("latin-1", "backslashreplace").decode("unicode_escape")
-        every = re.fullmatch(r"(\d+)(min|h|d)", options.pop("every", ""))
-        interval = timedelta(**{UNITS[every[2]]: int(every[1])}) if every else None
-        return cls(query, options, interval)
+            options, query = query.split("\n", 1)
+        return cls(*with_options(options, query))
 
     def findings(self) -> list[Finding]:
         return check(self.query, self.parameters, self.interval)

@@ -73,7 +73,7 @@ def local_times(zone: ZoneInfo, first: datetime, last: datetime) -> dict[datetim
 
 
 def starts_every_hour(clock: dict[datetime, datetime]) -> Iterator[tuple[datetime, str]]:
-    """For each UTC hour, the first minute with a full local hour, or the minute after a clock change that skipped it."""
+    """For each UTC hour, the first minute of a full local hour, or the minute after a clock change that skipped it."""
     full_hours: dict[str, datetime] = {}
     skipped: dict[str, datetime] = {}
     previous = None
