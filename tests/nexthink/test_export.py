@@ -42,14 +42,14 @@ def people(count: int) -> list[str]:
 
 
 @pytest.fixture
-def many(world: World) -> str:
+def large_query(world: World) -> str:
     return world.add_query(Query.generated("#many", 5000)).id
 
 
 async def test_export_returns_every_row_once_and_in_order(
-    nexthink: NexthinkClient, sandbox: Sandbox, many: str, clock: HastyClock
+    nexthink: NexthinkClient, sandbox: Sandbox, large_query: str, clock: HastyClock
 ) -> None:
-    export = await nexthink.export(many, {})
+    export = await nexthink.export(large_query, {})
     assert await rows_of(export) == [(address,) for address in people(5000)]
     assert (export.columns, export.truncated) == (1, False)
     operations = [name.removeprefix("nexthink.") for name in sandbox.ledger.operations()]
@@ -64,7 +64,7 @@ async def test_export_returns_every_row_once_and_in_order(
 async def test_export_is_read_in_every_form_that_nexthink_may_use(
     nexthink: NexthinkClient,
     world: World,
-    many: str,
+    large_query: str,
     completed_status: str,
     declared: bool,
     byte_order_mark: bool,
@@ -74,7 +74,7 @@ async def test_export_is_read_in_every_form_that_nexthink_may_use(
     world.download_content_encoding = declared
     world.csv_byte_order_mark = byte_order_mark
     world.csv_line_end = line_end  # type: ignore[assignment]
-    assert await exported(nexthink, many) == people(5000)
+    assert await exported(nexthink, large_query) == people(5000)
 
 
 async def test_rows_without_an_address_are_returned_as_empty(nexthink: NexthinkClient, world: World) -> None:
@@ -82,9 +82,11 @@ async def test_rows_without_an_address_are_returned_as_empty(nexthink: NexthinkC
     assert await exported(nexthink, "#some") == ["a@example.com", "", "", "b@example.com"]
 
 
-async def test_export_truncated_by_the_licence_is_reported(nexthink: NexthinkClient, world: World, many: str) -> None:
-    world.queries[many].truncated = True
-    export = await nexthink.export(many, {})
+async def test_export_truncated_by_the_licence_is_reported(
+    nexthink: NexthinkClient, world: World, large_query: str
+) -> None:
+    world.queries[large_query].truncated = True
+    export = await nexthink.export(large_query, {})
     assert export.truncated
 
 
@@ -95,16 +97,16 @@ async def test_export_with_several_columns_is_read(nexthink: NexthinkClient, wor
     assert export.columns == 2
 
 
-async def test_file_is_downloaded_without_a_token(nexthink: NexthinkClient, sandbox: Sandbox, many: str) -> None:
+async def test_file_is_downloaded_without_a_token(nexthink: NexthinkClient, sandbox: Sandbox, large_query: str) -> None:
     # The store answers 400 to a request with two kinds of authentication.
-    await exported(nexthink, many)
+    await exported(nexthink, large_query)
     assert [call.status for call in sandbox.ledger.of("nexthink.download")] == [200]
 
 
 async def test_expired_download_url_is_renewed(
-    nexthink: NexthinkClient, sandbox: Sandbox, many: str, clock: HastyClock
+    nexthink: NexthinkClient, sandbox: Sandbox, large_query: str, clock: HastyClock
 ) -> None:
-    export = await nexthink.export(many, {})
+    export = await nexthink.export(large_query, {})
     clock.advance(901)
     assert [cell for (cell,) in await rows_of(export)] == people(5000)
     assert [call.status for call in sandbox.ledger.of("nexthink.download")] == [403, 200]
@@ -122,10 +124,12 @@ async def test_interrupted_download_is_restarted(
     assert sandbox.ledger.count("nexthink.download") == 4
 
 
-async def test_download_that_is_always_interrupted_fails(nexthink: NexthinkClient, sandbox: Sandbox, many: str) -> None:
+async def test_download_that_is_always_interrupted_fails(
+    nexthink: NexthinkClient, sandbox: Sandbox, large_query: str
+) -> None:
     sandbox.faults.add("nexthink.download", times=None, truncate=5000)
     with pytest.raises(Transient) as error:
-        await exported(nexthink, many)
+        await exported(nexthink, large_query)
     assert error.value.reason is Reason.REMOTE_UNAVAILABLE
     assert sandbox.ledger.count("nexthink.download") == 5
 
@@ -145,31 +149,31 @@ async def test_file_that_changed_after_an_interrupted_download_is_rejected(
 
 
 async def test_token_is_renewed_during_a_long_export(
-    nexthink: NexthinkClient, world: World, sandbox: Sandbox, many: str, clock: HastyClock
+    nexthink: NexthinkClient, world: World, sandbox: Sandbox, large_query: str, clock: HastyClock
 ) -> None:
     world.export_polls = 120
-    assert await exported(nexthink, many) == people(5000)
+    assert await exported(nexthink, large_query) == people(5000)
     assert sum(clock.slept) > 900
     assert sandbox.ledger.count("nexthink.token") >= 2
     assert {call.status for call in sandbox.ledger.of("nexthink.status")} == {200}
 
 
 async def test_export_that_never_completes_fails_after_an_hour(
-    nexthink: NexthinkClient, world: World, many: str, clock: HastyClock
+    nexthink: NexthinkClient, world: World, large_query: str, clock: HastyClock
 ) -> None:
     world.export_polls = 10**6
     with pytest.raises(Transient) as error:
-        await exported(nexthink, many)
+        await exported(nexthink, large_query)
     assert error.value.reason is Reason.REMOTE_UNAVAILABLE
     assert 3500 < sum(clock.slept) < 3700
 
 
 async def test_export_that_ends_with_an_error_is_a_refused_query(
-    nexthink: NexthinkClient, world: World, many: str
+    nexthink: NexthinkClient, world: World, large_query: str
 ) -> None:
-    world.queries[many].export_error = "ask ana@example.com"
+    world.queries[large_query].export_error = "ask ana@example.com"
     with pytest.raises(Permanent) as error:
-        await exported(nexthink, many)
+        await exported(nexthink, large_query)
     assert error.value.reason is Reason.QUERY_REFUSED
     assert "ana" not in error.value.message
 
@@ -184,13 +188,13 @@ async def test_query_that_cannot_be_exported_is_reported(
 
 
 async def test_download_host_that_is_not_allowed_receives_no_request(
-    sandbox: Sandbox, world: World, many: str, clock: HastyClock
+    sandbox: Sandbox, world: World, large_query: str, clock: HastyClock
 ) -> None:
     sandbox._store.url = sandbox.store_url.replace("127.0.0.1", "localhost")
     async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True) as context:
         nexthink = NexthinkClient(context, nexthink_from(sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
         with pytest.raises(Permanent) as error:
-            await exported(nexthink, many)
+            await exported(nexthink, large_query)
     assert error.value.reason is Reason.HOST_NOT_ALLOWED
     assert error.value.what == (
         "The file of Nexthink's export of query #many has a host that is not one of "
@@ -323,7 +327,7 @@ async def test_file_that_is_not_a_table_is_rejected_after_a_second_download(
     if only_first:
         assert await exported(scripted_client, "#any") == ["a@example.com"]
     else:
-        with pytest.raises(Transient, match="Cannot read the export of query #scripted_client: the file is") as error:
+        with pytest.raises(Transient, match="Cannot read the export of query #any: the file is") as error:
             await exported(scripted_client, "#any")
         assert error.value.reason is Reason.REMOTE_REPLY_INVALID
     assert server.asked == 5
@@ -424,9 +428,9 @@ async def test_download_that_trickles_for_hours_fails(
 
 
 async def test_reader_that_stops_early_leaves_no_connection_open(
-    nexthink: NexthinkClient, many: str, calls: list[CallRecord]
+    nexthink: NexthinkClient, large_query: str, calls: list[CallRecord]
 ) -> None:
-    export = await nexthink.export(many, {})
+    export = await nexthink.export(large_query, {})
     async with aclosing(export.rows(lambda: None)) as rows:
         async for _ in rows:
             break
@@ -434,10 +438,10 @@ async def test_reader_that_stops_early_leaves_no_connection_open(
 
 
 async def test_exception_of_the_reader_leaves_no_connection_open(
-    nexthink: NexthinkClient, many: str, calls: list[CallRecord]
+    nexthink: NexthinkClient, large_query: str, calls: list[CallRecord]
 ) -> None:
     async def read() -> None:
-        export = await nexthink.export(many, {})
+        export = await nexthink.export(large_query, {})
         async with aclosing(export.rows(lambda: None)) as rows:
             async for _ in rows:
                 raise ZeroDivisionError
@@ -473,11 +477,11 @@ async def test_large_result_takes_no_more_memory_than_a_small_one(nexthink: Next
     ],
 )
 async def test_file_in_an_unexpected_format_is_rejected_with_a_next_step(
-    nexthink: NexthinkClient, sandbox: Sandbox, many: str, file: bytes, found: str, downloads: int
+    nexthink: NexthinkClient, sandbox: Sandbox, large_query: str, file: bytes, found: str, downloads: int
 ) -> None:
     sandbox.faults.add("nexthink.download", times=None, body=file)
     with pytest.raises(Transient) as error:
-        await exported(nexthink, many)
+        await exported(nexthink, large_query)
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
     assert found in error.value.what
     assert "@" not in error.value.message
