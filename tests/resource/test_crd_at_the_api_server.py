@@ -46,7 +46,7 @@ def create_crd(control_plane: ControlPlane, manifest: dict[str, Any]) -> None:
     control_plane.kubectl("create", "--validate=strict", "--filename=-", input=json.dumps(manifest))
     # Asked too early, kubectl stumbles over a CRD that has no conditions yet.
     wait = ("wait", "--for=condition=Established", f"crd/{manifest['metadata']['name']}")
-    eventually(lambda: control_plane.kubectl(*wait, check=False).returncode == 0, "the CRD is established", pause=0.2)
+    eventually(lambda: control_plane.kubectl(*wait, check=False).returncode == 0, "the CRD is established")
 
 
 def condition(type_: str, status: str, message: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def condition(type_: str, status: str, message: str) -> dict[str, Any]:
 def documented(cluster: ControlPlane) -> ControlPlane:
     """The cluster, once `kubectl explain` knows our kind: the API server publishes its schemas a moment later."""
     explain = ("explain", KIND.lower(), f"--api-version={GROUP}/{VERSION}")
-    eventually(lambda: cluster.kubectl(*explain, check=False).returncode == 0, "our schema is published", pause=0.5)
+    eventually(lambda: cluster.kubectl(*explain, check=False).returncode == 0, "our schema is published")
     return cluster
 
 
