@@ -35,7 +35,7 @@ def clock() -> SteeredClock:
 
 
 @contextlib.asynccontextmanager
-async def started(exporter: Exporter, **options: object) -> AsyncIterator[asyncio.Task[HistoryEntry]]:
+async def started_with_deadline(exporter: Exporter, **options: object) -> AsyncIterator[asyncio.Task[HistoryEntry]]:
     """Start a run in a task, by default with a deadline of an hour. At the end, cancel it."""
     task = asyncio.create_task(exporter.run(**{"deadline": HOUR, **options}))  # type: ignore[arg-type]
     try:
@@ -69,7 +69,7 @@ FIRST_CHECKS = ["qualtrics.whoami", "qualtrics.read_survey"]
 @pytest.mark.parametrize("hold", ["before", "after"])
 async def test_run_with_a_hanging_call_fails_at_its_deadline(exporter: Exporter, operation: str, hold: str) -> None:
     exporter.faults.add(operation, hold=hold)
-    async with started(exporter, check_first=operation in FIRST_CHECKS) as task:
+    async with started_with_deadline(exporter, check_first=operation in FIRST_CHECKS) as task:
         await exporter.faults.reached(operation)
         exporter.clock.advance(HOUR.total_seconds() - 10)
         await asyncio.sleep(0.02)
@@ -85,7 +85,7 @@ async def test_run_with_a_hanging_call_fails_at_its_deadline(exporter: Exporter,
 async def test_run_with_a_hanging_nexthink_export_fails_at_its_deadline(exporter: Exporter, operation: str) -> None:
     exporter.set_people_count(1500)
     exporter.faults.add(operation, hold="after")
-    async with started(exporter, deadline=timedelta(minutes=20)) as task:
+    async with started_with_deadline(exporter, deadline=timedelta(minutes=20)) as task:
         await exporter.faults.reached(operation)
         exporter.clock.advance(1300)
         assert failed_at_deadline(await task, exporter)
@@ -111,10 +111,10 @@ async def test_retries_end_at_the_deadline(exporter: Exporter) -> None:
 
 async def test_run_that_waits_for_another_import_into_the_list_fails_at_its_deadline(exporter: Exporter) -> None:
     exporter.add_fault("import_contacts", hold="before")
-    async with started(exporter, deadline=None) as other:
+    async with started_with_deadline(exporter, deadline=None) as other:
         await exporter.faults.reached("qualtrics.import_contacts")
         exporter.path = exporter.path.with_name("another.json")
-        async with started(exporter) as task:
+        async with started_with_deadline(exporter) as task:
             await wait_until(lambda: exporter.count_calls("create_batch") == 2)
             await asyncio.sleep(0.02)
             exporter.clock.advance(3601)
@@ -126,7 +126,7 @@ async def test_run_that_waits_for_the_rate_limit_of_sends_fails_at_its_deadline(
     exporter: Exporter, clock: PausableClock
 ) -> None:
     exporter.add_fault("import_status", hold="before")
-    async with started(exporter) as task:
+    async with started_with_deadline(exporter) as task:
         await exporter.faults.reached("qualtrics.import_status")
         other = await exhaust_send_limit(exporter, clock)
         exporter.faults.release()
@@ -144,7 +144,7 @@ async def test_run_that_waits_for_the_token_of_its_send_fails_at_its_deadline(ex
     exporter.world.qualtrics_token_seconds = 600
     exporter.add_fault("token", hold="before", after=1)
     exporter.add_fault("import_status", hold="before")
-    async with started(exporter) as task:
+    async with started_with_deadline(exporter) as task:
         await exporter.faults.reached("qualtrics.import_status")
         exporter.clock.advance(400)
         exporter.faults.release("qualtrics.import_status")
@@ -163,7 +163,7 @@ async def test_run_with_a_hanging_journal_write_fails_at_its_deadline(exporter: 
                 await asyncio.Event().wait()
             await super().write(run)
 
-    async with started(exporter, journal=HangingJournal(exporter.path)) as task:
+    async with started_with_deadline(exporter, journal=HangingJournal(exporter.path)) as task:
         await reached.wait()
         exporter.clock.advance(3601)
         assert failed_at_deadline(await task, exporter)
@@ -185,7 +185,7 @@ async def test_deadline_that_passes_during_the_write_of_sending_prevents_the_sen
 @pytest.mark.parametrize("took_effect", [True, False])
 async def test_deadline_does_not_interrupt_a_send_in_progress(exporter: Exporter, took_effect: bool) -> None:
     exporter.add_fault("create_distribution", hold="after" if took_effect else "before")
-    async with started(exporter, deadline=HOUR / 4) as task:
+    async with started_with_deadline(exporter, deadline=HOUR / 4) as task:
         await exporter.faults.reached("qualtrics.create_distribution")
         exporter.clock.advance(1800)
         await asyncio.sleep(0.05)
@@ -200,7 +200,7 @@ async def test_deadline_does_not_interrupt_a_send_in_progress(exporter: Exporter
 async def test_send_with_a_lost_reply_is_looked_up_after_the_deadline(exporter: Exporter) -> None:
     exporter.world.list_lag_seconds = 50
     exporter.add_fault("create_distribution", drop="after", hold="before")
-    async with started(exporter, deadline=HOUR / 4) as task:
+    async with started_with_deadline(exporter, deadline=HOUR / 4) as task:
         await exporter.faults.reached("qualtrics.create_distribution")
         exporter.clock.advance(1800)
         exporter.faults.release()
@@ -234,7 +234,7 @@ async def test_refused_send_is_looked_up_and_not_repeated_after_the_deadline(
 async def test_wait_after_a_refused_send_ends_at_the_deadline(exporter: Exporter, clock: PausableClock) -> None:
     exporter.add_fault("create_distribution", status=429, headers={"Retry-After": "1700"})
     clock.paused = lambda: exporter.count_calls("list_distributions") > 0
-    async with started(exporter, deadline=timedelta(minutes=20)) as task:
+    async with started_with_deadline(exporter, deadline=timedelta(minutes=20)) as task:
         await clock.asleep()
         clock.advance(1200 - LAG)
         entry = await task
@@ -247,7 +247,7 @@ async def test_wait_after_a_refused_send_ends_at_the_deadline(exporter: Exporter
 async def test_wait_for_a_connection_ends_at_the_deadline(exporter: Exporter, clock: PausableClock) -> None:
     journal = QualtricsDownAtSend(exporter)
     clock.paused = lambda: bool(journal.written and journal.written[-1].refused_until)
-    async with started(exporter, journal=journal, deadline=timedelta(seconds=40)) as task:
+    async with started_with_deadline(exporter, journal=journal, deadline=timedelta(seconds=40)) as task:
         await clock.asleep()
         clock.advance(40)
         entry = await task
@@ -267,7 +267,7 @@ async def test_run_without_time_left_fails_immediately_without_a_call(exporter: 
 
 async def test_cancelled_run_with_a_deadline_ends_as_cancelled_and_stays_active(exporter: Exporter) -> None:
     exporter.add_fault("create_batch", hold="before")
-    async with started(exporter) as task:
+    async with started_with_deadline(exporter) as task:
         await exporter.faults.reached("qualtrics.create_batch")
         task.cancel()
         await asyncio.wait([task])

@@ -118,9 +118,8 @@ async def test_look_up_continues_after_a_distribution_that_cannot_be_read(
 ) -> None:
     wanted = await sandbox_client.create_batch_of("ana@example.com")
     distribution_id = await sandbox_client.send(wanted)
-    await sandbox_client.send(
-        await sandbox_client.create_batch_of("ben@example.com")
-    )  # listed first, so it is read before the other one
+    # This distribution is listed first, so it is read before the other one.
+    await sandbox_client.send(await sandbox_client.create_batch_of("ben@example.com"))
     times = 5 if status == 500 else 1
     sandbox_client.sandbox.faults.add("qualtrics.read_distribution", status=status, times=times)
     assert await sandbox_client.find(wanted) == distribution_id
