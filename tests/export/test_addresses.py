@@ -163,7 +163,7 @@ def test_text_with_damaged_or_invisible_characters_is_not_an_address(text: str) 
         "\u00e4na@corp.internal",
     ],
 )
-def test_guest_name_placeholder_or_internal_domain_is_not_an_address(text: str) -> None:
+def test_text_that_only_looks_like_an_address_is_not_accepted(text: str) -> None:
     assert not is_address(text)
 
 

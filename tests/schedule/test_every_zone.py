@@ -135,7 +135,7 @@ def test_slot_is_not_due_again_while_a_clock_is_set_back(step: int) -> None:
                 assert next_slot(schedule, now) == min(slot for slot in slots if slot.due > now)
 
 
-def test_clock_change_moves_slots_by_at_most_its_own_length() -> None:
+def test_clock_change_alters_the_interval_between_slots_by_at_most_twice_its_length() -> None:
     for change in every_shape_of_change():
         difference = abs(change.after - change.before)
         for schedule in schedules(ZoneInfo(change.zone), weekdays=()):
