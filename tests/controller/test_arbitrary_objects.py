@@ -16,7 +16,7 @@ from qualtrics_exporter.controller import reconciler as reconciler_module
 from qualtrics_exporter.controller import watch as watch_module
 from qualtrics_exporter.resource.exporter import Exporter
 from tests.controller.crd_strategies import ANNOTATIONS, ANYTHING, METADATA, SPEC, STATUS, changed, values
-from tests.controller.virtual_operator import GROUP, HEALTHY, CHANGED, VirtualOperator
+from tests.controller.virtual_operator import CHANGED, GROUP, HEALTHY, VirtualOperator
 
 # A failure shows a list of five thousand receipts in full.
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from qualtrics_exporter.sandbox.ledger import Ledger, SentDistribution
+from qualtrics_exporter.sandbox.recorder import Recorder, SentDistribution
 
 
 class ViolationKind(StrEnum):
@@ -44,7 +44,7 @@ class JournalWrite:
 
 
 def slot_violations(
-    ledger: Ledger,
+    ledger: Recorder,
     sent: Sequence[SentDistribution],
     entry: Mapping[str, Any] | None,
     people: Collection[str],
@@ -90,7 +90,7 @@ def leaks(places: Mapping[str, str], secrets: Mapping[str, Collection[str]]) -> 
 
 
 def _mail_violations(
-    ledger: Ledger, sent: Sequence[SentDistribution], people: Collection[str], may_send: bool
+    ledger: Recorder, sent: Sequence[SentDistribution], people: Collection[str], may_send: bool
 ) -> Iterable[Violation]:
     if len(sent) > 1:
         ids = ", ".join(one.id for one in sent)

@@ -30,8 +30,8 @@ from qualtrics_exporter.export.query_texts import QueryTexts, at_once
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, Exporter
 from qualtrics_exporter.sandbox import Sandbox
-from qualtrics_exporter.sandbox.ledger import SentDistribution
 from qualtrics_exporter.sandbox.account import EMAIL, Query
+from qualtrics_exporter.sandbox.recorder import SentDistribution
 from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.faults.api_access import RecordingClusterApi, User
 from tests.faults.assertions import Violation, leaks

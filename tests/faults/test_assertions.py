@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from qualtrics_exporter.sandbox.ledger import Batch, Ledger, SentDistribution
+from qualtrics_exporter.sandbox.recorder import Batch, Recorder, SentDistribution
 from tests.faults import tally
 from tests.faults.assertions import JournalWrite, Violation, ViolationKind, leaks, slot_violations, unjournaled_sends
 
@@ -28,7 +28,7 @@ def sent(id_: str = "EMD_1", batch_id: str = "BT_1", recipients: list[str] = PEO
 
 
 def violated(entry: Mapping[str, Any] | None, *distributions: SentDistribution, **how: Any) -> set[ViolationKind]:
-    ledger = Ledger(distributions=list(distributions))
+    ledger = Recorder(distributions=list(distributions))
     for one in distributions:
         ledger.batches[one.batch_id or ""] = Batch(one.batch_id or "", "POOL_1", NOON, list(one.recipients))
     return {one.kind for one in slot_violations(ledger, distributions, entry, PEOPLE, **how)}

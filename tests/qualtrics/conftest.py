@@ -1,4 +1,4 @@
-"""The real client, and Qualtrics: the sandbox, or a server that does exactly what it is told."""
+"""The client of Qualtrics, with the sandbox or with a server that returns scripted replies."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ def calls() -> list[CallRecord]:
 
 
 @pytest.fixture
-async def remotes(clock: HastyClock, calls: list[CallRecord]) -> AsyncIterator[ApiContext]:
+async def context(clock: HastyClock, calls: list[CallRecord]) -> AsyncIterator[ApiContext]:
     async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append) as running:
         yield running
 
@@ -47,8 +47,8 @@ async def sandbox(account: Account, clock: HastyClock) -> AsyncIterator[Sandbox]
 
 
 @pytest.fixture
-def qualtrics(sandbox: Sandbox, remotes: ApiContext) -> QualtricsClient:
-    return QualtricsClient(remotes, qualtrics_from(sandbox.secrets()["qualtrics"], "Secret dex/qualtrics"))
+def qualtrics(sandbox: Sandbox, context: ApiContext) -> QualtricsClient:
+    return QualtricsClient(context, qualtrics_from(sandbox.secrets()["qualtrics"], "Secret dex/qualtrics"))
 
 
 @pytest.fixture
@@ -58,15 +58,15 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-def odd(server: Server, remotes: ApiContext) -> QualtricsClient:
-    """The client of a Qualtrics that answers what the server is told to."""
+def scripted_client(server: Server, context: ApiContext) -> QualtricsClient:
+    """A client of the server with scripted replies."""
     secret = {"url": server.url, "clientId": "the-client", "clientSecret": "the-secret"}
-    return QualtricsClient(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
+    return QualtricsClient(context, qualtrics_from(secret, "Secret dex/qualtrics"))
 
 
 @dataclass
-class Brand:
-    """What a run does with the sandbox's own ids."""
+class SandboxClient:
+    """The calls of a run, with the ids of the sandbox."""
 
     sandbox: Sandbox
     qualtrics: QualtricsClient
@@ -75,20 +75,20 @@ class Brand:
     def account(self) -> Account:
         return self.sandbox.account
 
-    async def batch(self) -> str:
+    async def create_batch(self) -> str:
         return await self.qualtrics.create_batch(self.account.directory_id)
 
-    async def bring_in(self, batch_id: str, *addresses: str, **ids: str) -> Imported:
+    async def import_people(self, batch_id: str, *addresses: str, **ids: str) -> Imported:
         directory_id = ids.get("directory_id", self.account.directory_id)
         list_id = ids.get("mailing_list_id", self.account.mailing_list_id)
         return await self.qualtrics.import_contacts(directory_id, list_id, batch_id, "run-1", addresses)
 
-    async def batch_of(self, *addresses: str) -> str:
-        batch_id = await self.batch()
-        await self.bring_in(batch_id, *addresses)
+    async def create_batch_of(self, *addresses: str) -> str:
+        batch_id = await self.create_batch()
+        await self.import_people(batch_id, *addresses)
         return batch_id
 
-    def letter(self, batch_id: str, **changes: Any) -> Distribution:
+    def distribution(self, batch_id: str, **changes: Any) -> Distribution:
         fields = {
             "library_id": self.account.library_id,
             "message_id": self.account.message_id,
@@ -104,7 +104,7 @@ class Brand:
         return Distribution(**{**fields, **changes})
 
     async def send(self, batch_id: str, **changes: Any) -> str:
-        return await self.qualtrics.send(self.letter(batch_id, **changes))
+        return await self.qualtrics.send(self.distribution(batch_id, **changes))
 
     async def find(self, batch_id: str) -> str | None:
         now = self.sandbox.clock.now()
@@ -113,5 +113,5 @@ class Brand:
 
 
 @pytest.fixture
-def brand(sandbox: Sandbox, qualtrics: QualtricsClient) -> Brand:
-    return Brand(sandbox, qualtrics)
+def sandbox_client(sandbox: Sandbox, qualtrics: QualtricsClient) -> SandboxClient:
+    return SandboxClient(sandbox, qualtrics)

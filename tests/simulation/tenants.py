@@ -261,7 +261,7 @@ def _secret(url: str, token_url: str, credential: Credential) -> dict[str, str]:
     }
 
 
-def _world(limits: Limits) -> Account:
+def _account_with(limits: Limits) -> Account:
     account = Account(limits=limits)
     for number in range(2):  # two of each, to rotate a Secret
         account.nexthink_credentials.append(
@@ -278,7 +278,7 @@ def instance(number: int, clock: WorldClock) -> tuple[Instance, dict[str, Routes
     """A Nexthink instance, and the routes of its hosts."""
     host = f"t{number}.api.eu.nexthink.cloud"
     files = files_host(host)
-    account = _account(Limits(nexthink_execute_rows=EXECUTE_ROWS))
+    account = _account_with(Limits(nexthink_execute_rows=EXECUTE_ROWS))
     api, store_routes = Routes(clock), Routes(clock)
     store = ObjectStore(account, clock, store_routes)  # type: ignore[arg-type]
     store.url = f"https://{files}"
@@ -295,7 +295,7 @@ def files_host(host: str) -> str:
 def brand(number: int, clock: WorldClock) -> tuple[QualtricsBrand, dict[str, Routes]]:
     """A Qualtrics brand, and the routes of its host."""
     host = f"b{number}.eu.qualtrics.com"
-    account, routes, ledger, app = _account(Limits()), Routes(clock), Recorder(), SimpleNamespace()
+    account, routes, ledger, app = _account_with(Limits()), Routes(clock), Recorder(), SimpleNamespace()
     state = QualtricsState(account, clock, ledger)
     door = QualtricsApi(account, clock, routes, state)  # type: ignore[arg-type]
     door.url = f"https://{host}"

@@ -1,7 +1,7 @@
-"""The rules of slots once more, in the plainest way: look at the local clock every minute and write down what it shows.
+"""A reference implementation of slots: it reads the local time of every minute.
 
-It shares nothing with `qualtrics_exporter.schedule` but the words. It is slow and knows no arithmetic of clocks,
-so the two cannot be wrong in the same way.
+It shares no code with `qualtrics_exporter.schedule`. It is slow and does not calculate clock changes, so the two are
+unlikely to have the same mistakes.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Change:
-    """One change of a local clock: the first instant of the new offset."""
+    """A clock change, with the first instant of the new offset."""
 
     zone: str
     instant: datetime
@@ -27,7 +27,7 @@ class Change:
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """Equal for changes that no schedule can tell apart, but for the date."""
+        """Equal for changes that differ only in their date, for any schedule."""
         local = self.instant.astimezone(ZoneInfo(self.zone))
         return self.before, self.after, local.hour, local.minute, local.second
 
@@ -65,47 +65,47 @@ def changes(name: str, year: int, by_day: tuple[timedelta, ...]) -> Iterator[Cha
 
 
 @lru_cache(maxsize=8)
-def shown(zone: ZoneInfo, first: datetime, last: datetime) -> dict[datetime, datetime]:
-    """What the local clock shows at each minute."""
+def local_times(zone: ZoneInfo, first: datetime, last: datetime) -> dict[datetime, datetime]:
+    """The local time at each minute."""
     minutes = int((last - first) / MINUTE)
     instants = (first + n * MINUTE for n in range(minutes + 1))
     return {instant: instant.astimezone(zone).replace(tzinfo=None) for instant in instants}
 
 
 def starts_every_hour(clock: dict[datetime, datetime]) -> Iterator[tuple[datetime, str]]:
-    """For each UTC hour the first minute in which the clock strikes; if it never does, in which it was kept from it."""
-    struck: dict[str, datetime] = {}
+    """For each UTC hour, the first minute of a full local hour, or the minute after a clock change that skipped it."""
+    full_hours: dict[str, datetime] = {}
     skipped: dict[str, datetime] = {}
     previous = None
     for instant, local in clock.items():
         name = f"{instant:%Y-%m-%dT%HZ}"
         if local.minute == 0:
-            struck.setdefault(name, instant)
+            full_hours.setdefault(name, instant)
         elif previous is not None and local > previous and local.hour != previous.hour:
-            skipped.setdefault(name, instant)  # put forward, past the hour
+            skipped.setdefault(name, instant)  # set forward, past the full hour
         elif previous is not None and local < previous and previous.minute == 59:
-            skipped.setdefault(name, instant)  # put back, just before the hour
+            skipped.setdefault(name, instant)  # set back, just before the full hour
         previous = local
-    for name, instant in sorted((skipped | struck).items()):
+    for name, instant in sorted((skipped | full_hours).items()):
         yield instant, name
 
 
 def starts_by_local_time(
     clock: dict[datetime, datetime], hours: range, weekday: int | None, name: str
 ) -> Iterator[tuple[datetime, str]]:
-    """For each wanted local time the first minute that shows it, or else the first after the clock went past it."""
-    first_shown: dict[datetime, datetime] = {}
+    """For each local time of the schedule, its first minute, or the first minute after the gap that contains it."""
+    first_minute: dict[datetime, datetime] = {}
     for instant, local in clock.items():
-        first_shown.setdefault(local, instant)
+        first_minute.setdefault(local, instant)
     found: dict[datetime, str] = {}
     day = min(clock.values()).replace(hour=0, minute=0)
     while day <= max(clock.values()):
         for hour in hours:
             wanted = day.replace(hour=hour)
             if weekday is None or day.weekday() == weekday:
-                instant = first_shown.get(wanted) or next((i for i, local in clock.items() if local > wanted), None)
+                instant = first_minute.get(wanted) or next((i for i, local in clock.items() if local > wanted), None)
                 if instant is not None:
-                    found[instant] = wanted.strftime(name)  # a later one takes the place of an earlier one
+                    found[instant] = wanted.strftime(name)  # a later start replaces an earlier one
         day += DAY
     yield from sorted(found.items())
 
@@ -114,7 +114,7 @@ def slots(
     zone: ZoneInfo, hours: int | None, weekday: int | None, after: datetime, until: datetime
 ) -> list[tuple[datetime, str]]:
     """(due, identity) of the slots with after < due <= until."""
-    clock = shown(zone, after - DAY, until + DAY)
+    clock = local_times(zone, after - DAY, until + DAY)
     if hours == 1:
         starts = starts_every_hour(clock)
     elif hours:
