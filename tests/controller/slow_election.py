@@ -135,7 +135,7 @@ class Election:
 
     def __exit__(self, *_: object) -> None:
         self.loop.dispose()
-        self._silence.__exit__(None, None, None)
+        self._logs.__exit__(None, None, None)
         self._patches.__exit__(None, None, None)
 
     def start(self, candidate: Candidate) -> None:

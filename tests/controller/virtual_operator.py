@@ -91,7 +91,7 @@ class VirtualOperator:
         if status is not None:
             new["status"] = status
         self.server.exporters[NAMESPACE, CHANGED] = copy.deepcopy(new)
-        self.server._tell("MODIFIED", self.server.exporters[NAMESPACE, CHANGED], old)
+        self.server._notify("MODIFIED", self.server.exporters[NAMESPACE, CHANGED], old)
 
     def run(self, hours: float) -> None:
         """Let time pass."""

@@ -9,7 +9,7 @@ from qualtrics_exporter.remote.bodies import Download
 from qualtrics_exporter.remote.failures import ConnectFailed, ResponseLost
 from qualtrics_exporter.remote.transport import Request, Transport
 from qualtrics_exporter.sandbox import Sandbox
-from qualtrics_exporter.sandbox.server import Door
+from qualtrics_exporter.sandbox.server import ServerName
 from tests.environment.waiting import HANG_SECONDS
 
 T = TypeVar("T")
@@ -42,8 +42,8 @@ class TransportFaults:
         self._closed.clear()
         self._late.clear()
         self.refused.clear()
-        for door in get_args(Door):
-            await self._sandbox.accept(door)
+        for server in get_args(ServerName):
+            await self._sandbox.open_port(server)
 
     async def exchange(self, request: Request) -> Any:
         self.requests.append(request)
@@ -78,10 +78,10 @@ class TransportFaults:
     @asynccontextmanager
     async def _leaving(self, operation: str) -> AsyncIterator[None]:
         once = self._closed.get(operation)
-        door = "store" if operation.endswith(".download") else operation.partition(".")[0]
+        server = "store" if operation.endswith(".download") else operation.partition(".")[0]
         if once is not None:
             with suppress(KeyError):  # it is closed already
-                await self._sandbox.refuse(door)
+                await self._sandbox.close_port(server)
         try:
             yield
         except ConnectFailed:
@@ -90,7 +90,7 @@ class TransportFaults:
         finally:
             if once:
                 del self._closed[operation]
-                await self._sandbox.accept(door)
+                await self._sandbox.open_port(server)
             if (drop := self._late.get(operation)) is not None:
                 self._sandbox.faults.release(operation, drop=drop)
                 await _run_other_tasks()

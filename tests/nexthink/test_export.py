@@ -190,7 +190,7 @@ async def test_query_that_cannot_be_exported_is_reported(
 async def test_download_host_that_is_not_allowed_receives_no_request(
     sandbox: Sandbox, account: Account, large_query: str, clock: HastyClock
 ) -> None:
-    sandbox._store.url = sandbox.store_url.replace("127.0.0.1", "localhost")
+    sandbox._object_store.url = sandbox.store_url.replace("127.0.0.1", "localhost")
     async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True) as context:
         nexthink = NexthinkClient(context, nexthink_from(sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
         with pytest.raises(Permanent) as error:

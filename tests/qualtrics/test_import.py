@@ -254,7 +254,9 @@ async def test_import_waits_for_an_import_of_another_client(
     sandbox_client: SandboxClient, account: Account, sandbox: Sandbox
 ) -> None:
     batch_id = await sandbox_client.create_batch()
-    sandbox._brand.start_import(account.directory_id, account.mailing_list_id, batch_id, [{"email": "x@example.com"}])
+    sandbox._qualtrics_state.start_import(
+        account.directory_id, account.mailing_list_id, batch_id, [{"email": "x@example.com"}]
+    )
     assert (await sandbox_client.import_people(batch_id, "ana@example.com")).created == 1
     statuses = [call.status for call in sandbox.ledger.of("qualtrics.import_contacts")]
     assert statuses[-1] == 202

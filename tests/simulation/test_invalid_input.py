@@ -7,7 +7,7 @@ import pytest
 
 from qualtrics_exporter.resource.exporter import read_spec
 from qualtrics_exporter.resource.lenient import read_status
-from tests.controller.odd_world import HEALTHY, OddWorld
+from tests.controller.virtual_operator import HEALTHY, VirtualOperator
 from tests.simulation import invalid_input_events, plan
 from tests.simulation.damage import HOW, INVALID_SPECS, MEMORY, damaged, invalid_spec
 from tests.simulation.faults import INVALID_INPUT
@@ -16,7 +16,7 @@ from tests.simulation.faults import INVALID_INPUT
 @pytest.fixture(scope="module")
 def manifest() -> tuple[dict[str, Any], dict[str, Any]]:
     """The spec and the status of an exporter after some hours."""
-    world = OddWorld()
+    world = VirtualOperator()
     try:
         world.run(2.5)
         return world.body(HEALTHY)["spec"], world.status(HEALTHY)
