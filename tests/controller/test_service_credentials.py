@@ -1,4 +1,4 @@
-"""Credentials are read from Secrets, and errors about invalid Secrets name the key and not the value."""
+"""Credentials of Nexthink and Qualtrics are read from Secrets. Errors name the invalid key and not its value."""
 
 import json
 from collections.abc import AsyncIterator, Callable
