@@ -44,7 +44,7 @@ class FakeApi:
         app.router.add_get(f"/apis/{GROUP}/{VERSION}", self._resources)
         app.router.add_get(f"/apis/{GROUP}/{VERSION}/{PLURAL}", self._listed)
         app.router.add_get(f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{PLURAL}", self._listed)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
