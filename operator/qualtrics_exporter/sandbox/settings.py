@@ -8,19 +8,9 @@ from pydantic import TypeAdapter, ValidationError
 from qualtrics_exporter.sandbox.account import Account, Query
 from qualtrics_exporter.sandbox.limits import Limits
 
-DATA = frozenset(
-    {
-        "nexthink_credentials",
-        "qualtrics_credentials",
-        "queries",
-        "surveys",
-        "messages",
-        "directories",
-        "mailing_lists",
-        "limits",
-    }
-)
-"""The fields of an account that are not settings."""
+OBJECTS = {"queries", "surveys", "messages", "directories", "mailing_lists"}
+NOT_SETTINGS = {"nexthink_credentials", "qualtrics_credentials", "limits", *OBJECTS}
+"""The fields of an account that clients cannot change by name. `limits` has its own settings."""
 
 
 def apply_settings(account: Account, changes: dict[str, Any]) -> None:
@@ -72,7 +62,7 @@ def _plain(value: Any) -> Any:
 
 
 def _types_of_settings(kind: type) -> dict[str, Any]:
-    return {name: hint for name, hint in get_type_hints(kind).items() if name not in DATA}
+    return {name: hint for name, hint in get_type_hints(kind).items() if name not in NOT_SETTINGS}
 
 
 def _validated(kind: type, changes: dict[str, Any]) -> dict[str, Any]:
