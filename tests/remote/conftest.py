@@ -1,4 +1,4 @@
-"""A server that does exactly what it is told, and a remote side made of it."""
+"""A scripted server, and a session with it."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 def calls() -> list[CallRecord]:
-    """What was observed."""
+    """The records of all calls."""
     return []
 
 
@@ -40,7 +40,7 @@ def timeouts() -> Timeouts:
 
 
 @pytest.fixture
-async def remotes(clock: HastyClock, calls: list[CallRecord], timeouts: Timeouts) -> AsyncIterator[ApiContext]:
+async def api_context(clock: HastyClock, calls: list[CallRecord], timeouts: Timeouts) -> AsyncIterator[ApiContext]:
     async with ApiContext(
         clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append, timeouts=timeouts
     ) as running:
@@ -60,5 +60,5 @@ def credentials(server: Server) -> ServiceCredentials:
 
 
 @pytest.fixture
-def remote(remotes: ApiContext, credentials: ServiceCredentials) -> Session:
-    return Session(remotes, credentials, QUALTRICS)
+def session(api_context: ApiContext, credentials: ServiceCredentials) -> Session:
+    return Session(api_context, credentials, QUALTRICS)
