@@ -4,9 +4,11 @@ import json
 import signal
 import socket
 import ssl
+import subprocess
 import urllib.request
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -18,12 +20,17 @@ from tests.environment.waiting import HANG_SECONDS
 PORTS = ["--nexthink-port", "0", "--qualtrics-port", "0"]
 
 
+def start_sandbox(program: Program, *flags: str | Path, **options: Any) -> tuple["subprocess.Popen[str]", list[str]]:
+    """Start the sandbox, and wait for its banner, whose last line it writes when it accepts connections."""
+    server = program.start("sandbox", *PORTS, *flags, **options)
+    assert server.stderr
+    return server, [server.stderr.readline() for _ in range(11)]
+
+
 def test_a_run_works_with_the_secrets_that_the_sandbox_prints(program: Program) -> None:
     secrets = program.home / "secrets.yaml"
     with secrets.open("w") as file:
-        server = program.start("sandbox", *PORTS, "--people", "30", stdout=file)
-    assert server.stderr
-    banner = [server.stderr.readline() for _ in range(11)]  # it writes the last line when it accepts connections
+        server, banner = start_sandbox(program, "--people", "30", stdout=file)
     assert "Outbox" in "".join(banner)
     documents = list(plain_yaml.read_all(secrets.read_text()))
     assert [(document["kind"], document["metadata"]) for document in documents] == [
@@ -42,10 +49,7 @@ def test_a_run_works_with_the_secrets_that_the_sandbox_prints(program: Program) 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_sandbox_exits_with_0_after_a_signal(program: Program, number: signal.Signals) -> None:
-    server = program.start("sandbox", *PORTS)
-    assert server.stderr
-    for _ in range(11):
-        server.stderr.readline()
+    server, _ = start_sandbox(program)
     server.send_signal(number)
     _, err = server.communicate(timeout=HANG_SECONDS)
     assert (server.returncode, err) == (0, "")
@@ -58,9 +62,8 @@ def test_the_sandbox_with_a_certificate_serves_https(program: Program, tmp_path:
     for part in server_certificate.cert_chain_pems:
         part.write_to_path(certificate, append=True)
     server_certificate.private_key_pem.write_to_path(key)
-    server = program.start("sandbox", *PORTS, "--certificate", certificate, "--key", key, "--advertise", "localhost")
-    assert server.stderr
-    banner = [server.stderr.readline() for _ in range(11)]
+    tls_flags = ("--certificate", certificate, "--key", key, "--advertise", "localhost")
+    server, banner = start_sandbox(program, *tls_flags)
     outbox = next(line.split()[1] for line in banner if line.startswith("Outbox"))
     assert outbox.startswith("https://localhost:")
     assert "--allow-http" not in "".join(banner)
@@ -84,19 +87,14 @@ def test_the_sandbox_rejects_a_certificate_without_a_key_and_an_invalid_certific
 def test_the_sandbox_listens_on_the_chosen_port_for_files(program: Program) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
-    server = program.start("sandbox", *PORTS, "--store-port", str(port), "--advertise", "sandbox.dex.svc")
-    assert server.stderr
-    for _ in range(11):
-        server.stderr.readline()
+    server, _ = start_sandbox(program, "--store-port", str(port), "--advertise", "sandbox.dex.svc")
     with closing(socket.create_connection(("127.0.0.1", port))):
         server.send_signal(signal.SIGTERM)
     server.communicate(timeout=HANG_SECONDS)
 
 
 def test_the_sandbox_reports_a_port_that_is_already_in_use(program: Program) -> None:
-    first = program.start("sandbox", *PORTS)
-    assert first.stderr
-    banner = [first.stderr.readline() for _ in range(11)]
+    first, banner = start_sandbox(program)
     port = banner[1].rpartition(":")[2].strip()
     assert "address already in use" in program("sandbox", "--nexthink-port", port, code=1).stderr
     first.send_signal(signal.SIGTERM)

@@ -83,7 +83,7 @@ def long_except(names: Iterable[str], *not_long: str) -> list[Any]:
 
 
 def outcome_of(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    """Wait for the process. Returns its exit code, and its standard output and error, which are empty without a pipe."""
+    """Wait for the process. Returns its exit code, standard output and standard error (empty without a pipe)."""
     out, err = process.communicate(timeout=HANG_SECONDS)
     assert "Traceback" not in (err or "")
     assert "Exception ignored" not in (err or "")

@@ -12,7 +12,7 @@ from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import CallRecord, Timeouts
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import HastyClock
-from tests.remote.servers import Server
+from tests.remote.servers import Server, credentials_for
 
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
@@ -49,14 +49,7 @@ async def api_context(clock: HastyClock, calls: list[CallRecord], timeouts: Time
 
 @pytest.fixture
 def credentials(server: Server) -> ServiceCredentials:
-    return ServiceCredentials(
-        source="Secret dex/remote",
-        url=server.url,
-        token_url=f"{server.url}/oauth2/token",
-        client_id="the-client",
-        client_secret="the-secret",
-        scope="a b",
-    )
+    return credentials_for(server.url)
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
+from qualtrics_exporter.remote.credentials import ServiceCredentials
+
 Answer = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
 """The response: these bytes, or what a function writes."""
 
@@ -33,6 +35,23 @@ def answer(
 def token(value: str = "a-token", seconds: float = 3600) -> bytes:
     """A response that issues a token."""
     return answer(200, {"access_token": value, "token_type": "Bearer", "expires_in": seconds})
+
+
+def qualtrics_error(code: str) -> dict[str, object]:
+    """The body of an error of Qualtrics."""
+    return {"meta": {"httpStatus": "x", "error": {"errorMessage": "no", "errorCode": code}, "requestId": "r-1"}}
+
+
+def credentials_for(origin: str) -> ServiceCredentials:
+    """Credentials for a service and its token endpoint at this origin."""
+    return ServiceCredentials(
+        source="Secret dex/remote",
+        url=origin,
+        token_url=f"{origin}/oauth2/token",
+        client_id="the-client",
+        client_secret="the-secret",
+        scope="a b",
+    )
 
 
 def result(**fields: Any) -> bytes:

@@ -11,14 +11,13 @@ import trustme
 from qualtrics_exporter.qualtrics.operations import QUALTRICS
 from qualtrics_exporter.remote import authorities
 from qualtrics_exporter.remote.context import ApiContext
-from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import Transient
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import Timeouts
 from tests.environment.inspection import Inspection
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import HastyClock
-from tests.remote.servers import Server
+from tests.remote.servers import Server, credentials_for
 
 AUTHORITY_HASH = "71185a24"
 """The hash of the name of the authority. OpenSSL uses it as the file name in a directory: `openssl x509 -hash`."""
@@ -47,16 +46,8 @@ async def error_of_connection(tls: ssl.SSLContext, host: str = "localhost") -> s
         ApiContext(clock=HastyClock(), allowed_hosts=["localhost", "127.0.0.1"], timeouts=timeouts) as api_context,
     ):
         origin = server.url.replace("localhost", host)
-        credentials = ServiceCredentials(
-            source="Secret dex/remote",
-            url=origin,
-            token_url=f"{origin}/oauth2/token",
-            client_id="the-client",
-            client_secret="the-secret",
-            scope="a",
-        )
         try:
-            await Session(api_context, credentials, QUALTRICS).token()
+            await Session(api_context, credentials_for(origin), QUALTRICS).token()
         except Transient as error:
             return error.message
         return ""

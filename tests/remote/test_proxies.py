@@ -12,7 +12,6 @@ import trustme
 
 from qualtrics_exporter.qualtrics.operations import QUALTRICS
 from qualtrics_exporter.remote.context import ApiContext
-from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Transient
 from qualtrics_exporter.remote.failures import RequestProgress
 from qualtrics_exporter.remote.hosts import HostRules, Url
@@ -25,7 +24,7 @@ from qualtrics_exporter.remote.transport import CallRecord, Timeouts
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import HastyClock
 from tests.remote.scripted_proxy import Script, ScriptedProxy
-from tests.remote.servers import Server, answer
+from tests.remote.servers import Server, answer, credentials_for
 
 SEND = Operation(name="send", task="send the thing", method="POST", path="/thing", body=b"{}", retry=RetryPolicy.NEVER)
 
@@ -220,11 +219,6 @@ async def proxy(server: Server) -> AsyncIterator[ScriptedProxy]:
     await running.stop()
 
 
-@pytest.fixture
-def timeouts() -> Timeouts:
-    return Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=HANG_SECONDS)
-
-
 def context_with_proxy(text: str, calls: list[CallRecord], timeouts: Timeouts, *, scheme: str = "https") -> ApiContext:
     proxies, _ = Proxies.from_settings(text, (), {})
     return ApiContext(
@@ -239,16 +233,7 @@ def context_with_proxy(text: str, calls: list[CallRecord], timeouts: Timeouts, *
 
 def session_in(api_context: ApiContext, scheme: str = "https") -> Session:
     """A session with a host whose name only the proxy can resolve."""
-    origin = f"{scheme}://qualtrics.example.test"
-    credentials = ServiceCredentials(
-        source="Secret dex/remote",
-        url=origin,
-        token_url=f"{origin}/oauth2/token",
-        client_id="the-client",
-        client_secret="the-secret",
-        scope="a",
-    )
-    return Session(api_context, credentials, QUALTRICS)
+    return Session(api_context, credentials_for(f"{scheme}://qualtrics.example.test"), QUALTRICS)
 
 
 def body(reply: Response) -> bytes:

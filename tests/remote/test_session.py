@@ -16,7 +16,7 @@ from qualtrics_exporter.remote.retry import RetryPolicy
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.resource.reasons import Reason
 from tests.remote.clock import HastyClock
-from tests.remote.servers import Answer, Server, answer, silence
+from tests.remote.servers import Answer, Server, answer, qualtrics_error, silence
 
 NEVER, REFUSED, READ = RetryPolicy.NEVER, RetryPolicy.REFUSED, RetryPolicy.READ
 UNKNOWN, UNAVAILABLE, INVALID = Reason.DELIVERY_UNKNOWN, Reason.REMOTE_UNAVAILABLE, Reason.REMOTE_REPLY_INVALID
@@ -39,27 +39,26 @@ def document(reply: Response) -> object:
     return reply.document()
 
 
-def envelope(code: str) -> dict[str, object]:
-    return {"meta": {"httpStatus": "x", "error": {"errorMessage": "no", "errorCode": code}, "requestId": "r-1"}}
-
-
 # For READ, REFUSED and NEVER: the error, and the number of requests.
 RESPONSES: dict[str, tuple[Answer, list[tuple[type[ExportError], Reason, int]]]] = {
     "a 429": (answer(429), [(RateLimited, Reason.RATE_LIMITED, n) for n in (7, 7, 1)]),
-    "a 401": (answer(401, envelope("")), [(Permanent, Reason.CREDENTIALS_REFUSED, n) for n in (2, 2, 1)]),
+    "a 401": (answer(401, qualtrics_error("")), [(Permanent, Reason.CREDENTIALS_REFUSED, n) for n in (2, 2, 1)]),
     "another datacenter": (
-        answer(401, envelope("DCD_7")),
+        answer(401, qualtrics_error("DCD_7")),
         [(Permanent, Reason.WRONG_DATACENTER, n) for n in (2, 2, 1)],
     ),
-    "a 400": (answer(400, envelope("")), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
-    "a 403": (answer(403, envelope("AuthZ_2.0")), [(Permanent, Reason.NOT_PERMITTED, 1)] * 3),
+    "a 400": (answer(400, qualtrics_error("")), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
+    "a 403": (answer(403, qualtrics_error("AuthZ_2.0")), [(Permanent, Reason.NOT_PERMITTED, 1)] * 3),
     "failed authentication as a 400": (
-        answer(400, envelope("ATP_2")),
+        answer(400, qualtrics_error("ATP_2")),
         [(Permanent, Reason.CREDENTIALS_REFUSED, 1)] * 3,
     ),
-    "missing permission as a 404": (answer(404, envelope("AuthZ_2.0")), [(Permanent, Reason.NOT_PERMITTED, 1)] * 3),
+    "missing permission as a 404": (
+        answer(404, qualtrics_error("AuthZ_2.0")),
+        [(Permanent, Reason.NOT_PERMITTED, 1)] * 3,
+    ),
     "a proxy's 407": (
-        answer(407, envelope("")),
+        answer(407, qualtrics_error("")),
         [(Transient, INVALID, 2), (OutcomeUnknown, INVALID, 1), (OutcomeUnknown, UNKNOWN, 1)],
     ),
     "a success with the status of an error": (
@@ -67,10 +66,10 @@ RESPONSES: dict[str, tuple[Answer, list[tuple[type[ExportError], Reason, int]]]]
         [(Transient, INVALID, 2), (OutcomeUnknown, INVALID, 1), (OutcomeUnknown, UNKNOWN, 1)],
     ),
     "a 404 that the operation maps to a reason": (
-        answer(404, envelope("")),
+        answer(404, qualtrics_error("")),
         [(Permanent, Reason.SURVEY_NOT_FOUND, 1)] * 3,
     ),
-    "a 409": (answer(409, envelope("")), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
+    "a 409": (answer(409, qualtrics_error("")), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
     "a 413": (
         answer(413, {"meta": {"httpStatus": "413 - Request Entity Too Large"}}),
         [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3,
@@ -176,7 +175,7 @@ async def test_a_call_that_cannot_connect_fails_as_transient_and_not_as_unknown(
 async def test_a_call_succeeds_after_rate_limits_and_an_expired_token(
     server: Server, session: Session, policy: RetryPolicy
 ) -> None:
-    server.script(answer(429), answer(401, envelope("")), answer(429), answer(200, {"a": 1}))
+    server.script(answer(429), answer(401, qualtrics_error("")), answer(429), answer(200, {"a": 1}))
     assert await session.call(operation(policy), document) == {"a": 1}
     assert {heard.body for heard in server.heard} == {b'{"a":1}'}
     assert server.asked == 4
@@ -206,7 +205,7 @@ async def test_a_call_that_may_not_be_repeated_uses_a_fresh_connection(
 
 
 async def test_the_error_message_has_the_error_code_and_the_request_id(server: Server, session: Session) -> None:
-    server.script(answer(404, envelope("QVAL_404")))
+    server.script(answer(404, qualtrics_error("QVAL_404")))
     with pytest.raises(Permanent) as error:
         await session.call(operation(READ), document)
     assert error.value.message.startswith(
@@ -220,9 +219,9 @@ async def test_the_error_message_has_the_error_code_and_the_request_id(server: S
         '{"meta": {"httpStatus": "400 - Bad Request"}}',
         '{"meta": {"httpStatus": "400 - Bad Request", "error": "no"}}',
         '{"meta": {"error": {}}}',
-        json.dumps(envelope("me@example.com")),
-        json.dumps(envelope("two words")),
-        json.dumps(envelope("x" * 81)),
+        json.dumps(qualtrics_error("me@example.com")),
+        json.dumps(qualtrics_error("two words")),
+        json.dumps(qualtrics_error("x" * 81)),
         '{"meta": {"error": {"errorCode": {"a": 1}}}}',
     ],
 )

@@ -22,7 +22,7 @@ from qualtrics_exporter.remote.transport import CallRecord
 from qualtrics_exporter.resource.reasons import Reason
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import HastyClock
-from tests.remote.servers import Answer, Server, answer, silence, token
+from tests.remote.servers import Answer, Server, answer, qualtrics_error, silence, token
 
 READ = Operation(name="read", task="read", path="/thing", retry=RetryPolicy.READ)
 
@@ -170,7 +170,7 @@ async def test_a_401_renews_the_token_once_and_repeats_the_call(server: Server, 
 
 
 async def test_a_second_401_fails_with_credentials_refused(server: Server, session: Session, clock: HastyClock) -> None:
-    server.script(answer(401, envelope("")))
+    server.script(answer(401, qualtrics_error("")))
     with pytest.raises(Permanent) as error:
         await session.call(READ, status_of)
     assert error.value.reason is Reason.CREDENTIALS_REFUSED
@@ -193,11 +193,6 @@ async def test_many_concurrent_calls_with_a_401_renew_the_token_once(server: Ser
     assert server.tokens_asked == 2
 
 
-def envelope(code: str) -> dict[str, object]:
-    """The body of a refusal by Qualtrics."""
-    return {"meta": {"httpStatus": "no", "error": {"errorMessage": "no", "errorCode": code}, "requestId": "r-1"}}
-
-
 TOKEN_RESPONSES: dict[str, tuple[Answer, type[ExportError], Reason, int]] = {
     "a wrong secret": (answer(401, {"error": "invalid_client"}), Permanent, Reason.CREDENTIALS_REFUSED, 1),
     "a wrong scope": (answer(400, {"error": "invalid_scope"}), Permanent, Reason.CREDENTIALS_REFUSED, 1),
@@ -208,12 +203,12 @@ TOKEN_RESPONSES: dict[str, tuple[Answer, type[ExportError], Reason, int]] = {
     "a 403 of a gateway": (answer(403, {"message": "Forbidden"}), Transient, Reason.REMOTE_REPLY_INVALID, 2),
     "a 400 without a body": (answer(400), Permanent, Reason.CREDENTIALS_REFUSED, 1),
     "a 403 with JSON": (answer(403, {"error": "access_denied"}), Permanent, Reason.CREDENTIALS_REFUSED, 1),
-    "another datacenter": (answer(401, envelope("DCD_7")), Permanent, Reason.WRONG_DATACENTER, 1),
-    "another datacenter as a 403": (answer(403, envelope("DCD_7")), Permanent, Reason.WRONG_DATACENTER, 1),
-    "failed authentication": (answer(400, envelope("ATP_2")), Permanent, Reason.CREDENTIALS_REFUSED, 1),
-    "missing permission": (answer(403, envelope("AuthZ_2.0")), Permanent, Reason.NOT_PERMITTED, 1),
+    "another datacenter": (answer(401, qualtrics_error("DCD_7")), Permanent, Reason.WRONG_DATACENTER, 1),
+    "another datacenter as a 403": (answer(403, qualtrics_error("DCD_7")), Permanent, Reason.WRONG_DATACENTER, 1),
+    "failed authentication": (answer(400, qualtrics_error("ATP_2")), Permanent, Reason.CREDENTIALS_REFUSED, 1),
+    "missing permission": (answer(403, qualtrics_error("AuthZ_2.0")), Permanent, Reason.NOT_PERMITTED, 1),
     "no such path": (answer(404), Permanent, Reason.REQUEST_REFUSED, 1),
-    "no such path, as JSON": (answer(404, envelope("")), Permanent, Reason.REQUEST_REFUSED, 1),
+    "no such path, as JSON": (answer(404, qualtrics_error("")), Permanent, Reason.REQUEST_REFUSED, 1),
     "no such path, as a page": (answer(404, "<html>"), Permanent, Reason.REQUEST_REFUSED, 1),
     "a path that does not accept POST": (answer(405, "<html>"), Permanent, Reason.REQUEST_REFUSED, 1),
     "a page of a firewall": (answer(403, "<html>"), Transient, Reason.REMOTE_REPLY_INVALID, 2),
@@ -221,7 +216,7 @@ TOKEN_RESPONSES: dict[str, tuple[Answer, type[ExportError], Reason, int]] = {
     "a page of a web server": (answer(400, "<html>"), Transient, Reason.REMOTE_REPLY_INVALID, 2),
     "a proxy that requires a password": (answer(407), Transient, Reason.REMOTE_REPLY_INVALID, 2),
     "a filter": (answer(451, "blocked"), Transient, Reason.REMOTE_REPLY_INVALID, 2),
-    "a request that is too large": (answer(413, envelope("")), Permanent, Reason.REQUEST_REFUSED, 1),
+    "a request that is too large": (answer(413, qualtrics_error("")), Permanent, Reason.REQUEST_REFUSED, 1),
     "a size that a proxy does not allow": (answer(413), Transient, Reason.REMOTE_REPLY_INVALID, 2),
     "a rate limit": (answer(429), RateLimited, Reason.RATE_LIMITED, 7),
     "a server error": (answer(500), Transient, Reason.REMOTE_UNAVAILABLE, 5),
@@ -296,7 +291,7 @@ async def test_a_wrong_token_url_is_reported_with_the_key_to_correct(server: Ser
 async def test_the_error_shows_the_code_and_the_request_id_of_the_token_endpoint(
     server: Server, session: Session
 ) -> None:
-    server.tokens = [answer(401, envelope("DCD_7"))]
+    server.tokens = [answer(401, qualtrics_error("DCD_7"))]
     with pytest.raises(Permanent, match=r"\(HTTP 401, DCD_7, request r-1\)"):
         await session.token()
 
