@@ -206,7 +206,7 @@ def test_a_relative_or_empty_home_is_rejected(monkeypatch: pytest.MonkeyPatch) -
         ("/proc/journal.json", "No such file or directory"),
     ],
 )
-def test_the_check_creates_no_folder_for_a_journal_that_the_user_chooses(
+def test_checking_a_journal_creates_no_folder_for_a_path_that_the_user_chooses(
     path: str, explanation: str, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
@@ -224,7 +224,7 @@ def test_a_relative_journal_path_is_rejected(path: str, tmp_path: Path, monkeypa
         check_journal(Path(path), chosen=True)
 
 
-def test_the_check_resolves_symbolic_links_of_a_journal_and_rejects_hard_links(tmp_path: Path) -> None:
+def test_checking_a_journal_resolves_symbolic_links_and_rejects_hard_links(tmp_path: Path) -> None:
     link = tmp_path / "link.json"
     link.symlink_to(tmp_path / "real.json")
     assert check_journal(link, chosen=True) == tmp_path / "real.json"
@@ -234,14 +234,14 @@ def test_the_check_resolves_symbolic_links_of_a_journal_and_rejects_hard_links(t
         check_journal(link, chosen=True)
 
 
-def test_the_check_creates_no_folder_behind_a_broken_symbolic_link(tmp_path: Path) -> None:
+def test_checking_a_journal_creates_no_folder_behind_a_broken_symbolic_link(tmp_path: Path) -> None:
     (tmp_path / "state").symlink_to(tmp_path / "disk")
     with pytest.raises(LocalSetupError, match="cannot be written"):
         check_journal(tmp_path / "state" / "journal.json", chosen=False)
     assert not (tmp_path / "disk").exists()
 
 
-def test_the_check_of_a_journal_leaves_no_files(tmp_path: Path) -> None:
+def test_checking_a_journal_leaves_no_files(tmp_path: Path) -> None:
     check_journal(tmp_path / "journal.json", chosen=True)
     assert list(tmp_path.iterdir()) == []
 

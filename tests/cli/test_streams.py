@@ -267,7 +267,7 @@ def test_a_run_mails_if_its_progress_cannot_be_written(run: LocalRun, name: str)
     assert len(run.sandbox.ledger.distributions) == 2, "the first run counts as reported"
 
 
-def test_a_run_with_standard_error_closed_mails(run: LocalRun) -> None:
+def test_a_run_mails_if_standard_error_is_closed(run: LocalRun) -> None:
     program = run.program
     command = with_closed_stream(2, *program.command, *run.arguments("--send"))
     process = subprocess.Popen(
@@ -377,7 +377,7 @@ def test_a_failed_run_exits_with_1_if_its_report_cannot_be_written(run: LocalRun
     assert run.mailed() == set()
 
 
-def test_every_run_with_standard_output_closed_mails(run: LocalRun) -> None:
+def test_every_run_mails_if_standard_output_is_closed(run: LocalRun) -> None:
     """With standard output closed, the user does not want the report, so it is not repeated."""
     program = run.program
     for _ in range(2):

@@ -366,7 +366,7 @@ def test_validate_does_not_print_an_address_that_is_used_as_a_name(in_process: I
         assert "ana" not in output.replace(str(path), "")
 
 
-def test_a_column_in_json_after_an_emoji_is_right(in_process: InProcessProgram) -> None:
+def test_the_reported_column_in_json_after_an_emoji_is_correct(in_process: InProcessProgram) -> None:
     path = in_process.home / "emoji.json"
     text = json.dumps(changed({"nexthink.query": "users | where a == '😀😀' | lst ad.email_address"}))
     path.write_text(text)

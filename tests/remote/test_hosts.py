@@ -124,7 +124,7 @@ def test_a_url_of_an_allowed_host_is_accepted(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", FORBIDDEN_URLS)
-def test_any_other_url_is_rejected_with_host_not_allowed(text: str) -> None:
+def test_a_forbidden_url_is_rejected_with_host_not_allowed(text: str) -> None:
     with pytest.raises(Permanent) as error:
         DEFAULT.check(text, "The url of Secret dex/qualtrics")
     assert error.value.reason is Reason.HOST_NOT_ALLOWED

@@ -84,7 +84,7 @@ async def test_a_call_that_waits_for_a_narrow_rate_does_not_block_calls_without_
     await waiting
 
 
-async def test_a_call_counts_from_when_it_is_sent() -> None:
+async def test_a_call_counts_against_its_rate_from_when_it_is_sent() -> None:
     clock = HastyClock()
     limiter = Limiter(clock)
     rate = Rate("queries", 1, 60)
