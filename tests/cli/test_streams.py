@@ -98,7 +98,7 @@ def with_closed_stream(number: int, *command: str | Path) -> list[str]:
 @pytest.fixture
 def non_ascii_manifest(home: Path) -> Path:
     """A manifest with a warning in a line that contains umlauts and an emoji."""
-    path = home / "odd.yaml"
+    path = home / "non_ascii.yaml"
     text = SAMPLE.read_text("utf-8").replace('where binary.name == "teams.exe"', NON_ASCII_CLAUSE)
     assert NON_ASCII_CLAUSE in text
     path.write_text(text, "utf-8")
@@ -335,12 +335,12 @@ def test_a_report_without_any_usable_stream_counts_as_unreported(run: LocalRun) 
 
 IN_BACKGROUND = """
 import fcntl, os, pty, subprocess, sys, termios
-ours, theirs = pty.openpty()
-fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
-modes = termios.tcgetattr(theirs)
+master, terminal = pty.openpty()
+fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+modes = termios.tcgetattr(terminal)
 modes[3] |= termios.TOSTOP
-termios.tcsetattr(theirs, termios.TCSANOW, modes)
-job = subprocess.Popen(sys.argv[1:], stderr=theirs, process_group=0)
+termios.tcsetattr(terminal, termios.TCSANOW, modes)
+job = subprocess.Popen(sys.argv[1:], stderr=terminal, process_group=0)
 _, status = os.waitpid(job.pid, os.WUNTRACED)
 if os.WIFSTOPPED(status):
     job.kill()

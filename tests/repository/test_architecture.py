@@ -70,34 +70,34 @@ def docstring(package: Path) -> str:
     return ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8"))) or ""
 
 
-def test_table_has_at_least_60_behaviors() -> None:
+def test_table_of_behaviors_has_at_least_60_rows() -> None:
     assert len(BEHAVIORS) >= MIN_BEHAVIORS
 
 
-def test_table_has_each_question_once() -> None:
+def test_table_of_behaviors_has_each_question_once() -> None:
     questions = [question for question, _, _ in BEHAVIORS]
     assert [question for question in set(questions) if questions.count(question) > 1] == []
 
 
 @pytest.mark.parametrize("row", [*STEPS, *BEHAVIORS], ids=lambda row: row[0])
-def test_each_row_names_an_existing_file_and_a_name_in_it(row: tuple[str, str, str]) -> None:
+def test_each_row_names_an_existing_file_and_a_definition_in_it(row: tuple[str, str, str]) -> None:
     _, path, name = row
     assert path_of(path).is_file(), path
     assert not name or defines(path_of(path), name), f"{path} has no {name}"
 
 
-def test_every_path_on_the_page_exists() -> None:
+def test_every_path_on_the_architecture_page_exists() -> None:
     paths = re.findall(r"`([\w./-]+(?:/|\.py))`", PAGE)
     assert [path for path in paths if not path_of(path).exists()] == []
 
 
 @pytest.mark.parametrize("package", [package for package in PACKAGES if package != PRODUCT], ids=lambda path: path.name)
-def test_table_has_a_behavior_of_each_package(package: Path) -> None:
+def test_table_of_behaviors_covers_each_package(package: Path) -> None:
     assert package in {path_of(path).parent for _, path, _ in BEHAVIORS}
 
 
 @pytest.mark.parametrize("folder", ["charts", "hack", "tests/simulation"])
-def test_table_has_a_behavior_of_the_chart_the_tools_and_the_simulation(folder: str) -> None:
+def test_table_of_behaviors_covers_the_chart_the_tools_and_the_simulation(folder: str) -> None:
     assert any(path.startswith(f"{folder}/") for _, path, _ in BEHAVIORS)
 
 

@@ -177,15 +177,10 @@ def test_the_sample_has_the_ids_of_the_sandbox() -> None:
 
 def test_the_sample_has_every_field_of_the_spec_except_conflicting_ones() -> None:
     set_in_sample = {".".join(path) for path in leaves(sample()["spec"])}
-    not_in_sample = {
-        "schedule.everyHours",
-        "qualtrics.allowCustomFromDomain",
-    }  # these fields need other values of the frequency or the sender
-    not_in_sample |= {
-        "minRecipients",
-        "sample.groups",
-        "sample.percent",
-    }  # these fields would hold its runs, or reduce their recipients
+    # These fields need another frequency or sender.
+    not_in_sample = {"schedule.everyHours", "qualtrics.allowCustomFromDomain"}
+    # These fields would hold the runs of the sample, or reduce their recipients.
+    not_in_sample |= {"minRecipients", "sample.groups", "sample.percent"}
     assert not_in_sample | set_in_sample == {
         path.removeprefix("spec.")
         for path, node in NODES.items()

@@ -81,7 +81,7 @@ def columns_of(text: str) -> dict[str, str]:
     return {head[a:b].strip(): row[a:b].strip() for a, b in zip(starts, ends, strict=True)}
 
 
-def test_the_api_server_accepts_the_crd_as_a_new_one(control_plane: ControlPlane) -> None:
+def test_the_api_server_accepts_the_crd_and_stores_its_schema_unchanged(control_plane: ControlPlane) -> None:
     # Another group, because an update of a stored CRD does not check the costs of its rules again.
     fresh = copy_of_crd("fresh")
     name = fresh["metadata"]["name"]
@@ -125,7 +125,7 @@ def test_kubectl_explain_describes_the_fields_of_the_exporter(
 def test_a_status_in_an_applied_manifest_does_not_make_a_new_exporter_ready(
     cluster: ControlPlane, namespace: str
 ) -> None:
-    claim = {"observedGeneration": 1, "conditions": [condition("Ready", "True", "So it says.")]}
+    claim = {"observedGeneration": 1, "conditions": [condition("Ready", "True", "Written by the user.")]}
     apply(cluster, changed({}, namespace=namespace) | {"status": claim})
     stored = json.loads(cluster.kubectl("get", "qex", "teams-rollout", "-n", namespace, "--output=json").stdout)
     assert stored["status"] == {"observedGeneration": -1}

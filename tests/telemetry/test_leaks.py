@@ -211,5 +211,5 @@ def text_fields(model: type[BaseModel], seen: set[type]) -> Iterator[str]:
                 yield from text_fields(type_, seen)
 
 
-def test_each_text_field_of_the_status_has_a_reason_why_it_cannot_contain_an_address() -> None:
+def test_every_text_field_of_the_status_is_listed_with_why_it_cannot_contain_an_address() -> None:
     assert set(text_fields(Status, set())) == set(WHY_NO_ADDRESS)
