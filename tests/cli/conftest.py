@@ -27,7 +27,7 @@ from tests.environment.waiting import HANG_SECONDS
 PROGRAM = Path(sysconfig.get_path("scripts")) / "qualtrics-exporter"
 SAMPLE = ROOT / "samples" / "teams-rollout.yaml"
 PEOPLE = {f"{name}@example.com" for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
-"""The people whom the sandbox's eight rows contain."""
+"""The distinct addresses in the eight rows of the sandbox."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tests.environment.clock import HastyClock
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the program on a clock that sleeps do not wait for."""
+    """Run the program on a clock that each sleep moves."""
     if os.environ.get("PYTHONWARNINGS") == "error":
         warnings.simplefilter("error")  # Python reads the variable only when it starts
     clock = Path(os.environ["QUALTRICS_EXPORTER_TEST_CLOCK"])

@@ -38,9 +38,9 @@ def closed_pipe() -> Iterator[int]:
 @contextmanager
 def full_disk() -> Iterator[int]:
     """A file on a full disk."""
-    number = os.open("/dev/full", os.O_WRONLY)
-    yield number
-    os.close(number)
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    yield descriptor
+    os.close(descriptor)
 
 
 @contextmanager
@@ -90,9 +90,9 @@ def outcome_of(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
     return process.returncode, out or "", err or ""
 
 
-def with_closed_stream(number: int, *command: str | Path) -> list[str]:
+def with_closed_stream(descriptor: int, *command: str | Path) -> list[str]:
     """The command with one of its standard streams closed."""
-    return ["sh", "-c", f'exec "$@" {number}>&-', "sh", *map(str, command)]
+    return ["sh", "-c", f'exec "$@" {descriptor}>&-', "sh", *map(str, command)]
 
 
 @pytest.fixture
@@ -122,8 +122,8 @@ def test_validate_exits_with_the_same_code_if_standard_output_is_broken(
     program: Program, invalid_manifest: Path, stream: str, output: str
 ) -> None:
     for file, code in (invalid_manifest, 1), (SAMPLE, 0):
-        with BROKEN_STREAMS[stream]() as number:
-            exit_code, _, err = outcome_of(program.start("validate", "--output", output, file, stdout=number))
+        with BROKEN_STREAMS[stream]() as descriptor:
+            exit_code, _, err = outcome_of(program.start("validate", "--output", output, file, stdout=descriptor))
         assert exit_code == code, err
         assert "1 exporter checked: no findings." in err or "40 exporters checked: " in err
 
@@ -133,39 +133,39 @@ def test_validate_exits_with_the_same_code_if_standard_error_is_broken(
     program: Program, invalid_manifest: Path, stream: str
 ) -> None:
     for file, code in (invalid_manifest, 1), (SAMPLE, 0):
-        with BROKEN_STREAMS[stream]() as number:
-            exit_code, out, _ = outcome_of(program.start("validate", file, stderr=number))
+        with BROKEN_STREAMS[stream]() as descriptor:
+            exit_code, out, _ = outcome_of(program.start("validate", file, stderr=descriptor))
         assert exit_code == code
         assert out.count("error QueryInvalid") == (80 if code else 0)
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("descriptor", [1, 2])
 def test_validate_exits_with_the_same_code_if_a_stream_is_closed(
-    program: Program, invalid_manifest: Path, number: int
+    program: Program, invalid_manifest: Path, descriptor: int
 ) -> None:
     for file, code in (invalid_manifest, 1), (SAMPLE, 0):
-        command = with_closed_stream(number, *program.command, "validate", file)
+        command = with_closed_stream(descriptor, *program.command, "validate", file)
         exit_code, out, err = outcome_of(
             subprocess.Popen(
                 command, env=program.environment({}), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
         )
         assert exit_code == code
-        assert (out if number == 1 else err) == ""
+        assert (out if descriptor == 1 else err) == ""
 
 
 def test_validate_reports_a_full_disk_in_addition_to_its_exit_code(program: Program, invalid_manifest: Path) -> None:
-    with full_disk() as number:
-        exit_code, _, err = outcome_of(program.start("validate", invalid_manifest, stdout=number))
+    with full_disk() as descriptor:
+        exit_code, _, err = outcome_of(program.start("validate", invalid_manifest, stdout=descriptor))
     assert exit_code == 1
     assert "The findings cannot be written to standard output: No space left on device." in err
 
 
 def test_wrong_usage_exits_with_2_if_the_streams_are_broken(program: Program) -> None:
     for stream in BROKEN_STREAMS.values():
-        with stream() as number:
-            assert outcome_of(program.start("validate", "nowhere.yaml", stderr=number))[0] == 2
-            assert outcome_of(program.start("run", stdout=number, stderr=number))[0] == 2
+        with stream() as descriptor:
+            assert outcome_of(program.start("validate", "nowhere.yaml", stderr=descriptor))[0] == 2
+            assert outcome_of(program.start("run", stdout=descriptor, stderr=descriptor))[0] == 2
 
 
 ENCODINGS: dict[str, dict[str, str]] = {
@@ -230,14 +230,14 @@ def test_crd_command_prints_utf_8_in_every_encoding(program: Program, name: str)
 
 @pytest.mark.parametrize("command", [["crd"], ["--help"], ["--version"], ["run", "--help"]])
 def test_a_command_whose_reader_closed_the_pipe_ends_with_sigpipe(program: Program, command: list[str]) -> None:
-    with closed_pipe() as number:
-        exit_code, _, err = outcome_of(program.start(*command, stdout=number))
+    with closed_pipe() as descriptor:
+        exit_code, _, err = outcome_of(program.start(*command, stdout=descriptor))
     assert (exit_code, err) == (-signal.SIGPIPE, "")
 
 
 def test_crd_command_fails_with_a_message_on_a_full_disk(program: Program) -> None:
-    with full_disk() as number:
-        exit_code, _, err = outcome_of(program.start("crd", stdout=number))
+    with full_disk() as descriptor:
+        exit_code, _, err = outcome_of(program.start("crd", stdout=descriptor))
     assert (exit_code, err) == (1, "Error: standard output cannot be written: No space left on device.\n")
 
 
@@ -258,8 +258,8 @@ def test_crd_command_writes_its_whole_output_to_a_non_blocking_pipe(program: Pro
 
 @pytest.mark.parametrize("name", long_except([*BROKEN_STREAMS, *BLOCKED_STREAMS], "closed pipe", "paused terminal"))
 def test_a_run_mails_if_its_progress_cannot_be_written(run: LocalRun, name: str) -> None:
-    with {**BROKEN_STREAMS, **BLOCKED_STREAMS}[name]() as number:
-        exit_code, out, _ = outcome_of(run.start("--send", stderr=number))
+    with {**BROKEN_STREAMS, **BLOCKED_STREAMS}[name]() as descriptor:
+        exit_code, out, _ = outcome_of(run.start("--send", stderr=descriptor))
     assert exit_code == 0
     assert "Succeeded" in out
     assert run.mailed() == PEOPLE
@@ -286,8 +286,8 @@ def test_a_run_with_broken_standard_output_reports_on_standard_error_and_the_nex
 ) -> None:
     """Otherwise a job whose standard output is always broken sends once, and then always repeats its report."""
     for sends in (1, 2):
-        with BROKEN_STREAMS[name]() as number:
-            exit_code, _, err = outcome_of(run.start("--send", stdout=number))
+        with BROKEN_STREAMS[name]() as descriptor:
+            exit_code, _, err = outcome_of(run.start("--send", stdout=descriptor))
         assert exit_code == 0
         assert "The report cannot be written to standard output: " in err
         assert "result        Succeeded" in err
@@ -296,8 +296,8 @@ def test_a_run_with_broken_standard_output_reports_on_standard_error_and_the_nex
 
 @pytest.mark.parametrize("name", long_except(BROKEN_STREAMS, "full disk"))
 def test_the_next_command_repeats_an_unwritten_report_once_and_the_one_after_it_sends(run: LocalRun, name: str) -> None:
-    with BROKEN_STREAMS[name]() as number:
-        assert outcome_of(run.start("--send", stdout=number, stderr=number))[0] == 0
+    with BROKEN_STREAMS[name]() as descriptor:
+        assert outcome_of(run.start("--send", stdout=descriptor, stderr=descriptor))[0] == 0
     repeated = run("--send")
     assert "about         an earlier run, which ended at " in repeated.stdout
     assert "An earlier command ended at " in repeated.stderr
@@ -309,15 +309,15 @@ def test_the_next_command_repeats_an_unwritten_report_once_and_the_one_after_it_
 
 def test_a_job_that_can_never_write_its_report_sends_again_on_its_third_run(run: LocalRun) -> None:
     for sends in (1, 1, 2):
-        with full_disk() as number:
-            assert outcome_of(run.start("--send", stdout=number, stderr=number))[0] == 0
+        with full_disk() as descriptor:
+            assert outcome_of(run.start("--send", stdout=descriptor, stderr=descriptor))[0] == 0
         assert len(run.sandbox.ledger.distributions) == sends
 
 
 @pytest.mark.parametrize("name", long_except(BLOCKED_STREAMS, "paused terminal"))
 def test_a_report_to_a_blocked_standard_error_counts_as_unreported(run: LocalRun, name: str) -> None:
-    with full_disk() as number, BLOCKED_STREAMS[name]() as terminal:
-        assert outcome_of(run.start("--send", stdout=number, stderr=terminal))[0] == 0
+    with full_disk() as descriptor, BLOCKED_STREAMS[name]() as terminal:
+        assert outcome_of(run.start("--send", stdout=descriptor, stderr=terminal))[0] == 0
     assert "an earlier run" in run("--send").stdout
     assert len(run.sandbox.ledger.distributions) == 1
 
@@ -325,9 +325,9 @@ def test_a_report_to_a_blocked_standard_error_counts_as_unreported(run: LocalRun
 def test_a_report_without_any_usable_stream_counts_as_unreported(run: LocalRun) -> None:
     program = run.program
     command = with_closed_stream(2, *program.command, *run.arguments("--send"))
-    with full_disk() as number:
+    with full_disk() as descriptor:
         subprocess.run(
-            command, env=program.environment({}), cwd=program.home, stdout=number, check=True, timeout=HANG_SECONDS
+            command, env=program.environment({}), cwd=program.home, stdout=descriptor, check=True, timeout=HANG_SECONDS
         )
     assert "an earlier run" in run("--send").stdout
     assert len(run.sandbox.ledger.distributions) == 1
@@ -372,8 +372,8 @@ def test_a_run_in_the_background_of_a_terminal_is_not_stopped_by_its_progress(ru
 
 def test_a_failed_run_exits_with_1_if_its_report_cannot_be_written(run: LocalRun) -> None:
     run.change(maxRecipients=2)
-    with full_disk() as number:
-        assert outcome_of(run.start("--send", stdout=number))[0] == 1
+    with full_disk() as descriptor:
+        assert outcome_of(run.start("--send", stdout=descriptor))[0] == 1
     assert run.mailed() == set()
 
 

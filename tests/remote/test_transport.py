@@ -1,4 +1,4 @@
-"""Responses that are too large, slow, truncated, compressed or redirects. Secrets stay out of logs and errors."""
+"""Responses that are too large, slow, truncated, compressed or redirected. Secrets stay out of logs and errors."""
 
 import asyncio
 import functools

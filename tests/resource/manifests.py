@@ -25,7 +25,7 @@ def sample() -> Manifest:
 
 
 def changed(changes: Mapping[str, Any], **metadata: Any) -> Manifest:
-    """The sample with other values at these paths of its spec, for instance `qualtrics.surveyId`."""
+    """The sample with other values at these paths of its spec, for example `qualtrics.surveyId`."""
     manifest = sample()
     for path, value in changes.items():
         *parents, field = path.split(".")

@@ -67,7 +67,7 @@ def condition(type_: str, status: str, message: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def cluster_with_schema(cluster: ControlPlane) -> ControlPlane:
-    """The cluster, after the API server has published the schema of our kind, which takes a moment."""
+    """The cluster, after the API server has published the schema of the CRD, which takes a moment."""
     explain = ("explain", KIND.lower(), f"--api-version={GROUP}/{VERSION}")
     eventually(lambda: cluster.kubectl(*explain, check=False).returncode == 0, "the schema is published", pause=0.5)
     return cluster
