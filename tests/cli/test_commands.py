@@ -70,6 +70,19 @@ def test_version_flag_prints_the_version_of_the_package(program: Program) -> Non
         (["controller", "--max-concurrent-runs", "0"], "0 is not in the range"),
         (["controller", "--log-level", "loud"], "'loud' is not one of"),
     ],
+    ids=[
+        "no command",
+        "an unknown command",
+        "an unknown flag",
+        "an extra argument",
+        "a missing argument",
+        "a missing file",
+        "an unknown time zone",
+        "a URL instead of a host",
+        "a port instead of an address",
+        "zero concurrent runs",
+        "an unknown log level",
+    ],
 )
 def test_wrong_usage_prints_a_message_on_standard_error_and_exits_with_2(
     in_process: InProcessProgram, arguments: list[str], message: str
@@ -85,7 +98,7 @@ def test_installed_program_prints_wrong_usage_on_standard_error_and_exits_with_2
     assert result.stdout == ""
 
 
-@pytest.mark.parametrize(("arguments", "expected"), [(["--help"], set()), (["crd"], {"pydantic"})])
+@pytest.mark.parametrize(("arguments", "expected"), [(["--help"], set()), (["crd"], {"pydantic"})], ids=["help", "crd"])
 def test_a_short_command_imports_only_the_libraries_that_it_needs(arguments: list[str], expected: set[str]) -> None:
     """Imports take nearly all of the time of a short command."""
     script = (

@@ -76,6 +76,7 @@ def test_a_host_that_the_proxy_forbids_is_reported_with_the_proxy_as_the_cause(r
 @pytest.mark.parametrize(
     "flags",
     [["--no-proxy", "localhost"], ["--no-proxy", "*"], ["--no-proxy", ".example.com", "--no-proxy", "localhost"]],
+    ids=["the host", "all hosts", "a list with the host"],
 )
 def test_a_run_connects_to_hosts_in_no_proxy_directly(run: LocalRun, tmp_path: Path, flags: list[str]) -> None:
     with TinyProxy(tmp_path / "proxy") as proxy:
@@ -106,6 +107,16 @@ def test_an_invalid_proxy_variable_ends_the_run_at_its_start_and_is_named(run: L
         (["--no-proxy", "10.0.0.0/33"], {}),
         (["--no-proxy", "http://surveys:s3cret@proxy:3128"], {}),
         ([], {"QUALTRICS_EXPORTER_NO_PROXY": "localhost,http://surveys:s3cret@proxy:3128"}),
+    ],
+    ids=[
+        "a path in the URL",
+        "a URL without a host",
+        "a password without a user",
+        "another user than in the URL",
+        "an unsupported scheme",
+        "an invalid network",
+        "a URL in --no-proxy",
+        "a URL in the variable of --no-proxy",
     ],
 )
 def test_an_invalid_proxy_setting_ends_the_run_at_its_start_and_is_named(

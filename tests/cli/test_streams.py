@@ -228,7 +228,7 @@ def test_crd_command_prints_utf_8_in_every_encoding(program: Program, name: str)
 # Commands that only print.
 
 
-@pytest.mark.parametrize("command", [["crd"], ["--help"], ["--version"], ["run", "--help"]])
+@pytest.mark.parametrize("command", [["crd"], ["--help"], ["--version"], ["run", "--help"]], ids=" ".join)
 def test_a_command_whose_reader_closed_the_pipe_ends_with_sigpipe(program: Program, command: list[str]) -> None:
     with closed_pipe() as descriptor:
         exit_code, _, err = outcome_of(program.start(*command, stdout=descriptor))

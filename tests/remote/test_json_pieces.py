@@ -73,6 +73,7 @@ def test_a_large_document_is_parsed_in_many_pieces_and_stores_equal_keys_once() 
         ("[" * (DEEPEST + 2) + "]" * (DEEPEST + 2), "more than 100 levels"),
         ('{"a":' * 100_000, "more than 100 levels"),
     ],
+    ids=["too many values", "too many nested lists", "too many nested objects"],
 )
 def test_a_document_with_too_many_values_or_levels_is_rejected(text: str, message: str) -> None:
     with pytest.raises(LimitExceeded, match=message):
@@ -89,6 +90,15 @@ def test_a_document_with_too_many_values_or_levels_is_rejected(text: str, messag
         (b"[" + b"1" * 5000 + b" " * SMALL_BODY + b"]", NotUnderstood),
         (b" " * SMALL_BODY + b"\xff1", NotUnderstood),
         (b" " * SMALL_BODY + b"}", NotUnderstood),
+    ],
+    ids=[
+        "too many levels",
+        "too many levels in a large body",
+        "too many values",
+        "a number of 5000 digits",
+        "a number of 5000 digits in a large body",
+        "invalid UTF-8",
+        "an unexpected brace",
     ],
 )
 async def test_a_response_that_cannot_be_parsed_raises_the_error_for_its_cause(

@@ -142,6 +142,7 @@ async def test_the_sum_of_all_pauses_is_limited() -> None:
         OutcomeUnknown(Reason.DELIVERY_UNKNOWN, "Perhaps"),
         ValueError("a bug"),
     ],
+    ids=["a permanent error", "an unknown outcome", "a bug"],
 )
 @pytest.mark.parametrize("policy", RetryPolicy)
 async def test_only_transient_errors_are_retried(policy: RetryPolicy, error: Exception) -> None:

@@ -224,6 +224,15 @@ async def test_the_error_message_has_the_error_code_and_the_request_id(server: S
         json.dumps(qualtrics_error("x" * 81)),
         '{"meta": {"error": {"errorCode": {"a": 1}}}}',
     ],
+    ids=[
+        "no error",
+        "an error that is text",
+        "an error without a code",
+        "an address",
+        "two words",
+        "a long text",
+        "an object",
+    ],
 )
 async def test_an_error_code_in_an_unexpected_form_is_not_shown(server: Server, session: Session, body: str) -> None:
     server.script(answer(400, body))

@@ -28,7 +28,7 @@ async def endless_work(clock: SteeredClock, *limits: float | None) -> str:
     return "over"
 
 
-@pytest.mark.parametrize("limits", [(60,), (60, 90), (90, 60), (60, None), (60, 60)])
+@pytest.mark.parametrize("limits", [(60,), (60, 90), (90, 60), (60, None), (60, 60)], ids=str)
 async def test_work_ends_when_its_shortest_limit_passes(clock: SteeredClock, limits: tuple[float | None, ...]) -> None:
     work = asyncio.create_task(endless_work(clock, *limits))
     await run_pending_callbacks()

@@ -171,7 +171,7 @@ async def test_a_gzip_bomb_is_rejected_within_limited_memory(
     assert peak < 4 * LARGEST_BODY
 
 
-@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}])
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}], ids=["without the header", "with the header"])
 async def test_a_gzip_response_is_read_with_and_without_a_content_encoding_header(
     server: Server, session: Session, headers: dict[str, str]
 ) -> None:
@@ -193,6 +193,18 @@ async def test_a_gzip_response_is_read_with_and_without_a_content_encoding_heade
         b"220 mail.example.com ESMTP\r\n",
         silence,
     ],
+    ids=[
+        "truncated gzip",
+        "corrupt gzip",
+        "a truncated body",
+        "a truncated chunk",
+        "a truncated header",
+        "two content lengths",
+        "a header that is too large",
+        "binary data",
+        "another protocol",
+        "a closed connection",
+    ],
 )
 async def test_a_truncated_or_invalid_response_is_retried_and_then_fails_as_unavailable(
     server: Server, session: Session, reply: Answer
@@ -206,6 +218,15 @@ async def test_a_truncated_or_invalid_response_is_retried_and_then_fails_as_unav
 @pytest.mark.parametrize(
     "text",
     [b"", b"<html>", b"{", b"\xff\xfe{\0}\0", b"1" * 5000, b"null x", b"\xef\xbb\xbf"],
+    ids=[
+        "an empty body",
+        "a page",
+        "truncated JSON",
+        "UTF-16",
+        "a number of 5000 digits",
+        "text after JSON",
+        "only a byte order mark",
+    ],
 )
 async def test_a_response_that_is_not_json_is_retried_once_and_then_fails_as_invalid(
     server: Server, session: Session, text: bytes

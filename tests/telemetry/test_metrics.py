@@ -86,6 +86,7 @@ def test_an_exporter_has_the_series_that_an_overdue_alert_needs(metrics: Metrics
 @pytest.mark.parametrize(
     ("schedule", "seconds"),
     [({"frequency": "Daily"}, 86_400), ({"frequency": "Weekly", "dayOfWeek": "Monday"}, 7 * 86_400)],
+    ids=["Daily", "Weekly"],
 )
 def test_expected_interval_is_that_of_the_schedule(metrics: Metrics, schedule: dict[str, str], seconds: int) -> None:
     metrics.exporter(exporter(schedule=schedule), True)

@@ -290,8 +290,9 @@ def test_redact_shortens_a_long_text_to_its_beginning_and_its_last_lines() -> No
         "https://QZQZ:ZQ" + "Z" * 900 + "@example.com/",
         "https://example.com/?" + "QZQZ&ZQ" * 100,
     ],
+    ids=["an address", "a quoted address", "an encoded address", "a token", "a bearer token", "a URL", "a query"],
 )
-@pytest.mark.parametrize("filler", ["x ", "x", "x\n"])
+@pytest.mark.parametrize("filler", ["x ", "x", "x\n"], ids=["words", "letters", "lines"])
 def test_redact_shows_no_part_of_a_secret_that_it_cuts_in_two(secret: str, filler: str) -> None:
     padding = filler * 20_000
     step = max(3, len(secret) // 20)
