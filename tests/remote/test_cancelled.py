@@ -67,24 +67,24 @@ class OpenedConnections:
         connect = loop.create_connection
         self.opened: list[asyncio.Transport] = []
 
-        async def recorded(*args: Any, **kwargs: Any) -> Any:
+        async def connect_and_record(*args: Any, **kwargs: Any) -> Any:
             transport, protocol = await connect(*args, **kwargs)
             self.opened.append(transport)
             return transport, protocol
 
-        monkeypatch.setattr(loop, "create_connection", recorded)
+        monkeypatch.setattr(loop, "create_connection", connect_and_record)
 
-    def left_open(self) -> int:
-        """The number of connections that are still open. Closes them."""
-        left = [one for one in self.opened if not one.is_closing()]
-        for one in left:
-            one.abort()
+    def abort_open_ones(self) -> int:
+        """Abort the connections that are still open, and return their number."""
+        still_open = [transport for transport in self.opened if not transport.is_closing()]
+        for transport in still_open:
+            transport.abort()
         self.opened.clear()
-        return len(left)
+        return len(still_open)
 
 
 @pytest.fixture
-async def recorded(monkeypatch: pytest.MonkeyPatch) -> OpenedConnections:
+async def opened_connections(monkeypatch: pytest.MonkeyPatch) -> OpenedConnections:
     return OpenedConnections(monkeypatch)
 
 
@@ -104,28 +104,28 @@ def loop_time_that_always_pauses() -> LoopTime:
 
 @pytest.mark.parametrize("late", [False, True], ids=["while it waits", "when the wait is over"])
 @pytest.mark.parametrize("fresh_connection", [False, True], ids=["pooled connection", "fresh connection"])
-@pytest.mark.parametrize("as_download", [False, True], ids=["reply", "download"])
+@pytest.mark.parametrize("as_download", [False, True], ids=["response", "download"])
 async def test_a_request_that_is_cancelled_at_any_step_leaves_no_connection_open(
-    tls_server: Server, recorded: OpenedConnections, late: bool, fresh_connection: bool, as_download: bool
+    tls_server: Server, opened_connections: OpenedConnections, late: bool, fresh_connection: bool, as_download: bool
 ) -> None:
     url = HostRules(["localhost"]).check(f"{tls_server.url}/thing", "The URL")
     request = Request(
         service="qualtrics", operation="read", method="GET", url=url, headers={}, fresh_connection=fresh_connection
     )
 
-    async def request_once(wire: Transport) -> int:
+    async def request_once(transport: Transport) -> int:
         if not as_download:
-            return (await wire.exchange(request)).status
+            return (await transport.exchange(request)).status
         async with AsyncExitStack() as stack:
-            download = await stack.enter_async_context(wire.download(request))
+            download = await stack.enter_async_context(transport.download(request))
             async for _ in download.pieces(lambda: None):
                 pass
         return download.status
 
-    left: dict[int, int] = {}
+    open_by_step: dict[int, int] = {}
     for step in itertools.count(1):
-        wire = Transport(HastyClock(), TIMEOUTS, None, loop_time_that_always_pauses())
-        work = CancelledAt(request_once(wire), step, late=late)
+        transport = Transport(HastyClock(), TIMEOUTS, None, loop_time_that_always_pauses())
+        work = CancelledAt(request_once(transport), step, late=late)
 
         async def run(work: CancelledAt = work) -> object:
             return await work
@@ -133,13 +133,13 @@ async def test_a_request_that_is_cancelled_at_any_step_leaves_no_connection_open
         (result,) = await asyncio.gather(asyncio.ensure_future(run()), return_exceptions=True)
         finished = work.steps < step
         assert result == 200 if finished else isinstance(result, asyncio.CancelledError) or result == 200
-        assert await request_once(wire) == 200  # the cancelled request does not block the next one
-        await wire.aclose()
+        assert await request_once(transport) == 200  # the cancelled request does not block the next one
+        await transport.aclose()
         for _ in range(LOOP_ITERATIONS):
             await asyncio.sleep(0)
-        if number := recorded.left_open():
-            left[step] = number
+        if count := opened_connections.abort_open_ones():
+            open_by_step[step] = count
         if finished:
             break
-    assert left == {}
+    assert open_by_step == {}
     assert step > 10
