@@ -259,7 +259,7 @@ def test_demo_without_a_temporary_folder_names_the_variable_and_exits_with_2(pro
     assert "TMPDIR is /nowhere" in result.stderr
 
 
-@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("inline", [True, False], ids=["certificate in the kubeconfig", "token in a missing file"])
 def test_a_missing_temporary_folder_is_not_reported_as_an_invalid_kubeconfig(program: Program, inline: bool) -> None:
     nowhere = "tempfile._candidate_tempdir_list = lambda: ['/nowhere']" if inline else "pass"
     code = f"import tempfile; {nowhere}; from qualtrics_exporter.cli import main; main()"

@@ -392,7 +392,7 @@ def test_a_run_with_an_unwritable_journal_explains_it_and_mails_nobody(run: Loca
     assert run.mailed() == set()
 
 
-@pytest.mark.parametrize("by_variable", [True, False])
+@pytest.mark.parametrize("by_variable", [True, False], ids=["variable", "flag"])
 def test_a_run_with_a_relative_journal_path_sends_no_request(run: LocalRun, by_variable: bool) -> None:
     flags, env = ([], {"QUALTRICS_EXPORTER_JOURNAL": "j.json"}) if by_variable else (["--journal", "j.json"], {})
     result = run("--send", *flags, env=env, code=2)

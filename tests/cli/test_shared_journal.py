@@ -42,7 +42,7 @@ def export_of(sandbox: Sandbox, folder: Path, name: str, *, send: bool = True, *
     )
 
 
-@pytest.mark.parametrize("send", [True, False])
+@pytest.mark.parametrize("send", [True, False], ids=["with --send", "without --send"])
 async def test_an_unreported_result_is_not_reported_to_another_exporter(
     sandbox: Sandbox, tmp_path: Path, send: bool
 ) -> None:

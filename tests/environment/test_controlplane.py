@@ -164,7 +164,7 @@ def test_a_frozen_control_plane_does_not_respond_until_it_thaws(
     assert own_control_plane.kubectl("get", "configmap", "kept", "--namespace", namespace).returncode == 0
 
 
-@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("frozen", [False, True], ids=["running", "frozen"])
 @pytest.mark.usefixtures("own_control_plane")
 def test_a_stopped_control_plane_leaves_no_process_and_no_folder(frozen: bool) -> None:
     with ControlPlane() as running:
@@ -180,7 +180,7 @@ def test_a_stopped_control_plane_leaves_no_process_and_no_folder(frozen: bool) -
         running.kubectl("version")
 
 
-@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("frozen", [False, True], ids=["running", "frozen"])
 @pytest.mark.usefixtures("own_control_plane")
 def test_a_killed_control_plane_leaves_no_process_and_no_folder(frozen: bool, processes: list[int]) -> None:
     command = [sys.executable, "-m", controlplane.__name__]

@@ -66,7 +66,7 @@ async def test_work_without_a_limit_is_not_cancelled(clock: SteeredClock) -> Non
         await run_pending_callbacks()
 
 
-@pytest.mark.parametrize("after_the_limit", [False, True])
+@pytest.mark.parametrize("after_the_limit", [False, True], ids=["before the limit", "after the limit"])
 async def test_a_cancellation_by_the_caller_is_not_reported_as_out_of_time(
     clock: SteeredClock, after_the_limit: bool
 ) -> None:

@@ -115,7 +115,7 @@ async def wait_for_memory_queue(api_context: ApiContext) -> None:
             await asyncio.sleep(0.001)
 
 
-@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("complete", [True, False], ids=["complete response", "incomplete response"])
 async def test_waiting_for_memory_does_not_count_against_the_time_limit_of_a_response(
     server: Server, clock: HastyClock, credentials: ServiceCredentials, complete: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
