@@ -1,8 +1,8 @@
 """A clock that tests hold in their hands, also for another process.
 
 The time is the machine's time plus what the test added, so that nothing stands still and a week passes in an
-instant. The additions can live in a small file: every process that was given the same path reads it while it
-sleeps (each 20 ms) and wakes when its time has come.
+instant. The additions can live in a small file. An event loop of a process that was given the same path looks at the
+file every 20 ms while any of its tasks sleeps, and wakes the tasks when something was added.
 """
 
 import asyncio
@@ -50,6 +50,7 @@ class SteeredClock:
         self._sleepers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._limits: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._watchers: set[asyncio.Event] = set()
+        self._followers: set[asyncio.AbstractEventLoop] = set()  # that look at the file again and again
         if start is not None:
             self._read()
             self._wall = start.timestamp() - self._machine_wall() - self._advanced
@@ -77,14 +78,18 @@ class SteeredClock:
         wake_at = self.monotonic() + seconds
         sleepers = self._limits if watches_a_limit() else self._sleepers
         await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
         while (left := wake_at - self.monotonic()) > 0:
             event = asyncio.Event()
-            sleeper = (asyncio.get_running_loop(), event)
+            sleeper = (loop, event)
             sleepers.add(sleeper)
+            if self._path is not None and loop not in self._followers:
+                self._followers.add(loop)
+                self._follow(loop, self._version)
             for watcher in self._watchers:
                 watcher.set()
             try:
-                async with asyncio.timeout(left if self._path is None else min(left, POLL_SECONDS)):
+                async with asyncio.timeout(left):
                     await event.wait()
             except TimeoutError:
                 continue
@@ -135,6 +140,18 @@ class SteeredClock:
     def _wake(self) -> None:
         for loop, event in (*self._sleepers, *self._limits):
             loop.call_soon_threadsafe(event.set)
+
+    def _follow(self, loop: asyncio.AbstractEventLoop, version: int) -> None:
+        """Look at the file now and again for all tasks of a loop: one look for each task would cost far more."""
+        sleeping = [event for of, event in (*self._sleepers, *self._limits) if of is loop]
+        if not sleeping:
+            self._followers.discard(loop)
+            return
+        self._read()
+        if self._version != version:
+            for event in sleeping:
+                event.set()
+        loop.call_later(POLL_SECONDS, self._follow, loop, self._version)
 
     def _read(self) -> None:
         if self._path is None:

@@ -38,6 +38,7 @@ import kubernetes
 import trustme
 
 from tests.environment import guard
+from tests.environment.api_calls import ApiCalls
 from tests.environment.build import ROOT, BuildError, build, control_plane_command, installed, without_collection
 from tests.environment.waiting import HANG, HANG_SECONDS, eventually
 
@@ -68,7 +69,7 @@ class KubectlError(subprocess.CalledProcessError):
         return f"{super().__str__()}\n{self.stdout}{self.stderr}"
 
 
-class ControlPlane:
+class ControlPlane(ApiCalls):
     """A control plane that runs from `start` to `stop`, or as long as a `with` block.
 
     Synchronous, since it is used around the product and not in it; tests of asynchronous code may call it by
@@ -182,36 +183,6 @@ class ControlPlane:
         """Run kubectl as the administrator, or as somebody else by their kubeconfig."""
         return run_kubectl(args, kubeconfig or self.kubeconfig, self._path("cache"), input=input, check=check)
 
-    def read(self, path: str) -> Any:
-        """Read from the API server as the administrator, by a path such as /api/v1/nodes; None if there is none.
-
-        For those who look again and again: kubectl costs the machine more than the answer does.
-        """
-        return self._called("GET", path)
-
-    def put(self, path: str, manifest: dict[str, Any]) -> None:
-        """Apply a manifest as the administrator, at the path of its object: for what every test needs around it.
-
-        As `kubectl apply --server-side --force-conflicts`, without the process that this takes.
-        """
-        query = "?fieldManager=tests&force=true"
-        if self._called("PATCH", path + query, manifest, **{"Content-Type": "application/apply-patch+yaml"}) is None:
-            raise ControlPlaneError(f"{path}: there is no such place")
-
-    def _called(self, method: str, path: str, body: dict[str, Any] | None = None, **headers: str) -> Any:
-        client = self.api()
-        headers["Accept"] = "application/json"
-        client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
-        url = client.configuration.host + path
-        sent = None if body is None else json.dumps(body)
-        reply = client.call_api(method, url, headers, sent, _request_timeout=HANG_SECONDS)
-        content = reply.read()
-        if reply.status == 404:
-            return None
-        if reply.status >= 300:
-            raise ControlPlaneError(f"{path}: {reply.status} {content.decode(errors='replace')}")
-        return json.loads(content)
-
     def api(self, kubeconfig: Path | None = None) -> Any:
         """Return a `kubernetes.client.ApiClient` of the administrator, or of somebody else by their kubeconfig.
 
@@ -275,6 +246,16 @@ class ControlPlane:
         return write_kubeconfig(path, self._cluster, token, namespace)
 
     # Inside
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None, content_type: str) -> tuple[int, bytes]:
+        client = self.api()
+        headers = {"Accept": "application/json", **({"Content-Type": content_type} if body is not None else {})}
+        client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
+        # The client turns a body into JSON by itself only if the content type has that name.
+        sent = body if body is None or "json" in content_type else json.dumps(body)
+        url = client.configuration.host + path
+        reply = client.call_api(method, url, headers, sent, _request_timeout=HANG_SECONDS)
+        return reply.status, reply.read()
 
     def _path(self, *parts: str) -> Path:
         if not self._folder:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from qualtrics_exporter.clock import SystemClock
 from tests.environment import plain_yaml
+from tests.environment.api_calls import ApiCallError
 from tests.environment.build import ROOT, BuildError
 from tests.environment.controlplane import ControlPlane, ControlPlaneError, Rule
 from tests.environment.operator import Operator
@@ -138,7 +139,7 @@ if __name__ == "__main__":
     except subprocess.CalledProcessError as error:
         print(error, error.stderr or "", sep="\n", file=sys.stderr)
         sys.exit(1)
-    except (BuildError, ControlPlaneError) as error:
+    except (ApiCallError, BuildError, ControlPlaneError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

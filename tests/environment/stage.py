@@ -1,4 +1,4 @@
-"""Everything that one story needs: a namespace, the sandbox, a clock, operators, and exporters that kubectl applies."""
+"""Everything that one scenario needs: a namespace, the sandbox, a clock, operators and exporters."""
 
 import base64
 import copy
@@ -16,6 +16,7 @@ import yaml
 
 from qualtrics_exporter.sandbox import Query
 from tests.environment import chart_rules
+from tests.environment.api_calls import ApiCallError
 from tests.environment.api_gate import ApiGate
 from tests.environment.clock import SteeredClock
 from tests.environment.controlplane import ControlPlane, ControlPlaneError
@@ -149,10 +150,9 @@ class Stage:
         self.cluster.kubectl("apply", "--namespace", self.namespace, "-f", "-", input=json.dumps(manifest))
 
     def exporter(self, name: str = "teams-rollout", /, **changes: Any) -> "AppliedExporter":
-        """Apply an exporter and hand it out."""
+        """Apply an exporter and return it."""
         exporter = self.existing(name)
-        exporter.manifest = self.manifest(name, **changes)
-        self.apply(exporter.manifest)
+        exporter.apply(self.manifest(name, **changes))
         return exporter
 
     def existing(self, name: str) -> "AppliedExporter":
@@ -195,7 +195,8 @@ class Stage:
         """Let everybody here do what they can do now; returns how long that took, in seconds of the machine."""
         began = time.monotonic()
         if not self.cluster.is_frozen:
-            with suppress(ControlPlaneError, urllib3.exceptions.HTTPError):  # it may be on its way down or up
+            # It may be on its way down or up.
+            with suppress(ApiCallError, ControlPlaneError, urllib3.exceptions.HTTPError):
                 self.cluster.read("/version")
         self.sandbox.call(lambda: None)
         for operator in tuple(self._operators):
@@ -217,7 +218,7 @@ class Stage:
                 self._leases.advance(LEASE_STEP)
             return seen
 
-        return eventually(step, what, pause=0.1)
+        return eventually(step, what)
 
     def let_a_lease_pass(self) -> None:
         """Let as much time pass at once, by the clock of Leases alone, as a Lease lasts."""
@@ -232,8 +233,8 @@ class Stage:
 class AppliedExporter:
     """One exporter in the cluster, as its user sees it.
 
-    What a user does goes by kubectl. What tests look at again and again is read from the API server without it: a
-    process for each look is most of what a waiting test would cost.
+    It is read and written without kubectl: a process for each call would cost more than most tests. Tests of the whole
+    path, of GitOps and of the documentation use kubectl, as users do.
     """
 
     def __init__(
@@ -282,9 +283,8 @@ class AppliedExporter:
 
     def events(self) -> list[dict[str, Any]]:
         """Its Events, oldest first."""
-        listed = json.loads(
-            self.kubectl("get", "events.v1.events.k8s.io", "-o", "json", f"--field-selector=regarding.name={self.name}")
-        )
+        path = f"/apis/events.k8s.io/v1/namespaces/{self._namespace}/events"
+        listed = self._cluster.read(f"{path}?fieldSelector=regarding.name%3D{self.name}")
         return sorted(listed["items"], key=lambda event: event["eventTime"])
 
     def told(self, reason: str) -> list[dict[str, Any]]:
@@ -298,23 +298,25 @@ class AppliedExporter:
 
     def change(self, **changes: Any) -> None:
         """Edit the manifest and apply it again; paths as in `Stage.manifest`."""
-        self.manifest = changed(self.manifest, changes)
-        self._cluster.kubectl("apply", "-f", "-", input=json.dumps(self.manifest))
+        self.apply(changed(self.manifest, changes))
+
+    def apply(self, manifest: dict[str, Any]) -> None:
+        """Apply a manifest of this exporter, as `kubectl apply --server-side` does."""
+        self.manifest = manifest
+        self._cluster.put(self._path, manifest)
 
     def annotate(self, **annotations: str | None) -> None:
         """Set annotations of our group: `run_requested_at="now"`; None removes one."""
         names = {f"qualtrics-exporter.dev/{name.replace('_', '-')}": value for name, value in annotations.items()}
-        pairs = [f"{name}-" if value is None else f"{name}={value}" for name, value in names.items()]
-        self.kubectl("annotate", "--overwrite", KIND, self.name, *pairs)
+        self._cluster.merge(self._path, {"metadata": {"annotations": names}})
 
     def forget_status(self) -> None:
         """As a restore from a backup does that knows no subresources."""
-        empty = json.dumps({"status": None})
-        self.kubectl("patch", KIND, self.name, "--subresource=status", "--type=merge", "-p", empty)
+        self._cluster.merge(f"{self._path}/status", {"status": None})
 
     def delete(self) -> None:
-        """`kubectl delete`."""
-        self.kubectl("delete", KIND, self.name)
+        """Delete it."""
+        self._cluster.delete(self._path)
 
     def checked(self) -> dict[str, str]:
         """Wait until the operator has looked at this generation; returns Ready."""

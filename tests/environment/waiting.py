@@ -14,17 +14,19 @@ HANG_SECONDS = 600.0
 """Seconds after which something hangs. All timeouts are this one, but that of a whole test in pyproject.toml."""
 HANG = f"{HANG_SECONDS:.0f}s"
 """The same for kubectl and Helm."""
-POLL_SECONDS = 0.05
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 0.25
+PAUSE_FACTOR = 1.3
 
 
-def eventually(
-    look: Callable[[], T | None], what: str, *, patience: float = HANG_SECONDS, pause: float = POLL_SECONDS
-) -> T:
-    """The first value of `look` that is true; AssertionError with `what` and the last value after `patience`.
+def eventually(look: Callable[[], T | None], what: str, *, patience: float = HANG_SECONDS) -> T:
+    """Return the first value of `look` that is true; AssertionError with `what` and the last value after `patience`.
 
+    The pauses grow: most waits are short, and each look costs the machine time that the awaited process needs.
     Another `patience` is for what may never come, such as the entry of a build with a known bug.
     """
     give_up = time.monotonic() + patience
+    pause = FIRST_PAUSE_SECONDS
     while True:
         seen = look()
         if seen:
@@ -32,3 +34,4 @@ def eventually(
         if time.monotonic() > give_up:
             raise AssertionError(f"not within {patience:g} s: {what}; last seen: {seen!r}")
         time.sleep(pause)
+        pause = min(pause * PAUSE_FACTOR, LONGEST_PAUSE_SECONDS)

@@ -130,7 +130,7 @@ class Queues:
     def _until(self, look: Any, what: str) -> None:
         # Rate limits and polls of healthy tenants are waited for; the slot must not be overtaken meanwhile.
         patience = BROKEN_SECONDS if self.story.broken else HANG_SECONDS
-        wait = partial(eventually, look, what, patience=patience, pause=0.2)
+        wait = partial(eventually, look, what, patience=patience)
         self.stage.while_time_passes(wait, seconds=1.5)
 
     def _objects(self) -> dict[tuple[str, str], dict[str, Any]]:

@@ -149,7 +149,7 @@ class Story:
             return next((e for e in self._entries(slot.trigger) if self._is_of(e, slot)), None)
 
         def wait() -> Mapping[str, Any] | None:
-            return eventually(look, f"{slot.name} is over", patience=patience, pause=0.15)
+            return eventually(look, f"{slot.name} is over", patience=patience)
 
         with suppress(AssertionError):
             slot.entry = self.stage.while_time_passes(wait, seconds=pace)

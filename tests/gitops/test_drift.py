@@ -103,7 +103,7 @@ class Repository:
             found = [body.get("status", {}) for name, body in self.live().items() if name in of]
             return all(len(s.get("history", [])) >= number and "activeRun" not in s for s in found)
 
-        self.stage.while_time_passes(lambda: eventually(look, f"{number} entries each", pause=0.1))
+        self.stage.while_time_passes(lambda: eventually(look, f"{number} entries each"))
 
     def _named(self, suffix: str, manifests: Manifests) -> Manifests:
         named = copy.deepcopy(manifests)

@@ -12,7 +12,8 @@ MONDAY = datetime(2026, 11, 29, 23, 1, tzinfo=UTC)
 def test_a_status_older_than_a_send_that_is_forgotten_before_the_operator_starts_repeats_nothing(stage: Stage) -> None:
     """As docs/gitops.md tells to do it. Believed, such a status would let the slot run once more."""
     operator = stage.operator()
-    exporter = stage.exporter()
+    stage.apply(stage.manifest("teams-rollout"))
+    exporter = stage.existing("teams-rollout")
     exporter.checked()
     backup = copy.deepcopy(exporter.get())
     stage.clock.advance_to(MONDAY)

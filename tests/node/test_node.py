@@ -120,9 +120,7 @@ def people(name: str) -> list[str]:
 
 def ended(exporter: AppliedExporter) -> dict[str, Any]:
     """The entry of its run, with more patience."""
-    entry: dict[str, Any] = eventually(
-        lambda: next(iter(exporter.history()), None), f"{exporter.name} has an entry", pause=0.2
-    )
+    entry: dict[str, Any] = eventually(lambda: next(iter(exporter.history()), None), f"{exporter.name} has an entry")
     return entry
 
 

@@ -51,7 +51,7 @@ def create_crd(control_plane: ControlPlane, manifest: dict[str, Any]) -> None:
     control_plane.kubectl("create", "--validate=strict", "--filename=-", input=json.dumps(manifest))
     # kubectl fails on a CRD that has no conditions yet.
     wait = ("wait", "--for=condition=Established", f"crd/{manifest['metadata']['name']}")
-    eventually(lambda: control_plane.kubectl(*wait, check=False).returncode == 0, "the CRD is established", pause=0.2)
+    eventually(lambda: control_plane.kubectl(*wait, check=False).returncode == 0, "the CRD is established")
 
 
 def condition(type_: str, status: str, message: str) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def condition(type_: str, status: str, message: str) -> dict[str, Any]:
 def cluster_with_schema(cluster: ControlPlane) -> ControlPlane:
     """The cluster, after the API server has published the schema of the CRD, which takes a moment."""
     explain = ("explain", KIND.lower(), f"--api-version={GROUP}/{VERSION}")
-    eventually(lambda: cluster.kubectl(*explain, check=False).returncode == 0, "the schema is published", pause=0.5)
+    eventually(lambda: cluster.kubectl(*explain, check=False).returncode == 0, "the schema is published")
     return cluster
 
 

@@ -31,6 +31,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from tests.environment import debian
+from tests.environment.api_calls import ApiCalls
 from tests.environment.build import build
 from tests.environment.controlplane import (
     run_kubectl,
@@ -72,7 +73,7 @@ def prepare() -> None:
     pause()
 
 
-class Node:
+class Node(ApiCalls):
     """A cluster of one node that runs from `start` to `stop`, or as long as a `with` block.
 
     The images are handed to its container runtime while the rest is starting.
@@ -171,18 +172,6 @@ class Node:
         """Run the pinned kubectl as the administrator; KubectlError if it fails, unless `check` is false."""
         cache = self._path("kubectl-cache")
         return run_kubectl(arguments, self.kubeconfig, cache, input=input, check=check, timeout=timeout)
-
-    def read(self, path: str) -> Any:
-        """Read from the API server, by a path such as /api/v1/nodes; None if there is no such thing.
-
-        For those who look again and again: kubectl costs the machine more than the answer does.
-        """
-        status, body = self._request(path)
-        if status == 404:
-            return None
-        if status != 200:
-            raise NodeError(f"{path}: {status} {body.decode(errors='replace')}")
-        return json.loads(body)
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """`kubectl apply`."""
@@ -311,7 +300,7 @@ class Node:
         deadline = time.monotonic() + HANG_SECONDS
         while True:
             try:
-                status, body = self._request(path)
+                status, body = self._send("GET", path)
                 if status == 200 and wanted(body):
                     return
             except (OSError, http.client.HTTPException):
@@ -327,12 +316,15 @@ class Node:
         if self._ended:
             raise NodeError(f"{self._ended[0]} ended by itself:\n{self.log(self._ended[0])}")
 
-    def _request(self, path: str) -> tuple[int, bytes]:
+    def _send(
+        self, method: str, path: str, body: dict[str, Any] | None = None, content_type: str = ""
+    ) -> tuple[int, bytes]:
         assert self._port
         assert self._keys
+        headers = {**self._keys.headers(), **({"Content-Type": content_type} if body is not None else {})}
         connection = http.client.HTTPSConnection(*self._port.getsockname(), context=self._tls, timeout=HANG_SECONDS)
         try:
-            connection.request("GET", path, headers=self._keys.headers())
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
             reply = connection.getresponse()
             return reply.status, reply.read()
         finally:

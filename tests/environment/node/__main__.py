@@ -11,6 +11,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from tests.environment.api_calls import ApiCallError
 from tests.environment.build import BuildError, build
 from tests.environment.controlplane import KubectlError
 from tests.environment.demo import RUN_NOW, say, step
@@ -77,7 +78,7 @@ if __name__ == "__main__":
             image()
         else:
             sys.exit(main(keep="--keep" in sys.argv[1:]))
-    except (BuildError, NodeError, KubectlError, HelmError, subprocess.CalledProcessError) as error:
+    except (ApiCallError, BuildError, NodeError, KubectlError, HelmError, subprocess.CalledProcessError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
