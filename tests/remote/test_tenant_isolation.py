@@ -1,4 +1,4 @@
-"""Tenants whose remote sides hang share connections, tokens and locks with others, and hold up nobody."""
+"""Tenants whose services hang do not block other tenants, with which they share connections, tokens and locks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,30 +26,30 @@ READ = Operation(name="read", task="do the thing", path="/thing", retry=RetryPol
 
 
 class HangingServer(Server):
-    """Accepts every request and answers none until it is told to."""
+    """Accepts all requests, and answers none of them before `released` is set."""
 
     def __init__(self) -> None:
         super().__init__()
         self.hanging = 0
-        self.go_on = asyncio.Event()
+        self.released = asyncio.Event()
         self._more = asyncio.Event()
 
     async def hang(self, writer: asyncio.StreamWriter) -> None:
-        """An answer that does not come."""
+        """Wait before answering."""
         self.hanging += 1
         self._more.set()
-        await self.go_on.wait()
+        await self.released.wait()
         writer.write(answer(500))
 
     async def reached(self, number: int) -> None:
-        """Wait until so many requests hang."""
+        """Wait until this number of requests hangs."""
         while self.hanging < number:
             self._more.clear()
             await self._more.wait()
 
 
 @pytest.fixture
-async def remotes(clock: HastyClock) -> AsyncIterator[ApiContext]:
+async def api_context(clock: HastyClock) -> AsyncIterator[ApiContext]:
     async with ApiContext(
         clock=clock,
         allowed_hosts=["127.0.0.1"],
@@ -64,25 +64,25 @@ async def hanging() -> AsyncIterator[HangingServer]:
     async with HangingServer() as running:
         running.script(running.hang)
         yield running
-        running.go_on.set()
+        running.released.set()
 
 
-Make = Callable[..., Session]
+SessionFactory = Callable[..., Session]
 
 
 @pytest.fixture
-def make(remotes: ApiContext, credentials: ServiceCredentials) -> Make:
-    """A side of a tenant, at a server."""
+def create_session(api_context: ApiContext, credentials: ServiceCredentials) -> SessionFactory:
+    """Creates a session of a tenant with a server."""
 
-    def made(server: Server, tenant: Tenant, side: Service = NEXTHINK, source: str = "") -> Session:
-        where = {"source": source or f"Secret {tenant}", "url": server.url, "token_url": f"{server.url}/oauth2/token"}
-        return Session(remotes, replace(credentials, **where), side, tenant)
+    def made(server: Server, tenant: Tenant, service: Service = NEXTHINK, source: str = "") -> Session:
+        changes = {"source": source or f"Secret {tenant}", "url": server.url, "token_url": f"{server.url}/oauth2/token"}
+        return Session(api_context, replace(credentials, **changes), service, tenant)
 
     return made
 
 
 class Tasks:
-    """Tasks that hang; they end with the block."""
+    """Tasks that hang. The end of the block cancels them."""
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[object]] = []
@@ -102,62 +102,64 @@ class Tasks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def read(remote: Session) -> Callable[[], Awaitable[object]]:
-    return lambda: remote.call(READ, lambda reply: reply.status)
+def read(session: Session) -> Callable[[], Awaitable[object]]:
+    return lambda: session.call(READ, lambda reply: reply.status)
 
 
-async def test_requests_that_hang_leave_some_to_other_tenants(
-    hanging: HangingServer, server: Server, make: Make
+async def test_hanging_requests_of_one_tenant_leave_permits_to_other_tenants(
+    hanging: HangingServer, server: Server, create_session: SessionFactory
 ) -> None:
     async with Tasks() as tasks:
-        tasks.start(3 * PERMITS, read(make(hanging, BAD)))
+        tasks.start(3 * PERMITS, read(create_session(hanging, BAD)))
         await hanging.reached(PERMITS // 2)
         for _ in range(2 * PERMITS):
-            assert await read(make(server, GOOD))() == 200
+            assert await read(create_session(server, GOOD))() == 200
         assert hanging.hanging < PERMITS
 
 
-async def test_a_side_that_hangs_leaves_requests_to_the_other_side_of_the_same_tenant(
-    hanging: HangingServer, server: Server, make: Make
+async def test_a_hanging_service_leaves_permits_to_the_other_service_of_the_same_tenant(
+    hanging: HangingServer, server: Server, create_session: SessionFactory
 ) -> None:
     async with Tasks() as tasks:
-        tasks.start(3 * PERMITS, read(make(hanging, BAD)))
+        tasks.start(3 * PERMITS, read(create_session(hanging, BAD)))
         await hanging.reached(PERMITS // 2)
-        assert await read(make(server, BAD, QUALTRICS))() == 200
+        assert await read(create_session(server, BAD, QUALTRICS))() == 200
 
 
-async def test_requests_for_tokens_that_hang_are_limited_and_leave_some_to_other_tenants(
-    hanging: HangingServer, server: Server, make: Make
+async def test_hanging_token_requests_are_limited_and_leave_permits_to_other_tenants(
+    hanging: HangingServer, server: Server, create_session: SessionFactory
 ) -> None:
     hanging.tokens = [hanging.hang]
     async with Tasks() as tasks:
-        for number in range(3 * PERMITS):  # each with a Secret of its own, and so with a token of its own
-            tasks.start(1, read(make(hanging, BAD, source=f"Secret {number}")))
+        for number in range(3 * PERMITS):  # each with another Secret, and so with another token
+            tasks.start(1, read(create_session(hanging, BAD, source=f"Secret {number}")))
         await hanging.reached(PERMITS // 2)
-        assert await read(make(server, GOOD))() == 200
+        assert await read(create_session(server, GOOD))() == 200
         assert hanging.hanging < PERMITS
 
 
-async def test_a_tenant_that_waits_for_a_list_comes_before_further_imports_of_the_one_that_has_it(
-    server: Server, make: Make
+async def test_a_tenant_that_waits_for_a_mailing_list_gets_it_before_further_imports_of_its_holder(
+    server: Server, create_session: SessionFactory
 ) -> None:
     order: list[str] = []
-    go_on = asyncio.Event()
+    released = asyncio.Event()
 
-    async def imports(remote: Session, name: str) -> None:
-        async with remote.exclusive("/list"):
+    async def imports(session: Session, name: str) -> None:
+        async with session.exclusive("/list"):
             order.append(name)
-            await go_on.wait()
+            await released.wait()
 
     async with asyncio.TaskGroup() as group:
         for name, tenant in (*((f"bad-{number}", BAD) for number in range(9)), ("good", GOOD)):
-            group.create_task(imports(make(server, tenant, QUALTRICS), name))
+            group.create_task(imports(create_session(server, tenant, QUALTRICS), name))
             await asyncio.sleep(0)
-        go_on.set()
+        released.set()
     assert order.index("good") <= 2
 
 
-async def test_a_large_body_is_made_only_when_its_request_goes_out(hanging: HangingServer, make: Make) -> None:
+async def test_the_body_of_a_request_is_created_only_when_the_request_gets_a_permit(
+    hanging: HangingServer, create_session: SessionFactory
+) -> None:
     made = 0
 
     def body() -> bytes:
@@ -165,30 +167,30 @@ async def test_a_large_body_is_made_only_when_its_request_goes_out(hanging: Hang
         made += 1
         return b"{}"
 
-    ask = replace(READ, method="POST", body=body)
-    remote = make(hanging, BAD)
+    post = replace(READ, method="POST", body=body)
+    session = create_session(hanging, BAD)
     async with Tasks() as tasks:
-        tasks.start(3 * PERMITS, lambda: remote.call(ask, lambda reply: reply.status))
+        tasks.start(3 * PERMITS, lambda: session.call(post, lambda reply: reply.status))
         await hanging.reached(PERMITS // 2)
         assert made == hanging.hanging
 
 
-async def test_a_request_that_waited_for_its_share_counts_when_it_goes_out(
-    hanging: HangingServer, make: Make, clock: HastyClock
+async def test_a_request_counts_against_its_rate_limit_from_when_it_is_sent(
+    hanging: HangingServer, create_session: SessionFactory, clock: HastyClock
 ) -> None:
     limited = replace(READ, path="/limited", rates=(Rate("queries", 1, 60),))
-    remote = make(hanging, BAD)
+    session = create_session(hanging, BAD)
     async with Tasks() as tasks:
-        tasks.start(3 * PERMITS, read(remote))
+        tasks.start(3 * PERMITS, read(session))
         await hanging.reached(PERMITS // 2)
-        late = asyncio.create_task(remote.call(limited, lambda reply: reply.status))
-        waiting = remote._context.requests._queue
+        limited_call = asyncio.create_task(session.call(limited, lambda reply: reply.status))
+        waiting = session._context.requests._queue
         async with asyncio.timeout(HANG_SECONDS):
             while len(waiting) < 3 * PERMITS - hanging.hanging + 1:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         clock.advance(50)
         hanging.script(answer(200))
-    assert await late == 200
+    assert await limited_call == 200
     clock.slept = []
-    await remote.call(limited, lambda reply: reply.status)
+    await session.call(limited, lambda reply: reply.status)
     assert clock.slept == [60]

@@ -1,4 +1,4 @@
-"""Who is told of a run whose process was killed before it could say how it ended, and what no other command may do."""
+"""Two exporters that share one journal file: unreported results, samples and audiences stay separate."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -25,8 +25,8 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         yield running
 
 
-def command(sandbox: Sandbox, folder: Path, name: str, *, send: bool = True, **spec: Any) -> Export:
-    """`run` for the exporter of that name; all of them share one journal."""
+def export_of(sandbox: Sandbox, folder: Path, name: str, *, send: bool = True, **spec: Any) -> Export:
+    """The export that `run` does for this exporter. All exporters share one journal."""
     body = {"schedule": {"frequency": "Daily"}, **sandbox.account.exporter_spec(), **spec}
     metadata = {"name": name, "namespace": "dex"}
     exporter = Exporter.from_object({"metadata": metadata, "spec": body})
@@ -42,63 +42,71 @@ def command(sandbox: Sandbox, folder: Path, name: str, *, send: bool = True, **s
     )
 
 
-@pytest.mark.parametrize("send", [True, False])
-async def test_an_end_that_nobody_heard_of_is_not_told_to_another_exporter(
+@pytest.mark.parametrize("send", [True, False], ids=["with --send", "without --send"])
+async def test_an_unreported_result_is_not_reported_to_another_exporter(
     sandbox: Sandbox, tmp_path: Path, send: bool
 ) -> None:
-    first = (await command(sandbox, tmp_path, "first").done(CLOCK)).entry
+    first = (await export_of(sandbox, tmp_path, "first").done(CLOCK)).entry
     with pytest.raises(click.ClickException, match="finished run of another exporter"):
-        await command(sandbox, tmp_path, "second", send=send).done(CLOCK)
-    assert await command(sandbox, tmp_path, "first").done(CLOCK) == Outcome(first, earlier=True)
+        await export_of(sandbox, tmp_path, "second", send=send).done(CLOCK)
+    assert await export_of(sandbox, tmp_path, "first").done(CLOCK) == Outcome(first, earlier=True)
     assert len(sandbox.ledger.distributions) == 1
 
 
-async def test_another_exporter_goes_on_when_the_first_one_was_told(sandbox: Sandbox, tmp_path: Path) -> None:
-    first = command(sandbox, tmp_path, "first")
+async def test_another_exporter_runs_after_the_result_of_the_first_is_reported(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    first = export_of(sandbox, tmp_path, "first")
     first.mark_reported((await first.done(CLOCK)).entry)
-    second = await command(sandbox, tmp_path, "second").done(CLOCK)
+    second = await export_of(sandbox, tmp_path, "second").done(CLOCK)
     assert second.entry.result == "Succeeded"
     assert len(sandbox.ledger.distributions) == 2
 
 
-async def test_who_did_not_ask_for_a_send_does_not_take_the_word_from_who_did(sandbox: Sandbox, tmp_path: Path) -> None:
-    sent = (await command(sandbox, tmp_path, "first").done(CLOCK)).entry
-    dry = command(sandbox, tmp_path, "first", send=False)
+async def test_a_dry_run_leaves_the_result_of_a_send_pending_for_the_command_with_send(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sent = (await export_of(sandbox, tmp_path, "first").done(CLOCK)).entry
+    dry = export_of(sandbox, tmp_path, "first", send=False)
     dry.mark_reported((await dry.done(CLOCK)).entry)
-    assert await command(sandbox, tmp_path, "first").done(CLOCK) == Outcome(sent, earlier=True)
+    assert await export_of(sandbox, tmp_path, "first").done(CLOCK) == Outcome(sent, earlier=True)
     with FileJournal(tmp_path / "journal.json") as journal:
         assert journal.untold == sent
     assert len(sandbox.ledger.distributions) == 1
 
 
-async def test_another_exporter_takes_nobodys_turn(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A person is in another group in each exporter, so the groups of one say nothing about those of another."""
+async def test_each_exporter_samples_its_groups_independently_of_the_other_exporter(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Each exporter divides the people into different groups, so its groups say nothing about another exporter."""
     sampled = {"sample": {"groups": 2}}
     for name in ("first", "second"):
-        export = command(sandbox, tmp_path, name, **sampled)
+        export = export_of(sandbox, tmp_path, name, **sampled)
         entry = (await export.done(CLOCK)).entry
         export.mark_reported(entry)
         assert (entry.reason, entry.send_time is not None) == ("Succeeded", True)
     for name in ("first", "second"):
-        entry = (await command(sandbox, tmp_path, name, **sampled).done(CLOCK)).entry
+        entry = (await export_of(sandbox, tmp_path, name, **sampled).done(CLOCK)).entry
         assert (entry.reason, entry.send_time) == ("NoRecipients", None)
     assert len(sandbox.ledger.distributions) == 2
 
 
-async def test_a_full_run_of_another_exporter_does_not_make_it_forget_its_own(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_a_full_run_of_another_exporter_does_not_reset_the_sampled_groups(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
     for name, sample in (("first", {"groups": 2}), ("second", None)):
-        export = command(sandbox, tmp_path, name, **({"sample": sample} if sample else {}))
+        export = export_of(sandbox, tmp_path, name, **({"sample": sample} if sample else {}))
         export.mark_reported((await export.done(CLOCK)).entry)
-    ended = await command(sandbox, tmp_path, "first", sample={"groups": 2}).done(CLOCK)
-    assert ended.entry.reason == "NoRecipients"
+    outcome = await export_of(sandbox, tmp_path, "first", sample={"groups": 2}).done(CLOCK)
+    assert outcome.entry.reason == "NoRecipients"
 
 
-async def test_the_audience_of_another_exporter_is_not_compared(sandbox: Sandbox, tmp_path: Path) -> None:
-    asked = sandbox.account.exporter_spec()["nexthink"]
+async def test_a_small_audience_is_not_compared_with_that_of_another_exporter(sandbox: Sandbox, tmp_path: Path) -> None:
+    nexthink = sandbox.account.exporter_spec()["nexthink"]
     for name, people in (("large", 200), ("small", 1)):
         addresses = [f"{name}{n}@example.com" for n in range(people)]
-        sandbox.account.add_query(Query.people(f"#{name}", addresses, executed=asked["query"]))
-        export = command(sandbox, tmp_path, name, nexthink={**asked, "queryId": f"#{name}"})
+        sandbox.account.add_query(Query.people(f"#{name}", addresses, executed=nexthink["query"]))
+        export = export_of(sandbox, tmp_path, name, nexthink={**nexthink, "queryId": f"#{name}"})
         entry = (await export.done(CLOCK)).entry
         export.mark_reported(entry)
         assert (entry.result, entry.reason) == ("Succeeded", "Succeeded")

@@ -1,8 +1,8 @@
-"""`qualtrics-exporter` without its pauses, which `tests/environment/forking.py` calls in a process of its own.
+"""`qualtrics-exporter` without waiting: each sleep moves the clock instead, also for the sandbox.
 
-A run gives Qualtrics seconds before it asks how an import went, and longer after a refusal. Here who sleeps makes the
-time pass, also for the sandbox. To start the installed program would cost most of what a test here needs. Nothing else
-differs. A few tests start the installed program itself, to see that this makes no difference.
+A run waits seconds before it asks Qualtrics about an import, and longer after a refusal. `tests/environment/forking.py`
+calls this module in a forked process, because starting the installed program would take most of the time of a test.
+Everything else is the same. A few tests start the installed program itself to verify that.
 """
 
 import os
@@ -17,9 +17,9 @@ from tests.environment.clock import HastyClock
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Call the program."""
+    """Run the program on a clock that each sleep moves."""
     if os.environ.get("PYTHONWARNINGS") == "error":
-        warnings.simplefilter("error")  # only a process that begins reads the variable
+        warnings.simplefilter("error")  # Python reads the variable only when it starts
     clock = Path(os.environ["QUALTRICS_EXPORTER_TEST_CLOCK"])
     without_cluster.SystemClock = lambda: HastyClock(clock)  # type: ignore[assignment, misc]
     sys.argv = ["qualtrics-exporter", *arguments]
