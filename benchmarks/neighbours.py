@@ -27,7 +27,7 @@ from typing import Any
 from unittest import mock
 
 from qualtrics_exporter.sandbox import Limits, Query
-from qualtrics_exporter.sandbox.brand import Brand, Job
+from qualtrics_exporter.sandbox.qualtrics_state import ImportJob, QualtricsState
 from tests.environment.controlplane import ControlPlane
 from tests.environment.operator import Operator
 from tests.environment.sandbox import SandboxThread
@@ -54,24 +54,24 @@ class Tenant:
 
     def apply(self, query: Query | None = None) -> None:
         """Create the Secrets and the exporters, each with a mailing list of its own."""
-        world = self.sandbox.world
+        account = self.sandbox.account
         kept = {"apiVersion": "v1", "kind": "Secret"}
         secrets = self.sandbox.secrets()
         items = [{**kept, "metadata": {"name": name}, "stringData": keys} for name, keys in secrets.items()]
         if query:
-            query.executed = world.queries[world.query_id].executed
-            self.sandbox.call(lambda: world.add_query(query))
+            query.executed = account.queries[account.query_id].executed
+            self.sandbox.call(lambda: account.add_query(query))
         for number, name in enumerate(self.names):
             mailing_list = f"CG_neighbour{number:05d}"
-            self.sandbox.call(partial(world.add_mailing_list, mailing_list))
+            self.sandbox.call(partial(account.add_mailing_list, mailing_list))
             manifest: dict[str, Any] = {
                 "apiVersion": f"{GROUP}/v1alpha1",
                 "kind": "QualtricsExporter",
                 "metadata": {"name": name},
-                "spec": world.exporter_spec(),
+                "spec": account.exporter_spec(),
             }
             manifest["spec"]["qualtrics"]["mailingListId"] = mailing_list
-            manifest["spec"]["nexthink"]["queryId"] = query.id if query else world.query_id
+            manifest["spec"]["nexthink"]["queryId"] = query.id if query else account.query_id
             items.append(manifest)
         document = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
         self._stage.cluster.kubectl("apply", "--namespace", self.namespace, "-f", "-", input=document)
@@ -169,11 +169,11 @@ def mixed(stage: Stage, stack: ExitStack) -> Iterator[Row]:
 def large(stage: Stage, stack: ExitStack, runs: int, people: int) -> Iterator[Row]:
     """Many runs with large results at once."""
     tenants = [Tenant(stage, f"large-{number}", 1, stack) for number in range(runs)]
-    with mock.patch.object(Brand, "_finish", _count_only):
+    with mock.patch.object(QualtricsState, "_finish", _count_only):
         process = operator(stage, environment={"QUALTRICS_EXPORTER_TEST_FIRST_LOOK": "0.05"})
         for tenant in tenants:
-            tenant.sandbox.world.limits = Limits.off()
-            tenant.sandbox.world.import_seconds = 0
+            tenant.sandbox.account.limits = Limits.off()
+            tenant.sandbox.account.import_seconds = 0
             tenant.apply(Query.generated("#million", people))
         for tenant in tenants:
             wait(tenant.ready, "the exporters are checked")
@@ -194,7 +194,7 @@ def _mebibytes(size: int) -> tuple[str, str]:
     return f"{size / 2**20:.0f} MiB", f"{MEMORY_LIMIT / 2**20:.0f} MiB"
 
 
-def _count_only(brand: Brand, job: Job) -> None:
+def _count_only(brand: QualtricsState, job: ImportJob) -> None:
     """Take people in without keeping them: ten million of them are more than the sandbox can hold."""
     job.status, job.created, job.added, job.contacts = "complete", len(job.contacts), len(job.contacts), []
 

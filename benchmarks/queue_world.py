@@ -98,7 +98,7 @@ class World:
         self.server = ApiServer(self.loop)
         self.faults = Faults(frozenset(), Random("api"), Random("remote"))  # noqa: S311  latencies, not secrets
         self.network = SlowNetwork(self.loop, self.faults, lambda *_: None, self.trace)
-        self.oracle = SimpleNamespace(process_ended=_process_ended)
+        self.invariants = SimpleNamespace(process_ended=_process_ended)
         self.figures = Figures(exporters)
         self.unfinished: set[str] = set()
         """Names of the exporters whose slot has no entry yet."""
@@ -124,7 +124,7 @@ class World:
             self.loop.outside(0.0, self._replica.start)
             self.loop.outside(LOOK_SECONDS, self._look)
             self.loop.run_until(BEGIN + LIMIT)
-            self.loop.bury()
+            self.loop.dispose()
         self.figures.distributions = sum(len(brand.ledger.distributions) for brand in self._brands)
         self.figures.cpu = time.process_time() - began
         return self.figures
@@ -136,9 +136,9 @@ class World:
         self.network.hosts |= {**hosts, **more_hosts}
         self._brands.append(qualtrics)
         slow = namespace == SLOW and slow_minutes > 0
-        qualtrics.world.import_polls = 1000
-        qualtrics.world.import_seconds = slow_minutes * 60 if slow else IMPORT_SECONDS
-        qualtrics.world.limits.qualtrics_jobs = None  # the slow tenant has more than 125 imports under way
+        qualtrics.account.import_polls = 1000
+        qualtrics.account.import_seconds = slow_minutes * 60 if slow else IMPORT_SECONDS
+        qualtrics.account.limits.qualtrics_jobs = None  # the slow tenant has more than 125 imports under way
         self.server.put_secret(namespace, "nexthink", nexthink.secret())
         self.server.put_secret(namespace, "qualtrics", qualtrics.secret())
         status: Body | None = None

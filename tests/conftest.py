@@ -47,7 +47,7 @@ LONGEST = (
     "nql/test_properties.py",
     "schedule/test_every_zone.py",
     "controller/test_bad_input.py",
-    "chart/test_rights.py",
+    "chart/test_permissions.py",
     "chart/test_upgrade_and_removal.py",
     "faults/test_crash.py",
     "faults/test_remote_faults.py",
@@ -70,7 +70,7 @@ def pytest_configure() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Show what the attacks of tests/faults tried and found, if they ran."""
+    """Show the table of the attacks of tests/faults, if they ran. Each test has given its own verdict."""
     reports = [report for kind in terminalreporter.stats.values() for report in kind]
     calls = [report for report in reports if getattr(report, "when", None) == "call"]
     lines = tally.table(pair for report in calls for pair in report.user_properties)

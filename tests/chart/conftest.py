@@ -1,4 +1,4 @@
-"""Helm without a cluster, and the combinations of values that are worth a look."""
+"""Helm without a cluster, and the chart rendered with each values file in `ci/`."""
 
 import copy
 import json
@@ -14,70 +14,69 @@ from tests.environment.helm import CHART, Helm, HelmError, Values
 COMBINATIONS = sorted((CHART / "ci").glob("*-values.yaml"))
 
 NAMESPACE = "system"
-"""Where they are rendered for."""
-
+"""The namespace of the release."""
 
 PODS = {"replicaCount", "leaderElection", "strategy", "podDisruptionBudget"}
-"""Values that are judged by each other, so that only one row of a table may have some of them at once."""
+"""Values that the chart checks against each other. Only one row of a batch can have some of them."""
 
 
-class Renderer(Helm):
-    """Helm without a cluster, for which the same chart and values are always the same: each is rendered once."""
+class CachingHelm(Helm):
+    """Helm without a cluster. It renders the chart once for the same arguments and values."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._known: dict[str, list[Object] | HelmError] = {}
+        self._results: dict[str, list[Object] | HelmError] = {}
 
     def template(
         self, release: str, *arguments: str, namespace: str = "default", values: Values | None = None
     ) -> list[Object]:
-        asked = json.dumps([release, arguments, namespace, values or {}])
-        if asked not in self._known:
+        key = json.dumps([release, arguments, namespace, values or {}])
+        if key not in self._results:
             try:
-                self._known[asked] = super().template(release, *arguments, namespace=namespace, values=values)
+                self._results[key] = super().template(release, *arguments, namespace=namespace, values=values)
             except HelmError as error:
-                self._known[asked] = error
-        known = self._known[asked]
-        if isinstance(known, HelmError):
-            raise known
-        return copy.deepcopy(known)
+                self._results[key] = error
+        result = self._results[key]
+        if isinstance(result, HelmError):
+            raise result
+        return copy.deepcopy(result)
 
 
-def together(table: Mapping[str, Values]) -> dict[str, dict[str, Any]]:
-    """For each row of a table its values with those of others that have none in common: one start of Helm for many."""
+def batched(table: Mapping[str, Values]) -> dict[str, dict[str, Any]]:
+    """Combine rows that set different values, so that Helm starts once for many; returns the combined values by row."""
     batches: list[tuple[set[str], dict[str, Any]]] = []
     rows: dict[str, dict[str, Any]] = {}
     for name, values in table.items():
-        taken = {"pods" if key in PODS else key for key in values}
-        keys, batch = next((batch for batch in batches if not batch[0] & taken), (set(), {}))
+        row_keys = {"pods" if key in PODS else key for key in values}
+        keys, batch = next((batch for batch in batches if not batch[0] & row_keys), (set(), {}))
         if not batch:
             batches.append((keys, batch))
-        keys |= taken
+        keys |= row_keys
         batch |= values
         rows[name] = batch
     return rows
 
 
-def called(path: Path) -> str:
-    """What a file of `ci/` is about, as the name of its tests."""
+def combination_name(path: Path) -> str:
+    """The name of a values file in `ci/`, without its suffix."""
     return path.name.removesuffix("-values.yaml")
 
 
 @pytest.fixture(scope="session")
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    """The real Helm, which knows no cluster."""
-    return Renderer(tmp_path_factory.mktemp("helm"))
+    """The real Helm, without a cluster."""
+    return CachingHelm(tmp_path_factory.mktemp("helm"))
 
 
-@pytest.fixture(scope="session", params=COMBINATIONS, ids=called)
+@pytest.fixture(scope="session", params=COMBINATIONS, ids=combination_name)
 def combination(request: pytest.FixtureRequest) -> Path:
-    """A file of `ci/`: each has a combination of values that is rendered, checked and tried."""
+    """A values file in `ci/`: each has a combination of values."""
     path: Path = request.param
     return path
 
 
 @pytest.fixture(scope="session")
 def rendered(helm: Helm, combination: Path) -> list[Object]:
-    """All objects of a combination, where the cluster knows Prometheus' kind."""
-    known = ("--api-versions", "monitoring.coreos.com/v1/ServiceMonitor")
-    return helm.template("surveys", "--values", str(combination), *known, namespace=NAMESPACE)
+    """All objects of a combination, for a cluster that has ServiceMonitors."""
+    api_versions = ("--api-versions", "monitoring.coreos.com/v1/ServiceMonitor")
+    return helm.template("surveys", "--values", str(combination), *api_versions, namespace=NAMESPACE)

@@ -1,4 +1,4 @@
-"""Finding one's way in what a chart renders."""
+"""Find objects among those that the chart renders."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,7 +7,7 @@ Object = dict[str, Any]
 
 
 def only(kind: str, objects: Iterable[Object], component: str = "controller") -> Object:
-    """The one object of a kind that belongs to a part of the product; an error if there is none, or more."""
+    """The object of a kind and component. Raises ValueError if there is none, or more than one."""
     found = [
         object_
         for object_ in objects
@@ -18,13 +18,13 @@ def only(kind: str, objects: Iterable[Object], component: str = "controller") ->
 
 
 def variables(objects: Iterable[Object]) -> dict[str, str]:
-    """The variables that the operator's container gets as text."""
+    """The environment variables of the operator's container that have a value."""
     (container,) = only("Deployment", objects)["spec"]["template"]["spec"]["containers"]
     return {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable}
 
 
 def pods(objects: Iterable[Object]) -> list[Object]:
-    """Every pod that comes of it, as a Pod: the operator's and that of `helm test`."""
+    """The pod of the Deployment and the pod of `helm test`, each as a Pod."""
     template = only("Deployment", objects)["spec"]["template"]
     labels, annotations = template["metadata"]["labels"], template["metadata"]["annotations"]
     operator = {"apiVersion": "v1", "kind": "Pod", "spec": template["spec"]}

@@ -1,4 +1,4 @@
-"""The chart sets every flag of `qualtrics-exporter controller`, and the command understands what it sets."""
+"""The chart can set every flag of `qualtrics-exporter controller`, in the form that the command reads."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from qualtrics_exporter.cli.controller import DEFAULTS, controller
 from qualtrics_exporter.cli.flags import PREFIX
-from tests.chart.conftest import together
+from tests.chart.conftest import batched
 from tests.chart.objects import only, variables
 from tests.environment.helm import Helm
 
@@ -41,23 +41,23 @@ FLAGS: dict[str, tuple[dict[str, Any], str, Any]] = {
     "LOG_FORMAT": ({"logging": {"format": "console"}}, "log_format", "console"),
     "LOG_LEVEL": ({"logging": {"level": "debug"}}, "log_level", "debug"),
 }
-"""Each flag's variable, the values that set it, and what the command has to make of them."""
+"""By the variable of each flag: the values that set it, the parameter of the command, and its expected value."""
 
-# Without an election there is no Lease.
-LEASE = together({flag: values for flag, (values, _, _) in FLAGS.items() if flag != "LEADER_ELECTION"})
-VALUES = {**LEASE, "LEADER_ELECTION": FLAGS["LEADER_ELECTION"][0]}
-"""The same values, with those of the other flags."""
+# Without leader election, the chart sets no Lease, so that flag needs values of its own.
+WITH_LEASE = batched({flag: values for flag, (values, _, _) in FLAGS.items() if flag != "LEADER_ELECTION"})
+VALUES = {**WITH_LEASE, "LEADER_ELECTION": FLAGS["LEADER_ELECTION"][0]}
+"""The values of each flag, together with the values of other flags."""
 
 
-def understood(monkeypatch: pytest.MonkeyPatch, set_: dict[str, str]) -> dict[str, Any]:
-    """What the command makes of the variables."""
-    for name, value in set_.items():
+def parsed(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> dict[str, Any]:
+    """The parameters that the command reads from environment variables."""
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
     parameters: dict[str, Any] = controller.make_context("controller", []).params
     return parameters
 
 
-def test_there_is_a_value_for_each_flag() -> None:
+def test_chart_has_a_value_for_each_flag() -> None:
     flags = {
         parameter.envvar.removeprefix(PREFIX): parameter.name for parameter in controller.params if parameter.envvar
     }
@@ -65,27 +65,29 @@ def test_there_is_a_value_for_each_flag() -> None:
 
 
 @pytest.mark.parametrize("flag", FLAGS)
-def test_a_value_reaches_the_flag(helm: Helm, monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
-    _, parameter, wanted = FLAGS[flag]
+def test_value_of_the_chart_reaches_its_flag(helm: Helm, monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
+    _, parameter, expected = FLAGS[flag]
     rendered = variables(helm.template("surveys", namespace="system", values=VALUES[flag]))
-    assert understood(monkeypatch, rendered)[parameter] == wanted
+    assert parsed(monkeypatch, rendered)[parameter] == expected
 
 
-def test_without_values_the_operator_runs_as_it_would_without_flags_but_for_its_lease(
+def test_default_values_set_every_flag_except_the_lease_to_its_default(
     helm: Helm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parameters = understood(monkeypatch, variables(helm.template("qualtrics-exporter", namespace="system")))
+    parameters = parsed(monkeypatch, variables(helm.template("qualtrics-exporter", namespace="system")))
     assert parameters.pop("lease_namespace") == "system"
     assert (parameters.pop("proxy"), parameters.pop("no_proxy")) == (None, ())
     assert parameters == {name: getattr(DEFAULTS, name) for name in parameters}
 
 
-def test_probes_and_metrics_by_both_families(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_http_host_serves_probes_and_metrics_on_ipv4_and_ipv6(
+    helm: Helm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rendered = variables(helm.template("surveys", values={"http": {"host": ""}}))
-    assert understood(monkeypatch, rendered)["http_address"] == ":8080"
+    assert parsed(monkeypatch, rendered)["http_address"] == ":8080"
 
 
-def test_the_probes_ask_where_the_operator_serves(helm: Helm) -> None:
+def test_probes_service_and_helm_test_use_the_configured_ports(helm: Helm) -> None:
     objects = helm.template("surveys", values={"http": {"port": 9090}, "service": {"port": 80}})
     (container,) = only("Deployment", objects)["spec"]["template"]["spec"]["containers"]
     assert container["ports"] == [{"name": "http", "containerPort": 9090}]

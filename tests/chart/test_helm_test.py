@@ -1,4 +1,4 @@
-"""What the pod of `helm test` runs, run here: against a real operator, and against something else."""
+"""The script of the pod of `helm test`, run as a process: against a real operator, and against another server."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from tests.environment.waiting import HANG_SECONDS
 
 
 def run(helm: Helm, host: str | None, port: int | None) -> subprocess.CompletedProcess[str]:
-    """Run the pod's command, with another host and port in place of those of its Service."""
+    """Run the command of the pod, with this host and port instead of those of the Service."""
     (container,) = only("Pod", helm.template("surveys", namespace="system"), "test")["spec"]["containers"]
     python, *arguments, service, service_port = container["command"]
     assert (python, service, service_port) == ("python3", "surveys-qualtrics-exporter.system.svc", "8080")
@@ -24,7 +24,9 @@ def run(helm: Helm, host: str | None, port: int | None) -> subprocess.CompletedP
     return subprocess.run(command, capture_output=True, text=True, timeout=HANG_SECONDS)
 
 
-def test_it_finds_an_operator_that_is_ready(helm: Helm, cluster: ControlPlane, namespace: str, tmp_path: Path) -> None:
+def test_helm_test_passes_against_a_ready_operator(
+    helm: Helm, cluster: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
     with ExitStack() as stack:
         operator = Stage(cluster, namespace, tmp_path, stack).operator()
         address = urlsplit(operator.address)
@@ -33,9 +35,9 @@ def test_it_finds_an_operator_that_is_ready(helm: Helm, cluster: ControlPlane, n
     assert done.stdout.splitlines() == ["/readyz: ok", "/metrics: those of the operator"]
 
 
-def test_it_does_not_take_anything_else_for_the_operator(helm: Helm) -> None:
-    class Polite(BaseHTTPRequestHandler):
-        """Says 200 to everything."""
+def test_helm_test_fails_against_a_server_without_the_metrics_of_the_operator(helm: Helm) -> None:
+    class AlwaysOk(BaseHTTPRequestHandler):
+        """Answers each request with 200."""
 
         def do_GET(self) -> None:
             self.send_response(200)
@@ -44,7 +46,7 @@ def test_it_does_not_take_anything_else_for_the_operator(helm: Helm) -> None:
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Polite) as server:
+    with HTTPServer(("127.0.0.1", 0), AlwaysOk) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

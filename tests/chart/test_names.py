@@ -1,4 +1,4 @@
-"""Names and labels: always such that Kubernetes takes them, and two releases never meet in one."""
+"""Names and labels of the objects: valid for Kubernetes, and different for each release."""
 
 import json
 import re
@@ -22,11 +22,20 @@ LONG = "a-release-whose-name-is-as-long-as-helm-lets-it-be-00"
         ("surveys", {"nameOverride": "exporter"}, "surveys-exporter"),
         ("surveys", {"nameOverride": "surveys"}, "surveys"),
         ("surveys", {"fullnameOverride": "exporter"}, "exporter"),
-        # What YAML would read as something else than text.
+        # YAML reads these as a number and a boolean unless they are quoted.
         ("1", {"fullnameOverride": "true"}, "true"),
     ],
+    ids=[
+        "release with the name of the chart",
+        "release with the name of the chart in it",
+        "other release",
+        "nameOverride",
+        "nameOverride with the name of the release",
+        "fullnameOverride",
+        "number and boolean as names",
+    ],
 )
-def test_objects_and_lease_are_called_after_the_release(
+def test_objects_and_lease_get_their_name_from_the_release_and_the_overrides(
     helm: Helm, release: str, values: dict[str, str], name: str
 ) -> None:
     objects = helm.template(release, namespace="1e3", values=values)
@@ -38,29 +47,28 @@ def test_objects_and_lease_are_called_after_the_release(
     assert {object_["metadata"].get("namespace", "1e3") for object_ in objects} == {"1e3"}
 
 
-def test_names_that_are_too_long_or_of_other_characters_are_cut_and_stay_different(helm: Helm) -> None:
+def test_invalid_and_too_long_names_become_valid_and_stay_unique(helm: Helm) -> None:
     releases = [f"{LONG[:-1]}{n}" for n in range(2)] + ["a.b", "a-b", "9-lives", "a--b"]
-    # Rendered for each as the objects of a release of that name would have it.
-    named = '(merge (dict "Release" (dict "Name" .)) $)'
-    one = (
-        f"{{{{ range list {' '.join(json.dumps(r) for r in releases)} }}}}{{{{ include NAME {named} }}}} {{{{ end }}}}"
-    )
-    extra = {"kind": "ConfigMap", "data": {"names": one.replace("NAME", '"qualtrics-exporter.fullname"')}}
+    # One template prints the name of the objects for each release.
+    context = '(merge (dict "Release" (dict "Name" .)) $)'
+    fullname = f'{{{{ include "qualtrics-exporter.fullname" {context} }}}}'
+    template = f"{{{{ range list {' '.join(json.dumps(r) for r in releases)} }}}}{fullname} {{{{ end }}}}"
+    extra = {"kind": "ConfigMap", "data": {"names": template}}
     objects = helm.template("surveys", values={"extraObjects": [extra]})
     names = next(o for o in objects if o["kind"] == "ConfigMap")["data"]["names"].split()
     assert len(set(names)) == len(releases)
     for name in names:
         assert LABEL_NAME.fullmatch(name), name
         assert len(name) <= 52
-    assert names[3] == "a-b-qualtrics-exporter", "what needs no change has none"
+    assert names[3] == "a-b-qualtrics-exporter", "a valid name does not change"
 
 
-def test_the_longest_name_leaves_room_for_all_that_is_made_of_it(helm: Helm) -> None:
+def test_all_objects_of_a_release_with_the_longest_name_have_valid_names(helm: Helm) -> None:
     for object_ in helm.template(LONG, namespace="n" * 63):
         if object_["kind"] not in ("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"):
             assert len(object_["metadata"]["name"]) <= 253
         if object_["kind"] in ("Service", "Pod", "Deployment"):
-            assert len(object_["metadata"]["name"]) <= 63, "it becomes a host name"
+            assert len(object_["metadata"]["name"]) <= 63, "it is used as a host name"
 
 
 @pytest.mark.parametrize(
@@ -83,8 +91,18 @@ def test_the_longest_name_leaves_room_for_all_that_is_made_of_it(helm: Helm) -> 
             "qualtrics-exporter/qualtrics-exporter:1@sha256:" + "a" * 64,
         ),
     ],
+    ids=[
+        "no tag",
+        "empty tag",
+        "tag with special characters",
+        "tag of 72 characters",
+        "tag of underscores",
+        "tag like a number",
+        "registry and digest",
+        "tag and digest",
+    ],
 )
-def test_the_image_is_named_in_full_and_its_version_is_a_label_whatever_the_tag(
+def test_pods_use_the_full_image_reference_and_objects_have_a_valid_version_label(
     helm: Helm, image: dict[str, str], version: str | None, reference: str
 ) -> None:
     chart_version = re.search(r"^appVersion: (.*)$", (CHART / "Chart.yaml").read_text(), re.MULTILINE)
@@ -97,7 +115,7 @@ def test_the_image_is_named_in_full_and_its_version_is_a_label_whatever_the_tag(
     assert all(LABEL_VALUE.fullmatch(value) and len(value) <= 63 for value in labels.values())
 
 
-def test_releases_of_one_name_in_two_namespaces_share_no_object_outside_of_them(helm: Helm) -> None:
+def test_releases_with_the_same_name_in_two_namespaces_share_no_object(helm: Helm) -> None:
     values = {"crds": {"enabled": False}, "watchNamespaces": ["dex"]}
     here, there = (helm.template("surveys", namespace=namespace, values=values) for namespace in ("here", "there"))
     assert identities(here).isdisjoint(identities(there))
@@ -106,7 +124,7 @@ def test_releases_of_one_name_in_two_namespaces_share_no_object_outside_of_them(
     assert identities(here).isdisjoint(identities(there))
 
 
-def test_two_releases_in_one_namespace_share_nothing(helm: Helm) -> None:
+def test_two_releases_in_one_namespace_have_different_objects_pod_labels_and_leases(helm: Helm) -> None:
     values = {"crds": {"enabled": False}}
     one, other = (helm.template(release, namespace="dex", values=values) for release in ("one", "other"))
     assert identities(one).isdisjoint(identities(other))

@@ -1,7 +1,7 @@
-"""Helm's life of a release, on a cluster of its own where Helm owns the CRD: upgraded, removed, installed again.
+"""Upgrade, uninstall and a new installation of a release lose no exporter, repeat no survey and send none.
 
-Exporters and what they remember are in the cluster, not in the release: nothing of them may be lost by any of it, and
-nothing may be sent because of it.
+The exporters and their status are in the cluster and not in the release. These tests have a control plane of their own,
+because Helm installs and deletes the CRD.
 """
 
 import io
@@ -28,30 +28,32 @@ HOUR = 3600
 
 
 @pytest.fixture(scope="module")
-def empty() -> Iterator[ControlPlane]:
-    """A control plane in which nobody installed our CRD."""
+def own_cluster() -> Iterator[ControlPlane]:
+    """A control plane without the CRD."""
     with ControlPlane() as running:
         yield running
 
 
 @pytest.fixture
-def release(empty: ControlPlane, namespace_of_its_own: str, tmp_path: Path) -> Iterator[Release]:
-    """A release; when the test is over it is gone, and the CRD with every exporter."""
-    made = Release(empty, tmp_path, namespace_of_its_own)
-    yield made
-    made.uninstall("--ignore-not-found")  # the next one is refused beside it
-    empty.kubectl("delete", "crd", CRD, "--ignore-not-found")
-    empty.kubectl("delete", "clusterrole,clusterrolebinding", "--selector=app.kubernetes.io/name=qualtrics-exporter")
+def release(own_cluster: ControlPlane, own_namespace: str, tmp_path: Path) -> Iterator[Release]:
+    """A release that is not installed yet. After the test, it is uninstalled, and the CRD and all exporters deleted."""
+    release = Release(own_cluster, tmp_path, own_namespace)
+    yield release
+    release.uninstall("--ignore-not-found")
+    own_cluster.kubectl("delete", "crd", CRD, "--ignore-not-found")
+    own_cluster.kubectl(
+        "delete", "clusterrole,clusterrolebinding", "--selector=app.kubernetes.io/name=qualtrics-exporter"
+    )
 
 
 @pytest.fixture
-def namespace_of_its_own(empty: ControlPlane, request: pytest.FixtureRequest) -> str:
-    return empty.namespace(request.node.name.removeprefix("test_").replace("_", "-")[:50].strip("-"))
+def own_namespace(own_cluster: ControlPlane, request: pytest.FixtureRequest) -> str:
+    return own_cluster.namespace(request.node.name.removeprefix("test_").replace("_", "-")[:50].strip("-"))
 
 
 @pytest.fixture
 def stage(release: Release, tmp_path: Path) -> Iterator[Stage]:
-    """A namespace with the sandbox's Secrets, ten minutes before the slot of an hour falls due."""
+    """A namespace with the Secrets of the sandbox, ten minutes before an hourly slot is due."""
     with ExitStack() as stack:
         yield Stage(
             release.cluster, release.namespace, tmp_path, stack, start=datetime(2026, 11, 24, 12, 10, tzinfo=UTC)
@@ -60,28 +62,28 @@ def stage(release: Release, tmp_path: Path) -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def earlier_chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The chart as people have it installed: the newest of the main branch that differs from the present one.
+    """The newest chart of the main branch that differs from the current chart.
 
-    Where there is none, as in a shallow clone, it is the present one: then only a value changes by the upgrade.
+    If there is none, for example in a shallow clone, it is the current chart. Then the upgrade only changes a value.
     """
-    place = CHART.relative_to(ROOT)
+    path = CHART.relative_to(ROOT)
     for branch in ("origin/main", "main", "HEAD"):
-        for commit in git("log", "--first-parent", "--format=%H", branch, "--", str(place)).stdout.decode().split():
-            archive = git("archive", commit, str(place))
-            if archive.returncode == 0 and git("diff", "--quiet", commit, "--", str(place)).returncode == 1:
+        for commit in git("log", "--first-parent", "--format=%H", branch, "--", str(path)).stdout.decode().split():
+            archive = git("archive", commit, str(path))
+            if archive.returncode == 0 and git("diff", "--quiet", commit, "--", str(path)).returncode == 1:
                 folder = tmp_path_factory.mktemp("earlier")
                 with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as packed:
                     packed.extractall(folder, filter="data")
-                return folder / place
+                return folder / path
     return CHART
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """What Git says of this repository, or that it cannot."""
+    """Run Git in this repository."""
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True)
 
 
-def test_an_upgrade_in_the_middle_of_a_run_loses_nothing_and_repeats_nothing(
+def test_upgrade_during_a_run_loses_no_run_and_sends_each_survey_once(
     release: Release, stage: Stage, earlier_chart: Path
 ) -> None:
     release.install(chart=earlier_chart, **VALUES)
@@ -93,7 +95,7 @@ def test_an_upgrade_in_the_middle_of_a_run_loses_nothing_and_repeats_nothing(
     stage.reached("qualtrics.import_status")
 
     release.upgrade(podAnnotations={"example.com/rollout": "2"}, **VALUES)
-    new = release.operator(stage, "new")  # a rolling update: the new pod is ready before the old one is told to go
+    new = release.operator(stage, "new")  # a rolling update: the new pod is ready before the old one stops
     new.start()
     old.terminate()
     stage.sandbox.release()
@@ -104,13 +106,13 @@ def test_an_upgrade_in_the_middle_of_a_run_loses_nothing_and_repeats_nothing(
     stage.clock.advance(HOUR)
     assert busy.ended(2)["result"] == "Succeeded"
     assert len(sent(stage)) == 2
-    assert sent(stage) == told(busy)
+    assert sent(stage) == recorded(busy)
     assert [entry["trigger"] for entry in busy.history()] == ["Schedule", "Schedule"]
     assert resting.history() == []
     assert resting.condition("Ready")["status"] == "True"
 
 
-def test_a_removal_leaves_exporters_and_another_installation_carries_on_without_sending(
+def test_uninstall_keeps_exporters_and_a_new_installation_sends_only_at_the_next_slot(
     release: Release, stage: Stage
 ) -> None:
     release.install(**VALUES)
@@ -137,11 +139,13 @@ def test_a_removal_leaves_exporters_and_another_installation_carries_on_without_
     stage.clock.advance(HOUR)
     kept.ended(2)
     assert len(sent(stage)) == 2
-    assert sent(stage) == told(kept)
+    assert sent(stage) == recorded(kept)
 
 
-def test_a_removal_in_the_middle_of_a_send_is_told_when_an_operator_is_back(release: Release, stage: Stage) -> None:
-    """The pod finishes what it sends, but its rights are gone, so that it cannot write down how it went."""
+def test_send_interrupted_by_uninstall_is_recorded_as_succeeded_after_a_new_installation(
+    release: Release, stage: Stage
+) -> None:
+    """The pod finishes the send, but it cannot write the result, because its permissions are deleted."""
     release.install(**VALUES)
     operator = release.operator(stage)
     operator.start()
@@ -157,28 +161,28 @@ def test_a_removal_in_the_middle_of_a_send_is_told_when_an_operator_is_back(rele
     assert cut.status()["activeRun"]["step"] == "Sending"
     assert cut.history() == []
 
-    # The pod could not give its Lease back, which would be waited for.
+    # The pod could not release its Lease. Delete it, so that the new pod does not wait until the Lease expires.
     release.cluster.kubectl("delete", "lease", release.name, "--namespace", release.namespace)
     release.install(**VALUES)
     again = release.operator(stage, "again")
     again.start()
     assert stage.while_time_passes(cut.ended)["result"] == "Succeeded"
     assert len(sent(stage)) == 1
-    assert sent(stage) == told(cut)
+    assert sent(stage) == recorded(cut)
 
 
-def test_exporters_can_be_deleted_when_no_operator_is_left(release: Release, stage: Stage) -> None:
+def test_exporter_can_be_deleted_after_uninstall(release: Release, stage: Stage) -> None:
     release.install(**VALUES)
-    with_operator = release.operator(stage)
-    with_operator.start()
+    operator = release.operator(stage)
+    operator.start()
     left = exporter(stage, "left")
-    with_operator.stop()
+    operator.stop()
     release.uninstall()
     release.cluster.kubectl("delete", KIND, left.name, "--namespace", stage.namespace, f"--timeout={HANG}")
     assert not left.exists()
 
 
-def test_the_crd_goes_with_the_release_only_if_it_is_told_to(release: Release) -> None:
+def test_uninstall_deletes_the_crd_only_with_keep_false(release: Release) -> None:
     release.install(**VALUES)
     release.uninstall()
     assert release.cluster.kubectl("get", "crd", CRD, check=False).returncode == 0
@@ -188,19 +192,19 @@ def test_the_crd_goes_with_the_release_only_if_it_is_told_to(release: Release) -
 
 
 def exporter(stage: Stage, name: str, *, schedule: bool = True) -> AppliedExporter:
-    """An exporter with a query of its own, that was checked."""
+    """Create an exporter with its own query, and wait for its check."""
     stage.people(f"#{name}", [f"{name}@example.com"])
     changes = {"nexthink.queryId": f"#{name}", "qualtrics.subject": name}
-    made = stage.exporter(name, **changes, **(HOURLY if schedule else {}))
-    assert made.checked()["status"] == "True"
-    return made
+    created = stage.exporter(name, **changes, **(HOURLY if schedule else {}))
+    assert created.checked()["status"] == "True"
+    return created
 
 
 def sent(stage: Stage) -> list[str]:
-    """The distributions that went out, newest first (of a second one to the same person Qualtrics makes no mail)."""
+    """All distributions, newest first. Mails do not show a second distribution to the same person."""
     return [distribution.id for distribution in reversed(stage.sandbox.ledger.distributions)]
 
 
-def told(exporter: AppliedExporter) -> list[str]:
-    """The distributions that its history tells of, newest first."""
+def recorded(exporter: AppliedExporter) -> list[str]:
+    """The distributions in the history of the exporter, newest first."""
     return [entry["distributionId"] for entry in exporter.history()]

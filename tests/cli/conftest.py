@@ -1,4 +1,4 @@
-"""The installed program, started as users start it, and what it needs around it."""
+"""Fixtures that start the installed program as users do, with a home directory and the sandbox."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from qualtrics_exporter.cli import program as commands
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.clock import SteeredClock
@@ -27,12 +27,12 @@ from tests.environment.waiting import HANG_SECONDS
 PROGRAM = Path(sysconfig.get_path("scripts")) / "qualtrics-exporter"
 SAMPLE = ROOT / "samples" / "teams-rollout.yaml"
 PEOPLE = {f"{name}@example.com" for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
-"""To mail, of the sandbox's eight rows."""
+"""The distinct addresses in the eight rows of the sandbox."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """`qualtrics-exporter` in a home of its own, where any Python warning is an error."""
+    """`qualtrics-exporter` in an empty home directory. Python warnings are errors."""
 
     home: Path
     variables: dict[str, str]
@@ -41,8 +41,8 @@ class Program:
     def __call__(
         self, *arguments: str | Path, code: int | None = 0, **options: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Run it to its end, and see that it ends as it should."""
-        ended = subprocess.run(
+        """Run the program until it exits, and check its exit code."""
+        result = subprocess.run(
             [*self.command, *map(str, arguments)],
             env=self.environment(options.pop("env", {})),
             cwd=self.home,
@@ -51,89 +51,93 @@ class Program:
             timeout=HANG_SECONDS,
             **options,
         )
-        assert "Traceback" not in ended.stderr
-        assert code is None or ended.returncode == code, f"exit code {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
-        return ended
+        assert "Traceback" not in result.stderr
+        assert code is None or result.returncode == code, (
+            f"exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
+        )
+        return result
 
     def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
-        """Start it and look at it later."""
+        """Start the program, and return while it runs."""
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
         command = [*self.command, *map(str, arguments)]
         return subprocess.Popen(command, env=self.environment({}), cwd=self.home, **options)
 
     def environment(self, more: dict[str, str]) -> dict[str, str]:
-        """Nothing of the developer's own settings."""
-        own = {"PATH": os.environ["PATH"], "HOME": str(self.home), "PYTHONWARNINGS": "error"}
-        return {**own, **self.variables, **more}
+        """The environment variables of the program, without those of the developer."""
+        base = {"PATH": os.environ["PATH"], "HOME": str(self.home), "PYTHONWARNINGS": "error"}
+        return {**base, **self.variables, **more}
 
 
 @dataclass(frozen=True)
-class Called(Program):
-    """The same without a process of its own: for commands that only read, and end. A process costs half a second."""
+class InProcessProgram(Program):
+    """The program, called in this process. For commands that only read: starting a process takes half a second."""
 
     def __call__(
         self, *arguments: str | Path, code: int | None = 0, **options: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Call it, and see that it ends as it should."""
+        """Call the program, and check its exit code."""
         command = list(map(str, arguments))
         variables: dict[str, str | None] = dict.fromkeys(os.environ) | self.environment(options.pop("env", {}))
         with contextlib.chdir(self.home):
-            ended = CliRunner().invoke(commands, command, prog_name="qualtrics-exporter", env=variables, **options)
-        # The whole program tells such an error in a sentence; here it is to be seen.
-        assert ended.exception is None or isinstance(ended.exception, SystemExit), ended.exception
-        assert code is None or ended.exit_code == code, f"exit code {ended.exit_code}\n{ended.stdout}\n{ended.stderr}"
-        return subprocess.CompletedProcess(command, ended.exit_code, ended.stdout, ended.stderr)
+            result = CliRunner().invoke(commands, command, prog_name="qualtrics-exporter", env=variables, **options)
+        # The installed program replaces an unexpected error with a sentence. Here the test shows the error itself.
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert code is None or result.exit_code == code, (
+            f"exit code {result.exit_code}\n{result.stdout}\n{result.stderr}"
+        )
+        return subprocess.CompletedProcess(command, result.exit_code, result.stdout, result.stderr)
 
 
-class Started:
-    """A process of `Hurried`; as far as it goes, with the methods of `subprocess.Popen`."""
+class RunningProcess:
+    """A process of `FastForwardProgram`, with the methods of `subprocess.Popen` that tests need."""
 
     def __init__(self, process: Forked, output: Path, errors: Path) -> None:
         self._process, self._output, self._errors = process, output, errors
 
     @property
     def returncode(self) -> int | None:
-        """The exit code, or minus the signal that ended it; None before that."""
+        """The exit code, or the negative number of the signal that ended the process; None while it runs."""
         return self._process.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it is there."""
+        """Send a signal to the process, if it still runs."""
         self._process.send_signal(number)
 
     def communicate(self, timeout: float = HANG_SECONDS) -> tuple[str, str]:
-        """Wait for its end; returns what it wrote."""
+        """Wait until the process ends, and return its standard output and standard error."""
         self._process.wait(timeout)
         return self._output.read_text(), self._errors.read_text()
 
 
 @dataclass(frozen=True)
-class Hurried(Program):
-    """The same without its pauses, in processes that need not load it: see `tests/cli/hurried.py`."""
+class FastForwardProgram(Program):
+    """The program without waiting, in forked processes: see `tests/cli/fast_forward.py`."""
 
     def __call__(
         self, *arguments: str | Path, code: int | None = 0, **options: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Run it to its end, and see that it ends as it should."""
-        started = self.start(*arguments, **options)
-        out, err = started.communicate()
+        """Run the program until it exits, and check its exit code."""
+        process = self.start(*arguments, **options)
+        out, err = process.communicate()
         assert "Traceback" not in err
-        assert code is None or started.returncode == code, f"exit code {started.returncode}\n{out}\n{err}"
-        return subprocess.CompletedProcess([*map(str, arguments)], started.returncode or 0, out, err)
+        assert code is None or process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess([*map(str, arguments)], process.returncode or 0, out, err)
 
     def start(  # type: ignore[override]
         self,
         *arguments: str | Path,
         env: Mapping[str, str] | None = None,
-        input: str = "",  # noqa: A002 - as subprocess calls it
+        input: str = "",  # noqa: A002 - the name of the argument in subprocess
         stdout: int | None = None,
         stderr: int | None = None,
-    ) -> Started:
-        """Start it and look at it later."""
-        output, errors, given = (Path(tempfile.mkstemp(dir=self.home.parent)[1]) for _ in range(3))
-        given.write_text(input)
-        with output.open("wb") as out, errors.open("wb") as err, given.open("rb") as inp:
+    ) -> RunningProcess:
+        """Start the program, and return while it runs."""
+        output, errors, stdin = (Path(tempfile.mkstemp(dir=self.home.parent)[1]) for _ in range(3))
+        stdin.write_text(input)
+        with output.open("wb") as out, errors.open("wb") as err, stdin.open("rb") as inp:
             process = fork(
-                "tests.cli.hurried",
+                "tests.cli.fast_forward",
                 [*map(str, arguments)],
                 self.environment({**(env or {})}),
                 out if stdout is None else stdout,
@@ -141,12 +145,12 @@ class Hurried(Program):
                 errors=err.fileno() if stderr is None else stderr,
                 standard_input=inp.fileno(),
             )
-        return Started(process, output, errors)
+        return RunningProcess(process, output, errors)
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home without anything in it."""
+    """An empty home directory."""
     folder = tmp_path / "home"
     folder.mkdir()
     return folder
@@ -154,33 +158,33 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def program(home: Path) -> Program:
-    """The program, with no remote side that it could reach."""
+    """The installed program."""
     return Program(home, {})
 
 
 @pytest.fixture
-def called(home: Path) -> Called:
-    """The program's commands, called where a process of its own would show no more."""
-    return Called(home, {})
+def in_process(home: Path) -> InProcessProgram:
+    """The program, called in the process of the tests."""
+    return InProcessProgram(home, {})
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """A private authority."""
+    """A private certificate authority and its certificates."""
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
 def sandbox(certificates: Certificates, tmp_path: Path) -> Iterator[SandboxThread]:
-    """Both remote sides over HTTPS, with imports that do not dawdle. `Hurried` makes their time pass."""
-    world = World.default()
-    world.import_seconds = world.import_polls = 0
-    with SandboxThread(SteeredClock(tmp_path / "clock"), certificates.server, world) as running:
+    """Nexthink and Qualtrics over HTTPS. Imports finish at once, and `FastForwardProgram` moves the clock."""
+    account = Account.default()
+    account.import_seconds = account.import_polls = 0
+    with SandboxThread(SteeredClock(tmp_path / "clock"), certificates.server, account) as running:
         yield running
         assert running.ledger.errors == []
 
 
-class Local:
+class LocalRun:
     """`qualtrics-exporter run` on the sample, against the sandbox."""
 
     def __init__(self, program: Program, sandbox: SandboxThread) -> None:
@@ -198,7 +202,7 @@ class Local:
         )
 
     def write(self, *documents: Any) -> None:
-        """Put these in the exporter's file."""
+        """Write these documents to the file of the exporter."""
         self.exporter.write_text(yaml.safe_dump_all(documents, sort_keys=False))
 
     def change(self, **spec: Any) -> None:
@@ -208,34 +212,34 @@ class Local:
         self.write(body)
 
     def arguments(self, *more: str | Path) -> list[str | Path]:
-        """The whole command but the program."""
+        """The arguments of the command."""
         return ["run", self.exporter, "--secrets", self.secrets, "--allowed-host", "localhost", *more]
 
     def __call__(self, *more: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run it to its end."""
+        """Run the command until it exits."""
         return self.program(*self.arguments(*more), **options)
 
-    def start(self, *more: str | Path, **options: Any) -> subprocess.Popen[str] | Started:
-        """Start it and look at it later."""
+    def start(self, *more: str | Path, **options: Any) -> subprocess.Popen[str] | RunningProcess:
+        """Start the program, and return while it runs."""
         return self.program.start(*self.arguments(*more), **options)
 
     def mailed(self) -> set[str]:
-        """Who got mail; nobody ever gets two."""
+        """The people who got a mail, after checking that nobody got two."""
         mails = self.sandbox.ledger.mails()
-        assert set(mails.values()) <= {1}, "somebody was mailed twice"
+        assert set(mails.values()) <= {1}, "somebody got two mails"
         return set(mails)
 
 
 @pytest.fixture
-def as_installed(program: Program, sandbox: SandboxThread, certificates: Certificates) -> Local:
-    """The command `run` on the sample."""
+def installed_run(program: Program, sandbox: SandboxThread, certificates: Certificates) -> LocalRun:
+    """The command `run` of the installed program, on the sample."""
     program.variables["SSL_CERT_FILE"] = str(certificates.authority)
-    return Local(program, sandbox)
+    return LocalRun(program, sandbox)
 
 
 @pytest.fixture
-def run(as_installed: Local) -> Local:
-    """The same without its pauses."""
-    program = as_installed.program
+def run(installed_run: LocalRun) -> LocalRun:
+    """The command `run` on the sample, without waiting."""
+    program = installed_run.program
     program.variables["QUALTRICS_EXPORTER_TEST_CLOCK"] = str(program.home.parent / "clock")
-    return Local(Hurried(program.home, program.variables), as_installed.sandbox)
+    return LocalRun(FastForwardProgram(program.home, program.variables), installed_run.sandbox)

@@ -1,4 +1,4 @@
-"""The program as a whole: its commands, their help, exit codes, and how quickly it is there."""
+"""The program as a whole: its commands, help, exit codes, and the libraries that it imports."""
 
 import re
 import subprocess
@@ -10,13 +10,13 @@ import pytest
 
 from qualtrics_exporter.cli import COMMANDS
 from qualtrics_exporter.cli import program as commands
-from tests.cli.conftest import Called, Program
+from tests.cli.conftest import InProcessProgram, Program
 from tests.environment.build import ROOT
 
-HEAVY = {"kopf", "kubernetes", "httpx", "aiohttp", "pydantic", "prometheus_client"}
+SLOW_IMPORTS = {"kopf", "kubernetes", "httpx", "aiohttp", "pydantic", "prometheus_client"}
 
 
-def command(name: str) -> click.Command:
+def command_named(name: str) -> click.Command:
     found = commands.get_command(click.Context(commands), name)
     assert found
     return found
@@ -30,33 +30,33 @@ def test_help_lists_every_command_with_a_sentence(program: Program) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_sentence_in_the_list_is_the_one_that_the_command_itself_begins_with(name: str) -> None:
-    assert (command(name).help or "").partition("\n\n")[0].replace("\n", " ") == COMMANDS[name]
+def test_help_of_a_command_begins_with_its_sentence_in_the_list(name: str) -> None:
+    assert (command_named(name).help or "").partition("\n\n")[0].replace("\n", " ") == COMMANDS[name]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_flag_is_explained_and_has_its_variable(name: str) -> None:
-    for flag in command(name).params:
+def test_every_flag_has_a_help_text_and_an_environment_variable(name: str) -> None:
+    for flag in command_named(name).params:
         if isinstance(flag, click.Option) and flag.name != "help":
-            word = flag.opts[0].removeprefix("--").replace("-", "_").upper()
-            assert flag.envvar == f"QUALTRICS_EXPORTER_{word}"
+            variable = flag.opts[0].removeprefix("--").replace("-", "_").upper()
+            assert flag.envvar == f"QUALTRICS_EXPORTER_{variable}"
             assert flag.help, flag.name
             assert flag.help.endswith((".", "]"))
 
 
 @pytest.mark.parametrize("name", [*COMMANDS, ""])
-def test_help_goes_to_standard_output(called: Called, name: str) -> None:
-    ended = called(*filter(None, [name]), "--help")
-    assert ended.stdout.startswith("Usage: qualtrics-exporter")
-    assert ended.stderr == ""
+def test_help_goes_to_standard_output(in_process: InProcessProgram, name: str) -> None:
+    result = in_process(*filter(None, [name]), "--help")
+    assert result.stdout.startswith("Usage: qualtrics-exporter")
+    assert result.stderr == ""
 
 
-def test_version(program: Program) -> None:
+def test_version_flag_prints_the_version_of_the_package(program: Program) -> None:
     assert program("--version").stdout == f"qualtrics-exporter {version('qualtrics-exporter')}\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "Usage:"),
         (["nope"], "No such command 'nope'. The commands are controller, validate, run,"),
@@ -70,52 +70,65 @@ def test_version(program: Program) -> None:
         (["controller", "--max-concurrent-runs", "0"], "0 is not in the range"),
         (["controller", "--log-level", "loud"], "'loud' is not one of"),
     ],
+    ids=[
+        "no command",
+        "an unknown command",
+        "an unknown flag",
+        "an extra argument",
+        "a missing argument",
+        "a missing file",
+        "an unknown time zone",
+        "a URL instead of a host",
+        "a port instead of an address",
+        "zero concurrent runs",
+        "an unknown log level",
+    ],
 )
-def test_wrong_usage_is_told_on_standard_error_with_exit_code_2(
-    called: Called, arguments: list[str], said: str
+def test_wrong_usage_prints_a_message_on_standard_error_and_exits_with_2(
+    in_process: InProcessProgram, arguments: list[str], message: str
 ) -> None:
-    ended = called(*arguments, code=2)
-    assert said in ended.stderr
-    assert ended.stdout == ""
+    result = in_process(*arguments, code=2)
+    assert message in result.stderr
+    assert result.stdout == ""
 
 
-def test_the_installed_program_tells_wrong_usage_so_too(program: Program) -> None:
-    ended = program("nope", code=2)
-    assert "No such command 'nope'" in ended.stderr
-    assert ended.stdout == ""
+def test_installed_program_prints_wrong_usage_on_standard_error_and_exits_with_2(program: Program) -> None:
+    result = program("nope", code=2)
+    assert "No such command 'nope'" in result.stderr
+    assert result.stdout == ""
 
 
-@pytest.mark.parametrize(("arguments", "needed"), [(["--help"], set()), (["crd"], {"pydantic"})])
-def test_nothing_is_loaded_that_a_command_does_not_need(arguments: list[str], needed: set[str]) -> None:
-    """Loading is nearly all of what a short command costs."""
+@pytest.mark.parametrize(("arguments", "expected"), [(["--help"], set()), (["crd"], {"pydantic"})], ids=["help", "crd"])
+def test_a_short_command_imports_only_the_libraries_that_it_needs(arguments: list[str], expected: set[str]) -> None:
+    """Imports take nearly all of the time of a short command."""
     script = (
         f"import sys; from qualtrics_exporter.cli import program; program({arguments!r}, standalone_mode=False); "
-        f"print('loaded', sorted({sorted(HEAVY)!r} & sys.modules.keys()))"
+        f"print('loaded', sorted({sorted(SLOW_IMPORTS)!r} & sys.modules.keys()))"
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert shown.endswith(f"loaded {sorted(needed)}\n")
+    assert shown.endswith(f"loaded {sorted(expected)}\n")
 
 
-def test_crd_prints_the_file_that_is_in_the_repository(program: Program) -> None:
+def test_crd_command_prints_the_crd_of_the_repository(program: Program) -> None:
     (file,) = (ROOT / "crds").glob("*.yaml")
-    ended = program("crd")
-    assert ended.stdout == file.read_text()
-    assert ended.stderr == ""
+    result = program("crd")
+    assert result.stdout == file.read_text()
+    assert result.stderr == ""
 
 
-def test_crd_prints_the_json_schema_that_is_in_the_repository(program: Program) -> None:
+def test_crd_command_prints_the_json_schema_of_the_repository(program: Program) -> None:
     (file,) = (ROOT / "schemas").rglob("*.json")
     assert program("crd", "--json-schema").stdout == file.read_text()
 
 
-def test_an_error_without_a_name_is_one_line_without_its_text(program: Program) -> None:
+def test_an_unexpected_error_prints_one_line_without_the_text_of_the_error(program: Program) -> None:
     script = (
         "from qualtrics_exporter import cli\n"
         "def broken(*_, **__): raise ValueError('ana@example.com')\n"
         "cli.program.invoke = broken\n"
         "cli.main()\n"
     )
-    ended = subprocess.run([sys.executable, "-c", script, "crd"], capture_output=True, text=True)
-    assert ended.returncode == 1
-    assert re.fullmatch(r"Error: .*: ValueError at .*<string>:2\. Please report this .*\n", ended.stderr)
-    assert "ana@" not in ended.stderr
+    result = subprocess.run([sys.executable, "-c", script, "crd"], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert re.fullmatch(r"Error: .*: ValueError at .*<string>:2\. Please report this .*\n", result.stderr)
+    assert "ana@" not in result.stderr

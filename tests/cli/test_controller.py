@@ -1,4 +1,4 @@
-"""From flags and variables to the settings of the operator."""
+"""The flags and environment variables of `controller`, and the settings that they produce."""
 
 from dataclasses import fields, replace
 
@@ -37,36 +37,36 @@ NAMES = ["namespaces", "selector", "time_zone", "max_concurrent_runs", "allowed_
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """What the operator would have been started with."""
-    given: list[Settings] = []
+    """The settings of each start of the operator, which does not run."""
+    started: list[Settings] = []
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
 
     def run(settings: Settings) -> int:
-        given.append(settings)
+        started.append(settings)
         return 0
 
     monkeypatch.setattr(app, "run", run)
-    return given
+    return started
 
 
 def start(*arguments: str, **variables: str) -> None:
-    ended = CliRunner().invoke(commands, ["controller", *arguments], env=variables)
-    assert ended.exit_code == 0, ended.output
+    result = CliRunner().invoke(commands, ["controller", *arguments], env=variables)
+    assert result.exit_code == 0, result.output
 
 
-def test_without_flags_the_settings_are_the_defaults(settings: list[Settings]) -> None:
+def test_controller_without_flags_starts_with_the_default_settings(settings: list[Settings]) -> None:
     start()
     assert settings == [Settings()]
 
 
-def test_every_setting_has_a_flag_here() -> None:
+def test_every_setting_has_a_flag_in_this_module() -> None:
     assert [field.name for field in fields(Settings)] == NAMES
 
 
 @pytest.mark.parametrize(("name", "case"), list(zip(NAMES, FLAGS, strict=True)), ids=NAMES)
-def test_a_flag_and_its_variable_make_the_same_setting(
+def test_a_flag_and_its_environment_variable_set_the_same_setting(
     settings: list[Settings], name: str, case: tuple[list[str], str, object]
 ) -> None:
     arguments, text, value = case
@@ -77,50 +77,50 @@ def test_a_flag_and_its_variable_make_the_same_setting(
     assert getattr(settings[0], name) == value != getattr(Settings(), name)
 
 
-def test_a_flag_wins_over_its_variable(settings: list[Settings]) -> None:
+def test_a_flag_takes_precedence_over_its_environment_variable(settings: list[Settings]) -> None:
     start("--namespace", "hr", QUALTRICS_EXPORTER_NAMESPACE="dex", QUALTRICS_EXPORTER_LOG_LEVEL="debug")
     assert settings == [Settings(namespaces=("hr",), log_level="debug")]
 
 
-def test_an_empty_variable_is_none(settings: list[Settings]) -> None:
+def test_an_empty_environment_variable_counts_as_unset(settings: list[Settings]) -> None:
     start(QUALTRICS_EXPORTER_NAMESPACE="", QUALTRICS_EXPORTER_SELECTOR="", QUALTRICS_EXPORTER_ALLOWED_HOST=" , ")
     assert settings == [Settings()]
 
 
-def test_proxies_of_the_environment_are_taken_unless_flags_say_otherwise(settings: list[Settings]) -> None:
+def test_proxy_flags_take_precedence_over_the_proxy_variables_of_the_environment(settings: list[Settings]) -> None:
     variables = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "a.com"}
     start(**variables)
     start("--no-proxy", "b.com", "--no-proxy", "10.0.0.0/8", **variables)
     start("--proxy", "http://else:3128", QUALTRICS_EXPORTER_NO_PROXY="b.com, 10.0.0.0/8", **variables)
-    assert [made.proxies for made in settings] == [
+    assert [each.proxies for each in settings] == [
         Proxies(PROXY, None, NoProxy(["a.com"])),
         Proxies(PROXY, None, NoProxy(["b.com", "10.0.0.0/8"])),
         Proxies(replace(PROXY, host="else"), replace(PROXY, host="else"), NoProxy(["b.com", "10.0.0.0/8"])),
     ]
 
 
-def test_an_entry_of_no_proxy_that_cannot_be_read_is_told(settings: list[Settings]) -> None:
+def test_controller_warns_about_an_invalid_entry_of_no_proxy_and_ignores_it(settings: list[Settings]) -> None:
     variables = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "<local>,a.com"}
-    ended = CliRunner().invoke(commands, ["controller"], env=variables)
-    assert ended.exit_code == 0
-    assert "Entry 1 of NO_PROXY is not a host name" in ended.stderr
+    result = CliRunner().invoke(commands, ["controller"], env=variables)
+    assert result.exit_code == 0
+    assert "Entry 1 of NO_PROXY is not a host name" in result.stderr
     assert settings[0].proxies.without == NoProxy(["a.com"])
 
 
-def test_a_wrong_variable_is_named() -> None:
-    ended = CliRunner().invoke(commands, ["controller"], env={"QUALTRICS_EXPORTER_TIME_ZONE": "Mars"})
-    assert ended.exit_code == 2
-    assert "QUALTRICS_EXPORTER_TIME_ZONE" in ended.stderr
+def test_an_invalid_environment_variable_is_named_in_the_error() -> None:
+    result = CliRunner().invoke(commands, ["controller"], env={"QUALTRICS_EXPORTER_TIME_ZONE": "Mars"})
+    assert result.exit_code == 2
+    assert "QUALTRICS_EXPORTER_TIME_ZONE" in result.stderr
 
 
 @pytest.mark.parametrize("flag", ["--namespace", "--lease-namespace", "--lease-name"])
-def test_a_name_that_kubernetes_would_not_take_is_wrong_usage(flag: str) -> None:
-    ended = CliRunner().invoke(commands, ["controller", flag, "Bad_Name"])
-    assert ended.exit_code == 2
-    assert "'Bad_Name' is not a valid name" in ended.stderr
+def test_a_name_that_kubernetes_does_not_allow_is_wrong_usage(flag: str) -> None:
+    result = CliRunner().invoke(commands, ["controller", flag, "Bad_Name"])
+    assert result.exit_code == 2
+    assert "'Bad_Name' is not a valid name" in result.stderr
 
 
-def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_flag(settings: list[Settings]) -> None:
+def test_controller_ignores_the_variables_that_kubernetes_sets_for_its_service(settings: list[Settings]) -> None:
     start(
         QUALTRICS_EXPORTER_SERVICE_HOST="10.0.0.1",
         QUALTRICS_EXPORTER_SERVICE_PORT="8080",
@@ -131,7 +131,7 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_flag(settings: lis
     assert settings == [Settings()]
 
 
-def test_a_cluster_that_is_not_configured_is_told_in_a_line_and_exit_code_1(program: Program) -> None:
-    ended = program("controller", "--log-format", "console", code=1)
-    assert "no cluster: no service account, and no usable kubeconfig" in ended.stderr
-    assert ended.stdout == ""
+def test_controller_without_a_cluster_prints_one_line_and_exits_with_1(program: Program) -> None:
+    result = program("controller", "--log-format", "console", code=1)
+    assert "no cluster: no service account, and no usable kubeconfig" in result.stderr
+    assert result.stdout == ""

@@ -1,14 +1,14 @@
-"""The demo for those who only installed the package."""
+"""The command `demo` of the installed program."""
 
 import re
 
 from tests.cli.conftest import PEOPLE, Program
 
 
-def test_it_shows_that_exactly_the_people_of_the_query_got_one_mail_and_leaves_nothing_behind(program: Program) -> None:
-    shown = program("demo", env={"TMPDIR": str(program.home)}).stdout
-    to = re.findall(r"^ +To: +(\S+)$", shown, re.MULTILINE)
-    assert sorted(to) == sorted(PEOPLE)
-    assert "kind: QualtricsExporter" in shown
-    assert "Succeeded" in shown
+def test_demo_mails_each_person_of_the_query_once_and_leaves_no_files(program: Program) -> None:
+    output = program("demo", env={"TMPDIR": str(program.home)}).stdout
+    recipients = re.findall(r"^ +To: +(\S+)$", output, re.MULTILINE)
+    assert sorted(recipients) == sorted(PEOPLE)
+    assert "kind: QualtricsExporter" in output
+    assert "Succeeded" in output
     assert list(program.home.iterdir()) == []

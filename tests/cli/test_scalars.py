@@ -1,4 +1,4 @@
-"""A finding in a query points at its place in the file, however YAML wrote the text."""
+"""The position of a finding in a query, for each style in which YAML writes a text."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from qualtrics_exporter.cli.located import Document, documents
 
-WRITTEN = {
+QUERY_BY_STYLE = {
     "a block": "query: |\n  users | where a\n  | list b\n",
     "a block with an indent": "query: |2-\n    users | where a\n    | list b\n",
     "a block with a comment": "query: |+ # as reviewed\n  users | where a\n\n  | list b\n\n",
@@ -28,26 +28,26 @@ WRITTEN = {
 
 
 def document(text: str) -> Document:
-    (found,) = documents(text)
-    return found
+    (parsed,) = documents(text)
+    return parsed
 
 
-@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
-def test_every_word_is_found_where_it_stands(written: str) -> None:
-    found = document(written)
-    query = found.value["query"]
+@pytest.mark.parametrize("yaml_text", QUERY_BY_STYLE.values(), ids=QUERY_BY_STYLE)
+def test_a_word_of_a_query_is_located_in_each_yaml_style(yaml_text: str) -> None:
+    parsed = document(yaml_text)
+    query = parsed.value["query"]
     for word in ("users", "list"):
-        offset = found.offset_within(("query",), query.index(word))
-        assert written[offset:].startswith(word)
-    pipe = found.offset_within(("query",), query.rindex("| list"))
-    assert written[pipe] in "|\\"
+        offset = parsed.offset_within(("query",), query.index(word))
+        assert yaml_text[offset:].startswith(word)
+    pipe = parsed.offset_within(("query",), query.rindex("| list"))
+    assert yaml_text[pipe] in "|\\"
 
 
-def test_the_end_of_a_query_is_behind_its_last_word() -> None:
+def test_the_end_of_a_query_is_located_after_its_last_word() -> None:
     text = "a:\n  query: |\n    users | list\nb: 1\n"
-    found = document(text)
-    at = found.offset_within(("a", "query"), len("users | list"))
-    assert found.source.position(at) == (3, 17)
+    parsed = document(text)
+    offset = parsed.offset_within(("a", "query"), len("users | list"))
+    assert parsed.source.position(offset) == (3, 17)
 
 
 STYLES: list[Any] = [None, "'", '"', "|", ">"]
@@ -59,22 +59,24 @@ STYLES: list[Any] = [None, "'", '"', "|", ">"]
     st.integers(8, 40),
     st.integers(2, 6),
 )
-def test_each_visible_character_is_found_in_every_style(text: str, style: Any, width: int, indent: int) -> None:
-    written = yaml.safe_dump(
+def test_each_visible_character_of_any_text_is_located_in_each_yaml_style(
+    text: str, style: Any, width: int, indent: int
+) -> None:
+    yaml_text = yaml.safe_dump(
         {"spec": {"query": text}}, default_style=style, width=width, indent=indent, allow_unicode=True
     )
-    found = document(written)
-    assert found.value["spec"]["query"] == text
-    for number, sign in enumerate(text):
-        there = written[found.offset_within(("spec", "query"), number)]
-        if not sign.isspace():
-            assert there in (sign, "\\"), (written, number)
+    parsed = document(yaml_text)
+    assert parsed.value["spec"]["query"] == text
+    for number, character in enumerate(text):
+        character_in_file = yaml_text[parsed.offset_within(("spec", "query"), number)]
+        if not character.isspace():
+            assert character_in_file in (character, "\\"), (yaml_text, number)
 
 
-def test_what_is_not_there_is_told_at_the_nearest_thing_that_is() -> None:
+def test_a_missing_field_is_located_at_the_nearest_existing_parent() -> None:
     text = "spec:\n  nexthink: {query: x}\n"
-    found = document(text)
-    assert found.source.position(found.offset(("spec", "nexthink", "queryId"))) == (2, 3)
-    assert found.source.position(found.offset(("spec", "qualtrics", "subject"))) == (1, 1)
-    assert found.source.position(found.offset(("status",))) == (1, 1)
-    assert found.source.position(found.offset(("spec", "nexthink", "query"), of_key=True)) == (2, 14)
+    parsed = document(text)
+    assert parsed.source.position(parsed.offset(("spec", "nexthink", "queryId"))) == (2, 3)
+    assert parsed.source.position(parsed.offset(("spec", "qualtrics", "subject"))) == (1, 1)
+    assert parsed.source.position(parsed.offset(("status",))) == (1, 1)
+    assert parsed.source.position(parsed.offset(("spec", "nexthink", "query"), of_key=True)) == (2, 14)

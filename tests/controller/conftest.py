@@ -1,13 +1,16 @@
-"""A stage with an operator for the controller's stories that do not move the clock, and who was mailed."""
+"""Fixtures for the tests of the controller, and retries for tests that depend on real time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from _pytest.runner import runtestprotocol
 
 from qualtrics_exporter.controller.kube import api
+from tests.controller.scripted_api_server import ScriptedApiServer
 from tests.environment.controlplane import ControlPlane
 from tests.environment.stage import NOON, Stage
 from tests.environment.waiting import HANG_SECONDS
@@ -15,7 +18,7 @@ from tests.environment.waiting import HANG_SECONDS
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Try a test whose times are real at each pace of its module, until it passes: see test_leader_election.py."""
+    """Run a test that depends on real time at each pace of its module, until it passes: see test_leader_election.py."""
     module = getattr(item, "module", None)
     if not hasattr(module, "PACES"):
         return None
@@ -35,14 +38,14 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give calls to the API server as long as any test may take. A test of that timeout makes it short itself."""
+def long_api_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let calls to the API server take as long as a test may take. A test of that timeout sets a shorter one."""
     monkeypatch.setattr(api, "TIMEOUT", HANG_SECONDS)
 
 
 @pytest.fixture(scope="module")
 def shared_stage(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory, request: Any) -> Iterator[Stage]:
-    """A stage with a running operator, for tests that do not move the clock."""
+    """A stage with a running operator, for the tests of a module that do not move the clock."""
     name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
     folder = tmp_path_factory.mktemp(name)
     with ExitStack() as stack:
@@ -53,13 +56,20 @@ def shared_stage(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory
         yield stage
 
 
+@pytest_asyncio.fixture
+async def api_server(tmp_path: Path) -> AsyncIterator[ScriptedApiServer]:
+    """An API server whose responses a test chooses."""
+    async with ScriptedApiServer(tmp_path).serving() as serving:
+        yield serving
+
+
 @pytest.fixture
 def people() -> Callable[[Stage], set[str]]:
-    """Who got mail on a stage, each in lower case; it is an error of the product if somebody got two."""
+    """Returns the addresses that got mail on a stage, in lower case. Fails if an address got two mails."""
 
-    def mailed(stage: Stage) -> set[str]:
+    def mailed_addresses(stage: Stage) -> set[str]:
         mails = stage.sandbox.ledger.mails()
-        assert not {address: n for address, n in mails.items() if n > 1}, "somebody was mailed twice"
+        assert not {address: number for address, number in mails.items() if number > 1}, "an address got two mails"
         return set(mails)
 
-    return mailed
+    return mailed_addresses

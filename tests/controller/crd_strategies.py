@@ -1,7 +1,7 @@
-"""What the API server can hold as an exporter, made from the schema of the CRD itself.
+"""Hypothesis strategies for the exporters that an API server can store, made from the schema of the CRD.
 
-`loose` values are those that an older or newer CRD could have let in: any text for an enumeration or a time, numbers of
-any size, and fields that do not exist any more.
+`loose` values are those that an older or newer CRD could have accepted: any text for an enumeration or a time, numbers
+of any size, and fields that no longer exist.
 """
 
 from typing import Any
@@ -53,7 +53,7 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
 
 
 def values(schema: dict[str, Any], *, loose: bool = False) -> st.SearchStrategy[Any]:
-    """Values that this schema accepts; rules in CEL are left out, as in an API server whose CRD has other ones."""
+    """Values that this schema accepts. CEL rules are ignored, because the CRD of an API server may have other rules."""
     accepted = _values(schema, loose)
     return st.one_of(accepted, accepted, accepted, ANYTHING) if loose else accepted
 
@@ -99,7 +99,7 @@ def _objects(schema: dict[str, Any], loose: bool) -> st.SearchStrategy[Any]:
 
 
 def changed(base: dict[str, Any], schema: dict[str, Any], *, loose: bool = False) -> st.SearchStrategy[dict[str, Any]]:
-    """A value of a real object in which some fields are others."""
+    """A value of a real object in which some fields are changed."""
     some = st.dictionaries(st.sampled_from(sorted(schema["properties"])), st.none(), min_size=1, max_size=4)
     return some.flatmap(
         lambda names: st.fixed_dictionaries(

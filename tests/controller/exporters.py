@@ -1,4 +1,4 @@
-"""Exporters as the pure parts of the controller see them, made from a few words."""
+"""Exporters and plans for tests of the parts of the controller that have no I/O."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ ZONE = "UTC"
 
 
 def at(text: str) -> datetime:
-    """`at("2026-11-24 00:20")`, in UTC."""
+    """Return the UTC time of a text such as `2026-11-24 00:20`."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
@@ -24,7 +24,7 @@ def exporter(
     generation: int = 1,
     **schedule: Any,
 ) -> Exporter:
-    """A daily exporter in UTC, unless told otherwise, with this status."""
+    """Return an exporter with this status. Its schedule is daily in UTC by default."""
     return Exporter.from_object(body(status, annotations, suspend=suspend, generation=generation, **schedule))
 
 
@@ -36,7 +36,7 @@ def body(
     generation: int = 1,
     **schedule: Any,
 ) -> dict[str, Any]:
-    """The same as the API server has it."""
+    """Return the object of such an exporter as the API server returns it."""
     return {
         "metadata": {
             "namespace": "dex",
@@ -70,11 +70,11 @@ def body(
     }
 
 
-def seen(at_time: datetime, **how: Any) -> Status:
-    """The status after an operator saw the exporter for the first time."""
-    return planned(exporter(**how), at_time, holder="holder").status
+def seen(first_time: datetime, **schedule: Any) -> Status:
+    """Return the status after an operator has seen the exporter for the first time."""
+    return planned(exporter(**schedule), first_time, holder="holder").status
 
 
 def planned(found: Exporter, now: datetime, *, holder: str = "me", zone: str = ZONE, **circumstances: Any) -> Plan:
-    """What is due, in the eyes of a process that calls itself `me` and, unless told otherwise, has just started."""
+    """Plan as the process `me`, which has just started, unless `circumstances` say otherwise."""
     return plan(found, Context(now, holder, zone, **circumstances))

@@ -1,4 +1,4 @@
-"""An API server of exporters for Kopf and for the sweep, over a real socket: it lists, watches, and misbehaves."""
+"""An API server in memory that serves lists and watches of exporters over a real socket, and misbehaves on request."""
 
 import asyncio
 import json
@@ -16,22 +16,24 @@ Answer = Callable[[web.Request], Any]
 
 
 def exporter(namespace: str, name: str = "one", version: int = 1, **more: Any) -> dict[str, Any]:
-    """An exporter as the API server returns it."""
+    """Return an exporter as the API server returns it."""
     metadata = {"namespace": namespace, "name": name, "uid": f"{namespace}-{name}", "resourceVersion": str(version)}
     return {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": {**metadata, "generation": 1}, **more}
 
 
 @dataclass
 class FakeApi:
-    """`orders` are answers that replace the next ones of a kind: "list" or "watch", in a namespace or in all ("")."""
+    """The keys of `orders` and `lasting` are "list" or "watch", and a namespace or "" for all namespaces."""
 
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     orders: dict[tuple[str, str], deque[Answer]] = field(default_factory=dict)
+    """Answers that replace the next responses, one each."""
     lasting: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    """Answers that replace all other responses."""
     watches: dict[str, list[asyncio.Queue[bytes | None]]] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
-    told: list[tuple[int, str, bytes]] = field(default_factory=list)
-    """Events by their resourceVersion: a watch begins with those that came after its own."""
+    sent_events: list[tuple[int, str, bytes]] = field(default_factory=list)
+    """The resourceVersion, namespace and line of each event. A watch begins with those after its resourceVersion."""
     version: int = 10
 
     async def __aenter__(self) -> Self:
@@ -42,7 +44,7 @@ class FakeApi:
         app.router.add_get(f"/apis/{GROUP}/{VERSION}", self._resources)
         app.router.add_get(f"/apis/{GROUP}/{VERSION}/{PLURAL}", self._listed)
         app.router.add_get(f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{PLURAL}", self._listed)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
@@ -55,11 +57,11 @@ class FakeApi:
         await closed(self._runner.cleanup)
 
     def order(self, kind: str, namespace: str, *answers: Answer) -> None:
-        """Answer the next requests so."""
+        """Replace the responses to the next requests."""
         self.orders.setdefault((kind, namespace), deque()).extend(answers)
 
     def put(self, body: dict[str, Any], kind: str = "ADDED") -> None:
-        """Store an exporter, and tell all watches of it."""
+        """Store or delete an exporter, and send the event to its watches."""
         metadata = body["metadata"]
         self.version += 1
         metadata["resourceVersion"] = str(self.version)
@@ -69,7 +71,7 @@ class FakeApi:
         else:
             self.objects[key] = body
         event = {"type": kind, "object": body}
-        self.told.append((self.version, metadata["namespace"], json.dumps(event).encode() + b"\n"))
+        self.sent_events.append((self.version, metadata["namespace"], json.dumps(event).encode() + b"\n"))
         self.tell(metadata["namespace"], event)
 
     def tell(self, namespace: str, event: Any) -> None:
@@ -79,7 +81,7 @@ class FakeApi:
             queue.put_nowait(line)
 
     def end_watches(self, namespace: str) -> None:
-        """End the streams, as the API server does every few minutes."""
+        """End the watches of a namespace, as the API server does every few minutes."""
         for queue in self.watches.get(namespace, []):
             queue.put_nowait(None)
 
@@ -87,14 +89,14 @@ class FakeApi:
         namespace = request.match_info.get("namespace", "")
         kind = "watch" if request.query.get("watch") else "list"
         self.requests.append((kind, namespace))
-        waiting = self.orders.get((kind, namespace))
-        if answer := waiting.popleft() if waiting else self.lasting.get((kind, namespace)):
+        ordered = self.orders.get((kind, namespace))
+        if answer := ordered.popleft() if ordered else self.lasting.get((kind, namespace)):
             result = answer(request)
             return await result if asyncio.iscoroutine(result) else result  # type: ignore[no-any-return]
         return await self._streamed(request, namespace) if kind == "watch" else self._list(namespace)
 
     def _list(self, namespace: str) -> web.Response:
-        items = [body for (where, _), body in self.objects.items() if namespace in ("", where)]
+        items = [body for (stored_in, _), body in self.objects.items() if namespace in ("", stored_in)]
         return web.json_response(
             {"kind": f"{KIND}List", "items": items, "metadata": {"resourceVersion": str(self.version)}}
         )
@@ -104,13 +106,13 @@ class FakeApi:
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.watches.setdefault(namespace, []).append(queue)
         since = int(request.query.get("resourceVersion", "0"))
-        for version, where, line in self.told:
-            if version > since and namespace in ("", where):
+        for version, event_namespace, line in self.sent_events:
+            if version > since and namespace in ("", event_namespace):
                 queue.put_nowait(line)
         await response.prepare(request)
         try:
-            while (told := await queue.get()) is not None:
-                await response.write(told)
+            while (line := await queue.get()) is not None:
+                await response.write(line)
         finally:
             self.watches[namespace].remove(queue)
         return response
@@ -135,13 +137,13 @@ def _resource(plural: str, kind: str, *, namespaced: bool) -> dict[str, Any]:
 
 
 def status(code: int, reason: str = "", headers: dict[str, str] | None = None, **more: Any) -> Answer:
-    """An error of the API server."""
+    """Answer with an error of the API server."""
     body = {"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": reason, **more}
     return lambda _: web.json_response(body, status=code, headers=headers)
 
 
 def stream(*lines: bytes) -> Answer:
-    """A watch that sends these bytes and ends."""
+    """Answer with a watch that sends these bytes and ends."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -154,13 +156,13 @@ def stream(*lines: bytes) -> Answer:
 
 
 def reset(request: web.Request) -> web.StreamResponse:
-    """A connection that breaks."""
+    """Break the connection."""
     assert request.transport
     request.transport.abort()
     return web.Response()
 
 
 async def silence(_: web.Request) -> web.StreamResponse:
-    """No reply at all."""
+    """Never respond."""
     await asyncio.Event().wait()
     raise AssertionError

@@ -29,18 +29,18 @@ class Speed:
     read: float
     write: float
     before: float = 0.5
-    """Which part of that passes before the call takes effect."""
+    """The part of this time, from 0 to 1, that passes before the call takes effect."""
     lost: float = 0.0
-    """How many of the calls never get a reply, as a share."""
+    """The share of the calls that never get a response."""
 
     @classmethod
     def of(cls, seconds: float, before: float = 0.5) -> "Speed":
-        """Reads and writes of equal length."""
+        """Return a speed at which reads and writes take equally long."""
         return cls(seconds, seconds, before)
 
 
-class SlowCluster:
-    """The calls about a Lease that an elector makes."""
+class SlowApi:
+    """The calls of a leader election about its Lease, as slow as the replica."""
 
     def __init__(self, server: ApiServer, loop: VirtualLoop, speed: Speed, random: Random) -> None:
         self._server, self._loop, self._random = server, loop, random
@@ -63,7 +63,7 @@ class SlowCluster:
         return written
 
     async def _call(self, seconds: float, effect: Callable[[], Any]) -> Any:
-        """A call takes effect whatever becomes of its caller."""
+        """Make a call that takes effect even if its caller is cancelled."""
         reply: asyncio.Future[Any] = self._loop.create_future()
         lost = self._random.random() < self.speed.lost
 
@@ -92,26 +92,26 @@ class SlowCluster:
 
 @dataclass
 class Candidate:
-    """A replica, and when it led."""
+    """A replica, and the times at which it led."""
 
     name: str
-    cluster: SlowCluster
+    cluster: SlowApi
     terms: list[list[float]] = field(default_factory=list)
-    """Begin and end of each term; the last one has no end while it lasts."""
+    """Begin and end of each term. A term that lasts has no end."""
     missed_deadline: bool = False
     task: Any = None
     process: Process = field(default_factory=lambda: Process("replica"))
-    elector: LeaderElection | None = None
+    election: LeaderElection | None = None
 
     def led(self, begin: float, end: float) -> float:
-        """For how many seconds it led in that interval."""
+        """Return for how many seconds it led in that interval."""
         return sum(max(0.0, min(end, term[1] if len(term) > 1 else end) - max(begin, term[0])) for term in self.terms)
 
 
 class Election:
-    """Replicas of these speeds. They start one after the other, `stagger` seconds apart.
+    """Replicas of these speeds, which start `stagger` seconds apart.
 
-    Their work needs `ending` seconds to end when it is cancelled.
+    When the work of a replica is cancelled, it needs `ending` seconds to end.
     """
 
     def __init__(self, speeds: Sequence[Speed], *, stagger: float = 1.0, seed: int = 0, ending: float = 0.0) -> None:
@@ -120,13 +120,13 @@ class Election:
         self.server = ApiServer(self.loop)
         random = Random(seed)
         self.candidates = [
-            Candidate(f"replica-{number}", SlowCluster(self.server, self.loop, speed, random))
+            Candidate(f"replica-{number}", SlowApi(self.server, self.loop, speed, random))
             for number, speed in enumerate(speeds)
         ]
         self._patches = patches.repeatable(seed)
         self._patches.__enter__()
-        self._silence = patches.logs(None)
-        self._silence.__enter__()
+        self._logs = patches.logs(None)
+        self._logs.__enter__()
         for number, candidate in enumerate(self.candidates):
             self.loop.outside(number * stagger, self.start, candidate)
 
@@ -134,8 +134,8 @@ class Election:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.loop.bury()
-        self._silence.__exit__(None, None, None)
+        self.loop.dispose()
+        self._logs.__exit__(None, None, None)
         self._patches.__exit__(None, None, None)
 
     def start(self, candidate: Candidate) -> None:
@@ -146,7 +146,7 @@ class Election:
         def on_deadline_missed() -> None:
             candidate.missed_deadline = True
 
-        elector = LeaderElection(
+        election = LeaderElection(
             cluster,
             NAMESPACE,
             NAME,
@@ -155,11 +155,11 @@ class Election:
             on_deadline_missed=on_deadline_missed,
             record=record,
         )
-        candidate.elector = elector
-        candidate.task = self.loop.spawn(candidate.process, elector.run(self._work), candidate.name)
+        candidate.election = election
+        candidate.task = self.loop.spawn(candidate.process, election.run(self._work), candidate.name)
 
     def stop(self, candidate: Candidate) -> None:
-        """Ask a replica to stop, as the kubelet does."""
+        """Stop a replica gracefully, as the kubelet does."""
         candidate.task.cancel()
 
     def run(self, seconds: float) -> None:
@@ -167,7 +167,7 @@ class Election:
         self.loop.run_until(self.loop.time() + seconds)
 
     def until_led(self, seconds: float) -> float | None:
-        """Let time pass; returns after how many seconds somebody led, None if nobody did."""
+        """Let time pass until a replica leads, and return how long it took. Return None if no replica leads in time."""
         begin = self.loop.time()
         while self.loop.time() < begin + seconds:
             self.run(0.1)
@@ -176,7 +176,7 @@ class Election:
         return None
 
     def overlap(self) -> float:
-        """For how many seconds two replicas led at the same time."""
+        """Return for how many seconds two replicas led at the same time."""
         terms = sorted(
             (term[0], term[1] if len(term) > 1 else self.loop.time()) for c in self.candidates for term in c.terms
         )

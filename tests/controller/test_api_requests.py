@@ -1,4 +1,4 @@
-"""The path of a request, and its name in messages."""
+"""The path of a request to the API server, and its description in messages."""
 
 import pytest
 
@@ -11,28 +11,32 @@ from qualtrics_exporter.controller.kube.resources import (
     ApiRequest,
 )
 
-IN_NAMESPACE = "/apis/qualtrics-exporter.dev/v1alpha1/namespaces/dex/qualtricsexporters"
-NAME = "qualtricsexporters.qualtrics-exporter.dev"
+EXPORTERS_PATH = "/apis/qualtrics-exporter.dev/v1alpha1/namespaces/dex/qualtricsexporters"
+EXPORTERS_NAME = "qualtricsexporters.qualtrics-exporter.dev"
 
 
 @pytest.mark.parametrize(
-    ("request_", "path", "text"),
+    ("api_request", "path", "description"),
     [
         (
             ApiRequest("get", SECRETS, "dex", "nexthink"),
             "/api/v1/namespaces/dex/secrets/nexthink",
             "get secrets dex/nexthink",
         ),
-        (ApiRequest("list", EXPORTERS), "/apis/qualtrics-exporter.dev/v1alpha1/qualtricsexporters", f"list {NAME}"),
+        (
+            ApiRequest("list", EXPORTERS),
+            "/apis/qualtrics-exporter.dev/v1alpha1/qualtricsexporters",
+            f"list {EXPORTERS_NAME}",
+        ),
         (
             ApiRequest("list", EXPORTERS, "dex"),
-            IN_NAMESPACE,
-            f"list {NAME} dex",
+            EXPORTERS_PATH,
+            f"list {EXPORTERS_NAME} dex",
         ),
         (
             ApiRequest("update", EXPORTERS_STATUS, "dex", "teams"),
-            f"{IN_NAMESPACE}/teams/status",
-            f"update {NAME}/status dex/teams",
+            f"{EXPORTERS_PATH}/teams/status",
+            f"update {EXPORTERS_NAME}/status dex/teams",
         ),
         (
             ApiRequest("create", EVENTS, "dex"),
@@ -47,6 +51,8 @@ NAME = "qualtricsexporters.qualtrics-exporter.dev"
     ],
     ids=str,
 )
-def test_a_request_has_a_path_and_a_name(request_: ApiRequest, path: str, text: str) -> None:
-    assert request_.path == path
-    assert str(request_) == text
+def test_request_has_the_path_of_its_resource_and_a_readable_description(
+    api_request: ApiRequest, path: str, description: str
+) -> None:
+    assert api_request.path == path
+    assert str(api_request) == description

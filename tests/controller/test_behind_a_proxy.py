@@ -1,4 +1,4 @@
-"""The operator in a company network: remote hosts through a real proxy, the API server never."""
+"""The operator uses a company proxy for Nexthink and Qualtrics, and never for the API server."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("real_proxy")]
 USER, PASSWORD = "surveys", "s3cretw0rd"
 
 
-def test_a_run_goes_through_the_proxy_and_its_password_is_nowhere(stage: Stage, tmp_path: Path) -> None:
+def test_run_uses_the_proxy_and_reveals_its_password_nowhere(stage: Stage, tmp_path: Path) -> None:
     with TinyProxy(tmp_path / "proxy", user=USER, password=PASSWORD) as proxy:
         operator = stage.operator(
             "--proxy",
@@ -33,45 +33,47 @@ def test_a_run_goes_through_the_proxy_and_its_password_is_nowhere(stage: Stage, 
         exporter.checked()
         exporter.annotate(run_requested_at="now")
         entry = exporter.ended()
-        left = {**operator.everything_left(), "the cluster": stage.everything_written()}
+        outputs = {**operator.everything_left(), "the cluster": stage.everything_written()}
     assert entry["result"] == "Succeeded"
     apis = {secret["url"].split("/")[2] for secret in stage.sandbox.secrets().values()}
     assert apis <= set(proxy.connected())
     assert {host for host in proxy.connected() if not host.startswith("localhost:")} == set()
     assert f"through {proxy.url} with a user name" in operator.log
-    assert [place for place, text in left.items() if PASSWORD in text] == []
+    assert [place for place, text in outputs.items() if PASSWORD in text] == []
 
 
-def test_a_password_that_is_refused_is_what_the_status_says(stage: Stage, tmp_path: Path) -> None:
+def test_status_reports_that_the_proxy_rejects_its_password(stage: Stage, tmp_path: Path) -> None:
     with TinyProxy(tmp_path / "proxy", user=USER, password=PASSWORD) as proxy:
         operator = stage.operator(environment=proxy.variables(user=USER, password="wr0ngw0rd"))
         exporter = stage.exporter()
-        told = stage.while_time_passes(lambda: eventually(lambda: refused(exporter), "the check has failed"))
-        assert "the proxy asks for another user name or password" in told
-        assert "Check the proxy of the operator" in told
-        left = {**operator.everything_left(), "the cluster": stage.everything_written()}
-    assert [place for place, text in left.items() if "wr0ngw0rd" in text] == []
+        message = stage.while_time_passes(
+            lambda: eventually(lambda: unavailable_message(exporter), "the check has failed")
+        )
+        assert "the proxy asks for another user name or password" in message
+        assert "Check the proxy of the operator" in message
+        outputs = {**operator.everything_left(), "the cluster": stage.everything_written()}
+    assert [place for place, text in outputs.items() if "wr0ngw0rd" in text] == []
     assert stage.sandbox.ledger.calls == []
 
 
-def refused(exporter: AppliedExporter) -> str | None:
-    """The message about Nexthink, once it cannot be reached."""
+def unavailable_message(exporter: AppliedExporter) -> str | None:
+    """Return the message about Nexthink, after a check could not reach it."""
     condition = exporter.condition("NexthinkReady")
     return condition["message"] if condition.get("reason") == "RemoteUnavailable" else None
 
 
-def test_a_server_by_another_address_with_its_name_in_the_kubeconfig(stage: Stage) -> None:
-    """As with a tunnel or a load balancer; and the environment names a proxy that is not there."""
-    rights = stage.cluster.service_account(stage.namespace, "operator", rules=chart_rules.namespaced())
-    content = json.loads(rights.read_text())
+def test_operator_verifies_an_api_server_at_another_address_by_its_tls_server_name(stage: Stage) -> None:
+    """The API server is behind a tunnel. A proxy in the environment that does not exist is not used."""
+    service_account = stage.cluster.service_account(stage.namespace, "operator", rules=chart_rules.namespaced())
+    content = json.loads(service_account.read_text())
     cluster = content["clusters"][0]["cluster"]
-    there = LoopThread("tunnel")
-    there.start()
-    tunnel = there.run(lambda: tunnel_to(cluster["server"]))
+    tunnel_loop = LoopThread("tunnel")
+    tunnel_loop.start()
+    tunnel = tunnel_loop.run(lambda: tunnel_to(cluster["server"]))
     try:
         port = tunnel.sockets[0].getsockname()[1]
         cluster |= {"server": f"https://127.0.0.2:{port}", "tls-server-name": "kubernetes.default.svc"}
-        path = rights.with_name("name.kubeconfig")
+        path = service_account.with_name("name.kubeconfig")
         path.touch(mode=0o600)
         path.write_text(json.dumps(content))
         operator = stage.process(
@@ -87,12 +89,12 @@ def test_a_server_by_another_address_with_its_name_in_the_kubeconfig(stage: Stag
         assert stage.exporter().checked()["status"] == "True"
         operator.stop()
     finally:
-        there.call(tunnel.close)
-        there.stop()
+        tunnel_loop.call(tunnel.close)
+        tunnel_loop.stop()
 
 
 async def tunnel_to(server: str) -> asyncio.Server:
-    """Listens on another address, and passes everything on."""
+    """Listen on another address, and forward all connections to the server."""
     host, _, port = server.split("/")[2].rpartition(":")
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""A wall clock that was wrong for a minute. What is set at every moment of a run is in tests/faults."""
+"""A wall clock that is wrong for a minute. Tests that set it at every moment of a run are in tests/faults."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -22,12 +22,14 @@ def set_clock(stage: Stage, operator: Operator, by: timedelta) -> None:
     )
 
 
-def test_a_clock_that_was_a_day_ahead_for_a_minute_costs_no_slot(stage: Stage) -> None:
+def test_every_slot_runs_after_the_clock_was_a_day_ahead_for_a_minute(stage: Stage) -> None:
     operator = stage.operator()
     exporter = stage.exporter(**HOURLY)
     exporter.checked()
     set_clock(stage, operator, timedelta(days=1))
-    exporter.until(lambda status: status["nextScheduleTime"] > "2026-11-25", "the wrong time is seen")
+    exporter.until(
+        lambda status: status["nextScheduleTime"] > "2026-11-25", "the slots are planned from the wrong time"
+    )
     set_clock(stage, operator, timedelta(days=-1))
     exporter.until(lambda status: status["nextScheduleTime"] < "2026-11-25", "the slots of today are planned again")
     for number, hour in enumerate((12, 13, 14), start=1):
@@ -37,7 +39,7 @@ def test_a_clock_that_was_a_day_ahead_for_a_minute_costs_no_slot(stage: Stage) -
     assert len(stage.sandbox.ledger.distributions) == 3
 
 
-def test_a_clock_that_was_a_year_ahead_does_not_put_off_the_next_check(stage: Stage) -> None:
+def test_next_check_is_not_delayed_after_the_clock_was_a_year_ahead(stage: Stage) -> None:
     operator = stage.operator()
     stage.sandbox.fault("qualtrics.read_survey", status=404, times=None)
     exporter = stage.exporter()
@@ -47,7 +49,7 @@ def test_a_clock_that_was_a_year_ahead_does_not_put_off_the_next_check(stage: St
     def checked_ahead() -> bool:
         return bool(exporter.status()["lastCheckTime"] > "2027")
 
-    stage.while_time_passes(lambda: eventually(checked_ahead, "it is checked while the clock is ahead"))
+    stage.while_time_passes(lambda: eventually(checked_ahead, "a check runs while the clock is ahead"))
     set_clock(stage, operator, timedelta(days=-400))
     stage.sandbox.clear_faults()
     corrected = stage.clock.now()
@@ -55,5 +57,5 @@ def test_a_clock_that_was_a_year_ahead_does_not_put_off_the_next_check(stage: St
     def ready() -> bool:
         return exporter.condition("Ready")["status"] == "True"
 
-    stage.while_time_passes(lambda: eventually(ready, "it is checked again"))
+    stage.while_time_passes(lambda: eventually(ready, "the exporter is checked again"))
     assert stage.clock.now() - corrected < timedelta(days=1)

@@ -1,4 +1,4 @@
-"""What runs now, what was missed: after a night's sleep, a holiday, a clock that was set back."""
+"""Which slot runs and which slots are missed if an operator starts late, or if its clock was set back."""
 
 import re
 from datetime import datetime, timedelta
@@ -16,10 +16,10 @@ EVERY_4_HOURS = Schedule("Hourly", ZoneInfo("Europe/Zurich"), every_hours=4)
 EVERY_DAY = Schedule("Daily", ZoneInfo("UTC"))
 EVERY_MONDAY = Schedule("Weekly", ZoneInfo("UTC"), day_of_week="Monday")
 
-# sentence, schedule, since, now, deadline in seconds: what runs, how many were missed, from the oldest to the newest
+# id, schedule, since, now, deadline in seconds; the slot that runs, the number of missed slots, the oldest, the newest
 CASES: list[tuple[str, Schedule, str, str, int, tuple[str | None, int, str | None, str | None]]] = [
     (
-        "nothing is due before the first slot",
+        "before the first slot",
         EVERY_DAY,
         "2026-11-24T00:20Z",
         "2026-11-25T00:19:59Z",
@@ -27,7 +27,7 @@ CASES: list[tuple[str, Schedule, str, str, int, tuple[str | None, int, str | Non
         (None, 0, None, None),
     ),
     (
-        "a slot runs the moment it is due",
+        "exactly at a slot",
         EVERY_DAY,
         "2026-11-24T00:20Z",
         "2026-11-25T00:20Z",
@@ -35,7 +35,7 @@ CASES: list[tuple[str, Schedule, str, str, int, tuple[str | None, int, str | Non
         ("2026-11-25", 0, None, None),
     ),
     (
-        "a slot that was due when the schedule began to count never runs",
+        "a slot at which the schedule begins",
         EVERY_DAY,
         "2026-11-25T00:20Z",
         "2026-11-25T00:20Z",
@@ -43,7 +43,7 @@ CASES: list[tuple[str, Schedule, str, str, int, tuple[str | None, int, str | Non
         (None, 0, None, None),
     ),
     (
-        "a slot may be late by as much as the deadline",
+        "exactly at the deadline of a slot",
         EVERY_DAY,
         "2026-11-24T12:00Z",
         "2026-11-25T01:20Z",
@@ -51,7 +51,7 @@ CASES: list[tuple[str, Schedule, str, str, int, tuple[str | None, int, str | Non
         ("2026-11-25", 0, None, None),
     ),
     (
-        "a slot that is later than the deadline is missed",
+        "after the deadline of a slot",
         EVERY_DAY,
         "2026-11-24T12:00Z",
         "2026-11-25T01:20:01Z",
@@ -59,7 +59,7 @@ CASES: list[tuple[str, Schedule, str, str, int, tuple[str | None, int, str | Non
         (None, 1, "2026-11-25", "2026-11-25"),
     ),
     (
-        "with the least patience a slot still runs in its moment",
+        "exactly at a slot with the shortest deadline",
         EVERY_DAY,
         "2026-11-24T12:00Z",
         "2026-11-25T00:20Z",
@@ -67,7 +67,7 @@ CASES: list[tuple[str, Schedule, str, str, int, tuple[str | None, int, str | Non
         ("2026-11-25", 0, None, None),
     ),
     (
-        "only the newest slot is caught up, the others are missed, however patient one is",
+        "four due slots with a long deadline",
         EVERY_DAY,
         "2026-11-20T12:00Z",
         "2026-11-24T12:00Z",
@@ -75,7 +75,7 @@ CASES: list[tuple[str, Schedule, str, str, int, tuple[str | None, int, str | Non
         ("2026-11-24", 3, "2026-11-21", "2026-11-23"),
     ),
     (
-        "one slot caught up, one missed",
+        "two due slots",
         EVERY_HOUR,
         "2026-11-24T10:30Z",
         "2026-11-24T12:45Z",
@@ -83,7 +83,7 @@ CASES: list[tuple[str, Schedule, str, str, int, tuple[str | None, int, str | Non
         ("2026-11-24T12Z", 1, "2026-11-24T11Z", "2026-11-24T11Z"),
     ),
     (
-        "when even the newest is too late, all are missed",
+        "six slots after their deadlines",
         EVERY_4_HOURS,
         "2026-11-23T12:00Z",
         "2026-11-24T12:30Z",
@@ -91,7 +91,7 @@ CASES: list[tuple[str, Schedule, str, str, int, tuple[str | None, int, str | Non
         (None, 6, "2026-11-23T15:00Z", "2026-11-24T11:00Z"),
     ),
     (
-        "a clock that was set back finds nothing to do",
+        "a clock that was set back",
         EVERY_HOUR,
         "2026-11-24T12:30Z",
         "2026-11-24T08:30Z",
@@ -99,7 +99,7 @@ CASES: list[tuple[str, Schedule, str, str, int, tuple[str | None, int, str | Non
         (None, 0, None, None),
     ),
     (
-        "years of a weekly schedule are one entry",
+        "two years of a weekly schedule",
         EVERY_MONDAY,
         "2026-11-24T00:00Z",
         "2028-11-21T00:00Z",
@@ -109,58 +109,58 @@ CASES: list[tuple[str, Schedule, str, str, int, tuple[str | None, int, str | Non
 ]
 
 
-MOMENT = timedelta.resolution
+RESOLUTION = timedelta.resolution
 
 
-def due(
+def due_and_missed(
     schedule: Schedule, since: str, now: str, deadline: int | None
 ) -> tuple[str | None, int, str | None, str | None]:
-    """What an operator that has just started makes of an exporter that was first seen at `since`."""
+    """Plan as an operator that starts `now`. Return its slot, how many slots it missed, the oldest and the newest."""
     spec = {"frequency": schedule.frequency, "timeZone": schedule.zone.key, "everyHours": schedule.every_hours}
     spec |= {"dayOfWeek": schedule.day_of_week, "startingDeadlineSeconds": deadline}
     spec = {key: value for key, value in spec.items() if value is not None}
     plan = planned(exporter(seen(datetime.fromisoformat(since), **spec), **spec), datetime.fromisoformat(now))
-    slot = next_slot(schedule, plan.claimed.scheduled_time - MOMENT) if plan.claimed else None  # type: ignore[operator]
+    slot = next_slot(schedule, plan.claimed.scheduled_time - RESOLUTION) if plan.claimed else None  # type: ignore[operator]
     return slot.identity if slot else None, *_missed(schedule, plan.status)
 
 
 def _missed(schedule: Schedule, status: Status) -> tuple[int, str | None, str | None]:
-    """How many slots were missed, the oldest and the newest, as the one entry about them tells."""
+    """Return how many slots were missed, the oldest and the newest, from the entry about them."""
     if not status.history:
         return 0, None, None
     (entry,) = status.history
     assert (entry.result, entry.reason) == ("Missed", "DeadlineExceeded")
     assert entry.scheduled_time
-    several = re.match(r"(\d+) slots between (\S+) and (\S+) ", entry.message)
-    oldest = datetime.fromisoformat(several[2]) if several else entry.scheduled_time
-    names = [next_slot(schedule, moment - MOMENT).identity for moment in (oldest, entry.scheduled_time)]
-    return int(several[1]) if several else 1, names[0], names[1]
+    match = re.match(r"(\d+) slots between (\S+) and (\S+) ", entry.message)
+    oldest = datetime.fromisoformat(match[2]) if match else entry.scheduled_time
+    names = [next_slot(schedule, moment - RESOLUTION).identity for moment in (oldest, entry.scheduled_time)]
+    return int(match[1]) if match else 1, names[0], names[1]
 
 
 @pytest.mark.parametrize(
     ("schedule", "since", "now", "deadline", "expected"), [pytest.param(*case, id=name) for name, *case in CASES]
 )
-def test_due(
+def test_newest_due_slot_runs_within_its_deadline_and_the_others_are_missed(
     schedule: Schedule, since: str, now: str, deadline: int, expected: tuple[str | None, int, str | None, str | None]
 ) -> None:
-    assert due(schedule, since, now, deadline) == expected
+    assert due_and_missed(schedule, since, now, deadline) == expected
 
 
-def test_a_slot_may_be_an_hour_late_unless_one_says_otherwise() -> None:
-    assert due(EVERY_DAY, "2026-11-24T12:00Z", "2026-11-25T01:20Z", None)[0]
-    assert not due(EVERY_DAY, "2026-11-24T12:00Z", "2026-11-25T01:20:01Z", None)[0]
+def test_slot_may_be_an_hour_late_by_default() -> None:
+    assert due_and_missed(EVERY_DAY, "2026-11-24T12:00Z", "2026-11-25T01:20Z", None)[0]
+    assert not due_and_missed(EVERY_DAY, "2026-11-24T12:00Z", "2026-11-25T01:20:01Z", None)[0]
 
 
-def test_a_slot_runs_once_when_each_look_begins_where_the_last_one_ended() -> None:
+def test_each_slot_runs_once_if_it_is_planned_every_few_minutes_across_a_clock_change() -> None:
     spec = {"frequency": "Hourly", "everyHours": 4, "timeZone": "Europe/Zurich"}
     now = datetime.fromisoformat("2026-10-24T00:00Z")
-    led, status = Leadership.started(now), seen(now, **spec)
-    ran: list[str] = []
+    leadership, status = Leadership.started(now), seen(now, **spec)
+    slots: list[str] = []
     while now < datetime.fromisoformat("2026-10-26T00:00Z"):
         now += timedelta(minutes=7)
-        plan = planned(exporter(status, **spec), now, leadership=led)
+        plan = planned(exporter(status, **spec), now, leadership=leadership)
         assert plan.status.history is None
         if plan.claimed and plan.claimed.scheduled_time:
-            ran.append(plan.claimed.scheduled_time.astimezone(EVERY_4_HOURS.zone).strftime("%Y-%m-%dT%H"))
+            slots.append(plan.claimed.scheduled_time.astimezone(EVERY_4_HOURS.zone).strftime("%Y-%m-%dT%H"))
         status = plan.status.model_copy(update={"active_run": None})
-    assert ran == [f"2026-10-{day}T{hour:02}" for day in (24, 25, 26) for hour in range(0, 24, 4)][1:13]
+    assert slots == [f"2026-10-{day}T{hour:02}" for day in (24, 25, 26) for hour in range(0, 24, 4)][1:13]

@@ -1,4 +1,4 @@
-"""Events as kubectl shows them, and what becomes of those that cannot be posted."""
+"""Events as kubectl shows them, and Events that cannot be posted."""
 
 import json
 import logging
@@ -38,11 +38,11 @@ async def recorder(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> As
 
 def events(cluster: ControlPlane, namespace: str) -> list[dict[str, Any]]:
     listed = cluster.kubectl("get", "events.v1.events.k8s.io", "--namespace", namespace, "-o", "json").stdout
-    found: list[dict[str, Any]] = json.loads(listed)["items"]
-    return found
+    items: list[dict[str, Any]] = json.loads(listed)["items"]
+    return items
 
 
-async def test_an_event_says_what_who_and_about_which_object(
+async def test_event_has_type_reason_action_note_object_time_and_reporter(
     recorder: EventRecorder, exporter: Exporter, cluster: ControlPlane, namespace: str
 ) -> None:
     await recorder.record(
@@ -58,28 +58,28 @@ async def test_an_event_says_what_who_and_about_which_object(
     assert event["reportingInstance"] == "pod-1"
 
 
-async def test_kubectl_shows_it_with_its_object(
+async def test_kubectl_shows_the_event_of_an_exporter(
     recorder: EventRecorder, exporter: Exporter, cluster: ControlPlane, namespace: str
 ) -> None:
     await recorder.record(exporter, replace(SENT, note="Sent to 12 people."))
-    told = cluster.kubectl("events", "--namespace", namespace, "--for", "qualtricsexporter/teams").stdout
-    assert "Sent to 12 people." in told
+    output = cluster.kubectl("events", "--namespace", namespace, "--for", "qualtricsexporter/teams").stdout
+    assert "Sent to 12 people." in output
 
 
-async def test_the_same_thing_told_twice_is_one_event(
+async def test_events_with_the_same_object_reason_and_dedup_key_are_posted_once(
     recorder: EventRecorder, exporter: Exporter, cluster: ControlPlane, namespace: str
 ) -> None:
     for _ in range(2):
         await recorder.record(exporter, SENT)
     await recorder.record(exporter, replace(SENT, dedup="run 2"))
     await recorder.record(exporter, replace(SENT, type="Warning", reason=Reason.PARTLY_DELIVERED))
-    again = replace(exporter, uid="99999999-2222-3333-4444-555555555555")
-    await recorder.record(again, SENT)
+    recreated = replace(exporter, uid="99999999-2222-3333-4444-555555555555")
+    await recorder.record(recreated, SENT)
     assert len(events(cluster, namespace)) == 4
 
 
 @pytest.mark.parametrize("letter", ["a", "é", "😀"])
-async def test_a_long_note_is_cut_to_what_the_api_server_takes(
+async def test_long_note_is_truncated_to_the_limit_of_the_api_server(
     recorder: EventRecorder, exporter: Exporter, cluster: ControlPlane, namespace: str, letter: str
 ) -> None:
     await recorder.record(exporter, replace(SENT, note=letter * 3000))
@@ -88,12 +88,12 @@ async def test_a_long_note_is_cut_to_what_the_api_server_takes(
     assert NOTE_BYTES - 4 <= len(event["note"].encode()) <= NOTE_BYTES
 
 
-def test_a_note_that_fits_is_left_alone() -> None:
+def test_note_is_truncated_only_above_the_limit() -> None:
     assert cut("a" * NOTE_BYTES) == "a" * NOTE_BYTES
     assert len(cut("a" * (NOTE_BYTES + 1)).encode()) == NOTE_BYTES
 
 
-async def test_an_exporter_with_the_longest_of_names_has_events(
+async def test_exporters_with_the_longest_names_have_events(
     recorder: EventRecorder, exporter: Exporter, cluster: ControlPlane, namespace: str
 ) -> None:
     for name in ("a" * 253, "a" * 235 + "-" * 10 + "a" * 8, f"{'a' * 62}." * 4 + "a"):
@@ -101,14 +101,14 @@ async def test_an_exporter_with_the_longest_of_names_has_events(
     assert len(events(cluster, namespace)) == 3
 
 
-async def test_no_address_stands_in_an_event(
+async def test_event_contains_no_email_address(
     recorder: EventRecorder, exporter: Exporter, cluster: ControlPlane, namespace: str
 ) -> None:
     await recorder.record(exporter, replace(SENT, note="no mail to jane@example.com"))
     assert "jane" not in json.dumps(events(cluster, namespace))
 
 
-async def test_an_event_that_cannot_be_posted_is_logged_and_nothing_else(
+async def test_event_that_the_operator_has_no_permission_for_is_logged_and_raises_no_error(
     exporter: Exporter,
     cluster: ControlPlane,
     namespace: str,
@@ -126,7 +126,7 @@ async def test_an_event_that_cannot_be_posted_is_logged_and_nothing_else(
     )
 
 
-async def test_a_namespace_that_is_gone_loses_the_event_only(
+async def test_event_in_a_deleted_namespace_is_logged_and_raises_no_error(
     recorder: EventRecorder, exporter: Exporter, caplog: pytest.LogCaptureFixture
 ) -> None:
     await recorder.record(replace(exporter, namespace="gone"), SENT)

@@ -13,17 +13,17 @@ A, B, C = (Tenant(name, "nexthink") for name in "abc")
 A2 = Tenant("a", "another")
 
 
-def filled(total: int, **waiting: int) -> FairQueue[str]:
-    """A queue with so many items of each tenant in it."""
+def queue_of(total: int, **items: int) -> FairQueue[str]:
+    """Return a queue with this number of items of each tenant."""
     queue: FairQueue[str] = FairQueue(total)
-    for name, number in waiting.items():
+    for name, number in items.items():
         for n in range(number):
             queue.push(Tenant(name, "nexthink"), f"{name}{n}")
     return queue
 
 
-def taken(queue: FairQueue[str]) -> list[str]:
-    """Everything that can start now, in order."""
+def start_all(queue: FairQueue[str]) -> list[str]:
+    """Start everything that can start now, and return it in order."""
     started = []
     while (found := queue.pop()) is not None:
         started.append(found.item)
@@ -31,23 +31,23 @@ def taken(queue: FairQueue[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(("total", "share"), [(1, 1), (2, 1), (10, 5), (100, 50)])
-def test_one_tenant_gets_half(total: int, share: int) -> None:
-    assert len(taken(filled(total, a=500))) == share
+def test_only_tenant_gets_half_of_the_total(total: int, share: int) -> None:
+    assert len(start_all(queue_of(total, a=500))) == share
 
 
 def test_tenants_take_turns() -> None:
-    assert taken(filled(8, a=9, b=9)) == ["a0", "b0", "a1", "b1", "a2", "b2"]
+    assert start_all(queue_of(8, a=9, b=9)) == ["a0", "b0", "a1", "b1", "a2", "b2"]
 
 
-def test_a_tenant_that_comes_late_starts_at_once_although_others_hold_all_they_can() -> None:
-    queue = filled(100, a=500, b=500)
-    taken(queue)
+def test_new_tenant_starts_at_once_although_the_others_hold_their_maximum() -> None:
+    queue = queue_of(100, a=500, b=500)
+    start_all(queue)
     queue.push(C, "late")
-    assert taken(queue) == ["late"]
+    assert start_all(queue) == ["late"]
 
 
-def test_a_tenant_that_never_gives_back_does_not_stop_the_others() -> None:
-    queue = filled(10, a=100, b=100)
+def test_tenant_whose_items_hang_does_not_stop_the_others() -> None:
+    queue = queue_of(10, a=100, b=100)
     held: list[Grant[str]] = []
     for _ in range(200):  # the items of b end, those of a hang
         while (grant := queue.pop()) is not None:
@@ -56,83 +56,83 @@ def test_a_tenant_that_never_gives_back_does_not_stop_the_others() -> None:
             held.remove(ended)
             queue.release(ended)
     assert 0 < len(held) <= 5
-    assert len(queue) == 100 - len(held), "nothing of b waits"
+    assert len(queue) == 100 - len(held), "no item of b waits"
 
 
-def test_urgent_items_come_before_background_ones_of_every_tenant() -> None:
+def test_urgent_items_start_before_background_items_of_all_tenants() -> None:
     queue: FairQueue[str] = FairQueue(100)
     queue.push(A, "check", urgent=False)
     queue.push(B, "slot")
-    assert taken(queue) == ["slot", "check"]
+    assert start_all(queue) == ["slot", "check"]
 
 
-def test_background_items_leave_most_of_the_room_to_urgent_ones() -> None:
+def test_background_items_leave_most_of_the_total_to_urgent_items() -> None:
     queue: FairQueue[str] = FairQueue(100, background=4)
     for n in range(5):
         queue.push(A, f"check-{n}", urgent=False)
     held = [queue.pop() for _ in range(3)]
     assert [grant.item if grant else None for grant in held] == ["check-0", "check-1", None]
     queue.push(A, "slot")
-    assert taken(queue) == ["slot"]
+    assert start_all(queue) == ["slot"]
     assert held[0]
     queue.release(held[0])
-    assert taken(queue) == ["check-2"]
+    assert start_all(queue) == ["check-2"]
 
 
-def test_background_items_of_a_tenant_that_hang_do_not_stop_those_of_another() -> None:
+def test_hanging_background_items_of_one_tenant_do_not_stop_those_of_another() -> None:
     queue: FairQueue[str] = FairQueue(1000, background=50)
     for n in range(500):
         queue.push(A, f"hanging-{n}", urgent=False)
-    assert len(taken(queue)) == 25
+    assert len(start_all(queue)) == 25
     queue.push(B, "check", urgent=False)
-    assert taken(queue) == ["check"]
+    assert start_all(queue) == ["check"]
 
 
-@pytest.mark.parametrize("urgent", [True, False])
-def test_a_namespace_with_many_secrets_does_not_take_everything(urgent: bool) -> None:
+@pytest.mark.parametrize("urgent", [True, False], ids=["urgent", "background"])
+def test_namespace_with_many_secrets_gets_at_most_two_thirds_of_the_total(urgent: bool) -> None:
     queue: FairQueue[str] = FairQueue(100, background=100)
     for n in range(200):
         queue.push(Tenant("greedy", f"secret-{n}"), "greedy", urgent=urgent)
-    assert len(taken(queue)) == 67
+    assert len(start_all(queue)) == 67
     queue.push(B, "b", urgent=urgent)
-    assert taken(queue) == ["b"]
+    assert start_all(queue) == ["b"]
 
 
-def test_a_tenant_that_holds_all_it_can_leaves_something_to_others_of_its_namespace() -> None:
-    queue = filled(100, a=500)
-    taken(queue)
+def test_tenant_with_its_maximum_leaves_units_to_other_tenants_of_its_namespace() -> None:
+    queue = queue_of(100, a=500)
+    start_all(queue)
     for n in range(500):
         queue.push(A2, f"n{n}")
-    assert len(taken(queue)) > 10
+    assert len(start_all(queue)) > 10
     queue.push(C, "late")
-    assert taken(queue) == ["late"]
+    assert start_all(queue) == ["late"]
 
 
-def test_namespaces_take_turns_however_many_secrets_one_has() -> None:
+def test_namespaces_take_turns_regardless_of_the_number_of_their_secrets() -> None:
     queue: FairQueue[str] = FairQueue(100)
     for n in range(20):
         queue.push(Tenant("a", f"secret-{n}"), f"a{n}")
     for n in range(3):
         queue.push(B, f"b{n}")
-    assert taken(queue)[:6] == ["a0", "b0", "a1", "b1", "a2", "b2"]
+    assert start_all(queue)[:6] == ["a0", "b0", "a1", "b1", "a2", "b2"]
 
 
-def test_a_large_item_is_not_overtaken_for_ever() -> None:
+def test_large_item_starts_before_a_small_item_that_came_later() -> None:
     queue: FairQueue[str] = FairQueue(10)
     queue.push(A, "a", weight=4)
     first = queue.pop()
     assert first
     queue.push(B, "large", weight=8)
     queue.push(C, "small", weight=1)
-    assert taken(queue) == []
+    assert start_all(queue) == []
     queue.release(first)
-    assert taken(queue) == ["large", "small"]
+    assert start_all(queue) == ["large", "small"]
 
 
-def test_an_item_larger_than_everything_starts_alone() -> None:
+def test_item_larger_than_the_total_starts_alone() -> None:
     queue: FairQueue[str] = FairQueue(10)
     queue.push(A, "huge", weight=1000)
-    assert taken(queue) == ["huge"]
+    assert start_all(queue) == ["huge"]
     assert queue.used == 10
 
 
@@ -140,9 +140,7 @@ def test_an_item_larger_than_everything_starts_alone() -> None:
     st.integers(1, 30),
     st.lists(st.tuples(st.sampled_from([A, A2, B, C]), st.integers(1, 40), st.booleans()), max_size=60),
 )
-def test_never_more_than_all_is_held_and_nothing_waits_for_ever(
-    total: int, items: list[tuple[Tenant, int, bool]]
-) -> None:
+def test_queue_never_exceeds_its_total_and_starts_every_item(total: int, items: list[tuple[Tenant, int, bool]]) -> None:
     queue: FairQueue[int] = FairQueue(total)
     for number, (tenant, weight, urgent) in enumerate(items):
         queue.push(tenant, number, urgent=urgent, weight=weight)
@@ -160,7 +158,7 @@ def test_never_more_than_all_is_held_and_nothing_waits_for_ever(
     assert (queue.used, len(queue)) == (0, 0)
 
 
-async def test_a_holder_that_needs_less_gives_the_rest_back_at_once() -> None:
+async def test_holder_that_shrinks_its_share_releases_the_rest_at_once() -> None:
     semaphore = FairSemaphore(10)
     async with semaphore.hold(A, 10) as shrink, asyncio.timeout(HANG_SECONDS):
         shrink(3)
@@ -170,7 +168,7 @@ async def test_a_holder_that_needs_less_gives_the_rest_back_at_once() -> None:
         pass
 
 
-async def test_units_that_are_given_back_in_the_moment_of_a_cancellation_are_not_lost() -> None:
+async def test_units_that_are_released_during_a_cancellation_are_not_lost() -> None:
     semaphore, tenant = FairSemaphore(1), Tenant("a", "")
 
     async def hold() -> None:
@@ -180,20 +178,20 @@ async def test_units_that_are_given_back_in_the_moment_of_a_cancellation_are_not
     async with semaphore.hold(tenant):
         waiting = asyncio.create_task(hold())
         await asyncio.sleep(0)
-        waiting.cancel()  # it is told in the next round of the loop, after the unit was given back
+        waiting.cancel()  # takes effect in the next iteration of the loop, after the unit was released
     async with asyncio.timeout(HANG_SECONDS):
         await hold()
     assert waiting.cancelled() or not waiting.done()
     await asyncio.wait({waiting})
 
 
-async def test_a_waiter_that_is_cancelled_leaves_its_units_to_the_others() -> None:
+async def test_cancelled_waiter_leaves_its_units_to_the_next_waiter() -> None:
     semaphore = FairSemaphore(1)
-    got: list[str] = []
+    holders: list[str] = []
 
     async def hold(name: str, until: asyncio.Event) -> None:
         async with semaphore.hold(Tenant(name, "")):
-            got.append(name)
+            holders.append(name)
             await until.wait()
 
     first, never = asyncio.Event(), asyncio.Event()
@@ -206,4 +204,4 @@ async def test_a_waiter_that_is_cancelled_leaves_its_units_to_the_others() -> No
         group.create_task(hold("c", first))
         await asyncio.sleep(0)
         first.set()
-    assert got == ["a", "c"]
+    assert holders == ["a", "c"]

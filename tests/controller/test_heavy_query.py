@@ -1,4 +1,4 @@
-"""A query that Nexthink fails to execute, in the real operator."""
+"""Queries that Nexthink fails to execute, and that the operator exports instead."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,30 +7,30 @@ from tests.environment.stage import AppliedExporter, Stage
 
 QUERY = "#heavy"
 SLOT = datetime(2026, 11, 24, 23, 0, 5, tzinfo=UTC)
-"""Wednesday in Zurich."""
+"""Five seconds after the slot of a Wednesday in Zurich."""
 
 
-def heavy(stage: Stage) -> AppliedExporter:
-    """An exporter whose query Nexthink never executes."""
+def heavy_exporter(stage: Stage) -> AppliedExporter:
+    """Apply an exporter whose query Nexthink fails to execute."""
     stage.people(QUERY, 1200)
-    stage.sandbox.world.queries[QUERY].heavy = True
+    stage.sandbox.account.queries[QUERY].heavy = True
     return stage.exporter(**{"nexthink.queryId": QUERY, "schedule.dayOfWeek": "Wednesday"})
 
 
 def executions(stage: Stage) -> int:
-    """How often Nexthink was asked to execute the query."""
+    """Return how often the operator asked Nexthink to execute the query."""
     return stage.sandbox.ledger.count("nexthink.execute")
 
 
-def restarted(operator: Operator) -> None:
-    """Another process takes the place of this one."""
+def restart(operator: Operator) -> None:
+    """Kill the operator, and start another process."""
     operator.kill()
     operator.start()
 
 
-def test_a_heavy_query_is_sent_from_an_export_and_the_second_run_does_not_wait_for_it(stage: Stage) -> None:
+def test_run_exports_a_heavy_query_and_the_next_run_does_not_try_to_execute_it(stage: Stage) -> None:
     operator = stage.operator()
-    exporter = heavy(stage)
+    exporter = heavy_exporter(stage)
     assert exporter.checked()["status"] == "True"
     unknown = exporter.condition("QueryInSync")
     assert (unknown["status"], unknown["reason"]) == ("Unknown", "QueryNotCompared")
@@ -45,16 +45,16 @@ def test_a_heavy_query_is_sent_from_an_export_and_the_second_run_does_not_wait_f
     generation = exporter.get()["metadata"]["generation"]
     assert exporter.status()["heavyQuery"]["generation"] == generation
     before = executions(stage)
-    assert before == 6, "three short tries of the check, and of the run"
+    assert before == 6, "the check and the run each try three times"
 
-    restarted(operator)
+    restart(operator)
     stage.clock.advance_to(SLOT + timedelta(days=7))
     second = exporter.ended(2)
     assert second["result"] == "Succeeded"
     assert executions(stage) == before
     assert exporter.condition("QueryInSync")["status"] == "Unknown"
 
-    stage.sandbox.world.queries[QUERY].heavy = False
+    stage.sandbox.account.queries[QUERY].heavy = False
     exporter.change(description="Execution is tried again after an edit")
     exporter.checked()
     exporter.annotate(run_requested_at="lighter")
@@ -64,61 +64,61 @@ def test_a_heavy_query_is_sent_from_an_export_and_the_second_run_does_not_wait_f
     assert "heavyQuery" not in exporter.status()
 
 
-def checked_again(stage: Stage, exporter: AppliedExporter) -> None:
-    """Wait for the check after the one that was last."""
+def wait_for_next_check(stage: Stage, exporter: AppliedExporter) -> None:
+    """Let time pass until the next check has ended."""
     before = exporter.status()["lastCheckTime"]
     stage.clock.advance(7.1 * 3600)
-    exporter.until(lambda status: status["lastCheckTime"] > before, "it is checked again")
+    exporter.until(lambda status: status["lastCheckTime"] > before, "the next check has ended")
 
 
-def sent_during_an_outage(stage: Stage) -> AppliedExporter:
-    """An exporter whose first slot was sent from an export, because executing its query failed with HTTP 503."""
+def exporter_after_a_run_during_an_outage(stage: Stage) -> AppliedExporter:
+    """Apply an exporter whose first run exports its query, because executing it fails with HTTP 503."""
     stage.operator()
-    exporter = heavy(stage)
+    exporter = heavy_exporter(stage)
     exporter.checked()
-    stage.sandbox.world.heavy_status = 503
+    stage.sandbox.account.heavy_status = 503
     stage.clock.advance_to(SLOT)
     assert exporter.ended()["reason"] == "QueryNotCompared"
     return exporter
 
 
-def test_a_failure_that_may_pass_is_tried_again_by_checks_and_not_by_runs(stage: Stage) -> None:
-    exporter = sent_during_an_outage(stage)
-    exporter.until(lambda status: status["lastCheckTime"] > "2026-11-24T23", "the check that was due is over")
-    assert "lasting" not in exporter.status()["heavyQuery"], "the failure is too young"
+def test_only_checks_try_to_execute_a_query_again_after_a_temporary_error(stage: Stage) -> None:
+    exporter = exporter_after_a_run_during_an_outage(stage)
+    exporter.until(lambda status: status["lastCheckTime"] > "2026-11-24T23", "the check that was due has ended")
+    assert "lasting" not in exporter.status()["heavyQuery"], "the query has failed only for a short time"
 
     before = executions(stage)
     exporter.annotate(run_requested_at="during the outage")
     assert exporter.ended(2)["reason"] == "QueryNotCompared"
     assert executions(stage) == before
-    checked_again(stage, exporter)
-    assert executions(stage) > before, "a check tries again"
+    wait_for_next_check(stage, exporter)
+    assert executions(stage) > before, "the check tries to execute the query"
     assert exporter.status()["heavyQuery"]["lasting"]
 
     before = executions(stage)
-    checked_again(stage, exporter)
+    wait_for_next_check(stage, exporter)
     stage.clock.advance_to(SLOT + timedelta(days=7))
     assert exporter.ended(3)["result"] == "Succeeded"
-    assert executions(stage) == before, "the failure lasts: neither checks nor the second weekly run wait for it"
+    assert executions(stage) == before, "the failure lasts, so neither checks nor the second weekly run try"
 
 
-def test_after_a_short_outage_a_check_compares_the_query(stage: Stage) -> None:
-    exporter = sent_during_an_outage(stage)
+def test_check_compares_the_query_after_a_short_outage(stage: Stage) -> None:
+    exporter = exporter_after_a_run_during_an_outage(stage)
     assert exporter.condition("QueryInSync")["status"] == "Unknown"
 
-    stage.sandbox.world.queries[QUERY].heavy = False
-    checked_again(stage, exporter)
+    stage.sandbox.account.queries[QUERY].heavy = False
+    wait_for_next_check(stage, exporter)
     assert exporter.condition("QueryInSync")["status"] == "True"
     assert "heavyQuery" not in exporter.status()
 
 
-def test_hold_holds_a_heavy_query_and_says_what_to_do(stage: Stage) -> None:
+def test_drift_policy_hold_holds_a_heavy_query_and_says_what_to_do(stage: Stage) -> None:
     stage.operator()
-    exporter = heavy(stage)
+    exporter = heavy_exporter(stage)
     exporter.change(**{"nexthink.driftPolicy": "Hold", "nexthink.resultSource": "Export"})
     assert "QueryNotCompared: spec.nexthink.resultSource is Export" in exporter.checked()["message"]
-    (warned,) = [event for event in exporter.told("QueryNotCompared") if event["reason"] == "QueryNotCompared"]
-    assert "stops nothing" not in warned["note"]
+    (event,) = [event for event in exporter.told("QueryNotCompared") if event["reason"] == "QueryNotCompared"]
+    assert "stops nothing" not in event["note"]
     exporter.annotate(run_requested_at="now")
     held = exporter.ended()
     assert (held["result"], held["reason"]) == ("Held", "QueryNotCompared")
@@ -126,9 +126,9 @@ def test_hold_holds_a_heavy_query_and_says_what_to_do(stage: Stage) -> None:
     assert stage.sandbox.ledger.batches == {}
 
 
-def test_a_dry_test_counts_a_heavy_audience_and_the_run_after_it_does_not_wait(stage: Stage) -> None:
+def test_dry_test_exports_a_heavy_query_and_the_next_run_does_not_try_to_execute_it(stage: Stage) -> None:
     stage.operator()
-    exporter = heavy(stage)
+    exporter = heavy_exporter(stage)
     exporter.change(maxRecipients=1000)
     exporter.checked()
     exporter.annotate(test_requested_at="t1")
@@ -144,11 +144,11 @@ def test_a_dry_test_counts_a_heavy_audience_and_the_run_after_it_does_not_wait(s
     assert executions(stage) == before
 
 
-def test_a_drift_that_was_found_stays_until_the_query_is_compared_again(stage: Stage) -> None:
+def test_query_drift_stays_reported_until_the_query_is_compared_again(stage: Stage) -> None:
     stage.operator()
     stage.people(QUERY, 3)
-    query = stage.sandbox.world.queries[QUERY]
-    right, query.executed = query.executed, "users | list ad.email_address"
+    query = stage.sandbox.account.queries[QUERY]
+    saved_text, query.executed = query.executed, "users | list ad.email_address"
     exporter = stage.exporter(**{"nexthink.queryId": QUERY})
     exporter.checked()
     assert exporter.condition("QueryInSync")["status"] == "False"
@@ -162,17 +162,17 @@ def test_a_drift_that_was_found_stays_until_the_query_is_compared_again(stage: S
         assert exporter.condition("QueryInSync")["status"] == "False"
         assert "heavyQuery" not in exporter.status()
 
-    query.heavy, query.executed = False, right
+    query.heavy, query.executed = False, saved_text
     exporter.annotate(run_requested_at="light")
     assert exporter.ended(3)["reason"] == "Succeeded"
     assert exporter.condition("QueryInSync")["status"] == "True"
 
 
-def test_what_a_test_found_in_an_export_stays_until_the_result_is_read_again(stage: Stage) -> None:
+def test_problem_that_a_test_found_in_an_export_stays_reported_until_a_test_passes(stage: Stage) -> None:
     stage.operator()
     stage.people(QUERY, 3)
-    query = stage.sandbox.world.queries[QUERY]
-    one, query.columns = query.columns, ["user.name", "user.ad.email_address"]
+    query = stage.sandbox.account.queries[QUERY]
+    columns, query.columns = query.columns, ["user.name", "user.ad.email_address"]
     exporter = stage.exporter(**{"nexthink.queryId": QUERY, "nexthink.resultSource": "Export"})
     assert exporter.checked()["status"] == "True", "a check does not read an export"
     exporter.annotate(test_requested_at="t1")
@@ -182,11 +182,11 @@ def test_what_a_test_found_in_an_export_stays_until_the_result_is_read_again(sta
 
     checked = exporter.status()["lastCheckTime"]
     stage.clock.advance(3600)
-    exporter.until(lambda status: status["lastCheckTime"] > checked, "it is checked again")
+    exporter.until(lambda status: status["lastCheckTime"] > checked, "the next check has ended")
     after = exporter.condition("Ready")
     assert (after["status"], after["reason"], after["message"]) == ("False", found["reason"], found["message"])
 
-    query.columns = one
+    query.columns = columns
     exporter.annotate(test_requested_at="t2")
     assert exporter.tested("t2")["reason"] == "TestPassed"
     assert exporter.condition("Ready")["status"] == "True"

@@ -1,11 +1,11 @@
-"""Many people: portions that Qualtrics takes, and memory that does not grow with the rows."""
+"""A run with many people: the size of its requests, and its memory."""
 
 from tests.environment.stage import Stage
 
 ROWS = 25_300
 
 
-def test_many_people_go_into_one_batch_in_portions_and_are_mailed_once(stage: Stage) -> None:
+def test_many_people_are_imported_in_chunks_and_mailed_once_with_limited_memory(stage: Stage) -> None:
     stage.people("#many", ROWS)
     operator = stage.operator()
     exporter = stage.exporter(**{"nexthink.queryId": "#many"})
@@ -20,5 +20,5 @@ def test_many_people_go_into_one_batch_in_portions_and_are_mailed_once(stage: St
     imports = stage.sandbox.ledger.of("qualtrics.import_contacts")
     assert len(imports) == 3
     assert all((call.contacts or 0) <= 10_000 and call.bytes <= 5_000_000 for call in imports)
-    # The rows alone, as Python keeps them, would be 4 MB; a request of 10,000 contacts is 1 MB.
+    # In Python, the rows alone take 4 MB. A request with 10,000 contacts takes 1 MB.
     assert operator.peak_memory() - before < 40_000_000

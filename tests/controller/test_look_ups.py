@@ -1,4 +1,4 @@
-"""Questions to Qualtrics about runs that have ended, when it has no answer or the clock was wrong."""
+"""Delivery figures and look-ups of ended runs, if Qualtrics does not answer or a clock was wrong."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -27,8 +27,8 @@ from tests.environment.clock import SteeredClock
 NOW = at("2026-11-23 12:00")
 KEY = Key("dex", "teams-rollout", "11111111-2222-3333-4444-555555555555")
 DAY = timedelta(days=1)
-GONE = Permanent(Reason.SURVEY_NOT_FOUND, "gone", status=404)
-DOWN = Transient(Reason.REMOTE_UNAVAILABLE, "down")
+NOT_FOUND = Permanent(Reason.SURVEY_NOT_FOUND, "not found", status=404)
+UNAVAILABLE = Transient(Reason.REMOTE_UNAVAILABLE, "down")
 
 
 def entry(sent: datetime, **more: Any) -> HistoryEntry:
@@ -38,141 +38,142 @@ def entry(sent: datetime, **more: Any) -> HistoryEntry:
     )  # fmt: skip
 
 
-class World:
-    """One exporter with one entry, and a Qualtrics that answers `reply`, or raises it."""
+class Scenario:
+    """One exporter with one history entry, and a Qualtrics that returns or raises `reply`."""
 
     def __init__(self, entry: HistoryEntry, reply: ExportError | Delivery) -> None:
         self.clock = SteeredClock(start=NOW)
-        self.now = exporter(seen(NOW).model_copy(update={"history": [entry], "observed_generation": 1}))
+        self.exporter = exporter(seen(NOW).model_copy(update={"history": [entry], "observed_generation": 1}))
         self.reply: ExportError | Delivery = reply
-        self.asked = 0
-        self.keeps_figures = True
+        self.requests = 0
+        self.stores_figures = True
         self.restart()
 
     def restart(self) -> None:
-        """The operator starts anew, and knows what is in the status."""
+        """Restart the operator: it knows only what is in the status."""
         questions = Questions(Memories(), self.clock)
         arguments = (cast("StatusStore", self), cast("ClientFactory", self), questions, ZONE)
         self.figures, self.look_ups = DeliveryFigures(*arguments), OutcomeLookUps(*arguments)
 
     @property
     def situation(self) -> Situation:
-        return Situation(KEY, self.now)
+        return Situation(KEY, self.exporter)
 
     async def change(self, _key: Key, change: Callable[[Exporter], Status | None]) -> Exporter:
-        if status := change(self.now):
-            if not self.keeps_figures:
+        if status := change(self.exporter):
+            if not self.stores_figures:
                 history = [e.model_copy(update={"delivery": None}) for e in status.history or []]
                 status = status.model_copy(update={"history": history})
-            self.now = exporter(status)
-        return self.now
+            self.exporter = exporter(status)
+        return self.exporter
 
-    async def qualtrics(self, *_: object) -> "World":
+    async def qualtrics(self, *_: object) -> "Scenario":
         return self
 
     async def delivery(self, *_: str) -> Delivery:
-        self.asked += 1
+        self.requests += 1
         if isinstance(self.reply, ExportError):
             raise self.reply
         return self.reply
 
     async def pass_time(self, time: timedelta, step: timedelta = timedelta(minutes=2)) -> int:
-        """How often Qualtrics is asked in that time, if the exporter is looked at with each step."""
-        before = self.asked
+        """Let time pass in steps, read the figures when they are due, and return the number of requests."""
+        before = self.requests
         for _ in range(time // step):
             if due := await self.figures.due(self.situation):
                 await self.figures.do(self.situation, due)
             self.clock.advance(step.total_seconds())
-        return self.asked - before
+        return self.requests - before
 
 
-@pytest.mark.parametrize("sent", [NOW - DAY, NOW + DAY, NOW + 365 * DAY])
-async def test_a_distribution_that_does_not_exist_is_asked_for_once(sent: datetime) -> None:
-    world = World(entry(sent), GONE)
-    assert await world.pass_time(timedelta(hours=2)) == 1
-    now = world.clock.now()
-    assert next_wake(world.now, now, ZONE).at > now
-    assert await world.pass_time(30 * DAY, timedelta(hours=1)) == 0
+@pytest.mark.parametrize("sent", [NOW - DAY, NOW + DAY, NOW + 365 * DAY], ids=["yesterday", "tomorrow", "next year"])
+async def test_figures_of_a_missing_distribution_are_requested_once(sent: datetime) -> None:
+    scenario = Scenario(entry(sent), NOT_FOUND)
+    assert await scenario.pass_time(timedelta(hours=2)) == 1
+    now = scenario.clock.now()
+    assert next_wake(scenario.exporter, now, ZONE).at > now
+    assert await scenario.pass_time(30 * DAY, timedelta(hours=1)) == 0
 
 
-@pytest.mark.parametrize("sent", [NOW, NOW + 365 * DAY])
-async def test_figures_that_cannot_be_read_are_asked_for_later_and_later_and_then_given_up(sent: datetime) -> None:
-    world = World(entry(sent), DOWN)
-    days = [await world.pass_time(DAY, timedelta(minutes=5)) for _ in range(10)]
+@pytest.mark.parametrize("sent", [NOW, NOW + 365 * DAY], ids=["now", "next year"])
+async def test_unreadable_figures_are_requested_less_and_less_often_and_then_given_up(sent: datetime) -> None:
+    scenario = Scenario(entry(sent), UNAVAILABLE)
+    days = [await scenario.pass_time(DAY, timedelta(minutes=5)) for _ in range(10)]
     assert days[0] < 60
     assert max(days[1:4]) < 10
     assert max(days[4:8]) <= 3
     assert days[9] == 0
-    assert delivery_figures.next_read((world.now.status.history or [])[0], world.clock.now()) is None
+    assert delivery_figures.next_read((scenario.exporter.status.history or [])[0], scenario.clock.now()) is None
 
 
-def figures(world: World) -> dict[str, Any]:
+def delivery_in_status(scenario: Scenario) -> dict[str, Any]:
     """`status.history[0].delivery`, as a user sees it."""
-    return exporter_body(world.now.status)["status"]["history"][0].get("delivery", {})
+    return exporter_body(scenario.exporter.status)["status"]["history"][0].get("delivery", {})
 
 
 @pytest.mark.parametrize(
     ("reply", "reason", "after"),
-    [(GONE, "DistributionNotFound", timedelta(0)), (DOWN, "RemoteUnavailable", delivery_figures.GIVEN_UP)],
+    [(NOT_FOUND, "DistributionNotFound", timedelta(0)), (UNAVAILABLE, "RemoteUnavailable", delivery_figures.GIVEN_UP)],
+    ids=["not found", "unavailable"],
 )
-@pytest.mark.parametrize("read", [None, NOW + timedelta(minutes=2)])
-async def test_figures_that_are_given_up_say_why_and_keep_the_time_of_the_last_look(
+@pytest.mark.parametrize("read", [None, NOW + timedelta(minutes=2)], ids=["never read", "read once"])
+async def test_figures_that_are_given_up_show_the_reason_and_keep_the_time_of_the_last_read(
     reply: ExportError, reason: str, after: timedelta, read: datetime | None
 ) -> None:
-    seen_before = Delivery(sent=4, observed_time=read) if read else None
-    world = World(entry(NOW, delivery=seen_before), reply)
-    world.clock.advance(after.total_seconds() + 15 * 60)
-    await world.pass_time(2 * DAY, timedelta(hours=1))
-    before = {"sent": 4, "observedTime": "2026-11-23T12:02:00Z"} if read else {}
-    assert figures(world) == {**before, "stoppedReason": reason}
-    asked = world.asked
-    world.restart()
-    assert await world.pass_time(20 * DAY, timedelta(hours=1)) == 0
-    assert world.asked == asked
+    earlier_figures = Delivery(sent=4, observed_time=read) if read else None
+    scenario = Scenario(entry(NOW, delivery=earlier_figures), reply)
+    scenario.clock.advance(after.total_seconds() + 15 * 60)
+    await scenario.pass_time(2 * DAY, timedelta(hours=1))
+    kept = {"sent": 4, "observedTime": "2026-11-23T12:02:00Z"} if read else {}
+    assert delivery_in_status(scenario) == {**kept, "stoppedReason": reason}
+    before = scenario.requests
+    scenario.restart()
+    assert await scenario.pass_time(20 * DAY, timedelta(hours=1)) == 0
+    assert scenario.requests == before
 
 
-async def test_figures_that_are_given_up_are_told_in_an_event() -> None:
-    world = World(entry(NOW), GONE)
-    before = world.now
-    world.clock.advance(15 * 60)
-    await world.pass_time(DAY, timedelta(hours=1))
-    (told,) = events.events(before, world.now)
-    assert (told.type, told.reason, told.action) == ("Warning", "DistributionNotFound", "Delivery")
-    assert "delivery figures of run abc" in told.note
-    assert events.events(world.now, world.now) == []
+async def test_giving_up_figures_creates_one_warning_event() -> None:
+    scenario = Scenario(entry(NOW), NOT_FOUND)
+    before = scenario.exporter
+    scenario.clock.advance(15 * 60)
+    await scenario.pass_time(DAY, timedelta(hours=1))
+    (event,) = events.events(before, scenario.exporter)
+    assert (event.type, event.reason, event.action) == ("Warning", "DistributionNotFound", "Delivery")
+    assert "delivery figures of run abc" in event.note
+    assert events.events(scenario.exporter, scenario.exporter) == []
 
 
-async def test_figures_that_an_earlier_version_gave_up_are_not_asked_for_again() -> None:
-    """It wrote the last time at which they would have been read, in place of a reason."""
+async def test_figures_that_an_earlier_version_gave_up_are_not_requested_again() -> None:
+    """It stored the time of the last planned read instead of a reason."""
     given_up = Delivery(sent=4, observed_time=NOW + 7 * DAY)
-    world = World(entry(NOW, delivery=given_up), Delivery(sent=6))
-    assert await world.pass_time(20 * DAY, timedelta(hours=1)) == 0
+    scenario = Scenario(entry(NOW, delivery=given_up), Delivery(sent=6))
+    assert await scenario.pass_time(20 * DAY, timedelta(hours=1)) == 0
 
 
-async def test_figures_that_the_api_server_does_not_keep_are_read_at_their_times() -> None:
-    """A CRD that is older or foreign removes them from the status."""
-    world = World(entry(NOW), Delivery(sent=6))
-    world.keeps_figures = False
-    world.clock.advance(120)
-    assert await world.pass_time(timedelta(hours=2)) == 3
-    assert await world.pass_time(DAY) <= 2
-    gone = World(entry(NOW), GONE)
-    gone.keeps_figures = False
-    assert await gone.pass_time(DAY) == 1
+async def test_figures_that_the_crd_prunes_are_still_read_on_schedule() -> None:
+    """A CRD of another version may remove them from the status."""
+    scenario = Scenario(entry(NOW), Delivery(sent=6))
+    scenario.stores_figures = False
+    scenario.clock.advance(120)
+    assert await scenario.pass_time(timedelta(hours=2)) == 3
+    assert await scenario.pass_time(DAY) <= 2
+    not_found = Scenario(entry(NOW), NOT_FOUND)
+    not_found.stores_figures = False
+    assert await not_found.pass_time(DAY) == 1
 
 
-def test_a_clock_that_was_ahead_when_it_read_figures_does_not_end_the_reading() -> None:
+def test_figures_are_read_again_after_a_read_by_a_clock_that_was_ahead() -> None:
     read_ahead = entry(NOW, delivery=Delivery(sent=1, observed_time=NOW + 30 * DAY))
     assert delivery_figures.next_read(read_ahead, NOW + DAY) == NOW + timedelta(minutes=2)
 
 
-async def test_figures_that_fail_do_not_delay_the_look_for_the_outcome() -> None:
-    """They are different questions, also about the same run."""
-    doubted = entry(NOW, batch_id="BT_1").model_copy(update={"result": "Unknown"})
-    world = World(doubted, DOWN)
-    world.clock.advance(15 * 60)
-    due = await world.figures.due(world.situation)
+async def test_failed_read_of_figures_does_not_delay_the_look_up_of_the_outcome() -> None:
+    """The two requests have separate retries, also for the same run."""
+    unknown_entry = entry(NOW, batch_id="BT_1").model_copy(update={"result": "Unknown"})
+    scenario = Scenario(unknown_entry, UNAVAILABLE)
+    scenario.clock.advance(15 * 60)
+    due = await scenario.figures.due(scenario.situation)
     assert due
-    await world.figures.do(world.situation, due)
-    assert await world.figures.due(world.situation) is None
-    assert await world.look_ups.due(world.situation)
+    await scenario.figures.do(scenario.situation, due)
+    assert await scenario.figures.due(scenario.situation) is None
+    assert await scenario.look_ups.due(scenario.situation)

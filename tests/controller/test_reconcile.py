@@ -1,4 +1,4 @@
-"""What the operator does where the cluster does not take what it writes: in memory, by a clock that is steered."""
+"""Reconciliation when the cluster rejects or prunes a status, in memory and with a steered clock."""
 
 import copy
 from collections.abc import Callable
@@ -22,14 +22,14 @@ from tests.controller.test_resolution import ENDED_AT, after_unknown
 from tests.environment.clock import SteeredClock
 
 
-class OneObject:
-    """An API server with one exporter. `write` is what becomes of each status: it changes it, or raises."""
+class FakeCluster:
+    """An API server with one exporter. `write` changes or rejects each new status."""
 
     def __init__(self, body: dict[str, Any], write: Callable[[dict[str, Any]], None]) -> None:
         self.body, self.write = body, write
         self.events: list[dict[str, Any]] = []
-        self.written = 0
-        self.no_events: ClusterError | None = None
+        self.writes = 0
+        self.event_error: ClusterError | None = None
 
     async def get(self, *_: str) -> dict[str, Any]:
         return copy.deepcopy(self.body)
@@ -38,7 +38,7 @@ class OneObject:
         self, _namespace: str, _name: str, _uid: str, _version: str, status: dict[str, Any]
     ) -> dict[str, Any]:
         self.write(status)
-        self.written += 1
+        self.writes += 1
         self.body["status"] = status
         return copy.deepcopy(self.body)
 
@@ -46,34 +46,34 @@ class OneObject:
         return "1"
 
     async def create_event(self, event: dict[str, Any]) -> None:
-        if self.no_events:
-            raise self.no_events
+        if self.event_error:
+            raise self.event_error
         self.events.append(event)
 
 
-class OneSide:
-    """Credentials that lead to a Qualtrics which knows of no distribution. `asked` counts the looks."""
+class FakeClients:
+    """A factory of clients whose Qualtrics has no distributions. `look_ups` counts the requests."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.look_ups = 0
 
     async def versions(self, *_: object) -> tuple[str, str]:
         return "1", "1"
 
-    async def qualtrics(self, *_: object) -> "OneSide":
+    async def qualtrics(self, *_: object) -> "FakeClients":
         return self
 
     async def find_distribution(self, *_: object) -> str | None:
-        self.asked += 1
+        self.look_ups += 1
         return None
 
 
-def reconciler(cluster: OneObject, clock: SteeredClock, side: OneSide | None = None) -> Reconciler:
+def make_reconciler(cluster: FakeCluster, clock: SteeredClock, clients: FakeClients | None = None) -> Reconciler:
     return build(
         Settings(leader_election=False),
         cast("ClusterApi", cluster),
         clock,
-        clients=cast("ClientFactory", side or OneSide()),
+        clients=cast("ClientFactory", clients or FakeClients()),
         metrics=Metrics(),
         instance="me",
         pod="me",
@@ -89,63 +89,63 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("error", REFUSALS, ids=lambda error: type(error).__name__)
-async def test_that_the_status_cannot_be_written_is_told_by_an_event(error: ClusterError) -> None:
+async def test_refused_status_write_creates_an_event(error: ClusterError) -> None:
     def write(_: dict[str, Any]) -> None:
         raise error
 
-    cluster = OneObject(body(), write)
+    cluster = FakeCluster(body(), write)
     with pytest.raises(type(error)):
-        await reconciler(cluster, SteeredClock()).reconcile(KEY, TURN)
+        await make_reconciler(cluster, SteeredClock()).reconcile(KEY, TURN)
     (event,) = cluster.events
     assert (event["type"], event["reason"]) == ("Warning", "StatusRefused")
     assert str(error) in event["note"]
 
 
 @pytest.mark.parametrize("error", REFUSALS, ids=lambda error: type(error).__name__)
-async def test_that_not_even_an_event_can_be_written_changes_nothing(error: ClusterError) -> None:
+async def test_refused_event_does_not_hide_the_refused_status_write(error: ClusterError) -> None:
     def write(_: dict[str, Any]) -> None:
         raise error
 
-    cluster = OneObject(body(), write)
-    cluster.no_events = Forbidden("no Events either", 403)
+    cluster = FakeCluster(body(), write)
+    cluster.event_error = Forbidden("Events are forbidden", 403)
     with pytest.raises(type(error), match="the status"):
-        await reconciler(cluster, SteeredClock()).reconcile(KEY, TURN)
+        await make_reconciler(cluster, SteeredClock()).reconcile(KEY, TURN)
 
 
-async def looks(cluster: OneObject, clock: SteeredClock, hours: int) -> tuple[int, int]:
-    """How often Qualtrics is asked, and a status written, when the exporter is tended as it wishes for so long."""
-    side = OneSide()
-    tending = reconciler(cluster, clock, side)
+async def count_requests(cluster: FakeCluster, clock: SteeredClock, hours: int) -> tuple[int, int]:
+    """Reconcile at each wake time for some hours; return the number of look-ups and of status writes."""
+    clients = FakeClients()
+    reconciler = make_reconciler(cluster, clock, clients)
     end = clock.now() + timedelta(hours=hours)
-    cluster.written = 0
+    cluster.writes = 0
     while clock.now() < end:
-        wake = await tending.reconcile(KEY, TURN)
+        wake = await reconciler.reconcile(KEY, TURN)
         clock.advance(max(2 * 60.0, (min(wake.at, end) - clock.now()).total_seconds() + 1))
-    return side.asked, cluster.written
+    return clients.look_ups, cluster.writes
 
 
-def prunes(status: dict[str, Any]) -> None:
-    """As an API server whose CRD does not have that field yet."""
+def prune_looked_for_time(status: dict[str, Any]) -> None:
+    """Remove the field, as an API server with an older CRD does."""
     for entry in [*status.get("history", []), *([status["lastTest"]] if "lastTest" in status else [])]:
         entry.pop("lookedForTime", None)
 
 
-@pytest.mark.parametrize("write", [prunes, lambda _: None], ids=["older CRD", "CRD of this version"])
-async def test_whether_or_not_the_crd_keeps_the_time_it_is_looked_for_three_times(
+@pytest.mark.parametrize("write", [prune_looked_for_time, lambda _: None], ids=["older CRD", "CRD of this version"])
+async def test_unknown_run_is_looked_up_three_times_also_if_the_crd_prunes_the_times(
     write: Callable[[dict[str, Any]], None],
 ) -> None:
-    cluster = OneObject(body(after_unknown(suspend=True), suspend=True), write)
-    asked, written = await looks(cluster, SteeredClock(start=ENDED_AT), 12)
-    assert asked == 3
-    assert written <= 4
+    cluster = FakeCluster(body(after_unknown(suspend=True), suspend=True), write)
+    look_ups, writes = await count_requests(cluster, SteeredClock(start=ENDED_AT), 12)
+    assert look_ups == 3
+    assert writes <= 4
 
 
-async def test_while_the_spec_is_invalid_qualtrics_is_not_asked_and_once_it_is_corrected_it_is() -> None:
-    cluster = OneObject(body(after_unknown(), frequency="Fortnightly"), lambda _: None)
-    clock, side = SteeredClock(start=ENDED_AT + timedelta(minutes=15)), OneSide()
-    tending = reconciler(cluster, clock, side)
-    assert await tending.reconcile(KEY, TURN) == NEVER
-    assert side.asked == 0
+async def test_unknown_run_with_an_invalid_spec_is_looked_up_after_the_spec_is_corrected() -> None:
+    cluster = FakeCluster(body(after_unknown(), frequency="Fortnightly"), lambda _: None)
+    clock, clients = SteeredClock(start=ENDED_AT + timedelta(minutes=15)), FakeClients()
+    reconciler = make_reconciler(cluster, clock, clients)
+    assert await reconciler.reconcile(KEY, TURN) == NEVER
+    assert clients.look_ups == 0
     cluster.body["spec"] = body(suspend=True)["spec"]
-    await tending.reconcile(KEY, TURN)
-    assert side.asked == 1
+    await reconciler.reconcile(KEY, TURN)
+    assert clients.look_ups == 1

@@ -1,20 +1,17 @@
-"""Interrupted runs in detail: what is told, what a polite stop does. A kill at every effect is in tests/faults."""
+"""Interrupted runs: what they report, and what a graceful stop does. tests/faults has a kill at every effect."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.controller.recipients import EVERYBODY, Mailed
 from tests.environment.operator import Operator
 from tests.environment.stage import AppliedExporter, Stage
 from tests.environment.waiting import eventually
 
-EVERYBODY = {f"{name}@example.com" for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
-Mailed = Callable[[Stage], set[str]]
 
-
-def killed(stage: Stage, operation: str, when: str) -> tuple[Operator, AppliedExporter]:
-    """A run whose operator was killed while that call was held before or after its effect."""
+def kill_during(stage: Stage, operation: str, when: str) -> tuple[Operator, AppliedExporter]:
+    """Kill the operator of a run while a call is held before or after its effect."""
     operator = stage.operator()
     exporter = stage.exporter()
     exporter.checked()
@@ -26,8 +23,8 @@ def killed(stage: Stage, operation: str, when: str) -> tuple[Operator, AppliedEx
     return operator, exporter
 
 
-def test_a_run_killed_before_qualtrics_took_the_send_is_looked_up_and_never_sent(stage: Stage) -> None:
-    operator, exporter = killed(stage, "qualtrics.create_distribution", "before")
+def test_run_killed_before_qualtrics_received_its_send_is_looked_up_and_never_sent(stage: Stage) -> None:
+    operator, exporter = kill_during(stage, "qualtrics.create_distribution", "before")
     operator.start()
     entry = stage.while_time_passes(exporter.ended)
     assert (entry["result"], entry["reason"]) == ("Unknown", "DeliveryUnknown")
@@ -39,7 +36,7 @@ def test_a_run_killed_before_qualtrics_took_the_send_is_looked_up_and_never_sent
     exporter.told("DeliveryUnknown")
 
 
-def test_a_run_that_was_interrupted_and_is_too_late_to_start_again_is_told(stage: Stage) -> None:
+def test_interrupted_run_that_is_too_late_to_restart_ends_as_missed(stage: Stage) -> None:
     operator = stage.operator()
     exporter = stage.exporter(**{"schedule.startingDeadlineSeconds": 60})
     exporter.checked()
@@ -57,7 +54,7 @@ def test_a_run_that_was_interrupted_and_is_too_late_to_start_again_is_told(stage
     assert exporter.ended(2)["result"] == "Succeeded"
 
 
-def test_a_delivering_test_that_was_killed_is_dropped(stage: Stage) -> None:
+def test_killed_delivering_test_fails_with_interrupted(stage: Stage) -> None:
     operator = stage.operator()
     exporter = stage.exporter()
     exporter.checked()
@@ -72,7 +69,7 @@ def test_a_delivering_test_that_was_killed_is_dropped(stage: Stage) -> None:
     assert stage.sandbox.ledger.distributions == []
 
 
-def test_a_polite_stop_leaves_a_run_that_has_not_sent_for_the_next_start(stage: Stage, people: Mailed) -> None:
+def test_graceful_stop_leaves_an_unsent_run_to_the_next_start(stage: Stage, people: Mailed) -> None:
     operator = stage.operator()
     exporter = stage.exporter()
     exporter.checked()
@@ -87,15 +84,16 @@ def test_a_polite_stop_leaves_a_run_that_has_not_sent_for_the_next_start(stage: 
     assert people(stage) == EVERYBODY
 
 
-def test_a_polite_stop_finishes_a_send_that_is_under_way(stage: Stage, people: Mailed) -> None:
+def test_graceful_stop_finishes_a_send_in_progress(stage: Stage, people: Mailed) -> None:
     operator = stage.operator()
     exporter = stage.exporter()
     exporter.checked()
     stage.sandbox.fault("qualtrics.create_distribution", hold="before")
     exporter.annotate(run_requested_at="first")
     stage.reached("qualtrics.create_distribution")
+
     operator.terminate()
-    eventually(lambda: "stopping" in operator.log, "the operator was told")
+    eventually(lambda: "stopping" in operator.log, "the operator is stopping")
     stage.sandbox.release()
     assert operator.wait() == 0
     assert people(stage) == EVERYBODY
@@ -106,13 +104,16 @@ def test_a_polite_stop_finishes_a_send_that_is_under_way(stage: Stage, people: M
 
 
 @pytest.mark.parametrize("change", ["suspend", "edit", "delete"])
-def test_what_a_user_does_during_a_run_counts_until_the_send(stage: Stage, people: Mailed, change: str) -> None:
+def test_suspension_edit_or_deletion_during_a_run_takes_effect_before_the_send(
+    stage: Stage, people: Mailed, change: str
+) -> None:
     stage.operator()
     exporter = stage.exporter()
     exporter.checked()
     stage.sandbox.fault("qualtrics.import_status", hold="before")
     exporter.annotate(run_requested_at="first")
     stage.reached("qualtrics.import_status")
+
     if change == "suspend":
         exporter.change(suspend=True)
     elif change == "edit":
@@ -120,6 +121,7 @@ def test_what_a_user_does_during_a_run_counts_until_the_send(stage: Stage, peopl
     else:
         exporter.delete()
     stage.sandbox.release()
+
     if change == "delete":
         stage.exporter("another").checked()
         assert stage.sandbox.ledger.distributions == []
@@ -135,7 +137,7 @@ def test_what_a_user_does_during_a_run_counts_until_the_send(stage: Stage, peopl
         assert people(stage) == EVERYBODY
 
 
-def test_a_stop_in_the_wait_after_a_refusal_leaves_a_send_that_the_next_start_asks_for(
+def test_stop_during_the_wait_after_a_refused_send_leaves_the_retry_to_the_next_start(
     stage: Stage, people: Mailed
 ) -> None:
     operator = stage.operator()
@@ -144,11 +146,11 @@ def test_a_stop_in_the_wait_after_a_refusal_leaves_a_send_that_the_next_start_as
     stage.sandbox.fault("qualtrics.create_distribution", status=429, headers={"Retry-After": "240"})
     exporter.annotate(run_requested_at="first")
 
-    def refused() -> dict[str, Any] | None:
-        left: dict[str, Any] = exporter.status().get("activeRun", {})
-        return left if "refusedUntil" in left else None
+    def refused_run() -> dict[str, Any] | None:
+        active: dict[str, Any] = exporter.status().get("activeRun", {})
+        return active if "refusedUntil" in active else None
 
-    run = stage.while_time_passes(lambda: eventually(refused, "the refusal is written"), seconds=1)
+    run = stage.while_time_passes(lambda: eventually(refused_run, "the status has the refusal"), seconds=1)
     assert (run["step"], run["sendAttempts"]) == ("Sending", 1)
     assert operator.stop() == 0
     operator.start()

@@ -1,4 +1,4 @@
-"""A refusal by the API server reaches the user with its cause, whatever refused the request."""
+"""The error for a refused request shows the cause: a policy, a webhook, a quota, a permission or a schema."""
 
 from typing import Any
 
@@ -9,31 +9,31 @@ from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, R
 from qualtrics_exporter.controller.kube.resources import EVENTS, EXPORTERS_STATUS, LEASES, ApiRequest, ApiResource
 from qualtrics_exporter.controller.kube.responses import raise_for_status
 
-NAMED = 'qualtricsexporters.qualtrics-exporter.dev "teams" is forbidden: '
+OBJECT_FORBIDDEN = 'qualtricsexporters.qualtrics-exporter.dev "teams" is forbidden: '
 USER = 'User "system:serviceaccount:dex:operator"'
-BY_POLICY = "ValidatingAdmissionPolicy 'cost-center' with binding 'all' denied request:"
-NO_RIGHT = f'{USER} cannot update resource "qualtricsexporters/status" in API group "qualtrics-exporter.dev"'
+DENIED_BY_POLICY = "ValidatingAdmissionPolicy 'cost-center' with binding 'all' denied request:"
+MISSING_PERMISSION = f'{USER} cannot update resource "qualtricsexporters/status" in API group "qualtrics-exporter.dev"'
 
 
 def refused(
     status: int, message: str, reason: str = "Forbidden", resource: ApiResource = EXPORTERS_STATUS, **more: Any
 ) -> ClusterError:
-    """What the operator makes of such a reply to a write."""
+    """The error for such a reply to a write."""
     body = {"kind": "Status", "status": "Failure", "code": status, "reason": reason, "message": message, **more}
     with pytest.raises(ClusterError) as raised:
         raise_for_status(status, body, ApiRequest("update", resource, "dex", "teams"))
     return raised.value
 
 
-POLICIES = {
+REFUSALS = {
     "a policy of the API server": (
         403,
-        f"{NAMED}{BY_POLICY} label cost-center is missing",
+        f"{OBJECT_FORBIDDEN}{DENIED_BY_POLICY} label cost-center is missing",
         "label cost-center is missing",
     ),
     "a policy that answers 422": (
         422,
-        f"{NAMED}{BY_POLICY} label cost-center is missing",
+        f"{OBJECT_FORBIDDEN}{DENIED_BY_POLICY} label cost-center is missing",
         "label cost-center is missing",
     ),
     "a webhook": (
@@ -51,54 +51,56 @@ POLICIES = {
         'admission webhook "validate.example.com" denied the request without explanation',
         "denied the request without explanation",
     ),
-    "a webhook that talks of permissions": (
+    "a webhook that quotes a missing permission": (
         403,
-        f'admission webhook "guard.example.com" denied the request: {NO_RIGHT}',
+        f'admission webhook "guard.example.com" denied the request: {MISSING_PERMISSION}',
         "guard.example.com",
     ),
     "a quota": (
         403,
-        f'{NAMED}exceeded quota: objects, requested: count/qualtricsexporters=1, used: 5, limited: 5',
+        f'{OBJECT_FORBIDDEN}exceeded quota: objects, requested: count/qualtricsexporters=1, used: 5, limited: 5',
         "exceeded quota: objects",
     ),
-    "a quota that is not known yet": (
-        403, f"{NAMED}status unknown for quota: objects, resources: count/events", "status unknown for quota: objects"
+    "a quota without a status": (
+        403,
+        f"{OBJECT_FORBIDDEN}status unknown for quota: objects, resources: count/events",
+        "status unknown for quota: objects",
     ),
     "a namespace that is being deleted": (
         403,
-        f"{NAMED}unable to create new content in namespace dex because it is being terminated",
+        f"{OBJECT_FORBIDDEN}unable to create new content in namespace dex because it is being terminated",
         "it is being terminated",
     ),
-    "something without a word": (403, "", "does not say why"),
-    "a proxy with words of its own": (403, "Request blocked by the firewall", "Request blocked by the firewall"),
+    "an empty message": (403, "", "does not say why"),
+    "a proxy": (403, "Request blocked by the firewall", "Request blocked by the firewall"),
     "an object that is too large": (500, "etcdserver: request is too large", "too large"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", POLICIES)
-def test_a_refusal_that_is_not_a_missing_permission_says_its_cause(case: str) -> None:
-    status, message, shown = POLICIES[case]
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusal_other_than_a_missing_permission_shows_its_cause(case: str) -> None:
+    status, message, shown = REFUSALS[case]
     error = refused(status, message, reason="Forbidden" if message else "")
     assert isinstance(error, Refused)
     assert shown in str(error)
     assert "lacks that rule" not in str(error)
 
 
-@pytest.mark.parametrize("where", ['in the namespace "dex"', "at the cluster scope"])
-def test_a_missing_permission_says_which(where: str) -> None:
-    error = refused(403, f"{NAMED}{NO_RIGHT} {where}")
+@pytest.mark.parametrize("where", ['in the namespace "dex"', "at the cluster scope"], ids=["namespace", "cluster"])
+def test_missing_permission_is_reported_as_a_missing_rule_of_the_role(where: str) -> None:
+    error = refused(403, f"{OBJECT_FORBIDDEN}{MISSING_PERMISSION} {where}")
     assert isinstance(error, Forbidden)
     assert str(error).endswith("its role lacks that rule")
 
 
-def test_what_an_authorizer_adds_is_shown() -> None:
-    why = 'RBAC: clusterrole.rbac.authorization.k8s.io "operator" not found'
-    error = refused(403, f'{NAMED}{NO_RIGHT} in the namespace "dex": {why}')
+def test_missing_permission_shows_the_explanation_of_the_authorizer() -> None:
+    explanation = 'RBAC: clusterrole.rbac.authorization.k8s.io "operator" not found'
+    error = refused(403, f'{OBJECT_FORBIDDEN}{MISSING_PERMISSION} in the namespace "dex": {explanation}')
     assert isinstance(error, Forbidden)
-    assert str(error).endswith(f"({why})")
+    assert str(error).endswith(f"({explanation})")
 
 
-def test_a_webhook_that_cannot_be_called_is_named() -> None:
+def test_unreachable_webhook_is_named() -> None:
     message = (
         'Internal error occurred: failed calling webhook "guard.example.com": Post "https://10.0.0.1/?token=abc": EOF'
     )
@@ -107,9 +109,9 @@ def test_a_webhook_that_cannot_be_called_is_named() -> None:
     assert str(error).endswith('failed calling webhook "guard.example.com"')
 
 
-def test_no_address_and_no_secret_is_shown_and_no_more_than_a_few_lines() -> None:
-    told = f"owner ana@example.com has token=s3cr3tvalue {'x ' * 5000}\nsecond line\x1b[31m"
-    error = str(refused(403, f'admission webhook "guard.example.com" denied the request: {told}'))
+def test_refusal_message_is_redacted_and_truncated() -> None:
+    message = f"owner ana@example.com has token=s3cr3tvalue {'x ' * 5000}\nsecond line\x1b[31m"
+    error = str(refused(403, f'admission webhook "guard.example.com" denied the request: {message}'))
     assert "ana@" not in error
     assert "s3cr3tvalue" not in error
     assert "\n" not in error
@@ -117,7 +119,7 @@ def test_no_address_and_no_secret_is_shown_and_no_more_than_a_few_lines() -> Non
     assert len(error) < refusals.MAX_CHARACTERS + 200
 
 
-def test_a_schema_error_shows_no_value() -> None:
+def test_schema_error_names_the_field_and_hides_its_value() -> None:
     causes = [{"field": "spec.qualtrics.subject", "message": 'Invalid value: "Dear Ana"'}]
     error = refused(
         422, 'spec.qualtrics.subject: Invalid value: "Dear Ana"', reason="Invalid", details={"causes": causes}
@@ -125,7 +127,7 @@ def test_a_schema_error_shows_no_value() -> None:
     assert str(error).endswith("see spec.qualtrics.subject")
 
 
-@pytest.mark.parametrize("resource", [EVENTS, LEASES])
-def test_other_writes_say_it_too(resource: ApiResource) -> None:
-    error = refused(403, f"{NAMED}exceeded quota: objects, requested: count/events=1", resource=resource)
+@pytest.mark.parametrize("resource", [EVENTS, LEASES], ids=["Event", "Lease"])
+def test_refusal_of_an_event_or_a_lease_shows_its_cause(resource: ApiResource) -> None:
+    error = refused(403, f"{OBJECT_FORBIDDEN}exceeded quota: objects, requested: count/events=1", resource=resource)
     assert "exceeded quota" in str(error)

@@ -1,4 +1,7 @@
-"""How the outcome of a run that ended Unknown becomes known: by a person's word, or by Qualtrics' list."""
+"""How the outcome of an Unknown run becomes known: a user reports it, or the operator finds it in Qualtrics.
+
+A user reports an outcome with the annotation `settle-run`.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -19,7 +22,7 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Delivery, HistoryEntry, Result, Status, Trigger, entry_of
 from qualtrics_exporter.telemetry.redact import redact
 from tests.controller.exporters import ZONE, at, exporter, planned, seen
-from tests.controller.test_plan import looked_at
+from tests.controller.test_plan import checked
 
 MONDAY = at("2026-11-23 12:00")
 SENT_AT = MONDAY + timedelta(minutes=10)
@@ -38,22 +41,22 @@ def run(trigger: Trigger = "Request", name: str = RUN) -> ActiveRun:
 
 
 def unknown(trigger: Trigger = "Request", name: str = RUN) -> HistoryEntry:
-    """The entry of a run that ended Unknown."""
-    of = run(trigger, name)
-    return entry_of(of, "Unknown", Reason.DELIVERY_UNKNOWN, unknown_message(of, "there was no answer"), ENDED_AT)
+    """The entry of a run that ended as Unknown."""
+    sent = run(trigger, name)
+    return entry_of(sent, "Unknown", Reason.DELIVERY_UNKNOWN, unknown_message(sent, "there was no answer"), ENDED_AT)
 
 
-def after_unknown(trigger: Trigger = "Request", **how: Any) -> Status:
-    """The status of an exporter whose last run, or test, ended Unknown."""
-    ready = exporter(looked_at(Verdict(), **how).status, **how)
-    busy = exporter(ready.status.model_copy(update={"active_run": run(trigger)}), **how)
-    return finished(busy, Ended(unknown(trigger)), ENDED_AT, ZONE)
+def after_unknown(trigger: Trigger = "Request", **options: Any) -> Status:
+    """The status of an exporter whose last run, or test, ended as Unknown."""
+    ready = exporter(checked(Verdict(), **options).status, **options)
+    running = exporter(ready.status.model_copy(update={"active_run": run(trigger)}), **options)
+    return finished(running, Ended(unknown(trigger)), ENDED_AT, ZONE)
 
 
-def settled(value: str, status: Status | None = None, now: datetime = LATER, **how: Any) -> Status:
-    """The status after that annotation was seen."""
-    found = exporter(status or after_unknown(**how), annotations={"settle-run": value}, **how)
-    plan = planned(found, now)
+def after_report(value: str, status: Status | None = None, now: datetime = LATER, **options: Any) -> Status:
+    """The status after the operator has handled this value of `settle-run`."""
+    with_annotation = exporter(status or after_unknown(**options), annotations={"settle-run": value}, **options)
+    plan = planned(with_annotation, now)
     assert plan.claimed is None
     return plan.status
 
@@ -64,8 +67,8 @@ def last_run(status: Status) -> tuple[str, str]:
     return condition.status, condition.reason
 
 
-def told(before: Status, after: Status) -> list[events.EventToRecord]:
-    assert events.new_entries(before, after) == []  # it is not counted as one more run
+def new_events(before: Status, after: Status) -> list[events.EventToRecord]:
+    assert events.new_entries(before, after) == []  # no new entry, so metrics do not count another run
     return events.events(exporter(before), exporter(after))
 
 
@@ -73,120 +76,120 @@ def newest(status: Status) -> HistoryEntry:
     return (status.history or [])[0]
 
 
-# A person's word
+# Reports of users
 
 
-def test_what_was_sent_becomes_a_success() -> None:
+def test_report_of_sent_turns_an_unknown_run_into_a_success() -> None:
     before = after_unknown()
     assert last_run(before) == ("Unknown", "DeliveryUnknown")
-    status = settled(f"{RUN}=Sent", before)
+    status = after_report(f"{RUN}=Sent", before)
     (entry,) = status.history or []
     assert (entry.result, entry.reason, entry.distribution_id) == ("Succeeded", "SettledAsSent", None)
     assert (entry.completion_time, entry.send_time, entry.batch_id) == (ENDED_AT, SENT_AT, "BT_1")
     assert status.last_successful_time == ENDED_AT
     assert last_run(status) == ("True", "SettledAsSent")
-    (event,) = told(before, status)
+    (event,) = new_events(before, status)
     assert (event.type, event.reason, event.action) == ("Normal", "SettledAsSent", "Settle")
 
 
-def test_what_was_not_sent_becomes_a_failure_that_says_how_to_send_it() -> None:
+def test_report_of_not_sent_turns_an_unknown_run_into_a_failure_that_says_how_to_send_it() -> None:
     before = after_unknown()
-    status = settled(f"{RUN}=NotSent", before)
+    status = after_report(f"{RUN}=NotSent", before)
     (entry,) = status.history or []
     assert (entry.result, entry.reason) == ("Failed", "SettledAsNotSent")
     assert "Request a run if the survey should still go out." in entry.message
     assert status.last_successful_time is None
     assert last_run(status) == ("False", "SettledAsNotSent")
-    (event,) = told(before, status)
+    (event,) = new_events(before, status)
     assert (event.type, event.reason) == ("Warning", "SettledAsNotSent")
 
 
-def test_a_distribution_that_is_named_has_its_figures_read_from_then_on() -> None:
-    status = settled(f"{RUN}=EMD_0123456789abcde")
+def test_report_with_a_distribution_id_starts_the_reads_of_its_figures() -> None:
+    status = after_report(f"{RUN}=EMD_0123456789abcde")
     entry = newest(status)
     assert (entry.result, entry.distribution_id) == ("Succeeded", "EMD_0123456789abcde")
     assert "EMD_0123456789abcde" in entry.message
     assert delivery_figures.next_read(entry, EVENTUALLY) == SENT_AT + timedelta(minutes=2)
     assert next_wake(exporter(status), LATER, ZONE).at <= LATER
-    assert delivery_figures.next_read(newest(settled(f"{RUN}=Sent")), EVENTUALLY) is None
+    assert delivery_figures.next_read(newest(after_report(f"{RUN}=Sent")), EVENTUALLY) is None
 
 
 @pytest.mark.parametrize("outcome", ["Sent", "NotSent", "EMD_1"])
-def test_settling_sends_nothing_and_moves_no_slot(outcome: str) -> None:
+def test_report_sends_nothing_and_moves_no_slot(outcome: str) -> None:
     before = after_unknown()
-    status = settled(f"{RUN}={outcome}", before)
+    status = after_report(f"{RUN}={outcome}", before)
     assert status.active_run is None
     assert status.next_schedule_time == before.next_schedule_time
     assert status.last_schedule_time == before.last_schedule_time
 
 
-def test_what_became_of_a_word_is_kept_beside_its_receipt() -> None:
-    status = settled(f"{RUN}=Sent")
+def test_result_of_a_report_is_stored_with_its_receipt() -> None:
+    status = after_report(f"{RUN}=Sent")
     assert status.last_handled_settlement == f"{RUN}=Sent"
     assert status.last_settlement
     assert (status.last_settlement.reason, status.last_settlement.handled_time) == ("SettledAsSent", LATER)
     assert RUN in status.last_settlement.message
 
 
-def test_a_later_success_stays_the_last_one() -> None:
+def test_report_of_sent_does_not_replace_a_later_last_successful_time() -> None:
     before = after_unknown().model_copy(update={"last_successful_time": LATER})
-    assert settled(f"{RUN}=Sent", before).last_successful_time == LATER
+    assert after_report(f"{RUN}=Sent", before).last_successful_time == LATER
 
 
-def test_a_later_run_stays_the_one_that_the_condition_tells_of() -> None:
+def test_report_does_not_change_last_run_succeeded_if_another_run_followed() -> None:
     later = unknown(name=request_run_id(UID, "second")).model_copy(update={"result": "Failed", "reason": "RateLimited"})
     before = conditions.last_run(after_unknown().with_entry(later), later, 1, ENDED_AT)
-    status = settled(f"{RUN}=Sent", before)
+    status = after_report(f"{RUN}=Sent", before)
     assert [entry.result for entry in status.history or []] == ["Failed", "Succeeded"]
     assert last_run(status) == ("False", "RateLimited")
 
 
-def test_a_skipped_slot_after_it_does_not_hide_it_from_the_condition() -> None:
+def test_report_updates_last_run_succeeded_if_only_a_skipped_slot_followed() -> None:
     skipped = unknown(name=request_run_id(UID, "second")).model_copy(update={"result": "Skipped"})
-    assert last_run(settled(f"{RUN}=Sent", after_unknown().with_entry(skipped)))[0] == "True"
+    assert last_run(after_report(f"{RUN}=Sent", after_unknown().with_entry(skipped)))[0] == "True"
 
 
-def test_the_condition_follows_also_where_a_newer_entry_never_showed_in_it() -> None:
-    refused: dict[str, Any] = {"frequency": "Fortnightly"}
-    asked = exporter(after_unknown(), annotations={"run-requested-at": "second"}, **refused)
-    before = planned(asked, LATER).status
+def test_report_updates_last_run_succeeded_if_the_newer_entry_never_set_it() -> None:
+    invalid: dict[str, Any] = {"frequency": "Fortnightly"}
+    requested_run = exporter(after_unknown(), annotations={"run-requested-at": "second"}, **invalid)
+    before = planned(requested_run, LATER).status
     assert newest(before).reason == "SpecInvalid"
     assert last_run(before) == ("Unknown", "DeliveryUnknown")
-    found = exporter(before, annotations={"settle-run": f"{RUN}=Sent"}, **refused)
+    found = exporter(before, annotations={"settle-run": f"{RUN}=Sent"}, **invalid)
     assert last_run(planned(found, LATER).status) == ("True", "SettledAsSent")
 
 
-@pytest.mark.parametrize("how", [{"suspend": True}, {"frequency": "Fortnightly"}], ids=["suspended", "invalid"])
-def test_it_works_on_an_exporter_that_is_suspended_or_invalid(how: dict[str, Any]) -> None:
-    found = exporter(after_unknown(), annotations={"settle-run": f"{RUN}=NotSent"}, **how)
+@pytest.mark.parametrize("options", [{"suspend": True}, {"frequency": "Fortnightly"}], ids=["suspended", "invalid"])
+def test_report_is_handled_on_a_suspended_or_invalid_exporter(options: dict[str, Any]) -> None:
+    found = exporter(after_unknown(), annotations={"settle-run": f"{RUN}=NotSent"}, **options)
     assert next_wake(found, LATER, ZONE).at <= LATER
     status = planned(found, LATER).status
     assert [entry.reason for entry in status.history or []] == ["SettledAsNotSent"]
-    assert requested(SETTLEMENT, exporter(status, annotations={"settle-run": f"{RUN}=NotSent"}, **how)) is None
+    assert requested(SETTLEMENT, exporter(status, annotations={"settle-run": f"{RUN}=NotSent"}, **options)) is None
 
 
-def test_a_delivering_test_is_settled_where_its_outcome_stands() -> None:
+def test_report_resolves_an_unknown_delivering_test_in_last_test() -> None:
     before = after_unknown("Test")
     assert not before.history
-    status = settled(f"{RUN}=NotSent", before)
+    status = after_report(f"{RUN}=NotSent", before)
     assert status.last_test
     assert (status.last_test.result, status.last_test.reason) == ("Failed", "SettledAsNotSent")
     assert "Request the test again" in status.last_test.message
     assert last_run(status) == last_run(before)
-    assert [event.action for event in told(before, status)] == ["Test"]
-    assert settled(f"{RUN}=Sent", before).last_successful_time is None
+    assert [event.action for event in new_events(before, status)] == ["Test"]
+    assert after_report(f"{RUN}=Sent", before).last_successful_time is None
 
 
-def test_an_exporter_is_looked_at_at_once_when_there_is_a_word() -> None:
+def test_exporter_with_a_new_report_wakes_at_once() -> None:
     waiting = exporter(after_unknown())
     assert next_wake(waiting, ENDED_AT, ZONE).at > ENDED_AT
     found = exporter(waiting.status, annotations={"settle-run": f"{RUN}=Sent"})
     assert next_wake(found, ENDED_AT, ZONE).at <= ENDED_AT
-    handled = exporter(settled(f"{RUN}=Sent"), annotations={"settle-run": f"{RUN}=Sent"})
+    handled = exporter(after_report(f"{RUN}=Sent"), annotations={"settle-run": f"{RUN}=Sent"})
     assert next_wake(handled, ENDED_AT, ZONE).at > ENDED_AT
 
 
-def test_a_word_is_written_in_the_same_status_as_a_claim() -> None:
+def test_report_and_claim_are_written_in_one_status() -> None:
     both = {"settle-run": f"{RUN}=NotSent", "run-requested-at": "second"}
     plan = planned(exporter(after_unknown(), annotations=both), LATER)
     assert plan.claimed
@@ -194,43 +197,43 @@ def test_a_word_is_written_in_the_same_status_as_a_claim() -> None:
     assert plan.status.active_run == plan.claimed
 
 
-def test_a_word_on_a_run_that_has_not_ended_waits_for_its_end() -> None:
-    busy = seen(MONDAY).model_copy(update={"active_run": run()})
-    status = settled(f"{RUN}=Sent", busy)
+def test_report_on_an_active_run_waits_for_its_end() -> None:
+    running = seen(MONDAY).model_copy(update={"active_run": run()})
+    status = after_report(f"{RUN}=Sent", running)
     assert status.last_handled_settlement is None
     assert status.last_settlement is None
     ended = finished(exporter(status), Ended(unknown()), ENDED_AT, ZONE)
-    assert newest(settled(f"{RUN}=Sent", ended)).reason == "SettledAsSent"
+    assert newest(after_report(f"{RUN}=Sent", ended)).reason == "SettledAsSent"
 
 
-# A word acts once
+# Reports act once
 
 
-def test_a_word_that_is_there_at_first_sight_counts_as_handled() -> None:
+def test_report_on_a_new_exporter_counts_as_handled() -> None:
     status = planned(exporter(annotations={"settle-run": f"{RUN}=Sent"}), MONDAY).status
     assert status.last_handled_settlement == f"{RUN}=Sent"
     assert status.last_settlement is None
     assert events.events(exporter(), exporter(status)) == []
 
 
-def test_a_word_acts_once() -> None:
-    status = settled(f"{RUN}=Sent")
-    assert settled(f"{RUN}=Sent", status, LATER + timedelta(minutes=1)) == status
+def test_report_acts_once() -> None:
+    status = after_report(f"{RUN}=Sent")
+    assert after_report(f"{RUN}=Sent", status, LATER + timedelta(minutes=1)) == status
 
 
-def test_a_word_that_git_brings_back_does_not_act_again() -> None:
-    status = settled(f"{RUN}=NotSent", settled(f"{RUN}=Sent"))
-    again = settled(f"{RUN}=Sent", status, LATER + timedelta(minutes=1))
+def test_report_that_git_restores_does_not_act_again() -> None:
+    status = after_report(f"{RUN}=NotSent", after_report(f"{RUN}=Sent"))
+    again = after_report(f"{RUN}=Sent", status, LATER + timedelta(minutes=1))
     assert again == status
     assert settlement_id(UID, f"{RUN}=Sent") in (status.handled_requests or [])
 
 
-# Words that are refused
+# Refused reports
 
 ANOTHER = request_run_id(UID, "another")
 
 
-def values() -> Iterator[tuple[str, str]]:
+def refused_values() -> Iterator[tuple[str, str]]:
     for value in ("Sent", f"{RUN}", f"{RUN}=", f"{RUN}=sent", f"{RUN}=Sent ", f"{RUN}=Sent\n", f" {RUN}=Sent"):
         yield value, "not understood"
     for value in (f"{RUN}=EMD_", f"{RUN}=EMD_1 2", f"{RUN}=BT_1", f"{RUN.upper()}=Sent", f"{RUN}=Sent,NotSent"):
@@ -240,52 +243,54 @@ def values() -> Iterator[tuple[str, str]]:
     yield f"{ANOTHER}=Sent", f"There is no entry of a run {ANOTHER}."
 
 
-@pytest.mark.parametrize(("value", "why"), list(values()))
-def test_a_word_that_cannot_be_acted_on_is_refused_visibly(value: str, why: str) -> None:
+@pytest.mark.parametrize(("value", "explanation"), list(refused_values()))
+def test_invalid_report_is_refused_in_the_status_and_in_an_event(value: str, explanation: str) -> None:
     before = after_unknown()
-    status = settled(value, before)
+    status = after_report(value, before)
     receipt = {"last_handled_settlement", "handled_settlements", "handled_requests", "last_settlement"}
     assert status.model_dump(exclude=receipt) == before.model_dump(exclude=receipt)
     assert status.last_settlement
     assert status.last_settlement.reason == "SettlementRefused"
-    assert why in status.last_settlement.message
+    assert explanation in status.last_settlement.message
     assert "<run id>=NotSent" in status.last_settlement.message
-    assert settled(value, status, LATER + timedelta(minutes=1)) == status
-    (event,) = told(before, status)
+    assert after_report(value, status, LATER + timedelta(minutes=1)) == status
+    (event,) = new_events(before, status)
     assert (event.type, event.reason, event.note) == ("Warning", "SettlementRefused", status.last_settlement.message)
 
 
-@pytest.mark.parametrize("value", ["eva@example.com=Sent", "x" * 5000, "Sent"])
-def test_nothing_that_is_not_understood_gets_into_the_status(value: str) -> None:
+@pytest.mark.parametrize(
+    "value", ["eva@example.com=Sent", "x" * 5000, "Sent"], ids=["address", "long text", "outcome without a run"]
+)
+def test_text_of_an_invalid_report_does_not_appear_in_status_or_events(value: str) -> None:
     before = after_unknown()
-    status = settled(value, before)
+    status = after_report(value, before)
     assert (status.last_handled_settlement or "").startswith("sha256:")
     assert len(status.last_handled_settlement or "") < 100
-    written = status.model_dump_json() + str(told(before, status))
+    written = status.model_dump_json() + str(new_events(before, status))
     assert value == "Sent" or value not in written
     assert "eva" not in written
 
 
 @pytest.mark.parametrize("result", ["Succeeded", "Failed", "Missed", "Skipped", "Held", "DryRun"])
-def test_only_an_unknown_outcome_can_be_settled(result: Result) -> None:
+def test_report_on_a_known_outcome_is_refused(result: Result) -> None:
     known = after_unknown().model_copy(update={"history": [unknown().model_copy(update={"result": result})]})
-    status = settled(f"{RUN}=NotSent", known)
+    status = after_report(f"{RUN}=NotSent", known)
     assert newest(status) == newest(known)
     assert status.last_settlement
     assert f"Run {RUN} ended as {result}, not as Unknown." in status.last_settlement.message
 
 
-def test_the_same_mistake_is_told_each_time_that_it_is_made() -> None:
-    first = settled("sent", now=LATER)
-    second = settled("really sent", first, LATER)
-    assert len(told(first, second)) == 1
-    assert told(second, second) == []
+def test_each_invalid_report_creates_an_event() -> None:
+    first = after_report("sent", now=LATER)
+    second = after_report("really sent", first, LATER)
+    assert len(new_events(first, second)) == 1
+    assert new_events(second, second) == []
 
 
-# What a user reads
+# Messages
 
 
-def test_the_message_of_an_unknown_outcome_says_how_to_look_and_how_to_settle_it() -> None:
+def test_unknown_message_says_where_to_look_and_how_to_report_the_outcome() -> None:
     message = unknown().message
     for fact in (
         "SV_teamsRollout01", "6 people", "BT_1", "2026-11-23T12:10:00Z (UTC)",
@@ -295,163 +300,163 @@ def test_the_message_of_an_unknown_outcome_says_how_to_look_and_how_to_settle_it
     assert "<run id>" not in message
 
 
-def test_the_message_of_an_unknown_outcome_fits_an_event_and_passes_the_redactor() -> None:
+def test_unknown_message_fits_into_an_event_and_is_not_redacted() -> None:
     message = f"Unknown: {unknown().message}"
     assert cut(redact(message)) == message
 
 
-def test_a_value_as_the_messages_write_it_is_understood() -> None:
+def test_values_as_shown_in_messages_are_parsed() -> None:
     assert resolution.understood(f"{RUN}=Sent") == resolution.OutcomeReport(RUN, True)
     assert resolution.understood(f"{RUN}=NotSent") == resolution.OutcomeReport(RUN, False)
     assert resolution.understood(f"{RUN}=EMD_1") == resolution.OutcomeReport(RUN, True, "EMD_1")
 
 
-# Qualtrics' list
+# Look-ups in Qualtrics
 
 
-def found(status: Status, distribution_id: str | None, now: datetime = LATER) -> Status | None:
-    """The status after the newest entry, or the last test, was looked for again."""
+def after_look_up(status: Status, distribution_id: str | None, now: datetime = LATER) -> Status | None:
+    """The status after a look-up of the newest entry, or of the last test."""
     return resolution.looked_for(status, resolution.in_doubt(status)[0], distribution_id, 1, now)
 
 
-def test_it_is_looked_for_again_after_ten_minutes_an_hour_and_six_hours() -> None:
+def test_unknown_run_is_looked_up_after_ten_minutes_one_hour_and_six_hours() -> None:
     status: Status | None = after_unknown()
-    looks = []
+    delays = []
     while status and (due := resolution.next_look(newest(status), EVENTUALLY)):
         assert next_wake(exporter(status), due - timedelta(seconds=1), ZONE).at == due
-        looks.append(due - SENT_AT)
-        before, status = status, found(status, None, due + timedelta(seconds=3))
+        delays.append(due - SENT_AT)
+        before, status = status, after_look_up(status, None, due + timedelta(seconds=3))
         assert status
-        assert told(before, status) == []
-    assert looks == [timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6)]
+        assert new_events(before, status) == []
+    assert delays == [timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6)]
     assert status
     assert (newest(status).result, newest(status).reason) == ("Unknown", "DeliveryUnknown")
 
 
-def test_who_was_down_meanwhile_looks_once() -> None:
-    status = found(after_unknown(), None, SENT_AT + timedelta(days=3))
+def test_operator_that_was_down_for_days_looks_up_an_unknown_run_once() -> None:
+    status = after_look_up(after_unknown(), None, SENT_AT + timedelta(days=3))
     assert status
     assert resolution.next_look(newest(status), EVENTUALLY) is None
 
 
-def test_what_is_found_later_is_a_success_with_its_distribution() -> None:
+def test_distribution_found_later_turns_an_unknown_run_into_a_success() -> None:
     before = after_unknown()
-    status = found(found(before, None) or before, "EMD_1")
+    status = after_look_up(after_look_up(before, None) or before, "EMD_1")
     assert status
     entry = newest(status)
     assert (entry.result, entry.reason, entry.distribution_id) == ("Succeeded", "FoundLater", "EMD_1")
     assert (entry.completion_time, entry.looked_for_time) == (ENDED_AT, None)
     assert status.last_successful_time == ENDED_AT
     assert last_run(status) == ("True", "FoundLater")
-    assert [(event.type, event.reason) for event in told(before, status)] == [("Normal", "FoundLater")]
+    assert [(event.type, event.reason) for event in new_events(before, status)] == [("Normal", "FoundLater")]
     assert resolution.next_look(entry, EVENTUALLY) is None
     assert delivery_figures.next_read(entry, EVENTUALLY) == SENT_AT + timedelta(minutes=2)
 
 
 @pytest.mark.parametrize("distribution_id", [None, "EMD_1"])
 @pytest.mark.parametrize("outcome", ["Sent", "EMD_2"])
-def test_a_persons_word_that_it_was_sent_ends_the_looking(outcome: str, distribution_id: str | None) -> None:
+def test_report_of_sent_ends_the_look_ups(outcome: str, distribution_id: str | None) -> None:
     before = after_unknown()
-    status = settled(f"{RUN}={outcome}", before)
+    status = after_report(f"{RUN}={outcome}", before)
     assert resolution.next_look(newest(status), EVENTUALLY) is None
     assert resolution.looked_for(status, newest(before), distribution_id, 1, LATER) is None
 
 
-def test_what_a_person_says_was_not_sent_is_looked_for_at_the_marks_that_are_left() -> None:
-    before = found(after_unknown(), None, SENT_AT + timedelta(minutes=11))
+def test_report_of_not_sent_keeps_the_remaining_look_ups() -> None:
+    before = after_look_up(after_unknown(), None, SENT_AT + timedelta(minutes=11))
     assert before
-    status = settled(f"{RUN}=NotSent", before, SENT_AT + timedelta(minutes=12))
+    status = after_report(f"{RUN}=NotSent", before, SENT_AT + timedelta(minutes=12))
     assert resolution.next_look(newest(status), EVENTUALLY) == SENT_AT + timedelta(hours=1)
     assert next_wake(exporter(status), SENT_AT + timedelta(minutes=12), ZONE).at == SENT_AT + timedelta(hours=1)
     for now in (SENT_AT + timedelta(hours=1), SENT_AT + timedelta(hours=6)):
-        looked = found(status, None, now)
-        assert looked
-        assert told(status, looked) == []
-        assert (newest(looked).result, newest(looked).message) == ("Failed", newest(status).message)
-        status = looked
+        not_found = after_look_up(status, None, now)
+        assert not_found
+        assert new_events(status, not_found) == []
+        assert (newest(not_found).result, newest(not_found).message) == ("Failed", newest(status).message)
+        status = not_found
     assert resolution.next_look(newest(status), EVENTUALLY) is None
 
 
 @pytest.mark.parametrize("trigger", ["Request", "Test"])
-def test_what_is_found_although_a_person_said_that_it_was_not_sent_is_told_with_a_warning(trigger: Trigger) -> None:
-    before = settled(f"{RUN}=NotSent", after_unknown(trigger))
-    status = found(before, "EMD_1")
+def test_distribution_found_after_a_report_of_not_sent_creates_a_warning(trigger: Trigger) -> None:
+    before = after_report(f"{RUN}=NotSent", after_unknown(trigger))
+    status = after_look_up(before, "EMD_1")
     assert status
     entry = status.last_test if trigger == "Test" else newest(status)
     assert entry
     assert (entry.result, entry.reason, entry.distribution_id) == ("Succeeded", "FoundLater", "EMD_1")
     assert "A person had said that it was not sent" in entry.message
-    (event,) = told(before, status)
+    (event,) = new_events(before, status)
     assert (event.type, event.reason) == ("Warning", "FoundLater")
     assert "mailed twice" in cut(event.note)
     assert resolution.next_look(entry, EVENTUALLY) is None
 
 
-def test_what_was_settled_as_not_sent_while_it_was_looked_for_is_found_all_the_same() -> None:
-    asked = after_unknown()
-    status = resolution.looked_for(settled(f"{RUN}=NotSent", asked), newest(asked), "EMD_1", 1, LATER)
+def test_look_up_that_overlaps_with_a_report_of_not_sent_stores_the_distribution() -> None:
+    before = after_unknown()
+    status = resolution.looked_for(after_report(f"{RUN}=NotSent", before), newest(before), "EMD_1", 1, LATER)
     assert status
     assert newest(status).reason == "FoundLater"
 
 
-def test_who_says_that_it_was_not_sent_is_told_when_the_operator_looks_next() -> None:
-    early = newest(settled(f"{RUN}=NotSent", now=SENT_AT + timedelta(minutes=5)))
+def test_report_of_not_sent_announces_the_next_look_up() -> None:
+    early = newest(after_report(f"{RUN}=NotSent", now=SENT_AT + timedelta(minutes=5)))
     assert "A user reported that the survey was not sent" in early.message
     assert "2026-11-23T12:20:00Z (UTC): better wait" in early.message
-    assert "better wait" not in newest(settled(f"{RUN}=NotSent", now=SENT_AT + timedelta(days=1))).message
+    assert "better wait" not in newest(after_report(f"{RUN}=NotSent", now=SENT_AT + timedelta(days=1))).message
 
 
 @pytest.mark.parametrize("missing", ["batch_id", "survey_id", "send_time"])
-def test_what_cannot_be_told_from_others_is_not_looked_for(missing: str) -> None:
+def test_run_that_cannot_be_identified_in_the_list_is_not_looked_up(missing: str) -> None:
     assert resolution.next_look(unknown().model_copy(update={missing: None}), EVENTUALLY) is None
 
 
-def test_a_delivering_test_is_looked_for_as_well() -> None:
+def test_unknown_delivering_test_is_looked_up() -> None:
     before = after_unknown("Test")
     assert next_wake(exporter(before), ENDED_AT, ZONE).at == SENT_AT + timedelta(minutes=10)
-    looked = found(before, None)
-    assert looked
-    assert told(before, looked) == []
-    status = found(looked, "EMD_1")
+    not_found = after_look_up(before, None)
+    assert not_found
+    assert new_events(before, not_found) == []
+    status = after_look_up(not_found, "EMD_1")
     assert status
     assert status.last_test
     assert (status.last_test.result, status.last_test.reason) == ("Succeeded", "FoundLater")
-    assert len(told(looked, status)) == 1
+    assert len(new_events(not_found, status)) == 1
 
 
-def test_that_some_did_not_get_it_is_told_of_a_run_that_was_found_later() -> None:
-    status = found(after_unknown(), "EMD_1")
+def test_figures_of_a_run_that_was_found_later_can_make_it_partly_delivered() -> None:
+    status = after_look_up(after_unknown(), "EMD_1")
     assert status
     figures = Delivery(sent=6, bounced=1)
     assert delivery_figures.with_figures(newest(status), figures).reason == "PartlyDelivered"
 
 
-# A test in doubt, and the next test
+# An Unknown test, and the next test
 
 
 def after_next_test(next_id: str = "n" * 20) -> Status:
-    """The status after a test that ended Unknown and another one that ended right after it."""
-    doubted = after_unknown("Test")
-    following = doubted.model_copy(update={"active_run": run("Test", next_id)})
+    """The status after a test that ended as Unknown, and another test right after it."""
+    unknown_test = after_unknown("Test")
+    following = unknown_test.model_copy(update={"active_run": run("Test", next_id)})
     later = ENDED_AT + timedelta(minutes=1)
     ended = entry_of(run("Test", next_id), "Succeeded", Reason.TEST_DELIVERED, "", later)
     status = finished(exporter(following), Ended(ended), later, ZONE)
     assert status.last_test
     assert status.last_test.id == next_id
-    assert told(doubted, status)[0].reason == "TestDelivered"
-    assert len(told(doubted, status)) == 1, "the test in doubt is not reported again"
+    assert new_events(unknown_test, status)[0].reason == "TestDelivered"
+    assert len(new_events(unknown_test, status)) == 1, "the Unknown test creates no second Event"
     return status
 
 
-def test_a_test_in_doubt_stays_in_the_history_when_another_test_follows() -> None:
+def test_unknown_test_moves_to_the_history_when_another_test_ends() -> None:
     status = after_next_test()
     assert [(e.trigger, e.id, e.result) for e in status.history or []] == [("Test", RUN, "Unknown")]
-    assert last_run(status) == last_run(after_unknown("Test")), "a test says nothing of the last run"
+    assert last_run(status) == last_run(after_unknown("Test")), "a test does not change the condition"
 
 
-def test_a_test_in_doubt_can_be_settled_after_another_test() -> None:
+def test_unknown_test_in_the_history_can_be_resolved_by_a_report() -> None:
     before = after_next_test()
-    status = settled(f"{RUN}=EMD_1", before)
+    status = after_report(f"{RUN}=EMD_1", before)
     assert [(e.result, e.reason) for e in status.history or []] == [("Succeeded", "SettledAsSent")]
     assert status.last_test == before.last_test
     assert status.last_successful_time is None
@@ -459,22 +464,22 @@ def test_a_test_in_doubt_can_be_settled_after_another_test() -> None:
     assert delivery_figures.next_read(newest(status), EVENTUALLY) is None, "no figures are read for a test"
 
 
-def test_a_test_in_doubt_is_looked_for_after_another_test() -> None:
+def test_unknown_test_in_the_history_is_looked_up() -> None:
     before = after_next_test()
-    (doubted,) = resolution.in_doubt(before)
-    status = resolution.looked_for(before, doubted, "EMD_1", 1, LATER)
+    (unknown_test,) = resolution.in_doubt(before)
+    status = resolution.looked_for(before, unknown_test, "EMD_1", 1, LATER)
     assert status
     assert newest(status).reason == "FoundLater"
     assert last_run(status) == last_run(before)
 
 
-def test_a_test_whose_outcome_is_known_is_replaced_by_the_next_one() -> None:
+def test_delivering_test_with_a_known_outcome_is_replaced_by_the_next_test() -> None:
     known = after_next_test().model_copy(update={"history": None, "active_run": run("Test", "m" * 20)})
     ended = entry_of(run("Test", "m" * 20), "Succeeded", Reason.TEST_DELIVERED, "", LATER)
     assert finished(exporter(known), Ended(ended), LATER, ZONE).history is None
 
 
-def test_history_with_a_test_in_doubt_stays_in_the_order_of_its_times() -> None:
+def test_history_with_an_unknown_test_stays_ordered_by_time() -> None:
     later = unknown(name="b" * 20).model_copy(update={"completion_time": ENDED_AT + timedelta(seconds=1)})
     earlier = unknown(name="c" * 20).model_copy(update={"completion_time": ENDED_AT - timedelta(seconds=1)})
     status = after_unknown("Test").model_copy(update={"history": [later, earlier]})

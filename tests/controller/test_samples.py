@@ -1,4 +1,4 @@
-"""The manifests of `samples/`: applied as they are, each mails exactly the people of its query."""
+"""The manifests in `samples/` work without changes, and mail exactly the people of their queries."""
 
 from pathlib import Path
 
@@ -17,20 +17,20 @@ MANIFESTS = {
 }
 
 
-def test_there_is_a_sample_for_each_thing_that_the_sandbox_keeps_and_the_other_way_round() -> None:
-    shown = {
+def test_samples_match_the_queries_and_surveys_of_the_sandbox() -> None:
+    in_manifests = {
         (body["spec"]["nexthink"]["queryId"], body["spec"]["nexthink"]["query"], body["spec"]["qualtrics"]["surveyId"])
         for body in MANIFESTS.values()
     }
-    assert shown == {(sample.query_id, sample.nql, sample.survey_id) for sample in SAMPLES}
+    assert in_manifests == {(sample.query_id, sample.nql, sample.survey_id) for sample in SAMPLES}
 
 
-def test_a_sample_is_called_as_its_file() -> None:
+def test_sample_has_the_name_of_its_file() -> None:
     assert all(body["metadata"]["name"] == path.stem for path, body in MANIFESTS.items())
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
-def test_a_sample_is_ready_and_mails_exactly_the_people_of_its_query(shared_stage: Stage, path: Path) -> None:
+def test_sample_becomes_ready_and_mails_exactly_the_people_of_its_query(shared_stage: Stage, path: Path) -> None:
     body = MANIFESTS[path]
     body["metadata"]["namespace"] = shared_stage.namespace
     (sample,) = (s for s in SAMPLES if s.query_id == body["spec"]["nexthink"]["queryId"])
@@ -38,7 +38,7 @@ def test_a_sample_is_ready_and_mails_exactly_the_people_of_its_query(shared_stag
     exporter = shared_stage.existing(body["metadata"]["name"])
     ready = exporter.checked()
     assert (ready["status"], ready["reason"]) == ("True", "Checked")
-    assert "Query" not in ready["message"], "no doubt about the query"
+    assert "Query" not in ready["message"], "the query has no warnings"
     exporter.annotate(run_requested_at="now")
     entry = exporter.ended()
     assert (entry["result"], entry["reason"]) == ("Succeeded", "Succeeded")

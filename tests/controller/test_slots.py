@@ -1,4 +1,4 @@
-"""Slots under a clock that the test holds: each fires once, whatever happens around it."""
+"""Each slot runs at most once, through restarts, downtime and overlapping runs, with a steered clock."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +25,7 @@ def stamp(time: datetime) -> str:
 
 
 @pytest.mark.parametrize("kind", FIRST)
-def test_a_slot_fires_once_also_after_a_restart_within_it(stage: Stage, kind: str) -> None:
+def test_slot_runs_once_although_the_operator_restarts(stage: Stage, kind: str) -> None:
     spec, due = FIRST[kind]
     operator = stage.operator()
     exporter = stage.exporter(**spec)
@@ -39,8 +39,8 @@ def test_a_slot_fires_once_also_after_a_restart_within_it(stage: Stage, kind: st
     assert exporter.status()["lastScheduleTime"] == stamp(due)
     operator.kill()
     operator.start()
-    exporter.annotate(test_requested_at="looks-at-it-again")
-    exporter.tested("looks-at-it-again")
+    exporter.annotate(test_requested_at="after-the-restart")
+    exporter.tested("after-the-restart")
     assert len(exporter.history()) == 1
     assert len(stage.sandbox.ledger.distributions) == 1
 
@@ -60,7 +60,7 @@ def test_two_operators_with_different_default_zones_agree_on_the_slots_and_send_
     assert exporter.status()["timeZone"] == zone
 
 
-def test_a_slot_missed_while_down_is_caught_up_within_its_deadline(stage: Stage) -> None:
+def test_slot_due_during_downtime_runs_within_its_deadline(stage: Stage) -> None:
     operator = stage.operator()
     exporter = stage.exporter(**DAILY)
     exporter.checked()
@@ -72,7 +72,7 @@ def test_a_slot_missed_while_down_is_caught_up_within_its_deadline(stage: Stage)
     assert len(stage.sandbox.ledger.distributions) == 1
 
 
-def test_a_slot_missed_beyond_its_deadline_is_told_and_mails_nobody(stage: Stage) -> None:
+def test_slots_past_their_deadline_are_reported_as_missed_and_mail_nobody(stage: Stage) -> None:
     operator = stage.operator()
     exporter = stage.exporter(**DAILY)
     exporter.checked()
@@ -88,7 +88,7 @@ def test_a_slot_missed_beyond_its_deadline_is_told_and_mails_nobody(stage: Stage
     assert stage.sandbox.ledger.distributions == []
 
 
-def test_a_slot_that_falls_due_during_a_run_is_skipped_and_told(stage: Stage) -> None:
+def test_slot_due_during_a_run_is_skipped_with_an_entry(stage: Stage) -> None:
     stage.operator()
     exporter = stage.exporter(**{**HOURLY, "schedule.everyHours": 1})
     exporter.checked()
@@ -103,13 +103,13 @@ def test_a_slot_that_falls_due_during_a_run_is_skipped_and_told(stage: Stage) ->
     assert len(stage.sandbox.ledger.distributions) <= 1
 
 
-def test_a_deleted_exporter_is_forgotten_with_its_metrics(stage: Stage) -> None:
+def test_deleted_exporter_loses_its_metrics_and_sends_nothing(stage: Stage) -> None:
     operator = stage.operator()
     exporter = stage.exporter(**DAILY)
     exporter.checked()
-    eventually(lambda: "teams-rollout" in operator.metrics(), "its series are there")
+    eventually(lambda: "teams-rollout" in operator.metrics(), "its metrics exist")
     exporter.delete()
-    eventually(lambda: "teams-rollout" not in operator.metrics(), "its series are gone")
+    eventually(lambda: "teams-rollout" not in operator.metrics(), "its metrics are removed")
     stage.clock.advance(24 * 3600)
     other = stage.exporter("another", **DAILY)
     other.checked()

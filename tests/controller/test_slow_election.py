@@ -1,4 +1,7 @@
-"""Elections against a slow API server: somebody leads whenever a read and a write fit into a term, and never two."""
+"""Leader election with a slow API server.
+
+A replica leads if a read and a write fit into a term. Two replicas never lead at the same time.
+"""
 
 from collections.abc import Sequence
 from random import Random
@@ -10,15 +13,15 @@ from tests.controller.slow_election import LEASE_SECONDS, QUICK, Election, Speed
 
 LATENCIES = (0.1, 0.5, 1.0, 1.2, 2.0, 3.0, 4.0, 4.9)
 TOO_SLOW = (5.5, 7.0, 9.0, 12.0, 16.0, 31.0)
-BEFORE = (0.0, 0.5, 1.0)
+SHARES_BEFORE = (0.0, 0.5, 1.0)
 STAGGERS = (0.0, 4.0, 11.0)
 SEEDS = 25
 SHORT = {0.1, 1.2, 4.9, 5.5, 12.0}
-"""Of the latencies: the ends, the middle, and both sides of the limit. The others belong to `make test-long`."""
+"""The latencies that `make test` tries: both ends, the middle, and both sides of the limit."""
 
 
 def grid(latencies: Sequence[float], others: Sequence[float]) -> list[Any]:
-    """Every pair; short are the middle one of the others, and all of them at the last of the latencies that are."""
+    """Every pair. `make test` tries the latencies of `SHORT` with the second other value, and the last with all."""
     short = [one for one in latencies if one in SHORT]
     return [
         pytest.param(
@@ -29,8 +32,8 @@ def grid(latencies: Sequence[float], others: Sequence[float]) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize(("seconds", "before"), grid(LATENCIES, BEFORE))
-def test_a_slow_replica_alone_leads_and_keeps_leading(seconds: float, before: float) -> None:
+@pytest.mark.parametrize(("seconds", "before"), grid(LATENCIES, SHARES_BEFORE))
+def test_single_slow_replica_leads_and_keeps_leading(seconds: float, before: float) -> None:
     with Election([Speed.of(seconds, before)]) as election:
         assert election.until_led(30) is not None
         election.run(120)
@@ -38,8 +41,8 @@ def test_a_slow_replica_alone_leads_and_keeps_leading(seconds: float, before: fl
         assert len(alone.terms) == 1, "it lost its term"
 
 
-@pytest.mark.parametrize(("seconds", "before"), grid(LATENCIES, BEFORE))
-def test_of_two_slow_replicas_one_leads_and_keeps_leading(seconds: float, before: float) -> None:
+@pytest.mark.parametrize(("seconds", "before"), grid(LATENCIES, SHARES_BEFORE))
+def test_one_of_two_slow_replicas_leads_and_keeps_leading(seconds: float, before: float) -> None:
     with Election([Speed.of(seconds, before)] * 2) as election:
         assert election.until_led(30) is not None
         election.run(120)
@@ -47,8 +50,8 @@ def test_of_two_slow_replicas_one_leads_and_keeps_leading(seconds: float, before
 
 
 @pytest.mark.parametrize(("seconds", "stagger"), grid([*LATENCIES, *TOO_SLOW], STAGGERS))
-def test_a_slow_replica_keeps_no_healthy_one_out(seconds: float, stagger: float) -> None:
-    """Somebody leads 30 seconds after the healthy replica has started, at the latest, and for good."""
+def test_slow_and_healthy_replica_have_one_leader_within_30_seconds(seconds: float, stagger: float) -> None:
+    """One of them leads at the latest 30 seconds after the healthy replica has started, and from then on."""
     with Election([Speed.of(seconds), Speed.of(QUICK)], stagger=stagger) as election:
         election.run(stagger + 30)
         slow, healthy = election.candidates
@@ -59,19 +62,18 @@ def test_a_slow_replica_keeps_no_healthy_one_out(seconds: float, stagger: float)
 
 
 @pytest.mark.parametrize("seconds", TOO_SLOW)
-def test_a_replica_that_is_too_slow_to_lead_does_not_keep_the_lease(seconds: float) -> None:
-    """Alone it may try again and again. But it leaves the Lease free for others most of the time."""
+def test_replica_that_is_too_slow_to_lead_leaves_the_lease_free_most_of_the_time(seconds: float) -> None:
     with Election([Speed.of(seconds)]) as election:
-        kept = 0
+        seconds_held = 0
         for _ in range(600):
             election.run(1)
-            held = election.server.leases and election.server.lease("operator", "lease")["spec"]["holderIdentity"]
-            kept += bool(held)
+            holder = election.server.leases and election.server.lease("operator", "lease")["spec"]["holderIdentity"]
+            seconds_held += bool(holder)
         assert election.candidates[0].led(0, 600) < 100
-        assert kept < 600 * 0.75
+        assert seconds_held < 600 * 0.75
 
 
-def test_a_leader_that_becomes_slow_is_followed_by_a_healthy_replica() -> None:
+def test_healthy_replica_takes_over_from_a_leader_that_becomes_slow() -> None:
     with Election([Speed.of(QUICK), Speed.of(QUICK)]) as election:
         election.run(60)
         first, second = election.candidates
@@ -82,17 +84,17 @@ def test_a_leader_that_becomes_slow_is_followed_by_a_healthy_replica() -> None:
         assert election.overlap() == 0
 
 
-def test_a_lost_reply_costs_a_leader_nothing() -> None:
-    """A connection that breaks without a word must not end a term: the call is repeated on another one."""
-    quiet = Speed.of(QUICK)
-    with Election([quiet, Speed.of(QUICK)], seed=1) as election:
+def test_leader_keeps_its_term_if_some_replies_are_lost() -> None:
+    """The leader repeats a call without a reply on another connection."""
+    lossy = Speed.of(QUICK)
+    with Election([lossy, Speed.of(QUICK)], seed=1) as election:
         election.run(20)
-        quiet.lost = 0.1
+        lossy.lost = 0.1
         election.run(600)
         assert len(election.candidates[0].terms) == 1
 
 
-def test_a_slow_replica_that_stops_hands_over_at_once() -> None:
+def test_slow_leader_that_stops_hands_over_at_once() -> None:
     with Election([Speed.of(1.2), Speed.of(QUICK)], stagger=5.0) as election:
         election.run(30)
         slow, healthy = election.candidates
@@ -102,8 +104,8 @@ def test_a_slow_replica_that_stops_hands_over_at_once() -> None:
         assert healthy.terms
 
 
-def test_unconfirmed_attempts_do_not_count_as_time_with_a_leader() -> None:
-    """A replica that writes to the Lease and never leads must not make slots look on time."""
+def test_unconfirmed_writes_of_the_lease_do_not_count_as_time_with_a_leader() -> None:
+    """Otherwise a replica that writes the Lease without leading would make late slots look on time."""
     with Election([Speed.of(QUICK), Speed(1.0, 11.0)], stagger=1.0) as election:
         election.run(30)
         leader, slow = election.candidates
@@ -114,15 +116,15 @@ def test_unconfirmed_attempts_do_not_count_as_time_with_a_leader() -> None:
         slow.cluster.speed = Speed.of(QUICK)
         election.run(60)
         assert slow.terms
-        assert slow.elector
-        current = slow.elector._lease._record.current  # type: ignore[union-attr]
+        assert slow.election
+        current = slow.election._lease._record.current  # type: ignore[union-attr]
         (gap, *_) = current.gaps
         assert gap.start is not None
         assert (gap.end - gap.start).total_seconds() > 1700
 
 
 @pytest.mark.parametrize("seed", [pytest.param(n, marks=[pytest.mark.long] * (n >= 8)) for n in range(SEEDS)])
-def test_two_never_lead_at_the_same_time_whatever_the_speed(seed: int) -> None:
+def test_two_replicas_never_lead_at_the_same_time_at_random_speeds(seed: int) -> None:
     random = Random(seed)
 
     def speed() -> Speed:
@@ -144,7 +146,7 @@ def test_two_never_lead_at_the_same_time_whatever_the_speed(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seconds", [10.5, 11.0, 12.0])
-def test_a_leader_that_was_paused_keeps_the_lease_until_its_work_has_ended(seconds: float) -> None:
+def test_paused_leader_does_not_overlap_with_the_next_leader(seconds: float) -> None:
     with Election([Speed.of(QUICK), Speed.of(QUICK)], ending=1.5) as election:
         election.run(5)
         first, _ = election.candidates
@@ -152,5 +154,5 @@ def test_a_leader_that_was_paused_keeps_the_lease_until_its_work_has_ended(secon
         election.run(seconds)
         election.loop.resume(first.process)
         election.run(30)
-        assert sum(len(candidate.terms) for candidate in election.candidates) >= 2, "somebody leads again"
+        assert sum(len(candidate.terms) for candidate in election.candidates) >= 2, "a replica leads again"
         assert election.overlap() == 0

@@ -1,4 +1,4 @@
-"""The sweep finds what a watch does not report, and restarts a watch that reports nothing although exporters change."""
+"""The sweep finds changes that a watch does not report, and restarts a watch that reports none of them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,40 +6,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.controller.kube.api import ObjectKey
-from qualtrics_exporter.controller.kube.errors import ClusterError, NotFound
-from qualtrics_exporter.controller.plan.wake import Wake
+from qualtrics_exporter.controller.kube.errors import ClusterError
 from qualtrics_exporter.controller.sweep import Sweep
-from qualtrics_exporter.controller.targets import Targets
-from qualtrics_exporter.controller.watch import Watch
-from qualtrics_exporter.controller.work_queue import WorkQueue
-from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.controller.fake_api import exporter
+from tests.controller.watch_with_queue import WatchWithQueue
 from tests.environment.clock import SteeredClock
-
-
-class FakeCluster:
-    """Exporters by name, in one namespace."""
-
-    def __init__(self) -> None:
-        self.exporters: dict[str, dict[str, Any]] = {}
-        self.problem: ClusterError | None = None
-
-    def put(self, name: str, version: int) -> dict[str, Any]:
-        self.exporters[name] = exporter("a", name, version)
-        return self.exporters[name]
-
-    async def list_metadata(self, namespace: str | None, selector: str | None = None) -> AsyncIterator[ObjectKey]:
-        if self.problem:
-            raise self.problem
-        for name, body in list(self.exporters.items()):
-            metadata = body["metadata"]
-            yield ObjectKey("a", name, metadata["uid"], metadata["resourceVersion"], metadata["generation"])
-
-    async def get(self, namespace: str, name: str) -> dict[str, Any]:
-        if name not in self.exporters:
-            raise NotFound
-        return self.exporters[name]
 
 
 class PausedClock(SteeredClock):
@@ -62,26 +33,22 @@ class PausedClock(SteeredClock):
         await self.sleeping.wait()
 
 
-class Swept:
-    """A watch that reports only the events of the test, and its sweep."""
+class SweptWatch(WatchWithQueue):
+    """A watch that receives only the events of the test, and its sweep."""
 
     def __init__(self) -> None:
-        self.cluster = FakeCluster()
         self.paused = PausedClock()
         clock = WatchedClock(self.paused)
-        self.queue = WorkQueue(_never, clock)
-        cluster: Any = self.cluster
-        metrics = Metrics()
-        self.watch = Watch(
-            cluster, self.queue, Targets(), clock, namespaces=("a",), selector=None, default_zone="UTC",
-            metrics=metrics,
-        )  # fmt: skip
+        super().__init__({}, clock, "a")
         self.restarts: list[str] = []
         self.watch.namespaces["a"].restart = lambda: self.restarts.append("a")  # type: ignore[method-assign]
-        self.sweep = Sweep(cluster, self.watch, clock, None, metrics)
+        cluster: Any = self.cluster
+        self.sweep = Sweep(cluster, self.watch, clock, None, self.metrics)
 
-    def versions(self) -> dict[str, str]:
-        return {key.name: version for key, version in self.queue.known()}
+    def put(self, name: str, version: int) -> dict[str, Any]:
+        """Store an exporter without an event."""
+        self.cluster.objects["a", name] = exporter("a", name, version)
+        return self.cluster.objects["a", name]
 
     async def event(self, kind: Any, body: dict[str, Any]) -> None:
         await self.watch._on_event({"type": kind, "object": body})  # type: ignore[typeddict-item]
@@ -90,62 +57,58 @@ class Swept:
         await self.paused.wake_and_wait()
 
 
-async def _never(*_: object) -> Wake:
-    raise AssertionError("nobody leads here")
-
-
 @asynccontextmanager
-async def swept() -> AsyncIterator[Swept]:
-    made = Swept()
-    task = asyncio.create_task(made.sweep.run())
+async def sweeping() -> AsyncIterator[SweptWatch]:
+    swept = SweptWatch()
+    task = asyncio.create_task(swept.sweep.run())
     try:
-        yield made
+        yield swept
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
 
-async def test_a_sweep_finds_new_changed_and_deleted_exporters() -> None:
-    async with swept() as made:
-        await made.event("ADDED", made.cluster.put("changed", 1))
-        await made.event("ADDED", made.cluster.put("deleted", 1))
-        made.cluster.put("changed", 2)
-        made.cluster.put("new", 3)
-        del made.cluster.exporters["deleted"]
-        await made.next_sweep()
-        assert made.versions() == {"changed": "2", "new": "3"}
+async def test_sweep_finds_new_changed_and_deleted_exporters() -> None:
+    async with sweeping() as swept:
+        await swept.event("ADDED", swept.put("changed", 1))
+        await swept.event("ADDED", swept.put("deleted", 1))
+        swept.put("changed", 2)
+        swept.put("new", 3)
+        del swept.cluster.objects["a", "deleted"]
+        await swept.next_sweep()
+        assert swept.versions() == {"a/changed": "2", "a/new": "3"}
 
 
-async def test_a_sweep_without_changes_leaves_the_watch_alone() -> None:
-    async with swept() as made:
-        await made.event("ADDED", made.cluster.put("one", 1))
-        await made.next_sweep()
-        await made.next_sweep()
-        assert made.restarts == []
-        assert made.watch.problem is None
+async def test_sweep_without_changes_does_not_restart_the_watch() -> None:
+    async with sweeping() as swept:
+        await swept.event("ADDED", swept.put("one", 1))
+        await swept.next_sweep()
+        await swept.next_sweep()
+        assert swept.restarts == []
+        assert swept.watch.problem is None
 
 
-async def test_a_silent_watch_is_restarted_and_reported_after_two_sweeps() -> None:
-    async with swept() as made:
-        made.cluster.put("one", 1)
-        await made.next_sweep()
-        assert made.restarts == ["a"]
-        assert made.watch.problem is None
-        made.cluster.put("one", 2)
-        await made.next_sweep()
-        assert made.restarts == ["a", "a"]
-        assert made.watch.problem == "exporters change, but the watch does not report it"
-        await made.event("MODIFIED", made.cluster.put("one", 3))
-        assert made.watch.problem is None
+async def test_silent_watch_is_restarted_by_each_sweep_and_reported_after_two() -> None:
+    async with sweeping() as swept:
+        swept.put("one", 1)
+        await swept.next_sweep()
+        assert swept.restarts == ["a"]
+        assert swept.watch.problem is None
+        swept.put("one", 2)
+        await swept.next_sweep()
+        assert swept.restarts == ["a", "a"]
+        assert swept.watch.problem == "exporters change, but the watch does not report it"
+        await swept.event("MODIFIED", swept.put("one", 3))
+        assert swept.watch.problem is None
 
 
-async def test_a_sweep_that_fails_is_followed_by_another_one() -> None:
-    async with swept() as made:
-        made.cluster.put("one", 1)
-        made.cluster.problem = ClusterError("list timed out")
-        await made.next_sweep()
-        assert made.versions() == {}
-        made.cluster.problem = None
-        await made.next_sweep()
-        assert made.versions() == {"one": "1"}
+async def test_failed_sweep_is_followed_by_another_one() -> None:
+    async with sweeping() as swept:
+        swept.put("one", 1)
+        swept.cluster.problems["a"] = ClusterError("list timed out")
+        await swept.next_sweep()
+        assert swept.versions() == {}
+        swept.cluster.problems.clear()
+        await swept.next_sweep()
+        assert swept.versions() == {"a/one": "1"}

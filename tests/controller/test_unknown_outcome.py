@@ -1,17 +1,14 @@
-"""Whether it was sent cannot be told: a person finds out, or the operator later, and nothing is ever sent twice."""
+"""An Unknown run is resolved by a user or by a later look-up, and its survey is never sent twice."""
 
-from collections.abc import Callable
 from typing import Any
 
+from tests.controller.recipients import EVERYBODY, Mailed
 from tests.environment.stage import AppliedExporter, Stage
 from tests.environment.waiting import eventually
 
-EVERYBODY = {f"{name}@example.com" for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
-Mailed = Callable[[Stage], set[str]]
 
-
-def unknown(stage: Stage, drop: str) -> tuple[AppliedExporter, dict[str, Any]]:
-    """An exporter whose run ended Unknown, and its entry."""
+def end_as_unknown(stage: Stage, drop: str) -> tuple[AppliedExporter, dict[str, Any]]:
+    """An exporter whose run ended as Unknown, and the entry of that run."""
     exporter = stage.exporter()
     exporter.checked()
     stage.sandbox.fault("qualtrics.create_distribution", drop=drop)
@@ -21,24 +18,24 @@ def unknown(stage: Stage, drop: str) -> tuple[AppliedExporter, dict[str, Any]]:
     return exporter, entry
 
 
-def told(exporter: AppliedExporter, reason: str, times: int = 1) -> None:
-    """Wait until Events tell it so many times."""
-    eventually(lambda: [e["reason"] for e in exporter.events()].count(reason) == times, f"an Event says {reason}")
+def wait_for_event(exporter: AppliedExporter, reason: str) -> None:
+    """Wait until one Event has this reason."""
+    eventually(lambda: [e["reason"] for e in exporter.events()].count(reason) == 1, f"an Event has the reason {reason}")
 
 
-def test_a_person_settles_what_was_not_sent_and_then_sends_it(stage: Stage, people: Mailed) -> None:
+def test_user_reports_an_unknown_run_as_not_sent_and_sends_it_with_a_new_request(stage: Stage, people: Mailed) -> None:
     stage.operator()
-    exporter, entry = unknown(stage, "before")
+    exporter, entry = end_as_unknown(stage, "before")
     assert f"settle-run: {entry['id']}=Sent or {entry['id']}=NotSent" in entry["message"]
 
     exporter.annotate(settle_run="not sent, says eva@example.com")
-    told(exporter, "SettlementRefused")
+    wait_for_event(exporter, "SettlementRefused")
     status = exporter.status()
     assert (status["lastSettlement"]["reason"], status["history"]) == ("SettlementRefused", [entry])
     assert "eva" not in str(status)
 
     exporter.annotate(settle_run=f"{entry['id']}=NotSent")
-    told(exporter, "SettledAsNotSent")
+    wait_for_event(exporter, "SettledAsNotSent")
     status = exporter.status()
     assert [(e["result"], e["reason"]) for e in status["history"]] == [("Failed", "SettledAsNotSent")]
     assert status["lastHandledSettlement"] == f"{entry['id']}=NotSent"
@@ -51,19 +48,21 @@ def test_a_person_settles_what_was_not_sent_and_then_sends_it(stage: Stage, peop
     assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 2
 
 
-def test_what_the_list_shows_later_is_found_also_after_a_restart(stage: Stage, people: Mailed) -> None:
+def test_distribution_that_qualtrics_lists_late_is_found_after_a_restart(stage: Stage, people: Mailed) -> None:
     operator = stage.operator()
-    stage.sandbox.world.list_lag_seconds = 500
-    exporter, entry = unknown(stage, "after")
+    stage.sandbox.account.list_lag_seconds = 500
+    exporter, entry = end_as_unknown(stage, "after")
     operator.kill()
-    stage.sandbox.fault("qualtrics.list_distributions", status=403)  # the look at ten minutes fails
+    stage.sandbox.fault("qualtrics.list_distributions", status=403)  # the look-up after ten minutes fails
     operator.start()
-    looks = stage.sandbox.ledger.count("qualtrics.list_distributions")
+    look_ups = stage.sandbox.ledger.count("qualtrics.list_distributions")
     stage.clock.advance(10 * 60)
-    eventually(lambda: stage.sandbox.ledger.count("qualtrics.list_distributions") > looks, "it is looked for")
+    eventually(
+        lambda: stage.sandbox.ledger.count("qualtrics.list_distributions") > look_ups, "the operator looks it up"
+    )
     assert exporter.history() == [entry]
     stage.clock.advance(5 * 60)
-    told(exporter, "FoundLater")
+    wait_for_event(exporter, "FoundLater")
     (sent,) = stage.sandbox.ledger.distributions
     status = exporter.status()
     assert [(e["result"], e["distributionId"]) for e in status["history"]] == [("Succeeded", sent.id)]

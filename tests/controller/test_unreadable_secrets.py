@@ -1,4 +1,4 @@
-"""A Secret that the API server cannot read: conditions, entries and tests say so. A short failure costs nothing."""
+"""Conditions, entries and tests report a Secret that cannot be read. A short failure does not affect a slot."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,26 +18,26 @@ FAILURES = [
 ]
 
 
-def when(stage: Stage, exporter: AppliedExporter, look: Any, what: str) -> Any:
-    """Wait, while time passes, until the status is like that."""
-    return stage.while_time_passes(lambda: eventually(lambda: look(exporter.status()), what))
+def wait_for_status(stage: Stage, exporter: AppliedExporter, condition: Any, what: str) -> Any:
+    """Wait, while time passes, until the status meets the condition. Returns the result of the condition."""
+    return stage.while_time_passes(lambda: eventually(lambda: condition(exporter.status()), what))
 
 
-def test_a_secret_that_cannot_be_read_shows_in_the_conditions(stage: Stage) -> None:
+def test_unreadable_secret_is_reported_in_ready_until_it_can_be_read(stage: Stage) -> None:
     gate = stage.gate()
     stage.operator(gate=gate)
     gate.fault("api.secret", times=None, status=500)
     exporter = stage.exporter()
 
-    # By the first check: no time passes.
-    exporter.until(lambda _: exporter.condition("Ready").get("reason") == REASON, f"Ready says {REASON}")
+    # The first check reports it: no time passes.
+    exporter.until(lambda _: exporter.condition("Ready").get("reason") == REASON, f"Ready has the reason {REASON}")
     assert exporter.condition("Ready")["status"] != "True"
     gate.clear_faults()
-    when(stage, exporter, lambda _: exporter.condition("Ready")["status"] == "True", "it is ready")
+    wait_for_status(stage, exporter, lambda _: exporter.condition("Ready")["status"] == "True", "it is ready")
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_slot_and_a_test_end_with_the_reason_when_a_secret_cannot_be_read(
+def test_slot_and_test_fail_with_secret_not_readable_if_a_secret_stays_unreadable(
     stage: Stage, failure: dict[str, Any]
 ) -> None:
     gate = stage.gate()
@@ -47,18 +47,19 @@ def test_a_slot_and_a_test_end_with_the_reason_when_a_secret_cannot_be_read(
     gate.fault("api.secret", times=None, **failure)
     due = datetime.fromisoformat(exporter.status()["nextScheduleTime"])
     stage.clock.advance_to(due + timedelta(seconds=1))
-    entry = when(stage, exporter, lambda status: status.get("history", [None])[0], "the slot has an entry")
+    entry = wait_for_status(stage, exporter, lambda status: status.get("history", [None])[0], "the slot has an entry")
     assert (entry["result"], entry["reason"]) == ("Failed", REASON)
     assert "Nobody was mailed" in entry["message"]
     took = datetime.fromisoformat(entry["completionTime"]) - datetime.fromisoformat(entry["startTime"])
     assert took > timedelta(minutes=2), "the Secret is read again for some minutes"
+
     exporter.annotate(test_requested_at="while-it-fails")
-    test = when(stage, exporter, lambda status: status.get("lastTest"), "the test is answered")
+    test = wait_for_status(stage, exporter, lambda status: status.get("lastTest"), "the test has ended")
     assert test["reason"] == REASON
     assert stage.sandbox.ledger.distributions == []
 
 
-def test_a_secret_that_cannot_be_read_for_a_moment_costs_nothing(stage: Stage) -> None:
+def test_slot_succeeds_if_a_secret_is_unreadable_for_a_moment(stage: Stage) -> None:
     gate = stage.gate()
     stage.operator(gate=gate)
     exporter = stage.exporter(**HOURLY)
@@ -66,6 +67,6 @@ def test_a_secret_that_cannot_be_read_for_a_moment_costs_nothing(stage: Stage) -
     gate.fault("api.secret", times=2, status=500)
     due = datetime.fromisoformat(exporter.status()["nextScheduleTime"])
     stage.clock.advance_to(due + timedelta(seconds=1))
-    entry = when(stage, exporter, lambda status: status.get("history", [None])[0], "the slot has an entry")
+    entry = wait_for_status(stage, exporter, lambda status: status.get("history", [None])[0], "the slot has an entry")
     assert entry["result"] == "Succeeded"
     assert len(stage.sandbox.ledger.distributions) == 1

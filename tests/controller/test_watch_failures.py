@@ -1,6 +1,6 @@
-"""Whatever a watch meets, the operator watches again, and one namespace never matters to another.
+"""The operator watches again after every kind of failure, and a failure in one namespace does not affect others.
 
-Kopf is real here, and so are the sockets. The API server is a double that can misbehave in every way.
+Kopf and the sockets are real. The API server is a double that can fail in every way.
 """
 
 import asyncio
@@ -18,16 +18,11 @@ from kubernetes.aio import client
 
 from qualtrics_exporter.clock import SystemClock, WatchedClock
 from qualtrics_exporter.controller.kube import auth
-from qualtrics_exporter.controller.kube.api import ObjectKey
 from qualtrics_exporter.controller.kube.connection import Connection
-from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, NotFound
+from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden
 from qualtrics_exporter.controller.kube.namespace_watch import NamespaceWatch, Timings
-from qualtrics_exporter.controller.plan.wake import Wake
-from qualtrics_exporter.controller.targets import Targets
-from qualtrics_exporter.controller.watch import Watch
-from qualtrics_exporter.controller.work_queue import WorkQueue
-from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.controller.fake_api import Answer, FakeApi, exporter, reset, silence, status, stream
+from tests.controller.watch_with_queue import WatchWithQueue
 from tests.environment.waiting import HANG_SECONDS
 
 
@@ -35,9 +30,9 @@ def line(event: Any) -> bytes:
     return json.dumps(event).encode() + b"\n"
 
 
-BODY = exporter("a", "odd")
+BODY = exporter("a", "other")
 EXPIRED = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
-OF_WATCH: dict[str, list[Answer]] = {
+WATCH_FAILURES: dict[str, list[Answer]] = {
     "HTTP 400": [status(400, "BadRequest")],
     "HTTP 401": [status(401, "Unauthorized")] * 3,
     "HTTP 403": [status(403, "Forbidden")] * 5,
@@ -48,10 +43,10 @@ OF_WATCH: dict[str, list[Answer]] = {
     "HTTP 429, Retry-After as a date": [
         status(429, "TooManyRequests", {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"})
     ],
-    "HTTP 429, Retry-After as nonsense": [status(429, "TooManyRequests", {"Retry-After": "soon"})],
+    "HTTP 429, invalid Retry-After": [status(429, "TooManyRequests", {"Retry-After": "soon"})],
     "HTTP 500": [status(500, "InternalError")] * 5,
     "HTTP 503": [status(503, "ServiceUnavailable")] * 5,
-    "a connection that breaks": [reset] * 5,
+    "a reset connection": [reset] * 5,
     "an error without a code": [stream(line({"type": "ERROR", "object": {"kind": "Status"}}))],
     "an ERROR event, 410": [stream(line({"type": "ERROR", "object": EXPIRED}))],
     "an ERROR event, 500": [stream(line({"type": "ERROR", "object": {**EXPIRED, "code": 500}}))],
@@ -67,72 +62,30 @@ OF_WATCH: dict[str, list[Answer]] = {
     "a truncated line": [stream(line({"type": "ADDED", "object": BODY})[:40])],
     "invalid JSON": [stream(b"<html>\n")],
     "invalid UTF-8": [stream(b'{"type": "\xff\xfe"}\n')],
-    "nothing": [stream()],
+    "an empty stream": [stream()],
 }
-OF_LIST: dict[str, list[Answer]] = {
+LIST_FAILURES: dict[str, list[Answer]] = {
     name: answers
-    for name, answers in OF_WATCH.items()
-    if name.startswith(("HTTP", "a connection", "invalid", "nothing"))
+    for name, answers in WATCH_FAILURES.items()
+    if name.startswith(("HTTP", "a reset connection", "invalid", "an empty stream"))
 }
 
 
-class FakeCluster:
-    """The lists of the sweep; `problems` are raised for a namespace."""
-
-    def __init__(self, api: FakeApi) -> None:
-        self._api = api
-        self.problems: dict[str | None, ClusterError] = {}
-
-    async def check_watch(self, namespace: str | None) -> None:
-        if problem := self.problems.get(namespace):
-            raise problem
-
-    async def list_metadata(self, namespace: str | None, selector: str | None = None) -> AsyncIterator[ObjectKey]:
-        if problem := self.problems.get(namespace):
-            raise problem
-        for (where, name), body in list(self._api.objects.items()):
-            if namespace in (None, where):
-                metadata = body["metadata"]
-                yield ObjectKey(where, name, metadata["uid"], metadata["resourceVersion"], metadata["generation"])
-
-    async def get(self, namespace: str, name: str) -> Any:
-        if (namespace, name) not in self._api.objects:
-            raise NotFound
-        return self._api.objects[namespace, name]
-
-
-IMPATIENT = Timings(first_pause=0.01, max_pause=0.05, look=0.05, error_backoffs=(0.01, 0.01), reconnect_backoff=0.01)
+SHORT_PAUSES = Timings(first_pause=0.01, max_pause=0.05, look=0.05, error_backoffs=(0.01, 0.01), reconnect_backoff=0.01)
 """The pauses between two attempts are short."""
 
 
-class Watching:
-    """A watch of these namespaces, with what it told the queue."""
-
-    def __init__(self, api: FakeApi, *namespaces: str, timings: Timings = IMPATIENT) -> None:
-        self.cluster = FakeCluster(api)
-        self.metrics = Metrics()
-        clock = WatchedClock(SystemClock())
-        self.queue = WorkQueue(_never, clock)
-        cluster: Any = self.cluster
-        self.watch = Watch(
-            cluster, self.queue, Targets(), clock, namespaces=namespaces, selector=None, default_zone="UTC",
-            metrics=self.metrics, timings=timings,
-        )  # fmt: skip
-
-    def names(self) -> set[str]:
-        return {str(key) for key, _ in self.queue.known()}
-
-
-async def _never(*_: object) -> Wake:
-    raise AssertionError("nobody leads here")
+def watch_with_queue(api: FakeApi, *namespaces: str, timings: Timings = SHORT_PAUSES) -> WatchWithQueue:
+    """A watch of these namespaces, whose checks see the exporters of the API server."""
+    return WatchWithQueue(api.objects, WatchedClock(SystemClock()), *namespaces, timings=timings)
 
 
 @asynccontextmanager
-async def watching(api: FakeApi, *namespaces: str, timings: Timings = IMPATIENT) -> AsyncIterator[Watching]:
-    made = Watching(api, *namespaces, timings=timings)
-    task = asyncio.create_task(made.watch.run(lambda: None))
+async def watching(api: FakeApi, *namespaces: str, timings: Timings = SHORT_PAUSES) -> AsyncIterator[WatchWithQueue]:
+    setup = watch_with_queue(api, *namespaces, timings=timings)
+    task = asyncio.create_task(setup.watch.run(lambda: None))
     try:
-        yield made
+        yield setup
         assert not task.done(), task
     finally:
         task.cancel()
@@ -140,82 +93,81 @@ async def watching(api: FakeApi, *namespaces: str, timings: Timings = IMPATIENT)
             await task
 
 
-async def until(look: Callable[[], bool], what: str) -> None:
+async def until(condition: Callable[[], bool], what: str) -> None:
     async with asyncio.timeout(HANG_SECONDS):
-        while not look():  # noqa: ASYNC110
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-    assert look(), what
+    assert condition(), what
 
 
 @pytest.fixture
 async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
-    async with FakeApi() as made:
+    async with FakeApi() as fake_api:
 
         async def login(**_: Any) -> Connection:
-            configuration = client.Configuration(host=made.url, api_key={"BearerToken": "Bearer token"})
+            configuration = client.Configuration(host=fake_api.url, api_key={"BearerToken": "Bearer token"})
             return Connection(configuration, {})
 
         monkeypatch.setattr(auth, "login", login)
-        yield made
+        yield fake_api
 
 
-@pytest.mark.parametrize("case", OF_WATCH)
-async def test_a_watch_that_meets_the_unexpected_goes_on(api: FakeApi, case: str) -> None:
+@pytest.mark.parametrize("case", WATCH_FAILURES)
+async def test_watch_recovers_from_any_failure(api: FakeApi, case: str) -> None:
     api.put(exporter("a", "before"))
-    async with watching(api, "a") as made:
-        await until(lambda: made.watch.blind is None, "it watches")
-        api.order("watch", "a", *OF_WATCH[case])
+    async with watching(api, "a") as setup:
+        await until(lambda: setup.watch.blind is None, "exporters are watched")
+        api.order("watch", "a", *WATCH_FAILURES[case])
         api.end_watches("a")
-        await until(lambda: not api.orders["watch", "a"], "it has met everything")
+        await until(lambda: not api.orders["watch", "a"], "the watch has received every failure")
         api.put(exporter("a", "after"))
-        await until(lambda: made.names() >= {"a/before", "a/after"}, "it sees what happens now")
-        await until(lambda: made.watch.blind is None, "it watches")
-        assert made.watch.blind_seconds() == {"a": 0.0}
+        await until(lambda: setup.names() >= {"a/before", "a/after"}, "new changes are received")
+        await until(lambda: setup.watch.blind is None, "exporters are watched")
+        assert setup.watch.blind_seconds() == {"a": 0.0}
 
 
-@pytest.mark.parametrize("case", OF_LIST)
-async def test_a_list_that_fails_is_tried_again(api: FakeApi, case: str) -> None:
+@pytest.mark.parametrize("case", LIST_FAILURES)
+async def test_failed_list_is_retried(api: FakeApi, case: str) -> None:
     api.put(exporter("a", "before"))
-    api.order("list", "a", *OF_LIST[case])
-    async with watching(api, "a") as made:
-        await until(lambda: made.names() == {"a/before"}, "it was listed")
-        await until(lambda: made.watch.blind is None, "it watches")
+    api.order("list", "a", *LIST_FAILURES[case])
+    async with watching(api, "a") as setup:
+        await until(lambda: setup.names() == {"a/before"}, "exporters are listed")
+        await until(lambda: setup.watch.blind is None, "exporters are watched")
 
 
-async def test_a_watch_without_a_reply_is_started_again(api: FakeApi) -> None:
-    """The API server may also tell Kopf to come back in an hour."""
+async def test_list_without_a_reply_or_with_a_long_retry_after_is_restarted(api: FakeApi) -> None:
     api.order("list", "a", silence, *[status(429, "TooManyRequests", {"Retry-After": "3600"})] * 2)
     api.put(exporter("a", "one"))
-    async with watching(api, "a", timings=replace(IMPATIENT, stuck=0.2)) as made:
-        await until(lambda: made.names() == {"a/one"}, "it was listed")
+    async with watching(api, "a", timings=replace(SHORT_PAUSES, stuck=0.2)) as setup:
+        await until(lambda: setup.names() == {"a/one"}, "exporters are listed")
 
 
-async def test_while_nothing_is_watched_it_can_be_told(api: FakeApi) -> None:
-    async with watching(api, "a") as made:
-        await until(lambda: made.watch.blind is None, "it watches")
+async def test_watch_reports_for_how_long_it_has_been_blind(api: FakeApi) -> None:
+    async with watching(api, "a") as setup:
+        await until(lambda: setup.watch.blind is None, "exporters are watched")
         api.lasting["watch", "a"] = status(503, "ServiceUnavailable")
         api.end_watches("a")
-        await until(lambda: made.watch.blind is not None, "it is blind")
-        assert made.watch.blind
-        assert made.watch.blind_seconds()["a"] > 0
+        await until(lambda: setup.watch.blind is not None, "the watch is blind")
+        assert setup.watch.blind
+        assert setup.watch.blind_seconds()["a"] > 0
         del api.lasting["watch", "a"]
-        await until(lambda: made.watch.blind is None, "it watches again")
+        await until(lambda: setup.watch.blind is None, "exporters are watched again")
 
 
-async def test_a_watch_that_is_cancelled_again_while_it_ends_closes_its_connections(
+async def test_watch_that_is_cancelled_twice_closes_its_connections(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spawn, ending, may_end = kopf.spawn_tasks, asyncio.Event(), asyncio.Event()
 
-    async def slow_to_end() -> None:
+    async def end_slowly() -> None:
         try:
             await asyncio.Event().wait()
         finally:
             ending.set()
             await may_end.wait()
 
-    async def spawn_with_another(**settings: Any) -> list[Any]:
-        return [*await spawn(**settings), asyncio.create_task(slow_to_end())]
+    async def spawn_with_slow_task(**settings: Any) -> list[Any]:
+        return [*await spawn(**settings), asyncio.create_task(end_slowly())]
 
     async def no_problem() -> None:
         """Exporters can be listed and watched."""
@@ -223,10 +175,10 @@ async def test_a_watch_that_is_cancelled_again_while_it_ends_closes_its_connecti
     async def on_event(**_: Any) -> None:
         """No exporter changes here."""
 
-    monkeypatch.setattr(kopf, "spawn_tasks", spawn_with_another)
-    watch = NamespaceWatch("a", on_event, SystemClock(), selector=None, check=no_problem, timings=IMPATIENT)
+    monkeypatch.setattr(kopf, "spawn_tasks", spawn_with_slow_task)
+    watch = NamespaceWatch("a", on_event, SystemClock(), selector=None, check=no_problem, timings=SHORT_PAUSES)
     task = asyncio.create_task(watch.run())
-    await until(lambda: watch.problem is None, "it watches")
+    await until(lambda: watch.problem is None, "exporters are watched")
     assert watch._session
     connections = watch._session.aiohttp_session
     task.cancel()
@@ -238,105 +190,112 @@ async def test_a_watch_that_is_cancelled_again_while_it_ends_closes_its_connecti
     assert connections.closed
 
 
-async def test_a_process_that_stays_blind_ends(api: FakeApi) -> None:
+async def test_process_that_stays_blind_ends_with_an_error(api: FakeApi) -> None:
     api.lasting["watch", "a"] = status(503, "ServiceUnavailable")
-    made = Watching(api, "a", timings=replace(IMPATIENT, blind=0.3))
+    setup = watch_with_queue(api, "a", timings=replace(SHORT_PAUSES, blind=0.3))
     with pytest.raises(ExceptionGroup) as ended:
-        await asyncio.wait_for(made.watch.run(lambda: None), HANG_SECONDS)
+        await asyncio.wait_for(setup.watch.run(lambda: None), HANG_SECONDS)
     assert ended.group_contains(ClusterError, match="nothing could be watched for")
 
 
-async def test_a_process_that_sees_one_namespace_goes_on(api: FakeApi) -> None:
+async def test_process_that_watches_one_of_two_namespaces_keeps_running(api: FakeApi) -> None:
     api.lasting["watch", "b"] = status(403, "Forbidden")
-    async with watching(api, "a", "b") as made:
-        await until(lambda: made.watch.blind is None, "it watches a")
-        made.watch._timings = replace(IMPATIENT, blind=0.2)
-        await until(lambda: made.watch.blind_seconds()["b"] > 0.5, "it is blind in b")
-        assert made.watch.blind is None
+    async with watching(api, "a", "b") as setup:
+        await until(lambda: setup.watch.blind is None, "a is watched")
+        setup.watch._timings = replace(SHORT_PAUSES, blind=0.2)
+        await until(lambda: setup.watch.blind_seconds()["b"] > 0.5, "b is not watched")
+        assert setup.watch.blind is None
         api.put(exporter("a", "one"))
-        await until(lambda: made.names() == {"a/one"}, "it sees a")
+        await until(lambda: setup.names() == {"a/one"}, "changes in a are received")
 
 
 @pytest.mark.parametrize("kind", ["list", "watch"])
-async def test_a_namespace_that_is_lost_and_comes_back(api: FakeApi, kind: str) -> None:
+async def test_namespace_that_becomes_readable_again_is_watched_without_a_restart_of_others(
+    api: FakeApi, kind: str
+) -> None:
     api.put(exporter("a", "one"))
     api.put(exporter("b", "one"))
-    async with watching(api, "a", "b") as made:
-        await until(lambda: made.names() == {"a/one", "b/one"}, "both are seen")
+    async with watching(api, "a", "b") as setup:
+        await until(lambda: setup.names() == {"a/one", "b/one"}, "both namespaces are listed")
         api.lasting["watch", "b"] = status(403, "Forbidden")
         if kind == "list":
-            made.cluster.problems["b"] = Forbidden("the operator may not list exporters in namespace b", 403)
-        lost = made.watch.namespaces["b"]
+            setup.cluster.problems["b"] = Forbidden("the operator may not list exporters in namespace b", 403)
+        watch_of_b = setup.watch.namespaces["b"]
         api.end_watches("b")
-        await until(lambda: lost.starts > 2 or "may not list" in (lost.problem or ""), "b is tried again")
-        assert made.watch.blind_seconds()["b"] > 0
-        starts = made.watch.namespaces["a"].starts
+        await until(
+            lambda: watch_of_b.starts > 2 or "may not list" in (watch_of_b.problem or ""), "the watch of b is retried"
+        )
+        assert setup.watch.blind_seconds()["b"] > 0
+        starts = setup.watch.namespaces["a"].starts
         api.put(exporter("a", "two"))
-        await until(lambda: "a/two" in made.names(), "a is seen")
-        api.objects.pop(("b", "one"))  # the namespace was deleted, and is made again
+        await until(lambda: "a/two" in setup.names(), "changes in a are received")
+        api.objects.pop(("b", "one"))  # the namespace is deleted and created again
         api.put(exporter("b", "new"))
         api.lasting.clear()
-        made.cluster.problems.clear()
-        await until(lambda: made.names() == {"a/one", "a/two", "b/new"}, "b is seen again, without what was deleted")
-        assert made.watch.namespaces["a"].starts == starts
-        assert made.watch.blind_seconds() == {"a": 0.0, "b": 0.0}
+        setup.cluster.problems.clear()
+        await until(
+            lambda: setup.names() == {"a/one", "a/two", "b/new"}, "b is watched again, without the deleted exporter"
+        )
+        assert setup.watch.namespaces["a"].starts == starts
+        assert setup.watch.blind_seconds() == {"a": 0.0, "b": 0.0}
 
 
-async def test_at_the_start_one_namespace_is_enough(api: FakeApi) -> None:
-    made = Watching(api, "a", "b")
-    made.cluster.problems["b"] = Forbidden("no right in b", 403)
-    await made.watch.check()
-    made.cluster.problems["a"] = Forbidden("no right in a", 403)
-    with pytest.raises(Forbidden, match="no right in a"):
-        await made.watch.check()
+async def test_check_at_the_start_succeeds_if_one_namespace_is_readable(api: FakeApi) -> None:
+    setup = watch_with_queue(api, "a", "b")
+    setup.cluster.problems["b"] = Forbidden("no permission in b", 403)
+    await setup.watch.check()
+    setup.cluster.problems["a"] = Forbidden("no permission in a", 403)
+    with pytest.raises(Forbidden, match="no permission in a"):
+        await setup.watch.check()
 
 
-@pytest.mark.parametrize("ends", ["listed", "refused"])
-async def test_a_pod_is_not_ready_before_each_namespace_was_listed_or_refused(api: FakeApi, ends: str) -> None:
-    go_on = asyncio.Event()
+@pytest.mark.parametrize("result", ["listed", "refused"])
+async def test_pod_is_not_ready_until_each_namespace_is_listed_or_refused(api: FakeApi, result: str) -> None:
+    release = asyncio.Event()
 
-    async def held(request: web.Request) -> web.StreamResponse:
-        await go_on.wait()
-        return status(403, "Forbidden")(request) if ends == "refused" else api._list("b")  # type: ignore[return-value]
+    async def hold(request: web.Request) -> web.StreamResponse:
+        await release.wait()
+        return status(403, "Forbidden")(request) if result == "refused" else api._list("b")  # type: ignore[return-value]
 
     api.put(exporter("b", "one"))
-    api.order("list", "b", held)
-    async with watching(api, "a", "b") as made:
-        await until(lambda: made.watch.blind is None, "it watches a")
-        await until(lambda: ("list", "b") in api.requests, "it lists b")
-        assert made.watch.listing == "exporters are still being listed: namespace b"
-        go_on.set()
-        await until(lambda: made.watch.listing is None, "it does not wait for b any more")
+    api.order("list", "b", hold)
+    async with watching(api, "a", "b") as setup:
+        await until(lambda: setup.watch.blind is None, "a is watched")
+        await until(lambda: ("list", "b") in api.requests, "b is listed")
+        assert setup.watch.listing == "exporters are still being listed: namespace b"
+        release.set()
+        await until(lambda: setup.watch.listing is None, "b is no longer awaited")
 
 
-async def test_a_restart_of_a_watch_touches_no_other_task_and_no_signal(api: FakeApi) -> None:
-    """Kopf's own way to stop cancels every task of the loop, and it takes over the signals of the process."""
+async def test_restart_of_a_watch_leaves_other_tasks_and_signal_handlers_unchanged(api: FakeApi) -> None:
+    """By default, Kopf cancels every task of the loop when it stops, and replaces the signal handlers."""
     loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
+    terminated = asyncio.Event()
 
-    def own_signals() -> None:
-        loop.add_signal_handler(signal.SIGTERM, asked.set)
+    def add_signal_handler() -> None:
+        loop.add_signal_handler(signal.SIGTERM, terminated.set)
 
-    made = Watching(api, "a")
-    watch = asyncio.create_task(made.watch.run(own_signals))
-    await until(lambda: made.watch.blind is None, "it watches")
-    bystander = asyncio.create_task(asyncio.Event().wait())
-    before = _of_kopf()
+    setup = watch_with_queue(api, "a")
+    watch = asyncio.create_task(setup.watch.run(add_signal_handler))
+    await until(lambda: setup.watch.blind is None, "exporters are watched")
+    other_task = asyncio.create_task(asyncio.Event().wait())
+    tasks_before = kopf_tasks()
     for _ in range(5):
-        starts = made.watch.namespaces["a"].starts
+        starts = setup.watch.namespaces["a"].starts
         api.tell("a", b"nonsense\n")
         await until(
-            lambda starts=starts: made.watch.namespaces["a"].starts > starts and made.watch.blind is None, "again"
+            lambda starts=starts: setup.watch.namespaces["a"].starts > starts and setup.watch.blind is None,
+            "exporters are watched again",
         )
-    assert not bystander.done()
+    assert not other_task.done()
     await asyncio.sleep(0.2)
-    assert _of_kopf() <= before + 1, "tasks are left behind by each restart"
+    assert kopf_tasks() <= tasks_before + 1, "each restart leaks tasks"
     signal.raise_signal(signal.SIGTERM)
-    await asyncio.wait_for(asked.wait(), HANG_SECONDS)
+    await asyncio.wait_for(terminated.wait(), HANG_SECONDS)
     assert not watch.done()
-    for task in (bystander, watch):
+    for task in (other_task, watch):
         task.cancel()
-    await asyncio.gather(bystander, watch, return_exceptions=True)
+    await asyncio.gather(other_task, watch, return_exceptions=True)
     loop.remove_signal_handler(signal.SIGTERM)
     loop.remove_signal_handler(signal.SIGINT)
 
@@ -347,27 +306,23 @@ async def test_a_restart_of_a_watch_touches_no_other_task_and_no_signal(api: Fak
         {"annotations": {"kopf.zalando.org/last-handled-configuration": "not json"}},
         {"annotations": {"kopf.zalando.org/progress": "{", "kopf.dev/on.event": "1"}},
         {"finalizers": ["kopf.zalando.org/KopfFinalizerMarker"]},
-        {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["somebody.example.com/hold"]},
+        {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["team.example.com/hold"]},
         {"creationTimestamp": None, "labels": None, "annotations": None},
     ],
 )
-async def test_what_kopf_would_read_in_an_object_does_not_matter(api: FakeApi, metadata: dict[str, Any]) -> None:
-    body = exporter("a", "odd")
+async def test_kopf_metadata_in_an_object_has_no_effect(api: FakeApi, metadata: dict[str, Any]) -> None:
+    body = exporter("a", "one")
     body["metadata"] |= metadata
     api.put(body)
-    async with watching(api, "a") as made:
-        await until(lambda: made.names() == {"a/odd"}, "it was seen")
+    async with watching(api, "a") as setup:
+        await until(lambda: setup.names() == {"a/one"}, "the exporter is listed")
         for number in range(3):
             changed = json.loads(json.dumps({**body, "spec": {"number": number}}))
             api.put(changed, "MODIFIED")
-            wanted = changed["metadata"]["resourceVersion"]
-            await until(lambda wanted=wanted: dict_of(made)["a/odd"] == wanted, "each change was seen")
+            version = changed["metadata"]["resourceVersion"]
+            await until(lambda version=version: setup.versions()["a/one"] == version, "each change is received")
         assert all(kind in ("list", "watch") for kind, _ in api.requests)
 
 
-def _of_kopf() -> int:
+def kopf_tasks() -> int:
     return sum("kopf" in repr(task) for task in asyncio.all_tasks())
-
-
-def dict_of(made: Watching) -> dict[str, str]:
-    return {str(key): version for key, version in made.queue.known()}

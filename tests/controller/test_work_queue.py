@@ -1,4 +1,4 @@
-"""The work queue: who is reconciled when, and that nobody is reconciled twice at once or forgotten."""
+"""The work queue decides when an exporter is reconciled, never twice at the same time, and forgets none."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,8 +20,8 @@ NOON = at("2026-11-23 12:00")
 A, B = Tenant("a", "nexthink"), Tenant("b", "nexthink")
 
 
-class Desk:
-    """Reconciles by noting it, and takes as long as it is told."""
+class QueueHarness:
+    """A work queue whose reconciler records its calls, and takes as long as a test wants."""
 
     def __init__(self) -> None:
         self.clock = SteeredClock(start=NOON)
@@ -32,13 +32,13 @@ class Desk:
         self.errors: dict[str, Exception] = {}
         self.hold: set[str] = set()
         self.released = asyncio.Event()
-        self.gone: list[str] = []
+        self.cleaned_up: list[str] = []
         self.queue = WorkQueue(
-            self.reconcile, self.clock, on_gone=lambda key: self.gone.append(key.name), max_in_progress=10
+            self.reconcile, self.clock, on_gone=lambda key: self.cleaned_up.append(key.name), max_in_progress=10
         )
 
     async def reconcile(self, key: Key, turn: Turn) -> Wake:
-        assert key.name not in self.working, "two tasks work on one exporter"
+        assert key.name not in self.working, "two tasks reconcile one exporter"
         self.started.append(key.name)
         self.turns.append(turn)
         self.working.append(key.name)
@@ -62,339 +62,339 @@ class Desk:
         self.released = asyncio.Event()
 
     @asynccontextmanager
-    async def leads(self) -> AsyncIterator[None]:
+    async def leading(self) -> AsyncIterator[None]:
         task = asyncio.create_task(self.queue.lead())
         try:
-            await settled()
+            await let_tasks_run()
             yield
         finally:
             task.cancel()
             await asyncio.wait({task})
 
-    async def passes(self, seconds: float) -> None:
+    async def pass_time(self, seconds: float) -> None:
         await self.clock.asleep()
         self.clock.advance(seconds)
-        await settled()
+        await let_tasks_run()
 
 
-async def settled() -> None:
+async def let_tasks_run() -> None:
     for _ in range(30):
         await asyncio.sleep(0)
 
 
 @pytest.fixture
-async def desk() -> Desk:
-    return Desk()
+async def harness() -> QueueHarness:
+    return QueueHarness()
 
 
-async def test_what_is_due_is_reconciled_and_what_is_not_waits(desk: Desk) -> None:
-    desk.enqueue("now")
-    desk.enqueue("later", after=600)
-    async with desk.leads():
-        assert desk.started == ["now"]
-        await desk.passes(601)
-        assert desk.started == ["now", "later"]
+async def test_due_exporter_is_reconciled_and_others_wait_for_their_time(harness: QueueHarness) -> None:
+    harness.enqueue("now")
+    harness.enqueue("later", after=600)
+    async with harness.leading():
+        assert harness.started == ["now"]
+        await harness.pass_time(601)
+        assert harness.started == ["now", "later"]
 
 
-async def test_an_exporter_that_leaves_the_selector_and_returns_is_worked_on_by_one_task(desk: Desk) -> None:
-    desk.hold.add("teams")
-    key = desk.enqueue("teams")
-    async with desk.leads():
-        desk.queue.forget(key)
-        assert len(desk.queue) == 0
-        desk.enqueue("teams")
-        await settled()
-        assert desk.started == ["teams"]
-        desk.release("teams")
-        await settled()
-        assert desk.started == ["teams", "teams"], "what happened meanwhile makes it due again"
+async def test_exporter_that_leaves_and_rejoins_the_selector_has_one_task(harness: QueueHarness) -> None:
+    harness.hold.add("teams")
+    key = harness.enqueue("teams")
+    async with harness.leading():
+        harness.queue.forget(key)
+        assert len(harness.queue) == 0
+        harness.enqueue("teams")
+        await let_tasks_run()
+        assert harness.started == ["teams"]
+        harness.release("teams")
+        await let_tasks_run()
+        assert harness.started == ["teams", "teams"], "a change during the task makes it due again"
 
 
-async def test_one_that_is_deleted_and_recreated_in_one_burst_is_kept(desk: Desk) -> None:
-    old = desk.enqueue("teams", uid="old")
-    desk.enqueue("teams", uid="new")
-    desk.queue.forget(old)
-    assert [key.uid for key, _ in desk.queue.known()] == ["new"]
-    async with desk.leads():
-        assert desk.started == ["teams"]
+async def test_exporter_that_is_recreated_under_its_name_stays_in_the_queue(harness: QueueHarness) -> None:
+    old = harness.enqueue("teams", uid="old")
+    harness.enqueue("teams", uid="new")
+    harness.queue.forget(old)
+    assert [key.uid for key, _ in harness.queue.known()] == ["new"]
+    async with harness.leading():
+        assert harness.started == ["teams"]
 
 
-async def test_what_a_task_remembers_about_an_exporter_deleted_meanwhile_is_let_go_of(desk: Desk) -> None:
-    desk.hold.add("teams")
-    key = desk.enqueue("teams")
-    async with desk.leads():
-        desk.queue.forget(key)
-        assert desk.gone == ["teams"], "alerts about it end at once"
-        desk.errors["teams"] = NotFound("it is deleted")
-        desk.release("teams")
-        await settled()
-        assert desk.gone == ["teams", "teams"], "the task may have remembered something meanwhile"
+async def test_exporter_deleted_during_its_task_is_cleaned_up_again_after_the_task(harness: QueueHarness) -> None:
+    harness.hold.add("teams")
+    key = harness.enqueue("teams")
+    async with harness.leading():
+        harness.queue.forget(key)
+        assert harness.cleaned_up == ["teams"], "its metrics are removed at once"
+        harness.errors["teams"] = NotFound("it was deleted")
+        harness.release("teams")
+        await let_tasks_run()
+        assert harness.cleaned_up == ["teams", "teams"], "the task may have stored something in between"
 
 
-async def test_one_that_vanishes_while_it_waits_is_not_reconciled(desk: Desk) -> None:
-    desk.hold |= {f"a{n}" for n in range(5)}
+async def test_exporter_deleted_while_it_waits_is_not_reconciled(harness: QueueHarness) -> None:
+    harness.hold |= {f"a{n}" for n in range(5)}
     for n in range(6):
-        last = desk.enqueue(f"a{n}")
-    async with desk.leads():
-        desk.queue.forget(last)
-        desk.release(*desk.hold)
-        await settled()
-    assert "a5" not in desk.started
-    assert desk.queue.waiting == 0
+        last = harness.enqueue(f"a{n}")
+    async with harness.leading():
+        harness.queue.forget(last)
+        harness.release(*harness.hold)
+        await let_tasks_run()
+    assert "a5" not in harness.started
+    assert harness.queue.waiting == 0
 
 
-async def test_an_exporter_that_does_not_exist_any_more_is_forgotten(desk: Desk) -> None:
-    desk.errors["teams"] = NotFound("not found")
-    desk.enqueue("teams")
-    async with desk.leads():
-        assert len(desk.queue) == 0
+async def test_exporter_that_is_not_found_is_removed_from_the_queue(harness: QueueHarness) -> None:
+    harness.errors["teams"] = NotFound("not found")
+    harness.enqueue("teams")
+    async with harness.leading():
+        assert len(harness.queue) == 0
 
 
-async def test_a_tenant_that_hangs_does_not_keep_another_waiting(desk: Desk) -> None:
-    desk.hold |= {f"a{n}" for n in range(50)}
+async def test_tenant_whose_runs_hang_does_not_delay_another_tenant(harness: QueueHarness) -> None:
+    harness.hold |= {f"a{n}" for n in range(50)}
     for n in range(50):
-        desk.enqueue(f"a{n}", A)
-    async with desk.leads():
-        assert len(desk.working) == 5
+        harness.enqueue(f"a{n}", A)
+    async with harness.leading():
+        assert len(harness.working) == 5
         for n in range(4):
-            desk.enqueue(f"b{n}", B)
-        await settled()
-        assert desk.started[5:] == ["b0", "b1", "b2", "b3"]
+            harness.enqueue(f"b{n}", B)
+        await let_tasks_run()
+        assert harness.started[5:] == ["b0", "b1", "b2", "b3"]
 
 
-async def test_the_lag_covers_everything_that_waits(desk: Desk) -> None:
-    desk.hold |= {f"a{n}" for n in range(50)}
+async def test_lag_covers_every_waiting_exporter(harness: QueueHarness) -> None:
+    harness.hold |= {f"a{n}" for n in range(50)}
     for n in range(50):
-        desk.enqueue(f"a{n}")
-    async with desk.leads():
-        await desk.passes(1234)
-        assert 1234 <= desk.queue.lag < 1240
-        assert (desk.queue.waiting, desk.queue.in_progress) == (45, 5)
-        desk.enqueue("a49")  # the watch sees it again
-        await settled()
-        assert desk.queue.lag >= 1234
-        desk.release(*desk.hold)
-        await settled()
-        assert desk.queue.lag == 0
+        harness.enqueue(f"a{n}")
+    async with harness.leading():
+        await harness.pass_time(1234)
+        assert 1234 <= harness.queue.lag < 1240
+        assert (harness.queue.waiting, harness.queue.in_progress) == (45, 5)
+        harness.enqueue("a49")  # the watch reports it again
+        await let_tasks_run()
+        assert harness.queue.lag >= 1234
+        harness.release(*harness.hold)
+        await let_tasks_run()
+        assert harness.queue.lag == 0
 
 
-async def test_one_that_waits_keeps_its_place_however_often_it_is_changed(desk: Desk) -> None:
-    desk.hold |= {f"a{n}" for n in range(7)}
+async def test_waiting_exporter_keeps_its_place_when_it_changes(harness: QueueHarness) -> None:
+    harness.hold |= {f"a{n}" for n in range(7)}
     for n in range(7):
-        desk.enqueue(f"a{n}")
-    async with desk.leads():
+        harness.enqueue(f"a{n}")
+    async with harness.leading():
         for _ in range(3):
-            desk.enqueue("a5")
-            await settled()
-        desk.release("a0", "a5", "a6")
-        await settled()
-    assert desk.started[5] == "a5"
+            harness.enqueue("a5")
+            await let_tasks_run()
+        harness.release("a0", "a5", "a6")
+        await let_tasks_run()
+    assert harness.started[5] == "a5"
 
 
-async def test_a_request_makes_a_waiting_check_urgent(desk: Desk) -> None:
-    desk.hold |= {f"a{n}" for n in range(5)}
+async def test_request_makes_a_waiting_check_urgent(harness: QueueHarness) -> None:
+    harness.hold |= {f"a{n}" for n in range(5)}
     for n in range(5):
-        desk.enqueue(f"a{n}")
-    desk.enqueue("check-1", urgent=False)
-    desk.enqueue("check-2", urgent=False)
-    async with desk.leads():
-        desk.enqueue("check-2", urgent=True)
-        await settled()
-        desk.release(*desk.hold)
-        await settled()
-    assert desk.started[5:] == ["check-2", "check-1"]
+        harness.enqueue(f"a{n}")
+    harness.enqueue("check-1", urgent=False)
+    harness.enqueue("check-2", urgent=False)
+    async with harness.leading():
+        harness.enqueue("check-2", urgent=True)
+        await let_tasks_run()
+        harness.release(*harness.hold)
+        await let_tasks_run()
+    assert harness.started[5:] == ["check-2", "check-1"]
 
 
-async def test_one_that_fails_is_tried_again_less_and_less_often(desk: Desk) -> None:
-    desk.errors["teams"] = Unreachable("no answer")
-    desk.enqueue("teams")
-    async with desk.leads():
+async def test_failing_exporter_is_retried_less_and_less_often(harness: QueueHarness) -> None:
+    harness.errors["teams"] = Unreachable("no answer")
+    harness.enqueue("teams")
+    async with harness.leading():
         for _ in range(600):
-            await desk.passes(1)
-    assert 8 <= len(desk.started) <= 14
+            await harness.pass_time(1)
+    assert 8 <= len(harness.started) <= 14
 
 
-async def test_one_that_waits_for_something_else_than_its_turn_is_not_late_and_counts_as_waiting(desk: Desk) -> None:
-    desk.wakes["teams"] = Wake(NOON)  # due, and it stays so: for example while the clock is in doubt
-    desk.enqueue("teams")
-    async with desk.leads():
+async def test_exporter_that_stays_due_after_its_turn_counts_as_waiting(harness: QueueHarness) -> None:
+    harness.wakes["teams"] = Wake(NOON)  # it stays due, for example while the clock is in doubt
+    harness.enqueue("teams")
+    async with harness.leading():
         for _ in range(30):
-            await desk.passes(10)
-        assert desk.turns[-1].waited >= timedelta(seconds=150)
-        assert desk.queue.lag >= 290
+            await harness.pass_time(10)
+        assert harness.turns[-1].waited >= timedelta(seconds=150)
+        assert harness.queue.lag >= 290
 
 
-async def test_a_slot_that_falls_due_while_its_exporter_is_busy_is_not_late(desk: Desk) -> None:
-    desk.hold.add("teams")
-    desk.enqueue("teams")
-    async with desk.leads():
-        desk.wakes["teams"] = Wake(NOON + timedelta(seconds=100))
-        await desk.passes(340)
-        desk.release("teams")
-        await settled()
-        assert desk.turns[-1].waited >= timedelta(seconds=240)
+async def test_slot_due_during_a_task_of_its_exporter_counts_as_waiting(harness: QueueHarness) -> None:
+    harness.hold.add("teams")
+    harness.enqueue("teams")
+    async with harness.leading():
+        harness.wakes["teams"] = Wake(NOON + timedelta(seconds=100))
+        await harness.pass_time(340)
+        harness.release("teams")
+        await let_tasks_run()
+        assert harness.turns[-1].waited >= timedelta(seconds=240)
 
 
-async def test_a_cancellation_from_nowhere_does_not_lose_an_exporter(desk: Desk) -> None:
-    desk.errors["teams"] = asyncio.CancelledError()  # type: ignore[assignment]
-    desk.enqueue("teams")
-    async with desk.leads():
-        del desk.errors["teams"]
-        await desk.passes(121)
-        assert desk.started == ["teams", "teams"]
+async def test_exporter_is_reconciled_again_after_an_unexpected_cancellation(harness: QueueHarness) -> None:
+    harness.errors["teams"] = asyncio.CancelledError()  # type: ignore[assignment]
+    harness.enqueue("teams")
+    async with harness.leading():
+        del harness.errors["teams"]
+        await harness.pass_time(121)
+        assert harness.started == ["teams", "teams"]
 
 
-async def test_a_term_that_ends_leaves_nothing_behind_and_the_next_one_starts_anew(desk: Desk) -> None:
-    desk.hold.add("teams")
-    desk.enqueue("teams")
-    async with desk.leads():
-        assert desk.working == ["teams"]
-    assert desk.working == []
-    assert desk.queue.lag == 0
-    async with desk.leads():
-        assert desk.started == ["teams", "teams"]
-        assert all(turn.first for turn in desk.turns)
+async def test_end_of_a_term_cancels_all_tasks_and_the_next_term_starts_again(harness: QueueHarness) -> None:
+    harness.hold.add("teams")
+    harness.enqueue("teams")
+    async with harness.leading():
+        assert harness.working == ["teams"]
+    assert harness.working == []
+    assert harness.queue.lag == 0
+    async with harness.leading():
+        assert harness.started == ["teams", "teams"]
+        assert all(turn.first for turn in harness.turns)
 
 
-async def test_two_writers_that_undo_each_others_changes_do_not_flood_the_api_server() -> None:
-    """Each reconciliation changes the object, and the watch reports the change of the other writer at once."""
-    desk = Desk()
-    async with desk.leads():
+async def test_two_writers_that_undo_each_others_changes_do_not_flood_the_api_server(harness: QueueHarness) -> None:
+    """Each reconciliation changes the object, and the watch at once reports the change of the other writer."""
+    async with harness.leading():
         for _ in range(3600):
-            desk.enqueue("e")
-            await settled()
-            await desk.passes(1)
-    assert len(desk.started) < 400
+            harness.enqueue("e")
+            await let_tasks_run()
+            await harness.pass_time(1)
+    assert len(harness.started) < 400
 
 
-async def test_an_exporter_that_changed_often_is_reconciled_at_once_after_a_rest() -> None:
-    desk = Desk()
-    async with desk.leads():
+async def test_exporter_with_a_burst_of_changes_is_reconciled_at_once_after_a_pause(harness: QueueHarness) -> None:
+    async with harness.leading():
         for _ in range(2 * BURST):
-            desk.enqueue("e")
-            await settled()
-        assert len(desk.started) == BURST
-        await desk.passes(BURST * REFILL_SECONDS)
-        await desk.passes(BURST * REFILL_SECONDS)
-        before = len(desk.started)
-        desk.enqueue("e")
-        await settled()
-        assert len(desk.started) == before + 1
+            harness.enqueue("e")
+            await let_tasks_run()
+        assert len(harness.started) == BURST
+        await harness.pass_time(BURST * REFILL_SECONDS)
+        await harness.pass_time(BURST * REFILL_SECONDS)
+        before = len(harness.started)
+        harness.enqueue("e")
+        await let_tasks_run()
+        assert len(harness.started) == before + 1
 
 
-async def test_a_missing_permission_is_the_problem_of_the_operator_only_if_it_is_missing_everywhere(desk: Desk) -> None:
-    one, two = desk.enqueue("one", A), desk.enqueue("two", B)
-    desk.errors = {"one": Forbidden("no right in a", 403), "two": Forbidden("no right in b", 403)}
-    async with desk.leads():
-        assert desk.queue.problem in ("no right in a", "no right in b")
-        assert desk.queue.failing == 2
-        del desk.errors["one"]
-        desk.enqueue("one", A)
-        await settled()
-        assert desk.queue.problem is None
-        assert desk.queue.failing == 1
-        desk.errors["one"] = Refused("a policy refuses this one exporter", 403)
-        desk.enqueue("one", A)
-        await settled()
-        assert desk.queue.problem is None
-        desk.queue.forget(one)
-        assert desk.queue.problem == "no right in b", "all that is left is forbidden"
-        desk.queue.forget(two)
-        assert desk.queue.problem is None
+async def test_missing_permission_is_a_problem_of_the_operator_only_if_every_exporter_lacks_it(
+    harness: QueueHarness,
+) -> None:
+    one, two = harness.enqueue("one", A), harness.enqueue("two", B)
+    harness.errors = {"one": Forbidden("no permission in a", 403), "two": Forbidden("no permission in b", 403)}
+    async with harness.leading():
+        assert harness.queue.problem in ("no permission in a", "no permission in b")
+        assert harness.queue.failing == 2
+        del harness.errors["one"]
+        harness.enqueue("one", A)
+        await let_tasks_run()
+        assert harness.queue.problem is None
+        assert harness.queue.failing == 1
+        harness.errors["one"] = Refused("a policy refuses this exporter", 403)
+        harness.enqueue("one", A)
+        await let_tasks_run()
+        assert harness.queue.problem is None
+        harness.queue.forget(one)
+        assert harness.queue.problem == "no permission in b", "every remaining exporter is forbidden"
+        harness.queue.forget(two)
+        assert harness.queue.problem is None
 
 
 DENIED = Forbidden("its role lacks that rule", 403)
 HOUR = 3600
 
 
-@pytest.mark.parametrize("first", ["fine", "denied"])
-async def test_a_permission_that_is_refused_for_one_exporter_is_not_the_problem_of_the_operator(
-    desk: Desk, first: str
+@pytest.mark.parametrize("first", ["allowed", "denied"])
+async def test_permission_denied_for_one_of_several_exporters_is_not_a_problem_of_the_operator(
+    harness: QueueHarness, first: str
 ) -> None:
-    """A webhook of the API server may refuse a single object, in the words of a missing permission."""
-    for name in (first, *{"fine", "denied"} - {first}):
-        desk.enqueue(name)
-    desk.enqueue("suspended", after=1000 * HOUR)
-    desk.wakes["fine"] = Wake(NOON + timedelta(hours=6))
-    desk.errors = {"denied": DENIED}
-    async with desk.leads():
+    """A webhook may refuse a single object with the message of a missing permission."""
+    for name in (first, *{"allowed", "denied"} - {first}):
+        harness.enqueue(name)
+    harness.enqueue("suspended", after=1000 * HOUR)
+    harness.wakes["allowed"] = Wake(NOON + timedelta(hours=6))
+    harness.errors = {"denied": DENIED}
+    async with harness.leading():
         for _ in range(20):
-            await desk.passes(600)
-            assert desk.queue.problem is None
-        assert desk.started.count("denied") > 10
+            await harness.pass_time(600)
+            assert harness.queue.problem is None
+        assert harness.started.count("denied") > 10
 
 
-async def test_a_single_exporter_that_is_refused_at_first_is_no_problem_of_the_operator_if_there_are_others(
-    desk: Desk,
+async def test_exporter_that_is_denied_first_is_not_a_problem_of_the_operator_if_others_wait(
+    harness: QueueHarness,
 ) -> None:
-    desk.enqueue("denied")
-    desk.enqueue("later", after=6 * HOUR)
-    desk.errors = {"denied": DENIED}
-    async with desk.leads():
-        assert desk.started == ["denied"]
-        assert desk.queue.problem is None
+    harness.enqueue("denied")
+    harness.enqueue("later", after=6 * HOUR)
+    harness.errors = {"denied": DENIED}
+    async with harness.leading():
+        assert harness.started == ["denied"]
+        assert harness.queue.problem is None
 
 
-async def test_a_permission_that_is_withdrawn_is_the_problem_of_the_operator_once_every_exporter_was_refused(
-    desk: Desk,
+async def test_revoked_permission_is_a_problem_of_the_operator_once_every_exporter_was_denied(
+    harness: QueueHarness,
 ) -> None:
-    """One that is suspended has nothing to do. That it was reconciled long ago says nothing any more."""
+    """A suspended exporter is not reconciled. Its success of long ago does not count any more."""
     names = ("one", "two", "suspended")
     for name in names:
-        desk.enqueue(name)
-    desk.wakes = {name: Wake(NOON + timedelta(hours=hours)) for name, hours in (("one", 6), ("two", 7))}
-    async with desk.leads():
-        assert desk.started == [*names]
-        desk.errors = dict.fromkeys(names, DENIED)
-        await desk.passes(6 * HOUR + 1)
-        assert desk.queue.problem is None, "only one was refused"
-        await desk.passes(HOUR)
-        assert desk.queue.failing == 2
-        await desk.passes(2 * HOUR)
-        assert desk.queue.problem == str(DENIED)
-        del desk.errors["two"]
-        desk.wakes = {}
-        await desk.passes(121)
-        assert desk.queue.problem is None
-    assert desk.queue.problem is None
+        harness.enqueue(name)
+    harness.wakes = {name: Wake(NOON + timedelta(hours=hours)) for name, hours in (("one", 6), ("two", 7))}
+    async with harness.leading():
+        assert harness.started == [*names]
+        harness.errors = dict.fromkeys(names, DENIED)
+        await harness.pass_time(6 * HOUR + 1)
+        assert harness.queue.problem is None, "only one was denied"
+        await harness.pass_time(HOUR)
+        assert harness.queue.failing == 2
+        await harness.pass_time(2 * HOUR)
+        assert harness.queue.problem == str(DENIED)
+        del harness.errors["two"]
+        harness.wakes = {}
+        await harness.pass_time(121)
+        assert harness.queue.problem is None
+    assert harness.queue.problem is None
 
 
-async def test_the_only_exporter_there_is_stands_for_the_permission(desk: Desk) -> None:
-    """Nothing shows whether it alone is refused. A missing permission is more likely."""
-    desk.enqueue("denied")
-    desk.errors = {"denied": DENIED}
-    async with desk.leads():
-        assert desk.queue.problem == str(DENIED)
-    assert desk.queue.problem is None, "a replica that does not lead needs no permission to write"
+async def test_only_exporter_that_is_denied_is_a_problem_of_the_operator(harness: QueueHarness) -> None:
+    """With one exporter, a missing permission is more likely than a refusal of this object."""
+    harness.enqueue("denied")
+    harness.errors = {"denied": DENIED}
+    async with harness.leading():
+        assert harness.queue.problem == str(DENIED)
+    assert harness.queue.problem is None, "a replica that does not lead needs no permission to write"
 
 
-async def test_a_change_does_not_end_the_pause_after_an_unexpected_error(desk: Desk) -> None:
-    """The change may be the operator's own report of that error."""
-    desk.enqueue("one")
-    desk.errors = {"one": ZeroDivisionError("nobody expected this")}
-    async with desk.leads():
+async def test_change_does_not_end_the_pause_after_an_unexpected_error(harness: QueueHarness) -> None:
+    """The change may be the report of that error by the operator."""
+    harness.enqueue("one")
+    harness.errors = {"one": ZeroDivisionError("unexpected")}
+    async with harness.leading():
         for _ in range(20):
-            desk.enqueue("one")
-            await settled()
-        assert desk.started == ["one"]
-        await desk.passes(1.5)
-        assert desk.started == ["one"] * 2
+            harness.enqueue("one")
+            await let_tasks_run()
+        assert harness.started == ["one"]
+        await harness.pass_time(1.5)
+        assert harness.started == ["one"] * 2
 
 
-async def test_an_unexpected_error_after_a_long_time_counts_as_the_first(desk: Desk) -> None:
-    desk.enqueue("one")
-    desk.errors = {"one": ZeroDivisionError("nobody expected this")}
-    async with desk.leads():
+async def test_unexpected_error_after_a_long_time_is_retried_like_the_first_one(harness: QueueHarness) -> None:
+    harness.enqueue("one")
+    harness.errors = {"one": ZeroDivisionError("unexpected")}
+    async with harness.leading():
         for pause in (1, 2, 4):
-            await desk.passes(pause)
-        assert desk.started == ["one"] * 4
-        del desk.errors["one"]
-        await desk.passes(8)
-        await desk.passes(2000)
-        before = len(desk.started)
-        desk.errors = {"one": ZeroDivisionError("nobody expected this either")}
-        desk.enqueue("one")
-        await settled()
-        assert len(desk.started) == before + 1
-        await desk.passes(1)
-        assert len(desk.started) == before + 2
+            await harness.pass_time(pause)
+        assert harness.started == ["one"] * 4
+        del harness.errors["one"]
+        await harness.pass_time(8)
+        await harness.pass_time(2000)
+        before = len(harness.started)
+        harness.errors = {"one": ZeroDivisionError("unexpected again")}
+        harness.enqueue("one")
+        await let_tasks_run()
+        assert len(harness.started) == before + 1
+        await harness.pass_time(1)
+        assert len(harness.started) == before + 2

@@ -1,4 +1,4 @@
-"""`make demo` is the first thing that somebody tries."""
+"""`make demo` runs a complete example."""
 
 import re
 import subprocess
@@ -12,8 +12,8 @@ from tests.environment.waiting import HANG_SECONDS
 
 
 @pytest.mark.usefixtures("control_plane")
-def test_the_whole_story_ends_with_one_mail_to_each_person_of_the_query() -> None:
-    """It has a control plane of its own; the fixture only sees that the program for it is built."""
+def test_demo_mails_each_person_of_the_query_once() -> None:
+    """The demo starts a control plane of its own. The fixture only builds the program for it."""
     ended = subprocess.run(
         [sys.executable, "-m", "tests.environment.demo"], cwd=ROOT, capture_output=True, text=True, timeout=HANG_SECONDS
     )
@@ -24,5 +24,5 @@ def test_the_whole_story_ends_with_one_mail_to_each_person_of_the_query() -> Non
 
 
 @pytest.mark.usefixtures("control_plane")
-def test_the_operator_of_the_demo_has_the_permissions_of_the_chart() -> None:
+def test_operator_of_the_demo_has_the_permissions_of_the_chart() -> None:
     assert demo.permissions() == {"rules": chart_rules.own_namespace(), "cluster_rules": chart_rules.everywhere()}

@@ -92,7 +92,7 @@ def main() -> int:
             say(f"{sent.id}: {sent.subject!r} to {len(sent.recipients)} people")
             for address in sent.recipients:
                 say(f"    {address}")
-        wanted = {str(row[0]).lower() for row in sandbox.world.queries[sandbox.world.query_id].stream() if row[0]}
+        wanted = {str(row[0]).lower() for row in sandbox.account.queries[sandbox.account.query_id].stream() if row[0]}
         mailed = sandbox.ledger.mails()
         good = entry["result"] == "Succeeded" and set(mailed) == wanted and set(mailed.values()) == {1}
         step("One distribution, to exactly the people of the query" if good else "The demo failed")

@@ -29,7 +29,7 @@ from typing import IO, Any
 from tests.environment.build import ROOT
 from tests.environment.waiting import HANG_SECONDS
 
-MODULES = ("tests.environment.operator", "tests.faults.local_process", "tests.cli.hurried")
+MODULES = ("tests.environment.operator", "tests.faults.local_process", "tests.cli.fast_forward")
 
 LARGEST_MESSAGE = 200_000
 

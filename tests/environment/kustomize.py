@@ -15,7 +15,7 @@ from typing import Any
 from hack.files import HEADER, to_yaml
 from qualtrics_exporter.resource.crd import crd_yaml
 from qualtrics_exporter.resource.exporter import PLURAL
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 from tests.environment.build import ROOT
 from tests.environment.helm import Helm
 
@@ -138,7 +138,7 @@ def sandbox(operators: Objects) -> Objects:
 
 def sandbox_secrets() -> Objects:
     """The credentials that this sandbox takes."""
-    served = Sandbox(World.default())
+    served = Sandbox(Account.default())
     served.nexthink_url, served.qualtrics_url = (f"http://{SANDBOX}:{port}" for port in SANDBOX_PORTS.values())
     return [
         {

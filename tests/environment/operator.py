@@ -205,7 +205,7 @@ def main(arguments: Sequence[str]) -> int:
     from qualtrics_exporter.qualtrics import client
     from tests.environment.clock import SteeredClock
     from tests.environment.lease_time import LEASE_SECONDS, RETRY_SECONDS, LeasedClock, LeaseLoop
-    from tests.faults import broken
+    from tests.faults import mutants
 
     clock_file, address_file = (os.environ.get(f"QUALTRICS_EXPORTER_TEST_{n}") for n in ("CLOCK", "ADDRESS_FILE"))
     leases_file = os.environ.get("QUALTRICS_EXPORTER_TEST_LEASES")
@@ -223,7 +223,7 @@ def main(arguments: Sequence[str]) -> int:
         send.MAX_WRITE_SECONDS = deadline
     app.run = partial(app.run, clock=clock, parts=parts)
     sys.argv = ["qualtrics-exporter", "controller", *arguments]
-    with broken.build(os.environ.get("QUALTRICS_EXPORTER_TEST_BROKEN")):
+    with mutants.applied(os.environ.get("QUALTRICS_EXPORTER_TEST_MUTANT")):
         command()
     return 0
 

@@ -12,9 +12,9 @@ from typing import Any, Self, TypeVar
 import trustme
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 from qualtrics_exporter.sandbox.faults import Fault
-from qualtrics_exporter.sandbox.ledger import Ledger
+from qualtrics_exporter.sandbox.recorder import Recorder
 from tests.environment.loop_thread import LoopThread, closed
 from tests.environment.waiting import HANG_SECONDS
 
@@ -40,8 +40,8 @@ class Certificates:
 class SandboxThread:
     """Both remote sides, running as long as the block lasts."""
 
-    def __init__(self, clock: Clock, tls: ssl.SSLContext | None, world: World | None = None) -> None:
-        self._sandbox = Sandbox(world, clock=clock, tls=tls, advertise="localhost")
+    def __init__(self, clock: Clock, tls: ssl.SSLContext | None, account: Account | None = None) -> None:
+        self._sandbox = Sandbox(account, clock=clock, tls=tls, advertise="localhost")
         self._there = LoopThread("sandbox")
 
     def __enter__(self) -> Self:
@@ -54,12 +54,12 @@ class SandboxThread:
         self._there.stop()
 
     @property
-    def world(self) -> World:
+    def account(self) -> Account:
         """What exists; may be changed at any time."""
-        return self._sandbox.world
+        return self._sandbox.account
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> Recorder:
         """What happened: the oracle."""
         return self.call(lambda: self._sandbox.ledger)
 
@@ -79,7 +79,7 @@ class SandboxThread:
 
     def tokens(self) -> list[str]:
         """Every access token that was given out: what must be found nowhere."""
-        return self.call(self._sandbox.tokens_given)
+        return self.call(self._sandbox.issued_tokens)
 
     def fault(self, operation: str, **order: Any) -> Fault:
         """Order something to go wrong."""

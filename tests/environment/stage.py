@@ -141,7 +141,7 @@ class Stage:
             "apiVersion": "qualtrics-exporter.dev/v1alpha1",
             "kind": "QualtricsExporter",
             "metadata": {"name": name, "namespace": self.namespace},
-            "spec": self.sandbox.world.exporter_spec(),
+            "spec": self.sandbox.account.exporter_spec(),
         }
         return changed(manifest, changes)
 
@@ -161,10 +161,10 @@ class Stage:
 
     def people(self, query_id: str, people: int | list[str]) -> None:
         """A saved query that returns these people, or so many."""
-        world = self.sandbox.world
+        account = self.sandbox.account
         query = Query.generated(query_id, people) if isinstance(people, int) else Query.people(query_id, people)
-        query.executed = world.queries[world.query_id].executed
-        self.sandbox.call(lambda: world.add_query(query))
+        query.executed = account.queries[account.query_id].executed
+        self.sandbox.call(lambda: account.add_query(query))
 
     def reached(self, operation: str) -> None:
         """Wait until a call of that operation stands held."""

@@ -1,4 +1,4 @@
-"""The gate ends without leaving a connection open: a warning of that would fail whatever test comes next."""
+"""The gate leaves no connection open when it stops. Otherwise, a ResourceWarning fails the next test."""
 
 import gc
 import json
@@ -16,22 +16,22 @@ EVENT = b"3\r\n{}\n\r\n"
 
 
 def kubeconfig(path: Path, server: str, authority: Path) -> Path:
-    """A kubeconfig for that server."""
+    """Write a kubeconfig for the server."""
     cluster = {"server": server, "certificate-authority": str(authority)}
     path.write_text(json.dumps({"clusters": [{"cluster": cluster}]}))
     return path
 
 
-def test_a_watch_that_has_just_ended_is_closed_with_the_gate(tmp_path: Path) -> None:
-    """TLS waits for the other side before it closes a connection, and the API server may be slow."""
+def test_the_gate_closes_a_watch_that_has_just_ended_when_it_stops(tmp_path: Path) -> None:
+    """Before TLS closes a connection, it waits for the other side, and the API server may be slow."""
     certificates = Certificates(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(HANG_SECONDS)
         server = f"https://localhost:{listener.getsockname()[1]}"
         credentials = kubeconfig(tmp_path / "kubeconfig", server, certificates.authority)
         with ApiGate(credentials, SystemClock()) as gate:
-            through = json.loads(gate.kubeconfig(credentials).read_text())["clusters"][0]["cluster"]["server"]
-            address = ("127.0.0.1", int(through.rpartition(":")[2]))
+            gate_url = json.loads(gate.kubeconfig(credentials).read_text())["clusters"][0]["cluster"]["server"]
+            address = ("127.0.0.1", int(gate_url.rpartition(":")[2]))
             with socket.create_connection(address, timeout=HANG_SECONDS) as operator:
                 operator.sendall(WATCH)
                 api_server = certificates.server.wrap_socket(listener.accept()[0], server_side=True)
@@ -40,7 +40,7 @@ def test_a_watch_that_has_just_ended_is_closed_with_the_gate(tmp_path: Path) -> 
                 api_server.sendall(HEAD + EVENT)
                 assert operator.recv(65536)
                 gate.cut()
-            api_server.sendall(EVENT)  # nobody is there to hear it, so the gate ends its side too
+            api_server.sendall(EVENT)  # the client has gone, so the gate closes its side, too
             assert api_server.recv(1) == b""
         with api_server:
             gc.collect()

@@ -1,6 +1,6 @@
-"""Which programs are built, with which Go, how often, and what is shown meanwhile.
+"""Building programs for tests: the Go that is used, when a program is built again, and the progress.
 
-Tests that run the programs show that they work.
+Other tests run the programs.
 """
 
 import re
@@ -19,38 +19,42 @@ from tests.environment.waiting import HANG_SECONDS
 
 @pytest.fixture
 def machine_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all of PATH, for the Go of the machine."""
+    """The path of Go on the machine. PATH contains only its folder."""
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path / "go"
 
 
 @pytest.mark.parametrize("version", ["go1.26.0", "go1.27", "go1.27rc1", "go2.0.1", "devel go1.28-4f2c"])
-def test_a_go_that_is_new_enough_is_used(version: str, machine_go: Path) -> None:
+def test_a_recent_go_of_the_machine_is_used(version: str, machine_go: Path) -> None:
     machine_go.write_text(f"#!/bin/sh\necho {version}\n")
     machine_go.chmod(0o755)
 
     assert build.go() == machine_go
 
 
-@pytest.mark.parametrize("answer", ["echo go1.25.9", "echo nonsense", "exit 1"])
-def test_any_other_is_passed_over_for_the_one_of_the_packages(answer: str, machine_go: Path) -> None:
-    machine_go.write_text(f"#!/bin/sh\n{answer}\n")
+@pytest.mark.parametrize("script", ["echo go1.25.9", "echo nonsense", "exit 1"])
+def test_an_old_or_broken_go_of_the_machine_is_replaced_by_the_development_package(
+    script: str, machine_go: Path
+) -> None:
+    machine_go.write_text(f"#!/bin/sh\n{script}\n")
     machine_go.chmod(0o755)
 
     assert build.go() == build.installed("go")
 
 
 @pytest.mark.usefixtures("machine_go")
-def test_a_machine_without_go_builds_with_the_one_of_the_packages() -> None:
+def test_a_machine_without_go_uses_the_go_of_the_development_package() -> None:
     assert build.go() == build.installed("go")
 
 
-def test_a_missing_development_package_is_told() -> None:
+def test_a_missing_development_package_is_named_in_the_error() -> None:
     with pytest.raises(build.BuildError, match=r"no-such-program is missing: install requirements/dev\.txt"):
         build.installed("no-such-program")
 
 
-def test_another_source_or_another_flag_is_another_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_of_source_or_flags_changes_the_fingerprint_of_a_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(build, "SOURCE", tmp_path)
     for name in ("main.go", "go.mod", "go.sum"):
         (tmp_path / name).write_text(name)
@@ -78,18 +82,20 @@ def test_a_change_of_one_program_does_not_rebuild_the_other(tmp_path: Path, monk
     assert build.fingerprint([], "./controlplane") != after[1]
 
 
-def test_two_at_once_build_once_and_both_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    waited_for = threading.Event()
+def test_two_concurrent_builds_compile_once_and_return_the_same_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second_waits = threading.Event()
     builds = []
 
-    def compile_when_waited_for(_program: build.Program, output: Path) -> None:
-        assert waited_for.wait(HANG_SECONDS)
+    def compile_when_second_waits(_program: build.Program, output: Path) -> None:
+        assert second_waits.wait(HANG_SECONDS)
         builds.append(output)
         output.write_text("a program")
 
     monkeypatch.setattr(build, "TOOLS", tmp_path / "tools")
-    monkeypatch.setattr(build, "compile_program", compile_when_waited_for)
-    monkeypatch.setattr(build.Progress, "show", lambda _progress: waited_for.set())
+    monkeypatch.setattr(build, "compile_program", compile_when_second_waits)
+    monkeypatch.setattr(build.Progress, "show", lambda _progress: second_waits.set())
 
     with ThreadPoolExecutor() as pool:
         first, second = pool.submit(build.build), pool.submit(build.build)
@@ -100,7 +106,7 @@ def test_two_at_once_build_once_and_both_get_it(tmp_path: Path, monkeypatch: pyt
     assert sorted(path.name for path in (tmp_path / "tools").iterdir()) == sorted([first.result().name, "k8s.lock"])
 
 
-def test_a_failed_build_has_the_compilers_words_and_leaves_no_file(
+def test_a_failed_build_reports_the_compiler_error_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "source"
@@ -117,11 +123,13 @@ def test_a_failed_build_has_the_compilers_words_and_leaves_no_file(
     assert [path.name for path in (tmp_path / "tools").iterdir()] == ["k8s.lock"]
 
 
-LISTED = "go: downloading k8s.io/api v0.37.2\npackage unsafe false\npackage errors true\npackage x/controlplane true\n"
+LISTED_PACKAGES = (
+    "go: downloading k8s.io/api v0.37.2\npackage unsafe false\npackage errors true\npackage x/controlplane true\n"
+)
 
 
 @pytest.mark.parametrize(
-    ("output", "shown"),
+    ("output", "progress"),
     [
         ("", "package 1 of 3"),
         ("go: downloading k8s.io/api v0.37.2\n", "package 1 of 3"),
@@ -129,15 +137,15 @@ LISTED = "go: downloading k8s.io/api v0.37.2\npackage unsafe false\npackage erro
         ("errors\nx/controlplane\n", "linking"),
     ],
 )
-def test_progress_counts_cached_and_compiled_packages(output: str, shown: str) -> None:
-    assert build.Packages.parse(LISTED).progress(output) == shown
+def test_progress_counts_cached_and_compiled_packages(output: str, progress: str) -> None:
+    assert build.Packages.parse(LISTED_PACKAGES).progress(output) == progress
 
 
 def test_progress_counts_the_downloads_so_far() -> None:
-    assert [build.downloads(""), build.downloads(LISTED)] == ["", "1 modules downloaded"]
+    assert [build.downloads(""), build.downloads(LISTED_PACKAGES)] == ["", "1 modules downloaded"]
 
 
-def test_progress_is_one_line_that_is_rewritten_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_on_a_terminal_overwrites_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with mock.patch.object(sys.stderr, "isatty", return_value=True, create=True):
         progress = build.Progress("Building", lambda: "package 1 of 3")
         progress.show()
@@ -149,7 +157,7 @@ def test_progress_is_one_line_that_is_rewritten_on_a_terminal(capsys: pytest.Cap
     assert capsys.readouterr().err == "".join(lines) + "\n"
 
 
-def test_progress_is_a_line_every_20_seconds_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_in_a_pipe_is_one_line_every_20_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     progress = build.Progress("Building")
     for _ in range(41):
         progress.show()
@@ -159,7 +167,7 @@ def test_progress_is_a_line_every_20_seconds_in_a_pipe(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "Building: 0 s\nBuilding: 20 s\nBuilding: 40 s\n"
 
 
-def test_the_control_plane_alone_is_built_only_if_the_program_with_every_part_is_missing(
+def test_the_small_control_plane_is_built_only_if_the_complete_program_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builds = []
@@ -181,7 +189,7 @@ def test_the_control_plane_alone_is_built_only_if_the_program_with_every_part_is
     assert builds == [build.CONTROL_PLANE, build.EVERYTHING]
 
 
-def test_the_control_plane_alone_has_no_package_of_helm_or_a_node() -> None:
+def test_the_small_control_plane_contains_no_package_of_helm_or_a_node() -> None:
     command = [str(build.go()), "list", "-deps", build.CONTROL_PLANE.package]
     packages = subprocess.run(
         command, cwd=build.SOURCE, env=build.go_environment(), check=True, capture_output=True, text=True
@@ -193,7 +201,7 @@ def test_the_control_plane_alone_has_no_package_of_helm_or_a_node() -> None:
     )
 
 
-def test_the_program_tells_the_version_of_its_modules() -> None:
+def test_the_link_flags_set_the_version_of_kubernetes() -> None:
     assert build.link_flags().split("-X k8s.io/component-base/version.")[1:] == [
         "gitVersion=v1.37.2 ",
         "gitMajor=1 ",

@@ -1,4 +1,4 @@
-"""The clock that tests steer: in a process, and from another one through a file."""
+"""The clock that tests control: in the same process, and in another process through a file."""
 
 import asyncio
 import sys
@@ -14,7 +14,7 @@ from tests.environment.waiting import HANG_SECONDS
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
 
-async def test_a_week_passes_in_an_instant() -> None:
+async def test_advancing_the_clock_ends_a_sleep_of_a_week_at_once() -> None:
     clock = SteeredClock(start=START)
     sleeping = asyncio.create_task(clock.sleep(7 * 86400))
     await clock.asleep()
@@ -24,7 +24,7 @@ async def test_a_week_passes_in_an_instant() -> None:
     assert clock.now() - START >= timedelta(days=7)
 
 
-async def test_only_those_wake_whose_time_has_come() -> None:
+async def test_advancing_the_clock_ends_only_the_sleeps_that_are_over() -> None:
     clock = SteeredClock()
     first, second = asyncio.create_task(clock.sleep(10)), asyncio.create_task(clock.sleep(100))
     await clock.asleep(2)
@@ -35,12 +35,12 @@ async def test_only_those_wake_whose_time_has_come() -> None:
     await second
 
 
-async def test_zero_and_less_return_at_once() -> None:
+async def test_a_sleep_of_zero_or_less_returns_at_once() -> None:
     await SteeredClock().sleep(0)
     await SteeredClock().sleep(-5)
 
 
-def test_the_wall_clock_can_be_set_back_and_the_other_never_goes_back() -> None:
+def test_the_wall_clock_can_be_set_back_and_the_monotonic_clock_cannot() -> None:
     clock = SteeredClock(start=START)
     before = clock.monotonic()
     clock.advance(60)
@@ -51,7 +51,7 @@ def test_the_wall_clock_can_be_set_back_and_the_other_never_goes_back() -> None:
         clock.advance(-1)
 
 
-def test_advancing_to_a_moment_that_is_past_does_nothing() -> None:
+def test_advancing_to_a_past_time_does_nothing() -> None:
     clock = SteeredClock(start=START)
     clock.advance_to(START + timedelta(hours=2))
     assert clock.now() - START >= timedelta(hours=2)
@@ -59,11 +59,11 @@ def test_advancing_to_a_moment_that_is_past_does_nothing() -> None:
     assert clock.now() - START >= timedelta(hours=2)
 
 
-async def test_a_clock_in_a_file_is_followed(tmp_path: Path) -> None:
+async def test_a_clock_follows_another_one_through_its_file(tmp_path: Path) -> None:
     path = tmp_path / "clock"
     leader, follower = SteeredClock(path, start=START), SteeredClock(path)
-    before, shown, after = leader.now(), follower.now(), leader.now()
-    assert before <= shown <= after
+    before, seen, after = leader.now(), follower.now(), leader.now()
+    assert before <= seen <= after
     sleeping = asyncio.create_task(follower.sleep(3600))
     await follower.asleep()
     leader.advance(3600)
@@ -72,7 +72,7 @@ async def test_a_clock_in_a_file_is_followed(tmp_path: Path) -> None:
     assert follower.now() - START >= timedelta(hours=1)
 
 
-FOLLOWER = """
+FOLLOWING_PROCESS = """
 import asyncio, sys
 from pathlib import Path
 from tests.environment.clock import SteeredClock
@@ -89,16 +89,16 @@ asyncio.run(main())
 """
 
 
-async def test_another_process_follows_the_file(tmp_path: Path) -> None:
+async def test_a_clock_in_another_process_follows_the_file(tmp_path: Path) -> None:
     path = tmp_path / "clock"
     leader = SteeredClock(path, start=START)
-    other = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", FOLLOWER, str(path), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FOLLOWING_PROCESS, str(path), cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
-    assert other.stdout is not None
+    assert process.stdout is not None
     async with asyncio.timeout(HANG_SECONDS):
-        assert await other.stdout.readline() == b"asleep\n"
+        assert await process.stdout.readline() == b"asleep\n"
         leader.advance(3600)
-        shown = datetime.fromisoformat((await other.stdout.readline()).decode().strip())
-        await other.wait()
-    assert shown - START >= timedelta(hours=1)
+        seen = datetime.fromisoformat((await process.stdout.readline()).decode().strip())
+        await process.wait()
+    assert seen - START >= timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""The control plane is what the other tests stand on: what they take for granted of it is checked here."""
+"""The control plane for tests: the properties that other tests rely on."""
 
 import os
 import select
@@ -21,8 +21,8 @@ READ_NODES = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}
 
 
 @pytest.fixture
-def own(control_plane: ControlPlane) -> ControlPlane:
-    """The control plane, if it is one that may be stopped."""
+def own_control_plane(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane, if these tests may stop it."""
     if not control_plane.owned:
         pytest.skip("the cluster is not ours to stop")
     return control_plane
@@ -30,7 +30,7 @@ def own(control_plane: ControlPlane) -> ControlPlane:
 
 @pytest.fixture
 def processes() -> Iterator[list[int]]:
-    """The processes of this test that might outlive it if it fails."""
+    """The processes of a test. Those that a failed test leaves are killed."""
     pids: list[int] = []
     yield pids
     for pid in pids:
@@ -43,18 +43,18 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def ends(descriptor: int) -> bool:
-    """Wait for the end of a process, given by its descriptor, and tell whether it came in time."""
-    waiting = select.poll()
-    waiting.register(descriptor, select.POLLIN)
+def wait_for_end(descriptor: int) -> bool:
+    """Wait for the end of a process, given by its descriptor. Returns whether it ended in time."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
     try:
-        return bool(waiting.poll(int(HANG_SECONDS * 1000)))
+        return bool(poll.poll(int(HANG_SECONDS * 1000)))
     finally:
         os.close(descriptor)
 
 
-@pytest.mark.skipif(bool({EXISTING_CLUSTER, BINARIES} & os.environ.keys()), reason="another version was given")
-def test_it_serves_the_version_that_it_was_built_from(control_plane: ControlPlane) -> None:
+@pytest.mark.skipif(bool({EXISTING_CLUSTER, BINARIES} & os.environ.keys()), reason="the version is configured")
+def test_the_api_server_has_the_version_of_its_source(control_plane: ControlPlane) -> None:
     assert kubernetes.client.VersionApi(control_plane.api()).get_code().git_version == "v1.37.2"
 
 
@@ -66,7 +66,7 @@ def test_kubectl_and_the_client_see_the_same_objects(control_plane: ControlPlane
     assert found.data == {"text": "hello"}
 
 
-def test_kubectl_takes_manifests_from_its_input(control_plane: ControlPlane, namespace: str) -> None:
+def test_kubectl_reads_manifests_from_standard_input(control_plane: ControlPlane, namespace: str) -> None:
     manifest = (
         f'{{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {{"name": "piped", "namespace": "{namespace}"}}}}'
     )
@@ -74,45 +74,45 @@ def test_kubectl_takes_manifests_from_its_input(control_plane: ControlPlane, nam
     assert control_plane.kubectl("apply", "-f", "-", input=manifest).stdout == "configmap/piped created\n"
 
 
-def test_a_failed_kubectl_says_what_kubectl_said(control_plane: ControlPlane) -> None:
+def test_a_failed_kubectl_raises_an_error_with_its_output(control_plane: ControlPlane) -> None:
     with pytest.raises(KubectlError, match='namespaces "nowhere" not found'):
         control_plane.kubectl("get", "namespace", "nowhere")
 
 
-def test_a_failed_kubectl_can_be_looked_at_instead(control_plane: ControlPlane) -> None:
+def test_a_failed_kubectl_without_check_returns_its_exit_code(control_plane: ControlPlane) -> None:
     assert control_plane.kubectl("get", "namespace", "nowhere", check=False).returncode == 1
 
 
-def test_the_users_own_context_is_never_touched(
-    own: ControlPlane, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_kubectl_does_not_use_the_kubeconfig_of_the_user(
+    own_control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "production"))
     monkeypatch.setenv("HOME", str(tmp_path))
 
-    shown = own.kubectl("config", "view", "--minify", "--output", "jsonpath={.clusters[0].cluster.server}").stdout
+    server = own_control_plane.kubectl(
+        "config", "view", "--minify", "--output", "jsonpath={.clusters[0].cluster.server}"
+    ).stdout
 
-    assert shown.startswith("https://127.0.0.1:")
-    assert own.kubectl("get", "namespaces").returncode == 0
+    assert server.startswith("https://127.0.0.1:")
+    assert own_control_plane.kubectl("get", "namespaces").returncode == 0
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_service_account_may_do_what_its_rules_say_and_nothing_else(
-    control_plane: ControlPlane, namespace: str
-) -> None:
+def test_a_service_account_has_only_the_permissions_of_its_rules(control_plane: ControlPlane, namespace: str) -> None:
     reader = control_plane.service_account(namespace, "reader", rules=[READ_CONFIG])
 
     assert control_plane.kubectl("get", "configmaps", kubeconfig=reader).returncode == 0
-    for refused in (
+    for forbidden in (
         ["get", "secrets"],
         ["create", "configmap", "mine"],
         ["get", "configmaps", "--namespace", "default"],
         ["get", "nodes"],
     ):
         with pytest.raises(KubectlError, match=f"(?i)forbidden: User .*{namespace}:reader"):
-            control_plane.kubectl(*refused, kubeconfig=reader)
+            control_plane.kubectl(*forbidden, kubeconfig=reader)
 
 
-def test_cluster_rules_hold_everywhere(control_plane: ControlPlane, namespace: str) -> None:
+def test_cluster_rules_apply_in_all_namespaces(control_plane: ControlPlane, namespace: str) -> None:
     reader = control_plane.service_account(namespace, "reader", cluster_rules=[READ_CONFIG, READ_NODES])
 
     core = kubernetes.client.CoreV1Api(control_plane.api(reader))
@@ -123,108 +123,124 @@ def test_cluster_rules_hold_everywhere(control_plane: ControlPlane, namespace: s
         core.list_namespaced_secret("default")
 
 
-def test_an_account_made_by_a_manifest_gets_credentials_too(control_plane: ControlPlane, namespace: str) -> None:
+def test_credentials_work_for_an_existing_service_account(control_plane: ControlPlane, namespace: str) -> None:
     control_plane.kubectl("create", "serviceaccount", "operator", "--namespace", namespace)
 
     path = control_plane.credentials(namespace, "operator")
 
-    who = control_plane.kubectl("auth", "whoami", "--output", "jsonpath={.status.userInfo.username}", kubeconfig=path)
-    assert who.stdout == f"system:serviceaccount:{namespace}:operator"
+    user = control_plane.kubectl("auth", "whoami", "--output", "jsonpath={.status.userInfo.username}", kubeconfig=path)
+    assert user.stdout == f"system:serviceaccount:{namespace}:operator"
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_restart_keeps_address_credentials_and_objects(own: ControlPlane, namespace: str) -> None:
-    account = own.service_account(namespace, "reader", rules=[READ_CONFIG])
-    own.kubectl("create", "configmap", "kept", "--namespace", namespace)
+def test_a_restarted_control_plane_keeps_its_address_credentials_and_objects(
+    own_control_plane: ControlPlane, namespace: str
+) -> None:
+    kubeconfig = own_control_plane.service_account(namespace, "reader", rules=[READ_CONFIG])
+    own_control_plane.kubectl("create", "configmap", "kept", "--namespace", namespace)
 
-    own.restart()
+    own_control_plane.restart()
 
-    assert own.kubectl("get", "configmap", "kept", "--output", "name", kubeconfig=account).stdout == "configmap/kept\n"
+    assert (
+        own_control_plane.kubectl("get", "configmap", "kept", "--output", "name", kubeconfig=kubeconfig).stdout
+        == "configmap/kept\n"
+    )
 
 
-def test_a_frozen_control_plane_answers_nothing_until_it_thaws(own: ControlPlane, namespace: str) -> None:
-    own.kubectl("create", "configmap", "kept", "--namespace", namespace)
+def test_a_frozen_control_plane_does_not_respond_until_it_thaws(
+    own_control_plane: ControlPlane, namespace: str
+) -> None:
+    own_control_plane.kubectl("create", "configmap", "kept", "--namespace", namespace)
 
-    own.freeze()
+    own_control_plane.freeze()
     try:
-        silent = own.kubectl("get", "configmaps", "--namespace", namespace, "--request-timeout", "500ms", check=False)
+        result = own_control_plane.kubectl(
+            "get", "configmaps", "--namespace", namespace, "--request-timeout", "500ms", check=False
+        )
     finally:
-        own.thaw()
+        own_control_plane.thaw()
 
-    assert "exceeded" in silent.stderr, "the time, said in one of two ways"
-    assert own.kubectl("get", "configmap", "kept", "--namespace", namespace).returncode == 0
+    assert "exceeded" in result.stderr, "kubectl reports the timeout in one of two ways"
+    assert own_control_plane.kubectl("get", "configmap", "kept", "--namespace", namespace).returncode == 0
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.usefixtures("own")
-def test_a_stopped_control_plane_leaves_nothing_behind(frozen: bool) -> None:
+@pytest.mark.parametrize("frozen", [False, True], ids=["running", "frozen"])
+@pytest.mark.usefixtures("own_control_plane")
+def test_a_stopped_control_plane_leaves_no_process_and_no_folder(frozen: bool) -> None:
     with ControlPlane() as running:
         folder = running.kubeconfig.parent
-        mine = [pid for pid in children(os.getpid()) if str(folder) in Path(f"/proc/{pid}/cmdline").read_text()]
+        processes = [pid for pid in children(os.getpid()) if str(folder) in Path(f"/proc/{pid}/cmdline").read_text()]
         if frozen:
             running.freeze()
 
-    assert len(mine) >= 2, "its guard and at least one process"
-    assert not [pid for pid in mine if Path(f"/proc/{pid}").exists()]
+    assert len(processes) >= 2, "the guard and at least one process"
+    assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
     assert not folder.exists()
     with pytest.raises(ControlPlaneError, match="not running"):
         running.kubectl("version")
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.usefixtures("own")
-def test_a_killed_run_leaves_nothing_behind(frozen: bool, processes: list[int]) -> None:
+@pytest.mark.parametrize("frozen", [False, True], ids=["running", "frozen"])
+@pytest.mark.usefixtures("own_control_plane")
+def test_a_killed_control_plane_leaves_no_process_and_no_folder(frozen: bool, processes: list[int]) -> None:
     command = [sys.executable, "-m", controlplane.__name__]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as run:
         assert run.stdout
         processes.append(run.pid)
         folder = Path(run.stdout.readline().strip()).parent
         processes += children(run.pid)
-        endings = [os.pidfd_open(pid) for pid in children(run.pid)]
-        assert len(endings) >= 2, "its guard and at least one process"
+        descriptors = [os.pidfd_open(pid) for pid in children(run.pid)]
+        assert len(descriptors) >= 2, "the guard and at least one process"
         if frozen:
             for pid in children(run.pid):
                 if guard.__file__ not in Path(f"/proc/{pid}/cmdline").read_text():
                     os.kill(pid, signal.SIGSTOP)
         run.kill()
 
-    for descriptor in endings:
-        assert ends(descriptor)
+    for descriptor in descriptors:
+        assert wait_for_end(descriptor)
     assert not folder.exists()
 
 
-def test_the_foreground_command_ends_cleanly_when_told_to(own: ControlPlane, processes: list[int]) -> None:
+def test_the_foreground_command_exits_with_0_on_sigterm(own_control_plane: ControlPlane, processes: list[int]) -> None:
     command = [sys.executable, "-m", controlplane.__name__]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as run:
         assert run.stdout
         processes.append(run.pid)
         kubeconfig = Path(run.stdout.readline().strip())
-        own.kubectl("get", "namespaces", kubeconfig=kubeconfig)
+        own_control_plane.kubectl("get", "namespaces", kubeconfig=kubeconfig)
         run.terminate()
 
     assert run.returncode == 0
     assert not kubeconfig.parent.exists()
 
 
-def test_an_existing_cluster_is_used_and_tidied_up_but_never_stopped(
-    own: ControlPlane, monkeypatch: pytest.MonkeyPatch
+def test_an_existing_cluster_is_cleaned_up_after_the_tests_and_never_stopped(
+    own_control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(EXISTING_CLUSTER, str(own.kubeconfig))
+    monkeypatch.setenv(EXISTING_CLUSTER, str(own_control_plane.kubeconfig))
 
     with ControlPlane() as borrowed:
         borrowed.namespace("borrowed")
         borrowed.service_account("borrowed", "reader", cluster_rules=[READ_CONFIG])
-        own.kubectl("get", "clusterrole", "borrowed-reader")
-        for refused in (borrowed.restart, borrowed.freeze, borrowed.thaw):
+        own_control_plane.kubectl("get", "clusterrole", "borrowed-reader")
+        for forbidden in (borrowed.restart, borrowed.freeze, borrowed.thaw):
             with pytest.raises(ControlPlaneError, match="not ours"):
-                refused()
+                forbidden()
 
-    left = own.kubectl("get", "namespace", "borrowed", "--output", "jsonpath={.status.phase}", check=False).stdout
-    assert left in ("", "Terminating")
-    assert own.kubectl("get", "clusterroles,clusterrolebindings", "--output", "name").stdout.count("borrowed") == 0
+    phase = own_control_plane.kubectl(
+        "get", "namespace", "borrowed", "--output", "jsonpath={.status.phase}", check=False
+    ).stdout
+    assert phase in ("", "Terminating")
+    assert (
+        own_control_plane.kubectl("get", "clusterroles,clusterrolebindings", "--output", "name").stdout.count(
+            "borrowed"
+        )
+        == 0
+    )
 
 
-def test_an_existing_cluster_without_its_kubeconfig_is_told_at_once(
+def test_an_existing_cluster_with_a_missing_kubeconfig_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(EXISTING_CLUSTER, str(tmp_path / "gone"))
@@ -233,7 +249,7 @@ def test_an_existing_cluster_without_its_kubeconfig_is_told_at_once(
         ControlPlane().start()
 
 
-def test_missing_binaries_are_told_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_binary_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(EXISTING_CLUSTER, raising=False)
     monkeypatch.setenv(BINARIES, str(tmp_path))
 
@@ -241,7 +257,9 @@ def test_missing_binaries_are_told_by_name(monkeypatch: pytest.MonkeyPatch, tmp_
         ControlPlane().start()
 
 
-def test_a_control_plane_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_control_plane_that_cannot_start_raises_an_error_with_its_output(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv(EXISTING_CLUSTER, raising=False)
     monkeypatch.setenv(BINARIES, str(tmp_path))
     for name in ("etcd", "kube-apiserver"):

@@ -1,4 +1,4 @@
-"""Debian's programs for tests: which sources they come from, and what is said where they cannot be had."""
+"""Debian packages for tests: the sources that are used, and the errors where packages are not available."""
 
 from pathlib import Path
 
@@ -8,17 +8,17 @@ from tests.conftest import cannot
 from tests.environment import debian
 from tests.environment.build import BuildError
 
-OWN = """\
+DEBIAN = """\
 Types: deb
-# A comment of the one who made it.
+# A comment.
 URIs: http://mirror.example.com/debian
 Suites: bookworm bookworm-updates
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 """
-SECURITY = OWN.replace("bookworm bookworm-updates", "bookworm-security")
-VENDOR = OWN.replace("debian-archive-keyring", "vendor")
-NODES = OWN.replace("bookworm bookworm-updates", "nodistro").replace("debian-archive-keyring", "nodesource")
+SECURITY = DEBIAN.replace("bookworm bookworm-updates", "bookworm-security")
+VENDOR = DEBIAN.replace("debian-archive-keyring", "vendor")
+NODESOURCE = DEBIAN.replace("bookworm bookworm-updates", "nodistro").replace("debian-archive-keyring", "nodesource")
 
 
 @pytest.fixture(autouse=True)
@@ -26,11 +26,11 @@ def bookworm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(debian, "release", lambda: ("debian", "bookworm"))
 
 
-def test_only_the_distributions_own_sources_are_asked(tmp_path: Path) -> None:
+def test_only_package_sources_of_the_distribution_are_used(tmp_path: Path) -> None:
     (tmp_path / "sources.list.d").mkdir()
-    (tmp_path / "sources.list.d" / "debian.sources").write_text(f"{OWN}\n{SECURITY}")
+    (tmp_path / "sources.list.d" / "debian.sources").write_text(f"{DEBIAN}\n{SECURITY}")
     (tmp_path / "sources.list.d" / "vendor.sources").write_text(VENDOR)
-    (tmp_path / "sources.list.d" / "mixed.sources").write_text(f"{NODES}\n{OWN}")
+    (tmp_path / "sources.list.d" / "mixed.sources").write_text(f"{NODESOURCE}\n{DEBIAN}")
     (tmp_path / "sources.list.d" / "cloud.list").write_text("deb https://cloud.example.com/apt cloud-bookworm main\n")
     (tmp_path / "sources.list").write_text(
         "# deb http://mirror.example.com/debian bookworm main\n"
@@ -38,18 +38,18 @@ def test_only_the_distributions_own_sources_are_asked(tmp_path: Path) -> None:
         "deb [signed-by=/usr/share/keyrings/vendor.gpg] http://vendor.example.com bookworm main\n"
     )
     assert debian.sources(tmp_path) == {
-        "debian.sources": f"{OWN}\n{SECURITY}\n",
-        "mixed.sources": f"{OWN}\n",
+        "debian.sources": f"{DEBIAN}\n{SECURITY}\n",
+        "mixed.sources": f"{DEBIAN}\n",
         "sources.list": "deb http://mirror.example.com/debian bookworm main\n",
     }
 
 
-def test_a_machine_without_sources_is_told(tmp_path: Path) -> None:
+def test_a_machine_without_package_sources_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="names no source of packages for bookworm"):
         debian.sources(tmp_path)
 
 
-def test_where_it_cannot_be_done_the_reason_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_linux_or_apt_is_an_error_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(debian.platform, "system", lambda: "Darwin")
     with pytest.raises(BuildError, match=r"^This cannot be done here: it needs Linux, this is Darwin\.$"):
         debian.require()
@@ -59,7 +59,7 @@ def test_where_it_cannot_be_done_the_reason_is_a_sentence(monkeypatch: pytest.Mo
         debian.require()
 
 
-def test_a_test_that_cannot_run_is_skipped_with_the_reason_but_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_that_cannot_run_is_skipped_with_the_reason_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match="no root"):
         cannot("no root")

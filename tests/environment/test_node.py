@@ -1,4 +1,4 @@
-"""The node for tests: it leaves nothing, however it ends, and two of them do not mind each other."""
+"""The node for tests: it cleans up when it stops or is killed, and two nodes can run side by side."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.environment.build import ROOT
 from tests.environment.node import Node, NodeError, cgroups, obstacle
 from tests.environment.waiting import HANG_SECONDS, eventually
 
-RUN_ONE = """\
+RUN_NODE = """\
 import sys, time
 from tests.environment.node import Node
 with Node() as node:
@@ -26,15 +26,15 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(autouse=True)
-def possible() -> None:
+def require_node_support() -> None:
     if reason := obstacle():
         cannot(f"no node can be run: {reason}")
 
 
 @pytest.fixture
-def other() -> Iterator[tuple["subprocess.Popen[str]", Path]]:
-    """A node that another process runs, and its folder."""
-    process = subprocess.Popen([sys.executable, "-c", RUN_ONE], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def other_node() -> Iterator[tuple["subprocess.Popen[str]", Path]]:
+    """A process that runs another node, and the folder of that node."""
+    process = subprocess.Popen([sys.executable, "-c", RUN_NODE], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     kubeconfig, _ = process.stdout.readline().split()
     yield process, Path(kubeconfig).parent
@@ -42,56 +42,58 @@ def other() -> Iterator[tuple["subprocess.Popen[str]", Path]]:
     process.communicate()
 
 
-def left_of(folder: Path) -> list[str]:
-    """What is left on the machine of a node: its folder, its cgroups, processes and mounts that name it."""
-    groups = [str(hierarchy / folder.name) for hierarchy in cgroups.hierarchies()]
-    left = [path for path in (str(folder), *groups) if os.path.exists(path)]
+def remains_of(folder: Path) -> list[str]:
+    """What remains of a node on the machine: its folder, its cgroups, and processes whose command or mounts name it."""
+    cgroup_folders = [str(hierarchy / folder.name) for hierarchy in cgroups.hierarchies()]
+    remains = [path for path in (str(folder), *cgroup_folders) if os.path.exists(path)]
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            told = [(process / part).read_bytes().decode(errors="replace") for part in ("cmdline", "mountinfo")]
-        except OSError:  # it has ended meanwhile
+            texts = [(process / part).read_bytes().decode(errors="replace") for part in ("cmdline", "mountinfo")]
+        except OSError:  # the process has ended
             continue
-        if any(folder.name in text for text in told) and process.name != str(os.getpid()):
-            left.append(f"{process.name}: {told[0]}")
-    return left
+        if any(folder.name in text for text in texts) and process.name != str(os.getpid()):
+            remains.append(f"{process.name}: {texts[0]}")
+    return remains
 
 
-def test_a_node_and_another_one_beside_it_leave_nothing(other: tuple["subprocess.Popen[str]", Path]) -> None:
-    process, folder = other
-    assert left_of(folder)
+def test_two_nodes_run_side_by_side_and_leave_nothing_when_they_stop(
+    other_node: tuple["subprocess.Popen[str]", Path],
+) -> None:
+    process, folder = other_node
+    assert remains_of(folder)
     with Node() as node:
-        own = node.kubeconfig.parent
+        own_folder = node.kubeconfig.parent
         assert node.read("/api/v1/nodes")["items"][0]["metadata"]["name"] == "node1"
         assert node.inside("ip", "route").stdout.startswith("default dev node0")
-        # A Service's address is reached from the node's network, and from no other.
+        # Only the network of the node reaches the address of a Service.
         script = f"import socket; socket.create_connection(('10.96.0.1', 443), timeout={HANG_SECONDS})"
-        reach = (sys.executable, "-c", script)
-        assert node.run(*reach).returncode == 0
-    assert left_of(own) == []
-    assert left_of(folder)
+        command = (sys.executable, "-c", script)
+        assert node.run(*command).returncode == 0
+    assert remains_of(own_folder) == []
+    assert remains_of(folder)
     process.send_signal(signal.SIGINT)
     process.wait(HANG_SECONDS)
-    assert left_of(folder) == []
+    assert remains_of(folder) == []
 
 
-def test_a_run_that_is_killed_leaves_nothing(other: tuple["subprocess.Popen[str]", Path]) -> None:
-    process, folder = other
-    assert left_of(folder)
+def test_a_killed_node_leaves_nothing(other_node: tuple["subprocess.Popen[str]", Path]) -> None:
+    process, folder = other_node
+    assert remains_of(folder)
     process.kill()
     process.wait()
-    eventually(lambda: not left_of(folder), "nothing is left")
+    eventually(lambda: not remains_of(folder), "nothing is left")
 
 
-def test_a_part_that_ends_by_itself_is_told_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_component_of_the_node_that_exits_is_reported_with_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.environment.node import settings
 
-    wrong = {**settings.commands(), "kube-proxy": ["/node/k8s", "kube-proxy", "--config=/nowhere"]}
-    monkeypatch.setattr(settings, "commands", lambda: dict(wrong))
+    commands = {**settings.commands(), "kube-proxy": ["/node/k8s", "kube-proxy", "--config=/nowhere"]}
+    monkeypatch.setattr(settings, "commands", lambda: dict(commands))
 
-    def run_until_a_part_ends() -> None:
+    def run_until_a_component_exits() -> None:
         with Node() as node:
-            node.wait()  # the node may be ready before that
+            node.wait()  # the node may be ready before kube-proxy exits
             node._check()
 
     with pytest.raises(NodeError, match=r"(?s)kube-proxy ended by itself.*nowhere"):
-        run_until_a_part_ends()
+        run_until_a_component_exits()

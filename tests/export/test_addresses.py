@@ -1,4 +1,4 @@
-"""What is an e-mail address, and which two texts are one person."""
+"""Which texts are e-mail addresses, and which addresses belong to the same person."""
 
 import re
 import unicodedata
@@ -11,19 +11,16 @@ from hypothesis import strategies as st
 from qualtrics_exporter.export import addresses
 from qualtrics_exporter.export.addresses import identity, trimmed
 from qualtrics_exporter.export.recipients import Recipients
+from tests.export.address_strategies import NEAR_ADDRESSES, PLAIN_ADDRESSES
 
-LOCALS = st.from_regex(r"[a-z0-9+_'-]{1,12}(\.[a-z0-9]{1,8}){0,2}", fullmatch=True)
-DOMAINS = st.from_regex(r"[a-z0-9]{1,8}(-[a-z0-9]{1,3})?\.(example\.)?(com|org|net)", fullmatch=True)
-PLAIN = st.builds("{}@{}".format, LOCALS, DOMAINS)
-NEARLY = st.text(st.sampled_from("aZ09.@-_+' xné\u0130ß\u212a\uff41\u0301\n\t,;<>\"()[]:\\"), max_size=30)
-DOMAIN_LIKE = st.from_regex(
+UNUSUAL_DOMAINS = st.from_regex(
     r"a@[a-z0-9.-]{1,16}(\.(com|test|local|lan|arpa|onion|c|c1|xn--p1ai|example))?", fullmatch=True
 )
 LETTERS = st.text(st.characters(categories=["Ll", "Lu", "Lt", "Lo", "Mn"]), min_size=1, max_size=6)
 
 
 def people(*rows: str) -> list[str]:
-    """Who is mailed."""
+    """The people who are mailed."""
     found = Recipients()
     found.extend(rows)
     return list(found)
@@ -77,15 +74,15 @@ def test_spellings_of_one_address_are_one_person_and_the_first_is_mailed(spellin
         ["o.neil@example.com", "oneil@example.com", "o+neil@example.com"],
     ],
 )
-def test_what_only_looks_alike_are_different_people(different: list[str]) -> None:
+def test_addresses_that_only_look_alike_are_different_people(different: list[str]) -> None:
     assert people(*different) == different
 
 
 @given(LETTERS, LETTERS)
 @example("\u1e9e", "ss")
 @example("\u0390", "\u03b9\u0308\u0301")
-def test_no_letter_counts_as_several(one: str, other: str) -> None:
-    """Two local parts are the same only if they have as many letters, accents apart."""
+def test_no_letter_is_equal_to_several_letters(one: str, other: str) -> None:
+    """Two local parts can only be the same if they have the same number of letters, without accents."""
     first, second = identity(f"{one}@example.com"), identity(f"{other}@example.com")
     assume(first and second)
     letters = [[c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c)] for text in (one, other)]
@@ -94,13 +91,13 @@ def test_no_letter_counts_as_several(one: str, other: str) -> None:
 
 
 @given(LETTERS)
-def test_letter_case_and_the_form_of_accents_make_no_difference(local: str) -> None:
-    found = identity(f"{local}@example.com")
-    assume(found)
+def test_identity_ignores_letter_case_and_the_encoding_of_accents(local: str) -> None:
+    expected = identity(f"{local}@example.com")
+    assume(expected)
     for form in ("NFC", "NFD"):
-        assert identity(f"{unicodedata.normalize(form, local)}@example.com") == found
+        assert identity(f"{unicodedata.normalize(form, local)}@example.com") == expected
     lower = "".join(c.lower() if len(c.lower()) == 1 else c for c in local)
-    assert identity(f"{lower}@example.com") == found
+    assert identity(f"{lower}@example.com") == expected
 
 
 @pytest.mark.parametrize(
@@ -129,7 +126,7 @@ def test_letter_case_and_the_form_of_accents_make_no_difference(local: str) -> N
         "ana@example.com" + " " * 500 + "ben@example.com",
     ],
 )
-def test_a_text_with_characters_that_nobody_wrote_is_not_an_address(text: str) -> None:
+def test_text_with_damaged_or_invisible_characters_is_not_an_address(text: str) -> None:
     assert not identity(trimmed(text))
 
 
@@ -166,7 +163,7 @@ def test_a_text_with_characters_that_nobody_wrote_is_not_an_address(text: str) -
         "\u00e4na@corp.internal",
     ],
 )
-def test_what_only_looks_like_an_address_is_not_one(text: str) -> None:
+def test_text_that_only_looks_like_an_address_is_not_accepted(text: str) -> None:
     assert not identity(trimmed(text))
 
 
@@ -197,16 +194,16 @@ def test_what_only_looks_like_an_address_is_not_one(text: str) -> None:
         "\u00a0 ana@example.com \r\n",
     ],
 )
-def test_an_unusual_address_is_one(text: str) -> None:
+def test_unusual_but_valid_address_is_accepted(text: str) -> None:
     assert identity(trimmed(text))
 
 
 LONG = re.compile("[^@]{65}")
-"""A local part that RFC 5321 does not allow. The library does."""
+"""A local part that the library accepts, but not RFC 5321."""
 PRIVATE = re.compile(r"[.](alt|corp|home|internal|intranet|lan|mail|private)$", re.IGNORECASE)
 
 
-@given(PLAIN | NEARLY | DOMAIN_LIKE | st.text(max_size=20))
+@given(PLAIN_ADDRESSES | NEAR_ADDRESSES | UNUSUAL_DOMAINS | st.text(max_size=20))
 @example("a@ab--c.com")
 @example("a@b.c")
 @example("a" * 65 + "@example.com")
@@ -215,7 +212,7 @@ PRIVATE = re.compile(r"[.](alt|corp|home|internal|intranet|lan|mail|private)$", 
 @example("a@" + ".".join(["b" * 60] * 4) + ".com")
 @example("a@" + ".".join(["b" * 62] * 4) + ".com")
 @example("a@b.lan")
-def test_nothing_is_an_address_that_the_library_refuses(text: str) -> None:
+def test_verdict_on_an_address_matches_the_library_apart_from_known_exceptions(text: str) -> None:
     address = addresses.trimmed(text)
     if identity(trimmed(text)):
         assert is_library_address(address)
@@ -229,23 +226,25 @@ def test_nothing_is_an_address_that_the_library_refuses(text: str) -> None:
         assert not is_library_address(address) or address.partition("@")[0].lower() in addresses._PLACEHOLDER_WORDS
 
 
-@given(PLAIN)
-def test_nearly_all_addresses_are_plain(address: str) -> None:
+@given(PLAIN_ADDRESSES)
+def test_common_addresses_match_the_fast_pattern(address: str) -> None:
     assume(is_library_address(address) and not LONG.match(address))
 
     assert addresses._PLAIN.match(address) or address.partition("@")[0] in addresses._PLACEHOLDER_WORDS
 
 
-@given(PLAIN)
-def test_the_short_way_and_the_long_way_find_the_same(address: str) -> None:
-    short = identity(address)
+@given(PLAIN_ADDRESSES)
+def test_fast_pattern_and_full_validation_give_the_same_identity(address: str) -> None:
+    fast = identity(address)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(addresses, "_PLAIN", re.compile("(?!)"))
-        assert identity(address) == short
+        assert identity(address) == fast
 
 
 @pytest.mark.parametrize("domain", ["\u00fc" * 64 + ".com", "a." + "\u00fc" * 100 + ".com", "b" * 64 + ".com"])
-def test_a_label_that_is_too_long_is_refused_before_it_is_encoded(domain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_domain_label_that_is_too_long_is_rejected_before_the_validation(
+    domain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(addresses, "validate_email", None)
 
     assert not identity(trimmed(f"ana@{domain}"))
@@ -261,13 +260,13 @@ def test_a_label_that_is_too_long_is_refused_before_it_is_encoded(domain: str, m
         "\uff4e\uff4f\uff4e\uff45@none.com",
     ],
 )
-def test_full_width_signs_do_not_hide_a_guest_or_a_placeholder(address: str) -> None:
+def test_full_width_characters_do_not_hide_a_guest_name_or_a_placeholder(address: str) -> None:
     assert identity(address) is None
 
 
 @pytest.mark.parametrize(
     ("local", "valid"), [("a" * 64, True), ("a" * 65, False), ("\u00fc" * 32, True), ("\u00fc" * 32 + "a", False)]
 )
-def test_a_local_part_has_64_bytes_at_most(local: str, valid: bool) -> None:
+def test_local_part_has_at_most_64_bytes(local: str, valid: bool) -> None:
     assert (identity(f"{local}@example.com") is not None) is valid
     assert (identity(f"{local}@b\u00fccher.example") is not None) is valid

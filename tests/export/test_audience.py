@@ -1,4 +1,4 @@
-"""How many people a query is expected to name, and what happens if it names far fewer."""
+"""The minimum number of people, and the warning about an audience that shrank."""
 
 from datetime import timedelta
 from typing import Any
@@ -22,7 +22,7 @@ def entry(result: str, accepted: int | None, *, trigger: str = "Schedule", **cou
 
 
 @pytest.mark.parametrize(
-    ("least", "people", "result", "reason"),
+    ("minimum", "people", "result", "reason"),
     [
         (1, 0, "Held", "TooFewRecipients"),
         (5, 4, "Held", "TooFewRecipients"),
@@ -30,30 +30,30 @@ def entry(result: str, accepted: int | None, *, trigger: str = "Schedule", **cou
         (0, 0, "Succeeded", "NoRecipients"),
     ],
 )
-async def test_a_run_with_fewer_people_than_the_minimum_is_held(
-    exporter: Exporter, least: int, people: int, result: str, reason: str
+async def test_run_with_fewer_people_than_the_minimum_is_held(
+    exporter: Exporter, minimum: int, people: int, result: str, reason: str
 ) -> None:
-    exporter.change("spec", min_recipients=least)
-    exporter.people(f"user{n}@example.com" for n in range(people))
+    exporter.change_spec("spec", min_recipients=minimum)
+    exporter.set_people(f"user{n}@example.com" for n in range(people))
     run = await exporter.run(previous=1000)
     assert (run.result, run.reason) == (result, reason)
     assert len(exporter.mailed()) == (people if reason == "Succeeded" else 0)
     if result == "Held":
-        assert f"names {people} people, spec.minRecipients is {least}" in run.message
+        assert f"names {people} people, spec.minRecipients is {minimum}" in run.message
 
 
-async def test_only_people_count_and_no_rows(exporter: Exporter) -> None:
-    exporter.change("spec", min_recipients=2)
-    exporter.people(["ana@example.com", "ANA@example.com", "", "none@none.com", "x"])
+async def test_minimum_counts_people_and_not_rows(exporter: Exporter) -> None:
+    exporter.change_spec("spec", min_recipients=2)
+    exporter.set_people(["ana@example.com", "ANA@example.com", "", "none@none.com", "x"])
     run = await exporter.run()
     assert run.reason == "TooFewRecipients"
     assert run.recipients
     assert run.recipients.accepted == 1
 
 
-async def test_the_minimum_does_not_hold_a_test_that_delivers(exporter: Exporter) -> None:
-    exporter.change("spec", min_recipients=100)
-    exporter.people(["ana@example.com"])
+async def test_minimum_does_not_hold_a_delivering_test(exporter: Exporter) -> None:
+    exporter.change_spec("spec", min_recipients=100)
+    exporter.set_people(["ana@example.com"])
     run = await exporter.run(trigger="Test", previous=1000)
     assert (run.result, run.reason) == ("Succeeded", "TestDelivered")
 
@@ -70,22 +70,22 @@ async def test_the_minimum_does_not_hold_a_test_that_delivers(exporter: Exporter
         (None, 1, "Succeeded"),
     ],
 )
-async def test_a_run_with_less_than_a_tenth_of_the_people_before_says_so_and_is_sent(
+async def test_run_with_less_than_a_tenth_of_the_previous_audience_warns_and_is_sent(
     exporter: Exporter, previous: int | None, people: int, reason: str
 ) -> None:
-    exporter.people(f"user{n}@example.com" for n in range(people))
+    exporter.set_people(f"user{n}@example.com" for n in range(people))
     run = await exporter.run(previous=previous)
     assert (run.result, run.reason) == ("Succeeded", reason)
     assert len(exporter.mailed()) == people
     assert (Reason.AUDIENCE_SHRANK.meaning in run.message) == (reason == "AudienceShrank")
 
 
-async def test_it_is_said_once(exporter: Exporter) -> None:
+async def test_run_warns_only_once_of_an_audience_that_shrank(exporter: Exporter) -> None:
     reasons = []
     for number, people in enumerate((50, 3, 3, 0, 0, 3)):
         exporter.clock.advance(timedelta(days=1).total_seconds())
-        exporter.people(f"user{n}@example.com" for n in range(people))
-        with exporter.open() as journal:
+        exporter.set_people(f"user{n}@example.com" for n in range(people))
+        with exporter.open_journal() as journal:
             previous = previous_audience(journal.history)
         reasons.append((await exporter.run(previous=previous)).reason)
         assert number < 6
@@ -104,12 +104,14 @@ async def test_it_is_said_once(exporter: Exporter) -> None:
         ([entry("Succeeded", 7, sampled_out=21)], 28),
     ],
 )
-def test_the_run_before_is_the_newest_one_that_went_through(history: list[HistoryEntry], expected: int | None) -> None:
+def test_previous_audience_is_that_of_the_newest_completed_run(
+    history: list[HistoryEntry], expected: int | None
+) -> None:
     assert previous_audience(history) == expected
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6) | st.none())
-def test_a_minimum_takes_the_place_of_the_comparison(people: int, previous: int | None) -> None:
+def test_minimum_replaces_the_comparison_with_the_previous_audience(people: int, previous: int | None) -> None:
     assert not shrank(Spec.model_construct(min_recipients=0, max_recipients=None), people, previous)
     compared = shrank(Spec.model_construct(min_recipients=None, max_recipients=None), people, previous)
     assert compared == (previous is not None and people < previous / 10)

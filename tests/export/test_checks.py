@@ -1,4 +1,4 @@
-"""Checks, and the test that mails nobody."""
+"""Checks and dry tests."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from qualtrics_exporter.resource.status import RecipientCounts as Counts
 from tests.export.conftest import START, Exporter
 
 
-async def test_a_good_exporter_has_no_error_and_nothing_was_made(exporter: Exporter) -> None:
+async def test_check_of_a_valid_exporter_passes_and_creates_nothing(exporter: Exporter) -> None:
     checks = await check(exporter.spec, exporter.clients)
 
     assert checks.error is None
@@ -20,7 +20,7 @@ async def test_a_good_exporter_has_no_error_and_nothing_was_made(exporter: Expor
     assert not exporter.sandbox.ledger.batches
 
 
-async def test_without_the_query_nothing_is_executed(exporter: Exporter) -> None:
+async def test_check_that_skips_the_query_executes_nothing(exporter: Exporter) -> None:
     checks = await check(exporter.spec, exporter.clients, wanted=None)
 
     assert checks.error is None
@@ -41,8 +41,10 @@ async def test_without_the_query_nothing_is_executed(exporter: Exporter) -> None
         ({"from_email": "dex@example.com"}, "FromEmailNotAllowed"),
     ],
 )
-async def test_each_wrong_id_has_its_own_reason(exporter: Exporter, fields: dict[str, str], reason: str) -> None:
-    exporter.change("qualtrics", **fields)
+async def test_check_reports_each_wrong_qualtrics_setting_with_its_own_reason(
+    exporter: Exporter, fields: dict[str, str], reason: str
+) -> None:
+    exporter.change_spec("qualtrics", **fields)
     checks = await check(exporter.spec, exporter.clients)
 
     assert checks.nexthink is None
@@ -50,17 +52,17 @@ async def test_each_wrong_id_has_its_own_reason(exporter: Exporter, fields: dict
     assert checks.qualtrics.reason == reason
 
 
-async def test_both_sides_are_heard(exporter: Exporter) -> None:
-    exporter.change("nexthink", query_id="#no_such_query")
-    exporter.change("qualtrics", survey_id="SV_noSuchSurvey1")
+async def test_check_reports_errors_of_nexthink_and_of_qualtrics(exporter: Exporter) -> None:
+    exporter.change_spec("nexthink", query_id="#no_such_query")
+    exporter.change_spec("qualtrics", survey_id="SV_noSuchSurvey1")
     checks = await check(exporter.spec, exporter.clients)
 
     assert [error.reason for error in checks.errors] == ["QueryNotFound", "SurveyNotFound"]
     assert checks.error is checks.nexthink
 
 
-async def test_one_address_is_enough_of_a_look(exporter: Exporter) -> None:
-    exporter.many(5000)
+async def test_check_reads_one_address_of_the_result(exporter: Exporter) -> None:
+    exporter.set_people_count(5000)
     checks = await check(exporter.spec, exporter.clients)
 
     assert checks.error is None
@@ -68,8 +70,8 @@ async def test_one_address_is_enough_of_a_look(exporter: Exporter) -> None:
     assert exporter.sandbox.ledger.count("nexthink.export") == 0
 
 
-async def test_a_query_without_addresses_is_found_by_its_check(exporter: Exporter) -> None:
-    exporter.people(["eva", "ana"])
+async def test_check_fails_if_the_query_returns_no_address(exporter: Exporter) -> None:
+    exporter.set_people(["eva", "ana"])
     checks = await check(exporter.spec, exporter.clients)
 
     assert checks.nexthink
@@ -77,21 +79,21 @@ async def test_a_query_without_addresses_is_found_by_its_check(exporter: Exporte
 
 
 @pytest.mark.parametrize("people", [50, 2500], ids=["executed", "exported"])
-async def test_a_test_counts_all_people_by_stage_and_imports_nobody(exporter: Exporter, people: int) -> None:
+async def test_dry_test_counts_all_rows_by_kind_and_imports_nobody(exporter: Exporter, people: int) -> None:
     addresses = [f"user{number}@example.com" for number in range(people)]
-    exporter.people([*addresses, "", "S-1-5-21", None, "USER1@example.com", addresses[-1]])
+    exporter.set_people([*addresses, "", "S-1-5-21", None, "USER1@example.com", addresses[-1]])
     entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.id, entry.trigger, entry.result, entry.reason) == ("test1", "Test", "Succeeded", "TestPassed")
     assert entry.recipients == Counts(returned=people + 5, empty=2, invalid=1, duplicate=2, accepted=people)
-    counted = f"returned {people + 5} rows: {people} people, 2 without an address, 1 invalid, 2 duplicate."
-    assert counted in entry.message
+    counts = f"returned {people + 5} rows: {people} people, 2 without an address, 1 invalid, 2 duplicate."
+    assert counts in entry.message
     assert not exporter.sandbox.ledger.batches
 
 
-async def test_a_test_compares_the_whole_audience_with_the_limit(exporter: Exporter) -> None:
-    exporter.many(50)
-    exporter.change("spec", max_recipients=30)
+async def test_dry_test_compares_the_whole_audience_with_max_recipients(exporter: Exporter) -> None:
+    exporter.set_people_count(50)
+    exporter.change_spec("spec", max_recipients=30)
     entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.result, entry.reason) == ("Held", "RecipientLimitExceeded")
@@ -101,9 +103,9 @@ async def test_a_test_compares_the_whole_audience_with_the_limit(exporter: Expor
 
 
 @pytest.mark.parametrize("people", [0, 49])
-async def test_a_test_compares_the_whole_audience_with_the_minimum(exporter: Exporter, people: int) -> None:
-    exporter.many(people)
-    exporter.change("spec", min_recipients=50)
+async def test_dry_test_compares_the_whole_audience_with_min_recipients(exporter: Exporter, people: int) -> None:
+    exporter.set_people_count(people)
+    exporter.change_spec("spec", min_recipients=50)
     entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.result, entry.reason) == ("Held", "TooFewRecipients")
@@ -113,37 +115,37 @@ async def test_a_test_compares_the_whole_audience_with_the_minimum(exporter: Exp
 
 
 @pytest.mark.parametrize(
-    ("previous", "least", "told"), [(61, None, True), (60, None, False), (None, None, False), (61, 0, False)]
+    ("previous", "minimum", "warns"), [(61, None, True), (60, None, False), (None, None, False), (61, 0, False)]
 )
-async def test_a_test_tells_that_the_audience_shrank(
-    exporter: Exporter, previous: int | None, least: int | None, told: bool
+async def test_dry_test_warns_only_if_the_audience_shrank(
+    exporter: Exporter, previous: int | None, minimum: int | None, warns: bool
 ) -> None:
-    exporter.change("spec", min_recipients=least)
+    exporter.change_spec("spec", min_recipients=minimum)
     checks = await check(exporter.spec, exporter.clients, wanted=counting(exporter.spec))
     entry = dry_test_entry(checks, exporter.spec, "test1", START, START, previous)
 
     assert (entry.result, entry.reason) == ("Succeeded", "TestPassed")
-    assert (Reason.AUDIENCE_SHRANK.meaning in entry.message) is told
+    assert (Reason.AUDIENCE_SHRANK.meaning in entry.message) is warns
 
 
-async def test_a_test_of_a_query_that_has_drifted_ends_as_a_run_would(exporter: Exporter) -> None:
-    exporter.change("nexthink", query="users | list ad.email_address", drift_policy="Hold")
+async def test_dry_test_of_a_drifted_query_is_held_like_a_run(exporter: Exporter) -> None:
+    exporter.change_spec("nexthink", query="users | list ad.email_address", drift_policy="Hold")
     entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.result, entry.reason) == ("Held", "QueryDrift")
 
 
-async def test_a_test_keeps_no_address(exporter: Exporter) -> None:
-    exporter.many(2500)
-    kept = (await check(exporter.spec, exporter.clients, wanted=counting(exporter.spec))).answer
+async def test_dry_test_keeps_no_address_in_memory(exporter: Exporter) -> None:
+    exporter.set_people_count(2500)
+    result = (await check(exporter.spec, exporter.clients, wanted=counting(exporter.spec))).answer
 
-    assert kept
-    assert (len(kept.recipients), kept.recipients.size, list(kept.recipients)) == (2500, 0, [])
+    assert result
+    assert (len(result.recipients), result.recipients.size, list(result.recipients)) == (2500, 0, [])
 
 
-async def test_a_test_tells_what_is_wrong_on_both_sides(exporter: Exporter) -> None:
-    exporter.change("nexthink", query_id="#no_such_query")
-    exporter.change("qualtrics", survey_id="SV_noSuchSurvey1")
+async def test_dry_test_reports_errors_of_nexthink_and_of_qualtrics(exporter: Exporter) -> None:
+    exporter.change_spec("nexthink", query_id="#no_such_query")
+    exporter.change_spec("qualtrics", survey_id="SV_noSuchSurvey1")
     entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert (entry.result, entry.reason) == ("Failed", "QueryNotFound")
@@ -151,25 +153,25 @@ async def test_a_test_tells_what_is_wrong_on_both_sides(exporter: Exporter) -> N
     assert "surveyId" in entry.message
 
 
-async def test_a_test_of_a_query_that_names_nobody_passes(exporter: Exporter) -> None:
-    exporter.people([])
+async def test_dry_test_of_an_empty_result_passes(exporter: Exporter) -> None:
+    exporter.set_people([])
     entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "test1")).entry
 
     assert entry.reason == "TestPassed"
     assert "currently returns nobody" in entry.message
 
 
-async def test_a_refusal_of_whoami_alone_fails_no_check(exporter: Exporter) -> None:
+async def test_check_passes_if_only_whoami_is_forbidden(exporter: Exporter) -> None:
     exporter.sandbox.faults.add("qualtrics.whoami", status=403)
     exporter.sandbox.faults.add("qualtrics.whoami", status=403, body='{"meta": {"error": {"errorCode": "AuthZ_2.0"}}}')
-    for body in ("<html>", b"", '{"message": "Forbidden"}'):  # a filter's; asked twice
+    for body in ("<html>", b"", '{"message": "Forbidden"}'):  # from a filter: the check repeats the call once
         exporter.sandbox.faults.add("qualtrics.whoami", times=2, status=403, body=body)
     for _ in range(5):
         assert (await check(exporter.spec, exporter.clients, wanted=None)).error is None
     assert not exporter.sandbox.faults.open()
 
 
-async def test_a_filter_that_blocks_more_than_whoami_fails_the_check(exporter: Exporter) -> None:
+async def test_check_fails_if_a_filter_blocks_more_than_whoami(exporter: Exporter) -> None:
     for operation in ("whoami", "read_survey"):
         exporter.sandbox.faults.add(f"qualtrics.{operation}", status=403, body="<html>", times=None)
     checks = await check(exporter.spec, exporter.clients, wanted=None)
@@ -178,7 +180,7 @@ async def test_a_filter_that_blocks_more_than_whoami_fails_the_check(exporter: E
     assert checks.error.reason == "RemoteReplyInvalid"
 
 
-async def test_a_403_of_the_token_endpoint_fails_the_check(exporter: Exporter) -> None:
+async def test_check_fails_if_the_token_endpoint_answers_403(exporter: Exporter) -> None:
     exporter.sandbox.faults.add("qualtrics.token", status=403, body="<html>", times=None)
     checks = await check(exporter.spec, exporter.clients, wanted=None)
 
@@ -186,7 +188,7 @@ async def test_a_403_of_the_token_endpoint_fails_the_check(exporter: Exporter) -
     assert checks.error.reason == "RemoteReplyInvalid"
 
 
-async def test_without_the_permission_for_the_survey_the_check_says_so(exporter: Exporter) -> None:
+async def test_check_reports_a_missing_permission_for_the_survey(exporter: Exporter) -> None:
     for operation in ("whoami", "read_survey"):
         exporter.sandbox.faults.add(f"qualtrics.{operation}", status=403)
     checks = await check(exporter.spec, exporter.clients, wanted=None)
@@ -196,7 +198,7 @@ async def test_without_the_permission_for_the_survey_the_check_says_so(exporter:
     assert "return survey" in checks.error.message
 
 
-async def test_a_dry_test_advises_the_faster_host(exporter: Exporter) -> None:
+async def test_dry_test_recommends_the_faster_host(exporter: Exporter) -> None:
     notice = "Request proxied. For faster response times, use this host instead: co1.qualtrics.com"
     exporter.sandbox.faults.add("qualtrics.whoami", body=f'{{"result": {{}}, "meta": {{"notice": "{notice}"}}}}')
     entry = (await dry_test(exporter.spec, exporter.clients, exporter.clock, "run-1")).entry
@@ -209,18 +211,18 @@ async def test_a_dry_test_advises_the_faster_host(exporter: Exporter) -> None:
 PROXIED = CheckWarning(Reason.REQUESTS_PROXIED, "use https://co1.qualtrics.com")
 
 
-async def test_qualtrics_is_not_asked_again_while_nexthink_has_an_error(exporter: Exporter) -> None:
-    exporter.change("nexthink", query_id="#no_such_query")
+async def test_check_does_not_repeat_the_qualtrics_part_while_nexthink_fails(exporter: Exporter) -> None:
+    exporter.change_spec("nexthink", query_id="#no_such_query")
     verdict = await check(exporter.spec, exporter.clients, known=Known(qualtrics=(PROXIED,)))
 
     assert [error.reason for error in verdict.errors] == ["QueryNotFound"]
     assert exporter.sandbox.ledger.count("qualtrics.read_survey") == 0
     assert not verdict.qualtrics_checked
-    assert verdict.qualtrics_warnings == (PROXIED,), "the warnings of the earlier check"
+    assert verdict.qualtrics_warnings == (PROXIED,), "the warnings of the earlier check are missing"
 
 
-async def test_an_exporter_is_never_ready_because_of_an_earlier_check(exporter: Exporter) -> None:
-    exporter.change("qualtrics", survey_id="SV_noSuchSurvey1")
+async def test_check_repeats_the_qualtrics_part_if_nexthink_passes(exporter: Exporter) -> None:
+    exporter.change_spec("qualtrics", survey_id="SV_noSuchSurvey1")
     verdict = await check(exporter.spec, exporter.clients, known=Known(qualtrics=(PROXIED,)))
 
     assert [error.reason for error in verdict.errors] == ["SurveyNotFound"]
@@ -228,7 +230,7 @@ async def test_an_exporter_is_never_ready_because_of_an_earlier_check(exporter: 
     assert verdict.qualtrics_warnings == ()
 
 
-async def test_an_error_in_the_rows_stays_until_rows_are_read(exporter: Exporter) -> None:
+async def test_check_keeps_an_error_in_the_rows_until_it_reads_rows_again(exporter: Exporter) -> None:
     known = Known(result_error=Permanent(Reason.QUERY_RETURNS_NO_EMAIL, "The query returned no address"))
     assert (await check(exporter.spec, exporter.clients, wanted=None, known=known)).nexthink is known.result_error
     assert (await check(exporter.spec, exporter.clients, known=known)).nexthink is None

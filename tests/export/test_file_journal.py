@@ -1,4 +1,4 @@
-"""The journal in a file: it survives, it is ours alone, and it tells nobody's address."""
+"""The journal in a file is durable, locked by one process, and readable only by its owner."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def ended(of: ActiveRun) -> Ended:
     return Ended(entry_of(of, "Succeeded", Reason.SUCCEEDED, "Sent.", NOW))
 
 
-async def test_a_run_is_claimed_moved_on_and_finished(path: Path) -> None:
+async def test_journal_records_a_run_from_claim_to_finish(path: Path) -> None:
     with FileJournal(path) as journal:
         assert journal.current() is None
         await journal.claim(run())
@@ -49,7 +49,7 @@ async def test_a_run_is_claimed_moved_on_and_finished(path: Path) -> None:
         assert [entry.id for entry in journal.history] == ["run1"]
 
 
-async def test_what_was_written_is_there_for_the_next_process(path: Path) -> None:
+async def test_journal_keeps_the_active_run_for_the_next_process(path: Path) -> None:
     with FileJournal(path) as journal:
         await journal.claim(run(step="Sending", batch_id="BT_1", send_time=NOW))
 
@@ -57,8 +57,8 @@ async def test_what_was_written_is_there_for_the_next_process(path: Path) -> Non
         assert journal.current() == run(step="Sending", batch_id="BT_1", send_time=NOW)
 
 
-async def test_all_links_to_it_show_the_same_journal(path: Path, tmp_path: Path) -> None:
-    """The file is replaced by each write: a link that is replaced instead would leave the other link an old journal."""
+async def test_symbolic_links_share_the_content_and_the_lock_of_the_journal(path: Path, tmp_path: Path) -> None:
+    """Each write replaces the file. If it replaced a link instead, other links would keep the old journal."""
     links = [tmp_path / "one" / "link.json", tmp_path / "two" / "other.json"]
     for link in links:
         link.parent.mkdir()
@@ -74,7 +74,7 @@ async def test_all_links_to_it_show_the_same_journal(path: Path, tmp_path: Path)
     assert all(link.is_symlink() for link in links)
 
 
-async def test_a_journal_with_two_names_is_refused(path: Path, tmp_path: Path) -> None:
+async def test_journal_with_a_hard_link_is_rejected(path: Path, tmp_path: Path) -> None:
     with FileJournal(path) as journal:
         await journal.claim(run(step="Sending", batch_id="BT_1", send_time=NOW))
     other = tmp_path / "other.json"
@@ -87,14 +87,14 @@ async def test_a_journal_with_two_names_is_refused(path: Path, tmp_path: Path) -
         assert journal.current()
 
 
-def test_what_is_not_a_file_is_refused(path: Path) -> None:
+def test_path_that_is_not_a_regular_file_is_rejected(path: Path) -> None:
     os.mkfifo(path)
     for name in (path, Path("/dev/null")):
         with pytest.raises(JournalUnreadable, match="not a regular file"):
             FileJournal(name)
 
 
-def test_a_second_process_cannot_open_it(path: Path) -> None:
+def test_second_process_cannot_open_the_journal(path: Path) -> None:
     with FileJournal(path):
         other = "import sys; from pathlib import Path; from qualtrics_exporter.export.file_journal import FileJournal;"
         done = subprocess.run(
@@ -106,7 +106,7 @@ def test_a_second_process_cannot_open_it(path: Path) -> None:
     FileJournal(path).close()
 
 
-def test_the_lock_ends_with_a_process_that_is_killed(path: Path) -> None:
+def test_lock_of_a_killed_process_is_released(path: Path) -> None:
     hold = (
         "import sys; from pathlib import Path; from qualtrics_exporter.export.file_journal import FileJournal;"
         "journal = FileJournal(Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
@@ -122,7 +122,7 @@ def test_the_lock_ends_with_a_process_that_is_killed(path: Path) -> None:
     FileJournal(path).close()
 
 
-async def test_a_run_that_somebody_else_took_over_is_lost(path: Path) -> None:
+async def test_process_cannot_write_a_run_that_another_process_took_over(path: Path) -> None:
     with FileJournal(path) as journal:
         await journal.claim(run())
         await journal.claim(run(holder="other", attempt=2))
@@ -132,16 +132,16 @@ async def test_a_run_that_somebody_else_took_over_is_lost(path: Path) -> None:
         assert journal.current() == run(holder="other", attempt=2)
 
 
-async def test_another_run_cannot_be_claimed_over_one_in_progress(path: Path) -> None:
+async def test_active_run_cannot_be_replaced_or_set_back_by_a_claim(path: Path) -> None:
     with FileJournal(path) as journal:
         await journal.claim(run(step="Sending"))
         with pytest.raises(Abandoned):
             await journal.claim(run("run2"))
-        with pytest.raises(Abandoned):  # nor may a run be taken back to where it may send
+        with pytest.raises(Abandoned):  # back to a step from which the run can send
             await journal.claim(run(step="Claimed"))
 
 
-async def test_a_closed_journal_is_not_written(path: Path) -> None:
+async def test_closed_journal_rejects_writes(path: Path) -> None:
     journal = FileJournal(path)
     await journal.claim(run())
     journal.close()
@@ -151,7 +151,7 @@ async def test_a_closed_journal_is_not_written(path: Path) -> None:
         await journal.claim(run())
 
 
-async def test_history_is_the_last_ten_and_a_test_stands_beside_it(path: Path) -> None:
+async def test_journal_keeps_the_last_ten_runs_and_separately_the_last_test(path: Path) -> None:
     with FileJournal(path) as journal:
         for number in range(12):
             await journal.claim(run(f"run{number}"))
@@ -167,7 +167,7 @@ async def test_history_is_the_last_ten_and_a_test_stands_beside_it(path: Path) -
 
 
 @pytest.mark.parametrize("trigger", ["Request", "Test"])
-async def test_the_end_of_a_run_that_may_have_mailed_waits_for_its_user(path: Path, trigger: str) -> None:
+async def test_result_of_a_run_that_may_have_sent_is_pending_until_it_was_reported(path: Path, trigger: str) -> None:
     sent = run(trigger=trigger, step="Sent", send_time=NOW)
     with FileJournal(path) as journal:
         await journal.claim(sent)
@@ -181,14 +181,14 @@ async def test_the_end_of_a_run_that_may_have_mailed_waits_for_its_user(path: Pa
         assert journal.untold is None
 
 
-async def test_the_end_of_a_run_that_asked_for_no_send_does_not(path: Path) -> None:
+async def test_result_of_a_run_that_did_not_send_is_not_pending(path: Path) -> None:
     with FileJournal(path) as journal:
         await journal.claim(run())
         await journal.finish(run(), ended(run()))
         assert journal.untold is None
 
 
-async def test_the_end_of_a_run_that_asked_for_no_send_does_not_hide_one_that_did(path: Path) -> None:
+async def test_run_that_did_not_send_does_not_hide_the_pending_result_of_one_that_did(path: Path) -> None:
     sent = run(step="Sent", send_time=NOW)
     with FileJournal(path) as journal:
         await journal.claim(sent)
@@ -205,7 +205,7 @@ def open_to_all(path: Path) -> Path:
     return path
 
 
-async def test_only_its_owner_can_read_it(open_to_all: Path) -> None:
+async def test_only_the_owner_can_read_the_journal(open_to_all: Path) -> None:
     path, before = open_to_all, os.umask(0)
     try:
         with FileJournal(path) as journal:
@@ -215,7 +215,7 @@ async def test_only_its_owner_can_read_it(open_to_all: Path) -> None:
         os.umask(before)
 
 
-async def test_it_speaks_the_words_of_status(path: Path) -> None:
+async def test_journal_uses_the_field_names_of_the_status(path: Path) -> None:
     with FileJournal(path) as journal:
         await journal.claim(run())
         await journal.finish(run(), ended(run()))
@@ -227,15 +227,15 @@ async def test_it_speaks_the_words_of_status(path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"activeRun": {"id": 1}}', '{"history": "none"}'])
-def test_a_damaged_journal_is_never_taken_as_empty(path: Path, text: str) -> None:
+def test_damaged_journal_is_rejected_and_stays_unchanged(path: Path, text: str) -> None:
     path.write_text(text)
-    for _ in range(2):  # and the lock is not left behind
+    for _ in range(2):  # the second time shows that the lock was released
         with pytest.raises(JournalUnreadable):
             FileJournal(path)
     assert path.read_text() == text
 
 
-async def test_a_write_that_was_cut_short_leaves_the_old_journal(path: Path) -> None:
+async def test_interrupted_write_leaves_the_previous_journal(path: Path) -> None:
     with FileJournal(path) as journal:
         await journal.claim(run())
     path.with_name(".journal.json.new").write_text('{"activeRun": {"i' + "d" * 9999)  # a crash before the replace

@@ -1,4 +1,4 @@
-"""The memory for large results: asked for when there is something to read, and given back when it was read."""
+"""Memory for a large result is reserved when the result can be read, and released when it was read."""
 
 import asyncio
 import json
@@ -20,17 +20,17 @@ from tests.export.conftest import Exporter
 PEOPLE = 3000
 
 
-class Memory:
-    """Grants everything, and keeps what is held, in bytes."""
+class RecordingMemory:
+    """Grants every reservation, and records the sizes in bytes."""
 
     def __init__(self) -> None:
-        self.asked = self.released = self.held = 0
+        self.reservations = self.released = self.held = 0
         self.sizes: list[int] = []
 
     @asynccontextmanager
     async def hold(self, size: int) -> AsyncIterator[Callable[[int], None]]:
         assert not self.held
-        self.asked += 1
+        self.reservations += 1
         self.held = size
         self.sizes.append(size)
 
@@ -42,27 +42,27 @@ class Memory:
         self.held = 0
 
 
-async def test_an_export_that_is_not_finished_holds_no_memory(exporter: Exporter) -> None:
-    """Nexthink may prepare it for an hour, and two runs that reserve for a million people are nearly all of it."""
-    exporter.many(PEOPLE)
-    memory = Memory()
+async def test_unfinished_export_holds_no_memory(exporter: Exporter) -> None:
+    """An export can take an hour, and two runs that reserve memory for a million people take nearly all of it."""
+    exporter.set_people_count(PEOPLE)
+    memory = RecordingMemory()
     exporter.faults.add("nexthink.status", hold="before")
     exporter.faults.add("qualtrics.import_contacts", hold="before")
     run = asyncio.create_task(exporter.run(memory=memory.hold))
     await exporter.faults.reached("nexthink.status")
-    assert not memory.asked
+    assert not memory.reservations
     exporter.faults.release("nexthink.status")
     await exporter.faults.reached("qualtrics.import_contacts")
-    assert (memory.asked, memory.held > 0) == (1, True)
+    assert (memory.reservations, memory.held > 0) == (1, True)
     exporter.faults.release("qualtrics.import_contacts")
     assert (await run).result == "Succeeded"
     assert not memory.held
 
 
-async def test_a_run_reserves_for_the_largest_result_and_keeps_what_its_people_take(exporter: Exporter) -> None:
-    exporter.many(PEOPLE)
-    exporter.change("spec", max_recipients=500_000)
-    memory = Memory()
+async def test_run_reserves_memory_for_max_recipients_and_keeps_what_its_people_take(exporter: Exporter) -> None:
+    exporter.set_people_count(PEOPLE)
+    exporter.change_spec("spec", max_recipients=500_000)
+    memory = RecordingMemory()
     exporter.faults.add("nexthink.download", hold="before")
     exporter.faults.add("qualtrics.import_contacts", hold="before")
     run = asyncio.create_task(exporter.run(memory=memory.hold))
@@ -79,17 +79,17 @@ LONG = [f"{number:04d}.{'x' * 59}@{'d' * 60}.{'e' * 60}.example.com" for number 
 """Addresses of 198 characters."""
 
 
-async def test_people_with_long_addresses_get_the_memory_that_they_take(exporter: Exporter) -> None:
-    """What was reserved for usual ones is given back first: two runs that wait for more would wait for ever."""
-    exporter.people(LONG)
-    exporter.change("spec", max_recipients=PEOPLE)
-    memory = Memory()
+async def test_run_with_long_addresses_releases_its_memory_and_reserves_more(exporter: Exporter) -> None:
+    """The run first releases what it reserved. Otherwise, two runs could wait for each other without end."""
+    exporter.set_people(LONG)
+    exporter.change_spec("spec", max_recipients=PEOPLE)
+    memory = RecordingMemory()
     exporter.faults.add("qualtrics.import_contacts", hold="before")
     run = asyncio.create_task(exporter.run(memory=memory.hold))
     await exporter.faults.reached("qualtrics.import_contacts")
-    assert memory.asked == 2
+    assert memory.reservations == 2
     assert memory.released == 1
-    assert memory.sizes[0] < PEOPLE * 243 < memory.sizes[1], "243 bytes are what each takes"
+    assert memory.sizes[0] < PEOPLE * 243 < memory.sizes[1], "each address takes 243 bytes"
     assert PEOPLE * 2 * 198 < memory.held < PEOPLE * 600
     exporter.faults.release("qualtrics.import_contacts")
     assert (await run).result == "Succeeded"
@@ -97,38 +97,38 @@ async def test_people_with_long_addresses_get_the_memory_that_they_take(exporter
     assert exporter.sandbox.ledger.count("nexthink.download") == 2
 
 
-async def test_a_heavy_query_with_long_addresses_is_read_within_the_same_memory(exporter: Exporter) -> None:
-    exporter.people(LONG).heavy = True
-    exporter.change("spec", max_recipients=PEOPLE)
-    memory = Memory()
+async def test_heavy_query_with_long_addresses_reserves_memory_twice(exporter: Exporter) -> None:
+    exporter.set_people(LONG).heavy = True
+    exporter.change_spec("spec", max_recipients=PEOPLE)
+    memory = RecordingMemory()
     assert (await exporter.run(memory=memory.hold)).result == "Succeeded"
-    assert (memory.asked, memory.held) == (2, 0)
+    assert (memory.reservations, memory.held) == (2, 0)
     assert exporter.mailed() == dict.fromkeys(LONG, 1)
 
 
-async def test_a_delivering_test_does_not_wait_for_the_memory_of_all_people(exporter: Exporter) -> None:
-    exporter.people(LONG).heavy = True
-    memory = Memory()
+async def test_delivering_test_reserves_no_memory(exporter: Exporter) -> None:
+    exporter.set_people(LONG).heavy = True
+    memory = RecordingMemory()
     assert (await exporter.run(trigger="Test", memory=memory.hold)).reason == "QueryNotCompared"
-    assert not memory.asked
+    assert not memory.reservations
     assert len(exporter.mailed()) == 20
 
 
 @pytest.mark.parametrize("limit", [None, PEOPLE])
-async def test_people_who_take_more_than_there_is_for_one_result_are_not_mailed(
+async def test_run_fails_if_its_people_exceed_the_memory_for_one_result(
     exporter: Exporter, limit: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(result_memory, "LARGEST_RESULT_BYTES", PEOPLE * 150)
-    exporter.people(LONG)
-    exporter.change("spec", max_recipients=limit)
-    memory = Memory()
+    exporter.set_people(LONG)
+    exporter.change_spec("spec", max_recipients=limit)
+    memory = RecordingMemory()
     entry = await exporter.run(memory=memory.hold)
     assert (entry.result, entry.reason) == ("Failed", "RemoteReplyTooLarge")
     assert not memory.held
     assert not exporter.mailed()
 
 
-async def test_the_wait_for_memory_is_no_part_of_the_runs_time(exporter: Exporter) -> None:
+async def test_wait_for_memory_does_not_count_towards_the_deadline(exporter: Exporter) -> None:
     @asynccontextmanager
     async def long_wait(_: int) -> AsyncIterator[Callable[[int], None]]:
         for _ in range(120):
@@ -136,18 +136,18 @@ async def test_the_wait_for_memory_is_no_part_of_the_runs_time(exporter: Exporte
             await asyncio.sleep(0)
         yield lambda _: None
 
-    exporter.many(PEOPLE)
+    exporter.set_people_count(PEOPLE)
     entry = await exporter.run(memory=long_wait, deadline=timedelta(hours=1))
     assert entry.result == "Succeeded", entry.message
 
 
-async def test_after_the_wait_for_memory_the_deadline_of_the_run_counts_again(exporter: Exporter) -> None:
+async def test_deadline_applies_again_after_the_wait_for_memory(exporter: Exporter) -> None:
     @asynccontextmanager
     async def long_wait(_: int) -> AsyncIterator[Callable[[int], None]]:
         exporter.clock.advance(7200)
         yield lambda _: None
 
-    exporter.many(PEOPLE)
+    exporter.set_people_count(PEOPLE)
     exporter.faults.add("nexthink.download", hold="before")
     run = asyncio.create_task(exporter.run(memory=long_wait, deadline=timedelta(hours=1)))
     await exporter.faults.reached("nexthink.download")
@@ -157,7 +157,7 @@ async def test_after_the_wait_for_memory_the_deadline_of_the_run_counts_again(ex
     exporter.faults.clear()
 
 
-async def test_a_run_whose_reply_waits_for_memory_ends_with_its_deadline(exporter: Exporter) -> None:
+async def test_run_whose_reply_waits_for_memory_fails_at_its_deadline(exporter: Exporter) -> None:
     large_replies = exporter.clients.nexthink._session._context.transport._large_responses
     exporter.faults.add("nexthink.execute", body=json.dumps({"data": [], "executedQuery": "x" * 200_000}))
     async with large_replies.hold(Tenant("team", "another"), MAX_LARGE_RESPONSES):
@@ -172,7 +172,7 @@ async def test_a_run_whose_reply_waits_for_memory_ends_with_its_deadline(exporte
     assert not large_replies._queue.used
 
 
-def test_people_that_are_complete_take_little_more_than_their_addresses() -> None:
+def test_frozen_recipients_take_little_more_memory_than_their_addresses() -> None:
     people = Recipients()
     addresses = [f"person{number:06d}@example.com" for number in range(PEOPLE)]
     people.extend(addresses)

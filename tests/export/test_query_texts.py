@@ -1,4 +1,4 @@
-"""The text of a query is checked outside the event loop: in a thread, one at a time, fairly, and each text once."""
+"""Query texts are checked in a thread, one at a time, with a fair share for each tenant, and each text once."""
 
 import asyncio
 import threading
@@ -13,42 +13,43 @@ from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.nql.compare import LONGEST
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 
 ANA, BEN = Tenant("ana", "nexthink"), Tenant("ben", "nexthink")
 
 
 def spec(query: str = "users | list ad.email_address") -> Spec:
-    document: dict[str, Any] = {**World.default().exporter_spec(), "schedule": {"frequency": "Daily"}}
+    document: dict[str, Any] = {**Account.default().exporter_spec(), "schedule": {"frequency": "Daily"}}
     whole = Spec.model_validate(document)
     return whole.model_copy(update={"nexthink": whole.nexthink.model_copy(update={"query": query})})
 
 
-class Steered:
-    """Runs work when a test says so."""
+class ManualExecutor:
+    """Runs each function only after the test calls `run_next`."""
 
     def __init__(self) -> None:
         self.waiting: list[asyncio.Future[None]] = []
         self.done = 0
 
     async def __call__(self, function: Callable[[], Any]) -> Any:
-        turn = asyncio.get_running_loop().create_future()
-        self.waiting.append(turn)
-        await turn
+        released = asyncio.get_running_loop().create_future()
+        self.waiting.append(released)
+        await released
         self.done += 1
         return function()
 
-    async def let_one(self) -> None:
+    async def run_next(self) -> None:
         self.waiting.pop(0).set_result(None)
-        await settled()
+        await run_tasks()
 
 
-async def settled() -> None:
+async def run_tasks() -> None:
+    """Let all tasks run until they wait."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-async def test_the_work_is_done_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_check_and_comparison_run_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = []
     check = query_texts.check_text
     monkeypatch.setattr(query_texts, "check_text", lambda one: (threads.append(threading.get_ident()), check(one))[1])
@@ -60,61 +61,61 @@ async def test_the_work_is_done_in_another_thread(monkeypatch: pytest.MonkeyPatc
     assert threading.get_ident() not in threads
 
 
-async def test_a_text_is_checked_once_and_every_user_of_it_gets_an_error_of_its_own() -> None:
-    run = Steered()
-    texts = QueryTexts(run)
+async def test_text_is_checked_once_and_each_caller_gets_its_own_error() -> None:
+    executor = ManualExecutor()
+    texts = QueryTexts(executor)
     both = [asyncio.create_task(texts.check(spec("users | list"))) for _ in range(2)]
-    await settled()
-    await run.let_one()
+    await run_tasks()
+    await executor.run_next()
     first, second = await asyncio.gather(*both)
     third = await texts.check(spec("users | list"))
-    assert run.done == 1
+    assert executor.done == 1
     assert first.error
     assert second.error
     assert first.error.message == second.error.message
-    assert first.error is not second.error  # raised, it keeps the frames of whoever raised it
+    assert first.error is not second.error  # an exception that is raised keeps the frames of its caller
     assert third.warnings == first.warnings
 
 
-async def test_another_text_parameter_or_schedule_is_another_check() -> None:
-    run = Steered()
-    texts = QueryTexts(run)
+async def test_specs_with_different_parameters_schedules_or_check_modes_share_no_check() -> None:
+    executor = ManualExecutor()
+    texts = QueryTexts(executor)
     one = spec("users | where a == $b | list ad.email_address")
     parameters = one.nexthink.model_copy(update={"parameters": {"b": "c"}})
-    weekly = Spec.model_validate({**World.default().exporter_spec(),
+    weekly = Spec.model_validate({**Account.default().exporter_spec(),
                                   "schedule": {"frequency": "Weekly", "dayOfWeek": "Monday"}})  # fmt: skip
     weekly = weekly.model_copy(update={"nexthink": one.nexthink})
     warn = one.model_copy(update={"nexthink": one.nexthink.model_copy(update={"query_check": "Warn"})})
     others = [one, one.model_copy(update={"nexthink": parameters}), weekly, warn]
     for number, other in enumerate(others, 1):
         task = asyncio.create_task(texts.check(other))
-        await settled()
-        await run.let_one()
+        await run_tasks()
+        await executor.run_next()
         await task
-        assert run.done == number
+        assert executor.done == number
 
 
-async def test_a_tenant_with_many_edits_does_not_delay_another_one() -> None:
-    run = Steered()
-    texts = QueryTexts(run)
+async def test_tenant_with_many_edits_does_not_delay_another_tenant() -> None:
+    executor = ManualExecutor()
+    texts = QueryTexts(executor)
     edits = [asyncio.create_task(texts.check(spec(f"users | limit {n}"), ANA)) for n in range(50)]
-    await settled()
+    await run_tasks()
     other = asyncio.create_task(texts.check(spec("devices"), BEN))
-    await settled()
-    assert len(run.waiting) == 1, "one text at a time"
+    await run_tasks()
+    assert len(executor.waiting) == 1, "several texts are checked at once"
     for _ in range(3):
-        await run.let_one()
-    assert other.done(), "after the check that was in progress, each tenant has one turn"
+        await executor.run_next()
+    assert other.done(), "after the check in progress, the other tenant was not next"
     for edit in edits:
         edit.cancel()
 
 
-async def test_a_check_that_failed_is_done_again() -> None:
-    tries = []
+async def test_check_that_raised_an_exception_is_repeated() -> None:
+    attempts = []
 
     async def failing(function: Callable[[], Any]) -> Any:
-        tries.append(function)
-        if len(tries) == 1:
+        attempts.append(function)
+        if len(attempts) == 1:
             raise RuntimeError("no thread could be started")
         return function()
 
@@ -122,30 +123,30 @@ async def test_a_check_that_failed_is_done_again() -> None:
     with pytest.raises(RuntimeError):
         await texts.check(spec())
     assert (await texts.check(spec())).error is None
-    assert len(tries) == 2
+    assert len(attempts) == 2
 
 
-async def test_a_check_that_nobody_waits_for_any_more_stops_nobody() -> None:
-    run = Steered()
-    texts = QueryTexts(run)
-    gone, waits = (asyncio.create_task(texts.check(spec(query), ANA)) for query in ("users", "devices"))
-    await settled()
-    gone.cancel()
-    await settled()
-    await run.let_one() if run.waiting[0].cancelled() is False else run.waiting.pop(0)
-    while not waits.done():
-        await run.let_one()
-    assert waits.result().error
+async def test_cancelled_check_does_not_block_the_next_check() -> None:
+    executor = ManualExecutor()
+    texts = QueryTexts(executor)
+    cancelled, waiting = (asyncio.create_task(texts.check(spec(query), ANA)) for query in ("users", "devices"))
+    await run_tasks()
+    cancelled.cancel()
+    await run_tasks()
+    await executor.run_next() if executor.waiting[0].cancelled() is False else executor.waiting.pop(0)
+    while not waiting.done():
+        await executor.run_next()
+    assert waiting.result().error
 
 
-async def test_so_many_verdicts_are_kept_and_no_more() -> None:
+async def test_number_of_cached_verdicts_is_limited() -> None:
     texts = QueryTexts(at_once, max_cached=3)
     for number in range(10):
         await texts.check(spec(f"users | limit {number}"))
     assert len(texts._cache) == 3
 
 
-async def test_what_ran_is_compared_with_the_query() -> None:
+async def test_executed_query_is_compared_with_the_spec() -> None:
     texts = QueryTexts(at_once)
     query = spec().nexthink
     assert await texts.compare(query, None) is None
@@ -159,11 +160,11 @@ async def test_what_ran_is_compared_with_the_query() -> None:
 
 
 @pytest.mark.parametrize("characters", [LONGEST + 1, 3_000_000])
-async def test_an_executed_query_that_is_too_long_is_drift_and_costs_nothing(characters: int) -> None:
-    async def compared(function: Callable[[], Any]) -> Any:
-        raise AssertionError("there is nothing to compare")
+async def test_executed_query_that_is_too_long_is_drift_without_a_comparison(characters: int) -> None:
+    async def reject(function: Callable[[], Any]) -> Any:
+        raise AssertionError("the texts were compared")
 
-    sync = await QueryTexts(compared).compare(spec().nexthink, "x" * characters)
+    sync = await QueryTexts(reject).compare(spec().nexthink, "x" * characters)
     assert sync
     assert not sync.in_sync
     assert "First at its length: Nexthink runs a text of more than 40,000 characters." in sync.message

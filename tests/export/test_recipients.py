@@ -1,4 +1,4 @@
-"""Who is a recipient, who is the same person, and what a million of them cost."""
+"""Which rows become recipients, how duplicates are found, and how much memory recipients take."""
 
 import subprocess
 import sys
@@ -15,23 +15,17 @@ from qualtrics_exporter.export.recipients import NoRoom, Recipients
 from qualtrics_exporter.export.result_memory import LONGEST_RECIPIENT_BYTES
 from qualtrics_exporter.resource.status import RecipientCounts as Counts
 from tests.environment.work import work
-
-LOCALS = st.from_regex(r"[a-z0-9+_'-]{1,12}(\.[a-z0-9]{1,8}){0,2}", fullmatch=True)
-DOMAINS = st.from_regex(r"[a-z0-9]{1,8}(-[a-z0-9]{1,3})?\.(example\.)?(com|org|net)", fullmatch=True)
-PLAIN = st.builds("{}@{}".format, LOCALS, DOMAINS)
-# Close to an address, so that the rules are met at their edges.
-NEARLY = st.text(st.sampled_from("aZ09.@-_+' xné\u0130ß\u212a\uff41\u0301\n\t,;<>\"()[]:\\"), max_size=30)
+from tests.export.address_strategies import NEAR_ADDRESSES, PLAIN_ADDRESSES
 
 
-def taken(*rows: str) -> Recipients:
-    """What is made of these rows."""
+def recipients_of(*rows: str) -> Recipients:
     people = Recipients()
     people.extend(rows)
     return people
 
 
-def test_rows_are_trimmed_and_counted_each_in_one_way() -> None:
-    people = taken(" ana@example.com ", "", "  ", "no address", "ANA@example.com", "ben@example.com")
+def test_rows_are_trimmed_and_each_counts_in_one_category() -> None:
+    people = recipients_of(" ana@example.com ", "", "  ", "no address", "ANA@example.com", "ben@example.com")
 
     assert list(people) == ["ana@example.com", "ben@example.com"]
     assert people.counts == Counts(returned=6, empty=2, invalid=1, duplicate=1, accepted=2)
@@ -68,45 +62,49 @@ def test_rows_are_trimmed_and_counted_each_in_one_way() -> None:
         "null",
     ],
 )
-def test_what_is_no_single_address_is_refused(text: str) -> None:
-    assert taken(text).counts == Counts(returned=1, empty=0, invalid=1, duplicate=0, accepted=0)
+def test_text_that_is_not_a_single_address_is_invalid(text: str) -> None:
+    assert recipients_of(text).counts == Counts(returned=1, empty=0, invalid=1, duplicate=0, accepted=0)
 
 
-@given(st.lists(PLAIN | NEARLY | st.sampled_from(["", "ana@example.com", "Ana@Example.com"]), max_size=40))
-def test_the_numbers_add_up_and_nobody_is_named_twice(rows: list[str]) -> None:
-    people = taken(*rows)
-    counts, named = people.counts, list(people)
+@given(
+    st.lists(
+        PLAIN_ADDRESSES | NEAR_ADDRESSES | st.sampled_from(["", "ana@example.com", "Ana@Example.com"]), max_size=40
+    )
+)
+def test_counts_add_up_and_nobody_is_listed_twice(rows: list[str]) -> None:
+    people = recipients_of(*rows)
+    counts, listed = people.counts, list(people)
 
     assert counts.returned == len(rows)
     assert counts.returned == sum(filter(None, [counts.empty, counts.invalid, counts.duplicate, counts.accepted]))
-    assert len(named) == len(people) == counts.accepted
-    assert len(set(map(identity, named))) == len(named)
-    assert all(name in [row.strip() for row in rows] for name in named)
+    assert len(listed) == len(people) == counts.accepted
+    assert len(set(map(identity, listed))) == len(listed)
+    assert all(name in [row.strip() for row in rows] for name in listed)
 
 
-@given(st.lists(PLAIN, unique_by=str.lower, max_size=200), st.randoms(use_true_random=False))
-def test_naming_people_again_in_other_case_changes_nothing(addresses: list[str], random) -> None:  # type: ignore[no-untyped-def]
+@given(st.lists(PLAIN_ADDRESSES, unique_by=str.lower, max_size=200), st.randoms(use_true_random=False))
+def test_repeated_addresses_in_other_letter_case_are_duplicates(addresses: list[str], random) -> None:  # type: ignore[no-untyped-def]
     assume(all(map(identity, addresses)))
-    again = ["".join(random.choice([sign.upper(), sign]) for sign in address) for address in addresses]
-    random.shuffle(again)
+    repeated = ["".join(random.choice([letter.upper(), letter]) for letter in address) for address in addresses]
+    random.shuffle(repeated)
 
-    people = taken(*addresses, *again)
+    people = recipients_of(*addresses, *repeated)
 
     assert list(people) == addresses
     assert people.counts.duplicate == len(addresses)
 
 
-def test_two_people_with_the_same_hash_are_still_two(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_people_with_the_same_hash_are_all_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipients, "hash", lambda key: 7, raising=False)
     addresses = [f"user{n}@example.com" for n in range(200)]
 
-    people = taken(*addresses, *map(str.upper, addresses))
+    people = recipients_of(*addresses, *map(str.upper, addresses))
 
     assert list(people) == addresses
     assert people.counts.duplicate == 200
 
 
-def test_a_limit_stops_at_so_many_people_not_rows() -> None:
+def test_limit_counts_people_and_not_rows() -> None:
     people = Recipients(limit=2)
     people.extend(["", "ana@example.com", "ANA@example.com", "ben@example.com", "eva@example.com"])
 
@@ -114,14 +112,14 @@ def test_a_limit_stops_at_so_many_people_not_rows() -> None:
     assert people.counts == Counts(returned=4, empty=1, invalid=0, duplicate=1, accepted=2)
 
 
-def test_a_limit_is_enough_for_endless_rows() -> None:
+def test_limit_ends_the_reading_of_endless_rows() -> None:
     people = Recipients(limit=20)
     people.extend(f"user{n}@example.com" for n in count())
 
     assert len(people) == 20
 
 
-def test_of_more_people_than_are_kept_all_are_counted_once() -> None:
+def test_people_who_are_not_kept_are_counted_once() -> None:
     people = Recipients(keep=2)
     people.extend(
         ["ana@example.com", "ben@example.com", "eva@example.com", "EVA@example.com", "ANA@example.com", "", "x"]
@@ -133,9 +131,10 @@ def test_of_more_people_than_are_kept_all_are_counted_once() -> None:
 
 
 @given(
-    st.lists(PLAIN | NEARLY | st.sampled_from(["ana@example.com", "Ana@Example.com"]), max_size=40), st.integers(0, 9)
+    st.lists(PLAIN_ADDRESSES | NEAR_ADDRESSES | st.sampled_from(["ana@example.com", "Ana@Example.com"]), max_size=40),
+    st.integers(0, 9),
 )
-def test_the_numbers_are_the_same_however_few_are_kept(rows: list[str], keep: int) -> None:
+def test_counts_do_not_depend_on_how_many_people_are_kept(rows: list[str], keep: int) -> None:
     whole, some = Recipients(), Recipients(keep=keep)
     whole.extend(rows)
     some.extend(rows)
@@ -144,7 +143,7 @@ def test_the_numbers_are_the_same_however_few_are_kept(rows: list[str], keep: in
     assert list(some) == list(whole)[:keep]
 
 
-def test_a_million_people_who_are_not_kept_take_little_memory() -> None:
+def test_people_who_are_not_kept_take_less_than_30_bytes_each() -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEASURE.replace("Recipients()", "Recipients(keep=100)"), "700000"],
         capture_output=True, text=True, check=True,
@@ -155,7 +154,7 @@ def test_a_million_people_who_are_not_kept_take_little_memory() -> None:
     assert float(peak) < 30
 
 
-def test_of_many_more_people_than_are_kept_the_first_are_counted_once() -> None:
+def test_duplicates_are_not_recognized_beyond_the_limit_of_people_who_are_not_kept() -> None:
     people = Recipients(keep=1, recognize=3)
     people.extend(["ana@example.com", "ben@example.com", "eva@example.com", "eva@example.com", "kim@example.com"])
     assert people.counts == Counts(returned=5, empty=0, invalid=0, duplicate=1, accepted=4)
@@ -164,15 +163,15 @@ def test_of_many_more_people_than_are_kept_the_first_are_counted_once() -> None:
     assert list(people) == ["ana@example.com"]
 
 
-def test_people_who_are_only_counted_are_all_told_apart_and_take_what_is_reserved() -> None:
+def test_people_who_are_only_counted_are_all_recognized_within_the_reserved_memory() -> None:
     counting = MEASURE.replace("Recipients()", "Recipients(keep=0, recognize=n + 2)")
-    twice = counting.replace("peak = ", 'people.add("FIRSTNAME.name000001@example.com")\npeak = ')
-    # Just after the table has grown.
-    done = subprocess.run([sys.executable, "-c", twice, "700000"], capture_output=True, text=True, check=True)
+    with_duplicate = counting.replace("peak = ", 'people.add("FIRSTNAME.name000001@example.com")\npeak = ')
+    # The hash table has just grown.
+    done = subprocess.run([sys.executable, "-c", with_duplicate, "700000"], capture_output=True, text=True, check=True)
     accepted, peak = done.stdout.split()
 
     assert int(accepted) == 700_000
-    assert float(peak) < recipients.COUNTED_BYTES + 4  # what Python itself takes meanwhile
+    assert float(peak) < recipients.COUNTED_BYTES + 4  # for other memory of Python
 
 
 LONGEST = f"{{number:05d}}{'x' * 59}@{'d' * 60}.{'e' * 60}.{'f' * 55}.example.com"
@@ -181,8 +180,8 @@ LONGEST = f"{{number:05d}}{'x' * 59}@{'d' * 60}.{'e' * 60}.{'f' * 55}.example.co
 @pytest.mark.parametrize(
     "form", ["firstname.name{number:06d}@example.com", LONGEST, "a{number:05d}@ｅｘａｍｐｌｅ.com"]
 )
-def test_people_take_what_is_counted_for_them(form: str) -> None:
-    taken(form.format(number=1))  # fills the caches of libraries
+def test_estimated_memory_of_recipients_matches_the_real_memory(form: str) -> None:
+    recipients_of(form.format(number=1))  # fills the caches of libraries
     people = Recipients()
     tracemalloc.start()
     try:
@@ -195,7 +194,7 @@ def test_people_take_what_is_counted_for_them(form: str) -> None:
     assert people.taken < 5000 * LONGEST_RECIPIENT_BYTES
 
 
-def test_people_who_take_more_than_there_is_room_for_are_no_result() -> None:
+def test_recipients_that_exceed_the_memory_limit_are_rejected() -> None:
     people = Recipients(room=1000)
     with pytest.raises(NoRoom):
         people.extend(f"person{number}@example.com" for number in range(100))
@@ -213,8 +212,8 @@ def test_people_who_are_not_kept_take_less_than_a_megabyte() -> None:
     assert peak < 1_000_000
 
 
-def test_no_address_shows_when_it_is_printed() -> None:
-    assert "@" not in f"{taken('ana@example.com')!r} {taken('ana@example.com')}"
+def test_printed_recipients_show_no_address() -> None:
+    assert "@" not in f"{recipients_of('ana@example.com')!r} {recipients_of('ana@example.com')}"
 
 
 MEASURE = """
@@ -230,9 +229,9 @@ print(len(people) - 1, (peak - before) * 1024 / n)
 """
 
 
-# 700,000 is just after the table has grown, the worst moment: who has room then has room for a million.
+# The memory for each recipient is highest at 700,000, when the hash table has just grown.
 @pytest.mark.parametrize("people", [700_000, pytest.param(1_000_000, marks=pytest.mark.long)])
-def test_a_million_recipients_take_less_than_100_bytes_each(people: int) -> None:
+def test_recipients_take_less_than_100_bytes_each(people: int) -> None:
     done = subprocess.run([sys.executable, "-c", MEASURE, str(people)], capture_output=True, text=True, check=True)
     accepted, peak = done.stdout.split()
 
@@ -240,7 +239,7 @@ def test_a_million_recipients_take_less_than_100_bytes_each(people: int) -> None
     assert float(peak) < 100
 
 
-def test_the_work_for_a_recipient_does_not_grow_with_their_number() -> None:
+def test_work_for_each_recipient_does_not_grow_with_their_number() -> None:
     def extend(number: int) -> None:
         Recipients().extend(f"firstname.name{i:06d}@example.com" for i in range(number))
 

@@ -1,4 +1,4 @@
-"""Ids of runs."""
+"""The ids of runs and of the processes that hold them."""
 
 import re
 
@@ -8,25 +8,25 @@ from hypothesis import strategies as st
 from qualtrics_exporter.export import run_ids
 
 
-def test_a_slot_has_one_run_whoever_claims_it() -> None:
+def test_slot_always_has_the_same_run_id() -> None:
     assert run_ids.slot_run_id("uid-1", "2026-01-05") == run_ids.slot_run_id("uid-1", "2026-01-05")
 
 
-def test_what_started_a_run_is_part_of_its_id() -> None:
-    made = {f("uid-1", "x") for f in (run_ids.slot_run_id, run_ids.request_run_id, run_ids.test_run_id)}
+def test_run_id_depends_on_the_trigger() -> None:
+    ids = {f("uid-1", "x") for f in (run_ids.slot_run_id, run_ids.request_run_id, run_ids.test_run_id)}
 
-    assert len(made) == 3
+    assert len(ids) == 3
 
 
 @given(st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))
-def test_other_exporters_and_slots_have_other_ids(one: tuple[str, str], other: tuple[str, str]) -> None:
+def test_run_ids_are_equal_only_for_the_same_exporter_and_slot(one: tuple[str, str], other: tuple[str, str]) -> None:
     assert (run_ids.slot_run_id(*one) == run_ids.slot_run_id(*other)) == (one == other)
 
 
 @given(st.text(), st.text(st.characters()))
-def test_an_id_fits_labels_and_json(uid: str, token: str) -> None:
+def test_run_id_is_valid_in_labels_and_json(uid: str, token: str) -> None:
     assert re.fullmatch(r"[a-z2-7]{20}", run_ids.request_run_id(uid, token))
 
 
-def test_a_holder_is_never_the_same_again() -> None:
+def test_each_holder_is_unique() -> None:
     assert len({run_ids.new_holder() for _ in range(1000)}) == 1000

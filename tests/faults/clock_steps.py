@@ -1,6 +1,6 @@
-"""The wall clock is set while an operator works, and what that may do to slots: nothing but delay them.
+"""Sets the wall clock while an operator works, and judges what happens to the slots of an exporter.
 
-An exporter has every slot once, whatever its clock shows in between. A slot that the clock jumps over has an entry.
+Each slot runs once, and may only be delayed. A slot that the clock skips has an entry.
 """
 
 import itertools
@@ -14,21 +14,21 @@ from typing import Any, Literal
 
 from tests.environment.stage import NOON, AppliedExporter
 from tests.environment.waiting import HANG_SECONDS, eventually
-from tests.faults import oracle
-from tests.faults.oracle import Finding, Found
-from tests.faults.story import SHORT_PATIENCE_SECONDS, Story
+from tests.faults import assertions
+from tests.faults.assertions import Violation, ViolationKind
+from tests.faults.scenario import MUTANT_SECONDS, Scenario
 
 Moment = Literal["idle", "waiting for a slot", "in a run", "in a look-up", "at a restart"]
 MOMENTS: tuple[Moment, ...] = ("idle", "waiting for a slot", "in a run", "in a look-up", "at a restart")
-BY = {
+SIZES = {
     "7 minutes": timedelta(minutes=7),
     "12 hours": timedelta(hours=12),
     "a day": timedelta(days=1),
     "400 days": timedelta(days=400),
 }
-FOR = {"a minute": timedelta(minutes=1), "an hour": timedelta(hours=1), "good": None}
+DURATIONS = {"a minute": timedelta(minutes=1), "an hour": timedelta(hours=1), "good": None}
 SCHEDULES = {"every hour": 1, "every 2 hours": 2, "every day": 24}
-UNSURE = timedelta(minutes=6)
+SETTLING_TIME = timedelta(minutes=6)
 """Longer than the operator waits after its clock was set forward."""
 _RANGE = re.compile(r"^\d+ slots between (\S+) and (\S+) ")
 _NUMBERS = itertools.count(1)
@@ -36,51 +36,51 @@ _NUMBERS = itertools.count(1)
 
 @dataclass(frozen=True)
 class ClockStep:
-    """The wall clock is set by that much, for so long, at that moment of an exporter with that schedule."""
+    """The wall clock is set by this size for this duration, at this moment of an exporter with this schedule."""
 
-    by: str
+    size: str
     forward: bool
-    for_: str
+    duration: str
     moment: Moment
     schedule: str
 
     def __str__(self) -> str:
         direction = "forward" if self.forward else "back"
-        return f"{direction} by {self.by} for {self.for_}, {self.moment}, {self.schedule}"
+        return f"{direction} by {self.size} for {self.duration}, {self.moment}, {self.schedule}"
 
     @property
     def delta(self) -> timedelta:
-        return BY[self.by] if self.forward else -BY[self.by]
+        return SIZES[self.size] if self.forward else -SIZES[self.size]
 
 
-def every_step() -> Iterator[ClockStep]:
-    """All combinations of size, direction, duration and moment; schedules take turns."""
+def all_steps() -> Iterator[ClockStep]:
+    """All combinations of moment, size, direction and duration. The schedules alternate."""
     schedules = itertools.cycle(SCHEDULES)
-    combinations = itertools.product(MOMENTS, BY, (True, False), FOR)
-    for number, (moment, by, forward, for_) in enumerate(combinations):
+    combinations = itertools.product(MOMENTS, SIZES, (True, False), DURATIONS)
+    for number, (moment, size, forward, duration) in enumerate(combinations):
         if number % len(SCHEDULES) == 0:
-            next(schedules)  # otherwise the same schedule would meet the same duration each time
-        yield ClockStep(by, forward, for_, moment, next(schedules))
+            next(schedules)  # otherwise each duration would always have the same schedule
+        yield ClockStep(size, forward, duration, moment, next(schedules))
 
 
 @dataclass
-class Stepped:
-    """One exporter whose clock is set, with an operator that other scenarios use as well."""
+class ClockStepScenario:
+    """One exporter whose clock is set. Several of these scenarios use the same operator, one after the other."""
 
-    story: Story
+    scenario: Scenario
     step: ClockStep
-    found: list[Found] = field(default_factory=list)
+    found: list[Violation] = field(default_factory=list)
 
-    def play(self, *, hour_by_hour: bool = False) -> list[Found]:
-        """Everything that is wrong after the scenario; `hour_by_hour` lets each slot of the wrong time come again."""
+    def play(self, *, hour_by_hour: bool = False) -> list[Violation]:
+        """Play it, and return its violations. With `hour_by_hour`, each slot of the wrong time falls due again."""
         self._begin()
         self._next_slot()  # a slot that ran before
         strikes: dict[Moment, Callable[[], None]] = {
-            "idle": self._idle,
-            "waiting for a slot": self._waiting,
-            "in a run": partial(self._held, "qualtrics.import_status"),
-            "in a look-up": self._look_up,
-            "at a restart": self._restart,
+            "idle": self._set_while_idle,
+            "waiting for a slot": self._set_before_a_slot,
+            "in a run": partial(self._set_during_call, "qualtrics.import_status"),
+            "in a look-up": self._set_during_look_up,
+            "at a restart": self._set_at_restart,
         }
         strikes[self.step.moment]()
         self._next_slot()
@@ -88,85 +88,89 @@ class Stepped:
         if hour_by_hour:
             while self._now() < self._latest():
                 self._next_slot()
-        elif BY[self.step.by] <= timedelta(days=1) and (latest := self._latest()) > self._now():
+        elif SIZES[self.step.size] <= timedelta(days=1) and (latest := self._latest()) > self._now():
             self._clock.advance_to(latest + timedelta(seconds=1))
             self._next_slot()
-        self._kept.append((self._since, self._now()))
+        self._covered.append((self._since, self._now()))
         self._exporter.delete()
-        return [*self.found, *self._sends(), *self._entries(), *self._silence()]
+        return [*self.found, *self._send_violations(), *self._repeated_slots(), *self._silent_slots()]
 
     # The scenario
 
     def _begin(self) -> None:
-        self._clock = self.story.stage.clock
+        self._clock = self.scenario.stage.clock
         self._clock.set_wall(NOON)
-        self._clock.advance(UNSURE.total_seconds())
+        self._clock.advance(SETTLING_TIME.total_seconds())
         self._hours = SCHEDULES[self.step.schedule]
         schedule: dict[str, Any] = {"frequency": "Hourly", "everyHours": self._hours, "timeZone": "UTC"}
         if self._hours == 24:
             schedule = {"frequency": "Daily", "timeZone": "UTC"}
-        self._sent_before = len(self.story.stage.sandbox.ledger.distributions)
-        self._exporter: AppliedExporter = self.story.stage.exporter(f"clock-{next(_NUMBERS)}", schedule=schedule)
+        self._sent_before = len(self.scenario.stage.sandbox.ledger.distributions)
+        name = f"clock-{next(_NUMBERS)}"
+        self._exporter: AppliedExporter = self.scenario.stage.exporter(name, schedule=schedule)
         self._exporter.checked()
         self._uid: str = self._exporter.get()["metadata"]["uid"]
         self._since = self._now()
-        self._kept: list[tuple[datetime, datetime]] = []
+        self._covered: list[tuple[datetime, datetime]] = []
         """Intervals of the wall clock in which every slot needs an entry."""
 
-    def _idle(self) -> None:
+    def _set_while_idle(self) -> None:
         self._clock.advance(300)
         self._set()
 
-    def _waiting(self) -> None:
+    def _set_before_a_slot(self) -> None:
         self._clock.advance_to(self._announced() - timedelta(seconds=20))
         self._set()
 
-    def _held(self, operation: str) -> None:
-        sandbox = self.story.stage.sandbox
+    def _set_during_call(self, operation: str) -> None:
+        sandbox = self.scenario.stage.sandbox
         sandbox.fault(operation, hold="before")
         self._clock.advance_to(self._announced() + timedelta(seconds=1))
-        self.story.stage.reached(operation)
+        self.scenario.stage.reached(operation)
         self._set(sandbox.release)
         sandbox.clear_faults()
 
-    def _look_up(self) -> None:
-        self.story.stage.sandbox.fault("qualtrics.create_distribution", drop="after")
-        self._held("qualtrics.list_distributions")
+    def _set_during_look_up(self) -> None:
+        self.scenario.stage.sandbox.fault("qualtrics.create_distribution", drop="after")
+        self._set_during_call("qualtrics.list_distributions")
 
-    def _restart(self) -> None:
-        self.story.operator.kill()
-        self._set(self.story.operator.start, noticed=False)
+    def _set_at_restart(self) -> None:
+        self.scenario.operator.kill()
+        self._set(self.scenario.operator.start, running=False)
 
-    def _set(self, act: Callable[[], None] | None = None, *, noticed: bool = True) -> None:
-        """Set the clock, let something happen, and set it back if it is not for good."""
-        told, stop = self._notices(), self._now()
+    def _set(self, action: Callable[[], None] | None = None, *, running: bool = True) -> None:
+        """Set the clock, do the action, and set the clock back after the duration.
+
+        With `running`, wait until the operator has noticed the step before the action.
+        """
+        noticed, stop = self._count_notices(), self._now()
         self._clock.set_wall(stop + self.step.delta)
-        if act and not noticed:
-            act()
-        for_ = FOR[self.step.for_]
+        if action and not running:
+            action()
+        duration = DURATIONS[self.step.duration]
         began = self._clock.monotonic()
-        if noticed:
-            self._until(lambda: self._notices() > told, "the operator notices that its clock was set", pace=5)
-        if act and noticed:
-            act()
-        if for_ is None:
+        if running:
+            self._until(lambda: self._count_notices() > noticed, "the operator notices the step", pace=5)
+        if action and running:
+            action()
+        if duration is None:
             if not self.step.forward:
-                self._kept.append((self._since, stop))
+                self._covered.append((self._since, stop))
                 self._since = self._now()
         else:
-            while (left := for_.total_seconds() - (self._clock.monotonic() - began)) > 0:
+            while (left := duration.total_seconds() - (self._clock.monotonic() - began)) > 0:
                 self._clock.advance(min(left, 600))
-            if for_ > UNSURE:
-                self._at_rest()
-            told = self._notices()
+            if duration > SETTLING_TIME:
+                self._wait_until_at_rest()
+            noticed = self._count_notices()
             self._clock.set_wall(self._now() - self.step.delta)
-            self._until(lambda: self._notices() > told, "the operator notices that its clock was set back", pace=5)
-        self._at_rest()
+            self._until(lambda: self._count_notices() > noticed, "the operator notices the step back", pace=5)
+        self._wait_until_at_rest()
 
     def _next_slot(self) -> None:
-        """Let the announced slot fall due, which then has to be sent."""
+        """Let the announced slot fall due. It must be sent."""
         due = self._announced()
-        known = {entry["id"] for entry in self._exporter.history()}  # a clock that was ahead may have written it off
+        known = {entry["id"] for entry in self._exporter.history()}  # a clock that was ahead may have skipped the slot
         self._clock.advance_to(due + timedelta(seconds=1))
 
         def look() -> Mapping[str, Any] | None:
@@ -176,13 +180,16 @@ class Stepped:
         try:
             entry = self._until(look, f"the slot of {due} has an entry")
         except AssertionError:
-            self.found.append(Found(Finding.SILENT, f"the slot of {due} was announced, and has no entry"))
+            self._silent(f"the slot of {due} was announced, and has no entry")
             return
         if entry["result"] != "Succeeded":
-            self.found.append(Found(Finding.SILENT, f"the slot of {due} ended as {entry['result']}: {entry['reason']}"))
+            self._silent(f"the slot of {due} ended as {entry['result']}: {entry['reason']}")
+
+    def _silent(self, description: str) -> None:
+        self.found.append(Violation(ViolationKind.SILENT_SLOT, description))
 
     def _announced(self) -> datetime:
-        """The time of the next slot, which lies ahead, and no further away than the schedule says."""
+        """The time of the next slot: in the future, and not later than the schedule says."""
 
         def look() -> datetime | None:
             status = self._exporter.status()
@@ -191,12 +198,10 @@ class Stepped:
             upcoming = next(slot for slot in self._slots(self._now()) if slot not in done)
             return due if due == upcoming and self._is_at_rest(status) else None
 
-        found: datetime = self._until(look, "the next slot is announced")
-        return found
+        announced: datetime = self._until(look, "the next slot is announced")
+        return announced
 
-    def _at_rest(self) -> None:
-        """Wait until no run is active and no slot is due."""
-
+    def _wait_until_at_rest(self) -> None:
         def look() -> bool:
             return self._is_at_rest(self._exporter.status())
 
@@ -208,18 +213,18 @@ class Stepped:
         return "activeRun" not in status and newest <= done
 
     def _until(self, look: Callable[[], Any], what: str, *, pace: float = 10) -> Any:
-        patience = SHORT_PATIENCE_SECONDS if self.story.broken else HANG_SECONDS
-        return self.story.stage.while_time_passes(partial(eventually, look, what, patience=patience), seconds=pace)
+        patience = MUTANT_SECONDS if self.scenario.mutant else HANG_SECONDS
+        return self.scenario.stage.while_time_passes(partial(eventually, look, what, patience=patience), seconds=pace)
 
     def _now(self) -> datetime:
         return self._clock.now()
 
-    def _notices(self) -> int:
-        return self.story.operator.log.count("the wall clock was set")
+    def _count_notices(self) -> int:
+        return self.scenario.operator.log.count("the wall clock was set")
 
     def _latest(self) -> datetime:
-        """The newest slot that has an entry: a clock that was ahead may have brought it too early."""
-        return max(_time(entry["scheduledTime"]) for entry in self._of_slots())
+        """The newest slot that has an entry. A clock that was ahead may have run it too early."""
+        return max(_time(entry["scheduledTime"]) for entry in self._slot_entries())
 
     def _slots(self, after: datetime) -> Iterator[datetime]:
         midnight = after.replace(hour=0, minute=20, second=0, microsecond=0) - timedelta(days=1)
@@ -227,50 +232,51 @@ class Stepped:
             if (slot := midnight + timedelta(hours=number * self._hours)) > after:
                 yield slot
 
-    # What is wrong
+    # The violations
 
-    def _of_slots(self) -> list[Mapping[str, Any]]:
-        return [entry for entry in self.story.entries(self._uid) if entry["trigger"] == "Schedule"]
+    def _slot_entries(self) -> list[Mapping[str, Any]]:
+        return [entry for entry in self.scenario.entries(self._uid) if entry["trigger"] == "Schedule"]
 
-    def _sends(self) -> Iterable[Found]:
-        ledger = self.story.stage.sandbox.ledger
+    def _send_violations(self) -> Iterable[Violation]:
+        ledger = self.scenario.stage.sandbox.ledger
         sent = ledger.distributions[self._sent_before :]
-        # By the batch: what was sent with a clock that was ahead goes out later, and names nobody until then.
+        # By the batch: a distribution of a clock that was ahead goes out later, and has no recipients until then.
         runs_of = {one.id: ledger.batches[one.batch_id or ""].run_ids for one in sent}
         for run, number in Counter(run for one in sent for run in runs_of[one.id]).items():
             if number > 1:
-                yield Found(Finding.DOUBLE, f"run {run} was sent {number} times")
+                yield Violation(ViolationKind.DOUBLE_SEND, f"run {run} was sent {number} times")
         for one in sent:
-            if self.step.for_ == "a minute" and not one.mailed:
-                yield Found(Finding.SILENT, f"{one.id} is not mailed before {one.send_date}")
-        yield from oracle.unwritten(sent, self.story.written(self._uid))
+            if self.step.duration == "a minute" and not one.mailed:
+                yield Violation(ViolationKind.SILENT_SLOT, f"{one.id} is not mailed before {one.send_date}")
+        yield from assertions.unjournaled_sends(sent, self.scenario.journal_writes(self._uid))
         runs: dict[str, list[Mapping[str, Any]]] = {}
-        for entry in self._of_slots():
+        for entry in self._slot_entries():
             if "startTime" in entry:
                 runs.setdefault(entry["id"], []).append(entry)
         for run, entries in runs.items():
             ours = [one for one in sent if run in runs_of[one.id]]
-            yield from oracle.judged(ledger, ours, entries[-1], self.story.people)
+            yield from assertions.slot_violations(ledger, ours, entries[-1], self.scenario.people)
 
-    def _entries(self) -> Iterable[Found]:
-        """A slot that had its run has no further entry."""
+    def _repeated_slots(self) -> Iterable[Violation]:
+        """A slot that had its run must not have another entry."""
         ran: set[str] = set()
-        for entry in self._of_slots():
+        for entry in self._slot_entries():
             if (slot := entry["scheduledTime"]) in ran:
-                yield Found(Finding.UNTRUE, f"the slot of {slot} had its run, and then: {entry['reason']}")
+                description = f"the slot of {slot} had its run, and then: {entry['reason']}"
+                yield Violation(ViolationKind.UNTRUE_ENTRY, description)
             if "startTime" in entry:
                 ran.add(slot)
 
-    def _silence(self) -> Iterable[Found]:
-        told = [_told(entry) for entry in self._of_slots()]
-        for since, until in self._kept:
+    def _silent_slots(self) -> Iterable[Violation]:
+        ranges = [_slot_range(entry) for entry in self._slot_entries()]
+        for since, until in self._covered:
             for slot in itertools.takewhile(lambda slot: slot <= until, self._slots(since)):  # noqa: B023
-                if not any(first <= slot <= last for first, last in told):
-                    yield Found(Finding.SILENT, f"the slot of {slot} has no entry")
+                if not any(first <= slot <= last for first, last in ranges):
+                    yield Violation(ViolationKind.SILENT_SLOT, f"the slot of {slot} has no entry")
 
 
-def _told(entry: Mapping[str, Any]) -> tuple[datetime, datetime]:
-    """The first and the last slot that an entry is about."""
+def _slot_range(entry: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    """The first and the last slot of an entry."""
     slot = _time(entry["scheduledTime"])
     if match := _RANGE.match(entry["message"]):
         return _time(match[1]), _time(match[2])
@@ -281,6 +287,6 @@ def _time(text: str | None) -> datetime:
     return datetime.fromisoformat(text) if text else datetime.min.replace(tzinfo=NOON.tzinfo)
 
 
-def some(steps: Iterable[ClockStep], wanted: Sequence[tuple[Moment, str, bool, str]]) -> list[ClockStep]:
-    """Those steps: by moment, size, direction and duration."""
-    return [step for step in steps if (step.moment, step.by, step.forward, step.for_) in wanted]
+def select(steps: Iterable[ClockStep], selected: Sequence[tuple[Moment, str, bool, str]]) -> list[ClockStep]:
+    """The steps with these moments, sizes, directions and durations."""
+    return [step for step in steps if (step.moment, step.size, step.forward, step.duration) in selected]

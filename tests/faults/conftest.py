@@ -1,7 +1,7 @@
-"""The office whose desks attacks happen at, and the tally that every attack writes into."""
+"""Fixtures of the fault tests: the tally of a test, and controllers in the process of the test."""
 
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -9,24 +9,24 @@ from qualtrics_exporter.controller.kube.auth import connect
 from tests.conftest import NUMBERS, RUN
 from tests.environment.controlplane import ControlPlane
 from tests.environment.sandbox import Certificates
-from tests.faults.desk import Office
+from tests.faults.controller_factory import ControllerFactory
 from tests.faults.tally import Tally
 
 
 @pytest.fixture
-def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
-    """Counts what a test tries; whatever was found makes it fail in the end."""
-    counted = Tally(request.node)
-    yield counted
-    counted.clean()
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """Counts the scenarios of a test. The test asserts that it has no violations."""
+    return Tally(request.node)
 
 
 @pytest.fixture(scope="module")
-async def office(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Office]:
-    """A namespace of the real API server with a client, and a folder where temporary files would lie."""
-    folder = tmp_path_factory.mktemp("left-behind")
+async def controllers(
+    cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[ControllerFactory]:
+    """Creates controllers in a namespace of the real API server. Temporary files go to a folder of the module."""
+    folder = tmp_path_factory.mktemp("temporary-files")
     certificates = Certificates(tmp_path_factory.mktemp("certificates"))
-    namespace = cluster.namespace(f"desks-{next(NUMBERS)}-{RUN}")
+    namespace = cluster.namespace(f"controllers-{next(NUMBERS)}-{RUN}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(cluster.kubeconfig))
         async with await connect() as api:
@@ -34,4 +34,4 @@ async def office(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory
             patch.setenv("HOME", str(folder))
             patch.setattr(tempfile, "tempdir", str(folder))
             patch.setenv("SSL_CERT_FILE", str(certificates.authority))
-            yield Office(api, namespace, folder, certificates)
+            yield ControllerFactory(api, namespace, folder, certificates)

@@ -1,8 +1,9 @@
-"""`qualtrics-exporter run` with a clock whose sleepers make the time pass, and a kill at a chosen effect on the disk.
+"""`qualtrics-exporter run` with a simulated clock, and with a kill at a chosen effect on the disk.
 
-`tests/environment/forking.py` calls `main` in a process of its own. The journal's effects are `open`, `sync` (of the
-file), `rename` and `sync folder`. Each is written as a line of the file that `QUALTRICS_EXPORTER_TEST_EFFECTS` names;
-`QUALTRICS_EXPORTER_TEST_KILL` is `before|after NUMBER` of the effect at which this process ends as by SIGKILL.
+`tests/environment/forking.py` calls `main` in a separate process, in which each sleep moves the clock. The journal's
+effects are `open`, `sync` (of the file), `rename` and `sync folder`. Each is written as a line into the file that
+`QUALTRICS_EXPORTER_TEST_EFFECTS` names. `QUALTRICS_EXPORTER_TEST_KILL` is `before NUMBER` or `after NUMBER`: the effect
+at which the process kills itself.
 """
 
 import itertools
@@ -17,42 +18,42 @@ from qualtrics_exporter.cli import main as command
 from qualtrics_exporter.cli import without_cluster
 from qualtrics_exporter.export import file_journal
 from tests.environment.clock import HastyClock
-from tests.faults import broken
+from tests.faults import mutants
 
 
 class Effects:
-    """The effects on the disk, counted."""
+    """Counts the effects on the disk."""
 
     def __init__(self) -> None:
-        self._numbers = itertools.count(1)
+        self._count = itertools.count(1)
         self._file = Path(os.environ["QUALTRICS_EXPORTER_TEST_EFFECTS"])
         self._when, _, number = os.environ.get("QUALTRICS_EXPORTER_TEST_KILL", "never 0").partition(" ")
-        self._kill = int(number)
+        self._number = int(number)
 
     def around(self, effect: Callable[..., Any], name: Callable[..., str | None]) -> Callable[..., Any]:
-        """The same, counted, and fatal where that is wanted."""
+        """Wrap a function whose effect counts. `name` returns None for calls that do not count."""
 
         def counted(*args: Any, **kwargs: Any) -> Any:
-            told = name(*args)
-            if told is None:
+            operation = name(*args)
+            if operation is None:
                 return effect(*args, **kwargs)
-            number = next(self._numbers)
+            number = next(self._count)
             with self._file.open("a") as file:
-                file.write(f"{told}\n")
-            self._end("before", number)
+                file.write(f"{operation}\n")
+            self._kill_at("before", number)
             result = effect(*args, **kwargs)
-            self._end("after", number)
+            self._kill_at("after", number)
             return result
 
         return counted
 
-    def _end(self, when: str, number: int) -> None:
-        if (when, number) == (self._when, self._kill):
+    def _kill_at(self, when: str, number: int) -> None:
+        if (when, number) == (self._when, self._number):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Watch the journal's own calls, and run the command."""
+    """Count the effects of the journal, and run the command."""
     sys.argv = ["qualtrics-exporter", *arguments]
     effects = Effects()
 
@@ -73,6 +74,6 @@ def main(arguments: Sequence[str]) -> int:
     Path.replace = effects.around(Path.replace, lambda *_: "rename")  # type: ignore[method-assign]
     clock = Path(os.environ["QUALTRICS_EXPORTER_TEST_CLOCK"])
     without_cluster.SystemClock = lambda: HastyClock(clock)  # type: ignore[assignment, misc]
-    with broken.build(os.environ.get("QUALTRICS_EXPORTER_TEST_BROKEN")):
+    with mutants.applied(os.environ.get("QUALTRICS_EXPORTER_TEST_MUTANT")):
         command()
     return 0

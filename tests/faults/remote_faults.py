@@ -1,7 +1,6 @@
-"""What can go wrong with a call to a remote side, and how a run with that in it has to end.
+"""How a call to Nexthink or Qualtrics can fail, and how a run with that fault must end.
 
-The expectations follow from DESIGN section 5 and from docs/, not from the code: who changes one of them changes what
-users were told.
+The expectations follow from the promises in docs/, not from the code. docs/reliability.md shows them to users.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,22 +19,22 @@ REFUSAL = (
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """One thing that goes wrong. `order` is told to the sandbox, given the time and where the canary is."""
+class FaultType:
+    """A way in which a call fails. `order` makes the fault of the sandbox, from the time and the URL of the canary."""
 
     name: str
     order: Callable[[datetime, str], Mapping[str, Any]] = lambda _now, _canary: {}
-    late: Literal["unheard", "heard", "then heard"] | None = None
-    """The reply comes when nobody waits for it any more."""
+    late: Literal["dropped", "served", "served later"] | None = None
+    """The reply comes when the client has given up. The request is dropped, served, or served only then."""
     closed: bool = False
-    """Nobody listens at that port."""
+    """The port is closed."""
     also: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What goes wrong with other operations for as long, by their names."""
-    shown: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the sandbox: what Qualtrics lets see of a distribution."""
+    """Faults of other operations for the same time, by operation."""
+    account: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the sandbox: what Qualtrics shows of a distribution."""
 
 
-def _answer(**order: Any) -> Callable[[datetime, str], Mapping[str, Any]]:
+def _reply(**order: Any) -> Callable[[datetime, str], Mapping[str, Any]]:
     return lambda _now, _canary: order
 
 
@@ -48,55 +47,55 @@ def _limited_until(now: datetime, _canary: str) -> Mapping[str, Any]:
     return {"status": 429, "body": REFUSAL, "headers": {"Retry-After": date}}
 
 
-def _elsewhere(_now: datetime, canary: str) -> Mapping[str, Any]:
+def _redirect(_now: datetime, canary: str) -> Mapping[str, Any]:
     return {"status": 307, "headers": {"Location": f"{canary}/elsewhere"}}
 
 
-TROUBLES = {
-    trouble.name: trouble
-    for trouble in (
-        *(Trouble(str(status), _answer(status=status, body=REFUSAL)) for status in (400, 401, 403, 404, 409)),
-        Trouble("403, a page", _answer(status=403, body=GARBAGE)),
-        Trouble("401 page, done", _answer(status=401, body=GARBAGE, apply_effect=True)),
-        Trouble("403 bare, done", _answer(status=403, body=b"", apply_effect=True)),
-        Trouble("429, in seconds", _answer(status=429, body=REFUSAL, headers={"Retry-After": "40"})),
-        Trouble("429, at a date", _limited_until),
-        Trouble("429", _limited),
-        Trouble("429 for a day", _answer(status=429, headers={"Retry-After": "86400"})),
-        Trouble("500", _answer(status=500, body=REFUSAL)),
-        Trouble("503", _answer(status=503, body=GARBAGE)),
-        Trouble("500, done", _answer(status=500, apply_effect=True)),
-        Trouble("429, done", _answer(status=429, apply_effect=True)),
-        Trouble("429, no list", _answer(status=429, apply_effect=True), also={LIST: {"status": 503}}),
-        Trouble("429, late list", _answer(status=429, apply_effect=True), shown={"list_lag_seconds": 300}),
-        Trouble("429, hidden", _answer(status=429, apply_effect=True), shown={"batch_echo": "never"}),
-        Trouble("429, none else", _limited, shown={"batch_echo": "never"}),
-        Trouble("a proxy's page", _answer(status=200, body=GARBAGE)),
-        Trouble("not JSON", _answer(body=GARBAGE)),
-        Trouble("truncated", _answer(truncate=5)),
-        Trouble("empty", _answer(body=b"")),
-        Trouble("redirect", _elsewhere),
-        Trouble("not reached", closed=True),
-        Trouble("dropped before", _answer(drop="before")),
-        Trouble("dropped after", _answer(drop="after")),
-        Trouble("late, not done", _answer(hold="before"), late="unheard"),
-        Trouble("late, done", _answer(hold="after"), late="heard"),
-        Trouble("late, then done", _answer(hold="before"), late="then heard"),
+FAULT_TYPES = {
+    type_.name: type_
+    for type_ in (
+        *(FaultType(str(status), _reply(status=status, body=REFUSAL)) for status in (400, 401, 403, 404, 409)),
+        FaultType("403, a page", _reply(status=403, body=GARBAGE)),
+        FaultType("401 page, done", _reply(status=401, body=GARBAGE, apply_effect=True)),
+        FaultType("403 bare, done", _reply(status=403, body=b"", apply_effect=True)),
+        FaultType("429, in seconds", _reply(status=429, body=REFUSAL, headers={"Retry-After": "40"})),
+        FaultType("429, at a date", _limited_until),
+        FaultType("429", _limited),
+        FaultType("429 for a day", _reply(status=429, headers={"Retry-After": "86400"})),
+        FaultType("500", _reply(status=500, body=REFUSAL)),
+        FaultType("503", _reply(status=503, body=GARBAGE)),
+        FaultType("500, done", _reply(status=500, apply_effect=True)),
+        FaultType("429, done", _reply(status=429, apply_effect=True)),
+        FaultType("429, no list", _reply(status=429, apply_effect=True), also={LIST: {"status": 503}}),
+        FaultType("429, late list", _reply(status=429, apply_effect=True), account={"list_lag_seconds": 300}),
+        FaultType("429, hidden", _reply(status=429, apply_effect=True), account={"batch_echo": "never"}),
+        FaultType("429, none else", _limited, account={"batch_echo": "never"}),
+        FaultType("a proxy's page", _reply(status=200, body=GARBAGE)),
+        FaultType("not JSON", _reply(body=GARBAGE)),
+        FaultType("truncated", _reply(truncate=5)),
+        FaultType("empty", _reply(body=b"")),
+        FaultType("redirect", _redirect),
+        FaultType("not reached", closed=True),
+        FaultType("dropped before", _reply(drop="before")),
+        FaultType("dropped after", _reply(drop="after")),
+        FaultType("late, not done", _reply(hold="before"), late="dropped"),
+        FaultType("late, done", _reply(hold="after"), late="served"),
+        FaultType("late, then done", _reply(hold="before"), late="served later"),
     )
 }
 
-ONCE_ONLY = {name for name, trouble in TROUBLES.items() if trouble.late}
-"""Each try of these costs real time."""
+ONCE_ONLY = {name for name, type_ in FAULT_TYPES.items() if type_.late}
+"""Each call with one of these takes real time."""
 
 
-# How it ends, by the kind of call. A reason: the run fails with it, nobody was mailed. `+` before it: only if it goes
-# wrong for ever; once, the run succeeds. `sent` and `unknown` are how a send ends whose outcome is looked up. `-`: not
-# tried, because only a send is looked for after a 429, and an import is counted. `done`, `no list`, `late list` and
-# `hidden`: Qualtrics sends or imports, and answers 429 all the same; its list shows that, cannot be read, shows it
-# after five minutes, or does not show where distributions go. `none else`: it does not show that either, but did not
-# send, and the list is empty.
-ENDINGS = """
-trouble          read                 import               send                 token                download
+# How the run ends, by the kind of call. A reason: the run fails with it, and nobody was mailed. `+` before a reason:
+# only if the fault never ends; with the fault once, the run succeeds. `sent` and `unknown`: how a send ends whose
+# outcome is looked up. `-`: not tried, because the operator looks only for a send after a 429, and counts an import.
+# `done`, `no list`, `late list` and `hidden`: Qualtrics sends or imports, and replies with 429 all the same. Its list
+# shows that, cannot be read, shows it after five minutes, or does not show where distributions go. `none else`: it does
+# not show that either, but did not send, and the list is empty.
+EXPECTATIONS = """
+fault            read                 import               send                 token                download
 
 400              RequestRefused       RequestRefused       SendRefused          CredentialsRefused   +RemoteUnavailable
 401              +CredentialsRefused  +CredentialsRefused  CredentialsRefused   CredentialsRefused   +RemoteUnavailable
@@ -131,12 +130,12 @@ late, done       +RemoteUnavailable   +RemoteUnavailable   sent                 
 late, then done  +RemoteUnavailable   +RemoteUnavailable   sent                 +RemoteUnavailable   +RemoteUnavailable
 """
 
-# Where the call itself says more than its kind.
+# Operations with other expectations than their kind.
 EXCEPTIONS = {
-    # An export takes the place of an execution that Nexthink fails to do.
+    # If Nexthink fails to execute the query, an export takes the place of the execution.
     **{
-        ("nexthink.execute", trouble): "exported"
-        for trouble in ("500", "503", "500, done", "truncated", "dropped before", "dropped after")
+        ("nexthink.execute", name): "exported"
+        for name in ("500", "503", "500, done", "truncated", "dropped before", "dropped after")
     },
     ("nexthink.execute", "400"): "QueryRefused",
     ("nexthink.execute", "403"): "QueryNotPermitted",
@@ -147,10 +146,10 @@ EXCEPTIONS = {
     ("qualtrics.create_batch", "404"): "DirectoryNotFound",
     ("qualtrics.import_contacts", "404"): "MailingListNotFound",
     ("qualtrics.import_status", "404"): "+RemoteReplyInvalid",  # Qualtrics may not know a new import yet
-    ("qualtrics.import_status", "429 for a day"): "+RateLimited",  # in another batch all may be well
+    ("qualtrics.import_status", "429 for a day"): "+RateLimited",  # another batch may succeed
     **{
-        ("qualtrics.whoami", trouble): "no effect"  # only this call needs its scope
-        for trouble in ("403", "403, a page", "403 bare, done")
+        ("qualtrics.whoami", name): "no effect"  # only this call needs its scope
+        for name in ("403", "403, a page", "403 bare, done")
     },
     ("qualtrics.read_survey", "400"): "SurveyNotFound",
     ("qualtrics.read_survey", "404"): "SurveyNotFound",
@@ -160,7 +159,7 @@ EXCEPTIONS = {
     ("qualtrics.read_mailing_list", "404"): "MailingListNotFound",
 }
 
-OF_A_RUN = {
+RUN_OPERATIONS = {
     "nexthink.token": "token",
     "nexthink.execute": "read",
     "nexthink.export": "read",
@@ -172,8 +171,8 @@ OF_A_RUN = {
     "qualtrics.import_status": "read",
     "qualtrics.create_distribution": "send",
 }
-OF_A_LOOK_UP = ("qualtrics.list_distributions", "qualtrics.read_distribution")
-OF_A_CHECK = {
+LOOK_UP_OPERATIONS = ("qualtrics.list_distributions", "qualtrics.read_distribution")
+CHECK_OPERATIONS = {
     "nexthink.token": "token",
     "nexthink.execute": "read",
     "qualtrics.token": "token",
@@ -183,79 +182,79 @@ OF_A_CHECK = {
     "qualtrics.list_directories": "read",
     "qualtrics.read_mailing_list": "read",
 }
-OF_THE_FIGURES = ("qualtrics.read_distribution",)
+DELIVERY_OPERATIONS = ("qualtrics.read_distribution",)
 
-WITH_AN_EXPORT = ("nexthink.export", "nexthink.status", "nexthink.download")
-"""Only asked for where the query returns 1,000 rows or more."""
+EXPORT_OPERATIONS = ("nexthink.export", "nexthink.status", "nexthink.download")
+"""Used only if the query returns 1,000 rows or more."""
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How it ends, and how often Qualtrics was asked to send."""
+class Outcome:
+    """How a run ends, and how often Qualtrics is asked to send."""
 
     result: str
     reason: str
-    posts: int = 0
+    sends: int = 0
 
 
-SUCCEEDED = Ending("Succeeded", "Succeeded", 1)
-UNKNOWN = Ending("Unknown", "DeliveryUnknown", 1)
-MOST_POSTS = 3
+SUCCEEDED = Outcome("Succeeded", "Succeeded", 1)
+UNKNOWN = Outcome("Unknown", "DeliveryUnknown", 1)
+MAX_SENDS = 3
 
 
 @dataclass(frozen=True)
-class Strike:
-    """A trouble at an operation, once or for ever."""
+class RemoteFault:
+    """A fault of an operation, once or without end."""
 
     operation: str
-    trouble: Trouble
+    type: FaultType
     once: bool
     after: int = 0
-    """So many calls are let pass before."""
+    """How many calls succeed before."""
 
     def __str__(self) -> str:
         after = f" after {self.after} calls" if self.after else ""
-        return f"{self.operation}: {self.trouble.name} {'once' if self.once else 'for ever'}{after}"
+        return f"{self.operation}: {self.type.name} {'once' if self.once else 'without end'}{after}"
 
 
-def strikes(operation: str, kind: str) -> list[Strike]:
-    """Everything that can go wrong with an operation of that kind."""
+def faults_of(operation: str, kind: str) -> list[RemoteFault]:
+    """All faults of an operation of this kind."""
     return [
-        Strike(operation, trouble, once)
-        for trouble in TROUBLES.values()
+        RemoteFault(operation, type_, once)
+        for type_ in FAULT_TYPES.values()
         for once in (True, False)
-        if TABLE[trouble.name][kind] != "-" and (once or trouble.name not in ONCE_ONLY)
+        if TABLE[type_.name][kind] != "-" and (once or type_.name not in ONCE_ONLY)
     ]
 
 
-def expected(strike: Strike, kind: str) -> Ending:
-    """How a run, or a check, with that strike has to end."""
-    name = strike.trouble.name
-    cell = EXCEPTIONS.get((strike.operation, name)) or TABLE[name][kind]
-    if cell == "exported" and not strike.once:
-        return Ending("Succeeded", "QueryNotCompared", 1)
+def expected_outcome(fault: RemoteFault, kind: str) -> Outcome:
+    """How a run or a check with this fault must end."""
+    name = fault.type.name
+    cell = EXCEPTIONS.get((fault.operation, name)) or TABLE[name][kind]
+    if cell == "exported" and not fault.once:
+        return Outcome("Succeeded", "QueryNotCompared", 1)
     if cell in ("sent", "unknown", "exported", "no effect"):
         return UNKNOWN if cell == "unknown" else SUCCEEDED
-    refused_posts = 0 if kind != "send" or strike.trouble.closed else 1
+    refused_sends = 0 if kind != "send" or fault.type.closed else 1
     if cell.startswith("+"):
-        if strike.once:
-            return Ending("Succeeded", "Succeeded", 1 + refused_posts)
-        return Ending("Failed", cell[1:], refused_posts * MOST_POSTS)
-    return Ending("Failed", cell, refused_posts)
+        if fault.once:
+            return Outcome("Succeeded", "Succeeded", 1 + refused_sends)
+        return Outcome("Failed", cell[1:], refused_sends * MAX_SENDS)
+    return Outcome("Failed", cell, refused_sends)
 
 
 def _table(text: str) -> dict[str, dict[str, str]]:
     head, *lines = [line for line in text.splitlines() if line]
-    places = [slice(*ends) for ends in pairwise([*(head.index(word) for word in head.split()), None])]
-    kinds, *rows = [[line[place].strip() for place in places] for line in (head, *lines)]
+    columns = [slice(*ends) for ends in pairwise([*(head.index(word) for word in head.split()), None])]
+    kinds, *rows = [[line[column].strip() for column in columns] for line in (head, *lines)]
     return {name: dict(zip(kinds[1:], cells, strict=True)) for name, *cells in rows}
 
 
-TABLE = _table(ENDINGS)
+TABLE = _table(EXPECTATIONS)
 
 
 def page() -> str:
-    """The expectations as docs/reliability.md shows them to users."""
+    """The expectations as a table of docs/reliability.md."""
     kinds = list(next(iter(TABLE.values())))
     rows = [["", *kinds], ["---"] * (len(kinds) + 1)]
     rows += [[name, *(_shown(cell) for cell in cells.values())] for name, cells in TABLE.items()]

@@ -1,4 +1,4 @@
-"""`qualtrics-exporter run` is killed at every effect, on the remote sides and on its disk; the same command goes on."""
+"""`qualtrics-exporter run` is killed at every effect, on the remote services and on its disk, and is run again."""
 
 import json
 import os
@@ -10,28 +10,28 @@ from typing import Any
 import pytest
 import yaml
 
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 from tests.environment.build import ROOT
 from tests.environment.clock import HastyClock
 from tests.environment.forking import Forked, fork
 from tests.environment.sandbox import Certificates, SandboxThread
 from tests.environment.stage import NOON
 from tests.environment.waiting import HANG_SECONDS, eventually
-from tests.faults import broken, oracle
-from tests.faults.crash import MOMENTS, KillPoint, points
-from tests.faults.oracle import Finding, Found
+from tests.faults import assertions, mutants
+from tests.faults.assertions import Violation, ViolationKind
+from tests.faults.crash import AFTER, BEFORE, DELAYED, KillPoint, kill_points
 from tests.faults.tally import Tally
 
-MATRIX = "killed at an effect"
+ATTACK = "killed at an effect"
 AROUND_THE_SEND = ("qualtrics.import_status", "qualtrics.create_distribution")
 
 
-class Local:
-    """The command on the sandbox's own exporter. Each slot has a journal of its own."""
+class LocalRun:
+    """The command, with the exporter of the sandbox. Each slot has a new journal."""
 
-    def __init__(self, folder: Path, subject: str, arguments: list[str], build: broken.Build | None = None) -> None:
-        self.subject = subject
-        self.build = build
+    def __init__(self, folder: Path, target: str, arguments: list[str], mutant: mutants.Mutant | None = None) -> None:
+        self.target = target
+        self.mutant = mutant
         self._folder = folder
         self._arguments = arguments
         self._clock_file = folder / "clock"
@@ -39,17 +39,17 @@ class Local:
         self.clock = HastyClock(self._clock_file, start=NOON)
         certificates = Certificates(folder)
         self._authority = certificates.authority
-        self.sandbox = SandboxThread(self.clock, certificates.server, World.default())
+        self.sandbox = SandboxThread(self.clock, certificates.server, Account.default())
         self._number = 0
 
-    def begin(self) -> None:
-        """A new journal: what the next slot is."""
+    def begin_slot(self) -> None:
+        """Use a new journal."""
         self._number += 1
         self._since = len(self.sandbox.ledger.distributions)
         self.sandbox.clear_faults()
 
     def start(self, kill: str = "") -> Forked:
-        """The command, with what it writes in files of this slot."""
+        """Start the command. Its output and files go to the folder of this slot."""
         self._effects.unlink(missing_ok=True)
         home = self._home
         home.mkdir(exist_ok=True)
@@ -62,65 +62,63 @@ class Local:
             "QUALTRICS_EXPORTER_TEST_CLOCK": str(self._clock_file),
             "QUALTRICS_EXPORTER_TEST_EFFECTS": str(self._effects),
             **({"QUALTRICS_EXPORTER_TEST_KILL": kill} if kill else {}),
-            **({"QUALTRICS_EXPORTER_TEST_BROKEN": self.build} if self.build else {}),
+            **({"QUALTRICS_EXPORTER_TEST_MUTANT": self.mutant} if self.mutant else {}),
         }
         command = ["run", *map(str, self._files()), "--journal", str(self._journal), "--allowed-host", "localhost"]
         with (home / "output").open("ab") as output:
             return fork("tests.faults.local_process", [*command, *self._arguments], environment, output, ROOT)
 
-    def recorded(self) -> tuple[list[str], list[str]]:
-        """The effects of an undisturbed run: on the remote sides, and on the disk."""
-        self.begin()
+    def record_effects(self) -> tuple[list[str], list[str]]:
+        """The effects of an undisturbed run: on the remote services, and on the disk."""
+        self.begin_slot()
         calls = len(self.sandbox.ledger.calls)
         assert self.start().wait(HANG_SECONDS) == 0
-        assert not self.judged()
+        assert self.violations() == []
         return self.sandbox.ledger.operations()[calls:], self._effects.read_text().splitlines()
 
-    def killed_at(self, kill: KillPoint) -> list[Found]:
-        """Killed at a call to a remote side."""
-        self.begin()
-        hold = "after" if kill.moment == "happens unseen" else "before"
+    def kill_at_call(self, kill: KillPoint) -> list[Violation]:
+        """Kill the command at a call to a remote service, and run it again."""
+        self.begin_slot()
+        hold = "after" if kill.moment == AFTER else "before"
         self.sandbox.fault(kill.operation, after=kill.number - 1, hold=hold)
         process = self.start()
-        found = []
+        violations = []
         try:
             self.sandbox.reached(kill.operation)
             if kill.operation == "qualtrics.create_distribution":
-                found = self._named()
+                violations = self._unjournaled_send()
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
-        if kill.moment != "happens late":
+        if kill.moment != DELAYED:
             self.sandbox.release(kill.operation, drop=True)
         process = self.start()
-        if kill.moment == "happens late":
-            eventually(lambda: self._effects.exists() or process.poll() is not None, "the next one has begun")
+        if kill.moment == DELAYED:
+            eventually(lambda: self._effects.exists() or process.poll() is not None, "the next process has begun")
         self.sandbox.clear_faults()
-        self._ended(process)
-        return [*found, *self.judged()]
+        self._wait_for_end(process)
+        return [*violations, *self.violations()]
 
-    def killed_on_disk(self, number: int, when: str) -> list[Found]:
-        """Killed before or after that effect on the disk. Who was told how it ended does not give the command again."""
-        self.begin()
+    def kill_at_disk_effect(self, number: int, when: str) -> list[Violation]:
+        """Kill the command before or after that effect on the disk. If it did not report success, run it again."""
+        self.begin_slot()
         assert self.start(f"{when} {number}").wait(HANG_SECONDS) == -signal.SIGKILL
         if "result        Succeeded" not in (self._home / "output").read_text():
-            self._ended(self.start())
-        return self.judged()
+            self._wait_for_end(self.start())
+        return self.violations()
 
-    def judged(self) -> list[Found]:
-        """What was wrong with this slot."""
+    def violations(self) -> list[Violation]:
+        """The violations of this slot."""
         ledger = self.sandbox.ledger
         sent = ledger.distributions[self._since :]
-        people = {str(row[0]) for row in self.sandbox.world.queries["#teams_rollout"].stream() if row[0]}
-        left = {path.name: path.read_text(errors="replace") for path in self._home.rglob("*") if path.is_file()}
-        needles = {
+        people = {str(row[0]) for row in self.sandbox.account.queries["#teams_rollout"].stream() if row[0]}
+        files = {path.name: path.read_text(errors="replace") for path in self._home.rglob("*") if path.is_file()}
+        secrets = {
             "an address": people,
             "a client secret": [keys["clientSecret"] for keys in self.sandbox.secrets().values()],
             "a token": self.sandbox.tokens(),
         }
-        return [*oracle.judged(ledger, sent, self._entry(), people), *oracle.leaks(left, needles)]
-
-    # Inside
+        return [*assertions.slot_violations(ledger, sent, self._entry(), people), *assertions.leaks(files, secrets)]
 
     @property
     def _home(self) -> Path:
@@ -134,7 +132,7 @@ class Local:
         exporter, secrets = self._folder / "exporter.yaml", self._folder / "secrets.yaml"
         exporter.write_text(yaml.safe_dump({
             "apiVersion": "qualtrics-exporter.dev/v1alpha1", "kind": "QualtricsExporter",
-            "metadata": {"name": "teams-rollout", "namespace": "dex"}, "spec": self.sandbox.world.exporter_spec(),
+            "metadata": {"name": "teams-rollout", "namespace": "dex"}, "spec": self.sandbox.account.exporter_spec(),
         }))  # fmt: skip
         secrets.write_text(yaml.safe_dump_all(
             {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys}
@@ -142,8 +140,8 @@ class Local:
         ))  # fmt: skip
         return [exporter, "--secrets", secrets]
 
-    def _ended(self, process: Forked) -> None:
-        """Wait for its end. A test that was dropped, or a run that ended before the kill, is not begun once more."""
+    def _wait_for_end(self, process: Forked) -> None:
+        """Wait for its end. A test that was dropped, or a run that ended before the kill, does not begin again."""
         try:
             process.wait(HANG_SECONDS)
         finally:
@@ -154,69 +152,83 @@ class Local:
         return json.loads(self._journal.read_text()) if self._journal.exists() else {}
 
     def _entry(self) -> Mapping[str, Any] | None:
-        """How the slot ended: the first entry is of the run that was killed, if it got one before a next began."""
+        """The entry of the slot: the first one is of the run that was killed, if it ended before the next one began."""
         status = self._status()
         if status.get("activeRun"):
             return None
         return status.get("lastTest") or next(iter(status.get("history", [])), None)
 
-    def _named(self) -> list[Found]:
+    def _unjournaled_send(self) -> list[Violation]:
         run = self._status().get("activeRun") or {}
         if run.get("step") == "Sending" and run.get("batchId") in self.sandbox.ledger.batches:
             return []
-        return [Found(Finding.UNWRITTEN, f"it is asked to send while the journal says {run.get('step')}")]
+        description = f"Qualtrics is asked to send while the journal has {run.get('step')}"
+        return [Violation(ViolationKind.UNJOURNALED_SEND, description)]
 
 
 @pytest.fixture
-def local(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Local]:
-    """Parametrised with its name in the table, the arguments, and perhaps how the build is broken."""
-    made = Local(tmp_path, *request.param)
-    with made.sandbox:
-        yield made
-        assert made.sandbox.ledger.errors == []
+def local_run(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LocalRun]:
+    """The parameter has the target in the table, the arguments, and perhaps a mutant."""
+    run = LocalRun(tmp_path, *request.param)
+    with run.sandbox:
+        yield run
+        assert run.sandbox.ledger.errors == []
 
 
 SEND, TEST = "`run --send`", "`run --test --send`"
-ALL = pytest.mark.parametrize("local", [(SEND, ["--send"]), (TEST, ["--test", "--send"])], indirect=True)
+ALL = pytest.mark.parametrize(
+    "local_run", [(SEND, ["--send"]), (TEST, ["--test", "--send"])], indirect=True, ids=["run", "test"]
+)
 
 
-@pytest.mark.parametrize("local", [(SEND, ["--send"])], indirect=True)
-def test_a_kill_around_the_send_sends_at_most_once_and_ends_in_an_entry(local: Local, tally: Tally) -> None:
-    calls, effects = local.recorded()
-    for kill in points([call for call in calls if call in AROUND_THE_SEND], MOMENTS[:2]):
-        tally.add(MATRIX, local.subject, str(kill), local.killed_at(kill))
-    renamed = [number for number, effect in enumerate(effects, 1) if effect == "rename"]
-    for number in renamed[2:]:  # Sending, Sent, the end, and that its user knows
-        tally.add(MATRIX, local.subject, f"after effect {number}", local.killed_on_disk(number, "after"))
+@pytest.mark.parametrize("local_run", [(SEND, ["--send"])], indirect=True, ids=["run"])
+def test_command_killed_around_its_send_sends_at_most_once_and_ends_in_an_entry(
+    local_run: LocalRun, tally: Tally
+) -> None:
+    calls, effects = local_run.record_effects()
+    for kill in kill_points([call for call in calls if call in AROUND_THE_SEND], [BEFORE, AFTER]):
+        tally.add(ATTACK, local_run.target, str(kill), local_run.kill_at_call(kill))
+    renames = [number for number, effect in enumerate(effects, 1) if effect == "rename"]
+    for number in renames[2:]:  # `Sending`, `Sent`, the end, and that the user has seen the result
+        violations = local_run.kill_at_disk_effect(number, "after")
+        tally.add(ATTACK, local_run.target, f"after effect {number}", violations)
+    assert tally.violations == [], tally.how_to_repeat
 
 
 @pytest.mark.long
 @ALL
-def test_a_kill_at_any_call_to_a_remote_side(local: Local, tally: Tally) -> None:
-    calls, _ = local.recorded()
-    for kill in points(calls):
-        tally.add(MATRIX, local.subject, str(kill), local.killed_at(kill))
+def test_command_killed_at_any_remote_call_sends_at_most_once_and_ends_in_an_entry(
+    local_run: LocalRun, tally: Tally
+) -> None:
+    calls, _ = local_run.record_effects()
+    for kill in kill_points(calls):
+        tally.add(ATTACK, local_run.target, str(kill), local_run.kill_at_call(kill))
+    assert tally.violations == [], tally.how_to_repeat
 
 
 @pytest.mark.long
 @ALL
-def test_a_kill_at_any_effect_on_the_disk(local: Local, tally: Tally) -> None:
-    _, effects = local.recorded()
+def test_command_killed_at_any_disk_effect_sends_at_most_once_and_ends_in_an_entry(
+    local_run: LocalRun, tally: Tally
+) -> None:
+    _, effects = local_run.record_effects()
     for number, effect in enumerate(effects, 1):
         for when in ("before", "after"):
-            tally.add(MATRIX, local.subject, f"{when} {effect} {number}", local.killed_on_disk(number, when))
+            violations = local_run.kill_at_disk_effect(number, when)
+            tally.add(ATTACK, local_run.target, f"{when} {effect} {number}", violations)
+    assert tally.violations == [], tally.how_to_repeat
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "local",
-    [(SEND, ["--send"], broken.WRITTEN_LATE), (SEND, ["--send"], broken.SENT_AGAIN)],
+    "local_run",
+    [(SEND, ["--send"], mutants.JOURNAL_AFTER_SEND), (SEND, ["--send"], mutants.REPEATED_SEND)],
     indirect=True,
-    ids=["written late", "sent again"],
+    ids=[mutants.JOURNAL_AFTER_SEND, mutants.REPEATED_SEND],
 )
-def test_a_broken_build_is_caught(local: Local, tally: Tally) -> None:
-    kill = KillPoint("qualtrics.create_distribution", "happens unseen")
-    found = local.killed_at(kill)
-    assert local.build
-    tally.add(MATRIX, local.subject, str(kill), found, broken=local.build)
-    assert found
+def test_kill_after_the_send_of_the_command_catches_each_mutant(local_run: LocalRun, tally: Tally) -> None:
+    kill = KillPoint("qualtrics.create_distribution", AFTER)
+    violations = local_run.kill_at_call(kill)
+    assert local_run.mutant
+    tally.add(ATTACK, local_run.target, str(kill), violations, mutant=local_run.mutant)
+    assert tally.caught, f"the kill does not find this bug: {local_run.mutant}"

@@ -1,4 +1,4 @@
-"""Several operators, of which one should work: killed, paused and cut off at every step, and two that both work."""
+"""Several replicas: the one that works is killed, paused or cut off in each step, and two replicas work at once."""
 
 import signal
 import time
@@ -11,12 +11,12 @@ import pytest
 from tests.environment.operator import Operator
 from tests.environment.stage import Stage
 from tests.environment.waiting import eventually
-from tests.faults import broken
-from tests.faults.oracle import Found
-from tests.faults.story import Slot, Story, Trigger
+from tests.faults import mutants
+from tests.faults.assertions import Violation
+from tests.faults.scenario import Scenario, Slot, Trigger
 from tests.faults.tally import Tally
 
-MATRIX = "several replicas"
+ATTACK = "several replicas"
 SLOT: Trigger = "a slot of the schedule"
 STEPS = (
     ("api.status.Claimed", "after"),
@@ -33,49 +33,49 @@ STEPS = (
     ("api.status.ended", "before"),
 )
 IMPORTED = STEPS[5]
-Pair = Callable[..., Story]
+StartReplicas = Callable[..., Scenario]
 
 
 @pytest.fixture
-def pair(stage: Stage) -> Pair:
-    """An exporter, and two replicas."""
+def start_replicas(stage: Stage) -> StartReplicas:
+    """Starts two replicas, with an exporter that was checked."""
 
-    def begin(build: broken.Build | None = None, *, election: bool = True, steered_lease: bool = True) -> Story:
-        story = Story(stage, broken=build)
+    def start(mutant: mutants.Mutant | None = None, *, election: bool = True, steered_lease: bool = True) -> Scenario:
+        scenario = Scenario(stage, mutant=mutant)
         for _ in range(2):
-            story.start(election=election, steered_lease=steered_lease)
-        story.exporter.checked()
-        return story
+            scenario.start(election=election, steered_lease=steered_lease)
+        scenario.exporter.checked()
+        return scenario
 
-    return begin
+    return start
 
 
 def leads(operator: Operator) -> bool:
-    """Whether this replica says that it works."""
-    return says(operator, "qualtrics_exporter_leader 1.0")
+    """Whether this replica reports that it leads."""
+    return has_metric(operator, "qualtrics_exporter_leader 1.0")
 
 
-def leader(story: Story) -> int:
-    """The replica that works."""
+def wait_for_leader(scenario: Scenario) -> int:
+    """The number of the replica that leads."""
 
     def look() -> list[int]:
-        return [n for n in range(len(story.operators)) if follows(story, n)]
+        return [n for n in range(len(scenario.operators)) if leads_after_restarts(scenario, n)]
 
-    return eventually(look, "somebody leads")[0]
+    return eventually(look, "a replica leads")[0]
 
 
-def lost(story: Story, how: str, operation: str, when: str, *, elected: bool = False) -> list[Found]:
-    """One slot whose worker is lost to the others at that step, and comes back when they are done."""
-    sandbox = story.stage.sandbox
+def lose_worker(scenario: Scenario, how: str, operation: str, when: str, *, elected: bool = False) -> list[Violation]:
+    """The violations of one slot whose replica is lost at this step, and returns after the other one has finished."""
+    sandbox = scenario.stage.sandbox
     if operation.startswith("api."):
-        for gate in story.gates:
+        for gate in scenario.gates:
             gate.fault(operation, hold=when)
     else:
         sandbox.fault(operation, hold=when)
-    slot = story.due(SLOT)
-    working = stuck(story, operation, slot)
-    gate, operator = story.gates[working], story.operators[working]
-    story.gates[1 - working].clear_faults()
+    slot = scenario.make_due(SLOT)
+    working = wait_for_worker(scenario, operation, slot)
+    gate, operator = scenario.gates[working], scenario.operators[working]
+    scenario.gates[1 - working].clear_faults()
     if how == "killed":
         operator.kill()
         gate.release(drop=True)
@@ -87,125 +87,144 @@ def lost(story: Story, how: str, operation: str, when: str, *, elected: bool = F
         gate.release()
         sandbox.release()
     if elected:
-        story.stage.until_lease_runs_out(partial(follows, story, 1 - working), "the other one leads")
+        is_leading = partial(leads_after_restarts, scenario, 1 - working)
+        scenario.stage.until_lease_runs_out(is_leading, "the other replica leads")
     else:
-        story.stage.let_a_lease_pass()  # for the one that is paused: without a Lease, it has no other limit
-    story.over(slot, pace=60)
+        scenario.stage.let_a_lease_pass()  # without a Lease, the paused replica has no other limit
+    scenario.wait_for_end(slot, pace=60)
     gate.clear_faults()
     sandbox.clear_faults()
     if how == "killed":
         operator.start()
     elif how == "paused":
         operator.send(signal.SIGCONT)
-        # What it still does has been done when it answers again, and has written or found that it may not.
-        eventually(lambda: not operator.alive or operator.get("/livez") == 200, "it has woken")
-        eventually(lambda: not operator.alive or letting_go(operator), "it has let go of the run")
-        if not operator.alive:  # it ended itself: its term was over
+        # When it replies again, it has done what was left to do: it has written, or found that it may not.
+        eventually(lambda: not operator.alive or operator.get("/livez") == 200, "the replica replies again")
+        eventually(lambda: not operator.alive or has_no_run(operator), "the replica has released the run")
+        if not operator.alive:  # it has ended itself, because its term was over
             operator.start()
     else:
         gate.mend()
-        eventually(lambda: not operator.alive or letting_go(operator), "it has let go of the run")
+        eventually(lambda: not operator.alive or has_no_run(operator), "the replica has released the run")
         if not operator.alive:
             operator.start()
-    return story.judged(slot)
+    return scenario.violations(slot)
 
 
-def follows(story: Story, other: int) -> bool:
-    """Whether the other replica leads by now."""
-    story.kubelet()
-    return leads(story.operators[other])
+def leads_after_restarts(scenario: Scenario, number: int) -> bool:
+    """Whether this replica leads. Replicas that have ended are restarted."""
+    scenario.restart_ended_operators()
+    return leads(scenario.operators[number])
 
 
-def stuck(story: Story, operation: str, slot: Slot) -> int:
-    """Which replica stands at that operation."""
+def wait_for_worker(scenario: Scenario, operation: str, slot: Slot) -> int:
+    """Wait until this operation is held. Returns the number of the replica that called it."""
     if not operation.startswith("api."):
-        assert story.stands_at(operation, slot)
-        claims = [(call.at, n) for n, gate in enumerate(story.gates) for call in gate.calls if call.run and call.taken]
+        assert scenario.wait_until_held(operation, slot)
+        claims = [
+            (call.at, n) for n, gate in enumerate(scenario.gates) for call in gate.calls if call.run and call.taken
+        ]
         return max(claims)[1]
 
     def look() -> list[int]:
-        return [n + 1 for n, gate in enumerate(story.gates) if gate.held(operation)]
+        return [n + 1 for n, gate in enumerate(scenario.gates) if gate.held(operation)]
 
-    return story.stage.while_time_passes(lambda: eventually(look, f"{operation} is reached"), seconds=1)[0] - 1
-
-
-def letting_go(operator: Operator) -> bool:
-    """Whether it is at rest: no run is in its hands."""
-    return says(operator, "qualtrics_exporter_active_runs 0.0")
+    return scenario.stage.while_time_passes(lambda: eventually(look, f"{operation} is reached"), seconds=1)[0] - 1
 
 
-def says(operator: Operator, metric: str) -> bool:
-    """Whether its metrics have this line. A replica that was lost may end itself at any moment."""
+def has_no_run(operator: Operator) -> bool:
+    """Whether this replica reports that it has no run in progress."""
+    return has_metric(operator, "qualtrics_exporter_active_runs 0.0")
+
+
+def has_metric(operator: Operator, metric: str) -> bool:
+    """Whether the metrics of this replica have this line. A replica that was lost may end itself at any moment."""
     with suppress(OSError):
         return operator.alive and metric in operator.metrics()
     return False
 
 
 @pytest.mark.parametrize("how", ["killed", "paused", "cut off"])
-def test_a_leader_that_is_lost_in_a_run_is_followed_and_the_survey_goes_out_once(
-    pair: Pair, tally: Tally, how: str
+def test_standby_takes_over_the_run_of_a_lost_leader_and_the_survey_is_sent_once(
+    start_replicas: StartReplicas, tally: Tally, how: str
 ) -> None:
-    story = pair()
-    leader(story)
+    scenario = start_replicas()
+    wait_for_leader(scenario)
     operation, when = IMPORTED
-    tally.add(MATRIX, f"leader {how}", f"{when} {operation}", lost(story, how, operation, when, elected=True))
+    violations = lose_worker(scenario, how, operation, when, elected=True)
+    tally.add(ATTACK, f"leader {how}", f"{when} {operation}", violations)
+    assert tally.violations == [], tally.how_to_repeat
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("how", ["killed", "paused", "cut off"])
-def test_a_leader_that_is_lost_in_any_step(pair: Pair, tally: Tally, how: str) -> None:
-    story = pair()
+def test_standby_takes_over_the_run_of_a_leader_lost_in_any_step_and_the_survey_is_sent_once(
+    start_replicas: StartReplicas, tally: Tally, how: str
+) -> None:
+    scenario = start_replicas()
     for operation, when in STEPS:
-        leader(story)
-        tally.add(MATRIX, f"leader {how}", f"{when} {operation}", lost(story, how, operation, when, elected=True))
-    assert not story.end()
+        wait_for_leader(scenario)
+        violations = lose_worker(scenario, how, operation, when, elected=True)
+        tally.add(ATTACK, f"leader {how}", f"{when} {operation}", violations)
+    assert tally.violations == [], tally.how_to_repeat
+    assert scenario.end() == [], "something was sent after the last slot"
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("how", ["killed", "paused", "cut off"])
-def test_of_two_that_both_lead_one_is_lost_in_any_step(pair: Pair, tally: Tally, how: str) -> None:
-    story = pair(election=False)
+def test_two_leaders_send_once_if_one_is_lost_in_any_step(
+    start_replicas: StartReplicas, tally: Tally, how: str
+) -> None:
+    scenario = start_replicas(election=False)
     for operation, when in STEPS:
-        tally.add(MATRIX, f"two leaders, one {how}", f"{when} {operation}", lost(story, how, operation, when))
-    assert not story.end()
+        violations = lose_worker(scenario, how, operation, when)
+        tally.add(ATTACK, f"two leaders, one {how}", f"{when} {operation}", violations)
+    assert tally.violations == [], tally.how_to_repeat
+    assert scenario.end() == [], "something was sent after the last slot"
 
 
 @pytest.mark.long
-def test_two_that_both_lead_send_once_slot_after_slot(pair: Pair, tally: Tally) -> None:
-    story = pair(election=False)
+def test_two_leaders_send_each_slot_once(start_replicas: StartReplicas, tally: Tally) -> None:
+    scenario = start_replicas(election=False)
     for number in range(30):
-        slot = story.due(SLOT)
-        story.over(slot)
-        tally.add(MATRIX, "two leaders", f"slot {number}", story.judged(slot))
-    assert not story.end()
+        slot = scenario.make_due(SLOT)
+        scenario.wait_for_end(slot)
+        tally.add(ATTACK, "two leaders", f"slot {number}", scenario.violations(slot))
+    assert tally.violations == [], tally.how_to_repeat
+    assert scenario.end() == [], "something was sent after the last slot"
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("build", broken.BUILDS)
-def test_a_broken_build_is_caught(pair: Pair, tally: Tally, build: broken.Build) -> None:
-    story = pair(build, election=False)
-    caught = []
+@pytest.mark.parametrize("mutant", mutants.GENERAL)
+def test_loss_of_one_of_two_leaders_catches_each_mutant(
+    start_replicas: StartReplicas, tally: Tally, mutant: mutants.Mutant
+) -> None:
+    scenario = start_replicas(mutant, election=False)
     for how, operation, when in (
         ("killed", "qualtrics.create_distribution", "after"),
         ("paused", "qualtrics.import_status", "after"),
     ):
-        found = lost(story, how, operation, when)
-        tally.add(MATRIX, f"one {how}", operation, found, broken=build)
-        caught += found
-    assert caught
+        violations = lose_worker(scenario, how, operation, when)
+        tally.add(ATTACK, f"one {how}", operation, violations, mutant=mutant)
+    assert tally.caught, f"no lost replica finds this bug: {mutant}"
 
 
 @pytest.mark.long
-def test_a_leader_that_was_killed_is_followed_and_so_is_one_that_was_asked_to_stop(pair: Pair, tally: Tally) -> None:
-    story = pair(steered_lease=False)
-    killed = leader(story)
-    story.operators[killed].kill()
+def test_standby_takes_over_from_a_leader_that_was_killed_or_asked_to_stop(
+    start_replicas: StartReplicas, tally: Tally
+) -> None:
+    scenario = start_replicas(steered_lease=False)
+    killed = wait_for_leader(scenario)
+
+    scenario.operators[killed].kill()
     began = time.monotonic()
-    eventually(lambda: leads(story.operators[1 - killed]), "the other one leads")
+    eventually(lambda: leads(scenario.operators[1 - killed]), "the other replica leads")
     tally.note(f"A leader that was killed is followed after {time.monotonic() - began:.1f} s.")
-    story.operators[killed].start()
-    story.operators[1 - killed].terminate()
+
+    scenario.operators[killed].start()
+    scenario.operators[1 - killed].terminate()
     began = time.monotonic()
-    eventually(lambda: leads(story.operators[killed]), "the first one leads again")
+    eventually(lambda: leads(scenario.operators[killed]), "the first replica leads again")
     tally.note(f"A leader that was asked to stop is followed after {time.monotonic() - began:.1f} s.")
-    assert story.operators[1 - killed].wait() == 0
+
+    assert scenario.operators[1 - killed].wait() == 0

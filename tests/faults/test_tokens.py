@@ -1,4 +1,4 @@
-"""Tokens of requests are replayed by tools: each acts once in the lifetime of its exporter, and has one entry."""
+"""Tools restore the tokens of requests: each acts once in the lifetime of its exporter, and has one entry."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,13 +11,14 @@ from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.waiting import eventually
-from tests.faults import broken
-from tests.faults.desk import Desk, Office
-from tests.faults.oracle import Found
+from tests.faults import mutants
+from tests.faults.assertions import Violation
+from tests.faults.controller_factory import ControllerFactory
+from tests.faults.in_process_controller import InProcessController
 from tests.faults.tally import Tally
-from tests.faults.tokens import SCENARIOS, Player
+from tests.faults.tokens import SCENARIOS, Requester
 
-MATRIX = "tokens"
+ATTACK = "tokens"
 QUICK = ("restored", "delivered, the operator restarts", "displaced, the CRD is upgraded")
 NEW_FIELDS = (
     "claimedSlots",
@@ -27,12 +28,12 @@ NEW_FIELDS = (
     "handledTestRequests",
     "handledSettlements",
 )
-"""What the CRD of version 0.1 does not know of a status."""
-Crd = Callable[[str], None]
+"""The fields of a status that the CRD of version 0.1 does not know."""
+InstallCrd = Callable[[str], None]
 
 
 @pytest.fixture
-def crd(cluster: ControlPlane, office: Office) -> Iterator[Crd]:
+def install_crd(cluster: ControlPlane, controllers: ControllerFactory) -> Iterator[InstallCrd]:
     """Installs the CRD of this version, `newer`, or that of the version before, `older`."""
     (file,) = (ROOT / "crds").glob("*.yaml")
     newer = plain_yaml.read(file.read_text())
@@ -44,7 +45,7 @@ def crd(cluster: ControlPlane, office: Office) -> Iterator[Crd]:
     probe = {
         "apiVersion": "qualtrics-exporter.dev/v1alpha1",
         "kind": "QualtricsExporter",
-        "metadata": {"name": "probe", "namespace": office.namespace},
+        "metadata": {"name": "probe", "namespace": controllers.namespace},
         "spec": plain_yaml.read((ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"))["spec"]
         | {"suspend": True},
     }
@@ -58,10 +59,20 @@ def crd(cluster: ControlPlane, office: Office) -> Iterator[Crd]:
         cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=document)
         cluster.kubectl("apply", "-f", "-", input=json.dumps(probe))
         patch = json.dumps({"status": {"sentRuns": ["a"]}})
-        tried = ("patch", "qex", "probe", "-n", office.namespace, "--subresource=status", "--type=merge", "-p", patch)
+        probing = (
+            "patch",
+            "qex",
+            "probe",
+            "-n",
+            controllers.namespace,
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            patch,
+        )
 
         def in_force() -> bool:
-            kept = cluster.kubectl(*tried, "--dry-run=server", "-o", "json").stdout
+            kept = cluster.kubectl(*probing, "--dry-run=server", "-o", "json").stdout
             return ("sentRuns" in kept) is (which == "newer")
 
         eventually(in_force, f"the {which} CRD is in force")
@@ -72,34 +83,36 @@ def crd(cluster: ControlPlane, office: Office) -> Iterator[Crd]:
 
 
 @pytest_asyncio.fixture
-async def desk(office: Office) -> AsyncIterator[Desk]:
+async def controller(controllers: ControllerFactory) -> AsyncIterator[InProcessController]:
     """A controller with an exporter that is ready."""
-    async with office.desk() as made:
-        await made.ready()
-        yield made
+    async with controllers.create() as created:
+        await created.apply_ready()
+        yield created
 
 
-async def played(desk: Desk, crd: Crd, name: str) -> list[Found]:
-    """What is wrong after that scenario."""
-    player = Player(desk, crd)
+async def play(controller: InProcessController, install_crd: InstallCrd, name: str) -> list[Violation]:
+    """Play a scenario, and return its violations."""
+    requester = Requester(controller, install_crd)
     for step in SCENARIOS[name]:
-        await step(player)
-    return [*player.found(), *await desk.leaks()]
+        await step(requester)
+    return [*requester.violations(), *await controller.leaks()]
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.long) for name in SCENARIOS]
 )
-async def test_a_token_acts_once_whatever_tools_make_of_it(desk: Desk, crd: Crd, tally: Tally, name: str) -> None:
-    shape, _, interlude = name.partition(", ")
-    tally.add(MATRIX, f"{shape}, {interlude}" if interlude else shape, name, await played(desk, crd, name))
+async def test_token_that_tools_restore_acts_once(
+    controller: InProcessController, install_crd: InstallCrd, tally: Tally, name: str
+) -> None:
+    tally.add(ATTACK, name, name, await play(controller, install_crd, name))
+    assert tally.violations == [], tally.how_to_repeat
 
 
 @pytest.mark.parametrize("kind", ["run", "test"])
-async def test_a_token_that_is_restored_again_and_again_acts_once(
-    desk: Desk, crd: Crd, tally: Tally, monkeypatch: pytest.MonkeyPatch, kind: str
+async def test_token_that_is_restored_after_each_of_many_others_acts_once(
+    controller: InProcessController, install_crd: InstallCrd, tally: Tally, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """More other tokens come in between than there are receipts. Self-heal restores it after each of them."""
+    """There are more other tokens than receipts, and self-heal restores the first token after each of them."""
     receipts = 8
     for module, name, number in (
         (requests, "HANDLED_TOKENS", receipts),
@@ -109,22 +122,29 @@ async def test_a_token_that_is_restored_again_and_again_acts_once(
         (next_status, "SENT_RUNS", 3),
     ):
         monkeypatch.setattr(module, name, number)
-    desk.world.suppression_hours = 0  # the same people are asked each time
-    player = Player(desk, crd)
+    controller.account.suppression_hours = 0  # so that Qualtrics mails the same people each time
+    requester = Requester(controller, install_crd)
+
     for number in range(receipts + 4):
         for token, mode in (("A", "Deliver"), (f"B{number}", "Dry")):
-            await (player.run(token) if kind == "run" else player.test(token, mode))
-    tally.add(MATRIX, "restored each time", kind, [*player.found(), *await desk.leaks()])
-    status = await desk.status()
-    before = len(desk.cluster.written)
-    await player.restart()
-    assert len(desk.cluster.written) == before, "the status is at rest"
+            await (requester.run(token) if kind == "run" else requester.test(token, mode))
+
+    tally.add(ATTACK, "restored each time", kind, [*requester.violations(), *await controller.leaks()])
+    assert tally.violations == [], tally.how_to_repeat
+    status = await controller.status()
+    writes = len(controller.cluster.journal_writes)
+    await requester.restart()
+    assert len(controller.cluster.journal_writes) == writes, "a restart changes the status"
     assert len(status[f"handled{kind.title()}Requests"]) == receipts
 
 
-@pytest.mark.parametrize("build", [broken.FORGETFUL, pytest.param(broken.SHARED_RECEIPTS, marks=pytest.mark.long)])
-async def test_a_broken_build_is_caught(desk: Desk, crd: Crd, tally: Tally, build: broken.Build) -> None:
-    with broken.build(build):
-        found = await played(desk, crd, "restored")
-    tally.add(MATRIX, "restored", build, found, broken=build)
-    assert found
+@pytest.mark.parametrize(
+    "mutant", [mutants.FEW_RECEIPTS, pytest.param(mutants.SHARED_RECEIPTS, marks=pytest.mark.long)]
+)
+async def test_token_that_tools_restore_catches_each_mutant(
+    controller: InProcessController, install_crd: InstallCrd, tally: Tally, mutant: mutants.Mutant
+) -> None:
+    with mutants.applied(mutant):
+        violations = await play(controller, install_crd, "restored")
+    tally.add(ATTACK, "restored", mutant, violations, mutant=mutant)
+    assert tally.caught, f"the restored token does not find this bug: {mutant}"

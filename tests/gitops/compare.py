@@ -1,20 +1,20 @@
-"""What Argo CD compares: whether everything that Git says is in the cluster, as Git says it."""
+"""Compare manifests with objects of the cluster, as Argo CD does."""
 
 from typing import Any
 
 
-def missing(wanted: Any, live: Any, path: str = "") -> list[str]:
-    """Where the cluster has something else than what was written; what it has besides is nobody's business."""
-    if isinstance(wanted, dict) and isinstance(live, dict):
+def differences(manifest: Any, live: Any, path: str = "") -> list[str]:
+    """The fields of a manifest that have another value in the cluster. Other fields of the live object do not count."""
+    if isinstance(manifest, dict) and isinstance(live, dict):
         return [
             found
-            for key, value in wanted.items()
-            for found in (missing(value, live[key], f"{path}.{key}") if key in live else [f"{path}.{key} is gone"])
+            for key, value in manifest.items()
+            for found in (differences(value, live[key], f"{path}.{key}") if key in live else [f"{path}.{key} is gone"])
         ]
-    if isinstance(wanted, list) and isinstance(live, list) and len(wanted) == len(live):
+    if isinstance(manifest, list) and isinstance(live, list) and len(manifest) == len(live):
         return [
             found
-            for number, (value, other) in enumerate(zip(wanted, live, strict=True))
-            for found in missing(value, other, f"{path}[{number}]")
+            for number, (value, other) in enumerate(zip(manifest, live, strict=True))
+            for found in differences(value, other, f"{path}[{number}]")
         ]
-    return [] if type(wanted) is type(live) and wanted == live else [f"{path}: {wanted!r} became {live!r}"]
+    return [] if type(manifest) is type(live) and manifest == live else [f"{path}: {manifest!r} became {live!r}"]

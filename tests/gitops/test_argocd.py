@@ -1,4 +1,4 @@
-"""What Argo CD shows of an exporter and lets people do with it: its own test files, and real exporters acted upon."""
+"""Health and actions of an exporter in Argo CD: the test files of the customization, and actions on real exporters."""
 
 import json
 import re
@@ -13,15 +13,24 @@ from qualtrics_exporter.resource.exporter import GROUP, KIND
 from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.stage import AppliedExporter, Stage
-from tests.gitops.judges import CUSTOMIZATION, Judgement, ScriptError, acted, actions, health, merge_patch, run_script
+from tests.gitops.tools import (
+    CUSTOMIZATION,
+    Health,
+    ScriptError,
+    argo_cd_health,
+    enabled_actions,
+    merge_patch,
+    run_action,
+    run_script,
+)
 
 ACTIONS = CUSTOMIZATION / "actions"
 HEALTH_TESTS = plain_yaml.read((CUSTOMIZATION / "health_test.yaml").read_text("utf-8"))["tests"]
 ACTION_TESTS = plain_yaml.read((ACTIONS / "action_test.yaml").read_text("utf-8"))
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 TOKENS = {f"{GROUP}/run-requested-at": TIME, f"{GROUP}/test-requested-at": f"dry-{TIME}"}
-REFUSALS = [test for test in ACTION_TESTS["actionTests"] if "expectedErrorMessage" in test]
-CHANGES = [test for test in ACTION_TESTS["actionTests"] if test not in REFUSALS]
+REJECTIONS = [test for test in ACTION_TESTS["actionTests"] if "expectedErrorMessage" in test]
+CHANGES = [test for test in ACTION_TESTS["actionTests"] if test not in REJECTIONS]
 CONFIG_MAP = plain_yaml.read((ROOT / "argocd" / "argocd-cm.yaml").read_text("utf-8"))
 
 
@@ -30,32 +39,32 @@ def loaded(path: Path) -> dict[str, Any]:
     return body
 
 
-# Argo CD's own test files, read as its test suite reads them
+# The test files of the customization, read as the test suite of Argo CD reads them
 
 
 @pytest.mark.parametrize("test", HEALTH_TESTS, ids=lambda test: test["inputPath"])
-def test_the_health_script_does_what_its_test_file_says(test: dict[str, Any]) -> None:
-    (judgement,) = health([loaded(CUSTOMIZATION / test["inputPath"])])
-    assert judgement == Judgement(**test["healthStatus"])
+def test_health_script_returns_the_status_of_its_test_file(test: dict[str, Any]) -> None:
+    (health,) = argo_cd_health([loaded(CUSTOMIZATION / test["inputPath"])])
+    assert health == Health(**test["healthStatus"])
 
 
 @pytest.mark.parametrize("test", ACTION_TESTS["discoveryTests"], ids=lambda test: test["inputPath"])
-def test_the_actions_that_are_offered_are_those_of_the_test_file(test: dict[str, Any]) -> None:
+def test_discovery_script_offers_the_actions_of_its_test_file(test: dict[str, Any]) -> None:
     (offered,) = run_script(ACTIONS / "discovery.lua", [loaded(ACTIONS / test["inputPath"])])
     assert {name: {"name": name, **action} for name, action in offered.items()} == {
         action["name"]: action for action in test["result"]
     }
 
 
-def named(test: dict[str, str]) -> str:
+def action_and_input(test: dict[str, str]) -> str:
     return f"{test['action']} {test['inputPath']}"
 
 
-@pytest.mark.parametrize("test", CHANGES, ids=named)
-def test_an_action_changes_what_the_test_file_says_and_nothing_else(test: dict[str, Any]) -> None:
-    changed = acted(test["action"], loaded(ACTIONS / test["inputPath"]))
+@pytest.mark.parametrize("test", CHANGES, ids=action_and_input)
+def test_action_makes_only_the_changes_of_its_test_file(test: dict[str, Any]) -> None:
+    changed = run_action(test["action"], loaded(ACTIONS / test["inputPath"]))
     expected = loaded(ACTIONS / test["expectedOutputPath"])
-    for token, form in TOKENS.items():  # the time, which the test file cannot know
+    for token, form in TOKENS.items():  # contains the current time
         if token in (annotations := changed["metadata"].get("annotations", {})):
             assert re.fullmatch(form, annotations[token])
             assert re.fullmatch(form, expected["metadata"]["annotations"][token])
@@ -63,14 +72,14 @@ def test_an_action_changes_what_the_test_file_says_and_nothing_else(test: dict[s
     assert changed == expected
 
 
-@pytest.mark.parametrize("test", REFUSALS, ids=named)
-def test_an_action_that_is_run_although_it_is_disabled_changes_nothing_and_says_why(test: dict[str, Any]) -> None:
-    """As by `argocd app actions run … --all`, which does not ask what is disabled."""
+@pytest.mark.parametrize("test", REJECTIONS, ids=action_and_input)
+def test_disabled_action_fails_with_the_message_of_its_test_file(test: dict[str, Any]) -> None:
+    """`argocd app actions run … --all` also runs disabled actions."""
     with pytest.raises(ScriptError, match=re.escape(test["expectedErrorMessage"])):
-        acted(test["action"], loaded(ACTIONS / test["inputPath"]))
+        run_action(test["action"], loaded(ACTIONS / test["inputPath"]))
 
 
-def test_every_action_and_every_file_of_test_data_is_tested() -> None:
+def test_argo_cd_test_files_cover_every_action_and_all_test_data() -> None:
     files = {CUSTOMIZATION / test["inputPath"] for test in HEALTH_TESTS}
     files |= {ACTIONS / test["inputPath"] for tests in ACTION_TESTS.values() for test in tests}
     files |= {ACTIONS / test["expectedOutputPath"] for test in CHANGES}
@@ -83,101 +92,122 @@ def test_every_action_and_every_file_of_test_data_is_tested() -> None:
 # Whether a run may be requested
 
 
-def ago(**time: float) -> str:
+def time_ago(**time: float) -> str:
     return (datetime.now(UTC) - timedelta(**time)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def ended(result: str, *later: str, **time: float) -> dict[str, Any]:
-    """An exporter with a run that ended so long ago, and with others after it."""
-    exporter, when = loaded(ACTIONS / "testdata" / "exporter.yaml"), ago(**time)
+def after_run(result: str, *later: str, **time: float) -> dict[str, Any]:
+    """An exporter with a run that ended this long ago, followed by runs with the results `later`."""
+    exporter, when = loaded(ACTIONS / "testdata" / "exporter.yaml"), time_ago(**time)
     exporter["status"]["history"] = [
         {"id": "r", "result": each, "startTime": when, "completionTime": when} for each in (*later, result)
     ]
     return exporter
 
 
-def asked(token: str, handled: str = "an earlier one") -> dict[str, Any]:
-    """An exporter with a request that the operator has taken up, or not."""
+def with_request(token: str, handled: str = "earlier") -> dict[str, Any]:
+    """An exporter with the request `token`. The operator has handled the request `handled`."""
     exporter = loaded(ACTIONS / "testdata" / "exporter.yaml")
     exporter["metadata"]["annotations"] = {f"{GROUP}/run-requested-at": token}
     exporter["status"]["lastHandledRunRequest"] = handled
     return exporter
 
 
-def deleted() -> dict[str, Any]:
+def being_deleted() -> dict[str, Any]:
     exporter = loaded(ACTIONS / "testdata" / "exporter.yaml")
     exporter["metadata"]["deletionTimestamp"] = "2026-11-24T12:00:00Z"
     return exporter
 
 
 @pytest.mark.parametrize(
-    ("state", "why"),
+    ("create", "reason"),
     [
-        (lambda: ended("Succeeded", minutes=9), "mailed people less than ten minutes ago"),
-        (lambda: ended("Succeeded", "Skipped", minutes=9), "mailed people less than ten minutes ago"),
-        (lambda: ended("Succeeded", minutes=11), None),
-        (lambda: ended("Succeeded", days=400), None),
-        (lambda: ended("Failed", minutes=1), None),
-        (lambda: ended("Held", minutes=1), None),
-        (lambda: ended("Unknown", "Succeeded", days=400), "is unknown"),
-        (lambda: asked(ago(seconds=5)), "has not begun it yet"),
-        (lambda: asked(now := ago(minutes=1), handled=now), None),
-        (lambda: asked(ago(minutes=11)), None),
-        (lambda: asked("a text of Git's"), None),
-        (lambda: asked("2-by-git"), None),
-        (deleted, "is being deleted"),
+        (lambda: after_run("Succeeded", minutes=9), "mailed people less than ten minutes ago"),
+        (lambda: after_run("Succeeded", "Skipped", minutes=9), "mailed people less than ten minutes ago"),
+        (lambda: after_run("Succeeded", minutes=11), None),
+        (lambda: after_run("Succeeded", days=400), None),
+        (lambda: after_run("Failed", minutes=1), None),
+        (lambda: after_run("Held", minutes=1), None),
+        (lambda: after_run("Unknown", "Succeeded", days=400), "is unknown"),
+        (lambda: with_request(time_ago(seconds=5)), "has not begun it yet"),
+        (lambda: with_request(now := time_ago(minutes=1), handled=now), None),
+        (lambda: with_request(time_ago(minutes=11)), None),
+        (lambda: with_request("a text of Git's"), None),
+        (lambda: with_request("2-by-git"), None),
+        (being_deleted, "is being deleted"),
+    ],
+    ids=[
+        "success 9 minutes ago",
+        "success 9 minutes ago before a skipped run",
+        "success 11 minutes ago",
+        "success 400 days ago",
+        "failure a minute ago",
+        "held run a minute ago",
+        "unknown outcome before a success",
+        "request 5 seconds ago",
+        "handled request a minute ago",
+        "request 11 minutes ago",
+        "text as a token",
+        "number and text as a token",
+        "deletion in progress",
     ],
 )
-def test_a_second_click_requests_no_second_run_and_discovery_and_action_agree(
-    state: Callable[[], dict[str, Any]], why: str | None
+def test_run_now_is_disabled_and_rejected_after_a_recent_run_an_unknown_outcome_or_a_pending_request(
+    create: Callable[[], dict[str, Any]], reason: str | None
 ) -> None:
-    exporter = state()
-    assert ("run-now" in actions(exporter)) == (why is None)
-    if why is None:
-        assert re.fullmatch(TIME, acted("run-now", exporter)["metadata"]["annotations"][f"{GROUP}/run-requested-at"])
+    exporter = create()
+    assert ("run-now" in enabled_actions(exporter)) == (reason is None)
+    if reason is None:
+        assert re.fullmatch(
+            TIME, run_action("run-now", exporter)["metadata"]["annotations"][f"{GROUP}/run-requested-at"]
+        )
     else:
-        with pytest.raises(ScriptError, match=why):
-            acted("run-now", exporter)
+        with pytest.raises(ScriptError, match=reason):
+            run_action("run-now", exporter)
 
 
-def test_discovery_and_action_refuse_by_the_same_words() -> None:
+def test_discovery_and_run_now_contain_the_same_guard() -> None:
     discovery, action = ((ACTIONS / name).read_text("utf-8") for name in ("discovery.lua", "run-now/action.lua"))
     guard = re.compile(r"^-- Why no run .*?^end$", re.MULTILINE | re.DOTALL)
     assert guard.findall(discovery) == guard.findall(action) != []
 
 
-# What Argo CD's Lua is
+# Scripts run with the limits of Argo CD
 
 
 @pytest.mark.parametrize("script", ["string.format('x')", "math.random()", "os.time()", "io.open('x')"])
-def test_a_script_has_no_library_that_argo_cd_does_not_open(script: str) -> None:
+def test_script_cannot_use_a_library_that_argo_cd_does_not_load(script: str) -> None:
     with pytest.raises(ScriptError, match="attempt to index a non-table object"):
         run_script(f"return {{{script}}}", [{}])
 
 
-def test_a_script_that_does_not_end_is_stopped() -> None:
+def test_script_that_does_not_end_is_stopped() -> None:
     with pytest.raises(ScriptError, match="deadline"):
         run_script("while true do end", [{}])
 
 
-def test_an_object_of_which_hardly_anything_is_known_is_progressing_and_breaks_no_script() -> None:
+def test_object_without_spec_or_status_is_progressing_and_breaks_no_script() -> None:
     bare = {"apiVersion": f"{GROUP}/v1alpha1", "kind": KIND, "metadata": {"name": "x", "generation": 1}}
-    odd = [bare, {**bare, "status": {}}, {**bare, "spec": {}, "status": {"observedGeneration": 1, "conditions": []}}]
-    assert {judgement.status for judgement in health(odd)} == {"Progressing"}
-    assert all(actions(object_) <= {"suspend"} for object_ in odd)
+    incomplete = [
+        bare,
+        {**bare, "status": {}},
+        {**bare, "spec": {}, "status": {"observedGeneration": 1, "conditions": []}},
+    ]
+    assert {health.status for health in argo_cd_health(incomplete)} == {"Progressing"}
+    assert all(enabled_actions(object_) <= {"suspend"} for object_ in incomplete)
 
 
-# The ConfigMap for those whose Argo CD does not bring the customization
+# The ConfigMap for an Argo CD without the customization
 
 
-def test_the_config_map_holds_the_very_scripts() -> None:
+def test_config_map_contains_the_scripts_of_the_customization() -> None:
     assert (CONFIG_MAP["kind"], CONFIG_MAP["metadata"]["name"]) == ("ConfigMap", "argocd-cm")
     health_key, actions_key = (f"resource.customizations.{what}.{GROUP}_{KIND}" for what in ("health", "actions"))
     assert CONFIG_MAP["data"].keys() == {health_key, actions_key}
     assert CONFIG_MAP["data"][health_key] == (CUSTOMIZATION / "health.lua").read_text("utf-8")
-    told = plain_yaml.read(CONFIG_MAP["data"][actions_key])
-    assert told["discovery.lua"] == (ACTIONS / "discovery.lua").read_text("utf-8")
-    assert {action["name"]: action["action.lua"] for action in told["definitions"]} == {
+    definition = plain_yaml.read(CONFIG_MAP["data"][actions_key])
+    assert definition["discovery.lua"] == (ACTIONS / "discovery.lua").read_text("utf-8")
+    assert {action["name"]: action["action.lua"] for action in definition["definitions"]} == {
         path.parent.name: path.read_text("utf-8") for path in ACTIONS.glob("*/action.lua")
     }
 
@@ -187,20 +217,20 @@ def test_the_config_map_holds_the_very_scripts() -> None:
 
 @pytest.fixture(scope="module")
 def operated(shared_stage: Stage) -> Stage:
-    """The stage of this module with an operator."""
+    """The stage of this module, with an operator."""
     shared_stage.operator()
     return shared_stage
 
 
 def press(exporter: AppliedExporter, action: str) -> None:
-    """What Argo CD does when somebody presses the button: run the script, send the difference as a merge patch."""
+    """Run an action as Argo CD does: run its script, and send the difference as a merge patch."""
     live = exporter.get()
-    assert action in actions(live)
-    patch = merge_patch(live, acted(action, live))
+    assert action in enabled_actions(live)
+    patch = merge_patch(live, run_action(action, live))
     exporter.kubectl("patch", "qex", exporter.name, "--type=merge", "-p", json.dumps(patch))
 
 
-def test_run_now_makes_one_run(operated: Stage) -> None:
+def test_run_now_starts_one_run(operated: Stage) -> None:
     exporter = operated.exporter("pressed", **{"nexthink.parameters": {}})
     exporter.checked()
     sent = len(operated.sandbox.ledger.distributions)
@@ -210,7 +240,7 @@ def test_run_now_makes_one_run(operated: Stage) -> None:
     assert len(operated.sandbox.ledger.distributions) == sent + 1
 
 
-def test_test_mails_nobody_although_an_earlier_test_has_left_deliver_behind(operated: Stage) -> None:
+def test_test_action_sends_nothing_although_test_mode_is_still_deliver(operated: Stage) -> None:
     exporter = operated.exporter("tested")
     exporter.checked()
     exporter.annotate(test_mode="Deliver")
@@ -221,22 +251,22 @@ def test_test_mails_nobody_although_an_earlier_test_has_left_deliver_behind(oper
     assert len(operated.sandbox.ledger.distributions) == sent
 
 
-def test_suspend_and_resume_act_and_leave_nothing_else_changed(operated: Stage) -> None:
+def test_suspend_and_resume_change_only_the_suspension(operated: Stage) -> None:
     operated.apply(operated.manifest("paused"))  # by kubectl, which leaves an annotation
     exporter = operated.existing("paused")
     exporter.checked()
     before = exporter.get()
     press(exporter, "suspend")
-    exporter.until(lambda status: "nextScheduleTime" not in status, "it has no slots")
-    assert actions(exporter.get()) == {"test", "resume"}
+    exporter.until(lambda status: "nextScheduleTime" not in status, "the exporter has no slots")
+    assert enabled_actions(exporter.get()) == {"test", "resume"}
     press(exporter, "resume")
-    exporter.until(lambda status: "nextScheduleTime" in status, "it has slots")
+    exporter.until(lambda status: "nextScheduleTime" in status, "the exporter has slots")
     after = exporter.get()
     assert after["spec"] == {**before["spec"], "suspend": False}
     assert after["metadata"]["annotations"] == before["metadata"]["annotations"]
 
 
-def test_what_an_action_did_survives_the_next_sync_unless_git_says_otherwise(operated: Stage) -> None:
+def test_next_sync_keeps_the_changes_of_actions_unless_git_sets_the_field(operated: Stage) -> None:
     exporter = operated.exporter("synced")
     exporter.checked()
     synced = {**exporter.manifest, "metadata": {"name": "synced", "namespace": operated.namespace}}

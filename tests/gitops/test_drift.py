@@ -1,6 +1,7 @@
-"""What is in Git stays what is in the cluster: the operator works, and neither kubectl, Flux nor Argo CD sees a change.
+"""The work of the operator causes no drift: kubectl, Flux and Argo CD find each exporter as it is in Git.
 
-Two copies of each exporter are taken through the same week, one applied as kubectl does and one as Flux does.
+Each exporter has two copies, one applied like kubectl does, and one like Flux does. The operator manages both for a
+week, in which all kinds of changes to the status happen.
 """
 
 import copy
@@ -19,7 +20,7 @@ from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.environment.stage import KIND, Stage
 from tests.environment.waiting import HANG_SECONDS, eventually
-from tests.gitops.compare import missing
+from tests.gitops.compare import differences
 
 AS_FLUX = ("--server-side", "--field-manager=kustomize-controller")
 MONDAY = datetime(2026, 11, 29, 23, 30, tzinfo=UTC)
@@ -36,7 +37,7 @@ def everything(stage: Stage) -> dict[str, Any]:
     """An exporter with every field set."""
     manifest = stage.manifest(
         "everything",
-        description="Everything that can be said",
+        description="Every field",
         suspend=False,
         maxRecipients=100,
         minRecipients=1,
@@ -61,17 +62,18 @@ def everything(stage: Stage) -> dict[str, Any]:
 
 
 def leaves(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The path of each field of the spec in the CRD."""
+    """The path of each field in a schema of the CRD."""
     for name, field in node["properties"].items():
         yield from leaves(field, (*path, name)) if "properties" in field else [(*path, name)]
 
 
 class Repository:
-    """The manifests, and what was done with them."""
+    """The manifests in Git, and commands for them."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        # The one of kubectl differs, because dayOfWeek and everyHours exclude each other, and so do groups and percent.
+        # The copy for kubectl has other fields, because an exporter cannot have both dayOfWeek and everyHours, or both
+        # groups and percent.
         hourly = copy.deepcopy(everything(stage))
         hourly["spec"]["schedule"] |= {"frequency": "Hourly", "everyHours": 12}
         hourly["spec"]["schedule"].pop("dayOfWeek")
@@ -83,7 +85,7 @@ class Repository:
         return self._kubectl("apply", *flags, manifests=manifests)
 
     def diff(self, manifests: Manifests, *flags: str) -> str:
-        """What `kubectl diff` shows; it ends with 1, an error here, when that is anything."""
+        """The output of `kubectl diff`. Raises KubectlError if there is a difference, because it then exits with 1."""
         return self._kubectl("diff", *flags, manifests=manifests)
 
     def live(self) -> dict[str, dict[str, Any]]:
@@ -96,14 +98,14 @@ class Repository:
     def history(self) -> list[dict[str, Any]]:
         return [entry for body in self.live().values() for entry in body["status"].get("history", [])]
 
-    def all_have(self, number: int, *, of: Collection[str]) -> None:
-        """Wait until each of these has so many entries in its history, and none is active."""
+    def wait_for_entries(self, number: int, *, of: Collection[str]) -> None:
+        """Wait until each of these exporters has that many entries in its history, and no active run."""
 
-        def look() -> bool:
+        def are_done() -> bool:
             found = [body.get("status", {}) for name, body in self.live().items() if name in of]
             return all(len(s.get("history", [])) >= number and "activeRun" not in s for s in found)
 
-        self.stage.while_time_passes(lambda: eventually(look, f"{number} entries each"))
+        self.stage.while_time_passes(lambda: eventually(are_done, f"{number} entries each"))
 
     def _named(self, suffix: str, manifests: Manifests) -> Manifests:
         named = copy.deepcopy(manifests)
@@ -119,41 +121,46 @@ class Repository:
 
 @pytest.fixture(scope="module")
 def repository(shared_stage: Stage) -> Repository:
-    """After a week: checks, a run, a test, an outcome that a person settled, a slot, delivery figures."""
+    """The repository after a week: checks, a run, a resolved outcome, a test, a slot and delivery figures."""
     stage = shared_stage
     query = everything(stage)["spec"]["nexthink"]["query"]
     saved = Query.people("#everything", (f"user{n}@example.com" for n in range(90)), executed=query)
-    stage.sandbox.call(lambda: stage.sandbox.world.add_query(saved))
+    stage.sandbox.call(lambda: stage.sandbox.account.add_query(saved))
     repository = Repository(stage)
     repository.apply(repository.kubectl)
     repository.apply(repository.flux, *AS_FLUX)
     operator = stage.operator()
 
-    asked = {body["metadata"]["name"] for body in (*repository.kubectl[-2:], *repository.flux[-2:])}
+    requested = {body["metadata"]["name"] for body in (*repository.kubectl[-2:], *repository.flux[-2:])}
 
     def annotate(**annotations: str) -> None:
         pairs = [f"{GROUP}/{key.replace('_', '-')}={value}" for key, value in annotations.items()]
-        stage.cluster.kubectl("annotate", KIND, "-n", stage.namespace, "--overwrite", *asked, *pairs)
+        stage.cluster.kubectl("annotate", KIND, "-n", stage.namespace, "--overwrite", *requested, *pairs)
 
-    eventually(lambda: all("nextScheduleTime" in b.get("status", {}) for b in repository.live().values()), "all seen")
+    eventually(
+        lambda: all("nextScheduleTime" in b.get("status", {}) for b in repository.live().values()),
+        "all exporters have slots",
+    )
     stage.sandbox.fault("qualtrics.create_distribution", drop="before")
     annotate(run_requested_at="first")
-    repository.all_have(1, of=asked)
-    (doubtful,) = (entry for entry in repository.history() if entry["result"] == "Unknown")
-    annotate(settle_run=f"{doubtful['id']}=NotSent")
+    repository.wait_for_entries(1, of=requested)
+    (unknown,) = (entry for entry in repository.history() if entry["result"] == "Unknown")
+    annotate(settle_run=f"{unknown['id']}=NotSent")
     annotate(test_requested_at="first", test_mode="Dry")
-    eventually(lambda: all("lastTest" in repository.live()[name]["status"] for name in asked), "they are tested")
+    eventually(
+        lambda: all("lastTest" in repository.live()[name]["status"] for name in requested), "the exporters are tested"
+    )
     due = {name for name, body in repository.live().items() if body["status"]["nextScheduleTime"] < "2026-11-29T23:30"}
     stage.clock.advance_to(MONDAY)
-    repository.all_have(1, of=due)
-    repository.all_have(2, of=asked & due)
+    repository.wait_for_entries(1, of=due)
+    repository.wait_for_entries(2, of=requested & due)
     stage.clock.advance(120)
-    eventually(lambda: any("delivery" in entry for entry in repository.history()), "figures are read")
+    eventually(lambda: any("delivery" in entry for entry in repository.history()), "delivery figures are read")
     operator.stop()
     return repository
 
 
-def test_the_exporters_of_this_story_use_every_field(shared_stage: Stage) -> None:
+def test_exporters_of_this_module_use_every_field(shared_stage: Stage) -> None:
     repository = Repository(shared_stage)
     root = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     used = {
@@ -162,33 +169,33 @@ def test_the_exporters_of_this_story_use_every_field(shared_stage: Stage) -> Non
     assert used == set(leaves(root))
 
 
-def test_kubectl_diff_shows_nothing(repository: Repository) -> None:
+def test_kubectl_diff_finds_no_difference(repository: Repository) -> None:
     assert repository.diff(repository.kubectl) == ""
 
 
-def test_server_side_diff_shows_nothing(repository: Repository) -> None:
+def test_server_side_kubectl_diff_finds_no_difference(repository: Repository) -> None:
     assert repository.diff(repository.flux, *AS_FLUX) == ""
 
 
-def test_applied_again_by_kubectl_nothing_is_written(repository: Repository) -> None:
+def test_second_kubectl_apply_writes_nothing(repository: Repository) -> None:
     before = repository.live()
     assert all(line.endswith(" unchanged") for line in repository.apply(repository.kubectl).splitlines())
     assert repository.live() == before
 
 
-def test_applied_again_by_flux_nothing_is_written_and_nobody_contests_a_field(repository: Repository) -> None:
+def test_second_apply_by_flux_writes_nothing_and_finds_no_conflict(repository: Repository) -> None:
     before = repository.live()
     repository.apply(repository.flux, *AS_FLUX)
     assert repository.live() == before
 
 
-def test_argo_cd_finds_every_field_of_git_in_the_cluster_as_it_was_written(repository: Repository) -> None:
+def test_argo_cd_finds_every_field_of_git_unchanged_in_the_cluster(repository: Repository) -> None:
     live = repository.live()
     for body in [*repository.kubectl, *repository.flux]:
-        assert missing(body, live[body["metadata"]["name"]]) == []
+        assert differences(body, live[body["metadata"]["name"]]) == []
 
 
-def test_the_operator_owns_nothing_but_the_status_and_is_called_by_its_name(repository: Repository) -> None:
+def test_operator_manages_only_status_fields_under_its_own_name(repository: Repository) -> None:
     for body in repository.live().values():
         of_status = [entry for entry in body["metadata"]["managedFields"] if "f:status" in entry["fieldsV1"]]
         assert {(entry["manager"], entry["subresource"]) for entry in of_status} == {("qualtrics-exporter", "status")}

@@ -1,7 +1,7 @@
-"""How an exporter does in the eyes of Flux, Helm and Argo CD, in every state that it can be in.
+"""The health of an exporter for Flux, Helm and Argo CD, in each of its states.
 
-One story takes real exporters through all of these states and keeps what the API server showed in each; the kstatus
-library and Argo CD's health script then judge the same objects.
+A fixture brings real exporters into all of these states, and keeps the object of the API server in each state. The
+kstatus library and the health script of Argo CD then get the same objects.
 """
 
 import json
@@ -12,22 +12,22 @@ from typing import Any
 import pytest
 
 from tests.environment.stage import Stage
-from tests.gitops.judges import Judgement, health, kstatus
+from tests.gitops.tools import Health, argo_cd_health, kstatus
 
-# The state, what kstatus and Argo CD make of it, and words that Argo CD's message must have.
+# For each state: the status of kstatus, the status of Argo CD, and a part of the message of Argo CD.
 STATES = {
-    "just created": ("InProgress", "Progressing", "has not checked this spec yet"),
-    "being checked for the first time": ("InProgress", "Progressing", "has not checked this spec yet"),
+    "created": ("InProgress", "Progressing", "has not checked this spec yet"),
+    "first check in progress": ("InProgress", "Progressing", "has not checked this spec yet"),
     "ready": ("Current", "Healthy", "The next slot falls due at 2026-11-29T23:00:00Z."),
-    "edited and not seen": ("InProgress", "Progressing", "has not checked this spec yet"),
-    "edited and checked": ("Current", "Healthy", "The next slot falls due"),
+    "edited, not checked": ("InProgress", "Progressing", "has not checked this spec yet"),
+    "edited, checked": ("Current", "Healthy", "The next slot falls due"),
     "status lost": ("InProgress", "Progressing", "has not checked this spec yet"),
     "Secret missing": ("InProgress", "Progressing", "SecretNotFound: Secret "),
-    "remote side down": ("InProgress", "Progressing", "RemoteUnavailable: "),
+    "Qualtrics unavailable": ("InProgress", "Progressing", "RemoteUnavailable: "),
     "wrong survey": ("Failed", "Degraded", "SurveyNotFound: "),
     "wrong query": ("Failed", "Degraded", "QueryInvalid: "),
-    "wrong survey, corrected and not seen": ("InProgress", "Progressing", "has not checked this spec yet"),
-    "wrong survey, corrected": ("Current", "Healthy", "The next slot falls due"),
+    "wrong survey, corrected, not checked": ("InProgress", "Progressing", "has not checked this spec yet"),
+    "wrong survey, corrected, checked": ("Current", "Healthy", "The next slot falls due"),
     "suspended": ("Current", "Healthy", "Suspended: it has no slots"),
     "suspended with a wrong survey": ("Failed", "Degraded", "SurveyNotFound: "),
     "suspended with a Secret missing": ("InProgress", "Healthy", "It would not be ready. SecretNotFound: "),
@@ -36,34 +36,34 @@ STATES = {
     "run failed": ("Current", "Healthy", "The last run did not succeed. SendRefused: "),
     "run held": ("Current", "Healthy", "The last run did not succeed. RecipientLimitExceeded: "),
     "run unknown": ("Current", "Healthy", "Whether the last run was sent is unknown. DeliveryUnknown: "),
-    "being deleted": ("Terminating", "Progressing", "being deleted"),
+    "deletion in progress": ("Terminating", "Progressing", "being deleted"),
 }
-Gallery = dict[str, dict[str, Any]]
+ObjectsByState = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def gallery(shared_stage: Stage) -> Gallery:
-    """The object in each state, as the API server had it."""
+def objects(shared_stage: Stage) -> ObjectsByState:
+    """The object of the API server in each state."""
     stage = shared_stage
-    world = stage.sandbox.world
-    stage.sandbox.call(lambda: world.add_survey("SV_another00000001"))
-    seen: Gallery = {}
+    account = stage.sandbox.account
+    stage.sandbox.call(lambda: account.add_survey("SV_another00000001"))
+    seen: ObjectsByState = {}
 
-    created = stage.exporter("story")
-    seen["just created"] = created.get()
+    created = stage.exporter("created")
+    seen["created"] = created.get()
     with held(stage, "nexthink.execute"):
         stage.operator()
         created.until(lambda status: "scheduleSince" in status, "the operator has seen it")
-        seen["being checked for the first time"] = created.get()
+        seen["first check in progress"] = created.get()
     created.checked()
     seen["ready"] = created.get()
 
     with held(stage, "qualtrics.read_survey"):
         created.change(**{"qualtrics.surveyId": "SV_another00000001"})
         stage.sandbox.reached("qualtrics.read_survey")
-        seen["edited and not seen"] = created.get()
+        seen["edited, not checked"] = created.get()
     created.checked()
-    seen["edited and checked"] = created.get()
+    seen["edited, checked"] = created.get()
     with held(stage, "qualtrics.read_survey"):
         created.forget_status()
         stage.sandbox.reached("qualtrics.read_survey")
@@ -73,7 +73,7 @@ def gallery(shared_stage: Stage) -> Gallery:
     stage.sandbox.fault("qualtrics.read_survey", status=503, times=None)
     down = stage.exporter("down")
     stage.while_time_passes(down.checked)
-    seen["remote side down"] = down.get()
+    seen["Qualtrics unavailable"] = down.get()
     stage.sandbox.clear_faults()
 
     wrong = {"qualtrics.surveyId": "SV_noSuchSurvey001"}
@@ -91,11 +91,11 @@ def gallery(shared_stage: Stage) -> Gallery:
         seen[state] = exporter.get()
     corrected = others["wrong survey"]
     with held(stage, "qualtrics.read_survey"):
-        corrected.change(**{"qualtrics.surveyId": world.survey_id})
+        corrected.change(**{"qualtrics.surveyId": account.survey_id})
         stage.sandbox.reached("qualtrics.read_survey")
-        seen["wrong survey, corrected and not seen"] = corrected.get()
+        seen["wrong survey, corrected, not checked"] = corrected.get()
     corrected.checked()
-    seen["wrong survey, corrected"] = corrected.get()
+    seen["wrong survey, corrected, checked"] = corrected.get()
 
     run = stage.exporter("run")
     run.checked()
@@ -123,14 +123,14 @@ def gallery(shared_stage: Stage) -> Gallery:
 
     run.kubectl("patch", "qex", "run", "--type=merge", "-p", '{"metadata": {"finalizers": ["example.com/kept"]}}')
     run.kubectl("delete", "qex", "run", "--wait=false")
-    seen["being deleted"] = run.get()
+    seen["deletion in progress"] = run.get()
     run.kubectl("patch", "qex", "run", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
     return seen
 
 
 @contextmanager
 def held(stage: Stage, operation: str) -> Iterator[None]:
-    """The next call of that operation stands still as long as the block lasts."""
+    """Hold the next call of that operation until the block ends."""
     stage.sandbox.fault(operation, hold=True)
     try:
         yield
@@ -139,41 +139,43 @@ def held(stage: Stage, operation: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def of_kstatus(gallery: Gallery) -> dict[str, Judgement]:
-    return dict(zip(gallery, kstatus(gallery.values()), strict=True))
+def kstatus_health(objects: ObjectsByState) -> dict[str, Health]:
+    return dict(zip(objects, kstatus(objects.values()), strict=True))
 
 
 @pytest.fixture(scope="module")
-def of_argo_cd(gallery: Gallery) -> dict[str, Judgement]:
-    return dict(zip(gallery, health(gallery.values()), strict=True))
+def argo_health(objects: ObjectsByState) -> dict[str, Health]:
+    return dict(zip(objects, argo_cd_health(objects.values()), strict=True))
 
 
-def test_no_state_is_missing(gallery: Gallery) -> None:
-    assert gallery.keys() == STATES.keys()
+def test_objects_of_this_module_include_every_state(objects: ObjectsByState) -> None:
+    assert objects.keys() == STATES.keys()
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_flux_waits_while_a_check_may_help_and_gives_up_only_where_the_user_must_act(
-    of_kstatus: dict[str, Judgement], state: str
+def test_flux_waits_during_temporary_errors_and_fails_only_if_the_user_must_act(
+    kstatus_health: dict[str, Health], state: str
 ) -> None:
-    assert of_kstatus[state].status == STATES[state][0], of_kstatus[state].message
+    assert kstatus_health[state].status == STATES[state][0], kstatus_health[state].message
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_argo_cd_says_the_same_and_why(of_argo_cd: dict[str, Judgement], state: str) -> None:
-    _, status, words = STATES[state]
-    assert of_argo_cd[state].status == status, of_argo_cd[state].message
-    assert words in of_argo_cd[state].message
-    assert "nil" not in of_argo_cd[state].message
+def test_argo_cd_shows_the_health_of_each_state_and_its_cause(argo_health: dict[str, Health], state: str) -> None:
+    _, status, text = STATES[state]
+    assert argo_health[state].status == status, argo_health[state].message
+    assert text in argo_health[state].message
+    assert "nil" not in argo_health[state].message
 
 
 @pytest.mark.parametrize("state", [state for state, (status, _, _) in STATES.items() if status == "Failed"])
-def test_what_failed_names_its_reason_for_flux(of_kstatus: dict[str, Judgement], gallery: Gallery, state: str) -> None:
-    (stalled,) = (c for c in gallery[state]["status"]["conditions"] if c["type"] == "Stalled")
-    assert of_kstatus[state].message == stalled["message"]
+def test_flux_shows_the_message_of_the_stalled_condition_of_a_failed_exporter(
+    kstatus_health: dict[str, Health], objects: ObjectsByState, state: str
+) -> None:
+    (stalled,) = (c for c in objects[state]["status"]["conditions"] if c["type"] == "Stalled")
+    assert kstatus_health[state].message == stalled["message"]
 
 
-def test_the_crd_is_current_for_flux_too(shared_stage: Stage) -> None:
+def test_crd_is_current_for_flux(shared_stage: Stage) -> None:
     crd = shared_stage.cluster.kubectl("get", "crd", "qualtricsexporters.qualtrics-exporter.dev", "-o", "json").stdout
-    (judgement,) = kstatus([json.loads(crd)])
-    assert judgement.status == "Current"
+    (health,) = kstatus([json.loads(crd)])
+    assert health.status == "Current"

@@ -1,4 +1,4 @@
-"""`samples/gitops`, the tiny GitOps repository: it builds, the API server takes it, and it holds no secret."""
+"""`samples/gitops`, the sample GitOps repository: it builds, the API server accepts it, and it contains no secret."""
 
 import json
 import re
@@ -20,7 +20,7 @@ FILES = sorted(REPOSITORY.rglob("*.yaml"))
 KUSTOMIZATIONS = sorted(path.parent for path in REPOSITORY.rglob("kustomization.yaml"))
 TEAMS = sorted(path for path in (REPOSITORY / "exporters").iterdir())
 
-# What the kinds of others are served as: Flux since 2.6, Argo CD, External Secrets since 0.16.
+# The API versions of kinds of other tools: Flux 2.6 and newer, Argo CD, External Secrets 0.16 and newer.
 FOREIGN = {
     "ApplicationSet": "argoproj.io/v1alpha1",
     "Application": "argoproj.io/v1alpha1",
@@ -40,17 +40,17 @@ def documents(path: Path) -> list[dict[str, Any]]:
     return [body for body in plain_yaml.read_all(path.read_text("utf-8")) if body]
 
 
-def everything() -> Iterator[dict[str, Any]]:
+def all_documents() -> Iterator[dict[str, Any]]:
     for path in FILES:
         yield from documents(path)
 
 
-def named(kind: str, group: str = "") -> list[dict[str, Any]]:
-    return [body for body in everything() if body["kind"] == kind and body["apiVersion"].startswith(group)]
+def of_kind(kind: str, group: str = "") -> list[dict[str, Any]]:
+    return [body for body in all_documents() if body["kind"] == kind and body["apiVersion"].startswith(group)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=relative)
-def test_every_document_is_of_a_kind_and_version_that_somebody_serves(path: Path) -> None:
+def test_every_document_has_a_known_kind_and_api_version(path: Path) -> None:
     for body in documents(path):
         kind, version = body["kind"], body["apiVersion"]
         if kind == "Kustomization":
@@ -60,21 +60,23 @@ def test_every_document_is_of_a_kind_and_version_that_somebody_serves(path: Path
 
 
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=relative)
-def test_every_kustomization_builds_with_all_files_of_its_folder(control_plane: ControlPlane, folder: Path) -> None:
+def test_kustomization_builds_and_lists_all_files_of_its_folder(control_plane: ControlPlane, folder: Path) -> None:
     assert control_plane.kubectl("kustomize", str(folder)).stdout
     listed = set(plain_yaml.read((folder / "kustomization.yaml").read_text("utf-8"))["resources"])
     assert listed == {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
 
 
-def test_every_exporter_validates_without_a_doubt() -> None:
+def test_every_exporter_passes_strict_validation() -> None:
     command = [str(installed("qualtrics-exporter")), "validate", "--strict", str(REPOSITORY)]
-    checked = subprocess.run(command, capture_output=True, text=True, timeout=HANG_SECONDS)
-    assert checked.returncode == 0, checked.stdout
-    assert f"{len(named('QualtricsExporter'))} exporters checked" in checked.stderr + checked.stdout
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_SECONDS)
+    assert done.returncode == 0, done.stdout
+    assert f"{len(of_kind('QualtricsExporter'))} exporters checked" in done.stderr + done.stdout
 
 
 @pytest.mark.parametrize("team", TEAMS, ids=relative)
-def test_the_api_server_takes_a_teams_folder(cluster: ControlPlane, namespace: str, team: Path) -> None:
+def test_api_server_accepts_the_objects_in_the_folder_of_a_team(
+    cluster: ControlPlane, namespace: str, team: Path
+) -> None:
     built = cluster.kubectl("kustomize", str(team)).stdout
     for body in plain_yaml.read_all(built):
         if body["kind"] in FOREIGN:
@@ -87,22 +89,22 @@ def test_the_api_server_takes_a_teams_folder(cluster: ControlPlane, namespace: s
 
 
 @pytest.mark.parametrize("team", TEAMS, ids=relative)
-def test_the_secrets_that_a_teams_exporters_name_are_made_in_its_folder(
+def test_folder_of_a_team_creates_exactly_the_secrets_that_its_exporters_use(
     control_plane: ControlPlane, team: Path
 ) -> None:
     bodies = list(plain_yaml.read_all(control_plane.kubectl("kustomize", str(team)).stdout))
-    made = {body["metadata"]["name"] for body in bodies if body["kind"] == "ExternalSecret"}
+    created = {body["metadata"]["name"] for body in bodies if body["kind"] == "ExternalSecret"}
     used = {
         body["spec"][side]["credentialsSecretRef"]["name"]
         for body in bodies
         if body["kind"] == "QualtricsExporter"
         for side in ("nexthink", "qualtrics")
     }
-    assert used == made
+    assert used == created
 
 
-def test_no_secret_is_in_it_and_no_host_of_anybody() -> None:
-    assert named("Secret") == []
+def test_repository_contains_no_secret_and_only_example_hosts() -> None:
+    assert of_kind("Secret") == []
     for path in (path for path in REPOSITORY.rglob("*") if path.is_file()):
         text = path.read_text("utf-8")
         hosts = set(re.findall(r"(?:oci|https?)://([^/\s\"')]+)|^\s*repoURL: ([a-z0-9.-]+)/", text, re.MULTILINE))
@@ -110,23 +112,23 @@ def test_no_secret_is_in_it_and_no_host_of_anybody() -> None:
         assert {host for host in found if not host.endswith(".example.com")} == set(), path
 
 
-def test_flux_and_argo_cd_are_pointed_at_folders_that_exist() -> None:
-    paths = {body["spec"]["path"] for body in named("Kustomization", "kustomize.toolkit")}
+def test_flux_and_argo_cd_point_to_existing_folders() -> None:
+    paths = {body["spec"]["path"] for body in of_kind("Kustomization", "kustomize.toolkit")}
     assert {(REPOSITORY / path).resolve() for path in paths} == {(REPOSITORY / "operator").resolve(), *TEAMS}
-    (generator,) = named("ApplicationSet")[0]["spec"]["generators"]
+    (generator,) = of_kind("ApplicationSet")[0]["spec"]["generators"]
     globs = [directory["path"] for directory in generator["git"]["directories"]]
     assert [path for glob in globs for path in sorted(REPOSITORY.glob(glob))] == TEAMS
 
 
-def test_flux_waits_for_the_operator_and_for_what_it_says_of_the_exporters() -> None:
-    for body in named("Kustomization", "kustomize.toolkit"):
+def test_flux_waits_for_the_operator_and_for_the_health_of_exporters() -> None:
+    for body in of_kind("Kustomization", "kustomize.toolkit"):
         assert body["spec"]["wait"] is True
         if body["spec"]["path"].startswith("./exporters/"):
             assert body["spec"]["dependsOn"] == [{"name": "qualtrics-exporter"}]
 
 
-def test_flux_and_argo_cd_install_the_chart_with_the_same_values_and_the_chart_takes_them(tmp_path: Path) -> None:
-    (release,), (application,) = named("HelmRelease"), named("Application")
+def test_flux_and_argo_cd_install_the_chart_with_the_same_valid_values(tmp_path: Path) -> None:
+    (release,), (application,) = of_kind("HelmRelease"), of_kind("Application")
     values = release["spec"]["values"]
     assert application["spec"]["source"]["helm"]["valuesObject"] == values
     rendered = Helm(tmp_path).template("qualtrics-exporter", namespace="qualtrics-exporter", values=values)
@@ -135,19 +137,19 @@ def test_flux_and_argo_cd_install_the_chart_with_the_same_values_and_the_chart_t
     assert container["image"].startswith(f"{values['image']['registry']}/")
 
 
-def test_no_other_version_of_the_chart_than_this_one_is_asked_for() -> None:
-    """A range would upgrade what mails people without anybody having looked."""
+def test_flux_and_argo_cd_pin_the_current_version_of_the_chart() -> None:
+    """With a version range, the operator would be upgraded without a review."""
     version = plain_yaml.read((CHART / "Chart.yaml").read_text("utf-8"))["version"]
-    (chart,), (application,) = named("OCIRepository"), named("Application")
+    (chart,), (application,) = of_kind("OCIRepository"), of_kind("Application")
     assert chart["spec"]["ref"] == {"tag": version}
     assert application["spec"]["source"]["targetRevision"] == version
 
 
-def test_nothing_relies_on_argo_cd_waiting_for_an_application() -> None:
-    """It judges none by itself, so a sync wave on one does not wait; trying again does."""
-    for body in (*named("Application"), *named("ApplicationSet")):
+def test_argo_cd_applications_retry_and_use_no_sync_waves() -> None:
+    """Argo CD does not assess the health of Applications, so sync waves do not wait for them. Retries work."""
+    for body in (*of_kind("Application"), *of_kind("ApplicationSet")):
         assert "argocd.argoproj.io/sync-wave" not in body["metadata"].get("annotations", {})
-    for body in named("ApplicationSet"):
+    for body in of_kind("ApplicationSet"):
         policy = body["spec"]["template"]["spec"]["syncPolicy"]
         assert policy["retry"]["limit"] >= 10
         assert "SkipDryRunOnMissingResource=true" in policy["syncOptions"]

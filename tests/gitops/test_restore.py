@@ -1,4 +1,4 @@
-"""A cluster that comes back from a backup: what its exporters have forgotten mails nobody."""
+"""An exporter that is restored from a backup does not send a survey again."""
 
 import copy
 import json
@@ -9,8 +9,8 @@ from tests.environment.stage import Stage
 MONDAY = datetime(2026, 11, 29, 23, 1, tzinfo=UTC)
 
 
-def test_a_status_older_than_a_send_that_is_forgotten_before_the_operator_starts_repeats_nothing(stage: Stage) -> None:
-    """As docs/gitops.md tells to do it. Believed, such a status would let the slot run once more."""
+def test_restored_exporter_whose_old_status_was_removed_does_not_send_its_last_slot_again(stage: Stage) -> None:
+    """docs/gitops.md says to remove the status. With the old status, the operator would run the slot again."""
     operator = stage.operator()
     stage.apply(stage.manifest("teams-rollout"))
     exporter = stage.existing("teams-rollout")
@@ -32,7 +32,7 @@ def test_a_status_older_than_a_send_that_is_forgotten_before_the_operator_starts
         lambda status: (
             status["observedGeneration"] > 0 and "activeRun" not in status and status["nextScheduleTime"] > "2026-12"
         ),
-        "it is checked, and no run is active",
+        "the exporter is checked, and no run is active",
     )
     assert "history" not in status
     assert len(stage.sandbox.ledger.distributions) == 1

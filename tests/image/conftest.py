@@ -1,4 +1,4 @@
-"""The image's file system, unpacked, to run its programs in as a container would."""
+"""The file system of the image, unpacked, and a way to run programs in it like in a container."""
 
 import shlex
 import subprocess
@@ -21,7 +21,7 @@ mount -t tmpfs tmpfs "$ROOT/dev/shm"
 ip link set lo up
 exec env -i {variables} "$(command -v chroot)" --userspec=65532:65532 "$ROOT" "$@"
 """
-"""A read-only root file system, no network but the loopback, the image's own user and environment."""
+"""A read-only root file system, only the loopback interface, and the user and environment of the image."""
 
 
 class Unpacked:
@@ -34,18 +34,18 @@ class Unpacked:
             for layer in image.layers:
                 with tarfile.open(fileobj=archive.extractfile(layer)) as files:
                     files.extractall(folder, filter="fully_trusted")
-        folder.chmod(0o755)  # as a runtime has it; that of a test is its owner's
+        folder.chmod(0o755)  # as in a container; the folder of a test is readable only by its owner
         for name in ("proc", "dev"):
             (folder / name).mkdir()
 
     def run(
         self, *command: str, environment: Mapping[str, str] | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program in it."""
+        """Run a program in the file system."""
         variables = [*self.image.configuration["config"]["Env"], *(f"{k}={v}" for k, v in (environment or {}).items())]
-        apart = ("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--propagation=private")
+        isolation = ("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--propagation=private")
         done = subprocess.run(
-            [*apart, "sh", "-c", START.format(variables=shlex.join(variables)), "sh", *command],
+            [*isolation, "sh", "-c", START.format(variables=shlex.join(variables)), "sh", *command],
             env={"ROOT": str(self._folder), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             capture_output=True,
             text=True,
@@ -56,11 +56,11 @@ class Unpacked:
         return done
 
     def python(self, script: str) -> str:
-        """Run a script by the image's Python; returns what it prints."""
+        """Run a script with the Python of the image; returns its output."""
         return self.run("python3", "-W", "error", "-c", script).stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def unpacked(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Unpacked:
-    """The image as a container of it sees it."""
+    """The file system of the image, as a container sees it."""
     return Unpacked(image, tmp_path_factory.mktemp("image"))

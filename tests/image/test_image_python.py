@@ -1,4 +1,4 @@
-"""TLS inspection with the Python of the published image: it is stricter than the one of this machine may be."""
+"""TLS inspection with the Python of the published image, which can be stricter than the Python that runs the tests."""
 
 import json
 import ssl
@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from qualtrics_exporter.clock import SystemClock
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 from tests.cli.conftest import PEOPLE, SAMPLE
 from tests.environment.image_python import ImagePython, wanted
 from tests.environment.inspection import Inspection
@@ -20,13 +20,13 @@ USER, PASSWORD = "surveys", "s3cretw0rd"
 
 pytestmark = pytest.mark.usefixtures("real_proxy")
 
-ASK_THE_API_SERVER = """
+READ_FROM_API_SERVER = """
 import asyncio
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.auth import connect, login
 from qualtrics_exporter.controller.kube.errors import ClusterError
 
-async def ask():
+async def read():
     async with await connect() as api:
         try:
             await ClusterApi(api).get("dex", "teams-rollout")
@@ -36,7 +36,7 @@ async def ask():
     async with made.session() as session, session.get(made.server) as reply:
         print(reply.status)
 
-asyncio.run(ask())
+asyncio.run(read())
 """
 
 
@@ -47,16 +47,16 @@ def inspection(tmp_path: Path) -> Inspection:
 
 @pytest.fixture
 def sandbox(inspection: Inspection) -> Iterator[SandboxThread]:
-    """Both remote sides, as they look behind an inspection."""
-    world = World.default()
-    world.import_seconds = world.import_polls = 0
-    with SandboxThread(SystemClock(), inspection.context, world) as running:
+    """Nexthink and Qualtrics behind TLS inspection."""
+    account = Account.default()
+    account.import_seconds = account.import_polls = 0
+    with SandboxThread(SystemClock(), inspection.context, account) as running:
         yield running
 
 
 @pytest.fixture
 def command(sandbox: SandboxThread, tmp_path: Path) -> list[str | Path]:
-    """`run` on the sample."""
+    """The command `run` with the sample."""
     secrets = tmp_path / "secrets.yaml"
     secrets.write_text(
         yaml.safe_dump_all(
@@ -69,17 +69,17 @@ def command(sandbox: SandboxThread, tmp_path: Path) -> list[str | Path]:
     return ["-c", program, "run", SAMPLE, "--secrets", secrets, "--send", *where]
 
 
-def test_it_is_strict_about_authorities_unless_it_is_told_not_to_be(image_python: ImagePython) -> None:
-    told = image_python.run(
+def test_python_of_the_image_verifies_certificates_strictly_by_default(image_python: ImagePython) -> None:
+    done = image_python.run(
         "-c", "import ssl, sys; print(sys.version_info[:2], ssl.create_default_context().verify_flags)"
     )
-    version, _, flags = told.stdout.rpartition(" ")
+    version, _, flags = done.stdout.rpartition(" ")
     assert version == str(tuple(map(int, wanted()[0].split("."))))
     assert int(flags) & ssl.VERIFY_X509_STRICT
 
 
-@pytest.mark.parametrize("proxied", [False, True])
-def test_an_export_through_tls_inspection(
+@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "through a proxy"])
+def test_export_succeeds_through_tls_inspection(
     image_python: ImagePython,
     inspection: Inspection,
     command: list[str | Path],
@@ -89,14 +89,14 @@ def test_an_export_through_tls_inspection(
 ) -> None:
     environment = {"SSL_CERT_FILE": str(inspection.authority), "HOME": str(tmp_path)}
     with TinyProxy(tmp_path / "proxy", user=USER, password=PASSWORD) as proxy:
-        more = proxy.variables(user=USER, password=PASSWORD) if proxied else {}
-        ended = image_python.run(*command, environment={**environment, **more})
+        proxy_variables = proxy.variables(user=USER, password=PASSWORD) if proxied else {}
+        ended = image_python.run(*command, environment={**environment, **proxy_variables})
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert set(sandbox.ledger.mails()) == PEOPLE
     assert bool(proxy.connected()) is proxied
 
 
-def test_without_its_authority_openssls_reason_is_told(
+def test_run_with_an_untrusted_certificate_fails_with_the_reason_of_openssl(
     image_python: ImagePython, command: list[str | Path], sandbox: SandboxThread, tmp_path: Path
 ) -> None:
     ended = image_python.run(*command, environment={"HOME": str(tmp_path)})
@@ -106,7 +106,7 @@ def test_without_its_authority_openssls_reason_is_told(
     assert sandbox.ledger.calls == []
 
 
-def test_a_cluster_whose_authority_has_no_key_identifiers(
+def test_operator_connects_to_an_api_server_whose_authority_has_no_key_identifiers(
     image_python: ImagePython, inspection: Inspection, sandbox: SandboxThread, tmp_path: Path
 ) -> None:
     kubeconfig = tmp_path / "kubeconfig"
@@ -119,7 +119,7 @@ def test_a_cluster_whose_authority_has_no_key_identifiers(
     }
     kubeconfig.write_text(json.dumps(content))
     ended = image_python.run(
-        "-c", ASK_THE_API_SERVER, environment={"KUBECONFIG": str(kubeconfig), "HOME": str(tmp_path)}
+        "-c", READ_FROM_API_SERVER, environment={"KUBECONFIG": str(kubeconfig), "HOME": str(tmp_path)}
     )
     first, second = ended.stdout.splitlines()
     assert "not found (HTTP 404)" in first

@@ -1,4 +1,4 @@
-"""The real client, and Nexthink: the sandbox, or a server that does exactly what it is told."""
+"""The client of Nexthink, with the sandbox or with a server that returns scripted replies."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.transport import CallRecord
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 from tests.remote.clock import HastyClock
 from tests.remote.servers import Server
 
@@ -25,26 +25,26 @@ def calls() -> list[CallRecord]:
 
 
 @pytest.fixture
-async def remotes(clock: HastyClock, calls: list[CallRecord]) -> AsyncIterator[ApiContext]:
+async def context(clock: HastyClock, calls: list[CallRecord]) -> AsyncIterator[ApiContext]:
     async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append) as running:
         yield running
 
 
 @pytest.fixture
-def world() -> World:
-    return World.default()
+def account() -> Account:
+    return Account.default()
 
 
 @pytest.fixture
-async def sandbox(world: World, clock: HastyClock) -> AsyncIterator[Sandbox]:
-    async with Sandbox(world, clock=clock) as running:
+async def sandbox(account: Account, clock: HastyClock) -> AsyncIterator[Sandbox]:
+    async with Sandbox(account, clock=clock) as running:
         yield running
         assert running.ledger.errors == []
 
 
 @pytest.fixture
-def nexthink(sandbox: Sandbox, remotes: ApiContext) -> NexthinkClient:
-    return NexthinkClient(remotes, nexthink_from(sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
+def nexthink(sandbox: Sandbox, context: ApiContext) -> NexthinkClient:
+    return NexthinkClient(context, nexthink_from(sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def server() -> AsyncIterator[Server]:
 
 
 def secret(server: Server) -> dict[str, str]:
-    """What leads to that server."""
+    """The credentials for that server."""
     return {
         "url": server.url,
         "tokenUrl": f"{server.url}/oauth2/token",
@@ -64,6 +64,6 @@ def secret(server: Server) -> dict[str, str]:
 
 
 @pytest.fixture
-def odd(server: Server, remotes: ApiContext) -> NexthinkClient:
-    """The client of a Nexthink that answers what the server is told to."""
-    return NexthinkClient(remotes, nexthink_from(secret(server), "Secret dex/nexthink"))
+def scripted_client(server: Server, context: ApiContext) -> NexthinkClient:
+    """A client of the server with scripted replies."""
+    return NexthinkClient(context, nexthink_from(secret(server), "Secret dex/nexthink"))

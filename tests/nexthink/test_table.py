@@ -1,4 +1,4 @@
-"""Reading an export's file in pieces, wherever they are cut."""
+"""Reading the file of an export in pieces of any size."""
 
 import bz2
 import csv
@@ -21,17 +21,17 @@ from qualtrics_exporter.remote.response import NotUnderstood, TooMuch
 
 def read(pieces: Iterable[bytes]) -> tuple[tuple[str, ...] | None, list[tuple[str, ...]]]:
     table = Table()
-    rows = [row for piece in pieces for row in fed(table, piece)]
+    rows = [row for piece in pieces for row in rows_in(table, piece)]
     rows += [row for row in table.close() if row is not None]
     return table.header, rows
 
 
-def fed(table: Table, data: bytes) -> Iterator[tuple[str, ...]]:
-    """The rows, without the pauses."""
+def rows_in(table: Table, data: bytes) -> Iterator[tuple[str, ...]]:
+    """The rows, without the marks for pauses."""
     return (row for row in table.feed(data) if row is not None)
 
 
-def cut(data: bytes, places: Iterable[int]) -> Iterator[bytes]:
+def split(data: bytes, places: Iterable[int]) -> Iterator[bytes]:
     edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
     for start, end in pairwise(edges):
         yield data[start:end]
@@ -43,25 +43,25 @@ CELLS = st.text(alphabet=st.one_of(st.sampled_from('a,"\n\r@ é😀\0'), st.char
 @given(
     rows=st.integers(1, 3).flatmap(lambda n: st.lists(st.lists(CELLS, min_size=n, max_size=n), min_size=1)),
     line_end=st.sampled_from(["\n", "\r\n"]),
-    mark=st.booleans(),
+    byte_order_mark=st.booleans(),
     layers=st.integers(0, 2),
     places=st.lists(st.integers(0, 10**6)),
 )
-@example(rows=[["h"], [""], ["x"]], line_end="\r\n", mark=True, layers=1, places=list(range(200)))
-@example(rows=[["h"], ['a"\r\n"b'], ["é"]], line_end="\n", mark=True, layers=0, places=list(range(200)))
-def test_rows_are_the_same_wherever_the_file_is_cut(
-    rows: list[list[str]], line_end: str, mark: bool, layers: int, places: list[int]
+@example(rows=[["h"], [""], ["x"]], line_end="\r\n", byte_order_mark=True, layers=1, places=list(range(200)))
+@example(rows=[["h"], ['a"\r\n"b'], ["é"]], line_end="\n", byte_order_mark=True, layers=0, places=list(range(200)))
+def test_rows_do_not_depend_on_how_the_file_is_split(
+    rows: list[list[str]], line_end: str, byte_order_mark: bool, layers: int, places: list[int]
 ) -> None:
     if rows[0][0].lstrip().startswith("<"):
-        return  # that is a page
+        return  # the file looks like an HTML page
     if not any(map(str.strip, rows[0])) or "@" in "".join(rows[0]):
-        return  # those are not names of fields
+        return  # the header has no names of fields
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator=line_end, quoting=csv.QUOTE_ALL).writerows(rows)
-    data = (b"\xef\xbb\xbf" if mark else b"") + text.getvalue().encode()
+    data = (b"\xef\xbb\xbf" if byte_order_mark else b"") + text.getvalue().encode()
     for _ in range(layers):
         data = gzip.compress(data, mtime=0)
-    header, read_rows = read(cut(data, places))
+    header, read_rows = read(split(data, places))
     assert [list(header or ()), *map(list, read_rows)] == rows
 
 
@@ -82,7 +82,7 @@ def test_rows_are_the_same_wherever_the_file_is_cut(
         ("h", []),
     ],
 )
-def test_files_as_they_come(text: str, rows: list[tuple[str, ...]]) -> None:
+def test_valid_csv_file_is_read(text: str, rows: list[tuple[str, ...]]) -> None:
     for data in (text.encode(), b"\xef\xbb\xbf" + text.encode(), gzip.compress(text.encode())):
         header, found = read([data])
         assert found == rows
@@ -94,7 +94,7 @@ def test_files_as_they_come(text: str, rows: list[tuple[str, ...]]) -> None:
 @pytest.mark.parametrize(
     "page", ["<html>\n<body>\n", "\n".join(["<!DOCTYPE html>", "a", "b"]), '  <Error code="1">\nx']
 )
-def test_a_page_of_something_in_between_is_no_table(page: str) -> None:
+def test_html_or_xml_page_is_rejected(page: str) -> None:
     with pytest.raises(NotUnderstood, match="a page"):
         read([page.encode()])
 
@@ -111,7 +111,7 @@ LATIN = "user.ad.email_address\r\njörg.müller@example.com\r\njürg.möller@exa
         (LATIN.encode("shift-jis", "replace").replace(b"?", b"\x83"), "not text in UTF-8"),
         (b"h\na@example.com\nb\xff@example.com\n", "not text in UTF-8"),
         (b"h\n" + b"a@example.com\n" * 10_000 + b"b\xff@example.com\n", "not text in UTF-8"),
-        (b"h\nb\xed\xa0\x80@example.com\n", "not text in UTF-8"),  # half of a letter, as Java writes it
+        (b"h\nb\xed\xa0\x80@example.com\n", "not text in UTF-8"),  # a lone surrogate, as Java writes it
         (LATIN.encode("utf-16"), "UTF-16"),
         (b"\xfe\xff" + LATIN.encode("utf-16-be"), "UTF-16"),
         (LATIN.encode("utf-16-le"), "UTF-16"),
@@ -138,9 +138,9 @@ LATIN = "user.ad.email_address\r\njörg.müller@example.com\r\njürg.möller@exa
         (b"<html>" + b"x" * 100_000, "a page"),
     ],
 )
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_file_that_is_not_csv_in_utf_8_is_refused_and_named(data: bytes, found: str, packed: bool) -> None:
-    data = gzip.compress(data, mtime=0) if packed else data
+@pytest.mark.parametrize("compressed", [False, True])
+def test_file_that_is_not_csv_in_utf_8_is_rejected_with_its_format(data: bytes, found: str, compressed: bool) -> None:
+    data = gzip.compress(data, mtime=0) if compressed else data
     with pytest.raises(NotUnderstood, match=found) as error:
         read([data])
     assert "example" not in str(error.value)
@@ -148,7 +148,7 @@ def test_a_file_that_is_not_csv_in_utf_8_is_refused_and_named(data: bytes, found
         read(data[n : n + 1] for n in range(len(data)))
 
 
-def test_a_plain_file_that_ends_within_a_letter_is_noticed() -> None:
+def test_file_that_ends_within_a_character_is_rejected() -> None:
     with pytest.raises(Damaged, match="within a character"):
         read([b"h\na\nm\xc3"])
 
@@ -181,7 +181,7 @@ BROKEN_QUOTES = [
 @pytest.mark.parametrize(
     "after", ["", "\n", "\nz@example.com\n", '\n"z@example.com"\n', "\n" + "z@example.com\n" * 9000]
 )
-def test_a_cell_that_a_reader_of_csv_would_change_makes_the_file_unreadable(row: str, before: str, after: str) -> None:
+def test_file_with_a_cell_that_csv_readers_would_change_is_rejected(row: str, before: str, after: str) -> None:
     data = ("h\n" + before + row + after).encode()
     with pytest.raises(WrongFormat, match=r"quote|carriage return") as error:
         read([data])
@@ -192,10 +192,10 @@ def test_a_cell_that_a_reader_of_csv_would_change_makes_the_file_unreadable(row:
 
 
 @given(st.lists(st.text(alphabet='a,"\n\r@', max_size=6), max_size=6), st.lists(st.integers(0, 10**6)))
-def test_a_file_is_read_as_it_is_written_or_not_at_all(parts: list[str], places: list[int]) -> None:
+def test_file_is_read_exactly_as_written_or_rejected(parts: list[str], places: list[int]) -> None:
     text = "h\n" + "".join(parts)
     try:
-        header, rows = read(cut(text.encode(), places))
+        header, rows = read(split(text.encode(), places))
     except NotUnderstood:
         return
     assert header == ("h",)
@@ -225,46 +225,46 @@ def _written(row: tuple[str, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize("rows", [0, 9000])
-def test_a_quote_that_is_not_closed_is_named_as_the_cause(rows: int) -> None:
+def test_unclosed_quote_is_reported(rows: int) -> None:
     with pytest.raises(WrongFormat, match="quote"):
         read([('h\n"oneil@example.com\n' + "z@example.com\n" * rows).encode()])
 
 
-def test_the_first_line_is_checked_before_a_row_is_given_out() -> None:
+def test_header_line_is_checked_before_the_first_row_is_returned() -> None:
     with pytest.raises(WrongFormat, match="no header line"):
-        next(fed(Table(), b"a@example.com\nb@example.com\n"))
+        next(rows_in(Table(), b"a@example.com\nb@example.com\n"))
 
 
-def test_what_another_format_begins_with_may_stand_in_a_file() -> None:
+def test_cells_can_begin_like_other_file_formats() -> None:
     assert read([b"BZ\nBZh;x|y\n{a}\nPK\n"]) == (("BZ",), [("BZh;x|y",), ("{a}",), ("PK",)])
 
 
 @pytest.mark.parametrize("data", [b"", gzip.compress(b"", mtime=0), b"\xef\xbb\xbf"])
-def test_an_empty_file_is_no_result_of_nobody(data: bytes) -> None:
+def test_empty_file_is_not_an_empty_result(data: bytes) -> None:
     with pytest.raises(NotUnderstood, match="empty"):
         read([data])
 
 
-def test_a_file_of_several_packed_parts_is_one() -> None:
+def test_gzip_file_with_several_members_is_read_as_one_file() -> None:
     parts = gzip.compress(b"h\na\n", mtime=0) + gzip.compress(b"b\n") + b"\0" * 100
     assert read([parts])[1] == [("a",), ("b",)]
     assert read(parts[n : n + 1] for n in range(len(parts)))[1] == [("a",), ("b",)]
 
 
 @given(st.integers(1, 60))
-def test_a_packed_file_that_ends_too_early_is_noticed(missing: int) -> None:
+def test_truncated_gzip_file_is_rejected(missing: int) -> None:
     data = gzip.compress(b"h\n" + b"".join(b"%d@example.com\n" % n for n in range(100)))
     with pytest.raises(BadGzip):
         read([data[:-missing]])
 
 
-def test_a_plain_file_that_ends_within_quotes_is_noticed() -> None:
+def test_file_that_ends_within_quotes_is_rejected() -> None:
     with pytest.raises(Damaged, match="no end"):
         read([b'h\n"a\n'])
 
 
 @pytest.mark.parametrize("damage", [20, 40, 60])
-def test_a_damaged_packed_file_is_noticed(damage: int) -> None:
+def test_damaged_gzip_file_is_rejected(damage: int) -> None:
     data = bytearray(gzip.compress(b"h\n" + b"".join(b"%d@example.com\n" % n for n in range(100))))
     data[damage] ^= 0xFF
     with pytest.raises(BadGzip):
@@ -272,33 +272,33 @@ def test_a_damaged_packed_file_is_noticed(damage: int) -> None:
 
 
 @pytest.mark.parametrize("start", ["h\n", 'h\n"', 'h\n"x"",'])
-def test_a_row_without_end_is_not_read_to_its_end(start: str) -> None:
+def test_endless_row_is_rejected_before_all_of_it_is_read(start: str) -> None:
     table, taken = Table(), 0
 
     def feed() -> None:
         nonlocal taken
         for piece in [start.encode(), *([b"x" * 1000] * 1000)]:
             taken += len(piece)
-            list(fed(table, piece))
+            list(rows_in(table, piece))
 
     with pytest.raises(NotUnderstood, match=r"more than|not closed"):
         feed()
     assert taken < 2 * LARGEST_RECORD
 
 
-def test_a_row_that_is_too_long_is_refused_in_one_piece_too() -> None:
+def test_row_that_is_too_long_is_rejected_in_a_single_piece() -> None:
     with pytest.raises(TooMuch, match="more than"):
         read([b"h\n" + b"x" * (LARGEST_RECORD + 1) + b"\n"])
     assert read([b"h\n" + b"x" * LARGEST_RECORD + b"\n"])[1] == [("x" * LARGEST_RECORD,)]
 
 
 @pytest.mark.parametrize("filling", [b"x", b"\n", b'"'])
-def test_a_small_file_that_unpacks_to_a_huge_one_needs_no_memory(filling: bytes) -> None:
+def test_gzip_bomb_takes_little_memory(filling: bytes) -> None:
     bomb = gzip.compress(gzip.compress(b"h\n" + filling * (64 * 1024 * 1024), 9), 9)
     table = Table()
     tracemalloc.start()
     try:
-        for number, _ in enumerate(fed(table, bomb)):
+        for number, _ in enumerate(rows_in(table, bomb)):
             if number > 100_000:
                 break
     except NotUnderstood:
@@ -310,16 +310,16 @@ def test_a_small_file_that_unpacks_to_a_huge_one_needs_no_memory(filling: bytes)
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 10**6)))
-def test_what_is_not_packed_passes_unchanged(data: bytes, places: list[int]) -> None:
+def test_uncompressed_data_passes_unchanged(data: bytes, places: list[int]) -> None:
     if data.startswith(b"\x1f\x8b"):
         return
     gunzip = Gunzip()
-    passed = b"".join(out for piece in cut(data, places) for out in gunzip.feed(piece))
+    passed = b"".join(out for piece in split(data, places) for out in gunzip.feed(piece))
     assert passed + b"".join(gunzip.close()) == data
 
 
 @given(st.integers(0, 5 * PIECE), st.integers(1, 9))
-def test_pieces_are_never_larger_than_said(size: int, level: int) -> None:
+def test_decompressed_pieces_are_never_larger_than_the_limit(size: int, level: int) -> None:
     data = (b"abcdefgh" * (size // 8 + 1))[:size]
     gunzip = Gunzip()
     packer = zlib.compressobj(level, wbits=31)
@@ -329,9 +329,9 @@ def test_pieces_are_never_larger_than_said(size: int, level: int) -> None:
     list(gunzip.close())
 
 
-def unpacked(data: bytes, places: list[int]) -> bytes:
+def decompressed(data: bytes, places: list[int]) -> bytes:
     gunzip = Gunzip()
-    passed = b"".join(out for piece in cut(data, places) for out in gunzip.feed(piece))
+    passed = b"".join(out for piece in split(data, places) for out in gunzip.feed(piece))
     return passed + b"".join(gunzip.close())
 
 
@@ -339,42 +339,42 @@ REST = st.binary(max_size=100).filter(lambda rest: not rest.lstrip(b"\0").starts
 
 
 @given(st.binary(max_size=300), REST, st.lists(st.integers(0, 10**6)))
-def test_bytes_after_a_complete_stream_are_ignored(data: bytes, rest: bytes, places: list[int]) -> None:
-    assert unpacked(gzip.compress(data) + rest, places) == data
+def test_trailing_bytes_after_a_gzip_stream_are_ignored(data: bytes, rest: bytes, places: list[int]) -> None:
+    assert decompressed(gzip.compress(data) + rest, places) == data
 
 
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=4), st.integers(0, 3), REST, st.lists(st.integers(0, 999)))
-def test_every_part_is_read_before_bytes_are_ignored(
+def test_every_gzip_member_is_read_before_trailing_bytes_are_ignored(
     parts: list[bytes], padding: int, rest: bytes, places: list[int]
 ) -> None:
     packed = (b"\0" * padding).join(map(gzip.compress, parts))
-    assert unpacked(packed + rest, places) == b"".join(parts)
+    assert decompressed(packed + rest, places) == b"".join(parts)
 
 
 @given(st.binary(max_size=60), st.integers(1, 20), st.lists(st.integers(0, 999)))
-def test_a_second_part_that_is_cut_is_not_ignored(data: bytes, left: int, places: list[int]) -> None:
+def test_truncated_second_gzip_member_is_rejected(data: bytes, left: int, places: list[int]) -> None:
     second = gzip.compress(b"b@example.com\n")
     with pytest.raises(BadGzip):
-        unpacked(gzip.compress(data) + second[:left], places)
+        decompressed(gzip.compress(data) + second[:left], places)
 
 
 @pytest.mark.parametrize("at", [-8, -4, -1])
-def test_a_wrong_checksum_or_length_is_not_ignored(at: int) -> None:
+def test_gzip_member_with_a_wrong_checksum_or_length_is_rejected(at: int) -> None:
     packed = bytearray(gzip.compress(b"a@example.com\n"))
     packed[at] ^= 1
     with pytest.raises(BadGzip):
-        unpacked(bytes(packed) + b"more", [])
+        decompressed(bytes(packed) + b"more", [])
 
 
 @pytest.mark.parametrize("rest", [b"\n", b"# end of file", b"\0" * 512 + b"x", b"<!-- cached -->"])
-def test_a_file_with_a_tail_has_all_its_rows(rest: bytes) -> None:
+def test_file_with_trailing_bytes_has_all_its_rows(rest: bytes) -> None:
     assert read([gzip.compress(b"h\na@example.com\n") + rest])[1] == [("a@example.com",)]
 
 
 @pytest.mark.parametrize("at", range(4))
 @pytest.mark.parametrize("layers", [1, 2])
-def test_a_damaged_second_part_is_not_taken_for_a_tail(at: int, layers: int) -> None:
-    """Its people would be left out, and nobody would notice."""
+def test_damaged_second_gzip_member_is_not_ignored_as_trailing_bytes(at: int, layers: int) -> None:
+    """Otherwise its people would be left out without an error."""
     second = bytearray(gzip.compress(b"b@example.com\n"))
     second[at] ^= 4
     data = gzip.compress(b"h\na@example.com\n") + bytes(second)
@@ -394,5 +394,5 @@ def test_a_damaged_second_part_is_not_taken_for_a_tail(at: int, layers: int) -> 
         bytes((number * 37 + 11) % 256 for number in range(100)),
     ],
 )
-def test_a_tail_that_holds_nobody_is_ignored(rest: bytes) -> None:
+def test_trailing_bytes_without_a_gzip_member_are_ignored(rest: bytes) -> None:
     assert read([gzip.compress(b"h\na@example.com\n") + rest])[1] == [("a@example.com",)]

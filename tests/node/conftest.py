@@ -1,4 +1,4 @@
-"""A node for each module, and on it, for those that want it, the chart and the sandbox."""
+"""A node for each module, and the chart and the sandbox on it."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from tests.environment.waiting import eventually
 
 @pytest.fixture(scope="module")
 def node(image: Image) -> Iterator[Node]:
-    """A real node that has the image, and on which nothing runs yet."""
+    """A real node that has the image. No pods run on it yet."""
     if reason := obstacle():
         cannot(f"no node can be run: {reason}")
     with Node(image) as running:
@@ -22,24 +22,24 @@ def node(image: Image) -> Iterator[Node]:
 
 @pytest.fixture(scope="module")
 def installed(node: Node, image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """The chart, installed by Helm with little more than its defaults, and the sandbox as a Service."""
+    """The chart, installed by Helm with almost only defaults, and the sandbox as a Service."""
     with Installation(node, image.name, tmp_path_factory.mktemp("helm")) as installation:
         yield installation
 
 
 @pytest.fixture
 def dex(installed: Installation) -> Iterator[Installation]:
-    """The same, at rest: both pods are ready, one of them leads, nothing is held."""
+    """The installation with two ready pods, one of which leads. After the test, the sandbox holds no calls."""
 
-    def at_rest() -> bool:
-        return len(ready(installed)) == 2 and installed.leader() in ready(installed)
+    def is_ready() -> bool:
+        return len(ready_pods(installed)) == 2 and installed.leader() in ready_pods(installed)
 
-    eventually(at_rest, "two pods are ready and one of them leads")
+    eventually(is_ready, "two pods are ready and one of them leads")
     yield installed
     installed.sandbox.calm()
 
 
-def ready(installation: Installation) -> list[str]:
+def ready_pods(installation: Installation) -> list[str]:
     """The names of the pods that are ready."""
     return [
         pod["metadata"]["name"]

@@ -1,8 +1,7 @@
-"""The chart on a real node: its pods are what they are meant to be, a survey goes out, and it goes out once whatever
-happens to the pods in mid-run.
+"""The chart on a real node: its pods are confined, and a survey is sent once, also if pods end during its run.
 
-A run in the middle is one that the sandbox holds at a call that the test names, so that it is no matter of luck. All in
-one module, because a module stays with one worker: one node is enough.
+To interrupt a run at a known step, the sandbox holds it at a call that the test chooses. All tests are in one module,
+because pytest runs a module in one worker, so they share one node.
 """
 
 import json
@@ -17,20 +16,18 @@ from tests.environment.node.installation import NAMESPACE, RELEASE, Installation
 from tests.environment.stage import AppliedExporter
 from tests.environment.waiting import HANG, eventually
 
-MOST_MEMORY = 150 * 1024 * 1024
-"""Bytes that the operator may have had at most with a few exporters. It was 95 MB when this was written."""
-
-"""Seconds: a Lease that was not given back is waited for, 15 seconds, and a look-up may come after it."""
+PEAK_MEMORY_LIMIT = 150 * 1024 * 1024
+"""Limit in bytes for the peak of the operator with a few exporters. The peak was 95 MB when this limit was set."""
 
 # The pods
 
 
 def python(dex: Installation, pod: str, script: str) -> str:
-    """Run a script by the Python of the operator's container."""
+    """Run a script with the Python of the operator's container."""
     return dex.kubectl("exec", pod, "--container", "controller", "--", "python3", "-c", script).strip()
 
 
-def test_its_pods_run_the_image_that_was_built(dex: Installation, image: Image) -> None:
+def test_both_pods_run_the_built_image_without_restarts(dex: Installation, image: Image) -> None:
     pods = dex.pods()
     assert len(pods) == 2
     for pod in pods:
@@ -39,12 +36,12 @@ def test_its_pods_run_the_image_that_was_built(dex: Installation, image: Image) 
         assert status["imageID"].endswith(image.configuration_digest)
 
 
-def test_its_namespace_takes_only_pods_that_pass_the_restricted_standard(dex: Installation, image: Image) -> None:
+def test_namespace_of_the_operator_enforces_the_restricted_standard(dex: Installation, image: Image) -> None:
     with pytest.raises(KubectlError, match='violates PodSecurity "restricted'):
         dex.kubectl("run", "any", f"--image={image.name}")
 
 
-def test_its_container_really_has_no_rights_and_cannot_write(dex: Installation) -> None:
+def test_container_of_the_operator_has_no_capabilities_and_cannot_write_files(dex: Installation) -> None:
     script = """
 import errno, os
 status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
@@ -68,43 +65,43 @@ for path in ("/", "/tmp", "/opt/qualtrics-exporter"):
 
 
 @pytest.fixture(scope="module")
-def goes_out(installed: Installation) -> AppliedExporter:
+def finished(installed: Installation) -> AppliedExporter:
     """An exporter that has run once."""
-    exporter = installed.exporter("goes-out", people("goes-out"))
+    exporter = installed.exporter("finished", people("finished"))
     assert exporter.checked()["status"] == "True"
     exporter.annotate(run_requested_at="now")
     exporter.ended()
     return exporter
 
 
-def test_a_survey_goes_out_to_exactly_the_people_of_the_query(dex: Installation, goes_out: AppliedExporter) -> None:
-    (entry,) = goes_out.history()
+def test_run_mails_exactly_the_people_of_the_query(dex: Installation, finished: AppliedExporter) -> None:
+    (entry,) = finished.history()
     assert (entry["result"], entry["recipients"]["imported"]) == ("Succeeded", 3)
-    assert_sent_once(dex, goes_out)
-    assert [sent["id"] for sent in dex.sandbox.distributions(goes_out.name)] == [entry["distributionId"]]
+    assert_sent_once(dex, finished)
+    assert [sent["id"] for sent in dex.sandbox.distributions(finished.name)] == [entry["distributionId"]]
 
 
-def test_helm_test_passes_and_leaves_nothing(dex: Installation) -> None:
+def test_helm_test_passes_and_leaves_no_pod(dex: Installation) -> None:
     assert "Phase:          Succeeded" in dex.helm.test(RELEASE, namespace=NAMESPACE)
     assert f"{RELEASE}-test" not in dex.kubectl("get", "pods", "--output", "name")
 
 
-def test_its_logs_are_json_and_name_nobody(dex: Installation, goes_out: AppliedExporter) -> None:
+def test_logs_are_json_without_addresses_and_secrets(dex: Installation, finished: AppliedExporter) -> None:
     lines = [line for pod in dex.pods() for line in dex.kubectl("logs", pod["metadata"]["name"]).splitlines()]
-    assert any(f"dex/{goes_out.name}" in json.loads(line)["message"] for line in lines)
+    assert any(f"dex/{finished.name}" in json.loads(line)["message"] for line in lines)
     assert not [line for line in lines if "@" in line or "sandbox-secret" in line]
 
 
-def test_it_needs_little_memory(dex: Installation) -> None:
+def test_operator_with_few_exporters_needs_less_than_150_mib_of_memory(dex: Installation) -> None:
     peak = int(python(dex, dex.leader(), "print(open('/proc/1/status').read().split('VmHWM:')[1].split()[0])")) * 1024
-    assert peak < MOST_MEMORY
+    assert peak < PEAK_MEMORY_LIMIT
 
 
-# In mid-run
+# Interrupted runs
 
 
-def begun(dex: Installation, name: str, operation: str, when: str = "before") -> AppliedExporter:
-    """An exporter in mid-run, held at that call."""
+def held_run(dex: Installation, name: str, operation: str, when: str = "before") -> AppliedExporter:
+    """Create an exporter and start a run, which the sandbox holds at the call `operation`."""
     exporter = dex.exporter(name, people(name))
     assert exporter.checked()["status"] == "True"
     dex.sandbox.hold(operation, when)
@@ -114,26 +111,26 @@ def begun(dex: Installation, name: str, operation: str, when: str = "before") ->
 
 
 def people(name: str) -> list[str]:
-    """Whom the query of an exporter returns: nobody else gets a mail of that subject."""
+    """The people that the query of the exporter returns. No other exporter mails them."""
     return [f"{name}-{number}@example.com" for number in range(3)]
 
 
 def ended(exporter: AppliedExporter) -> dict[str, Any]:
-    """The entry of its run, with more patience."""
+    """Wait for the end of the run; returns its entry."""
     entry: dict[str, Any] = eventually(lambda: next(iter(exporter.history()), None), f"{exporter.name} has an entry")
     return entry
 
 
 def assert_sent_once(dex: Installation, exporter: AppliedExporter) -> None:
-    """One distribution of that exporter, and one mail for each of its people."""
+    """Assert that the exporter has one distribution, and each of its people one mail."""
     (sent,) = dex.sandbox.distributions(exporter.name)
     assert sorted(sent["recipients"]) == people(exporter.name)
     mails = dex.sandbox.ledger()["mails"]
     assert {address: mails[address] for address in sent["recipients"]} == dict.fromkeys(people(exporter.name), 1)
 
 
-def is_leaving(dex: Installation, pod: str) -> bool:
-    """Whether a pod was asked to end, or is gone."""
+def is_terminating(dex: Installation, pod: str) -> bool:
+    """Tell whether the pod is terminating or deleted."""
     return pod not in {present["metadata"]["name"] for present in dex.pods()}
 
 
@@ -145,8 +142,8 @@ def evict(dex: Installation, pod: str) -> int:
     return 201 if done.returncode == 0 else 429 if "TooManyRequests" in done.stderr else 500
 
 
-def test_a_container_killed_after_the_send_went_out_sends_nothing_more(dex: Installation) -> None:
-    exporter = begun(dex, "killed", "qualtrics.create_distribution", "after")
+def test_container_killed_after_its_send_does_not_send_again(dex: Installation) -> None:
+    exporter = held_run(dex, "killed", "qualtrics.create_distribution", "after")
     leader = dex.leader()
     (status,) = next(pod for pod in dex.pods() if pod["metadata"]["name"] == leader)["status"]["containerStatuses"]
     container = status["containerID"].removeprefix("containerd://")
@@ -159,12 +156,12 @@ def test_a_container_killed_after_the_send_went_out_sends_nothing_more(dex: Inst
     assert restarted["status"]["containerStatuses"][0]["restartCount"] == 1
 
 
-def test_a_rolling_update_waits_for_the_send_that_is_under_way(dex: Installation) -> None:
-    exporter = begun(dex, "rolled", "qualtrics.create_distribution")
+def test_rolling_update_waits_for_a_send_in_progress(dex: Installation) -> None:
+    exporter = held_run(dex, "rolled", "qualtrics.create_distribution")
     old = dex.leader()
     before = {pod["metadata"]["name"] for pod in dex.pods()}
     dex.upgrade(podAnnotations={"example.com/rolled": "yes"})
-    eventually(lambda: is_leaving(dex, old), "the leader is asked to end")
+    eventually(lambda: is_terminating(dex, old), "the leader is terminating")
     dex.sandbox.release()
     assert ended(exporter)["result"] == "Succeeded"
     assert_sent_once(dex, exporter)
@@ -172,25 +169,25 @@ def test_a_rolling_update_waits_for_the_send_that_is_under_way(dex: Installation
     assert not before & {pod["metadata"]["name"] for pod in dex.pods()}
 
 
-def test_an_evicted_leader_hands_its_run_over_and_the_budget_keeps_the_other_pod(dex: Installation) -> None:
-    exporter = begun(dex, "evicted", "qualtrics.import_contacts")
+def test_other_pod_finishes_the_run_of_an_evicted_leader_and_is_protected_by_the_budget(dex: Installation) -> None:
+    exporter = held_run(dex, "evicted", "qualtrics.import_contacts")
     leader = dex.leader()
     (other,) = {pod["metadata"]["name"] for pod in dex.pods()} - {leader}
     assert evict(dex, leader) == 201
     assert evict(dex, other) == 429
-    eventually(lambda: is_leaving(dex, leader), "the leader is asked to end")
+    eventually(lambda: is_terminating(dex, leader), "the leader is terminating")
     dex.sandbox.release(drop=True)
     assert ended(exporter)["result"] == "Succeeded"
     assert_sent_once(dex, exporter)
     assert dex.leader() == other
 
 
-def test_when_the_leaders_pod_is_deleted_in_mid_run_the_other_replica_ends_it(dex: Installation) -> None:
-    exporter = begun(dex, "deleted", "nexthink.execute")
+def test_other_replica_finishes_the_run_of_a_deleted_leader(dex: Installation) -> None:
+    exporter = held_run(dex, "deleted", "nexthink.execute")
     leader = dex.leader()
     deleting = threading.Thread(target=dex.kubectl, args=("delete", "pod", leader), name="kubectl delete")
     deleting.start()
-    eventually(lambda: is_leaving(dex, leader), "the leader is asked to end")
+    eventually(lambda: is_terminating(dex, leader), "the leader is terminating")
     dex.sandbox.release(drop=True)
     assert ended(exporter)["result"] == "Succeeded"
     deleting.join()
@@ -198,8 +195,8 @@ def test_when_the_leaders_pod_is_deleted_in_mid_run_the_other_replica_ends_it(de
 
 
 @pytest.mark.long
-def test_a_pod_that_is_gone_at_once_while_it_sends_is_looked_up_and_sends_nothing_more(dex: Installation) -> None:
-    exporter = begun(dex, "forced", "qualtrics.create_distribution", "after")
+def test_send_of_a_force_deleted_pod_is_looked_up_and_not_repeated(dex: Installation) -> None:
+    exporter = held_run(dex, "forced", "qualtrics.create_distribution", "after")
     dex.kubectl("delete", "pod", dex.leader(), "--force", "--grace-period=0")
     dex.sandbox.release(drop=True)
     assert ended(exporter)["result"] == "Succeeded"

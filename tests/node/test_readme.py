@@ -1,4 +1,4 @@
-"""The README's ways to install, tried as they stand there: in a copy of the repository, on a node without a release."""
+"""The installation commands of the README work, in a copy of the repository and on a node without a release."""
 
 import os
 import re
@@ -22,7 +22,7 @@ NEEDED = ("charts", "config", "crds")
 
 @pytest.fixture
 def repository(node: Node, image: Image, tmp_path: Path) -> Iterator[Path]:
-    """A copy of what the commands read; the image is on the node, as if it came from the README's registry."""
+    """A copy of the files that the commands need. The node has the image under the name in the README."""
     assert INSTALL
     (name,) = re.findall(r"registry\.example\.com/\S+:[\d.]+", INSTALL[1].split("```")[0])
     tagged = node.inside("ctr", "--namespace", "k8s.io", "images", "tag", "--force", image.name, name)
@@ -30,7 +30,7 @@ def repository(node: Node, image: Image, tmp_path: Path) -> Iterator[Path]:
     for folder in NEEDED:
         shutil.copytree(ROOT / folder, tmp_path / folder)
     yield tmp_path
-    # All but the namespace, which takes long. The CRD too, since Helm and kubectl do not take it from each other.
+    # Delete everything except the namespace, which would take long. Helm and kubectl cannot share the CRD.
     kinds = "deployments,services,poddisruptionbudgets,roles,rolebindings,serviceaccounts,secrets"
     node.kubectl("delete", kinds, "--all", "--namespace", NAMESPACE)
     label = f"--selector=app.kubernetes.io/instance={NAMESPACE}"
@@ -38,22 +38,22 @@ def repository(node: Node, image: Image, tmp_path: Path) -> Iterator[Path]:
     node.kubectl("delete", "crd", "qualtricsexporters.qualtrics-exporter.dev", "--ignore-not-found")
 
 
-def part(way: str) -> str:
-    """What the README says about that way, up to the next one."""
+def section(tool: str) -> str:
+    """The text of the README about the installation with a tool."""
     assert INSTALL
     return re.split(r"^With |^The operator then", INSTALL[1], flags=re.MULTILINE)[
-        ["Helm", "kubectl", "kustomize"].index(way) + 1
+        ["Helm", "kubectl", "kustomize"].index(tool) + 1
     ]
 
 
 def code(text: str, language: str) -> str:
-    """The one block of that language."""
+    """The only code block of a language."""
     (block,) = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return str(block)
 
 
 def run(command: str, repository: Path, node: Node) -> None:
-    """Run a shell command as somebody does who has kubectl and Helm."""
+    """Run a shell command like a user who has kubectl and Helm."""
     programs = repository / "programs"
     programs.mkdir()
     (programs / "helm").write_text(f'#!/bin/sh\nexec {build()} helm "$@"\n')
@@ -71,28 +71,28 @@ def run(command: str, repository: Path, node: Node) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def assert_it_runs(node: Node) -> None:
-    """Two pods are ready, and the kind of object is there."""
+def assert_operator_runs(node: Node) -> None:
+    """Assert that two pods are ready and that the API server serves exporters."""
     node.kubectl("rollout", "status", f"deployment/{NAMESPACE}", "--namespace", NAMESPACE, f"--timeout={HANG}")
     assert node.read(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{NAMESPACE}")["status"]["readyReplicas"] == 2
     assert node.read("/apis/qualtrics-exporter.dev/v1alpha1/qualtricsexporters")["items"] == []
 
 
-def test_with_helm(repository: Path, node: Node) -> None:
-    run(code(part("Helm"), "sh"), repository, node)
-    assert_it_runs(node)
+def test_operator_runs_after_installation_with_helm(repository: Path, node: Node) -> None:
+    run(code(section("Helm"), "sh"), repository, node)
+    assert_operator_runs(node)
 
 
-def test_with_kubectl(repository: Path, node: Node) -> None:
-    run(code(part("kubectl"), "sh"), repository, node)
-    assert_it_runs(node)
+def test_operator_runs_after_installation_with_kubectl(repository: Path, node: Node) -> None:
+    run(code(section("kubectl"), "sh"), repository, node)
+    assert_operator_runs(node)
 
 
-def test_with_kustomize(repository: Path, node: Node) -> None:
-    text = part("kustomize")
+def test_operator_runs_after_installation_with_kustomize(repository: Path, node: Node) -> None:
+    text = section("kustomize")
     (folder,) = re.findall(r"say `(.*?)/`", text)
     (repository / folder).mkdir()
     (repository / folder / "kustomization.yaml").write_text(code(text, "yaml"))
     (command,) = re.findall(r"`(kubectl .*?)`", text.replace("\n", " "))
     run(command, repository, node)
-    assert_it_runs(node)
+    assert_operator_runs(node)

@@ -1,4 +1,4 @@
-"""Reads the corpus: queries with the findings that they must have (see corpus/README.md)."""
+"""Reads the corpus: queries with their expected findings (see corpus/README.md)."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 
 
 class Expected(NamedTuple):
-    """One finding, by the place where people read it."""
+    """A finding at a line and a column."""
 
     line: int
     column: int
@@ -24,7 +24,7 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """One query of the corpus."""
+    """A query of the corpus."""
 
     file: str
     title: str
@@ -35,7 +35,7 @@ class Entry:
 
 
 def entries() -> Iterator[Entry]:
-    """All of them, in the order of the files."""
+    """All entries, in the order of the files."""
     for path in sorted(FOLDER.glob("*.nql")):
         for text in re.split(r"^== ", path.read_text("utf-8"), flags=re.MULTILINE)[1:]:
             yield _entry(path.name, text.rstrip("\n"))
@@ -43,20 +43,26 @@ def entries() -> Iterator[Entry]:
 
 def _entry(file: str, text: str) -> Entry:
     title, *lines = text.split("\n")
-    options = _options(lines.pop(0)) if lines and lines[0].startswith("-- ") else {}
+    options = lines.pop(0) if lines and lines[0].startswith("-- ") else None
     query: list[str] = []
     expected = []
     for line in lines:
         if found := _EXPECTED.fullmatch(line):
             expected.append(Expected(len(query), line.index("^") + 1, *found.groups()))
         else:
-            assert not line.lstrip().startswith("^"), f"{file}: {title}: {line!r} expects nothing that can be"
+            assert not line.lstrip().startswith("^"), f"{file}: {title}: {line!r} is not a valid expectation"
             query.append(line)
-    text = "\n".join(query).rstrip("\n")
+    text, parameters, interval = with_options(options, "\n".join(query).rstrip("\n"))
+    return Entry(file, title, text, sorted(expected), parameters, interval)
+
+
+def with_options(line: str | None, query: str) -> tuple[str, dict[str, str], timedelta | None]:
+    """The query, with the parameters and the interval of its options line."""
+    options = _options(line) if line else {}
     if options.pop("escaped", None) is not None:
-        text = text.encode("latin-1", "backslashreplace").decode("unicode_escape")
+        query = query.encode("latin-1", "backslashreplace").decode("unicode_escape")
     every = options.pop("every", None)
-    return Entry(file, title, text, sorted(expected), options, _interval(every) if every else None)
+    return query, options, _interval(every) if every else None
 
 
 def _options(line: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A tree as text again: one spelling for what means the same, on one line. What it writes reads as the same tree."""
+"""Prints a tree as a query on one line. The parser reads the result as the same tree."""
 
 from qualtrics_exporter.nql.syntax import (
     Ago,
@@ -36,7 +36,7 @@ from qualtrics_exporter.nql.syntax import (
 
 
 def printed(node: Node) -> str:
-    """The text of any node."""
+    """The text of a node and its children."""
     match node:
         case Query(head=head, clauses=clauses):
             return " | ".join(map(printed, (head, *clauses)))
@@ -90,7 +90,7 @@ _LEVELS = {"+": 4, "-": 4, "*": 5, "/": 5, "^": 6}
 
 
 def _expression(node: Node, level: int) -> str:
-    """`level` is how strongly the surroundings bind: what binds less gets parentheses."""
+    """`level` is the precedence of the parent. An expression with a lower precedence gets parentheses."""
     match node:
         case AnyOf(conditions=conditions):
             text, own = " or ".join(_expression(c, 2) for c in conditions), 1
@@ -116,7 +116,7 @@ def _expression(node: Node, level: int) -> str:
         case Call(name=name, arguments=arguments):
             return f"{name}({_listed(arguments)})"
         case _:
-            raise TypeError(f"{type(node).__name__} is no expression")
+            raise TypeError(f"{type(node).__name__} is not an expression")
     return f"({text})" if own < level else text
 
 

@@ -1,4 +1,4 @@
-"""What the check promises whatever comes: errors are never cut off, and an error of its own is a doubt, no crash."""
+"""The check never drops an error, and an exception in a rule becomes a warning."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,14 +11,14 @@ from qualtrics_exporter.nql.findings import Found, Subject, rule
 from qualtrics_exporter.resource.reasons import Reason
 
 
-def test_many_doubts_hide_no_error() -> None:
-    pasted = "\n".join("| where\u00a0a == 1 " for _ in range(2 * MOST_FINDINGS))
-    found = check(f"users\n{pasted}\n| list ad.email_address, name", {"unused": "x"}, timedelta(days=7))
+def test_many_warnings_do_not_hide_an_error() -> None:
+    warnings = "\n".join("| where\u00a0a == 1 " for _ in range(2 * MOST_FINDINGS))
+    found = check(f"users\n{warnings}\n| list ad.email_address, name", {"unused": "x"}, timedelta(days=7))
     assert len(found) == MOST_FINDINGS
     assert [finding.rule for finding in found if finding.certain] == ["several-fields"]
 
 
-def test_findings_come_in_the_order_of_the_text() -> None:
+def test_findings_are_in_the_order_of_the_text() -> None:
     found = check("usrs | lst a | where a == | list device.name", {}, None)
     assert [finding.rule for finding in found] == [
         "unknown-table",
@@ -28,7 +28,7 @@ def test_findings_come_in_the_order_of_the_text() -> None:
     ]
 
 
-def test_an_error_of_the_check_itself_is_told_as_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exception_in_a_rule_becomes_a_warning_without_the_text_of_the_query(monkeypatch: pytest.MonkeyPatch) -> None:
     @rule(Reason.QUERY_INVALID)
     def broken(subject: Subject) -> Iterator[Found]:
         raise ArithmeticError(subject.source)
@@ -41,7 +41,7 @@ def test_an_error_of_the_check_itself_is_told_as_a_doubt(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("before", ["$", "users | list $", "users | compute x = 1 | with ", "execution."])
-def test_messages_stay_short_whatever_names_are_given(before: str) -> None:
+def test_messages_are_short_even_for_long_names(before: str) -> None:
     found = check(before + "a" * 15_900, {"b" * 255: ""}, timedelta(days=1))
     assert found
     assert max(len(finding.message) for finding in found) < 300
@@ -57,7 +57,7 @@ def test_messages_stay_short_whatever_names_are_given(before: str) -> None:
         "past 7'Jane'",
     ],
 )
-def test_no_text_of_a_query_gets_into_a_message(query: str) -> None:
+def test_messages_contain_no_string_of_the_query(query: str) -> None:
     found = check(f"users | {query} | list ad.email_address")
     assert found
     assert not [finding.message for finding in found if "Jane" in finding.message]
@@ -75,7 +75,7 @@ def test_no_text_of_a_query_gets_into_a_message(query: str) -> None:
         ("past 7d", 1, False),
     ],
 )
-def test_with_groups_a_query_can_look_at_up_to_a_whole_cycle(window: str, groups: int, fits: bool) -> None:
+def test_query_with_sample_groups_can_cover_up_to_one_cycle(window: str, groups: int, fits: bool) -> None:
     day = timedelta(days=1)
     found = check(f"users | with execution.crashes during {window} | list ad.email_address", {}, day, day * groups)
     assert [finding.reason for finding in found] == ([] if fits else [Reason.QUERY_WINDOW_MISMATCH])

@@ -1,4 +1,4 @@
-"""When two NQL texts mean the same, and what is said when they do not."""
+"""When two NQL texts have the same meaning, and how their first difference is reported."""
 
 import re
 
@@ -35,12 +35,12 @@ PARAMETERS = {"departments": '"Sales", "R&D"', "name": "Eva M"}
         QUERY.replace("$name", "$NAME"),
     ],
 )
-def test_these_mean_the_same(executed: str) -> None:
+def test_texts_with_the_same_meaning_do_not_differ(executed: str) -> None:
     assert difference(QUERY, executed, PARAMETERS) is None
 
 
 @pytest.mark.parametrize(
-    ("executed", "said"),
+    ("executed", "message"),
     [
         (QUERY.replace("7d", "30d"), "line 1, column 43: the spec has '7d', Nexthink runs '30d'"),
         (
@@ -61,11 +61,11 @@ def test_these_mean_the_same(executed: str) -> None:
         ("", "line 1, column 1: the spec has 'users', Nexthink runs nothing more"),
     ],
 )
-def test_the_first_difference_is_told(executed: str, said: str) -> None:
-    assert difference(QUERY, executed, PARAMETERS) == said
+def test_first_difference_is_reported(executed: str, message: str) -> None:
+    assert difference(QUERY, executed, PARAMETERS) == message
 
 
-def test_a_parameter_inside_quotes_is_filled_in_too() -> None:
+def test_parameter_inside_quotes_is_filled_in() -> None:
     query = 'users | where name == "*$part*"'
 
     assert difference(query, 'users | where name == "*eva*"', {"part": "eva"}) is None
@@ -73,11 +73,11 @@ def test_a_parameter_inside_quotes_is_filled_in_too() -> None:
     assert difference(query, 'users | where name == "*ana*"', {"part": "eva"})
 
 
-def test_a_parameter_without_a_value_stays_as_it_is() -> None:
+def test_parameter_without_a_value_is_not_filled_in() -> None:
     assert difference("users | where name == $name", "users | where name == 'eva'", {})
 
 
-def test_a_comment_is_no_difference_but_its_signs_in_quotes_are() -> None:
+def test_comments_are_ignored_but_not_inside_quotes() -> None:
     assert difference("users /* a */ | list name", "users | list name /* open", {}) is None
     assert difference("users | where name == '/* a */'", "users | where name == ''", {})
 
@@ -93,30 +93,30 @@ def test_a_comment_is_no_difference_but_its_signs_in_quotes_are() -> None:
         ("where mail == 'one", "where mail == 'Eva <eva@example.com>", {}),
     ],
 )
-def test_no_address_is_shown(query: str, executed: str, parameters: dict[str, str]) -> None:
-    said = difference(query, executed, parameters)
+def test_difference_shows_no_address(query: str, executed: str, parameters: dict[str, str]) -> None:
+    message = difference(query, executed, parameters)
 
-    assert said
-    assert not re.search(r"ana|eva|example", said.lower())
+    assert message
+    assert not re.search(r"ana|eva|example", message.lower())
 
 
-def test_what_is_shown_is_short_and_printable() -> None:
-    said = difference("list a", "list '" + "\n\x1b[31m" * 5000 + "'", {})
+def test_difference_is_short_and_printable() -> None:
+    message = difference("list a", "list '" + "\n\x1b[31m" * 5000 + "'", {})
 
-    assert said
-    assert said.isprintable()
-    assert len(said) < 200
+    assert message
+    assert message.isprintable()
+    assert len(message) < 200
 
 
 @given(st.text(max_size=80))
-def test_every_text_means_the_same_as_itself(text: str) -> None:
+def test_text_does_not_differ_from_itself(text: str) -> None:
     assert difference(text, text, {}) is None
 
 
 @given(
     st.text(max_size=40), st.text(max_size=40), st.dictionaries(st.text(max_size=3), st.text(max_size=5), max_size=2)
 )
-def test_every_pair_has_an_answer(one: str, other: str, parameters: dict[str, str]) -> None:
-    said = difference(one, other, parameters)
+def test_any_two_texts_can_be_compared(one: str, other: str, parameters: dict[str, str]) -> None:
+    message = difference(one, other, parameters)
 
-    assert said is None or (said.isprintable() and "@" not in said.replace("something with an @", ""))
+    assert message is None or (message.isprintable() and "@" not in message.replace("something with an @", ""))

@@ -1,4 +1,4 @@
-"""The corpus: every query has exactly the findings that stand beside it, at exactly these places."""
+"""Every query of the corpus has exactly its expected findings, at the expected places."""
 
 import pytest
 
@@ -26,27 +26,27 @@ def found(entry: Entry) -> list[Expected]:
 
 
 @pytest.mark.parametrize("entry", CORPUS, ids=lambda entry: f"{entry.file}: {entry.title}")
-def test_a_query_has_exactly_these_findings(entry: Entry) -> None:
+def test_query_has_exactly_the_expected_findings(entry: Entry) -> None:
     assert found(entry) == entry.expected
 
 
 @pytest.mark.parametrize("entry", CORPUS, ids=lambda entry: f"{entry.file}: {entry.title}")
-def test_what_was_read_can_be_printed_and_read_again(entry: Entry) -> None:
+def test_printed_corpus_query_parses_to_the_same_tree(entry: Entry) -> None:
     parsed = parse(entry.query)
     if parsed.faults or parsed.scan.broken:
-        return  # there is text in the tree that nobody understood
+        return  # the tree contains text that was not parsed
     again = parse(printed(parsed.query))
     assert again.query == parsed.query
     assert printed(again.query) == printed(parsed.query)
 
 
-def test_the_corpus_is_large_and_has_both_kinds() -> None:
-    good = [entry for entry in CORPUS if not entry.expected]
+def test_corpus_is_large_and_has_queries_with_and_without_findings() -> None:
+    without_findings = [entry for entry in CORPUS if not entry.expected]
     assert len(CORPUS) >= 150
-    assert 60 <= len(good) <= len(CORPUS) - 60
+    assert 60 <= len(without_findings) <= len(CORPUS) - 60
     assert len({entry.title for entry in CORPUS}) == len(CORPUS)
 
 
-def test_every_rule_is_in_the_corpus() -> None:
+def test_corpus_has_a_finding_of_every_rule() -> None:
     shown = {expected.rule for entry in CORPUS for expected in entry.expected}
     assert shown == {rule.name for rule in RULES}

@@ -1,4 +1,4 @@
-"""Every rule has a page: what is wrong, what is said about it, and how it is right."""
+"""Every rule has a page with wrong queries, their messages, and correct queries."""
 
 import re
 from dataclasses import dataclass, field
@@ -13,17 +13,17 @@ from qualtrics_exporter.nql.source import Source
 from qualtrics_exporter.resource.reasons import Kind, Reason
 from qualtrics_exporter.resource.spec import LONGEST_QUERY
 from tests.environment.build import ROOT
+from tests.nql.corpus_files import with_options
 
 FOLDER = ROOT / "docs" / "nql"
 REASONS = {rule.name: rule.reason for rule in RULES} | {"too-long": Reason.QUERY_INVALID}
 HEADINGS = ["Wrong", "Right", "How to fix it"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True)
 class Example:
-    """A query on a page, with what its first line says of the exporter."""
+    """A query on a page, with the options of its first line."""
 
     query: str
     parameters: dict[str, str] = field(default_factory=dict)
@@ -31,26 +31,17 @@ class Example:
 
     @classmethod
     def of(cls, text: str) -> "Example":
-        """Read it; the first line is as in corpus/README.md."""
-        options: dict[str, str] = {}
-        query = text.rstrip("\n")
+        """Read a block of a page. corpus/README.md describes the options."""
+        query, options = text.rstrip("\n"), None
         if query.startswith("-- "):
-            line, query = query.split("\n", 1)
-            for word in line.removeprefix("-- ").split(","):
-                name, _, value = word.strip().replace(" ", "=", 1).partition("=")
-                options[name] = value
-        if options.pop("escaped", None) is not None:
-            query = query.encode("latin-1", "backslashreplace").decode("unicode_escape")
-        every = re.fullmatch(r"(\d+)(min|h|d)", options.pop("every", ""))
-        interval = timedelta(**{UNITS[every[2]]: int(every[1])}) if every else None
-        return cls(query, options, interval)
+            options, query = query.split("\n", 1)
+        return cls(*with_options(options, query))
 
     def findings(self) -> list[Finding]:
-        """What the program finds."""
         return check(self.query, self.parameters, self.interval)
 
-    def said(self) -> str:
-        """What the program says."""
+    def messages(self) -> str:
+        """The messages of the check, with their positions."""
         source = Source(self.query)
         return "".join(f"{source.position(each.span.start)}: {each.message}\n" for each in self.findings())
 
@@ -61,7 +52,7 @@ def page(rule: str) -> str:
 
 def section(text: str, heading: str) -> str:
     found = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found, f"no {heading}"
+    assert found, f"the heading {heading} is missing"
     return found[1]
 
 
@@ -70,29 +61,29 @@ def severity(reason: Reason) -> str:
 
 
 def wrong(rule: str) -> list[tuple[Example, str]]:
-    """The queries that are wrong, each with what the page says that is said about it."""
+    """The wrong queries of a page, each with the messages that the page shows."""
     blocks: list[tuple[str, str]] = BLOCK.findall(section(page(rule), "Wrong"))
     kinds = [kind for kind, _ in blocks]
     if rule == "too-long":
-        # It cannot be written out: the page has a command that makes it.
+        # The query is too long for the page, so the page has a command that prints it.
         assert kinds == ["sh", "text"]
         assert f"'%-{LONGEST_QUERY + 1}s' 'users | list ad.email_address'" in blocks[0][1]
         return [(Example("users | list ad.email_address".ljust(LONGEST_QUERY + 1)), blocks[1][1])]
     assert kinds == ["nql", "text"] * (len(kinds) // 2)
     assert kinds
-    return [(Example.of(query), said) for (_, query), (_, said) in zip(blocks[::2], blocks[1::2], strict=True)]
+    return [(Example.of(query), messages) for (_, query), (_, messages) in zip(blocks[::2], blocks[1::2], strict=True)]
 
 
 def right(rule: str) -> list[Example]:
     return [Example.of(text) for kind, text in BLOCK.findall(section(page(rule), "Right")) if kind == "nql"]
 
 
-def test_every_rule_has_a_page_and_every_page_a_rule() -> None:
+def test_every_rule_has_a_page_and_every_page_has_a_rule() -> None:
     assert {path.stem for path in FOLDER.iterdir()} == {*REASONS, "README"}
 
 
 @pytest.mark.parametrize("rule", REASONS)
-def test_a_page_has_the_form_of_all_pages(rule: str) -> None:
+def test_page_has_the_common_headings(rule: str) -> None:
     text = page(rule)
 
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == HEADINGS
@@ -100,19 +91,19 @@ def test_a_page_has_the_form_of_all_pages(rule: str) -> None:
 
 
 @pytest.mark.parametrize(("rule", "reason"), REASONS.items())
-def test_a_page_names_severity_and_reason(rule: str, reason: Reason) -> None:
+def test_page_begins_with_severity_and_reason(rule: str, reason: Reason) -> None:
     assert page(rule).startswith(f"# {rule}\n\n{severity(reason)} `{reason}`\n\n")
 
 
 @pytest.mark.parametrize(("rule", "reason"), REASONS.items())
-def test_a_page_of_an_error_tells_how_to_do_without_the_check(rule: str, reason: Reason) -> None:
-    told = "`spec.nexthink.queryCheck: Warn`" in section(page(rule), "How to fix it")
+def test_only_the_page_of_an_error_explains_how_to_disable_the_check(rule: str, reason: Reason) -> None:
+    explained = "`spec.nexthink.queryCheck: Warn`" in section(page(rule), "How to fix it")
 
-    assert told == (severity(reason) == "Error")
+    assert explained == (severity(reason) == "Error")
 
 
 @pytest.mark.parametrize(("rule", "reason"), REASONS.items())
-def test_what_is_wrong_has_this_finding_and_no_other(rule: str, reason: Reason) -> None:
+def test_wrong_examples_have_only_the_finding_of_their_page(rule: str, reason: Reason) -> None:
     for example, _ in wrong(rule):
         found = example.findings()
         assert {each.rule for each in found} == {rule}, example.query[:200]
@@ -121,26 +112,26 @@ def test_what_is_wrong_has_this_finding_and_no_other(rule: str, reason: Reason) 
 
 
 @pytest.mark.parametrize("rule", REASONS)
-def test_a_page_shows_what_the_program_says(rule: str) -> None:
-    for example, said in wrong(rule):
-        assert said == example.said()
+def test_page_shows_the_messages_of_the_check(rule: str) -> None:
+    for example, messages in wrong(rule):
+        assert messages == example.messages()
 
 
 @pytest.mark.parametrize("rule", REASONS)
-def test_what_is_right_has_no_finding(rule: str) -> None:
+def test_right_examples_have_no_finding(rule: str) -> None:
     assert right(rule)
     for example in right(rule):
-        assert example.said() == "", example.query
+        assert example.messages() == "", example.query
 
 
 @pytest.mark.parametrize("rule", REASONS)
-def test_a_page_explains_the_first_line_that_is_no_query(rule: str) -> None:
+def test_page_explains_the_options_line_of_its_examples(rule: str) -> None:
     text = page(rule)
 
     assert ("```nql\n-- " in text) == ("The first line" in text)
 
 
-def test_the_index_has_every_rule_in_the_table_of_its_severity() -> None:
+def test_index_lists_every_rule_in_the_table_of_its_severity() -> None:
     index = page("README")
     for heading in ("Error", "Warning"):
         rows = re.findall(
@@ -153,17 +144,17 @@ def test_the_index_has_every_rule_in_the_table_of_its_severity() -> None:
 
 
 @pytest.mark.parametrize("name", [*REASONS, "README"])
-def test_links_of_a_page_lead_somewhere(name: str) -> None:
+def test_links_of_a_page_have_targets(name: str) -> None:
     for link, anchor in re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", page(name)):
-        there = FOLDER / link
-        assert there.exists(), link
-        headings = re.findall(r"^#+ (.+)$", there.read_text("utf-8"), re.MULTILINE)
+        target = FOLDER / link
+        assert target.exists(), link
+        headings = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
         names = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
         assert not anchor or anchor in names, f"{link}#{anchor}"
 
 
 @pytest.mark.parametrize("name", [*REASONS, "README"])
-def test_prose_is_wrapped(name: str) -> None:
+def test_prose_of_a_page_is_wrapped(name: str) -> None:
     prose = BLOCK.sub("", page(name))
 
     assert [line for line in prose.splitlines() if len(line) > 120 and not line.startswith("|")] == []

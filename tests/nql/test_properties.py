@@ -1,4 +1,4 @@
-"""What holds of any query: what is printed reads as the same tree, and nothing that is typed breaks the check."""
+"""Properties of all queries: a printed tree is parsed as the same tree, and the check handles any text."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -56,7 +56,7 @@ def _chain(inner: st.SearchStrategy[Any], signs: str) -> st.SearchStrategy[Any]:
 
 
 def _flat(conditions: tuple[Any, ...], kind: Any) -> tuple[Any, ...]:
-    """As they are read: of two chains of the same kind inside each other, one is left."""
+    """Nested chains of the same kind as one chain, as the parser reads them."""
     inner = (condition.conditions if isinstance(condition, kind) else (condition,) for condition in conditions)
     return tuple(chain.from_iterable(inner))
 
@@ -107,7 +107,7 @@ queries = st.builds(syntax.Query, st.builds(syntax.Head, tables, times), st.list
 
 
 @given(queries)
-def test_what_is_printed_reads_as_the_same_tree(query: syntax.Query) -> None:
+def test_printed_query_parses_to_the_same_tree(query: syntax.Query) -> None:
     text = printed(query)
     parsed = parse(text)
     assert not parsed.scan.broken, text
@@ -116,7 +116,7 @@ def test_what_is_printed_reads_as_the_same_tree(query: syntax.Query) -> None:
 
 
 @given(queries)
-def test_every_node_knows_the_text_that_it_was_read_from(query: syntax.Query) -> None:
+def test_span_of_each_clause_covers_its_text(query: syntax.Query) -> None:
     parsed = parse(printed(query))
     for part in (parsed.query.head, *parsed.query.clauses):
         assert printed(part) == printed(parse(f"users | {parsed.source[slice(*part.span)]}").query.clauses[0]) or (
@@ -125,7 +125,7 @@ def test_every_node_knows_the_text_that_it_was_read_from(query: syntax.Query) ->
 
 
 @given(queries, queries)
-def test_two_queries_differ_exactly_when_their_trees_do(one: syntax.Query, other: syntax.Query) -> None:
+def test_queries_differ_exactly_if_their_trees_differ(one: syntax.Query, other: syntax.Query) -> None:
     same = printed(one).casefold() == printed(other).casefold()
     assert difference(printed(one), printed(one), {}) is None
     if not same:
@@ -140,8 +140,8 @@ PIECES = [
 
 
 @st.composite
-def mutants(draw: st.DrawFn) -> str:
-    """A query of the corpus after some accidents."""
+def edited_queries(draw: st.DrawFn) -> str:
+    """A query of the corpus with random edits."""
     text = draw(st.sampled_from(CORPUS))
     for _ in range(draw(st.integers(1, 6))):
         at, end = sorted((draw(st.integers(0, len(text))), draw(st.integers(0, len(text)))))
@@ -157,8 +157,8 @@ def mutants(draw: st.DrawFn) -> str:
     return text
 
 
-@given(mutants() | st.text(max_size=200), st.dictionaries(st.sampled_from(["x", "days"]), st.text(max_size=4)))
-def test_no_text_breaks_the_check(text: str, parameters: dict[str, str]) -> None:
+@given(edited_queries() | st.text(max_size=200), st.dictionaries(st.sampled_from(["x", "days"]), st.text(max_size=4)))
+def test_check_handles_any_text_with_limited_work(text: str, parameters: dict[str, str]) -> None:
     found, calls = work(check, text, parameters, timedelta(days=7))
     assert calls < 50_000 + 1_000 * len(text)
     assert len(found) <= MOST_FINDINGS
@@ -170,7 +170,7 @@ def test_no_text_breaks_the_check(text: str, parameters: dict[str, str]) -> None
 HOSTILE = {
     "pipes": "|",
     "opening brackets": "(",
-    "brackets in brackets": "([",
+    "nested brackets": "([",
     "closing brackets": ")",
     "quotes": '"',
     "open comments": "/*",
@@ -188,7 +188,7 @@ HOSTILE = {
     "functions": "f(",
     "parameters": "$a ",
     "parameters in quotes": "'$a'",
-    "invisible signs": "\u202ea",
+    "invisible characters": "\u202ea",
     "NUL": "\0",
     "spaces": " ",
     "digits": "1",
@@ -201,7 +201,7 @@ HOSTILE = {
 }
 
 
-# Conditions have most of the grammar, so there each is tried; of the other places one, by turns. The long run has all.
+# Conditions use most of the grammar, so every text is tried there, and in one of the other places. Long tests try all.
 PLACES = ["", "users | list ", "users | compute x = "]
 QUICK = {(PLACES[number % 3], name) for number, name in enumerate(HOSTILE)}
 PLACED = [
@@ -215,7 +215,7 @@ PLACED = [
 
 
 @pytest.mark.parametrize(("before", "name"), PLACED)
-def test_the_work_on_hostile_texts_grows_with_their_length_and_no_faster(before: str, name: str) -> None:
+def test_work_on_a_hostile_text_grows_linearly_with_its_length(before: str, name: str) -> None:
     text = (before + HOSTILE[name] * LONGEST_QUERY)[:LONGEST_QUERY]
     parameters = {f"n{number}": "" for number in range(20)}
     assert check(text, parameters, timedelta(days=1))
@@ -223,11 +223,12 @@ def test_the_work_on_hostile_texts_grows_with_their_length_and_no_faster(before:
     # Counting is slow. Quadratic work makes a million calls for these 1,000 characters.
     part = text[: LONGEST_QUERY // 16]
     assert work(check, part, parameters, timedelta(days=1))[1] < 300 * len(part)
-    assert work(difference, part, f"{part} ", {"a": "b"})[1] < 600 * len(part)  # of equal texts one is read
+    # The two texts differ, because equal texts are parsed only once.
+    assert work(difference, part, f"{part} ", {"a": "b"})[1] < 600 * len(part)
 
 
 @pytest.mark.parametrize("text", ["|" * 1_000_000, "(" * 1_000_000, "users | list " + "a" * 1_000_000])
-def test_a_megabyte_is_not_even_read(text: str) -> None:
+def test_text_of_a_megabyte_is_rejected_without_reading_it(text: str) -> None:
     (finding,), calls = work(check, text)
     assert calls < 100
     assert finding.rule == "too-long"

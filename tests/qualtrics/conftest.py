@@ -1,4 +1,4 @@
-"""The real client, and Qualtrics: the sandbox, or a server that does exactly what it is told."""
+"""The client of Qualtrics, with the sandbox or with a server that returns scripted replies."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.qualtrics.distributions import Distribution
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.transport import CallRecord
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 from tests.remote.clock import HastyClock
 from tests.remote.servers import Server
 
@@ -28,27 +28,27 @@ def calls() -> list[CallRecord]:
 
 
 @pytest.fixture
-async def remotes(clock: HastyClock, calls: list[CallRecord]) -> AsyncIterator[ApiContext]:
+async def context(clock: HastyClock, calls: list[CallRecord]) -> AsyncIterator[ApiContext]:
     async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append) as running:
         yield running
 
 
 @pytest.fixture
-def world() -> World:
-    return World.default()
+def account() -> Account:
+    return Account.default()
 
 
 @pytest.fixture
-async def sandbox(world: World, clock: HastyClock) -> AsyncIterator[Sandbox]:
-    async with Sandbox(world, clock=clock) as running:
+async def sandbox(account: Account, clock: HastyClock) -> AsyncIterator[Sandbox]:
+    async with Sandbox(account, clock=clock) as running:
         yield running
         assert running.ledger.errors == []
         assert all(sent.links_read == 0 for sent in running.ledger.distributions)
 
 
 @pytest.fixture
-def qualtrics(sandbox: Sandbox, remotes: ApiContext) -> QualtricsClient:
-    return QualtricsClient(remotes, qualtrics_from(sandbox.secrets()["qualtrics"], "Secret dex/qualtrics"))
+def qualtrics(sandbox: Sandbox, context: ApiContext) -> QualtricsClient:
+    return QualtricsClient(context, qualtrics_from(sandbox.secrets()["qualtrics"], "Secret dex/qualtrics"))
 
 
 @pytest.fixture
@@ -58,60 +58,60 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-def odd(server: Server, remotes: ApiContext) -> QualtricsClient:
-    """The client of a Qualtrics that answers what the server is told to."""
+def scripted_client(server: Server, context: ApiContext) -> QualtricsClient:
+    """A client of the server with scripted replies."""
     secret = {"url": server.url, "clientId": "the-client", "clientSecret": "the-secret"}
-    return QualtricsClient(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
+    return QualtricsClient(context, qualtrics_from(secret, "Secret dex/qualtrics"))
 
 
 @dataclass
-class Brand:
-    """What a run does with the sandbox's own ids."""
+class SandboxClient:
+    """The calls of a run, with the ids of the sandbox."""
 
     sandbox: Sandbox
     qualtrics: QualtricsClient
 
     @property
-    def world(self) -> World:
-        return self.sandbox.world
+    def account(self) -> Account:
+        return self.sandbox.account
 
-    async def batch(self) -> str:
-        return await self.qualtrics.create_batch(self.world.directory_id)
+    async def create_batch(self) -> str:
+        return await self.qualtrics.create_batch(self.account.directory_id)
 
-    async def bring_in(self, batch_id: str, *addresses: str, **ids: str) -> Imported:
-        directory_id = ids.get("directory_id", self.world.directory_id)
-        list_id = ids.get("mailing_list_id", self.world.mailing_list_id)
+    async def import_people(self, batch_id: str, *addresses: str, **ids: str) -> Imported:
+        directory_id = ids.get("directory_id", self.account.directory_id)
+        list_id = ids.get("mailing_list_id", self.account.mailing_list_id)
         return await self.qualtrics.import_contacts(directory_id, list_id, batch_id, "run-1", addresses)
 
-    async def batch_of(self, *addresses: str) -> str:
-        batch_id = await self.batch()
-        await self.bring_in(batch_id, *addresses)
+    async def create_batch_of(self, *addresses: str) -> str:
+        batch_id = await self.create_batch()
+        await self.import_people(batch_id, *addresses)
         return batch_id
 
-    def letter(self, batch_id: str, **changes: Any) -> Distribution:
+    def distribution(self, batch_id: str, **changes: Any) -> Distribution:
         fields = {
-            "library_id": self.world.library_id,
-            "message_id": self.world.message_id,
+            "library_id": self.account.library_id,
+            "message_id": self.account.message_id,
             "batch_id": batch_id,
             "from_name": "Digital Workplace",
             "from_email": "noreply@qemailserver.com",
             "reply_to_email": None,
             "subject": "How is Teams?",
-            "survey_id": self.world.survey_id,
+            "survey_id": self.account.survey_id,
             "expiration": None,
             "send_date": self.sandbox.clock.now(),
         }
         return Distribution(**{**fields, **changes})
 
     async def send(self, batch_id: str, **changes: Any) -> str:
-        return await self.qualtrics.send(self.letter(batch_id, **changes))
+        return await self.qualtrics.send(self.distribution(batch_id, **changes))
 
     async def find(self, batch_id: str) -> str | None:
         now = self.sandbox.clock.now()
         hour = timedelta(hours=1)
-        return await self.qualtrics.find_distribution(self.world.survey_id, batch_id, now - hour, now + hour)
+        return await self.qualtrics.find_distribution(self.account.survey_id, batch_id, now - hour, now + hour)
 
 
 @pytest.fixture
-def brand(sandbox: Sandbox, qualtrics: QualtricsClient) -> Brand:
-    return Brand(sandbox, qualtrics)
+def sandbox_client(sandbox: Sandbox, qualtrics: QualtricsClient) -> SandboxClient:
+    return SandboxClient(sandbox, qualtrics)

@@ -1,4 +1,4 @@
-"""What is looked at before anything is sent."""
+"""The checks of the objects in Qualtrics that a run needs."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -10,26 +10,26 @@ from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 from tests.remote.servers import Server, answer, result
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
-Check = Callable[[QualtricsClient, World], Awaitable[None]]
+Check = Callable[[QualtricsClient, Account], Awaitable[None]]
 
 
-async def test_everything_of_the_default_tenant_is_fine(
-    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
+async def test_checks_of_the_default_tenant_pass_and_only_read(
+    qualtrics: QualtricsClient, account: Account, sandbox: Sandbox
 ) -> None:
     await qualtrics.check_credentials()
-    await qualtrics.check_survey(world.survey_id)
-    await qualtrics.check_message(world.library_id, world.message_id)
-    await qualtrics.check_directory(world.directory_id)
-    await qualtrics.check_mailing_list(world.directory_id, world.mailing_list_id)
+    await qualtrics.check_survey(account.survey_id)
+    await qualtrics.check_message(account.library_id, account.message_id)
+    await qualtrics.check_directory(account.directory_id)
+    await qualtrics.check_mailing_list(account.directory_id, account.mailing_list_id)
     assert {call.status for call in sandbox.ledger.calls} == {200}
     assert {call.method for call in sandbox.ledger.calls if call.operation != "qualtrics.token"} == {"GET"}
 
 
-NOT_THERE: dict[str, tuple[Check, Reason, str]] = {
+MISSING_OBJECTS: dict[str, tuple[Check, Reason, str]] = {
     "survey": (lambda q, w: q.check_survey("SV_missing00001"), Reason.SURVEY_NOT_FOUND, "SV_missing00001"),
     "message": (
         lambda q, w: q.check_message(w.library_id, "MS_missing00001"),
@@ -59,19 +59,19 @@ NOT_THERE: dict[str, tuple[Check, Reason, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", NOT_THERE)
-async def test_what_does_not_exist_is_named(qualtrics: QualtricsClient, world: World, case: str) -> None:
-    check, reason, named = NOT_THERE[case]
+@pytest.mark.parametrize("case", MISSING_OBJECTS)
+async def test_missing_object_is_reported_with_its_id(qualtrics: QualtricsClient, account: Account, case: str) -> None:
+    check, reason, missing_id = MISSING_OBJECTS[case]
     with pytest.raises(Permanent) as error:
-        await check(qualtrics, world)
+        await check(qualtrics, account)
     assert error.value.reason is reason
-    assert named in error.value.what
+    assert missing_id in error.value.what
     assert "Secret dex/qualtrics" in error.value.what
 
 
-async def test_a_survey_that_is_not_active_takes_no_answers(qualtrics: QualtricsClient, world: World) -> None:
+async def test_inactive_survey_is_reported(qualtrics: QualtricsClient, account: Account) -> None:
     with pytest.raises(Permanent) as error:
-        await qualtrics.check_survey(world.inactive_survey_id)
+        await qualtrics.check_survey(account.inactive_survey_id)
     assert error.value.reason is Reason.SURVEY_INACTIVE
 
 
@@ -85,33 +85,35 @@ async def test_a_survey_that_is_not_active_takes_no_answers(qualtrics: Qualtrics
         (timedelta(minutes=-1), timedelta(minutes=1), True),
     ],
 )
-async def test_a_survey_is_open_between_its_dates(
-    qualtrics: QualtricsClient, world: World, starts: timedelta | None, ends: timedelta | None, active: bool
+async def test_survey_is_active_only_between_its_dates(
+    qualtrics: QualtricsClient, account: Account, starts: timedelta | None, ends: timedelta | None, active: bool
 ) -> None:
-    survey = world.surveys[world.survey_id]
+    survey = account.surveys[account.survey_id]
     survey.starts = NOW + starts if starts else None
     survey.ends = NOW + ends if ends else None
     if active:
-        await qualtrics.check_survey(world.survey_id)
+        await qualtrics.check_survey(account.survey_id)
         return
     with pytest.raises(Permanent) as error:
-        await qualtrics.check_survey(world.survey_id)
+        await qualtrics.check_survey(account.survey_id)
     assert error.value.reason is Reason.SURVEY_INACTIVE
 
 
 @pytest.mark.parametrize("date", ["", "soon", 7, {}, None, "2030-01-01", "2030-01-01T00:00:00"])
-async def test_a_date_that_is_none_closes_no_survey(server: Server, odd: QualtricsClient, date: object) -> None:
+async def test_invalid_end_date_does_not_close_a_survey(
+    server: Server, scripted_client: QualtricsClient, date: object
+) -> None:
     server.script(result(id="SV_1", isActive=True, expiration={"startDate": None, "endDate": date}))
-    await odd.check_survey("SV_1")
+    await scripted_client.check_survey("SV_1")
 
 
 @pytest.mark.parametrize("text", ["${l://SurveyLink}", "<a href='${l://SurveyURL}'>", "${l://SurveyLink?d=Take%20it}"])
 @pytest.mark.parametrize("category", ["invite", "Invite"])
-async def test_a_message_invites_if_its_category_and_its_link_say_so(
-    server: Server, odd: QualtricsClient, text: str, category: str
+async def test_message_with_the_category_invite_and_a_survey_link_is_an_invitation(
+    server: Server, scripted_client: QualtricsClient, text: str, category: str
 ) -> None:
     server.script(result(category=category, messages={"en": "Hello", "de": f"Hallo {text}"}))
-    await odd.check_message("UR_1", "MS_1")
+    await scripted_client.check_message("UR_1", "MS_1")
 
 
 @pytest.mark.parametrize(
@@ -128,27 +130,29 @@ async def test_a_message_invites_if_its_category_and_its_link_say_so(
         {},
     ],
 )
-async def test_any_other_message_does_not(server: Server, odd: QualtricsClient, message: dict[str, object]) -> None:
+async def test_message_without_the_category_invite_or_a_survey_link_is_rejected(
+    server: Server, scripted_client: QualtricsClient, message: dict[str, object]
+) -> None:
     server.script(result(**message))
     with pytest.raises(Permanent) as error:
-        await odd.check_message("UR_1", "MS_1")
+        await scripted_client.check_message("UR_1", "MS_1")
     assert error.value.reason is Reason.MESSAGE_NOT_INVITATION
 
 
-async def test_a_directory_may_stand_on_the_last_page(
-    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
+async def test_directory_on_the_last_page_is_found(
+    qualtrics: QualtricsClient, account: Account, sandbox: Sandbox
 ) -> None:
     for number in range(9):
-        world.add_directory(f"POOL_another{number:06}")
-    last = list(world.directories)[-1]
+        account.add_directory(f"POOL_another{number:06}")
+    last = list(account.directories)[-1]
     await qualtrics.check_directory(last)
     assert sandbox.ledger.count("qualtrics.list_directories") == 6
 
 
-async def test_a_next_page_at_a_host_that_is_not_allowed_is_not_asked_for(
-    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
+async def test_next_page_on_a_host_that_is_not_allowed_is_not_requested(
+    qualtrics: QualtricsClient, account: Account, sandbox: Sandbox
 ) -> None:
-    world.next_page_origin = "https://elsewhere.example.com"
+    account.next_page_origin = "https://elsewhere.example.com"
     with pytest.raises(Permanent) as error:
         await qualtrics.check_directory("POOL_missing00001")
     assert error.value.reason is Reason.HOST_NOT_ALLOWED
@@ -156,21 +160,21 @@ async def test_a_next_page_at_a_host_that_is_not_allowed_is_not_asked_for(
     assert sandbox.ledger.count("qualtrics.list_directories") == 1
 
 
-async def test_a_next_page_at_another_allowed_host_is_asked_for_at_ours(
-    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
+async def test_next_page_on_another_allowed_host_is_requested_from_the_host_of_the_secret(
+    qualtrics: QualtricsClient, account: Account, sandbox: Sandbox
 ) -> None:
-    """The vendor's pages name hosts of its own; the token stays with the one of the Secret."""
+    """Next pages may name other hosts of Qualtrics. The token goes only to the host of the Secret."""
     async with Server() as elsewhere:
-        world.next_page_origin = elsewhere.url
-        await qualtrics.check_directory(world.directory_id)
+        account.next_page_origin = elsewhere.url
+        await qualtrics.check_directory(account.directory_id)
         assert elsewhere.asked == elsewhere.tokens_asked == 0
     assert [call.status for call in sandbox.ledger.of("qualtrics.list_directories")] == [200, 200]
 
 
-async def test_pages_that_go_round_in_circles_have_an_end(server: Server, odd: QualtricsClient) -> None:
+async def test_pages_that_repeat_are_rejected(server: Server, scripted_client: QualtricsClient) -> None:
     server.script(result(elements=[{"directoryId": "POOL_1"}], nextPage=f"{server.url}/API/v3/directories?skipToken=1"))
     with pytest.raises(Transient) as error:
-        await odd.check_directory("POOL_2")
+        await scripted_client.check_directory("POOL_2")
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
     assert server.asked == 2
 
@@ -187,30 +191,30 @@ async def test_pages_that_go_round_in_circles_have_an_end(server: Server, odd: Q
         {"elements": [{"directoryId": None}]},
     ],
 )
-async def test_a_page_that_is_none_is_not_taken_for_an_empty_one(
-    server: Server, odd: QualtricsClient, page: dict[str, object]
+async def test_malformed_page_is_not_an_empty_page(
+    server: Server, scripted_client: QualtricsClient, page: dict[str, object]
 ) -> None:
     server.script(result(**page))
     with pytest.raises(Transient) as error:
-        await odd.check_directory("POOL_1")
+        await scripted_client.check_directory("POOL_1")
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
 
 
 @pytest.mark.parametrize("elsewhere", ["token", "call"])
-async def test_credentials_of_another_datacenter_are_told(
-    qualtrics: QualtricsClient, world: World, elsewhere: str
+async def test_credentials_of_another_datacenter_are_reported(
+    qualtrics: QualtricsClient, account: Account, elsewhere: str
 ) -> None:
-    world.qualtrics_credentials[0].elsewhere = elsewhere  # type: ignore[assignment]
+    account.qualtrics_credentials[0].elsewhere = elsewhere  # type: ignore[assignment]
     with pytest.raises(Permanent) as error:
         await qualtrics.check_credentials()
-    # Whether the token or the first call is refused is unknown; only the latter tells why.
-    known = {"token": Reason.CREDENTIALS_REFUSED, "call": Reason.WRONG_DATACENTER}
-    assert error.value.reason is known[elsewhere]
+    # It is unknown whether Qualtrics refuses the token or the first call. Only the first call shows the reason.
+    reasons = {"token": Reason.CREDENTIALS_REFUSED, "call": Reason.WRONG_DATACENTER}
+    assert error.value.reason is reasons[elsewhere]
     assert "Secret dex/qualtrics" in error.value.what
 
 
-async def test_a_scope_that_does_not_reach_is_told(qualtrics: QualtricsClient, world: World) -> None:
-    world.qualtrics_credentials[0].scopes = frozenset({"read:surveys"})
+async def test_insufficient_scope_is_reported(qualtrics: QualtricsClient, account: Account) -> None:
+    account.qualtrics_credentials[0].scopes = frozenset({"read:surveys"})
     with pytest.raises(Permanent) as error:
         await qualtrics.check_credentials()
     assert error.value.reason is Reason.CREDENTIALS_REFUSED
@@ -223,17 +227,17 @@ ALL_BUT_WHOAMI = frozenset(
 )
 
 
-async def test_credentials_without_read_users_pass_the_check(
-    sandbox: Sandbox, remotes: ApiContext, world: World
+async def test_credentials_without_the_scope_read_users_pass_the_checks(
+    sandbox: Sandbox, context: ApiContext, account: Account
 ) -> None:
-    world.qualtrics_credentials[0].scopes = ALL_BUT_WHOAMI
+    account.qualtrics_credentials[0].scopes = ALL_BUT_WHOAMI
     secret = {**sandbox.secrets()["qualtrics"], "scope": " ".join(ALL_BUT_WHOAMI)}
-    qualtrics = QualtricsClient(remotes, qualtrics_from(secret, "Secret dex/qualtrics"))
+    qualtrics = QualtricsClient(context, qualtrics_from(secret, "Secret dex/qualtrics"))
     await qualtrics.check_credentials()
-    await qualtrics.check_survey(world.survey_id)
-    await qualtrics.check_message(world.library_id, world.message_id)
-    await qualtrics.check_directory(world.directory_id)
-    await qualtrics.check_mailing_list(world.directory_id, world.mailing_list_id)
+    await qualtrics.check_survey(account.survey_id)
+    await qualtrics.check_message(account.library_id, account.message_id)
+    await qualtrics.check_directory(account.directory_id)
+    await qualtrics.check_mailing_list(account.directory_id, account.mailing_list_id)
     assert [call.status for call in sandbox.ledger.of("qualtrics.whoami")] == [403]
 
 
@@ -247,25 +251,25 @@ async def test_credentials_without_read_users_pass_the_check(
     ],
 )
 async def test_whoami_fails_only_for_wrong_credentials(
-    server: Server, odd: QualtricsClient, status: int, code: str, reason: Reason | None
+    server: Server, scripted_client: QualtricsClient, status: int, code: str, reason: Reason | None
 ) -> None:
     server.script(answer(status, {"meta": {"error": {"errorCode": code}}}))
     if reason is None:
-        await odd.check_credentials()
+        await scripted_client.check_credentials()
         return
     with pytest.raises(Permanent) as error:
-        await odd.check_credentials()
+        await scripted_client.check_credentials()
     assert error.value.reason is reason
 
 
 @pytest.mark.parametrize("code", ["ATP_2", "ATP_9", "AuthZ_2.0", "AuthZ_7"])
 @pytest.mark.parametrize("status", [400, 404])
-async def test_a_code_about_the_credentials_is_not_taken_for_a_missing_survey(
-    server: Server, odd: QualtricsClient, status: int, code: str
+async def test_error_code_about_credentials_is_not_reported_as_a_missing_survey(
+    server: Server, scripted_client: QualtricsClient, status: int, code: str
 ) -> None:
     server.script(answer(status, {"meta": {"error": {"errorCode": code}}}))
     with pytest.raises(Permanent) as error:
-        await odd.check_survey("SV_1")
+        await scripted_client.check_survey("SV_1")
     expected = Reason.CREDENTIALS_REFUSED if code.startswith("ATP") else Reason.NOT_PERMITTED
     assert (error.value.reason, error.value.remote_code) == (expected, code)
 
@@ -274,7 +278,7 @@ PROXIED = "Request proxied. For faster response times, use this host instead: "
 
 
 @pytest.mark.parametrize(
-    ("notice", "named"),
+    ("notice", "host_or_hint"),
     [
         (f"{PROXIED}co1.qualtrics.com", "https://co1.qualtrics.com"),
         (f"{PROXIED}FRA1.Qualtrics.com.", "https://fra1.qualtrics.com"),
@@ -286,17 +290,17 @@ PROXIED = "Request proxied. For faster response times, use this host instead: "
         (None, None),
     ],
 )
-async def test_a_notice_that_requests_are_proxied_becomes_advice(
-    server: Server, odd: QualtricsClient, notice: object, named: str | None
+async def test_notice_of_proxied_requests_becomes_advice(
+    server: Server, scripted_client: QualtricsClient, notice: object, host_or_hint: str | None
 ) -> None:
     server.script(answer(200, {"result": {"isActive": True}, "meta": {"notice": notice}}))
-    await odd.check_survey("SV_1")
-    if named is None:
-        assert odd.advice is None
+    await scripted_client.check_survey("SV_1")
+    if host_or_hint is None:
+        assert scripted_client.advice is None
     else:
-        assert odd.advice is not None
-        assert named in odd.advice
-        assert "example.com" not in odd.advice
+        assert scripted_client.advice is not None
+        assert host_or_hint in scripted_client.advice
+        assert "example.com" not in scripted_client.advice
 
 
 @pytest.mark.parametrize(
@@ -311,19 +315,19 @@ async def test_a_notice_that_requests_are_proxied_becomes_advice(
         (302, Reason.REMOTE_REPLY_INVALID),
     ],
 )
-async def test_what_a_status_means_to_a_check(
-    server: Server, odd: QualtricsClient, status: int, reason: Reason
+async def test_error_status_of_a_check_has_a_reason(
+    server: Server, scripted_client: QualtricsClient, status: int, reason: Reason
 ) -> None:
     server.script(answer(status, {"meta": {"error": {}}}))
     with pytest.raises(ExportError) as error:
-        await odd.check_survey("SV_1")
+        await scripted_client.check_survey("SV_1")
     assert error.value.reason is reason
     assert "survey SV_1" in error.value.what
 
 
-async def test_one_error_of_its_own_in_a_hundred_is_within_spec(
-    qualtrics: QualtricsClient, world: World, sandbox: Sandbox
+async def test_check_is_repeated_after_a_single_server_error(
+    qualtrics: QualtricsClient, account: Account, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add("qualtrics.read_survey", status=500)
-    await qualtrics.check_survey(world.survey_id)
+    await qualtrics.check_survey(account.survey_id)
     assert [call.status for call in sandbox.ledger.of("qualtrics.read_survey")] == [500, 200]

@@ -1,4 +1,4 @@
-"""Cutting recipients into requests."""
+"""Recipients are split into chunks, one for each request."""
 
 import json
 
@@ -12,28 +12,28 @@ from qualtrics_exporter.qualtrics.chunks import body, chunks
 LIMIT = 5_000_000
 
 
-def test_nobody_makes_no_request() -> None:
+def test_no_recipients_make_no_chunk() -> None:
     assert list(chunks([], "run-1")) == []
 
 
 @pytest.mark.parametrize(
     ("count", "sizes"), [(1, [1]), (10_000, [10_000]), (10_001, [10_000, 1]), (25_000, [10_000] * 2 + [5000])]
 )
-def test_ten_thousand_a_request(count: int, sizes: list[int]) -> None:
+def test_chunk_has_at_most_ten_thousand_contacts(count: int, sizes: list[int]) -> None:
     addresses = [f"user{n:06d}@example.com" for n in range(count)]
-    cut = list(chunks(iter(addresses), "run-1"))
-    assert [len(portion) for portion in cut] == sizes
-    assert [address for portion in cut for address in portion] == addresses
+    result = list(chunks(iter(addresses), "run-1"))
+    assert [len(chunk) for chunk in result] == sizes
+    assert [address for chunk in result for address in chunk] == addresses
 
 
 @pytest.mark.parametrize("address", ["x" * 300 + "@example.com", "ü" * 60 + "@example.com", "😀" * 60 + "@example.com"])
 @pytest.mark.parametrize("run_id", ["r", "r" * 400])
-def test_five_megabytes_a_request_in_any_alphabet(address: str, run_id: str) -> None:
-    cut = list(chunks([address] * 30_000, run_id))
-    sizes = [len(body("BT_" + "x" * 30, run_id, portion)) for portion in cut]
+def test_chunk_has_at_most_five_megabytes_in_any_alphabet(address: str, run_id: str) -> None:
+    result = list(chunks([address] * 30_000, run_id))
+    sizes = [len(body("BT_" + "x" * 30, run_id, chunk)) for chunk in result]
     assert max(sizes) <= LIMIT
-    assert all(size > 4_800_000 or len(portion) == 10_000 for size, portion in zip(sizes[:-1], cut, strict=False))
-    assert sum(map(len, cut)) == 30_000
+    assert all(size > 4_800_000 or len(chunk) == 10_000 for size, chunk in zip(sizes[:-1], result, strict=False))
+    assert sum(map(len, result)) == 30_000
 
 
 @given(
@@ -42,16 +42,18 @@ def test_five_megabytes_a_request_in_any_alphabet(address: str, run_id: str) -> 
     contacts=st.integers(1, 6),
     size=st.integers(1, 400),
 )
-def test_nobody_is_lost_doubled_or_moved(addresses: list[str], run_id: str, contacts: int, size: int) -> None:
+def test_chunks_contain_each_address_once_and_in_order(
+    addresses: list[str], run_id: str, contacts: int, size: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MOST_CONTACTS", contacts)
         patch.setattr(module, "MOST_BYTES", size)
-        cut = list(chunks(addresses, run_id))
-    assert [address for portion in cut for address in portion] == addresses
-    around = len(body("BT_1", run_id, []))
-    for portion in cut:
-        assert 1 <= len(portion) <= contacts
-        request = body("BT_1", run_id, portion)
-        assert len(request) - around <= size or len(portion) == 1
-        assert [entry["email"] for entry in json.loads(request)["contacts"]] == portion
+        result = list(chunks(addresses, run_id))
+    assert [address for chunk in result for address in chunk] == addresses
+    overhead = len(body("BT_1", run_id, []))
+    for chunk in result:
+        assert 1 <= len(chunk) <= contacts
+        request = body("BT_1", run_id, chunk)
+        assert len(request) - overhead <= size or len(chunk) == 1
+        assert [entry["email"] for entry in json.loads(request)["contacts"]] == chunk
         assert {entry["transactionData"]["runId"] for entry in json.loads(request)["contacts"]} == {run_id}

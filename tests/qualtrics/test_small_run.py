@@ -1,4 +1,4 @@
-"""What a small run costs: the vendors count calls, and so do we."""
+"""The number of calls of a small run, because both services limit calls."""
 
 from datetime import timedelta
 
@@ -6,19 +6,21 @@ from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.chunks import chunks
 from qualtrics_exporter.remote.context import ApiContext
-from tests.qualtrics.conftest import Brand
+from tests.qualtrics.conftest import SandboxClient
 
 
-async def test_a_small_run_is_seven_calls(brand: Brand, remotes: ApiContext) -> None:
-    nexthink = NexthinkClient(remotes, nexthink_from(brand.sandbox.secrets()["nexthink"], "Secret dex/nexthink"))
-    executed = await nexthink.execute(brand.world.query_id, {})
+async def test_small_run_makes_seven_calls(sandbox_client: SandboxClient, context: ApiContext) -> None:
+    nexthink = NexthinkClient(
+        context, nexthink_from(sandbox_client.sandbox.secrets()["nexthink"], "Secret dex/nexthink")
+    )
+    executed = await nexthink.execute(sandbox_client.account.query_id, {})
     people = [address for (address,) in executed.rows if address]
-    batch_id = await brand.batch()
-    for portion in chunks(people, "run-1"):
-        await brand.bring_in(batch_id, *portion)
-    await brand.qualtrics.ensure_token(timedelta(minutes=5))
-    await brand.send(batch_id)
-    assert brand.sandbox.ledger.operations() == [
+    batch_id = await sandbox_client.create_batch()
+    for chunk in chunks(people, "run-1"):
+        await sandbox_client.import_people(batch_id, *chunk)
+    await sandbox_client.qualtrics.ensure_token(timedelta(minutes=5))
+    await sandbox_client.send(batch_id)
+    assert sandbox_client.sandbox.ledger.operations() == [
         "nexthink.token",
         "nexthink.execute",
         "qualtrics.token",

@@ -1,4 +1,4 @@
-"""Clocks for tests of patience."""
+"""Clocks that move only when a test or a sleep moves them."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,9 +6,9 @@ from tests.environment.clock import SteeredClock, in_background
 
 
 class HastyClock(SteeredClock):
-    """Whoever sleeps by it makes the time pass, and nothing else does: how long a test takes does not count.
+    """Each sleep moves this clock at once. The real time that a test takes does not count.
 
-    `slept` are the pauses, in order.
+    `slept` has the seconds of each sleep, in order.
     """
 
     slept: list[float]
@@ -29,7 +29,7 @@ class HastyClock(SteeredClock):
 
 
 class StillClock:
-    """Nothing passes but what somebody sleeps or adds: exact, however slow the machine."""
+    """Only sleeps and `passed` move this clock, so its time is exact on a machine of any speed."""
 
     def __init__(self) -> None:
         self.passed = 0.0

@@ -1,4 +1,4 @@
-"""A server that does exactly what it is told, and a remote side made of it."""
+"""A scripted server, and a session with it."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import CallRecord, Timeouts
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import HastyClock
-from tests.remote.servers import Server
+from tests.remote.servers import Server, credentials_for
 
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
@@ -30,7 +30,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 def calls() -> list[CallRecord]:
-    """What was observed."""
+    """The records of all calls."""
     return []
 
 
@@ -40,7 +40,7 @@ def timeouts() -> Timeouts:
 
 
 @pytest.fixture
-async def remotes(clock: HastyClock, calls: list[CallRecord], timeouts: Timeouts) -> AsyncIterator[ApiContext]:
+async def api_context(clock: HastyClock, calls: list[CallRecord], timeouts: Timeouts) -> AsyncIterator[ApiContext]:
     async with ApiContext(
         clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append, timeouts=timeouts
     ) as running:
@@ -49,16 +49,9 @@ async def remotes(clock: HastyClock, calls: list[CallRecord], timeouts: Timeouts
 
 @pytest.fixture
 def credentials(server: Server) -> ServiceCredentials:
-    return ServiceCredentials(
-        source="Secret dex/remote",
-        url=server.url,
-        token_url=f"{server.url}/oauth2/token",
-        client_id="the-client",
-        client_secret="the-secret",
-        scope="a b",
-    )
+    return credentials_for(server.url)
 
 
 @pytest.fixture
-def remote(remotes: ApiContext, credentials: ServiceCredentials) -> Session:
-    return Session(remotes, credentials, QUALTRICS)
+def session(api_context: ApiContext, credentials: ServiceCredentials) -> Session:
+    return Session(api_context, credentials, QUALTRICS)

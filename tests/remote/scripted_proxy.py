@@ -1,4 +1,4 @@
-"""A proxy that does with each request what it is told to."""
+"""A proxy with scripted behavior."""
 
 import asyncio
 import ssl
@@ -8,7 +8,7 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class ScriptedProxy:
-    """Does with each CONNECT what it is told to. `heads` are the requests that it got."""
+    """Handles each request with `script`, by default with a tunnel. `heads` has the heads of all requests."""
 
     def __init__(self, target: int) -> None:
         self.script: Script = self.tunnel
@@ -49,7 +49,7 @@ class ScriptedProxy:
         finally:
             far_writer.close()
 
-    def says(self, text: bytes) -> Script:
+    def reply(self, text: bytes) -> Script:
         async def write(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(text)
 

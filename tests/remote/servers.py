@@ -1,4 +1,4 @@
-"""Remote sides that misbehave in ways that the sandbox does not: bytes on real sockets, exactly as ordered."""
+"""A server that misbehaves in ways that the sandbox does not. It sends scripted bytes over real sockets."""
 
 import asyncio
 import json
@@ -10,8 +10,10 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
+from qualtrics_exporter.remote.credentials import ServiceCredentials
+
 Answer = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
-"""What goes back: these bytes and then the end of the connection, or whatever a function writes."""
+"""The response: these bytes, or what a function writes."""
 
 JSON = {"Content-Type": "application/json"}
 
@@ -19,7 +21,7 @@ JSON = {"Content-Type": "application/json"}
 def answer(
     status: int = 200, body: bytes | str | Mapping[str, Any] = b"", headers: Mapping[str, str] | None = None
 ) -> bytes:
-    """A whole and proper reply; a mapping becomes JSON."""
+    """A complete and valid response. A mapping becomes JSON."""
     headers = dict(headers or {})
     if isinstance(body, Mapping):
         body, headers = json.dumps(body), {**JSON, **headers}
@@ -31,22 +33,39 @@ def answer(
 
 
 def token(value: str = "a-token", seconds: float = 3600) -> bytes:
-    """A token reply."""
+    """A response that issues a token."""
     return answer(200, {"access_token": value, "token_type": "Bearer", "expires_in": seconds})
 
 
+def qualtrics_error(code: str) -> dict[str, object]:
+    """The body of an error of Qualtrics."""
+    return {"meta": {"httpStatus": "x", "error": {"errorMessage": "no", "errorCode": code}, "requestId": "r-1"}}
+
+
+def credentials_for(origin: str) -> ServiceCredentials:
+    """Credentials for a service and its token endpoint at this origin."""
+    return ServiceCredentials(
+        source="Secret dex/remote",
+        url=origin,
+        token_url=f"{origin}/oauth2/token",
+        client_id="the-client",
+        client_secret="the-secret",
+        scope="a b",
+    )
+
+
 def result(**fields: Any) -> bytes:
-    """A good reply of Qualtrics."""
+    """A successful response of Qualtrics."""
     return answer(200, {"result": fields, "meta": {"httpStatus": "200 - OK", "requestId": "r-1"}})
 
 
 async def silence(writer: asyncio.StreamWriter) -> None:
-    """No reply: the connection ends."""
+    """Close the connection without a response."""
 
 
 @dataclass
 class Heard:
-    """A request as it came in."""
+    """A request that the server received."""
 
     method: str
     target: str
@@ -56,9 +75,9 @@ class Heard:
 
 @dataclass
 class Server:
-    """Answers each request with the next of its answers; the last one is for all that follow.
+    """Answers each request with the next of its answers, and all further requests with the last one.
 
-    Requests for `/oauth2/token` have answers of their own.
+    Requests for `/oauth2/token` are answered from `tokens` in the same way.
     """
 
     answers: list[Answer] = field(default_factory=lambda: [answer()])
@@ -68,24 +87,24 @@ class Server:
     keeps: bool = False
     """Whether connections stay open for further requests."""
     tls: ssl.SSLContext | None = None
-    """With a certificate of `localhost`, at least."""
+    """Needs a certificate for `localhost`."""
     url: str = ""
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def script(self, *answers: Answer) -> None:
-        """From now on, these."""
+        """Replace the answers, and forget the requests."""
         self.answers = list(answers)
         self.heard.clear()
 
     @property
     def asked(self) -> int:
-        """How many requests came in, those for tokens not counted."""
+        """The number of requests, without those for tokens."""
         return len(self.heard)
 
     @property
     def tokens_asked(self) -> int:
-        """How many tokens were asked for."""
+        """The number of requests for tokens."""
         return len(self.heard_for_tokens)
 
     async def __aenter__(self) -> Self:
@@ -127,11 +146,11 @@ class Server:
         else:
             self.heard.append(request)
             answers = self.answers
-        wanted = answers.pop(0) if len(answers) > 1 else answers[0]
-        if isinstance(wanted, bytes):
-            writer.write(wanted)
+        reply = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(reply, bytes):
+            writer.write(reply)
         else:
-            await wanted(writer)
+            await reply(writer)
 
 
 async def _read(reader: asyncio.StreamReader) -> Heard:

@@ -1,4 +1,4 @@
-"""Which URLs are followed. Every line of a table is somebody's idea of a way around the rules."""
+"""The URLs to which the operator connects. Each forbidden URL is an attempt to bypass the rules."""
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ from qualtrics_exporter.resource.reasons import Reason
 DEFAULT = HostRules(DEFAULT_ALLOWED_HOSTS)
 DOWNLOADS = HostRules(DEFAULT_DOWNLOAD_HOSTS)
 
-GOOD = {
+ALLOWED_URLS = {
     "https://iad1.qualtrics.com": ("iad1.qualtrics.com", 443),
     "https://IAD1.Qualtrics.COM": ("iad1.qualtrics.com", 443),
     "HTTPS://iad1.qualtrics.com/": ("iad1.qualtrics.com", 443),
@@ -22,7 +22,7 @@ GOOD = {
     "https://iad1.qualtrics.com?x": ("iad1.qualtrics.com", 443),
 }
 
-HOSTILE = [
+FORBIDDEN_URLS = [
     "",
     "iad1.qualtrics.com",
     "//iad1.qualtrics.com",
@@ -117,33 +117,33 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("text", GOOD)
-def test_a_plain_url_of_an_allowed_host_is_followed(text: str) -> None:
+@pytest.mark.parametrize("text", ALLOWED_URLS)
+def test_a_url_of_an_allowed_host_is_accepted(text: str) -> None:
     url = DEFAULT.check(text, "The url")
-    assert (url.host, url.port) == GOOD[text]
+    assert (url.host, url.port) == ALLOWED_URLS[text]
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_anything_else_is_not(text: str) -> None:
-    with pytest.raises(Permanent) as refused:
+@pytest.mark.parametrize("text", FORBIDDEN_URLS)
+def test_a_forbidden_url_is_rejected_with_host_not_allowed(text: str) -> None:
+    with pytest.raises(Permanent) as error:
         DEFAULT.check(text, "The url of Secret dex/qualtrics")
-    assert refused.value.reason is Reason.HOST_NOT_ALLOWED
-    assert refused.value.message.startswith("The url of Secret dex/qualtrics ")
-    assert "word" not in refused.value.message
+    assert error.value.reason is Reason.HOST_NOT_ALLOWED
+    assert error.value.message.startswith("The url of Secret dex/qualtrics ")
+    assert "word" not in error.value.message
 
 
 @pytest.mark.parametrize(
     "text", ["https://example.com/path?query", "https://169.254.169.254", "https://kubernetes.default.svc"]
 )
-def test_the_message_names_the_allowed_hosts_and_shows_nothing_of_the_url(text: str) -> None:
-    with pytest.raises(Permanent) as refused:
+def test_the_error_names_the_allowed_hosts_and_shows_no_part_of_the_url(text: str) -> None:
+    with pytest.raises(Permanent) as error:
         HostRules(["*.qualtrics.com", "proxy.test"]).check(text, "The tokenUrl of Secret dex/qualtrics")
-    assert refused.value.what == (
+    assert error.value.what == (
         "The tokenUrl of Secret dex/qualtrics has a host that is not one of *.qualtrics.com, proxy.test"
     )
 
 
-STORED = [
+DOWNLOAD_URLS = [
     "https://bucket.s3.eu-central-1.amazonaws.com/a/b.csv.gz?X-Amz-Signature=0a+/=&u=me@example.com",
     "https://bucket.s3.amazonaws.com/a",
     "https://a.bucket.with.dots.s3.us-east-1.amazonaws.com/a",
@@ -152,8 +152,8 @@ STORED = [
 ]
 
 
-@pytest.mark.parametrize("text", STORED)
-def test_a_file_is_downloaded_from_s3_in_any_region(text: str) -> None:
+@pytest.mark.parametrize("text", DOWNLOAD_URLS)
+def test_a_download_from_s3_is_allowed_in_any_region(text: str) -> None:
     assert DOWNLOADS.check(text, "The file").port == 443
 
 
@@ -175,10 +175,10 @@ def test_a_file_is_downloaded_from_s3_in_any_region(text: str) -> None:
         "http://bucket.s3.amazonaws.com/",
     ],
 )
-def test_no_file_is_downloaded_from_another_service_of_amazon_or_from_an_api(text: str) -> None:
-    with pytest.raises(Permanent) as refused:
+def test_a_download_from_another_service_of_amazon_or_from_an_api_is_rejected(text: str) -> None:
+    with pytest.raises(Permanent) as error:
         DOWNLOADS.check(text, "The file")
-    assert refused.value.reason is Reason.HOST_NOT_ALLOWED
+    assert error.value.reason is Reason.HOST_NOT_ALLOWED
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_no_file_is_downloaded_from_another_service_of_amazon_or_from_an_api(tex
         ("sandbox:8471", "http://sandbox:8472", False),
     ],
 )
-def test_a_port_other_than_443_has_to_be_named_except_on_this_machine_and_for_plain_http(
+def test_a_port_other_than_443_must_be_listed_except_for_loopback_and_plain_http(
     pattern: str, text: str, allowed: bool
 ) -> None:
     rules = HostRules([pattern], allow_http=text.startswith("http:"))
@@ -213,21 +213,21 @@ def test_a_port_other_than_443_has_to_be_named_except_on_this_machine_and_for_pl
 
 @given(st.text(alphabet="htps:/.@\\#?[]%qualtricsom0x1 \t\n-", max_size=40).map("https://".__add__))
 @example("https://a.qualtrics.com")
-def test_what_is_followed_is_understood_alike_by_whoever_connects(text: str) -> None:
+def test_httpx_reads_every_accepted_url_in_the_same_way(text: str) -> None:
     try:
         url = DEFAULT.check(text, "It")
     except Permanent:
         return
-    theirs = httpx.URL(url.text)
-    assert theirs.raw_host.decode() == url.host
-    assert theirs.port in (url.port, None)
-    assert theirs.userinfo == b""
+    by_httpx = httpx.URL(url.text)
+    assert by_httpx.raw_host.decode() == url.host
+    assert by_httpx.port in (url.port, None)
+    assert by_httpx.userinfo == b""
     assert url.host.endswith((".qualtrics.com", ".nexthink.cloud"))
     assert url.port == 443
 
 
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f.0.0.1", "0177.0.0.1", "localhost", "127.0.0.2"])
-def test_an_address_is_allowed_in_the_one_spelling_that_was_given(host: str) -> None:
+def test_an_ipv4_address_is_allowed_only_in_the_listed_notation(host: str) -> None:
     rules = HostRules(["127.0.0.1"], allow_http=True)
     assert rules.check("http://127.0.0.1:8080/x", "It").text == "http://127.0.0.1:8080/x"
     with pytest.raises(Permanent):
@@ -235,12 +235,12 @@ def test_an_address_is_allowed_in_the_one_spelling_that_was_given(host: str) -> 
 
 
 @pytest.mark.parametrize("text", ["https://[::1]/", "https://[0:0:0:0:0:0:0:1]/", "https://[::0001]:443/"])
-def test_an_ipv6_address_is_the_same_in_any_spelling(text: str) -> None:
+def test_an_ipv6_address_is_allowed_in_any_notation(text: str) -> None:
     assert HostRules(["::1"]).check(text, "It").text == "https://[::1]:443/"
     assert HostRules(["[::1]"]).check(text, "It").host == "::1"
 
 
-def test_plain_http_needs_leave_and_an_allowed_host_all_the_same() -> None:
+def test_plain_http_is_allowed_with_allow_http_and_only_for_allowed_hosts() -> None:
     rules = HostRules(["*.qualtrics.com"], allow_http=True)
     assert rules.check("http://a.qualtrics.com", "It").port == 80
     assert rules.check("https://a.qualtrics.com", "It").port == 443
@@ -248,22 +248,22 @@ def test_plain_http_needs_leave_and_an_allowed_host_all_the_same() -> None:
         rules.check("http://example.com", "It")
 
 
-def test_the_list_replaces_the_default() -> None:
+def test_the_list_of_allowed_hosts_replaces_the_default() -> None:
     with pytest.raises(Permanent):
         HostRules(["proxy.example.com"]).check("https://iad1.qualtrics.com", "It")
 
 
-NO_PATTERNS = """
+INVALID_PATTERNS = """
 * *. *.*.com a.*.com **.com *.com.* a*.com https://a.com a.com:0 a.com:65536 a.com:* a.com/ *.[::1] ä.com 127.1
 """
 
 
-@pytest.mark.parametrize("pattern", ["", *NO_PATTERNS.split()])
-def test_a_pattern_that_is_none_is_told_at_once(pattern: str) -> None:
+@pytest.mark.parametrize("pattern", ["", *INVALID_PATTERNS.split()])
+def test_an_invalid_host_pattern_is_rejected(pattern: str) -> None:
     with pytest.raises(ValueError, match="host name or"):
         HostRules([pattern])
 
 
-def test_a_url_does_not_show_its_path_and_query() -> None:
+def test_the_repr_of_a_url_shows_no_path_and_no_query() -> None:
     url = DOWNLOADS.check("https://bucket.s3.amazonaws.com/secret-path?X-Amz-Signature=abc", "It")
     assert repr(url) == "<Url of https://bucket.s3.amazonaws.com:443>"

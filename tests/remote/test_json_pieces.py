@@ -1,4 +1,4 @@
-"""A large document is parsed in small pieces, and means the same as if it had been parsed at once."""
+"""JSON that is parsed in small pieces: the results are the same as with `json.loads`, and the memory is limited."""
 
 import json
 from typing import Any
@@ -17,8 +17,8 @@ VALUES = st.recursive(
 )
 
 
-def parsed(text: str) -> tuple[Any, int]:
-    """The document, and in how many pieces it was parsed."""
+def parse_in_pieces(text: str) -> tuple[Any, int]:
+    """The document, and the number of pieces in which it was parsed."""
     pieces, count = parse(text), 1
     while True:
         try:
@@ -28,53 +28,56 @@ def parsed(text: str) -> tuple[Any, int]:
         count += 1
 
 
-def both(text: str) -> None:
+def assert_same_as_json_loads(text: str) -> None:
     try:
         expected = repr(json.loads(text))
     except ValueError:
         with pytest.raises(ValueError):  # noqa: PT011
-            parsed(text)
+            parse_in_pieces(text)
         return
-    assert repr(parsed(text)[0]) == expected
+    assert repr(parse_in_pieces(text)[0]) == expected
 
 
 @settings(deadline=None)
 @given(VALUES, st.sampled_from([None, 1]), st.booleans())
-def test_a_document_is_understood_as_the_library_does(value: Any, indent: int | None, ascii_only: bool) -> None:
-    both(json.dumps(value, indent=indent, ensure_ascii=ascii_only))
+def test_a_document_is_parsed_to_the_same_value_as_with_json_loads(
+    value: Any, indent: int | None, ascii_only: bool
+) -> None:
+    assert_same_as_json_loads(json.dumps(value, indent=indent, ensure_ascii=ascii_only))
 
 
 @settings(deadline=None)
 @given(VALUES.map(json.dumps), st.integers(0, 200), st.sampled_from(list('[]{},:"0-e.t \\\n')))
 @example("[1,2]", 2, "]")
 @example('{"a":1}', 1, ",")
-def test_a_broken_document_is_refused_as_the_library_does(text: str, place: int, sign: str) -> None:
-    place %= len(text) + 1
-    both(text[:place] + sign + text[place + 1 :])
+def test_an_altered_document_is_parsed_or_rejected_as_with_json_loads(text: str, position: int, character: str) -> None:
+    position %= len(text) + 1
+    assert_same_as_json_loads(text[:position] + character + text[position + 1 :])
 
 
 @pytest.mark.parametrize("text", ["", " ", "tru", "[1,]", "{,}", '{"a"}', "01", "1.", "-", "1 2", "[", '"', "\ufeff1"])
-def test_what_is_no_json_is_refused(text: str) -> None:
-    both(text)
+def test_invalid_json_is_rejected(text: str) -> None:
+    assert_same_as_json_loads(text)
 
 
-def test_it_takes_many_pieces_and_the_same_key_is_kept_once() -> None:
-    document, pieces = parsed(json.dumps([{"a key": number} for number in range(50_000)]))
+def test_a_large_document_is_parsed_in_many_pieces_and_stores_equal_keys_once() -> None:
+    document, pieces = parse_in_pieces(json.dumps([{"a key": number} for number in range(50_000)]))
     assert pieces > 300
     assert len({id(key) for row in document for key in row}) == 1
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "message"),
     [
         ("[" + "1," * MOST_VALUES + "1]", "more than 150,000 values"),
         ("[" * (DEEPEST + 2) + "]" * (DEEPEST + 2), "more than 100 levels"),
         ('{"a":' * 100_000, "more than 100 levels"),
     ],
+    ids=["too many values", "too many nested lists", "too many nested objects"],
 )
-def test_what_would_take_much_memory_is_not_parsed_to_its_end(text: str, why: str) -> None:
-    with pytest.raises(LimitExceeded, match=why):
-        parsed(text)
+def test_a_document_with_too_many_values_or_levels_is_rejected(text: str, message: str) -> None:
+    with pytest.raises(LimitExceeded, match=message):
+        parse_in_pieces(text)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +91,19 @@ def test_what_would_take_much_memory_is_not_parsed_to_its_end(text: str, why: st
         (b" " * SMALL_BODY + b"\xff1", NotUnderstood),
         (b" " * SMALL_BODY + b"}", NotUnderstood),
     ],
+    ids=[
+        "too many levels",
+        "too many levels in a large body",
+        "too many values",
+        "a number of 5000 digits",
+        "a number of 5000 digits in a large body",
+        "invalid UTF-8",
+        "an unexpected brace",
+    ],
 )
-async def test_a_reply_says_what_is_wrong_with_it(body: bytes, error: type[NotUnderstood]) -> None:
+async def test_a_response_that_cannot_be_parsed_raises_the_error_for_its_cause(
+    body: bytes, error: type[NotUnderstood]
+) -> None:
     paused = 0
 
     async def pause() -> None:
@@ -98,8 +112,8 @@ async def test_a_reply_says_what_is_wrong_with_it(body: bytes, error: type[NotUn
 
     reply = Response(200, {}, body)
     await reply.parse(pause)
-    with pytest.raises(NotUnderstood) as found:
+    with pytest.raises(NotUnderstood) as error_info:
         reply.document()
-    assert type(found.value) is error
+    assert type(error_info.value) is error
     with pytest.raises(NotUnderstood):
-        Response(200, {}, body).document()  # also if nobody parsed it before
+        Response(200, {}, body).document()  # also without an earlier call of parse

@@ -1,4 +1,4 @@
-"""What a connection receives is handed over in small pieces, with pauses: httpx has no setting for either."""
+"""Connections pass received data on in small pieces, and limit headers. httpx has no setting for either."""
 
 import pytest
 
@@ -19,7 +19,7 @@ ANA = Tenant("ana", "nexthink")
 READ = Operation(name="read", task="show the thing", path="/thing", retry=RetryPolicy.READ)
 
 
-class Counting(LoopTime):
+class CountingLoopTime(LoopTime):
     """Counts the pauses of each tenant."""
 
     def __init__(self) -> None:
@@ -31,28 +31,28 @@ class Counting(LoopTime):
         await super().pause(tenant)
 
 
-async def test_every_sixteen_kilobytes_others_may_work_and_it_is_known_whose_they_are(
+async def test_a_connection_pauses_for_other_tenants_after_every_16_kilobytes_of_a_response(
     server: Server, credentials: ServiceCredentials
 ) -> None:
     document = {"text": "x" * (20 * PIECE)}
     server.script(answer(200, document))
-    counting = Counting()
+    loop_time = CountingLoopTime()
     async with ApiContext(
-        clock=HastyClock(), allowed_hosts=["127.0.0.1"], allow_http=True, loop_time=counting
-    ) as remotes:
-        reply = await Session(remotes, credentials, QUALTRICS, ANA).call(READ, lambda reply: reply.document())
-    assert counting.pauses.count(ANA) >= 2 * 20  # as it is received, and as it is taken in
-    assert set(counting.pauses) <= {ANA, NOBODY}  # tokens are shared
+        clock=HastyClock(), allowed_hosts=["127.0.0.1"], allow_http=True, loop_time=loop_time
+    ) as api_context:
+        reply = await Session(api_context, credentials, QUALTRICS, ANA).call(READ, lambda reply: reply.document())
+    assert loop_time.pauses.count(ANA) >= 2 * 20  # once when it is received, and once when the body is read
+    assert set(loop_time.pauses) <= {ANA, NOBODY}  # requests for tokens belong to no tenant
     assert reply == document
 
 
-async def test_header_lines_have_a_limit(server: Server, remote: Session) -> None:
+async def test_a_response_with_too_many_headers_is_an_error(server: Server, session: Session) -> None:
     def headers(size: int) -> bytes:
         lines = b"a:\r\n" * (size // 4)
         return b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
 
     server.script(headers(MOST_HEADERS // 2))
-    assert await remote.call(READ, lambda reply: reply.document()) == {}
+    assert await session.call(READ, lambda reply: reply.document()) == {}
     server.script(headers(3 * MOST_HEADERS))
     with pytest.raises(Transient):
-        await remote.call(READ, lambda reply: reply)
+        await session.call(READ, lambda reply: reply)

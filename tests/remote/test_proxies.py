@@ -1,4 +1,4 @@
-"""Which requests go through which proxy, and what is known of a try that failed on the way."""
+"""Which proxy a request uses, and the outcome of requests that fail at the proxy."""
 
 import asyncio
 import base64
@@ -12,7 +12,6 @@ import trustme
 
 from qualtrics_exporter.qualtrics.operations import QUALTRICS
 from qualtrics_exporter.remote.context import ApiContext
-from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Transient
 from qualtrics_exporter.remote.failures import RequestProgress
 from qualtrics_exporter.remote.hosts import HostRules, Url
@@ -25,16 +24,16 @@ from qualtrics_exporter.remote.transport import CallRecord, Timeouts
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import HastyClock
 from tests.remote.scripted_proxy import Script, ScriptedProxy
-from tests.remote.servers import Server, answer
+from tests.remote.servers import Server, answer, credentials_for
 
 SEND = Operation(name="send", task="send the thing", method="POST", path="/thing", body=b"{}", retry=RetryPolicy.NEVER)
 
 
-def url(text: str) -> Url:
+def url_of(text: str) -> Url:
     return HostRules([text.split("/")[2]], allow_http=True).check(text, "it")
 
 
-# Which one
+# Settings.
 
 
 @pytest.mark.parametrize(
@@ -55,7 +54,7 @@ def url(text: str) -> Url:
         ("http://u:passwört@proxy:3128", "http", "proxy", 3128, ("u", "passwört")),
     ],
 )
-def test_a_proxy_is_read_as_people_write_it(
+def test_a_proxy_url_is_parsed_in_all_common_forms(
     text: str, scheme: str, host: str, port: int, auth: tuple[str, str] | None
 ) -> None:
     proxy = Proxy.parse(text, "HTTPS_PROXY")
@@ -69,11 +68,11 @@ def test_a_proxy_is_read_as_people_write_it(
      "http://proxy?s3cret", "socks5://u:s3cret@proxy:1080", "ftp://u:s3cret@proxy", "http://u:s3cret@pro xy",
      "http://u:s3cret@[::g]:1", "http://u:s3\ncret@proxy", "http://u:s3cret@proxy:port", "http://u:s3cret@.", ":3128"],
 )  # fmt: skip
-def test_what_is_no_proxy_is_refused_by_the_name_of_the_variable(text: str) -> None:
-    with pytest.raises(BadProxy, match=r"^HTTPS_PROXY ") as refused:
+def test_an_invalid_proxy_url_is_rejected_with_the_variable_and_without_the_password(text: str) -> None:
+    with pytest.raises(BadProxy, match=r"^HTTPS_PROXY ") as error_info:
         Proxy.parse(text, "HTTPS_PROXY")
-    assert "s3" not in str(refused.value)
-    assert refused.value.__context__ is None or "s3" not in str(refused.value.__context__)
+    assert "s3" not in str(error_info.value)
+    assert error_info.value.__context__ is None or "s3" not in str(error_info.value.__context__)
 
 
 NO_PROXY = {
@@ -97,24 +96,24 @@ NO_PROXY = {
 
 
 @pytest.mark.parametrize("entry", NO_PROXY)
-def test_hosts_are_reached_without_a_proxy_as_for_kubectl(entry: str) -> None:
-    without, through = NO_PROXY[entry]
-    proxies, remarks = Proxies.from_settings(None, (), {"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": f"a.b, {entry},"})
-    assert remarks == []
-    assert [host for host in [*without, *through] if proxies.of(url(f"https://{host}/")) is None] == without
+def test_no_proxy_exempts_the_same_hosts_as_for_kubectl(entry: str) -> None:
+    direct, proxied = NO_PROXY[entry]
+    proxies, warnings = Proxies.from_settings(None, (), {"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": f"a.b, {entry},"})
+    assert warnings == []
+    assert [host for host in [*direct, *proxied] if proxies.of(url_of(f"https://{host}/")) is None] == direct
 
 
 @pytest.mark.parametrize(
     "entry",
     ["10.0.0.0/33", "<local>", "192.168.*", "a b;c", "[::1", "1.2.3.4.5", "http://x.y", "ex*mple.com", "a:99999"],
 )
-def test_an_entry_that_cannot_be_read_is_told_and_the_others_count(entry: str) -> None:
+def test_an_invalid_entry_of_no_proxy_is_reported_and_the_other_entries_apply(entry: str) -> None:
     environment = {"https_proxy": "http://proxy:1", "no_proxy": f"{entry},example.com"}
-    proxies, remarks = Proxies.from_settings(None, (), environment)
-    assert proxies.of(url("https://example.com/")) is None
-    assert proxies.of(url("https://other.com/"))
-    assert remarks
-    assert all(remark.startswith("Entry ") and " of NO_PROXY is not a host name" in remark for remark in remarks)
+    proxies, warnings = Proxies.from_settings(None, (), environment)
+    assert proxies.of(url_of("https://example.com/")) is None
+    assert proxies.of(url_of("https://other.com/"))
+    assert warnings
+    assert all(warning.startswith("Entry ") and " of NO_PROXY is not a host name" in warning for warning in warnings)
     with pytest.raises(BadProxy, match=r"^Entry 2 of --no-proxy is not "):
         NoProxy(["a.com", entry])
 
@@ -122,23 +121,23 @@ def test_an_entry_that_cannot_be_read_is_told_and_the_others_count(entry: str) -
 @pytest.mark.parametrize(
     "entry", ["http://svc:s3cret@proxy:3128", "svc:s3cret@proxy", "s3cret:x", "//s3cret", "s3cret@", "svc:s3cret"]
 )
-def test_an_entry_that_cannot_be_read_may_hold_a_password(entry: str) -> None:
+def test_the_warning_about_an_invalid_entry_of_no_proxy_shows_no_password(entry: str) -> None:
     environment = {"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": f"localhost, {entry}"}
-    (remark,) = Proxies.from_settings(None, (), environment)[1]
-    with pytest.raises(BadProxy) as refused:
+    (warning,) = Proxies.from_settings(None, (), environment)[1]
+    with pytest.raises(BadProxy) as error_info:
         Proxies.from_settings(None, ("localhost", entry), environment)
-    for text in remark, str(refused.value):
+    for text in warning, str(error_info.value):
         assert text.startswith("Entry 2 of ")
         assert "s3cret" not in text
 
 
-def test_a_scheme_that_is_a_password_is_not_shown() -> None:
-    with pytest.raises(BadProxy) as refused:
+def test_the_error_about_an_invalid_scheme_does_not_show_the_scheme() -> None:
+    with pytest.raises(BadProxy) as error_info:
         Proxy.parse("sockss3cret://proxy:1", "HTTPS_PROXY")
-    assert "s3cret" not in str(refused.value)
+    assert "s3cret" not in str(error_info.value)
 
 
-def test_flags_come_before_variables_and_capitals_before_small_letters() -> None:
+def test_proxy_flags_override_variables_and_upper_case_variables_override_lower_case() -> None:
     environment = {
         "HTTPS_PROXY": "http://capital:1",
         "https_proxy": "http://small:1",
@@ -149,8 +148,8 @@ def test_flags_come_before_variables_and_capitals_before_small_letters() -> None
     }
 
     def hosts(proxies: Proxies) -> list[str | None]:
-        asked = ["https://a.com/", "https://b.com/", "https://c.com/", "http://c.com/"]
-        return [proxy.host if (proxy := proxies.of(url(text))) else None for text in asked]
+        urls = ["https://a.com/", "https://b.com/", "https://c.com/", "http://c.com/"]
+        return [proxy.host if (proxy := proxies.of(url_of(text))) else None for text in urls]
 
     assert hosts(Proxies.from_settings(None, (), environment)[0]) == [None, "capital", "capital", "plain"]
     assert hosts(Proxies.from_settings("flag:1", (), environment)[0]) == [None, "flag", "flag", "flag"]
@@ -159,16 +158,16 @@ def test_flags_come_before_variables_and_capitals_before_small_letters() -> None
     assert hosts(Proxies()) == [None] * 4
 
 
-def test_this_machine_is_never_asked_of_another_one() -> None:
-    """The proxy's localhost is another machine."""
-    local = ["https://localhost/", "https://127.0.0.1:8471/", "https://127.5.6.7/", "https://[::1]:8471/"]
-    elsewhere, _ = Proxies.from_settings("http://proxy:3128", (), {})
-    assert [elsewhere.of(url(text)) for text in local] == [None] * 4
-    here, _ = Proxies.from_settings("http://127.0.0.1:3128", (), {})
-    assert all(here.of(url(text)) for text in local)
+def test_loopback_hosts_use_only_a_proxy_on_the_same_machine() -> None:
+    """On another machine, localhost is that machine itself."""
+    loopback = ["https://localhost/", "https://127.0.0.1:8471/", "https://127.5.6.7/", "https://[::1]:8471/"]
+    remote_proxy, _ = Proxies.from_settings("http://proxy:3128", (), {})
+    assert [remote_proxy.of(url_of(text)) for text in loopback] == [None] * 4
+    local_proxy, _ = Proxies.from_settings("http://127.0.0.1:3128", (), {})
+    assert all(local_proxy.of(url_of(text)) for text in loopback)
 
 
-def test_the_log_shows_no_password() -> None:
+def test_the_description_of_the_proxies_shows_no_password() -> None:
     proxies, _ = Proxies.from_settings("https://u:s3cret@proxy:3128", (), {})
     assert (
         proxies.describe()
@@ -178,7 +177,7 @@ def test_the_log_shows_no_password() -> None:
     assert Proxies().describe() == ""
 
 
-# On the way
+# Connections.
 
 
 async def hang(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
@@ -201,7 +200,7 @@ def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         yield
 
 
-def tls_of(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+def tls_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*names).configure_cert(context)
     return context
@@ -209,7 +208,7 @@ def tls_of(authority: trustme.CA, *names: str) -> ssl.SSLContext:
 
 @pytest.fixture
 async def server(authority: trustme.CA) -> AsyncIterator[Server]:
-    async with Server(tls=tls_of(authority, "qualtrics.example.test")) as running:
+    async with Server(tls=tls_context(authority, "qualtrics.example.test")) as running:
         yield running
 
 
@@ -220,12 +219,7 @@ async def proxy(server: Server) -> AsyncIterator[ScriptedProxy]:
     await running.stop()
 
 
-@pytest.fixture
-def timeouts() -> Timeouts:
-    return Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=HANG_SECONDS)
-
-
-def remotes_through(text: str, calls: list[CallRecord], timeouts: Timeouts, *, scheme: str = "https") -> ApiContext:
+def context_with_proxy(text: str, calls: list[CallRecord], timeouts: Timeouts, *, scheme: str = "https") -> ApiContext:
     proxies, _ = Proxies.from_settings(text, (), {})
     return ApiContext(
         clock=HastyClock(),
@@ -237,18 +231,9 @@ def remotes_through(text: str, calls: list[CallRecord], timeouts: Timeouts, *, s
     )
 
 
-def remote_of(remotes: ApiContext, scheme: str = "https") -> Session:
-    """A name that nobody but the proxy can look up."""
-    origin = f"{scheme}://qualtrics.example.test"
-    credentials = ServiceCredentials(
-        source="Secret dex/remote",
-        url=origin,
-        token_url=f"{origin}/oauth2/token",
-        client_id="the-client",
-        client_secret="the-secret",
-        scope="a",
-    )
-    return Session(remotes, credentials, QUALTRICS)
+def session_in(api_context: ApiContext, scheme: str = "https") -> Session:
+    """A session with a host whose name only the proxy can resolve."""
+    return Session(api_context, credentials_for(f"{scheme}://qualtrics.example.test"), QUALTRICS)
 
 
 def body(reply: Response) -> bytes:
@@ -256,13 +241,13 @@ def body(reply: Response) -> bytes:
 
 
 @pytest.mark.usefixtures("trusted")
-async def test_the_proxy_looks_names_up_and_sees_nothing_else(
+async def test_the_proxy_gets_only_the_host_name_and_its_own_credentials(
     server: Server, proxy: ScriptedProxy, calls: list[CallRecord], timeouts: Timeouts
 ) -> None:
     server.script(answer(200, b"good"))
     port = await proxy.start()
-    async with remotes_through(f"http://u%40corp:p%20w@127.0.0.1:{port}", calls, timeouts) as remotes:
-        assert await remote_of(remotes).call(SEND, body) == b"good"
+    async with context_with_proxy(f"http://u%40corp:p%20w@127.0.0.1:{port}", calls, timeouts) as api_context:
+        assert await session_in(api_context).call(SEND, body) == b"good"
     for head in proxy.heads:
         first, *lines = head.strip().split("\r\n")
         assert first == "CONNECT qualtrics.example.test:443 HTTP/1.1"
@@ -274,22 +259,28 @@ async def test_the_proxy_looks_names_up_and_sees_nothing_else(
     assert [call.outcome for call in calls] == ["ok", "ok"]
 
 
-FAILURES: dict[str, tuple[Callable[[ScriptedProxy], Script], str]] = {
-    "asks for a password": (lambda p: p.says(answer(407)), r"another user name or password \(HTTP 407\)"),
-    "does not allow it": (lambda p: p.says(answer(403, b"<html>s3cret")), r"does not allow this host \(HTTP 403\)"),
-    "finds no host": (lambda p: p.says(answer(503)), r"the proxy opened no connection \(HTTP 503\)"),
-    "is late": (lambda p: p.says(answer(504)), r"the proxy opened no connection \(HTTP 504\)"),
-    "redirects": (lambda p: p.says(answer(302, headers={"Location": "https://portal"})), r"\(HTTP 302\)"),
-    "ends at once": (lambda p: p.says(b""), "the proxy opened no connection"),
-    "breaks off": (lambda p: reset, "the proxy opened no connection"),
-    "talks nonsense": (lambda p: p.says(b"220 mail.example.com ESMTP s3cret\r\n"), "the proxy opened no connection"),
-    "floods": (lambda p: p.says(b"HTTP/1.1 200 OK\r\nX: " + b"s3cret" * 90_000), "the proxy opened no connection"),
-    "ends after its word": (
-        lambda p: p.says(b"HTTP/1.1 200 OK\r\n\r\n"),
+PROXY_FAILURES: dict[str, tuple[Callable[[ScriptedProxy], Script], str]] = {
+    "requires a password": (lambda p: p.reply(answer(407)), r"another user name or password \(HTTP 407\)"),
+    "forbids the host": (lambda p: p.reply(answer(403, b"<html>s3cret")), r"does not allow this host \(HTTP 403\)"),
+    "does not find the host": (lambda p: p.reply(answer(503)), r"the proxy opened no connection \(HTTP 503\)"),
+    "times out": (lambda p: p.reply(answer(504)), r"the proxy opened no connection \(HTTP 504\)"),
+    "redirects": (lambda p: p.reply(answer(302, headers={"Location": "https://portal"})), r"\(HTTP 302\)"),
+    "closes the connection": (lambda p: p.reply(b""), "the proxy opened no connection"),
+    "resets the connection": (lambda p: reset, "the proxy opened no connection"),
+    "does not speak HTTP": (
+        lambda p: p.reply(b"220 mail.example.com ESMTP s3cret\r\n"),
+        "the proxy opened no connection",
+    ),
+    "sends endless headers": (
+        lambda p: p.reply(b"HTTP/1.1 200 OK\r\nX: " + b"s3cret" * 90_000),
+        "the proxy opened no connection",
+    ),
+    "closes the connection after a success": (
+        lambda p: p.reply(b"HTTP/1.1 200 OK\r\n\r\n"),
         "TLS failed: unexpected eof while reading. Check the proxy",
     ),
-    "talks on": (
-        lambda p: p.says(b"HTTP/1.1 200 OK\r\n\r\n<html>s3cret"),
+    "sends a page after a success": (
+        lambda p: p.reply(b"HTTP/1.1 200 OK\r\n\r\n<html>s3cret"),
         "TLS failed: unexpected eof while reading. Check the proxy",
     ),
     "hangs": (lambda p: hang, "the proxy opened no connection within 0.3 s"),
@@ -297,20 +288,20 @@ FAILURES: dict[str, tuple[Callable[[ScriptedProxy], Script], str]] = {
 
 
 @pytest.mark.usefixtures("trusted")
-@pytest.mark.parametrize("case", FAILURES)
-async def test_a_proxy_that_opens_no_connection_has_certainly_not_sent(
+@pytest.mark.parametrize("case", PROXY_FAILURES)
+async def test_a_send_whose_proxy_opens_no_connection_fails_as_transient_and_not_as_unknown(
     server: Server, proxy: ScriptedProxy, calls: list[CallRecord], timeouts: Timeouts, case: str
 ) -> None:
-    script, said = FAILURES[case]
+    script, message = PROXY_FAILURES[case]
     port = await proxy.start()
-    async with remotes_through(f"http://127.0.0.1:{port}", calls, timeouts) as remotes:
-        remote = remote_of(remotes)
-        await remote.token()
+    async with context_with_proxy(f"http://127.0.0.1:{port}", calls, timeouts) as api_context:
+        session = session_in(api_context)
+        await session.token()
         proxy.script = script(proxy)
         if case == "hangs":
-            remotes.transport._timeouts = Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=0.3)
-        with pytest.raises(Transient, match=said) as error:
-            await remote.call(SEND, body)
+            api_context.transport._timeouts = Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=0.3)
+        with pytest.raises(Transient, match=message) as error:
+            await session.call(SEND, body)
         assert not isinstance(error.value, OutcomeUnknown)
         assert calls[-1].outcome == "unreachable"
         assert "s3cret" not in str(error.value)
@@ -318,47 +309,47 @@ async def test_a_proxy_that_opens_no_connection_has_certainly_not_sent(
 
 
 @pytest.mark.usefixtures("trusted")
-@pytest.mark.parametrize("ends", ["in its reply", "before its reply"])
-async def test_a_tunnel_that_breaks_after_the_request_leaves_it_unknown(
-    server: Server, proxy: ScriptedProxy, calls: list[CallRecord], timeouts: Timeouts, ends: str
+@pytest.mark.parametrize("broken", ["during the response", "before the response"])
+async def test_a_send_whose_tunnel_breaks_after_the_request_fails_as_outcome_unknown(
+    server: Server, proxy: ScriptedProxy, calls: list[CallRecord], timeouts: Timeouts, broken: str
 ) -> None:
     port = await proxy.start()
-    server.script(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" if ends == "in its reply" else b"")
-    async with remotes_through(f"http://127.0.0.1:{port}", calls, timeouts) as remotes:
+    server.script(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" if broken == "during the response" else b"")
+    async with context_with_proxy(f"http://127.0.0.1:{port}", calls, timeouts) as api_context:
         with pytest.raises(OutcomeUnknown):
-            await remote_of(remotes).call(SEND, body)
+            await session_in(api_context).call(SEND, body)
     assert server.asked == 1
     assert calls[-1].outcome == "lost"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("http://127.0.0.1:9", "the proxy refuses connections"),
         ("http://does-not-exist.invalid:3128", "the proxy's host name cannot be resolved"),
     ],
 )
-async def test_a_proxy_that_is_not_there_is_told_as_that(
-    calls: list[CallRecord], timeouts: Timeouts, text: str, said: str
+async def test_an_unreachable_proxy_is_reported_as_the_cause(
+    calls: list[CallRecord], timeouts: Timeouts, text: str, message: str
 ) -> None:
-    async with remotes_through(text, calls, timeouts) as remotes:
-        with pytest.raises(Transient, match=said) as error:
-            await remote_of(remotes).token()
+    async with context_with_proxy(text, calls, timeouts) as api_context:
+        with pytest.raises(Transient, match=message) as error:
+            await session_in(api_context).token()
     assert "Check the proxy of the operator" in error.value.message
     assert "status page" not in error.value.message
 
 
 @pytest.mark.usefixtures("trusted")
-async def test_a_proxy_may_be_reached_by_tls(
+async def test_a_proxy_with_tls_works_and_its_certificate_is_verified(
     server: Server, proxy: ScriptedProxy, authority: trustme.CA, calls: list[CallRecord], timeouts: Timeouts
 ) -> None:
     server.script(answer(200, b"good"))
-    port = await proxy.start(tls_of(authority, "localhost"))
-    async with remotes_through(f"https://u:p@localhost:{port}", calls, timeouts) as remotes:
-        assert await remote_of(remotes).call(SEND, body) == b"good"
-    async with remotes_through(f"https://127.0.0.1:{port}", calls, timeouts) as remotes:
+    port = await proxy.start(tls_context(authority, "localhost"))
+    async with context_with_proxy(f"https://u:p@localhost:{port}", calls, timeouts) as api_context:
+        assert await session_in(api_context).call(SEND, body) == b"good"
+    async with context_with_proxy(f"https://127.0.0.1:{port}", calls, timeouts) as api_context:
         with pytest.raises(Transient, match="the proxy's certificate is not trusted: it is for another host"):
-            await remote_of(remotes).token()
+            await session_in(api_context).token()
 
 
 @pytest.mark.parametrize(
@@ -368,46 +359,46 @@ async def test_a_proxy_may_be_reached_by_tls(
         pytest.param(answer(401, b"<html>", {"Content-Type": "text/html"}), id="the 401 of tinyproxy"),
     ],
 )
-async def test_plain_http_goes_through_it_as_well_and_its_refusal_is_not_the_remote_sides(
+async def test_plain_http_uses_the_proxy_and_a_refusal_of_the_proxy_is_reported_as_such(
     proxy: ScriptedProxy, calls: list[CallRecord], timeouts: Timeouts, refusal: bytes
 ) -> None:
     port = await proxy.start()
-    proxy.script = proxy.says(refusal)
-    async with remotes_through(f"http://127.0.0.1:{port}", calls, timeouts, scheme="http") as remotes:
+    proxy.script = proxy.reply(refusal)
+    async with context_with_proxy(f"http://127.0.0.1:{port}", calls, timeouts, scheme="http") as api_context:
         with pytest.raises(ExportError, match="the proxy asks for another user name or password"):
-            await remote_of(remotes, "http").token()
+            await session_in(api_context, "http").token()
     assert proxy.heads[0].startswith("POST http://qualtrics.example.test/oauth2/token HTTP/1.1\r\n")
     assert {call.outcome for call in calls} == {"unreachable"}
 
 
-async def test_a_page_with_401_does_not_prove_that_a_send_did_not_pass_the_proxy(
+async def test_a_send_by_plain_http_that_gets_a_401_page_fails_as_outcome_unknown(
     proxy: ScriptedProxy, calls: list[CallRecord], timeouts: Timeouts
 ) -> None:
     port = await proxy.start()
-    proxy.script = proxy.says(answer(200, b'{"access_token": "t", "token_type": "Bearer", "expires_in": 3600}'))
-    async with remotes_through(f"http://127.0.0.1:{port}", calls, timeouts, scheme="http") as remotes:
-        remote = remote_of(remotes, "http")
-        await remote.token()
-        proxy.script = proxy.says(answer(401, b"<html>", {"Content-Type": "text/html"}))
+    proxy.script = proxy.reply(answer(200, b'{"access_token": "t", "token_type": "Bearer", "expires_in": 3600}'))
+    async with context_with_proxy(f"http://127.0.0.1:{port}", calls, timeouts, scheme="http") as api_context:
+        session = session_in(api_context, "http")
+        await session.token()
+        proxy.script = proxy.reply(answer(401, b"<html>", {"Content-Type": "text/html"}))
         with pytest.raises(OutcomeUnknown):
-            await remote.call(SEND, body)
+            await session.call(SEND, body)
 
 
-async def test_httpcore_tells_before_the_first_byte_of_a_request_goes_out() -> None:
-    """An event of httpcore decides between "certainly not sent" and "may have been sent"."""
+async def test_httpcore_reports_a_request_before_it_writes_the_first_byte() -> None:
+    """An event of httpcore decides whether a failed request was not sent or may have been sent."""
     written: list[bool] = []
-    course = RequestProgress()
+    progress = RequestProgress()
 
     class Stream(httpcore.AsyncMockStream):
         async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-            written.append(course.sending)
+            written.append(progress.sending)
 
     class Backend(httpcore.AsyncMockBackend):
         async def connect_tcp(self, *args: object, **kwargs: object) -> httpcore.AsyncNetworkStream:
-            assert not course.sending
+            assert not progress.sending
             return Stream([b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
 
     async with httpcore.AsyncConnectionPool(network_backend=Backend([])) as pool:
-        await pool.request("GET", "http://example.com/", extensions={"trace": course.trace})
+        await pool.request("GET", "http://example.com/", extensions={"trace": progress.trace})
     assert written
     assert all(written)

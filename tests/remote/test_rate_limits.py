@@ -1,4 +1,4 @@
-"""How often a remote side is asked, by a clock that the tests hold."""
+"""Rate limits of calls, on a clock that the tests move."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import HastyClock, StillClock
 
 
-async def settled(done: Callable[[], bool]) -> None:
+async def wait_until(done: Callable[[], bool]) -> None:
     async with asyncio.timeout(HANG_SECONDS):
         while not done():  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -24,26 +24,26 @@ async def settled(done: Callable[[], bool]) -> None:
     narrow=st.integers(1, 5),
     wide=st.integers(1, 8),
 )
-def test_no_window_ever_sees_more_than_its_rate(pauses: list[float], narrow: int, wide: int) -> None:
+def test_no_time_window_has_more_calls_than_its_rate_allows(pauses: list[float], narrow: int, wide: int) -> None:
     clock = StillClock()
     limiter = Limiter(clock)
     rates = Rate("narrow", narrow, 20), Rate("wide", wide, 60)
 
-    async def all_of_them() -> list[float]:
-        went = []
+    async def acquire_all() -> list[float]:
+        sent_at = []
         for pause in pauses:
             await clock.sleep(pause)
             await limiter.acquire("here", rates)
-            went.append(clock.monotonic())
-        return went
+            sent_at.append(clock.monotonic())
+        return sent_at
 
-    went = asyncio.run(all_of_them())
+    sent_at = asyncio.run(acquire_all())
     for rate in rates:
-        for first, last in zip(went, went[rate.calls :], strict=False):
+        for first, last in zip(sent_at, sent_at[rate.calls :], strict=False):
             assert last - first >= rate.seconds - 1e-6
 
 
-async def test_a_burst_within_the_rate_waits_for_nothing() -> None:
+async def test_a_burst_within_the_rate_does_not_wait() -> None:
     clock = HastyClock()
     limiter = Limiter(clock)
     for _ in range(3000):
@@ -51,31 +51,31 @@ async def test_a_burst_within_the_rate_waits_for_nothing() -> None:
     assert not hasattr(clock, "slept")
 
 
-async def test_who_came_first_goes_first() -> None:
+async def test_waiting_calls_proceed_in_the_order_of_their_arrival() -> None:
     clock = SteeredClock()
     limiter = Limiter(clock)
-    went: list[int] = []
+    order: list[int] = []
 
-    async def one(number: int) -> None:
+    async def acquire(number: int) -> None:
         await limiter.acquire("here", (Rate("a second", 1, 1),))
-        went.append(number)
+        order.append(number)
 
     async with asyncio.TaskGroup() as group:
         for number in range(5):
-            group.create_task(one(number))
+            group.create_task(acquire(number))
         for count in range(1, 6):
-            await settled(lambda count=count: len(went) == count)  # type: ignore[misc]
+            await wait_until(lambda count=count: len(order) == count)  # type: ignore[misc]
             clock.advance(1)
-    assert went == [0, 1, 2, 3, 4]
+    assert order == [0, 1, 2, 3, 4]
 
 
-async def test_who_waits_for_a_narrow_rate_does_not_hold_up_the_others() -> None:
+async def test_a_call_that_waits_for_a_narrow_rate_does_not_block_calls_without_that_rate() -> None:
     clock = SteeredClock()
     limiter = Limiter(clock)
     imports, brand = Rate("imports", 1, 60), Rate("brand", 100, 60)
     await limiter.acquire("here", (imports, brand))
     waiting = asyncio.create_task(limiter.acquire("here", (imports, brand)))
-    await settled(lambda: clock.sleepers == 1)
+    await wait_until(lambda: clock.sleepers == 1)
 
     await limiter.acquire("here", (Rate("sends", 100, 60), brand))
 
@@ -84,11 +84,11 @@ async def test_who_waits_for_a_narrow_rate_does_not_hold_up_the_others() -> None
     await waiting
 
 
-async def test_a_call_counts_from_when_it_is_sent() -> None:
+async def test_a_call_counts_against_its_rate_from_when_it_is_sent() -> None:
     clock = HastyClock()
     limiter = Limiter(clock)
     rate = Rate("queries", 1, 60)
-    for delay in (50, 70):  # within its window, and after it
+    for delay in (50, 70):  # sent within its window, and after it
         turn = await limiter.acquire("here", (rate,))
         clock.advance(delay)
         limiter.sent(turn)
@@ -98,7 +98,7 @@ async def test_a_call_counts_from_when_it_is_sent() -> None:
         clock.advance(60)
 
 
-async def test_calls_that_were_sent_at_once_are_waited_for_by_those_after_them() -> None:
+async def test_a_call_waits_for_the_window_of_earlier_calls_that_were_sent_together() -> None:
     clock = HastyClock()
     limiter = Limiter(clock)
     rate = Rate("queries", 2, 60)
@@ -113,7 +113,7 @@ async def test_calls_that_were_sent_at_once_are_waited_for_by_those_after_them()
     assert clock.slept == [60]
 
 
-async def test_every_origin_has_rates_of_its_own() -> None:
+async def test_each_origin_has_separate_rates() -> None:
     clock = HastyClock()
     limiter = Limiter(clock)
     for origin in ("https://a.example.com:443", "https://b.example.com:443"):
@@ -121,24 +121,24 @@ async def test_every_origin_has_rates_of_its_own() -> None:
     assert not hasattr(clock, "slept")
 
 
-async def test_who_gives_up_waiting_takes_nobodys_place() -> None:
+async def test_a_cancelled_call_gives_its_place_to_the_next_one() -> None:
     clock = SteeredClock()
     limiter = Limiter(clock)
     rate = Rate("queries", 1, 60)
     await limiter.acquire("here", (rate,))
     impatient = asyncio.create_task(limiter.acquire("here", (rate,)))
     patient = asyncio.create_task(limiter.acquire("here", (rate,)))
-    await settled(lambda: clock.sleepers == 1)
+    await wait_until(lambda: clock.sleepers == 1)
     impatient.cancel()
     with pytest.raises(asyncio.CancelledError):
         await impatient
-    await settled(lambda: clock.sleepers == 1)
+    await wait_until(lambda: clock.sleepers == 1)
     clock.advance(60)
     await patient
 
 
-async def test_origins_that_are_no_longer_used_are_let_go() -> None:
-    """A user can name another origin each minute, by a Secret."""
+async def test_the_limiter_forgets_origins_that_are_no_longer_used() -> None:
+    """A user who changes a Secret can name another origin each minute."""
     clock = StillClock()
     limiter = Limiter(clock)
     for number in range(1000):

@@ -1,4 +1,4 @@
-"""Patience: how often, how long, and how long at most."""
+"""Retries: which errors, how often, how long between attempts, and how long in total."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -37,18 +37,18 @@ NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
         ("Mon, 99 Jan 2026 10:02:00 GMT", None),
     ],
 )
-def test_retry_after_is_read_in_both_forms(text: str | None, seconds: int | None) -> None:
+def test_retry_after_is_read_as_seconds_and_as_a_date(text: str | None, seconds: int | None) -> None:
     assert retry_after(text, NOW) == (None if seconds is None else timedelta(seconds=seconds))
 
 
 @given(st.text(max_size=60))
-def test_no_retry_after_is_too_strange(text: str) -> None:
+def test_any_retry_after_header_gives_no_wait_or_one_that_is_not_negative(text: str) -> None:
     wait = retry_after(text, NOW)
     assert wait is None or wait >= timedelta(0)
 
 
 class Attempts:
-    """Fails with these errors, one after the other, then succeeds."""
+    """Fails with these errors, one for each attempt, and then succeeds."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
@@ -61,66 +61,74 @@ class Attempts:
         return "done"
 
 
-def limited(wait: float | None = None) -> RateLimited:
+def rate_limited(wait: float | None = None) -> RateLimited:
     error = RateLimited(Reason.RATE_LIMITED, "Slower")
     error.retry_after = None if wait is None else timedelta(seconds=wait)
     return error
 
 
-def down() -> Transient:
+def unavailable() -> Transient:
     return Transient(Reason.REMOTE_UNAVAILABLE, "Down")
 
 
-def unreadable() -> Transient:
+def secret_unreadable() -> Transient:
     return Transient(Reason.SECRET_NOT_READABLE, "Key server down")
 
 
-def nonsense() -> Transient:
+def invalid_response() -> Transient:
     return Transient(Reason.REMOTE_REPLY_INVALID, "Nonsense")
 
 
 @pytest.mark.parametrize(
-    ("error", "tries", "least", "most"),
-    [(down, 5, 7, 15), (limited, 7, 90, 215), (nonsense, 2, 0.5, 1), (unreadable, 9, 150, 320)],
+    ("error", "attempt_count", "min_wait", "max_wait"),
+    [
+        (unavailable, 5, 7, 15),
+        (rate_limited, 7, 90, 215),
+        (invalid_response, 2, 0.5, 1),
+        (secret_unreadable, 9, 150, 320),
+    ],
 )
-async def test_each_trouble_has_its_patience(error: type, tries: int, least: float, most: float) -> None:
+async def test_each_error_is_retried_for_its_own_number_of_attempts_and_time(
+    error: type, attempt_count: int, min_wait: float, max_wait: float
+) -> None:
     clock = HastyClock()
     attempts = Attempts(*(error() for _ in range(20)))
     with pytest.raises(Transient):
         await retry(RetryPolicy.READ, clock, attempts)
-    assert attempts.made == tries
-    assert least <= sum(clock.slept) <= most
-    assert clock.slept == sorted(clock.slept) or error in (limited, unreadable)  # at its longest, only jitter is left
+    assert attempts.made == attempt_count
+    assert min_wait <= sum(clock.slept) <= max_wait
+    # Pauses of the maximum length differ only by jitter.
+    assert clock.slept == sorted(clock.slept) or error in (rate_limited, secret_unreadable)
 
 
-async def test_the_pauses_grow_and_are_never_the_same() -> None:
+async def test_pauses_between_attempts_grow_and_have_jitter() -> None:
     clocks = [HastyClock() for _ in range(20)]
     for clock in clocks:
-        await retry(RetryPolicy.READ, clock, Attempts(down(), down(), down()))
+        await retry(RetryPolicy.READ, clock, Attempts(unavailable(), unavailable(), unavailable()))
     for number, longest in enumerate((1, 2, 4)):
         pauses = {clock.slept[number] for clock in clocks}
         assert len(pauses) > 10
         assert all(longest / 2 <= pause <= longest for pause in pauses)
 
 
-async def test_who_is_told_when_to_come_back_does_not_come_earlier() -> None:
+async def test_a_retry_waits_at_least_as_long_as_retry_after() -> None:
     clock = HastyClock()
-    assert await retry(RetryPolicy.REFUSED, clock, Attempts(limited(42))) == "done"
+    assert await retry(RetryPolicy.REFUSED, clock, Attempts(rate_limited(42))) == "done"
     assert 42 < clock.slept[0] <= 43
 
 
-async def test_who_is_told_to_come_back_much_later_gives_up_at_once() -> None:
+async def test_a_retry_after_of_more_than_five_minutes_ends_the_retries() -> None:
     clock = HastyClock()
-    attempts = Attempts(limited(301), limited(1))
+    attempts = Attempts(rate_limited(301), rate_limited(1))
     with pytest.raises(RateLimited) as error:
         await retry(RetryPolicy.READ, clock, attempts)
     assert error.value.retry_after == timedelta(seconds=301)
     assert attempts.made == 1
 
 
-async def test_all_pauses_together_have_an_end() -> None:
+async def test_the_sum_of_all_pauses_is_limited() -> None:
     clock = HastyClock()
-    attempts = Attempts(*(limited(290) for _ in range(9)))
+    attempts = Attempts(*(rate_limited(290) for _ in range(9)))
     with pytest.raises(RateLimited):
         await retry(RetryPolicy.READ, clock, attempts)
     assert attempts.made == 3
@@ -132,19 +140,20 @@ async def test_all_pauses_together_have_an_end() -> None:
     [
         Permanent(Reason.NOT_PERMITTED, "No"),
         OutcomeUnknown(Reason.DELIVERY_UNKNOWN, "Perhaps"),
-        ValueError("a mistake of our own"),
+        ValueError("a bug"),
     ],
+    ids=["a permanent error", "an unknown outcome", "a bug"],
 )
-@pytest.mark.parametrize("repeat", RetryPolicy)
-async def test_only_what_may_go_away_is_tried_again(repeat: RetryPolicy, error: Exception) -> None:
+@pytest.mark.parametrize("policy", RetryPolicy)
+async def test_only_transient_errors_are_retried(policy: RetryPolicy, error: Exception) -> None:
     attempts = Attempts(error)
     with pytest.raises(type(error)):
-        await retry(repeat, HastyClock(), attempts)
+        await retry(policy, HastyClock(), attempts)
     assert attempts.made == 1
 
 
-async def test_what_must_never_be_repeated_is_not_even_after_a_certain_refusal() -> None:
-    attempts = Attempts(limited(1))
+async def test_policy_never_does_not_retry_after_a_certain_refusal() -> None:
+    attempts = Attempts(rate_limited(1))
     with pytest.raises(RateLimited):
         await retry(RetryPolicy.NEVER, HastyClock(), attempts)
     assert attempts.made == 1

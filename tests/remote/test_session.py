@@ -1,4 +1,4 @@
-"""What becomes of a call: every status, by what may be done after it."""
+"""The errors and retries of a call, for each kind of response and each retry policy."""
 
 import asyncio
 import json
@@ -16,22 +16,22 @@ from qualtrics_exporter.remote.retry import RetryPolicy
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.resource.reasons import Reason
 from tests.remote.clock import HastyClock
-from tests.remote.servers import Answer, Server, answer, silence
+from tests.remote.servers import Answer, Server, answer, qualtrics_error, silence
 
 NEVER, REFUSED, READ = RetryPolicy.NEVER, RetryPolicy.REFUSED, RetryPolicy.READ
-UNKNOWN, GONE, WEIRD = Reason.DELIVERY_UNKNOWN, Reason.REMOTE_UNAVAILABLE, Reason.REMOTE_REPLY_INVALID
+UNKNOWN, UNAVAILABLE, INVALID = Reason.DELIVERY_UNKNOWN, Reason.REMOTE_UNAVAILABLE, Reason.REMOTE_REPLY_INVALID
 
 
-def ask(repeat: RetryPolicy) -> Operation:
+def operation(policy: RetryPolicy) -> Operation:
     return Operation(
         name="post",
         task="do the thing",
         method="POST",
         path="/thing",
         body=compact({"a": 1}),
-        retry=repeat,
+        retry=policy,
         refusals={404: Reason.SURVEY_NOT_FOUND},
-        unknown=UNKNOWN if repeat is NEVER else None,
+        unknown=UNKNOWN if policy is NEVER else None,
     )
 
 
@@ -39,131 +39,158 @@ def document(reply: Response) -> object:
     return reply.document()
 
 
-def envelope(code: str) -> dict[str, object]:
-    return {"meta": {"httpStatus": "x", "error": {"errorMessage": "no", "errorCode": code}, "requestId": "r-1"}}
-
-
-# For READ, REFUSED and NEVER: the error, and how often the server was asked.
-TABLE: dict[str, tuple[Answer, list[tuple[type[ExportError], Reason, int]]]] = {
+# For READ, REFUSED and NEVER: the error, and the number of requests.
+RESPONSES: dict[str, tuple[Answer, list[tuple[type[ExportError], Reason, int]]]] = {
     "a 429": (answer(429), [(RateLimited, Reason.RATE_LIMITED, n) for n in (7, 7, 1)]),
-    "a 401": (answer(401, envelope("")), [(Permanent, Reason.CREDENTIALS_REFUSED, n) for n in (2, 2, 1)]),
+    "a 401": (answer(401, qualtrics_error("")), [(Permanent, Reason.CREDENTIALS_REFUSED, n) for n in (2, 2, 1)]),
     "another datacenter": (
-        answer(401, envelope("DCD_7")),
+        answer(401, qualtrics_error("DCD_7")),
         [(Permanent, Reason.WRONG_DATACENTER, n) for n in (2, 2, 1)],
     ),
-    "a 400": (answer(400, envelope("")), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
-    "a 403": (answer(403, envelope("AuthZ_2.0")), [(Permanent, Reason.NOT_PERMITTED, 1)] * 3),
-    "no authentication, as a 400": (
-        answer(400, envelope("ATP_2")),
+    "a 400": (answer(400, qualtrics_error("")), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
+    "a 403": (answer(403, qualtrics_error("AuthZ_2.0")), [(Permanent, Reason.NOT_PERMITTED, 1)] * 3),
+    "failed authentication as a 400": (
+        answer(400, qualtrics_error("ATP_2")),
         [(Permanent, Reason.CREDENTIALS_REFUSED, 1)] * 3,
     ),
-    "no permission, as a 404": (answer(404, envelope("AuthZ_2.0")), [(Permanent, Reason.NOT_PERMITTED, 1)] * 3),
+    "missing permission as a 404": (
+        answer(404, qualtrics_error("AuthZ_2.0")),
+        [(Permanent, Reason.NOT_PERMITTED, 1)] * 3,
+    ),
     "a proxy's 407": (
-        answer(407, envelope("")),
-        [(Transient, WEIRD, 2), (OutcomeUnknown, WEIRD, 1), (OutcomeUnknown, UNKNOWN, 1)],
+        answer(407, qualtrics_error("")),
+        [(Transient, INVALID, 2), (OutcomeUnknown, INVALID, 1), (OutcomeUnknown, UNKNOWN, 1)],
     ),
-    "a success with another status on it": (
+    "a success with the status of an error": (
         answer(403, {"result": {"id": "EMD_1"}, "meta": {"httpStatus": "200 - OK"}}),
-        [(Transient, WEIRD, 2), (OutcomeUnknown, WEIRD, 1), (OutcomeUnknown, UNKNOWN, 1)],
+        [(Transient, INVALID, 2), (OutcomeUnknown, INVALID, 1), (OutcomeUnknown, UNKNOWN, 1)],
     ),
-    "a 404 with a meaning": (answer(404, envelope("")), [(Permanent, Reason.SURVEY_NOT_FOUND, 1)] * 3),
-    "a 409": (answer(409, envelope("")), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
+    "a 404 that the operation maps to a reason": (
+        answer(404, qualtrics_error("")),
+        [(Permanent, Reason.SURVEY_NOT_FOUND, 1)] * 3,
+    ),
+    "a 409": (answer(409, qualtrics_error("")), [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3),
     "a 413": (
         answer(413, {"meta": {"httpStatus": "413 - Request Entity Too Large"}}),
         [(Permanent, Reason.REQUEST_REFUSED, 1)] * 3,
     ),
-    "a gateway's 408": (answer(408), [(Transient, GONE, 5), (OutcomeUnknown, GONE, 1), (OutcomeUnknown, UNKNOWN, 1)]),
-    "a gateway's 499": (answer(499), [(Transient, GONE, 5), (OutcomeUnknown, GONE, 1), (OutcomeUnknown, UNKNOWN, 1)]),
-    "a 500": (answer(500), [(Transient, GONE, 5), (OutcomeUnknown, GONE, 1), (OutcomeUnknown, UNKNOWN, 1)]),
-    "a 503": (answer(503), [(Transient, GONE, 5), (OutcomeUnknown, GONE, 1), (OutcomeUnknown, UNKNOWN, 1)]),
-    "a 504": (answer(504), [(Transient, GONE, 5), (OutcomeUnknown, GONE, 1), (OutcomeUnknown, UNKNOWN, 1)]),
-    "a 999": (answer(999), [(Transient, GONE, 5), (OutcomeUnknown, GONE, 1), (OutcomeUnknown, UNKNOWN, 1)]),
-    "a redirect": (answer(302), [(Transient, WEIRD, 2), (OutcomeUnknown, WEIRD, 1), (OutcomeUnknown, UNKNOWN, 1)]),
+    "a gateway's 408": (
+        answer(408),
+        [(Transient, UNAVAILABLE, 5), (OutcomeUnknown, UNAVAILABLE, 1), (OutcomeUnknown, UNKNOWN, 1)],
+    ),
+    "a gateway's 499": (
+        answer(499),
+        [(Transient, UNAVAILABLE, 5), (OutcomeUnknown, UNAVAILABLE, 1), (OutcomeUnknown, UNKNOWN, 1)],
+    ),
+    "a 500": (
+        answer(500),
+        [(Transient, UNAVAILABLE, 5), (OutcomeUnknown, UNAVAILABLE, 1), (OutcomeUnknown, UNKNOWN, 1)],
+    ),
+    "a 503": (
+        answer(503),
+        [(Transient, UNAVAILABLE, 5), (OutcomeUnknown, UNAVAILABLE, 1), (OutcomeUnknown, UNKNOWN, 1)],
+    ),
+    "a 504": (
+        answer(504),
+        [(Transient, UNAVAILABLE, 5), (OutcomeUnknown, UNAVAILABLE, 1), (OutcomeUnknown, UNKNOWN, 1)],
+    ),
+    "a 999": (
+        answer(999),
+        [(Transient, UNAVAILABLE, 5), (OutcomeUnknown, UNAVAILABLE, 1), (OutcomeUnknown, UNKNOWN, 1)],
+    ),
+    "a redirect": (answer(302), [(Transient, INVALID, 2), (OutcomeUnknown, INVALID, 1), (OutcomeUnknown, UNKNOWN, 1)]),
     "a web page": (
         answer(200, "<html>"),
-        [(Transient, WEIRD, 2), (OutcomeUnknown, WEIRD, 1), (OutcomeUnknown, UNKNOWN, 1)],
+        [(Transient, INVALID, 2), (OutcomeUnknown, INVALID, 1), (OutcomeUnknown, UNKNOWN, 1)],
     ),
-    "no reply": (silence, [(Transient, GONE, 5), (OutcomeUnknown, GONE, 1), (OutcomeUnknown, UNKNOWN, 1)]),
+    "no reply": (
+        silence,
+        [(Transient, UNAVAILABLE, 5), (OutcomeUnknown, UNAVAILABLE, 1), (OutcomeUnknown, UNKNOWN, 1)],
+    ),
     "half a reply": (
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{",
-        [(Transient, GONE, 5), (OutcomeUnknown, GONE, 1), (OutcomeUnknown, UNKNOWN, 1)],
+        [(Transient, UNAVAILABLE, 5), (OutcomeUnknown, UNAVAILABLE, 1), (OutcomeUnknown, UNKNOWN, 1)],
     ),
 }
 
 
-# What a filter, a proxy or a gateway can put in the place of Qualtrics' reply.
-FILTERS: dict[str, bytes | str | dict[str, object]] = {
+# Bodies that a filter, a proxy or a gateway can return instead of the response of Qualtrics.
+FOREIGN_BODIES: dict[str, bytes | str | dict[str, object]] = {
     "nothing": b"",
     "a page": "<html><body>Not Acceptable</body></html>",
     "a text": "Forbidden",
     "JSON of a gateway": {"message": "Forbidden"},
-    "JSON with a meta of its own": {"meta": {"error": "no"}},
+    "JSON with another meta": {"meta": {"error": "no"}},
     "a list": "[]",
     "a large page": "<html>" + " " * 200_000,
 }
 
 
-@pytest.mark.parametrize("body", FILTERS.values(), ids=FILTERS)
+@pytest.mark.parametrize("body", FOREIGN_BODIES.values(), ids=FOREIGN_BODIES)
 @pytest.mark.parametrize(
     "status", [400, 401, 402, 403, 404, 405, 406, 409, 410, 413, 418, 421, 422, 426, 428, 431, 451]
 )
-async def test_a_refusal_that_qualtrics_did_not_write_proves_nothing(
-    server: Server, remote: Session, status: int, body: bytes | str | dict[str, object]
+async def test_a_refusal_that_qualtrics_did_not_write_leaves_the_outcome_of_a_write_unknown(
+    server: Server, session: Session, status: int, body: bytes | str | dict[str, object]
 ) -> None:
-    """It may have replaced nothing but the reply, after the request had its effect."""
-    for repeat, kind, reason in ((REFUSED, OutcomeUnknown, WEIRD), (NEVER, OutcomeUnknown, UNKNOWN)):
+    """Something else may have replaced the response after the request took effect."""
+    for policy, error_type, reason in ((REFUSED, OutcomeUnknown, INVALID), (NEVER, OutcomeUnknown, UNKNOWN)):
         server.script(answer(status, body))
         with pytest.raises(ExportError) as error:
-            await remote.call(ask(repeat), document)
-        assert (type(error.value), error.value.reason, server.asked) == (kind, reason, 1)
+            await session.call(operation(policy), document)
+        assert (type(error.value), error.value.reason, server.asked) == (error_type, reason, 1)
     server.script(answer(status, body))
-    with pytest.raises(Transient) as read:
-        await remote.call(ask(READ), document)
-    assert (type(read.value), read.value.reason) == (Transient, WEIRD)
+    with pytest.raises(Transient) as error_info:
+        await session.call(operation(READ), document)
+    assert (type(error_info.value), error_info.value.reason) == (Transient, INVALID)
 
 
-@pytest.mark.parametrize("repeat", RetryPolicy)
-@pytest.mark.parametrize("case", TABLE)
-async def test_what_a_reply_means(server: Server, remote: Session, case: str, repeat: RetryPolicy) -> None:
-    reply, by_kind = TABLE[case]
-    kind, reason, tries = by_kind[list(RetryPolicy).index(repeat)]
+@pytest.mark.parametrize("policy", RetryPolicy)
+@pytest.mark.parametrize("case", RESPONSES)
+async def test_each_response_raises_its_error_after_the_retries_that_the_policy_allows(
+    server: Server, session: Session, case: str, policy: RetryPolicy
+) -> None:
+    reply, by_policy = RESPONSES[case]
+    error_type, reason, requests = by_policy[list(RetryPolicy).index(policy)]
     server.script(reply)
     with pytest.raises(ExportError) as error:
-        await remote.call(ask(repeat), document)
-    assert (type(error.value), error.value.reason, server.asked) == (kind, reason, tries)
+        await session.call(operation(policy), document)
+    assert (type(error.value), error.value.reason, server.asked) == (error_type, reason, requests)
     assert "do the thing" in error.value.what or reason is Reason.CREDENTIALS_REFUSED
 
 
-@pytest.mark.parametrize("repeat", RetryPolicy)
-async def test_a_side_that_is_not_there_was_certainly_not_asked(
-    server: Server, remote: Session, repeat: RetryPolicy, clock: HastyClock
+@pytest.mark.parametrize("policy", RetryPolicy)
+async def test_a_call_that_cannot_connect_fails_as_transient_and_not_as_unknown(
+    server: Server, session: Session, policy: RetryPolicy, clock: HastyClock
 ) -> None:
-    await remote.token()
+    await session.token()
     await server.__aexit__(None, None, None)
     with pytest.raises(Transient) as error:
-        await remote.call(ask(repeat), document)
-    assert (type(error.value), error.value.reason) == (Transient, GONE)
-    assert len(getattr(clock, "slept", [])) == (0 if repeat is NEVER else 4)
+        await session.call(operation(policy), document)
+    assert (type(error.value), error.value.reason) == (Transient, UNAVAILABLE)
+    assert len(getattr(clock, "slept", [])) == (0 if policy is NEVER else 4)
 
 
-@pytest.mark.parametrize("repeat", [READ, REFUSED])
-async def test_a_refusal_that_is_over_leaves_no_trace(server: Server, remote: Session, repeat: RetryPolicy) -> None:
-    server.script(answer(429), answer(401, envelope("")), answer(429), answer(200, {"a": 1}))
-    assert await remote.call(ask(repeat), document) == {"a": 1}
+@pytest.mark.parametrize("policy", [READ, REFUSED])
+async def test_a_call_succeeds_after_rate_limits_and_an_expired_token(
+    server: Server, session: Session, policy: RetryPolicy
+) -> None:
+    server.script(answer(429), answer(401, qualtrics_error("")), answer(429), answer(200, {"a": 1}))
+    assert await session.call(operation(policy), document) == {"a": 1}
     assert {heard.body for heard in server.heard} == {b'{"a":1}'}
     assert server.asked == 4
 
 
-async def test_a_read_outlasts_a_side_that_comes_back(server: Server, remote: Session) -> None:
+async def test_a_read_succeeds_after_four_failed_attempts(server: Server, session: Session) -> None:
     server.script(silence, answer(500), b"HTTP/1.1 2", answer(502), answer(200, {"a": 1}))
-    assert await remote.call(ask(READ), document) == {"a": 1}
+    assert await session.call(operation(READ), document) == {"a": 1}
 
 
-@pytest.mark.parametrize(("repeat", "connections"), [(READ, 1), (REFUSED, 3), (NEVER, 3)])
-async def test_what_may_not_be_repeated_goes_out_on_a_connection_of_its_own(
-    server: Server, remote: Session, repeat: RetryPolicy, connections: int
+@pytest.mark.parametrize(("policy", "connection_count"), [(READ, 1), (REFUSED, 3), (NEVER, 3)])
+async def test_a_call_that_may_not_be_repeated_uses_a_fresh_connection(
+    server: Server, session: Session, policy: RetryPolicy, connection_count: int
 ) -> None:
-    """A pooled connection may just be closed by the other side: nobody could tell whether the request was heard."""
+    """The server may close a pooled connection at any time. Then it is unknown whether the request arrived."""
     ports = set()
 
     async def write(writer: asyncio.StreamWriter) -> None:
@@ -173,14 +200,14 @@ async def test_what_may_not_be_repeated_goes_out_on_a_connection_of_its_own(
     server.keeps = True
     server.script(write)
     for _ in range(3):
-        await remote.call(ask(repeat), document)
-    assert len(ports) == connections
+        await session.call(operation(policy), document)
+    assert len(ports) == connection_count
 
 
-async def test_the_code_and_the_request_id_are_in_the_message(server: Server, remote: Session) -> None:
-    server.script(answer(404, envelope("QVAL_404")))
+async def test_the_error_message_has_the_error_code_and_the_request_id(server: Server, session: Session) -> None:
+    server.script(answer(404, qualtrics_error("QVAL_404")))
     with pytest.raises(Permanent) as error:
-        await remote.call(ask(READ), document)
+        await session.call(operation(READ), document)
     assert error.value.message.startswith(
         "Qualtrics refused to do the thing with the credentials of Secret dex/remote (HTTP 404, QVAL_404, request r-1)"
     )
@@ -192,31 +219,44 @@ async def test_the_code_and_the_request_id_are_in_the_message(server: Server, re
         '{"meta": {"httpStatus": "400 - Bad Request"}}',
         '{"meta": {"httpStatus": "400 - Bad Request", "error": "no"}}',
         '{"meta": {"error": {}}}',
-        json.dumps(envelope("me@example.com")),
-        json.dumps(envelope("two words")),
-        json.dumps(envelope("x" * 81)),
+        json.dumps(qualtrics_error("me@example.com")),
+        json.dumps(qualtrics_error("two words")),
+        json.dumps(qualtrics_error("x" * 81)),
         '{"meta": {"error": {"errorCode": {"a": 1}}}}',
     ],
+    ids=[
+        "no error",
+        "an error that is text",
+        "an error without a code",
+        "an address",
+        "two words",
+        "a long text",
+        "an object",
+    ],
 )
-async def test_a_code_that_looks_like_none_is_left_out(server: Server, remote: Session, body: str) -> None:
+async def test_an_error_code_in_an_unexpected_form_is_not_shown(server: Server, session: Session, body: str) -> None:
     server.script(answer(400, body))
     with pytest.raises(Permanent) as error:
-        await remote.call(ask(READ), document)
+        await session.call(operation(READ), document)
     assert error.value.remote_code == ""
 
 
-@pytest.mark.parametrize("form", ["7", "Mon, 05 Jan 2026 10:00:08 GMT"])
-async def test_a_send_that_is_put_off_tells_for_how_long(server: Server, remote: Session, form: str) -> None:
-    server.script(answer(429, headers={"Retry-After": form}))
+@pytest.mark.parametrize("retry_after", ["7", "Mon, 05 Jan 2026 10:00:08 GMT"])
+async def test_a_rate_limited_send_raises_an_error_with_its_retry_after(
+    server: Server, session: Session, retry_after: str
+) -> None:
+    server.script(answer(429, headers={"Retry-After": retry_after}))
     with pytest.raises(RateLimited) as error:
-        await remote.call(ask(NEVER), document)
+        await session.call(operation(NEVER), document)
     assert error.value.retry_after
     assert 5 <= error.value.retry_after.total_seconds() <= 8
 
 
-async def test_a_failing_side_that_says_when_is_asked_then(server: Server, remote: Session, clock: HastyClock) -> None:
+async def test_a_read_waits_for_the_retry_after_of_an_unavailable_service(
+    server: Server, session: Session, clock: HastyClock
+) -> None:
     server.script(answer(503, headers={"Retry-After": "90"}), answer(200, {}))
-    await remote.call(ask(READ), document)
+    await session.call(operation(READ), document)
     assert 90 < clock.slept[0] <= 91
 
 
@@ -231,33 +271,33 @@ async def test_a_failing_side_that_says_when_is_asked_then(server: Server, remot
         ("token_url", "http://127.0.0.1\\@example.com"),
     ],
 )
-async def test_a_url_of_a_secret_that_leads_elsewhere_is_not_followed(
-    server: Server, remotes: ApiContext, credentials: ServiceCredentials, field: str, value: str
+async def test_a_secret_with_a_url_of_a_forbidden_host_causes_no_request(
+    server: Server, api_context: ApiContext, credentials: ServiceCredentials, field: str, value: str
 ) -> None:
-    remote = Session(remotes, replace(credentials, **{field: value}), QUALTRICS)
+    session = Session(api_context, replace(credentials, **{field: value}), QUALTRICS)
     with pytest.raises(Permanent) as error:
-        await remote.call(ask(READ), document)
+        await session.call(operation(READ), document)
     assert error.value.reason is Reason.HOST_NOT_ALLOWED
     key = {"url": "url", "token_url": "tokenUrl"}[field]
     assert error.value.what.startswith(f"The {key} of Secret dex/remote ")
     assert server.asked == 0
 
 
-async def test_an_api_behind_a_path_is_found(
-    server: Server, remotes: ApiContext, credentials: ServiceCredentials
+async def test_the_path_of_the_url_in_the_secret_is_prepended_to_each_request(
+    server: Server, api_context: ApiContext, credentials: ServiceCredentials
 ) -> None:
-    behind = replace(credentials, url=f"{server.url}/gateway/")
+    with_path = replace(credentials, url=f"{server.url}/gateway/")
     server.script(answer(200, {}))
-    await Session(remotes, behind, QUALTRICS).call(ask(READ), document)
+    await Session(api_context, with_path, QUALTRICS).call(operation(READ), document)
     assert server.heard[0].target == "/gateway/thing"
 
 
-@pytest.mark.parametrize(("text", "part"), [("SV_1", "SV_1"), ("a/../b", "a%2F..%2Fb"), ("a?b#c", "a%3Fb%23c")])
-def test_an_id_stays_in_its_place_in_a_path(text: str, part: str) -> None:
-    assert segment(text) == part
+@pytest.mark.parametrize(("text", "encoded"), [("SV_1", "SV_1"), ("a/../b", "a%2F..%2Fb"), ("a?b#c", "a%3Fb%23c")])
+def test_special_characters_in_an_id_are_encoded_in_a_path(text: str, encoded: str) -> None:
+    assert segment(text) == encoded
 
 
 @pytest.mark.parametrize("text", ["", ".", ".."])
-def test_dots_are_no_id(text: str) -> None:
+def test_an_empty_id_or_an_id_of_dots_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="dots"):
         segment(text)

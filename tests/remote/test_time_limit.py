@@ -1,4 +1,4 @@
-"""What takes too long is cancelled, and nothing else is."""
+"""Time limits cancel only work that takes longer than its limit."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -14,65 +14,65 @@ def clock() -> SteeredClock:
     return SteeredClock(start=datetime(2026, 1, 5, 10, tzinfo=UTC))
 
 
-async def settled() -> None:
+async def run_pending_callbacks() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
 
 
-async def limited(clock: SteeredClock, *limits: float | None) -> str:
-    """Work without an end, within these limits, the outermost first."""
+async def endless_work(clock: SteeredClock, *limits: float | None) -> str:
+    """Work that does not end, within these limits, the outermost first."""
     async with TimeLimit(clock, limits[0]):
         if len(limits) > 1:
-            return await limited(clock, *limits[1:])
+            return await endless_work(clock, *limits[1:])
         await asyncio.Event().wait()
     return "over"
 
 
-@pytest.mark.parametrize("limits", [(60,), (60, 90), (90, 60), (60, None), (60, 60)])
-async def test_work_ends_with_the_limit_that_passes_first(
-    clock: SteeredClock, limits: tuple[float | None, ...]
-) -> None:
-    work = asyncio.create_task(limited(clock, *limits))
-    await settled()
+@pytest.mark.parametrize("limits", [(60,), (60, 90), (90, 60), (60, None), (60, 60)], ids=str)
+async def test_work_ends_when_its_shortest_limit_passes(clock: SteeredClock, limits: tuple[float | None, ...]) -> None:
+    work = asyncio.create_task(endless_work(clock, *limits))
+    await run_pending_callbacks()
     clock.advance(59)
-    await settled()
+    await run_pending_callbacks()
     assert not work.done()
     clock.advance(2)
     with pytest.raises(OutOfTime):
         await work
-    await settled()
+    await run_pending_callbacks()
     assert not [task for task in asyncio.all_tasks() if task.get_name() == TASK_NAME]
 
 
-async def test_work_that_is_in_time_is_left_alone(clock: SteeredClock) -> None:
+async def test_work_that_ends_within_its_limit_is_not_cancelled(clock: SteeredClock) -> None:
     async with TimeLimit(clock, 60):
         clock.advance(59)
-        await settled()
+        await run_pending_callbacks()
     clock.advance(3600)
-    await settled()
+    await run_pending_callbacks()
     task = asyncio.current_task()
     assert task
     assert task.cancelling() == 0
 
 
 @pytest.mark.parametrize("seconds", [0, -5])
-async def test_work_without_any_time_is_not_begun(clock: SteeredClock, seconds: float) -> None:
+async def test_work_with_a_limit_of_zero_or_less_does_not_start(clock: SteeredClock, seconds: float) -> None:
     with pytest.raises(OutOfTime):
         async with TimeLimit(clock, seconds):
-            pytest.fail("it was begun")
+            pytest.fail("the work started")
 
 
-async def test_without_a_limit_time_does_not_matter(clock: SteeredClock) -> None:
+async def test_work_without_a_limit_is_not_cancelled(clock: SteeredClock) -> None:
     async with TimeLimit(clock, None):
         clock.advance(10**6)
-        await settled()
+        await run_pending_callbacks()
 
 
-@pytest.mark.parametrize("late", [False, True])
-async def test_a_cancellation_from_outside_stays_one(clock: SteeredClock, late: bool) -> None:
-    work = asyncio.create_task(limited(clock, 60))
-    await settled()
-    if late:  # both at once
+@pytest.mark.parametrize("after_the_limit", [False, True], ids=["before the limit", "after the limit"])
+async def test_a_cancellation_by_the_caller_is_not_reported_as_out_of_time(
+    clock: SteeredClock, after_the_limit: bool
+) -> None:
+    work = asyncio.create_task(endless_work(clock, 60))
+    await run_pending_callbacks()
+    if after_the_limit:  # the limit passes, and the caller cancels in the same iteration
         clock.advance(61)
         for _ in range(20):
             if not work.cancelling():
@@ -85,7 +85,7 @@ async def test_a_cancellation_from_outside_stays_one(clock: SteeredClock, late: 
     assert work.cancelled()
 
 
-async def test_an_error_of_the_work_itself_is_not_hidden(clock: SteeredClock) -> None:
+async def test_an_error_that_the_work_raises_after_its_limit_is_raised(clock: SteeredClock) -> None:
     async def work() -> None:
         async with TimeLimit(clock, 60):
             try:
@@ -94,13 +94,13 @@ async def test_an_error_of_the_work_itself_is_not_hidden(clock: SteeredClock) ->
                 raise LookupError
 
     task = asyncio.create_task(work())
-    await settled()
+    await run_pending_callbacks()
     clock.advance(61)
     with pytest.raises(LookupError):
         await task
 
 
-async def test_work_that_ends_although_it_was_cancelled_keeps_its_result(clock: SteeredClock) -> None:
+async def test_work_that_returns_after_its_limit_passed_keeps_its_result(clock: SteeredClock) -> None:
     async def work() -> str:
         async with TimeLimit(clock, 60):
             try:
@@ -110,25 +110,25 @@ async def test_work_that_ends_although_it_was_cancelled_keeps_its_result(clock: 
         return "over"
 
     task = asyncio.create_task(work())
-    await settled()
+    await run_pending_callbacks()
     clock.advance(61)
     assert await task == "done"
 
 
-async def test_work_that_holds_a_cancellation_back_until_its_end_meets_it_nowhere_else(clock: SteeredClock) -> None:
+async def test_work_that_defers_its_cancellation_is_not_cancelled_after_the_limit_block(clock: SteeredClock) -> None:
     async def work() -> int:
-        here = asyncio.current_task()
-        assert here
+        task = asyncio.current_task()
+        assert task
         async with TimeLimit(clock, 60):
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
-                here.uncancel()
-            here.cancel()  # as `held_back` puts it back
+                task.uncancel()
+            task.cancel()  # as `shield_until_done` does
         await asyncio.sleep(0)
-        return here.cancelling()
+        return task.cancelling()
 
     task = asyncio.create_task(work())
-    await settled()
+    await run_pending_callbacks()
     clock.advance(61)
     assert await task == 0

@@ -1,4 +1,4 @@
-"""docs/architecture.md agrees with the code, and each package of the product has a map of its modules."""
+"""docs/architecture.md matches the code, and the docstring of each package lists its modules."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ from hack.figures import PRODUCT
 from tests.environment.build import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-ENOUGH_ROWS = 60
+MIN_BEHAVIORS = 60
 
 
 def rows(heading: str) -> list[tuple[str, str, str]]:
@@ -30,29 +30,29 @@ BEHAVIORS = rows("Behaviors and their files")
 PACKAGES = [path.parent for path in sorted(PRODUCT.rglob("__init__.py"))]
 
 
-def located(path: str) -> Path:
+def path_of(path: str) -> Path:
     """The file or folder that the page names: below the root of the repository, or else in the product."""
     return ROOT / path if (ROOT / path.split("/")[0]).exists() else PRODUCT / path
 
 
-def names(body: list[ast.stmt], inside: str = "") -> Iterator[str]:
+def defined_names(body: list[ast.stmt], prefix: str = "") -> Iterator[str]:
     """The functions, classes, methods and constants that these statements define."""
     for node in body:
         match node:
             case ast.ClassDef():
-                yield inside + node.name
-                yield from names(node.body, f"{inside}{node.name}.")
+                yield prefix + node.name
+                yield from defined_names(node.body, f"{prefix}{node.name}.")
             case ast.FunctionDef() | ast.AsyncFunctionDef():
-                yield inside + node.name
+                yield prefix + node.name
             case ast.Assign():
-                yield from (inside + target.id for target in node.targets if isinstance(target, ast.Name))
+                yield from (prefix + target.id for target in node.targets if isinstance(target, ast.Name))
             case ast.AnnAssign(target=ast.Name(id=name)):
-                yield inside + name
+                yield prefix + name
 
 
-def has_name(path: Path, name: str) -> bool:
+def defines(path: Path, name: str) -> bool:
     text = path.read_text("utf-8")
-    return name in names(ast.parse(text).body) if path.suffix == ".py" else f'define "{name}"' in text
+    return name in defined_names(ast.parse(text).body) if path.suffix == ".py" else f'define "{name}"' in text
 
 
 def modules(package: Path) -> set[str]:
@@ -61,8 +61,8 @@ def modules(package: Path) -> set[str]:
     return packages | {path.stem for path in package.iterdir() if path.suffix in (".py", ".lark")} - {"__init__"}
 
 
-def named_in_map(docstring: str) -> set[str]:
-    """The words in the lines of a map: lines with columns, indented lines, and items of a list."""
+def words_in_map(docstring: str) -> set[str]:
+    """The words in the list of modules in a docstring: lines with columns, indented lines, and list items."""
     return set(re.findall(r"\w+", "\n".join(re.findall(r"^(?:- .*|.*\S {2,}.*| {2,}.*)$", docstring, re.MULTILINE))))
 
 
@@ -70,38 +70,38 @@ def docstring(package: Path) -> str:
     return ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8"))) or ""
 
 
-def test_table_has_enough_behaviors() -> None:
-    assert len(BEHAVIORS) >= ENOUGH_ROWS
+def test_table_of_behaviors_has_at_least_60_rows() -> None:
+    assert len(BEHAVIORS) >= MIN_BEHAVIORS
 
 
-def test_table_asks_each_question_once() -> None:
+def test_table_of_behaviors_has_each_question_once() -> None:
     questions = [question for question, _, _ in BEHAVIORS]
     assert [question for question in set(questions) if questions.count(question) > 1] == []
 
 
 @pytest.mark.parametrize("row", [*STEPS, *BEHAVIORS], ids=lambda row: row[0])
-def test_row_names_a_file_and_what_is_in_it(row: tuple[str, str, str]) -> None:
+def test_each_row_names_an_existing_file_and_a_definition_in_it(row: tuple[str, str, str]) -> None:
     _, path, name = row
-    assert located(path).is_file(), path
-    assert not name or has_name(located(path), name), f"{path} has no {name}"
+    assert path_of(path).is_file(), path
+    assert not name or defines(path_of(path), name), f"{path} has no {name}"
 
 
-def test_every_path_in_the_text_exists() -> None:
+def test_every_path_on_the_architecture_page_exists() -> None:
     paths = re.findall(r"`([\w./-]+(?:/|\.py))`", PAGE)
-    assert [path for path in paths if not located(path).exists()] == []
+    assert [path for path in paths if not path_of(path).exists()] == []
 
 
 @pytest.mark.parametrize("package", [package for package in PACKAGES if package != PRODUCT], ids=lambda path: path.name)
-def test_table_has_a_behavior_of_each_package(package: Path) -> None:
-    assert package in {located(path).parent for _, path, _ in BEHAVIORS}
+def test_table_of_behaviors_covers_each_package(package: Path) -> None:
+    assert package in {path_of(path).parent for _, path, _ in BEHAVIORS}
 
 
 @pytest.mark.parametrize("folder", ["charts", "hack", "tests/simulation"])
-def test_table_has_a_behavior_of_what_is_around_the_product(folder: str) -> None:
+def test_table_of_behaviors_covers_the_chart_the_tools_and_the_simulation(folder: str) -> None:
     assert any(path.startswith(f"{folder}/") for _, path, _ in BEHAVIORS)
 
 
-def test_path_of_a_survey_is_the_one_that_is_measured() -> None:
+def test_path_of_a_survey_on_the_page_is_the_measured_one() -> None:
     measured = subprocess.run(
         [sys.executable, "-m", "tests.simulation.survey_path", "--steps"],
         cwd=ROOT,
@@ -109,30 +109,32 @@ def test_path_of_a_survey_is_the_one_that_is_measured() -> None:
         text=True,
         check=True,
     ).stdout
-    found = {"/".join(module.split(".")) for module in re.findall(r"^  ([\w.]+)(?: \(\w+\))?$", measured, re.MULTILINE)}
-    files = {str(located(f"{module}.py").relative_to(PRODUCT)) for module in found}
-    files |= {f"{module}/__init__.py" for module in found}
+    measured_modules = {
+        "/".join(module.split(".")) for module in re.findall(r"^  ([\w.]+)(?: \(\w+\))?$", measured, re.MULTILINE)
+    }
+    files = {str(path_of(f"{module}.py").relative_to(PRODUCT)) for module in measured_modules}
+    files |= {f"{module}/__init__.py" for module in measured_modules}
     # The API server, Kopf's watch and the sandbox are not part of the simulation.
-    outside = {"resource/crd.py", "controller/kube/namespace_watch.py"}
-    named = {path for _, path, _ in STEPS if not path.startswith("sandbox/")} - outside
-    assert named - files == set()
+    not_simulated = {"resource/crd.py", "controller/kube/namespace_watch.py"}
+    files_on_page = {path for _, path, _ in STEPS if not path.startswith("sandbox/")} - not_simulated
+    assert files_on_page - files == set()
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
-def test_map_of_a_package_names_its_modules(package: Path) -> None:
-    assert modules(package) - named_in_map(docstring(package)) == set()
+def test_docstring_of_a_package_names_its_modules(package: Path) -> None:
+    assert modules(package) - words_in_map(docstring(package)) == set()
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
-def test_map_of_a_package_names_only_files_that_exist(package: Path) -> None:
+def test_docstring_of_a_package_names_only_existing_files(package: Path) -> None:
     files = re.findall(r"(?<![\w/])(\w+\.(?:py|lark)|\w+/(?=\s))", docstring(package))
     assert [file for file in files if not (package / file).exists()] == []
 
 
-def test_missing_names_and_modules_are_found() -> None:
+def test_these_checks_find_missing_files_names_and_modules() -> None:
     page = ROOT / "docs" / "architecture.md"
-    assert not located("export/nowhere.py").exists()
-    assert not has_name(PRODUCT / "export" / "steps.py", "nowhere")
-    assert has_name(PRODUCT / "export" / "steps.py", "STEPS")
-    assert not has_name(page, "nowhere")
-    assert named_in_map("Sends all.\n\nrun.py  one\n- `check`: two") == {"run", "py", "one", "check", "two"}
+    assert not path_of("export/nowhere.py").exists()
+    assert not defines(PRODUCT / "export" / "steps.py", "nowhere")
+    assert defines(PRODUCT / "export" / "steps.py", "STEPS")
+    assert not defines(page, "nowhere")
+    assert words_in_map("Sends all.\n\nrun.py  one\n- `check`: two") == {"run", "py", "one", "check", "two"}

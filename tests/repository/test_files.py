@@ -1,4 +1,4 @@
-"""What must hold of the repository's files, whoever changes them."""
+"""The files of the repository: local details, pinned packages, CI, links in the documentation."""
 
 import re
 import subprocess
@@ -15,38 +15,38 @@ from tests.environment.build import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKED = {name: (ROOT / "requirements" / f"{name}.txt").read_text() for name in ("runtime", "dev", "build")}
-MACHINE = re.compile(
+LOCAL_DETAIL = re.compile(
     r"/home/[a-z]\w*|/Users/[A-Za-z]\w*|(?<![\w.])/root/|(?<![\w.$])/(?:work|workspace|mnt|srv)/[a-z]"
     r"|--(?:extra-)?index-url|--find-links|--trusted-host|GOPROXY=|\bhttps?://[\w.-]*(?:pypi|artifactory|nexus|jfrog)"
 )
-"""A path of somebody's machine, or where somebody's packages come from."""
+"""A path on the machine of a developer, or a setting of a package index."""
 
 
-def tracked() -> Iterator[Path]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return (ROOT / name for name in listed.stdout.split("\0") if name)
+def tracked_files() -> Iterator[Path]:
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return (ROOT / name for name in files.stdout.split("\0") if name)
 
 
-def lines_about_a_machine(text: str) -> list[str]:
-    return [line for line in text.splitlines() if MACHINE.search(line) or str(ROOT) in line]
+def lines_with_local_details(text: str) -> list[str]:
+    return [line for line in text.splitlines() if LOCAL_DETAIL.search(line) or str(ROOT) in line]
 
 
-def test_no_file_tells_of_somebodys_machine_or_package_index() -> None:
+def test_no_file_contains_local_paths_or_package_indexes() -> None:
     found = {}
-    for path in tracked():
+    for path in tracked_files():
         if path == Path(__file__) or not path.is_file():
             continue
         try:
             text = path.read_text("utf-8")
         except UnicodeDecodeError:
             continue
-        if lines := lines_about_a_machine(text):
+        if lines := lines_with_local_details(text):
             found[str(path.relative_to(ROOT))] = lines
     assert found == {}
 
 
 @pytest.mark.parametrize(
-    # Put together here, so that this file too is free of what it looks for.
+    # The lines are assembled here, so that this file does not contain them.
     "line",
     [
         "/".join(("", "home", "ana", "project")),
@@ -56,12 +56,12 @@ def test_no_file_tells_of_somebodys_machine_or_package_index() -> None:
         "https://" + "py" + "pi.org/x",
     ],
 )
-def test_such_a_line_would_be_found(line: str) -> None:
-    assert lines_about_a_machine(line)
+def test_a_line_with_a_local_path_or_a_package_index_is_found(line: str) -> None:
+    assert lines_with_local_details(line)
 
 
 @pytest.mark.parametrize("name", LOCKED)
-def test_every_package_is_pinned_and_has_hashes(name: str) -> None:
+def test_every_package_is_pinned_with_hashes(name: str) -> None:
     packages = re.split(r"\n(?=\S)", LOCKED[name].replace("\\\n", ""))
     for package in packages:
         if not package.startswith("#"):
@@ -69,23 +69,23 @@ def test_every_package_is_pinned_and_has_hashes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "required"),
     [
         ("runtime", PROJECT["project"]["dependencies"]),
         ("dev", PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]),
         ("build", PROJECT["dependency-groups"]["build"] + PROJECT["build-system"]["requires"]),
     ],
 )
-def test_what_pyproject_asks_for_is_what_is_pinned(name: str, wanted: list[str]) -> None:
+def test_pinned_versions_satisfy_pyproject(name: str, required: list[str]) -> None:
     pinned = dict(re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", LOCKED[name], re.MULTILINE))
-    for text in wanted:
+    for text in required:
         requirement = Requirement(text)
         version = pinned.get(requirement.name.lower())
         assert version, f"{requirement.name} is missing in requirements/{name}.txt: make requirements"
         assert requirement.specifier.contains(version), f"{text}, but {version} is pinned: make requirements"
 
 
-def test_the_same_version_is_pinned_everywhere() -> None:
+def test_each_package_has_the_same_version_in_all_requirement_files() -> None:
     pins: dict[str, set[str]] = {}
     for text in LOCKED.values():
         for name, version in re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", text, re.MULTILINE):
@@ -93,7 +93,7 @@ def test_the_same_version_is_pinned_everywhere() -> None:
     assert {name: versions for name, versions in pins.items() if len(versions) > 1} == {}
 
 
-def test_ci_runs_what_developers_run() -> None:
+def test_ci_runs_make_test() -> None:
     commands = [
         line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line and not line.startswith(("#", "set"))
     ]
@@ -105,16 +105,16 @@ def targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
-def test_make_alone_shows_every_target() -> None:
-    shown = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert set(re.findall(r"^  make (\S+)", shown.stdout, re.MULTILINE)) == targets()
+def test_make_without_a_target_shows_every_target() -> None:
+    output = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(re.findall(r"^  make (\S+)", output.stdout, re.MULTILINE)) == targets()
 
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/nql/*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere_and_make_targets_exist(page: Path) -> None:
+def test_links_and_make_targets_in_the_documentation_exist(page: Path) -> None:
     text = page.read_text()
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         assert (page.parent / link).exists(), link
@@ -122,21 +122,21 @@ def test_links_lead_somewhere_and_make_targets_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_an_anchor_has_its_heading(page: Path) -> None:
+def test_anchors_in_the_documentation_exist(page: Path) -> None:
     for link, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
-        there = (page.parent / link) if link else page
-        headings = re.findall(r"^#+ (.+)$", there.read_text(), re.MULTILINE)
-        names = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
-        assert anchor in names, f"{link}#{anchor}"
+        target = (page.parent / link) if link else page
+        headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+        assert anchor in anchors, f"{link}#{anchor}"
 
 
-def test_the_exporter_in_the_readme_is_a_good_one() -> None:
+def test_the_exporter_in_the_readme_is_valid() -> None:
     (text,) = re.findall(r"<<'END'\n(.*?)^END$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     exporter = Exporter.from_object(plain_yaml.read(text))
     assert exporter.spec, exporter.spec_error
 
 
-def test_version_and_changelog_go_together() -> None:
+def test_the_changelog_has_a_section_for_the_current_or_unreleased_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text()
     version = PROJECT["project"]["version"]
     assert re.search(rf"^## \[(Unreleased|{re.escape(version)})\]", changelog, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The hook that others name in their .pre-commit-config.yaml."""
+"""The pre-commit hook that other repositories use."""
 
 import os
 import re
@@ -23,7 +23,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run a command in a repository of somebody else's, which has a good manifest, a bad one and other files."""
+    """Run a command in another repository, which has a valid manifest, an invalid one and other files."""
     repository = tmp_path / "gitops"
     (repository / "chart").mkdir(parents=True)
     (repository / "good.yaml").write_text(SAMPLE)
@@ -38,7 +38,7 @@ def run(tmp_path: Path) -> Run:
         "PRE_COMMIT_COLOR": "never",
     }
 
-    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             arguments,
             cwd=repository,
@@ -49,35 +49,35 @@ def run(tmp_path: Path) -> Run:
             check=False,
         )
 
-    assert command("git", "init", "--quiet").returncode == 0
-    assert command("git", "add", "--all").returncode == 0
-    return command
+    assert run_command("git", "init", "--quiet").returncode == 0
+    assert run_command("git", "add", "--all").returncode == 0
+    return run_command
 
 
-def test_pre_commit_takes_the_definition(run: Run) -> None:
-    ended = run("pre-commit", "validate-manifest", str(ROOT / ".pre-commit-hooks.yaml"))
-    assert (ended.returncode, ended.stderr) == (0, "")
+def test_pre_commit_accepts_the_definition_of_the_hook(run: Run) -> None:
+    result = run("pre-commit", "validate-manifest", str(ROOT / ".pre-commit-hooks.yaml"))
+    assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_the_hook_stops_a_commit_of_a_bad_manifest_only(run: Run, tmp_path: Path) -> None:
+def test_the_hook_rejects_only_invalid_manifests(run: Run, tmp_path: Path) -> None:
     config = tmp_path / "gitops" / ".pre-commit-config.yaml"
-    # As it is defined, but with the program that is installed here: nothing is downloaded.
+    # The definition of the hook, but with the installed program, so that nothing is downloaded.
     config.write_text(yaml.safe_dump({"repos": [{"repo": "local", "hooks": [{**HOOK, "language": "system"}]}]}))
-    ended = run("pre-commit", "run", "--all-files")
-    assert ended.returncode == 1
+    result = run("pre-commit", "run", "--all-files")
+    assert result.returncode == 1
     assert re.search(
-        r"^bad\.yaml:\d+:22: error QueryInvalid: a field or a value is missing", ended.stdout, re.MULTILINE
+        r"^bad\.yaml:\d+:22: error QueryInvalid: a field or a value is missing", result.stdout, re.MULTILINE
     )
     assert re.search(
-        r"^bad\.yaml:\d+:9: warning QueryNotVerified: 'lst' is not a known clause", ended.stdout, re.MULTILINE
+        r"^bad\.yaml:\d+:9: warning QueryNotVerified: 'lst' is not a known clause", result.stdout, re.MULTILINE
     )
     assert run("pre-commit", "run", "--files", "good.yaml", "chart/template.yaml").returncode == 0
     assert "no files to check" in run("pre-commit", "run", "--files", "notes.txt").stdout
 
 
 @pytest.mark.long
-def test_the_hook_installs_itself_and_runs(run: Run) -> None:
-    ended = run("pre-commit", "try-repo", str(ROOT), HOOK["id"], "--files", "good.yaml", "bad.yaml")
-    assert ended.returncode == 1
-    assert re.search(r"^bad\.yaml:\d+:22: error QueryInvalid", ended.stdout, re.MULTILINE)
-    assert "good.yaml" not in ended.stdout
+def test_pre_commit_installs_and_runs_the_hook_from_this_repository(run: Run) -> None:
+    result = run("pre-commit", "try-repo", str(ROOT), HOOK["id"], "--files", "good.yaml", "bad.yaml")
+    assert result.returncode == 1
+    assert re.search(r"^bad\.yaml:\d+:22: error QueryInvalid", result.stdout, re.MULTILINE)
+    assert "good.yaml" not in result.stdout

@@ -1,4 +1,4 @@
-"""Manifests that keep the rules and manifests that break one: a table for the API server and for Python alike."""
+"""Valid and invalid manifests. Tests check the API server and Python against the same tables."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -10,7 +10,7 @@ from tests.environment.build import ROOT
 
 Manifest = dict[str, Any]
 REMOVED = object()
-"""As a value in `changed`: the field is taken out."""
+"""A value for `changed` that removes the field."""
 
 
 @cache
@@ -20,37 +20,37 @@ def _read_sample() -> Manifest:
 
 
 def sample() -> Manifest:
-    """The exporter of `samples/`, as read from its file."""
+    """The manifest in `samples/`."""
     return deepcopy(_read_sample())
 
 
 def changed(changes: Mapping[str, Any], **metadata: Any) -> Manifest:
-    """The sample with other values at these paths of its spec, for instance `qualtrics.surveyId`."""
+    """The sample with other values at these paths of its spec, for example `qualtrics.surveyId`."""
     manifest = sample()
     for path, value in changes.items():
         *parents, field = path.split(".")
-        place = manifest["spec"]
+        parent_object = manifest["spec"]
         for parent in parents:
-            place = place[parent]
+            parent_object = parent_object[parent]
         if value is REMOVED:
-            del place[field]
+            del parent_object[field]
         else:
-            place[field] = value
+            parent_object[field] = value
     manifest["metadata"] |= metadata
     return manifest
 
 
-class Bad(NamedTuple):
-    """A change of the sample that has to be refused, at this path of the spec, with these words."""
+class InvalidManifest(NamedTuple):
+    """Changes that make the sample invalid, with the path in the spec and the message of the expected error."""
 
     changes: Mapping[str, Any]
     path: str
-    sentence: str
-    ours: bool = True
-    """Whether the words are ours; plain schema is told in the words of the API server, and by Python in others."""
+    message: str
+    has_own_message: bool = True
+    """Whether the rule has its own message. For plain schema, the API server and Python have different messages."""
 
 
-def _ids() -> dict[str, Bad]:
+def _ids() -> dict[str, InvalidManifest]:
     ids = {
         "surveyId": ("SV", "a survey"),
         "directoryId": ("POOL", "a directory"),
@@ -58,7 +58,7 @@ def _ids() -> dict[str, Bad]:
         "libraryId": ("UR", "a library"),
         "mailingListId": ("CG", "a mailing list"),
     }
-    wrong = {
+    invalid_values = {
         "of another prefix": "XX_1234567890a",
         "without a prefix": "1234567890abcde",
         "in lower case": "{}_1234567890a",
@@ -69,18 +69,18 @@ def _ids() -> dict[str, Bad]:
         "empty": "",
     }
     return {
-        f"{field} {what}": Bad(
-            {f"qualtrics.{field}": value.format(prefix.lower() if what == "in lower case" else prefix)},
+        f"{field} {problem}": InvalidManifest(
+            {f"qualtrics.{field}": value.format(prefix.lower() if problem == "in lower case" else prefix)},
             f"qualtrics.{field}",
-            f"must be the id of {words}, {prefix}_ and 11 to 15 letters and digits",
+            f"must be the id of {description}, {prefix}_ and 11 to 15 letters and digits",
         )
-        for field, (prefix, words) in ids.items()
-        for what, value in wrong.items()
+        for field, (prefix, description) in ids.items()
+        for problem, value in invalid_values.items()
     }
 
 
-def _addresses() -> dict[str, Bad]:
-    wrong = {
+def _addresses() -> dict[str, InvalidManifest]:
+    invalid_values = {
         "without @": "noreply.qemailserver.com",
         "with a name": "Dex <dex@qemailserver.com>",
         "of two": "a@qemailserver.com,b@qemailserver.com",
@@ -96,22 +96,26 @@ def _addresses() -> dict[str, Bad]:
         "with a semicolon": "d;x@qemailserver.com",
     }
     return {
-        f"{field} {what}": Bad({f"qualtrics.{field}": value}, f"qualtrics.{field}", "must be one plain e-mail address")
+        f"{field} {problem}": InvalidManifest(
+            {f"qualtrics.{field}": value}, f"qualtrics.{field}", "must be one plain e-mail address"
+        )
         for field in ("fromEmail", "replyToEmail")
-        for what, value in wrong.items()
+        for problem, value in invalid_values.items()
     }
 
 
-def _lines() -> dict[str, Bad]:
+def _line_breaks() -> dict[str, InvalidManifest]:
     breaks = {"LF": "\n", "CR": "\r", "NUL": "\0", "ESC": "\x1b", "DEL": "\x7f", "NEL": "\x85", "LS": "\u2028"}
     return {
-        f"{path} with {name}": Bad({path: f"Hello{char}Bcc: all@example.com"}, path, "must be one line, without line")
+        f"{path} with {name}": InvalidManifest(
+            {path: f"Hello{char}Bcc: all@example.com"}, path, "must be one line, without line"
+        )
         for path in ("qualtrics.subject", "qualtrics.fromName", "description")
         for name, char in breaks.items()
     }
 
 
-def _blanks() -> dict[str, Bad]:
+def _blanks() -> dict[str, InvalidManifest]:
     blanks = {
         "nothing": "",
         "spaces": "   ",
@@ -120,7 +124,7 @@ def _blanks() -> dict[str, Bad]:
         "BOM": "\ufeff",
     }
     return {
-        f"{path} of {name}": Bad({path: text}, path, "must contain more than white space")
+        f"{path} of {name}": InvalidManifest({path: text}, path, "must contain more than white space")
         for path in ("qualtrics.subject", "qualtrics.fromName", "nexthink.query")
         for name, text in blanks.items()
     }
@@ -129,33 +133,35 @@ def _blanks() -> dict[str, Bad]:
 HOURLY = {"schedule.frequency": "Hourly", "schedule.dayOfWeek": REMOVED}
 DAILY = {"schedule.frequency": "Daily", "schedule.dayOfWeek": REMOVED}
 
-BAD: dict[str, Bad] = {
+INVALID: dict[str, InvalidManifest] = {
     **_ids(),
     **_addresses(),
-    **_lines(),
+    **_line_breaks(),
     **_blanks(),
     # Recurrence
-    "Weekly without a day": Bad(
+    "Weekly without a day": InvalidManifest(
         {"schedule.dayOfWeek": REMOVED}, "schedule.dayOfWeek", "must be set with frequency Weekly: for example Monday"
     ),
-    "Weekly with hours": Bad(
+    "Weekly with hours": InvalidManifest(
         {"schedule.everyHours": 4}, "schedule.everyHours", "must be set with frequency Hourly only: remove it"
     ),
-    "Hourly without hours": Bad(HOURLY, "schedule.everyHours", "must be set with frequency Hourly: one of 1, 2, 3, 4"),
-    "Hourly with a day": Bad(
+    "Hourly without hours": InvalidManifest(
+        HOURLY, "schedule.everyHours", "must be set with frequency Hourly: one of 1, 2, 3, 4"
+    ),
+    "Hourly with a day": InvalidManifest(
         {"schedule.frequency": "Hourly", "schedule.everyHours": 2},
         "schedule.dayOfWeek",
         "must be set with frequency Weekly only: remove it",
     ),
-    "Daily with a day": Bad(
+    "Daily with a day": InvalidManifest(
         {"schedule.frequency": "Daily"}, "schedule.dayOfWeek", "must be set with frequency Weekly only: remove it"
     ),
-    "Daily with hours": Bad(
+    "Daily with hours": InvalidManifest(
         {**DAILY, "schedule.everyHours": 12}, "schedule.everyHours", "must be set with frequency Hourly only: remove it"
     ),
     # Time zones
     **{
-        f"time zone {name!r}": Bad(
+        f"time zone {name!r}": InvalidManifest(
             {"schedule.timeZone": name}, "schedule.timeZone", "must be the name of an IANA time zone"
         )
         for name in (
@@ -165,7 +171,7 @@ BAD: dict[str, Bad] = {
     },
     # The sender's domain
     **{
-        f"sender {address}": Bad(
+        f"sender {address}": InvalidManifest(
             {"qualtrics.fromEmail": address}, "qualtrics.fromEmail", "must be at qemailserver.com,"
         )
         for address in (
@@ -173,24 +179,24 @@ BAD: dict[str, Bad] = {
             *("dex@mail.qemailserver.com", "dex@qemailserver.org", "qemailserver.com@example.com"),
         )
     },
-    "another domain, and told so": Bad(
+    "another domain with allowCustomFromDomain: false": InvalidManifest(
         {"qualtrics.fromEmail": "dex@example.com", "qualtrics.allowCustomFromDomain": False},
         "qualtrics.fromEmail",
         "for a domain registered in your Qualtrics brand, set allowCustomFromDomain: true",
     ),
-    "another domain is allowed, but it is no address": Bad(
+    "an invalid address with allowCustomFromDomain: true": InvalidManifest(
         {"qualtrics.fromEmail": "dex", "qualtrics.allowCustomFromDomain": True},
         "qualtrics.fromEmail",
         "must be one plain e-mail address",
     ),
-    "a very long local part": Bad(
+    "a very long local part": InvalidManifest(
         {"qualtrics.replyToEmail": f"{'a' * 65}@example.com"},
         "qualtrics.replyToEmail",
         "must have at most 64 characters before the @",
     ),
     # The query
     **{
-        f"query id {value!r}": Bad(
+        f"query id {value!r}": InvalidManifest(
             {"nexthink.queryId": value}, "nexthink.queryId", "must be # and 2 to 255 of a-z, 0-9"
         )
         for value in (
@@ -205,17 +211,21 @@ BAD: dict[str, Bad] = {
             "#teams\n",
         )
     },
-    "query id too long": Bad({"nexthink.queryId": "#" + "a" * 256}, "nexthink.queryId", "must be # and 2 to 255"),
-    "query too long": Bad({"nexthink.query": "u" * 16_001}, "nexthink.query", "must have at most 16000 characters"),
+    "query id too long": InvalidManifest(
+        {"nexthink.queryId": "#" + "a" * 256}, "nexthink.queryId", "must be # and 2 to 255"
+    ),
+    "query too long": InvalidManifest(
+        {"nexthink.query": "u" * 16_001}, "nexthink.query", "must have at most 16000 characters"
+    ),
     **{
-        f"parameter {name!r}": Bad(
+        f"parameter {name!r}": InvalidManifest(
             {"nexthink.parameters": {name: "7d"}}, "nexthink.parameters", "must have names of letters, digits and _"
         )
         for name in ("$days", "a b", "1st", "", "days\n", "d" * 256)
     },
     # Secrets
     **{
-        f"{side} secret {name!r}": Bad(
+        f"{side} secret {name!r}": InvalidManifest(
             {f"{side}.credentialsSecretRef.name": name},
             f"{side}.credentialsSecretRef.name",
             "must be the name of a Secret: lower case letters, digits, - and .",
@@ -223,24 +233,30 @@ BAD: dict[str, Bad] = {
         for side in ("nexthink", "qualtrics")
         for name in ("", "Nexthink", "a_b", "-a", "a-", "a..b", "kube-system/a", "../a", "a\n", "a?b")
     },
-    # Plain schema: what is there, of which type, in which range
-    "an unknown frequency": Bad(
+    # Plain schema: required fields, types and ranges
+    "an unknown frequency": InvalidManifest(
         {"schedule.frequency": "Monthly"},
         "schedule.frequency",
         'Unsupported value: "Monthly": supported values: "Hourly", "Daily", "Weekly"',
-        ours=False,
+        has_own_message=False,
     ),
-    "an unknown day": Bad({"schedule.dayOfWeek": "monday"}, "schedule.dayOfWeek", "Unsupported value", ours=False),
-    "an unknown policy": Bad({"nexthink.driftPolicy": "Stop"}, "nexthink.driftPolicy", "Unsupported value", ours=False),
-    "an unknown source": Bad(
-        {"nexthink.resultSource": "Execute"}, "nexthink.resultSource", "Unsupported value", ours=False
+    "an unknown day": InvalidManifest(
+        {"schedule.dayOfWeek": "monday"}, "schedule.dayOfWeek", "Unsupported value", has_own_message=False
     ),
-    "an unknown check": Bad({"nexthink.queryCheck": "Off"}, "nexthink.queryCheck", "Unsupported value", ours=False),
-    "every 5 hours": Bad(
-        {**HOURLY, "schedule.everyHours": 5}, "schedule.everyHours", "Unsupported value: 5", ours=False
+    "an unknown policy": InvalidManifest(
+        {"nexthink.driftPolicy": "Stop"}, "nexthink.driftPolicy", "Unsupported value", has_own_message=False
+    ),
+    "an unknown source": InvalidManifest(
+        {"nexthink.resultSource": "Execute"}, "nexthink.resultSource", "Unsupported value", has_own_message=False
+    ),
+    "an unknown check": InvalidManifest(
+        {"nexthink.queryCheck": "Off"}, "nexthink.queryCheck", "Unsupported value", has_own_message=False
+    ),
+    "every 5 hours": InvalidManifest(
+        {**HOURLY, "schedule.everyHours": 5}, "schedule.everyHours", "Unsupported value: 5", has_own_message=False
     ),
     **{
-        f"{path} = {value!r}": Bad({path: value}, path, "should be", ours=False)
+        f"{path} = {value!r}": InvalidManifest({path: value}, path, "should be", has_own_message=False)
         for path, value in (
             *(("schedule.startingDeadlineSeconds", 59), ("schedule.startingDeadlineSeconds", 86_401)),
             *(("qualtrics.linkExpirationDays", 0), ("qualtrics.linkExpirationDays", 366)),
@@ -249,25 +265,31 @@ BAD: dict[str, Bad] = {
         )
     },
     **{
-        f"sample = {value!r}": Bad({"sample": value}, f"sample.{field}", "should be", ours=False)
+        f"sample = {value!r}": InvalidManifest({"sample": value}, f"sample.{field}", "should be", has_own_message=False)
         for field, value in (
             *(("groups", {"groups": 1}), ("groups", {"groups": 367}), ("groups", {"groups": -4})),
             *(("percent", {"percent": 0}), ("percent", {"percent": 100})),
         )
     },
-    "groups and percent": Bad(
+    "groups and percent": InvalidManifest(
         {"sample": {"groups": 4, "percent": 10}}, "sample.percent", "must not be set together with groups"
     ),
-    "neither groups nor percent": Bad({"sample": {}}, "sample.groups", "must be set, or percent"),
-    "groups without a number": Bad({"sample": {"groups": None}}, "sample.groups", "must be set, or percent"),
-    "groups in quotes": Bad({"sample": {"groups": "4"}}, "sample.groups", "must be of type", ours=False),
-    "half a per cent": Bad({"sample": {"percent": 0.5}}, "sample.percent", "must be of type", ours=False),
-    "a sample that is a number": Bad({"sample": 4}, "sample", "must be of type", ours=False),
-    "a minimum above the maximum": Bad(
+    "neither groups nor percent": InvalidManifest({"sample": {}}, "sample.groups", "must be set, or percent"),
+    "groups without a number": InvalidManifest(
+        {"sample": {"groups": None}}, "sample.groups", "must be set, or percent"
+    ),
+    "groups in quotes": InvalidManifest(
+        {"sample": {"groups": "4"}}, "sample.groups", "must be of type", has_own_message=False
+    ),
+    "half a percent": InvalidManifest(
+        {"sample": {"percent": 0.5}}, "sample.percent", "must be of type", has_own_message=False
+    ),
+    "a sample that is a number": InvalidManifest({"sample": 4}, "sample", "must be of type", has_own_message=False),
+    "a minimum above the maximum": InvalidManifest(
         {"minRecipients": 11, "maxRecipients": 10}, "minRecipients", "must not be more than maxRecipients"
     ),
     **{
-        f"{path} = {value!r}": Bad({path: value}, path, "must be of type", ours=False)
+        f"{path} = {value!r}": InvalidManifest({path: value}, path, "must be of type", has_own_message=False)
         for path, value in (
             *(("maxRecipients", "5000"), ("maxRecipients", 0.5), ("maxRecipients", True), ("suspend", "yes")),
             *(("suspend", 0), ("dryRun", "true"), ("qualtrics.subject", 5), ("qualtrics.subject", True)),
@@ -275,22 +297,32 @@ BAD: dict[str, Bad] = {
             *(("schedule.timeZone", 2), ("qualtrics.allowCustomFromDomain", "true")),
         )
     },
-    "hours that are true": Bad({**HOURLY, "schedule.everyHours": True}, "schedule.everyHours", "must be", ours=False),
-    "hours in quotes": Bad({**HOURLY, "schedule.everyHours": "4"}, "schedule.everyHours", "must be", ours=False),
-    "a parameter that is a number": Bad(
-        {"nexthink.parameters": {"days": 7}}, "nexthink.parameters.days", "must be of type string", ours=False
+    "hours that are a boolean": InvalidManifest(
+        {**HOURLY, "schedule.everyHours": True}, "schedule.everyHours", "must be", has_own_message=False
     ),
-    "a long parameter": Bad(
-        {"nexthink.parameters": {"days": "7" * 1025}}, "nexthink.parameters.days", "may not be more than", ours=False
+    "hours in quotes": InvalidManifest(
+        {**HOURLY, "schedule.everyHours": "4"}, "schedule.everyHours", "must be", has_own_message=False
     ),
-    "21 parameters": Bad(
+    "a parameter that is a number": InvalidManifest(
+        {"nexthink.parameters": {"days": 7}},
+        "nexthink.parameters.days",
+        "must be of type string",
+        has_own_message=False,
+    ),
+    "a long parameter": InvalidManifest(
+        {"nexthink.parameters": {"days": "7" * 1025}},
+        "nexthink.parameters.days",
+        "may not be more than",
+        has_own_message=False,
+    ),
+    "21 parameters": InvalidManifest(
         {"nexthink.parameters": {f"n{number}": "7d" for number in range(21)}},
         "nexthink.parameters",
         "must have at most 20 items",
-        ours=False,
+        has_own_message=False,
     ),
     **{
-        f"without {path}": Bad({path: REMOVED}, path, "Required value", ours=False)
+        f"without {path}": InvalidManifest({path: REMOVED}, path, "Required value", has_own_message=False)
         for path in (
             *("schedule", "schedule.frequency", "nexthink", "nexthink.credentialsSecretRef", "nexthink.query"),
             *("nexthink.queryId", "nexthink.credentialsSecretRef.name", "qualtrics", "qualtrics.credentialsSecretRef"),
@@ -299,7 +331,9 @@ BAD: dict[str, Bad] = {
         )
     },
     **{
-        f"{path} too long": Bad({path: "a" * (length + 1)}, path, "may not be more than", ours=False)
+        f"{path} too long": InvalidManifest(
+            {path: "a" * (length + 1)}, path, "may not be more than", has_own_message=False
+        )
         for path, length in (
             *(("description", 1024), ("qualtrics.subject", 255), ("qualtrics.fromName", 255)),
             *(("qualtrics.surveyId", 64), ("schedule.timeZone", 64), ("nexthink.credentialsSecretRef.name", 253)),
@@ -307,9 +341,9 @@ BAD: dict[str, Bad] = {
     },
 }
 
-GOOD: dict[str, Mapping[str, Any]] = {
+VALID: dict[str, Mapping[str, Any]] = {
     "the sample": {},
-    "no more than is required": {
+    "only required fields": {
         "description": REMOVED,
         "suspend": REMOVED,
         "maxRecipients": REMOVED,
@@ -339,14 +373,14 @@ GOOD: dict[str, Mapping[str, Any]] = {
     "the shortest deadline": {"schedule.startingDeadlineSeconds": 60},
     "the longest deadline": {"schedule.startingDeadlineSeconds": 86_400},
     "ids of 11 and of 15": {"qualtrics.surveyId": "SV_1234567890a", "qualtrics.messageId": "MS_1234567890abcde"},
-    "senders in capitals": {"qualtrics.fromEmail": "Dex.Team+1@QEmailServer.COM"},
-    "another sender": {"qualtrics.fromEmail": "dex@qualtrics-research.com"},
-    "yet another sender": {"qualtrics.fromEmail": "o'brien@qualtrics-survey.com"},
-    "a domain of our own": {"qualtrics.fromEmail": "dex@example.com", "qualtrics.allowCustomFromDomain": True},
+    "a sender in capitals": {"qualtrics.fromEmail": "Dex.Team+1@QEmailServer.COM"},
+    "a second sender": {"qualtrics.fromEmail": "dex@qualtrics-research.com"},
+    "a third sender": {"qualtrics.fromEmail": "o'brien@qualtrics-survey.com"},
+    "a custom domain": {"qualtrics.fromEmail": "dex@example.com", "qualtrics.allowCustomFromDomain": True},
     "a domain with an umlaut": {"qualtrics.replyToEmail": "dex@xn--bro-hoa.xn--p1ai"},
     "64 characters before the @": {"qualtrics.replyToEmail": f"{'a' * 64}@example.com"},
-    "letters of all kinds": {"qualtrics.subject": "¿Cómo va Teams? 日本語 🙂", "qualtrics.fromName": "Büro"},
-    "as long as may be": {"qualtrics.subject": "é" * 255, "nexthink.query": "u" * 16_000, "description": "d" * 1024},
+    "text in several scripts": {"qualtrics.subject": "¿Cómo va Teams? 日本語 🙂", "qualtrics.fromName": "Büro"},
+    "the longest texts": {"qualtrics.subject": "é" * 255, "nexthink.query": "u" * 16_000, "description": "d" * 1024},
     "an empty description": {"description": ""},
     "the longest query id": {"nexthink.queryId": "#" + "a" * 255},
     "the shortest query id": {"nexthink.queryId": "#_0"},
@@ -354,17 +388,17 @@ GOOD: dict[str, Mapping[str, Any]] = {
     "a parameter without a value": {"nexthink.parameters": {"days": None}},
     "20 parameters": {"nexthink.parameters": {f"n{number}": "7d" for number in range(20)}},
     "a Secret with dots": {"nexthink.credentialsSecretRef.name": "nexthink.dex-team.0"},
-    "a million": {"maxRecipients": 1_000_000},
-    "one": {"maxRecipients": 1, "qualtrics.linkExpirationDays": 1},
+    "the largest maxRecipients": {"maxRecipients": 1_000_000},
+    "the smallest maxRecipients": {"maxRecipients": 1, "qualtrics.linkExpirationDays": 1},
     "a whole number with a point": {"maxRecipients": 5000.0},
     "no minimum": {"minRecipients": 0, "maxRecipients": 1},
     "a minimum and no maximum": {"minRecipients": 1_000_000, "maxRecipients": REMOVED},
     "a minimum that is the maximum": {"minRecipients": 10, "maxRecipients": 10},
     "two groups": {"sample": {"groups": 2}},
-    "a group a day": {"sample": {"groups": 366, "percent": None}},
-    "one per cent": {"sample": {"percent": 1}},
-    "nearly everybody": {"sample": {"percent": 99}},
+    "the largest number of groups": {"sample": {"groups": 366, "percent": None}},
+    "the smallest percentage": {"sample": {"percent": 1}},
+    "the largest percentage": {"sample": {"percent": 99}},
     "no sample": {"sample": None, "minRecipients": None},
-    "switched off": {"suspend": True, "dryRun": True},
-    "no value where none is needed": {"description": None, "maxRecipients": None, "nexthink.parameters": None},
+    "suspended and dry run": {"suspend": True, "dryRun": True},
+    "optional fields without a value": {"description": None, "maxRecipients": None, "nexthink.parameters": None},
 }

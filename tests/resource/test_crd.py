@@ -1,4 +1,4 @@
-"""What is generated from the models: complete, deterministic, and nothing that the API server would refuse."""
+"""The files generated from the models are complete, deterministic and accepted by the API server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from hack.files import write
 from qualtrics_exporter.resource.crd import crd, crd_yaml, schema
 from qualtrics_exporter.resource.reasons import Kind, Reason
 from qualtrics_exporter.resource.rules import CEL_RULES
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 from tests.environment import plain_yaml
 from tests.environment.build import ROOT
 from tests.resource.manifests import sample
@@ -21,7 +21,7 @@ Node = dict[str, Any]
 
 
 def nodes(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
-    """Every schema in a schema, with its path."""
+    """This schema and all schemas in it, with their paths."""
     yield path, node
     for name, field in node.get("properties", {}).items():
         yield from nodes(field, f"{path}.{name}" if path else name)
@@ -36,7 +36,7 @@ RULES = {path: node[CEL_RULES] for path, node in NODES.items() if CEL_RULES in n
 
 
 @pytest.mark.parametrize("path", [path for path in NODES if path != "metadata" and not path.endswith((".*", "[]"))])
-def test_every_field_is_described_in_a_sentence(path: str) -> None:
+def test_every_field_has_a_description_of_one_line_that_ends_with_a_period(path: str) -> None:
     description = NODES[path].get("description", "")
     assert len(description) > 10
     assert description.endswith(".")
@@ -44,7 +44,7 @@ def test_every_field_is_described_in_a_sentence(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", RULES)
-def test_every_rule_has_a_sentence_that_says_what_to_write(path: str) -> None:
+def test_every_rule_has_a_message_that_says_what_to_write(path: str) -> None:
     for rule in RULES[path]:
         assert rule["message"].startswith("must "), rule
         assert "\n" not in rule["message"] + rule["rule"]
@@ -53,7 +53,7 @@ def test_every_rule_has_a_sentence_that_says_what_to_write(path: str) -> None:
         assert rule.get("fieldPath", ".").removeprefix(".") in {"", *NODES[path].get("properties", {})}
 
 
-def test_every_text_and_list_of_spec_has_a_limit_so_that_rules_have_a_cost() -> None:
+def test_every_string_and_list_in_the_spec_has_a_maximum_length() -> None:
     unlimited = [
         path
         for path, node in NODES.items()
@@ -63,7 +63,7 @@ def test_every_text_and_list_of_spec_has_a_limit_so_that_rules_have_a_cost() -> 
     assert unlimited == []
 
 
-def test_only_what_kstatus_needs_has_a_default() -> None:
+def test_only_observed_generation_has_a_default() -> None:
     assert {path: node["default"] for path, node in NODES.items() if "default" in node} == {
         "status": {"observedGeneration": -1},
         "status.observedGeneration": -1,
@@ -71,7 +71,7 @@ def test_only_what_kstatus_needs_has_a_default() -> None:
 
 
 @pytest.mark.parametrize("path", ["spec", "status", "", "status.conditions[]"])
-def test_unknown_fields_are_left_to_the_api_server(path: str) -> None:
+def test_the_schema_leaves_unknown_fields_to_the_api_server(path: str) -> None:
     assert "additionalProperties" not in NODES[path]
 
 
@@ -86,13 +86,13 @@ def test_unknown_fields_are_left_to_the_api_server(path: str) -> None:
         ((dict[str, str], Field(json_schema_extra={"propertyNames": {}})), "propertyNames"),
     ],
 )
-def test_what_an_api_server_refuses_or_explains_badly_is_noticed_here(field: Any, keyword: str) -> None:
+def test_a_schema_keyword_that_the_api_server_does_not_support_raises_an_error(field: Any, keyword: str) -> None:
     model: type[BaseModel] = create_model("Model", field=field)
     with pytest.raises(TypeError, match=rf"Model\.field: \['{keyword}'\] has no place"):
         schema(model)
 
 
-def test_a_time_to_come_is_no_date_column() -> None:
+def test_the_printer_columns_are_in_order_and_the_next_time_is_a_string() -> None:
     columns = {column["name"]: column for column in crd()["spec"]["versions"][0]["additionalPrinterColumns"]}
     assert [name for name, column in columns.items() if "priority" not in column] == [
         *("Frequency", "Suspended", "Ready", "Last Result", "Recipients", "Last Success", "Next", "Age")
@@ -101,24 +101,26 @@ def test_a_time_to_come_is_no_date_column() -> None:
     assert columns["Next"]["type"] == "string"
 
 
-def test_the_manifest_is_the_same_each_time_and_without_anchors() -> None:
+def test_the_crd_manifest_is_deterministic_and_has_no_anchors() -> None:
     assert crd_yaml() == crd_yaml()
     assert plain_yaml.read(crd_yaml()) == crd()
     assert "&id" not in crd_yaml()
 
 
-def test_nobody_can_change_the_crd_of_others() -> None:
+def test_changing_a_returned_crd_does_not_change_the_next_one() -> None:
     crd()["spec"]["names"].clear()
     assert crd()["spec"]["names"]["shortNames"] == ["qex"]
 
 
-def test_what_is_committed_is_what_would_be_generated() -> None:
+def test_the_committed_generated_files_are_up_to_date() -> None:
     files = generate.from_models()
     stale = [name for name, text in files.items() if (ROOT / name).read_text("utf-8") != text]
     assert stale == [], "run `make generate`"
 
 
-def test_generate_writes_what_is_stale_and_check_only_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_generate_writes_stale_files_and_check_only_reports_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = generate.from_models()
     assert not write(files, tmp_path, check=True)
     assert f"{generate.CRD_PATH} is stale: run `make generate`" in capsys.readouterr().err
@@ -132,52 +134,54 @@ def test_generate_writes_what_is_stale_and_check_only_tells(tmp_path: Path, caps
     page = tmp_path / pages.REASONS_PATH
     page.write_text(page.read_text("utf-8").replace("# Reasons", "# Excuses"), "utf-8")
     assert not write(files, tmp_path, check=True)
-    told = capsys.readouterr().err
-    assert f"{pages.REASONS_PATH} is stale" in told
-    assert "-# Excuses\n+# Reasons\n" in told
+    output = capsys.readouterr().err
+    assert f"{pages.REASONS_PATH} is stale" in output
+    assert "-# Excuses\n+# Reasons\n" in output
 
 
-def test_the_reference_has_every_field_and_every_rule() -> None:
+def test_the_reference_contains_every_field_and_every_rule() -> None:
     page = pages.reference().replace("\\", "")
-    shown = [path for path in NODES if path.startswith(("spec", "status")) and not path.endswith((".*", "[]"))]
-    assert [path for path in shown if f"\n### `{path}`\n" not in page] == []
+    paths = [path for path in NODES if path.startswith(("spec", "status")) and not path.endswith((".*", "[]"))]
+    assert [path for path in paths if f"\n### `{path}`\n" not in page] == []
     assert [rule for rules in RULES.values() for rule in rules if rule["message"] not in page] == []
-    assert [path for path in shown if NODES[path]["description"] not in page] == []
+    assert [path for path in paths if NODES[path]["description"] not in page] == []
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_every_reason_has_its_part_of_the_page(reason: Reason) -> None:
-    part = pages.reasons().replace("\\", "").partition(f"\n### {reason}\n")[2].partition("\n#")[0]
-    assert reason.meaning in part
-    assert reason.next_step in part
-    assert "**Appears in:** " in part
+def test_the_page_of_reasons_has_a_section_for_every_reason(reason: Reason) -> None:
+    section = pages.reasons().replace("\\", "").partition(f"\n### {reason}\n")[2].partition("\n#")[0]
+    assert reason.meaning in section
+    assert reason.next_step in section
+    assert "**Appears in:** " in section
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_every_reason_but_a_note_says_what_to_do_next(reason: Reason) -> None:
+def test_every_reason_except_notes_has_a_next_step(reason: Reason) -> None:
     assert reason.next_step or reason.kind is Kind.NOTE
     assert reason.places
     assert reason.meaning.endswith(".")
 
 
 def test_the_sample_has_the_ids_of_the_sandbox() -> None:
-    world, spec = World.default(), sample()["spec"]
-    assert spec["nexthink"]["queryId"] == world.query_id
-    assert spec["nexthink"]["query"] == world.queries[world.query_id].executed
+    account, spec = Account.default(), sample()["spec"]
+    assert spec["nexthink"]["queryId"] == account.query_id
+    assert spec["nexthink"]["query"] == account.queries[account.query_id].executed
     assert {name: value for name, value in spec["qualtrics"].items() if name.endswith("Id")} == {
-        "surveyId": world.survey_id,
-        "directoryId": world.directory_id,
-        "messageId": world.message_id,
-        "libraryId": world.library_id,
-        "mailingListId": world.mailing_list_id,
+        "surveyId": account.survey_id,
+        "directoryId": account.directory_id,
+        "messageId": account.message_id,
+        "libraryId": account.library_id,
+        "mailingListId": account.mailing_list_id,
     }
 
 
-def test_the_sample_is_used_with_all_fields_of_the_spec() -> None:
-    written = {".".join(path) for path in leaves(sample()["spec"])}
-    left_out = {"schedule.everyHours", "qualtrics.allowCustomFromDomain"}  # they go with other values
-    left_out |= {"minRecipients", "sample.groups", "sample.percent"}  # they would hold its runs, or shorten them
-    assert left_out | written == {
+def test_the_sample_has_every_field_of_the_spec_except_conflicting_ones() -> None:
+    set_in_sample = {".".join(path) for path in leaves(sample()["spec"])}
+    # These fields need another frequency or sender.
+    not_in_sample = {"schedule.everyHours", "qualtrics.allowCustomFromDomain"}
+    # These fields would hold the runs of the sample, or reduce their recipients.
+    not_in_sample |= {"minRecipients", "sample.groups", "sample.percent"}
+    assert not_in_sample | set_in_sample == {
         path.removeprefix("spec.")
         for path, node in NODES.items()
         if path.startswith("spec.") and "properties" not in node and not path.endswith(".*")

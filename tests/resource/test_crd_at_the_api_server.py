@@ -1,4 +1,4 @@
-"""The CRD as a real API server has it, and as somebody with kubectl meets it."""
+"""The CRD in a real API server, and what kubectl shows of it."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def apply(cluster: ControlPlane, manifest: dict[str, Any], *args: str, check: bo
 
 
 def write_status(cluster: ControlPlane, namespace: str, status: dict[str, Any]) -> dict[str, Any]:
-    """The object after the operator's kind of write: a PUT of its status."""
+    """Replace the status with a PUT, as the operator does. Returns the object."""
     api = kubernetes.client.CustomObjectsApi(cluster.api())
     arguments = (GROUP, VERSION, namespace, PLURAL, "teams-rollout")
     body: Any = api.get_namespaced_custom_object(*arguments)
@@ -32,19 +32,24 @@ def write_status(cluster: ControlPlane, namespace: str, status: dict[str, Any]) 
     return cast("dict[str, Any]", written)
 
 
-def copy_of_crd(word: str) -> dict[str, Any]:
-    """Our CRD under another name and group, so that kubectl never takes one for the other, also from its caches."""
+def copy_of_crd(singular: str) -> dict[str, Any]:
+    """The CRD under another name and group, so that kubectl does not confuse the two, even with its caches."""
     copy = deepcopy(crd())
-    copy["spec"]["group"] = f"{word}.qualtrics-exporter.dev"
-    copy["spec"]["names"] = {"plural": f"{word}s", "singular": word, "kind": word.title(), "listKind": f"{word}List"}
-    copy["metadata"]["name"] = f"{word}s.{copy['spec']['group']}"
+    copy["spec"]["group"] = f"{singular}.qualtrics-exporter.dev"
+    copy["spec"]["names"] = {
+        "plural": f"{singular}s",
+        "singular": singular,
+        "kind": singular.title(),
+        "listKind": f"{singular}List",
+    }
+    copy["metadata"]["name"] = f"{singular}s.{copy['spec']['group']}"
     return copy
 
 
 def create_crd(control_plane: ControlPlane, manifest: dict[str, Any]) -> None:
-    """Create a CRD and return when objects of it can be."""
+    """Create a CRD, and wait until the API server accepts its objects."""
     control_plane.kubectl("create", "--validate=strict", "--filename=-", input=json.dumps(manifest))
-    # Asked too early, kubectl stumbles over a CRD that has no conditions yet.
+    # kubectl fails on a CRD that has no conditions yet.
     wait = ("wait", "--for=condition=Established", f"crd/{manifest['metadata']['name']}")
     eventually(lambda: control_plane.kubectl(*wait, check=False).returncode == 0, "the CRD is established")
 
@@ -61,23 +66,23 @@ def condition(type_: str, status: str, message: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def documented(cluster: ControlPlane) -> ControlPlane:
-    """The cluster, once `kubectl explain` knows our kind: the API server publishes its schemas a moment later."""
+def cluster_with_schema(cluster: ControlPlane) -> ControlPlane:
+    """The cluster, after the API server has published the schema of the CRD, which takes a moment."""
     explain = ("explain", KIND.lower(), f"--api-version={GROUP}/{VERSION}")
-    eventually(lambda: cluster.kubectl(*explain, check=False).returncode == 0, "our schema is published")
+    eventually(lambda: cluster.kubectl(*explain, check=False).returncode == 0, "the schema is published")
     return cluster
 
 
-def table(text: str) -> dict[str, str]:
-    """The one row of kubectl's table, by the heads of its columns: what stands below them."""
+def columns_of(text: str) -> dict[str, str]:
+    """The values of the only row of kubectl's table, by column."""
     head, row = text.splitlines()
     starts = [match.start() for match in re.finditer(r"\S+( \S+)*", head)]
     ends = [*starts[1:], None]
     return {head[a:b].strip(): row[a:b].strip() for a, b in zip(starts, ends, strict=True)}
 
 
-def test_the_crd_is_accepted_by_a_server_that_never_saw_it(control_plane: ControlPlane) -> None:
-    # Under another group: the costs of stored rules are not counted again when a CRD is updated.
+def test_the_api_server_accepts_the_crd_and_stores_its_schema_unchanged(control_plane: ControlPlane) -> None:
+    # Another group, because an update of a stored CRD does not check the costs of its rules again.
     fresh = copy_of_crd("fresh")
     name = fresh["metadata"]["name"]
     try:
@@ -91,7 +96,7 @@ def test_the_crd_is_accepted_by_a_server_that_never_saw_it(control_plane: Contro
 
 
 @pytest.mark.parametrize(
-    ("path", "words"),
+    ("path", "texts"),
     [
         ("", ["to nobody else", "run-requested-at", "status.history"]),
         (
@@ -108,15 +113,19 @@ def test_the_crd_is_accepted_by_a_server_that_never_saw_it(control_plane: Contro
         ("status.history.delivery", ["Done does not mean delivered"]),
     ],
 )
-def test_kubectl_explain_reads_like_a_manual(documented: ControlPlane, path: str, words: list[str]) -> None:
-    where = f"{KIND.lower()}.{path}".rstrip(".")
-    shown = " ".join(documented.kubectl("explain", where, f"--api-version={GROUP}/{VERSION}").stdout.split())
-    assert [word for word in words if word not in shown] == [], shown
-    assert "<no description>" not in shown
+def test_kubectl_explain_describes_the_fields_of_the_exporter(
+    cluster_with_schema: ControlPlane, path: str, texts: list[str]
+) -> None:
+    field = f"{KIND.lower()}.{path}".rstrip(".")
+    output = " ".join(cluster_with_schema.kubectl("explain", field, f"--api-version={GROUP}/{VERSION}").stdout.split())
+    assert [text for text in texts if text not in output] == [], output
+    assert "<no description>" not in output
 
 
-def test_a_new_exporter_is_not_taken_for_a_ready_one(cluster: ControlPlane, namespace: str) -> None:
-    claim = {"observedGeneration": 1, "conditions": [condition("Ready", "True", "So it says.")]}
+def test_a_status_in_an_applied_manifest_does_not_make_a_new_exporter_ready(
+    cluster: ControlPlane, namespace: str
+) -> None:
+    claim = {"observedGeneration": 1, "conditions": [condition("Ready", "True", "Written by the user.")]}
     apply(cluster, changed({}, namespace=namespace) | {"status": claim})
     stored = json.loads(cluster.kubectl("get", "qex", "teams-rollout", "-n", namespace, "--output=json").stdout)
     assert stored["status"] == {"observedGeneration": -1}
@@ -126,23 +135,23 @@ def test_a_new_exporter_is_not_taken_for_a_ready_one(cluster: ControlPlane, name
     assert exporter.spec_error == ""
 
 
-def test_the_spec_is_stored_as_it_was_written(cluster: ControlPlane, namespace: str) -> None:
+def test_the_api_server_stores_the_spec_as_it_is_applied(cluster: ControlPlane, namespace: str) -> None:
     manifest = changed({}, namespace=namespace)
     apply(cluster, manifest)
     stored = json.loads(cluster.kubectl("get", "qex", "teams-rollout", "-n", namespace, "--output=json").stdout)
     assert stored["spec"] == manifest["spec"]
 
 
-def test_applying_twice_changes_nothing(cluster: ControlPlane, namespace: str) -> None:
+def test_applying_a_manifest_twice_changes_nothing(cluster: ControlPlane, namespace: str) -> None:
     manifest = changed({}, namespace=namespace)
     apply(cluster, manifest)
     write_status(cluster, namespace, {"observedGeneration": 1, "conditions": [condition("Ready", "True", "Well.")]})
-    difference = cluster.kubectl("diff", "--filename=-", input=json.dumps(manifest), check=False)
-    assert (difference.returncode, difference.stdout) == (0, "")
+    diff = cluster.kubectl("diff", "--filename=-", input=json.dumps(manifest), check=False)
+    assert (diff.returncode, diff.stdout) == (0, "")
     assert apply(cluster, manifest).stdout.split()[-1] == "unchanged"
 
 
-def test_a_status_written_moves_no_generation_and_a_spec_written_leaves_the_status(
+def test_status_writes_keep_the_generation_and_spec_writes_keep_the_status(
     cluster: ControlPlane, namespace: str
 ) -> None:
     apply(cluster, changed({}, namespace=namespace))
@@ -154,7 +163,7 @@ def test_a_status_written_moves_no_generation_and_a_spec_written_leaves_the_stat
     assert stored["status"] == {"observedGeneration": 1, "schedule": "every Monday"}
 
 
-def test_what_the_operator_writes_comes_back_the_same(cluster: ControlPlane, namespace: str) -> None:
+def test_a_status_that_the_operator_writes_is_read_back_unchanged(cluster: ControlPlane, namespace: str) -> None:
     apply(cluster, changed({}, namespace=namespace))
     entry = {
         "id": "run-1",
@@ -185,23 +194,23 @@ def test_what_the_operator_writes_comes_back_the_same(cluster: ControlPlane, nam
     }
     written = write_status(cluster, namespace, status)
     assert written["status"] == status
-    again = Exporter.from_object(written).status.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    assert again == status
+    read_back = Exporter.from_object(written).status.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    assert read_back == status
 
 
-def test_the_columns_of_a_new_exporter(cluster: ControlPlane, namespace: str) -> None:
+def test_kubectl_get_shows_the_columns_of_a_new_exporter(cluster: ControlPlane, namespace: str) -> None:
     apply(cluster, changed({}, namespace=namespace))
-    shown = table(cluster.kubectl("get", "qex", "-n", namespace).stdout)
-    assert list(shown) == [
+    output = columns_of(cluster.kubectl("get", "qex", "-n", namespace).stdout)
+    assert list(output) == [
         *("NAME", "FREQUENCY", "SUSPENDED", "READY", "LAST RESULT", "RECIPIENTS", "LAST SUCCESS", "NEXT", "AGE")
     ]
-    assert shown["NAME"] == "teams-rollout"
-    assert shown["FREQUENCY"] == "Weekly"
-    assert shown["SUSPENDED"] == "false"
-    assert shown["READY"] == ""
+    assert output["NAME"] == "teams-rollout"
+    assert output["FREQUENCY"] == "Weekly"
+    assert output["SUSPENDED"] == "false"
+    assert output["READY"] == ""
 
 
-def test_the_columns_of_an_exporter_that_ran(cluster: ControlPlane, namespace: str) -> None:
+def test_kubectl_get_shows_the_columns_of_an_exporter_after_a_run(cluster: ControlPlane, namespace: str) -> None:
     apply(cluster, changed({}, namespace=namespace))
     entry = {
         "id": "run",
@@ -223,8 +232,8 @@ def test_the_columns_of_an_exporter_that_ran(cluster: ControlPlane, namespace: s
             "history": [entry, entry | {"result": "Failed"}],
         },
     )
-    shown = table(cluster.kubectl("get", "qex", "-n", namespace, "--output=wide").stdout)
-    assert shown | {"LAST SUCCESS": "", "AGE": ""} == {
+    output = columns_of(cluster.kubectl("get", "qex", "-n", namespace, "--output=wide").stdout)
+    assert output | {"LAST SUCCESS": "", "AGE": ""} == {
         "NAME": "teams-rollout",
         "FREQUENCY": "Weekly",
         "SUSPENDED": "false",
@@ -238,23 +247,21 @@ def test_the_columns_of_an_exporter_that_ran(cluster: ControlPlane, namespace: s
         "QUERY": "#teams_rollout",
         "MESSAGE": "All is well.",
     }
-    assert re.fullmatch(r"\d+[a-z]\w*", shown["LAST SUCCESS"])
+    assert re.fullmatch(r"\d+[a-z]\w*", output["LAST SUCCESS"])
 
 
-def test_the_samples_can_be_applied_as_they_are(cluster: ControlPlane) -> None:
+def test_the_api_server_accepts_all_samples(cluster: ControlPlane) -> None:
     cluster.kubectl("create", "namespace", "dex", check=False)
     cluster.kubectl("apply", "--dry-run=server", f"--filename={ROOT / 'samples'}")
 
 
-def test_an_object_with_a_field_that_does_not_exist_is_refused_by_kubectl(
-    cluster: ControlPlane, namespace: str
-) -> None:
-    refused = apply(cluster, changed({"qualtrics.surveyID": "x"}, namespace=namespace), check=False)
-    assert refused.returncode == 1
-    assert 'unknown field "spec.qualtrics.surveyID"' in refused.stderr
+def test_kubectl_rejects_an_exporter_with_an_unknown_field(cluster: ControlPlane, namespace: str) -> None:
+    result = apply(cluster, changed({"qualtrics.surveyID": "x"}, namespace=namespace), check=False)
+    assert result.returncode == 1
+    assert 'unknown field "spec.qualtrics.surveyID"' in result.stderr
 
 
-def test_what_an_older_crd_let_in_is_read_as_invalid(control_plane: ControlPlane, namespace: str) -> None:
+def test_an_exporter_that_an_older_crd_accepted_is_read_as_invalid(control_plane: ControlPlane, namespace: str) -> None:
     older = copy_of_crd("older")
     older["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = {
         "type": "object",

@@ -1,4 +1,4 @@
-"""An object is read as it comes: whatever is in it, nothing raises, and a spec that breaks a rule is none."""
+"""Reading an object never raises an error. An invalid spec is reported in `spec_error`."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from qualtrics_exporter.resource.exporter import Exporter, read_spec
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import Status
-from tests.resource.manifests import BAD, GOOD, HOURLY, REMOVED, changed, sample
+from tests.resource.manifests import HOURLY, INVALID, REMOVED, VALID, changed, sample
 
-PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
-JSON = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4))
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4))
 
 
 def paths(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths of everything in a JSON value."""
+    """The paths of all values in a JSON value."""
     inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     return [path, *(found for key, value in inner for found in paths(value, (*path, key)))]
 
@@ -85,17 +85,17 @@ def assert_readable(exporter: Exporter) -> None:
 
 
 @given(JSON)
-def test_anything_can_be_read(body: Any) -> None:
+def test_any_json_is_read_without_an_error(body: Any) -> None:
     assert_readable(Exporter.from_object(body))
 
 
 @given(st.fixed_dictionaries({}, optional={"metadata": JSON, "spec": JSON, "status": JSON}))
-def test_any_part_can_be_anything(body: Any) -> None:
+def test_an_object_with_any_metadata_spec_and_status_is_read_without_an_error(body: Any) -> None:
     assert_readable(Exporter.from_object(body))
 
 
 @given(st.sampled_from(paths(OBJECT)), JSON)
-def test_any_field_can_be_anything(path: tuple[Any, ...], value: Any) -> None:
+def test_an_object_with_any_value_in_one_field_is_read_without_an_error(path: tuple[Any, ...], value: Any) -> None:
     assert_readable(Exporter.from_object(with_value(OBJECT, path, value)))
 
 
@@ -106,14 +106,14 @@ def test_any_field_can_be_anything(path: tuple[Any, ...], value: Any) -> None:
         "2026-01-05T00:00:60Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1999-12-31T23:59:59Z", {}, [],
     ],
 )  # fmt: skip
-def test_an_impossible_time_is_ignored_by_itself(time: Any) -> None:
+def test_an_invalid_time_in_the_status_is_ignored_and_other_fields_are_read(time: Any) -> None:
     exporter = Exporter.from_object({"status": {"observedGeneration": 4, "scheduleSince": time, "schedule": "x"}})
     assert (exporter.status.observed_generation, exporter.status.schedule) == (4, "x")
     assert exporter.status.schedule_since is None
     assert exporter.ignored == ("status.scheduleSince",)
 
 
-def test_an_invalid_part_of_a_status_costs_no_receipt() -> None:
+def test_an_invalid_part_of_a_status_does_not_lose_receipts_and_other_parts() -> None:
     status = {
         "handledRunRequests": ["aaaaaaaaaa", 7, "bbbbbbbbbb", None],
         "sentRuns": ["run"] * 200,
@@ -137,7 +137,7 @@ def test_an_invalid_part_of_a_status_costs_no_receipt() -> None:
     assert "status.activeRun.step" in exporter.ignored
 
 
-def test_a_good_object_is_read_in_full() -> None:
+def test_a_valid_object_is_read_completely() -> None:
     exporter = Exporter.from_object(OBJECT)
     assert exporter.spec_error == ""
     assert (exporter.namespace, exporter.name, exporter.uid, exporter.generation) == ("dex", "teams-rollout", "u", 3)
@@ -150,27 +150,27 @@ def test_a_good_object_is_read_in_full() -> None:
     assert exporter.status.active_run.step == "Sending"
 
 
-def test_fields_of_a_newer_version_are_passed_over() -> None:
+def test_unknown_fields_of_a_newer_version_are_ignored() -> None:
     newer = changed({"qualtrics.brandNew": {"a": 1}, "priority": 7})
     exporter = Exporter.from_object(newer | {"status": {"observedGeneration": 2, "brandNew": []}})
     assert exporter.spec_error == ""
     assert exporter.status.observed_generation == 2
 
 
-@pytest.mark.parametrize("name", GOOD)
-def test_what_keeps_the_rules_is_a_spec(name: str) -> None:
-    assert Exporter.from_object(changed(GOOD[name])).spec_error == ""
+@pytest.mark.parametrize("name", VALID)
+def test_a_valid_spec_is_accepted(name: str) -> None:
+    assert Exporter.from_object(changed(VALID[name])).spec_error == ""
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_what_breaks_a_rule_is_no_spec_and_the_error_says_what_to_write(name: str) -> None:
-    bad = BAD[name]
-    exporter = Exporter.from_object(changed(bad.changes))
+@pytest.mark.parametrize("name", INVALID)
+def test_an_invalid_spec_is_rejected_with_its_path_and_a_message_that_says_what_to_write(name: str) -> None:
+    invalid = INVALID[name]
+    exporter = Exporter.from_object(changed(invalid.changes))
     assert exporter.spec is None
-    assert exporter.spec_error.startswith(f"spec.{bad.path.replace('parameters.days', 'parameters.*')}: ")
-    if bad.ours:
-        assert bad.sentence in exporter.spec_error
-    assert "cannot be used" not in exporter.spec_error, "a kind of error that has no sentence yet"
+    assert exporter.spec_error.startswith(f"spec.{invalid.path.replace('parameters.days', 'parameters.*')}: ")
+    if invalid.has_own_message:
+        assert invalid.message in exporter.spec_error
+    assert "cannot be used" not in exporter.spec_error, "this kind of error has no message yet"
 
 
 @pytest.mark.parametrize(
@@ -190,11 +190,11 @@ def test_what_breaks_a_rule_is_no_spec_and_the_error_says_what_to_write(name: st
         ({"description": "d" * 1025}, "spec.description: must have at most 1024 characters"),
     ],
 )
-def test_plain_schema_is_told_in_our_words(changes: dict[str, Any], error: str) -> None:
+def test_a_schema_error_is_reported_in_a_plain_sentence(changes: dict[str, Any], error: str) -> None:
     assert Exporter.from_object(changed(changes)).spec_error.startswith(error)
 
 
-def test_several_errors_are_told_at_once_but_not_all() -> None:
+def test_the_first_three_errors_are_reported_with_the_number_of_further_ones() -> None:
     exporter = Exporter.from_object({"spec": {"schedule": {"frequency": "Hourly", "dayOfWeek": "Monday"}}})
     assert exporter.spec_error == (
         "spec.schedule.everyHours: must be set with frequency Hourly: one of 1, 2, 3, 4, 6, 12; "
@@ -203,7 +203,7 @@ def test_several_errors_are_told_at_once_but_not_all() -> None:
     )
 
 
-def test_a_sender_of_another_domain_has_its_own_reason() -> None:
+def test_a_sender_of_another_domain_is_rejected_with_from_email_not_allowed() -> None:
     exporter = Exporter.from_object(changed({"qualtrics.fromEmail": "dex@example.com"}))
     assert exporter.spec_reason is Reason.FROM_EMAIL_NOT_ALLOWED
     assert Exporter.from_object(changed({"qualtrics.surveyId": "SV_"})).spec_reason is Reason.SPEC_INVALID
@@ -213,14 +213,14 @@ SECRET = "eva.example@example.com"
 
 
 @given(st.sampled_from(paths(sample()["spec"])), st.sampled_from([SECRET, [SECRET], {SECRET: SECRET}, {SECRET: 1}]))
-def test_an_error_never_repeats_what_the_user_wrote(path: tuple[Any, ...], value: Any) -> None:
+def test_an_error_does_not_contain_the_invalid_value(path: tuple[Any, ...], value: Any) -> None:
     exporter = Exporter.from_object({"spec": with_value(sample()["spec"], path, value)})
     assert "eva" not in exporter.spec_error
 
 
 @pytest.mark.parametrize("value", [7, "x", "x" * 2000])
-def test_of_very_many_parameters_only_the_first_are_looked_at(value: Any) -> None:
+def test_a_spec_with_50000_invalid_parameters_returns_at_most_21_errors(value: Any) -> None:
     spec = changed({"nexthink.parameters": {f"p{number}": value for number in range(50_000)}})["spec"]
-    found, wrong = read_spec(spec)
+    found, errors = read_spec(spec)
     assert found is None
-    assert 1 <= len(wrong) <= 21
+    assert 1 <= len(errors) <= 21

@@ -1,4 +1,4 @@
-"""The same manifests for a real API server and for Python: both have to come to the same verdict, with our words."""
+"""A real API server, Python and `validate` accept and reject the same manifests, with the same messages."""
 
 import json
 from collections.abc import Iterator
@@ -13,58 +13,65 @@ import yaml
 from qualtrics_exporter.cli.manifest_findings import findings
 from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION, Exporter
 from tests.environment.controlplane import ControlPlane
-from tests.resource.manifests import BAD, GOOD, Bad, changed
+from tests.resource.manifests import INVALID, VALID, InvalidManifest, changed
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
-def verdicts(cluster: ControlPlane) -> Iterator[dict[str, Any]]:
-    """What the API server says of each manifest of the table: the causes of its refusal, or an empty list."""
+def api_server_errors(cluster: ControlPlane) -> Iterator[dict[str, Any]]:
+    """The errors of the API server for each manifest of the tables."""
     namespace = cluster.namespace("rules-of-the-object")
     api = kubernetes.client.CustomObjectsApi(cluster.api())
 
-    def ask(item: tuple[str, Any]) -> tuple[str, Any]:
+    def create(item: tuple[str, Any]) -> tuple[str, Any]:
         name, changes = item
-        manifest = changed(changes.changes if isinstance(changes, Bad) else changes, namespace=namespace)
+        manifest = changed(changes.changes if isinstance(changes, InvalidManifest) else changes, namespace=namespace)
         try:
             api.create_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, manifest, dry_run="All")
-        except kubernetes.client.ApiException as refusal:
-            body = json.loads(refusal.body or "{}")
+        except kubernetes.client.ApiException as error:
+            body = json.loads(error.body or "{}")
             return name, (body.get("details") or {}).get("causes") or [{"field": "", "message": body["message"]}]
         return name, []
 
     with ThreadPoolExecutor(4) as workers:
-        yield dict(workers.map(ask, [*BAD.items(), *GOOD.items()]))
+        yield dict(workers.map(create, [*INVALID.items(), *VALID.items()]))
 
 
-@pytest.mark.parametrize("name", GOOD)
-def test_the_api_server_takes_what_keeps_the_rules(verdicts: dict[str, Any], name: str) -> None:
-    assert verdicts[name] == []
+@pytest.mark.parametrize("name", VALID)
+def test_the_api_server_accepts_a_valid_manifest(api_server_errors: dict[str, Any], name: str) -> None:
+    assert api_server_errors[name] == []
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_the_api_server_refuses_what_breaks_a_rule_and_says_what_to_write(verdicts: dict[str, Any], name: str) -> None:
-    bad = BAD[name]
+@pytest.mark.parametrize("name", INVALID)
+def test_the_api_server_rejects_an_invalid_manifest_at_its_path_with_the_message(
+    api_server_errors: dict[str, Any], name: str
+) -> None:
+    invalid = INVALID[name]
     assert [
-        cause for cause in verdicts[name] if cause["field"] == f"spec.{bad.path}" and bad.sentence in cause["message"]
-    ], verdicts[name]
+        cause
+        for cause in api_server_errors[name]
+        if cause["field"] == f"spec.{invalid.path}" and invalid.message in cause["message"]
+    ], api_server_errors[name]
 
 
-@pytest.mark.parametrize("name", [*BAD, *GOOD])
-def test_python_and_the_api_server_never_disagree(verdicts: dict[str, Any], name: str) -> None:
-    changes = BAD[name].changes if name in BAD else GOOD[name]
+@pytest.mark.parametrize("name", [*INVALID, *VALID])
+def test_python_and_the_api_server_accept_the_same_manifests(api_server_errors: dict[str, Any], name: str) -> None:
+    changes = INVALID[name].changes if name in INVALID else VALID[name]
     exporter = Exporter.from_object(changed(changes))
-    assert (exporter.spec is not None) == (verdicts[name] == []), (exporter.spec_error, verdicts[name])
+    assert (exporter.spec is not None) == (api_server_errors[name] == []), (
+        exporter.spec_error,
+        api_server_errors[name],
+    )
 
 
-@pytest.mark.parametrize("name", [*BAD, *GOOD])
-def test_validate_and_the_api_server_never_disagree(verdicts: dict[str, Any], name: str) -> None:
-    changes = BAD[name].changes if name in BAD else GOOD[name]
+@pytest.mark.parametrize("name", [*INVALID, *VALID])
+def test_validate_and_the_api_server_accept_the_same_manifests(api_server_errors: dict[str, Any], name: str) -> None:
+    changes = INVALID[name].changes if name in INVALID else VALID[name]
     _, found = findings(yaml.safe_dump(changed(changes)))
-    # What NQL says of a query is no business of the API server.
+    # The API server does not check NQL.
     errors = [f for f in found if f.severity == "error" and not f.reason.startswith("Query")]
-    assert bool(errors) == bool(verdicts[name]), ([error.message for error in errors], verdicts[name])
-    if name in BAD:
-        # A key of the user's own is a * in the path.
-        assert any(fnmatchcase(f"spec.{BAD[name].path}", error.path) for error in errors)
+    assert bool(errors) == bool(api_server_errors[name]), ([error.message for error in errors], api_server_errors[name])
+    if name in INVALID:
+        # In the path, * replaces a key that the user chooses.
+        assert any(fnmatchcase(f"spec.{INVALID[name].path}", error.path) for error in errors)

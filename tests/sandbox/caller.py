@@ -1,4 +1,4 @@
-"""A caller that knows nothing but HTTP: what the tests ask the two sides with."""
+"""HTTP clients of both APIs for the tests of the sandbox, independent of the clients of the operator."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,40 +7,40 @@ from typing import Any
 
 import httpx
 
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 
 JSON = dict[str, Any]
 
 
 @dataclass
 class Caller:
-    """One side's API with a token, if it has one."""
+    """A client of one API, with an access token after `log_in`."""
 
     sandbox: Sandbox
     http: httpx.AsyncClient
     headers: dict[str, str] = field(default_factory=dict)
 
     @property
-    def world(self) -> World:
-        return self.sandbox.world
+    def account(self) -> Account:
+        return self.sandbox.account
 
-    async def token(self, side: str, **changes: str) -> httpx.Response:
-        """Ask for a token with what the Secret holds."""
-        secret = {**self.sandbox.secrets()[side], **changes}
+    async def token(self, service: str, **changes: str) -> httpx.Response:
+        """Request a token with the keys of the Secret, or with changed ones."""
+        secret = {**self.sandbox.secrets()[service], **changes}
         return await self.http.post(
             secret["tokenUrl"],
             auth=(secret["clientId"], secret["clientSecret"]),
             data={"grant_type": "client_credentials", "scope": secret["scope"]},
         )
 
-    async def log_in(self, side: str) -> None:
-        reply = await self.token(side)
+    async def log_in(self, service: str) -> None:
+        reply = await self.token(service)
         assert reply.status_code == 200, reply.text
         self.headers = {"Authorization": f"Bearer {reply.json()['access_token']}"}
 
 
 class NexthinkCaller(Caller):
-    """Asks the NQL API."""
+    """A client of the NQL API."""
 
     async def get(self, path: str, **arguments: Any) -> httpx.Response:
         headers = {**self.headers, **arguments.pop("headers", {})}
@@ -52,17 +52,17 @@ class NexthinkCaller(Caller):
 
     async def execute(self, query_id: str | None = None, version: int = 2, **more: Any) -> httpx.Response:
         headers = more.pop("headers", {})
-        body = {"queryId": query_id or self.world.query_id, **more}
+        body = {"queryId": query_id or self.account.query_id, **more}
         return await self.post(f"/api/v{version}/nql/execute", body, headers)
 
     async def export(self, query_id: str | None = None, **more: Any) -> httpx.Response:
-        return await self.post("/api/v1/nql/export", {"queryId": query_id or self.world.query_id, **more})
+        return await self.post("/api/v1/nql/export", {"queryId": query_id or self.account.query_id, **more})
 
     async def status(self, export_id: str) -> httpx.Response:
         return await self.get(f"/api/v1/nql/status/{export_id}")
 
-    async def exported(self, query_id: str | None = None, **more: Any) -> str:
-        """The address of a finished export."""
+    async def download_url(self, query_id: str | None = None, **more: Any) -> str:
+        """Export a query, and return the URL of the file."""
         export_id = (await self.export(query_id, **more)).json()["exportId"]
         while "resultsFileUrl" not in (answer := (await self.status(export_id)).json()):
             assert answer["status"] in {"SUBMITTED", "IN_PROGRESS"}
@@ -70,7 +70,7 @@ class NexthinkCaller(Caller):
 
 
 class QualtricsCaller(Caller):
-    """Asks API v3."""
+    """A client of the API of Qualtrics."""
 
     def url(self, path: str) -> str:
         return f"{self.sandbox.qualtrics_url}/API/v3{path}"
@@ -82,66 +82,69 @@ class QualtricsCaller(Caller):
         return await self.http.post(self.url(path), json=json, headers=self.headers)
 
     @property
-    def batches(self) -> str:
-        return f"/directories/{self.world.directory_id}/transactionbatches"
+    def batches_path(self) -> str:
+        return f"/directories/{self.account.directory_id}/transactionbatches"
 
     @property
-    def imports(self) -> str:
-        return f"/directories/{self.world.directory_id}/mailinglists/{self.world.mailing_list_id}/transactioncontacts"
+    def imports_path(self) -> str:
+        return (
+            f"/directories/{self.account.directory_id}/mailinglists/{self.account.mailing_list_id}/transactioncontacts"
+        )
 
-    async def batch(self) -> str:
-        reply = await self.post(self.batches, {"transactionIds": []})
+    async def create_batch(self) -> str:
+        reply = await self.post(self.batches_path, {"transactionIds": []})
         assert reply.status_code == 200, reply.text
         return str(reply.json()["result"]["id"])
 
-    def contacts(self, batch_id: str, addresses: Iterable[str]) -> JSON:
-        """A good body of an import."""
+    def import_body(self, batch_id: str, addresses: Iterable[str]) -> JSON:
+        """A valid body of an import."""
         contacts = [{"email": address, "transactionData": {"runId": "run-1"}} for address in addresses]
         return {"transactionMeta": {"batchId": batch_id, "fields": ["runId"]}, "contacts": contacts}
 
-    async def bring_in(self, batch_id: str, addresses: Iterable[str]) -> JSON:
-        """Import people and wait for the end, by asking; the last answer."""
-        reply = await self.post(self.imports, self.contacts(batch_id, addresses))
+    async def import_people(self, batch_id: str, addresses: Iterable[str]) -> JSON:
+        """Import people, and return the last status of the import."""
+        reply = await self.post(self.imports_path, self.import_body(batch_id, addresses))
         assert reply.status_code == 202, reply.text
-        return await self.finished(reply.json()["result"]["id"])
+        return await self.import_result(reply.json()["result"]["id"])
 
-    async def finished(self, import_id: str) -> JSON:
+    async def import_result(self, import_id: str) -> JSON:
+        """Request the status of an import until it has ended."""
         while True:
-            answer: JSON = (await self.get(f"{self.imports}/{import_id}")).json()["result"]
+            answer: JSON = (await self.get(f"{self.imports_path}/{import_id}")).json()["result"]
             if answer["status"] != "inProgress":
                 return answer
 
-    async def batch_of(self, *addresses: str) -> str:
-        batch_id = await self.batch()
-        await self.bring_in(batch_id, addresses)
+    async def batch_with(self, *addresses: str) -> str:
+        batch_id = await self.create_batch()
+        await self.import_people(batch_id, addresses)
         return batch_id
 
-    def letter(self, batch_id: str, **changes: Any) -> JSON:
-        """A good body of a distribution, due now."""
-        world = self.world
+    def distribution_body(self, batch_id: str, **changes: Any) -> JSON:
+        """A valid body of a distribution with the current time as its send date."""
+        account = self.account
         return {
-            "message": {"libraryId": world.library_id, "messageId": world.message_id},
+            "message": {"libraryId": account.library_id, "messageId": account.message_id},
             "recipients": {"transactionBatchId": batch_id},
             "header": {"fromName": "Workplace", "fromEmail": "noreply@qemailserver.com", "subject": "How is Teams?"},
-            "surveyLink": {"surveyId": world.survey_id, "type": "Individual"},
-            "sendDate": iso(self.sandbox.clock.now()),
+            "surveyLink": {"surveyId": account.survey_id, "type": "Individual"},
+            "sendDate": format_time(self.sandbox.clock.now()),
             **changes,
         }
 
     async def send(self, batch_id: str, **changes: Any) -> str:
-        reply = await self.post("/distributions", self.letter(batch_id, **changes))
+        reply = await self.post("/distributions", self.distribution_body(batch_id, **changes))
         assert reply.status_code == 200, reply.text
         return str(reply.json()["result"]["id"])
 
-    async def read(self, distribution_id: str) -> JSON:
-        reply = await self.get(f"/distributions/{distribution_id}", surveyId=self.world.survey_id)
+    async def read_distribution(self, distribution_id: str) -> JSON:
+        reply = await self.get(f"/distributions/{distribution_id}", surveyId=self.account.survey_id)
         assert reply.status_code == 200, reply.text
         answer: JSON = reply.json()["result"]
         return answer
 
-    async def listed(self, **filters: Any) -> list[JSON]:
-        """All pages of the list."""
-        reply = await self.get("/distributions", surveyId=self.world.survey_id, **filters)
+    async def list_distributions(self, **filters: Any) -> list[JSON]:
+        """The distributions on all pages of the list."""
+        reply = await self.get("/distributions", surveyId=self.account.survey_id, **filters)
         assert reply.status_code == 200, reply.text
         result = reply.json()["result"]
         elements: list[JSON] = result["elements"]
@@ -151,11 +154,11 @@ class QualtricsCaller(Caller):
         return elements
 
 
-def iso(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def error_code(reply: httpx.Response) -> str | None:
-    """The code in Qualtrics' envelope."""
+    """The error code in the envelope of Qualtrics."""
     code: str | None = reply.json()["meta"]["error"].get("errorCode")
     return code

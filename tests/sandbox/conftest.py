@@ -1,4 +1,4 @@
-"""The sandbox on real sockets, its clock in the test's hands, and a caller for each side."""
+"""The sandbox on real sockets with a clock that the test moves, and a client of each API."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 from tests.environment.clock import SteeredClock
 from tests.sandbox.caller import NexthinkCaller, QualtricsCaller
 
@@ -17,13 +17,13 @@ def clock() -> SteeredClock:
 
 
 @pytest.fixture
-def world() -> World:
-    return World.default()
+def account() -> Account:
+    return Account.default()
 
 
 @pytest.fixture
-async def sandbox(world: World, clock: SteeredClock) -> AsyncIterator[Sandbox]:
-    async with Sandbox(world, clock=clock) as running:
+async def sandbox(account: Account, clock: SteeredClock) -> AsyncIterator[Sandbox]:
+    async with Sandbox(account, clock=clock) as running:
         yield running
         assert running.ledger.errors == []
 

@@ -1,4 +1,4 @@
-"""The outbox for people, and steering from another process."""
+"""Tests of `/_sandbox/`: the outbox, the control of a sandbox by another process, and who may use it."""
 
 import asyncio
 import json
@@ -14,13 +14,13 @@ ANA = "ana@example.com"
 
 
 class Control:
-    """`/_sandbox/` of one listener."""
+    """A client of `/_sandbox/`."""
 
     def __init__(self, caller: QualtricsCaller) -> None:
         self.http = caller.http
         self.url = caller.sandbox.qualtrics_url + "/_sandbox"
 
-    async def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
+    async def request(self, method: str, path: str, body: Any = None) -> httpx.Response:
         return await self.http.request(method, self.url + path, json=body)
 
 
@@ -29,42 +29,44 @@ def control(qualtrics: QualtricsCaller) -> Control:
     return Control(qualtrics)
 
 
-async def test_the_outbox_lists_who_got_what(qualtrics: QualtricsCaller, control: Control) -> None:
-    assert "Nothing was sent yet" in (await control.ask("GET", "/outbox")).text
-    await qualtrics.send(await qualtrics.batch_of(ANA, "ben@example.com"))
-    page = (await control.ask("GET", "/outbox")).text
+async def test_outbox_lists_the_recipients_of_each_distribution(qualtrics: QualtricsCaller, control: Control) -> None:
+    assert "Nothing was sent yet" in (await control.request("GET", "/outbox")).text
+    await qualtrics.send(await qualtrics.batch_with(ANA, "ben@example.com"))
+    page = (await control.request("GET", "/outbox")).text
     assert "How is Teams?" in page
     assert "<li>ana@example.com</li><li>ben@example.com</li>" in page
     assert '<meta http-equiv="refresh"' in page
-    (sent,) = (await control.ask("GET", "/outbox.json")).json()
+    (sent,) = (await control.request("GET", "/outbox.json")).json()
     assert (sent["recipients"], sent["stats"]["sent"]) == ([ANA, "ben@example.com"], 2)
 
 
-async def test_the_outbox_escapes_everything(qualtrics: QualtricsCaller, control: Control) -> None:
+async def test_outbox_escapes_html_in_names_and_subjects(qualtrics: QualtricsCaller, control: Control) -> None:
     header = {"fromName": "<i>n", "fromEmail": "noreply@qemailserver.com", "subject": "<script>alert(1)</script>"}
-    await qualtrics.send(await qualtrics.batch_of(ANA), header=header)
-    reply = await control.ask("GET", "/outbox")
+    await qualtrics.send(await qualtrics.batch_with(ANA), header=header)
+    reply = await control.request("GET", "/outbox")
     assert "<script>" not in reply.text
     assert "<i>" not in reply.text
     assert reply.headers["content-security-policy"].startswith("default-src 'none'")
 
 
-async def test_whoever_is_mailed_twice_stands_out(qualtrics: QualtricsCaller, control: Control) -> None:
-    batch_id = await qualtrics.batch_of(ANA)
-    await qualtrics.bring_in(batch_id, [ANA])
+async def test_outbox_highlights_a_person_who_is_mailed_twice(qualtrics: QualtricsCaller, control: Control) -> None:
+    batch_id = await qualtrics.batch_with(ANA)
+    await qualtrics.import_people(batch_id, [ANA])
     await qualtrics.send(batch_id)
-    assert '<li class="twice">ana@example.com</li>' in (await control.ask("GET", "/outbox")).text
+    assert '<li class="twice">ana@example.com</li>' in (await control.request("GET", "/outbox")).text
 
 
-async def test_the_outbox_shows_the_beginning_of_a_long_list(qualtrics: QualtricsCaller, control: Control) -> None:
-    await qualtrics.send(await qualtrics.batch_of(*(f"user{n}@example.com" for n in range(300))))
-    page = (await control.ask("GET", "/outbox")).text
+async def test_outbox_page_shows_the_first_200_addresses_of_a_list(
+    qualtrics: QualtricsCaller, control: Control
+) -> None:
+    await qualtrics.send(await qualtrics.batch_with(*(f"user{n}@example.com" for n in range(300))))
+    page = (await control.request("GET", "/outbox")).text
     assert (page.count("<li>"), "… and 100 more" in page) == (200, True)
 
 
-async def test_the_ledger_can_be_read_and_its_calls_forgotten(qualtrics: QualtricsCaller, control: Control) -> None:
-    await qualtrics.send(await qualtrics.batch_of(ANA))
-    ledger = (await control.ask("GET", "/ledger.json")).json()
+async def test_ledger_returns_its_requests_until_they_are_deleted(qualtrics: QualtricsCaller, control: Control) -> None:
+    await qualtrics.send(await qualtrics.batch_with(ANA))
+    ledger = (await control.request("GET", "/ledger.json")).json()
     assert ledger["mails"] == {ANA: 1}
     assert [call["operation"] for call in ledger["calls"]] == [
         "qualtrics.token",
@@ -75,116 +77,121 @@ async def test_the_ledger_can_be_read_and_its_calls_forgotten(qualtrics: Qualtri
         SEND,
     ]
     assert ledger["errors"] == []
-    await control.ask("DELETE", "/ledger")
-    ledger = (await control.ask("GET", "/ledger.json")).json()
+    await control.request("DELETE", "/ledger")
+    ledger = (await control.request("GET", "/ledger.json")).json()
     assert (ledger["calls"], len(ledger["distributions"])) == ([], 1)
 
 
-async def test_faults_can_be_ordered_held_awaited_and_released(qualtrics: QualtricsCaller, control: Control) -> None:
-    batch_id = await qualtrics.batch_of(ANA)
-    assert (await control.ask("POST", "/faults", {"operation": SEND, "hold": "before"})).status_code == 201
-    waiting = asyncio.create_task(control.ask("GET", f"/faults/reached?operation={SEND}&timeout=300"))
-    asking = asyncio.create_task(qualtrics.post("/distributions", qualtrics.letter(batch_id)))
-    assert (await waiting).json() == {"reached": True}
-    assert (await control.ask("GET", "/faults")).json() == {"open": [], "held": 1}
-    assert (await control.ask("POST", "/faults/release", {"operation": SEND, "drop": True})).json() == {"released": 1}
+async def test_client_adds_a_fault_awaits_the_held_request_and_drops_it(
+    qualtrics: QualtricsCaller, control: Control
+) -> None:
+    batch_id = await qualtrics.batch_with(ANA)
+    assert (await control.request("POST", "/faults", {"operation": SEND, "hold": "before"})).status_code == 201
+    reached = asyncio.create_task(control.request("GET", f"/faults/reached?operation={SEND}&timeout=300"))
+    request = asyncio.create_task(qualtrics.post("/distributions", qualtrics.distribution_body(batch_id)))
+    assert (await reached).json() == {"reached": True}
+    assert (await control.request("GET", "/faults")).json() == {"open": [], "held": 1}
+    released = await control.request("POST", "/faults/release", {"operation": SEND, "drop": True})
+    assert released.json() == {"released": 1}
     with pytest.raises(httpx.RemoteProtocolError):
-        await asking
-    assert (await control.ask("GET", f"/seen?operation={SEND}")).json() == {"seen": True}
-    assert (await control.ask("GET", f"/seen?operation={SEND}&count=2&timeout=0.01")).json() == {"seen": False}
-    assert (await control.ask("GET", "/faults/reached?timeout=0.01")).json() == {"reached": False}
+        await request
+    assert (await control.request("GET", f"/seen?operation={SEND}")).json() == {"seen": True}
+    assert (await control.request("GET", f"/seen?operation={SEND}&count=2&timeout=0.01")).json() == {"seen": False}
+    assert (await control.request("GET", "/faults/reached?timeout=0.01")).json() == {"reached": False}
 
 
-async def test_garbage_can_be_ordered_as_bytes(qualtrics: QualtricsCaller, control: Control) -> None:
-    await control.ask("POST", "/faults", {"operation": "qualtrics.whoami", "body_base64": "/w==", "times": 2})
+async def test_fault_with_a_base64_body_returns_its_bytes_until_faults_are_removed(
+    qualtrics: QualtricsCaller, control: Control
+) -> None:
+    await control.request("POST", "/faults", {"operation": "qualtrics.whoami", "body_base64": "/w==", "times": 2})
     assert (await qualtrics.get("/whoami")).content == b"\xff"
-    assert (await control.ask("GET", "/faults")).json()["open"][0]["hits"] == 1
-    await control.ask("DELETE", "/faults")
+    assert (await control.request("GET", "/faults")).json()["open"][0]["hits"] == 1
+    await control.request("DELETE", "/faults")
     assert (await qualtrics.get("/whoami")).json()["result"]
 
 
-async def test_other_people_are_returned_by_the_same_query(qualtrics: QualtricsCaller, control: Control) -> None:
-    world = qualtrics.world
-    before = world.queries[world.query_id].executed
-    await control.ask("PUT", "/queries", {"id": world.query_id, "people": [ANA]})
-    assert world.queries[world.query_id].executed == before
-    await control.ask("PUT", "/queries", {"id": world.query_id, "people": [ANA], "executed": "users"})
-    assert world.queries[world.query_id].executed == "users"
+async def test_changing_the_people_of_a_query_keeps_its_text(qualtrics: QualtricsCaller, control: Control) -> None:
+    account = qualtrics.account
+    before = account.queries[account.query_id].executed
+    await control.request("PUT", "/queries", {"id": account.query_id, "people": [ANA]})
+    assert account.queries[account.query_id].executed == before
+    await control.request("PUT", "/queries", {"id": account.query_id, "people": [ANA], "executed": "users"})
+    assert account.queries[account.query_id].executed == "users"
 
 
-async def test_knobs_can_be_turned(qualtrics: QualtricsCaller, control: Control) -> None:
-    knobs = {
+async def test_client_changes_and_reads_settings(qualtrics: QualtricsCaller, control: Control) -> None:
+    settings = {
         "list_lag_seconds": 60,
         "batch_echo": "never",
         "opted_out_addresses": ["Ana@Example.com"],
         "next_page_origin": None,
         "limits": {"qualtrics_brand_per_minute": None, "qualtrics_endpoints_per_minute": {"create_batch": 7}},
     }
-    shown = (await control.ask("PUT", "/world", knobs)).json()
+    shown = (await control.request("PUT", "/world", settings)).json()
     assert shown["opted_out_addresses"] == [ANA]
-    world = qualtrics.world
-    assert (world.list_lag_seconds, world.batch_echo, world.opted_out_addresses) == (60, "never", {ANA})
-    assert world.limits.qualtrics_brand_per_minute is None
-    assert world.limits.qualtrics_endpoints_per_minute == {"create_batch": 7}
-    await control.ask("PUT", "/world", {"limits": "off"})
-    assert world.limits.nexthink_queries_per_second is None
-    assert (await control.ask("GET", "/world")).json()["world"]["batch_echo"] == "never"
+    account = qualtrics.account
+    assert (account.list_lag_seconds, account.batch_echo, account.opted_out_addresses) == (60, "never", {ANA})
+    assert account.limits.qualtrics_brand_per_minute is None
+    assert account.limits.qualtrics_endpoints_per_minute == {"create_batch": 7}
+    await control.request("PUT", "/world", {"limits": "off"})
+    assert account.limits.nexthink_queries_per_second is None
+    assert (await control.request("GET", "/world")).json()["world"]["batch_echo"] == "never"
 
 
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        ("PUT", "/world", {"surveys": {}}),
-        ("PUT", "/world", {"batch_echo": "always"}),
-        ("PUT", "/world", {"import_polls": "many"}),
-        ("PUT", "/world", {"import_seconds_per_thousand": -5}),
-        ("PUT", "/world", {"limits": {"speed": 1}}),
-        ("PUT", "/world", []),
-        ("PUT", "/queries", {"people": []}),
-        ("PUT", "/queries", {"id": "#x"}),
-        ("PUT", "/queries", {"id": "#x", "people": [], "size": 1}),
-        ("POST", "/faults", {"status": 500}),
-        ("POST", "/faults", {"operation": SEND, "explode": True}),
-        ("PUT", "/surveys", {"name": "x"}),
-        ("PUT", "/world", None),
+        pytest.param("PUT", "/world", {"surveys": {}}, id="data instead of a setting"),
+        pytest.param("PUT", "/world", {"batch_echo": "always"}, id="setting with an unknown value"),
+        pytest.param("PUT", "/world", {"import_polls": "many"}, id="setting of a wrong type"),
+        pytest.param("PUT", "/world", {"import_seconds_per_thousand": -5}, id="negative setting"),
+        pytest.param("PUT", "/world", {"limits": {"speed": 1}}, id="unknown limit"),
+        pytest.param("PUT", "/world", [], id="settings as a list"),
+        pytest.param("PUT", "/queries", {"people": []}, id="query without an id"),
+        pytest.param("PUT", "/queries", {"id": "#x"}, id="query without rows"),
+        pytest.param("PUT", "/queries", {"id": "#x", "people": [], "size": 1}, id="query with an unknown key"),
+        pytest.param("POST", "/faults", {"status": 500}, id="fault without an operation"),
+        pytest.param("POST", "/faults", {"operation": SEND, "explode": True}, id="fault with an unknown key"),
+        pytest.param("PUT", "/surveys", {"name": "x"}, id="survey without an id"),
+        pytest.param("PUT", "/world", None, id="no body"),
     ],
 )
-async def test_what_cannot_be_understood_is_refused(control: Control, method: str, path: str, body: Any) -> None:
-    assert (await control.ask(method, path, body)).status_code == 400
+async def test_invalid_control_request_is_refused(control: Control, method: str, path: str, body: Any) -> None:
+    assert (await control.request(method, path, body)).status_code == 400
 
 
-async def test_nothing_is_turned_when_one_knob_is_wrong(qualtrics: QualtricsCaller, control: Control) -> None:
-    assert (await control.ask("PUT", "/world", {"import_polls": 9, "limits": {"speed": 1}})).status_code == 400
-    assert qualtrics.world.import_polls == 1
+async def test_no_setting_changes_if_one_of_them_is_invalid(qualtrics: QualtricsCaller, control: Control) -> None:
+    assert (await control.request("PUT", "/world", {"import_polls": 9, "limits": {"speed": 1}})).status_code == 400
+    assert qualtrics.account.import_polls == 1
 
 
-async def test_queries_and_surveys_can_be_put(nexthink: NexthinkCaller, control: Control) -> None:
-    await control.ask("PUT", "/queries", {"id": "#many", "generated": 3, "executed": "users"})
+async def test_client_adds_queries_and_changes_a_survey(nexthink: NexthinkCaller, control: Control) -> None:
+    await control.request("PUT", "/queries", {"id": "#many", "generated": 3, "executed": "users"})
     assert (await nexthink.execute("#many")).json()["rows"] == 3
-    await control.ask("PUT", "/queries", {"id": "#two", "columns": ["a", "b"], "rows": [["x", 1]]})
-    assert nexthink.world.queries["#two"].columns == ["a", "b"]
-    await control.ask("PUT", "/surveys", {"id": "SV_teamsRollout01", "active": False})
-    assert not nexthink.world.surveys["SV_teamsRollout01"].active
+    await control.request("PUT", "/queries", {"id": "#two", "columns": ["a", "b"], "rows": [["x", 1]]})
+    assert nexthink.account.queries["#two"].columns == ["a", "b"]
+    await control.request("PUT", "/surveys", {"id": "SV_teamsRollout01", "active": False})
+    assert not nexthink.account.surveys["SV_teamsRollout01"].active
 
 
-async def test_secrets_can_be_asked_for_and_tokens_revoked(qualtrics: QualtricsCaller, control: Control) -> None:
-    assert (await control.ask("GET", "/secrets")).json() == qualtrics.sandbox.secrets()
-    await control.ask("DELETE", "/tokens")
+async def test_client_reads_the_secrets_and_revokes_all_tokens(qualtrics: QualtricsCaller, control: Control) -> None:
+    assert (await control.request("GET", "/secrets")).json() == qualtrics.sandbox.secrets()
+    await control.request("DELETE", "/tokens")
     assert (await qualtrics.get("/whoami")).status_code == 401
 
 
-async def test_a_page_of_a_foreign_name_cannot_steer(control: Control) -> None:
+async def test_control_request_for_a_foreign_host_name_is_forbidden(control: Control) -> None:
     reply = await control.http.get(control.url + "/secrets", headers={"Host": "attacker.example.com"})
     assert reply.status_code == 403
 
 
-async def test_a_form_of_a_foreign_page_cannot_steer(control: Control) -> None:
-    order = json.dumps({"operation": SEND, "status": 500})
-    reply = await control.http.post(control.url + "/faults", content=order, headers={"Content-Type": "text/plain"})
+async def test_form_of_a_web_page_cannot_add_a_fault(control: Control) -> None:
+    fault = json.dumps({"operation": SEND, "status": 500})
+    reply = await control.http.post(control.url + "/faults", content=fault, headers={"Content-Type": "text/plain"})
     assert reply.status_code == 400
 
 
-async def test_steering_stands_in_no_ledger_and_works_on_both_listeners(
+async def test_control_requests_are_served_on_both_ports_and_not_recorded(
     qualtrics: QualtricsCaller, control: Control
 ) -> None:
     before = len(qualtrics.sandbox.ledger.calls)

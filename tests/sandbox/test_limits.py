@@ -1,4 +1,4 @@
-"""How often one may ask, and what one hears then."""
+"""Tests of the rate limits of both services, and of their replies beyond a limit."""
 
 from email.utils import parsedate_to_datetime
 
@@ -9,7 +9,7 @@ from tests.environment.clock import SteeredClock
 from tests.sandbox.caller import NexthinkCaller, QualtricsCaller
 
 
-async def test_one_query_a_second(nexthink: NexthinkCaller, clock: SteeredClock) -> None:
+async def test_second_query_within_a_second_is_refused(nexthink: NexthinkCaller, clock: SteeredClock) -> None:
     assert (await nexthink.execute()).status_code == 200
     reply = await nexthink.export()
     assert (reply.status_code, reply.headers["retry-after"]) == (429, "1")
@@ -17,9 +17,11 @@ async def test_one_query_a_second(nexthink: NexthinkCaller, clock: SteeredClock)
     assert (await nexthink.export()).status_code == 200
 
 
-async def test_the_daily_limit_names_a_date(nexthink: NexthinkCaller, clock: SteeredClock) -> None:
-    """It comes from the status of an export: that is the only place where a 429 is documented."""
-    nexthink.world.limits.nexthink_calls_per_day = 2
+async def test_export_status_beyond_the_daily_limit_returns_a_retry_date(
+    nexthink: NexthinkCaller, clock: SteeredClock
+) -> None:
+    """A 429 is documented only for the status of an export (Nexthink §1)."""
+    nexthink.account.limits.nexthink_calls_per_day = 2
     for _ in range(2):
         assert (await nexthink.execute()).status_code == 200
         clock.advance(1)
@@ -34,24 +36,26 @@ async def test_the_daily_limit_names_a_date(nexthink: NexthinkCaller, clock: Ste
 
 
 @pytest.mark.parametrize(("form", "header"), [("never", None), ("seconds", "60")])
-async def test_an_endpoint_has_a_limit_of_its_own(
+async def test_limit_of_one_endpoint_does_not_affect_another(
     qualtrics: QualtricsCaller, clock: SteeredClock, form: str, header: str | None
 ) -> None:
-    limits = qualtrics.world.limits
+    limits = qualtrics.account.limits
     limits.qualtrics_endpoints_per_minute["create_batch"] = 2
     limits.qualtrics_retry_after = form  # type: ignore[assignment]
     for _ in range(2):
-        await qualtrics.batch()
-    reply = await qualtrics.post(qualtrics.batches, {"transactionIds": []})
+        await qualtrics.create_batch()
+    reply = await qualtrics.post(qualtrics.batches_path, {"transactionIds": []})
     assert (reply.status_code, reply.headers.get("retry-after")) == (429, header)
     assert reply.json()["meta"]["requestId"]
     assert (await qualtrics.get("/whoami")).status_code == 200
     clock.advance(60)
-    await qualtrics.batch()
+    await qualtrics.create_batch()
 
 
-async def test_the_brand_has_one_limit_for_everything(qualtrics: QualtricsCaller, clock: SteeredClock) -> None:
-    qualtrics.world.limits.qualtrics_brand_per_minute = 3
+async def test_limit_of_the_brand_counts_requests_to_all_endpoints(
+    qualtrics: QualtricsCaller, clock: SteeredClock
+) -> None:
+    qualtrics.account.limits.qualtrics_brand_per_minute = 3
     replies = [await qualtrics.get("/whoami") for _ in range(2)] + [await qualtrics.get("/directories")]
     assert [reply.status_code for reply in replies] == [200] * 3
     assert (await qualtrics.get("/whoami")).status_code == 429
@@ -59,8 +63,8 @@ async def test_the_brand_has_one_limit_for_everything(qualtrics: QualtricsCaller
     assert (await qualtrics.get("/whoami")).status_code == 200
 
 
-async def test_the_window_slides(qualtrics: QualtricsCaller, clock: SteeredClock) -> None:
-    qualtrics.world.limits.qualtrics_brand_per_minute = 2
+async def test_rate_limit_uses_a_sliding_window(qualtrics: QualtricsCaller, clock: SteeredClock) -> None:
+    qualtrics.account.limits.qualtrics_brand_per_minute = 2
     await qualtrics.get("/whoami")
     clock.advance(50)
     await qualtrics.get("/whoami")
@@ -69,21 +73,21 @@ async def test_the_window_slides(qualtrics: QualtricsCaller, clock: SteeredClock
     assert (await qualtrics.get("/whoami")).status_code == 429
 
 
-async def test_a_refused_send_sends_nothing(qualtrics: QualtricsCaller) -> None:
-    batch_id = await qualtrics.batch_of("ana@example.com")
-    qualtrics.world.limits.qualtrics_endpoints_per_minute["create_distribution"] = 0
-    assert (await qualtrics.post("/distributions", qualtrics.letter(batch_id))).status_code == 429
+async def test_send_beyond_the_rate_limit_sends_nothing(qualtrics: QualtricsCaller) -> None:
+    batch_id = await qualtrics.batch_with("ana@example.com")
+    qualtrics.account.limits.qualtrics_endpoints_per_minute["create_distribution"] = 0
+    assert (await qualtrics.post("/distributions", qualtrics.distribution_body(batch_id))).status_code == 429
     assert qualtrics.sandbox.ledger.distributions == []
 
 
-async def test_limits_can_be_off(nexthink: NexthinkCaller) -> None:
-    nexthink.world.limits = Limits.off()
+async def test_limits_off_allows_any_number_of_queries(nexthink: NexthinkCaller) -> None:
+    nexthink.account.limits = Limits.off()
     assert [(await nexthink.execute()).status_code for _ in range(5)] == [200] * 5
 
 
-async def test_too_many_imports_at_once_are_refused(qualtrics: QualtricsCaller) -> None:
-    qualtrics.world.limits.qualtrics_jobs = 1
-    body = qualtrics.contacts(await qualtrics.batch(), ["ana@example.com"])
-    await qualtrics.post(qualtrics.imports, body)
-    qualtrics.world.mailing_list_id = "CG_another000001"
-    assert (await qualtrics.post(qualtrics.imports, body)).status_code == 429
+async def test_import_beyond_the_limit_of_running_imports_is_refused(qualtrics: QualtricsCaller) -> None:
+    qualtrics.account.limits.qualtrics_jobs = 1
+    body = qualtrics.import_body(await qualtrics.create_batch(), ["ana@example.com"])
+    await qualtrics.post(qualtrics.imports_path, body)
+    qualtrics.account.mailing_list_id = "CG_another000001"
+    assert (await qualtrics.post(qualtrics.imports_path, body)).status_code == 429

@@ -1,4 +1,4 @@
-"""Starting and stopping, https, and what the sandbox says about itself."""
+"""Tests of the servers: start, stop, HTTPS, the log, and the default account."""
 
 import asyncio
 import logging
@@ -8,12 +8,12 @@ import httpx
 import pytest
 import trustme
 
-from qualtrics_exporter.sandbox import Sandbox, World
+from qualtrics_exporter.sandbox import Account, Sandbox
 from tests.environment.clock import SteeredClock
 from tests.sandbox.caller import QualtricsCaller
 
 
-async def test_the_secrets_are_what_the_credentials_need(sandbox: Sandbox) -> None:
+async def test_secrets_have_the_keys_that_the_operator_needs(sandbox: Sandbox) -> None:
     secrets = sandbox.secrets()
     assert set(secrets) == {"nexthink", "qualtrics"}
     for secret in secrets.values():
@@ -22,19 +22,19 @@ async def test_the_secrets_are_what_the_credentials_need(sandbox: Sandbox) -> No
     assert secrets["nexthink"]["tokenUrl"] == sandbox.nexthink_url + "/oauth2/default/v1/token"
 
 
-async def test_three_origins(sandbox: Sandbox) -> None:
+async def test_each_of_the_three_servers_has_its_own_origin(sandbox: Sandbox) -> None:
     assert len({sandbox.nexthink_url, sandbox.qualtrics_url, sandbox.store_url}) == 3
 
 
-async def test_https_with_a_private_authority(clock: SteeredClock) -> None:
+async def test_sandbox_serves_https_with_a_private_certificate(clock: SteeredClock) -> None:
     authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
+    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(server_context)
+    client_context = ssl.create_default_context()
+    authority.configure_trust(client_context)
     async with (
-        Sandbox(clock=clock, tls=server, advertise="localhost") as sandbox,
-        httpx.AsyncClient(verify=trusting, trust_env=False) as http,
+        Sandbox(clock=clock, tls=server_context, advertise="localhost") as sandbox,
+        httpx.AsyncClient(verify=client_context, trust_env=False) as http,
     ):
         assert sandbox.qualtrics_url.startswith("https://localhost:")
         caller = QualtricsCaller(sandbox, http)
@@ -42,22 +42,22 @@ async def test_https_with_a_private_authority(clock: SteeredClock) -> None:
         assert (await caller.get("/whoami")).status_code == 200
 
 
-async def test_a_stopped_sandbox_lets_go_of_what_it_holds(clock: SteeredClock) -> None:
+async def test_stopping_the_sandbox_drops_held_requests_and_closes_its_ports(clock: SteeredClock) -> None:
     sandbox = Sandbox(clock=clock)
     await sandbox.start()
     async with httpx.AsyncClient(trust_env=False) as http:
         caller = QualtricsCaller(sandbox, http)
         sandbox.faults.add("qualtrics.token", hold=True)
-        asking = asyncio.create_task(caller.token("qualtrics"))
+        request = asyncio.create_task(caller.token("qualtrics"))
         await sandbox.faults.reached("qualtrics.token")
         await sandbox.stop()
         with pytest.raises(httpx.RemoteProtocolError):
-            await asking
+            await request
         with pytest.raises(httpx.ConnectError):
             await caller.token("qualtrics")
 
 
-async def test_it_comes_back_on_the_same_ports(clock: SteeredClock) -> None:
+async def test_restarted_sandbox_uses_the_same_ports(clock: SteeredClock) -> None:
     sandbox = Sandbox(clock=clock)
     await sandbox.start()
     urls = (sandbox.nexthink_url, sandbox.qualtrics_url, sandbox.store_url)
@@ -67,20 +67,20 @@ async def test_it_comes_back_on_the_same_ports(clock: SteeredClock) -> None:
     await sandbox.stop()
 
 
-async def test_a_port_that_is_closed_refuses_until_it_is_opened_again(
+async def test_closed_port_refuses_connections_until_it_is_opened_again(
     sandbox: Sandbox, http: httpx.AsyncClient, qualtrics: QualtricsCaller
 ) -> None:
-    await sandbox.refuse("qualtrics")
+    await sandbox.close_port("qualtrics")
     with pytest.raises(httpx.ConnectError):
         await http.get(sandbox.qualtrics_url)
-    assert (await http.get(sandbox.nexthink_url)).status_code == 404, "the other side goes on"
+    assert (await http.get(sandbox.nexthink_url)).status_code == 404, "the other server still accepts connections"
 
-    await sandbox.accept("qualtrics")
-    await sandbox.accept("nexthink")
+    await sandbox.open_port("qualtrics")
+    await sandbox.open_port("nexthink")
     assert (await http.get(sandbox.qualtrics_url)).status_code == 404
 
 
-async def test_the_log_holds_neither_addresses_nor_secrets(
+async def test_log_of_the_sandbox_contains_no_addresses_or_secrets(
     qualtrics: QualtricsCaller, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -88,34 +88,34 @@ async def test_the_log_holds_neither_addresses_nor_secrets(
     await qualtrics.log_in("qualtrics")
     with pytest.raises(httpx.RemoteProtocolError):
         await qualtrics.get("/whoami")
-    await qualtrics.send(await qualtrics.batch_of("ana@example.com"))
-    ours = [
+    await qualtrics.send(await qualtrics.batch_with("ana@example.com"))
+    messages = [
         record.getMessage() for record in caplog.records if record.name.startswith(("qualtrics_exporter", "aiohttp"))
     ]
-    assert ours
-    text = "\n".join(ours)
+    assert messages
+    log = "\n".join(messages)
     secret = qualtrics.sandbox.secrets()["qualtrics"]["clientSecret"]
     for private in ("ana", secret, qualtrics.headers["Authorization"]):
-        assert private not in text
+        assert private not in log
 
 
-async def test_a_mistake_of_the_sandbox_itself_is_a_500_and_stands_in_the_ledger(clock: SteeredClock) -> None:
+async def test_bug_in_the_sandbox_is_a_500_and_is_recorded(clock: SteeredClock) -> None:
     async with Sandbox(clock=clock) as sandbox, httpx.AsyncClient(trust_env=False) as http:
         caller = QualtricsCaller(sandbox, http)
         await caller.log_in("qualtrics")
-        sandbox.world.directories = None  # type: ignore[assignment]
+        sandbox.account.directories = None  # type: ignore[assignment]
         assert (await caller.get("/directories")).status_code == 500
         assert len(sandbox.ledger.errors) == 1
 
 
-def test_the_default_world_names_its_things_once() -> None:
-    world = World.default()
-    assert world.query_id in world.queries
-    assert world.surveys[world.survey_id].active
-    assert not world.surveys[world.inactive_survey_id].active
-    assert world.messages[world.message_id].category == "invite"
-    assert world.messages[world.other_message_id].category != "invite"
-    assert world.has_list(world.directory_id, world.mailing_list_id)
-    rows = [row[0] for row in world.queries[world.query_id].stream()]
+def test_default_account_contains_the_objects_that_its_ids_name() -> None:
+    account = Account.default()
+    assert account.query_id in account.queries
+    assert account.surveys[account.survey_id].active
+    assert not account.surveys[account.inactive_survey_id].active
+    assert account.messages[account.message_id].category == "invite"
+    assert account.messages[account.other_message_id].category != "invite"
+    assert account.has_list(account.directory_id, account.mailing_list_id)
+    rows = [row[0] for row in account.queries[account.query_id].stream()]
     assert len(rows) == 8
     assert len({str(row).lower() for row in rows if row}) == 6

@@ -1,4 +1,4 @@
-"""Who gets a token, and for how long it is good."""
+"""Tests of the token endpoints: which requests get a token, when it expires, and what its scopes allow."""
 
 import httpx
 import pytest
@@ -7,22 +7,24 @@ from qualtrics_exporter.sandbox import Credential, Sandbox
 from tests.environment.clock import SteeredClock
 from tests.sandbox.caller import NexthinkCaller, QualtricsCaller, error_code
 
-SIDES = ["nexthink", "qualtrics"]
+SERVICES = ["nexthink", "qualtrics"]
 GRANT = {"grant_type": "client_credentials"}
 
 
-@pytest.mark.parametrize(("side", "seconds"), [("nexthink", 900), ("qualtrics", 3600)])
-async def test_a_token_names_its_type_life_and_scope(nexthink: NexthinkCaller, side: str, seconds: int) -> None:
-    reply = await nexthink.token(side)
-    scope = nexthink.sandbox.secrets()[side]["scope"]
+@pytest.mark.parametrize(("service", "seconds"), [("nexthink", 900), ("qualtrics", 3600)])
+async def test_token_reply_has_the_type_lifetime_and_scope(
+    nexthink: NexthinkCaller, service: str, seconds: int
+) -> None:
+    reply = await nexthink.token(service)
+    scope = nexthink.sandbox.secrets()[service]["scope"]
     assert reply.status_code == 200
     answer = reply.json()
     assert (answer["token_type"], answer["expires_in"], answer["scope"]) == ("Bearer", seconds, scope)
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize(
-    ("form", "basic", "status", "error"),
+    ("form", "authenticated", "status", "error"),
     [
         ({"scope": "S"}, True, 400, "invalid_request"),
         ({"grant_type": "password", "scope": "S"}, True, 400, "unsupported_grant_type"),
@@ -30,29 +32,36 @@ async def test_a_token_names_its_type_life_and_scope(nexthink: NexthinkCaller, s
         ({**GRANT, "scope": "S"}, False, 401, "invalid_client"),
         ({**GRANT, "scope": "S", "client_id": "x", "client_secret": "y"}, True, 400, "invalid_request"),
     ],
+    ids=["no grant type", "another grant type", "no scope", "wrong credentials", "credentials in the form"],
 )
-async def test_a_token_request_that_is_not_as_the_rfc_says_is_refused(
-    sandbox: Sandbox, http: httpx.AsyncClient, side: str, form: dict[str, str], basic: bool, status: int, error: str
+async def test_token_request_that_violates_the_rfc_is_refused(
+    sandbox: Sandbox,
+    http: httpx.AsyncClient,
+    service: str,
+    form: dict[str, str],
+    authenticated: bool,
+    status: int,
+    error: str,
 ) -> None:
-    secret = sandbox.secrets()[side]
+    secret = sandbox.secrets()[service]
     data = {key: secret["scope"] if value == "S" else value for key, value in form.items()}
-    auth = (secret["clientId"], secret["clientSecret"]) if basic else ("stranger", "guess")
+    auth = (secret["clientId"], secret["clientSecret"]) if authenticated else ("unknown", "wrong")
     reply = await http.post(secret["tokenUrl"], data=data, auth=auth)
     assert (reply.status_code, reply.json()["error"]) == (status, error)
 
 
-async def test_a_token_request_in_json_is_refused(sandbox: Sandbox, http: httpx.AsyncClient) -> None:
+async def test_token_request_in_json_is_refused(sandbox: Sandbox, http: httpx.AsyncClient) -> None:
     secret = sandbox.secrets()["nexthink"]
     auth = (secret["clientId"], secret["clientSecret"])
     reply = await http.post(secret["tokenUrl"], json={**GRANT, "scope": secret["scope"]}, auth=auth)
     assert reply.status_code == 400
 
 
-async def test_a_scope_that_the_client_does_not_have_is_refused(nexthink: NexthinkCaller) -> None:
+async def test_token_request_for_a_scope_that_the_client_lacks_is_refused(nexthink: NexthinkCaller) -> None:
     assert (await nexthink.token("nexthink", scope="manage:all")).json()["error"] == "invalid_scope"
 
 
-async def test_a_nexthink_token_dies_after_fifteen_minutes(nexthink: NexthinkCaller, clock: SteeredClock) -> None:
+async def test_nexthink_token_expires_after_15_minutes(nexthink: NexthinkCaller, clock: SteeredClock) -> None:
     clock.advance(890)
     assert (await nexthink.execute()).status_code == 200
     clock.advance(11)
@@ -60,7 +69,7 @@ async def test_a_nexthink_token_dies_after_fifteen_minutes(nexthink: NexthinkCal
     assert (reply.status_code, reply.content) == (401, b"")
 
 
-async def test_a_qualtrics_token_dies_after_an_hour(qualtrics: QualtricsCaller, clock: SteeredClock) -> None:
+async def test_qualtrics_token_expires_after_an_hour(qualtrics: QualtricsCaller, clock: SteeredClock) -> None:
     clock.advance(3590)
     assert (await qualtrics.get("/whoami")).status_code == 200
     clock.advance(11)
@@ -69,19 +78,21 @@ async def test_a_qualtrics_token_dies_after_an_hour(qualtrics: QualtricsCaller, 
     assert reply.json()["meta"]["requestId"]
 
 
-async def test_revoked_tokens_are_refused_at_once(qualtrics: QualtricsCaller, nexthink: NexthinkCaller) -> None:
+async def test_revoked_tokens_are_refused_by_both_services(
+    qualtrics: QualtricsCaller, nexthink: NexthinkCaller
+) -> None:
     qualtrics.sandbox.revoke_tokens()
     assert (await qualtrics.get("/whoami")).status_code == 401
     assert (await nexthink.execute()).status_code == 401
 
 
-async def test_every_token_ever_given_can_be_looked_for(qualtrics: QualtricsCaller, nexthink: NexthinkCaller) -> None:
+async def test_issued_tokens_include_revoked_ones(qualtrics: QualtricsCaller, nexthink: NexthinkCaller) -> None:
     qualtrics.sandbox.revoke_tokens()
-    given = qualtrics.sandbox.tokens_given()
-    assert [caller.headers["Authorization"] for caller in (nexthink, qualtrics)] == [f"Bearer {t}" for t in given]
+    issued = qualtrics.sandbox.issued_tokens()
+    assert [caller.headers["Authorization"] for caller in (nexthink, qualtrics)] == [f"Bearer {t}" for t in issued]
 
 
-async def test_setting_the_wall_clock_back_keeps_no_token_alive(
+async def test_token_expires_although_the_wall_clock_is_set_back(
     qualtrics: QualtricsCaller, clock: SteeredClock
 ) -> None:
     before = clock.now()
@@ -90,30 +101,30 @@ async def test_setting_the_wall_clock_back_keeps_no_token_alive(
     assert (await qualtrics.get("/whoami")).status_code == 401
 
 
-async def test_the_sides_do_not_take_each_others_tokens(qualtrics: QualtricsCaller, nexthink: NexthinkCaller) -> None:
+async def test_nexthink_refuses_a_token_of_qualtrics(qualtrics: QualtricsCaller, nexthink: NexthinkCaller) -> None:
     nexthink.headers = qualtrics.headers
     assert (await nexthink.execute()).status_code == 401
 
 
-async def test_without_authorization_qualtrics_says_so(qualtrics: QualtricsCaller) -> None:
+async def test_qualtrics_request_without_a_token_is_error_atp_2(qualtrics: QualtricsCaller) -> None:
     qualtrics.headers = {}
     reply = await qualtrics.get("/whoami")
     assert (reply.status_code, error_code(reply)) == (400, "ATP_2")
 
 
-async def test_a_credential_of_another_datacenter_is_named(qualtrics: QualtricsCaller) -> None:
-    qualtrics.world.qualtrics_credentials[0].elsewhere = "call"
+async def test_credential_of_another_datacenter_is_error_dcd_7(qualtrics: QualtricsCaller) -> None:
+    qualtrics.account.qualtrics_credentials[0].elsewhere = "call"
     await qualtrics.log_in("qualtrics")
     reply = await qualtrics.get("/whoami")
     assert (reply.status_code, error_code(reply)) == (401, "DCD_7")
 
 
-async def test_managing_a_resource_includes_reading_and_writing_it(qualtrics: QualtricsCaller) -> None:
+async def test_manage_scope_includes_reading_and_writing_its_resource(qualtrics: QualtricsCaller) -> None:
     managing = Credential("managing", "managing-secret", frozenset({"manage:surveys", "manage:contact_transactions"}))
-    qualtrics.world.qualtrics_credentials[:] = [managing]
+    qualtrics.account.qualtrics_credentials[:] = [managing]
     await qualtrics.log_in("qualtrics")
-    assert (await qualtrics.get(f"/surveys/{qualtrics.world.survey_id}")).status_code == 200
-    await qualtrics.batch()
+    assert (await qualtrics.get(f"/surveys/{qualtrics.account.survey_id}")).status_code == 200
+    await qualtrics.create_batch()
     reply = await qualtrics.post("/distributions", {})
     assert (reply.status_code, error_code(reply)) == (403, "AuthZ_2.0")
     narrower = await qualtrics.token("qualtrics", scope="write:contact_transactions read:surveys")
@@ -121,10 +132,10 @@ async def test_managing_a_resource_includes_reading_and_writing_it(qualtrics: Qu
     assert (await qualtrics.token("qualtrics", scope="read:distributions")).json()["error"] == "invalid_scope"
 
 
-async def test_a_narrow_scope_allows_what_its_name_says_and_no_more(qualtrics: QualtricsCaller) -> None:
+async def test_read_scope_allows_only_reading_its_resource(qualtrics: QualtricsCaller) -> None:
     narrow = Credential("narrow", "narrow-secret", frozenset({"read:surveys"}))
-    qualtrics.world.qualtrics_credentials[:] = [narrow]
+    qualtrics.account.qualtrics_credentials[:] = [narrow]
     await qualtrics.log_in("qualtrics")
-    assert (await qualtrics.get(f"/surveys/{qualtrics.world.survey_id}")).status_code == 200
+    assert (await qualtrics.get(f"/surveys/{qualtrics.account.survey_id}")).status_code == 200
     reply = await qualtrics.post("/distributions", {})
     assert (reply.status_code, error_code(reply)) == (403, "AuthZ_2.0")

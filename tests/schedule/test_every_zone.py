@@ -1,4 +1,4 @@
-"""Slots in every time zone that there is, where clocks change and where they don't, against an oracle."""
+"""Slots in every time zone and around every clock change, compared with a reference implementation."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,8 +23,8 @@ from qualtrics_exporter.schedule import (
     slot_due_at,
     slots_between,
 )
-from tests.schedule import oracle
-from tests.schedule.oracle import Change
+from tests.schedule import reference
+from tests.schedule.reference import Change
 
 YEARS = 2000, 2040
 MOMENT = timedelta.resolution
@@ -34,8 +34,8 @@ MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
 INSTANTS = st.integers(0, 41 * 365 * 86400).map(lambda second: datetime(YEARS[0], 1, 1, tzinfo=UTC) + second * SECOND)
 NAMES = sorted(available_timezones() - {"localtime"})
-# All of them take a minute; each 25th shows within seconds what breaks.
-EACH = pytest.mark.parametrize("each", [25, pytest.param(1, marks=pytest.mark.long)])
+# All clock changes take a minute. Every 25th shows a mistake within seconds.
+STEP = pytest.mark.parametrize("step", [25, pytest.param(1, marks=pytest.mark.long)])
 
 
 def schedules(zone: ZoneInfo, weekdays: Iterable[str] = WEEKDAYS) -> Iterator[Schedule]:
@@ -54,10 +54,10 @@ def zone_file(name: str) -> bytes:
 
 @cache
 def zones() -> dict[str, list[Change]]:
-    """Every zone and its changes; of zones with the same rules one. Many names are links, which need no walk."""
+    """Every zone with its clock changes, and one of several zones with the same rules. Many names are links."""
     distinct = {zone_file(name): name for name in reversed(NAMES)}
-    rules = {oracle.offsets(name, *YEARS): name for name in sorted(distinct.values(), reverse=True)}
-    return {name: list(oracle.changes(name, YEARS[0], by_day)) for by_day, name in rules.items()}
+    rules = {reference.offsets(name, *YEARS): name for name in sorted(distinct.values(), reverse=True)}
+    return {name: list(reference.changes(name, YEARS[0], by_day)) for by_day, name in rules.items()}
 
 
 def every_change() -> list[Change]:
@@ -66,15 +66,15 @@ def every_change() -> list[Change]:
 
 @cache
 def every_shape_of_change() -> list[Change]:
-    """One change of each kind there is: so much forward or backward, at that time of day."""
+    """One clock change of each kind: the same difference at the same time of day."""
     shapes: dict[tuple[object, ...], Change] = {}
     for change in every_change():
         shapes.setdefault(change.shape, change)
     return list(shapes.values())
 
 
-def assert_rightly_made(schedule: Schedule, after: datetime, until: datetime) -> list[Slot]:
-    """What holds for the slots of any schedule between any two times."""
+def assert_consistent(schedule: Schedule, after: datetime, until: datetime) -> list[Slot]:
+    """All functions agree on the slots between two times. Return the slots."""
     slots = list(slots_between(schedule, after, until))
     assert count_slots(schedule, after, until) == len(slots)
     assert newest_slot(schedule, after, until) == (slots[-1] if slots else None)
@@ -98,56 +98,56 @@ def assert_spaced(schedule: Schedule, slots: list[Slot], slack: timedelta) -> No
         assert abs(following.due - slot.due - schedule.interval()) <= slack
 
 
-def assert_same_as_the_oracle(schedule: Schedule, after: datetime, until: datetime) -> None:
+def assert_matches_reference(schedule: Schedule, after: datetime, until: datetime) -> None:
     weekday = WEEKDAYS.index(schedule.day_of_week) if schedule.day_of_week else None
-    expected = oracle.slots(schedule.zone, schedule.every_hours, weekday, after, until)
+    expected = reference.slots(schedule.zone, schedule.every_hours, weekday, after, until)
     assert [(slot.due, slot.identity) for slot in slots_between(schedule, after, until)] == expected
 
 
-@pytest.mark.long  # half a minute; below, the same look is taken at random places
-def test_around_each_kind_of_change_the_slots_are_those_that_a_minute_by_minute_look_at_the_clock_finds() -> None:
+@pytest.mark.long  # half a minute; a test below compares at random times
+def test_slots_around_each_kind_of_clock_change_match_the_reference() -> None:
     for change in every_shape_of_change():
         day = change.instant.astimezone(ZoneInfo(change.zone)).weekday()
         for schedule in schedules(ZoneInfo(change.zone), weekdays=(WEEKDAYS[day - 1], WEEKDAYS[day])):
-            assert_same_as_the_oracle(schedule, change.instant - 1.3 * DAY, change.instant + 1.3 * DAY)
+            assert_matches_reference(schedule, change.instant - 1.3 * DAY, change.instant + 1.3 * DAY)
 
 
-@EACH
-def test_around_the_latest_change_of_each_zone_slots_are_in_order_named_once_and_found_again(each: int) -> None:
-    for zone, changes in list(zones().items())[::each]:
+@STEP
+def test_slots_around_the_latest_clock_change_of_each_zone_are_ordered_unique_and_consistent(step: int) -> None:
+    for zone, changes in list(zones().items())[::step]:
         instant = changes[-1].instant if changes else datetime(2028, 2, 29, tzinfo=UTC)
         day = instant.astimezone(ZoneInfo(zone)).weekday()
         for schedule in schedules(ZoneInfo(zone), weekdays=(WEEKDAYS[day],)):
             width = max(DAY, schedule.interval())
-            assert_rightly_made(schedule, instant - width, instant + width)
+            assert_consistent(schedule, instant - width, instant + width)
 
 
-@pytest.mark.parametrize("each", [3, pytest.param(1, marks=pytest.mark.long)])
-def test_while_a_clock_is_put_back_what_was_due_is_not_due_again(each: int) -> None:
-    for change in every_shape_of_change()[::each]:
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.long)])
+def test_slot_is_not_due_again_while_a_clock_is_set_back(step: int) -> None:
+    for change in every_shape_of_change()[::step]:
         day = change.instant.astimezone(ZoneInfo(change.zone)).weekday()
         for schedule in schedules(ZoneInfo(change.zone), weekdays=(WEEKDAYS[day], WEEKDAYS[day - 6])):
             first, last = change.instant - 8 * DAY, change.instant + 8 * DAY
             slots = list(slots_between(schedule, first, last))
-            for step in range(-9, 19):
-                now = change.instant + step * 10 * MINUTE
+            for number in range(-9, 19):
+                now = change.instant + number * 10 * MINUTE
                 assert newest_slot(schedule, first, now) == max(slot for slot in slots if slot.due <= now)
                 assert next_slot(schedule, now) == min(slot for slot in slots if slot.due > now)
 
 
-def test_around_each_kind_of_change_no_two_slots_come_closer_than_the_change_pushes_them() -> None:
+def test_clock_change_alters_the_interval_between_slots_by_at_most_twice_its_length() -> None:
     for change in every_shape_of_change():
-        jump = abs(change.after - change.before)
+        difference = abs(change.after - change.before)
         for schedule in schedules(ZoneInfo(change.zone), weekdays=()):
-            # Twice a jump as long as the interval: it merges slots, and pushes the one that stays towards the next.
-            slack = jump if jump < schedule.interval() else 2 * jump
+            # A change as long as the interval merges slots, and moves the remaining slot towards the next one.
+            slack = difference if difference < schedule.interval() else 2 * difference
             around = slots_between(schedule, change.instant - 1.5 * DAY, change.instant + 1.5 * DAY)
             assert_spaced(schedule, list(around), slack)
 
 
-@EACH
-def test_every_hour_has_a_slot_in_each_hour_of_utc_and_no_two(each: int) -> None:
-    for change in every_change()[::each]:
+@STEP
+def test_hourly_schedule_has_exactly_one_slot_in_each_utc_hour(step: int) -> None:
+    for change in every_change()[::step]:
         schedule = Schedule("Hourly", ZoneInfo(change.zone), every_hours=1)
         midnight = change.instant.replace(hour=0, minute=0)
         expected = [f"{midnight + n * HOUR:%Y-%m-%dT%HZ}" for n in range(-12, 36)]
@@ -157,24 +157,24 @@ def test_every_hour_has_a_slot_in_each_hour_of_utc_and_no_two(each: int) -> None
 
 @settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(st.data())
-def test_anywhere_at_any_time_slots_are_in_order_named_once_and_found_again(data: st.DataObject) -> None:
+def test_slots_in_any_zone_at_any_time_are_ordered_unique_and_consistent(data: st.DataObject) -> None:
     zone = ZoneInfo(data.draw(st.sampled_from(NAMES)))
     schedule = data.draw(st.sampled_from(list(schedules(zone))))
     after = data.draw(INSTANTS)
     until = after + data.draw(st.floats(0, 6)) * schedule.interval()
-    assert_rightly_made(schedule, after, until)
+    assert_consistent(schedule, after, until)
 
 
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.data())
-def test_anywhere_at_any_time_the_slots_are_those_that_a_minute_by_minute_look_at_the_clock_finds(
+def test_slots_in_any_zone_at_any_time_match_the_reference(
     data: st.DataObject,
 ) -> None:
     zone = ZoneInfo(data.draw(st.sampled_from(NAMES)))
     schedule = data.draw(st.sampled_from(list(schedules(zone))))
     after = data.draw(INSTANTS)
     after = after.replace(second=0, microsecond=0)
-    assert_same_as_the_oracle(schedule, after, after + max(DAY, schedule.interval()))
+    assert_matches_reference(schedule, after, after + max(DAY, schedule.interval()))
 
 
 @settings(max_examples=60)
@@ -183,25 +183,25 @@ def test_anywhere_at_any_time_the_slots_are_those_that_a_minute_by_minute_look_a
     since=INSTANTS,
     days=st.integers(0, 1500),
 )
-def test_years_are_counted_as_they_are_walked(zone: ZoneInfo, since: datetime, days: int) -> None:
+def test_count_and_newest_slot_match_the_list_of_slots(zone: ZoneInfo, since: datetime, days: int) -> None:
     for schedule in (Schedule("Hourly", zone, every_hours=12), Schedule("Daily", zone), Schedule("Hourly", zone, 1)):
         until = since + days * DAY / (10 if schedule.every_hours == 1 else 1)
-        walked = list(slots_between(schedule, since, until))
-        assert count_slots(schedule, since, until) == len(walked)
-        assert newest_slot(schedule, since, until) == (walked[-1] if walked else None)
+        slots = list(slots_between(schedule, since, until))
+        assert count_slots(schedule, since, until) == len(slots)
+        assert newest_slot(schedule, since, until) == (slots[-1] if slots else None)
 
 
 @pytest.mark.long
-def test_around_every_change_of_every_zone_the_slots_are_those_that_a_look_at_the_clock_finds() -> None:
+def test_slots_around_every_clock_change_of_every_zone_match_the_reference() -> None:
     for change in every_change():
         day = change.instant.astimezone(ZoneInfo(change.zone)).weekday()
         for schedule in schedules(ZoneInfo(change.zone), weekdays=(WEEKDAYS[day - 1], WEEKDAYS[day])):
-            assert_same_as_the_oracle(schedule, change.instant - 1.3 * DAY, change.instant + 1.3 * DAY)
+            assert_matches_reference(schedule, change.instant - 1.3 * DAY, change.instant + 1.3 * DAY)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("hours", [3, 12, None])
-def test_every_slot_of_every_zone_and_year_is_in_order_and_named_once(hours: int | None) -> None:
+def test_slots_of_every_zone_and_year_are_ordered_and_unique(hours: int | None) -> None:
     after, until = (datetime(year, 1, 1, tzinfo=UTC) for year in YEARS)
     for zone in zones():
         schedule = Schedule("Hourly", ZoneInfo(zone), hours) if hours else Schedule("Daily", ZoneInfo(zone))

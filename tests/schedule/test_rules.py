@@ -1,4 +1,4 @@
-"""The rules of slots, each as a sentence with an example of it."""
+"""The rules of slots, each with an example."""
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
@@ -36,7 +36,7 @@ def weekly(day: str, zone: str) -> Schedule:
     return Schedule("Weekly", ZoneInfo(zone), day_of_week=day)
 
 
-# sentence, schedule, after this time, the slots that follow: when each is due, on the local clock, and its identity
+# The rule, a schedule, a time, and the next slots: the local due time and the identity of each.
 RULES: list[tuple[str, Schedule, str, list[str]]] = [
     (
         "an hourly slot is due 20 minutes after the hour and is named after the hour of UTC",
@@ -69,25 +69,25 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
         ["2026-11-30 00:00+01:00 2026-11-30", "2026-12-07 00:00+01:00 2026-12-07"],
     ),
     (
-        "a week ends on the day that is asked for",
+        "a weekly slot is on the day of the schedule",
         weekly("Sunday", "UTC"),
         "2026-11-24T00:00Z",
         ["2026-11-29 00:00+00:00 2026-11-29", "2026-12-06 00:00+00:00 2026-12-06"],
     ),
     (
-        "a slot that is due at this very moment is not after it",
+        "a slot that is due exactly at the given time is not after it",
         daily("UTC"),
         "2026-11-24T00:20Z",
         ["2026-11-25 00:20+00:00 2026-11-25"],
     ),
     (
-        "a slot that is due in a moment is after it",
+        "a slot that is due a microsecond later is after the given time",
         daily("UTC"),
         "2026-11-24T00:19:59.999999Z",
         ["2026-11-24 00:20+00:00 2026-11-24"],
     ),
     (
-        "the time to start from may be in any zone",
+        "the given time can be in any zone",
         daily("UTC"),
         "2026-11-24T01:19:59+01:00",
         ["2026-11-24 00:20+00:00 2026-11-24"],
@@ -99,7 +99,7 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
         ["2028-02-29 00:20+09:00 2028-02-29", "2028-03-01 00:20+09:00 2028-03-01"],
     ),
     (
-        "no leap day in a year that has none",
+        "a year without a leap day has no slots on it",
         hourly(12, "UTC"),
         "2027-02-28T01:00Z",
         ["2027-02-28 12:20+00:00 2027-02-28T12:00Z", "2027-03-01 00:20+00:00 2027-03-01T00:00Z"],
@@ -123,19 +123,19 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
         ["2026-04-24 01:00+03:00 2026-04-24", "2026-05-01 00:00+03:00 2026-05-01"],
     ),
     (
-        "a clock that is put forward one minute after midnight does not move the slot, only what the clock shows",
+        "a clock set forward one minute after midnight does not move the slot, only its local due time",
         daily("America/St_Johns"),
         "2010-03-13T12:00Z",
         ["2010-03-14 01:20-02:30 2010-03-14", "2010-03-15 00:20-02:30 2010-03-15"],
     ),
     (
-        "a midnight that exists twice counts the first time, though the clock is put back before the slot is due",
+        "a midnight that exists twice counts the first time, even if the clock is set back before the slot is due",
         daily("America/St_Johns"),
         "2010-11-06T12:00Z",
         ["2010-11-06 23:20-03:30 2010-11-07", "2010-11-08 00:20-03:30 2010-11-08"],
     ),
     (
-        "a slot that was due before the clock was put back is not due again while the clock repeats itself",
+        "a slot that was due before the clock was set back is not due again in the repeated hour",
         daily("America/St_Johns"),
         "2010-11-07T03:05Z",
         ["2010-11-08 00:20-03:30 2010-11-08", "2010-11-09 00:20-03:30 2010-11-09"],
@@ -147,13 +147,13 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
         ["2026-11-01 00:00-04:00 2026-11-01", "2026-11-08 00:00-05:00 2026-11-08"],
     ),
     (
-        "a clock put back from midnight to 23:00 leaves one midnight, the later",
+        "a clock set back from midnight to 23:00 leaves one midnight, the later one",
         daily("America/Sao_Paulo"),
         "2019-02-16T12:00Z",
         ["2019-02-17 00:20-03:00 2019-02-17", "2019-02-18 00:20-03:00 2019-02-18"],
     ),
     (
-        "in spring every second hour loses nothing: two o'clock moves to three",
+        "in spring a slot every 2 hours moves from two o'clock to three",
         hourly(2, "Europe/Zurich"),
         "2026-03-29T00:00Z",
         ["2026-03-29 03:20+02:00 2026-03-29T01:00Z", "2026-03-29 04:20+02:00 2026-03-29T02:00Z"],
@@ -165,13 +165,13 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
         ["2026-10-25 02:20+02:00 2026-10-25T00:00Z", "2026-10-25 04:20+01:00 2026-10-25T03:00Z"],
     ),
     (
-        "in spring every hour has no slot for the hour that is not there",
+        "in spring an hourly schedule has no slot for the missing hour",
         hourly(1, "Europe/Zurich"),
         "2026-03-28T23:30Z",
         ["2026-03-29 01:20+01:00 2026-03-29T00Z", "2026-03-29 03:20+02:00 2026-03-29T01Z"],
     ),
     (
-        "in autumn every hour has a slot for each of the two hours of the same name",
+        "in autumn an hourly schedule has a slot for each of the two equal hours",
         hourly(1, "Europe/Zurich"),
         "2026-10-24T23:30Z",
         [
@@ -181,25 +181,25 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
         ],
     ),
     (
-        "in a zone with half an hour the clock strikes in the middle of the hour of UTC that gives the name",
+        "in a zone with a half-hour offset the full hour is in the middle of the UTC hour that gives the name",
         hourly(1, "Asia/Kolkata"),
         "2026-11-24T23:00Z",
         ["2026-11-25 05:20+05:30 2026-11-24T23Z", "2026-11-25 06:20+05:30 2026-11-25T00Z"],
     ),
     (
-        "in a zone with three quarters of an hour the name is that of the start, not of the due time",
+        "in a zone with a 45-minute offset the name is that of the start, not of the due time",
         hourly(1, "Asia/Kathmandu"),
         "2026-11-24T23:00Z",
         ["2026-11-25 05:20+05:45 2026-11-24T23Z", "2026-11-25 06:20+05:45 2026-11-25T00Z"],
     ),
     (
-        "west of Greenwich half an hour counts the other way",
+        "a half-hour offset west of Greenwich counts in the other direction",
         hourly(1, "America/St_Johns"),
         "2026-11-24T23:00Z",
         ["2026-11-24 20:20-03:30 2026-11-24T23Z", "2026-11-24 21:20-03:30 2026-11-25T00Z"],
     ),
     (
-        "put forward by half an hour, the hour that is skipped over starts at the end of the gap",
+        "a clock set forward by half an hour starts the skipped hour at the end of the gap",
         hourly(1, "Australia/Lord_Howe"),
         "2026-10-03T14:00Z",
         [
@@ -209,7 +209,7 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
         ],
     ),
     (
-        "put back by half an hour, no hour of UTC has two slots",
+        "a clock set back by half an hour gives no UTC hour two slots",
         hourly(1, "Australia/Lord_Howe"),
         "2026-04-04T14:00Z",
         [
@@ -229,7 +229,7 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
         ],
     ),
     (
-        "put back half an hour just before the clock strikes, the hour of UTC still has its slot",
+        "a clock set back by half an hour just before the full hour still gives the UTC hour its slot",
         hourly(1, "Pacific/Norfolk"),
         "2015-10-03T13:00Z",
         [
@@ -245,7 +245,7 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
         ["2006-04-15 00:20+06:00 2006-04-14T18Z", "2006-04-15 01:20+05:30 2006-04-14T19Z"],
     ),
     (
-        "every 3 hours in Lord Howe, three o'clock is three o'clock",
+        "every 3 hours after a half-hour clock change means the same local hours",
         hourly(3, "Australia/Lord_Howe"),
         "2026-10-03T14:00Z",
         ["2026-10-04 03:20+11:00 2026-10-03T16:00Z", "2026-10-04 06:20+11:00 2026-10-03T19:00Z"],
@@ -257,7 +257,7 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
         ["2009-10-18 05:20+11:00 2009-10-17T18:00Z", "2009-10-18 06:20+11:00 2009-10-17T19:00Z"],
     ),
     (
-        "the daily slot of a day that never was is that of the day after it",
+        "the daily slot of a skipped day is that of the next day",
         daily("Pacific/Apia"),
         "2011-12-28T12:00Z",
         [
@@ -267,7 +267,7 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
         ],
     ),
     (
-        "the half days of a day that never was are those of the day after it",
+        "the slots every 12 hours of a skipped day are those of the next day",
         hourly(12, "Pacific/Fakaofo"),
         "2011-12-29T12:00Z",
         [
@@ -277,19 +277,19 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
         ],
     ),
     (
-        "a weekly slot on a day that never was moves to the day after it and keeps its name",
+        "a weekly slot on a skipped day moves to the next day and keeps its name",
         weekly("Friday", "Pacific/Apia"),
         "2011-12-24T12:00Z",
         ["2011-12-31 00:00+14:00 2011-12-30", "2012-01-06 00:00+14:00 2012-01-06"],
     ),
     (
-        "every hour runs through a day that never was as if nothing had happened",
+        "a skipped day does not interrupt the hourly slots",
         hourly(1, "Pacific/Apia"),
         "2011-12-30T09:00Z",
         ["2011-12-29 23:20-10:00 2011-12-30T09Z", "2011-12-31 00:20+14:00 2011-12-30T10Z"],
     ),
     (
-        "a day was left out in Kwajalein as well",
+        "the daily slot of the skipped day in Kwajalein is that of the next day",
         daily("Pacific/Kwajalein"),
         "1993-08-20T00:00Z",
         ["1993-08-20 00:20-12:00 1993-08-20", "1993-08-22 00:20+12:00 1993-08-22"],
@@ -298,7 +298,7 @@ RULES: list[tuple[str, Schedule, str, list[str]]] = [
 
 
 @pytest.mark.parametrize(("schedule", "after", "lines"), [pytest.param(*rule, id=name) for name, *rule in RULES])
-def test_rule(schedule: Schedule, after: str, lines: list[str]) -> None:
+def test_schedule_has_the_expected_slots(schedule: Schedule, after: str, lines: list[str]) -> None:
     expected = [Slot(at(line[:22]).astimezone(UTC), line[23:]) for line in lines]
     shown = [at(line[:22]).replace(tzinfo=None) for line in lines]
 
@@ -319,7 +319,7 @@ def test_rule(schedule: Schedule, after: str, lines: list[str]) -> None:
         (weekly("Monday", "Europe/Zurich"), "every Monday at 00:00, Europe/Zurich", timedelta(weeks=1)),
     ],
 )
-def test_a_schedule_says_in_words_when_it_runs(schedule: Schedule, words: str, interval: timedelta) -> None:
+def test_schedule_has_a_description_and_an_interval(schedule: Schedule, words: str, interval: timedelta) -> None:
     assert schedule.words() == words
     assert schedule.interval() == interval
 
@@ -339,14 +339,14 @@ def test_a_schedule_says_in_words_when_it_runs(schedule: Schedule, words: str, i
         ("Weekly", {"day_of_week": "Monday", "every_hours": 1}),
     ],
 )
-def test_a_recurrence_that_does_not_fit_the_frequency_is_refused(
+def test_recurrence_that_does_not_fit_the_frequency_is_rejected(
     frequency: Frequency, recurrence: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match=f"a {frequency} schedule cannot have"):
         Schedule(frequency, ZoneInfo("UTC"), **recurrence)
 
 
-def test_the_order_of_slots_is_that_of_their_due_times() -> None:
+def test_slots_are_immutable_and_ordered_by_due_time() -> None:
     first = next_slot(daily("UTC"), at("2026-11-24T12:00Z"))
     second = next_slot(daily("UTC"), first.due)
     assert sorted([second, first]) == [first, second]
@@ -354,7 +354,7 @@ def test_the_order_of_slots_is_that_of_their_due_times() -> None:
         first.identity = "another"  # type: ignore[misc]
 
 
-def test_between_a_time_and_an_earlier_one_there_is_nothing() -> None:
+def test_reversed_time_range_has_no_slots() -> None:
     now, earlier = at("2026-11-24T12:00Z"), at("2026-11-20T12:00Z")
     for schedule in (hourly(1, "UTC"), hourly(4, "UTC"), daily("UTC"), weekly("Monday", "UTC")):
         assert list(slots_between(schedule, now, earlier)) == []
@@ -362,19 +362,19 @@ def test_between_a_time_and_an_earlier_one_there_is_nothing() -> None:
         assert newest_slot(schedule, now, earlier) is None
 
 
-def test_a_time_that_is_no_due_time_has_no_slot() -> None:
+def test_time_that_is_not_a_due_time_has_no_slot() -> None:
     assert slot_due_at(daily("UTC"), at("2026-11-24T00:00Z")) is None
     assert slot_due_at(daily("UTC"), at("2026-11-24T00:20:01Z")) is None
     assert slot_due_at(daily("Europe/Zurich"), at("2026-11-24T00:20Z")) is None
 
 
-def test_a_time_without_a_zone_is_refused() -> None:
+def test_time_without_a_zone_is_rejected() -> None:
     with pytest.raises(TypeError):
         next_slot(daily("UTC"), datetime(2026, 11, 24))  # noqa: DTZ001
 
 
 @pytest.mark.parametrize("every", [1, 2])
-def test_five_years_of_downtime_are_counted_in_a_moment(every: int) -> None:
+def test_slots_of_five_years_are_counted_with_little_work(every: int) -> None:
     schedule, after, until = hourly(every, "Europe/Zurich"), at("2020-01-01T00:00Z"), at("2025-01-01T00:00Z")
     number, calls = work(count_slots, schedule, after, until)
     assert number == (until - after) / timedelta(hours=every)

@@ -1,4 +1,4 @@
-"""Names of time zones: those of the IANA database and nothing that merely happens to open a file."""
+"""Only the names of the IANA time zone database are accepted, and no other paths of files."""
 
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -7,7 +7,7 @@ import pytest
 from qualtrics_exporter.schedule import UnknownTimeZone, zone
 
 
-def test_every_name_of_the_database_is_a_zone() -> None:
+def test_every_iana_name_is_a_time_zone() -> None:
     for name in available_timezones() - {"localtime"}:
         assert zone(name) is ZoneInfo(name)
 
@@ -44,12 +44,12 @@ def test_every_name_of_the_database_is_a_zone() -> None:
         "x" * 10_000,
     ],
 )
-def test_any_other_name_is_refused_with_a_sentence(name: str) -> None:
+def test_any_other_name_is_rejected_with_an_explanation(name: str) -> None:
     with pytest.raises(UnknownTimeZone, match=r"is not the name of an IANA time zone: (did you mean '|write one such)"):
         zone(name)
 
 
 @pytest.mark.parametrize("name", ["Europe/Zuerich", "europe/zurich", "Europe/Zürich"])
-def test_a_misspelt_name_is_answered_with_the_right_one(name: str) -> None:
+def test_misspelled_name_gets_a_suggestion(name: str) -> None:
     with pytest.raises(UnknownTimeZone, match="did you mean 'Europe/Zurich'"):
         zone(name)

@@ -3,7 +3,7 @@
 `python -m tests.simulation --seeds 200` runs 200 worlds. In each of them the real work queue, reconciler, planning,
 runs, status store, leader election and remote clients work against an in-memory API server and an in-memory Nexthink
 and Qualtrics. Users, tools and faults act at random. Everything random comes from the seed, so a seed that fails
-fails again. The approach is that of FoundationDB and TigerBeetle.
+fails again. FoundationDB and TigerBeetle are tested in the same way.
 
 Where to start reading:
 
@@ -15,7 +15,9 @@ Where to start reading:
     api_server.py   the in-memory API server
     remote.py       the in-memory network to Nexthink and Qualtrics, with its faults
     tenants.py      what exists in Nexthink and Qualtrics
-    odd_events.py   invalid objects and misleading remote sides; odd_actors.py, damage.py and lies.py play them
+    misleading.py   replies of Nexthink and Qualtrics that are wrong or endless
+    damage.py       objects that this version of the operator would never write
+    invalid_input_events.py  events with invalid objects and misleading replies
     invariants.py   what must hold after every step and at the end
-    mutants.py      known bugs, to put back: they show that the invariants find something
+    mutants.py      known bugs: the invariants must find each of them
 """

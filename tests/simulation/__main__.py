@@ -4,7 +4,7 @@ import os
 import sys
 
 if os.environ.get("PYTHONHASHSEED") != "0":
-    # Sets of text have another order in each process otherwise, and a seed would not repeat.
+    # Otherwise, sets of strings have another order in each process, and a seed does not repeat.
     os.execve(
         sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
     )

@@ -1,11 +1,11 @@
-"""What users, tools and misfortune do to a world."""
+"""What users, tools and faults do to a world, one method for each kind of event."""
 
 from typing import TYPE_CHECKING, Any
 
 from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
 
-from . import odd_actors, strike_actors
-from .odd_actors import OddActors
+from . import invalid_input_actors, strike_actors
+from .invalid_input_actors import InvalidInputActors
 from .records import status_of
 from .replica import TAKEOVER
 from .strike_actors import StrikeActors
@@ -27,12 +27,14 @@ class Actors:
         self._exporters = {exporter.name: exporter for exporter in simulation.plan.exporters}
         self._replicas = {replica.name: replica for replica in simulation.replicas}
         self._manifests: dict[str, list[Manifest]] = {name: [] for name in self._exporters}
-        """What Git had for each exporter, oldest first: a restore brings one back."""
+        """What Git had for each exporter, oldest first. A restore applies one of them again."""
         self._draining = False
         self.strikes = StrikeActors(simulation, self._replicas, self.act)
-        self._odd = OddActors(simulation, lambda name: f"team-{self._exporters[name].tenant}", self._later)
-        self._others: dict[str, OddActors | StrikeActors] = {
-            **dict.fromkeys(odd_actors.KINDS, self._odd),
+        self._invalid_input = InvalidInputActors(
+            simulation, lambda name: f"team-{self._exporters[name].tenant}", self._later
+        )
+        self._others: dict[str, InvalidInputActors | StrikeActors] = {
+            **dict.fromkeys(invalid_input_actors.KINDS, self._invalid_input),
             **dict.fromkeys(strike_actors.KINDS, self.strikes),
         }
 
@@ -44,9 +46,9 @@ class Actors:
         for brand, lag, echo, seconds in zip(
             simulation.brands, plan.list_lag, plan.batch_echo, plan.import_seconds, strict=True
         ):
-            brand.world.list_lag_seconds = lag
-            brand.world.import_polls, brand.world.import_seconds = 1000, seconds
-            brand.world.batch_echo = echo  # type: ignore[assignment]
+            brand.account.list_lag_seconds = lag
+            brand.account.import_polls, brand.account.import_seconds = 1000, seconds
+            brand.account.batch_echo = echo  # type: ignore[assignment]
         for tenant in range(plan.instances):
             self._secret(tenant, "nexthink", 0)
             for brand_number in range(plan.brands):
@@ -116,7 +118,7 @@ class Actors:
         self, exporter: PlannedExporter, spec: dict[str, Any], labels: dict[str, str], annotations: dict[str, str]
     ) -> None:
         server, namespace = self._simulation.server, f"team-{exporter.tenant}"
-        good = self._odd.good
+        good = self._invalid_input.good
         if (namespace, exporter.name) in server.exporters:
             if spec is not server.exporters[namespace, exporter.name]["spec"]:
                 good.pop(exporter.name, None)
@@ -137,7 +139,7 @@ class Actors:
         if (current := self._current(name)) is None:
             return
         spec, labels, annotations = current
-        spec = self._odd.good.get(name, spec)
+        spec = self._invalid_input.good.get(name, spec)
         spec = {
             **spec,
             "schedule": dict(spec["schedule"]),
@@ -155,7 +157,7 @@ class Actors:
             spec["nexthink"]["queryId"] = _query(self._exporters[name], change["query"])
         if "driftPolicy" in options:
             spec["nexthink"]["driftPolicy"] = options.pop("driftPolicy")
-        if "invalid" in change:  # an older CRD let it in
+        if "invalid" in change:  # an older CRD accepts it
             spec["qualtrics"]["fromEmail"] = "nobody" if change["invalid"] else "noreply@qemailserver.com"
         if "suspend" in change:
             spec["suspend"] = change["suspend"]
@@ -188,10 +190,10 @@ class Actors:
     def _good(self, name: str) -> Manifest | None:
         if (current := self._current(name)) is None:
             return None
-        return self._odd.good.get(name, current[0]), *current[1:]
+        return self._invalid_input.good.get(name, current[0]), *current[1:]
 
     def _restore(self, name: str, back: int) -> None:
-        """Somebody applies an old manifest, with the annotations of that time."""
+        """A user applies an old manifest, with the annotations of that time."""
         if manifests := self._manifests[name]:
             self._apply(self._exporters[name], *manifests[max(0, len(manifests) - 1 - back)])
 
@@ -217,16 +219,16 @@ class Actors:
         history = status.get("history")
         parts = [*(history if isinstance(history, list) else []), status.get("lastTest")]
         entries = [part for part in parts if isinstance(part, dict) and isinstance(part.get("id"), str)]
-        doubtful = [entry["id"] for entry in entries if entry.get("result") == "Unknown"]
-        run = (doubtful or [entry["id"] for entry in entries] or ["a" * 20])[0]
+        unknown = [entry["id"] for entry in entries if entry.get("result") == "Unknown"]
+        run = (unknown or [entry["id"] for entry in entries] or ["a" * 20])[0]
         sent = {
             run_id
             for brand in self._simulation.brands
             for batch in brand.ledger.distributions
             for run_id in batch.run_ids
         }
-        if outcome in ("Sent", "NotSent") and doubtful:
-            outcome = "Sent" if run in sent else "NotSent"  # people who looked tell the truth
+        if outcome in ("Sent", "NotSent") and unknown:
+            outcome = "Sent" if run in sent else "NotSent"  # users who looked report the truth
         self._annotate(name, **{SETTLE_RUN: f"{run}={outcome}"})
 
     def _relabel(self, name: str, shard: str) -> None:
@@ -234,7 +236,7 @@ class Actors:
             return
         spec, labels, annotations = current
         self._apply(self._exporters[name], spec, {**labels, "shard": shard}, annotations)
-        self._simulation.oracle.disturb(600.0, name)
+        self._simulation.invariants.disturb(600.0, name)
 
     # Tenants.
 
@@ -256,27 +258,27 @@ class Actors:
         simulation = self._simulation
         simulation.faults.manner[host] = manner
         simulation.faults.hanging[host] = simulation.now + seconds
-        simulation.oracle.disturb(seconds + 1800.0, host)
+        simulation.invariants.disturb(seconds + 1800.0, host)
 
     # The cluster.
 
     def _outage(self, zone: str, seconds: float) -> None:
         self._simulation.faults.outages[zone] = self._simulation.now + seconds
-        self._simulation.oracle.disturb(seconds + TAKEOVER + 600, "*")
+        self._simulation.invariants.disturb(seconds + TAKEOVER + 600, "*")
 
     def _forbid(self, namespace: str, seconds: float) -> None:
         self._simulation.faults.forbidden[namespace] = self._simulation.now + seconds
-        self._simulation.oracle.disturb(seconds + 600, namespace)
+        self._simulation.invariants.disturb(seconds + 600, namespace)
 
     def _conflict(self, namespace: str, seconds: float) -> None:
-        """A tool changes the objects of a namespace faster than anybody else can write."""
+        """A tool changes the objects of a namespace faster than anyone else can write."""
         self._simulation.faults.conflicts[namespace] = self._simulation.now + seconds
-        self._simulation.oracle.disturb(seconds + 600, namespace)
+        self._simulation.invariants.disturb(seconds + 600, namespace)
 
     def _gap(self, name: str, seconds: float) -> None:
         if stream := self._replicas[name].stream:
             stream.break_until(self._simulation.now + seconds)
-            self._simulation.oracle.disturb(min(seconds, 600.0) + 120, self._replicas[name].shard)
+            self._simulation.invariants.disturb(min(seconds, 600.0) + 120, self._replicas[name].shard)
 
     def _trouble_with_secret(self, namespace: str, name: str, what: str, seconds: float) -> None:
         simulation, tenant = self._simulation, int(namespace.partition("-")[2])
@@ -287,7 +289,7 @@ class Actors:
         else:
             simulation.faults.unreadable[namespace, name] = simulation.now + seconds
         if what != "rotate":
-            simulation.oracle.disturb(seconds + 1800, namespace)
+            simulation.invariants.disturb(seconds + 1800, namespace)
         if what == "delete":
             self._later(seconds, Event(0.0, "secret_back", namespace, {"name": name}))
 
@@ -298,20 +300,20 @@ class Actors:
 
     def _restart(self, name: str) -> None:
         replica, loop = self._replicas[name], self._simulation.loop
-        self._simulation.oracle.disturb(TAKEOVER + 600, replica.shard)
+        self._simulation.invariants.disturb(TAKEOVER + 600, replica.shard)
         replica.stop()
         loop.outside(29.0, replica.kill)
         loop.outside(31.0, replica.start)
 
     def _clock(self, name: str, offset: float) -> None:
         replica = self._replicas[name]
-        self._simulation.oracle.clock_stepped(replica.name, replica.shard, offset)
+        self._simulation.invariants.clock_stepped(replica.name, replica.shard, offset)
         replica.set_clock(offset)
 
     # The end.
 
     def drain(self) -> None:
-        """All faults are over and everything that was broken is well: now everything must come to its end."""
+        """End all faults, and repair what they broke. From now on, everything must come to its end."""
         simulation = self._simulation
         self._draining = True
         simulation.trace(">> drain")
@@ -319,7 +321,7 @@ class Actors:
         simulation.faults.end()
         for replica in simulation.replicas:
             if replica.offset:
-                simulation.oracle.clock_stepped(replica.name, replica.shard, 0.0)
+                simulation.invariants.clock_stepped(replica.name, replica.shard, 0.0)
                 replica.set_clock(0.0)
             replica.resume()
             replica.start()
@@ -329,14 +331,14 @@ class Actors:
             for brand_number in range(plan.brands):
                 self._secret(tenant, f"qualtrics-{brand_number}", 0)
         for brand in simulation.brands:
-            brand.world.list_lag_seconds = 0.0
+            brand.account.list_lag_seconds = 0.0
         shards = {replica.shard for replica in simulation.replicas}
         for name, exporter in self._exporters.items():
             if (current := self._current(name)) is None:
                 continue
-            if self._odd.deleting(name):
+            if self._invalid_input.deleting(name):
                 self._recreate(name, 0.0)
-            self._odd.correct_spec(name)
+            self._invalid_input.correct_spec(name)
             spec, labels, _ = self._good(name) or current
             if spec["qualtrics"]["fromEmail"] == "nobody":
                 self._edit(name, invalid=False)

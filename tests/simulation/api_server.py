@@ -1,6 +1,6 @@
 """An in-memory API server for exporters, Secrets, Events and Leases.
 
-What is stored is never changed, only replaced, so readers share it without a copy.
+Stored objects are replaced and never changed, so that readers share them without a copy.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,10 +45,10 @@ class ApiServer:
         self.events: dict[tuple[str, str], str] = {}
         """The Events by their names, with their reasons."""
         self.listeners: list[Callable[[str, Body, Body | None], None]] = []
-        """Told of each change: ADDED, MODIFIED or DELETED, the object, and the one before."""
+        """Called for each change with ADDED, MODIFIED or DELETED, the object, and the object before."""
         self.before_status: Callable[[str, Body, Body], None] = lambda writer, old, new: None
         self.attempted: Callable[[str, str, str], None] = lambda writer, namespace, name: None
-        """Told of each attempt to write a status, successful or not."""
+        """Called for each attempt to write a status, successful or not."""
 
     def next_version(self) -> str:
         self._version += 1
@@ -73,7 +73,7 @@ class ApiServer:
         }
         body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": metadata, "spec": spec}
         self.exporters[namespace, name] = body
-        self._tell("ADDED", body, None)
+        self._notify("ADDED", body, None)
         return body
 
     def change(
@@ -105,14 +105,14 @@ class ApiServer:
             return old
         metadata["resourceVersion"] = self.next_version()
         self.exporters[namespace, name] = new
-        self._tell("MODIFIED", new, old)
+        self._notify("MODIFIED", new, old)
         return new
 
     def delete(self, namespace: str, name: str) -> None:
         """Delete an exporter, if there is one."""
         if (old := self.exporters.pop((namespace, name), None)) is not None:
             last = {**old, "metadata": {**old["metadata"], "resourceVersion": self.next_version()}}
-            self._tell("DELETED", last, old)
+            self._notify("DELETED", last, old)
 
     def put_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
         """Create or replace a Secret."""
@@ -147,7 +147,7 @@ class ApiServer:
         new = {**old, "metadata": {**metadata, "resourceVersion": self.next_version()}, "status": status}
         self.before_status(writer, old, new)
         self.exporters[namespace, name] = new
-        self._tell("MODIFIED", new, old)
+        self._notify("MODIFIED", new, old)
         return new
 
     def secret(self, namespace: str, name: str) -> Stored:
@@ -170,6 +170,6 @@ class ApiServer:
         new = self.leases[namespace, name] = {**lease, "metadata": metadata}
         return new
 
-    def _tell(self, kind: str, body: Body, before: Body | None) -> None:
+    def _notify(self, kind: str, body: Body, before: Body | None) -> None:
         for listener in self.listeners:
             listener(kind, body, before)

@@ -1,23 +1,23 @@
-"""How long and how often things may take. Promises of the controller with some slack: adapt them when those change."""
+"""Limits of time and number: the promises of the controller with some slack. Adapt them when those change."""
 
 from datetime import timedelta
 
 RUN_DEADLINE = timedelta(hours=2)
-RUN_DEADLINE_MOST = timedelta(hours=24)
+MAX_RUN_DEADLINE = timedelta(hours=24)
 RUN_SLACK = 45 * 60.0
-MOST_ATTEMPTS = 12
-MOST_WRITES_PER_HOUR = 850
-"""Attempts of one process to write one status, successful or not: the end of a run is tried every 10 seconds, and so is
-its heartbeat for half of the time."""
-NOTICED = 600.0
-"""Seconds after which a new exporter must have its first status. A first election can lose a reply or two."""
-MOST_STATUS_BYTES = 48 * 1024
-LATEST_START = 20 * 60.0
+MAX_ATTEMPTS = 12
+MAX_WRITES_PER_HOUR = 850
+"""Attempts of one process to write one status, successful or not. A process tries to write the end of a run every 10
+seconds, and its heartbeat half as often."""
+MAX_NOTICE_SECONDS = 600.0
+"""Seconds after which a new exporter must have its first status. The first election can lose a reply or two."""
+MAX_STATUS_BYTES = 48 * 1024
+MAX_START_DELAY = 20 * 60.0
 """Seconds after which a slot of a healthy tenant must have started."""
 RECOVERY = 15 * 60.0
-"""Seconds after which the consequences of a clock step must be gone."""
-LOOK = 300.0
-"""Seconds between two looks at what leaders know."""
+"""Seconds after which a clock step must have no effect any more."""
+CHECK_INTERVAL = 300.0
+"""Seconds between two checks of the exporters that leaders know."""
 
 RUNAWAY = ("status is written again and again", "too many attempts", "livelock")
-"""After one of these a world ends at once: the rest would cost hours and show nothing else."""
+"""After one of these violations a world ends at once: the rest would take hours and show nothing new."""

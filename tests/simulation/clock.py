@@ -5,16 +5,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(2026, 10, 19, 6, 0, tzinfo=UTC)
-"""When every world begins: a Monday. Six days later the clocks of Europe go back."""
+"""The start of every world: a Monday. Six days later the clocks of Europe go back."""
 
 
 def true_time(seconds: float) -> datetime:
-    """A moment of virtual time as a date."""
+    """Virtual time as a date."""
     return EPOCH + timedelta(seconds=seconds)
 
 
 class ReplicaClock:
-    """`offset` is by how many seconds the wall clock of this replica is ahead of the true time."""
+    """`offset` is how many seconds the wall clock of this replica is ahead of the true time."""
 
     def __init__(self, time: Callable[[], float], offset: float = 0.0) -> None:
         self._time = time

@@ -1,6 +1,6 @@
-"""The `ClusterApi` of a replica: calls that travel to the API server, and replies that travel back, or do not.
+"""The `ClusterApi` of a replica. Calls to the API server and their replies take time, and can be lost.
 
-A call takes effect at the server whatever becomes of its caller.
+A call has its effect at the server even if its caller is killed.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from .faults import Faults
 from .loop import VirtualLoop
 
 CALL_TIMEOUT = 5.0
-"""Seconds after which the caller gives up, as `kube.api.TIMEOUT`."""
+"""Seconds after which the caller gives up, like `kube.api.TIMEOUT`."""
 
 
 class SimulatedCluster:
@@ -63,7 +63,7 @@ class SimulatedCluster:
 
     async def secret_version(self, namespace: str, name: str) -> str | None:
         def read() -> str | None:
-            # Metadata alone is not decrypted: that works although the content cannot be read.
+            # Metadata is not encrypted, so it can be read even if the content cannot.
             stored = self._server.secrets.get((namespace, name))
             return None if stored is None else str(stored.version)
 
@@ -108,8 +108,8 @@ class SimulatedCluster:
                 if not future.done():
                     future.set_result(result)
 
-        def silent() -> None:
-            with contextlib.suppress(Exception):  # nobody hears of it
+        def serve_without_reply() -> None:
+            with contextlib.suppress(Exception):
                 effect()
 
         def give_up() -> None:
@@ -121,7 +121,7 @@ class SimulatedCluster:
             loop.outside(random.choice((0.01, CALL_TIMEOUT)), give_up)
         elif faults.strikes("api-lost", random):
             if random.random() < 0.5:
-                loop.outside(there, silent)
+                loop.outside(there, serve_without_reply)
             loop.outside(there + random.choice((0.01, CALL_TIMEOUT)), give_up)
         elif faults.strikes("api-slow", random):
             loop.outside(random.choice((0.5, 3.0, 4.9, 8.0, 30.0)), serve)

@@ -1,4 +1,4 @@
-"""Runs many worlds, and tells what was found."""
+"""The command line: runs many worlds, one world, or the mutants, and prints the violations."""
 
 import argparse
 import gc
@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit code: 1 if an invariant was violated."""
     options = _parser().parse_args(arguments)
     gc.collect()
-    gc.freeze()  # what is imported by now need not be looked at again
+    gc.freeze()  # the garbage collector need not search imported modules again
     changes: dict[str, Any] = {
         "without": options.without.split(",") if options.without else (),
         "only": options.only.split(",") if options.only is not None else None,
@@ -47,19 +47,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trace", action="store_true", help="with --seed: show everything that happens")
     parser.add_argument("--plan", action="store_true", help="with --seed: show the plan")
     parser.add_argument(
-        "--mutants", nargs="?", const="", help="put known bugs back, all or those of that name, and find them"
+        "--mutants", nargs="?", const="", help="find known bugs in the code: all of them, or those with this name"
     )
-    parser.add_argument("--focused", action="store_true", help="with --mutants: only the faults that provoke the bug")
+    parser.add_argument("--focused", action="store_true", help="with --mutants: only the faults that trigger the bug")
     parser.add_argument(
-        "--shrink", action="store_true", help="with --seed: look for the smallest plan that fails as well"
+        "--shrink", action="store_true", help="with --seed: search the smallest plan that fails in the same way"
     )
-    parser.add_argument("--kind", help="with --shrink: the invariant that must fail; the first one otherwise")
-    parser.add_argument("--seconds", type=float, default=120, help="with --shrink: how long to look")
-    parser.add_argument("--without", help="classes of faults to leave out, separated by commas")
+    parser.add_argument("--kind", help="with --shrink: the invariant that must fail; by default, the first one")
+    parser.add_argument("--seconds", type=float, default=120, help="with --shrink: how long to search")
+    parser.add_argument("--without", help="classes of faults to disable, separated by commas")
     parser.add_argument("--only", help="the only classes of faults")
-    parser.add_argument("--keep", help="numbers of the only events that happen, as --plan and --shrink show them")
-    parser.add_argument("--exporters", type=int, help="so many exporters")
-    parser.add_argument("--days", type=float, help="so many days")
+    parser.add_argument("--keep", help="numbers of the only events to play, as --plan and --shrink show them")
+    parser.add_argument("--exporters", type=int, help="how many exporters")
+    parser.add_argument("--days", type=float, help="how many days")
     return parser
 
 
@@ -67,7 +67,7 @@ def _shrink(options: argparse.Namespace, changes: dict[str, Any]) -> int:
     violations = simulation.run(options.seed, **changes).violations
     kind = options.kind or (violations[0].kind if violations else "")
     if kind not in {violation.kind for violation in violations}:
-        print(f"seed {options.seed} does not fail like that")
+        print(f"seed {options.seed} does not violate that invariant")
         return 0
     print(f"seed {options.seed}: {kind}")
     exporter = next(violation.exporter for violation in violations if violation.kind == kind)
@@ -112,12 +112,12 @@ def _show(result: Result) -> None:
 
 
 def _run(job: tuple[int, dict[str, Any]]) -> Result:
-    gc.disable()  # the process has this one world
+    gc.disable()  # the process runs only this world
     seed, changes = job
     try:
         return simulation.run(seed, **changes)
     except Exception as error:
-        raise RuntimeError(f"seed {seed} cannot be played") from error
+        raise RuntimeError(f"seed {seed} raises an exception") from error
 
 
 def _many(options: argparse.Namespace, changes: dict[str, Any]) -> int:

@@ -1,7 +1,7 @@
 """Objects that this version of the controller would never write: damage to a status, invalid specs, odd metadata.
 
-Every value here is invalid, never only untrue: a status with other valid values is one that a backup has restored, and
-the operator believes that (docs/reliability.md, "What is not promised").
+Every value here is invalid. A status with other valid values could come from a backup, and the operator trusts it
+(docs/reliability.md, "What is not promised").
 """
 
 import copy
@@ -16,21 +16,21 @@ MEMORY = (
     "claimedSlots", "claimedSlotsSince", "sentRuns", "handledRequests", "handledRunRequests", "handledTestRequests",
     "handledSettlements", "lastHandledRunRequest", "lastHandledTestRequest",
 )  # fmt: skip
-"""What a status remembers of slots and requests that had their run."""
+"""The fields of a status that remember slots and requests that had their run."""
 PLAN = ("schedule", "timeZone", "scheduleSince", "nextScheduleTime", "lastScheduleTime", "lastCheckTime")
-"""What it says about the slots to come."""
+"""The fields about the next slots."""
 HOW = (
     "memory", "memory", "all memory", "run", "run", "run", "plan", "plan", "anywhere", "anywhere", "parts", "newer",
     "wiped",
 )  # fmt: skip
-"""How a status is damaged."""
+"""The kinds of damage to a status."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _BAD_TIMES = (
     "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1999-12-31T23:59:59Z", "9999-12-31T23:59:59Z",
     "9999-12-31T23:59:59-23:59", "2026-02-30T00:00:00Z", "soon",
 )  # fmt: skip
-_WORDS = {
+_INVALID_TEXTS = {
     "step": ("Finalizing", "", "sending"),
     "trigger": ("Cron", ""),
     "result": ("Perhaps", ""),
@@ -38,11 +38,11 @@ _WORDS = {
     "schedule": ("every blue moon", "", "every 5 hours at :20, UTC", "every day at 00:20, Mars/Olympus"),
     "timeZone": ("Mars/Olympus", "../../etc/passwd", "localtime", ""),
 }
-"""Texts that are not one of those that a field can have."""
+"""Texts that are invalid for a field."""
 
 
 def damaged(status: Any, how: str, random: Random) -> tuple[Any, str]:
-    """The status after the damage, and in few words what was done to it. None is no status at all."""
+    """The status after the damage, and a short description of the damage. None: the object has no status."""
     if how == "wiped" or not isinstance(status, dict) or not status:
         return None, "wiped"
     rest = copy.deepcopy(status)
@@ -55,39 +55,39 @@ def damaged(status: Any, how: str, random: Random) -> tuple[Any, str]:
         return rest, f"without {', '.join(names)}"
     if how == "anywhere" and random.random() < 0.05:
         return random.choice(("damaged", 7, [])), "not an object"
-    return rest, ", ".join(".".join(map(str, path)) for path in _spoiled(rest, how, random))
+    return rest, ", ".join(".".join(map(str, path)) for path in _with_invalid_values(rest, how, random))
 
 
-def _spoiled(status: dict[str, Any], how: str, random: Random) -> list[Path]:
-    """Replace values by invalid ones, in place; their places."""
+def _with_invalid_values(status: dict[str, Any], how: str, random: Random) -> list[Path]:
+    """Replace values by invalid ones, in place. Returns their paths."""
     if how == "all memory":
-        # And the history, which remembers slots too.
-        places: list[Path] = [(name,) for name in (*MEMORY, "history") if name in status]
+        # The history remembers slots too.
+        chosen: list[Path] = [(name,) for name in (*MEMORY, "history") if name in status]
     else:
         roots = {"memory": MEMORY, "plan": PLAN, "run": ("activeRun",)}.get(how)
-        inside = [path for path in _places(status) if roots is None or path[0] in roots]
-        inside = inside or list(_places(status))
-        places = random.sample(inside, min(len(inside), random.choice((1, 1, 2, 3))))
+        inside = [path for path in _paths(status) if roots is None or path[0] in roots]
+        inside = inside or list(_paths(status))
+        chosen = random.sample(inside, min(len(inside), random.choice((1, 1, 2, 3))))
     done = []
-    # A part is not spoiled after what contains it, nor an element of a list after one in front of it is gone.
-    for path in sorted(places, key=lambda path: (len(path), path), reverse=True):
-        place: Any = status
+    # Inner values come before outer ones, and later elements of a list before earlier ones: each path stays valid.
+    for path in sorted(chosen, key=lambda path: (len(path), path), reverse=True):
+        parent: Any = status
         for part in path[:-1]:
-            place = place[part]
+            parent = parent[part]
         if how == "run" and len(path) > 1 and random.random() < 0.3:
-            del place[path[-1]]
+            del parent[path[-1]]
         else:
-            place[path[-1]] = _invalid(str(path[-1]), place[path[-1]], random)
+            parent[path[-1]] = _invalid(str(path[-1]), parent[path[-1]], random)
         done.append(path)
     return done
 
 
-def _places(value: Any, path: Path = ()) -> Iterator[Path]:
+def _paths(value: Any, path: Path = ()) -> Iterator[Path]:
     if path:
         yield path
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, part in inner:
-        yield from _places(part, (*path, name))
+        yield from _paths(part, (*path, name))
 
 
 def _invalid(name: str, value: Any, random: Random) -> Any:
@@ -99,7 +99,7 @@ def _invalid(name: str, value: Any, random: Random) -> Any:
         return random.choice(("many", 1 << 63, -(1 << 60), 1.5, [], {}))
     if isinstance(value, str) and _TIME.fullmatch(value):
         return random.choice((*_BAD_TIMES, 7, [], {"time": value}))
-    return random.choice((*_WORDS.get(name, ()), 7, 1e300, False, [], {"damaged": True}))
+    return random.choice((*_INVALID_TEXTS.get(name, ()), 7, 1e300, False, [], {"damaged": True}))
 
 
 def _of_another_version(status: dict[str, Any], random: Random) -> dict[str, Any]:
@@ -112,12 +112,12 @@ def _of_another_version(status: dict[str, Any], random: Random) -> dict[str, Any
     return status
 
 
-ODD_SPECS = 16
+INVALID_SPECS = 16
 """How many kinds of invalid specs there are."""
 
 
-def odd_spec(spec: dict[str, Any], number: int) -> Any:
-    """An invalid spec that the CRD of another version let in."""
+def invalid_spec(spec: dict[str, Any], number: int) -> Any:
+    """An invalid spec that the CRD of another version accepts."""
     schedule, nexthink, qualtrics = spec["schedule"], spec["nexthink"], spec["qualtrics"]
     made: tuple[Any, ...] = (
         "send it", 7, [], {},
@@ -134,15 +134,25 @@ def odd_spec(spec: dict[str, Any], number: int) -> Any:
         {**spec, "qualtrics": {name: value for name, value in qualtrics.items() if name != "surveyId"}},
         {**spec, "suspend": "no", "maxRecipients": -1},
     )  # fmt: skip
-    assert len(made) == ODD_SPECS
+    assert len(made) == INVALID_SPECS
     return made[number]
 
 
-ODD_TOKENS = ("ana@example.com", "\x00", "é" * 120, "null", "{}", "2026-02-30", "-1", "sha256:" + "0" * 64, "a b\nc")
+UNUSUAL_TOKENS = (
+    "ana@example.com",
+    "\x00",
+    "é" * 120,
+    "null",
+    "{}",
+    "2026-02-30",
+    "-1",
+    "sha256:" + "0" * 64,
+    "a b\nc",
+)
 
 
-def odd_metadata(random: Random) -> dict[str, Any]:
-    """Metadata that a tool may leave, without any meaning for the operator."""
+def meaningless_metadata(random: Random) -> dict[str, Any]:
+    """Metadata that a tool may write, and that mean nothing to the operator."""
     made: tuple[dict[str, Any], ...] = (
         {"ownerReferences": [{"kind": "Application"}], "managedFields": [None, 7]},
         {"finalizers": ["example.com/keep"]},

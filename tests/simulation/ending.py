@@ -1,4 +1,4 @@
-"""What must have come to its end when all faults are over and time has passed."""
+"""The invariants at the end of a world, when all faults are over and enough time has passed."""
 
 import re
 from collections import Counter
@@ -9,32 +9,32 @@ from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.schedule import next_slot, slots_between
 
 from .api_server import Body
-from .bounds import MOST_STATUS_BYTES, RECOVERY
+from .bounds import MAX_STATUS_BYTES, RECOVERY
 from .clock import EPOCH, true_time
-from .records import Promise, Record, Seen, moment, status_of, told
+from .records import Promise, Record, Seen, parse_time, status_of, summary
 from .requests import requests
 from .world import ZONES, parsed
 
 if TYPE_CHECKING:
-    from .invariants import Oracle
+    from .invariants import Invariants
     from .simulation import Simulation
 
 _RANGE = re.compile(r"(?P<number>\d+) slots between (?P<oldest>\S+Z) and (?P<newest>\S+Z)")
 
 
 class Ending:
-    """The last judgement of one world."""
+    """Checks one world at its end."""
 
     def __init__(
-        self, simulation: "Simulation", oracle: "Oracle", records: dict[str, Record], counts: Counter[str]
+        self, simulation: "Simulation", invariants: "Invariants", records: dict[str, Record], counts: Counter[str]
     ) -> None:
         self._simulation = simulation
-        self._oracle = oracle
+        self._invariants = invariants
         self._records = records
         self._counts = counts
 
-    def judge(self, faults_over: float) -> None:
-        """Judge all objects. What fell due after the faults were over may still be in progress."""
+    def check(self, faults_over: float) -> None:
+        """Check all objects. Slots that fell due after the end of the faults may still be in progress."""
         for record in self._records.values():
             if record.deleted is not None:
                 continue
@@ -44,16 +44,18 @@ class Ending:
             self._end_of_object(record, body)
         self._end_of_replicas()
         for error in self._simulation.loop.errors:
-            self._oracle.violate("an exception that nobody caught", "", error)
+            self._invariants.violate("an exception that nobody caught", "", error)
         for brand in self._simulation.brands:
             if any(sent.links_read for sent in brand.ledger.distributions):
-                self._oracle.violate("links of a sent distribution are read", "", brand.host)
+                self._invariants.violate("links of a sent distribution are read", "", brand.host)
 
     def _end_of_replicas(self) -> None:
         living = {body["metadata"]["uid"] for body in self._simulation.server.exporters.values()}
         for replica in self._simulation.replicas:
             if replica.leading and (gone := {uid for _, _, uid in replica.known()} - living):
-                self._oracle.violate("deleted exporters are remembered", replica.name, f"{len(gone)} in the work queue")
+                self._invariants.violate(
+                    "deleted exporters are remembered", replica.name, f"{len(gone)} in the work queue"
+                )
 
     def _end_of_slots(self, record: Record, until: float) -> None:
         covered: list[tuple[datetime, datetime, float]] = []
@@ -64,15 +66,17 @@ class Ending:
                 continue
             newest = datetime.fromisoformat(entry["scheduledTime"])
             started = "startTime" in entry
-            # Written off by a clock that was ahead: that counts for nothing once the clock is right.
-            void = not started and seen.time < (newest - EPOCH).total_seconds() - 60
-            # An entry that says that the clock jumped says too that the slot may have another one.
-            if not void and entry["reason"] != "ClockStepped":
+            # Skipped by a clock that was ahead: that does not count when the clock is right again.
+            early = not started and seen.time < (newest - EPOCH).total_seconds() - 60
+            # After an entry about a clock step, the slot may have another one.
+            if not early and entry["reason"] != "ClockStepped":
                 other = by_due.setdefault(newest, seen)
-                excused = self._came_twice(record, other, seen) or self._oracle.damages.twice(record, other.time)
+                excused = self._came_twice(record, other, seen) or self._invariants.damages.excuses_second_entry(
+                    record, other.time
+                )
                 if other is not seen and not excused:
-                    self._oracle.violate(
-                        "two entries for one slot", record.name, f"{told(other.entry)}, and {told(entry)}"
+                    self._invariants.violate(
+                        "two entries for one slot", record.name, f"{summary(other.entry)}, and {summary(entry)}"
                     )
                 by_due[newest] = seen
             found = _RANGE.search(entry["message"])
@@ -89,8 +93,8 @@ class Ending:
                     continue
                 self._counts["slots"] += 1
                 times = [time for oldest, newest, time in covered if oldest <= slot.due <= newest]
-                if not times and not self._oracle.damages.accounts_for_slot(record, slot.identity, due):
-                    self._oracle.violate(
+                if not times and not self._invariants.damages.excuses_missing_slot(record, slot.identity, due):
+                    self._invariants.violate(
                         "a slot without an entry",
                         record.name,
                         f"due {slot.due:%a %d %H:%M}, {promise.schedule.words()}",
@@ -99,33 +103,33 @@ class Ending:
                     times
                     and min(times) > 0
                     and max(times) < due - 60
-                    and self._oracle.excuses.clocks_right(promise.shard, due - RECOVERY, due + RECOVERY)
-                    # Otherwise it was missed once more, and one entry is enough.
-                    and self._oracle.excuses.undisturbed(record, due - 600, due + RECOVERY)
+                    and self._invariants.excuses.clocks_right(promise.shard, due - RECOVERY, due + RECOVERY)
+                    # Otherwise it was missed a second time, and one entry is enough.
+                    and self._invariants.excuses.undisturbed(record, due - 600, due + RECOVERY)
                 ):
-                    self._oracle.violate(
-                        "a slot is written off before it falls due", record.name,
-                        f"due {slot.due:%a %d %H:%M}, written off at {true_time(max(times)):%a %d %H:%M}",
+                    self._invariants.violate(
+                        "a slot is skipped before it falls due", record.name,
+                        f"due {slot.due:%a %d %H:%M}, skipped at {true_time(max(times)):%a %d %H:%M}",
                     )  # fmt: skip
 
     def _owed(self, promise: Promise, due: datetime, seconds: float) -> bool:
-        excuses, noticed = self._oracle.excuses, promise.noticed
+        excuses, noticed = self._invariants.excuses, promise.noticed
         if promise.end < seconds + excuses.behind(promise.shard, seconds):
-            return False  # by its own clock, the operator was told before the slot was due
+            return False  # by its own clock, the operator saw the change before the slot was due
         if noticed is not None and noticed < seconds + excuses.behind(promise.shard, noticed):
-            return False  # or it noticed it before that, after its clock was set back
+            return False  # or it saw the change before that, after its clock was set back
         if promise.since < due and (
             promise.end == float("inf") or excuses.clocks_right(promise.shard, seconds, promise.end)
         ):
             return True
-        # The operator's clock was ahead when it wrote this, or behind when the schedule was replaced: only if it was
-        # right when the slot fell due.
+        # The clock of the operator was ahead when it wrote this, or behind when the schedule was replaced. So the slot
+        # is owed only if the clock was right when it fell due.
         return excuses.clocks_right(promise.shard, seconds - 1, seconds + RECOVERY)
 
     def _came_twice(self, record: Record, one: Seen, other: Seen) -> bool:
-        """Whether the slot was missed, and then ran or was missed again: a wrong clock let it fall due once more."""
+        """Whether a wrong clock let a missed slot fall due again, so that it ran or was missed a second time."""
         first, second = sorted((one, other), key=lambda seen: seen.time)
-        return "startTime" not in first.entry and not self._oracle.excuses.clocks_right(
+        return "startTime" not in first.entry and not self._invariants.excuses.clocks_right(
             record.shard, first.time, second.time
         )
 
@@ -136,36 +140,38 @@ class Ending:
             if token is None or token in record.exempt or tokens[token][-1] > until:
                 continue
             run_id = id_of(record.uid, token)
-            if run_id not in record.entries and not self._oracle.damages.accounts(record, run_id):
-                self._oracle.violate("a request without an entry", record.name, f"{name} {token}")
+            if run_id not in record.entries and not self._invariants.damages.excuses_missing_run(record, run_id):
+                self._invariants.violate("a request without an entry", record.name, f"{name} {token}")
         settle = annotations.get("qualtrics-exporter.dev/settle-run")
         if settle and not status.get("lastHandledSettlement") and not record.damages:
-            self._oracle.violate("a settlement without a receipt", record.name, settle)
+            self._invariants.violate("a settlement without a receipt", record.name, settle)
 
     def _end_of_object(self, record: Record, body: Body) -> None:
         status, now = status_of(body), true_time(self._simulation.now)
         if not status.get("scheduleSince"):
-            self._oracle.violate("an exporter that nobody manages", record.name, "it has no status")
+            self._invariants.violate("an exporter that no replica manages", record.name, "it has no status")
             return
         size = len(repr(status))
-        if size > MOST_STATUS_BYTES:
-            self._oracle.violate("status grows without bound", record.name, f"{size} bytes")
+        if size > MAX_STATUS_BYTES:
+            self._invariants.violate("status grows without bound", record.name, f"{size} bytes")
         if run := status.get("activeRun"):
             assert record.active is not None
-            self._oracle.bound_run(record, run, self._simulation.now)
+            self._invariants.bound_run(record, run, self._simulation.now)
         exporter = Exporter.from_object(body)
         if exporter.spec is None or exporter.suspended or status.get("activeRun"):
             return
         zone = status.get("timeZone")
         schedule = parsed(body["spec"]["schedule"], zone if zone in ZONES else "UTC")
-        if not self._oracle.excuses.clocks_right(record.shard, self._simulation.now - RECOVERY, self._simulation.now):
+        if not self._invariants.excuses.clocks_right(
+            record.shard, self._simulation.now - RECOVERY, self._simulation.now
+        ):
             return
         upcoming = next_slot(schedule, now).due
-        ran = {moment(slot["dueTime"]) for slot in status.get("claimedSlots") or []}
-        while upcoming in ran:  # it ran while the clock was ahead
+        ran = {parse_time(slot["dueTime"]) for slot in status.get("claimedSlots") or []}
+        while upcoming in ran:  # these ran while the clock was ahead
             upcoming = next_slot(schedule, upcoming).due
-        announced = moment(status.get("nextScheduleTime"))
+        announced = parse_time(status.get("nextScheduleTime"))
         if announced is None or not now - timedelta(minutes=15) < announced <= upcoming:
-            self._oracle.violate(
+            self._invariants.violate(
                 "the next slot is not the one that is announced", record.name, f"{announced}, not {upcoming}"
             )

@@ -1,4 +1,7 @@
-"""The events of each class of faults and of each kind of user, made from the seed."""
+"""The events of each class of faults and of each kind of user, made from the seed.
+
+The names of the functions in `EVENTS` are part of the seeds: do not rename them.
+"""
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -23,7 +26,7 @@ def _one(random: Random, plan: Plan) -> PlannedExporter:
 
 
 def _moment(random: Random, plan: Plan, exporter: PlannedExporter | None = None) -> float:
-    """A time; most often one at which a run of this exporter may be in progress."""
+    """A time, in most cases one at which a run of this exporter may be in progress."""
     if exporter is None:
         exporter = _one(random, plan)
     at = random.random() * plan.seconds
@@ -121,7 +124,7 @@ def _deletions(random: Random, plan: Plan) -> Iterable[Event]:
         after = random.choice((0.0, 0.0, 0.0, 0.5, 30.0, 3600.0))
         at = _moment(random, plan, exporter)
         yield Event(at, "recreate", exporter.name, {"after": after})
-        if "watch-gap" in plan.enabled and random.random() < 0.5:  # nobody is told that the first one is gone
+        if "watch-gap" in plan.enabled and random.random() < 0.5:  # the watch misses the deletion
             for replica in plan.replicas:
                 yield Event(max(0.0, at - 1.0), "gap", replica.name, {"seconds": 30.0})
     for _ in range(_often(random, plan, "restore", len(plan.exporters) / 10)):
@@ -135,7 +138,7 @@ def _tokens(random: Random, plan: Plan) -> Iterable[Event]:
         at = _moment(random, plan, exporter)
         token = f"r{count}"
         yield Event(at, "token", exporter.name, {"token": token})
-        if random.random() < 0.5:  # a tool has that token in Git; somebody annotates another one, the tool restores it
+        if random.random() < 0.5:  # Git has this token, a user annotates another one, and a tool restores it
             at += random.choice((5.0, 600.0, 3 * HOUR))
             yield Event(at, "token", exporter.name, {"token": f"{token}x"})
             at += random.choice((1.0, 180.0, HOUR))
@@ -180,7 +183,7 @@ def _relabels(random: Random, plan: Plan) -> Iterable[Event]:
 
 
 OUTAGES = (300.0, HOUR, HOUR, HOUR, 3 * HOUR, 3 * HOUR, 3 * HOUR, DAY)
-"""Seconds for which a remote side does not work."""
+"""Seconds for which Nexthink or Qualtrics does not work."""
 
 
 def _restarts(random: Random, plan: Plan) -> Iterable[Event]:
@@ -192,8 +195,8 @@ def _restarts(random: Random, plan: Plan) -> Iterable[Event]:
 
 
 def _clocks(random: Random, plan: Plan) -> Iterable[Event]:
-    # Two replicas that both work, and disagree about the time, undo each other's writes as fast as the work queue lets
-    # them. That takes long to simulate, so it is rare and short.
+    # Two replicas that both work with different clocks undo each other's writes as fast as the work queue allows.
+    # That takes long to simulate, so it is rare and short.
     elects = all(replica.elects for replica in plan.replicas)
     apart = elects or Random(f"apart {plan.seed}").random() < 0.2
     for _ in range(_often(random, plan, "clock", 1.0)):
@@ -261,11 +264,11 @@ def _cluster_trouble(random: Random, plan: Plan) -> Iterable[Event]:
 
 
 def _tenants(random: Random, plan: Plan) -> Iterable[Event]:
-    """One tenant's remote side floods or lies; its namespace vanishes with everything in it, and comes back."""
+    """The server of a tenant floods or sends wrong replies. Its namespace is deleted, and created again."""
     for name, manner in (("remote-flood", "flood"), ("remote-lie", "lie")):
         for _ in range(_often(random, plan, name, 0.5)):
-            sides = [f"t{n}.api.eu.nexthink.cloud" for n in range(plan.instances)]
-            host = random.choice(sides + [f"b{n}.eu.qualtrics.com" for n in range(plan.brands)])
+            hosts = [f"t{n}.api.eu.nexthink.cloud" for n in range(plan.instances)]
+            host = random.choice(hosts + [f"b{n}.eu.qualtrics.com" for n in range(plan.brands)])
             arguments = {"seconds": random.choice(OUTAGES), "manner": manner}
             yield Event(_moment(random, plan) - 60, "hang", host, arguments)
     for _ in range(_often(random, plan, "namespace", 0.2)):

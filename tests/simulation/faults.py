@@ -1,7 +1,7 @@
-"""How often which fault strikes, and when none may strike any more.
+"""The classes of faults, and the decision for each call whether a fault occurs.
 
-Each world enables some classes of faults and leaves others out, because rare combinations need quiet surroundings to
-get anywhere ("swarm testing"). Every class can also be disabled from the command line, which helps to shrink a seed.
+Each world enables only some classes, because other faults would prevent rare combinations ("swarm testing"). Options
+of the command disable further classes, to shrink a seed. The names of the classes are part of the seeds.
 """
 
 from dataclasses import dataclass, field
@@ -46,39 +46,39 @@ CLASSES = (
 )
 
 OF_TENANTS = ("remote-flood", "remote-lie", "namespace")
-"""What a tenant does to the others. Drawn apart, so that the other draws of a seed stay as they are."""
+"""Faults that a tenant causes for the others. Drawn separately, so that the other draws of a seed stay the same."""
 
-ODD = ("odd-status", "odd-spec", "odd-metadata", "remote-mixup", "remote-endless")
-"""Objects that cannot be, and remote sides that mislead. Drawn apart too."""
+INVALID_INPUT = ("odd-status", "odd-spec", "odd-metadata", "remote-mixup", "remote-endless")
+"""Invalid objects, and misleading replies of Nexthink and Qualtrics. Drawn separately too."""
 
 
 @dataclass
 class Faults:
-    """The decisions about single calls. What happens at a planned time is in `plan`."""
+    """The decisions about single calls. `plan` has the faults at planned times."""
 
     enabled: frozenset[str]
     api: Random
     remote: Random
     rate: float = 0.01
-    """How likely a fault strikes one call."""
+    """The probability of a fault at one call."""
     over: bool = False
-    """True in the drain phase: everything works."""
+    """True in the last phase of a world, in which everything works."""
     outages: dict[str, float] = field(default_factory=dict)
-    """Replicas, or `*`, that the API server does not answer, and until when."""
+    """Zones, or `*`, to which the API server does not reply, and until when."""
     forbidden: dict[str, float] = field(default_factory=dict)
-    """Namespaces in which status must not be written, and until when."""
+    """Namespaces in which the operator may not write a status, and until when."""
     conflicts: dict[str, float] = field(default_factory=dict)
-    """Namespaces in which every write of a status meets a conflict, and until when."""
+    """Namespaces in which every write of a status conflicts, and until when."""
     unreadable: dict[tuple[str, str], float] = field(default_factory=dict)
     """Secrets that cannot be read, and until when."""
     hanging: dict[str, float] = field(default_factory=dict)
-    """Hosts that accept requests and give no usable answer, and until when."""
+    """Hosts that accept requests and give no usable reply, and until when."""
     manner: dict[str, str] = field(default_factory=dict)
-    """What those hosts do: they `hang` and never answer, `flood` with a reply without end, `lie` in the wrong form, or
-    mislead in the right one (`mixup`, `endless`)."""
+    """What those hosts do: they `hang` and never reply, `flood` with endless replies, `lie` with values of wrong types,
+    or mislead with correct types (`mixup`, `endless`)."""
 
     def strikes(self, name: str, random: Random, factor: float = 1.0) -> bool:
-        """Whether a fault of this class strikes this call."""
+        """Whether a fault of this class occurs at this call."""
         return not self.over and name in self.enabled and random.random() < self.rate * factor
 
     def end(self) -> None:

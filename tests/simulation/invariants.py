@@ -1,8 +1,8 @@
-"""What must hold in every world, judged from what really happened and not from what the controller says.
+"""What must hold in every world. The checks use what really happened, and not what the controller says.
 
-The oracle sees every change of every object, every write of a status and every effect at a remote side. It knows the
-true time, the schedules as users wrote them, and who was returned by which query. Some checks run at each effect, the
-others at the end, when everything had time to finish.
+`Invariants` sees every change of every object, every write of a status and every effect at Nexthink and Qualtrics. It
+knows the true time, the schedules as users wrote them, and the people that each query returned. Some checks run at each
+effect, the others at the end, when everything had time to finish.
 """
 
 from collections import Counter
@@ -13,31 +13,31 @@ from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, TEST_MODE, TE
 
 from .api_server import Body, matches
 from .bounds import (
-    LATEST_START,
-    LOOK,
-    MOST_ATTEMPTS,
-    MOST_WRITES_PER_HOUR,
-    NOTICED,
+    CHECK_INTERVAL,
+    MAX_ATTEMPTS,
+    MAX_NOTICE_SECONDS,
+    MAX_RUN_DEADLINE,
+    MAX_START_DELAY,
+    MAX_WRITES_PER_HOUR,
     RECOVERY,
     RUN_DEADLINE,
-    RUN_DEADLINE_MOST,
     RUN_SLACK,
     RUNAWAY,
 )
 from .clock import EPOCH
 from .damages import Damages
 from .ending import Ending
-from .mails import MailJudge
-from .records import NOBODY, Excuses, Promise, Record, Seen, Violation, moment, status_of, told
-from .requests import RequestJudge
+from .mails import MailChecks
+from .records import NOBODY, Excuses, Promise, Record, Seen, Violation, parse_time, status_of, summary
+from .requests import RequestChecks
 from .world import HOUR, ZONES, parsed
 
 if TYPE_CHECKING:
     from .simulation import Simulation
 
 
-class Oracle:
-    """Watches one world."""
+class Invariants:
+    """Checks one world."""
 
     def __init__(self, simulation: "Simulation") -> None:
         self._simulation = simulation
@@ -46,43 +46,43 @@ class Oracle:
         self.excuses = Excuses(lambda: simulation.now)
         self._counts: Counter[str] = Counter()
         self.damages = Damages(simulation, self._records)
-        self.mails = MailJudge(simulation, self._records, self.excuses, self._counts, self.violate)
-        self._requests = RequestJudge(self.excuses, self.violate)
-        self._said: set[tuple[str, str]] = set()
+        self.mails = MailChecks(simulation, self._records, self.excuses, self._counts, self.violate)
+        self._requests = RequestChecks(self.excuses, self.violate)
+        self._reported: set[tuple[str, str]] = set()
         self._missing: set[tuple[str, str]] = set()
-        """Replicas and objects that they did not know at the last look."""
-        simulation.loop.outside(LOOK, self._look)
+        """Replicas, and objects that they did not know at the last check."""
+        simulation.loop.outside(CHECK_INTERVAL, self._check_known)
         simulation.server.listeners.append(self._changed)
-        simulation.server.before_status = self._status
+        simulation.server.before_status = self._before_status
         simulation.server.attempted = self._attempted
 
-    # What others tell.
+    # What the other parts of the simulation report.
 
     def violate(self, kind: str, exporter: str, what: str) -> None:
         """Note a violation, once for each exporter and kind."""
         time = self._simulation.now
         self._simulation.trace("!!", kind, exporter, what)
-        if (kind, exporter) not in self._said:
-            self._said.add((kind, exporter))
+        if (kind, exporter) not in self._reported:
+            self._reported.add((kind, exporter))
             self.violations.append(Violation(kind, exporter, what, time))
         if kind in RUNAWAY or kind in self._simulation.stop_at:
             self._simulation.loop.stopped = True
 
     def counts(self) -> dict[str, int]:
-        """Figures about the world, to see that it was busy."""
+        """Numbers of events in the world, to see that it was busy."""
         return dict(self._counts)
 
     def disturb(self, seconds: float, scope: str) -> None:
-        """For so many seconds from now, slow progress is excused in that scope."""
+        """Excuse slow progress in this scope for so many seconds from now."""
         self.excuses.disturb(seconds, scope)
 
     def clock_stepped(self, replica: str, shard: str, offset: float) -> None:
-        """A replica of that shard has its wall clock off by so many seconds from now on."""
+        """From now on, the wall clock of a replica of this shard is wrong by so many seconds."""
         self.excuses.clock_stepped(replica, shard, offset)
         self.disturb(RECOVERY, shard)
 
     def process_ended(self, replica: str, why: str) -> None:
-        """A process ended by itself. Once or twice may be right; again and again is not."""
+        """A process ended by itself. It may do so a few times."""
         self._counts["ends"] += 1
         self.disturb(3000.0, replica[0])
         if self._counts["ends"] > 5:
@@ -124,7 +124,7 @@ class Oracle:
         self._promise(record, body)
 
     def _promise(self, record: Record, body: Body) -> None:
-        """Open or close the time span in which slots of this schedule are owed."""
+        """Begin or end the time span in which slots of this schedule are owed."""
         status, spec, metadata = status_of(body), body["spec"], body["metadata"]
         good = None
         if metadata["generation"] not in record.invalid and not spec.get("suspend"):
@@ -137,19 +137,19 @@ class Oracle:
             ):
                 good = schedule
         current = record.promises[-1] if record.promises and record.promises[-1].end == float("inf") else None
-        # Another shard has another clock: what was promised by that of the first one ends with it.
+        # Another shard has another clock, so the promise of the first shard ends.
         if current and (current.schedule != good or current.shard != record.shard):
             current.end = self._simulation.now
             current = None
-        if good and current is None and (since := moment(status.get("scheduleSince"))):
+        if good and current is None and (since := parse_time(status.get("scheduleSince"))):
             record.promises.append(Promise(good, self._simulation.now, since, record.shard))
 
     def _close(self, record: Record) -> None:
         if record.promises and record.promises[-1].end == float("inf"):
             record.promises[-1].end = self._simulation.now
 
-    def _look(self) -> None:
-        """A leader must know every object that is its own."""
+    def _check_known(self) -> None:
+        """A leader must know every object that it selects."""
         now = self._simulation.now
         missing = set()
         for replica in self._simulation.replicas:
@@ -160,27 +160,31 @@ class Oracle:
             known = replica.known()
             for record in self._records.values():
                 mine = record.deleted is None and record.shard == replica.shard
-                if not mine or (record.namespace, record.name, record.uid) in known or now - record.created < LOOK:
+                if (
+                    not mine
+                    or (record.namespace, record.name, record.uid) in known
+                    or now - record.created < CHECK_INTERVAL
+                ):
                     continue
                 missing.add((replica.name, record.uid))
                 if (replica.name, record.uid) in self._missing and self.excuses.undisturbed(
-                    record, now - 2 * LOOK, now
+                    record, now - 2 * CHECK_INTERVAL, now
                 ):
                     self.violate("an exporter is forgotten", record.name, f"by {replica.name}, which leads")
         self._missing = missing
-        self._simulation.loop.outside(LOOK, self._look)
+        self._simulation.loop.outside(CHECK_INTERVAL, self._check_known)
 
     # Writes of status.
 
-    def _status(self, writer: str, old: Body, new: Body) -> None:
+    def _before_status(self, writer: str, old: Body, new: Body) -> None:
         try:
-            self._judge_status(writer, old, new)
+            self._check_status(writer, old, new)
         except Exception as error:
-            # The operator would take it for an error of the API server.
-            self.violate("the oracle failed", new["metadata"]["name"], f"{type(error).__name__}: {error}")
+            # Otherwise, the operator would treat it as an error of the API server.
+            self.violate("an invariant cannot be checked", new["metadata"]["name"], f"{type(error).__name__}: {error}")
             raise
 
-    def _judge_status(self, writer: str, old: Body, new: Body) -> None:
+    def _check_status(self, writer: str, old: Body, new: Body) -> None:
         metadata = new["metadata"]
         record = self._records[metadata["uid"]]
         now = self._simulation.now
@@ -188,12 +192,12 @@ class Oracle:
         self._counts["writes"] += 1
         self._simulation.trace(writer, "writes status of", record.name, _differences(before, after))
         lost = not isinstance(before.get("schedule"), str) or not isinstance(before.get("claimedSlots"), list)
-        if moment(before.get("scheduleSince")) is None and (lost or not record.noticed):
+        if parse_time(before.get("scheduleSince")) is None and (lost or not record.noticed):
             annotations = metadata["annotations"]
             record.exempt |= {token for key in (RUN_REQUESTED_AT, TEST_REQUESTED_AT) if (token := annotations.get(key))}
         if not record.noticed:
             record.noticed = True
-            if now - record.created > NOTICED and self.excuses.undisturbed(record, record.created - 60, now):
+            if now - record.created > MAX_NOTICE_SECONDS and self.excuses.undisturbed(record, record.created - 60, now):
                 self.violate("a new exporter is noticed late", record.name, f"after {now - record.created:.0f} s")
         for entry in after.get("history", []):
             self._entry(record, entry, now)
@@ -216,7 +220,7 @@ class Oracle:
         record, now = self._records[body["metadata"]["uid"]], self._simulation.now
         writes = record.writes.setdefault(writer, [])
         writes.append(now)
-        if len(writes) > MOST_WRITES_PER_HOUR:
+        if len(writes) > MAX_WRITES_PER_HOUR:
             if now - writes[0] < HOUR:
                 how_often = f"{len(writes)} times within an hour by {writer}"
                 self.violate("status is written again and again", record.name, how_often)
@@ -227,34 +231,34 @@ class Oracle:
         if seen is None:
             record.entries[entry["id"]] = Seen(entry, now)
             self._counts[f"{entry['trigger']} {entry['result']}"] += 1
-            self._judge_entry(record, entry, now)
+            self._check_entry(record, entry, now)
             return
         if seen.entry["completionTime"] != entry["completionTime"]:
-            if not self.damages.repeats(record, seen.time, entry):
+            if not self.damages.excuses_repeated_run(record, seen.time, entry):
                 self.violate(
                     "two entries for one run", record.name,
-                    f"run {entry['id']}: {told(seen.entry)}, and {told(entry)}",
+                    f"run {entry['id']}: {summary(seen.entry)}, and {summary(entry)}",
                 )  # fmt: skip
             record.entries[entry["id"]] = Seen(entry, now)
         elif seen.entry["result"] != entry["result"]:
             if seen.entry["result"] != "Unknown" and seen.entry["reason"] != "SettledAsNotSent":
-                self.violate("two entries for one run", record.name, f"{told(seen.entry)}, and {told(entry)}")
+                self.violate("two entries for one run", record.name, f"{summary(seen.entry)}, and {summary(entry)}")
             self._counts[f"{seen.entry['result']} became {entry['result']}"] += 1
             seen.entry = entry
 
-    def _judge_entry(self, record: Record, entry: dict[str, Any], now: float) -> None:
+    def _check_entry(self, record: Record, entry: dict[str, Any], now: float) -> None:
         if entry["trigger"] != "Schedule":
             return
         if "scheduledTime" not in entry:
             if not record.damages:
-                self.violate("an entry without its slot", record.name, told(entry))
+                self.violate("an entry without its slot", record.name, summary(entry))
             return
         due = datetime.fromisoformat(entry["scheduledTime"])
         seconds = (due - EPOCH).total_seconds()
         promised = any(p.begin < seconds - 600 and p.end > seconds for p in record.promises)
         up = seconds < now and promised and self.excuses.undisturbed(record, seconds - 600, now)
         if up and entry["reason"] == "DeadlineExceeded":
-            self.violate("a slot is missed although the operator was up", record.name, told(entry))
+            self.violate("a slot is missed although the operator was up", record.name, summary(entry))
 
     def _active(
         self, record: Record, old: Body, before: dict[str, Any] | None, after: dict[str, Any] | None, now: float
@@ -268,7 +272,7 @@ class Oracle:
             self._started(record, after, now)
         if (batch := after.get("batchId")) and batch not in record.batches.setdefault(after["id"], []):
             record.batches[after["id"]].append(batch)
-        if after.get("attempt", 1) > MOST_ATTEMPTS:
+        if after.get("attempt", 1) > MAX_ATTEMPTS:
             self.violate("too many attempts", record.name, f"run {after['id']}: attempt {after['attempt']}")
         self.bound_run(record, after, now)
         announced = after["step"] == "Sending" and "refusedUntil" not in after
@@ -290,13 +294,13 @@ class Oracle:
         if run["trigger"] != "Schedule" or "scheduledTime" not in run:
             return
         due = (datetime.fromisoformat(run["scheduledTime"]) - EPOCH).total_seconds()
-        late = now - max(due, record.rested)  # a slot waits for a test that was refused for a while
+        late = now - max(due, record.rested)  # a slot waits for the end of a test
         promised = any(p.begin < due - 600 and p.end > due for p in record.promises)
-        if late > LATEST_START and promised and self.excuses.undisturbed(record, due - 600, now):
+        if late > MAX_START_DELAY and promised and self.excuses.undisturbed(record, due - 600, now):
             self.violate("a slot starts late", record.name, f"{late / 60:.0f} minutes after {run['scheduledTime']}")
 
     def bound_run(self, record: Record, run: dict[str, Any], now: float) -> None:
-        """Judge how long the run in progress has been going on."""
+        """Check the duration of the run in progress."""
         assert record.active is not None
         _, began = record.active
         most = self._deadline(record)
@@ -305,14 +309,14 @@ class Oracle:
 
     def _deadline(self, record: Record) -> float:
         interval = record.schedules[-1].interval()
-        return max(RUN_DEADLINE, min(interval, RUN_DEADLINE_MOST)).total_seconds() + RUN_SLACK
+        return max(RUN_DEADLINE, min(interval, MAX_RUN_DEADLINE)).total_seconds() + RUN_SLACK
 
     # The end.
 
     def end(self, faults_over: float) -> None:
-        """Judge what must have come to its end by now."""
+        """Check what must hold at the end of the world."""
         if not self._simulation.loop.stopped:
-            Ending(self._simulation, self, self._records, self._counts).judge(faults_over)
+            Ending(self._simulation, self, self._records, self._counts).check(faults_over)
 
 
 def _zone(status: dict[str, Any]) -> str:
@@ -322,26 +326,23 @@ def _zone(status: dict[str, Any]) -> str:
 
 
 def _differences(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """What a write changes, in few words."""
-    words = []
+    """A short description of what a write changes."""
+    parts = []
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
         if old == new:
             continue
         if name == "conditions":
-            words.append("conditions")
+            parts.append("conditions")
         elif name == "activeRun":
-            words.append(
+            parts.append(
                 f"activeRun={new['id'][:6]} {new['step']} attempt {new.get('attempt', 1)}" if new else "activeRun=-"
             )
         elif name == "history":
-            words.append(
-                f"history[0]={told(new[0])}"
-                if new and (not old or not isinstance(old, list) or new[0] != old[0])
-                else "history"
-            )
+            added = new and (not old or not isinstance(old, list) or new[0] != old[0])
+            parts.append(f"history[0]={summary(new[0])}" if added else "history")
         elif name == "lastTest":
-            words.append(f"lastTest={told(new)}" if new else "lastTest=-")
+            parts.append(f"lastTest={summary(new)}" if new else "lastTest=-")
         else:
-            words.append(f"{name}={new}")
-    return ", ".join(words)
+            parts.append(f"{name}={new}")
+    return ", ".join(parts)

@@ -1,9 +1,9 @@
-"""An asyncio event loop on virtual time that can kill or pause a part of its tasks.
+"""An asyncio event loop on virtual time that can kill or pause some of its tasks.
 
 When nothing is ready, the loop jumps to the next timer, so `asyncio.sleep` and `asyncio.timeout` take no real time.
-Every callback belongs to a process: the one that `PROCESS` names in its context, or to the world outside when it names
-none. A killed process loses all its callbacks at once, as with SIGKILL: no `finally` block and no cancellation runs.
-A paused process keeps its callbacks and gets them when it resumes, while time goes on for everyone else.
+Every callback belongs to the process that `PROCESS` names in its context. Without one, it belongs to no process. A
+killed process loses all its callbacks at once, as with SIGKILL: no `finally` block and no cancellation runs.
+A paused process keeps its callbacks and runs them when it resumes. Meanwhile, time passes for all others.
 """
 
 import asyncio
@@ -20,23 +20,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 T = TypeVar("T")
 
 MAX_STEPS_AT_ONE_INSTANT = 500_000
-"""More steps than this without any progress of time is a livelock."""
+"""More steps than this without any progress of time are a livelock."""
 
 
 class Livelock(Exception):
-    """The code under test runs for ever without waiting."""
+    """The code under test never waits."""
 
 
 class Process:
-    """A group of tasks that lives and dies together: one replica of the controller."""
+    """A group of tasks that are killed together: one replica of the controller."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.dead = False
         self.paused = False
-        self.parked: list[Handle] = []
-        self.remains: list[asyncio.Task[Any]] = []
-        """Tasks of a killed process: a reference each, so that nothing runs their `finally` blocks."""
+        self.deferred: list[Handle] = []
+        self.tasks_left: list[asyncio.Task[Any]] = []
+        """References to the tasks of a killed process, so that their `finally` blocks do not run."""
         self.strike: Callable[[], None] | None = None
         """Called when `countdown` more callbacks of this process have run."""
         self.countdown = 0
@@ -76,7 +76,7 @@ class Handle:
 
 
 class Task(asyncio.Task[T]):
-    """A task that hashes by its number: sets of tasks have the same order in every run of a seed."""
+    """A task whose hash is its number, so that sets of tasks have the same order in every run of a seed."""
 
     def __init__(self, coro: Coroutine[Any, Any, T], number: int, process: Process | None, **options: Any) -> None:
         self._number = number
@@ -91,7 +91,7 @@ class Task(asyncio.Task[T]):
 
 
 if TYPE_CHECKING:
-    _Base = Any  # its many other methods are never called
+    _Base = Any  # its other methods are never called
 else:
     _Base = asyncio.AbstractEventLoop
 
@@ -111,7 +111,7 @@ class VirtualLoop(_Base):  # type: ignore[misc]
         self.stopped = False
         """Set it to end `run_until` at the next step."""
         self.errors: list[str] = []
-        """What nobody caught: exceptions in callbacks and in tasks that nobody waits for."""
+        """Exceptions that nothing caught: in callbacks, and in tasks that nothing awaits."""
 
     # Running.
 
@@ -138,7 +138,7 @@ class VirtualLoop(_Base):  # type: ignore[misc]
                     if process.dead:
                         continue
                     if process.paused:
-                        process.parked.append(handle)
+                        process.deferred.append(handle)
                         continue
                 steps += 1
                 try:
@@ -169,41 +169,41 @@ class VirtualLoop(_Base):  # type: ignore[misc]
     # Processes.
 
     def kill(self, process: Process) -> None:
-        """End the process where it stands. What it sent is under way; what it awaits, nobody hears."""
+        """End the process where it is. Its requests still have their effect, and their replies are lost."""
         process.dead = True
         process.strike = None
-        process.remains = sorted(
+        process.tasks_left = sorted(
             (task for task in asyncio.all_tasks(self) if isinstance(task, Task) and task.process is process),
             key=hash,
         )
-        process.parked.clear()  # this may be the last reference to a task, so only now
+        process.deferred.clear()  # this may be the last reference to a task, so only now
 
     def pause(self, process: Process) -> None:
-        """Stop the process as SIGSTOP does."""
+        """Stop the process, like SIGSTOP."""
         process.paused = True
 
     def resume(self, process: Process) -> None:
-        """Let the process go on: first of all with what became due in the meantime."""
+        """Resume the process. It first runs what became due in the meantime."""
         process.paused = False
-        self._ready.extend(process.parked)
-        process.parked.clear()
+        self._ready.extend(process.deferred)
+        process.deferred.clear()
 
     def spawn(self, process: Process, main: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """Start a task that belongs to the process, and so does everything that it starts."""
+        """Start a task that belongs to the process. Everything that it starts belongs to the process too."""
         context = contextvars.Context()
         context.run(PROCESS.set, process)
         task: asyncio.Task[Any] = self.create_task(main, name=name, context=context)
         return task
 
     def outside(self, delay: float, callback: Callable[..., object], *args: Any) -> Handle:
-        """Call back after `delay` seconds on behalf of the world: no kill and no pause stops it."""
+        """Call back after `delay` seconds, outside of all processes: no kill and no pause prevents it."""
         handle: Handle = self.call_at(self._now + delay, callback, *args, context=self._world)
         return handle
 
-    def bury(self, *, collect: bool = True) -> None:
-        """Dispose of all tasks without a trace. The loop does nothing any more, so no effect is possible.
+    def dispose(self, *, collect: bool = True) -> None:
+        """Dispose of all tasks. The loop does not run any more, so they have no effect.
 
-        Without `collect`, their remains stay in memory until the process ends.
+        Without `collect`, they stay in memory until the process ends.
         """
         self._closed = True
         self._ready.clear()
@@ -226,7 +226,7 @@ class VirtualLoop(_Base):  # type: ignore[misc]
             sys.unraisablehook = hook
         self.errors.clear()
 
-    # What asyncio calls.
+    # The methods that asyncio calls.
 
     def time(self) -> float:
         return self._now
@@ -256,7 +256,7 @@ class VirtualLoop(_Base):  # type: ignore[misc]
         return Task(coro, next(self._tasks), process, loop=self, name=name or "task", context=context)
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        """Threads would be a second source of order: the function runs in the next step of the loop instead."""
+        """Run the function in the next step of the loop: the order of threads does not follow from the seed."""
         future = self.create_future()
 
         def work() -> None:

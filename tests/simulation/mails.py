@@ -1,4 +1,4 @@
-"""Who is mailed, how often and by which query: judged at each effect at a remote side."""
+"""Checks who is mailed, how often and with which query, at each effect at Nexthink and Qualtrics."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from qualtrics_exporter.export.run_ids import request_run_id, slot_run_id, test_run_id
 from qualtrics_exporter.remote.transport import Request
-from qualtrics_exporter.sandbox.gate import Reply
+from qualtrics_exporter.sandbox.middleware import Reply
 from qualtrics_exporter.schedule import slots_between
 
 from .clock import true_time
-from .lies import MisleadingReply
+from .misleading import MisleadingReply
 from .records import Excuses, Record, status_of
 from .tenants import QUERY_TEXT, People, body_of, document
 from .world import HOUR, parsed
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from .simulation import Simulation
 
 QUERY_MEMORY = 26 * HOUR
-"""How long before an import the query may have run that returned its people."""
+"""Seconds between a query and the import of its people, at most."""
 
 
 PROMPT = 10.0
-"""Seconds. A request that was on its way for longer says nothing about who works now."""
+"""Seconds. A request that took longer does not show who works now."""
 
 
-class MailJudge:
-    """Knows what every query returned, what was imported into each batch, and what was sent."""
+class MailChecks:
+    """Records what every query returned, what was imported into each batch, and what was sent."""
 
     def __init__(
         self,
@@ -44,24 +44,24 @@ class MailJudge:
         self._counts = counts
         self._violate = violate
         self._returned: defaultdict[tuple[str, str], list[tuple[float, People]]] = defaultdict(list)
-        """What each process was told by each kind of call, newest last."""
+        """What each process got from each kind of call, newest last."""
         self._imports: defaultdict[str, list[list[People]]] = defaultdict(list)
-        """For each batch and import into it, the states of queries that its people may come from."""
-        self._judged: Counter[str] = Counter()
+        """For each batch and each import into it, the states of queries that its people may come from."""
+        self._checked: Counter[str] = Counter()
         self._misled: set[str] = set()
-        """Batches for which Qualtrics told the id of another import."""
+        """Batches for which Qualtrics returned the id of another import."""
         self._hidden: set[str] = set()
-        """Runs whose distribution Qualtrics left out of its list. Qualtrics alone knows then that it has sent."""
+        """Runs whose distribution Qualtrics left out of its list. The operator cannot know that it was sent."""
         self._versions = 0
         self._exports: dict[str, str] = {}
-        """The queries that were asked for by misled exports: their files may be those of any query."""
+        """The queries of exports with a misleading reply: their files may be those of any query."""
         self._sent_runs: Counter[str] = Counter()
         self._sent_slots: set[tuple[str, datetime]] = set()
         self._surveyed: dict[tuple[str, str], float] = {}
-        """When each person was surveyed last, by the uid of the exporter and the address."""
+        """When each person was surveyed last, by uid of the exporter and address."""
 
     def remote_effect(self, process: str, request: Request, reply: Reply, seconds: float) -> None:
-        """A request had its effect, with this reply, after so many seconds on the way."""
+        """A request had its effect and this reply, after so many seconds."""
         if reply.status >= 300:
             return
         operation = request.operation
@@ -69,7 +69,7 @@ class MailJudge:
         if misled and misled.hidden:
             self._hide(request.url.host, misled.hidden)
         if operation in ("execute", "download") and misled and misled.people is not None:
-            self._was_told(process, operation, request, misled)
+            self._got_misleading_people(process, operation, request, misled)
         elif operation == "export" and misled:
             self._exports[document(body_of(misled))["exportId"]] = document(request.body or b"")["queryId"]
         elif operation in ("execute", "download"):
@@ -84,8 +84,8 @@ class MailJudge:
         elif operation == "create_distribution":
             self._distribution(request.url.host)
 
-    def _was_told(self, process: str, operation: str, request: Request, reply: MisleadingReply) -> None:
-        """The people of a misleading reply are those of the query that was asked; a file may be that of any."""
+    def _got_misleading_people(self, process: str, operation: str, request: Request, reply: MisleadingReply) -> None:
+        """Count the people of a misleading reply as those of the query. A file may be that of any query."""
         assert reply.people is not None
         if operation == "execute":
             queries, text = [document(request.body or b"")["queryId"]], reply.text or ""
@@ -93,11 +93,11 @@ class MailJudge:
             host = request.url.host.partition(".")[0]
             instance = next(i for i in self._simulation.instances if i.host.partition(".")[0] == host)
             queries, text = list(instance.queries), QUERY_TEXT
-        told = self._returned[process, operation]
-        told.extend((self._simulation.now, self._told(query, text, reply.people)) for query in queries)
+        returned = self._returned[process, operation]
+        returned.extend((self._simulation.now, self._misleading_people(query, text, reply.people)) for query in queries)
 
-    def _told(self, query: str, text: str, addresses: frozenset[str]) -> People:
-        self._versions -= 1  # those of honest replies count upwards
+    def _misleading_people(self, query: str, text: str, addresses: frozenset[str]) -> People:
+        self._versions -= 1  # those of correct replies count upwards
         return People(query, self._versions, text, addresses, ())
 
     def _hide(self, host: str, distributions: list[str]) -> None:
@@ -108,23 +108,25 @@ class MailJudge:
 
     def _query_ran(self, process: str, operation: str, request: Request) -> None:
         now, host = self._simulation.now, request.url.host
-        told = self._returned[process, operation]
+        returned = self._returned[process, operation]
         instance = next(i for i in self._simulation.instances if i.host.partition(".")[0] == host.partition(".")[0])
-        if operation == "download":  # whatever was exported is read now
+        if operation == "download":  # the file may be that of any query
             states = [query.state for query in instance.queries.values()]
-            told.extend((now, people) for people in states)
+            returned.extend((now, people) for people in states)
             name = request.url.rest.partition("?")[0].rpartition("/")[2].partition(".")[0]
             if asked := self._exports.get(name):
-                told.extend((now, self._told(asked, QUERY_TEXT, people.addresses)) for people in states)
+                returned.extend(
+                    (now, self._misleading_people(asked, QUERY_TEXT, people.addresses)) for people in states
+                )
         else:
-            told.append((now, instance.queries[document(request.body or b"")["queryId"]].state))
-        while told and told[0][0] < now - QUERY_MEMORY:
-            del told[0]
+            returned.append((now, instance.queries[document(request.body or b"")["queryId"]].state))
+        while returned and returned[0][0] < now - QUERY_MEMORY:
+            del returned[0]
 
     def _still_working(self, request: Request) -> None:
-        """Somebody works on a batch: it must be the newest one of its run, or there is another worker."""
+        """A process works on a batch. It must be the newest one of its run, otherwise there are two workers."""
         brand = next(brand for brand in self._simulation.brands if brand.host == request.url.host)
-        batch = brand.brand.jobs[request.url.rest.partition("?")[0].rpartition("/")[2]].batch_id
+        batch = brand.state.jobs[request.url.rest.partition("?")[0].rpartition("/")[2]].batch_id
         now = self._simulation.now
         for record in self._records.values():
             if record.active and batch in (batches := record.batches.get(record.active[0], [])):
@@ -144,21 +146,21 @@ class MailJudge:
     def _distribution(self, host: str) -> None:
         brand = next(brand for brand in self._simulation.brands if brand.host == host)
         sent = brand.ledger.distributions
-        for distribution in sent[self._judged[host] :]:
+        for distribution in sent[self._checked[host] :]:
             if batch := brand.ledger.batches.get(distribution.batch_id or ""):
-                self._judge_distribution(batch, distribution)
-            else:  # Qualtrics told the id of a batch that it does not have: it mails nobody
+                self._check_distribution(batch, distribution)
+            else:  # Qualtrics returned the id of a batch that does not exist: nobody is mailed
                 self._counts["distributions to no batch"] += 1
-        self._judged[host] = len(sent)
+        self._checked[host] = len(sent)
 
-    def _judge_distribution(self, batch: Any, sent: Any) -> None:
+    def _check_distribution(self, batch: Any, sent: Any) -> None:
         self._counts["distributions"] += 1
         if len(batch.run_ids) != 1 and not (batch.id in self._misled and not batch.run_ids):
             self._violate("a batch of several runs is sent", "", f"{batch.id}: {batch.run_ids}")
         for run_id in batch.run_ids:
-            record, what = self._whose(run_id)
+            record, what = self._owner_of(run_id)
             if record is None:
-                self._violate("a distribution that nobody asked for", "", f"run {run_id}")
+                self._violate("a distribution that nobody requested", "", f"run {run_id}")
                 continue
             self._simulation.trace("** distribution", sent.id, "of", record.name, what)
             self._sent_runs[run_id] += 1
@@ -166,7 +168,7 @@ class MailJudge:
                 record.sent_slots[run_id] = what
             if self._sent_runs[run_id] > 1:
                 if run_id in record.forgotten or run_id in self._hidden:
-                    self._counts["sent again, and nobody could know"] += 1
+                    self._counts["sent again, and the operator could not know"] += 1
                     continue
                 self._violate(
                     "sent twice", record.name, f"{what}, run {run_id}: {self._sent_runs[run_id]} distributions"
@@ -175,12 +177,12 @@ class MailJudge:
                 if (record.uid, what) in self._sent_slots:
                     self._violate("sent twice", record.name, f"two slots due at {what}")
                 self._sent_slots.add((record.uid, what))
-            self._judge_people(record, run_id, what, batch)
+            self._check_people(record, run_id, what, batch)
         if repeated := batch.repeated():
             self._violate("mailed twice in a batch", "", f"{len(repeated)} people of batch {batch.id}")
 
-    def _whose(self, run_id: str) -> tuple[Record | None, Any]:
-        """The object of a run id, and the token or due time that it was made of."""
+    def _owner_of(self, run_id: str) -> tuple[Record | None, Any]:
+        """The object of a run id, and the token or due time from which the id was made."""
         now = true_time(self._simulation.now)
         for record in self._records.values():
             for token in record.run_tokens:
@@ -199,7 +201,7 @@ class MailJudge:
                             return record, slot.due
         return None, ""
 
-    def _judge_people(self, record: Record, run_id: str, what: Any, batch: Any) -> None:
+    def _check_people(self, record: Record, run_id: str, what: Any, batch: Any) -> None:
         body = self._simulation.server.exporters.get((record.namespace, record.name))
         active = status_of(body).get("activeRun")
         run = active if isinstance(active, dict) else {}
@@ -208,28 +210,28 @@ class MailJudge:
         states = [people for states in self._imports[batch.id] for people in states]
         fitting = [people for people in states if addresses <= people.addresses]
         if not fitting:
-            self._violate("somebody is mailed whom the query did not return", record.name, f"{what}, batch {batch.id}")
+            self._violate("a person is mailed whom the query did not return", record.name, f"{what}, batch {batch.id}")
             return
         if spec is None:
             return
         if spec["nexthink"]["queryId"] not in {people.query_id for people in fitting}:
             self._violate("people of another query are mailed", record.name, f"{what}, batch {batch.id}")
         if spec["nexthink"].get("driftPolicy") == "Hold" and all(p.text != QUERY_TEXT for p in fitting):
-            self._violate("mailed by a query that drifted, in spite of Hold", record.name, f"{what}")
+            self._violate("mailed with a query that drifted, despite Hold", record.name, f"{what}")
         if spec.get("dryRun"):
             self._violate("a dry run is sent", record.name, str(what))
         if run["trigger"] == "Test" and (
             len(addresses) > 20 or str(what).removeprefix("test ") not in record.deliverable
         ):
-            self._violate("a test mails too many, or unasked", record.name, str(what))
+            self._violate("a test mails too many, or without a request", record.name, str(what))
         most = spec.get("maxRecipients")
         if most and len(addresses) > most:
             self._violate("more people than maxRecipients", record.name, f"{len(addresses)} > {most}")
         if run["trigger"] != "Test":
-            self._judge_cycle(record, spec, addresses)
+            self._check_cycle(record, spec, addresses)
 
-    def _judge_cycle(self, record: Record, spec: dict[str, Any], addresses: set[str]) -> None:
-        """With `sample.groups`, nobody is surveyed again before their turn."""
+    def _check_cycle(self, record: Record, spec: dict[str, Any], addresses: set[str]) -> None:
+        """With `sample.groups`, nobody is surveyed again before their group is next."""
         now = self._simulation.now
         groups = (spec.get("sample") or {}).get("groups", 0)
         cycle = (groups - 0.5) * parsed(spec["schedule"]).interval().total_seconds()

@@ -1,8 +1,8 @@
-"""Known bugs, put back: what finds none of them proves nothing.
+"""Mutants: known bugs that the invariants must find.
 
-Each bug is named in plain words, with the invariants that it violates and, for a quick look, the classes of faults that
-provoke it. `python -m tests.simulation --mutants` runs worlds with each until one of its invariants fails, and prints
-how many seeds and how much time that took.
+Each mutant has a name, the invariants that it violates, and the classes of faults that trigger it. `python -m
+tests.simulation --mutants` runs worlds with each mutant until one of its invariants fails, and prints how many seeds
+and how much time that took.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.faults import broken
+from tests.faults import mutants as fault_mutants
 
-from . import odd_code, old_code, simulation
+from . import earlier_bugs, input_bugs, simulation
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One bug. `kinds` are the invariants of which one must fail."""
+    """One known bug. `kinds` are the invariants of which one must fail."""
 
     name: str
     kinds: tuple[str, ...]
@@ -25,8 +25,8 @@ class Mutant:
     patch: Callable[[], AbstractContextManager[None]]
 
 
-def _broken(build: str) -> Callable[[], AbstractContextManager[None]]:
-    return lambda: broken.build(build)
+def _of_faults(name: str) -> Callable[[], AbstractContextManager[None]]:
+    return lambda: fault_mutants.applied(name)
 
 
 MUTANTS = (
@@ -34,148 +34,150 @@ MUTANTS = (
         "the journal is written after the send",
         ("sent twice", "a run sends by an old spec", "a suspended exporter sends"),
         "crash,pause",
-        _broken(broken.WRITTEN_LATE),
+        _of_faults(fault_mutants.JOURNAL_AFTER_SEND),
     ),
-    Mutant("the send is repeated", ("sent twice",), "remote-lost,remote-error", _broken(broken.SENT_AGAIN)),
     Mutant(
-        "the fresh read before the send is left out",
+        "the send is repeated", ("sent twice",), "remote-lost,remote-error", _of_faults(fault_mutants.REPEATED_SEND)
+    ),
+    Mutant(
+        "the fresh read before the send is missing",
         ("a run sends by an old spec", "a suspended exporter sends", "sent twice"),
         "edit,suspend,slow-import",
-        _broken(broken.STALE),
+        _of_faults(fault_mutants.NO_FRESH_READ),
     ),
     Mutant(
-        "the end of a run is not written down",
+        "the end of a run is not recorded",
         ("a slot without an entry", "a request without an entry", "a run does not end"),
         "token",
-        _broken(broken.WITHOUT_ENTRY),
+        _of_faults(fault_mutants.NO_ENTRY),
     ),
     Mutant(
-        "A1 old tokens are forgotten",
+        "old tokens are forgotten",
         ("sent twice", "two entries for one run"),
         "token,test",
-        _broken(broken.SHARED_RECEIPTS),
+        _of_faults(fault_mutants.SHARED_RECEIPTS),
     ),
     Mutant(
-        "A2 a second POST after a look-up that saw nothing",
+        "a second send after one look-up that found nothing",
         ("sent twice",),
         "remote-limited,list-lag,remote-lost",
-        old_code.refusals_are_certain,
+        earlier_bugs.refusals_are_certain,
     ),
     Mutant(
-        "A3 drift is judged before the export",
-        ("mailed by a query that drifted, in spite of Hold",),
+        "drift is compared only before the export",
+        ("mailed with a query that drifted, despite Hold",),
         "drift,people",
-        old_code.drift_is_judged_once,
+        earlier_bugs.drift_is_compared_once,
     ),
     Mutant(
-        "A4 slots are remembered by history alone",
+        "only the history remembers slots",
         ("sent twice", "two entries for one run", "two entries for one slot"),
         "clock",
-        _broken(broken.HISTORY_ONLY),
+        _of_faults(fault_mutants.HISTORY_ONLY),
     ),
-    Mutant("A5 two workers on one run", ("two workers on one run",), "relabel,slow-import", old_code.runs_are_stolen),
+    Mutant("two workers on one run", ("two workers on one run",), "relabel,slow-import", earlier_bugs.runs_are_stolen),
     Mutant(
-        "A6 an exporter is forgotten by its name",
+        "a deletion removes every exporter of that name",
         ("an exporter is forgotten",),
         "recreate,watch-lag,watch-gap",
-        old_code.forgotten_by_name,
+        earlier_bugs.forgotten_by_name,
     ),
     Mutant(
-        "B7 clock steps are not noticed",
+        "clock steps are not noticed",
         (
             "the next slot is not the one that is announced",
-            "a slot is written off before it falls due",
+            "a slot is skipped before it falls due",
             "a slot without an entry",
         ),
         "clock",
-        old_code.clocks_are_believed,
+        earlier_bugs.clock_steps_are_ignored,
     ),
     Mutant(
-        "B8 announced slots are swallowed after a change of zone",
+        "announced slots are lost after a change of the time zone",
         ("a slot without an entry",),
         "zone",
-        old_code.slots_have_local_names,
+        earlier_bugs.slots_have_local_names,
     ),
     Mutant(
-        "B9 a hanging tenant delays the others",
+        "a hanging tenant delays the others",
         ("a slot starts late", "a slot is missed although the operator was up"),
         "remote-hang,rush",
-        old_code.one_pool_of_places,
+        earlier_bugs.one_pool_of_run_slots,
     ),
     Mutant(
-        "B10 endless restarts on spec changes",
+        "a run starts again without limit after edits",
         ("too many attempts", "a run does not end"),
         "flip,slow-import",
-        old_code.runs_go_on_for_ever,
+        earlier_bugs.runs_never_end,
     ),
     Mutant(
-        "B11 an unreadable Secret restarts the run for ever",
+        "an unreadable Secret restarts the run without limit",
         ("too many attempts", "status is written again and again", "a run does not end"),
         "secret",
-        old_code.unreadable_secrets_raise,
+        earlier_bugs.unreadable_secrets_raise,
     ),
     Mutant(
-        "B12 a run has no deadline",
+        "a run has no deadline",
         ("a run sends after its deadline", "a run does not end"),
         "crash,pause,slow-import",
-        old_code.runs_have_no_deadline,
+        earlier_bugs.runs_have_no_deadline,
     ),
     Mutant(
-        "B12 status writes that conflict are repeated for ever",
+        "status writes that conflict are repeated without limit",
         ("status is written again and again",),
         "api-conflict",
-        old_code.conflicts_have_no_patience,
+        earlier_bugs.conflicts_have_no_patience,
     ),
     Mutant(
-        "C13 what is remembered about deleted exporters stays",
+        "the memory of deleted exporters is kept",
         ("deleted exporters are remembered",),
         "recreate,secret,remote-error",
-        old_code.remembered_after_deletion,
+        earlier_bugs.remembered_after_deletion,
     ),
     Mutant(
         "a damaged receipt or claimed slot is forgotten",
         ("sent twice", "two entries for one run"),
         "odd-status,token,test",
-        odd_code.damaged_memory_is_forgotten,
+        input_bugs.damaged_memory_is_forgotten,
     ),
     Mutant(
         "one invalid value loses the whole status",
         ("sent twice", "two entries for one run", "a slot without an entry", "a request without an entry"),
         "odd-status,token",
-        odd_code.damaged_statuses_are_lost,
+        input_bugs.damaged_statuses_are_lost,
     ),
     Mutant(
-        "a run that cannot be understood vanishes",
+        "a run with an unreadable journal has no entry",
         ("a slot without an entry", "a request without an entry"),
         "odd-status,token",
-        odd_code.unreadable_runs_vanish,
+        input_bugs.unreadable_runs_vanish,
     ),
     Mutant(
-        "an invalid spec or a deletion is not seen before the send",
+        "an invalid spec or a deletion before the send is ignored",
         ("an exporter sends without a valid spec", "an exporter sends while it is deleted"),
         "odd-spec,odd-metadata,slow-import",
-        _broken(broken.STALE),
+        _of_faults(fault_mutants.NO_FRESH_READ),
     ),
     Mutant(
         "the rows of two replies are mixed",
-        ("somebody is mailed whom the query did not return",),
+        ("a person is mailed whom the query did not return",),
         "remote-mixup",
-        odd_code.results_are_mixed,
+        input_bugs.results_are_mixed,
     ),
     Mutant(
-        "a tenant with exports without an end delays the others",
+        "a tenant with endless exports delays the others",
         ("a slot starts late", "a slot is missed although the operator was up"),
         "remote-endless,rush",
-        old_code.one_pool_of_places,
+        earlier_bugs.one_pool_of_run_slots,
     ),
 )
 
 
 def table(*, minutes: float, focused: bool, changes: dict[str, Any], name: str | None = None) -> int:
-    """Print the table; how many bugs were not found."""
+    """Print the table. Returns how many mutants were not found."""
     missed = 0
-    print("Worlds with the faults that provoke the bug only" + (":" if focused else ", and worlds with every fault:"))
-    print(f"{'bug':60} {'seeds':>6} {'CPU s':>7}  {'faults':5}  found by")
+    print("Worlds with only the faults that trigger the bug" + (":" if focused else ", and worlds with all faults:"))
+    print(f"{'mutant':60} {'seeds':>6} {'CPU s':>7}  {'faults':5}  found by")
     for mutant in MUTANTS:
         if name and name not in mutant.name:
             continue
@@ -187,12 +189,12 @@ def table(*, minutes: float, focused: bool, changes: dict[str, Any], name: str |
 
 
 def find(mutant: Mutant, *, minutes: float, focused: bool, changes: dict[str, Any]) -> tuple[int, float, bool, str]:
-    """Run worlds until the bug shows, for so many minutes of CPU: other work on the machine does not count.
+    """Run worlds until an invariant finds the mutant, for so many minutes of CPU.
 
-    Worlds with every fault and worlds with the faults of the bug take turns, unless it is only the latter: some bugs
-    show only while nothing else disturbs, others only when faults meet.
+    Worlds with all faults and worlds with only the faults of the mutant alternate: some bugs show only without other
+    faults, others only with several. With `focused`, all worlds have only the faults of the mutant.
 
-    Returns the number of seeds, the CPU seconds, whether the last world had the faults of the bug only, and the
+    Returns the number of seeds, the CPU seconds, whether the last world had only the faults of the mutant, and the
     invariant that failed.
     """
     worlds = ((True, {"only": mutant.classes.split(",")}), (False, {}))[: 1 if focused else 2]

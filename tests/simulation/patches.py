@@ -1,8 +1,8 @@
-"""What makes the code under test repeatable and fast enough, and changes nothing else about it.
+"""Patches that make the code under test repeatable and fast. They do not change its behavior otherwise.
 
-Random sources of the process are seeded. Pure functions that the controller calls again and again with the same
-arguments are remembered: reading a spec or a status, checking a query's text, comparing two queries, redacting a
-message. Objects of the simulated API server are never changed in place, so identity is a valid key.
+All random numbers of the process come from the seed. The results of pure functions that the controller often calls with
+the same arguments are cached: to read a spec or a status, to check the text of a query, to compare two queries, and to
+redact a message. Objects of the simulated API server are never changed in place, so their identity is a valid key.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from .tenants import EXECUTE_ROWS
 
 @contextlib.contextmanager
 def repeatable(seed: int) -> Iterator[None]:
-    """Within the block, whatever the process draws follows from the seed."""
+    """Within the block, all random numbers come from the seed."""
     source = random.Random(f"process {seed}")
     state = random.getstate()
     random.seed(f"module {seed}")
@@ -57,8 +57,8 @@ def repeatable(seed: int) -> Iterator[None]:
 
 
 IDLE_SECONDS = 600.0
-"""How often an idle replica looks at its clock, and at the Secrets of exporters that are not Ready. The real 30 seconds
-would take most of the CPU."""
+"""How often an idle replica reads its clock, and the Secrets of exporters that are not ready. The real 30 seconds would
+use most of the CPU."""
 
 
 def _faster() -> list[Any]:
@@ -88,11 +88,11 @@ def _everywhere(function: Callable[..., Any], replacement: Callable[..., Any]) -
 
 
 def _by_identity(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Remember results by the identity of the argument, which is kept alive as long as its result."""
+    """Cache results by the identity of the argument, which is kept alive as long as its result."""
     known: dict[int, tuple[Any, Any]] = {}
 
     @functools.wraps(function)
-    def remembered(argument: Any) -> Any:
+    def cached(argument: Any) -> Any:
         if (found := known.get(id(argument))) is not None:
             return found[1]
         result = function(argument)
@@ -103,26 +103,26 @@ def _by_identity(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
             known[id(argument)] = argument, result
         return result
 
-    return remembered
+    return cached
 
 
 def _by_value(function: Callable[..., Any]) -> Callable[..., Any]:
     known: dict[str, Any] = {}
 
-    def remembered(*arguments: Any) -> Any:
+    def cached(*arguments: Any) -> Any:
         key = repr(arguments)
         if key not in known:
             known[key] = function(*arguments)
         return known[key]
 
-    return remembered
+    return cached
 
 
 @contextlib.contextmanager
 def logs(sink: Callable[[str], None] | None, unexpected: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-    """Send the log of the code under test to `sink`; without one, make as little of it as possible, which is faster.
+    """Send the log of the code under test to `sink`. Without a sink, most lines are disabled, which is faster.
 
-    `unexpected` is told of errors that the code under test did not expect.
+    `unexpected` is called for errors that the code under test did not expect.
     """
     root = logging.getLogger("qualtrics_exporter")
 

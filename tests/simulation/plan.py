@@ -1,7 +1,6 @@
-"""What happens in a world: its inhabitants and a list of events, all made from the seed before anything runs.
+"""What happens in a world: its exporters and replicas, and a list of events, all made from the seed before it runs.
 
-Because the events are a list, a failing world can be shrunk by leaving events out (`shrink.py`), and a person can read
-what happened in what order.
+The events are a list, so `shrink.py` can leave some of them out, and a person can read them in order.
 """
 
 from collections.abc import Iterable
@@ -9,9 +8,9 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from . import odd_events, strikes
+from . import invalid_input_events, strikes
 from .events import EVENTS
-from .faults import CLASSES, ODD, OF_TENANTS
+from .faults import CLASSES, INVALID_INPUT, OF_TENANTS
 from .world import DAY, ZONES, Event, Plan, PlannedExporter, PlannedReplica, schedule
 
 
@@ -24,14 +23,14 @@ def make(
     exporters: int | None = None,
     days: float | None = None,
 ) -> Plan:
-    """The plan of a seed. `without` disables classes of faults; `keep` are the numbers of the only events that happen.
+    """The plan of a seed. `without` disables classes of faults. `keep` has the numbers of the only events to play.
 
-    The events keep their numbers whatever is left out.
+    The numbers of the events do not depend on what is left out.
     """
     random = Random(f"plan {seed}")
     chosen = {name for name in CLASSES if random.random() < 0.4}
     chosen |= {name for name in OF_TENANTS if Random(f"{name} {seed}").random() < 0.3}
-    chosen |= {name for name in ODD if Random(f"{name} {seed}").random() < 0.2}
+    chosen |= {name for name in INVALID_INPUT if Random(f"{name} {seed}").random() < 0.2}
     quiet = random.random() < 0.05
     enabled = frozenset(set() if quiet else chosen) if only is None else frozenset(only)
     crowd = (16, 24, 40) if "rush" in enabled else (6, 8, 10, 12, 16, 24, 40)
@@ -68,15 +67,15 @@ def make(
         ],
         exporters=[_exporter(random, n, tenants, brands, shards, number, length) for n in range(number)],
     )
-    if "clock" in enabled:  # the shortest interval shows best what a wrong clock does
+    if "clock" in enabled:  # the shortest interval shows the effects of a wrong clock best
         hourly = {"frequency": "Hourly", "everyHours": random.choice((1, 1, 2)), "timeZone": "UTC"}
         plan.exporters[0] = replace(plan.exporters[0], schedule=hourly, created=0.0)
-    if "rush" in enabled:  # everybody wants the same hour
+    if "rush" in enabled:  # all exporters have the same hour
         same = random.choice(({"frequency": "Daily", "timeZone": "UTC"}, schedule(random)))
         plan.exporters = [replace(one, schedule=same) if random.random() < 0.9 else one for one in plan.exporters]
     often = Random(f"often {seed}")
     if enabled & {"clock", "zone"} and often.random() < 0.4:
-        # More slots than a history has entries: what is remembered of slots by the history alone is forgotten in time.
+        # More slots than a history has entries: the history alone would forget slots.
         chosen_one = often.randrange(number)
         hourly = {"frequency": "Hourly", "everyHours": often.choice((1, 2, 2, 3)), "timeZone": often.choice(ZONES)}
         plan.exporters[chosen_one] = replace(plan.exporters[chosen_one], schedule=hourly)
@@ -95,7 +94,7 @@ def make(
 def _events(plan: Plan) -> list[Event]:
     events = [
         event
-        for kind in (*EVENTS, *strikes.EVENTS, *odd_events.EVENTS)
+        for kind in (*EVENTS, *strikes.EVENTS, *invalid_input_events.EVENTS)
         for event in kind(Random(f"{kind.__name__} {plan.seed}"), plan)
     ]
     return sorted(events, key=lambda event: (event.time, event.kind, event.target))

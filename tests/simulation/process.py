@@ -1,4 +1,4 @@
-"""The command in a process of its own: there the order of sets is the same each time."""
+"""Runs the command in a separate process, in which the order of sets is the same each time."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What the oracle knows of each object, and when slow progress is excused."""
+"""What the invariants know about each object, and when they excuse slow progress."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -11,12 +11,12 @@ from qualtrics_exporter.schedule import Schedule
 from .clock import true_time
 
 NOBODY = "nobody"
-"""The shard of an object that no replica selects."""
+"""In place of a shard: no replica selects the object."""
 
 
 @dataclass(frozen=True)
 class Violation:
-    """Something that must never happen. `kind` names the invariant."""
+    """A violation of an invariant. `kind` is the name of the invariant."""
 
     kind: str
     exporter: str
@@ -29,7 +29,7 @@ class Violation:
 
 @dataclass
 class Promise:
-    """A time span in which the operator had acknowledged this schedule of an exporter that was not suspended."""
+    """A time span in which the status had this schedule, and the exporter was not suspended."""
 
     schedule: Schedule
     begin: float
@@ -38,7 +38,7 @@ class Promise:
     shard: str
     end: float = float("inf")
     noticed: float | None = None
-    """When an operator first wrote a status after its end."""
+    """When an operator wrote the first status after the end."""
 
 
 @dataclass
@@ -51,56 +51,56 @@ class Seen:
 
 @dataclass
 class Record:
-    """All that is known of one object, by its uid."""
+    """Everything that is known about one object."""
 
     uid: str
     name: str
     namespace: str
     created: float
     moves: list[tuple[float, str]] = field(default_factory=list)
-    """When it came to which shard."""
+    """When it was moved to which shard."""
     specs: dict[int, dict[str, Any]] = field(default_factory=dict)
     schedules: list[Schedule] = field(default_factory=list)
     deleted: float | None = None
     promises: list[Promise] = field(default_factory=list)
     entries: dict[str, Seen] = field(default_factory=dict)
     run_tokens: dict[str, list[float]] = field(default_factory=dict)
-    """Tokens of run requests, and the times at which each was put in place."""
+    """Tokens of run requests, and the times at which each was set."""
     test_tokens: dict[str, list[float]] = field(default_factory=dict)
     exempt: set[str] = field(default_factory=set)
-    """Tokens that were there when the operator first saw the object: they count as handled."""
+    """Tokens that were set when the operator first saw the object. They count as handled."""
     deliverable: set[str] = field(default_factory=set)
-    """Test tokens that stood beside `Deliver` at some time."""
+    """Test tokens that were set together with `Deliver` at some time."""
     active: tuple[str, float] | None = None
-    """The run in progress, and since when."""
+    """The id of the run in progress, and its start."""
     rested: float = 0.0
     """When the last run ended."""
     writes: dict[str, list[float]] = field(default_factory=dict)
-    """By process: when it tried to write the status."""
+    """The times at which each process tried to write the status."""
     batches: dict[str, list[str]] = field(default_factory=dict)
     """The batches that the journal named for each run, in order."""
     invalid: set[int] = field(default_factory=set)
-    """Generations with a spec that cannot be used. `specs` has the others."""
+    """Generations with an invalid spec. `specs` has the others."""
     noticed: bool = False
     """Whether the operator has written a status."""
     sent_slots: dict[str, datetime] = field(default_factory=dict)
     """Ids of the runs of slots that were sent, and when the slots were due."""
     damages: list[float] = field(default_factory=list)
-    """When something else than the operator wrote the status."""
+    """When a tool damaged the status."""
     losses: list[float] = field(default_factory=list)
-    """Those of them that removed parts without a trace."""
+    """When a tool removed parts of the status without a trace."""
     lost_runs: dict[str, float | None] = field(default_factory=dict)
-    """Runs in progress whose id was damaged, and since when; None if they were removed without a trace."""
+    """Runs in progress whose id was damaged, and when. None: removed without a trace."""
     forgotten: set[str] = field(default_factory=set)
-    """Runs of which a damaged status remembered nothing."""
+    """Runs that a damaged status did not remember."""
 
     @property
     def shard(self) -> str:
-        """The shard that it belongs to."""
+        """The shard to which it belongs."""
         return self.moves[-1][1]
 
     def stays(self) -> Iterator[tuple[float, float, str]]:
-        """From when until when it belonged to which shard."""
+        """The time spans in which it belonged to each shard."""
         ends = [*(time for time, _ in self.moves[1:]), float("inf")]
         for (begin, shard), end in zip(self.moves, ends, strict=True):
             yield begin, end, shard
@@ -122,15 +122,15 @@ class Excuses:
         self._time = time
         self._disturbances: list[Disturbance] = []
         self._steps: defaultdict[str, list[tuple[float, str, float]]] = defaultdict(list)
-        """Clock steps of each shard: when, of which of its replicas, and its new offset."""
+        """The clock steps of each shard: the time, the replica, and its new offset."""
 
     def disturb(self, seconds: float, scope: str) -> None:
-        """For so many seconds from now, slow progress is excused in that scope."""
+        """Excuse slow progress in this scope for so many seconds from now."""
         now = self._time()
         self._disturbances.append(Disturbance(now, now + seconds, scope))
 
     def clock_stepped(self, replica: str, shard: str, offset: float) -> None:
-        """A replica of that shard has its wall clock off by so many seconds from now on."""
+        """From now on, the wall clock of a replica of this shard is wrong by so many seconds."""
         self._steps[shard].append((self._time(), replica, offset))
 
     def _scopes(self, record: Record) -> set[str]:
@@ -151,7 +151,7 @@ class Excuses:
                     yield max(one.begin, begin), min(one.end, end)
 
     def disturbed(self, record: Record, begin: float, end: float, *, relabelled: bool = False) -> float:
-        """How many seconds of that span slow progress is excused. `relabelled`: a change of labels is no excuse."""
+        """The seconds of the span in which slow progress is excused. `relabelled`: a change of labels is no excuse."""
         scopes = self._scopes(record) - ({record.name} if relabelled else set())
         spans = sorted((max(first, begin), min(last, end)) for first, last in self._spans(record, scopes))
         total, last = 0.0, begin
@@ -166,13 +166,13 @@ class Excuses:
         return total
 
     def undisturbed(self, record: Record, begin: float, end: float, *, relabelled: bool = False) -> bool:
-        """Whether nothing excuses slow progress in that span."""
+        """Whether nothing excuses slow progress in this span."""
         return self.disturbed(record, begin, end, relabelled=relabelled) <= 0.0 and self.clocks_right(
             record.shard, begin, end
         )
 
     def behind(self, shard: str, at: float) -> float:
-        """By how many seconds the slowest wall clock of that shard was behind at that time."""
+        """How many seconds the slowest wall clock of this shard was behind at that time."""
         offsets = {replica: offset for time, replica, offset in self._steps.get(shard, ()) if time <= at}
         return -min(0.0, *offsets.values(), 0.0)
 
@@ -188,13 +188,13 @@ class Excuses:
 
 
 def status_of(body: dict[str, Any] | None) -> dict[str, Any]:
-    """The status of an object; an empty one if there is none, or if it is not an object."""
+    """The status of an object. Empty if it has none, or if the status is not an object."""
     status = (body or {}).get("status")
     return status if isinstance(status, dict) else {}
 
 
-def moment(text: Any) -> datetime | None:
-    """The time that a status has somewhere; None if it cannot be one that an operator wrote."""
+def parse_time(text: Any) -> datetime | None:
+    """A time in a status. None if an operator cannot have written it."""
     try:
         time = datetime.fromisoformat(text)
     except (TypeError, ValueError):
@@ -202,7 +202,7 @@ def moment(text: Any) -> datetime | None:
     return time if 2000 <= time.year < 9000 and time.tzinfo else None
 
 
-def told(entry: dict[str, Any]) -> str:
-    """An entry in few words."""
+def summary(entry: dict[str, Any]) -> str:
+    """A short description of an entry."""
     when = entry.get("scheduledTime", "a request")
     return f"{entry['result']} {entry['reason']} for {when} ended {entry['completionTime']}"

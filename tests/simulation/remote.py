@@ -1,8 +1,8 @@
 """The network to Nexthink and Qualtrics: real requests of the real clients, answered by the sandbox's logic.
 
-A request travels, has its effect, and the reply travels back. In between anything may go wrong: the connection never
-opens, the request is lost, the reply is lost, the effect comes minutes after the client has given up, an error comes
-with or without the effect, a host accepts the request and never answers.
+A request takes time, has its effect, and its reply takes time. Every part can fail: the connection does not open, the
+request is lost, the reply is lost, the effect comes minutes after the client has given up, an error comes with or
+without the effect, or a host accepts the request and never replies.
 """
 
 import asyncio
@@ -15,38 +15,38 @@ from qualtrics_exporter.remote.bodies import TooLarge
 from qualtrics_exporter.remote.failures import ConnectFailed, ResponseLost
 from qualtrics_exporter.remote.response import Response
 from qualtrics_exporter.remote.transport import Request
-from qualtrics_exporter.sandbox.gate import Reply as SandboxReply
+from qualtrics_exporter.sandbox.middleware import Reply as SandboxReply
 
 from .faults import Faults
-from .lies import Liar
 from .loop import VirtualLoop
+from .misleading import MisleadingHosts
 from .tenants import Routes, body_of
 
 TIMEOUT = 120.0
-"""Seconds after which the client gives up, as `Timeouts.total`."""
+"""Seconds after which the client gives up, like `Timeouts.total`."""
 
 Effect = Callable[[str, Request, SandboxReply, float], None]
-"""Told of each effect: by which process, the request, the reply, and after how many seconds on the way."""
+"""Called for each effect with the process, the request, the reply, and the seconds that the request took."""
 
 
 class Network:
-    """All hosts, and what may happen on the way to them."""
+    """All hosts, and the faults on the way to them."""
 
     def __init__(self, loop: VirtualLoop, faults: Faults, effect: Effect, trace: Callable[..., None]) -> None:
         self.loop = loop
         self.faults = faults
         self.hosts: dict[str, Routes] = {}
-        self.liar: Liar | None = None
+        self.misleading: MisleadingHosts | None = None
         self.calls = 0
         self._effect = effect
         self._trace = trace
 
-    def wire(self, replica: str, calling: Callable[[str], None]) -> "SimulatedWire":
-        """The network as one replica sees it. `calling` is told of each request before it leaves."""
-        return SimulatedWire(self, replica, calling)
+    def transport(self, replica: str, calling: Callable[[str], None]) -> "SimulatedTransport":
+        """The transport of one replica. `calling` is called before each request."""
+        return SimulatedTransport(self, replica, calling)
 
     def begin(self, replica: str, request: Request) -> asyncio.Future[Any]:
-        """Send a request on its way. The future ends in a reply of the sandbox, `NotSent` or `Lost`."""
+        """Send a request. The future ends in a reply of the sandbox, `ConnectFailed` or `ResponseLost`."""
         self.calls += 1
         loop, faults, random = self.loop, self.faults, self.faults.remote
         future: asyncio.Future[Any] = loop.create_future()
@@ -77,9 +77,9 @@ class Network:
             if manner == "flood":
                 loop.outside(5.0, answer, TooLarge("the answer is larger than anything that can be meant"))
             elif manner == "lie":
-                loop.outside(there, lambda: loop.outside(back, answer, _lie(serve(), random)))
-            elif self.liar and manner in MISLEADING:
-                back += self.liar.delay(manner, request)
+                loop.outside(there, lambda: loop.outside(back, answer, _with_wrong_types(serve(), random)))
+            elif self.misleading and manner in MISLEADING:
+                back += self.misleading.delay(manner, request)
                 loop.outside(
                     there, lambda: loop.outside(back, answer, self._misled(replica, host, request, manner, left))
                 )
@@ -149,7 +149,7 @@ class Network:
 
     def _error(self, host: str, request: Request, status: int) -> SandboxReply:
         route, _ = self.hosts[host].find(request.method, request.url.rest.partition("?")[0])
-        return route.plain(status)
+        return route.status_reply(status)
 
     def _serve(self, replica: str, host: str, request: Request, left: float) -> SandboxReply:
         reply = self._handled(host, request)
@@ -157,8 +157,8 @@ class Network:
         return reply
 
     def _misled(self, replica: str, host: str, request: Request, manner: str, left: float) -> SandboxReply:
-        assert self.liar
-        reply = self.liar.answer(manner, request, lambda asked: self._handled(host, asked))
+        assert self.misleading
+        reply = self.misleading.reply(manner, request, lambda asked: self._handled(host, asked))
         self._effect(replica, request, reply, self.loop.time() - left)
         return reply
 
@@ -170,9 +170,9 @@ class Network:
 
 
 MISLEADING = ("mixup", "endless")
-"""The manners of hosts that answer in the right form: see `lies`."""
+"""What hosts with valid replies do: see `misleading`."""
 
-LIES = (
+WRONG_TYPES = (
     b"[]",
     b"{}",
     b"null",
@@ -181,16 +181,16 @@ LIES = (
     b'{"result": {"id": 7, "elements": {}, "status": []}, "data": [[1]], "exportId": [], "status": 1}',
     b'{"result": {"elements": [{"id": {}}], "nextPage": 7}, "data": [null], "access_token": "a\\n", "expires_in": "x"}',
 )
-"""Replies in which nothing has the right type."""
+"""Replies with values of wrong types."""
 
 
-def _lie(reply: SandboxReply, random: Random) -> SandboxReply:
-    """The reply after its effect, with other content."""
-    return SandboxReply(reply.status, random.choice(LIES), {"Content-Type": "application/json"})
+def _with_wrong_types(reply: SandboxReply, random: Random) -> SandboxReply:
+    """The reply, with other content."""
+    return SandboxReply(reply.status, random.choice(WRONG_TYPES), {"Content-Type": "application/json"})
 
 
-class SimulatedWire:
-    """In place of `http.wire.Wire`."""
+class SimulatedTransport:
+    """Takes the place of `remote.transport.Transport`."""
 
     def __init__(self, network: Network, replica: str, calling: Callable[[str], None]) -> None:
         self._network = network
@@ -198,17 +198,17 @@ class SimulatedWire:
         self._calling = calling
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there are no connections."""
 
     async def exchange(self, request: Request) -> Response:
-        """As `Wire.exchange`."""
+        """As `Transport.exchange`."""
         self._calling(request.operation)
         reply = await self._network.begin(self._replica, request)
         return Response(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.body)
 
     @asynccontextmanager
     async def download(self, request: Request) -> AsyncIterator["SimulatedDownload"]:
-        """As `Wire.download`."""
+        """As `Transport.download`."""
         self._calling(request.operation)
         reply = await self._network.begin(self._replica, request)
         faults = self._network.faults
@@ -217,7 +217,7 @@ class SimulatedWire:
 
 
 class SimulatedDownload:
-    """As `wire.Download`; with `cut` it breaks off after so many bytes."""
+    """As `remote.bodies.Download`. With `cut`, the connection breaks before the end."""
 
     def __init__(self, status: int, body: bytes, cut: int | None) -> None:
         self.status = status

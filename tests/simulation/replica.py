@@ -1,7 +1,7 @@
 """One replica of the controller.
 
 `Replica.start` builds the real `Operator` with a simulated clock, cluster and network, and runs its watch, sweep and
-election. Kopf is left out: the simulated watch calls the handler that Kopf would call.
+election. The simulated watch calls the handler that Kopf would call.
 """
 
 import asyncio
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from .simulation import Simulation
 
 OPERATOR_NAMESPACE = "operator"
-# Longer than the real ones, which would take most of the CPU: 15, 10 and 2 seconds.
+# The real 15, 10 and 2 seconds would use most of the CPU.
 LEASE, DEADLINE, RETRY = 2000.0, 1600.0, 500.0
 TAKEOVER = LEASE + RETRY + 60
-"""After how many seconds a standby leads when the leader has vanished."""
+"""Seconds after which a standby leads if the leader is lost."""
 
 
 class Replica:
@@ -82,7 +82,7 @@ class Replica:
         return {(key.namespace, key.name, key.uid) for key, _ in self.operator.queue.known()}
 
     def left_over(self) -> set[str]:
-        """The uids of exporters that have left the work queue, and of which this process remembers something."""
+        """The uids of exporters that this process still remembers, although they have left the work queue."""
         assert self.operator is not None
         operator = self.operator
         remembered = {key.uid for key in (*operator.memories._known, *operator.targets._targets)}
@@ -103,7 +103,7 @@ class Replica:
         if self.process is not None and self.running:
             self.simulation.trace(self.name, "is killed")
             self.simulation.loop.kill(self.process)
-            self.simulation.graveyard.append(self.process)
+            self.simulation.dead_processes.append(self.process)
             if self.stream:
                 self.stream.close()
 
@@ -119,7 +119,7 @@ class Replica:
             self.simulation.loop.resume(self.process)
 
     def stop(self) -> None:
-        """SIGTERM: the replica gives its work up and ends."""
+        """SIGTERM: the replica stops its work and ends."""
         if self._stop is not None and self.running:
             self.simulation.trace(self.name, "is asked to stop")
             self._stop.set()
@@ -142,8 +142,10 @@ class Replica:
         cluster: Any = SimulatedCluster(simulation.server, simulation.loop, simulation.faults, process.name, self._zone)
         cluster.calling = self._calling
         metrics = Metrics()
-        wire: Any = simulation.network.wire(process.name, self._calling)
-        remotes = ApiContext(clock=self.clock, transport=wire, observe=metrics.observe, loop_time=LoopTime(lambda: 0.0))
+        transport: Any = simulation.network.transport(process.name, self._calling)
+        context = ApiContext(
+            clock=self.clock, transport=transport, observe=metrics.observe, loop_time=LoopTime(lambda: 0.0)
+        )
         settings = Settings(
             selector=self._selector,
             max_concurrent_runs=self._runs,
@@ -156,7 +158,7 @@ class Replica:
             settings,
             cluster,
             self.clock,
-            clients=ClientFactory(cluster, remotes, QueryTexts(at_once)),  # a thread would have a time of its own
+            clients=ClientFactory(cluster, context, QueryTexts(at_once)),  # threads would not follow the virtual time
             metrics=metrics,
             instance=self.name,
             pod=self.name,
@@ -166,7 +168,7 @@ class Replica:
                     lease=LEASE,
                     deadline=DEADLINE,
                     retry=RETRY,
-                    on_deadline_missed=lambda: self._exit(process, "did not give up its work in time"),
+                    on_deadline_missed=lambda: self._exit(process, "did not stop its work in time"),
                 ),
                 nap_seconds=IDLE_SECONDS,
                 step_seconds=IDLE_SECONDS,
@@ -192,7 +194,7 @@ class Replica:
                 await asyncio.wait({lead})
                 sweep.cancel()
                 steps.cancel()
-        except Exception as error:  # noqa: BLE001 - the process ends, and the kubelet starts it again
+        except Exception as error:  # noqa: BLE001 - the process ends, and the kubelet restarts it
             self._exit(process, f"{type(error).__name__}: {error!r}")
             return
         simulation.trace(self.name, "has stopped")
@@ -204,7 +206,7 @@ class Replica:
         self.ended += 1
         simulation = self.simulation
         simulation.trace(self.name, "ends by itself:", why)
-        simulation.oracle.process_ended(self.name, why)
+        simulation.invariants.process_ended(self.name, why)
         simulation.loop.outside(0.0, self.kill)
         simulation.loop.outside(10.0, self.start)
 

@@ -1,4 +1,4 @@
-"""Requests of users: each of them has its entry in time, also one that is taken away before the end of the world."""
+"""Checks that each request of a user has an entry in time, even if the user removes the request again."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from .world import HOUR
 Annotations = dict[str, str]
 
 
-class RequestJudge:
+class RequestChecks:
     """Follows the tokens in the annotations of each object."""
 
     def __init__(self, excuses: Excuses, violate: Callable[[str, str, str], None]) -> None:
@@ -20,9 +20,9 @@ class RequestJudge:
         self._violate = violate
 
     def changed(self, record: Record, old: Annotations, new: Annotations, now: float, longest: float | None) -> None:
-        """Note what is requested, and judge what is taken away. `longest` is the deadline of a run, in seconds.
+        """Note new requests, and check those that are removed. `longest` is the deadline of a run, in seconds.
 
-        A run that was in progress comes before a request. Without a valid spec, which is None, nothing is judged.
+        A request waits for a run in progress. If `longest` is None, the spec is invalid, and nothing is checked.
         """
         for name, tokens, id_of in requests(record):
             token, before = new.get(name), old.get(name)

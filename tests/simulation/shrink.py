@@ -1,7 +1,7 @@
-"""Makes a failing world smaller: fewer classes of faults, fewer events, fewer exporters, and the same violation.
+"""Shrinks a failing world: fewer classes of faults, fewer events and fewer exporters, with the same violation.
 
-First whole classes of faults are left out, one by one. Then events are left out in halves, quarters and so on (delta
-debugging). As creating an exporter is an event too, exporters that do not matter disappear.
+First, it leaves out whole classes of faults, one by one. Then it leaves out events in halves, quarters and so on (delta
+debugging). The creation of an exporter is an event too, so exporters that do not matter disappear.
 """
 
 import time
@@ -12,20 +12,20 @@ from . import plan, simulation
 
 
 class Shrinker:
-    """Shrinks one seed until the violation of this kind is lost, or the time is up."""
+    """Shrinks one seed as long as it violates this invariant, and until the time is up."""
 
     def __init__(
-        self, seed: int, kind: str, changes: dict[str, Any], seconds: float, tell: Callable[[str], None]
+        self, seed: int, kind: str, changes: dict[str, Any], seconds: float, report: Callable[[str], None]
     ) -> None:
         self._seed = seed
         self._kind = kind
         self._changes = dict(changes)
         self._until = time.monotonic() + seconds
-        self._tell = tell
+        self._report = report
         self.runs = 0
 
     def shrink(self, exporter: str) -> dict[str, Any]:
-        """The arguments of the smallest plan that was found. `exporter` is the one in which the violation shows."""
+        """The arguments of the smallest plan that was found. `exporter` is the one with the violation."""
         kept = [event.number for event in plan.make(self._seed, **self._changes).events]
         near = [
             event.number
@@ -40,7 +40,7 @@ class Shrinker:
                 without.append(name)
         self._changes["without"] = without
         left = {event.number for event in plan.make(self._seed, **self._changes).events}
-        self._tell(
+        self._report(
             f"classes that matter: {', '.join(sorted(plan.make(self._seed, **self._changes).enabled)) or 'none'}"
         )
         self._changes["keep"] = self._events([number for number in kept if number in left])
@@ -57,7 +57,7 @@ class Shrinker:
                 else:
                     position += size
             size //= 2
-        self._tell(f"{len(kept)} events matter, after {self.runs} runs")
+        self._report(f"{len(kept)} events matter, after {self.runs} runs")
         return kept
 
     def _fails(self, **changes: Any) -> bool:

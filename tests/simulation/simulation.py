@@ -11,9 +11,9 @@ from .actors import Actors
 from .api_server import ApiServer
 from .clock import true_time
 from .faults import Faults
-from .invariants import Oracle
-from .lies import Liar
+from .invariants import Invariants
 from .loop import Livelock, Process, VirtualLoop
+from .misleading import MisleadingHosts
 from .records import Violation
 from .remote import Network
 from .replica import LEASE, Replica
@@ -21,12 +21,12 @@ from .tenants import Instance, QualtricsBrand, WorldClock, brand, instance
 from .world import Plan
 
 DRAIN = 10 * 3600.0
-"""Seconds after the last fault in which everything must come to its end."""
+"""Seconds after the last fault until the end of the world."""
 
 
 @dataclass
 class Result:
-    """What became of one seed."""
+    """The result of one seed."""
 
     seed: int
     violations: list[Violation]
@@ -39,7 +39,7 @@ class Result:
 
 
 class Simulation:
-    """Everything of one world."""
+    """One world."""
 
     def __init__(self, plan_: Plan, *, tracing: bool = False, stop_at: tuple[str, ...] = ()) -> None:
         self.plan = plan_
@@ -49,13 +49,13 @@ class Simulation:
         self.loop = VirtualLoop()
         self.playing = True
         self.resumed = float("-inf")
-        """When a process last went on after it stood still."""
-        self.graveyard: list[Process] = []
+        """When a process last resumed after a pause."""
+        self.dead_processes: list[Process] = []
         self.server = ApiServer(self.loop)
         seed = plan_.seed
         self.faults = Faults(plan_.enabled, Random(f"api {seed}"), Random(f"remote {seed}"), rate=plan_.rate)
-        self.oracle = Oracle(self)
-        self.network = Network(self.loop, self.faults, self.oracle.mails.remote_effect, self.trace)
+        self.invariants = Invariants(self)
+        self.network = Network(self.loop, self.faults, self.invariants.mails.remote_effect, self.trace)
         clock = WorldClock(self.loop.time)
         self.instances: list[Instance] = []
         self.brands: list[QualtricsBrand] = []
@@ -68,7 +68,7 @@ class Simulation:
             self.brands.append(owned)
             self.network.hosts.update(hosts)
         queries = {one.host: one.queries for one in self.instances}
-        self.network.liar = Liar(Random(f"lies {seed}"), lambda host: list(queries[host]))
+        self.network.misleading = MisleadingHosts(Random(f"lies {seed}"), lambda host: list(queries[host]))
         self.replicas = [
             Replica(
                 self,
@@ -88,16 +88,16 @@ class Simulation:
         return self.loop.time()
 
     def trace(self, *words: Any) -> None:
-        """Write down what happens, if somebody wants to read it."""
+        """Add a line to the trace, if there is one."""
         if self.lines is not None:
             self.lines.append(f"{true_time(self.now):%d %H:%M:%S.%f}"[:-3] + "  " + " ".join(map(str, words)))
 
     def calling(self, replica: Replica, operation: str) -> None:
-        """A replica is about to make this call: a planned strike may wait for that."""
+        """A replica is about to make this call. A planned strike may wait for it."""
         self.actors.strikes.calling(replica, operation)
 
     def run(self) -> Result:
-        """Play the plan, then let everything come to its end."""
+        """Play the plan, and then run on without faults until everything has ended."""
         plan_ = self.plan
         began = real_time.process_time()
         collects = gc.isenabled()
@@ -108,17 +108,17 @@ class Simulation:
                 try:
                     self._play()
                 except Livelock as error:
-                    self.oracle.violate("livelock", "", str(error))
+                    self.invariants.violate("livelock", "", str(error))
                 finally:
-                    counts = self.oracle.counts()
-                    self.loop.bury(collect=collects)
+                    counts = self.invariants.counts()
+                    self.loop.dispose(collect=collects)
         finally:
             if collects:
                 gc.enable()
         days = (plan_.seconds + DRAIN) / 86400
         return Result(
             seed=plan_.seed,
-            violations=self.oracle.violations,
+            violations=self.invariants.violations,
             exporter_days=days * len(plan_.exporters),
             events=len(plan_.events),
             steps=self.loop.steps,
@@ -128,10 +128,10 @@ class Simulation:
         )
 
     def _unexpected(self, message: str) -> None:
-        # A process that stood still is meant to end itself. Others count as an error, and how often all of them end.
-        stood_still = "did not end with its term" in message and self.now - self.resumed < LEASE
-        if self.playing and not stood_still:  # afterwards, tasks of processes that were killed come to their end
-            self.oracle.violate("an unexpected error", "", message)
+        # A process must end itself after a pause. Otherwise, this is an error.
+        after_pause = "did not end with its term" in message and self.now - self.resumed < LEASE
+        if self.playing and not after_pause:  # afterwards, the tasks of killed processes are closed
+            self.invariants.violate("an unexpected error", "", message)
 
     def _play(self) -> None:
         self.actors.prepare()
@@ -143,9 +143,9 @@ class Simulation:
         self.loop.outside(0.0, self.actors.drain)
         self.loop.run_until(self.plan.seconds + DRAIN)
         self.playing = False
-        self.oracle.end(self.plan.seconds)
+        self.invariants.end(self.plan.seconds)
 
 
 def run(seed: int, *, tracing: bool = False, stop_at: tuple[str, ...] = (), **changes: Any) -> Result:
-    """The world of this seed, until one of the kinds `stop_at` is violated. `changes` are those of `plan.make`."""
+    """Run the world of this seed, until one of the kinds `stop_at` is violated. `changes` are those of `plan.make`."""
     return Simulation(plan.make(seed, **changes), tracing=tracing, stop_at=stop_at).run()

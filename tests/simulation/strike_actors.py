@@ -1,4 +1,4 @@
-"""Strikes at a replica: between two of its steps, after a call that the plan names."""
+"""Plays the events of `strikes`: between two steps of a replica, after a call that the plan names."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,18 +28,18 @@ class StrikeActors:
         self._arm(Event(self._simulation.now, "crash", name, {"seconds": seconds, "steps": steps}), call, nth)
 
     def pause(self, name: str, seconds: float, steps: int, call: str | None = None, nth: int = 1) -> None:
-        """Let the process stand still, and go on later."""
+        """Pause the process, and resume it later."""
         self._arm(Event(self._simulation.now, "pause", name, {"seconds": seconds, "steps": steps}), call, nth)
 
     def meanwhile(
         self, name: str, steps: int, kind: str, whom: str, change: dict[str, Any], call: str, nth: int
     ) -> None:
-        """Let somebody else act at that instant."""
+        """Play another event at that instant."""
         arguments = {"steps": steps, "kind": kind, "whom": whom, "change": change}
         self._arm(Event(self._simulation.now, "meanwhile", name, arguments), call, nth)
 
     def end(self) -> None:
-        """Nothing strikes any more."""
+        """End all strikes."""
         self._over = True
         self._armed.clear()
 
@@ -52,12 +52,12 @@ class StrikeActors:
             )
 
     def calling(self, replica: Replica, operation: str) -> None:
-        """A replica makes a call: perhaps a strike waited for that."""
+        """A replica makes a call. A strike may wait for it."""
         for armed in self._armed:
             event, left = armed
             if event.target != operation:
                 continue
-            # Whoever does the work is hit: the replica of the plan, or the leader in its place.
+            # The strike hits the replica that works: that of the plan, or the leader in its place.
             if replica.name == event.arguments["replica"] or replica.leading:
                 left[0] -= 1
                 if left[0] <= 0:
@@ -74,7 +74,7 @@ class StrikeActors:
             return
         replica, seconds = self._replicas[event.target], event.arguments["seconds"]
         loop = self._simulation.loop
-        self._simulation.oracle.disturb(seconds + TAKEOVER + 600, replica.shard)
+        self._simulation.invariants.disturb(seconds + TAKEOVER + 600, replica.shard)
         if event.kind == "crash":
             replica.kill()
             loop.outside(seconds, replica.start)

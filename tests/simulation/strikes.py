@@ -1,4 +1,7 @@
-"""What strikes between two steps of a process: crashes and pauses, and what users and clocks do at that instant."""
+"""Strikes between two steps of a process: crashes, pauses, and changes by users and clocks at that instant.
+
+The names of the functions in `EVENTS` are part of the seeds: do not rename them.
+"""
 
 from collections.abc import Callable, Iterable
 from random import Random
@@ -29,7 +32,7 @@ CALLS = (
 
 
 def _strikes(random: Random, plan: Plan) -> Iterable[Event]:
-    """Crashes and pauses, at any step that follows a call; and those that come out of the blue."""
+    """Crashes and pauses, at any step after a call, or at any time."""
     for kind, name, per_day in (("crash", "crash", 2.0), ("pause", "pause", 1.5)):
         for _ in range(_often(random, plan, name, per_day)):
             down = random.choice((1.0, 12.0, 60.0, 700.0, 2 * HOUR, 5 * HOUR, 26 * HOUR))
@@ -40,8 +43,8 @@ def _strikes(random: Random, plan: Plan) -> Iterable[Event]:
 
 
 def _meanwhile(random: Random, plan: Plan) -> Iterable[Event]:
-    """Edits, suspensions, changes of the time zone and clock steps, at any step that follows a call."""
-    # Replicas that all work and disagree about the time take long to simulate: see `_clocks`.
+    """Edits, suspensions, changes of the time zone and clock steps, at any step after a call."""
+    # Replicas that all work with different clocks take long to simulate: see `_clocks`.
     per_day_of_clocks = {"clock": 0.5} if all(replica.elects for replica in plan.replicas) else {}
     for name, per_day in {"edit": 1.0, "zone": 1.0, "suspend": 1.0, **per_day_of_clocks}.items():
         for _ in range(_often(random, plan, name, per_day)):

@@ -39,9 +39,9 @@ VOCABULARY = ("resource", "telemetry", "schedule", "clock", "fair_share")
 START, HANDOVER, END = "Watch.observe", "WorkQueue.enqueue", "create_distribution"
 TRANSPORT = ("remote.transport", "Transport.exchange")
 Task = object
-"""A task, or what stands for the code that runs in none."""
+"""A task, or a value for code outside of tasks."""
 OUTSIDE: Task = object()
-"""In place of a task: the call of the watch."""
+"""In place of a task, for the call of the watch."""
 
 Function = tuple[str, str]
 """The name of a module, and that of a function in it."""
@@ -101,7 +101,7 @@ class Recorder:
             return
         code = frame.f_code
         if code.co_code[frame.f_lasti + 1] & 3:
-            return  # a coroutine or generator goes on: the argument of its instruction RESUME is not 0
+            return  # a coroutine or generator resumes: the argument of its instruction RESUME is not 0
         if self._recording and code.co_name == "create_task":
             origin = self._origin()
             active = (*origin.active, *self._active(frame))
@@ -129,7 +129,7 @@ class Recorder:
         self.tasks = {OUTSIDE, _task(), *origin.tasks}
         queue = self.chain[-1][0]
         active = [*origin.active, *self._active(frame)]
-        while active[0][0] != queue:  # what started the queue long before
+        while active[0][0] != queue:  # the functions that started the queue long before
             del active[0]
         self.chain += [*active, TRANSPORT]
 

@@ -1,8 +1,8 @@
 """What exists outside of the cluster: Nexthink instances with saved queries, and Qualtrics brands.
 
 The logic is that of the sandbox, on virtual time. Only its HTTP layer is replaced: `Routes` takes the place of the
-sandbox's `Gate` and of the aiohttp router. The people of a query change over time; every state of a query has a
-version, so that an invariant can tell whether a person was ever returned to a run.
+sandbox's `Gate` and of the aiohttp router. The people of a query change over time. Every state of a query has a
+version, so that the invariants know whether the query ever returned a person.
 """
 
 import json
@@ -14,21 +14,21 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from qualtrics_exporter.sandbox.brand import Brand
+from qualtrics_exporter.sandbox.account import EMAIL, Account, Credential, Query
 from qualtrics_exporter.sandbox.distributions import Distributions
-from qualtrics_exporter.sandbox.gate import CALL, Refused, Reply
 from qualtrics_exporter.sandbox.imports import Imports
-from qualtrics_exporter.sandbox.ledger import Call, Ledger
 from qualtrics_exporter.sandbox.limits import Limits
-from qualtrics_exporter.sandbox.nexthink import Nexthink
-from qualtrics_exporter.sandbox.qualtrics import Qualtrics
-from qualtrics_exporter.sandbox.store import Store
-from qualtrics_exporter.sandbox.world import EMAIL, Credential, Query, World
+from qualtrics_exporter.sandbox.middleware import CALL, Refused, Reply
+from qualtrics_exporter.sandbox.nexthink_api import NexthinkApi
+from qualtrics_exporter.sandbox.object_store import ObjectStore
+from qualtrics_exporter.sandbox.qualtrics_api import QualtricsApi
+from qualtrics_exporter.sandbox.qualtrics_state import QualtricsState
+from qualtrics_exporter.sandbox.recorder import RecordedCall, Recorder
 
 from .clock import EPOCH
 
 EXECUTE_ROWS = 12
-"""Rows that one execution returns at most: 1,000 in reality. Small, so that exports are cheap enough to be common."""
+"""The maximum number of rows of an execution, 1,000 in reality. It is small, so that exports are common and cheap."""
 
 QUERY_TEXT = "users | list ad.email_address"
 DRIFTED_TEXT = "users during past 7d | list ad.email_address"
@@ -36,7 +36,7 @@ DRIFTED_TEXT = "users during past 7d | list ad.email_address"
 
 @dataclass(frozen=True)
 class People:
-    """Who a query returns at one time. `text` is the NQL that runs."""
+    """The people that a query returns at one time. `text` is the NQL that runs."""
 
     query_id: str
     version: int
@@ -57,7 +57,7 @@ class SavedQuery(Query):
         self.state = self._people()
 
     def change(self, *, moved: int = 0, drifted: bool | None = None, size: int | None = None) -> None:
-        """Let time pass in the tenant: some people leave, others join; or somebody edits the saved query."""
+        """Some people leave and others join, or a user edits the saved query."""
         self.first += moved
         self.size = self.size if size is None else size
         self.drifted = self.drifted if drifted is None else drifted
@@ -66,7 +66,7 @@ class SavedQuery(Query):
         self.executed = self.state.text
 
     def _people(self) -> People:
-        # A query that was edited returns other people: so a mail by the wrong query shows.
+        # An edited query returns other people, so that a mail with the wrong query shows.
         kind = "other" if self.drifted else "person"
         stem = self.id.lstrip("#").replace("_", "-")
         addresses = [f"{kind}{n}.{stem}@example.com" for n in range(self.first, self.first + self.size)]
@@ -79,7 +79,7 @@ class SavedQuery(Query):
 
 
 class WorldClock:
-    """The true time: that of the remote sides."""
+    """The true time, which Nexthink and Qualtrics have."""
 
     def __init__(self, time: Callable[[], float]) -> None:
         self._time = time
@@ -94,12 +94,12 @@ class WorldClock:
         return self._time()
 
     async def sleep(self, seconds: float) -> None:
-        raise NotImplementedError("the sandbox answers at once; delays belong to the network")
+        raise NotImplementedError("the sandbox replies at once, and the network adds the delays")
 
 
 @dataclass(slots=True)
 class Request:
-    """What a handler of the sandbox uses of an aiohttp request."""
+    """The attributes of an aiohttp request that the handlers of the sandbox use."""
 
     method: str
     path: str
@@ -122,11 +122,11 @@ class Route:
     pattern: re.Pattern[str]
     operation: str
     handler: Callable[[Any], Any]
-    plain: Callable[[int], Reply]
+    status_reply: Callable[[int], Reply]
 
 
 class Routes:
-    """In place of the sandbox's `Gate`: keeps the handlers of one host and calls them without any socket."""
+    """Takes the place of the sandbox's `Gate`: calls the handlers of one host without a socket."""
 
     def __init__(self, clock: WorldClock) -> None:
         self.clock = clock
@@ -134,11 +134,19 @@ class Routes:
         self._found: dict[tuple[str, str], tuple[Route, dict[str, str]]] = {}
 
     def route(
-        self, app: Any, side: str, method: str, path: str, operation: str, handler: Callable[[Any], Any], *, plain: Any
+        self,
+        app: Any,
+        side: str,
+        method: str,
+        path: str,
+        operation: str,
+        handler: Callable[[Any], Any],
+        *,
+        status_reply: Any,
     ) -> None:
-        """As `Gate.route`."""
+        """As `Middleware.route`."""
         pattern = re.compile(re.sub(r"\{(\w+)(?::([^{}]*(?:\([^)]*\))?[^{}]*))?\}", _group, path))
-        self._routes.append(Route(method, pattern, f"{side}.{operation}", handler, plain))
+        self._routes.append(Route(method, pattern, f"{side}.{operation}", handler, status_reply))
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """The route of a request."""
@@ -155,10 +163,12 @@ class Routes:
         return found
 
     def serve(self, method: str, rest: str, headers: dict[str, str], body: bytes) -> Reply:
-        """Handle a request. Its effect, if any, takes place now."""
+        """Handle a request, with its effect."""
         split = urlsplit(rest)
         route, match = self.find(method, split.path)
-        CALL.set(Call("qualtrics", route.operation, method, split.path, self.clock.now(), self.clock.monotonic()))
+        CALL.set(
+            RecordedCall("qualtrics", route.operation, method, split.path, self.clock.now(), self.clock.monotonic())
+        )
         CALL.get().bytes = len(body)
         query = dict(parse_qsl(split.query, keep_blank_values=True)) if split.query else {}
         try:
@@ -172,7 +182,7 @@ def _group(found: re.Match[str]) -> str:
 
 
 def _result_of(coroutine: Any) -> Any:
-    """The result of a coroutine that never really waits."""
+    """The result of a coroutine that never waits."""
     try:
         while True:
             coroutine.send(None)
@@ -181,7 +191,7 @@ def _result_of(coroutine: Any) -> Any:
 
 
 def body_of(reply: Reply) -> bytes:
-    """The whole body of a reply of the sandbox."""
+    """The complete body of a reply of the sandbox."""
     if isinstance(reply.body, bytes):
         return reply.body
 
@@ -196,18 +206,18 @@ class Instance:
     """One Nexthink instance."""
 
     host: str
-    world: World
+    account: Account
     routes: Routes
     queries: dict[str, SavedQuery] = field(default_factory=dict)
 
     def add(self, query_id: str, size: int) -> SavedQuery:
         query = self.queries[query_id] = SavedQuery(query_id, size)
-        self.world.queries[query_id] = query
+        self.account.queries[query_id] = query
         return query
 
     def secret(self, client: int = 0) -> dict[str, str]:
-        """What the Secret of this instance holds."""
-        credential = self.world.nexthink_credentials[client]
+        """The data of a Secret for this instance."""
+        credential = self.account.nexthink_credentials[client]
         token_url = f"https://{self.host}/oauth2/default/v1/token"
         return _secret(f"https://{self.host}", token_url, credential)
 
@@ -217,27 +227,27 @@ class QualtricsBrand:
     """One Qualtrics brand."""
 
     host: str
-    world: World
+    account: Account
     routes: Routes
-    ledger: Ledger
-    brand: Brand
+    ledger: Recorder
+    state: QualtricsState
 
     def secret(self, client: int = 0) -> dict[str, str]:
-        """What the Secret of this brand holds."""
-        credential = self.world.qualtrics_credentials[client]
+        """The data of a Secret for this brand."""
+        credential = self.account.qualtrics_credentials[client]
         return _secret(f"https://{self.host}", f"https://{self.host}/oauth2/token", credential)
 
     def add_target(self, number: int) -> dict[str, str]:
-        """A survey and a mailing list of their own; the ids that a spec needs."""
+        """Add a survey and a mailing list. Returns the ids for a spec."""
         survey, mailing_list = f"SV_{number:015d}", f"CG_{number:015d}"
-        self.world.add_survey(survey)
-        self.world.add_mailing_list(mailing_list, bystanders=["bystander@example.com"])
+        self.account.add_survey(survey)
+        self.account.add_mailing_list(mailing_list, bystanders=["bystander@example.com"])
         return {
             "surveyId": survey,
             "mailingListId": mailing_list,
-            "directoryId": self.world.directory_id,
-            "messageId": self.world.message_id,
-            "libraryId": self.world.library_id,
+            "directoryId": self.account.directory_id,
+            "messageId": self.account.message_id,
+            "libraryId": self.account.library_id,
         }
 
 
@@ -251,49 +261,49 @@ def _secret(url: str, token_url: str, credential: Credential) -> dict[str, str]:
     }
 
 
-def _world(limits: Limits) -> World:
-    world = World(limits=limits)
-    for number in range(2):  # two of each: a Secret can be rotated
-        world.nexthink_credentials.append(
+def _account_with(limits: Limits) -> Account:
+    account = Account(limits=limits)
+    for number in range(2):  # two of each, to rotate a Secret
+        account.nexthink_credentials.append(
             Credential(f"nexthink-{number}", "s3cret", frozenset({"service:integration"}))
         )
-        world.qualtrics_credentials.append(Credential(f"qualtrics-{number}", "s3cret", frozenset({"manage:all"})))
-    world.add_message(world.message_id)
-    world.add_directory(world.directory_id, "Employees")
-    world.directories_page_size = 100
-    return world
+        account.qualtrics_credentials.append(Credential(f"qualtrics-{number}", "s3cret", frozenset({"manage:all"})))
+    account.add_message(account.message_id)
+    account.add_directory(account.directory_id, "Employees")
+    account.directories_page_size = 100
+    return account
 
 
 def instance(number: int, clock: WorldClock) -> tuple[Instance, dict[str, Routes]]:
-    """A Nexthink instance, and what its hosts serve."""
+    """A Nexthink instance, and the routes of its hosts."""
     host = f"t{number}.api.eu.nexthink.cloud"
     files = files_host(host)
-    world = _world(Limits(nexthink_execute_rows=EXECUTE_ROWS))
+    account = _account_with(Limits(nexthink_execute_rows=EXECUTE_ROWS))
     api, store_routes = Routes(clock), Routes(clock)
-    store = Store(world, clock, store_routes)  # type: ignore[arg-type]
+    store = ObjectStore(account, clock, store_routes)  # type: ignore[arg-type]
     store.url = f"https://{files}"
     store.mount(SimpleNamespace())  # type: ignore[arg-type]
-    Nexthink(world, clock, api, store).mount(SimpleNamespace())  # type: ignore[arg-type]
-    return Instance(host, world, api), {host: api, files: store_routes}
+    NexthinkApi(account, clock, api, store).mount(SimpleNamespace())  # type: ignore[arg-type]
+    return Instance(host, account, api), {host: api, files: store_routes}
 
 
 def files_host(host: str) -> str:
-    """The host of the files of a Nexthink host; any other host has its own."""
+    """The host of the files of a Nexthink host. Another host is returned as it is."""
     return host.replace(".api.eu.nexthink.cloud", ".s3.eu-west-1.amazonaws.com")
 
 
 def brand(number: int, clock: WorldClock) -> tuple[QualtricsBrand, dict[str, Routes]]:
-    """A Qualtrics brand, and what its host serves."""
+    """A Qualtrics brand, and the routes of its host."""
     host = f"b{number}.eu.qualtrics.com"
-    world, routes, ledger, app = _world(Limits()), Routes(clock), Ledger(), SimpleNamespace()
-    brand_ = Brand(world, clock, ledger)
-    door = Qualtrics(world, clock, routes, brand_)  # type: ignore[arg-type]
+    account, routes, ledger, app = _account_with(Limits()), Routes(clock), Recorder(), SimpleNamespace()
+    state = QualtricsState(account, clock, ledger)
+    door = QualtricsApi(account, clock, routes, state)  # type: ignore[arg-type]
     door.url = f"https://{host}"
     door.mount(app)  # type: ignore[arg-type]
     Imports(door).mount(app)  # type: ignore[arg-type]
     Distributions(door).mount(app)  # type: ignore[arg-type]
     door.close(app)  # type: ignore[arg-type]
-    return QualtricsBrand(host, world, routes, ledger, brand_), {host: routes}
+    return QualtricsBrand(host, account, routes, ledger, state), {host: routes}
 
 
 def document(body: bytes) -> Any:

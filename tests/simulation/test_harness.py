@@ -1,4 +1,4 @@
-"""The parts of the simulated world by themselves: what they promise is what the results rest on."""
+"""The parts of the simulation: the event loop, the API server, the watch and the plan."""
 
 import asyncio
 import contextlib
@@ -18,17 +18,17 @@ from .watch_stream import WatchStream
 
 @pytest.fixture
 def loop() -> Iterator[VirtualLoop]:
-    """A loop that leaves nothing behind."""
+    """An event loop, whose tasks are disposed of after the test."""
     loop = VirtualLoop()
     yield loop
-    loop.bury()
+    loop.dispose()
 
 
-def quiet() -> Faults:
+def no_faults() -> Faults:
     return Faults(frozenset(), Random(1), Random(1))
 
 
-def test_a_year_passes_at_once(loop: VirtualLoop) -> None:
+def test_sleep_of_a_year_ends_at_once_with_the_right_time(loop: VirtualLoop) -> None:
     woken: list[float] = []
 
     async def sleeper() -> None:
@@ -41,7 +41,7 @@ def test_a_year_passes_at_once(loop: VirtualLoop) -> None:
     assert loop.time() == 400 * 86400
 
 
-def test_a_timeout_runs_on_virtual_time(loop: VirtualLoop) -> None:
+def test_timeout_uses_virtual_time(loop: VirtualLoop) -> None:
     seen: list[float] = []
 
     async def impatient() -> None:
@@ -55,15 +55,15 @@ def test_a_timeout_runs_on_virtual_time(loop: VirtualLoop) -> None:
     assert seen == [30]
 
 
-def test_a_killed_process_runs_no_finally_block(loop: VirtualLoop) -> None:
-    told: list[str] = []
+def test_killed_process_runs_no_finally_block(loop: VirtualLoop) -> None:
+    executed: list[str] = []
 
     async def worker() -> None:
         try:
             await asyncio.sleep(10)
-            told.append("done")
+            executed.append("done")
         finally:
-            told.append("finally")
+            executed.append("finally")
 
     async def parent() -> None:
         async with asyncio.TaskGroup() as group:
@@ -75,11 +75,11 @@ def test_a_killed_process_runs_no_finally_block(loop: VirtualLoop) -> None:
     loop.run_until(5)
     loop.kill(process)
     loop.run_until(100)
-    assert told == []
-    assert len(process.remains) == 3
+    assert executed == []
+    assert len(process.tasks_left) == 3
 
 
-def test_what_a_killed_process_asked_for_still_happens(loop: VirtualLoop) -> None:
+def test_request_of_a_killed_process_still_has_its_effect(loop: VirtualLoop) -> None:
     effects: list[float] = []
 
     async def writer() -> None:
@@ -94,7 +94,7 @@ def test_what_a_killed_process_asked_for_still_happens(loop: VirtualLoop) -> Non
     assert effects == [3.0]
 
 
-def test_a_paused_process_gets_later_what_fell_due_meanwhile(loop: VirtualLoop) -> None:
+def test_paused_process_runs_after_the_pause_what_was_due_during_it(loop: VirtualLoop) -> None:
     ticks: list[float] = []
 
     async def ticker() -> None:
@@ -113,7 +113,7 @@ def test_a_paused_process_gets_later_what_fell_due_meanwhile(loop: VirtualLoop) 
     assert ticks == [10, 100, 110]
 
 
-def test_a_strike_hits_between_two_steps(loop: VirtualLoop) -> None:
+def test_strike_occurs_between_two_steps(loop: VirtualLoop) -> None:
     steps: list[int] = []
 
     async def worker() -> None:
@@ -128,11 +128,11 @@ def test_a_strike_hits_between_two_steps(loop: VirtualLoop) -> None:
     assert steps == [0, 1, 2, 3]
 
 
-def test_tasks_that_never_wait_are_noticed(loop: VirtualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_task_that_never_waits_is_reported_as_a_livelock(loop: VirtualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.simulation.loop.MAX_STEPS_AT_ONE_INSTANT", 1000)
 
     async def restless() -> None:
-        while True:  # noqa: ASYNC110 - that is what it is about
+        while True:  # noqa: ASYNC110 - the livelock
             await asyncio.sleep(0)
 
     loop.spawn(Process("p"), restless(), "restless")
@@ -140,7 +140,7 @@ def test_tasks_that_never_wait_are_noticed(loop: VirtualLoop, monkeypatch: pytes
         loop.run_until(1)
 
 
-def test_a_status_is_written_by_compare_and_set(loop: VirtualLoop) -> None:
+def test_api_server_writes_a_status_by_compare_and_set(loop: VirtualLoop) -> None:
     server = ApiServer(loop)
     body = server.create("team", "e", {"schedule": 1}, labels={}, annotations={})
     old = body["metadata"]
@@ -153,7 +153,7 @@ def test_a_status_is_written_by_compare_and_set(loop: VirtualLoop) -> None:
         server.replace_status("a", "team", "e", old["uid"], again["metadata"]["resourceVersion"], {"n": 3})
 
 
-def test_the_generation_counts_changes_of_the_spec_only(loop: VirtualLoop) -> None:
+def test_api_server_counts_only_changes_of_the_spec_in_the_generation(loop: VirtualLoop) -> None:
     server = ApiServer(loop)
     server.create("team", "e", {"n": 1}, labels={}, annotations={})
     server.change("team", "e", annotations={"a": "b"})
@@ -162,20 +162,22 @@ def test_the_generation_counts_changes_of_the_spec_only(loop: VirtualLoop) -> No
     assert server.get("team", "e")["metadata"]["generation"] == 2
 
 
-def watched(loop: VirtualLoop, server: ApiServer, selector: str | None = None) -> tuple[WatchStream, list[str | None]]:
+def start_watch(
+    loop: VirtualLoop, server: ApiServer, selector: str | None = None
+) -> tuple[WatchStream, list[str | None]]:
     events: list[str | None] = []
 
     def deliver(kind: str | None, body: Body) -> None:
         events.append(kind)
 
-    stream = WatchStream(server, loop, quiet(), selector, deliver, loop._world)
+    stream = WatchStream(server, loop, no_faults(), selector, deliver, loop._world)
     stream.start()
     return stream, events
 
 
-def test_a_deletion_within_a_gap_is_never_told(loop: VirtualLoop) -> None:
+def test_watch_never_delivers_a_deletion_during_a_gap(loop: VirtualLoop) -> None:
     server = ApiServer(loop)
-    stream, events = watched(loop, server)
+    stream, events = start_watch(loop, server)
     server.create("team", "e", {}, labels={}, annotations={})
     server.create("team", "other", {}, labels={}, annotations={})
     loop.run_until(1)
@@ -185,9 +187,9 @@ def test_a_deletion_within_a_gap_is_never_told(loop: VirtualLoop) -> None:
     assert events == ["ADDED", "ADDED", None]
 
 
-def test_an_object_that_leaves_the_selector_is_told_as_deleted(loop: VirtualLoop) -> None:
+def test_watch_delivers_an_object_that_leaves_the_selector_as_deleted(loop: VirtualLoop) -> None:
     server = ApiServer(loop)
-    _, events = watched(loop, server, "shard=a")
+    _, events = start_watch(loop, server, "shard=a")
     server.create("team", "e", {}, labels={"shard": "a"}, annotations={})
     loop.run_until(1)
     server.change("team", "e", labels={"shard": "b"})
@@ -197,7 +199,7 @@ def test_an_object_that_leaves_the_selector_is_told_as_deleted(loop: VirtualLoop
     assert events == ["ADDED", "DELETED", "ADDED"]
 
 
-def test_events_keep_their_numbers_whatever_is_left_out() -> None:
+def test_events_of_a_plan_keep_their_numbers_if_others_are_left_out() -> None:
     whole = {event.number: str(event) for event in plan.make(5).events}
     for enabled in sorted(plan.make(5).enabled):
         for event in plan.make(5, without=[enabled]).events:

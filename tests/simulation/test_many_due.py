@@ -1,11 +1,11 @@
-"""Many exporters that are due in the same slot, in the world of `make measure-queue`."""
+"""Many exporters are due in the same slot, in the world of `make measure-queue`."""
 
 from benchmarks import queue
 
 SLOW_MINUTES = 10
 
 
-def test_a_tenant_with_long_runs_does_not_delay_the_others() -> None:
+def test_tenant_with_long_runs_does_not_delay_the_others() -> None:
     figures = queue.measure(200, SLOW_MINUTES, tenants=10)
     assert figures.sent == figures.distributions == 200
     assert figures.missed == 0
@@ -14,7 +14,7 @@ def test_a_tenant_with_long_runs_does_not_delay_the_others() -> None:
     assert min(figures.ends[True]) > SLOW_MINUTES * 60
 
 
-def test_the_measurement_shows_the_old_behavior() -> None:
+def test_tenant_with_long_runs_delays_the_others_in_the_earlier_version() -> None:
     figures = queue.measure(100, SLOW_MINUTES, old=True, tenants=5)
     assert max(figures.ends[False]) > SLOW_MINUTES * 60
     assert figures.runs == queue.POOL

@@ -1,4 +1,4 @@
-"""The simulation finds bugs that are known: each one is put back, and an invariant fails."""
+"""The simulation finds known bugs: with each mutant, an invariant fails."""
 
 import inspect
 from collections.abc import Callable
@@ -8,22 +8,22 @@ from unittest import mock
 
 import pytest
 
-from tests.faults import broken
+from tests.faults import mutants as fault_mutants
 
 from .mutants import MUTANTS, Mutant
 from .process import simulated
 
 
-def _put_back(patch: Callable[[], AbstractContextManager[None]]) -> None:
-    """Apply the patch. After a renaming it would fail, and with other parameters the bug would be a crash."""
+def _apply(patch: Callable[[], AbstractContextManager[None]]) -> None:
+    """Apply the patch, which fails after a renaming. With other parameters, the mutant would only crash."""
     replaced: list[tuple[Any, Any]] = []
     original = mock.patch.object
 
-    def noting(target: Any, name: str, new: Any = mock.DEFAULT, **options: Any) -> Any:
+    def record(target: Any, name: str, new: Any = mock.DEFAULT, **options: Any) -> Any:
         replaced.append((getattr(target, name), new))
         return original(target, name, new, **options)
 
-    with mock.patch.object(mock.patch, "object", noting), patch():
+    with mock.patch.object(mock.patch, "object", record), patch():
         pass
     for old, new in replaced:
         if inspect.isfunction(old) and inspect.isfunction(new):
@@ -36,16 +36,16 @@ def _keywords(function: Callable[..., Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_each_known_bug_can_be_put_back(mutant: Mutant) -> None:
-    _put_back(mutant.patch)
+def test_mutant_of_the_simulation_fits_the_code(mutant: Mutant) -> None:
+    _apply(mutant.patch)
 
 
-@pytest.mark.parametrize("name", broken.EVERY)
-def test_each_broken_build_can_be_made(name: str) -> None:
-    _put_back(lambda: broken.build(name))
+@pytest.mark.parametrize("name", fault_mutants.ALL)
+def test_mutant_of_the_fault_tests_fits_the_code(name: str) -> None:
+    _apply(lambda: fault_mutants.applied(name))
 
 
-def test_a_bug_that_sends_again_is_found_within_a_few_worlds() -> None:
+def test_simulation_finds_a_repeated_send_within_a_few_worlds() -> None:
     done = simulated(
         "--mutants", "the send is repeated", "--focused", "--minutes", "2", "--exporters", "8", "--days", "2"
     )
@@ -54,7 +54,7 @@ def test_a_bug_that_sends_again_is_found_within_a_few_worlds() -> None:
 
 
 @pytest.mark.long
-def test_every_known_bug_is_found_within_ten_minutes_of_cpu() -> None:
+def test_simulation_finds_each_mutant_within_ten_minutes_of_cpu() -> None:
     done = simulated("--mutants", "--minutes", "10")
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr

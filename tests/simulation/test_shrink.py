@@ -1,4 +1,4 @@
-"""A world that fails is shrunk to what the violation needs."""
+"""A failing world is shrunk to the events that the violation needs."""
 
 from types import SimpleNamespace
 
@@ -12,7 +12,7 @@ from .shrink import Shrinker
 from .world import Event, Plan
 
 SEED, NEEDED = 4, "edit"
-"""A world with many classes of faults, and the one that the violation needs."""
+"""The seed of a world with many classes of faults, and the class that the violation needs."""
 
 SIZE = {"exporters": 3, "days": 2}
 EXPORTER = "e01"
@@ -20,7 +20,7 @@ EXPORTER = "e01"
 
 @pytest.fixture(params=[(EXPORTER, EXPORTER), (EXPORTER, "e02")], ids=["of one exporter", "of two exporters"])
 def needed(request: pytest.FixtureRequest) -> list[int]:
-    """The numbers of the two events that the violation needs, far from each other."""
+    """The numbers of the two events that the violation needs. They are far from each other."""
     first, last = request.param
     others = plan.make(SEED, **SIZE).enabled - {NEEDED}
     events = plan.make(SEED, without=others, **SIZE).events
@@ -33,9 +33,9 @@ def needed(request: pytest.FixtureRequest) -> list[int]:
 
 @pytest.fixture
 def worlds(monkeypatch: pytest.MonkeyPatch, needed: list[int]) -> list[list[Event]]:
-    """The events of each world that runs. A world violates another invariant if something needed is missing."""
+    """The events of each world that runs. Without the needed events, a world violates another invariant."""
     assert len(needed) == 2
-    tried: list[list[Event]] = []
+    played: list[list[Event]] = []
 
     class World:
         def __init__(self, made: Plan, *, stop_at: tuple[str, ...]) -> None:
@@ -43,34 +43,34 @@ def worlds(monkeypatch: pytest.MonkeyPatch, needed: list[int]) -> list[list[Even
             self._plan = made
 
         def run(self) -> SimpleNamespace:
-            tried.append(self._plan.events)
+            played.append(self._plan.events)
             fails = NEEDED in self._plan.enabled and set(needed) <= {event.number for event in self._plan.events}
             kind = "sent twice" if fails else "no entry"
             return SimpleNamespace(violations=[Violation(kind, EXPORTER, "", 0.0)])
 
     monkeypatch.setattr(simulation, "Simulation", World)
-    return tried
+    return played
 
 
 @pytest.mark.parametrize("exporter", [EXPORTER, ""])
-def test_nothing_is_left_but_what_the_violation_needs(
+def test_shrinker_keeps_only_the_events_that_the_violation_needs(
     worlds: list[list[Event]], needed: list[int], exporter: str
 ) -> None:
-    told: list[str] = []
-    shrinker = Shrinker(SEED, "sent twice", SIZE, HANG_SECONDS, told.append)
+    messages: list[str] = []
+    shrinker = Shrinker(SEED, "sent twice", SIZE, HANG_SECONDS, messages.append)
     changes = shrinker.shrink(exporter)
     smallest = plan.make(SEED, **changes)
     assert [event.number for event in smallest.events] == needed
     assert smallest.enabled == {NEEDED}
-    assert told == [f"classes that matter: {NEEDED}", f"2 events matter, after {shrinker.runs} runs"]
+    assert messages == [f"classes that matter: {NEEDED}", f"2 events matter, after {shrinker.runs} runs"]
     assert shrinker.runs == len(worlds)
     assert shrinker.runs < len(plan.make(SEED, **SIZE).events), "events are left out in groups"
 
 
 @pytest.mark.usefixtures("needed")
-def test_when_the_time_is_up_the_smallest_so_far_is_told(worlds: list[list[Event]]) -> None:
-    told: list[str] = []
-    changes = Shrinker(SEED, "sent twice", SIZE, -1, told.append).shrink("")
+def test_shrinker_without_time_returns_the_whole_plan(worlds: list[list[Event]]) -> None:
+    messages: list[str] = []
+    changes = Shrinker(SEED, "sent twice", SIZE, -1, messages.append).shrink("")
     assert worlds == []
     assert plan.make(SEED, **changes).events == plan.make(SEED, **SIZE).events
-    assert len(told) == 2
+    assert len(messages) == 2

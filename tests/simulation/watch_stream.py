@@ -1,4 +1,4 @@
-"""The watch of a replica: late, with gaps and replays."""
+"""The watch of a replica, with delays, gaps and replays."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ from .loop import VirtualLoop
 
 @dataclass
 class WatchStream:
-    """The watch of one replica: late, with gaps, and with replays. It never tells of a deletion inside a gap.
+    """The watch of one replica, with delays, gaps and replays. It never delivers a deletion during a gap.
 
-    Events of one object keep their order and are merged, as Kopf does. Those of different objects have no order, and
-    an object that was recreated under its name is a different one.
+    Events of one object keep their order and are merged, as in Kopf. Events of different objects have no order. An
+    object that was created again under its name is a different one.
     """
 
     server: ApiServer
@@ -38,13 +38,13 @@ class WatchStream:
             self._enqueue(None, body)
 
     def close(self) -> None:
-        """The replica is gone."""
+        """Stop: the replica has ended."""
         if self.open:
             self.server.listeners.remove(self._changed)
             self.open = False
 
     def break_until(self, time: float) -> None:
-        """Lose the stream; what happens until then is not told. Afterwards it begins with a list."""
+        """Break the stream. It delivers nothing until this time, and then begins with a list."""
         self.broken_until = time
         self.loop.outside(time - self.loop.time(), self._again)
 
@@ -72,7 +72,7 @@ class WatchStream:
             return
         faults = self.faults
         lag = 0.01 + faults.api.random() * 0.1
-        # Deletions are rare, and one that is told after the next object of that name is what matters about them.
+        # Deletions are rare. What matters is a deletion that arrives after the next object of that name.
         if faults.strikes("watch-lag", faults.api, 30.0 if kind == "DELETED" else 5.0):
             lag = faults.api.choice((1.0, 5.0, 20.0, 90.0))
         self.loop.call_later(lag, self._deliver, uid, context=self.context)

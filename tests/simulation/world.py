@@ -1,4 +1,4 @@
-"""The parts of a plan: who lives in a world, and what an event is."""
+"""The parts of a plan: replicas, exporters and events."""
 
 from dataclasses import dataclass, field
 from random import Random
@@ -33,7 +33,7 @@ class PlannedReplica:
 
 @dataclass(frozen=True)
 class PlannedExporter:
-    """An exporter as its user writes it first. `tenant` is its namespace. It owns two saved queries, a and b."""
+    """An exporter as its user first writes it. `tenant` is its namespace. It has two saved queries, a and b."""
 
     number: int
     name: str
@@ -45,12 +45,12 @@ class PlannedExporter:
     options: dict[str, Any]
     size: int
     target: int
-    """The number of its survey and mailing list: two exporters may share one."""
+    """The number of its survey and mailing list. Two exporters may share them."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that somebody does at a planned time."""
+    """An action of a user, a tool or a fault at a planned time."""
 
     time: float
     kind: str
@@ -59,8 +59,8 @@ class Event:
     number: int = -1
 
     def __str__(self) -> str:
-        told = " ".join(f"{key}={value}" for key, value in self.arguments.items())
-        return f"{self.number:4}  {true_time(self.time):%a %d %H:%M:%S}  {self.kind} {self.target} {told}".rstrip()
+        arguments = " ".join(f"{key}={value}" for key, value in self.arguments.items())
+        return f"{self.number:4}  {true_time(self.time):%a %d %H:%M:%S}  {self.kind} {self.target} {arguments}".rstrip()
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Plan:
     rate: float
     seconds: float
     density: float
-    """How many faults a day there are, compared with a world of a few days."""
+    """The number of faults a day, relative to a world of a few days."""
     runs: int
     instances: int
     brands: int
@@ -85,7 +85,7 @@ class Plan:
 
 
 def schedule(random: Random) -> dict[str, Any]:
-    """A schedule as a spec has it: mostly weekly and daily ones."""
+    """The schedule of a spec, in most cases weekly or daily."""
     kind = random.random()
     chosen: dict[str, Any]
     if kind < 0.45:

@@ -1,4 +1,4 @@
-"""What reaches standard error, and what never does."""
+"""The log on standard error: its formats, and the addresses, secrets and library records that stay out of it."""
 
 import io
 import json
@@ -18,7 +18,7 @@ ADDRESS = "jane.doe@example.com"
 
 
 @pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
+def restore_logging() -> Iterator[None]:
     with log_settings.restored():
         yield
 
@@ -32,7 +32,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_json_is_one_object_a_line(stream: io.StringIO) -> None:
+def test_json_format_writes_one_object_for_each_record(stream: io.StringIO) -> None:
     logs.configure("json", "info", stream=stream)
     logging.getLogger("qualtrics_exporter.x").info("two\nlines %d", 2, extra={"namespace": "dex", "slots": [1, 2]})
 
@@ -47,7 +47,7 @@ def test_json_is_one_object_a_line(stream: io.StringIO) -> None:
     }
 
 
-def test_console_is_one_line_for_people(stream: io.StringIO) -> None:
+def test_console_format_writes_one_line_for_each_record(stream: io.StringIO) -> None:
     logs.configure("console", "info", stream=stream)
     logging.getLogger("qualtrics_exporter.controller.x").warning("two\nlines", extra={"slot": 3})
 
@@ -55,9 +55,9 @@ def test_console_is_one_line_for_people(stream: io.StringIO) -> None:
     assert line.endswith(r" WARNING controller.x: two\nlines slot=3")
 
 
-@pytest.mark.parametrize("form", ["json", "console"])
-def test_no_address_gets_out_by_any_way(form: Any, stream: io.StringIO) -> None:
-    logs.configure(form, "debug", stream=stream)
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_no_part_of_a_log_record_shows_an_address(log_format: Any, stream: io.StringIO) -> None:
+    logs.configure(log_format, "debug", stream=stream)
     log = logging.getLogger("qualtrics_exporter.x")
     log.info("mailed %s", ADDRESS)
     log.info("mailed", extra={"who": ADDRESS, ADDRESS: 1, "deep": {"er": [{ADDRESS: (ADDRESS,)}]}})
@@ -80,16 +80,16 @@ def test_no_address_gets_out_by_any_way(form: Any, stream: io.StringIO) -> None:
     assert "jane" not in text
 
 
-@pytest.mark.parametrize("form", ["json", "console"])
-def test_what_is_called_a_secret_is_masked_whole(form: Any, stream: io.StringIO) -> None:
-    logs.configure(form, "info", stream=stream)
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_values_of_fields_that_are_named_like_secrets_are_masked(log_format: Any, stream: io.StringIO) -> None:
+    logs.configure(log_format, "info", stream=stream)
     logging.getLogger("x").info("asked", extra={"clientSecret": "hunter2", "headers": {"Authorization": "hunter2"}})
 
     assert "asked" in stream.getvalue()
     assert "hunter2" not in stream.getvalue()
 
 
-@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("log_format", ["json", "console"])
 @pytest.mark.parametrize(
     ("logger", "level"),
     [
@@ -101,34 +101,36 @@ def test_what_is_called_a_secret_is_masked_whole(form: Any, stream: io.StringIO)
         ("aiohttp.access", logging.INFO),
     ],
 )
-def test_libraries_cannot_be_made_to_talk(logger: str, level: int, form: Any, stream: io.StringIO) -> None:
-    logs.configure(form, "debug", stream=stream)
-    talkative = logging.getLogger(logger)
-    former = talkative.level
-    talkative.setLevel(logging.DEBUG)  # as a debug switch of that library would
+def test_debug_records_of_libraries_are_dropped_even_if_their_level_is_lowered(
+    logger: str, level: int, log_format: Any, stream: io.StringIO
+) -> None:
+    logs.configure(log_format, "debug", stream=stream)
+    library_logger = logging.getLogger(logger)
+    level_before = library_logger.level
+    library_logger.setLevel(logging.DEBUG)  # as the debug setting of that library does
     try:
-        talkative.log(level, "secret bytes")
-        talkative.warning("a warning is heard")
+        library_logger.log(level, "secret bytes")
+        library_logger.warning("a warning")
     finally:
-        talkative.setLevel(former)
+        library_logger.setLevel(level_before)
 
-    assert "a warning is heard" in stream.getvalue()
+    assert "a warning" in stream.getvalue()
     assert "secret bytes" not in stream.getvalue()
 
 
 def test_a_record_that_cannot_be_formatted_does_not_show_its_arguments(
     stream: io.StringIO, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # those of pytest raise
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # the handlers of pytest raise the error
     logs.configure("json", "info", stream=stream)
     logging.getLogger("x").info("%d people", ADDRESS)
 
-    told = capsys.readouterr().err
-    assert "test_logs.py" in told
-    assert "jane" not in told + stream.getvalue()
+    output = capsys.readouterr().err
+    assert "test_logs.py" in output
+    assert "jane" not in output + stream.getvalue()
 
 
-def test_kopf_tells_which_object_it_speaks_of(stream: io.StringIO) -> None:
+def test_a_record_of_kopf_has_the_namespace_and_name_of_its_object(stream: io.StringIO) -> None:
     logs.configure("json", "info", stream=stream)
     reference = {"kind": "QualtricsExporter", "namespace": "dex", "name": "teams", "uid": "u"}
     settings = kopf.OperatorSettings()
@@ -140,10 +142,10 @@ def test_kopf_tells_which_object_it_speaks_of(stream: io.StringIO) -> None:
     assert not {"k8s_ref", "settings", "k8s_skip"} & line.keys()
 
 
-def test_configuring_again_replaces_the_former(stream: io.StringIO) -> None:
+def test_configuring_the_log_again_replaces_the_earlier_configuration(stream: io.StringIO) -> None:
     logs.configure("json", "info", stream=io.StringIO())
     logs.configure("json", "error", stream=stream)
-    logging.getLogger("x").warning("not heard")
-    logging.getLogger("x").error("heard once")
+    logging.getLogger("x").warning("below the level")
+    logging.getLogger("x").error("logged once")
 
-    assert [line["message"] for line in lines(stream)] == ["heard once"]
+    assert [line["message"] for line in lines(stream)] == ["logged once"]

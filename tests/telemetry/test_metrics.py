@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""The metrics that Prometheus scrapes."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
 @dataclass
-class Called:
+class Call:
     service: str = "qualtrics"
     operation: str = "create_distribution"
     outcome: str = "ok"
@@ -27,8 +27,8 @@ def metrics() -> Metrics:
     return Metrics()
 
 
-def shown(metrics: Metrics) -> dict[str, float]:
-    """Every series of ours, as Prometheus would read it."""
+def series_of(metrics: Metrics) -> dict[str, float]:
+    """The series of the operator with their values, as Prometheus reads them."""
     text = generate_latest(metrics.registry).decode()
     pairs = (line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("qualtrics_exporter_"))
     return {series.removeprefix("qualtrics_exporter_"): float(value) for series, value in pairs}
@@ -58,80 +58,87 @@ def exporter(name: str = "teams", *, suspend: bool = False, schedule: Any = None
         "qualtrics": qualtrics,
     }
     status = {"lastSuccessfulTime": "2026-03-02T04:20:00Z", "nextScheduleTime": "2026-03-02T12:20:00Z"}
-    read = Exporter.from_object({"metadata": {"namespace": "dex", "name": name}, "spec": spec, "status": status})
-    assert read.spec
-    return read
+    result = Exporter.from_object({"metadata": {"namespace": "dex", "name": name}, "spec": spec, "status": status})
+    assert result.spec
+    return result
 
 
-def of(name: str, series: str) -> str:
+def series_name(name: str, series: str) -> str:
     return f'{series}{{name="{name}",namespace="dex"}}'
 
 
-def test_an_exporter_has_what_an_overdue_alert_needs(metrics: Metrics) -> None:
+def test_an_exporter_has_the_series_that_an_overdue_alert_needs(metrics: Metrics) -> None:
     metrics.exporter(exporter(), True)
 
-    series = shown(metrics)
-    assert series[of("teams", "ready")] == 1
-    assert series[of("teams", "expected_interval_seconds")] == 4 * 3600
-    assert series[of("teams", "last_success_timestamp_seconds")] == datetime(2026, 3, 2, 4, 20, tzinfo=UTC).timestamp()
-    assert series[of("teams", "next_slot_timestamp_seconds")] == datetime(2026, 3, 2, 12, 20, tzinfo=UTC).timestamp()
+    series = series_of(metrics)
+    assert series[series_name("teams", "ready")] == 1
+    assert series[series_name("teams", "expected_interval_seconds")] == 4 * 3600
+    assert (
+        series[series_name("teams", "last_success_timestamp_seconds")]
+        == datetime(2026, 3, 2, 4, 20, tzinfo=UTC).timestamp()
+    )
+    assert (
+        series[series_name("teams", "next_slot_timestamp_seconds")]
+        == datetime(2026, 3, 2, 12, 20, tzinfo=UTC).timestamp()
+    )
 
 
 @pytest.mark.parametrize(
     ("schedule", "seconds"),
     [({"frequency": "Daily"}, 86_400), ({"frequency": "Weekly", "dayOfWeek": "Monday"}, 7 * 86_400)],
+    ids=["Daily", "Weekly"],
 )
-def test_the_interval_is_that_of_the_schedule(metrics: Metrics, schedule: dict[str, str], seconds: int) -> None:
+def test_expected_interval_is_that_of_the_schedule(metrics: Metrics, schedule: dict[str, str], seconds: int) -> None:
     metrics.exporter(exporter(schedule=schedule), True)
-    assert shown(metrics)[of("teams", "expected_interval_seconds")] == seconds
+    assert series_of(metrics)[series_name("teams", "expected_interval_seconds")] == seconds
 
 
-def test_a_suspended_exporter_expects_nothing(metrics: Metrics) -> None:
+def test_a_suspended_exporter_has_no_expected_interval_and_no_next_slot(metrics: Metrics) -> None:
     metrics.exporter(exporter(suspend=True), False)
-    assert {s for s in shown(metrics) if 'name="teams"' in s} == {
-        of("teams", "ready"),
-        of("teams", "last_success_timestamp_seconds"),
+    assert {s for s in series_of(metrics) if 'name="teams"' in s} == {
+        series_name("teams", "ready"),
+        series_name("teams", "last_success_timestamp_seconds"),
     }
 
 
-def test_an_exporter_whose_spec_cannot_be_read_is_there_and_not_ready(metrics: Metrics) -> None:
+def test_an_exporter_with_an_invalid_spec_has_only_the_ready_series(metrics: Metrics) -> None:
     metrics.exporter(Exporter.from_object({"metadata": {"namespace": "dex", "name": "broken"}, "spec": 1}), False)
-    assert {s for s in shown(metrics) if 'name="broken"' in s} == {of("broken", "ready")}
+    assert {s for s in series_of(metrics) if 'name="broken"' in s} == {series_name("broken", "ready")}
 
 
-def test_series_go_with_the_object(metrics: Metrics) -> None:
+def test_the_series_of_an_exporter_end_when_the_exporter_is_deleted(metrics: Metrics) -> None:
     metrics.exporter(exporter("teams"), True)
     metrics.exporter(exporter("zoom"), True)
     metrics.forget("dex", "teams", exporter("teams").uid)
-    metrics.forget("dex", "zoom", "the uid of another one that had its name")
+    metrics.forget("dex", "zoom", "the uid of an earlier exporter with this name")
     metrics.forget("dex", "never-there", "uid")
 
-    assert not [s for s in shown(metrics) if 'name="teams"' in s]
-    assert of("zoom", "ready") in shown(metrics)
+    assert not [s for s in series_of(metrics) if 'name="teams"' in s]
+    assert series_name("zoom", "ready") in series_of(metrics)
 
 
-def test_a_replica_that_no_longer_leads_still_tells_what_its_watch_sees(metrics: Metrics) -> None:
+def test_a_replica_that_stops_leading_keeps_the_series_of_the_exporters(metrics: Metrics) -> None:
     metrics.leading(True)
     metrics.exporter(exporter(), True)
-    assert shown(metrics)["leader"] == 1
+    assert series_of(metrics)["leader"] == 1
 
     metrics.leading(False)
-    assert shown(metrics)["leader"] == 0
-    assert [s for s in shown(metrics) if 'name="teams"' in s]
+    assert series_of(metrics)["leader"] == 0
+    assert [s for s in series_of(metrics) if 'name="teams"' in s]
 
 
 def test_remote_calls_are_counted_by_outcome_and_timed(metrics: Metrics) -> None:
-    metrics.observe(Called())
-    metrics.observe(Called(outcome="rate_limited", seconds=7))
+    metrics.observe(Call())
+    metrics.observe(Call(outcome="rate_limited", seconds=7))
 
-    series = shown(metrics)
+    series = series_of(metrics)
     assert series['remote_requests_total{operation="create_distribution",outcome="ok",side="qualtrics"}'] == 1
     assert series['remote_requests_total{operation="create_distribution",outcome="rate_limited",side="qualtrics"}'] == 1
     assert series['remote_request_duration_seconds_count{operation="create_distribution",side="qualtrics"}'] == 2
     assert series['remote_request_duration_seconds_sum{operation="create_distribution",side="qualtrics"}'] == 7.2
 
 
-def test_runs_are_counted_by_result_and_reason_and_so_are_their_people(metrics: Metrics) -> None:
+def test_runs_are_counted_by_result_and_reason_and_recipients_by_stage(metrics: Metrics) -> None:
     entry = HistoryEntry(
         id="r",
         trigger="Schedule",
@@ -142,11 +149,11 @@ def test_runs_are_counted_by_result_and_reason_and_so_are_their_people(metrics: 
         recipients=RecipientCounts(returned=12, invalid=2, accepted=10),
     )
     with metrics.running():
-        assert shown(metrics)["active_runs"] == 1
+        assert series_of(metrics)["active_runs"] == 1
     metrics.run_ended(entry)
     metrics.run_ended(entry.model_copy(update={"result": "Failed", "reason": "SurveyNotFound", "recipients": None}))
 
-    series = shown(metrics)
+    series = series_of(metrics)
     assert series["active_runs"] == 0
     assert series['runs_total{reason="Succeeded",result="Succeeded",trigger="Schedule"}'] == 1
     assert series['runs_total{reason="SurveyNotFound",result="Failed",trigger="Schedule"}'] == 1
@@ -154,7 +161,7 @@ def test_runs_are_counted_by_result_and_reason_and_so_are_their_people(metrics: 
     assert 'recipients_total{stage="imported"}' not in series
 
 
-def test_what_nobody_tells_is_asked_at_each_scrape(metrics: Metrics) -> None:
+def test_gauges_with_a_callback_are_read_at_each_scrape(metrics: Metrics) -> None:
     waiting = [3, 2, 1]
     metrics.follow(
         exporters=lambda: 7,
@@ -166,23 +173,23 @@ def test_what_nobody_tells_is_asked_at_each_scrape(metrics: Metrics) -> None:
         failing=lambda: 2,
     )
 
-    assert shown(metrics)["due_exporters"] == 1
-    series = shown(metrics)
+    assert series_of(metrics)["due_exporters"] == 1
+    series = series_of(metrics)
     assert series["due_exporters"] == 2
     assert (series["exporters"], series["schedule_lag_seconds"]) == (7, 1.5)
     assert (series["scheduler_tick_age_seconds"], series["watch_age_seconds"]) == (0.1, 60)
 
 
-def test_no_series_tells_of_a_person_or_a_run(metrics: Metrics) -> None:
+def test_the_metrics_contain_no_address_and_no_created_series(metrics: Metrics) -> None:
     metrics.exporter(exporter(), True)
-    metrics.observe(Called())
+    metrics.observe(Call())
     text = generate_latest(metrics.registry).decode()
     assert "@" not in text
     assert "_created" not in text
     assert "process_resident_memory_bytes" in text
 
 
-def test_two_sets_of_metrics_do_not_meet() -> None:
-    one, other = Metrics(), Metrics()
-    one.leading(True)
-    assert shown(other)["leader"] == 0
+def test_two_sets_of_metrics_are_independent() -> None:
+    first, second = Metrics(), Metrics()
+    first.leading(True)
+    assert series_of(second)["leader"] == 0

@@ -1,4 +1,4 @@
-"""No address and no secret gets through, and what people need to read does."""
+"""`redact` masks addresses and secrets, and keeps the rest of a text."""
 
 import json
 import re
@@ -24,7 +24,7 @@ from qualtrics_exporter.telemetry.redact import (
 )
 from tests.environment.work import work
 
-GOES = [
+MASKED = [
     ("an address", "no mail to jane.doe@example.com, sorry", "jane"),
     ("an address at the end of a sentence", "refused: jane.doe@example.com.", "jane"),
     ("an address with a tag", "jane+survey@mail.example.co.uk", "jane"),
@@ -83,7 +83,7 @@ GOES = [
     ("an assignment", "clientSecret=hunter2", "hunter2"),
 ]
 
-STAYS = [
+UNCHANGED = [
     "Secret dex/qualtrics has no key clientSecret, or an empty one. Add the key to the Secret.",
     "Qualtrics refused the credentials of Secret dex/qualtrics (HTTP 401, AUTH_6, request 3b241101-e2bb-4255-8caf).",
     "https://yul1.qualtrics.com/API/v3/distributions failed (HTTP 503)",
@@ -99,17 +99,17 @@ STAYS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "secret"), [case[1:] for case in GOES], ids=[case[0] for case in GOES])
-def test_it_masks(text: str, secret: str) -> None:
+@pytest.mark.parametrize(("text", "secret"), [case[1:] for case in MASKED], ids=[case[0] for case in MASKED])
+def test_redact_masks_addresses_and_secrets(text: str, secret: str) -> None:
     assert secret not in redact(text)
 
 
-@pytest.mark.parametrize("text", STAYS)
-def test_it_leaves_what_people_need(text: str) -> None:
+@pytest.mark.parametrize("text", UNCHANGED)
+def test_redact_does_not_change_text_without_addresses_and_secrets(text: str) -> None:
     assert redact(text) == text
 
 
-def test_a_url_without_its_query_still_says_where_it_led() -> None:
+def test_redact_masks_the_query_of_a_url_and_keeps_its_host_and_path() -> None:
     assert redact("GET https://s3.example.com/e/1.csv?X-Amz-Signature=0f3a 200") == (
         "GET https://s3.example.com/e/1.csv?*** 200"
     )
@@ -121,10 +121,10 @@ def percent_encoded(text: str, depth: int) -> str:
     return text
 
 
-# Letters that only a local part has here, so that each of them in the result is a leak.
-SECRET = "jzJZ789ü"
-HARMLESS = "abcxyABC015"
-SIGNS = st.one_of(
+# Only local parts contain these letters, so each of them in the result is a leak.
+SECRET_LETTERS = "jzJZ789ü"
+PUBLIC_LETTERS = "abcxyABC015"
+AT_SIGNS = st.one_of(
     st.sampled_from("@\uff20\ufe6b"),
     st.builds(percent_encoded, st.sampled_from("@\uff20\ufe6b"), st.integers(1, 12)),
     st.sampled_from(["&#64;", "&#064;", "&#x40;", "&#X0040;", "&commat;", "&#65312;", "&#xFE6B;", "&amp;#64;"]),
@@ -134,17 +134,17 @@ SIGNS = st.one_of(
 
 
 def locals_of(letters: str) -> st.SearchStrategy[str]:
-    """Local parts of these letters, at least one of them secret: what is only punctuation is nobody's."""
-    some = st.text(st.sampled_from(letters), max_size=6)
-    return st.builds("{}{}{}".format, some, st.sampled_from(SECRET), some)
+    """Local parts of these letters. At least one letter is secret, because punctuation alone identifies nobody."""
+    text = st.text(st.sampled_from(letters), max_size=6)
+    return st.builds("{}{}{}".format, text, st.sampled_from(SECRET_LETTERS), text)
 
 
 UNQUOTED = st.builds(
     lambda text, encode: encode(text),
-    locals_of(SECRET + "!#$%&'*+-/=?^_`{|}~."),
+    locals_of(SECRET_LETTERS + "!#$%&'*+-/=?^_`{|}~."),
     st.sampled_from([str, lambda text: percent_encoded(text, 2), escape, lambda text: json.dumps(text)[1:-1]]),
 )
-QUOTED = locals_of(SECRET + " !#@,:;<>()[]/.").flatmap(
+QUOTED = locals_of(SECRET_LETTERS + " !#@,:;<>()[]/.").flatmap(
     lambda text: st.sampled_from(
         [
             f'"{text}"',
@@ -158,19 +158,19 @@ QUOTED = locals_of(SECRET + " !#@,:;<>()[]/.").flatmap(
 DOMAINS = st.sampled_from(
     ["example.com", "a.b-c.example.", "xn--bcher-kva.ch", "[10.0.0.1]", "[IPv6:2001:db5::1]", "a"]
 )
-ADDRESSES = st.builds("{}{}{}".format, st.one_of(UNQUOTED, QUOTED), SIGNS, DOMAINS)
-AROUND = st.text(st.sampled_from(HARMLESS + " \"'<>(),;:=/?&%{}[]\n\tab@#\\."), max_size=12)
+ADDRESSES = st.builds("{}{}{}".format, st.one_of(UNQUOTED, QUOTED), AT_SIGNS, DOMAINS)
+CONTEXTS = st.text(st.sampled_from(PUBLIC_LETTERS + " \"'<>(),;:=/?&%{}[]\n\tab@#\\."), max_size=12)
 
 
 @settings(max_examples=2000)
-@given(st.lists(st.tuples(AROUND, ADDRESSES), min_size=1, max_size=3), AROUND)
+@given(st.lists(st.tuples(CONTEXTS, ADDRESSES), min_size=1, max_size=3), CONTEXTS)
 @example([("://", "j+z@example.com")], "@")
 @example([('"a"@', "j@a")], "")
-def test_nothing_of_a_local_part_gets_through_whatever_stands_around_it(
+def test_redact_masks_every_letter_of_a_local_part_in_any_context_and_encoding(
     parts: list[tuple[str, str]], after: str
 ) -> None:
     redacted = redact("".join(before + address for before, address in parts) + after)
-    assert not set(redacted) & set(SECRET)
+    assert not set(redacted) & set(SECRET_LETTERS)
 
 
 PIECES = st.sampled_from(
@@ -200,7 +200,7 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=1000)
 @given(st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=20).map("".join)))
-def test_it_can_be_applied_twice_and_to_anything(text: str) -> None:
+def test_redact_accepts_any_text_and_does_not_change_its_own_output(text: str) -> None:
     once = redact(text)
     assert redact(once) == once
 
@@ -229,19 +229,19 @@ PARAMETERS = st.tuples(
 
 @settings(max_examples=500)
 @given(st.lists(PARAMETERS.map("".join), min_size=1, max_size=2).map(" ".join))
-def test_a_pattern_that_is_not_tried_would_not_have_found_anything(text: str) -> None:
+def test_patterns_that_redact_skips_would_match_nothing(text: str) -> None:
     redacted = redact(text)
     for pattern, masked in ((_JWT, MASK), (_AUTHORIZATION, rf"\1\2{MASK}"), (_PARAMETER, rf"\1\2{MASK}")):
         assert pattern.sub(masked, redacted) == redacted
 
 
-def test_every_letter_that_a_pattern_takes_for_one_of_ascii_is_folded_to_it() -> None:
-    letter = re.compile("[a-z]", re.IGNORECASE)
-    taken = [sign for sign in map(chr, range(sys.maxunicode + 1)) if letter.fullmatch(sign)]
-    assert len(taken) == 26 * 2 + 4
-    for sign in taken:
-        assert re.fullmatch(_folded(sign), sign, re.IGNORECASE)
-        assert _folded(sign).isascii()
+def test_every_letter_that_matches_an_ascii_pattern_is_folded_to_ascii() -> None:
+    pattern = re.compile("[a-z]", re.IGNORECASE)
+    matched = [letter for letter in map(chr, range(sys.maxunicode + 1)) if pattern.fullmatch(letter)]
+    assert len(matched) == 26 * 2 + 4
+    for letter in matched:
+        assert re.fullmatch(_folded(letter), letter, re.IGNORECASE)
+        assert _folded(letter).isascii()
 
 
 PIECES_THAT_REPEAT = [
@@ -251,36 +251,36 @@ PIECES_THAT_REPEAT = [
 
 
 @pytest.mark.parametrize("piece", PIECES_THAT_REPEAT)
-def test_a_text_of_eight_times_the_length_costs_about_eight_times_as_much(piece: str) -> None:
+def test_the_cost_of_redact_grows_linearly_with_the_length_of_the_text(piece: str) -> None:
     short, long = (min(cpu_seconds(piece * length) for _ in range(3)) for length in (2_500, 20_000))
-    assert long < 8 * 4 * short, "a cost that grows with the square of the length is 64 times as much"
+    assert long < 8 * 4 * short, "a quadratic cost would be 64 times as much"
 
 
 def cpu_seconds(text: str) -> float:
-    """What this thread works for it. Not the time that passes: other processes may have the processor."""
-    began = time.thread_time()
+    """The processor time of this thread for the text. It does not depend on other processes."""
+    start = time.thread_time()
     _redact(text)
-    return time.thread_time() - began
+    return time.thread_time() - start
 
 
 @pytest.mark.parametrize("unit", ["jane@example.com ", "a@b ", '"a "@x ', "x", " ", "https://a/?b c ", "\\\\u0040 a"])
-def test_the_work_for_a_text_has_a_bound(unit: str) -> None:
-    """It is done in the event loop, between a heartbeat and the next one."""
+def test_the_work_of_redact_is_limited_for_long_texts(unit: str) -> None:
+    """`redact` runs in the event loop, between two heartbeats."""
     longest, much_longer = (work(redact, (unit * 400_000)[:size]) for size in (LONGEST, 400_000))
     assert much_longer[1] <= longest[1] + 100
     assert len(much_longer[0]) < LONGEST
 
 
-def test_of_a_long_text_the_beginning_and_the_last_lines_are_left() -> None:
+def test_redact_shortens_a_long_text_to_its_beginning_and_its_last_lines() -> None:
     lines = "".join(f"line {number} for jane.doe@example.com\n" for number in range(20_000))
-    shown = redact(f"it failed\n{lines}ValueError: jane@example.com")
-    assert shown.startswith("it failed\nline 0 for ***\n")
-    assert shown.endswith("line 19999 for ***\nValueError: ***")
-    assert redact(shown) == shown
+    redacted = redact(f"it failed\n{lines}ValueError: jane@example.com")
+    assert redacted.startswith("it failed\nline 0 for ***\n")
+    assert redacted.endswith("line 19999 for ***\nValueError: ***")
+    assert redact(redacted) == redacted
 
 
 @pytest.mark.parametrize(
-    "hidden",
+    "secret",
     [
         "QZQZ.ZQ@example.com",
         '"QZQZ, <ZQ>: QQ"@example.com',
@@ -290,11 +290,14 @@ def test_of_a_long_text_the_beginning_and_the_last_lines_are_left() -> None:
         "https://QZQZ:ZQ" + "Z" * 900 + "@example.com/",
         "https://example.com/?" + "QZQZ&ZQ" * 100,
     ],
+    ids=["an address", "a quoted address", "an encoded address", "a token", "a bearer token", "a URL", "a query"],
 )
-@pytest.mark.parametrize("filling", ["x ", "x", "x\n"])
-def test_what_is_cut_in_two_shows_no_part_of_it(hidden: str, filling: str) -> None:
-    rest = filling * 20_000
-    step = max(3, len(hidden) // 20)
-    for before in (place - back for place in (_END, 40_000 - _END) for back in range(-2, len(hidden) + 2, step)):
-        shown = redact(f"{rest[:before]} {hidden} {rest[before:40_000]}")
-        assert not {"Q", "Z"} & set(shown), before
+@pytest.mark.parametrize("filler", ["x ", "x", "x\n"], ids=["words", "letters", "lines"])
+def test_redact_shows_no_part_of_a_secret_that_it_cuts_in_two(secret: str, filler: str) -> None:
+    padding = filler * 20_000
+    step = max(3, len(secret) // 20)
+    for before in (
+        boundary - offset for boundary in (_END, 40_000 - _END) for offset in range(-2, len(secret) + 2, step)
+    ):
+        redacted = redact(f"{padding[:before]} {secret} {padding[before:40_000]}")
+        assert not {"Q", "Z"} & set(redacted), before

@@ -4,7 +4,7 @@ Required values that are empty or `null`: one sentence per line. The other check
 {{- define "qualtrics-exporter.missing" -}}
 {{- $sections := list "leaderElection" "proxy" "privateCA" "logging" "http" "image" "crds" "serviceAccount" "rbac" "service" "serviceMonitor" "networkPolicy" "podDisruptionBudget" "startupProbe" "livenessProbe" "readinessProbe" -}}
 {{- $words := list "timeZone" "logging.format" "logging.level" "image.repository" "image.pullPolicy" -}}
-{{- $switches := list "allowOverlap" "allowHttp" "leaderElection.enabled" "crds.enabled" "crds.keep" "serviceAccount.create" "rbac.create" "rbac.aggregateClusterRoles" "serviceMonitor.enabled" "serviceMonitor.honorLabels" "networkPolicy.enabled" "podDisruptionBudget.enabled" -}}
+{{- $switches := list "allowHttp" "leaderElection.enabled" "crds.enabled" "crds.keep" "serviceAccount.create" "rbac.create" "rbac.aggregateClusterRoles" "serviceMonitor.enabled" "serviceMonitor.honorLabels" "networkPolicy.enabled" "podDisruptionBudget.enabled" -}}
 {{- $numbers := list "replicaCount" "maxConcurrentRuns" "http.port" "service.port" "terminationGracePeriodSeconds" "revisionHistoryLimit" -}}
 {{- /* The defaults of Kubernetes are stricter: one second to answer, half a minute to start. */ -}}
 {{- range $probe := list "startupProbe" "livenessProbe" "readinessProbe" -}}

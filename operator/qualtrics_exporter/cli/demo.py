@@ -17,7 +17,7 @@ from qualtrics_exporter.cli.without_cluster import Export
 from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION, Exporter
 from qualtrics_exporter.resource.status import HistoryEntry
-from qualtrics_exporter.sandbox import Sandbox, SentDistribution, World
+from qualtrics_exporter.sandbox import Account, Sandbox, SentDistribution
 from qualtrics_exporter.telemetry import logs
 
 NEXT = """
@@ -37,20 +37,20 @@ def demo() -> None:
     """
     logs.configure("console", "warning")
     check_tls()
-    world = World.default()
-    manifest = exporter_manifest(world)
+    account = Account.default()
+    manifest = exporter_manifest(account)
     click.echo("An exporter, as you would apply it to a cluster:\n")
     click.echo(_indented(_yaml(manifest)))
-    rows = [str(address or "(none)") for (address,) in world.queries[world.query_id].stream()]
+    rows = [str(address or "(none)") for (address,) in account.queries[account.query_id].stream()]
     click.echo(f"\nIts query returns {len(rows)} rows:\n\n{_indented(', '.join(rows))}\n")
-    entry, sent = asyncio.run(_export(world, manifest))
+    entry, sent = asyncio.run(_export(account, manifest))
     click.echo(f"One export, without a cluster:\n\n{_indented(report(manifest['metadata']['name'], entry))}")
     click.echo(f"\nThe outbox of the sandbox:\n\n{_indented(_outbox(sent))}")
     click.echo(NEXT, nl=False)
     sys.exit(0 if entry.result == "Succeeded" else 1)
 
 
-def exporter_manifest(world: World) -> dict[str, Any]:
+def exporter_manifest(account: Account) -> dict[str, Any]:
     """An exporter of the query, survey and message that the sandbox serves."""
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
@@ -58,17 +58,17 @@ def exporter_manifest(world: World) -> dict[str, Any]:
         "metadata": {"name": "teams-rollout", "namespace": "dex"},
         "spec": {
             "description": "Ask people who stopped using Teams why",
-            **world.exporter_spec(),
+            **account.exporter_spec(),
             "maxRecipients": 5000,
         },
     }
 
 
-async def _export(world: World, manifest: dict[str, Any]) -> tuple[HistoryEntry, list[SentDistribution]]:
+async def _export(account: Account, manifest: dict[str, Any]) -> tuple[HistoryEntry, list[SentDistribution]]:
     exporter = Exporter.from_object(manifest)
     assert exporter.spec, exporter.spec_error  # noqa: S101
     with temporary_folder() as folder:
-        async with Sandbox(world) as served:
+        async with Sandbox(account) as served:
             export = Export(
                 exporter=exporter,
                 spec=exporter.spec,

@@ -11,7 +11,7 @@ import yaml
 
 from qualtrics_exporter.cli.flags import flag
 from qualtrics_exporter.cli.streams import say
-from qualtrics_exporter.sandbox import Query, Sandbox, World
+from qualtrics_exporter.sandbox import Account, Query, Sandbox
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 PORT = click.IntRange(0, 65535)
@@ -61,13 +61,13 @@ def sandbox(
     """
     if (certificate is None) != (key is None):
         raise click.UsageError("Use --certificate and --key together.")
-    world = World.default()
+    account = Account.default()
     if people is not None:
-        query = Query.generated(world.query_id, people)
-        query.executed = world.queries[world.query_id].executed
-        world.add_query(query)
+        query = Query.generated(account.query_id, people)
+        query.executed = account.queries[account.query_id].executed
+        account.add_query(query)
     served = Sandbox(
-        world,
+        account,
         host=host,
         nexthink_port=nexthink_port,
         qualtrics_port=qualtrics_port,
@@ -97,7 +97,7 @@ async def _serve(served: Sandbox, *, plain: bool) -> None:
 
 
 def _welcome(served: Sandbox, *, plain: bool) -> str:
-    world = served.world
+    account = served.account
     host = served.qualtrics_url.partition("://")[2].rpartition(":")[0]
     http = " --allow-http" if plain else ""
     return f"""\
@@ -106,10 +106,10 @@ Qualtrics  {served.qualtrics_url}
 Outbox     {served.outbox_url}
 
 They have:
-  query      "{world.query_id}"
-  survey     {world.survey_id}
-  message    {world.message_id} in library {world.library_id}
-  list       {world.mailing_list_id} in directory {world.directory_id}
+  query      "{account.query_id}"
+  survey     {account.survey_id}
+  message    {account.message_id} in library {account.library_id}
+  list       {account.mailing_list_id} in directory {account.directory_id}
 
 To use them, pass to `run` or `controller`: --allowed-host {host}{http}
 Press Ctrl-C to stop."""

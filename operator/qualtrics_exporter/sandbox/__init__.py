@@ -1,58 +1,59 @@
-"""Nexthink and Qualtrics as two local servers, to try and to test against.
+"""Nexthink and Qualtrics as two local servers, to try exporters with and to test the operator against.
 
-They are as strict as what is known about the real ones, and where something is unknown they take the stricter side
-or offer a knob on `World`. Comments name the section of the collected facts and its mark: D documented by the
-vendor, S seen, I inferred, ? unknown. They import nothing from the clients, so that they cannot share their mistakes.
+The sandbox is as strict as the documented facts allow. Where a fact is unknown, it takes the stricter behavior or
+offers a setting in `Account`. Comments name the section of `docs/facts/nexthink.md` or `docs/facts/qualtrics.md` that
+they rest on, and how certain it is: D documented by the vendor, S seen, I inferred, ? unknown. The package imports
+nothing from the clients, so that both cannot have the same mistakes.
 
     async with Sandbox() as sandbox:
-        sandbox.secrets()                      # what the two credentials Secrets need
+        sandbox.secrets()                      # the keys of the two credentials Secrets
         sandbox.faults.add("qualtrics.create_distribution", drop="after")
         ...
-        sandbox.ledger.mails()                 # who was mailed, and how often: the oracle
+        sandbox.ledger.mails()                 # the number of mails to each address
 
-`world` is what exists, `ledger` what happened, `faults` what shall go wrong. `bell` lets others wait for either.
+`account` is the data that both services have, `ledger` records what happened, `faults` injects errors.
 
-server.py         both services on sockets: `Sandbox`
-gate.py           every request passes here: it is recorded, and meets its faults
-faults.py         faults, ordered for chosen calls
-ledger.py         what happened
-world.py          what exists: queries, surveys, lists, credentials
-samples.py        what the manifests in `samples/` need
-knobs.py          settings of the world, by name
-bell.py           waiting for a change
-limits.py         rate limits
-tokens.py         the token endpoints
-nexthink.py       Nexthink: the NQL API
-store.py          Nexthink: the files of exports
-qualtrics.py      Qualtrics: access and plain reads
-imports.py        Qualtrics: batches and imports
-distributions.py  Qualtrics: sends, and the list of what was sent
-brand.py          Qualtrics: contacts, batches and mails, without HTTP
-strict.py         Qualtrics: strict request bodies, and the form of responses
-outbox.py         the outbox: each distribution and its recipients
-control.py        `/_sandbox/`: the outbox, and orders of tests
+server.py           the servers on sockets: `Sandbox`
+middleware.py       records every request and applies its faults
+faults.py           faults of chosen requests
+recorder.py         what happened: requests, batches, distributions, mails
+account.py          the data of both services: queries, surveys, lists, credentials, settings
+samples.py          the data that the manifests in `samples/` need
+settings.py         reading and changing the settings as JSON
+condition.py        waiting for a change by another task
+limits.py           rate limits
+tokens.py           the token endpoints
+nexthink_api.py     Nexthink: the NQL API
+object_store.py     Nexthink: the files of exports
+qualtrics_api.py    Qualtrics: access, rate limits, and reads before a send
+imports.py          Qualtrics: batches and imports
+distributions.py    Qualtrics: sends, and the list of distributions
+qualtrics_state.py  Qualtrics: contacts, batches, imports and mails, without HTTP
+qualtrics_json.py   Qualtrics: strict request bodies, and the envelope of replies
+outbox.py           the outbox: each distribution and its recipients
+control.py          `/_sandbox/`: the outbox, and control by tests
 """
 
+from qualtrics_exporter.sandbox.account import Account, Credential, Directory, MailingList, Message, Query, Survey
 from qualtrics_exporter.sandbox.faults import Fault, Faults
-from qualtrics_exporter.sandbox.ledger import Batch, Call, Ledger, SentDistribution
 from qualtrics_exporter.sandbox.limits import Limits
+from qualtrics_exporter.sandbox.recorder import Batch, RecordedCall, Recorder, SentDistribution
 from qualtrics_exporter.sandbox.server import Sandbox
-from qualtrics_exporter.sandbox.world import Credential, Directory, MailingList, Message, Query, Survey, World
 
 __all__ = [
+    "Account",
     "Batch",
-    "Call",
     "Credential",
     "Directory",
     "Fault",
     "Faults",
-    "Ledger",
     "Limits",
     "MailingList",
     "Message",
     "Query",
+    "RecordedCall",
+    "Recorder",
     "Sandbox",
     "SentDistribution",
     "Survey",
-    "World",
 ]

@@ -1,7 +1,8 @@
-"""`/_sandbox/`: the outbox for people, and steering for tests that run the sandbox as a process of its own.
+"""`/_sandbox/`: the outbox, and control of a sandbox that runs in another process.
 
-Only callers from this machine are served, under a local name, so that neither the network nor a page in somebody's
-browser steers it. Not part of either vendor's API: nothing here passes the gate or stands in the ledger.
+The routes accept only requests from the same machine, for a local host name. So neither another machine nor a web page
+in a browser can control the sandbox. The routes are not part of the API of a vendor: they bypass the middleware, so
+they get no faults and are not recorded.
 """
 
 import base64
@@ -14,38 +15,38 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from qualtrics_exporter.sandbox import outbox
-from qualtrics_exporter.sandbox.knobs import query_from, show, turn
+from qualtrics_exporter.sandbox.settings import apply_settings, query_from, show_settings
 
 if TYPE_CHECKING:
     from qualtrics_exporter.sandbox.server import Sandbox
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
-LONGEST_WAIT = 300.0
+MAX_WAIT = 300.0
 
 HELP = """\
 GET    /_sandbox/outbox             the outbox as a page
-GET    /_sandbox/outbox.json        the same as JSON
-GET    /_sandbox/ledger.json        calls, batches, distributions, mails
-DELETE /_sandbox/ledger             forget the calls
-GET    /_sandbox/seen?operation=O&count=1&timeout=30      wait until so many calls came in
-GET    /_sandbox/faults             open orders and held requests
-POST   /_sandbox/faults             {"operation": "qualtrics.create_distribution", "drop": "after", ...}
-DELETE /_sandbox/faults             forget all orders, release all requests
-POST   /_sandbox/faults/release     {"operation": "*", "drop": false}
-GET    /_sandbox/faults/reached?operation=O&count=1&timeout=30   wait until so many requests are held
-GET    /_sandbox/world              addresses, ids, knobs
+GET    /_sandbox/outbox.json        the outbox as JSON
+GET    /_sandbox/ledger.json        the recorded requests, batches, distributions and mails
+DELETE /_sandbox/ledger             delete the recorded requests
+GET    /_sandbox/seen?operation=O&count=1&timeout=30      wait until that many requests have come in
+GET    /_sandbox/faults             active faults, and the number of held requests
+POST   /_sandbox/faults             add a fault: {"operation": "qualtrics.create_distribution", "drop": "after", ...}
+DELETE /_sandbox/faults             remove all faults, release all held requests
+POST   /_sandbox/faults/release     release held requests: {"operation": "*", "drop": false}
+GET    /_sandbox/faults/reached?operation=O&count=1&timeout=30   wait until that many requests are held
+GET    /_sandbox/world              URLs, ids, settings
 PUT    /_sandbox/world              {"list_lag_seconds": 60, "limits": {"qualtrics_brand_per_minute": 10}}
 PUT    /_sandbox/queries            {"id": "#q", "people": [...]} or "generated": 5000, or "columns" and "rows";
                                     also "executed", "truncated", "permitted", "export_error", "heavy"
 PUT    /_sandbox/surveys            {"id": "SV_...", "name": "...", "active": true}
-GET    /_sandbox/secrets            what the two credentials Secrets need
-DELETE /_sandbox/tokens             no token given out so far is good any more
+GET    /_sandbox/secrets            the keys of the two credentials Secrets
+DELETE /_sandbox/tokens             make all access tokens invalid
 """
 
 
 class Control:
-    """The routes, on both sides' listeners."""
+    """The routes. Nexthink's port and Qualtrics' port both serve them."""
 
     def __init__(self, sandbox: "Sandbox") -> None:
         self._sandbox = sandbox
@@ -57,22 +58,22 @@ class Control:
             ("GET", "/outbox", self.outbox),
             ("GET", "/outbox.json", self.outbox_json),
             ("GET", "/ledger.json", self.ledger),
-            ("DELETE", "/ledger", self.forget),
+            ("DELETE", "/ledger", self.clear_ledger),
             ("GET", "/seen", self.seen),
             ("GET", "/faults", self.faults),
-            ("POST", "/faults", self.order),
-            ("DELETE", "/faults", self.clear),
+            ("POST", "/faults", self.add_fault),
+            ("DELETE", "/faults", self.clear_faults),
             ("POST", "/faults/release", self.release),
             ("GET", "/faults/reached", self.reached),
-            ("GET", "/world", self.world),
-            ("PUT", "/world", self.turn),
-            ("PUT", "/queries", self.query),
-            ("PUT", "/surveys", self.survey),
+            ("GET", "/world", self.settings),
+            ("PUT", "/world", self.change_settings),
+            ("PUT", "/queries", self.put_query),
+            ("PUT", "/surveys", self.put_survey),
             ("GET", "/secrets", self.secrets),
-            ("DELETE", "/tokens", self.revoke),
+            ("DELETE", "/tokens", self.revoke_tokens),
         ]
         for method, path, handler in routes:
-            app.router.add_route(method, "/_sandbox" + path, _local(handler))
+            app.router.add_route(method, "/_sandbox" + path, _local_only(handler))
 
     async def help(self, request: web.Request) -> web.Response:
         return web.Response(text=HELP)
@@ -88,14 +89,14 @@ class Control:
         return web.json_response([outbox.as_json(sent) for sent in self._sandbox.ledger.distributions])
 
     async def ledger(self, request: web.Request) -> web.Response:
-        return web.json_response(outbox.ledger_json(self._sandbox.ledger))
+        return web.json_response(outbox.record_json(self._sandbox.ledger))
 
-    async def forget(self, request: web.Request) -> web.Response:
+    async def clear_ledger(self, request: web.Request) -> web.Response:
         self._sandbox.ledger.clear()
         return web.json_response({})
 
     async def seen(self, request: web.Request) -> web.Response:
-        operation, count, timeout = _patience(request)
+        operation, count, timeout = _wait_arguments(request)
         try:
             await self._sandbox.ledger.seen(operation, count=count, timeout=timeout)
         except TimeoutError:
@@ -103,66 +104,66 @@ class Control:
         return web.json_response({"seen": True})
 
     async def faults(self, request: web.Request) -> web.Response:
-        orders = [_written(asdict(fault)) for fault in self._sandbox.faults.open()]
-        return web.json_response({"open": orders, "held": self._sandbox.faults.held()})
+        active = [_fault_json(asdict(fault)) for fault in self._sandbox.faults.open()]
+        return web.json_response({"open": active, "held": self._sandbox.faults.held()})
 
-    async def order(self, request: web.Request) -> web.Response:
-        wanted = await _document(request)
+    async def add_fault(self, request: web.Request) -> web.Response:
+        wanted = await _read_object(request)
         if "body_base64" in wanted:
             wanted["body"] = base64.b64decode(wanted.pop("body_base64"), validate=True)
         fault = self._sandbox.faults.add(**wanted)
-        return web.json_response(_written(asdict(fault)), status=201)
+        return web.json_response(_fault_json(asdict(fault)), status=201)
 
-    async def clear(self, request: web.Request) -> web.Response:
+    async def clear_faults(self, request: web.Request) -> web.Response:
         self._sandbox.faults.clear()
         return web.json_response({})
 
     async def release(self, request: web.Request) -> web.Response:
-        return web.json_response({"released": self._sandbox.faults.release(**await _document(request))})
+        return web.json_response({"released": self._sandbox.faults.release(**await _read_object(request))})
 
     async def reached(self, request: web.Request) -> web.Response:
-        operation, count, timeout = _patience(request)
+        operation, count, timeout = _wait_arguments(request)
         try:
             await self._sandbox.faults.reached(operation, count=count, timeout=timeout)
         except TimeoutError:
             return web.json_response({"reached": False})
         return web.json_response({"reached": True})
 
-    async def world(self, request: web.Request) -> web.Response:
+    async def settings(self, request: web.Request) -> web.Response:
         sandbox = self._sandbox
         urls = {"nexthink": sandbox.nexthink_url, "qualtrics": sandbox.qualtrics_url, "store": sandbox.store_url}
-        return web.json_response({"urls": urls, "world": show(sandbox.world)})
+        return web.json_response({"urls": urls, "world": show_settings(sandbox.account)})
 
-    async def turn(self, request: web.Request) -> web.Response:
-        turn(self._sandbox.world, await _document(request))
-        return web.json_response(show(self._sandbox.world))
+    async def change_settings(self, request: web.Request) -> web.Response:
+        apply_settings(self._sandbox.account, await _read_object(request))
+        return web.json_response(show_settings(self._sandbox.account))
 
-    async def query(self, request: web.Request) -> web.Response:
-        wanted = await _document(request)
+    async def put_query(self, request: web.Request) -> web.Response:
+        wanted = await _read_object(request)
         query = query_from(wanted)
-        if "executed" not in wanted and (known := self._sandbox.world.queries.get(query.id)):
-            query.executed = known.executed  # other people, by the same query
-        return web.json_response({"id": self._sandbox.world.add_query(query).id})
+        if "executed" not in wanted and (known := self._sandbox.account.queries.get(query.id)):
+            query.executed = known.executed  # keep the text of the query, change its people
+        return web.json_response({"id": self._sandbox.account.add_query(query).id})
 
-    async def survey(self, request: web.Request) -> web.Response:
-        wanted = await _document(request)
-        survey = self._sandbox.world.add_survey(wanted.pop("id"), wanted.pop("name", "A survey"), **wanted)
+    async def put_survey(self, request: web.Request) -> web.Response:
+        wanted = await _read_object(request)
+        survey = self._sandbox.account.add_survey(wanted.pop("id"), wanted.pop("name", "A survey"), **wanted)
         return web.json_response({"id": survey.id})
 
     async def secrets(self, request: web.Request) -> web.Response:
         return web.json_response(self._sandbox.secrets(), headers={"Cache-Control": "no-store"})
 
-    async def revoke(self, request: web.Request) -> web.Response:
+    async def revoke_tokens(self, request: web.Request) -> web.Response:
         self._sandbox.revoke_tokens()
         return web.json_response({})
 
 
-def _local(handler: Handler) -> Handler:
-    """Only for callers from this machine; what cannot be understood is a 400."""
+def _local_only(handler: Handler) -> Handler:
+    """Refuse requests from other machines with a 403, and invalid requests with a 400."""
 
     async def guarded(request: web.Request) -> web.Response:
         if not _is_local(request.remote) or not _is_local(request.url.host):
-            return web.Response(status=403, text="The sandbox is steered from its own machine only.\n")
+            return web.Response(status=403, text="You can control the sandbox only from the machine that it runs on.\n")
         try:
             return await handler(request)
         except (ValueError, TypeError, KeyError, binascii.Error) as error:
@@ -180,7 +181,7 @@ def _is_local(host: str | None) -> bool:
         return False
 
 
-async def _document(request: web.Request) -> dict[str, Any]:
+async def _read_object(request: web.Request) -> dict[str, Any]:
     if request.content_type != "application/json":
         raise ValueError("send application/json")
     document = await request.json()
@@ -189,13 +190,13 @@ async def _document(request: web.Request) -> dict[str, Any]:
     return document
 
 
-def _patience(request: web.Request) -> tuple[str, int, float]:
+def _wait_arguments(request: web.Request) -> tuple[str, int, float]:
     query = request.query
-    timeout = min(float(query.get("timeout", "30")), LONGEST_WAIT)
+    timeout = min(float(query.get("timeout", "30")), MAX_WAIT)
     return query.get("operation", "*"), int(query.get("count", "1")), timeout
 
 
-def _written(order: dict[str, Any]) -> dict[str, Any]:
-    """An order as JSON can hold it."""
-    body = order["body"]
-    return {**order, "body": base64.b64encode(body).decode() if isinstance(body, bytes) else body}
+def _fault_json(fault: dict[str, Any]) -> dict[str, Any]:
+    """The fault for JSON: a body of bytes becomes base64."""
+    body = fault["body"]
+    return {**fault, "body": base64.b64encode(body).decode() if isinstance(body, bytes) else body}

@@ -1,8 +1,8 @@
-"""What shall go wrong, ordered for a chosen call.
+"""Faults: errors that a test injects into chosen requests.
 
-A call passes: delay → hold before → effect → delay_after → hold after → reply. `drop="before"` ends the connection
-before the effect, `drop="after"` once it has happened: the client cannot tell the two apart. A reply with a
-`status` of its own comes without the effect, unless `apply_effect`.
+A request passes these stages: delay → hold before → effect → delay_after → hold after → reply. `drop="before"` closes
+the connection before the effect, and `drop="after"` closes it after the effect: the client cannot distinguish the two.
+A fault with a `status` replaces the effect, unless `apply_effect` is set.
 """
 
 from dataclasses import dataclass, field
@@ -10,18 +10,18 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.sandbox.bell import Bell
+from qualtrics_exporter.sandbox.condition import ConditionVariable
 
 When = Literal["before", "after"]
 
 
 class Dropped(Exception):
-    """The connection ends here."""
+    """The connection is closed without a reply."""
 
 
 @dataclass(kw_only=True)
 class Fault:
-    """One order. `operation` may hold wildcards; `times=None` is for ever; `after` lets the first calls pass."""
+    """One fault. `operation` may contain wildcards. `times=None` means always. `after` skips the first requests."""
 
     operation: str
     times: int | None = 1
@@ -30,13 +30,13 @@ class Fault:
     body: str | bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0
-    """Seconds, by the sandbox's clock, before the effect."""
+    """Seconds before the effect, by the clock of the sandbox."""
     delay_after: float = 0
     drop: When | None = None
     truncate: int | None = None
-    """The reply announces its whole length, and ends after so many bytes of the body."""
+    """The reply announces its full length, but the connection closes after this many bytes of the body."""
     endless: bool = False
-    """The body of the reply has no end: spaces, until the client has had enough."""
+    """The body of the reply never ends: it sends spaces until the client closes the connection."""
     hold: bool | When = False
     apply_effect: bool | None = None
     """None: yes, unless there is a `status` or `drop="before"`."""
@@ -55,7 +55,7 @@ class Fault:
 
     @property
     def effective(self) -> bool:
-        """Whether the call still does what it is for."""
+        """Whether the request still has its effect."""
         if self.drop == "before":
             return False
         return self.status is None if self.apply_effect is None else self.apply_effect
@@ -64,8 +64,8 @@ class Fault:
     def alters_reply(self) -> bool:
         return self.status is not None or self.body is not None or self.endless or bool(self.headers)
 
-    def takes(self, operation: str) -> bool:
-        """Whether this call is meant; counts those that are let pass."""
+    def applies_to(self, operation: str) -> bool:
+        """Whether this request gets the fault. Counts the request as skipped or as hit."""
         if not fnmatchcase(operation, self.operation) or (self.times is not None and self.hits >= self.times):
             return False
         if self.passed < self.after:
@@ -76,71 +76,71 @@ class Fault:
 
 
 @dataclass(eq=False)
-class _Held:
+class _HeldRequest:
     operation: str
-    verdict: Literal["go", "drop"] | None = None
+    released: Literal["continue", "drop"] | None = None
 
 
 class Faults:
-    """The orders that are open, and the requests that are held."""
+    """The active faults, and the requests that are held."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._faults: list[Fault] = []
-        self._held: list[_Held] = []
-        self._bell = Bell()
+        self._held: list[_HeldRequest] = []
+        self._changed = ConditionVariable()
 
-    def add(self, operation: str, **order: Any) -> Fault:
-        """Order a fault; the fields of `Fault` are the arguments. The first that fits takes a call."""
-        fault = Fault(operation=operation, **order)
+    def add(self, operation: str, **settings: Any) -> Fault:
+        """Add a fault. The arguments are the fields of `Fault`. A request gets the first fault that applies to it."""
+        fault = Fault(operation=operation, **settings)
         self._faults.append(fault)
         return fault
 
     def clear(self) -> None:
-        """Forget all orders and let go of what is held."""
+        """Remove all faults and release all held requests."""
         self._faults.clear()
         self.release()
 
     def open(self) -> list[Fault]:
-        """The orders that may still strike."""
+        """The faults that can still hit a request."""
         return [fault for fault in self._faults if fault.times is None or fault.hits < fault.times]
 
     def held(self, operation: str = "*") -> int:
-        """How many requests stand held right now."""
-        return sum(fnmatchcase(held.operation, operation) and held.verdict is None for held in self._held)
+        """How many requests are held now."""
+        return sum(fnmatchcase(held.operation, operation) and held.released is None for held in self._held)
 
     async def reached(self, operation: str, *, count: int = 1, timeout: float = 30) -> None:
-        """Wait until so many requests of that operation stand held; TimeoutError otherwise."""
-        await self._bell.until(lambda: self.held(operation) >= count, timeout=timeout)
+        """Wait until that many requests of the operation are held. Raises TimeoutError otherwise."""
+        await self._changed.wait_for(lambda: self.held(operation) >= count, timeout=timeout)
 
     def release(self, operation: str = "*", *, drop: bool = False) -> int:
-        """Let what is held go on; with `drop`, end its connection instead, with nothing more happening."""
-        freed = [held for held in self._held if held.verdict is None and fnmatchcase(held.operation, operation)]
-        for held in freed:
-            held.verdict = "drop" if drop else "go"
-        self._bell.ring()
-        return len(freed)
+        """Let held requests continue. With `drop`, close their connections instead: nothing more happens for them."""
+        released = [held for held in self._held if held.released is None and fnmatchcase(held.operation, operation)]
+        for held in released:
+            held.released = "drop" if drop else "continue"
+        self._changed.notify_all()
+        return len(released)
 
-    # For the gate.
+    # Called by the middleware.
 
     def take(self, operation: str) -> Fault | None:
-        """The order that is meant for this call, if there is one."""
-        return next((fault for fault in self._faults if fault.takes(operation)), None)
+        """The fault of this request, if it has one."""
+        return next((fault for fault in self._faults if fault.applies_to(operation)), None)
 
     async def pause(self, fault: Fault, when: When, operation: str) -> None:
-        """Delay and hold the call as ordered; `Dropped` where its connection shall end."""
+        """Delay and hold the request. Raises `Dropped` if its connection must be closed."""
         delay = fault.delay if when == "before" else fault.delay_after
         if delay:
             await self._clock.sleep(delay)
         if fault.hold == when:
-            held = _Held(operation)
+            held = _HeldRequest(operation)
             self._held.append(held)
-            self._bell.ring()
+            self._changed.notify_all()
             try:
-                await self._bell.until(lambda: held.verdict is not None, timeout=24 * 3600)
+                await self._changed.wait_for(lambda: held.released is not None, timeout=24 * 3600)
             finally:
                 self._held.remove(held)
-            if held.verdict == "drop":
+            if held.released == "drop":
                 raise Dropped
         if fault.drop == when:
             raise Dropped

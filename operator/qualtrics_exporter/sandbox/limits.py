@@ -1,4 +1,4 @@
-"""How often one may ask, by the given clock."""
+"""The rate limits of both services, and of the size of results: Nexthink §1, Qualtrics §2 to §4."""
 
 import math
 from collections import defaultdict, deque
@@ -11,26 +11,26 @@ from qualtrics_exporter.clock import Clock
 
 RetryAfter = Literal["seconds", "date", "never"]
 
-LEEWAY = 0.1
-"""Seconds by which a second's window is shorter: a client that paces itself must not fail by the network's jitter."""
+JITTER = 0.1
+"""The window of a second is shorter by this many seconds, so that the network cannot make a correct client fail."""
 
 
 @dataclass
 class Limits:
-    """Every limit can be None: not enforced."""
+    """The limits. None means no limit."""
 
     nexthink_queries_per_second: int | None = 1
     """Executions and exports together (Nexthink §1, S)."""
     nexthink_calls_per_day: int | None = 50_000
     """Nexthink §1, S. Executions and exports count; the status of an export answers 429 (D)."""
     nexthink_execute_rows: int | None = 1000
-    """More are cut, and nothing marks it (Nexthink §1, S/I)."""
+    """More rows are cut without a sign of it (Nexthink §1, S/I)."""
     nexthink_export_rows: int | None = 1_000_000
     """Nexthink §1, D."""
     nexthink_retry_after: RetryAfter = "date"
-    """The daily limit's form is described as a date (D), in prose also as seconds."""
+    """Documented as a date for the daily limit, and as seconds or a date in general (Nexthink §1, D)."""
     qualtrics_brand_per_minute: int | None = 3000
-    """Qualtrics §4, D: all endpoints of a brand together."""
+    """For all endpoints of a brand together (Qualtrics §4, D)."""
     qualtrics_endpoints_per_minute: dict[str, int] = field(
         default_factory=lambda: {
             "create_batch": 500,
@@ -42,29 +42,29 @@ class Limits:
     )
     """Qualtrics §2 and §3, D."""
     qualtrics_jobs: int | None = 125
-    """25 at once and 100 queued (Qualtrics §2, D/S)."""
+    """Imports in progress: 25 at once and 100 queued (Qualtrics §2, D/S)."""
     qualtrics_retry_after: RetryAfter = "never"
-    """Not certain whether it is sent (Qualtrics §4, ?): a client must do without."""
+    """Whether Qualtrics sends it is unknown (Qualtrics §4, ?), so clients must work without it."""
 
     @classmethod
     def off(cls) -> "Limits":
-        """No limit at all, except the rows of an execution and of an export."""
+        """No limits, except for the rows of an execution and of an export."""
         limits = cls(qualtrics_endpoints_per_minute={})
-        for knob in fields(cls):
-            if knob.name.endswith(("_second", "_day", "_brand_per_minute", "_jobs")):
-                setattr(limits, knob.name, None)
+        for limit in fields(cls):
+            if limit.name.endswith(("_second", "_day", "_brand_per_minute", "_jobs")):
+                setattr(limits, limit.name, None)
         return limits
 
 
-class Windows:
-    """Sliding windows. Only calls that were let in count."""
+class SlidingWindows:
+    """Counts requests in sliding windows. Requests that `enter` refuses do not count."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._times: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def enter(self, *windows: tuple[str, int | None, float]) -> float | None:
-        """Enter all the windows (name, limit, seconds), or none of them: then the seconds to wait."""
+        """Count a request in all windows (name, limit, seconds), or in none of them and return the seconds to wait."""
         now = self._clock.monotonic()
         entered = []
         for name, limit, seconds in windows:
@@ -81,7 +81,7 @@ class Windows:
         return None
 
     def exceeded(self, name: str, limit: int | None, seconds: float) -> float | None:
-        """The seconds until no more than `limit` calls of `count` lie in the window; None if that is so now."""
+        """The seconds until at most `limit` of the counted requests are in the window. None if that is so now."""
         times = self._times[name]
         now = self._clock.monotonic()
         while times and times[0] <= now - seconds:
@@ -91,15 +91,15 @@ class Windows:
         return times[len(times) - limit - 1] + seconds - now
 
     def count(self, name: str) -> None:
-        """Count a call, whatever the limit is."""
+        """Count a request, also beyond the limit."""
         self._times[name].append(self._clock.monotonic())
 
 
 def retry_after(form: RetryAfter, seconds: float, clock: Clock) -> dict[str, str]:
-    """The header that says when to come back, in the wanted form."""
+    """The Retry-After header in this form."""
     if form == "seconds":
         return {"Retry-After": str(math.ceil(seconds))}
     if form == "date":
-        # The header has no fractions: one second more, so that nobody comes back too early.
+        # The date has no fraction of a second. One more second, so that no client retries too early.
         return {"Retry-After": format_datetime(clock.now() + timedelta(seconds=seconds + 1), usegmt=True)}
     return {}

@@ -1,14 +1,14 @@
-"""The outbox: every distribution and who got it, for people and as JSON."""
+"""The outbox: every distribution and its recipients, as a page and as JSON."""
 
 from dataclasses import asdict
 from html import escape
 from typing import Any
 
-from qualtrics_exporter.sandbox.ledger import Ledger, SentDistribution
-from qualtrics_exporter.sandbox.strict import written
+from qualtrics_exporter.sandbox.qualtrics_json import format_time
+from qualtrics_exporter.sandbox.recorder import Recorder, SentDistribution
 
-SHOWN = 200
-"""How many addresses of a list the page shows; the JSON has them all."""
+MAX_ADDRESSES = 200
+"""How many addresses of a list the page shows. The JSON has all of them."""
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -22,17 +22,17 @@ dt { color: #53606f } dd { margin: 0; overflow-wrap: anywhere } ul { columns: 20
 """
 
 
-def page(ledger: Ledger) -> str:
-    """The page: plain, nothing from elsewhere, looked at again every few seconds."""
-    total = sum(len(sent.recipients) for sent in ledger.distributions)
-    rooms = "".join(_section(sent) for sent in reversed(ledger.distributions))
+def page(recorder: Recorder) -> str:
+    """The outbox as a page that reloads every few seconds and loads nothing from other hosts."""
+    total = sum(len(sent.recipients) for sent in recorder.distributions)
+    sections = "".join(_section(sent) for sent in reversed(recorder.distributions))
     nothing = "<p>Nothing was sent yet.</p>"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="5">'
         '<meta name="viewport" content="width=device-width"><title>Outbox</title>'
         f"<style>{STYLE}</style></head><body><h1>Outbox</h1>"
-        f"<p>{_count(len(ledger.distributions), 'distribution')}, {_count(total, 'mail')}. No mail left this machine. "
-        f'As <a href="outbox.json">JSON</a>.</p>{rooms or nothing}</body></html>'
+        f"<p>{_count(len(recorder.distributions), 'distribution')}, {_count(total, 'mail')}. "
+        f'No mail left this machine. As <a href="outbox.json">JSON</a>.</p>{sections or nothing}</body></html>'
     )
 
 
@@ -46,33 +46,33 @@ def _section(sent: SentDistribution) -> str:
         "Message": f"{sent.message_id} of {sent.library_id}",
         "To": sent.batch_id or sent.contact_id or sent.mailing_list_id or sent.sample_id or "",
         "Run": ", ".join(sent.run_ids),
-        "Send date": written(sent.send_date),
-        "Created": written(sent.created),
+        "Send date": format_time(sent.send_date),
+        "Created": format_time(sent.created),
     }
     rows = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts.items() if value)
     lists = {
         "Mailed": sent.recipients,
-        "Came back": sent.bounced,
+        "Bounced": sent.bounced,
         "Blocked as duplicates": sent.blocked,
         "Skipped": sent.skipped,
         "Failed": sent.failed,
     }
     if not sent.mailed:
-        people = "<p>Waits for its send date.</p>"
+        people = "<p>Waiting for its send date.</p>"
     else:
-        people = "".join(_people(name, who) for name, who in lists.items() if who or name == "Mailed")
+        people = "".join(_addresses(name, listed) for name, listed in lists.items() if listed or name == "Mailed")
     return f"<section><h2>{escape(sent.subject)}</h2><dl>{rows}</dl>{people}</section>"
 
 
-def _people(name: str, who: list[str]) -> str:
+def _addresses(name: str, addresses: list[str]) -> str:
     seen: set[str] = set()
     items = []
-    for address in who[:SHOWN]:
-        again = ' class="twice"' if address.lower() in seen else ""
+    for address in addresses[:MAX_ADDRESSES]:
+        repeated = ' class="twice"' if address.lower() in seen else ""
         seen.add(address.lower())
-        items.append(f"<li{again}>{escape(address)}</li>")
-    more = f"<p>… and {len(who) - SHOWN} more</p>" if len(who) > SHOWN else ""
-    return f"<h3>{name}: {len(who)}</h3><ul>{''.join(items)}</ul>{more}"
+        items.append(f"<li{repeated}>{escape(address)}</li>")
+    more = f"<p>… and {len(addresses) - MAX_ADDRESSES} more</p>" if len(addresses) > MAX_ADDRESSES else ""
+    return f"<h3>{name}: {len(addresses)}</h3><ul>{''.join(items)}</ul>{more}"
 
 
 def _count(number: int, thing: str) -> str:
@@ -80,21 +80,21 @@ def _count(number: int, thing: str) -> str:
 
 
 def as_json(sent: SentDistribution) -> dict[str, Any]:
-    """One distribution, with everything that the ledger knows."""
+    """A distribution, with all of its record."""
     document = asdict(sent)
     times = {name: getattr(sent, name).isoformat() for name in ("created", "send_date")}
     return {**document, **times, "stats": sent.stats}
 
 
-def ledger_json(ledger: Ledger) -> dict[str, Any]:
-    """The whole ledger."""
+def record_json(recorder: Recorder) -> dict[str, Any]:
+    """The whole record."""
     return {
-        "calls": [{**asdict(call), "at": call.at.isoformat()} for call in ledger.calls],
+        "calls": [{**asdict(call), "at": call.at.isoformat()} for call in recorder.calls],
         "batches": [
             {**asdict(batch), "created": batch.created.isoformat(), "repeated": batch.repeated()}
-            for batch in ledger.batches.values()
+            for batch in recorder.batches.values()
         ],
-        "distributions": [as_json(sent) for sent in ledger.distributions],
-        "mails": dict(ledger.mails()),
-        "errors": ledger.errors,
+        "distributions": [as_json(sent) for sent in recorder.distributions],
+        "mails": dict(recorder.mails()),
+        "errors": recorder.errors,
     }

@@ -1,6 +1,7 @@
-"""What Nexthink and Qualtrics have to keep for the manifests of `samples/` to run: saved queries and their surveys.
+"""The saved queries and surveys that the manifests in `samples/` need.
 
-A saved query has to say what its manifest says, or the operator reports a drift; a test compares the two.
+A saved query must be the same as the query in its manifest. Otherwise the operator reports a drift. A test compares
+the two.
 """
 
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Sample:
-    """A saved query with the names of the people that it returns, and the survey that they are asked."""
+    """A saved query, the names of the people that it returns, and the survey that they get."""
 
     query_id: str
     nql: str
@@ -28,7 +29,7 @@ users | with execution.events during past 7d
 """,
     "SV_teamsRollout01",
     "Teams rollout",
-    # Seven users: one has no address, one is returned in two spellings. Six people to mail.
+    # Eight rows for seven users: one user has no address, and one is returned in two spellings. Six people get a mail.
     ("ana", "ben", "chiara", "dmitri", "", "eva", "farid", "Ben"),
 )
 
@@ -58,7 +59,7 @@ users | with execution.events during past 7d
 | list ad.email_address
 """,
         "SV_powerUsers00001",
-        "Expenses, as those see it who use it most",
+        "Expenses: what do you use it for?",
         ("jana", "kofi"),
     ),
     Sample(
@@ -82,7 +83,7 @@ campaign.#laptop_feedback.responses during past 7d
 | list user.ad.email_address
 """,
         "SV_campaign0000001",
-        "Your laptop, once more by mail",
+        "Your laptop: a reminder by e-mail",
         ("oskar", "pia"),
     ),
     Sample(

@@ -1,4 +1,4 @@
-"""Both sides on sockets."""
+"""The servers of the sandbox on sockets, and the object that tests and commands use: `Sandbox`."""
 
 import asyncio
 import ssl
@@ -9,34 +9,34 @@ from typing import Literal, Self
 from aiohttp import web
 
 from qualtrics_exporter.clock import Clock, SystemClock
-from qualtrics_exporter.sandbox.brand import Brand
+from qualtrics_exporter.sandbox.account import Account
 from qualtrics_exporter.sandbox.control import Control
 from qualtrics_exporter.sandbox.distributions import Distributions
 from qualtrics_exporter.sandbox.faults import Faults
-from qualtrics_exporter.sandbox.gate import Gate
 from qualtrics_exporter.sandbox.imports import Imports
-from qualtrics_exporter.sandbox.ledger import Ledger
-from qualtrics_exporter.sandbox.nexthink import Nexthink
-from qualtrics_exporter.sandbox.qualtrics import Qualtrics
-from qualtrics_exporter.sandbox.store import Store
-from qualtrics_exporter.sandbox.world import World
+from qualtrics_exporter.sandbox.middleware import Middleware
+from qualtrics_exporter.sandbox.nexthink_api import NexthinkApi
+from qualtrics_exporter.sandbox.object_store import ObjectStore
+from qualtrics_exporter.sandbox.qualtrics_api import QualtricsApi
+from qualtrics_exporter.sandbox.qualtrics_state import QualtricsState
+from qualtrics_exporter.sandbox.recorder import Recorder
 
-Door = Literal["nexthink", "qualtrics", "store"]
+ServerName = Literal["nexthink", "qualtrics", "store"]
 
 LARGEST_BODY = 64 * 1024 * 1024
-"""What is read at all; what Qualtrics refuses is far smaller."""
+"""The servers read no larger body. The limit of Qualtrics is far smaller."""
 
 
 class Sandbox:
-    """Nexthink, its object store and Qualtrics, each on a port of its own.
+    """Nexthink, its object store and Qualtrics, each on its own port.
 
-    `advertise` is the host name in the addresses that are handed out, where it is not `host`: a certificate's name,
-    or a Service in front. `store_host` serves the object store on another address.
+    `advertise` is the host name in the URLs that the sandbox returns, if it differs from `host`: the name in a
+    certificate, or of a Service. `store_host` is the address of the object store, if it differs from `host`.
     """
 
     def __init__(
         self,
-        world: World | None = None,
+        account: Account | None = None,
         *,
         clock: Clock | None = None,
         host: str = "127.0.0.1",
@@ -47,10 +47,10 @@ class Sandbox:
         advertise: str | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.world = world or World.default()
+        self.account = account or Account.default()
         self.clock: Clock = clock or SystemClock()
         self.faults = Faults(self.clock)
-        self._ledger = Ledger()
+        self._recorder = Recorder()
         self._host = host
         self._store_host = store_host or host
         self._advertise = advertise
@@ -59,18 +59,18 @@ class Sandbox:
         self._running = AsyncExitStack()
         self._open: dict[str, web.TCPSite] = {}
         self._runners: dict[str, web.AppRunner] = {}
-        gate = Gate(self.clock, self._ledger, self.faults)
-        self._brand = Brand(self.world, self.clock, self._ledger)
-        self._store = Store(self.world, self.clock, gate)
-        self._nexthink = Nexthink(self.world, self.clock, gate, self._store)
-        self._qualtrics = Qualtrics(self.world, self.clock, gate, self._brand)
+        middleware = Middleware(self.clock, self._recorder, self.faults)
+        self._qualtrics_state = QualtricsState(self.account, self.clock, self._recorder)
+        self._object_store = ObjectStore(self.account, self.clock, middleware)
+        self._nexthink_api = NexthinkApi(self.account, self.clock, middleware, self._object_store)
+        self._qualtrics_api = QualtricsApi(self.account, self.clock, middleware, self._qualtrics_state)
         self.nexthink_url = self.qualtrics_url = self.store_url = ""
 
     @property
-    def ledger(self) -> Ledger:
-        """What happened up to this moment of the clock."""
-        self._brand.settle()
-        return self._ledger
+    def ledger(self) -> Recorder:
+        """The record of what happened until now."""
+        self._qualtrics_state.process_due()
+        return self._recorder
 
     @property
     def nexthink_token_url(self) -> str:
@@ -85,8 +85,8 @@ class Sandbox:
         return f"{self.qualtrics_url}/_sandbox/outbox"
 
     def secrets(self) -> dict[str, dict[str, str]]:
-        """The two credentials Secrets, key by key."""
-        nexthink, qualtrics = self.world.nexthink_credentials[0], self.world.qualtrics_credentials[0]
+        """The keys of the two credentials Secrets."""
+        nexthink, qualtrics = self.account.nexthink_credentials[0], self.account.qualtrics_credentials[0]
         return {
             "nexthink": {
                 "url": self.nexthink_url,
@@ -105,52 +105,54 @@ class Sandbox:
         }
 
     def revoke_tokens(self) -> None:
-        """No token given out so far is good any more, on either side."""
-        self._nexthink.tokens.revoke()
-        self._qualtrics.tokens.revoke()
+        """Make every token of both services invalid that was issued until now."""
+        self._nexthink_api.tokens.revoke()
+        self._qualtrics_api.tokens.revoke()
 
-    def tokens_given(self) -> list[str]:
-        """Every access token that either side ever gave out: what must be found in no log, status or Event."""
-        return self._nexthink.tokens.given + self._qualtrics.tokens.given
+    def issued_tokens(self) -> list[str]:
+        """Every access token that was issued. Tests check that no log, status or Event contains one."""
+        return self._nexthink_api.tokens.issued + self._qualtrics_api.tokens.issued
 
     async def start(self) -> None:
-        """Listen. A port 0 becomes a free one."""
+        """Start the servers. A port of 0 means any free port."""
         store, nexthink, qualtrics = (web.Application(client_max_size=LARGEST_BODY) for _ in range(3))
         control = Control(self)
-        self._store.mount(store)
-        self._nexthink.mount(nexthink)
+        self._object_store.mount(store)
+        self._nexthink_api.mount(nexthink)
         control.mount(nexthink)
         control.mount(qualtrics)
-        self._qualtrics.mount(qualtrics)
-        Imports(self._qualtrics).mount(qualtrics)
-        Distributions(self._qualtrics).mount(qualtrics)
-        self._qualtrics.close(qualtrics)
+        self._qualtrics_api.mount(qualtrics)
+        Imports(self._qualtrics_api).mount(qualtrics)
+        Distributions(self._qualtrics_api).mount(qualtrics)
+        self._qualtrics_api.close(qualtrics)
         async with AsyncExitStack() as starting:
-            self.store_url = self._store.url = await self._listen(starting, store, "store", self._store_host)
+            self.store_url = self._object_store.url = await self._listen(starting, store, "store", self._store_host)
             self.nexthink_url = await self._listen(starting, nexthink, "nexthink", self._host)
-            self.qualtrics_url = self._qualtrics.url = await self._listen(starting, qualtrics, "qualtrics", self._host)
+            self.qualtrics_url = self._qualtrics_api.url = await self._listen(
+                starting, qualtrics, "qualtrics", self._host
+            )
             self._running = starting.pop_all()
 
     async def stop(self) -> None:
-        """Let go of what is held, and of the ports. A client that still waits sees its connection end."""
+        """Close the connections of held requests, and all ports."""
         self.faults.release(drop=True)
         self._open.clear()
         await self._running.aclose()
 
-    async def refuse(self, door: Door) -> None:
-        """Close that port, as when its process has died: new connections are refused, open ones end."""
-        await self._open.pop(door).stop()
-        if (server := self._runners[door].server) is not None:
+    async def close_port(self, name: ServerName) -> None:
+        """Close the port of a server, as if its process had died: it refuses new connections and closes open ones."""
+        await self._open.pop(name).stop()
+        if (server := self._runners[name].server) is not None:
             for connection in server.connections:
                 if connection.transport is not None:
                     connection.transport.abort()
-            while server.connections:  # noqa: ASYNC110 - they end in the next rounds of the loop, and tell nobody
+            while server.connections:  # noqa: ASYNC110 - they close in the next steps of the loop, without a signal
                 await asyncio.sleep(0)
 
-    async def accept(self, door: Door) -> None:
-        """Listen there again, if it was closed."""
-        if door not in self._open:
-            await self._site(door, self._host if door != "store" else self._store_host)
+    async def open_port(self, name: ServerName) -> None:
+        """Open the port of a server again, if it is closed."""
+        if name not in self._open:
+            await self._site(name, self._host if name != "store" else self._store_host)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -168,7 +170,7 @@ class Sandbox:
         self._runners[name] = runner
         await self._site(name, host)
         port = runner.addresses[0][1]
-        self._ports[name] = port  # the same again after a restart
+        self._ports[name] = port  # use the same port after a restart
         shown = self._advertise or ("127.0.0.1" if host in {"0.0.0.0", "::"} else host)  # noqa: S104
         return f"{'https' if self._tls else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}"
 

@@ -1,6 +1,6 @@
-"""The token endpoints: client credentials as RFC 6749 wants them, and who holds which token.
+"""The token endpoints of both services: OAuth 2.0 client credentials (RFC 6749), Nexthink §2 and Qualtrics §1 (D).
 
-Nexthink §2, Qualtrics §1 (D). The body of a refused request is unknown (?): RFC 6749's is sent.
+Unknown, and decided here: the body of a refused request is that of RFC 6749.
 """
 
 import base64
@@ -14,13 +14,13 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.sandbox.gate import Refused, Reply
-from qualtrics_exporter.sandbox.world import Credential
+from qualtrics_exporter.sandbox.account import Credential
+from qualtrics_exporter.sandbox.middleware import Refused, Reply
 
 
 @dataclass
-class Grant:
-    """A token that was given out."""
+class IssuedToken:
+    """An access token, without its text."""
 
     credential: Credential
     scopes: frozenset[str]
@@ -28,25 +28,25 @@ class Grant:
 
 
 def covers(have: AbstractSet[str], wanted: AbstractSet[str]) -> bool:
-    """Whether these scopes allow all of those: `manage:x` includes `read:x` and `write:x` (Qualtrics §1, I)."""
+    """Whether the scopes `have` allow all of `wanted`: `manage:x` includes `read:x` and `write:x` (Qualtrics §1, I)."""
     if "manage:all" in have:
         return True
     return all(scope in have or f"manage:{scope.partition(':')[2]}" in have for scope in wanted)
 
 
-class Tokens:
-    """Of one side."""
+class TokenEndpoint:
+    """The token endpoint of one service, and the tokens that it has issued."""
 
     def __init__(self, clock: Clock, credentials: Callable[[], list[Credential]], seconds: Callable[[], int]) -> None:
         self._clock = clock
         self._credentials = credentials
         self._seconds = seconds
-        self._grants: dict[str, Grant] = {}
-        self.given: list[str] = []
-        """Every token ever given out, dead ones too: what must be found in no log."""
+        self._valid: dict[str, IssuedToken] = {}
+        self.issued: list[str] = []
+        """Every token that was issued, expired ones too. Tests check that no log contains one."""
 
-    async def give(self, request: web.Request) -> Reply:
-        """Answer a token request."""
+    async def issue(self, request: web.Request) -> Reply:
+        """Handle a token request."""
         if request.content_type != "application/x-www-form-urlencoded":
             raise _refused(400, "invalid_request", "the body must be a form")
         pairs = parse_qsl((await request.read()).decode("utf-8", "replace"), keep_blank_values=True)
@@ -63,15 +63,15 @@ class Tokens:
         scopes = frozenset(form.get("scope", "").split())
         if not scopes or not covers(credential.scopes, scopes):
             raise _refused(400, "invalid_scope")
-        return self._grant(credential, scopes)
+        return self._token(credential, scopes)
 
-    def _grant(self, credential: Credential, scopes: frozenset[str]) -> Reply:
+    def _token(self, credential: Credential, scopes: frozenset[str]) -> Reply:
         token = secrets.token_urlsafe(32)
         lifetime = self._seconds()
         now = self._clock.monotonic()
-        self._grants = {known: grant for known, grant in self._grants.items() if grant.expires_at > now}
-        self.given.append(token)
-        self._grants[token] = Grant(credential, scopes, now + lifetime)
+        self._valid = {known: issued for known, issued in self._valid.items() if issued.expires_at > now}
+        self.issued.append(token)
+        self._valid[token] = IssuedToken(credential, scopes, now + lifetime)
         answer = {
             "access_token": token,
             "token_type": "Bearer",
@@ -80,17 +80,17 @@ class Tokens:
         }
         return Reply.json(answer, headers={"Cache-Control": "no-store"})
 
-    def holder(self, request: web.Request) -> Grant | None:
-        """Whom the request's bearer token was given to; None for none, a false or an expired one."""
+    def find(self, request: web.Request) -> IssuedToken | None:
+        """The bearer token of the request. None if it has none, or one that is not valid."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        grant = self._grants.get(token.strip())
-        if scheme.lower() != "bearer" or grant is None or grant.expires_at <= self._clock.monotonic():
+        issued = self._valid.get(token.strip())
+        if scheme.lower() != "bearer" or issued is None or issued.expires_at <= self._clock.monotonic():
             return None
-        return grant if grant.credential in self._credentials() else None
+        return issued if issued.credential in self._credentials() else None
 
     def revoke(self) -> None:
-        """Every token given out so far is worthless from now on."""
-        self._grants.clear()
+        """Make every token invalid that was issued until now."""
+        self._valid.clear()
 
     def _authenticate(self, header: str) -> Credential:
         scheme, _, encoded = header.partition(" ")
@@ -108,6 +108,6 @@ class Tokens:
         raise _refused(401, "invalid_client", headers={"WWW-Authenticate": 'Basic realm="token"'})
 
 
-def _refused(status: int, error: str, why: str | None = None, headers: dict[str, str] | None = None) -> Refused:
-    document = {"error": error} if why is None else {"error": error, "error_description": why}
+def _refused(status: int, error: str, description: str | None = None, headers: dict[str, str] | None = None) -> Refused:
+    document = {"error": error} if description is None else {"error": error, "error_description": description}
     return Refused(Reply.json(document, status, {"Cache-Control": "no-store", **(headers or {})}))

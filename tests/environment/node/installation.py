@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import trustme
 
-from qualtrics_exporter.sandbox import World
+from qualtrics_exporter.sandbox import Account
 from tests.environment.build import installed
 from tests.environment.helm import Helm
 from tests.environment.node import Node
@@ -49,7 +49,7 @@ class SandboxPod:
         self._authority = trustme.CA()
         self._forward: subprocess.Popen[str] | None = None
         self._address = ""
-        self._world = World.default()
+        self._account = Account.default()
 
     def __enter__(self) -> Self:
         self._node.namespace(REMOTE)
@@ -90,7 +90,7 @@ class SandboxPod:
 
     def query(self, query_id: str, people: list[str]) -> None:
         """A saved query that returns these people."""
-        executed = self._world.queries[self._world.query_id].executed
+        executed = self._account.queries[self._account.query_id].executed
         self._ask("PUT", "queries", {"id": query_id, "people": people, "executed": executed})
 
     def hold(self, operation: str, when: str = "before") -> None:
@@ -121,7 +121,7 @@ class SandboxPod:
 
     def exporter_spec(self) -> dict[str, Any]:
         """The spec of an exporter that fits it."""
-        return self._world.exporter_spec()
+        return self._account.exporter_spec()
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         request = urllib.request.Request(

@@ -1,0 +1,64 @@
+"""A run that is suspended, changed or taken over by another process before the end of its send."""
+
+import pytest
+
+from qualtrics_exporter.export.journal import Abandoned, SpecChanged, SuspendedMeanwhile
+from qualtrics_exporter.export.run_ids import new_holder
+from tests.export.conftest import Exporter
+from tests.export.interruptions import (
+    ONE_MAIL_EACH,
+    RecordingJournal,
+    RejectingJournal,
+    active_step,
+    started,
+)
+
+
+async def test_run_is_skipped_if_the_exporter_was_suspended_before_the_send(exporter: Exporter) -> None:
+    entry = (await exporter.execute(RejectingJournal(exporter.path, SuspendedMeanwhile()))).entry
+
+    assert (entry.result, entry.reason) == ("Skipped", "Suspended")
+    assert not exporter.mailed()
+
+
+@pytest.mark.parametrize("error", [SpecChanged(), Abandoned()])
+async def test_process_does_not_send_if_the_spec_changed_or_another_process_took_over(
+    exporter: Exporter, error: Exception
+) -> None:
+    with pytest.raises(type(error)):
+        await exporter.execute(RejectingJournal(exporter.path, error))
+
+    assert active_step(exporter) == "Importing"
+    assert exporter.count_calls("create_distribution") == 0
+
+
+async def test_process_sends_nothing_if_another_process_took_over_during_the_import(exporter: Exporter) -> None:
+    exporter.add_fault("import_contacts", hold="after")
+    journal = exporter.open_journal()
+    async with started(exporter, journal) as task:
+        await exporter.faults.reached("qualtrics.import_contacts")
+        run = journal.current()
+        assert run
+        await journal.claim(run.model_copy(update={"holder": new_holder(), "attempt": 2}))
+        exporter.faults.release()
+        with pytest.raises(Abandoned):
+            await task
+
+    assert exporter.count_calls("create_distribution") == 0
+
+
+async def test_process_that_takes_over_during_a_send_finishes_the_run(exporter: Exporter) -> None:
+    exporter.add_fault("create_distribution", hold="after")
+    journal = RecordingJournal(exporter.path)
+    async with started(exporter, journal) as task:
+        await exporter.faults.reached("qualtrics.create_distribution")
+        run = journal.current()
+        assert run
+        await journal.claim(run.model_copy(update={"holder": new_holder(), "attempt": 2}))
+        exporter.faults.release()
+        with pytest.raises(Abandoned):
+            await task
+
+    assert active_step(exporter) == "Sending"
+    assert (await exporter.run()).result == "Succeeded"
+    assert exporter.mailed() == ONE_MAIL_EACH

@@ -1,0 +1,70 @@
+"""The invalid objects of the simulation are invalid, and every kind of damage and misleading reply occurs."""
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from qualtrics_exporter.resource.exporter import read_spec
+from qualtrics_exporter.resource.lenient import read_status
+from tests.controller.virtual_operator import HEALTHY, VirtualOperator
+from tests.simulation import invalid_input_events, plan
+from tests.simulation.damage import HOW, INVALID_SPECS, MEMORY, damaged, invalid_spec
+from tests.simulation.faults import INVALID_INPUT
+
+
+@pytest.fixture(scope="module")
+def manifest() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The spec and the status of an exporter after some hours."""
+    world = VirtualOperator()
+    try:
+        world.run(2.5)
+        return world.body(HEALTHY)["spec"], world.status(HEALTHY)
+    finally:
+        world.close()
+
+
+@pytest.mark.parametrize("number", range(INVALID_SPECS))
+def test_invalid_spec_is_not_read(manifest: tuple[dict[str, Any], dict[str, Any]], number: int) -> None:
+    assert read_spec(manifest[0])[0]
+    assert read_spec(invalid_spec(manifest[0], number))[0] is None
+
+
+def test_damage_to_the_memory_of_a_status_is_always_an_invalid_value(manifest: tuple[Any, dict[str, Any]]) -> None:
+    for draw in range(300):
+        made, what = damaged(manifest[1], "memory", Random(draw))
+        assert {path.partition(".")[0] for path in what.split(", ")} <= set(MEMORY)
+        assert read_status(made)[1], what
+        assert read_status(manifest[1])[1] == (), "the damage changes a copy"
+
+
+def test_status_with_lists_can_be_damaged_in_every_way() -> None:
+    """If an element of a list is removed, the index of the later ones changes. This failed in one world of 700."""
+    status = {"activeRun": {"parts": [0, 1, 2]}}
+    for how in HOW:
+        for draw in range(100):
+            damaged(status, how, Random(draw))
+
+
+def test_status_of_a_newer_version_is_read_without_loss(manifest: tuple[Any, dict[str, Any]]) -> None:
+    made, _ = damaged(manifest[1], "newer", Random(1))
+    assert made != manifest[1]
+    assert read_status(made) == read_status(manifest[1])
+
+
+def test_plans_have_every_kind_of_damage_and_misleading_reply() -> None:
+    events = [event for seed in range(40) for event in plan.make(seed, only=INVALID_INPUT).events]
+    assert {event.arguments["how"] for event in events if event.kind == "damage_status"} == set(HOW)
+    assert {event.arguments["manner"] for event in events if event.kind == "mislead"} == {"mixup", "endless"}
+    assert {"damage_spec", "damage_metadata", "finalize"} <= {event.kind for event in events}
+
+
+def test_events_of_other_classes_do_not_change_with_invalid_input() -> None:
+    for seed in range(5):
+        enabled = sorted(plan.make(seed).enabled - set(INVALID_INPUT))
+        before = [(e.time, e.kind, e.target, e.arguments) for e in plan.make(seed, only=enabled).events]
+        both = [
+            (e.time, e.kind, e.target, e.arguments) for e in plan.make(seed, only=[*enabled, *INVALID_INPUT]).events
+        ]
+        assert [event for event in before if event not in both] == []
+    assert len(invalid_input_events.EVENTS) == 4
