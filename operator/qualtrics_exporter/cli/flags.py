@@ -40,7 +40,7 @@ def flag(*declarations: str, **settings: Any) -> Decorator:
 
 
 class Checked(click.ParamType[str]):
-    """A text that passes a check, which raises ValueError with a sentence otherwise."""
+    """A text that passes a check, which otherwise raises ValueError with a sentence. The sentence is shown to users."""
 
     def __init__(self, name: str, check: Callable[[str], object]) -> None:
         self.name = name

@@ -115,7 +115,8 @@ class Asker(ABC, Generic[T]):
         self.questions.answered(key, question)
         after = await self.store.change(key, lambda fresh: self._changed(fresh, entry, answer, clock.now()))
         time = clock.now()
-        again = next((q for q in open_questions(after.status, time) if q.question == question), None)
+        open_again = (q for q in open_questions(after.status, time) if q.question == question)
+        again = next((q for q in open_again if q.entry.completion_time == entry.completion_time), None)
         if again and again.at <= time:
             # The API server did not keep the time of this answer: the question would be repeated at once.
             self.questions.not_before(key, question, self._next_time(again.entry, answer, time))
