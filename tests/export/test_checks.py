@@ -234,3 +234,14 @@ async def test_check_keeps_an_error_in_the_rows_until_it_reads_rows_again(export
     known = Known(result_error=Permanent(Reason.QUERY_RETURNS_NO_EMAIL, "The query returned no address"))
     assert (await check(exporter.spec, exporter.clients, wanted=None, known=known)).nexthink is known.result_error
     assert (await check(exporter.spec, exporter.clients, known=known)).nexthink is None
+
+
+async def test_error_in_the_text_of_the_query_is_not_also_an_error_in_its_rows(exporter: Exporter) -> None:
+    """The condition of the last check has the error, and does not say where it comes from."""
+    exporter.change_spec("nexthink", query="users | list ad.email_address, ad.username")
+    first = await check(exporter.spec, exporter.clients)
+    again = await check(exporter.spec, exporter.clients, known=Known(result_error=first.query_text))
+
+    assert again.query_text
+    assert again.nexthink is None
+    assert again.needs_new_spec, "checks are repeated although only another spec can help"

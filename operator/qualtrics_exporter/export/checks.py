@@ -30,7 +30,7 @@ class Known:
     """What earlier checks and tests found."""
 
     result_error: ExportError | None = None
-    """What is wrong with the rows of the query. It applies unless this check reads rows."""
+    """What is wrong with the rows of the query. It applies unless this check reads rows or refuses the query's text."""
     qualtrics: tuple[CheckWarning, ...] | None = None
     """The warnings of a check that found no error at Qualtrics a short time ago. Then Qualtrics is checked again only
     if nothing else is wrong: an exporter never becomes ready because of what is remembered."""
@@ -60,7 +60,7 @@ async def check(
         nexthink, answer = await _check_nexthink(spec, connections, wanted)
         if not (text.error or nexthink):
             checked = await _check_qualtrics(spec, connections)
-    if not nexthink and not (answer and answer.read):
+    if not (text.error or nexthink or (answer and answer.read)):
         nexthink = known.result_error
     qualtrics, found = checked or (None, known.qualtrics or ())
     return Verdict(
