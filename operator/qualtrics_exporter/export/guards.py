@@ -91,7 +91,7 @@ def _describe(spec: Spec, finding: Finding) -> str:
 
 
 def guard(spec: Spec, answer: QueryResult, *, limited: bool, previous: int | None = None) -> Stop | None:
-    """How the run ends here, or None if it continues.
+    """How the run ends because of drift or its number of people; None if it continues.
 
     `limited`: the run is a test with at most 20 people, whose number is not compared with the limits. `previous` is how
     many people the query returned in the previous run; None if the numbers are not to be compared. All people of the

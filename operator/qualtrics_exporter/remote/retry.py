@@ -1,4 +1,8 @@
-"""When a call is repeated, and after which pause. Each operation states its policy."""
+"""When a call is repeated, and after which pause. Each operation states its policy.
+
+The request that creates a distribution is never repeated here: `export/send.py` decides when a refused send is tried
+again.
+"""
 
 import logging
 import random

@@ -130,7 +130,7 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
         return status
     schedule = schedule_of(exporter, exporter.spec, default_zone)
     if status.schedule == schedule.words():  # otherwise the next plan handles the slots of the old schedule
-        status = slots.overtaken_by_run(exporter, status, schedule, now)
+        status = slots.due_during_run(exporter, status, schedule, now)
         status = _with_next_slot(exporter, status, schedule, now)
     return refuse_run(exporter, status, now, "Skipped", Reason.RUN_ACTIVE, "The requested run did not start")
 

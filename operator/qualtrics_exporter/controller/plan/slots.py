@@ -147,7 +147,8 @@ def _passed_over(
 ) -> Status:
     """The status with entries for the slots after `since`, up to `until`, which never run.
 
-    Slots that were due while no operator was leading were missed; the others waited until the next slot was due.
+    Slots that were due while no operator was leading were missed (`DeadlineExceeded`). The others waited until the next
+    slot was due (`SlotOvertaken`).
     """
     status, since = _with_uncertain(exporter, status, schedule, since, until, context.now)
     led = context.led_since()
@@ -193,7 +194,7 @@ def _missed(
     return conditions.last_run(status, (status.history or [])[0], exporter.generation, context.now)
 
 
-def overtaken_by_run(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> Status:
+def due_during_run(exporter: Exporter, status: Status, schedule: slots.Schedule, now: datetime) -> Status:
     """The status with one entry for the slots that became due while a run was active."""
     return passed_without_run(exporter, status, schedule, counted_from(status, now), now, Reason.RUN_ACTIVE)
 

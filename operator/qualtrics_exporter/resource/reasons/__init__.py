@@ -1,7 +1,8 @@
 """Every reason that a user can meet: name, kind, where it shows, what it means, and what to do next.
 
 Conditions, Events, history, metrics and `docs/reasons.md` use these definitions. Add a reason together with the code
-that produces it: a test lists the reasons that nothing produces.
+that produces it: a test lists the reasons that nothing produces. To find that code, search for the constant, such as
+`SLOT_OVERTAKEN`.
 
 - `definition.py`: `Definition`, `Kind` and `Place`.
 - `reason.py`: `Reason`, the enumeration of all definitions.
