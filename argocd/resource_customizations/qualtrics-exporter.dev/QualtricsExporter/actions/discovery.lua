@@ -1,10 +1,12 @@
--- What Argo CD offers to do with an exporter. A button is grey where a click would do nothing (the operator refuses it, or
--- has never seen the exporter: it takes what it finds then as done), or where it could mail people twice: while it is
--- unknown whether a run was sent, a person has to look first; and a second click, soon after a run, is hardly meant.
+-- The actions of an exporter in Argo CD. An action is disabled if it would have no effect, or could mail people twice:
+--
+-- - The operator would skip or ignore the request. It ignores requests from before it first saw the exporter.
+-- - It is unknown whether a run was sent. A person must look in Qualtrics first.
+-- - A run mailed people, or was requested, a moment ago. A second click is probably a mistake.
 
--- Why no run may be requested now, or nil. Argo CD only shows that an action is disabled and keeps nobody from running
--- it (by `argocd app actions run`, or from a page that is old), so discovery.lua and run-now/action.lua both have this,
--- word for word. All times are written alike, so texts sort as times do.
+-- Returns why a run cannot be requested now, or nil. discovery.lua and run-now/action.lua both contain this function,
+-- because Argo CD also runs disabled actions: from an outdated page, or by `argocd app actions run`. All times have the
+-- same format, so they can be compared as strings.
 local function refusal()
   local os = require("os")
   local function minutes_from_now(minutes)

@@ -1,8 +1,8 @@
--- A run, now. The token is the time. A person who means it although this refuses has kubectl.
+-- Requests a run. The token is the time. To request a run that this script refuses, use kubectl.
 
--- Why no run may be requested now, or nil. Argo CD only shows that an action is disabled and keeps nobody from running
--- it (by `argocd app actions run`, or from a page that is old), so discovery.lua and run-now/action.lua both have this,
--- word for word. All times are written alike, so texts sort as times do.
+-- Returns why a run cannot be requested now, or nil. discovery.lua and run-now/action.lua both contain this function,
+-- because Argo CD also runs disabled actions: from an outdated page, or by `argocd app actions run`. All times have the
+-- same format, so they can be compared as strings.
 local function refusal()
   local os = require("os")
   local function minutes_from_now(minutes)
