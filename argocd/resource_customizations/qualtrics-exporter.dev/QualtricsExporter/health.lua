@@ -36,7 +36,7 @@ end
 if spec.suspend == true then
   local message = "Suspended: it has no slots until spec.suspend is false."
   if is("Ready", "False") then
-    message = message .. " It would not be ready. " .. describe("Ready")
+    message = message .. " It is also not ready. " .. describe("Ready")
   end
   return health("Healthy", message)
 end
@@ -50,11 +50,11 @@ end
 
 local message = conditions.Ready.message
 if status.nextScheduleTime ~= nil then
-  message = message .. " The next slot falls due at " .. status.nextScheduleTime .. "."
+  message = message .. " The next slot is due at " .. status.nextScheduleTime .. "."
 end
 if is("LastRunSucceeded", "False") then
   message = message .. " The last run did not succeed. " .. describe("LastRunSucceeded")
 elseif is("LastRunSucceeded", "Unknown") and status.history ~= nil then
-  message = message .. " Whether the last run was sent is unknown. " .. describe("LastRunSucceeded")
+  message = message .. " It is unknown whether the last run was sent. " .. describe("LastRunSucceeded")
 end
 return health("Healthy", message)

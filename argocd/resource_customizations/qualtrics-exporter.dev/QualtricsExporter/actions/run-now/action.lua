@@ -16,7 +16,7 @@ local function refusal()
     return "The exporter is suspended."
   end
   if status.scheduleSince == nil then
-    return "The operator has not seen the exporter yet, and would take the request as done."
+    return "The operator has not seen the exporter yet. It would ignore the request."
   end
   if status.activeRun ~= nil then
     return "A run is active."
@@ -24,11 +24,11 @@ local function refusal()
   local token = (obj.metadata.annotations or {})["qualtrics-exporter.dev/run-requested-at"]
   if token ~= nil and token ~= status.lastHandledRunRequest
     and token > minutes_from_now(-10) and token < minutes_from_now(10) then
-    return "A run was requested a moment ago, and the operator has not begun it yet."
+    return "A run was requested a moment ago, and the operator has not started it yet."
   end
   for _, entry in ipairs(status.history or {}) do
     if entry.result == "Unknown" then
-      return "Whether run " .. entry.id .. " was sent is unknown: look in Qualtrics, then settle it."
+      return "It is unknown whether run " .. entry.id .. " was sent. Look in Qualtrics, then report the outcome."
     end
     if entry.result == "Succeeded" and entry.completionTime > minutes_from_now(-10) then
       return "Run " .. entry.id .. " mailed people less than ten minutes ago."
