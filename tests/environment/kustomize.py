@@ -34,8 +34,8 @@ SANDBOX_PORTS = {"nexthink": 8471, "qualtrics": 8472}
 ONCE = """\
 The operator for all namespaces, without its CRD and without a namespace.
 #
-# Apply it once per cluster. The ClusterRoleBinding has the same name in every namespace: if you apply it in a second one,
-# the first operator loses its permissions. To move the operator, delete it before you apply it in the new namespace."""
+# Apply it once per cluster. The ClusterRoleBinding has the same name in every namespace: if you apply a second one, the
+# first operator loses its permissions. To move the operator, delete it before you apply it in the new namespace."""
 CHART = "charts/qualtrics-exporter"
 FILES = {"Role": "rbac", "RoleBinding": "rbac", "ClusterRole": "rbac", "ClusterRoleBinding": "rbac"}
 INSTANCE = r"app.kubernetes.io\/instance"
@@ -167,7 +167,7 @@ def _base(folder: str, objects: Objects, what: str) -> dict[str, str]:
     comment = HEADER.format(CHART)
     texts = {f"{folder}/{name}.yaml": comment + to_yaml(*bodies) for name, bodies in files.items()}
     texts[f"{folder}/names.yaml"] = (
-        f"# Fields that follow the name of the Deployment, for example when a namePrefix changes it.\n{comment}{to_yaml(references)}"
+        f"# The fields that must have the name of the Deployment, also with a namePrefix.\n{comment}{to_yaml(references)}"
     )
     return {f"{folder}/kustomization.yaml": f"# {what}\n{comment}{to_yaml(kustomization)}", **texts}
 
