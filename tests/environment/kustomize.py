@@ -167,7 +167,7 @@ def _base(folder: str, objects: Objects, what: str) -> dict[str, str]:
     comment = HEADER.format(CHART)
     texts = {f"{folder}/{name}.yaml": comment + to_yaml(*bodies) for name, bodies in files.items()}
     texts[f"{folder}/names.yaml"] = (
-        f"# The fields that must have the name of the Deployment, also with a namePrefix.\n{comment}{to_yaml(references)}"
+        f"# Fields that must have the name of the Deployment, also with a namePrefix.\n{comment}{to_yaml(references)}"
     )
     return {f"{folder}/kustomization.yaml": f"# {what}\n{comment}{to_yaml(kustomization)}", **texts}
 
