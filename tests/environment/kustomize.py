@@ -34,8 +34,8 @@ SANDBOX_PORTS = {"nexthink": 8471, "qualtrics": 8472}
 ONCE = """\
 The operator for all namespaces, without its CRD and without a namespace.
 #
-# Apply it once per cluster. The ClusterRoleBinding has the same name in every namespace: if you apply a second one, the
-# first operator loses its permissions. To move the operator, delete it before you apply it in the new namespace."""
+# Once in a cluster: applied to a second namespace it takes its rights with it, and the first operator has none left. To
+# move it, delete it where it is, then apply it where it shall be."""
 CHART = "charts/qualtrics-exporter"
 FILES = {"Role": "rbac", "RoleBinding": "rbac", "ClusterRole": "rbac", "ClusterRoleBinding": "rbac"}
 INSTANCE = r"app.kubernetes.io\/instance"
@@ -60,9 +60,9 @@ def config() -> dict[str, str]:
     return {
         f"config/crd/{PLURAL}.yaml": HEADER.format("the models") + crd_yaml(),
         **_base("config/base", everywhere, ONCE),
-        **_base("config/namespaced", namespaced, "The operator for its own namespace, without permissions elsewhere."),
+        **_base("config/namespaced", namespaced, "The operator for its own namespace, with no right anywhere else."),
         "config/sandbox/sandbox.yaml": HEADER.format(CHART) + to_yaml(*sandbox(namespaced)),
-        "config/sandbox/secrets.yaml": HEADER.format("the sandbox, whose credentials are not secret")
+        "config/sandbox/secrets.yaml": HEADER.format("the sandbox, whose credentials are known to all")
         + to_yaml(*sandbox_secrets()),
         "config/sandbox/teams-rollout.yaml": (ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"),
     }
@@ -167,7 +167,7 @@ def _base(folder: str, objects: Objects, what: str) -> dict[str, str]:
     comment = HEADER.format(CHART)
     texts = {f"{folder}/{name}.yaml": comment + to_yaml(*bodies) for name, bodies in files.items()}
     texts[f"{folder}/names.yaml"] = (
-        f"# Fields that must have the name of the Deployment, also with a namePrefix.\n{comment}{to_yaml(references)}"
+        f"# What has the Deployment's name, whatever a kustomization makes of it.\n{comment}{to_yaml(references)}"
     )
     return {f"{folder}/kustomization.yaml": f"# {what}\n{comment}{to_yaml(kustomization)}", **texts}
 
