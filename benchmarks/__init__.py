@@ -1,1 +1,1 @@
-"""Figures about the product, each from a command that anyone can run."""
+"""Measurements of the product. `CONTRIBUTING.md` lists the `make` target of each."""

@@ -1,8 +1,8 @@
-"""One run with many people: how the import is portioned, and how much memory the operator takes for it.
+"""Measures one run with many people: the requests of its import, and the memory of the operator.
 
     python -m benchmarks.large_run [--rows 25300]
 
-Everything is real: an API server, HTTPS sockets, the operator as a process of its own. Prints one figure a line.
+The operator runs as a separate process, with a real API server and the sandbox over HTTPS.
 """
 
 import argparse
@@ -16,9 +16,9 @@ from tests.environment.stage import Stage
 
 
 def main() -> None:
-    """Run it and print the figures."""
+    """Run the exporter and print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=25_300, help="people that the query returns (25300)")
+    parser.add_argument("--rows", type=int, default=25_300, help="number of people that the query returns (25300)")
     rows = parser.parse_args().rows
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qualtrics-exporter-large-run-")))

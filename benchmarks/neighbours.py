@@ -1,16 +1,16 @@
-"""What one tenant's remote sides do to the other tenants: sides that hang, are slow, or flood; and large results.
+"""Measures how much noisy neighbours delay other tenants: services that hang, are slow, or flood, and large results.
 
     python -m benchmarks.neighbours [hanging] [mixed] [large]
 
-Everything is real: an API server, the operator as a process of its own, and each tenant's Nexthink and Qualtrics on
-HTTPS sockets. Each tenant has a namespace. Prints one figure a line, with its target.
+The operator runs as a separate process, with a real API server. Each tenant has a namespace, and its own Nexthink and
+Qualtrics on HTTPS sockets. Each line of the output has a measurement and its target.
 
 - `hanging`: 15 exporters of a tenant whose Nexthink never answers, then 10 of another tenant, with
   `--max-concurrent-runs 10`.
-- `mixed`: eight tenants alone, one after the other. Then all of them at once, while the sides of a ninth hang, those of
-  a tenth take 30 s for each reply, and the Nexthink of an eleventh sends replies without end.
-- `large`: ten runs of a million people each, at once. The imports end at once, so that the runs wait for the operator
-  only.
+- `mixed`: eight tenants run one after the other. Then all of them run at once, next to three other tenants: the
+  services of one hang, those of another take 30 s for each reply, and the Nexthink of the third sends endless replies.
+- `large`: ten concurrent runs of a million people each. Qualtrics completes imports immediately, so the runs wait only
+  for the operator.
 """
 
 import argparse
@@ -34,17 +34,17 @@ from tests.environment.sandbox import SandboxThread
 from tests.environment.stage import Stage
 
 GROUP = "qualtrics-exporter.dev"
-PATIENCE_SECONDS = 900.0
-LOOK_SECONDS = 0.1
+TIMEOUT_SECONDS = 900.0
+POLL_SECONDS = 0.1
 MEMORY_LIMIT = 512 * 1024 * 1024
-"""Of the chart."""
+"""The memory limit of the chart."""
 
 Row = tuple[str, str, str]
-"""What is measured, the figure, and the target."""
+"""What is measured, the measurement, and the target."""
 
 
 class Tenant:
-    """A namespace with some exporters, and remote sides of its own."""
+    """A namespace with exporters, and its own Nexthink and Qualtrics."""
 
     def __init__(self, stage: Stage, name: str, exporters: int, stack: ExitStack) -> None:
         self.sandbox = stack.enter_context(SandboxThread(stage.clock, stage.certificates.server))
@@ -53,11 +53,11 @@ class Tenant:
         self._stage = stage
 
     def apply(self, query: Query | None = None) -> None:
-        """Create the Secrets and the exporters, each with a mailing list of its own."""
+        """Create the Secrets and the exporters. Each exporter has its own mailing list."""
         account = self.sandbox.account
-        kept = {"apiVersion": "v1", "kind": "Secret"}
+        secret = {"apiVersion": "v1", "kind": "Secret"}
         secrets = self.sandbox.secrets()
-        items = [{**kept, "metadata": {"name": name}, "stringData": keys} for name, keys in secrets.items()]
+        items = [{**secret, "metadata": {"name": name}, "stringData": keys} for name, keys in secrets.items()]
         if query:
             query.executed = account.queries[account.query_id].executed
             self.sandbox.call(lambda: account.add_query(query))
@@ -82,20 +82,19 @@ class Tenant:
         return [item.get("status", {}) for item in self._stage.cluster.read(path)["items"]]
 
     def ready(self) -> bool:
-        """Whether all its exporters were checked."""
+        """Whether every exporter was checked without an error."""
         conditions = [{c["type"]: c["status"] for c in status.get("conditions", [])} for status in self.statuses()]
         return len(conditions) == len(self.names) and all(c.get("Ready") == "True" for c in conditions)
 
     def sent(self, number: int) -> bool:
-        """Whether each exporter has so many entries; SystemExit if one of them is not a success."""
+        """Whether every exporter has that many history entries. Exits if an entry is not `Succeeded`."""
         histories = [status.get("history", []) for status in self.statuses()]
-        bad = [entry for history in histories for entry in history if entry["result"] != "Succeeded"]
-        if bad:
-            sys.exit(f"{self.namespace}: {bad[0]['result']}, {bad[0]['reason']}: {bad[0]['message']}")
+        if others := [entry for history in histories for entry in history if entry["result"] != "Succeeded"]:
+            sys.exit(f"{self.namespace}: {others[0]['result']}, {others[0]['reason']}: {others[0]['message']}")
         return all(len(history) >= number for history in histories)
 
     def request(self, token: str) -> float:
-        """Request a run of every exporter. Returns the time."""
+        """Request a run of every exporter. Returns the time of the request."""
         annotation = f"{GROUP}/run-requested-at={token}"
         began = time.monotonic()
         self._stage.cluster.kubectl(
@@ -104,18 +103,18 @@ class Tenant:
         return began
 
 
-def wait(look: Callable[[], Any], what: str) -> float:
-    """Wait until it is so. Returns the time."""
-    give_up = time.monotonic() + PATIENCE_SECONDS
-    while not look():
-        if time.monotonic() > give_up:
-            sys.exit(f"not within {PATIENCE_SECONDS:g} s: {what}")
-        time.sleep(LOOK_SECONDS)
+def wait(condition: Callable[[], Any], what: str) -> float:
+    """Wait until the condition is true. Returns the time."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit(f"timed out after {TIMEOUT_SECONDS:g} s: {what}")
+        time.sleep(POLL_SECONDS)
     return time.monotonic()
 
 
 def hanging(stage: Stage, stack: ExitStack) -> Iterator[Row]:
-    """Healthy exporters beside those of a tenant whose Nexthink never answers."""
+    """Healthy exporters next to those of a tenant whose Nexthink never answers."""
     bad, good = Tenant(stage, "hanging", 15, stack), Tenant(stage, "healthy", 10, stack)
     operator(stage, "--max-concurrent-runs", "10")
     for tenant in (bad, good):
@@ -126,13 +125,13 @@ def hanging(stage: Stage, stack: ExitStack) -> Iterator[Row]:
     wait(lambda: bad.sandbox.held() >= 3, "the requests of the one tenant hang")
     time.sleep(2)
     began = good.request("now")
-    took = wait(lambda: good.sent(1), "the healthy ones are sent") - began
-    yield "15 hanging, 10 healthy: the healthy ones are sent after", f"{took:.0f} s", "20 s"
-    yield "requests of the other tenant that hang meanwhile", f"{bad.sandbox.held()}", ""
+    took = wait(lambda: good.sent(1), "the healthy exporters have sent") - began
+    yield "15 hanging, 10 healthy: time until the healthy ones sent", f"{took:.0f} s", "20 s"
+    yield "  requests of the hanging tenant in flight", f"{bad.sandbox.held()}", ""
 
 
 def mixed(stage: Stage, stack: ExitStack) -> Iterator[Row]:
-    """Eight tenants alone, and beside one that hangs, one that is slow and one that floods."""
+    """Eight tenants, first alone, then next to one that hangs, one that is slow and one that floods."""
     bad = {name: Tenant(stage, name, 15, stack) for name in ("hanging", "slow", "flooding")}
     normal = [Tenant(stage, f"normal-{number}", 1, stack) for number in range(8)]
     process = operator(stage)
@@ -158,16 +157,16 @@ def mixed(stage: Stage, stack: ExitStack) -> Iterator[Row]:
                 ended[number] = time.monotonic() - together[number]
         return len(ended) == len(normal)
 
-    wait(all_ended, "the normal tenants are sent")
-    yield "eight normal tenants alone: the slowest run takes", f"{max(alone):.1f} s", ""
-    yield "beside a hanging, a slow and a flooding tenant", f"{max(ended.values()):.1f} s", ""
+    wait(all_ended, "the normal tenants have sent")
+    yield "eight normal tenants alone: slowest run", f"{max(alone):.1f} s", ""
+    yield "  next to a hanging, a slow and a flooding tenant", f"{max(ended.values()):.1f} s", ""
     ratio = max(ended[number] / alone[number] for number in ended)
-    yield "the worst of them takes so many times its time alone", f"{ratio:.2f}", "1.5"
-    yield "peak memory of the operator next to them", *_mebibytes(process.peak_memory())
+    yield "  largest slowdown of a tenant, as a factor", f"{ratio:.2f}", "1.5"
+    yield "  peak memory of the operator", *_mebibytes(process.peak_memory())
 
 
 def large(stage: Stage, stack: ExitStack, runs: int, people: int) -> Iterator[Row]:
-    """Many runs with large results at once."""
+    """Concurrent runs with large results."""
     tenants = [Tenant(stage, f"large-{number}", 1, stack) for number in range(runs)]
     with mock.patch.object(QualtricsState, "_finish", _count_only):
         process = operator(stage, environment={"QUALTRICS_EXPORTER_TEST_FIRST_LOOK": "0.05"})
@@ -181,12 +180,12 @@ def large(stage: Stage, stack: ExitStack, runs: int, people: int) -> Iterator[Ro
         began = time.monotonic()
         for tenant in tenants:
             tenant.request("now")
-        took = wait(lambda: all(tenant.sent(1) for tenant in tenants), "all are sent") - began
+        took = wait(lambda: all(tenant.sent(1) for tenant in tenants), "all runs have sent") - began
         peak = process.peak_memory()
     got = [status["history"][0]["recipients"]["imported"] for tenant in tenants for status in tenant.statuses()]
-    yield f"{runs} runs of {people:,} people: imported in all", f"{sum(got):,}", f"{runs * people:,}"
+    yield f"{runs} runs of {people:,} people: imported people", f"{sum(got):,}", f"{runs * people:,}"
     yield "  seconds", f"{took:.0f}", ""
-    yield "  peak memory of the operator before", *_mebibytes(before)
+    yield "  peak memory of the operator before the runs", *_mebibytes(before)
     yield "  peak memory of the operator", *_mebibytes(peak)
 
 
@@ -194,13 +193,13 @@ def _mebibytes(size: int) -> tuple[str, str]:
     return f"{size / 2**20:.0f} MiB", f"{MEMORY_LIMIT / 2**20:.0f} MiB"
 
 
-def _count_only(brand: QualtricsState, job: ImportJob) -> None:
-    """Take people in without keeping them: ten million of them are more than the sandbox can hold."""
+def _count_only(state: QualtricsState, job: ImportJob) -> None:
+    """Count the people of an import and drop them: the sandbox cannot hold ten million people in memory."""
     job.status, job.created, job.added, job.contacts = "complete", len(job.contacts), len(job.contacts), []
 
 
 def operator(stage: Stage, *arguments: str, environment: dict[str, str] | None = None) -> Operator:
-    """An operator for all namespaces, with the machine's own clock."""
+    """Start an operator that manages all namespaces and uses the clock of the machine."""
     process = stage.process(
         stage.cluster.kubeconfig,
         *("--allowed-host", "localhost", "--no-leader-election", *arguments),
@@ -212,11 +211,11 @@ def operator(stage: Stage, *arguments: str, environment: dict[str, str] | None =
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the scenarios and print the figures."""
+    """Run the scenarios and print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("scenarios", nargs="*", help="hanging, mixed or large (all)")
-    parser.add_argument("--runs", type=int, default=10, help="how many runs have a large result (10)")
-    parser.add_argument("--people", type=int, default=1_000_000, help="people in each of them (1000000)")
+    parser.add_argument("--runs", type=int, default=10, help="number of runs in `large` (10)")
+    parser.add_argument("--people", type=int, default=1_000_000, help="number of people in each run (1000000)")
     options = parser.parse_args(arguments)
     scenarios: dict[str, Callable[[Stage, ExitStack], Iterator[Row]]] = {
         "hanging": hanging,
@@ -230,8 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cluster.install_crds()
             stage = Stage(cluster, cluster.namespace(name), folder, stack)
             with contextlib.closing(scenarios[name](stage, stack)) as rows:  # type: ignore[type-var]
-                for what, figure, target in rows:
-                    print(f"{what:58} {figure:>12}   {f'target {target}' if target else ''}".rstrip(), flush=True)
+                for what, measurement, target in rows:
+                    print(f"{what:58} {measurement:>12}   {f'target {target}' if target else ''}".rstrip(), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How fast queries are checked, and how the time grows with their length.
+"""Measures how long the check of a query takes, and how the time grows with the length of the query.
 
     python -m benchmarks.nql
 
-Takes the good queries of the test corpus. Prints figures only; the times are of one process, on one core.
+The queries are those of the test corpus that have no findings. Times are CPU times of one process.
 """
 
 import time
@@ -22,30 +22,30 @@ WEEK = timedelta(days=7)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Print the measurements."""
     began = time.process_time()
     check("users | list ad.email_address")
-    print(f"the first check, with the making of the parser   {1000 * (time.process_time() - began):8.1f} ms")
+    print(f"first check, which builds the parser             {1000 * (time.process_time() - began):8.1f} ms")
 
-    good = [entry for entry in entries() if not entry.expected]
-    typical = list(islice(cycle(good), QUERIES))
+    valid = [entry for entry in entries() if not entry.expected]
+    typical = list(islice(cycle(valid), QUERIES))
     took = best(lambda: [check(entry.query, entry.parameters, entry.interval) for entry in typical])
     length = sum(len(entry.query) for entry in typical) / QUERIES
-    print(f"{QUERIES:,} typical queries of {length:.0f} characters            {1000 * took:8.1f} ms")
-    print(f"one of them                                      {1000 * took / QUERIES:8.3f} ms")
+    print(f"{QUERIES:,} typical queries, {length:.0f} characters on average   {1000 * took:8.1f} ms")
+    print(f"one of these queries                             {1000 * took / QUERIES:8.3f} ms")
 
-    print("\na query of so many characters   takes   a character")
+    print("\n  characters of a long query       time  per character")
     for characters in LENGTHS:
         took = best(partial(check, long_query(characters), {}, WEEK))
         print(f"{characters:>29,} {1000 * took:7.1f} ms {1e6 * took / characters:8.2f} µs")
 
-    print("\nhostile texts of 16,000 characters, and a megabyte")
+    print("\nhostile queries of 16,000 characters, and one of a megabyte")
     for name, text in HOSTILE.items():
         print(f"{name:>29} {1000 * best(partial(check, text, {}, WEEK)):7.1f} ms")
 
 
 def best(work: Callable[[], object]) -> float:
-    """Seconds, of the fastest of some rounds: what the others took longer was something else's."""
+    """The CPU seconds of the fastest round. In slower rounds, other programs on the machine interfered."""
     times = []
     for _ in range(ROUNDS):
         began = time.process_time()
@@ -55,12 +55,12 @@ def best(work: Callable[[], object]) -> float:
 
 
 def long_query(characters: int) -> str:
-    """One good query of that length: conditions make it long, as in real life."""
+    """A valid query of that length. It is long because of its conditions, as real queries are."""
     head = "users | with execution.events during past 7d\n| where "
     tail = "\n| list ad.email_address"
-    one = 'binary.name == "teams.exe" or '
+    condition = 'binary.name == "teams.exe" or '
     room = characters - len(head) - len(tail) - len("name != null")
-    return f"{head}{one * (room // len(one))}name != null{tail}"
+    return f"{head}{condition * (room // len(condition))}name != null{tail}"
 
 
 HOSTILE = {

@@ -1,14 +1,14 @@
-"""Many exporters that are due in the same slot, with one tenant whose runs take long: before and after fair sharing.
+"""Measures how long exporters wait that are all due in one slot, with and without fair shares between tenants.
 
     python -m benchmarks.queue [--exporters 10000]
 
 The work queue, the reconciler, planning, the runs, the status store and the clients of Nexthink and Qualtrics are real.
-They run on virtual time, against the in-memory API server and the in-memory remote services of `tests.simulation`. The
-vendor limits apply, such as one Nexthink query a second per tenant. A run takes about 20 seconds. In the first tenant
-it takes about half an hour, because Qualtrics is slow to import.
+They run on virtual time, against the in-memory API server, Nexthink and Qualtrics of `tests.simulation`. The vendors'
+rate limits apply, such as one Nexthink query a second per tenant. A run takes about 20 seconds. A run of the first
+tenant takes about half an hour, because Qualtrics is slow to import.
 
-The first column puts the old behavior back: one pool of 10 runs for all tenants, and a slot that waits in the queue for
-longer than an hour is late. The second column is the code as it is.
+The column `before` has the behavior before fair shares: one pool of 10 runs for all tenants, and a slot is late if it
+waits in the queue for more than an hour. The column `after` has the current behavior.
 """
 
 import argparse
@@ -31,16 +31,16 @@ from qualtrics_exporter.fair_share import NOBODY, FairQueue, Tenant
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Status, timestamp
 
-from .queue_world import SLOT, Figures, World
+from .queue_simulation import SLOT, Measurements, QueueSimulation
 
 TENANTS = 20
 POOL = 10
-"""How many runs the old version had in progress at most."""
+"""The maximum number of runs in progress, before fair shares."""
 STARTING_DEADLINE = timedelta(hours=1)
 
 
 class OneQueue(FairQueue[Any]):
-    """All tenants are one. A single tenant gets half of the total, so the total is doubled."""
+    """Treats all tenants as one. A single tenant gets half of the total, so the total is doubled."""
 
     def __init__(self, total: int, *, background: int | None = None) -> None:
         super().__init__(2 * total)
@@ -53,20 +53,20 @@ class OneQueue(FairQueue[Any]):
 
 
 @contextlib.contextmanager
-def before(world: World) -> Iterator[None]:
-    """Put the old behavior back.
+def before(simulation: QueueSimulation) -> Iterator[None]:
+    """Patch the operator so that it behaves as before fair shares.
 
-    An exporter was noticed when one of 1,000 tasks took it up, and then waited for a place in the pool. A slot that was
-    noticed more than an hour after it was due was `Missed`.
+    One of 1,000 tasks took up an exporter that was due, and then waited for a place in the pool. A slot was `Missed` if
+    that happened more than an hour after it was due.
     """
     pool, reconcile, missed = asyncio.Semaphore(POOL), Reconciler.reconcile, slots._missed
 
     async def in_pool(self: Reconciler, key: Key, turn: Turn) -> Wake:
-        if key.name not in world.unfinished or turn.waited > STARTING_DEADLINE:
+        if key.name not in simulation.unfinished or turn.waited > STARTING_DEADLINE:
             return await reconcile(self, key, turn._replace(first=False, waited=timedelta(0)))
-        noticed = world.loop.time()
+        taken_up = simulation.loop.time()
         async with pool:
-            waited = timedelta(seconds=world.loop.time() - noticed)
+            waited = timedelta(seconds=simulation.loop.time() - taken_up)
             return await reconcile(self, key, turn._replace(first=False, waited=waited))
 
     def never_overtaken(*slots_and_context: Any) -> Status:
@@ -80,37 +80,37 @@ def before(world: World) -> Iterator[None]:
         yield
 
 
-def measure(exporters: int, slow_minutes: float, *, old: bool = False, tenants: int = TENANTS) -> Figures:
-    """The figures of one world. With `old`, the old behavior is put back."""
-    world = World(exporters, slow_minutes, tenants)
-    with before(world) if old else contextlib.nullcontext():
-        return world.run()
+def measure(exporters: int, slow_minutes: float, *, old: bool = False, tenants: int = TENANTS) -> Measurements:
+    """Run one simulation. With `old`, the operator behaves as before fair shares."""
+    simulation = QueueSimulation(exporters, slow_minutes, tenants)
+    with before(simulation) if old else contextlib.nullcontext():
+        return simulation.run()
 
 
-def rows(figures: Figures) -> Iterator[tuple[str, str]]:
-    """The lines of a column of the table."""
-    yield "exporters", f"{figures.exporters:,}"
-    yield "sent", f"{figures.sent:,}"
-    yield "distributions in Qualtrics", f"{figures.distributions:,}"
-    yield "Missed", f"{figures.missed:,}"
+def rows(measured: Measurements) -> Iterator[tuple[str, str]]:
+    """The names and values of one column of the table."""
+    yield "exporters", f"{measured.exporters:,}"
+    yield "sent", f"{measured.sent:,}"
+    yield "distributions in Qualtrics", f"{measured.distributions:,}"
+    yield "Missed", f"{measured.missed:,}"
     for reason in (Reason.DEADLINE_EXCEEDED, Reason.SLOT_OVERTAKEN):
-        yield f"  {reason}", f"{figures.results[f'Missed {reason}']:,}"
-    other = sum(figures.results.values()) - figures.sent - figures.missed
+        yield f"  {reason}", f"{measured.results[f'Missed {reason}']:,}"
+    other = sum(measured.results.values()) - measured.sent - measured.missed
     yield "other results", f"{other:,}"
-    yield "without an entry", f"{figures.exporters - sum(figures.results.values()):,}"
-    yield "median run, healthy tenants, s", f"{statistics.median(figures.run_seconds or [0]):.0f}"
+    yield "without an entry", f"{measured.exporters - sum(measured.results.values()):,}"
+    yield "healthy tenants: median run, s", f"{statistics.median(measured.run_seconds or [0]):.0f}"
     for slow, name in ((False, "healthy tenants"), (True, "slow tenant")):
-        yield f"{name}: sent", f"{len(figures.ends[slow]):,}"
-        yield "  last one sent after, min", _minutes(figures.ends[slow], 1.0)
-        yield "  sent after, p50, min", _minutes(figures.ends[slow], 0.5)
-        yield "  sent after, p99, min", _minutes(figures.ends[slow], 0.99)
-        yield "  wait for the start, p50, min", _minutes(figures.waits[slow], 0.5)
-        yield "  wait for the start, p99, min", _minutes(figures.waits[slow], 0.99)
-    yield "highest schedule_lag_seconds", f"{figures.lag:,.0f}"
-    yield "  at the end", f"{figures.lag_at_end:,.0f}"
-    yield "runs in progress, at most", f"{figures.runs:,}"
-    yield "exporters in progress, at most", f"{figures.in_progress:,}"
-    yield "CPU of the simulation, s", f"{figures.cpu:.0f}"
+        yield f"{name}: sent", f"{len(measured.ends[slow]):,}"
+        yield "  last one sent after, min", _minutes(measured.ends[slow], 1.0)
+        yield "  sent after, p50, min", _minutes(measured.ends[slow], 0.5)
+        yield "  sent after, p99, min", _minutes(measured.ends[slow], 0.99)
+        yield "  wait for the start, p50, min", _minutes(measured.waits[slow], 0.5)
+        yield "  wait for the start, p99, min", _minutes(measured.waits[slow], 0.99)
+    yield "highest schedule_lag_seconds", f"{measured.lag:,.0f}"
+    yield "  at the end", f"{measured.lag_at_end:,.0f}"
+    yield "most runs in progress", f"{measured.runs:,}"
+    yield "most exporters in progress", f"{measured.in_progress:,}"
+    yield "CPU time of the simulation, s", f"{measured.cpu:.0f}"
 
 
 def _minutes(seconds: list[float], quantile: float) -> str:
@@ -120,14 +120,14 @@ def _minutes(seconds: list[float], quantile: float) -> str:
 
 
 def main() -> None:
-    """Measure both versions and print the table."""
+    """Measure both behaviors and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--exporters", type=int, default=10_000, help="how many exporters are due (10000)")
+    parser.add_argument("--exporters", type=int, default=10_000, help="number of exporters (10000)")
     parser.add_argument(
         "--slow-minutes",
         type=float,
         default=28,
-        help="how long imports of the slow tenant take, less than 30; 0: as long as those of the others (28)",
+        help="how long an import of the slow tenant takes, less than 30 (28); 0: as long as for other tenants",
     )
     options = parser.parse_args()
     print(f"{TENANTS} tenants, all exporters due at {timestamp(SLOT)}\n")

@@ -1,11 +1,12 @@
-"""How long it takes until a replica leads, if the API server is slow for one replica or for both.
+"""Measures how long it takes until a replica leads if the API server is slow for one replica or for both.
 
     python -m benchmarks.slow_api
 
-The leader election is real. It runs on virtual time, against an API server in memory that delays each call about the
-Lease. Two replicas start one after the other, the slow one first. The figures are the worst of several delays between
-the two starts. With one slow replica they count from the start of the healthy one, otherwise from the first start. "-"
-means that nobody led within ten minutes.
+The leader election is real. It runs on virtual time, against an in-memory API server that delays each call for the
+Lease. Two replicas start one after the other, the slow one first, with several delays between the two starts. The
+table has the longest time of all delays. It counts from the start of the healthy replica if there is one, otherwise
+from the first start. "-" means that no replica led within ten minutes. The table also has the share of the time after
+the first minute in which a replica leads, on average.
 """
 
 import statistics
@@ -16,25 +17,25 @@ from tests.controller.slow_election import QUICK, Election, Speed
 LATENCIES = (0.1, 0.5, 1.0, 1.2, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0)
 STAGGERS = (0.5, 3.0, 7.0, 11.0, 14.0)
 LIMIT = 600.0
-"""Seconds of virtual time after which nobody is expected to lead any more."""
+"""The measurement stops after this time, in virtual seconds."""
 
 
 def seconds_until_led(speeds: list[Speed], stagger: float, since: float) -> float:
-    """From that moment to the first one at which somebody leads; `LIMIT` if nobody does."""
+    """The time from `since` until a replica leads, or `LIMIT` if none does."""
     with Election(speeds, stagger=stagger) as election:
         led = election.until_led(since + LIMIT)
         return LIMIT if led is None else max(0.0, led - since)
 
 
 def share_led(speeds: list[Speed], stagger: float) -> float:
-    """For which part of ten minutes somebody leads, from a minute after the start on."""
+    """The share of ten minutes in which a replica leads. They begin a minute after the start."""
     with Election(speeds, stagger=stagger) as election:
         election.run(60 + LIMIT)
         return sum(candidate.led(60, 60 + LIMIT) for candidate in election.candidates) / LIMIT
 
 
 def main() -> int:
-    print("Seconds until somebody leads, and the part of the time after that in which somebody leads\n")
+    print("Seconds until a replica leads, and the share of time in which a replica leads\n")
     print("| seconds per call | one replica slow |      | both slow |      |")
     print("| ---------------: | ---------------: | ---: | --------: | ---: |")
     for latency in LATENCIES:

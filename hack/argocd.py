@@ -1,4 +1,4 @@
-"""Generates `argocd/argocd-cm.yaml`: the scripts in `argocd/resource_customizations` as settings of Argo CD."""
+"""Generates `argocd/argocd-cm.yaml`, which adds the scripts in `argocd/resource_customizations` to Argo CD."""
 
 from hack.files import HEADER, ROOT, to_yaml
 from qualtrics_exporter.resource.exporter import GROUP, KIND
@@ -7,8 +7,9 @@ SCRIPTS = ROOT / "argocd" / "resource_customizations" / GROUP / KIND
 PATH = "argocd/argocd-cm.yaml"
 _COMMENT = f"""\
 {HEADER.format(SCRIPTS.relative_to(ROOT))}#
-# For an Argo CD without built-in support for this resource: the health of an exporter, and its actions.
-# Add it to your argocd-cm. Other settings in there are not changed:
+# The health check and the actions of exporters, for Argo CD versions that do not include them. To add them to your
+# argocd-cm without changing its other settings:
+#
 #   kubectl apply --server-side --field-manager=qualtrics-exporter -n argocd -f argocd/argocd-cm.yaml
 """
 

@@ -1,12 +1,13 @@
-"""Prints figures of the code base: `make figures`.
+"""Prints the size of the code base: `make figures`.
 
-- *Modules* and *lines* of the product: the Python files below `operator/`, with comments and docstrings.
-- *Long modules* have more than 350 lines, *long classes* more than 250, decorators not counted.
-- An *import cycle* is a group of modules that import each other, directly or through others. Imports in functions
-  count; imports for type checking only do not.
-- *Assertions* are `assert` statements below `tests/`. Calls such as `pytest.raises` do not count.
-- The *path of a survey* is what happens from the watch event to the request that sends the survey. A separate program
-  measures it, because it needs the simulation of the tests: `tests/simulation/survey_path.py` defines its figures.
+- The *product* is the Python code in `operator/`, including comments and docstrings.
+- A *long module* has more than 350 lines. A *long class* has more than 250 lines, without its decorators.
+- An *import cycle* is a group of modules that import each other, directly or through others. Imports inside functions
+  count. Imports that only a type checker executes do not.
+- *Assertions* are `assert` statements in `tests/`. Calls such as `pytest.raises` do not count.
+- The *path of a survey* begins with a watch event and ends with the request that sends the survey.
+  `tests/simulation/survey_path.py` measures it and defines its numbers. It is a separate program because it needs the
+  simulation.
 
 A test checks the limits (`tests/repository/test_figures.py`).
 """
@@ -29,18 +30,18 @@ CLASS_LINES = 250
 
 
 def product() -> dict[str, str]:
-    """The text of each module of the product, by its path in the package."""
+    """The modules of the product: their texts by path in the package."""
     return {str(path.relative_to(PRODUCT)): path.read_text("utf-8") for path in sorted(PRODUCT.rglob("*.py"))}
 
 
 def long_modules(modules: Mapping[str, str]) -> dict[str, int]:
-    """The lines of each module that exceeds the limit."""
+    """The modules that are too long, with their number of lines."""
     lengths = {name: len(text.splitlines()) for name, text in modules.items()}
     return {name: length for name, length in lengths.items() if length > MODULE_LINES}
 
 
 def long_classes(modules: Mapping[str, str]) -> dict[str, int]:
-    """The lines of each class that exceeds the limit, by module and name."""
+    """The classes that are too long, as `module:class`, with their number of lines."""
     lengths = {
         f"{name}:{node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
         for name, text in modules.items()
@@ -51,7 +52,7 @@ def long_classes(modules: Mapping[str, str]) -> dict[str, int]:
 
 
 def imports() -> dict[str, set[str]]:
-    """The modules of the product that each of its modules imports."""
+    """For each module of the product, the modules of the product that it imports."""
     graph = grimp.build_graph(PACKAGE, exclude_type_checking_imports=True, cache_dir=None)
     return {module: graph.find_modules_directly_imported_by(module) for module in sorted(graph.modules)}
 
@@ -84,14 +85,14 @@ def assertions(folder: Path) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the figures."""
+    """Print the numbers."""
     parser = argparse.ArgumentParser(prog="python -m hack.figures", description=__doc__)
-    parser.add_argument("--steps", action="store_true", help="print each module on the path, and each step back")
+    parser.add_argument("--steps", action="store_true", help="also print the modules of the path, and the steps back")
     options = parser.parse_args(arguments)
     modules = product()
     lines = [line for text in modules.values() for line in text.splitlines()]
-    filled = sum(bool(line.strip()) for line in lines)
-    print(f"product: {len(lines)} lines ({filled} without empty lines) in {len(modules)} modules")
+    non_empty = sum(bool(line.strip()) for line in lines)
+    print(f"product: {len(lines)} lines ({non_empty} without empty lines) in {len(modules)} modules")
     _list(f"modules over {MODULE_LINES} lines", [f"{name} ({n})" for name, n in long_modules(modules).items()])
     _list(f"classes over {CLASS_LINES} lines", [f"{name} ({n})" for name, n in long_classes(modules).items()])
     _list("import cycles", [", ".join(group) for group in cycles(imports())])

@@ -128,8 +128,8 @@ def being_deleted() -> dict[str, Any]:
         (lambda: after_run("Succeeded", days=400), None),
         (lambda: after_run("Failed", minutes=1), None),
         (lambda: after_run("Held", minutes=1), None),
-        (lambda: after_run("Unknown", "Succeeded", days=400), "is unknown"),
-        (lambda: with_request(time_ago(seconds=5)), "has not begun it yet"),
+        (lambda: after_run("Unknown", "Succeeded", days=400), "It is unknown whether"),
+        (lambda: with_request(time_ago(seconds=5)), "has not started it yet"),
         (lambda: with_request(now := time_ago(minutes=1), handled=now), None),
         (lambda: with_request(time_ago(minutes=11)), None),
         (lambda: with_request("a text of Git's"), None),
@@ -168,7 +168,7 @@ def test_run_now_is_disabled_and_rejected_after_a_recent_run_an_unknown_outcome_
 
 def test_discovery_and_run_now_contain_the_same_guard() -> None:
     discovery, action = ((ACTIONS / name).read_text("utf-8") for name in ("discovery.lua", "run-now/action.lua"))
-    guard = re.compile(r"^-- Why no run .*?^end$", re.MULTILINE | re.DOTALL)
+    guard = re.compile(r"^-- Returns why a run .*?^end$", re.MULTILINE | re.DOTALL)
     assert guard.findall(discovery) == guard.findall(action) != []
 
 

@@ -1,15 +1,15 @@
--- How a QualtricsExporter does, in the eyes of Argo CD.
+-- The health of a QualtricsExporter, by the rules of kstatus.
 --
--- It follows kstatus: Degraded is only what cannot work until somebody changes something (Stalled), and what may still
--- become well is Progressing. A run that failed is told, but does not make the application unhealthy: the exporter is
--- well, and the next slot runs. A suspended exporter is Healthy too: that is what its owner wants.
+-- Degraded means that the exporter cannot run until somebody changes it (Stalled). A problem that can disappear without
+-- a change means Progressing. A failed run appears only in the message: the next slot runs, and no change in Git would
+-- fix the failure. A suspended exporter is Healthy, because its owner suspended it.
 
-local function verdict(status, message)
+local function health(status, message)
   return { status = status, message = message }
 end
 
 if obj.metadata.deletionTimestamp ~= nil then
-  return verdict("Progressing", "The exporter is being deleted.")
+  return health("Progressing", "The exporter is being deleted.")
 end
 
 local spec = obj.spec or {}
@@ -23,37 +23,38 @@ local function is(type, wanted)
   return conditions[type] ~= nil and conditions[type].status == wanted
 end
 
-local function told(type)
+local function describe(type)
   return conditions[type].reason .. ": " .. conditions[type].message
 end
 
 if status.observedGeneration ~= obj.metadata.generation then
-  return verdict("Progressing", "The operator has not checked this spec yet.")
+  return health("Progressing", "The operator has not checked this spec yet.")
 end
 if is("Stalled", "True") then
-  return verdict("Degraded", told("Stalled"))
+  return health("Degraded", describe("Stalled"))
 end
 if spec.suspend == true then
   local message = "Suspended: it has no slots until spec.suspend is false."
   if is("Ready", "False") then
-    message = message .. " It would not be ready. " .. told("Ready")
+    message = message .. " It is also not ready. " .. describe("Ready")
   end
-  return verdict("Healthy", message)
+  return health("Healthy", message)
 end
 if is("Reconciling", "True") then
-  return verdict("Progressing", told("Reconciling"))
+  return health("Progressing", describe("Reconciling"))
 end
 if not is("Ready", "True") then
-  return verdict("Progressing", conditions.Ready and told("Ready") or "The operator has not finished its first check.")
+  local unchecked = "The operator has not finished its first check."
+  return health("Progressing", conditions.Ready and describe("Ready") or unchecked)
 end
 
 local message = conditions.Ready.message
 if status.nextScheduleTime ~= nil then
-  message = message .. " The next slot falls due at " .. status.nextScheduleTime .. "."
+  message = message .. " The next slot is due at " .. status.nextScheduleTime .. "."
 end
 if is("LastRunSucceeded", "False") then
-  message = message .. " The last run did not succeed. " .. told("LastRunSucceeded")
+  message = message .. " The last run did not succeed. " .. describe("LastRunSucceeded")
 elseif is("LastRunSucceeded", "Unknown") and status.history ~= nil then
-  message = message .. " Whether the last run was sent is unknown. " .. told("LastRunSucceeded")
+  message = message .. " It is unknown whether the last run was sent. " .. describe("LastRunSucceeded")
 end
-return verdict("Healthy", message)
+return health("Healthy", message)

@@ -21,7 +21,7 @@ class ActiveRun(Model):
 
     id: RunId = Field(
         description="The id of the run. It is derived from the uid of the exporter and the slot or the request token, "
-        "so that a slot has one run only."
+        "so that a slot has only one run."
     )
     trigger: Trigger = Field(description="What started the run: Schedule, Request or Test.")
     scheduled_time: Time | None = Field(None, description="When the slot was due. Absent for Request and Test.")

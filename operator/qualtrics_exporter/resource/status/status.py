@@ -96,8 +96,8 @@ class Status(Model):
         max_length=SAMPLED_GROUPS,
         description="The last 366 groups that were surveyed, or may have been, newest first. A run without "
         "spec.sample.groups counts as one group of everybody. With spec.sample.groups, the people of a group are not "
-        "surveyed again until a cycle, less half an interval, has passed since the send. This also applies to "
-        "requests, and after a change of the schedule or of the sample.",
+        "surveyed again until a cycle (one turn of all groups), less half an interval, has passed since the send. This "
+        "also applies to requests, and after a change of the schedule or of the sample.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     last_successful_time: Time | None = Field(None, description="When the last successful run ended.")
@@ -121,7 +121,8 @@ class Status(Model):
     )
     last_settlement: Settlement | None = Field(
         None,
-        description="The result of that value, with which a user reports the outcome of a run that ended Unknown.",
+        description="The result of the last value of the annotation qualtrics-exporter.dev/settle-run, with which a "
+        "user reports the outcome of a run that ended Unknown.",
     )
     handled_requests: list[str] | None = Field(
         None,

@@ -1,10 +1,12 @@
--- What Argo CD offers to do with an exporter. A button is grey where a click would do nothing (the operator refuses it, or
--- has never seen the exporter: it takes what it finds then as done), or where it could mail people twice: while it is
--- unknown whether a run was sent, a person has to look first; and a second click, soon after a run, is hardly meant.
+-- The actions of an exporter in Argo CD. An action is disabled if it would have no effect, or could mail people twice:
+--
+-- - The operator would skip or ignore the request. It ignores requests from before it first saw the exporter.
+-- - It is unknown whether a run was sent. A person must look in Qualtrics first.
+-- - A run mailed people, or was requested, a moment ago. A second click is probably a mistake.
 
--- Why no run may be requested now, or nil. Argo CD only shows that an action is disabled and keeps nobody from running
--- it (by `argocd app actions run`, or from a page that is old), so discovery.lua and run-now/action.lua both have this,
--- word for word. All times are written alike, so texts sort as times do.
+-- Returns why a run cannot be requested now, or nil. discovery.lua and run-now/action.lua both contain this function,
+-- because Argo CD also runs disabled actions: from an outdated page, or by `argocd app actions run`. All times have the
+-- same format, so they can be compared as strings.
 local function refusal()
   local os = require("os")
   local function minutes_from_now(minutes)
@@ -18,7 +20,7 @@ local function refusal()
     return "The exporter is suspended."
   end
   if status.scheduleSince == nil then
-    return "The operator has not seen the exporter yet, and would take the request as done."
+    return "The operator has not seen the exporter yet. It would ignore the request."
   end
   if status.activeRun ~= nil then
     return "A run is active."
@@ -26,11 +28,11 @@ local function refusal()
   local token = (obj.metadata.annotations or {})["qualtrics-exporter.dev/run-requested-at"]
   if token ~= nil and token ~= status.lastHandledRunRequest
     and token > minutes_from_now(-10) and token < minutes_from_now(10) then
-    return "A run was requested a moment ago, and the operator has not begun it yet."
+    return "A run was requested a moment ago, and the operator has not started it yet."
   end
   for _, entry in ipairs(status.history or {}) do
     if entry.result == "Unknown" then
-      return "Whether run " .. entry.id .. " was sent is unknown: look in Qualtrics, then settle it."
+      return "It is unknown whether run " .. entry.id .. " was sent. Look in Qualtrics, then report the outcome."
     end
     if entry.result == "Succeeded" and entry.completionTime > minutes_from_now(-10) then
       return "Run " .. entry.id .. " mailed people less than ten minutes ago."

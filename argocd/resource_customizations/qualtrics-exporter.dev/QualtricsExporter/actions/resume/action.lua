@@ -1,3 +1,3 @@
--- Slots again, from the next one on. Where Git says suspend: true, self-heal takes this back: see docs/gitops.md.
+-- Starts the slots again, with the next one. If Git sets suspend: true, self-heal reverts this: see docs/gitops.md.
 obj.spec.suspend = false
 return obj

@@ -1,3 +1,3 @@
--- No slots until it is resumed. Where Git says suspend: false, self-heal takes this back: see docs/gitops.md.
+-- Stops the slots until Resume. If Git sets suspend: false, self-heal reverts this: see docs/gitops.md.
 obj.spec.suspend = true
 return obj

@@ -1,5 +1,5 @@
--- A test of both sides that mails nobody. That is in the token: one that begins with dry is never delivered. The mode is
--- set too, but what sets it back, an earlier test or Git with self-heal, may be faster than the operator.
+-- Requests a test that mails nobody. The token begins with dry, so the operator never sends this test. The script also
+-- sets the mode. That is not enough, because self-heal can restore another mode before the operator reads it.
 local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}

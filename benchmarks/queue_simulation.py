@@ -1,4 +1,4 @@
-"""An operator with many exporters that are due in the same slot, on virtual time: the world of `benchmarks.queue`."""
+"""Simulates an operator with many exporters that are due in the same slot, on virtual time, for `benchmarks.queue`."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ from tests.simulation.tenants import QUERY_TEXT, QualtricsBrand, WorldClock, bra
 SLOW = "team-0"
 """The namespace of the tenant with long runs."""
 QUERY_SECONDS = 7.0
-"""How long Nexthink takes to answer a query."""
+"""How long Nexthink takes to execute a query."""
 IMPORT_SECONDS = 12.0
 PEOPLE = 3
 SLOT = EPOCH.replace(hour=0) + timedelta(days=1)
@@ -40,12 +40,12 @@ SLOT = EPOCH.replace(hour=0) + timedelta(days=1)
 BEGIN = (SLOT - EPOCH).total_seconds() - 300
 """When the operator starts, in seconds of virtual time."""
 LIMIT = 24 * 3600.0
-"""When the measurement ends at the latest, in seconds after the slot."""
-LOOK_SECONDS = 15.0
+"""The maximum duration of the simulation, in seconds after the operator starts."""
+SCRAPE_SECONDS = 15.0
 
 
 class SlowNetwork(Network):
-    """A network on which the answer to a query takes its time."""
+    """A network in which Nexthink delays the reply to a query."""
 
     def begin(self, replica: str, request: Request) -> asyncio.Future[Any]:
         reply = super().begin(replica, request)
@@ -62,18 +62,18 @@ class SlowNetwork(Network):
 
 
 @dataclass
-class Figures:
-    """What is measured. Times are in seconds, those of entries since the slot."""
+class Measurements:
+    """The results of a simulation. Times are in seconds. `waits` and `ends` count from the slot."""
 
     exporters: int
     waits: dict[bool, list[float]] = field(default_factory=lambda: {False: [], True: []})
-    """From the slot to the start of the run, for the healthy tenants and for the slow one (True)."""
+    """When runs started. The key is True for the slow tenant."""
     ends: dict[bool, list[float]] = field(default_factory=lambda: {False: [], True: []})
-    """From the slot to the end of runs that sent."""
+    """When runs ended that sent."""
     run_seconds: list[float] = field(default_factory=list)
-    """How long the runs of the healthy tenants took."""
+    """How long runs of the healthy tenants took."""
     results: Counter[str] = field(default_factory=Counter)
-    """Entries by result and reason."""
+    """The number of entries by result and reason."""
     lag: float = 0.0
     lag_at_end: float = 0.0
     in_progress: int = 0
@@ -90,7 +90,7 @@ class Figures:
         return sum(number for result, number in self.results.items() if result.startswith("Missed"))
 
 
-class World:
+class QueueSimulation:
     """An operator, and exporters that are all due at `SLOT`."""
 
     def __init__(self, exporters: int, slow_minutes: float, tenants: int) -> None:
@@ -99,35 +99,35 @@ class World:
         self.faults = Faults(frozenset(), Random("api"), Random("remote"))  # noqa: S311  latencies, not secrets
         self.network = SlowNetwork(self.loop, self.faults, lambda *_: None, self.trace)
         self.invariants = SimpleNamespace(process_ended=_process_ended)
-        self.figures = Figures(exporters)
+        self.measured = Measurements(exporters)
         self.unfinished: set[str] = set()
-        """Names of the exporters whose slot has no entry yet."""
+        """The names of exporters whose slot has no entry yet."""
         self._active: set[str] = set()
         self._brands: list[QualtricsBrand] = []
-        world: Any = self  # a replica needs these few attributes of a simulation
-        self._replica = Replica(world, "operator", shard="", selector=None, runs=100, zone="zone", elects=False)
+        simulation: Any = self  # has the attributes of a `Simulation` that a replica uses
+        self._replica = Replica(simulation, "operator", shard="", selector=None, runs=100, zone="zone", elects=False)
         self.loop.run_until(BEGIN)
         for tenant in range(tenants):
             self._add_tenant(tenant, exporters, tenants, slow_minutes)
         self.server.listeners.append(self._changed)
 
     def trace(self, *words: Any) -> None:
-        """A simulation can print what happens."""
+        """Replicas call this. `Simulation` prints what happens; this class does not."""
 
     def calling(self, replica: Replica, operation: str) -> None:
-        """A simulation can interrupt a replica at a call."""
+        """Replicas call this. `Simulation` can interrupt a replica here; this class does not."""
 
-    def run(self) -> Figures:
-        """Start the operator and wait until every exporter has its entry."""
+    def run(self) -> Measurements:
+        """Start the operator and run until every exporter has an entry."""
         began = time.process_time()
         with patches.repeatable(0), patches.logs(None):
             self.loop.outside(0.0, self._replica.start)
-            self.loop.outside(LOOK_SECONDS, self._look)
+            self.loop.outside(SCRAPE_SECONDS, self._scrape)
             self.loop.run_until(BEGIN + LIMIT)
             self.loop.dispose()
-        self.figures.distributions = sum(len(brand.ledger.distributions) for brand in self._brands)
-        self.figures.cpu = time.process_time() - began
-        return self.figures
+        self.measured.distributions = sum(len(brand.ledger.distributions) for brand in self._brands)
+        self.measured.cpu = time.process_time() - began
+        return self.measured
 
     def _add_tenant(self, tenant: int, exporters: int, tenants: int, slow_minutes: float) -> None:
         namespace, clock = f"team-{tenant}", WorldClock(self.loop.time)
@@ -138,7 +138,7 @@ class World:
         slow = namespace == SLOW and slow_minutes > 0
         qualtrics.account.import_polls = 1000
         qualtrics.account.import_seconds = slow_minutes * 60 if slow else IMPORT_SECONDS
-        qualtrics.account.limits.qualtrics_jobs = None  # the slow tenant has more than 125 imports under way
+        qualtrics.account.limits.qualtrics_jobs = None  # the slow tenant has more than 125 imports in progress
         self.server.put_secret(namespace, "nexthink", nexthink.secret())
         self.server.put_secret(namespace, "qualtrics", qualtrics.secret())
         status: Body | None = None
@@ -148,29 +148,29 @@ class World:
             body = self.server.create(
                 namespace, name, _spec(query, qualtrics.add_target(number)), labels={}, annotations={}
             )
-            status = status or at_rest(body, true_time(BEGIN))
+            status = status or idle_status(body, true_time(BEGIN))
             self.server.exporters[namespace, name] = {**body, "status": status}
             self.unfinished.add(name)
 
-    def _look(self) -> None:
-        """What a scrape of the metrics would show."""
-        operator, figures = self._replica.operator, self.figures
+    def _scrape(self) -> None:
+        """Record what a scrape of the metrics would show."""
+        operator, measured = self._replica.operator, self.measured
         if operator is None:
             raise RuntimeError("the operator did not start")
         queue = operator.queue
-        figures.lag = max(figures.lag, queue.lag)
-        figures.lag_at_end = queue.lag
-        figures.in_progress = max(figures.in_progress, queue.in_progress)
+        measured.lag = max(measured.lag, queue.lag)
+        measured.lag_at_end = queue.lag
+        measured.in_progress = max(measured.in_progress, queue.in_progress)
         if self.unfinished:
-            self.loop.outside(LOOK_SECONDS, self._look)
+            self.loop.outside(SCRAPE_SECONDS, self._scrape)
         else:
             self.loop.stopped = True
 
     def _changed(self, kind: str, body: Body, before: Body | None) -> None:
-        name, status, figures = body["metadata"]["name"], body["status"], self.figures
+        name, status, measured = body["metadata"]["name"], body["status"], self.measured
         if "activeRun" in status:
             self._active.add(name)
-            figures.runs = max(figures.runs, len(self._active))
+            measured.runs = max(measured.runs, len(self._active))
         else:
             self._active.discard(name)
         history = status.get("history")
@@ -178,18 +178,18 @@ class World:
             return
         self.unfinished.remove(name)
         entry, slow = history[0], body["metadata"]["namespace"] == SLOW
-        figures.results[f"{entry['result']} {entry['reason']}"] += 1
+        measured.results[f"{entry['result']} {entry['reason']}"] += 1
         if "startTime" in entry:
             wait, end = _since_slot(entry["startTime"]), _since_slot(entry["completionTime"])
-            figures.waits[slow].append(wait)
+            measured.waits[slow].append(wait)
             if entry["result"] == "Succeeded":
-                figures.ends[slow].append(end)
+                measured.ends[slow].append(end)
                 if not slow:
-                    figures.run_seconds.append(end - wait)
+                    measured.run_seconds.append(end - wait)
 
 
-def at_rest(body: Body, now: datetime) -> Body:
-    """The status of an exporter that was checked a moment ago and waits for its next slot."""
+def idle_status(body: Body, now: datetime) -> Body:
+    """The status of an exporter that was just checked and waits for its next slot."""
     exporter = Exporter.from_object(body)
     status = plan(exporter, Context(now, "", "UTC")).status
     verdict = Verdict(answer=QueryResult(Recipients(), False, QuerySync(True, Reason.QUERY_IN_SYNC.meaning)))
