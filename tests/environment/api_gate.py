@@ -1,10 +1,10 @@
-"""A gate in front of the API server: every request of an operator passes here, is written down, and meets faults.
+"""A gate in front of the API server: a proxy that records the requests of operators and injects faults.
 
-What the sandbox is for the remote sides: a write can be held before it happens, or its reply kept back when it has;
-connections can be dropped, refused or answered by something else. It carries bytes and knows nothing of the product
-but the names of a run's steps, by which a write to the status is told from another.
+It has the same faults as the sandbox: it can hold a write before its effect, or hold the response after it, and it can
+drop or reject connections, or send another response. It forwards bytes. The only part of the product that it knows is
+the steps of a run, to distinguish the writes of a status.
 
-Operations are `api.status.Claimed` (or another step; `ended` when a run leaves the status, `noted` for the rest),
+Operations are `api.status.Claimed` (or another step; `ended` if a run leaves the status, `noted` for other writes),
 `api.event`, `api.lease`, and the reads `api.get`, `api.list`, `api.watch`, `api.secret`.
 """
 
@@ -40,23 +40,23 @@ WORDS = {
 
 @dataclass
 class ApiCall:
-    """One request of an operator. `status` stays 0 when it got no reply; `run` is the active run that it writes."""
+    """A request of an operator. `status` is 0 if it got no response, and `run` is the active run that it writes."""
 
     operation: str
     at: datetime
     status: int = 0
     done: float | None = None
-    """When the API server had answered, by the clock that nobody sets."""
+    """When the API server responded, in monotonic time."""
     taken: bool = False
-    """Whether the API server did it, whatever the operator then got to see."""
+    """Whether the API server executed the request, also if the operator did not get the response."""
     uid: str = ""
     run: dict[str, Any] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
-    """The entries that it writes, newest first."""
+    """The entries of the history that it writes, newest first."""
 
 
 class ApiGate:
-    """The gate, in a thread with a loop of its own, as long as the block lasts."""
+    """A context manager that runs the gate in a thread with its own event loop."""
 
     def __init__(self, kubeconfig: Path, clock: Clock) -> None:
         cluster = json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]
@@ -81,7 +81,7 @@ class ApiGate:
         self._there.stop()
 
     def kubeconfig(self, of: Path) -> Path:
-        """A copy of this kubeconfig that leads through the gate."""
+        """Write a copy of a kubeconfig that connects through the gate, and return its path."""
         content = json.loads(of.read_text())
         content["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{self._port}"}
         path = of.with_name(f"gate-{self._port}-{of.name}")
@@ -89,43 +89,43 @@ class ApiGate:
         path.write_text(json.dumps(content))
         return path
 
-    # Faults, in the words of the sandbox.
+    # Faults, with the same methods as the sandbox.
 
     def fault(self, operation: str, **order: Any) -> Fault:
-        """Order something to go wrong; see `sandbox.faults.Fault`."""
+        """Inject a fault; see `sandbox.faults.Fault`."""
         return self._there.call(lambda: self._faults.add(operation, **order))
 
     def held(self, operation: str = "*") -> int:
-        """How many requests stand held."""
+        """The number of requests that are held."""
         return self._there.call(lambda: self._faults.held(operation))
 
     def release(self, operation: str = "*", *, drop: bool = False) -> None:
-        """Let what is held go on, or end its connection."""
+        """Continue the requests that are held, or drop their connections."""
         self._there.call(lambda: self._faults.release(operation, drop=drop))
 
     def clear_faults(self) -> None:
-        """Forget what was ordered and let go of what is held."""
+        """Remove all faults, and continue the requests that are held."""
         self._there.call(self._faults.clear)
 
     def cut(self) -> None:
-        """End all connections, and every new one at once: the operator is alone."""
+        """Partition the operator from the API server: drop all connections, and reject new ones."""
         self._there.call(self._cut)
 
     @property
     def is_cut(self) -> bool:
-        """Whether no connection is let through."""
+        """Whether the operator is partitioned from the API server."""
         return self._refusing
 
     def mend(self) -> None:
-        """Let connections through again."""
+        """End the partition."""
         self._refusing = False
 
     def drop_watches(self) -> None:
-        """End the open connections, as a load balancer does now and then; new ones are let through."""
+        """Drop the open connections, as a load balancer sometimes does, and accept new ones."""
         self._there.call(self._cut)
         self._refusing = False
 
-    # Inside
+    # Implementation
 
     async def _start(self) -> None:
         self._session = aiohttp.ClientSession(
@@ -230,12 +230,12 @@ def _operation(request: web.BaseRequest) -> str:
 
 
 def _end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
-    """What goes on to the other side; the rest is about one connection."""
+    """Return the headers to forward: all except hop-by-hop headers."""
     return {name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP}
 
 
 def _dropped(request: web.BaseRequest) -> web.StreamResponse:
-    """End the connection without a word."""
+    """Drop the connection without a response."""
     if request.transport:
         request.transport.abort()
     return web.Response()

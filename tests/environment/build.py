@@ -79,7 +79,7 @@ def control_plane_command() -> list[str]:
 def built(program: Program) -> Path:
     """Return the path of the program, and build it first if it is missing.
 
-    Several processes can call this at once: one builds, the others wait. The file appears complete or not at all.
+    Several processes can call this at once: one builds, the others wait. An incomplete file never appears.
     """
     path = program.path
     with made(path, f"building {program.title}") as result:
@@ -154,7 +154,7 @@ def without_collection(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def compile_program(program: Program, output: Path) -> None:
-    """Compile the program into `output`, and show on standard error how far this is."""
+    """Compile the program into `output`, and show the progress on standard error."""
     command, environment = str(go()), go_environment()
     listing = [command, "list", *program.flags, "-deps", "-f", LISTED, program.package]
     packages = Packages.parse(
@@ -169,7 +169,7 @@ LISTED = "package {{.ImportPath}} {{.Stale}}"
 
 
 def downloads(output: str) -> str:
-    """Say how many modules Go has downloaded, by its output."""
+    """Return how many modules Go has downloaded, from its output."""
     count = output.count("go: downloading ")
     return f"{count:,} modules downloaded" if count else ""
 
@@ -190,7 +190,7 @@ class Packages:
         return cls(len(listed), stale, listed[-1][1])
 
     def progress(self, output: str) -> str:
-        """Say how far `go build -v` is, by its output: the name of each package that it has begun to compile."""
+        """Return the progress of `go build -v`, from its output: the name of each package that it starts to compile."""
         started = self.stale.intersection(output.splitlines())
         if self.stale <= started | {self.main}:
             return "linking"
@@ -207,7 +207,7 @@ def call(
 ) -> str:
     """Run a program that takes long, and return its output; BuildError if it fails.
 
-    While it runs, standard error shows how long it has run. `detail` says how far it is, by its output up to then.
+    While it runs, standard error shows the time and the progress, which `detail` computes from the output so far.
     """
     with tempfile.NamedTemporaryFile("w") as file:
         output = Path(file.name)
@@ -230,16 +230,17 @@ def call(
 
 @contextmanager
 def made(place: Path, doing: str) -> Iterator[Path | None]:
-    """Yield a path for a new file or folder, which then moves to `place` complete; None if `place` exists already.
+    """Yield a path for a new file or folder, which is then moved to `place`. If `place` exists already, yield None.
 
-    Of several processes one makes it, and the others wait. The path's parent is a folder for intermediate files.
+    If several processes call this, one creates it and the others wait. The parent of the path is for intermediate
+    files.
     """
     if not place.exists():
         kind = place.name.partition("-")[0]
         place.parent.mkdir(parents=True, exist_ok=True)
         with locked(place.parent / f"{kind}.lock", f"Another process is {doing}: waiting"):
-            if not place.exists():  # another process may have made it while this one waited
-                for left in place.parent.glob(f"making-{kind}-*"):  # by a process that was killed
+            if not place.exists():  # another process may have created it in the meantime
+                for left in place.parent.glob(f"making-{kind}-*"):  # left by a process that was killed
                     shutil.rmtree(left, ignore_errors=True)
                 with tempfile.TemporaryDirectory(dir=place.parent, prefix=f"making-{kind}-") as folder:
                     result = Path(folder) / place.name
@@ -267,16 +268,16 @@ def locked(path: Path, waiting: str) -> Iterator[None]:
 
 @dataclass
 class Progress:
-    """Shows how long something takes: on a terminal one line that is rewritten, otherwise a line every 20 s."""
+    """Shows how long an operation takes: on a terminal as one line that is updated, otherwise as a line every 20 s."""
 
     what: str
     detail: Callable[[], str] = lambda: ""
-    """Returns how far it is, or nothing."""
+    """Returns the progress, or an empty string."""
     started: float = field(default_factory=time.monotonic)
     shown: int = -1
 
     def show(self) -> None:
-        """Show the seconds that have passed, if the next line is due. Call this often."""
+        """Show the elapsed seconds, if the next line is due. Call this often."""
         terminal = sys.stderr.isatty()
         seconds = int(time.monotonic() - self.started)
         if self.shown < 0 or seconds - self.shown >= (1 if terminal else 20):

@@ -1,10 +1,11 @@
-"""Processes that have loaded the operator before they begin, forked from one that did it once.
+"""Starts operators as forks of a process that has already imported all modules: a fork server.
 
-To load it takes a second of the machine, and tests start it more than a hundred times. A process from here is one like
-any other: it has an environment, a folder, output and an exit code of its own, and can be killed. What it shares with
-the others is what its modules were when they were loaded. The demo's operator loads itself, as users' do.
+Importing the operator takes a second of processor time, and the tests start it more than a hundred times. A forked
+process is like any other: it has its own environment, folder, output and exit code, and can be killed. It shares only
+the state of the imported modules at the time of the fork. The operator of the demo is not forked.
 
-Run as a module it is the process that the others are forked from. It ends with whoever started it, and they with it.
+This module is also the program of the fork server. The fork server ends with the process that started it, and kills the
+forked processes.
 """
 
 import atexit
@@ -35,7 +36,7 @@ LARGEST_MESSAGE = 200_000
 
 
 class Forked:
-    """A process; as far as it goes, with the methods of `subprocess.Popen`."""
+    """A forked process, with some of the methods of `subprocess.Popen`."""
 
     def __init__(self, source: "_Source", pid: int) -> None:
         self._source = source
@@ -43,23 +44,23 @@ class Forked:
 
     @property
     def returncode(self) -> int | None:
-        """The exit code, or minus the signal that ended it; None before that."""
+        """The exit code, or the negative number of the signal that ended it. None if no exit was reported yet."""
         return self._source.ended.get(self.pid)
 
     def poll(self) -> int | None:
-        """The same, of now."""
+        """Return the exit code if the process has ended, otherwise None."""
         self._source.listen(self.pid, 0)
         return self.returncode
 
     def wait(self, timeout: float = HANG_SECONDS) -> int:
-        """Wait for its end; subprocess.TimeoutExpired after so many seconds."""
+        """Wait until the process ends. Raise subprocess.TimeoutExpired after so many seconds."""
         self._source.listen(self.pid, timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout)
         return self.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it is there."""
+        """Send a signal to the process, if it has not ended."""
         if self.poll() is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -75,9 +76,9 @@ def fork(
     errors: int | None = None,
     standard_input: int | None = None,
 ) -> Forked:
-    """Call the `main` of one of `MODULES` with these arguments in a process of its own.
+    """Call `main` of one of `MODULES` with these arguments, in a new process.
 
-    The descriptor `errors` is its standard error, or `output` is; its standard input is empty without one.
+    Without `errors`, its standard error goes to `output`. Without `standard_input`, its standard input is empty.
     """
     written = output if isinstance(output, int) else output.fileno()
     descriptors = {1: written, 2: written if errors is None else errors}
@@ -101,7 +102,7 @@ def _source() -> "_Source":
 
 
 class _Source:
-    """The process that the others are forked from, as it is seen from outside. It tells of each end."""
+    """The client of the fork server, which reports each process that ends."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -127,11 +128,11 @@ class _Source:
             return Forked(self, pid)
 
     def listen(self, pid: int, timeout: float) -> None:
-        """Hear what there is to hear, until that process has ended or so many seconds are over."""
+        """Receive messages until the process has ended, or for so many seconds."""
         deadline = time.monotonic() + timeout
         while pid not in self.ended:
             left = max(0.0, deadline - time.monotonic())
-            with self._lock:  # for a moment only: another thread may have something to start
+            with self._lock:  # only briefly: another thread may fork a process
                 heard = select.select([self._socket], [], [], min(left, 0.05))[0]
                 if heard:
                     self._hear()
@@ -141,12 +142,12 @@ class _Source:
     def _hear(self) -> None:
         message = self._socket.recv(LARGEST_MESSAGE)
         if not message:
-            raise AssertionError("the process that operators are forked from has ended")
+            raise AssertionError("the fork server has exited")
         told: dict[str, int] = json.loads(message)
         if "code" in told:
             self.ended[told["pid"]] = told["code"]
         else:
-            self.ended.pop(told["pid"], None)  # of another process, long ago
+            self.ended.pop(told["pid"], None)  # of an earlier process with the same id
             self._begun.append(told["pid"])
 
     def end(self) -> None:
@@ -155,7 +156,7 @@ class _Source:
 
 
 def main(number: int) -> int:
-    """Load, then fork for each order, until nobody is there to give one."""
+    """Import the modules, then fork a process for each request, until the client has ended."""
     programs = {module: import_module(module) for module in MODULES}
     for module in ("cli.controller", "cli.run", "controller.app", "controller.probes", "export.steps"):
         import_module(f"qualtrics_exporter.{module}")
@@ -195,7 +196,7 @@ def main(number: int) -> int:
             running.add(pid)
             try:
                 orders.send(json.dumps({"pid": pid}).encode())
-            except OSError:  # who gave the order is gone
+            except OSError:  # the client has ended
                 break
     for pid in running:
         with suppress(ProcessLookupError):
@@ -204,14 +205,14 @@ def main(number: int) -> int:
 
 
 def _become(order: Mapping[str, Any], descriptors: Sequence[int]) -> list[str]:
-    """Take on what the order says; returns the arguments."""
+    """Set up this process as requested, and return its arguments."""
     for descriptor, standard in zip(descriptors, order["standard"], strict=True):
         os.dup2(descriptor, standard)
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(order["environment"])
     os.chdir(order["folder"])
-    tempfile.tempdir = None  # it may have been looked up in another environment
+    tempfile.tempdir = None  # it may come from another environment
     return list(order["arguments"])
 
 

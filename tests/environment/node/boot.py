@@ -1,11 +1,11 @@
-"""The first process of a node, in namespaces of its own: gives it a root file system and a network, starts its parts.
+"""The first process of a node, in its own namespaces: sets up the root file system and the network, starts components.
 
-Run as `unshare … python boot.py PLAN`, PLAN being JSON. Each line on standard input is a part to start, as JSON too:
-its name and its command. When standard input closes, this process ends, and with the first process of a namespace the
-kernel ends all others in it and undoes all mounts: that is how nothing of a node is left, whatever happens to whoever
-started it. Standard output tells when the node is ready for parts, and which part ended by itself.
+Run as `unshare … python boot.py PLAN`, with a plan in JSON. Each line on standard input is a component to start, also
+in JSON: its name and its command. This process ends when its standard input closes, also because the test run was
+killed. Then the kernel kills all other processes in the namespaces and removes the mounts, so nothing of the node
+remains. Standard output reports when the node is ready for components, and which components exited.
 
-After the change of the root this Python finds no file of its own any more, so everything is imported before.
+After pivot_root, Python does not find its own files. So all imports are before that.
 """
 
 import json
@@ -24,7 +24,7 @@ mount -t proc proc "$ROOT/proc"
 mount -t sysfs sysfs "$ROOT/sys"
 mount --rbind /sys/fs/cgroup "$ROOT/sys/fs/cgroup"
 mount --rbind /dev "$ROOT/dev"
-# In memory: gone with the node, quick, and an overlay can lie on it wherever the tests run.
+# In memory: this is fast, is removed with the node, and can always be the lower file system of an overlay.
 for folder in run tmp var; do mount -t tmpfs -o mode=755 tmpfs "$ROOT/$folder"; done
 chmod 1777 "$ROOT/tmp"
 mkdir -p "$ROOT"/var/lib/containerd "$ROOT"/var/lib/kubelet "$ROOT"/var/log
@@ -36,12 +36,12 @@ mount -o remount,bind,ro "$ROOT"
 cd "$ROOT"
 pivot_root . given
 """
-# What the kubelet mounts for a pod has to be seen by the runtime.
+# The container runtime must see the mounts of the kubelet.
 LEAVE = "umount -l /given; mount --make-rshared /"
 
 
 def main(plan: dict[str, object]) -> None:
-    """Make the node's surroundings, then start what is asked for, until standard input closes."""
+    """Set up the node, then start the requested components until standard input closes."""
     environment = {name: str(plan[name.lower()]) for name in ("ROOT", "FOLDER", "PROGRAM")}
     subprocess.run(["sh", "-c", MOUNTS], check=True, env={**os.environ, **environment})
     os.chdir("/")
@@ -67,7 +67,7 @@ def main(plan: dict[str, object]) -> None:
 
 
 def start(command: list[str], name: str) -> int:
-    """Start a part, with a log of its own; returns its process id."""
+    """Start a component with its own log, and return its process id."""
     with open(f"/node/log/{name}", "ab") as log:
         null = os.open("/dev/null", os.O_RDONLY)
         try:
@@ -86,7 +86,7 @@ def start(command: list[str], name: str) -> int:
 
 
 def reap(parts: dict[int, str]) -> None:
-    """Bury what has ended: parts, and orphans, which are the first process's to bury."""
+    """Reap processes that have ended: components, and orphans, whose parent is the first process."""
     while True:
         try:
             process, _ = os.waitpid(-1, os.WNOHANG)
@@ -99,14 +99,14 @@ def reap(parts: dict[int, str]) -> None:
 
 
 def tell(line: str) -> None:
-    """Write a line at once, also from within a signal handler."""
+    """Write a line without buffering, which is safe in a signal handler."""
     os.write(1, f"{line}\n".encode())
 
 
 def forward(listener: socket.socket, to: tuple[str, int]) -> None:
-    """Take connections of the machine outside to an address of the node.
+    """Forward connections from the machine to an address in the node.
 
-    The socket was made outside, and belongs to the network that it was made in; connections are made inside.
+    The listening socket was created outside the node, so it belongs to the network of the machine.
     """
     while True:
         outside, _ = listener.accept()
@@ -122,7 +122,7 @@ def forward(listener: socket.socket, to: tuple[str, int]) -> None:
 
 
 def pump(source: socket.socket, sink: socket.socket) -> None:
-    """Carry bytes one way until they end."""
+    """Copy bytes in one direction until the end."""
     try:
         while piece := source.recv(65536):
             sink.sendall(piece)
