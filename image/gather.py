@@ -80,11 +80,9 @@ class Tree:
             place.chmod(0o755 if os.access(path, os.X_OK) else 0o644)
 
     def link(self, path: str, target: str) -> None:
-        """Create a symbolic link."""
         self._place(path).symlink_to(target)
 
     def write(self, path: str, content: str) -> None:
-        """Write a file."""
         place = self._place(path)
         place.write_text(content)
         place.chmod(0o644)
@@ -114,7 +112,6 @@ def below(folder: Path, unwanted: Iterable[str]) -> Iterator[Path]:
 
 
 def interpreter(tree: Tree) -> None:
-    """Add Python and its standard library."""
     tree.take(os.path.realpath(sys.executable))
     for kind in sorted({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}):
         for path in below(Path(os.path.realpath(kind)), NOT_FROM_THE_LIBRARY):
@@ -207,7 +204,6 @@ def compiled(tree: Tree) -> None:
 
 
 def main() -> None:
-    """Gather the tree."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("venv", type=Path)
     parser.add_argument("tree", type=Path)

@@ -64,7 +64,6 @@ def distribution() -> str:
 
 
 def main(file: Path, trees: list[Path]) -> None:
-    """Write the SBOM."""
     parts = [*python_packages(trees), *debian_packages(trees), *interpreter(trees)]
     for part in parts:
         part.bom_ref.value = str(part.purl)

@@ -53,7 +53,7 @@ class Program:
 
     @property
     def path(self) -> Path:
-        """The path of the program for the present source."""
+        """The path of the program for the current source."""
         return TOOLS / f"{self.file}-{fingerprint(self.flags, self.package)}"
 
 

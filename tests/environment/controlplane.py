@@ -92,8 +92,6 @@ class ControlPlane(ApiCalls):
         self._litter: list[tuple[str, ...]] = []
         self._cluster: dict[str, Any] = {}  # the entry of the cluster in a kubeconfig, when it is known
 
-    # Start and stop
-
     def __enter__(self) -> Self:
         self.start()
         return self

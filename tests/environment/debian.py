@@ -190,7 +190,6 @@ class Apt:
         ]
 
     def get(self, command: str, what: str, *arguments: str) -> None:
-        """Run apt-get."""
         options = [part for option in self._options for part in ("-o", option)]
         call(["apt-get", "--quiet", *options, command, *arguments], what)
 

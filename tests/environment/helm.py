@@ -55,11 +55,9 @@ class Helm:
         return self._chart_command("upgrade", release, "--reset-values", *arguments, namespace=namespace, values=values)
 
     def uninstall(self, release: str, *arguments: str, namespace: str) -> str:
-        """`helm uninstall`."""
         return self.run("uninstall", release, "--namespace", namespace, *arguments).stdout
 
     def test(self, release: str, *arguments: str, namespace: str) -> str:
-        """`helm test`."""
         return self.run("test", release, "--namespace", namespace, *arguments).stdout
 
     def run(

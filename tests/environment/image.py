@@ -69,7 +69,6 @@ class Image:
 
     @property
     def name(self) -> str:
-        """The name of the image in the archive."""
         name: str = self._json("index.json")["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"]
         return name
 
@@ -158,7 +157,6 @@ def pause() -> Image:
 
 
 def version() -> str:
-    """The version of the project."""
     found: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     return found
 

@@ -64,7 +64,6 @@ class TinyProxy:
 
     @property
     def url(self) -> str:
-        """The URL of the proxy."""
         return f"http://127.0.0.1:{self.port}"
 
     @property

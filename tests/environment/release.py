@@ -54,7 +54,6 @@ class Release:
         return self.helm().uninstall(self.name, *arguments, namespace=self.namespace)
 
     def helm(self, chart: Path = CHART) -> Helm:
-        """Helm, for this cluster."""
         return Helm(self._folder, self.cluster.kubeconfig, chart=chart)
 
     def operator(self, stage: Stage, pod: str = "pod-0") -> Operator:

@@ -82,7 +82,6 @@ class SandboxThread:
         return self.call(self._sandbox.issued_tokens)
 
     def fault(self, operation: str, **order: Any) -> Fault:
-        """Inject a fault."""
         return self.call(lambda: self._sandbox.faults.add(operation, **order))
 
     def reached(self, operation: str, *, count: int = 1, timeout: float = HANG_SECONDS) -> None:
@@ -106,7 +105,6 @@ class SandboxThread:
         self.call(self._sandbox.faults.clear)
 
     def revoke_tokens(self) -> None:
-        """Revoke all issued access tokens."""
         self.call(self._sandbox.revoke_tokens)
 
     def call(self, work: Callable[[], T]) -> T:

@@ -124,7 +124,6 @@ class Stage:
         return self._stack.enter_context(ApiGate(self.cluster.kubeconfig, self.clock))
 
     def secret(self, name: str, keys: dict[str, str]) -> None:
-        """Apply a Secret."""
         self._secrets({name: keys})
 
     def _secrets(self, secrets: Mapping[str, dict[str, str]]) -> None:
@@ -150,7 +149,6 @@ class Stage:
         self.cluster.kubectl("apply", "--namespace", self.namespace, "-f", "-", input=json.dumps(manifest))
 
     def exporter(self, name: str = "teams-rollout", /, **changes: Any) -> "AppliedExporter":
-        """Apply an exporter, and return it."""
         exporter = self.existing(name)
         exporter.apply(self.manifest(name, **changes))
         return exporter
@@ -263,7 +261,6 @@ class AppliedExporter:
         return found
 
     def exists(self) -> bool:
-        """Return whether the object exists."""
         return self._cluster.read(self._path) is not None
 
     def status(self) -> dict[str, Any]:
@@ -315,7 +312,6 @@ class AppliedExporter:
         self._cluster.merge(f"{self._path}/status", {"status": None})
 
     def delete(self) -> None:
-        """Delete the object."""
         self._cluster.delete(self._path)
 
     def checked(self) -> dict[str, str]:

@@ -90,8 +90,6 @@ class Node(ApiCalls):
         self._tls: ssl.SSLContext | None = None
         self._keys: Keys | None = None
 
-    # Start and stop
-
     def __enter__(self) -> Self:
         self.start()
         return self

@@ -114,7 +114,7 @@ def kubelet(cgroup: str) -> str:
         "seccompDefault": True,
         "failSwapOn": False,  # the machine of a developer can have swap
         "maxOpenFiles": 20000,  # the default can exceed the limit of the machine
-        # The node shares the disk of the machine, whose free space must not evict pods.
+        # The node shares the disk of the machine. A lack of free space there must not evict pods.
         "evictionHard": {
             "memory.available": "100Mi",
             "nodefs.available": "1%",
@@ -174,7 +174,6 @@ USERS = {
 
 
 def containerd_command() -> list[str]:
-    """Return the command that runs containerd."""
     return ["/usr/bin/containerd", "--config", "/node/conf/containerd.toml"]
 
 
