@@ -25,7 +25,7 @@ from pathlib import Path
 USER = 65532
 """The user id of the image, which is unlikely to be a user of a node. With runAsNonRoot, Kubernetes needs a number."""
 
-NOT_FROM_THE_LIBRARY = (
+EXCLUDED_FROM_LIBRARY = (
     # For development, for terminals, or for installing packages.
     *("__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "turtle.py", "lib2to3", "pydoc_data"),
     *("ensurepip", "venv", "config-*", "site-packages", "dist-packages", "EXTERNALLY-MANAGED", "sitecustomize.py"),
@@ -33,7 +33,7 @@ NOT_FROM_THE_LIBRARY = (
     # Databases, line editing, NIS: the operator does not use them, and some of their libraries have the GPL.
     *("readline.*.so", "_gdbm.*.so", "_dbm.*.so", "_sqlite3.*.so", "sqlite3", "nis.*.so"),
 )
-NOT_FROM_PACKAGES = (
+EXCLUDED_FROM_PACKAGES = (
     *("__pycache__", "*.pyc", "*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h", "*.hash"),
     # The metadata of an installation. It lists files that are omitted here, and only pip uses it.
     *("RECORD", "INSTALLER", "REQUESTED", "direct_url.json"),
@@ -75,15 +75,15 @@ class Tree:
                 self.take(os.path.join(target, *parts[length:]))
                 return
         if not self.has(str(path)):
-            place = self._place(str(path))
+            place = self._new_path(str(path))
             shutil.copyfile(path, place)
             place.chmod(0o755 if os.access(path, os.X_OK) else 0o644)
 
     def link(self, path: str, target: str) -> None:
-        self._place(path).symlink_to(target)
+        self._new_path(path).symlink_to(target)
 
     def write(self, path: str, content: str) -> None:
-        place = self._place(path)
+        place = self._new_path(path)
         place.write_text(content)
         place.chmod(0o644)
 
@@ -92,7 +92,7 @@ class Tree:
         for path in sorted([self.root, *self.root.rglob("*")], reverse=True):
             os.utime(path, (0, 0), follow_symlinks=False)
 
-    def _place(self, path: str) -> Path:
+    def _new_path(self, path: str) -> Path:
         place = self.root / path.lstrip("/")
         for folder in reversed(place.relative_to(self.root).parents):
             if not (self.root / folder).exists():
@@ -114,7 +114,7 @@ def below(folder: Path, unwanted: Iterable[str]) -> Iterator[Path]:
 def interpreter(tree: Tree) -> None:
     tree.take(os.path.realpath(sys.executable))
     for kind in sorted({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}):
-        for path in below(Path(os.path.realpath(kind)), NOT_FROM_THE_LIBRARY):
+        for path in below(Path(os.path.realpath(kind)), EXCLUDED_FROM_LIBRARY):
             tree.take(path)
 
 
@@ -125,29 +125,29 @@ def packages(tree: Tree, venv: Path) -> None:
         if (venv / "bin" / program).exists():
             tree.take(venv / "bin" / program)
     (library,) = venv.glob("lib/python3*/site-packages")
-    loaded = loaded_of_the_generated(venv)
-    for path in below(library, NOT_FROM_PACKAGES):
+    imported = imported_client_modules(venv)
+    for path in below(library, EXCLUDED_FROM_PACKAGES):
         name = str(path.relative_to(library))
         generated = any(name.startswith((f"{client}/api/", f"{client}/models/")) for client in GENERATED_CLIENTS)
-        if not generated or name in loaded or path.name == "__init__.py":
+        if not generated or name in imported or path.name == "__init__.py":
             tree.take(path)
 
 
-def loaded_of_the_generated(venv: Path) -> set[str]:
+def imported_client_modules(venv: Path) -> set[str]:
     """Return the modules of the Kubernetes client that importing it and Kopf loads. They are required."""
-    ask = "import sys, kopf, kubernetes.aio; print(*(m for m in sys.modules if m.startswith('kubernetes.')))"
-    told = subprocess.run([venv / "bin" / "python3", "-c", ask], check=True, capture_output=True, text=True).stdout
-    return {name.replace(".", "/") + ".py" for name in told.split()}
+    script = "import sys, kopf, kubernetes.aio; print(*(m for m in sys.modules if m.startswith('kubernetes.')))"
+    output = subprocess.run([venv / "bin" / "python3", "-c", script], check=True, capture_output=True, text=True).stdout
+    return {name.replace(".", "/") + ".py" for name in output.split()}
 
 
 def libraries(tree: Tree) -> None:
     """Add the libraries that ldd finds for programs and extension modules, and the cache of the dynamic linker."""
     binaries = [path for path in tree.root.rglob("*") if path.is_file() and path.read_bytes()[:4] == b"\x7fELF"]
-    told = subprocess.run(["ldd", *binaries], check=True, capture_output=True, text=True).stdout
-    if "not found" in told:
-        sys.exit(f"A library is missing in the base:\n{told}")
-    found = set(LINKED_TO.findall(told))
-    found |= found_beside("libgcc_s.so.1", found)  # glibc loads this when a thread exits
+    output = subprocess.run(["ldd", *binaries], check=True, capture_output=True, text=True).stdout
+    if "not found" in output:
+        sys.exit(f"A library is missing in the base:\n{output}")
+    found = set(LINKED_TO.findall(output))
+    found |= in_same_folders("libgcc_s.so.1", found)  # glibc loads this when a thread exits
     for path in sorted(found):
         if not path.startswith(str(tree.root)):  # except libraries that are part of a package
             tree.take(path)
@@ -157,12 +157,12 @@ def libraries(tree: Tree) -> None:
     shutil.rmtree(tree.root / "var" / "cache", ignore_errors=True)
 
 
-def found_beside(name: str, libraries: Iterable[str]) -> set[str]:
+def in_same_folders(name: str, libraries: Iterable[str]) -> set[str]:
     """Return the paths of a library in the folders of other libraries."""
     return {f"{folder}/{name}" for folder in map(os.path.dirname, libraries) if os.path.exists(f"{folder}/{name}")}
 
 
-def system(tree: Tree) -> None:
+def system_files(tree: Tree) -> None:
     """Add files that programs expect: users, name resolution, certificates, a writable folder."""
     for path, content in FILES.items():
         tree.write(f"/{path}", content)
@@ -175,7 +175,7 @@ def system(tree: Tree) -> None:
     (tree.root / "tmp").chmod(0o1777)
 
 
-def origins(tree: Tree) -> None:
+def debian_metadata(tree: Tree) -> None:
     """Add the metadata of the Debian packages that own files in the tree, where image scanners look for it, and their
     licences.
     """
@@ -183,8 +183,8 @@ def origins(tree: Tree) -> None:
     files = {f"/{path.relative_to(tree.root)}" for path in found}
     # A package can list a file in /usr/lib as one in /lib, from the time before these folders were merged.
     names = sorted(files | {path.removeprefix("/usr") for path in files if path.startswith("/usr/lib")})
-    told = subprocess.run(["dpkg-query", "--search", *names], check=False, capture_output=True, text=True).stdout
-    owners = {line.split(":")[0] for line in told.splitlines() if not line.startswith("diversion ")}
+    output = subprocess.run(["dpkg-query", "--search", *names], check=False, capture_output=True, text=True).stdout
+    owners = {line.split(":")[0] for line in output.splitlines() if not line.startswith("diversion ")}
     for package in sorted({*owners, "ca-certificates"}):  # its postinst script creates the file with all certificates
         status = subprocess.run(["dpkg-query", "--status", package], check=True, capture_output=True, text=True).stdout
         tree.write(f"/var/lib/dpkg/status.d/{package}", status)
@@ -193,7 +193,7 @@ def origins(tree: Tree) -> None:
             tree.write(licence, Path(licence).read_text("utf-8"))
 
 
-def compiled(tree: Tree) -> None:
+def compile_modules(tree: Tree) -> None:
     """Compile all modules. The compiled files do not depend on the time of the source."""
     subprocess.run(
         [sys.executable, "-m", "compileall", "-q", "--invalidation-mode=unchecked-hash", "-s", tree.root, "-p", "/"]
@@ -216,9 +216,9 @@ def main() -> None:
     packages(tree, wanted.venv)
     if not wanted.onto:
         libraries(tree)
-        system(tree)
-        origins(tree)
-    compiled(tree)
+        system_files(tree)
+        debian_metadata(tree)
+    compile_modules(tree)
     tree.finish()
 
 

@@ -43,10 +43,12 @@ def python_packages(trees: list[Path]) -> Iterator[Component]:
 def debian_packages(trees: list[Path]) -> Iterator[Component]:
     """Yield the Debian packages that own files in the image."""
     for path in sorted(path for tree in trees for path in tree.glob("var/lib/dpkg/status.d/*")):
-        told = Parser().parsestr(path.read_text())
-        where = {"arch": told["Architecture"], "distro": distribution()}
-        purl = PackageURL("deb", platform.freedesktop_os_release()["ID"], told["Package"], told["Version"], where)
-        yield Component(name=told["Package"], version=told["Version"], purl=purl)
+        metadata = Parser().parsestr(path.read_text())
+        qualifiers = {"arch": metadata["Architecture"], "distro": distribution()}
+        purl = PackageURL(
+            "deb", platform.freedesktop_os_release()["ID"], metadata["Package"], metadata["Version"], qualifiers
+        )
+        yield Component(name=metadata["Package"], version=metadata["Version"], purl=purl)
 
 
 def interpreter(trees: list[Path]) -> Iterator[Component]:
@@ -59,8 +61,8 @@ def interpreter(trees: list[Path]) -> Iterator[Component]:
 
 def distribution() -> str:
     """Return the distribution of the base, such as debian-12."""
-    told = platform.freedesktop_os_release()
-    return f"{told['ID']}-{told.get('VERSION_ID', 'unstable')}"
+    os_release = platform.freedesktop_os_release()
+    return f"{os_release['ID']}-{os_release.get('VERSION_ID', 'unstable')}"
 
 
 def main(file: Path, trees: list[Path]) -> None:

@@ -28,7 +28,7 @@ from tests.environment.image import image as built_image
 from tests.environment.image_python import ImagePython
 from tests.environment.image_python import image_python as fetched_image_python
 from tests.environment.image_python import obstacle as image_python_obstacle
-from tests.environment.node import prepare as build_for_a_node
+from tests.environment.node import prepare as prepare_node
 from tests.environment.stage import NOON, Stage
 from tests.faults import tally
 
@@ -96,8 +96,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if uses(item, "control_plane", "helm"):
             item.add_marker(pytest.mark.cluster)
     folder = Path(__file__).parent
-    places = {(folder / name).resolve(strict=True): place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path, len(places)))
+    order = {(folder / name).resolve(strict=True): position for position, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -105,7 +105,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
     gc.freeze()  # later collections skip the thousands of tests
     gc.enable()
-    builds = {prepare: ("control_plane", "helm"), build_for_a_node: ("node",), built_image: ("image",)}
+    builds = {prepare: ("control_plane", "helm"), prepare_node: ("node",), built_image: ("image",)}
     wanted = [build for build, fixtures in builds.items() if any(uses(item, *fixtures) for item in session.items)]
     if session.config.option.collectonly or not wanted:
         return
@@ -184,8 +184,8 @@ def cluster(control_plane: ControlPlane) -> ControlPlane:
 @pytest.fixture
 def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> str:
     """A new namespace with a name that contains the name of the test."""
-    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
-    return control_plane.namespace(f"{words[:40].strip('-') or 'test'}-{next(NUMBERS)}-{RUN}")
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    return control_plane.namespace(f"{name[:40].strip('-') or 'test'}-{next(NUMBERS)}-{RUN}")
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def built(program: Program) -> Path:
     Several processes can call this at once: one builds, the others wait. An incomplete file never appears.
     """
     path = program.path
-    with made(path, f"building {program.title}") as result:
+    with create_once(path, f"building {program.title}") as result:
         if result:
             compile_program(program, result)
     return path
@@ -126,8 +126,8 @@ def go() -> Path:
     required = re.search(r"^go (\d+)\.(\d+)(?:\.(\d+))?$", (SOURCE / "go.mod").read_text(), re.MULTILINE)
     machine = shutil.which("go")
     if machine and required:
-        asked = subprocess.run([machine, "env", "GOVERSION"], capture_output=True, text=True, env=go_environment())
-        found = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", asked.stdout)
+        result = subprocess.run([machine, "env", "GOVERSION"], capture_output=True, text=True, env=go_environment())
+        found = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", result.stdout)
         if found and version_numbers(found) >= version_numbers(required):
             return Path(machine)
     return installed("go")
@@ -229,7 +229,7 @@ def call(
 
 
 @contextmanager
-def made(place: Path, doing: str) -> Iterator[Path | None]:
+def create_once(place: Path, activity: str) -> Iterator[Path | None]:
     """Yield a path for a new file or folder, which is then moved to `place`. If `place` exists already, yield None.
 
     If several processes call this, one creates it and the others wait. The parent of the path is for intermediate
@@ -238,10 +238,10 @@ def made(place: Path, doing: str) -> Iterator[Path | None]:
     if not place.exists():
         kind = place.name.partition("-")[0]
         place.parent.mkdir(parents=True, exist_ok=True)
-        with locked(place.parent / f"{kind}.lock", f"Another process is {doing}: waiting"):
+        with locked(place.parent / f"{kind}.lock", f"Another process is {activity}: waiting"):
             if not place.exists():  # another process may have created it in the meantime
-                for left in place.parent.glob(f"making-{kind}-*"):  # left by a process that was killed
-                    shutil.rmtree(left, ignore_errors=True)
+                for leftover in place.parent.glob(f"making-{kind}-*"):  # left by a process that was killed
+                    shutil.rmtree(leftover, ignore_errors=True)
                 with tempfile.TemporaryDirectory(dir=place.parent, prefix=f"making-{kind}-") as folder:
                     result = Path(folder) / place.name
                     yield result

@@ -48,10 +48,10 @@ BINARIES = "KUBEBUILDER_ASSETS"
 STOP_TIMEOUT = 15.0
 """Seconds between SIGTERM and SIGKILL. Both have the same result for the tests."""
 
-GARBAGE_PERCENT = "400"
+GOGC = "400"
 """GOGC of the processes. It is higher than the default of 100: they use more memory and less processor time."""
 
-INFORMATION = re.compile(r"[IW]\d{4} ")
+NOT_AN_ERROR = re.compile(r"[IW]\d{4} ")
 """The prefix of log lines that are not errors. A healthy API server writes hundreds of them."""
 
 Rule = Mapping[str, Sequence[str]]
@@ -89,7 +89,7 @@ class ControlPlane(ApiCalls):
         self._tls: ssl.SSLContext | None = None
         self._clients: dict[Path, Any] = {}
         self.is_frozen = False
-        self._litter: list[tuple[str, ...]] = []
+        self._created_objects: list[tuple[str, ...]] = []
         self._cluster: dict[str, Any] = {}  # the entry of the cluster in a kubeconfig, when it is known
 
     def __enter__(self) -> Self:
@@ -120,9 +120,9 @@ class ControlPlane(ApiCalls):
     def stop(self) -> None:
         """Stop all processes and remove the folder. In an existing cluster, delete the namespaces of the tests."""
         self._close_clients()
-        for what in self._litter:
-            self.kubectl("delete", "--wait=false", "--ignore-not-found", *what, check=False)
-        self._litter.clear()
+        for arguments in self._created_objects:
+            self.kubectl("delete", "--wait=false", "--ignore-not-found", *arguments, check=False)
+        self._created_objects.clear()
         self._terminate()
         if self._port:
             self._port.close()
@@ -203,7 +203,7 @@ class ControlPlane(ApiCalls):
         """Create a namespace and return its name."""
         metadata = {"name": name}
         self.put(f"/api/v1/namespaces/{name}", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-        self._will_litter("namespace", name)
+        self._delete_when_stopped("namespace", name)
         return name
 
     def service_account(
@@ -222,7 +222,7 @@ class ControlPlane(ApiCalls):
             objects += role("", metadata, rules, (namespace, name))
         if cluster_rules:
             everywhere = f"{namespace}-{name}"
-            self._will_litter("clusterrole,clusterrolebinding", everywhere)
+            self._delete_when_stopped("clusterrole,clusterrolebinding", everywhere)
             objects += role("Cluster", {"name": everywhere}, cluster_rules, (namespace, name))
         for item in objects:
             where = f"namespaces/{namespace}/" if "namespace" in item["metadata"] else ""
@@ -265,9 +265,9 @@ class ControlPlane(ApiCalls):
         if not self.owned:
             raise ControlPlaneError(f"the tests did not start the cluster of {EXISTING_CLUSTER}, and cannot stop it")
 
-    def _will_litter(self, *what: str) -> None:
+    def _delete_when_stopped(self, *arguments: str) -> None:
         if not self.owned:
-            self._litter.insert(0, what)
+            self._created_objects.insert(0, arguments)
 
     def _attach(self) -> None:
         """Check that the existing cluster is reachable. Otherwise, every test would fail."""
@@ -298,19 +298,22 @@ class ControlPlane(ApiCalls):
     def _launch(self) -> None:
         binaries = os.environ.get(BINARIES)
         if binaries:
-            store, peers = f"unix://{self._path('etcd', 'client.sock')}", f"unix://{self._path('etcd', 'peer.sock')}"
+            etcd_url, peer_url = (
+                f"unix://{self._path('etcd', 'client.sock')}",
+                f"unix://{self._path('etcd', 'peer.sock')}",
+            )
             self._spawn(
                 str(Path(binaries) / "etcd"),
                 f"--data-dir={self._path('etcd')}",
-                f"--listen-client-urls={store}",
-                f"--advertise-client-urls={store}",
-                f"--listen-peer-urls={peers}",
-                f"--initial-advertise-peer-urls={peers}",
-                f"--initial-cluster=default={peers}",
+                f"--listen-client-urls={etcd_url}",
+                f"--advertise-client-urls={etcd_url}",
+                f"--listen-peer-urls={peer_url}",
+                f"--initial-advertise-peer-urls={peer_url}",
+                f"--initial-cluster=default={peer_url}",
                 "--log-level=error",
                 "--unsafe-no-fsync",
             )
-            self._spawn(str(Path(binaries) / "kube-apiserver"), f"--etcd-servers={store}", *self._flags())
+            self._spawn(str(Path(binaries) / "kube-apiserver"), f"--etcd-servers={etcd_url}", *self._flags())
         else:
             self._spawn(*control_plane_command(), str(self._path("etcd")), *self._flags())
         self._wait_until_ready()
@@ -346,15 +349,15 @@ class ControlPlane(ApiCalls):
                     stdout=log,
                     stderr=log,
                     cwd=self._path(),
-                    env={"GOGC": GARBAGE_PERCENT, **os.environ},
+                    env={"GOGC": GOGC, **os.environ},
                     start_new_session=True,
                 )
             except OSError as error:
                 raise ControlPlaneError(f"{command[0]}: {error.strerror}") from error
         self._processes.append(process)
-        self._tell_guard()
+        self._update_guard()
 
-    def _tell_guard(self) -> None:
+    def _update_guard(self) -> None:
         assert self._guard
         assert self._guard.stdin
         with suppress(BrokenPipeError):  # the guard was killed: this is not an error
@@ -382,8 +385,8 @@ class ControlPlane(ApiCalls):
 
     def _log(self) -> str:
         lines = self._path("log").read_text(errors="replace").splitlines()
-        told = [line for line in lines if not INFORMATION.match(line)]
-        return "\n".join(told[-15:])
+        errors = [line for line in lines if not NOT_AN_ERROR.match(line)]
+        return "\n".join(errors[-15:])
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self._processes:
@@ -402,7 +405,7 @@ class ControlPlane(ApiCalls):
                 process.wait()
         if self._processes:
             self._processes.clear()
-            self._tell_guard()
+            self._update_guard()
 
     def _close_clients(self) -> None:
         for client in self._clients.values():
@@ -424,8 +427,8 @@ def run_kubectl(
 
     This is the pinned kubectl of the Python environment. It does not read or write files in the home of the user.
     """
-    own = {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(cache), "KUBERC": "off"}
-    environment = {**without_collection(os.environ), **own}
+    variables = {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(cache), "KUBERC": "off"}
+    environment = {**without_collection(os.environ), **variables}
     command = [str(installed("kubectl")), *arguments]
     done = subprocess.run(command, input=input, env=environment, capture_output=True, text=True, timeout=timeout)
     if check and done.returncode != 0:

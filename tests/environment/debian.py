@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.environment.build import TOOLS, BuildError, call, made
+from tests.environment.build import TOOLS, BuildError, call, create_once
 
 PACKAGES = (
     "?essential",  # packages use these without a dependency: a shell, find, sed
@@ -34,15 +34,15 @@ PACKAGES = (
     "runc",
 )
 BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
-NO_DOCUMENTS = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
-NEEDED = ("apt-get", "apt-config", "dpkg-deb", "tar", "unshare", "mount", "chroot")
+EXCLUDED_PATHS = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
+REQUIRED_PROGRAMS = ("apt-get", "apt-config", "dpkg-deb", "tar", "unshare", "mount", "chroot")
 
 
 def obstacle() -> str | None:
     """Return why this machine cannot run these programs, or None if it can."""
     if platform.system() != "Linux":
         return f"Linux is required, this is {platform.system()}"
-    if missing := [name for name in NEEDED if not shutil.which(name)]:
+    if missing := [name for name in REQUIRED_PROGRAMS if not shutil.which(name)]:
         return f"{', '.join(missing)} is missing: Debian or a derivative is required"
     if os.geteuid() != 0:
         return "root is required, for mounts and namespaces"
@@ -66,7 +66,7 @@ def programs() -> Path:
     """Return the root file system with the programs, and create it first if it is missing."""
     require()
     place = TOOLS / f"debian-{fingerprint(PACKAGES)}"
-    with made(place, "extracting Debian packages") as root:
+    with create_once(place, "extracting Debian packages") as root:
         if root:
             unpack(root)
     return place
@@ -76,7 +76,7 @@ def base() -> Path:
     """Return the base for images, a tar archive, and create it first if it is missing."""
     inside = programs()
     place = TOOLS / f"base-{fingerprint(BASE_PACKAGES)}.tar"
-    with made(place, "creating the base of the image") as result:
+    with create_once(place, "creating the base of the image") as result:
         if result:
             bootstrap(inside, result)
     return place
@@ -84,14 +84,14 @@ def base() -> Path:
 
 def release() -> tuple[str, str]:
     """Return the distribution of the machine and its code name, such as debian and bookworm."""
-    told = platform.freedesktop_os_release()
-    return told["ID"], told.get("VERSION_CODENAME", "")
+    os_release = platform.freedesktop_os_release()
+    return os_release["ID"], os_release.get("VERSION_CODENAME", "")
 
 
 def fingerprint(packages: Sequence[str]) -> str:
     """A hash of everything that a folder depends on, except the versions of packages: the current ones are used."""
     recipe = [inspect.getsource(part) for part in (unpack, bootstrap, Apt)]
-    parts = [*packages, *NO_DOCUMENTS, *recipe, *release(), platform.machine()]
+    parts = [*packages, *EXCLUDED_PATHS, *recipe, *release(), platform.machine()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -107,9 +107,9 @@ def sources(folder: Path = Path("/etc/apt")) -> dict[str, str]:
     for path in sorted([*folder.glob("sources.list"), *folder.glob("sources.list.d/*")]):
         text = path.read_text(errors="replace")
         if path.suffix == ".sources":
-            chosen = "\n\n".join(part for part in text.split("\n\n") if is_of_the_release(suites(part), part))
+            chosen = "\n\n".join(part for part in text.split("\n\n") if belongs_to_release(suites(part), part))
         elif path.suffix == ".list":
-            chosen = "\n".join(line for line in text.splitlines() if is_of_the_release(line.split(), line))
+            chosen = "\n".join(line for line in text.splitlines() if belongs_to_release(line.split(), line))
         else:
             continue
         if chosen.strip():
@@ -124,11 +124,11 @@ def suites(stanza: str) -> list[str]:
     return next((line.split()[1:] for line in stanza.splitlines() if line.startswith("Suites:")), [])
 
 
-def is_of_the_release(words: Sequence[str], text: str) -> bool:
+def belongs_to_release(words: Sequence[str], text: str) -> bool:
     """Return whether a source belongs to the distribution: it names the release, and only the key of the archive."""
     codename = release()[1]
-    ours = {codename, f"{codename}-updates", f"{codename}-security"} & set(words) and not text.startswith("#")
-    return bool(codename and ours) and ("signed-by" not in text.lower() or "archive-keyring" in text)
+    own_suites = {codename, f"{codename}-updates", f"{codename}-security"} & set(words) and not text.startswith("#")
+    return bool(codename and own_suites) and ("signed-by" not in text.lower() or "archive-keyring" in text)
 
 
 def unpack(root: Path) -> None:
@@ -140,7 +140,7 @@ def unpack(root: Path) -> None:
     for folder in ("bin", "sbin", "lib", "lib64"):
         (root / "usr" / folder).mkdir(parents=True)
         (root / folder).symlink_to(f"usr/{folder}")
-    excluded = shlex.join(f"--exclude=.{pattern}" for pattern in NO_DOCUMENTS)
+    excluded = shlex.join(f"--exclude=.{pattern}" for pattern in EXCLUDED_PATHS)
     unpacked = f'dpkg-deb --fsys-tarfile "$package" | tar --extract --keep-directory-symlink {excluded}'
     script = f"for package in {shlex.quote(str(apt.archives))}/*.deb; do {unpacked} || exit; done"
     call(["bash", "-o", "pipefail", "-c", script], "Extracting Debian packages", folder=root)
@@ -222,9 +222,9 @@ def command(root: Path, arguments: Sequence[str], folders: Mapping[str, Path]) -
 
 def environment(root: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment for that command. Of the current environment, it has only the proxies."""
-    ours = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
+    proxies = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
     return {
-        **ours,
+        **proxies,
         "ROOT": str(root),
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": "/root",
@@ -237,7 +237,7 @@ def bootstrap(root: Path, result: Path) -> None:
     """Create a base system as a tar archive: the variant minbase of mmdebstrap, and Python."""
     for name, text in sources().items():
         (result.parent / name).write_text(text)
-    options = [f"--dpkgopt=path-exclude={pattern}" for pattern in NO_DOCUMENTS]
+    options = [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED_PATHS]
     arguments = [
         *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(BASE_PACKAGES)}"),
         *('--aptopt=Acquire::Languages "none"', *options, "--dpkgopt=path-include=/usr/share/doc/*/copyright"),

@@ -38,23 +38,23 @@ LARGEST_MESSAGE = 200_000
 class Forked:
     """A forked process, with some of the methods of `subprocess.Popen`."""
 
-    def __init__(self, source: "_Source", pid: int) -> None:
-        self._source = source
+    def __init__(self, server: "_ForkServerClient", pid: int) -> None:
+        self._server = server
         self.pid = pid
 
     @property
     def returncode(self) -> int | None:
         """The exit code, or the negative number of the signal that ended it. None if no exit was reported yet."""
-        return self._source.ended.get(self.pid)
+        return self._server.exit_codes.get(self.pid)
 
     def poll(self) -> int | None:
         """Return the exit code if the process has ended, otherwise None."""
-        self._source.listen(self.pid, 0)
+        self._server.receive_until_exit(self.pid, 0)
         return self.returncode
 
     def wait(self, timeout: float = HANG_SECONDS) -> int:
         """Wait until the process ends. Raise subprocess.TimeoutExpired after so many seconds."""
-        self._source.listen(self.pid, timeout)
+        self._server.receive_until_exit(self.pid, timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout)
         return self.returncode
@@ -80,75 +80,75 @@ def fork(
 
     Without `errors`, its standard error goes to `output`. Without `standard_input`, its standard input is empty.
     """
-    written = output if isinstance(output, int) else output.fileno()
-    descriptors = {1: written, 2: written if errors is None else errors}
+    output_descriptor = output if isinstance(output, int) else output.fileno()
+    descriptors = {1: output_descriptor, 2: output_descriptor if errors is None else errors}
     if standard_input is not None:
         descriptors[0] = standard_input
-    order = {
+    request = {
         "module": module,
         "arguments": list(arguments),
         "environment": dict(environment),
         "folder": str(folder),
         "standard": list(descriptors),
     }
-    return _source().fork(order, list(descriptors.values()))
+    return _fork_server().fork(request, list(descriptors.values()))
 
 
 @cache
-def _source() -> "_Source":
-    source = _Source()
-    atexit.register(source.end)
-    return source
+def _fork_server() -> "_ForkServerClient":
+    client = _ForkServerClient()
+    atexit.register(client.end)
+    return client
 
 
-class _Source:
+class _ForkServerClient:
     """The client of the fork server, which reports each process that ends."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", __name__, str(theirs.fileno())]
-        with theirs:
+        self._socket, server_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, "-m", __name__, str(server_socket.fileno())]
+        with server_socket:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[server_socket.fileno()],
                 cwd=ROOT,
                 start_new_session=True,
             )
-        self.ended: dict[int, int] = {}
-        self._begun: list[int] = []
+        self.exit_codes: dict[int, int] = {}
+        self._started: list[int] = []
 
-    def fork(self, order: Mapping[str, Any], descriptors: list[int]) -> Forked:
+    def fork(self, request: Mapping[str, Any], descriptors: list[int]) -> Forked:
         with self._lock:
-            socket.send_fds(self._socket, [json.dumps(order).encode()], descriptors)
-            while not self._begun:
-                self._hear()
-            pid = self._begun.pop()
+            socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
+            while not self._started:
+                self._receive()
+            pid = self._started.pop()
             return Forked(self, pid)
 
-    def listen(self, pid: int, timeout: float) -> None:
+    def receive_until_exit(self, pid: int, timeout: float) -> None:
         """Receive messages until the process has ended, or for so many seconds."""
         deadline = time.monotonic() + timeout
-        while pid not in self.ended:
+        while pid not in self.exit_codes:
             left = max(0.0, deadline - time.monotonic())
             with self._lock:  # only briefly: another thread may fork a process
-                heard = select.select([self._socket], [], [], min(left, 0.05))[0]
-                if heard:
-                    self._hear()
-            if not heard and left <= 0:
+                received = select.select([self._socket], [], [], min(left, 0.05))[0]
+                if received:
+                    self._receive()
+            if not received and left <= 0:
                 return
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         message = self._socket.recv(LARGEST_MESSAGE)
         if not message:
             raise AssertionError("the fork server has exited")
-        told: dict[str, int] = json.loads(message)
-        if "code" in told:
-            self.ended[told["pid"]] = told["code"]
+        report: dict[str, int] = json.loads(message)
+        if "code" in report:
+            self.exit_codes[report["pid"]] = report["code"]
         else:
-            self.ended.pop(told["pid"], None)  # of an earlier process with the same id
-            self._begun.append(told["pid"])
+            self.exit_codes.pop(report["pid"], None)  # of an earlier process with the same id
+            self._started.append(report["pid"])
 
     def end(self) -> None:
         self._socket.close()
@@ -162,40 +162,40 @@ def main(number: int) -> int:
         import_module(f"qualtrics_exporter.{module}")
     gc.collect()
     gc.freeze()
-    orders = socket.socket(fileno=number)
-    awake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    requests = socket.socket(fileno=number)
+    wakeup_read, wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
     running: set[int] = set()
     while True:
-        readable, _, _ = select.select([orders, awake], [], [])
-        if awake in readable:
-            os.read(awake, 4096)
+        readable, _, _ = select.select([requests, wakeup_read], [], [])
+        if wakeup_read in readable:
+            os.read(wakeup_read, 4096)
             for pid in tuple(running):
                 ended, status = os.waitpid(pid, os.WNOHANG)
                 if ended:
                     running.discard(pid)
                     with suppress(OSError):
-                        orders.send(json.dumps({"pid": pid, "code": os.waitstatus_to_exitcode(status)}).encode())
-        if orders in readable:
-            message, descriptors, _, _ = socket.recv_fds(orders, LARGEST_MESSAGE, 3)
+                        requests.send(json.dumps({"pid": pid, "code": os.waitstatus_to_exitcode(status)}).encode())
+        if requests in readable:
+            message, descriptors, _, _ = socket.recv_fds(requests, LARGEST_MESSAGE, 3)
             if not message:
                 break
             pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                orders.close()
-                os.close(awake)
-                os.close(wake)
+                requests.close()
+                os.close(wakeup_read)
+                os.close(wakeup_write)
                 gc.unfreeze()
-                order = json.loads(message)
-                return int(programs[order["module"]].main(_become(order, descriptors)))
+                request = json.loads(message)
+                return int(programs[request["module"]].main(_set_up(request, descriptors)))
             for descriptor in descriptors:
                 os.close(descriptor)
             running.add(pid)
             try:
-                orders.send(json.dumps({"pid": pid}).encode())
+                requests.send(json.dumps({"pid": pid}).encode())
             except OSError:  # the client has ended
                 break
     for pid in running:
@@ -204,16 +204,16 @@ def main(number: int) -> int:
     return 0
 
 
-def _become(order: Mapping[str, Any], descriptors: Sequence[int]) -> list[str]:
+def _set_up(request: Mapping[str, Any], descriptors: Sequence[int]) -> list[str]:
     """Set up this process as requested, and return its arguments."""
-    for descriptor, standard in zip(descriptors, order["standard"], strict=True):
+    for descriptor, standard in zip(descriptors, request["standard"], strict=True):
         os.dup2(descriptor, standard)
         os.close(descriptor)
     os.environ.clear()
-    os.environ.update(order["environment"])
-    os.chdir(order["folder"])
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
     tempfile.tempdir = None  # it may come from another environment
-    return list(order["arguments"])
+    return list(request["arguments"])
 
 
 if __name__ == "__main__":

@@ -22,16 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.environment import debian
-from tests.environment.build import ROOT, TOOLS, BuildError, call, made
+from tests.environment.build import ROOT, TOOLS, BuildError, call, create_once
 
 STORE = TOOLS / "image"
 BUILT = STORE / "built"
 NAME = "localhost/qualtrics-exporter"
 REVISION = "org.opencontainers.image.revision"
 SBOM = "usr/share/sbom/qualtrics-exporter.cdx.json"
-KEPT = 4
+MAX_IMAGES = 4
 """How many images the cache keeps, for example of several branches."""
-LAYERS_KEPT = 150
+MAX_LAYERS = 150
 """How many layers the cache keeps. With more layers, it is deleted, and the next build starts from scratch. Each change
 adds about six layers. One of them has 12 MB."""
 
@@ -125,7 +125,7 @@ def image(*, revision: str = "") -> Image:
     """Return the image of the current source, and build it first if it is missing."""
     programs, base = debian.programs(), debian.base()
     place = BUILT / f"image-{fingerprint(base, revision)}.tar"
-    with made(place, "building the image") as result:
+    with create_once(place, "building the image") as result:
         if result:
             Builder(programs).build(base, result, revision=revision)
             forget_old()
@@ -136,7 +136,7 @@ def image(*, revision: str = "") -> Image:
 def rebuilt(folder: Path, *, revision: str = "") -> Image:
     """Build the image again, from only the base and into a folder. No cached layer is used."""
     programs, base = debian.programs(), debian.base()
-    with made(folder / "image-rebuilt.tar", "building the image") as result:
+    with create_once(folder / "image-rebuilt.tar", "building the image") as result:
         if result:
             Builder(programs).build(base, result, revision=revision, cached=False)
     return Image(folder / "image-rebuilt.tar")
@@ -146,7 +146,7 @@ def pause() -> Image:
     """Return the image of the pause container, and build it first if it is missing."""
     programs = debian.programs()
     place = BUILT / f"pause-{hashlib.sha256((PAUSE + programs.name).encode()).hexdigest()[:16]}.tar"
-    with made(place, "building the image of the pause container") as result:
+    with create_once(place, "building the image of the pause container") as result:
         if result:
             (result.parent / "Containerfile").write_text(PAUSE)
             shutil.copy(programs / "usr/bin/catatonit", result.parent)
@@ -163,11 +163,11 @@ def version() -> str:
 
 def revision() -> str:
     """The current commit, or an empty string if there are uncommitted changes."""
-    asked = [["git", "status", "--porcelain"], ["git", "rev-parse", "HEAD"]]
+    commands = [["git", "status", "--porcelain"], ["git", "rev-parse", "HEAD"]]
     try:
         changed, commit = (
             subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
-            for command in asked
+            for command in commands
         )
     except (OSError, subprocess.CalledProcessError):
         return ""
@@ -195,7 +195,7 @@ def fingerprint(base: Path, revision: str) -> str:
 def forget_old() -> None:
     """Remove all images except those that were used most recently."""
     built = sorted(BUILT.glob("image-*.tar"), key=lambda path: path.stat().st_mtime)
-    for path in built[:-KEPT]:
+    for path in built[:-MAX_IMAGES]:
         path.unlink(missing_ok=True)
 
 
@@ -208,22 +208,22 @@ class Builder:
         kind = subprocess.run(["stat", "--file-system", "--format=%T", STORE], capture_output=True, text=True).stdout
         # An overlay cannot be on top of an overlay, which most containers have as their root file system.
         driver = "vfs" if kind.strip() == "overlayfs" else "overlay"
-        if (layers := STORE / "layers" / driver).is_dir() and len(list(layers.iterdir())) > LAYERS_KEPT:
+        if (layers := STORE / "layers" / driver).is_dir() and len(list(layers.iterdir())) > MAX_LAYERS:
             shutil.rmtree(STORE / "layers")
         (STORE / "storage.conf").write_text(STORAGE.format(driver=driver))
 
     def build(self, base: Path, result: Path, *, revision: str, cached: bool = True) -> None:
         """Build the image of the operator into an archive."""
-        on = self._import(base, result.parent)
+        base_name = self._import(base, result.parent)
         tag = f"{NAME}:{version()}"
         self.run(
             *("build", "--file", "/given/context/Containerfile", "--tag", tag),
             *("--layers", *([] if cached else ["--no-cache"])),
             # For a reproducible build: no time, and no label with the version of the builder.
             *("--timestamp", "0", "--identity-label=false"),
-            *(f"--build-arg={name}={value}" for name, value in arguments(on).items()),
+            *(f"--build-arg={name}={value}" for name, value in arguments(base_name).items()),
             *([f"--label={REVISION}={revision}"] if revision else []),
-            *self._way_to_the_index(result.parent),
+            *self._pip_settings(result.parent),
             "/given/context",
             context=ROOT,
             folder=result.parent,
@@ -251,23 +251,27 @@ class Builder:
             self.run("build", "--timestamp", "0", "--tag", tag, "/given/folder", folder=folder)
         return tag
 
-    def _way_to_the_index(self, folder: Path) -> list[str]:
+    def _pip_settings(self, folder: Path) -> list[str]:
         """Return flags that give pip in the build the settings and certificate authorities of pip on this machine."""
-        asked = [sys.executable, "-m", "pip", "config", "list"]
-        told = subprocess.run(asked, capture_output=True, text=True).stdout.splitlines()
-        settings = dict(line.split("=", 1) for line in told if "=" in line)
-        wanted = {}
+        command = [sys.executable, "-m", "pip", "config", "list"]
+        lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+        settings = dict(line.split("=", 1) for line in lines if "=" in line)
+        pip_config = {}
         for name, value in settings.items():
             key = name.rpartition(".")[2].lower().replace("_", "-")
             if key in ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries"):
-                wanted[key] = value.strip("'")
+                pip_config[key] = value.strip("'")
             elif key == "cert":
-                wanted["cert"] = value.strip("'")
-        authorities = Path(wanted.pop("cert", os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")))
+                pip_config["cert"] = value.strip("'")
+        authorities = Path(
+            pip_config.pop("cert", os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
+        )
         if authorities.is_file():
             shutil.copyfile(authorities, folder / "ca.pem")
-            wanted["cert"] = "/etc/pip-ca.pem"
-        (folder / "pip.conf").write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in wanted.items()))
+            pip_config["cert"] = "/etc/pip-ca.pem"
+        (folder / "pip.conf").write_text(
+            "[global]\n" + "".join(f"{key} = {value}\n" for key, value in pip_config.items())
+        )
         secrets = {"pip": "pip.conf", "ca": "ca.pem"}
         return [
             f"--secret=id={id_},src=/given/folder/{file}" for id_, file in secrets.items() if (folder / file).exists()

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.environment import debian, image, proxy
-from tests.environment.build import ROOT, TOOLS, BuildError, call, made
+from tests.environment.build import ROOT, TOOLS, BuildError, call, create_once
 from tests.environment.waiting import HANG_SECONDS
 
 LOADER = "lib64/ld-linux-x86-64.so.2"
@@ -69,22 +69,24 @@ def image_python() -> ImagePython:
     if reason := obstacle():
         raise BuildError(f"This machine cannot run the Python of the image: {reason}.")
     version, suite = wanted()
-    ours = image.version()
-    recipe = f"{version} {suite} {REQUIREMENTS.read_text()} {platform.machine()} {ours}"
+    operator_version = image.version()
+    recipe = f"{version} {suite} {REQUIREMENTS.read_text()} {platform.machine()} {operator_version}"
     place = TOOLS / f"python-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
-    with made(place, "downloading the Python of the image") as result:
+    with create_once(place, "downloading the Python of the image") as result:
         if result:
             result.mkdir()
-            _unpack(result / "root", version, suite)
+            _extract(result / "root", version, suite)
             _install(result / "packages", version)
             # The operator runs from its source, and reads its version from this metadata.
-            described = result / "packages" / f"qualtrics_exporter-{ours}.dist-info"
-            described.mkdir()
-            (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: qualtrics-exporter\nVersion: {ours}\n")
+            metadata_folder = result / "packages" / f"qualtrics_exporter-{operator_version}.dist-info"
+            metadata_folder.mkdir()
+            (metadata_folder / "METADATA").write_text(
+                f"Metadata-Version: 2.1\nName: qualtrics-exporter\nVersion: {operator_version}\n"
+            )
     return ImagePython(place)
 
 
-def _unpack(root: Path, version: str, suite: str) -> None:
+def _extract(root: Path, version: str, suite: str) -> None:
     apt = debian.Apt(root.parent.parent)
     for source in (root.parent.parent / "sources").iterdir():
         source.write_text(re.sub(rf"\b{debian.release()[1]}\b", suite, source.read_text()))

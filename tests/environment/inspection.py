@@ -41,9 +41,9 @@ class Inspection:
     @property
     def context(self) -> ssl.SSLContext:
         """The TLS context of a server with this certificate."""
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        made.load_cert_chain(self.server)
-        return made
+        server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server_context.load_cert_chain(self.server)
+        return server_context
 
 
 def _certificate(

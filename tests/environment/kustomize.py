@@ -31,7 +31,7 @@ SANDBOX_NAMESPACE = f"{NAME}-sandbox"
 SANDBOX_PORTS = {"nexthink": 8471, "qualtrics": 8472}
 """The default ports of `qualtrics-exporter sandbox`."""
 
-ONCE = """\
+BASE_COMMENT = """\
 The operator for all namespaces, without its CRD and without a namespace.
 #
 # Apply this only once in a cluster. If you apply it to a second namespace, the ClusterRoleBinding moves there, and the
@@ -39,7 +39,7 @@ The operator for all namespaces, without its CRD and without a namespace.
 CHART = "charts/qualtrics-exporter"
 FILES = {"Role": "rbac", "RoleBinding": "rbac", "ClusterRole": "rbac", "ClusterRoleBinding": "rbac"}
 INSTANCE = r"app.kubernetes.io\/instance"
-NAMED_AS_THE_DEPLOYMENT = {
+DEPLOYMENT_NAME_FIELDS = {
     "Deployment": (
         "spec/template/spec/containers/env/value",  # the name of the Lease; no other variable has this value
         f"metadata/labels/{INSTANCE}",
@@ -51,7 +51,7 @@ NAMED_AS_THE_DEPLOYMENT = {
     "Service": (f"spec/selector/{INSTANCE}",),
 }
 """The fields that must have the name of the Deployment, also if a kustomization changes it."""
-HELMS = {"app.kubernetes.io/managed-by": "Helm"}
+HELM_LABELS = {"app.kubernetes.io/managed-by": "Helm"}
 
 
 def config() -> dict[str, str]:
@@ -59,7 +59,7 @@ def config() -> dict[str, str]:
     everywhere, namespaced = rendered(), rendered(watchNamespaces=[NAME])
     return {
         f"config/crd/{PLURAL}.yaml": HEADER.format("the models") + crd_yaml(),
-        **_base("config/base", everywhere, ONCE),
+        **_base("config/base", everywhere, BASE_COMMENT),
         **_base("config/namespaced", namespaced, "The operator for its own namespace, with no other permissions."),
         "config/sandbox/sandbox.yaml": HEADER.format(CHART) + to_yaml(*sandbox(namespaced)),
         "config/sandbox/secrets.yaml": HEADER.format("the sandbox, whose credentials are public")
@@ -82,7 +82,7 @@ def without_helm(object_: dict[str, Any]) -> dict[str, Any]:
     for metadata in (bare["metadata"], *([template["metadata"]] if template else [])):
         for field in ("labels", "annotations"):
             kept = {k: v for k, v in metadata.pop(field, {}).items() if k.partition("/")[0] != "helm.sh"}
-            kept = {k: v for k, v in kept.items() if HELMS.get(k) != v}
+            kept = {k: v for k, v in kept.items() if HELM_LABELS.get(k) != v}
             if kept:
                 metadata[field] = kept
     for container in template["spec"]["containers"] if template else []:
@@ -162,7 +162,7 @@ def _base(folder: str, objects: Objects, what: str) -> dict[str, str]:
         "resources": [f"{name}.yaml" for name in sorted(files)],
         "configurations": ["names.yaml"],
     }
-    fields = [{"kind": kind, "path": path} for kind, paths in NAMED_AS_THE_DEPLOYMENT.items() for path in paths]
+    fields = [{"kind": kind, "path": path} for kind, paths in DEPLOYMENT_NAME_FIELDS.items() for path in paths]
     references = {"nameReference": [{"group": "apps", "kind": "Deployment", "fieldSpecs": fields}]}
     comment = HEADER.format(CHART)
     texts = {f"{folder}/{name}.yaml": comment + to_yaml(*bodies) for name, bodies in files.items()}

@@ -14,7 +14,7 @@ from tests.environment.clock import POLL_SECONDS, SteeredClock
 LEASE_SECONDS = 60.0
 """Four times the default: a leader that gets a tenth of its usual processor time still renews the Lease in time."""
 RETRY_SECONDS = 2.0
-FRESH_SECONDS = 0.01
+CACHE_SECONDS = 0.01
 """How long the added time is cached. A process that was stopped for longer reads it at once."""
 
 
@@ -23,19 +23,19 @@ class LeaseLoop(Loop):
 
     def __init__(self, clock: SteeredClock) -> None:
         self._clock = clock
-        self._added, self._looked_at = clock.advanced(), time.monotonic()
+        self._added, self._read_at = clock.advanced(), time.monotonic()
         super().__init__()
-        self.call_soon(self._look_again)
+        self.call_soon(self._wake_up)
 
     def time(self) -> float:
         now = time.monotonic()
-        if now - self._looked_at > FRESH_SECONDS:
-            self._added, self._looked_at = self._clock.advanced(), now
+        if now - self._read_at > CACHE_SECONDS:
+            self._added, self._read_at = self._clock.advanced(), now
         return now + self._added
 
-    def _look_again(self) -> None:
+    def _wake_up(self) -> None:
         # A loop that waits for its next timer does not notice that time was added.
-        self.call_later(POLL_SECONDS, self._look_again)
+        self.call_later(POLL_SECONDS, self._wake_up)
 
 
 class LeasedClock(SteeredClock):

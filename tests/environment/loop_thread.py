@@ -28,12 +28,12 @@ class _Loop(asyncio.SelectorEventLoop):
     # asyncio has no public hook for all connections.
 
     def _make_socket_transport(self, *args: Any, **kwargs: Any) -> Any:
-        return self._known(super()._make_socket_transport(*args, **kwargs))  # type: ignore[misc]
+        return self._track(super()._make_socket_transport(*args, **kwargs))  # type: ignore[misc]
 
     def _make_ssl_transport(self, *args: Any, **kwargs: Any) -> Any:
-        return self._known(super()._make_ssl_transport(*args, **kwargs))  # type: ignore[misc]
+        return self._track(super()._make_ssl_transport(*args, **kwargs))  # type: ignore[misc]
 
-    def _known(self, connection: asyncio.Transport) -> asyncio.Transport:
+    def _track(self, connection: asyncio.Transport) -> asyncio.Transport:
         self._connections.add(connection)
         return connection
 
@@ -50,7 +50,7 @@ class LoopThread:
 
     def stop(self) -> None:
         """Cancel all tasks, and end the thread."""
-        self.run(self._end_others)
+        self.run(self._cancel_tasks)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -58,20 +58,20 @@ class LoopThread:
     def call(self, work: Callable[[], T]) -> T:
         """Call a function in the thread, and return its result."""
 
-        async def there() -> T:
+        async def call_in_loop() -> T:
             return work()
 
-        return self.run(there)
+        return self.run(call_in_loop)
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run a coroutine in the thread, and return its result."""
 
-        async def there() -> T:
+        async def call_in_loop() -> T:
             return await work()
 
-        return asyncio.run_coroutine_threadsafe(there(), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(call_in_loop(), self._loop).result()
 
-    async def _end_others(self) -> None:
+    async def _cancel_tasks(self) -> None:
         """Cancel the requests in progress, and run the iterations of the loop that closing a connection takes."""
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:

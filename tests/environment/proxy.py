@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.environment import debian
-from tests.environment.build import TOOLS, BuildError, call, made
+from tests.environment.build import TOOLS, BuildError, call, create_once
 from tests.environment.waiting import eventually
 
 PACKAGE = "tinyproxy-bin"
@@ -41,7 +41,7 @@ def program() -> Path:
     if reason := obstacle():
         raise BuildError(f"This machine cannot run the proxy: {reason}.")
     place = TOOLS / f"tinyproxy-{debian.release()[1]}-{platform.machine()}"
-    with made(place, "downloading the proxy") as root:
+    with create_once(place, "downloading the proxy") as root:
         if root:
             apt = debian.Apt(root.parent)
             apt.get("update", "Updating the package lists", "--error-on=any")

@@ -21,7 +21,7 @@ AGGREGATED = "rbac.authorization.k8s.io/aggregate-to-"
 
 
 @dataclass(frozen=True, order=True)
-class Right:
+class Permission:
     """A verb on a resource, as in the rules of a role."""
 
     verb: str
@@ -66,10 +66,10 @@ class Release:
         environment = {variable["name"]: variable.get("value", pod) for variable in container["env"]}
         return stage.process(kubeconfig, *container["args"][1:], environment=environment)
 
-    def rights(self) -> set[Right]:
+    def permissions(self) -> set[Permission]:
         """All permissions that the release gives to the operator."""
         return {
-            Right(verb, resource, group)
+            Permission(verb, resource, group)
             for role in self._roles()
             for rule in role["rules"]
             for group in rule["apiGroups"]
@@ -78,59 +78,60 @@ class Release:
         }
 
     @contextmanager
-    def without(self, right: Right, namespace: str) -> Iterator[None]:
+    def revoked(self, permission: Permission, namespace: str) -> Iterator[None]:
         """Revoke a permission during the block, in all roles of the release."""
         roles = self._roles()
-        lesser = [{**role, "rules": [_less(rule, right) for rule in role["rules"]]} for role in roles]
-        assert lesser != roles, f"no role of the release has the permission to {right}"
-        self._replace(lesser)
+        reduced = [{**role, "rules": [_rule_without(rule, permission) for rule in role["rules"]]} for role in roles]
+        assert reduced != roles, f"no role of the release has the permission to {permission}"
+        self._replace(reduced)
         # The API server applies a changed role a moment later.
-        eventually(lambda: not self.may(right, namespace), f"the operator cannot {right} any more")
+        eventually(lambda: not self.is_allowed(permission, namespace), f"the operator cannot {permission} any more")
         try:
             yield
         finally:
             self._replace(roles)
-            eventually(lambda: self.may(right, namespace), f"the operator can {right} again")
+            eventually(lambda: self.is_allowed(permission, namespace), f"the operator can {permission} again")
 
-    def may(self, right: Right, namespace: str) -> bool:
+    def is_allowed(self, permission: Permission, namespace: str) -> bool:
         """Return whether the operator has a permission in a namespace now. For Leases, check the Lease of the
         release."""
-        resource, _, subresource = right.resource.partition("/")
-        kind = f"{resource}.{right.group}" if right.group else resource
-        named = resource == "leases" and right.verb != "create"
-        asked = self.cluster.kubectl(
-            *("auth", "can-i", right.verb, f"{kind}/{self.name}" if named else kind, f"--subresource={subresource}"),
+        resource, _, subresource = permission.resource.partition("/")
+        kind = f"{resource}.{permission.group}" if permission.group else resource
+        named = resource == "leases" and permission.verb != "create"
+        result = self.cluster.kubectl(
+            *("auth", "can-i", permission.verb, f"{kind}/{self.name}" if named else kind),
+            f"--subresource={subresource}",
             *("--namespace", namespace, f"--as=system:serviceaccount:{self.namespace}:{self.name}"),
             check=False,
         )
-        return asked.stdout.strip() == "yes"
+        return result.stdout.strip() == "yes"
 
     def _roles(self) -> list[dict[str, Any]]:
         """The roles of the release, without those that are aggregated to view, edit and admin."""
         label = f"--selector=app.kubernetes.io/instance={self.name}"
-        asked = self.cluster.kubectl("get", "roles,clusterroles", "--all-namespaces", label, "-o", "json")
-        ours = []
-        for role in json.loads(asked.stdout)["items"]:
+        result = self.cluster.kubectl("get", "roles,clusterroles", "--all-namespaces", label, "-o", "json")
+        roles = []
+        for role in json.loads(result.stdout)["items"]:
             metadata = role["metadata"]
             release = metadata["annotations"]["meta.helm.sh/release-namespace"]
             if release == self.namespace and not any(key.startswith(AGGREGATED) for key in metadata["labels"]):
                 metadata.pop("resourceVersion")
-                ours.append(role)
-        return ours
+                roles.append(role)
+        return roles
 
     def _replace(self, roles: list[dict[str, Any]]) -> None:
-        whole = {"apiVersion": "v1", "kind": "List", "items": roles}
-        self.cluster.kubectl("replace", "-f", "-", input=json.dumps(whole))
+        objects = {"apiVersion": "v1", "kind": "List", "items": roles}
+        self.cluster.kubectl("replace", "-f", "-", input=json.dumps(objects))
 
     def _get(self, kind: str, name: str) -> dict[str, Any]:
-        asked = self.cluster.kubectl("get", kind, name, "--namespace", self.namespace, "-o", "json")
-        loaded: dict[str, Any] = json.loads(asked.stdout)
+        result = self.cluster.kubectl("get", kind, name, "--namespace", self.namespace, "-o", "json")
+        loaded: dict[str, Any] = json.loads(result.stdout)
         return loaded
 
 
-def _less(rule: dict[str, Any], right: Right) -> dict[str, Any]:
+def _rule_without(rule: dict[str, Any], permission: Permission) -> dict[str, Any]:
     """Return the rule without the permission. Each rule of the chart has one resource."""
-    if (rule["apiGroups"], rule["resources"]) != ([right.group], [right.resource]):
+    if (rule["apiGroups"], rule["resources"]) != ([permission.group], [permission.resource]):
         return rule
     # A rule must have a verb.
-    return {**rule, "verbs": [verb for verb in rule["verbs"] if verb != right.verb] or ["nothing"]}
+    return {**rule, "verbs": [verb for verb in rule["verbs"] if verb != permission.verb] or ["nothing"]}

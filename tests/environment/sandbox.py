@@ -42,16 +42,16 @@ class SandboxThread:
 
     def __init__(self, clock: Clock, tls: ssl.SSLContext | None, account: Account | None = None) -> None:
         self._sandbox = Sandbox(account, clock=clock, tls=tls, advertise="localhost")
-        self._there = LoopThread("sandbox")
+        self._thread = LoopThread("sandbox")
 
     def __enter__(self) -> Self:
-        self._there.start()
-        self._await(self._sandbox.start)
+        self._thread.start()
+        self._run(self._sandbox.start)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._await(lambda: closed(self._sandbox.stop))
-        self._there.stop()
+        self._run(lambda: closed(self._sandbox.stop))
+        self._thread.stop()
 
     @property
     def account(self) -> Account:
@@ -81,12 +81,12 @@ class SandboxThread:
         """All issued access tokens. No log or status must contain one."""
         return self.call(self._sandbox.issued_tokens)
 
-    def fault(self, operation: str, **order: Any) -> Fault:
-        return self.call(lambda: self._sandbox.faults.add(operation, **order))
+    def fault(self, operation: str, **settings: Any) -> Fault:
+        return self.call(lambda: self._sandbox.faults.add(operation, **settings))
 
     def reached(self, operation: str, *, count: int = 1, timeout: float = HANG_SECONDS) -> None:
         """Wait until this many requests of the operation are held."""
-        self._await(lambda: self._sandbox.faults.reached(operation, count=count, timeout=timeout))
+        self._run(lambda: self._sandbox.faults.reached(operation, count=count, timeout=timeout))
 
     def held(self, operation: str = "*") -> int:
         """The number of requests of the operation that are held."""
@@ -94,7 +94,7 @@ class SandboxThread:
 
     def seen(self, operation: str, *, count: int = 1, timeout: float = HANG_SECONDS) -> None:
         """Wait until this many requests of the operation have arrived."""
-        self._await(lambda: self._sandbox.ledger.seen(operation, count=count, timeout=timeout))
+        self._run(lambda: self._sandbox.ledger.seen(operation, count=count, timeout=timeout))
 
     def release(self, operation: str = "*", *, drop: bool = False) -> None:
         """Continue the requests that are held, or drop their connections."""
@@ -109,7 +109,7 @@ class SandboxThread:
 
     def call(self, work: Callable[[], T]) -> T:
         """Call a function in the thread of the servers."""
-        return self._there.call(work)
+        return self._thread.call(work)
 
-    def _await(self, work: Callable[[], Awaitable[T]]) -> T:
-        return self._there.run(work)
+    def _run(self, work: Callable[[], Awaitable[T]]) -> T:
+        return self._thread.run(work)

@@ -34,7 +34,7 @@ NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 LOOK_SECONDS = 2.0
 """How far each poll of a status advances the controlled clock."""
-ROUNDS = 8
+ROUNDS_PER_STEP = 8
 """Between two steps of the clock, every process has the time for so many rounds."""
 LEASE_STEP = LEASE_SECONDS / 30
 
@@ -62,7 +62,7 @@ class Stage:
         self.certificates = Certificates(folder)
         self.sandbox = stack.enter_context(SandboxThread(self.clock, self.certificates.server))
         self._operators: list[Operator] = []
-        self._secrets(self.sandbox.secrets())
+        self._apply_secrets(self.sandbox.secrets())
 
     def operator(
         self,
@@ -84,8 +84,8 @@ class Stage:
         environment = {**(environment or {})}
         if steered_lease:
             environment["QUALTRICS_EXPORTER_TEST_LEASES"] = str(self._leases_file)
-        rights = chart_rules.namespaced() if rules is None else rules
-        kubeconfig = self.cluster.service_account(self.namespace, "operator", rules=rights)
+        granted = chart_rules.namespaced() if rules is None else rules
+        kubeconfig = self.cluster.service_account(self.namespace, "operator", rules=granted)
         operator = self.process(
             gate.kubeconfig(kubeconfig) if gate else kubeconfig,
             *("--namespace", self.namespace, "--allowed-host", "localhost"),
@@ -124,9 +124,9 @@ class Stage:
         return self._stack.enter_context(ApiGate(self.cluster.kubeconfig, self.clock))
 
     def secret(self, name: str, keys: dict[str, str]) -> None:
-        self._secrets({name: keys})
+        self._apply_secrets({name: keys})
 
-    def _secrets(self, secrets: Mapping[str, dict[str, str]]) -> None:
+    def _apply_secrets(self, secrets: Mapping[str, dict[str, str]]) -> None:
         for name, keys in secrets.items():
             data = {key: base64.b64encode(value.encode()).decode() for key, value in keys.items()}
             secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
@@ -178,7 +178,7 @@ class Stage:
 
         def run() -> None:
             took = self.round()
-            while not done.wait(max(0.0, max(pause, ROUNDS * took) - took)):
+            while not done.wait(max(0.0, max(pause, ROUNDS_PER_STEP * took) - took)):
                 took = self.pass_time(seconds)
 
         clock = threading.Thread(target=run, name="time passes", daemon=True)
@@ -207,11 +207,11 @@ class Stage:
         self.clock.advance(seconds)
         return took
 
-    def until_lease_runs_out(self, look: Callable[[], T | None], what: str) -> T:
+    def until_lease_runs_out(self, poll: Callable[[], T | None], what: str) -> T:
         """Wait for something that happens after a Lease has expired. Replicas have the time to renew their Lease."""
 
         def step() -> T | None:
-            if not (seen := look()):
+            if not (seen := poll()):
                 self.round()
                 self._leases.advance(LEASE_STEP)
             return seen
@@ -284,14 +284,14 @@ class AppliedExporter:
         listed = self._cluster.read(f"{path}?fieldSelector=regarding.name%3D{self.name}")
         return sorted(listed["items"], key=lambda event: event["eventTime"])
 
-    def told(self, reason: str) -> list[dict[str, Any]]:
+    def wait_for_event(self, reason: str) -> list[dict[str, Any]]:
         """Wait for an Event with this reason, and return all Events, oldest first. Events follow after the status."""
 
-        def look() -> list[dict[str, Any]]:
+        def poll() -> list[dict[str, Any]]:
             events = self.events()
             return events if reason in [event["reason"] for event in events] else []
 
-        return eventually(look, f"{self.name} has an Event with the reason {reason}")
+        return eventually(poll, f"{self.name} has an Event with the reason {reason}")
 
     def change(self, **changes: Any) -> None:
         """Change the manifest and apply it again. `changes` are as in `Stage.manifest`."""
@@ -317,19 +317,19 @@ class AppliedExporter:
     def checked(self) -> dict[str, str]:
         """Wait until the operator has observed this generation, and return the condition Ready."""
 
-        def look() -> dict[str, str] | None:
+        def poll() -> dict[str, str] | None:
             object_ = self.get()
             status = object_.get("status", {})
             if status.get("observedGeneration") != object_["metadata"]["generation"]:
                 return None
             return next((dict(c) for c in status.get("conditions", []) if c["type"] == "Ready"), None)
 
-        return eventually(look, f"{self.name} is checked")
+        return eventually(poll, f"{self.name} is checked")
 
     def until(self, wanted: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
         """Wait for a status that meets a condition, and return it."""
 
-        def look() -> dict[str, Any] | None:
+        def poll() -> dict[str, Any] | None:
             status = self.status()
             if status and wanted(status):
                 return status
@@ -337,7 +337,7 @@ class AppliedExporter:
                 self._pass_time(LOOK_SECONDS)  # so that the operator polls Qualtrics without real waiting
             return None
 
-        return eventually(look, what)
+        return eventually(poll, what)
 
     def tested(self, token: str) -> dict[str, Any]:
         """Wait until a test has ended, and return its outcome."""
@@ -370,11 +370,11 @@ class AppliedExporter:
     def step(self, step: str) -> dict[str, Any]:
         """Wait until the active run is at this step, and return its journal."""
 
-        def look() -> dict[str, Any] | None:
+        def poll() -> dict[str, Any] | None:
             run: dict[str, Any] = self.status().get("activeRun", {})
             return run if run.get("step") == step else None
 
-        return eventually(look, f"{self.name} is at {step}")
+        return eventually(poll, f"{self.name} is at {step}")
 
 
 def changed(manifest: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -382,13 +382,13 @@ def changed(manifest: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
     result = copy.deepcopy(manifest)
     for path, value in changes.items():
         *parents, last = path.split(".")
-        place = result["spec"]
+        parent_object = result["spec"]
         for parent in parents:
-            place = place.setdefault(parent, {})
+            parent_object = parent_object.setdefault(parent, {})
         if value is None:
-            place.pop(last, None)
+            parent_object.pop(last, None)
         else:
-            place[last] = value
+            parent_object[last] = value
     return result
 
 

@@ -19,19 +19,19 @@ LONGEST_PAUSE_SECONDS = 0.25
 PAUSE_FACTOR = 1.3
 
 
-def eventually(look: Callable[[], T | None], what: str, *, patience: float = HANG_SECONDS) -> T:
-    """Return the first true value of `look`. After `patience`, raise AssertionError with `what` and the last value.
+def eventually(poll: Callable[[], T | None], what: str, *, patience: float = HANG_SECONDS) -> T:
+    """Return the first true value of `poll`. After `patience`, raise AssertionError with `what` and the last value.
 
     The pauses grow: most waits are short, and each poll takes processor time from the awaited process. Set `patience`
     if the value may never come, such as the entry of a build with a known bug.
     """
-    give_up = time.monotonic() + patience
+    deadline = time.monotonic() + patience
     pause = FIRST_PAUSE_SECONDS
     while True:
-        seen = look()
-        if seen:
-            return seen
-        if time.monotonic() > give_up:
-            raise AssertionError(f"timed out after {patience:g} s: {what}; last value: {seen!r}")
+        value = poll()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"timed out after {patience:g} s: {what}; last value: {value!r}")
         time.sleep(pause)
         pause = min(pause * PAUSE_FACTOR, LONGEST_PAUSE_SECONDS)

@@ -52,9 +52,9 @@ def obstacle() -> str | None:
     """Return why this machine cannot run a node, or None if it can."""
     if reason := debian.obstacle():
         return reason
-    tried = subprocess.run(["unshare", *NAMESPACES, "true"], capture_output=True, text=True)
-    if tried.returncode != 0:
-        return f"creating namespaces is not allowed: {tried.stderr.strip()}"
+    result = subprocess.run(["unshare", *NAMESPACES, "true"], capture_output=True, text=True)
+    if result.returncode != 0:
+        return f"creating namespaces is not allowed: {result.stderr.strip()}"
     name = f"qex-try-{secrets.token_hex(4)}"
     try:
         remove_cgroups(cgroups.create(name))
@@ -85,8 +85,8 @@ class Node(ApiCalls):
         self._guard: subprocess.Popen[str] | None = None
         self._boot: subprocess.Popen[str] | None = None
         self._port: socket.socket | None = None
-        self._listening: threading.Thread | None = None
-        self._ended: list[str] = []
+        self._watcher: threading.Thread | None = None
+        self._exited: list[str] = []
         self._tls: ssl.SSLContext | None = None
         self._keys: Keys | None = None
 
@@ -99,22 +99,22 @@ class Node(ApiCalls):
 
     def start(self) -> None:
         """Start the node, and wait until it can run pods. If this fails, everything is stopped."""
-        program, root, holder = build(), debian.programs(), pause()
+        program, root, pause_container = build(), debian.programs(), pause()
         self._folder = temporary_folder()
         try:
             name = self._folder.name
             self._guard = start_guard(self._folder, [hierarchy / name for hierarchy in cgroups.hierarchies()])
             self._groups = cgroups.create(name)
-            self._write(holder.name)
-            self._launch(program, root)
-            self._order("containerd", settings.containerd_command())
+            self._write(pause_container.name)
+            self._start_boot(program, root)
+            self._start_component("containerd", settings.containerd_command())
             commands = settings.commands()
-            self._order("controlplane", commands.pop("controlplane"))
-            for image in (holder, *self._images):
+            self._start_component("controlplane", commands.pop("controlplane"))
+            for image in (pause_container, *self._images):
                 self.load(image)
             self._wait("/readyz", bool, "the API server is ready")
-            for part, command in commands.items():
-                self._order(part, command)
+            for component, command in commands.items():
+                self._start_component(component, command)
             self._wait(f"/api/v1/nodes/{settings.NAME}", is_ready, "the node is ready")
             # A controller creates the default service account. Pods are rejected until then.
             self._wait("/api/v1/namespaces/default/serviceaccounts/default", bool, "the default service account exists")
@@ -132,8 +132,8 @@ class Node(ApiCalls):
             except subprocess.TimeoutExpired:
                 os.killpg(self._boot.pid, signal.SIGKILL)
                 self._boot.wait()
-            if self._listening:
-                self._listening.join()
+            if self._watcher:
+                self._watcher.join()
             assert self._boot.stdout
             self._boot.stdout.close()
         remove_cgroups(self._groups)
@@ -144,13 +144,13 @@ class Node(ApiCalls):
         if self._guard:
             self._guard.communicate()  # closes its standard input, which ends it
         self._groups = []
-        self._folder = self._guard = self._boot = self._port = self._listening = None
-        self._ended.clear()
+        self._folder = self._guard = self._boot = self._port = self._watcher = None
+        self._exited.clear()
 
     def wait(self) -> None:
         """Wait until a component exits unexpectedly."""
-        assert self._listening
-        self._listening.join()
+        assert self._watcher
+        self._watcher.join()
 
     # Operations
 
@@ -185,11 +185,11 @@ class Node(ApiCalls):
     def load(self, image: Image) -> str:
         """Import an image into the container runtime, and return the name that pods use."""
 
-        def answers() -> bool:
+        def responds() -> bool:
             self._check()
             return self.inside("ctr", "version").returncode == 0
 
-        eventually(answers, "containerd responds")
+        eventually(responds, "containerd responds")
         with image.archive.open("rb") as archive:
             done = self.inside("ctr", "--namespace", "k8s.io", "images", "import", "-", stdin=archive)
         if done.returncode != 0:
@@ -214,9 +214,9 @@ class Node(ApiCalls):
         children = Path(f"/proc/{self._boot.pid}/task/{self._boot.pid}/children").read_text().split()
         return int(children[0])
 
-    def log(self, part: str, lines: int = 15) -> str:
+    def log(self, component: str, lines: int = 15) -> str:
         """Return the end of the log of a component."""
-        path = self._path("log", part)
+        path = self._path("log", component)
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
 
     # Implementation
@@ -247,7 +247,7 @@ class Node(ApiCalls):
         self._port = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._keys.kubeconfig(self.kubeconfig, self._port.getsockname())
 
-    def _launch(self, program: Path, root: Path) -> None:
+    def _start_boot(self, program: Path, root: Path) -> None:
         assert self._port
         plan = {
             "root": str(root),
@@ -277,15 +277,15 @@ class Node(ApiCalls):
         assert self._boot.stdout
         if self._boot.stdout.readline() != "ready\n":
             raise NodeError(f"the node did not start:\n{self.log('boot')}")
-        self._listening = threading.Thread(target=self._listen, args=(self._boot.stdout,), daemon=True)
-        self._listening.start()
+        self._watcher = threading.Thread(target=self._watch_components, args=(self._boot.stdout,), daemon=True)
+        self._watcher.start()
 
-    def _listen(self, told: IO[str]) -> None:
+    def _watch_components(self, reports: IO[str]) -> None:
         """Wait for the first component that exits unexpectedly, or for the end of the node."""
-        line = told.readline()
-        self._ended.append(line.split()[1] if line else "boot")
+        line = reports.readline()
+        self._exited.append(line.split()[1] if line else "boot")
 
-    def _order(self, name: str, command: Sequence[str]) -> None:
+    def _start_component(self, name: str, command: Sequence[str]) -> None:
         assert self._boot
         assert self._boot.stdin
         with suppress(BrokenPipeError):  # the node has ended, which `_check` reports
@@ -310,8 +310,8 @@ class Node(ApiCalls):
 
     def _check(self) -> None:
         """Raise NodeError if a component has exited unexpectedly."""
-        if self._ended:
-            raise NodeError(f"{self._ended[0]} exited unexpectedly:\n{self.log(self._ended[0])}")
+        if self._exited:
+            raise NodeError(f"{self._exited[0]} exited unexpectedly:\n{self.log(self._exited[0])}")
 
     def _send(
         self, method: str, path: str, body: dict[str, Any] | None = None, content_type: str = ""

@@ -37,7 +37,7 @@ cd "$ROOT"
 pivot_root . given
 """
 # The container runtime must see the mounts of the kubelet.
-LEAVE = "umount -l /given; mount --make-rshared /"
+DETACH_OLD_ROOT = "umount -l /given; mount --make-rshared /"
 
 
 def main(plan: dict[str, object]) -> None:
@@ -47,7 +47,7 @@ def main(plan: dict[str, object]) -> None:
     os.chdir("/")
     os.environ.clear()
     os.environ.update(PATH="/usr/sbin:/usr/bin:/sbin:/bin", HOME="/root", LC_ALL="C.UTF-8")
-    subprocess.run(["sh", "-c", LEAVE], check=True)
+    subprocess.run(["sh", "-c", DETACH_OLD_ROOT], check=True)
     for number, (name, value) in enumerate(plan["kernel"].items()):  # type: ignore[attr-defined]
         shown = Path(f"/run/kernel-{number}")
         shown.write_text(f"{value}\n")
@@ -58,12 +58,12 @@ def main(plan: dict[str, object]) -> None:
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n")
     listener = socket.socket(fileno=int(str(plan["listener"])))
     threading.Thread(target=forward, args=(listener, tuple(plan["forward_to"])), daemon=True).start()  # type: ignore[arg-type]
-    parts: dict[int, str] = {}
-    signal.signal(signal.SIGCHLD, lambda *_: reap(parts))
-    tell("ready")
+    components: dict[int, str] = {}
+    signal.signal(signal.SIGCHLD, lambda *_: reap(components))
+    report("ready")
     for line in sys.stdin:
-        order = json.loads(line)
-        parts[start(order["command"], order["name"])] = order["name"]
+        request = json.loads(line)
+        components[start(request["command"], request["name"])] = request["name"]
 
 
 def start(command: list[str], name: str) -> int:
@@ -85,7 +85,7 @@ def start(command: list[str], name: str) -> int:
             os.close(null)
 
 
-def reap(parts: dict[int, str]) -> None:
+def reap(components: dict[int, str]) -> None:
     """Reap processes that have ended: components, and orphans, whose parent is the first process."""
     while True:
         try:
@@ -94,16 +94,16 @@ def reap(parts: dict[int, str]) -> None:
             return
         if not process:
             return
-        if process in parts:
-            tell(f"ended {parts.pop(process)}")
+        if process in components:
+            report(f"ended {components.pop(process)}")
 
 
-def tell(line: str) -> None:
+def report(line: str) -> None:
     """Write a line without buffering, which is safe in a signal handler."""
     os.write(1, f"{line}\n".encode())
 
 
-def forward(listener: socket.socket, to: tuple[str, int]) -> None:
+def forward(listener: socket.socket, address: tuple[str, int]) -> None:
     """Forward connections from the machine to an address in the node.
 
     The listening socket was created outside the node, so it belongs to the network of the machine.
@@ -112,20 +112,20 @@ def forward(listener: socket.socket, to: tuple[str, int]) -> None:
         outside, _ = listener.accept()
         inside = socket.socket()
         try:
-            inside.connect(to)
+            inside.connect(address)
         except OSError:
             inside.close()
             outside.close()
             continue
         for pair in ((outside, inside), (inside, outside)):
-            threading.Thread(target=pump, args=pair, daemon=True).start()
+            threading.Thread(target=copy, args=pair, daemon=True).start()
 
 
-def pump(source: socket.socket, sink: socket.socket) -> None:
+def copy(source: socket.socket, sink: socket.socket) -> None:
     """Copy bytes in one direction until the end."""
     try:
-        while piece := source.recv(65536):
-            sink.sendall(piece)
+        while chunk := source.recv(65536):
+            sink.sendall(chunk)
         sink.shutdown(socket.SHUT_WR)
     except OSError:
         for end in (source, sink):

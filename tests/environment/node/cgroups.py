@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tests.environment.node.settings import CGROUPS, VERSION_2
+from tests.environment.node.settings import CGROUPS, CGROUPS_V2
 
 
 def hierarchies() -> list[Path]:
     """Return the cgroup hierarchies: one in version 2, one for each controller in version 1."""
-    if VERSION_2:
+    if CGROUPS_V2:
         return [CGROUPS]
     return [path for path in sorted(CGROUPS.iterdir()) if path.is_dir() and not path.is_symlink()]
 
@@ -21,6 +21,6 @@ def create(name: str) -> list[Path]:
         made.append(group)
         # In version 1, these are empty in a new cgroup, and no process can join it then.
         for setting in ("cpuset.cpus", "cpuset.mems"):
-            if not VERSION_2 and (group / setting).exists():
+            if not CGROUPS_V2 and (group / setting).exists():
                 (group / setting).write_text((hierarchy / setting).read_text())
     return made

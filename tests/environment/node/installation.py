@@ -65,7 +65,7 @@ class SandboxPod:
         assert self._forward.stdout
         line = self._forward.stdout.readline()  # Forwarding from 127.0.0.1:40617 -> 8472
         self._address = f"https://localhost:{line.split()[2].rpartition(':')[2]}"
-        self._ask("PUT", "world", {"import_seconds": 0.5})  # the default is 5
+        self._request("PUT", "world", {"import_seconds": 0.5})  # the default is 5
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -85,30 +85,30 @@ class SandboxPod:
 
     def secrets(self) -> dict[str, dict[str, str]]:
         """Return the keys of the two Secrets with credentials, by the name of the Secret."""
-        found: dict[str, dict[str, str]] = self._ask("GET", "secrets")
+        found: dict[str, dict[str, str]] = self._request("GET", "secrets")
         return found
 
     def query(self, query_id: str, people: list[str]) -> None:
         """Create a saved query that returns these people."""
         executed = self._account.queries[self._account.query_id].executed
-        self._ask("PUT", "queries", {"id": query_id, "people": people, "executed": executed})
+        self._request("PUT", "queries", {"id": query_id, "people": people, "executed": executed})
 
     def hold(self, operation: str, when: str = "before") -> None:
         """Hold the next call of the operation before or after its effect, until it is released."""
-        self._ask("POST", "faults", {"operation": operation, "hold": when})
+        self._request("POST", "faults", {"operation": operation, "hold": when})
 
     def reached(self, operation: str) -> None:
         """Wait until a call of the operation is held."""
         wanted = urllib.parse.urlencode({"operation": operation, "timeout": HANG_SECONDS})
-        assert self._ask("GET", f"faults/reached?{wanted}")["reached"], f"no call of {operation} was held"
+        assert self._request("GET", f"faults/reached?{wanted}")["reached"], f"no call of {operation} was held"
 
     def release(self, *, drop: bool = False) -> None:
         """Continue the calls that are held, or drop their connections."""
-        self._ask("POST", "faults/release", {"operation": "*", "drop": drop})
+        self._request("POST", "faults/release", {"operation": "*", "drop": drop})
 
     def calm(self) -> None:
         """Remove all faults, and continue the calls that are held."""
-        self._ask("DELETE", "faults")
+        self._request("DELETE", "faults")
 
     def distributions(self, subject: str) -> list[dict[str, Any]]:
         """Return the distributions with this subject."""
@@ -116,28 +116,28 @@ class SandboxPod:
 
     def ledger(self) -> dict[str, Any]:
         """Return the record of all requests and their effects."""
-        found: dict[str, Any] = self._ask("GET", "ledger.json")
+        found: dict[str, Any] = self._request("GET", "ledger.json")
         return found
 
     def exporter_spec(self) -> dict[str, Any]:
         """Return the spec of an exporter for this sandbox."""
         return self._account.exporter_spec()
 
-    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+    def _request(self, method: str, path: str, body: Any = None) -> Any:
         request = urllib.request.Request(
             f"{self._address}/_sandbox/{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={} if body is None else {"Content-Type": "application/json"},
         )
-        trusting = ssl.create_default_context(cadata=self.authority)
-        with urllib.request.urlopen(request, timeout=HANG_SECONDS, context=trusting) as reply:
+        context = ssl.create_default_context(cadata=self.authority)
+        with urllib.request.urlopen(request, timeout=HANG_SECONDS, context=context) as reply:
             return json.load(reply)
 
     def _objects(self) -> list[dict[str, Any]]:
-        own = self._authority.issue_cert(HOST, "localhost")
-        chain = "".join(part.bytes().decode() for part in own.cert_chain_pems)
-        keys = {"tls.crt": chain, "tls.key": own.private_key_pem.bytes().decode()}
+        certificate = self._authority.issue_cert(HOST, "localhost")
+        chain = "".join(part.bytes().decode() for part in certificate.cert_chain_pems)
+        keys = {"tls.crt": chain, "tls.key": certificate.private_key_pem.bytes().decode()}
         labels = {"app.kubernetes.io/name": SANDBOX}
         ports = [flag for name, port in PORTS.items() for flag in (f"--{name}-port", str(port))]
         files = ("--certificate", "/tls/tls.crt", "--key", "/tls/tls.key")
@@ -198,7 +198,7 @@ class Installation:
         with self._stack as starting:
             starting.enter_context(self.sandbox)
             self.node.namespace(NAMESPACE)
-            self.node.apply(*self._beforehand())
+            self.node.apply(*self._prerequisites())
             self.helm.install(RELEASE, "--wait", f"--timeout={HANG}", namespace=NAMESPACE, values=self.values())
             self._stack = starting.pop_all()
         return self
@@ -257,7 +257,7 @@ class Installation:
         self.node.apply(exporter.manifest)
         return exporter
 
-    def _beforehand(self) -> list[dict[str, Any]]:
+    def _prerequisites(self) -> list[dict[str, Any]]:
         authority: Mapping[str, Any] = {
             "apiVersion": "v1",
             "kind": "ConfigMap",

@@ -35,15 +35,15 @@ class Keys:
         authority.issue_cert("localhost").private_key_pem.write_to_path(self._folder / "tokens.pem")
         users = [f'{self._tokens[key]},{name},{key},"{group}"\n' for key, (name, group) in settings.USERS.items()]
         (self._folder / "users.csv").write_text("".join(users))
-        here = {"server": f"https://{settings.ADDRESS}:{settings.PORT}", "certificate-authority": "/node/keys/ca.pem"}
+        inside = {"server": f"https://{settings.ADDRESS}:{settings.PORT}", "certificate-authority": "/node/keys/ca.pem"}
         for name, token in self._tokens.items():
-            write_kubeconfig(self._folder / f"{name}.kubeconfig", here, token, "default")
+            write_kubeconfig(self._folder / f"{name}.kubeconfig", inside, token, "default")
 
     def kubeconfig(self, path: Path, address: tuple[str, int]) -> None:
         """Write the administrator's kubeconfig for an address outside the node."""
         host, port = address
-        there = {"server": f"https://{host}:{port}", "certificate-authority": str(self._folder / "ca.pem")}
-        write_kubeconfig(path, there, self._tokens["admin"], "default")
+        outside = {"server": f"https://{host}:{port}", "certificate-authority": str(self._folder / "ca.pem")}
+        write_kubeconfig(path, outside, self._tokens["admin"], "default")
 
     def headers(self) -> dict[str, str]:
         """Return the headers that authenticate the administrator."""

@@ -8,13 +8,13 @@ import json
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
-VERSION_2 = (CGROUPS / "cgroup.controllers").exists()
+CGROUPS_V2 = (CGROUPS / "cgroup.controllers").exists()
 
 NAME = "node1"
 ADDRESS = "10.10.0.1"
 PORT = 6443
 PODS = "10.244.0.0/16"
-PODS_HERE = "10.244.0.0/24"
+NODE_PODS = "10.244.0.0/24"
 SERVICES = "10.96.0.0/16"
 API_SERVICE = "10.96.0.1"
 DOMAIN = "cluster.local"
@@ -86,7 +86,7 @@ def cni() -> str:
         "ipam": {
             "type": "host-local",
             "dataDir": "/run/cni",
-            "ranges": [[{"subnet": PODS_HERE}]],
+            "ranges": [[{"subnet": NODE_PODS}]],
             "routes": [{"dst": "0.0.0.0/0"}],
         },
     }
@@ -126,7 +126,7 @@ def kubelet(cgroup: str) -> str:
         # Tests crash containers repeatedly. They are restarted within a second.
         "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
     }
-    if not VERSION_2:
+    if not CGROUPS_V2:
         settings["failCgroupV1"] = False  # since 1.35, version 1 must be allowed explicitly
     return json.dumps(settings, indent=2)
 
@@ -179,7 +179,7 @@ def containerd_command() -> list[str]:
 
 def commands() -> dict[str, list[str]]:
     """Return the commands of the components of Kubernetes. The others start when the control plane is ready."""
-    parts = {
+    components = {
         "controlplane": [
             "/var/lib/etcd",
             f"--secure-port={PORT}",
@@ -227,4 +227,4 @@ def commands() -> dict[str, list[str]]:
         "kube-proxy": ["--config=/node/conf/kube-proxy.json"],
         "coredns": ["-conf", "/node/conf/Corefile"],
     }
-    return {name: ["/node/k8s", name, *arguments] for name, arguments in parts.items()}
+    return {name: ["/node/k8s", name, *arguments] for name, arguments in components.items()}
