@@ -293,6 +293,8 @@ class AppliedExporter:
 
         return eventually(poll, f"{self.name} has an Event with the reason {reason}")
 
+    told = wait_for_event  # the former name, which tests outside this repository use
+
     def change(self, **changes: Any) -> None:
         """Change the manifest and apply it again. `changes` are as in `Stage.manifest`."""
         self.apply(changed(self.manifest, changes))
