@@ -3,8 +3,8 @@
 etcd and kube-apiserver are published as container images and on download sites, which many company networks block. Go
 modules come from the module proxy, like every other dependency. So the programs in `tests/programs` link them, and this
 module compiles them: `k8s` has everything that the tests run, `controlplane` only what the demo needs. Packages that
-both need are compiled once, for Go's build cache. The name of a file contains a hash of everything that goes into the
-program: a changed version is built anew, and a switch of branches costs nothing.
+both need are compiled once, for Go's build cache. The name of a file contains a hash of everything that the
+program depends on. So a changed program is built again, and switching branches costs nothing.
 
 `python -m tests.environment.build` builds `k8s` if it is missing and prints its path.
 """
@@ -34,7 +34,7 @@ VERSION_PACKAGE = "k8s.io/component-base/version"
 
 
 class BuildError(Exception):
-    """A program cannot be built; the message names what is missing, or contains the output of the compiler."""
+    """A program cannot be built. The message names what is missing, or contains the output of the compiler."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Program:
 
     package: str
     file: str
-    """How the name of the file begins; its first word names the lock, so that only one program is built at a time."""
+    """The prefix of the file name. Its first word names the lock, so that only one program is built at a time."""
     title: str
 
     @property
@@ -62,14 +62,14 @@ CONTROL_PLANE = Program("./controlplane", "k8s-controlplane", "the API server an
 
 
 def build() -> Path:
-    """Return the path of the program that has every part, and build it first if it is missing."""
+    """Return the path of the program with all components, and build it first if it is missing."""
     return built(EVERYTHING)
 
 
 def control_plane_command() -> list[str]:
-    """Return the command that runs the control plane, and build a program for it first if none is there.
+    """Return the command that runs the control plane, and build a program for it first if it is missing.
 
-    The program with every part is used if it is there already. Otherwise the control plane alone is built.
+    The program with all components is used if it exists. Otherwise, only the control plane is built.
     """
     if EVERYTHING.path.exists():
         return [str(EVERYTHING.path), "controlplane"]
@@ -111,7 +111,7 @@ def fingerprint(flags: list[str], package: str = ".") -> str:
 
 
 def installed(name: str) -> Path:
-    """Return a program of a package of this Python environment: the pinned one, never the machine's own."""
+    """Return the path of a pinned program from a package of this Python environment."""
     path = Path(sysconfig.get_path("scripts")) / name
     if not path.exists():
         raise BuildError(f"{path} is missing: install requirements/dev.txt into this environment")
@@ -119,9 +119,9 @@ def installed(name: str) -> Path:
 
 
 def go() -> Path:
-    """Return the Go to build with: the machine's if it is new enough, otherwise the one from the development packages.
+    """Return the path of Go: that of the machine if it is new enough, otherwise that of the development packages.
 
-    The machine's own comes first because its build cache is likely warm.
+    The Go of the machine is preferred because its build cache is likely warm.
     """
     required = re.search(r"^go (\d+)\.(\d+)(?:\.(\d+))?$", (SOURCE / "go.mod").read_text(), re.MULTILINE)
     machine = shutil.which("go")
@@ -139,9 +139,9 @@ def version_numbers(match: re.Match[str]) -> tuple[int, ...]:
 
 
 def go_environment() -> dict[str, str]:
-    """Return the environment for Go: Go does not change go.mod, fetch another Go or need a C compiler.
+    """Return the environment for Go: it does not change go.mod, download another Go, or need a C compiler.
 
-    Everything else, such as the module proxy and the caches, is the developer's setting.
+    The other settings, such as the module proxy and the caches, are those of the developer.
     """
     return {**os.environ, "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off", "CGO_ENABLED": "0"}
 
@@ -205,7 +205,7 @@ def call(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a program that takes long, and return its output; BuildError if it fails.
+    """Run a program that takes long, and return its output. Raise BuildError if it fails.
 
     While it runs, standard error shows the time and the progress, which `detail` computes from the output so far.
     """
@@ -252,7 +252,7 @@ def create_once(place: Path, activity: str) -> Iterator[Path | None]:
 
 @contextmanager
 def locked(path: Path, waiting: str) -> Iterator[None]:
-    """Hold a lock between processes. The kernel releases it when its holder ends, also when the holder is killed."""
+    """Hold a lock between processes. The kernel releases it when the process ends or is killed."""
     with path.open("w") as file:
         progress = Progress(waiting)
         while True:

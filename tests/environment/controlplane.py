@@ -118,7 +118,7 @@ class ControlPlane(ApiCalls):
             raise
 
     def stop(self) -> None:
-        """Stop all processes and remove the folder. In an existing cluster, delete the namespaces of the tests."""
+        """Stop all processes and remove the folder. In an existing cluster, delete the objects of the tests."""
         self._close_clients()
         for arguments in self._created_objects:
             self.kubectl("delete", "--wait=false", "--ignore-not-found", *arguments, check=False)
@@ -473,7 +473,7 @@ def start_guard(folder: Path, cgroups: Sequence[Path] = ()) -> "subprocess.Popen
 
 
 def role(scope: str, metadata: dict[str, str], rules: Sequence[Rule], account: tuple[str, str]) -> list[dict[str, Any]]:
-    """Return a Role and its binding to a service account. With the scope "Cluster", these are of the cluster."""
+    """Return a Role and its binding to a service account, or a ClusterRole if the scope is "Cluster"."""
     group = "rbac.authorization.k8s.io"
     subject = {"kind": "ServiceAccount", "namespace": account[0], "name": account[1]}
     return [

@@ -129,7 +129,7 @@ def image(*, revision: str = "") -> Image:
         if result:
             Builder(programs).build(base, result, revision=revision)
             forget_old()
-    os.utime(place)  # for `forget_old`
+    os.utime(place)  # the time of the last use, for `forget_old`
     return Image(place)
 
 

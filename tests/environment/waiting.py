@@ -1,4 +1,4 @@
-"""Waits for other processes. This is the only polling in the tests.
+"""Waits for other processes. Tests poll only with this module.
 
 No timeout in a test is an expectation about speed: other work on the machine can make everything slow. `HANG_SECONDS`
 only ends a hang. To test behavior that depends on time, control the time, or count the work.

@@ -5,7 +5,7 @@ in JSON: its name and its command. This process ends when its standard input clo
 killed. Then the kernel kills all other processes in the namespaces and removes the mounts, so nothing of the node
 remains. Standard output reports when the node is ready for components, and which components exited.
 
-After pivot_root, Python does not find its own files. So all imports are before that.
+After pivot_root, Python does not find its own files, so all imports happen before.
 """
 
 import json
