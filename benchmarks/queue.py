@@ -23,7 +23,6 @@ from unittest import mock
 
 from qualtrics_exporter.controller import work_queue
 from qualtrics_exporter.controller.plan import slots
-from qualtrics_exporter.controller.plan.context import Context
 from qualtrics_exporter.controller.plan.wake import Wake
 from qualtrics_exporter.controller.reconciler import Reconciler
 from qualtrics_exporter.controller.status.key import Key
@@ -60,7 +59,7 @@ def before(world: World) -> Iterator[None]:
     An exporter was noticed when one of 1,000 tasks took it up, and then waited for a place in the pool. A slot that was
     noticed more than an hour after it was due was `Missed`.
     """
-    pool, reconcile = asyncio.Semaphore(POOL), Reconciler.reconcile
+    pool, reconcile, missed = asyncio.Semaphore(POOL), Reconciler.reconcile, slots._missed
 
     async def in_pool(self: Reconciler, key: Key, turn: Turn) -> Wake:
         if key.name not in world.unfinished or turn.waited > STARTING_DEADLINE:
@@ -70,13 +69,13 @@ def before(world: World) -> Iterator[None]:
             waited = timedelta(seconds=world.loop.time() - noticed)
             return await reconcile(self, key, turn._replace(first=False, waited=waited))
 
-    def overtaken(exporter: Any, status: Any, schedule: Any, since: Any, until: Any, context: Context) -> Status:
-        return slots._missed(exporter, status, schedule, since, until, context.now)
+    def never_overtaken(*slots_and_context: Any) -> Status:
+        return missed(*slots_and_context[:-1], Reason.DEADLINE_EXCEEDED)
 
     with (
         mock.patch.object(work_queue, "FairQueue", OneQueue),
         mock.patch.object(Reconciler, "reconcile", in_pool),
-        mock.patch.object(slots, "_overtaken", overtaken),
+        mock.patch.object(slots, "_missed", never_overtaken),
     ):
         yield
 

@@ -120,7 +120,7 @@ class World:
     def run(self) -> Figures:
         """Start the operator and wait until every exporter has its entry."""
         began = time.process_time()
-        with patches.repeatable(0, self.loop.time), patches.logs(None):
+        with patches.repeatable(0), patches.logs(None):
             self.loop.outside(0.0, self._replica.start)
             self.loop.outside(LOOK_SECONDS, self._look)
             self.loop.run_until(BEGIN + LIMIT)

@@ -84,12 +84,8 @@ class SystemClock:
         return time.monotonic()
 
     def uptime(self) -> float:
-        return machine_uptime()
+        # Without CLOCK_BOOTTIME (macOS, Windows), it is the monotonic clock.
+        return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
-
-
-def machine_uptime() -> float:
-    """`Clock.uptime` of this machine. Without CLOCK_BOOTTIME (macOS, Windows), it is the monotonic clock."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

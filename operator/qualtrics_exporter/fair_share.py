@@ -120,12 +120,10 @@ class FairQueue(Generic[T]):
 
     @property
     def total(self) -> int:
-        """How many units there are."""
         return self._all.total
 
     @property
     def used(self) -> int:
-        """How many units are held."""
         return self._all.used
 
     def push(self, tenant: Tenant, item: T, *, urgent: bool = True, weight: int = 1) -> None:
@@ -180,7 +178,6 @@ class FairQueue(Generic[T]):
             self._background.change(grant.tenant, -weight)
 
     def discard(self, tenant: Tenant, item: T) -> None:
-        """Remove a waiting item."""
         tenants = self._waiting.get(tenant.namespace)
         waiting = tenants.get(tenant) if tenants else None
         for lane in (waiting.urgent, waiting.background) if waiting else ():

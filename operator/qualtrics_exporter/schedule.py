@@ -6,21 +6,17 @@ until then the last time bucket of Nexthink is open. Weekly slots are due at the
 has at most one distribution. So after clock changes, these rules choose one slot too few rather than one too many:
 
 - Every hour: one slot for each hour of UTC, which is its identity. It starts at the full local hour within that UTC
-hour
-  (at 23:30 UTC in Asia/Kolkata), with the offset at the beginning of the UTC hour. So it does not matter how often a
-  local hour exists, and no change of offset puts two slots into one hour.
+  hour (at 23:30 UTC in Asia/Kolkata), with the offset at the beginning of the UTC hour. So it does not matter how
+  often a local hour exists, and no change of offset puts two slots into one hour.
 - Every 2, 3, 4, 6 or 12 hours: one slot for each local hour divisible by that number. Its identity is the start in UTC:
   after a change of time zone, the same local hour is another slot.
 - Daily, Weekly: one slot for each local midnight, or midnight of that weekday. Its identity is the local date, even if
-the
-  slot moved: after a change of time zone, the same date is the same slot.
+  the slot moved: after a change of time zone, the same date is the same slot.
 - A local time that exists twice counts once, the first time. A local time that does not exist moves to the first
-instant
-  after the gap, and the 20 minutes are counted from there.
+  instant after the gap, and the 20 minutes are counted from there.
 - Slots that move to the same instant, or to the instant of another slot, are one slot with the identity of the latest:
-in
-  Pacific/Apia, where 30 December 2011 does not exist, the Daily slot of the 31st replaces both. A Weekly slot of that
-  Friday runs at the beginning of Saturday, with the identity of the Friday.
+  in Pacific/Apia, where 30 December 2011 does not exist, the Daily slot of the 31st replaces both. A Weekly slot of
+  that Friday runs at the beginning of Saturday, with the identity of the Friday.
 
 Implementation: nominal starts are numbered, so a division gives the number of the newest one, and one or two steps
 correct it for clock changes. Start times never decrease with their number. If several are equal, the last of them is
@@ -113,26 +109,26 @@ class Slot:
 
 def next_slot(schedule: Schedule, after: datetime) -> Slot:
     """The first slot that is due after this time."""
-    number = _newest(schedule, after) + 1
-    return _slot(schedule, _newest(schedule, _due(schedule, number)))  # the last of those due at the same instant
+    due = _due(schedule, slot_number(schedule, after) + 1)
+    return numbered_slot(schedule, slot_number(schedule, due))  # the last of those due at the same instant
 
 
 def slots_between(schedule: Schedule, after: datetime, until: datetime) -> Iterator[Slot]:
     """The slots with after < due <= until, one by one, oldest first."""
-    for number in range(_newest(schedule, after) + 1, _newest(schedule, until) + 1):
+    for number in range(slot_number(schedule, after) + 1, slot_number(schedule, until) + 1):
         if _start(schedule, number) < _start(schedule, number + 1):
-            yield _slot(schedule, number)
+            yield numbered_slot(schedule, number)
 
 
 def newest_slot(schedule: Schedule, after: datetime, until: datetime) -> Slot | None:
     """The last of `slots_between`, without iterating over the others."""
-    slot = _slot(schedule, _newest(schedule, until))
+    slot = numbered_slot(schedule, slot_number(schedule, until))
     return slot if slot.due > after else None
 
 
 def count_slots(schedule: Schedule, after: datetime, until: datetime) -> int:
     """The number of `slots_between`."""
-    first, last = _newest(schedule, after) + 1, _newest(schedule, until)
+    first, last = slot_number(schedule, after) + 1, slot_number(schedule, until)
     if schedule.every_hours == 1:
         return max(0, last - first + 1)
     starts = (_start(schedule, number) for number in range(first, last + 2))
@@ -141,7 +137,7 @@ def count_slots(schedule: Schedule, after: datetime, until: datetime) -> int:
 
 def slot_due_at(schedule: Schedule, due: datetime) -> Slot | None:
     """The slot that is due at exactly this time, if the schedule has one."""
-    slot = _slot(schedule, _newest(schedule, due))
+    slot = numbered_slot(schedule, slot_number(schedule, due))
     return slot if slot.due == due else None
 
 
@@ -149,14 +145,20 @@ def slot_number(schedule: Schedule, until: datetime) -> int:
     """The number of the newest slot that is due by then. It grows by one with each slot, even if that does not run.
 
     It does not depend on when the exporter was created. It differs between frequencies, and between values of
-    `every_hours`. If several slots become one, the numbers of the others are skipped.
+    `every_hours`. If several slots become one, that slot has the last of their numbers.
     """
-    return _newest(schedule, until)
+    clock = UTC if schedule.every_hours == 1 else schedule.zone
+    shown = (until - _settling(schedule)).astimezone(clock).replace(tzinfo=None)
+    number = (shown - _ORIGIN) // schedule.interval()
+    while _due(schedule, number) > until:
+        number -= 1
+    while _due(schedule, number + 1) <= until:
+        number += 1
+    return number
 
 
 def numbered_slot(schedule: Schedule, number: int) -> Slot:
-    """The slot of that number."""
-    return _slot(schedule, number)
+    return Slot(_due(schedule, number), _identity(schedule, number))
 
 
 def zone(name: str) -> ZoneInfo:
@@ -173,22 +175,6 @@ def zone(name: str) -> ZoneInfo:
 def _zone_names() -> frozenset[str]:
     # A list, because ZoneInfo() opens files: it accepts "localtime", and any case on some file systems.
     return frozenset(files("tzdata").joinpath("zones").read_text("utf-8").split())
-
-
-def _newest(schedule: Schedule, until: datetime) -> int:
-    """The number of the newest nominal start that is due by then. If several are due at one instant, the last."""
-    clock = UTC if schedule.every_hours == 1 else schedule.zone
-    shown = (until - _settling(schedule)).astimezone(clock).replace(tzinfo=None)
-    number = (shown - _ORIGIN) // schedule.interval()
-    while _due(schedule, number) > until:
-        number -= 1
-    while _due(schedule, number + 1) <= until:
-        number += 1
-    return number
-
-
-def _slot(schedule: Schedule, number: int) -> Slot:
-    return Slot(_due(schedule, number), _identity(schedule, number))
 
 
 def _identity(schedule: Schedule, number: int) -> str:

@@ -123,7 +123,7 @@ class Election:
             Candidate(f"replica-{number}", SlowApi(self.server, self.loop, speed, random))
             for number, speed in enumerate(speeds)
         ]
-        self._patches = patches.repeatable(seed, self.loop.time)
+        self._patches = patches.repeatable(seed)
         self._patches.__enter__()
         self._logs = patches.logs(None)
         self._logs.__enter__()

@@ -12,13 +12,15 @@ import pytest_asyncio
 
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.auth import connect
-from qualtrics_exporter.controller.kube.event_recorder import NOTE_BYTES, EventRecorder, cut
+from qualtrics_exporter.controller.kube.event_recorder import NOTE_BYTES, EventRecorder, EventToRecord, cut
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from tests.environment.clock import SteeredClock
 from tests.environment.controlplane import ControlPlane
 
 NOW = datetime(2026, 3, 2, 0, 0, tzinfo=UTC)
+
+SENT = EventToRecord("Normal", Reason.SUCCEEDED, "Sent.", "Run", "run 1")
 
 
 @pytest.fixture
@@ -43,7 +45,9 @@ def events(cluster: ControlPlane, namespace: str) -> list[dict[str, Any]]:
 async def test_event_has_type_reason_action_note_object_time_and_reporter(
     recorder: EventRecorder, exporter: Exporter, cluster: ControlPlane, namespace: str
 ) -> None:
-    await recorder.record(exporter, "Warning", Reason.SURVEY_NOT_FOUND, "The survey is gone.", action="Check")
+    await recorder.record(
+        exporter, EventToRecord("Warning", Reason.SURVEY_NOT_FOUND, "The survey is gone.", "Check", "1")
+    )
 
     (event,) = events(cluster, namespace)
     assert (event["type"], event["reason"], event["action"]) == ("Warning", "SurveyNotFound", "Check")
@@ -57,7 +61,7 @@ async def test_event_has_type_reason_action_note_object_time_and_reporter(
 async def test_kubectl_shows_the_event_of_an_exporter(
     recorder: EventRecorder, exporter: Exporter, cluster: ControlPlane, namespace: str
 ) -> None:
-    await recorder.record(exporter, "Normal", Reason.SUCCEEDED, "Sent to 12 people.", action="Run")
+    await recorder.record(exporter, replace(SENT, note="Sent to 12 people."))
     output = cluster.kubectl("events", "--namespace", namespace, "--for", "qualtricsexporter/teams").stdout
     assert "Sent to 12 people." in output
 
@@ -66,27 +70,19 @@ async def test_events_with_the_same_object_reason_and_dedup_key_are_posted_once(
     recorder: EventRecorder, exporter: Exporter, cluster: ControlPlane, namespace: str
 ) -> None:
     for _ in range(2):
-        await recorder.record(exporter, "Normal", Reason.SUCCEEDED, "Sent.", action="Run", dedup="run 1")
-    await recorder.record(exporter, "Normal", Reason.SUCCEEDED, "Sent.", action="Run", dedup="run 2")
-    await recorder.record(exporter, "Warning", Reason.PARTLY_DELIVERED, "Sent.", action="Run", dedup="run 1")
+        await recorder.record(exporter, SENT)
+    await recorder.record(exporter, replace(SENT, dedup="run 2"))
+    await recorder.record(exporter, replace(SENT, type="Warning", reason=Reason.PARTLY_DELIVERED))
     recreated = replace(exporter, uid="99999999-2222-3333-4444-555555555555")
-    await recorder.record(recreated, "Normal", Reason.SUCCEEDED, "Sent.", action="Run", dedup="run 1")
+    await recorder.record(recreated, SENT)
     assert len(events(cluster, namespace)) == 4
-
-
-async def test_events_without_a_dedup_key_are_all_posted(
-    recorder: EventRecorder, exporter: Exporter, cluster: ControlPlane, namespace: str
-) -> None:
-    for _ in range(3):
-        await recorder.record(exporter, "Normal", "RunStarted", "Started.", action="Run")
-    assert len(events(cluster, namespace)) == 3
 
 
 @pytest.mark.parametrize("letter", ["a", "é", "😀"])
 async def test_long_note_is_truncated_to_the_limit_of_the_api_server(
     recorder: EventRecorder, exporter: Exporter, cluster: ControlPlane, namespace: str, letter: str
 ) -> None:
-    await recorder.record(exporter, "Normal", Reason.SUCCEEDED, letter * 3000, action="Run")
+    await recorder.record(exporter, replace(SENT, note=letter * 3000))
     (event,) = events(cluster, namespace)
     assert event["note"].endswith(f"{letter}…")
     assert NOTE_BYTES - 4 <= len(event["note"].encode()) <= NOTE_BYTES
@@ -101,14 +97,14 @@ async def test_exporters_with_the_longest_names_have_events(
     recorder: EventRecorder, exporter: Exporter, cluster: ControlPlane, namespace: str
 ) -> None:
     for name in ("a" * 253, "a" * 235 + "-" * 10 + "a" * 8, f"{'a' * 62}." * 4 + "a"):
-        await recorder.record(replace(exporter, name=name), "Normal", Reason.SUCCEEDED, "Sent.", action="Run")
+        await recorder.record(replace(exporter, name=name), SENT)
     assert len(events(cluster, namespace)) == 3
 
 
 async def test_event_contains_no_email_address(
     recorder: EventRecorder, exporter: Exporter, cluster: ControlPlane, namespace: str
 ) -> None:
-    await recorder.record(exporter, "Warning", Reason.SEND_REFUSED, "no mail to jane@example.com", action="Run")
+    await recorder.record(exporter, replace(SENT, note="no mail to jane@example.com"))
     assert "jane" not in json.dumps(events(cluster, namespace))
 
 
@@ -123,7 +119,7 @@ async def test_event_that_the_operator_has_no_permission_for_is_logged_and_raise
     async with await connect() as api:
         recorder = EventRecorder(ClusterApi(api), "pod-1", SteeredClock(start=NOW))
         with caplog.at_level(logging.WARNING):
-            await recorder.record(exporter, "Normal", Reason.SUCCEEDED, "Sent.", action="Run")
+            await recorder.record(exporter, SENT)
     assert (
         f"the Event Succeeded about {namespace}/teams could not be posted: the operator may not create events"
         in caplog.text
@@ -133,5 +129,5 @@ async def test_event_that_the_operator_has_no_permission_for_is_logged_and_raise
 async def test_event_in_a_deleted_namespace_is_logged_and_raises_no_error(
     recorder: EventRecorder, exporter: Exporter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await recorder.record(replace(exporter, namespace="gone"), "Normal", Reason.SUCCEEDED, "Sent.", action="Run")
+    await recorder.record(replace(exporter, namespace="gone"), SENT)
     assert "could not be posted" in caplog.text

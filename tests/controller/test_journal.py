@@ -6,13 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from qualtrics_exporter.controller.actions.run import Runner
-from qualtrics_exporter.controller.credentials import ClientFactory
+from qualtrics_exporter.controller.actions.run import without_clients
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.errors import Conflict, Forbidden
 from qualtrics_exporter.controller.plan.next_status import finished
 from qualtrics_exporter.controller.plan.repair import repaired
-from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.run_holders import ProcessIdentity
 from qualtrics_exporter.controller.status.journal import HEARTBEAT_SECONDS, StatusJournal
 from qualtrics_exporter.controller.status.key import Key
@@ -79,9 +77,7 @@ async def test_failed_write_abandons_the_run_unless_the_outcome_of_its_send_is_k
     ids=["sending", "refused", "rate limited", "sent"],
 )
 def test_run_without_clients_ends_with_the_outcome_in_its_journal(run: ActiveRun, result: str) -> None:
-    clock = SteeredClock(start=NOW)
-    runner = Runner(cast("StatusStore", None), cast("ClientFactory", None), clock, ME, ZONE, RecipientMemory())
-    entry = runner._without_clients(run, Permanent(Reason.SECRET_NOT_FOUND, "Secret dex/qualtrics is gone")).entry
+    entry = without_clients(run, Permanent(Reason.SECRET_NOT_FOUND, "Secret dex/qualtrics is gone"), NOW).entry
     assert entry.result == result
     assert ("Nobody was mailed." in entry.message) is (result == "Failed")
 

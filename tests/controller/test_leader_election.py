@@ -21,9 +21,11 @@ import pytest
 import pytest_asyncio
 from kubernetes.aio import client
 
+from qualtrics_exporter.clock import SystemClock, WatchedClock
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.auth import connect
 from qualtrics_exporter.controller.leader_election import LeaderElection
+from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.waiting import HANG_SECONDS
@@ -44,6 +46,10 @@ def set_pace(factor: float) -> None:
 set_pace(float(os.environ.get(PACE_VARIABLE, "1")))
 NAME = "qualtrics-exporter"
 TICK = 0.01
+
+
+def fresh_record() -> LeaderRecord:
+    return LeaderRecord(WatchedClock(SystemClock()))
 
 
 class TwoLeaders(Exception):
@@ -112,7 +118,8 @@ class Candidate:
         self.cancellation_seconds = 0.0  # how long the work continues after it was cancelled
         self.election = LeaderElection(
             ClusterApi(api), namespace, NAME, name, lease=LEASE, deadline=DEADLINE, retry=RETRY,
-            on_change=self.changes.append, on_deadline_missed=self._on_deadline_missed, **options,
+            record=fresh_record(), on_change=self.changes.append, on_deadline_missed=self._on_deadline_missed,
+            **options,
         )  # fmt: skip
         self.task = asyncio.create_task(self.election.run(self.work))
 
@@ -256,8 +263,9 @@ async def test_election_raises_the_error_of_the_work_and_releases_the_lease(
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     async with await connect() as api:
         election = LeaderElection(
-            ClusterApi(api), namespace, NAME, "failing", lease=LEASE, deadline=DEADLINE, retry=RETRY
-        )
+            ClusterApi(api), namespace, NAME, "failing", lease=LEASE, deadline=DEADLINE, retry=RETRY,
+            record=fresh_record(),
+        )  # fmt: skip
         with pytest.raises(TimeoutError, match="raised by the work"):
             await election.run(failing_work)
     assert lease_spec(cluster, namespace).get("holderIdentity", "") == ""
@@ -448,7 +456,7 @@ async def test_replica_without_permission_for_leases_reports_it_and_does_not_lea
 def test_election_rejects_unsafe_times() -> None:
     for times in ({"lease": 5, "deadline": 5}, {"deadline": 1, "retry": 2}, {"retry": 0}):
         with pytest.raises(ValueError, match="retry < deadline < lease"):
-            LeaderElection(None, "n", "l", "i", **times)
+            LeaderElection(None, "n", "l", "i", record=fresh_record(), **times)
 
 
 # Processes that are killed or paused
@@ -557,8 +565,9 @@ async def main(namespace: str) -> None:
 
     async with await connect() as api:
         election = LeaderElection(
-            ClusterApi(api), namespace, NAME, "process", lease=LEASE, deadline=DEADLINE, retry=RETRY
-        )
+            ClusterApi(api), namespace, NAME, "process", lease=LEASE, deadline=DEADLINE, retry=RETRY,
+            record=fresh_record(),
+        )  # fmt: skip
         await election.run(lead)
 
 

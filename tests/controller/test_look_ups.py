@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from qualtrics_exporter.controller.actions import Situation
 from qualtrics_exporter.controller.actions.delivery import DeliveryFigures
 from qualtrics_exporter.controller.actions.look_up import OutcomeLookUps
 from qualtrics_exporter.controller.actions.questions import Questions
@@ -50,8 +51,13 @@ class Scenario:
 
     def restart(self) -> None:
         """Restart the operator: it knows only what is in the status."""
-        self.questions = Questions(cast("ClientFactory", self), Memories(), self.clock)
-        self.figures = DeliveryFigures(cast("StatusStore", self), self.questions)
+        questions = Questions(Memories(), self.clock)
+        arguments = (cast("StatusStore", self), cast("ClientFactory", self), questions, ZONE)
+        self.figures, self.look_ups = DeliveryFigures(*arguments), OutcomeLookUps(*arguments)
+
+    @property
+    def situation(self) -> Situation:
+        return Situation(KEY, self.exporter)
 
     async def change(self, _key: Key, change: Callable[[Exporter], Status | None]) -> Exporter:
         if status := change(self.exporter):
@@ -74,8 +80,8 @@ class Scenario:
         """Let time pass in steps, read the figures when they are due, and return the number of requests."""
         before = self.requests
         for _ in range(time // step):
-            if due := self.figures.due(KEY, self.exporter.status):
-                await self.figures.read(KEY, self.exporter, due)
+            if due := await self.figures.due(self.situation):
+                await self.figures.do(self.situation, due)
             self.clock.advance(step.total_seconds())
         return self.requests - before
 
@@ -166,8 +172,8 @@ async def test_failed_read_of_figures_does_not_delay_the_look_up_of_the_outcome(
     unknown_entry = entry(NOW, batch_id="BT_1").model_copy(update={"result": "Unknown"})
     scenario = Scenario(unknown_entry, UNAVAILABLE)
     scenario.clock.advance(15 * 60)
-    due = scenario.figures.due(KEY, scenario.exporter.status)
+    due = await scenario.figures.due(scenario.situation)
     assert due
-    await scenario.figures.read(KEY, scenario.exporter, due)
-    assert scenario.figures.due(KEY, scenario.exporter.status) is None
-    assert OutcomeLookUps(cast("StatusStore", scenario), scenario.questions).due(KEY, scenario.exporter.status)
+    await scenario.figures.do(scenario.situation, due)
+    assert await scenario.figures.due(scenario.situation) is None
+    assert await scenario.look_ups.due(scenario.situation)

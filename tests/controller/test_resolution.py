@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from qualtrics_exporter.controller.kube.event_recorder import cut
+from qualtrics_exporter.controller.kube.event_recorder import EventToRecord, cut
 from qualtrics_exporter.controller.plan.next_status import finished
 from qualtrics_exporter.controller.plan.requests import SETTLEMENT, requested
 from qualtrics_exporter.controller.plan.wake import next_wake
@@ -67,7 +67,7 @@ def last_run(status: Status) -> tuple[str, str]:
     return condition.status, condition.reason
 
 
-def new_events(before: Status, after: Status) -> list[events.EventToRecord]:
+def new_events(before: Status, after: Status) -> list[EventToRecord]:
     assert events.new_entries(before, after) == []  # no new entry, so metrics do not count another run
     return events.events(exporter(before), exporter(after))
 

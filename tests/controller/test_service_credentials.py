@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from qualtrics_exporter.controller.credentials import nexthink_credentials, qualtrics_credentials
+from qualtrics_exporter.controller.credentials import read_secret
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.auth import connect
 from qualtrics_exporter.nexthink.credentials import nexthink_from
@@ -140,23 +140,23 @@ async def test_credentials_are_read_with_a_version_that_changes_on_rotation(
 ) -> None:
     apply(cluster, namespace, "nexthink", NEXTHINK)
     apply(cluster, namespace, "qualtrics", QUALTRICS)
-    nexthink, version = await nexthink_credentials(cluster_api, namespace, "nexthink")
-    qualtrics, _ = await qualtrics_credentials(cluster_api, namespace, "qualtrics")
+    nexthink = nexthink_from(*await read_secret(cluster_api, namespace, "nexthink"))
+    qualtrics = qualtrics_from(*await read_secret(cluster_api, namespace, "qualtrics"))
+    version = await cluster_api.secret_version(namespace, "nexthink")
     assert nexthink.source == f"Secret {namespace}/nexthink"
     assert (nexthink.client_secret, qualtrics.client_secret) == ("hunter2", "hunter2")
-    assert version == await cluster_api.secret_version(namespace, "nexthink")
+    assert version
 
     apply(cluster, namespace, "nexthink", {**NEXTHINK, "clientSecret": "hunter3"})
-    rotated, newer = await nexthink_credentials(cluster_api, namespace, "nexthink")
+    rotated = nexthink_from(*await read_secret(cluster_api, namespace, "nexthink"))
     assert rotated.client_secret == "hunter3"
-    assert newer != version
+    assert await cluster_api.secret_version(namespace, "nexthink") != version
 
 
 async def test_missing_secret_is_named(cluster_api: ClusterApi, namespace: str) -> None:
-    for read in (nexthink_credentials, qualtrics_credentials):
-        with pytest.raises(Permanent, match=f"Secret {namespace}/remote does not exist") as caught:
-            await read(cluster_api, namespace, "remote")
-        assert caught.value.reason is Reason.SECRET_NOT_FOUND
+    with pytest.raises(Permanent, match=f"Secret {namespace}/remote does not exist") as caught:
+        await read_secret(cluster_api, namespace, "remote")
+    assert caught.value.reason is Reason.SECRET_NOT_FOUND
 
 
 async def test_secret_without_read_permission_refers_the_user_to_an_administrator(
@@ -165,6 +165,6 @@ async def test_secret_without_read_permission_refers_the_user_to_an_administrato
     monkeypatch.setenv("KUBECONFIG", str(cluster.service_account(namespace, "nobody")))
     async with await connect() as api:
         with pytest.raises(Transient) as caught:
-            await nexthink_credentials(ClusterApi(api), namespace, "nexthink")
+            await read_secret(ClusterApi(api), namespace, "nexthink")
     assert f"Secret {namespace}/nexthink cannot be read: the operator may not get secrets" in caught.value.message
     assert "administrator" in caught.value.message

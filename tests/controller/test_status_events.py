@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from qualtrics_exporter.controller.kube.event_recorder import EventToRecord
 from qualtrics_exporter.controller.status import conditions, events
 from qualtrics_exporter.controller.status.store import _dump
 from qualtrics_exporter.export.guards import CheckWarning
@@ -74,7 +75,7 @@ def checked(*warnings: CheckWarning, before: Status | None = None, generation: i
     return conditions.checked(before or Status(), verdict, generation, MORNING, suspended=False)
 
 
-def warning_events(before: Status, after: Status) -> list[events.EventToRecord]:
+def warning_events(before: Status, after: Status) -> list[EventToRecord]:
     found = events.events(exporter(before), exporter(after))
     return [event for event in found if event.reason not in (Reason.CHECKED, Reason.SURVEY_NOT_FOUND)]
 

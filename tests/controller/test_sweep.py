@@ -43,7 +43,7 @@ class SweptWatch(WatchWithQueue):
         self.restarts: list[str] = []
         self.watch.namespaces["a"].restart = lambda: self.restarts.append("a")  # type: ignore[method-assign]
         cluster: Any = self.cluster
-        self.sweep = Sweep(cluster, self.watch, clock, selector=None, metrics=self.metrics)
+        self.sweep = Sweep(cluster, self.watch, clock, None, self.metrics)
 
     def put(self, name: str, version: int) -> dict[str, Any]:
         """Store an exporter without an event."""

@@ -8,6 +8,7 @@ import json
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import kopf
@@ -16,11 +17,10 @@ from aiohttp import web
 from kubernetes.aio import client
 
 from qualtrics_exporter.clock import SystemClock, WatchedClock
-from qualtrics_exporter.controller import watch as watch_module
-from qualtrics_exporter.controller.kube import auth, namespace_watch
+from qualtrics_exporter.controller.kube import auth
 from qualtrics_exporter.controller.kube.connection import Connection
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden
-from qualtrics_exporter.controller.kube.namespace_watch import NamespaceWatch
+from qualtrics_exporter.controller.kube.namespace_watch import NamespaceWatch, Timings
 from tests.controller.fake_api import Answer, FakeApi, exporter, reset, silence, status, stream
 from tests.controller.watch_with_queue import WatchWithQueue
 from tests.environment.waiting import HANG_SECONDS
@@ -71,14 +71,18 @@ LIST_FAILURES: dict[str, list[Answer]] = {
 }
 
 
-def watch_with_queue(api: FakeApi, *namespaces: str) -> WatchWithQueue:
+SHORT_PAUSES = Timings(first_pause=0.01, max_pause=0.05, look=0.05, error_backoffs=(0.01, 0.01), reconnect_backoff=0.01)
+"""The pauses between two attempts are short."""
+
+
+def watch_with_queue(api: FakeApi, *namespaces: str, timings: Timings = SHORT_PAUSES) -> WatchWithQueue:
     """A watch of these namespaces, whose checks see the exporters of the API server."""
-    return WatchWithQueue(api.objects, WatchedClock(SystemClock()), *namespaces)
+    return WatchWithQueue(api.objects, WatchedClock(SystemClock()), *namespaces, timings=timings)
 
 
 @asynccontextmanager
-async def watching(api: FakeApi, *namespaces: str) -> AsyncIterator[WatchWithQueue]:
-    setup = watch_with_queue(api, *namespaces)
+async def watching(api: FakeApi, *namespaces: str, timings: Timings = SHORT_PAUSES) -> AsyncIterator[WatchWithQueue]:
+    setup = watch_with_queue(api, *namespaces, timings=timings)
     task = asyncio.create_task(setup.watch.run(lambda: None))
     try:
         yield setup
@@ -94,24 +98,6 @@ async def until(condition: Callable[[], bool], what: str) -> None:
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert condition(), what
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the pauses between two attempts."""
-    original_settings = namespace_watch.NamespaceWatch._settings
-
-    def settings(self: namespace_watch.NamespaceWatch) -> kopf.OperatorSettings:
-        changed = original_settings(self)
-        changed.networking.error_backoffs = (0.01, 0.01)
-        changed.watching.reconnect_backoff = 0.01
-        return changed
-
-    monkeypatch.setattr(namespace_watch, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(namespace_watch, "MAX_PAUSE", 0.05)
-    monkeypatch.setattr(namespace_watch, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(watch_module, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(namespace_watch.NamespaceWatch, "_settings", settings)
 
 
 @pytest.fixture
@@ -149,13 +135,10 @@ async def test_failed_list_is_retried(api: FakeApi, case: str) -> None:
         await until(lambda: setup.watch.blind is None, "exporters are watched")
 
 
-async def test_list_without_a_reply_or_with_a_long_retry_after_is_restarted(
-    api: FakeApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(namespace_watch, "STUCK_SECONDS", 0.2)
+async def test_list_without_a_reply_or_with_a_long_retry_after_is_restarted(api: FakeApi) -> None:
     api.order("list", "a", silence, *[status(429, "TooManyRequests", {"Retry-After": "3600"})] * 2)
     api.put(exporter("a", "one"))
-    async with watching(api, "a") as setup:
+    async with watching(api, "a", timings=replace(SHORT_PAUSES, stuck=0.2)) as setup:
         await until(lambda: setup.names() == {"a/one"}, "exporters are listed")
 
 
@@ -193,7 +176,7 @@ async def test_watch_that_is_cancelled_twice_closes_its_connections(
         """No exporter changes here."""
 
     monkeypatch.setattr(kopf, "spawn_tasks", spawn_with_slow_task)
-    watch = NamespaceWatch("a", on_event, SystemClock(), selector=None, check=no_problem)
+    watch = NamespaceWatch("a", on_event, SystemClock(), selector=None, check=no_problem, timings=SHORT_PAUSES)
     task = asyncio.create_task(watch.run())
     await until(lambda: watch.problem is None, "exporters are watched")
     assert watch._session
@@ -207,22 +190,19 @@ async def test_watch_that_is_cancelled_twice_closes_its_connections(
     assert connections.closed
 
 
-async def test_process_that_stays_blind_ends_with_an_error(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "BLIND_SECONDS", 0.3)
+async def test_process_that_stays_blind_ends_with_an_error(api: FakeApi) -> None:
     api.lasting["watch", "a"] = status(503, "ServiceUnavailable")
-    setup = watch_with_queue(api, "a")
+    setup = watch_with_queue(api, "a", timings=replace(SHORT_PAUSES, blind=0.3))
     with pytest.raises(ExceptionGroup) as ended:
         await asyncio.wait_for(setup.watch.run(lambda: None), HANG_SECONDS)
     assert ended.group_contains(ClusterError, match="nothing could be watched for")
 
 
-async def test_process_that_watches_one_of_two_namespaces_keeps_running(
-    api: FakeApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_process_that_watches_one_of_two_namespaces_keeps_running(api: FakeApi) -> None:
     api.lasting["watch", "b"] = status(403, "Forbidden")
     async with watching(api, "a", "b") as setup:
         await until(lambda: setup.watch.blind is None, "a is watched")
-        monkeypatch.setattr(watch_module, "BLIND_SECONDS", 0.2)
+        setup.watch._timings = replace(SHORT_PAUSES, blind=0.2)
         await until(lambda: setup.watch.blind_seconds()["b"] > 0.5, "b is not watched")
         assert setup.watch.blind is None
         api.put(exporter("a", "one"))

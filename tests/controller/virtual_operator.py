@@ -95,7 +95,7 @@ class VirtualOperator:
 
     def run(self, hours: float) -> None:
         """Let time pass."""
-        with patches.repeatable(0, self.loop.time), patches.logs(self.lines.append):
+        with patches.repeatable(0), patches.logs(self.lines.append):
             if not self.replica.running:
                 self.loop.outside(0.0, self.replica.start)
             self.loop.run_until(self.loop.time() + hours * 3600)

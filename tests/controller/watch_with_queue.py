@@ -6,6 +6,7 @@ from typing import Any
 from qualtrics_exporter.clock import WatchedClock
 from qualtrics_exporter.controller.kube.api import ObjectKey
 from qualtrics_exporter.controller.kube.errors import ClusterError, NotFound
+from qualtrics_exporter.controller.kube.namespace_watch import TIMINGS, Timings
 from qualtrics_exporter.controller.plan.wake import Wake
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
@@ -44,14 +45,14 @@ class FakeCluster:
 class WatchWithQueue:
     """A watch of these namespaces, and the work queue that it fills."""
 
-    def __init__(self, objects: Objects, clock: WatchedClock, *namespaces: str) -> None:
+    def __init__(self, objects: Objects, clock: WatchedClock, *namespaces: str, timings: Timings = TIMINGS) -> None:
         self.cluster = FakeCluster(objects)
         self.metrics = Metrics()
         self.queue = WorkQueue(_never, clock)
         cluster: Any = self.cluster
         self.watch = Watch(
             cluster, self.queue, Targets(), clock, namespaces=namespaces, selector=None, default_zone="UTC",
-            metrics=self.metrics,
+            metrics=self.metrics, timings=timings,
         )  # fmt: skip
 
     def versions(self) -> dict[str, str]:

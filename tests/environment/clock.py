@@ -13,7 +13,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from qualtrics_exporter.clock import machine_uptime
+from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.remote.time_limit import TASK_NAME
 from tests.environment.waiting import HANG_SECONDS
 
@@ -71,7 +71,7 @@ class SteeredClock:
         return time.time()
 
     def uptime(self) -> float:
-        return machine_uptime()
+        return SystemClock().uptime()
 
     async def sleep(self, seconds: float) -> None:
         """Return when that many seconds have passed by this clock: really, or because somebody advanced it."""

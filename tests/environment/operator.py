@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -198,9 +199,8 @@ class Operator:
 def main(arguments: Sequence[str]) -> int:
     """The `controller` command with the test's clock; tells where its probes are, the port is any free one."""
     from qualtrics_exporter.cli import main as command
-    from qualtrics_exporter.controller import app, probes
+    from qualtrics_exporter.controller import app
     from qualtrics_exporter.controller.leader_election import LeaderElection
-    from qualtrics_exporter.controller.settings import Settings
     from qualtrics_exporter.export import send
     from qualtrics_exporter.qualtrics import client
     from tests.environment.clock import SteeredClock
@@ -209,49 +209,30 @@ def main(arguments: Sequence[str]) -> int:
 
     clock_file, address_file = (os.environ.get(f"QUALTRICS_EXPORTER_TEST_{n}") for n in ("CLOCK", "ADDRESS_FILE"))
     leases_file = os.environ.get("QUALTRICS_EXPORTER_TEST_LEASES")
-    plain_run, plain_serve = app.run, probes.serve
-
-    def run(settings: Settings) -> int:
-        if clock_file and leases_file:
-            return plain_run(settings, LeasedClock(Path(clock_file), SteeredClock(Path(leases_file))))
-        return plain_run(settings, SteeredClock(Path(clock_file)) if clock_file else None)
-
-    def serve(*args: object, **kwargs: object) -> object:
-        return _Telling(plain_serve(*args, **kwargs), Path(address_file or os.devnull))  # type: ignore[arg-type]
-
+    clock = SteeredClock(Path(clock_file)) if clock_file else None
+    parts = app.Parts(on_listening=lambda host, port: _write(Path(address_file or os.devnull), f"{host}:{port}"))
     if in_progress := os.environ.get("QUALTRICS_EXPORTER_TEST_IN_PROGRESS"):
-        app.WorkQueue = partial(app.WorkQueue, max_in_progress=int(in_progress))  # type: ignore[misc, assignment]
+        parts = replace(parts, max_in_progress=int(in_progress))
     if first_look := os.environ.get("QUALTRICS_EXPORTER_TEST_FIRST_LOOK"):
         client.IMPORT_FIRST_LOOK = float(first_look)
-    app.run, probes.serve = run, serve  # type: ignore[assignment]
     if leases_file:
-        deadline = LEASE_SECONDS * 2 / 3
-        app.Loop = partial(LeaseLoop, SteeredClock(Path(leases_file)))  # type: ignore[misc, assignment]
-        app.LeaderElection = partial(  # type: ignore[misc, assignment]
-            LeaderElection, lease=LEASE_SECONDS, deadline=deadline, retry=RETRY_SECONDS
-        )
+        deadline, leases = LEASE_SECONDS * 2 / 3, SteeredClock(Path(leases_file))
+        elect = partial(LeaderElection, lease=LEASE_SECONDS, deadline=deadline, retry=RETRY_SECONDS)
+        parts = replace(parts, loop=partial(LeaseLoop, leases), elect=elect)
+        clock = LeasedClock(Path(clock_file), leases) if clock_file else None
         send.MAX_WRITE_SECONDS = deadline
+    app.run = partial(app.run, clock=clock, parts=parts)
     sys.argv = ["qualtrics-exporter", "controller", *arguments]
     with mutants.applied(os.environ.get("QUALTRICS_EXPORTER_TEST_MUTANT")):
         command()
     return 0
 
 
-class _Telling:
-    """The context of the probes, which writes down where they are."""
-
-    def __init__(self, inner: object, file: Path) -> None:
-        self._inner, self._file = inner, file
-
-    async def __aenter__(self) -> tuple[str, int]:
-        host, port = await self._inner.__aenter__()  # type: ignore[attr-defined]
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(f"{host}:{port}")
-        fresh.replace(self._file)
-        return host, port
-
-    async def __aexit__(self, *told: object) -> object:
-        return await self._inner.__aexit__(*told)  # type: ignore[attr-defined]
+def _write(file: Path, text: str) -> None:
+    """Write a file that nobody reads half written."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(file)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from qualtrics_exporter.export.clients import Clients
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.export.run_ids import new_holder, slot_run_id
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
@@ -82,7 +83,7 @@ class Exporter:
         """Execute a new run, or resume the active one."""
         with journal or self.open_journal() as open_journal:
             run = await claim_run(open_journal, self.clock, trigger)
-            return await execute(run, self.spec, self.clients, open_journal, self.clock, **options)
+            return await execute(RunContext(run, self.spec, self.clients, open_journal, self.clock, **options))
 
     async def run(
         self, journal: FileJournal | None = None, *, trigger: Trigger = "Schedule", **options: Any
@@ -91,7 +92,7 @@ class Exporter:
         ended = await self.execute(journal, trigger=trigger, **options)
         assert self.active_run() is None
         with self.open_journal() as after:
-            entry = after.last_test if trigger == "Test" else after.history[0]
+            entry = after._status.last_test if trigger == "Test" else after.history[0]
         assert entry == ended.entry
         return entry
 

@@ -12,6 +12,7 @@ import pytest
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.resource.status import ActiveRun
 from tests.environment.clock import HastyClock, SteeredClock
 from tests.environment.waiting import HANG_SECONDS
@@ -129,7 +130,7 @@ async def started(exporter: Exporter, journal: FileJournal | None = None) -> Asy
     """Execute a run in a task. At the end, cancel it."""
 
     async def execute_run(run: ActiveRun, open_journal: FileJournal) -> Ended:
-        ended = await execute(run, exporter.spec, exporter.clients, open_journal, exporter.clock)
+        ended = await execute(RunContext(run, exporter.spec, exporter.clients, open_journal, exporter.clock))
         task = asyncio.current_task()
         assert task
         assert not task.cancelling(), "the run suppressed a cancellation"

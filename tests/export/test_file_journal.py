@@ -162,8 +162,8 @@ async def test_journal_keeps_the_last_ten_runs_and_separately_the_last_test(path
 
     with FileJournal(path) as journal:
         assert [entry.id for entry in journal.history] == [f"run{number}" for number in range(11, 1, -1)]
-        assert journal.last_test
-        assert journal.last_test.id == "test"
+        assert journal._status.last_test
+        assert journal._status.last_test.id == "test"
 
 
 @pytest.mark.parametrize("trigger", ["Request", "Test"])

@@ -16,6 +16,7 @@ from qualtrics_exporter.export.heavy_query import (
 )
 from qualtrics_exporter.export.journal import Ended, ResultSource
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.remote.failures import ResponseLost
 from qualtrics_exporter.remote.response import Response
 from qualtrics_exporter.remote.transport import Request
@@ -126,7 +127,9 @@ async def run_with_journal(exporter: Exporter) -> Ended:
         first = begins_with_export(exporter.spec.nexthink, journal.heavy_query, 7, exporter.clock.now())
         run = (await claim_run(journal, exporter.clock)).model_copy(update={"generation": 7})
         await journal.write(run)
-        return await execute(run, exporter.spec, exporter.clients, journal, exporter.clock, export_first=first)
+        return await execute(
+            RunContext(run, exporter.spec, exporter.clients, journal, exporter.clock, export_first=first)
+        )
 
 
 async def test_drifted_query_is_executed_in_each_run_until_it_is_in_sync(exporter: Exporter) -> None:
@@ -314,7 +317,7 @@ async def test_journal_file_remembers_the_heavy_query(exporter: Exporter) -> Non
     with exporter.open_journal() as journal:
         run = (await claim_run(journal, exporter.clock)).model_copy(update={"generation": 7})
         await journal.write(run)
-        await execute(run, exporter.spec, exporter.clients, journal, exporter.clock)
+        await execute(RunContext(run, exporter.spec, exporter.clients, journal, exporter.clock))
     with exporter.open_journal() as journal:
         remembered_query = journal.heavy_query
     assert remembered_query

@@ -139,9 +139,8 @@ async def test_cancelled_check_does_not_block_the_next_check() -> None:
     assert waiting.result().error
 
 
-async def test_number_of_cached_verdicts_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_texts, "MAX_CACHED", 3)
-    texts = QueryTexts(at_once)
+async def test_number_of_cached_verdicts_is_limited() -> None:
+    texts = QueryTexts(at_once, max_cached=3)
     for number in range(10):
         await texts.check(spec(f"users | limit {number}"))
     assert len(texts._cache) == 3

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.run_context import RunContext
 from tests.export.conftest import Exporter, claim_run
 from tests.export.interruptions import ONE_MAIL_EACH, RecordingJournal
 
@@ -90,7 +91,7 @@ async def test_journal_names_every_batch_that_people_are_imported_into(exporter:
     with exporter.open_journal() as journal:
         run = await claim_run(journal, exporter.clock)
     with RecordingJournal(exporter.path) as recording:
-        await execute(run, exporter.spec, exporter.clients, recording, exporter.clock)
+        await execute(RunContext(run, exporter.spec, exporter.clients, recording, exporter.clock))
         batches = [written.batch_id for written in recording.written if written.step == "Importing"]
 
     assert batches == list(exporter.sandbox.ledger.batches)

@@ -92,7 +92,7 @@ def _repeated_send() -> Iterator[None]:
 @contextmanager
 def _no_fresh_read() -> Iterator[None]:
     async def write(journal: StatusJournal, run: ActiveRun) -> None:
-        cluster, key = journal.store._cluster, journal.key
+        cluster, key = journal.store.cluster, journal.key
         try:
             current = Exporter.from_object(await cluster.get(key.namespace, key.name))
         except NotFound:

@@ -90,7 +90,7 @@ class SimulatedCluster:
         stored = self._server.secret(namespace, name)
         if self._faults.unreadable.get((namespace, name), 0.0) > self._loop.time():
             raise Unreachable("get secrets failed (HTTP 500)", 500)
-        return Secret(str(stored.version), stored.data)
+        return Secret(stored.data)
 
     async def _call(self, operation: str, effect: Callable[[], Any]) -> Any:
         self.calling(operation)

@@ -5,7 +5,7 @@ A patch replaces as little as possible: it does not restore other differences of
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ from qualtrics_exporter.controller.actions import check as check_action
 from qualtrics_exporter.controller.actions import run as run_action
 from qualtrics_exporter.controller.app import Operator
 from qualtrics_exporter.controller.credentials import ClientFactory
-from qualtrics_exporter.controller.kube.api import ClusterApi, Secret
+from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.errors import Conflict, Forbidden, NotFound, Unreachable
 from qualtrics_exporter.controller.memory import ForeignRun
 from qualtrics_exporter.controller.plan import requests, slots, wake
@@ -71,12 +71,12 @@ def runs_are_stolen() -> Iterator[None]:
         return await plan(self, key, turn)
 
     def is_orphaned(self: RunHolders, key: Key, run: ActiveRun | None) -> bool:
-        memory = self._memories.of(key)
-        if run is None or first.get() or self._identity.is_own(run.holder):
+        memory = self.memories.of(key)
+        if run is None or first.get() or self.identity.is_own(run.holder):
             memory.foreign_run = None
             return run is not None
         state: Any = (run.holder, run.step, run.attempt)
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if memory.foreign_run is None or memory.foreign_run.state != state:
             memory.foreign_run = ForeignRun(state, now)
         return now - memory.foreign_run.since >= 1800
@@ -197,9 +197,9 @@ def one_pool_of_run_slots() -> Iterator[None]:
         self.reconciler.__dict__["run_slots"] = asyncio.Semaphore(settings.max_concurrent_runs)
 
     async def in_a_run_slot(self: Reconciler, key: Key, turn: Turn) -> Wake:
-        exporter = await self._store.read(key)
+        exporter = await self.store.read(key)
         status = exporter.status
-        due = status.next_schedule_time and status.next_schedule_time <= self._clock.now()
+        due = status.next_schedule_time and status.next_schedule_time <= self.clock.now()
         if not (due or status.active_run or requests.requested(requests.RUN, exporter)):
             return await reconcile(self, key, turn)
         async with self.__dict__["run_slots"]:
@@ -233,22 +233,20 @@ def runs_have_no_deadline() -> Iterator[None]:
 @contextmanager
 def unreadable_secrets_raise() -> Iterator[None]:
     """An error of the API server about a Secret is not handled by the run and the check."""
-    read = credentials._read
+    read = credentials.read_secret
 
-    async def raising(cluster: ClusterApi, namespace: str, name: str) -> Secret:
+    async def raising(cluster: ClusterApi, namespace: str, name: str) -> tuple[Mapping[str, bytes], str]:
         with contextlib.suppress(NotFound, Forbidden):
-            return await cluster.get_secret(namespace, name)
+            return (await cluster.get_secret(namespace, name)).data, f"Secret {namespace}/{name}"
         return await read(cluster, namespace, name)
 
     async def version(credentials: ClientFactory, namespace: str, name: str) -> str | None:
         try:
             return await credentials._cluster.secret_version(namespace, name)
-        except NotFound:
-            return None
         except Forbidden:
             return "not readable"
 
-    with mock.patch.object(credentials, "_read", raising), mock.patch.object(ClientFactory, "_version", version):
+    with mock.patch.object(credentials, "read_secret", raising), mock.patch.object(ClientFactory, "_version", version):
         yield
 
 
@@ -264,7 +262,7 @@ def conflicts_have_no_patience() -> Iterator[None]:
         patience: float = PATIENCE_SECONDS,
         **_: Any,
     ) -> Exporter:
-        give_up = store._clock.monotonic() + patience
+        give_up = store.clock.monotonic() + patience
         pause = 0.1
         while True:
             try:
@@ -272,14 +270,14 @@ def conflicts_have_no_patience() -> Iterator[None]:
                 status = change(exporter)
                 if status is None or _dump(status) == _dump(exporter.status):
                     return exporter
-                written = await store._cluster.replace_status(
+                written = await store.cluster.replace_status(
                     key.namespace, key.name, key.uid, exporter.resource_version, _dump(status)
                 )
                 return Exporter.from_object(written)
             except Conflict:
                 pass
             except Unreachable:
-                if store._clock.monotonic() + pause > give_up:
+                if store.clock.monotonic() + pause > give_up:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, 5.0)

@@ -6,7 +6,6 @@ redact a message. Objects of the simulated API server are never changed in place
 """
 
 import contextlib
-import datetime as real_datetime
 import functools
 import logging
 import random
@@ -19,7 +18,6 @@ from typing import Any
 from unittest import mock
 
 from qualtrics_exporter import schedule
-from qualtrics_exporter.controller import leader_lease, sweep, work_queue
 from qualtrics_exporter.controller.plan import wake
 from qualtrics_exporter.controller.status import store as status_store
 from qualtrics_exporter.export import guards, run_ids
@@ -28,21 +26,15 @@ from qualtrics_exporter.nql import compare
 from qualtrics_exporter.resource import exporter
 from qualtrics_exporter.telemetry import redact as redaction
 
-from .clock import true_time
 from .tenants import EXECUTE_ROWS
 
 
 @contextlib.contextmanager
-def repeatable(seed: int, time: Callable[[], float]) -> Iterator[None]:
-    """Within the block, all random numbers come from the seed, and nothing reads the time of the machine."""
+def repeatable(seed: int) -> Iterator[None]:
+    """Within the block, all random numbers come from the seed."""
     source = random.Random(f"process {seed}")
     state = random.getstate()
     random.seed(f"module {seed}")
-
-    class Datetime(real_datetime.datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return true_time(time())
 
     def token_hex(nbytes: int | None = None) -> str:
         return source.randbytes(nbytes or 32).hex()
@@ -56,7 +48,6 @@ def repeatable(seed: int, time: Callable[[], float]) -> Iterator[None]:
                 mock.patch.object(secrets, "token_hex", token_hex),
                 mock.patch.object(secrets, "token_urlsafe", token_hex),
                 mock.patch.object(uuid, "uuid4", uuid4),
-                mock.patch.object(leader_lease, "datetime", Datetime),
                 *_faster(),
             ):
                 stack.enter_context(patch)
@@ -73,8 +64,6 @@ use most of the CPU."""
 def _faster() -> list[Any]:
     redact = functools.lru_cache(maxsize=4096)(redaction.redact)
     return [
-        mock.patch.object(work_queue, "NAP_SECONDS", IDLE_SECONDS),
-        mock.patch.object(sweep, "STEP_SECONDS", IDLE_SECONDS),
         mock.patch.object(wake, "SECRET_WATCH", timedelta(seconds=IDLE_SECONDS)),
         mock.patch.object(execution, "MOST_ROWS", EXECUTE_ROWS),
         mock.patch.object(exporter, "read_status", _by_identity(exporter.read_status)),

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qualtrics_exporter.controller.app import Operator, build
+from qualtrics_exporter.controller.app import Operator, Parts, build
 from qualtrics_exporter.controller.credentials import ClientFactory
 from qualtrics_exporter.controller.leader_election import LeaderElection
 from qualtrics_exporter.controller.settings import Settings
@@ -23,6 +23,7 @@ from .api_server import Body
 from .clock import ReplicaClock
 from .cluster import SimulatedCluster
 from .loop import PROCESS, Process
+from .patches import IDLE_SECONDS
 from .watch_stream import WatchStream
 
 if TYPE_CHECKING:
@@ -161,12 +162,16 @@ class Replica:
             metrics=metrics,
             instance=self.name,
             pod=self.name,
-            elect=functools.partial(
-                LeaderElection,
-                lease=LEASE,
-                deadline=DEADLINE,
-                retry=RETRY,
-                on_deadline_missed=lambda: self._exit(process, "did not stop its work in time"),
+            parts=Parts(
+                elect=functools.partial(
+                    LeaderElection,
+                    lease=LEASE,
+                    deadline=DEADLINE,
+                    retry=RETRY,
+                    on_deadline_missed=lambda: self._exit(process, "did not stop its work in time"),
+                ),
+                nap_seconds=IDLE_SECONDS,
+                step_seconds=IDLE_SECONDS,
             ),
         )
         self.stream = WatchStream(

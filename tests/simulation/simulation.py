@@ -104,7 +104,7 @@ class Simulation:
         gc.disable()
         sink = self.trace if self.lines is not None else None
         try:
-            with patches.repeatable(plan_.seed, self.loop.time), patches.logs(sink, self._unexpected):
+            with patches.repeatable(plan_.seed), patches.logs(sink, self._unexpected):
                 try:
                     self._play()
                 except Livelock as error:

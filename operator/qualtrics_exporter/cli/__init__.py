@@ -14,7 +14,6 @@ Results go to standard output, everything else to standard error. Exit codes: 0 
 
 import sys
 from importlib import import_module
-from pathlib import Path
 
 import click
 
@@ -88,6 +87,7 @@ def main() -> None:
 
 
 def _error_message(error: Exception) -> str:
+    from qualtrics_exporter.export.unexpected import places
     from qualtrics_exporter.remote.errors import ExportError
 
     if isinstance(error, ExportError):
@@ -95,11 +95,7 @@ def _error_message(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
     # The text of an unexpected error, and a traceback, could contain an address.
-    calls, trace = [], error.__traceback__
-    while trace:
-        calls.append(f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}")
-        trace = trace.tb_next
     return (
-        f"Unexpected internal error: {type(error).__name__} at {' '.join(calls[-6:])}. "
+        f"Unexpected internal error: {type(error).__name__} at {places(error, 6)}. "
         "Please report this line and the output of `qualtrics-exporter --version`."
     )

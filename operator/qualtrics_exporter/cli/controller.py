@@ -2,11 +2,12 @@
 
 import re
 import sys
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
 from qualtrics_exporter.cli.flags import (
+    Checked,
     allow_http,
     allowed_download_host,
     allowed_host,
@@ -24,37 +25,19 @@ from qualtrics_exporter.telemetry.logs import Format, Level
 DEFAULTS = Settings()
 
 
-class Address(click.ParamType[str]):
-    """An address to listen on: HOST:PORT."""
-
-    name = "host:port"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            parse_address(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        return value
+def _check_name(value: str) -> None:
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", value):
+        raise ValueError(f"{value!r} is not a valid name: use lower case letters, digits and -, for example dex")
 
 
-class Name(click.ParamType[str]):
-    """The name of a namespace or Lease."""
-
-    name = "name"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", value):
-            self.fail(
-                f"{value!r} is not a valid name: use lower case letters, digits and -, for example dex", param, ctx
-            )
-        return value
+NAME = Checked("name", _check_name)
 
 
 @click.command()
 @flag(
     "--namespace",
     "namespaces",
-    type=Name(),
+    type=NAME,
     multiple=True,
     metavar="NS",
     help="Manage the exporters of this namespace. May be repeated. By default, all namespaces.",
@@ -89,14 +72,14 @@ class Name(click.ParamType[str]):
 )
 @flag(
     "--lease-namespace",
-    type=Name(),
+    type=NAME,
     metavar="NS",
     show_default="the operator's own namespace",
     help="Namespace of the Lease.",
 )
 @flag(
     "--lease-name",
-    type=Name(),
+    type=NAME,
     metavar="NAME",
     default=DEFAULTS.lease_name,
     show_default=True,
@@ -104,7 +87,7 @@ class Name(click.ParamType[str]):
 )
 @flag(
     "--http-address",
-    type=Address(),
+    type=Checked("host:port", parse_address),
     default=DEFAULTS.http_address,
     show_default=True,
     help="Address of /livez, /readyz and /metrics.",
@@ -123,24 +106,7 @@ class Name(click.ParamType[str]):
     show_default=True,
     help="Minimum log level.",
 )
-def controller(
-    *,
-    namespaces: tuple[str, ...],
-    selector: str | None,
-    time_zone: str,
-    max_concurrent_runs: int,
-    allowed_hosts: tuple[str, ...],
-    allowed_download_hosts: tuple[str, ...],
-    allow_http: bool,
-    proxy: str | None,
-    no_proxy: tuple[str, ...],
-    leader_election: bool,
-    lease_namespace: str | None,
-    lease_name: str,
-    http_address: str,
-    log_format: Format,
-    log_level: Level,
-) -> None:
+def controller(*, namespaces: tuple[str, ...], proxy: str | None, no_proxy: tuple[str, ...], **settings: Any) -> None:
     """Run the operator: watch exporters in a cluster and run them on schedule.
 
     It uses the cluster that it runs in, or the cluster of KUBECONFIG. Apply the CRD first (see `crd`). For requests to
@@ -154,28 +120,14 @@ def controller(
       qualtrics-exporter controller --namespace dex --no-leader-election --log-format console
       QUALTRICS_EXPORTER_NAMESPACE=dex,hr qualtrics-exporter controller
     """
-    settings = Settings(
-        namespaces=tuple(dict.fromkeys(namespaces)),
-        selector=selector,
-        time_zone=time_zone,
-        max_concurrent_runs=max_concurrent_runs,
-        allowed_hosts=allowed_hosts,
-        allowed_download_hosts=allowed_download_hosts,
-        allow_http=allow_http,
-        proxies=proxies(proxy, no_proxy),
-        leader_election=leader_election,
-        lease_namespace=lease_namespace,
-        lease_name=lease_name,
-        http_address=http_address,
-        log_format=log_format,
-        log_level=log_level,
-    )
+    # Each other flag has the name of its setting.
+    chosen = Settings(namespaces=tuple(dict.fromkeys(namespaces)), proxies=proxies(proxy, no_proxy), **settings)
     check_tls()
     # Imported here because it takes a second: `controller --help` and usage errors stay fast.
     from qualtrics_exporter.controller.app import run
     from qualtrics_exporter.controller.kube.errors import NoTemporaryFile
 
     try:
-        sys.exit(run(settings))
+        sys.exit(run(chosen))
     except NoTemporaryFile as error:
         raise LocalSetupError(str(error)) from None

@@ -36,40 +36,31 @@ class Flag(click.Option):
 
 
 def flag(*declarations: str, **settings: Any) -> Decorator:
-    """Declare a flag of a command."""
     return click.option(*declarations, cls=Flag, **settings)
 
 
-class TimeZone(click.ParamType[str]):
-    """The name of an IANA time zone."""
+class Checked(click.ParamType[str]):
+    """A text that passes a check, which otherwise raises ValueError with a sentence. The sentence is shown to users."""
 
-    name = "zone"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            return schedule.zone(value).key
-        except schedule.UnknownTimeZone as error:
-            self.fail(str(error), param, ctx)
-
-
-class HostPattern(click.ParamType[str]):
-    """An entry of an allow-list, in the syntax of `HostRules`."""
-
-    name = "pattern"
+    def __init__(self, name: str, check: Callable[[str], object]) -> None:
+        self.name = name
+        self._check = check
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            HostRules([value])
+            self._check(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return value
 
 
+_HOST = Checked("pattern", lambda value: HostRules([value]))
+
 allowed_host = flag(
     "--allowed-host",
     "allowed_hosts",
     multiple=True,
-    type=HostPattern(),
+    type=_HOST,
     default=DEFAULT_ALLOWED_HOSTS,
     show_default=", ".join(DEFAULT_ALLOWED_HOSTS),
     help="Host of an API or a token endpoint: NAME or *.SUFFIX, for https on port 443, or NAME:PORT. It receives "
@@ -80,7 +71,7 @@ allowed_download_host = flag(
     "--allowed-download-host",
     "allowed_download_hosts",
     multiple=True,
-    type=HostPattern(),
+    type=_HOST,
     default=DEFAULT_DOWNLOAD_HOSTS,
     show_default=", ".join(DEFAULT_DOWNLOAD_HOSTS),
     help="Host that serves the files of large query results: NAME, *.SUFFIX or NAME:PORT; * also matches one label. It "
@@ -95,22 +86,9 @@ allow_http = flag(
 )
 
 
-class ProxyUrl(click.ParamType[str]):
-    """The URL of a proxy. No message shows it, because it can contain a password."""
-
-    name = "url"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            Proxy.parse(value, "--proxy")
-        except BadProxy as error:
-            self.fail(str(error), param, ctx)
-        return value
-
-
 proxy = flag(
     "--proxy",
-    type=ProxyUrl(),
+    type=Checked("url", lambda value: Proxy.parse(value, "--proxy")),
     metavar="URL",
     help="Proxy for requests to Nexthink, Qualtrics and the files of exports: http://HOST:PORT. Set its user name and "
     "password with the variables QUALTRICS_EXPORTER_PROXY_USERNAME and QUALTRICS_EXPORTER_PROXY_PASSWORD, because "
@@ -141,7 +119,7 @@ def time_zone(default: str) -> Decorator:
     """The flag for the time zone of schedules that do not set one."""
     return flag(
         "--time-zone",
-        type=TimeZone(),
+        type=Checked("zone", schedule.zone),
         default=default,
         show_default=True,
         help="IANA time zone of schedules that do not set one.",

@@ -18,8 +18,6 @@ from qualtrics_exporter.export.file_journal import JournalUnreadable, check_file
 _HASH_LENGTH = 8
 """Digits of the hash in the name of a file in SSL_CERT_DIR."""
 
-_PROBE = b"\0" * 4096
-
 
 class LocalSetupError(click.UsageError):
     """A setting of this machine must be corrected first."""
@@ -119,9 +117,7 @@ def check_journal(path: Path, *, chosen: bool, environment: Mapping[str, str] = 
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = Path(os.path.realpath(path))
         check_file(path)
-        with tempfile.TemporaryFile(dir=path.parent) as probe:
-            probe.write(_PROBE)
-            probe.flush()
+        temporary_files.write_probe(path.parent)
         if path.exists():
             path.read_bytes()
     except JournalUnreadable as error:

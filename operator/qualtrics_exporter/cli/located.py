@@ -42,7 +42,6 @@ class Document:
 
     @property
     def end(self) -> int:
-        """The offset of its end."""
         return int(self.node.end_mark.index)
 
     def offset(self, location: Location, *, of_key: bool = False) -> int:

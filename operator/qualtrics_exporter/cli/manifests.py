@@ -1,7 +1,6 @@
 """Reads the exporter and the Secrets for `run` from files with manifests."""
 
 import base64
-import binascii
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,6 @@ class Secrets:
 
     @classmethod
     def read(cls, path: Path) -> "Secrets":
-        """Read a file."""
         items = list(_items(path))
         for item in items:
             if item.value.get("kind") == "Secret":
@@ -85,12 +83,8 @@ def _warn(path: Path, item: located.Document, cuts: Iterable[CutValue]) -> None:
         say(f"{path}:{line}:{column}: {Reason.VALUE_CUT}: {cut.message}.")
 
 
-def documents(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Every object in a YAML file, including the items of a List (from `kubectl get -o yaml`)."""
-    return (item.value for item in _items(path))
-
-
 def _items(path: Path) -> Iterator[located.Document]:
+    """Every object in a YAML file, including the items of a List (from `kubectl get -o yaml`)."""
     try:
         with click.open_file(str(path), "rb") as file:
             text = located.decoded(file.read())
@@ -120,7 +114,7 @@ def _keys(body: Mapping[str, Any], source: str) -> dict[str, str | bytes]:
 def _decoded(value: str, where: str) -> bytes:
     try:
         return base64.b64decode("".join(value.split()), validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise InvalidManifest(f"{where} is not base64: use stringData for plain text.") from None
 
 

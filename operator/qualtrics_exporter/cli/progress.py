@@ -8,10 +8,11 @@ import shutil
 import sys
 import time
 from contextlib import suppress
-from types import TracebackType
+from dataclasses import dataclass
 from typing import Self, TextIO
 
 from qualtrics_exporter.export.journal import Ended, Journal
+from qualtrics_exporter.export.messages import format_people
 from qualtrics_exporter.resource.status import ActiveRun, timestamp
 from qualtrics_exporter.telemetry.redact import redact
 
@@ -47,9 +48,7 @@ class Progress:
         self._ticking = asyncio.create_task(self._tick())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._ticking:
             self._ticking.cancel()
             await asyncio.wait({self._ticking})
@@ -91,23 +90,23 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
+@dataclass(frozen=True, slots=True)
 class WatchedJournal:
     """A journal that also shows each entry as progress."""
 
-    def __init__(self, journal: Journal, progress: Progress) -> None:
-        self._journal = journal
-        self._progress = progress
+    journal: Journal
+    progress: Progress
 
     async def write(self, run: ActiveRun) -> None:
-        await self._journal.write(run)
-        self._progress.say(describe(run))
+        await self.journal.write(run)
+        self.progress.say(describe(run))
 
     async def write_sending(self, run: ActiveRun) -> None:
-        await self._journal.write_sending(run)
-        self._progress.say(describe(run))
+        await self.journal.write_sending(run)
+        self.progress.say(describe(run))
 
     async def finish(self, run: ActiveRun, ended: Ended) -> None:
-        await self._journal.finish(run, ended)
+        await self.journal.finish(run, ended)
 
 
 def describe(run: ActiveRun) -> str:
@@ -117,12 +116,12 @@ def describe(run: ActiveRun) -> str:
             return "Checking Nexthink and Qualtrics, and running the query"
         case "Importing":
             accepted = run.counts.accepted if run.counts else None
-            return f"Importing {people(accepted or 0)} into batch {run.batch_id}"
+            return f"Importing {format_people(accepted or 0)} into batch {run.batch_id}"
         case "Sending" if run.refused_until:
             again = timestamp(run.refused_until)
             return f"Qualtrics refused the send for now. Retrying at {again}, unless the send is found in Qualtrics"
         case "Sending":
-            return f"Sending the survey to {people(run.recipients or 0)}"
+            return f"Sending the survey to {format_people(run.recipients or 0)}"
         case "Sent":
             return f"Sent as distribution {run.distribution_id}"
 
@@ -138,8 +137,3 @@ def describe_resumed(run: ActiveRun) -> str:
             return f"Looking up, for up to two minutes, whether an earlier process sent the survey (run {run.id})"
         case "Sent":
             return f"Finishing: an earlier process sent the survey (run {run.id})"
-
-
-def people(count: int) -> str:
-    """A number of people."""
-    return "1 person" if count == 1 else f"{count} people"

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -69,11 +70,9 @@ def run(
     test: bool,
     journal: Path | None,
     time_zone: str,
-    allowed_hosts: tuple[str, ...],
-    allowed_download_hosts: tuple[str, ...],
-    allow_http: bool,
     proxy: str | None,
     no_proxy: tuple[str, ...],
+    **hosts: Any,
 ) -> None:
     """Run one export without a cluster. Sends no e-mail without --send.
 
@@ -113,13 +112,11 @@ def run(
         spec=spec,
         secrets=Secrets.read(secrets),
         journal=journal,
-        allowed_hosts=allowed_hosts,
-        allowed_download_hosts=allowed_download_hosts,
-        allow_http=allow_http,
         proxies=proxies(proxy, no_proxy),
         time_zone=time_zone,
         send=send,
         test=test,
+        **hosts,
     )
     warnings = [f"{warning.reason}: {warning.what}" for warning in (*check_text(spec).warnings, *contradictions(spec))]
     for remark in [*_remarks(spec, time_zone, send=send), *warnings]:

@@ -26,6 +26,7 @@ from qualtrics_exporter.export.guards import previous_audience
 from qualtrics_exporter.export.heavy_query import begins_with_export
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.export.run_ids import new_holder, request_run_id, test_run_id
 from qualtrics_exporter.export.sample import sample_of, surveyed_groups
 from qualtrics_exporter.nexthink.client import NexthinkClient
@@ -180,7 +181,7 @@ class Export:
     ) -> Ended:
         history = self._history(journal)
         surveyed = surveyed_groups(journal.sampled_groups, history)
-        return await execute(
+        context = RunContext(
             *(run, spec, sides, watched, clock),
             check_first=True,
             deadline=DEADLINE,
@@ -188,6 +189,7 @@ class Export:
             previous=previous_audience(history),
             export_first=begins_with_export(spec.nexthink, journal.heavy_query, self._generation, clock.now()),
         )
+        return await execute(context)
 
     def _new_run(self, clock: Clock) -> ActiveRun:
         now = clock.now()

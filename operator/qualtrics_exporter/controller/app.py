@@ -20,9 +20,10 @@ from pathlib import Path
 
 from qualtrics_exporter.clock import Clock, SystemClock, WatchedClock
 from qualtrics_exporter.controller import probes
-from qualtrics_exporter.controller.actions import Actions
 from qualtrics_exporter.controller.actions.check import Checker
+from qualtrics_exporter.controller.actions.check_inputs import CheckInputs
 from qualtrics_exporter.controller.actions.delivery import DeliveryFigures
+from qualtrics_exporter.controller.actions.dry_test import DryTester
 from qualtrics_exporter.controller.actions.look_up import OutcomeLookUps
 from qualtrics_exporter.controller.actions.questions import Questions
 from qualtrics_exporter.controller.actions.run import Runner
@@ -43,10 +44,10 @@ from qualtrics_exporter.controller.run_holders import ProcessIdentity, RunHolder
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.status.store import StatusStore
-from qualtrics_exporter.controller.sweep import Sweep
+from qualtrics_exporter.controller.sweep import STEP_SECONDS, Sweep
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
-from qualtrics_exporter.controller.work_queue import WorkQueue
+from qualtrics_exporter.controller.work_queue import MAX_IN_PROGRESS, NAP_SECONDS, WorkQueue
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.name_lookup import Loop
 from qualtrics_exporter.resource.exporter import Exporter
@@ -58,12 +59,28 @@ log = logging.getLogger(__name__)
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-def run(settings: Settings, clock: Clock | None = None) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a test can replace in a process. The defaults are those of the operator."""
+
+    loop: Callable[[], asyncio.AbstractEventLoop] = Loop
+    elect: Callable[..., LeaderElection] = LeaderElection
+    max_in_progress: int = MAX_IN_PROGRESS
+    nap_seconds: float = NAP_SECONDS
+    step_seconds: float = STEP_SECONDS
+    on_listening: Callable[[str, int], None] = lambda host, port: None
+    """Called with the address of the probes."""
+
+
+PARTS = Parts()
+
+
+def run(settings: Settings, clock: Clock | None = None, parts: Parts = PARTS) -> int:
     """Run the operator until SIGTERM or SIGINT; the exit code of the process. Raises `NoTemporaryFile`."""
     logs.configure(settings.log_format, settings.log_level)
     try:
-        with asyncio.Runner(loop_factory=Loop) as runner:
-            runner.run(serve(settings, clock or SystemClock()))
+        with asyncio.Runner(loop_factory=parts.loop) as runner:
+            runner.run(serve(settings, clock or SystemClock(), parts))
     except NoTemporaryFile:
         raise
     except Exception as error:
@@ -75,7 +92,7 @@ def run(settings: Settings, clock: Clock | None = None) -> int:
     return 0
 
 
-async def serve(settings: Settings, clock: Clock) -> None:
+async def serve(settings: Settings, clock: Clock, parts: Parts) -> None:
     """Run the operator until it is asked to stop. Raises the error that ended it otherwise."""
     if settings.allow_http:
         log.warning("--allow-http: credentials and addresses travel unencrypted to %s", settings.allowed_hosts)
@@ -97,7 +114,10 @@ async def serve(settings: Settings, clock: Clock) -> None:
     async with contextlib.aclosing(context), await connect() as api:
         cluster = ClusterApi(api)
         clients = ClientFactory(cluster, context)
-        await build(settings, cluster, clock, clients=clients, metrics=metrics, instance=instance, pod=pod).serve()
+        operator = build(
+            settings, cluster, clock, clients=clients, metrics=metrics, instance=instance, pod=pod, parts=parts
+        )
+        await operator.serve(parts.on_listening)
 
 
 @dataclass(frozen=True)
@@ -116,8 +136,8 @@ class Operator:
     election: LeaderElection | None
     health: Health
 
-    async def serve(self) -> None:
-        """Run all parts until the process is asked to stop."""
+    async def serve(self, on_listening: Callable[[str, int], None]) -> None:
+        """Run all parts until the process is asked to stop. `on_listening` is called with the address of the probes."""
         self._follow()
         await self.watch.check()
         stop = asyncio.Event()
@@ -133,10 +153,11 @@ class Operator:
                 registry=self.metrics.registry,
                 health=self.health.not_live,
                 ready=self.health.not_ready,
-            ),
+            ) as address,
             asyncio.TaskGroup() as group,
         ):
             own_signals()
+            on_listening(*address)
             watch = group.create_task(self.watch.run(own_signals), name="watch")
             sweep = group.create_task(self.sweep.run(), name="sweep")
             clock = group.create_task(self.sweep.follow_clock(), name="clock")
@@ -178,12 +199,9 @@ def build(
     metrics: Metrics,
     instance: str,
     pod: str = "",
-    elect: Callable[..., LeaderElection] | None = None,
+    parts: Parts = PARTS,
 ) -> Operator:
-    """Wire the parts of one replica.
-
-    `instance` is the name of the replica, `pod` the name of its pod, if it has one. `elect` makes the leader election.
-    """
+    """Wire the parts of one replica. `instance` is its name, `pod` the name of its pod, if it has one."""
     clock = WatchedClock(clock)
     zone = settings.time_zone
     lease = (settings.lease_namespace or _own_namespace() or "default", settings.lease_name)
@@ -195,16 +213,16 @@ def build(
         return repaired(exporter, now, unsure=record.unsure, default_zone=zone)
 
     store = StatusStore(cluster, clock, repair)
-    recipients, questions = RecipientMemory(), Questions(clients, memories, clock)
-    actions = Actions(
-        store,
-        Runner(store, clients, clock, identity, zone, recipients, lambda: record.unsure),
-        Checker(store, clients, targets, memories, clock, zone, recipients),
-        OutcomeLookUps(store, questions),
-        DeliveryFigures(store, questions),
-        memories,
-        metrics,
-        zone,
+    recipients, questions = RecipientMemory(), Questions(memories, clock)
+    inputs = CheckInputs(clients, targets, memories, metrics, clock)
+    actions = (
+        # The first action that is due is done, then the next exporter has its turn. A run comes first, because only a
+        # run is late when it waits. Then a test, because somebody waits for its result.
+        Runner(store, clients, clock, identity, zone, recipients, memories, metrics, lambda: record.unsure),
+        DryTester(store, inputs, recipients, zone),
+        Checker(store, inputs, zone),
+        OutcomeLookUps(store, clients, questions, zone),
+        DeliveryFigures(store, clients, questions, zone),
     )
     holders = RunHolders(identity, memories, clock)
     announcer = Announcer(store, EventRecorder(cluster, instance, clock), metrics, clock)
@@ -216,7 +234,14 @@ def build(
         metrics.forget(*key)
         memories.forget(key)
 
-    queue = WorkQueue(reconciler.reconcile, clock, on_lead=metrics.leading, on_gone=forget)
+    queue = WorkQueue(
+        reconciler.reconcile,
+        clock,
+        on_lead=metrics.leading,
+        on_gone=forget,
+        max_in_progress=parts.max_in_progress,
+        nap_seconds=parts.nap_seconds,
+    )
     watch = Watch(
         cluster,
         queue,
@@ -227,10 +252,10 @@ def build(
         default_zone=zone,
         metrics=metrics,
     )
-    sweep = Sweep(cluster, watch, clock, selector=settings.selector, metrics=metrics)
+    sweep = Sweep(cluster, watch, clock, settings.selector, metrics, parts.step_seconds)
     election = None
     if settings.leader_election:
-        election = (elect or LeaderElection)(cluster, *lease, instance, record=record)
+        election = parts.elect(cluster, *lease, instance, record=record)
     health = Health(queue, watch, election, clock)
     return Operator(settings, clock, metrics, memories, targets, reconciler, queue, watch, sweep, election, health)
 

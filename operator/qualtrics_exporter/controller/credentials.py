@@ -3,7 +3,9 @@
 A Secret is read by its name whenever it is needed. The version of a Secret shows that its credentials were rotated.
 """
 
-from qualtrics_exporter.controller.kube.api import ClusterApi, Secret
+from collections.abc import Mapping
+
+from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.errors import ClusterError, NotFound
 from qualtrics_exporter.controller.status.key import tenant_of
 from qualtrics_exporter.export.clients import Clients
@@ -13,7 +15,6 @@ from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.remote.context import ApiContext
-from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.remote.retry import RetryPolicy, retry
 from qualtrics_exporter.resource.exporter import Exporter
@@ -39,13 +40,13 @@ class ClientFactory:
     async def nexthink(self, exporter: Exporter, spec: Spec) -> NexthinkClient:
         """The client of Nexthink. Raises `Permanent` if the Secret is missing or incomplete."""
         name = spec.nexthink.credentials_secret_ref.name
-        credentials, _ = await nexthink_credentials(self._cluster, exporter.namespace, name)
+        credentials = nexthink_from(*await read_secret(self._cluster, exporter.namespace, name))
         return NexthinkClient(self._context, credentials, tenant_of(exporter))
 
     async def qualtrics(self, exporter: Exporter, spec: Spec) -> QualtricsClient:
         """The client of Qualtrics. Raises `Permanent` if the Secret is missing or incomplete."""
         name = spec.qualtrics.credentials_secret_ref.name
-        credentials, _ = await qualtrics_credentials(self._cluster, exporter.namespace, name)
+        credentials = qualtrics_from(*await read_secret(self._cluster, exporter.namespace, name))
         return QualtricsClient(self._context, credentials, tenant_of(exporter))
 
     async def both(self, exporter: Exporter, spec: Spec) -> Clients:
@@ -73,33 +74,16 @@ class ClientFactory:
     async def _version(self, namespace: str, name: str) -> str | None:
         try:
             return await self._cluster.secret_version(namespace, name)
-        except NotFound:
-            return None
         except ClusterError:
             return NOT_READABLE
 
 
-async def nexthink_credentials(cluster: ClusterApi, namespace: str, name: str) -> tuple[ServiceCredentials, str]:
-    """The credentials and their version. Permanent(SecretNotFound | SecretKeyMissing), Transient(SecretNotReadable)."""
-    secret = await _read(cluster, namespace, name)
-    return nexthink_from(secret.data, _source(namespace, name)), secret.version
-
-
-async def qualtrics_credentials(cluster: ClusterApi, namespace: str, name: str) -> tuple[ServiceCredentials, str]:
-    """The credentials and their version. Permanent(SecretNotFound | SecretKeyMissing), Transient(SecretNotReadable)."""
-    secret = await _read(cluster, namespace, name)
-    return qualtrics_from(secret.data, _source(namespace, name)), secret.version
-
-
-def _source(namespace: str, name: str) -> str:
-    """The source of the credentials, as messages name it."""
-    return f"Secret {namespace}/{name}"
-
-
-async def _read(cluster: ClusterApi, namespace: str, name: str) -> Secret:
+async def read_secret(cluster: ClusterApi, namespace: str, name: str) -> tuple[Mapping[str, bytes], str]:
+    """The keys of a Secret, and its name for messages. Permanent(SecretNotFound), Transient(SecretNotReadable)."""
+    source = f"Secret {namespace}/{name}"
     try:
-        return await cluster.get_secret(namespace, name)
+        return (await cluster.get_secret(namespace, name)).data, source
     except NotFound as error:
-        raise Permanent(Reason.SECRET_NOT_FOUND, f"{_source(namespace, name)} does not exist") from error
+        raise Permanent(Reason.SECRET_NOT_FOUND, f"{source} does not exist") from error
     except ClusterError as error:  # the author of the exporter cannot change anything about this
-        raise Transient(Reason.SECRET_NOT_READABLE, f"{_source(namespace, name)} cannot be read: {error}") from error
+        raise Transient(Reason.SECRET_NOT_READABLE, f"{source} cannot be read: {error}") from error

@@ -63,7 +63,7 @@ class LeaderElection:
         retry: float = 2,
         on_change: Callable[[bool], None] = lambda leading: None,
         on_deadline_missed: Callable[[], None] = end_process,
-        record: LeaderRecord | None = None,
+        record: LeaderRecord,
     ) -> None:
         if not 0 < retry < deadline < lease:
             raise ValueError("an election needs retry < deadline < lease")

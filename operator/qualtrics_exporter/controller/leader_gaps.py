@@ -100,7 +100,6 @@ class LeaderRecord:
         return self._clock.monotonic() < self._unsure_until
 
     def now(self) -> datetime:
-        """The wall clock."""
         return self._clock.now()
 
     def acquired(self, annotation: str | None, renewed: datetime | None) -> None:

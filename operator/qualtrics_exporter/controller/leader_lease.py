@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from qualtrics_exporter.controller.kube.errors import ClusterError, Conflict, NotFound
@@ -40,7 +40,7 @@ class LeaderLease:
         duration: float,
         deadline: float,
         retry: float,
-        record: LeaderRecord | None,
+        record: LeaderRecord,
     ) -> None:
         self._lease = lease
         self._identity = identity
@@ -123,17 +123,15 @@ class LeaderLease:
     async def _write(self, lease: Body) -> bool:
         """Write this replica into that Lease. The term counts from the moment before the write."""
         spec = spec_of(lease)
-        wall_time = self._record.now() if self._record else datetime.now(UTC)
-        time = wall_time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        time = self._record.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         ours = {"holderIdentity": self._identity, "renewTime": time, "leaseDurationSeconds": math.ceil(self._duration)}
         if spec.get("holderIdentity") != self._identity:
             ours |= {"acquireTime": time, "leaseTransitions": (spec.get("leaseTransitions") or 0) + bool(spec)}
             self._unconfirmed = lease
-            if self._record:
-                self._record.acquired(annotations_of(lease).get(ANNOTATION), _parse_time(spec.get("renewTime")))
-        annotations = {ANNOTATION: self._record.current.annotation()} if self._record else {}
+            self._record.acquired(annotations_of(lease).get(ANNOTATION), _parse_time(spec.get("renewTime")))
         self._written = None
         started = now()
+        annotations = {ANNOTATION: self._record.current.annotation()}
         written = await self._lease.write(lease, {**spec, **ours}, annotations)
         self._observe(written)
         self._written, self._unconfirmed = written, None
@@ -157,14 +155,12 @@ class LeaderLease:
         so this one steps aside.
         """
         changes: Body = {"holderIdentity": "", "leaseDurationSeconds": 1}
-        annotations: dict[str, str | None] = {}
+        not_led: str | None = self._record.current.annotation()
         if self._unconfirmed is not None:
             changes["renewTime"] = spec_of(self._unconfirmed).get("renewTime")
-            annotations[ANNOTATION] = annotations_of(self._unconfirmed).get(ANNOTATION)
-        elif self._record:
-            annotations[ANNOTATION] = self._record.current.annotation()
+            not_led = annotations_of(self._unconfirmed).get(ANNOTATION)
         spec = {key: value for key, value in {**spec_of(lease), **changes}.items() if value is not None}
-        await self._lease.write(lease, spec, annotations)
+        await self._lease.write(lease, spec, {ANNOTATION: not_led})
         self.aside_until = now() + self._retry
 
     async def _try_release(self, written: Body | None) -> bool:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from qualtrics_exporter.controller.plan.takeover import RunState
 from qualtrics_exporter.controller.plan.wake import Question
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.export.guards import CheckWarning
@@ -32,8 +31,8 @@ class Retry(NamedTuple):
 class ForeignRun(NamedTuple):
     """A run that another process holds."""
 
-    state: RunState
-    """The run when it last moved."""
+    state: tuple[object, ...]
+    """What changes when the run moves."""
     since: float
     """Since when it has not moved, on the monotonic clock."""
 
@@ -61,7 +60,6 @@ class Memories:
         self._known: dict[Key, Memory] = {}
 
     def of(self, key: Key) -> Memory:
-        """The memory of that exporter."""
         return self._known.setdefault(key, Memory())
 
     def forget(self, key: Key) -> None:

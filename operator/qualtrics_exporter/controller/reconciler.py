@@ -1,13 +1,15 @@
 """Reconcile one exporter: read, plan, act, announce, and say when to look again.
 
-This order makes it safe: the plan is one write, so everything that is then done was claimed before. The table in
-`actions` says what is done, and in which order.
+This order makes it safe: the plan is one write, so everything that is then done was claimed before. The table of
+actions in `app.build` says what is done, and in which order.
 """
 
 import logging
+from dataclasses import dataclass
+from typing import Any
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.actions import Actions, Situation
+from qualtrics_exporter.controller.actions import Action, Situation
 from qualtrics_exporter.controller.actions.questions import Questions
 from qualtrics_exporter.controller.announcer import Announcer
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, Refused
@@ -29,30 +31,19 @@ PLAN_SECONDS = 5.0
 """How long the plan is written: nothing was done yet, and the work queue comes back."""
 
 
+@dataclass(frozen=True)
 class Reconciler:
     """Reconciles exporters; the work queue calls `reconcile`."""
 
-    def __init__(
-        self,
-        store: StatusStore,
-        holders: RunHolders,
-        actions: Actions,
-        questions: Questions,
-        memories: Memories,
-        announcer: Announcer,
-        record: LeaderRecord,
-        clock: Clock,
-        default_zone: str,
-    ) -> None:
-        self._store = store
-        self._holders = holders
-        self._actions = actions
-        self._questions = questions
-        self._memories = memories
-        self._announcer = announcer
-        self._record = record
-        self._clock = clock
-        self._zone = default_zone
+    store: StatusStore
+    holders: RunHolders
+    actions: tuple[Action[Any], ...]
+    questions: Questions
+    memories: Memories
+    announcer: Announcer
+    record: LeaderRecord
+    clock: Clock
+    zone: str
 
     async def reconcile(self, key: Key, turn: Turn) -> Wake:
         """Do what is due for one exporter; returns when to look at it again.
@@ -64,12 +55,12 @@ class Reconciler:
         try:
             return await self._reconcile(key, turn)
         except (Refused, Forbidden) as error:
-            await self._announcer.write_refused(key, error)
+            await self.announcer.write_refused(key, error)
             raise
         except ClusterError:
             raise
         except Exception as error:
-            await self._announcer.unexpected_error(key, error)
+            await self.announcer.unexpected_error(key, error)
             raise
 
     async def _reconcile(self, key: Key, turn: Turn) -> Wake:
@@ -80,7 +71,7 @@ class Reconciler:
 
     async def _plan(self, key: Key, turn: Turn) -> tuple[Exporter, ActiveRun | None]:
         """Write what is due; returns the run that this process has to do now."""
-        holder = self._holders.new_holder()
+        holder = self.holders.identity.new_holder()
         before: Exporter | None = None
 
         def change(exporter: Exporter) -> Status | None:
@@ -94,39 +85,39 @@ class Reconciler:
             if exporter.deleting:
                 return None
             context = Context(
-                now=self._clock.now(),
+                now=self.clock.now(),
                 holder=holder,
-                default_zone=self._zone,
-                leadership=self._record.current,
+                default_zone=self.zone,
+                leadership=self.record.current,
                 first=turn.first,
                 waited=turn.waited,
-                unsure=self._record.unsure,
-                orphaned=self._holders.is_orphaned(key, run),
+                unsure=self.record.unsure,
+                orphaned=self.holders.is_orphaned(key, run),
                 waiting=turn.waiting,
                 in_progress=turn.in_progress,
             )
             return plan(exporter, context).status
 
         # Without a repair by the store: `plan` repairs the status, and the entries of the repair are announced.
-        after = await self._store.change(key, change, patience=PLAN_SECONDS, repair=False)
+        after = await self.store.change(key, change, patience=PLAN_SECONDS, repair=False)
         run = after.status.active_run
-        await self._announcer.changed(before or after, after)
+        await self.announcer.changed(before or after, after)
         return after, run if run and run.holder == holder else None
 
     async def _act(self, situation: Situation) -> Exporter:
         """Do the first action that is due; returns the exporter as it is afterwards."""
-        for action in self._actions.table:
+        for action in self.actions:
             if (what := await action.due(situation)) is None:
                 continue
             exporter = await action.do(situation, what)
-            await self._announcer.changed(situation.exporter, exporter)
+            await self.announcer.changed(situation.exporter, exporter)
             situation = Situation(situation.key, exporter, ended=situation.claimed)
             if action.ends_turn:
                 break
         return situation.exporter
 
     def _next_wake(self, key: Key, exporter: Exporter) -> Wake:
-        retries = self._questions.retries(key, exporter.status)
-        foreign_run = self._holders.found_foreign_run(key)
-        self._memories.tidy(key)
-        return next_wake(exporter, self._clock.now(), self._zone, retries, foreign_run=foreign_run)
+        retries = self.questions.retries(key, exporter.status)
+        foreign_run = self.memories.of(key).foreign_run is not None
+        self.memories.tidy(key)
+        return next_wake(exporter, self.clock.now(), self.zone, retries, foreign_run=foreign_run)

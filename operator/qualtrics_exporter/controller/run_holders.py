@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.memory import ForeignRun, Memories
-from qualtrics_exporter.controller.plan.takeover import ABANDONED, RunState
+from qualtrics_exporter.controller.plan.takeover import ABANDONED
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.export.run_ids import new_holder
 from qualtrics_exporter.resource.status import ActiveRun
@@ -55,29 +55,22 @@ class ProcessIdentity:
         return same_election or bool(pod and pod == self.pod)
 
 
+@dataclass(frozen=True, slots=True)
 class RunHolders:
     """Decides which runs are orphaned, and remembers since when the runs of other processes have not moved."""
 
-    def __init__(self, identity: ProcessIdentity, memories: Memories, clock: Clock) -> None:
-        self._identity = identity
-        self._memories = memories
-        self._clock = clock
-
-    def new_holder(self) -> str:
-        """A holder for the next attempt of this process."""
-        return self._identity.new_holder()
+    identity: ProcessIdentity
+    memories: Memories
+    clock: Clock
 
     def is_orphaned(self, key: Key, run: ActiveRun | None) -> bool:
         """Whether no process can be working on the run. This process is not: it works on an exporter in one task."""
-        memory = self._memories.of(key)
-        if run is None or self._identity.is_own(run.holder) or self._identity.succeeds(run.holder):
+        memory = self.memories.of(key)
+        if run is None or self.identity.is_own(run.holder) or self.identity.succeeds(run.holder):
             memory.foreign_run = None
             return run is not None
-        state, now = RunState.of(run), self._clock.monotonic()
+        now = self.clock.monotonic()
+        state = (run.id, run.holder, run.step, run.attempt, run.heartbeat_time)
         if memory.foreign_run is None or memory.foreign_run.state != state:
             memory.foreign_run = ForeignRun(state, now)
         return timedelta(seconds=now - memory.foreign_run.since) >= ABANDONED
-
-    def found_foreign_run(self, key: Key) -> bool:
-        """Whether another process held the run of that exporter when this process last planned."""
-        return self._memories.of(key).foreign_run is not None

@@ -7,6 +7,7 @@
 """
 
 import logging
+from dataclasses import dataclass
 
 from qualtrics_exporter.clock import WatchedClock
 from qualtrics_exporter.controller.kube.api import ClusterApi
@@ -21,38 +22,37 @@ STEP_SECONDS = 30.0
 """How often the wall clock is checked for steps, at least."""
 
 
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """Compares lists with the work queue that `watch` feeds."""
 
-    def __init__(
-        self, cluster: ClusterApi, watch: Watch, clock: WatchedClock, *, selector: str | None, metrics: Metrics
-    ) -> None:
-        self._cluster = cluster
-        self._watch = watch
-        self._clock = clock
-        self._selector = selector
-        self._metrics = metrics
+    cluster: ClusterApi
+    watch: Watch
+    clock: WatchedClock
+    selector: str | None
+    metrics: Metrics
+    step_seconds: float = STEP_SECONDS
 
     async def run(self) -> None:
         """Compare with a new list every `SWEEP_SECONDS`, until cancelled."""
         while True:
-            await self._clock.sleep(SWEEP_SECONDS)
-            for namespace in self._watch.namespaces:
+            await self.clock.sleep(SWEEP_SECONDS)
+            for namespace in self.watch.namespaces:
                 try:
                     await self._sweep(namespace)
                 except ClusterError as error:
                     log.warning("the sweep failed, the next one starts in ten minutes: %s", error)
                 except Exception:
-                    self._metrics.failed("sweep")
+                    self.metrics.failed("sweep")
                     log.exception("the sweep failed, the next one starts in ten minutes")
 
     async def follow_clock(self) -> None:
         """Enqueue every exporter again whenever the wall clock was set, until cancelled."""
-        handled = self._clock.steps
+        handled = self.clock.steps
         while True:
-            await self._clock.sleep(STEP_SECONDS)
-            self._clock.now()
-            if (steps := self._clock.steps) == handled:
+            await self.clock.sleep(self.step_seconds)
+            self.clock.now()
+            if (steps := self.clock.steps) == handled:
                 continue
             log.warning("the wall clock was set: planning every exporter again")
             if await self._observe_all():
@@ -61,10 +61,10 @@ class Sweep:
     async def _observe_all(self) -> bool:
         """Enqueue every exporter as it is now; False if a namespace could not be listed."""
         complete = True
-        for namespace in self._watch.namespaces:
+        for namespace in self.watch.namespaces:
             try:
-                async for body in self._cluster.list(namespace, self._selector):
-                    self._watch.observe(body)
+                async for body in self.cluster.list(namespace, self.selector):
+                    self.watch.observe(body)
             except Forbidden as error:  # the sweep and the watch report it, and notice when it is over
                 log.warning("exporters could not be listed after the clock was set: %s", error)
             except ClusterError as error:
@@ -73,7 +73,7 @@ class Sweep:
         return complete
 
     async def _sweep(self, namespace: str | None) -> None:
-        watch = self._watch
+        watch = self.watch
         last_event = watch.last_event(namespace)
         known = watch.known(namespace)
         existing = await watch.existing(namespace)
@@ -88,7 +88,7 @@ class Sweep:
                 continue  # the watch has reported its end meanwhile
             missed += now_known.get(key) == known.get(key)  # otherwise the watch has reported the change meanwhile
             try:
-                watch.observe(await self._cluster.get(key.namespace, key.name))
+                watch.observe(await self.cluster.get(key.namespace, key.name))
             except NotFound:
                 continue
         if missed:

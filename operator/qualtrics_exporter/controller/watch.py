@@ -28,7 +28,7 @@ import kopf
 from qualtrics_exporter.clock import WatchedClock
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.errors import ClusterError, NotFound, Unreachable
-from qualtrics_exporter.controller.kube.namespace_watch import LOOK_SECONDS, NamespaceWatch
+from qualtrics_exporter.controller.kube.namespace_watch import TIMINGS, NamespaceWatch, Timings
 from qualtrics_exporter.controller.plan.wake import Wake, next_wake
 from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.controller.status.key import Key, tenant_of
@@ -43,10 +43,6 @@ log = logging.getLogger(__name__)
 START_PATIENCE_SECONDS = 60.0
 """How long the first check repeats a call while the API server does not answer."""
 START_RETRY_SECONDS = 2.0
-BLIND_SECONDS = 900.0
-"""If no namespace can be watched for this long, the process ends. A new process reads its configuration, its
-credentials and the certificate authority again. While at least one namespace is watched, the process continues.
-"""
 SILENT_SWEEPS = 2
 """A watch is silent if this many sweeps in a row find changes, and the watch reports nothing in between."""
 
@@ -65,6 +61,7 @@ class Watch:
         selector: str | None,
         default_zone: str,
         metrics: Metrics,
+        timings: Timings = TIMINGS,
     ) -> None:
         self._cluster = cluster
         self._queue = queue
@@ -74,6 +71,7 @@ class Watch:
         self._selector = selector
         self._zone = default_zone
         self._metrics = metrics
+        self._timings = timings
         self._last_events: dict[str | None, float] = {}
         """When a namespace had its last event."""
         self._silent_sweeps: dict[str | None, int] = {}
@@ -85,6 +83,7 @@ class Watch:
                 clock,
                 selector=selector,
                 check=lambda namespace=namespace: self._check(namespace),  # type: ignore[misc]
+                timings=timings,
             )
             for namespace in namespaces or (None,)
         }
@@ -149,7 +148,7 @@ class Watch:
             log.error("one namespace cannot be watched, the others can: %s", problem)
 
     async def run(self, own_signals: Callable[[], None]) -> None:
-        """Watch until cancelled. Raises `ClusterError` if nothing could be watched for `BLIND_SECONDS`.
+        """Watch until cancelled. Raises `ClusterError` if nothing could be watched for `Timings.blind`.
 
         `own_signals` is called whenever Kopf has taken over the signal handlers of the process.
         """
@@ -159,9 +158,9 @@ class Watch:
                 group.create_task(watch.run(), name=f"watch {watch}")
             starts = dict.fromkeys(self.namespaces, 1)
             while True:
-                await self._clock.sleep(LOOK_SECONDS)
+                await self._clock.sleep(self._timings.look)
                 blind = min(watch.blind_seconds for watch in self.namespaces.values())
-                if blind > BLIND_SECONDS:
+                if blind > self._timings.blind:
                     raise ClusterError(f"nothing could be watched for {blind:.0f} s: {self.blind}")
                 for namespace, watch in self.namespaces.items():
                     if watch.starts > starts[namespace] and watch.problem is None:

@@ -3,6 +3,7 @@
 An item is a small object, because there are ten thousand of them (docs/facts/kubernetes.md section 1).
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -37,56 +38,37 @@ class Turn(NamedTuple):
     """How many exporters are reconciled now."""
 
 
+@dataclass(slots=True, eq=False)
 class WorkItem:
     """One exporter. All times without a date are of the monotonic clock."""
 
-    __slots__ = (
-        "due_since",
-        "enqueued",
-        "errors",
-        "failed",
-        "failures",
-        "first",
-        "key",
-        "known",
-        "not_before",
-        "queued",
-        "refusal",
-        "spaced",
-        "succeeded",
-        "tenant",
-        "version",
-        "wake",
-        "working",
-    )
-
-    def __init__(self, key: Key, tenant: Tenant, version: str) -> None:
-        self.key = key
-        self.tenant = tenant
-        self.version = version
-        self.wake = self.enqueued = NEVER
-        self.known = True
-        """Whether the watch knows the exporter."""
-        self.queued = False
-        """Whether it waits for its turn."""
-        self.due_since: float | None = None
-        """Since when this process has seen that it is due."""
-        self.working = False
-        self.first = True
-        self.failures = 0
-        """How many times in a row it failed, or was due again at once."""
-        self.failed = False
-        """Whether the last reconciliation failed."""
-        self.refusal = ""
-        """The permission that was missing in the last reconciliation."""
-        self.succeeded: float | None = None
-        """When it was last reconciled with success; None after a permission was missing."""
-        self.errors = 0
-        """Recent unexpected errors. Each one makes the pause longer, whatever succeeds in between."""
-        self.not_before = 0.0
-        """Until then it is not reconciled, whoever changes it: the operator itself may have made the change."""
-        self.spaced = 0.0
-        """When its reconciliations so far would have ended with one in `REFILL_SECONDS`."""
+    key: Key
+    tenant: Tenant
+    version: str
+    wake: Wake = NEVER
+    enqueued: Wake = NEVER
+    known: bool = True
+    """Whether the watch knows the exporter."""
+    queued: bool = False
+    """Whether it waits for its turn."""
+    due_since: float | None = None
+    """Since when this process has seen that it is due."""
+    working: bool = False
+    first: bool = True
+    failures: int = 0
+    """How many times in a row it failed, or was due again at once."""
+    failed: bool = False
+    """Whether the last reconciliation failed."""
+    refusal: str = ""
+    """The permission that was missing in the last reconciliation."""
+    succeeded: float | None = None
+    """When it was last reconciled with success; None after a permission was missing."""
+    errors: int = 0
+    """Recent unexpected errors. Each one makes the pause longer, whatever succeeds in between."""
+    not_before: float = 0.0
+    """Until then it is not reconciled, whoever changes it: the operator itself may have made the change."""
+    spaced: float = 0.0
+    """When its reconciliations so far would have ended with one in `REFILL_SECONDS`."""
 
     def reconciled(self, monotonic: float) -> None:
         """Count a reconciliation at this time. After `BURST` times in a row, the exporter has to wait."""

@@ -57,11 +57,13 @@ class WorkQueue:
         on_lead: Callable[[bool], None] = lambda leading: None,
         on_gone: Callable[[Key], None] = lambda key: None,
         max_in_progress: int = MAX_IN_PROGRESS,
+        nap_seconds: float = NAP_SECONDS,
     ) -> None:
         self._reconcile = reconcile
         self._clock = clock
         self._on_lead = on_lead
         self._on_gone = on_gone
+        self._nap_seconds = nap_seconds
         self._items: dict[str, WorkItem] = {}  # by uid
         self._heap: list[tuple[datetime, int, WorkItem]] = []
         self._order = itertools.count()
@@ -141,8 +143,7 @@ class WorkQueue:
             due = wake.at <= self._clock.now()
             if due and item.tenant == tenant and wake.urgent <= item.wake.urgent:
                 return  # it keeps its place, however often it changes
-            self._turns.discard(item.tenant, item)
-            item.queued = False
+            self._unqueue(item)
             if due:
                 item.wake = Wake(item.wake.at, wake.urgent)
                 self._wait(item, tenant)
@@ -160,9 +161,7 @@ class WorkQueue:
             return
         item.known = False
         self._known -= 1
-        if item.queued:
-            self._turns.discard(item.tenant, item)
-            item.queued = False
+        self._unqueue(item)
         if item.working:
             self._on_gone(key)
         else:
@@ -196,9 +195,7 @@ class WorkQueue:
             self._timer = None
             self._on_lead(False)
             for item in self._items.values():
-                if item.queued:
-                    self._turns.discard(item.tenant, item)
-                    item.queued = False
+                self._unqueue(item)
 
     def _push(self, item: WorkItem, wake: Wake) -> None:
         if (pause := item.not_before - self._clock.monotonic()) > 0:
@@ -223,13 +220,16 @@ class WorkQueue:
                 self._wait(item, item.tenant)
 
     def _wait(self, item: WorkItem, tenant: Tenant) -> None:
-        """Make an exporter wait for its turn."""
         item.queued, item.tenant = True, tenant
         self._turns.push(tenant, item, urgent=item.wake.urgent)
         self._changed.set()
 
+    def _unqueue(self, item: WorkItem) -> None:
+        if item.queued:
+            self._turns.discard(item.tenant, item)
+            item.queued = False
+
     def _start(self, group: asyncio.TaskGroup) -> None:
-        """Start a task for each exporter whose turn it is."""
         while (turn := self._turns.pop()) is not None:
             item = turn.item
             item.queued, item.working = False, True
@@ -237,7 +237,7 @@ class WorkQueue:
 
     def _set_timer(self, group: asyncio.TaskGroup) -> None:
         """Look again when the next item is due, and at least every `NAP_SECONDS`: the wall clock may be set."""
-        seconds = NAP_SECONDS
+        seconds = self._nap_seconds
         if self._heap:
             seconds = min(seconds, max(0.0, (self._heap[0][0] - self._clock.now()).total_seconds()))
         at = self._clock.monotonic() + seconds

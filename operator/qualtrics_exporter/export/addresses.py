@@ -82,11 +82,6 @@ def trimmed(text: str) -> str:
     return text.strip(_SPACES)
 
 
-def is_address(text: str) -> bool:
-    """Whether this is one e-mail address, by the rule that runs use."""
-    return identity(trimmed(text)) is not None
-
-
 def identity(address: str) -> str | None:
     """The normal form of an address, which all its spellings share; None if the text is not an address."""
     if len(address) > LONGEST_ADDRESS:

@@ -4,17 +4,13 @@ Both services are checked independently and at the same time, so that a user wit
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
 
+from qualtrics_exporter.export.clients import Clients, LimitedConnections
 from qualtrics_exporter.export.guards import CheckWarning, check_sender, contradictions
 from qualtrics_exporter.export.query import QueryResult, Wanted, run_query
-from qualtrics_exporter.export.query_texts import TenantTexts
 from qualtrics_exporter.export.unexpected import internal_error, log_unexpected
 from qualtrics_exporter.export.verdict import Verdict
-from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.resource.reasons import Reason
@@ -25,23 +21,8 @@ ONE_ADDRESS = Wanted(limit=1, rows=False)
 starts the export and does not read it."""
 
 
-class Connections(Protocol):
-    """How a check reaches both services.
-
-    A client is available for as long as the check of its service may take. Entering and leaving raise `ExportError`.
-    """
-
-    @property
-    def texts(self) -> TenantTexts:
-        """Checks the text of the query, and compares it."""
-
-    @property
-    def nexthink_client(self) -> Callable[[], AbstractAsyncContextManager[NexthinkClient]]:
-        """Connects to Nexthink."""
-
-    @property
-    def qualtrics_client(self) -> Callable[[], AbstractAsyncContextManager[QualtricsClient]]:
-        """Connects to Qualtrics."""
+Connections = Clients | LimitedConnections
+"""How a check reaches both services. Entering and leaving a client raise `ExportError`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """The clients of one exporter, and the check of its query text."""
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -23,3 +24,12 @@ class Clients:
     def qualtrics_client(self) -> AbstractAsyncContextManager[QualtricsClient]:
         """The client of Qualtrics for a check, without a time limit."""
         return nullcontext(self.qualtrics)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedConnections:
+    """How a check of the operator gets the clients. Each is available for as long as its check may take."""
+
+    nexthink_client: Callable[[], AbstractAsyncContextManager[NexthinkClient]]
+    qualtrics_client: Callable[[], AbstractAsyncContextManager[QualtricsClient]]
+    texts: TenantTexts

@@ -14,7 +14,6 @@ import fcntl
 import os
 import stat
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from pydantic import ValidationError
@@ -67,7 +66,6 @@ class FileJournal:
             raise
 
     def close(self) -> None:
-        """Unlock the journal."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -75,7 +73,7 @@ class FileJournal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def current(self) -> ActiveRun | None:
@@ -89,24 +87,16 @@ class FileJournal:
 
     @property
     def sampled_groups(self) -> list[SampledGroup]:
-        """The groups of `spec.sample` that this exporter surveyed, newest first."""
         return list((self._status.surveyed or {}).get(self._exporter, []))
 
     @property
-    def last_test(self) -> HistoryEntry | None:
-        """How the last test ended."""
-        return self._status.last_test
-
-    @property
     def heavy_query(self) -> HeavyQuery | None:
-        """The record of a query that Nexthink fails to execute."""
         return self._status.heavy_query
 
     @property
     def untold(self) -> HistoryEntry | None:
         """A run that sent, or may have sent, and whose result was not reported."""
-        entries = [self._status.last_test, *(self._status.history or [])]
-        return next((entry for entry in entries if entry and entry.id == self._status.untold), None)
+        return next((entry for entry in self._status.entries if entry.id == self._status.untold), None)
 
     def told(self, entry: HistoryEntry) -> None:
         """Note that the result of this run was reported."""

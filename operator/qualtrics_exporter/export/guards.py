@@ -35,7 +35,6 @@ class CheckWarning:
 
     @property
     def message(self) -> str:
-        """The whole sentence."""
         return self.what if self.what.endswith("?") else f"{self.what}."
 
     def __str__(self) -> str:

@@ -58,8 +58,9 @@ class InThread:
 class QueryTexts:
     """The checks in one process. One text is checked at a time, and tenants take turns."""
 
-    def __init__(self, run: Run | None = None) -> None:
+    def __init__(self, run: Run | None = None, max_cached: int = MAX_CACHED) -> None:
         self._run = run or InThread()
+        self._max_cached = max_cached
         self._turns = FairSemaphore(1)
         self._cache: OrderedDict[bytes, Any] = OrderedDict()
 
@@ -91,7 +92,7 @@ class QueryTexts:
             async with self._turns.hold(tenant):
                 if key not in self._cache:  # another task may have checked the same text
                     self._cache[key] = await self._run(work)
-                    if len(self._cache) > MAX_CACHED:
+                    if len(self._cache) > self._max_cached:
                         self._cache.popitem(last=False)
         self._cache.move_to_end(key)
         result: T = self._cache[key]

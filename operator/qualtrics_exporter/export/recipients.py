@@ -124,7 +124,6 @@ class Recipients:
             self._others[number] = _grown(cells, _TABLE_BITS)
 
     def extend(self, rows: Iterable[str]) -> None:
-        """Add rows until the limit is reached."""
         for row in rows:
             if self.full:
                 return
@@ -139,7 +138,6 @@ class Recipients:
         return part
 
     def choose(self, address: str) -> None:
-        """Add a person to the sample."""
         self._keep(address)
         self._accepted += 1
 
@@ -158,7 +156,6 @@ class Recipients:
 
     @property
     def full(self) -> bool:
-        """Whether the limit is reached."""
         return self._limit is not None and self._accepted >= self._limit
 
     @property

@@ -44,33 +44,37 @@ class RunContext:
     clients: Clients
     journal: Journal
     clock: Clock
-    recipients: Recipients | None = None
-    query: QuerySync | None = None
-    batches: int = 0
+    check_first: bool = False
+    """Whether to check both services in full before anything else. A test that delivers always does."""
+    deadline: timedelta | None = None
+    """How long the run may take until its send, from the creation of this context. If it passes earlier, the run ends
+    as `Failed` (RunDeadlineExceeded). A send whose outcome is unknown is still looked up, and not repeated."""
     memory: HoldMemory | None = None
+    """Reserves memory for the people of a large result."""
     sample: Sample | None = None
     """The people of the query that the run surveys; None for everybody."""
     previous: int | None = None
     """How many people the query returned in the previous run; None if that is unknown."""
     export_first: bool = False
-    """Whether an earlier run found that Nexthink fails to execute the query."""
-    begin_with: ResultSource | None = None
-    """What this run found out about that: see `Ended.begin_with`."""
+    """Use an export immediately, because Nexthink failed to execute the query before (`heavy_query`)."""
     unsure: Callable[[], bool] = lambda: False
-    """Whether the wall clock was recently set forward, and may be wrong."""
-    deadline: timedelta | None = None
-    """How long the run may take until its send, from the creation of this context."""
-    refusal: Transient | None = None
+    """Whether the wall clock was recently set forward, and may be wrong. Nothing is sent in that time."""
+    recipients: Recipients | None = field(default=None, init=False)
+    query: QuerySync | None = field(default=None, init=False)
+    batches: int = field(default=0, init=False)
+    begin_with: ResultSource | None = field(default=None, init=False)
+    """The source of the result with which the next run begins: see `Ended.begin_with`."""
+    refusal: Transient | None = field(default=None, init=False)
     """The last refusal that this process met, and when it met it by the monotonic clock."""
-    refused_at: float | None = None
-    confirmed_not_sent: bool = False
+    refused_at: float | None = field(default=None, init=False)
+    confirmed_not_sent: bool = field(default=False, init=False)
     """Whether a complete look, after the time by which the list lags, showed that a refused send had no effect."""
     resumed: bool = field(init=False)
     """Whether another process had the run before, or this one with another spec."""
     _began: float = field(init=False)
-    _shrink: Callable[[int], None] | None = None
-    _limit: TimeLimit | None = None
-    _held: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _shrink: Callable[[int], None] | None = field(default=None, init=False)
+    _limit: TimeLimit | None = field(default=None, init=False)
+    _held: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
 
     def __post_init__(self) -> None:
         self._began = self.clock.monotonic()
@@ -96,7 +100,6 @@ class RunContext:
             self.clock.now()
 
     def is_late(self) -> bool:
-        """Whether the deadline has passed."""
         left = self._seconds_left
         return left is not None and left <= 0
 

@@ -18,17 +18,14 @@ def slot_run_id(uid: str, slot: str) -> str:
 
 
 def request_run_id(uid: str, token: str) -> str:
-    """The id of the run that was requested with this token."""
     return _id("request", uid, token)
 
 
 def test_run_id(uid: str, token: str) -> str:
-    """The id of the test that was requested with this token."""
     return _id("test", uid, token)
 
 
 def settlement_id(uid: str, value: str) -> str:
-    """The id of the resolution of a run that was requested with this value."""
     return _id("settlement", uid, value)
 
 

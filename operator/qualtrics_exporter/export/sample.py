@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import gcd
-from typing import Protocol, Self
+from typing import Self
 
 from qualtrics_exporter.export.addresses import identity
 from qualtrics_exporter.export.recipients import Recipients
@@ -28,28 +28,6 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import SAMPLED_GROUPS, ActiveRun, HistoryEntry, SampledGroup, timestamp
 from qualtrics_exporter.schedule import Schedule, numbered_slot, slot_number
-
-
-class Sample(Protocol):
-    """A part of the audience."""
-
-    def includes(self, identity: str) -> bool:
-        """Whether the person is in it. `identity` is the result of `addresses.identity`."""
-        ...
-
-    @property
-    def group(self) -> SampledGroup | None:
-        """The group, if the part is a group."""
-        ...
-
-    @property
-    def waiting(self) -> str | None:
-        """Why people of the group are left out, and until when; None if nobody is."""
-        ...
-
-    def at(self, now: datetime) -> Self:
-        """The same part at this time. A run that is resumed can be much later than its start."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +46,7 @@ class Group:
     """Those of `known` that leave out people of this group now."""
 
     def includes(self, identity: str) -> bool:
-        """Whether the person is in the group, and was not surveyed in this cycle."""
+        """Whether the person is in the group, and was not surveyed in this cycle. `identity`: `addresses.identity`."""
         number = person_number(self.exporter, identity)
         return _has(self.group, number) and not any(_has(group, number) for group in self.surveyed)
 
@@ -85,7 +63,10 @@ class Group:
         )
 
     def at(self, now: datetime) -> Self:
-        """The same group, without the people who were surveyed in the cycle that ends now."""
+        """The same group, without the people who were surveyed in the cycle that ends now.
+
+        A run that is resumed can be much later than its start.
+        """
         surveyed = (known for known in self.known if now - _sent_at(known) < self.wait)
         return replace(self, now=now, surveyed=tuple(known for known in surveyed if _overlap(known, self.group)))
 
@@ -107,6 +88,10 @@ class Part:
     def at(self, now: datetime) -> Self:
         """The same part: it does not depend on the time."""
         return self
+
+
+Sample = Group | Part
+"""A part of the audience."""
 
 
 def sample_of(

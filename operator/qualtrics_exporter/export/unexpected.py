@@ -4,13 +4,13 @@ The text of such an error can contain an address or a secret, so only its type i
 """
 
 import logging
+import traceback
 from pathlib import Path
 
 from qualtrics_exporter.remote.errors import Transient
 from qualtrics_exporter.resource.reasons import Reason
 
 logger = logging.getLogger(__name__)
-_LOGGED_FRAMES = 8
 
 
 def internal_error(error: Exception) -> Transient:
@@ -20,9 +20,10 @@ def internal_error(error: Exception) -> Transient:
 
 def log_unexpected(action: str, error: Exception) -> None:
     """Log where the error occurred. `action` completes "unexpected error while"."""
-    traceback, frames = error.__traceback__, []
-    while traceback:
-        frames.append(f"{Path(traceback.tb_frame.f_code.co_filename).name}:{traceback.tb_lineno}")
-        traceback = traceback.tb_next
-    places = " ".join(frames[-_LOGGED_FRAMES:])
-    logger.error("unexpected error while %s: %s at %s", action, type(error).__name__, places)
+    logger.error("unexpected error while %s: %s at %s", action, type(error).__name__, places(error, 8))
+
+
+def places(error: Exception, most: int) -> str:
+    """The file and line of the innermost calls in which the error occurred."""
+    calls = traceback.walk_tb(error.__traceback__)
+    return " ".join([f"{Path(frame.f_code.co_filename).name}:{line}" for frame, line in calls][-most:])

@@ -64,7 +64,6 @@ def execute(query_id: str, parameters: Mapping[str, str], *, patient: bool) -> O
 
 
 def start_export(query_id: str, parameters: Mapping[str, str]) -> Operation:
-    """Start the export of a saved query."""
     return Operation(
         name="export",
         task=f"export query {query_id}",
@@ -78,7 +77,6 @@ def start_export(query_id: str, parameters: Mapping[str, str]) -> Operation:
 
 
 def export_status(query_id: str, export_id: str) -> Operation:
-    """Get the status of an export."""
     return Operation(
         name="status",
         task=f"return the status of the export of query {query_id}",

@@ -5,6 +5,7 @@ from datetime import timedelta
 from itertools import islice
 
 from qualtrics_exporter.nql.findings import Finding, Subject
+from qualtrics_exporter.nql.parse import parse
 from qualtrics_exporter.nql.rules import RULES
 from qualtrics_exporter.nql.source import NOWHERE, Span
 from qualtrics_exporter.resource.reasons import Kind, Reason
@@ -41,6 +42,6 @@ def _all(
         message = f"the query has {len(text)} characters, and Nexthink accepts at most {LONGEST_QUERY}: shorten it"
         yield Finding("too-long", Reason.QUERY_INVALID, Span(LONGEST_QUERY, LONGEST_QUERY), message)
         return
-    subject = Subject.of(text, parameters, interval, cycle)
+    subject = Subject(parse(text), parameters or {}, interval, cycle)
     for rule in sorted(RULES, key=lambda rule: rule.reason.kind is not Kind.PERMANENT):
         yield from rule(subject)  # errors first, so that the limit never cuts them off

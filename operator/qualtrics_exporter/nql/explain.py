@@ -5,7 +5,7 @@ import re
 from qualtrics_exporter.nql.parse import CLAUSES, Fault, Parsed
 from qualtrics_exporter.nql.scan import DEEPEST
 from qualtrics_exporter.nql.source import INVISIBLE, Source, Span
-from qualtrics_exporter.nql.vocabulary import meant_to_be, nearest_word
+from qualtrics_exporter.nql.vocabulary import meant_to_be, nearest
 
 
 def follows_invisible_character(source: Source, span: Span) -> bool:
@@ -14,7 +14,6 @@ def follows_invisible_character(source: Source, span: Span) -> bool:
 
 
 def explained(parsed: Parsed, fault: Fault) -> str:
-    """The message about a fault."""
     if fault.part.nested:
         return "there is a | in brackets: queries inside queries are not supported"
     if fault.error is None:
@@ -44,13 +43,9 @@ _NUMBER_LIKE = re.compile(r"\d[^\s,|()\[\]\"']*")
 """People read 24.3.1 or 5GiB as one number."""
 
 
-def _lexeme(parsed: Parsed, span: Span) -> str:
-    return parsed.source[span.start : span.end]
-
-
 def _hint(parsed: Parsed, fault: Fault, expected: frozenset[str]) -> str | None:
     """A hint at what was probably meant."""
-    lexeme = _lexeme(parsed, fault.span).casefold()
+    lexeme = parsed.source[fault.span.start : fault.span.end].casefold()
     before, after = parsed.source[: fault.span.start], parsed.source[fault.span.start :]
     if lexeme in CLAUSES:
         return f"write a | before `{lexeme}`"
@@ -79,7 +74,7 @@ def _hint(parsed: Parsed, fault: Fault, expected: frozenset[str]) -> str | None:
     for wrong, hint in _OPERATORS.items():
         if wrong in around:
             return hint
-    return meant_to_be(lexeme, nearest_word(lexeme, _SMALL_WORDS))
+    return meant_to_be(lexeme, nearest(lexeme, _SMALL_WORDS, 0.65))
 
 
 _HINTS = {

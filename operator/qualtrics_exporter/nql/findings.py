@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from qualtrics_exporter.nql.parse import Parsed, parse
+from qualtrics_exporter.nql.parse import Parsed
 from qualtrics_exporter.nql.source import Source, Span
 from qualtrics_exporter.resource.reasons import Kind, Reason
 
@@ -44,20 +44,8 @@ class Subject:
     interval: timedelta | None = None
     cycle: timedelta | None = None
 
-    @classmethod
-    def of(
-        cls,
-        text: str,
-        parameters: Mapping[str, str] | None = None,
-        interval: timedelta | None = None,
-        cycle: timedelta | None = None,
-    ) -> "Subject":
-        """Parse a query."""
-        return cls(parse(text), parameters or {}, interval, cycle)
-
     @property
     def source(self) -> Source:
-        """Its text."""
         return self.parsed.source
 
 

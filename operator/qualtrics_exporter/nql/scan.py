@@ -53,7 +53,6 @@ class Part:
 
     @property
     def empty(self) -> bool:
-        """Whether the part has no text."""
         return self.span.start == self.span.end
 
 

@@ -44,7 +44,6 @@ class Source(str):
         return [0, *(found.end() for found in re.finditer(r"\r\n|\n|\r", self))]
 
     def position(self, offset: int) -> Position:
-        """The line and column of an offset."""
         line = bisect_right(self._starts, offset)
         return Position(line, offset - self._starts[line - 1] + 1)
 

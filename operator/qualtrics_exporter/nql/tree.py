@@ -1,5 +1,6 @@
 """Builds the nodes of the syntax tree: one method for each rule of grammar.lark."""
 
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -35,6 +36,16 @@ def _flat(conditions: list[Any], kind: type[syntax.AllOf | syntax.AnyOf]) -> tup
     return tuple(chain.from_iterable(inner))
 
 
+def _node(kind: Callable[..., syntax.Node]) -> Callable[..., syntax.Node]:
+    """A method that passes the children of a rule to a node as its fields."""
+    return lambda _tree, meta, children: kind(*children, span=_span(meta))
+
+
+def _node_of(kind: Callable[..., syntax.Node]) -> Callable[..., syntax.Node]:
+    """The same for a node that has all children in one field."""
+    return lambda _tree, meta, children: kind(tuple(children), span=_span(meta))
+
+
 _KINDS: dict[str, Any] = {
     "STRING": "text",
     "NUMBER": "number",
@@ -53,27 +64,13 @@ _KINDS: dict[str, Any] = {
 class _Tree(Transformer_NonRecursive[Token, Any]):
     """One method for each rule of the grammar."""
 
-    def head(self, meta: Meta, children: list[Any]) -> syntax.Head:
-        return syntax.Head(*children, span=_span(meta))
-
-    def with_clause(self, meta: Meta, children: list[Any]) -> syntax.With:
-        return syntax.With(*children, span=_span(meta))
-
-    def include_clause(self, meta: Meta, children: list[Any]) -> syntax.Include:
-        return syntax.Include(*children, span=_span(meta))
-
-    def where_clause(self, meta: Meta, children: list[Any]) -> syntax.Where:
-        return syntax.Where(*children, span=_span(meta))
-
-    def compute_clause(self, meta: Meta, children: list[Any]) -> syntax.Compute:
-        return syntax.Compute(tuple(children), span=_span(meta))
+    head, with_clause, include_clause = _node(syntax.Head), _node(syntax.With), _node(syntax.Include)
+    where_clause, assignment, comparison = _node(syntax.Where), _node(syntax.Assignment), _node(syntax.Comparison)
+    compute_clause, list_clause, values = _node_of(syntax.Compute), _node_of(syntax.List), _node_of(syntax.Values)
 
     def summarize_clause(self, meta: Meta, children: list[Any]) -> syntax.Summarize:
         *assignments, by = children
         return syntax.Summarize(tuple(assignments), by or (), span=_span(meta))
-
-    def list_clause(self, meta: Meta, children: list[Any]) -> syntax.List:
-        return syntax.List(tuple(children), span=_span(meta))
 
     def sort_clause(self, meta: Meta, children: list[Any]) -> syntax.Sort:
         field, order = children
@@ -102,9 +99,6 @@ class _Tree(Transformer_NonRecursive[Token, Any]):
     def date(self, meta: Meta, children: list[Token]) -> syntax.Date:
         return syntax.Date(" ".join(children[0].split()), span=_span(meta))
 
-    def assignment(self, meta: Meta, children: list[Any]) -> syntax.Assignment:
-        return syntax.Assignment(*children, span=_span(meta))
-
     def alias(self, _: Meta, children: list[Token]) -> str:
         return ".".join(children)
 
@@ -120,9 +114,6 @@ class _Tree(Transformer_NonRecursive[Token, Any]):
     def all_of(self, meta: Meta, children: list[Any]) -> syntax.AllOf:
         return syntax.AllOf(_flat(children, syntax.AllOf), span=_span(meta))
 
-    def comparison(self, meta: Meta, children: list[Any]) -> syntax.Comparison:
-        return syntax.Comparison(*children, span=_span(meta))
-
     def operator(self, _: Meta, children: list[Token]) -> str:
         return "".join(children[0].split()).casefold()
 
@@ -133,9 +124,6 @@ class _Tree(Transformer_NonRecursive[Token, Any]):
 
     def signed(self, meta: Meta, children: list[Any]) -> syntax.Signed:
         return syntax.Signed(str(children[0]), children[1], span=_span(meta))
-
-    def values(self, meta: Meta, children: list[Any]) -> syntax.Values:
-        return syntax.Values(tuple(children), span=_span(meta))
 
     def parameter(self, meta: Meta, children: list[Token]) -> syntax.Parameter:
         return syntax.Parameter(children[0][1:], span=_span(meta))

@@ -3,8 +3,8 @@
 The model grows, so a name that is missing here is never an error. docs/facts/nexthink.md section 5 has the sources.
 """
 
+from collections.abc import Collection
 from difflib import get_close_matches
-from functools import cache
 
 EMAIL = ("ad", "email_address")
 
@@ -101,38 +101,14 @@ def meant_to_be(word: str, meant: str | None) -> str | None:
     return f"did you mean `{meant}`?"
 
 
-def nearest_table(table: str) -> str | None:
-    """The known table that was probably meant."""
-    return _nearest(table, TABLES)
-
-
-def nearest_function(name: str) -> str | None:
-    """The known function that was probably meant."""
-    return _nearest(name, FUNCTIONS)
-
-
-def nearest_user_field(field: str) -> str | None:
-    """The known field of a user that was probably meant. Both are without `user.`."""
-    return _nearest(field, USER_FIELDS)
-
-
-def nearest_word(word: str, known: tuple[str, ...]) -> str | None:
-    """The keyword that was probably meant."""
-    return _nearest(word, frozenset(known), alike=0.65)
-
-
 def _without_id(table: str) -> str:
     """`campaign.#asked.responses` is `campaign.responses`."""
     segments = table.split(".")
     return f"{segments[0]}.{segments[2]}" if len(segments) == 3 else table
 
 
-@cache
-def _sorted(known: frozenset[str]) -> list[str]:
-    return sorted(known)
-
-
-def _nearest(word: str, known: frozenset[str], alike: float = 0.75) -> str | None:
+def nearest(word: str, known: Collection[str], alike: float = 0.75) -> str | None:
+    """The known name that was probably meant."""
     if not 3 <= len(word) <= 64:
         return None
-    return next(iter(get_close_matches(word.casefold(), _sorted(known), n=1, cutoff=alike)), None)
+    return next(iter(get_close_matches(word.casefold(), known, n=1, cutoff=alike)), None)

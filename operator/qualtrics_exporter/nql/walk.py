@@ -20,7 +20,6 @@ def nodes(node: Node) -> Iterator[Node]:
 
 
 def tables(query: Query) -> Iterator[syntax.Table]:
-    """Every table in the query."""
     return (node for node in nodes(query) if isinstance(node, syntax.Table))
 
 

@@ -38,7 +38,6 @@ class Distribution:
         return f"<Distribution of {self.survey_id} to {self.batch_id}>"
 
     def payload(self) -> dict[str, Any]:
-        """The body of the request that sends it."""
         header = {"fromName": self.from_name, "fromEmail": self.from_email, "subject": self.subject}
         if self.reply_to_email:
             header["replyToEmail"] = self.reply_to_email

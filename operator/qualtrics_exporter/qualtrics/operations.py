@@ -3,8 +3,9 @@
 Never request `/distributions/{id}/links` of a distribution that was sent: that resets its dates.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from qualtrics_exporter.qualtrics.distributions import Distribution
 from qualtrics_exporter.remote.operation import Operation, compact, segment
@@ -57,24 +58,24 @@ QUALTRICS = Service(
 
 
 def whoami() -> Operation:
-    """Get the user of the credentials."""
     return _read("whoami", "return the user of the credentials", "whoami")
 
 
 def survey(survey_id: str) -> Operation:
-    """Get a survey."""
     return _read(
-        "read_survey", f"return survey {survey_id}", f"surveys/{segment(survey_id)}", _missing(Reason.SURVEY_NOT_FOUND)
+        "read_survey",
+        f"return survey {survey_id}",
+        f"surveys/{segment(survey_id)}",
+        refusals=_missing(Reason.SURVEY_NOT_FOUND),
     )
 
 
 def message(library_id: str, message_id: str) -> Operation:
-    """Get a message of a library."""
     return _read(
         "read_message",
         f"return message {message_id} of library {library_id}",
         f"libraries/{segment(library_id)}/messages/{segment(message_id)}",
-        _missing(Reason.MESSAGE_NOT_FOUND),
+        refusals=_missing(Reason.MESSAGE_NOT_FOUND),
     )
 
 
@@ -84,12 +85,11 @@ def directories() -> Operation:
 
 
 def mailing_list(directory_id: str, mailing_list_id: str) -> Operation:
-    """Get a mailing list of a directory."""
     return _read(
         "read_mailing_list",
         f"return mailing list {mailing_list_id} of directory {directory_id}",
         f"directories/{segment(directory_id)}/mailinglists/{segment(mailing_list_id)}",
-        _missing(Reason.MAILING_LIST_NOT_FOUND),
+        refusals=_missing(Reason.MAILING_LIST_NOT_FOUND),
     )
 
 
@@ -127,7 +127,6 @@ def import_contacts(
 
 
 def import_status(started: Operation, import_id: str, batch_id: str) -> Operation:
-    """Get the status of an import."""
     return Operation(
         name="import_status",
         task=f"return the status of the import into batch {batch_id}",
@@ -138,7 +137,6 @@ def import_status(started: Operation, import_id: str, batch_id: str) -> Operatio
 
 
 def transactions(directory_id: str, batch_id: str) -> Operation:
-    """List the transactions of a batch."""
     return _read(
         "list_transactions",
         f"list the transactions of batch {batch_id}",
@@ -177,7 +175,6 @@ def distributions(survey_id: str, since: datetime, until: datetime) -> Operation
 
 
 def distribution(survey_id: str, distribution_id: str) -> Operation:
-    """Get a distribution."""
     return _read(
         "read_distribution",
         f"return distribution {distribution_id} of survey {survey_id}",
@@ -186,21 +183,8 @@ def distribution(survey_id: str, distribution_id: str) -> Operation:
     )
 
 
-def _read(
-    name: str,
-    task: str,
-    path: str,
-    refusals: Mapping[int, Reason] | None = None,
-    query: Mapping[str, str] | None = None,
-) -> Operation:
-    return Operation(
-        name=name,
-        task=task,
-        path=f"{_API}/{path}",
-        query=query or {},
-        retry=RetryPolicy.READ,
-        refusals=refusals or {},
-    )
+def _read(name: str, task: str, path: str, **more: Any) -> Operation:
+    return Operation(name=name, task=task, path=f"{_API}/{path}", retry=RetryPolicy.READ, **more)
 
 
 def _missing(reason: Reason) -> dict[int, Reason]:

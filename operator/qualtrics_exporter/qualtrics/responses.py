@@ -33,7 +33,6 @@ def result(response: Response) -> Any:
 
 
 def new_id(response: Response) -> str:
-    """The id of a new object."""
     return get_id(response.document(), "result", "id")
 
 

@@ -1,7 +1,6 @@
 """What all sessions of one process share: connections, tokens, rate limits, locks and the allowed hosts."""
 
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Self
 from weakref import WeakValueDictionary
 
@@ -55,13 +54,10 @@ class ApiContext:
         return lock
 
     async def aclose(self) -> None:
-        """Close all connections."""
         await self.transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()

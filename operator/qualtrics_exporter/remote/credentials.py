@@ -74,5 +74,4 @@ def unusable(key: str, source: str, why: str) -> Permanent:
 
 
 def missing(key: str, source: str) -> Permanent:
-    """The error for a missing key."""
     return Permanent(Reason.SECRET_KEY_MISSING, f"{source} has no key {key}, or an empty one")

@@ -52,7 +52,6 @@ class Url:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
@@ -112,7 +111,6 @@ class _Entry:
     """Whether the entry is for this machine."""
 
     def allows(self, url: Url) -> bool:
-        """Whether this entry allows the port of a URL."""
         if self.port is not None:
             return url.port == self.port
         return self.local or url.scheme == "http" or url.port == _PORTS["https"]
@@ -128,18 +126,15 @@ def _entry(pattern: str) -> _Entry:
     name = _host(found["host"].replace("*", "x")) if found else None
     if found is None or name is None or int(found["port"] or 1) > 65535:
         raise ValueError(f"an allowed host is {_FORM}, not {pattern!r}")
+    port = int(found["port"]) if found["port"] else None
     if "*" not in found["host"]:
-        return _Entry(re.compile(re.escape(name)), _port(found["port"]), name in _LOCAL)
+        return _Entry(re.compile(re.escape(name)), port, name in _LOCAL)
     first, *labels = found["host"].split(".")
     if ":" in name or "*" in labels[-2:] or (first == "*" and not labels):
         raise ValueError(f"an allowed host is {_FORM}, not {pattern!r}")
     parts = [r"[a-z0-9-]+" if label == "*" else re.escape(label) for label in labels]
     start = r"[a-z0-9-]+(?:\.[a-z0-9-]+)*" if first == "*" else re.escape(first)
-    return _Entry(re.compile(r"\.".join([start, *parts])), _port(found["port"]), local=False)
-
-
-def _port(text: str | None) -> int | None:
-    return int(text) if text else None
+    return _Entry(re.compile(r"\.".join([start, *parts])), port, local=False)
 
 
 def _host(text: str) -> str | None:

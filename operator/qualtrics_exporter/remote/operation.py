@@ -44,7 +44,6 @@ class Operation:
     """The reason of an `OutcomeUnknown`. By default it is the reason of the failed try."""
 
     def url(self, base: Url) -> Url:
-        """The URL of this operation at an API."""
         query = f"?{urlencode(self.query)}" if self.query else ""
         return Url(base.scheme, base.host, base.port, base.rest.rstrip("/") + self.path + query)
 

@@ -5,6 +5,7 @@ depends on the retry policy of the operation. A read fails with `Transient` or `
 try that the service may have processed is `OutcomeUnknown`.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from qualtrics_exporter.remote.retry import RetryPolicy, retry_after
 from qualtrics_exporter.remote.service import Service
 from qualtrics_exporter.resource.reasons import Reason
 
+R = TypeVar("R")
 T = TypeVar("T", bound=Transient)
 
 _GATEWAY_GAVE_UP = {408, 499}
@@ -36,12 +38,15 @@ def no_response(service: Service, operation: Operation, failure: ConnectFailed |
     return _uncertain(operation, error)
 
 
-def unreadable(service: Service, operation: Operation, response: Response, problem: NotUnderstood) -> ExportError:
-    """The error for a success without the expected content. It says nothing about the effect of the request."""
-    if isinstance(problem, TooMuch):
-        return _too_large(service, operation, problem, response.status)
-    what = f"{service.name} sent an invalid response to the request to {operation.task}: {problem}"
-    return _uncertain(operation, Transient(Reason.REMOTE_REPLY_INVALID, what, status=response.status))
+def content(service: Service, operation: Operation, response: Response, read: Callable[[Response], R]) -> R:
+    """What `read` finds in a success. One without the expected content says nothing about the effect of the request."""
+    try:
+        return read(response)
+    except TooMuch as limit:
+        raise _too_large(service, operation, limit, response.status) from None
+    except NotUnderstood as problem:
+        what = f"{service.name} sent an invalid response to the request to {operation.task}: {problem}"
+        raise _uncertain(operation, Transient(Reason.REMOTE_REPLY_INVALID, what, status=response.status)) from None
 
 
 def unsuccessful(service: Service, operation: Operation, response: Response, source: str, now: datetime) -> ExportError:

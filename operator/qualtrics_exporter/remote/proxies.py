@@ -130,7 +130,6 @@ class NoProxy:
             self._names.append((name.removeprefix("*").rstrip("."), port))
 
     def __contains__(self, url: object) -> bool:
-        """Whether the host of this URL needs no proxy."""
         if not isinstance(url, Url):
             return False
         if self._all:

@@ -52,7 +52,6 @@ class Service:
 
 
 def json_object(response: Response) -> Mapping[str, object] | None:
-    """The body, if it is a JSON object."""
     try:
         document = response.document()
     except NotUnderstood:

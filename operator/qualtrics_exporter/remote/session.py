@@ -24,7 +24,7 @@ from qualtrics_exporter.remote.failures import ConnectFailed, ResponseLost
 from qualtrics_exporter.remote.hosts import Url
 from qualtrics_exporter.remote.operation import Operation
 from qualtrics_exporter.remote.rate_limits import Permit, Rate
-from qualtrics_exporter.remote.response import NotUnderstood, Response
+from qualtrics_exporter.remote.response import Response
 from qualtrics_exporter.remote.retry import RetryPolicy, retry
 from qualtrics_exporter.remote.service import Service
 from qualtrics_exporter.remote.transport import Request
@@ -49,7 +49,6 @@ class Session:
 
     @property
     def clock(self) -> Clock:
-        """The clock of the process."""
         return self._context.clock
 
     @property
@@ -132,10 +131,7 @@ class Session:
             except (ConnectFailed, ResponseLost) as failure:
                 raise outcomes.no_response(service, operation, failure) from failure
             if response.good:
-                try:
-                    return read(response)
-                except NotUnderstood as problem:
-                    raise outcomes.unreadable(service, operation, response, problem) from None
+                return outcomes.content(service, operation, response, read)
             if response.status == 401:
                 certain = operation.retry is RetryPolicy.REFUSED and service.refused(response)
                 if refused_token is None and (certain or operation.retry is RetryPolicy.READ):

@@ -147,11 +147,7 @@ class Tokens:
                 now = self._clock.now()
                 error = outcomes.not_a_refusal(service, operation, response, now)
                 raise error or _refusal(service, operation, response, credentials.source)
-            try:
-                token, seconds = _read(response)
-            except NotUnderstood as problem:
-                raise outcomes.unreadable(service, operation, response, problem) from None
-            entry.value = token
+            entry.value, seconds = outcomes.content(service, operation, response, _read)
             entry.expires_at = began + seconds
             entry.renew_at = began + max(seconds - RENEWAL_MARGIN, seconds / 2)
 

@@ -101,7 +101,6 @@ class Transport:
         self._clients: dict[tuple[bool, Proxy | None], httpx.AsyncClient] = {}
 
     async def aclose(self) -> None:
-        """Close all connections."""
         while self._clients:
             _, client = self._clients.popitem()
             await client.aclose()

@@ -76,7 +76,6 @@ class Exporter:
 
     @property
     def suspended(self) -> bool:
-        """Whether the user suspended the exporter."""
         return bool(self.spec and self.spec.suspend)
 
     @classmethod
@@ -87,7 +86,7 @@ class Exporter:
         """
         fields = _mapping(body)
         metadata = _mapping(fields.get("metadata"))
-        generation = metadata.get("generation")
+        generation, annotations = metadata.get("generation"), _mapping(metadata.get("annotations"))
         spec, wrong = read_spec(fields.get("spec"))
         status, ignored = read_status(fields.get("status"))
         run = _mapping(fields.get("status")).get("activeRun") if status.active_run is None else None
@@ -98,7 +97,7 @@ class Exporter:
             generation=generation if isinstance(generation, int) and 0 <= generation < MAX_COUNT else 0,
             resource_version=_text(metadata.get("resourceVersion")),
             deleting=bool(metadata.get("deletionTimestamp")),
-            annotations={k: v for k, v in _mapping(metadata.get("annotations")).items() if _is_text(k) and _is_text(v)},
+            annotations={k: v for k, v in annotations.items() if isinstance(k, str) and isinstance(v, str)},
             spec=spec,
             spec_error=_sentence(wrong),
             status=status,
@@ -129,11 +128,7 @@ def _mapping(value: Any) -> Mapping[Any, Any]:
 
 
 def _text(value: Any) -> str:
-    return value if _is_text(value) else ""
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+    return value if isinstance(value, str) else ""
 
 
 def _time(value: Any) -> datetime | None:

@@ -6,7 +6,7 @@ different values for an exporter. No label has an address, a query or the id of 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 from importlib.metadata import version
 from typing import NamedTuple, Protocol
@@ -80,22 +80,17 @@ class Metrics:
         self._leader = self._gauge("leader", "1 while this replica leads.")
         info = Gauge("info", "The version.", ["version"], namespace=PREFIX, registry=self.registry)
         info.labels(version("qualtrics-exporter")).set(1)
-        self.registry.register(_PerExporter(self._figures))
+        self.registry.register(_AtScrape(self._per_exporter))
         ProcessCollector(registry=self.registry)
 
     def observe(self, call: Call) -> None:
-        """Count a finished request."""
         self._remote.labels(call.service, call.operation, call.outcome).inc()
         self._remote_seconds.labels(call.service, call.operation).observe(call.seconds)
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Count an active run within the block."""
-        with self._active.track_inprogress():
-            yield
+    def running(self) -> AbstractContextManager[object]:
+        return self._active.track_inprogress()
 
     def run_ended(self, entry: HistoryEntry) -> None:
-        """Count a finished run or slot."""
         self._runs.labels(entry.trigger, entry.result, entry.reason).inc()
         for stage, count in (entry.recipients.model_dump(exclude_none=True) if entry.recipients else {}).items():
             self._recipients.labels(stage).inc(max(0, count))  # a tool may have changed the journal
@@ -105,7 +100,6 @@ class Metrics:
         self._failures.labels(part).inc()
 
     def leading(self, leading: bool) -> None:
-        """Record whether this replica leads."""
         self._leader.set(leading)
 
     def follow(
@@ -126,7 +120,7 @@ class Metrics:
         self._gauge("scheduler_tick_age_seconds", "Time since the work queue last ran.").set_function(tick_age)
         self._gauge("watch_age_seconds", "Time since the watch last received anything.").set_function(watch_age)
         self._gauge("failing_exporters", "Exporters whose last reconciliation failed.").set_function(failing)
-        self.registry.register(_PerNamespace(blind))
+        self.registry.register(_AtScrape(lambda: _per_namespace(blind())))
 
     def exporter(self, exporter: Exporter, ready: bool) -> None:
         """Update the series of an exporter."""
@@ -146,23 +140,8 @@ class Metrics:
         if known and known[0] == uid:
             del self._figures[namespace, name]
 
-    def _counter(self, name: str, text: str, labels: str) -> Counter:
-        return Counter(name, text, labels.split(), namespace=PREFIX, registry=self.registry)
-
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(name, text, namespace=PREFIX, registry=self.registry)
-
-
-class _PerExporter(Collector):
-    """Creates the series of each exporter at a scrape.
-
-    A scrape runs in a thread: `copy` reads the dictionary in one step of the interpreter, which `list` does not.
-    """
-
-    def __init__(self, figures: dict[tuple[str, str], tuple[str, _Figures]]) -> None:
-        self._figures = figures
-
-    def collect(self) -> Iterator[Metric]:
+    def _per_exporter(self) -> Iterator[Metric]:
+        """The series of each exporter. `copy` reads the dictionary in one step of the interpreter; `list` does not."""
         known = list(self._figures.copy().items())
         for position, (name, text) in enumerate(PER_EXPORTER):
             family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=["namespace", "name"])
@@ -171,27 +150,34 @@ class _PerExporter(Collector):
                     family.add_metric(key, value)
             yield family
 
-    def describe(self) -> Iterator[Metric]:
-        """Empty, so that the registration does not call `collect`."""
-        return iter(())
+    def _counter(self, name: str, text: str, labels: str) -> Counter:
+        return Counter(name, text, labels.split(), namespace=PREFIX, registry=self.registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, namespace=PREFIX, registry=self.registry)
 
 
-class _PerNamespace(Collector):
-    """The time for which each namespace has not been watched."""
+class _AtScrape(Collector):
+    """Creates series at each scrape, by a function that is called in a thread."""
 
-    def __init__(self, blind: Callable[[], Mapping[str, float]]) -> None:
-        self._blind = blind
+    def __init__(self, series: Callable[[], Iterator[Metric]]) -> None:
+        self._series = series
 
     def collect(self) -> Iterator[Metric]:
-        text = "Time for which the namespace has not been watched, 0 if it is. An empty name means all namespaces."
-        family = GaugeMetricFamily(f"{PREFIX}_watch_blind_seconds", text, labels=["namespace"])
-        for namespace, seconds in self._blind().items():
-            family.add_metric((namespace,), seconds)
-        yield family
+        return self._series()
 
     def describe(self) -> Iterator[Metric]:
         """Empty, so that the registration does not call `collect`."""
         return iter(())
+
+
+def _per_namespace(blind: Mapping[str, float]) -> Iterator[Metric]:
+    """The time for which each namespace has not been watched."""
+    text = "Time for which the namespace has not been watched, 0 if it is. An empty name means all namespaces."
+    family = GaugeMetricFamily(f"{PREFIX}_watch_blind_seconds", text, labels=["namespace"])
+    for namespace, seconds in blind.items():
+        family.add_metric((namespace,), seconds)
+    yield family
 
 
 def _seconds(time: datetime | None) -> float | None:

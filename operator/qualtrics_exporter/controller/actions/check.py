@@ -1,27 +1,21 @@
 """Checks: whether the exporter could run, without e-mailing anybody. Their results are in the conditions."""
 
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import ClassVar, cast
 
-from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.controller.actions import Situation
 from qualtrics_exporter.controller.actions.check_inputs import CheckInputs
-from qualtrics_exporter.controller.actions.dry_test import DryTester
-from qualtrics_exporter.controller.credentials import ClientFactory
-from qualtrics_exporter.controller.memory import Memories
-from qualtrics_exporter.controller.plan import requests
 from qualtrics_exporter.controller.plan.usable_spec import spec_problem
 from qualtrics_exporter.controller.plan.wake import check_due
-from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.status.store import StatusStore
-from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.export.checks import ONE_ADDRESS, check
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.resource.status import Status
+from qualtrics_exporter.resource.status import HistoryEntry, Status
 
 QUERY_REASONS = frozenset(
     {
@@ -37,34 +31,31 @@ QUERY_REASONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """Checks exporters. Every method that changes an exporter returns it as it is afterwards."""
+    """Checks exporters."""
 
     store: StatusStore
-    credentials: ClientFactory
-    targets: Targets
-    memories: Memories
-    clock: Clock
+    inputs: CheckInputs
     default_zone: str
-    memory: RecipientMemory
+    ends_turn: ClassVar[bool] = True
 
-    @property
-    def _inputs(self) -> CheckInputs:
-        return CheckInputs(self.credentials, self.targets, self.memories, self.clock)
+    async def due(self, now: Situation) -> bool | None:
+        """Whether the check that is due executes the query; None if no check is due."""
+        exporter = now.exporter
+        unchecked = not conditions.query_was_checked(exporter.status, exporter.generation)
+        if now.ended and not exporter.status.active_run:
+            # A run does not change `Ready`. After a failed run, a check is useful now, not in hours.
+            failed = _failed_entry(exporter, now.ended.id)
+            return unchecked or failed.reason in QUERY_REASONS if failed else None
+        time = self.inputs.clock.now()
+        if now.at_rest and (check_due(exporter, time) <= time or await self._secrets_changed(now.key, exporter)):
+            return unchecked or self.inputs.tries_execution(exporter)
+        return None
 
-    async def due(self, key: Key, exporter: Exporter) -> bool:
-        """Whether the exporter is to be checked now."""
-        now = self.clock.now()
-        return check_due(exporter, now) <= now or await self._secrets_changed(key, exporter)
-
-    def tries_execution(self, exporter: Exporter) -> bool:
-        """Whether a check runs the query again that Nexthink failed to execute."""
-        return self._inputs.tries_execution(exporter)
-
-    async def check(self, key: Key, exporter: Exporter, *, query: bool) -> Exporter:
+    async def do(self, now: Situation, query: bool) -> Exporter:
         """Check the spec, the credentials and both services. `query` also runs the query."""
-        inputs = self._inputs
-        verdict = await self._verdict(inputs, key, exporter, query=query)
-        memory = self.memories.of(key)
+        key, exporter = now.key, now.exporter
+        verdict = await self._verdict(key, exporter, query=query)
+        memory = self.inputs.memories.of(key)
         if not verdict.error or verdict.qualtrics:
             memory.qualtrics_well = None
         memory.failures = memory.failures + 1 if verdict.error and not verdict.needs_new_spec else 0
@@ -76,23 +67,19 @@ class Checker:
                 return None  # the new spec has its own check
             status = fresh.status
             if status.heavy_query:  # otherwise no export has worked yet
-                status = inputs.with_heavy_query(fresh, status, verdict)
-            return inputs.status_after(key, fresh, status, verdict)
+                status = self.inputs.with_heavy_query(fresh, status, verdict)
+            return self.inputs.status_after(key, fresh, status, verdict)
 
         return await self.store.change(key, change)
 
-    async def dry_test(self, key: Key, exporter: Exporter, token: requests.Token) -> Exporter:
-        """Do the test that the token requests. It e-mails nobody."""
-        return await DryTester(self.store, self._inputs, self.memory, self.default_zone).dry_test(key, exporter, token)
-
-    async def _verdict(self, inputs: CheckInputs, key: Key, exporter: Exporter, *, query: bool) -> Verdict:
+    async def _verdict(self, key: Key, exporter: Exporter, *, query: bool) -> Verdict:
         if problem := spec_problem(exporter, self.default_zone):
             return Verdict(spec=problem)
         spec = cast("Spec", exporter.spec)  # there is no problem with it
-        prepared = await inputs.prepare(key, exporter, spec)
-        wanted = replace(ONE_ADDRESS, export_first=inputs.export_first(exporter, spec)) if query else None
+        prepared = await self.inputs.prepare(key, exporter, spec)
+        wanted = replace(ONE_ADDRESS, export_first=self.inputs.export_first(exporter, spec)) if query else None
         verdict = await check(spec, prepared.connections, wanted=wanted, known=prepared.known)
-        return inputs.complete(key, prepared, verdict)
+        return self.inputs.complete(key, prepared, verdict)
 
     async def _secrets_changed(self, key: Key, exporter: Exporter) -> bool:
         """Whether a Secret of an exporter that is not Ready changed, which may have corrected it."""
@@ -100,4 +87,8 @@ class Checker:
             return False
         if spec_problem(exporter, self.default_zone):
             return False
-        return self.memories.of(key).secrets != await self.credentials.versions(exporter, exporter.spec)
+        return self.inputs.memories.of(key).secrets != await self.inputs.credentials.versions(exporter, exporter.spec)
+
+
+def _failed_entry(exporter: Exporter, run_id: str) -> HistoryEntry | None:
+    return next((e for e in exporter.status.history or [] if e.id == run_id and e.result == "Failed"), None)

@@ -2,8 +2,8 @@
 and other exporters with the same target."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import NamedTuple
@@ -16,9 +16,9 @@ from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.export.checks import Known
+from qualtrics_exporter.export.clients import LimitedConnections
 from qualtrics_exporter.export.guards import CheckWarning
 from qualtrics_exporter.export.heavy_query import begins_with_export, remembered, to_be_tried_again
-from qualtrics_exporter.export.query_texts import TenantTexts
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.qualtrics.client import QualtricsClient
@@ -27,6 +27,7 @@ from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import Status
+from qualtrics_exporter.telemetry.metrics import Metrics
 
 RETRY_FIRST = timedelta(seconds=30)
 RETRY_MOST = timedelta(minutes=15)
@@ -37,15 +38,6 @@ same exporter wait for many minutes."""
 
 RESULT_REASONS = frozenset({Reason.QUERY_RETURNS_SEVERAL_FIELDS, Reason.QUERY_RETURNS_NO_EMAIL})
 """Errors in the rows of the result. A check that reads no rows cannot withdraw them."""
-
-
-@dataclass(frozen=True, slots=True)
-class LimitedConnections:
-    """The connections of a check (`export.checks.Connections`). Each has its time limit."""
-
-    nexthink_client: Callable[[], AbstractAsyncContextManager[NexthinkClient]]
-    qualtrics_client: Callable[[], AbstractAsyncContextManager[QualtricsClient]]
-    texts: TenantTexts
 
 
 class Prepared(NamedTuple):
@@ -66,6 +58,7 @@ class CheckInputs:
     credentials: ClientFactory
     targets: Targets
     memories: Memories
+    metrics: Metrics
     clock: Clock
 
     async def prepare(self, key: Key, exporter: Exporter, spec: Spec) -> Prepared:
@@ -89,6 +82,8 @@ class CheckInputs:
 
     def complete(self, key: Key, prepared: Prepared, verdict: Verdict) -> Verdict:
         """Remember what the check found; returns the verdict with the warnings that only the controller knows."""
+        if verdict.error and verdict.error.reason is Reason.INTERNAL_ERROR:
+            self.metrics.failed("check")
         if verdict.qualtrics_checked and prepared.secret_known and not verdict.qualtrics:
             until = self.clock.monotonic() + CHECK_INTERVAL.total_seconds()
             self.memories.of(key).qualtrics_well = Well(prepared.basis, until, verdict.qualtrics_warnings)
@@ -167,5 +162,4 @@ def found_in_result(status: Status, generation: int) -> ExportError | None:
         since = max(since, test.completion_time)  # the condition may have been False before, for another reason
     if any(e.recipients and e.start_time and e.start_time >= since for e in status.history or []):
         return None
-    what = condition.message.removesuffix(reason.next_step).rstrip().removesuffix(".")
-    return Permanent(reason, what)
+    return Permanent(reason, condition.message.removesuffix("."), next_step="")  # the message has the next step

@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import ClassVar, cast
 
+from qualtrics_exporter.controller.actions import Situation
 from qualtrics_exporter.controller.actions.check_inputs import CheckInputs
 from qualtrics_exporter.controller.plan import requests
 from qualtrics_exporter.controller.plan.usable_spec import spec_problem
@@ -31,15 +32,26 @@ for the test."""
 
 @dataclass(frozen=True, slots=True)
 class DryTester:
-    """Does dry tests and stores their results."""
+    """Does dry tests and stores their results. Each test also checks everything that a check does."""
 
     store: StatusStore
     inputs: CheckInputs
     memory: RecipientMemory
     default_zone: str
+    ends_turn: ClassVar[bool] = True
 
-    async def dry_test(self, key: Key, exporter: Exporter, token: requests.Token) -> Exporter:
+    async def due(self, now: Situation) -> requests.Token | None:
+        """The token of the test that is requested."""
+        token = requests.requested(requests.TEST, now.exporter)
+        if token is None or not now.at_rest:
+            return None
+        # With a spec that cannot be used, even a delivering test is dry: it reports the problem.
+        dry = not requests.wants_delivery(now.exporter) or spec_problem(now.exporter, self.default_zone)
+        return token if dry else None
+
+    async def do(self, now: Situation, token: requests.Token) -> Exporter:
         """Do the test that the token requests. It needs no journal: its receipt is written together with its result."""
+        key, exporter = now.key, now.exporter
         run_id = test_run_id(exporter.uid, token.identity)
         entry, verdict = await self._done(key, exporter, run_id)
 

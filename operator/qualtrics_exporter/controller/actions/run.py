@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import ClassVar
 
 from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.controller.actions import Situation
 from qualtrics_exporter.controller.credentials import ClientFactory
+from qualtrics_exporter.controller.memory import Memories
 from qualtrics_exporter.controller.plan.deadlines import run_deadline
 from qualtrics_exporter.controller.plan.next_status import finished
 from qualtrics_exporter.controller.plan.usable_spec import schedule_of, spec_problem
@@ -26,12 +29,14 @@ from qualtrics_exporter.export.heavy_query import begins_with_export
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.messages import unknown_message
 from qualtrics_exporter.export.run import execute
+from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.export.sample import Sample, sample_of, surveyed_groups
 from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, Status, entry_of
+from qualtrics_exporter.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +51,26 @@ class Runner:
     identity: ProcessIdentity
     default_zone: str
     memory: RecipientMemory
-    unsure: Callable[[], bool] = lambda: False
+    memories: Memories
+    metrics: Metrics
+    unsure: Callable[[], bool]
     """Whether the clock was set forward a moment ago, and may be wrong."""
+    ends_turn: ClassVar[bool] = False  # after a failed run, the check comes in the same turn: it shows why
+
+    async def due(self, now: Situation) -> ActiveRun | None:
+        """The run that was just claimed or taken over."""
+        return now.claimed
+
+    async def do(self, now: Situation, run: ActiveRun) -> Exporter:
+        """Take the run to its end."""
+        log.info("run %s of %s: %s, attempt %d, from %s", run.id, now.key, run.trigger, run.attempt, run.step)
+        with self.metrics.running():
+            await self.run(now.key, now.exporter, run)
+        self.memories.of(now.key).qualtrics_well = None  # if the run failed, the check shows why
+        return await self.store.read(now.key)
 
     async def run(self, key: Key, exporter: Exporter, run: ActiveRun) -> None:
-        """Do the rest of a run that was just claimed or taken over.
+        """Do the rest of a run.
 
         Returns when the run has ended or another process has taken it over. Cancelling leaves a run that has not
         reached its send for the next start, and waits for a send in progress.
@@ -79,13 +99,11 @@ class Runner:
             assert exporter.spec is not None  # noqa: S101  no problem, so there is a spec
             clients = await self.clients.both(exporter, exporter.spec)
         except ExportError as error:
-            await journal.finish(run, self._without_clients(run, error))
+            await journal.finish(run, without_clients(run, error, self.clock.now()))
             return
-        unchecked = run.step == "Claimed" and not conditions.is_ready(exporter.status, exporter.generation)
-        await execute(
+        context = RunContext(
             *(run, exporter.spec, clients, journal, self.clock),
-            check_first=unchecked,
-            unsure=self.unsure,
+            check_first=run.step == "Claimed" and not conditions.is_ready(exporter.status, exporter.generation),
             deadline=self._time_left(exporter.spec, run),
             memory=partial(self.memory.hold, tenant_of(exporter)),
             sample=self._sample(exporter, exporter.spec, run),
@@ -93,7 +111,9 @@ class Runner:
             export_first=begins_with_export(
                 exporter.spec.nexthink, exporter.status.heavy_query, exporter.generation, self.clock.now()
             ),
+            unsure=self.unsure,
         )
+        await execute(context)
 
     def _sample(self, exporter: Exporter, spec: Spec, run: ActiveRun) -> Sample | None:
         status, name = exporter.status, f"{exporter.namespace}/{exporter.name}"
@@ -104,16 +124,6 @@ class Runner:
         """How long the run may still take. A future start time is ignored: a clock that was ahead wrote it."""
         elapsed = max(timedelta(0), self.clock.now() - run.start_time)
         return max(timedelta(0), run_deadline(spec) - elapsed)
-
-    def _without_clients(self, run: ActiveRun, error: ExportError) -> Ended:
-        """The end of a run that has no clients. Its journal decides whether it was sent."""
-        now = self.clock.now()
-        if run.step == "Sent":
-            return Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, Reason.SUCCEEDED.meaning, now))
-        if not run.before_send:
-            message = unknown_message(run, f"what came of it could not be looked up: {error.what}")
-            return Ended(entry_of(run, "Unknown", Reason.DELIVERY_UNKNOWN, message, now))
-        return Ended(entry_of(run, "Failed", error.reason, f"{error.message} Nobody was mailed.", now))
 
     async def _start_again(self, key: Key, run: ActiveRun) -> tuple[Exporter, ActiveRun]:
         again: ActiveRun | None = None
@@ -142,3 +152,13 @@ class Runner:
         exporter = await self.store.change(key, claim)
         assert again is not None  # noqa: S101  otherwise `claim` raised `Abandoned`
         return exporter, again
+
+
+def without_clients(run: ActiveRun, error: ExportError, now: datetime) -> Ended:
+    """The end of a run that has no clients. Its journal decides whether it was sent."""
+    if run.step == "Sent":
+        return Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, Reason.SUCCEEDED.meaning, now))
+    if not run.before_send:
+        message = unknown_message(run, f"what came of it could not be looked up: {error.what}")
+        return Ended(entry_of(run, "Unknown", Reason.DELIVERY_UNKNOWN, message, now))
+    return Ended(entry_of(run, "Failed", error.reason, f"{error.message} Nobody was mailed.", now))

@@ -10,7 +10,6 @@ older CRD let in must not raise.
 """
 
 import base64
-import binascii
 import contextlib
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -78,9 +77,8 @@ class ObjectKey:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A Secret. `version` changes whenever its content may have changed; `repr` does not show the content."""
+    """A Secret. `repr` does not show the content."""
 
-    version: str
     data: dict[str, bytes] = field(repr=False)
 
 
@@ -149,16 +147,17 @@ class ClusterApi:
         body = await self._call(ApiRequest("get", SECRETS, namespace, name))
         try:
             data = {key: base64.b64decode(value, validate=True) for key, value in (body.get("data") or {}).items()}
-        except (binascii.Error, ValueError) as error:  # the API server accepts no such Secret
+        except ValueError as error:  # the API server accepts no such Secret
             raise Unreachable(f"the data of Secret {namespace}/{name} is not base64") from error
-        return Secret(_version(body), data)
+        return Secret(data)
 
     async def secret_version(self, namespace: str, name: str) -> str | None:
-        """The version of a Secret, without its content; None if the Secret does not exist."""
+        """Changes whenever the content of a Secret may have changed; None if the Secret does not exist."""
         try:
-            return _version(await self._call(ApiRequest("get", SECRETS, namespace, name), accept=_METADATA))
+            body = await self._call(ApiRequest("get", SECRETS, namespace, name), accept=_METADATA)
         except NotFound:
             return None
+        return f"{body['metadata']['uid']}/{body['metadata']['resourceVersion']}"
 
     async def create_event(self, event: Mapping[str, Any]) -> None:
         """Create an Event of events.k8s.io/v1, unless it exists already."""
@@ -245,8 +244,3 @@ class ClusterApi:
             raise Unreachable(f"{request} timed out") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Unreachable(f"{request} failed: {tls_problem(error) or type(error).__name__}") from error
-
-
-def _version(body: Mapping[str, Any]) -> str:
-    metadata = body["metadata"]
-    return f"{metadata['uid']}/{metadata['resourceVersion']}"

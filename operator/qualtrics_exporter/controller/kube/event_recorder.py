@@ -6,14 +6,13 @@ that must not be lost is in status. Callers post one Event for each change of st
 
 import hashlib
 import logging
-import secrets
+from dataclasses import dataclass
 from typing import Literal
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.errors import ClusterError
 from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION, Exporter
-from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.telemetry.redact import redact
 
 log = logging.getLogger(__name__)
@@ -24,41 +23,41 @@ _NAME_LENGTH = 253
 _TAIL = 16
 
 
+@dataclass(frozen=True, slots=True)
+class EventToRecord:
+    """An Event. Its name is made from `dedup`: recording the same Event twice, or in two replicas, makes one Event."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    note: str
+    action: str
+    """One CamelCase word for the operator's action, such as `Run`."""
+    dedup: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventRecorder:
     """Posts Events about exporters. `instance` is the name of the reporting pod or host."""
 
-    def __init__(self, cluster: ClusterApi, instance: str, clock: Clock) -> None:
-        self._cluster = cluster
-        self._instance = instance[:128] or "unknown"
-        self._clock = clock
+    cluster: ClusterApi
+    instance: str
+    clock: Clock
 
-    async def record(
-        self,
-        exporter: Exporter,
-        type_: Literal["Normal", "Warning"],
-        reason: Reason | str,
-        note: str,
-        *,
-        action: str,
-        dedup: str | None = None,
-    ) -> None:
-        """Post one Event; never raises. `action` is one CamelCase word for the operator's action ("Run", "Check").
-
-        With `dedup` an Event of the same object, reason and `dedup` exists once, even if several replicas post it.
-        """
-        tail = hashlib.sha256(f"{exporter.uid}\0{reason}\0{dedup}".encode()).hexdigest()[:_TAIL] if dedup else None
-        event = {
+    async def record(self, exporter: Exporter, event: EventToRecord) -> None:
+        """Post one Event; never raises."""
+        tail = hashlib.sha256(f"{exporter.uid}\0{event.reason}\0{event.dedup}".encode()).hexdigest()[:_TAIL]
+        body = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {
                 "namespace": exporter.namespace,
-                "name": f"{_stem(exporter.name)}.{tail or secrets.token_hex(_TAIL // 2)}",
+                "name": f"{_stem(exporter.name)}.{tail}",
             },
-            "eventTime": self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "type": type_,
-            "reason": str(reason),
-            "action": action,
-            "note": cut(redact(note)),
+            "eventTime": self.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "type": event.type,
+            "reason": str(event.reason),
+            "action": event.action,
+            "note": cut(redact(event.note)),
             "regarding": {
                 "apiVersion": f"{GROUP}/{VERSION}",
                 "kind": KIND,
@@ -67,14 +66,13 @@ class EventRecorder:
                 "uid": exporter.uid,
             },
             "reportingController": CONTROLLER,
-            "reportingInstance": self._instance,
+            "reportingInstance": self.instance[:128] or "unknown",
         }
         try:
-            await self._cluster.create_event(event)
+            await self.cluster.create_event(body)
         except ClusterError as error:
-            log.warning(
-                "the Event %s about %s/%s could not be posted: %s", reason, exporter.namespace, exporter.name, error
-            )
+            about = f"{exporter.namespace}/{exporter.name}"
+            log.warning("the Event %s about %s could not be posted: %s", event.reason, about, error)
 
 
 def cut(note: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 from kubernetes.aio import client, config
@@ -89,18 +90,10 @@ def _headers(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> dict[str, s
     if groups := user.get("as-groups"):
         headers["Impersonate-Group"] = [str(group) for group in groups]
     for key, values in (user.get("as-user-extra") or {}).items():
-        headers[f"Impersonate-Extra-{_escape(str(key))}"] = [str(value) for value in values]
+        # Other characters are percent-encoded, as in client-go.
+        headers[f"Impersonate-Extra-{quote(str(key), safe=_HEADER_CHARACTERS)}"] = [str(value) for value in values]
     if headers and "Impersonate-User" not in headers:
         raise UnusableConnection("the user has as-uid, as-groups or as-user-extra without as")
     if cluster.get("disable-compression"):
         headers["Accept-Encoding"] = "identity"
     return headers
-
-
-def _escape(key: str) -> str:
-    """A key of `as-user-extra` as part of a header's name: other characters are percent-encoded, as in client-go."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in _HEADER_CHARACTERS) else _percent(c) for c in key)
-
-
-def _percent(character: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in character.encode())

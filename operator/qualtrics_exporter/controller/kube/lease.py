@@ -49,17 +49,16 @@ class Lease:
         }
         body = {**before, "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
         try:
-            return await self._repeat_until_response(lambda: self._send(bool(before), body))
+            if before:
+                return await self._repeat_until_response(
+                    lambda: self._cluster.replace_lease(self.namespace, self.name, body)
+                )
+            return await self._repeat_until_response(lambda: self._cluster.create_lease(self.namespace, body))
         except Conflict:
             current = await self.read()
             if spec_of(current) != spec:  # the times have microseconds: no other client writes the same spec
                 raise
             return current
-
-    async def _send(self, exists: bool, body: Body) -> Body:
-        if exists:
-            return await self._cluster.replace_lease(self.namespace, self.name, body)
-        return await self._cluster.create_lease(self.namespace, body)
 
     async def _repeat_until_response(self, call: Callable[[], Awaitable[Body]]) -> Body:
         """Repeat a call until one of its repetitions gets a response; the caller limits the time."""
@@ -82,5 +81,4 @@ def spec_of(lease: Body) -> Body:
 
 
 def annotations_of(lease: Body) -> dict[str, str]:
-    """The annotations of a Lease."""
     return (lease.get("metadata") or {}).get("annotations") or {}

@@ -5,7 +5,7 @@ When a watch breaks, the sequence is:
 1. Kopf repeats failed requests by itself, silently. The HTTP session of the watch reports how each request ends, so
    `problem` and `blind_seconds` always tell whether exporters are watched.
 2. If Kopf gives up, meets an unknown event or status, or a permission is missing, Kopf's operator ends. If a watch is
-   blind for `STUCK_SECONDS`, or a sweep finds changes that it missed (`restart`), this module ends it.
+   blind for `Timings.stuck`, or a sweep finds changes that it missed (`restart`), this module ends it.
 3. After a pause that grows from 1 to 60 seconds, a new attempt checks the permissions and starts with a list. So no
    change is lost except for deletions, which `Watch` finds by comparing lists.
 
@@ -32,14 +32,27 @@ from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE = 1.0
-MAX_PAUSE = 60.0
-STUCK_SECONDS = 120.0
-"""A watch that is blind for this long is restarted, whatever it waits for. The API server may ask Kopf to wait for an
-hour, and Kopf obeys.
-"""
-LOOK_SECONDS = 10.0
-"""How often a watch looks for its own problems."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """The times of a watch, in seconds."""
+
+    first_pause: float = 1.0
+    max_pause: float = 60.0
+    look: float = 10.0
+    """How often a watch looks for its own problems."""
+    stuck: float = 120.0
+    """A watch that is blind for this long is restarted, whatever it waits for. The API server may ask Kopf to wait for
+    an hour, and Kopf obeys."""
+    blind: float = 900.0
+    """If no namespace can be watched for this long, the process ends. A new process reads its configuration, its
+    credentials and the certificate authority again. While at least one namespace is watched, the process continues."""
+    error_backoffs: tuple[float, ...] = (1, 2, 5)
+    """Pauses of Kopf, enough for short problems. Kopf reconnects without a limit, and only these slow it down."""
+    reconnect_backoff: float = 0.1
+
+
+TIMINGS = Timings()
 
 OnEvent = Callable[..., Awaitable[None]]
 
@@ -79,12 +92,14 @@ class NamespaceWatch:
         *,
         selector: str | None,
         check: Callable[[], Awaitable[None]],
+        timings: Timings = TIMINGS,
     ) -> None:
         self.namespace = namespace
         self._on_event = on_event
         self._clock = clock
         self._selector = selector
         self._check = check
+        self._timings = timings
         self.own_signals: Callable[[], None] = lambda: None
         """Called after each start, because Kopf takes over the signal handlers of the process."""
         self._restart_requested = asyncio.Event()
@@ -118,7 +133,7 @@ class NamespaceWatch:
                 self._set_problem(str(error))
             except Exception as error:  # noqa: BLE001  any event or response that Kopf does not expect
                 self._set_problem(f"the watch failed: {type(error).__name__}")
-            pause = min(MAX_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
+            pause = min(self._timings.max_pause, self._timings.first_pause * 2 ** min(self._failures, 10))
             self._failures += 1
             log.warning("%s is not watched, retrying in %g s: %s", self, pause, self.problem)
             await self._clock.sleep(pause)
@@ -158,9 +173,9 @@ class NamespaceWatch:
                 self._session = None
 
     async def _wait_for_end(self, tasks: set[Any]) -> None:
-        """Return when a task has ended, or after `LOOK_SECONDS`. Raises `ClusterError` to restart the watch."""
+        """Return when a task has ended, or after `Timings.look`. Raises `ClusterError` to restart the watch."""
         restart = asyncio.ensure_future(self._restart_requested.wait())
-        look = asyncio.ensure_future(self._clock.sleep(LOOK_SECONDS))
+        look = asyncio.ensure_future(self._clock.sleep(self._timings.look))
         began = self._clock.monotonic()
         try:
             await asyncio.wait({*tasks, restart, look}, return_when=asyncio.FIRST_COMPLETED)
@@ -169,9 +184,9 @@ class NamespaceWatch:
             look.cancel()
         if self._restart_requested.is_set():
             raise ClusterError("the watch missed changes")
-        if self.problem is None and self._clock.monotonic() - began >= LOOK_SECONDS:
+        if self.problem is None and self._clock.monotonic() - began >= self._timings.look:
             self._failures = 0
-        if min(self.blind_seconds, self._clock.monotonic() - self._attempt_began) > STUCK_SECONDS:
+        if min(self.blind_seconds, self._clock.monotonic() - self._attempt_began) > self._timings.stuck:
             raise ClusterError(self.problem or "")
 
     def _set_problem(self, problem: str) -> None:
@@ -230,9 +245,9 @@ class NamespaceWatch:
         settings.process.ultimate_exiting_timeout = None
         settings.networking.request_timeout = 60
         settings.networking.connect_timeout = 10
-        # Enough for short problems. Kopf reconnects without a limit, and only these pauses slow it down.
-        settings.networking.error_backoffs = (1, 2, 5)
+        settings.networking.error_backoffs = self._timings.error_backoffs
         settings.watching.connect_timeout = 10
+        settings.watching.reconnect_backoff = self._timings.reconnect_backoff
         settings.watching.server_timeout = 300
         # 10,000 exporters take 524 MB with the defaults, and 94 MB with these values (docs/facts/kubernetes.md section
         # 1). Kopf reads a page as a whole, and an object can have 1.5 MB.

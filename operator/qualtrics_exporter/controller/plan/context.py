@@ -44,5 +44,4 @@ class Context:
         return max(timedelta(0), since - waited)
 
     def led_since(self) -> datetime | None:
-        """Since when an operator has been leading."""
         return self.leadership.since(self.now) if self.leadership else self.now

@@ -10,7 +10,6 @@ LONGEST_RUN_DEADLINE = timedelta(hours=24)
 
 
 def starting_deadline(spec: Spec | None) -> timedelta:
-    """How late a slot may start."""
     seconds = spec.schedule.starting_deadline_seconds if spec else None
     return STARTING_DEADLINE if seconds is None else timedelta(seconds=seconds)
 

@@ -222,5 +222,4 @@ def _delivering_test(
 
 def _sent(status: Status) -> set[str]:
     """The ids of runs that were sent, or may have been. An older CRD drops `sentRuns`, but not the entries."""
-    entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
-    return {*(status.sent_runs or []), *(entry.id for entry in entries if entry.send_time)}
+    return {*(status.sent_runs or []), *(entry.id for entry in status.entries if entry.send_time)}

@@ -44,7 +44,7 @@ def repaired(exporter: Exporter, now: datetime, *, unsure: bool = False, default
 def _with_refusals(exporter: Exporter, status: Status, now: datetime) -> Status:
     """The status with an entry for each request that would act now, unless its run has an entry or is in progress."""
     run = exporter.status.active_run  # its request has acted, and its entry is written at its end
-    known = {part.id for part in (*(status.history or []), status.last_test, run) if part}
+    known = {part.id for part in (*status.entries, run) if part}
     run_token, test_token = requested(RUN, exporter, status), requested(TEST, exporter, status)
     reason = Reason.STATUS_NOT_UNDERSTOOD
     if run_token and RUN.id_of(exporter.uid, run_token.identity) not in known:

@@ -60,7 +60,6 @@ class Kind:
     """The id, from the uid of the exporter and the identity of the token."""
 
     def token(self, exporter: Exporter) -> Token | None:
-        """The token in the annotation."""
         text = exporter.annotations.get(self.annotation)
         if not text:
             return None
@@ -87,7 +86,6 @@ def requested(kind: Kind, exporter: Exporter, status: Status | None = None) -> T
 
 
 def with_receipt(kind: Kind, exporter: Exporter, status: Status, token: Token) -> Status:
-    """The status with the receipt of that token."""
     status = _with_older_receipts(status)
     id_ = kind.id_of(exporter.uid, token.identity)
     receipts = _in_front(id_[:_KEPT], getattr(status, kind.handled) or [], HANDLED_TOKENS)
@@ -228,8 +226,7 @@ def refuse_test(exporter: Exporter, status: Status, now: datetime, reason: Reaso
     if token is None:
         return status
     id_ = TEST.id_of(exporter.uid, token.identity)
-    entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
-    if not any(entry.id == id_ for entry in entries):
+    if not any(entry.id == id_ for entry in status.entries):
         entry = _refusal("Test", id_, now, "Skipped", reason, "The test did not start")
         unseen = status.last_test is not exporter.status.last_test  # another test has ended in the same plan
         if unseen or any(doubted is status.last_test for doubted in resolution.in_doubt(status)):

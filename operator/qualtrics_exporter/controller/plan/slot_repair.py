@@ -151,10 +151,9 @@ def _last_trace(status: Status, now: datetime) -> datetime | None:
     known = [time for time in slot_times if time and time <= now]
     if not known:
         # The operator reconciled the exporter then, so slots that were due before had their turn.
-        entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
         traces = [status.last_check_time, status.last_successful_time]
         traces += [
-            *(entry.completion_time for entry in entries),
+            *(entry.completion_time for entry in status.entries),
             *(c.last_transition_time for c in status.conditions or []),
         ]
         known = [time for time in traces if time and time <= now]

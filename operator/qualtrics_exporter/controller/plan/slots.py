@@ -135,7 +135,6 @@ def _is_done(status: Status, slot: slots.Slot) -> bool:
 
 
 def claimed(status: Status, slot: slots.Slot) -> Status:
-    """The status with that slot in the record of claimed slots."""
     claimed = [ClaimedSlot(due_time=slot.due, identity=slot.identity), *(status.claimed_slots or [])]
     claimed.sort(key=lambda known: known.due_time, reverse=True)
     dropped = [known.due_time for known in claimed[CLAIMED_SLOTS:]]
@@ -153,8 +152,8 @@ def _passed_over(
     status, since = _with_uncertain(exporter, status, schedule, since, until, context.now)
     led = context.led_since()
     split = min(until, max(since, led - INSTANT)) if led else since
-    status = _missed(exporter, status, schedule, since, split, context.now)
-    return _overtaken(exporter, status, schedule, split, until, context)
+    status = _missed(exporter, status, schedule, since, split, context, Reason.DEADLINE_EXCEEDED)
+    return _missed(exporter, status, schedule, split, until, context, Reason.SLOT_OVERTAKEN)
 
 
 def _with_uncertain(
@@ -173,25 +172,24 @@ def _with_uncertain(
 
 
 def _missed(
-    exporter: Exporter, status: Status, schedule: slots.Schedule, since: datetime, until: datetime, now: datetime
+    exporter: Exporter,
+    status: Status,
+    schedule: slots.Schedule,
+    since: datetime,
+    until: datetime,
+    context: Context,
+    reason: Reason,
 ) -> Status:
     if not (passed := _without_run(status, schedule, since, until)):
         return status
-    status = _with_entry(exporter, status, passed, now, "Missed", Reason.DEADLINE_EXCEEDED)
-    return conditions.last_run(status, (status.history or [])[0], exporter.generation, now)
-
-
-def _overtaken(
-    exporter: Exporter, status: Status, schedule: slots.Schedule, since: datetime, until: datetime, context: Context
-) -> Status:
-    if not (passed := _without_run(status, schedule, since, until)):
-        return status
-    waited = int((context.now - passed.oldest.due).total_seconds())
-    figures = (
-        f"It had been due for {waited} s. Of all exporters, {context.waiting} wait for their turn and "
-        f"{context.in_progress} are in progress."
-    )
-    status = _with_entry(exporter, status, passed, context.now, "Missed", Reason.SLOT_OVERTAKEN, figures)
+    figures = ""
+    if reason is Reason.SLOT_OVERTAKEN:
+        waited = int((context.now - passed.oldest.due).total_seconds())
+        figures = (
+            f"It had been due for {waited} s. Of all exporters, {context.waiting} wait for their turn and "
+            f"{context.in_progress} are in progress."
+        )
+    status = _with_entry(exporter, status, passed, context.now, "Missed", reason, figures)
     return conditions.last_run(status, (status.history or [])[0], exporter.generation, context.now)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -32,20 +32,6 @@ wrong, because its holder cannot reach the API server, the holder loses the run 
 _KEPT = (
     "id", "trigger", "scheduledTime", "startTime", "surveyId", "batchId", "distributionId", "sendTime",
 )  # fmt: skip
-
-
-class RunState(NamedTuple):
-    """What changes when a run moves."""
-
-    id: str
-    holder: str
-    step: str
-    attempt: int
-    heartbeat_time: datetime | None
-
-    @classmethod
-    def of(cls, run: ActiveRun) -> Self:
-        return cls(run.id, run.holder, run.step, run.attempt, run.heartbeat_time)
 
 
 def take_over(exporter: Exporter, status: Status, run: ActiveRun, context: Context) -> tuple[Status, ActiveRun | None]:

@@ -1,24 +1,10 @@
 """Which Events a change of status causes: one for each change of state, recoveries included."""
 
-from dataclasses import dataclass
-from typing import Literal
-
+from qualtrics_exporter.controller.kube.event_recorder import EventToRecord
 from qualtrics_exporter.controller.status import conditions, resolution
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Kind, Reason
 from qualtrics_exporter.resource.status import Condition, HistoryEntry, Result, Status, StatusWarning
-
-
-@dataclass(frozen=True, slots=True)
-class EventToRecord:
-    """An Event to record. Its name is made from `dedup`: recording the same Event twice makes one Event."""
-
-    type: Literal["Normal", "Warning"]
-    reason: str
-    note: str
-    action: str
-    dedup: str
-
 
 _ACTIONS: dict[str, str] = {
     Reason.FOUND_LATER: "LookUp",
@@ -31,17 +17,15 @@ _OUTCOMES: tuple[Result, ...] = ("Succeeded", "Failed")
 def new_entries(before: Status, after: Status) -> list[HistoryEntry]:
     """What ended between two states, oldest first."""
     # A test whose result is Unknown moves into the history when another test follows.
-    entries = [*(before.history or []), *([before.last_test] if before.last_test else [])]
-    known = {(entry.id, entry.completion_time, entry.result) for entry in entries}
+    known = {(entry.id, entry.completion_time, entry.result) for entry in before.entries}
     # An entry whose Unknown result becomes known is not new: its changed reason has an Event.
     known |= {(id_, time, result) for id_, time, was in known if was == "Unknown" for result in _OUTCOMES}
-    known |= {(e.id, e.completion_time, "Succeeded") for e in entries if resolution.said_not_sent(e)}
+    known |= {(e.id, e.completion_time, "Succeeded") for e in before.entries if resolution.said_not_sent(e)}
     fresh = [e for e in after.history or [] if (e.id, e.completion_time, e.result) not in known]
     return fresh[::-1]
 
 
 def events(before: Exporter, after: Exporter) -> list[EventToRecord]:
-    """The Events for a change of one exporter's status."""
     old, new = before.status, after.status
     found = [_ended(entry, "Run") for entry in new_entries(old, new) if _deserves_event(entry, new)]
     found += [_ended(now, _ACTIONS.get(now.reason, "Delivery"), earlier) for earlier, now in _other_reason(old, new)]

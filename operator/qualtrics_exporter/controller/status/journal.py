@@ -127,11 +127,9 @@ def _own_run(exporter: Exporter, run: ActiveRun) -> ActiveRun:
 
 
 def _with_heartbeat(exporter: Exporter, run: ActiveRun) -> ActiveRun:
-    """The run with the newest heartbeat."""
     stored = exporter.status.active_run
     return run.model_copy(update={"heartbeat_time": stored.heartbeat_time if stored else None})
 
 
 def _has_entry(status: Status, run: ActiveRun) -> bool:
-    entries = [*(status.history or []), *([status.last_test] if status.last_test else [])]
-    return any(entry.id == run.id and entry.start_time == run.start_time for entry in entries)
+    return any(entry.id == run.id and entry.start_time == run.start_time for entry in status.entries)

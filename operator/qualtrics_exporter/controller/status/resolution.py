@@ -43,12 +43,12 @@ def understood(value: str) -> OutcomeReport | None:
 
 def unsettled(status: Status) -> list[HistoryEntry]:
     """The entries whose outcome is unknown, newest first; the last test, if it is one, at the end."""
-    return [entry for entry in _entries(status) if entry.result == "Unknown"]
+    return [entry for entry in status.entries if entry.result == "Unknown"]
 
 
 def in_doubt(status: Status) -> list[HistoryEntry]:
     """The entries that Qualtrics may still show as sent, in the same order: a report of "not sent" may be too early."""
-    return [entry for entry in _entries(status) if entry.result == "Unknown" or said_not_sent(entry)]
+    return [entry for entry in status.entries if entry.result == "Unknown" or said_not_sent(entry)]
 
 
 def said_not_sent(entry: HistoryEntry) -> bool:
@@ -78,7 +78,7 @@ def resolve(status: Status, value: str, generation: int, now: datetime) -> Statu
         return _refused(status, "Its value is not understood.", now)
     entry = next((e for e in unsettled(status) if e.id == report.run), None)
     if entry is None:
-        other = next((e for e in _entries(status) if e.id == report.run), None)
+        other = next((e for e in status.entries if e.id == report.run), None)
         if other:
             return _refused(status, f"Run {report.run} ended as {other.result}, not as Unknown.", now)
         return _refused(status, f"There is no entry of a run {report.run}.", now)
@@ -121,10 +121,6 @@ def looked_for(
             "twice."
         )
     return _known(status, current, "Succeeded", Reason.FOUND_LATER, message, distribution_id, generation, now)
-
-
-def _entries(status: Status) -> list[HistoryEntry]:
-    return [*(status.history or []), *([status.last_test] if status.last_test else [])]
 
 
 def _message(entry: HistoryEntry, reason: Reason, distribution_id: str | None) -> str:

@@ -8,6 +8,7 @@ overwrites a field from an old copy.
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from qualtrics_exporter.clock import Clock
@@ -26,20 +27,18 @@ cannot write its step stops there and is resumed later.
 """
 
 
+@dataclass(frozen=True, slots=True)
 class StatusStore:
-    """Reads exporters and changes their status.
+    """Reads exporters and changes their status."""
 
-    `repair` repairs a status of which this version cannot understand a part.
-    """
-
-    def __init__(self, cluster: ClusterApi, clock: Clock, repair: Callable[[Exporter], Exporter]) -> None:
-        self._cluster = cluster
-        self._clock = clock
-        self._repair = repair
+    cluster: ClusterApi
+    clock: Clock
+    repair: Callable[[Exporter], Exporter]
+    """Repairs a status of which this version cannot understand a part."""
 
     async def read(self, key: Key) -> Exporter:
         """The exporter as the API server has it now. Raises `NotFound` also for another object of the same name."""
-        exporter = Exporter.from_object(await self._cluster.get(key.namespace, key.name))
+        exporter = Exporter.from_object(await self.cluster.get(key.namespace, key.name))
         if exporter.uid != key.uid:
             raise NotFound
         return exporter
@@ -59,24 +58,24 @@ class StatusStore:
         Returns the exporter as it is then. Raises `NotFound` if it was deleted or replaced, `Unreachable` or `Conflict`
         if the write did not succeed within `patience` seconds, and everything that `change` raises.
         """
-        give_up = self._clock.monotonic() + patience
+        give_up = self.clock.monotonic() + patience
         pause = 0.1
         while True:
             try:
                 exporter = await self.read(key)
-                status = change(self._repair(exporter) if repair else exporter)
+                status = change(self.repair(exporter) if repair else exporter)
                 if status is None or (not exporter.damaged and _same(status, exporter.status)):
                     return exporter  # a damaged status is always written: otherwise it stays damaged
-                written = await self._cluster.replace_status(
+                written = await self.cluster.replace_status(
                     key.namespace, key.name, key.uid, exporter.resource_version, _dump(status)
                 )
                 return Exporter.from_object(written)
             except (Conflict, Unreachable) as error:
-                if self._clock.monotonic() + pause > give_up:
+                if self.clock.monotonic() + pause > give_up:
                     raise
                 level = logging.DEBUG if isinstance(error, Conflict) else logging.WARNING
                 log.log(level, "status of %s could not be written, trying again: %s", key, error)
-            # Not `self._clock`, which tests control: this only paces requests, and no promise depends on it.
+            # Not `self.clock`, which tests control: this only paces requests, and no promise depends on it.
             await asyncio.sleep(pause)
             pause = min(2 * pause, 10.0)
 

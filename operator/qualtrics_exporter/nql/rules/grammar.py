@@ -6,7 +6,7 @@ from qualtrics_exporter.nql import syntax
 from qualtrics_exporter.nql.explain import explained, follows_invisible_character
 from qualtrics_exporter.nql.findings import Found, Subject, rule
 from qualtrics_exporter.nql.parse import CLAUSES
-from qualtrics_exporter.nql.vocabulary import FUNCTIONS, meant_to_be, nearest_word
+from qualtrics_exporter.nql.vocabulary import FUNCTIONS, meant_to_be, nearest
 from qualtrics_exporter.nql.walk import nodes
 from qualtrics_exporter.resource.reasons import Reason
 
@@ -51,7 +51,7 @@ def unknown_clause(subject: Subject) -> Iterator[Found]:
         if not part.keyword:
             yield part.keyword_span, f"a clause must begin with one of {known}"
             continue
-        meant = nearest_word(part.keyword, CLAUSES)
+        meant = nearest(part.keyword, CLAUSES, 0.65)
         if part.keyword in _OF_OTHER_LANGUAGES:
             hint = f"write `{_OF_OTHER_LANGUAGES[part.keyword]}`"
         else:

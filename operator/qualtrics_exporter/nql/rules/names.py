@@ -8,13 +8,12 @@ from qualtrics_exporter.nql.source import quoted
 from qualtrics_exporter.nql.vocabulary import (
     FUNCTIONS,
     METRICS,
+    TABLES,
     USER_FIELDS,
     USERS,
     is_known_table,
     meant_to_be,
-    nearest_function,
-    nearest_table,
-    nearest_user_field,
+    nearest,
 )
 from qualtrics_exporter.nql.walk import aliases, paths, tables
 from qualtrics_exporter.resource.reasons import Reason
@@ -25,7 +24,7 @@ def unknown_table(subject: Subject) -> Iterator[Found]:
     """A table that is not in the known data model."""
     for table in tables(subject.parsed.query):
         if not is_known_table(table.name):
-            hint = meant_to_be(table.name, nearest_table(table.name)) or "look it up in Nexthink's data model"
+            hint = meant_to_be(table.name, nearest(table.name, TABLES)) or "look it up in Nexthink's data model"
             yield table.span, f"{quoted('.'.join(table.segments))} is not a known table; {hint}"
 
 
@@ -38,7 +37,7 @@ def unknown_function(subject: Subject) -> Iterator[Found]:
                 continue
             name = call.name.casefold()
             if name not in FUNCTIONS:
-                hint = meant_to_be(name, nearest_function(name)) or "look it up in Nexthink's documentation"
+                hint = meant_to_be(name, nearest(name, FUNCTIONS)) or "look it up in Nexthink's documentation"
                 yield call.span, f"{quoted(f'{call.name}()')} is not a known function; {hint}"
             elif name in METRICS and call.arguments and call is path.members[0]:
                 yield call.span, f"in NQL, write `{name}` after the field, as in `duration.{name}()`"
@@ -62,6 +61,6 @@ def misspelled_user_field(subject: Subject) -> Iterator[Found]:
             continue
         if any(isinstance(member, syntax.Call) for member in path.members):
             continue
-        if meant := nearest_user_field(field):
+        if meant := nearest(field, USER_FIELDS):
             hint = meant_to_be(path.dotted, f"user.{meant}")
             yield path.span, f"{quoted(path.dotted)} is not a known field of the user; {hint}"

@@ -18,7 +18,7 @@ from qualtrics_exporter.nql.vocabulary import (
     is_known_table,
     is_of_devices,
     meant_to_be,
-    nearest_user_field,
+    nearest,
 )
 from qualtrics_exporter.nql.walk import aliases, assigned
 from qualtrics_exporter.resource.reasons import Reason
@@ -65,7 +65,7 @@ def not_an_email_field(subject: Subject) -> Iterator[Found]:
     if field is None or field.owner not in (Owner.USER, Owner.USER_WITHOUT_PREFIX) or field.names == EMAIL:
         return
     known = ".".join(field.names)
-    meant = nearest_user_field(known) if known not in USER_FIELDS else None
+    meant = nearest(known, USER_FIELDS) if known not in USER_FIELDS else None
     if known.endswith("()"):
         hint = f"remove the function, and return `{_email(subject)}`"
     elif meant and tuple(meant.split(".")) == EMAIL:

@@ -170,11 +170,14 @@ class Status(Model):
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
 
+    @property
+    def entries(self) -> list[HistoryEntry]:
+        """The history, newest first, and then the last test."""
+        return [*(self.history or []), *([self.last_test] if self.last_test else [])]
+
     def with_entry(self, entry: HistoryEntry) -> "Status":
-        """This status with another entry at the top of its history."""
         history = [entry, *(self.history or [])][:HISTORY_LENGTH]
         return self.model_copy(update={"history": history})
 
     def condition(self, type_: str) -> Condition | None:
-        """The condition of this type, or None."""
         return next((c for c in self.conditions or [] if c.type == type_), None)
