@@ -1,9 +1,9 @@
-"""Writes the list of the image's parts (SBOM), as CycloneDX: each Python package and each Debian package, and no other.
+"""Writes the bill of materials of the image (SBOM), in CycloneDX: all Python packages and Debian packages.
 
-    sbom.py FILE TREE...   the trees are laid over each other, as in the image
+    sbom.py FILE TREE...   the trees are the layers of the image
 
-It is read off the trees themselves, so a package that is asked for but not there is not listed, nor is one that only
-helped to build. The same trees give the same file: its serial number is made from what is in it.
+The trees are the source, so the SBOM does not list packages that are only required, or only used for the build. The
+same trees give the same file: the serial number is a hash of the contents.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ SUBJECT = "qualtrics-exporter"
 
 
 def python_packages(trees: list[Path]) -> Iterator[Component]:
-    """The distributions that Python finds in the image."""
+    """Yield the Python packages in the image."""
     folders = [str(folder) for tree in trees for folder in sorted(tree.glob("opt/*/lib/python3*/site-packages"))]
     for found in distributions(path=folders):
         name, expression = found.metadata["Name"], found.metadata["License-Expression"]
@@ -41,16 +41,18 @@ def python_packages(trees: list[Path]) -> Iterator[Component]:
 
 
 def debian_packages(trees: list[Path]) -> Iterator[Component]:
-    """The packages that files were taken from."""
+    """Yield the Debian packages that own files in the image."""
     for path in sorted(path for tree in trees for path in tree.glob("var/lib/dpkg/status.d/*")):
-        told = Parser().parsestr(path.read_text())
-        where = {"arch": told["Architecture"], "distro": distribution()}
-        purl = PackageURL("deb", platform.freedesktop_os_release()["ID"], told["Package"], told["Version"], where)
-        yield Component(name=told["Package"], version=told["Version"], purl=purl)
+        metadata = Parser().parsestr(path.read_text())
+        qualifiers = {"arch": metadata["Architecture"], "distro": distribution()}
+        purl = PackageURL(
+            "deb", platform.freedesktop_os_release()["ID"], metadata["Package"], metadata["Version"], qualifiers
+        )
+        yield Component(name=metadata["Package"], version=metadata["Version"], purl=purl)
 
 
 def interpreter(trees: list[Path]) -> Iterator[Component]:
-    """Python, where no package of Debian brought it."""
+    """Yield Python, unless it comes from a Debian package."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if not any(tree.joinpath("var/lib/dpkg/status.d", f"python{version}-minimal").exists() for tree in trees):
         full = platform.python_version()
@@ -58,13 +60,12 @@ def interpreter(trees: list[Path]) -> Iterator[Component]:
 
 
 def distribution() -> str:
-    """What the base calls itself: debian-12."""
-    told = platform.freedesktop_os_release()
-    return f"{told['ID']}-{told.get('VERSION_ID', 'unstable')}"
+    """Return the distribution of the base, such as debian-12."""
+    os_release = platform.freedesktop_os_release()
+    return f"{os_release['ID']}-{os_release.get('VERSION_ID', 'unstable')}"
 
 
 def main(file: Path, trees: list[Path]) -> None:
-    """Write the list."""
     parts = [*python_packages(trees), *debian_packages(trees), *interpreter(trees)]
     for part in parts:
         part.bom_ref.value = str(part.purl)
@@ -76,7 +77,7 @@ def main(file: Path, trees: list[Path]) -> None:
     bom.register_dependency(subject, bom.components)
     file.parent.mkdir(parents=True, exist_ok=True)
     document = json.loads(JsonV1Dot6(bom).output_as_string())
-    del document["metadata"]["timestamp"]  # of this moment; nothing else in the file differs from build to build
+    del document["metadata"]["timestamp"]  # the only part that differs between builds
     file.write_text(json.dumps(document, indent=2) + "\n")
     for path in (file, *(folder for folder in file.parents if folder.is_relative_to(trees[-1]))):
         os.utime(path, (0, 0))

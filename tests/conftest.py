@@ -1,6 +1,6 @@
-"""Fixtures for all tests: a real control plane, started once, a namespace for each test that wants one, the image.
+"""Fixtures for all tests: a real control plane that is started once, namespaces, stages, the image.
 
-Everything else belongs to the conftest of the folder that needs it.
+All other fixtures belong to the conftest of the folder that uses them.
 """
 
 import gc
@@ -28,12 +28,12 @@ from tests.environment.image import image as built_image
 from tests.environment.image_python import ImagePython
 from tests.environment.image_python import image_python as fetched_image_python
 from tests.environment.image_python import obstacle as image_python_obstacle
-from tests.environment.node import prepare as build_for_a_node
+from tests.environment.node import prepare as prepare_node
 from tests.environment.stage import NOON, Stage
 from tests.faults import tally
 
 RUN = secrets.token_hex(2)
-"""Tells the namespaces of this run from those that an earlier one left in an existing cluster."""
+"""Distinguishes the namespaces of this run from those that earlier runs left in an existing cluster."""
 
 NUMBERS = itertools.count(1)
 
@@ -52,25 +52,25 @@ LONGEST = (
     "faults/test_crash.py",
     "faults/test_remote_faults.py",
 )
-"""The modules that take longest. They run first: one of them at the end would leave the other workers idle."""
+"""The modules that take longest. They start first, so that no worker runs one at the end while the others are idle."""
 
 
-# How long an example takes says something about the machine, not about the code.
+# The time that an example takes depends on the machine.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:
-    """Choose the seed before other processes are started, so that all have the same.
+    """Choose the seed before worker processes start, so that all have the same seed.
 
-    What is collected stays: to search it for garbage while it grows would find nothing.
+    During the collection of tests, the garbage collector is off: it would find nothing.
     """
     tally.seed()
     gc.disable()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Show the table of the attacks of tests/faults, if they ran. Each test has given its own verdict."""
+    """Show the table of the fault tests, if they ran."""
     reports = [report for kind in terminalreporter.stats.values() for report in kind]
     calls = [report for report in reports if getattr(report, "when", None) == "call"]
     lines = tally.table(pair for report in calls for pair in report.user_properties)
@@ -82,27 +82,30 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def uses(item: pytest.Item, *fixtures: str) -> bool:
-    """Tell whether a test uses one of these fixtures, directly or through another one."""
+    """Return whether a test uses one of these fixtures, directly or through another fixture."""
     return not set(fixtures).isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the control plane, or Helm, as `cluster`: a forgotten mark would break `-m "not cluster"`."""
+    """Mark tests that use the control plane or Helm as `cluster`, and start the longest modules first.
+
+    The mark is automatic, because a forgotten mark would break `-m "not cluster"`.
+    """
     for item in items:
         if uses(item, "control_plane", "helm"):
             item.add_marker(pytest.mark.cluster)
     folder = Path(__file__).parent
-    places = {(folder / name).resolve(strict=True): place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path, len(places)))
+    order = {(folder / name).resolve(strict=True): position for position, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build what tests need before the first one: it takes longer than a test may, and shows its progress."""
+    """Build programs before the first test: this takes longer than the time limit of a test, and shows its progress."""
     gc.collect()
-    gc.freeze()  # thousands of tests are not searched for garbage again and again
+    gc.freeze()  # later collections skip the thousands of tests
     gc.enable()
-    builds = {prepare: ("control_plane", "helm"), build_for_a_node: ("node",), built_image: ("image",)}
+    builds = {prepare: ("control_plane", "helm"), prepare_node: ("node",), built_image: ("image",)}
     wanted = [build for build, fixtures in builds.items() if any(uses(item, *fixtures) for item in session.items)]
     if session.config.option.collectonly or not wanted:
         return
@@ -111,20 +114,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if capture:
             stack.enter_context(capture.global_and_fixture_disabled())
         for build in wanted:
-            with suppress(BuildError):  # other tests still run; the fixture tells the reason
+            with suppress(BuildError):  # other tests still run, and the fixture reports the error
                 build()
 
 
 def cannot(reason: str) -> None:
-    """Skip the test, with the reason; in CI that is a failure, or nobody would notice that it never ran."""
+    """Skip the test with a reason. In CI, fail instead: nobody would notice that the test never runs."""
     if os.environ.get("CI") == "true":
-        pytest.fail(f"This may not be skipped in CI: {reason}")
+        pytest.fail(f"This test cannot be skipped in CI: {reason}")
     pytest.skip(reason)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def public_authorities() -> Iterator[None]:
-    """Read the certificates of the public authorities once, not for each test that connects to something."""
+    """Read the certificates of the public authorities only once, and not in each test that opens a connection."""
     read, create = authorities.create_context, ssl.create_default_context
 
     def variables() -> list[str | None]:
@@ -143,50 +146,50 @@ def public_authorities() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def real_proxy() -> None:
-    """That there is a real proxy, `TinyProxy`."""
+    """Require a real proxy, `TinyProxy`."""
     if reason := proxy.obstacle():
-        cannot(f"there is no proxy here: {reason}")
+        cannot(f"this machine cannot run the proxy: {reason}")
 
 
 @pytest.fixture(scope="session")
 def image_python() -> ImagePython:
     """The Python of the published image."""
     if reason := image_python_obstacle():
-        cannot(f"the image's Python cannot be had here: {reason}")
+        cannot(f"this machine cannot run the Python of the image: {reason}")
     return fetched_image_python()
 
 
 @pytest.fixture(scope="session")
 def image() -> Image:
-    """The operator's image, of the present source."""
+    """The image of the operator, from the current source."""
     if reason := debian.obstacle():
-        cannot(f"no image can be built: {reason}")
+        cannot(f"this machine cannot build the image: {reason}")
     return built_image()
 
 
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[ControlPlane]:
-    """A real etcd and kube-apiserver, empty but for what tests made before."""
+    """A real etcd and kube-apiserver. They contain only the objects of earlier tests."""
     with ControlPlane() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def cluster(control_plane: ControlPlane) -> ControlPlane:
-    """The control plane with our CRDs."""
+    """The control plane with the CRDs of the operator."""
     control_plane.install_crds()
     return control_plane
 
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> str:
-    """A namespace that no other test has, called after the test."""
-    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
-    return control_plane.namespace(f"{words[:40].strip('-') or 'test'}-{next(NUMBERS)}-{RUN}")
+    """A new namespace with a name that contains the name of the test."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    return control_plane.namespace(f"{name[:40].strip('-') or 'test'}-{next(NUMBERS)}-{RUN}")
 
 
 @pytest.fixture
 def stage(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Stage]:
-    """A stage of its own, on a Tuesday at noon; what is started on it ends with the test."""
+    """A new stage, whose clock starts on a Tuesday at noon. Everything that is started on it ends with the test."""
     with ExitStack() as stack:
         yield Stage(cluster, namespace, tmp_path, stack, start=NOON)

@@ -14,33 +14,33 @@ import pytest
 
 from tests.environment.controlplane import ControlPlane
 from tests.environment.operator import Operator
-from tests.environment.release import Release, Right
+from tests.environment.release import Permission, Release
 from tests.environment.stage import NOON, AppliedExporter, Stage
 from tests.environment.waiting import eventually
 
 GROUP = "qualtrics-exporter.dev"
-GET = Right("get", "qualtricsexporters", GROUP)
-LIST = Right("list", "qualtricsexporters", GROUP)
-WATCH = Right("watch", "qualtricsexporters", GROUP)
-UPDATE_STATUS = Right("update", "qualtricsexporters/status", GROUP)
-GET_SECRETS = Right("get", "secrets", "")
-CREATE_EVENTS = Right("create", "events", "events.k8s.io")
-GET_LEASES = Right("get", "leases", "coordination.k8s.io")
-CREATE_LEASES = Right("create", "leases", "coordination.k8s.io")
-UPDATE_LEASES = Right("update", "leases", "coordination.k8s.io")
+GET = Permission("get", "qualtricsexporters", GROUP)
+LIST = Permission("list", "qualtricsexporters", GROUP)
+WATCH = Permission("watch", "qualtricsexporters", GROUP)
+UPDATE_STATUS = Permission("update", "qualtricsexporters/status", GROUP)
+GET_SECRETS = Permission("get", "secrets", "")
+CREATE_EVENTS = Permission("create", "events", "events.k8s.io")
+GET_LEASES = Permission("get", "leases", "coordination.k8s.io")
+CREATE_LEASES = Permission("create", "leases", "coordination.k8s.io")
+UPDATE_LEASES = Permission("update", "leases", "coordination.k8s.io")
 EVERYBODY = {f"{name}@example.com" for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
 
 Test = Callable[..., None]
-needed: dict[Right, str] = {}
+needed: dict[Permission, str] = {}
 """Each permission, and the name of the test that takes it away."""
 
 
-def needs(*rights: Right) -> Callable[[Test], Test]:
-    """Mark a test of an operator without a permission. The test runs once for each of `rights`."""
+def needs(*permissions: Permission) -> Callable[[Test], Test]:
+    """Mark a test of an operator without a permission. The test runs once for each of `permissions`."""
 
     def mark(test: Test) -> Test:
-        needed.update(dict.fromkeys(rights, test.__name__))
-        return pytest.mark.parametrize("right", rights, ids=str)(test)
+        needed.update(dict.fromkeys(permissions, test.__name__))
+        return pytest.mark.parametrize("permission", permissions, ids=str)(test)
 
     return mark
 
@@ -82,10 +82,10 @@ class Installed:
             self._leader.stop()
             self._leader = None
 
-    def without(self, right: Right) -> Any:
+    def revoked(self, permission: Permission) -> Any:
         """A context in which the release does not have that permission."""
-        is_lease = right.resource == "leases"
-        return self.release.without(right, self.release.namespace if is_lease else self.stage.namespace)
+        is_lease = permission.resource == "leases"
+        return self.release.revoked(permission, self.release.namespace if is_lease else self.stage.namespace)
 
     def mailed(self) -> set[str]:
         """All people who have got a mail so far."""
@@ -125,20 +125,20 @@ def test_operator_with_the_permissions_of_the_chart_sends_a_survey_and_reports_i
     assert exporter.checked()["reason"] == "Checked"
     exporter.annotate(run_requested_at="now")
     assert exporter.ended()["result"] == "Succeeded"
-    exporter.told("Succeeded")
+    exporter.wait_for_event("Succeeded")
     assert [event["reason"] for event in exporter.events()] == ["Checked", "Succeeded"]
     assert installed.mailed() == EVERYBODY
 
 
 def test_operator_cannot_list_or_change_secrets_and_cannot_change_exporters(installed: Installed) -> None:
-    forbidden = [Right(verb, "secrets", "") for verb in ("list", "watch", "create", "update", "patch", "delete")]
-    forbidden += [Right(verb, "qualtricsexporters", GROUP) for verb in ("create", "update", "patch", "delete")]
-    for right in forbidden:
-        assert not installed.release.may(right, installed.stage.namespace), right
+    forbidden = [Permission(verb, "secrets", "") for verb in ("list", "watch", "create", "update", "patch", "delete")]
+    forbidden += [Permission(verb, "qualtricsexporters", GROUP) for verb in ("create", "update", "patch", "delete")]
+    for permission in forbidden:
+        assert not installed.release.is_allowed(permission, installed.stage.namespace), permission
 
 
 def test_operator_for_one_namespace_cannot_read_secrets_of_another(installed: Installed) -> None:
-    can_read = installed.release.may(GET_SECRETS, "default")
+    can_read = installed.release.is_allowed(GET_SECRETS, "default")
     assert can_read == ("QUALTRICS_EXPORTER_NAMESPACE" not in environment(installed))
 
 
@@ -156,12 +156,12 @@ def test_operator_can_read_and_write_only_its_own_lease(installed: Installed) ->
 
 @needs(GET)
 def test_operator_that_cannot_get_exporters_runs_once_the_permission_is_back(
-    installed: Installed, operator: Operator, right: Right
+    installed: Installed, operator: Operator, permission: Permission
 ) -> None:
     exporter = installed.exporter()
     exporter.checked()
     sent = len(installed.stage.sandbox.ledger.distributions)
-    with installed.without(right):
+    with installed.revoked(permission):
         exporter.annotate(run_requested_at="now")
         wait_for_log(operator, "may not get qualtricsexporters")
     assert exporter.ended()["result"] == "Succeeded"
@@ -170,9 +170,9 @@ def test_operator_that_cannot_get_exporters_runs_once_the_permission_is_back(
 
 @needs(UPDATE_STATUS)
 def test_operator_that_cannot_write_the_status_reports_it_as_an_event_and_in_the_log(
-    installed: Installed, operator: Operator, right: Right
+    installed: Installed, operator: Operator, permission: Permission
 ) -> None:
-    with installed.without(right):
+    with installed.revoked(permission):
         exporter = installed.exporter()
         events = eventually(exporter.events, "an Event reports it")
         assert events[0]["reason"] == "StatusRefused"
@@ -184,18 +184,18 @@ def test_operator_that_cannot_write_the_status_reports_it_as_an_event_and_in_the
 @needs(GET_SECRETS)
 @pytest.mark.usefixtures("operator")
 def test_exporter_whose_secrets_the_operator_cannot_read_is_not_ready_with_secret_not_readable(
-    installed: Installed, right: Right
+    installed: Installed, permission: Permission
 ) -> None:
-    with installed.without(right):
+    with installed.revoked(permission):
         ready = installed.exporter().checked()
     assert (ready["status"], ready["reason"]) == ("False", "SecretNotReadable")
 
 
 @needs(CREATE_EVENTS)
 def test_operator_that_cannot_create_events_still_runs_and_reports_in_the_status(
-    installed: Installed, operator: Operator, right: Right
+    installed: Installed, operator: Operator, permission: Permission
 ) -> None:
-    with installed.without(right):
+    with installed.revoked(permission):
         exporter = installed.exporter()
         exporter.checked()
         exporter.annotate(run_requested_at="now")
@@ -206,25 +206,25 @@ def test_operator_that_cannot_create_events_still_runs_and_reports_in_the_status
 
 @needs(LIST, WATCH)
 def test_operator_that_cannot_list_or_watch_exporters_exits_and_names_the_permission(
-    installed: Installed, right: Right
+    installed: Installed, permission: Permission
 ) -> None:
     operator = installed.operator("pod-1")
-    with installed.without(right):
+    with installed.revoked(permission):
         operator.start(ready=False)
         assert operator.wait() == 1
-    assert f"the operator may not {right.verb} qualtricsexporters" in operator.log
+    assert f"the operator may not {permission.verb} qualtricsexporters" in operator.log
     assert "Traceback" not in operator.log
 
 
 @needs(GET_LEASES, CREATE_LEASES, UPDATE_LEASES)
 def test_operator_that_cannot_use_its_lease_is_neither_leader_nor_ready_until_it_can(
-    installed: Installed, right: Right
+    installed: Installed, permission: Permission
 ) -> None:
     release = installed.release
     installed.end_leader()
     lease = ("lease", release.name, "--namespace", release.namespace)
     release.cluster.kubectl("delete", *lease, "--ignore-not-found")
-    if right == UPDATE_LEASES:  # a Lease without a holder, which the operator would only update
+    if permission == UPDATE_LEASES:  # a Lease without a holder, which the operator would only update
         free_lease = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
@@ -233,11 +233,11 @@ def test_operator_that_cannot_use_its_lease_is_neither_leader_nor_ready_until_it
         }
         release.cluster.kubectl("create", "-f", "-", input=json.dumps(free_lease))
     operator = installed.operator("pod-2")
-    with installed.without(right):
-        if right == CREATE_LEASES:  # the pod that led may have created it again before it lost the permission
+    with installed.revoked(permission):
+        if permission == CREATE_LEASES:  # the pod that led may have created it again before it lost the permission
             release.cluster.kubectl("delete", *lease, "--ignore-not-found")
         operator.start(ready=False)
-        wait_for_log(operator, f"cannot be acquired or renewed: the operator may not {right.verb} leases")
+        wait_for_log(operator, f"cannot be acquired or renewed: the operator may not {permission.verb} leases")
         operator.serves()
         assert operator.get("/readyz") == 503
         assert "qualtrics_exporter_leader 0.0" in operator.metrics()
@@ -246,7 +246,7 @@ def test_operator_that_cannot_use_its_lease_is_neither_leader_nor_ready_until_it
 
 
 def test_each_permission_of_the_chart_is_needed_by_a_test(installed: Installed) -> None:
-    assert installed.release.rights() == set(needed)
+    assert installed.release.permissions() == set(needed)
 
 
 def wait_for_log(operator: Operator, text: str) -> None:

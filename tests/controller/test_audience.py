@@ -20,6 +20,6 @@ def test_audience_that_shrinks_is_reported_once_in_condition_event_and_history(s
         condition = exporter.condition("LastRunSucceeded")
         assert (condition["status"], condition["reason"]) == ("True", entry["reason"])
     assert results == [("Succeeded", "Succeeded"), ("Succeeded", "AudienceShrank"), ("Succeeded", "NoRecipients")]
-    (event,) = [event for event in exporter.told("AudienceShrank") if event["reason"] == "AudienceShrank"]
+    (event,) = [event for event in exporter.wait_for_event("AudienceShrank") if event["reason"] == "AudienceShrank"]
     assert event["type"] == "Warning"
     exporter.delete()

@@ -266,7 +266,7 @@ def test_operator_notices_a_fixed_secret_within_a_minute(stage: Stage) -> None:
         lambda status: {c["type"]: c["status"] for c in status["conditions"]}["Ready"] == "True",
         "the exporter is ready again",
     )
-    exporter.told("Recovered")
+    exporter.wait_for_event("Recovered")
     assert not exporter.condition("Stalled")
     assert not exporter.condition("Reconciling")
 

@@ -41,7 +41,7 @@ def test_requested_run_mails_exactly_the_people_of_the_query_and_reports_success
     assert status["lastSuccessfulTime"] == entry["completionTime"]
     assert exporter.condition("LastRunSucceeded")["status"] == "True"
     assert exporter.condition("QueryInSync")["status"] == "True"
-    reasons = [event["reason"] for event in exporter.told("Succeeded")]
+    reasons = [event["reason"] for event in exporter.wait_for_event("Succeeded")]
     assert reasons == ["Checked", "Succeeded"]
 
     columns = exporter.kubectl("get", "qex", "teams-rollout")
@@ -134,7 +134,7 @@ def test_suspended_exporter_skips_a_requested_run_with_an_entry_and_still_tests(
     assert (entry["result"], entry["reason"]) == ("Skipped", "Suspended")
     exporter.annotate(test_requested_at="now")
     assert exporter.tested("now")["reason"] == "TestPassed"
-    assert [event["reason"] for event in exporter.told("TestPassed")][-2:] == ["Suspended", "TestPassed"]
+    assert [event["reason"] for event in exporter.wait_for_event("TestPassed")][-2:] == ["Suspended", "TestPassed"]
     assert stage.sandbox.ledger.distributions == []
 
 
@@ -190,7 +190,7 @@ def test_run_reports_mails_that_qualtrics_suppressed_as_duplicates(stage: Stage)
     assert exporter.history()[0]["result"] == "Succeeded"
     last = exporter.condition("LastRunSucceeded")
     assert (last["status"], last["reason"]) == ("False", "DuplicateSuppressed")
-    exporter.told("DuplicateSuppressed")
+    exporter.wait_for_event("DuplicateSuppressed")
 
 
 def test_run_with_query_drift_also_reports_suppressed_duplicates(stage: Stage) -> None:
@@ -214,4 +214,4 @@ def test_second_exporter_with_the_same_target_gets_a_warning_and_stays_ready(sta
     ready = second.checked()
     assert ready["status"] == "True"
     assert f"{stage.namespace}/first" in ready["message"]
-    second.told("DuplicateTarget")
+    second.wait_for_event("DuplicateTarget")

@@ -149,7 +149,9 @@ def test_admission_policy_that_denies_one_exporter_is_quoted_and_others_still_ru
 
         eventually(denies, "the policy is in force")
         exporter.annotate(run_requested_at="now")
-        note = next(event["note"] for event in exporter.told("StatusRefused") if event["reason"] == "StatusRefused")
+        note = next(
+            event["note"] for event in exporter.wait_for_event("StatusRefused") if event["reason"] == "StatusRefused"
+        )
         assert f"ValidatingAdmissionPolicy '{name}'" in note
         assert "for an owner" in note
         assert "ana@" not in note

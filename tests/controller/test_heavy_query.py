@@ -117,7 +117,7 @@ def test_drift_policy_hold_holds_a_heavy_query_and_says_what_to_do(stage: Stage)
     exporter = heavy_exporter(stage)
     exporter.change(**{"nexthink.driftPolicy": "Hold", "nexthink.resultSource": "Export"})
     assert "QueryNotCompared: spec.nexthink.resultSource is Export" in exporter.checked()["message"]
-    (event,) = [event for event in exporter.told("QueryNotCompared") if event["reason"] == "QueryNotCompared"]
+    (event,) = [event for event in exporter.wait_for_event("QueryNotCompared") if event["reason"] == "QueryNotCompared"]
     assert "stops nothing" not in event["note"]
     exporter.annotate(run_requested_at="now")
     held = exporter.ended()

@@ -22,7 +22,7 @@ def executions(stage: Stage) -> int:
 
 def event_note(exporter: AppliedExporter, reason: str) -> str:
     """The note of the only Event with that reason."""
-    (found,) = (event["note"] for event in exporter.told(reason) if event["reason"] == reason)
+    (found,) = (event["note"] for event in exporter.wait_for_event(reason) if event["reason"] == reason)
     return str(found)
 
 

@@ -33,7 +33,7 @@ def test_run_killed_before_qualtrics_received_its_send_is_looked_up_and_never_se
     assert stage.sandbox.ledger.distributions == []
     assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 1
     assert exporter.condition("LastRunSucceeded")["status"] == "Unknown"
-    exporter.told("DeliveryUnknown")
+    exporter.wait_for_event("DeliveryUnknown")
 
 
 def test_interrupted_run_that_is_too_late_to_restart_ends_as_missed(stage: Stage) -> None:

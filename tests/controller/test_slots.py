@@ -82,7 +82,7 @@ def test_slots_past_their_deadline_are_reported_as_missed_and_mail_nobody(stage:
     entry = exporter.ended()
     assert (entry["result"], entry["reason"]) == ("Missed", "DeadlineExceeded")
     assert entry["message"].startswith("3 slots between 2026-11-24T23:20:00Z and 2026-11-26T23:20:00Z")
-    exporter.told("DeadlineExceeded")
+    exporter.wait_for_event("DeadlineExceeded")
     assert exporter.condition("LastRunSucceeded")["status"] == "False"
     assert exporter.status()["nextScheduleTime"] == "2026-11-27T23:20:00Z"
     assert stage.sandbox.ledger.distributions == []

@@ -1,1 +1,1 @@
-"""The real things that tests and the demo run against, made here and gone again when they end."""
+"""Real components that tests and the demo run against. They are created here and removed when the run ends."""

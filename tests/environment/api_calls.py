@@ -1,4 +1,4 @@
-"""Reading and writing objects at an API server without kubectl, which costs the machine more than the answer does."""
+"""Reads and writes objects through the API server without kubectl: starting kubectl takes longer than the call."""
 
 import json
 from abc import ABC, abstractmethod
@@ -9,14 +9,14 @@ MERGE = "application/merge-patch+json"
 
 
 class ApiCallError(Exception):
-    """The API server refused a call, or there is no such path; the message has its response."""
+    """The API server rejected a call, or the path does not exist. The message contains the response."""
 
 
 class ApiCalls(ABC):
-    """Calls as the administrator, by paths such as /api/v1/nodes."""
+    """Calls to paths such as /api/v1/nodes, as the administrator."""
 
     def read(self, path: str) -> Any:
-        """Return an object or a list; None if there is none."""
+        """Return an object or a list, or None if it does not exist."""
         return self._call("GET", path)
 
     def put(self, path: str, manifest: dict[str, Any]) -> None:
@@ -24,7 +24,7 @@ class ApiCalls(ABC):
         self._found(path, self._call("PATCH", f"{path}?fieldManager=tests&force=true", manifest, APPLY))
 
     def merge(self, path: str, patch: dict[str, Any]) -> None:
-        """Change an object by a merge patch, as `kubectl patch --type=merge` does."""
+        """Change an object with a merge patch, as `kubectl patch --type=merge` does."""
         self._found(path, self._call("PATCH", path, patch, MERGE))
 
     def delete(self, path: str) -> None:
@@ -33,7 +33,7 @@ class ApiCalls(ABC):
 
     @abstractmethod
     def _send(self, method: str, path: str, body: dict[str, Any] | None, content_type: str) -> tuple[int, bytes]:
-        """Send one request; returns the HTTP status and the body of the response."""
+        """Send one request, and return the HTTP status and the body of the response."""
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, content_type: str = "") -> Any:
         status, content = self._send(method, path, body, content_type)
@@ -45,4 +45,4 @@ class ApiCalls(ABC):
 
     def _found(self, path: str, response: Any) -> None:
         if response is None:
-            raise ApiCallError(f"{path}: there is no such path")
+            raise ApiCallError(f"{path} does not exist")

@@ -1,10 +1,10 @@
-"""A gate in front of the API server: every request of an operator passes here, is written down, and meets faults.
+"""A gate in front of the API server: a proxy that records the requests of operators and injects faults.
 
-What the sandbox is for the remote sides: a write can be held before it happens, or its reply kept back when it has;
-connections can be dropped, refused or answered by something else. It carries bytes and knows nothing of the product
-but the names of a run's steps, by which a write to the status is told from another.
+It has the same faults as the sandbox: it can hold a write before its effect, or hold the response after it, and it can
+drop or reject connections, or send another response. It forwards bytes. The only part of the product that it knows is
+the steps of a run, to distinguish the writes of a status.
 
-Operations are `api.status.Claimed` (or another step; `ended` when a run leaves the status, `noted` for the rest),
+Operations are `api.status.Claimed` (or another step; `ended` if a run leaves the status, `noted` for other writes),
 `api.event`, `api.lease`, and the reads `api.get`, `api.list`, `api.watch`, `api.secret`.
 """
 
@@ -28,7 +28,7 @@ from tests.environment.loop_thread import LoopThread, closed
 from tests.environment.waiting import HANG_SECONDS
 
 HOP_BY_HOP = {"host", "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te", "trailer"}
-WORDS = {
+REASONS = {
     401: "Unauthorized",
     403: "Forbidden",
     404: "NotFound",
@@ -40,23 +40,23 @@ WORDS = {
 
 @dataclass
 class ApiCall:
-    """One request of an operator. `status` stays 0 when it got no reply; `run` is the active run that it writes."""
+    """A request of an operator. `status` is 0 if it got no response, and `run` is the active run that it writes."""
 
     operation: str
     at: datetime
     status: int = 0
     done: float | None = None
-    """When the API server had answered, by the clock that nobody sets."""
+    """When the API server responded, in monotonic time."""
     taken: bool = False
-    """Whether the API server did it, whatever the operator then got to see."""
+    """Whether the API server executed the request, also if the operator did not get the response."""
     uid: str = ""
     run: dict[str, Any] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
-    """The entries that it writes, newest first."""
+    """The entries of the history that it writes, newest first."""
 
 
 class ApiGate:
-    """The gate, in a thread with a loop of its own, as long as the block lasts."""
+    """A context manager that runs the gate in a thread with its own event loop."""
 
     def __init__(self, kubeconfig: Path, clock: Clock) -> None:
         cluster = json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]
@@ -65,67 +65,67 @@ class ApiGate:
         self._clock = clock
         self._faults = Faults(clock)
         self._runs: dict[str, bool] = {}
-        self._open: set[asyncio.Transport] = set()
-        self._refusing = False
+        self._connections: set[asyncio.Transport] = set()
+        self._partitioned = False
         self._port = 0
-        self._there = LoopThread("api gate")
+        self._thread = LoopThread("api gate")
         self.calls: list[ApiCall] = []
 
     def __enter__(self) -> Self:
-        self._there.start()
-        self._there.run(self._start)
+        self._thread.start()
+        self._thread.run(self._start)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._there.run(lambda: closed(self._stop))
-        self._there.stop()
+        self._thread.run(lambda: closed(self._stop))
+        self._thread.stop()
 
-    def kubeconfig(self, of: Path) -> Path:
-        """A copy of this kubeconfig that leads through the gate."""
-        content = json.loads(of.read_text())
+    def kubeconfig(self, original: Path) -> Path:
+        """Write a copy of a kubeconfig that connects through the gate, and return its path."""
+        content = json.loads(original.read_text())
         content["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{self._port}"}
-        path = of.with_name(f"gate-{self._port}-{of.name}")
+        path = original.with_name(f"gate-{self._port}-{original.name}")
         path.touch(mode=0o600)
         path.write_text(json.dumps(content))
         return path
 
-    # Faults, in the words of the sandbox.
+    # Faults, with the same methods as the sandbox.
 
-    def fault(self, operation: str, **order: Any) -> Fault:
-        """Order something to go wrong; see `sandbox.faults.Fault`."""
-        return self._there.call(lambda: self._faults.add(operation, **order))
+    def fault(self, operation: str, **settings: Any) -> Fault:
+        """Inject a fault; see `sandbox.faults.Fault`."""
+        return self._thread.call(lambda: self._faults.add(operation, **settings))
 
     def held(self, operation: str = "*") -> int:
-        """How many requests stand held."""
-        return self._there.call(lambda: self._faults.held(operation))
+        """The number of requests that are held."""
+        return self._thread.call(lambda: self._faults.held(operation))
 
     def release(self, operation: str = "*", *, drop: bool = False) -> None:
-        """Let what is held go on, or end its connection."""
-        self._there.call(lambda: self._faults.release(operation, drop=drop))
+        """Continue the requests that are held, or drop their connections."""
+        self._thread.call(lambda: self._faults.release(operation, drop=drop))
 
     def clear_faults(self) -> None:
-        """Forget what was ordered and let go of what is held."""
-        self._there.call(self._faults.clear)
+        """Remove all faults, and continue the requests that are held."""
+        self._thread.call(self._faults.clear)
 
     def cut(self) -> None:
-        """End all connections, and every new one at once: the operator is alone."""
-        self._there.call(self._cut)
+        """Partition the operator from the API server: drop all connections, and reject new ones."""
+        self._thread.call(self._partition)
 
     @property
     def is_cut(self) -> bool:
-        """Whether no connection is let through."""
-        return self._refusing
+        """Whether the operator is partitioned from the API server."""
+        return self._partitioned
 
     def mend(self) -> None:
-        """Let connections through again."""
-        self._refusing = False
+        """End the partition."""
+        self._partitioned = False
 
     def drop_watches(self) -> None:
-        """End the open connections, as a load balancer does now and then; new ones are let through."""
-        self._there.call(self._cut)
-        self._refusing = False
+        """Drop the open connections, as a load balancer sometimes does, and accept new ones."""
+        self._thread.call(self._partition)
+        self._partitioned = False
 
-    # Inside
+    # Implementation
 
     async def _start(self) -> None:
         self._session = aiohttp.ClientSession(
@@ -140,41 +140,41 @@ class ApiGate:
 
     async def _stop(self) -> None:
         self._faults.clear()
-        self._cut()
+        self._partition()
         await self._runner.cleanup()
         await self._session.close()
 
-    def _cut(self) -> None:
-        self._refusing = True
-        for transport in tuple(self._open):
+    def _partition(self) -> None:
+        self._partitioned = True
+        for transport in tuple(self._connections):
             transport.abort()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         transport = request.transport
-        if transport is None or self._refusing:
-            return _dropped(request)
-        self._open.add(transport)  # type: ignore[arg-type]
+        if transport is None or self._partitioned:
+            return _drop_connection(request)
+        self._connections.add(transport)  # type: ignore[arg-type]
         try:
             body = await request.read()
-            call = self._named(request, body)
+            call = self._api_call(request, body)
             self.calls.append(call)
-            return await self._carried(request, body, call)
+            return await self._forward(request, body, call)
         except (Dropped, aiohttp.ClientError, OSError):
-            return _dropped(request)
+            return _drop_connection(request)
         finally:
-            self._open.discard(transport)  # type: ignore[arg-type]
+            self._connections.discard(transport)  # type: ignore[arg-type]
 
-    async def _carried(self, request: web.BaseRequest, body: bytes, call: ApiCall) -> web.StreamResponse:
+    async def _forward(self, request: web.BaseRequest, body: bytes, call: ApiCall) -> web.StreamResponse:
         fault = self._faults.take(call.operation)
         if fault:
             await self._faults.pause(fault, "before", call.operation)
             if not fault.effective:
                 await self._faults.pause(fault, "after", call.operation)
-                return self._worded(fault, call)
-        url, headers = self._target + request.path_qs, _end_to_end(request.headers)
+                return self._fault_response(fault, call)
+        url, headers = self._target + request.path_qs, _forwarded_headers(request.headers)
         async with self._session.request(request.method, url, headers=headers, data=body or None) as reply:
             if call.operation == "api.watch":
-                return await self._streamed(request, reply, call)
+                return await self._forward_stream(request, reply, call)
             content = await reply.read()
             call.done, call.taken = self._clock.monotonic(), reply.status < 300
             if call.operation.startswith("api.status") and call.taken:
@@ -182,38 +182,43 @@ class ApiGate:
             if fault:
                 await self._faults.pause(fault, "after", call.operation)
                 if fault.alters_reply:
-                    return self._worded(fault, call)
+                    return self._fault_response(fault, call)
             call.status = reply.status
-            return web.Response(status=reply.status, body=content, headers=_end_to_end(reply.headers))
+            return web.Response(status=reply.status, body=content, headers=_forwarded_headers(reply.headers))
 
-    async def _streamed(
+    async def _forward_stream(
         self, request: web.BaseRequest, reply: aiohttp.ClientResponse, call: ApiCall
     ) -> web.StreamResponse:
         call.status = reply.status
-        response = web.StreamResponse(status=reply.status, headers=_end_to_end(reply.headers))
+        response = web.StreamResponse(status=reply.status, headers=_forwarded_headers(reply.headers))
         await response.prepare(request)
         with suppress(ConnectionError):
-            async for piece in reply.content.iter_any():
-                await response.write(piece)
+            async for chunk in reply.content.iter_any():
+                await response.write(chunk)
             await response.write_eof()
         return response
 
-    def _worded(self, fault: Fault, call: ApiCall) -> web.Response:
+    def _fault_response(self, fault: Fault, call: ApiCall) -> web.Response:
         call.status = status = fault.status or 200
         if fault.body is not None:
             body = fault.body.encode() if isinstance(fault.body, str) else fault.body
             return web.Response(status=status, body=body, content_type="application/json")
-        story = {"kind": "Status", "status": "Failure", "code": status, "reason": WORDS.get(status, "InternalError")}
-        return web.json_response(story, status=status, headers=fault.headers)
+        status_object = {
+            "kind": "Status",
+            "status": "Failure",
+            "code": status,
+            "reason": REASONS.get(status, "InternalError"),
+        }
+        return web.json_response(status_object, status=status, headers=fault.headers)
 
-    def _named(self, request: web.BaseRequest, body: bytes) -> ApiCall:
+    def _api_call(self, request: web.BaseRequest, body: bytes) -> ApiCall:
         call = ApiCall(_operation(request), self._clock.now())
         if call.operation == "api.status":
             document = json.loads(body)
             call.uid, call.run = document["metadata"]["uid"], document["status"].get("activeRun")
             call.history = document["status"].get("history", [])
-            ending = "ended" if self._runs.get(call.uid) else "noted"
-            call.operation += f".{call.run['step'] if call.run else ending}"
+            other = "ended" if self._runs.get(call.uid) else "noted"
+            call.operation += f".{call.run['step'] if call.run else other}"
         return call
 
 
@@ -229,13 +234,13 @@ def _operation(request: web.BaseRequest) -> str:
     return "api.list" if path.endswith("/qualtricsexporters") else "api.get"
 
 
-def _end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
-    """What goes on to the other side; the rest is about one connection."""
+def _forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers to forward: all except hop-by-hop headers."""
     return {name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP}
 
 
-def _dropped(request: web.BaseRequest) -> web.StreamResponse:
-    """End the connection without a word."""
+def _drop_connection(request: web.BaseRequest) -> web.StreamResponse:
+    """Drop the connection without a response."""
     if request.transport:
         request.transport.abort()
     return web.Response()

@@ -3,8 +3,8 @@
 etcd and kube-apiserver are published as container images and on download sites, which many company networks block. Go
 modules come from the module proxy, like every other dependency. So the programs in `tests/programs` link them, and this
 module compiles them: `k8s` has everything that the tests run, `controlplane` only what the demo needs. Packages that
-both need are compiled once, for Go's build cache. The name of a file contains a hash of everything that goes into the
-program: a changed version is built anew, and a switch of branches costs nothing.
+both need are compiled once, for Go's build cache. The name of a file contains a hash of everything that the
+program depends on. So a changed program is built again, and switching branches costs nothing.
 
 `python -m tests.environment.build` builds `k8s` if it is missing and prints its path.
 """
@@ -34,7 +34,7 @@ VERSION_PACKAGE = "k8s.io/component-base/version"
 
 
 class BuildError(Exception):
-    """A program cannot be built; the message names what is missing, or contains the output of the compiler."""
+    """A program cannot be built. The message names what is missing, or contains the output of the compiler."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Program:
 
     package: str
     file: str
-    """How the name of the file begins; its first word names the lock, so that only one program is built at a time."""
+    """The prefix of the file name. Its first word names the lock, so that only one program is built at a time."""
     title: str
 
     @property
@@ -53,7 +53,7 @@ class Program:
 
     @property
     def path(self) -> Path:
-        """The path of the program for the present source."""
+        """The path of the program for the current source."""
         return TOOLS / f"{self.file}-{fingerprint(self.flags, self.package)}"
 
 
@@ -62,14 +62,14 @@ CONTROL_PLANE = Program("./controlplane", "k8s-controlplane", "the API server an
 
 
 def build() -> Path:
-    """Return the path of the program that has every part, and build it first if it is missing."""
+    """Return the path of the program with all components, and build it first if it is missing."""
     return built(EVERYTHING)
 
 
 def control_plane_command() -> list[str]:
-    """Return the command that runs the control plane, and build a program for it first if none is there.
+    """Return the command that runs the control plane, and build a program for it first if it is missing.
 
-    The program with every part is used if it is there already. Otherwise the control plane alone is built.
+    The program with all components is used if it exists. Otherwise, only the control plane is built.
     """
     if EVERYTHING.path.exists():
         return [str(EVERYTHING.path), "controlplane"]
@@ -79,10 +79,10 @@ def control_plane_command() -> list[str]:
 def built(program: Program) -> Path:
     """Return the path of the program, and build it first if it is missing.
 
-    Several processes can call this at once: one builds, the others wait. The file appears complete or not at all.
+    Several processes can call this at once: one builds, the others wait. An incomplete file never appears.
     """
     path = program.path
-    with made(path, f"building {program.title}") as result:
+    with create_once(path, f"building {program.title}") as result:
         if result:
             compile_program(program, result)
     return path
@@ -111,7 +111,7 @@ def fingerprint(flags: list[str], package: str = ".") -> str:
 
 
 def installed(name: str) -> Path:
-    """Return a program of a package of this Python environment: the pinned one, never the machine's own."""
+    """Return the path of a pinned program from a package of this Python environment."""
     path = Path(sysconfig.get_path("scripts")) / name
     if not path.exists():
         raise BuildError(f"{path} is missing: install requirements/dev.txt into this environment")
@@ -119,15 +119,15 @@ def installed(name: str) -> Path:
 
 
 def go() -> Path:
-    """Return the Go to build with: the machine's if it is new enough, otherwise the one from the development packages.
+    """Return the path of Go: that of the machine if it is new enough, otherwise that of the development packages.
 
-    The machine's own comes first because its build cache is likely warm.
+    The Go of the machine is preferred because its build cache is likely warm.
     """
     required = re.search(r"^go (\d+)\.(\d+)(?:\.(\d+))?$", (SOURCE / "go.mod").read_text(), re.MULTILINE)
     machine = shutil.which("go")
     if machine and required:
-        asked = subprocess.run([machine, "env", "GOVERSION"], capture_output=True, text=True, env=go_environment())
-        found = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", asked.stdout)
+        result = subprocess.run([machine, "env", "GOVERSION"], capture_output=True, text=True, env=go_environment())
+        found = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", result.stdout)
         if found and version_numbers(found) >= version_numbers(required):
             return Path(machine)
     return installed("go")
@@ -139,9 +139,9 @@ def version_numbers(match: re.Match[str]) -> tuple[int, ...]:
 
 
 def go_environment() -> dict[str, str]:
-    """Return the environment for Go: Go does not change go.mod, fetch another Go or need a C compiler.
+    """Return the environment for Go: it does not change go.mod, download another Go, or need a C compiler.
 
-    Everything else, such as the module proxy and the caches, is the developer's setting.
+    The other settings, such as the module proxy and the caches, are those of the developer.
     """
     return {**os.environ, "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off", "CGO_ENABLED": "0"}
 
@@ -154,7 +154,7 @@ def without_collection(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def compile_program(program: Program, output: Path) -> None:
-    """Compile the program into `output`, and show on standard error how far this is."""
+    """Compile the program into `output`, and show the progress on standard error."""
     command, environment = str(go()), go_environment()
     listing = [command, "list", *program.flags, "-deps", "-f", LISTED, program.package]
     packages = Packages.parse(
@@ -169,7 +169,7 @@ LISTED = "package {{.ImportPath}} {{.Stale}}"
 
 
 def downloads(output: str) -> str:
-    """Say how many modules Go has downloaded, by its output."""
+    """Return how many modules Go has downloaded, from its output."""
     count = output.count("go: downloading ")
     return f"{count:,} modules downloaded" if count else ""
 
@@ -190,7 +190,7 @@ class Packages:
         return cls(len(listed), stale, listed[-1][1])
 
     def progress(self, output: str) -> str:
-        """Say how far `go build -v` is, by its output: the name of each package that it has begun to compile."""
+        """Return the progress of `go build -v`, from its output: the name of each package that it starts to compile."""
         started = self.stale.intersection(output.splitlines())
         if self.stale <= started | {self.main}:
             return "linking"
@@ -205,9 +205,9 @@ def call(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a program that takes long, and return its output; BuildError if it fails.
+    """Run a program that takes long, and return its output. Raise BuildError if it fails.
 
-    While it runs, standard error shows how long it has run. `detail` says how far it is, by its output up to then.
+    While it runs, standard error shows the time and the progress, which `detail` computes from the output so far.
     """
     with tempfile.NamedTemporaryFile("w") as file:
         output = Path(file.name)
@@ -229,18 +229,19 @@ def call(
 
 
 @contextmanager
-def made(place: Path, doing: str) -> Iterator[Path | None]:
-    """Yield a path for a new file or folder, which then moves to `place` complete; None if `place` exists already.
+def create_once(place: Path, activity: str) -> Iterator[Path | None]:
+    """Yield a path for a new file or folder, which is then moved to `place`. If `place` exists already, yield None.
 
-    Of several processes one makes it, and the others wait. The path's parent is a folder for intermediate files.
+    If several processes call this, one creates it and the others wait. The parent of the path is for intermediate
+    files.
     """
     if not place.exists():
         kind = place.name.partition("-")[0]
         place.parent.mkdir(parents=True, exist_ok=True)
-        with locked(place.parent / f"{kind}.lock", f"Another process is {doing}: waiting"):
-            if not place.exists():  # another process may have made it while this one waited
-                for left in place.parent.glob(f"making-{kind}-*"):  # by a process that was killed
-                    shutil.rmtree(left, ignore_errors=True)
+        with locked(place.parent / f"{kind}.lock", f"Another process is {activity}: waiting"):
+            if not place.exists():  # another process may have created it in the meantime
+                for leftover in place.parent.glob(f"making-{kind}-*"):  # left by a process that was killed
+                    shutil.rmtree(leftover, ignore_errors=True)
                 with tempfile.TemporaryDirectory(dir=place.parent, prefix=f"making-{kind}-") as folder:
                     result = Path(folder) / place.name
                     yield result
@@ -251,7 +252,7 @@ def made(place: Path, doing: str) -> Iterator[Path | None]:
 
 @contextmanager
 def locked(path: Path, waiting: str) -> Iterator[None]:
-    """Hold a lock between processes. The kernel releases it when its holder ends, also when the holder is killed."""
+    """Hold a lock between processes. The kernel releases it when the process ends or is killed."""
     with path.open("w") as file:
         progress = Progress(waiting)
         while True:
@@ -267,16 +268,16 @@ def locked(path: Path, waiting: str) -> Iterator[None]:
 
 @dataclass
 class Progress:
-    """Shows how long something takes: on a terminal one line that is rewritten, otherwise a line every 20 s."""
+    """Shows how long an operation takes: on a terminal as one line that is updated, otherwise as a line every 20 s."""
 
     what: str
     detail: Callable[[], str] = lambda: ""
-    """Returns how far it is, or nothing."""
+    """Returns the progress, or an empty string."""
     started: float = field(default_factory=time.monotonic)
     shown: int = -1
 
     def show(self) -> None:
-        """Show the seconds that have passed, if the next line is due. Call this often."""
+        """Show the elapsed seconds, if the next line is due. Call this often."""
         terminal = sys.stderr.isatty()
         seconds = int(time.monotonic() - self.started)
         if self.shown < 0 or seconds - self.shown >= (1 if terminal else 20):

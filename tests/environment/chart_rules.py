@@ -1,6 +1,6 @@
-"""The operator's rights, as the chart gives them: what the operators of all tests run with.
+"""The permissions of the operator in the chart. The operators of all tests have exactly these permissions.
 
-The chart is the one place where they are written down, so a right that is missing there is missed by a test here.
+The chart is the only place that defines them, so a test fails if a permission is missing in the chart.
 """
 
 import functools
@@ -11,23 +11,23 @@ from typing import Any
 from tests.environment.helm import Helm
 
 RELEASE = "qualtrics-exporter"
-"""Its Lease is called as the default of the flag."""
+"""The release has the name of the default Lease."""
 
 Rules = list[dict[str, list[str]]]
 
 
 def namespaced() -> Rules:
-    """All rules of an operator that watches its own namespace only: those of its two Roles."""
+    """All rules of an operator that watches only its own namespace: those of its two Roles."""
     return _rules("Role", "watchNamespaces={default}")
 
 
 def everywhere() -> Rules:
-    """The rules of the ClusterRole of an operator that watches all namespaces; besides it needs `own_namespace`."""
+    """The ClusterRole rules of an operator that watches all namespaces. It also needs the rules of `own_namespace`."""
     return _rules("ClusterRole", "rbac.aggregateClusterRoles=false")
 
 
 def own_namespace() -> Rules:
-    """The rules that such an operator has in its own namespace."""
+    """The rules of such an operator in its own namespace."""
     return _rules("Role", "rbac.aggregateClusterRoles=false")
 
 

@@ -1,18 +1,18 @@
-"""A real Kubernetes control plane for tests and the demo: etcd and kube-apiserver, with RBAC, and nothing else.
+"""A real Kubernetes control plane for tests and the demo: only etcd and kube-apiserver, with RBAC.
 
-A fake API server agrees with whatever its author believed; conflicts, CEL rules, watches and RBAC are worth testing
-against the real one only. It is one of these, in this order:
+A fake API server has the assumptions of its author. Tests of conflicts, CEL rules, watches and RBAC need a real one.
+The first of these is used:
 
-1. `QUALTRICS_EXPORTER_TEST_KUBECONFIG`: a cluster that the tests may litter. It has to be named on purpose:
-   `KUBECONFIG` is not looked at, because its current context may be anything.
+1. `QUALTRICS_EXPORTER_TEST_KUBECONFIG`: an existing cluster. The tests leave objects in it, so it must be named
+   explicitly: `KUBECONFIG` is ignored, because its current context can be any cluster.
 2. `KUBEBUILDER_ASSETS`: a folder with the binaries `etcd` and `kube-apiserver`.
 3. A program built by `build.py`.
 
-The last two keep everything in a temporary folder and on 127.0.0.1, and are gone when the run ends, also when it is
-killed. No controllers run there: no namespace gets a default service account, and one that is deleted stays
-`Terminating` for good. So each test makes a namespace of its own and leaves it.
+The last two use only a temporary folder and 127.0.0.1, and are removed when the run ends or is killed. They run no
+controllers: a namespace gets no default service account, and a deleted namespace stays `Terminating`. So each test
+creates its own namespace and does not delete it.
 
-`python -m tests.environment.controlplane` keeps one in the foreground and prints the path of its kubeconfig.
+`python -m tests.environment.controlplane` runs a control plane in the foreground and prints the path of its kubeconfig.
 """
 
 import http.client
@@ -46,24 +46,24 @@ EXISTING_CLUSTER = "QUALTRICS_EXPORTER_TEST_KUBECONFIG"
 BINARIES = "KUBEBUILDER_ASSETS"
 
 STOP_TIMEOUT = 15.0
-"""Seconds between the request to end and the kill. Nothing depends on which of the two ends it."""
+"""Seconds between SIGTERM and SIGKILL. Both have the same result for the tests."""
 
-GARBAGE_PERCENT = "400"
-"""How much garbage the processes gather before they collect it, of what they hold: memory for processor time."""
+GOGC = "400"
+"""GOGC of the processes. It is higher than the default of 100: they use more memory and less processor time."""
 
-INFORMATION = re.compile(r"[IW]\d{4} ")
-"""What a line begins with that is not an error: the API server writes hundreds of them, also when all is well."""
+NOT_AN_ERROR = re.compile(r"[IW]\d{4} ")
+"""The prefix of log lines that are not errors. A healthy API server writes hundreds of them."""
 
 Rule = Mapping[str, Sequence[str]]
-"""One rule of a Role as in its manifest: apiGroups, resources, verbs, perhaps resourceNames."""
+"""A rule of a Role, as in its manifest: apiGroups, resources, verbs and optionally resourceNames."""
 
 
 class ControlPlaneError(Exception):
-    """The control plane could not be started, or does not do what was asked; the message has the end of its log."""
+    """The control plane cannot start, or an operation is not possible. The message contains the end of its log."""
 
 
 class KubectlError(subprocess.CalledProcessError):
-    """kubectl ended with an error. Unlike its base it says what kubectl said: a failed test has to show that."""
+    """kubectl failed. The message contains its output, so that a failed test shows it."""
 
     def __str__(self) -> str:
         return f"{super().__str__()}\n{self.stdout}{self.stderr}"
@@ -72,14 +72,14 @@ class KubectlError(subprocess.CalledProcessError):
 class ControlPlane(ApiCalls):
     """A control plane that runs from `start` to `stop`, or as long as a `with` block.
 
-    Synchronous, since it is used around the product and not in it; tests of asynchronous code may call it by
-    `asyncio.to_thread`, or directly where a few hundred milliseconds without the event loop do no harm.
+    Its methods are synchronous. Tests of asynchronous code can call them with `asyncio.to_thread`, or directly if the
+    event loop may be blocked for a few hundred milliseconds.
     """
 
     def __init__(self) -> None:
         existing = os.environ.get(EXISTING_CLUSTER)
         self.owned = not existing
-        """Whether the control plane is ours: only then it can be frozen and restarted."""
+        """Whether the tests started the control plane. Only then they can freeze and restart it."""
         self._folder: Path | None = None
         self._kubeconfig: Path | None = Path(existing).expanduser().resolve() if existing else None
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -89,10 +89,8 @@ class ControlPlane(ApiCalls):
         self._tls: ssl.SSLContext | None = None
         self._clients: dict[Path, Any] = {}
         self.is_frozen = False
-        self._litter: list[tuple[str, ...]] = []
-        self._cluster: dict[str, Any] = {}  # as a kubeconfig describes it, once it was asked for
-
-    # Life
+        self._created_objects: list[tuple[str, ...]] = []
+        self._cluster: dict[str, Any] = {}  # the entry of the cluster in a kubeconfig, when it is known
 
     def __enter__(self) -> Self:
         self.start()
@@ -104,9 +102,9 @@ class ControlPlane(ApiCalls):
         self.stop()
 
     def start(self) -> None:
-        """Start it and return when it is ready; what was started is gone again when this fails."""
+        """Start the control plane, and wait until it is ready. If this fails, everything is stopped."""
         if self._folder:
-            raise ControlPlaneError("it is running already")
+            raise ControlPlaneError("the control plane is already running")
         self._folder = temporary_folder()
         try:
             self._guard = start_guard(self._folder)
@@ -120,57 +118,57 @@ class ControlPlane(ApiCalls):
             raise
 
     def stop(self) -> None:
-        """End it and leave nothing behind: no process, no folder; in an existing cluster, none of our namespaces."""
+        """Stop all processes and remove the folder. In an existing cluster, delete the objects of the tests."""
         self._close_clients()
-        for what in self._litter:
-            self.kubectl("delete", "--wait=false", "--ignore-not-found", *what, check=False)
-        self._litter.clear()
+        for arguments in self._created_objects:
+            self.kubectl("delete", "--wait=false", "--ignore-not-found", *arguments, check=False)
+        self._created_objects.clear()
         self._terminate()
         if self._port:
             self._port.close()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
         if self._guard:
-            self._guard.communicate()  # closes its input, which ends it
+            self._guard.communicate()  # closes its standard input, which ends it
         self._folder = self._guard = self._port = None
         self._cluster = {}
         if self.owned:
             self._kubeconfig = None
 
     def restart(self) -> None:
-        """End the processes and start them again, on the same address and with the same objects."""
+        """Stop the processes and start them again, with the same address and objects."""
         self._require_owned()
         self._close_clients()
         self._terminate()
         self._launch()
 
     def freeze(self) -> None:
-        """Stop the processes where they stand: connections stay open and get no reply, as when a node hangs."""
+        """Suspend the processes: connections stay open and get no response, as if the node hangs."""
         self._require_owned()
         self.is_frozen = True
         self._signal(signal.SIGSTOP)
         for process in self._processes:
-            os.waitpid(process.pid, os.WUNTRACED)  # a thread of it may go on for a moment, and answer
+            os.waitpid(process.pid, os.WUNTRACED)  # until then, a thread can still respond
 
     def thaw(self) -> None:
-        """Let them go on after `freeze`, and return when they answer."""
+        """Resume the processes after `freeze`, and wait until the API server is ready."""
         self._require_owned()
         self._signal(signal.SIGCONT)
         self._wait_until_ready()
         self.is_frozen = False
 
     def wait(self) -> None:
-        """Return when a process of it has ended, which none should by itself; never for an existing cluster."""
+        """Wait until a process exits unexpectedly. For an existing cluster, this never returns."""
         while all(process.poll() is None for process in self._processes):
             time.sleep(0.5)
 
-    # Use
+    # Operations
 
     @property
     def kubeconfig(self) -> Path:
         """The kubeconfig of an administrator (`system:masters`, unless the cluster is an existing one)."""
         if not self._kubeconfig:
-            raise ControlPlaneError("it is not running")
+            raise ControlPlaneError("the control plane is not running")
         return self._kubeconfig
 
     def kubectl(
@@ -180,13 +178,13 @@ class ControlPlane(ApiCalls):
         check: bool = True,
         kubeconfig: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run kubectl as the administrator, or as somebody else by their kubeconfig."""
+        """Run kubectl as the administrator, or as the user of another kubeconfig."""
         return run_kubectl(args, kubeconfig or self.kubeconfig, self._path("cache"), input=input, check=check)
 
     def api(self, kubeconfig: Path | None = None) -> Any:
-        """Return a `kubernetes.client.ApiClient` of the administrator, or of somebody else by their kubeconfig.
+        """Return a `kubernetes.client.ApiClient` of the administrator, or of the user of another kubeconfig.
 
-        It belongs to the control plane, which closes it when it stops.
+        The control plane closes the client when it stops.
         """
         path = kubeconfig or self.kubeconfig
         if path not in self._clients:
@@ -194,10 +192,10 @@ class ControlPlane(ApiCalls):
         return self._clients[path]
 
     def install_crds(self) -> None:
-        """Apply our CRDs, and return when objects of them can be made."""
+        """Apply the CRDs of the operator, and wait until they are established."""
         crds = f"--filename={ROOT / 'crds'}"
         self.kubectl("apply", "--server-side", "--force-conflicts", crds)
-        # Right after it was applied a CRD has no conditions at all, which `kubectl wait` takes for an error.
+        # A CRD that was just applied has no conditions, and `kubectl wait` fails then.
         wait = ("wait", "--for=condition=Established", f"--timeout={HANG}", crds)
         eventually(lambda: self.kubectl(*wait, check=False).returncode == 0, "the CRDs are established")
 
@@ -205,16 +203,16 @@ class ControlPlane(ApiCalls):
         """Create a namespace and return its name."""
         metadata = {"name": name}
         self.put(f"/api/v1/namespaces/{name}", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-        self._will_litter("namespace", name)
+        self._delete_when_stopped("namespace", name)
         return name
 
     def service_account(
         self, namespace: str, name: str, *, rules: Sequence[Rule] = (), cluster_rules: Sequence[Rule] = ()
     ) -> Path:
-        """Create a service account that may do what the rules say, and return the path of a kubeconfig for it.
+        """Create a service account with the permissions of the rules, and return the path of a kubeconfig for it.
 
-        `rules` hold in its namespace, by a Role; `cluster_rules` everywhere, by a ClusterRole. Called again for the
-        same name, it replaces the rules that are given.
+        `rules` become a Role in its namespace, and `cluster_rules` a ClusterRole. Another call with the same name
+        replaces the rules that it gives.
         """
         metadata = {"name": name, "namespace": namespace}
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
@@ -224,7 +222,7 @@ class ControlPlane(ApiCalls):
             objects += role("", metadata, rules, (namespace, name))
         if cluster_rules:
             everywhere = f"{namespace}-{name}"
-            self._will_litter("clusterrole,clusterrolebinding", everywhere)
+            self._delete_when_stopped("clusterrole,clusterrolebinding", everywhere)
             objects += role("Cluster", {"name": everywhere}, cluster_rules, (namespace, name))
         for item in objects:
             where = f"namespaces/{namespace}/" if "namespace" in item["metadata"] else ""
@@ -233,7 +231,8 @@ class ControlPlane(ApiCalls):
         return self.credentials(namespace, name)
 
     def credentials(self, namespace: str, name: str) -> Path:
-        """Return the path of a kubeconfig with a fresh token, good for 12 hours, of a service account that exists."""
+        """Return the path of a kubeconfig with a new token of an existing service account, which is valid for 12
+        hours."""
         request = kubernetes.client.AuthenticationV1TokenRequest(
             spec=kubernetes.client.V1TokenRequestSpec(audiences=[], expiration_seconds=12 * 3600)
         )
@@ -245,13 +244,13 @@ class ControlPlane(ApiCalls):
         path = self._path("credentials", f"{namespace}.{name}.kubeconfig")
         return write_kubeconfig(path, self._cluster, token, namespace)
 
-    # Inside
+    # Implementation
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None, content_type: str) -> tuple[int, bytes]:
         client = self.api()
         headers = {"Accept": "application/json", **({"Content-Type": content_type} if body is not None else {})}
         client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
-        # The client turns a body into JSON by itself only if the content type has that name.
+        # The client encodes a body as JSON only if the content type contains json.
         sent = body if body is None or "json" in content_type else json.dumps(body)
         url = client.configuration.host + path
         reply = client.call_api(method, url, headers, sent, _request_timeout=HANG_SECONDS)
@@ -259,25 +258,25 @@ class ControlPlane(ApiCalls):
 
     def _path(self, *parts: str) -> Path:
         if not self._folder:
-            raise ControlPlaneError("it is not running")
+            raise ControlPlaneError("the control plane is not running")
         return self._folder.joinpath(*parts)
 
     def _require_owned(self) -> None:
         if not self.owned:
-            raise ControlPlaneError(f"the cluster of {EXISTING_CLUSTER} is not ours to stop")
+            raise ControlPlaneError(f"the tests did not start the cluster of {EXISTING_CLUSTER}, and cannot stop it")
 
-    def _will_litter(self, *what: str) -> None:
+    def _delete_when_stopped(self, *arguments: str) -> None:
         if not self.owned:
-            self._litter.insert(0, what)
+            self._created_objects.insert(0, arguments)
 
     def _attach(self) -> None:
-        """Make sure that the existing cluster is there, rather than have every test find out."""
+        """Check that the existing cluster is reachable. Otherwise, every test would fail."""
         if not self.kubeconfig.is_file():
-            raise ControlPlaneError(f"{EXISTING_CLUSTER} names {self.kubeconfig}, which is no file")
+            raise ControlPlaneError(f"{EXISTING_CLUSTER} is {self.kubeconfig}, which is not a file")
         self.kubectl("get", "--raw", "/readyz", "--request-timeout", HANG)
 
     def _prepare(self) -> None:
-        """Make what stays the same over restarts: the address, certificates, the administrator's kubeconfig."""
+        """Create everything that a restart keeps: the address, certificates and the kubeconfig of the administrator."""
         self._port = reserve_port()
         authority = trustme.CA()
         authority.cert_pem.write_to_path(self._path("ca.pem"))
@@ -299,19 +298,22 @@ class ControlPlane(ApiCalls):
     def _launch(self) -> None:
         binaries = os.environ.get(BINARIES)
         if binaries:
-            store, peers = f"unix://{self._path('etcd', 'client.sock')}", f"unix://{self._path('etcd', 'peer.sock')}"
+            etcd_url, peer_url = (
+                f"unix://{self._path('etcd', 'client.sock')}",
+                f"unix://{self._path('etcd', 'peer.sock')}",
+            )
             self._spawn(
                 str(Path(binaries) / "etcd"),
                 f"--data-dir={self._path('etcd')}",
-                f"--listen-client-urls={store}",
-                f"--advertise-client-urls={store}",
-                f"--listen-peer-urls={peers}",
-                f"--initial-advertise-peer-urls={peers}",
-                f"--initial-cluster=default={peers}",
+                f"--listen-client-urls={etcd_url}",
+                f"--advertise-client-urls={etcd_url}",
+                f"--listen-peer-urls={peer_url}",
+                f"--initial-advertise-peer-urls={peer_url}",
+                f"--initial-cluster=default={peer_url}",
                 "--log-level=error",
                 "--unsafe-no-fsync",
             )
-            self._spawn(str(Path(binaries) / "kube-apiserver"), f"--etcd-servers={store}", *self._flags())
+            self._spawn(str(Path(binaries) / "kube-apiserver"), f"--etcd-servers={etcd_url}", *self._flags())
         else:
             self._spawn(*control_plane_command(), str(self._path("etcd")), *self._flags())
         self._wait_until_ready()
@@ -321,9 +323,9 @@ class ControlPlane(ApiCalls):
         return [
             f"--advertise-address={host}",
             f"--bind-address={host}",
-            "--endpoint-reconciler-type=none",  # the others refuse an address on which no pod could reach it
+            "--endpoint-reconciler-type=none",  # the other types reject a loopback address
             f"--secure-port={port}",
-            "--permit-port-sharing",  # with our reservation of the port
+            "--permit-port-sharing",  # with the socket that reserves the port
             f"--cert-dir={self._path()}",
             f"--tls-cert-file={self._path('server.pem')}",
             f"--tls-private-key-file={self._path('server.pem')}",
@@ -333,12 +335,12 @@ class ControlPlane(ApiCalls):
             f"--service-account-key-file={self._path('tokens.pem')}",
             f"--service-account-signing-key-file={self._path('tokens.pem')}",
             "--service-cluster-ip-range=10.0.0.0/24",
-            # It refuses a pod in a namespace without its default service account, which no controller makes here.
+            # This plugin rejects pods in a namespace without a default service account. No controller creates one here.
             "--disable-admission-plugins=ServiceAccount",
         ]
 
     def _spawn(self, *command: str) -> None:
-        """Start a process in a session of its own, so that an interrupt on the terminal reaches us first, and alone."""
+        """Start a process in its own session, so that Ctrl-C on the terminal interrupts only the test run."""
         with self._path("log").open("ab") as log:
             try:
                 process = subprocess.Popen(
@@ -347,18 +349,18 @@ class ControlPlane(ApiCalls):
                     stdout=log,
                     stderr=log,
                     cwd=self._path(),
-                    env={"GOGC": GARBAGE_PERCENT, **os.environ},
+                    env={"GOGC": GOGC, **os.environ},
                     start_new_session=True,
                 )
             except OSError as error:
                 raise ControlPlaneError(f"{command[0]}: {error.strerror}") from error
         self._processes.append(process)
-        self._tell_guard()
+        self._update_guard()
 
-    def _tell_guard(self) -> None:
+    def _update_guard(self) -> None:
         assert self._guard
         assert self._guard.stdin
-        with suppress(BrokenPipeError):  # somebody killed the guard: no reason to fail
+        with suppress(BrokenPipeError):  # the guard was killed: this is not an error
             self._guard.stdin.write(" ".join(str(process.pid) for process in self._processes) + "\n")
             self._guard.stdin.flush()
 
@@ -372,19 +374,19 @@ class ControlPlane(ApiCalls):
                 if connection.getresponse().status == 200:
                     return
             except (OSError, http.client.HTTPException):
-                pass  # it does not listen yet
+                pass  # it does not accept connections yet
             finally:
                 connection.close()
             if any(process.poll() is not None for process in self._processes):
-                raise ControlPlaneError(f"the control plane ended by itself:\n{self._log()}")
+                raise ControlPlaneError(f"the control plane exited unexpectedly:\n{self._log()}")
             if time.monotonic() > deadline:
                 raise ControlPlaneError(f"the control plane is not ready after {HANG_SECONDS:.0f} s:\n{self._log()}")
             time.sleep(0.05)
 
     def _log(self) -> str:
         lines = self._path("log").read_text(errors="replace").splitlines()
-        told = [line for line in lines if not INFORMATION.match(line)]
-        return "\n".join(told[-15:])
+        errors = [line for line in lines if not NOT_AN_ERROR.match(line)]
+        return "\n".join(errors[-15:])
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self._processes:
@@ -392,7 +394,7 @@ class ControlPlane(ApiCalls):
                 os.killpg(process.pid, number)
 
     def _terminate(self) -> None:
-        """End the processes, the API server before its store, by force after a while."""
+        """Stop the processes, the API server before etcd. Kill those that do not exit in time."""
         self._signal(signal.SIGCONT)
         for process in reversed(self._processes):
             process.terminate()
@@ -403,7 +405,7 @@ class ControlPlane(ApiCalls):
                 process.wait()
         if self._processes:
             self._processes.clear()
-            self._tell_guard()
+            self._update_guard()
 
     def _close_clients(self) -> None:
         for client in self._clients.values():
@@ -421,12 +423,12 @@ def run_kubectl(
     check: bool = True,
     timeout: float = HANG_SECONDS,
 ) -> subprocess.CompletedProcess[str]:
-    """Run kubectl; KubectlError if it fails, unless `check` is false.
+    """Run kubectl. Raise KubectlError if it fails, unless `check` is false.
 
-    It is the pinned one of the Python environment, and neither reads nor writes anything in the user's home.
+    This is the pinned kubectl of the Python environment. It does not read or write files in the home of the user.
     """
-    own = {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(cache), "KUBERC": "off"}
-    environment = {**without_collection(os.environ), **own}
+    variables = {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(cache), "KUBERC": "off"}
+    environment = {**without_collection(os.environ), **variables}
     command = [str(installed("kubectl")), *arguments]
     done = subprocess.run(command, input=input, env=environment, capture_output=True, text=True, timeout=timeout)
     if check and done.returncode != 0:
@@ -435,23 +437,24 @@ def run_kubectl(
 
 
 def prepare() -> None:
-    """Build what the tests run beside a control plane and, unless it is given, as one: for callers whose time is
-    limited later on. Helm is part of it, whose chart tells the rights of all operators.
+    """Build the program that tests need. Call this before the tests, because their time is limited.
+
+    Tests need it also with another control plane: it contains Helm, which renders the permissions of all operators.
     """
     build()
 
 
 def temporary_folder() -> Path:
-    """Return a new folder whose path is short: a socket's may have 107 bytes, and TMPDIR is long on some machines."""
+    """Create a folder with a short path: the path of a socket has at most 107 bytes, and TMPDIR can be long."""
     parent = tempfile.gettempdir()
     return Path(tempfile.mkdtemp(prefix="qex-", dir=parent if len(parent) < 64 else "/tmp"))
 
 
 def reserve_port() -> socket.socket:
-    """Return a socket that holds a free port on 127.0.0.1 as long as it is open.
+    """Return a socket that reserves a free port on 127.0.0.1 while it is open.
 
-    It is bound but does not listen, so the API server, sharing the port, gets all connections; and no other process can
-    be given the port between our choice and its start, nor during a restart.
+    The socket is bound and does not listen, so the API server, which shares the port, gets all connections. No other
+    process gets the port before the API server starts or during a restart.
     """
     reservation = socket.socket()
     reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -460,7 +463,7 @@ def reserve_port() -> socket.socket:
 
 
 def start_guard(folder: Path, cgroups: Sequence[Path] = ()) -> "subprocess.Popen[str]":
-    """Start the process that cleans up if ours is killed."""
+    """Start the process that cleans up if this process is killed."""
     return subprocess.Popen(
         [sys.executable, "-I", "-S", guard.__file__, str(folder), *map(str, cgroups)],
         stdin=subprocess.PIPE,
@@ -470,7 +473,7 @@ def start_guard(folder: Path, cgroups: Sequence[Path] = ()) -> "subprocess.Popen
 
 
 def role(scope: str, metadata: dict[str, str], rules: Sequence[Rule], account: tuple[str, str]) -> list[dict[str, Any]]:
-    """Return a Role, or with scope "Cluster" a ClusterRole, and its binding to a service account."""
+    """Return a Role and its binding to a service account, or a ClusterRole if the scope is "Cluster"."""
     group = "rbac.authorization.k8s.io"
     subject = {"kind": "ServiceAccount", "namespace": account[0], "name": account[1]}
     return [
@@ -486,7 +489,7 @@ def role(scope: str, metadata: dict[str, str], rules: Sequence[Rule], account: t
 
 
 def write_kubeconfig(path: Path, cluster: Mapping[str, Any], token: str, namespace: str) -> Path:
-    """Write a kubeconfig with one user and one context (as JSON, which is YAML), readable by its owner only."""
+    """Write a kubeconfig with one user and one context, as JSON, which is YAML. Only its owner can read it."""
     content = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -502,14 +505,14 @@ def write_kubeconfig(path: Path, cluster: Mapping[str, Any], token: str, namespa
 
 
 def main() -> None:
-    """Keep a control plane until interrupted."""
+    """Run a control plane until it is interrupted."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with ControlPlane() as control_plane:
             print(control_plane.kubeconfig, flush=True)
-            print("Ready: export KUBECONFIG to that path. Ctrl-C ends it.", file=sys.stderr)
+            print("Ready: set KUBECONFIG to this path. Press Ctrl-C to stop.", file=sys.stderr)
             control_plane.wait()
-            sys.exit("The control plane ended by itself.")
+            sys.exit("The control plane exited unexpectedly.")
     except KeyboardInterrupt:
         pass
     except (BuildError, ControlPlaneError, KubectlError) as error:

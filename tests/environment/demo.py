@@ -123,7 +123,6 @@ def stay(cluster: ControlPlane, sandbox: SandboxThread) -> None:
 
 
 def step(title: str) -> None:
-    """Print the title of a step."""
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
     print(f"\n{bold}▶ {title}{plain}", flush=True)
 

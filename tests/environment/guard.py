@@ -1,13 +1,13 @@
-"""Cleans up after a test run that was killed: ends its processes, removes its folder.
+"""Cleans up after a test run that was killed: kills its processes and removes its folder.
 
-A process that is killed cannot clean up, and a control plane left behind keeps 300 MB and a port. The guard is a
-process of its own whose standard input is a pipe held by the run: when that closes, for whatever reason, the run is
-over. This was chosen over the kernel's parent-death signal because that one follows the *thread* that started the
-process (a worker thread that ends would take the control plane along), has to be set between fork and exec, and
-removes no folder.
+A killed process cannot clean up, and a control plane that keeps running holds 300 MB and a port. The guard is a
+separate process, and its standard input is a pipe from the test run. When the pipe closes, for any reason, the run has
+ended. The parent-death signal of the kernel is not an alternative: the kernel sends it when the *thread* that started
+the process ends, so the end of a worker thread would kill the control plane. It must also be set between fork and exec,
+and it does not remove the folder.
 
-Run as `python guard.py FOLDER [CGROUP…]`. Each line on standard input has the process groups to end, in place of those
-before. The cgroups are removed once nothing is left in them.
+Run as `python guard.py FOLDER [CGROUP…]`. Each line on standard input lists the process groups to kill, and replaces
+the previous list. The guard removes the cgroups when they contain no processes.
 """
 
 import os
@@ -21,17 +21,17 @@ PATIENCE_SECONDS = 10.0
 
 
 def main(folder: Path, cgroups: list[Path]) -> None:
-    """Wait for the end of standard input, then leave nothing behind."""
+    """Wait for the end of standard input, then clean up."""
     groups: list[int] = []
     for line in sys.stdin:
         groups = [int(word) for word in line.split()]
     for group in groups:
         try:
-            os.killpg(group, signal.SIGKILL)  # ends a stopped process too
+            os.killpg(group, signal.SIGKILL)  # also kills a stopped process
         except ProcessLookupError:
             continue
     remove_cgroups(cgroups)
-    for _ in range(100):  # a process that is ending may still write
+    for _ in range(100):  # a process that is exiting may still write
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             break
@@ -39,14 +39,14 @@ def main(folder: Path, cgroups: list[Path]) -> None:
 
 
 def remove_cgroups(groups: list[Path]) -> None:
-    """Remove groups with all below them, as soon as their processes have ended."""
+    """Remove cgroups and their descendants when their processes have exited."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while groups := [group for group in groups if group.exists()]:
         for group in groups:
             for folder, _, _ in os.walk(group, topdown=False):
                 try:
                     os.rmdir(folder)
-                except OSError:  # a process in it is still ending
+                except OSError:  # a process in it is still exiting
                     continue
         if time.monotonic() > deadline:
             return

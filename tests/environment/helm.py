@@ -1,7 +1,7 @@
-"""The real Helm: its own command line, from the program of `build.py`, and the chart of this repository.
+"""Runs the real Helm command line, from the program of `build.py`, with the chart of this repository.
 
-It reads and writes nothing of the user's: its folders are below one that the caller gives, and without a kubeconfig it
-knows no cluster.
+Helm does not read or write the user's files: its folders are below a folder that the caller chooses. Without a
+kubeconfig, it does not connect to a cluster.
 """
 
 import json
@@ -21,16 +21,16 @@ Values = Mapping[str, Any]
 
 
 class HelmError(subprocess.CalledProcessError):
-    """Helm ended with an error. Unlike its base it says what Helm said."""
+    """Helm failed. The message contains its output."""
 
     def __str__(self) -> str:
         return f"{super().__str__()}\n{self.stdout}{self.stderr}"
 
 
 class Helm:
-    """Helm with folders of its own, for the cluster of a kubeconfig or, without one, for no cluster.
+    """Helm with its own folders, for the cluster of a kubeconfig, or for no cluster.
 
-    `arguments` of all calls are Helm's own flags; `values` are given as a file, over those of the chart.
+    In all methods, `arguments` are flags of Helm, and `values` override the values of the chart.
     """
 
     def __init__(self, folder: Path, kubeconfig: Path | None = None, *, chart: Path = CHART) -> None:
@@ -41,25 +41,23 @@ class Helm:
     def template(
         self, release: str, *arguments: str, namespace: str = "default", values: Values | None = None
     ) -> list[dict[str, Any]]:
-        """Render the chart: every object, hooks included. No cluster is asked."""
+        """Render the chart without a cluster, and return every object, including hooks."""
         text = self._chart_command("template", release, *arguments, namespace=namespace, values=values)
         return [document for document in plain_yaml.read_all(text) if document]
 
     def install(self, release: str, *arguments: str, namespace: str, values: Values | None = None) -> str:
-        """Install the chart; returns what Helm prints, NOTES included."""
+        """Install the chart, and return the output of Helm, including NOTES."""
         return self._chart_command("install", release, *arguments, namespace=namespace, values=values)
 
     def upgrade(self, release: str, *arguments: str, namespace: str, values: Values | None = None) -> str:
-        """Upgrade a release to these values and no others; returns what Helm prints, NOTES included."""
-        # Without values Helm would keep the last ones.
+        """Upgrade a release to exactly these values, and return the output of Helm, including NOTES."""
+        # Without this flag and without values, Helm reuses the previous values.
         return self._chart_command("upgrade", release, "--reset-values", *arguments, namespace=namespace, values=values)
 
     def uninstall(self, release: str, *arguments: str, namespace: str) -> str:
-        """Remove a release."""
         return self.run("uninstall", release, "--namespace", namespace, *arguments).stdout
 
     def test(self, release: str, *arguments: str, namespace: str) -> str:
-        """`helm test`."""
         return self.run("test", release, "--namespace", namespace, *arguments).stdout
 
     def run(
@@ -68,7 +66,7 @@ class Helm:
         check: bool = True,
         input: str | None = None,  # noqa: A002 - as subprocess.run calls it
     ) -> subprocess.CompletedProcess[str]:
-        """Run any command of Helm; HelmError if it fails, unless `check` is false."""
+        """Run any Helm command. Raise HelmError if it fails, unless `check` is false."""
         command = [str(build()), "helm", *arguments]
         done = subprocess.run(
             command, input=input, env=self._environment(), capture_output=True, text=True, timeout=HANG_SECONDS

@@ -1,11 +1,11 @@
-"""Builds the operator's image from `Containerfile` on a machine that has neither a container engine nor a registry.
+"""Builds the image of the operator from `Containerfile`, without a container engine or a registry.
 
-buildah, from Debian's packages (`debian.py`), builds it on a base that is made from Debian's packages too. All that it
-keeps is below `.tools/image`: its layers, so that a change of the operator costs seconds, and each image that was
-built, by a hash of all that went into it, so that no change costs nothing.
+buildah, from Debian packages (`debian.py`), builds the image on a base that is also made from Debian packages.
+`.tools/image` caches the layers, so that a build after a change of the operator takes seconds. It also caches the
+latest images, by a hash of their sources: without a change, nothing is built.
 
-`python -m tests.environment.image` builds it into `dist/` and tells what came out: what `make image` does unless it is
-told to use another engine.
+`python -m tests.environment.image` builds the image into `dist/` and prints its name, digest and size. `make image`
+runs this command, unless `ENGINE` names another engine.
 """
 
 import hashlib
@@ -22,18 +22,18 @@ from pathlib import Path
 from typing import Any
 
 from tests.environment import debian
-from tests.environment.build import ROOT, TOOLS, BuildError, call, made
+from tests.environment.build import ROOT, TOOLS, BuildError, call, create_once
 
 STORE = TOOLS / "image"
 BUILT = STORE / "built"
 NAME = "localhost/qualtrics-exporter"
 REVISION = "org.opencontainers.image.revision"
 SBOM = "usr/share/sbom/qualtrics-exporter.cdx.json"
-KEPT = 4
-"""How many images are kept: branches that are switched between."""
-LAYERS_KEPT = 150
-"""How many layers: beyond that all are forgotten, and the next build is one from nothing. Each change adds some six, of
-which one has 12 MB."""
+MAX_IMAGES = 4
+"""How many images the cache keeps, for example of several branches."""
+MAX_LAYERS = 150
+"""How many layers the cache keeps. With more layers, it is deleted, and the next build starts from scratch. Each change
+adds about six layers. One of them has 12 MB."""
 
 STORAGE = """\
 [storage]
@@ -52,7 +52,7 @@ COPY catatonit /
 USER 65535:65535
 ENTRYPOINT ["/catatonit", "-P"]
 """
-"""What holds the namespaces of a pod while its containers come and go."""
+"""The pause container of a pod: it holds the namespaces while other containers start and stop."""
 
 
 @dataclass(frozen=True)
@@ -63,39 +63,38 @@ class Image:
 
     @property
     def digest(self) -> str:
-        """The digest of its manifest: by this it is pinned."""
+        """The digest of the manifest. Pods that pin the image use it."""
         digest: str = self._json("index.json")["manifests"][0]["digest"]
         return digest
 
     @property
     def name(self) -> str:
-        """The name that it has in the archive."""
         name: str = self._json("index.json")["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"]
         return name
 
     @property
     def configuration_digest(self) -> str:
-        """The digest of its configuration: by this a container runtime knows it."""
+        """The digest of the configuration. Container runtimes use it as the id of the image."""
         return str(self._manifest()["config"]["digest"])
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """How a container of it runs, its labels, and the digests of its layers unpacked."""
+        """The configuration: how a container runs, the labels, and the digests of the uncompressed layers."""
         found: dict[str, Any] = self._json(_blob(self._manifest()["config"]))
         return found
 
     @property
     def compressed(self) -> int:
-        """Bytes that are transferred: all layers, compressed."""
+        """The size of all compressed layers in bytes: what a pull transfers."""
         return sum(layer["size"] for layer in self._manifest()["layers"])
 
     @property
     def layers(self) -> list[str]:
-        """Where its layers are in the archive, the lowest first."""
+        """The paths of the layers in the archive, lowest layer first."""
         return [_blob(layer) for layer in self._manifest()["layers"]]
 
     def files(self) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-        """Everything in it, layer by layer; the content is empty for what is no file."""
+        """Yield all members, layer by layer. The content of a member that is not a file is empty."""
         with tarfile.open(self.archive) as archive:
             for layer in self.layers:
                 with tarfile.open(fileobj=archive.extractfile(layer)) as files:
@@ -104,7 +103,7 @@ class Image:
                         yield member, content.read() if content else b""
 
     def sbom(self) -> bytes:
-        """The list of its parts, CycloneDX."""
+        """The bill of materials, in CycloneDX."""
         return next(content for member, content in self.files() if member.name.removeprefix("./") == SBOM)
 
     def _manifest(self) -> dict[str, Any]:
@@ -123,31 +122,31 @@ def _blob(descriptor: dict[str, Any]) -> str:
 
 
 def image(*, revision: str = "") -> Image:
-    """Return the image of the present source, and build it first if it isn't there yet."""
+    """Return the image of the current source, and build it first if it is missing."""
     programs, base = debian.programs(), debian.base()
     place = BUILT / f"image-{fingerprint(base, revision)}.tar"
-    with made(place, "building the image") as result:
+    with create_once(place, "building the image") as result:
         if result:
             Builder(programs).build(base, result, revision=revision)
             forget_old()
-    os.utime(place)  # used today
+    os.utime(place)  # the time of the last use, for `forget_old`
     return Image(place)
 
 
 def rebuilt(folder: Path, *, revision: str = "") -> Image:
-    """Build the image once more, into a folder, from nothing but the base: no layer of an earlier build is used."""
+    """Build the image again, from only the base and into a folder. No cached layer is used."""
     programs, base = debian.programs(), debian.base()
-    with made(folder / "image-rebuilt.tar", "building the image") as result:
+    with create_once(folder / "image-rebuilt.tar", "building the image") as result:
         if result:
             Builder(programs).build(base, result, revision=revision, cached=False)
     return Image(folder / "image-rebuilt.tar")
 
 
 def pause() -> Image:
-    """Return the image that holds the namespaces of pods."""
+    """Return the image of the pause container, and build it first if it is missing."""
     programs = debian.programs()
     place = BUILT / f"pause-{hashlib.sha256((PAUSE + programs.name).encode()).hexdigest()[:16]}.tar"
-    with made(place, "building an image") as result:
+    with create_once(place, "building the image of the pause container") as result:
         if result:
             (result.parent / "Containerfile").write_text(PAUSE)
             shutil.copy(programs / "usr/bin/catatonit", result.parent)
@@ -158,18 +157,17 @@ def pause() -> Image:
 
 
 def version() -> str:
-    """The version of the project."""
     found: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     return found
 
 
 def revision() -> str:
-    """The commit that is checked out, if nothing differs from it; empty otherwise."""
-    asked = [["git", "status", "--porcelain"], ["git", "rev-parse", "HEAD"]]
+    """The current commit, or an empty string if there are uncommitted changes."""
+    commands = [["git", "status", "--porcelain"], ["git", "rev-parse", "HEAD"]]
     try:
         changed, commit = (
             subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
-            for command in asked
+            for command in commands
         )
     except (OSError, subprocess.CalledProcessError):
         return ""
@@ -177,7 +175,7 @@ def revision() -> str:
 
 
 def sources() -> list[Path]:
-    """The files that go into the image, by the rules of .dockerignore: a pattern with `!` lets something in."""
+    """The files that go into the image: .dockerignore includes them with patterns that start with `!`."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     found = [ROOT / "Containerfile", ROOT / ".dockerignore"]
     for name in (line[1:] for line in lines if line.startswith("!")):
@@ -187,7 +185,7 @@ def sources() -> list[Path]:
 
 
 def fingerprint(base: Path, revision: str) -> str:
-    """A hash of all that makes one image differ from another."""
+    """A hash of everything that an image depends on."""
     content = hashlib.sha256(f"{base.name}\0{revision}\0".encode())
     for path in sources():
         content.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
@@ -195,37 +193,37 @@ def fingerprint(base: Path, revision: str) -> str:
 
 
 def forget_old() -> None:
-    """Remove images that have not been used for long."""
+    """Remove all images except those that were used most recently."""
     built = sorted(BUILT.glob("image-*.tar"), key=lambda path: path.stat().st_mtime)
-    for path in built[:-KEPT]:
+    for path in built[:-MAX_IMAGES]:
         path.unlink(missing_ok=True)
 
 
 class Builder:
-    """buildah, in a root file system and a mount namespace of its own, with its layers below `.tools/image`."""
+    """buildah, with its own root file system and mount namespace. Its layers are below `.tools/image`."""
 
     def __init__(self, programs: Path) -> None:
         self._programs = programs
         STORE.mkdir(parents=True, exist_ok=True)
         kind = subprocess.run(["stat", "--file-system", "--format=%T", STORE], capture_output=True, text=True).stdout
-        # An overlay cannot lie on an overlay, which is what the root of a container mostly is.
+        # An overlay cannot be on top of an overlay, which most containers have as their root file system.
         driver = "vfs" if kind.strip() == "overlayfs" else "overlay"
-        if (layers := STORE / "layers" / driver).is_dir() and len(list(layers.iterdir())) > LAYERS_KEPT:
+        if (layers := STORE / "layers" / driver).is_dir() and len(list(layers.iterdir())) > MAX_LAYERS:
             shutil.rmtree(STORE / "layers")
         (STORE / "storage.conf").write_text(STORAGE.format(driver=driver))
 
     def build(self, base: Path, result: Path, *, revision: str, cached: bool = True) -> None:
-        """Build the operator's image into an archive."""
-        on = self._import(base, result.parent)
+        """Build the image of the operator into an archive."""
+        base_name = self._import(base, result.parent)
         tag = f"{NAME}:{version()}"
         self.run(
             *("build", "--file", "/given/context/Containerfile", "--tag", tag),
             *("--layers", *([] if cached else ["--no-cache"])),
-            # What makes it come out the same: no time, no label with the builder's own version.
+            # For a reproducible build: no time, and no label with the version of the builder.
             *("--timestamp", "0", "--identity-label=false"),
-            *(f"--build-arg={name}={value}" for name, value in arguments(on).items()),
+            *(f"--build-arg={name}={value}" for name, value in arguments(base_name).items()),
             *([f"--label={REVISION}={revision}"] if revision else []),
-            *self._way_to_the_index(result.parent),
+            *self._pip_settings(result.parent),
             "/given/context",
             context=ROOT,
             folder=result.parent,
@@ -233,43 +231,47 @@ class Builder:
         self.archive(tag, result)
 
     def archive(self, tag: str, result: Path) -> None:
-        """Write an image to an archive."""
+        """Write an image into an archive."""
         self.run("push", "--quiet", tag, f"oci-archive:/given/folder/{result.name}:{tag}", folder=result.parent)
 
     def run(self, *arguments: str, **folders: Path) -> None:
-        """Run buildah; folders are at /given by their names."""
+        """Run buildah. It sees the folders below /given, by their names."""
         command = debian.command(self._programs, ["buildah", *arguments], {"store": STORE, **folders})
         environment = {"CONTAINERS_STORAGE_CONF": "/given/store/storage.conf", "BUILDAH_ISOLATION": "chroot"}
         call(command, "Building the image", environment=debian.environment(self._programs, environment))
 
     def _import(self, base: Path, folder: Path) -> str:
-        """Make the base an image, if it is none yet; return its name."""
+        """Create an image from the base if it does not exist yet, and return its name."""
         tag = f"localhost/debian:{debian.release()[1]}-{base.stem.removeprefix('base-')}"
         try:
             self.run("inspect", "--type=image", tag)
-        except BuildError:  # there is no such image
+        except BuildError:  # the image does not exist
             (folder / "Containerfile").write_text(BASE)
             os.link(base, folder / "base.tar")
             self.run("build", "--timestamp", "0", "--tag", tag, "/given/folder", folder=folder)
         return tag
 
-    def _way_to_the_index(self, folder: Path) -> list[str]:
-        """Let pip in the build go the way that pip on this machine goes: its settings, and whom the machine trusts."""
-        asked = [sys.executable, "-m", "pip", "config", "list"]
-        told = subprocess.run(asked, capture_output=True, text=True).stdout.splitlines()
-        settings = dict(line.split("=", 1) for line in told if "=" in line)
-        wanted = {}
+    def _pip_settings(self, folder: Path) -> list[str]:
+        """Return flags that give pip in the build the settings and certificate authorities of pip on this machine."""
+        command = [sys.executable, "-m", "pip", "config", "list"]
+        lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+        settings = dict(line.split("=", 1) for line in lines if "=" in line)
+        pip_config = {}
         for name, value in settings.items():
             key = name.rpartition(".")[2].lower().replace("_", "-")
             if key in ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries"):
-                wanted[key] = value.strip("'")
+                pip_config[key] = value.strip("'")
             elif key == "cert":
-                wanted["cert"] = value.strip("'")
-        authorities = Path(wanted.pop("cert", os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")))
+                pip_config["cert"] = value.strip("'")
+        authorities = Path(
+            pip_config.pop("cert", os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
+        )
         if authorities.is_file():
             shutil.copyfile(authorities, folder / "ca.pem")
-            wanted["cert"] = "/etc/pip-ca.pem"
-        (folder / "pip.conf").write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in wanted.items()))
+            pip_config["cert"] = "/etc/pip-ca.pem"
+        (folder / "pip.conf").write_text(
+            "[global]\n" + "".join(f"{key} = {value}\n" for key, value in pip_config.items())
+        )
         secrets = {"pip": "pip.conf", "ca": "ca.pem"}
         return [
             f"--secret=id={id_},src=/given/folder/{file}" for id_, file in secrets.items() if (folder / file).exists()
@@ -282,7 +284,7 @@ def arguments(base: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Build it into dist/."""
+    """Build the image into dist/, and print its properties."""
     built = image(revision=revision())
     folder = ROOT / "dist"
     folder.mkdir(exist_ok=True)

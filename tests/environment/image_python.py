@@ -1,8 +1,8 @@
-"""The Python of the published image, with the operator's dependencies: for what another Python does differently.
+"""The Python of the published image, with the pinned dependencies, to test behavior that differs between versions.
 
-`Containerfile` is built here on the machine's own Debian, whose Python may be older than that of the base that it
-names. So that version is fetched from its Debian, with the C library and the OpenSSL that belong to it, and runs by its
-own loader; the dependencies are the pinned ones. Nothing of it needs root, and all of it is below `.tools/`.
+The tests build `Containerfile` on the Debian release of the machine. Its Python can be older than that of the base in
+`Containerfile`. So this module downloads that Python from its Debian release, with its C library, OpenSSL and loader.
+It does not need root, and everything is below `.tools/`.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.environment import debian, image, proxy
-from tests.environment.build import ROOT, TOOLS, BuildError, call, made
+from tests.environment.build import ROOT, TOOLS, BuildError, call, create_once
 from tests.environment.waiting import HANG_SECONDS
 
 LOADER = "lib64/ld-linux-x86-64.so.2"
@@ -22,23 +22,23 @@ REQUIREMENTS = ROOT / "requirements" / "runtime.txt"
 
 
 def wanted() -> tuple[str, str]:
-    """The version of Python and the Debian that the image is published with: 3.13, trixie."""
+    """Return the version of Python and the Debian release of the published image, such as 3.13 and trixie."""
     named = re.search(r"^ARG BASE=python:(\d+\.\d+)-slim-(\w+)$", (ROOT / "Containerfile").read_text(), re.MULTILINE)
-    assert named, "Containerfile names another kind of base"
+    assert named, "The default base in Containerfile is not python:VERSION-slim-RELEASE"
     return named[1], named[2]
 
 
 def obstacle() -> str | None:
-    """Why this machine cannot have it, as a clause; None if it can."""
+    """Return why this machine cannot run that Python, or None if it can."""
     if platform.machine() != "x86_64":
-        return f"it needs x86_64, this is {platform.machine()}"
+        return f"x86_64 is required, this is {platform.machine()}"
     if reason := proxy.obstacle():
         return reason
-    return None if debian.release()[0] == "debian" else f"it needs a Debian, this is {debian.release()[0]}"
+    return None if debian.release()[0] == "debian" else f"Debian is required, this is {debian.release()[0]}"
 
 
 class ImagePython:
-    """That Python. `root` is a file system with it, `packages` is where the dependencies are."""
+    """That Python, in the file system `root`, with the dependencies in `packages`."""
 
     def __init__(self, place: Path) -> None:
         self._root = place / "root"
@@ -47,7 +47,7 @@ class ImagePython:
     def run(
         self, *arguments: str | Path, environment: Mapping[str, str] | None = None, folder: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run it to its end with nothing of the environment but what is given."""
+        """Run Python with only the given environment, and wait until it exits."""
         variables = {
             "PYTHONHOME": str(self._root / "usr"),
             "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}:{self._packages}",
@@ -65,41 +65,43 @@ class ImagePython:
 
 
 def image_python() -> ImagePython:
-    """Return it, and fetch it first if it isn't there yet."""
+    """Return the Python of the image, and download it first if it is missing."""
     if reason := obstacle():
-        raise BuildError(f"The image's Python cannot be had here: {reason}.")
+        raise BuildError(f"This machine cannot run the Python of the image: {reason}.")
     version, suite = wanted()
-    ours = image.version()
-    recipe = f"{version} {suite} {REQUIREMENTS.read_text()} {platform.machine()} {ours}"
+    operator_version = image.version()
+    recipe = f"{version} {suite} {REQUIREMENTS.read_text()} {platform.machine()} {operator_version}"
     place = TOOLS / f"python-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
-    with made(place, "fetching the image's Python") as result:
+    with create_once(place, "downloading the Python of the image") as result:
         if result:
             result.mkdir()
-            _unpack(result / "root", version, suite)
+            _extract(result / "root", version, suite)
             _install(result / "packages", version)
-            # The operator is run from its source, and asks for its own version.
-            described = result / "packages" / f"qualtrics_exporter-{ours}.dist-info"
-            described.mkdir()
-            (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: qualtrics-exporter\nVersion: {ours}\n")
+            # The operator runs from its source, and reads its version from this metadata.
+            metadata_folder = result / "packages" / f"qualtrics_exporter-{operator_version}.dist-info"
+            metadata_folder.mkdir()
+            (metadata_folder / "METADATA").write_text(
+                f"Metadata-Version: 2.1\nName: qualtrics-exporter\nVersion: {operator_version}\n"
+            )
     return ImagePython(place)
 
 
-def _unpack(root: Path, version: str, suite: str) -> None:
+def _extract(root: Path, version: str, suite: str) -> None:
     apt = debian.Apt(root.parent.parent)
     for source in (root.parent.parent / "sources").iterdir():
         source.write_text(re.sub(rf"\b{debian.release()[1]}\b", suite, source.read_text()))
-    apt.get("update", "Reading which packages there are", "--error-on=any")
-    apt.get("install", "Fetching the image's Python", "--yes", "--download-only", f"python{version}")
+    apt.get("update", "Updating the package lists", "--error-on=any")
+    apt.get("install", "Downloading the Python of the image", "--yes", "--download-only", f"python{version}")
     for folder in ("lib", "lib64"):
         (root / "usr" / folder).mkdir(parents=True)
         (root / folder).symlink_to(f"usr/{folder}")
     for package in apt.archives.glob("*.deb"):
         script = 'dpkg-deb --fsys-tarfile "$1" | tar --extract --keep-directory-symlink'
-        call(["bash", "-o", "pipefail", "-c", script, "bash", str(package)], "Unpacking it", folder=root)
+        call(["bash", "-o", "pipefail", "-c", script, "bash", str(package)], "Extracting that Python", folder=root)
 
 
 def _install(packages: Path, version: str) -> None:
-    """The pinned dependencies, as wheels for that Python."""
+    """Install the pinned dependencies, as wheels for that Python."""
     call(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"),
@@ -108,5 +110,5 @@ def _install(packages: Path, version: str) -> None:
               for part in ("--platform", f"{tag}_x86_64")),
             *("--only-binary", ":all:", "--no-deps", "--require-hashes", "-r", str(REQUIREMENTS)),
         ],
-        "Fetching the dependencies for it",
+        "Downloading its dependencies",
     )  # fmt: skip

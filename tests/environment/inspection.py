@@ -1,4 +1,4 @@
-"""An authority as TLS inspection has them: without key identifiers, which OpenSSL's strict checks reject."""
+"""A certificate authority like those of TLS inspection: it has no key identifiers, so strict OpenSSL rejects it."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Inspection:
-    """The authority, in `authority`, and a server certificate of it, with its key in `server`. Both are PEM files."""
+    """A CA certificate in `authority`, and in `server` a server certificate with its key. Both are PEM files."""
 
     def __init__(self, folder: Path, *names: str, valid: timedelta = timedelta(days=30)) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,10 +40,10 @@ class Inspection:
 
     @property
     def context(self) -> ssl.SSLContext:
-        """What a server shows."""
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        made.load_cert_chain(self.server)
-        return made
+        """The TLS context of a server with this certificate."""
+        server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server_context.load_cert_chain(self.server)
+        return server_context
 
 
 def _certificate(

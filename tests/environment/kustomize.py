@@ -1,10 +1,10 @@
-"""`config/`, for those who install by kustomize: what the chart renders, by the real Helm, without what is Helm's own.
+"""Generates `config/`, the installation for kustomize: the objects that Helm renders from the chart.
 
-The chart is the one place where the operator's objects are written. Here they lose Helm's labels, annotations and
-hooks, and learn to follow a kustomization: its `namespace:` moves objects, but does not reach into the values of
-environment variables, so a variable that is the namespace is asked of the pod instead. Its `namePrefix:` reaches the
-Lease and the instance in labels, since they are told to be references to the Deployment's name: two operators in one
-namespace, which shards are, would share them otherwise.
+Only the chart defines the objects of the operator. This module removes the labels, annotations and hooks of Helm, and
+makes the objects work with the fields of a kustomization. `namespace:` does not change the values of environment
+variables, so a variable with the namespace gets its value from a field of the pod. `namePrefix:` also changes the name
+of the Lease and the instance label, because they are configured as references to the name of the Deployment. Otherwise,
+two operators in one namespace (shards) would share them.
 """
 
 import copy
@@ -22,26 +22,26 @@ from tests.environment.helm import Helm
 Objects = list[dict[str, Any]]
 
 NAME = "qualtrics-exporter"
-"""Of the release and of its namespace: what `kubectl apply -k` uses, unless a kustomization says otherwise."""
+"""The name of the release and of its namespace, unless a kustomization changes them."""
 
 SANDBOX = "sandbox"
-"""Of the sandbox's Deployment and Service, and so its host name in that namespace."""
+"""The name of the Deployment and the Service of the sandbox, which is also its host name in its namespace."""
 SANDBOX_NAMESPACE = f"{NAME}-sandbox"
-"""Of its own, so that a trial and its removal touch nothing of an operator that is there already."""
+"""A separate namespace, so that trying and removing the sandbox does not affect an installed operator."""
 SANDBOX_PORTS = {"nexthink": 8471, "qualtrics": 8472}
-"""The defaults of `qualtrics-exporter sandbox`."""
+"""The default ports of `qualtrics-exporter sandbox`."""
 
-ONCE = """\
+BASE_COMMENT = """\
 The operator for all namespaces, without its CRD and without a namespace.
 #
-# Once in a cluster: applied to a second namespace it takes its rights with it, and the first operator has none left. To
-# move it, delete it where it is, then apply it where it shall be."""
+# Apply this only once in a cluster. If you apply it to a second namespace, the ClusterRoleBinding moves there, and the
+# first operator loses its permissions. To move the operator, delete it in the old namespace first."""
 CHART = "charts/qualtrics-exporter"
 FILES = {"Role": "rbac", "RoleBinding": "rbac", "ClusterRole": "rbac", "ClusterRoleBinding": "rbac"}
 INSTANCE = r"app.kubernetes.io\/instance"
-NAMED_AS_THE_DEPLOYMENT = {
+DEPLOYMENT_NAME_FIELDS = {
     "Deployment": (
-        "spec/template/spec/containers/env/value",  # the Lease's name; nothing else there is called so
+        "spec/template/spec/containers/env/value",  # the name of the Lease; no other variable has this value
         f"metadata/labels/{INSTANCE}",
         f"spec/selector/matchLabels/{INSTANCE}",
         f"spec/template/metadata/labels/{INSTANCE}",
@@ -50,39 +50,39 @@ NAMED_AS_THE_DEPLOYMENT = {
     "Role": ("rules/resourceNames",),
     "Service": (f"spec/selector/{INSTANCE}",),
 }
-"""Where the Deployment's name stands besides, and has to stay the same as that when a kustomization changes names."""
-HELMS = {"app.kubernetes.io/managed-by": "Helm"}
+"""The fields that must have the name of the Deployment, also if a kustomization changes it."""
+HELM_LABELS = {"app.kubernetes.io/managed-by": "Helm"}
 
 
 def config() -> dict[str, str]:
-    """The generated files of `config/`, by their paths in the repository. What is not generated there is an overlay."""
+    """Return the generated files of `config/`, by their paths in the repository. The other files there are overlays."""
     everywhere, namespaced = rendered(), rendered(watchNamespaces=[NAME])
     return {
         f"config/crd/{PLURAL}.yaml": HEADER.format("the models") + crd_yaml(),
-        **_base("config/base", everywhere, ONCE),
-        **_base("config/namespaced", namespaced, "The operator for its own namespace, with no right anywhere else."),
+        **_base("config/base", everywhere, BASE_COMMENT),
+        **_base("config/namespaced", namespaced, "The operator for its own namespace, with no other permissions."),
         "config/sandbox/sandbox.yaml": HEADER.format(CHART) + to_yaml(*sandbox(namespaced)),
-        "config/sandbox/secrets.yaml": HEADER.format("the sandbox, whose credentials are known to all")
+        "config/sandbox/secrets.yaml": HEADER.format("the sandbox, whose credentials are public")
         + to_yaml(*sandbox_secrets()),
         "config/sandbox/teams-rollout.yaml": (ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8"),
     }
 
 
 def rendered(**values: Any) -> Objects:
-    """What the chart renders, but for its CRD, as a kustomization can use it."""
+    """Return the objects of the chart, except the CRD, for a kustomization."""
     with tempfile.TemporaryDirectory() as folder:
         objects = Helm(Path(folder)).template(NAME, namespace=NAME, values={"crds": {"enabled": False}, **values})
     return [without_helm(object_) for object_ in objects if not _is_hook(object_)]
 
 
 def without_helm(object_: dict[str, Any]) -> dict[str, Any]:
-    """The object without Helm's traces, its pods following the namespace that they are in."""
+    """Return the object without the metadata of Helm. Its pods read their namespace from their own fields."""
     bare = copy.deepcopy(object_)
     template = bare.get("spec", {}).get("template")
     for metadata in (bare["metadata"], *([template["metadata"]] if template else [])):
         for field in ("labels", "annotations"):
             kept = {k: v for k, v in metadata.pop(field, {}).items() if k.partition("/")[0] != "helm.sh"}
-            kept = {k: v for k, v in kept.items() if HELMS.get(k) != v}
+            kept = {k: v for k, v in kept.items() if HELM_LABELS.get(k) != v}
             if kept:
                 metadata[field] = kept
     for container in template["spec"]["containers"] if template else []:
@@ -94,7 +94,7 @@ def without_helm(object_: dict[str, Any]) -> dict[str, Any]:
 
 
 def sandbox(operators: Objects) -> Objects:
-    """The sandbox: one pod as the operator's, of the same image, behind a Service."""
+    """Return the Deployment and the Service of the sandbox. Its pod is like that of the operator."""
     (operator,) = (object_ for object_ in operators if object_["kind"] == "Deployment")
     labels = {"app.kubernetes.io/name": SANDBOX, "app.kubernetes.io/part-of": NAME}
     pod = copy.deepcopy(operator["spec"]["template"]["spec"])
@@ -116,7 +116,7 @@ def sandbox(operators: Objects) -> Objects:
         "kind": "Deployment",
         "metadata": {"name": SANDBOX, "namespace": SANDBOX_NAMESPACE, "labels": labels},
         "spec": {
-            "replicas": 1,  # it keeps everything in memory
+            "replicas": 1,  # the sandbox keeps its data in memory
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": pod},
@@ -126,7 +126,7 @@ def sandbox(operators: Objects) -> Objects:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": SANDBOX, "namespace": SANDBOX_NAMESPACE, "labels": labels},
-        # Without an address of its own: large query results are fetched from a third port, which is any free one.
+        # The Service is headless: large query results are downloaded from a third port, which is a random free port.
         "spec": {
             "clusterIP": "None",
             "selector": labels,
@@ -137,7 +137,7 @@ def sandbox(operators: Objects) -> Objects:
 
 
 def sandbox_secrets() -> Objects:
-    """The credentials that this sandbox takes."""
+    """Return the Secrets with the credentials of the sandbox."""
     served = Sandbox(Account.default())
     served.nexthink_url, served.qualtrics_url = (f"http://{SANDBOX}:{port}" for port in SANDBOX_PORTS.values())
     return [
@@ -162,12 +162,12 @@ def _base(folder: str, objects: Objects, what: str) -> dict[str, str]:
         "resources": [f"{name}.yaml" for name in sorted(files)],
         "configurations": ["names.yaml"],
     }
-    fields = [{"kind": kind, "path": path} for kind, paths in NAMED_AS_THE_DEPLOYMENT.items() for path in paths]
+    fields = [{"kind": kind, "path": path} for kind, paths in DEPLOYMENT_NAME_FIELDS.items() for path in paths]
     references = {"nameReference": [{"group": "apps", "kind": "Deployment", "fieldSpecs": fields}]}
     comment = HEADER.format(CHART)
     texts = {f"{folder}/{name}.yaml": comment + to_yaml(*bodies) for name, bodies in files.items()}
     texts[f"{folder}/names.yaml"] = (
-        f"# What has the Deployment's name, whatever a kustomization makes of it.\n{comment}{to_yaml(references)}"
+        f"# These fields have the name of the Deployment, also if it is changed.\n{comment}{to_yaml(references)}"
     )
     return {f"{folder}/kustomization.yaml": f"# {what}\n{comment}{to_yaml(kustomization)}", **texts}
 

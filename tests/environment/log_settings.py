@@ -1,4 +1,4 @@
-"""Logging is one thing for the whole process: whoever sets it up for a test puts it back as it was."""
+"""Restores the logging settings, which are global, after a test that changes them."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ from qualtrics_exporter.telemetry import logs
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """Whatever happens to the settings of logging in the block, afterwards they are as before."""
+    """Restore the settings of logging at the end of the block."""
     root = logging.getLogger()
     level, handlers, hook = root.level, list(root.handlers), sys.excepthook
     levels = {name: logging.getLogger(name).level for name in logs.FLOORS}

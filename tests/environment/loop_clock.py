@@ -1,4 +1,4 @@
-"""The time of the event loop, which timeouts on real sockets use, in the hands of a test."""
+"""Controls the time of the event loop, which timeouts on real sockets use."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import pytest
 
 
 class LoopClock:
-    """The loop's own time, plus what `advance` added. Make it in the loop that it is for."""
+    """The time of the running event loop, plus the time that `advance` has added."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.advanced = 0.0
@@ -15,5 +15,5 @@ class LoopClock:
         monkeypatch.setattr(loop, "time", lambda: machine() + self.advanced)
 
     def advance(self, seconds: float) -> None:
-        """Let so much time pass; timers that are due run in the next turn of the loop."""
+        """Advance the time. Timers that are due run in the next iteration of the loop."""
         self.advanced += seconds

@@ -1,4 +1,4 @@
-"""A thread with an event loop of its own, for servers beside tests that are plain functions."""
+"""A thread with its own event loop, for servers that run next to synchronous tests."""
 
 import asyncio
 import threading
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """An event loop that knows its connections, those of clients and those of servers.
+    """An event loop that tracks the connections of its clients and servers.
 
-    A TLS connection that is closed stays open until the other side confirms that, for up to 30 seconds. Meanwhile the
-    client or server that closed it has forgotten it.
+    A closed TLS connection stays open until the peer confirms, for up to 30 seconds. The client or server that closed
+    it no longer tracks it.
     """
 
     def __init__(self) -> None:
@@ -21,59 +21,58 @@ class _Loop(asyncio.SelectorEventLoop):
         self._connections: WeakSet[asyncio.Transport] = WeakSet()
 
     def abort_connections(self) -> None:
-        """Close all connections without waiting for the other side."""
+        """Close all connections without waiting for the peer."""
         for connection in tuple(self._connections):
             connection.abort()
 
-    # asyncio has no public place where all connections pass.
+    # asyncio has no public hook for all connections.
 
     def _make_socket_transport(self, *args: Any, **kwargs: Any) -> Any:
-        return self._known(super()._make_socket_transport(*args, **kwargs))  # type: ignore[misc]
+        return self._track(super()._make_socket_transport(*args, **kwargs))  # type: ignore[misc]
 
     def _make_ssl_transport(self, *args: Any, **kwargs: Any) -> Any:
-        return self._known(super()._make_ssl_transport(*args, **kwargs))  # type: ignore[misc]
+        return self._track(super()._make_ssl_transport(*args, **kwargs))  # type: ignore[misc]
 
-    def _known(self, connection: asyncio.Transport) -> asyncio.Transport:
+    def _track(self, connection: asyncio.Transport) -> asyncio.Transport:
         self._connections.add(connection)
         return connection
 
 
 class LoopThread:
-    """Runs from `start` to `stop`; nothing that was begun on it is left behind."""
+    """Runs from `start` to `stop`, which ends all tasks and connections."""
 
     def __init__(self, name: str) -> None:
         self._loop = _Loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End whatever still goes on there, and the thread with it."""
-        self.run(self._end_others)
+        """Cancel all tasks, and end the thread."""
+        self.run(self._cancel_tasks)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def call(self, work: Callable[[], T]) -> T:
-        """Do something there."""
+        """Call a function in the thread, and return its result."""
 
-        async def there() -> T:
+        async def call_in_loop() -> T:
             return work()
 
-        return self.run(there)
+        return self.run(call_in_loop)
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something there that waits, and wait for it."""
+        """Run a coroutine in the thread, and return its result."""
 
-        async def there() -> T:
+        async def call_in_loop() -> T:
             return await work()
 
-        return asyncio.run_coroutine_threadsafe(there(), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(call_in_loop(), self._loop).result()
 
-    async def _end_others(self) -> None:
-        """End the requests that are still held or on their way, and give connections the turns that closing takes."""
+    async def _cancel_tasks(self) -> None:
+        """Cancel the requests in progress, and run the iterations of the loop that closing a connection takes."""
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
@@ -84,10 +83,10 @@ class LoopThread:
 
 
 async def closed(close: Callable[[], Awaitable[object]]) -> None:
-    """Close servers, when the connections have begun that were made before.
+    """Close servers after the connections that were made before have started.
 
-    A server accepts in one turn of the loop and begins in a later one. If it is closed in between, asyncio leaves the
-    socket open.
+    A server accepts a connection in one iteration of the loop, and starts it in a later one. If the server is closed in
+    between, asyncio leaves the socket open.
     """
     for _ in range(10):
         await asyncio.sleep(0)

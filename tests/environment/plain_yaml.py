@@ -1,4 +1,4 @@
-"""YAML as plain data, read with libyaml if PyYAML was built with it: that takes an eighth of the time."""
+"""Reads YAML as plain data, with libyaml if PyYAML was built with it: libyaml is eight times as fast."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,10 +9,10 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read(text: str | bytes) -> Any:
-    """The only document of a text."""
+    """Return the only document of a text."""
     return yaml.load(text, _LOADER)
 
 
 def read_all(text: str | bytes) -> Iterator[Any]:
-    """The documents of a text, one after the other."""
+    """Yield the documents of a text."""
     return yaml.load_all(text, _LOADER)

@@ -1,4 +1,4 @@
-"""A real forward proxy: tinyproxy, from the packages of the machine's own Debian, unpacked below `.tools/`."""
+"""A real forward proxy: tinyproxy, from the Debian packages of the machine's release, extracted below `.tools/`."""
 
 import platform
 import shutil
@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.environment import debian
-from tests.environment.build import TOOLS, BuildError, call, made
+from tests.environment.build import TOOLS, BuildError, call, create_once
 from tests.environment.waiting import eventually
 
 PACKAGE = "tinyproxy-bin"
@@ -28,32 +28,32 @@ PidFile "{folder}/pid"
 
 
 def obstacle() -> str | None:
-    """Why this machine cannot run it, as a clause; None if it can."""
+    """Return why this machine cannot run the proxy, or None if it can."""
     if platform.system() != "Linux":
-        return f"it needs Linux, this is {platform.system()}"
+        return f"Linux is required, this is {platform.system()}"
     if missing := [name for name in ("apt-get", "dpkg-deb") if not shutil.which(name)]:
-        return f"it needs {', '.join(missing)}: a Debian or one of its relatives"
+        return f"{', '.join(missing)} is missing: Debian or a derivative is required"
     return None
 
 
 def program() -> Path:
-    """Return the program, and fetch it first if it isn't there yet. It needs nothing but the C library."""
+    """Return the path of the program, and download it first if it is missing. It needs only the C library."""
     if reason := obstacle():
-        raise BuildError(f"There is no proxy here: {reason}.")
+        raise BuildError(f"This machine cannot run the proxy: {reason}.")
     place = TOOLS / f"tinyproxy-{debian.release()[1]}-{platform.machine()}"
-    with made(place, "fetching a proxy") as root:
+    with create_once(place, "downloading the proxy") as root:
         if root:
             apt = debian.Apt(root.parent)
-            apt.get("update", "Reading which packages there are", "--error-on=any")
-            apt.get("install", "Fetching a proxy", "--yes", "--download-only", PACKAGE)
+            apt.get("update", "Updating the package lists", "--error-on=any")
+            apt.get("install", "Downloading the proxy", "--yes", "--download-only", PACKAGE)
             (package,) = apt.archives.glob(f"{PACKAGE}_*.deb")
             root.mkdir(exist_ok=True)
-            call(["dpkg-deb", "--extract", str(package), str(root)], "Unpacking a proxy")
+            call(["dpkg-deb", "--extract", str(package), str(root)], "Extracting the proxy")
     return place / "usr" / "bin" / "tinyproxy"
 
 
 class TinyProxy:
-    """A proxy on a port of this machine, as long as the block lasts; with a user name and a password, if given."""
+    """A context manager that runs a proxy on a local port. It requires the user name and the password, if given."""
 
     def __init__(self, folder: Path, *, user: str = "", password: str = "", more: str = "") -> None:
         self._folder = folder
@@ -64,21 +64,20 @@ class TinyProxy:
 
     @property
     def url(self) -> str:
-        """Where it is."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
-        """What it has written down: a line for each connection that it was asked for."""
+        """The log, with a line for each requested connection."""
         path = self._folder / "log"
         return path.read_text() if path.exists() else ""
 
     def connected(self) -> list[str]:
-        """The hosts and ports that it was asked to connect to, one for each request."""
+        """The host and port of each CONNECT request."""
         return [line.rpartition(" CONNECT ")[2].split()[0] for line in self.log.splitlines() if ": CONNECT " in line]
 
     def variables(self, *, user: str = "", password: str = "") -> Mapping[str, str]:
-        """HTTPS_PROXY for it."""
+        """The environment variables that make a program use the proxy."""
         at = f"{user}:{password}@" if user else ""
         return {"HTTPS_PROXY": f"http://{at}127.0.0.1:{self.port}", "NO_PROXY": ""}
 
@@ -93,7 +92,7 @@ class TinyProxy:
         )
         with (self._folder / "output").open("wb") as output:
             self._process = subprocess.Popen([program(), "-d", "-c", settings], stdout=output, stderr=output)
-        eventually(self._listens, "the proxy listens")
+        eventually(self._listens, "the proxy accepts connections")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -104,6 +103,6 @@ class TinyProxy:
     def _listens(self) -> bool:
         assert self._process
         if self._process.poll() is not None:
-            raise AssertionError(f"the proxy ended: {(self._folder / 'output').read_text()}")
+            raise AssertionError(f"the proxy exited: {(self._folder / 'output').read_text()}")
         with socket.socket() as client:
             return client.connect_ex(("127.0.0.1", self.port)) == 0

@@ -1,8 +1,7 @@
-"""A release of the chart on an API server without nodes: what Helm made there, and operators just as its pods would be.
+"""A release of the chart on an API server without nodes, and operators that run like its pods.
 
-Such an operator is a process of this machine with the token of the release's own service account, the rights that the
-release has given it, and the environment that its Deployment writes down. What a pod adds, its image and confinement,
-is for the tests on a node.
+Such an operator is a local process. It has the token and the permissions of the service account of the release, and the
+environment of the Deployment. The tests on a node cover the rest of a pod, such as its image and security context.
 """
 
 import json
@@ -22,8 +21,8 @@ AGGREGATED = "rbac.authorization.k8s.io/aggregate-to-"
 
 
 @dataclass(frozen=True, order=True)
-class Right:
-    """One verb on one resource, in the words of a role."""
+class Permission:
+    """A verb on a resource, as in the rules of a role."""
 
     verb: str
     resource: str
@@ -34,7 +33,7 @@ class Right:
 
 
 class Release:
-    """A release called `name` in its `namespace`. Nothing is installed when it is made."""
+    """A release of the chart. Creating this object installs nothing."""
 
     def __init__(self, cluster: ControlPlane, folder: Path, namespace: str, name: str = "qualtrics-exporter") -> None:
         self.cluster = cluster
@@ -43,35 +42,34 @@ class Release:
         self._folder = folder
 
     def install(self, *arguments: str, chart: Path = CHART, **values: Any) -> str:
-        """`helm install` with these values; returns what Helm prints."""
+        """`helm install` with these values. Returns the output of Helm."""
         return self.helm(chart).install(self.name, *arguments, namespace=self.namespace, values=values)
 
     def upgrade(self, *arguments: str, chart: Path = CHART, **values: Any) -> str:
-        """`helm upgrade` with these values and no others; returns what Helm prints."""
+        """`helm upgrade` with exactly these values. Returns the output of Helm."""
         return self.helm(chart).upgrade(self.name, *arguments, namespace=self.namespace, values=values)
 
     def uninstall(self, *arguments: str) -> str:
-        """`helm uninstall`; returns what Helm prints."""
+        """`helm uninstall`. Returns the output of Helm."""
         return self.helm().uninstall(self.name, *arguments, namespace=self.namespace)
 
     def helm(self, chart: Path = CHART) -> Helm:
-        """Helm, for this cluster."""
         return Helm(self._folder, self.cluster.kubeconfig, chart=chart)
 
     def operator(self, stage: Stage, pod: str = "pod-0") -> Operator:
-        """What a pod of the Deployment runs, with its environment and its service account. Not started yet."""
+        """An operator like a pod of the Deployment, with its environment and service account. It is not started yet."""
         pod_spec = self._get("deployment", self.name)["spec"]["template"]["spec"]
         (container,) = pod_spec["containers"]
         assert container["args"][0] == "controller"
         kubeconfig = self.cluster.credentials(self.namespace, pod_spec["serviceAccountName"])
-        # What has no value comes from the pod's own fields: its name.
+        # A variable without a value has the name of the pod, from its fields.
         environment = {variable["name"]: variable.get("value", pod) for variable in container["env"]}
         return stage.process(kubeconfig, *container["args"][1:], environment=environment)
 
-    def rights(self) -> set[Right]:
-        """Every right that the operator has by it."""
+    def permissions(self) -> set[Permission]:
+        """All permissions that the release gives to the operator."""
         return {
-            Right(verb, resource, group)
+            Permission(verb, resource, group)
             for role in self._roles()
             for rule in role["rules"]
             for group in rule["apiGroups"]
@@ -80,58 +78,60 @@ class Release:
         }
 
     @contextmanager
-    def without(self, right: Right, namespace: str) -> Iterator[None]:
-        """Take that right away as long as the block lasts, in `namespace` and wherever else it holds."""
+    def revoked(self, permission: Permission, namespace: str) -> Iterator[None]:
+        """Revoke a permission during the block, in all roles of the release."""
         roles = self._roles()
-        lesser = [{**role, "rules": [_less(rule, right) for rule in role["rules"]]} for role in roles]
-        assert lesser != roles, f"no role of the release gives the right to {right}"
-        self._replace(lesser)
-        # A role that was changed counts a moment later.
-        eventually(lambda: not self.may(right, namespace), f"the operator may not {right} any more")
+        reduced = [{**role, "rules": [_rule_without(rule, permission) for rule in role["rules"]]} for role in roles]
+        assert reduced != roles, f"no role of the release has the permission to {permission}"
+        self._replace(reduced)
+        # The API server applies a changed role a moment later.
+        eventually(lambda: not self.is_allowed(permission, namespace), f"the operator cannot {permission} any more")
         try:
             yield
         finally:
             self._replace(roles)
-            eventually(lambda: self.may(right, namespace), f"the operator may {right} again")
+            eventually(lambda: self.is_allowed(permission, namespace), f"the operator can {permission} again")
 
-    def may(self, right: Right, namespace: str) -> bool:
-        """Whether the operator has that right in a namespace now; on the release's own Lease, if it is about Leases."""
-        resource, _, subresource = right.resource.partition("/")
-        kind = f"{resource}.{right.group}" if right.group else resource
-        named = resource == "leases" and right.verb != "create"
-        asked = self.cluster.kubectl(
-            *("auth", "can-i", right.verb, f"{kind}/{self.name}" if named else kind, f"--subresource={subresource}"),
+    def is_allowed(self, permission: Permission, namespace: str) -> bool:
+        """Return whether the operator has a permission in a namespace now. For Leases, check the Lease of the
+        release."""
+        resource, _, subresource = permission.resource.partition("/")
+        kind = f"{resource}.{permission.group}" if permission.group else resource
+        named = resource == "leases" and permission.verb != "create"
+        result = self.cluster.kubectl(
+            *("auth", "can-i", permission.verb, f"{kind}/{self.name}" if named else kind),
+            f"--subresource={subresource}",
             *("--namespace", namespace, f"--as=system:serviceaccount:{self.namespace}:{self.name}"),
             check=False,
         )
-        return asked.stdout.strip() == "yes"
+        return result.stdout.strip() == "yes"
 
     def _roles(self) -> list[dict[str, Any]]:
-        """Its roles but those that add to the view, edit and admin of users."""
+        """The roles of the release, without those that are aggregated to view, edit and admin."""
         label = f"--selector=app.kubernetes.io/instance={self.name}"
-        asked = self.cluster.kubectl("get", "roles,clusterroles", "--all-namespaces", label, "-o", "json")
-        ours = []
-        for role in json.loads(asked.stdout)["items"]:
+        result = self.cluster.kubectl("get", "roles,clusterroles", "--all-namespaces", label, "-o", "json")
+        roles = []
+        for role in json.loads(result.stdout)["items"]:
             metadata = role["metadata"]
             release = metadata["annotations"]["meta.helm.sh/release-namespace"]
             if release == self.namespace and not any(key.startswith(AGGREGATED) for key in metadata["labels"]):
                 metadata.pop("resourceVersion")
-                ours.append(role)
-        return ours
+                roles.append(role)
+        return roles
 
     def _replace(self, roles: list[dict[str, Any]]) -> None:
-        whole = {"apiVersion": "v1", "kind": "List", "items": roles}
-        self.cluster.kubectl("replace", "-f", "-", input=json.dumps(whole))
+        objects = {"apiVersion": "v1", "kind": "List", "items": roles}
+        self.cluster.kubectl("replace", "-f", "-", input=json.dumps(objects))
 
     def _get(self, kind: str, name: str) -> dict[str, Any]:
-        asked = self.cluster.kubectl("get", kind, name, "--namespace", self.namespace, "-o", "json")
-        loaded: dict[str, Any] = json.loads(asked.stdout)
+        result = self.cluster.kubectl("get", kind, name, "--namespace", self.namespace, "-o", "json")
+        loaded: dict[str, Any] = json.loads(result.stdout)
         return loaded
 
 
-def _less(rule: dict[str, Any], right: Right) -> dict[str, Any]:
-    """A rule without that right. Each of the chart's rules is about one resource."""
-    if (rule["apiGroups"], rule["resources"]) != ([right.group], [right.resource]):
+def _rule_without(rule: dict[str, Any], permission: Permission) -> dict[str, Any]:
+    """Return the rule without the permission. Each rule of the chart has one resource."""
+    if (rule["apiGroups"], rule["resources"]) != ([permission.group], [permission.resource]):
         return rule
     # A rule must have a verb.
-    return {**rule, "verbs": [verb for verb in rule["verbs"] if verb != right.verb] or ["nothing"]}
+    return {**rule, "verbs": [verb for verb in rule["verbs"] if verb != permission.verb] or ["nothing"]}

@@ -1,4 +1,4 @@
-"""Everything that one scenario needs: a namespace, the sandbox, a clock, operators and exporters."""
+"""Everything that a scenario needs: a namespace, the sandbox, a clock, operators and exporters."""
 
 import base64
 import copy
@@ -29,18 +29,18 @@ T = TypeVar("T")
 
 KIND = "qualtricsexporter"
 
-# A Tuesday at noon, far from the changes of clocks.
+# A Tuesday at noon, far from changes to and from daylight saving time.
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 LOOK_SECONDS = 2.0
-"""What passes on a steered clock with each look at a status."""
-ROUNDS = 8
-"""Everybody gets the time for so many rounds between two steps of the time that passes."""
+"""How far each poll of a status advances the controlled clock."""
+ROUNDS_PER_STEP = 8
+"""Between two steps of the clock, every process has the time for so many rounds."""
 LEASE_STEP = LEASE_SECONDS / 30
 
 
 class Stage:
-    """A namespace with the sandbox's Secrets in it; what is started here ends with the block that it was made in."""
+    """A namespace with the Secrets of the sandbox. The given stack ends everything that is started here."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Stage:
         self.certificates = Certificates(folder)
         self.sandbox = stack.enter_context(SandboxThread(self.clock, self.certificates.server))
         self._operators: list[Operator] = []
-        self._secrets(self.sandbox.secrets())
+        self._apply_secrets(self.sandbox.secrets())
 
     def operator(
         self,
@@ -75,17 +75,17 @@ class Stage:
         gate: ApiGate | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Operator:
-        """An operator for this namespace, with a token of its own service account and the rights that the chart gives.
+        """An operator for this namespace, with its own service account and the permissions of the chart.
 
-        One that is not `steered` has the machine's own clock, for figures: to follow the test's costs it some time.
-        Through a `gate` it reaches the API server by that. With a `steered_lease`, its Lease runs out only while
-        somebody waits by `until_lease_runs_out`.
+        If it is not `steered`, it uses the clock of the machine: for measurements, because the controlled clock takes
+        processor time. With a `gate`, it reaches the API server through the gate. With `steered_lease`, its Lease
+        expires only during `until_lease_runs_out`.
         """
         environment = {**(environment or {})}
         if steered_lease:
             environment["QUALTRICS_EXPORTER_TEST_LEASES"] = str(self._leases_file)
-        rights = chart_rules.namespaced() if rules is None else rules
-        kubeconfig = self.cluster.service_account(self.namespace, "operator", rules=rights)
+        granted = chart_rules.namespaced() if rules is None else rules
+        kubeconfig = self.cluster.service_account(self.namespace, "operator", rules=granted)
         operator = self.process(
             gate.kubeconfig(kubeconfig) if gate else kubeconfig,
             *("--namespace", self.namespace, "--allowed-host", "localhost"),
@@ -102,7 +102,7 @@ class Stage:
     def process(
         self, kubeconfig: Path, *arguments: str, steered: bool = True, environment: Mapping[str, str] | None = None
     ) -> Operator:
-        """An operator with these credentials and settings, not started yet; it ends with the stage."""
+        """An operator with these credentials and settings. It is not started yet, and ends with the stage."""
         operator = Operator(
             kubeconfig,
             self._folder / f"operator-{len(self._operators) + 1}",
@@ -116,25 +116,24 @@ class Stage:
         return self._stack.push(operator)
 
     def another_sandbox(self) -> SandboxThread:
-        """Both remote sides once more, for a tenant of its own."""
+        """A second sandbox of both services, for another tenant."""
         return self._stack.enter_context(SandboxThread(self.clock, self.certificates.server))
 
     def gate(self) -> ApiGate:
-        """A gate in front of the API server, for an operator that is to meet faults there."""
+        """A gate in front of the API server, to inject faults into the calls of an operator."""
         return self._stack.enter_context(ApiGate(self.cluster.kubeconfig, self.clock))
 
     def secret(self, name: str, keys: dict[str, str]) -> None:
-        """Apply a Secret."""
-        self._secrets({name: keys})
+        self._apply_secrets({name: keys})
 
-    def _secrets(self, secrets: Mapping[str, dict[str, str]]) -> None:
+    def _apply_secrets(self, secrets: Mapping[str, dict[str, str]]) -> None:
         for name, keys in secrets.items():
             data = {key: base64.b64encode(value.encode()).decode() for key, value in keys.items()}
             secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
             self.cluster.put(f"/api/v1/namespaces/{self.namespace}/secrets/{name}", secret)
 
     def manifest(self, name: str = "teams-rollout", /, **changes: Any) -> dict[str, Any]:
-        """An exporter that fits the sandbox. Changes are dotted paths below spec, `None` removes:
+        """The manifest of an exporter for the sandbox. `changes` are dotted paths below spec, and None removes a field:
         `**{"schedule.frequency": "Daily"}`.
         """
         manifest: dict[str, Any] = {
@@ -150,37 +149,36 @@ class Stage:
         self.cluster.kubectl("apply", "--namespace", self.namespace, "-f", "-", input=json.dumps(manifest))
 
     def exporter(self, name: str = "teams-rollout", /, **changes: Any) -> "AppliedExporter":
-        """Apply an exporter and return it."""
         exporter = self.existing(name)
         exporter.apply(self.manifest(name, **changes))
         return exporter
 
     def existing(self, name: str) -> "AppliedExporter":
-        """An exporter that is there already."""
+        """Return an exporter that exists already."""
         return AppliedExporter(self.cluster, self.namespace, name, self.pass_time)
 
     def people(self, query_id: str, people: int | list[str]) -> None:
-        """A saved query that returns these people, or so many."""
+        """Create a saved query that returns these people, or this number of people."""
         account = self.sandbox.account
         query = Query.generated(query_id, people) if isinstance(people, int) else Query.people(query_id, people)
         query.executed = account.queries[account.query_id].executed
         self.sandbox.call(lambda: account.add_query(query))
 
     def reached(self, operation: str) -> None:
-        """Wait until a call of that operation stands held."""
+        """Wait until a call of the operation is held."""
         self.while_time_passes(lambda: self.sandbox.reached(operation), seconds=1)
 
     def while_time_passes(self, wait: Callable[[], T], *, seconds: float = 10, pause: float = 0.05) -> T:
-        """Wait for something while the clock runs two hundred times as fast, as retries and look-ups want it.
+        """Wait for something while the clock runs up to 200 times as fast, so that retries and look-ups are quick.
 
-        On a slow machine the clock is slower too: else more time would pass between two steps of the same work, and
-        what has a time limit would meet it.
+        On a slow machine, the clock is slower too. Otherwise, more time would pass between two steps of the same work,
+        and time limits would expire.
         """
         done = threading.Event()
 
         def run() -> None:
             took = self.round()
-            while not done.wait(max(0.0, max(pause, ROUNDS * took) - took)):
+            while not done.wait(max(0.0, max(pause, ROUNDS_PER_STEP * took) - took)):
                 took = self.pass_time(seconds)
 
         clock = threading.Thread(target=run, name="time passes", daemon=True)
@@ -192,10 +190,10 @@ class Stage:
             clock.join()
 
     def round(self) -> float:
-        """Let everybody here do what they can do now; returns how long that took, in seconds of the machine."""
+        """Wait until every process has done its current work, and return how many real seconds that took."""
         began = time.monotonic()
         if not self.cluster.is_frozen:
-            # It may be on its way down or up.
+            # The control plane may be stopping or starting.
             with suppress(ApiCallError, ControlPlaneError, urllib3.exceptions.HTTPError):
                 self.cluster.read("/version")
         self.sandbox.call(lambda: None)
@@ -204,16 +202,16 @@ class Stage:
         return time.monotonic() - began
 
     def pass_time(self, seconds: float) -> float:
-        """Advance the clock, when everybody has done what they can do now; returns how long they took."""
+        """Advance the clock after a round, and return how many real seconds the round took."""
         took = self.round()
         self.clock.advance(seconds)
         return took
 
-    def until_lease_runs_out(self, look: Callable[[], T | None], what: str) -> T:
-        """Wait for something that needs a Lease to run out; those who can renew theirs have the time to."""
+    def until_lease_runs_out(self, poll: Callable[[], T | None], what: str) -> T:
+        """Wait for something that happens after a Lease has expired. Replicas have the time to renew their Lease."""
 
         def step() -> T | None:
-            if not (seen := look()):
+            if not (seen := poll()):
                 self.round()
                 self._leases.advance(LEASE_STEP)
             return seen
@@ -221,20 +219,20 @@ class Stage:
         return eventually(step, what)
 
     def let_a_lease_pass(self) -> None:
-        """Let as much time pass at once, by the clock of Leases alone, as a Lease lasts."""
+        """Advance only the clock of Leases, by the duration of a Lease."""
         self._leases.advance(LEASE_SECONDS)
 
     def everything_written(self) -> str:
-        """All that the API server keeps for this namespace but the Secrets, as text."""
+        """All exporters, Events, Leases and ConfigMaps of this namespace, as YAML."""
         kinds = f"{KIND}s,events.v1.events.k8s.io,leases,configmaps"
         return self.cluster.kubectl("get", kinds, "--namespace", self.namespace, "-o", "yaml").stdout
 
 
 class AppliedExporter:
-    """One exporter in the cluster, as its user sees it.
+    """An exporter in the cluster, as its user sees it.
 
-    It is read and written without kubectl: a process for each call would cost more than most tests. Tests of the whole
-    path, of GitOps and of the documentation use kubectl, as users do.
+    Most methods do not use kubectl: starting a process for each call would take longer than most tests. The tests of
+    the whole path, of GitOps and of the documentation use kubectl, as users do.
     """
 
     def __init__(
@@ -251,53 +249,54 @@ class AppliedExporter:
         return f"/apis/qualtrics-exporter.dev/v1alpha1/namespaces/{self._namespace}/{KIND}s/{self.name}"
 
     def kubectl(self, *arguments: str) -> str:
-        """kubectl in the exporter's namespace."""
+        """Run kubectl in the namespace of the exporter."""
         return self._cluster.kubectl(*arguments, "--namespace", self._namespace).stdout
 
     def get(self) -> dict[str, Any]:
-        """The whole object, as `kubectl get` shows it; LookupError if it is not there."""
+        """Return the object, as `kubectl get` shows it. Raise LookupError if it does not exist."""
         found: dict[str, Any] | None = self._cluster.read(self._path)
         if found is None:
-            raise LookupError(f"there is no {KIND} {self._namespace}/{self.name}")
+            raise LookupError(f"{KIND} {self._namespace}/{self.name} does not exist")
         found["metadata"].pop("managedFields", None)
         return found
 
     def exists(self) -> bool:
-        """Whether it is there."""
         return self._cluster.read(self._path) is not None
 
     def status(self) -> dict[str, Any]:
-        """Its status."""
+        """Return the status, which can be empty."""
         found: dict[str, Any] = self.get().get("status", {})
         return found
 
     def history(self) -> list[dict[str, Any]]:
-        """What ended, newest first."""
+        """Return the entries of the history, newest first."""
         entries: list[dict[str, Any]] = self.status().get("history", [])
         return entries
 
     def condition(self, type_: str) -> dict[str, str]:
-        """One condition; empty when it is absent."""
+        """Return a condition, or an empty dictionary if it is absent."""
         conditions = self.status().get("conditions", [])
         return next((dict(c) for c in conditions if c["type"] == type_), {})
 
     def events(self) -> list[dict[str, Any]]:
-        """Its Events, oldest first."""
+        """Return the Events of the exporter, oldest first."""
         path = f"/apis/events.k8s.io/v1/namespaces/{self._namespace}/events"
         listed = self._cluster.read(f"{path}?fieldSelector=regarding.name%3D{self.name}")
         return sorted(listed["items"], key=lambda event: event["eventTime"])
 
-    def told(self, reason: str) -> list[dict[str, Any]]:
-        """Wait for an Event with that reason, which comes after the status; returns all Events, oldest first."""
+    def wait_for_event(self, reason: str) -> list[dict[str, Any]]:
+        """Wait for an Event with this reason, and return all Events, oldest first. Events follow after the status."""
 
-        def look() -> list[dict[str, Any]]:
+        def poll() -> list[dict[str, Any]]:
             events = self.events()
             return events if reason in [event["reason"] for event in events] else []
 
-        return eventually(look, f"an Event of {self.name} tells {reason}")
+        return eventually(poll, f"{self.name} has an Event with the reason {reason}")
+
+    told = wait_for_event  # the former name, which tests outside this repository use
 
     def change(self, **changes: Any) -> None:
-        """Edit the manifest and apply it again; paths as in `Stage.manifest`."""
+        """Change the manifest and apply it again. `changes` are as in `Stage.manifest`."""
         self.apply(changed(self.manifest, changes))
 
     def apply(self, manifest: dict[str, Any]) -> None:
@@ -306,96 +305,95 @@ class AppliedExporter:
         self._cluster.put(self._path, manifest)
 
     def annotate(self, **annotations: str | None) -> None:
-        """Set annotations of our group: `run_requested_at="now"`; None removes one."""
+        """Set annotations of the API group, such as `run_requested_at="now"`. None removes an annotation."""
         names = {f"qualtrics-exporter.dev/{name.replace('_', '-')}": value for name, value in annotations.items()}
         self._cluster.merge(self._path, {"metadata": {"annotations": names}})
 
     def forget_status(self) -> None:
-        """As a restore from a backup does that knows no subresources."""
+        """Remove the status, like a restore from a backup that does not contain subresources."""
         self._cluster.merge(f"{self._path}/status", {"status": None})
 
     def delete(self) -> None:
-        """Delete it."""
         self._cluster.delete(self._path)
 
     def checked(self) -> dict[str, str]:
-        """Wait until the operator has looked at this generation; returns Ready."""
+        """Wait until the operator has observed this generation, and return the condition Ready."""
 
-        def look() -> dict[str, str] | None:
+        def poll() -> dict[str, str] | None:
             object_ = self.get()
             status = object_.get("status", {})
             if status.get("observedGeneration") != object_["metadata"]["generation"]:
                 return None
             return next((dict(c) for c in status.get("conditions", []) if c["type"] == "Ready"), None)
 
-        return eventually(look, f"{self.name} is checked")
+        return eventually(poll, f"{self.name} is checked")
 
     def until(self, wanted: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
-        """Wait for a status; returns it."""
+        """Wait for a status that meets a condition, and return it."""
 
-        def look() -> dict[str, Any] | None:
+        def poll() -> dict[str, Any] | None:
             status = self.status()
             if status and wanted(status):
                 return status
             if self._pass_time:
-                self._pass_time(LOOK_SECONDS)  # the pauses between questions to Qualtrics need not be real
+                self._pass_time(LOOK_SECONDS)  # so that the operator polls Qualtrics without real waiting
             return None
 
-        return eventually(look, what)
+        return eventually(poll, what)
 
     def tested(self, token: str) -> dict[str, Any]:
-        """Wait until this test was done; returns its outcome."""
+        """Wait until a test has ended, and return its outcome."""
         done: dict[str, Any] = self.until(
             lambda status: (
                 status.get("lastHandledTestRequest") == token and "activeRun" not in status and "lastTest" in status
             ),
-            f"test {token} of {self.name} is done",
+            f"test {token} of {self.name} has ended",
         )["lastTest"]
         return done
 
     def delivered(self, after: str = "") -> dict[str, Any]:
-        """Wait until delivery figures were read for the newest entry (later than `after`); returns them."""
+        """Wait until the newest entry has delivery figures that are newer than `after`, and return them."""
         found: dict[str, Any] = self.until(
             lambda status: status["history"][0].get("delivery", {}).get("observedTime", "") > after,
-            f"the figures of {self.name} are read",
+            f"the newest entry of {self.name} has delivery figures",
         )["history"][0]["delivery"]
         return found
 
     def ended(self, number: int = 1) -> dict[str, Any]:
-        """Wait until so many entries are in its history and no run is active; returns the newest."""
+        """Wait until the history has this number of entries and no run is active, and return the newest entry."""
 
         status = self.until(
             lambda status: len(status.get("history", [])) >= number and "activeRun" not in status,
-            f"{self.name} has {number} entries in its history",
+            f"{self.name} has {number} entries in its history and no active run",
         )
         newest: dict[str, Any] = status["history"][0]
         return newest
 
     def step(self, step: str) -> dict[str, Any]:
-        """Wait until its run stands at that step; returns the journal."""
+        """Wait until the active run is at this step, and return its journal."""
 
-        def look() -> dict[str, Any] | None:
+        def poll() -> dict[str, Any] | None:
             run: dict[str, Any] = self.status().get("activeRun", {})
             return run if run.get("step") == step else None
 
-        return eventually(look, f"{self.name} is at {step}")
+        return eventually(poll, f"{self.name} is at {step}")
 
 
 def changed(manifest: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a manifest with dotted paths below spec set, or removed where the value is None."""
+    """Return a copy of a manifest with changes: dotted paths below spec, with values, or None to remove a field."""
     result = copy.deepcopy(manifest)
     for path, value in changes.items():
         *parents, last = path.split(".")
-        place = result["spec"]
+        parent_object = result["spec"]
         for parent in parents:
-            place = place.setdefault(parent, {})
+            parent_object = parent_object.setdefault(parent, {})
         if value is None:
-            place.pop(last, None)
+            parent_object.pop(last, None)
         else:
-            place[last] = value
+            parent_object[last] = value
     return result
 
 
 def shown(manifest: dict[str, Any]) -> str:
-    """A manifest as people write it."""
+    """Return a manifest as YAML."""
     return yaml.safe_dump(manifest, sort_keys=False)

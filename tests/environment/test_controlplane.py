@@ -24,7 +24,7 @@ READ_NODES = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}
 def own_control_plane(control_plane: ControlPlane) -> ControlPlane:
     """The control plane, if these tests may stop it."""
     if not control_plane.owned:
-        pytest.skip("the cluster is not ours to stop")
+        pytest.skip("the tests did not start the cluster, and cannot stop it")
     return control_plane
 
 
@@ -225,7 +225,7 @@ def test_an_existing_cluster_is_cleaned_up_after_the_tests_and_never_stopped(
         borrowed.service_account("borrowed", "reader", cluster_rules=[READ_CONFIG])
         own_control_plane.kubectl("get", "clusterrole", "borrowed-reader")
         for forbidden in (borrowed.restart, borrowed.freeze, borrowed.thaw):
-            with pytest.raises(ControlPlaneError, match="not ours"):
+            with pytest.raises(ControlPlaneError, match="cannot stop it"):
                 forbidden()
 
     phase = own_control_plane.kubectl(
@@ -245,7 +245,7 @@ def test_an_existing_cluster_with_a_missing_kubeconfig_is_an_error(
 ) -> None:
     monkeypatch.setenv(EXISTING_CLUSTER, str(tmp_path / "gone"))
 
-    with pytest.raises(ControlPlaneError, match=r"gone, which is no file"):
+    with pytest.raises(ControlPlaneError, match=r"gone, which is not a file"):
         ControlPlane().start()
 
 

@@ -95,5 +95,5 @@ def test_a_component_of_the_node_that_exits_is_reported_with_its_output(monkeypa
             node.wait()  # the node may be ready before kube-proxy exits
             node._check()
 
-    with pytest.raises(NodeError, match=r"(?s)kube-proxy ended by itself.*nowhere"):
+    with pytest.raises(NodeError, match=r"(?s)kube-proxy exited unexpectedly.*nowhere"):
         run_until_a_component_exits()

@@ -1,7 +1,7 @@
-"""Waiting for what other processes do: the one place of the tests that looks again and again.
+"""Waits for other processes. Tests poll only with this module.
 
-No timeout of a test is an expectation about speed: other work on the machine can make anything slow. `HANG_SECONDS`
-only ends what would never end. What takes time by its nature is tested with controlled time, or by counting the work.
+No timeout in a test is an expectation about speed: other work on the machine can make everything slow. `HANG_SECONDS`
+only ends a hang. To test behavior that depends on time, control the time, or count the work.
 """
 
 import time
@@ -11,27 +11,27 @@ from typing import TypeVar
 T = TypeVar("T")
 
 HANG_SECONDS = 600.0
-"""Seconds after which something hangs. All timeouts are this one, but that of a whole test in pyproject.toml."""
+"""An operation that takes longer hangs. All tests use this timeout. The limit of a whole test is in pyproject.toml."""
 HANG = f"{HANG_SECONDS:.0f}s"
-"""The same for kubectl and Helm."""
+"""The same timeout, for kubectl and Helm."""
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 0.25
 PAUSE_FACTOR = 1.3
 
 
-def eventually(look: Callable[[], T | None], what: str, *, patience: float = HANG_SECONDS) -> T:
-    """Return the first value of `look` that is true; AssertionError with `what` and the last value after `patience`.
+def eventually(poll: Callable[[], T | None], what: str, *, patience: float = HANG_SECONDS) -> T:
+    """Return the first true value of `poll`. After `patience`, raise AssertionError with `what` and the last value.
 
-    The pauses grow: most waits are short, and each look costs the machine time that the awaited process needs.
-    Another `patience` is for what may never come, such as the entry of a build with a known bug.
+    The pauses grow: most waits are short, and each poll takes processor time from the awaited process. Set `patience`
+    if the value may never come, such as the entry of a build with a known bug.
     """
-    give_up = time.monotonic() + patience
+    deadline = time.monotonic() + patience
     pause = FIRST_PAUSE_SECONDS
     while True:
-        seen = look()
-        if seen:
-            return seen
-        if time.monotonic() > give_up:
-            raise AssertionError(f"not within {patience:g} s: {what}; last seen: {seen!r}")
+        value = poll()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"timed out after {patience:g} s: {what}; last value: {value!r}")
         time.sleep(pause)
         pause = min(pause * PAUSE_FACTOR, LONGEST_PAUSE_SECONDS)

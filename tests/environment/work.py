@@ -1,4 +1,4 @@
-"""How much work something is, counted in calls of functions: the same on every machine, however busy it is."""
+"""Measures work in function calls: the result is the same on every machine, at any load."""
 
 import sys
 from collections.abc import Callable
@@ -8,9 +8,9 @@ T = TypeVar("T")
 
 
 def work(function: Callable[..., T], *arguments: object) -> tuple[T, int]:
-    """What the function returns, and how many functions, of Python and of C, were called for that in this thread.
+    """Call a function. Return its result, and the number of Python and C functions that were called in this thread.
 
-    What a single function of C does, such as a search by a regular expression, counts as one.
+    A C function counts as one call, also if it does much work, such as the search for a regular expression.
     """
     calls = 0
 

@@ -1,15 +1,14 @@
 """A real one-node cluster for tests: control plane, scheduler, kubelet, containerd, kube-proxy and DNS on this machine.
 
-Pods really run here, from images that are handed in: no registry is asked, there is none to be reached. Everything is
-in namespaces of its own, with a root file system of its own (`debian.py`), a network of its own and cgroups of its own,
-and ends with the test run, also when that is killed. Kubernetes' parts are those of the program that `build.py` builds;
-the container runtime is Debian's.
+It runs pods from images that the tests import: there is no registry. The node has its own namespaces, root file system
+(`debian.py`), network and cgroups. It is removed when the test run ends or is killed. The components of Kubernetes are
+in the program that `build.py` builds, and the container runtime is a Debian package.
 
-What is real: scheduling, probes, Secrets in volumes, Services, DNS, logs, exec, port-forward, graceful ends, evictions,
-the Pod Security Standards. What is not: a NetworkPolicy is accepted and not enforced, there is no way out of the node's
-network, and nothing can be fetched.
+Scheduling, probes, Secrets in volumes, Services, DNS, logs, exec, port-forward, graceful termination, evictions and the
+Pod Security Standards work. NetworkPolicies have no effect. Pods reach nothing outside the network of the node, and
+images cannot be pulled.
 
-`python -m tests.environment.node` keeps one for a developer.
+`python -m tests.environment.node` shows a run on a node, and can keep it running for a developer.
 """
 
 import http.client
@@ -46,21 +45,21 @@ from tests.environment.waiting import HANG_SECONDS, eventually
 
 
 class NodeError(Exception):
-    """The node could not be started, or one of its parts ended; the message has the end of its log."""
+    """The node cannot start, or one of its components exited. The message contains the end of its log."""
 
 
 def obstacle() -> str | None:
-    """Why no node can run here, as a clause; None if one can."""
+    """Return why this machine cannot run a node, or None if it can."""
     if reason := debian.obstacle():
         return reason
-    tried = subprocess.run(["unshare", *NAMESPACES, "true"], capture_output=True, text=True)
-    if tried.returncode != 0:
-        return f"it may not make namespaces here: {tried.stderr.strip()}"
+    result = subprocess.run(["unshare", *NAMESPACES, "true"], capture_output=True, text=True)
+    if result.returncode != 0:
+        return f"creating namespaces is not allowed: {result.stderr.strip()}"
     name = f"qex-try-{secrets.token_hex(4)}"
     try:
         remove_cgroups(cgroups.create(name))
     except OSError as error:
-        return f"it may not make cgroups here: {error}"
+        return f"creating cgroups is not allowed: {error}"
     return None
 
 
@@ -68,7 +67,7 @@ NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-c
 
 
 def prepare() -> None:
-    """Build what a node is started from, if it has to be."""
+    """Build everything that a node needs, if it is missing."""
     build()
     pause()
 
@@ -76,7 +75,7 @@ def prepare() -> None:
 class Node(ApiCalls):
     """A cluster of one node that runs from `start` to `stop`, or as long as a `with` block.
 
-    The images are handed to its container runtime while the rest is starting.
+    The images are imported into its container runtime during the start.
     """
 
     def __init__(self, *images: Image) -> None:
@@ -86,12 +85,10 @@ class Node(ApiCalls):
         self._guard: subprocess.Popen[str] | None = None
         self._boot: subprocess.Popen[str] | None = None
         self._port: socket.socket | None = None
-        self._listening: threading.Thread | None = None
-        self._ended: list[str] = []
+        self._watcher: threading.Thread | None = None
+        self._exited: list[str] = []
         self._tls: ssl.SSLContext | None = None
         self._keys: Keys | None = None
-
-    # Life
 
     def __enter__(self) -> Self:
         self.start()
@@ -101,32 +98,32 @@ class Node(ApiCalls):
         self.stop()
 
     def start(self) -> None:
-        """Start it, and return when pods can be run; what was started is gone again when this fails."""
-        program, root, holder = build(), debian.programs(), pause()
+        """Start the node, and wait until it can run pods. If this fails, everything is stopped."""
+        program, root, pause_container = build(), debian.programs(), pause()
         self._folder = temporary_folder()
         try:
             name = self._folder.name
             self._guard = start_guard(self._folder, [hierarchy / name for hierarchy in cgroups.hierarchies()])
             self._groups = cgroups.create(name)
-            self._write(holder.name)
-            self._launch(program, root)
-            self._order("containerd", settings.containerd_command())
+            self._write(pause_container.name)
+            self._start_boot(program, root)
+            self._start_component("containerd", settings.containerd_command())
             commands = settings.commands()
-            self._order("controlplane", commands.pop("controlplane"))
-            for image in (holder, *self._images):
+            self._start_component("controlplane", commands.pop("controlplane"))
+            for image in (pause_container, *self._images):
                 self.load(image)
             self._wait("/readyz", bool, "the API server is ready")
-            for part, command in commands.items():
-                self._order(part, command)
+            for component, command in commands.items():
+                self._start_component(component, command)
             self._wait(f"/api/v1/nodes/{settings.NAME}", is_ready, "the node is ready")
-            # The controller makes it; until then no pod may use it.
-            self._wait("/api/v1/namespaces/default/serviceaccounts/default", bool, "there are service accounts")
+            # A controller creates the default service account. Pods are rejected until then.
+            self._wait("/api/v1/namespaces/default/serviceaccounts/default", bool, "the default service account exists")
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """End it and leave nothing behind: no process, mount, interface, cgroup or folder."""
+        """Stop the node, and remove its processes, mounts, interfaces, cgroups and folder."""
         if self._boot:
             assert self._boot.stdin
             self._boot.stdin.close()
@@ -135,8 +132,8 @@ class Node(ApiCalls):
             except subprocess.TimeoutExpired:
                 os.killpg(self._boot.pid, signal.SIGKILL)
                 self._boot.wait()
-            if self._listening:
-                self._listening.join()
+            if self._watcher:
+                self._watcher.join()
             assert self._boot.stdout
             self._boot.stdout.close()
         remove_cgroups(self._groups)
@@ -145,21 +142,21 @@ class Node(ApiCalls):
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
         if self._guard:
-            self._guard.communicate()  # closes its input, which ends it
+            self._guard.communicate()  # closes its standard input, which ends it
         self._groups = []
-        self._folder = self._guard = self._boot = self._port = self._listening = None
-        self._ended.clear()
+        self._folder = self._guard = self._boot = self._port = self._watcher = None
+        self._exited.clear()
 
     def wait(self) -> None:
-        """Return when a part has ended by itself, which it is not meant to."""
-        assert self._listening
-        self._listening.join()
+        """Wait until a component exits unexpectedly."""
+        assert self._watcher
+        self._watcher.join()
 
-    # Use
+    # Operations
 
     @property
     def kubeconfig(self) -> Path:
-        """Path of a kubeconfig for the administrator: a port on 127.0.0.1 leads into the node."""
+        """The kubeconfig of the administrator. It uses a port on 127.0.0.1 that is forwarded into the node."""
         return self._path("kubeconfig")
 
     def kubectl(
@@ -169,7 +166,7 @@ class Node(ApiCalls):
         check: bool = True,
         timeout: float = HANG_SECONDS,
     ) -> subprocess.CompletedProcess[str]:
-        """Run the pinned kubectl as the administrator; KubectlError if it fails, unless `check` is false."""
+        """Run the pinned kubectl as the administrator. Raise KubectlError if it fails, unless `check` is false."""
         cache = self._path("kubectl-cache")
         return run_kubectl(arguments, self.kubeconfig, cache, input=input, check=check, timeout=timeout)
 
@@ -180,19 +177,19 @@ class Node(ApiCalls):
         )
 
     def namespace(self, name: str, **labels: str) -> str:
-        """Create a namespace and return its name. Its pods must pass the restricted Pod Security Standard."""
+        """Create a namespace and return its name. It enforces the restricted Pod Security Standard."""
         enforced = {"pod-security.kubernetes.io/enforce": "restricted", **labels}
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": enforced}})
         return name
 
     def load(self, image: Image) -> str:
-        """Hand an image to the container runtime; returns the name by which pods name it."""
+        """Import an image into the container runtime, and return the name that pods use."""
 
-        def answers() -> bool:
+        def responds() -> bool:
             self._check()
             return self.inside("ctr", "version").returncode == 0
 
-        eventually(answers, "containerd answers")
+        eventually(responds, "containerd responds")
         with image.archive.open("rb") as archive:
             done = self.inside("ctr", "--namespace", "k8s.io", "images", "import", "-", stdin=archive)
         if done.returncode != 0:
@@ -200,40 +197,40 @@ class Node(ApiCalls):
         return image.name
 
     def inside(self, *command: str, stdin: Any = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
-        """Run one of the node's own programs in all its namespaces: ctr, nft, ip."""
+        """Run a program of the node, such as ctr, nft or ip, in its namespaces."""
         enter = ["nsenter", "--target", str(self.pid), "--mount", "--net", "--pid", "--uts", "--ipc", "--root", "--wd"]
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
         return subprocess.run([*enter, *command], stdin=stdin, env=environment, capture_output=True, text=True)
 
     def run(self, *command: str, **more: Any) -> subprocess.CompletedProcess[str]:
-        """Run a program of this machine in the node's network: it reaches pods and Services by their addresses."""
+        """Run a program of this machine in the network of the node, where pods and Services are reachable."""
         enter = ["nsenter", "--target", str(self.pid), "--net"]
         return subprocess.run([*enter, *command], capture_output=True, text=True, **more)
 
     @property
     def pid(self) -> int:
-        """The node's first process, as it is seen from outside."""
+        """The process id of the first process of the node, outside the node."""
         assert self._boot
         children = Path(f"/proc/{self._boot.pid}/task/{self._boot.pid}/children").read_text().split()
         return int(children[0])
 
-    def log(self, part: str, lines: int = 15) -> str:
-        """The end of a part's log."""
-        path = self._path("log", part)
+    def log(self, component: str, lines: int = 15) -> str:
+        """Return the end of the log of a component."""
+        path = self._path("log", component)
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
 
-    # Inside
+    # Implementation
 
     def _path(self, *parts: str) -> Path:
         if not self._folder:
-            raise NodeError("it is not running")
+            raise NodeError("the node is not running")
         return self._folder.joinpath(*parts)
 
     def _write(self, pause_image: str) -> None:
-        """Write keys, kubeconfigs and settings."""
+        """Write the keys, kubeconfigs and settings of the node."""
         for folder in ("conf/cni", "log"):
             self._path(folder).mkdir(parents=True)
-        self._path("k8s").touch()  # the program is mounted there
+        self._path("k8s").touch()  # the mount point of the program
         for name, text in {
             "containerd.toml": settings.containerd(pause_image),
             "cni/10-bridge.conflist": settings.cni(),
@@ -250,7 +247,7 @@ class Node(ApiCalls):
         self._port = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._keys.kubeconfig(self.kubeconfig, self._port.getsockname())
 
-    def _launch(self, program: Path, root: Path) -> None:
+    def _start_boot(self, program: Path, root: Path) -> None:
         assert self._port
         plan = {
             "root": str(root),
@@ -279,24 +276,24 @@ class Node(ApiCalls):
         self._guard.stdin.flush()
         assert self._boot.stdout
         if self._boot.stdout.readline() != "ready\n":
-            raise NodeError(f"the node did not come up:\n{self.log('boot')}")
-        self._listening = threading.Thread(target=self._listen, args=(self._boot.stdout,), daemon=True)
-        self._listening.start()
+            raise NodeError(f"the node did not start:\n{self.log('boot')}")
+        self._watcher = threading.Thread(target=self._watch_components, args=(self._boot.stdout,), daemon=True)
+        self._watcher.start()
 
-    def _listen(self, told: IO[str]) -> None:
-        """Hear of the first part that ended by itself, or of the end of the node."""
-        line = told.readline()
-        self._ended.append(line.split()[1] if line else "boot")
+    def _watch_components(self, reports: IO[str]) -> None:
+        """Wait for the first component that exits unexpectedly, or for the end of the node."""
+        line = reports.readline()
+        self._exited.append(line.split()[1] if line else "boot")
 
-    def _order(self, name: str, command: Sequence[str]) -> None:
+    def _start_component(self, name: str, command: Sequence[str]) -> None:
         assert self._boot
         assert self._boot.stdin
-        with suppress(BrokenPipeError):  # it has ended, which is told where its parts are waited for
+        with suppress(BrokenPipeError):  # the node has ended, which `_check` reports
             self._boot.stdin.write(json.dumps({"name": name, "command": command}) + "\n")
             self._boot.stdin.flush()
 
     def _wait(self, path: str, wanted: Callable[[bytes], bool], what: str) -> None:
-        """Ask the API server until it gives the answer that is wanted, unless a part has ended."""
+        """Poll the API server for the wanted response. Raise NodeError if a component exits."""
         deadline = time.monotonic() + HANG_SECONDS
         while True:
             try:
@@ -304,17 +301,17 @@ class Node(ApiCalls):
                 if status == 200 and wanted(body):
                     return
             except (OSError, http.client.HTTPException):
-                pass  # it does not listen yet
+                pass  # it does not accept connections yet
             self._check()
             if time.monotonic() > deadline:
                 logs = "\n".join(f"{path.name}:\n{self.log(path.name)}" for path in self._path("log").iterdir())
-                raise NodeError(f"not within {HANG_SECONDS:.0f} s: {what}\n{logs}")
+                raise NodeError(f"timed out after {HANG_SECONDS:.0f} s: {what}\n{logs}")
             time.sleep(0.05)
 
     def _check(self) -> None:
-        """NodeError if a part has ended by itself."""
-        if self._ended:
-            raise NodeError(f"{self._ended[0]} ended by itself:\n{self.log(self._ended[0])}")
+        """Raise NodeError if a component has exited unexpectedly."""
+        if self._exited:
+            raise NodeError(f"{self._exited[0]} exited unexpectedly:\n{self.log(self._exited[0])}")
 
     def _send(
         self, method: str, path: str, body: dict[str, Any] | None = None, content_type: str = ""
@@ -332,6 +329,6 @@ class Node(ApiCalls):
 
 
 def is_ready(body: bytes) -> bool:
-    """Whether an object's condition Ready is True."""
+    """Return whether the condition Ready of an object is True."""
     conditions = json.loads(body).get("status", {}).get("conditions", [])
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

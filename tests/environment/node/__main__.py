@@ -1,7 +1,8 @@
-"""The whole of it on this machine: a node, the chart installed by Helm, the sandbox as a Service, and one run in a pod.
+"""A complete example on a node: Helm installs the chart, the sandbox is a Service, and a pod executes one run.
 
-`python -m tests.environment.node` shows that and ends; with `--keep` it stays for a developer, until Ctrl-C. With
-`--prepare` only what is needed for it is built, if it can run here: tests have no time for that.
+`python -m tests.environment.node` shows this and ends. With `--keep`, it keeps running for a developer until Ctrl-C.
+With `--prepare`, it only builds what a node needs, if this machine can run one: during the tests, there is no time for
+that.
 """
 
 import signal
@@ -25,8 +26,8 @@ PEOPLE = ["ana@example.com", "ben@example.com", "chiara@example.com"]
 
 
 def main(*, keep: bool) -> int:
-    """Show it; 0 if the run mailed exactly the people of the query."""
-    step("Building what is needed")
+    """Run the example; the exit code is 0 if the survey went to exactly the people of the query."""
+    step("Building the image")
     built = image()
     say(f"{built.name} {built.digest}")
     step("Starting a node: control plane, scheduler, kubelet, containerd, kube-proxy, DNS")
@@ -43,26 +44,26 @@ def main(*, keep: bool) -> int:
             say(installation.kubectl("get", "qex", "-o", "wide"))
             step(f"The log of {installation.leader()}")
             say(installation.kubectl("logs", installation.leader()))
-            step("The outbox: who was mailed")
+            step("The outbox: the people who got a mail")
             for sent in installation.sandbox.distributions(EXPORTER):
                 say(f"{sent['id']}: {sent['subject']!r} to {', '.join(sent['recipients'])}")
             mailed = [sorted(sent["recipients"]) for sent in installation.sandbox.distributions(EXPORTER)]
             good = entry["result"] == "Succeeded" and mailed == [PEOPLE]
-            step("One distribution, to exactly the people of the query" if good else "That is not what was meant")
+            step("One distribution, to exactly the people of the query" if good else "The example failed")
             if keep:
                 stay(node, installation)
             return 0 if good else 1
 
 
 def stay(node: Node, installation: Installation) -> None:
-    """Keep it until Ctrl-C, or until a part of the node ends."""
+    """Keep the node running until Ctrl-C, or until a component exits."""
     say(f"export KUBECONFIG={node.kubeconfig} PATH={Path(sysconfig.get_path('scripts'))}:$PATH")
     say(f"kubectl -n {NAMESPACE} get pods,qex")
     say(f"kubectl -n {NAMESPACE} annotate --overwrite qex/{EXPORTER} {RUN_NOW}=$(date +%s)")
-    say("  (the same survey to the same people: Qualtrics, and so the sandbox, takes it and makes no mail of it)")
+    say("  (Qualtrics accepts the same survey to the same people, but sends no mail. So does the sandbox.)")
     say(f"{build()} helm list --all-namespaces")
     say(f"curl --insecure {installation.sandbox.outbox}")
-    say("Ctrl-C ends it all.")
+    say("Ctrl-C ends everything.")
     node.wait()
 
 
@@ -70,7 +71,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     only_prepare = "--prepare" in sys.argv[1:]
     if reason := obstacle():
-        print(f"No node can be run here: {reason}.", file=sys.stderr)
+        print(f"This machine cannot run a node: {reason}.", file=sys.stderr)
         sys.exit(0 if only_prepare else 1)
     try:
         if only_prepare:

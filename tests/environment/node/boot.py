@@ -1,11 +1,11 @@
-"""The first process of a node, in namespaces of its own: gives it a root file system and a network, starts its parts.
+"""The first process of a node, in its own namespaces: sets up the root file system and the network, starts components.
 
-Run as `unshare … python boot.py PLAN`, PLAN being JSON. Each line on standard input is a part to start, as JSON too:
-its name and its command. When standard input closes, this process ends, and with the first process of a namespace the
-kernel ends all others in it and undoes all mounts: that is how nothing of a node is left, whatever happens to whoever
-started it. Standard output tells when the node is ready for parts, and which part ended by itself.
+Run as `unshare … python boot.py PLAN`, with a plan in JSON. Each line on standard input is a component to start, also
+in JSON: its name and its command. This process ends when its standard input closes, also because the test run was
+killed. Then the kernel kills all other processes in the namespaces and removes the mounts, so nothing of the node
+remains. Standard output reports when the node is ready for components, and which components exited.
 
-After the change of the root this Python finds no file of its own any more, so everything is imported before.
+After pivot_root, Python does not find its own files, so all imports happen before.
 """
 
 import json
@@ -24,7 +24,7 @@ mount -t proc proc "$ROOT/proc"
 mount -t sysfs sysfs "$ROOT/sys"
 mount --rbind /sys/fs/cgroup "$ROOT/sys/fs/cgroup"
 mount --rbind /dev "$ROOT/dev"
-# In memory: gone with the node, quick, and an overlay can lie on it wherever the tests run.
+# In memory: this is fast, is removed with the node, and can always be the lower file system of an overlay.
 for folder in run tmp var; do mount -t tmpfs -o mode=755 tmpfs "$ROOT/$folder"; done
 chmod 1777 "$ROOT/tmp"
 mkdir -p "$ROOT"/var/lib/containerd "$ROOT"/var/lib/kubelet "$ROOT"/var/log
@@ -36,18 +36,18 @@ mount -o remount,bind,ro "$ROOT"
 cd "$ROOT"
 pivot_root . given
 """
-# What the kubelet mounts for a pod has to be seen by the runtime.
-LEAVE = "umount -l /given; mount --make-rshared /"
+# The container runtime must see the mounts of the kubelet.
+DETACH_OLD_ROOT = "umount -l /given; mount --make-rshared /"
 
 
 def main(plan: dict[str, object]) -> None:
-    """Make the node's surroundings, then start what is asked for, until standard input closes."""
+    """Set up the node, then start the requested components until standard input closes."""
     environment = {name: str(plan[name.lower()]) for name in ("ROOT", "FOLDER", "PROGRAM")}
     subprocess.run(["sh", "-c", MOUNTS], check=True, env={**os.environ, **environment})
     os.chdir("/")
     os.environ.clear()
     os.environ.update(PATH="/usr/sbin:/usr/bin:/sbin:/bin", HOME="/root", LC_ALL="C.UTF-8")
-    subprocess.run(["sh", "-c", LEAVE], check=True)
+    subprocess.run(["sh", "-c", DETACH_OLD_ROOT], check=True)
     for number, (name, value) in enumerate(plan["kernel"].items()):  # type: ignore[attr-defined]
         shown = Path(f"/run/kernel-{number}")
         shown.write_text(f"{value}\n")
@@ -58,16 +58,16 @@ def main(plan: dict[str, object]) -> None:
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n")
     listener = socket.socket(fileno=int(str(plan["listener"])))
     threading.Thread(target=forward, args=(listener, tuple(plan["forward_to"])), daemon=True).start()  # type: ignore[arg-type]
-    parts: dict[int, str] = {}
-    signal.signal(signal.SIGCHLD, lambda *_: reap(parts))
-    tell("ready")
+    components: dict[int, str] = {}
+    signal.signal(signal.SIGCHLD, lambda *_: reap(components))
+    report("ready")
     for line in sys.stdin:
-        order = json.loads(line)
-        parts[start(order["command"], order["name"])] = order["name"]
+        request = json.loads(line)
+        components[start(request["command"], request["name"])] = request["name"]
 
 
 def start(command: list[str], name: str) -> int:
-    """Start a part, with a log of its own; returns its process id."""
+    """Start a component with its own log, and return its process id."""
     with open(f"/node/log/{name}", "ab") as log:
         null = os.open("/dev/null", os.O_RDONLY)
         try:
@@ -85,8 +85,8 @@ def start(command: list[str], name: str) -> int:
             os.close(null)
 
 
-def reap(parts: dict[int, str]) -> None:
-    """Bury what has ended: parts, and orphans, which are the first process's to bury."""
+def reap(components: dict[int, str]) -> None:
+    """Reap processes that have ended: components, and orphans, whose parent is the first process."""
     while True:
         try:
             process, _ = os.waitpid(-1, os.WNOHANG)
@@ -94,38 +94,38 @@ def reap(parts: dict[int, str]) -> None:
             return
         if not process:
             return
-        if process in parts:
-            tell(f"ended {parts.pop(process)}")
+        if process in components:
+            report(f"ended {components.pop(process)}")
 
 
-def tell(line: str) -> None:
-    """Write a line at once, also from within a signal handler."""
+def report(line: str) -> None:
+    """Write a line without buffering, which is safe in a signal handler."""
     os.write(1, f"{line}\n".encode())
 
 
-def forward(listener: socket.socket, to: tuple[str, int]) -> None:
-    """Take connections of the machine outside to an address of the node.
+def forward(listener: socket.socket, address: tuple[str, int]) -> None:
+    """Forward connections from the machine to an address in the node.
 
-    The socket was made outside, and belongs to the network that it was made in; connections are made inside.
+    The listening socket was created outside the node, so it belongs to the network of the machine.
     """
     while True:
         outside, _ = listener.accept()
         inside = socket.socket()
         try:
-            inside.connect(to)
+            inside.connect(address)
         except OSError:
             inside.close()
             outside.close()
             continue
         for pair in ((outside, inside), (inside, outside)):
-            threading.Thread(target=pump, args=pair, daemon=True).start()
+            threading.Thread(target=copy, args=pair, daemon=True).start()
 
 
-def pump(source: socket.socket, sink: socket.socket) -> None:
-    """Carry bytes one way until they end."""
+def copy(source: socket.socket, sink: socket.socket) -> None:
+    """Copy bytes in one direction until the end."""
     try:
-        while piece := source.recv(65536):
-            sink.sendall(piece)
+        while chunk := source.recv(65536):
+            sink.sendall(chunk)
         sink.shutdown(socket.SHUT_WR)
     except OSError:
         for end in (source, sink):

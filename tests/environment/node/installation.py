@@ -1,7 +1,7 @@
-"""The chart installed on a node, and the sandbox beside it as a pod with a Service and TLS: what a user has at work.
+"""The chart installed on a node as users install it, and the sandbox in a pod, with a Service and TLS.
 
-Both run from the same image, in namespaces that enforce the *restricted* Pod Security Standard. The operator reaches
-the sandbox by the name of its Service, and trusts it by the chart's value for a private authority.
+Both use the same image, in namespaces that enforce the *restricted* Pod Security Standard. The operator reaches the
+sandbox through its Service. It trusts the sandbox because a value of the chart names its certificate authority.
 """
 
 import json
@@ -41,7 +41,7 @@ CONTAINER_SECURITY = {
 
 
 class SandboxPod:
-    """Nexthink and Qualtrics in a pod, steered through a port-forward: the sandbox obeys its own machine only."""
+    """The sandbox in a pod. It accepts control requests only from localhost, so they go through a port-forward."""
 
     def __init__(self, node: Node, image: str) -> None:
         self._node = node
@@ -65,7 +65,7 @@ class SandboxPod:
         assert self._forward.stdout
         line = self._forward.stdout.readline()  # Forwarding from 127.0.0.1:40617 -> 8472
         self._address = f"https://localhost:{line.split()[2].rpartition(':')[2]}"
-        self._ask("PUT", "world", {"import_seconds": 0.5})  # rather than the usual 5
+        self._request("PUT", "world", {"import_seconds": 0.5})  # the default is 5
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -75,69 +75,69 @@ class SandboxPod:
 
     @property
     def authority(self) -> str:
-        """Whom one has to trust to talk to it, PEM."""
+        """The certificate of its certificate authority, in PEM."""
         return self._authority.cert_pem.bytes().decode()
 
     @property
     def outbox(self) -> str:
-        """A page for people."""
+        """The URL of the page that shows all mails."""
         return f"{self._address}/_sandbox/outbox"
 
     def secrets(self) -> dict[str, dict[str, str]]:
-        """The two credentials Secrets, key by key."""
-        found: dict[str, dict[str, str]] = self._ask("GET", "secrets")
+        """Return the keys of the two Secrets with credentials, by the name of the Secret."""
+        found: dict[str, dict[str, str]] = self._request("GET", "secrets")
         return found
 
     def query(self, query_id: str, people: list[str]) -> None:
-        """A saved query that returns these people."""
+        """Create a saved query that returns these people."""
         executed = self._account.queries[self._account.query_id].executed
-        self._ask("PUT", "queries", {"id": query_id, "people": people, "executed": executed})
+        self._request("PUT", "queries", {"id": query_id, "people": people, "executed": executed})
 
     def hold(self, operation: str, when: str = "before") -> None:
-        """Let the next call of that operation stand before or after its effect, until it is released."""
-        self._ask("POST", "faults", {"operation": operation, "hold": when})
+        """Hold the next call of the operation before or after its effect, until it is released."""
+        self._request("POST", "faults", {"operation": operation, "hold": when})
 
     def reached(self, operation: str) -> None:
-        """Wait until a call of that operation stands held."""
+        """Wait until a call of the operation is held."""
         wanted = urllib.parse.urlencode({"operation": operation, "timeout": HANG_SECONDS})
-        assert self._ask("GET", f"faults/reached?{wanted}")["reached"], f"no {operation} was held"
+        assert self._request("GET", f"faults/reached?{wanted}")["reached"], f"no call of {operation} was held"
 
     def release(self, *, drop: bool = False) -> None:
-        """Let what is held go on, or end its connection."""
-        self._ask("POST", "faults/release", {"operation": "*", "drop": drop})
+        """Continue the calls that are held, or drop their connections."""
+        self._request("POST", "faults/release", {"operation": "*", "drop": drop})
 
     def calm(self) -> None:
-        """Forget what was ordered and let go of what is held."""
-        self._ask("DELETE", "faults")
+        """Remove all faults, and continue the calls that are held."""
+        self._request("DELETE", "faults")
 
     def distributions(self, subject: str) -> list[dict[str, Any]]:
-        """The distributions with that subject."""
+        """Return the distributions with this subject."""
         return [sent for sent in self.ledger()["distributions"] if sent["subject"] == subject]
 
     def ledger(self) -> dict[str, Any]:
-        """What happened: the oracle."""
-        found: dict[str, Any] = self._ask("GET", "ledger.json")
+        """Return the record of all requests and their effects."""
+        found: dict[str, Any] = self._request("GET", "ledger.json")
         return found
 
     def exporter_spec(self) -> dict[str, Any]:
-        """The spec of an exporter that fits it."""
+        """Return the spec of an exporter for this sandbox."""
         return self._account.exporter_spec()
 
-    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+    def _request(self, method: str, path: str, body: Any = None) -> Any:
         request = urllib.request.Request(
             f"{self._address}/_sandbox/{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={} if body is None else {"Content-Type": "application/json"},
         )
-        trusting = ssl.create_default_context(cadata=self.authority)
-        with urllib.request.urlopen(request, timeout=HANG_SECONDS, context=trusting) as reply:
+        context = ssl.create_default_context(cadata=self.authority)
+        with urllib.request.urlopen(request, timeout=HANG_SECONDS, context=context) as reply:
             return json.load(reply)
 
     def _objects(self) -> list[dict[str, Any]]:
-        own = self._authority.issue_cert(HOST, "localhost")
-        chain = "".join(part.bytes().decode() for part in own.cert_chain_pems)
-        keys = {"tls.crt": chain, "tls.key": own.private_key_pem.bytes().decode()}
+        certificate = self._authority.issue_cert(HOST, "localhost")
+        chain = "".join(part.bytes().decode() for part in certificate.cert_chain_pems)
+        keys = {"tls.crt": chain, "tls.key": certificate.private_key_pem.bytes().decode()}
         labels = {"app.kubernetes.io/name": SANDBOX}
         ports = [flag for name, port in PORTS.items() for flag in (f"--{name}-port", str(port))]
         files = ("--certificate", "/tls/tls.crt", "--key", "/tls/tls.key")
@@ -151,7 +151,7 @@ class SandboxPod:
             "securityContext": CONTAINER_SECURITY,
             "volumeMounts": [{"name": "tls", "mountPath": "/tls", "readOnly": True}],
         }
-        # The key is for the image's user, who reads it as a member of the volume's group.
+        # The user of the image reads the key as a member of the group of the volume.
         security = {**POD_SECURITY, "runAsUser": IMAGE_USER, "runAsGroup": IMAGE_USER, "fsGroup": IMAGE_USER}
         pod = {
             "automountServiceAccountToken": False,
@@ -185,7 +185,7 @@ class SandboxPod:
 
 
 class Installation:
-    """The chart's release and the sandbox, as long as the block lasts; they go with the node."""
+    """A context manager that installs the chart and the sandbox. They are removed with the node."""
 
     def __init__(self, node: Node, image: str, folder: Path) -> None:
         self.node = node
@@ -198,7 +198,7 @@ class Installation:
         with self._stack as starting:
             starting.enter_context(self.sandbox)
             self.node.namespace(NAMESPACE)
-            self.node.apply(*self._beforehand())
+            self.node.apply(*self._prerequisites())
             self.helm.install(RELEASE, "--wait", f"--timeout={HANG}", namespace=NAMESPACE, values=self.values())
             self._stack = starting.pop_all()
         return self
@@ -207,14 +207,14 @@ class Installation:
         self._stack.close()
 
     def values(self, **more: Any) -> dict[str, Any]:
-        """The chart's values: nothing but which image, which hosts, whom to trust, and what is given."""
+        """Return the values of the chart: the image, the allowed hosts, the certificate authority, and `more`."""
         repository, _, tag = self._image.rpartition(":")
         return {
             "image": {"repository": repository, "tag": tag, "pullPolicy": "Never"},
             "allowedHosts": [f"{HOST}:{PORTS['nexthink']}", f"{HOST}:{PORTS['qualtrics']}"],
             "allowedDownloadHosts": [f"{HOST}:{PORTS['store']}"],
             "privateCA": {"configMapName": "remote-authority"},
-            # Asked more often than by default, as tests wait for the answer.
+            # More frequent than the default, because tests wait for these probes.
             "startupProbe": {"periodSeconds": 1, "failureThreshold": 120},
             "readinessProbe": {"periodSeconds": 1},
             **more,
@@ -225,26 +225,26 @@ class Installation:
         self.helm.upgrade(RELEASE, *arguments, namespace=NAMESPACE, values=self.values(**more))
 
     def kubectl(self, *arguments: str, **more: Any) -> str:
-        """kubectl in the release's namespace."""
+        """Run kubectl in the namespace of the release."""
         return self.node.kubectl("--namespace", NAMESPACE, *arguments, **more).stdout
 
     def pods(self) -> list[dict[str, Any]]:
-        """The operator's pods that are not on their way out."""
+        """Return the pods of the operator that are not being deleted."""
         selector = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=controller"
         path = f"/api/v1/namespaces/{NAMESPACE}/pods?{urllib.parse.urlencode({'labelSelector': selector})}"
         return [pod for pod in self.node.read(path)["items"] if "deletionTimestamp" not in pod["metadata"]]
 
     def leader(self) -> str:
-        """The name of the pod that works; empty when there is none."""
+        """Return the name of the pod that leads, or an empty string if none does."""
         lease = self.node.read(f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{RELEASE}") or {"spec": {}}
         holder = str(lease["spec"].get("holderIdentity") or "")
         names = [pod["metadata"]["name"] for pod in self.pods()]
         return next((name for name in names if holder.startswith(name)), "")
 
     def exporter(self, name: str, people: list[str], **changes: Any) -> AppliedExporter:
-        """Apply an exporter of a query that returns these people; its name is the subject of its mails, too."""
+        """Apply an exporter whose query returns these people. Its name is also the subject of its mails."""
         self.sandbox.query(f"#{name.replace('-', '_')}", people)
-        exporter = AppliedExporter(self.node, NAMESPACE, name)  # type: ignore[arg-type]  a node reads as a control plane does
+        exporter = AppliedExporter(self.node, NAMESPACE, name)  # type: ignore[arg-type]  a node has the same calls
         exporter.manifest = changed(
             {
                 "apiVersion": "qualtrics-exporter.dev/v1alpha1",
@@ -257,7 +257,7 @@ class Installation:
         self.node.apply(exporter.manifest)
         return exporter
 
-    def _beforehand(self) -> list[dict[str, Any]]:
+    def _prerequisites(self) -> list[dict[str, Any]]:
         authority: Mapping[str, Any] = {
             "apiVersion": "v1",
             "kind": "ConfigMap",

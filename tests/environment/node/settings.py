@@ -1,24 +1,24 @@
-"""The settings of a node's parts, each with its reason: what was found by trying stands here and nowhere else.
+"""The settings of the components of a node, with their reasons.
 
-Paths are those inside the node, which has a root file system of its own (`boot.py`): so nothing has to be filled in but
-what differs from machine to machine. JSON is YAML.
+Paths are those inside the node, which has its own root file system (`boot.py`). So the settings are the same on every
+machine, except for a few parameters. They are JSON, which is also YAML.
 """
 
 import json
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
-VERSION_2 = (CGROUPS / "cgroup.controllers").exists()
+CGROUPS_V2 = (CGROUPS / "cgroup.controllers").exists()
 
 NAME = "node1"
 ADDRESS = "10.10.0.1"
 PORT = 6443
 PODS = "10.244.0.0/16"
-PODS_HERE = "10.244.0.0/24"
+NODE_PODS = "10.244.0.0/24"
 SERVICES = "10.96.0.0/16"
 API_SERVICE = "10.96.0.1"
 DOMAIN = "cluster.local"
-"""Nobody else sees these addresses: the node's network is its own, and has no way out."""
+"""These addresses exist only in the network of the node, which is isolated."""
 
 KERNEL = {
     "vm/overcommit_memory": "1",
@@ -28,21 +28,21 @@ KERNEL = {
     "kernel/keys/root_maxkeys": "1000000",
     "kernel/keys/root_maxbytes": "25000000",
 }
-"""The kubelet sets these for the whole machine unless they are so already: files with these values lie over them, so it
-sees what it wants and changes nothing."""
+"""The kubelet changes these settings of the kernel for the whole machine, unless they have these values. Files with
+these values are mounted over them, so the kubelet changes nothing."""
 
 NETWORK = (
     ("ip", "link", "set", "lo", "up"),
     ("ip", "link", "add", "node0", "type", "bridge"),
     ("ip", "address", "add", f"{ADDRESS}/24", "dev", "node0"),
     ("ip", "link", "set", "node0", "up"),
-    # A packet for a Service needs a route before it is redirected; without one it fails from the node itself.
+    # A packet to a Service needs a route before it is redirected. Without it, connections from the node itself fail.
     ("ip", "route", "add", "default", "dev", "node0", "src", ADDRESS),
 )
 
 
 def containerd(pause: str) -> str:
-    """containerd 1.6 of Debian 12, or a newer one. Kubernetes 1.38 wants 2.0, 1.37 still takes this one."""
+    """Return the settings of containerd, 1.6 (Debian 12) or newer. Kubernetes 1.37 supports 1.6, 1.38 requires 2.0."""
     return f"""\
 version = 2
 root = "/var/lib/containerd"
@@ -56,10 +56,10 @@ disabled_plugins = [
   address = "/run/containerd/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{pause}"
-  # Without CAP_SYS_RESOURCE, as in many a container and virtual machine, runc may not lower a score, and dies with
-  # "can't get final child's PID from pipe: EOF".
+  # Without CAP_SYS_RESOURCE, as in many containers and virtual machines, runc cannot lower the OOM score, and fails
+  # with "can't get final child's PID from pipe: EOF".
   restrict_oom_score_adj = true
-  # The profile would have to be loaded into the machine's kernel.
+  # AppArmor would load a profile into the kernel of the machine.
   disable_apparmor = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
@@ -70,23 +70,23 @@ disabled_plugins = [
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        # There is no systemd in the node; the kubelet is told the same.
+        # The node has no systemd. The kubelet has the same setting.
         SystemdCgroup = false
 """
 
 
 def cni() -> str:
-    """A bridge for pods, as the simplest network add-on makes it. A NetworkPolicy is accepted and not enforced."""
+    """Return the settings of a bridge for pods. It does not enforce NetworkPolicies."""
     bridge = {
         "type": "bridge",
         "bridge": "cni0",
         "isGateway": True,
-        "ipMasq": False,  # there is nothing outside to go to
-        "hairpinMode": True,  # a pod reaches itself by its Service
+        "ipMasq": False,  # nothing outside is reachable
+        "hairpinMode": True,  # a pod can reach itself through its Service
         "ipam": {
             "type": "host-local",
             "dataDir": "/run/cni",
-            "ranges": [[{"subnet": PODS_HERE}]],
+            "ranges": [[{"subnet": NODE_PODS}]],
             "routes": [{"dst": "0.0.0.0/0"}],
         },
     }
@@ -94,7 +94,7 @@ def cni() -> str:
 
 
 def kubelet(cgroup: str) -> str:
-    """The kubelet, as kubeadm sets it but for what is said here."""
+    """Return the settings of the kubelet: those of kubeadm, with the exceptions that comments explain."""
     settings = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -104,45 +104,45 @@ def kubelet(cgroup: str) -> str:
             "x509": {"clientCAFile": "/node/keys/ca.pem"},
         },
         "authorization": {"mode": "Webhook"},
-        "cgroupDriver": "cgroupfs",  # there is no systemd in the node
-        "cgroupRoot": f"/{cgroup}",  # all pods are below one group that can be removed
+        "cgroupDriver": "cgroupfs",  # the node has no systemd
+        "cgroupRoot": f"/{cgroup}",  # all pods are in one cgroup, which `guard.py` removes
         "clusterDNS": [ADDRESS],
         "clusterDomain": DOMAIN,
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         "resolvConf": "/node/conf/resolv.conf",
         "volumePluginDir": "/var/lib/kubelet/volumeplugins",
         "seccompDefault": True,
-        "failSwapOn": False,  # a developer's machine has swap
-        "maxOpenFiles": 20000,  # more than the default may be more than the machine allows
-        # The disk is the developer's: what is left on it says nothing about the node.
+        "failSwapOn": False,  # the machine of a developer can have swap
+        "maxOpenFiles": 20000,  # the default can exceed the limit of the machine
+        # The node shares the disk of the machine. A lack of free space there must not evict pods.
         "evictionHard": {
             "memory.available": "100Mi",
             "nodefs.available": "1%",
             "nodefs.inodesFree": "1%",
             "imagefs.available": "1%",
         },
-        "imageGCHighThresholdPercent": 100,  # an image that is gone could not be fetched again
-        "shutdownGracePeriod": "0s",  # there is no systemd to ask for more time
-        # Tests kill pods again and again: a container that crashed is started within a second.
+        "imageGCHighThresholdPercent": 100,  # a removed image cannot be pulled again
+        "shutdownGracePeriod": "0s",  # this needs systemd
+        # Tests crash containers repeatedly. They are restarted within a second.
         "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
     }
-    if not VERSION_2:
-        settings["failCgroupV1"] = False  # since 1.35 it has to be told that version 1 is meant
+    if not CGROUPS_V2:
+        settings["failCgroupV1"] = False  # since 1.35, version 1 must be allowed explicitly
     return json.dumps(settings, indent=2)
 
 
 def proxy() -> str:
-    """kube-proxy."""
+    """Return the settings of kube-proxy."""
     settings = {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": "nftables",
         "clusterCIDR": PODS,
         "clientConnection": {"kubeconfig": "/node/keys/kube-proxy.kubeconfig"},
-        # These are settings of the whole machine: leave them.
+        # kube-proxy does not change these settings of the kernel, which are for the whole machine.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         "hostnameOverride": NAME,
-        # By default a rule comes up to a second after the pod was ready, and whoever asks at once is refused.
+        # With the default, the rules follow up to a second after a pod is ready, and connections fail until then.
         "nftables": {"minSyncPeriod": "100ms", "syncPeriod": "30s"},
     }
     return json.dumps(settings, indent=2)
@@ -159,33 +159,32 @@ COREFILE = f"""\
     }}
 }}
 """
-HOSTS = f"127.0.0.1 localhost\n{ADDRESS} {NAME}\n"  # a port-forward asks for localhost
+HOSTS = f"127.0.0.1 localhost\n{ADDRESS} {NAME}\n"  # port-forward resolves localhost
 RESOLV_CONF = f"nameserver {ADDRESS}\n"
 
 USERS = {
-    # Who talks to the API server, and the groups that they are in; the rights come with Kubernetes.
+    # The users of the API server, and their groups. Kubernetes defines their permissions.
     "admin": ("kubernetes-admin", "system:masters"),
     "kube-controller-manager": ("system:kube-controller-manager", ""),
     "kube-scheduler": ("system:kube-scheduler", ""),
     "kubelet": (f"system:node:{NAME}", "system:nodes"),
     "kube-proxy": ("system:kube-proxy", ""),
-    "coredns": ("system:coredns", "system:masters"),  # its own role comes with no part that runs here
+    "coredns": ("system:coredns", "system:masters"),  # no component creates the role of CoreDNS
 }
 
 
 def containerd_command() -> list[str]:
-    """containerd."""
     return ["/usr/bin/containerd", "--config", "/node/conf/containerd.toml"]
 
 
 def commands() -> dict[str, list[str]]:
-    """Kubernetes' parts, in the order in which they are started: the rest when the first answers."""
-    parts = {
+    """Return the commands of the components of Kubernetes. The others start when the control plane is ready."""
+    components = {
         "controlplane": [
             "/var/lib/etcd",
             f"--secure-port={PORT}",
             "--bind-address=0.0.0.0",
-            f"--advertise-address={ADDRESS}",  # there is more than one, and the one with a route to it is meant
+            f"--advertise-address={ADDRESS}",  # the node has several addresses, and this one is routable
             "--tls-cert-file=/node/keys/server.pem",
             "--tls-private-key-file=/node/keys/server.pem",
             "--client-ca-file=/node/keys/ca.pem",
@@ -228,4 +227,4 @@ def commands() -> dict[str, list[str]]:
         "kube-proxy": ["--config=/node/conf/kube-proxy.json"],
         "coredns": ["-conf", "/node/conf/Corefile"],
     }
-    return {name: ["/node/k8s", name, *arguments] for name, arguments in parts.items()}
+    return {name: ["/node/k8s", name, *arguments] for name, arguments in components.items()}
