@@ -1,5 +1,5 @@
-// Command controlplane contains only etcd and kube-apiserver, for `make demo`. It has two thirds of the packages of the
-// k8s command, and linking takes a third of the time.
+// Command controlplane is etcd and kube-apiserver alone, for `make demo`. It needs two thirds of the packages of the k8s
+// command, and the linker takes a third of the time.
 package main
 
 import (

@@ -9,8 +9,7 @@ import (
 	"helm.sh/helm/v4/pkg/kube"
 )
 
-// helm runs the command line of Helm, in the same way as its main function. The manager in managedFields is helm, and
-// not the name of this program.
+// helm runs Helm's own command line, as its main does. In managedFields it has Helm's name, not that of this program.
 func helm(args []string) int {
 	kube.ManagedFieldsManager = "helm"
 	os.Args = append([]string{"helm"}, args...)

@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 )
 
-// kstatus computes the status that Flux and other users of the kstatus library give to objects. It reads JSON objects
-// from standard input, and writes a line of JSON for each: its status (InProgress, Current, Failed, ...) and its
+// kstatus computes what Flux and other users of the kstatus library see in objects. It reads JSON objects, one after the
+// other, from standard input, and writes a line of JSON for each: its status (InProgress, Current, Failed, ...) and its
 // message.
 func kstatus(args []string) int {
 	if len(args) != 0 {

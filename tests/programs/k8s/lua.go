@@ -13,17 +13,17 @@ import (
 	luajson "layeh.com/gopher-json"
 )
 
-// luaTimeout is the time limit of Argo CD for a script.
+// luaTimeout is how long Argo CD lets a script run.
 const luaTimeout = time.Second
 
-// luaTask is a script that reads an object from the global variable obj, and returns a table.
+// luaTask is one call: a script that sees an object as its global obj, and returns a table.
 type luaTask struct {
 	Script string         `json:"script"`
 	Object map[string]any `json:"object"`
 }
 
-// runLua runs the health checks and actions of Argo CD. It reads tasks from standard input, and writes a line of JSON
-// for each: "result" with the value that the script returned, or "error".
+// runLua runs the scripts by which Argo CD judges objects and acts on them. It reads tasks, one after the other, from
+// standard input, and writes a line of JSON for each: "result" with what the script returned, or "error".
 func runLua(args []string) int {
 	if len(args) != 0 {
 		fmt.Fprintln(os.Stderr, "usage: lua <TASKS")
@@ -52,8 +52,8 @@ func runLua(args []string) int {
 	}
 }
 
-// run runs the script with the libraries that Argo CD gives to scripts in argocd-cm: the base library, table, and with
-// require a reduced os. There is no string, no math and no global os.
+// run gives the script exactly what Argo CD gives to a script of argocd-cm: the language itself, table, and with require
+// an os that only returns the time. It has no string, no math and no global os.
 func (task luaTask) run() (json.RawMessage, error) {
 	state := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer state.Close()
@@ -85,7 +85,7 @@ func (task luaTask) run() (json.RawMessage, error) {
 	return luajson.Encode(returned)
 }
 
-// openClock loads the os library of Lua with only the safe functions time and date.
+// openClock loads the os library of Lua with time and date only, the two functions that cannot do harm.
 func openClock(state *lua.LState) int {
 	whole := lua.NewState()
 	defer whole.Close()

@@ -1,8 +1,8 @@
-// Command k8s contains the components of Kubernetes and the tools that the tests run, in one program. The first
-// argument, or the name of the executable, selects the component.
+// Command k8s holds the parts of Kubernetes, and the tools around it, that the tests run for real, in one program. The
+// first argument, or the name that the program is called by, chooses the part.
 //
-// It is one program because the components share most of their code: each of them alone is almost as large as all of
-// them together, and linking takes almost as long. It is built from the published Go modules, because these need
+// It is one program because the parts share nearly all of their code: each part linked alone is almost as large, and
+// takes almost as long to link, as all of them together. It is built from the published Go modules because they need
 // neither a container registry nor a download site.
 package main
 
@@ -17,10 +17,10 @@ import (
 	"qualtrics-exporter.dev/programs/internal/controlplane"
 )
 
-// program is the name of the program in its usage message.
+// program is the name under which the first argument is the command.
 const program = "k8s"
 
-// commands contains the components by name. A component takes its arguments and returns the exit code of the process.
+// commands has each part by its name; a part takes its arguments and returns the exit code of the process.
 var commands = map[string]func(args []string) int{
 	"controlplane": controlplane.Run,
 	"helm":         helm,

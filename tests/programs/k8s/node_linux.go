@@ -18,7 +18,7 @@ import (
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
-// The components that run pods, besides the control plane and a container runtime. The kubelet exists only on Linux.
+// The parts that run pods, besides the control plane and a container runtime. The kubelet exists on Linux only.
 func init() {
 	commands["kube-controller-manager"] = component(controllermanager.NewControllerManagerCommand)
 	commands["kube-scheduler"] = component(func() *cobra.Command { return scheduler.NewSchedulerCommand() })
@@ -27,8 +27,8 @@ func init() {
 	commands["coredns"] = coreDNS
 }
 
-// component runs a component of Kubernetes in the same way as its own main function. It creates the command only when
-// the component runs, because creating a command registers flags.
+// component runs a part of Kubernetes as its own main does. It makes the command only to run it, because that registers
+// flags.
 func component(make func() *cobra.Command) func([]string) int {
 	return func(args []string) int {
 		command := make()
@@ -37,7 +37,7 @@ func component(make func() *cobra.Command) func([]string) int {
 	}
 }
 
-// coreDNS runs CoreDNS with only the plugins that resolve Services: coredns -conf COREFILE.
+// coreDNS runs CoreDNS with only the plugins that answer for Services: coredns -conf COREFILE.
 func coreDNS(args []string) int {
 	dnsserver.Directives = []string{"ready", "errors", "hosts", "kubernetes"}
 	os.Args = append([]string{"coredns"}, args...)

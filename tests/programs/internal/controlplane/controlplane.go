@@ -1,4 +1,4 @@
-// Package controlplane runs etcd and kube-apiserver in one process, for tests and the demo.
+// Package controlplane runs etcd and kube-apiserver in one process, as the control plane of tests and of the demo.
 package controlplane
 
 import (
@@ -18,15 +18,15 @@ import (
 )
 
 const (
-	// maxSocketPath is the maximum length of the path of a Unix socket on Linux: 108 bytes with the terminating NUL.
+	// maxSocketPath is how long the path of a Unix socket may be on Linux: 108 bytes with the closing NUL.
 	maxSocketPath = 107
 
-	// etcdStartTimeout limits the wait for etcd, which is usually ready in less than a second.
+	// etcdStartTimeout bounds the wait for etcd: a new store is ready in well under a second.
 	etcdStartTimeout = time.Minute
 )
 
-// Run runs etcd and kube-apiserver in this process until it receives a signal, and returns the exit code. Its arguments
-// are DATA-DIR [kube-apiserver flag]...
+// Run runs etcd and kube-apiserver in this process until a signal, and returns the exit code. Its arguments are
+// DATA-DIR [kube-apiserver flag]...
 func Run(args []string) int {
 	if len(args) == 0 {
 		fmt.Fprintln(os.Stderr, "usage: controlplane DATA-DIR [kube-apiserver flag]...")
@@ -37,7 +37,7 @@ func Run(args []string) int {
 		fmt.Fprintf(os.Stderr, "controlplane: etcd: %v\n", err)
 		return 1
 	}
-	// Without etcd, all requests to the API server time out. Exit instead, so that the caller notices the failure.
+	// Without its store the API server answers every request with a timeout: end instead, so that the caller notices.
 	go func() {
 		if err := <-etcd.Err(); err != nil {
 			fmt.Fprintf(os.Stderr, "controlplane: etcd: %v\n", err)
@@ -48,15 +48,15 @@ func Run(args []string) int {
 	command := apiserver.NewAPIServerCommand()
 	command.SetArgs(append([]string{"--etcd-servers=" + endpoint}, args[1:]...))
 	if code := cli.Run(command); code != 0 {
-		return code // etcd is not closed: it would write many lines after the error in the log
+		return code // without closing the store, which would fill the log after the reason for the failure
 	}
 	etcd.Close()
 	return 0
 }
 
-// startEtcd starts etcd with one member in dir, waits until it is ready, and returns its endpoint. The endpoint is a
-// socket in dir: it has no port, so it does not conflict with another control plane, and other users of the machine
-// cannot open it. A member must also have an address for peers, which nothing uses.
+// startEtcd starts a store of one member in dir, and returns when the store answers, with its endpoint. The endpoint is
+// a socket in dir: it needs no port, so it cannot clash with another control plane, and other users of the machine cannot
+// open it. A member must also have an address for its peers, which nothing dials.
 func startEtcd(dir string) (etcd *embed.Etcd, endpoint string, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, "", err
@@ -76,8 +76,7 @@ func startEtcd(dir string) (etcd *embed.Etcd, endpoint string, err error) {
 	config.ListenClientUrls, config.AdvertiseClientUrls = client, client
 	config.ListenPeerUrls, config.AdvertisePeerUrls = peer, peer
 	config.InitialCluster = config.InitialClusterFromName(config.Name)
-	// The data is only for one test run, so it does not need to survive a power failure. An fsync for each write takes
-	// seconds.
+	// The data lives only as long as a test run, so it need not survive a power cut. An fsync for each write costs seconds.
 	config.UnsafeNoFsync = true
 
 	if etcd, err = embed.StartEtcd(config); err != nil {
@@ -96,8 +95,8 @@ func startEtcd(dir string) (etcd *embed.Etcd, endpoint string, err error) {
 	return nil, "", err
 }
 
-// socket returns the URL of a Unix socket in dir. It returns an error if the path is too long, because the error of the
-// kernel is only "invalid argument". It removes the socket of a killed process: etcd would take it for a listener.
+// socket returns the URL of a Unix socket in dir. It reports a path that is too long, because the kernel only says
+// "invalid argument", and removes the socket of a killed process, which etcd would take for a listener.
 func socket(dir, name string) ([]url.URL, error) {
 	path := filepath.Join(dir, name)
 	if len(path) > maxSocketPath {
