@@ -20,6 +20,10 @@ WORKERS := --numprocesses 4 --dist loadscope --no-loadscope-reorder
 # Tests start hundreds of Python processes. Without compiled files, each of them would compile its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
+# `make test` gives the same answer for the same code: all its random values come from this seed. `make test-long` looks
+# for new failures with a new seed.
+SEED := 1
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long test-node simulate node image measure measure-idle measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build clean
 .NOTPARALLEL:
@@ -33,7 +37,7 @@ demo: $(READY) ## Run a complete example: an API server, the sandbox, the operat
 test: lint check-generated check-go ## Run everything that CI checks
 	$(BIN)/python -m tests.environment.build
 	$(BIN)/python -m tests.environment.node --prepare
-	$(BIN)/pytest -m "not long" $(WORKERS)
+	QUALTRICS_EXPORTER_TEST_SEED=$(SEED) $(BIN)/pytest -m "not long" --hypothesis-seed=$(SEED) $(WORKERS)
 
 test-long: lint check-generated check-go ## Run everything that CI checks, and the long tests
 	$(BIN)/python -m tests.environment.build

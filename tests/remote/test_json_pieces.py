@@ -50,6 +50,8 @@ def test_a_document_is_parsed_to_the_same_value_as_with_json_loads(
 @given(VALUES.map(json.dumps), st.integers(0, 200), st.sampled_from(list('[]{},:"0-e.t \\\n')))
 @example("[1,2]", 2, "]")
 @example('{"a":1}', 1, ",")
+@example(f"[1{'0' * 28}393216]", 3, "e")
+@example(f"[1.{'0' * 28}393216]", 4, "e")
 def test_an_altered_document_is_parsed_or_rejected_as_with_json_loads(text: str, position: int, character: str) -> None:
     position %= len(text) + 1
     assert_same_as_json_loads(text[:position] + character + text[position + 1 :])

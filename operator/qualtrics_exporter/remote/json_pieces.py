@@ -15,7 +15,7 @@ DEEPEST = 100
 _PIECE = 256
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,399})(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,20})?")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,399})(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,400})?")
 _LITERALS = {"t": ("true", True), "f": ("false", False), "n": ("null", None)}
 
 
