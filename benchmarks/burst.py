@@ -148,9 +148,7 @@ def _populate(installation: Installation, remote: RemoteProcess, burst: Burst, t
     create(installation.kubeconfig, namespace, bodies, SLOT - timedelta(minutes=30), history=1)
 
 
-def _wait_for_sends(
-    installation: Installation, remote: RemoteProcess, burst: Burst, due_at: float
-) -> list[float]:
+def _wait_for_sends(installation: Installation, remote: RemoteProcess, burst: Burst, due_at: float) -> list[float]:
     """Wait until each exporter that can send has sent. Returns when Qualtrics got each send."""
     deadline = due_at + PATIENCE * burst.floor + 60
     while True:

@@ -40,12 +40,14 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 PHASES: Sequence[Sequence[Sequence[str]]] = (
     # The bursts need the whole machine: the operator, the API server and the services.
     [[burst.OWN, burst.HANGING]],
-    # These mostly wait: ten minutes for Qualtrics, ten minutes for imports, five minutes for nothing.
+    # These mostly wait: ten minutes for Qualtrics, ten minutes for imports, five minutes for nothing. The simulated day
+    # only uses processors that nothing else uses.
     [
         [burst.ONE],
         [large_run.REALISTIC],
         [idle.NAME],
-        [small_run.NAME, large_run.INSTANT, small_run.GROWTH, side_by_side.NAME, day.NAME],
+        [small_run.NAME, large_run.INSTANT, small_run.GROWTH, side_by_side.NAME],
+        [day.NAME],
     ],
 )
 STAGGER_SECONDS = 1.0
@@ -121,7 +123,7 @@ class Runner:
 
 
 def phases_of(names: Sequence[str]) -> list[list[list[str]]]:
-    """`PHASES` with only these benchmarks, or all of them if there are no names. Empty lanes and phases are left out."""
+    """`PHASES` with only these benchmarks, or with all of them if there are no names."""
     if unknown := set(names) - set(BENCHMARKS):
         raise ValueError(f"there is no benchmark {min(unknown)}: choose from {', '.join(BENCHMARKS)}")
     phases = [

@@ -3,33 +3,39 @@
 The controller and the clients are real. See `queue_simulation` for the simulated cluster and services.
 """
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
-from benchmarks.day_simulation import DaySimulation
+from benchmarks.day_simulation import Day
 from benchmarks.figures import Figure, Target
+from benchmarks.processes import Child
 from benchmarks.registry import Bench, Result
 
 NAME = "day"
 TENANTS = 20
+TIMEOUT_SECONDS = 1800.0
 
 
 def measure(bench: Bench) -> Iterator[Result]:
-    """Simulate the day. The simulation is a computation, so it does not disturb figures that only wait."""
+    """Simulate the day in a process of its own."""
     exporters = bench.sizes.day_exporters
-    with bench.cpu_bound():
-        day = DaySimulation(exporters, min(TENANTS, exporters)).run_day()
-    what = f"a day of {exporters:,} exporters"
-    ended = day.results.total()
-    if not day.send_delays:
-        raise RuntimeError(f"no slot of {day.expected} had a run: {dict(day.results)}")
+    with tempfile.TemporaryDirectory(prefix="qualtrics-exporter-bench-") as folder:
+        arguments = "benchmarks.day_simulation", str(exporters), str(min(TENANTS, exporters))
+        with Child(*arguments, log=Path(folder) / "day.log") as child:
+            day = Day(**child.receive(TIMEOUT_SECONDS))
+    what, sent = f"a day of {exporters:,} exporters", day.results.get("Succeeded", 0)
+    if not sent:
+        raise RuntimeError(f"no slot of {day.expected} was sent: {day.results}")
+    missed = day.expected - sum(day.results.values()) + day.results.get("Missed", 0)
     for name, unit, value, target in (
         ("slots", "slots", day.expected, None),
-        ("slots that were not sent", "slots", day.expected - day.results["Succeeded"], 0),
-        ("slots that were missed or have no entry", "slots", day.expected - ended + day.results["Missed"], 0),
+        ("slots that were not sent", "slots", day.expected - sent, 0),
+        ("slots that were missed or have no entry", "slots", missed, 0),
         ("distributions beyond one for each run", "distributions", day.sent_twice, 0),
         ("requests that were answered with 429", "requests", day.rate_limited, 0),
-        ("longest time from a slot to its start", "s", max(day.start_delays), None),
-        ("longest time from a slot to its send", "s", max(day.send_delays), None),
+        ("longest time from a slot to its start", "s", day.longest_start, None),
+        ("longest time from a slot to its send", "s", day.longest_send, None),
     ):
         yield Figure(
             benchmark=NAME,

@@ -148,5 +148,7 @@ def reset(kubeconfig: Path, namespace: str, status: Body) -> None:
     """Replace the status of all exporters of a namespace."""
     connection = ApiConnection(kubeconfig)
     for item in connection.call("GET", path_of(namespace))["items"]:
-        connection.call("PUT", f"{path_of(namespace, item['metadata']['name'])}/status", {**item, "status": copy.deepcopy(status)})
+        connection.call(
+            "PUT", f"{path_of(namespace, item['metadata']['name'])}/status", {**item, "status": copy.deepcopy(status)}
+        )
     connection.close()

@@ -172,7 +172,7 @@ class FastServer:
         if time.monotonic() < ends:
             contacts = 0
         counts = {"count": {"added": contacts, "updated": 0, "failed": 0}}
-        answer = {
+        answer: dict[str, Any] = {
             "percentComplete": 100 if contacts else 50,
             "contacts": counts,
             "transactions": {"count": {"created": contacts}},

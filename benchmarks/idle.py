@@ -1,7 +1,7 @@
-"""Many idle exporters: the memory and CPU time of the operator, when it is ready, and when it claims slots that are due.
+"""Many idle exporters: the memory and CPU time of the operator, its start, and how soon it claims slots that are due.
 
-Each exporter has a full status and a size of about 11 kB (docs/facts/kubernetes.md, section 1). It was just checked, and
-its next slot is days ahead, except for a few that are due at one slot after the measurement of the idle operator.
+Each exporter has a full status and a size of about 11 kB (docs/facts/kubernetes.md, section 1). It was just checked,
+and its next slot is days ahead. A few are due in a slot after the measurement of the idle operator.
 """
 
 import time

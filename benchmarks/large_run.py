@@ -62,9 +62,7 @@ def realistic(bench: Bench) -> Iterator[Result]:
 
 def _measure(installation: Installation, settings: FastSettings, names: list[str]) -> tuple[list[Run], list[Run]]:
     """Each exporter once by the operator and once by the script."""
-    remote = installation.until_the_end(
-        FastRemote(settings, installation.certificates.server, installation.log())
-    )
+    remote = installation.until_the_end(FastRemote(settings, installation.certificates.server, installation.log()))
     exporters = Exporters(installation, "large-run")
     for origin, name in enumerate(names):
         exporters.add(name, remote.secrets(origin), qualtrics={"mailingListId": f"CG_large{origin:010d}"})

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -56,9 +57,7 @@ def _memory(pid: int, name: str) -> int:
 class Child:
     """A Python module in a process of its own, as a context manager. Each line that it prints is a JSON document."""
 
-    def __init__(
-        self, module: str, *arguments: str, log: Path, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, module: str, *arguments: str, log: Path, environment: Mapping[str, str] | None = None) -> None:
         self._name = module
         self._log = log
         with log.open("wb") as errors:
@@ -112,10 +111,8 @@ class Child:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
-                try:
+                with suppress(BrokenPipeError):
                     pipe.close()
-                except BrokenPipeError:
-                    pass
 
     def _read(self) -> None:
         assert self._process.stdout  # noqa: S101  it is a pipe

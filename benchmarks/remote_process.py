@@ -97,7 +97,10 @@ def spec_of(exporter: int, sandbox: int) -> dict[str, dict[str, str]]:
     """The fields of the spec that select the query and the mailing list of an exporter."""
     return {
         "nexthink": {"queryId": f"#q_{sandbox}_{exporter}"},
-        "qualtrics": {"mailingListId": f"CG_list{sandbox:04d}{exporter:05d}", "subject": f"Survey {sandbox}-{exporter}"},
+        "qualtrics": {
+            "mailingListId": f"CG_list{sandbox:04d}{exporter:05d}",
+            "subject": f"Survey {sandbox}-{exporter}",
+        },
     }
 
 

@@ -86,9 +86,7 @@ class Exporters:
         """The plain script, as a process that runs on request."""
         environment = {"SSL_CERT_FILE": str(self._installation.certificates.authority)}
         log = self._installation.log()
-        return self._installation.until_the_end(
-            Child("benchmarks.floors.script", log=log, environment=environment)
-        )
+        return self._installation.until_the_end(Child("benchmarks.floors.script", log=log, environment=environment))
 
     def run_script(self, script: Child, name: str) -> Run:
         """The same run by the script."""

@@ -1,4 +1,4 @@
-"""Watches the exporters of a namespace, and records when a run is claimed, when it ends, and how often it is written."""
+"""Watches the exporters of a namespace, and records when runs are claimed, when they end, and how often they write."""
 
 import json
 import threading

@@ -1,6 +1,6 @@
 """Lists all exporters of a namespace, page by page, and keeps nothing. Prints when it is done.
 
-    python -m benchmarks.floors.bare_list KUBECONFIG NAMESPACE
+python -m benchmarks.floors.bare_list KUBECONFIG NAMESPACE
 """
 
 import json

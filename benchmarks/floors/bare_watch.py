@@ -20,7 +20,7 @@ def main() -> None:
     registry, seen = kopf.OperatorRegistry(), 0
     kopf.on.login(registry=registry)(login)
 
-    @kopf.on.event("qualtrics-exporter.dev", "v1alpha1", "qualtricsexporters", registry=registry)  # type: ignore[arg-type]
+    @kopf.on.event("qualtrics-exporter.dev", "v1alpha1", "qualtricsexporters", registry=registry)
     async def on_event(**_: Any) -> None:
         nonlocal seen
         seen += 1

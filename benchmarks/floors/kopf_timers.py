@@ -2,7 +2,7 @@
 
     python -m benchmarks.floors.kopf_timers NAMESPACE EXPORTERS
 
-This is the usual way to run something on a schedule with Kopf. The timers do nothing: they only look whether it is time.
+This is the usual way to run something on a schedule with Kopf. The timers only look whether it is time.
 """
 
 import asyncio

@@ -44,7 +44,9 @@ class Service:
                 auth=(self._keys["clientId"], self._keys["clientSecret"]),
             )
             self._headers = {"Authorization": f"Bearer {token.raise_for_status().json()['access_token']}"}
-        return self._client.request(method, self._url + path, json=body, headers=self._headers).raise_for_status().json()
+        return (
+            self._client.request(method, self._url + path, json=body, headers=self._headers).raise_for_status().json()
+        )
 
 
 def poll(look: Any) -> Any:
@@ -67,7 +69,8 @@ def rows(client: httpx.Client, nexthink: Service, query: str) -> Iterator[str]:
 
     def url() -> str | None:
         status = nexthink.call("GET", f"/api/v1/nql/status/{export}")
-        return status.get("resultsFileUrl")
+        found: str | None = status.get("resultsFileUrl")
+        return found
 
     packed = client.get(poll(url)).raise_for_status().content
     time.sleep(QUERY_PAUSE)
