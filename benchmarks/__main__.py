@@ -1,3 +1,7 @@
+"""`python -m benchmarks`: see `command`."""
+
+import sys
+
 from benchmarks.command import main
 
-raise SystemExit(main())
+sys.exit(main())

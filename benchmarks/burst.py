@@ -11,7 +11,7 @@ from datetime import timedelta
 from benchmarks.exporters import DUE, create, manifest, path_of
 from benchmarks.figures import Figure, Floor, Target
 from benchmarks.installation import Installation
-from benchmarks.processes import forget_peak, peak_memory, resident_memory
+from benchmarks.processes import HANG_SECONDS, forget_peak, peak_memory, resident_memory
 from benchmarks.registry import Bench, Result, Sizes
 from benchmarks.remote_process import (
     IMPORT_SECONDS,
@@ -27,8 +27,6 @@ from qualtrics_exporter.sandbox import Limits
 OWN, ONE, HANGING = "burst-own-brands", "burst-one-brand", "burst-hanging-tenant"
 START_SECONDS = 25.0
 POLL_SECONDS = 0.5
-PATIENCE = 3.0
-"""The measurement fails after this multiple of the floor, and a minute more for a slow machine."""
 LIMITS = "computed from the vendors' limits"
 
 
@@ -150,7 +148,7 @@ def _populate(installation: Installation, remote: RemoteProcess, burst: Burst, t
 
 def _wait_for_sends(installation: Installation, remote: RemoteProcess, burst: Burst, due_at: float) -> list[float]:
     """Wait until each exporter that can send has sent. Returns when Qualtrics got each send."""
-    deadline = due_at + PATIENCE * burst.floor + 60
+    deadline = due_at + burst.floor + HANG_SECONDS
     while True:
         time.sleep(POLL_SECONDS)
         sends = remote.sends()

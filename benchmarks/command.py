@@ -9,6 +9,8 @@ its target does not change the exit code: 0 if everything was measured, 1 if a b
 
 import argparse
 import json
+import os
+import signal
 import sys
 import threading
 import time
@@ -18,11 +20,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from benchmarks import burst, day, idle, large_run, side_by_side, small_run
 from benchmarks.figures import Failure, Figure, Series, figure_json, table
 from benchmarks.machine import describe
+from benchmarks.processes import kill_all
 from benchmarks.registry import TINY, Bench, Benchmark, Sizes
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -148,6 +152,12 @@ def as_json(report: Report, machine: Mapping[str, str], sizes: Sizes) -> dict[st
     }
 
 
+def _abort(number: int, _: FrameType | None) -> None:
+    """End at once with all children. The lanes would wait for minutes. The API servers end with this process."""
+    kill_all()
+    os._exit(128 + number)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run benchmarks, print the table, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -159,6 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         phases = phases_of(options.only)
     except ValueError as error:
         parser.error(str(error))
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, _abort)
     sizes, machine = TINY if options.tiny else Sizes(), describe()
     report = Runner(sizes).run(phases)
     options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -54,6 +54,15 @@ def _memory(pid: int, name: str) -> int:
     raise ProcessFailed(f"process {pid} has ended")
 
 
+_running: "set[subprocess.Popen[str]]" = set()
+
+
+def kill_all() -> None:
+    """Kill all children of this process that still run."""
+    for process in tuple(_running):
+        process.kill()
+
+
 class Child:
     """A Python module in a process of its own, as a context manager. Each line that it prints is a JSON document."""
 
@@ -70,6 +79,7 @@ class Child:
                 env={**os.environ, **(environment or {})},
                 text=True,
             )
+        _running.add(self._process)
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, name=f"output of {module}", daemon=True).start()
 
@@ -109,6 +119,7 @@ class Child:
         """Kill the child, if it still runs."""
         self._process.kill()
         self._process.wait()
+        _running.discard(self._process)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
                 with suppress(BrokenPipeError):
