@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -228,6 +229,16 @@ class FairSemaphore:
             yield shrink
         finally:
             self._give_back(grant, held)
+
+    def take(self, tenant: Tenant, weight: int = 1) -> Callable[[], None] | None:
+        """Take `weight` units if that needs no wait. Returns the function that gives them back; None otherwise."""
+        grant = self._queue.take(tenant, None, weight)
+        return partial(self._give_back, grant, grant.weight) if grant else None
+
+    @property
+    def used(self) -> int:
+        """The units that are held now."""
+        return self._queue.used
 
     async def _wait(self, tenant: Tenant, weight: int) -> Grant[Any]:
         granted: asyncio.Future[Grant[Any]] = asyncio.get_running_loop().create_future()

@@ -93,12 +93,9 @@ class Session:
         """Wait until a call is within these rates and those of the service, and count it."""
         return await self._context.limiter.acquire(self.base_url().origin, (*rates, *self._service.rates), self._tenant)
 
-    @asynccontextmanager
-    async def exclusive(self, path: str) -> AsyncIterator[None]:
-        """Hold the lock of a path of this API. Only one task of the process has it; tenants take turns."""
-        lock = self._context.lock(f"{self.base_url().origin} {path}")
-        async with lock.hold(self._tenant):
-            yield
+    def shared(self, name: str, make: Callable[[], T]) -> T:
+        """The object of that name, which all sessions of this process with this API share."""
+        return self._context.shared(f"{self.base_url().origin} {name}", make)
 
     async def call(
         self,
