@@ -61,9 +61,10 @@ class _Waiting(Generic[T]):
 class _Shares:
     """The units of a total that each tenant and namespace holds."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, each: int | None = None) -> None:
         self.total = total
         self.used = 0
+        self._each = total if each is None else each
         self._tenants: Counter[Tenant] = Counter()
         self._namespaces: Counter[str] = Counter()
 
@@ -77,9 +78,8 @@ class _Shares:
 
     def allow(self, tenant: Tenant, weight: int) -> bool:
         """Whether `weight` more units are within the shares of the tenant and of its namespace."""
-        return self._tenants[tenant] + weight <= max(weight, self.free) and self.allow_namespace(
-            tenant.namespace, weight
-        )
+        most = max(weight, min(self._each, self.free))
+        return self._tenants[tenant] + weight <= most and self.allow_namespace(tenant.namespace, weight)
 
     def change(self, tenant: Tenant, weight: int) -> None:
         """Add units to the tenant, or with a negative weight, remove them."""
@@ -107,12 +107,12 @@ class FairQueue(Generic[T]):
 
     Namespaces take turns, and within a namespace its tenants. Within a tenant, urgent items come before the others, and
     each kind is served first come, first served. Background items have at most `background` units at once, which are
-    shared in the same way.
+    shared in the same way, and those of one tenant at most `background_each`.
     """
 
-    def __init__(self, total: int, *, background: int | None = None) -> None:
+    def __init__(self, total: int, *, background: int | None = None, background_each: int | None = None) -> None:
         self._all = _Shares(total)
-        self._background = _Shares(total if background is None else background)
+        self._background = _Shares(total if background is None else background, background_each)
         self._waiting: OrderedDict[str, OrderedDict[Tenant, _Waiting[T]]] = OrderedDict()  # in the order of their turns
         self._length = 0
 

@@ -21,6 +21,7 @@ from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
 from qualtrics_exporter.remote.response import Response, get_count_or_none, get_path
 from qualtrics_exporter.remote.session import Session
+from qualtrics_exporter.remote.time_limit import TimeLimit
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Delivery, timestamp
 
@@ -35,8 +36,14 @@ _STATS = ("sent", "failed", "bounced", "blocked", "skipped", "opened", "started"
 class QualtricsClient:
     """Qualtrics with the credentials of one Secret."""
 
-    def __init__(self, context: ApiContext, credentials: ServiceCredentials, tenant: Tenant = NOBODY) -> None:
-        self._session = Session(context, credentials, operations.QUALTRICS, tenant)
+    def __init__(
+        self,
+        context: ApiContext,
+        credentials: ServiceCredentials,
+        tenant: Tenant = NOBODY,
+        limit: TimeLimit | None = None,
+    ) -> None:
+        self._session = Session(context, credentials, operations.QUALTRICS, tenant, limit)
         self._tenant = tenant
         self.advice: str | None = None
         """The advice in the notice of a response, if a check got one."""

@@ -28,6 +28,7 @@ from qualtrics_exporter.remote.rate_limits import Permit, Rate
 from qualtrics_exporter.remote.response import Response
 from qualtrics_exporter.remote.retry import RetryPolicy, retry
 from qualtrics_exporter.remote.service import Service
+from qualtrics_exporter.remote.time_limit import TimeLimit
 from qualtrics_exporter.remote.transport import Request
 from qualtrics_exporter.resource.reasons import Reason
 
@@ -42,9 +43,16 @@ class Session:
     """One service with the credentials of one Secret."""
 
     def __init__(
-        self, context: ApiContext, credentials: ServiceCredentials, service: Service, tenant: Tenant = NOBODY
+        self,
+        context: ApiContext,
+        credentials: ServiceCredentials,
+        service: Service,
+        tenant: Tenant = NOBODY,
+        limit: TimeLimit | None = None,
     ) -> None:
+        """`limit` is a time limit of the caller. Waits for rate limits do not count towards it."""
         self._context = context
+        self._limit = limit
         self._tenant = tenant
         # A service that hangs uses up the requests of its own share. The tenant's runs still reach the other service.
         self._share = tenant._replace(secret=f"{tenant.secret} {service.key}")
@@ -96,7 +104,10 @@ class Session:
 
     async def acquire(self, rates: tuple[Rate, ...]) -> Permit:
         """Wait until a call is within these rates and those of the service, and count it."""
-        return await self._context.limiter.acquire(self.base_url().origin, (*rates, *self._service.rates), self._tenant)
+        with self._limit.stopped() if self._limit else nullcontext():
+            return await self._context.limiter.acquire(
+                self.base_url().origin, (*rates, *self._service.rates), self._tenant
+            )
 
     def shared(self, name: str, make: Callable[[], T]) -> T:
         """The object of that name, which all sessions of this process with this API share."""

@@ -5,7 +5,8 @@ of the product's behaviour use this one. Limits on real sockets (`transport.Time
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +29,7 @@ class TimeLimit:
     def __init__(self, clock: Clock, seconds: float | None) -> None:
         self._clock = clock
         self._seconds = seconds
+        self._began = 0.0
         self._expired = False
         self._watch: asyncio.Task[None] | None = None
 
@@ -46,7 +48,22 @@ class TimeLimit:
         """Set the seconds that are left from now on. None stops the limit, for a wait that is not part of the work."""
         if self._watch:
             self._watch.cancel()
+        self._seconds = seconds
         self._watch = None if seconds is None else asyncio.create_task(self._expire(seconds), name=TASK_NAME)
+        self._began = self._clock.monotonic()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The time within the block does not count. Blocks of several tasks must not overlap."""
+        if self._seconds is None:
+            yield
+            return
+        left = self._began + self._seconds - self._clock.monotonic()
+        self.restart(None)
+        try:
+            yield
+        finally:
+            self.restart(left)
 
     async def _expire(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
