@@ -110,28 +110,22 @@ def measure(bench: Bench, burst: Burst) -> Iterator[Result]:
         cpu, peak = operator.cpu_seconds - used, peak_memory(operator.pid) - memory
         progress = remote.progress()
         _check(progress, burst)
-        what = f"{burst.exporters:,} exporters, {sizes.burst_people} people each, {_kind(burst)}"
+        what = f"{burst.exporters:,} exporters with {sizes.burst_people} people each"
         yield Figure(
             benchmark=burst.name, name=f"{what}: all sent", unit="s", values=(max(sends) - due_at,),
             floor=Floor(values=(burst.floor,), source=LIMITS), target=Target(at_most=burst.target, of_floor=True),
             note=f"half of them after {sorted(sends)[len(sends) // 2] - due_at:.0f} s",
         )  # fmt: skip
         yield Figure(
-            benchmark=burst.name, name="the same: requests that were answered with 429", unit="requests",
+            benchmark=burst.name, name="requests that were answered with 429", unit="requests",
             values=(float(progress.rate_limited),), target=Target(at_most=0),
         )  # fmt: skip
         yield Figure(
-            benchmark=burst.name, name="the same: CPU per run", unit="s", values=(cpu / burst.exporters,)
+            benchmark=burst.name, name="CPU per run", unit="s", values=(cpu / burst.exporters,)
         )  # fmt: skip
         yield Figure(
-            benchmark=burst.name, name="the same: peak memory above idle", unit="MB", values=(peak / 1e6,)
+            benchmark=burst.name, name="peak memory above idle", unit="MB", values=(peak / 1e6,)
         )  # fmt: skip
-
-
-def _kind(burst: Burst) -> str:
-    if burst.hanging:
-        return f"next to {burst.hanging} hanging tenant"
-    return "one brand" if burst.brands == 1 else f"{burst.brands} brands"
 
 
 def _populate(installation: Installation, remote: RemoteProcess, burst: Burst, tenant: int) -> None:

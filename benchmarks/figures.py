@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-HEADER = ("figure", "unit", "minimum", "median", "maximum", "floor", "ratio", "target", "met")
+HEADER = ("benchmark", "figure", "unit", "minimum", "median", "maximum", "floor", "ratio", "target", "met")
 ON_TARGET, OFF_TARGET = "yes", "off target"
 
 
@@ -110,6 +110,7 @@ def cells(figure: Figure) -> tuple[str, ...]:
     """One line of the table, with the columns of `HEADER`."""
     several = len(figure.values) > 1
     return (
+        figure.benchmark,
         figure.name,
         figure.unit,
         number(min(figure.values)) if several else "",
@@ -122,7 +123,7 @@ def cells(figure: Figure) -> tuple[str, ...]:
     )
 
 
-def aligned(rows: Sequence[Sequence[str]], *, left: int = 2) -> Iterable[str]:
+def aligned(rows: Sequence[Sequence[str]], *, left: int = 3) -> Iterable[str]:
     """Lines of text with aligned columns. The first columns are aligned to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -142,7 +143,7 @@ def table(figures: Sequence[Figure], failures: Sequence[Failure] = ()) -> str:
 
 def markdown(figures: Sequence[Figure]) -> str:
     """All figures as a Markdown table."""
-    rows = [HEADER, ("---", "---", *["---:"] * 6, "---"), *map(cells, figures)]
+    rows = [HEADER, ("---", "---", "---", *["---:"] * 6, "---"), *map(cells, figures)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

@@ -28,16 +28,16 @@ def instant(bench: Bench) -> Iterator[Result]:
     expected = people(bench.sizes.rows)
     what = f"run of {bench.sizes.rows:,} rows"
     yield Figure(
-        benchmark=INSTANT, name=f"{what}, instant services", unit="s", values=tuple(run.seconds for run in runs),
+        benchmark=INSTANT, name=f"{what}: duration", unit="s", values=tuple(run.seconds for run in runs),
         floor=Floor(values=tuple(run.seconds for run in floors), source=SCRIPT),
         target=Target(at_most=2, of_floor=True),
     )  # fmt: skip
     yield Figure(
-        benchmark=INSTANT, name="the same: CPU", unit="s", values=tuple(run.cpu for run in runs),
+        benchmark=INSTANT, name=f"{what}: CPU", unit="s", values=tuple(run.cpu for run in runs),
         floor=Floor(values=tuple(run.cpu for run in floors), source=SCRIPT),
     )  # fmt: skip
     yield Figure(
-        benchmark=INSTANT, name="the same: peak memory above idle, for each recipient", unit="bytes",
+        benchmark=INSTANT, name="peak memory above idle, for each recipient", unit="bytes",
         values=tuple(run.peak_memory / expected for run in runs), target=Target(at_most=80),
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ def realistic(bench: Bench) -> Iterator[Result]:
         )
         runs, floors = _measure(installation, settings, ["large"])
     yield Figure(
-        benchmark=REALISTIC, name=f"run of {bench.sizes.rows:,} rows, realistic imports", unit="s",
+        benchmark=REALISTIC, name=f"run of {bench.sizes.rows:,} rows: duration", unit="s",
         values=tuple(run.seconds for run in runs),
         floor=Floor(values=tuple(run.seconds for run in floors), source=SCRIPT),
         target=Target(at_most=1.1, of_floor=True),

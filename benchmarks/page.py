@@ -9,6 +9,7 @@ import argparse
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ def table(results: Results) -> str:
     """All figures, and what their floors and notes say."""
     sources = dict.fromkeys(figure.floor.source for figure in results.figures if figure.floor)
     failures = [f"- **{one['benchmark']} failed**: {one['reason']}" for one in results.document["failures"]]
-    notes = [f"- {figure.name}: {figure.note}." for figure in results.figures if figure.note]
+    notes = [f"- `{figure.benchmark}`, {figure.name}: {figure.note}." for figure in results.figures if figure.note]
     floors = [f"- Floor: {source}." for source in sources]
     return "\n\n".join(filter(None, (markdown(results.figures), "\n".join([*failures, *floors, *notes]))))
 
@@ -122,7 +123,7 @@ def replicas(results: Results) -> str:
         f"The vendors allow {queries:,} queries an hour for one Nexthink instance, and {imports:,} imports an hour for "
         "one Qualtrics brand, with any number of installations."
     )
-    return "\n".join(lines) + "\n\n" + vendors
+    return "\n".join(lines) + "\n\n" + textwrap.fill(vendors, 120)
 
 
 def _run_cpu(results: Results) -> float | None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.figures import Figure, Series
 
@@ -33,10 +34,11 @@ def _ratios(figures: Sequence[Figure], file: Path) -> None:
         axes.text(figure.ratio or 0, row, f" {figure.ratio:.3g} ×", va="center")
         if figure.target and figure.target.of_floor:
             axes.plot([figure.target.at_most] * 2, [row - 0.4, row + 0.4], color="black", linewidth=2)
-    axes.set_yticks(range(len(figures)), [f"{figure.name} ({figure.unit})" for figure in figures])
+    axes.set_yticks(range(len(figures)), [f"{one.benchmark}: {one.name} ({one.unit})" for one in figures])
     axes.invert_yaxis()
     axes.axvline(1, color="gray", linewidth=1)
     axes.set_xscale("log")
+    axes.set_xmargin(0.15)
     axes.set_xlabel("multiple of the floor; black: target; green: on target; red: off target")
     _save(plot, file)
 
@@ -53,7 +55,7 @@ def _growth(series: Sequence[Series], file: Path) -> None:
     for axes, one in zip(grid.flat, series, strict=False):
         sizes, values = zip(*one.points, strict=True)
         axes.loglog(sizes, values, marker="o", color=NEUTRAL)
-        axes.set_title(one.name, fontsize=10)
+        axes.set_title(f"{one.benchmark}: {one.name}", fontsize=10)
         axes.set_xlabel(one.size)
         axes.set_ylabel(one.unit)
         axes.grid(visible=True, which="both", linewidth=0.3)
@@ -62,9 +64,9 @@ def _growth(series: Sequence[Series], file: Path) -> None:
     _save(plot, file)
 
 
-def _save(plot: object, file: Path) -> None:
+def _save(plot: Any, file: Path) -> None:
     from matplotlib import pyplot
 
-    plot.savefig(file, format="svg", metadata={"Date": None, "Creator": None})  # type: ignore[attr-defined]
-    pyplot.close(plot)  # type: ignore[arg-type]
+    plot.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    pyplot.close(plot)
     file.write_text("\n".join(line.rstrip() for line in file.read_text().splitlines()) + "\n")

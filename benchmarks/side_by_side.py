@@ -53,7 +53,7 @@ def _script(bench: Bench, installation: Installation) -> Iterator[Result]:
         (f"{SCRIPT}: CPU of a {what}", "s", cpu),
         (f"{OPERATOR}: CPU of a {what}", "s", [run.cpu for run in runs]),
         (f"{SCRIPT}: memory while it runs", "MB", memory),
-        (f"{OPERATOR}: memory, all the time, for all exporters", "MB", [resident_memory(operator.pid) / 1e6]),
+        (f"{OPERATOR}: memory, for all its exporters, also at rest", "MB", [resident_memory(operator.pid) / 1e6]),
     ):
         yield Figure(benchmark=NAME, name=name, unit=unit, values=tuple(values))
     operator.end()

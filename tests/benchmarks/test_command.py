@@ -44,7 +44,8 @@ def test_benchmarks_of_a_lane_run_one_after_the_other() -> None:
 
 
 def test_work_that_uses_a_whole_core_takes_turns() -> None:
-    bench, inside = Bench(TINY), []
+    bench = Bench(TINY)
+    inside: list[int] = []
 
     def work() -> None:
         with bench.cpu_bound():

@@ -79,9 +79,9 @@ def test_numbers_have_three_significant_digits(value: float | None, text: str) -
 
 
 def test_line_of_the_table_shows_values_floor_ratio_and_target() -> None:
-    assert cells(figure(8.0, 9.0, 30.0)) == ("run", "s", "8", "9", "30", "5", "1.8", "≤ 2 ×", "yes")
+    assert cells(figure(8.0, 9.0, 30.0)) == ("large", "run", "s", "8", "9", "30", "5", "1.8", "≤ 2 ×", "yes")
     assert cells(figure(30.0, floor=None, target=Target(at_most=9))) == (
-        "run", "s", "", "30", "", "", "", "≤ 9", "off target",
+        "large", "run", "s", "", "30", "", "", "", "≤ 9", "off target",
     )  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def test_table_has_aligned_columns_and_the_reasons_of_failures() -> None:
 
 def test_markdown_table_has_one_line_for_each_figure() -> None:
     lines = markdown([figure(9.0)]).split("\n")
-    assert lines[2] == "| run | s |  | 9 |  | 5 | 1.8 | ≤ 2 × | yes |"
+    assert lines[2] == "| large | run | s |  | 9 |  | 5 | 1.8 | ≤ 2 × | yes |"
     assert {line.count("|") for line in lines} == {len(HEADER) + 1}
 
 
