@@ -92,7 +92,7 @@ def measure(bench: Bench, burst: Burst) -> Iterator[Result]:
     """Run all exporters in one slot."""
     sizes = burst.sizes
     with Installation() as installation:
-        with bench.cpu_bound():
+        with bench.cpu_bound(urgent=True):
             remote = installation.remote(
                 RemoteSettings(
                     sandboxes=sizes.burst_tenants, exporters=sizes.burst_exporters, people=sizes.burst_people,

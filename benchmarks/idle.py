@@ -38,7 +38,7 @@ def measure(bench: Bench) -> Iterator[Result]:
         remote = installation.remote(
             RemoteSettings(sandboxes=TENANTS, exporters=sizes.due, shift=shift_to_slot(0), instant=True)
         )
-        with bench.cpu_bound():
+        with bench.cpu_bound(urgent=True):
             smaller = {number: _populate(installation, f"idle-{number}", number) for number in sizes.growth}
             namespace = _populate(installation, "idle", sizes.exporters - sizes.due)
             _populate_due(installation, remote, namespace, sizes.due)
@@ -131,12 +131,12 @@ def _start(installation: Installation, namespace: str, exporters: int) -> Start:
 
 def _growth(starts: dict[int, Start]) -> Iterator[Result]:
     """How the start and the memory grow with the number of exporters."""
-    for name, unit, value in (
-        ("time until ready", "s", lambda start: start.seconds),
-        ("CPU until ready", "s", lambda start: start.cpu),
-        ("memory", "MB", lambda start: start.memory),
+    for name, unit, values in (
+        ("time until ready", "s", [start.seconds for start in starts.values()]),
+        ("CPU until ready", "s", [start.cpu for start in starts.values()]),
+        ("memory", "MB", [start.memory for start in starts.values()]),
     ):
-        points = tuple((float(number), value(start)) for number, start in starts.items())
+        points = tuple(zip(map(float, starts), values, strict=True))
         series = Series(benchmark=NAME, name=name, unit=unit, size="exporters", points=points)
         yield series
         yield growth(series)

@@ -3,7 +3,9 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 
 from benchmarks.figures import Figure, Series
 
@@ -44,18 +46,34 @@ TINY = Sizes(
 )  # fmt: skip
 
 
-@dataclass(slots=True)
 class Bench:
-    """What a benchmark gets: the sizes, and the exclusive use of a processor."""
+    """What a benchmark gets: the sizes, and turns for work that uses a whole core."""
 
-    sizes: Sizes = field(default_factory=Sizes)
-    _processor: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, sizes: Sizes) -> None:
+        self.sizes = sizes
+        self._changed = threading.Condition()
+        self._numbers = count()
+        self._waiting: list[tuple[int, int]] = []
+        self._busy = False
 
     @contextmanager
-    def cpu_bound(self) -> Iterator[None]:
-        """Work that uses a whole core, or whose time counts. Two benchmarks never do such work at the same time."""
-        with self._processor:
+    def cpu_bound(self, *, urgent: bool = False) -> Iterator[None]:
+        """Work that uses a whole core, or whose time counts. Two benchmarks never do such work at the same time.
+
+        Benchmarks take turns in the order in which they ask. Urgent ones come first: those that wait for minutes later.
+        """
+        with self._changed:
+            turn = (not urgent, next(self._numbers))
+            heappush(self._waiting, turn)
+            self._changed.wait_for(lambda: not self._busy and self._waiting[0] == turn)
+            heappop(self._waiting)
+            self._busy = True
+        try:
             yield
+        finally:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
 
 
 Benchmark = Callable[[Bench], Iterator[Result]]

@@ -87,7 +87,7 @@ class Exporters:
         """The number of Events of an exporter."""
         path = f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events"
         listed = self._api.call("GET", f"{path}?fieldSelector=regarding.name%3D{name}")
-        return sum(1 + event.get("series", {}).get("count", 1) - 1 for event in listed["items"])
+        return sum(event.get("series", {}).get("count", 1) for event in listed["items"])
 
     def script(self) -> Child:
         """The plain script, as a process that runs on request."""

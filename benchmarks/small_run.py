@@ -1,5 +1,6 @@
 """A run of six people with services that answer at once: its duration, calls, status writes and Events."""
 
+import time
 from collections.abc import Iterator
 
 from benchmarks.figures import Figure, Floor, Series, Target
@@ -12,6 +13,8 @@ from benchmarks.runs import Exporters, Run
 NAME = "small-run"
 GROWTH = "run-growth"
 PEOPLE = 6
+EVENT_SECONDS = 1.0
+"""The Event of a run follows its entry within this time."""
 SCRIPT = "the plain script with the same calls, in the same run"
 
 
@@ -37,6 +40,7 @@ def measure(bench: Bench) -> Iterator[Result]:
                 runs.append(exporters.run(operator, "small"))
                 calls.append(sum(remote.progress().calls.values()))
                 floors.append(exporters.run_script(script, "small"))
+                time.sleep(EVENT_SECONDS)
                 events.append(float(exporters.events("small") - before))
         if {run.people for run in (*runs, *floors)} != {PEOPLE}:
             raise RuntimeError("a run did not import all people")

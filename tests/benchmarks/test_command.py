@@ -12,7 +12,7 @@ from benchmarks import command, day_simulation, fast_remote, page
 from benchmarks.burst import floor_seconds
 from benchmarks.figures import Figure, Floor, Series, Target
 from benchmarks.registry import TINY, Bench, Benchmark, Result, Sizes
-from tests.environment.waiting import HANG_SECONDS
+from tests.environment.waiting import HANG_SECONDS, eventually
 
 MACHINE = {"processor": "a processor", "cores": "2"}
 
@@ -43,20 +43,24 @@ def test_benchmarks_of_a_lane_run_one_after_the_other() -> None:
     assert report.times["one"][1] <= report.times["two"][0]
 
 
-def test_work_that_uses_a_whole_core_takes_turns() -> None:
+def test_work_that_uses_a_whole_core_takes_turns_and_urgent_work_comes_first() -> None:
     bench = Bench(TINY)
-    inside: list[int] = []
+    order: list[str] = []
+    threads: list[threading.Thread] = []
 
-    def work() -> None:
-        with bench.cpu_bound():
-            inside.append(len(inside))
+    def work(name: str, *, urgent: bool) -> None:
+        with bench.cpu_bound(urgent=urgent):
+            order.append(name)
 
     with bench.cpu_bound():
-        thread = threading.Thread(target=work)
-        thread.start()
-        assert inside == []
-    thread.join(HANG_SECONDS)
-    assert inside == [0]
+        for name in ("first", "second", "urgent"):
+            threads.append(threading.Thread(target=work, args=(name,), kwargs={"urgent": name == "urgent"}))
+            threads[-1].start()
+            eventually(lambda: len(bench._waiting) == len(threads), f"{name} waits")
+        assert order == []
+    for thread in threads:
+        thread.join(HANG_SECONDS)
+    assert order == ["urgent", "first", "second"]
 
 
 def test_failed_benchmark_does_not_stop_the_others_and_keeps_what_it_measured(
