@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks import burst, day, idle, large_run, side_by_side, small_run
 from benchmarks.figures import Failure, Figure, Series, figure_json, table
 from benchmarks.machine import describe
-from benchmarks.processes import kill_all
+from benchmarks.processes import clean_up
 from benchmarks.registry import TINY, Bench, Benchmark, Sizes
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -154,7 +154,7 @@ def as_json(report: Report, machine: Mapping[str, str], sizes: Sizes) -> dict[st
 
 def _abort(number: int, _: FrameType | None) -> None:
     """End at once with all children. The lanes would wait for minutes. The API servers end with this process."""
-    kill_all()
+    clean_up()
     os._exit(128 + number)
 
 

@@ -3,13 +3,11 @@
 The controller and the clients are real. See `queue_simulation` for the simulated cluster and services.
 """
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from benchmarks.day_simulation import Day
 from benchmarks.figures import Figure, Target
-from benchmarks.processes import Child
+from benchmarks.processes import Child, temporary_folder
 from benchmarks.registry import Bench, Result
 
 NAME = "day"
@@ -20,9 +18,9 @@ TIMEOUT_SECONDS = 1800.0
 def measure(bench: Bench) -> Iterator[Result]:
     """Simulate the day in a process of its own."""
     exporters = bench.sizes.day_exporters
-    with tempfile.TemporaryDirectory(prefix="qualtrics-exporter-bench-") as folder:
+    with temporary_folder() as folder:
         arguments = "benchmarks.day_simulation", str(exporters), str(min(TENANTS, exporters))
-        with Child(*arguments, log=Path(folder) / "day.log") as child:
+        with Child(*arguments, log=folder / "day.log") as child:
             day = Day(**child.receive(TIMEOUT_SECONDS))
     what, sent = f"a day of {exporters:,} exporters", day.results.get("Succeeded", 0)
     if not sent:

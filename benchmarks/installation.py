@@ -1,7 +1,6 @@
 """What a benchmark runs against: an API server with the CRD, a folder, certificates, and operators."""
 
 import base64
-import tempfile
 import time
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -9,6 +8,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from benchmarks.operator_process import OperatorProcess
+from benchmarks.processes import temporary_folder
 from benchmarks.remote_process import Certificates, RemoteProcess, RemoteSettings
 from benchmarks.shifted_clock import shift_to_slot
 from tests.environment.controlplane import ControlPlane
@@ -24,7 +24,7 @@ class Installation:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qualtrics-exporter-bench-")))
+            self.folder = stack.enter_context(temporary_folder())
             self.cluster = stack.enter_context(ControlPlane())
             self.cluster.install_crds()
             self.certificates = Certificates(self.folder)

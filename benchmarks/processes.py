@@ -3,12 +3,14 @@
 import json
 import os
 import queue
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -55,12 +57,26 @@ def _memory(pid: int, name: str) -> int:
 
 
 _running: "set[subprocess.Popen[str]]" = set()
+_folders: set[Path] = set()
 
 
-def kill_all() -> None:
-    """Kill all children of this process that still run."""
+def clean_up() -> None:
+    """Kill all children of this process, and remove all its temporary folders."""
     for process in tuple(_running):
         process.kill()
+        process.wait()
+    for folder in tuple(_folders):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for the files of a benchmark."""
+    with tempfile.TemporaryDirectory(prefix="qualtrics-exporter-bench-") as name:
+        folder = Path(name)
+        _folders.add(folder)
+        yield folder
+    _folders.discard(folder)
 
 
 class Child:

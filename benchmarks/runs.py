@@ -25,8 +25,9 @@ class Run:
     seconds: float
     cpu: float
     people: int
+    memory_before: int = 0
     peak_memory: int = 0
-    """The highest memory during the run, above that before it, in bytes."""
+    """The highest memory during the run, in bytes."""
     changes: int = 0
     """How often the run changed the object."""
 
@@ -79,7 +80,8 @@ class Exporters:
             seconds=ended - began,
             cpu=operator.cpu_seconds - used,
             people=entry["recipients"]["imported"],
-            peak_memory=peak_memory(operator.pid) - memory,
+            memory_before=memory,
+            peak_memory=peak_memory(operator.pid),
             changes=self.watch.changes[name] - changes - 1,  # one is the annotation
         )
 
