@@ -11,7 +11,7 @@ from datetime import timedelta
 from benchmarks.exporters import DUE, create, manifest, path_of
 from benchmarks.figures import Figure, Floor, Target
 from benchmarks.installation import Installation
-from benchmarks.processes import HANG_SECONDS, forget_peak, peak_memory, resident_memory
+from benchmarks.processes import HANG_SECONDS, cpu_seconds, forget_peak, peak_memory, resident_memory
 from benchmarks.registry import Bench, Result, Sizes
 from benchmarks.remote_process import (
     IMPORT_SECONDS,
@@ -105,9 +105,10 @@ def measure(bench: Bench, burst: Burst) -> Iterator[Result]:
                 remote.hang()
             operator, due_at = installation.operator_before_slot(burst.all_exporters, seconds=START_SECONDS)
         forget_peak(operator.pid)
-        memory, used = resident_memory(operator.pid), operator.cpu_seconds
+        memory, used, services_used = resident_memory(operator.pid), operator.cpu_seconds, cpu_seconds(remote.pid)
         sends = _wait_for_sends(installation, remote, burst, due_at)
         cpu, peak = operator.cpu_seconds - used, peak_memory(operator.pid) - memory
+        services = cpu_seconds(remote.pid) - services_used
         progress = remote.progress()
         _check(progress, burst)
         what = f"{burst.exporters:,} exporters with {sizes.burst_people} people each"
@@ -122,6 +123,10 @@ def measure(bench: Bench, burst: Burst) -> Iterator[Result]:
         )  # fmt: skip
         yield Figure(
             benchmark=burst.name, name="CPU per run", unit="s", values=(cpu / burst.exporters,)
+        )  # fmt: skip
+        yield Figure(
+            benchmark=burst.name, name="CPU of the local services per run", unit="s",
+            values=(services / burst.exporters,), note="if it fills a core, the services delay the operator",
         )  # fmt: skip
         yield Figure(
             benchmark=burst.name, name="peak memory above idle", unit="MB", values=(peak / 1e6,)
