@@ -32,6 +32,8 @@ Body = dict[str, Any]
 DUE, NOT_DUE = "Tuesday", "Friday"
 """The days of exporters that are due at `shifted_clock.SLOT`, and of those that are not."""
 CONNECTIONS = 4
+IDLE_SECONDS = 30.0
+"""The API server closes a connection that is idle for 90 seconds. This is less, with a margin."""
 
 
 def manifest(name: str, day: str, **changes: Mapping[str, Any]) -> Body:
@@ -76,11 +78,16 @@ class ApiConnection:
         url = urlsplit(cluster["server"])
         context = ssl.create_default_context(cafile=cluster["certificate-authority"])
         self._connection = http.client.HTTPSConnection(url.hostname or "", url.port, context=context)
+        self._used = time.monotonic()
         self._headers = {"Authorization": f"Bearer {user['token']}", "Content-Type": "application/json"}
 
     def call(self, method: str, path: str, body: Body | None = None, *, content_type: str = "application/json") -> Any:
         """Send a request, and return its answer. Raises RuntimeError if the API server refuses it."""
         headers = {**self._headers, "Content-Type": content_type}
+        now = time.monotonic()
+        if now - self._used > IDLE_SECONDS:
+            self._connection.close()  # the request opens it again
+        self._used = now
         self._connection.request(method, path, json.dumps(body) if body is not None else None, headers)
         response = self._connection.getresponse()
         content = response.read()

@@ -26,6 +26,8 @@ class Installation:
         with ExitStack() as stack:
             self.folder = stack.enter_context(temporary_folder())
             self.cluster = stack.enter_context(ControlPlane())
+            if not self.cluster.owned:
+                raise RuntimeError("benchmarks create thousands of objects, so they do not run in an existing cluster")
             self.cluster.install_crds()
             self.certificates = Certificates(self.folder)
             self._logs = 0
