@@ -1,15 +1,13 @@
-"""Builds the Go programs that tests and the demo need, once, in the ignored folder `.tools/`.
+"""Builds the Go programs that tests and the demo need: Kubernetes and Helm.
 
 etcd and kube-apiserver are published as container images and on download sites, which many company networks block. Go
 modules come from the module proxy, like every other dependency. So the programs in `tests/programs` link them, and this
 module compiles them: `k8s` has everything that the tests run, `controlplane` only what the demo needs. Packages that
-both need are compiled once, for Go's build cache. The name of a file contains a hash of everything that the
-program depends on. So a changed program is built again, and switching branches costs nothing.
+both need are compiled once, for Go's build cache.
 
-`python -m tests.environment.build` builds `k8s` if it is missing and prints its path.
+`python -m hack.programs` builds `k8s` if it is missing and prints its path.
 """
 
-import fcntl
 import hashlib
 import os
 import platform
@@ -18,23 +16,17 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-ROOT = Path(__file__).resolve().parents[2]
+from hack.build import TOOLS, BuildError, call, create_once
+from hack.files import ROOT
+
 SOURCE = ROOT / "tests" / "programs"
-TOOLS = ROOT / ".tools"
 
 VERSION_PACKAGE = "k8s.io/component-base/version"
-
-
-class BuildError(Exception):
-    """A program cannot be built. The message names what is missing, or contains the output of the compiler."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +118,8 @@ def go() -> Path:
     required = re.search(r"^go (\d+)\.(\d+)(?:\.(\d+))?$", (SOURCE / "go.mod").read_text(), re.MULTILINE)
     machine = shutil.which("go")
     if machine and required:
-        result = subprocess.run([machine, "env", "GOVERSION"], capture_output=True, text=True, env=go_environment())
+        command = [machine, "env", "GOVERSION"]
+        result = subprocess.run(command, capture_output=True, text=True, env=go_environment(), check=False)
         found = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", result.stdout)
         if found and version_numbers(found) >= version_numbers(required):
             return Path(machine)
@@ -195,101 +188,6 @@ class Packages:
         if self.stale <= started | {self.main}:
             return "linking"
         return f"package {self.total - len(self.stale) + len(started):,} of {self.total:,}"
-
-
-def call(
-    command: Sequence[str],
-    what: str,
-    detail: Callable[[str], str] = lambda _output: "",
-    *,
-    folder: Path | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> str:
-    """Run a program that takes long, and return its output. Raise BuildError if it fails.
-
-    While it runs, standard error shows the time and the progress, which `detail` computes from the output so far.
-    """
-    with tempfile.NamedTemporaryFile("w") as file:
-        output = Path(file.name)
-        progress = Progress(what, lambda: detail(output.read_text(errors="replace")))
-        with subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file
-        ) as process:
-            try:
-                while process.poll() is None:
-                    progress.show()
-                    time.sleep(0.2)
-            finally:
-                process.kill()
-                progress.end()
-        text = output.read_text(errors="replace")
-    if process.returncode != 0:
-        raise BuildError(f"{' '.join(command)}{f' in {folder}' if folder else ''} failed:\n{text[-4000:]}")
-    return text
-
-
-@contextmanager
-def create_once(place: Path, activity: str) -> Iterator[Path | None]:
-    """Yield a path for a new file or folder, which is then moved to `place`. If `place` exists already, yield None.
-
-    If several processes call this, one creates it and the others wait. The parent of the path is for intermediate
-    files.
-    """
-    if not place.exists():
-        kind = place.name.partition("-")[0]
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with locked(place.parent / f"{kind}.lock", f"Another process is {activity}: waiting"):
-            if not place.exists():  # another process may have created it in the meantime
-                for leftover in place.parent.glob(f"making-{kind}-*"):  # left by a process that was killed
-                    shutil.rmtree(leftover, ignore_errors=True)
-                with tempfile.TemporaryDirectory(dir=place.parent, prefix=f"making-{kind}-") as folder:
-                    result = Path(folder) / place.name
-                    yield result
-                    result.replace(place)
-                return
-    yield None
-
-
-@contextmanager
-def locked(path: Path, waiting: str) -> Iterator[None]:
-    """Hold a lock between processes. The kernel releases it when the process ends or is killed."""
-    with path.open("w") as file:
-        progress = Progress(waiting)
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                progress.show()
-                time.sleep(0.2)
-        progress.end()
-        yield
-
-
-@dataclass
-class Progress:
-    """Shows how long an operation takes: on a terminal as one line that is updated, otherwise as a line every 20 s."""
-
-    what: str
-    detail: Callable[[], str] = lambda: ""
-    """Returns the progress, or an empty string."""
-    started: float = field(default_factory=time.monotonic)
-    shown: int = -1
-
-    def show(self) -> None:
-        """Show the elapsed seconds, if the next line is due. Call this often."""
-        terminal = sys.stderr.isatty()
-        seconds = int(time.monotonic() - self.started)
-        if self.shown < 0 or seconds - self.shown >= (1 if terminal else 20):
-            self.shown = seconds
-            text = f"{self.what}: {', '.join(filter(None, [self.detail(), f'{seconds} s']))}"
-            sys.stderr.write(f"\r\033[K{text}" if terminal else f"{text}\n")
-            sys.stderr.flush()
-
-    def end(self) -> None:
-        """End the line on a terminal, if there is one."""
-        if self.shown >= 0 and sys.stderr.isatty():
-            sys.stderr.write("\n")
 
 
 if __name__ == "__main__":

@@ -19,16 +19,16 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, settings
 
+from hack import debian
+from hack.build import BuildError
+from hack.image.archive import Image
+from hack.image.builder import image as built_image
+from hack.image.python import ImagePython
+from hack.image.python import image_python as fetched_image_python
+from hack.image.python import unsupported_reason as image_python_unsupported_reason
+from hack.node.node import prepare as prepare_node
 from qualtrics_exporter.remote import authorities
-from tests.environment import debian, proxy
-from tests.environment.build import BuildError
 from tests.environment.controlplane import ControlPlane, prepare
-from tests.environment.image import Image
-from tests.environment.image import image as built_image
-from tests.environment.image_python import ImagePython
-from tests.environment.image_python import image_python as fetched_image_python
-from tests.environment.image_python import obstacle as image_python_obstacle
-from tests.environment.node import prepare as prepare_node
 from tests.environment.stage import NOON, Stage
 from tests.faults import tally
 
@@ -147,14 +147,14 @@ def public_authorities() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def real_proxy() -> None:
     """Require a real proxy, `TinyProxy`."""
-    if reason := proxy.obstacle():
+    if reason := debian.download_unsupported_reason():
         cannot(f"this machine cannot run the proxy: {reason}")
 
 
 @pytest.fixture(scope="session")
 def image_python() -> ImagePython:
     """The Python of the published image."""
-    if reason := image_python_obstacle():
+    if reason := image_python_unsupported_reason():
         cannot(f"this machine cannot run the Python of the image: {reason}")
     return fetched_image_python()
 
@@ -162,7 +162,7 @@ def image_python() -> ImagePython:
 @pytest.fixture(scope="session")
 def image() -> Image:
     """The image of the operator, from the current source."""
-    if reason := debian.obstacle():
+    if reason := debian.unsupported_reason():
         cannot(f"this machine cannot build the image: {reason}")
     return built_image()
 

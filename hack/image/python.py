@@ -13,9 +13,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.environment import debian, image, proxy
-from tests.environment.build import ROOT, TOOLS, BuildError, call, create_once
-from tests.environment.waiting import HANG_SECONDS
+from hack import debian
+from hack.build import TOOLS, BuildError, call, create_once
+from hack.files import ROOT
+from hack.image import builder
+from hack.limits import HANG_SECONDS
 
 LOADER = "lib64/ld-linux-x86-64.so.2"
 REQUIREMENTS = ROOT / "requirements" / "runtime.txt"
@@ -28,11 +30,11 @@ def wanted() -> tuple[str, str]:
     return named[1], named[2]
 
 
-def obstacle() -> str | None:
+def unsupported_reason() -> str | None:
     """Return why this machine cannot run that Python, or None if it can."""
     if platform.machine() != "x86_64":
         return f"x86_64 is required, this is {platform.machine()}"
-    if reason := proxy.obstacle():
+    if reason := debian.download_unsupported_reason():
         return reason
     return None if debian.release()[0] == "debian" else f"Debian is required, this is {debian.release()[0]}"
 
@@ -55,7 +57,7 @@ class ImagePython:
         }
         return subprocess.run(
             [*self._command(), *map(str, arguments)],
-            env=variables, cwd=folder, capture_output=True, text=True, timeout=HANG_SECONDS,
+            env=variables, cwd=folder, capture_output=True, text=True, timeout=HANG_SECONDS, check=False,
         )  # fmt: skip
 
     def _command(self) -> Sequence[str]:
@@ -66,10 +68,10 @@ class ImagePython:
 
 def image_python() -> ImagePython:
     """Return the Python of the image, and download it first if it is missing."""
-    if reason := obstacle():
+    if reason := unsupported_reason():
         raise BuildError(f"This machine cannot run the Python of the image: {reason}.")
     version, suite = wanted()
-    operator_version = image.version()
+    operator_version = builder.version()
     recipe = f"{version} {suite} {REQUIREMENTS.read_text()} {platform.machine()} {operator_version}"
     place = TOOLS / f"python-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     with create_once(place, "downloading the Python of the image") as result:

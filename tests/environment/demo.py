@@ -15,10 +15,11 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
+from hack import plain_yaml
+from hack.api_calls import ApiCallError
+from hack.build import BuildError
+from hack.files import ROOT
 from qualtrics_exporter.clock import SystemClock
-from tests.environment import plain_yaml
-from tests.environment.api_calls import ApiCallError
-from tests.environment.build import ROOT, BuildError
 from tests.environment.controlplane import ControlPlane, ControlPlaneError, Rule
 from tests.environment.operator import Operator
 from tests.environment.sandbox import SandboxThread

@@ -27,7 +27,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from tests.environment.build import ROOT
+from hack.files import ROOT
 from tests.environment.waiting import HANG_SECONDS
 
 MODULES = ("tests.environment.operator", "tests.faults.local_process", "tests.cli.fast_forward")

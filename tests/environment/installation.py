@@ -17,10 +17,10 @@ from typing import Any, Self
 
 import trustme
 
+from hack.helm import Helm
+from hack.node.node import Node
+from hack.programs import installed
 from qualtrics_exporter.sandbox import Account
-from tests.environment.build import installed
-from tests.environment.helm import Helm
-from tests.environment.node import Node
 from tests.environment.stage import AppliedExporter, changed
 from tests.environment.waiting import HANG, HANG_SECONDS
 

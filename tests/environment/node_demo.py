@@ -1,8 +1,6 @@
 """A complete example on a node: Helm installs the chart, the sandbox is a Service, and a pod executes one run.
 
-`python -m tests.environment.node` shows this and ends. With `--keep`, it keeps running for a developer until Ctrl-C.
-With `--prepare`, it only builds what a node needs, if this machine can run one: during the tests, there is no time for
-that.
+`make test-node` runs this before the tests on a node. `make node` keeps the node running until Ctrl-C (`--keep`).
 """
 
 import signal
@@ -12,14 +10,15 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from tests.environment.api_calls import ApiCallError
-from tests.environment.build import BuildError, build
-from tests.environment.controlplane import KubectlError
+from hack.api_calls import ApiCallError
+from hack.build import BuildError
+from hack.helm import HelmError
+from hack.image.builder import image
+from hack.kubectl import KubectlError
+from hack.node.node import Node, NodeError, unsupported_reason
+from hack.programs import build
 from tests.environment.demo import RUN_NOW, say, step
-from tests.environment.helm import HelmError
-from tests.environment.image import image
-from tests.environment.node import Node, NodeError, obstacle, prepare
-from tests.environment.node.installation import HOST, NAMESPACE, RELEASE, Installation
+from tests.environment.installation import HOST, NAMESPACE, RELEASE, Installation
 
 EXPORTER = "teams-rollout"
 PEOPLE = ["ana@example.com", "ben@example.com", "chiara@example.com"]
@@ -69,16 +68,10 @@ def stay(node: Node, installation: Installation) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    only_prepare = "--prepare" in sys.argv[1:]
-    if reason := obstacle():
-        print(f"This machine cannot run a node: {reason}.", file=sys.stderr)
-        sys.exit(0 if only_prepare else 1)
+    if reason := unsupported_reason():
+        sys.exit(f"This machine cannot run a node: {reason}.")
     try:
-        if only_prepare:
-            prepare()
-            image()
-        else:
-            sys.exit(main(keep="--keep" in sys.argv[1:]))
+        sys.exit(main(keep="--keep" in sys.argv[1:]))
     except (ApiCallError, BuildError, NodeError, KubectlError, HelmError, subprocess.CalledProcessError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

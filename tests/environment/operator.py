@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from tests.environment.build import ROOT
+from hack.files import ROOT
 from tests.environment.forking import Forked, fork
 from tests.environment.waiting import HANG_SECONDS, eventually
 

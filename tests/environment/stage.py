@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import urllib3
 import yaml
 
+from hack.api_calls import ApiCallError
 from qualtrics_exporter.sandbox import Query
 from tests.environment import chart_rules
-from tests.environment.api_calls import ApiCallError
 from tests.environment.api_gate import ApiGate
 from tests.environment.clock import SteeredClock
 from tests.environment.controlplane import ControlPlane, ControlPlaneError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment.build import ROOT
+from hack.files import ROOT
 from tests.environment.clock import SteeredClock
 from tests.environment.waiting import HANG_SECONDS
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from hack.files import ROOT
 from qualtrics_exporter.sandbox import Account
-from tests.environment.build import ROOT
 from tests.environment.clock import HastyClock
 from tests.environment.forking import Forked, fork
 from tests.environment.sandbox import Certificates, SandboxThread

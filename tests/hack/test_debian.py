@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from hack import debian
+from hack.build import BuildError
 from tests.conftest import cannot
-from tests.environment import debian
-from tests.environment.build import BuildError
 
 DEBIAN = """\
 Types: deb

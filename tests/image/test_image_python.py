@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hack.image.python import ImagePython, wanted
 from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.sandbox import Account
 from tests.cli.conftest import PEOPLE, SAMPLE
-from tests.environment.image_python import ImagePython, wanted
 from tests.environment.inspection import Inspection
 from tests.environment.proxy import TinyProxy
 from tests.environment.sandbox import SandboxThread

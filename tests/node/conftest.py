@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from hack.image.archive import Image
+from hack.node.node import Node, unsupported_reason
 from tests.conftest import cannot
-from tests.environment.image import Image
-from tests.environment.node import Node, obstacle
-from tests.environment.node.installation import Installation
+from tests.environment.installation import Installation
 from tests.environment.waiting import eventually
 
 
 @pytest.fixture(scope="module")
 def node(image: Image) -> Iterator[Node]:
     """A real node that has the image. No pods run on it yet."""
-    if reason := obstacle():
+    if reason := unsupported_reason():
         cannot(f"no node can be run: {reason}")
     with Node(image) as running:
         yield running

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hack.figures import PRODUCT
-from tests.environment.build import ROOT
+from hack.files import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 MIN_BEHAVIORS = 60
