@@ -27,8 +27,9 @@ from hack.image.python import ImagePython
 from hack.image.python import image_python as fetched_image_python
 from hack.image.python import unsupported_reason as image_python_unsupported_reason
 from hack.node.node import prepare as prepare_node
+from hack.programs import build as build_programs
 from qualtrics_exporter.remote import authorities
-from tests.environment.controlplane import ControlPlane, prepare
+from tests.environment.controlplane import ControlPlane
 from tests.environment.stage import NOON, Stage
 from tests.faults import tally
 
@@ -105,7 +106,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
     gc.freeze()  # later collections skip the thousands of tests
     gc.enable()
-    builds = {prepare: ("control_plane", "helm"), prepare_node: ("node",), built_image: ("image",)}
+    # Helm renders the permissions of all operators, so tests need the programs also with another control plane.
+    builds = {build_programs: ("control_plane", "helm"), prepare_node: ("node",), built_image: ("image",)}
     wanted = [build for build, fixtures in builds.items() if any(uses(item, *fixtures) for item in session.items)]
     if session.config.option.collectonly or not wanted:
         return

@@ -1,4 +1,4 @@
-"""The programs of the Python environment. `hack/programs.py` finds them, and builds all other programs."""
+"""The path of a program that is installed with the development packages, from `hack/programs.py`."""
 
 from hack.programs import installed
 

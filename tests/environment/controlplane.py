@@ -34,7 +34,6 @@ from hack.build import BuildError
 from hack.files import ROOT
 from hack.guard import Guard, temporary_folder
 from hack.kubectl import KubectlError, run_kubectl, write_kubeconfig
-from hack.programs import build
 from tests.environment.controlplane_processes import ControlPlaneError, ControlPlaneProcesses
 from tests.environment.waiting import HANG, HANG_SECONDS, eventually
 
@@ -251,14 +250,6 @@ class ControlPlane(ApiCalls):
             client.close()
             client.rest_client.pool_manager.clear()
         self._clients.clear()
-
-
-def prepare() -> None:
-    """Build the program that tests need. Call this before the tests, because their time is limited.
-
-    Tests need it also with another control plane: it contains Helm, which renders the permissions of all operators.
-    """
-    build()
 
 
 def role(scope: str, metadata: dict[str, str], rules: Sequence[Rule], account: tuple[str, str]) -> list[dict[str, Any]]:
