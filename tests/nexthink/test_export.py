@@ -227,10 +227,10 @@ async def test_allowed_hosts_of_apis_and_of_downloads_are_separate(server: Serve
         with pytest.raises(Permanent) as refused:
             await export_from(url, token_url)
         assert refused.value.reason is Reason.HOST_NOT_ALLOWED
-    assert server.asked == 0
-    assert server.tokens_asked == 0, "a token was requested"
+    assert server.request_count == 0
+    assert server.token_request_count == 0, "a token was requested"
     assert await export_from(api, f"{api}/oauth2/token") == ["a@example.com"]
-    *calls, download = server.heard
+    *calls, download = server.received_requests
     assert {call.headers["host"] for call in calls} == {f"api.example:{port}"}
     assert download.headers["host"] == f"store.example:{port}"
     assert not {"authorization", "cookie"} & set(download.headers)
@@ -260,7 +260,7 @@ async def test_redirect_of_a_download_is_not_followed(
         server.script(*replies(server.url, *[redirect] * 5))
         with pytest.raises(Transient):
             await exported(scripted_client, "#any")
-        assert elsewhere.asked == 0
+        assert elsewhere.request_count == 0
 
 
 async def test_export_requests_gzip_and_the_store_receives_no_credentials(
@@ -268,7 +268,7 @@ async def test_export_requests_gzip_and_the_store_receives_no_credentials(
 ) -> None:
     server.script(*replies(server.url, answer(200, gzip.compress(b"h\na@example.com\n", mtime=0))))
     assert await exported(scripted_client, "#any") == ["a@example.com"]
-    start, status, file = server.heard
+    start, status, file = server.received_requests
     assert json.loads(start.body) == {"queryId": "#any", "compression": "GZIP"}
     assert status.target == "/api/v1/nql/status/e1"
     assert file.target == SIGNED
@@ -285,7 +285,7 @@ async def test_invalid_export_id_is_not_used(
     with pytest.raises(Transient) as error:
         await exported(scripted_client, "#any")
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
-    assert {heard.method for heard in server.heard} == {"POST"}
+    assert {request.method for request in server.received_requests} == {"POST"}
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ async def test_file_with_a_row_that_is_too_long_fails_without_a_second_download(
     with pytest.raises(Permanent, match="more than 65,536 characters") as error:
         await exported(scripted_client, "#any")
     assert error.value.reason is Reason.REMOTE_REPLY_TOO_LARGE
-    assert server.asked == 3
+    assert server.request_count == 3
 
 
 @pytest.mark.parametrize("file", [b"", gzip.compress(b"", mtime=0), b"<html>\n<p>Please log in\n"])
@@ -330,7 +330,7 @@ async def test_file_that_is_not_a_table_is_rejected_after_a_second_download(
         with pytest.raises(Transient, match="Cannot read the export of query #any: the file is") as error:
             await exported(scripted_client, "#any")
         assert error.value.reason is Reason.REMOTE_REPLY_INVALID
-    assert server.asked == 5
+    assert server.request_count == 5
 
 
 TRUNCATED = b"user.ad.email_address\nalice@example.com\nbob@example.co"

@@ -218,7 +218,7 @@ async def test_unprocessed_people_are_counted(server: Server, scripted_client: Q
 async def test_import_request_is_as_documented(server: Server, scripted_client: QualtricsClient) -> None:
     server.script(STARTED, result(status="complete", transactions={"count": {"created": 1}}))
     await import_people(scripted_client, "a@example.com")
-    post, poll = server.heard
+    post, poll = server.received_requests
     assert post.target == "/API/v3/directories/POOL_1/mailinglists/CG_1/transactioncontacts"
     assert poll.target == f"{post.target}/PGRS_1"
     assert json.loads(post.body) == {

@@ -216,7 +216,7 @@ async def test_batch_is_recognized_in_every_field_that_can_show_it(
 async def test_look_up_request_is_as_documented(server: Server, scripted_client: QualtricsClient) -> None:
     server.script(result(elements=[], nextPage=None))
     assert await scripted_client.find_distribution("SV_1", "BT_1", NOW - HOUR, NOW + HOUR) is None
-    path, _, query = server.heard[0].target.partition("?")
+    path, _, query = server.received_requests[0].target.partition("?")
     assert path == "/API/v3/distributions"
     assert dict(pair.split("=") for pair in query.split("&")) == {
         "surveyId": "SV_1",

@@ -45,7 +45,7 @@ async def test_request_to_send_is_as_documented(server: Server, scripted_client:
     server.script(result(id="EMD_1"))
     await scripted_client.ensure_token(timedelta(minutes=5))
     assert await scripted_client.send(DISTRIBUTION) == "EMD_1"
-    (post,) = server.heard
+    (post,) = server.received_requests
     assert (post.method, post.target) == ("POST", "/API/v3/distributions")
     assert json.loads(post.body) == {
         "message": {"libraryId": "UR_1", "messageId": "MS_1"},
@@ -181,7 +181,7 @@ async def test_send_without_a_connection_certainly_did_not_happen(
 async def test_send_without_a_token_makes_no_request(server: Server, scripted_client: QualtricsClient) -> None:
     with pytest.raises(Transient, match="was not sent"):
         await scripted_client.send(DISTRIBUTION)
-    assert server.asked == 0
+    assert server.request_count == 0
 
 
 async def test_send_to_a_host_that_is_not_allowed_fails(context: ApiContext) -> None:
@@ -205,7 +205,7 @@ async def test_send_that_gets_no_reply_is_not_repeated(server: Server, clock: Ha
         with pytest.raises(OutcomeUnknown) as error:
             await silent.send(DISTRIBUTION)
     assert error.value.reason is Reason.DELIVERY_UNKNOWN
-    assert server.asked == 1
+    assert server.request_count == 1
 
 
 async def test_token_that_expires_soon_is_renewed_before_the_send(
