@@ -176,7 +176,7 @@ class SteeredClock:
         fresh.replace(self._path)
 
 
-class HastyClock(SteeredClock):
+class AutoAdvancingClock(SteeredClock):
     """Whoever sleeps by it makes the time pass."""
 
     async def sleep(self, seconds: float) -> None:

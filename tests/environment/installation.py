@@ -106,7 +106,7 @@ class SandboxPod:
         """Continue the calls that are held, or drop their connections."""
         self._request("POST", "faults/release", {"operation": "*", "drop": drop})
 
-    def calm(self) -> None:
+    def clear_faults(self) -> None:
         """Remove all faults, and continue the calls that are held."""
         self._request("DELETE", "faults")
 

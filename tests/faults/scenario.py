@@ -158,7 +158,7 @@ class Scenario:
     def restart_ended_operators(self) -> None:
         """Restart operators that ended by themselves, as the kubelet does."""
         for operator, gate in zip(self.operators, self.gates, strict=True):
-            if operator.gave_up and not gate.is_cut:
+            if operator.gave_up and not gate.is_partitioned:
                 operator.start()
 
     def wait_until_held(self, operation: str, slot: Slot, *, required: bool = True) -> bool:
@@ -213,13 +213,13 @@ class Scenario:
             JournalWrite(call.done, call.run)
             for gate in self.gates
             for call in gate.calls
-            if call.operation.startswith("api.status") and call.taken and call.done and uid in ("", call.uid)
+            if call.operation.startswith("api.status") and call.executed and call.done and uid in ("", call.uid)
         ]
         return sorted(writes, key=lambda write: write.at)
 
     def entries(self, uid: str) -> list[Mapping[str, Any]]:
         """Every entry that the history of an exporter has had, oldest first."""
-        calls = [call for gate in self.gates for call in gate.calls if call.uid == uid and call.taken and call.done]
+        calls = [call for gate in self.gates for call in gate.calls if call.uid == uid and call.executed and call.done]
         entries: dict[tuple[str, str], Mapping[str, Any]] = {}
         for call in sorted(calls, key=lambda call: call.done or 0):
             for entry in reversed(call.history):

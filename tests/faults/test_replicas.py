@@ -83,7 +83,7 @@ def lose_worker(scenario: Scenario, how: str, operation: str, when: str, *, elec
     elif how == "paused":
         operator.send(signal.SIGSTOP)
     else:
-        gate.cut()
+        gate.partition()
         gate.release()
         sandbox.release()
     if elected:
@@ -104,7 +104,7 @@ def lose_worker(scenario: Scenario, how: str, operation: str, when: str, *, elec
         if not operator.alive:  # it has ended itself, because its term was over
             operator.start()
     else:
-        gate.mend()
+        gate.end_partition()
         eventually(lambda: not operator.alive or has_no_run(operator), "the replica has released the run")
         if not operator.alive:
             operator.start()
@@ -122,7 +122,7 @@ def wait_for_worker(scenario: Scenario, operation: str, slot: Slot) -> int:
     if not operation.startswith("api."):
         assert scenario.wait_until_held(operation, slot)
         claims = [
-            (call.at, n) for n, gate in enumerate(scenario.gates) for call in gate.calls if call.run and call.taken
+            (call.at, n) for n, gate in enumerate(scenario.gates) for call in gate.calls if call.run and call.executed
         ]
         return max(claims)[1]
 

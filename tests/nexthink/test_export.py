@@ -21,7 +21,7 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Account, Query, Sandbox
 from tests.environment.loop_clock import LoopClock
 from tests.nexthink.conftest import secret
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Answer, Server, answer
 
 
@@ -47,7 +47,7 @@ def large_query(account: Account) -> str:
 
 
 async def test_export_returns_every_row_once_and_in_order(
-    nexthink: NexthinkClient, sandbox: Sandbox, large_query: str, clock: HastyClock
+    nexthink: NexthinkClient, sandbox: Sandbox, large_query: str, clock: RecordingClock
 ) -> None:
     export = await nexthink.export(large_query, {})
     assert await rows_of(export) == [(address,) for address in people(5000)]
@@ -104,7 +104,7 @@ async def test_file_is_downloaded_without_a_token(nexthink: NexthinkClient, sand
 
 
 async def test_expired_download_url_is_renewed(
-    nexthink: NexthinkClient, sandbox: Sandbox, large_query: str, clock: HastyClock
+    nexthink: NexthinkClient, sandbox: Sandbox, large_query: str, clock: RecordingClock
 ) -> None:
     export = await nexthink.export(large_query, {})
     clock.advance(901)
@@ -149,7 +149,7 @@ async def test_file_that_changed_after_an_interrupted_download_is_rejected(
 
 
 async def test_token_is_renewed_during_a_long_export(
-    nexthink: NexthinkClient, account: Account, sandbox: Sandbox, large_query: str, clock: HastyClock
+    nexthink: NexthinkClient, account: Account, sandbox: Sandbox, large_query: str, clock: RecordingClock
 ) -> None:
     account.export_polls = 120
     assert await exported(nexthink, large_query) == people(5000)
@@ -159,7 +159,7 @@ async def test_token_is_renewed_during_a_long_export(
 
 
 async def test_export_that_never_completes_fails_after_an_hour(
-    nexthink: NexthinkClient, account: Account, large_query: str, clock: HastyClock
+    nexthink: NexthinkClient, account: Account, large_query: str, clock: RecordingClock
 ) -> None:
     account.export_polls = 10**6
     with pytest.raises(Transient) as error:
@@ -188,7 +188,7 @@ async def test_query_that_cannot_be_exported_is_reported(
 
 
 async def test_download_host_that_is_not_allowed_receives_no_request(
-    sandbox: Sandbox, account: Account, large_query: str, clock: HastyClock
+    sandbox: Sandbox, account: Account, large_query: str, clock: RecordingClock
 ) -> None:
     sandbox._object_store.url = sandbox.store_url.replace("127.0.0.1", "localhost")
     async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True) as context:
@@ -211,7 +211,7 @@ def any_host_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("any_host_is_local")
-async def test_allowed_hosts_of_apis_and_of_downloads_are_separate(server: Server, clock: HastyClock) -> None:
+async def test_allowed_hosts_of_apis_and_of_downloads_are_separate(server: Server, clock: RecordingClock) -> None:
     """Download hosts receive no credentials, and API hosts deliver no file."""
     port = server.url.rpartition(":")[2]
     api, store = f"http://api.example:{port}", f"http://store.example:{port}"
@@ -376,7 +376,7 @@ async def test_unclosed_quote_is_reported_after_a_second_download(
 
 
 async def test_wait_for_a_new_download_url_has_only_the_time_limit_of_a_download(
-    server: Server, scripted_client: NexthinkClient, clock: HastyClock
+    server: Server, scripted_client: NexthinkClient, clock: RecordingClock
 ) -> None:
     """The run holds memory during this wait. The first time, Nexthink may take an hour."""
     server.script(*replies(server.url, answer(503)), answer(200, {"status": "IN_PROGRESS"}))
@@ -388,7 +388,7 @@ async def test_wait_for_a_new_download_url_has_only_the_time_limit_of_a_download
 
 
 async def test_store_that_sends_headers_byte_by_byte_hits_the_request_timeout(
-    server: Server, clock: HastyClock, monkeypatch: pytest.MonkeyPatch
+    server: Server, clock: RecordingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop_clock = LoopClock(monkeypatch)
 
@@ -410,7 +410,7 @@ async def test_store_that_sends_headers_byte_by_byte_hits_the_request_timeout(
 
 
 async def test_download_that_trickles_for_hours_fails(
-    server: Server, scripted_client: NexthinkClient, clock: HastyClock
+    server: Server, scripted_client: NexthinkClient, clock: RecordingClock
 ) -> None:
     async def trickle(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nh\n")

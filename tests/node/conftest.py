@@ -36,7 +36,7 @@ def dex(installed: Installation) -> Iterator[Installation]:
 
     eventually(is_ready, "two pods are ready and one of them leads")
     yield installed
-    installed.sandbox.calm()
+    installed.sandbox.clear_faults()
 
 
 def ready_pods(installation: Installation) -> list[str]:

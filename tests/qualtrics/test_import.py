@@ -10,7 +10,7 @@ from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Perman
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Account, Sandbox
 from tests.qualtrics.conftest import SandboxClient
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Answer, Server, answer, result, silence
 
 STARTED = answer(202, {"result": {"id": "PGRS_1", "contacts": {"unprocessed": []}, "status": "inProgress"}})
@@ -125,7 +125,7 @@ async def test_permanently_refused_import_is_reported_and_not_repeated(
     assert sandbox_client.sandbox.ledger.count("qualtrics.import_contacts") == 1
 
 
-async def test_short_import_is_polled_once(sandbox_client: SandboxClient, clock: HastyClock) -> None:
+async def test_short_import_is_polled_once(sandbox_client: SandboxClient, clock: RecordingClock) -> None:
     """Reading the status has its own rate limit, and no import ends within a second."""
     batch_id = await sandbox_client.create_batch()
     await sandbox_client.import_people(batch_id, "ana@example.com")
@@ -133,7 +133,7 @@ async def test_short_import_is_polled_once(sandbox_client: SandboxClient, clock:
 
 
 async def test_long_import_is_polled_less_and_less_often(
-    sandbox_client: SandboxClient, account: Account, clock: HastyClock
+    sandbox_client: SandboxClient, account: Account, clock: RecordingClock
 ) -> None:
     account.import_polls, account.import_seconds = 10**6, 900
     batch_id = await sandbox_client.create_batch()
@@ -144,7 +144,7 @@ async def test_long_import_is_polled_less_and_less_often(
 
 
 async def test_import_that_never_ends_has_an_unknown_outcome_after_30_minutes(
-    sandbox_client: SandboxClient, account: Account, clock: HastyClock
+    sandbox_client: SandboxClient, account: Account, clock: RecordingClock
 ) -> None:
     account.import_polls, account.import_seconds = 10**6, 10**6
     batch_id = await sandbox_client.create_batch()

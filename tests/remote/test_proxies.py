@@ -22,7 +22,7 @@ from qualtrics_exporter.remote.retry import RetryPolicy
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import CallRecord, Timeouts
 from tests.environment.waiting import HANG_SECONDS
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.scripted_proxy import Script, ScriptedProxy
 from tests.remote.servers import Server, answer, credentials_for
 
@@ -222,7 +222,7 @@ async def proxy(server: Server) -> AsyncIterator[ScriptedProxy]:
 def context_with_proxy(text: str, calls: list[CallRecord], timeouts: Timeouts, *, scheme: str = "https") -> ApiContext:
     proxies, _ = Proxies.from_settings(text, (), {})
     return ApiContext(
-        clock=HastyClock(),
+        clock=RecordingClock(),
         allowed_hosts=["qualtrics.example.test"],
         allow_http=scheme == "http",
         observe=calls.append,

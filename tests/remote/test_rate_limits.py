@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from qualtrics_exporter.remote.rate_limits import Limiter, Rate
 from tests.environment.clock import SteeredClock
 from tests.environment.waiting import HANG_SECONDS
-from tests.remote.clock import HastyClock, StillClock
+from tests.remote.clock import RecordingClock, StillClock
 
 
 async def wait_until(done: Callable[[], bool]) -> None:
@@ -44,7 +44,7 @@ def test_no_time_window_has_more_calls_than_its_rate_allows(pauses: list[float],
 
 
 async def test_a_burst_within_the_rate_does_not_wait() -> None:
-    clock = HastyClock()
+    clock = RecordingClock()
     limiter = Limiter(clock)
     for _ in range(3000):
         await limiter.acquire("here", (Rate("brand", 3000, 61),))
@@ -85,7 +85,7 @@ async def test_a_call_that_waits_for_a_narrow_rate_does_not_block_calls_without_
 
 
 async def test_a_call_counts_against_its_rate_from_when_it_is_sent() -> None:
-    clock = HastyClock()
+    clock = RecordingClock()
     limiter = Limiter(clock)
     rate = Rate("queries", 1, 60)
     for delay in (50, 70):  # sent within its window, and after it
@@ -99,7 +99,7 @@ async def test_a_call_counts_against_its_rate_from_when_it_is_sent() -> None:
 
 
 async def test_a_call_waits_for_the_window_of_earlier_calls_that_were_sent_together() -> None:
-    clock = HastyClock()
+    clock = RecordingClock()
     limiter = Limiter(clock)
     rate = Rate("queries", 2, 60)
     late = []
@@ -114,7 +114,7 @@ async def test_a_call_waits_for_the_window_of_earlier_calls_that_were_sent_toget
 
 
 async def test_each_origin_has_separate_rates() -> None:
-    clock = HastyClock()
+    clock = RecordingClock()
     limiter = Limiter(clock)
     for origin in ("https://a.example.com:443", "https://b.example.com:443"):
         await limiter.acquire(origin, (Rate("queries", 1, 60),))

@@ -15,7 +15,7 @@ from qualtrics_exporter.remote.response import Response
 from qualtrics_exporter.remote.retry import RetryPolicy
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.resource.reasons import Reason
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Answer, Server, answer, qualtrics_error, silence
 
 NEVER, REFUSED, READ = RetryPolicy.NEVER, RetryPolicy.REFUSED, RetryPolicy.READ
@@ -161,7 +161,7 @@ async def test_each_response_raises_its_error_after_the_retries_that_the_policy_
 
 @pytest.mark.parametrize("policy", RetryPolicy)
 async def test_a_call_that_cannot_connect_fails_as_transient_and_not_as_unknown(
-    server: Server, session: Session, policy: RetryPolicy, clock: HastyClock
+    server: Server, session: Session, policy: RetryPolicy, clock: RecordingClock
 ) -> None:
     await session.token()
     await server.__aexit__(None, None, None)
@@ -253,7 +253,7 @@ async def test_a_rate_limited_send_raises_an_error_with_its_retry_after(
 
 
 async def test_a_read_waits_for_the_retry_after_of_an_unavailable_service(
-    server: Server, session: Session, clock: HastyClock
+    server: Server, session: Session, clock: RecordingClock
 ) -> None:
     server.script(answer(503, headers={"Retry-After": "90"}), answer(200, {}))
     await session.call(operation(READ), document)

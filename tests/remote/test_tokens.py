@@ -21,7 +21,7 @@ from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import CallRecord
 from qualtrics_exporter.resource.reasons import Reason
 from tests.environment.waiting import HANG_SECONDS
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Answer, Server, answer, qualtrics_error, silence, token
 
 READ = Operation(name="read", task="read", path="/thing", retry=RetryPolicy.READ)
@@ -41,7 +41,7 @@ async def test_a_token_request_has_http_basic_authentication_and_the_scope(serve
 
 
 async def test_a_token_is_renewed_a_minute_before_it_expires(
-    server: Server, session: Session, clock: HastyClock
+    server: Server, session: Session, clock: RecordingClock
 ) -> None:
     server.tokens = [token("first"), token("second")]
     assert await session.token() == "first"
@@ -52,7 +52,7 @@ async def test_a_token_is_renewed_a_minute_before_it_expires(
 
 
 async def test_a_short_lived_token_is_renewed_after_half_its_lifetime(
-    server: Server, session: Session, clock: HastyClock
+    server: Server, session: Session, clock: RecordingClock
 ) -> None:
     server.tokens = [token("first", 30), token("second", 30)]
     assert await session.token() == "first"
@@ -63,7 +63,7 @@ async def test_a_short_lived_token_is_renewed_after_half_its_lifetime(
 
 
 async def test_setting_the_wall_clock_back_does_not_extend_the_use_of_a_token(
-    server: Server, session: Session, clock: HastyClock
+    server: Server, session: Session, clock: RecordingClock
 ) -> None:
     server.tokens = [token("first"), token("second")]
     await session.token()
@@ -73,7 +73,7 @@ async def test_setting_the_wall_clock_back_does_not_extend_the_use_of_a_token(
 
 
 async def test_a_token_is_renewed_if_its_remaining_lifetime_is_shorter_than_requested(
-    server: Server, session: Session, clock: HastyClock
+    server: Server, session: Session, clock: RecordingClock
 ) -> None:
     server.tokens = [token("first", 900), token("second", 900), token("third", 100)]
     await session.token()
@@ -136,7 +136,7 @@ async def test_a_change_of_any_key_of_a_secret_fetches_a_new_token(
 
 
 async def test_tokens_of_credentials_that_are_no_longer_used_are_forgotten(
-    server: Server, api_context: ApiContext, credentials: ServiceCredentials, clock: HastyClock
+    server: Server, api_context: ApiContext, credentials: ServiceCredentials, clock: RecordingClock
 ) -> None:
     for number in range(50):
         await Session(api_context, replace(credentials, client_secret=f"{number}"), QUALTRICS).token()
@@ -172,7 +172,9 @@ async def test_a_401_renews_the_token_once_and_repeats_the_call(server: Server, 
     ]
 
 
-async def test_a_second_401_fails_with_credentials_refused(server: Server, session: Session, clock: HastyClock) -> None:
+async def test_a_second_401_fails_with_credentials_refused(
+    server: Server, session: Session, clock: RecordingClock
+) -> None:
     server.script(answer(401, qualtrics_error("")))
     with pytest.raises(Permanent) as error:
         await session.call(READ, status_of)

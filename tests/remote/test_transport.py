@@ -32,7 +32,7 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Sandbox
 from tests.environment.loop_clock import LoopClock
 from tests.environment.waiting import HANG_SECONDS
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import JSON, Answer, Server, answer, silence, token
 
 READ = Operation(
@@ -117,7 +117,11 @@ async def wait_for_memory_queue(api_context: ApiContext) -> None:
 
 @pytest.mark.parametrize("complete", [True, False], ids=["complete response", "incomplete response"])
 async def test_waiting_for_memory_does_not_count_against_the_time_limit_of_a_response(
-    server: Server, clock: HastyClock, credentials: ServiceCredentials, complete: bool, monkeypatch: pytest.MonkeyPatch
+    server: Server,
+    clock: RecordingClock,
+    credentials: ServiceCredentials,
+    complete: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     finished = asyncio.Event()
 
@@ -344,7 +348,7 @@ class TestTls:
             client_secret=secret["clientSecret"],
             scope=secret["scope"],
         )
-        async with ApiContext(clock=HastyClock(), allowed_hosts=hosts) as api_context:
+        async with ApiContext(clock=RecordingClock(), allowed_hosts=hosts) as api_context:
             await Session(api_context, credentials, QUALTRICS).token()
 
     async def test_an_authority_in_ssl_cert_file_is_trusted(
@@ -407,7 +411,7 @@ async def test_too_many_open_files_are_reported_as_a_problem_of_the_operator(ser
 
 
 async def test_an_unknown_host_name_is_reported_as_not_resolvable(
-    clock: HastyClock, credentials: ServiceCredentials
+    clock: RecordingClock, credentials: ServiceCredentials
 ) -> None:
     unresolvable = replace(credentials, token_url="https://does-not-exist.invalid/token")
     async with ApiContext(clock=clock, allowed_hosts=["*.invalid"]) as api_context:
