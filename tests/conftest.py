@@ -120,7 +120,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
                 build()
 
 
-def cannot(reason: str) -> None:
+def skip_outside_ci(reason: str) -> None:
     """Skip the test with a reason. In CI, fail instead: nobody would notice that the test never runs."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"This test cannot be skipped in CI: {reason}")
@@ -150,14 +150,14 @@ def public_authorities() -> Iterator[None]:
 def real_proxy() -> None:
     """Require a real proxy, `TinyProxy`."""
     if reason := debian.download_unsupported_reason():
-        cannot(f"this machine cannot run the proxy: {reason}")
+        skip_outside_ci(f"this machine cannot run the proxy: {reason}")
 
 
 @pytest.fixture(scope="session")
 def image_python() -> ImagePython:
     """The Python of the published image."""
     if reason := image_python_unsupported_reason():
-        cannot(f"this machine cannot run the Python of the image: {reason}")
+        skip_outside_ci(f"this machine cannot run the Python of the image: {reason}")
     return fetched_image_python()
 
 
@@ -165,7 +165,7 @@ def image_python() -> ImagePython:
 def image() -> Image:
     """The image of the operator, from the current source."""
     if reason := debian.unsupported_reason():
-        cannot(f"this machine cannot build the image: {reason}")
+        skip_outside_ci(f"this machine cannot build the image: {reason}")
     return built_image()
 
 

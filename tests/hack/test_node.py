@@ -12,7 +12,7 @@ import pytest
 from hack.files import ROOT
 from hack.node import cgroups, settings
 from hack.node.node import Node, NodeError, unsupported_reason
-from tests.conftest import cannot
+from tests.conftest import skip_outside_ci
 from tests.environment.waiting import HANG_SECONDS, eventually
 
 RUN_NODE = """\
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.long
 @pytest.fixture(autouse=True)
 def require_node_support() -> None:
     if reason := unsupported_reason():
-        cannot(f"no node can be run: {reason}")
+        skip_outside_ci(f"no node can be run: {reason}")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from hack.image.archive import Image
 from hack.node.node import Node, unsupported_reason
-from tests.conftest import cannot
+from tests.conftest import skip_outside_ci
 from tests.environment.installation import Installation
 from tests.environment.waiting import eventually
 
@@ -15,7 +15,7 @@ from tests.environment.waiting import eventually
 def node(image: Image) -> Iterator[Node]:
     """A real node that has the image. No pods run on it yet."""
     if reason := unsupported_reason():
-        cannot(f"no node can be run: {reason}")
+        skip_outside_ci(f"no node can be run: {reason}")
     with Node(image) as running:
         yield running
 
