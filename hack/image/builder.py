@@ -55,8 +55,8 @@ def image(*, revision: str = "") -> Image:
     with create_once(place, "building the image") as result:
         if result:
             Builder(programs).build(base, result, revision=revision)
-            forget_old()
-    os.utime(place)  # the time of the last use, for `forget_old`
+            remove_old()
+    os.utime(place)  # the time of the last use, for `remove_old`
     return Image(place)
 
 
@@ -119,7 +119,7 @@ def fingerprint(base: Path, revision: str) -> str:
     return content.hexdigest()[:16]
 
 
-def forget_old() -> None:
+def remove_old() -> None:
     """Remove all images except those that were used most recently."""
     built = sorted(BUILT.glob("image-*.tar"), key=lambda path: path.stat().st_mtime)
     for path in built[:-MAX_IMAGES]:

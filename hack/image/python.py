@@ -23,7 +23,7 @@ LOADER = "lib64/ld-linux-x86-64.so.2"
 REQUIREMENTS = ROOT / "requirements" / "runtime.txt"
 
 
-def wanted() -> tuple[str, str]:
+def published_python() -> tuple[str, str]:
     """Return the version of Python and the Debian release of the published image, such as 3.13 and trixie."""
     named = re.search(r"^ARG BASE=python:(\d+\.\d+)-slim-(\w+)$", (ROOT / "Containerfile").read_text(), re.MULTILINE)
     assert named, "The default base in Containerfile is not python:VERSION-slim-RELEASE"
@@ -62,7 +62,7 @@ class ImagePython:
 
     def _command(self) -> Sequence[str]:
         libraries = [self._root / folder for folder in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")]
-        program = self._root / "usr" / "bin" / f"python{wanted()[0]}"
+        program = self._root / "usr" / "bin" / f"python{published_python()[0]}"
         return [str(self._root / LOADER), "--library-path", ":".join(map(str, libraries)), str(program)]
 
 
@@ -70,7 +70,7 @@ def image_python() -> ImagePython:
     """Return the Python of the image, and download it first if it is missing."""
     if reason := unsupported_reason():
         raise BuildError(f"This machine cannot run the Python of the image: {reason}.")
-    version, suite = wanted()
+    version, suite = published_python()
     operator_version = builder.version()
     recipe = f"{version} {suite} {REQUIREMENTS.read_text()} {platform.machine()} {operator_version}"
     place = TOOLS / f"python-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"

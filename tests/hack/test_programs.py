@@ -1,15 +1,13 @@
-"""Building programs for tests: the Go that is used, when a program is built again, and the progress.
+"""Building the Go programs: the Go that is used, when a program is built again, and the progress.
 
 Other tests run the programs.
 """
 
 import re
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
@@ -143,28 +141,6 @@ def test_progress_counts_cached_and_compiled_packages(output: str, progress: str
 
 def test_progress_counts_the_downloads_so_far() -> None:
     assert [programs.downloads(""), programs.downloads(LISTED_PACKAGES)] == ["", "1 modules downloaded"]
-
-
-def test_progress_on_a_terminal_overwrites_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with mock.patch.object(sys.stderr, "isatty", return_value=True, create=True):
-        progress = build.Progress("Building", lambda: "package 1 of 3")
-        progress.show()
-        progress.started -= 1
-        progress.show()
-        progress.end()
-
-    lines = [f"\r\033[KBuilding: package 1 of 3, {seconds} s" for seconds in (0, 1)]
-    assert capsys.readouterr().err == "".join(lines) + "\n"
-
-
-def test_progress_in_a_pipe_is_one_line_every_20_seconds(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = build.Progress("Building")
-    for _ in range(41):
-        progress.show()
-        progress.started -= 1
-    progress.end()
-
-    assert capsys.readouterr().err == "Building: 0 s\nBuilding: 20 s\nBuilding: 40 s\n"
 
 
 def test_the_small_control_plane_is_built_only_if_the_complete_program_is_missing(
