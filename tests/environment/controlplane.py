@@ -235,6 +235,9 @@ class ControlPlane(ApiCalls):
             raise ControlPlaneError("the control plane is not running")
         return self._processes
 
+    def _address(self) -> tuple[str, int]:
+        return self._owned_processes().address()
+
     def _delete_when_stopped(self, *arguments: str) -> None:
         if not self.owned:
             self._created_objects.insert(0, arguments)

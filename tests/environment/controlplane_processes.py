@@ -51,7 +51,7 @@ class ControlPlaneProcesses:
         (folder / "users.csv").write_text(f"{self._token},admin,admin,system:masters\n")
         (folder / "etcd").mkdir(mode=0o700)
         self._tls = ssl.create_default_context(cafile=str(folder / "ca.pem"))
-        host, port = self._address()
+        host, port = self.address()
         cluster = {"server": f"https://{host}:{port}", "certificate-authority": str(folder / "ca.pem")}
         self.kubeconfig = write_kubeconfig(folder / "kubeconfig", cluster, self._token, "default")
         """The kubeconfig of the administrator."""
@@ -115,7 +115,7 @@ class ControlPlaneProcesses:
         headers = {"Authorization": f"Bearer {self._token}"}
         deadline = time.monotonic() + HANG_SECONDS
         while True:
-            connection = http.client.HTTPSConnection(*self._address(), context=self._tls, timeout=HANG_SECONDS)
+            connection = http.client.HTTPSConnection(*self.address(), context=self._tls, timeout=HANG_SECONDS)
             try:
                 connection.request("GET", "/readyz", headers=headers)
                 if connection.getresponse().status == 200:
@@ -130,12 +130,13 @@ class ControlPlaneProcesses:
                 raise ControlPlaneError(f"the control plane is not ready after {HANG_SECONDS:.0f} s:\n{self._log()}")
             time.sleep(0.05)
 
-    def _address(self) -> tuple[str, int]:
+    def address(self) -> tuple[str, int]:
+        """Return the host and port of the API server."""
         host, port = self._port.getsockname()
         return host, port
 
     def _flags(self) -> list[str]:
-        host, port = self._address()
+        host, port = self.address()
         return [
             f"--advertise-address={host}",
             f"--bind-address={host}",
