@@ -63,7 +63,7 @@ else
 endif
 
 bench: $(READY) ## Run all benchmarks, about 15 minutes on two free cores; ONLY chooses some, such as ONLY=small-run
-	$(BIN)/python -m tests.environment.build
+	$(BIN)/python -m hack.programs
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 bench-docs: $(READY) ## Write what `make bench` measured into docs/performance.md, with its plots

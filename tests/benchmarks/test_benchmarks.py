@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.command import BENCHMARKS
-from tests.environment.build import ROOT
+from benchmarks.processes import ROOT
 from tests.environment.waiting import HANG_SECONDS
 
 
