@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.command import BENCHMARKS
 from benchmarks.processes import ROOT
-from tests.environment.waiting import HANG_SECONDS
+from hack.limits import HANG_SECONDS
 
 
 @pytest.mark.cluster
