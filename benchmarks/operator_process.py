@@ -15,6 +15,10 @@ from pathlib import Path
 from benchmarks.processes import HANG_SECONDS, Child, ProcessFailed, cpu_seconds
 
 
+class NotInTime(Exception):
+    """The operator does not know all exporters yet."""
+
+
 class OperatorProcess(Child):
     """An operator, from its start on."""
 
@@ -35,21 +39,24 @@ class OperatorProcess(Child):
         )
         self.address = self.receive()["address"]
 
-    def wait_until_ready(self) -> float:
-        """Wait until all exporters were listed. Returns the seconds since the start of the process."""
-        self.poll(lambda: self._status("/readyz") == 200, "ready", pause=0.05)
+    def wait_until_ready(self, until: float | None = None) -> float:
+        """Wait until all exporters were listed. Returns the seconds since the start of the process.
+
+        Raises `NotInTime` at the time `until`, by the monotonic clock.
+        """
+        self._poll(lambda: self._status("/readyz") == 200, "ready", until, pause=0.05)
         return time.monotonic() - self.started
 
-    def wait_until_seen(self, exporters: int) -> float:
+    def wait_until_seen(self, exporters: int, until: float | None = None) -> float:
         """Wait until the operator knows that many exporters. Returns the seconds since the start of the process.
 
         A scrape with thousands of exporters costs the operator CPU time, so there is one after `wait_until_ready`, and
         more only if that one is too early.
         """
-        took = self.wait_until_ready()
+        took = self.wait_until_ready(until)
         wanted = f"qualtrics_exporter_exporters {float(exporters)}"
         if wanted not in self.metrics():
-            self.poll(lambda: wanted in self.metrics(), f"ready with {exporters} exporters", pause=1)
+            self._poll(lambda: wanted in self.metrics(), f"ready with {exporters} exporters", until, pause=1)
             took = time.monotonic() - self.started
         return took
 
@@ -62,9 +69,11 @@ class OperatorProcess(Child):
     def cpu_seconds(self) -> float:
         return cpu_seconds(self.pid)
 
-    def poll(self, condition: Callable[[], bool], what: str, *, pause: float) -> None:
+    def _poll(self, condition: Callable[[], bool], what: str, until: float | None, *, pause: float) -> None:
         deadline = time.monotonic() + HANG_SECONDS
         while not condition():
+            if until is not None and time.monotonic() > until:
+                raise NotInTime(f"the operator is not {what}")
             if time.monotonic() > deadline:
                 raise ProcessFailed(f"the operator is not {what} after {HANG_SECONDS:g} s\n{self.errors()}")
             time.sleep(pause)
