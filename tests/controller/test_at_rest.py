@@ -1,5 +1,6 @@
 """What an operator at rest takes: the modules that it has imported, and the memory for each exporter."""
 
+import asyncio
 import gc
 import json
 import os
@@ -138,13 +139,26 @@ async def test_exporter_takes_about_a_kilobyte_of_memory() -> None:
     assert (after - before) / 1000 < BYTES_PER_EXPORTER
 
 
-async def test_watch_begins_after_all_pages_of_the_list_are_processed(api: FakeApi) -> None:
+async def test_watch_begins_after_all_pages_of_the_list_are_processed(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, requests = namespace_watch.NamespaceWatch._on_page, []
+
+    async def slowly(self: namespace_watch.NamespaceWatch, items: list[Any]) -> None:
+        for _ in range(2000):  # so that Kopf can continue meanwhile
+            await asyncio.sleep(0)
+        await process(self, items)
+        requests.append(api.requests.copy())
+
+    monkeypatch.setattr(namespace_watch.NamespaceWatch, "_on_page", slowly)
     for number in range(60):
         api.put(exporter("a", f"exporter-{number}"))
     async with watching(api, "a") as setup:
-        await until(lambda: ("watch", "a") in api.requests, "the watch has begun")
+        await until(lambda: setup.watch.blind is None, "exporters are watched")
         assert len(setup.queue) == 60
-        assert api.requests.count(("list", "a")) == 3
+    assert requests == [[("list", "a")] * 2, [("list", "a")] * 3, [("list", "a")] * 3], (
+        "the next page is requested while a page is processed, and the watch begins after the last page"
+    )
 
 
 async def test_kopf_handles_only_changes_and_remembers_no_exporter(
