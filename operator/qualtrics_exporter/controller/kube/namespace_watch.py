@@ -9,6 +9,9 @@ When a watch breaks, the sequence is:
 3. After a pause that grows from 1 to 60 seconds, a new attempt checks the permissions and starts with a list. So no
    change is lost except for deletions, which `Watch` finds by comparing lists.
 
+This module takes the objects of lists from Kopf, so that a start with 10,000 exporters takes half of the CPU time. Kopf
+handles only what changes afterwards.
+
 Each namespace has a Kopf operator of its own because Kopf's watcher must not fail: its end is the end of the whole
 Kopf operator. `kopf.run_tasks` is not used because it ends by cancelling every task of the loop that was created after
 its start, including other tasks of the process. The tasks of `kopf.spawn_tasks` can be cancelled separately.
