@@ -66,6 +66,20 @@ async def test_metrics_are_served_in_the_prometheus_text_format() -> None:
     assert "bees 3.0\n" in text
 
 
+async def test_head_request_for_metrics_gets_no_text() -> None:
+    registry = CollectorRegistry()
+    Gauge("bees", "Bees.", registry=registry).set(3)
+    async with serve("127.0.0.1:0", registry=registry) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"HEAD /metrics HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n")
+        reply = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert reply.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert reply.endswith(b"\r\n\r\n")
+    assert b"bees" not in reply
+
+
 async def test_other_paths_return_404() -> None:
     async with serve("127.0.0.1:0", registry=CollectorRegistry()) as address:
         assert (await get(address, "/"))[0] == 404

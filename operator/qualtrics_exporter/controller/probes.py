@@ -91,7 +91,7 @@ def _metrics(registry: CollectorRegistry) -> Handler:
         piece = await asyncio.to_thread(next, text, b"")
         response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
         await response.prepare(request)
-        while piece:
+        while piece and request.method != "HEAD":
             await response.write(piece)
             piece = await asyncio.to_thread(next, text, b"")
         await response.write_eof()
