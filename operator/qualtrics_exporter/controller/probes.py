@@ -5,6 +5,7 @@ Prometheus. A check is a callable that returns None if all is well, and otherwis
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -90,11 +91,12 @@ def _metrics(registry: CollectorRegistry) -> Handler:
         text = pieces(registry)
         piece = await asyncio.to_thread(next, text, b"")
         response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
-        await response.prepare(request)
-        while piece and request.method != "HEAD":
-            await response.write(piece)
-            piece = await asyncio.to_thread(next, text, b"")
-        await response.write_eof()
+        with contextlib.suppress(ConnectionError):  # the client has left
+            await response.prepare(request)
+            while piece and request.method != "HEAD":
+                await response.write(piece)
+                piece = await asyncio.to_thread(next, text, b"")
+            await response.write_eof()
         return response
 
     return answer
