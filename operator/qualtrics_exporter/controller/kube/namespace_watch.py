@@ -58,6 +58,9 @@ class Timings:
 
 TIMINGS = Timings()
 
+TURN_SECONDS = 0.01
+"""How long the objects of a page are processed until other tasks run."""
+
 OnEvent = Callable[..., Awaitable[None]]
 
 
@@ -258,10 +261,14 @@ class NamespaceWatch:
         return self._session
 
     async def _on_page(self, items: list[Any]) -> None:
-        """Report the items of a page as Kopf would report them."""
+        """Report the items of a page as Kopf would report them. Other tasks run every few milliseconds."""
+        loop = asyncio.get_running_loop()
+        pause = loop.time() + TURN_SECONDS
         while items:
             await self._on_event(event={"type": None, "object": items.pop(0)})
-            await asyncio.sleep(0)
+            if loop.time() > pause:
+                await asyncio.sleep(0)
+                pause = loop.time() + TURN_SECONDS
 
     async def _on_response(
         self, _session: aiohttp.ClientSession, _context: SimpleNamespace, params: aiohttp.TraceRequestEndParams
