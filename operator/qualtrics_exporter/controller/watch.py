@@ -213,8 +213,7 @@ class Watch:
         Without the CRD or a permission, Kopf's watch stays blind and reports nothing.
         """
         try:
-            async for _ in self._cluster.list_metadata(namespace, self._selector):
-                break
+            await self._cluster.check_list(namespace, self._selector)
             await self._cluster.check_watch(namespace)
         except NotFound as error:
             raise NotFound(
