@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
+from hack.files import ROOT
 from qualtrics_exporter.clock import SystemClock, WatchedClock
 from qualtrics_exporter.controller.kube import namespace_watch
-from tests.controller.exporters import at, body, seen
+from tests.controller.exporters import at, body, initial_status
 from tests.controller.fake_api import FakeApi, exporter
 from tests.controller.test_watch_failures import api, until, watching
 from tests.controller.watch_with_queue import WatchWithQueue
 from tests.environment import chart_rules
-from tests.environment.build import ROOT
 from tests.environment.stage import Stage
 from tests.environment.waiting import HANG_SECONDS, eventually
 
@@ -110,7 +110,7 @@ def test_kubernetes_client_that_is_imported_already_stays_as_it_is() -> None:
 
 def bodies(number: int) -> Iterator[dict[str, Any]]:
     """Exporters as the API server returns them: each body has its own strings."""
-    text = json.dumps(body(seen(at("2026-11-24 00:20"))))
+    text = json.dumps(body(initial_status(at("2026-11-24 00:20"))))
     for n in range(number):
         fresh = json.loads(text)
         metadata = fresh["metadata"]

@@ -69,7 +69,7 @@ async def test_list_requests_a_page_of_large_objects_again_with_a_smaller_limit(
 async def test_check_of_the_list_requests_one_object(api: tuple[FakeApi, ClusterApi]) -> None:
     fake, cluster = api
     pages = Pages([SMALL] * 700)
-    fake.lasting["list", ""] = pages.answer
+    fake.handlers["list", ""] = pages.answer
     await cluster.check_list(None)
     assert pages.limits == [1]
 
