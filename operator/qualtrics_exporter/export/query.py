@@ -171,11 +171,13 @@ async def _read_within(room: int | None, export: ResultExport, wanted: Wanted, s
             seen.restart()
 
     async with aclosing(export.rows(restart)) as rows:
-        async for row in rows:  # other tasks run between two rows
-            cell = _cell(row)
+        async for part in rows:
+            _one_field(part.columns)
             if seen:
-                seen.take(cell)
-            recipients.add(cell)
+                seen.take(part.cells)
+            for _ in recipients.add_all(part.cells):
+                if export.time_is_up:
+                    await export.pause()
             if recipients.full:
                 break
     return recipients
