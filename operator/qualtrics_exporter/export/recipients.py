@@ -26,6 +26,9 @@ _WHOLE = (1 << 64) - 1
 _STEP = 2000
 """The number of rows that are added in one piece of work: it takes a few milliseconds."""
 
+_PART = 16 * 1024
+"""Bytes. An address has about a thousand at most."""
+
 MOST_OTHERS = 30_000
 """The default for `recognize`. It takes half a megabyte, for which no memory is reserved."""
 
@@ -240,5 +243,10 @@ class Recipients:
         return block[start : block.index(b"\n", start)].decode()
 
 
-def _addresses(block: bytearray) -> list[str]:
-    return block.decode().split("\n")[:-1]
+def _addresses(block: bytearray) -> Iterator[str]:
+    """The addresses of a block. They take much more memory as strings, so only some are in memory at a time."""
+    start = 0
+    while start < len(block):
+        end = block.rindex(b"\n", start, start + _PART) + 1
+        yield from block[start:end].decode().split("\n")[:-1]
+        start = end
