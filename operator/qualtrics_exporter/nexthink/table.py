@@ -196,6 +196,8 @@ class Table:
         return _whole_records(text)
 
     def _rows(self, text: str) -> Iterator[Rows]:
+        if not text:
+            return
         if self.header is not None and (cells := _single_cells(text)) is not None:
             yield from self._counted(Rows(cells))
             return
