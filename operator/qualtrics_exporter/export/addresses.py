@@ -77,14 +77,13 @@ _PLAIN = re.compile(
 )
 
 _NO_ADDRESS = re.compile(
-    r"[^@]*+\Z|(?=[^\"]*+\Z)(?:"
-    r"@|[^@]*+@[^@.]*+\Z|[^@]*+@[^@]*+@"
+    r"@|[^@]*+(?:\Z|@[^@.]*+\Z|@[^@]*+@)"
     r"|[a-z0-9_!#$%&'+/=^`{|}~@.-]*+."  # any other character
-    rf"|{_SIGN_IN_NAME.pattern}|{_PLACEHOLDER}|.*\.(?:{_NOT_IN_DNS})\Z)",
+    rf"|{_SIGN_IN_NAME.pattern}|{_PLACEHOLDER}|.*\.(?:{_NOT_IN_DNS})\Z",
     re.DOTALL,
 )
-"""ASCII texts in lower case that the full check rejects, as a property test verifies. It takes long for them, and a
-result can have many: names, notes, placeholders. A text with a double quote does not match: anything may be quoted."""
+"""ASCII texts in lower case that the full check rejects, as a test verifies. That check takes long, and a result can
+have many such texts: names, notes, placeholders."""
 
 _PLAIN_LINE = re.compile(
     rf"^(?![^@\n]{{65}})(?!{_PLACEHOLDER})[a-z0-9_'-]++(?:\.[a-z0-9_'-]++)*+(?<!_ext_)@"
@@ -123,7 +122,7 @@ def plain_identities(texts: Sequence[str]) -> list[str | None]:
     if whole.count("\n") >= len(texts):
         return [None] * len(texts)  # a text has several lines
     if not whole.isascii():
-        # A letter such as the Kelvin sign is ASCII in lower case. "?" is not in a plain address.
+        # The Kelvin sign is an ASCII letter in lower case. "?" is not in a plain address.
         whole = "\n".join([text if text.isascii() else "?" for text in texts])
     lower = whole.lower()
     found: list[str | None] = [*lower.split("\n")]

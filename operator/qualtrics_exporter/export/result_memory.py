@@ -16,8 +16,8 @@ ADDRESS_BYTES = 48
 LONGEST_RECIPIENT_BYTES = 1200
 """The most memory for a recipient: 254 characters of four bytes (tests/export/test_recipients.py)."""
 CHUNK_BYTES = 150
-"""The additional memory for a recipient in the chunk that is imported, without the address: half of it for a string, and
-half for the text around the address in the body of the request. The address is in both."""
+"""The additional memory for a recipient in the chunk that is imported, without the address: half for a string, and half
+for the text around the address in the body of the request. The address is in both."""
 LARGE_RESULT = 1_000_000
 """The assumed number of people in a large result if `spec.maxRecipients` is not set."""
 LARGEST_RESULT_BYTES = LARGE_RESULT * RECIPIENT_BYTES
