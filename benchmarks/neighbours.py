@@ -169,7 +169,7 @@ def large(stage: Stage, stack: ExitStack, runs: int, people: int) -> Iterator[Ro
     """Concurrent runs with large results."""
     tenants = [Tenant(stage, f"large-{number}", 1, stack) for number in range(runs)]
     with mock.patch.object(QualtricsState, "_finish", _count_only):
-        process = operator(stage, environment={"QUALTRICS_EXPORTER_TEST_FIRST_LOOK": "0.05"})
+        process = operator(stage)
         for tenant in tenants:
             tenant.sandbox.account.limits = Limits.off()
             tenant.sandbox.account.import_seconds = 0

@@ -42,7 +42,7 @@ STARTING_DEADLINE = timedelta(hours=1)
 class OneQueue(FairQueue[Any]):
     """Treats all tenants as one. A single tenant gets half of the total, so the total is doubled."""
 
-    def __init__(self, total: int, *, background: int | None = None) -> None:
+    def __init__(self, total: int, *, background: int | None = None, background_each: int | None = None) -> None:
         super().__init__(2 * total)
 
     def push(self, tenant: Tenant, item: Any, *, urgent: bool = True, weight: int = 1) -> None:

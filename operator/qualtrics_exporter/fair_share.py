@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -60,9 +61,10 @@ class _Waiting(Generic[T]):
 class _Shares:
     """The units of a total that each tenant and namespace holds."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, each: int | None = None) -> None:
         self.total = total
         self.used = 0
+        self._each = total if each is None else each
         self._tenants: Counter[Tenant] = Counter()
         self._namespaces: Counter[str] = Counter()
 
@@ -76,9 +78,8 @@ class _Shares:
 
     def allow(self, tenant: Tenant, weight: int) -> bool:
         """Whether `weight` more units are within the shares of the tenant and of its namespace."""
-        return self._tenants[tenant] + weight <= max(weight, self.free) and self.allow_namespace(
-            tenant.namespace, weight
-        )
+        most = max(weight, min(self._each, self.free))
+        return self._tenants[tenant] + weight <= most and self.allow_namespace(tenant.namespace, weight)
 
     def change(self, tenant: Tenant, weight: int) -> None:
         """Add units to the tenant, or with a negative weight, remove them."""
@@ -106,12 +107,12 @@ class FairQueue(Generic[T]):
 
     Namespaces take turns, and within a namespace its tenants. Within a tenant, urgent items come before the others, and
     each kind is served first come, first served. Background items have at most `background` units at once, which are
-    shared in the same way.
+    shared in the same way, and those of one tenant at most `background_each`.
     """
 
-    def __init__(self, total: int, *, background: int | None = None) -> None:
+    def __init__(self, total: int, *, background: int | None = None, background_each: int | None = None) -> None:
         self._all = _Shares(total)
-        self._background = _Shares(total if background is None else background)
+        self._background = _Shares(total if background is None else background, background_each)
         self._waiting: OrderedDict[str, OrderedDict[Tenant, _Waiting[T]]] = OrderedDict()  # in the order of their turns
         self._length = 0
 
@@ -228,6 +229,16 @@ class FairSemaphore:
             yield shrink
         finally:
             self._give_back(grant, held)
+
+    def take(self, tenant: Tenant, weight: int = 1) -> Callable[[], None] | None:
+        """Take `weight` units if that needs no wait. Returns the function that gives them back; None otherwise."""
+        grant = self._queue.take(tenant, None, weight)
+        return partial(self._give_back, grant, grant.weight) if grant else None
+
+    @property
+    def used(self) -> int:
+        """The units that are held now."""
+        return self._queue.used
 
     async def _wait(self, tenant: Tenant, weight: int) -> Grant[Any]:
         granted: asyncio.Future[Grant[Any]] = asyncio.get_running_loop().create_future()

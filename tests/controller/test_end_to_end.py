@@ -52,8 +52,10 @@ def test_requested_run_mails_exactly_the_people_of_the_query_and_reports_success
     assert row.split()[:5] == ["teams-rollout", "Weekly", "True", "Succeeded", "6"]
 
 
-def test_small_run_makes_seven_remote_calls(stage: Stage) -> None:
-    operator = stage.operator()
+def test_small_run_makes_seven_remote_calls_five_status_writes_and_one_event(stage: Stage) -> None:
+    stage.sandbox.account.import_polls = 0
+    gate = stage.gate()
+    operator = stage.operator(gate=gate)
     exporter = stage.exporter()
     exporter.checked()
 
@@ -61,8 +63,10 @@ def test_small_run_makes_seven_remote_calls(stage: Stage) -> None:
     stage.clock.advance(2)
     stage.sandbox.call(stage.sandbox.ledger.calls.clear)
     operator.start()
+    gate.calls.clear()
     exporter.annotate(run_requested_at="first")
     exporter.ended()
+    events = eventually(lambda: [call for call in gate.calls if call.operation == "api.event"], "an Event was written")
 
     assert [call.operation for call in stage.sandbox.ledger.calls] == [
         "nexthink.token",
@@ -73,6 +77,9 @@ def test_small_run_makes_seven_remote_calls(stage: Stage) -> None:
         "qualtrics.import_status",
         "qualtrics.create_distribution",
     ]
+    writes = [call.operation for call in gate.calls if call.operation.startswith("api.status.")]
+    assert writes == [f"api.status.{step}" for step in ("Claimed", "Importing", "Sending", "Sent", "ended")]
+    assert len(events) == 1
 
 
 def test_run_token_that_is_set_twice_sends_once(stage: Stage, people: Mailed) -> None:

@@ -80,7 +80,7 @@ def make_reconciler(cluster: FakeCluster, clock: SteeredClock, clients: FakeClie
     ).reconciler
 
 
-TURN = Turn(first=False, waited=timedelta(0), waiting=0, in_progress=1)
+TURN = Turn(first=False, urgent=False, waited=timedelta(0), waiting=0, in_progress=1)
 KEY = Key("dex", "teams-rollout", exporter().uid)
 REFUSALS = [
     Refused("update of the status was refused (HTTP 422): see spec.schedule", 422),

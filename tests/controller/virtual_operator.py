@@ -46,9 +46,9 @@ class VirtualOperator:
         self.ends: list[str] = []
         self.invariants = SimpleNamespace(process_ended=lambda _, why: self.ends.append(why))
         self.lines: list[str] = []
-        clock = WorldClock(self.loop.time)
-        self._nexthink, hosts = instance(0, clock)
-        self.brand, more_hosts = brand(0, clock)
+        self._clock = WorldClock(self.loop.time)
+        self._nexthink, hosts = instance(0, self._clock)
+        self.brand, more_hosts = brand(0, self._clock)
         self.network.hosts |= {**hosts, **more_hosts}
         self.brand.account.import_polls, self.brand.account.import_seconds = 1000, 5.0
         self.server.put_secret(NAMESPACE, "nexthink", self._nexthink.secret())

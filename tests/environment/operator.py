@@ -202,7 +202,6 @@ def main(arguments: Sequence[str]) -> int:
     from qualtrics_exporter.controller import app
     from qualtrics_exporter.controller.leader_election import LeaderElection
     from qualtrics_exporter.export import send
-    from qualtrics_exporter.qualtrics import client
     from tests.environment.clock import SteeredClock
     from tests.environment.lease_time import LEASE_SECONDS, RETRY_SECONDS, LeasedClock, LeaseLoop
     from tests.faults import mutants
@@ -213,8 +212,6 @@ def main(arguments: Sequence[str]) -> int:
     parts = app.Parts(on_listening=lambda host, port: _write(Path(address_file or os.devnull), f"{host}:{port}"))
     if in_progress := os.environ.get("QUALTRICS_EXPORTER_TEST_IN_PROGRESS"):
         parts = replace(parts, max_in_progress=int(in_progress))
-    if first_look := os.environ.get("QUALTRICS_EXPORTER_TEST_FIRST_LOOK"):
-        client.IMPORT_FIRST_LOOK = float(first_look)
     if leases_file:
         deadline, leases = LEASE_SECONDS * 2 / 3, SteeredClock(Path(leases_file))
         elect = partial(LeaderElection, lease=LEASE_SECONDS, deadline=deadline, retry=RETRY_SECONDS)

@@ -109,7 +109,10 @@ async def test_retries_end_at_the_deadline(exporter: Exporter) -> None:
     assert failed_at_deadline(entry, exporter)
 
 
-async def test_run_that_waits_for_another_import_into_the_list_fails_at_its_deadline(exporter: Exporter) -> None:
+async def test_run_that_waits_for_another_import_into_the_list_fails_at_its_deadline(
+    exporter: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qualtrics_exporter.qualtrics.imports.MOST_OF_LIST", 1)
     exporter.add_fault("import_contacts", hold="before")
     async with started_with_deadline(exporter, deadline=None) as other:
         await exporter.faults.reached("qualtrics.import_contacts")

@@ -199,7 +199,9 @@ class InProcessController:
         """Reconcile the exporter once. Returns the time of the next reconciliation."""
         key = Key(self._namespace, self.name, self._uid)
         try:
-            wake = await self.reconciler.reconcile(key, Turn(self._first, timedelta(0), 0, 1))
+            wake = await self.reconciler.reconcile(
+                key, Turn(self._first, urgent=False, waited=timedelta(0), waiting=0, in_progress=1)
+            )
             self._first = False
         except Exception:  # as the work queue, which logs it and tries again
             logging.getLogger(__name__).exception("%s could not be reconciled", key)

@@ -6,7 +6,7 @@ written before its effect, a send is requested once, and `Sending` is written af
 """
 
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,7 +22,8 @@ from qualtrics_exporter.export import steps
 from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.export.run_ids import slot_run_id
-from qualtrics_exporter.qualtrics.client import Imported, QualtricsClient
+from qualtrics_exporter.qualtrics import chunks
+from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.distributions import Distribution
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
@@ -115,14 +116,14 @@ def _no_entry() -> Iterator[None]:
 
 @contextmanager
 def _leaked_addresses() -> Iterator[None]:
-    import_contacts, file = QualtricsClient.import_contacts, Path(tempfile.gettempdir(), "recipients.txt")
+    body, file = chunks.body, Path(tempfile.gettempdir(), "recipients.txt")
 
-    def leaking(qualtrics: QualtricsClient, *args: Any) -> Awaitable[Imported]:
-        file.write_text("\n".join(args[-1]))
-        return import_contacts(qualtrics, *args)
+    def leaking(batch_id: str, run_id: str, addresses: list[str]) -> bytes:
+        file.write_text("\n".join(addresses))
+        return body(batch_id, run_id, addresses)
 
     try:
-        with mock.patch.object(QualtricsClient, "import_contacts", leaking):
+        with mock.patch.object(chunks, "body", leaking):
             yield
     finally:
         file.unlink(missing_ok=True)

@@ -1,15 +1,17 @@
 """The client of Qualtrics, with the sandbox or with a server that returns scripted replies."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from qualtrics_exporter.qualtrics.client import Imported, QualtricsClient
+from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.qualtrics.distributions import Distribution
+from qualtrics_exporter.qualtrics.imports import Imported
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.transport import CallRecord
 from qualtrics_exporter.sandbox import Account, Sandbox
@@ -81,7 +83,14 @@ class SandboxClient:
     async def import_people(self, batch_id: str, *addresses: str, **ids: str) -> Imported:
         directory_id = ids.get("directory_id", self.account.directory_id)
         list_id = ids.get("mailing_list_id", self.account.mailing_list_id)
-        return await self.qualtrics.import_contacts(directory_id, list_id, batch_id, "run-1", addresses)
+        (imported,) = await self.import_chunks(batch_id, [list(addresses)], directory_id, list_id)
+        return imported
+
+    async def import_chunks(self, batch_id: str, parts: Iterable[list[str]], *ids: str) -> list[Imported]:
+        directory_id, list_id = ids or (self.account.directory_id, self.account.mailing_list_id)
+        results = self.qualtrics.import_chunks(directory_id, list_id, batch_id, "run-1", parts)
+        async with aclosing(results):
+            return [imported async for imported in results]
 
     async def create_batch_of(self, *addresses: str) -> str:
         batch_id = await self.create_batch()

@@ -5,10 +5,11 @@ import json
 
 import pytest
 
-from qualtrics_exporter.qualtrics.client import Imported, QualtricsClient
+from qualtrics_exporter.qualtrics.client import QualtricsClient
+from qualtrics_exporter.qualtrics.imports import Imported
 from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Permanent
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.sandbox import Account, Sandbox
+from qualtrics_exporter.sandbox import Account
 from tests.qualtrics.conftest import SandboxClient
 from tests.remote.clock import HastyClock
 from tests.remote.servers import Answer, Server, answer, result, silence
@@ -17,7 +18,9 @@ STARTED = answer(202, {"result": {"id": "PGRS_1", "contacts": {"unprocessed": []
 
 
 async def import_people(qualtrics: QualtricsClient, *addresses: str) -> Imported:
-    return await qualtrics.import_contacts("POOL_1", "CG_1", "BT_1", "run-1", addresses or ("a@example.com",))
+    parts = [list(addresses) or ["a@example.com"]]
+    (imported,) = [one async for one in qualtrics.import_chunks("POOL_1", "CG_1", "BT_1", "run-1", parts)]
+    return imported
 
 
 async def test_import_adds_each_person_to_the_batch_once(sandbox_client: SandboxClient) -> None:
@@ -102,7 +105,7 @@ async def test_people_of_a_batch_are_counted_over_all_pages(
     batch_id = await sandbox_client.create_batch()
     sandbox_client.sandbox.faults.add("qualtrics.import_contacts", status=429, apply_effect=took_effect)
     await sandbox_client.import_people(batch_id, "ana@example.com", "ben@example.com", "eva@example.com")
-    assert await sandbox_client.qualtrics.count_batch(account.directory_id, batch_id) == people
+    assert await sandbox_client.qualtrics.count_batch(account.directory_id, batch_id, most=10) == people
 
 
 @pytest.mark.parametrize(
@@ -125,22 +128,27 @@ async def test_permanently_refused_import_is_reported_and_not_repeated(
     assert sandbox_client.sandbox.ledger.count("qualtrics.import_contacts") == 1
 
 
-async def test_short_import_is_polled_once(sandbox_client: SandboxClient, clock: HastyClock) -> None:
-    """Reading the status has its own rate limit, and no import ends within a second."""
+@pytest.mark.parametrize(("people", "seconds"), [(6, 0.1), (10_000, 0.4)])
+async def test_first_look_at_an_import_comes_soon_and_depends_on_its_size(
+    sandbox_client: SandboxClient, account: Account, clock: HastyClock, people: int, seconds: float
+) -> None:
+    account.import_polls = 0
     batch_id = await sandbox_client.create_batch()
-    await sandbox_client.import_people(batch_id, "ana@example.com")
+    await sandbox_client.import_people(batch_id, *(f"user{n}@example.com" for n in range(people)))
+    assert clock.slept == [pytest.approx(seconds, rel=0.01)]
     assert sandbox_client.sandbox.ledger.count("qualtrics.import_status") == 1
 
 
-async def test_long_import_is_polled_less_and_less_often(
-    sandbox_client: SandboxClient, account: Account, clock: HastyClock
+@pytest.mark.parametrize("seconds", [1, 15, 200])
+async def test_end_of_an_import_is_noticed_soon_with_few_looks(
+    sandbox_client: SandboxClient, account: Account, clock: HastyClock, seconds: float
 ) -> None:
-    account.import_polls, account.import_seconds = 10**6, 900
+    account.import_polls, account.import_seconds = 10**6, seconds
     batch_id = await sandbox_client.create_batch()
     assert (await sandbox_client.import_people(batch_id, "ana@example.com")).created == 1
     assert clock.slept == sorted(clock.slept)
-    assert clock.slept[-1] == 30
-    assert sandbox_client.sandbox.ledger.count("qualtrics.import_status") < 40
+    assert sum(clock.slept) < 1.5 * seconds
+    assert sandbox_client.sandbox.ledger.count("qualtrics.import_status") < 35
 
 
 async def test_import_that_never_ends_has_an_unknown_outcome_after_30_minutes(
@@ -182,6 +190,8 @@ async def test_import_whose_status_cannot_be_read_has_an_unknown_outcome(
     assert sandbox_client.sandbox.ledger.count("qualtrics.import_contacts") == 1
 
 
+PEOPLE = [f"user{n}@example.com" for n in range(4)]
+
 ENDS: dict[str, tuple[dict[str, object], Imported | None]] = {
     "complete": ({"status": "complete"}, Imported(3, 1, 0)),
     "different letter case": ({"status": "Complete"}, Imported(3, 1, 0)),
@@ -203,10 +213,10 @@ async def test_result_of_an_import_is_accepted_only_with_valid_counts(
     counts = {"contacts": {"count": {"failed": 1}}, "transactions": {"count": {"created": 3}}}
     server.script(STARTED, result(**{**counts, **fields}))
     if imported is not None:
-        assert await import_people(scripted_client) == imported
+        assert await import_people(scripted_client, *PEOPLE) == imported
         return
     with pytest.raises(OutcomeUnknown):
-        await import_people(scripted_client)
+        await import_people(scripted_client, *PEOPLE)
 
 
 async def test_unprocessed_people_are_counted(server: Server, scripted_client: QualtricsClient) -> None:
@@ -227,15 +237,6 @@ async def test_import_request_is_as_documented(server: Server, scripted_client: 
     }
 
 
-async def test_imports_into_one_mailing_list_run_one_at_a_time(sandbox_client: SandboxClient, account: Account) -> None:
-    """Qualtrics refuses a second import, so the client does not request it."""
-    account.import_polls = 3
-    batches = [await sandbox_client.create_batch() for _ in range(4)]
-    await asyncio.gather(*(sandbox_client.import_people(batch_id, "ana@example.com") for batch_id in batches))
-    assert {call.status for call in sandbox_client.sandbox.ledger.of("qualtrics.import_contacts")} == {202}
-    assert sandbox_client.sandbox.ledger.count("qualtrics.import_contacts") == 4
-
-
 async def test_imports_into_other_mailing_lists_do_not_wait(sandbox_client: SandboxClient, account: Account) -> None:
     account.add_mailing_list("CG_another00001")
     first, second = await sandbox_client.create_batch(), await sandbox_client.create_batch()
@@ -248,19 +249,6 @@ async def test_imports_into_other_mailing_lists_do_not_wait(sandbox_client: Sand
     assert not slow.done()
     sandbox_client.sandbox.faults.release()
     assert (await slow).created == 1
-
-
-async def test_import_waits_for_an_import_of_another_client(
-    sandbox_client: SandboxClient, account: Account, sandbox: Sandbox
-) -> None:
-    batch_id = await sandbox_client.create_batch()
-    sandbox._qualtrics_state.start_import(
-        account.directory_id, account.mailing_list_id, batch_id, [{"email": "x@example.com"}]
-    )
-    assert (await sandbox_client.import_people(batch_id, "ana@example.com")).created == 1
-    statuses = [call.status for call in sandbox.ledger.of("qualtrics.import_contacts")]
-    assert statuses[-1] == 202
-    assert set(statuses[:-1]) == {429}
 
 
 @pytest.mark.parametrize("reply", [silence, answer(200, "<html>"), result(id="../x"), result(id=""), result()])

@@ -13,6 +13,7 @@ async def test_small_run_makes_seven_calls(sandbox_client: SandboxClient, contex
     nexthink = NexthinkClient(
         context, nexthink_from(sandbox_client.sandbox.secrets()["nexthink"], "Secret dex/nexthink")
     )
+    sandbox_client.account.import_polls = 0
     executed = await nexthink.execute(sandbox_client.account.query_id, {})
     people = [address for (address,) in executed.rows if address]
     batch_id = await sandbox_client.create_batch()

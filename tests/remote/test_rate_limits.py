@@ -2,15 +2,24 @@
 
 import asyncio
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qualtrics_exporter.remote.context import ApiContext
+from qualtrics_exporter.remote.errors import ExportError
+from qualtrics_exporter.remote.operation import Operation
 from qualtrics_exporter.remote.rate_limits import Limiter, Rate
+from qualtrics_exporter.remote.response import Response
+from qualtrics_exporter.remote.retry import RetryPolicy
+from qualtrics_exporter.remote.session import Session
+from qualtrics_exporter.remote.transport import Request
 from tests.environment.clock import SteeredClock
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import HastyClock, StillClock
+from tests.remote.servers import Server, answer, silence
 
 
 async def wait_until(done: Callable[[], bool]) -> None:
@@ -91,6 +100,7 @@ async def test_a_call_counts_against_its_rate_from_when_it_is_sent() -> None:
     for delay in (50, 70):  # sent within its window, and after it
         turn = await limiter.acquire("here", (rate,))
         clock.advance(delay)
+        assert limiter.begin(turn)
         limiter.sent(turn)
         clock.slept = []
         await limiter.acquire("here", (rate,))
@@ -98,7 +108,7 @@ async def test_a_call_counts_against_its_rate_from_when_it_is_sent() -> None:
         clock.advance(60)
 
 
-async def test_a_call_waits_for_the_window_of_earlier_calls_that_were_sent_together() -> None:
+async def test_calls_that_wait_for_something_else_do_not_begin_together() -> None:
     clock = HastyClock()
     limiter = Limiter(clock)
     rate = Rate("queries", 2, 60)
@@ -106,11 +116,46 @@ async def test_a_call_waits_for_the_window_of_earlier_calls_that_were_sent_toget
     for _ in range(5):
         late.append(await limiter.acquire("here", (rate,)))
         clock.advance(30)
-    for turn in late:
-        limiter.sent(turn)
+    begun = [permit for permit in late if limiter.begin(permit)]
+    assert len(begun) == rate.calls
+    for permit in begun:
+        limiter.sent(permit)
     clock.slept = []
     await limiter.acquire("here", (rate,))
     assert clock.slept == [60]
+
+
+async def test_the_window_of_a_call_begins_when_its_connection_is_open() -> None:
+    """Two calls whose connections take different times would otherwise arrive together."""
+    clock = SteeredClock()
+    limiter = Limiter(clock)
+    rate = Rate("queries", 1, 60)
+    first = await limiter.acquire("here", (rate,))
+    assert limiter.begin(first)
+    second = asyncio.create_task(limiter.acquire("here", (rate,)))
+    for _ in range(10):
+        clock.advance(100)
+        await asyncio.sleep(0)
+    assert not second.done()
+    limiter.sent(first)
+    await wait_until(lambda: clock.sleepers == 1)
+    clock.advance(59)
+    await asyncio.sleep(0)
+    assert not second.done()
+    clock.advance(1)
+    await second
+
+
+async def test_the_limiter_keeps_a_window_in_which_a_call_opens_its_connection() -> None:
+    clock = StillClock()
+    limiter = Limiter(clock)
+    permit = await limiter.acquire("here", (Rate("brand", 1, 61),))
+    assert limiter.begin(permit)
+    await clock.sleep(1000)
+    await limiter.acquire("elsewhere", (Rate("brand", 1, 61),))
+    limiter.sent(permit)
+    await limiter.acquire("here", (Rate("brand", 1, 61),))
+    assert clock.passed == 1061
 
 
 async def test_each_origin_has_separate_rates() -> None:
@@ -145,3 +190,43 @@ async def test_the_limiter_forgets_origins_that_are_no_longer_used() -> None:
         await limiter.acquire(f"https://{number}.example", (Rate("brand", 3000, 61),))
         await clock.sleep(10)
     assert len(limiter._windows) < 10
+
+
+async def test_a_request_counts_from_when_it_leaves_over_its_connection(
+    server: Server, session: Session, api_context: ApiContext
+) -> None:
+    """The connection of the first request opens late. The second one must not arrive right after it."""
+    limited = Operation(
+        name="read", task="read", path="/limited", retry=RetryPolicy.READ, rates=(Rate("queries", 1, 60),)
+    )
+    await session.token()
+    exchange, opened = api_context.transport.exchange, asyncio.Event()
+
+    async def slow(request: Request) -> Response:
+        if not opened.is_set():
+            await opened.wait()
+        return await exchange(request)
+
+    with mock.patch.object(api_context.transport, "exchange", slow):
+        calls = [asyncio.create_task(session.call(limited, lambda reply: reply.status)) for _ in range(2)]
+        clock = session.clock
+        assert isinstance(clock, HastyClock)
+        await wait_until(lambda: any(w.opening for w in api_context.limiter._windows.values()))
+        clock.advance(1000)
+        assert server.asked == 0
+        opened.set()
+        clock.slept = []
+        assert await asyncio.gather(*calls) == [200, 200]
+    assert clock.slept == [60]
+
+
+async def test_a_request_that_cannot_leave_does_not_block_the_next_one(session: Session, server: Server) -> None:
+    limited = Operation(
+        name="read", task="read", path="/limited", retry=RetryPolicy.NEVER, rates=(Rate("queries", 1, 60),)
+    )
+    await session.token()
+    server.script(silence)
+    with pytest.raises(ExportError):
+        await session.call(limited, lambda reply: reply.status)
+    server.script(answer(200))
+    assert await session.call(limited, lambda reply: reply.status) == 200

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from qualtrics_exporter.fair_share import Tenant
+from qualtrics_exporter.fair_share import FairSemaphore, Tenant
 from qualtrics_exporter.nexthink.operations import NEXTHINK
 from qualtrics_exporter.qualtrics.operations import QUALTRICS
 from qualtrics_exporter.remote.context import ApiContext
@@ -138,20 +138,20 @@ async def test_hanging_token_requests_are_limited_and_leave_permits_to_other_ten
         assert hanging.hanging < PERMITS
 
 
-async def test_a_tenant_that_waits_for_a_mailing_list_gets_it_before_further_imports_of_its_holder(
+async def test_a_tenant_that_waits_for_a_shared_semaphore_gets_it_before_further_tasks_of_its_holder(
     server: Server, create_session: SessionFactory
 ) -> None:
     order: list[str] = []
     released = asyncio.Event()
 
-    async def imports(session: Session, name: str) -> None:
-        async with session.exclusive("/list"):
+    async def imports(session: Session, tenant: Tenant, name: str) -> None:
+        async with session.shared("list", lambda: FairSemaphore(1)).hold(tenant):
             order.append(name)
             await released.wait()
 
     async with asyncio.TaskGroup() as group:
         for name, tenant in (*((f"bad-{number}", BAD) for number in range(9)), ("good", GOOD)):
-            group.create_task(imports(create_session(server, tenant, QUALTRICS), name))
+            group.create_task(imports(create_session(server, tenant, QUALTRICS), tenant, name))
             await asyncio.sleep(0)
         released.set()
     assert order.index("good") <= 2

@@ -42,6 +42,33 @@ async def test_work_ends_when_its_shortest_limit_passes(clock: SteeredClock, lim
     assert not [task for task in asyncio.all_tasks() if task.get_name() == TASK_NAME]
 
 
+async def test_time_in_which_a_limit_is_stopped_does_not_count(clock: SteeredClock) -> None:
+    waited = asyncio.Event()
+
+    async def work() -> None:
+        async with TimeLimit(clock, 60) as limit:
+            for _ in range(3):
+                with limit.stopped():
+                    await waited.wait()
+                    waited.clear()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await run_pending_callbacks()
+    for _ in range(3):
+        clock.advance(300)
+        await run_pending_callbacks()
+        assert not task.done()
+        waited.set()
+        await run_pending_callbacks()
+    clock.advance(59)
+    await run_pending_callbacks()
+    assert not task.done()
+    clock.advance(2)
+    with pytest.raises(OutOfTime):
+        await task
+
+
 async def test_work_that_ends_within_its_limit_is_not_cancelled(clock: SteeredClock) -> None:
     async with TimeLimit(clock, 60):
         clock.advance(59)

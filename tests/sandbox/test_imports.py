@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from qualtrics_exporter.sandbox import Account
 from tests.environment.clock import SteeredClock
 from tests.sandbox.caller import JSON, QualtricsCaller, error_code
 
@@ -89,9 +90,10 @@ async def test_import_completes_by_the_clock_without_status_requests(
     assert qualtrics.sandbox.ledger.batches[batch_id].addresses == ["ana@example.com"]
 
 
-async def test_second_import_for_a_mailing_list_is_refused_until_the_first_ends(
+async def test_setting_busy_list_refuses_a_second_import_until_the_first_ends(
     qualtrics: QualtricsCaller, clock: SteeredClock
 ) -> None:
+    qualtrics.account.busy_list = "refuse"
     body = qualtrics.import_body(await qualtrics.create_batch(), ["ana@example.com"])
     assert (await qualtrics.post(qualtrics.imports_path, body)).status_code == 202
     assert (await qualtrics.post(qualtrics.imports_path, body)).status_code == 429
@@ -99,8 +101,7 @@ async def test_second_import_for_a_mailing_list_is_refused_until_the_first_ends(
     assert (await qualtrics.post(qualtrics.imports_path, body)).status_code == 202
 
 
-async def test_setting_busy_list_queues_the_second_import_for_a_mailing_list(qualtrics: QualtricsCaller) -> None:
-    qualtrics.account.busy_list = "queue"
+async def test_second_import_for_a_mailing_list_is_queued(qualtrics: QualtricsCaller) -> None:
     body = qualtrics.import_body(await qualtrics.create_batch(), ["ana@example.com"])
     ids = [(await qualtrics.post(qualtrics.imports_path, body)).json()["result"]["id"] for _ in range(2)]
     second = (await qualtrics.get(f"{qualtrics.imports_path}/{ids[1]}")).json()["result"]
@@ -181,7 +182,7 @@ async def test_queued_imports_run_one_after_the_other_and_take_time_by_size(
     qualtrics: QualtricsCaller, clock: SteeredClock
 ) -> None:
     account = qualtrics.account
-    account.import_seconds, account.import_seconds_per_thousand, account.busy_list = 0, 10, "queue"
+    account.import_seconds, account.import_seconds_per_thousand = 0, 10
     batch_id = await qualtrics.create_batch()
     first, second = (
         qualtrics.import_body(batch_id, (f"user{n}@example.com" for n in range(count))) for count in (3000, 1000)
@@ -193,6 +194,35 @@ async def test_queued_imports_run_one_after_the_other_and_take_time_by_size(
         imported.append(len(qualtrics.sandbox.ledger.batches[batch_id].addresses))
         clock.advance(5)
     assert imported == [0, 0, 0, 0, 0, 0, 3000, 3000, 4000]
+
+
+async def test_queued_import_starts_when_the_one_before_ends_even_if_nobody_looks(
+    qualtrics: QualtricsCaller, clock: SteeredClock
+) -> None:
+    qualtrics.account.import_seconds, qualtrics.account.import_seconds_per_thousand = 10, 0.001
+    batch_id = await qualtrics.create_batch()
+    for name in ("ana", "ben", "eva"):
+        await qualtrics.post(qualtrics.imports_path, qualtrics.import_body(batch_id, [f"{name}@example.com"]))
+    clock.advance(25)
+    await qualtrics.create_batch()
+    assert qualtrics.sandbox.ledger.batches[batch_id].addresses == ["ana@example.com", "ben@example.com"]
+
+
+async def test_25_imports_are_done_at_once_and_the_others_wait(
+    qualtrics: QualtricsCaller, account: Account, clock: SteeredClock
+) -> None:
+    account.import_seconds, account.import_seconds_per_thousand = 10, 0.001
+    batch_id = await qualtrics.create_batch()
+    for n in range(30):
+        account.mailing_list_id = f"CG_list{n:011d}"
+        account.add_mailing_list(account.mailing_list_id)
+        await qualtrics.post(qualtrics.imports_path, qualtrics.import_body(batch_id, [f"user{n}@example.com"]))
+    imported = []
+    for _ in range(3):
+        clock.advance(11)
+        await qualtrics.create_batch()
+        imported.append(len(qualtrics.sandbox.ledger.batches[batch_id].addresses))
+    assert imported == [25, 30, 30]
 
 
 async def test_import_status_counts_and_lists_invalid_addresses(qualtrics: QualtricsCaller) -> None:

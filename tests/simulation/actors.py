@@ -43,11 +43,12 @@ class Actors:
     def prepare(self) -> None:
         """Set up tenants, Secrets and saved queries."""
         simulation, plan = self._simulation, self._simulation.plan
-        for brand, lag, echo, seconds in zip(
-            simulation.brands, plan.list_lag, plan.batch_echo, plan.import_seconds, strict=True
+        for brand, lag, echo, seconds, busy_list in zip(
+            simulation.brands, plan.list_lag, plan.batch_echo, plan.import_seconds, plan.busy_lists, strict=True
         ):
             brand.account.list_lag_seconds = lag
             brand.account.import_polls, brand.account.import_seconds = 1000, seconds
+            brand.account.busy_list = busy_list  # type: ignore[assignment]
             brand.account.batch_echo = echo  # type: ignore[assignment]
         for tenant in range(plan.instances):
             self._secret(tenant, "nexthink", 0)

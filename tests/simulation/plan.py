@@ -59,6 +59,8 @@ def make(
         brands=brands,
         list_lag=[random.choice((0.0, 30.0, 150.0, 290.0)) if "list-lag" in enabled else 0.0] * brands,
         batch_echo=[random.choice(("mailingListId", "byId", "never")) if "batch-echo" in enabled else "byId"] * brands,
+        busy_lists=[Random(f"busy lists {seed}").choice(("queue", "queue", "refuse"))] * brands,
+        contacts=Random(f"contacts {seed}").choice((10_000, 10_000, 3, 1)),
         import_seconds=[random.choice((5.0, 40.0, 200.0)) if "slow-import" in enabled else 5.0] * brands,
         replicas=[
             PlannedReplica(f"{shard}{n}", shard, f"shard={shard}" if len(shards) > 1 else None, f"zone-{n}", elects)

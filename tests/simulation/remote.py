@@ -203,6 +203,8 @@ class SimulatedTransport:
     async def exchange(self, request: Request) -> Response:
         """As `Transport.exchange`."""
         self._calling(request.operation)
+        if request.on_sending:
+            request.on_sending()
         reply = await self._network.begin(self._replica, request)
         return Response(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.body)
 

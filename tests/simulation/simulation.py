@@ -5,6 +5,9 @@ import time as real_time
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
+from unittest import mock
+
+from qualtrics_exporter.qualtrics import chunks
 
 from . import patches, plan
 from .actors import Actors
@@ -104,7 +107,11 @@ class Simulation:
         gc.disable()
         sink = self.trace if self.lines is not None else None
         try:
-            with patches.repeatable(plan_.seed), patches.logs(sink, self._unexpected):
+            with (
+                patches.repeatable(plan_.seed),
+                patches.logs(sink, self._unexpected),
+                mock.patch.object(chunks, "MOST_CONTACTS", plan_.contacts),
+            ):
                 try:
                     self._play()
                 except Livelock as error:

@@ -71,6 +71,7 @@ def plan() -> Plan:
     return Plan(
         seed=0, enabled=frozenset(), rate=0.0, seconds=DAY / 4, density=0.0, runs=10, instances=1, brands=1,
         list_lag=[0.0], batch_echo=["byId"], import_seconds=[5.0],
+        busy_lists=["queue"], contacts=10_000,
         replicas=[PlannedReplica("a0", "a", None, "zone-0", elects=True)], exporters=[exporter],
         events=[Event(10.0, "create", "e00", {}, 0), Event(2 * HOUR, "token", "e00", {"token": "now"}, 1)],
     )  # fmt: skip

@@ -79,6 +79,10 @@ class Plan:
     list_lag: list[float]
     batch_echo: list[str]
     import_seconds: list[float]
+    busy_lists: list[str]
+    """What happens to a second import into a mailing list: it waits ("queue"), or gets a 429 ("refuse")."""
+    contacts: int
+    """The most contacts of one request. If there are few, a run has several imports in progress."""
     replicas: list[PlannedReplica]
     exporters: list[PlannedExporter]
     events: list[Event] = field(default_factory=list)

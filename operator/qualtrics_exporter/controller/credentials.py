@@ -17,6 +17,7 @@ from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.remote.retry import RetryPolicy, retry
+from qualtrics_exporter.remote.time_limit import TimeLimit
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
@@ -37,17 +38,17 @@ class ClientFactory:
         """Checks and compares the texts of queries."""
         return TenantTexts(self._texts, tenant_of(exporter))
 
-    async def nexthink(self, exporter: Exporter, spec: Spec) -> NexthinkClient:
+    async def nexthink(self, exporter: Exporter, spec: Spec, limit: TimeLimit | None = None) -> NexthinkClient:
         """The client of Nexthink. Raises `Permanent` if the Secret is missing or incomplete."""
         name = spec.nexthink.credentials_secret_ref.name
         credentials = nexthink_from(*await read_secret(self._cluster, exporter.namespace, name))
-        return NexthinkClient(self._context, credentials, tenant_of(exporter))
+        return NexthinkClient(self._context, credentials, tenant_of(exporter), limit)
 
-    async def qualtrics(self, exporter: Exporter, spec: Spec) -> QualtricsClient:
+    async def qualtrics(self, exporter: Exporter, spec: Spec, limit: TimeLimit | None = None) -> QualtricsClient:
         """The client of Qualtrics. Raises `Permanent` if the Secret is missing or incomplete."""
         name = spec.qualtrics.credentials_secret_ref.name
         credentials = qualtrics_from(*await read_secret(self._cluster, exporter.namespace, name))
-        return QualtricsClient(self._context, credentials, tenant_of(exporter))
+        return QualtricsClient(self._context, credentials, tenant_of(exporter), limit)
 
     async def both(self, exporter: Exporter, spec: Spec) -> Clients:
         """Both clients. If the API server cannot return a Secret now, it is read again for some minutes.

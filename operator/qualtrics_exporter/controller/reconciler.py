@@ -67,7 +67,7 @@ class Reconciler:
         exporter, claimed = await self._plan(key, turn)
         if exporter.deleting:
             return NEVER
-        return self._next_wake(key, await self._act(Situation(key, exporter, claimed)))
+        return self._next_wake(key, await self._act(Situation(key, exporter, claimed, urgent=turn.urgent)))
 
     async def _plan(self, key: Key, turn: Turn) -> tuple[Exporter, ActiveRun | None]:
         """Write what is due; returns the run that this process has to do now."""
@@ -111,7 +111,7 @@ class Reconciler:
                 continue
             exporter = await action.do(situation, what)
             await self.announcer.changed(situation.exporter, exporter)
-            situation = Situation(situation.key, exporter, ended=situation.claimed)
+            situation = Situation(situation.key, exporter, ended=situation.claimed, urgent=situation.urgent)
             if action.ends_turn:
                 break
         return situation.exporter

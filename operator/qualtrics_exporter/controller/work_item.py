@@ -30,6 +30,8 @@ class Turn(NamedTuple):
 
     first: bool
     """Whether this replica reconciles the exporter for the first time since it leads."""
+    urgent: bool
+    """Whether it is the turn for a slot, a request or a first plan. Checks have turns of their own."""
     waited: timedelta
     """How long the exporter waited for its turn."""
     waiting: int

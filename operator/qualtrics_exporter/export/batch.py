@@ -4,6 +4,8 @@ Nobody may be in a batch twice, because a distribution mails every contact in it
 unknown, all people go into a new batch, and nothing is ever sent to the old one.
 """
 
+from contextlib import aclosing
+
 from qualtrics_exporter.export.recipients import Recipients
 from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.qualtrics.chunks import chunks
@@ -59,14 +61,13 @@ async def _import_chunks(context: RunContext, recipients: Recipients) -> tuple[i
     assert run.batch_id, "Importing is written with its batch"  # noqa: S101
     created = accounted = 0
     repeated = False
-    for chunk in chunks(recipients, run.id):
-        done = await qualtrics.import_contacts(spec.directory_id, spec.mailing_list_id, run.batch_id, run.id, chunk)
-        if done.created > len(chunk):
-            what = f"Qualtrics reports {done.created} people in the batch after an import of {len(chunk)} people"
-            raise Transient(Reason.REMOTE_REPLY_INVALID, f"{what}; somebody may be in it twice")
-        created += done.created
-        accounted += done.created + done.failed + done.unprocessed
-        repeated = repeated or done.limited
+    parts = chunks(recipients, run.id)
+    results = qualtrics.import_chunks(spec.directory_id, spec.mailing_list_id, run.batch_id, run.id, parts)
+    async with aclosing(results):
+        async for done in results:
+            created += done.created
+            accounted += done.created + done.failed + done.unprocessed
+            repeated = repeated or done.limited
     if repeated:
         await _check_number(context, run.batch_id, created)
     return created, accounted
@@ -80,7 +81,7 @@ async def _check_number(context: RunContext, batch_id: str, created: int) -> Non
     """
     directory_id = context.spec.qualtrics.directory_id
     try:
-        number = await context.clients.qualtrics.count_batch(directory_id, batch_id)
+        number = await context.clients.qualtrics.count_batch(directory_id, batch_id, created)
     except (Permanent, Transient) as error:
         what = f"After an import was answered with HTTP 429, batch {batch_id} cannot be counted: {error.what}"
         raise OutcomeUnknown(Reason.RATE_LIMITED, what, status=error.status) from error

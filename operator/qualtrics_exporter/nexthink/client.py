@@ -9,13 +9,20 @@ from qualtrics_exporter.nexthink.export import ResultExport
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.session import Session
+from qualtrics_exporter.remote.time_limit import TimeLimit
 
 
 class NexthinkClient:
     """Nexthink with the credentials of one Secret."""
 
-    def __init__(self, context: ApiContext, credentials: ServiceCredentials, tenant: Tenant = NOBODY) -> None:
-        self._session = Session(context, credentials, operations.NEXTHINK, tenant)
+    def __init__(
+        self,
+        context: ApiContext,
+        credentials: ServiceCredentials,
+        tenant: Tenant = NOBODY,
+        limit: TimeLimit | None = None,
+    ) -> None:
+        self._session = Session(context, credentials, operations.NEXTHINK, tenant, limit)
 
     async def check_credentials(self) -> None:
         """Get a token, and check that the URL of the API is allowed. Raises `ExportError`."""

@@ -12,7 +12,7 @@ from qualtrics_exporter.remote.bodies import Download, TooLarge
 from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.remote.failures import ConnectFailed, ResponseLost
 from qualtrics_exporter.remote.gunzip import BadGzip
-from qualtrics_exporter.remote.polling import poll
+from qualtrics_exporter.remote.polling import growing, poll
 from qualtrics_exporter.remote.response import NotUnderstood, Response, TooMuch, get_id, get_text
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.resource.reasons import Reason
@@ -110,7 +110,7 @@ class ResultExport:
             return url
 
         left = self._deadline - self._session.clock.monotonic()
-        url = await poll(self._session.clock, finished_url, first=1, longest=15, most=left)
+        url = await poll(self._session.clock, finished_url, pauses=growing(1, 15), most=left)
         if url is None:
             what = f"Nexthink did not finish the export of query {self._query_id} in time"
             raise Transient(Reason.REMOTE_UNAVAILABLE, what)

@@ -4,6 +4,7 @@ client.py          `QualtricsClient`: check ids, import recipients, send, and lo
 operations.py      the API calls: paths, bodies, rate limits and the meaning of each refusal
 responses.py       the values in the responses
 pages.py           lists that Qualtrics returns in pages
+imports.py         the imports of a run, several at once
 chunks.py          recipients, cut into requests of a permitted size
 distributions.py   what is sent, and how to recognize it in a list
 notice.py          the notice about requests to the wrong datacenter

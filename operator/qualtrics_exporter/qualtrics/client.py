@@ -5,32 +5,25 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from qualtrics_exporter.fair_share import NOBODY, Tenant
-from qualtrics_exporter.qualtrics import chunks, operations, responses
+from qualtrics_exporter.qualtrics import operations, responses
 from qualtrics_exporter.qualtrics.distributions import Distribution, NotShown, goes_to
+from qualtrics_exporter.qualtrics.imports import Imported, Imports
 from qualtrics_exporter.qualtrics.notice import proxied_by
-from qualtrics_exporter.qualtrics.pages import elements, read_within
+from qualtrics_exporter.qualtrics.pages import MOST_PAGES, elements, read_within
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.credentials import ServiceCredentials
-from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Permanent, Transient
-from qualtrics_exporter.remote.operation import Operation
-from qualtrics_exporter.remote.polling import poll
+from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
 from qualtrics_exporter.remote.response import Response, get_count_or_none, get_path
 from qualtrics_exporter.remote.session import Session
+from qualtrics_exporter.remote.time_limit import TimeLimit
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Delivery, timestamp
-
-IMPORT_FIRST_LOOK = 5.0
-IMPORT_LONGEST_PAUSE = 30.0
-IMPORT_DEADLINE = timedelta(minutes=30)
-NOT_YET_THERE = timedelta(minutes=1)
-"""How long after the start of an import a 404 for its status means "not yet"."""
 
 READ_SECONDS = 180.0
 """The time limit for one page of a list, or for one distribution, with all tries. Checks have a limit as a whole: one
@@ -40,25 +33,18 @@ _LINK = re.compile(r"\$\{l://Survey(Link|URL)\b")
 _STATS = ("sent", "failed", "bounced", "blocked", "skipped", "opened", "started", "finished", "complaints")
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """The result of the import of one chunk."""
-
-    created: int
-    """The number of contacts that are in the batch now."""
-    failed: int
-    """The number that Qualtrics refused, such as invalid addresses."""
-    unprocessed: int
-    """The number that Qualtrics ignored."""
-    limited: bool = False
-    """Whether Qualtrics first answered with 429. It may have accepted that import too: see `count_batch`."""
-
-
 class QualtricsClient:
     """Qualtrics with the credentials of one Secret."""
 
-    def __init__(self, context: ApiContext, credentials: ServiceCredentials, tenant: Tenant = NOBODY) -> None:
-        self._session = Session(context, credentials, operations.QUALTRICS, tenant)
+    def __init__(
+        self,
+        context: ApiContext,
+        credentials: ServiceCredentials,
+        tenant: Tenant = NOBODY,
+        limit: TimeLimit | None = None,
+    ) -> None:
+        self._session = Session(context, credentials, operations.QUALTRICS, tenant, limit)
+        self._tenant = tenant
         self.advice: str | None = None
         """The advice in the notice of a response, if a check got one."""
 
@@ -125,64 +111,29 @@ class QualtricsClient:
         """Create a batch for the people of one run, and return its id."""
         return await self._session.call(operations.create_batch(directory_id), responses.new_id)
 
-    async def import_contacts(
-        self, directory_id: str, mailing_list_id: str, batch_id: str, run_id: str, addresses: Sequence[str]
-    ) -> Imported:
-        """Import one chunk into the batch, and wait until the import has ended.
+    def import_chunks(
+        self, directory_id: str, mailing_list_id: str, batch_id: str, run_id: str, parts: Iterable[list[str]]
+    ) -> AsyncGenerator[Imported, None]:
+        """Import the chunks into the batch, and yield their results in order. Close the generator (`aclosing`).
 
         Raises OutcomeUnknown if the people may be in the batch, now or later: never import them into this batch again.
-        Qualtrics accepts one import at a time for a mailing list, so the imports of this process wait for each other.
         """
-        operation = operations.import_contacts(
-            directory_id, mailing_list_id, batch_id, len(addresses), lambda: chunks.body(batch_id, run_id, addresses)
-        )
-        refusals: list[None] = []
-        await self._session.token()  # before the lock: a token endpoint that hangs must not block other imports
-        async with self._session.exclusive(operation.path):
-            import_id, unprocessed = await self._session.call(
-                operation, responses.import_started, on_rate_limited=lambda: refusals.append(None)
-            )
-            created, failed = await self._wait_for_import(
-                operations.import_status(operation, import_id, batch_id), batch_id
-            )
-        return Imported(created, failed, unprocessed, limited=bool(refusals))
+        imports = Imports(self._session, self._tenant, directory_id, mailing_list_id, batch_id, run_id)
+        return imports.all(parts)
 
-    async def _wait_for_import(self, status: Operation, batch_id: str) -> tuple[int, int]:
-        """The numbers of created and failed contacts, when the import has ended."""
-        clock = self._session.clock
-        began = clock.monotonic()
+    async def count_batch(self, directory_id: str, batch_id: str, most: int) -> int:
+        """The number of people in the batch, or any number above `most`: one transaction is one e-mail.
 
-        async def counts_when_done() -> tuple[int, int] | None:
-            try:
-                failed, counts = await self._session.call(status, responses.import_progress)
-            except Transient as error:
-                raise OutcomeUnknown.of(error) from error
-            except Permanent as error:
-                if error.status != 404:
-                    raise
-                if clock.monotonic() - began > NOT_YET_THERE.total_seconds():
-                    raise OutcomeUnknown.of(error, Reason.REMOTE_REPLY_INVALID) from error
-                return None
-            if failed:
-                # Some contacts may be in the batch, and their number is not certain.
-                what = f"The import into batch {batch_id} failed in Qualtrics"
-                raise OutcomeUnknown(Reason.REMOTE_UNAVAILABLE, what)
-            return counts
-
-        most = IMPORT_DEADLINE.total_seconds()
-        counts = await poll(clock, counts_when_done, first=IMPORT_FIRST_LOOK, longest=IMPORT_LONGEST_PAUSE, most=most)
-        if counts is None:
-            what = f"Qualtrics did not finish the import into batch {batch_id} within {most / 60:g} minutes"
-            raise OutcomeUnknown(Reason.REMOTE_UNAVAILABLE, what)
-        return counts
-
-    async def count_batch(self, directory_id: str, batch_id: str) -> int:
-        """The number of people in the batch: one transaction is one e-mail. Raises `ExportError` if it is unknown."""
+        Raises `ExportError` if it is unknown.
+        """
         operation = operations.transactions(directory_id, batch_id)
         number = 0
-        async with aclosing(elements(self._session, operation, "transactionId", seconds=READ_SECONDS)) as transactions:
+        pages = elements(self._session, operation, "transactionId", seconds=READ_SECONDS, most_pages=MOST_PAGES + most)
+        async with aclosing(pages) as transactions:
             async for _ in transactions:
                 number += 1
+                if number > most:
+                    break
         return number
 
     # Send.

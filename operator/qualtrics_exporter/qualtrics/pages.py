@@ -19,7 +19,7 @@ MOST_PAGES = 1000
 
 
 async def elements(
-    session: Session, operation: Operation, id_key: str, *, seconds: float | None = None
+    session: Session, operation: Operation, id_key: str, *, seconds: float | None = None, most_pages: int = MOST_PAGES
 ) -> AsyncGenerator[Any, None]:
     """The elements of all pages of a list. `seconds` is the time limit for each page.
 
@@ -27,8 +27,8 @@ async def elements(
     sent to no other host. A page that does not say whether another one follows is an error, after its elements: the
     list may be incomplete.
     """
-    seen: set[str] = set()
-    for _ in range(MOST_PAGES):
+    seen: set[int] = set()  # hashes, because a list may have thousands of pages with long URLs
+    for _ in range(most_pages):
         page = await read_within(session, operation, lambda response: responses.page(response, id_key), seconds)
         for element in page.elements:
             yield element
@@ -39,9 +39,9 @@ async def elements(
             raise Transient(Reason.REMOTE_REPLY_INVALID, what)
         # This comes first, because it limits the length of the URLs that are kept.
         url = session.check_url(page.next_page, f"The next page of the request to {operation.task}")
-        if page.next_page in seen:
+        if hash(page.next_page) in seen:
             break
-        seen.add(page.next_page)
+        seen.add(hash(page.next_page))
         query = url.rest.partition("?")[2]
         operation = replace(operation, query=dict(parse_qsl(query, keep_blank_values=True)))
     what = f"Qualtrics' response to the request to {operation.task} has an endless number of pages"

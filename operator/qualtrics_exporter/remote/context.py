@@ -1,7 +1,8 @@
-"""What all sessions of one process share: connections, tokens, rate limits, locks and the allowed hosts."""
+"""What all sessions of one process share: connections, tokens, rate limits, queues and the allowed hosts."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Any, Self, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from qualtrics_exporter.clock import Clock
@@ -13,7 +14,11 @@ from qualtrics_exporter.remote.rate_limits import Limiter
 from qualtrics_exporter.remote.tokens import Tokens
 from qualtrics_exporter.remote.transport import CallRecord, Timeouts, Transport
 
+T = TypeVar("T")
+
 MAX_CONCURRENT_REQUESTS = 100
+MOST_IDLE = 1000
+"""How many shared objects are kept although nobody uses them. Users choose their names, in Secrets and specs."""
 
 
 class ApiContext:
@@ -45,13 +50,18 @@ class ApiContext:
         self.limiter = Limiter(clock)
         self.requests = FairSemaphore(max_concurrent_requests)
         self.tokens = Tokens(self.transport, self.hosts, clock)
-        self._locks: WeakValueDictionary[str, FairSemaphore] = WeakValueDictionary()
+        self._shared: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        self._recent: OrderedDict[str, Any] = OrderedDict()
 
-    def lock(self, name: str) -> FairSemaphore:
-        """The lock of that name. It exists as long as it is in use."""
-        if (lock := self._locks.get(name)) is None:
-            lock = self._locks[name] = FairSemaphore(1)
-        return lock
+    def shared(self, name: str, make: Callable[[], T]) -> T:
+        """The object of that name. It exists as long as it is in use, and as long as it is among the last thousand."""
+        if (found := self._shared.get(name)) is None:
+            found = self._shared[name] = make()
+        self._recent[name] = found
+        self._recent.move_to_end(name)
+        if len(self._recent) > MOST_IDLE:
+            self._recent.popitem(last=False)
+        return cast("T", found)
 
     async def aclose(self) -> None:
         await self.transport.aclose()

@@ -5,7 +5,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -57,13 +57,16 @@ class RequestProgress:
     """Some of the request may have been sent. Before that, nothing has."""
     status: int | None = None
     outcome: str = "cancelled"
+    on_sending: Callable[[], None] | None = None
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """The extension `trace` of httpx. The CONNECT request to a proxy does not count as sending."""
         if event == "proxy.start_tls.started":
             self.tunnel = True
-        elif event.endswith(".send_request_headers.started"):
-            self.sending = self.sending or info["request"].method != b"CONNECT"
+        elif event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
+            self.sending = True
+            if self.on_sending:
+                self.on_sending()
 
     @property
     def at_proxy(self) -> bool:

@@ -9,8 +9,9 @@ happen between the journal and the request.
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 from qualtrics_exporter.clock import Clock
@@ -27,19 +28,31 @@ from qualtrics_exporter.remote.rate_limits import Permit, Rate
 from qualtrics_exporter.remote.response import Response
 from qualtrics_exporter.remote.retry import RetryPolicy, retry
 from qualtrics_exporter.remote.service import Service
+from qualtrics_exporter.remote.time_limit import TimeLimit
 from qualtrics_exporter.remote.transport import Request
 from qualtrics_exporter.resource.reasons import Reason
 
 T = TypeVar("T")
 
 
+class _Overtaken(Exception):
+    """While the call waited for its turn to be sent, other calls have used the rate limit."""
+
+
 class Session:
     """One service with the credentials of one Secret."""
 
     def __init__(
-        self, context: ApiContext, credentials: ServiceCredentials, service: Service, tenant: Tenant = NOBODY
+        self,
+        context: ApiContext,
+        credentials: ServiceCredentials,
+        service: Service,
+        tenant: Tenant = NOBODY,
+        limit: TimeLimit | None = None,
     ) -> None:
+        """`limit` is a time limit of the caller. Waits for rate limits do not count towards it."""
         self._context = context
+        self._limit = limit
         self._tenant = tenant
         # A service that hangs uses up the requests of its own share. The tenant's runs still reach the other service.
         self._share = tenant._replace(secret=f"{tenant.secret} {service.key}")
@@ -91,14 +104,14 @@ class Session:
 
     async def acquire(self, rates: tuple[Rate, ...]) -> Permit:
         """Wait until a call is within these rates and those of the service, and count it."""
-        return await self._context.limiter.acquire(self.base_url().origin, (*rates, *self._service.rates), self._tenant)
+        with self._limit.stopped() if self._limit else nullcontext():
+            return await self._context.limiter.acquire(
+                self.base_url().origin, (*rates, *self._service.rates), self._tenant
+            )
 
-    @asynccontextmanager
-    async def exclusive(self, path: str) -> AsyncIterator[None]:
-        """Hold the lock of a path of this API. Only one task of the process has it; tenants take turns."""
-        lock = self._context.lock(f"{self.base_url().origin} {path}")
-        async with lock.hold(self._tenant):
-            yield
+    def shared(self, name: str, make: Callable[[], T]) -> T:
+        """The object of that name, which all sessions of this process with this API share."""
+        return self._context.shared(f"{self.base_url().origin} {name}", make)
 
     async def call(
         self,
@@ -120,14 +133,8 @@ class Session:
 
         async def attempt() -> T:
             nonlocal refused_token
-            permit = None
-            if operation.waits:
-                permit = await self.acquire(operation.rates)
-                token = await self.token(not_this=refused_token)
-            else:
-                token = self._held_token()
             try:
-                response = await self._exchange(operation, base, token, permit)
+                token, response = await self._exchange_in_turn(operation, base, refused_token)
             except (ConnectFailed, ResponseLost) as failure:
                 raise outcomes.no_response(service, operation, failure) from failure
             if response.good:
@@ -177,14 +184,24 @@ class Session:
             with acting_for(self._tenant):
                 yield
 
+    async def _exchange_in_turn(self, operation: Operation, base: Url, refused: str | None) -> tuple[str, Response]:
+        """Wait for what the operation waits for, and make one request. Returns the token that it used."""
+        while operation.waits:
+            permit = await self.acquire(operation.rates)
+            token = await self.token(not_this=refused)
+            with suppress(_Overtaken):
+                return token, await self._exchange(operation, base, token, permit)
+        token = self._held_token()
+        return token, await self._exchange(operation, base, token, None)
+
     async def _exchange(self, operation: Operation, base: Url, token: str, permit: Permit | None) -> Response:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
         if operation.body is not None:
             headers["Content-Type"] = "application/json"
         # Held only for the request: a run that waits for a limit, a lock or an import does not block other runs.
         async with self._in_flight(waits=operation.waits), AsyncExitStack() as large:
-            if permit:
-                self._context.limiter.sent(permit)
+            if permit and not self._context.limiter.begin(permit):
+                raise _Overtaken
             request = Request(
                 service=self._service.key,
                 operation=operation.name,
@@ -196,8 +213,13 @@ class Session:
                 fresh_connection=operation.retry is not RetryPolicy.READ,
                 tenant=self._tenant,
                 large=large if operation.waits else None,
+                on_sending=partial(self._context.limiter.sent, permit) if permit else None,
             )
-            response = await self._context.transport.exchange(request)
+            try:
+                response = await self._context.transport.exchange(request)
+            finally:
+                if permit:
+                    self._context.limiter.sent(permit)
             if operation.waits:
                 await response.parse(self.pause)
             return response

@@ -5,7 +5,8 @@ of the product's behaviour use this one. Limits on real sockets (`transport.Time
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,10 @@ from qualtrics_exporter.clock import Clock
 
 TASK_NAME = "time limit"
 """The name of the task that sleeps until the limit. A test clock that advances for every sleeping task ignores it."""
+
+
+STOPPED_LOOK = 1.0
+"""How often a limit that is stopped looks whether it goes on."""
 
 
 class OutOfTime(Exception):
@@ -28,6 +33,8 @@ class TimeLimit:
     def __init__(self, clock: Clock, seconds: float | None) -> None:
         self._clock = clock
         self._seconds = seconds
+        self._ends = 0.0
+        self._stopped_at: float | None = None
         self._expired = False
         self._watch: asyncio.Task[None] | None = None
 
@@ -46,10 +53,24 @@ class TimeLimit:
         """Set the seconds that are left from now on. None stops the limit, for a wait that is not part of the work."""
         if self._watch:
             self._watch.cancel()
-        self._watch = None if seconds is None else asyncio.create_task(self._expire(seconds), name=TASK_NAME)
+        self._watch = None
+        if seconds is not None:
+            self._ends = self._clock.monotonic() + seconds
+            self._watch = asyncio.create_task(self._expire(), name=TASK_NAME)
 
-    async def _expire(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The time within the block does not count. Blocks of several tasks must not overlap."""
+        self._stopped_at = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            self._ends += self._clock.monotonic() - self._stopped_at
+            self._stopped_at = None
+
+    async def _expire(self) -> None:
+        while (left := self._ends - self._clock.monotonic()) > 0 or self._stopped_at is not None:
+            await self._clock.sleep(left if self._stopped_at is None else max(left, STOPPED_LOOK))
         self._expired = True
         self._task.cancel()
 

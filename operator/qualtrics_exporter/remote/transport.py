@@ -78,6 +78,8 @@ class Request:
     """Holds the memory for a response of more than `SMALL_BODY` bytes: the try waits for it. Without this, it waits for
     nothing, and such a response is `TooLarge`.
     """
+    on_sending: Callable[[], None] | None = None
+    """Called when the connection is open, and the request leaves."""
 
 
 class Transport:
@@ -168,7 +170,7 @@ class Transport:
     async def _observed(self, request: Request) -> AsyncIterator[tuple[RequestProgress, httpx.AsyncClient]]:
         began = self._clock.monotonic()
         proxy = self._proxies.of(request.url)
-        progress = RequestProgress(proxied=proxy is not None)
+        progress = RequestProgress(proxied=proxy is not None, on_sending=request.on_sending)
         try:
             yield progress, self._client(request.fresh_connection, proxy)
             progress.outcome = _outcome(progress.status or 0)

@@ -148,8 +148,8 @@ class Account:
     """An import takes this much longer for each thousand contacts, and `import_polls` does not apply. The imports for
     one mailing list are done one after the other (Qualtrics §2, I)."""
     import_ends: Literal["complete", "failed"] = "complete"
-    busy_list: Literal["refuse", "queue"] = "refuse"
-    """Whether a second import for a mailing list gets a 429 or waits. Qualtrics does one at a time (D/S)."""
+    busy_list: Literal["refuse", "queue"] = "queue"
+    """Whether a second import for a mailing list waits or gets a 429. Qualtrics does one at a time (D/S)."""
     delivery_seconds: float = 5
     """How long a distribution is Pending, with statistics of zero."""
     suppression_hours: float = 12

@@ -56,6 +56,7 @@ class ImportJob:
     batch_id: str
     contacts: list[dict[str, Any]]
     target_exists: bool
+    posted_at: float
     started_at: float | None = None
     polls: int = 0
     status: str = "inProgress"
@@ -64,6 +65,10 @@ class ImportJob:
     failed: int = 0
     created: int = 0
     invalid: list[str] = field(default_factory=list)
+
+
+MAX_RUNNING_IMPORTS = 25
+"""How many imports of a brand are done at once; the others are queued (Qualtrics §2, D/S)."""
 
 
 class QualtricsState:
@@ -114,7 +119,9 @@ class QualtricsState:
         batch = self._recorder.batches.get(batch_id)
         batch_exists = batch is not None and batch.directory_id == directory_id
         target_exists = batch_exists and self._account.has_list(directory_id, list_id)
-        job = ImportJob(new_id("PGRS"), directory_id, list_id, batch_id, contacts, target_exists)
+        job = ImportJob(
+            new_id("PGRS"), directory_id, list_id, batch_id, contacts, target_exists, self._clock.monotonic()
+        )
         self.jobs[job.id] = job
         self._unfinished.append(job)
         self.process_due()
@@ -122,30 +129,49 @@ class QualtricsState:
 
     def process_due(self) -> None:
         """Complete what is due by the clock: imports, then sends whose date has come."""
-        busy: set[tuple[str, str]] = set()
-        now = self._clock.monotonic()
-        for job in tuple(self._unfinished):
-            mailing_list = (job.directory_id, job.list_id)
-            if mailing_list in busy:
-                continue
-            if job.started_at is None:
-                job.started_at = now
-            if self._has_ended(job, now - job.started_at):
-                self._finish(job)
-                self._unfinished.remove(job)
-            else:
-                busy.add(mailing_list)
+        now, since = self._clock.monotonic(), float("-inf")
+        while ended := self._next_end(since, now):
+            job, since = ended
+            self._finish(job)
+            self._unfinished.remove(job)
         for sent in tuple(self._waiting):
             if sent.send_date <= self._clock.now():
                 self._waiting.remove(sent)
                 self._mail(sent)
 
-    def _has_ended(self, job: ImportJob, seconds: float) -> bool:
-        """Whether an import has ended that started so many seconds ago."""
+    def _next_end(self, since: float, now: float) -> tuple[ImportJob, float] | None:
+        """The import that ends next, and when; None if none has ended by now.
+
+        Starts the imports that can start at `since`, when the one before ended: one for each mailing list, and so many
+        at once (Qualtrics §2, D/S). So an import starts on time even if nobody looks.
+        """
+        running = sum(job.started_at is not None for job in self._unfinished)
+        busy: set[tuple[str, str]] = set()
+        ends: list[tuple[float, int]] = []
+        for n, job in enumerate(self._unfinished):
+            mailing_list = (job.directory_id, job.list_id)
+            if mailing_list in busy:
+                continue
+            if job.started_at is None:
+                if running >= MAX_RUNNING_IMPORTS:
+                    continue
+                job.started_at = max(job.posted_at, since)
+                running += 1
+            busy.add(mailing_list)
+            if (end := self._end(job, job.started_at, now)) <= now:
+                ends.append((end, n))
+        if not ends:
+            return None
+        end, n = min(ends)
+        return self._unfinished[n], end
+
+    def _end(self, job: ImportJob, started_at: float, now: float) -> float:
+        """When the import ends."""
         account = self._account
+        end = started_at + account.import_seconds
         if more := account.import_seconds_per_thousand * len(job.contacts) / 1000:
-            return seconds >= account.import_seconds + more
-        return job.polls > account.import_polls or seconds >= account.import_seconds
+            return end + more
+        return min(now, end) if job.polls > account.import_polls else end
 
     def _finish(self, job: ImportJob) -> None:
         job.status = self._account.import_ends

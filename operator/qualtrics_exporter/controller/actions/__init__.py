@@ -29,6 +29,8 @@ class Situation:
     """The run that this process has claimed and has to do now."""
     ended: ActiveRun | None = None
     """The run that this process has just done."""
+    urgent: bool = False
+    """Whether it is the turn for a slot, a request or a first plan. Checks have turns of their own."""
 
     @property
     def at_rest(self) -> bool:

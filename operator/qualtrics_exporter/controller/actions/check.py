@@ -47,7 +47,12 @@ class Checker:
             failed = _failed_entry(exporter, now.ended.id)
             return unchecked or failed.reason in QUERY_REASONS if failed else None
         time = self.inputs.clock.now()
-        if now.at_rest and (check_due(exporter, time) <= time or await self._secrets_changed(now.key, exporter)):
+        # Hundreds of new exporters would use up the rate limit before the slot of another one.
+        if (
+            now.at_rest
+            and not now.urgent
+            and (check_due(exporter, time) <= time or await self._secrets_changed(now.key, exporter))
+        ):
             return unchecked or self.inputs.tries_execution(exporter)
         return None
 

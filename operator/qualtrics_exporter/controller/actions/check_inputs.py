@@ -1,7 +1,6 @@
 """What only the controller contributes to a check: clients made from Secrets, time limits, what earlier checks found,
 and other exporters with the same target."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
+from qualtrics_exporter.remote.time_limit import OutOfTime, TimeLimit
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
@@ -33,8 +33,8 @@ RETRY_FIRST = timedelta(seconds=30)
 RETRY_MOST = timedelta(minutes=15)
 
 CHECK_SECONDS = 120.0
-"""How long the check of one service may take. With all their retries, the requests of a check would make a slot of the
-same exporter wait for many minutes."""
+"""How long the check of one service may take, without its waits for rate limits. With all their retries, the requests
+of a check would make a slot of the same exporter wait for many minutes."""
 
 RESULT_REASONS = frozenset({Reason.QUERY_RETURNS_SEVERAL_FIELDS, Reason.QUERY_RETURNS_NO_EMAIL})
 """Errors in the rows of the result. A check that reads no rows cannot withdraw them."""
@@ -120,33 +120,29 @@ class CheckInputs:
     def _connections(self, exporter: Exporter, spec: Spec) -> LimitedConnections:
         @asynccontextmanager
         async def nexthink() -> AsyncIterator[NexthinkClient]:
-            async with _limited("Nexthink"):
-                yield await self.credentials.nexthink(exporter, spec)
+            async with self._limited("Nexthink") as limit:
+                yield await self.credentials.nexthink(exporter, spec, limit)
 
         @asynccontextmanager
         async def qualtrics() -> AsyncIterator[QualtricsClient]:
-            async with _limited("Qualtrics"):
-                yield await self.credentials.qualtrics(exporter, spec)
+            async with self._limited("Qualtrics") as limit:
+                yield await self.credentials.qualtrics(exporter, spec, limit)
 
         return LimitedConnections(nexthink, qualtrics, self.credentials.texts(exporter))
+
+    @asynccontextmanager
+    async def _limited(self, service: str) -> AsyncIterator[TimeLimit]:
+        try:
+            async with TimeLimit(self.clock, CHECK_SECONDS) as limit:
+                yield limit
+        except OutOfTime:
+            what = f"{service} did not answer all checks within {CHECK_SECONDS:g} s"
+            raise Transient(Reason.REMOTE_UNAVAILABLE, what) from None
 
     def _duplicates(self, key: Key) -> list[CheckWarning]:
         if not (others := ", ".join(self.targets.others(key)[:3])):
             return []
         return [CheckWarning(Reason.DUPLICATE_TARGET, f"the same survey and message go to the same list by {others}")]
-
-
-@asynccontextmanager
-async def _limited(service: str) -> AsyncIterator[None]:
-    limit = asyncio.timeout(CHECK_SECONDS)
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        what = f"{service} did not answer all checks within {CHECK_SECONDS:g} s"
-        raise Transient(Reason.REMOTE_UNAVAILABLE, what) from None
 
 
 def found_in_result(status: Status, generation: int) -> ExportError | None:
