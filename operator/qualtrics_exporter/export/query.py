@@ -114,10 +114,7 @@ async def run_query(spec: NexthinkSpec, nexthink: NexthinkClient, compare: Compa
 async def _from_execution(executed: Executed, sync: QuerySync, nexthink: NexthinkClient, wanted: Wanted) -> QueryResult:
     """The rows that an execution returned."""
     recipients = wanted.recipients()
-    for row in executed.rows:
-        if recipients.full:
-            break
-        recipients.add(_cell(row))
+    for _ in recipients.add_all([_cell(row) for row in executed.rows]):
         await nexthink.pause()
     return _result(recipients, executed.truncated, sync, "Execute")
 
