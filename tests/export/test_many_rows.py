@@ -79,16 +79,16 @@ SPACED = st.builds("{}{}{}".format, st.sampled_from(" \u00a0\u2003"), BUILT, st.
 TEXTS = PLAIN_ADDRESSES | NEAR_ADDRESSES | BUILT | SPACED | st.sampled_from(["", " ", "n/a", "Ana@example.com"])
 
 
-@pytest.mark.parametrize("text", EDGES)
-def test_identity_of_one_among_many_is_its_identity_or_left_open(text: str) -> None:
-    for texts in ([text], [text, "ana@example.com"], ["ana@example.com", text, ""]):
-        assert plain_identities(texts)[texts.index(text)] in (None, identity(text))
+def test_identity_of_one_among_many_is_its_identity_or_left_open() -> None:
+    for text in EDGES:
+        for texts in ([text], [text, "ana@example.com"], ["ana@example.com", text, ""]):
+            assert plain_identities(texts)[texts.index(text)] in (None, identity(text)), text
 
 
-@pytest.mark.parametrize("text", [text for text in EDGES if text.isascii()])
-def test_text_that_is_rejected_fast_is_rejected_by_the_full_check(text: str) -> None:
-    if addresses._NO_ADDRESS.match(text.lower()):
-        assert addresses._examined(text) is None
+def test_text_that_is_rejected_fast_is_rejected_by_the_full_check() -> None:
+    rejected = [text for text in EDGES if text.isascii() and addresses._NO_ADDRESS.match(text.lower())]
+    assert len(EDGES) / 3 < len(rejected) < len(EDGES)
+    assert [text for text in rejected if addresses._examined(text)] == []
 
 
 def test_texts_that_are_often_in_a_result_are_rejected_fast() -> None:
