@@ -114,7 +114,7 @@ class Recipients:
         self._sampled_out = (self._sampled_out or 0) + 1
 
     def freeze(self) -> None:
-        """Free the hash table, because no more rows come: a million people then take 24 MB instead of 41."""
+        """Free the hash table, because no more rows come: a million people then take 24 MB instead of 43."""
         self._table = self._others = None
 
     @property
