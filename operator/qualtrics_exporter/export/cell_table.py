@@ -13,11 +13,12 @@ hash, because the place depends on the first ones.
 import mmap
 from array import array
 
-BITS = 6
-PARTS = 1 << BITS
-"""The number of parts."""
+PARTS = 64
+"""The number of parts: a power of two."""
 _CELL = 8
+"""Bytes."""
 _LARGE = 64 * 1024
+"""Bytes of a part that does not come from the heap."""
 
 
 def _part(size: int) -> "memoryview[int] | array[int]":
@@ -28,7 +29,8 @@ def _part(size: int) -> "memoryview[int] | array[int]":
     """
     if size * _CELL < _LARGE:
         return array("Q", [0]) * size
-    return memoryview(mmap.mmap(-1, size * _CELL)).cast("Q")
+    memory = mmap.mmap(-1, size * _CELL, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return memoryview(memory).cast("Q")
 
 
 class CellTable:
