@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 IMAGE := qualtrics-exporter/qualtrics-exporter
 VERSION = $$($(BIN)/python -c 'from importlib.metadata import version; print(version("qualtrics-exporter"))')
 COMPILE := $(BIN)/uv pip compile --quiet --no-header --no-emit-index-url --generate-hashes --universal --python-version 3.11
-GO = $$($(BIN)/python -c 'from tests.environment.build import go; print(go())')
+GO = $$($(BIN)/python -c 'from hack.programs import go; print(go())')
 # The tests build with these settings: do not change go.mod, do not download another Go, do not use a C compiler. vet
 # also uses -trimpath, as the tests do. Otherwise it would compile all packages again.
 GO_ENVIRONMENT := GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0
@@ -35,31 +35,31 @@ demo: $(READY) ## Run a complete example: an API server, the sandbox, the operat
 	$(BIN)/python -m tests.environment.demo $(if $(KEEP),--keep)
 
 test: lint check-generated check-go ## Run everything that CI checks
-	$(BIN)/python -m tests.environment.build
-	$(BIN)/python -m tests.environment.node --prepare
+	$(BIN)/python -m hack.programs
+	$(BIN)/python -m hack.node
 	QUALTRICS_EXPORTER_TEST_SEED=$(SEED) $(BIN)/pytest -m "not long" --hypothesis-seed=$(SEED) $(WORKERS)
 
 test-long: lint check-generated check-go ## Run everything that CI checks, and the long tests
-	$(BIN)/python -m tests.environment.build
-	$(BIN)/python -m tests.environment.node --prepare
+	$(BIN)/python -m hack.programs
+	$(BIN)/python -m hack.node
 	$(BIN)/pytest -m "long or not long" $(WORKERS)
 
 test-node: $(READY) ## Run the tests that install the chart on a real node
-	$(BIN)/python -m tests.environment.node
-	$(BIN)/pytest -m "long or not long" tests/node tests/environment/test_node.py
+	$(BIN)/python -m tests.environment.node_demo
+	$(BIN)/pytest -m "long or not long" tests/node tests/hack/test_node.py
 
 simulate: $(READY) ## Run the controller in simulated worlds: SEEDS is their number (200), FIRST the first seed (0)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),0) --workers 2
 
 node: $(READY) ## Start a real node with the chart and the sandbox, and keep it until Ctrl-C
-	$(BIN)/python -m tests.environment.node --keep
+	$(BIN)/python -m tests.environment.node_demo --keep
 
 image: $(READY) ## Build the image into dist/, or with ENGINE (docker, podman, buildah); BASE is its base
 ifdef ENGINE
 	$(ENGINE) build --file Containerfile --tag $(IMAGE):$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) \
 	  --build-arg VERSION=$(VERSION) --label org.opencontainers.image.revision=$$(git rev-parse HEAD) .
 else
-	$(BIN)/python -m tests.environment.image
+	$(BIN)/python -m hack.image
 endif
 
 measure: $(READY) ## Measure a run with 25,300 people: import requests, time, memory

@@ -1,9 +1,32 @@
-"""Programs for developers of this repository. The wheel and the image do not contain them.
+"""Programs for developers of this repository. The wheel and the image do not contain them. They do not import tests.
 
-- `generate.py`: writes all generated files. `make generate` and `make check-generated` run it.
-- `files.py`: writes generated files, or checks whether they are up to date.
-- `pages.py`: `docs/reference.md` and `docs/reasons.md`, from the models.
-- `chart.py`: the JSON Schema and the README of the chart, from its values.yaml.
-- `argocd.py`: `argocd/argocd-cm.yaml`, from the scripts next to it.
-- `figures.py`: the size of the code base, and the path of a survey through it. `make figures` runs it.
+Generated files:
+
+    generate.py     writes all generated files, or checks them: `make generate`, `make check-generated`
+    files.py        writes generated files, or reports those that are stale
+    pages.py        `docs/reference.md` and `docs/reasons.md`, from the models
+    chart.py        the JSON Schema and the README of the chart, from its `values.yaml`
+    kustomize.py    `config/`, from the chart
+    argocd.py       `argocd/argocd-cm.yaml`, from the scripts next to it
+
+Builders. Their results are in `.tools/`:
+
+    build.py        builds a result once, and shows the progress
+    programs.py     Kubernetes and Helm, compiled from `tests/programs`
+    debian.py       programs and the base of the image, from Debian packages
+    image/          the image of the operator: `make image`
+    node/           a real one-node cluster on this machine
+
+Used by builders and tests:
+
+    helm.py         runs the built Helm with the chart
+    kubectl.py      runs the pinned kubectl, and writes kubeconfigs
+    api_calls.py    reads and writes Kubernetes objects without kubectl
+    guard.py        cleans up after a process that was killed
+    limits.py       the time limit of programs that hang
+    plain_yaml.py   reads YAML fast
+
+Measurements:
+
+    figures.py      the size of the code base, and the path of a survey through it: `make figures`
 """

@@ -4,17 +4,16 @@
 - `docs/reference.md` and `docs/reasons.md` (`pages.py`)
 - the JSON Schema and the README of the chart (`chart.py`)
 - `argocd/argocd-cm.yaml` (`argocd.py`)
-- `config/` for kustomize (`tests/environment/generate.py`). This is a separate program, because it renders the chart
-  with the Helm binary that the tests build.
+- `config/` for kustomize (`kustomize.py`), which it renders from the chart with the Helm of `programs.py`
 
 With `--check`, it writes nothing and exits with 1 if a file is stale. CI runs this as `make check-generated`.
 """
 
 import argparse
-import subprocess
 import sys
 
-from hack import argocd, chart, pages
+from hack import argocd, chart, kustomize, pages
+from hack.build import BuildError
 from hack.files import ROOT, write
 from qualtrics_exporter.resource.crd import crd_yaml
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
@@ -44,10 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
     check = parser.parse_args(arguments).check
     up_to_date = write({**from_models(), **argocd.generated()}, ROOT, check=check)
     up_to_date &= write(chart.generated(ROOT / chart.FOLDER), ROOT / chart.FOLDER, check=check)
-    config = [sys.executable, "-m", "tests.environment.generate", *(["--check"] if check else [])]
-    up_to_date &= subprocess.run(config, cwd=ROOT, check=False).returncode == 0
+    # The last, because it renders the chart with the files that were just written.
+    up_to_date &= write(kustomize.generated(), ROOT, check=check)
     return 0 if up_to_date else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BuildError as error:
+        sys.exit(str(error))

@@ -19,16 +19,17 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, settings
 
+from hack import debian
+from hack.build import BuildError
+from hack.image.archive import Image
+from hack.image.builder import image as built_image
+from hack.image.python import ImagePython
+from hack.image.python import image_python as fetched_image_python
+from hack.image.python import unsupported_reason as image_python_unsupported_reason
+from hack.node.node import prepare as prepare_node
+from hack.programs import build as build_programs
 from qualtrics_exporter.remote import authorities
-from tests.environment import debian, proxy
-from tests.environment.build import BuildError
-from tests.environment.controlplane import ControlPlane, prepare
-from tests.environment.image import Image
-from tests.environment.image import image as built_image
-from tests.environment.image_python import ImagePython
-from tests.environment.image_python import image_python as fetched_image_python
-from tests.environment.image_python import obstacle as image_python_obstacle
-from tests.environment.node import prepare as prepare_node
+from tests.environment.controlplane import ControlPlane
 from tests.environment.stage import NOON, Stage
 from tests.faults import tally
 
@@ -105,7 +106,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
     gc.freeze()  # later collections skip the thousands of tests
     gc.enable()
-    builds = {prepare: ("control_plane", "helm"), prepare_node: ("node",), built_image: ("image",)}
+    # Helm renders the permissions of all operators, so tests need the programs also with another control plane.
+    builds = {build_programs: ("control_plane", "helm"), prepare_node: ("node",), built_image: ("image",)}
     wanted = [build for build, fixtures in builds.items() if any(uses(item, *fixtures) for item in session.items)]
     if session.config.option.collectonly or not wanted:
         return
@@ -118,7 +120,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
                 build()
 
 
-def cannot(reason: str) -> None:
+def skip_outside_ci(reason: str) -> None:
     """Skip the test with a reason. In CI, fail instead: nobody would notice that the test never runs."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"This test cannot be skipped in CI: {reason}")
@@ -147,23 +149,23 @@ def public_authorities() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def real_proxy() -> None:
     """Require a real proxy, `TinyProxy`."""
-    if reason := proxy.obstacle():
-        cannot(f"this machine cannot run the proxy: {reason}")
+    if reason := debian.download_unsupported_reason():
+        skip_outside_ci(f"this machine cannot run the proxy: {reason}")
 
 
 @pytest.fixture(scope="session")
 def image_python() -> ImagePython:
     """The Python of the published image."""
-    if reason := image_python_obstacle():
-        cannot(f"this machine cannot run the Python of the image: {reason}")
+    if reason := image_python_unsupported_reason():
+        skip_outside_ci(f"this machine cannot run the Python of the image: {reason}")
     return fetched_image_python()
 
 
 @pytest.fixture(scope="session")
 def image() -> Image:
     """The image of the operator, from the current source."""
-    if reason := debian.obstacle():
-        cannot(f"this machine cannot build the image: {reason}")
+    if reason := debian.unsupported_reason():
+        skip_outside_ci(f"this machine cannot build the image: {reason}")
     return built_image()
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from hack.helm import CHART, Helm, HelmError, Values
 from tests.chart.objects import Object
-from tests.environment.helm import CHART, Helm, HelmError, Values
 
 COMBINATIONS = sorted((CHART / "ci").glob("*-values.yaml"))
 

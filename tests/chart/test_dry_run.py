@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from hack.helm import Helm
+from hack.kubectl import KubectlError
 from tests.chart.conftest import NAMESPACE
 from tests.chart.objects import Object, only, pods
-from tests.environment.controlplane import ControlPlane, KubectlError
-from tests.environment.helm import Helm
+from tests.environment.controlplane import ControlPlane
 from tests.environment.waiting import eventually
 from tests.gitops.compare import differences
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from hack.helm import Helm
 from qualtrics_exporter.cli.controller import DEFAULTS, controller
 from qualtrics_exporter.cli.flags import PREFIX
 from tests.chart.conftest import batched
 from tests.chart.objects import only, variables
-from tests.environment.helm import Helm
 
 NO_PROXY = ["a.com:8443", ".example.com", "*.a", "10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "[2001:db8::1]:1", "*"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
 
+from hack.helm import Helm
 from tests.chart.objects import only
 from tests.environment.controlplane import ControlPlane
-from tests.environment.helm import Helm
 from tests.environment.stage import Stage
 from tests.environment.waiting import HANG_SECONDS
 

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from hack.helm import CHART, Helm
 from tests.chart.objects import only, variables
-from tests.environment.helm import CHART, Helm
 
 LABEL_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.environment.build import ROOT
+from hack.files import ROOT
+from hack.helm import Helm, HelmError
 from tests.environment.controlplane import ControlPlane
-from tests.environment.helm import Helm, HelmError
 from tests.environment.waiting import HANG, eventually
 
 CRD = "qualtricsexporters.qualtrics-exporter.dev"

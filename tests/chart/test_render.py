@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
+from hack import plain_yaml
+from hack.files import ROOT
+from hack.helm import CHART, Helm
 from qualtrics_exporter.remote.proxies import PASSWORD, USERNAME
 from tests.chart.conftest import COMBINATIONS, NAMESPACE, combination_name
 from tests.chart.objects import Object, only, pods
-from tests.environment import chart_rules, plain_yaml
-from tests.environment.build import ROOT
-from tests.environment.helm import CHART, Helm
+from tests.environment import chart_rules
 
 STANDARD_LABELS = {"name", "instance", "component", "version", "managed-by", "part-of"}
 CLUSTER_ROLES = {"ClusterRole", "ClusterRoleBinding"}

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment.build import ROOT
+from hack.files import ROOT
+from hack.helm import CHART
 from tests.environment.controlplane import ControlPlane
-from tests.environment.helm import CHART
 from tests.environment.release import Release
 from tests.environment.stage import KIND, AppliedExporter, Stage
 from tests.environment.waiting import HANG

@@ -9,11 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from hack import chart
+from hack import chart, plain_yaml
 from hack.files import write
+from hack.helm import CHART, Helm, HelmError
 from tests.chart.conftest import COMBINATIONS, batched
-from tests.environment import plain_yaml
-from tests.environment.helm import CHART, Helm, HelmError
 
 VALUES = plain_yaml.read((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())

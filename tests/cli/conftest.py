@@ -15,10 +15,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from hack import plain_yaml
+from hack.files import ROOT
 from qualtrics_exporter.cli import program as commands
 from qualtrics_exporter.sandbox import Account
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT
 from tests.environment.clock import SteeredClock
 from tests.environment.forking import Forked, fork
 from tests.environment.sandbox import Certificates, SandboxThread

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from qualtrics_exporter.cli import main as command
 from qualtrics_exporter.cli import without_cluster
-from tests.environment.clock import HastyClock
+from tests.environment.clock import AutoAdvancingClock
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     if os.environ.get("PYTHONWARNINGS") == "error":
         warnings.simplefilter("error")  # Python reads the variable only when it starts
     clock = Path(os.environ["QUALTRICS_EXPORTER_TEST_CLOCK"])
-    without_cluster.SystemClock = lambda: HastyClock(clock)  # type: ignore[assignment, misc]
+    without_cluster.SystemClock = lambda: AutoAdvancingClock(clock)  # type: ignore[assignment, misc]
     sys.argv = ["qualtrics-exporter", *arguments]
     command()
     return 0

@@ -8,10 +8,10 @@ from importlib.metadata import version
 import click
 import pytest
 
+from hack.files import ROOT
 from qualtrics_exporter.cli import COMMANDS
 from qualtrics_exporter.cli import program as commands
 from tests.cli.conftest import InProcessProgram, Program
-from tests.environment.build import ROOT
 
 SLOW_IMPORTS = {"kopf", "kubernetes", "httpx", "aiohttp", "pydantic", "prometheus_client"}
 

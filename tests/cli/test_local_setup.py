@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from hack.files import ROOT
 from qualtrics_exporter.cli.local_setup import LocalSetupError, check_journal, check_tls, state_folder
 from tests.cli.conftest import PEOPLE, LocalRun, Program
-from tests.environment.build import ROOT
 from tests.environment.sandbox import Certificates
 from tests.environment.waiting import HANG_SECONDS
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hack import plain_yaml
 from qualtrics_exporter.cli.run import default_journal
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import Status
 from tests.cli.conftest import PEOPLE, SAMPLE, LocalRun, RunningProcess
-from tests.environment import plain_yaml
 from tests.environment.waiting import HANG_SECONDS
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import trustme
 
+from hack import plain_yaml
 from tests.cli.conftest import SAMPLE, Program
-from tests.environment import plain_yaml
 from tests.environment.waiting import HANG_SECONDS
 
 PORTS = ["--nexthink-port", "0", "--qualtrics-port", "0"]

@@ -14,9 +14,9 @@ from qualtrics_exporter.cli.without_cluster import Export, Outcome
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.sandbox import Account, Query, Sandbox
-from tests.environment.clock import HastyClock
+from tests.environment.clock import AutoAdvancingClock
 
-CLOCK = HastyClock(start=datetime(2026, 1, 5, 10, tzinfo=UTC))
+CLOCK = AutoAdvancingClock(start=datetime(2026, 1, 5, 10, tzinfo=UTC))
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
+from hack import plain_yaml
 from qualtrics_exporter.resource.crd import crd_yaml
 from tests.cli.conftest import PEOPLE, SAMPLE, LocalRun, Program
-from tests.environment import plain_yaml
 from tests.environment.waiting import HANG_SECONDS
 from tests.resource.manifests import changed
 

@@ -13,11 +13,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hack import plain_yaml
+from hack.files import ROOT
 from qualtrics_exporter.cli.findings_report import FORMATS, Checked
 from qualtrics_exporter.cli.manifest_findings import findings
 from tests.cli.conftest import SAMPLE, InProcessProgram, Program
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT
 from tests.environment.work import work
 from tests.resource.manifests import changed
 

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 
+from hack import plain_yaml
+from hack.files import ROOT
 from qualtrics_exporter.cli.located import documents
 from qualtrics_exporter.cli.manifest_findings import findings
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 
 pytestmark = pytest.mark.cluster

@@ -1,6 +1,6 @@
 """Fixtures for the tests of the controller, and retries for tests that depend on real time."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pytest_asyncio
 from _pytest.runner import runtestprotocol
 
 from qualtrics_exporter.controller.kube import api
+from tests.controller.recipients import MailedAddresses
 from tests.controller.scripted_api_server import ScriptedApiServer
 from tests.environment.controlplane import ControlPlane
 from tests.environment.stage import NOON, Stage
@@ -64,12 +65,12 @@ async def api_server(tmp_path: Path) -> AsyncIterator[ScriptedApiServer]:
 
 
 @pytest.fixture
-def people() -> Callable[[Stage], set[str]]:
+def mailed_addresses() -> MailedAddresses:
     """Returns the addresses that got mail on a stage, in lower case. Fails if an address got two mails."""
 
-    def mailed_addresses(stage: Stage) -> set[str]:
+    def read(stage: Stage) -> set[str]:
         mails = stage.sandbox.ledger.mails()
         assert not {address: number for address, number in mails.items() if number > 1}, "an address got two mails"
         return set(mails)
 
-    return mailed_addresses
+    return read

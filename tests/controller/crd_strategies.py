@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT
+from hack import plain_yaml
+from hack.files import ROOT
 
 (_FILE,) = (ROOT / "crds").glob("*.yaml")
 SCHEMA: dict[str, Any] = plain_yaml.read(_FILE.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]

@@ -70,8 +70,8 @@ def body(
     }
 
 
-def seen(first_time: datetime, **schedule: Any) -> Status:
-    """Return the status after an operator has seen the exporter for the first time."""
+def initial_status(first_time: datetime, **schedule: Any) -> Status:
+    """Return the status after the first reconciliation of the exporter."""
     return planned(exporter(**schedule), first_time, holder="holder").status
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
 from tests.environment.loop_thread import closed
 
-Answer = Callable[[web.Request], Any]
+Handler = Callable[[web.Request], Any]
 
 
 def exporter(namespace: str, name: str = "one", version: int = 1, **more: Any) -> dict[str, Any]:
@@ -23,13 +23,13 @@ def exporter(namespace: str, name: str = "one", version: int = 1, **more: Any) -
 
 @dataclass
 class FakeApi:
-    """The keys of `orders` and `lasting` are "list" or "watch", and a namespace or "" for all namespaces."""
+    """The keys of the handlers are "list" or "watch", and a namespace or "" for all namespaces."""
 
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    orders: dict[tuple[str, str], deque[Answer]] = field(default_factory=dict)
-    """Answers that replace the next responses, one each."""
-    lasting: dict[tuple[str, str], Answer] = field(default_factory=dict)
-    """Answers that replace all other responses."""
+    next_handlers: dict[tuple[str, str], deque[Handler]] = field(default_factory=dict)
+    """Handlers of the next requests, one each."""
+    handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
+    """Handlers of all other requests."""
     watches: dict[str, list[asyncio.Queue[bytes | None]]] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     sent_events: list[tuple[int, str, bytes]] = field(default_factory=list)
@@ -56,9 +56,9 @@ class FakeApi:
                 queue.put_nowait(None)
         await closed(self._runner.cleanup)
 
-    def order(self, kind: str, namespace: str, *answers: Answer) -> None:
-        """Replace the responses to the next requests."""
-        self.orders.setdefault((kind, namespace), deque()).extend(answers)
+    def handle_next(self, kind: str, namespace: str, *handlers: Handler) -> None:
+        """Handle the next requests with these handlers, one each."""
+        self.next_handlers.setdefault((kind, namespace), deque()).extend(handlers)
 
     def put(self, body: dict[str, Any], kind: str = "ADDED") -> None:
         """Store or delete an exporter, and send the event to its watches."""
@@ -72,9 +72,9 @@ class FakeApi:
             self.objects[key] = body
         event = {"type": kind, "object": body}
         self.sent_events.append((self.version, metadata["namespace"], json.dumps(event).encode() + b"\n"))
-        self.tell(metadata["namespace"], event)
+        self.send_to_watches(metadata["namespace"], event)
 
-    def tell(self, namespace: str, event: Any) -> None:
+    def send_to_watches(self, namespace: str, event: Any) -> None:
         """Send a line to the watches of a namespace."""
         line = event if isinstance(event, bytes) else json.dumps(event).encode() + b"\n"
         for queue in self.watches.get(namespace, []):
@@ -89,9 +89,9 @@ class FakeApi:
         namespace = request.match_info.get("namespace", "")
         kind = "watch" if request.query.get("watch") else "list"
         self.requests.append((kind, namespace))
-        ordered = self.orders.get((kind, namespace))
-        if answer := ordered.popleft() if ordered else self.lasting.get((kind, namespace)):
-            result = answer(request)
+        pending = self.next_handlers.get((kind, namespace))
+        if handler := pending.popleft() if pending else self.handlers.get((kind, namespace)):
+            result = handler(request)
             return await result if asyncio.iscoroutine(result) else result  # type: ignore[no-any-return]
         return await self._streamed(request, namespace) if kind == "watch" else self._list(namespace)
 
@@ -136,23 +136,23 @@ def _resource(plural: str, kind: str, *, namespaced: bool) -> dict[str, Any]:
     return {"name": plural, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": verbs}
 
 
-def status(code: int, reason: str = "", headers: dict[str, str] | None = None, **more: Any) -> Answer:
-    """Answer with an error of the API server."""
+def status(code: int, reason: str = "", headers: dict[str, str] | None = None, **more: Any) -> Handler:
+    """Return a handler that responds with an error of the API server."""
     body = {"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": reason, **more}
     return lambda _: web.json_response(body, status=code, headers=headers)
 
 
-def stream(*lines: bytes) -> Answer:
-    """Answer with a watch that sends these bytes and ends."""
+def stream(*lines: bytes) -> Handler:
+    """Return a handler for a watch that sends these bytes and ends."""
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def respond(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         for line in lines:
             await response.write(line)
         return response
 
-    return answer
+    return respond
 
 
 def reset(request: web.Request) -> web.StreamResponse:

@@ -1,8 +1,8 @@
-"""The people of the sandbox's default query, and the type of the fixture `people`."""
+"""The people of the sandbox's default query, and the type of the fixture `mailed_addresses`."""
 
 from collections.abc import Callable
 
 from tests.environment.stage import Stage
 
 EVERYBODY = {f"{name}@example.com" for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
-Mailed = Callable[[Stage], set[str]]
+MailedAddresses = Callable[[Stage], set[str]]

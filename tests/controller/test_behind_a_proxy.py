@@ -33,7 +33,7 @@ def test_run_uses_the_proxy_and_reveals_its_password_nowhere(stage: Stage, tmp_p
         exporter.checked()
         exporter.annotate(run_requested_at="now")
         entry = exporter.ended()
-        outputs = {**operator.everything_left(), "the cluster": stage.everything_written()}
+        outputs = {**operator.all_output(), "the cluster": stage.everything_written()}
     assert entry["result"] == "Succeeded"
     apis = {secret["url"].split("/")[2] for secret in stage.sandbox.secrets().values()}
     assert apis <= set(proxy.connected())
@@ -51,7 +51,7 @@ def test_status_reports_that_the_proxy_rejects_its_password(stage: Stage, tmp_pa
         )
         assert "the proxy asks for another user name or password" in message
         assert "Check the proxy of the operator" in message
-        outputs = {**operator.everything_left(), "the cluster": stage.everything_written()}
+        outputs = {**operator.all_output(), "the cluster": stage.everything_written()}
     assert [place for place, text in outputs.items() if "wr0ngw0rd" in text] == []
     assert stage.sandbox.ledger.calls == []
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from hack import plain_yaml
+from hack.files import ROOT
 from qualtrics_exporter.controller.kube import api as api_module
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.errors import Conflict, Forbidden, NotFound, Refused, Unreachable
 from qualtrics_exporter.controller.kube.resources import ApiResource
 from tests.controller.kubeconfig_file import client_of
-from tests.environment import chart_rules, plain_yaml
-from tests.environment.build import ROOT
+from tests.environment import chart_rules
 from tests.environment.controlplane import ControlPlane
 
 

@@ -13,7 +13,7 @@ from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Status, entry_of
-from tests.controller.exporters import ZONE, at, body, exporter, planned, seen
+from tests.controller.exporters import ZONE, at, body, exporter, initial_status, planned
 
 MONDAY = at("2026-11-23 12:00")
 DUE = at("2026-11-24 00:20")
@@ -52,7 +52,7 @@ def status_after_send(plan: Plan, now: datetime, **options: Any) -> Status:
 
 
 def status_after_first_run() -> Status:
-    return status_after_send(planned_by_leader(exporter(seen(MONDAY)), DUE), DUE + MINUTE)
+    return status_after_send(planned_by_leader(exporter(initial_status(MONDAY)), DUE), DUE + MINUTE)
 
 
 def slots_with_entry(status: Status) -> set[datetime]:
@@ -62,7 +62,7 @@ def slots_with_entry(status: Status) -> set[datetime]:
 
 @pytest.mark.parametrize("first", [True, False], ids=["the first slot", "the second slot"])
 def test_due_slot_runs_or_has_an_entry_whichever_fields_are_damaged(first: bool) -> None:
-    status, due = (seen(MONDAY), DUE) if first else (status_after_first_run(), DUE + DAY)
+    status, due = (initial_status(MONDAY), DUE) if first else (status_after_first_run(), DUE + DAY)
     for fields in DAMAGED_FIELDS:
         plan = planned_by_leader(damaged(status, fields), due)
         assert (plan.claimed and plan.claimed.scheduled_time == due) or due in slots_with_entry(plan.status), fields
@@ -122,7 +122,7 @@ def test_damaged_time_is_repaired_at_once(field: str) -> None:
 
 def test_slot_that_was_skipped_during_a_run_does_not_run_if_last_schedule_time_is_damaged() -> None:
     annotations = {"run-requested-at": "a"}
-    run = planned_by_leader(exporter(seen(MONDAY), annotations=annotations), DUE - MINUTE)
+    run = planned_by_leader(exporter(initial_status(MONDAY), annotations=annotations), DUE - MINUTE)
     status = status_after_send(run, DUE + MINUTE, annotations=annotations)
     assert slots_with_entry(status) == {DUE}
     plan = planned_by_leader(damaged(status, ("lastScheduleTime",), annotations), DUE + 2 * MINUTE)
@@ -134,7 +134,9 @@ def test_slot_that_was_skipped_during_a_run_does_not_run_if_last_schedule_time_i
 def test_slot_that_ran_early_does_not_run_again_after_damage() -> None:
     """The slot ran while the clock was an hour ahead. Later entries push its entry out of the history."""
     early = MONDAY + timedelta(minutes=80)
-    status = status_after_send(planned_by_leader(exporter(seen(MONDAY, **HOURLY), **HOURLY), early), early, **HOURLY)
+    status = status_after_send(
+        planned_by_leader(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), early), early, **HOURLY
+    )
     for fields in (("claimedSlots", "sentRuns"), ("claimedSlots", "sentRuns", "history")):
         corrected = planned_by_leader(damaged(status, fields, **HOURLY), MONDAY + 15 * MINUTE).status
         corrected = corrected.model_copy(update={"history": []})
@@ -143,7 +145,7 @@ def test_slot_that_ran_early_does_not_run_again_after_damage() -> None:
 
 
 def test_entry_counts_the_slots_that_were_due_when_the_schedule_was_damaged() -> None:
-    status = seen(MONDAY, **HOURLY)
+    status = initial_status(MONDAY, **HOURLY)
     found = damaged(status, ("nextScheduleTime", "schedule"), **HOURLY)
     (entry,) = planned_by_leader(found, MONDAY + timedelta(hours=3, minutes=25)).status.history or []
     assert (entry.result, entry.reason) == ("Skipped", "StatusNotUnderstood")
@@ -151,7 +153,7 @@ def test_entry_counts_the_slots_that_were_due_when_the_schedule_was_damaged() ->
 
 
 def test_entry_says_that_later_slots_are_unknown_if_the_schedule_is_damaged() -> None:
-    found = damaged(seen(MONDAY, **HOURLY), ("schedule",), everyHours=3, frequency="Hourly")
+    found = damaged(initial_status(MONDAY, **HOURLY), ("schedule",), everyHours=3, frequency="Hourly")
     (entry,) = planned_by_leader(found, MONDAY + timedelta(hours=3, minutes=25)).status.history or []
     assert entry.scheduled_time == MONDAY + timedelta(minutes=20)
     assert "if later slots of that schedule fell due, they did not run either" in entry.message
@@ -159,7 +161,7 @@ def test_entry_says_that_later_slots_are_unknown_if_the_schedule_is_damaged() ->
 
 def test_due_slot_is_found_with_the_default_time_zone_if_schedule_and_time_zone_are_damaged() -> None:
     local = at("2026-11-23 23:20")  # 00:20 in Zurich
-    found = damaged(seen(MONDAY), ("nextScheduleTime", "schedule", "timeZone"))
+    found = damaged(initial_status(MONDAY), ("nextScheduleTime", "schedule", "timeZone"))
     assert slots_with_entry(planned_by_leader(found, local, zone="Europe/Zurich").status) == {local}
 
 
@@ -172,7 +174,7 @@ def test_status_with_only_damaged_fields_starts_no_run() -> None:
 
 
 def test_slot_whose_journal_is_damaged_ends_as_unknown_with_its_scheduled_time() -> None:
-    claimed = planned_by_leader(exporter(seen(MONDAY)), DUE)
+    claimed = planned_by_leader(exporter(initial_status(MONDAY)), DUE)
     assert claimed.claimed
     after = planned_by_leader(damaged(claimed.status, ("activeRun",)), DUE + MINUTE).status
     [entry] = after.history or []
@@ -186,7 +188,7 @@ def test_slot_whose_journal_is_damaged_ends_as_unknown_with_its_scheduled_time()
     ids=["another trigger", "another id"],
 )
 def test_damaged_journal_that_may_be_of_another_run_does_not_count_as_the_slot(journal: dict[str, Any]) -> None:
-    found = body(planned_by_leader(exporter(seen(MONDAY)), DUE).status)
+    found = body(planned_by_leader(exporter(initial_status(MONDAY)), DUE).status)
     found["status"]["activeRun"] = journal
     [entry] = planned_by_leader(Exporter.from_object(found), DUE + MINUTE).status.history or []
     assert (entry.trigger, entry.scheduled_time) == ("Request", None)

@@ -10,7 +10,7 @@ from qualtrics_exporter.export import run_ids
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import WARNINGS, ActiveRun, Status, entry_of
-from tests.controller.exporters import ZONE, at, body, planned, seen
+from tests.controller.exporters import ZONE, at, body, initial_status, planned
 
 MONDAY = at("2026-11-23 12:00")
 DUE = at("2026-11-24 00:20")
@@ -31,26 +31,28 @@ def results(status: Status) -> list[tuple[str, str]]:
 
 def status_during_run(token: str) -> Status:
     """Return the status while the run with this token is in progress."""
-    before = damaged(seen(MONDAY - timedelta(hours=1)), {"run-requested-at": token})
+    before = damaged(initial_status(MONDAY - timedelta(hours=1)), {"run-requested-at": token})
     plan = planned(before, MONDAY)
     assert plan.claimed
     return plan.status
 
 
 def test_damaged_record_of_sent_runs_is_repaired_at_once() -> None:
-    assert next_wake(damaged(seen(MONDAY), sentRuns="damaged"), MONDAY, ZONE) == Wake(MONDAY)
-    assert next_wake(damaged(seen(MONDAY)), MONDAY, ZONE) != Wake(MONDAY)
+    assert next_wake(damaged(initial_status(MONDAY), sentRuns="damaged"), MONDAY, ZONE) == Wake(MONDAY)
+    assert next_wake(damaged(initial_status(MONDAY)), MONDAY, ZONE) != Wake(MONDAY)
 
 
 def test_repaired_status_still_records_that_slots_ran_early() -> None:
     later = "2026-11-24T21:20:00Z"  # the slots until then ran while the clock was ahead
-    status = planned(damaged(seen(MONDAY), sentRuns=7, claimedSlots=[], claimedSlotsSince=later), MONDAY).status
+    status = planned(
+        damaged(initial_status(MONDAY), sentRuns=7, claimedSlots=[], claimedSlotsSince=later), MONDAY
+    ).status
     assert status.claimed_slots_since == at("2026-11-24 21:20")
     assert planned(damaged(status), DUE).claimed is None
 
 
 def test_requested_test_is_skipped_with_a_result_if_the_receipts_are_damaged() -> None:
-    plan = planned(damaged(seen(MONDAY), {"test-requested-at": "t1"}, handledTestRequests=[7]), MONDAY)
+    plan = planned(damaged(initial_status(MONDAY), {"test-requested-at": "t1"}, handledTestRequests=[7]), MONDAY)
     assert plan.status.last_test
     assert plan.status.last_test.id == run_ids.test_run_id(UID, "t1")
     assert (plan.status.last_test.result, plan.status.last_test.reason) == ("Skipped", "StatusNotUnderstood")
@@ -77,7 +79,7 @@ def test_token_never_acts_again_if_only_last_handled_run_request_is_intact() -> 
 
 @pytest.mark.parametrize("journal", ["damaged", 7, [], {}], ids=["a text", "a number", "a list", "an empty object"])
 def test_unreadable_journal_ends_in_an_entry_with_result_unknown(journal: Any) -> None:
-    found = damaged(seen(MONDAY), activeRun=journal)
+    found = damaged(initial_status(MONDAY), activeRun=journal)
     assert next_wake(found, MONDAY, ZONE).at <= MONDAY
     status = planned(found, MONDAY).status
     assert status.active_run is None
@@ -87,13 +89,13 @@ def test_unreadable_journal_ends_in_an_entry_with_result_unknown(journal: Any) -
 @pytest.mark.parametrize("name", ["nextScheduleTime", "scheduleSince"])
 def test_due_slot_runs_although_a_time_is_damaged(name: str) -> None:
     for value in ("9999-12-31T23:59:59Z", "1999-01-01T00:00:00Z", 7, []):
-        plan = planned(damaged(seen(MONDAY), **{name: value}), DUE)
+        plan = planned(damaged(initial_status(MONDAY), **{name: value}), DUE)
         assert plan.claimed, value
         assert plan.claimed.scheduled_time == DUE
 
 
 def test_slot_that_ran_does_not_run_again_although_a_time_is_damaged() -> None:
-    done = planned(damaged(seen(MONDAY)), DUE).status.model_copy(update={"active_run": None})
+    done = planned(damaged(initial_status(MONDAY)), DUE).status.model_copy(update={"active_run": None})
     for name in ("nextScheduleTime", "scheduleSince", "lastScheduleTime"):
         plan = planned(damaged(done, **{name: "soon"}), DUE + timedelta(minutes=1))
         assert plan.claimed is None
@@ -101,14 +103,14 @@ def test_slot_that_ran_does_not_run_again_although_a_time_is_damaged() -> None:
 
 
 def test_slots_run_although_the_status_has_an_unknown_time_zone() -> None:
-    plan = planned(damaged(seen(MONDAY), timeZone="Mars/Olympus"), MONDAY)
+    plan = planned(damaged(initial_status(MONDAY), timeZone="Mars/Olympus"), MONDAY)
     assert plan.status.time_zone == ZONE
     assert plan.status.next_schedule_time == DUE
     assert planned(damaged(plan.status), DUE).claimed
 
 
 def test_due_slot_has_one_entry_if_schedule_and_claimed_slots_are_damaged() -> None:
-    status = planned(damaged(seen(MONDAY), schedule="every blue moon", claimedSlots=7), DUE).status
+    status = planned(damaged(initial_status(MONDAY), schedule="every blue moon", claimedSlots=7), DUE).status
     assert results(status) == [("Skipped", "StatusNotUnderstood")]
     assert status.next_schedule_time == DUE + timedelta(days=1)
 
@@ -150,7 +152,7 @@ def test_token_never_acts_again_if_only_its_entry_is_intact() -> None:
     """Nothing else records the token, because its run was not sent, and later entries push this entry out."""
     entry = entry_of(claimed_run("r1"), "Failed", Reason.INTERRUPTED, "", MONDAY)
     test = entry_of(claimed_run("t1", "test-requested-at"), "Failed", Reason.INTERRUPTED, "", MONDAY)
-    status = seen(MONDAY).with_entry(entry).model_copy(update={"last_test": test})
+    status = initial_status(MONDAY).with_entry(entry).model_copy(update={"last_test": test})
     lost = dict.fromkeys(("handledRequests", "handledRunRequests", "handledTestRequests"), 7)
     status = planned(damaged(status, {"run-requested-at": "r2", "test-requested-at": "t2"}, **lost), MONDAY).status
     status = status.model_copy(update={"history": [], "last_test": None})
@@ -161,7 +163,7 @@ def test_token_never_acts_again_if_only_its_entry_is_intact() -> None:
 
 def claimed_run(token: str, annotation: str = "run-requested-at") -> ActiveRun:
     """Return the claimed run, or test, with this token."""
-    run = planned(damaged(seen(MONDAY), {annotation: token, "test-mode": "Deliver"}), MONDAY).claimed
+    run = planned(damaged(initial_status(MONDAY), {annotation: token, "test-mode": "Deliver"}), MONDAY).claimed
     assert run
     return run
 
@@ -176,7 +178,7 @@ def test_skipped_test_does_not_replace_the_result_of_a_test_that_may_have_been_s
     entry = entry_of(test, "Unknown", Reason.DELIVERY_UNKNOWN, "", MONDAY)
     if resolved_as_not_sent:
         entry = entry.model_copy(update={"result": "Failed", "reason": str(Reason.SETTLED_AS_NOT_SENT)})
-    status = seen(MONDAY).model_copy(update={"last_test": entry})
+    status = initial_status(MONDAY).model_copy(update={"last_test": entry})
     status = planned(damaged(status, {"test-requested-at": "t2"}, **dict.fromkeys(lost, 7)), MONDAY).status
     assert status.last_test == entry
     assert [(e.trigger, e.reason) for e in status.history or []] == [("Test", "StatusNotUnderstood")]
@@ -185,7 +187,7 @@ def test_skipped_test_does_not_replace_the_result_of_a_test_that_may_have_been_s
 def test_already_sent_test_does_not_replace_the_result_of_a_test_that_may_have_been_sent() -> None:
     first, second = (claimed_run(token, "test-requested-at") for token in ("t1", "t2"))
     unknown = entry_of(first.model_copy(update={"send_time": MONDAY}), "Unknown", Reason.DELIVERY_UNKNOWN, "", MONDAY)
-    status = seen(MONDAY).model_copy(update={"last_test": unknown, "sent_runs": [first.id, second.id]})
+    status = initial_status(MONDAY).model_copy(update={"last_test": unknown, "sent_runs": [first.id, second.id]})
     annotations = {"test-requested-at": "t2", "test-mode": "Deliver"}
     plan = planned(damaged(status, annotations), MONDAY)
     assert plan.claimed is None
@@ -211,8 +213,8 @@ WARNING = {"reason": "QueryLimited", "message": "line 1, column 64: at most 50 p
     ids=["a number", "a text", "an object", "invalid elements", "a message that is too long", "too many elements"],
 )
 def test_damaged_warnings_do_not_affect_the_rest_of_the_status(damage: Any, remaining: int | None) -> None:
-    found = damaged(seen(MONDAY), warnings=damage)
-    assert found.status.model_copy(update={"warnings": None}) == seen(MONDAY)
+    found = damaged(initial_status(MONDAY), warnings=damage)
+    assert found.status.model_copy(update={"warnings": None}) == initial_status(MONDAY)
     assert (None if found.status.warnings is None else len(found.status.warnings)) == remaining
     assert not found.damaged
     plan = planned(found, DUE)

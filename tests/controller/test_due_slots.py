@@ -9,7 +9,7 @@ import pytest
 from qualtrics_exporter.controller.leader_gaps import Leadership
 from qualtrics_exporter.resource.status import Status
 from qualtrics_exporter.schedule import Schedule, next_slot
-from tests.controller.exporters import exporter, planned, seen
+from tests.controller.exporters import exporter, initial_status, planned
 
 EVERY_HOUR = Schedule("Hourly", ZoneInfo("UTC"), every_hours=1)
 EVERY_4_HOURS = Schedule("Hourly", ZoneInfo("Europe/Zurich"), every_hours=4)
@@ -119,7 +119,7 @@ def due_and_missed(
     spec = {"frequency": schedule.frequency, "timeZone": schedule.zone.key, "everyHours": schedule.every_hours}
     spec |= {"dayOfWeek": schedule.day_of_week, "startingDeadlineSeconds": deadline}
     spec = {key: value for key, value in spec.items() if value is not None}
-    plan = planned(exporter(seen(datetime.fromisoformat(since), **spec), **spec), datetime.fromisoformat(now))
+    plan = planned(exporter(initial_status(datetime.fromisoformat(since), **spec), **spec), datetime.fromisoformat(now))
     slot = next_slot(schedule, plan.claimed.scheduled_time - RESOLUTION) if plan.claimed else None  # type: ignore[operator]
     return slot.identity if slot else None, *_missed(schedule, plan.status)
 
@@ -154,7 +154,7 @@ def test_slot_may_be_an_hour_late_by_default() -> None:
 def test_each_slot_runs_once_if_it_is_planned_every_few_minutes_across_a_clock_change() -> None:
     spec = {"frequency": "Hourly", "everyHours": 4, "timeZone": "Europe/Zurich"}
     now = datetime.fromisoformat("2026-10-24T00:00Z")
-    leadership, status = Leadership.started(now), seen(now, **spec)
+    leadership, status = Leadership.started(now), initial_status(now, **spec)
     slots: list[str] = []
     while now < datetime.fromisoformat("2026-10-26T00:00Z"):
         now += timedelta(minutes=7)

@@ -1,6 +1,6 @@
 """The main flow: apply and check an exporter, request a run, mail the people of the query, report the result."""
 
-from tests.controller.recipients import EVERYBODY, Mailed
+from tests.controller.recipients import EVERYBODY, MailedAddresses
 from tests.environment.stage import Stage
 from tests.environment.waiting import HANG, eventually
 
@@ -20,14 +20,16 @@ def test_applied_exporter_becomes_ready_before_its_first_slot(stage: Stage) -> N
     assert stage.sandbox.ledger.distributions == []
 
 
-def test_requested_run_mails_exactly_the_people_of_the_query_and_reports_success(stage: Stage, people: Mailed) -> None:
+def test_requested_run_mails_exactly_the_people_of_the_query_and_reports_success(
+    stage: Stage, mailed_addresses: MailedAddresses
+) -> None:
     operator = stage.operator()
     exporter = stage.exporter()
     exporter.checked()
     exporter.annotate(run_requested_at="first")
     entry = exporter.ended()
 
-    assert people(stage) == EVERYBODY
+    assert mailed_addresses(stage) == EVERYBODY
     (sent,) = stage.sandbox.ledger.distributions
     assert (entry["result"], entry["reason"], entry["trigger"]) == ("Succeeded", "Succeeded", "Request")
     assert entry["recipients"] == {
@@ -82,7 +84,7 @@ def test_small_run_makes_seven_remote_calls_five_status_writes_and_one_event(sta
     assert len(events) == 1
 
 
-def test_run_token_that_is_set_twice_sends_once(stage: Stage, people: Mailed) -> None:
+def test_run_token_that_is_set_twice_sends_once(stage: Stage, mailed_addresses: MailedAddresses) -> None:
     stage.operator()
     exporter = stage.exporter()
     exporter.checked()
@@ -92,7 +94,7 @@ def test_run_token_that_is_set_twice_sends_once(stage: Stage, people: Mailed) ->
     exporter.annotate(test_requested_at="after-the-second")
     exporter.tested("after-the-second")
     assert len(exporter.history()) == 1
-    assert people(stage) == EVERYBODY
+    assert mailed_addresses(stage) == EVERYBODY
 
 
 def test_create_edit_resume_and_restart_send_nothing(stage: Stage) -> None:
@@ -145,7 +147,7 @@ def test_suspended_exporter_skips_a_requested_run_with_an_entry_and_still_tests(
     assert stage.sandbox.ledger.distributions == []
 
 
-def test_delivering_test_mails_at_most_twenty_people(stage: Stage, people: Mailed) -> None:
+def test_delivering_test_mails_at_most_twenty_people(stage: Stage, mailed_addresses: MailedAddresses) -> None:
     stage.operator()
     stage.people("#many", 100)
     exporter = stage.exporter(**{"nexthink.queryId": "#many"})
@@ -153,14 +155,14 @@ def test_delivering_test_mails_at_most_twenty_people(stage: Stage, people: Maile
     exporter.annotate(test_requested_at="t1", test_mode="Deliver")
     test = exporter.tested("t1")
     assert (test["result"], test["reason"]) == ("Succeeded", "TestDelivered")
-    assert len(people(stage)) == 20
+    assert len(mailed_addresses(stage)) == 20
     assert exporter.history() == []
 
     exporter.annotate(test_mode="Dry")  # a change of the mode alone requests no test
     exporter.annotate(test_mode="Deliver")
     exporter.annotate(test_requested_at="t2", test_mode="Dry")
     assert exporter.tested("t2")["reason"] == "TestPassed"
-    assert len(people(stage)) == 20
+    assert len(mailed_addresses(stage)) == 20
 
 
 def test_operator_reads_delivery_figures_after_a_run(stage: Stage) -> None:

@@ -20,7 +20,7 @@ from qualtrics_exporter.remote.errors import Permanent
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Status
-from tests.controller.exporters import ZONE, at, body, planned, seen
+from tests.controller.exporters import ZONE, at, body, initial_status, planned
 from tests.environment.clock import SteeredClock
 
 ME = ProcessIdentity.new(lease=None, pod="me", instance="me")
@@ -167,7 +167,7 @@ async def test_write_of_a_step_succeeds_after_a_few_conflicts() -> None:
 async def test_first_write_after_damage_repairs_the_status_so_that_nothing_acts_again() -> None:
     """A check or a heartbeat may write before the next plan. It must not store only the intact part of the status."""
     damage = {"sentRuns": [7], "activeRun": {"id": "x", "step": "nonsense"}}
-    cluster = DamagedCluster(body(seen(NOW), {"run-requested-at": "A"}), damage)
+    cluster = DamagedCluster(body(initial_status(NOW), {"run-requested-at": "A"}), damage)
     store = store_of(cluster, SteeredClock(start=NOW))
     await store.change(cluster.key, lambda found: found.status.model_copy(update={"last_check_time": NOW}))
     found = Exporter.from_object(cluster.stored)
@@ -181,14 +181,14 @@ async def test_first_write_after_damage_repairs_the_status_so_that_nothing_acts_
 async def test_damaged_field_is_overwritten_although_the_rest_of_the_status_is_unchanged() -> None:
     """Otherwise the exporter would be planned again and again."""
     since = (NOW + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    cluster = DamagedCluster(body(seen(NOW)), {"sentRuns": 7, "claimedSlots": [], "claimedSlotsSince": since})
+    cluster = DamagedCluster(body(initial_status(NOW)), {"sentRuns": 7, "claimedSlots": [], "claimedSlotsSince": since})
     store = store_of(cluster, SteeredClock(start=NOW))
     await store.change(cluster.key, lambda found: planned(found, NOW).status, repair=False)
     assert "sentRuns" not in cluster.stored["status"]
 
 
 async def test_first_write_after_damage_does_not_use_the_time_of_a_clock_that_is_not_trusted() -> None:
-    cluster = DamagedCluster(body(seen(NOW)), {"sentRuns": 7})
+    cluster = DamagedCluster(body(initial_status(NOW)), {"sentRuns": 7})
     ahead = SteeredClock(start=NOW + timedelta(days=365))
     store = store_of(cluster, ahead, unsure=True)
     await store.change(cluster.key, lambda found: found.status.model_copy(update={"last_check_time": NOW}))

@@ -19,7 +19,7 @@ from tests.controller.kubeconfig_file import write_kubeconfig
 from tests.environment.inspection import Inspection
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.scripted_proxy import ScriptedProxy
-from tests.remote.servers import Heard, Server, answer
+from tests.remote.servers import ReceivedRequest, Server, answer
 
 SECRET = {"metadata": {"uid": "u", "resourceVersion": "1"}, "data": {}}
 
@@ -55,16 +55,19 @@ class ApiServer:
         write_kubeconfig(path, present, user or {"token": "the-token"})
         self._patch.setenv("KUBECONFIG", str(path))
 
-    async def requests_of_both_clients(self) -> list[Heard]:
+    async def requests_of_both_clients(self) -> list[ReceivedRequest]:
         """Let each client make a request, and return both requests as the server received them."""
-        self.server.heard.clear()
+        self.server.received_requests.clear()
         async with await connect() as connection:
             await ClusterApi(connection).get_secret("dex", "one")
         kopf = await login()
         async with kopf.session() as session, session.get(f"{kopf.server}/of-kopf") as response:
             assert response.status == 200
-        assert [request.target for request in self.server.heard] == ["/api/v1/namespaces/dex/secrets/one", "/of-kopf"]
-        return list(self.server.heard)
+        assert [request.target for request in self.server.received_requests] == [
+            "/api/v1/namespaces/dex/secrets/one",
+            "/of-kopf",
+        ]
+        return list(self.server.received_requests)
 
 
 @pytest.fixture
@@ -264,7 +267,7 @@ async def test_exec_command_runs_again_after_its_token_has_expired(api: ApiServe
             await ClusterApi(client).get_secret("dex", "one")
             async with session.get(f"{kopf.server}/of-kopf") as response:
                 assert response.status == 200
-            return [request.headers["authorization"] for request in api.server.heard[-2:]]
+            return [request.headers["authorization"] for request in api.server.received_requests[-2:]]
 
         # The token is new, so the command does not run again at once: clocks may differ.
         assert await authorizations() == ["Bearer first"] * 2
@@ -400,8 +403,8 @@ async def test_redirect_to_another_server_does_not_carry_the_token(api: ApiServe
         kopf = await login()
         async with kopf.session() as session, session.get(f"{kopf.server}/api") as response:
             assert response.status == 200
-        assert "authorization" in api.server.heard[0].headers
-        assert "authorization" not in other_server.heard[0].headers
+        assert "authorization" in api.server.received_requests[0].headers
+        assert "authorization" not in other_server.received_requests[0].headers
 
 
 async def test_open_session_uses_a_rotated_token(
@@ -416,7 +419,7 @@ async def test_open_session_uses_a_rotated_token(
             (tmp_path / "token").write_text(token)
             await asyncio.sleep(0)
             async with session.get(f"{kopf.server}/of-kopf"):
-                assert api.server.heard[-1].headers["authorization"] == f"Bearer {token}"
+                assert api.server.received_requests[-1].headers["authorization"] == f"Bearer {token}"
 
 
 async def test_both_clients_send_the_same_user_agent(api: ApiServer) -> None:

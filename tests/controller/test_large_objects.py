@@ -58,7 +58,7 @@ async def test_list_requests_a_page_of_large_objects_again_with_a_smaller_limit(
 ) -> None:
     fake, cluster = api
     pages = Pages([SMALL] * 700 + [LARGE] * 40 + [SMALL] * 700)
-    fake.lasting["list", ""] = pages.answer
+    fake.handlers["list", ""] = pages.answer
     found = [key.name async for key in cluster.list_metadata(None)]
     assert found == [item["metadata"]["name"] for item in pages.items]
     assert pages.abandoned > 0
@@ -72,5 +72,5 @@ async def test_list_returns_an_object_that_is_larger_than_the_largest_page(
     monkeypatch.setattr(api_module, "LARGEST_PAGE", 100)
     fake, cluster = api
     pages = Pages([SMALL, LARGE, SMALL])
-    fake.lasting["list", ""] = pages.answer
+    fake.handlers["list", ""] = pages.answer
     assert [body["metadata"]["name"] async for body in cluster.list(None)] == ["e000", "e001", "e002"]

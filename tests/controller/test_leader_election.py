@@ -21,12 +21,12 @@ import pytest
 import pytest_asyncio
 from kubernetes.aio import client
 
+from hack.files import ROOT
 from qualtrics_exporter.clock import SystemClock, WatchedClock
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.auth import connect
 from qualtrics_exporter.controller.leader_election import LeaderElection
 from qualtrics_exporter.controller.leader_gaps import LeaderRecord
-from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.waiting import HANG_SECONDS
 

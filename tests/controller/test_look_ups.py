@@ -20,7 +20,7 @@ from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Delivery, HistoryEntry, Status
-from tests.controller.exporters import ZONE, at, exporter, seen
+from tests.controller.exporters import ZONE, at, exporter, initial_status
 from tests.controller.exporters import body as exporter_body
 from tests.environment.clock import SteeredClock
 
@@ -43,7 +43,7 @@ class Scenario:
 
     def __init__(self, entry: HistoryEntry, reply: ExportError | Delivery) -> None:
         self.clock = SteeredClock(start=NOW)
-        self.exporter = exporter(seen(NOW).model_copy(update={"history": [entry], "observed_generation": 1}))
+        self.exporter = exporter(initial_status(NOW).model_copy(update={"history": [entry], "observed_generation": 1}))
         self.reply: ExportError | Delivery = reply
         self.requests = 0
         self.stores_figures = True

@@ -18,7 +18,7 @@ from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Status, entry_of
-from tests.controller.exporters import ZONE, at, exporter, planned, seen
+from tests.controller.exporters import ZONE, at, exporter, initial_status, planned
 
 MONDAY = at("2026-11-23 12:00")
 DUE = at("2026-11-24 00:20")
@@ -26,7 +26,7 @@ DUE = at("2026-11-24 00:20")
 
 def claimed(when: Any = DUE) -> ActiveRun:
     """The run of the slot that is due at `DUE`, claimed by the holder `me`."""
-    run = planned(exporter(seen(MONDAY)), when).claimed
+    run = planned(exporter(initial_status(MONDAY)), when).claimed
     assert run
     return run
 
@@ -54,7 +54,7 @@ def test_tokens_on_a_new_exporter_count_as_handled() -> None:
 
 
 def test_claim_of_a_due_slot_also_updates_the_last_and_next_schedule_time() -> None:
-    plan = planned(exporter(seen(MONDAY)), DUE)
+    plan = planned(exporter(initial_status(MONDAY)), DUE)
     assert plan.claimed
     assert plan.claimed.holder == "me"
     assert plan.status.active_run == plan.claimed
@@ -63,12 +63,12 @@ def test_claim_of_a_due_slot_also_updates_the_last_and_next_schedule_time() -> N
 
 
 def test_slot_is_claimed_once() -> None:
-    after = planned(exporter(seen(MONDAY)), DUE).status.model_copy(update={"active_run": None})
+    after = planned(exporter(initial_status(MONDAY)), DUE).status.model_copy(update={"active_run": None})
     assert planned(exporter(after), DUE + timedelta(seconds=1)).claimed is None
 
 
 def test_two_replicas_claim_a_slot_with_the_same_run_id() -> None:
-    found = exporter(seen(MONDAY))
+    found = exporter(initial_status(MONDAY))
     first, second = planned(found, DUE), planned(found, DUE, holder="you")
     assert first.claimed
     assert second.claimed
@@ -80,7 +80,7 @@ def test_two_replicas_claim_a_slot_with_the_same_run_id() -> None:
     [(timedelta(minutes=59), None), (timedelta(hours=1), None), (timedelta(hours=1, seconds=1), "Missed")],
 )
 def test_slot_due_during_downtime_runs_only_within_its_starting_deadline(late: timedelta, result: str | None) -> None:
-    plan = planned(exporter(seen(MONDAY)), DUE + late)
+    plan = planned(exporter(initial_status(MONDAY)), DUE + late)
     history = plan.status.history or []
     assert bool(plan.claimed) is (result is None)
     assert [entry.result for entry in history] == ([result] if result else [])
@@ -88,7 +88,7 @@ def test_slot_due_during_downtime_runs_only_within_its_starting_deadline(late: t
 
 def test_newest_of_several_missed_slots_runs_and_the_others_become_one_entry() -> None:
     after_days_of_downtime = DUE + timedelta(days=3, minutes=5)
-    plan = planned(exporter(seen(MONDAY)), after_days_of_downtime)
+    plan = planned(exporter(initial_status(MONDAY)), after_days_of_downtime)
     assert plan.claimed
     assert plan.claimed.scheduled_time == DUE + timedelta(days=3)
     (entry,) = plan.status.history or []
@@ -97,7 +97,7 @@ def test_newest_of_several_missed_slots_runs_and_the_others_become_one_entry() -
 
 
 def test_missed_slot_sets_last_run_succeeded_to_false() -> None:
-    status = planned(exporter(seen(MONDAY)), DUE + timedelta(hours=2)).status
+    status = planned(exporter(initial_status(MONDAY)), DUE + timedelta(hours=2)).status
     condition = status.condition("LastRunSucceeded")
     assert condition
     assert (condition.status, condition.reason) == ("False", "DeadlineExceeded")
@@ -105,16 +105,16 @@ def test_missed_slot_sets_last_run_succeeded_to_false() -> None:
 
 def test_slot_runs_within_the_starting_deadline_of_the_spec() -> None:
     daily: dict[str, Any] = {"frequency": "Daily", "startingDeadlineSeconds": 7200}
-    assert planned(exporter(seen(MONDAY, **daily), **daily), DUE + timedelta(hours=2)).claimed
+    assert planned(exporter(initial_status(MONDAY, **daily), **daily), DUE + timedelta(hours=2)).claimed
 
 
 def test_slot_that_waited_while_an_operator_was_leading_is_not_late() -> None:
-    plan = planned(exporter(seen(MONDAY)), DUE + timedelta(hours=3), leadership=Leadership.started(MONDAY))
+    plan = planned(exporter(initial_status(MONDAY)), DUE + timedelta(hours=3), leadership=Leadership.started(MONDAY))
     assert plan.claimed
 
 
 def test_changed_schedule_counts_slots_from_the_change() -> None:
-    changed = exporter(seen(MONDAY), frequency="Hourly", everyHours=1)
+    changed = exporter(initial_status(MONDAY), frequency="Hourly", everyHours=1)
     plan = planned(changed, MONDAY + timedelta(hours=1))
     assert plan.claimed is None
     assert plan.status.schedule_since == MONDAY + timedelta(hours=1)
@@ -122,14 +122,14 @@ def test_changed_schedule_counts_slots_from_the_change() -> None:
 
 
 def test_due_slot_of_a_replaced_schedule_is_reported_as_missed() -> None:
-    plan = planned(exporter(seen(MONDAY), frequency="Hourly", everyHours=12), DUE + timedelta(minutes=1))
+    plan = planned(exporter(initial_status(MONDAY), frequency="Hourly", everyHours=12), DUE + timedelta(minutes=1))
     assert plan.claimed is None
     (entry,) = plan.status.history or []
     assert (entry.result, entry.reason) == ("Missed", "ScheduleChanged")
 
 
 def test_suspended_exporter_has_no_slots() -> None:
-    plan = planned(exporter(seen(MONDAY), suspend=True), MONDAY + timedelta(hours=1))
+    plan = planned(exporter(initial_status(MONDAY), suspend=True), MONDAY + timedelta(hours=1))
     assert plan.status.next_schedule_time is None
     later = planned(exporter(plan.status, suspend=True), DUE + timedelta(days=9))
     assert later.claimed is None
@@ -137,7 +137,7 @@ def test_suspended_exporter_has_no_slots() -> None:
 
 
 def test_resumed_exporter_claims_nothing_and_plans_its_next_slot() -> None:
-    suspended = planned(exporter(seen(MONDAY), suspend=True), MONDAY + timedelta(hours=1)).status
+    suspended = planned(exporter(initial_status(MONDAY), suspend=True), MONDAY + timedelta(hours=1)).status
     plan = planned(exporter(suspended), DUE + timedelta(minutes=5))
     assert plan.claimed is None
     assert plan.status.schedule_since == DUE + timedelta(minutes=5)
@@ -145,14 +145,16 @@ def test_resumed_exporter_claims_nothing_and_plans_its_next_slot() -> None:
 
 
 def test_slot_due_before_an_unseen_suspension_is_skipped_with_an_entry() -> None:
-    plan = planned(exporter(seen(MONDAY), suspend=True), DUE + timedelta(minutes=5))
+    plan = planned(exporter(initial_status(MONDAY), suspend=True), DUE + timedelta(minutes=5))
     assert plan.claimed is None
     (entry,) = plan.status.history or []
     assert (entry.result, entry.reason) == ("Skipped", "Suspended")
 
 
 def test_claim_of_a_requested_run_stores_the_receipt_of_its_token() -> None:
-    plan = planned(exporter(seen(MONDAY), annotations={"run-requested-at": "now"}), MONDAY + timedelta(hours=1))
+    plan = planned(
+        exporter(initial_status(MONDAY), annotations={"run-requested-at": "now"}), MONDAY + timedelta(hours=1)
+    )
     assert plan.claimed
     assert plan.claimed.trigger == "Request"
     assert plan.status.last_handled_run_request == "now"
@@ -160,12 +162,14 @@ def test_claim_of_a_requested_run_stores_the_receipt_of_its_token() -> None:
 
 def test_token_acts_once() -> None:
     request = {"run-requested-at": "now"}
-    after = planned(exporter(seen(MONDAY), annotations=request), MONDAY).status.model_copy(update={"active_run": None})
+    after = planned(exporter(initial_status(MONDAY), annotations=request), MONDAY).status.model_copy(
+        update={"active_run": None}
+    )
     assert planned(exporter(after, annotations=request), MONDAY).claimed is None
 
 
 def test_older_token_that_git_restores_does_not_act_again() -> None:
-    status = seen(MONDAY)
+    status = initial_status(MONDAY)
     for token in ("from-git", "by-hand"):
         plan = planned(exporter(status, annotations={"run-requested-at": token}), MONDAY)
         assert plan.claimed
@@ -177,7 +181,7 @@ def test_older_token_that_git_restores_does_not_act_again() -> None:
 
 def test_token_handled_before_an_upgrade_does_not_act_after_25_later_requests() -> None:
     from_git = {"run-requested-at": "from-git"}
-    handled = planned(exporter(seen(MONDAY), annotations=from_git), MONDAY).status
+    handled = planned(exporter(initial_status(MONDAY), annotations=from_git), MONDAY).status
     # Version 0.1 and its CRD have none of these fields.
     dropped = {"active_run": None, "handled_run_requests": None, "handled_test_requests": None, "sent_runs": None}
     status = handled.model_copy(update=dropped)
@@ -190,24 +194,24 @@ def test_token_handled_before_an_upgrade_does_not_act_after_25_later_requests() 
 
 def test_run_with_a_history_entry_is_not_sent_again_if_its_receipts_are_lost() -> None:
     request = {"run-requested-at": "now"}
-    run = planned(exporter(seen(MONDAY), annotations=request), MONDAY).claimed
+    run = planned(exporter(initial_status(MONDAY), annotations=request), MONDAY).claimed
     assert run
     entry = entry_of(run.model_copy(update={"send_time": MONDAY}), "Succeeded", Reason.SUCCEEDED, "", MONDAY)
-    plan = planned(exporter(seen(MONDAY).with_entry(entry), annotations=request), MONDAY)
+    plan = planned(exporter(initial_status(MONDAY).with_entry(entry), annotations=request), MONDAY)
     assert plan.claimed is None
     newest = (plan.status.history or [])[0]
     assert (newest.result, newest.reason) == ("Skipped", "AlreadySent")
 
 
 def test_slot_due_before_the_spec_became_invalid_fails_with_spec_invalid() -> None:
-    plan = planned(exporter(seen(MONDAY), frequency="Fortnightly"), DUE + timedelta(minutes=1))
+    plan = planned(exporter(initial_status(MONDAY), frequency="Fortnightly"), DUE + timedelta(minutes=1))
     (entry,) = plan.status.history or []
     assert (entry.result, entry.reason, entry.scheduled_time) == ("Failed", "SpecInvalid", DUE)
 
 
 def test_token_that_is_too_long_for_the_status_acts_once() -> None:
     request = {"run-requested-at": "x" * 5000}
-    plan = planned(exporter(seen(MONDAY), annotations=request), MONDAY)
+    plan = planned(exporter(initial_status(MONDAY), annotations=request), MONDAY)
     assert plan.claimed
     assert len(plan.status.last_handled_run_request or "") <= 253
     after = plan.status.model_copy(update={"active_run": None})
@@ -215,7 +219,7 @@ def test_token_that_is_too_long_for_the_status_acts_once() -> None:
 
 
 def test_run_request_on_a_suspended_exporter_is_skipped_with_an_entry() -> None:
-    status = planned(exporter(seen(MONDAY), suspend=True), MONDAY).status
+    status = planned(exporter(initial_status(MONDAY), suspend=True), MONDAY).status
     plan = planned(exporter(status, suspend=True, annotations={"run-requested-at": "now"}), MONDAY)
     assert plan.claimed is None
     assert plan.status.last_handled_run_request == "now"
@@ -224,14 +228,14 @@ def test_run_request_on_a_suspended_exporter_is_skipped_with_an_entry() -> None:
 
 
 def test_run_request_at_the_time_of_a_due_slot_gets_an_entry_with_run_active() -> None:
-    plan = planned(exporter(seen(MONDAY), annotations={"run-requested-at": "now"}), DUE)
+    plan = planned(exporter(initial_status(MONDAY), annotations={"run-requested-at": "now"}), DUE)
     assert plan.claimed
     assert plan.claimed.trigger == "Schedule"
     assert [(e.trigger, e.reason) for e in plan.status.history or []] == [("Request", "RunActive")]
 
 
 def test_delivering_test_runs_on_a_suspended_exporter() -> None:
-    status = planned(exporter(seen(MONDAY), suspend=True), MONDAY).status
+    status = planned(exporter(initial_status(MONDAY), suspend=True), MONDAY).status
     request = {"test-requested-at": "t", "test-mode": "Deliver"}
     plan = planned(exporter(status, suspend=True, annotations=request), MONDAY)
     assert plan.claimed
@@ -239,7 +243,7 @@ def test_delivering_test_runs_on_a_suspended_exporter() -> None:
 
 
 def test_dry_token_does_not_deliver_even_with_the_mode_deliver() -> None:
-    found = exporter(seen(MONDAY), annotations={"test-requested-at": "dry-20261124", "test-mode": "Deliver"})
+    found = exporter(initial_status(MONDAY), annotations={"test-requested-at": "dry-20261124", "test-mode": "Deliver"})
     assert planned(found, MONDAY).claimed is None
     assert requested(TEST, found) == Token("dry-20261124", "dry-20261124")
     assert not wants_delivery(found)
@@ -249,13 +253,13 @@ def test_dry_token_does_not_deliver_even_with_the_mode_deliver() -> None:
     "mode", ["deliver", "DELIVER", "", "yes"], ids=["lower case", "upper case", "empty", "other word"]
 )
 def test_delivering_test_needs_exactly_the_mode_deliver(mode: str) -> None:
-    found = exporter(seen(MONDAY), annotations={"test-requested-at": "t", "test-mode": mode})
+    found = exporter(initial_status(MONDAY), annotations={"test-requested-at": "t", "test-mode": mode})
     assert planned(found, MONDAY).claimed is None
     assert not wants_delivery(found)
 
 
 def test_invalid_spec_fails_a_run_request_and_has_no_slots() -> None:
-    found = exporter(seen(MONDAY), annotations={"run-requested-at": "now"}, frequency="Fortnightly")
+    found = exporter(initial_status(MONDAY), annotations={"run-requested-at": "now"}, frequency="Fortnightly")
     plan = planned(found, MONDAY)
     assert plan.claimed is None
     assert plan.status.next_schedule_time is None
@@ -286,7 +290,7 @@ def test_time_zone_of_the_spec_replaces_the_stored_default_zone() -> None:
 
 def test_daily_slot_does_not_run_again_for_the_same_local_date_after_a_zone_change() -> None:
     run = claimed()
-    done = exporter(planned(exporter(seen(MONDAY)), DUE).status)
+    done = exporter(planned(exporter(initial_status(MONDAY)), DUE).status)
     ended = Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE))
     status = finished(done, ended, DUE, ZONE)
     lima: dict[str, Any] = {"frequency": "Daily", "timeZone": "America/Lima"}
@@ -297,7 +301,9 @@ def test_daily_slot_does_not_run_again_for_the_same_local_date_after_a_zone_chan
 
 
 def test_exporter_runs_its_next_slot_after_a_clock_that_was_years_ahead_is_set_back() -> None:
-    ahead = planned(exporter(seen(MONDAY)), at("2030-01-01 00:20")).status.model_copy(update={"active_run": None})
+    ahead = planned(exporter(initial_status(MONDAY)), at("2030-01-01 00:20")).status.model_copy(
+        update={"active_run": None}
+    )
     assert next_wake(exporter(ahead), MONDAY, ZONE).at <= MONDAY
     set_back = planned(exporter(ahead), MONDAY)
     assert set_back.claimed is None
@@ -307,7 +313,7 @@ def test_exporter_runs_its_next_slot_after_a_clock_that_was_years_ahead_is_set_b
 
 def test_slot_does_not_run_again_after_the_clock_is_set_back() -> None:
     run = claimed()
-    busy = exporter(planned(exporter(seen(MONDAY)), DUE).status)
+    busy = exporter(planned(exporter(initial_status(MONDAY)), DUE).status)
     status = finished(busy, Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE)), DUE, ZONE)
     set_back = planned(exporter(status), DUE - timedelta(days=3))
     assert set_back.claimed is None
@@ -319,7 +325,7 @@ def test_slot_does_not_run_again_after_the_clock_is_set_back() -> None:
 
 def test_end_of_a_run_writes_entry_condition_and_time_in_one_status() -> None:
     run = claimed()
-    busy = exporter(planned(exporter(seen(MONDAY)), DUE).status)
+    busy = exporter(planned(exporter(initial_status(MONDAY)), DUE).status)
     ended = Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE + timedelta(minutes=1)))
     status = finished(busy, ended, DUE + timedelta(minutes=1), ZONE)
     assert status.active_run is None
@@ -332,7 +338,9 @@ def test_end_of_a_run_writes_entry_condition_and_time_in_one_status() -> None:
 
 def test_slot_due_during_a_run_is_skipped() -> None:
     hourly: dict[str, Any] = {"frequency": "Hourly", "everyHours": 1}
-    busy = exporter(planned(exporter(seen(MONDAY, **hourly), **hourly), at("2026-11-23 12:20")).status, **hourly)
+    busy = exporter(
+        planned(exporter(initial_status(MONDAY, **hourly), **hourly), at("2026-11-23 12:20")).status, **hourly
+    )
     run = busy.status.active_run
     assert run
     late = at("2026-11-23 13:25")
@@ -345,7 +353,7 @@ def test_slot_due_during_a_run_is_skipped() -> None:
 
 def test_run_request_during_a_run_gets_an_entry_with_run_active() -> None:
     run = claimed()
-    busy = exporter(planned(exporter(seen(MONDAY)), DUE).status, annotations={"run-requested-at": "now"})
+    busy = exporter(planned(exporter(initial_status(MONDAY)), DUE).status, annotations={"run-requested-at": "now"})
     status = finished(busy, Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, "Sent.", DUE)), DUE, ZONE)
     assert [(e.trigger, e.reason) for e in status.history or []] == [
         ("Request", "RunActive"),
@@ -357,7 +365,7 @@ def test_run_request_during_a_run_gets_an_entry_with_run_active() -> None:
 def with_run_of_another_holder(**changes: Any) -> Exporter:
     """An exporter whose active run has another holder. Its spec has changed since."""
     run = claimed().model_copy(update={"holder": "other", **changes})
-    status = planned(exporter(seen(MONDAY)), DUE).status.model_copy(update={"active_run": run})
+    status = planned(exporter(initial_status(MONDAY)), DUE).status.model_copy(update={"active_run": run})
     return exporter(status, generation=2)
 
 
@@ -426,9 +434,9 @@ def ready(found: Exporter, when: Any) -> Exporter:
 
 
 def test_idle_exporter_wakes_for_its_next_slot_or_its_next_check() -> None:
-    found = ready(exporter(seen(MONDAY)), at("2026-11-23 20:00"))
+    found = ready(exporter(initial_status(MONDAY)), at("2026-11-23 20:00"))
     assert next_wake(found, at("2026-11-23 21:00"), ZONE).at == DUE
-    checked_long_ago = ready(exporter(seen(MONDAY)), MONDAY)
+    checked_long_ago = ready(exporter(initial_status(MONDAY)), MONDAY)
     wake = next_wake(checked_long_ago, MONDAY, ZONE).at
     assert timedelta(hours=6) <= wake - MONDAY <= timedelta(hours=7)
 
@@ -437,11 +445,13 @@ def test_idle_exporter_wakes_for_its_next_slot_or_its_next_check() -> None:
     "found",
     [
         pytest.param(exporter(), id="new exporter"),
-        pytest.param(exporter(planned(exporter(seen(MONDAY)), DUE).status), id="active run"),
-        pytest.param(exporter(seen(MONDAY)), id="never checked"),
-        pytest.param(exporter(seen(MONDAY), annotations={"run-requested-at": "x"}), id="requested run"),
-        pytest.param(exporter(seen(MONDAY), annotations={"test-requested-at": "x"}), id="requested test"),
-        pytest.param(replace(ready(exporter(seen(MONDAY)), MONDAY), ignored=("status.sentRuns",)), id="damaged status"),
+        pytest.param(exporter(planned(exporter(initial_status(MONDAY)), DUE).status), id="active run"),
+        pytest.param(exporter(initial_status(MONDAY)), id="never checked"),
+        pytest.param(exporter(initial_status(MONDAY), annotations={"run-requested-at": "x"}), id="requested run"),
+        pytest.param(exporter(initial_status(MONDAY), annotations={"test-requested-at": "x"}), id="requested test"),
+        pytest.param(
+            replace(ready(exporter(initial_status(MONDAY)), MONDAY), ignored=("status.sentRuns",)), id="damaged status"
+        ),
     ],
 )
 def test_exporter_with_pending_work_wakes_at_once(found: Exporter) -> None:
@@ -449,7 +459,7 @@ def test_exporter_with_pending_work_wakes_at_once(found: Exporter) -> None:
 
 
 def test_exporter_with_a_missing_secret_wakes_within_a_minute() -> None:
-    found = exporter(seen(MONDAY))
+    found = exporter(initial_status(MONDAY))
     verdict = Verdict(nexthink=Permanent(Reason.SECRET_NOT_FOUND, "Secret dex/nexthink does not exist"))
     status = conditions.checked(found.status, verdict, 1, MONDAY, suspended=False)
     status = status.model_copy(update={"observed_generation": 1, "next_retry_time": MONDAY + timedelta(minutes=15)})
@@ -465,7 +475,7 @@ def test_lost_status_claims_nothing_and_plans_the_next_slot() -> None:
 
 def checked(verdict: Verdict, **options: Any) -> Exporter:
     """An exporter whose spec was checked at `MONDAY` with this verdict, without a time for a retry."""
-    found = exporter(seen(MONDAY, **options), **options)
+    found = exporter(initial_status(MONDAY, **options), **options)
     status = conditions.checked(found.status, verdict, 1, MONDAY, suspended=found.suspended)
     update = {"observed_generation": 1, "last_check_time": MONDAY, "next_retry_time": None}
     return exporter(status.model_copy(update=update), **options)

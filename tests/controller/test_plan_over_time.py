@@ -36,7 +36,7 @@ from qualtrics_exporter.resource.status import (
     entry_of,
     timestamp,
 )
-from tests.controller.exporters import ZONE, at, body, exporter, planned, seen
+from tests.controller.exporters import ZONE, at, body, exporter, initial_status, planned
 
 MONDAY = at("2026-11-23 12:00")
 HOUR = timedelta(hours=1)
@@ -62,7 +62,7 @@ def plain(token: str) -> Token:
 
 
 def test_run_token_that_git_restores_after_a_thousand_tests_does_not_act_again() -> None:
-    status = planned(exporter(seen(MONDAY), annotations={"run-requested-at": "A"}), MONDAY).status
+    status = planned(exporter(initial_status(MONDAY), annotations={"run-requested-at": "A"}), MONDAY).status
     status = planned(exporter(without_run(status), annotations={"run-requested-at": "B"}), MONDAY).status
     for number in range(1000):
         found = exporter(without_run(status), annotations={"test-requested-at": f"dry-{number}"})
@@ -73,7 +73,7 @@ def test_run_token_that_git_restores_after_a_thousand_tests_does_not_act_again()
 @pytest.mark.parametrize("kind", [RUN, TEST, SETTLEMENT], ids=["run", "test", "settlement"])
 def test_two_hundred_tokens_of_one_kind_are_all_remembered(kind: Kind) -> None:
     tokens = [f"{'a' * 18}{chr(97 + n // 26)}{chr(97 + n % 26)}=Sent" for n in range(200)]  # valid for each kind
-    status = seen(MONDAY)
+    status = initial_status(MONDAY)
     for token in tokens:
         status = with_receipt(kind, exporter(), status, plain(token))
     for token in tokens:
@@ -102,7 +102,7 @@ def test_token_that_self_heal_restores_repeatedly_acts_once(kind: Kind, receipts
     if receipts < HANDLED_TOKENS:
         monkeypatch.setattr(requests, "HANDLED_TOKENS", receipts)
         monkeypatch.setattr(requests, "RECENT_TOKENS", 10)
-    status, writes = seen(MONDAY), 0
+    status, writes = initial_status(MONDAY), 0
     acted = Counter[str]()
     others = [numbered_token(kind, number) for number in range(1, receipts + 500)]
     for token in itertools.chain.from_iterable((numbered_token(kind, 0), other) for other in others):
@@ -130,7 +130,7 @@ def test_plan_keeps_the_receipt_of_the_token_in_the_annotation(monkeypatch: Any,
     """This holds for each form in the status, and for a CRD before version 0.2, which has one short list."""
     monkeypatch.setattr(requests, "HANDLED_TOKENS", 40)
     monkeypatch.setattr(requests, "RECENT_TOKENS", 10)
-    status, now = seen(MONDAY), MONDAY
+    status, now = initial_status(MONDAY), MONDAY
     for number in range(60):
         for text in (token, f"other-{number}"):
             if crd == "older CRD":
@@ -147,13 +147,13 @@ def test_plan_keeps_the_receipt_of_the_token_in_the_annotation(monkeypatch: Any,
 
 
 def test_receipt_of_a_test_does_not_count_for_a_run() -> None:
-    status = with_receipt(TEST, exporter(), seen(MONDAY), plain("same"))
+    status = with_receipt(TEST, exporter(), initial_status(MONDAY), plain("same"))
     assert planned(exporter(status, annotations={"run-requested-at": "same"}), MONDAY).claimed
 
 
 def test_tokens_in_annotations_stay_handled_if_an_older_crd_drops_the_receipts() -> None:
     request = {"run-requested-at": "A", "test-requested-at": "T"}
-    found = exporter(seen(MONDAY), annotations=request)
+    found = exporter(initial_status(MONDAY), annotations=request)
     status = with_receipt(TEST, found, with_receipt(RUN, found, found.status, plain("A")), plain("T"))
     for number in range(3 * HANDLED_REQUESTS):
         status = with_receipt(RUN, found, status, plain(f"other-{number}"))
@@ -165,9 +165,9 @@ def test_tokens_in_annotations_stay_handled_if_an_older_crd_drops_the_receipts()
 
 def test_sent_run_is_not_sent_again_if_its_receipts_are_lost() -> None:
     request = {"run-requested-at": "A"}
-    claimed = planned(exporter(seen(MONDAY), annotations=request), MONDAY).claimed
+    claimed = planned(exporter(initial_status(MONDAY), annotations=request), MONDAY).claimed
     assert claimed
-    status = seen(MONDAY).model_copy(update={"sent_runs": [claimed.id]})
+    status = initial_status(MONDAY).model_copy(update={"sent_runs": [claimed.id]})
     plan = planned(exporter(status, annotations=request), MONDAY)
     assert plan.claimed is None
     assert entries(plan.status) == [("Skipped", "AlreadySent")]
@@ -183,7 +183,7 @@ def with_invalid_field(status: Status, field: str, **more: Any) -> Exporter:
 @pytest.mark.parametrize("field", ["handledRunRequests", "handledRequests", "sentRuns", "claimedSlots"])
 def test_token_does_not_act_if_damaged_records_leave_open_whether_it_acted(field: str) -> None:
     request = {"run-requested-at": "A"}
-    plan = planned(with_invalid_field(seen(MONDAY), field, annotations=request), MONDAY)
+    plan = planned(with_invalid_field(initial_status(MONDAY), field, annotations=request), MONDAY)
     assert plan.claimed is None
     later = planned(exporter(plan.status, annotations=request), MONDAY + HOUR)
     assert later.claimed is None
@@ -192,7 +192,7 @@ def test_token_does_not_act_if_damaged_records_leave_open_whether_it_acted(field
 
 def test_due_slot_and_requested_run_get_entries_if_the_status_is_damaged() -> None:
     slot = MONDAY + timedelta(minutes=20)
-    announced = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), MONDAY, leadership=LED).status
+    announced = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), MONDAY, leadership=LED).status
     found = with_invalid_field(announced, "sentRuns", annotations={"run-requested-at": "A"}, **HOURLY)
     plan = planned(found, slot + timedelta(seconds=2), leadership=LED)
     assert plan.claimed is None
@@ -203,7 +203,7 @@ def test_due_slot_and_requested_run_get_entries_if_the_status_is_damaged() -> No
 @pytest.mark.parametrize("mode", ["Dry", "Deliver"])
 def test_requested_test_is_skipped_with_an_entry_if_its_receipts_are_damaged(mode: str) -> None:
     request = {"test-requested-at": "T", "test-mode": mode}
-    plan = planned(with_invalid_field(seen(MONDAY), "handledTestRequests", annotations=request), MONDAY)
+    plan = planned(with_invalid_field(initial_status(MONDAY), "handledTestRequests", annotations=request), MONDAY)
     assert plan.claimed is None
     entry = plan.status.last_test
     assert entry
@@ -214,7 +214,7 @@ def test_requested_test_is_skipped_with_an_entry_if_its_receipts_are_damaged(mod
 
 def test_delivering_test_with_a_damaged_journal_stays_unknown_beside_a_skipped_test() -> None:
     """The damaged test may have been sent, so the entry of the skipped test must not replace its entry."""
-    found = body(seen(MONDAY), {"test-requested-at": "T"})
+    found = body(initial_status(MONDAY), {"test-requested-at": "T"})
     found["status"] |= {"sentRuns": [7], "activeRun": {"trigger": "Test", "step": "Sending", "id": "a" * 20}}
     status = planned(Exporter.from_object(found), MONDAY).status
     assert status.last_test
@@ -224,9 +224,9 @@ def test_delivering_test_with_a_damaged_journal_stays_unknown_beside_a_skipped_t
 
 def test_delivering_test_that_was_sent_is_skipped_with_already_sent() -> None:
     request = {"test-requested-at": "T", "test-mode": "Deliver"}
-    claimed = planned(exporter(seen(MONDAY), annotations=request), MONDAY).claimed
+    claimed = planned(exporter(initial_status(MONDAY), annotations=request), MONDAY).claimed
     assert claimed
-    status = seen(MONDAY).model_copy(update={"sent_runs": [claimed.id]})
+    status = initial_status(MONDAY).model_copy(update={"sent_runs": [claimed.id]})
     plan = planned(exporter(status, annotations=request), MONDAY)
     assert plan.claimed is None
     assert plan.status.last_test
@@ -235,17 +235,19 @@ def test_delivering_test_that_was_sent_is_skipped_with_already_sent() -> None:
 
 def test_outcome_report_is_accepted_although_the_status_is_damaged() -> None:
     """A settlement sends nothing, and a user could not repeat a value that counts as handled."""
-    run = planned(exporter(seen(MONDAY), annotations={"run-requested-at": "A"}), MONDAY).claimed
+    run = planned(exporter(initial_status(MONDAY), annotations={"run-requested-at": "A"}), MONDAY).claimed
     assert run
     sent = run.model_copy(update={"step": "Sending", "send_time": MONDAY})
     entry = entry_of(sent, "Unknown", Reason.DELIVERY_UNKNOWN, "It may have been sent.", MONDAY)
-    found = with_invalid_field(seen(MONDAY).with_entry(entry), "sentRuns", annotations={"settle-run": f"{run.id}=Sent"})
+    found = with_invalid_field(
+        initial_status(MONDAY).with_entry(entry), "sentRuns", annotations={"settle-run": f"{run.id}=Sent"}
+    )
     status = planned(found, MONDAY + HOUR).status
     assert [(e.result, e.reason) for e in status.history or []] == [("Succeeded", "SettledAsSent")]
 
 
 def test_too_long_list_of_sent_runs_does_not_count_as_damage() -> None:
-    found = body(seen(MONDAY), {"run-requested-at": "A"})
+    found = body(initial_status(MONDAY), {"run-requested-at": "A"})
     found["status"]["sentRuns"] = [f"run-{number}" for number in range(500)]
     assert planned(Exporter.from_object(found), MONDAY).claimed
 
@@ -257,7 +259,9 @@ def test_token_counts_as_handled_if_another_tool_wrote_a_part_of_the_status() ->
 
 
 def test_slot_does_not_run_if_damaged_records_leave_open_whether_it_ran() -> None:
-    ran = without_run(planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), MONDAY + HOUR, leadership=LED).status)
+    ran = without_run(
+        planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), MONDAY + HOUR, leadership=LED).status
+    )
     lost = planned(with_invalid_field(ran, "claimedSlots", **HOURLY), MONDAY + HOUR, leadership=LED).status
     set_back = MONDAY + timedelta(minutes=10)
     again = planned(exporter(lost, **HOURLY), set_back, leadership=LED)
@@ -269,7 +273,7 @@ def test_slot_does_not_run_if_damaged_records_leave_open_whether_it_ran() -> Non
 
 def test_slot_that_ran_while_the_clock_was_ahead_does_not_run_again() -> None:
     ahead = MONDAY + 12 * HOUR
-    status = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), ahead + 20 * timedelta(minutes=1)).status
+    status = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), ahead + 20 * timedelta(minutes=1)).status
     ran = status.claimed_slots or []
     assert [slot.due_time for slot in ran] == [ahead + timedelta(minutes=20)]
     status, now = without_run(status), MONDAY
@@ -284,7 +288,7 @@ def test_slot_that_ran_while_the_clock_was_ahead_does_not_run_again() -> None:
 
 
 def test_claimed_slots_are_bounded_and_slots_older_than_the_record_never_run() -> None:
-    status, now = seen(MONDAY, **HOURLY), MONDAY
+    status, now = initial_status(MONDAY, **HOURLY), MONDAY
     for _ in range(100):
         now += HOUR
         status = without_run(planned(exporter(status, **HOURLY), now, leadership=LED).status)
@@ -298,7 +302,7 @@ def test_claimed_slots_are_bounded_and_slots_older_than_the_record_never_run() -
 
 
 def test_slots_that_ran_are_not_reported_as_missed_after_a_clock_ahead_filled_the_record() -> None:
-    ran, now = seen(MONDAY, **HOURLY), MONDAY
+    ran, now = initial_status(MONDAY, **HOURLY), MONDAY
     for _ in range(5):
         now += HOUR
         ran = without_run(planned(exporter(ran, **HOURLY), now, leadership=LED).status)
@@ -320,7 +324,7 @@ def test_slots_that_ran_are_not_reported_as_missed_after_a_clock_ahead_filled_th
 def test_slots_that_may_have_run_are_skipped_with_clock_stepped_after_a_large_step_back(
     otherwise: str, leadership: Leadership | None, suspend: bool
 ) -> None:
-    ran, now = seen(MONDAY, **HOURLY), MONDAY
+    ran, now = initial_status(MONDAY, **HOURLY), MONDAY
     for _ in range(100):
         now += HOUR
         ran = without_run(planned(exporter(ran, **HOURLY), now, leadership=LED).status)
@@ -360,18 +364,18 @@ def test_clock_correction_that_drops_no_slot_creates_no_entry(case: str) -> None
 
 
 def test_next_slot_is_recomputed_after_the_clock_was_ahead() -> None:
-    ahead = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), MONDAY + timedelta(days=400)).status
+    ahead = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), MONDAY + timedelta(days=400)).status
     found = exporter(without_run(ahead), **HOURLY)
     assert next_wake(found, MONDAY, ZONE).at <= MONDAY
     assert planned(found, MONDAY).status.next_schedule_time == MONDAY + timedelta(minutes=20)
 
 
 def test_slots_wait_while_the_clock_is_in_doubt_but_requested_runs_start() -> None:
-    plan = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), MONDAY + timedelta(days=1), unsure=True)
+    plan = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), MONDAY + timedelta(days=1), unsure=True)
     assert plan.claimed is None
     assert plan.status.history is None
     assert plan.status.next_schedule_time == MONDAY + timedelta(days=1, minutes=20)
-    found = exporter(seen(MONDAY), annotations={"run-requested-at": "now"})
+    found = exporter(initial_status(MONDAY), annotations={"run-requested-at": "now"})
     assert planned(found, MONDAY + HOUR, unsure=True).claimed
 
 
@@ -387,7 +391,7 @@ def test_exporter_created_while_the_clock_is_in_doubt_runs_its_first_slot() -> N
 
 def test_slot_that_waits_for_the_clock_gets_an_entry_when_the_exporter_is_suspended() -> None:
     slot = MONDAY + timedelta(minutes=20)
-    waits = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), slot, unsure=True).status
+    waits = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), slot, unsure=True).status
     suspended = planned(exporter(waits, suspend=True, **HOURLY), slot + timedelta(minutes=1), unsure=True).status
     assert entries(suspended) == [("Skipped", "Suspended")]
     resumed = planned(exporter(suspended, **HOURLY), slot + timedelta(minutes=2), leadership=LED)
@@ -396,7 +400,7 @@ def test_slot_that_waits_for_the_clock_gets_an_entry_when_the_exporter_is_suspen
 
 def test_slot_that_waits_for_the_clock_gets_an_entry_when_the_schedule_changes() -> None:
     slot = MONDAY + timedelta(minutes=20)
-    waits = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), slot, unsure=True).status
+    waits = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), slot, unsure=True).status
     daily = {"frequency": "Daily"}
     changed = planned(exporter(waits, **daily), slot + timedelta(minutes=1), unsure=True).status
     sure = planned(exporter(changed, **daily), slot + timedelta(minutes=4), leadership=LED).status
@@ -408,7 +412,7 @@ def test_slot_that_waits_for_the_clock_gets_an_entry_when_the_schedule_changes()
 def test_slots_before_a_slot_that_ran_too_early_become_one_entry() -> None:
     """The clock is corrected by 12 hours. Then no operator runs until the claimed slot is due again."""
     slot = MONDAY + timedelta(minutes=20)
-    ran = without_run(planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), slot, leadership=LED).status)
+    ran = without_run(planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), slot, leadership=LED).status)
     back = planned(exporter(ran, **HOURLY), slot - 12 * HOUR, leadership=LED).status
     late = planned(exporter(back, **HOURLY), slot + timedelta(minutes=1), leadership=LED)
     assert late.claimed is None, "this slot already ran"
@@ -418,7 +422,7 @@ def test_slots_before_a_slot_that_ran_too_early_become_one_entry() -> None:
 
 def test_skipped_slot_does_not_run_when_the_clock_is_set_back() -> None:
     slot = MONDAY + timedelta(minutes=20)
-    found = exporter(seen(MONDAY, **HOURLY), annotations={"run-requested-at": "now"}, **HOURLY)
+    found = exporter(initial_status(MONDAY, **HOURLY), annotations={"run-requested-at": "now"}, **HOURLY)
     run = planned(found, slot - timedelta(minutes=1), leadership=LED)
     assert run.claimed
     entry = entry_of(run.claimed, "Succeeded", Reason.SUCCEEDED, "", slot)
@@ -434,7 +438,7 @@ def test_skipped_slot_does_not_run_when_the_clock_is_set_back() -> None:
 def test_slot_that_is_announced_after_the_clock_was_set_back_runs() -> None:
     """A run ends after the clock was set back. The next plan happens when the announced slot is due."""
     slot = MONDAY + timedelta(minutes=20)
-    run = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), slot, leadership=LED)
+    run = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), slot, leadership=LED)
     assert run.claimed
     entry = entry_of(run.claimed, "Succeeded", Reason.SUCCEEDED, "", slot)
     back = slot - 12 * HOUR
@@ -454,7 +458,7 @@ def test_no_slot_runs_twice_or_lacks_an_entry_under_random_clock_steps(
     steps: list[tuple[int, int]], schedule: dict[str, object]
 ) -> None:
     """Each step has an offset of the clock in minutes and a number of plans. The last 300 plans have no offset."""
-    status, true = seen(MONDAY, **schedule), MONDAY
+    status, true = initial_status(MONDAY, **schedule), MONDAY
     claimed: list[datetime] = []
     found: list[HistoryEntry] = []
     offsets = [offset for offset, number in steps for _ in range(number)] + [0] * 300
@@ -486,7 +490,7 @@ def _covers(entry: HistoryEntry, due: datetime) -> bool:
 
 def test_slot_that_an_older_version_ran_does_not_run_again_after_an_upgrade() -> None:
     every_2_hours = {"frequency": "Hourly", "everyHours": 2}
-    status = planned(exporter(seen(MONDAY, **every_2_hours), **every_2_hours), MONDAY + 2.4 * HOUR).status
+    status = planned(exporter(initial_status(MONDAY, **every_2_hours), **every_2_hours), MONDAY + 2.4 * HOUR).status
     older = without_run(status).model_copy(update={"claimed_slots": None, "claimed_slots_since": None})
     upgraded = planned(exporter(older, **every_2_hours), MONDAY + 2.5 * HOUR, leadership=LED).status
     for back in (20, 150):
@@ -499,7 +503,7 @@ def test_slot_that_an_older_version_ran_does_not_run_again_after_an_upgrade() ->
 
 
 def test_active_run_is_kept_while_the_clock_is_in_doubt() -> None:
-    first = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), MONDAY + HOUR / 3, leadership=LED)
+    first = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), MONDAY + HOUR / 3, leadership=LED)
     assert first.claimed
     found = exporter(first.status, **HOURLY)
     later = MONDAY + timedelta(days=1)
@@ -514,7 +518,7 @@ def test_every_announced_slot_runs_after_a_time_zone_change(hours: int) -> None:
     tokyo, angeles = (
         {"frequency": "Hourly", "everyHours": hours, "timeZone": zone} for zone in ("Asia/Tokyo", "America/Los_Angeles")
     )
-    status, now = seen(MONDAY, **tokyo), MONDAY
+    status, now = initial_status(MONDAY, **tokyo), MONDAY
     for _ in range(24):
         now += HOUR
         status = planned(exporter(status, **tokyo), now, leadership=LED).status.model_copy(update={"active_run": None})
@@ -530,7 +534,7 @@ def test_every_announced_slot_runs_after_a_time_zone_change(hours: int) -> None:
 
 def test_daily_slot_of_a_date_that_already_ran_is_skipped_with_an_entry() -> None:
     tokyo, angeles = ({"frequency": "Daily", "timeZone": zone} for zone in ("Asia/Tokyo", "America/Los_Angeles"))
-    status = seen(MONDAY, **tokyo)
+    status = initial_status(MONDAY, **tokyo)
     ran = planned(exporter(status, **tokyo), at("2026-11-23 15:20")).status  # 00:20 on the 24th in Tokyo
     changed = planned(exporter(without_run(ran), **angeles), at("2026-11-23 16:00")).status
     assert changed.next_schedule_time == at("2026-11-24 08:20")  # 00:20 on the 24th in Los Angeles
@@ -540,7 +544,7 @@ def test_daily_slot_of_a_date_that_already_ran_is_skipped_with_an_entry() -> Non
 
 
 def test_waiting_slots_of_a_replaced_schedule_become_one_entry_with_their_number() -> None:
-    changed = exporter(seen(MONDAY, **HOURLY), frequency="Daily")
+    changed = exporter(initial_status(MONDAY, **HOURLY), frequency="Daily")
     plan = planned(changed, MONDAY + 3 * HOUR + timedelta(minutes=30), leadership=LED)
     (entry,) = plan.status.history or []
     assert (entry.result, entry.reason) == ("Missed", "ScheduleChanged")
@@ -549,7 +553,7 @@ def test_waiting_slots_of_a_replaced_schedule_become_one_entry_with_their_number
 
 def test_slot_due_during_a_run_gets_an_entry_if_the_spec_became_invalid_meanwhile() -> None:
     request = {"run-requested-at": "now"}
-    running = planned(exporter(seen(MONDAY), annotations=request), at("2026-11-24 00:19")).status
+    running = planned(exporter(initial_status(MONDAY), annotations=request), at("2026-11-24 00:19")).status
     assert running.active_run
     invalid = exporter(running, annotations=request, frequency="Fortnightly")
     plan = planned(invalid, at("2026-11-24 00:36"), holder="another", leadership=LED, orphaned=True)
@@ -562,7 +566,7 @@ def test_slot_due_during_a_run_gets_an_entry_if_the_spec_became_invalid_meanwhil
 
 def test_slot_that_waited_in_the_queue_for_hours_runs() -> None:
     weekly = {"frequency": "Weekly", "dayOfWeek": "Tuesday"}
-    found, now = exporter(seen(MONDAY, **weekly), **weekly), MONDAY + timedelta(days=3)
+    found, now = exporter(initial_status(MONDAY, **weekly), **weekly), MONDAY + timedelta(days=3)
     plan = planned(found, now, leadership=LED, first=False, waited=timedelta(days=2, hours=11, minutes=30))
     assert plan.claimed
     assert plan.status.history is None
@@ -570,14 +574,14 @@ def test_slot_that_waited_in_the_queue_for_hours_runs() -> None:
 
 def test_slot_that_waited_in_the_queue_for_hours_runs_after_a_change_of_leader() -> None:
     weekly = {"frequency": "Weekly", "dayOfWeek": "Tuesday"}
-    plan = planned(exporter(seen(MONDAY, **weekly), **weekly), at("2026-11-24 05:00"), leadership=LED)
+    plan = planned(exporter(initial_status(MONDAY, **weekly), **weekly), at("2026-11-24 05:00"), leadership=LED)
     assert plan.claimed
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["restored with a new leader", "restored under the same leader"])
 def test_past_slot_that_a_restored_status_lacks_is_missed_and_does_not_run(first: bool) -> None:
     weekly = {"frequency": "Weekly", "dayOfWeek": "Tuesday"}
-    found, now = exporter(seen(MONDAY, **weekly), **weekly), MONDAY + timedelta(days=3)
+    found, now = exporter(initial_status(MONDAY, **weekly), **weekly), MONDAY + timedelta(days=3)
     plan = planned(found, now, leadership=LED, first=first)
     assert plan.claimed is None
     assert [result for result, _ in entries(plan.status)] == ["Missed"]
@@ -585,7 +589,7 @@ def test_past_slot_that_a_restored_status_lacks_is_missed_and_does_not_run(first
 
 def test_active_run_of_a_restored_status_is_not_resumed() -> None:
     request = {"run-requested-at": "now"}
-    old = planned(exporter(seen(MONDAY), annotations=request), MONDAY).status
+    old = planned(exporter(initial_status(MONDAY), annotations=request), MONDAY).status
     plan = planned(exporter(old), MONDAY + timedelta(hours=8), holder="another", leadership=LED, orphaned=True)
     assert plan.claimed is None
     assert ("Missed", "DeadlineExceeded") in entries(plan.status)
@@ -593,7 +597,9 @@ def test_active_run_of_a_restored_status_is_not_resumed() -> None:
 
 def test_overtaken_slots_become_one_entry_with_figures_of_the_queue() -> None:
     now = MONDAY + 2 * HOUR + timedelta(minutes=30)
-    plan = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), now, leadership=LED, waiting=7200, in_progress=500)
+    plan = planned(
+        exporter(initial_status(MONDAY, **HOURLY), **HOURLY), now, leadership=LED, waiting=7200, in_progress=500
+    )
     assert plan.claimed
     assert plan.claimed.scheduled_time == MONDAY + 2 * HOUR + timedelta(minutes=20)
     (entry,) = plan.status.history or []
@@ -606,14 +612,14 @@ def test_overtaken_slots_become_one_entry_with_figures_of_the_queue() -> None:
 def test_slots_before_the_leadership_and_slots_that_waited_get_separate_entries() -> None:
     now = MONDAY + 6 * HOUR + timedelta(minutes=30)
     led = Leadership.started(MONDAY + 3 * HOUR)
-    plan = planned(exporter(seen(MONDAY, **HOURLY), **HOURLY), now, leadership=led)
+    plan = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), now, leadership=led)
     assert plan.claimed
     assert entries(plan.status) == [("Missed", "SlotOvertaken"), ("Missed", "DeadlineExceeded")]
 
 
 def test_interrupted_run_is_not_late_if_operators_led_without_a_gap() -> None:
     weekly = {"frequency": "Weekly", "dayOfWeek": "Tuesday"}
-    first = planned(exporter(seen(MONDAY, **weekly), **weekly), at("2026-11-24 00:00"), leadership=LED)
+    first = planned(exporter(initial_status(MONDAY, **weekly), **weekly), at("2026-11-24 00:00"), leadership=LED)
     assert first.claimed
     plan = planned(
         exporter(first.status, **weekly), at("2026-11-24 05:00"), holder="another", leadership=LED, orphaned=True

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.controller.recipients import EVERYBODY, Mailed
+from tests.controller.recipients import EVERYBODY, MailedAddresses
 from tests.environment.operator import Operator
 from tests.environment.stage import AppliedExporter, Stage
 from tests.environment.waiting import eventually
@@ -69,7 +69,7 @@ def test_killed_delivering_test_fails_with_interrupted(stage: Stage) -> None:
     assert stage.sandbox.ledger.distributions == []
 
 
-def test_graceful_stop_leaves_an_unsent_run_to_the_next_start(stage: Stage, people: Mailed) -> None:
+def test_graceful_stop_leaves_an_unsent_run_to_the_next_start(stage: Stage, mailed_addresses: MailedAddresses) -> None:
     operator = stage.operator()
     exporter = stage.exporter()
     exporter.checked()
@@ -81,10 +81,10 @@ def test_graceful_stop_leaves_an_unsent_run_to_the_next_start(stage: Stage, peop
     stage.sandbox.release(drop=True)
     operator.start()
     assert exporter.ended()["result"] == "Succeeded"
-    assert people(stage) == EVERYBODY
+    assert mailed_addresses(stage) == EVERYBODY
 
 
-def test_graceful_stop_finishes_a_send_in_progress(stage: Stage, people: Mailed) -> None:
+def test_graceful_stop_finishes_a_send_in_progress(stage: Stage, mailed_addresses: MailedAddresses) -> None:
     operator = stage.operator()
     exporter = stage.exporter()
     exporter.checked()
@@ -96,7 +96,7 @@ def test_graceful_stop_finishes_a_send_in_progress(stage: Stage, people: Mailed)
     eventually(lambda: "stopping" in operator.log, "the operator is stopping")
     stage.sandbox.release()
     assert operator.wait() == 0
-    assert people(stage) == EVERYBODY
+    assert mailed_addresses(stage) == EVERYBODY
     assert exporter.status().get("activeRun", {}).get("step", "Sent") == "Sent"
     operator.start()
     assert exporter.ended()["result"] == "Succeeded"
@@ -105,7 +105,7 @@ def test_graceful_stop_finishes_a_send_in_progress(stage: Stage, people: Mailed)
 
 @pytest.mark.parametrize("change", ["suspend", "edit", "delete"])
 def test_suspension_edit_or_deletion_during_a_run_takes_effect_before_the_send(
-    stage: Stage, people: Mailed, change: str
+    stage: Stage, mailed_addresses: MailedAddresses, change: str
 ) -> None:
     stage.operator()
     exporter = stage.exporter()
@@ -134,11 +134,11 @@ def test_suspension_edit_or_deletion_during_a_run_takes_effect_before_the_send(
         assert entry["result"] == "Succeeded"
         (sent,) = stage.sandbox.ledger.distributions
         assert sent.subject == "The new subject"
-        assert people(stage) == EVERYBODY
+        assert mailed_addresses(stage) == EVERYBODY
 
 
 def test_stop_during_the_wait_after_a_refused_send_leaves_the_retry_to_the_next_start(
-    stage: Stage, people: Mailed
+    stage: Stage, mailed_addresses: MailedAddresses
 ) -> None:
     operator = stage.operator()
     exporter = stage.exporter()
@@ -156,5 +156,5 @@ def test_stop_during_the_wait_after_a_refused_send_leaves_the_retry_to_the_next_
     operator.start()
     entry = stage.while_time_passes(exporter.ended)
     assert (entry["result"], entry["batchId"]) == ("Succeeded", run["batchId"])
-    assert people(stage) == EVERYBODY
+    assert mailed_addresses(stage) == EVERYBODY
     assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 2

@@ -21,7 +21,7 @@ from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Delivery, HistoryEntry, Result, Status, Trigger, entry_of
 from qualtrics_exporter.telemetry.redact import redact
-from tests.controller.exporters import ZONE, at, exporter, planned, seen
+from tests.controller.exporters import ZONE, at, exporter, initial_status, planned
 from tests.controller.test_plan import checked
 
 MONDAY = at("2026-11-23 12:00")
@@ -198,7 +198,7 @@ def test_report_and_claim_are_written_in_one_status() -> None:
 
 
 def test_report_on_an_active_run_waits_for_its_end() -> None:
-    running = seen(MONDAY).model_copy(update={"active_run": run()})
+    running = initial_status(MONDAY).model_copy(update={"active_run": run()})
     status = after_report(f"{RUN}=Sent", running)
     assert status.last_handled_settlement is None
     assert status.last_settlement is None

@@ -13,7 +13,7 @@ from qualtrics_exporter.export.sample import surveyed_groups
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import SAMPLED_GROUPS, ActiveRun, Result, SampledGroup, Status, entry_of
-from tests.controller.exporters import ZONE, at, exporter, planned, seen
+from tests.controller.exporters import ZONE, at, exporter, initial_status, planned
 from tests.environment.stage import Stage
 
 MONDAY = at("2026-11-23 12:00")
@@ -31,7 +31,7 @@ def after_run(
         send_time=MONDAY if sent else None, sampled_group=GROUP.model_copy(update={"run_id": run_id}),
         survey_id="SV_teamsRollout01", batch_id="BT_1",
     )  # fmt: skip
-    busy = exporter((status or seen(MONDAY)).model_copy(update={"active_run": run}))
+    busy = exporter((status or initial_status(MONDAY)).model_copy(update={"active_run": run}))
     return finished(busy, Ended(entry_of(run, result, reason, "", MONDAY)), MONDAY, ZONE)
 
 
@@ -95,13 +95,15 @@ def test_group_of_an_unreadable_run_that_may_have_sent_counts_as_surveyed() -> N
         "id": RUN, "trigger": "Schedule", "startTime": "2026-11-23T12:00:00Z", "step": "Resting",
         "sampledGroup": GROUP.model_dump(by_alias=True, mode="json"),
     }  # fmt: skip
-    found = replace(exporter(seen(MONDAY)), unreadable_run=run)
+    found = replace(exporter(initial_status(MONDAY)), unreadable_run=run)
     assert planned(found, MONDAY).status.sampled_groups == [SENT_GROUP]
 
 
 def test_unreadable_run_without_a_group_counts_as_a_send_to_everybody() -> None:
     run = {"id": RUN, "trigger": "Schedule", "startTime": "2026-11-20T12:00:00Z", "step": "Resting"}
-    (group,) = planned(replace(exporter(seen(MONDAY)), unreadable_run=run), MONDAY).status.sampled_groups or []
+    (group,) = (
+        planned(replace(exporter(initial_status(MONDAY)), unreadable_run=run), MONDAY).status.sampled_groups or []
+    )
     assert (group.groups, group.group, group.send_time) == (1, 1, MONDAY)
 
 

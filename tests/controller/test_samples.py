@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from hack import plain_yaml
+from hack.files import ROOT
 from qualtrics_exporter.sandbox.samples import SAMPLES
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT
 from tests.environment.stage import Stage
 
 MANIFESTS = {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qualtrics_exporter.controller.plan.requests import RUN, TEST, requested, with_receipt
 from qualtrics_exporter.resource.status import Status
-from tests.controller.exporters import at, exporter, planned, seen
+from tests.controller.exporters import at, exporter, initial_status, planned
 
 NOON = at("2026-11-23 12:00")
 
@@ -58,7 +58,7 @@ def as_json(status: Status) -> str:
 
 
 def test_token_of_a_dry_test_is_shown_unchanged() -> None:
-    found = exporter(seen(NOON), annotations={"test-requested-at": "dry-2026-11-23T12:00:00Z"})
+    found = exporter(initial_status(NOON), annotations={"test-requested-at": "dry-2026-11-23T12:00:00Z"})
     token = requested(TEST, found)
     assert token
     assert with_receipt(TEST, found, found.status, token).last_handled_test_request == "dry-2026-11-23T12:00:00Z"
@@ -67,7 +67,7 @@ def test_token_of_a_dry_test_is_shown_unchanged() -> None:
 def after_request(token: str) -> Status:
     """The status after a run and a test were requested with this token, and both were claimed and have ended."""
     annotations = {"run-requested-at": token, "test-requested-at": token, "test-mode": "Deliver"}
-    first = planned(exporter(seen(NOON), annotations=annotations), NOON)
+    first = planned(exporter(initial_status(NOON), annotations=annotations), NOON)
     assert first.claimed
     ended = first.status.model_copy(update={"active_run": None})
     second = planned(exporter(ended, annotations=annotations), NOON)
@@ -102,7 +102,9 @@ def test_token_on_a_new_exporter_is_shown_as_its_digest() -> None:
 
 
 def test_token_of_a_skipped_request_is_shown_as_its_digest() -> None:
-    requested_run = exporter(seen(NOON), annotations={"run-requested-at": "asked by alice@example.com"}, suspend=True)
+    requested_run = exporter(
+        initial_status(NOON), annotations={"run-requested-at": "asked by alice@example.com"}, suspend=True
+    )
     status = planned(requested_run, NOON).status
     assert [entry.reason for entry in status.history or []] == ["Suspended"]
     assert "alice" not in as_json(status)
@@ -139,7 +141,7 @@ REMOVED_FIELDS = {
 
 def older_status(*removed: str, **changed: Any) -> Status:
     """A status of the previous version, without some fields."""
-    body = seen(NOON).model_dump(by_alias=True, exclude_none=True, mode="json")
+    body = initial_status(NOON).model_dump(by_alias=True, exclude_none=True, mode="json")
     body |= OLDER_STATUS | changed
     return Status.model_validate({key: value for key, value in body.items() if key not in removed})
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.controller.recipients import EVERYBODY, Mailed
+from tests.controller.recipients import EVERYBODY, MailedAddresses
 from tests.environment.stage import AppliedExporter, Stage
 from tests.environment.waiting import eventually
 
@@ -23,7 +23,9 @@ def wait_for_event(exporter: AppliedExporter, reason: str) -> None:
     eventually(lambda: [e["reason"] for e in exporter.events()].count(reason) == 1, f"an Event has the reason {reason}")
 
 
-def test_user_reports_an_unknown_run_as_not_sent_and_sends_it_with_a_new_request(stage: Stage, people: Mailed) -> None:
+def test_user_reports_an_unknown_run_as_not_sent_and_sends_it_with_a_new_request(
+    stage: Stage, mailed_addresses: MailedAddresses
+) -> None:
     stage.operator()
     exporter, entry = end_as_unknown(stage, "before")
     assert f"settle-run: {entry['id']}=Sent or {entry['id']}=NotSent" in entry["message"]
@@ -40,15 +42,17 @@ def test_user_reports_an_unknown_run_as_not_sent_and_sends_it_with_a_new_request
     assert [(e["result"], e["reason"]) for e in status["history"]] == [("Failed", "SettledAsNotSent")]
     assert status["lastHandledSettlement"] == f"{entry['id']}=NotSent"
     assert exporter.condition("LastRunSucceeded")["reason"] == "SettledAsNotSent"
-    assert people(stage) == set()
+    assert mailed_addresses(stage) == set()
 
     exporter.annotate(run_requested_at="second")
     assert exporter.ended(2)["result"] == "Succeeded"
-    assert people(stage) == EVERYBODY
+    assert mailed_addresses(stage) == EVERYBODY
     assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 2
 
 
-def test_distribution_that_qualtrics_lists_late_is_found_after_a_restart(stage: Stage, people: Mailed) -> None:
+def test_distribution_that_qualtrics_lists_late_is_found_after_a_restart(
+    stage: Stage, mailed_addresses: MailedAddresses
+) -> None:
     operator = stage.operator()
     stage.sandbox.account.list_lag_seconds = 500
     exporter, entry = end_as_unknown(stage, "after")
@@ -69,5 +73,5 @@ def test_distribution_that_qualtrics_lists_late_is_found_after_a_restart(stage: 
     assert status["lastSuccessfulTime"] == entry["completionTime"]
     assert exporter.condition("LastRunSucceeded")["status"] == "True"
     assert exporter.delivered()["sent"] == 6
-    assert people(stage) == EVERYBODY
+    assert mailed_addresses(stage) == EVERYBODY
     assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 1

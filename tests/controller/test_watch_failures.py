@@ -21,7 +21,7 @@ from qualtrics_exporter.controller.kube import auth
 from qualtrics_exporter.controller.kube.connection import Connection
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden
 from qualtrics_exporter.controller.kube.namespace_watch import NamespaceWatch, Timings
-from tests.controller.fake_api import Answer, FakeApi, exporter, reset, silence, status, stream
+from tests.controller.fake_api import FakeApi, Handler, exporter, reset, silence, status, stream
 from tests.controller.watch_with_queue import WatchWithQueue
 from tests.environment.waiting import HANG_SECONDS
 
@@ -32,7 +32,7 @@ def line(event: Any) -> bytes:
 
 BODY = exporter("a", "other")
 EXPIRED = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
-WATCH_FAILURES: dict[str, list[Answer]] = {
+WATCH_FAILURES: dict[str, list[Handler]] = {
     "HTTP 400": [status(400, "BadRequest")],
     "HTTP 401": [status(401, "Unauthorized")] * 3,
     "HTTP 403": [status(403, "Forbidden")] * 5,
@@ -64,7 +64,7 @@ WATCH_FAILURES: dict[str, list[Answer]] = {
     "invalid UTF-8": [stream(b'{"type": "\xff\xfe"}\n')],
     "an empty stream": [stream()],
 }
-LIST_FAILURES: dict[str, list[Answer]] = {
+LIST_FAILURES: dict[str, list[Handler]] = {
     name: answers
     for name, answers in WATCH_FAILURES.items()
     if name.startswith(("HTTP", "a reset connection", "invalid", "an empty stream"))
@@ -117,9 +117,9 @@ async def test_watch_recovers_from_any_failure(api: FakeApi, case: str) -> None:
     api.put(exporter("a", "before"))
     async with watching(api, "a") as setup:
         await until(lambda: setup.watch.blind is None, "exporters are watched")
-        api.order("watch", "a", *WATCH_FAILURES[case])
+        api.handle_next("watch", "a", *WATCH_FAILURES[case])
         api.end_watches("a")
-        await until(lambda: not api.orders["watch", "a"], "the watch has received every failure")
+        await until(lambda: not api.next_handlers["watch", "a"], "the watch has received every failure")
         api.put(exporter("a", "after"))
         await until(lambda: setup.names() >= {"a/before", "a/after"}, "new changes are received")
         await until(lambda: setup.watch.blind is None, "exporters are watched")
@@ -129,14 +129,14 @@ async def test_watch_recovers_from_any_failure(api: FakeApi, case: str) -> None:
 @pytest.mark.parametrize("case", LIST_FAILURES)
 async def test_failed_list_is_retried(api: FakeApi, case: str) -> None:
     api.put(exporter("a", "before"))
-    api.order("list", "a", *LIST_FAILURES[case])
+    api.handle_next("list", "a", *LIST_FAILURES[case])
     async with watching(api, "a") as setup:
         await until(lambda: setup.names() == {"a/before"}, "exporters are listed")
         await until(lambda: setup.watch.blind is None, "exporters are watched")
 
 
 async def test_list_without_a_reply_or_with_a_long_retry_after_is_restarted(api: FakeApi) -> None:
-    api.order("list", "a", silence, *[status(429, "TooManyRequests", {"Retry-After": "3600"})] * 2)
+    api.handle_next("list", "a", silence, *[status(429, "TooManyRequests", {"Retry-After": "3600"})] * 2)
     api.put(exporter("a", "one"))
     async with watching(api, "a", timings=replace(SHORT_PAUSES, stuck=0.2)) as setup:
         await until(lambda: setup.names() == {"a/one"}, "exporters are listed")
@@ -145,12 +145,12 @@ async def test_list_without_a_reply_or_with_a_long_retry_after_is_restarted(api:
 async def test_watch_reports_for_how_long_it_has_been_blind(api: FakeApi) -> None:
     async with watching(api, "a") as setup:
         await until(lambda: setup.watch.blind is None, "exporters are watched")
-        api.lasting["watch", "a"] = status(503, "ServiceUnavailable")
+        api.handlers["watch", "a"] = status(503, "ServiceUnavailable")
         api.end_watches("a")
         await until(lambda: setup.watch.blind is not None, "the watch is blind")
         assert setup.watch.blind
         assert setup.watch.blind_seconds()["a"] > 0
-        del api.lasting["watch", "a"]
+        del api.handlers["watch", "a"]
         await until(lambda: setup.watch.blind is None, "exporters are watched again")
 
 
@@ -191,7 +191,7 @@ async def test_watch_that_is_cancelled_twice_closes_its_connections(
 
 
 async def test_process_that_stays_blind_ends_with_an_error(api: FakeApi) -> None:
-    api.lasting["watch", "a"] = status(503, "ServiceUnavailable")
+    api.handlers["watch", "a"] = status(503, "ServiceUnavailable")
     setup = watch_with_queue(api, "a", timings=replace(SHORT_PAUSES, blind=0.3))
     with pytest.raises(ExceptionGroup) as ended:
         await asyncio.wait_for(setup.watch.run(lambda: None), HANG_SECONDS)
@@ -199,7 +199,7 @@ async def test_process_that_stays_blind_ends_with_an_error(api: FakeApi) -> None
 
 
 async def test_process_that_watches_one_of_two_namespaces_keeps_running(api: FakeApi) -> None:
-    api.lasting["watch", "b"] = status(403, "Forbidden")
+    api.handlers["watch", "b"] = status(403, "Forbidden")
     async with watching(api, "a", "b") as setup:
         await until(lambda: setup.watch.blind is None, "a is watched")
         setup.watch._timings = replace(SHORT_PAUSES, blind=0.2)
@@ -217,7 +217,7 @@ async def test_namespace_that_becomes_readable_again_is_watched_without_a_restar
     api.put(exporter("b", "one"))
     async with watching(api, "a", "b") as setup:
         await until(lambda: setup.names() == {"a/one", "b/one"}, "both namespaces are listed")
-        api.lasting["watch", "b"] = status(403, "Forbidden")
+        api.handlers["watch", "b"] = status(403, "Forbidden")
         if kind == "list":
             setup.cluster.problems["b"] = Forbidden("the operator may not list exporters in namespace b", 403)
         watch_of_b = setup.watch.namespaces["b"]
@@ -231,7 +231,7 @@ async def test_namespace_that_becomes_readable_again_is_watched_without_a_restar
         await until(lambda: "a/two" in setup.names(), "changes in a are received")
         api.objects.pop(("b", "one"))  # the namespace is deleted and created again
         api.put(exporter("b", "new"))
-        api.lasting.clear()
+        api.handlers.clear()
         setup.cluster.problems.clear()
         await until(
             lambda: setup.names() == {"a/one", "a/two", "b/new"}, "b is watched again, without the deleted exporter"
@@ -258,7 +258,7 @@ async def test_pod_is_not_ready_until_each_namespace_is_listed_or_refused(api: F
         return status(403, "Forbidden")(request) if result == "refused" else api._list("b")  # type: ignore[return-value]
 
     api.put(exporter("b", "one"))
-    api.order("list", "b", hold)
+    api.handle_next("list", "b", hold)
     async with watching(api, "a", "b") as setup:
         await until(lambda: setup.watch.blind is None, "a is watched")
         await until(lambda: ("list", "b") in api.requests, "b is listed")
@@ -282,7 +282,7 @@ async def test_restart_of_a_watch_leaves_other_tasks_and_signal_handlers_unchang
     tasks_before = kopf_tasks()
     for _ in range(5):
         starts = setup.watch.namespaces["a"].starts
-        api.tell("a", b"nonsense\n")
+        api.send_to_watches("a", b"nonsense\n")
         await until(
             lambda starts=starts: setup.watch.namespaces["a"].starts > starts and setup.watch.blind is None,
             "exporters are watched again",

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from hack.files import ROOT
 from tests.environment import chart_rules, demo
-from tests.environment.build import ROOT
 from tests.environment.waiting import HANG_SECONDS
 
 

@@ -1,1 +1,38 @@
-"""Real components that tests and the demo run against. They are created here and removed when the run ends."""
+"""Real components that tests and the demo run against. They are created here and removed when the run ends.
+
+The builders of the programs, the image and the node are in `hack/`.
+
+A cluster:
+
+    controlplane.py             a control plane, with namespaces, service accounts and kubeconfigs
+    controlplane_processes.py   its processes: etcd and kube-apiserver
+    api_gate.py                 a proxy in front of the API server that records requests and injects faults
+    chart_rules.py              the permissions of the operator, from the chart
+    release.py                  a release of the chart on a control plane, which has no nodes
+    installation.py             the chart and the sandbox, installed on a node
+
+The operator and the remote services:
+
+    stage.py                    everything that a scenario needs: a namespace, sandbox, clock, operators, exporters
+    operator.py                 the operator as a process
+    forking.py                  starts operators fast, as forks of a process that has imported everything
+    sandbox.py                  Nexthink and Qualtrics on real HTTPS sockets
+    proxy.py                    a forward proxy
+    inspection.py               a certificate authority for TLS inspection
+    loop_thread.py              servers in a thread, next to synchronous tests
+
+Time and waiting:
+
+    clock.py                    a clock that tests move, also for other processes
+    lease_time.py               Leases that expire only when a test moves their time
+    loop_clock.py               the time of the event loop
+    waiting.py                  waits for other processes
+    work.py                     counts function calls
+
+Other modules:
+
+    demo.py                     `make demo`
+    node_demo.py                `make node`
+    build.py                    the path of a program that is installed with the development packages
+    log_settings.py             restores the logging settings after a test
+"""

@@ -47,7 +47,7 @@ class ApiCall:
     status: int = 0
     done: float | None = None
     """When the API server responded, in monotonic time."""
-    taken: bool = False
+    executed: bool = False
     """Whether the API server executed the request, also if the operator did not get the response."""
     uid: str = ""
     run: dict[str, Any] | None = None
@@ -107,22 +107,22 @@ class ApiGate:
         """Remove all faults, and continue the requests that are held."""
         self._thread.call(self._faults.clear)
 
-    def cut(self) -> None:
+    def partition(self) -> None:
         """Partition the operator from the API server: drop all connections, and reject new ones."""
-        self._thread.call(self._partition)
+        self._thread.call(self._start_partition)
 
     @property
-    def is_cut(self) -> bool:
+    def is_partitioned(self) -> bool:
         """Whether the operator is partitioned from the API server."""
         return self._partitioned
 
-    def mend(self) -> None:
+    def end_partition(self) -> None:
         """End the partition."""
         self._partitioned = False
 
     def drop_watches(self) -> None:
         """Drop the open connections, as a load balancer sometimes does, and accept new ones."""
-        self._thread.call(self._partition)
+        self._thread.call(self._start_partition)
         self._partitioned = False
 
     # Implementation
@@ -140,11 +140,11 @@ class ApiGate:
 
     async def _stop(self) -> None:
         self._faults.clear()
-        self._partition()
+        self._start_partition()
         await self._runner.cleanup()
         await self._session.close()
 
-    def _partition(self) -> None:
+    def _start_partition(self) -> None:
         self._partitioned = True
         for transport in tuple(self._connections):
             transport.abort()
@@ -176,8 +176,8 @@ class ApiGate:
             if call.operation == "api.watch":
                 return await self._forward_stream(request, reply, call)
             content = await reply.read()
-            call.done, call.taken = self._clock.monotonic(), reply.status < 300
-            if call.operation.startswith("api.status") and call.taken:
+            call.done, call.executed = self._clock.monotonic(), reply.status < 300
+            if call.operation.startswith("api.status") and call.executed:
                 self._runs[call.uid] = call.run is not None
             if fault:
                 await self._faults.pause(fault, "after", call.operation)

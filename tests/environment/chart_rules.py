@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.environment.helm import Helm
+from hack.helm import Helm
 
 RELEASE = "qualtrics-exporter"
 """The release has the name of the default Lease."""

@@ -1,8 +1,8 @@
-"""A clock that tests hold in their hands, also for another process.
+"""A clock that tests control, also for other processes.
 
-The time is the machine's time plus what the test added, so that nothing stands still and a week passes in an
-instant. The additions can live in a small file. An event loop of a process that was given the same path looks at the
-file every 20 ms while any of its tasks sleeps, and wakes the tasks when something was added.
+Its time is the time of the machine plus the time that the test has added. So it never stops, and a test can let a week
+pass at once. The added time can be in a small file. A process with a clock for the same file reads it every 20 ms while
+one of its tasks sleeps, and wakes its tasks when time was added.
 """
 
 import asyncio
@@ -19,38 +19,37 @@ from tests.environment.waiting import HANG_SECONDS
 
 POLL_SECONDS = 0.02
 HEARTBEAT = "heartbeat of "
-"""How the names of the tasks begin that show that the holder of a run is alive (`controller.status.journal`)."""
+"""The prefix of the names of tasks that write heartbeats of a run (`controller.status.journal`)."""
 
 
 def watches_a_limit() -> bool:
-    """Whether the current task only waits for a time limit to pass: nobody is kept waiting by that sleep."""
+    """Return whether the current task only enforces a time limit: nothing waits for its sleep."""
     task = asyncio.current_task()
     return task is not None and task.get_name() == TASK_NAME
 
 
 def in_background() -> bool:
-    """Whether the current task only watches a time limit or writes heartbeats: a run does not wait for that sleep."""
+    """Return whether the current task only enforces a time limit or writes heartbeats: no run waits for its sleep."""
     task = asyncio.current_task()
     return watches_a_limit() or (task is not None and task.get_name().startswith(HEARTBEAT))
 
 
 class SteeredClock:
-    """Implements `qualtrics_exporter.clock.Clock`: real time, plus what `advance` added.
+    """Implements `qualtrics_exporter.clock.Clock`: real time, plus the time that `advance` has added.
 
-    `start` sets the wall clock once, by whoever creates the file (or the clock without a file); a process that
-    only follows leaves it out.
+    `start` sets the wall clock. A process that only follows the file of another process does not pass it.
     """
 
     def __init__(self, path: Path | None = None, *, start: datetime | None = None) -> None:
         self._path = path
-        self._lock = threading.Lock()  # a test and the thread that makes its time pass both set it
+        self._lock = threading.Lock()  # a test and the thread that advances its time both change the time
         self._advanced = 0.0  # seconds on both clocks
         self._wall = 0.0  # seconds on the wall clock only
         self._version = 0  # of the file that was read last
         self._sleepers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._limits: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._watchers: set[asyncio.Event] = set()
-        self._followers: set[asyncio.AbstractEventLoop] = set()  # that look at the file again and again
+        self._followers: set[asyncio.AbstractEventLoop] = set()  # those that poll the file
         if start is not None:
             self._read()
             self._wall = start.timestamp() - self._machine_wall() - self._advanced
@@ -74,7 +73,7 @@ class SteeredClock:
         return SystemClock().uptime()
 
     async def sleep(self, seconds: float) -> None:
-        """Return when that many seconds have passed by this clock: really, or because somebody advanced it."""
+        """Sleep for this number of seconds of this clock. They pass in real time, or when a test advances the clock."""
         wake_at = self.monotonic() + seconds
         sleepers = self._limits if watches_a_limit() else self._sleepers
         await asyncio.sleep(0)
@@ -97,14 +96,14 @@ class SteeredClock:
                 sleepers.discard(sleeper)
 
     def advanced(self) -> float:
-        """How many seconds were added to both clocks."""
+        """Return the number of seconds that were added to both clocks."""
         self._read()
         return self._advanced
 
     def advance(self, seconds: float) -> None:
-        """Let that many seconds pass at once, on both clocks; whoever slept long enough wakes."""
+        """Add this number of seconds to both clocks, and wake the tasks whose sleep is over."""
         if seconds < 0:
-            raise ValueError("time passes forwards; set_wall() sets the wall clock back")
+            raise ValueError("the time cannot go back; set_wall() sets the wall clock back")
         with self._lock:
             self._read()
             self._advanced += seconds
@@ -112,22 +111,22 @@ class SteeredClock:
         self._wake()
 
     def advance_to(self, moment: datetime) -> None:
-        """Let time pass until the wall clock shows that moment, if it does not yet."""
+        """Advance both clocks until the wall clock shows this time, unless it is later already."""
         self.advance(max(0.0, (moment - self.now()).total_seconds()))
 
     def set_wall(self, moment: datetime) -> None:
-        """Set the wall clock, forwards or back; `monotonic` and sleepers notice nothing."""
+        """Set the wall clock forward or back. `monotonic` does not change, and no task wakes."""
         with self._lock:
             self._wall += (moment - self.now()).total_seconds()
             self._write()
 
     @property
     def sleepers(self) -> int:
-        """How many tasks of this process sleep by this clock, without those that watch a time limit."""
+        """The number of tasks of this process that sleep, without those that enforce a time limit."""
         return len(self._sleepers)
 
     async def asleep(self, sleepers: int = 1, *, timeout: float = HANG_SECONDS) -> None:
-        """Wait until so many tasks of this process sleep by this clock; TimeoutError after so many real seconds."""
+        """Wait until this number of tasks of this process sleep. Raise TimeoutError after `timeout` real seconds."""
         async with asyncio.timeout(timeout):
             while self.sleepers < sleepers:
                 watcher = asyncio.Event()
@@ -142,7 +141,7 @@ class SteeredClock:
             loop.call_soon_threadsafe(event.set)
 
     def _follow(self, loop: asyncio.AbstractEventLoop, version: int) -> None:
-        """Look at the file now and again for all tasks of a loop: one look for each task would cost far more."""
+        """Poll the file for all tasks of a loop: a poll for each task would take far more processor time."""
         sleeping = [event for of, event in (*self._sleepers, *self._limits) if of is loop]
         if not sleeping:
             self._followers.discard(loop)
@@ -158,7 +157,7 @@ class SteeredClock:
             return
         try:
             version = self._path.stat().st_mtime_ns
-            if version == self._version:  # most often, and to look costs a tenth of reading
+            if version == self._version:  # the usual case: this check takes a tenth of the time of reading
                 return
             state = json.loads(self._path.read_text(encoding="utf-8"))
             self._advanced, self._wall, self._version = state["advanced"], state["wall"], version
@@ -168,16 +167,16 @@ class SteeredClock:
     def _write(self) -> None:
         if self._path is None:
             return
-        # A new file each time, put in place in one step: a reader sees the old one or the new one.
+        # A new file replaces the old one in one step, so a reader sees either of them.
         fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         fresh.write_text(json.dumps({"advanced": self._advanced, "wall": self._wall}), encoding="utf-8")
-        # The file system's own times are too coarse to tell two writes apart.
+        # The clock of the file system is too coarse to distinguish two writes.
         os.utime(fresh, ns=(time.time_ns(),) * 2)
         fresh.replace(self._path)
 
 
-class HastyClock(SteeredClock):
-    """Whoever sleeps by it makes the time pass."""
+class AutoAdvancingClock(SteeredClock):
+    """A sleep does not wait: it advances the clock instead."""
 
     async def sleep(self, seconds: float) -> None:
         if in_background():

@@ -6,7 +6,7 @@ The first of these is used:
 1. `QUALTRICS_EXPORTER_TEST_KUBECONFIG`: an existing cluster. The tests leave objects in it, so it must be named
    explicitly: `KUBECONFIG` is ignored, because its current context can be any cluster.
 2. `KUBEBUILDER_ASSETS`: a folder with the binaries `etcd` and `kube-apiserver`.
-3. A program built by `build.py`.
+3. A program built by `hack/programs.py`.
 
 The last two use only a temporary folder and 127.0.0.1, and are removed when the run ends or is killed. They run no
 controllers: a namespace gets no default service account, and a deleted namespace stays `Terminating`. So each test
@@ -15,58 +15,32 @@ creates its own namespace and does not delete it.
 `python -m tests.environment.controlplane` runs a control plane in the foreground and prints the path of its kubeconfig.
 """
 
-import http.client
 import json
 import os
-import re
-import secrets
 import shutil
 import signal
-import socket
-import ssl
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import kubernetes
-import trustme
 
-from tests.environment import guard
-from tests.environment.api_calls import ApiCalls
-from tests.environment.build import ROOT, BuildError, build, control_plane_command, installed, without_collection
+from hack.api_calls import ApiCalls
+from hack.build import BuildError
+from hack.files import ROOT
+from hack.guard import Guard, temporary_folder
+from hack.kubectl import KubectlError, run_kubectl, write_kubeconfig
+from tests.environment.controlplane_processes import ControlPlaneError, ControlPlaneProcesses
 from tests.environment.waiting import HANG, HANG_SECONDS, eventually
 
 EXISTING_CLUSTER = "QUALTRICS_EXPORTER_TEST_KUBECONFIG"
-BINARIES = "KUBEBUILDER_ASSETS"
-
-STOP_TIMEOUT = 15.0
-"""Seconds between SIGTERM and SIGKILL. Both have the same result for the tests."""
-
-GOGC = "400"
-"""GOGC of the processes. It is higher than the default of 100: they use more memory and less processor time."""
-
-NOT_AN_ERROR = re.compile(r"[IW]\d{4} ")
-"""The prefix of log lines that are not errors. A healthy API server writes hundreds of them."""
 
 Rule = Mapping[str, Sequence[str]]
 """A rule of a Role, as in its manifest: apiGroups, resources, verbs and optionally resourceNames."""
-
-
-class ControlPlaneError(Exception):
-    """The control plane cannot start, or an operation is not possible. The message contains the end of its log."""
-
-
-class KubectlError(subprocess.CalledProcessError):
-    """kubectl failed. The message contains its output, so that a failed test shows it."""
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}\n{self.stdout}{self.stderr}"
 
 
 class ControlPlane(ApiCalls):
@@ -82,11 +56,8 @@ class ControlPlane(ApiCalls):
         """Whether the tests started the control plane. Only then they can freeze and restart it."""
         self._folder: Path | None = None
         self._kubeconfig: Path | None = Path(existing).expanduser().resolve() if existing else None
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._guard: subprocess.Popen[str] | None = None
-        self._port: socket.socket | None = None
-        self._token = secrets.token_urlsafe()
-        self._tls: ssl.SSLContext | None = None
+        self._processes: ControlPlaneProcesses | None = None
+        self._guard: Guard | None = None
         self._clients: dict[Path, Any] = {}
         self.is_frozen = False
         self._created_objects: list[tuple[str, ...]] = []
@@ -107,10 +78,11 @@ class ControlPlane(ApiCalls):
             raise ControlPlaneError("the control plane is already running")
         self._folder = temporary_folder()
         try:
-            self._guard = start_guard(self._folder)
+            self._guard = Guard(self._folder)
             if self.owned:
-                self._prepare()
-                self._launch()
+                self._processes = ControlPlaneProcesses(self._folder, self._guard)
+                self._kubeconfig = self._processes.kubeconfig
+                self._processes.start()
             else:
                 self._attach()
         except BaseException:
@@ -123,43 +95,38 @@ class ControlPlane(ApiCalls):
         for arguments in self._created_objects:
             self.kubectl("delete", "--wait=false", "--ignore-not-found", *arguments, check=False)
         self._created_objects.clear()
-        self._terminate()
-        if self._port:
-            self._port.close()
+        if self._processes:
+            self._processes.close()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
         if self._guard:
-            self._guard.communicate()  # closes its standard input, which ends it
-        self._folder = self._guard = self._port = None
+            self._guard.stop()
+        self._folder = self._guard = self._processes = None
         self._cluster = {}
         if self.owned:
             self._kubeconfig = None
 
     def restart(self) -> None:
         """Stop the processes and start them again, with the same address and objects."""
-        self._require_owned()
+        processes = self._owned_processes()
         self._close_clients()
-        self._terminate()
-        self._launch()
+        processes.stop()
+        processes.start()
 
     def freeze(self) -> None:
         """Suspend the processes: connections stay open and get no response, as if the node hangs."""
-        self._require_owned()
+        processes = self._owned_processes()
         self.is_frozen = True
-        self._signal(signal.SIGSTOP)
-        for process in self._processes:
-            os.waitpid(process.pid, os.WUNTRACED)  # until then, a thread can still respond
+        processes.freeze()
 
     def thaw(self) -> None:
         """Resume the processes after `freeze`, and wait until the API server is ready."""
-        self._require_owned()
-        self._signal(signal.SIGCONT)
-        self._wait_until_ready()
+        self._owned_processes().thaw()
         self.is_frozen = False
 
     def wait(self) -> None:
         """Wait until a process exits unexpectedly. For an existing cluster, this never returns."""
-        while all(process.poll() is None for process in self._processes):
+        while not self._processes or self._processes.are_running():
             time.sleep(0.5)
 
     # Operations
@@ -261,9 +228,15 @@ class ControlPlane(ApiCalls):
             raise ControlPlaneError("the control plane is not running")
         return self._folder.joinpath(*parts)
 
-    def _require_owned(self) -> None:
+    def _owned_processes(self) -> ControlPlaneProcesses:
         if not self.owned:
             raise ControlPlaneError(f"the tests did not start the cluster of {EXISTING_CLUSTER}, and cannot stop it")
+        if not self._processes:
+            raise ControlPlaneError("the control plane is not running")
+        return self._processes
+
+    def _address(self) -> tuple[str, int]:
+        return self._owned_processes().address()
 
     def _delete_when_stopped(self, *arguments: str) -> None:
         if not self.owned:
@@ -275,201 +248,11 @@ class ControlPlane(ApiCalls):
             raise ControlPlaneError(f"{EXISTING_CLUSTER} is {self.kubeconfig}, which is not a file")
         self.kubectl("get", "--raw", "/readyz", "--request-timeout", HANG)
 
-    def _prepare(self) -> None:
-        """Create everything that a restart keeps: the address, certificates and the kubeconfig of the administrator."""
-        self._port = reserve_port()
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(self._path("ca.pem"))
-        server = authority.issue_cert("127.0.0.1", "localhost", "kubernetes.default.svc")
-        server.private_key_and_cert_chain_pem.write_to_path(self._path("server.pem"))
-        authority.issue_cert(common_name="tokens").private_key_pem.write_to_path(self._path("tokens.pem"))
-        self._path("users.csv").write_text(f"{self._token},admin,admin,system:masters\n")
-        self._path("etcd").mkdir(mode=0o700)
-        self._tls = ssl.create_default_context(cafile=str(self._path("ca.pem")))
-        host, port = self._address()
-        cluster = {"server": f"https://{host}:{port}", "certificate-authority": str(self._path("ca.pem"))}
-        self._kubeconfig = write_kubeconfig(self._path("kubeconfig"), cluster, self._token, "default")
-
-    def _address(self) -> tuple[str, int]:
-        assert self._port
-        host, port = self._port.getsockname()
-        return host, port
-
-    def _launch(self) -> None:
-        binaries = os.environ.get(BINARIES)
-        if binaries:
-            etcd_url, peer_url = (
-                f"unix://{self._path('etcd', 'client.sock')}",
-                f"unix://{self._path('etcd', 'peer.sock')}",
-            )
-            self._spawn(
-                str(Path(binaries) / "etcd"),
-                f"--data-dir={self._path('etcd')}",
-                f"--listen-client-urls={etcd_url}",
-                f"--advertise-client-urls={etcd_url}",
-                f"--listen-peer-urls={peer_url}",
-                f"--initial-advertise-peer-urls={peer_url}",
-                f"--initial-cluster=default={peer_url}",
-                "--log-level=error",
-                "--unsafe-no-fsync",
-            )
-            self._spawn(str(Path(binaries) / "kube-apiserver"), f"--etcd-servers={etcd_url}", *self._flags())
-        else:
-            self._spawn(*control_plane_command(), str(self._path("etcd")), *self._flags())
-        self._wait_until_ready()
-
-    def _flags(self) -> list[str]:
-        host, port = self._address()
-        return [
-            f"--advertise-address={host}",
-            f"--bind-address={host}",
-            "--endpoint-reconciler-type=none",  # the other types reject a loopback address
-            f"--secure-port={port}",
-            "--permit-port-sharing",  # with the socket that reserves the port
-            f"--cert-dir={self._path()}",
-            f"--tls-cert-file={self._path('server.pem')}",
-            f"--tls-private-key-file={self._path('server.pem')}",
-            "--authorization-mode=RBAC",
-            f"--token-auth-file={self._path('users.csv')}",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={self._path('tokens.pem')}",
-            f"--service-account-signing-key-file={self._path('tokens.pem')}",
-            "--service-cluster-ip-range=10.0.0.0/24",
-            # This plugin rejects pods in a namespace without a default service account. No controller creates one here.
-            "--disable-admission-plugins=ServiceAccount",
-        ]
-
-    def _spawn(self, *command: str) -> None:
-        """Start a process in its own session, so that Ctrl-C on the terminal interrupts only the test run."""
-        with self._path("log").open("ab") as log:
-            try:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self._path(),
-                    env={"GOGC": GOGC, **os.environ},
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise ControlPlaneError(f"{command[0]}: {error.strerror}") from error
-        self._processes.append(process)
-        self._update_guard()
-
-    def _update_guard(self) -> None:
-        assert self._guard
-        assert self._guard.stdin
-        with suppress(BrokenPipeError):  # the guard was killed: this is not an error
-            self._guard.stdin.write(" ".join(str(process.pid) for process in self._processes) + "\n")
-            self._guard.stdin.flush()
-
-    def _wait_until_ready(self) -> None:
-        headers = {"Authorization": f"Bearer {self._token}"}
-        deadline = time.monotonic() + HANG_SECONDS
-        while True:
-            connection = http.client.HTTPSConnection(*self._address(), context=self._tls, timeout=HANG_SECONDS)
-            try:
-                connection.request("GET", "/readyz", headers=headers)
-                if connection.getresponse().status == 200:
-                    return
-            except (OSError, http.client.HTTPException):
-                pass  # it does not accept connections yet
-            finally:
-                connection.close()
-            if any(process.poll() is not None for process in self._processes):
-                raise ControlPlaneError(f"the control plane exited unexpectedly:\n{self._log()}")
-            if time.monotonic() > deadline:
-                raise ControlPlaneError(f"the control plane is not ready after {HANG_SECONDS:.0f} s:\n{self._log()}")
-            time.sleep(0.05)
-
-    def _log(self) -> str:
-        lines = self._path("log").read_text(errors="replace").splitlines()
-        errors = [line for line in lines if not NOT_AN_ERROR.match(line)]
-        return "\n".join(errors[-15:])
-
-    def _signal(self, number: signal.Signals) -> None:
-        for process in self._processes:
-            if process.poll() is None:
-                os.killpg(process.pid, number)
-
-    def _terminate(self) -> None:
-        """Stop the processes, the API server before etcd. Kill those that do not exit in time."""
-        self._signal(signal.SIGCONT)
-        for process in reversed(self._processes):
-            process.terminate()
-            try:
-                process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        if self._processes:
-            self._processes.clear()
-            self._update_guard()
-
     def _close_clients(self) -> None:
         for client in self._clients.values():
             client.close()
             client.rest_client.pool_manager.clear()
         self._clients.clear()
-
-
-def run_kubectl(
-    arguments: Sequence[str],
-    kubeconfig: Path,
-    cache: Path,
-    *,
-    input: str | None = None,  # noqa: A002 - as subprocess.run calls it
-    check: bool = True,
-    timeout: float = HANG_SECONDS,
-) -> subprocess.CompletedProcess[str]:
-    """Run kubectl. Raise KubectlError if it fails, unless `check` is false.
-
-    This is the pinned kubectl of the Python environment. It does not read or write files in the home of the user.
-    """
-    variables = {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(cache), "KUBERC": "off"}
-    environment = {**without_collection(os.environ), **variables}
-    command = [str(installed("kubectl")), *arguments]
-    done = subprocess.run(command, input=input, env=environment, capture_output=True, text=True, timeout=timeout)
-    if check and done.returncode != 0:
-        raise KubectlError(done.returncode, command, done.stdout, done.stderr)
-    return done
-
-
-def prepare() -> None:
-    """Build the program that tests need. Call this before the tests, because their time is limited.
-
-    Tests need it also with another control plane: it contains Helm, which renders the permissions of all operators.
-    """
-    build()
-
-
-def temporary_folder() -> Path:
-    """Create a folder with a short path: the path of a socket has at most 107 bytes, and TMPDIR can be long."""
-    parent = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="qex-", dir=parent if len(parent) < 64 else "/tmp"))
-
-
-def reserve_port() -> socket.socket:
-    """Return a socket that reserves a free port on 127.0.0.1 while it is open.
-
-    The socket is bound and does not listen, so the API server, which shares the port, gets all connections. No other
-    process gets the port before the API server starts or during a restart.
-    """
-    reservation = socket.socket()
-    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    reservation.bind(("127.0.0.1", 0))
-    return reservation
-
-
-def start_guard(folder: Path, cgroups: Sequence[Path] = ()) -> "subprocess.Popen[str]":
-    """Start the process that cleans up if this process is killed."""
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", guard.__file__, str(folder), *map(str, cgroups)],
-        stdin=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def role(scope: str, metadata: dict[str, str], rules: Sequence[Rule], account: tuple[str, str]) -> list[dict[str, Any]]:
@@ -486,22 +269,6 @@ def role(scope: str, metadata: dict[str, str], rules: Sequence[Rule], account: t
             "subjects": [subject],
         },
     ]
-
-
-def write_kubeconfig(path: Path, cluster: Mapping[str, Any], token: str, namespace: str) -> Path:
-    """Write a kubeconfig with one user and one context, as JSON, which is YAML. Only its owner can read it."""
-    content = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "test", "cluster": dict(cluster)}],
-        "users": [{"name": "test", "user": {"token": token}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
-        "current-context": "test",
-    }
-    path.parent.mkdir(exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(content, indent=2) + "\n")
-    return path
 
 
 def main() -> None:

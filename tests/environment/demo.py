@@ -15,10 +15,11 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
+from hack import plain_yaml
+from hack.api_calls import ApiCallError
+from hack.build import BuildError
+from hack.files import ROOT
 from qualtrics_exporter.clock import SystemClock
-from tests.environment import plain_yaml
-from tests.environment.api_calls import ApiCallError
-from tests.environment.build import ROOT, BuildError
 from tests.environment.controlplane import ControlPlane, ControlPlaneError, Rule
 from tests.environment.operator import Operator
 from tests.environment.sandbox import SandboxThread
@@ -48,7 +49,7 @@ def main() -> int:
         )
         cluster = stack.enter_context(ControlPlane())
         version = json.loads(cluster.kubectl("version", "-o", "json").stdout)["serverVersion"]["gitVersion"]
-        say(f"Kubernetes {version} is running.")
+        show(f"Kubernetes {version} is running.")
 
         step("The CRD, the namespace and the sample's Secrets")
         cluster.install_crds()
@@ -57,7 +58,7 @@ def main() -> int:
         for name, keys in sandbox.secrets().items():
             secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys}
             cluster.kubectl("apply", "-n", NAMESPACE, "-f", "-", input=json.dumps(secret))
-        say(f"The sandbox is Nexthink and Qualtrics. Its outbox: {sandbox.outbox_url}")
+        show(f"The sandbox is Nexthink and Qualtrics. Its outbox: {sandbox.outbox_url}")
 
         step("The operator, as a process with its own service account")
         cluster.namespace("qualtrics-exporter-system")
@@ -66,38 +67,38 @@ def main() -> int:
         operator = stack.enter_context(
             Operator(kubeconfig, folder / "operator", *where, "--log-format", "console", forked=False)
         )
-        say(f"It is running. Its metrics: {operator.address}/metrics")
+        show(f"It is running. Its metrics: {operator.address}/metrics")
 
         step(f"kubectl apply -f {SAMPLE.relative_to(ROOT)}")
-        say(cluster.kubectl("apply", "-f", str(SAMPLE)).stdout.strip())
+        show(cluster.kubectl("apply", "-f", str(SAMPLE)).stdout.strip())
         ready = "qualtricsexporter/teams-rollout"
         wait = ("wait", "-n", NAMESPACE, "--for=condition=Ready", ready, f"--timeout={HANG}")
-        say(cluster.kubectl(*wait).stdout.strip())
+        show(cluster.kubectl(*wait).stdout.strip())
 
         step(f"kubectl annotate {ready} {RUN_NOW}=demo")
-        say(cluster.kubectl("annotate", "-n", NAMESPACE, ready, f"{RUN_NOW}=demo").stdout.strip())
+        show(cluster.kubectl("annotate", "-n", NAMESPACE, ready, f"{RUN_NOW}=demo").stdout.strip())
         exporter = AppliedExporter(cluster, NAMESPACE, "teams-rollout")
         entry = exporter.ended()
         eventually(lambda: len(exporter.events()) >= 2, "the Events are there")
 
         step("kubectl get qex -o wide")
-        say(exporter.kubectl("get", "qex", "-o", "wide"))
+        show(exporter.kubectl("get", "qex", "-o", "wide"))
         step("Its status")
-        say(exporter.kubectl("get", "qex", "teams-rollout", "-o", "jsonpath-as-json={.status}"))
+        show(exporter.kubectl("get", "qex", "teams-rollout", "-o", "jsonpath-as-json={.status}"))
         step("Its Events")
         for event in exporter.events():
-            say(f"{event['type']:8} {event['reason']:10} {event['note']}")
+            show(f"{event['type']:8} {event['reason']:10} {event['note']}")
         step("The outbox: the people who got a mail")
         for sent in sandbox.ledger.distributions:
-            say(f"{sent.id}: {sent.subject!r} to {len(sent.recipients)} people")
+            show(f"{sent.id}: {sent.subject!r} to {len(sent.recipients)} people")
             for address in sent.recipients:
-                say(f"    {address}")
+                show(f"    {address}")
         wanted = {str(row[0]).lower() for row in sandbox.account.queries[sandbox.account.query_id].stream() if row[0]}
         mailed = sandbox.ledger.mails()
         good = entry["result"] == "Succeeded" and set(mailed) == wanted and set(mailed.values()) == {1}
         step("One distribution, to exactly the people of the query" if good else "The demo failed")
         if keep and good:
-            stay(cluster, sandbox)
+            keep_running(cluster, sandbox)
         return 0 if good else 1
 
 
@@ -112,13 +113,13 @@ def permissions() -> dict[str, list[Rule]]:
     return {"rules": rules["Role"], "cluster_rules": rules["ClusterRole"]}
 
 
-def stay(cluster: ControlPlane, sandbox: SandboxThread) -> None:
+def keep_running(cluster: ControlPlane, sandbox: SandboxThread) -> None:
     """Keep everything running until Ctrl-C."""
-    say(f"export KUBECONFIG={cluster.kubeconfig}")
-    say(f"kubectl -n {NAMESPACE} get qex -w")
-    say(f"kubectl -n {NAMESPACE} annotate --overwrite qex/teams-rollout {RUN_NOW}=$(date +%s)")
-    say(f"The outbox: {sandbox.outbox_url}")
-    say("Ctrl-C ends everything.")
+    show(f"export KUBECONFIG={cluster.kubeconfig}")
+    show(f"kubectl -n {NAMESPACE} get qex -w")
+    show(f"kubectl -n {NAMESPACE} annotate --overwrite qex/teams-rollout {RUN_NOW}=$(date +%s)")
+    show(f"The outbox: {sandbox.outbox_url}")
+    show("Ctrl-C ends everything.")
     threading.Event().wait()
 
 
@@ -127,7 +128,7 @@ def step(title: str) -> None:
     print(f"\n{bold}▶ {title}{plain}", flush=True)
 
 
-def say(text: str) -> None:
+def show(text: str) -> None:
     """Print a text that belongs to the step."""
     print("\n".join(f"  {line}" for line in text.rstrip().splitlines()), flush=True)
 

@@ -27,7 +27,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from tests.environment.build import ROOT
+from hack.files import ROOT
 from tests.environment.waiting import HANG_SECONDS
 
 MODULES = ("tests.environment.operator", "tests.faults.local_process", "tests.cli.fast_forward")
@@ -53,7 +53,7 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout: float = HANG_SECONDS) -> int:
-        """Wait until the process ends. Raise subprocess.TimeoutExpired after so many seconds."""
+        """Wait until the process ends. Raise subprocess.TimeoutExpired after `timeout` seconds."""
         self._server.receive_until_exit(self.pid, timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout)

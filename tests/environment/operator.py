@@ -1,6 +1,6 @@
-"""The operator as a process of its own, as users run it, but for a clock that the test holds.
+"""The operator as a separate process, as users run it, but with a clock that the test controls.
 
-Run as a module it is the `controller` command with such a clock; `Operator` starts, kills and stops such a process.
+As a program, this module is the `controller` command with such a clock. `Operator` starts, kills and stops it.
 """
 
 import os
@@ -16,13 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from tests.environment.build import ROOT
+from hack.files import ROOT
 from tests.environment.forking import Forked, fork
 from tests.environment.waiting import HANG_SECONDS, eventually
 
 
 class Operator:
-    """One operator process. Its log is kept whole, for tests that look for what must not be in it."""
+    """One operator process. Its complete log is kept, for tests that search it for secrets."""
 
     def __init__(
         self,
@@ -34,11 +34,11 @@ class Operator:
         environment: Mapping[str, str] | None = None,
         forked: bool = True,
     ) -> None:
-        """One that is not `forked` loads itself, as users' do: for figures, and where that is to be seen."""
+        """Without `forked`, start a new Python process, as users do. Measurements and tests of the start need that."""
         self._forked = forked
         self._kubeconfig = kubeconfig
         self.folder = folder
-        """Its logs, its home and its temporary files: all that it can leave on a disk."""
+        """Its logs, home and temporary files: everything that it can write to the disk."""
         self._arguments = arguments
         self._clock = clock
         self._ca = ca
@@ -58,7 +58,7 @@ class Operator:
         if self.alive:
             self.kill()
         if self._output:
-            self._output.close()  # it may have ended by itself
+            self._output.close()  # the process may have exited without `kill`
 
     @property
     def pid(self) -> int:
@@ -68,21 +68,21 @@ class Operator:
 
     @property
     def alive(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
-    def gave_up(self) -> bool:
-        """Whether it ended by itself: then the kubelet starts it again."""
+    def exited_with_error(self) -> bool:
+        """Whether it exited with an error. The kubelet would restart it."""
         return self._process is not None and (self._process.poll() or 0) > 0
 
     @property
     def log(self) -> str:
-        """Everything that all its processes wrote so far."""
+        """The output of all its processes so far."""
         return "".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
 
     def start(self, *, ready: bool = True) -> None:
-        """Start it and, unless told otherwise, wait until it watches."""
+        """Start the process. With `ready`, wait until it is ready."""
         if self._output:
             self._output.close()
         number = len(list(self.folder.glob("*.log")))
@@ -94,7 +94,7 @@ class Operator:
             "QUALTRICS_EXPORTER_TEST_ADDRESS_FILE": str(address_file),
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder),
-            # A restart is a new process in the same pod: it takes over its runs at once. Another operator waits.
+            # A restarted process has the same pod name, so it resumes its runs at once. Another operator waits.
             "POD_NAME": self.folder.name,
             **self._environment,
         }
@@ -116,23 +116,23 @@ class Operator:
             eventually(lambda: self.get("/readyz") == 200, "the operator is ready")
 
     def serves(self) -> None:
-        """Wait until its probes answer, whatever they say."""
-        self.address = eventually(self._address, "the operator says where its probes are")
+        """Wait until it serves its probes, also if they fail."""
+        self.address = eventually(self._address, "the operator has written the address of its probes")
 
     def kill(self) -> None:
-        """As a node that loses power."""
+        """Kill it, as if the node loses power."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """As the kubelet asks; returns the exit code."""
+        """Stop it as the kubelet does, and return the exit code."""
         return self._end(signal.SIGTERM)
 
     def terminate(self) -> None:
-        """As the kubelet asks, without waiting for the end."""
+        """Request it to stop as the kubelet does, without waiting."""
         self.send(signal.SIGTERM)
 
     def wait(self, timeout: float = HANG_SECONDS) -> int:
-        """Wait for its own end; returns the exit code."""
+        """Wait until it exits, and return the exit code."""
         assert self._process
         assert self._output
         code = self._process.wait(timeout)
@@ -140,19 +140,19 @@ class Operator:
         return code
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal, for example SIGSTOP."""
+        """Send a signal, for example SIGSTOP."""
         assert self._process
         if number in (signal.SIGSTOP, signal.SIGCONT):
             self._stopped = number == signal.SIGSTOP
         self._process.send_signal(number)
 
-    def keeps_up(self) -> None:
-        """Return when its event loop has come round, at once if it has none that goes on."""
+    def wait_for_event_loop(self) -> None:
+        """Wait until its event loop has responded once, if the process is running."""
         if self.address and self.alive and not self._stopped:
             self.get("/livez")
 
     def get(self, path: str) -> int:
-        """The HTTP status of one of its probes; 0 when there is no answer."""
+        """Return the HTTP status of one of its probes, or 0 without a response."""
         try:
             with urllib.request.urlopen(f"{self.address}{path}", timeout=HANG_SECONDS) as reply:
                 return int(reply.status)
@@ -163,12 +163,12 @@ class Operator:
             return 0
 
     def metrics(self) -> str:
-        """Its metrics page."""
+        """Return its metrics page."""
         with urllib.request.urlopen(f"{self.address}/metrics", timeout=HANG_SECONDS) as reply:
             return str(reply.read().decode())
 
-    def everything_left(self) -> dict[str, str]:
-        """Every text that it could have let something into: its logs, its metrics, and the files below its home."""
+    def all_output(self) -> dict[str, str]:
+        """Return all its output by name: its logs, its metrics, and the files below its home."""
         files = (path for path in self.folder.rglob("*") if path.is_file())
         left = {f"{self.folder.name}/{path.name}": path.read_bytes().decode(errors="replace") for path in files}
         if self.alive:
@@ -176,7 +176,7 @@ class Operator:
         return left
 
     def peak_memory(self) -> int:
-        """The most memory that the process has had, in bytes."""
+        """Return the peak of the memory of the process, in bytes."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
@@ -197,7 +197,7 @@ class Operator:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The `controller` command with the test's clock; tells where its probes are, the port is any free one."""
+    """Run `controller` with the clock of the test, and write the address of the probes, which use a free port."""
     from qualtrics_exporter.cli import main as command
     from qualtrics_exporter.controller import app
     from qualtrics_exporter.controller.leader_election import LeaderElection
@@ -226,7 +226,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _write(file: Path, text: str) -> None:
-    """Write a file that nobody reads half written."""
+    """Write a file in one step, so that no reader sees a part of it."""
     fresh = file.with_suffix(".new")
     fresh.write_text(text)
     fresh.replace(file)

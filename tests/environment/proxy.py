@@ -1,7 +1,6 @@
 """A real forward proxy: tinyproxy, from the Debian packages of the machine's release, extracted below `.tools/`."""
 
 import platform
-import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -9,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.environment import debian
-from tests.environment.build import TOOLS, BuildError, call, create_once
+from hack import debian
+from hack.build import TOOLS, BuildError, call, create_once
 from tests.environment.waiting import eventually
 
 PACKAGE = "tinyproxy-bin"
@@ -27,18 +26,9 @@ PidFile "{folder}/pid"
 """
 
 
-def obstacle() -> str | None:
-    """Return why this machine cannot run the proxy, or None if it can."""
-    if platform.system() != "Linux":
-        return f"Linux is required, this is {platform.system()}"
-    if missing := [name for name in ("apt-get", "dpkg-deb") if not shutil.which(name)]:
-        return f"{', '.join(missing)} is missing: Debian or a derivative is required"
-    return None
-
-
 def program() -> Path:
     """Return the path of the program, and download it first if it is missing. It needs only the C library."""
-    if reason := obstacle():
+    if reason := debian.download_unsupported_reason():
         raise BuildError(f"This machine cannot run the proxy: {reason}.")
     place = TOOLS / f"tinyproxy-{debian.release()[1]}-{platform.machine()}"
     with create_once(place, "downloading the proxy") as root:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hack.helm import CHART, Helm
 from tests.environment.controlplane import ControlPlane
-from tests.environment.helm import CHART, Helm
 from tests.environment.operator import Operator
 from tests.environment.stage import Stage
 from tests.environment.waiting import eventually

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import urllib3
 import yaml
 
+from hack.api_calls import ApiCallError
 from qualtrics_exporter.sandbox import Query
 from tests.environment import chart_rules
-from tests.environment.api_calls import ApiCallError
 from tests.environment.api_gate import ApiGate
 from tests.environment.clock import SteeredClock
 from tests.environment.controlplane import ControlPlane, ControlPlaneError
@@ -32,10 +32,10 @@ KIND = "qualtricsexporter"
 # A Tuesday at noon, far from changes to and from daylight saving time.
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
-LOOK_SECONDS = 2.0
+POLL_SECONDS = 2.0
 """How far each poll of a status advances the controlled clock."""
 ROUNDS_PER_STEP = 8
-"""Between two steps of the clock, every process has the time for so many rounds."""
+"""How many rounds every process has time for between two steps of the clock."""
 LEASE_STEP = LEASE_SECONDS / 30
 
 
@@ -198,7 +198,7 @@ class Stage:
                 self.cluster.read("/version")
         self.sandbox.call(lambda: None)
         for operator in tuple(self._operators):
-            operator.keeps_up()
+            operator.wait_for_event_loop()
         return time.monotonic() - began
 
     def pass_time(self, seconds: float) -> float:
@@ -336,7 +336,7 @@ class AppliedExporter:
             if status and wanted(status):
                 return status
             if self._pass_time:
-                self._pass_time(LOOK_SECONDS)  # so that the operator polls Qualtrics without real waiting
+                self._pass_time(POLL_SECONDS)  # so that the operator polls Qualtrics without real waiting
             return None
 
         return eventually(poll, what)

@@ -39,7 +39,7 @@ def test_the_gate_closes_a_watch_that_has_just_ended_when_it_stops(tmp_path: Pat
                 assert api_server.recv(65536).startswith(b"GET ")
                 api_server.sendall(HEAD + EVENT)
                 assert operator.recv(65536)
-                gate.cut()
+                gate.partition()
             api_server.sendall(EVENT)  # the client has gone, so the gate closes its side, too
             assert api_server.recv(1) == b""
         with api_server:

@@ -11,9 +11,12 @@ from pathlib import Path
 import kubernetes
 import pytest
 
-from tests.environment import controlplane, guard
-from tests.environment.build import ROOT
-from tests.environment.controlplane import BINARIES, EXISTING_CLUSTER, ControlPlane, ControlPlaneError, KubectlError
+from hack import guard
+from hack.files import ROOT
+from hack.kubectl import KubectlError
+from tests.environment import controlplane
+from tests.environment.controlplane import EXISTING_CLUSTER, ControlPlane
+from tests.environment.controlplane_processes import BINARIES, ControlPlaneError
 from tests.environment.waiting import HANG_SECONDS
 
 READ_CONFIG = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment.build import ROOT
+from hack.files import ROOT
 from tests.environment.forking import Forked, fork
 from tests.environment.waiting import eventually
 

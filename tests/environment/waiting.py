@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from hack.limits import HANG_SECONDS
+
 T = TypeVar("T")
 
-HANG_SECONDS = 600.0
-"""An operation that takes longer hangs. All tests use this timeout. The limit of a whole test is in pyproject.toml."""
 HANG = f"{HANG_SECONDS:.0f}s"
-"""The same timeout, for kubectl and Helm."""
+"""The timeout of all tests, for kubectl and Helm. The limit of a whole test is in pyproject.toml."""
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 0.25
 PAUSE_FACTOR = 1.3

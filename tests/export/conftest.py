@@ -25,7 +25,7 @@ from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger
 from qualtrics_exporter.sandbox import Account, Sandbox
 from qualtrics_exporter.sandbox.account import Query
-from tests.environment.clock import HastyClock, SteeredClock
+from tests.environment.clock import AutoAdvancingClock, SteeredClock
 
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
@@ -128,7 +128,7 @@ class Exporter:
 
 @pytest.fixture
 def clock() -> SteeredClock:
-    return HastyClock(start=START)
+    return AutoAdvancingClock(start=START)
 
 
 @pytest.fixture

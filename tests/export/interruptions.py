@@ -14,7 +14,7 @@ from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.resource.status import ActiveRun
-from tests.environment.clock import HastyClock, SteeredClock
+from tests.environment.clock import AutoAdvancingClock, SteeredClock
 from tests.environment.waiting import HANG_SECONDS
 from tests.export.conftest import Exporter, claim_run
 
@@ -113,7 +113,7 @@ class RejectingJournal(RecordingJournal):
         raise self.error
 
 
-class PausableClock(HastyClock):
+class PausableClock(AutoAdvancingClock):
     """Time passes only if the test advances it while `paused` returns true."""
 
     paused: Callable[[], bool] = staticmethod(lambda: False)

@@ -6,18 +6,18 @@ from qualtrics_exporter.export import steps
 from qualtrics_exporter.export.journal import NotWritten
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.distributions import Distribution
-from tests.environment.clock import HastyClock
+from tests.environment.clock import AutoAdvancingClock
 from tests.export.conftest import Exporter
 from tests.export.interruptions import ONE_MAIL_EACH, SENT, RecordingJournal
 
 
 async def test_unexpected_error_during_a_look_up_ends_as_unknown(
-    exporter: Exporter, clock: HastyClock, monkeypatch: pytest.MonkeyPatch
+    exporter: Exporter, clock: AutoAdvancingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(seconds: float) -> None:
         if exporter.count_calls("list_distributions"):
             raise RuntimeError
-        await HastyClock.sleep(clock, seconds)
+        await AutoAdvancingClock.sleep(clock, seconds)
 
     monkeypatch.setattr(clock, "sleep", broken)
     exporter.account.list_lag_seconds = 30

@@ -100,8 +100,8 @@ def _mail_violations(
             description = f"{len(repeated)} people are twice in {one.batch_id}, which was sent"
             yield Violation(ViolationKind.DOUBLE_SEND, description)
     mailed = Counter(address.lower() for one in sent for address in (*one.recipients, *one.blocked, *one.failed))
-    if strangers := set(mailed) - {person.lower() for person in people}:
-        description = f"{len(strangers)} people got a mail whom the query did not return"
+    if unexpected := set(mailed) - {person.lower() for person in people}:
+        description = f"{len(unexpected)} people got a mail, but the query did not return them"
         yield Violation(ViolationKind.WRONG_MAIL, description)
     if sent and not may_send:
         yield Violation(ViolationKind.WRONG_MAIL, "it was sent although its user had stopped or edited it before")

@@ -173,12 +173,12 @@ class ClockStepScenario:
         known = {entry["id"] for entry in self._exporter.history()}  # a clock that was ahead may have skipped the slot
         self._clock.advance_to(due + timedelta(seconds=1))
 
-        def look() -> Mapping[str, Any] | None:
+        def poll() -> Mapping[str, Any] | None:
             new = (entry for entry in self._exporter.history() if entry["id"] not in known)
             return next((entry for entry in new if _time(entry.get("scheduledTime")) == due), None)
 
         try:
-            entry = self._until(look, f"the slot of {due} has an entry")
+            entry = self._until(poll, f"the slot of {due} has an entry")
         except AssertionError:
             self._silent(f"the slot of {due} was announced, and has no entry")
             return
@@ -191,30 +191,30 @@ class ClockStepScenario:
     def _announced(self) -> datetime:
         """The time of the next slot: in the future, and not later than the schedule says."""
 
-        def look() -> datetime | None:
+        def poll() -> datetime | None:
             status = self._exporter.status()
             due = _time(status.get("nextScheduleTime"))
             done = {_time(slot["dueTime"]) for slot in status.get("claimedSlots", [])}
             upcoming = next(slot for slot in self._slots(self._now()) if slot not in done)
             return due if due == upcoming and self._is_at_rest(status) else None
 
-        announced: datetime = self._until(look, "the next slot is announced")
+        announced: datetime = self._until(poll, "the next slot is announced")
         return announced
 
     def _wait_until_at_rest(self) -> None:
-        def look() -> bool:
+        def poll() -> bool:
             return self._is_at_rest(self._exporter.status())
 
-        self._until(look, "no run is active and no slot is due")
+        self._until(poll, "no run is active and no slot is due")
 
     def _is_at_rest(self, status: Mapping[str, Any]) -> bool:
         newest = next(self._slots(self._now())) - timedelta(hours=self._hours)
         done = max(_time(status.get(name)) for name in ("lastScheduleTime", "scheduleSince"))
         return "activeRun" not in status and newest <= done
 
-    def _until(self, look: Callable[[], Any], what: str, *, pace: float = 10) -> Any:
+    def _until(self, poll: Callable[[], Any], what: str, *, pace: float = 10) -> Any:
         patience = MUTANT_SECONDS if self.scenario.mutant else HANG_SECONDS
-        return self.scenario.stage.while_time_passes(partial(eventually, look, what, patience=patience), seconds=pace)
+        return self.scenario.stage.while_time_passes(partial(eventually, poll, what, patience=patience), seconds=pace)
 
     def _now(self) -> datetime:
         return self._clock.now()

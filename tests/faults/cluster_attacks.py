@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from hack import plain_yaml
+from hack.files import ROOT
 from qualtrics_exporter.sandbox.faults import Fault
-from tests.environment import chart_rules, plain_yaml
-from tests.environment.build import ROOT
+from tests.environment import chart_rules
 from tests.environment.stage import KIND, Stage
 from tests.environment.waiting import eventually
 from tests.faults.assertions import Violation, ViolationKind

@@ -26,7 +26,7 @@ from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.resource.spec import NexthinkSpec
 from tests.faults.flood_server import FLOODS
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 
 MAX_RECIPIENTS = 100
 """`spec.maxRecipients` of the exporter."""
@@ -98,7 +98,7 @@ async def connected(origin: str, name: str) -> AsyncIterator[tuple[NexthinkClien
     """Clients that request this flood."""
     url = f"{origin}/{list(FLOODS).index(name)}"
     secret = {"url": url, "tokenUrl": f"{url}/oauth2/token", "clientId": "a-client", "clientSecret": "a-secret"}
-    async with ApiContext(clock=HastyClock(), allowed_hosts=["localhost"], observe=lambda _: None) as context:
+    async with ApiContext(clock=RecordingClock(), allowed_hosts=["localhost"], observe=lambda _: None) as context:
         yield (
             NexthinkClient(context, nexthink_from(secret, "Secret dex/nexthink")),
             QualtricsClient(context, qualtrics_from(secret, "Secret dex/qualtrics")),

@@ -177,9 +177,11 @@ def port(controller: InProcessController) -> str:
 def canary_violations(controller: InProcessController) -> list[Violation]:
     """The requests that the canary got, if it must not get any."""
     canary = controller.canary
-    requests = [f"{one.method} {one.target.partition('?')[0]}" for one in canary.heard + canary.heard_for_tokens]
-    canary.heard.clear()
-    canary.heard_for_tokens.clear()
+    requests = [
+        f"{one.method} {one.target.partition('?')[0]}" for one in canary.received_requests + canary.token_requests
+    ]
+    canary.received_requests.clear()
+    canary.token_requests.clear()
     return [Violation(ViolationKind.LEAK, f"a request went to a host that is not allowed: {one}") for one in requests]
 
 

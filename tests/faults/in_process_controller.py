@@ -121,8 +121,8 @@ class InProcessController:
         await self.remove_faults()
         self._sent_before = len(self.sandbox.ledger.distributions)
         self.sandbox.ledger.clear()
-        self.canary.heard.clear()
-        self.canary.heard_for_tokens.clear()
+        self.canary.received_requests.clear()
+        self.canary.token_requests.clear()
         self._log.seek(0)
         self._log.truncate()
 

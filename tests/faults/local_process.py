@@ -17,7 +17,7 @@ from typing import Any
 from qualtrics_exporter.cli import main as command
 from qualtrics_exporter.cli import without_cluster
 from qualtrics_exporter.export import file_journal
-from tests.environment.clock import HastyClock
+from tests.environment.clock import AutoAdvancingClock
 from tests.faults import mutants
 
 
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     file_journal.os = Os()  # type: ignore[attr-defined]
     Path.replace = effects.around(Path.replace, lambda *_: "rename")  # type: ignore[method-assign]
     clock = Path(os.environ["QUALTRICS_EXPORTER_TEST_CLOCK"])
-    without_cluster.SystemClock = lambda: HastyClock(clock)  # type: ignore[assignment, misc]
+    without_cluster.SystemClock = lambda: AutoAdvancingClock(clock)  # type: ignore[assignment, misc]
     with mutants.applied(os.environ.get("QUALTRICS_EXPORTER_TEST_MUTANT")):
         command()
     return 0

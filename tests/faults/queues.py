@@ -129,10 +129,10 @@ class QueueScenario:
             description = f"slots wait for {waited}, and the lag is {lag:g} s"
             self.found.append(Violation(ViolationKind.SILENT_SLOT, description))
 
-    def _until(self, look: Any, what: str) -> None:
+    def _until(self, poll: Any, what: str) -> None:
         # Healthy tenants wait for rate limits and polls. Their slot must not be overtaken meanwhile.
         patience = MUTANT_SECONDS if self.scenario.mutant else HANG_SECONDS
-        wait = partial(eventually, look, what, patience=patience)
+        wait = partial(eventually, poll, what, patience=patience)
         self.stage.while_time_passes(wait, seconds=1.5)
 
     def _objects(self) -> dict[tuple[str, str], dict[str, Any]]:

@@ -31,7 +31,7 @@ async def promise_violations(
     )
     violations += assertions.unjournaled_sends(controller.sent, controller.cluster.journal_writes)
     violations += await controller.leaks()
-    if controller.canary.heard or controller.canary.heard_for_tokens:
+    if controller.canary.received_requests or controller.canary.token_requests:
         violations.append(Violation(ViolationKind.LEAK, "a redirect was followed"))
     sends = controller.count_calls(SEND)
     if sends > MAX_SENDS:

@@ -144,12 +144,12 @@ class Scenario:
                 self.wait_for_log("leaving run", patience=patience)
             return None
 
-        def look() -> Mapping[str, Any] | None:
+        def poll() -> Mapping[str, Any] | None:
             self.restart_ended_operators()
             return next((e for e in self._entries(slot.trigger) if self._is_of(e, slot)), None)
 
         def wait() -> Mapping[str, Any] | None:
-            return eventually(look, f"{slot.name} has an entry", patience=patience)
+            return eventually(poll, f"{slot.name} has an entry", patience=patience)
 
         with suppress(AssertionError):
             slot.entry = self.stage.while_time_passes(wait, seconds=pace)
@@ -158,18 +158,18 @@ class Scenario:
     def restart_ended_operators(self) -> None:
         """Restart operators that ended by themselves, as the kubelet does."""
         for operator, gate in zip(self.operators, self.gates, strict=True):
-            if operator.gave_up and not gate.is_cut:
+            if operator.exited_with_error and not gate.is_partitioned:
                 operator.start()
 
     def wait_until_held(self, operation: str, slot: Slot, *, required: bool = True) -> bool:
         """Wait until this operation is held. If it is not `required`, return False when the slot ends before."""
         held = self.gate.held if operation.startswith("api.") else self.stage.sandbox.held
 
-        def look() -> bool:
+        def poll() -> bool:
             ended = not required and any(self._is_of(entry, slot) for entry in self._entries(slot.trigger))
             return held(operation) > 0 or ended
 
-        self.stage.while_time_passes(lambda: eventually(look, f"{operation} is reached"), seconds=1)
+        self.stage.while_time_passes(lambda: eventually(poll, f"{operation} is reached"), seconds=1)
         return held(operation) > 0
 
     def reports_invalid_spec(self, since: datetime) -> bool:
@@ -213,13 +213,13 @@ class Scenario:
             JournalWrite(call.done, call.run)
             for gate in self.gates
             for call in gate.calls
-            if call.operation.startswith("api.status") and call.taken and call.done and uid in ("", call.uid)
+            if call.operation.startswith("api.status") and call.executed and call.done and uid in ("", call.uid)
         ]
         return sorted(writes, key=lambda write: write.at)
 
     def entries(self, uid: str) -> list[Mapping[str, Any]]:
         """Every entry that the history of an exporter has had, oldest first."""
-        calls = [call for gate in self.gates for call in gate.calls if call.uid == uid and call.taken and call.done]
+        calls = [call for gate in self.gates for call in gate.calls if call.uid == uid and call.executed and call.done]
         entries: dict[tuple[str, str], Mapping[str, Any]] = {}
         for call in sorted(calls, key=lambda call: call.done or 0):
             for entry in reversed(call.history):
@@ -238,7 +238,7 @@ class Scenario:
         }
         places = {"the API server": self.stage.everything_written()}
         for operator in self.operators:
-            places |= operator.everything_left()
+            places |= operator.all_output()
         return assertions.leaks(places, secrets)
 
     def _late_sends(self) -> list[Violation]:

@@ -3,13 +3,13 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from tests.environment.clock import HastyClock, in_background
+from tests.environment.clock import AutoAdvancingClock, in_background
 
 # A Monday, after its slot: no slot falls due during a scenario unless the scenario moves the clock.
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
 
-class ScriptedClock(HastyClock):
+class ScriptedClock(AutoAdvancingClock):
     """Sleeps pass at once. A test can do something during one of them."""
 
     def __init__(self) -> None:

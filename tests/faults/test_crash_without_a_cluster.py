@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from hack.files import ROOT
 from qualtrics_exporter.sandbox import Account
-from tests.environment.build import ROOT
-from tests.environment.clock import HastyClock
+from tests.environment.clock import AutoAdvancingClock
 from tests.environment.forking import Forked, fork
 from tests.environment.sandbox import Certificates, SandboxThread
 from tests.environment.stage import NOON
@@ -36,7 +36,7 @@ class LocalRun:
         self._arguments = arguments
         self._clock_file = folder / "clock"
         self._effects = folder / "effects"
-        self.clock = HastyClock(self._clock_file, start=NOON)
+        self.clock = AutoAdvancingClock(self._clock_file, start=NOON)
         certificates = Certificates(folder)
         self._authority = certificates.authority
         self.sandbox = SandboxThread(self.clock, certificates.server, Account.default())

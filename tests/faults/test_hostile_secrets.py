@@ -106,14 +106,14 @@ async def test_allowed_host_on_another_port_gets_requests_but_no_secret_of_anoth
         secrets["qualtrics"] = {**secrets["qualtrics"], "url": url, "tokenUrl": f"{url}/oauth2/token"}
         await controller.apply(secrets)
         canary = controller.canary
-        assert canary.heard_for_tokens
-        assert canary.heard
+        assert canary.token_requests
+        assert canary.received_requests
         violations = []
         foreign = [*controller.sandbox.issued_tokens(), _basic(secrets["nexthink"])]
         assert len(foreign) == 2, "Nexthink gave no token"
-        if any(secret in str(one.headers) for one in canary.heard_for_tokens for secret in foreign):
+        if any(secret in str(one.headers) for one in canary.token_requests for secret in foreign):
             violations.append(Violation(ViolationKind.LEAK, "a secret of Nexthink went to the canary"))
-        if {one.headers["authorization"] for one in canary.heard} != {"Bearer a-token"}:
+        if {one.headers["authorization"] for one in canary.received_requests} != {"Bearer a-token"}:
             violations.append(Violation(ViolationKind.LEAK, "another token than that of the canary went to it"))
         violations += await controller.leaks(token=["a-token"])
         tally.add(ATTACK, "another port of an allowed host", host, violations)
@@ -229,13 +229,13 @@ async def test_file_of_an_export_is_requested_from_allowed_hosts_only_and_withou
                 *outcome_violations(controller, entry, Outcome("Failed", reason)),
                 *await controller.leaks(value=[SECRET], host=[HOST]),
             ]
-            requests = controller.canary.heard
+            requests = controller.canary.received_requests
             if reason == "HostNotAllowed":
                 violations += canary_violations(controller)
             elif not requests or any("authorization" in one.headers for one in requests):
                 description = "the file was requested with a token, or not at all"
                 violations.append(Violation(ViolationKind.LEAK, description))
-            controller.canary.heard.clear()
+            controller.canary.received_requests.clear()
             violations += await promise_violations(controller, entry)
             tally.add(ATTACK, "export elsewhere", url, violations)
     assert tally.violations == [], tally.how_to_repeat

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.environment.build import ROOT
+from hack.files import ROOT
 from tests.faults import mutants
 from tests.faults.assertions import Violation, ViolationKind
 from tests.faults.controller_factory import ControllerFactory, ReusedController

@@ -58,10 +58,10 @@ def leads(operator: Operator) -> bool:
 def wait_for_leader(scenario: Scenario) -> int:
     """The number of the replica that leads."""
 
-    def look() -> list[int]:
+    def poll() -> list[int]:
         return [n for n in range(len(scenario.operators)) if leads_after_restarts(scenario, n)]
 
-    return eventually(look, "a replica leads")[0]
+    return eventually(poll, "a replica leads")[0]
 
 
 def lose_worker(scenario: Scenario, how: str, operation: str, when: str, *, elected: bool = False) -> list[Violation]:
@@ -83,7 +83,7 @@ def lose_worker(scenario: Scenario, how: str, operation: str, when: str, *, elec
     elif how == "paused":
         operator.send(signal.SIGSTOP)
     else:
-        gate.cut()
+        gate.partition()
         gate.release()
         sandbox.release()
     if elected:
@@ -104,7 +104,7 @@ def lose_worker(scenario: Scenario, how: str, operation: str, when: str, *, elec
         if not operator.alive:  # it has ended itself, because its term was over
             operator.start()
     else:
-        gate.mend()
+        gate.end_partition()
         eventually(lambda: not operator.alive or has_no_run(operator), "the replica has released the run")
         if not operator.alive:
             operator.start()
@@ -122,14 +122,14 @@ def wait_for_worker(scenario: Scenario, operation: str, slot: Slot) -> int:
     if not operation.startswith("api."):
         assert scenario.wait_until_held(operation, slot)
         claims = [
-            (call.at, n) for n, gate in enumerate(scenario.gates) for call in gate.calls if call.run and call.taken
+            (call.at, n) for n, gate in enumerate(scenario.gates) for call in gate.calls if call.run and call.executed
         ]
         return max(claims)[1]
 
-    def look() -> list[int]:
+    def poll() -> list[int]:
         return [n + 1 for n, gate in enumerate(scenario.gates) if gate.held(operation)]
 
-    return scenario.stage.while_time_passes(lambda: eventually(look, f"{operation} is reached"), seconds=1)[0] - 1
+    return scenario.stage.while_time_passes(lambda: eventually(poll, f"{operation} is reached"), seconds=1)[0] - 1
 
 
 def has_no_run(operator: Operator) -> bool:

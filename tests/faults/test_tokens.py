@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 import pytest_asyncio
 
+from hack import plain_yaml
+from hack.files import ROOT
 from qualtrics_exporter.controller.plan import next_status, requests
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.waiting import eventually
 from tests.faults import mutants

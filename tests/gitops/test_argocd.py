@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from hack import plain_yaml
+from hack.files import ROOT
 from qualtrics_exporter.resource.exporter import GROUP, KIND
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT
 from tests.environment.stage import AppliedExporter, Stage
 from tests.gitops.tools import (
     CUSTOMIZATION,

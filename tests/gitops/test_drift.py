@@ -13,11 +13,11 @@ from typing import Any
 import kubernetes.client
 import pytest
 
+from hack import plain_yaml
+from hack.files import ROOT
 from qualtrics_exporter.resource.crd import crd
 from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION
 from qualtrics_exporter.sandbox import Query
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT
 from tests.environment.stage import KIND, Stage
 from tests.environment.waiting import HANG_SECONDS, eventually
 from tests.gitops.compare import differences

@@ -12,12 +12,12 @@ from typing import Any
 import kubernetes.client
 import pytest
 
+from hack import plain_yaml
+from hack.files import ROOT
+from hack.helm import Helm
 from qualtrics_exporter.cli.sandbox import sandbox
 from qualtrics_exporter.sandbox import Account, Sandbox
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
-from tests.environment.helm import Helm
 from tests.environment.waiting import eventually
 from tests.gitops.compare import differences
 

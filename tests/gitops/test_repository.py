@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT, installed
+from hack import plain_yaml
+from hack.files import ROOT
+from hack.helm import CHART, Helm
+from hack.programs import installed
 from tests.environment.controlplane import ControlPlane
-from tests.environment.helm import CHART, Helm
 from tests.environment.waiting import HANG_SECONDS
 
 REPOSITORY = ROOT / "samples" / "gitops"

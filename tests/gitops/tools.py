@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.environment.build import ROOT, build
+from hack.files import ROOT
+from hack.programs import build
 
 CUSTOMIZATION = ROOT / "argocd" / "resource_customizations" / "qualtrics-exporter.dev" / "QualtricsExporter"
 """The folder has the layout of Argo CD for kinds that it supports."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment.image import Image
+from hack.image.archive import Image
 from tests.environment.waiting import HANG_SECONDS
 
 START = """\

@@ -12,9 +12,10 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from tests.environment.build import ROOT
-from tests.environment.image import REVISION, Image, arguments, rebuilt, version
-from tests.environment.image import image as built_image
+from hack.files import ROOT
+from hack.image.archive import Image
+from hack.image.builder import REVISION, arguments, rebuilt, version
+from hack.image.builder import image as built_image
 from tests.image.conftest import Unpacked
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -261,4 +262,4 @@ def test_make_image_passes_all_build_arguments_to_another_engine() -> None:
     declared = set(re.findall(r"^ARG ([A-Z]+)", (ROOT / "Containerfile").read_text(), re.MULTILINE))
     assert given == declared == set(arguments("python:3"))
     assert f"--label {REVISION}=" in build
-    assert "tests.environment.image" not in output
+    assert "hack.image" not in output

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hack.image.python import ImagePython, published_python
 from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.sandbox import Account
 from tests.cli.conftest import PEOPLE, SAMPLE
-from tests.environment.image_python import ImagePython, wanted
 from tests.environment.inspection import Inspection
 from tests.environment.proxy import TinyProxy
 from tests.environment.sandbox import SandboxThread
@@ -74,7 +74,7 @@ def test_python_of_the_image_verifies_certificates_strictly_by_default(image_pyt
         "-c", "import ssl, sys; print(sys.version_info[:2], ssl.create_default_context().verify_flags)"
     )
     version, _, flags = done.stdout.rpartition(" ")
-    assert version == str(tuple(map(int, wanted()[0].split("."))))
+    assert version == str(tuple(map(int, published_python()[0].split("."))))
     assert int(flags) & ssl.VERIFY_X509_STRICT
 
 

@@ -105,11 +105,11 @@ async def test_request_to_execute_contains_only_documented_keys(
     server.script(answer(200, {"data": []}))
     await scripted_client.execute("#any", {})
     await scripted_client.execute("#any", {"a": "b"})
-    plain, filled = (json.loads(heard.body) for heard in server.heard)
+    plain, filled = (json.loads(request.body) for request in server.received_requests)
     assert plain == {"queryId": "#any"}
     assert filled == {"queryId": "#any", "parameters": {"a": "b"}}
-    assert server.heard[0].headers["content-type"] == "application/json"
-    assert server.heard[0].headers["accept"] == "application/json"
+    assert server.received_requests[0].headers["content-type"] == "application/json"
+    assert server.received_requests[0].headers["accept"] == "application/json"
 
 
 ERRORS: dict[str, tuple[Answer, type[ExportError], Reason]] = {

@@ -21,7 +21,7 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Account, Query, Sandbox
 from tests.environment.loop_clock import LoopClock
 from tests.nexthink.conftest import secret
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Answer, Server, answer
 
 
@@ -47,7 +47,7 @@ def large_query(account: Account) -> str:
 
 
 async def test_export_returns_every_row_once_and_in_order(
-    nexthink: NexthinkClient, sandbox: Sandbox, large_query: str, clock: HastyClock
+    nexthink: NexthinkClient, sandbox: Sandbox, large_query: str, clock: RecordingClock
 ) -> None:
     export = await nexthink.export(large_query, {})
     assert await rows_of(export) == [(address,) for address in people(5000)]
@@ -104,7 +104,7 @@ async def test_file_is_downloaded_without_a_token(nexthink: NexthinkClient, sand
 
 
 async def test_expired_download_url_is_renewed(
-    nexthink: NexthinkClient, sandbox: Sandbox, large_query: str, clock: HastyClock
+    nexthink: NexthinkClient, sandbox: Sandbox, large_query: str, clock: RecordingClock
 ) -> None:
     export = await nexthink.export(large_query, {})
     clock.advance(901)
@@ -149,7 +149,7 @@ async def test_file_that_changed_after_an_interrupted_download_is_rejected(
 
 
 async def test_token_is_renewed_during_a_long_export(
-    nexthink: NexthinkClient, account: Account, sandbox: Sandbox, large_query: str, clock: HastyClock
+    nexthink: NexthinkClient, account: Account, sandbox: Sandbox, large_query: str, clock: RecordingClock
 ) -> None:
     account.export_polls = 120
     assert await exported(nexthink, large_query) == people(5000)
@@ -159,7 +159,7 @@ async def test_token_is_renewed_during_a_long_export(
 
 
 async def test_export_that_never_completes_fails_after_an_hour(
-    nexthink: NexthinkClient, account: Account, large_query: str, clock: HastyClock
+    nexthink: NexthinkClient, account: Account, large_query: str, clock: RecordingClock
 ) -> None:
     account.export_polls = 10**6
     with pytest.raises(Transient) as error:
@@ -188,7 +188,7 @@ async def test_query_that_cannot_be_exported_is_reported(
 
 
 async def test_download_host_that_is_not_allowed_receives_no_request(
-    sandbox: Sandbox, account: Account, large_query: str, clock: HastyClock
+    sandbox: Sandbox, account: Account, large_query: str, clock: RecordingClock
 ) -> None:
     sandbox._object_store.url = sandbox.store_url.replace("127.0.0.1", "localhost")
     async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True) as context:
@@ -211,7 +211,7 @@ def any_host_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("any_host_is_local")
-async def test_allowed_hosts_of_apis_and_of_downloads_are_separate(server: Server, clock: HastyClock) -> None:
+async def test_allowed_hosts_of_apis_and_of_downloads_are_separate(server: Server, clock: RecordingClock) -> None:
     """Download hosts receive no credentials, and API hosts deliver no file."""
     port = server.url.rpartition(":")[2]
     api, store = f"http://api.example:{port}", f"http://store.example:{port}"
@@ -227,10 +227,10 @@ async def test_allowed_hosts_of_apis_and_of_downloads_are_separate(server: Serve
         with pytest.raises(Permanent) as refused:
             await export_from(url, token_url)
         assert refused.value.reason is Reason.HOST_NOT_ALLOWED
-    assert server.asked == 0
-    assert server.tokens_asked == 0, "a token was requested"
+    assert server.request_count == 0
+    assert server.token_request_count == 0, "a token was requested"
     assert await export_from(api, f"{api}/oauth2/token") == ["a@example.com"]
-    *calls, download = server.heard
+    *calls, download = server.received_requests
     assert {call.headers["host"] for call in calls} == {f"api.example:{port}"}
     assert download.headers["host"] == f"store.example:{port}"
     assert not {"authorization", "cookie"} & set(download.headers)
@@ -260,7 +260,7 @@ async def test_redirect_of_a_download_is_not_followed(
         server.script(*replies(server.url, *[redirect] * 5))
         with pytest.raises(Transient):
             await exported(scripted_client, "#any")
-        assert elsewhere.asked == 0
+        assert elsewhere.request_count == 0
 
 
 async def test_export_requests_gzip_and_the_store_receives_no_credentials(
@@ -268,7 +268,7 @@ async def test_export_requests_gzip_and_the_store_receives_no_credentials(
 ) -> None:
     server.script(*replies(server.url, answer(200, gzip.compress(b"h\na@example.com\n", mtime=0))))
     assert await exported(scripted_client, "#any") == ["a@example.com"]
-    start, status, file = server.heard
+    start, status, file = server.received_requests
     assert json.loads(start.body) == {"queryId": "#any", "compression": "GZIP"}
     assert status.target == "/api/v1/nql/status/e1"
     assert file.target == SIGNED
@@ -285,7 +285,7 @@ async def test_invalid_export_id_is_not_used(
     with pytest.raises(Transient) as error:
         await exported(scripted_client, "#any")
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
-    assert {heard.method for heard in server.heard} == {"POST"}
+    assert {request.method for request in server.received_requests} == {"POST"}
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ async def test_file_with_a_row_that_is_too_long_fails_without_a_second_download(
     with pytest.raises(Permanent, match="more than 65,536 characters") as error:
         await exported(scripted_client, "#any")
     assert error.value.reason is Reason.REMOTE_REPLY_TOO_LARGE
-    assert server.asked == 3
+    assert server.request_count == 3
 
 
 @pytest.mark.parametrize("file", [b"", gzip.compress(b"", mtime=0), b"<html>\n<p>Please log in\n"])
@@ -330,7 +330,7 @@ async def test_file_that_is_not_a_table_is_rejected_after_a_second_download(
         with pytest.raises(Transient, match="Cannot read the export of query #any: the file is") as error:
             await exported(scripted_client, "#any")
         assert error.value.reason is Reason.REMOTE_REPLY_INVALID
-    assert server.asked == 5
+    assert server.request_count == 5
 
 
 TRUNCATED = b"user.ad.email_address\nalice@example.com\nbob@example.co"
@@ -376,7 +376,7 @@ async def test_unclosed_quote_is_reported_after_a_second_download(
 
 
 async def test_wait_for_a_new_download_url_has_only_the_time_limit_of_a_download(
-    server: Server, scripted_client: NexthinkClient, clock: HastyClock
+    server: Server, scripted_client: NexthinkClient, clock: RecordingClock
 ) -> None:
     """The run holds memory during this wait. The first time, Nexthink may take an hour."""
     server.script(*replies(server.url, answer(503)), answer(200, {"status": "IN_PROGRESS"}))
@@ -388,7 +388,7 @@ async def test_wait_for_a_new_download_url_has_only_the_time_limit_of_a_download
 
 
 async def test_store_that_sends_headers_byte_by_byte_hits_the_request_timeout(
-    server: Server, clock: HastyClock, monkeypatch: pytest.MonkeyPatch
+    server: Server, clock: RecordingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop_clock = LoopClock(monkeypatch)
 
@@ -410,7 +410,7 @@ async def test_store_that_sends_headers_byte_by_byte_hits_the_request_timeout(
 
 
 async def test_download_that_trickles_for_hours_fails(
-    server: Server, scripted_client: NexthinkClient, clock: HastyClock
+    server: Server, scripted_client: NexthinkClient, clock: RecordingClock
 ) -> None:
     async def trickle(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nh\n")

@@ -4,18 +4,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import cannot
-from tests.environment.image import Image
-from tests.environment.node import Node, obstacle
-from tests.environment.node.installation import Installation
+from hack.image.archive import Image
+from hack.node.node import Node, unsupported_reason
+from tests.conftest import skip_outside_ci
+from tests.environment.installation import Installation
 from tests.environment.waiting import eventually
 
 
 @pytest.fixture(scope="module")
 def node(image: Image) -> Iterator[Node]:
     """A real node that has the image. No pods run on it yet."""
-    if reason := obstacle():
-        cannot(f"no node can be run: {reason}")
+    if reason := unsupported_reason():
+        skip_outside_ci(f"no node can be run: {reason}")
     with Node(image) as running:
         yield running
 
@@ -36,7 +36,7 @@ def dex(installed: Installation) -> Iterator[Installation]:
 
     eventually(is_ready, "two pods are ready and one of them leads")
     yield installed
-    installed.sandbox.calm()
+    installed.sandbox.clear_faults()
 
 
 def ready_pods(installation: Installation) -> list[str]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.environment.controlplane import KubectlError
-from tests.environment.image import Image
-from tests.environment.node.installation import NAMESPACE, RELEASE, Installation
+from hack.image.archive import Image
+from hack.kubectl import KubectlError
+from tests.environment.installation import NAMESPACE, RELEASE, Installation
 from tests.environment.stage import AppliedExporter
 from tests.environment.waiting import HANG, eventually
 

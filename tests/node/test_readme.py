@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment.build import ROOT, build, installed
-from tests.environment.image import Image
-from tests.environment.node import Node
+from hack.files import ROOT
+from hack.image.archive import Image
+from hack.node.node import Node
+from hack.programs import build, installed
 from tests.environment.waiting import HANG, HANG_SECONDS
 
 README = (ROOT / "README.md").read_text("utf-8")

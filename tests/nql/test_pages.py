@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import pytest
 
+from hack.files import ROOT
 from qualtrics_exporter.nql.check import check
 from qualtrics_exporter.nql.findings import Finding
 from qualtrics_exporter.nql.rules import RULES
 from qualtrics_exporter.nql.source import Source
 from qualtrics_exporter.resource.reasons import Kind, Reason
 from qualtrics_exporter.resource.spec import LONGEST_QUERY
-from tests.environment.build import ROOT
 from tests.nql.corpus_files import with_options
 
 FOLDER = ROOT / "docs" / "nql"

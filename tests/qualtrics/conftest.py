@@ -15,13 +15,13 @@ from qualtrics_exporter.qualtrics.imports import Imported
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.transport import CallRecord
 from qualtrics_exporter.sandbox import Account, Sandbox
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Server
 
 
 @pytest.fixture
-def clock() -> HastyClock:
-    return HastyClock(start=datetime(2026, 1, 5, 10, tzinfo=UTC))
+def clock() -> RecordingClock:
+    return RecordingClock(start=datetime(2026, 1, 5, 10, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def calls() -> list[CallRecord]:
 
 
 @pytest.fixture
-async def context(clock: HastyClock, calls: list[CallRecord]) -> AsyncIterator[ApiContext]:
+async def context(clock: RecordingClock, calls: list[CallRecord]) -> AsyncIterator[ApiContext]:
     async with ApiContext(clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append) as running:
         yield running
 
@@ -41,7 +41,7 @@ def account() -> Account:
 
 
 @pytest.fixture
-async def sandbox(account: Account, clock: HastyClock) -> AsyncIterator[Sandbox]:
+async def sandbox(account: Account, clock: RecordingClock) -> AsyncIterator[Sandbox]:
     async with Sandbox(account, clock=clock) as running:
         yield running
         assert running.ledger.errors == []

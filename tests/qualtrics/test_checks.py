@@ -167,7 +167,7 @@ async def test_next_page_on_another_allowed_host_is_requested_from_the_host_of_t
     async with Server() as elsewhere:
         account.next_page_origin = elsewhere.url
         await qualtrics.check_directory(account.directory_id)
-        assert elsewhere.asked == elsewhere.tokens_asked == 0
+        assert elsewhere.request_count == elsewhere.token_request_count == 0
     assert [call.status for call in sandbox.ledger.of("qualtrics.list_directories")] == [200, 200]
 
 
@@ -176,7 +176,7 @@ async def test_pages_that_repeat_are_rejected(server: Server, scripted_client: Q
     with pytest.raises(Transient) as error:
         await scripted_client.check_directory("POOL_2")
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
-    assert server.asked == 2
+    assert server.request_count == 2
 
 
 @pytest.mark.parametrize(

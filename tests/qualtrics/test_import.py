@@ -11,7 +11,7 @@ from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Perman
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Account
 from tests.qualtrics.conftest import SandboxClient
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Answer, Server, answer, result, silence
 
 STARTED = answer(202, {"result": {"id": "PGRS_1", "contacts": {"unprocessed": []}, "status": "inProgress"}})
@@ -130,7 +130,7 @@ async def test_permanently_refused_import_is_reported_and_not_repeated(
 
 @pytest.mark.parametrize(("people", "seconds"), [(6, 0.1), (10_000, 0.4)])
 async def test_first_look_at_an_import_comes_soon_and_depends_on_its_size(
-    sandbox_client: SandboxClient, account: Account, clock: HastyClock, people: int, seconds: float
+    sandbox_client: SandboxClient, account: Account, clock: RecordingClock, people: int, seconds: float
 ) -> None:
     account.import_polls = 0
     batch_id = await sandbox_client.create_batch()
@@ -141,7 +141,7 @@ async def test_first_look_at_an_import_comes_soon_and_depends_on_its_size(
 
 @pytest.mark.parametrize("seconds", [1, 15, 200])
 async def test_end_of_an_import_is_noticed_soon_with_few_looks(
-    sandbox_client: SandboxClient, account: Account, clock: HastyClock, seconds: float
+    sandbox_client: SandboxClient, account: Account, clock: RecordingClock, seconds: float
 ) -> None:
     account.import_polls, account.import_seconds = 10**6, seconds
     batch_id = await sandbox_client.create_batch()
@@ -152,7 +152,7 @@ async def test_end_of_an_import_is_noticed_soon_with_few_looks(
 
 
 async def test_import_that_never_ends_has_an_unknown_outcome_after_30_minutes(
-    sandbox_client: SandboxClient, account: Account, clock: HastyClock
+    sandbox_client: SandboxClient, account: Account, clock: RecordingClock
 ) -> None:
     account.import_polls, account.import_seconds = 10**6, 10**6
     batch_id = await sandbox_client.create_batch()
@@ -228,7 +228,7 @@ async def test_unprocessed_people_are_counted(server: Server, scripted_client: Q
 async def test_import_request_is_as_documented(server: Server, scripted_client: QualtricsClient) -> None:
     server.script(STARTED, result(status="complete", transactions={"count": {"created": 1}}))
     await import_people(scripted_client, "a@example.com")
-    post, poll = server.heard
+    post, poll = server.received_requests
     assert post.target == "/API/v3/directories/POOL_1/mailinglists/CG_1/transactioncontacts"
     assert poll.target == f"{post.target}/PGRS_1"
     assert json.loads(post.body) == {

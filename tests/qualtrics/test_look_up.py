@@ -12,7 +12,7 @@ from qualtrics_exporter.remote.errors import OutcomeUnknown, Permanent, Transien
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Account
 from tests.qualtrics.conftest import SandboxClient
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Server, answer, result
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
@@ -64,7 +64,7 @@ async def test_look_up_is_inconclusive_if_no_distribution_shows_its_batch(
 
 
 async def test_distribution_is_found_after_the_lag_of_the_list(
-    sandbox_client: SandboxClient, account: Account, clock: HastyClock
+    sandbox_client: SandboxClient, account: Account, clock: RecordingClock
 ) -> None:
     account.list_lag_seconds = 60
     batch_id = await sandbox_client.create_batch_of("ana@example.com")
@@ -75,7 +75,7 @@ async def test_distribution_is_found_after_the_lag_of_the_list(
 
 
 async def test_look_up_is_limited_to_the_survey_and_the_time_range(
-    sandbox_client: SandboxClient, clock: HastyClock
+    sandbox_client: SandboxClient, clock: RecordingClock
 ) -> None:
     batch_id = await sandbox_client.create_batch_of("ana@example.com")
     distribution_id = await sandbox_client.send(batch_id)
@@ -164,7 +164,7 @@ async def test_page_without_an_end_marker_is_not_the_last_page(
 
 @pytest.mark.parametrize("operation", ["list_distributions", "read_distribution"])
 async def test_look_up_that_hangs_fails_after_three_minutes(
-    sandbox_client: SandboxClient, clock: HastyClock, operation: str
+    sandbox_client: SandboxClient, clock: RecordingClock, operation: str
 ) -> None:
     await sandbox_client.send(await sandbox_client.create_batch_of("ana@example.com"))
     sandbox_client.sandbox.faults.add(f"qualtrics.{operation}", hold="before")
@@ -216,7 +216,7 @@ async def test_batch_is_recognized_in_every_field_that_can_show_it(
 async def test_look_up_request_is_as_documented(server: Server, scripted_client: QualtricsClient) -> None:
     server.script(result(elements=[], nextPage=None))
     assert await scripted_client.find_distribution("SV_1", "BT_1", NOW - HOUR, NOW + HOUR) is None
-    path, _, query = server.heard[0].target.partition("?")
+    path, _, query = server.received_requests[0].target.partition("?")
     assert path == "/API/v3/distributions"
     assert dict(pair.split("=") for pair in query.split("&")) == {
         "surveyId": "SV_1",
@@ -237,7 +237,9 @@ async def test_malformed_list_is_not_an_empty_list(
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
 
 
-async def test_delivery_figures_are_read(sandbox_client: SandboxClient, account: Account, clock: HastyClock) -> None:
+async def test_delivery_figures_are_read(
+    sandbox_client: SandboxClient, account: Account, clock: RecordingClock
+) -> None:
     account.bouncing_addresses, account.opted_out_addresses = {"ben@example.com"}, {"eva@example.com"}
     batch_id = await sandbox_client.create_batch_of("ana@example.com", "ben@example.com", "eva@example.com")
     distribution_id = await sandbox_client.send(batch_id)

@@ -8,7 +8,7 @@ from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.rate_limits import Rate
 from tests.qualtrics.conftest import SandboxClient
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 
 CALLS_PER_MINUTE = {
     "whoami": {3000},
@@ -54,7 +54,7 @@ async def test_every_call_waits_for_its_rate_limits(
 
 
 async def test_burst_of_calls_is_spread_so_that_none_is_refused(
-    sandbox_client: SandboxClient, clock: HastyClock
+    sandbox_client: SandboxClient, clock: RecordingClock
 ) -> None:
     start = clock.now()
     for _ in range(520):

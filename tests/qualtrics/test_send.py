@@ -16,7 +16,7 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Account
 from tests.environment.waiting import HANG_SECONDS
 from tests.qualtrics.conftest import SandboxClient
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Server, result
 
 DISTRIBUTION = Distribution(
@@ -45,7 +45,7 @@ async def test_request_to_send_is_as_documented(server: Server, scripted_client:
     server.script(result(id="EMD_1"))
     await scripted_client.ensure_token(timedelta(minutes=5))
     assert await scripted_client.send(DISTRIBUTION) == "EMD_1"
-    (post,) = server.heard
+    (post,) = server.received_requests
     assert (post.method, post.target) == ("POST", "/API/v3/distributions")
     assert json.loads(post.body) == {
         "message": {"libraryId": "UR_1", "messageId": "MS_1"},
@@ -181,7 +181,7 @@ async def test_send_without_a_connection_certainly_did_not_happen(
 async def test_send_without_a_token_makes_no_request(server: Server, scripted_client: QualtricsClient) -> None:
     with pytest.raises(Transient, match="was not sent"):
         await scripted_client.send(DISTRIBUTION)
-    assert server.asked == 0
+    assert server.request_count == 0
 
 
 async def test_send_to_a_host_that_is_not_allowed_fails(context: ApiContext) -> None:
@@ -191,7 +191,7 @@ async def test_send_to_a_host_that_is_not_allowed_fails(context: ApiContext) -> 
     assert error.value.reason is Reason.HOST_NOT_ALLOWED
 
 
-async def test_send_that_gets_no_reply_is_not_repeated(server: Server, clock: HastyClock) -> None:
+async def test_send_that_gets_no_reply_is_not_repeated(server: Server, clock: RecordingClock) -> None:
     async def hang(writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
@@ -205,11 +205,11 @@ async def test_send_that_gets_no_reply_is_not_repeated(server: Server, clock: Ha
         with pytest.raises(OutcomeUnknown) as error:
             await silent.send(DISTRIBUTION)
     assert error.value.reason is Reason.DELIVERY_UNKNOWN
-    assert server.asked == 1
+    assert server.request_count == 1
 
 
 async def test_token_that_expires_soon_is_renewed_before_the_send(
-    sandbox_client: SandboxClient, account: Account, clock: HastyClock
+    sandbox_client: SandboxClient, account: Account, clock: RecordingClock
 ) -> None:
     account.qualtrics_token_seconds = 900
     batch_id = await sandbox_client.create_batch_of("ana@example.com")
@@ -222,7 +222,7 @@ async def test_token_that_expires_soon_is_renewed_before_the_send(
 
 
 async def test_send_makes_one_request_and_does_not_wait(
-    sandbox_client: SandboxClient, calls: list[CallRecord], clock: HastyClock
+    sandbox_client: SandboxClient, calls: list[CallRecord], clock: RecordingClock
 ) -> None:
     batch_id = await sandbox_client.create_batch_of("ana@example.com")
     await sandbox_client.qualtrics.ensure_token(timedelta(minutes=5))
@@ -234,7 +234,7 @@ async def test_send_makes_one_request_and_does_not_wait(
 
 
 async def test_send_does_not_wait_for_the_rate_limit_again_after_acquire_send(
-    server: Server, scripted_client: QualtricsClient, clock: HastyClock
+    server: Server, scripted_client: QualtricsClient, clock: RecordingClock
 ) -> None:
     await scripted_client.ensure_token(timedelta(minutes=5))
     for _ in range(3000):  # the limit for one minute

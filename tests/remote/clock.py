@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.environment.clock import SteeredClock, in_background
+from tests.environment.clock import AutoAdvancingClock, in_background
 
 
-class HastyClock(SteeredClock):
+class RecordingClock(AutoAdvancingClock):
     """Each sleep moves this clock at once. The real time that a test takes does not count.
 
     `slept` has the seconds of each sleep, in order.
@@ -20,12 +20,9 @@ class HastyClock(SteeredClock):
         return 1_000_000_000.0
 
     async def sleep(self, seconds: float) -> None:
-        if in_background():
-            await super().sleep(seconds)
-            return
-        self.__dict__.setdefault("slept", []).append(seconds)
-        self.advance(max(0.0, seconds))
-        await super().sleep(0)
+        if not in_background():
+            self.__dict__.setdefault("slept", []).append(seconds)
+        await super().sleep(seconds)
 
 
 class StillClock:

@@ -11,15 +11,15 @@ from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import CallRecord, Timeouts
 from tests.environment.waiting import HANG_SECONDS
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Server, credentials_for
 
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
 
 @pytest.fixture
-def clock() -> HastyClock:
-    return HastyClock(start=START)
+def clock() -> RecordingClock:
+    return RecordingClock(start=START)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def timeouts() -> Timeouts:
 
 
 @pytest.fixture
-async def api_context(clock: HastyClock, calls: list[CallRecord], timeouts: Timeouts) -> AsyncIterator[ApiContext]:
+async def api_context(clock: RecordingClock, calls: list[CallRecord], timeouts: Timeouts) -> AsyncIterator[ApiContext]:
     async with ApiContext(
         clock=clock, allowed_hosts=["127.0.0.1"], allow_http=True, observe=calls.append, timeouts=timeouts
     ) as running:

@@ -64,7 +64,7 @@ async def silence(writer: asyncio.StreamWriter) -> None:
 
 
 @dataclass
-class Heard:
+class ReceivedRequest:
     """A request that the server received."""
 
     method: str
@@ -82,8 +82,8 @@ class Server:
 
     answers: list[Answer] = field(default_factory=lambda: [answer()])
     tokens: list[Answer] = field(default_factory=lambda: [token()])
-    heard: list[Heard] = field(default_factory=list)
-    heard_for_tokens: list[Heard] = field(default_factory=list)
+    received_requests: list[ReceivedRequest] = field(default_factory=list)
+    token_requests: list[ReceivedRequest] = field(default_factory=list)
     keeps: bool = False
     """Whether connections stay open for further requests."""
     tls: ssl.SSLContext | None = None
@@ -95,17 +95,17 @@ class Server:
     def script(self, *answers: Answer) -> None:
         """Replace the answers, and forget the requests."""
         self.answers = list(answers)
-        self.heard.clear()
+        self.received_requests.clear()
 
     @property
-    def asked(self) -> int:
-        """The number of requests, without those for tokens."""
-        return len(self.heard)
+    def request_count(self) -> int:
+        """The number of received requests, without those for tokens."""
+        return len(self.received_requests)
 
     @property
-    def tokens_asked(self) -> int:
+    def token_request_count(self) -> int:
         """The number of requests for tokens."""
-        return len(self.heard_for_tokens)
+        return len(self.token_requests)
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
@@ -139,12 +139,12 @@ class Server:
             with suppress(ConnectionError, asyncio.CancelledError):
                 await writer.wait_closed()
 
-    async def _answer(self, request: Heard, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, request: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
         if request.target.startswith("/oauth2/token"):
-            self.heard_for_tokens.append(request)
+            self.token_requests.append(request)
             answers = self.tokens
         else:
-            self.heard.append(request)
+            self.received_requests.append(request)
             answers = self.answers
         reply = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(reply, bytes):
@@ -153,10 +153,10 @@ class Server:
             await reply(writer)
 
 
-async def _read(reader: asyncio.StreamReader) -> Heard:
+async def _read(reader: asyncio.StreamReader) -> ReceivedRequest:
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     first, *lines = head.split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     method, target, _ = first.split(" ")
-    return Heard(method, target, headers, body)
+    return ReceivedRequest(method, target, headers, body)

@@ -16,7 +16,7 @@ from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import Timeouts
 from tests.environment.inspection import Inspection
 from tests.environment.waiting import HANG_SECONDS
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Server, credentials_for
 
 AUTHORITY_HASH = "71185a24"
@@ -43,7 +43,7 @@ async def error_of_connection(tls: ssl.SSLContext, host: str = "localhost") -> s
     timeouts = Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=HANG_SECONDS)
     async with (
         Server(tls=tls) as server,
-        ApiContext(clock=HastyClock(), allowed_hosts=["localhost", "127.0.0.1"], timeouts=timeouts) as api_context,
+        ApiContext(clock=RecordingClock(), allowed_hosts=["localhost", "127.0.0.1"], timeouts=timeouts) as api_context,
     ):
         origin = server.url.replace("localhost", host)
         try:

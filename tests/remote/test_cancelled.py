@@ -15,7 +15,7 @@ from qualtrics_exporter.remote.loop_time import LoopTime
 from qualtrics_exporter.remote.transport import Request, Timeouts, Transport
 from tests.environment.sandbox import Certificates
 from tests.environment.waiting import HANG_SECONDS
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Server, answer
 
 TIMEOUTS = Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=HANG_SECONDS)
@@ -124,7 +124,7 @@ async def test_a_request_that_is_cancelled_at_any_step_leaves_no_connection_open
 
     open_by_step: dict[int, int] = {}
     for step in itertools.count(1):
-        transport = Transport(HastyClock(), TIMEOUTS, None, loop_time_that_always_pauses())
+        transport = Transport(RecordingClock(), TIMEOUTS, None, loop_time_that_always_pauses())
         work = CancelledAt(request_once(transport), step, late=late)
 
         async def run(work: CancelledAt = work) -> object:

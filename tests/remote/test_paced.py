@@ -12,7 +12,7 @@ from qualtrics_exporter.remote.operation import Operation
 from qualtrics_exporter.remote.paced import MOST_HEADERS, PIECE
 from qualtrics_exporter.remote.retry import RetryPolicy
 from qualtrics_exporter.remote.session import Session
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Server, answer
 
 ANA = Tenant("ana", "nexthink")
@@ -38,7 +38,7 @@ async def test_a_connection_pauses_for_other_tenants_after_every_16_kilobytes_of
     server.script(answer(200, document))
     loop_time = CountingLoopTime()
     async with ApiContext(
-        clock=HastyClock(), allowed_hosts=["127.0.0.1"], allow_http=True, loop_time=loop_time
+        clock=RecordingClock(), allowed_hosts=["127.0.0.1"], allow_http=True, loop_time=loop_time
     ) as api_context:
         reply = await Session(api_context, credentials, QUALTRICS, ANA).call(READ, lambda reply: reply.document())
     assert loop_time.pauses.count(ANA) >= 2 * 20  # once when it is received, and once when the body is read

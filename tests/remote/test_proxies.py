@@ -22,7 +22,7 @@ from qualtrics_exporter.remote.retry import RetryPolicy
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import CallRecord, Timeouts
 from tests.environment.waiting import HANG_SECONDS
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.scripted_proxy import Script, ScriptedProxy
 from tests.remote.servers import Server, answer, credentials_for
 
@@ -222,7 +222,7 @@ async def proxy(server: Server) -> AsyncIterator[ScriptedProxy]:
 def context_with_proxy(text: str, calls: list[CallRecord], timeouts: Timeouts, *, scheme: str = "https") -> ApiContext:
     proxies, _ = Proxies.from_settings(text, (), {})
     return ApiContext(
-        clock=HastyClock(),
+        clock=RecordingClock(),
         allowed_hosts=["qualtrics.example.test"],
         allow_http=scheme == "http",
         observe=calls.append,
@@ -255,7 +255,7 @@ async def test_the_proxy_gets_only_the_host_name_and_its_own_credentials(
         assert headers.pop("user-agent").startswith("qualtrics-exporter/")
         assert headers.pop("proxy-authorization") == f"Basic {base64.b64encode(b'u@corp:p w').decode()}"
         assert headers == {"host": "qualtrics.example.test:443", "accept": "*/*"}
-    assert not {"proxy-authorization", "via"} & server.heard[0].headers.keys()
+    assert not {"proxy-authorization", "via"} & server.received_requests[0].headers.keys()
     assert [call.outcome for call in calls] == ["ok", "ok"]
 
 
@@ -305,7 +305,7 @@ async def test_a_send_whose_proxy_opens_no_connection_fails_as_transient_and_not
         assert not isinstance(error.value, OutcomeUnknown)
         assert calls[-1].outcome == "unreachable"
         assert "s3cret" not in str(error.value)
-    assert server.asked == 0
+    assert server.request_count == 0
 
 
 @pytest.mark.usefixtures("trusted")
@@ -318,7 +318,7 @@ async def test_a_send_whose_tunnel_breaks_after_the_request_fails_as_outcome_unk
     async with context_with_proxy(f"http://127.0.0.1:{port}", calls, timeouts) as api_context:
         with pytest.raises(OutcomeUnknown):
             await session_in(api_context).call(SEND, body)
-    assert server.asked == 1
+    assert server.request_count == 1
     assert calls[-1].outcome == "lost"
 
 

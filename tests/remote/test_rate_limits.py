@@ -18,7 +18,7 @@ from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import Request
 from tests.environment.clock import SteeredClock
 from tests.environment.waiting import HANG_SECONDS
-from tests.remote.clock import HastyClock, StillClock
+from tests.remote.clock import RecordingClock, StillClock
 from tests.remote.servers import Server, answer, silence
 
 
@@ -53,7 +53,7 @@ def test_no_time_window_has_more_calls_than_its_rate_allows(pauses: list[float],
 
 
 async def test_a_burst_within_the_rate_does_not_wait() -> None:
-    clock = HastyClock()
+    clock = RecordingClock()
     limiter = Limiter(clock)
     for _ in range(3000):
         await limiter.acquire("here", (Rate("brand", 3000, 61),))
@@ -94,7 +94,7 @@ async def test_a_call_that_waits_for_a_narrow_rate_does_not_block_calls_without_
 
 
 async def test_a_call_counts_against_its_rate_from_when_it_is_sent() -> None:
-    clock = HastyClock()
+    clock = RecordingClock()
     limiter = Limiter(clock)
     rate = Rate("queries", 1, 60)
     for delay in (50, 70):  # sent within its window, and after it
@@ -109,7 +109,7 @@ async def test_a_call_counts_against_its_rate_from_when_it_is_sent() -> None:
 
 
 async def test_calls_that_wait_for_something_else_do_not_begin_together() -> None:
-    clock = HastyClock()
+    clock = RecordingClock()
     limiter = Limiter(clock)
     rate = Rate("queries", 2, 60)
     late = []
@@ -159,7 +159,7 @@ async def test_the_limiter_keeps_a_window_in_which_a_call_opens_its_connection()
 
 
 async def test_each_origin_has_separate_rates() -> None:
-    clock = HastyClock()
+    clock = RecordingClock()
     limiter = Limiter(clock)
     for origin in ("https://a.example.com:443", "https://b.example.com:443"):
         await limiter.acquire(origin, (Rate("queries", 1, 60),))
@@ -210,10 +210,10 @@ async def test_a_request_counts_from_when_it_leaves_over_its_connection(
     with mock.patch.object(api_context.transport, "exchange", slow):
         calls = [asyncio.create_task(session.call(limited, lambda reply: reply.status)) for _ in range(2)]
         clock = session.clock
-        assert isinstance(clock, HastyClock)
+        assert isinstance(clock, RecordingClock)
         await wait_until(lambda: any(w.opening for w in api_context.limiter._windows.values()))
         clock.advance(1000)
-        assert server.asked == 0
+        assert server.request_count == 0
         opened.set()
         clock.slept = []
         assert await asyncio.gather(*calls) == [200, 200]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qualtrics_exporter.remote.errors import OutcomeUnknown, Permanent, RateLimited, Transient
 from qualtrics_exporter.remote.retry import RetryPolicy, retry, retry_after
 from qualtrics_exporter.resource.reasons import Reason
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
@@ -91,7 +91,7 @@ def invalid_response() -> Transient:
 async def test_each_error_is_retried_for_its_own_number_of_attempts_and_time(
     error: type, attempt_count: int, min_wait: float, max_wait: float
 ) -> None:
-    clock = HastyClock()
+    clock = RecordingClock()
     attempts = Attempts(*(error() for _ in range(20)))
     with pytest.raises(Transient):
         await retry(RetryPolicy.READ, clock, attempts)
@@ -102,7 +102,7 @@ async def test_each_error_is_retried_for_its_own_number_of_attempts_and_time(
 
 
 async def test_pauses_between_attempts_grow_and_have_jitter() -> None:
-    clocks = [HastyClock() for _ in range(20)]
+    clocks = [RecordingClock() for _ in range(20)]
     for clock in clocks:
         await retry(RetryPolicy.READ, clock, Attempts(unavailable(), unavailable(), unavailable()))
     for number, longest in enumerate((1, 2, 4)):
@@ -112,13 +112,13 @@ async def test_pauses_between_attempts_grow_and_have_jitter() -> None:
 
 
 async def test_a_retry_waits_at_least_as_long_as_retry_after() -> None:
-    clock = HastyClock()
+    clock = RecordingClock()
     assert await retry(RetryPolicy.REFUSED, clock, Attempts(rate_limited(42))) == "done"
     assert 42 < clock.slept[0] <= 43
 
 
 async def test_a_retry_after_of_more_than_five_minutes_ends_the_retries() -> None:
-    clock = HastyClock()
+    clock = RecordingClock()
     attempts = Attempts(rate_limited(301), rate_limited(1))
     with pytest.raises(RateLimited) as error:
         await retry(RetryPolicy.READ, clock, attempts)
@@ -127,7 +127,7 @@ async def test_a_retry_after_of_more_than_five_minutes_ends_the_retries() -> Non
 
 
 async def test_the_sum_of_all_pauses_is_limited() -> None:
-    clock = HastyClock()
+    clock = RecordingClock()
     attempts = Attempts(*(rate_limited(290) for _ in range(9)))
     with pytest.raises(RateLimited):
         await retry(RetryPolicy.READ, clock, attempts)
@@ -148,12 +148,12 @@ async def test_the_sum_of_all_pauses_is_limited() -> None:
 async def test_only_transient_errors_are_retried(policy: RetryPolicy, error: Exception) -> None:
     attempts = Attempts(error)
     with pytest.raises(type(error)):
-        await retry(policy, HastyClock(), attempts)
+        await retry(policy, RecordingClock(), attempts)
     assert attempts.made == 1
 
 
 async def test_policy_never_does_not_retry_after_a_certain_refusal() -> None:
     attempts = Attempts(rate_limited(1))
     with pytest.raises(RateLimited):
-        await retry(RetryPolicy.NEVER, HastyClock(), attempts)
+        await retry(RetryPolicy.NEVER, RecordingClock(), attempts)
     assert attempts.made == 1

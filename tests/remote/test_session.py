@@ -15,7 +15,7 @@ from qualtrics_exporter.remote.response import Response
 from qualtrics_exporter.remote.retry import RetryPolicy
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.resource.reasons import Reason
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Answer, Server, answer, qualtrics_error, silence
 
 NEVER, REFUSED, READ = RetryPolicy.NEVER, RetryPolicy.REFUSED, RetryPolicy.READ
@@ -138,7 +138,7 @@ async def test_a_refusal_that_qualtrics_did_not_write_leaves_the_outcome_of_a_wr
         server.script(answer(status, body))
         with pytest.raises(ExportError) as error:
             await session.call(operation(policy), document)
-        assert (type(error.value), error.value.reason, server.asked) == (error_type, reason, 1)
+        assert (type(error.value), error.value.reason, server.request_count) == (error_type, reason, 1)
     server.script(answer(status, body))
     with pytest.raises(Transient) as error_info:
         await session.call(operation(READ), document)
@@ -155,13 +155,13 @@ async def test_each_response_raises_its_error_after_the_retries_that_the_policy_
     server.script(reply)
     with pytest.raises(ExportError) as error:
         await session.call(operation(policy), document)
-    assert (type(error.value), error.value.reason, server.asked) == (error_type, reason, requests)
+    assert (type(error.value), error.value.reason, server.request_count) == (error_type, reason, requests)
     assert "do the thing" in error.value.what or reason is Reason.CREDENTIALS_REFUSED
 
 
 @pytest.mark.parametrize("policy", RetryPolicy)
 async def test_a_call_that_cannot_connect_fails_as_transient_and_not_as_unknown(
-    server: Server, session: Session, policy: RetryPolicy, clock: HastyClock
+    server: Server, session: Session, policy: RetryPolicy, clock: RecordingClock
 ) -> None:
     await session.token()
     await server.__aexit__(None, None, None)
@@ -177,8 +177,8 @@ async def test_a_call_succeeds_after_rate_limits_and_an_expired_token(
 ) -> None:
     server.script(answer(429), answer(401, qualtrics_error("")), answer(429), answer(200, {"a": 1}))
     assert await session.call(operation(policy), document) == {"a": 1}
-    assert {heard.body for heard in server.heard} == {b'{"a":1}'}
-    assert server.asked == 4
+    assert {request.body for request in server.received_requests} == {b'{"a":1}'}
+    assert server.request_count == 4
 
 
 async def test_a_read_succeeds_after_four_failed_attempts(server: Server, session: Session) -> None:
@@ -253,7 +253,7 @@ async def test_a_rate_limited_send_raises_an_error_with_its_retry_after(
 
 
 async def test_a_read_waits_for_the_retry_after_of_an_unavailable_service(
-    server: Server, session: Session, clock: HastyClock
+    server: Server, session: Session, clock: RecordingClock
 ) -> None:
     server.script(answer(503, headers={"Retry-After": "90"}), answer(200, {}))
     await session.call(operation(READ), document)
@@ -280,7 +280,7 @@ async def test_a_secret_with_a_url_of_a_forbidden_host_causes_no_request(
     assert error.value.reason is Reason.HOST_NOT_ALLOWED
     key = {"url": "url", "token_url": "tokenUrl"}[field]
     assert error.value.what.startswith(f"The {key} of Secret dex/remote ")
-    assert server.asked == 0
+    assert server.request_count == 0
 
 
 async def test_the_path_of_the_url_in_the_secret_is_prepended_to_each_request(
@@ -289,7 +289,7 @@ async def test_the_path_of_the_url_in_the_secret_is_prepended_to_each_request(
     with_path = replace(credentials, url=f"{server.url}/gateway/")
     server.script(answer(200, {}))
     await Session(api_context, with_path, QUALTRICS).call(operation(READ), document)
-    assert server.heard[0].target == "/gateway/thing"
+    assert server.received_requests[0].target == "/gateway/thing"
 
 
 @pytest.mark.parametrize(("text", "encoded"), [("SV_1", "SV_1"), ("a/../b", "a%2F..%2Fb"), ("a?b#c", "a%3Fb%23c")])

@@ -17,7 +17,7 @@ from qualtrics_exporter.remote.retry import RetryPolicy
 from qualtrics_exporter.remote.service import Service
 from qualtrics_exporter.remote.session import Session
 from tests.environment.waiting import HANG_SECONDS
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Server, answer
 
 PERMITS = 10
@@ -49,7 +49,7 @@ class HangingServer(Server):
 
 
 @pytest.fixture
-async def api_context(clock: HastyClock) -> AsyncIterator[ApiContext]:
+async def api_context(clock: RecordingClock) -> AsyncIterator[ApiContext]:
     async with ApiContext(
         clock=clock,
         allowed_hosts=["127.0.0.1"],
@@ -176,7 +176,7 @@ async def test_the_body_of_a_request_is_created_only_when_the_request_gets_a_per
 
 
 async def test_a_request_counts_against_its_rate_limit_from_when_it_is_sent(
-    hanging: HangingServer, create_session: SessionFactory, clock: HastyClock
+    hanging: HangingServer, create_session: SessionFactory, clock: RecordingClock
 ) -> None:
     limited = replace(READ, path="/limited", rates=(Rate("queries", 1, 60),))
     session = create_session(hanging, BAD)

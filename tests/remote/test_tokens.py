@@ -21,7 +21,7 @@ from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import CallRecord
 from qualtrics_exporter.resource.reasons import Reason
 from tests.environment.waiting import HANG_SECONDS
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import Answer, Server, answer, qualtrics_error, silence, token
 
 READ = Operation(name="read", task="read", path="/thing", retry=RetryPolicy.READ)
@@ -33,7 +33,7 @@ def status_of(reply: Response) -> int:
 
 async def test_a_token_request_has_http_basic_authentication_and_the_scope(server: Server, session: Session) -> None:
     assert await session.token() == "a-token"
-    (request,) = server.heard_for_tokens
+    (request,) = server.token_requests
     assert request.method == "POST"
     assert base64.b64decode(request.headers["authorization"].removeprefix("Basic ")) == b"the-client:the-secret"
     assert request.headers["content-type"] == "application/x-www-form-urlencoded"
@@ -41,7 +41,7 @@ async def test_a_token_request_has_http_basic_authentication_and_the_scope(serve
 
 
 async def test_a_token_is_renewed_a_minute_before_it_expires(
-    server: Server, session: Session, clock: HastyClock
+    server: Server, session: Session, clock: RecordingClock
 ) -> None:
     server.tokens = [token("first"), token("second")]
     assert await session.token() == "first"
@@ -52,7 +52,7 @@ async def test_a_token_is_renewed_a_minute_before_it_expires(
 
 
 async def test_a_short_lived_token_is_renewed_after_half_its_lifetime(
-    server: Server, session: Session, clock: HastyClock
+    server: Server, session: Session, clock: RecordingClock
 ) -> None:
     server.tokens = [token("first", 30), token("second", 30)]
     assert await session.token() == "first"
@@ -63,7 +63,7 @@ async def test_a_short_lived_token_is_renewed_after_half_its_lifetime(
 
 
 async def test_setting_the_wall_clock_back_does_not_extend_the_use_of_a_token(
-    server: Server, session: Session, clock: HastyClock
+    server: Server, session: Session, clock: RecordingClock
 ) -> None:
     server.tokens = [token("first"), token("second")]
     await session.token()
@@ -73,7 +73,7 @@ async def test_setting_the_wall_clock_back_does_not_extend_the_use_of_a_token(
 
 
 async def test_a_token_is_renewed_if_its_remaining_lifetime_is_shorter_than_requested(
-    server: Server, session: Session, clock: HastyClock
+    server: Server, session: Session, clock: RecordingClock
 ) -> None:
     server.tokens = [token("first", 900), token("second", 900), token("third", 100)]
     await session.token()
@@ -84,13 +84,13 @@ async def test_a_token_is_renewed_if_its_remaining_lifetime_is_shorter_than_requ
     clock.advance(830)
     # A token whose lifetime is shorter than requested is used. The call does not fetch another one.
     assert await session.token(good_for=timedelta(minutes=5)) == "third"
-    assert server.tokens_asked == 3
+    assert server.token_request_count == 3
 
 
 async def test_a_hundred_concurrent_runs_fetch_one_token(server: Server, session: Session) -> None:
     tokens = await asyncio.gather(*(session.token() for _ in range(100)))
     assert set(tokens) == {"a-token"}
-    assert server.tokens_asked == 1
+    assert server.token_request_count == 1
 
 
 async def test_a_hundred_concurrent_runs_with_a_wrong_secret_send_one_token_request(
@@ -100,7 +100,7 @@ async def test_a_hundred_concurrent_runs_with_a_wrong_secret_send_one_token_requ
     server.tokens = [answer(401)]
     errors = await asyncio.gather(*(session.token() for _ in range(100)), return_exceptions=True)
     assert {type(error) for error in errors} == {Permanent}
-    assert server.tokens_asked == 1
+    assert server.token_request_count == 1
     server.tokens = [token("now")]
     assert await session.token() == "now"
 
@@ -117,7 +117,7 @@ async def test_cancelling_one_waiter_does_not_cancel_the_token_request_of_the_ot
     server.tokens = [answer_slowly]
     first, second = (asyncio.create_task(session.token()) for _ in range(2))
     async with asyncio.timeout(HANG_SECONDS):
-        while not server.tokens_asked:  # noqa: ASYNC110
+        while not server.token_request_count:  # noqa: ASYNC110
             await asyncio.sleep(0)
     first.cancel()
     release.set()
@@ -136,7 +136,7 @@ async def test_a_change_of_any_key_of_a_secret_fetches_a_new_token(
 
 
 async def test_tokens_of_credentials_that_are_no_longer_used_are_forgotten(
-    server: Server, api_context: ApiContext, credentials: ServiceCredentials, clock: HastyClock
+    server: Server, api_context: ApiContext, credentials: ServiceCredentials, clock: RecordingClock
 ) -> None:
     for number in range(50):
         await Session(api_context, replace(credentials, client_secret=f"{number}"), QUALTRICS).token()
@@ -166,10 +166,15 @@ async def test_a_401_renews_the_token_once_and_repeats_the_call(server: Server, 
     server.tokens = [token("stale"), token("fresh")]
     server.script(answer(401), answer(200))
     assert await session.call(READ, status_of) == 200
-    assert [heard.headers["authorization"] for heard in server.heard] == ["Bearer stale", "Bearer fresh"]
+    assert [request.headers["authorization"] for request in server.received_requests] == [
+        "Bearer stale",
+        "Bearer fresh",
+    ]
 
 
-async def test_a_second_401_fails_with_credentials_refused(server: Server, session: Session, clock: HastyClock) -> None:
+async def test_a_second_401_fails_with_credentials_refused(
+    server: Server, session: Session, clock: RecordingClock
+) -> None:
     server.script(answer(401, qualtrics_error("")))
     with pytest.raises(Permanent) as error:
         await session.call(READ, status_of)
@@ -177,7 +182,7 @@ async def test_a_second_401_fails_with_credentials_refused(server: Server, sessi
     assert error.value.message.startswith(
         "Qualtrics refused the credentials of Secret dex/remote (HTTP 401, request r-1). "
     )
-    assert (server.asked, server.tokens_asked) == (2, 2)
+    assert (server.request_count, server.token_request_count) == (2, 2)
 
 
 async def test_many_concurrent_calls_with_a_401_renew_the_token_once(server: Server, session: Session) -> None:
@@ -185,12 +190,12 @@ async def test_many_concurrent_calls_with_a_401_renew_the_token_once(server: Ser
     await session.token()
 
     async def answer_by_token(writer: asyncio.StreamWriter) -> None:
-        fresh = server.heard[-1].headers["authorization"] == "Bearer fresh"
+        fresh = server.received_requests[-1].headers["authorization"] == "Bearer fresh"
         writer.write(answer(200 if fresh else 401))
 
     server.script(answer_by_token)
     assert set(await asyncio.gather(*(session.call(READ, status_of) for _ in range(20)))) == {200}
-    assert server.tokens_asked == 2
+    assert server.token_request_count == 2
 
 
 TOKEN_RESPONSES: dict[str, tuple[Answer, type[ExportError], Reason, int]] = {
@@ -247,7 +252,7 @@ async def test_each_failed_token_request_raises_the_error_for_its_cause(
     with pytest.raises(ExportError) as error:
         await session.token()
     assert (type(error.value), error.value.reason) == (error_type, reason)
-    assert server.tokens_asked == requests
+    assert server.token_request_count == requests
     assert "Secret dex/remote" in error.value.message
     assert "the-secret" not in error.value.message
 
@@ -258,7 +263,7 @@ async def test_a_call_without_a_token_is_not_sent_and_adds_no_further_retries(
     server.tokens = [answer(500)]
     with pytest.raises(Transient):
         await session.call(READ, status_of)
-    assert server.asked == 0
+    assert server.request_count == 0
     assert [call.operation for call in calls] == ["token"] * 5
 
 

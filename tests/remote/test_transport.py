@@ -32,7 +32,7 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Sandbox
 from tests.environment.loop_clock import LoopClock
 from tests.environment.waiting import HANG_SECONDS
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 from tests.remote.servers import JSON, Answer, Server, answer, silence, token
 
 READ = Operation(
@@ -76,7 +76,7 @@ async def test_reading_an_endless_body_stops_and_fails_as_too_large(server: Serv
     server.script(response)
     error = await error_of_read(session)
     assert (type(error), error.reason) == (Permanent, Reason.REMOTE_REPLY_TOO_LARGE)
-    assert server.asked == 1
+    assert server.request_count == 1
     assert response.sent < 4 * LARGEST_BODY  # type: ignore[attr-defined]
 
 
@@ -117,7 +117,11 @@ async def wait_for_memory_queue(api_context: ApiContext) -> None:
 
 @pytest.mark.parametrize("complete", [True, False], ids=["complete response", "incomplete response"])
 async def test_waiting_for_memory_does_not_count_against_the_time_limit_of_a_response(
-    server: Server, clock: HastyClock, credentials: ServiceCredentials, complete: bool, monkeypatch: pytest.MonkeyPatch
+    server: Server,
+    clock: RecordingClock,
+    credentials: ServiceCredentials,
+    complete: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     finished = asyncio.Event()
 
@@ -140,9 +144,9 @@ async def test_waiting_for_memory_does_not_count_against_the_time_limit_of_a_res
             assert not call.done()
         if complete:
             assert await call == {"a": "x" * 2 * SMALL_BODY}
-            assert server.asked == 1
+            assert server.request_count == 1
             return
-        while server.asked == 1:  # from now on, the time counts again
+        while server.request_count == 1:  # from now on, the time counts again
             loop_clock.advance(1)
             await asyncio.sleep(0)
         with pytest.raises(Permanent):
@@ -212,7 +216,7 @@ async def test_a_truncated_or_invalid_response_is_retried_and_then_fails_as_unav
     server.script(reply)
     error = await error_of_read(session)
     assert (type(error), error.reason) == (Transient, Reason.REMOTE_UNAVAILABLE)
-    assert server.asked == 5
+    assert server.request_count == 5
 
 
 @pytest.mark.parametrize(
@@ -234,7 +238,7 @@ async def test_a_response_that_is_not_json_is_retried_once_and_then_fails_as_inv
     server.script(answer(200, text, JSON))
     error = await error_of_read(session)
     assert (type(error), error.reason) == (Transient, Reason.REMOTE_REPLY_INVALID)
-    assert server.asked == 2
+    assert server.request_count == 2
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
@@ -243,8 +247,8 @@ async def test_redirects_are_not_followed(server: Server, session: Session, stat
         server.script(answer(status, headers={"Location": f"{elsewhere.url}/"}))
         error = await error_of_read(session)
         assert error.reason is Reason.REMOTE_REPLY_INVALID
-        assert elsewhere.asked == elsewhere.tokens_asked == 0
-    assert {heard.target for heard in server.heard} == {"/thing?key=confidential"}
+        assert elsewhere.request_count == elsewhere.token_request_count == 0
+    assert {request.target for request in server.received_requests} == {"/thing?key=confidential"}
 
 
 async def test_cookies_are_not_sent_back(
@@ -256,7 +260,7 @@ async def test_cookies_are_not_sent_back(
     session = Session(api_context, credentials, QUALTRICS)
     await session.call(READ, body)
     await session.call(READ, body)
-    assert all("cookie" not in heard.headers for heard in [*server.heard, *server.heard_for_tokens])
+    assert all("cookie" not in request.headers for request in [*server.received_requests, *server.token_requests])
 
 
 async def test_the_transport_ignores_proxy_variables_and_netrc(
@@ -270,8 +274,8 @@ async def test_the_transport_ignores_proxy_variables_and_netrc(
         monkeypatch.setenv("NETRC", str(netrc))
         server.script(answer(200))
         await session.call(READ, body)
-        assert proxy.asked == proxy.tokens_asked == 0
-    assert server.heard[0].headers["authorization"] == "Bearer a-token"
+        assert proxy.request_count == proxy.token_request_count == 0
+    assert server.received_requests[0].headers["authorization"] == "Bearer a-token"
 
 
 class TestSlowServices:
@@ -344,7 +348,7 @@ class TestTls:
             client_secret=secret["clientSecret"],
             scope=secret["scope"],
         )
-        async with ApiContext(clock=HastyClock(), allowed_hosts=hosts) as api_context:
+        async with ApiContext(clock=RecordingClock(), allowed_hosts=hosts) as api_context:
             await Session(api_context, credentials, QUALTRICS).token()
 
     async def test_an_authority_in_ssl_cert_file_is_trusted(
@@ -398,16 +402,16 @@ def no_free_file_descriptors() -> Iterator[None]:
 
 async def test_too_many_open_files_are_reported_as_a_problem_of_the_operator(server: Server, session: Session) -> None:
     first = await session.token()
-    request_count = server.asked
+    before = server.request_count
     with no_free_file_descriptors(), pytest.raises(Transient) as error:
         await session.token(not_this=first)
     assert error.value.what.endswith("the operator could not open a connection: Too many open files")
     assert error.value.next_step.startswith("Raise the limits of the operator's process")
-    assert server.asked == request_count
+    assert server.request_count == before
 
 
 async def test_an_unknown_host_name_is_reported_as_not_resolvable(
-    clock: HastyClock, credentials: ServiceCredentials
+    clock: RecordingClock, credentials: ServiceCredentials
 ) -> None:
     unresolvable = replace(credentials, token_url="https://does-not-exist.invalid/token")
     async with ApiContext(clock=clock, allowed_hosts=["*.invalid"]) as api_context:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hack.figures import PRODUCT
-from tests.environment.build import ROOT
+from hack.files import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 MIN_BEHAVIORS = 60
@@ -28,6 +28,7 @@ def rows(heading: str) -> list[tuple[str, str, str]]:
 STEPS = rows("The path of one survey")
 BEHAVIORS = rows("Behaviors and their files")
 PACKAGES = [path.parent for path in sorted(PRODUCT.rglob("__init__.py"))]
+TOOLS = [ROOT / folder for folder in ("hack", "hack/image", "hack/node", "tests/environment")]
 
 
 def path_of(path: str) -> Path:
@@ -58,7 +59,8 @@ def defines(path: Path, name: str) -> bool:
 def modules(package: Path) -> set[str]:
     """The modules, grammars and packages in a package."""
     packages = {path.parent.name for path in package.glob("*/__init__.py")}
-    return packages | {path.stem for path in package.iterdir() if path.suffix in (".py", ".lark")} - {"__init__"}
+    names = {path.stem for path in package.iterdir() if path.suffix in (".py", ".lark")}
+    return packages | {name for name in names if not name.startswith("test_")} - {"__init__"}
 
 
 def words_in_map(docstring: str) -> set[str]:
@@ -120,12 +122,12 @@ def test_path_of_a_survey_on_the_page_is_the_measured_one() -> None:
     assert files_on_page - files == set()
 
 
-@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("package", [*PACKAGES, *TOOLS], ids=lambda path: path.name)
 def test_docstring_of_a_package_names_its_modules(package: Path) -> None:
     assert modules(package) - words_in_map(docstring(package)) == set()
 
 
-@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("package", [*PACKAGES, *TOOLS], ids=lambda path: path.name)
 def test_docstring_of_a_package_names_only_existing_files(package: Path) -> None:
     files = re.findall(r"(?<![\w/])(\w+\.(?:py|lark)|\w+/(?=\s))", docstring(package))
     assert [file for file in files if not (package / file).exists()] == []

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from hack import plain_yaml
+from hack.files import ROOT
 from qualtrics_exporter.resource.exporter import Exporter
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKED = {name: (ROOT / "requirements" / f"{name}.txt").read_text() for name in ("runtime", "dev", "build")}

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.environment.build import ROOT
+from hack.files import ROOT
 
 PACKAGE = ROOT / "operator" / "qualtrics_exporter"
 

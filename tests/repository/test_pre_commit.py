@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT
+from hack import plain_yaml
+from hack.files import ROOT
 from tests.environment.waiting import HANG_SECONDS
 
 (HOOK,) = plain_yaml.read((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))

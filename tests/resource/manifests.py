@@ -5,8 +5,8 @@ from copy import deepcopy
 from functools import cache
 from typing import Any, NamedTuple
 
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT
+from hack import plain_yaml
+from hack.files import ROOT
 
 Manifest = dict[str, Any]
 REMOVED = object()

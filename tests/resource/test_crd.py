@@ -7,14 +7,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field, create_model
 
-from hack import generate, pages
-from hack.files import write
+from hack import generate, pages, plain_yaml
+from hack.files import ROOT, write
 from qualtrics_exporter.resource.crd import crd, crd_yaml, schema
 from qualtrics_exporter.resource.reasons import Kind, Reason
 from qualtrics_exporter.resource.rules import CEL_RULES
 from qualtrics_exporter.sandbox import Account
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT
 from tests.resource.manifests import sample
 
 Node = dict[str, Any]

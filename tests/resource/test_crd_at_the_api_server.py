@@ -9,9 +9,9 @@ import kubernetes
 import pytest
 import yaml
 
+from hack.files import ROOT
 from qualtrics_exporter.resource.crd import crd
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION, Exporter
-from tests.environment.build import ROOT
 from tests.environment.controlplane import ControlPlane
 from tests.environment.waiting import eventually
 from tests.resource.manifests import changed

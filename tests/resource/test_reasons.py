@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from hack.files import ROOT
 from qualtrics_exporter.resource.reasons import Reason
-from tests.environment.build import ROOT
 
 PACKAGE = ROOT / "operator" / "qualtrics_exporter"
 CODE = "\n".join(

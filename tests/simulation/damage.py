@@ -1,4 +1,4 @@
-"""Objects that this version of the controller would never write: damage to a status, invalid specs, odd metadata.
+"""Objects that this version of the controller would never write: damage to a status, invalid specs, unusual metadata.
 
 Every value here is invalid. A status with other valid values could come from a backup, and the operator trusts it
 (docs/reliability.md, "What is not promised").

@@ -1,4 +1,4 @@
-"""Plays the events of `invalid_input_events`: invalid objects, odd metadata and misleading hosts."""
+"""Plays the events of `invalid_input_events`: invalid objects, unusual metadata and misleading hosts."""
 
 from collections.abc import Callable
 from random import Random

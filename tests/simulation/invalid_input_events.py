@@ -11,14 +11,14 @@ from .events import _moment, _often, _one
 from .world import DAY, HOUR, Event, Plan
 
 
-def _odd_statuses(random: Random, plan: Plan) -> Iterable[Event]:
+def _invalid_statuses(random: Random, plan: Plan) -> Iterable[Event]:
     for _ in range(_often(random, plan, "odd-status", len(plan.exporters) / 4)):
         exporter = _one(random, plan)
         arguments = {"how": random.choice(HOW), "draw": random.randrange(1 << 30)}
         yield Event(_moment(random, plan, exporter), "damage_status", exporter.name, arguments)
 
 
-def _odd_specs(random: Random, plan: Plan) -> Iterable[Event]:
+def _invalid_specs(random: Random, plan: Plan) -> Iterable[Event]:
     for _ in range(_often(random, plan, "odd-spec", len(plan.exporters) / 8)):
         exporter = _one(random, plan)
         arguments = {
@@ -28,7 +28,7 @@ def _odd_specs(random: Random, plan: Plan) -> Iterable[Event]:
         yield Event(_moment(random, plan, exporter), "damage_spec", exporter.name, arguments)
 
 
-def _odd_metadata(random: Random, plan: Plan) -> Iterable[Event]:
+def _unusual_metadata(random: Random, plan: Plan) -> Iterable[Event]:
     for _ in range(_often(random, plan, "odd-metadata", len(plan.exporters) / 8)):
         exporter = _one(random, plan)
         at, kind = _moment(random, plan, exporter), random.random()
@@ -57,4 +57,9 @@ def _misleading(random: Random, plan: Plan) -> Iterable[Event]:
             yield Event(max(0.0, _moment(random, plan) - 60), "mislead", host, arguments)
 
 
-EVENTS: tuple[Callable[[Random, Plan], Iterable[Event]], ...] = (_odd_statuses, _odd_specs, _odd_metadata, _misleading)
+EVENTS: tuple[Callable[[Random, Plan], Iterable[Event]], ...] = (
+    _invalid_statuses,
+    _invalid_specs,
+    _unusual_metadata,
+    _misleading,
+)

@@ -102,8 +102,8 @@ class Invariants:
         annotations = metadata["annotations"]
         old = before["metadata"]["annotations"] if before else {}
         valid = record.schedules and metadata["generation"] not in record.invalid
-        asked = {} if kind == "DELETED" else annotations
-        self._requests.changed(record, old, asked, now, self._deadline(record) if valid else None)
+        new = {} if kind == "DELETED" else annotations
+        self._requests.changed(record, old, new, now, self._deadline(record) if valid else None)
         if kind == "DELETED":
             record.deleted = now
             self._close(record)

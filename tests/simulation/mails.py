@@ -114,9 +114,9 @@ class MailChecks:
             states = [query.state for query in instance.queries.values()]
             returned.extend((now, people) for people in states)
             name = request.url.rest.partition("?")[0].rpartition("/")[2].partition(".")[0]
-            if asked := self._exports.get(name):
+            if query := self._exports.get(name):
                 returned.extend(
-                    (now, self._misleading_people(asked, QUERY_TEXT, people.addresses)) for people in states
+                    (now, self._misleading_people(query, QUERY_TEXT, people.addresses)) for people in states
                 )
         else:
             returned.append((now, instance.queries[document(request.body or b"")["queryId"]].state))

@@ -88,12 +88,12 @@ class MisleadingHosts:
     # Content of other requests.
 
     def _nexthink(self, request: Request, serve: Serve) -> Reply:
-        asked = request
+        forwarded = request
         if request.operation != "download" and self._random.random() < 0.5:
             body = json.loads(request.body or b"{}")
             body["queryId"] = self._random.choice(self._queries(request.url.host))
-            asked = replace(request, body=json.dumps(body).encode())
-        reply = serve(asked)
+            forwarded = replace(request, body=json.dumps(body).encode())
+        reply = serve(forwarded)
         if reply.status >= 300:
             return reply
         if request.operation == "export":

@@ -158,7 +158,7 @@ class Network:
 
     def _misled(self, replica: str, host: str, request: Request, manner: str, left: float) -> SandboxReply:
         assert self.misleading
-        reply = self.misleading.reply(manner, request, lambda asked: self._handled(host, asked))
+        reply = self.misleading.reply(manner, request, lambda forwarded: self._handled(host, forwarded))
         self._effect(replica, request, reply, self.loop.time() - left)
         return reply
 

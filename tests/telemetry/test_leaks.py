@@ -32,7 +32,7 @@ from qualtrics_exporter.remote.transport import Request
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Status, entry_of
-from tests.remote.clock import HastyClock
+from tests.remote.clock import RecordingClock
 
 ADDRESS = "jane.doe@example.com"
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -81,7 +81,7 @@ async def test_a_traceback_does_not_show_the_host_in_a_secret() -> None:
     async def fail(*_: Any, **__: Any) -> Any:
         raise OSError("certificate is not valid for 'tenant-7.invalid'")
 
-    async with ApiContext(clock=HastyClock(), allowed_hosts=["*.invalid"]) as api_context:
+    async with ApiContext(clock=RecordingClock(), allowed_hosts=["*.invalid"]) as api_context:
         for client in (api_context.transport._client(False, None), api_context.transport._client(True, None)):
             client._transport.handle_async_request = fail  # type: ignore[method-assign]
         with pytest.raises(ExportError) as error:

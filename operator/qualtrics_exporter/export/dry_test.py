@@ -69,7 +69,7 @@ def dry_test_entry(
         result, reason, message = stop
         message = " ".join([message, *describe_counts(verdict.counts)])
     else:
-        sentences = [reason.meaning, "Both sides were checked in full.", *describe_counts(verdict.counts)]
+        sentences = [reason.meaning, "Both services were checked in full.", *describe_counts(verdict.counts)]
         if spec and answer:
             sentences += explain_warnings(
                 [found for found in warnings(spec, answer, previous) if found not in _COMPARISON]

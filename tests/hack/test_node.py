@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import cannot
-from tests.environment.build import ROOT
-from tests.environment.node import Node, NodeError, cgroups, obstacle
+from hack.files import ROOT
+from hack.node import cgroups, settings
+from hack.node.node import Node, NodeError, unsupported_reason
+from tests.conftest import skip_outside_ci
 from tests.environment.waiting import HANG_SECONDS, eventually
 
 RUN_NODE = """\
 import sys, time
-from tests.environment.node import Node
+from hack.node.node import Node
 with Node() as node:
     print(node.kubeconfig, node.pid, flush=True)
     time.sleep(600)
@@ -27,8 +28,8 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(autouse=True)
 def require_node_support() -> None:
-    if reason := obstacle():
-        cannot(f"no node can be run: {reason}")
+    if reason := unsupported_reason():
+        skip_outside_ci(f"no node can be run: {reason}")
 
 
 @pytest.fixture
@@ -85,8 +86,6 @@ def test_a_killed_node_leaves_nothing(other_node: tuple["subprocess.Popen[str]",
 
 
 def test_a_component_of_the_node_that_exits_is_reported_with_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.environment.node import settings
-
     commands = {**settings.commands(), "kube-proxy": ["/node/k8s", "kube-proxy", "--config=/nowhere"]}
     monkeypatch.setattr(settings, "commands", lambda: dict(commands))
 

@@ -1,4 +1,4 @@
-"""Runs the real Helm command line, from the program of `build.py`, with the chart of this repository.
+"""Runs the real Helm command line, from the program of `programs.py`, with the chart of this repository.
 
 Helm does not read or write the user's files: its folders are below a folder that the caller chooses. Without a
 kubeconfig, it does not connect to a cluster.
@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.environment import plain_yaml
-from tests.environment.build import ROOT, build, without_collection
-from tests.environment.waiting import HANG_SECONDS
+from hack import plain_yaml
+from hack.files import ROOT
+from hack.limits import HANG_SECONDS
+from hack.programs import build, without_collection
 
 CHART = ROOT / "charts" / "qualtrics-exporter"
 
@@ -69,7 +70,13 @@ class Helm:
         """Run any Helm command. Raise HelmError if it fails, unless `check` is false."""
         command = [str(build()), "helm", *arguments]
         done = subprocess.run(
-            command, input=input, env=self._environment(), capture_output=True, text=True, timeout=HANG_SECONDS
+            command,
+            input=input,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=HANG_SECONDS,
+            check=False,
         )
         if check and done.returncode != 0:
             raise HelmError(done.returncode, command, done.stdout, done.stderr)

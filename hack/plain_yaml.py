@@ -10,7 +10,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def read(text: str | bytes) -> Any:
     """Return the only document of a text."""
-    return yaml.load(text, _LOADER)
+    return yaml.load(text, _LOADER)  # noqa: S506 - it is a safe loader
 
 
 def read_all(text: str | bytes) -> Iterator[Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import trustme
 
-from tests.environment.controlplane import write_kubeconfig
-from tests.environment.node import settings
+from hack.kubectl import write_kubeconfig
+from hack.node import settings
 
 
 class Keys:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.environment.node.settings import CGROUPS, CGROUPS_V2
+from hack.node.settings import CGROUPS, CGROUPS_V2
 
 
 def hierarchies() -> list[Path]:

@@ -17,10 +17,10 @@ from typing import Any, Self
 
 import trustme
 
+from hack.helm import Helm
+from hack.node.node import Node
+from hack.programs import installed
 from qualtrics_exporter.sandbox import Account
-from tests.environment.build import installed
-from tests.environment.helm import Helm
-from tests.environment.node import Node
 from tests.environment.stage import AppliedExporter, changed
 from tests.environment.waiting import HANG, HANG_SECONDS
 
@@ -106,7 +106,7 @@ class SandboxPod:
         """Continue the calls that are held, or drop their connections."""
         self._request("POST", "faults/release", {"operation": "*", "drop": drop})
 
-    def calm(self) -> None:
+    def clear_faults(self) -> None:
         """Remove all faults, and continue the calls that are held."""
         self._request("DELETE", "faults")
 

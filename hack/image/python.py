@@ -13,26 +13,28 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.environment import debian, image, proxy
-from tests.environment.build import ROOT, TOOLS, BuildError, call, create_once
-from tests.environment.waiting import HANG_SECONDS
+from hack import debian
+from hack.build import TOOLS, BuildError, call, create_once
+from hack.files import ROOT
+from hack.image import builder
+from hack.limits import HANG_SECONDS
 
 LOADER = "lib64/ld-linux-x86-64.so.2"
 REQUIREMENTS = ROOT / "requirements" / "runtime.txt"
 
 
-def wanted() -> tuple[str, str]:
+def published_python() -> tuple[str, str]:
     """Return the version of Python and the Debian release of the published image, such as 3.13 and trixie."""
     named = re.search(r"^ARG BASE=python:(\d+\.\d+)-slim-(\w+)$", (ROOT / "Containerfile").read_text(), re.MULTILINE)
     assert named, "The default base in Containerfile is not python:VERSION-slim-RELEASE"
     return named[1], named[2]
 
 
-def obstacle() -> str | None:
+def unsupported_reason() -> str | None:
     """Return why this machine cannot run that Python, or None if it can."""
     if platform.machine() != "x86_64":
         return f"x86_64 is required, this is {platform.machine()}"
-    if reason := proxy.obstacle():
+    if reason := debian.download_unsupported_reason():
         return reason
     return None if debian.release()[0] == "debian" else f"Debian is required, this is {debian.release()[0]}"
 
@@ -55,21 +57,21 @@ class ImagePython:
         }
         return subprocess.run(
             [*self._command(), *map(str, arguments)],
-            env=variables, cwd=folder, capture_output=True, text=True, timeout=HANG_SECONDS,
+            env=variables, cwd=folder, capture_output=True, text=True, timeout=HANG_SECONDS, check=False,
         )  # fmt: skip
 
     def _command(self) -> Sequence[str]:
         libraries = [self._root / folder for folder in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")]
-        program = self._root / "usr" / "bin" / f"python{wanted()[0]}"
+        program = self._root / "usr" / "bin" / f"python{published_python()[0]}"
         return [str(self._root / LOADER), "--library-path", ":".join(map(str, libraries)), str(program)]
 
 
 def image_python() -> ImagePython:
     """Return the Python of the image, and download it first if it is missing."""
-    if reason := obstacle():
+    if reason := unsupported_reason():
         raise BuildError(f"This machine cannot run the Python of the image: {reason}.")
-    version, suite = wanted()
-    operator_version = image.version()
+    version, suite = published_python()
+    operator_version = builder.version()
     recipe = f"{version} {suite} {REQUIREMENTS.read_text()} {platform.machine()} {operator_version}"
     place = TOOLS / f"python-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     with create_once(place, "downloading the Python of the image") as result:

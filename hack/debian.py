@@ -1,4 +1,4 @@
-"""Provides programs from Debian packages for tests, in a folder. Nothing is installed or changed on the machine.
+"""Provides programs from Debian packages, in a folder. Nothing is installed or changed on the machine.
 
 Building an image needs a builder, and a node needs a container runtime. Debian has both, and the machine already has a
 mirror, so no container registry is needed. The packages and their dependencies are extracted into a root file system
@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.environment.build import TOOLS, BuildError, call, create_once
+from hack.build import TOOLS, BuildError, call, create_once
 
 PACKAGES = (
     "?essential",  # packages use these without a dependency: a shell, find, sed
@@ -38,27 +38,39 @@ EXCLUDED_PATHS = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 REQUIRED_PROGRAMS = ("apt-get", "apt-config", "dpkg-deb", "tar", "unshare", "mount", "chroot")
 
 
-def obstacle() -> str | None:
+def unsupported_reason() -> str | None:
     """Return why this machine cannot run these programs, or None if it can."""
-    if platform.system() != "Linux":
-        return f"Linux is required, this is {platform.system()}"
-    if missing := [name for name in REQUIRED_PROGRAMS if not shutil.which(name)]:
-        return f"{', '.join(missing)} is missing: Debian or a derivative is required"
+    if reason := _missing(*REQUIRED_PROGRAMS):
+        return reason
     if os.geteuid() != 0:
         return "root is required, for mounts and namespaces"
     tried = subprocess.run(
         ["unshare", "--mount", "--pid", "--fork", "mount", "-t", "tmpfs", "tmpfs", "/tmp"],
         capture_output=True,
         text=True,
+        check=False,
     )
     if tried.returncode != 0:
         return f"creating namespaces and mounts is not allowed: {tried.stderr.strip()}"
     return None
 
 
+def download_unsupported_reason() -> str | None:
+    """Return why this machine cannot download and extract packages, or None if it can. This does not require root."""
+    return _missing("apt-get", "dpkg-deb")
+
+
+def _missing(*programs: str) -> str | None:
+    if platform.system() != "Linux":
+        return f"Linux is required, this is {platform.system()}"
+    if missing := [name for name in programs if not shutil.which(name)]:
+        return f"{', '.join(missing)} is missing: Debian or a derivative is required"
+    return None
+
+
 def require() -> None:
     """Raise BuildError if this machine cannot run these programs."""
-    if reason := obstacle():
+    if reason := unsupported_reason():
         raise BuildError(f"This machine cannot run programs from Debian packages: {reason}.")
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import cannot
-from tests.environment import debian
-from tests.environment.build import BuildError
+from hack import debian
+from hack.build import BuildError
+from tests.conftest import skip_outside_ci
 
 DEBIAN = """\
 Types: deb
@@ -62,7 +62,7 @@ def test_a_machine_without_linux_or_apt_is_an_error_with_the_reason(monkeypatch:
 def test_a_test_that_cannot_run_is_skipped_with_the_reason_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match="no root"):
-        cannot("no root")
+        skip_outside_ci("no root")
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="cannot be skipped in CI: no root"):
-        cannot("no root")
+        skip_outside_ci("no root")

@@ -12,12 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hack.files import HEADER, to_yaml
+from hack.files import HEADER, ROOT, to_yaml
+from hack.helm import Helm
 from qualtrics_exporter.resource.crd import crd_yaml
 from qualtrics_exporter.resource.exporter import PLURAL
 from qualtrics_exporter.sandbox import Account, Sandbox
-from tests.environment.build import ROOT
-from tests.environment.helm import Helm
 
 Objects = list[dict[str, Any]]
 
@@ -54,7 +53,7 @@ DEPLOYMENT_NAME_FIELDS = {
 HELM_LABELS = {"app.kubernetes.io/managed-by": "Helm"}
 
 
-def config() -> dict[str, str]:
+def generated() -> dict[str, str]:
     """Return the generated files of `config/`, by their paths in the repository. The other files there are overlays."""
     everywhere, namespaced = rendered(), rendered(watchNamespaces=[NAME])
     return {

@@ -1,19 +1,17 @@
-"""Building programs for tests: the Go that is used, when a program is built again, and the progress.
+"""Building the Go programs: the Go that is used, when a program is built again, and the progress.
 
 Other tests run the programs.
 """
 
 import re
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
-from tests.environment import build
+from hack import build, programs
 from tests.environment.waiting import HANG_SECONDS
 
 
@@ -29,7 +27,7 @@ def test_a_recent_go_of_the_machine_is_used(version: str, machine_go: Path) -> N
     machine_go.write_text(f"#!/bin/sh\necho {version}\n")
     machine_go.chmod(0o755)
 
-    assert build.go() == machine_go
+    assert programs.go() == machine_go
 
 
 @pytest.mark.parametrize("script", ["echo go1.25.9", "echo nonsense", "exit 1"])
@@ -39,47 +37,47 @@ def test_an_old_or_broken_go_of_the_machine_is_replaced_by_the_development_packa
     machine_go.write_text(f"#!/bin/sh\n{script}\n")
     machine_go.chmod(0o755)
 
-    assert build.go() == build.installed("go")
+    assert programs.go() == programs.installed("go")
 
 
 @pytest.mark.usefixtures("machine_go")
 def test_a_machine_without_go_uses_the_go_of_the_development_package() -> None:
-    assert build.go() == build.installed("go")
+    assert programs.go() == programs.installed("go")
 
 
 def test_a_missing_development_package_is_named_in_the_error() -> None:
     with pytest.raises(build.BuildError, match=r"no-such-program is missing: install requirements/dev\.txt"):
-        build.installed("no-such-program")
+        programs.installed("no-such-program")
 
 
 def test_a_change_of_source_or_flags_changes_the_fingerprint_of_a_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "SOURCE", tmp_path)
+    monkeypatch.setattr(programs, "SOURCE", tmp_path)
     for name in ("main.go", "go.mod", "go.sum"):
         (tmp_path / name).write_text(name)
-    fingerprints = {build.fingerprint(["-s"]), build.fingerprint(["-w"])}
+    fingerprints = {programs.fingerprint(["-s"]), programs.fingerprint(["-w"])}
 
     for name in ("main.go", "go.mod", "go.sum"):
         (tmp_path / name).write_text(f"{name} changed")
-        fingerprints.add(build.fingerprint(["-s"]))
+        fingerprints.add(programs.fingerprint(["-s"]))
 
     assert len(fingerprints) == 5
 
 
 def test_a_change_of_one_program_does_not_rebuild_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "SOURCE", tmp_path)
+    monkeypatch.setattr(programs, "SOURCE", tmp_path)
     for name in ("go.mod", "go.sum", "k8s/helm.go", "controlplane/main.go", "internal/controlplane/controlplane.go"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    before = [build.fingerprint([], "./k8s"), build.fingerprint([], "./controlplane")]
+    before = [programs.fingerprint([], "./k8s"), programs.fingerprint([], "./controlplane")]
 
     (tmp_path / "k8s/helm.go").write_text("changed")
-    after = [build.fingerprint([], "./k8s"), build.fingerprint([], "./controlplane")]
+    after = [programs.fingerprint([], "./k8s"), programs.fingerprint([], "./controlplane")]
     (tmp_path / "internal/controlplane/controlplane.go").write_text("changed")
 
     assert [old == new for old, new in zip(before, after, strict=True)] == [False, True]
-    assert build.fingerprint([], "./controlplane") != after[1]
+    assert programs.fingerprint([], "./controlplane") != after[1]
 
 
 def test_two_concurrent_builds_compile_once_and_return_the_same_program(
@@ -88,17 +86,17 @@ def test_two_concurrent_builds_compile_once_and_return_the_same_program(
     second_waits = threading.Event()
     builds = []
 
-    def compile_when_second_waits(_program: build.Program, output: Path) -> None:
+    def compile_when_second_waits(_program: programs.Program, output: Path) -> None:
         assert second_waits.wait(HANG_SECONDS)
         builds.append(output)
         output.write_text("a program")
 
-    monkeypatch.setattr(build, "TOOLS", tmp_path / "tools")
-    monkeypatch.setattr(build, "compile_program", compile_when_second_waits)
+    monkeypatch.setattr(programs, "TOOLS", tmp_path / "tools")
+    monkeypatch.setattr(programs, "compile_program", compile_when_second_waits)
     monkeypatch.setattr(build.Progress, "show", lambda _progress: second_waits.set())
 
     with ThreadPoolExecutor() as pool:
-        first, second = pool.submit(build.build), pool.submit(build.build)
+        first, second = pool.submit(programs.build), pool.submit(programs.build)
 
     assert first.result() == second.result()
     assert first.result().read_text() == "a program"
@@ -114,11 +112,11 @@ def test_a_failed_build_reports_the_compiler_error_and_leaves_no_file(
     (source / "go.mod").write_text("module broken\n\ngo 1.26.0\n\n// k8s.io/kubernetes v1.37.2\n")
     (source / "go.sum").write_text("")
     (source / "k8s" / "main.go").write_text("package main\n\nfunc main() { undefined() }\n")
-    monkeypatch.setattr(build, "SOURCE", source)
-    monkeypatch.setattr(build, "TOOLS", tmp_path / "tools")
+    monkeypatch.setattr(programs, "SOURCE", source)
+    monkeypatch.setattr(programs, "TOOLS", tmp_path / "tools")
 
     with pytest.raises(build.BuildError, match="undefined: undefined"):
-        build.build()
+        programs.build()
 
     assert [path.name for path in (tmp_path / "tools").iterdir()] == ["k8s.lock"]
 
@@ -138,33 +136,11 @@ LISTED_PACKAGES = (
     ],
 )
 def test_progress_counts_cached_and_compiled_packages(output: str, progress: str) -> None:
-    assert build.Packages.parse(LISTED_PACKAGES).progress(output) == progress
+    assert programs.Packages.parse(LISTED_PACKAGES).progress(output) == progress
 
 
 def test_progress_counts_the_downloads_so_far() -> None:
-    assert [build.downloads(""), build.downloads(LISTED_PACKAGES)] == ["", "1 modules downloaded"]
-
-
-def test_progress_on_a_terminal_overwrites_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with mock.patch.object(sys.stderr, "isatty", return_value=True, create=True):
-        progress = build.Progress("Building", lambda: "package 1 of 3")
-        progress.show()
-        progress.started -= 1
-        progress.show()
-        progress.end()
-
-    lines = [f"\r\033[KBuilding: package 1 of 3, {seconds} s" for seconds in (0, 1)]
-    assert capsys.readouterr().err == "".join(lines) + "\n"
-
-
-def test_progress_in_a_pipe_is_one_line_every_20_seconds(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = build.Progress("Building")
-    for _ in range(41):
-        progress.show()
-        progress.started -= 1
-    progress.end()
-
-    assert capsys.readouterr().err == "Building: 0 s\nBuilding: 20 s\nBuilding: 40 s\n"
+    assert [programs.downloads(""), programs.downloads(LISTED_PACKAGES)] == ["", "1 modules downloaded"]
 
 
 def test_the_small_control_plane_is_built_only_if_the_complete_program_is_missing(
@@ -172,27 +148,27 @@ def test_the_small_control_plane_is_built_only_if_the_complete_program_is_missin
 ) -> None:
     builds = []
 
-    def compile_program(program: build.Program, output: Path) -> None:
+    def compile_program(program: programs.Program, output: Path) -> None:
         builds.append(program)
         output.write_text("a program")
 
-    monkeypatch.setattr(build, "TOOLS", tmp_path)
-    monkeypatch.setattr(build, "compile_program", compile_program)
+    monkeypatch.setattr(programs, "TOOLS", tmp_path)
+    monkeypatch.setattr(programs, "compile_program", compile_program)
 
-    assert build.control_plane_command() == [str(build.CONTROL_PLANE.path)]
-    assert build.control_plane_command() == [str(build.CONTROL_PLANE.path)]
-    assert builds == [build.CONTROL_PLANE]
+    assert programs.control_plane_command() == [str(programs.CONTROL_PLANE.path)]
+    assert programs.control_plane_command() == [str(programs.CONTROL_PLANE.path)]
+    assert builds == [programs.CONTROL_PLANE]
 
-    everything = build.build()
+    everything = programs.build()
 
-    assert build.control_plane_command() == [str(everything), "controlplane"]
-    assert builds == [build.CONTROL_PLANE, build.EVERYTHING]
+    assert programs.control_plane_command() == [str(everything), "controlplane"]
+    assert builds == [programs.CONTROL_PLANE, programs.EVERYTHING]
 
 
 def test_the_small_control_plane_contains_no_package_of_helm_or_a_node() -> None:
-    command = [str(build.go()), "list", "-deps", build.CONTROL_PLANE.package]
+    command = [str(programs.go()), "list", "-deps", programs.CONTROL_PLANE.package]
     packages = subprocess.run(
-        command, cwd=build.SOURCE, env=build.go_environment(), check=True, capture_output=True, text=True
+        command, cwd=programs.SOURCE, env=programs.go_environment(), check=True, capture_output=True, text=True
     ).stdout
 
     assert "k8s.io/kubernetes/cmd/kube-apiserver/app\n" in packages
@@ -202,7 +178,7 @@ def test_the_small_control_plane_contains_no_package_of_helm_or_a_node() -> None
 
 
 def test_the_link_flags_set_the_version_of_kubernetes() -> None:
-    assert build.link_flags().split("-X k8s.io/component-base/version.")[1:] == [
+    assert programs.link_flags().split("-X k8s.io/component-base/version.")[1:] == [
         "gitVersion=v1.37.2 ",
         "gitMajor=1 ",
         "gitMinor=37",

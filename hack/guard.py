@@ -1,4 +1,4 @@
-"""Cleans up after a test run that was killed: kills its processes and removes its folder.
+"""Cleans up after a process that was killed, such as a test run: kills its processes and removes its folder.
 
 A killed process cannot clean up, and a control plane that keeps running holds 300 MB and a port. The guard is a
 separate process, and its standard input is a pipe from the test run. When the pipe closes, for any reason, the run has
@@ -13,11 +13,44 @@ the previous list. The guard removes the cgroups when they contain no processes.
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 PATIENCE_SECONDS = 10.0
+
+
+def temporary_folder() -> Path:
+    """Create a folder with a short path: the path of a socket has at most 107 bytes, and TMPDIR can be long."""
+    parent = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="qex-", dir=parent if len(parent) < 64 else "/tmp"))
+
+
+class Guard:
+    """The process that cleans up if this process is killed: it removes the folder and the cgroups."""
+
+    def __init__(self, folder: Path, cgroups: Sequence[Path] = ()) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", __file__, str(folder), *map(str, cgroups)],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def watch(self, *groups: int) -> None:
+        """Kill these process groups, and not those of an earlier call, if this process is killed."""
+        assert self._process.stdin
+        with suppress(BrokenPipeError):  # the guard was killed: this is not an error
+            self._process.stdin.write(" ".join(map(str, groups)) + "\n")
+            self._process.stdin.flush()
+
+    def stop(self) -> None:
+        """Let the guard clean up what is left, and wait until it ends."""
+        self._process.communicate()  # closes its standard input, which ends it
 
 
 def main(folder: Path, cgroups: list[Path]) -> None:

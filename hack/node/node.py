@@ -1,14 +1,12 @@
-"""A real one-node cluster for tests: control plane, scheduler, kubelet, containerd, kube-proxy and DNS on this machine.
+"""A real one-node cluster: control plane, scheduler, kubelet, containerd, kube-proxy and DNS on this machine.
 
 It runs pods from images that the tests import: there is no registry. The node has its own namespaces, root file system
 (`debian.py`), network and cgroups. It is removed when the test run ends or is killed. The components of Kubernetes are
-in the program that `build.py` builds, and the container runtime is a Debian package.
+in the program that `programs.py` builds, and the container runtime is a Debian package.
 
 Scheduling, probes, Secrets in volumes, Services, DNS, logs, exec, port-forward, graceful termination, evictions and the
 Pod Security Standards work. NetworkPolicies have no effect. Pods reach nothing outside the network of the node, and
 images cannot be pulled.
-
-`python -m tests.environment.node` shows a run on a node, and can keep it running for a developer.
 """
 
 import http.client
@@ -29,30 +27,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from tests.environment import debian
-from tests.environment.api_calls import ApiCalls
-from tests.environment.build import build
-from tests.environment.controlplane import (
-    run_kubectl,
-    start_guard,
-    temporary_folder,
-)
-from tests.environment.guard import remove_cgroups
-from tests.environment.image import Image, pause
-from tests.environment.node import boot, cgroups, settings
-from tests.environment.node.keys import Keys
-from tests.environment.waiting import HANG_SECONDS, eventually
+from hack import debian
+from hack.api_calls import ApiCalls
+from hack.guard import Guard, remove_cgroups, temporary_folder
+from hack.image.archive import Image
+from hack.image.builder import pause
+from hack.kubectl import run_kubectl
+from hack.limits import HANG_SECONDS
+from hack.node import boot, cgroups, settings
+from hack.node.keys import Keys
+from hack.programs import build
 
 
 class NodeError(Exception):
     """The node cannot start, or one of its components exited. The message contains the end of its log."""
 
 
-def obstacle() -> str | None:
+def unsupported_reason() -> str | None:
     """Return why this machine cannot run a node, or None if it can."""
-    if reason := debian.obstacle():
+    if reason := debian.unsupported_reason():
         return reason
-    result = subprocess.run(["unshare", *NAMESPACES, "true"], capture_output=True, text=True)
+    result = subprocess.run(["unshare", *NAMESPACES, "true"], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         return f"creating namespaces is not allowed: {result.stderr.strip()}"
     name = f"qex-try-{secrets.token_hex(4)}"
@@ -82,7 +77,7 @@ class Node(ApiCalls):
         self._images = images
         self._folder: Path | None = None
         self._groups: list[Path] = []
-        self._guard: subprocess.Popen[str] | None = None
+        self._guard: Guard | None = None
         self._boot: subprocess.Popen[str] | None = None
         self._port: socket.socket | None = None
         self._watcher: threading.Thread | None = None
@@ -103,7 +98,7 @@ class Node(ApiCalls):
         self._folder = temporary_folder()
         try:
             name = self._folder.name
-            self._guard = start_guard(self._folder, [hierarchy / name for hierarchy in cgroups.hierarchies()])
+            self._guard = Guard(self._folder, [hierarchy / name for hierarchy in cgroups.hierarchies()])
             self._groups = cgroups.create(name)
             self._write(pause_container.name)
             self._start_boot(program, root)
@@ -112,12 +107,13 @@ class Node(ApiCalls):
             self._start_component("controlplane", commands.pop("controlplane"))
             for image in (pause_container, *self._images):
                 self.load(image)
-            self._wait("/readyz", bool, "the API server is ready")
+            self._wait_for("/readyz", bool, "the API server is ready")
             for component, command in commands.items():
                 self._start_component(component, command)
-            self._wait(f"/api/v1/nodes/{settings.NAME}", is_ready, "the node is ready")
+            self._wait_for(f"/api/v1/nodes/{settings.NAME}", is_ready, "the node is ready")
             # A controller creates the default service account. Pods are rejected until then.
-            self._wait("/api/v1/namespaces/default/serviceaccounts/default", bool, "the default service account exists")
+            account = "/api/v1/namespaces/default/serviceaccounts/default"
+            self._wait_for(account, bool, "the default service account exists")
         except BaseException:
             self.stop()
             raise
@@ -142,7 +138,7 @@ class Node(ApiCalls):
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
         if self._guard:
-            self._guard.communicate()  # closes its standard input, which ends it
+            self._guard.stop()
         self._groups = []
         self._folder = self._guard = self._boot = self._port = self._watcher = None
         self._exited.clear()
@@ -184,12 +180,7 @@ class Node(ApiCalls):
 
     def load(self, image: Image) -> str:
         """Import an image into the container runtime, and return the name that pods use."""
-
-        def responds() -> bool:
-            self._check()
-            return self.inside("ctr", "version").returncode == 0
-
-        eventually(responds, "containerd responds")
+        self._wait(lambda: self.inside("ctr", "version").returncode == 0, "containerd responds")
         with image.archive.open("rb") as archive:
             done = self.inside("ctr", "--namespace", "k8s.io", "images", "import", "-", stdin=archive)
         if done.returncode != 0:
@@ -200,12 +191,13 @@ class Node(ApiCalls):
         """Run a program of the node, such as ctr, nft or ip, in its namespaces."""
         enter = ["nsenter", "--target", str(self.pid), "--mount", "--net", "--pid", "--uts", "--ipc", "--root", "--wd"]
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
-        return subprocess.run([*enter, *command], stdin=stdin, env=environment, capture_output=True, text=True)
+        command = (*enter, *command)
+        return subprocess.run(command, stdin=stdin, env=environment, capture_output=True, text=True, check=False)
 
     def run(self, *command: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """Run a program of this machine in the network of the node, where pods and Services are reachable."""
         enter = ["nsenter", "--target", str(self.pid), "--net"]
-        return subprocess.run([*enter, *command], capture_output=True, text=True, **more)
+        return subprocess.run([*enter, *command], capture_output=True, text=True, check=False, **more)
 
     @property
     def pid(self) -> int:
@@ -271,9 +263,7 @@ class Node(ApiCalls):
                 start_new_session=True,
             )
         assert self._guard
-        assert self._guard.stdin
-        self._guard.stdin.write(f"{self._boot.pid}\n")
-        self._guard.stdin.flush()
+        self._guard.watch(self._boot.pid)
         assert self._boot.stdout
         if self._boot.stdout.readline() != "ready\n":
             raise NodeError(f"the node did not start:\n{self.log('boot')}")
@@ -292,17 +282,25 @@ class Node(ApiCalls):
             self._boot.stdin.write(json.dumps({"name": name, "command": command}) + "\n")
             self._boot.stdin.flush()
 
-    def _wait(self, path: str, wanted: Callable[[bytes], bool], what: str) -> None:
-        """Poll the API server for the wanted response. Raise NodeError if a component exits."""
-        deadline = time.monotonic() + HANG_SECONDS
-        while True:
+    def _wait_for(self, path: str, wanted: Callable[[bytes], bool], what: str) -> None:
+        """Poll the API server for the wanted response."""
+
+        def responds() -> bool:
             try:
                 status, body = self._send("GET", path)
-                if status == 200 and wanted(body):
-                    return
             except (OSError, http.client.HTTPException):
-                pass  # it does not accept connections yet
+                return False  # it does not accept connections yet
+            return status == 200 and wanted(body)
+
+        self._wait(responds, what)
+
+    def _wait(self, poll: Callable[[], bool], what: str) -> None:
+        """Poll until the result is true. Raise NodeError if a component exits, or after the time limit."""
+        deadline = time.monotonic() + HANG_SECONDS
+        while True:
             self._check()
+            if poll():
+                return
             if time.monotonic() > deadline:
                 logs = "\n".join(f"{path.name}:\n{self.log(path.name)}" for path in self._path("log").iterdir())
                 raise NodeError(f"timed out after {HANG_SECONDS:.0f} s: {what}\n{logs}")
@@ -319,7 +317,8 @@ class Node(ApiCalls):
         assert self._port
         assert self._keys
         headers = {**self._keys.headers(), **({"Content-Type": content_type} if body is not None else {})}
-        connection = http.client.HTTPSConnection(*self._port.getsockname(), context=self._tls, timeout=HANG_SECONDS)
+        host, port = self._port.getsockname()
+        connection = http.client.HTTPSConnection(host, port, context=self._tls, timeout=HANG_SECONDS)
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             reply = connection.getresponse()

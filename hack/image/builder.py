@@ -1,34 +1,27 @@
-"""Builds the image of the operator from `Containerfile`, without a container engine or a registry.
+"""Builds the image of the operator from `Containerfile`.
 
 buildah, from Debian packages (`debian.py`), builds the image on a base that is also made from Debian packages.
 `.tools/image` caches the layers, so that a build after a change of the operator takes seconds. It also caches the
 latest images, by a hash of their sources: without a change, nothing is built.
-
-`python -m tests.environment.image` builds the image into `dist/` and prints its name, digest and size. `make image`
-runs this command, unless `ENGINE` names another engine.
 """
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tests.environment import debian
-from tests.environment.build import ROOT, TOOLS, BuildError, call, create_once
+from hack import debian
+from hack.build import TOOLS, BuildError, call, create_once
+from hack.files import ROOT
+from hack.image.archive import Image
 
 STORE = TOOLS / "image"
 BUILT = STORE / "built"
 NAME = "localhost/qualtrics-exporter"
 REVISION = "org.opencontainers.image.revision"
-SBOM = "usr/share/sbom/qualtrics-exporter.cdx.json"
 MAX_IMAGES = 4
 """How many images the cache keeps, for example of several branches."""
 MAX_LAYERS = 150
@@ -55,72 +48,6 @@ ENTRYPOINT ["/catatonit", "-P"]
 """The pause container of a pod: it holds the namespaces while other containers start and stop."""
 
 
-@dataclass(frozen=True)
-class Image:
-    """An image in an OCI archive."""
-
-    archive: Path
-
-    @property
-    def digest(self) -> str:
-        """The digest of the manifest. Pods that pin the image use it."""
-        digest: str = self._json("index.json")["manifests"][0]["digest"]
-        return digest
-
-    @property
-    def name(self) -> str:
-        name: str = self._json("index.json")["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"]
-        return name
-
-    @property
-    def configuration_digest(self) -> str:
-        """The digest of the configuration. Container runtimes use it as the id of the image."""
-        return str(self._manifest()["config"]["digest"])
-
-    @property
-    def configuration(self) -> dict[str, Any]:
-        """The configuration: how a container runs, the labels, and the digests of the uncompressed layers."""
-        found: dict[str, Any] = self._json(_blob(self._manifest()["config"]))
-        return found
-
-    @property
-    def compressed(self) -> int:
-        """The size of all compressed layers in bytes: what a pull transfers."""
-        return sum(layer["size"] for layer in self._manifest()["layers"])
-
-    @property
-    def layers(self) -> list[str]:
-        """The paths of the layers in the archive, lowest layer first."""
-        return [_blob(layer) for layer in self._manifest()["layers"]]
-
-    def files(self) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-        """Yield all members, layer by layer. The content of a member that is not a file is empty."""
-        with tarfile.open(self.archive) as archive:
-            for layer in self.layers:
-                with tarfile.open(fileobj=archive.extractfile(layer)) as files:
-                    for member in files:
-                        content = files.extractfile(member) if member.isfile() else None
-                        yield member, content.read() if content else b""
-
-    def sbom(self) -> bytes:
-        """The bill of materials, in CycloneDX."""
-        return next(content for member, content in self.files() if member.name.removeprefix("./") == SBOM)
-
-    def _manifest(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._json(_blob(self._json("index.json")["manifests"][0]))
-        return found
-
-    def _json(self, member: str) -> Any:
-        with tarfile.open(self.archive) as archive:
-            file = archive.extractfile(member)
-            assert file
-            return json.load(file)
-
-
-def _blob(descriptor: dict[str, Any]) -> str:
-    return "blobs/" + str(descriptor["digest"]).replace(":", "/")
-
-
 def image(*, revision: str = "") -> Image:
     """Return the image of the current source, and build it first if it is missing."""
     programs, base = debian.programs(), debian.base()
@@ -128,8 +55,8 @@ def image(*, revision: str = "") -> Image:
     with create_once(place, "building the image") as result:
         if result:
             Builder(programs).build(base, result, revision=revision)
-            forget_old()
-    os.utime(place)  # the time of the last use, for `forget_old`
+            remove_old()
+    os.utime(place)  # the time of the last use, for `remove_old`
     return Image(place)
 
 
@@ -192,7 +119,7 @@ def fingerprint(base: Path, revision: str) -> str:
     return content.hexdigest()[:16]
 
 
-def forget_old() -> None:
+def remove_old() -> None:
     """Remove all images except those that were used most recently."""
     built = sorted(BUILT.glob("image-*.tar"), key=lambda path: path.stat().st_mtime)
     for path in built[:-MAX_IMAGES]:
@@ -205,7 +132,8 @@ class Builder:
     def __init__(self, programs: Path) -> None:
         self._programs = programs
         STORE.mkdir(parents=True, exist_ok=True)
-        kind = subprocess.run(["stat", "--file-system", "--format=%T", STORE], capture_output=True, text=True).stdout
+        command: list[str | Path] = ["stat", "--file-system", "--format=%T", STORE]
+        kind = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         # An overlay cannot be on top of an overlay, which most containers have as their root file system.
         driver = "vfs" if kind.strip() == "overlayfs" else "overlay"
         if (layers := STORE / "layers" / driver).is_dir() and len(list(layers.iterdir())) > MAX_LAYERS:
@@ -254,7 +182,7 @@ class Builder:
     def _pip_settings(self, folder: Path) -> list[str]:
         """Return flags that give pip in the build the settings and certificate authorities of pip on this machine."""
         command = [sys.executable, "-m", "pip", "config", "list"]
-        lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+        lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
         settings = dict(line.split("=", 1) for line in lines if "=" in line)
         pip_config = {}
         for name, value in settings.items():
@@ -281,26 +209,3 @@ class Builder:
 def arguments(base: str) -> dict[str, str]:
     """The build arguments of Containerfile."""
     return {"BASE": base, "VERSION": version()}
-
-
-def main() -> None:
-    """Build the image into dist/, and print its properties."""
-    built = image(revision=revision())
-    folder = ROOT / "dist"
-    folder.mkdir(exist_ok=True)
-    archive, parts = (folder / f"qualtrics-exporter-{version()}.{kind}" for kind in ("oci.tar", "cdx.json"))
-    shutil.copyfile(built.archive, archive)
-    parts.write_bytes(built.sbom())
-    unpacked = sum(member.size for member, _ in built.files())
-    print(f"image   {archive.relative_to(ROOT)}")
-    print(f"name    {built.name}")
-    print(f"digest  {built.digest}")
-    print(f"size    {built.compressed / 1e6:.1f} MB to transfer, {unpacked / 1e6:.1f} MB unpacked")
-    print(f"parts   {parts.relative_to(ROOT)}, {len(json.loads(built.sbom())['components'])} of them")
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except BuildError as error:
-        sys.exit(str(error))
