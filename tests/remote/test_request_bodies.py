@@ -34,7 +34,7 @@ async def test_body_of_any_size_arrives_complete_and_with_its_length(
         name="post", task="post", method="POST", path="/thing", body=lambda: body, retry=RetryPolicy.REFUSED
     )
     await session.call(operation, lambda response: response.status)
-    (request,) = server.heard
+    (request,) = server.received_requests
     assert request.body == body
     assert request.headers["content-length"] == str(size)
     assert "transfer-encoding" not in request.headers
