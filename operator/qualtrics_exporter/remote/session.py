@@ -150,13 +150,17 @@ class Session:
                 certain = operation.retry is RetryPolicy.REFUSED and service.refused(response)
                 if refused_token is None and (certain or operation.retry is RetryPolicy.READ):
                     refused_token = token
-                    return await attempt()
+                    return await attempt()  # noqa: F821 - it is deleted only after the last attempt
                 self._context.tokens.forget(self._credentials, token)
             if response.status == 429 and on_rate_limited:
                 on_rate_limited()
             raise outcomes.unsuccessful(service, operation, response, self.source, self.clock.now())
 
-        return await retry(operation.retry, self.clock, attempt, received_tries=operation.received_tries)
+        try:
+            return await retry(operation.retry, self.clock, attempt, received_tries=operation.received_tries)
+        finally:
+            # The function refers to itself. It would keep the people of an import until the garbage collector finds it.
+            del attempt
 
     @asynccontextmanager
     async def download(self, url: Url, operation: str) -> AsyncIterator[Download]:
