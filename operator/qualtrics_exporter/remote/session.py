@@ -140,27 +140,24 @@ class Session:
 
         async def attempt() -> T:
             nonlocal refused_token
-            try:
-                token, response = await self._exchange_in_turn(operation, base, refused_token)
-            except (ConnectFailed, ResponseLost) as failure:
-                raise outcomes.no_response(service, operation, failure) from failure
-            if response.good:
-                return outcomes.content(service, operation, response, read)
-            if response.status == 401:
-                certain = operation.retry is RetryPolicy.REFUSED and service.refused(response)
-                if refused_token is None and (certain or operation.retry is RetryPolicy.READ):
-                    refused_token = token
-                    return await attempt()  # noqa: F821 - it is deleted only after the last attempt
-                self._context.tokens.forget(self._credentials, token)
-            if response.status == 429 and on_rate_limited:
-                on_rate_limited()
-            raise outcomes.unsuccessful(service, operation, response, self.source, self.clock.now())
+            while True:
+                try:
+                    token, response = await self._exchange_in_turn(operation, base, refused_token)
+                except (ConnectFailed, ResponseLost) as failure:
+                    raise outcomes.no_response(service, operation, failure) from failure
+                if response.good:
+                    return outcomes.content(service, operation, response, read)
+                if response.status == 401:
+                    certain = operation.retry is RetryPolicy.REFUSED and service.refused(response)
+                    if refused_token is None and (certain or operation.retry is RetryPolicy.READ):
+                        refused_token = token
+                        continue
+                    self._context.tokens.forget(self._credentials, token)
+                if response.status == 429 and on_rate_limited:
+                    on_rate_limited()
+                raise outcomes.unsuccessful(service, operation, response, self.source, self.clock.now())
 
-        try:
-            return await retry(operation.retry, self.clock, attempt, received_tries=operation.received_tries)
-        finally:
-            # The function refers to itself. It would keep the people of an import until the garbage collector finds it.
-            del attempt
+        return await retry(operation.retry, self.clock, attempt, received_tries=operation.received_tries)
 
     @asynccontextmanager
     async def download(self, url: Url, operation: str) -> AsyncIterator[Download]:
