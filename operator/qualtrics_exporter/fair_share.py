@@ -138,38 +138,50 @@ class FairQueue(Generic[T]):
 
         An item that waits only for free units keeps its turn, so that smaller items cannot overtake it forever.
         """
+        if (head := self._head()) is None:
+            return None
+        tenant, urgent = head
+        lane = self._waiting[tenant.namespace][tenant].lane(urgent)
+        item, weight = lane[0]
+        if weight > self._all.free:
+            return None
+        lane.popleft()
+        for limit in self._limits(urgent):
+            limit.change(tenant, weight)
+        self._end_turn(tenant)
+        return Grant(tenant, item, weight, urgent)
+
+    def take(self, tenant: Tenant, item: T, weight: int = 1) -> Grant[T] | None:
+        """The same as `push` and `pop` of an urgent item if no other item is before it. None if it has to wait.
+
+        Items that wait because their tenants have their shares are not before it.
+        """
+        weight = min(weight, self.total)
+        if weight > self._all.free or not self._all.allow(tenant, weight) or self._head():
+            return None
+        self._all.change(tenant, weight)
+        return Grant(tenant, item, weight, urgent=True)
+
+    def _head(self) -> tuple[Tenant, bool] | None:
+        """The tenant of the item that is next, and whether it is urgent: it can start, or waits only for free units."""
         if not self._waiting:
             return None
         for urgent in (True, False):
-            limits = (self._all,) if urgent else (self._all, self._background)
+            limits = self._limits(urgent)
             for namespace, tenants in self._waiting.items():
                 if not all(limit.allow_namespace(namespace, 1) for limit in limits):
                     continue  # none of its tenants can start
                 for tenant, waiting in tenants.items():
                     lane = waiting.lane(urgent)
-                    if not lane:
-                        continue
-                    item, weight = lane[0]
-                    if not all(limit.allow(tenant, weight) for limit in limits):
+                    if not lane or not all(limit.allow(tenant, lane[0][1]) for limit in limits):
                         continue  # it has its share
-                    if weight > self._all.free:
-                        return None
-                    if not urgent and weight > self._background.free:
+                    if not urgent and lane[0][1] > self._background.free:
                         continue
-                    lane.popleft()
-                    for limit in limits:
-                        limit.change(tenant, weight)
-                    self._end_turn(tenant)
-                    return Grant(tenant, item, weight, urgent)
+                    return tenant, urgent
         return None
 
-    def take(self, tenant: Tenant, item: T, weight: int = 1) -> Grant[T] | None:
-        """The same as `push` and `pop` of an urgent item if no other item waits. None if it has to wait."""
-        weight = min(weight, self.total)
-        if self._waiting or weight > self._all.free or not self._all.allow(tenant, weight):
-            return None
-        self._all.change(tenant, weight)
-        return Grant(tenant, item, weight, urgent=True)
+    def _limits(self, urgent: bool) -> tuple[_Shares, ...]:
+        return (self._all,) if urgent else (self._all, self._background)
 
     def release(self, grant: Grant[T], weight: int | None = None) -> None:
         """Give back the units of a grant, or `weight` of them."""
@@ -214,9 +226,10 @@ class FairSemaphore:
         self._queue: FairQueue[Any] = FairQueue(total)
 
     @asynccontextmanager
-    async def hold(self, tenant: Tenant, weight: int = 1) -> AsyncIterator[Shrink]:
+    async def hold(self, tenant: Tenant, weight: int = 1, *, urgent: bool = True) -> AsyncIterator[Shrink]:
         """Wait for `weight` units and hold them within the block. Yields a function that gives back all but so many."""
-        grant = self._queue.take(tenant, None, weight) or await self._wait(tenant, weight)
+        grant = self._queue.take(tenant, None, weight) if urgent else None
+        grant = grant or await self._wait(tenant, weight, urgent=urgent)
         held = grant.weight
 
         def shrink(units: int) -> None:
@@ -240,9 +253,9 @@ class FairSemaphore:
         """The units that are held now."""
         return self._queue.used
 
-    async def _wait(self, tenant: Tenant, weight: int) -> Grant[Any]:
+    async def _wait(self, tenant: Tenant, weight: int, *, urgent: bool = True) -> Grant[Any]:
         granted: asyncio.Future[Grant[Any]] = asyncio.get_running_loop().create_future()
-        self._queue.push(tenant, granted, weight=weight)
+        self._queue.push(tenant, granted, urgent=urgent, weight=weight)
         self._grant()
         try:
             return await granted

@@ -93,13 +93,14 @@ class FakeApi:
         if handler := pending.popleft() if pending else self.handlers.get((kind, namespace)):
             result = handler(request)
             return await result if asyncio.iscoroutine(result) else result  # type: ignore[no-any-return]
-        return await self._streamed(request, namespace) if kind == "watch" else self._list(namespace)
+        return await self._streamed(request, namespace) if kind == "watch" else self._list(request, namespace)
 
-    def _list(self, namespace: str) -> web.Response:
+    def _list(self, request: web.Request, namespace: str) -> web.Response:
         items = [body for (stored_in, _), body in self.objects.items() if namespace in ("", stored_in)]
-        return web.json_response(
-            {"kind": f"{KIND}List", "items": items, "metadata": {"resourceVersion": str(self.version)}}
-        )
+        start = int(request.query.get("continue", "0"))
+        end = start + int(request.query.get("limit", len(items)))
+        metadata = {"resourceVersion": str(self.version), **({"continue": str(end)} if end < len(items) else {})}
+        return web.json_response({"kind": f"{KIND}List", "items": items[start:end], "metadata": metadata})
 
     async def _streamed(self, request: web.Request, namespace: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})

@@ -214,6 +214,7 @@ async def test_permissions_of_the_chart_allow_calls_about_exporters_and_secrets(
     async with client_of(kubeconfig, monkeypatch) as api:
         (key,) = [key async for key in api.list_metadata(namespace)]
         assert len([item async for item in api.list(namespace)]) == 1
+        await api.check_list(namespace)
         await api.check_watch(namespace)
         body = await api.get(namespace, "teams")
         await api.replace_status(namespace, "teams", key.uid, key.resource_version, {**body["status"], "schedule": "x"})
@@ -231,6 +232,8 @@ async def test_error_about_a_missing_permission_names_its_verb_and_resource(
             Forbidden, match=r"may not list qualtricsexporters\.qualtrics-exporter\.dev in all namespaces"
         ):
             _ = [key async for key in api.list_metadata(None)]
+        with pytest.raises(Forbidden, match=f"may not list qualtricsexporters.* in namespace {namespace}"):
+            await api.check_list(namespace)
         with pytest.raises(Forbidden, match=f"may not watch qualtricsexporters.* in namespace {namespace}"):
             await api.check_watch(namespace)
         with pytest.raises(Forbidden, match=r"may not update qualtricsexporters\.qualtrics-exporter\.dev/status"):

@@ -66,6 +66,14 @@ async def test_list_requests_a_page_of_large_objects_again_with_a_smaller_limit(
     assert max(pages.limits[-3:]) > 100, "pages of small objects are large again"
 
 
+async def test_check_of_the_list_requests_one_object(api: tuple[FakeApi, ClusterApi]) -> None:
+    fake, cluster = api
+    pages = Pages([SMALL] * 700)
+    fake.handlers["list", ""] = pages.answer
+    await cluster.check_list(None)
+    assert pages.limits == [1]
+
+
 async def test_list_returns_an_object_that_is_larger_than_the_largest_page(
     api: tuple[FakeApi, ClusterApi], monkeypatch: pytest.MonkeyPatch
 ) -> None:

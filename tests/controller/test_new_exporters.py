@@ -1,13 +1,17 @@
 """Many new exporters at once, on virtual time: their checks are limited by the query limit of Nexthink alone."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 
-from qualtrics_exporter.controller.work_queue import MAX_BACKGROUND_OF_TENANT
 from qualtrics_exporter.nexthink.operations import QUERIES
-from tests.controller.virtual_operator import HEALTHY, NAMESPACE, VirtualOperator
-from tests.simulation.tenants import instance
+from qualtrics_exporter.remote.failures import ConnectFailed
+from qualtrics_exporter.remote.response import Response
+from qualtrics_exporter.remote.transport import Request
+from tests.controller.virtual_operator import CHANGED, HEALTHY, NAMESPACE, VirtualOperator
+from tests.simulation.remote import SimulatedTransport
+from tests.simulation.tenants import brand, instance
 
 HOUR = 3600.0
 
@@ -24,8 +28,9 @@ class ManyExporters(VirtualOperator):
         nexthink.add(f"#{HEALTHY}", 3)
         return namespace
 
-    def add(self, namespace: str, number: int) -> None:
+    def add(self, namespace: str, number: int, *, secret: str = "qualtrics") -> None:
         spec = {**self.spec(HEALTHY, 2 + number % 50), "schedule": {"frequency": "Weekly", "dayOfWeek": "Sunday"}}
+        spec["qualtrics"]["credentialsSecretRef"] = {"name": secret}
         self.server.create(namespace, f"new-{number}", spec, labels={}, annotations={})
 
     def conditions(self, kind: str) -> list[str]:
@@ -70,12 +75,67 @@ def test_new_exporters_of_many_tenants_wait_for_the_queries_of_their_own_tenant_
     assert operator.seconds_until_ready(400) < 20 * QUERIES.seconds + 10
 
 
-def test_slot_waits_for_few_checks_of_new_exporters_of_its_tenant(operator: ManyExporters) -> None:
-    while not operator.sent(HEALTHY):
-        operator.run(0.01)
-    operator.run(0.98)
-    assert operator.sent(HEALTHY) == 1
+def until_shortly_before_the_second_slot(operator: ManyExporters, seconds: float) -> None:
+    while not (operator.sent(HEALTHY) and operator.sent(CHANGED)):
+        operator.run(5 / HOUR)
+    operator.run((HOUR - seconds - 15) / HOUR)
+    assert operator.sent(HEALTHY) == operator.sent(CHANGED) == 1
+
+
+def test_slot_does_not_wait_for_checks_of_new_exporters_of_its_tenant(operator: ManyExporters) -> None:
+    until_shortly_before_the_second_slot(operator, 10)
     for number in range(200):
         operator.add(NAMESPACE, number)
-    operator.run(0.02 + (MAX_BACKGROUND_OF_TENANT * QUERIES.seconds + 15) / HOUR)
+    operator.run(45 / HOUR)
     assert operator.sent(HEALTHY) == 2
+
+
+def test_slot_of_an_exporter_that_waits_for_its_check_does_not_wait_for_the_checks_before_it(
+    operator: ManyExporters,
+) -> None:
+    until_shortly_before_the_second_slot(operator, 10)
+    for number in range(200):
+        operator.add(NAMESPACE, number)
+    operator.run(2 / HOUR)
+    spec = operator.body(CHANGED)["spec"]
+    operator.change(spec={**spec, "qualtrics": {**spec["qualtrics"], "fromName": "Other"}})
+    operator.run(45 / HOUR)
+    assert operator.sent(CHANGED) == 2
+
+
+def test_exporters_whose_brand_hangs_do_not_stop_the_others_of_their_tenant(operator: ManyExporters) -> None:
+    until_shortly_before_the_second_slot(operator, 400)
+    hanging, hosts = brand(1, operator._clock)
+    operator.network.hosts |= hosts
+    operator.server.put_secret(NAMESPACE, "hanging", hanging.secret())
+    for host in hosts:
+        operator.faults.hanging[host], operator.faults.manner[host] = 1e9, "hang"
+    for number in range(40):
+        operator.add(NAMESPACE, number, secret="hanging")
+    operator.run(340 / HOUR)
+    operator.add(NAMESPACE, 100)
+    operator.run(30 / HOUR)
+    assert "True" in operator.conditions("Ready")
+    operator.run(90 / HOUR)
+    assert operator.sent(HEALTHY) == 2
+
+
+def test_exporters_whose_nexthink_opens_no_connection_become_unready_soon(
+    operator: ManyExporters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = SimulatedTransport.exchange
+
+    async def dropped(self: SimulatedTransport, request: Request) -> Response:
+        if request.service == "nexthink" and request.operation != "token":
+            await asyncio.sleep(10)
+            raise ConnectFailed("no connection opened in time")
+        return await exchange(self, request)
+
+    until_shortly_before_the_second_slot(operator, 10)
+    monkeypatch.setattr(SimulatedTransport, "exchange", dropped)
+    for number in range(40):
+        operator.add(NAMESPACE, number)
+    operator.run(120 / HOUR)
+    assert operator.status(HEALTHY)["history"][0]["reason"] == "RemoteUnavailable"
+    operator.run(180 / HOUR)
+    assert operator.conditions("Ready") == ["False"] * 40

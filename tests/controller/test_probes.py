@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import socket
 
 import aiohttp
@@ -64,6 +65,35 @@ async def test_metrics_are_served_in_the_prometheus_text_format() -> None:
     assert (status, kind.split(";")[0]) == (200, "text/plain")
     assert "version=" in kind
     assert "bees 3.0\n" in text
+
+
+async def test_head_request_for_metrics_gets_no_text() -> None:
+    registry = CollectorRegistry()
+    Gauge("bees", "Bees.", registry=registry).set(3)
+    async with serve("127.0.0.1:0", registry=registry) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"HEAD /metrics HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n")
+        reply = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert reply.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert reply.endswith(b"\r\n\r\n")
+    assert b"bees" not in reply
+
+
+async def test_client_that_leaves_during_a_scrape_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    registry = CollectorRegistry()
+    bees = Gauge("bees", "Bees.", ["hive"], registry=registry)
+    for number in range(20_000):
+        bees.labels("x" * 500 + str(number)).set(3)
+    async with serve("127.0.0.1:0", registry=registry) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: pod\r\n\r\n")
+        assert await reader.readexactly(12) == b"HTTP/1.1 200"
+        writer.transport.abort()
+        assert (await get(address, "/livez"))[0] == 200
+    logged = [record for record in caplog.records if record.name.startswith(("aiohttp", "qualtrics_exporter"))]
+    assert [record.getMessage() for record in logged if record.levelno >= logging.WARNING] == []
 
 
 async def test_other_paths_return_404() -> None:

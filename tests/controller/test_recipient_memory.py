@@ -12,11 +12,10 @@ from qualtrics_exporter.controller.recipient_memory import (
     MEMORY_FOR_SMALL_RESULTS,
     RecipientMemory,
 )
-from qualtrics_exporter.export.result_memory import CHUNK_BYTES, LARGE_RESULT, RECIPIENT_BYTES
+from qualtrics_exporter.export.result_memory import bytes_to_reserve
 from qualtrics_exporter.fair_share import Tenant
-from qualtrics_exporter.qualtrics.chunks import MOST_CONTACTS
 
-A_MILLION = LARGE_RESULT * RECIPIENT_BYTES + MOST_CONTACTS * (CHUNK_BYTES + RECIPIENT_BYTES)
+A_MILLION = sum(bytes_to_reserve(None, longest=False))
 KEPT = 25 * MEBIBYTE
 """The memory that such a run keeps after it has read its people."""
 SMALL = 5 * MEBIBYTE

@@ -24,6 +24,10 @@ class FakeCluster:
         self.objects = objects
         self.problems: dict[str | None, ClusterError] = {}
 
+    async def check_list(self, namespace: str | None, selector: str | None = None) -> None:
+        if problem := self.problems.get(namespace):
+            raise problem
+
     async def check_watch(self, namespace: str | None) -> None:
         if problem := self.problems.get(namespace):
             raise problem

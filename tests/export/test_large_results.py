@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -10,9 +11,9 @@ import pytest
 
 from qualtrics_exporter.export import result_memory
 from qualtrics_exporter.export.recipients import Recipients
-from qualtrics_exporter.export.result_memory import CHUNK_BYTES, RECIPIENT_BYTES
+from qualtrics_exporter.export.result_memory import ADDRESS_BYTES, CHUNK_BYTES, RECIPIENT_BYTES, bytes_in_use
 from qualtrics_exporter.fair_share import Tenant
-from qualtrics_exporter.qualtrics.chunks import MOST_CONTACTS
+from qualtrics_exporter.qualtrics.chunks import MOST_CONTACTS, body, chunks
 from qualtrics_exporter.remote.transport import MAX_LARGE_RESPONSES
 from tests.environment.waiting import HANG_SECONDS
 from tests.export.conftest import Exporter
@@ -67,10 +68,10 @@ async def test_run_reserves_memory_for_max_recipients_and_keeps_what_its_people_
     exporter.faults.add("qualtrics.import_contacts", hold="before")
     run = asyncio.create_task(exporter.run(memory=memory.hold))
     await exporter.faults.reached("nexthink.download")
-    assert memory.held == 500_000 * RECIPIENT_BYTES + MOST_CONTACTS * (CHUNK_BYTES + RECIPIENT_BYTES)
+    assert memory.held == 500_000 * RECIPIENT_BYTES + MOST_CONTACTS * (CHUNK_BYTES + 2 * ADDRESS_BYTES)
     exporter.faults.release("nexthink.download")
     await exporter.faults.reached("qualtrics.import_contacts")
-    assert PEOPLE * 40 < memory.held < PEOPLE * (2 * 30 + CHUNK_BYTES)
+    assert PEOPLE * 40 < memory.held < PEOPLE * (3 * 30 + CHUNK_BYTES)
     exporter.faults.release("qualtrics.import_contacts")
     assert (await run).result == "Succeeded"
 
@@ -89,8 +90,9 @@ async def test_run_with_long_addresses_releases_its_memory_and_reserves_more(exp
     await exporter.faults.reached("qualtrics.import_contacts")
     assert memory.reservations == 2
     assert memory.released == 1
-    assert memory.sizes[0] < PEOPLE * 243 < memory.sizes[1], "each address takes 243 bytes"
-    assert PEOPLE * 2 * 198 < memory.held < PEOPLE * 600
+    needed = PEOPLE * (243 + CHUNK_BYTES + 2 * ADDRESS_BYTES)
+    assert memory.sizes[0] < needed < memory.sizes[1], "each address takes 243 bytes"
+    assert PEOPLE * 3 * 198 < memory.held < PEOPLE * 900
     exporter.faults.release("qualtrics.import_contacts")
     assert (await run).result == "Succeeded"
     assert exporter.mailed() == dict.fromkeys(LONG, 1)
@@ -180,3 +182,18 @@ def test_frozen_recipients_take_little_more_memory_than_their_addresses() -> Non
     length = sum(len(address) + 1 for address in addresses)
     assert length <= people.size <= length * 9 / 8
     assert list(people) == addresses
+
+
+def test_reserved_memory_covers_the_chunk_that_is_imported() -> None:
+    people = Recipients()
+    people.extend(f"firstname.lastname{number:06d}@example.com" for number in range(MOST_CONTACTS + PEOPLE))
+    people.freeze()
+    tracemalloc.start()
+    try:
+        chunk = next(chunks(people, "run-5e9e4d5a5c0f6a1b2c3d"))
+        request = body("BT_1", "run-5e9e4d5a5c0f6a1b2c3d", chunk)
+        taken, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.5 * (bytes_in_use(people) - people.size) < taken < bytes_in_use(people) - people.size
+    assert peak < taken + 1.2 * len(request), "there is one copy of the request more while it is made"

@@ -10,7 +10,7 @@ import pytest
 from qualtrics_exporter.export import query_texts
 from qualtrics_exporter.export.query_texts import QueryTexts, at_once
 from qualtrics_exporter.fair_share import Tenant
-from qualtrics_exporter.nql.compare import LONGEST
+from qualtrics_exporter.nql.limits import LONGEST
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.sandbox import Account
@@ -53,7 +53,7 @@ async def test_check_and_comparison_run_in_another_thread(monkeypatch: pytest.Mo
     threads = []
     check = query_texts.check_text
     monkeypatch.setattr(query_texts, "check_text", lambda one: (threads.append(threading.get_ident()), check(one))[1])
-    monkeypatch.setattr(query_texts, "difference", lambda *_: threads.append(threading.get_ident()))
+    monkeypatch.setattr(query_texts, "_difference", lambda *_: threads.append(threading.get_ident()))
     texts = QueryTexts()
     assert (await texts.check(spec())).error is None
     assert (await texts.compare(spec().nexthink, "users | list ad.email_address")) is not None

@@ -128,7 +128,7 @@ def test_header_that_is_not_a_field_name_is_not_compared() -> None:
 
 def test_comparison_of_people_ignores_letter_case_and_spaces() -> None:
     seen = Seen(execution("mail"))
-    seen.take(" U7@Example.com ")
+    seen.take([" U7@Example.com "])
     seen.check_rows(1000)
 
 

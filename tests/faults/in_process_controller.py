@@ -214,7 +214,7 @@ class InProcessController:
         """Pass the object to the targets and metrics, as the watch does. Returns its status."""
         body = await self.user.exporter(self.name)
         exporter = Exporter.from_object(body)
-        self.targets.observe(exporter)
+        self.targets.observe(Key(exporter.namespace, exporter.name, exporter.uid), exporter)
         self.metrics.exporter(exporter, conditions.is_ready(exporter.status, exporter.generation))
         status: dict[str, Any] = body.get("status", {})
         return status

@@ -31,9 +31,9 @@ async def exported(nexthink: NexthinkClient, query_id: str) -> list[str]:
 
 async def rows_of(export: ResultExport) -> list[Row]:
     found: list[Row] = []
-    async with aclosing(export.rows(found.clear)) as rows:
-        async for row in rows:
-            found.append(row)  # noqa: PERF401 - a restart clears the list
+    async with aclosing(export.rows(found.clear)) as pieces:
+        async for rows in pieces:
+            found.extend(rows)
     return found
 
 

@@ -21,14 +21,14 @@ from qualtrics_exporter.remote.response import NotUnderstood, TooMuch
 
 def read(pieces: Iterable[bytes]) -> tuple[tuple[str, ...] | None, list[tuple[str, ...]]]:
     table = Table()
-    rows = [row for piece in pieces for row in rows_in(table, piece)]
-    rows += [row for row in table.close() if row is not None]
-    return table.header, rows
+    found = [row for piece in pieces for row in rows_in(table, piece)]
+    found += [row for rows in table.close() if rows is not None for row in rows]
+    return table.header, found
 
 
 def rows_in(table: Table, data: bytes) -> Iterator[tuple[str, ...]]:
     """The rows, without the marks for pauses."""
-    return (row for row in table.feed(data) if row is not None)
+    return (row for rows in table.feed(data) if rows is not None for row in rows)
 
 
 def split(data: bytes, places: Iterable[int]) -> Iterator[bytes]:

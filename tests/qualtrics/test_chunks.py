@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qualtrics_exporter.qualtrics import chunks as module
@@ -42,6 +42,9 @@ def test_chunk_has_at_most_five_megabytes_in_any_alphabet(address: str, run_id: 
     contacts=st.integers(1, 6),
     size=st.integers(1, 400),
 )
+@example(addresses=['"a"@b', "plain@b"], run_id='"', contacts=5, size=400)
+@example(addresses=["c\\d", "plain@b"], run_id="\\", contacts=5, size=400)
+@example(addresses=["e\x7f", "\n"], run_id="r", contacts=5, size=400)
 def test_chunks_contain_each_address_once_and_in_order(
     addresses: list[str], run_id: str, contacts: int, size: int
 ) -> None:

@@ -235,3 +235,92 @@ def test_run_that_ends_early_gives_its_places_back(create: Callable[..., Virtual
     qualtrics.play(*others)
     assert len(qualtrics.ended) == MOST_OF_LIST
     assert max(qualtrics.ended.values()) - began < 2 * MOST_OF_LIST * 10 * 1.1
+
+
+def test_slow_imports_of_many_runs_into_one_list_all_end(create: Callable[..., VirtualBrand]) -> None:
+    """The limit of 30 minutes is for one import, and not for those of other runs before it."""
+    qualtrics = create(260)
+    runs = [qualtrics.run(f"run{n}", 4, tenant=Tenant(f"team-{n}", "nexthink")) for n in range(12)]
+    results = qualtrics.play(*runs, seconds=20_000)
+    assert [sum(one.created for one in imported) for imported in results] == [8] * 12
+
+
+@pytest.mark.parametrize("seconds", [15, 40])
+def test_status_that_does_not_exist_before_an_import_starts_means_not_yet(
+    create: Callable[..., VirtualBrand], seconds: float
+) -> None:
+    qualtrics = create(seconds)
+    handled = qualtrics.network._handled
+
+    def hidden_while_queued(host: str, request: Request) -> Reply:
+        reply = handled(host, request)
+        job = qualtrics.brand.state.jobs.get(request.url.rest.rpartition("/")[2])
+        if request.operation == "import_status" and job and job.started_at is None:
+            return qualtrics.network._error(host, request, 404)
+        return reply
+
+    qualtrics.network._handled = hidden_while_queued  # type: ignore[method-assign]
+    qualtrics.play(*(qualtrics.run(f"run{n}", 1, tenant=Tenant(f"team-{n}", "nexthink")) for n in range(8)))
+    assert len(qualtrics.ended) == 8
+
+
+def test_import_whose_status_never_exists_has_an_unknown_outcome(create: Callable[..., VirtualBrand]) -> None:
+    qualtrics = create(15)
+    handled = qualtrics.network._handled
+
+    def without_status(host: str, request: Request) -> Reply:
+        status = request.operation == "import_status"
+        return qualtrics.network._error(host, request, 404) if status else handled(host, request)
+
+    qualtrics.network._handled = without_status  # type: ignore[method-assign]
+    (error,) = qualtrics.play(qualtrics.run("run", 2))
+    assert isinstance(error, OutcomeUnknown)
+
+
+def test_runs_of_a_tenant_that_has_its_share_do_not_slow_down_another_tenant(
+    create: Callable[..., VirtualBrand],
+) -> None:
+    qualtrics = create(10)
+    busy = [qualtrics.run(f"busy{n}", 4, mailing_list=n, tenant=Tenant("busy", "nexthink")) for n in range(70)]
+    qualtrics.play(*busy, qualtrics.run("other", 12, mailing_list=100, tenant=Tenant("other", "nexthink")))
+    assert qualtrics.ended["other"] < 190, "its own imports take 120 s, and Qualtrics does 25 at once"
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+@pytest.mark.parametrize("chunk", [0, 3, 7])
+def test_429_for_one_chunk_is_found_by_counting_if_qualtrics_accepted_it(
+    create: Callable[..., VirtualBrand], chunk: int, accepted: bool
+) -> None:
+    qualtrics = create(10)
+    handled, posts = qualtrics.network._handled, 0
+
+    def limited_once(host: str, request: Request) -> Reply:
+        nonlocal posts
+        posts += request.operation == "import_contacts"
+        if request.operation == "import_contacts" and posts == chunk + 1:
+            if accepted:
+                handled(host, request)
+            return qualtrics.network._error(host, request, 429)
+        return handled(host, request)
+
+    qualtrics.network._handled = limited_once  # type: ignore[method-assign]
+    (imported,) = qualtrics.play(qualtrics.run("run", 8))
+    assert [one.limited for one in imported] == [n == chunk for n in range(8)]
+    (batch,) = qualtrics.brand.ledger.batches.values()
+    assert len(batch.addresses) == (18 if accepted else 16)
+
+
+def test_only_the_list_that_refused_a_second_import_gets_one_at_a_time(create: Callable[..., VirtualBrand]) -> None:
+    qualtrics = create(10, busy_list="refuse")
+    qualtrics.play(qualtrics.run("first", 5), seconds=500)
+    assert qualtrics.count("import_contacts", 429) == 1
+    qualtrics.account.busy_list = "queue"
+    qualtrics.play(qualtrics.run("other list", 5, mailing_list=1), seconds=500)
+    assert qualtrics.most_in_progress == MOST_OF_RUN
+
+
+def test_few_runs_of_a_list_that_refuses_a_second_import_are_refused(create: Callable[..., VirtualBrand]) -> None:
+    qualtrics = create(10, busy_list="refuse")
+    results = qualtrics.play(*(qualtrics.run(f"run{n}", 2) for n in range(30)), seconds=3000)
+    assert len(qualtrics.ended) == 30
+    assert sum(any(one.limited for one in imported) for imported in results) <= MOST_OF_LIST

@@ -6,7 +6,7 @@ import pytest
 
 from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.remote.context import ApiContext
-from qualtrics_exporter.remote.rate_limits import Rate
+from qualtrics_exporter.remote.rate_limits import Permit, Rate
 from tests.qualtrics.conftest import SandboxClient
 from tests.remote.clock import RecordingClock
 
@@ -30,10 +30,13 @@ async def test_every_call_waits_for_its_rate_limits(
 ) -> None:
     waited: list[tuple[str, tuple[Rate, ...]]] = []
 
-    async def acquire(origin: str, rates: tuple[Rate, ...], _tenant: Tenant) -> None:
-        waited.append((origin, rates))
+    acquire = context.limiter.acquire
 
-    monkeypatch.setattr(context.limiter, "acquire", acquire)
+    async def recording(origin: str, rates: tuple[Rate, ...], tenant: Tenant, *, urgent: bool) -> Permit:
+        waited.append((origin, rates))
+        return await acquire(origin, rates, tenant, urgent=urgent)
+
+    monkeypatch.setattr(context.limiter, "acquire", recording)
     account, qualtrics = sandbox_client.account, sandbox_client.qualtrics
     await qualtrics.check_credentials()
     await qualtrics.check_survey(account.survey_id)

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import TracebackType
@@ -112,6 +112,15 @@ class Server:
         origin = "https://localhost" if self.tls else "http://127.0.0.1"
         self.url = f"{origin}:{self._server.sockets[0].getsockname()[1]}"
         return self
+
+    @asynccontextmanager
+    async def closed(self) -> AsyncIterator[None]:
+        """Within the block, the port is closed."""
+        assert self._server is not None
+        port = self._server.sockets[0].getsockname()[1]
+        self._server.close()
+        yield
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=self.tls)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -2,20 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
-from unittest import mock
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.remote.operation import Operation
-from qualtrics_exporter.remote.rate_limits import Limiter, Rate
-from qualtrics_exporter.remote.response import Response
+from qualtrics_exporter.remote.rate_limits import OPENING_SECONDS, Limiter, Rate
 from qualtrics_exporter.remote.retry import RetryPolicy
 from qualtrics_exporter.remote.session import Session
-from qualtrics_exporter.remote.transport import Request
 from tests.environment.clock import SteeredClock
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import RecordingClock, StillClock
@@ -133,29 +130,93 @@ async def test_the_window_of_a_call_begins_when_its_connection_is_open() -> None
     first = await limiter.acquire("here", (rate,))
     assert limiter.begin(first)
     second = asyncio.create_task(limiter.acquire("here", (rate,)))
-    for _ in range(10):
-        clock.advance(100)
-        await asyncio.sleep(0)
-    assert not second.done()
+    await wait_until(lambda: clock.sleepers == 1)
+    clock.advance(OPENING_SECONDS - 0.1)
     limiter.sent(first)
+    await asyncio.sleep(0.01)
     await wait_until(lambda: clock.sleepers == 1)
     clock.advance(59)
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
     assert not second.done()
     clock.advance(1)
     await second
 
 
-async def test_the_limiter_keeps_a_window_in_which_a_call_opens_its_connection() -> None:
+async def test_a_connection_that_opens_slowly_keeps_the_next_call_for_two_seconds_more() -> None:
+    clock = RecordingClock()
+    limiter = Limiter(clock)
+    rate = Rate("queries", 1, 60)
+    assert limiter.begin(await limiter.acquire("here", (rate,)))
+    clock.slept = []
+    await limiter.acquire("here", (rate,))
+    assert sum(clock.slept) == pytest.approx(OPENING_SECONDS + 60)
+
+
+async def test_calls_do_not_wait_for_each_others_connections_if_none_opens() -> None:
+    clock = RecordingClock()
+    limiter = Limiter(clock)
+    rate = Rate("queries", 1, 60)
+    clock.slept = []
+    for _ in range(5):
+        permit = await limiter.acquire("here", (rate,))
+        assert limiter.begin(permit)
+        limiter.withdraw(permit)
+    assert clock.slept == [], "no call left"
+
+    assert limiter.begin(await limiter.acquire("here", (rate,)))
+    await limiter.acquire("here", (rate,))
+    assert sum(clock.slept) == pytest.approx(60)
+
+
+async def test_a_call_that_waited_long_for_something_else_keeps_its_place_before_later_calls() -> None:
+    clock = RecordingClock()
+    limiter = Limiter(clock)
+    rate = Rate("queries", 1, 60)
+    first = await limiter.acquire("here", (rate,))
+    clock.advance(100)
+    second = await limiter.acquire("here", (rate,))
+    assert limiter.begin(first)
+    limiter.sent(first)
+    assert not limiter.begin(second)
+
+
+async def test_an_urgent_call_comes_before_others_that_wait() -> None:
+    clock = SteeredClock()
+    limiter = Limiter(clock)
+    rates = (Rate("queries", 1, 60),)
+    await limiter.acquire("here", rates)
+    order: list[str] = []
+
+    async def acquire(name: str, urgent: bool) -> None:
+        await limiter.acquire("here", rates, urgent=urgent)
+        order.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        for name in ("first check", "second check"):
+            group.create_task(acquire(name, urgent=False))
+        await wait_until(lambda: clock.sleepers == 1)
+        group.create_task(acquire("slot", urgent=True))
+        await asyncio.sleep(0.01)
+        for count in range(1, 4):
+            await wait_until(lambda: clock.sleepers == 1)
+            clock.advance(60)
+            await wait_until(lambda count=count: len(order) == count)  # type: ignore[misc]
+    assert order == ["first check", "slot", "second check"]
+
+
+async def test_the_limiter_keeps_the_windows_of_a_call_that_waits_and_opens_its_connection() -> None:
     clock = StillClock()
     limiter = Limiter(clock)
-    permit = await limiter.acquire("here", (Rate("brand", 1, 61),))
-    assert limiter.begin(permit)
+    rates = Rate("queries", 1, 10), Rate("brand", 1, 61)
+    permit = await limiter.acquire("here", rates)
     await clock.sleep(1000)
-    await limiter.acquire("elsewhere", (Rate("brand", 1, 61),))
+    await limiter.acquire("elsewhere", rates)
+    assert limiter.begin(permit)
+    await limiter.acquire("another", rates)
     limiter.sent(permit)
-    await limiter.acquire("here", (Rate("brand", 1, 61),))
-    assert clock.passed == 1061
+    sent_at = clock.passed
+    await limiter.acquire("here", rates)
+    assert clock.passed - sent_at >= 61
 
 
 async def test_each_origin_has_separate_rates() -> None:
@@ -192,41 +253,52 @@ async def test_the_limiter_forgets_origins_that_are_no_longer_used() -> None:
     assert len(limiter._windows) < 10
 
 
-async def test_a_request_counts_from_when_it_leaves_over_its_connection(
-    server: Server, session: Session, api_context: ApiContext
+LIMITED = Operation(name="read", task="read", path="/limited", retry=RetryPolicy.NEVER, rates=(Rate("queries", 1, 60),))
+
+
+async def test_a_request_whose_connection_is_refused_does_not_block_the_next_one(
+    session: Session, server: Server, clock: RecordingClock
 ) -> None:
-    """The connection of the first request opens late. The second one must not arrive right after it."""
-    limited = Operation(
-        name="read", task="read", path="/limited", retry=RetryPolicy.READ, rates=(Rate("queries", 1, 60),)
-    )
     await session.token()
-    exchange, opened = api_context.transport.exchange, asyncio.Event()
-
-    async def slow(request: Request) -> Response:
-        if not opened.is_set():
-            await opened.wait()
-        return await exchange(request)
-
-    with mock.patch.object(api_context.transport, "exchange", slow):
-        calls = [asyncio.create_task(session.call(limited, lambda reply: reply.status)) for _ in range(2)]
-        clock = session.clock
-        assert isinstance(clock, RecordingClock)
-        await wait_until(lambda: any(w.opening for w in api_context.limiter._windows.values()))
-        clock.advance(1000)
-        assert server.request_count == 0
-        opened.set()
-        clock.slept = []
-        assert await asyncio.gather(*calls) == [200, 200]
-    assert clock.slept == [60]
+    async with server.closed():
+        with pytest.raises(ExportError):
+            await session.call(LIMITED, lambda reply: reply.status)
+    clock.slept = []
+    assert await session.call(LIMITED, lambda reply: reply.status) == 200
+    assert clock.slept == []
 
 
-async def test_a_request_that_cannot_leave_does_not_block_the_next_one(session: Session, server: Server) -> None:
-    limited = Operation(
-        name="read", task="read", path="/limited", retry=RetryPolicy.NEVER, rates=(Rate("queries", 1, 60),)
-    )
+async def test_a_request_whose_reply_is_lost_counts(session: Session, server: Server, clock: RecordingClock) -> None:
     await session.token()
     server.script(silence)
     with pytest.raises(ExportError):
-        await session.call(limited, lambda reply: reply.status)
+        await session.call(LIMITED, lambda reply: reply.status)
     server.script(answer(200))
-    assert await session.call(limited, lambda reply: reply.status) == 200
+    clock.slept = []
+    assert await session.call(LIMITED, lambda reply: reply.status) == 200
+    assert clock.slept == [60]
+
+
+async def test_a_request_that_cannot_be_made_does_not_block_the_next_one(session: Session, server: Server) -> None:
+    def broken() -> bytes:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        await session.call(replace(LIMITED, method="POST", body=broken), lambda reply: reply.status)
+    assert await session.call(LIMITED, lambda reply: reply.status) == 200
+
+
+async def test_the_window_of_a_request_begins_before_its_reply(
+    session: Session, server: Server, clock: RecordingClock
+) -> None:
+    await session.token()
+
+    async def slow(writer: asyncio.StreamWriter) -> None:
+        clock.advance(100)
+        writer.write(answer(200))
+
+    server.script(slow)
+    await session.call(LIMITED, lambda reply: reply.status)
+    clock.slept = []
+    await session.call(LIMITED, lambda reply: reply.status)
+    assert clock.slept == [], "it left 100 seconds ago"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from qualtrics_exporter.remote.time_limit import TASK_NAME, OutOfTime, TimeLimit
+from qualtrics_exporter.remote.time_limit import MOST_STOPPED, TASK_NAME, OutOfTime, TimeLimit
 from tests.environment.clock import SteeredClock
 
 
@@ -56,7 +56,7 @@ async def test_time_in_which_a_limit_is_stopped_does_not_count(clock: SteeredClo
     task = asyncio.create_task(work())
     await run_pending_callbacks()
     for _ in range(3):
-        clock.advance(300)
+        clock.advance(150)
         await run_pending_callbacks()
         assert not task.done()
         waited.set()
@@ -67,6 +67,26 @@ async def test_time_in_which_a_limit_is_stopped_does_not_count(clock: SteeredClo
     clock.advance(2)
     with pytest.raises(OutOfTime):
         await task
+
+
+async def test_limit_that_is_stopped_for_too_long_expires(clock: SteeredClock) -> None:
+    limit = TimeLimit(clock, 60)
+
+    async def work() -> None:
+        async with limit:
+            with limit.stopped():
+                await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await run_pending_callbacks()
+    for _ in range(2):
+        clock.advance(MOST_STOPPED / 2 - 1)
+        await run_pending_callbacks()
+        assert not task.done()
+    clock.advance(3)
+    with pytest.raises(OutOfTime):
+        await task
+    assert limit.is_used_up
 
 
 async def test_work_that_ends_within_its_limit_is_not_cancelled(clock: SteeredClock) -> None:

@@ -42,6 +42,9 @@ class SimulatedCluster:
         for key in await self._call("list", lambda: [_key(b) for b in self._server.select(namespace, selector)]):
             yield key
 
+    async def check_list(self, namespace: str | None, selector: str | None = None) -> None:
+        return
+
     async def check_watch(self, namespace: str | None) -> None:
         return None
 

@@ -20,8 +20,9 @@ from unittest import mock
 from qualtrics_exporter import schedule
 from qualtrics_exporter.controller.plan import wake
 from qualtrics_exporter.controller.status import store as status_store
-from qualtrics_exporter.export import guards, run_ids
+from qualtrics_exporter.export import run_ids
 from qualtrics_exporter.nexthink import execution
+from qualtrics_exporter.nql import check as nql_check
 from qualtrics_exporter.nql import compare
 from qualtrics_exporter.resource import exporter
 from qualtrics_exporter.telemetry import redact as redaction
@@ -73,7 +74,7 @@ def _faster() -> list[Any]:
         mock.patch.object(run_ids, "_id", functools.lru_cache(maxsize=4096)(run_ids._id)),
         *_everywhere(schedule.next_slot, functools.lru_cache(maxsize=4096)(schedule.next_slot)),
         *_everywhere(exporter.read_spec, _by_identity(exporter.read_spec)),
-        mock.patch.object(guards, "check", _by_value(guards.check)),
+        mock.patch.object(nql_check, "check", _by_value(nql_check.check)),
         *_everywhere(compare.difference, _by_value(compare.difference)),
     ]
 

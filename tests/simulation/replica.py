@@ -86,7 +86,7 @@ class Replica:
         assert self.operator is not None
         operator = self.operator
         remembered = {key.uid for key in (*operator.memories._known, *operator.targets._targets)}
-        remembered |= {uid for uid, _ in operator.metrics._figures.values()}
+        remembered |= {figures.uid for figures in operator.metrics._figures.values()}
         return remembered - operator.queue._items.keys()
 
     def start(self) -> None:

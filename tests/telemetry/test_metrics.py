@@ -1,6 +1,6 @@
 """The metrics that Prometheus scrapes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +9,8 @@ from prometheus_client import generate_latest
 
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import HistoryEntry, RecipientCounts
-from qualtrics_exporter.telemetry.metrics import Metrics
+from qualtrics_exporter.telemetry.exposition import PIECE, pieces
+from qualtrics_exporter.telemetry.metrics import PREFIX, Metrics
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -193,3 +194,22 @@ def test_two_sets_of_metrics_are_independent() -> None:
     first, second = Metrics(), Metrics()
     first.leading(True)
     assert series_of(second)["leader"] == 0
+
+
+@pytest.mark.parametrize("number", [0, 1, PIECE, 2 * PIECE + 1])
+def test_text_for_prometheus_is_formatted_in_pieces(metrics: Metrics, number: int) -> None:
+    teams = exporter()
+    for n in range(number):
+        metrics.exporter(replace(teams, name=f"teams-{n}"), n % 2 == 0)
+    metrics.run_ended(
+        HistoryEntry(id="a", trigger="Schedule", completion_time=NOW, result="Held", reason="QueryDrift", message="")
+    )
+    metrics.observe(Call())
+
+    def lines(text: bytes) -> list[str]:
+        return [line for line in text.decode().splitlines() if not line.startswith("process_")]
+
+    text = list(pieces(metrics.registry))
+    assert lines(b"".join(text)) == lines(generate_latest(metrics.registry))
+    assert max(len(lines(piece)) for piece in text) <= PIECE + len(("HELP", "TYPE"))
+    assert sum(line.startswith(f"{PREFIX}_ready{{") for line in lines(b"".join(text))) == number

@@ -14,6 +14,7 @@ settings.py           the flags
 probes.py             probes and metrics over HTTP
 health.py             the answers to the probes
 temporary_files.py    whether temporary files can be written
+client_packages.py    loads only the parts of the Kubernetes client that are used
 leader_election.py    which replica works
 leader_lease.py       the Lease of the leader election
 leader_gaps.py        when no operator was leading
@@ -28,3 +29,8 @@ run_holders.py        who holds a run, and whether that process still works on i
 recipient_memory.py   the memory that the recipients of all runs share
 announcer.py          Events and metrics about a change
 """
+
+from qualtrics_exporter.controller.client_packages import load_on_demand
+
+for _package in ("kubernetes", "kubernetes.aio"):  # before any module of this package imports one of their parts
+    load_on_demand(_package)

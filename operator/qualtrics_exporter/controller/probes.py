@@ -5,13 +5,16 @@ Prometheus. A check is a callable that returns None if all is well, and otherwis
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+
+from qualtrics_exporter.telemetry.exposition import pieces
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +86,17 @@ def _probe(check: Check) -> Handler:
 
 
 def _metrics(registry: CollectorRegistry) -> Handler:
-    async def answer(_request: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.StreamResponse:
         # Ten thousand exporters take half a second to format. Runs must continue meanwhile.
-        body = await asyncio.to_thread(generate_latest, registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        text = pieces(registry)
+        piece = await asyncio.to_thread(next, text, b"")
+        response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
+        with contextlib.suppress(ConnectionError):  # the client has left
+            await response.prepare(request)
+            while piece and request.method != "HEAD":
+                await response.write(piece)
+                piece = await asyncio.to_thread(next, text, b"")
+            await response.write_eof()
+        return response
 
     return answer

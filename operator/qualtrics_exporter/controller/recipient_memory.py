@@ -17,7 +17,7 @@ SMALL_RESULT = 10
 """The largest small result in MiB: about 100,000 people."""
 MEMORY_FOR_SMALL_RESULTS = 64
 MEMORY_FOR_LARGE_RESULTS = 160
-"""MiB. A run with a million people reserves 78, and keeps about 25."""
+"""MiB. A run with a million people reserves 79, and keeps 25 to 40."""
 
 
 class RecipientMemory:

@@ -10,9 +10,8 @@ class Targets:
     def __init__(self) -> None:
         self._targets: dict[Key, int] = {}
 
-    def observe(self, exporter: Exporter) -> None:
+    def observe(self, key: Key, exporter: Exporter) -> None:
         """Remember what the exporter sends now."""
-        key = Key(exporter.namespace, exporter.name, exporter.uid)
         if exporter.spec is None:
             self.forget(key)
             return

@@ -21,6 +21,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import kopf
@@ -173,12 +174,12 @@ class Watch:
         if not (exporter.namespace and exporter.name and exporter.uid):
             log.warning("an object without a name or a uid was ignored")
             return
-        # Thousands of exporters share a namespace and a Secret, and each body has its own copies of these strings.
+        # Thousands of exporters share a namespace and a tenant, and each body has its own copies of these strings.
         key = Key(sys.intern(exporter.namespace), exporter.name, exporter.uid)
-        tenant = Tenant(*map(sys.intern, tenant_of(exporter)))
+        tenant = _same(tenant_of(exporter))
         now = self._clock.now()
         try:
-            self._targets.observe(exporter)
+            self._targets.observe(key, exporter)
             self._metrics.exporter(exporter, conditions.is_ready(exporter.status, exporter.generation))
             wake = next_wake(exporter, now, self._zone)
         except Exception:
@@ -212,8 +213,7 @@ class Watch:
         Without the CRD or a permission, Kopf's watch stays blind and reports nothing.
         """
         try:
-            async for _ in self._cluster.list_metadata(namespace, self._selector):
-                break
+            await self._cluster.check_list(namespace, self._selector)
             await self._cluster.check_watch(namespace)
         except NotFound as error:
             raise NotFound(
@@ -254,3 +254,9 @@ class Watch:
             return
         for key in known.keys() - existing.keys():
             self.forget(key)
+
+
+@lru_cache(maxsize=4096)
+def _same(tenant: Tenant) -> Tenant:
+    """One object for all equal tenants."""
+    return tenant

@@ -103,7 +103,7 @@ class WorkItem:
             due_since = monotonic - max(0.0, due_for)
             self.due_since = due_since if self.due_since is None else min(self.due_since, due_since)
         slow = failed or self.failures > TURNS_WITHOUT_PAUSE
-        return Wake(now + (pause if slow else timedelta(0)), wake.urgent)
+        return Wake(now + (pause if slow else timedelta(0)), wake.urgent, wake.urgent_at)
 
 
 def _pause(failures: int) -> timedelta:

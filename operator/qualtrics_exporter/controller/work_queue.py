@@ -34,11 +34,9 @@ MAX_IN_PROGRESS = 1000
 """How many exporters are reconciled at once. Nearly all of them wait: for a rate limit, a mailing list or an import.
 This limits what they cost while they wait; requests and recipients have limits of their own.
 """
-MAX_BACKGROUND = 100
-MAX_BACKGROUND_OF_TENANT = 8
-"""How many of these are checks, look-ups and figures. A tenant has so few that its queries keep Nexthink busy, and that
-a slot that becomes due waits for few of them.
-"""
+MAX_BACKGROUND = 200
+MAX_BACKGROUND_OF_TENANT = 50
+"""How many of these are checks, look-ups and figures: enough that a few that hang do not stop the others."""
 SUCCESS_SECONDS = 8 * 3600.0
 """An exporter that was reconciled so recently shows that no permission is missing. Exporters are checked at least every
 seven hours, unless they are suspended.
@@ -145,10 +143,11 @@ class WorkQueue:
         if item.queued:
             due = wake.at <= self._clock.now()
             if due and item.tenant == tenant and wake.urgent <= item.wake.urgent:
+                self._promote_at(item, wake.urgent_at)
                 return  # it keeps its place, however often it changes
             self._unqueue(item)
             if due:
-                item.wake = Wake(item.wake.at, wake.urgent)
+                item.wake = Wake(item.wake.at, wake.urgent, wake.urgent_at)
                 self._wait(item, tenant)
                 return
         item.tenant = tenant
@@ -181,7 +180,7 @@ class WorkQueue:
         for item in self._items.values():
             item.first = True
             item.refusal, item.succeeded = "", None
-            self._push(item, min(item.wake, item.enqueued))
+            self._push(item, item.wake.first(item.enqueued))
         self.leading = True
         self._on_lead(True)
         try:
@@ -202,13 +201,15 @@ class WorkQueue:
 
     def _push(self, item: WorkItem, wake: Wake) -> None:
         if (pause := item.not_before - self._clock.monotonic()) > 0:
-            wake = max(wake, Wake(self._clock.now() + timedelta(seconds=pause), wake.urgent))
+            wake = max(wake, Wake(self._clock.now() + timedelta(seconds=pause), wake.urgent, wake.urgent_at))
         item.wake = wake
         heapq.heappush(self._heap, (wake.at, next(self._order), item))
         self._changed.set()
         if len(self._heap) > 2 * len(self._items) + 100:  # mostly wake-ups that were superseded
-            idle = (i for i in self._items.values() if not i.working and not i.queued)
-            self._heap = [(i.wake.at, next(self._order), i) for i in idle]
+            items = [item for item in self._items.values() if not item.working]
+            self._heap = [
+                (item.wake.urgent_at if item.queued else item.wake.at, next(self._order), item) for item in items
+            ]
             heapq.heapify(self._heap)
 
     def _queue_due(self) -> None:
@@ -216,16 +217,30 @@ class WorkQueue:
         now = self._clock.now()
         while self._heap and self._heap[0][0] <= now:
             at, _, item = heapq.heappop(self._heap)
-            current = self._items.get(item.key.uid) is item and item.wake.at == at
-            if current and not item.working and not item.queued:
+            if self._items.get(item.key.uid) is not item or item.working:
+                continue
+            if not item.queued and item.wake.at == at:
                 if item.due_since is None:
                     item.due_since = self._clock.monotonic()
+                self._wait(item, item.tenant)
+            elif item.queued and not item.wake.urgent and item.wake.urgent_at == at:
+                # Its slot is due while it waits for a check: it does not wait behind the checks of its tenant.
+                self._unqueue(item)
+                item.wake, item.due_since = Wake(at), self._clock.monotonic()
                 self._wait(item, item.tenant)
 
     def _wait(self, item: WorkItem, tenant: Tenant) -> None:
         item.queued, item.tenant = True, tenant
         self._turns.push(tenant, item, urgent=item.wake.urgent)
+        self._promote_at(item, item.wake.urgent_at)
         self._changed.set()
+
+    def _promote_at(self, item: WorkItem, at: datetime) -> None:
+        """Look at a queued item when its slot is due."""
+        item.wake = item.wake._replace(urgent_at=at)
+        if not item.wake.urgent and at != NEVER.at:
+            heapq.heappush(self._heap, (at, next(self._order), item))
+            self._changed.set()
 
     def _unqueue(self, item: WorkItem) -> None:
         if item.queued:
@@ -294,6 +309,6 @@ class WorkQueue:
             self._drop(item)
             return
         if item.wake is not before:  # the watch has seen a change meanwhile
-            wake = min(wake, item.wake)
+            wake = wake.first(item.wake)
         now, monotonic = self._clock.now(), self._clock.monotonic()
         self._push(item, item.next_wake(wake, now, monotonic, began, failed=failed))

@@ -29,6 +29,7 @@ The people:
     heavy_query     remembers that Nexthink fails to execute a query
     same_result     whether the file of an export is the result of the query that was executed before
     recipients      unique addresses in little memory
+    cell_table      the hash table that finds duplicates
     result_memory   how much memory a run reserves for a large result
     addresses       what an address is, and when two addresses are the same
     sample          which people a run surveys, by `spec.sample`

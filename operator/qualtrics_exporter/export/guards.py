@@ -6,15 +6,16 @@ anything in Qualtrics.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from qualtrics_exporter.export.query import QueryResult
-from qualtrics_exporter.nql.check import check
-from qualtrics_exporter.nql.findings import Finding
-from qualtrics_exporter.nql.source import Source
 from qualtrics_exporter.remote.errors import Permanent
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NEVER_COMPARED, Spec
 from qualtrics_exporter.resource.status import HistoryEntry, Result
+
+if TYPE_CHECKING:
+    from qualtrics_exporter.nql.findings import Finding
 
 Stop = tuple[Result, Reason, str]
 
@@ -62,6 +63,9 @@ def check_text(spec: Spec) -> QueryText:
     Nexthink runs the saved query, and reviewers read this text: if it is wrong, they do not know who receives the
     survey. With `queryCheck: Warn`, all findings are warnings.
     """
+    # Imported in the thread that checks the text, because the grammar takes time and memory.
+    from qualtrics_exporter.nql.check import check
+
     found = check(spec.nexthink.query, spec.nexthink.parameters, spec.schedule.interval(), spec.cycle())
     errors = [finding for finding in found if finding.stops(spec.nexthink.query_check)]
     # Certain findings come first, so that they are not among those that are left out.
@@ -77,16 +81,18 @@ def check_text(spec: Spec) -> QueryText:
 _SHOWN_WARNINGS = 3
 
 
-def _error(spec: Spec, errors: list[Finding]) -> Permanent:
+def _error(spec: Spec, errors: "list[Finding]") -> Permanent:
     more = len(errors) - 1
     others = f"; and {more} more error{'s' if more > 1 else ''}" if more else ""
     what = f"spec.nexthink.query, {_describe(spec, errors[0])}{others}"
     return Permanent(errors[0].reason, what, next_step="Should the check be wrong, set spec.nexthink.queryCheck: Warn.")
 
 
-def _describe(spec: Spec, finding: Finding) -> str:
+def _describe(spec: Spec, finding: "Finding") -> str:
     if finding.reason is Reason.QUERY_PARAMETER_UNUSED:
         return finding.message  # the parameter is not in the text of the query
+    from qualtrics_exporter.nql.source import Source
+
     return f"{Source(spec.nexthink.query).position(finding.span.start)}: {finding.message}"
 
 

@@ -114,10 +114,7 @@ async def run_query(spec: NexthinkSpec, nexthink: NexthinkClient, compare: Compa
 async def _from_execution(executed: Executed, sync: QuerySync, nexthink: NexthinkClient, wanted: Wanted) -> QueryResult:
     """The rows that an execution returned."""
     recipients = wanted.recipients()
-    for row in executed.rows:
-        if recipients.full:
-            break
-        recipients.add(_cell(row))
+    for _ in recipients.add_all([_cell(row) for row in executed.rows]):
         await nexthink.pause()
     return _result(recipients, executed.truncated, sync, "Execute")
 
@@ -171,11 +168,13 @@ async def _read_within(room: int | None, export: ResultExport, wanted: Wanted, s
             seen.restart()
 
     async with aclosing(export.rows(restart)) as rows:
-        async for row in rows:  # other tasks run between two rows
-            cell = _cell(row)
+        async for part in rows:
+            _one_field(part.columns)
             if seen:
-                seen.take(cell)
-            recipients.add(cell)
+                seen.take(part.cells)
+            for _ in recipients.add_all(part.cells):
+                if export.time_is_up:
+                    await export.pause()
             if recipients.full:
                 break
     return recipients

@@ -11,7 +11,7 @@ import hashlib
 import json
 import sys
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from qualtrics_exporter.export.guards import CheckWarning, QueryText, check_text
 from qualtrics_exporter.export.journal import QuerySync
 from qualtrics_exporter.fair_share import NOBODY, FairSemaphore, Tenant
-from qualtrics_exporter.nql.compare import LONGEST, TOO_LONG, difference
+from qualtrics_exporter.nql.limits import LONGEST, TOO_LONG
 from qualtrics_exporter.remote.errors import Permanent
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NexthinkSpec, Spec
@@ -81,7 +81,7 @@ class QueryTexts:
             different: str | None = TOO_LONG
         else:
             key = _key("compare", spec.query, parameters, executed)
-            different = await self._once(key, lambda: difference(spec.query, executed, parameters), tenant)
+            different = await self._once(key, lambda: _difference(spec.query, executed, parameters), tenant)
         if different is None:
             return QuerySync(True, Reason.QUERY_IN_SYNC.meaning)
         return QuerySync(False, f"{Reason.QUERY_DRIFT.meaning} First at {different}. {Reason.QUERY_DRIFT.next_step}")
@@ -133,6 +133,13 @@ class _CachedText:
             return QueryText(None, self.warnings)
         reason, what, next_step = self.error
         return QueryText(Permanent(reason, what, next_step=next_step), self.warnings)
+
+
+def _difference(query: str, executed: str, parameters: Mapping[str, str]) -> str | None:
+    # Imported in the thread that compares the texts, because the grammar takes time and memory.
+    from qualtrics_exporter.nql.compare import difference
+
+    return difference(query, executed, parameters)
 
 
 def _key(*parts: object) -> bytes:

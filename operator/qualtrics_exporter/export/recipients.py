@@ -1,33 +1,38 @@
 """Unique, valid addresses from the rows of a result, in little memory.
 
 A result can have a million rows, so only the UTF-8 bytes of an address are kept. The addresses are stored in blocks of
-text, one after the other, and a hash table of 64-bit cells (open addressing) finds duplicates. Half of a cell is a
-hash, and half is the position in the text. If the hashes are equal, the addresses are compared, so a collision never
-merges two people. A recipient with an address of 25 to 45 characters takes 40 to 75 bytes at the peak (measured in
+text, one after the other, and a hash table finds duplicates. Half of a cell of the table is a hash, and half is the
+position in the text. If the hashes are equal, the addresses are compared, so a collision never merges two people. A
+recipient with an address of 25 to 45 characters takes 45 to 70 bytes at the peak (measured in
 tests/export/test_recipients.py); in a set of strings it takes about 150.
+
+Rows are added many at a time. Plain addresses are recognized all at once, and only the others are looked at one by one.
 
 Addresses are in memory only, and only during a run. Status and logs get numbers.
 """
 
 import math
-from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from qualtrics_exporter.export.addresses import identity, trimmed
+from qualtrics_exporter.export.addresses import identity, plain_identities, trimmed
+from qualtrics_exporter.export.cell_table import PARTS, CellTable
 from qualtrics_exporter.resource.status import RecipientCounts
 
 _BLOCK_BITS = 18
 _BLOCK = 1 << _BLOCK_BITS
 _HALF = (1 << 32) - 1
 _WHOLE = (1 << 64) - 1
-_TABLE_BITS = 6
-_TABLES = 1 << _TABLE_BITS
 
+_STEP = 2000
+"""The number of rows that are added in one piece of work: it takes a few milliseconds."""
+
+_PART = 16 * 1024
+"""Bytes. An address has about a thousand at most."""
 
 MOST_OTHERS = 30_000
 """The default for `recognize`. It takes half a megabyte, for which no memory is reserved."""
 
-COUNTED_BYTES = 26
+COUNTED_BYTES = 20
 """The most memory for a person who is counted and not kept (tests/export/test_recipients.py)."""
 
 
@@ -45,7 +50,7 @@ class Recipients:
     its exporter and mails nobody, and its user learns how large it is. Of the others, the first `recognize` are counted
     once each. After that, rows are counted. With `keep=0`, people are only counted.
 
-    `room` is how many bytes the people that are kept may take. `add` raises `NoRoom` if they take more.
+    `room` is how many bytes the people that are kept may take. `add` and `add_all` raise `NoRoom` if they take more.
     """
 
     def __init__(
@@ -58,72 +63,35 @@ class Recipients:
     ) -> None:
         self._limit = limit
         self._room = math.inf if room is None else room
-        self.taken = 0
-        """How many bytes the people take, with the hash table, which `freeze` frees."""
-        self._keep_most = keep
+        self._keep_most = math.inf if keep is None else keep
         self._recognize = MOST_OTHERS if recognize is None else recognize
         self._blocks: list[bytearray] = []
-        self._tables = [array("Q", [0]) * 4 for _ in range(_TABLES)]
-        self._used = [0] * _TABLES
-        self._others: list[array[int]] = []
-        self._others_used = [0] * _TABLES
+        self._table: CellTable | None = CellTable()
+        self._others: CellTable | None = None
         self.returned = self._empty = self._invalid = self._duplicate = self._accepted = 0
         self._sampled_out: int | None = None
 
     def add(self, text: str) -> None:
         """Add one row. A text that is not an address is only counted."""
-        self.returned += 1
-        address = trimmed(text)
-        if not address:
-            self._empty += 1
-            return
-        key = identity(address)
-        if key is None:
-            self._invalid += 1
-            return
-        whole = hash(key)
-        mixed = whole & _HALF
-        number = mixed & _TABLES - 1
-        cells = self._tables[number]
-        last, cell = len(cells) - 1, mixed >> _TABLE_BITS
-        while found := cells[cell & last]:
-            if found >> 32 == mixed and identity(self._at((found & _HALF) - 1)) == key:
-                self._duplicate += 1
-                return
-            cell += 1
-        if self._keep_most is not None and self._accepted >= self._keep_most:
-            self._count(whole & _WHOLE)
-            return
-        cells[cell & last] = mixed << 32 | self._keep(address) + 1
-        self._accepted += 1
-        self._used[number] += 1
-        if self._used[number] * 3 > len(cells) * 2:
-            self._tables[number] = _grown(cells, 32 + _TABLE_BITS)
-            self.taken += len(cells) * cells.itemsize
-        if self.taken > self._room:
-            raise NoRoom
+        for _ in self._add([text]):
+            pass
 
-    def _count(self, whole: int) -> None:
-        """Count a person who is not kept, unless they were counted before."""
-        if self._accepted - (self._keep_most or 0) >= self._recognize:
-            self._accepted += 1
+    def add_all(self, rows: Sequence[str]) -> Iterator[None]:
+        """Add rows, until `full`, with the same result as `add` for each. They are added while the iterator is read.
+
+        Each step of the iterator is a small amount of work. The caller can let other tasks run in between.
+        """
+        if self._limit is None:
+            yield from self._add(rows)
             return
-        self._others = self._others or [array("Q", [0]) * 4 for _ in range(_TABLES)]
-        number = whole & _TABLES - 1
-        cells, wanted = self._others[number], whole or 1
-        last, cell = len(cells) - 1, whole >> _TABLE_BITS
-        while found := cells[cell & last]:
-            if found == wanted:
-                self._duplicate += 1
+        for row in rows:
+            if self.full:
                 return
-            cell += 1
-        cells[cell & last] = wanted
-        self._accepted += 1
-        self._others_used[number] += 1
-        if self._others_used[number] * 3 > len(cells) * 2:
-            self._others[number] = _grown(cells, _TABLE_BITS)
+            self.add(row)
+            yield
 
     def extend(self, rows: Iterable[str]) -> None:
+        """Add rows, until `full`."""
         for row in rows:
             if self.full:
                 return
@@ -146,8 +114,14 @@ class Recipients:
         self._sampled_out = (self._sampled_out or 0) + 1
 
     def freeze(self) -> None:
-        """Free the hash table, because no more rows come: a million people then take 24 MB instead of 41."""
-        self._tables, self._others = [], []
+        """Free the hash table, because no more rows come: a million people then take 24 MB instead of 43."""
+        self._table = self._others = None
+
+    @property
+    def taken(self) -> int:
+        """How many bytes the people take, with the spare memory of growing blocks, and with the hash table."""
+        text = (len(self._blocks) - 1 << _BLOCK_BITS) + len(self._blocks[-1]) if self._blocks else 0
+        return text * 9 // 8 + (self._table.added if self._table else 0)
 
     @property
     def size(self) -> int:
@@ -186,16 +160,82 @@ class Recipients:
     def __repr__(self) -> str:
         return f"<Recipients: {self._accepted} accepted of {self.returned}>"  # without addresses
 
+    def _add(self, rows: Sequence[str]) -> Iterator[None]:
+        """Add rows. The identities come first, because some take long. They depend on nothing else."""
+        addresses, identities = list(rows), plain_identities(rows)
+        for number, known in enumerate(identities):
+            if known is None:
+                address = addresses[number] = trimmed(rows[number])
+                identities[number] = identity(address) if address else ""
+                yield
+        self.returned += len(rows)
+        self._empty += identities.count("")
+        self._invalid += identities.count(None)
+        for start in range(0, len(addresses), _STEP):
+            self._insert(identities[start : start + _STEP], addresses[start : start + _STEP])
+            yield
+
+    def _insert(self, identities: Sequence[str | None], addresses: Sequence[str]) -> None:
+        """Keep the addresses that have an identity, or count them as duplicates or as others."""
+        assert self._table, "no rows are added to frozen recipients"  # noqa: S101
+        table, parts, used = self._table, self._table.parts, self._table.used
+        for key, whole, address in zip(identities, map(hash, identities), addresses, strict=True):
+            if not key:
+                continue
+            mixed = whole & _HALF
+            number = mixed & PARTS - 1
+            cells = parts[number]
+            size = len(cells)
+            place = mixed * size >> 32
+            while found := cells[place]:
+                if found >> 32 == mixed and identity(self._at((found & _HALF) - 1)) == key:
+                    self._duplicate += 1
+                    break
+                place = place + 1 if place + 1 < size else 0
+            else:
+                if self._accepted >= self._keep_most:
+                    self._count(whole & _WHOLE)
+                    continue
+                cells[place] = mixed << 32 | self._keep(address) + 1
+                self._accepted += 1
+                used[number] += 1
+                if used[number] * 3 > size * 2:
+                    table.grow(number)
+        if self.taken > self._room:
+            raise NoRoom
+
+    def _count(self, whole: int) -> None:
+        """Count a person who is not kept, unless they were counted before."""
+        if self._accepted - self._keep_most >= self._recognize:
+            self._accepted += 1
+            return
+        if self._others is None:
+            self._others = CellTable()
+        number, wanted = whole & PARTS - 1, whole or 1
+        cells = self._others.parts[number]
+        size = len(cells)
+        cell = (whole >> 32) * size >> 32
+        while found := cells[cell]:
+            if found == wanted:
+                self._duplicate += 1
+                return
+            cell = cell + 1 if cell + 1 < size else 0
+        cells[cell] = wanted
+        self._accepted += 1
+        self._others.used[number] += 1
+        if self._others.used[number] * 3 > size * 2:
+            self._others.grow(number)
+
     def _keep(self, address: str) -> int:
         line = address.encode() + b"\n"
-        if not self._blocks or len(self._blocks[-1]) + len(line) > _BLOCK:
-            self._blocks.append(bytearray())
-        block = self._blocks[-1]
-        place = (len(self._blocks) - 1) << _BLOCK_BITS | len(block)
+        blocks = self._blocks
+        if not blocks or len(blocks[-1]) + len(line) > _BLOCK:
+            blocks.append(bytearray())
+        block = blocks[-1]
+        place = (len(blocks) - 1) << _BLOCK_BITS | len(block)
         if place >= _HALF:
             raise OverflowError("more than 4 GiB of addresses")
         block += line
-        self.taken += len(line) * 9 // 8  # a growing block has an eighth to spare
         return place
 
     def _at(self, place: int) -> str:
@@ -203,18 +243,10 @@ class Recipients:
         return block[start : block.index(b"\n", start)].decode()
 
 
-def _addresses(block: bytearray) -> list[str]:
-    return block.decode().split("\n")[:-1]
-
-
-def _grown(cells: "array[int]", shift: int) -> "array[int]":
-    """A table of twice the size with the same cells. The content of a cell without `shift` bits is its position."""
-    grown = array("Q", [0]) * (len(cells) * 2)
-    last = len(grown) - 1
-    for found in cells:
-        if found:
-            cell = found >> shift
-            while grown[cell & last]:
-                cell += 1
-            grown[cell & last] = found
-    return grown
+def _addresses(block: bytearray) -> Iterator[str]:
+    """The addresses of a block. They take much more memory as strings, so only some are in memory at a time."""
+    start = 0
+    while start < len(block):
+        end = block.rindex(b"\n", start, start + _PART) + 1
+        yield from block[start:end].decode().split("\n")[:-1]
+        start = end

@@ -11,11 +11,13 @@ HoldMemory = Callable[[int], AbstractAsyncContextManager[Callable[[int], None]]]
 the number and frees the rest."""
 
 RECIPIENT_BYTES = 80
-"""The memory for a recipient while the result is read, if addresses have up to 48 characters on average."""
+"""The memory for a recipient while the result is read, if addresses have up to `ADDRESS_BYTES` on average."""
+ADDRESS_BYTES = 48
 LONGEST_RECIPIENT_BYTES = 1200
 """The most memory for a recipient: 254 characters of four bytes (tests/export/test_recipients.py)."""
-CHUNK_BYTES = 60
-"""The additional memory for a recipient in the chunk that is imported, without the address."""
+CHUNK_BYTES = 150
+"""The additional memory for a recipient in the chunk that is imported, without the address: half for a string, and half
+for the text around the address in the body of the request. The address is in both."""
 LARGE_RESULT = 1_000_000
 """The assumed number of people in a large result if `spec.maxRecipients` is not set."""
 LARGEST_RESULT_BYTES = LARGE_RESULT * RECIPIENT_BYTES
@@ -28,8 +30,8 @@ def bytes_to_reserve(max_recipients: int | None, *, longest: bool) -> tuple[int,
     `longest` reserves for the longest possible addresses.
     """
     number = max_recipients or LARGE_RESULT
-    each = LONGEST_RECIPIENT_BYTES if longest else RECIPIENT_BYTES
-    return min(number * each, LARGEST_RESULT_BYTES), _chunk_bytes(number, each)
+    each, address = (LONGEST_RECIPIENT_BYTES,) * 2 if longest else (RECIPIENT_BYTES, ADDRESS_BYTES)
+    return min(number * each, LARGEST_RESULT_BYTES), _chunk_bytes(number, address)
 
 
 def bytes_in_use(recipients: Recipients) -> int:
@@ -38,6 +40,6 @@ def bytes_in_use(recipients: Recipients) -> int:
     return recipients.size + _chunk_bytes(number, recipients.size // max(1, number))
 
 
-def _chunk_bytes(number: int, each: int) -> int:
+def _chunk_bytes(number: int, address: int) -> int:
     imported = min(number, MOST_CONTACTS)
-    return imported * CHUNK_BYTES + min(imported * each, MOST_BYTES)
+    return imported * (CHUNK_BYTES + address) + min(imported * address, MOST_BYTES)

@@ -5,6 +5,7 @@ execution. People join and leave between the two, so only differences that this 
 """
 
 import re
+from collections.abc import Iterable
 
 from qualtrics_exporter.export.addresses import trimmed
 from qualtrics_exporter.nexthink.execution import Executed
@@ -30,9 +31,9 @@ class Seen:
         """Forget the rows: the export is read again from its first row."""
         self._found = not self._people
 
-    def take(self, cell: str) -> None:
-        """Compare one row of the export."""
-        self._found = self._found or _text(cell) in self._people
+    def take(self, cells: Iterable[str]) -> None:
+        """Compare rows of the export."""
+        self._found = self._found or not self._people.isdisjoint(map(_text, cells))
 
     def check_header(self, header: tuple[str, ...] | None) -> None:
         """Raises `Transient` if the export has another field than the execution."""

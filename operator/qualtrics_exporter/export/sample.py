@@ -19,10 +19,11 @@ import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from math import gcd
 from typing import Self
 
-from qualtrics_exporter.export.addresses import identity
+from qualtrics_exporter.export.addresses import identity, plain_identities
 from qualtrics_exporter.export.recipients import Recipients
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
@@ -90,6 +91,9 @@ class Part:
         return self
 
 
+_SOME = 500
+"""The number of people who are looked at in one piece of work, if their addresses are plain."""
+
 Sample = Group | Part
 """A part of the audience."""
 
@@ -123,11 +127,15 @@ async def draw(sample: Sample, audience: Recipients, pause: Callable[[], Awaitab
     """The people of the audience that a run surveys. Empties the audience, because both would take too much memory."""
     audience.freeze()
     people = audience.sampling()
-    for address in audience.hand_over():
-        if sample.includes(identity(address) or ""):
-            people.choose(address)
-        else:
-            people.leave_out()
+    rest = audience.hand_over()
+    while addresses := list(islice(rest, _SOME)):
+        for address, known in zip(addresses, plain_identities(addresses), strict=True):
+            if sample.includes(known or identity(address) or ""):
+                people.choose(address)
+            else:
+                people.leave_out()
+            if not known:
+                await pause()
         await pause()
     return people
 

@@ -1,13 +1,13 @@
 """The complete result of a saved query, read from the file of an export."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
 from qualtrics_exporter.nexthink import operations
-from qualtrics_exporter.nexthink.table import NEXT_STEP, Damaged, NoTable, Row, Table, WrongFormat
+from qualtrics_exporter.nexthink.table import NEXT_STEP, Damaged, NoTable, Row, Rows, Table, WrongFormat
 from qualtrics_exporter.remote.bodies import Download, TooLarge
 from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.remote.failures import ConnectFailed, ResponseLost
@@ -25,23 +25,55 @@ MAX_DOWNLOADS = 5
 """The maximum number of downloads of one file. Its URL is valid for 15 minutes."""
 
 
-@dataclass(slots=True)
 class _Begin:
-    """The rows with which a download of the file began: how many, and a number that depends on each of them."""
+    """The rows with which a download of the file began: how many, and a digest of them.
 
-    rows: int = 0
-    mark: int = 0
+    The digest depends on the cells of each row, and not on how the rows are grouped.
+    """
 
-    def add(self, row: Row, broken: Self) -> None:
-        """Add a row. Raises `NotUnderstood` if the download that broke off began with other rows."""
-        self.rows, self.mark = self.rows + 1, hash((self.mark, row))
-        if self.rows == broken.rows and self.mark != broken.mark:
-            raise NotUnderstood("its rows differ from those of the download before, which broke off")
+    def __init__(self) -> None:
+        self.rows = 0
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    def add(self, rows: Rows, broken: Self) -> Iterator[Rows]:
+        """Add rows, and return them. Raises `NotUnderstood` if the download that broke off began with other rows.
+
+        The rows before the last one of the broken download are returned before the comparison.
+        """
+        left = broken.rows - self.rows
+        if 0 < left <= len(rows):
+            yield from self._added(rows.part(0, left - 1))
+            self._update(rows.part(left - 1, left))
+            if self._digest.digest() != broken._digest.digest():
+                raise NotUnderstood("its rows differ from those of the download before, which broke off")
+            self._update(rows.part(left))
+            yield rows.part(left - 1)
+        else:
+            yield from self._added(rows)
 
     def check_end(self, broken: Self) -> None:
         """Raises `NotUnderstood` if the file ends before the place where the other download broke off."""
         if self.rows < broken.rows:
             raise NotUnderstood("it has fewer rows than the download before, which broke off")
+
+    def _added(self, rows: Rows) -> Iterator[Rows]:
+        if rows:
+            self._update(rows)
+            yield rows
+
+    def _update(self, rows: Rows) -> None:
+        self.rows += len(rows)
+        self._digest.update(_serialized(rows))
+
+
+def _serialized(rows: Rows) -> bytes:
+    """The rows as bytes, which differ for different rows."""
+    cells = rows.cells
+    text = "\n".join(cells)
+    if rows.columns == 1 and "\0" not in text and text.count("\n") == len(cells) - 1:
+        return f"{text}\n".encode()
+    cells = [cell.replace("\0", "\0\0").replace("\n", "\0n") for cell in cells]
+    return "".join("\0,".join(row) + "\n" for row in Rows(cells, rows.columns)).encode()
 
 
 class ResultExport:
@@ -84,8 +116,10 @@ class ResultExport:
             raise Transient(Reason.REMOTE_UNAVAILABLE, what)
         self._url = url
 
-    async def rows(self, restart: Callable[[], None]) -> AsyncGenerator[Row, None]:
-        """All rows of the file. Close the generator (`aclosing`) unless you read it to its end.
+    async def rows(self, restart: Callable[[], None]) -> AsyncGenerator[Rows, None]:
+        """All rows of the file, a part at a time. Close the generator (`aclosing`) unless you read it to its end.
+
+        Other tasks can run between two parts.
 
         `restart` is called before the first row of each download. A download that breaks starts over from the first
         row, so the caller has to forget the rows that it got before. The file of an export never changes: if the next
@@ -101,10 +135,10 @@ class ResultExport:
             restart()
             begin = _Begin()
             try:
-                async with self._session.download(url, "download") as file, aclosing(self._read(file)) as rows:
-                    async for row in rows:
-                        begin.add(row, broken)
-                        yield row
+                async with self._session.download(url, "download") as file, aclosing(self._read(file)) as pieces:
+                    async for piece in pieces:
+                        for rows in begin.add(piece, broken):
+                            yield rows
                 begin.check_end(broken)
             except (TooLarge, TooMuch) as limit:
                 what = f"The export of query {self._query_id} is too large: {limit}"
@@ -127,24 +161,33 @@ class ResultExport:
             await self._session.clock.sleep(MAX_DOWNLOADS - left)
             await self.wait()
 
-    async def _read(self, file: Download) -> AsyncGenerator[Row, None]:
+    @property
+    def time_is_up(self) -> bool:
+        """Whether `pause` would let other tasks run now."""
+        return self._session.time_is_up
+
+    async def pause(self) -> None:
+        """Let other tasks run if this one has used its time."""
+        await self._session.pause()
+
+    async def _read(self, file: Download) -> AsyncGenerator[Rows, None]:
         if not 200 <= file.status < 300:
             raise ResponseLost("the file is refused", file.status)  # its URL may have expired
         table = self._table = Table()
         async with aclosing(file.pieces(self._check_deadline)) as pieces:
             async for piece in pieces:
-                for row in table.feed(piece):
-                    if row is not None:
-                        yield row
-                    # This also covers the work that the reader does for each row.
+                for rows in table.feed(piece):
+                    if rows is not None:
+                        yield rows
+                    # This also covers the work that the reader does for these rows.
                     if self._session.time_is_up:
                         await self._session.pause()
             if not file.end_is_known:
                 # A packed member with a correct checksum is not proof: more members may have followed.
                 raise Damaged("the response has neither a length nor chunks, so it may be incomplete")
-            for row in table.close():
-                if row is not None:
-                    yield row
+            for rows in table.close():
+                if rows is not None:
+                    yield rows
                 if self._session.time_is_up:
                     await self._session.pause()
 

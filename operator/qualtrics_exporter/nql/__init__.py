@@ -9,6 +9,7 @@
     findings      a finding, and the decorator of a rule
     explain       messages about syntax errors
     compare       whether two queries mean the same
+    limits        the longest query that it compares
     vocabulary    known names of the data model
     walk, source  finds nodes in a tree; positions in a text
 

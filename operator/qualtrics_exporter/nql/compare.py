@@ -14,13 +14,10 @@ from dataclasses import dataclass, fields
 from itertools import zip_longest
 
 from qualtrics_exporter.nql import syntax
+from qualtrics_exporter.nql.limits import LONGEST, TOO_LONG
 from qualtrics_exporter.nql.parse import parse
 from qualtrics_exporter.nql.source import NOWHERE, Source, Span
 from qualtrics_exporter.nql.syntax import Node
-
-LONGEST = 40_000
-"""Maximum number of characters of an executed query. The longest query with all its parameters has fewer."""
-TOO_LONG = f"its length: Nexthink runs a text of more than {LONGEST:,} characters"
 
 _WORD = re.compile(
     r"""(?P<skip>\s+|/\*.*?(?:\*/|\Z))|(?P<quoted>"[^"]*(?:"|\Z)|'[^']*(?:'|\Z))|\$?[^\W\d]\w*|\d+|.""", re.DOTALL

@@ -1,7 +1,9 @@
 """Recipients, cut into requests of a permitted size: at most 10,000 contacts and 5 MB each."""
 
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 MOST_CONTACTS = 10_000
 MOST_BYTES = 4_900_000
@@ -10,29 +12,62 @@ MOST_BYTES = 4_900_000
 RUN_ID = "runId"
 """The only transaction field. A contact without a field most likely does not get into the batch."""
 
+_SOME = 500
+"""The number of addresses that are added to a chunk at once if they fit."""
+
+_ESCAPED = re.compile(r"[^ !#-\[\]-~]")
+"""The characters that JSON writes in another form."""
+
 
 def chunks(addresses: Iterable[str], run_id: str) -> Iterator[list[str]]:
     """The addresses in order, in chunks for one request each."""
-    around = len("".join(_around(run_id))) + 3
+    around = len("".join(_around(run_id))) + 2
+    rest = iter(addresses)
     chunk: list[str] = []
     size = 0
-    for address in addresses:
-        more = around + len(_text(address)) - 2
-        if chunk and (len(chunk) == MOST_CONTACTS or size + more > MOST_BYTES):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(address)
-        size += more
+    while some := list(islice(rest, _SOME)):
+        more = len(some) * around + _size(some)
+        if len(chunk) + len(some) <= MOST_CONTACTS and size + more <= MOST_BYTES:
+            chunk += some
+            size += more
+            continue
+        for address in some:
+            more = around + _size([address])
+            if chunk and (len(chunk) == MOST_CONTACTS or size + more > MOST_BYTES):
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(address)
+            size += more
     if chunk:
         yield chunk
 
 
-def body(batch_id: str, run_id: str, addresses: Iterable[str]) -> bytes:
+def body(batch_id: str, run_id: str, addresses: Sequence[str]) -> bytes:
     """The body of the request for one chunk."""
     meta = json.dumps({"batchId": batch_id, "fields": [RUN_ID]}, separators=(",", ":"))
-    before, after = _around(run_id)
-    contacts = ",".join(f"{before}{_text(address)}{after}" for address in addresses)
-    return f'{{"transactionMeta":{meta},"contacts":[{contacts}]}}'.encode()
+    start, end = f'{{"transactionMeta":{meta},"contacts":[', "]}"
+    if addresses:
+        before, after = _around(run_id)
+        texts = _without_quotes(addresses)
+        # The text around the contacts is part of the first and the last one, so that it takes no copy of all contacts.
+        texts[0] = f'{start}{before}"{texts[0]}'
+        texts[-1] = f'{texts[-1]}"{after}{end}'
+        return f'"{after},{before}"'.join(texts).encode()
+    return f"{start}{end}".encode()
+
+
+def _size(addresses: list[str]) -> int:
+    """The bytes of the addresses in JSON, with a comma after each, and without quotes."""
+    if _ESCAPED.search("".join(addresses)):
+        return sum(len(_text(address)) - 1 for address in addresses)
+    return sum(map(len, addresses)) + len(addresses)
+
+
+def _without_quotes(addresses: Sequence[str]) -> list[str]:
+    """Each address as a text of JSON, without the quotes around it."""
+    if _ESCAPED.search("".join(addresses)):
+        return [_text(address)[1:-1] for address in addresses]
+    return list(addresses)
 
 
 _text = json.JSONEncoder().encode

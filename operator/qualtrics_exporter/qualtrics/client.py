@@ -144,7 +144,7 @@ class QualtricsClient:
 
     async def acquire_send(self) -> None:
         """Wait until one more send is within the rate limits. `send` itself does not wait."""
-        await self._session.acquire((operations.SENDS,))
+        await self._session.reserve((operations.SENDS,))
 
     async def send(self, distribution: Distribution) -> str:
         """Send the distribution, exactly once, and return its id.

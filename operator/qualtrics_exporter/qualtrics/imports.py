@@ -17,7 +17,7 @@ from qualtrics_exporter.fair_share import FairSemaphore, Tenant
 from qualtrics_exporter.qualtrics import chunks, operations, responses
 from qualtrics_exporter.remote.errors import OutcomeUnknown, Permanent, Transient
 from qualtrics_exporter.remote.operation import Operation
-from qualtrics_exporter.remote.polling import growing, poll
+from qualtrics_exporter.remote.polling import growing
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.resource.reasons import Reason
 
@@ -35,12 +35,14 @@ FIRST_LOOK = 0.1
 FIRST_LOOK_PER_CONTACT = 3e-5
 """Seconds from the start of an import until its status is read: 0.1 for a few people, and 0.4 for 10,000."""
 GROWTH = 1.35
-"""Of the pauses between two looks. The end of an import is noticed when it has taken a quarter longer, at most."""
+"""Of the pauses between two looks. After the first few looks, the end of an import is noticed when it has taken a third
+longer, at most."""
 LONGEST_PAUSE = 10.0
 DEADLINE = timedelta(minutes=30)
-"""From the first look at an import until its end. The imports before it have ended by then."""
+"""From the first look at an import until its end. It begins anew when another import into the list ends: that one was
+before it."""
 NOT_YET_THERE = timedelta(minutes=1)
-"""How long after the first look a 404 for the status of an import means "not yet"."""
+"""How long a 404 for the status of an import means "not yet", in the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +64,31 @@ class Brand:
 
     def __init__(self) -> None:
         self.in_progress = FairSemaphore(MOST_OF_BRAND)
-        self._one_at_a_time_until = float("-inf")
-
-    def refused_second(self, clock: Clock) -> None:
-        """Qualtrics refused an import while another one into the same list was in progress."""
-        self._one_at_a_time_until = clock.monotonic() + ONE_AT_A_TIME.total_seconds()
-
-    def queues(self, clock: Clock) -> bool:
-        """Whether Qualtrics accepts an import while another one into the same list is in progress."""
-        return clock.monotonic() >= self._one_at_a_time_until
+        self.looked_at = 0
+        """How many runs look at an import. A run looks only at the first one of its imports in progress."""
 
     @property
     def shortest_pause(self) -> float:
-        """Seconds between two looks at one import, so that the looks at all imports stay within their rate limit."""
-        return self.in_progress.used * operations.IMPORT_STATUS.seconds / operations.IMPORT_STATUS.calls
+        """Seconds between two looks at one import, so that the looks of all runs stay within their rate limit."""
+        return self.looked_at * operations.IMPORT_STATUS.seconds / operations.IMPORT_STATUS.calls
+
+
+class MailingList:
+    """The imports of this process into one mailing list."""
+
+    def __init__(self) -> None:
+        self.in_progress = FairSemaphore(MOST_OF_LIST)
+        self.last_end = float("-inf")
+        """When an import last ended. Until the next one ends, the others may be queued behind it."""
+        self._one_at_a_time_until = float("-inf")
+
+    def refused_second(self, clock: Clock) -> None:
+        """Qualtrics refused an import while another one was in progress."""
+        self._one_at_a_time_until = clock.monotonic() + ONE_AT_A_TIME.total_seconds()
+
+    def units(self, clock: Clock) -> int:
+        """How many units of `in_progress` an import takes: all of them if Qualtrics accepts one at a time."""
+        return MOST_OF_LIST if clock.monotonic() < self._one_at_a_time_until else 1
 
 
 class _Refused(Exception):
@@ -107,7 +120,7 @@ class Imports:
         self._target = (directory_id, mailing_list_id, batch_id)
         self._run_id = run_id
         self._brand = session.shared("brand", Brand)
-        self._list = session.shared(f"list {directory_id} {mailing_list_id}", lambda: FairSemaphore(MOST_OF_LIST))
+        self._list = session.shared(f"list {directory_id} {mailing_list_id}", MailingList)
         self._limited = False
 
     async def all(self, parts: Iterable[list[str]]) -> AsyncGenerator[Imported, None]:
@@ -144,20 +157,22 @@ class Imports:
                 lambda: chunks.body(batch_id, self._run_id, addresses),
             )
             async with AsyncExitStack() as stack:
-                weight = 1 if self._brand.queues(clock) else MOST_OF_LIST
-                for semaphore, units in ((self._list, weight), (self._brand.in_progress, 1)):
+                units = self._list.units(clock)
+                for semaphore, number in ((self._list.in_progress, units), (self._brand.in_progress, 1)):
                     if wait:
-                        await stack.enter_async_context(semaphore.hold(self._tenant, units))
-                    elif release := semaphore.take(self._tenant, units):
+                        await stack.enter_async_context(semaphore.hold(self._tenant, number))
+                    elif release := semaphore.take(self._tenant, number):
                         stack.callback(release)
                     else:
                         return None
+                if units != self._list.units(clock):
+                    continue  # an import was refused during the wait
                 try:
                     import_id, unprocessed = await self._session.call(
-                        operation, responses.import_started, on_rate_limited=partial(self._on_rate_limited, weight)
+                        operation, responses.import_started, on_rate_limited=partial(self._on_rate_limited, units)
                     )
                 except _Refused:
-                    self._brand.refused_second(clock)
+                    self._list.refused_second(clock)
                     continue
                 status = operations.import_status(operation, import_id, batch_id)
                 limited, self._limited = self._limited, False
@@ -166,13 +181,18 @@ class Imports:
     def _on_rate_limited(self, held: int) -> None:
         """Do not repeat a refused import while others are in progress: they may be why it was refused."""
         self._limited = True
-        if self._list.used > held:
+        if self._list.in_progress.used > held:
             raise _Refused
 
     async def _end(self, started: deque[_Started]) -> Imported:
         """The result of the first of these imports, when it has ended."""
         first = started[0]
-        created, failed = await self._wait(first)
+        self._brand.looked_at += 1
+        try:
+            created, failed = await self._wait(first)
+        finally:
+            self._brand.looked_at -= 1
+        self._list.last_end = self._session.clock.monotonic()
         await started.popleft().place.aclose()
         if created > first.contacts:
             what = f"Qualtrics reports {created} people in the batch after an import of {first.contacts} people"
@@ -181,32 +201,38 @@ class Imports:
 
     async def _wait(self, begun: _Started) -> tuple[int, int]:
         """The numbers of created and failed contacts, when the import has ended."""
-        clock, batch_id = self._session.clock, self._target[2]
-        looked_at: float | None = None
+        pauses = self._pauses(begun)
+        await self._session.clock.sleep(next(pauses))
+        first_look = self._session.clock.monotonic()
+        while (counts := await self._counts(begun, first_look)) is None:
+            await self._session.clock.sleep(next(pauses))
+        return counts
 
-        async def counts_when_done() -> tuple[int, int] | None:
-            nonlocal looked_at
-            looked_at = clock.monotonic() if looked_at is None else looked_at
-            try:
-                failed, counts = await self._session.call(begun.status, responses.import_progress)
-            except Transient as error:
-                raise OutcomeUnknown.of(error) from error
-            except Permanent as error:
-                if error.status != 404:
-                    raise
-                if clock.monotonic() - looked_at > NOT_YET_THERE.total_seconds():
-                    raise OutcomeUnknown.of(error, Reason.REMOTE_REPLY_INVALID) from error
-                return None
-            if failed:
-                # Some contacts may be in the batch, and their number is not certain.
-                what = f"The import into batch {batch_id} failed in Qualtrics"
-                raise OutcomeUnknown(Reason.REMOTE_UNAVAILABLE, what)
-            return counts
+    async def _counts(self, begun: _Started, first_look: float) -> tuple[int, int] | None:
+        """The numbers of created and failed contacts; None while the import is in progress."""
+        batch_id = self._target[2]
 
-        most = DEADLINE.total_seconds()
-        counts = await poll(clock, counts_when_done, pauses=self._pauses(begun), most=most)
-        if counts is None:
-            what = f"Qualtrics did not finish the import into batch {batch_id} within {most / 60:g} minutes"
+        def waited() -> float:
+            """How long the import can have been in progress, and not one before it."""
+            return self._session.clock.monotonic() - max(first_look, self._list.last_end)
+
+        try:
+            failed, counts = await self._session.call(begun.status, responses.import_progress)
+        except Transient as error:
+            raise OutcomeUnknown.of(error) from error
+        except Permanent as error:
+            if error.status != 404:
+                raise
+            if waited() > NOT_YET_THERE.total_seconds():
+                raise OutcomeUnknown.of(error, Reason.REMOTE_REPLY_INVALID) from error
+            return None
+        if failed:
+            # Some contacts may be in the batch, and their number is not certain.
+            what = f"The import into batch {batch_id} failed in Qualtrics"
+            raise OutcomeUnknown(Reason.REMOTE_UNAVAILABLE, what)
+        if counts is None and waited() >= DEADLINE.total_seconds():
+            minutes = DEADLINE.total_seconds() / 60
+            what = f"Qualtrics did not finish the import into batch {batch_id} within {minutes:g} minutes"
             raise OutcomeUnknown(Reason.REMOTE_UNAVAILABLE, what)
         return counts
 

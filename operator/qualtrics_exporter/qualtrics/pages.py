@@ -23,15 +23,19 @@ async def elements(
 ) -> AsyncGenerator[Any, None]:
     """The elements of all pages of a list. `seconds` is the time limit for each page.
 
+    At most `most_pages` pages are read, and at most `MOST_PAGES` without an element.
+
     `nextPage` may have another host of Qualtrics. Only its query is used, and only if the host is allowed: the token is
     sent to no other host. A page that does not say whether another one follows is an error, after its elements: the
     list may be incomplete.
     """
+    empty = 0
     seen: set[int] = set()  # hashes, because a list may have thousands of pages with long URLs
     for _ in range(most_pages):
         page = await read_within(session, operation, lambda response: responses.page(response, id_key), seconds)
         for element in page.elements:
             yield element
+        empty += not page.elements
         if page.last:
             return
         if page.next_page is None:
@@ -39,7 +43,7 @@ async def elements(
             raise Transient(Reason.REMOTE_REPLY_INVALID, what)
         # This comes first, because it limits the length of the URLs that are kept.
         url = session.check_url(page.next_page, f"The next page of the request to {operation.task}")
-        if hash(page.next_page) in seen:
+        if hash(page.next_page) in seen or empty == MOST_PAGES:
             break
         seen.add(hash(page.next_page))
         query = url.rest.partition("?")[2]

@@ -27,3 +27,10 @@ A client makes a call with a `Session` and an `Operation`. What all sessions of 
     proxies.py       which requests use a proxy
     authorities.py   which certificates are trusted
 """
+
+import sys
+from typing import Any
+
+# httpx imports its command line if rich is installed, which takes 3 MB. The image does not contain rich.
+_modules: dict[str, Any] = sys.modules
+_modules.setdefault("httpx._main", None)

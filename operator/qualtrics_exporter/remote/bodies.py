@@ -1,9 +1,10 @@
-"""Bodies of responses, read within limits on size, memory and the number of pieces.
+"""Bodies of requests and responses. Responses are read within limits on size, memory and the number of pieces.
 
 Bodies are read raw and unpacked here, because httpx unpacks any encoding, to any size.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Self
 
 import httpx
 
@@ -39,6 +40,31 @@ class _PieceCounter:
         self._count += 1
         if self._count > MOST_PIECES and self.bytes < self._count * SMALLEST_PIECE:
             raise TooLarge("it comes in too many small pieces", self._status)
+
+
+class RequestBody:
+    """The body of a request. It is freed when it was sent.
+
+    httpx keeps a request and its body until the garbage collector finds them. Meanwhile, a run with a million people
+    would send many more bodies of nearly a megabyte.
+    """
+
+    _PIECE = 64 * 1024
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._sent = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = self._body[self._sent : self._sent + self._PIECE]
+        self._sent += len(piece)
+        if not piece:
+            self._body = b""
+            raise StopAsyncIteration
+        return piece
 
 
 class Download:

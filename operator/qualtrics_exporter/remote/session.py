@@ -8,8 +8,8 @@ Before a call that is journalled, the caller does all the waiting itself (`acqui
 happen between the journal and the request.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -105,9 +105,16 @@ class Session:
     async def acquire(self, rates: tuple[Rate, ...]) -> Permit:
         """Wait until a call is within these rates and those of the service, and count it."""
         with self._limit.stopped() if self._limit else nullcontext():
+            # Only checks have a limit, and they can wait for slots and requests.
             return await self._context.limiter.acquire(
-                self.base_url().origin, (*rates, *self._service.rates), self._tenant
+                self.base_url().origin, (*rates, *self._service.rates), self._tenant, urgent=self._limit is None
             )
+
+    async def reserve(self, rates: tuple[Rate, ...]) -> None:
+        """Wait until a call is within these rates and those of the service, and count it as sent now."""
+        permit = await self.acquire(rates)
+        self._context.limiter.begin(permit)
+        self._context.limiter.sent(permit)
 
     def shared(self, name: str, make: Callable[[], T]) -> T:
         """The object of that name, which all sessions of this process with this API share."""
@@ -133,21 +140,22 @@ class Session:
 
         async def attempt() -> T:
             nonlocal refused_token
-            try:
-                token, response = await self._exchange_in_turn(operation, base, refused_token)
-            except (ConnectFailed, ResponseLost) as failure:
-                raise outcomes.no_response(service, operation, failure) from failure
-            if response.good:
-                return outcomes.content(service, operation, response, read)
-            if response.status == 401:
-                certain = operation.retry is RetryPolicy.REFUSED and service.refused(response)
-                if refused_token is None and (certain or operation.retry is RetryPolicy.READ):
-                    refused_token = token
-                    return await attempt()
-                self._context.tokens.forget(self._credentials, token)
-            if response.status == 429 and on_rate_limited:
-                on_rate_limited()
-            raise outcomes.unsuccessful(service, operation, response, self.source, self.clock.now())
+            while True:
+                try:
+                    token, response = await self._exchange_in_turn(operation, base, refused_token)
+                except (ConnectFailed, ResponseLost) as failure:
+                    raise outcomes.no_response(service, operation, failure) from failure
+                if response.good:
+                    return outcomes.content(service, operation, response, read)
+                if response.status == 401:
+                    certain = operation.retry is RetryPolicy.REFUSED and service.refused(response)
+                    if refused_token is None and (certain or operation.retry is RetryPolicy.READ):
+                        refused_token = token
+                        continue
+                    self._context.tokens.forget(self._credentials, token)
+                if response.status == 429 and on_rate_limited:
+                    on_rate_limited()
+                raise outcomes.unsuccessful(service, operation, response, self.source, self.clock.now())
 
         return await retry(operation.retry, self.clock, attempt, received_tries=operation.received_tries)
 
@@ -190,6 +198,21 @@ class Session:
         token = self._held_token()
         return token, await self._exchange(operation, base, token, None)
 
+    @contextmanager
+    def _counted(self, permit: Permit | None) -> Iterator[Callable[[], None] | None]:
+        """Count the request of the block in its rates. Yields the function to call when it leaves."""
+        if permit is None:
+            yield None
+            return
+        limiter = self._context.limiter
+        try:
+            yield partial(limiter.sent, permit)
+        except ConnectFailed:
+            limiter.withdraw(permit)
+            raise
+        finally:
+            limiter.sent(permit)
+
     async def _exchange(self, operation: Operation, base: Url, token: str, permit: Permit | None) -> Response:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
         if operation.body is not None:
@@ -198,24 +221,21 @@ class Session:
         async with self._in_flight(waits=operation.waits), AsyncExitStack() as large:
             if permit and not self._context.limiter.begin(permit):
                 raise _Overtaken
-            request = Request(
-                service=self._service.key,
-                operation=operation.name,
-                method=operation.method,
-                url=operation.url(base),
-                headers=headers,
-                body=operation.body() if callable(operation.body) else operation.body,
-                seconds=operation.seconds,
-                fresh_connection=operation.retry is not RetryPolicy.READ,
-                tenant=self._tenant,
-                large=large if operation.waits else None,
-                on_sending=partial(self._context.limiter.sent, permit) if permit else None,
-            )
-            try:
+            with self._counted(permit) as on_sending:
+                request = Request(
+                    service=self._service.key,
+                    operation=operation.name,
+                    method=operation.method,
+                    url=operation.url(base),
+                    headers=headers,
+                    body=operation.body() if callable(operation.body) else operation.body,
+                    seconds=operation.seconds,
+                    fresh_connection=operation.retry is not RetryPolicy.READ,
+                    tenant=self._tenant,
+                    large=large if operation.waits else None,
+                    on_sending=on_sending,
+                )
                 response = await self._context.transport.exchange(request)
-            finally:
-                if permit:
-                    self._context.limiter.sent(permit)
             if operation.waits:
                 await response.parse(self.pause)
             return response

@@ -16,6 +16,8 @@ TASK_NAME = "time limit"
 """The name of the task that sleeps until the limit. A test clock that advances for every sleeping task ignores it."""
 
 
+MOST_STOPPED = 600.0
+"""The longest sum of times that do not count. After it, a stopped limit expires."""
 STOPPED_LOOK = 1.0
 """How often a limit that is stopped looks whether it goes on."""
 
@@ -35,6 +37,8 @@ class TimeLimit:
         self._seconds = seconds
         self._ends = 0.0
         self._stopped_at: float | None = None
+        self.stopped_seconds = 0.0
+        """The sum of the times that did not count."""
         self._expired = False
         self._watch: asyncio.Task[None] | None = None
 
@@ -61,16 +65,30 @@ class TimeLimit:
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """The time within the block does not count. Blocks of several tasks must not overlap."""
-        self._stopped_at = self._clock.monotonic()
+        began = self._stopped_at = self._clock.monotonic()
         try:
             yield
         finally:
-            self._ends += self._clock.monotonic() - self._stopped_at
             self._stopped_at = None
+            waited = self._clock.monotonic() - began
+            self._ends += waited
+            self.stopped_seconds += waited
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it has expired because it was stopped for too long."""
+        return self.stopped_seconds >= MOST_STOPPED
+
+    def _left(self) -> float:
+        """Seconds until the limit expires; a few if it is stopped."""
+        now = self._clock.monotonic()
+        if self._stopped_at is None:
+            return self._ends - now
+        return min(MOST_STOPPED - self.stopped_seconds - (now - self._stopped_at), max(self._ends - now, STOPPED_LOOK))
 
     async def _expire(self) -> None:
-        while (left := self._ends - self._clock.monotonic()) > 0 or self._stopped_at is not None:
-            await self._clock.sleep(left if self._stopped_at is None else max(left, STOPPED_LOOK))
+        while (left := self._left()) > 0:
+            await self._clock.sleep(left)
         self._expired = True
         self._task.cancel()
 

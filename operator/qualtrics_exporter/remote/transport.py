@@ -19,7 +19,7 @@ import httpx
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.fair_share import NOBODY, FairSemaphore, Tenant
 from qualtrics_exporter.remote import authorities
-from qualtrics_exporter.remote.bodies import CONNECTION_ERRORS, LARGEST_BODY, Download, TooLarge, read_body
+from qualtrics_exporter.remote.bodies import CONNECTION_ERRORS, LARGEST_BODY, Download, RequestBody, TooLarge, read_body
 from qualtrics_exporter.remote.failures import ConnectFailed, RequestProgress, ResponseLost, refused_by_proxy
 from qualtrics_exporter.remote.hosts import Url
 from qualtrics_exporter.remote.loop_time import LoopTime
@@ -129,8 +129,8 @@ class Transport:
                     client.stream(
                         request.method,
                         request.url.text,
-                        headers=request.headers,
-                        content=request.body,
+                        headers=_with_length(request),
+                        content=None if request.body is None else RequestBody(request.body),
                         extensions={"trace": progress.trace},
                     ) as response,
                 ):
@@ -228,6 +228,11 @@ class Transport:
                 timeout=httpx.Timeout(self._timeouts.silence, connect=self._timeouts.connect),
             )
         return client
+
+
+def _with_length(request: Request) -> Mapping[str, str]:
+    """The headers, with the length of the body. Without it, httpx would send the body in chunks."""
+    return request.headers if request.body is None else {**request.headers, "Content-Length": str(len(request.body))}
 
 
 def _for_httpx(proxy: Proxy | None, tls: ssl.SSLContext) -> httpx.Proxy | None:

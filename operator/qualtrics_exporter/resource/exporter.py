@@ -3,6 +3,7 @@
 A spec that breaks a rule counts as missing, so nothing is sent for it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ TEST_MODE = f"{GROUP}/test-mode"
 SETTLE_RUN = f"{GROUP}/settle-run"
 
 _SHOWN_VIOLATIONS = 3
+_AS_KUBERNETES_WRITES = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z")
 
 
 _MEMORY = {
@@ -133,6 +135,8 @@ def _text(value: Any) -> str:
 
 def _time(value: Any) -> datetime | None:
     try:
+        if _AS_KUBERNETES_WRITES.fullmatch(value):
+            return datetime.fromisoformat(value)  # ten times as fast as strptime
         return datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except (TypeError, ValueError):
         return None

@@ -1,18 +1,20 @@
 """Metrics, in their own registry. Their number grows only with the number of exporters.
 
-Each exporter has a few series, which are read from one tuple at each scrape. `forget` removes them with the object, so
-that no alert stays active. They are also removed when another replica leads, because two replicas could report
-different values for an exporter. No label has an address, a query or the id of a run.
+Each exporter has a few series, which are read from one tuple at each scrape. `exposition.py` formats them in pieces.
+`forget` removes them with the object, so that no alert stays active. They are also removed when another replica leads,
+because two replicas could report different values for an exporter. No label has an address, a query or the id of a run.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
 from importlib.metadata import version
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Sample
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -28,7 +30,7 @@ PER_EXPORTER = (
     ("next_slot_timestamp_seconds", "When the next slot is due. Absent while suspended."),
     ("expected_interval_seconds", "The time between two slots. Absent while suspended."),
 )
-"""The series of each exporter, in the order of `_Figures`. Labels: namespace and name."""
+"""The series of each exporter, in the order of `_Figures` after `uid`. Labels: namespace and name."""
 
 
 class Call(Protocol):
@@ -45,6 +47,7 @@ class Call(Protocol):
 
 
 class _Figures(NamedTuple):
+    uid: str
     ready: float
     last_success: float | None
     next_slot: float | None
@@ -57,7 +60,7 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # would double the series of each counter
         self.registry = CollectorRegistry()
-        self._figures: dict[tuple[str, str], tuple[str, _Figures]] = {}
+        self._figures: dict[tuple[str, str], _Figures] = {}
         self._remote = self._counter("remote_requests", "Requests to Nexthink and Qualtrics.", "side operation outcome")
         self._remote_seconds = Histogram(
             "remote_request_duration_seconds",
@@ -126,28 +129,32 @@ class Metrics:
         """Update the series of an exporter."""
         status, spec = exporter.status, exporter.spec
         interval = spec.schedule.interval() if spec and not exporter.suspended else None
-        figures = _Figures(
-            ready=float(ready),
+        # Numbers that many exporters share are the same object.
+        self._figures[sys.intern(exporter.namespace), exporter.name] = _Figures(
+            uid=exporter.uid,
+            ready=1.0 if ready else 0.0,
             last_success=_seconds(status.last_successful_time),
             next_slot=None if exporter.suspended else _seconds(status.next_schedule_time),
-            interval=interval.total_seconds() if interval else None,
+            interval=_length(interval) if interval else None,
         )
-        self._figures[exporter.namespace, exporter.name] = exporter.uid, figures
 
     def forget(self, namespace: str, name: str, uid: str) -> None:
         """Remove the series of a deleted exporter, but not those of a new one with the same name."""
         known = self._figures.get((namespace, name))
-        if known and known[0] == uid:
+        if known and known.uid == uid:
             del self._figures[namespace, name]
 
     def _per_exporter(self) -> Iterator[Metric]:
         """The series of each exporter. `copy` reads the dictionary in one step of the interpreter; `list` does not."""
-        known = list(self._figures.copy().items())
-        for position, (name, text) in enumerate(PER_EXPORTER):
+        known = self._figures.copy()
+        for position, (name, text) in enumerate(PER_EXPORTER, 1):
             family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=["namespace", "name"])
-            for key, (_, figures) in known:
-                if (value := figures[position]) is not None:
-                    family.add_metric(key, value)
+            samples: Any = (
+                Sample(family.name, {"namespace": namespace, "name": exporter}, value)
+                for (namespace, exporter), figures in known.items()
+                if (value := cast("float | None", figures[position])) is not None
+            )
+            family.samples = samples  # each one exists only while it is formatted
             yield family
 
     def _counter(self, name: str, text: str, labels: str) -> Counter:
@@ -178,6 +185,11 @@ def _per_namespace(blind: Mapping[str, float]) -> Iterator[Metric]:
     for namespace, seconds in blind.items():
         family.add_metric((namespace,), seconds)
     yield family
+
+
+@lru_cache(maxsize=1024)
+def _length(interval: timedelta) -> float:
+    return interval.total_seconds()
 
 
 def _seconds(time: datetime | None) -> float | None:

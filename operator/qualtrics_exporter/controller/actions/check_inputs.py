@@ -22,7 +22,7 @@ from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
-from qualtrics_exporter.remote.time_limit import OutOfTime, TimeLimit
+from qualtrics_exporter.remote.time_limit import MOST_STOPPED, OutOfTime, TimeLimit
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
@@ -136,6 +136,9 @@ class CheckInputs:
             async with TimeLimit(self.clock, CHECK_SECONDS) as limit:
                 yield limit
         except OutOfTime:
+            if limit.is_used_up:
+                what = f"Other exporters used the rate limit of {service} for {MOST_STOPPED / 60:g} minutes"
+                raise Transient(Reason.RATE_LIMITED, what) from None
             what = f"{service} did not answer all checks within {CHECK_SECONDS:g} s"
             raise Transient(Reason.REMOTE_UNAVAILABLE, what) from None
 

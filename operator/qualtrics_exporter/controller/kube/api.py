@@ -110,6 +110,11 @@ class ClusterApi:
                 generation=metadata.get("generation", 0),
             )
 
+    async def check_list(self, namespace: str | None, selector: str | None = None) -> None:
+        """Raise `ClusterError` if exporters cannot be listed. Requests only one of them."""
+        async for _ in self._pages(EXPORTERS, namespace, selector, 1, _METADATA_LIST):
+            break
+
     async def check_watch(self, namespace: str | None) -> None:
         """Raise `Forbidden` if the operator may not watch exporters.
 

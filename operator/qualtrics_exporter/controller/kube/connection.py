@@ -38,7 +38,11 @@ class Connection:
         if self._proxy and urlsplit(self._proxy).scheme not in ("http", "https"):
             raise UnusableConnection("proxy-url is not the URL of an http or https proxy")
 
-    def session(self, traces: Iterable[aiohttp.TraceConfig] = ()) -> aiohttp.ClientSession:
+    def session(
+        self,
+        traces: Iterable[aiohttp.TraceConfig] = (),
+        response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse,
+    ) -> aiohttp.ClientSession:
         """A session for requests to the API server; the caller closes it. Raises `UnusableConnection`."""
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self.tls()),
@@ -46,6 +50,7 @@ class Connection:
             middlewares=[self._authenticate],
             proxy=self._proxy,
             read_bufsize=READ_BUFFER,
+            response_class=response_class,
             trace_configs=list(traces),
             trust_env=False,
         )

@@ -26,6 +26,7 @@ FOREIGN_RUN_WATCH = ABANDONED / 5
 """How often to look at a run that another process holds."""
 
 About = Literal["outcome", "figures"]
+FAR = datetime.max.replace(tzinfo=UTC)
 
 
 class Wake(NamedTuple):
@@ -33,6 +34,12 @@ class Wake(NamedTuple):
 
     at: datetime
     urgent: bool = True
+    urgent_at: datetime = FAR
+    """When a slot becomes due, if something that can wait is due before that."""
+
+    def first(self, other: "Wake") -> "Wake":
+        """The earlier one of two."""
+        return min(self, other)._replace(urgent_at=min(self.urgent_at, other.urgent_at))
 
 
 class Question(NamedTuple):
@@ -51,7 +58,7 @@ class OpenQuestion(NamedTuple):
     """When to ask it next."""
 
 
-NEVER = Wake(datetime.max.replace(tzinfo=UTC), urgent=False)
+NEVER = Wake(FAR, urgent=False)
 NO_RETRIES: Mapping[Question, datetime] = MappingProxyType({})
 
 
@@ -87,11 +94,11 @@ def next_wake(
         return Wake(now)
     if shown and upcoming and shown > upcoming:
         return Wake(now)
-    wakes = [Wake(check_due(exporter, now), urgent=False)]
-    if not exporter.suspended:
-        wakes.append(Wake(next_slot(schedule, slots.counted_from(status, now)).due))
-    wakes += [Wake(question.at, urgent=False) for question in open_questions(status, now, retries)]
-    return min(wakes)
+    due = min([check_due(exporter, now), *(question.at for question in open_questions(status, now, retries))])
+    if exporter.suspended:
+        return Wake(due, urgent=False)
+    slot = next_slot(schedule, slots.counted_from(status, now)).due
+    return Wake(slot) if slot <= due else Wake(due, urgent=False, urgent_at=slot)
 
 
 def check_due(exporter: Exporter, now: datetime) -> datetime:

@@ -38,14 +38,15 @@ _PLAIN = (
 
 def next_read(entry: HistoryEntry, now: datetime) -> datetime | None:
     """When to read the figures of this entry; None if never."""
-    if entry.trigger == "Test" or not (is_id(entry.distribution_id) and is_id(entry.survey_id)):
+    if entry.trigger == "Test":
         return None
     sent = entry.send_time or entry.completion_time
     seen = entry.delivery.observed_time if entry.delivery else None
     # Earlier versions gave up by writing the last mark as the time of reading.
     if (entry.delivery and entry.delivery.stopped_reason) or seen == sent + MARKS[-1]:
         return None
-    return next_mark(MARKS, sent, seen, now)
+    at = next_mark(MARKS, sent, seen, now)
+    return at if at and is_id(entry.distribution_id) and is_id(entry.survey_id) else None
 
 
 def is_id(text: str | None) -> bool:
@@ -61,9 +62,11 @@ def next_mark(marks: tuple[timedelta, ...], sent: datetime, seen: datetime | Non
     """
     if sent > now:
         return now if seen is None or seen > now else seen + _AHEAD
-    if seen and seen > now:
-        seen = None
-    return next((sent + mark for mark in marks if seen is None or sent + mark > seen), None)
+    if seen is None or seen > now:
+        return sent + marks[0]
+    if seen >= sent + marks[-1]:
+        return None
+    return next(sent + mark for mark in marks if sent + mark > seen)
 
 
 def with_figures(entry: HistoryEntry, figures: Delivery) -> HistoryEntry:
