@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SEED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-node simulate node image measure measure-idle measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build clean
+.PHONY: help demo test test-long test-node simulate node image bench bench-docs measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build clean
 .NOTPARALLEL:
 
 help: ## Show all targets
@@ -62,11 +62,13 @@ else
 	$(BIN)/python -m hack.image
 endif
 
-measure: $(READY) ## Measure a run with 25,300 people: import requests, time, memory
-	$(BIN)/python -m benchmarks.large_run
+bench: $(READY) ## Run all benchmarks, about 15 minutes on two free cores; ONLY chooses some, such as ONLY=small-run
+	$(BIN)/python -m hack.programs
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
-measure-idle: $(READY) ## Measure the CPU time and memory for 10,000 idle exporters
-	$(BIN)/python -m benchmarks.idle
+bench-docs: $(READY) ## Write what `make bench` measured into docs/performance.md, with its plots
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	$(BIN)/python -m benchmarks.page
 
 measure-nql: $(READY) ## Measure how long the check of a query takes, by its length
 	$(BIN)/python -m benchmarks.nql
@@ -115,6 +117,7 @@ requirements: $(READY) ## Update requirements/ to the newest versions that pypro
 	$(COMPILE) --upgrade pyproject.toml --output-file requirements/runtime.txt
 	$(COMPILE) --upgrade pyproject.toml --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
 	$(COMPILE) --upgrade --group pyproject.toml:build --constraints requirements/dev.txt --output-file requirements/build.txt
+	$(COMPILE) --upgrade --group pyproject.toml:bench --constraints requirements/dev.txt --fork-strategy fewest --output-file requirements/bench.txt
 
 clean: ## Remove build results and caches, except .tools/
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

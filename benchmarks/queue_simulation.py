@@ -93,11 +93,13 @@ class Measurements:
 class QueueSimulation:
     """An operator, and exporters that are all due at `SLOT`."""
 
+    network_class: type[SlowNetwork] = SlowNetwork
+
     def __init__(self, exporters: int, slow_minutes: float, tenants: int) -> None:
         self.loop = VirtualLoop()
         self.server = ApiServer(self.loop)
         self.faults = Faults(frozenset(), Random("api"), Random("remote"))  # noqa: S311  latencies, not secrets
-        self.network = SlowNetwork(self.loop, self.faults, lambda *_: None, self.trace)
+        self.network = self.network_class(self.loop, self.faults, lambda *_: None, self.trace)
         self.invariants = SimpleNamespace(process_ended=_process_ended)
         self.measured = Measurements(exporters)
         self.unfinished: set[str] = set()
@@ -146,7 +148,7 @@ class QueueSimulation:
             name, query = f"exporter-{number:05d}", f"#q{number}"
             nexthink.add(query, PEOPLE)
             body = self.server.create(
-                namespace, name, _spec(query, qualtrics.add_target(number)), labels={}, annotations={}
+                namespace, name, exporter_spec(query, qualtrics.add_target(number)), labels={}, annotations={}
             )
             status = status or idle_status(body, true_time(BEGIN))
             self.server.exporters[namespace, name] = {**body, "status": status}
@@ -198,7 +200,7 @@ def idle_status(body: Body, now: datetime) -> Body:
     return Status.model_dump(status, by_alias=True, exclude_none=True, mode="json")
 
 
-def _spec(query: str, target: dict[str, str]) -> Body:
+def exporter_spec(query: str, target: dict[str, str]) -> Body:
     return {
         "schedule": {"frequency": "Weekly", "dayOfWeek": f"{SLOT:%A}", "timeZone": "UTC"},
         "nexthink": {"credentialsSecretRef": {"name": "nexthink"}, "query": QUERY_TEXT, "queryId": query},

@@ -102,6 +102,10 @@ def test_operator_survives_any_status_that_the_crd_accepts(before_start: bool, s
     put_and_check(before_start, status=status)
 
 
+def test_conditions_that_a_tool_removes_are_back_after_a_check() -> None:
+    put_and_check(False, status={**real_status(), "conditions": [], "history": []})
+
+
 @property_test(st.booleans(), values(STATUS, loose=True) | REAL_STATUS_LOOSE | ANYTHING)
 def test_operator_survives_any_status_that_another_crd_accepted(before_start: bool, status: Any) -> None:
     put_and_check(before_start, status=status)

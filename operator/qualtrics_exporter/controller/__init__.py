@@ -21,6 +21,7 @@ leader_gaps.py        when no operator was leading
 
 What a process knows besides the status:
 work_item.py          one exporter in the work queue, and its pauses
+wake_heap.py          when each exporter is due
 sweep.py              finds what the watches miss
 credentials.py        clients, made from Secrets
 targets.py            exporters that send the same survey to the same list

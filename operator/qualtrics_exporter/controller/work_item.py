@@ -25,6 +25,12 @@ writers that revert each other's changes cannot flood the API server.
 """
 
 
+SUCCESS_SECONDS = 8 * 3600.0
+"""An exporter that was reconciled so recently shows that no permission is missing. Exporters are checked at least every
+seven hours, unless they are suspended.
+"""
+
+
 class Turn(NamedTuple):
     """What the queue knows about the exporter whose turn it is."""
 
@@ -72,6 +78,11 @@ class WorkItem:
     spaced: float = 0.0
     """When its reconciliations so far would have ended with one in `REFILL_SECONDS`."""
 
+    @property
+    def next_look(self) -> datetime:
+        """When the queue looks at it next. While it waits for its turn, that is when its slot is due."""
+        return self.wake.urgent_at if self.queued else self.wake.at
+
     def reconciled(self, monotonic: float) -> None:
         """Count a reconciliation at this time. After `BURST` times in a row, the exporter has to wait."""
         self.spaced = max(self.spaced, monotonic) + REFILL_SECONDS
@@ -108,3 +119,16 @@ class WorkItem:
 
 def _pause(failures: int) -> timedelta:
     return min(PAUSE_MOST, PAUSE_FIRST * 2.0 ** min(failures, 10))
+
+
+def missing_permission(items: list[WorkItem], monotonic: float) -> str | None:
+    """The permission that seems to be missing for all these exporters.
+
+    The API server may also refuse a single object with the message of a missing permission. So two exporters must have
+    been refused, or the only exporter, and none may have been reconciled with success since then.
+    """
+    recently = monotonic - SUCCESS_SECONDS
+    if any(item.succeeded is not None and item.succeeded > recently for item in items):
+        return None
+    refusals = [item.refusal for item in items if item.refusal]
+    return refusals[0] if refusals and len(refusals) >= min(2, len(items)) else None

@@ -13,8 +13,6 @@ the queue again.
 """
 
 import asyncio
-import heapq
-import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
@@ -23,7 +21,8 @@ from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, NotFound
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake
 from qualtrics_exporter.controller.status.key import Key
-from qualtrics_exporter.controller.work_item import PAUSE_MOST, Turn, WorkItem
+from qualtrics_exporter.controller.wake_heap import WakeHeap
+from qualtrics_exporter.controller.work_item import PAUSE_MOST, Turn, WorkItem, missing_permission
 from qualtrics_exporter.fair_share import FairQueue, Grant, Tenant
 
 log = logging.getLogger(__name__)
@@ -37,11 +36,6 @@ This limits what they cost while they wait; requests and recipients have limits 
 MAX_BACKGROUND = 200
 MAX_BACKGROUND_OF_TENANT = 50
 """How many of these are checks, look-ups and figures: enough that a few that hang do not stop the others."""
-SUCCESS_SECONDS = 8 * 3600.0
-"""An exporter that was reconciled so recently shows that no permission is missing. Exporters are checked at least every
-seven hours, unless they are suspended.
-"""
-
 Reconcile = Callable[[Key, Turn], Awaitable[Wake]]
 
 
@@ -64,8 +58,7 @@ class WorkQueue:
         self._on_gone = on_gone
         self._nap_seconds = nap_seconds
         self._items: dict[str, WorkItem] = {}  # by uid
-        self._heap: list[tuple[datetime, int, WorkItem]] = []
-        self._order = itertools.count()
+        self._wakes = WakeHeap(lambda: (item for item in self._items.values() if not item.working))
         self._turns: FairQueue[WorkItem] = FairQueue(
             max_in_progress, background=MAX_BACKGROUND, background_each=MAX_BACKGROUND_OF_TENANT
         )
@@ -96,19 +89,9 @@ class WorkQueue:
 
     @property
     def problem(self) -> str | None:
-        """The permission that seems to be missing for all exporters, since this replica leads.
-
-        The API server may also refuse a single object with the message of a missing permission. So two exporters must
-        have been refused, or the only exporter, and none may have been reconciled with success since then.
-        """
-        if not self.leading:
-            return None
-        items = [item for item in self._items.values() if item.known]
-        recently = self._clock.monotonic() - SUCCESS_SECONDS
-        if any(item.succeeded is not None and item.succeeded > recently for item in items):
-            return None
-        refusals = [item.refusal for item in items if item.refusal]
-        return refusals[0] if refusals and len(refusals) >= min(2, len(items)) else None
+        """The permission that seems to be missing for all exporters, since this replica leads."""
+        known = [item for item in self._items.values() if item.known] if self.leading else []
+        return missing_permission(known, self._clock.monotonic())
 
     @property
     def lag(self) -> float:
@@ -143,7 +126,8 @@ class WorkQueue:
         if item.queued:
             due = wake.at <= self._clock.now()
             if due and item.tenant == tenant and wake.urgent <= item.wake.urgent:
-                self._promote_at(item, wake.urgent_at)
+                if wake.urgent_at != item.wake.urgent_at:
+                    self._promote_at(item, wake.urgent_at)
                 return  # it keeps its place, however often it changes
             self._unqueue(item)
             if due:
@@ -203,20 +187,12 @@ class WorkQueue:
         if (pause := item.not_before - self._clock.monotonic()) > 0:
             wake = max(wake, Wake(self._clock.now() + timedelta(seconds=pause), wake.urgent, wake.urgent_at))
         item.wake = wake
-        heapq.heappush(self._heap, (wake.at, next(self._order), item))
+        self._wakes.push(wake.at, item)
         self._changed.set()
-        if len(self._heap) > 2 * len(self._items) + 100:  # mostly wake-ups that were superseded
-            items = [item for item in self._items.values() if not item.working]
-            self._heap = [
-                (item.wake.urgent_at if item.queued else item.wake.at, next(self._order), item) for item in items
-            ]
-            heapq.heapify(self._heap)
 
     def _queue_due(self) -> None:
         """Move what is due from the heap to the queue of its tenant."""
-        now = self._clock.now()
-        while self._heap and self._heap[0][0] <= now:
-            at, _, item = heapq.heappop(self._heap)
+        for at, item in self._wakes.pop_due(self._clock.now()):
             if self._items.get(item.key.uid) is not item or item.working:
                 continue
             if not item.queued and item.wake.at == at:
@@ -239,7 +215,7 @@ class WorkQueue:
         """Look at a queued item when its slot is due."""
         item.wake = item.wake._replace(urgent_at=at)
         if not item.wake.urgent and at != NEVER.at:
-            heapq.heappush(self._heap, (at, next(self._order), item))
+            self._wakes.push(at, item)
             self._changed.set()
 
     def _unqueue(self, item: WorkItem) -> None:
@@ -256,8 +232,8 @@ class WorkQueue:
     def _set_timer(self, group: asyncio.TaskGroup) -> None:
         """Look again when the next item is due, and at least every `NAP_SECONDS`: the wall clock may be set."""
         seconds = self._nap_seconds
-        if self._heap:
-            seconds = min(seconds, max(0.0, (self._heap[0][0] - self._clock.now()).total_seconds()))
+        if (first := self._wakes.next) is not None:
+            seconds = min(seconds, max(0.0, (first - self._clock.now()).total_seconds()))
         at = self._clock.monotonic() + seconds
         if self._timer is not None:
             if not self._timer.done() and self._timer_at <= at:

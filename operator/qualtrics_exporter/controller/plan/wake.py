@@ -107,6 +107,8 @@ def check_due(exporter: Exporter, now: datetime) -> datetime:
     checked = status.last_check_time
     if status.observed_generation != exporter.generation or (checked and checked > now):
         return now
+    if status.condition(conditions.READY) is None:
+        return now  # a tool has removed it
     if not conditions.is_ready(status, exporter.generation) and status.next_retry_time:
         return min(status.next_retry_time, now + SECRET_WATCH)
     if exporter.suspended and conditions.is_ready(status, exporter.generation):
