@@ -9,12 +9,10 @@ import pytest
 import pytest_asyncio
 from _pytest.runner import runtestprotocol
 
-from qualtrics_exporter.controller.kube import api
 from tests.controller.recipients import MailedAddresses
 from tests.controller.scripted_api_server import ScriptedApiServer
 from tests.environment.controlplane import ControlPlane
 from tests.environment.stage import NOON, Stage
-from tests.environment.waiting import HANG_SECONDS
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -36,12 +34,6 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
-
-
-@pytest.fixture(autouse=True)
-def long_api_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let calls to the API server take as long as a test may take. A test of that timeout sets a shorter one."""
-    monkeypatch.setattr(api, "TIMEOUT", HANG_SECONDS)
 
 
 @pytest.fixture(scope="module")

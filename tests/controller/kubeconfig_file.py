@@ -10,6 +10,7 @@ import pytest
 
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.auth import connect
+from tests.controller.patient_api import patient_api
 
 
 def write_kubeconfig(path: Path, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> None:
@@ -30,4 +31,4 @@ async def client_of(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     """A client that uses this kubeconfig."""
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     async with await connect() as connection:
-        yield ClusterApi(connection)
+        yield patient_api(connection)

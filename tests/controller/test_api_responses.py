@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from qualtrics_exporter.controller.kube import api as api_module
+from qualtrics_exporter.controller.kube.api import MAX_CONCURRENT_CALLS, CallLimits
 from qualtrics_exporter.controller.kube.errors import Conflict, Refused, Unreachable
 from tests.controller.kubeconfig_file import client_of
 from tests.controller.scripted_api_server import ScriptedApiServer
@@ -73,11 +73,11 @@ async def test_hanging_calls_for_one_namespace_do_not_block_calls_for_another(
     api_server: ScriptedApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An admission webhook that hangs, and that is called for one namespace only, causes such calls."""
-    monkeypatch.setattr(api_module, "TIMEOUT", 2 * HANG_SECONDS)
     api_server.hanging_path = "/namespaces/hanging/"
     async with client_of(api_server.kubeconfig, monkeypatch) as api, asyncio.timeout(HANG_SECONDS):
-        hanging = [asyncio.create_task(api.get("hanging", "teams")) for _ in range(2 * api_module.MAX_CONCURRENT_CALLS)]
-        for _ in range(api_module.MAX_CONCURRENT_CALLS // 2):
+        api.limits = CallLimits(timeout=2 * HANG_SECONDS)
+        hanging = [asyncio.create_task(api.get("hanging", "teams")) for _ in range(2 * MAX_CONCURRENT_CALLS)]
+        for _ in range(MAX_CONCURRENT_CALLS // 2):
             await api_server.hanging_requests.acquire()
         api_server.responses = [web.json_response({"metadata": {"name": "teams"}})]
         assert (await api.get("healthy", "teams"))["metadata"]["name"] == "teams"

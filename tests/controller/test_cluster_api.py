@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ import pytest_asyncio
 from hack import plain_yaml
 from hack.files import ROOT
 from qualtrics_exporter.controller.kube import api as api_module
-from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.api import CallLimits, ClusterApi
 from qualtrics_exporter.controller.kube.errors import Conflict, Forbidden, NotFound, Refused, Unreachable
 from qualtrics_exporter.controller.kube.resources import ApiResource
 from tests.controller.kubeconfig_file import client_of
 from tests.environment import chart_rules
 from tests.environment.controlplane import ControlPlane
+from tests.environment.waiting import HANG_SECONDS
 
 
 @pytest_asyncio.fixture
@@ -86,13 +88,10 @@ async def test_list_is_complete_for_any_page_size(
     apply_exporter: Callable[..., None],
     page: int,
     largest: int,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("a", "b", "c", "d", "e"):
         apply_exporter(name, half="first" if name < "c" else "second")
-    monkeypatch.setattr(api_module, "PAGE", page)
-    monkeypatch.setattr(api_module, "METADATA_PAGE", page)
-    monkeypatch.setattr(api_module, "LARGEST_PAGE", largest)
+    api.limits = replace(api.limits, page=page, metadata_page=page, largest_page=largest)
 
     assert [item["metadata"]["name"] async for item in api.list(namespace)] == ["a", "b", "c", "d", "e"]
     assert [item["spec"]["schedule"]["frequency"] async for item in api.list(namespace, "half=first")] == ["Weekly"] * 2
@@ -268,10 +267,10 @@ async def test_frozen_api_server_is_unreachable_after_the_timeout_and_reachable_
     assert await api.secret_version(namespace, "nexthink") is None
     cluster.freeze()
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(api_module, "TIMEOUT", 0.5)
-            with pytest.raises(Unreachable, match="timed out"):
-                await api.get_secret(namespace, "nexthink")
+        api.limits = CallLimits(timeout=0.5)
+        with pytest.raises(Unreachable, match="timed out"):
+            await api.get_secret(namespace, "nexthink")
     finally:
+        api.limits = CallLimits(timeout=HANG_SECONDS)
         cluster.thaw()
     assert await api.secret_version(namespace, "nexthink") is None

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.auth import connect
 from qualtrics_exporter.controller.kube.event_recorder import NOTE_BYTES, EventRecorder, EventToRecord, cut
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
+from tests.controller.patient_api import patient_api
 from tests.environment.clock import SteeredClock
 from tests.environment.controlplane import ControlPlane
 
@@ -33,7 +33,7 @@ def exporter(namespace: str) -> Exporter:
 async def recorder(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EventRecorder]:
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     async with await connect() as api:
-        yield EventRecorder(ClusterApi(api), "pod-1", SteeredClock(start=NOW))
+        yield EventRecorder(patient_api(api), "pod-1", SteeredClock(start=NOW))
 
 
 def events(cluster: ControlPlane, namespace: str) -> list[dict[str, Any]]:
@@ -117,7 +117,7 @@ async def test_event_that_the_operator_has_no_permission_for_is_logged_and_raise
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(cluster.service_account(namespace, "nobody")))
     async with await connect() as api:
-        recorder = EventRecorder(ClusterApi(api), "pod-1", SteeredClock(start=NOW))
+        recorder = EventRecorder(patient_api(api), "pod-1", SteeredClock(start=NOW))
         with caplog.at_level(logging.WARNING):
             await recorder.record(exporter, SENT)
     assert (

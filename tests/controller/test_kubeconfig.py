@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import trustme
 
-from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.auth import connect, login
 from qualtrics_exporter.controller.kube.errors import NotConfigured, Unreachable
 from tests.controller.kubeconfig_file import write_kubeconfig
+from tests.controller.patient_api import patient_api
 from tests.environment.inspection import Inspection
 from tests.environment.waiting import HANG_SECONDS
 from tests.remote.scripted_proxy import ScriptedProxy
@@ -59,7 +59,7 @@ class ApiServer:
         """Let each client make a request, and return both requests as the server received them."""
         self.server.received_requests.clear()
         async with await connect() as connection:
-            await ClusterApi(connection).get_secret("dex", "one")
+            await patient_api(connection).get_secret("dex", "one")
         kopf = await login()
         async with kopf.session() as session, session.get(f"{kopf.server}/of-kopf") as response:
             assert response.status == 200
@@ -264,7 +264,7 @@ async def test_exec_command_runs_again_after_its_token_has_expired(api: ApiServe
         assert command_runs(tmp_path) == 2
 
         async def authorizations() -> list[str]:
-            await ClusterApi(client).get_secret("dex", "one")
+            await patient_api(client).get_secret("dex", "one")
             async with session.get(f"{kopf.server}/of-kopf") as response:
                 assert response.status == 200
             return [request.headers["authorization"] for request in api.server.received_requests[-2:]]

@@ -3,17 +3,18 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from qualtrics_exporter.controller.kube import api as api_module
-from qualtrics_exporter.controller.kube.api import LARGEST_PAGE, ClusterApi
+from qualtrics_exporter.controller.kube.api import LIMITS, ClusterApi
 from qualtrics_exporter.controller.kube.auth import connect
 from tests.controller.fake_api import FakeApi, exporter
 from tests.controller.kubeconfig_file import write_kubeconfig
+from tests.controller.patient_api import patient_api
 
 SMALL, LARGE = 1000, 1_400_000
 
@@ -36,8 +37,8 @@ class Pages:
         body = json.dumps({"items": self.items[first : first + limit], "metadata": following}).encode()
         response = web.StreamResponse()
         await response.prepare(request)
-        await response.write(body[: LARGEST_PAGE + 1])
-        if len(body) > LARGEST_PAGE:
+        await response.write(body[: LIMITS.largest_page + 1])
+        if len(body) > LIMITS.largest_page:
             self.abandoned += 1
             await asyncio.get_running_loop().create_future()  # until the client closes the connection
         return response
@@ -50,7 +51,7 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         write_kubeconfig(path, {"server": fake.url}, {})
         monkeypatch.setenv("KUBECONFIG", str(path))
         async with await connect() as client:
-            yield fake, ClusterApi(client)
+            yield fake, patient_api(client)
 
 
 async def test_list_requests_a_page_of_large_objects_again_with_a_smaller_limit(
@@ -62,7 +63,7 @@ async def test_list_requests_a_page_of_large_objects_again_with_a_smaller_limit(
     found = [key.name async for key in cluster.list_metadata(None)]
     assert found == [item["metadata"]["name"] for item in pages.items]
     assert pages.abandoned > 0
-    assert pages.limits[0] == api_module.METADATA_PAGE
+    assert pages.limits[0] == LIMITS.metadata_page
     assert max(pages.limits[-3:]) > 100, "pages of small objects are large again"
 
 
@@ -75,10 +76,10 @@ async def test_check_of_the_list_requests_one_object(api: tuple[FakeApi, Cluster
 
 
 async def test_list_returns_an_object_that_is_larger_than_the_largest_page(
-    api: tuple[FakeApi, ClusterApi], monkeypatch: pytest.MonkeyPatch
+    api: tuple[FakeApi, ClusterApi],
 ) -> None:
-    monkeypatch.setattr(api_module, "LARGEST_PAGE", 100)
     fake, cluster = api
+    cluster.limits = replace(cluster.limits, largest_page=100)
     pages = Pages([SMALL, LARGE, SMALL])
     fake.handlers["list", ""] = pages.answer
     assert [body["metadata"]["name"] async for body in cluster.list(None)] == ["e000", "e001", "e002"]

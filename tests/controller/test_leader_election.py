@@ -23,10 +23,10 @@ from kubernetes.aio import client
 
 from hack.files import ROOT
 from qualtrics_exporter.clock import SystemClock, WatchedClock
-from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.auth import connect
 from qualtrics_exporter.controller.leader_election import LeaderElection
 from qualtrics_exporter.controller.leader_gaps import LeaderRecord
+from tests.controller.patient_api import patient_api
 from tests.environment.controlplane import ControlPlane
 from tests.environment.waiting import HANG_SECONDS
 
@@ -117,7 +117,7 @@ class Candidate:
         self.killed = asyncio.Event()
         self.cancellation_seconds = 0.0  # how long the work continues after it was cancelled
         self.election = LeaderElection(
-            ClusterApi(api), namespace, NAME, name, lease=LEASE, deadline=DEADLINE, retry=RETRY,
+            patient_api(api), namespace, NAME, name, lease=LEASE, deadline=DEADLINE, retry=RETRY,
             record=fresh_record(), on_change=self.changes.append, on_deadline_missed=self._on_deadline_missed,
             **options,
         )  # fmt: skip
@@ -263,7 +263,7 @@ async def test_election_raises_the_error_of_the_work_and_releases_the_lease(
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     async with await connect() as api:
         election = LeaderElection(
-            ClusterApi(api), namespace, NAME, "failing", lease=LEASE, deadline=DEADLINE, retry=RETRY,
+            patient_api(api), namespace, NAME, "failing", lease=LEASE, deadline=DEADLINE, retry=RETRY,
             record=fresh_record(),
         )  # fmt: skip
         with pytest.raises(TimeoutError, match="raised by the work"):
@@ -565,7 +565,7 @@ async def main(namespace: str) -> None:
 
     async with await connect() as api:
         election = LeaderElection(
-            ClusterApi(api), namespace, NAME, "process", lease=LEASE, deadline=DEADLINE, retry=RETRY,
+            patient_api(api), namespace, NAME, "process", lease=LEASE, deadline=DEADLINE, retry=RETRY,
             record=fresh_record(),
         )  # fmt: skip
         await election.run(lead)

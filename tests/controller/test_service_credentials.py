@@ -14,6 +14,7 @@ from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
+from tests.controller.patient_api import patient_api
 from tests.environment.controlplane import ControlPlane
 
 SOURCE = "Secret dex/remote"
@@ -126,7 +127,7 @@ def test_instance_that_is_not_a_label_of_a_host_name_is_rejected(instance: str) 
 async def cluster_api(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ClusterApi]:
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     async with await connect() as api:
-        yield ClusterApi(api)
+        yield patient_api(api)
 
 
 def apply(cluster: ControlPlane, namespace: str, name: str, data: dict[str, Any]) -> None:
@@ -165,6 +166,6 @@ async def test_secret_without_read_permission_refers_the_user_to_an_administrato
     monkeypatch.setenv("KUBECONFIG", str(cluster.service_account(namespace, "nobody")))
     async with await connect() as api:
         with pytest.raises(Transient) as caught:
-            await read_secret(ClusterApi(api), namespace, "nexthink")
+            await read_secret(patient_api(api), namespace, "nexthink")
     assert f"Secret {namespace}/nexthink cannot be read: the operator may not get secrets" in caught.value.message
     assert "administrator" in caught.value.message

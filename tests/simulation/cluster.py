@@ -16,7 +16,7 @@ from .faults import Faults
 from .loop import VirtualLoop
 
 CALL_TIMEOUT = 5.0
-"""Seconds after which the caller gives up, like `kube.api.TIMEOUT`."""
+"""Seconds after which the caller gives up, like `CallLimits.timeout`."""
 
 
 class SimulatedCluster:

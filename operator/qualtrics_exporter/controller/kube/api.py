@@ -41,21 +41,8 @@ from qualtrics_exporter.controller.kube.responses import (
 from qualtrics_exporter.fair_share import FairSemaphore, Tenant
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
 
-TIMEOUT = 5.0
-"""Seconds for one call: a healthy API server answers in milliseconds."""
-
-LEASE_TIMEOUT = 60.0
-"""Seconds for a call about the Lease: the last resort, because the leader election has limits of its own."""
-
 MAX_CONCURRENT_CALLS = 32
 """Of one client. A thousand exporters that are due at once must not time out because they wait for each other."""
-
-PAGE = 100
-METADATA_PAGE = 500
-LARGEST_PAGE = 8 * 1024 * 1024
-"""Bytes of a page with more than one object. An object can have 1.5 MB, most of it annotations and managed fields,
-which are part of the metadata too. A larger page is requested again with fewer objects.
-"""
 
 _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -82,11 +69,31 @@ class Secret:
     data: dict[str, bytes] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLimits:
+    """Limits of single calls."""
+
+    timeout: float = 5.0
+    """Seconds for one call: a healthy API server answers in milliseconds."""
+    lease_timeout: float = 60.0
+    """Seconds for a call about the Lease: the last resort, because the leader election has limits of its own."""
+    page: int = 100
+    metadata_page: int = 500
+    largest_page: int = 8 * 1024 * 1024
+    """Bytes of a page with more than one object. An object can have 1.5 MB, most of it annotations and managed fields,
+    which are part of the metadata too. A larger page is requested again with fewer objects.
+    """
+
+
+LIMITS = CallLimits()
+
+
 class ClusterApi:
     """The calls of one replica."""
 
-    def __init__(self, api: client.ApiClient) -> None:
+    def __init__(self, api: client.ApiClient, limits: CallLimits = LIMITS) -> None:
         self._api = api
+        self.limits = limits
         self._calls = FairSemaphore(MAX_CONCURRENT_CALLS)
 
     async def get(self, namespace: str, name: str) -> dict[str, Any]:
@@ -95,12 +102,12 @@ class ClusterApi:
 
     async def list(self, namespace: str | None, selector: str | None = None) -> AsyncIterator[dict[str, Any]]:
         """Every exporter, of all namespaces if `namespace` is None. At most one page is in memory."""
-        async for item in self._pages(EXPORTERS, namespace, selector, PAGE, _JSON):
+        async for item in self._pages(EXPORTERS, namespace, selector, self.limits.page, _JSON):
             yield item
 
     async def list_metadata(self, namespace: str | None, selector: str | None = None) -> AsyncIterator[ObjectKey]:
         """The identity and version of every exporter: far cheaper than `list`."""
-        async for item in self._pages(EXPORTERS, namespace, selector, METADATA_PAGE, _METADATA_LIST):
+        async for item in self._pages(EXPORTERS, namespace, selector, self.limits.metadata_page, _METADATA_LIST):
             metadata = item["metadata"]
             yield ObjectKey(
                 namespace=metadata["namespace"],
@@ -191,7 +198,7 @@ class ClusterApi:
             page_query = [*query, ("limit", str(limit)), *([("continue", token)] if token else [])]
             try:
                 status, page = await self._send(
-                    request, query=page_query, accept=accept, max_bytes=LARGEST_PAGE if limit > 1 else None
+                    request, query=page_query, accept=accept, max_bytes=self.limits.largest_page if limit > 1 else None
                 )
             except TooLarge:
                 limit = max(1, limit // 4)
@@ -231,7 +238,7 @@ class ClusterApi:
         # an admission webhook may hang for one namespace only.
         about_lease = request.resource is LEASES
         turn = contextlib.nullcontext() if about_lease else self._calls.hold(Tenant(request.namespace or "", ""))
-        timeout = aiohttp.ClientTimeout(total=LEASE_TIMEOUT if about_lease else TIMEOUT)
+        timeout = aiohttp.ClientTimeout(total=self.limits.lease_timeout if about_lease else self.limits.timeout)
         try:
             async with turn:
                 method, url, headers, content, form = await self._api.param_serialize(
