@@ -93,14 +93,16 @@ class _NoDiffs(kopf.DiffBaseStorage):
         return None
 
 
-def _taking_lists(on_page: Callable[[list[Any]], Coroutine[Any, Any, None]]) -> type[aiohttp.ClientResponse]:
+def _taking_lists(
+    on_page: Callable[[list[Any]], Coroutine[Any, Any, None]], pages: list[asyncio.Task[None]]
+) -> type[aiohttp.ClientResponse]:
     """A class of responses that passes the items of each list of exporters to `on_page`, and hides them from Kopf.
 
     Kopf starts a task and keeps a kilobyte for each object of a list: with 10,000 exporters, half of the CPU time of a
     start. Kopf still requests the pages, and then watches from the version of the list. One page is processed while the
-    API server prepares the next one. The watch begins after the last one.
+    API server prepares the next one. The watch begins after the last one. `pages` has the page that is being processed;
+    all sessions of a watch share it, because Kopf may continue a list with a new session.
     """
-    pages: list[asyncio.Task[None]] = []
 
     class Response(aiohttp.ClientResponse):
         async def json(self, **options: Any) -> Any:
@@ -145,6 +147,7 @@ class NamespaceWatch:
         self._failures = 0
         self._attempt_began = clock.monotonic()
         self._session: _Session | None = None
+        self._pages: list[asyncio.Task[None]] = []
         self._blind_since: float | None = clock.monotonic()
         self.problem: str | None = "the watch has not started"
         """Why exporters are not watched; None while they are."""
@@ -207,6 +210,9 @@ class NamespaceWatch:
                 task.cancel()
             try:
                 await asyncio.gather(*tasks, return_exceptions=True)
+                while self._pages:  # an old page must not follow a newer list
+                    self._pages[-1].cancel()
+                    await asyncio.wait([self._pages.pop()])
             finally:  # also if this watch is cancelled while it waits for Kopf
                 if self._session:
                     await self._session.aiohttp_session.close()
@@ -254,7 +260,7 @@ class NamespaceWatch:
         trace.on_request_end.append(self._on_response)
         trace.on_request_exception.append(self._on_failure)
         try:
-            session = connection.session([trace], _taking_lists(self._on_page))
+            session = connection.session([trace], _taking_lists(self._on_page, self._pages))
         except UnusableConnection as error:
             raise ClusterError(f"the cluster cannot be reached: {error}") from None
         self._session = _Session(server=connection.server, aiohttp_session=session, token=token)
