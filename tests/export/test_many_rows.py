@@ -216,6 +216,24 @@ def test_other_tasks_can_run_after_each_address_with_a_full_check() -> None:
     assert sum(1 for _ in Recipients().add_all(["ana@example.com"] * 50)) == 1
 
 
+def test_duplicates_of_an_unusual_address_are_found_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is checked in full again. Thousands in one step would hold the event loop."""
+    checked, most = 0, 0
+
+    def counted(text: str) -> str | None:
+        nonlocal checked
+        checked += 1
+        return identity(text)
+
+    monkeypatch.setattr(recipients, "identity", counted)
+    steps = Recipients()._add(["\u00e9@\u00e9.co"] * 2000)
+    before = 0
+    for _ in steps:
+        most, before = max(most, checked - before), checked
+    assert checked > 3000
+    assert most <= 100
+
+
 @pytest.mark.parametrize("people", [1_000, 5_000, 20_000, 30_000])
 def test_recipients_take_less_memory_than_is_reserved(people: int) -> None:
     rows = [

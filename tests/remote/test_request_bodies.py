@@ -40,6 +40,11 @@ async def test_body_of_any_size_arrives_complete_and_with_its_length(
     assert "transfer-encoding" not in request.headers
 
 
+async def test_body_is_one_piece_so_that_an_early_response_is_read() -> None:
+    """A service that answers before the end of a body closes the connection. Sending more of it loses the response."""
+    assert [piece async for piece in RequestBody(b"x" * 900_000)] == [b"x" * 900_000]
+
+
 @pytest.mark.usefixtures("without_garbage_collector")
 @pytest.mark.parametrize("first", [answer(), answer(401)])
 async def test_body_is_freed_after_the_request_without_the_garbage_collector(

@@ -17,7 +17,8 @@ LONGEST_RECIPIENT_BYTES = 1200
 """The most memory for a recipient: 254 characters of four bytes (tests/export/test_recipients.py)."""
 CHUNK_BYTES = 150
 """The additional memory for a recipient in the chunk that is imported, without the address: half for a string, and half
-for the text around the address in the body of the request. The address is in both."""
+for the text around the address in the body of the request. The address is in both. Letters outside of ASCII
+take three times their bytes in the body: up to a megabyte more for a chunk of such addresses, which is not reserved."""
 LARGE_RESULT = 1_000_000
 """The assumed number of people in a large result if `spec.maxRecipients` is not set."""
 LARGEST_RESULT_BYTES = LARGE_RESULT * RECIPIENT_BYTES

@@ -177,15 +177,16 @@ class Table:
                 raise NoTable("the file is JSON, not a table")
             if start[0] == "<":
                 raise NoTable("the file is a page (HTML or XML), not a table")
+        line_ends = "\n" in text
         text = self._pending + text
-        end, open_quote = self._whole_records(text)
+        end, open_quote = self._whole_records(text, line_ends)
         self._pending = text[end:]
         if len(self._pending) > LARGEST_RECORD:
             raise WrongFormat(_LONG_CELL) if open_quote else TooMuch(_LONG_ROW)
         yield from self._rows(text[:end])
         yield None
 
-    def _whole_records(self, text: str) -> tuple[int, bool]:
+    def _whole_records(self, text: str, line_ends: bool) -> tuple[int, bool]:
         if self.header is None:
             if "\n" not in text:
                 return (
@@ -193,7 +194,7 @@ class Table:
                     False,
                 )  # check the separator first: its error explains a wrong format better than an error about quotes
             _check_separator(text)
-        return _whole_records(text)
+        return _whole_records(text, line_ends)
 
     def _rows(self, text: str) -> Iterator[Rows]:
         if not text:
@@ -290,13 +291,14 @@ def _check_separator(text: str) -> None:
             raise WrongFormat(f"the fields of the file are separated by {name}, not by commas")
 
 
-def _whole_records(text: str) -> tuple[int, bool]:
+def _whole_records(text: str, line_ends: bool = True) -> tuple[int, bool]:
     """The end of the last complete record, and whether the text ends within a quoted cell. It begins with a record.
 
-    Raises `WrongFormat` for text that RFC 4180 does not allow. CSV readers accept such text and change its cells.
+    Without `line_ends`, no line has ended since the last call, so a long record is not searched again and again. Raises
+    `WrongFormat` for text that RFC 4180 does not allow. CSV readers accept such text and change its cells.
     """
     end = at = 0
-    if '"' in text and (lines := _WHOLE_LINES.match(text)):
+    if line_ends and '"' in text and (lines := _WHOLE_LINES.match(text)):
         end = at = lines.end()
     while (opening := text.find('"', at)) >= 0:
         _check_line_ends(text, at, opening)

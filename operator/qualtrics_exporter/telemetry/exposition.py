@@ -17,7 +17,7 @@ PIECE = 1000
 
 
 def pieces(registry: CollectorRegistry) -> Iterator[bytes]:
-    """The same text as `generate_latest` returns, in pieces."""
+    """The same text as `generate_latest` returns, in pieces, for metrics without the times of their creation."""
     for metric in registry.collect():
         samples = iter(metric.samples)
         header = True

@@ -149,12 +149,7 @@ class Metrics:
         known = self._figures.copy()
         for position, (name, text) in enumerate(PER_EXPORTER, 1):
             family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=["namespace", "name"])
-            samples: Any = (
-                Sample(family.name, {"namespace": namespace, "name": exporter}, value)
-                for (namespace, exporter), figures in known.items()
-                if (value := cast("float | None", figures[position])) is not None
-            )
-            family.samples = samples  # each one exists only while it is formatted
+            family.samples = cast("Any", _samples(family.name, position, known))  # each exists while it is formatted
             yield family
 
     def _counter(self, name: str, text: str, labels: str) -> Counter:
@@ -176,6 +171,12 @@ class _AtScrape(Collector):
     def describe(self) -> Iterator[Metric]:
         """Empty, so that the registration does not call `collect`."""
         return iter(())
+
+
+def _samples(name: str, position: int, known: dict[tuple[str, str], _Figures]) -> Iterator[Sample]:
+    for (namespace, exporter), figures in known.items():
+        if (value := cast("float | None", figures[position])) is not None:
+            yield Sample(name, {"namespace": namespace, "name": exporter}, value)
 
 
 def _per_namespace(blind: Mapping[str, float]) -> Iterator[Metric]:

@@ -302,6 +302,7 @@ class NamespaceWatch:
         settings.networking.request_timeout = 60
         settings.networking.connect_timeout = 10
         settings.networking.error_backoffs = self._timings.error_backoffs
+        settings.watching.initial_streaming = False  # a list first, whose objects this module takes
         settings.watching.connect_timeout = 10
         settings.watching.reconnect_backoff = self._timings.reconnect_backoff
         settings.watching.server_timeout = 300
