@@ -128,7 +128,7 @@ async def test_permanently_refused_import_is_reported_and_not_repeated(
     assert sandbox_client.sandbox.ledger.count("qualtrics.import_contacts") == 1
 
 
-@pytest.mark.parametrize(("people", "seconds"), [(6, 0.1), (10_000, 0.4)])
+@pytest.mark.parametrize(("people", "seconds"), [(6, 0.1), (10_000, 0.2)])
 async def test_first_look_at_an_import_comes_soon_and_depends_on_its_size(
     sandbox_client: SandboxClient, account: Account, clock: RecordingClock, people: int, seconds: float
 ) -> None:

@@ -32,8 +32,8 @@ ONE_AT_A_TIME = timedelta(hours=1)
 """How long this process posts one import at a time into each list of a brand that refused a second one."""
 
 FIRST_LOOK = 0.1
-FIRST_LOOK_PER_CONTACT = 3e-5
-"""Seconds from the start of an import until its status is read: 0.1 for a few people, and 0.4 for 10,000."""
+FIRST_LOOK_PER_CONTACT = 1e-5
+"""Seconds from the start of an import until its status is read: 0.1 for a few people, and 0.2 for 10,000."""
 GROWTH = 1.35
 """Of the pauses between two looks. After the first few looks, the end of an import is noticed when it has taken a third
 longer, at most."""
