@@ -44,7 +44,6 @@ class QualtricsClient:
         limit: TimeLimit | None = None,
     ) -> None:
         self._session = Session(context, credentials, operations.QUALTRICS, tenant, limit)
-        self._tenant = tenant
         self.advice: str | None = None
         """The advice in the notice of a response, if a check got one."""
 
@@ -118,7 +117,7 @@ class QualtricsClient:
 
         Raises OutcomeUnknown if the people may be in the batch, now or later: never import them into this batch again.
         """
-        imports = Imports(self._session, self._tenant, directory_id, mailing_list_id, batch_id, run_id)
+        imports = Imports(self._session, directory_id, mailing_list_id, batch_id, run_id)
         return imports.all(parts)
 
     async def count_batch(self, directory_id: str, batch_id: str, most: int) -> int:

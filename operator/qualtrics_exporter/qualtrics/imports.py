@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import partial
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.fair_share import FairSemaphore, Tenant
+from qualtrics_exporter.fair_share import FairSemaphore
 from qualtrics_exporter.qualtrics import chunks, operations, responses
 from qualtrics_exporter.remote.errors import OutcomeUnknown, Permanent, Transient
 from qualtrics_exporter.remote.operation import Operation
@@ -112,11 +112,8 @@ class _Started:
 class Imports:
     """The imports of one run into one batch."""
 
-    def __init__(
-        self, session: Session, tenant: Tenant, directory_id: str, mailing_list_id: str, batch_id: str, run_id: str
-    ) -> None:
+    def __init__(self, session: Session, directory_id: str, mailing_list_id: str, batch_id: str, run_id: str) -> None:
         self._session = session
-        self._tenant = tenant
         self._target = (directory_id, mailing_list_id, batch_id)
         self._run_id = run_id
         self._brand = session.shared("brand", Brand)
@@ -160,8 +157,8 @@ class Imports:
                 units = self._list.units(clock)
                 for semaphore, number in ((self._list.in_progress, units), (self._brand.in_progress, 1)):
                     if wait:
-                        await stack.enter_async_context(semaphore.hold(self._tenant, number))
-                    elif release := semaphore.take(self._tenant, number):
+                        await stack.enter_async_context(semaphore.hold(self._session.tenant, number))
+                    elif release := semaphore.take(self._session.tenant, number):
                         stack.callback(release)
                     else:
                         return None

@@ -65,6 +65,11 @@ class Session:
         return self._context.clock
 
     @property
+    def tenant(self) -> Tenant:
+        """The tenant for whom the calls are made."""
+        return self._tenant
+
+    @property
     def source(self) -> str:
         """The Secret of the credentials, for messages."""
         return self._credentials.source
