@@ -24,7 +24,6 @@ from qualtrics_exporter.schedule import count_slots
 from tests.simulation import patches
 from tests.simulation.api_server import Body
 from tests.simulation.clock import true_time
-from tests.simulation.tenants import WorldClock, brand, instance
 
 DAY = timedelta(days=1)
 GRACE = timedelta(hours=2)
@@ -110,15 +109,9 @@ class DaySimulation(QueueSimulation):
         return day
 
     def _add_tenant(self, tenant: int, exporters: int, tenants: int, slow_minutes: float) -> None:
-        namespace, clock = f"team-{tenant}", WorldClock(self.loop.time)
-        nexthink, hosts = instance(tenant, clock)
-        qualtrics, more_hosts = brand(tenant, clock)
-        self.network.hosts |= {**hosts, **more_hosts}
-        self._brands.append(qualtrics)
+        namespace, nexthink, qualtrics = self._add_services(tenant)
         account = qualtrics.account
         account.import_seconds, account.import_seconds_per_thousand = IMPORT_SECONDS, IMPORT_SECONDS_PER_THOUSAND
-        self.server.put_secret(namespace, "nexthink", nexthink.secret())
-        self.server.put_secret(namespace, "qualtrics", qualtrics.secret())
         for number in range(tenant, exporters, tenants):
             name, query, schedule = f"exporter-{number:05d}", f"#q{number}", schedule_of(number)
             nexthink.add(query, PEOPLE)

@@ -27,7 +27,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.remote import Network
 from tests.simulation.replica import Replica
-from tests.simulation.tenants import QUERY_TEXT, QualtricsBrand, WorldClock, brand, instance
+from tests.simulation.tenants import QUERY_TEXT, Instance, QualtricsBrand, WorldClock, brand, instance
 
 SLOW = "team-0"
 """The namespace of the tenant with long runs."""
@@ -131,18 +131,23 @@ class QueueSimulation:
         self.measured.cpu = time.process_time() - began
         return self.measured
 
-    def _add_tenant(self, tenant: int, exporters: int, tenants: int, slow_minutes: float) -> None:
+    def _add_services(self, tenant: int) -> tuple[str, Instance, QualtricsBrand]:
+        """Add the services of a tenant, and a namespace with their Secrets."""
         namespace, clock = f"team-{tenant}", WorldClock(self.loop.time)
         nexthink, hosts = instance(tenant, clock)
         qualtrics, more_hosts = brand(tenant, clock)
         self.network.hosts |= {**hosts, **more_hosts}
         self._brands.append(qualtrics)
+        self.server.put_secret(namespace, "nexthink", nexthink.secret())
+        self.server.put_secret(namespace, "qualtrics", qualtrics.secret())
+        return namespace, nexthink, qualtrics
+
+    def _add_tenant(self, tenant: int, exporters: int, tenants: int, slow_minutes: float) -> None:
+        namespace, nexthink, qualtrics = self._add_services(tenant)
         slow = namespace == SLOW and slow_minutes > 0
         qualtrics.account.import_polls = 1000
         qualtrics.account.import_seconds = slow_minutes * 60 if slow else IMPORT_SECONDS
         qualtrics.account.limits.qualtrics_jobs = None  # the slow tenant has more than 125 imports in progress
-        self.server.put_secret(namespace, "nexthink", nexthink.secret())
-        self.server.put_secret(namespace, "qualtrics", qualtrics.secret())
         status: Body | None = None
         for number in range(tenant, exporters, tenants):
             name, query = f"exporter-{number:05d}", f"#q{number}"
