@@ -32,7 +32,7 @@ help: ## Show all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Run a complete example: an API server, the sandbox, the operator, one exporter and its outbox
-	$(BIN)/python -m tests.environment.demo $(if $(KEEP),--keep)
+	$(BIN)/python -m tests.support.demo $(if $(KEEP),--keep)
 
 test: lint check-generated check-go ## Run everything that CI checks
 	$(BIN)/python -m hack.programs
@@ -45,14 +45,14 @@ test-long: lint check-generated check-go ## Run everything that CI checks, and t
 	$(BIN)/pytest -m "long or not long" $(WORKERS)
 
 test-node: $(READY) ## Run the tests that install the chart on a real node
-	$(BIN)/python -m tests.environment.node_demo
+	$(BIN)/python -m tests.support.node_demo
 	$(BIN)/pytest -m "long or not long" tests/node tests/hack/test_node.py
 
 simulate: $(READY) ## Run the controller in simulated worlds: SEEDS is their number (200), FIRST the first seed (0)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),0) --workers 2
 
 node: $(READY) ## Start a real node with the chart and the sandbox, and keep it until Ctrl-C
-	$(BIN)/python -m tests.environment.node_demo --keep
+	$(BIN)/python -m tests.support.node_demo --keep
 
 image: $(READY) ## Build the image into dist/, or with ENGINE (docker, podman, buildah); BASE is its base
 ifdef ENGINE

@@ -103,7 +103,7 @@ class DaySimulation(QueueSimulation):
             self.loop.run_until(BEGIN + (DAY + GRACE).total_seconds())
             self.loop.dispose()
         day.rate_limited = self.network.rate_limited
-        runs = Counter(run for one in self._brands for sent in one.ledger.distributions for run in sent.run_ids)
+        runs = Counter(run for one in self._brands for sent in one.recorder.distributions for run in sent.run_ids)
         day.sent_twice = sum(number - 1 for number in runs.values())
         day.cpu = time.process_time() - began
         return day

@@ -11,7 +11,7 @@ from benchmarks.operator_process import NotInTime, OperatorProcess
 from benchmarks.processes import temporary_folder
 from benchmarks.remote_process import Certificates, RemoteProcess, RemoteSettings
 from benchmarks.shifted_clock import shift_to_slot
-from tests.environment.controlplane import ControlPlane
+from tests.support.controlplane import ControlPlane
 
 T = TypeVar("T")
 

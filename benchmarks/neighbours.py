@@ -28,10 +28,10 @@ from unittest import mock
 
 from qualtrics_exporter.sandbox import Limits, Query
 from qualtrics_exporter.sandbox.qualtrics_state import ImportJob, QualtricsState
-from tests.environment.controlplane import ControlPlane
-from tests.environment.operator import Operator
-from tests.environment.sandbox import SandboxThread
-from tests.environment.stage import Stage
+from tests.support.controlplane import ControlPlane
+from tests.support.operator import Operator
+from tests.support.sandbox import SandboxThread
+from tests.support.stage import Stage
 
 GROUP = "qualtrics-exporter.dev"
 TIMEOUT_SECONDS = 900.0

@@ -127,7 +127,7 @@ class QueueSimulation:
             self.loop.outside(SCRAPE_SECONDS, self._scrape)
             self.loop.run_until(BEGIN + LIMIT)
             self.loop.dispose()
-        self.measured.distributions = sum(len(brand.ledger.distributions) for brand in self._brands)
+        self.measured.distributions = sum(len(brand.recorder.distributions) for brand in self._brands)
         self.measured.cpu = time.process_time() - began
         return self.measured
 

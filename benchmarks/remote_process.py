@@ -159,17 +159,17 @@ class Sandboxes:
                     sandbox.faults.add(f"nexthink.{operation}", times=None, hold="before")
         elif question == "forget":
             for sandbox in self._all:
-                sandbox.ledger.clear()
+                sandbox.recorder.clear()
         elif question == "sends":
-            return [sent.asked for sandbox in self._all for sent in sandbox.ledger.distributions]
+            return [sent.asked for sandbox in self._all for sent in sandbox.recorder.distributions]
         elif question == "progress":
             return self._progress()
         return {}
 
     def _progress(self) -> dict[str, Any]:
-        ledgers = [sandbox.ledger for sandbox in self._all]
-        calls = [call for ledger in ledgers for call in ledger.calls]
-        sends = [sent for ledger in ledgers for sent in ledger.distributions]
+        recorders = [sandbox.recorder for sandbox in self._all]
+        calls = [call for recorder in recorders for call in recorder.calls]
+        sends = [sent for recorder in recorders for sent in recorder.distributions]
         mails = Counter(address for sent in sends for address in sent.recipients)
         progress = Progress(
             sends=[sent.asked for sent in sends],
@@ -177,7 +177,7 @@ class Sandboxes:
             most_to_one_address=max(mails.values(), default=0),
             calls=dict(Counter(f"{call.service}.{call.operation}" for call in calls)),
             rate_limited=sum(call.status == 429 for call in calls),
-            errors=[error for ledger in ledgers for error in ledger.errors],
+            errors=[error for recorder in recorders for error in recorder.errors],
         )
         return asdict(progress)
 

@@ -29,9 +29,9 @@ from hack.image.python import unsupported_reason as image_python_unsupported_rea
 from hack.node.node import prepare as prepare_node
 from hack.programs import build as build_programs
 from qualtrics_exporter.remote import authorities
-from tests.environment.controlplane import ControlPlane
-from tests.environment.stage import NOON, Stage
 from tests.faults import tally
+from tests.support.controlplane import ControlPlane
+from tests.support.stage import NOON, Stage
 
 RUN = secrets.token_hex(2)
 """Distinguishes the namespaces of this run from those that earlier runs left in an existing cluster."""

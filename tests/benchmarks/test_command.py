@@ -13,7 +13,7 @@ from benchmarks.burst import floor_seconds
 from benchmarks.figures import Figure, Floor, Series, Target
 from benchmarks.registry import TINY, Bench, Benchmark, Result, Sizes
 from hack.limits import HANG_SECONDS
-from tests.environment.waiting import eventually
+from tests.support.waiting import eventually
 
 MACHINE = {"processor": "a processor", "cores": "2"}
 

@@ -11,9 +11,9 @@ from hack.helm import Helm
 from hack.kubectl import KubectlError
 from tests.chart.conftest import NAMESPACE
 from tests.chart.objects import Object, only, pods
-from tests.environment.controlplane import ControlPlane
-from tests.environment.waiting import eventually
 from tests.gitops.compare import differences
+from tests.support.controlplane import ControlPlane
+from tests.support.waiting import eventually
 
 NAMESPACES = ("dex", "hr", NAMESPACE)
 """The namespaces in the combinations, and the namespace of the release."""

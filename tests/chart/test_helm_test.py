@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from hack.helm import Helm
 from tests.chart.objects import only
-from tests.environment.controlplane import ControlPlane
-from tests.environment.stage import Stage
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.controlplane import ControlPlane
+from tests.support.stage import Stage
+from tests.support.waiting import HANG_SECONDS
 
 
 def run(helm: Helm, host: str | None, port: int | None) -> subprocess.CompletedProcess[str]:

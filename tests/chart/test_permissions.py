@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.environment.controlplane import ControlPlane
-from tests.environment.operator import Operator
-from tests.environment.release import Permission, Release
-from tests.environment.stage import NOON, AppliedExporter, Stage
-from tests.environment.waiting import eventually
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.controlplane import ControlPlane
+from tests.support.operator import Operator
+from tests.support.release import Permission, Release
+from tests.support.stage import NOON, Stage
+from tests.support.waiting import eventually
 
 GROUP = "qualtrics-exporter.dev"
 GET = Permission("get", "qualtricsexporters", GROUP)
@@ -89,7 +90,7 @@ class Installed:
 
     def mailed(self) -> set[str]:
         """All people who have got a mail so far."""
-        return set(self.stage.sandbox.ledger.mails())
+        return set(self.stage.sandbox.recorder.mails())
 
 
 @pytest.fixture(scope="module", params=["all namespaces", "one namespace"])
@@ -160,12 +161,12 @@ def test_operator_that_cannot_get_exporters_runs_once_the_permission_is_back(
 ) -> None:
     exporter = installed.exporter()
     exporter.checked()
-    sent = len(installed.stage.sandbox.ledger.distributions)
+    sent = len(installed.stage.sandbox.recorder.distributions)
     with installed.revoked(permission):
         exporter.annotate(run_requested_at="now")
         wait_for_log(operator, "may not get qualtricsexporters")
     assert exporter.ended()["result"] == "Succeeded"
-    assert len(installed.stage.sandbox.ledger.distributions) == sent + 1
+    assert len(installed.stage.sandbox.recorder.distributions) == sent + 1
 
 
 @needs(UPDATE_STATUS)

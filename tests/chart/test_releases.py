@@ -14,8 +14,8 @@ import pytest
 
 from hack.files import ROOT
 from hack.helm import Helm, HelmError
-from tests.environment.controlplane import ControlPlane
-from tests.environment.waiting import HANG, eventually
+from tests.support.controlplane import ControlPlane
+from tests.support.waiting import HANG, eventually
 
 CRD = "qualtricsexporters.qualtrics-exporter.dev"
 NO_CRD: dict[str, Any] = {"crds": {"enabled": False}}

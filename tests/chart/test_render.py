@@ -16,7 +16,7 @@ from hack.helm import CHART, Helm
 from qualtrics_exporter.remote.proxies import PASSWORD, USERNAME
 from tests.chart.conftest import COMBINATIONS, NAMESPACE, combination_name
 from tests.chart.objects import Object, only, pods
-from tests.environment import chart_rules
+from tests.support import chart_rules
 
 STANDARD_LABELS = {"name", "instance", "component", "version", "managed-by", "part-of"}
 CLUSTER_ROLES = {"ClusterRole", "ClusterRoleBinding"}

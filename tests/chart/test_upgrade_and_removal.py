@@ -16,10 +16,11 @@ import pytest
 
 from hack.files import ROOT
 from hack.helm import CHART
-from tests.environment.controlplane import ControlPlane
-from tests.environment.release import Release
-from tests.environment.stage import KIND, AppliedExporter, Stage
-from tests.environment.waiting import HANG
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.controlplane import ControlPlane
+from tests.support.release import Release
+from tests.support.stage import KIND, Stage
+from tests.support.waiting import HANG
 
 CRD = "qualtricsexporters.qualtrics-exporter.dev"
 HOURLY = {"schedule.frequency": "Hourly", "schedule.everyHours": 1, "schedule.dayOfWeek": None}
@@ -202,7 +203,7 @@ def exporter(stage: Stage, name: str, *, schedule: bool = True) -> AppliedExport
 
 def sent(stage: Stage) -> list[str]:
     """All distributions, newest first. Mails do not show a second distribution to the same person."""
-    return [distribution.id for distribution in reversed(stage.sandbox.ledger.distributions)]
+    return [distribution.id for distribution in reversed(stage.sandbox.recorder.distributions)]
 
 
 def recorded(exporter: AppliedExporter) -> list[str]:

@@ -19,10 +19,10 @@ from hack import plain_yaml
 from hack.files import ROOT
 from qualtrics_exporter.cli import program as commands
 from qualtrics_exporter.sandbox import Account
-from tests.environment.clock import SteeredClock
-from tests.environment.forking import Forked, fork
-from tests.environment.sandbox import Certificates, SandboxThread
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.clock import SteeredClock
+from tests.support.forking import Forked, fork
+from tests.support.sandbox import Certificates, SandboxThread
+from tests.support.waiting import HANG_SECONDS
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "qualtrics-exporter"
 SAMPLE = ROOT / "samples" / "teams-rollout.yaml"
@@ -181,7 +181,7 @@ def sandbox(certificates: Certificates, tmp_path: Path) -> Iterator[SandboxThrea
     account.import_seconds = account.import_polls = 0
     with SandboxThread(SteeredClock(tmp_path / "clock"), certificates.server, account) as running:
         yield running
-        assert running.ledger.errors == []
+        assert running.recorder.errors == []
 
 
 class LocalRun:
@@ -225,7 +225,7 @@ class LocalRun:
 
     def mailed(self) -> set[str]:
         """The people who got a mail, after checking that nobody got two."""
-        mails = self.sandbox.ledger.mails()
+        mails = self.sandbox.recorder.mails()
         assert set(mails.values()) <= {1}, "somebody got two mails"
         return set(mails)
 

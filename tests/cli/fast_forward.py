@@ -1,6 +1,6 @@
 """`qualtrics-exporter` without waiting: each sleep moves the clock instead, also for the sandbox.
 
-A run waits seconds before it asks Qualtrics about an import, and longer after a refusal. `tests/environment/forking.py`
+A run waits seconds before it asks Qualtrics about an import, and longer after a refusal. `tests/support/forking.py`
 calls this module in a forked process, because starting the installed program would take most of the time of a test.
 Everything else is the same. A few tests start the installed program itself to verify that.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from qualtrics_exporter.cli import main as command
 from qualtrics_exporter.cli import without_cluster
-from tests.environment.clock import AutoAdvancingClock
+from tests.support.clock import AutoAdvancingClock
 
 
 def main(arguments: Sequence[str]) -> int:

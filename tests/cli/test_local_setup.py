@@ -14,8 +14,8 @@ import pytest
 from hack.files import ROOT
 from qualtrics_exporter.cli.local_setup import LocalSetupError, check_journal, check_tls, state_folder
 from tests.cli.conftest import PEOPLE, LocalRun, Program
-from tests.environment.sandbox import Certificates
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.sandbox import Certificates
+from tests.support.waiting import HANG_SECONDS
 
 COMMANDS = {"run": ["run", "x.yaml", "--secrets", "x.yaml"], "controller": ["controller"], "demo": ["demo"]}
 
@@ -87,7 +87,7 @@ def test_a_command_with_a_missing_certificate_authority_exits_at_its_start(progr
 def test_a_run_with_a_missing_certificate_authority_sends_no_request(run: LocalRun) -> None:
     result = run("--send", env={"SSL_CERT_FILE": "/nowhere/ca.pem"}, code=2)
     assert "SSL_CERT_FILE is /nowhere/ca.pem" in result.stderr
-    assert run.sandbox.ledger.calls == []
+    assert run.sandbox.recorder.calls == []
 
 
 # A user without a home directory.
@@ -141,7 +141,7 @@ def test_a_run_of_a_user_without_a_home_names_the_variables_to_set(other_user_ru
     result = run_as_other_user(other_user_run, "--send")
     assert result.returncode == 2, result.stderr
     assert "HOME is not set, and user id 54321 has no home directory: set HOME or XDG_STATE_HOME" in result.stderr
-    assert other_user_run.sandbox.ledger.calls == []
+    assert other_user_run.sandbox.recorder.calls == []
 
 
 def test_a_run_with_a_read_only_journal_directory_names_where_it_comes_from(other_user_run: LocalRun) -> None:
@@ -156,7 +156,7 @@ def test_a_run_with_a_read_only_journal_directory_names_where_it_comes_from(othe
     result = run_as_other_user(other_user_run, "--send", "--journal", f"{home}/journal.json")
     assert result.returncode == 2
     assert f"The journal {home}/journal.json cannot be written: Permission denied." in result.stderr
-    assert other_user_run.sandbox.ledger.calls == []
+    assert other_user_run.sandbox.recorder.calls == []
 
 
 def test_a_run_of_a_user_without_a_home_sends_with_xdg_state_home(other_user_run: LocalRun, tmp_path: Path) -> None:

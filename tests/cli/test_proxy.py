@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import PEOPLE, LocalRun
-from tests.environment.proxy import TinyProxy
-from tests.environment.sandbox import SandboxThread
+from tests.support.proxy import TinyProxy
+from tests.support.sandbox import SandboxThread
 
 pytestmark = pytest.mark.usefixtures("real_proxy")
 
@@ -65,14 +65,14 @@ def test_a_run_with_a_wrong_proxy_password_reports_the_proxy_as_the_cause(run: L
     )
     assert "status page" not in result.stdout
     assert "wr0ng-0ne" not in result.stdout + result.stderr
-    assert run.sandbox.ledger.calls == []
+    assert run.sandbox.recorder.calls == []
 
 
 def test_a_host_that_the_proxy_forbids_is_reported_with_the_proxy_as_the_cause(run: LocalRun, tmp_path: Path) -> None:
     with TinyProxy(tmp_path / "proxy", more="ConnectPort 443\n") as proxy:
         result = run("--test", code=1, env=proxy.variables())
     assert "the proxy does not allow this host (HTTP 403)" in result.stdout
-    assert run.sandbox.ledger.calls == []
+    assert run.sandbox.recorder.calls == []
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from qualtrics_exporter.cli.run import default_journal
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import Status
 from tests.cli.conftest import PEOPLE, SAMPLE, LocalRun, RunningProcess
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 
 def read_journal(run: LocalRun) -> Status:
@@ -42,7 +42,7 @@ def test_run_without_send_counts_the_people_and_creates_nothing(run: LocalRun) -
     assert "8 rows, 1 empty, 1 duplicate, 6 accepted" in result.stdout
     assert "run the same command with --send" in result.stderr
     assert run.mailed() == set()
-    assert not run.sandbox.ledger.batches
+    assert not run.sandbox.recorder.batches
 
 
 def test_run_with_send_mails_exactly_the_people_of_the_query(installed_run: LocalRun) -> None:
@@ -50,7 +50,7 @@ def test_run_with_send_mails_exactly_the_people_of_the_query(installed_run: Loca
     result = run("--send")
     assert "Succeeded" in result.stdout
     assert run.mailed() == PEOPLE
-    (sent,) = run.sandbox.ledger.distributions
+    (sent,) = run.sandbox.recorder.distributions
     assert sent.id in result.stdout
     history = read_journal(run).history
     assert history
@@ -60,7 +60,7 @@ def test_run_with_send_mails_exactly_the_people_of_the_query(installed_run: Loca
 def test_a_dry_test_mails_nobody_and_imports_nobody(run: LocalRun) -> None:
     result = run("--test")
     assert "TestPassed" in result.stdout
-    assert run.sandbox.ledger.count("qualtrics.import_contacts") == 0
+    assert run.sandbox.recorder.count("qualtrics.import_contacts") == 0
     assert not run.journal.exists()
 
 
@@ -119,7 +119,7 @@ def test_the_next_command_resumes_a_killed_run_and_mails_once(run: LocalRun, ope
     assert active_run.id in result.stdout
     assert "Succeeded" in result.stdout
     assert run.mailed() == PEOPLE
-    assert len(run.sandbox.ledger.distributions) == 1
+    assert len(run.sandbox.recorder.distributions) == 1
     assert read_journal(run).active_run is None
 
 
@@ -214,7 +214,7 @@ def test_a_run_with_an_unreadable_journal_mails_nobody(run: LocalRun) -> None:
     run("--test", "--send")
     run.journal.write_text("{}garbage")
     assert "is not a journal of this program" in run("--send", code=1).stderr
-    assert len(run.sandbox.ledger.distributions) == 1
+    assert len(run.sandbox.recorder.distributions) == 1
 
 
 def leave_refused_run(run: LocalRun) -> None:
@@ -235,7 +235,7 @@ def test_the_same_command_repeats_a_send_that_qualtrics_refused(run: LocalRun) -
     result = run("--send")
     assert "before a retry" in result.stderr
     assert run.mailed() == PEOPLE
-    assert len(run.sandbox.ledger.batches) == 1
+    assert len(run.sandbox.recorder.batches) == 1
 
 
 def test_run_without_send_does_not_repeat_a_send_that_qualtrics_refused(run: LocalRun) -> None:
@@ -299,7 +299,7 @@ def test_run_with_send_of_a_dry_run_exporter_mails_nobody(run: LocalRun) -> None
 def test_run_requests_no_token_from_a_host_that_is_not_allowed(run: LocalRun) -> None:
     result = run.program("run", run.exporter, "--secrets", run.secrets, code=1)
     assert "HostNotAllowed" in result.stdout
-    assert run.sandbox.ledger.calls == []
+    assert run.sandbox.recorder.calls == []
 
 
 def test_a_run_with_an_untrusted_certificate_names_ssl_cert_file(run: LocalRun) -> None:
@@ -397,7 +397,7 @@ def test_a_run_with_a_relative_journal_path_sends_no_request(run: LocalRun, by_v
     flags, env = ([], {"QUALTRICS_EXPORTER_JOURNAL": "j.json"}) if by_variable else (["--journal", "j.json"], {})
     result = run("--send", *flags, env=env, code=2)
     assert "The journal j.json is not an absolute path" in result.stderr
-    assert run.sandbox.ledger.calls == []
+    assert run.sandbox.recorder.calls == []
 
 
 def test_a_killed_run_resumes_through_another_link_to_its_journal_and_mails_once(run: LocalRun) -> None:
@@ -410,7 +410,7 @@ def test_a_killed_run_resumes_through_another_link_to_its_journal_and_mails_once
     end_with(process)
     run.sandbox.clear_faults()
     assert "Succeeded" in run("--send", "--journal", home / "two.json").stdout
-    assert len(run.sandbox.ledger.distributions) == 1
+    assert len(run.sandbox.recorder.distributions) == 1
     assert run.mailed() == PEOPLE
 
 

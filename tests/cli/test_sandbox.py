@@ -15,7 +15,7 @@ import trustme
 
 from hack import plain_yaml
 from tests.cli.conftest import SAMPLE, Program
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 PORTS = ["--nexthink-port", "0", "--qualtrics-port", "0"]
 

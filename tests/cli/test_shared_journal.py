@@ -14,7 +14,7 @@ from qualtrics_exporter.cli.without_cluster import Export, Outcome
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.sandbox import Account, Query, Sandbox
-from tests.environment.clock import AutoAdvancingClock
+from tests.support.clock import AutoAdvancingClock
 
 CLOCK = AutoAdvancingClock(start=datetime(2026, 1, 5, 10, tzinfo=UTC))
 
@@ -50,7 +50,7 @@ async def test_an_unreported_result_is_not_reported_to_another_exporter(
     with pytest.raises(click.ClickException, match="finished run of another exporter"):
         await export_of(sandbox, tmp_path, "second", send=send).done(CLOCK)
     assert await export_of(sandbox, tmp_path, "first").done(CLOCK) == Outcome(first, earlier=True)
-    assert len(sandbox.ledger.distributions) == 1
+    assert len(sandbox.recorder.distributions) == 1
 
 
 async def test_another_exporter_runs_after_the_result_of_the_first_is_reported(
@@ -60,7 +60,7 @@ async def test_another_exporter_runs_after_the_result_of_the_first_is_reported(
     first.mark_reported((await first.done(CLOCK)).entry)
     second = await export_of(sandbox, tmp_path, "second").done(CLOCK)
     assert second.entry.result == "Succeeded"
-    assert len(sandbox.ledger.distributions) == 2
+    assert len(sandbox.recorder.distributions) == 2
 
 
 async def test_a_dry_run_leaves_the_result_of_a_send_pending_for_the_command_with_send(
@@ -72,7 +72,7 @@ async def test_a_dry_run_leaves_the_result_of_a_send_pending_for_the_command_wit
     assert await export_of(sandbox, tmp_path, "first").done(CLOCK) == Outcome(sent, earlier=True)
     with FileJournal(tmp_path / "journal.json") as journal:
         assert journal.untold == sent
-    assert len(sandbox.ledger.distributions) == 1
+    assert len(sandbox.recorder.distributions) == 1
 
 
 async def test_each_exporter_samples_its_groups_independently_of_the_other_exporter(
@@ -88,7 +88,7 @@ async def test_each_exporter_samples_its_groups_independently_of_the_other_expor
     for name in ("first", "second"):
         entry = (await export_of(sandbox, tmp_path, name, **sampled).done(CLOCK)).entry
         assert (entry.reason, entry.send_time) == ("NoRecipients", None)
-    assert len(sandbox.ledger.distributions) == 2
+    assert len(sandbox.recorder.distributions) == 2
 
 
 async def test_a_full_run_of_another_exporter_does_not_reset_the_sampled_groups(

@@ -19,8 +19,8 @@ import yaml
 from hack import plain_yaml
 from qualtrics_exporter.resource.crd import crd_yaml
 from tests.cli.conftest import PEOPLE, SAMPLE, LocalRun, Program
-from tests.environment.waiting import HANG_SECONDS
 from tests.resource.manifests import changed
+from tests.support.waiting import HANG_SECONDS
 
 NON_ASCII_CLAUSE = 'where binary.name == "Müller😀Büro.exe" andd x'
 """A clause with a finding after characters that some encodings lack."""
@@ -264,7 +264,7 @@ def test_a_run_mails_if_its_progress_cannot_be_written(run: LocalRun, name: str)
     assert "Succeeded" in out
     assert run.mailed() == PEOPLE
     run("--send")
-    assert len(run.sandbox.ledger.distributions) == 2, "the first run counts as reported"
+    assert len(run.sandbox.recorder.distributions) == 2, "the first run counts as reported"
 
 
 def test_a_run_mails_if_standard_error_is_closed(run: LocalRun) -> None:
@@ -291,7 +291,7 @@ def test_a_run_with_broken_standard_output_reports_on_standard_error_and_the_nex
         assert exit_code == 0
         assert "The report cannot be written to standard output: " in err
         assert "result        Succeeded" in err
-        assert len(run.sandbox.ledger.distributions) == sends
+        assert len(run.sandbox.recorder.distributions) == sends
 
 
 @pytest.mark.parametrize("name", long_except(BROKEN_STREAMS, "full disk"))
@@ -301,17 +301,17 @@ def test_the_next_command_repeats_an_unwritten_report_once_and_the_one_after_it_
     repeated = run("--send")
     assert "about         an earlier run, which ended at " in repeated.stdout
     assert "An earlier command ended at " in repeated.stderr
-    assert len(run.sandbox.ledger.distributions) == 1
+    assert len(run.sandbox.recorder.distributions) == 1
     assert run.mailed() == PEOPLE
     assert "earlier" not in run("--send").stdout
-    assert len(run.sandbox.ledger.distributions) == 2
+    assert len(run.sandbox.recorder.distributions) == 2
 
 
 def test_a_job_that_can_never_write_its_report_sends_again_on_its_third_run(run: LocalRun) -> None:
     for sends in (1, 1, 2):
         with full_disk() as descriptor:
             assert outcome_of(run.start("--send", stdout=descriptor, stderr=descriptor))[0] == 0
-        assert len(run.sandbox.ledger.distributions) == sends
+        assert len(run.sandbox.recorder.distributions) == sends
 
 
 @pytest.mark.parametrize("name", long_except(BLOCKED_STREAMS, "paused terminal"))
@@ -319,7 +319,7 @@ def test_a_report_to_a_blocked_standard_error_counts_as_unreported(run: LocalRun
     with full_disk() as descriptor, BLOCKED_STREAMS[name]() as terminal:
         assert outcome_of(run.start("--send", stdout=descriptor, stderr=terminal))[0] == 0
     assert "an earlier run" in run("--send").stdout
-    assert len(run.sandbox.ledger.distributions) == 1
+    assert len(run.sandbox.recorder.distributions) == 1
 
 
 def test_a_report_without_any_usable_stream_counts_as_unreported(run: LocalRun) -> None:
@@ -330,7 +330,7 @@ def test_a_report_without_any_usable_stream_counts_as_unreported(run: LocalRun) 
             command, env=program.environment({}), cwd=program.home, stdout=descriptor, check=True, timeout=HANG_SECONDS
         )
     assert "an earlier run" in run("--send").stdout
-    assert len(run.sandbox.ledger.distributions) == 1
+    assert len(run.sandbox.recorder.distributions) == 1
 
 
 IN_BACKGROUND = """
@@ -383,7 +383,7 @@ def test_every_run_mails_if_standard_output_is_closed(run: LocalRun) -> None:
     for _ in range(2):
         command = with_closed_stream(1, *program.command, *run.arguments("--send"))
         subprocess.run(command, env=program.environment({}), cwd=program.home, check=True, timeout=HANG_SECONDS)
-    assert len(run.sandbox.ledger.distributions) == 2
+    assert len(run.sandbox.recorder.distributions) == 2
 
 
 @pytest.mark.parametrize("name", ["cp1252", "the C locale without UTF-8"])

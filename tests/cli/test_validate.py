@@ -18,8 +18,8 @@ from hack.files import ROOT
 from qualtrics_exporter.cli.findings_report import FORMATS, Checked
 from qualtrics_exporter.cli.manifest_findings import findings
 from tests.cli.conftest import SAMPLE, InProcessProgram, Program
-from tests.environment.work import work
 from tests.resource.manifests import changed
+from tests.support.work import work
 
 GOOD_QUERY = "users | with execution.events during past 7d\n| list ad.email_address\n"
 

@@ -11,7 +11,7 @@ from hack import plain_yaml
 from hack.files import ROOT
 from qualtrics_exporter.cli.located import documents
 from qualtrics_exporter.cli.manifest_findings import findings
-from tests.environment.controlplane import ControlPlane
+from tests.support.controlplane import ControlPlane
 
 pytestmark = pytest.mark.cluster
 

@@ -11,8 +11,8 @@ from _pytest.runner import runtestprotocol
 
 from tests.controller.recipients import MailedAddresses
 from tests.controller.scripted_api_server import ScriptedApiServer
-from tests.environment.controlplane import ControlPlane
-from tests.environment.stage import NOON, Stage
+from tests.support.controlplane import ControlPlane
+from tests.support.stage import NOON, Stage
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -61,7 +61,7 @@ def mailed_addresses() -> MailedAddresses:
     """Returns the addresses that got mail on a stage, in lower case. Fails if an address got two mails."""
 
     def read(stage: Stage) -> set[str]:
-        mails = stage.sandbox.ledger.mails()
+        mails = stage.sandbox.recorder.mails()
         assert not {address: number for address, number in mails.items() if number > 1}, "an address got two mails"
         return set(mails)
 

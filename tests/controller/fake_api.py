@@ -10,7 +10,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
-from tests.environment.loop_thread import closed
+from tests.support.loop_thread import closed
 
 Handler = Callable[[web.Request], Any]
 

@@ -3,7 +3,7 @@
 from kubernetes.aio import client
 
 from qualtrics_exporter.controller.kube.api import CallLimits, ClusterApi
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 
 def patient_api(connection: client.ApiClient) -> ClusterApi:

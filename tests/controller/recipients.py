@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.environment.stage import Stage
+from tests.support.stage import Stage
 
 EVERYBODY = {f"{name}@example.com" for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
 MailedAddresses = Callable[[Stage], set[str]]

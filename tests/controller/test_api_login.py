@@ -12,7 +12,7 @@ from qualtrics_exporter.controller.kube.auth import connect, login
 from qualtrics_exporter.controller.kube.errors import NotConfigured
 from tests.controller.kubeconfig_file import client_of
 from tests.controller.scripted_api_server import ScriptedApiServer
-from tests.environment.controlplane import ControlPlane
+from tests.support.controlplane import ControlPlane
 
 SECRET = {"metadata": {"uid": "u", "resourceVersion": "1"}, "data": {"k": base64.b64encode(b"v").decode()}}
 

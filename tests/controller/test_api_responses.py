@@ -10,7 +10,7 @@ from qualtrics_exporter.controller.kube.api import MAX_CONCURRENT_CALLS, CallLim
 from qualtrics_exporter.controller.kube.errors import Conflict, Refused, Unreachable
 from tests.controller.kubeconfig_file import client_of
 from tests.controller.scripted_api_server import ScriptedApiServer
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 METADATA = {"uid": "u", "resourceVersion": "1"}
 

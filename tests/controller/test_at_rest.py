@@ -20,9 +20,9 @@ from tests.controller.exporters import at, body, initial_status
 from tests.controller.fake_api import FakeApi, exporter
 from tests.controller.test_watch_failures import api, until, watching
 from tests.controller.watch_with_queue import WatchWithQueue
-from tests.environment import chart_rules
-from tests.environment.stage import Stage
-from tests.environment.waiting import HANG_SECONDS, eventually
+from tests.support import chart_rules
+from tests.support.stage import Stage
+from tests.support.waiting import HANG_SECONDS, eventually
 
 __all__ = ["api"]
 

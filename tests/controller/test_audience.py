@@ -1,6 +1,6 @@
 """The warning about an audience that suddenly shrinks, as a user sees it."""
 
-from tests.environment.stage import Stage
+from tests.support.stage import Stage
 
 
 def test_audience_that_shrinks_is_reported_once_in_condition_event_and_history(shared_stage: Stage) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.sandbox import Credential, Query
-from tests.environment import chart_rules
-from tests.environment.stage import AppliedExporter, Stage
+from tests.support import chart_rules
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.stage import Stage
 
 EXECUTE = "nexthink.execute"
 
@@ -131,7 +132,7 @@ def exporter_for(stage: Stage, case: str) -> AppliedExporter:
 def test_check_reports_invalid_input_and_run_and_test_fail_with_the_same_reason(shared_stage: Stage, case: str) -> None:
     mistake = INVALID_INPUTS[case]
     exporter = exporter_for(shared_stage, case)
-    sent = len(shared_stage.sandbox.ledger.distributions)
+    sent = len(shared_stage.sandbox.recorder.distributions)
     ready = exporter.checked()
     assert (ready["status"], ready["reason"]) == ("False", mistake.reason)
     assert mistake.message in ready["message"]
@@ -142,7 +143,7 @@ def test_check_reports_invalid_input_and_run_and_test_fail_with_the_same_reason(
     exporter.annotate(run_requested_at="now")
     entry = exporter.ended()
     assert (entry["result"], entry["reason"]) == ("Failed", mistake.reason)
-    assert len(shared_stage.sandbox.ledger.distributions) == sent
+    assert len(shared_stage.sandbox.recorder.distributions) == sent
     assert exporter.condition("Ready")["reason"] == mistake.reason, "a failed run does not make the exporter ready"
     exporter.annotate(test_requested_at="now")
     test = exporter.tested("now")
@@ -218,12 +219,12 @@ def test_run_counts_the_rows_of_its_query_and_mails_each_person_at_most_once(sha
     entry = exporter.ended()
     assert (entry["result"], entry["reason"]) == (result.result, result.reason)
     assert result.recipients.items() <= entry["recipients"].items()
-    distributions = [sent for sent in shared_stage.sandbox.ledger.distributions if sent.subject == case]
+    distributions = [sent for sent in shared_stage.sandbox.recorder.distributions if sent.subject == case]
     people = result.recipients.get("imported", 0)
     assert len(distributions) == (1 if people else 0)
     if distributions:
         assert len(distributions[0].recipients) == len(set(map(str.lower, distributions[0].recipients))) == people
-        contact_counts = [call.contacts for call in shared_stage.sandbox.ledger.of("qualtrics.import_contacts")]
+        contact_counts = [call.contacts for call in shared_stage.sandbox.recorder.of("qualtrics.import_contacts")]
         assert max(count or 0 for count in contact_counts) <= 10_000
     exporter.delete()
 
@@ -245,7 +246,7 @@ def test_run_fails_with_a_reason_and_sends_nothing_if_a_remote_service_misbehave
     exporter.until(lambda status: "activeRun" in status or "history" in status, "the run has begun")
     entry = stage.while_time_passes(exporter.ended)
     assert (entry["result"], entry["reason"]) == ("Failed", reason)
-    assert stage.sandbox.ledger.distributions == []
+    assert stage.sandbox.recorder.distributions == []
     assert operator.peak_memory() < 300_000_000
 
 
@@ -314,4 +315,4 @@ def test_query_drift_is_reported_and_holds_a_run_if_the_drift_policy_is_hold(sta
     exporter.annotate(run_requested_at="now")
     entry = exporter.ended()
     assert (entry["result"], entry["reason"]) == ("Held", "QueryDrift")
-    assert stage.sandbox.ledger.batches == {}
+    assert stage.sandbox.recorder.batches == {}

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment import chart_rules
-from tests.environment.loop_thread import LoopThread
-from tests.environment.proxy import TinyProxy
-from tests.environment.stage import AppliedExporter, Stage
-from tests.environment.waiting import eventually
 from tests.remote.scripted_proxy import pump
+from tests.support import chart_rules
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.loop_thread import LoopThread
+from tests.support.proxy import TinyProxy
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("real_proxy")]
 
@@ -53,7 +54,7 @@ def test_status_reports_that_the_proxy_rejects_its_password(stage: Stage, tmp_pa
         assert "Check the proxy of the operator" in message
         outputs = {**operator.all_output(), "the cluster": stage.everything_written()}
     assert [place for place, text in outputs.items() if "wr0ngw0rd" in text] == []
-    assert stage.sandbox.ledger.calls == []
+    assert stage.sandbox.recorder.calls == []
 
 
 def unavailable_message(exporter: AppliedExporter) -> str | None:

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.environment.operator import Operator
-from tests.environment.stage import Stage
-from tests.environment.waiting import eventually
+from tests.support.operator import Operator
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 HOURLY = {"schedule": {"frequency": "Hourly", "everyHours": 1, "timeZone": "UTC"}}
 
@@ -36,7 +36,7 @@ def test_every_slot_runs_after_the_clock_was_a_day_ahead_for_a_minute(stage: Sta
         stage.clock.advance_to(datetime(2026, 11, 24, hour, 20, 1, tzinfo=UTC))
         entry = exporter.ended(number)
         assert (entry["result"], entry["scheduledTime"]) == ("Succeeded", f"2026-11-24T{hour}:20:00Z")
-    assert len(stage.sandbox.ledger.distributions) == 3
+    assert len(stage.sandbox.recorder.distributions) == 3
 
 
 def test_next_check_is_not_delayed_after_the_clock_was_a_year_ahead(stage: Stage) -> None:

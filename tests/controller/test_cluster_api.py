@@ -16,9 +16,9 @@ from qualtrics_exporter.controller.kube.api import CallLimits, ClusterApi
 from qualtrics_exporter.controller.kube.errors import Conflict, Forbidden, NotFound, Refused, Unreachable
 from qualtrics_exporter.controller.kube.resources import ApiResource
 from tests.controller.kubeconfig_file import client_of
-from tests.environment import chart_rules
-from tests.environment.controlplane import ControlPlane
-from tests.environment.waiting import HANG_SECONDS
+from tests.support import chart_rules
+from tests.support.controlplane import ControlPlane
+from tests.support.waiting import HANG_SECONDS
 
 
 @pytest_asyncio.fixture

@@ -1,8 +1,8 @@
 """The main flow: apply and check an exporter, request a run, mail the people of the query, report the result."""
 
 from tests.controller.recipients import EVERYBODY, MailedAddresses
-from tests.environment.stage import Stage
-from tests.environment.waiting import HANG, eventually
+from tests.support.stage import Stage
+from tests.support.waiting import HANG, eventually
 
 
 def test_applied_exporter_becomes_ready_before_its_first_slot(stage: Stage) -> None:
@@ -17,7 +17,7 @@ def test_applied_exporter_becomes_ready_before_its_first_slot(stage: Stage) -> N
     assert {c["type"] for c in status["conditions"]} == {
         "Ready", "NexthinkReady", "QualtricsReady", "QueryInSync", "LastRunSucceeded",
     }  # fmt: skip
-    assert stage.sandbox.ledger.distributions == []
+    assert stage.sandbox.recorder.distributions == []
 
 
 def test_requested_run_mails_exactly_the_people_of_the_query_and_reports_success(
@@ -30,7 +30,7 @@ def test_requested_run_mails_exactly_the_people_of_the_query_and_reports_success
     entry = exporter.ended()
 
     assert mailed_addresses(stage) == EVERYBODY
-    (sent,) = stage.sandbox.ledger.distributions
+    (sent,) = stage.sandbox.recorder.distributions
     assert (entry["result"], entry["reason"], entry["trigger"]) == ("Succeeded", "Succeeded", "Request")
     assert entry["recipients"] == {
         "returned": 8, "empty": 1, "invalid": 0, "duplicate": 1, "accepted": 6, "imported": 6,
@@ -56,21 +56,23 @@ def test_requested_run_mails_exactly_the_people_of_the_query_and_reports_success
 
 def test_small_run_makes_seven_remote_calls_five_status_writes_and_one_event(stage: Stage) -> None:
     stage.sandbox.account.import_polls = 0
-    gate = stage.gate()
-    operator = stage.operator(gate=gate)
+    fault_proxy = stage.fault_proxy()
+    operator = stage.operator(fault_proxy=fault_proxy)
     exporter = stage.exporter()
     exporter.checked()
 
     operator.stop()  # the next process has no tokens, and knows no calls that count for the rate limit
     stage.clock.advance(2)
-    stage.sandbox.call(stage.sandbox.ledger.calls.clear)
+    stage.sandbox.call(stage.sandbox.recorder.calls.clear)
     operator.start()
-    gate.calls.clear()
+    fault_proxy.calls.clear()
     exporter.annotate(run_requested_at="first")
     exporter.ended()
-    events = eventually(lambda: [call for call in gate.calls if call.operation == "api.event"], "an Event was written")
+    events = eventually(
+        lambda: [call for call in fault_proxy.calls if call.operation == "api.event"], "an Event was written"
+    )
 
-    assert [call.operation for call in stage.sandbox.ledger.calls] == [
+    assert [call.operation for call in stage.sandbox.recorder.calls] == [
         "nexthink.token",
         "nexthink.execute",
         "qualtrics.token",
@@ -79,7 +81,7 @@ def test_small_run_makes_seven_remote_calls_five_status_writes_and_one_event(sta
         "qualtrics.import_status",
         "qualtrics.create_distribution",
     ]
-    writes = [call.operation for call in gate.calls if call.operation.startswith("api.status.")]
+    writes = [call.operation for call in fault_proxy.calls if call.operation.startswith("api.status.")]
     assert writes == [f"api.status.{step}" for step in ("Claimed", "Importing", "Sending", "Sent", "ended")]
     assert len(events) == 1
 
@@ -114,8 +116,8 @@ def test_create_edit_resume_and_restart_send_nothing(stage: Stage) -> None:
     exporter.change(description="Edited after a restart")
     exporter.checked()
     assert exporter.history() == []
-    assert stage.sandbox.ledger.batches == {}
-    assert stage.sandbox.ledger.distributions == []
+    assert stage.sandbox.recorder.batches == {}
+    assert stage.sandbox.recorder.distributions == []
 
 
 def test_exporter_created_with_request_tokens_does_not_run(stage: Stage) -> None:
@@ -131,7 +133,7 @@ def test_exporter_created_with_request_tokens_does_not_run(stage: Stage) -> None
     exporter.checked()
     status = exporter.status()
     assert (status["lastHandledRunRequest"], status["lastHandledTestRequest"]) == ("from-git", "from-git")
-    assert stage.sandbox.ledger.distributions == []
+    assert stage.sandbox.recorder.distributions == []
 
 
 def test_suspended_exporter_skips_a_requested_run_with_an_entry_and_still_tests(stage: Stage) -> None:
@@ -144,7 +146,7 @@ def test_suspended_exporter_skips_a_requested_run_with_an_entry_and_still_tests(
     exporter.annotate(test_requested_at="now")
     assert exporter.tested("now")["reason"] == "TestPassed"
     assert [event["reason"] for event in exporter.wait_for_event("TestPassed")][-2:] == ["Suspended", "TestPassed"]
-    assert stage.sandbox.ledger.distributions == []
+    assert stage.sandbox.recorder.distributions == []
 
 
 def test_delivering_test_mails_at_most_twenty_people(stage: Stage, mailed_addresses: MailedAddresses) -> None:
@@ -178,10 +180,10 @@ def test_operator_reads_delivery_figures_after_a_run(stage: Stage) -> None:
     entry = exporter.history()[0]
     assert (entry["result"], entry["reason"]) == ("Succeeded", "PartlyDelivered")
     assert exporter.condition("LastRunSucceeded")["status"] == "True"
-    reads = stage.sandbox.ledger.count("qualtrics.read_distribution")
+    reads = stage.sandbox.recorder.count("qualtrics.read_distribution")
     stage.clock.advance(8 * 60)
     exporter.delivered(after=delivery["observedTime"])
-    assert stage.sandbox.ledger.count("qualtrics.read_distribution") == reads + 1
+    assert stage.sandbox.recorder.count("qualtrics.read_distribution") == reads + 1
 
 
 def test_run_reports_mails_that_qualtrics_suppressed_as_duplicates(stage: Stage) -> None:

@@ -15,8 +15,8 @@ from qualtrics_exporter.controller.kube.event_recorder import NOTE_BYTES, EventR
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from tests.controller.patient_api import patient_api
-from tests.environment.clock import SteeredClock
-from tests.environment.controlplane import ControlPlane
+from tests.support.clock import SteeredClock
+from tests.support.controlplane import ControlPlane
 
 NOW = datetime(2026, 3, 2, 0, 0, tzinfo=UTC)
 

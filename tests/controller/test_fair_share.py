@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qualtrics_exporter.fair_share import FairQueue, FairSemaphore, Grant, Tenant
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 A, B, C = (Tenant(name, "nexthink") for name in "abc")
 A2 = Tenant("a", "another")

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.environment import chart_rules
-from tests.environment.controlplane import ControlPlane
-from tests.environment.operator import Operator
-from tests.environment.stage import Stage
-from tests.environment.waiting import eventually
+from tests.support import chart_rules
+from tests.support.controlplane import ControlPlane
+from tests.support.operator import Operator
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 
 def is_leader(operator: Operator) -> bool:
@@ -24,9 +24,9 @@ def blind_seconds(operator: Operator, namespace: str) -> float:
 
 
 def test_replica_with_slow_lease_calls_becomes_leader(stage: Stage) -> None:
-    gate = stage.gate()
-    gate.fault("api.lease", times=None, delay=1.2)
-    slow = stage.operator(election=True, gate=gate, start=False)
+    fault_proxy = stage.fault_proxy()
+    fault_proxy.fault("api.lease", times=None, delay=1.2)
+    slow = stage.operator(election=True, fault_proxy=fault_proxy, start=False)
     slow.start(ready=False)
     slow.serves()
     eventually(lambda: is_leader(slow), "the slow replica leads")
@@ -35,9 +35,11 @@ def test_replica_with_slow_lease_calls_becomes_leader(stage: Stage) -> None:
 
 
 def test_healthy_replica_becomes_leader_if_the_other_one_is_too_slow(stage: Stage) -> None:
-    gate = stage.gate()
-    gate.fault("api.lease", times=None, delay_after=12.0)  # each write takes effect, but its reply comes too late
-    slow = stage.operator(election=True, gate=gate, start=False)
+    fault_proxy = stage.fault_proxy()
+    fault_proxy.fault(
+        "api.lease", times=None, delay_after=12.0
+    )  # each write takes effect, but its reply comes too late
+    slow = stage.operator(election=True, fault_proxy=fault_proxy, start=False)
     slow.start(ready=False)
     slow.serves()
     healthy = stage.operator(election=True, start=False)
@@ -71,9 +73,9 @@ def test_namespace_without_permissions_is_reported_and_retried(stage: Stage, gra
     kubeconfig = stage.cluster.service_account(stage.namespace, "operator", rules=rules)
     if granted_at_start:
         grant_permissions(stage.cluster, other, of=stage.namespace, rules=rules)
-    gate = stage.gate()
+    fault_proxy = stage.fault_proxy()
     operator = stage.process(
-        gate.kubeconfig(kubeconfig), "--namespace", stage.namespace, "--namespace", other,
+        fault_proxy.kubeconfig(kubeconfig), "--namespace", stage.namespace, "--namespace", other,
         "--allowed-host", "localhost", "--no-leader-election", "--log-format", "console",
     )  # fmt: skip
     operator.start()
@@ -83,7 +85,7 @@ def test_namespace_without_permissions_is_reported_and_retried(stage: Stage, gra
     if granted_at_start:
         eventually(lambda: blind_seconds(operator, other) == 0, "both namespaces are watched")
         stage.cluster.kubectl("delete", "rolebinding,role", "operator", "-n", other)
-        gate.drop_watches()
+        fault_proxy.drop_watches()
     eventually(lambda: blind_seconds(operator, other) > 0, "the metric reports the namespace")
     eventually(lambda: f"namespace {other} is not watched" in operator.log, "the log reports the namespace")
     assert operator.get("/readyz") == 200
@@ -163,4 +165,4 @@ def test_admission_policy_that_denies_one_exporter_is_quoted_and_others_still_ru
         kinds = "validatingadmissionpolicybinding,validatingadmissionpolicy"
         stage.cluster.kubectl("delete", kinds, name, "--ignore-not-found")
     stage.while_time_passes(exporter.ended)  # the request waited
-    assert stage.sandbox.ledger.mails()
+    assert stage.sandbox.recorder.mails()

@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.environment.operator import Operator
-from tests.environment.stage import AppliedExporter, Stage
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.operator import Operator
+from tests.support.stage import Stage
 
 QUERY = "#heavy"
 SLOT = datetime(2026, 11, 24, 23, 0, 5, tzinfo=UTC)
@@ -19,7 +20,7 @@ def heavy_exporter(stage: Stage) -> AppliedExporter:
 
 def executions(stage: Stage) -> int:
     """Return how often the operator asked Nexthink to execute the query."""
-    return stage.sandbox.ledger.count("nexthink.execute")
+    return stage.sandbox.recorder.count("nexthink.execute")
 
 
 def restart(operator: Operator) -> None:
@@ -35,7 +36,7 @@ def test_run_exports_a_heavy_query_and_the_next_run_does_not_try_to_execute_it(s
     unknown = exporter.condition("QueryInSync")
     assert (unknown["status"], unknown["reason"]) == ("Unknown", "QueryNotCompared")
     assert "Nexthink failed to execute the query (HTTP 504)" in unknown["message"]
-    assert stage.sandbox.ledger.count("nexthink.download") == 0, "a check does not read the result"
+    assert stage.sandbox.recorder.count("nexthink.download") == 0, "a check does not read the result"
     assert "heavyQuery" not in exporter.status(), "no export has worked yet"
 
     stage.clock.advance_to(SLOT)
@@ -123,7 +124,7 @@ def test_drift_policy_hold_holds_a_heavy_query_and_says_what_to_do(stage: Stage)
     held = exporter.ended()
     assert (held["result"], held["reason"]) == ("Held", "QueryNotCompared")
     assert "Set it to Warn" in held["message"]
-    assert stage.sandbox.ledger.batches == {}
+    assert stage.sandbox.recorder.batches == {}
 
 
 def test_dry_test_exports_a_heavy_query_and_the_next_run_does_not_try_to_execute_it(stage: Stage) -> None:
@@ -135,7 +136,7 @@ def test_dry_test_exports_a_heavy_query_and_the_next_run_does_not_try_to_execute
     test = exporter.tested("t1")
     assert (test["result"], test["reason"]) == ("Held", "RecipientLimitExceeded")
     assert test["recipients"]["accepted"] == 1200
-    assert stage.sandbox.ledger.batches == {}
+    assert stage.sandbox.recorder.batches == {}
     before = executions(stage)
     assert exporter.status()["heavyQuery"]
 

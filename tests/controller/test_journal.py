@@ -21,7 +21,7 @@ from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import ActiveRun, Status
 from tests.controller.exporters import ZONE, at, body, initial_status, planned
-from tests.environment.clock import SteeredClock
+from tests.support.clock import SteeredClock
 
 ME = ProcessIdentity.new(lease=None, pod="me", instance="me")
 NOW = at("2026-11-24 12:00")

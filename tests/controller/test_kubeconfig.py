@@ -16,10 +16,10 @@ from qualtrics_exporter.controller.kube.auth import connect, login
 from qualtrics_exporter.controller.kube.errors import NotConfigured, Unreachable
 from tests.controller.kubeconfig_file import write_kubeconfig
 from tests.controller.patient_api import patient_api
-from tests.environment.inspection import Inspection
-from tests.environment.waiting import HANG_SECONDS
 from tests.remote.scripted_proxy import ScriptedProxy
 from tests.remote.servers import ReceivedRequest, Server, answer
+from tests.support.inspection import Inspection
+from tests.support.waiting import HANG_SECONDS
 
 SECRET = {"metadata": {"uid": "u", "resourceVersion": "1"}, "data": {}}
 

@@ -27,8 +27,8 @@ from qualtrics_exporter.controller.kube.auth import connect
 from qualtrics_exporter.controller.leader_election import LeaderElection
 from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from tests.controller.patient_api import patient_api
-from tests.environment.controlplane import ControlPlane
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.controlplane import ControlPlane
+from tests.support.waiting import HANG_SECONDS
 
 PACES = (1, 4, 16)
 """The factors of the times of a Lease, one for each attempt."""

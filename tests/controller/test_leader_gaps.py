@@ -8,7 +8,7 @@ from qualtrics_exporter.clock import WatchedClock
 from qualtrics_exporter.controller.leader_gaps import MAX_GAPS, UNSURE_SECONDS, LeaderRecord, Leadership
 from qualtrics_exporter.controller.run_holders import ProcessIdentity
 from tests.controller.exporters import at
-from tests.environment.clock import SteeredClock
+from tests.support.clock import SteeredClock
 
 NOON = at("2026-11-23 12:00")
 HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)

@@ -22,7 +22,7 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Delivery, HistoryEntry, Status
 from tests.controller.exporters import ZONE, at, exporter, initial_status
 from tests.controller.exporters import body as exporter_body
-from tests.environment.clock import SteeredClock
+from tests.support.clock import SteeredClock
 
 NOW = at("2026-11-23 12:00")
 KEY = Key("dex", "teams-rollout", "11111111-2222-3333-4444-555555555555")

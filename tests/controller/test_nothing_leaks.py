@@ -1,7 +1,7 @@
 """Addresses, tokens and secrets never appear in anything that the operator writes."""
 
 from tests.controller.test_tokens_in_status import digest
-from tests.environment.stage import Stage
+from tests.support.stage import Stage
 
 # The prefix distinguishes them from the addresses in the spec, which the user wrote there.
 PLANTED = [f"planted.person{n}@example.com" for n in range(30)]

@@ -1,7 +1,8 @@
 """What the status reports about the text of a query: errors, warnings, drift and held runs."""
 
-from tests.environment.stage import AppliedExporter, Stage
-from tests.environment.waiting import eventually
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 GOOD = "users | with execution.events during past 7d\n| list ad.email_address\n"
 BAD = "users | with execution.events during past 7d\n| where binary.name ==\n| list ad.email_address\n"
@@ -17,7 +18,7 @@ def save_query(stage: Stage, query_id: str, text: str) -> str:
 
 def executions(stage: Stage) -> int:
     """The number of queries that Nexthink executed."""
-    return stage.sandbox.ledger.count("nexthink.execute")
+    return stage.sandbox.recorder.count("nexthink.execute")
 
 
 def event_note(exporter: AppliedExporter, reason: str) -> str:
@@ -49,7 +50,7 @@ def test_invalid_query_stalls_the_exporter_and_is_never_executed(stage: Stage) -
     slot = exporter.ended(2)
     assert (slot["trigger"], slot["result"], slot["reason"]) == ("Schedule", "Failed", "QueryInvalid")
     assert executions(stage) == 0
-    assert stage.sandbox.ledger.batches == {}
+    assert stage.sandbox.recorder.batches == {}
 
     exporter.change(**{"nexthink.query": GOOD, "nexthink.queryId": save_query(stage, "#corrected", GOOD)})
     exporter.until(lambda status: status["observedGeneration"] == 2, "the new text is checked")
@@ -172,7 +173,7 @@ def test_query_drift_shows_both_texts_and_holds_runs_with_policy_hold(stage: Sta
     entry = exporter.ended()
     assert (entry["result"], entry["reason"]) == ("Succeeded", "QueryDrift")
 
-    batches = len(stage.sandbox.ledger.batches)
+    batches = len(stage.sandbox.recorder.batches)
     exporter.change(**{"nexthink.driftPolicy": "Hold"})
     exporter.checked()
     exporter.annotate(run_requested_at="second")
@@ -180,8 +181,8 @@ def test_query_drift_shows_both_texts_and_holds_runs_with_policy_hold(stage: Sta
     assert (held["result"], held["reason"]) == ("Held", "QueryDrift")
     assert "the spec has '7d', Nexthink runs '30d'" in held["message"]
     assert "Nobody was mailed" in held["message"]
-    assert len(stage.sandbox.ledger.batches) == batches
-    assert len(stage.sandbox.ledger.distributions) == 1
+    assert len(stage.sandbox.recorder.batches) == batches
+    assert len(stage.sandbox.recorder.distributions) == 1
 
     stage.sandbox.account.queries["#drift"].executed = GOOD
     exporter.annotate(run_requested_at="third")

@@ -19,7 +19,7 @@ from qualtrics_exporter.controller.work_item import Turn
 from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.controller.exporters import body, exporter
 from tests.controller.test_resolution import ENDED_AT, after_unknown
-from tests.environment.clock import SteeredClock
+from tests.support.clock import SteeredClock
 
 
 class FakeCluster:

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from tests.controller.recipients import EVERYBODY, MailedAddresses
-from tests.environment.operator import Operator
-from tests.environment.stage import AppliedExporter, Stage
-from tests.environment.waiting import eventually
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.operator import Operator
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 
 def kill_during(stage: Stage, operation: str, when: str) -> tuple[Operator, AppliedExporter]:
@@ -28,10 +29,10 @@ def test_run_killed_before_qualtrics_received_its_send_is_looked_up_and_never_se
     operator.start()
     entry = stage.while_time_passes(exporter.ended)
     assert (entry["result"], entry["reason"]) == ("Unknown", "DeliveryUnknown")
-    assert stage.sandbox.ledger.count("qualtrics.list_distributions") == 5
+    assert stage.sandbox.recorder.count("qualtrics.list_distributions") == 5
     assert entry["batchId"] in entry["message"]
-    assert stage.sandbox.ledger.distributions == []
-    assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 1
+    assert stage.sandbox.recorder.distributions == []
+    assert stage.sandbox.recorder.count("qualtrics.create_distribution") == 1
     assert exporter.condition("LastRunSucceeded")["status"] == "Unknown"
     exporter.wait_for_event("DeliveryUnknown")
 
@@ -49,7 +50,7 @@ def test_interrupted_run_that_is_too_late_to_restart_ends_as_missed(stage: Stage
     operator.start()
     entry = exporter.ended()
     assert (entry["result"], entry["reason"]) == ("Missed", "DeadlineExceeded")
-    assert stage.sandbox.ledger.distributions == []
+    assert stage.sandbox.recorder.distributions == []
     exporter.annotate(run_requested_at="second")
     assert exporter.ended(2)["result"] == "Succeeded"
 
@@ -66,7 +67,7 @@ def test_killed_delivering_test_fails_with_interrupted(stage: Stage) -> None:
     operator.start()
     test = exporter.tested("t")
     assert (test["result"], test["reason"]) == ("Failed", "Interrupted")
-    assert stage.sandbox.ledger.distributions == []
+    assert stage.sandbox.recorder.distributions == []
 
 
 def test_graceful_stop_leaves_an_unsent_run_to_the_next_start(stage: Stage, mailed_addresses: MailedAddresses) -> None:
@@ -100,7 +101,7 @@ def test_graceful_stop_finishes_a_send_in_progress(stage: Stage, mailed_addresse
     assert exporter.status().get("activeRun", {}).get("step", "Sent") == "Sent"
     operator.start()
     assert exporter.ended()["result"] == "Succeeded"
-    assert len(stage.sandbox.ledger.distributions) == 1
+    assert len(stage.sandbox.recorder.distributions) == 1
 
 
 @pytest.mark.parametrize("change", ["suspend", "edit", "delete"])
@@ -124,15 +125,15 @@ def test_suspension_edit_or_deletion_during_a_run_takes_effect_before_the_send(
 
     if change == "delete":
         stage.exporter("another").checked()
-        assert stage.sandbox.ledger.distributions == []
+        assert stage.sandbox.recorder.distributions == []
         return
     entry = exporter.ended()
     if change == "suspend":
         assert (entry["result"], entry["reason"]) == ("Skipped", "Suspended")
-        assert stage.sandbox.ledger.distributions == []
+        assert stage.sandbox.recorder.distributions == []
     else:
         assert entry["result"] == "Succeeded"
-        (sent,) = stage.sandbox.ledger.distributions
+        (sent,) = stage.sandbox.recorder.distributions
         assert sent.subject == "The new subject"
         assert mailed_addresses(stage) == EVERYBODY
 
@@ -157,4 +158,4 @@ def test_stop_during_the_wait_after_a_refused_send_leaves_the_retry_to_the_next_
     entry = stage.while_time_passes(exporter.ended)
     assert (entry["result"], entry["batchId"]) == ("Succeeded", run["batchId"])
     assert mailed_addresses(stage) == EVERYBODY
-    assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 2
+    assert stage.sandbox.recorder.count("qualtrics.create_distribution") == 2

@@ -14,7 +14,7 @@ from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import SAMPLED_GROUPS, ActiveRun, Result, SampledGroup, Status, entry_of
 from tests.controller.exporters import ZONE, at, exporter, initial_status, planned
-from tests.environment.stage import Stage
+from tests.support.stage import Stage
 
 MONDAY = at("2026-11-23 12:00")
 RUN = request_run_id("uid", "token")
@@ -131,7 +131,7 @@ def test_requested_runs_survey_each_person_once_in_a_cycle(shared_stage: Stage) 
     applied.checked()
 
     def mailed() -> list[str]:
-        distributions = [sent for sent in shared_stage.sandbox.ledger.distributions if sent.subject == "sampled"]
+        distributions = [sent for sent in shared_stage.sandbox.recorder.distributions if sent.subject == "sampled"]
         return sorted(recipient for sent in distributions for recipient in sent.recipients)
 
     applied.annotate(run_requested_at="first")

@@ -7,7 +7,7 @@ import pytest
 from hack import plain_yaml
 from hack.files import ROOT
 from qualtrics_exporter.sandbox.samples import SAMPLES
-from tests.environment.stage import Stage
+from tests.support.stage import Stage
 
 MANIFESTS = {
     path: body
@@ -43,6 +43,6 @@ def test_sample_becomes_ready_and_mails_exactly_the_people_of_its_query(shared_s
     entry = exporter.ended()
     assert (entry["result"], entry["reason"]) == ("Succeeded", "Succeeded")
     assert exporter.condition("QueryInSync")["status"] == "True"
-    (sent,) = (d for d in shared_stage.sandbox.ledger.distributions if d.id == entry["distributionId"])
+    (sent,) = (d for d in shared_stage.sandbox.recorder.distributions if d.id == entry["distributionId"])
     assert set(map(str.lower, sent.recipients)) == {f"{name.lower()}@example.com" for name in sample.names if name}
     assert len(sent.recipients) == len(set(map(str.lower, sent.recipients)))

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.environment import chart_rules
-from tests.environment.operator import Operator
-from tests.environment.stage import KIND, AppliedExporter, Stage
-from tests.environment.waiting import eventually
+from tests.support import chart_rules
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.operator import Operator
+from tests.support.stage import KIND, Stage
+from tests.support.waiting import eventually
 
 ABANDONED_AFTER = timedelta(minutes=5)
 
@@ -59,8 +60,8 @@ def test_exporter_that_leaves_and_rejoins_the_selector_during_a_run_has_one_task
     assert (active_run(exporter)["holder"], active_run(exporter)["attempt"]) == (attempt["holder"], attempt["attempt"])
     stage.sandbox.release()
     assert exporter.ended()["result"] == "Succeeded"
-    assert stage.sandbox.ledger.count("qualtrics.create_batch") == 1
-    assert len(stage.sandbox.ledger.distributions) == 1
+    assert stage.sandbox.recorder.count("qualtrics.create_batch") == 1
+    assert len(stage.sandbox.recorder.distributions) == 1
 
 
 def shard(stage: Stage, team: str) -> Operator:
@@ -100,7 +101,7 @@ def test_shard_takes_over_a_run_only_after_its_holder_is_gone(stage: Stage) -> N
     assert heartbeat(exporter) - last_heartbeat >= ABANDONED_AFTER
     stage.sandbox.release()
     assert exporter.ended()["result"] == "Succeeded"
-    assert len(stage.sandbox.ledger.distributions) == 1
+    assert len(stage.sandbox.recorder.distributions) == 1
 
 
 def test_next_leader_of_the_same_lease_takes_over_a_run_at_once(stage: Stage) -> None:
@@ -122,7 +123,7 @@ def test_next_leader_of_the_same_lease_takes_over_a_run_at_once(stage: Stage) ->
     assert stage.clock.now() - began < ABANDONED_AFTER, "it does not wait until the heartbeat is too old"
     stage.sandbox.release()
     assert exporter.ended()["result"] == "Succeeded"
-    assert len(stage.sandbox.ledger.distributions) == 1
+    assert len(stage.sandbox.recorder.distributions) == 1
 
 
 @pytest.mark.parametrize(
@@ -145,4 +146,4 @@ def test_recreated_exporter_has_no_history_and_its_predecessor_sends_nothing(sta
     assert exporter.history() == []
     exporter.annotate(run_requested_at="for the new exporter")
     assert exporter.ended()["result"] == "Succeeded"
-    assert len(stage.sandbox.ledger.distributions) == 1, "nothing is sent for an exporter that was deleted"
+    assert len(stage.sandbox.recorder.distributions) == 1, "nothing is sent for an exporter that was deleted"

@@ -15,7 +15,7 @@ from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.resource.reasons import Reason
 from tests.controller.patient_api import patient_api
-from tests.environment.controlplane import ControlPlane
+from tests.support.controlplane import ControlPlane
 
 SOURCE = "Secret dex/remote"
 CLIENT: dict[str, str | bytes] = {"clientId": "the-id", "clientSecret": "hunter2"}

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.environment.stage import Stage
-from tests.environment.waiting import eventually
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 HOURLY: dict[str, Any] = {"schedule.frequency": "Hourly", "schedule.everyHours": 4, "schedule.dayOfWeek": None}
 DAILY = {"schedule.frequency": "Daily", "schedule.dayOfWeek": None}
@@ -42,7 +42,7 @@ def test_slot_runs_once_although_the_operator_restarts(stage: Stage, kind: str) 
     exporter.annotate(test_requested_at="after-the-restart")
     exporter.tested("after-the-restart")
     assert len(exporter.history()) == 1
-    assert len(stage.sandbox.ledger.distributions) == 1
+    assert len(stage.sandbox.recorder.distributions) == 1
 
 
 def test_two_operators_with_different_default_zones_agree_on_the_slots_and_send_once(stage: Stage) -> None:
@@ -56,7 +56,7 @@ def test_two_operators_with_different_default_zones_agree_on_the_slots_and_send_
     stage.clock.advance((due - stage.clock.now()).total_seconds() + 5)
     entry = exporter.ended()
     assert (entry["result"], entry["scheduledTime"]) == ("Succeeded", stamp(due))
-    assert len(stage.sandbox.ledger.distributions) == 1
+    assert len(stage.sandbox.recorder.distributions) == 1
     assert exporter.status()["timeZone"] == zone
 
 
@@ -69,7 +69,7 @@ def test_slot_due_during_downtime_runs_within_its_deadline(stage: Stage) -> None
     operator.start()
     entry = exporter.ended()
     assert (entry["result"], entry["scheduledTime"]) == ("Succeeded", stamp(FIRST["daily"][1]))
-    assert len(stage.sandbox.ledger.distributions) == 1
+    assert len(stage.sandbox.recorder.distributions) == 1
 
 
 def test_slots_past_their_deadline_are_reported_as_missed_and_mail_nobody(stage: Stage) -> None:
@@ -85,7 +85,7 @@ def test_slots_past_their_deadline_are_reported_as_missed_and_mail_nobody(stage:
     exporter.wait_for_event("DeadlineExceeded")
     assert exporter.condition("LastRunSucceeded")["status"] == "False"
     assert exporter.status()["nextScheduleTime"] == "2026-11-27T23:20:00Z"
-    assert stage.sandbox.ledger.distributions == []
+    assert stage.sandbox.recorder.distributions == []
 
 
 def test_slot_due_during_a_run_is_skipped_with_an_entry(stage: Stage) -> None:
@@ -100,7 +100,7 @@ def test_slot_due_during_a_run_is_skipped_with_an_entry(stage: Stage) -> None:
     exporter.ended(2)
     results = {entry["scheduledTime"]: (entry["result"], entry["reason"]) for entry in exporter.history()}
     assert results["2026-11-24T13:20:00Z"] == ("Skipped", "RunActive")
-    assert len(stage.sandbox.ledger.distributions) <= 1
+    assert len(stage.sandbox.recorder.distributions) <= 1
 
 
 def test_deleted_exporter_loses_its_metrics_and_sends_nothing(stage: Stage) -> None:
@@ -113,4 +113,4 @@ def test_deleted_exporter_loses_its_metrics_and_sends_nothing(stage: Stage) -> N
     stage.clock.advance(24 * 3600)
     other = stage.exporter("another", **DAILY)
     other.checked()
-    assert stage.sandbox.ledger.distributions == []
+    assert stage.sandbox.recorder.distributions == []

@@ -10,7 +10,7 @@ from qualtrics_exporter.controller.kube.errors import ClusterError
 from qualtrics_exporter.controller.sweep import Sweep
 from tests.controller.fake_api import exporter
 from tests.controller.watch_with_queue import WatchWithQueue
-from tests.environment.clock import SteeredClock
+from tests.support.clock import SteeredClock
 
 
 class PausedClock(SteeredClock):

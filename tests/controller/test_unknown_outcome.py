@@ -3,8 +3,9 @@
 from typing import Any
 
 from tests.controller.recipients import EVERYBODY, MailedAddresses
-from tests.environment.stage import AppliedExporter, Stage
-from tests.environment.waiting import eventually
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 
 def end_as_unknown(stage: Stage, drop: str) -> tuple[AppliedExporter, dict[str, Any]]:
@@ -47,7 +48,7 @@ def test_user_reports_an_unknown_run_as_not_sent_and_sends_it_with_a_new_request
     exporter.annotate(run_requested_at="second")
     assert exporter.ended(2)["result"] == "Succeeded"
     assert mailed_addresses(stage) == EVERYBODY
-    assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 2
+    assert stage.sandbox.recorder.count("qualtrics.create_distribution") == 2
 
 
 def test_distribution_that_qualtrics_lists_late_is_found_after_a_restart(
@@ -59,19 +60,19 @@ def test_distribution_that_qualtrics_lists_late_is_found_after_a_restart(
     operator.kill()
     stage.sandbox.fault("qualtrics.list_distributions", status=403)  # the look-up after ten minutes fails
     operator.start()
-    look_ups = stage.sandbox.ledger.count("qualtrics.list_distributions")
+    look_ups = stage.sandbox.recorder.count("qualtrics.list_distributions")
     stage.clock.advance(10 * 60)
     eventually(
-        lambda: stage.sandbox.ledger.count("qualtrics.list_distributions") > look_ups, "the operator looks it up"
+        lambda: stage.sandbox.recorder.count("qualtrics.list_distributions") > look_ups, "the operator looks it up"
     )
     assert exporter.history() == [entry]
     stage.clock.advance(5 * 60)
     wait_for_event(exporter, "FoundLater")
-    (sent,) = stage.sandbox.ledger.distributions
+    (sent,) = stage.sandbox.recorder.distributions
     status = exporter.status()
     assert [(e["result"], e["distributionId"]) for e in status["history"]] == [("Succeeded", sent.id)]
     assert status["lastSuccessfulTime"] == entry["completionTime"]
     assert exporter.condition("LastRunSucceeded")["status"] == "True"
     assert exporter.delivered()["sent"] == 6
     assert mailed_addresses(stage) == EVERYBODY
-    assert stage.sandbox.ledger.count("qualtrics.create_distribution") == 1
+    assert stage.sandbox.recorder.count("qualtrics.create_distribution") == 1

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.environment.stage import AppliedExporter, Stage
-from tests.environment.waiting import eventually
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 HOURLY = {"schedule": {"frequency": "Hourly", "everyHours": 4, "timeZone": "UTC"}}
 REASON = "SecretNotReadable"
@@ -24,15 +25,15 @@ def wait_for_status(stage: Stage, exporter: AppliedExporter, condition: Any, wha
 
 
 def test_unreadable_secret_is_reported_in_ready_until_it_can_be_read(stage: Stage) -> None:
-    gate = stage.gate()
-    stage.operator(gate=gate)
-    gate.fault("api.secret", times=None, status=500)
+    fault_proxy = stage.fault_proxy()
+    stage.operator(fault_proxy=fault_proxy)
+    fault_proxy.fault("api.secret", times=None, status=500)
     exporter = stage.exporter()
 
     # The first check reports it: no time passes.
     exporter.until(lambda _: exporter.condition("Ready").get("reason") == REASON, f"Ready has the reason {REASON}")
     assert exporter.condition("Ready")["status"] != "True"
-    gate.clear_faults()
+    fault_proxy.clear_faults()
     wait_for_status(stage, exporter, lambda _: exporter.condition("Ready")["status"] == "True", "it is ready")
 
 
@@ -40,11 +41,11 @@ def test_unreadable_secret_is_reported_in_ready_until_it_can_be_read(stage: Stag
 def test_slot_and_test_fail_with_secret_not_readable_if_a_secret_stays_unreadable(
     stage: Stage, failure: dict[str, Any]
 ) -> None:
-    gate = stage.gate()
-    stage.operator(gate=gate)
+    fault_proxy = stage.fault_proxy()
+    stage.operator(fault_proxy=fault_proxy)
     exporter = stage.exporter(**HOURLY)
     exporter.checked()
-    gate.fault("api.secret", times=None, **failure)
+    fault_proxy.fault("api.secret", times=None, **failure)
     due = datetime.fromisoformat(exporter.status()["nextScheduleTime"])
     stage.clock.advance_to(due + timedelta(seconds=1))
     entry = wait_for_status(stage, exporter, lambda status: status.get("history", [None])[0], "the slot has an entry")
@@ -56,17 +57,17 @@ def test_slot_and_test_fail_with_secret_not_readable_if_a_secret_stays_unreadabl
     exporter.annotate(test_requested_at="while-it-fails")
     test = wait_for_status(stage, exporter, lambda status: status.get("lastTest"), "the test has ended")
     assert test["reason"] == REASON
-    assert stage.sandbox.ledger.distributions == []
+    assert stage.sandbox.recorder.distributions == []
 
 
 def test_slot_succeeds_if_a_secret_is_unreadable_for_a_moment(stage: Stage) -> None:
-    gate = stage.gate()
-    stage.operator(gate=gate)
+    fault_proxy = stage.fault_proxy()
+    stage.operator(fault_proxy=fault_proxy)
     exporter = stage.exporter(**HOURLY)
     exporter.checked()
-    gate.fault("api.secret", times=2, status=500)
+    fault_proxy.fault("api.secret", times=2, status=500)
     due = datetime.fromisoformat(exporter.status()["nextScheduleTime"])
     stage.clock.advance_to(due + timedelta(seconds=1))
     entry = wait_for_status(stage, exporter, lambda status: status.get("history", [None])[0], "the slot has an entry")
     assert entry["result"] == "Succeeded"
-    assert len(stage.sandbox.ledger.distributions) == 1
+    assert len(stage.sandbox.recorder.distributions) == 1

@@ -23,7 +23,7 @@ from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden
 from qualtrics_exporter.controller.kube.namespace_watch import NamespaceWatch, Timings
 from tests.controller.fake_api import FakeApi, Handler, exporter, reset, silence, status, stream
 from tests.controller.watch_with_queue import WatchWithQueue
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 
 def line(event: Any) -> bytes:

@@ -14,7 +14,7 @@ from qualtrics_exporter.controller.work_item import BURST, REFILL_SECONDS, Turn
 from qualtrics_exporter.controller.work_queue import WorkQueue
 from qualtrics_exporter.fair_share import Tenant
 from tests.controller.exporters import at
-from tests.environment.clock import SteeredClock
+from tests.support.clock import SteeredClock
 
 NOON = at("2026-11-23 12:00")
 A, B = Tenant("a", "nexthink"), Tenant("b", "nexthink")

@@ -111,12 +111,12 @@ class VirtualOperator:
 
     def sent(self, name: str) -> int:
         """Return how many surveys this exporter sent."""
-        return sum(sent.subject == f"Subject of {name}" for sent in self.brand.ledger.distributions)
+        return sum(sent.subject == f"Subject of {name}" for sent in self.brand.recorder.distributions)
 
     def sent_twice(self) -> list[str]:
         """Return the runs that were sent more than once."""
-        ledger = self.brand.ledger
-        runs = Counter(run for sent in ledger.distributions for run in ledger.batches[sent.batch_id or ""].run_ids)
+        recorder = self.brand.recorder
+        runs = Counter(run for sent in recorder.distributions for run in recorder.batches[sent.batch_id or ""].run_ids)
         return [run for run, number in runs.items() if number > 1]
 
     def internal_errors(self) -> list[str]:

@@ -7,15 +7,15 @@ import sys
 import pytest
 
 from hack.files import ROOT
-from tests.environment import chart_rules, demo
-from tests.environment.waiting import HANG_SECONDS
+from tests.support import chart_rules, demo
+from tests.support.waiting import HANG_SECONDS
 
 
 @pytest.mark.usefixtures("control_plane")
 def test_demo_mails_each_person_of_the_query_once() -> None:
     """The demo starts a control plane of its own. The fixture only builds the program for it."""
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.environment.demo"], cwd=ROOT, capture_output=True, text=True, timeout=HANG_SECONDS
+        [sys.executable, "-m", "tests.support.demo"], cwd=ROOT, capture_output=True, text=True, timeout=HANG_SECONDS
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     outbox = ended.stdout.partition("The outbox")[2]

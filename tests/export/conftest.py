@@ -25,7 +25,7 @@ from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Trigger
 from qualtrics_exporter.sandbox import Account, Sandbox
 from qualtrics_exporter.sandbox.account import Query
-from tests.environment.clock import AutoAdvancingClock, SteeredClock
+from tests.support.clock import AutoAdvancingClock, SteeredClock
 
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
@@ -102,11 +102,11 @@ class Exporter:
 
     def mailed(self) -> dict[str, int]:
         """The number of mails for each address."""
-        return dict(self.sandbox.ledger.mails())
+        return dict(self.sandbox.recorder.mails())
 
     def count_calls(self, operation: str) -> int:
         """The number of calls of this operation that Qualtrics received."""
-        return self.sandbox.ledger.count(f"qualtrics.{operation}")
+        return self.sandbox.recorder.count(f"qualtrics.{operation}")
 
     async def run_with_change_before(self, operation: str, change: Callable[[], object]) -> HistoryEntry:
         """Run, and apply `change` immediately before the remote service handles the operation."""
@@ -140,13 +140,13 @@ def account() -> Account:
 async def sandbox(account: Account, clock: SteeredClock) -> AsyncIterator[Sandbox]:
     async with Sandbox(account, clock=clock) as running:
         yield running
-        assert running.ledger.errors == []
+        assert running.recorder.errors == []
 
 
 @pytest.fixture
 async def exporter(sandbox: Sandbox, clock: SteeredClock, tmp_path: Path) -> AsyncIterator[Exporter]:
     async with open_clients(sandbox.secrets(), clock) as clients:
         yield Exporter(sandbox, clock, clients, tmp_path / "journal.json")
-        for sent in sandbox.ledger.distributions:
-            assert sandbox.ledger.batches[sent.batch_id or ""].repeated() == {}, "a person is in a sent batch twice"
-        assert all(sent.links_read == 0 for sent in sandbox.ledger.distributions)
+        for sent in sandbox.recorder.distributions:
+            assert sandbox.recorder.batches[sent.batch_id or ""].repeated() == {}, "a person is in a sent batch twice"
+        assert all(sent.links_read == 0 for sent in sandbox.recorder.distributions)

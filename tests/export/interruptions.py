@@ -14,9 +14,9 @@ from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.resource.status import ActiveRun
-from tests.environment.clock import AutoAdvancingClock, SteeredClock
-from tests.environment.waiting import HANG_SECONDS
 from tests.export.conftest import Exporter, claim_run
+from tests.support.clock import AutoAdvancingClock, SteeredClock
+from tests.support.waiting import HANG_SECONDS
 
 ONE_MAIL_EACH = {f"{name}@example.com": 1 for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
 """The mails of a complete run in the default account."""
@@ -188,4 +188,4 @@ def active_step(exporter: Exporter) -> str | None:
 
 def send_requests(exporter: Exporter) -> list[datetime]:
     """The times at which Qualtrics received requests to send."""
-    return [call.at for call in exporter.sandbox.ledger.of("qualtrics.create_distribution")]
+    return [call.at for call in exporter.sandbox.recorder.of("qualtrics.create_distribution")]

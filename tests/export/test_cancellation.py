@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.export.shield import shield_until_done
-from tests.environment.clock import SteeredClock
 from tests.export.conftest import START, Exporter
 from tests.export.interruptions import (
     BEFORE_THE_SEND,
@@ -16,6 +15,7 @@ from tests.export.interruptions import (
     started,
     was_cancelled,
 )
+from tests.support.clock import SteeredClock
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ async def test_check_of_a_valid_exporter_passes_and_creates_nothing(exporter: Ex
     assert checks.error is None
     assert checks.query_sync
     assert checks.query_sync.in_sync
-    assert not exporter.sandbox.ledger.batches
+    assert not exporter.sandbox.recorder.batches
 
 
 async def test_check_that_skips_the_query_executes_nothing(exporter: Exporter) -> None:
@@ -25,7 +25,7 @@ async def test_check_that_skips_the_query_executes_nothing(exporter: Exporter) -
 
     assert checks.error is None
     assert checks.query_sync is None
-    assert exporter.sandbox.ledger.count("nexthink.execute") == 0
+    assert exporter.sandbox.recorder.count("nexthink.execute") == 0
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ async def test_check_reads_one_address_of_the_result(exporter: Exporter) -> None
 
     assert checks.error is None
     assert checks.counts == Counts(returned=1, empty=0, invalid=0, duplicate=0, accepted=1)
-    assert exporter.sandbox.ledger.count("nexthink.export") == 0
+    assert exporter.sandbox.recorder.count("nexthink.export") == 0
 
 
 async def test_check_fails_if_the_query_returns_no_address(exporter: Exporter) -> None:
@@ -88,7 +88,7 @@ async def test_dry_test_counts_all_rows_by_kind_and_imports_nobody(exporter: Exp
     assert entry.recipients == Counts(returned=people + 5, empty=2, invalid=1, duplicate=2, accepted=people)
     counts = f"returned {people + 5} rows: {people} people, 2 without an address, 1 invalid, 2 duplicate."
     assert counts in entry.message
-    assert not exporter.sandbox.ledger.batches
+    assert not exporter.sandbox.recorder.batches
 
 
 async def test_dry_test_compares_the_whole_audience_with_max_recipients(exporter: Exporter) -> None:
@@ -216,7 +216,7 @@ async def test_check_does_not_repeat_the_qualtrics_part_while_nexthink_fails(exp
     verdict = await check(exporter.spec, exporter.clients, known=Known(qualtrics=(PROXIED,)))
 
     assert [error.reason for error in verdict.errors] == ["QueryNotFound"]
-    assert exporter.sandbox.ledger.count("qualtrics.read_survey") == 0
+    assert exporter.sandbox.recorder.count("qualtrics.read_survey") == 0
     assert not verdict.qualtrics_checked
     assert verdict.qualtrics_warnings == (PROXIED,), "the warnings of the earlier check are missing"
 

@@ -57,7 +57,7 @@ async def test_resumed_run_imports_into_a_new_batch_after_a_crash(exporter: Expo
     exporter.set_people(["ana@example.com", "new@example.com"])
     await exporter.run()
 
-    assert [len(batch.addresses) for batch in exporter.sandbox.ledger.batches.values()] == [6, 2]
+    assert [len(batch.addresses) for batch in exporter.sandbox.recorder.batches.values()] == [6, 2]
     assert exporter.mailed() == {"ana@example.com": 1, "new@example.com": 1}
 
 

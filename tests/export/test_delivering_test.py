@@ -11,7 +11,7 @@ async def test_delivering_test_mails_twenty_people_and_is_not_in_the_history(exp
 
     assert (entry.result, entry.reason, entry.trigger) == ("Succeeded", "TestDelivered", "Test")
     assert list(exporter.mailed()) == [f"user{n:06d}@example.com" for n in range(1, 21)]
-    assert exporter.sandbox.ledger.count("nexthink.export") == 0
+    assert exporter.sandbox.recorder.count("nexthink.export") == 0
     with exporter.open_journal() as journal:
         assert journal.history == []
 

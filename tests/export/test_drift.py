@@ -146,7 +146,7 @@ async def test_unchanged_query_is_executed_twice_and_in_sync(exporter: Exporter,
     assert ended.query
     assert ended.query.in_sync
     assert (ended.entry.result, ended.entry.reason) == ("Succeeded", "Succeeded")
-    assert exporter.sandbox.ledger.count(EXECUTE) == 2
+    assert exporter.sandbox.recorder.count(EXECUTE) == 2
 
 
 async def test_run_fails_if_the_export_contains_no_address(exporter: Exporter, policy: str) -> None:

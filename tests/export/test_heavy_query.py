@@ -34,7 +34,7 @@ def failing_execution(request: pytest.FixtureRequest, exporter: Exporter) -> Non
 
 
 def call_counts(exporter: Exporter, *operations: str) -> list[int]:
-    return [exporter.sandbox.ledger.count(operation) for operation in operations]
+    return [exporter.sandbox.recorder.count(operation) for operation in operations]
 
 
 @pytest.mark.usefixtures("failing_execution")
@@ -291,7 +291,7 @@ async def test_dry_test_counts_the_people_of_the_export(exporter: Exporter) -> N
     assert (entry.result, entry.reason) == ("Succeeded", "TestPassed")
     assert entry.recipients
     assert entry.recipients.accepted == 2500
-    assert not exporter.sandbox.ledger.batches
+    assert not exporter.sandbox.recorder.batches
 
 
 async def test_execution_has_a_short_timeout_unless_the_drift_policy_is_hold(exporter: Exporter) -> None:

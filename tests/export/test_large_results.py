@@ -15,8 +15,8 @@ from qualtrics_exporter.export.result_memory import ADDRESS_BYTES, CHUNK_BYTES, 
 from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.qualtrics.chunks import MOST_CONTACTS, body, chunks
 from qualtrics_exporter.remote.transport import MAX_LARGE_RESPONSES
-from tests.environment.waiting import HANG_SECONDS
 from tests.export.conftest import Exporter
+from tests.support.waiting import HANG_SECONDS
 
 PEOPLE = 3000
 
@@ -96,7 +96,7 @@ async def test_run_with_long_addresses_releases_its_memory_and_reserves_more(exp
     exporter.faults.release("qualtrics.import_contacts")
     assert (await run).result == "Succeeded"
     assert exporter.mailed() == dict.fromkeys(LONG, 1)
-    assert exporter.sandbox.ledger.count("nexthink.download") == 2
+    assert exporter.sandbox.recorder.count("nexthink.download") == 2
 
 
 async def test_heavy_query_with_long_addresses_reserves_memory_twice(exporter: Exporter) -> None:

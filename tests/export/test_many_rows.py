@@ -13,8 +13,8 @@ from qualtrics_exporter.export.addresses import identity, plain_identities, trim
 from qualtrics_exporter.export.cell_table import PARTS, CellTable
 from qualtrics_exporter.export.recipients import COUNTED_BYTES, NoRoom, Recipients
 from qualtrics_exporter.export.result_memory import ADDRESS_BYTES, RECIPIENT_BYTES
-from tests.environment.work import work
 from tests.export.address_strategies import NEAR_ADDRESSES, PLAIN_ADDRESSES
+from tests.support.work import work
 
 DOMAINS = (
     *("example.com", "EXAMPLE.com", "a.b", "a.b.museum", "ab--c.com", "-a.com", "a-.com", "a-b.co.uk", "example.com."),

@@ -14,8 +14,8 @@ from qualtrics_exporter.export.addresses import identity
 from qualtrics_exporter.export.recipients import NoRoom, Recipients
 from qualtrics_exporter.export.result_memory import LONGEST_RECIPIENT_BYTES
 from qualtrics_exporter.resource.status import RecipientCounts as Counts
-from tests.environment.work import work
 from tests.export.address_strategies import NEAR_ADDRESSES, PLAIN_ADDRESSES
+from tests.support.work import work
 
 
 def recipients_of(*rows: str) -> Recipients:

@@ -11,7 +11,6 @@ from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged, Sus
 from qualtrics_exporter.export.look_up import LIST_LAG
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.resource.status import ActiveRun
-from tests.environment.clock import SteeredClock
 from tests.export.conftest import START, Exporter
 from tests.export.interruptions import (
     ONE_MAIL_EACH,
@@ -31,6 +30,7 @@ from tests.export.interruptions import (
     started,
     was_cancelled,
 )
+from tests.support.clock import SteeredClock
 
 LAG = LIST_LAG.total_seconds()
 
@@ -66,7 +66,7 @@ async def test_next_process_waits_for_the_list_then_looks_up_and_repeats_the_sen
     assert (entry.result, entry.reason) == ("Succeeded", "Succeeded")
     assert exporter.mailed() == ONE_MAIL_EACH
     first, second = send_requests(exporter)
-    [look_up] = [call.at for call in exporter.sandbox.ledger.of("qualtrics.list_distributions")]
+    [look_up] = [call.at for call in exporter.sandbox.recorder.of("qualtrics.list_distributions")]
     assert timedelta(seconds=50 + LAG) <= look_up - first < timedelta(seconds=60 + LAG)
     assert look_up <= second < look_up + timedelta(seconds=5)
     assert entry.batch_id == run.batch_id
@@ -94,7 +94,7 @@ async def test_look_up_finds_a_distribution_that_was_sent_while_the_clock_was_wr
     exporter.clock.set_wall(START + timedelta(hours=hours))
     await crash_after_refused_send(exporter, status=429, apply_effect=True)
     exporter.clock.set_wall(START)
-    [sent] = exporter.sandbox.ledger.distributions
+    [sent] = exporter.sandbox.recorder.distributions
     sent.send_date = sent.created = START
     assert (await exporter.run()).distribution_id == sent.id
     assert len(send_requests(exporter)) == 1
@@ -126,7 +126,7 @@ async def test_next_process_finds_a_refused_send_that_took_effect(exporter: Expo
     entry = await exporter.run()
 
     assert entry.result == "Succeeded"
-    assert entry.distribution_id == exporter.sandbox.ledger.distributions[0].id
+    assert entry.distribution_id == exporter.sandbox.recorder.distributions[0].id
     assert exporter.count_calls("create_distribution") == 1
     assert exporter.mailed() == ONE_MAIL_EACH
 

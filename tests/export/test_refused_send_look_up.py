@@ -4,7 +4,6 @@ import pytest
 
 from qualtrics_exporter.export.look_up import LIST_LAG
 from qualtrics_exporter.resource.status import ActiveRun
-from tests.environment.clock import SteeredClock
 from tests.export.conftest import START, Exporter
 from tests.export.interruptions import (
     ONE_MAIL_EACH,
@@ -16,6 +15,7 @@ from tests.export.interruptions import (
     crash_after_refused_send,
     send_requests,
 )
+from tests.support.clock import SteeredClock
 
 LAG = LIST_LAG.total_seconds()
 

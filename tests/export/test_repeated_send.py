@@ -16,7 +16,7 @@ async def test_rate_limited_send_is_repeated(exporter: Exporter) -> None:
 
     assert (entry.result, entry.reason) == ("Succeeded", "Succeeded")
     assert exporter.mailed() == ONE_MAIL_EACH
-    calls = exporter.sandbox.ledger.of("qualtrics.create_distribution")
+    calls = exporter.sandbox.recorder.of("qualtrics.create_distribution")
     assert [round((call.at - calls[0].at).total_seconds(), -1) for call in calls] == [0, 600, 1200]
     assert len({write.model_dump_json() for write in sends}) == 3
     assert [write.attempt for write in sends] == [1, 2, 3]
@@ -41,7 +41,7 @@ async def test_run_waits_as_long_as_retry_after_says_up_to_half_an_hour(
     entry = await exporter.run()
 
     assert entry.result == "Succeeded"
-    first, second = exporter.sandbox.ledger.of("qualtrics.create_distribution")
+    first, second = exporter.sandbox.recorder.of("qualtrics.create_distribution")
     assert waited <= (second.at - first.at).total_seconds() < waited + 60
 
 

@@ -14,7 +14,7 @@ NAMES = ["ana", "ben", "chiara", "dmitri", "eva", "farid"]
 
 def nothing_created(exporter: Exporter) -> bool:
     """Whether nothing was created in Qualtrics, and nobody was mailed."""
-    return not exporter.mailed() and not exporter.sandbox.ledger.batches
+    return not exporter.mailed() and not exporter.sandbox.recorder.batches
 
 
 async def test_each_person_of_the_query_gets_one_mail_and_nobody_else(exporter: Exporter) -> None:
@@ -24,7 +24,7 @@ async def test_each_person_of_the_query_gets_one_mail_and_nobody_else(exporter: 
     assert (entry.result, entry.reason) == ("Succeeded", "Succeeded")
     assert entry.message == "The survey was sent, as one distribution, to 6 people."
     assert entry.recipients == Counts(returned=8, empty=1, invalid=0, duplicate=1, accepted=6, imported=6)
-    [sent] = exporter.sandbox.ledger.distributions
+    [sent] = exporter.sandbox.recorder.distributions
     assert (entry.distribution_id, entry.batch_id, entry.survey_id) == (sent.id, sent.batch_id, sent.survey_id)
     assert entry.send_time == sent.send_date
     assert sent.run_ids == [entry.id]
@@ -34,7 +34,7 @@ async def test_small_run_makes_seven_calls(exporter: Exporter) -> None:
     exporter.account.import_polls = 0
     await exporter.run()
 
-    assert exporter.sandbox.ledger.operations() == [
+    assert exporter.sandbox.recorder.operations() == [
         "nexthink.token",
         "nexthink.execute",
         "qualtrics.token",
@@ -51,7 +51,7 @@ async def test_request_to_send_matches_the_spec(exporter: Exporter) -> None:
 
     assert entry.send_time
     account = exporter.account
-    [sent] = exporter.sandbox.ledger.distributions
+    [sent] = exporter.sandbox.recorder.distributions
     assert sent.request == {
         "message": {"libraryId": account.library_id, "messageId": account.message_id},
         "recipients": {"transactionBatchId": entry.batch_id},
@@ -80,8 +80,8 @@ async def test_all_people_are_mailed_for_any_size_of_the_result(exporter: Export
     )
     assert len(exporter.mailed()) == people
     assert set(exporter.mailed().values()) == {1}
-    assert exporter.sandbox.ledger.count("nexthink.export") == exports
-    assert len(exporter.sandbox.ledger.batches) == 1
+    assert exporter.sandbox.recorder.count("nexthink.export") == exports
+    assert len(exporter.sandbox.recorder.batches) == 1
 
 
 async def test_run_with_an_empty_result_succeeds_and_creates_nothing_in_qualtrics(exporter: Exporter) -> None:
@@ -164,7 +164,7 @@ async def test_run_fails_if_the_query_returns_several_fields(exporter: Exporter,
 
     assert (entry.result, entry.reason) == ("Failed", "QueryReturnsSeveralFields")
     assert nothing_created(exporter)
-    assert exporter.sandbox.ledger.count("nexthink.export") == 0
+    assert exporter.sandbox.recorder.count("nexthink.export") == 0
 
 
 async def test_run_with_exactly_max_recipients_is_sent(exporter: Exporter) -> None:
@@ -217,7 +217,7 @@ async def test_token_that_expires_soon_is_renewed_before_the_send(exporter: Expo
     exporter.account.qualtrics_token_seconds = 600
     await exporter.run_with_change_before("qualtrics.import_status", lambda: exporter.clock.advance(400))
 
-    assert exporter.sandbox.ledger.operations()[-2:] == ["qualtrics.token", "qualtrics.create_distribution"]
+    assert exporter.sandbox.recorder.operations()[-2:] == ["qualtrics.token", "qualtrics.create_distribution"]
 
 
 async def test_dry_run_counts_the_people_and_creates_nothing(exporter: Exporter) -> None:
@@ -229,7 +229,7 @@ async def test_dry_run_counts_the_people_and_creates_nothing(exporter: Exporter)
     assert entry.recipients
     assert (entry.recipients.accepted, entry.recipients.imported) == (6, None)
     assert not exporter.mailed()
-    assert not exporter.sandbox.ledger.batches
+    assert not exporter.sandbox.recorder.batches
 
 
 async def test_dry_run_is_held_like_a_run(exporter: Exporter) -> None:
@@ -321,7 +321,7 @@ async def test_run_that_checks_first_finds_an_inactive_survey_before_the_query(e
     entry = await exporter.run(check_first=True)
 
     assert (entry.result, entry.reason) == ("Failed", "SurveyInactive")
-    assert exporter.sandbox.ledger.count("nexthink.execute") == 0
+    assert exporter.sandbox.recorder.count("nexthink.execute") == 0
     assert nothing_created(exporter)
 
 

@@ -12,8 +12,6 @@ from qualtrics_exporter.export.run import MAX_ATTEMPTS
 from qualtrics_exporter.export.run_ids import new_holder, slot_run_id
 from qualtrics_exporter.remote.time_limit import TASK_NAME
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Step
-from tests.environment.clock import SteeredClock
-from tests.environment.waiting import HANG_SECONDS
 from tests.export.conftest import START, Exporter
 from tests.export.interruptions import (
     BEFORE_THE_SEND,
@@ -24,6 +22,8 @@ from tests.export.interruptions import (
     exhaust_send_limit,
     send_requests,
 )
+from tests.support.clock import SteeredClock
+from tests.support.waiting import HANG_SECONDS
 
 HOUR = timedelta(hours=1)
 LAG = LIST_LAG.total_seconds()
@@ -265,7 +265,7 @@ async def test_run_without_time_left_fails_immediately_without_a_call(exporter: 
     entry = await exporter.run(deadline=timedelta(seconds=seconds))
 
     assert failed_at_deadline(entry, exporter)
-    assert not exporter.sandbox.ledger.calls
+    assert not exporter.sandbox.recorder.calls
 
 
 async def test_cancelled_run_with_a_deadline_ends_as_cancelled_and_stays_active(exporter: Exporter) -> None:
@@ -312,7 +312,7 @@ async def test_run_fails_after_the_maximum_number_of_attempts(exporter: Exporter
     assert (entry.result, entry.reason) == ("Failed", "AttemptsExhausted")
     assert f"started {MAX_ATTEMPTS + 1} times" in entry.message
     assert "Nobody was mailed" in entry.message
-    assert not exporter.sandbox.ledger.calls
+    assert not exporter.sandbox.recorder.calls
 
 
 async def test_last_allowed_attempt_can_still_send(exporter: Exporter) -> None:
@@ -333,7 +333,7 @@ async def test_run_without_attempts_left_is_unknown_unless_its_send_certainly_fa
     entry = await resume(exporter, interrupted_run("Sending", MAX_ATTEMPTS, **refused))
 
     assert (entry.result, entry.reason) == (result, reason)
-    assert not exporter.sandbox.ledger.calls
+    assert not exporter.sandbox.recorder.calls
 
 
 async def test_run_that_was_sent_succeeds_after_any_number_of_attempts(exporter: Exporter) -> None:

@@ -144,7 +144,7 @@ async def test_rows_are_counted_from_the_start_after_an_interrupted_download(exp
     assert entry.recipients
     assert (entry.recipients.returned, entry.recipients.duplicate, entry.recipients.accepted) == (3000, 0, 3000)
     assert len(exporter.mailed()) == 3000
-    assert exporter.sandbox.ledger.count(DOWNLOAD) == 2
+    assert exporter.sandbox.recorder.count(DOWNLOAD) == 2
 
 
 async def test_rows_of_an_interrupted_download_do_not_confirm_the_next_download(exporter: Exporter) -> None:

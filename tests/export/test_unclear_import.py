@@ -18,8 +18,8 @@ async def test_import_with_an_unclear_reply_is_repeated_in_a_new_batch(
     entry = await exporter.run()
 
     assert exporter.mailed() == ONE_MAIL_EACH
-    assert len(exporter.sandbox.ledger.batches) == 2
-    assert entry.batch_id == list(exporter.sandbox.ledger.batches)[1]
+    assert len(exporter.sandbox.recorder.batches) == 2
+    assert entry.batch_id == list(exporter.sandbox.recorder.batches)[1]
     assert entry.recipients
     assert entry.recipients.imported == 6
 
@@ -43,8 +43,8 @@ async def test_import_repeated_after_429_is_counted_and_mails_each_person_once(
     entry = await exporter.run()
 
     assert exporter.mailed() == ONE_MAIL_EACH
-    assert len(exporter.sandbox.ledger.batches) == batches
-    assert entry.batch_id == list(exporter.sandbox.ledger.batches)[-1]
+    assert len(exporter.sandbox.recorder.batches) == batches
+    assert entry.batch_id == list(exporter.sandbox.recorder.batches)[-1]
 
 
 async def test_import_without_429_is_not_counted(exporter: Exporter) -> None:
@@ -58,7 +58,7 @@ async def test_all_chunks_are_imported_into_the_new_batch(exporter: Exporter, mo
     exporter.add_fault("import_contacts", drop="after", after=1)
     entry = await exporter.run()
 
-    assert len(exporter.sandbox.ledger.batches) == 2
+    assert len(exporter.sandbox.recorder.batches) == 2
     assert len(exporter.mailed()) == 1_200
     assert set(exporter.mailed().values()) == {1}
     assert entry.recipients
@@ -82,7 +82,7 @@ async def test_run_fails_after_three_batches_and_mails_nobody(
     entry = await exporter.run()
 
     assert (entry.result, entry.reason) == ("Failed", reason)
-    assert len(exporter.sandbox.ledger.batches) == 3
+    assert len(exporter.sandbox.recorder.batches) == 3
     assert not exporter.mailed()
 
 
@@ -94,7 +94,7 @@ async def test_journal_names_every_batch_that_people_are_imported_into(exporter:
         await execute(RunContext(run, exporter.spec, exporter.clients, recording, exporter.clock))
         batches = [written.batch_id for written in recording.written if written.step == "Importing"]
 
-    assert batches == list(exporter.sandbox.ledger.batches)
+    assert batches == list(exporter.sandbox.recorder.batches)
 
 
 async def test_batch_with_more_people_than_were_imported_is_not_sent(exporter: Exporter) -> None:

@@ -27,7 +27,7 @@ async def test_send_with_an_unclear_reply_is_looked_up_and_found(exporter: Expor
 
     assert exporter.mailed() == ONE_MAIL_EACH
     assert (entry.result, entry.reason) == ("Succeeded", "Succeeded")
-    assert entry.distribution_id == exporter.sandbox.ledger.distributions[0].id
+    assert entry.distribution_id == exporter.sandbox.recorder.distributions[0].id
     assert exporter.count_calls("create_distribution") == 1
 
 
@@ -50,7 +50,7 @@ async def test_unclear_send_is_looked_up_five_times_in_two_minutes(exporter: Exp
     exporter.add_fault("create_distribution", drop="before")
     await exporter.run()
 
-    calls = exporter.sandbox.ledger.of("qualtrics.list_distributions")
+    calls = exporter.sandbox.recorder.of("qualtrics.list_distributions")
     first = calls[0].at
     assert [round((call.at - first).total_seconds(), -1) for call in calls] == [0, 10, 30, 60, 120]
 
@@ -93,7 +93,7 @@ async def test_look_up_finds_a_send_if_the_clock_of_qualtrics_differs_by_50_minu
     exporter.add_fault("create_distribution", drop="after")
 
     def shift_send_date() -> None:
-        [sent] = exporter.sandbox.ledger.distributions
+        [sent] = exporter.sandbox.recorder.distributions
         sent.send_date += timedelta(minutes=minutes)
 
     entry = await exporter.run_with_change_before("qualtrics.list_distributions", shift_send_date)

@@ -6,9 +6,9 @@ from qualtrics_exporter.export import steps
 from qualtrics_exporter.export.journal import NotWritten
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.distributions import Distribution
-from tests.environment.clock import AutoAdvancingClock
 from tests.export.conftest import Exporter
 from tests.export.interruptions import ONE_MAIL_EACH, SENT, RecordingJournal
+from tests.support.clock import AutoAdvancingClock
 
 
 async def test_unexpected_error_during_a_look_up_ends_as_unknown(

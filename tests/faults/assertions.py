@@ -1,7 +1,7 @@
 """Judges a scenario by what Nexthink and Qualtrics recorded, and by what users can read in the end.
 
-What the operator says about its own work is not evidence. The ledger of the sandbox has what was sent. The objects of
-the API server have what was reported. The gate in front of the API server has when it was reported.
+What the operator says about its own work is not evidence. The recorder of the sandbox has what was sent. The objects of
+the API server have what was reported. The fault proxy in front of the API server has when it was reported.
 """
 
 from collections import Counter
@@ -44,7 +44,7 @@ class JournalWrite:
 
 
 def slot_violations(
-    ledger: Recorder,
+    recorder: Recorder,
     sent: Sequence[SentDistribution],
     entry: Mapping[str, Any] | None,
     people: Collection[str],
@@ -58,7 +58,7 @@ def slot_violations(
     `may_send` is False if the exporter was suspended, deleted or edited before its send. `expects_entry` is False if no
     entry is possible, because the object is gone.
     """
-    violations = [*_mail_violations(ledger, sent, people, may_send)]
+    violations = [*_mail_violations(recorder, sent, people, may_send)]
     if entry is None:
         silent = Violation(ViolationKind.SILENT_SLOT, "no entry reports how it ended")
         return [*violations, silent] if expects_entry else violations
@@ -90,13 +90,13 @@ def leaks(places: Mapping[str, str], secrets: Mapping[str, Collection[str]]) -> 
 
 
 def _mail_violations(
-    ledger: Recorder, sent: Sequence[SentDistribution], people: Collection[str], may_send: bool
+    recorder: Recorder, sent: Sequence[SentDistribution], people: Collection[str], may_send: bool
 ) -> Iterable[Violation]:
     if len(sent) > 1:
         ids = ", ".join(one.id for one in sent)
         yield Violation(ViolationKind.DOUBLE_SEND, f"{len(sent)} distributions: {ids}")
     for one in sent:
-        if repeated := ledger.batches[one.batch_id or ""].repeated():
+        if repeated := recorder.batches[one.batch_id or ""].repeated():
             description = f"{len(repeated)} people are twice in {one.batch_id}, which was sent"
             yield Violation(ViolationKind.DOUBLE_SEND, description)
     mailed = Counter(address.lower() for one in sent for address in (*one.recipients, *one.blocked, *one.failed))

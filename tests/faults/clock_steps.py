@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal
 
-from tests.environment.stage import NOON, AppliedExporter
-from tests.environment.waiting import HANG_SECONDS, eventually
 from tests.faults import assertions
 from tests.faults.assertions import Violation, ViolationKind
 from tests.faults.scenario import MUTANT_SECONDS, Scenario
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.stage import NOON
+from tests.support.waiting import HANG_SECONDS, eventually
 
 Moment = Literal["idle", "waiting for a slot", "in a run", "in a look-up", "at a restart"]
 MOMENTS: tuple[Moment, ...] = ("idle", "waiting for a slot", "in a run", "in a look-up", "at a restart")
@@ -105,7 +106,7 @@ class ClockStepScenario:
         schedule: dict[str, Any] = {"frequency": "Hourly", "everyHours": self._hours, "timeZone": "UTC"}
         if self._hours == 24:
             schedule = {"frequency": "Daily", "timeZone": "UTC"}
-        self._sent_before = len(self.scenario.stage.sandbox.ledger.distributions)
+        self._sent_before = len(self.scenario.stage.sandbox.recorder.distributions)
         name = f"clock-{next(_NUMBERS)}"
         self._exporter: AppliedExporter = self.scenario.stage.exporter(name, schedule=schedule)
         self._exporter.checked()
@@ -238,10 +239,10 @@ class ClockStepScenario:
         return [entry for entry in self.scenario.entries(self._uid) if entry["trigger"] == "Schedule"]
 
     def _send_violations(self) -> Iterable[Violation]:
-        ledger = self.scenario.stage.sandbox.ledger
-        sent = ledger.distributions[self._sent_before :]
+        recorder = self.scenario.stage.sandbox.recorder
+        sent = recorder.distributions[self._sent_before :]
         # By the batch: a distribution of a clock that was ahead goes out later, and has no recipients until then.
-        runs_of = {one.id: ledger.batches[one.batch_id or ""].run_ids for one in sent}
+        runs_of = {one.id: recorder.batches[one.batch_id or ""].run_ids for one in sent}
         for run, number in Counter(run for one in sent for run in runs_of[one.id]).items():
             if number > 1:
                 yield Violation(ViolationKind.DOUBLE_SEND, f"run {run} was sent {number} times")
@@ -255,7 +256,7 @@ class ClockStepScenario:
                 runs.setdefault(entry["id"], []).append(entry)
         for run, entries in runs.items():
             ours = [one for one in sent if run in runs_of[one.id]]
-            yield from assertions.slot_violations(ledger, ours, entries[-1], self.scenario.people)
+            yield from assertions.slot_violations(recorder, ours, entries[-1], self.scenario.people)
 
     def _repeated_slots(self) -> Iterable[Violation]:
         """A slot that had its run must not have another entry."""

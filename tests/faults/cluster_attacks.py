@@ -11,11 +11,11 @@ from typing import Any
 from hack import plain_yaml
 from hack.files import ROOT
 from qualtrics_exporter.sandbox.faults import Fault
-from tests.environment import chart_rules
-from tests.environment.stage import KIND, Stage
-from tests.environment.waiting import eventually
 from tests.faults.assertions import Violation, ViolationKind
 from tests.faults.scenario import Scenario, Slot, Trigger
+from tests.support import chart_rules
+from tests.support.stage import KIND, Stage
+from tests.support.waiting import eventually
 
 Scenarios = Iterator[tuple[str, list[Violation]]]
 """The name of each scenario, and its violations."""
@@ -42,12 +42,12 @@ def hold_at(scenario: Scenario, operation: str, when: str, *, trigger: Trigger =
 def resume(scenario: Scenario, slot: Slot, *faults: Fault) -> list[Violation]:
     """Release the run, and return the violations after its end. Every fault must have occurred by then."""
     scenario.stage.sandbox.release()
-    scenario.gate.release()
+    scenario.fault_proxy.release()
     scenario.wait_for_end(slot)
     missed = [fault.operation for fault in faults if not fault.hits]
     assert not missed, f"these faults did not occur: {missed}"
     scenario.stage.sandbox.clear_faults()
-    scenario.gate.clear_faults()
+    scenario.fault_proxy.clear_faults()
     return scenario.violations(slot)
 
 
@@ -78,22 +78,22 @@ def restarted(scenario: Scenario) -> Scenarios:
 def unreachable_after_the_send(scenario: Scenario) -> Scenarios:
     """After the send, the journal cannot be written for longer than a write is tried."""
     for step in ("Sent", "ended"):
-        scenario.gate.fault("api.status.*", after=WRITES.index(step), times=None, status=503)
+        scenario.fault_proxy.fault("api.status.*", after=WRITES.index(step), times=None, status=503)
         slot = scenario.make_due(SLOT)
         scenario.wait_for_log("could not be reconciled", pace=30)
-        scenario.gate.clear_faults()
+        scenario.fault_proxy.clear_faults()
         yield f"no write of {step}", resume(scenario, slot)
 
 
 def conflicts(scenario: Scenario) -> Scenarios:
     """A user labels the object before each write of the journal. In other slots, each write gets a bare 409 once."""
     for step in WRITES:
-        scenario.gate.fault(f"api.status.{step}", hold="before")
+        scenario.fault_proxy.fault(f"api.status.{step}", hold="before")
     slot = scenario.make_due(SLOT)
     for step in WRITES:
         assert scenario.wait_until_held(f"api.status.{step}", slot)
         scenario.exporter.kubectl("label", "--overwrite", KIND, scenario.exporter.name, f"written-before={step}")
-        scenario.gate.release()
+        scenario.fault_proxy.release()
     yield "a change of the object before every write", resume(scenario, slot)
     tries: dict[str, dict[str, Any]] = {
         "a conflict on every write": {"status": 409},
@@ -101,7 +101,7 @@ def conflicts(scenario: Scenario) -> Scenarios:
         "a lost reply to every write": {"drop": "after"},
     }
     for name, options in tries.items():
-        faults = [scenario.gate.fault(f"api.status.{step}", **options) for step in WRITES]
+        faults = [scenario.fault_proxy.fault(f"api.status.{step}", **options) for step in WRITES]
         yield name, resume(scenario, scenario.make_due(SLOT), *faults)
 
 
@@ -109,22 +109,22 @@ def stale_reads(scenario: Scenario) -> Scenarios:
     """Reads return the object as it was before the slot, like a member of etcd that lags."""
     for step in WRITES:
         before = json.dumps(scenario.exporter.get())
-        scenario.gate.fault(f"api.status.{step}", hold="before")
+        scenario.fault_proxy.fault(f"api.status.{step}", hold="before")
         slot = scenario.make_due(SLOT)
         assert scenario.wait_until_held(f"api.status.{step}", slot)
-        old = scenario.gate.fault("api.get", times=2, status=200, body=before)
+        old = scenario.fault_proxy.fault("api.get", times=2, status=200, body=before)
         scenario.exporter.kubectl("label", "--overwrite", KIND, scenario.exporter.name, f"written-before={step}")
         yield f"an old object after a conflict on {step}", resume(scenario, slot, old)
         before = json.dumps(scenario.exporter.get())
-        old = scenario.gate.fault("api.get", times=3, status=200, body=before)
+        old = scenario.fault_proxy.fault("api.get", times=3, status=200, body=before)
         yield "an old object when the slot falls due", resume(scenario, scenario.make_due(SLOT), old)
 
 
 def expired_watch(scenario: Scenario) -> Scenarios:
     """The watch has expired, as it does from time to time. The operator must still see a request."""
     expired = json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}}) + "\n"
-    fault = scenario.gate.fault("api.watch", status=200, body=expired)
-    scenario.gate.drop_watches()
+    fault = scenario.fault_proxy.fault("api.watch", status=200, body=expired)
+    scenario.fault_proxy.drop_watches()
     yield "watch expired", resume(scenario, scenario.make_due("a run request"), fault)
 
 
@@ -143,8 +143,8 @@ def broken_watches(scenario: Scenario) -> Scenarios:
         "a proxy's page": {"status": 200, "body": "<html>login</html>\n"},
     }
     for name, options in endings.items():
-        fault = scenario.gate.fault("api.watch", **options)
-        scenario.gate.drop_watches()
+        fault = scenario.fault_proxy.fault("api.watch", **options)
+        scenario.fault_proxy.drop_watches()
         yield f"watch {name}", resume(scenario, scenario.make_due("a run request"), fault)
 
 
@@ -155,7 +155,7 @@ def _event(kind: str, body: dict[str, object]) -> str:
 def slow(scenario: Scenario) -> Scenarios:
     """Each call to the API server is slow, in every step of a run."""
     for seconds in (1.2, 4.0):
-        fault = scenario.gate.fault("api.*", times=None, delay=seconds)
+        fault = scenario.fault_proxy.fault("api.*", times=None, delay=seconds)
         yield f"each call takes {seconds:g} s", resume(scenario, scenario.make_due(SLOT), fault)
 
 
@@ -190,13 +190,13 @@ def wiped_status(scenario: Scenario) -> Scenarios:
 
 def stop_watch(scenario: Scenario) -> None:
     """Break the watch, and let it not start again."""
-    scenario.gate.fault("api.watch", times=None, drop="before")
-    scenario.gate.drop_watches()
+    scenario.fault_proxy.fault("api.watch", times=None, drop="before")
+    scenario.fault_proxy.drop_watches()
 
 
 def restart_watch(scenario: Scenario) -> None:
     """Let the watch start again, and wait until the operator has seen and checked the object as it is now."""
-    scenario.gate.clear_faults()
+    scenario.fault_proxy.clear_faults()
     scenario.stage.while_time_passes(scenario.exporter.checked)
 
 
@@ -250,7 +250,7 @@ def clock_steps(scenario: Scenario) -> Scenarios:
         lambda status: status.get("lastHandledRunRequest") == "after-the-slot", "the request was handled"
     )
     entries = [entry for entry in scenario.exporter.history() if entry.get("scheduledTime") == slot.name]
-    runs = Counter(run for batch in scenario.stage.sandbox.ledger.batches.values() for run in batch.run_ids)
+    runs = Counter(run for batch in scenario.stage.sandbox.recorder.batches.values() for run in batch.run_ids)
     batches = runs[entries[0]["id"]]
     violations = [Violation(ViolationKind.DOUBLE_SEND, f"{len(entries)} entries and {batches} batches")]
     yield "the clock passes a slot twice", [] if (len(entries), batches) == (1, 1) else violations

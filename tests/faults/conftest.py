@@ -7,10 +7,10 @@ import pytest
 
 from qualtrics_exporter.controller.kube.auth import connect
 from tests.conftest import NUMBERS, RUN
-from tests.environment.controlplane import ControlPlane
-from tests.environment.sandbox import Certificates
 from tests.faults.controller_factory import ControllerFactory
 from tests.faults.tally import Tally
+from tests.support.controlplane import ControlPlane
+from tests.support.sandbox import Certificates
 
 
 @pytest.fixture

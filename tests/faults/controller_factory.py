@@ -16,12 +16,12 @@ from qualtrics_exporter.remote.transport import Timeouts
 from qualtrics_exporter.sandbox import Sandbox
 from qualtrics_exporter.telemetry import logs
 from qualtrics_exporter.telemetry.metrics import Metrics
-from tests.environment import log_settings
-from tests.environment.sandbox import Certificates
-from tests.environment.waiting import HANG_SECONDS
 from tests.faults.in_process_controller import MAX_RUNS, InProcessController
 from tests.faults.scripted_clock import ScriptedClock
 from tests.remote.servers import Server
+from tests.support import log_settings
+from tests.support.sandbox import Certificates
+from tests.support.waiting import HANG_SECONDS
 
 TIMEOUTS = Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=HANG_SECONDS)
 """On a busy machine, the sandbox replies slowly. `TransportFaults.give_up` makes a reply too late."""
@@ -81,7 +81,7 @@ class ControllerFactory:
             if people is not None:
                 controller.set_people(people)
             yield controller
-            assert running.ledger.errors == []
+            assert running.recorder.errors == []
 
 
 class ReusedController:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from tests.environment.api_gate import ApiGate
-from tests.environment.sandbox import SandboxThread
 from tests.faults.assertions import Violation, ViolationKind
 from tests.faults.scenario import Scenario, Slot, Trigger
+from tests.support.fault_proxy import FaultProxy
+from tests.support.sandbox import SandboxThread
 
 Moment = Literal["before its effect", "after its effect", "before a delayed effect"]
 BEFORE, AFTER, DELAYED = MOMENTS = get_args(Moment)
@@ -43,8 +43,8 @@ def record_effects(scenario: Scenario, trigger: Trigger) -> list[str]:
     entry = scenario.wait_for_end(slot)
     assert entry, f"the undisturbed run has no entry: {scenario.exporter.status()}"
     assert (entry["result"], scenario.violations(slot)) == ("Succeeded", []), "the undisturbed run fails"
-    effects = [(call.operation, call.at) for call in scenario.stage.sandbox.ledger.calls]
-    effects += [(call.operation, call.at) for call in scenario.gate.calls if call.operation.startswith(WRITES)]
+    effects = [(call.operation, call.at) for call in scenario.stage.sandbox.recorder.calls]
+    effects += [(call.operation, call.at) for call in scenario.fault_proxy.calls if call.operation.startswith(WRITES)]
     return [operation for operation, at in sorted(effects, key=lambda effect: effect[1]) if at >= since]
 
 
@@ -94,7 +94,7 @@ def kill_at(
     if while_resuming:
         scenario.wait_until_held("qualtrics.import_status", slot)
         while_resuming(slot)
-    for side in (scenario.gate, scenario.stage.sandbox):
+    for side in (scenario.fault_proxy, scenario.stage.sandbox):
         side.clear_faults()
     scenario.wait_for_end(slot)
     violations = scenario.violations(slot)
@@ -106,5 +106,5 @@ def kill_at(
     return violations
 
 
-def _side(scenario: Scenario, operation: str) -> ApiGate | SandboxThread:
-    return scenario.gate if operation.startswith("api.") else scenario.stage.sandbox
+def _side(scenario: Scenario, operation: str) -> FaultProxy | SandboxThread:
+    return scenario.fault_proxy if operation.startswith("api.") else scenario.stage.sandbox

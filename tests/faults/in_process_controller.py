@@ -119,8 +119,8 @@ class InProcessController:
     async def begin_scenario(self) -> None:
         """Remove all faults and records, to use the same exporter in another scenario."""
         await self.remove_faults()
-        self._sent_before = len(self.sandbox.ledger.distributions)
-        self.sandbox.ledger.clear()
+        self._sent_before = len(self.sandbox.recorder.distributions)
+        self.sandbox.recorder.clear()
         self.canary.received_requests.clear()
         self.canary.token_requests.clear()
         self._log.seek(0)
@@ -233,11 +233,11 @@ class InProcessController:
     @property
     def sent(self) -> list[SentDistribution]:
         """The distributions that Qualtrics accepted in this scenario."""
-        return self.sandbox.ledger.distributions[self._sent_before :]
+        return self.sandbox.recorder.distributions[self._sent_before :]
 
     def count_calls(self, operation: str) -> int:
         """How many calls of this operation Nexthink or Qualtrics got in this scenario."""
-        return self.sandbox.ledger.count(operation)
+        return self.sandbox.recorder.count(operation)
 
     @property
     def log(self) -> str:

@@ -1,6 +1,6 @@
 """`qualtrics-exporter run` with a simulated clock, and with a kill at a chosen effect on the disk.
 
-`tests/environment/forking.py` calls `main` in a separate process, in which each sleep moves the clock. The journal's
+`tests/support/forking.py` calls `main` in a separate process, in which each sleep moves the clock. The journal's
 effects are `open`, `sync` (of the file), `rename` and `sync folder`. Each is written as a line into the file that
 `QUALTRICS_EXPORTER_TEST_EFFECTS` names. `QUALTRICS_EXPORTER_TEST_KILL` is `before NUMBER` or `after NUMBER`: the effect
 at which the process kills itself.
@@ -17,8 +17,8 @@ from typing import Any
 from qualtrics_exporter.cli import main as command
 from qualtrics_exporter.cli import without_cluster
 from qualtrics_exporter.export import file_journal
-from tests.environment.clock import AutoAdvancingClock
 from tests.faults import mutants
+from tests.support.clock import AutoAdvancingClock
 
 
 class Effects:

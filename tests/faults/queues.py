@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from tests.environment import chart_rules
-from tests.environment.sandbox import SandboxThread
-from tests.environment.stage import Stage
-from tests.environment.waiting import HANG_SECONDS, eventually
 from tests.faults import assertions
 from tests.faults.assertions import Violation, ViolationKind
 from tests.faults.scenario import Scenario
+from tests.support import chart_rules
+from tests.support.sandbox import SandboxThread
+from tests.support.stage import Stage
+from tests.support.waiting import HANG_SECONDS, eventually
 
 MAX_IN_PROGRESS = 10
 """How many exporters the operator reconciles at once, and how many requests it has open."""
@@ -157,8 +157,8 @@ class QueueScenario:
     # The violations
 
     def _violations(self, slots: list[datetime]) -> Iterable[Violation]:
-        ledger = self.stage.sandbox.ledger
-        sent = ledger.distributions
+        recorder = self.stage.sandbox.recorder
+        sent = recorder.distributions
         for run, number in Counter(run for one in sent for run in one.run_ids).items():
             if number > 1:
                 yield Violation(ViolationKind.DOUBLE_SEND, f"run {run} was sent {number} times")
@@ -171,7 +171,7 @@ class QueueScenario:
                     yield Violation(kind, f"{what} has {len(entries)} entries")
                 for entry in entries:
                     ours = [one for one in sent if entry["id"] in one.run_ids]
-                    yield from assertions.slot_violations(ledger, ours, entry, self.scenario.people)
+                    yield from assertions.slot_violations(recorder, ours, entry, self.scenario.people)
                     yield from _entry_violations(entry, what, slot, hangs=tenant.hangs)
 
 

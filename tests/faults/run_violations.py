@@ -22,7 +22,7 @@ async def promise_violations(
 ) -> list[Violation]:
     """The promises that a run with this entry broke. They hold with any fault."""
     violations = assertions.slot_violations(
-        controller.sandbox.ledger,
+        controller.sandbox.recorder,
         controller.sent,
         entry,
         controller.people,

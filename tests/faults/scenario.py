@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from tests.environment.api_gate import ApiGate
-from tests.environment.operator import Operator
-from tests.environment.stage import Stage
-from tests.environment.waiting import HANG_SECONDS, eventually
 from tests.faults import assertions
 from tests.faults.assertions import JournalWrite, Violation, ViolationKind
 from tests.faults.mutants import Mutant
+from tests.support.fault_proxy import FaultProxy
+from tests.support.operator import Operator
+from tests.support.stage import Stage
+from tests.support.waiting import HANG_SECONDS, eventually
 
 Trigger = Literal["a slot of the schedule", "a run request", "a delivering test"]
 MUTANT_SECONDS = 10.0
@@ -41,15 +41,15 @@ class Slot:
 
 
 class Scenario:
-    """An exporter, its operators, and the gates between them and the API server."""
+    """An exporter, its operators, and the fault proxies between them and the API server."""
 
     def __init__(self, stage: Stage, *, people: int = 6, mutant: Mutant | None = None, slots: bool = True) -> None:
         self.stage = stage
         self.mutant = mutant
-        self.gates: list[ApiGate] = []
+        self.fault_proxies: list[FaultProxy] = []
         self.operators: list[Operator] = []
         self._log_before = 0
-        self._judged = len(stage.sandbox.ledger.distributions)
+        self._judged = len(stage.sandbox.recorder.distributions)
         # Tokens expire before the next run, so that each run fetches its own.
         stage.sandbox.account.nexthink_token_seconds = stage.sandbox.account.qualtrics_token_seconds = 600
         query = "#teams_rollout"
@@ -66,9 +66,9 @@ class Scenario:
         )
 
     @property
-    def gate(self) -> ApiGate:
-        """The gate of the first operator."""
-        return self.gates[0]
+    def fault_proxy(self) -> FaultProxy:
+        """The fault proxy of the first operator."""
+        return self.fault_proxies[0]
 
     @property
     def operator(self) -> Operator:
@@ -78,17 +78,17 @@ class Scenario:
     def start(
         self, *arguments: str, election: bool = False, steered_lease: bool = False, in_progress: int | None = None
     ) -> Operator:
-        """Start one more operator with its own gate. `in_progress` is how many exporters it reconciles at once."""
-        gate = self.stage.gate()
+        """Start one more operator behind a fault proxy. `in_progress` is how many exporters it reconciles at once."""
+        fault_proxy = self.stage.fault_proxy()
         environment = {}
         if in_progress:
             environment["QUALTRICS_EXPORTER_TEST_IN_PROGRESS"] = str(in_progress)
         if self.mutant:
             environment["QUALTRICS_EXPORTER_TEST_MUTANT"] = self.mutant
         operator = self.stage.operator(
-            *arguments, gate=gate, election=election, steered_lease=steered_lease, environment=environment
+            *arguments, fault_proxy=fault_proxy, election=election, steered_lease=steered_lease, environment=environment
         )
-        self.gates.append(gate)
+        self.fault_proxies.append(fault_proxy)
         self.operators.append(operator)
         return operator
 
@@ -109,7 +109,7 @@ class Scenario:
 
     def ignore_sends_so_far(self) -> None:
         """Do not count the sends until now as late: they belong to no slot of this scenario."""
-        self._judged = len(self.stage.sandbox.ledger.distributions)
+        self._judged = len(self.stage.sandbox.recorder.distributions)
 
     # One slot
 
@@ -117,7 +117,7 @@ class Scenario:
         """Let a slot fall due, without waiting for its run."""
         late = self._late_sends()
         known = {entry["id"] for entry in self._entries(trigger)}
-        since = len(self.stage.sandbox.ledger.distributions)
+        since = len(self.stage.sandbox.recorder.distributions)
         self._log_before = len(self.operator.log)
         name = f"number-{next(_NUMBERS)}"
         if trigger == "a slot of the schedule":
@@ -157,13 +157,13 @@ class Scenario:
 
     def restart_ended_operators(self) -> None:
         """Restart operators that ended by themselves, as the kubelet does."""
-        for operator, gate in zip(self.operators, self.gates, strict=True):
-            if operator.exited_with_error and not gate.is_partitioned:
+        for operator, fault_proxy in zip(self.operators, self.fault_proxies, strict=True):
+            if operator.exited_with_error and not fault_proxy.is_partitioned:
                 operator.start()
 
     def wait_until_held(self, operation: str, slot: Slot, *, required: bool = True) -> bool:
         """Wait until this operation is held. If it is not `required`, return False when the slot ends before."""
-        held = self.gate.held if operation.startswith("api.") else self.stage.sandbox.held
+        held = self.fault_proxy.held if operation.startswith("api.") else self.stage.sandbox.held
 
         def poll() -> bool:
             ended = not required and any(self._is_of(entry, slot) for entry in self._entries(slot.trigger))
@@ -192,13 +192,13 @@ class Scenario:
 
     def violations(self, slot: Slot) -> list[Violation]:
         """The violations of a slot that has ended."""
-        ledger = self.stage.sandbox.ledger
-        sent = ledger.distributions[slot.since :]
-        self._judged = len(ledger.distributions)
+        recorder = self.stage.sandbox.recorder
+        sent = recorder.distributions[slot.since :]
+        self._judged = len(recorder.distributions)
         return [
             *slot.violations,
             *assertions.slot_violations(
-                ledger, sent, slot.entry, self.people, may_send=slot.may_send, expects_entry=slot.expects_entry
+                recorder, sent, slot.entry, self.people, may_send=slot.may_send, expects_entry=slot.expects_entry
             ),
             *assertions.unjournaled_sends(sent, self.journal_writes()),
             *self.leaks(),
@@ -211,15 +211,20 @@ class Scenario:
         """
         writes = [
             JournalWrite(call.done, call.run)
-            for gate in self.gates
-            for call in gate.calls
+            for fault_proxy in self.fault_proxies
+            for call in fault_proxy.calls
             if call.operation.startswith("api.status") and call.executed and call.done and uid in ("", call.uid)
         ]
         return sorted(writes, key=lambda write: write.at)
 
     def entries(self, uid: str) -> list[Mapping[str, Any]]:
         """Every entry that the history of an exporter has had, oldest first."""
-        calls = [call for gate in self.gates for call in gate.calls if call.uid == uid and call.executed and call.done]
+        calls = [
+            call
+            for fault_proxy in self.fault_proxies
+            for call in fault_proxy.calls
+            if call.uid == uid and call.executed and call.done
+        ]
         entries: dict[tuple[str, str], Mapping[str, Any]] = {}
         for call in sorted(calls, key=lambda call: call.done or 0):
             for entry in reversed(call.history):
@@ -242,7 +247,7 @@ class Scenario:
         return assertions.leaks(places, secrets)
 
     def _late_sends(self) -> list[Violation]:
-        late = self.stage.sandbox.ledger.distributions[self._judged :]
+        late = self.stage.sandbox.recorder.distributions[self._judged :]
         description = "was sent after the verdict on its slot"
         return [Violation(ViolationKind.DOUBLE_SEND, f"{one.id} {description}") for one in late]
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from tests.environment.clock import AutoAdvancingClock, in_background
+from tests.support.clock import AutoAdvancingClock, in_background
 
 # A Monday, after its slot: no slot falls due during a scenario unless the scenario moves the clock.
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)

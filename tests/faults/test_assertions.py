@@ -28,10 +28,10 @@ def sent(id_: str = "EMD_1", batch_id: str = "BT_1", recipients: list[str] = PEO
 
 
 def violated(entry: Mapping[str, Any] | None, *distributions: SentDistribution, **how: Any) -> set[ViolationKind]:
-    ledger = Recorder(distributions=list(distributions))
+    recorder = Recorder(distributions=list(distributions))
     for one in distributions:
-        ledger.batches[one.batch_id or ""] = Batch(one.batch_id or "", "POOL_1", NOON, list(one.recipients))
-    return {one.kind for one in slot_violations(ledger, distributions, entry, PEOPLE, **how)}
+        recorder.batches[one.batch_id or ""] = Batch(one.batch_id or "", "POOL_1", NOON, list(one.recipients))
+    return {one.kind for one in slot_violations(recorder, distributions, entry, PEOPLE, **how)}
 
 
 def test_one_send_to_the_people_of_the_query_with_its_entry_violates_nothing() -> None:

@@ -4,7 +4,6 @@ import itertools
 
 import pytest
 
-from tests.environment.stage import Stage
 from tests.faults import mutants
 from tests.faults.clock_steps import (
     DURATIONS,
@@ -18,6 +17,7 @@ from tests.faults.clock_steps import (
 )
 from tests.faults.scenario import Scenario
 from tests.faults.tally import Tally
+from tests.support.stage import Stage
 
 ATTACK = "clock steps"
 QUICK = select(

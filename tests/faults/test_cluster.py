@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.environment.stage import Stage
 from tests.faults import mutants
 from tests.faults.cluster_attacks import LONG, ONLY_REQUESTS, QUICK, Attack, recreated, withdrawn_permission
 from tests.faults.scenario import Scenario
 from tests.faults.tally import Tally
+from tests.support.stage import Stage
 
 ATTACK = "the cluster"
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.environment.stage import Stage
 from tests.faults import crash, mutants
 from tests.faults import tally as tallies
 from tests.faults.assertions import Violation, ViolationKind
 from tests.faults.crash import AFTER, BEFORE, KillPoint
 from tests.faults.scenario import Scenario, Slot, Trigger
 from tests.faults.tally import Tally
+from tests.support.stage import Stage
 
 ATTACK = "killed at an effect"
 PAIRS = 40
@@ -137,7 +137,7 @@ def test_kills_around_the_send_catch_each_mutant(
 
 
 def _sent_with_the_old_subject(scenario: Scenario, action: str) -> list[Violation]:
-    last = scenario.stage.sandbox.ledger.distributions[-1:]
+    last = scenario.stage.sandbox.recorder.distributions[-1:]
     if action == "edits" and last and last[0].subject != NEW_SUBJECT:
         return [Violation(ViolationKind.WRONG_MAIL, "it was sent with the old subject")]
     return []

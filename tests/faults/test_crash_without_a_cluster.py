@@ -12,15 +12,15 @@ import yaml
 
 from hack.files import ROOT
 from qualtrics_exporter.sandbox import Account
-from tests.environment.clock import AutoAdvancingClock
-from tests.environment.forking import Forked, fork
-from tests.environment.sandbox import Certificates, SandboxThread
-from tests.environment.stage import NOON
-from tests.environment.waiting import HANG_SECONDS, eventually
 from tests.faults import assertions, mutants
 from tests.faults.assertions import Violation, ViolationKind
 from tests.faults.crash import AFTER, BEFORE, DELAYED, KillPoint, kill_points
 from tests.faults.tally import Tally
+from tests.support.clock import AutoAdvancingClock
+from tests.support.forking import Forked, fork
+from tests.support.sandbox import Certificates, SandboxThread
+from tests.support.stage import NOON
+from tests.support.waiting import HANG_SECONDS, eventually
 
 ATTACK = "killed at an effect"
 AROUND_THE_SEND = ("qualtrics.import_status", "qualtrics.create_distribution")
@@ -45,7 +45,7 @@ class LocalRun:
     def begin_slot(self) -> None:
         """Use a new journal."""
         self._number += 1
-        self._since = len(self.sandbox.ledger.distributions)
+        self._since = len(self.sandbox.recorder.distributions)
         self.sandbox.clear_faults()
 
     def start(self, kill: str = "") -> Forked:
@@ -71,10 +71,10 @@ class LocalRun:
     def record_effects(self) -> tuple[list[str], list[str]]:
         """The effects of an undisturbed run: on the remote services, and on the disk."""
         self.begin_slot()
-        calls = len(self.sandbox.ledger.calls)
+        calls = len(self.sandbox.recorder.calls)
         assert self.start().wait(HANG_SECONDS) == 0
         assert self.violations() == []
-        return self.sandbox.ledger.operations()[calls:], self._effects.read_text().splitlines()
+        return self.sandbox.recorder.operations()[calls:], self._effects.read_text().splitlines()
 
     def kill_at_call(self, kill: KillPoint) -> list[Violation]:
         """Kill the command at a call to a remote service, and run it again."""
@@ -109,8 +109,8 @@ class LocalRun:
 
     def violations(self) -> list[Violation]:
         """The violations of this slot."""
-        ledger = self.sandbox.ledger
-        sent = ledger.distributions[self._since :]
+        recorder = self.sandbox.recorder
+        sent = recorder.distributions[self._since :]
         people = {str(row[0]) for row in self.sandbox.account.queries["#teams_rollout"].stream() if row[0]}
         files = {path.name: path.read_text(errors="replace") for path in self._home.rglob("*") if path.is_file()}
         secrets = {
@@ -118,7 +118,7 @@ class LocalRun:
             "a client secret": [keys["clientSecret"] for keys in self.sandbox.secrets().values()],
             "a token": self.sandbox.tokens(),
         }
-        return [*assertions.slot_violations(ledger, sent, self._entry(), people), *assertions.leaks(files, secrets)]
+        return [*assertions.slot_violations(recorder, sent, self._entry(), people), *assertions.leaks(files, secrets)]
 
     @property
     def _home(self) -> Path:
@@ -160,7 +160,7 @@ class LocalRun:
 
     def _unjournaled_send(self) -> list[Violation]:
         run = self._status().get("activeRun") or {}
-        if run.get("step") == "Sending" and run.get("batchId") in self.sandbox.ledger.batches:
+        if run.get("step") == "Sending" and run.get("batchId") in self.sandbox.recorder.batches:
             return []
         description = f"Qualtrics is asked to send while the journal has {run.get('step')}"
         return [Violation(ViolationKind.UNJOURNALED_SEND, description)]
@@ -172,7 +172,7 @@ def local_run(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LocalR
     run = LocalRun(tmp_path, *request.param)
     with run.sandbox:
         yield run
-        assert run.sandbox.ledger.errors == []
+        assert run.sandbox.recorder.errors == []
 
 
 SEND, TEST = "`run --send`", "`run --test --send`"

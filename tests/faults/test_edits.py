@@ -83,7 +83,7 @@ async def test_run_whose_spec_is_edited_in_each_attempt_fails_after_ten_attempts
     after = await controller.run()
     assert after
     assert after["result"] == "Succeeded"
-    assert controller.sandbox.ledger.mails() == Counter(PEOPLE)
+    assert controller.sandbox.recorder.mails() == Counter(PEOPLE)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -97,5 +97,5 @@ async def test_run_whose_spec_is_edited_nine_times_sends_once_with_the_last_spec
     assert editor.edits == DOCUMENTED - 1
     (sent,) = controller.sent
     assert sent.subject == editor.subject()
-    assert controller.sandbox.ledger.mails() == Counter(PEOPLE)
+    assert controller.sandbox.recorder.mails() == Counter(PEOPLE)
     assert controller.count_calls(IMPORT) <= DOCUMENTED

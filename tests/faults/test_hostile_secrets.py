@@ -164,7 +164,7 @@ async def inject(controllers: ControllerFactory, part: str, field: str, text: st
             if any(not one.isprintable() for one in head):
                 description = f"the request {request.operation} has a line break or a control character"
                 violations.append(Violation(ViolationKind.LEAK, description))
-        if unknown := {one for one in controller.sandbox.ledger.operations() if one.endswith(".unknown")}:
+        if unknown := {one for one in controller.sandbox.recorder.operations() if one.endswith(".unknown")}:
             violations.append(Violation(ViolationKind.LEAK, f"the text changed the path of a request: {unknown}"))
         if violations:
             print(f"--- {part}.{field} {text!r}: {violations}\n{controller.log}")

@@ -1,7 +1,8 @@
 """Two tenants, of which one has a Nexthink that never replies, with real processes, sockets and clocks."""
 
-from tests.environment.stage import AppliedExporter, Stage
-from tests.environment.waiting import eventually
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 REQUESTS = 4
 """How many requests the operator has in flight at most. A tenant gets two of them."""

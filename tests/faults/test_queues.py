@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.environment.stage import Stage
 from tests.faults import mutants
 from tests.faults.queues import HANGING, MAX_IN_PROGRESS, QueueScenario, Tenant, another_namespace
 from tests.faults.scenario import Scenario
 from tests.faults.tally import Tally
+from tests.support.stage import Stage
 
 ATTACK = "queues"
 

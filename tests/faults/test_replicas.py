@@ -8,13 +8,13 @@ from functools import partial
 
 import pytest
 
-from tests.environment.operator import Operator
-from tests.environment.stage import Stage
-from tests.environment.waiting import eventually
 from tests.faults import mutants
 from tests.faults.assertions import Violation
 from tests.faults.scenario import Scenario, Slot, Trigger
 from tests.faults.tally import Tally
+from tests.support.operator import Operator
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 ATTACK = "several replicas"
 SLOT: Trigger = "a slot of the schedule"
@@ -68,23 +68,23 @@ def lose_worker(scenario: Scenario, how: str, operation: str, when: str, *, elec
     """The violations of one slot whose replica is lost at this step, and returns after the other one has finished."""
     sandbox = scenario.stage.sandbox
     if operation.startswith("api."):
-        for gate in scenario.gates:
-            gate.fault(operation, hold=when)
+        for fault_proxy in scenario.fault_proxies:
+            fault_proxy.fault(operation, hold=when)
     else:
         sandbox.fault(operation, hold=when)
     slot = scenario.make_due(SLOT)
     working = wait_for_worker(scenario, operation, slot)
-    gate, operator = scenario.gates[working], scenario.operators[working]
-    scenario.gates[1 - working].clear_faults()
+    fault_proxy, operator = scenario.fault_proxies[working], scenario.operators[working]
+    scenario.fault_proxies[1 - working].clear_faults()
     if how == "killed":
         operator.kill()
-        gate.release(drop=True)
+        fault_proxy.release(drop=True)
         sandbox.release(drop=True)
     elif how == "paused":
         operator.send(signal.SIGSTOP)
     else:
-        gate.partition()
-        gate.release()
+        fault_proxy.partition()
+        fault_proxy.release()
         sandbox.release()
     if elected:
         is_leading = partial(leads_after_restarts, scenario, 1 - working)
@@ -92,7 +92,7 @@ def lose_worker(scenario: Scenario, how: str, operation: str, when: str, *, elec
     else:
         scenario.stage.let_a_lease_pass()  # without a Lease, the paused replica has no other limit
     scenario.wait_for_end(slot, pace=60)
-    gate.clear_faults()
+    fault_proxy.clear_faults()
     sandbox.clear_faults()
     if how == "killed":
         operator.start()
@@ -104,7 +104,7 @@ def lose_worker(scenario: Scenario, how: str, operation: str, when: str, *, elec
         if not operator.alive:  # it has ended itself, because its term was over
             operator.start()
     else:
-        gate.end_partition()
+        fault_proxy.end_partition()
         eventually(lambda: not operator.alive or has_no_run(operator), "the replica has released the run")
         if not operator.alive:
             operator.start()
@@ -122,12 +122,15 @@ def wait_for_worker(scenario: Scenario, operation: str, slot: Slot) -> int:
     if not operation.startswith("api."):
         assert scenario.wait_until_held(operation, slot)
         claims = [
-            (call.at, n) for n, gate in enumerate(scenario.gates) for call in gate.calls if call.run and call.executed
+            (call.at, n)
+            for n, fault_proxy in enumerate(scenario.fault_proxies)
+            for call in fault_proxy.calls
+            if call.run and call.executed
         ]
         return max(claims)[1]
 
     def poll() -> list[int]:
-        return [n + 1 for n, gate in enumerate(scenario.gates) if gate.held(operation)]
+        return [n + 1 for n, fault_proxy in enumerate(scenario.fault_proxies) if fault_proxy.held(operation)]
 
     return scenario.stage.while_time_passes(lambda: eventually(poll, f"{operation} is reached"), seconds=1)[0] - 1
 

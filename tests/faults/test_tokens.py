@@ -9,14 +9,14 @@ import pytest_asyncio
 from hack import plain_yaml
 from hack.files import ROOT
 from qualtrics_exporter.controller.plan import next_status, requests
-from tests.environment.controlplane import ControlPlane
-from tests.environment.waiting import eventually
 from tests.faults import mutants
 from tests.faults.assertions import Violation
 from tests.faults.controller_factory import ControllerFactory
 from tests.faults.in_process_controller import InProcessController
 from tests.faults.tally import Tally
 from tests.faults.tokens import SCENARIOS, Requester
+from tests.support.controlplane import ControlPlane
+from tests.support.waiting import eventually
 
 ATTACK = "tokens"
 QUICK = ("restored", "delivered, the operator restarts", "displaced, the CRD is upgraded")

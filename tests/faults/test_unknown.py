@@ -108,7 +108,7 @@ async def lose_the_reply(controllers: ControllerFactory, form: ListForm, *, drop
         entry = await controller.run()
         assert entry
         ours = [one for one in controller.sent if one.batch_id not in others.batches]
-        violations = assertions.slot_violations(controller.sandbox.ledger, ours, entry, controller.people)
+        violations = assertions.slot_violations(controller.sandbox.recorder, ours, entry, controller.people)
         violations += assertions.unjournaled_sends(ours, controller.cluster.journal_writes)
         violations += await controller.leaks()
         expected = "Succeeded" if was_sent and form.shows_ours else "Unknown"

@@ -10,7 +10,7 @@ from qualtrics_exporter.remote.failures import ConnectFailed, ResponseLost
 from qualtrics_exporter.remote.transport import Request, Transport
 from qualtrics_exporter.sandbox import Sandbox
 from qualtrics_exporter.sandbox.server import ServerName
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests.conftest import NUMBERS, RUN
-from tests.environment.controlplane import ControlPlane
-from tests.environment.stage import NOON, Stage
+from tests.support.controlplane import ControlPlane
+from tests.support.stage import NOON, Stage
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ import pytest
 from hack import plain_yaml
 from hack.files import ROOT
 from qualtrics_exporter.resource.exporter import GROUP, KIND
-from tests.environment.stage import AppliedExporter, Stage
 from tests.gitops.tools import (
     CUSTOMIZATION,
     Health,
@@ -23,6 +22,8 @@ from tests.gitops.tools import (
     run_action,
     run_script,
 )
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.stage import Stage
 
 ACTIONS = CUSTOMIZATION / "actions"
 HEALTH_TESTS = plain_yaml.read((CUSTOMIZATION / "health_test.yaml").read_text("utf-8"))["tests"]
@@ -233,22 +234,22 @@ def press(exporter: AppliedExporter, action: str) -> None:
 def test_run_now_starts_one_run(operated: Stage) -> None:
     exporter = operated.exporter("pressed", **{"nexthink.parameters": {}})
     exporter.checked()
-    sent = len(operated.sandbox.ledger.distributions)
+    sent = len(operated.sandbox.recorder.distributions)
     press(exporter, "run-now")
     entry = exporter.ended()
     assert (entry["trigger"], entry["result"]) == ("Request", "Succeeded")
-    assert len(operated.sandbox.ledger.distributions) == sent + 1
+    assert len(operated.sandbox.recorder.distributions) == sent + 1
 
 
 def test_test_action_sends_nothing_although_test_mode_is_still_deliver(operated: Stage) -> None:
     exporter = operated.exporter("tested")
     exporter.checked()
     exporter.annotate(test_mode="Deliver")
-    sent = len(operated.sandbox.ledger.distributions)
+    sent = len(operated.sandbox.recorder.distributions)
     press(exporter, "test")
     token = exporter.get()["metadata"]["annotations"][f"{GROUP}/test-requested-at"]
     assert exporter.tested(token)["reason"] == "TestPassed"
-    assert len(operated.sandbox.ledger.distributions) == sent
+    assert len(operated.sandbox.recorder.distributions) == sent
 
 
 def test_suspend_and_resume_change_only_the_suspension(operated: Stage) -> None:

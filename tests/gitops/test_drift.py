@@ -18,9 +18,9 @@ from hack.files import ROOT
 from qualtrics_exporter.resource.crd import crd
 from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION
 from qualtrics_exporter.sandbox import Query
-from tests.environment.stage import KIND, Stage
-from tests.environment.waiting import HANG_SECONDS, eventually
 from tests.gitops.compare import differences
+from tests.support.stage import KIND, Stage
+from tests.support.waiting import HANG_SECONDS, eventually
 
 AS_FLUX = ("--server-side", "--field-manager=kustomize-controller")
 MONDAY = datetime(2026, 11, 29, 23, 30, tzinfo=UTC)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.environment.stage import Stage
 from tests.gitops.tools import Health, argo_cd_health, kstatus
+from tests.support.stage import Stage
 
 # For each state: the status of kstatus, the status of Argo CD, and a part of the message of Argo CD.
 STATES = {

@@ -17,9 +17,9 @@ from hack.files import ROOT
 from hack.helm import Helm
 from qualtrics_exporter.cli.sandbox import sandbox
 from qualtrics_exporter.sandbox import Account, Sandbox
-from tests.environment.controlplane import ControlPlane
-from tests.environment.waiting import eventually
 from tests.gitops.compare import differences
+from tests.support.controlplane import ControlPlane
+from tests.support.waiting import eventually
 
 FOLDERS = ("crd", "base", "default", "namespaced", "sandbox")
 IMAGE = "registry.example.com/tools/qualtrics-exporter"

@@ -13,8 +13,8 @@ from hack import plain_yaml
 from hack.files import ROOT
 from hack.helm import CHART, Helm
 from hack.programs import installed
-from tests.environment.controlplane import ControlPlane
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.controlplane import ControlPlane
+from tests.support.waiting import HANG_SECONDS
 
 REPOSITORY = ROOT / "samples" / "gitops"
 FILES = sorted(REPOSITORY.rglob("*.yaml"))

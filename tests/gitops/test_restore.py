@@ -4,7 +4,7 @@ import copy
 import json
 from datetime import UTC, datetime
 
-from tests.environment.stage import Stage
+from tests.support.stage import Stage
 
 MONDAY = datetime(2026, 11, 29, 23, 1, tzinfo=UTC)
 
@@ -35,4 +35,4 @@ def test_restored_exporter_whose_old_status_was_removed_does_not_send_its_last_s
         "the exporter is checked, and no run is active",
     )
     assert "history" not in status
-    assert len(stage.sandbox.ledger.distributions) == 1
+    assert len(stage.sandbox.recorder.distributions) == 1

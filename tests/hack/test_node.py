@@ -13,7 +13,7 @@ from hack.files import ROOT
 from hack.node import cgroups, settings
 from hack.node.node import Node, NodeError, unsupported_reason
 from tests.conftest import skip_outside_ci
-from tests.environment.waiting import HANG_SECONDS, eventually
+from tests.support.waiting import HANG_SECONDS, eventually
 
 RUN_NODE = """\
 import sys, time

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hack import build, programs
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hack.image.archive import Image
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 START = """\
 set -e

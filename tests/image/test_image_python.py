@@ -12,9 +12,9 @@ from hack.image.python import ImagePython, published_python
 from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.sandbox import Account
 from tests.cli.conftest import PEOPLE, SAMPLE
-from tests.environment.inspection import Inspection
-from tests.environment.proxy import TinyProxy
-from tests.environment.sandbox import SandboxThread
+from tests.support.inspection import Inspection
+from tests.support.proxy import TinyProxy
+from tests.support.sandbox import SandboxThread
 
 USER, PASSWORD = "surveys", "s3cretw0rd"
 
@@ -92,7 +92,7 @@ def test_export_succeeds_through_tls_inspection(
         proxy_variables = proxy.variables(user=USER, password=PASSWORD) if proxied else {}
         ended = image_python.run(*command, environment={**environment, **proxy_variables})
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert set(sandbox.ledger.mails()) == PEOPLE
+    assert set(sandbox.recorder.mails()) == PEOPLE
     assert bool(proxy.connected()) is proxied
 
 
@@ -103,7 +103,7 @@ def test_run_with_an_untrusted_certificate_fails_with_the_reason_of_openssl(
     assert ended.returncode == 1
     assert "its certificate is not trusted: unable to get local issuer certificate" in ended.stdout
     assert "SSL_CERT_FILE" in ended.stdout
-    assert sandbox.ledger.calls == []
+    assert sandbox.recorder.calls == []
 
 
 def test_operator_connects_to_an_api_server_whose_authority_has_no_key_identifiers(

@@ -39,7 +39,7 @@ def account() -> Account:
 async def sandbox(account: Account, clock: RecordingClock) -> AsyncIterator[Sandbox]:
     async with Sandbox(account, clock=clock) as running:
         yield running
-        assert running.ledger.errors == []
+        assert running.recorder.errors == []
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ async def test_execution_returns_the_people_and_the_executed_text(
     assert executed.executed_query == account.queries[account.query_id].executed
     assert executed.complete
     assert not executed.truncated
-    assert sandbox.ledger.operations() == ["nexthink.token", "nexthink.execute"]
+    assert sandbox.recorder.operations() == ["nexthink.token", "nexthink.execute"]
 
 
 async def test_executed_text_contains_the_parameters(nexthink: NexthinkClient, account: Account) -> None:
@@ -151,9 +151,9 @@ async def test_queries_are_sent_at_most_once_a_second(
 ) -> None:
     for _ in range(5):
         await nexthink.execute(account.query_id, {})
-    times = [call.at for call in sandbox.ledger.of("nexthink.execute")]
+    times = [call.at for call in sandbox.recorder.of("nexthink.execute")]
     assert all((later - earlier).total_seconds() >= 1 for earlier, later in pairwise(times))
-    assert [call.status for call in sandbox.ledger.of("nexthink.execute")] == [200] * 5
+    assert [call.status for call in sandbox.recorder.of("nexthink.execute")] == [200] * 5
 
 
 async def test_credentials_are_checked_by_fetching_a_token(

@@ -19,10 +19,10 @@ from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
 from qualtrics_exporter.remote.transport import CallRecord, Timeouts
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Account, Query, Sandbox
-from tests.environment.loop_clock import LoopClock
 from tests.nexthink.conftest import secret
 from tests.remote.clock import RecordingClock
 from tests.remote.servers import Answer, Server, answer
+from tests.support.loop_clock import LoopClock
 
 
 async def exported(nexthink: NexthinkClient, query_id: str) -> list[str]:
@@ -52,7 +52,7 @@ async def test_export_returns_every_row_once_and_in_order(
     export = await nexthink.export(large_query, {})
     assert await rows_of(export) == [(address,) for address in people(5000)]
     assert (export.columns, export.truncated) == (1, False)
-    operations = [name.removeprefix("nexthink.") for name in sandbox.ledger.operations()]
+    operations = [name.removeprefix("nexthink.") for name in sandbox.recorder.operations()]
     assert operations == ["token", "export", "status", "status", "status", "download"]
     assert clock.slept == sorted(clock.slept)
 
@@ -100,7 +100,7 @@ async def test_export_with_several_columns_is_read(nexthink: NexthinkClient, acc
 async def test_file_is_downloaded_without_a_token(nexthink: NexthinkClient, sandbox: Sandbox, large_query: str) -> None:
     # The store answers 400 to a request with two kinds of authentication.
     await exported(nexthink, large_query)
-    assert [call.status for call in sandbox.ledger.of("nexthink.download")] == [200]
+    assert [call.status for call in sandbox.recorder.of("nexthink.download")] == [200]
 
 
 async def test_expired_download_url_is_renewed(
@@ -109,7 +109,7 @@ async def test_expired_download_url_is_renewed(
     export = await nexthink.export(large_query, {})
     clock.advance(901)
     assert [cell for (cell,) in await rows_of(export)] == people(5000)
-    assert [call.status for call in sandbox.ledger.of("nexthink.download")] == [403, 200]
+    assert [call.status for call in sandbox.recorder.of("nexthink.download")] == [403, 200]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ async def test_interrupted_download_is_restarted(
     account.add_query(Query.generated("#more", 50_000))
     sandbox.faults.add("nexthink.download", times=3, **fault)
     assert await exported(nexthink, "#more") == people(50_000)
-    assert sandbox.ledger.count("nexthink.download") == 4
+    assert sandbox.recorder.count("nexthink.download") == 4
 
 
 async def test_download_that_is_always_interrupted_fails(
@@ -131,7 +131,7 @@ async def test_download_that_is_always_interrupted_fails(
     with pytest.raises(Transient) as error:
         await exported(nexthink, large_query)
     assert error.value.reason is Reason.REMOTE_UNAVAILABLE
-    assert sandbox.ledger.count("nexthink.download") == 5
+    assert sandbox.recorder.count("nexthink.download") == 5
 
 
 @pytest.mark.parametrize("change", [lambda rows: ["x@example.com", *rows[1:]], lambda rows: rows[:50]])
@@ -145,7 +145,7 @@ async def test_file_that_changed_after_an_interrupted_download_is_rejected(
         await exported(nexthink, "#turns")
     assert error.value.reason is Reason.REMOTE_REPLY_INVALID
     assert "the download before" in error.value.what
-    assert sandbox.ledger.count("nexthink.download") == 2
+    assert sandbox.recorder.count("nexthink.download") == 2
 
 
 async def test_token_is_renewed_during_a_long_export(
@@ -154,8 +154,8 @@ async def test_token_is_renewed_during_a_long_export(
     account.export_polls = 120
     assert await exported(nexthink, large_query) == people(5000)
     assert sum(clock.slept) > 900
-    assert sandbox.ledger.count("nexthink.token") >= 2
-    assert {call.status for call in sandbox.ledger.of("nexthink.status")} == {200}
+    assert sandbox.recorder.count("nexthink.token") >= 2
+    assert {call.status for call in sandbox.recorder.of("nexthink.status")} == {200}
 
 
 async def test_export_that_never_completes_fails_after_an_hour(
@@ -200,7 +200,7 @@ async def test_download_host_that_is_not_allowed_receives_no_request(
         "The file of Nexthink's export of query #many has a host that is not one of "
         "*.s3.amazonaws.com, s3.amazonaws.com, *.s3.*.amazonaws.com, s3.*.amazonaws.com, 127.0.0.1"
     )
-    assert sandbox.ledger.count("nexthink.download") == 0
+    assert sandbox.recorder.count("nexthink.download") == 0
 
 
 @pytest.fixture
@@ -486,4 +486,4 @@ async def test_file_in_an_unexpected_format_is_rejected_with_a_next_step(
     assert found in error.value.what
     assert "@" not in error.value.message
     assert ("Nexthink's support" in error.value.next_step) == (downloads == 1)
-    assert sandbox.ledger.count("nexthink.download") == downloads
+    assert sandbox.recorder.count("nexthink.download") == downloads

@@ -7,8 +7,8 @@ import pytest
 from hack.image.archive import Image
 from hack.node.node import Node, unsupported_reason
 from tests.conftest import skip_outside_ci
-from tests.environment.installation import Installation
-from tests.environment.waiting import eventually
+from tests.support.installation import Installation
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")

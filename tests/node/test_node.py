@@ -12,9 +12,9 @@ import pytest
 
 from hack.image.archive import Image
 from hack.kubectl import KubectlError
-from tests.environment.installation import NAMESPACE, RELEASE, Installation
-from tests.environment.stage import AppliedExporter
-from tests.environment.waiting import HANG, eventually
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.installation import NAMESPACE, RELEASE, Installation
+from tests.support.waiting import HANG, eventually
 
 PEAK_MEMORY_LIMIT = 150 * 1024 * 1024
 """Limit in bytes for the peak of the operator with a few exporters. The peak was 95 MB when this limit was set."""
@@ -125,7 +125,7 @@ def assert_sent_once(dex: Installation, exporter: AppliedExporter) -> None:
     """Assert that the exporter has one distribution, and each of its people one mail."""
     (sent,) = dex.sandbox.distributions(exporter.name)
     assert sorted(sent["recipients"]) == people(exporter.name)
-    mails = dex.sandbox.ledger()["mails"]
+    mails = dex.sandbox.record()["mails"]
     assert {address: mails[address] for address in sent["recipients"]} == dict.fromkeys(people(exporter.name), 1)
 
 

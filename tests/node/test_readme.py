@@ -13,7 +13,7 @@ from hack.files import ROOT
 from hack.image.archive import Image
 from hack.node.node import Node
 from hack.programs import build, installed
-from tests.environment.waiting import HANG, HANG_SECONDS
+from tests.support.waiting import HANG, HANG_SECONDS
 
 README = (ROOT / "README.md").read_text("utf-8")
 INSTALL = re.search(r"^## Install\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)

@@ -14,9 +14,9 @@ from qualtrics_exporter.nql.check import MOST_FINDINGS, check
 from qualtrics_exporter.nql.compare import difference
 from qualtrics_exporter.nql.parse import parse
 from qualtrics_exporter.resource.spec import LONGEST_QUERY
-from tests.environment.work import work
 from tests.nql.corpus_files import entries
 from tests.nql.printer import printed
+from tests.support.work import work
 
 CORPUS = [entry.query for entry in entries()]
 

@@ -44,8 +44,8 @@ def account() -> Account:
 async def sandbox(account: Account, clock: RecordingClock) -> AsyncIterator[Sandbox]:
     async with Sandbox(account, clock=clock) as running:
         yield running
-        assert running.ledger.errors == []
-        assert all(sent.links_read == 0 for sent in running.ledger.distributions)
+        assert running.recorder.errors == []
+        assert all(sent.links_read == 0 for sent in running.recorder.distributions)
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ async def test_checks_of_the_default_tenant_pass_and_only_read(
     await qualtrics.check_message(account.library_id, account.message_id)
     await qualtrics.check_directory(account.directory_id)
     await qualtrics.check_mailing_list(account.directory_id, account.mailing_list_id)
-    assert {call.status for call in sandbox.ledger.calls} == {200}
-    assert {call.method for call in sandbox.ledger.calls if call.operation != "qualtrics.token"} == {"GET"}
+    assert {call.status for call in sandbox.recorder.calls} == {200}
+    assert {call.method for call in sandbox.recorder.calls if call.operation != "qualtrics.token"} == {"GET"}
 
 
 MISSING_OBJECTS: dict[str, tuple[Check, Reason, str]] = {
@@ -146,7 +146,7 @@ async def test_directory_on_the_last_page_is_found(
         account.add_directory(f"POOL_another{number:06}")
     last = list(account.directories)[-1]
     await qualtrics.check_directory(last)
-    assert sandbox.ledger.count("qualtrics.list_directories") == 6
+    assert sandbox.recorder.count("qualtrics.list_directories") == 6
 
 
 async def test_next_page_on_a_host_that_is_not_allowed_is_not_requested(
@@ -157,7 +157,7 @@ async def test_next_page_on_a_host_that_is_not_allowed_is_not_requested(
         await qualtrics.check_directory("POOL_missing00001")
     assert error.value.reason is Reason.HOST_NOT_ALLOWED
     assert "elsewhere.example.com" not in error.value.message
-    assert sandbox.ledger.count("qualtrics.list_directories") == 1
+    assert sandbox.recorder.count("qualtrics.list_directories") == 1
 
 
 async def test_next_page_on_another_allowed_host_is_requested_from_the_host_of_the_secret(
@@ -168,7 +168,7 @@ async def test_next_page_on_another_allowed_host_is_requested_from_the_host_of_t
         account.next_page_origin = elsewhere.url
         await qualtrics.check_directory(account.directory_id)
         assert elsewhere.request_count == elsewhere.token_request_count == 0
-    assert [call.status for call in sandbox.ledger.of("qualtrics.list_directories")] == [200, 200]
+    assert [call.status for call in sandbox.recorder.of("qualtrics.list_directories")] == [200, 200]
 
 
 async def test_pages_that_repeat_are_rejected(server: Server, scripted_client: QualtricsClient) -> None:
@@ -238,7 +238,7 @@ async def test_credentials_without_the_scope_read_users_pass_the_checks(
     await qualtrics.check_message(account.library_id, account.message_id)
     await qualtrics.check_directory(account.directory_id)
     await qualtrics.check_mailing_list(account.directory_id, account.mailing_list_id)
-    assert [call.status for call in sandbox.ledger.of("qualtrics.whoami")] == [403]
+    assert [call.status for call in sandbox.recorder.of("qualtrics.whoami")] == [403]
 
 
 @pytest.mark.parametrize(
@@ -330,4 +330,4 @@ async def test_check_is_repeated_after_a_single_server_error(
 ) -> None:
     sandbox.faults.add("qualtrics.read_survey", status=500)
     await qualtrics.check_survey(account.survey_id)
-    assert [call.status for call in sandbox.ledger.of("qualtrics.read_survey")] == [500, 200]
+    assert [call.status for call in sandbox.recorder.of("qualtrics.read_survey")] == [500, 200]

@@ -27,7 +27,7 @@ async def test_import_adds_each_person_to_the_batch_once(sandbox_client: Sandbox
     batch_id = await sandbox_client.create_batch()
     imported = await sandbox_client.import_people(batch_id, "ana@example.com", "ben@example.com")
     assert imported == Imported(created=2, failed=0, unprocessed=0)
-    batch = sandbox_client.sandbox.ledger.batches[batch_id]
+    batch = sandbox_client.sandbox.recorder.batches[batch_id]
     assert batch.addresses == ["ana@example.com", "ben@example.com"]
     assert batch.run_ids == ["run-1"]
 
@@ -35,7 +35,7 @@ async def test_import_adds_each_person_to_the_batch_once(sandbox_client: Sandbox
 async def test_addresses_of_any_alphabet_are_imported_unchanged(sandbox_client: SandboxClient) -> None:
     people = ["jürgen@example.com", "j.o+x-y_z@example.com", "名@example.com", "a\\b@example.com"]
     batch_id = await sandbox_client.create_batch_of(*people)
-    assert sandbox_client.sandbox.ledger.batches[batch_id].addresses == people
+    assert sandbox_client.sandbox.recorder.batches[batch_id].addresses == people
 
 
 async def test_rejected_addresses_are_counted(sandbox_client: SandboxClient) -> None:
@@ -58,8 +58,8 @@ async def test_create_batch_is_repeated_if_its_reply_is_lost(sandbox_client: San
     """The first batch stays empty, and is never sent."""
     sandbox_client.sandbox.faults.add("qualtrics.create_batch", drop="after")
     batch_id = await sandbox_client.create_batch()
-    assert len(sandbox_client.sandbox.ledger.batches) == 2
-    assert batch_id == list(sandbox_client.sandbox.ledger.batches)[-1]
+    assert len(sandbox_client.sandbox.recorder.batches) == 2
+    assert batch_id == list(sandbox_client.sandbox.recorder.batches)[-1]
 
 
 LOST: dict[str, dict[str, object]] = {
@@ -85,7 +85,7 @@ async def test_import_with_an_unclear_outcome_is_not_repeated(sandbox_client: Sa
     with pytest.raises(OutcomeUnknown) as error:
         await sandbox_client.import_people(batch_id, "ana@example.com")
     assert error.value.reason in (Reason.REMOTE_UNAVAILABLE, Reason.REMOTE_REPLY_INVALID)
-    assert sandbox_client.sandbox.ledger.count("qualtrics.import_contacts") == 1
+    assert sandbox_client.sandbox.recorder.count("qualtrics.import_contacts") == 1
     assert batch_id in error.value.what
 
 
@@ -94,7 +94,7 @@ async def test_import_refused_with_429_or_401_is_repeated(sandbox_client: Sandbo
     batch_id = await sandbox_client.create_batch()
     sandbox_client.sandbox.faults.add("qualtrics.import_contacts", status=status)
     assert await sandbox_client.import_people(batch_id, "ana@example.com") == Imported(1, 0, 0, limited=status == 429)
-    assert sandbox_client.sandbox.ledger.batches[batch_id].repeated() == {}
+    assert sandbox_client.sandbox.recorder.batches[batch_id].repeated() == {}
 
 
 @pytest.mark.parametrize(("took_effect", "people"), [(False, 3), (True, 6)])
@@ -125,7 +125,7 @@ async def test_permanently_refused_import_is_reported_and_not_repeated(
     with pytest.raises(Permanent) as error:
         await sandbox_client.import_people(batch_id, "ana@example.com")
     assert error.value.reason is reason
-    assert sandbox_client.sandbox.ledger.count("qualtrics.import_contacts") == 1
+    assert sandbox_client.sandbox.recorder.count("qualtrics.import_contacts") == 1
 
 
 @pytest.mark.parametrize(("people", "seconds"), [(6, 0.1), (10_000, 0.2)])
@@ -136,7 +136,7 @@ async def test_first_look_at_an_import_comes_soon_and_depends_on_its_size(
     batch_id = await sandbox_client.create_batch()
     await sandbox_client.import_people(batch_id, *(f"user{n}@example.com" for n in range(people)))
     assert clock.slept == [pytest.approx(seconds, rel=0.01)]
-    assert sandbox_client.sandbox.ledger.count("qualtrics.import_status") == 1
+    assert sandbox_client.sandbox.recorder.count("qualtrics.import_status") == 1
 
 
 @pytest.mark.parametrize("seconds", [1, 15, 200])
@@ -148,7 +148,7 @@ async def test_end_of_an_import_is_noticed_soon_with_few_looks(
     assert (await sandbox_client.import_people(batch_id, "ana@example.com")).created == 1
     assert clock.slept == sorted(clock.slept)
     assert sum(clock.slept) < 1.5 * seconds
-    assert sandbox_client.sandbox.ledger.count("qualtrics.import_status") < 35
+    assert sandbox_client.sandbox.recorder.count("qualtrics.import_status") < 35
 
 
 async def test_import_that_never_ends_has_an_unknown_outcome_after_30_minutes(
@@ -187,7 +187,7 @@ async def test_import_whose_status_cannot_be_read_has_an_unknown_outcome(
     sandbox_client.sandbox.faults.add("qualtrics.import_status", times=None, **fault)
     with pytest.raises(OutcomeUnknown):
         await sandbox_client.import_people(batch_id, "ana@example.com")
-    assert sandbox_client.sandbox.ledger.count("qualtrics.import_contacts") == 1
+    assert sandbox_client.sandbox.recorder.count("qualtrics.import_contacts") == 1
 
 
 PEOPLE = [f"user{n}@example.com" for n in range(4)]

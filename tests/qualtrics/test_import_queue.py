@@ -75,7 +75,7 @@ class VirtualBrand:
         )
         imported = [one async for one in results]
         self.ended[name] = self.loop.time()
-        people = Counter(self.brand.ledger.batches[batch_id].addresses)
+        people = Counter(self.brand.recorder.batches[batch_id].addresses)
         if not any(one.limited for one in imported):
             assert people == Counter(address for chunk in chunks for address in chunk)
         return imported
@@ -306,7 +306,7 @@ def test_429_for_one_chunk_is_found_by_counting_if_qualtrics_accepted_it(
     qualtrics.network._handled = limited_once  # type: ignore[method-assign]
     (imported,) = qualtrics.play(qualtrics.run("run", 8))
     assert [one.limited for one in imported] == [n == chunk for n in range(8)]
-    (batch,) = qualtrics.brand.ledger.batches.values()
+    (batch,) = qualtrics.brand.recorder.batches.values()
     assert len(batch.addresses) == (18 if accepted else 16)
 
 

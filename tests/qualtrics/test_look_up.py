@@ -28,7 +28,7 @@ async def test_send_with_a_lost_reply_is_found(sandbox_client: SandboxClient, ac
     sandbox_client.sandbox.faults.add("qualtrics.create_distribution", drop="after")
     with pytest.raises(OutcomeUnknown):
         await sandbox_client.send(batch_id)
-    assert await sandbox_client.find(batch_id) == sandbox_client.sandbox.ledger.distributions[0].id
+    assert await sandbox_client.find(batch_id) == sandbox_client.sandbox.recorder.distributions[0].id
 
 
 async def test_send_that_did_not_happen_is_not_found(sandbox_client: SandboxClient) -> None:
@@ -93,7 +93,7 @@ async def test_distributions_of_other_batches_are_not_read_one_by_one(
     for number in range(3):
         await sandbox_client.send(await sandbox_client.create_batch_of(f"user{number}@example.com"))
     assert await sandbox_client.find("BT_another0001") is None
-    assert sandbox_client.sandbox.ledger.count("qualtrics.read_distribution") == 0
+    assert sandbox_client.sandbox.recorder.count("qualtrics.read_distribution") == 0
 
 
 async def test_look_up_fails_if_a_distribution_cannot_be_read(sandbox_client: SandboxClient) -> None:

@@ -47,7 +47,7 @@ async def test_every_call_waits_for_its_rate_limits(
     await qualtrics.acquire_send()
     distribution_id = await sandbox_client.send(batch_id)
     assert await sandbox_client.find(batch_id) == distribution_id
-    operations = [name.removeprefix("qualtrics.") for name in sandbox_client.sandbox.ledger.operations()]
+    operations = [name.removeprefix("qualtrics.") for name in sandbox_client.sandbox.recorder.operations()]
     called = [name for name in operations if name != "token"]
     assert {
         name: {rate.calls for rate in rates} for name, (_, rates) in zip(called, waited, strict=True)
@@ -62,5 +62,5 @@ async def test_burst_of_calls_is_spread_so_that_none_is_refused(
     start = clock.now()
     for _ in range(520):
         await sandbox_client.create_batch()
-    assert {call.status for call in sandbox_client.sandbox.ledger.of("qualtrics.create_batch")} == {200}
+    assert {call.status for call in sandbox_client.sandbox.recorder.of("qualtrics.create_batch")} == {200}
     assert clock.now() - start > timedelta(seconds=60)

@@ -14,10 +14,10 @@ from qualtrics_exporter.remote.errors import ExportError, OutcomeUnknown, Perman
 from qualtrics_exporter.remote.transport import CallRecord, Timeouts, Transport
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Account
-from tests.environment.waiting import HANG_SECONDS
 from tests.qualtrics.conftest import SandboxClient
 from tests.remote.clock import RecordingClock
 from tests.remote.servers import Server, result
+from tests.support.waiting import HANG_SECONDS
 
 DISTRIBUTION = Distribution(
     library_id="UR_1",
@@ -36,9 +36,9 @@ DISTRIBUTION = Distribution(
 async def test_send_mails_each_person_of_the_batch_once_and_nobody_else(sandbox_client: SandboxClient) -> None:
     batch_id = await sandbox_client.create_batch_of("ana@example.com", "ben@example.com")
     distribution_id = await sandbox_client.send(batch_id)
-    (sent,) = sandbox_client.sandbox.ledger.distributions
+    (sent,) = sandbox_client.sandbox.recorder.distributions
     assert (sent.id, sent.batch_id, sent.run_ids) == (distribution_id, batch_id, ["run-1"])
-    assert sandbox_client.sandbox.ledger.mails() == {"ana@example.com": 1, "ben@example.com": 1}
+    assert sandbox_client.sandbox.recorder.mails() == {"ana@example.com": 1, "ben@example.com": 1}
 
 
 async def test_request_to_send_is_as_documented(server: Server, scripted_client: QualtricsClient) -> None:
@@ -64,7 +64,7 @@ async def test_request_to_send_contains_optional_fields_if_they_are_set(sandbox_
     batch_id = await sandbox_client.create_batch_of("ana@example.com")
     ends = datetime(2026, 1, 19, 11, tzinfo=UTC)
     await sandbox_client.send(batch_id, reply_to_email="dex@example.com", expiration=ends)
-    request = sandbox_client.sandbox.ledger.distributions[0].request
+    request = sandbox_client.sandbox.recorder.distributions[0].request
     assert request["header"]["replyToEmail"] == "dex@example.com"
     assert request["surveyLink"]["expirationDate"] == "2026-01-19T11:00:00Z"
 
@@ -102,8 +102,8 @@ async def test_send_with_an_unclear_outcome_is_not_repeated(sandbox_client: Sand
         await sandbox_client.send(batch_id)
     assert error.value.reason is Reason.DELIVERY_UNKNOWN
     assert batch_id in error.value.what
-    assert sandbox_client.sandbox.ledger.count("qualtrics.create_distribution") == 1
-    assert sum(sandbox_client.sandbox.ledger.mails().values()) == sent
+    assert sandbox_client.sandbox.recorder.count("qualtrics.create_distribution") == 1
+    assert sum(sandbox_client.sandbox.recorder.mails().values()) == sent
 
 
 REFUSED: dict[str, tuple[dict[str, object], type[ExportError], Reason]] = {
@@ -131,14 +131,14 @@ async def test_refused_send_is_reported_and_not_repeated_by_the_client(
 ) -> None:
     fault, kind, reason = REFUSED[case]
     batch_id = await sandbox_client.create_batch_of("ana@example.com")
-    tokens = sandbox_client.sandbox.ledger.count("qualtrics.token")
+    tokens = sandbox_client.sandbox.recorder.count("qualtrics.token")
     sandbox_client.sandbox.faults.add("qualtrics.create_distribution", **fault)
     with pytest.raises(ExportError) as error:
         await sandbox_client.send(batch_id)
     assert (type(error.value), error.value.reason) == (kind, reason)
-    assert sandbox_client.sandbox.ledger.count("qualtrics.create_distribution") == 1
-    assert sandbox_client.sandbox.ledger.count("qualtrics.token") == tokens
-    assert sandbox_client.sandbox.ledger.mails() == {}
+    assert sandbox_client.sandbox.recorder.count("qualtrics.create_distribution") == 1
+    assert sandbox_client.sandbox.recorder.count("qualtrics.token") == tokens
+    assert sandbox_client.sandbox.recorder.mails() == {}
 
 
 async def test_invalid_request_to_send_is_reported_with_the_code_of_qualtrics(sandbox_client: SandboxClient) -> None:
@@ -155,7 +155,7 @@ async def test_send_after_a_401_needs_a_new_token(sandbox_client: SandboxClient)
         await sandbox_client.send(batch_id)
     with pytest.raises(Transient, match="was not sent"):
         await sandbox_client.send(batch_id)
-    assert sandbox_client.sandbox.ledger.count("qualtrics.create_distribution") == 1
+    assert sandbox_client.sandbox.recorder.count("qualtrics.create_distribution") == 1
     await sandbox_client.qualtrics.ensure_token(timedelta(minutes=5))
     assert await sandbox_client.send(batch_id)
 
@@ -215,10 +215,10 @@ async def test_token_that_expires_soon_is_renewed_before_the_send(
     batch_id = await sandbox_client.create_batch_of("ana@example.com")
     clock.advance(700)
     await sandbox_client.qualtrics.ensure_token(timedelta(minutes=5))
-    assert sandbox_client.sandbox.ledger.count("qualtrics.token") == 2
+    assert sandbox_client.sandbox.recorder.count("qualtrics.token") == 2
     await sandbox_client.qualtrics.ensure_token(timedelta(minutes=5))
     await sandbox_client.send(batch_id)
-    assert sandbox_client.sandbox.ledger.count("qualtrics.token") == 2
+    assert sandbox_client.sandbox.recorder.count("qualtrics.token") == 2
 
 
 async def test_send_makes_one_request_and_does_not_wait(

@@ -21,7 +21,7 @@ async def test_small_run_makes_seven_calls(sandbox_client: SandboxClient, contex
         await sandbox_client.import_people(batch_id, *chunk)
     await sandbox_client.qualtrics.ensure_token(timedelta(minutes=5))
     await sandbox_client.send(batch_id)
-    assert sandbox_client.sandbox.ledger.operations() == [
+    assert sandbox_client.sandbox.recorder.operations() == [
         "nexthink.token",
         "nexthink.execute",
         "qualtrics.token",

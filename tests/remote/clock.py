@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.environment.clock import AutoAdvancingClock, in_background
+from tests.support.clock import AutoAdvancingClock, in_background
 
 
 class RecordingClock(AutoAdvancingClock):

@@ -10,9 +10,9 @@ from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import CallRecord, Timeouts
-from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import RecordingClock
 from tests.remote.servers import Server, credentials_for
+from tests.support.waiting import HANG_SECONDS
 
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 

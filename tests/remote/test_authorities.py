@@ -14,10 +14,10 @@ from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import Transient
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import Timeouts
-from tests.environment.inspection import Inspection
-from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import RecordingClock
 from tests.remote.servers import Server, credentials_for
+from tests.support.inspection import Inspection
+from tests.support.waiting import HANG_SECONDS
 
 AUTHORITY_HASH = "71185a24"
 """The hash of the name of the authority. OpenSSL uses it as the file name in a directory: `openssl x509 -hash`."""

@@ -13,10 +13,10 @@ import pytest
 from qualtrics_exporter.remote.hosts import HostRules
 from qualtrics_exporter.remote.loop_time import LoopTime
 from qualtrics_exporter.remote.transport import Request, Timeouts, Transport
-from tests.environment.sandbox import Certificates
-from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import RecordingClock
 from tests.remote.servers import Server, answer
+from tests.support.sandbox import Certificates
+from tests.support.waiting import HANG_SECONDS
 
 TIMEOUTS = Timeouts(connect=HANG_SECONDS, silence=HANG_SECONDS, total=HANG_SECONDS)
 LOOP_ITERATIONS = 10

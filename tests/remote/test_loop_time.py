@@ -6,7 +6,7 @@ import pytest
 
 from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.remote.loop_time import SLICE, LoopTime
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 ANA, BEN = Tenant("ana", "nexthink"), Tenant("ben", "nexthink")
 STEP = SLICE / 4

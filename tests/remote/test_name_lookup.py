@@ -12,7 +12,7 @@ from qualtrics_exporter.controller import app
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.fair_share import NOBODY, Tenant, acting_for
 from qualtrics_exporter.remote.name_lookup import MAX_CONCURRENT_LOOK_UPS, Loop
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 A, B = Tenant("a", "nexthink"), Tenant("b", "nexthink")
 HANGING_NAME = "hanging.example"

@@ -21,10 +21,10 @@ from qualtrics_exporter.remote.response import Response
 from qualtrics_exporter.remote.retry import RetryPolicy
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import CallRecord, Timeouts
-from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import RecordingClock
 from tests.remote.scripted_proxy import Script, ScriptedProxy
 from tests.remote.servers import Server, answer, credentials_for
+from tests.support.waiting import HANG_SECONDS
 
 SEND = Operation(name="send", task="send the thing", method="POST", path="/thing", body=b"{}", retry=RetryPolicy.NEVER)
 

@@ -13,10 +13,10 @@ from qualtrics_exporter.remote.operation import Operation
 from qualtrics_exporter.remote.rate_limits import OPENING_SECONDS, Limiter, Rate
 from qualtrics_exporter.remote.retry import RetryPolicy
 from qualtrics_exporter.remote.session import Session
-from tests.environment.clock import SteeredClock
-from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import RecordingClock, StillClock
 from tests.remote.servers import Server, answer, silence
+from tests.support.clock import SteeredClock
+from tests.support.waiting import HANG_SECONDS
 
 
 async def wait_until(done: Callable[[], bool]) -> None:

@@ -16,9 +16,9 @@ from qualtrics_exporter.remote.rate_limits import Rate
 from qualtrics_exporter.remote.retry import RetryPolicy
 from qualtrics_exporter.remote.service import Service
 from qualtrics_exporter.remote.session import Session
-from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import RecordingClock
 from tests.remote.servers import Server, answer
+from tests.support.waiting import HANG_SECONDS
 
 PERMITS = 10
 BAD, GOOD = Tenant("bad", "nexthink"), Tenant("good", "nexthink")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from qualtrics_exporter.remote.time_limit import MOST_STOPPED, TASK_NAME, OutOfTime, TimeLimit
-from tests.environment.clock import SteeredClock
+from tests.support.clock import SteeredClock
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from qualtrics_exporter.remote.retry import RetryPolicy
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import CallRecord
 from qualtrics_exporter.resource.reasons import Reason
-from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import RecordingClock
 from tests.remote.servers import Answer, Server, answer, qualtrics_error, silence, token
+from tests.support.waiting import HANG_SECONDS
 
 READ = Operation(name="read", task="read", path="/thing", retry=RetryPolicy.READ)
 

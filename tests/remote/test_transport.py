@@ -30,10 +30,10 @@ from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.remote.transport import MAX_LARGE_RESPONSES, CallRecord, Timeouts
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.sandbox import Sandbox
-from tests.environment.loop_clock import LoopClock
-from tests.environment.waiting import HANG_SECONDS
 from tests.remote.clock import RecordingClock
 from tests.remote.servers import JSON, Answer, Server, answer, silence, token
+from tests.support.loop_clock import LoopClock
+from tests.support.waiting import HANG_SECONDS
 
 READ = Operation(
     name="read", task="show the thing", path="/thing", query={"key": "confidential"}, retry=RetryPolicy.READ
@@ -364,7 +364,7 @@ class TestTls:
         monkeypatch.delenv("SSL_CERT_DIR", raising=False)
         with pytest.raises(Transient, match="certificate is not trusted"):
             await self.request_token(sandbox, "localhost")
-        assert sandbox.ledger.calls == []
+        assert sandbox.recorder.calls == []
 
     async def test_a_certificate_for_another_host_fails_with_certificate_not_trusted(
         self, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,7 +12,7 @@ import yaml
 
 from hack import plain_yaml
 from hack.files import ROOT
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 (HOOK,) = plain_yaml.read((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
 SAMPLE = (ROOT / "samples" / "teams-rollout.yaml").read_text("utf-8")

@@ -12,9 +12,9 @@ import yaml
 from hack.files import ROOT
 from qualtrics_exporter.resource.crd import crd
 from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION, Exporter
-from tests.environment.controlplane import ControlPlane
-from tests.environment.waiting import eventually
 from tests.resource.manifests import changed
+from tests.support.controlplane import ControlPlane
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.cluster
 

@@ -12,8 +12,8 @@ import yaml
 
 from qualtrics_exporter.cli.manifest_findings import findings
 from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION, Exporter
-from tests.environment.controlplane import ControlPlane
 from tests.resource.manifests import INVALID, VALID, InvalidManifest, changed
+from tests.support.controlplane import ControlPlane
 
 pytestmark = pytest.mark.cluster
 

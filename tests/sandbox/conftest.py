@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from qualtrics_exporter.sandbox import Account, Sandbox
-from tests.environment.clock import SteeredClock
 from tests.sandbox.caller import NexthinkCaller, QualtricsCaller
+from tests.support.clock import SteeredClock
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def account() -> Account:
 async def sandbox(account: Account, clock: SteeredClock) -> AsyncIterator[Sandbox]:
     async with Sandbox(account, clock=clock) as running:
         yield running
-        assert running.ledger.errors == []
+        assert running.recorder.errors == []
 
 
 @pytest.fixture

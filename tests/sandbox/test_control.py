@@ -64,11 +64,11 @@ async def test_outbox_page_shows_the_first_200_addresses_of_a_list(
     assert (page.count("<li>"), "… and 100 more" in page) == (200, True)
 
 
-async def test_ledger_returns_its_requests_until_they_are_deleted(qualtrics: QualtricsCaller, control: Control) -> None:
+async def test_record_has_the_requests_until_they_are_deleted(qualtrics: QualtricsCaller, control: Control) -> None:
     await qualtrics.send(await qualtrics.batch_with(ANA))
-    ledger = (await control.request("GET", "/ledger.json")).json()
-    assert ledger["mails"] == {ANA: 1}
-    assert [call["operation"] for call in ledger["calls"]] == [
+    record = (await control.request("GET", "/record.json")).json()
+    assert record["mails"] == {ANA: 1}
+    assert [call["operation"] for call in record["calls"]] == [
         "qualtrics.token",
         "qualtrics.create_batch",
         "qualtrics.import_contacts",
@@ -76,10 +76,10 @@ async def test_ledger_returns_its_requests_until_they_are_deleted(qualtrics: Qua
         "qualtrics.import_status",
         SEND,
     ]
-    assert ledger["errors"] == []
-    await control.request("DELETE", "/ledger")
-    ledger = (await control.request("GET", "/ledger.json")).json()
-    assert (ledger["calls"], len(ledger["distributions"])) == ([], 1)
+    assert record["errors"] == []
+    await control.request("DELETE", "/record")
+    record = (await control.request("GET", "/record.json")).json()
+    assert (record["calls"], len(record["distributions"])) == ([], 1)
 
 
 async def test_client_adds_a_fault_awaits_the_held_request_and_drops_it(
@@ -194,7 +194,7 @@ async def test_form_of_a_web_page_cannot_add_a_fault(control: Control) -> None:
 async def test_control_requests_are_served_on_both_ports_and_not_recorded(
     qualtrics: QualtricsCaller, control: Control
 ) -> None:
-    before = len(qualtrics.sandbox.ledger.calls)
+    before = len(qualtrics.sandbox.recorder.calls)
     help_text = (await qualtrics.http.get(qualtrics.sandbox.nexthink_url + "/_sandbox/")).text
     assert "/_sandbox/outbox" in help_text
-    assert len(qualtrics.sandbox.ledger.calls) == before
+    assert len(qualtrics.sandbox.recorder.calls) == before

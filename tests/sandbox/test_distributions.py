@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.environment.clock import SteeredClock
 from tests.sandbox.caller import JSON, QualtricsCaller, error_code, format_time
+from tests.support.clock import SteeredClock
 
 ANA, BEN, EVA = "ana@example.com", "ben@example.com", "eva@example.com"
 
@@ -75,7 +75,7 @@ async def test_distribution_with_an_undocumented_body_is_refused(
     change(body)
     reply = await qualtrics.post("/distributions", body)
     assert (reply.status_code, error_code(reply)) == (400, code)
-    assert qualtrics.sandbox.ledger.distributions == []
+    assert qualtrics.sandbox.recorder.distributions == []
 
 
 async def test_distribution_mails_the_people_of_its_batch_and_nobody_else(qualtrics: QualtricsCaller) -> None:
@@ -85,10 +85,10 @@ async def test_distribution_mails_the_people_of_its_batch_and_nobody_else(qualtr
     body["surveyLink"]["expirationDate"] = "2026-02-01T00:00:00Z"
     reply = await qualtrics.post("/distributions", body)
     assert set(reply.json()["meta"]) == {"httpStatus", "requestId"}
-    (sent,) = qualtrics.sandbox.ledger.distributions
+    (sent,) = qualtrics.sandbox.recorder.distributions
     assert (sent.id, sent.batch_id, sent.run_ids) == (reply.json()["result"]["id"], batch_id, ["run-1"])
     assert (sent.recipients, sent.request) == ([ANA, BEN], body)
-    assert qualtrics.sandbox.ledger.mails() == {ANA: 1, BEN: 1}
+    assert qualtrics.sandbox.recorder.mails() == {ANA: 1, BEN: 1}
 
 
 async def test_person_who_is_in_the_batch_twice_gets_two_mails(qualtrics: QualtricsCaller) -> None:
@@ -96,20 +96,20 @@ async def test_person_who_is_in_the_batch_twice_gets_two_mails(qualtrics: Qualtr
     await qualtrics.import_people(batch_id, [ANA])
     await qualtrics.import_people(batch_id, ["ANA@example.com"])
     await qualtrics.send(batch_id)
-    assert qualtrics.sandbox.ledger.mails() == {ANA: 2}
+    assert qualtrics.sandbox.recorder.mails() == {ANA: 2}
 
 
 async def test_send_before_the_end_of_the_import_mails_nobody(qualtrics: QualtricsCaller) -> None:
     batch_id = await qualtrics.create_batch()
     await qualtrics.post(qualtrics.imports_path, qualtrics.import_body(batch_id, [ANA]))
     await qualtrics.send(batch_id)
-    assert not qualtrics.sandbox.ledger.mails()
+    assert not qualtrics.sandbox.recorder.mails()
 
 
 async def test_distribution_to_a_mailing_list_mails_the_whole_list(qualtrics: QualtricsCaller) -> None:
     batch_id = await qualtrics.batch_with(ANA)
     await qualtrics.send(batch_id, recipients={"mailingListId": qualtrics.account.mailing_list_id})
-    assert set(qualtrics.sandbox.ledger.mails()) == {ANA, "bystander1@example.com", "bystander2@example.com"}
+    assert set(qualtrics.sandbox.recorder.mails()) == {ANA, "bystander1@example.com", "bystander2@example.com"}
 
 
 async def test_new_distribution_is_pending_with_zero_stats_and_done_seconds_later(
@@ -131,9 +131,9 @@ async def test_distribution_with_a_future_send_date_is_mailed_at_that_time(
 ) -> None:
     later = format_time(clock.now() + timedelta(hours=1))
     await qualtrics.send(await qualtrics.batch_with(ANA), sendDate=later)
-    assert not qualtrics.sandbox.ledger.mails()
+    assert not qualtrics.sandbox.recorder.mails()
     clock.advance(3600)
-    assert qualtrics.sandbox.ledger.mails() == {ANA: 1}
+    assert qualtrics.sandbox.recorder.mails() == {ANA: 1}
 
 
 @pytest.mark.parametrize(("hours", "mailed"), [(11.9, 1), (12.1, 2)], ids=["within 12 hours", "after 12 hours"])
@@ -144,7 +144,7 @@ async def test_same_mail_to_a_person_is_blocked_for_12_hours(
     clock.advance(hours * 3600)
     await qualtrics.log_in("qualtrics")
     again = await qualtrics.send(await qualtrics.batch_with("Ana@Example.com"))
-    assert qualtrics.sandbox.ledger.mails()[ANA] == mailed
+    assert qualtrics.sandbox.recorder.mails()[ANA] == mailed
     clock.advance(6)
     assert (await qualtrics.read_distribution(again))["stats"]["blocked"] == 2 - mailed
 
@@ -154,7 +154,7 @@ async def test_mail_with_another_subject_is_not_blocked(qualtrics: QualtricsCall
     await qualtrics.send(batch_id)
     header = {**qualtrics.distribution_body(batch_id)["header"], "subject": "Once more"}
     await qualtrics.send(batch_id, header=header)
-    assert qualtrics.sandbox.ledger.mails() == {ANA: 2}
+    assert qualtrics.sandbox.recorder.mails() == {ANA: 2}
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ async def test_distribution_that_cannot_be_sent_is_accepted_and_fails_later(
     body = qualtrics.distribution_body(await qualtrics.batch_with(ANA, BEN))
     change(body)
     assert (await qualtrics.post("/distributions", body)).status_code == 200
-    (sent,) = qualtrics.sandbox.ledger.distributions
+    (sent,) = qualtrics.sandbox.recorder.distributions
     assert (sent.recipients, sent.failed) == ([], [ANA, BEN])
     clock.advance(6)
     params = {"surveyId": body["surveyLink"]["surveyId"]}
@@ -186,7 +186,7 @@ async def test_distribution_from_a_registered_domain_is_sent(qualtrics: Qualtric
     qualtrics.account.own_domains = {"example.com"}
     header = {**qualtrics.distribution_body("BT_x")["header"], "fromEmail": "dex@example.com"}
     await qualtrics.send(await qualtrics.batch_with(ANA), header=header)
-    assert qualtrics.sandbox.ledger.mails() == {ANA: 1}
+    assert qualtrics.sandbox.recorder.mails() == {ANA: 1}
 
 
 async def test_history_shows_people_who_opted_out_and_mails_that_bounced(
@@ -282,4 +282,4 @@ async def test_request_for_links_resets_the_dates_and_is_recorded(
     clock.advance(3000)
     await qualtrics.get(f"/distributions/{distribution_id}/links", surveyId=qualtrics.account.survey_id)
     assert (await qualtrics.read_distribution(distribution_id))["sendDate"] != before
-    assert qualtrics.sandbox.ledger.distributions[0].links_read == 1
+    assert qualtrics.sandbox.recorder.distributions[0].links_read == 1

@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from qualtrics_exporter.sandbox import Query
-from tests.environment.clock import SteeredClock
-from tests.environment.waiting import HANG_SECONDS
 from tests.sandbox.caller import NexthinkCaller, QualtricsCaller, error_code
+from tests.support.clock import SteeredClock
+from tests.support.waiting import HANG_SECONDS
 
 SEND = "qualtrics.create_distribution"
 ANA = "ana@example.com"
@@ -19,7 +19,7 @@ async def test_status_fault_replaces_the_effect_of_one_request(qualtrics: Qualtr
     fault = qualtrics.sandbox.faults.add(SEND, status=503)
     reply = await qualtrics.post("/distributions", qualtrics.distribution_body(batch_id))
     assert (reply.status_code, reply.json()["meta"]["httpStatus"]) == (503, "503 - Service Unavailable")
-    assert qualtrics.sandbox.ledger.distributions == []
+    assert qualtrics.sandbox.recorder.distributions == []
     assert (fault.hits, qualtrics.sandbox.faults.open()) == (1, [])
     await qualtrics.send(batch_id)
 
@@ -28,7 +28,7 @@ async def test_status_fault_with_apply_effect_follows_the_effect(qualtrics: Qual
     batch_id = await qualtrics.batch_with(ANA)
     qualtrics.sandbox.faults.add(SEND, status=500, apply_effect=True)
     assert (await qualtrics.post("/distributions", qualtrics.distribution_body(batch_id))).status_code == 500
-    assert qualtrics.sandbox.ledger.mails() == {ANA: 1}
+    assert qualtrics.sandbox.recorder.mails() == {ANA: 1}
 
 
 @pytest.mark.parametrize(("drop", "mails"), [("before", 0), ("after", 1)])
@@ -39,8 +39,8 @@ async def test_drop_fault_closes_the_connection_before_or_after_the_effect(
     qualtrics.sandbox.faults.add(SEND, drop=drop)
     with pytest.raises(httpx.RemoteProtocolError):
         await qualtrics.post("/distributions", qualtrics.distribution_body(batch_id))
-    assert qualtrics.sandbox.ledger.mails()[ANA] == mails
-    (call,) = qualtrics.sandbox.ledger.of(SEND)
+    assert qualtrics.sandbox.recorder.mails()[ANA] == mails
+    (call,) = qualtrics.sandbox.recorder.of(SEND)
     assert (call.status, call.dropped) == (0, True)
 
 
@@ -62,7 +62,7 @@ async def test_body_fault_replaces_the_reply_and_keeps_the_effect(qualtrics: Qua
     qualtrics.sandbox.faults.add("qualtrics.create_batch", body="<html>busy</html>")
     reply = await qualtrics.post(qualtrics.batches_path, {"transactionIds": []})
     assert (reply.status_code, reply.text) == (200, "<html>busy</html>")
-    assert len(qualtrics.sandbox.ledger.batches) == 1
+    assert len(qualtrics.sandbox.recorder.batches) == 1
 
 
 async def test_fault_with_a_location_header_redirects_the_client(nexthink: NexthinkCaller) -> None:
@@ -105,8 +105,8 @@ async def test_delayed_reply_follows_the_clock_of_the_sandbox(qualtrics: Qualtri
     qualtrics.sandbox.faults.add(SEND, delay_after=3600)
     batch_id = await qualtrics.batch_with(ANA)
     request = asyncio.create_task(qualtrics.post("/distributions", qualtrics.distribution_body(batch_id)))
-    await qualtrics.sandbox.ledger.changed.wait_for(
-        lambda: qualtrics.sandbox.ledger.mails()[ANA] == 1, timeout=HANG_SECONDS
+    await qualtrics.sandbox.recorder.changed.wait_for(
+        lambda: qualtrics.sandbox.recorder.mails()[ANA] == 1, timeout=HANG_SECONDS
     )
     assert not request.done()
     await clock.asleep()
@@ -121,11 +121,11 @@ async def test_held_request_waits_until_it_is_released(qualtrics: QualtricsCalle
     faults.add(SEND, hold=when)
     request = asyncio.create_task(qualtrics.post("/distributions", qualtrics.distribution_body(batch_id)))
     await faults.reached(SEND)
-    assert qualtrics.sandbox.ledger.mails()[ANA] == mails
+    assert qualtrics.sandbox.recorder.mails()[ANA] == mails
     assert (faults.held(SEND), request.done()) == (1, False)
     assert faults.release(SEND) == 1
     assert (await request).status_code == 200
-    assert qualtrics.sandbox.ledger.mails()[ANA] == 1
+    assert qualtrics.sandbox.recorder.mails()[ANA] == 1
 
 
 async def test_held_request_that_is_dropped_has_no_effect(qualtrics: QualtricsCaller) -> None:
@@ -136,7 +136,7 @@ async def test_held_request_that_is_dropped_has_no_effect(qualtrics: QualtricsCa
     qualtrics.sandbox.faults.release(drop=True)
     with pytest.raises(httpx.RemoteProtocolError):
         await request
-    assert not qualtrics.sandbox.ledger.mails()
+    assert not qualtrics.sandbox.recorder.mails()
 
 
 async def test_released_request_has_its_effect_although_its_client_disconnected(qualtrics: QualtricsCaller) -> None:
@@ -150,8 +150,8 @@ async def test_released_request_has_its_effect_although_its_client_disconnected(
         request.cancel()
         await asyncio.wait([request])
     qualtrics.sandbox.faults.release()
-    await qualtrics.sandbox.ledger.answered(SEND, timeout=HANG_SECONDS)
-    assert qualtrics.sandbox.ledger.mails() == {ANA: 1}
+    await qualtrics.sandbox.recorder.answered(SEND, timeout=HANG_SECONDS)
+    assert qualtrics.sandbox.recorder.mails() == {ANA: 1}
 
 
 async def test_fault_hits_a_request_before_its_token_is_checked(qualtrics: QualtricsCaller) -> None:
@@ -171,7 +171,7 @@ async def test_wait_for_a_request_that_never_comes_times_out(qualtrics: Qualtric
     with pytest.raises(TimeoutError):
         await qualtrics.sandbox.faults.reached(SEND, timeout=0.01)
     with pytest.raises(TimeoutError):
-        await qualtrics.sandbox.ledger.seen(SEND, timeout=0.01)
+        await qualtrics.sandbox.recorder.seen(SEND, timeout=0.01)
 
 
 @pytest.mark.parametrize("fault", [{"drop": "now"}, {"hold": "maybe"}, {"status": 99}], ids=["drop", "hold", "status"])

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.sandbox import Account
-from tests.environment.clock import SteeredClock
 from tests.sandbox.caller import JSON, QualtricsCaller, error_code
+from tests.support.clock import SteeredClock
 
 CONTACT = {"email": "ana@example.com", "transactionData": {"runId": "r"}}
 META = {"batchId": "BT_x", "fields": ["runId"]}
@@ -50,7 +50,7 @@ async def test_import_accepts_10000_contacts_and_refuses_more_than_5_mb(qualtric
     too_large = qualtrics.import_body(batch_id, ["ana@example.com"])
     too_large["contacts"][0]["firstName"] = "x" * 5_000_000
     assert (await qualtrics.post(qualtrics.imports_path, too_large)).status_code == 413
-    calls = qualtrics.sandbox.ledger.of("qualtrics.import_contacts")
+    calls = qualtrics.sandbox.recorder.of("qualtrics.import_contacts")
     assert [call.contacts for call in calls] == [10_000, None]
     assert calls[0].bytes < 5_000_000 < calls[1].bytes
 
@@ -85,9 +85,9 @@ async def test_import_completes_by_the_clock_without_status_requests(
 ) -> None:
     batch_id = await qualtrics.create_batch()
     await qualtrics.post(qualtrics.imports_path, qualtrics.import_body(batch_id, ["ana@example.com"]))
-    assert qualtrics.sandbox.ledger.batches[batch_id].addresses == []
+    assert qualtrics.sandbox.recorder.batches[batch_id].addresses == []
     clock.advance(6)
-    assert qualtrics.sandbox.ledger.batches[batch_id].addresses == ["ana@example.com"]
+    assert qualtrics.sandbox.recorder.batches[batch_id].addresses == ["ana@example.com"]
 
 
 async def test_setting_busy_list_refuses_a_second_import_until_the_first_ends(
@@ -133,7 +133,7 @@ async def test_contacts_with_wrong_keys_in_their_data_are_unprocessed(qualtrics:
     result = (await qualtrics.post(qualtrics.imports_path, body)).json()["result"]
     assert result["contacts"]["unprocessed"] == [0, 2]
     await qualtrics.import_result(result["id"])
-    assert qualtrics.sandbox.ledger.batches[batch_id].addresses == ["ben@example.com"]
+    assert qualtrics.sandbox.recorder.batches[batch_id].addresses == ["ben@example.com"]
 
 
 async def test_contact_without_transaction_data_enters_the_list_but_not_the_batch(qualtrics: QualtricsCaller) -> None:
@@ -142,7 +142,7 @@ async def test_contact_without_transaction_data_enters_the_list_but_not_the_batc
     del body["contacts"][0]["transactionData"]
     answer = await qualtrics.import_result((await qualtrics.post(qualtrics.imports_path, body)).json()["result"]["id"])
     assert (answer["contacts"]["count"]["added"], answer["transactions"]["count"]["created"]) == (1, 0)
-    assert qualtrics.sandbox.ledger.batches[batch_id].addresses == []
+    assert qualtrics.sandbox.recorder.batches[batch_id].addresses == []
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ async def test_contact_with_a_value_of_a_wrong_type_is_unprocessed(qualtrics: Qu
     result = (await qualtrics.post(qualtrics.imports_path, body)).json()["result"]
     assert result["contacts"]["unprocessed"] == [0]
     await qualtrics.import_result(result["id"])
-    assert qualtrics.sandbox.ledger.batches[batch_id].addresses == ["ben@example.com"]
+    assert qualtrics.sandbox.recorder.batches[batch_id].addresses == ["ben@example.com"]
 
 
 @pytest.mark.parametrize("value", [7, 1.5, True, "x"])
@@ -191,7 +191,7 @@ async def test_queued_imports_run_one_after_the_other_and_take_time_by_size(
         assert (await qualtrics.post(qualtrics.imports_path, body)).status_code == 202
     imported = []
     for _ in range(9):
-        imported.append(len(qualtrics.sandbox.ledger.batches[batch_id].addresses))
+        imported.append(len(qualtrics.sandbox.recorder.batches[batch_id].addresses))
         clock.advance(5)
     assert imported == [0, 0, 0, 0, 0, 0, 3000, 3000, 4000]
 
@@ -205,7 +205,7 @@ async def test_queued_import_starts_when_the_one_before_ends_even_if_nobody_look
         await qualtrics.post(qualtrics.imports_path, qualtrics.import_body(batch_id, [f"{name}@example.com"]))
     clock.advance(25)
     await qualtrics.create_batch()
-    assert qualtrics.sandbox.ledger.batches[batch_id].addresses == ["ana@example.com", "ben@example.com"]
+    assert qualtrics.sandbox.recorder.batches[batch_id].addresses == ["ana@example.com", "ben@example.com"]
 
 
 async def test_25_imports_are_done_at_once_and_the_others_wait(
@@ -221,7 +221,7 @@ async def test_25_imports_are_done_at_once_and_the_others_wait(
     for _ in range(3):
         clock.advance(11)
         await qualtrics.create_batch()
-        imported.append(len(qualtrics.sandbox.ledger.batches[batch_id].addresses))
+        imported.append(len(qualtrics.sandbox.recorder.batches[batch_id].addresses))
     assert imported == [25, 30, 30]
 
 
@@ -242,7 +242,7 @@ async def test_person_who_is_imported_twice_is_in_the_batch_twice(qualtrics: Qua
     await qualtrics.import_people(batch_id, ["ana@example.com"])
     answer = await qualtrics.import_people(batch_id, ["Ana@Example.com"])
     assert answer["contacts"]["count"] == {"added": 0, "updated": 1, "failed": 0}
-    batch = qualtrics.sandbox.ledger.batches[batch_id]
+    batch = qualtrics.sandbox.recorder.batches[batch_id]
     assert (batch.repeated(), batch.run_ids) == ({"ana@example.com": 2}, ["run-1"])
 
 
@@ -258,7 +258,7 @@ async def test_transactions_of_a_batch_are_paged_and_can_enter_another_batch(qua
     assert [transaction["data"] for transaction in transactions] == [{"runId": "run-1"}] * 3
     ids = [transaction["transactionId"] for transaction in transactions]
     another = await qualtrics.post(qualtrics.batches_path, {"transactionIds": ids})
-    assert len(qualtrics.sandbox.ledger.batches[another.json()["result"]["id"]].addresses) == 3
+    assert len(qualtrics.sandbox.recorder.batches[another.json()["result"]["id"]].addresses) == 3
 
 
 async def test_setting_import_ends_makes_an_import_fail(qualtrics: QualtricsCaller) -> None:

@@ -5,8 +5,8 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from qualtrics_exporter.sandbox import Limits
-from tests.environment.clock import SteeredClock
 from tests.sandbox.caller import NexthinkCaller, QualtricsCaller
+from tests.support.clock import SteeredClock
 
 
 async def test_second_query_within_a_second_is_refused(nexthink: NexthinkCaller, clock: SteeredClock) -> None:
@@ -77,7 +77,7 @@ async def test_send_beyond_the_rate_limit_sends_nothing(qualtrics: QualtricsCall
     batch_id = await qualtrics.batch_with("ana@example.com")
     qualtrics.account.limits.qualtrics_endpoints_per_minute["create_distribution"] = 0
     assert (await qualtrics.post("/distributions", qualtrics.distribution_body(batch_id))).status_code == 429
-    assert qualtrics.sandbox.ledger.distributions == []
+    assert qualtrics.sandbox.recorder.distributions == []
 
 
 async def test_limits_off_allows_any_number_of_queries(nexthink: NexthinkCaller) -> None:

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from qualtrics_exporter.sandbox import Query
-from tests.environment.clock import SteeredClock
 from tests.sandbox.caller import NexthinkCaller
+from tests.support.clock import SteeredClock
 
 EXECUTE = "/api/v2/nql/execute"
 EXPORT = "/api/v1/nql/export"

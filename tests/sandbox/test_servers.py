@@ -9,8 +9,8 @@ import pytest
 import trustme
 
 from qualtrics_exporter.sandbox import Account, Sandbox
-from tests.environment.clock import SteeredClock
 from tests.sandbox.caller import QualtricsCaller
+from tests.support.clock import SteeredClock
 
 
 async def test_secrets_have_the_keys_that_the_operator_needs(sandbox: Sandbox) -> None:
@@ -105,7 +105,7 @@ async def test_bug_in_the_sandbox_is_a_500_and_is_recorded(clock: SteeredClock) 
         await caller.log_in("qualtrics")
         sandbox.account.directories = None  # type: ignore[assignment]
         assert (await caller.get("/directories")).status_code == 500
-        assert len(sandbox.ledger.errors) == 1
+        assert len(sandbox.recorder.errors) == 1
 
 
 def test_default_account_contains_the_objects_that_its_ids_name() -> None:

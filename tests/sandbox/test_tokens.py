@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from qualtrics_exporter.sandbox import Credential, Sandbox
-from tests.environment.clock import SteeredClock
 from tests.sandbox.caller import NexthinkCaller, QualtricsCaller, error_code
+from tests.support.clock import SteeredClock
 
 SERVICES = ["nexthink", "qualtrics"]
 GRANT = {"grant_type": "client_credentials"}

@@ -17,7 +17,7 @@ from qualtrics_exporter.schedule import (
     slot_due_at,
     slots_between,
 )
-from tests.environment.work import work
+from tests.support.work import work
 
 
 def at(text: str) -> datetime:

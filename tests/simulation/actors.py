@@ -225,7 +225,7 @@ class Actors:
         sent = {
             run_id
             for brand in self._simulation.brands
-            for batch in brand.ledger.distributions
+            for batch in brand.recorder.distributions
             for run_id in batch.run_ids
         }
         if outcome in ("Sent", "NotSent") and unknown:

@@ -46,7 +46,7 @@ class Ending:
         for error in self._simulation.loop.errors:
             self._invariants.violate("an exception that nobody caught", "", error)
         for brand in self._simulation.brands:
-            if any(sent.links_read for sent in brand.ledger.distributions):
+            if any(sent.links_read for sent in brand.recorder.distributions):
                 self._invariants.violate("links of a sent distribution are read", "", brand.host)
 
     def _end_of_replicas(self) -> None:

@@ -102,8 +102,8 @@ class MailChecks:
 
     def _hide(self, host: str, distributions: list[str]) -> None:
         brand = next(brand for brand in self._simulation.brands if brand.host == host)
-        for sent in brand.ledger.distributions:
-            if sent.id in distributions and (batch := brand.ledger.batches.get(sent.batch_id or "")):
+        for sent in brand.recorder.distributions:
+            if sent.id in distributions and (batch := brand.recorder.batches.get(sent.batch_id or "")):
                 self._hidden.update(batch.run_ids)
 
     def _query_ran(self, process: str, operation: str, request: Request) -> None:
@@ -145,9 +145,9 @@ class MailChecks:
 
     def _distribution(self, host: str) -> None:
         brand = next(brand for brand in self._simulation.brands if brand.host == host)
-        sent = brand.ledger.distributions
+        sent = brand.recorder.distributions
         for distribution in sent[self._checked[host] :]:
-            if batch := brand.ledger.batches.get(distribution.batch_id or ""):
+            if batch := brand.recorder.batches.get(distribution.batch_id or ""):
                 self._check_distribution(batch, distribution)
             else:  # Qualtrics returned the id of a batch that does not exist: nobody is mailed
                 self._counts["distributions to no batch"] += 1

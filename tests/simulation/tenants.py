@@ -1,7 +1,7 @@
 """What exists outside of the cluster: Nexthink instances with saved queries, and Qualtrics brands.
 
 The logic is that of the sandbox, on virtual time. Only its HTTP layer is replaced: `Routes` takes the place of the
-sandbox's `Gate` and of the aiohttp router. The people of a query change over time. Every state of a query has a
+sandbox's `Middleware` and of the aiohttp router. The people of a query change over time. Every state of a query has a
 version, so that the invariants know whether the query ever returned a person.
 """
 
@@ -126,7 +126,7 @@ class Route:
 
 
 class Routes:
-    """Takes the place of the sandbox's `Gate`: calls the handlers of one host without a socket."""
+    """Takes the place of the sandbox's `Middleware`: calls the handlers of one host without a socket."""
 
     def __init__(self, clock: WorldClock) -> None:
         self.clock = clock
@@ -229,7 +229,7 @@ class QualtricsBrand:
     host: str
     account: Account
     routes: Routes
-    ledger: Recorder
+    recorder: Recorder
     state: QualtricsState
 
     def secret(self, client: int = 0) -> dict[str, str]:
@@ -295,15 +295,15 @@ def files_host(host: str) -> str:
 def brand(number: int, clock: WorldClock) -> tuple[QualtricsBrand, dict[str, Routes]]:
     """A Qualtrics brand, and the routes of its host."""
     host = f"b{number}.eu.qualtrics.com"
-    account, routes, ledger, app = _account_with(Limits()), Routes(clock), Recorder(), SimpleNamespace()
-    state = QualtricsState(account, clock, ledger)
+    account, routes, recorder, app = _account_with(Limits()), Routes(clock), Recorder(), SimpleNamespace()
+    state = QualtricsState(account, clock, recorder)
     door = QualtricsApi(account, clock, routes, state)  # type: ignore[arg-type]
     door.url = f"https://{host}"
     door.mount(app)  # type: ignore[arg-type]
     Imports(door).mount(app)  # type: ignore[arg-type]
     Distributions(door).mount(app)  # type: ignore[arg-type]
     door.close(app)  # type: ignore[arg-type]
-    return QualtricsBrand(host, account, routes, ledger, state), {host: routes}
+    return QualtricsBrand(host, account, routes, recorder, state), {host: routes}
 
 
 def document(body: bytes) -> Any:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 from . import plan, simulation
 from .records import Violation

@@ -12,7 +12,7 @@ import kopf
 import pytest
 
 from qualtrics_exporter.telemetry import logs
-from tests.environment import log_settings
+from tests.support import log_settings
 
 ADDRESS = "jane.doe@example.com"
 

@@ -22,7 +22,7 @@ from qualtrics_exporter.telemetry.redact import (
     _redact,
     redact,
 )
-from tests.environment.work import work
+from tests.support.work import work
 
 MASKED = [
     ("an address", "no mail to jane.doe@example.com, sorry", "jane"),

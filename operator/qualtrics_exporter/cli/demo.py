@@ -78,7 +78,7 @@ async def _export(account: Account, manifest: dict[str, Any]) -> tuple[HistoryEn
                 allow_http=True,
                 send=True,
             )
-            return (await export.done(SystemClock())).entry, served.ledger.distributions
+            return (await export.done(SystemClock())).entry, served.recorder.distributions
 
 
 def _outbox(distributions: list[SentDistribution]) -> str:

@@ -27,8 +27,8 @@ MAX_WAIT = 300.0
 HELP = """\
 GET    /_sandbox/outbox             the outbox as a page
 GET    /_sandbox/outbox.json        the outbox as JSON
-GET    /_sandbox/ledger.json        the recorded requests, batches, distributions and mails
-DELETE /_sandbox/ledger             delete the recorded requests
+GET    /_sandbox/record.json        the recorded requests, batches, distributions and mails
+DELETE /_sandbox/record             delete the recorded requests
 GET    /_sandbox/seen?operation=O&count=1&timeout=30      wait until that many requests have come in
 GET    /_sandbox/faults             active faults, and the number of held requests
 POST   /_sandbox/faults             add a fault: {"operation": "qualtrics.create_distribution", "drop": "after", ...}
@@ -57,8 +57,8 @@ class Control:
             ("GET", "/", self.help),
             ("GET", "/outbox", self.outbox),
             ("GET", "/outbox.json", self.outbox_json),
-            ("GET", "/ledger.json", self.ledger),
-            ("DELETE", "/ledger", self.clear_ledger),
+            ("GET", "/record.json", self.record),
+            ("DELETE", "/record", self.clear_record),
             ("GET", "/seen", self.seen),
             ("GET", "/faults", self.faults),
             ("POST", "/faults", self.add_fault),
@@ -83,22 +83,22 @@ class Control:
             "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
             "Cache-Control": "no-store",
         }
-        return web.Response(text=outbox.page(self._sandbox.ledger), content_type="text/html", headers=headers)
+        return web.Response(text=outbox.page(self._sandbox.recorder), content_type="text/html", headers=headers)
 
     async def outbox_json(self, request: web.Request) -> web.Response:
-        return web.json_response([outbox.as_json(sent) for sent in self._sandbox.ledger.distributions])
+        return web.json_response([outbox.as_json(sent) for sent in self._sandbox.recorder.distributions])
 
-    async def ledger(self, request: web.Request) -> web.Response:
-        return web.json_response(outbox.record_json(self._sandbox.ledger))
+    async def record(self, request: web.Request) -> web.Response:
+        return web.json_response(outbox.record_json(self._sandbox.recorder))
 
-    async def clear_ledger(self, request: web.Request) -> web.Response:
-        self._sandbox.ledger.clear()
+    async def clear_record(self, request: web.Request) -> web.Response:
+        self._sandbox.recorder.clear()
         return web.json_response({})
 
     async def seen(self, request: web.Request) -> web.Response:
         operation, count, timeout = _wait_arguments(request)
         try:
-            await self._sandbox.ledger.seen(operation, count=count, timeout=timeout)
+            await self._sandbox.recorder.seen(operation, count=count, timeout=timeout)
         except TimeoutError:
             return web.json_response({"seen": False})
         return web.json_response({"seen": True})

@@ -67,7 +67,7 @@ class Sandbox:
         self.nexthink_url = self.qualtrics_url = self.store_url = ""
 
     @property
-    def ledger(self) -> Recorder:
+    def recorder(self) -> Recorder:
         """The record of what happened until now."""
         self._qualtrics_state.process_due()
         return self._recorder

@@ -17,8 +17,8 @@ from hack.image.builder import image
 from hack.kubectl import KubectlError
 from hack.node.node import Node, NodeError, unsupported_reason
 from hack.programs import build
-from tests.environment.demo import RUN_NOW, show, step
-from tests.environment.installation import HOST, NAMESPACE, RELEASE, Installation
+from tests.support.demo import RUN_NOW, show, step
+from tests.support.installation import HOST, NAMESPACE, RELEASE, Installation
 
 EXPORTER = "teams-rollout"
 PEOPLE = ["ana@example.com", "ben@example.com", "chiara@example.com"]

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from qualtrics_exporter.remote.name_lookup import Loop
-from tests.environment.clock import POLL_SECONDS, SteeredClock
+from tests.support.clock import POLL_SECONDS, SteeredClock
 
 LEASE_SECONDS = 60.0
 """Four times the default: a leader that gets a tenth of its usual processor time still renews the Lease in time."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.remote.time_limit import TASK_NAME
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 POLL_SECONDS = 0.02
 HEARTBEAT = "heartbeat of "

@@ -1,4 +1,4 @@
-"""A gate in front of the API server: a proxy that records the requests of operators and injects faults.
+"""A proxy in front of the API server that records the requests of operators and injects faults.
 
 It has the same faults as the sandbox: it can hold a write before its effect, or hold the response after it, and it can
 drop or reject connections, or send another response. It forwards bytes. The only part of the product that it knows is
@@ -24,8 +24,8 @@ from aiohttp import web
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox.faults import Dropped, Fault, Faults
-from tests.environment.loop_thread import LoopThread, closed
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.loop_thread import LoopThread, closed
+from tests.support.waiting import HANG_SECONDS
 
 HOP_BY_HOP = {"host", "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te", "trailer"}
 REASONS = {
@@ -55,8 +55,8 @@ class ApiCall:
     """The entries of the history that it writes, newest first."""
 
 
-class ApiGate:
-    """A context manager that runs the gate in a thread with its own event loop."""
+class FaultProxy:
+    """A context manager that runs the proxy in a thread with its own event loop."""
 
     def __init__(self, kubeconfig: Path, clock: Clock) -> None:
         cluster = json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]
@@ -68,7 +68,7 @@ class ApiGate:
         self._connections: set[asyncio.Transport] = set()
         self._partitioned = False
         self._port = 0
-        self._thread = LoopThread("api gate")
+        self._thread = LoopThread("fault proxy")
         self.calls: list[ApiCall] = []
 
     def __enter__(self) -> Self:
@@ -81,10 +81,10 @@ class ApiGate:
         self._thread.stop()
 
     def kubeconfig(self, original: Path) -> Path:
-        """Write a copy of a kubeconfig that connects through the gate, and return its path."""
+        """Write a copy of a kubeconfig that connects through the proxy, and return its path."""
         content = json.loads(original.read_text())
         content["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{self._port}"}
-        path = original.with_name(f"gate-{self._port}-{original.name}")
+        path = original.with_name(f"fault-proxy-{self._port}-{original.name}")
         path.touch(mode=0o600)
         path.write_text(json.dumps(content))
         return path

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from hack.helm import CHART, Helm
-from tests.environment.controlplane import ControlPlane
-from tests.environment.operator import Operator
-from tests.environment.stage import Stage
-from tests.environment.waiting import eventually
+from tests.support.controlplane import ControlPlane
+from tests.support.operator import Operator
+from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 AGGREGATED = "rbac.authorization.k8s.io/aggregate-to-"
 

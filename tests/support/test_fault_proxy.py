@@ -1,4 +1,4 @@
-"""The gate leaves no connection open when it stops. Otherwise, a ResourceWarning fails the next test."""
+"""The fault proxy leaves no connection open when it stops. Otherwise, a ResourceWarning fails the next test."""
 
 import gc
 import json
@@ -6,11 +6,11 @@ import socket
 from pathlib import Path
 
 from qualtrics_exporter.clock import SystemClock
-from tests.environment.api_gate import ApiGate
-from tests.environment.sandbox import Certificates
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.fault_proxy import FaultProxy
+from tests.support.sandbox import Certificates
+from tests.support.waiting import HANG_SECONDS
 
-WATCH = b"GET /apis/qualtrics-exporter.dev/v1alpha1/qualtricsexporters?watch=1 HTTP/1.1\r\nHost: gate\r\n\r\n"
+WATCH = b"GET /apis/qualtrics-exporter.dev/v1alpha1/qualtricsexporters?watch=1 HTTP/1.1\r\nHost: fault-proxy\r\n\r\n"
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 EVENT = b"3\r\n{}\n\r\n"
 
@@ -29,9 +29,9 @@ def test_the_gate_closes_a_watch_that_has_just_ended_when_it_stops(tmp_path: Pat
         listener.settimeout(HANG_SECONDS)
         server = f"https://localhost:{listener.getsockname()[1]}"
         credentials = kubeconfig(tmp_path / "kubeconfig", server, certificates.authority)
-        with ApiGate(credentials, SystemClock()) as gate:
-            gate_url = json.loads(gate.kubeconfig(credentials).read_text())["clusters"][0]["cluster"]["server"]
-            address = ("127.0.0.1", int(gate_url.rpartition(":")[2]))
+        with FaultProxy(credentials, SystemClock()) as fault_proxy:
+            proxy_url = json.loads(fault_proxy.kubeconfig(credentials).read_text())["clusters"][0]["cluster"]["server"]
+            address = ("127.0.0.1", int(proxy_url.rpartition(":")[2]))
             with socket.create_connection(address, timeout=HANG_SECONDS) as operator:
                 operator.sendall(WATCH)
                 api_server = certificates.server.wrap_socket(listener.accept()[0], server_side=True)
@@ -39,8 +39,8 @@ def test_the_gate_closes_a_watch_that_has_just_ended_when_it_stops(tmp_path: Pat
                 assert api_server.recv(65536).startswith(b"GET ")
                 api_server.sendall(HEAD + EVENT)
                 assert operator.recv(65536)
-                gate.partition()
-            api_server.sendall(EVENT)  # the client has gone, so the gate closes its side, too
+                fault_proxy.partition()
+            api_server.sendall(EVENT)  # the client has gone, so the proxy closes its side, too
             assert api_server.recv(1) == b""
         with api_server:
             gc.collect()

@@ -12,7 +12,7 @@ The last two use only a temporary folder and 127.0.0.1, and are removed when the
 controllers: a namespace gets no default service account, and a deleted namespace stays `Terminating`. So each test
 creates its own namespace and does not delete it.
 
-`python -m tests.environment.controlplane` runs a control plane in the foreground and prints the path of its kubeconfig.
+`python -m tests.support.controlplane` runs a control plane in the foreground and prints the path of its kubeconfig.
 """
 
 import json
@@ -34,8 +34,8 @@ from hack.build import BuildError
 from hack.files import ROOT
 from hack.guard import Guard, temporary_folder
 from hack.kubectl import KubectlError, run_kubectl, write_kubeconfig
-from tests.environment.controlplane_processes import ControlPlaneError, ControlPlaneProcesses
-from tests.environment.waiting import HANG, HANG_SECONDS, eventually
+from tests.support.controlplane_processes import ControlPlaneError, ControlPlaneProcesses
+from tests.support.waiting import HANG, HANG_SECONDS, eventually
 
 EXISTING_CLUSTER = "QUALTRICS_EXPORTER_TEST_KUBECONFIG"
 

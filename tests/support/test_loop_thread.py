@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 
 from qualtrics_exporter.clock import SystemClock
-from tests.environment.loop_thread import LoopThread, closed
-from tests.environment.sandbox import Certificates, SandboxThread
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.loop_thread import LoopThread, closed
+from tests.support.sandbox import Certificates, SandboxThread
+from tests.support.waiting import HANG_SECONDS
 
 
 @pytest.mark.parametrize("iterations", range(4))

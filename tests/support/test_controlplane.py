@@ -14,10 +14,10 @@ import pytest
 from hack import guard
 from hack.files import ROOT
 from hack.kubectl import KubectlError
-from tests.environment import controlplane
-from tests.environment.controlplane import EXISTING_CLUSTER, ControlPlane
-from tests.environment.controlplane_processes import BINARIES, ControlPlaneError
-from tests.environment.waiting import HANG_SECONDS
+from tests.support import controlplane
+from tests.support.controlplane import EXISTING_CLUSTER, ControlPlane
+from tests.support.controlplane_processes import BINARIES, ControlPlaneError
+from tests.support.waiting import HANG_SECONDS
 
 READ_CONFIG = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}
 READ_NODES = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}

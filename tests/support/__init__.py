@@ -6,7 +6,7 @@ A cluster:
 
     controlplane.py             a control plane, with namespaces, service accounts and kubeconfigs
     controlplane_processes.py   its processes: etcd and kube-apiserver
-    api_gate.py                 a proxy in front of the API server that records requests and injects faults
+    fault_proxy.py              a proxy in front of the API server that records requests and injects faults
     chart_rules.py              the permissions of the operator, from the chart
     release.py                  a release of the chart on a control plane, which has no nodes
     installation.py             the chart and the sandbox, installed on a node
@@ -14,6 +14,7 @@ A cluster:
 The operator and the remote services:
 
     stage.py                    everything that a scenario needs: a namespace, sandbox, clock, operators, exporters
+    applied_exporter.py         an exporter in the cluster, as its user sees it
     operator.py                 the operator as a process
     forking.py                  starts operators fast, as forks of a process that has imported everything
     sandbox.py                  Nexthink and Qualtrics on real HTTPS sockets
@@ -33,6 +34,5 @@ Other modules:
 
     demo.py                     `make demo`
     node_demo.py                `make node`
-    build.py                    the path of a program that is installed with the development packages
     log_settings.py             restores the logging settings after a test
 """

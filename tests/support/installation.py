@@ -21,8 +21,8 @@ from hack.helm import Helm
 from hack.node.node import Node
 from hack.programs import installed
 from qualtrics_exporter.sandbox import Account
-from tests.environment.stage import AppliedExporter, changed
-from tests.environment.waiting import HANG, HANG_SECONDS
+from tests.support.applied_exporter import AppliedExporter, changed
+from tests.support.waiting import HANG, HANG_SECONDS
 
 RELEASE = "qualtrics-exporter"
 NAMESPACE = "dex"
@@ -112,11 +112,11 @@ class SandboxPod:
 
     def distributions(self, subject: str) -> list[dict[str, Any]]:
         """Return the distributions with this subject."""
-        return [sent for sent in self.ledger()["distributions"] if sent["subject"] == subject]
+        return [sent for sent in self.record()["distributions"] if sent["subject"] == subject]
 
-    def ledger(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """Return the record of all requests and their effects."""
-        found: dict[str, Any] = self._request("GET", "ledger.json")
+        found: dict[str, Any] = self._request("GET", "record.json")
         return found
 
     def exporter_spec(self) -> dict[str, Any]:

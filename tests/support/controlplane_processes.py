@@ -16,7 +16,7 @@ import trustme
 from hack.guard import Guard
 from hack.kubectl import write_kubeconfig
 from hack.programs import control_plane_command
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
 BINARIES = "KUBEBUILDER_ASSETS"
 

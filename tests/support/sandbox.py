@@ -15,8 +15,8 @@ from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox import Account, Sandbox
 from qualtrics_exporter.sandbox.faults import Fault
 from qualtrics_exporter.sandbox.recorder import Recorder
-from tests.environment.loop_thread import LoopThread, closed
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.loop_thread import LoopThread, closed
+from tests.support.waiting import HANG_SECONDS
 
 T = TypeVar("T")
 
@@ -59,9 +59,9 @@ class SandboxThread:
         return self._sandbox.account
 
     @property
-    def ledger(self) -> Recorder:
+    def recorder(self) -> Recorder:
         """The record of all requests and their effects."""
-        return self.call(lambda: self._sandbox.ledger)
+        return self.call(lambda: self._sandbox.recorder)
 
     @property
     def outbox_url(self) -> str:
@@ -94,7 +94,7 @@ class SandboxThread:
 
     def seen(self, operation: str, *, count: int = 1, timeout: float = HANG_SECONDS) -> None:
         """Wait until this many requests of the operation have arrived."""
-        self._run(lambda: self._sandbox.ledger.seen(operation, count=count, timeout=timeout))
+        self._run(lambda: self._sandbox.recorder.seen(operation, count=count, timeout=timeout))
 
     def release(self, operation: str = "*", *, drop: bool = False) -> None:
         """Continue the requests that are held, or drop their connections."""

@@ -20,11 +20,11 @@ from hack.api_calls import ApiCallError
 from hack.build import BuildError
 from hack.files import ROOT
 from qualtrics_exporter.clock import SystemClock
-from tests.environment.controlplane import ControlPlane, ControlPlaneError, Rule
-from tests.environment.operator import Operator
-from tests.environment.sandbox import SandboxThread
-from tests.environment.stage import AppliedExporter
-from tests.environment.waiting import HANG, eventually
+from tests.support.applied_exporter import AppliedExporter
+from tests.support.controlplane import ControlPlane, ControlPlaneError, Rule
+from tests.support.operator import Operator
+from tests.support.sandbox import SandboxThread
+from tests.support.waiting import HANG, eventually
 
 NAMESPACE = "dex"
 SAMPLE = ROOT / "samples" / "teams-rollout.yaml"
@@ -89,12 +89,12 @@ def main() -> int:
         for event in exporter.events():
             show(f"{event['type']:8} {event['reason']:10} {event['note']}")
         step("The outbox: the people who got a mail")
-        for sent in sandbox.ledger.distributions:
+        for sent in sandbox.recorder.distributions:
             show(f"{sent.id}: {sent.subject!r} to {len(sent.recipients)} people")
             for address in sent.recipients:
                 show(f"    {address}")
         wanted = {str(row[0]).lower() for row in sandbox.account.queries[sandbox.account.query_id].stream() if row[0]}
-        mailed = sandbox.ledger.mails()
+        mailed = sandbox.recorder.mails()
         good = entry["result"] == "Succeeded" and set(mailed) == wanted and set(mailed.values()) == {1}
         step("One distribution, to exactly the people of the query" if good else "The demo failed")
         if keep and good:

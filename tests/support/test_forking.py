@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from hack.files import ROOT
-from tests.environment.forking import Forked, fork
-from tests.environment.waiting import eventually
+from tests.support.forking import Forked, fork
+from tests.support.waiting import eventually
 
-OPERATOR = "tests.environment.operator"
+OPERATOR = "tests.support.operator"
 
 
 def start_operator(output: Path, *arguments: str, **environment: str) -> Forked:
@@ -48,7 +48,7 @@ def test_a_forked_process_can_be_killed_and_leaves_no_zombie(tmp_path: Path) -> 
 def test_a_forked_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "kubeconfig")
     script = (
-        "import os, sys; from pathlib import Path; from tests.environment.forking import fork\n"
+        "import os, sys; from pathlib import Path; from tests.support.forking import fork\n"
         f"environment = dict(os.environ, KUBECONFIG={str(tmp_path / 'kubeconfig')!r})\n"
         f"process = fork({OPERATOR!r}, [], environment, sys.stderr, Path.cwd())\n"
         "print(process.pid, flush=True); os.kill(os.getpid(), 9)"

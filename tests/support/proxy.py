@@ -10,7 +10,7 @@ from typing import Self
 
 from hack import debian
 from hack.build import TOOLS, BuildError, call, create_once
-from tests.environment.waiting import eventually
+from tests.support.waiting import eventually
 
 PACKAGE = "tinyproxy-bin"
 

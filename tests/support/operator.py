@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import IO, Self
 
 from hack.files import ROOT
-from tests.environment.forking import Forked, fork
-from tests.environment.waiting import HANG_SECONDS, eventually
+from tests.support.forking import Forked, fork
+from tests.support.waiting import HANG_SECONDS, eventually
 
 
 class Operator:
@@ -104,7 +104,7 @@ class Operator:
             environment["SSL_CERT_FILE"] = str(self._ca)
         arguments = ["--http-address", "127.0.0.1:0", *self._arguments]
         if self._forked:
-            self._process = fork("tests.environment.operator", arguments, environment, self._output, ROOT)
+            self._process = fork("tests.support.operator", arguments, environment, self._output, ROOT)
         else:
             command = [sys.executable, "-m", __name__, *arguments]
             self._process = subprocess.Popen(
@@ -202,9 +202,9 @@ def main(arguments: Sequence[str]) -> int:
     from qualtrics_exporter.controller import app
     from qualtrics_exporter.controller.leader_election import LeaderElection
     from qualtrics_exporter.export import send
-    from tests.environment.clock import SteeredClock
-    from tests.environment.lease_time import LEASE_SECONDS, RETRY_SECONDS, LeasedClock, LeaseLoop
     from tests.faults import mutants
+    from tests.support.clock import SteeredClock
+    from tests.support.lease_time import LEASE_SECONDS, RETRY_SECONDS, LeasedClock, LeaseLoop
 
     clock_file, address_file = (os.environ.get(f"QUALTRICS_EXPORTER_TEST_{n}") for n in ("CLOCK", "ADDRESS_FILE"))
     leases_file = os.environ.get("QUALTRICS_EXPORTER_TEST_LEASES")

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from hack.files import ROOT
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 
-MODULES = ("tests.environment.operator", "tests.faults.local_process", "tests.cli.fast_forward")
+MODULES = ("tests.support.operator", "tests.faults.local_process", "tests.cli.fast_forward")
 
 LARGEST_MESSAGE = 200_000
 

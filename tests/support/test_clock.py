@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hack.files import ROOT
-from tests.environment.clock import SteeredClock
-from tests.environment.waiting import HANG_SECONDS
+from tests.support.clock import SteeredClock
+from tests.support.waiting import HANG_SECONDS
 
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
@@ -75,7 +75,7 @@ async def test_a_clock_follows_another_one_through_its_file(tmp_path: Path) -> N
 FOLLOWING_PROCESS = """
 import asyncio, sys
 from pathlib import Path
-from tests.environment.clock import SteeredClock
+from tests.support.clock import SteeredClock
 
 async def main():
     clock = SteeredClock(Path(sys.argv[1]))
