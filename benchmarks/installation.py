@@ -16,7 +16,7 @@ from tests.support.controlplane import ControlPlane
 T = TypeVar("T")
 
 MARGIN_SECONDS = 10.0
-"""An operator that does not know all exporters ends so long before the slot. A scrape of its metrics takes seconds."""
+"""How long before the slot an operator that does not know all exporters ends. A scrape of its metrics takes seconds."""
 
 
 class Installation:

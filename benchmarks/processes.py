@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 CPU_CLOCK = 2
 """The kind of the clock in its id, as clock_getcpuclockid(3) has it: the scheduler's time, in nanoseconds."""
 HANG_SECONDS = 600.0
-"""A child that does not answer for so long hangs."""
+"""A child that does not answer for this time hangs."""
 
 
 class ProcessFailed(Exception):

@@ -61,7 +61,7 @@ def test_validate_strict_accepts_the_samples(program: Program) -> None:
         ("{percent: 10}", 0, "runs every day"),
         ("{groups: many}", 1, "must be a whole number"),
         ("{groups: 4, percent: 10}", 1, "must not be set together with groups"),
-        ("{}", 1, "must be set, or percent"),
+        ("{}", 1, "set either groups or percent"),
     ],
 )
 def test_validate_checks_the_sample_and_compares_its_cycle_with_the_window_of_the_query(
@@ -232,7 +232,7 @@ UNUSUAL_FILES: Mapping[str, tuple[bytes, str]] = {
     "a number of many digits": (b"kind: QualtricsExporter\nspec: " + b"9" * 400, "must be an object"),
     "a number of very many digits": (b"kind: QualtricsExporter\nspec: " + b"9" * 5000, "must be an object"),
     "an invalid time": (b"kind: QualtricsExporter\nspec: !!timestamp foo\n", "must be an object"),
-    "half of a character": (b'kind: QualtricsExporter\nmetadata: {name: "\\ud800"}\n', "half of a character"),
+    "an unpaired surrogate": (b'kind: QualtricsExporter\nmetadata: {name: "\\ud800"}\n', "an unpaired surrogate"),
     "a list": (b"- kind: QualtricsExporter\n", "this is a list of manifests"),
 }
 

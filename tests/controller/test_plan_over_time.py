@@ -347,7 +347,7 @@ def test_slots_between_a_clock_correction_and_its_detection_get_an_entry() -> No
     assert corrected.claimed is None
     assert entries(corrected.status) == [("Skipped", "ClockStepped")]
     (entry,) = corrected.status.history or []
-    assert "3 slots between 2026-11-23T12:20:00Z and 2026-11-23T14:20:00Z will not run any more" in entry.message
+    assert "3 slots between 2026-11-23T12:20:00Z and 2026-11-23T14:20:00Z will not run" in entry.message
     later = planned(exporter(corrected.status, **HOURLY), now + HOUR, leadership=LED)
     assert later.claimed
     assert later.claimed.scheduled_time == MONDAY + timedelta(hours=3, minutes=20)

@@ -227,7 +227,7 @@ class _Nodes:
         if not isinstance(value, str) or not any("\ud800" <= char <= "\udfff" for char in value):
             return value
         if not self._json:
-            raise NotYaml("this contains half of a character", int(node.start_mark.index))
+            raise NotYaml("this contains an unpaired surrogate", int(node.start_mark.index))
         return value.encode("utf-16", "surrogatepass").decode(
             "utf-16", "replace"
         )  # JSON escapes an emoji in two halves

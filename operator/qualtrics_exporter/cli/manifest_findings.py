@@ -159,5 +159,5 @@ def _who(body: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _as_name(value: Any) -> str:
-    """The value if it can be a name. Other values may be addresses."""
+    """Return the value if it is a valid name. Otherwise it may be an address, which must not be shown."""
     return value if isinstance(value, str) and value.isascii() and not AT_SIGN.search(value) else ""

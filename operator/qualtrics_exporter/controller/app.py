@@ -164,7 +164,7 @@ class Operator:
             lead = group.create_task(self.lead(), name="lead")
             log.info("watching %s", ", ".join(self.settings.namespaces) or "all namespaces")
             await stop.wait()
-            log.info("stopping: runs that have not reached their send are left for the next start")
+            log.info("stopping: the next start resumes the runs that have not reached their send")
             lead.cancel()
             await asyncio.wait({lead})
             for task in (sweep, clock, watch):

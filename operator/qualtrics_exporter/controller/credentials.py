@@ -35,7 +35,7 @@ class ClientFactory:
         self._texts = texts or QueryTexts()
 
     def texts(self, exporter: Exporter) -> TenantTexts:
-        """Checks and compares the texts of queries."""
+        """What checks and compares the query texts of this exporter."""
         return TenantTexts(self._texts, tenant_of(exporter))
 
     async def nexthink(self, exporter: Exporter, spec: Spec, limit: TimeLimit | None = None) -> NexthinkClient:

@@ -11,7 +11,7 @@ from qualtrics_exporter.controller.watch import Watch
 from qualtrics_exporter.controller.work_queue import WorkQueue
 
 TICK_SECONDS = 180.0
-"""If nobody has looked at the work queue for so long, it hangs: there is a look at least every half minute."""
+"""After this time without a look at the work queue, it hangs: there is a look at least every half minute."""
 
 
 @dataclass(frozen=True, slots=True)

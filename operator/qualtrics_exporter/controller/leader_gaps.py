@@ -103,7 +103,7 @@ class LeaderRecord:
         return self._clock.now()
 
     def acquired(self, annotation: str | None, renewed: datetime | None) -> None:
-        """This process acquires the Lease, which had this annotation and was last renewed at that time."""
+        """This process acquires the Lease. `annotation` and `renewed` are those of the Lease before."""
         self.current = Leadership.continued(annotation, renewed, self.now())
 
     def _stepped(self, by: timedelta) -> None:

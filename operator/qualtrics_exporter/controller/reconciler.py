@@ -81,7 +81,7 @@ class Reconciler:
                 return None  # the reply to the same write was lost
             before = exporter
             if exporter.ignored:
-                log.warning("ignored what is not understood of %s: %s", key, ", ".join(exporter.ignored))
+                log.warning("ignored invalid fields of the status of %s: %s", key, ", ".join(exporter.ignored))
             if exporter.deleting:
                 return None
             context = Context(

@@ -1,6 +1,6 @@
 """Who holds a run, and whether that process can still be working on it.
 
-A holder names an election, a pod, a process and an attempt. `plan/takeover.py` says what becomes of an orphaned run.
+A holder names an election, a pod, a process and an attempt. `plan/takeover.py` says what happens to an orphaned run.
 """
 
 import hashlib

@@ -5,7 +5,7 @@ from qualtrics_exporter.resource.exporter import Exporter
 
 
 class Targets:
-    """What each exporter sends to whom, as one number each: parsed specs would take a thousand times the memory."""
+    """A hash of survey, message and list for each exporter: parsed specs would take a thousand times the memory."""
 
     def __init__(self) -> None:
         self._targets: dict[Key, int] = {}

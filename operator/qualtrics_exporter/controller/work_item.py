@@ -17,7 +17,7 @@ PAUSE_MOST = timedelta(minutes=2)
 TURNS_WITHOUT_PAUSE = 5
 """How many times in a row an exporter may be due again at once."""
 FORGIVEN_SECONDS = 900.0
-"""So long after the pause for an unexpected error, the next error counts as the first."""
+"""How long after the pause for an unexpected error the next error counts as the first."""
 BURST = 30
 REFILL_SECONDS = 10.0
 """An exporter is reconciled at most `BURST` times in a row, then once in so many seconds, whoever changes it. So two
@@ -90,7 +90,7 @@ class WorkItem:
             self.wait(monotonic, pause)
 
     def wait(self, monotonic: float, seconds: float) -> None:
-        """Do not reconcile the exporter for so long. A longer pause from before stays."""
+        """Do not reconcile the exporter for this time. A longer pause from before stays."""
         self.not_before = max(self.not_before, monotonic + seconds)
 
     def met_unexpected_error(self, monotonic: float) -> None:

@@ -268,7 +268,7 @@ class WorkQueue:
         except NotFound:
             gone = True
         except ClusterError as error:
-            log.warning("%s could not be reconciled, it is tried again: %s", item.key, error)
+            log.warning("reconciling %s failed, retrying: %s", item.key, error)
             if isinstance(error, Forbidden):
                 item.refusal, item.succeeded = str(error), None
         except Exception:

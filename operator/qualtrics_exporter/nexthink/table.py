@@ -125,7 +125,7 @@ class Table:
                     yield from self._take(piece)
                 yield None
         except TooManyMembers:
-            raise TooMuch("the file consists of too many packed parts") from None
+            raise TooMuch("the file consists of too many gzip members") from None
 
     def close(self) -> Iterator[Rows | None]:
         """The rows at the end of the file."""

@@ -123,7 +123,7 @@ async def read_body(
     except TooManyMembers:
         if error:
             return b""
-        raise TooLarge("it consists of too many packed parts", response.status_code) from None
+        raise TooLarge("it consists of too many gzip members", response.status_code) from None
     except CONNECTION_ERRORS:
         if error:
             return b""  # its status is enough

@@ -163,7 +163,7 @@ class _Window:
         return len(self.sent) + opening + (0 if begun else len(self.acquired))
 
     async def wait_for_room(self, clock: Clock) -> None:
-        """Wait until the window has room. Only one task does this at a time: it holds the door."""
+        """Wait until the window has room. Only one task does this at a time: it waits for all others."""
         while self.count(now := clock.monotonic()) >= self.rate.calls:
             times = [*self.sent, *(permit.at for permit in self.acquired), *map(self._opened, self.opening)]
             earliest = min(time for time in times if time + self.rate.seconds > now)

@@ -49,7 +49,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
 
 
 def check_keys(value: object, required: Set[str], optional: Set[str] = frozenset()) -> dict[str, Any]:
-    """The value, which must be an object with these keys: RP_9 for an unknown key, RP_10 for a missing one."""
+    """Return the value. Refuse it with RP_9 if it has an unknown key, and with RP_10 if a key is missing."""
     if not isinstance(value, dict):
         raise refusal(400, f"An object with {', '.join(sorted(required))} is expected.", "QVAL_1")
     if extra := sorted(set(value) - required - optional):

@@ -5,7 +5,7 @@ dry_test.py      the test that e-mails nobody
 check.py         checks: whether the exporter could work
 check_inputs.py  what only the controller contributes to checks and dry tests
 look_up.py       looks for the distribution of a run whose outcome is unknown
-delivery.py      reads what became of the mails of a run
+delivery.py      reads whether the mails of a run arrived
 questions.py     what the last two share: when to ask Qualtrics, and when to ask again
 """
 

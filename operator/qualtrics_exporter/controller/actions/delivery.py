@@ -1,4 +1,4 @@
-"""Delivery figures: ask Qualtrics what became of the mails of a run."""
+"""Delivery figures: ask Qualtrics whether the mails of a run arrived."""
 
 from datetime import datetime
 

@@ -87,7 +87,7 @@ class Runner:
                 else:
                     return
         except Abandoned as why:
-            log.warning("leaving run %s of %s as it stands: %s", run.id, key, str(why) or "it is not ours any more")
+            log.warning("stopped working on run %s of %s: %s", run.id, key, str(why) or "another process has taken it over")
 
     def _finished(self, exporter: Exporter, ended: Ended, now: datetime) -> Status:
         return finished(exporter, ended, now, self.default_zone)
@@ -159,6 +159,6 @@ def without_clients(run: ActiveRun, error: ExportError, now: datetime) -> Ended:
     if run.step == "Sent":
         return Ended(entry_of(run, "Succeeded", Reason.SUCCEEDED, Reason.SUCCEEDED.meaning, now))
     if not run.before_send:
-        message = unknown_message(run, f"what came of it could not be looked up: {error.what}")
+        message = unknown_message(run, f"the outcome could not be looked up: {error.what}")
         return Ended(entry_of(run, "Unknown", Reason.DELIVERY_UNKNOWN, message, now))
     return Ended(entry_of(run, "Failed", error.reason, f"{error.message} Nobody was mailed.", now))

@@ -262,7 +262,7 @@ def _with_entry(
         else f"{number} slots between {timestamp(oldest.due)} and {timestamp(newest.due)}"
     )
     # After a clock has jumped, it is unknown whether they ran.
-    what = "will not run any more." if reason is Reason.CLOCK_STEPPED else "did not run, nobody was mailed."
+    what = "will not run." if reason is Reason.CLOCK_STEPPED else "did not run, nobody was mailed."
     sentences = [f"{which} {what}", reason.meaning, figures, reason.next_step]
     entry = HistoryEntry(
         id=slot_run_id(exporter.uid, f"{newest.identity} not run {timestamp(now)}"),

@@ -1,4 +1,4 @@
-"""When a run is orphaned, and what becomes of it then."""
+"""When a run is orphaned, and what happens to it then."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -25,7 +25,7 @@ from qualtrics_exporter.resource.status import (
 )
 
 ABANDONED = timedelta(minutes=5)
-"""A run of another process that has not moved for so long is orphaned: its heartbeat comes every minute. If that is
+"""A run of another process that has not moved for this time is orphaned: its heartbeat comes every minute. If that is
 wrong, because its holder cannot reach the API server, the holder loses the run at its next write.
 """
 

@@ -18,7 +18,7 @@ MARKS = (
     *(timedelta(days=day) for day in range(1, 8)),
 )
 GIVEN_UP = timedelta(days=8)
-"""So long after the send, figures that cannot be read are given up."""
+"""How long after the send the operator gives up figures that it cannot read."""
 _AHEAD = timedelta(hours=6)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 SUPPRESSED_SHARE = 0.9

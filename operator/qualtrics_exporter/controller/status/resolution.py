@@ -17,7 +17,7 @@ from qualtrics_exporter.resource.status import HISTORY_LENGTH, HistoryEntry, Res
 MARKS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 """When to look, after the send. The next look follows from the entry alone: a restart neither repeats nor skips it."""
 GIVEN_UP = timedelta(days=7)
-"""So long after the send, a look that fails is not retried: by then nobody fixes the cause."""
+"""How long after the send a look that fails is not retried any more: by then nobody fixes the cause."""
 
 # Strict, because the status shows values that match: an id of a run, and an id of Qualtrics.
 _VALUE = re.compile(r"(?P<run>[a-z2-7]{20})=(?P<outcome>Sent|NotSent|EMD_[A-Za-z0-9]{1,64})")

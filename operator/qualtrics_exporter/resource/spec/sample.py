@@ -17,7 +17,7 @@ class SampleSpec(RuledModel):
     rules = (
         Rule(
             "has(self.groups) || has(self.percent)",
-            "must be set, or percent: for example groups: 4",
+            "set either groups or percent: for example groups: 4",
             lambda sample: sample.groups is not None or sample.percent is not None,
             field="groups",
             missing=True,

@@ -24,7 +24,7 @@ class Condition(Model):
     )
     last_transition_time: Time = Field(description="When status last changed. A new reason alone does not change it.")
     reason: ReasonName = Field(
-        description="The reason as one word for programs, for example SecretNotFound. docs/reasons.md explains each."
+        description="The machine-readable reason, for example SecretNotFound. docs/reasons.md explains each."
     )
     message: Message = Field(description="The explanation for people, with the next step.")
 
@@ -33,6 +33,6 @@ class StatusWarning(Model):
     """Something that the user should know although it is not an error."""
 
     reason: ReasonName = Field(
-        description="The reason as one word for programs, for example QueryLimited. docs/reasons.md explains each."
+        description="The machine-readable reason, for example QueryLimited. docs/reasons.md explains each."
     )
     message: Message = Field(description="The explanation for people.")

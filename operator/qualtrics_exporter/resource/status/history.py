@@ -62,7 +62,7 @@ class HistoryEntry(Model):
         "an active run), Unknown (it is unknown whether the survey was sent) or DryRun."
     )
     reason: ReasonName = Field(
-        description="The reason as one word for programs, for example SecretNotFound. docs/reasons.md explains each."
+        description="The machine-readable reason, for example SecretNotFound. docs/reasons.md explains each."
     )
     message: Message = Field(description="The explanation for people, with the next step.")
     recipients: RecipientCounts | None = Field(None, description="How the rows of the query became recipients.")
