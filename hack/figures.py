@@ -3,13 +3,13 @@
 - The *product* is the Python code in `operator/`, including comments and docstrings.
 - A *long module* has more than 350 lines. A *long class* has more than 250 lines, without its decorators.
 - An *import cycle* is a group of modules that import each other, directly or through others. Imports inside functions
-  count. Imports that only a type checker executes do not.
+  count, and so do imports that only a type checker executes.
 - *Assertions* are `assert` statements in `tests/`. Calls such as `pytest.raises` do not count.
 - The *path of a survey* begins with a watch event and ends with the request that sends the survey.
   `tests/simulation/survey_path.py` measures it and defines its numbers. It is a separate program because it needs the
   simulation.
 
-A test checks the limits (`tests/repository/test_figures.py`).
+A test checks the limits (`tests/hack/test_figures.py`).
 """
 
 import argparse
@@ -53,7 +53,7 @@ def long_classes(modules: Mapping[str, str]) -> dict[str, int]:
 
 def imports() -> dict[str, set[str]]:
     """For each module of the product, the modules of the product that it imports."""
-    graph = grimp.build_graph(PACKAGE, exclude_type_checking_imports=True, cache_dir=None)
+    graph = grimp.build_graph(PACKAGE, cache_dir=None)
     return {module: graph.find_modules_directly_imported_by(module) for module in sorted(graph.modules)}
 
 

@@ -39,7 +39,7 @@ Frequency = Literal["Hourly", "Daily", "Weekly"]
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 EVERY_HOURS = (1, 2, 3, 4, 6, 12)
-SETTLING = timedelta(minutes=20)
+BUCKET_DELAY = timedelta(minutes=20)
 
 _HOUR = timedelta(hours=1)
 _WORDS = re.compile(
@@ -69,7 +69,7 @@ class Schedule:
         if self.day_of_week not in (WEEKDAYS if self.frequency == "Weekly" else (None,)):
             raise ValueError(f"a {self.frequency} schedule cannot have day_of_week={self.day_of_week!r}")
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """The schedule as text. Two schedules with the same text have the same slots."""
         if self.every_hours:
             hours = "hour" if self.every_hours == 1 else f"{self.every_hours} hours"
@@ -79,8 +79,8 @@ class Schedule:
         return f"every day at 00:20, {self.zone.key}"
 
     @classmethod
-    def from_words(cls, words: str) -> "Schedule | None":
-        """The schedule that `words` returned for. None if the text or its time zone is unknown."""
+    def from_description(cls, words: str) -> "Schedule | None":
+        """The schedule that `describe` returned for. None if the text or its time zone is unknown."""
         match = _WORDS.fullmatch(words)
         if match is None:
             return None
@@ -148,7 +148,7 @@ def slot_number(schedule: Schedule, until: datetime) -> int:
     `every_hours`. If several slots become one, that slot has the last of their numbers.
     """
     clock = UTC if schedule.every_hours == 1 else schedule.zone
-    shown = (until - _settling(schedule)).astimezone(clock).replace(tzinfo=None)
+    shown = (until - _bucket_delay(schedule)).astimezone(clock).replace(tzinfo=None)
     number = (shown - _ORIGIN) // schedule.interval()
     while _due(schedule, number) > until:
         number -= 1
@@ -186,11 +186,11 @@ def _identity(schedule: Schedule, number: int) -> str:
 
 
 def _due(schedule: Schedule, number: int) -> datetime:
-    return _start(schedule, number) + _settling(schedule)
+    return _start(schedule, number) + _bucket_delay(schedule)
 
 
-def _settling(schedule: Schedule) -> timedelta:
-    return timedelta(0) if schedule.frequency == "Weekly" else SETTLING
+def _bucket_delay(schedule: Schedule) -> timedelta:
+    return timedelta(0) if schedule.frequency == "Weekly" else BUCKET_DELAY
 
 
 def _nominal(schedule: Schedule, number: int) -> datetime:

@@ -71,7 +71,7 @@ async def test_a_dry_run_leaves_the_result_of_a_send_pending_for_the_command_wit
     dry.mark_reported((await dry.done(CLOCK)).entry)
     assert await export_of(sandbox, tmp_path, "first").done(CLOCK) == Outcome(sent, earlier=True)
     with FileJournal(tmp_path / "journal.json") as journal:
-        assert journal.untold == sent
+        assert journal.unreported == sent
     assert len(sandbox.recorder.distributions) == 1
 
 

@@ -87,7 +87,7 @@ def test_slot_that_ran_has_no_second_entry_while_the_history_is_intact() -> None
 
 def test_slots_run_after_damage_while_the_clock_was_a_year_ahead() -> None:
     for fields in DAMAGED_FIELDS:
-        ahead = planned_by_leader(damaged(status_after_first_run(), fields), DUE + YEAR, unsure=True)
+        ahead = planned_by_leader(damaged(status_after_first_run(), fields), DUE + YEAR, clock_unsure=True)
         assert ahead.claimed is None, fields
         back = planned_by_leader(exporter(ahead.status), DUE + 2 * MINUTE)
         assert back.claimed is None, f"{fields}: the slot runs again"
@@ -105,7 +105,7 @@ def test_slot_that_waits_until_the_clock_is_trusted_runs_despite_damage() -> Non
         ("lastScheduleTime",),
         ("nextScheduleTime", "sentRuns"),
     ):
-        waiting = planned_by_leader(damaged(status_after_first_run(), fields), DUE + DAY + MINUTE, unsure=True)
+        waiting = planned_by_leader(damaged(status_after_first_run(), fields), DUE + DAY + MINUTE, clock_unsure=True)
         assert waiting.claimed is None
         assert slots_with_entry(waiting.status) == {DUE}, "no slot is skipped while the clock is not trusted"
         plan = planned_by_leader(exporter(waiting.status), DUE + DAY + 5 * MINUTE)

@@ -31,9 +31,11 @@ RATE_LIMITED = REFUSED.model_copy(update={"refused_reason": "RateLimited"})
 SENT = RUN.model_copy(update={"step": "Sent", "distribution_id": "EMD_1"})
 
 
-def store_of(cluster: Any, clock: SteeredClock, *, unsure: bool = False) -> StatusStore:
+def store_of(cluster: Any, clock: SteeredClock, *, clock_unsure: bool = False) -> StatusStore:
     """Return a store that repairs a damaged status, as in the operator."""
-    return StatusStore(cast("ClusterApi", cluster), clock, lambda found: repaired(found, clock.now(), unsure=unsure))
+    return StatusStore(
+        cast("ClusterApi", cluster), clock, lambda found: repaired(found, clock.now(), clock_unsure=clock_unsure)
+    )
 
 
 def finished_in_zone(exporter: Exporter, ended: Ended, now: datetime) -> Status:
@@ -190,7 +192,7 @@ async def test_damaged_field_is_overwritten_although_the_rest_of_the_status_is_u
 async def test_first_write_after_damage_does_not_use_the_time_of_a_clock_that_is_not_trusted() -> None:
     cluster = DamagedCluster(body(initial_status(NOW)), {"sentRuns": 7})
     ahead = SteeredClock(start=NOW + timedelta(days=365))
-    store = store_of(cluster, ahead, unsure=True)
+    store = store_of(cluster, ahead, clock_unsure=True)
     await store.change(cluster.key, lambda found: found.status.model_copy(update={"last_check_time": NOW}))
     status = Exporter.from_object(cluster.stored).status
     assert status.claimed_slots_since == NOW

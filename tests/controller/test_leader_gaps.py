@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.controller.leader_gaps import MAX_GAPS, UNSURE_SECONDS, LeaderRecord, Leadership
+from qualtrics_exporter.controller.leader_gaps import CLOCK_UNSURE_SECONDS, MAX_GAPS, LeaderRecord, Leadership
 from qualtrics_exporter.controller.run_holders import ProcessIdentity
 from tests.controller.exporters import at
 from tests.support.clock import SteeredClock
@@ -97,12 +97,12 @@ def test_clock_that_was_set_forward_is_not_trusted_for_some_minutes() -> None:
     clock = SteeredClock(start=NOON)
     watched = WatchedClock(clock)
     record = LeaderRecord(watched)
-    assert not record.unsure
+    assert not record.clock_unsure
     clock.set_wall(NOON + HOUR)
     watched.now()
-    assert record.unsure
-    clock.advance(UNSURE_SECONDS + 1)
-    assert not record.unsure
+    assert record.clock_unsure
+    clock.advance(CLOCK_UNSURE_SECONDS + 1)
+    assert not record.clock_unsure
 
 
 def test_clock_that_is_set_back_again_is_trusted_at_once() -> None:
@@ -113,7 +113,7 @@ def test_clock_that_is_set_back_again_is_trusted_at_once() -> None:
     watched.now()
     clock.set_wall(clock.now() - HOUR)
     watched.now()
-    assert not record.unsure
+    assert not record.clock_unsure
     assert watched.steps == 2
 
 
@@ -125,7 +125,7 @@ def test_clock_that_is_often_set_forward_by_seconds_stays_trusted() -> None:
         clock.advance(240)
         clock.set_wall(clock.now() + timedelta(seconds=5))
         watched.now()
-        assert not record.unsure
+        assert not record.clock_unsure
 
 
 def test_clock_that_is_often_set_forward_by_an_hour_is_trusted_after_some_minutes() -> None:
@@ -135,12 +135,12 @@ def test_clock_that_is_often_set_forward_by_an_hour_is_trusted_after_some_minute
     clock.set_wall(clock.now() + HOUR)
     watched.now()
     for _ in range(4):
-        clock.advance(UNSURE_SECONDS / 5)
+        clock.advance(CLOCK_UNSURE_SECONDS / 5)
         clock.set_wall(clock.now() + HOUR)
         watched.now()
-        assert record.unsure
-    clock.advance(UNSURE_SECONDS / 5 + 1)
-    assert not record.unsure
+        assert record.clock_unsure
+    clock.advance(CLOCK_UNSURE_SECONDS / 5 + 1)
+    assert not record.clock_unsure
 
 
 def test_clock_is_not_trusted_after_a_large_step_and_a_small_correction() -> None:
@@ -150,7 +150,7 @@ def test_clock_is_not_trusted_after_a_large_step_and_a_small_correction() -> Non
     for by in (12 * HOUR, timedelta(seconds=-3)):
         clock.set_wall(clock.now() + by)
         watched.now()
-        assert record.unsure
+        assert record.clock_unsure
 
 
 def test_time_that_passes_is_not_a_step_of_the_clock() -> None:

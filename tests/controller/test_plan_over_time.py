@@ -371,19 +371,19 @@ def test_next_slot_is_recomputed_after_the_clock_was_ahead() -> None:
 
 
 def test_slots_wait_while_the_clock_is_in_doubt_but_requested_runs_start() -> None:
-    plan = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), MONDAY + timedelta(days=1), unsure=True)
+    plan = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), MONDAY + timedelta(days=1), clock_unsure=True)
     assert plan.claimed is None
     assert plan.status.history is None
     assert plan.status.next_schedule_time == MONDAY + timedelta(days=1, minutes=20)
     found = exporter(initial_status(MONDAY), annotations={"run-requested-at": "now"})
-    assert planned(found, MONDAY + HOUR, unsure=True).claimed
+    assert planned(found, MONDAY + HOUR, clock_unsure=True).claimed
 
 
 def test_exporter_created_while_the_clock_is_in_doubt_runs_its_first_slot() -> None:
-    first = planned(exporter(**HOURLY), MONDAY, unsure=True).status
+    first = planned(exporter(**HOURLY), MONDAY, clock_unsure=True).status
     slot = MONDAY + timedelta(minutes=20)
     assert first.next_schedule_time == slot
-    due = planned(exporter(first, **HOURLY), slot, unsure=True).status
+    due = planned(exporter(first, **HOURLY), slot, clock_unsure=True).status
     plan = planned(exporter(due, **HOURLY), slot + timedelta(minutes=4), leadership=LED)
     assert plan.claimed
     assert plan.claimed.scheduled_time == slot
@@ -391,8 +391,8 @@ def test_exporter_created_while_the_clock_is_in_doubt_runs_its_first_slot() -> N
 
 def test_slot_that_waits_for_the_clock_gets_an_entry_when_the_exporter_is_suspended() -> None:
     slot = MONDAY + timedelta(minutes=20)
-    waits = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), slot, unsure=True).status
-    suspended = planned(exporter(waits, suspend=True, **HOURLY), slot + timedelta(minutes=1), unsure=True).status
+    waits = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), slot, clock_unsure=True).status
+    suspended = planned(exporter(waits, suspend=True, **HOURLY), slot + timedelta(minutes=1), clock_unsure=True).status
     assert entries(suspended) == [("Skipped", "Suspended")]
     resumed = planned(exporter(suspended, **HOURLY), slot + timedelta(minutes=2), leadership=LED)
     assert resumed.claimed is None, "a slot that fell due during a suspension never runs"
@@ -400,9 +400,9 @@ def test_slot_that_waits_for_the_clock_gets_an_entry_when_the_exporter_is_suspen
 
 def test_slot_that_waits_for_the_clock_gets_an_entry_when_the_schedule_changes() -> None:
     slot = MONDAY + timedelta(minutes=20)
-    waits = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), slot, unsure=True).status
+    waits = planned(exporter(initial_status(MONDAY, **HOURLY), **HOURLY), slot, clock_unsure=True).status
     daily = {"frequency": "Daily"}
-    changed = planned(exporter(waits, **daily), slot + timedelta(minutes=1), unsure=True).status
+    changed = planned(exporter(waits, **daily), slot + timedelta(minutes=1), clock_unsure=True).status
     sure = planned(exporter(changed, **daily), slot + timedelta(minutes=4), leadership=LED).status
     (entry,) = sure.history or []
     assert (entry.result, entry.reason, entry.scheduled_time) == ("Missed", "ScheduleChanged", slot)
@@ -507,7 +507,7 @@ def test_active_run_is_kept_while_the_clock_is_in_doubt() -> None:
     assert first.claimed
     found = exporter(first.status, **HOURLY)
     later = MONDAY + timedelta(days=1)
-    assert planned(found, later, holder="another", orphaned=True, unsure=True).status.active_run == first.claimed
+    assert planned(found, later, holder="another", orphaned=True, clock_unsure=True).status.active_run == first.claimed
 
 
 # Time zones and schedules

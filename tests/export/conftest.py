@@ -30,6 +30,18 @@ from tests.support.clock import AutoAdvancingClock, SteeredClock
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
 
+class PausableClock(AutoAdvancingClock):
+    """Time passes only if the test advances it while `paused` returns true."""
+
+    paused: Callable[[], bool] = staticmethod(lambda: False)
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds > 1 and self.paused():
+            await SteeredClock.sleep(self, seconds)
+        else:
+            await super().sleep(seconds)
+
+
 async def claim_run(journal: FileJournal, clock: Clock, trigger: Trigger = "Schedule") -> ActiveRun:
     """Claim a new run, or take over the active one."""
     new = ActiveRun(id=slot_run_id("uid", "slot"), trigger=trigger, start_time=clock.now(), attempt=0, step="Claimed")
@@ -128,7 +140,7 @@ class Exporter:
 
 @pytest.fixture
 def clock() -> SteeredClock:
-    return AutoAdvancingClock(start=START)
+    return PausableClock(start=START)
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.resource.status import ActiveRun
-from tests.export.conftest import Exporter, claim_run
-from tests.support.clock import AutoAdvancingClock, SteeredClock
+from tests.export.conftest import Exporter, PausableClock, claim_run
 from tests.support.waiting import HANG_SECONDS
 
 ONE_MAIL_EACH = {f"{name}@example.com": 1 for name in ("ana", "ben", "chiara", "dmitri", "eva", "farid")}
@@ -111,18 +110,6 @@ class RejectingJournal(RecordingJournal):
 
     async def write_sending(self, run: ActiveRun) -> None:
         raise self.error
-
-
-class PausableClock(AutoAdvancingClock):
-    """Time passes only if the test advances it while `paused` returns true."""
-
-    paused: Callable[[], bool] = staticmethod(lambda: False)
-
-    async def sleep(self, seconds: float) -> None:
-        if seconds > 1 and self.paused():
-            await SteeredClock.sleep(self, seconds)
-        else:
-            await super().sleep(seconds)
 
 
 @contextlib.asynccontextmanager

@@ -6,21 +6,14 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.export.shield import shield_until_done
-from tests.export.conftest import START, Exporter
+from tests.export.conftest import Exporter, PausableClock
 from tests.export.interruptions import (
     BEFORE_THE_SEND,
     ONE_MAIL_EACH,
-    PausableClock,
     active_step,
     started,
     was_cancelled,
 )
-from tests.support.clock import SteeredClock
-
-
-@pytest.fixture
-def clock() -> SteeredClock:
-    return PausableClock(start=START)
 
 
 @pytest.mark.parametrize("operation", BEFORE_THE_SEND)

@@ -174,18 +174,18 @@ async def test_result_of_a_run_that_may_have_sent_is_pending_until_it_was_report
         await journal.finish(sent, ended(sent))
 
     with FileJournal(path) as journal:
-        assert journal.untold == ended(sent).entry
-        journal.told(ended(sent).entry)
+        assert journal.unreported == ended(sent).entry
+        journal.mark_reported(ended(sent).entry)
 
     with FileJournal(path) as journal:
-        assert journal.untold is None
+        assert journal.unreported is None
 
 
 async def test_result_of_a_run_that_did_not_send_is_not_pending(path: Path) -> None:
     with FileJournal(path) as journal:
         await journal.claim(run())
         await journal.finish(run(), ended(run()))
-        assert journal.untold is None
+        assert journal.unreported is None
 
 
 async def test_run_that_did_not_send_does_not_hide_the_pending_result_of_one_that_did(path: Path) -> None:
@@ -195,7 +195,7 @@ async def test_run_that_did_not_send_does_not_hide_the_pending_result_of_one_tha
         await journal.finish(sent, ended(sent))
         await journal.claim(run("dry"))
         await journal.finish(run("dry"), ended(run("dry")))
-        assert journal.untold == ended(sent).entry
+        assert journal.unreported == ended(sent).entry
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from qualtrics_exporter.export import result_memory
 from qualtrics_exporter.export.recipients import Recipients
 from qualtrics_exporter.export.result_memory import ADDRESS_BYTES, CHUNK_BYTES, RECIPIENT_BYTES, bytes_in_use
 from qualtrics_exporter.fair_share import Tenant
-from qualtrics_exporter.qualtrics.chunks import MOST_CONTACTS, body, chunks
+from qualtrics_exporter.qualtrics.chunks import MAX_CONTACTS, body, chunks
 from qualtrics_exporter.remote.transport import MAX_LARGE_RESPONSES
 from tests.export.conftest import Exporter
 from tests.support.waiting import HANG_SECONDS
@@ -68,7 +68,7 @@ async def test_run_reserves_memory_for_max_recipients_and_keeps_what_its_people_
     exporter.faults.add("qualtrics.import_contacts", hold="before")
     run = asyncio.create_task(exporter.run(memory=memory.hold))
     await exporter.faults.reached("nexthink.download")
-    assert memory.held == 500_000 * RECIPIENT_BYTES + MOST_CONTACTS * (CHUNK_BYTES + 2 * ADDRESS_BYTES)
+    assert memory.held == 500_000 * RECIPIENT_BYTES + MAX_CONTACTS * (CHUNK_BYTES + 2 * ADDRESS_BYTES)
     exporter.faults.release("nexthink.download")
     await exporter.faults.reached("qualtrics.import_contacts")
     assert PEOPLE * 40 < memory.held < PEOPLE * (3 * 30 + CHUNK_BYTES)
@@ -186,7 +186,7 @@ def test_frozen_recipients_take_little_more_memory_than_their_addresses() -> Non
 
 def test_reserved_memory_covers_the_chunk_that_is_imported() -> None:
     people = Recipients()
-    people.extend(f"firstname.lastname{number:06d}@example.com" for number in range(MOST_CONTACTS + PEOPLE))
+    people.extend(f"firstname.lastname{number:06d}@example.com" for number in range(MAX_CONTACTS + PEOPLE))
     people.freeze()
     tracemalloc.start()
     try:

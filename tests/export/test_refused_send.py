@@ -11,14 +11,13 @@ from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged, Sus
 from qualtrics_exporter.export.look_up import LIST_LAG
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.resource.status import ActiveRun
-from tests.export.conftest import START, Exporter
+from tests.export.conftest import START, Exporter, PausableClock
 from tests.export.interruptions import (
     ONE_MAIL_EACH,
     RATE_LIMITED,
     SENDING,
     Crash,
     CrashAtRefusal,
-    PausableClock,
     QualtricsDownAtSend,
     RecordingJournal,
     RejectingJournal,
@@ -30,14 +29,8 @@ from tests.export.interruptions import (
     started,
     was_cancelled,
 )
-from tests.support.clock import SteeredClock
 
 LAG = LIST_LAG.total_seconds()
-
-
-@pytest.fixture
-def clock() -> SteeredClock:
-    return PausableClock(start=START)
 
 
 class DownAndCrash(CrashAtRefusal, QualtricsDownAtSend):

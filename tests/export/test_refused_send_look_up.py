@@ -4,25 +4,18 @@ import pytest
 
 from qualtrics_exporter.export.look_up import LIST_LAG
 from qualtrics_exporter.resource.status import ActiveRun
-from tests.export.conftest import START, Exporter
+from tests.export.conftest import START, Exporter, PausableClock
 from tests.export.interruptions import (
     ONE_MAIL_EACH,
     RATE_LIMITED,
     Crash,
-    PausableClock,
     QualtricsDownAtSend,
     RecordingJournal,
     crash_after_refused_send,
     send_requests,
 )
-from tests.support.clock import SteeredClock
 
 LAG = LIST_LAG.total_seconds()
-
-
-@pytest.fixture
-def clock() -> SteeredClock:
-    return PausableClock(start=START)
 
 
 async def test_refused_send_is_not_repeated_without_a_complete_look_up(exporter: Exporter) -> None:

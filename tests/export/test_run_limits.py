@@ -12,26 +12,19 @@ from qualtrics_exporter.export.run import MAX_ATTEMPTS
 from qualtrics_exporter.export.run_ids import new_holder, slot_run_id
 from qualtrics_exporter.remote.time_limit import TASK_NAME
 from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Step
-from tests.export.conftest import START, Exporter
+from tests.export.conftest import START, Exporter, PausableClock
 from tests.export.interruptions import (
     BEFORE_THE_SEND,
     ONE_MAIL_EACH,
-    PausableClock,
     QualtricsDownAtSend,
     RecordingJournal,
     exhaust_send_limit,
     send_requests,
 )
-from tests.support.clock import SteeredClock
 from tests.support.waiting import HANG_SECONDS
 
 HOUR = timedelta(hours=1)
 LAG = LIST_LAG.total_seconds()
-
-
-@pytest.fixture
-def clock() -> SteeredClock:
-    return PausableClock(start=START)
 
 
 @contextlib.asynccontextmanager
@@ -112,7 +105,7 @@ async def test_retries_end_at_the_deadline(exporter: Exporter) -> None:
 async def test_run_that_waits_for_another_import_into_the_list_fails_at_its_deadline(
     exporter: Exporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qualtrics_exporter.qualtrics.imports.MOST_OF_LIST", 1)
+    monkeypatch.setattr("qualtrics_exporter.qualtrics.imports.MAX_OF_LIST", 1)
     exporter.add_fault("import_contacts", hold="before")
     async with started_with_deadline(exporter, deadline=None) as other:
         await exporter.faults.reached("qualtrics.import_contacts")

@@ -53,7 +53,7 @@ async def test_import_without_429_is_not_counted(exporter: Exporter) -> None:
 
 
 async def test_all_chunks_are_imported_into_the_new_batch(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qualtrics_exporter.qualtrics.chunks.MOST_CONTACTS", 1_000)
+    monkeypatch.setattr("qualtrics_exporter.qualtrics.chunks.MAX_CONTACTS", 1_000)
     exporter.set_people_count(1_200)
     exporter.add_fault("import_contacts", drop="after", after=1)
     entry = await exporter.run()

@@ -104,7 +104,7 @@ def test_csv_module_reads_only_the_piece_with_an_unusual_line(read_by_csv: list[
 
 
 def test_rows_before_the_maximum_are_returned_before_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_ROWS", 3)
+    monkeypatch.setattr(module, "MAX_ROWS", 3)
     rows, _, end = outcome("a\nb\nc\nd\ne\n", [14])
     assert (rows, end) == ([("a",), ("b",), ("c",)], "TooMuch: the file has more than 3 rows")
     assert outcome("a\nb\nc\n", [14])[2] == "read"

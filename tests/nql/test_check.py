@@ -6,15 +6,15 @@ from datetime import timedelta
 import pytest
 
 from qualtrics_exporter.nql import check as module
-from qualtrics_exporter.nql.check import MOST_FINDINGS, check
+from qualtrics_exporter.nql.check import MAX_FINDINGS, check
 from qualtrics_exporter.nql.findings import Found, Subject, rule
 from qualtrics_exporter.resource.reasons import Reason
 
 
 def test_many_warnings_do_not_hide_an_error() -> None:
-    warnings = "\n".join("| where\u00a0a == 1 " for _ in range(2 * MOST_FINDINGS))
+    warnings = "\n".join("| where\u00a0a == 1 " for _ in range(2 * MAX_FINDINGS))
     found = check(f"users\n{warnings}\n| list ad.email_address, name", {"unused": "x"}, timedelta(days=7))
-    assert len(found) == MOST_FINDINGS
+    assert len(found) == MAX_FINDINGS
     assert [finding.rule for finding in found if finding.certain] == ["several-fields"]
 
 

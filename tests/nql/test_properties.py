@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qualtrics_exporter.nql import syntax
-from qualtrics_exporter.nql.check import MOST_FINDINGS, check
+from qualtrics_exporter.nql.check import MAX_FINDINGS, check
 from qualtrics_exporter.nql.compare import difference
 from qualtrics_exporter.nql.parse import parse
 from qualtrics_exporter.resource.spec import LONGEST_QUERY
@@ -161,7 +161,7 @@ def edited_queries(draw: st.DrawFn) -> str:
 def test_check_handles_any_text_with_limited_work(text: str, parameters: dict[str, str]) -> None:
     found, calls = work(check, text, parameters, timedelta(days=7))
     assert calls < 50_000 + 1_000 * len(text)
-    assert len(found) <= MOST_FINDINGS
+    assert len(found) <= MAX_FINDINGS
     for finding in found:
         assert 0 <= finding.span.start <= finding.span.end <= max(len(text), LONGEST_QUERY)
         assert finding.message.isprintable()

@@ -49,8 +49,8 @@ def test_chunks_contain_each_address_once_and_in_order(
     addresses: list[str], run_id: str, contacts: int, size: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MOST_CONTACTS", contacts)
-        patch.setattr(module, "MOST_BYTES", size)
+        patch.setattr(module, "MAX_CONTACTS", contacts)
+        patch.setattr(module, "MAX_BYTES", size)
         result = list(chunks(addresses, run_id))
     assert [address for chunk in result for address in chunk] == addresses
     overhead = len(body("BT_1", run_id, []))

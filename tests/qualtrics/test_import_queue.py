@@ -11,7 +11,7 @@ import pytest
 from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
-from qualtrics_exporter.qualtrics.imports import MOST_OF_LIST, MOST_OF_RUN, Imported
+from qualtrics_exporter.qualtrics.imports import MAX_OF_LIST, MAX_OF_RUN, Imported
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import OutcomeUnknown
 from qualtrics_exporter.remote.loop_time import LoopTime
@@ -113,7 +113,7 @@ def test_qualtrics_always_has_the_next_chunk_of_a_run(create: Callable[..., Virt
     assert imported == [Imported(2, 0, 0)] * 20
     noticed_late = 0.35 * seconds + 1
     assert 20 * seconds <= qualtrics.ended["run"] < 20 * seconds + noticed_late
-    assert qualtrics.most_in_progress == MOST_OF_RUN
+    assert qualtrics.most_in_progress == MAX_OF_RUN
 
 
 def test_instant_imports_are_not_slowed_down(create: Callable[..., VirtualBrand]) -> None:
@@ -128,7 +128,7 @@ def test_exporters_that_share_a_mailing_list_keep_qualtrics_busy(create: Callabl
     qualtrics.play(*(qualtrics.run(f"run{n}", 1) for n in range(100)))
     assert len(qualtrics.ended) == 100
     assert max(qualtrics.ended.values()) < 100 * 15 * 1.02
-    assert qualtrics.most_in_progress <= MOST_OF_LIST
+    assert qualtrics.most_in_progress <= MAX_OF_LIST
 
 
 def test_small_run_waits_for_few_chunks_of_a_large_one(create: Callable[..., VirtualBrand]) -> None:
@@ -139,7 +139,7 @@ def test_small_run_waits_for_few_chunks_of_a_large_one(create: Callable[..., Vir
         await qualtrics.run("small", 1)
 
     qualtrics.play(qualtrics.run("large", 50), later())
-    assert qualtrics.ended["small"] < 35 + (MOST_OF_RUN + 2) * 10
+    assert qualtrics.ended["small"] < 35 + (MAX_OF_RUN + 2) * 10
     assert qualtrics.ended["large"] < 51 * 10 * 1.05
 
 
@@ -151,7 +151,7 @@ def test_tenant_with_many_large_runs_leaves_places_to_another_tenant(create: Cal
         await qualtrics.run("other", 1, tenant=Tenant("other-team", "nexthink"))
 
     qualtrics.play(*(qualtrics.run(f"large{n}", 30) for n in range(10)), later())
-    assert qualtrics.ended["other"] < 35 + (MOST_OF_LIST + 1) * 10
+    assert qualtrics.ended["other"] < 35 + (MAX_OF_LIST + 1) * 10
 
 
 def test_runs_that_share_a_list_end_at_about_the_same_time(create: Callable[..., VirtualBrand]) -> None:
@@ -231,10 +231,10 @@ def test_run_that_ends_early_gives_its_places_back(create: Callable[..., Virtual
         qualtrics.play(cancelled())
     assert "run" not in qualtrics.ended
     began = qualtrics.loop.time()
-    others = [qualtrics.run(f"run{n}", 2) for n in range(MOST_OF_LIST)]
+    others = [qualtrics.run(f"run{n}", 2) for n in range(MAX_OF_LIST)]
     qualtrics.play(*others)
-    assert len(qualtrics.ended) == MOST_OF_LIST
-    assert max(qualtrics.ended.values()) - began < 2 * MOST_OF_LIST * 10 * 1.1
+    assert len(qualtrics.ended) == MAX_OF_LIST
+    assert max(qualtrics.ended.values()) - began < 2 * MAX_OF_LIST * 10 * 1.1
 
 
 def test_slow_imports_of_many_runs_into_one_list_all_end(create: Callable[..., VirtualBrand]) -> None:
@@ -316,11 +316,11 @@ def test_only_the_list_that_refused_a_second_import_gets_one_at_a_time(create: C
     assert qualtrics.count("import_contacts", 429) == 1
     qualtrics.account.busy_list = "queue"
     qualtrics.play(qualtrics.run("other list", 5, mailing_list=1), seconds=500)
-    assert qualtrics.most_in_progress == MOST_OF_RUN
+    assert qualtrics.most_in_progress == MAX_OF_RUN
 
 
 def test_few_runs_of_a_list_that_refuses_a_second_import_are_refused(create: Callable[..., VirtualBrand]) -> None:
     qualtrics = create(10, busy_list="refuse")
     results = qualtrics.play(*(qualtrics.run(f"run{n}", 2) for n in range(30)), seconds=3000)
     assert len(qualtrics.ended) == 30
-    assert sum(any(one.limited for one in imported) for imported in results) <= MOST_OF_LIST
+    assert sum(any(one.limited for one in imported) for imported in results) <= MAX_OF_LIST

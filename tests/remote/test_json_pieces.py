@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qualtrics_exporter.remote.json_pieces import DEEPEST, MOST_VALUES, LimitExceeded, parse
+from qualtrics_exporter.remote.json_pieces import MAX_DEPTH, MAX_VALUES, LimitExceeded, parse
 from qualtrics_exporter.remote.response import SMALL_BODY, NotUnderstood, Response, TooMuch
 
 VALUES = st.recursive(
@@ -71,8 +71,8 @@ def test_a_large_document_is_parsed_in_many_pieces_and_stores_equal_keys_once() 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[" + "1," * MOST_VALUES + "1]", "more than 150,000 values"),
-        ("[" * (DEEPEST + 2) + "]" * (DEEPEST + 2), "more than 100 levels"),
+        ("[" + "1," * MAX_VALUES + "1]", "more than 150,000 values"),
+        ("[" * (MAX_DEPTH + 2) + "]" * (MAX_DEPTH + 2), "more than 100 levels"),
         ('{"a":' * 100_000, "more than 100 levels"),
     ],
     ids=["too many values", "too many nested lists", "too many nested objects"],
@@ -87,7 +87,7 @@ def test_a_document_with_too_many_values_or_levels_is_rejected(text: str, messag
     [
         (b"[" * 100_000, TooMuch),
         (b"[" * 10 * SMALL_BODY, TooMuch),
-        (b"[" + b"1," * MOST_VALUES + b"1]", TooMuch),
+        (b"[" + b"1," * MAX_VALUES + b"1]", TooMuch),
         (b"1" * 5000, NotUnderstood),
         (b"[" + b"1" * 5000 + b" " * SMALL_BODY + b"]", NotUnderstood),
         (b" " * SMALL_BODY + b"\xff1", NotUnderstood),

@@ -9,7 +9,7 @@ from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import Transient
 from qualtrics_exporter.remote.loop_time import LoopTime
 from qualtrics_exporter.remote.operation import Operation
-from qualtrics_exporter.remote.paced import MOST_HEADERS, PIECE
+from qualtrics_exporter.remote.paced import MAX_HEADERS, PIECE
 from qualtrics_exporter.remote.retry import RetryPolicy
 from qualtrics_exporter.remote.session import Session
 from tests.remote.clock import RecordingClock
@@ -51,8 +51,8 @@ async def test_a_response_with_too_many_headers_is_an_error(server: Server, sess
         lines = b"a:\r\n" * (size // 4)
         return b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
 
-    server.script(headers(MOST_HEADERS // 2))
+    server.script(headers(MAX_HEADERS // 2))
     assert await session.call(READ, lambda reply: reply.document()) == {}
-    server.script(headers(3 * MOST_HEADERS))
+    server.script(headers(3 * MAX_HEADERS))
     with pytest.raises(Transient):
         await session.call(READ, lambda reply: reply)

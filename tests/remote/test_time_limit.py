@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from qualtrics_exporter.remote.time_limit import MOST_STOPPED, TASK_NAME, OutOfTime, TimeLimit
+from qualtrics_exporter.remote.time_limit import MAX_STOPPED, TASK_NAME, OutOfTime, TimeLimit
 from tests.support.clock import SteeredClock
 
 
@@ -80,7 +80,7 @@ async def test_limit_that_is_stopped_for_too_long_expires(clock: SteeredClock) -
     task = asyncio.create_task(work())
     await run_pending_callbacks()
     for _ in range(2):
-        clock.advance(MOST_STOPPED / 2 - 1)
+        clock.advance(MAX_STOPPED / 2 - 1)
         await run_pending_callbacks()
         assert not task.done()
     clock.advance(3)

@@ -127,33 +127,33 @@ async def test_client_changes_and_reads_settings(qualtrics: QualtricsCaller, con
         "next_page_origin": None,
         "limits": {"qualtrics_brand_per_minute": None, "qualtrics_endpoints_per_minute": {"create_batch": 7}},
     }
-    shown = (await control.request("PUT", "/world", settings)).json()
+    shown = (await control.request("PUT", "/settings", settings)).json()
     assert shown["opted_out_addresses"] == [ANA]
     account = qualtrics.account
     assert (account.list_lag_seconds, account.batch_echo, account.opted_out_addresses) == (60, "never", {ANA})
     assert account.limits.qualtrics_brand_per_minute is None
     assert account.limits.qualtrics_endpoints_per_minute == {"create_batch": 7}
-    await control.request("PUT", "/world", {"limits": "off"})
+    await control.request("PUT", "/settings", {"limits": "off"})
     assert account.limits.nexthink_queries_per_second is None
-    assert (await control.request("GET", "/world")).json()["world"]["batch_echo"] == "never"
+    assert (await control.request("GET", "/settings")).json()["settings"]["batch_echo"] == "never"
 
 
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        pytest.param("PUT", "/world", {"surveys": {}}, id="data instead of a setting"),
-        pytest.param("PUT", "/world", {"batch_echo": "always"}, id="setting with an unknown value"),
-        pytest.param("PUT", "/world", {"import_polls": "many"}, id="setting of a wrong type"),
-        pytest.param("PUT", "/world", {"import_seconds_per_thousand": -5}, id="negative setting"),
-        pytest.param("PUT", "/world", {"limits": {"speed": 1}}, id="unknown limit"),
-        pytest.param("PUT", "/world", [], id="settings as a list"),
+        pytest.param("PUT", "/settings", {"surveys": {}}, id="data instead of a setting"),
+        pytest.param("PUT", "/settings", {"batch_echo": "always"}, id="setting with an unknown value"),
+        pytest.param("PUT", "/settings", {"import_polls": "many"}, id="setting of a wrong type"),
+        pytest.param("PUT", "/settings", {"import_seconds_per_thousand": -5}, id="negative setting"),
+        pytest.param("PUT", "/settings", {"limits": {"speed": 1}}, id="unknown limit"),
+        pytest.param("PUT", "/settings", [], id="settings as a list"),
         pytest.param("PUT", "/queries", {"people": []}, id="query without an id"),
         pytest.param("PUT", "/queries", {"id": "#x"}, id="query without rows"),
         pytest.param("PUT", "/queries", {"id": "#x", "people": [], "size": 1}, id="query with an unknown key"),
         pytest.param("POST", "/faults", {"status": 500}, id="fault without an operation"),
         pytest.param("POST", "/faults", {"operation": SEND, "explode": True}, id="fault with an unknown key"),
         pytest.param("PUT", "/surveys", {"name": "x"}, id="survey without an id"),
-        pytest.param("PUT", "/world", None, id="no body"),
+        pytest.param("PUT", "/settings", None, id="no body"),
     ],
 )
 async def test_invalid_control_request_is_refused(control: Control, method: str, path: str, body: Any) -> None:
@@ -161,7 +161,7 @@ async def test_invalid_control_request_is_refused(control: Control, method: str,
 
 
 async def test_no_setting_changes_if_one_of_them_is_invalid(qualtrics: QualtricsCaller, control: Control) -> None:
-    assert (await control.request("PUT", "/world", {"import_polls": 9, "limits": {"speed": 1}})).status_code == 400
+    assert (await control.request("PUT", "/settings", {"import_polls": 9, "limits": {"speed": 1}})).status_code == 400
     assert qualtrics.account.import_polls == 1
 
 

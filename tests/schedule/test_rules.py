@@ -320,7 +320,7 @@ def test_schedule_has_the_expected_slots(schedule: Schedule, after: str, lines: 
     ],
 )
 def test_schedule_has_a_description_and_an_interval(schedule: Schedule, words: str, interval: timedelta) -> None:
-    assert schedule.words() == words
+    assert schedule.describe() == words
     assert schedule.interval() == interval
 
 

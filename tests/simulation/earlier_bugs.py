@@ -141,7 +141,7 @@ def clock_steps_are_ignored() -> Iterator[None]:
         return max(status.schedule_since or now, status.last_schedule_time or datetime.min.replace(tzinfo=UTC))
 
     def without_future(status: Status, now: datetime) -> Status:
-        schedule = Schedule.from_words(status.schedule or "")
+        schedule = Schedule.from_description(status.schedule or "")
         if schedule is None or counted_from(status, now) <= now + schedule.interval():
             return status
         return status.model_copy(update={"last_schedule_time": None, "schedule_since": now})

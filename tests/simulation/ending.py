@@ -97,7 +97,7 @@ class Ending:
                     self._invariants.violate(
                         "a slot without an entry",
                         record.name,
-                        f"due {slot.due:%a %d %H:%M}, {promise.schedule.words()}",
+                        f"due {slot.due:%a %d %H:%M}, {promise.schedule.describe()}",
                     )
                 elif (
                     times

@@ -133,7 +133,7 @@ class Invariants:
             if (
                 record.shard != NOBODY
                 and "deletionTimestamp" not in metadata
-                and status.get("schedule") == schedule.words()
+                and status.get("schedule") == schedule.describe()
                 and status.get("nextScheduleTime")
             ):
                 good = schedule

@@ -66,7 +66,7 @@ def _faster() -> list[Any]:
     redact = functools.lru_cache(maxsize=4096)(redaction.redact)
     return [
         mock.patch.object(wake, "SECRET_WATCH", timedelta(seconds=IDLE_SECONDS)),
-        mock.patch.object(execution, "MOST_ROWS", EXECUTE_ROWS),
+        mock.patch.object(execution, "MAX_ROWS", EXECUTE_ROWS),
         mock.patch.object(exporter, "read_status", _by_identity(exporter.read_status)),
         mock.patch.object(exporter.Exporter, "from_object", staticmethod(_by_identity(exporter.Exporter.from_object))),
         mock.patch.object(status_store, "_dump", _by_identity(status_store._dump)),

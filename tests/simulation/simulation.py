@@ -110,7 +110,7 @@ class Simulation:
             with (
                 patches.repeatable(plan_.seed),
                 patches.logs(sink, self._unexpected),
-                mock.patch.object(chunks, "MOST_CONTACTS", plan_.contacts),
+                mock.patch.object(chunks, "MAX_CONTACTS", plan_.contacts),
             ):
                 try:
                     self._play()

@@ -201,7 +201,6 @@ def main(arguments: Sequence[str]) -> int:
     from qualtrics_exporter.cli import main as command
     from qualtrics_exporter.controller import app
     from qualtrics_exporter.controller.leader_election import LeaderElection
-    from qualtrics_exporter.export import send
     from tests.faults import mutants
     from tests.support.clock import SteeredClock
     from tests.support.lease_time import LEASE_SECONDS, RETRY_SECONDS, LeasedClock, LeaseLoop
@@ -215,13 +214,11 @@ def main(arguments: Sequence[str]) -> int:
     if leases_file:
         deadline, leases = LEASE_SECONDS * 2 / 3, SteeredClock(Path(leases_file))
         elect = partial(LeaderElection, lease=LEASE_SECONDS, deadline=deadline, retry=RETRY_SECONDS)
-        parts = replace(parts, loop=partial(LeaseLoop, leases), elect=elect)
+        parts = replace(parts, loop=partial(LeaseLoop, leases), elect=elect, max_write_seconds=deadline)
         clock = LeasedClock(Path(clock_file), leases) if clock_file else None
-        send.MAX_WRITE_SECONDS = deadline
-    app.run = partial(app.run, clock=clock, parts=parts)
     sys.argv = ["qualtrics-exporter", "controller", *arguments]
     with mutants.applied(os.environ.get("QUALTRICS_EXPORTER_TEST_MUTANT")):
-        command()
+        command(partial(app.run, clock=clock, parts=parts))
     return 0
 
 

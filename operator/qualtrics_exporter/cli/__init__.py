@@ -13,11 +13,16 @@ Results go to standard output, everything else to standard error. Exit codes: 0 
 """
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from qualtrics_exporter.cli import streams
+
+if TYPE_CHECKING:  # imported at run time, the models would make `--help` slow
+    from qualtrics_exporter.controller.settings import Settings
 
 COMMANDS = {
     "controller": "Run the operator: watch exporters in a cluster and run them on schedule.",
@@ -72,11 +77,14 @@ def program() -> None:
     """
 
 
-def main() -> None:
-    """The console script. It reports every error as a sentence, without a traceback."""
+def main(run_operator: "Callable[[Settings], int] | None" = None) -> None:
+    """The console script. It reports every error as a sentence, without a traceback.
+
+    `run_operator` runs the operator for the command `controller`; by default it is `controller.app.run`.
+    """
     streams.install()
     try:
-        program(prog_name="qualtrics-exporter")
+        program(prog_name="qualtrics-exporter", obj=run_operator)
     except streams.OutputLost as lost:
         lost.end()
     except Exception as error:  # noqa: BLE001

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Callable
 from typing import Any, get_args
 
 import click
@@ -106,7 +107,16 @@ NAME = Checked("name", _check_name)
     show_default=True,
     help="Minimum log level.",
 )
-def controller(*, namespaces: tuple[str, ...], proxy: str | None, no_proxy: tuple[str, ...], **settings: Any) -> None:
+@click.pass_obj
+def controller(
+    run_operator: Callable[[Settings], int] | None,
+    /,
+    *,
+    namespaces: tuple[str, ...],
+    proxy: str | None,
+    no_proxy: tuple[str, ...],
+    **settings: Any,
+) -> None:
     """Run the operator: watch exporters in a cluster and run them on schedule.
 
     It uses the cluster that it runs in, or the cluster of KUBECONFIG. Apply the CRD first (see `crd`). For requests to
@@ -124,10 +134,10 @@ def controller(*, namespaces: tuple[str, ...], proxy: str | None, no_proxy: tupl
     chosen = Settings(namespaces=tuple(dict.fromkeys(namespaces)), proxies=proxies(proxy, no_proxy), **settings)
     check_tls()
     # Imported here because it takes a second: `controller --help` and usage errors stay fast.
-    from qualtrics_exporter.controller.app import run
+    from qualtrics_exporter.controller import app
     from qualtrics_exporter.controller.kube.errors import NoTemporaryFile
 
     try:
-        sys.exit(run(chosen))
+        sys.exit((run_operator or app.run)(chosen))
     except NoTemporaryFile as error:
         raise LocalSetupError(str(error)) from None

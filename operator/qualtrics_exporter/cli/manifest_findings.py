@@ -18,7 +18,7 @@ from qualtrics_exporter.nql.source import AT_SIGN
 from qualtrics_exporter.resource.manifest import is_ours, manifest_violations
 from qualtrics_exporter.resource.names import GROUP, KIND
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.spec import MOST_GROUPS, NEVER_COMPARED, ScheduleSpec
+from qualtrics_exporter.resource.spec import MAX_GROUPS, NEVER_COMPARED, ScheduleSpec
 
 _MENTIONED = re.compile(rf"{re.escape(GROUP)}/|\b{KIND}\b")
 Severity = Literal["error", "warning"]
@@ -141,7 +141,7 @@ def _about_the_query(spec: Any) -> Iterator[tuple[Severity, Finding]]:
         interval = None
     groups = _part(spec, "sample").get("groups")
     # A rule of the field reports an invalid number of groups.
-    cycle = interval * groups if interval and isinstance(groups, int) and 1 <= groups <= MOST_GROUPS else None
+    cycle = interval * groups if interval and isinstance(groups, int) and 1 <= groups <= MAX_GROUPS else None
     for found in check(query, parameters, interval, cycle):
         yield "error" if found.stops(nexthink.get("queryCheck")) else "warning", found
 

@@ -153,7 +153,7 @@ def default_journal(exporter: Exporter) -> Path:
 
 
 def _remarks(spec: Spec, default_zone: str, *, send: bool) -> list[str]:
-    remarks = [f"In a cluster, this exporter has a slot {spec.schedule.in_zone(default_zone).words()}."]
+    remarks = [f"In a cluster, this exporter has a slot {spec.schedule.in_zone(default_zone).describe()}."]
     if spec.suspend:
         remarks.append("In a cluster, this exporter is suspended (spec.suspend).")
     if send and spec.dry_run:

@@ -92,11 +92,11 @@ async def _serve(served: Sandbox, *, plain: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with served:
         click.echo(yaml.safe_dump_all(secrets(served), sort_keys=False), nl=False)
-        say(_welcome(served, plain=plain))
+        say(_startup_text(served, plain=plain))
         await stop.wait()
 
 
-def _welcome(served: Sandbox, *, plain: bool) -> str:
+def _startup_text(served: Sandbox, *, plain: bool) -> str:
     account = served.account
     host = served.qualtrics_url.partition("://")[2].rpartition(":")[0]
     http = " --allow-http" if plain else ""

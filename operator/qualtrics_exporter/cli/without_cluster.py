@@ -110,7 +110,7 @@ class Export:
         """The same in a running event loop. Also raises the errors of the journal."""
         async with AsyncExitStack() as open_things:
             progress = Progress()
-            remotes = ApiContext(
+            context = ApiContext(
                 clock=clock,
                 allowed_hosts=self.allowed_hosts,
                 download_hosts=self.allowed_download_hosts,
@@ -118,12 +118,12 @@ class Export:
                 proxies=self.proxies,
                 observe=progress.requested,
             )
-            sides = self._sides(await open_things.enter_async_context(remotes))
+            clients = self._clients(await open_things.enter_async_context(context))
             await open_things.enter_async_context(progress)
             if self.test and not self.send:
                 progress.say("Checking Nexthink and Qualtrics, and counting the people of the query")
                 run_id = self._run_id("Test", timestamp(clock.now()))
-                return Outcome((await dry_test(self.spec, sides, clock, run_id)).entry)
+                return Outcome((await dry_test(self.spec, clients, clock, run_id)).entry)
             journal = open_things.enter_context(self._opened())
             if interrupted := journal.current():
                 self._check_resumable(interrupted)
@@ -131,11 +131,11 @@ class Export:
                 resumed = interrupted.model_copy(update={"attempt": interrupted.attempt + 1, "holder": new_holder()})
                 if interrupted.step in ("Claimed", "Importing"):
                     resumed = resumed.model_copy(update={"generation": self._generation})
-                ended = await self._execute(resumed, sides, journal, clock, progress)
+                ended = await self._execute(resumed, clients, journal, clock, progress)
                 if (interrupted.trigger == "Test") == self.test and ended.entry.reason != Reason.INTERRUPTED:
                     return Outcome(ended.entry)
                 progress.say(f"The earlier run ended: {ended.entry.message}")
-            elif unreported := journal.untold:
+            elif unreported := journal.unreported:
                 self._check_reportable(unreported)
                 when = f" at {timestamp(unreported.completion_time)}" if unreported.completion_time else ""
                 progress.say(f"An earlier command ended{when}, and could not report its result: {unreported.message}")
@@ -146,7 +146,7 @@ class Export:
                     progress.say(f"The last run ended as Unknown: {last.message}")
             run = self._new_run(clock)
             progress.say(describe(run))
-            return Outcome((await self._execute(run, sides, journal, clock, progress)).entry)
+            return Outcome((await self._execute(run, clients, journal, clock, progress)).entry)
 
     def mark_reported(self, entry: HistoryEntry) -> None:
         """Record that the result was reported, so that the same command starts a new run from now on.
@@ -155,34 +155,34 @@ class Export:
         """
         if self.send:
             with suppress(Abandoned, OSError), FileJournal(self.journal) as journal:  # else it is reported again
-                journal.told(entry)
+                journal.mark_reported(entry)
 
     async def _execute(
-        self, run: ActiveRun, sides: Clients, journal: FileJournal, clock: Clock, progress: Progress
+        self, run: ActiveRun, clients: Clients, journal: FileJournal, clock: Clock, progress: Progress
     ) -> Ended:
         await journal.claim(run)
         spec = self.spec.model_copy(update={"dry_run": bool(self.spec.dry_run) or not self.send})
         watched = WatchedJournal(journal, progress)
         try:
-            ended = await self._to_its_end(run, spec, sides, journal, watched, clock)
+            ended = await self._to_its_end(run, spec, clients, journal, watched, clock)
         except SpecChanged:
             # Its send was refused, so nothing was sent. Its batch has the people of the earlier manifest.
             progress.say("The manifest has changed since the interruption: starting again")
             fresh = self._claimed(run.id, run.trigger, run.start_time, run.holder, run.attempt + 1)
             run = fresh.model_copy(update={"send_attempts": run.send_attempts})
             await journal.write(run)
-            ended = await self._to_its_end(run, spec, sides, journal, watched, clock)
-        for warning in reply_warnings(sides.qualtrics):
+            ended = await self._to_its_end(run, spec, clients, journal, watched, clock)
+        for warning in reply_warnings(clients.qualtrics):
             progress.say(str(warning))
         return ended
 
     async def _to_its_end(
-        self, run: ActiveRun, spec: Spec, sides: Clients, journal: FileJournal, watched: WatchedJournal, clock: Clock
+        self, run: ActiveRun, spec: Spec, clients: Clients, journal: FileJournal, watched: WatchedJournal, clock: Clock
     ) -> Ended:
         history = self._history(journal)
         surveyed = surveyed_groups(journal.sampled_groups, history)
         context = RunContext(
-            *(run, spec, sides, watched, clock),
+            *(run, spec, clients, watched, clock),
             check_first=True,
             deadline=DEADLINE,
             sample=sample_of(spec, self._name, spec.schedule.in_zone(self.time_zone), run, surveyed),
@@ -243,10 +243,10 @@ class Export:
             # Resuming could send to everybody, although the user asked for 20 people.
             raise click.ClickException(INTERRUPTED_RUN.format(**facts))
 
-    def _sides(self, remotes: ApiContext) -> Clients:
+    def _clients(self, context: ApiContext) -> Clients:
         namespace = self.exporter.namespace
         nexthink = self.secrets.get(namespace, self.spec.nexthink.credentials_secret_ref.name)
         qualtrics = self.secrets.get(namespace, self.spec.qualtrics.credentials_secret_ref.name)
         return Clients(
-            NexthinkClient(remotes, nexthink_from(*nexthink)), QualtricsClient(remotes, qualtrics_from(*qualtrics))
+            NexthinkClient(context, nexthink_from(*nexthink)), QualtricsClient(context, qualtrics_from(*qualtrics))
         )

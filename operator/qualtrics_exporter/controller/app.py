@@ -48,6 +48,7 @@ from qualtrics_exporter.controller.sweep import STEP_SECONDS, Sweep
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
 from qualtrics_exporter.controller.work_queue import MAX_IN_PROGRESS, NAP_SECONDS, WorkQueue
+from qualtrics_exporter.export.run_context import MAX_WRITE_SECONDS
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.name_lookup import Loop
 from qualtrics_exporter.resource.exporter import Exporter
@@ -68,6 +69,7 @@ class Parts:
     max_in_progress: int = MAX_IN_PROGRESS
     nap_seconds: float = NAP_SECONDS
     step_seconds: float = STEP_SECONDS
+    max_write_seconds: float = MAX_WRITE_SECONDS
     on_listening: Callable[[str, int], None] = lambda host, port: None
     """Called with the address of the probes."""
 
@@ -209,8 +211,8 @@ def build(
     record, memories, targets = LeaderRecord(clock), Memories(), Targets()
 
     def repair(exporter: Exporter) -> Exporter:
-        now = clock.now()  # this notices a clock that was set, and then `record.unsure` changes
-        return repaired(exporter, now, unsure=record.unsure, default_zone=zone)
+        now = clock.now()  # this notices a clock that was set, and then `record.clock_unsure` changes
+        return repaired(exporter, now, clock_unsure=record.clock_unsure, default_zone=zone)
 
     store = StatusStore(cluster, clock, repair)
     recipients, questions = RecipientMemory(), Questions(memories, clock)
@@ -218,7 +220,11 @@ def build(
     actions = (
         # The first action that is due is done, then the next exporter has its turn. A run comes first, because only a
         # run is late when it waits. Then a test, because somebody waits for its result.
-        Runner(store, clients, clock, identity, zone, recipients, memories, metrics, lambda: record.unsure),
+        Runner(
+            *(store, clients, clock, identity, zone, recipients, memories, metrics),
+            clock_unsure=lambda: record.clock_unsure,
+            max_write_seconds=parts.max_write_seconds,
+        ),
         DryTester(store, inputs, recipients, zone),
         Checker(store, inputs, zone),
         OutcomeLookUps(store, clients, questions, zone),

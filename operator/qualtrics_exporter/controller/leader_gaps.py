@@ -19,7 +19,7 @@ ANNOTATION = f"{GROUP}/not-led"
 MAX_GAPS = 8
 SHORTEST = timedelta(seconds=30)
 """A shorter gap is a normal change of leaders, and does not count."""
-UNSURE_SECONDS = 300.0
+CLOCK_UNSURE_SECONDS = 300.0
 """How long slots wait after the clock was set forward by `LARGE_STEP` or more, so that a clock that is wrong for a
 minute costs no slot.
 """
@@ -88,16 +88,16 @@ class LeaderRecord:
 
     def __init__(self, clock: WatchedClock) -> None:
         self._clock = clock
-        self._unsure_until = 0.0
+        self._in_doubt_until = 0.0
         self._ahead = timedelta(0)
         """By how much the wall clock was set forward in the current uncertain period."""
         self.current = Leadership.started(clock.now())
         clock.on_step.append(self._stepped)
 
     @property
-    def unsure(self) -> bool:
+    def clock_unsure(self) -> bool:
         """Whether the wall clock was set forward recently, and may soon be set back."""
-        return self._clock.monotonic() < self._unsure_until
+        return self._clock.monotonic() < self._in_doubt_until
 
     def now(self) -> datetime:
         return self._clock.now()
@@ -108,11 +108,11 @@ class LeaderRecord:
 
     def _stepped(self, by: timedelta) -> None:
         self.current = self.current.stepped(by, self._clock.now())
-        if not self.unsure:
-            self._ahead, self._unsure_until = timedelta(0), self._clock.monotonic() + UNSURE_SECONDS
+        if not self.clock_unsure:
+            self._ahead, self._in_doubt_until = timedelta(0), self._clock.monotonic() + CLOCK_UNSURE_SECONDS
         self._ahead += by
         if self._ahead < LARGE_STEP:  # too small a step, or the clock was set back again
-            self._unsure_until = 0.0
+            self._in_doubt_until = 0.0
 
 
 def _parse(annotation: str | None) -> tuple[Gap, ...] | None:

@@ -8,7 +8,7 @@ from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.export.guards import CheckWarning
 
 
-class Well(NamedTuple):
+class PassedCheck(NamedTuple):
     """A check found no error."""
 
     what: tuple[object, ...]
@@ -45,7 +45,7 @@ class Memory:
     """How many checks in a row found an error."""
     secrets: tuple[str | None, str | None] | None = None
     """The versions of its Secrets at the last check that found an error."""
-    qualtrics_well: Well | None = None
+    qualtrics_passed: PassedCheck | None = None
     """A check found no error on the side of Qualtrics, but one on the side of Nexthink."""
     foreign_run: ForeignRun | None = None
     """The run that another process held when this process last planned."""

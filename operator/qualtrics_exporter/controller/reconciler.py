@@ -91,7 +91,7 @@ class Reconciler:
                 leadership=self.record.current,
                 first=turn.first,
                 waited=turn.waited,
-                unsure=self.record.unsure,
+                clock_unsure=self.record.clock_unsure,
                 orphaned=self.holders.is_orphaned(key, run),
                 waiting=turn.waiting,
                 in_progress=turn.in_progress,

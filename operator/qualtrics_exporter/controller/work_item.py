@@ -12,8 +12,8 @@ from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.fair_share import Tenant
 
 # The queue slows down an exporter that fails, or that is due again and again without progress.
-PAUSE_FIRST = timedelta(seconds=1)
-PAUSE_MOST = timedelta(minutes=2)
+INITIAL_BACKOFF = timedelta(seconds=1)
+MAX_BACKOFF = timedelta(minutes=2)
 TURNS_WITHOUT_PAUSE = 5
 """How many times in a row an exporter may be due again at once."""
 FORGIVEN_SECONDS = 900.0
@@ -118,7 +118,7 @@ class WorkItem:
 
 
 def _pause(failures: int) -> timedelta:
-    return min(PAUSE_MOST, PAUSE_FIRST * 2.0 ** min(failures, 10))
+    return min(MAX_BACKOFF, INITIAL_BACKOFF * 2.0 ** min(failures, 10))
 
 
 def missing_permission(items: list[WorkItem], monotonic: float) -> str | None:

@@ -22,7 +22,7 @@ from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, N
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.wake_heap import WakeHeap
-from qualtrics_exporter.controller.work_item import PAUSE_MOST, Turn, WorkItem, missing_permission
+from qualtrics_exporter.controller.work_item import MAX_BACKOFF, Turn, WorkItem, missing_permission
 from qualtrics_exporter.fair_share import FairQueue, Grant, Tenant
 
 log = logging.getLogger(__name__)
@@ -252,7 +252,7 @@ class WorkQueue:
         began = self._clock.monotonic()
         item.reconciled(began)
         waited = timedelta(seconds=began - (began if item.due_since is None else item.due_since))
-        wake = Wake(self._clock.now() + PAUSE_MOST)
+        wake = Wake(self._clock.now() + MAX_BACKOFF)
         failed, gone = True, False
         try:
             wake = await self._reconcile(

@@ -8,7 +8,7 @@ from qualtrics_exporter.export.checks import NOTHING_KNOWN, Connections, Known, 
 from qualtrics_exporter.export.guards import guard, warnings
 from qualtrics_exporter.export.messages import describe_counts, explain_warnings
 from qualtrics_exporter.export.query import Reserve, Wanted
-from qualtrics_exporter.export.recipients import COUNTED_BYTES, MOST_OTHERS
+from qualtrics_exporter.export.recipients import COUNTED_BYTES, MAX_OTHERS
 from qualtrics_exporter.export.result_memory import LARGE_RESULT
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.resource.reasons import Reason
@@ -27,12 +27,12 @@ class DryTest(NamedTuple):
 
 def counting(spec: Spec, *, reserve: Reserve | None = None, export_first: bool = False) -> Wanted:
     """What a dry test reads of the result: how many people there are. It keeps no address."""
-    people = (spec.max_recipients or LARGE_RESULT) + MOST_OTHERS
+    people = (spec.max_recipients or LARGE_RESULT) + MAX_OTHERS
     return Wanted(keep=0, recognize=people, reserve=reserve, export_first=export_first)
 
 
 def counting_bytes(spec: Spec) -> int:
-    """The most memory that counting a large result takes, without the part that is never reserved (`MOST_OTHERS`)."""
+    """The most memory that counting a large result takes, without the part that is never reserved (`MAX_OTHERS`)."""
     return (spec.max_recipients or LARGE_RESULT) * COUNTED_BYTES
 
 

@@ -94,11 +94,11 @@ class FileJournal:
         return self._status.heavy_query
 
     @property
-    def untold(self) -> HistoryEntry | None:
+    def unreported(self) -> HistoryEntry | None:
         """A run that sent, or may have sent, and whose result was not reported."""
         return next((entry for entry in self._status.entries if entry.id == self._status.untold), None)
 
-    def told(self, entry: HistoryEntry) -> None:
+    def mark_reported(self, entry: HistoryEntry) -> None:
         """Note that the result of this run was reported."""
         if self._status.untold == entry.id:
             self._store(self._status.model_copy(update={"untold": None}))

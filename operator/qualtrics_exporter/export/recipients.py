@@ -31,7 +31,7 @@ _SLOW_STEP = 50
 _PART = 16 * 1024
 """Bytes. An address has about a thousand at most."""
 
-MOST_OTHERS = 30_000
+MAX_OTHERS = 30_000
 """The default for `recognize`. It takes half a megabyte, for which no memory is reserved."""
 
 COUNTED_BYTES = 20
@@ -66,7 +66,7 @@ class Recipients:
         self._limit = limit
         self._room = math.inf if room is None else room
         self._keep_most = math.inf if keep is None else keep
-        self._recognize = MOST_OTHERS if recognize is None else recognize
+        self._recognize = MAX_OTHERS if recognize is None else recognize
         self._blocks: list[bytearray] = []
         self._table: CellTable | None = CellTable()
         self._others: CellTable | None = None

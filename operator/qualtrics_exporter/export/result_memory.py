@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from qualtrics_exporter.export.recipients import Recipients
-from qualtrics_exporter.qualtrics.chunks import MOST_BYTES, MOST_CONTACTS
+from qualtrics_exporter.qualtrics.chunks import MAX_BYTES, MAX_CONTACTS
 
 HoldMemory = Callable[[int], AbstractAsyncContextManager[Callable[[int], None]]]
 """A context that holds this number of bytes of the process's memory for recipients. It yields a function that reduces
@@ -42,5 +42,5 @@ def bytes_in_use(recipients: Recipients) -> int:
 
 
 def _chunk_bytes(number: int, address: int) -> int:
-    imported = min(number, MOST_CONTACTS)
-    return imported * (CHUNK_BYTES + address) + min(imported * address, MOST_BYTES)
+    imported = min(number, MAX_CONTACTS)
+    return imported * (CHUNK_BYTES + address) + min(imported * address, MAX_BYTES)

@@ -34,6 +34,10 @@ logger = logging.getLogger(__name__)
 
 UNSURE_PAUSE_SECONDS = 10.0
 
+MAX_WRITE_SECONDS = 10.0
+"""The limit on the time from the write of `Sending` to the send. It is less than another replica needs to take over the
+run, look up the send and report that nothing was sent."""
+
 
 @dataclass(slots=True)
 class RunContext:
@@ -57,8 +61,9 @@ class RunContext:
     """How many people the query returned in the previous run; None if that is unknown."""
     export_first: bool = False
     """Use an export immediately, because Nexthink failed to execute the query before (`heavy_query`)."""
-    unsure: Callable[[], bool] = lambda: False
+    clock_unsure: Callable[[], bool] = lambda: False
     """Whether the wall clock was recently set forward, and may be wrong. Nothing is sent in that time."""
+    max_write_seconds: float = MAX_WRITE_SECONDS
     recipients: Recipients | None = field(default=None, init=False)
     query: QuerySync | None = field(default=None, init=False)
     batches: int = field(default=0, init=False)
@@ -95,7 +100,7 @@ class RunContext:
     async def wait_for_clock(self) -> None:
         """Wait while the wall clock may be wrong: Qualtrics sends at the time in the request, even in a year."""
         self.clock.now()  # notices that the clock was set
-        while self.unsure():
+        while self.clock_unsure():
             await self.clock.sleep(UNSURE_PAUSE_SECONDS)
             self.clock.now()
 

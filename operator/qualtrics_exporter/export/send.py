@@ -14,9 +14,6 @@ from qualtrics_exporter.resource.status import CERTAIN_REFUSALS
 MAX_SENDS = 3
 """How often a run sends at most, if its sends are refused. Sends of earlier processes count."""
 
-MAX_WRITE_SECONDS = 10.0
-"""The limit on the time from the write of `Sending` to the send. It is less than another replica needs to take over the
-run, look up the send and report that nothing was sent."""
 WRITE_TRIES = 3
 
 WAIT = timedelta(minutes=1)
@@ -38,7 +35,7 @@ async def write_and_send(context: RunContext) -> Ended | None:
         began, now = context.clock.uptime(), context.clock.now().replace(microsecond=0)
         attempt = context.run.attempt + (context.run.step == "Sending")
         await context.write_sending(send_time=now, attempt=attempt, send_attempts=sends + 1)
-        if context.clock.uptime() - began <= MAX_WRITE_SECONDS:
+        if context.clock.uptime() - began <= context.max_write_seconds:
             break
         # This process was paused. Another one may have taken over the run, looked up the send and reported that nothing
         # was sent. So the write is out of date: repeat it, or find out that the run is lost.

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from qualtrics_exporter.remote.response import NotUnderstood, Response, get_count_or_none, get_list, get_path
 
-MOST_ROWS = 1000
+MAX_ROWS = 1000
 """The maximum number of rows of one execution. Nothing in the response shows that there are more."""
 LONGEST_CELL = 400
 """Characters. An address has 254 at most."""
@@ -32,7 +32,7 @@ def read_execution(response: Response) -> Executed:
     document = response.document()
     data = get_list(document, "data")
     columns: dict[str, None] = {}
-    for row in data[:MOST_ROWS]:  # the export has the others
+    for row in data[:MAX_ROWS]:  # the export has the others
         if not isinstance(row, dict):
             raise NotUnderstood("a row of its data is not an object")
         columns.update(dict.fromkeys(row))
@@ -41,9 +41,9 @@ def read_execution(response: Response) -> Executed:
     return Executed(
         columns=max(1, len(columns)) if data else 0,
         # A result with several columns is refused without its rows, which would take rows times columns of memory.
-        rows=[] if only is None else [(_cell(row.get(only)),) for row in data[:MOST_ROWS]],
+        rows=[] if only is None else [(_cell(row.get(only)),) for row in data[:MAX_ROWS]],
         executed_query=executed if isinstance(executed, str) else None,
-        complete=max(len(data), get_count_or_none(document, "rows") or 0) < MOST_ROWS,
+        complete=max(len(data), get_count_or_none(document, "rows") or 0) < MAX_ROWS,
         truncated=response.status == 206,
         fields=tuple(columns) if only is not None else (),
     )

@@ -20,7 +20,7 @@ from qualtrics_exporter.remote.response import NotUnderstood, TooMuch
 LARGEST_RECORD = 64 * 1024
 LARGEST_FILE = 512 * 1024**2
 """Bytes, both packed and unpacked. A million rows of the longest addresses are 330 MB."""
-MOST_ROWS = 1_000_000
+MAX_ROWS = 1_000_000
 """The maximum of one export (docs/facts/nexthink.md section 1)."""
 
 Row = tuple[str, ...]
@@ -227,14 +227,14 @@ class Table:
         """Count the rows, and return those within the maximum."""
         if not rows:
             return
-        left = MOST_ROWS - self._count
+        left = MAX_ROWS - self._count
         self._count += len(rows)
         if len(rows) <= left:
             yield rows
             return
         if left > 0:
             yield rows.part(0, left)
-        raise TooMuch(f"the file has more than {MOST_ROWS:,} rows")
+        raise TooMuch(f"the file has more than {MAX_ROWS:,} rows")
 
 
 _LONG_ROW = f"a row or the header line of the file has more than {LARGEST_RECORD:,} characters"

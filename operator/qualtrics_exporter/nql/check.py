@@ -11,7 +11,7 @@ from qualtrics_exporter.nql.source import NOWHERE, Span
 from qualtrics_exporter.resource.reasons import Kind, Reason
 from qualtrics_exporter.resource.spec import LONGEST_QUERY
 
-MOST_FINDINGS = 50
+MAX_FINDINGS = 50
 """Of one query. More findings usually come from a single mistake."""
 
 
@@ -28,7 +28,7 @@ def check(
     Raises nothing: an internal error of the check becomes a finding.
     """
     try:
-        found = list(islice(_all(text, parameters, interval, cycle), MOST_FINDINGS))
+        found = list(islice(_all(text, parameters, interval, cycle), MAX_FINDINGS))
     except Exception as error:  # noqa: BLE001
         message = f"internal error of the check ({type(error).__name__}): please report it; the query is not checked"
         found = [Finding("unchecked", Reason.QUERY_NOT_VERIFIED, NOWHERE, message)]

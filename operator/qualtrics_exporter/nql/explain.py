@@ -3,7 +3,7 @@
 import re
 
 from qualtrics_exporter.nql.parse import CLAUSES, Fault, Parsed
-from qualtrics_exporter.nql.scan import DEEPEST
+from qualtrics_exporter.nql.scan import MAX_DEPTH
 from qualtrics_exporter.nql.source import INVISIBLE, Source, Span
 from qualtrics_exporter.nql.vocabulary import meant_to_be, nearest
 
@@ -17,7 +17,7 @@ def explained(parsed: Parsed, fault: Fault) -> str:
     if fault.part.nested:
         return "there is a | in brackets: queries inside queries are not supported"
     if fault.error is None:
-        return f"more than {DEEPEST} brackets are nested: the check does not support this"
+        return f"more than {MAX_DEPTH} brackets are nested: the check does not support this"
     head = fault.part is parsed.scan.parts[0]
     where = "before the first |" if head else f"in `{fault.part.keyword}`"
     expected = fault.expected

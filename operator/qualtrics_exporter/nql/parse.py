@@ -14,7 +14,7 @@ from lark import Lark, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 from lark.utils import TextSlice
 
 from qualtrics_exporter.nql import syntax
-from qualtrics_exporter.nql.scan import DEEPEST, Part, Scan, scan
+from qualtrics_exporter.nql.scan import MAX_DEPTH, Part, Scan, scan
 from qualtrics_exporter.nql.source import Source, Span
 from qualtrics_exporter.nql.tree import TREE
 
@@ -62,7 +62,7 @@ def _part(source: Source, part: Part, first: bool, faults: list[Fault]) -> Any:
     rule = "head" if first else f"{part.keyword}_clause"
     if part.broken or part.empty or not (first or part.keyword in CLAUSES):
         return _opaque(source, part)
-    if part.nested or part.depth > DEEPEST:
+    if part.nested or part.depth > MAX_DEPTH:
         faults.append(Fault(part, part.nested or part.span, certain=False))
         return _opaque(source, part)
     try:
@@ -95,7 +95,7 @@ def _fault(source: Source, part: Part, error: UnexpectedInput) -> Fault:
         at = error.pos_in_stream or 0
         span = Span(at, at + 1)
         certain = bool(OPERANDS & (error.allowed or set())) and source[at : at + 1] in (",", ")", "]")
-    return Fault(part, _blamed(source, part, span), certain and _is_missing(source, part, span), False, error)
+    return Fault(part, _error_span(source, part, span), certain and _is_missing(source, part, span), False, error)
 
 
 def _is_missing(source: Source, part: Part, span: Span) -> bool:
@@ -109,7 +109,7 @@ def _is_missing(source: Source, part: Part, span: Span) -> bool:
     return found != "=" or before.strip().casefold() != part.keyword or part.keyword == "where"
 
 
-def _blamed(source: Source, part: Part, span: Span) -> Span:
+def _error_span(source: Source, part: Part, span: Span) -> Span:
     """The place to report. After a word such as `not`, which the parser reads as a field, that word is the mistake."""
     stray = _STRAY.search(source, part.keyword_span.end, span.start)
     if stray and (stray[1].casefold() != "by" or part.keyword == "sort"):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from qualtrics_exporter.nql.source import NOWHERE, Source, Span
 
-DEEPEST = 40
+MAX_DEPTH = 40
 """Maximum number of nested brackets, which limits the depth of the tree."""
 
 _LEXEME = re.compile(

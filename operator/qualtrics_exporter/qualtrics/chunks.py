@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-MOST_CONTACTS = 10_000
-MOST_BYTES = 4_900_000
+MAX_CONTACTS = 10_000
+MAX_BYTES = 4_900_000
 """5 MB in the smaller of its two meanings, less a margin for the text around the contacts."""
 
 RUN_ID = "runId"
@@ -27,13 +27,13 @@ def chunks(addresses: Iterable[str], run_id: str) -> Iterator[list[str]]:
     size = 0
     while some := list(islice(rest, _SOME)):
         more = len(some) * around + _size(some)
-        if len(chunk) + len(some) <= MOST_CONTACTS and size + more <= MOST_BYTES:
+        if len(chunk) + len(some) <= MAX_CONTACTS and size + more <= MAX_BYTES:
             chunk += some
             size += more
             continue
         for address in some:
             more = around + _size([address])
-            if chunk and (len(chunk) == MOST_CONTACTS or size + more > MOST_BYTES):
+            if chunk and (len(chunk) == MAX_CONTACTS or size + more > MAX_BYTES):
                 yield chunk
                 chunk, size = [], 0
             chunk.append(address)

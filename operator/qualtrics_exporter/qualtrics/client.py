@@ -15,7 +15,7 @@ from qualtrics_exporter.qualtrics import operations, responses
 from qualtrics_exporter.qualtrics.distributions import Distribution, NotShown, goes_to
 from qualtrics_exporter.qualtrics.imports import Imported, Imports
 from qualtrics_exporter.qualtrics.notice import proxied_by
-from qualtrics_exporter.qualtrics.pages import MOST_PAGES, elements, read_within
+from qualtrics_exporter.qualtrics.pages import MAX_PAGES, elements, read_within
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.credentials import ServiceCredentials
 from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
@@ -127,7 +127,7 @@ class QualtricsClient:
         """
         operation = operations.transactions(directory_id, batch_id)
         number = 0
-        pages = elements(self._session, operation, "transactionId", seconds=READ_SECONDS, most_pages=MOST_PAGES + most)
+        pages = elements(self._session, operation, "transactionId", seconds=READ_SECONDS, most_pages=MAX_PAGES + most)
         async with aclosing(pages) as transactions:
             async for _ in transactions:
                 number += 1

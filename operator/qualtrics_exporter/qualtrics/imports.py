@@ -21,12 +21,12 @@ from qualtrics_exporter.remote.polling import growing
 from qualtrics_exporter.remote.session import Session
 from qualtrics_exporter.resource.reasons import Reason
 
-MOST_OF_RUN = 4
+MAX_OF_RUN = 4
 """The most imports of one run in progress. With two, Qualtrics always has the next one while this process notices the
 end of the one before. More than that helps only if an import ends faster than it is noticed."""
-MOST_OF_LIST = 8
+MAX_OF_LIST = 8
 """The most imports into one mailing list in progress. A single tenant gets half of them (`fair_share`)."""
-MOST_OF_BRAND = 100
+MAX_OF_BRAND = 100
 """The most imports into one brand in progress. Qualtrics processes 25 at once, and queues 100."""
 ONE_AT_A_TIME = timedelta(hours=1)
 """How long this process posts one import at a time into each list of a brand that refused a second one."""
@@ -63,7 +63,7 @@ class Brand:
     """The imports of this process into the mailing lists of one brand."""
 
     def __init__(self) -> None:
-        self.in_progress = FairSemaphore(MOST_OF_BRAND)
+        self.in_progress = FairSemaphore(MAX_OF_BRAND)
         self.looked_at = 0
         """How many runs look at an import. A run looks only at the first one of its imports in progress."""
 
@@ -77,7 +77,7 @@ class MailingList:
     """The imports of this process into one mailing list."""
 
     def __init__(self) -> None:
-        self.in_progress = FairSemaphore(MOST_OF_LIST)
+        self.in_progress = FairSemaphore(MAX_OF_LIST)
         self.last_end = float("-inf")
         """When an import last ended. Until the next one ends, the others may be queued behind it."""
         self._one_at_a_time_until = float("-inf")
@@ -88,7 +88,7 @@ class MailingList:
 
     def units(self, clock: Clock) -> int:
         """How many units of `in_progress` an import takes: all of them if Qualtrics accepts one at a time."""
-        return MOST_OF_LIST if clock.monotonic() < self._one_at_a_time_until else 1
+        return MAX_OF_LIST if clock.monotonic() < self._one_at_a_time_until else 1
 
 
 class _Refused(Exception):
@@ -128,7 +128,7 @@ class Imports:
         started: deque[_Started] = deque()
         try:
             for addresses in parts:
-                while len(started) == MOST_OF_RUN or (begun := await self._start(addresses, wait=not started)) is None:
+                while len(started) == MAX_OF_RUN or (begun := await self._start(addresses, wait=not started)) is None:
                     yield await self._end(started)
                 started.append(begun)
             while started:

@@ -15,15 +15,15 @@ from qualtrics_exporter.resource.reasons import Reason
 
 T = TypeVar("T")
 
-MOST_PAGES = 1000
+MAX_PAGES = 1000
 
 
 async def elements(
-    session: Session, operation: Operation, id_key: str, *, seconds: float | None = None, most_pages: int = MOST_PAGES
+    session: Session, operation: Operation, id_key: str, *, seconds: float | None = None, most_pages: int = MAX_PAGES
 ) -> AsyncGenerator[Any, None]:
     """The elements of all pages of a list. `seconds` is the time limit for each page.
 
-    At most `most_pages` pages are read, and at most `MOST_PAGES` without an element.
+    At most `most_pages` pages are read, and at most `MAX_PAGES` without an element.
 
     `nextPage` may have another host of Qualtrics. Only its query is used, and only if the host is allowed: the token is
     sent to no other host. A page that does not say whether another one follows is an error, after its elements: the
@@ -43,7 +43,7 @@ async def elements(
             raise Transient(Reason.REMOTE_REPLY_INVALID, what)
         # This comes first, because it limits the length of the URLs that are kept.
         url = session.check_url(page.next_page, f"The next page of the request to {operation.task}")
-        if hash(page.next_page) in seen or empty == MOST_PAGES:
+        if hash(page.next_page) in seen or empty == MAX_PAGES:
             break
         seen.add(hash(page.next_page))
         query = url.rest.partition("?")[2]

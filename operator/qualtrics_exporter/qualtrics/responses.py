@@ -17,7 +17,7 @@ from qualtrics_exporter.remote.response import (
     get_text,
 )
 
-MOST_ELEMENTS = 10_000
+MAX_ELEMENTS = 10_000
 """Of one page. Qualtrics returns up to 500."""
 
 LONGEST_WORD = 64
@@ -51,8 +51,8 @@ def page(response: Response, id_key: str) -> Page:
     """One page of a list. Each element has an id: an element without one could not be looked at."""
     content = result(response)
     elements = get_list(content, "elements")
-    if len(elements) > MOST_ELEMENTS:
-        raise TooMuch(f"a page has more than {MOST_ELEMENTS:,} elements")
+    if len(elements) > MAX_ELEMENTS:
+        raise TooMuch(f"a page has more than {MAX_ELEMENTS:,} elements")
     for element in elements:
         get_id(element, id_key)
     next_page = content.get("nextPage")

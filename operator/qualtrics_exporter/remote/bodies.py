@@ -15,9 +15,9 @@ from qualtrics_exporter.remote.response import SMALL_BODY
 
 LARGEST_BODY = 4 * 1024 * 1024
 LARGEST_ERROR = 64 * 1024
-MOST_PIECES = 20_000
+MAX_PIECES = 20_000
 SMALLEST_PIECE = 64
-"""The minimum average of bytes a piece, for a body in more than `MOST_PIECES` pieces: each piece takes far more time
+"""The minimum average of bytes a piece, for a body in more than `MAX_PIECES` pieces: each piece takes far more time
 than its bytes."""
 CONNECTION_ERRORS = (httpx.HTTPError, httpx.InvalidURL, BadGzip, OSError)
 """OSError: some TLS errors pass through httpx."""
@@ -38,7 +38,7 @@ class _PieceCounter:
         """Raises `TooLarge`."""
         self.bytes += len(piece)
         self._count += 1
-        if self._count > MOST_PIECES and self.bytes < self._count * SMALLEST_PIECE:
+        if self._count > MAX_PIECES and self.bytes < self._count * SMALLEST_PIECE:
             raise TooLarge("it comes in too many small pieces", self._status)
 
 

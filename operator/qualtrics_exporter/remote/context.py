@@ -17,7 +17,7 @@ from qualtrics_exporter.remote.transport import CallRecord, Timeouts, Transport
 T = TypeVar("T")
 
 MAX_CONCURRENT_REQUESTS = 100
-MOST_IDLE = 1000
+MAX_IDLE = 1000
 """How many shared objects are kept although nobody uses them. Users choose their names, in Secrets and specs."""
 
 
@@ -59,7 +59,7 @@ class ApiContext:
             found = self._shared[name] = make()
         self._recent[name] = found
         self._recent.move_to_end(name)
-        if len(self._recent) > MOST_IDLE:
+        if len(self._recent) > MAX_IDLE:
             self._recent.popitem(last=False)
         return cast("T", found)
 

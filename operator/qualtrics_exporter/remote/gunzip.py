@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 
 PIECE = 16 * 1024
-MOST_MEMBERS = 10_000
+MAX_MEMBERS = 10_000
 """Members of one stream. Tools that pack in parallel write one for each 64 KiB or more. 25 MB can hold a million empty
 ones."""
 _MAGIC = b"\x1f\x8b"
@@ -87,7 +87,7 @@ class Gunzip:
                     self._over = True
                     continue
                 self._members += 1
-                if self._members > MOST_MEMBERS:
+                if self._members > MAX_MEMBERS:
                     raise TooManyMembers
                 self._unpacker = zlib.decompressobj(wbits=31)
             try:

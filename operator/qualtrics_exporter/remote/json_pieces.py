@@ -9,9 +9,9 @@ from collections.abc import Generator
 from json import JSONDecoder
 from typing import Any
 
-MOST_VALUES = 150_000
+MAX_VALUES = 150_000
 """The sum of numbers, texts, objects and so on. Each takes up to 250 bytes."""
-DEEPEST = 100
+MAX_DEPTH = 100
 _PIECE = 256
 
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -50,8 +50,8 @@ def parse(text: str) -> Generator[None, None, Any]:
 
     while True:
         values += 1
-        if values > MOST_VALUES:
-            raise LimitExceeded(f"it has more than {MOST_VALUES:,} values")
+        if values > MAX_VALUES:
+            raise LimitExceeded(f"it has more than {MAX_VALUES:,} values")
         if values % _PIECE == 0:
             yield
         at = space(at)
@@ -65,8 +65,8 @@ def parse(text: str) -> Generator[None, None, Any]:
             if text[at : at + 1] == _CLOSING[type(value)]:
                 at += 1
             else:
-                if len(containers) == DEEPEST:
-                    raise LimitExceeded(f"it is nested more than {DEEPEST} levels deep")
+                if len(containers) == MAX_DEPTH:
+                    raise LimitExceeded(f"it is nested more than {MAX_DEPTH} levels deep")
                 containers.append(value)
                 at = key(at) if sign == "{" else at
                 continue

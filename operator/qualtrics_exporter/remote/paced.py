@@ -17,14 +17,14 @@ from qualtrics_exporter.remote.loop_time import LoopTime
 PIECE = 16 * 1024
 """Bytes. In the worst case, parsing them takes ten milliseconds."""
 
-MOST_HEADERS = 32 * 1024
+MAX_HEADERS = 32 * 1024
 """Bytes of the header lines of a response. httpcore's limit of 100 KiB would take a tenth of a second to parse."""
 
 
 def paced(transport: httpx.AsyncHTTPTransport, loop_time: LoopTime) -> httpx.AsyncHTTPTransport:
     """The same transport, with such connections."""
     # httpx has no public setting for either. tests/remote/test_paced.py tests both.
-    httpcore.AsyncHTTP11Connection.MAX_INCOMPLETE_EVENT_SIZE = MOST_HEADERS
+    httpcore.AsyncHTTP11Connection.MAX_INCOMPLETE_EVENT_SIZE = MAX_HEADERS
     pool: Any = transport._pool
     pool._network_backend = _Backend(pool._network_backend, loop_time)
     return transport

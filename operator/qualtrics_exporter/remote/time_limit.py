@@ -16,7 +16,7 @@ TASK_NAME = "time limit"
 """The name of the task that sleeps until the limit. A test clock that advances for every sleeping task ignores it."""
 
 
-MOST_STOPPED = 600.0
+MAX_STOPPED = 600.0
 """The longest sum of times that do not count. After it, a stopped limit expires."""
 STOPPED_LOOK = 1.0
 """How often a limit that is stopped looks whether it goes on."""
@@ -77,14 +77,14 @@ class TimeLimit:
     @property
     def is_used_up(self) -> bool:
         """Whether it has expired because it was stopped for too long."""
-        return self.stopped_seconds >= MOST_STOPPED
+        return self.stopped_seconds >= MAX_STOPPED
 
     def _left(self) -> float:
         """Seconds until the limit expires; a few if it is stopped."""
         now = self._clock.monotonic()
         if self._stopped_at is None:
             return self._ends - now
-        return min(MOST_STOPPED - self.stopped_seconds - (now - self._stopped_at), max(self._ends - now, STOPPED_LOOK))
+        return min(MAX_STOPPED - self.stopped_seconds - (now - self._stopped_at), max(self._ends - now, STOPPED_LOOK))
 
     async def _expire(self) -> None:
         while (left := self._left()) > 0:

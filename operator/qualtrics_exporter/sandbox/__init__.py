@@ -9,11 +9,12 @@ nothing from the clients, so that both cannot have the same mistakes.
         sandbox.secrets()                      # the keys of the two credentials Secrets
         sandbox.faults.add("qualtrics.create_distribution", drop="after")
         ...
-        sandbox.recorder.mails()                 # the number of mails to each address
+        sandbox.recorder.mails()               # the number of mails to each address
 
 `account` is the data that both services have, `recorder` records what happened, `faults` injects errors.
 
 server.py           the servers on sockets: `Sandbox`
+services.py         the two services and their data, without sockets
 middleware.py       records every request and applies its faults
 faults.py           faults of chosen requests
 recorder.py         what happened: requests, batches, distributions, mails

@@ -10,15 +10,13 @@ import binascii
 import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from qualtrics_exporter.sandbox import outbox
+from qualtrics_exporter.sandbox.services import Services
 from qualtrics_exporter.sandbox.settings import apply_settings, query_from, show_settings
-
-if TYPE_CHECKING:
-    from qualtrics_exporter.sandbox.server import Sandbox
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -35,8 +33,8 @@ POST   /_sandbox/faults             add a fault: {"operation": "qualtrics.create
 DELETE /_sandbox/faults             remove all faults, release all held requests
 POST   /_sandbox/faults/release     release held requests: {"operation": "*", "drop": false}
 GET    /_sandbox/faults/reached?operation=O&count=1&timeout=30   wait until that many requests are held
-GET    /_sandbox/world              URLs, ids, settings
-PUT    /_sandbox/world              {"list_lag_seconds": 60, "limits": {"qualtrics_brand_per_minute": 10}}
+GET    /_sandbox/settings              URLs, ids, settings
+PUT    /_sandbox/settings              {"list_lag_seconds": 60, "limits": {"qualtrics_brand_per_minute": 10}}
 PUT    /_sandbox/queries            {"id": "#q", "people": [...]} or "generated": 5000, or "columns" and "rows";
                                     also "executed", "truncated", "permitted", "export_error", "heavy"
 PUT    /_sandbox/surveys            {"id": "SV_...", "name": "...", "active": true}
@@ -48,8 +46,8 @@ DELETE /_sandbox/tokens             make all access tokens invalid
 class Control:
     """The routes. Nexthink's port and Qualtrics' port both serve them."""
 
-    def __init__(self, sandbox: "Sandbox") -> None:
-        self._sandbox = sandbox
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     def mount(self, app: web.Application) -> None:
         routes: list[tuple[str, str, Handler]] = [
@@ -65,8 +63,8 @@ class Control:
             ("DELETE", "/faults", self.clear_faults),
             ("POST", "/faults/release", self.release),
             ("GET", "/faults/reached", self.reached),
-            ("GET", "/world", self.settings),
-            ("PUT", "/world", self.change_settings),
+            ("GET", "/settings", self.settings),
+            ("PUT", "/settings", self.change_settings),
             ("PUT", "/queries", self.put_query),
             ("PUT", "/surveys", self.put_survey),
             ("GET", "/secrets", self.secrets),
@@ -83,78 +81,78 @@ class Control:
             "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
             "Cache-Control": "no-store",
         }
-        return web.Response(text=outbox.page(self._sandbox.recorder), content_type="text/html", headers=headers)
+        return web.Response(text=outbox.page(self._services.recorder), content_type="text/html", headers=headers)
 
     async def outbox_json(self, request: web.Request) -> web.Response:
-        return web.json_response([outbox.as_json(sent) for sent in self._sandbox.recorder.distributions])
+        return web.json_response([outbox.as_json(sent) for sent in self._services.recorder.distributions])
 
     async def record(self, request: web.Request) -> web.Response:
-        return web.json_response(outbox.record_json(self._sandbox.recorder))
+        return web.json_response(outbox.record_json(self._services.recorder))
 
     async def clear_record(self, request: web.Request) -> web.Response:
-        self._sandbox.recorder.clear()
+        self._services.recorder.clear()
         return web.json_response({})
 
     async def seen(self, request: web.Request) -> web.Response:
         operation, count, timeout = _wait_arguments(request)
         try:
-            await self._sandbox.recorder.seen(operation, count=count, timeout=timeout)
+            await self._services.recorder.seen(operation, count=count, timeout=timeout)
         except TimeoutError:
             return web.json_response({"seen": False})
         return web.json_response({"seen": True})
 
     async def faults(self, request: web.Request) -> web.Response:
-        active = [_fault_json(asdict(fault)) for fault in self._sandbox.faults.open()]
-        return web.json_response({"open": active, "held": self._sandbox.faults.held()})
+        active = [_fault_json(asdict(fault)) for fault in self._services.faults.open()]
+        return web.json_response({"open": active, "held": self._services.faults.held()})
 
     async def add_fault(self, request: web.Request) -> web.Response:
         wanted = await _read_object(request)
         if "body_base64" in wanted:
             wanted["body"] = base64.b64decode(wanted.pop("body_base64"), validate=True)
-        fault = self._sandbox.faults.add(**wanted)
+        fault = self._services.faults.add(**wanted)
         return web.json_response(_fault_json(asdict(fault)), status=201)
 
     async def clear_faults(self, request: web.Request) -> web.Response:
-        self._sandbox.faults.clear()
+        self._services.faults.clear()
         return web.json_response({})
 
     async def release(self, request: web.Request) -> web.Response:
-        return web.json_response({"released": self._sandbox.faults.release(**await _read_object(request))})
+        return web.json_response({"released": self._services.faults.release(**await _read_object(request))})
 
     async def reached(self, request: web.Request) -> web.Response:
         operation, count, timeout = _wait_arguments(request)
         try:
-            await self._sandbox.faults.reached(operation, count=count, timeout=timeout)
+            await self._services.faults.reached(operation, count=count, timeout=timeout)
         except TimeoutError:
             return web.json_response({"reached": False})
         return web.json_response({"reached": True})
 
     async def settings(self, request: web.Request) -> web.Response:
-        sandbox = self._sandbox
-        urls = {"nexthink": sandbox.nexthink_url, "qualtrics": sandbox.qualtrics_url, "store": sandbox.store_url}
-        return web.json_response({"urls": urls, "world": show_settings(sandbox.account)})
+        found = self._services
+        urls = {"nexthink": found.nexthink_url, "qualtrics": found.qualtrics_url, "store": found.store_url}
+        return web.json_response({"urls": urls, "settings": show_settings(found.account)})
 
     async def change_settings(self, request: web.Request) -> web.Response:
-        apply_settings(self._sandbox.account, await _read_object(request))
-        return web.json_response(show_settings(self._sandbox.account))
+        apply_settings(self._services.account, await _read_object(request))
+        return web.json_response(show_settings(self._services.account))
 
     async def put_query(self, request: web.Request) -> web.Response:
         wanted = await _read_object(request)
         query = query_from(wanted)
-        if "executed" not in wanted and (known := self._sandbox.account.queries.get(query.id)):
+        if "executed" not in wanted and (known := self._services.account.queries.get(query.id)):
             query.executed = known.executed  # keep the text of the query, change its people
-        return web.json_response({"id": self._sandbox.account.add_query(query).id})
+        return web.json_response({"id": self._services.account.add_query(query).id})
 
     async def put_survey(self, request: web.Request) -> web.Response:
         wanted = await _read_object(request)
-        survey = self._sandbox.account.add_survey(wanted.pop("id"), wanted.pop("name", "A survey"), **wanted)
+        survey = self._services.account.add_survey(wanted.pop("id"), wanted.pop("name", "A survey"), **wanted)
         return web.json_response({"id": survey.id})
 
     async def secrets(self, request: web.Request) -> web.Response:
-        return web.json_response(self._sandbox.secrets(), headers={"Cache-Control": "no-store"})
+        return web.json_response(self._services.secrets(), headers={"Cache-Control": "no-store"})
 
     async def revoke_tokens(self, request: web.Request) -> web.Response:
-        self._sandbox.revoke_tokens()
+        self._services.revoke_tokens()
         return web.json_response({})
 
 

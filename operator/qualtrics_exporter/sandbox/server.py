@@ -8,18 +8,12 @@ from typing import Literal, Self
 
 from aiohttp import web
 
-from qualtrics_exporter.clock import Clock, SystemClock
+from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox.account import Account
 from qualtrics_exporter.sandbox.control import Control
 from qualtrics_exporter.sandbox.distributions import Distributions
-from qualtrics_exporter.sandbox.faults import Faults
 from qualtrics_exporter.sandbox.imports import Imports
-from qualtrics_exporter.sandbox.middleware import Middleware
-from qualtrics_exporter.sandbox.nexthink_api import NexthinkApi
-from qualtrics_exporter.sandbox.object_store import ObjectStore
-from qualtrics_exporter.sandbox.qualtrics_api import QualtricsApi
-from qualtrics_exporter.sandbox.qualtrics_state import QualtricsState
-from qualtrics_exporter.sandbox.recorder import Recorder
+from qualtrics_exporter.sandbox.services import Services
 
 ServerName = Literal["nexthink", "qualtrics", "store"]
 
@@ -27,7 +21,7 @@ LARGEST_BODY = 64 * 1024 * 1024
 """The servers read no larger body. The limit of Qualtrics is far smaller."""
 
 
-class Sandbox:
+class Sandbox(Services):
     """Nexthink, its object store and Qualtrics, each on its own port.
 
     `advertise` is the host name in the URLs that the sandbox returns, if it differs from `host`: the name in a
@@ -47,10 +41,7 @@ class Sandbox:
         advertise: str | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.account = account or Account.default()
-        self.clock: Clock = clock or SystemClock()
-        self.faults = Faults(self.clock)
-        self._recorder = Recorder()
+        super().__init__(account, clock)
         self._host = host
         self._store_host = store_host or host
         self._advertise = advertise
@@ -59,59 +50,6 @@ class Sandbox:
         self._running = AsyncExitStack()
         self._open: dict[str, web.TCPSite] = {}
         self._runners: dict[str, web.AppRunner] = {}
-        middleware = Middleware(self.clock, self._recorder, self.faults)
-        self._qualtrics_state = QualtricsState(self.account, self.clock, self._recorder)
-        self._object_store = ObjectStore(self.account, self.clock, middleware)
-        self._nexthink_api = NexthinkApi(self.account, self.clock, middleware, self._object_store)
-        self._qualtrics_api = QualtricsApi(self.account, self.clock, middleware, self._qualtrics_state)
-        self.nexthink_url = self.qualtrics_url = self.store_url = ""
-
-    @property
-    def recorder(self) -> Recorder:
-        """The record of what happened until now."""
-        self._qualtrics_state.process_due()
-        return self._recorder
-
-    @property
-    def nexthink_token_url(self) -> str:
-        return f"{self.nexthink_url}/oauth2/default/v1/token"
-
-    @property
-    def qualtrics_token_url(self) -> str:
-        return f"{self.qualtrics_url}/oauth2/token"
-
-    @property
-    def outbox_url(self) -> str:
-        return f"{self.qualtrics_url}/_sandbox/outbox"
-
-    def secrets(self) -> dict[str, dict[str, str]]:
-        """The keys of the two credentials Secrets."""
-        nexthink, qualtrics = self.account.nexthink_credentials[0], self.account.qualtrics_credentials[0]
-        return {
-            "nexthink": {
-                "url": self.nexthink_url,
-                "tokenUrl": self.nexthink_token_url,
-                "clientId": nexthink.client_id,
-                "clientSecret": nexthink.client_secret,
-                "scope": " ".join(sorted(nexthink.scopes)),
-            },
-            "qualtrics": {
-                "url": self.qualtrics_url,
-                "tokenUrl": self.qualtrics_token_url,
-                "clientId": qualtrics.client_id,
-                "clientSecret": qualtrics.client_secret,
-                "scope": " ".join(sorted(qualtrics.scopes)),
-            },
-        }
-
-    def revoke_tokens(self) -> None:
-        """Make every token of both services invalid that was issued until now."""
-        self._nexthink_api.tokens.revoke()
-        self._qualtrics_api.tokens.revoke()
-
-    def issued_tokens(self) -> list[str]:
-        """Every access token that was issued. Tests check that no log, status or Event contains one."""
-        return self._nexthink_api.tokens.issued + self._qualtrics_api.tokens.issued
 
     async def start(self) -> None:
         """Start the servers. A port of 0 means any free port."""

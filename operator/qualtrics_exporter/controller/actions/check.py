@@ -62,7 +62,7 @@ class Checker:
         verdict = await self._verdict(key, exporter, query=query)
         memory = self.inputs.memories.of(key)
         if not verdict.error or verdict.qualtrics:
-            memory.qualtrics_well = None
+            memory.qualtrics_passed = None
         memory.failures = memory.failures + 1 if verdict.error and not verdict.needs_new_spec else 0
         if not verdict.error:
             memory.secrets = None  # nobody waits for a correction, and ten thousand pairs take megabytes

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.credentials import NOT_READABLE, ClientFactory
-from qualtrics_exporter.controller.memory import Memories, Well
+from qualtrics_exporter.controller.memory import Memories, PassedCheck
 from qualtrics_exporter.controller.plan.wake import CHECK_INTERVAL
 from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.controller.status.key import Key
@@ -22,15 +22,15 @@ from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
-from qualtrics_exporter.remote.time_limit import MOST_STOPPED, OutOfTime, TimeLimit
+from qualtrics_exporter.remote.time_limit import MAX_STOPPED, OutOfTime, TimeLimit
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import Status
 from qualtrics_exporter.telemetry.metrics import Metrics
 
-RETRY_FIRST = timedelta(seconds=30)
-RETRY_MOST = timedelta(minutes=15)
+INITIAL_RETRY_BACKOFF = timedelta(seconds=30)
+MAX_RETRY_BACKOFF = timedelta(minutes=15)
 
 CHECK_SECONDS = 120.0
 """How long the check of one service may take, without its waits for rate limits. With all their retries, the requests
@@ -71,8 +71,8 @@ class CheckInputs:
         secret_known = version not in (None, NOT_READABLE)
         ready = exporter.status.condition(conditions.QUALTRICS_READY)
         if not secret_known or not ready or (ready.status, ready.observed_generation) != ("True", exporter.generation):
-            memory.qualtrics_well = None  # another process may have found something else since
-        well = memory.qualtrics_well
+            memory.qualtrics_passed = None  # another process may have found something else since
+        well = memory.qualtrics_passed
         still_well = well is not None and well.what == basis and self.clock.monotonic() < well.until
         known = Known(
             result_error=found_in_result(exporter.status, exporter.generation),
@@ -86,7 +86,7 @@ class CheckInputs:
             self.metrics.failed("check")
         if verdict.qualtrics_checked and prepared.secret_known and not verdict.qualtrics:
             until = self.clock.monotonic() + CHECK_INTERVAL.total_seconds()
-            self.memories.of(key).qualtrics_well = Well(prepared.basis, until, verdict.qualtrics_warnings)
+            self.memories.of(key).qualtrics_passed = PassedCheck(prepared.basis, until, verdict.qualtrics_warnings)
         return replace(verdict, warnings=(*verdict.warnings, *self._duplicates(key)))
 
     def tries_execution(self, exporter: Exporter) -> bool:
@@ -104,7 +104,7 @@ class CheckInputs:
         """The status after a check with this verdict."""
         now = self.clock.now()
         failures = self.memories.of(key).failures
-        pause = min(RETRY_MOST, RETRY_FIRST * 2 ** min(max(failures - 1, 0), 10))
+        pause = min(MAX_RETRY_BACKOFF, INITIAL_RETRY_BACKOFF * 2 ** min(max(failures - 1, 0), 10))
         retry_time = now + pause if verdict.error and not verdict.needs_new_spec else None
         return conditions.checked(
             status, verdict, exporter.generation, now, suspended=exporter.suspended, retry_time=retry_time
@@ -137,7 +137,7 @@ class CheckInputs:
                 yield limit
         except OutOfTime:
             if limit.is_used_up:
-                what = f"Other exporters used the rate limit of {service} for {MOST_STOPPED / 60:g} minutes"
+                what = f"Other exporters used the rate limit of {service} for {MAX_STOPPED / 60:g} minutes"
                 raise Transient(Reason.RATE_LIMITED, what) from None
             what = f"{service} did not answer all checks within {CHECK_SECONDS:g} s"
             raise Transient(Reason.REMOTE_UNAVAILABLE, what) from None

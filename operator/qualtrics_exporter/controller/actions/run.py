@@ -29,7 +29,7 @@ from qualtrics_exporter.export.heavy_query import begins_with_export
 from qualtrics_exporter.export.journal import Abandoned, Ended, SpecChanged
 from qualtrics_exporter.export.messages import unknown_message
 from qualtrics_exporter.export.run import execute
-from qualtrics_exporter.export.run_context import RunContext
+from qualtrics_exporter.export.run_context import MAX_WRITE_SECONDS, RunContext
 from qualtrics_exporter.export.sample import Sample, sample_of, surveyed_groups
 from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.resource.exporter import Exporter
@@ -53,8 +53,9 @@ class Runner:
     memory: RecipientMemory
     memories: Memories
     metrics: Metrics
-    unsure: Callable[[], bool]
+    clock_unsure: Callable[[], bool]
     """Whether the clock was set forward a moment ago, and may be wrong."""
+    max_write_seconds: float = MAX_WRITE_SECONDS
     ends_turn: ClassVar[bool] = False  # after a failed run, the check comes in the same turn: it shows why
 
     async def due(self, now: Situation) -> ActiveRun | None:
@@ -66,7 +67,7 @@ class Runner:
         log.info("run %s of %s: %s, attempt %d, from %s", run.id, now.key, run.trigger, run.attempt, run.step)
         with self.metrics.running():
             await self.run(now.key, now.exporter, run)
-        self.memories.of(now.key).qualtrics_well = None  # if the run failed, the check shows why
+        self.memories.of(now.key).qualtrics_passed = None  # if the run failed, the check shows why
         return await self.store.read(now.key)
 
     async def run(self, key: Key, exporter: Exporter, run: ActiveRun) -> None:
@@ -87,7 +88,8 @@ class Runner:
                 else:
                     return
         except Abandoned as why:
-            log.warning("stopped working on run %s of %s: %s", run.id, key, str(why) or "another process has taken it over")
+            cause = str(why) or "another process has taken it over"
+            log.warning("stopped working on run %s of %s: %s", run.id, key, cause)
 
     def _finished(self, exporter: Exporter, ended: Ended, now: datetime) -> Status:
         return finished(exporter, ended, now, self.default_zone)
@@ -111,7 +113,8 @@ class Runner:
             export_first=begins_with_export(
                 exporter.spec.nexthink, exporter.status.heavy_query, exporter.generation, self.clock.now()
             ),
-            unsure=self.unsure,
+            clock_unsure=self.clock_unsure,
+            max_write_seconds=self.max_write_seconds,
         )
         await execute(context)
 

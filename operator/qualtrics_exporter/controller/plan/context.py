@@ -24,7 +24,7 @@ class Context:
     """How long the exporter has waited for its turn, as far as this process knows."""
     orphaned: bool = False
     """Whether no process works on the active run any more."""
-    unsure: bool = False
+    clock_unsure: bool = False
     """Whether the wall clock was set forward a moment ago. Then the plan concludes nothing about slots from it."""
     waiting: int = 0
     """How many exporters wait for their turn."""

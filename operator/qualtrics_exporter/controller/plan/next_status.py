@@ -53,28 +53,28 @@ class Plan:
 def plan(exporter: Exporter, context: Context) -> Plan:
     """The status with everything that is due now. A run that has to start is claimed in it."""
     now = context.now
-    exporter = repaired(exporter, now, unsure=context.unsure, default_zone=context.default_zone)
+    exporter = repaired(exporter, now, clock_unsure=context.clock_unsure, default_zone=context.default_zone)
     status = _resolved(exporter, _first_sight(exporter, now), now)
     status = without_wrong_times(exporter, slots.with_record(status), now)
     status = with_current_receipts(exporter, without_texts(status))
     claimed: ActiveRun | None = None
-    if context.orphaned and status.active_run and not (context.unsure and status.active_run.before_send):
+    if context.orphaned and status.active_run and not (context.clock_unsure and status.active_run.before_send):
         status, claimed = take_over(exporter, status, status.active_run, context)
     if problem := spec_problem(exporter, context.default_zone):
-        status = slots.forgone(exporter, status, now, "Failed", problem.reason)
+        status = slots.given_up(exporter, status, now, "Failed", problem.reason)
         status = status.model_copy(update={"next_schedule_time": None})
         return Plan(refuse_run(exporter, status, now, "Failed", problem.reason, problem.what), claimed)
 
     spec = cast("Spec", exporter.spec)  # there is no problem with it
     schedule = schedule_of(exporter, spec, context.default_zone)
-    if not context.unsure or exporter.suspended:  # a slot that becomes due during a suspension never runs
+    if not context.clock_unsure or exporter.suspended:  # a slot that becomes due during a suspension never runs
         status, claimed = _with_slots(exporter, status, spec, schedule, claimed, context)
     elif status.schedule is None:  # the exporter is new, and no slots depend on the clock yet
         status = _counting_since(exporter, status, schedule, now)
     if status.active_run is None or claimed:
         status, claimed = _run_request(exporter, status, claimed, context)
         status, claimed = _delivering_test(exporter, status, claimed, context)
-    if status.schedule == schedule.words():  # otherwise the slots of the old schedule come first
+    if status.schedule == schedule.describe():  # otherwise the slots of the old schedule come first
         status = _with_next_slot(exporter, status, schedule, now)
     return Plan(status, claimed)
 
@@ -90,9 +90,9 @@ def _with_slots(
     """The status with an entry for each slot that is over, and with a claim for the slot that runs now."""
     now = context.now
     if exporter.suspended:
-        status = slots.forgone(exporter, status, now, "Skipped", Reason.SUSPENDED)
-    elif status.schedule != schedule.words():
-        status = slots.forgone(exporter, status, now, "Missed", Reason.SCHEDULE_CHANGED)
+        status = slots.given_up(exporter, status, now, "Skipped", Reason.SUSPENDED)
+    elif status.schedule != schedule.describe():
+        status = slots.given_up(exporter, status, now, "Missed", Reason.SCHEDULE_CHANGED)
     status = _counting_since(exporter, status, schedule, now)
     default = None if spec.schedule.time_zone else schedule.zone.key
     if status.time_zone != default:
@@ -129,7 +129,7 @@ def finished(exporter: Exporter, ended: Ended, now: datetime, default_zone: str)
     if exporter.spec is None or spec_problem(exporter, default_zone) or exporter.suspended:
         return status
     schedule = schedule_of(exporter, exporter.spec, default_zone)
-    if status.schedule == schedule.words():  # otherwise the next plan handles the slots of the old schedule
+    if status.schedule == schedule.describe():  # otherwise the next plan handles the slots of the old schedule
         status = slots.due_during_run(exporter, status, schedule, now)
         status = _with_next_slot(exporter, status, schedule, now)
     return refuse_run(exporter, status, now, "Skipped", Reason.RUN_ACTIVE, "The requested run did not start")
@@ -140,7 +140,7 @@ def _first_sight(exporter: Exporter, now: datetime) -> Status:
     if status.schedule_since is not None:
         return status
     if status.schedule is not None and status.claimed_slots is not None:  # only this time was lost
-        return status.model_copy(update={"schedule_since": slots.counting_anew(status, now)})
+        return status.model_copy(update={"schedule_since": slots.restarted_since(status, now)})
     # Tokens in the annotations count as handled: a new object or a lost status must not start a run.
     status = status.model_copy(update={"schedule_since": now, "schedule": None})
     return conditions.first_seen(with_tokens_handled(exporter, status), exporter.generation, now)
@@ -160,7 +160,7 @@ def _resolved(exporter: Exporter, status: Status, now: datetime) -> Status:
 
 def _counting_since(exporter: Exporter, status: Status, schedule: schedules.Schedule, now: datetime) -> Status:
     """Slots count from now on if the schedule is new or changed, or if the exporter was suspended until now."""
-    words = schedule.words()
+    words = schedule.describe()
     resumed = not exporter.suspended and status.next_schedule_time is None
     if status.schedule == words and not resumed:
         return status

@@ -23,16 +23,16 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Status
 
 
-def repaired(exporter: Exporter, now: datetime, *, unsure: bool = False, default_zone: str = "UTC") -> Exporter:
+def repaired(exporter: Exporter, now: datetime, *, clock_unsure: bool = False, default_zone: str = "UTC") -> Exporter:
     """The exporter with a status in which nothing can act twice, and with entries for what was lost.
 
-    `unsure` says that the clock was set forward a moment ago, and may be wrong.
+    `clock_unsure` says that the clock was set forward a moment ago, and may be wrong.
     """
     status = end_unreadable(exporter, exporter.status, now)
-    status = with_slots_again(exporter, status, now, unsure=unsure, default_zone=default_zone)
+    status = with_slots_again(exporter, status, now, clock_unsure=clock_unsure, default_zone=default_zone)
     if exporter.lost_memory:
         # The record of runs is incomplete: no slot up to now may act, and no run or test that is requested now.
-        status = with_claims_again(exporter, status, now, unsure=unsure)
+        status = with_claims_again(exporter, status, now, clock_unsure=clock_unsure)
         status = _with_refusals(exporter, with_receipts_again(exporter, status), now)
         # A settlement may act again: it sends nothing, and changes only an entry that is still Unknown.
         status = with_tokens_handled(exporter, status, (RUN, TEST))

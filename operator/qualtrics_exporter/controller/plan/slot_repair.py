@@ -16,7 +16,9 @@ from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CLAIMED_SLOTS, Status
 
 
-def with_slots_again(exporter: Exporter, status: Status, now: datetime, *, unsure: bool, default_zone: str) -> Status:
+def with_slots_again(
+    exporter: Exporter, status: Status, now: datetime, *, clock_unsure: bool, default_zone: str
+) -> Status:
     """The status with the times that say which slots are done and which is next, restored from other fields."""
     lost = {
         name for name in ("nextScheduleTime", "schedule", "scheduleSince", "lastScheduleTime") if _lost(exporter, name)
@@ -25,11 +27,11 @@ def with_slots_again(exporter: Exporter, status: Status, now: datetime, *, unsur
         return status
     uncertain = "nextScheduleTime" in lost and len(lost) > 1
     if "lastScheduleTime" in lost:
-        status = status.model_copy(update={"last_schedule_time": _last_done(status, now, unsure=unsure)})
+        status = status.model_copy(update={"last_schedule_time": _last_done(status, now, clock_unsure=clock_unsure)})
     if uncertain:
-        return _with_slots_in_doubt(exporter, status, now, unsure=unsure, default_zone=default_zone)
+        return _with_slots_in_doubt(exporter, status, now, clock_unsure=clock_unsure, default_zone=default_zone)
     if "scheduleSince" in lost and _written(exporter, status):
-        status = status.model_copy(update={"schedule_since": slots.counting_anew(status, now)})
+        status = status.model_copy(update={"schedule_since": slots.restarted_since(status, now)})
     return slots.with_next_slot_again(status, now) if "nextScheduleTime" in lost else status
 
 
@@ -40,25 +42,25 @@ def without_wrong_times(exporter: Exporter, status: Status, now: datetime) -> St
     do not run: the schedule may have been different when they were due.
     """
     corrected = slots.without_future(status, now)
-    schedule, anew = schedules.Schedule.from_words(status.schedule or ""), corrected.schedule_since
-    if schedule is None or anew is None or anew == status.schedule_since or status.next_schedule_time is None:
+    schedule, since = schedules.Schedule.from_description(status.schedule or ""), corrected.schedule_since
+    if schedule is None or since is None or since == status.schedule_since or status.next_schedule_time is None:
         return corrected
-    since = max((time for time in (_last_trace(status, now), exporter.created) if time), default=anew)
-    return slots.passed_without_run(exporter, corrected, schedule, since, anew, Reason.CLOCK_STEPPED)
+    seen = max((time for time in (_last_trace(status, now), exporter.created) if time), default=since)
+    return slots.passed_without_run(exporter, corrected, schedule, seen, since, Reason.CLOCK_STEPPED)
 
 
-def with_claims_again(exporter: Exporter, status: Status, now: datetime, *, unsure: bool) -> Status:
+def with_claims_again(exporter: Exporter, status: Status, now: datetime, *, clock_unsure: bool) -> Status:
     """The status after damage to the record of claimed slots: no slot runs that may have had its run."""
-    if not unsure:
-        status = slots.forgone(exporter, status, now, "Skipped", Reason.STATUS_NOT_UNDERSTOOD)
+    if not clock_unsure:
+        status = slots.given_up(exporter, status, now, "Skipped", Reason.STATUS_NOT_UNDERSTOOD)
     status = status.model_copy(update={"claimed_slots": status.claimed_slots or []})
-    schedule = schedules.Schedule.from_words(status.schedule or "")
+    schedule = schedules.Schedule.from_description(status.schedule or "")
     known = {slot.due_time for slot in status.claimed_slots or []}
     for due in sorted(_started(status) - known):
         # The clock may be set back, and the entry may leave the history: then only this record shows that it ran.
         if schedule and (slot := schedules.slot_due_at(schedule, due)):
             status = slots.claimed(status, slot)
-    since = _claimed_up_to(status, now) if unsure else _announced_up_to(status, now)
+    since = _claimed_up_to(status, now) if clock_unsure else _announced_up_to(status, now)
     # Not earlier than before the damage: while a clock was ahead, slots may have run that are not due yet.
     return status.model_copy(update={"claimed_slots_since": max(since, status.claimed_slots_since or since)})
 
@@ -87,12 +89,12 @@ def _done(status: Status, now: datetime) -> datetime | None:
     return max((time for time in times if time <= now), default=None)
 
 
-def _last_done(status: Status, now: datetime, *, unsure: bool) -> datetime | None:
+def _last_done(status: Status, now: datetime, *, clock_unsure: bool) -> datetime | None:
     """`lastScheduleTime`, restored from the rest of the status. If nothing else helps, the announced slot is next."""
     announced = status.next_schedule_time
-    if (done := _done(status, now)) or announced is None or (unsure and announced > now):
+    if (done := _done(status, now)) or announced is None or (clock_unsure and announced > now):
         return done
-    return slots.counting_anew(status, now)
+    return slots.restarted_since(status, now)
 
 
 def _claimed_up_to(status: Status, now: datetime) -> datetime:
@@ -101,7 +103,7 @@ def _claimed_up_to(status: Status, now: datetime) -> datetime:
     Each claim writes `lastScheduleTime`. The announced slot is less reliable: it may come from the same clock.
     """
     last = max((time for time in (status.last_schedule_time, _done(status, now)) if time), default=None)
-    return last or status.schedule_since or slots.counting_anew(status, now)
+    return last or status.schedule_since or slots.restarted_since(status, now)
 
 
 def _announced_up_to(status: Status, now: datetime) -> datetime:
@@ -109,7 +111,7 @@ def _announced_up_to(status: Status, now: datetime) -> datetime:
 
     The announced slot is the first slot without a run. The damaged record had at most `CLAIMED_SLOTS` slots before it.
     """
-    schedule = schedules.Schedule.from_words(status.schedule or "")
+    schedule = schedules.Schedule.from_description(status.schedule or "")
     announced = status.next_schedule_time
     if schedule is None or announced is None or announced <= now:
         return now
@@ -123,10 +125,10 @@ def _announced_up_to(status: Status, now: datetime) -> datetime:
 
 
 def _with_slots_in_doubt(
-    exporter: Exporter, status: Status, now: datetime, *, unsure: bool, default_zone: str
+    exporter: Exporter, status: Status, now: datetime, *, clock_unsure: bool, default_zone: str
 ) -> Status:
     """The status in which slots count from now on, with an entry for the slots since its last trace."""
-    schedule = schedules.Schedule.from_words(status.schedule or "")
+    schedule = schedules.Schedule.from_description(status.schedule or "")
     if schedule is None and exporter.spec and spec_problem(exporter, default_zone) is None:
         schedule = schedule_of(exporter, exporter.spec, default_zone)
     if schedule is None:  # the next plan with a valid spec counts anew
@@ -136,7 +138,7 @@ def _with_slots_in_doubt(
     since = _last_trace(status, now) or (newest.due - slots.INSTANT if newest else now)
     if newest and slot_run_id(exporter.uid, newest.identity) in (status.sent_runs or []):
         since = max(since, newest.due)
-    if not unsure:
+    if not clock_unsure:
         status = slots.passed_without_run(exporter, status, schedule, since, now, Reason.STATUS_NOT_UNDERSTOOD)
         since = now
     upcoming = schedules.next_slot(schedule, now).due

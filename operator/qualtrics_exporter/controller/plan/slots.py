@@ -16,7 +16,7 @@ from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CLAIMED_SLOTS, ClaimedSlot, HistoryEntry, Result, Status, timestamp
 
-MOST_SLOTS = 20_000
+MAX_SLOTS = 20_000
 """How many slots are counted, which takes a tenth of a second: two years of an hourly schedule. Older slots are left
 out, even if a status says that slots count since 2001.
 """
@@ -51,7 +51,7 @@ def _record_since(status: Status) -> datetime | None:
 
 def without_future(status: Status, now: datetime) -> Status:
     """The status without the times of a clock that was ahead. Waiting until then would be silence."""
-    anew = counting_anew(status, now)
+    anew = restarted_since(status, now)
     if status.schedule_since and status.schedule_since > now:
         status = status.model_copy(update={"schedule_since": anew})
     if status.last_schedule_time is None or status.last_schedule_time <= now:
@@ -65,7 +65,7 @@ def without_future(status: Status, now: datetime) -> Status:
     return status.model_copy(update={"last_schedule_time": past, "schedule_since": since})
 
 
-def counting_anew(status: Status, now: datetime) -> datetime:
+def restarted_since(status: Status, now: datetime) -> datetime:
     """The time from which slots count if that time was lost: now, but before an announced slot that is due."""
     announced = status.next_schedule_time
     return min(now, announced - INSTANT) if announced else now
@@ -73,7 +73,7 @@ def counting_anew(status: Status, now: datetime) -> datetime:
 
 def with_next_slot_again(status: Status, now: datetime) -> Status:
     """The status with the announced slot restored; without it the exporter would look suspended."""
-    schedule = slots.Schedule.from_words(status.schedule or "")
+    schedule = slots.Schedule.from_description(status.schedule or "")
     if schedule is None or status.schedule_since is None or status.next_schedule_time is not None:
         return status
     upcoming = slots.next_slot(schedule, _counted_from(status, schedule, now)).due
@@ -91,7 +91,7 @@ def counted_from(status: Status, now: datetime) -> datetime:
 
 
 def _counted_from(status: Status, schedule: slots.Schedule, now: datetime) -> datetime:
-    return max(counted_from(status, now), now - MOST_SLOTS * schedule.interval())
+    return max(counted_from(status, now), now - MAX_SLOTS * schedule.interval())
 
 
 def claim_due(
@@ -199,7 +199,7 @@ def due_during_run(exporter: Exporter, status: Status, schedule: slots.Schedule,
     return passed_without_run(exporter, status, schedule, counted_from(status, now), now, Reason.RUN_ACTIVE)
 
 
-def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, reason: Reason) -> Status:
+def given_up(exporter: Exporter, status: Status, now: datetime, result: Result, reason: Reason) -> Status:
     """The status with one entry for the slots that became due but are given up for this reason.
 
     They follow from the schedule in the status: the spec may have a different schedule by now.
@@ -207,7 +207,7 @@ def forgone(exporter: Exporter, status: Status, now: datetime, result: Result, r
     due = status.next_schedule_time
     if due is None:
         return status
-    schedule = slots.Schedule.from_words(status.schedule or "")
+    schedule = slots.Schedule.from_description(status.schedule or "")
     figures = ""
     if schedule is None:
         last = status.last_schedule_time
@@ -226,7 +226,7 @@ def passed_without_run(
     exporter: Exporter, status: Status, schedule: slots.Schedule, since: datetime, until: datetime, reason: Reason
 ) -> Status:
     """The status with one `Skipped` entry for the slots in this interval without a run and without an entry."""
-    since = max(since, until - MOST_SLOTS * schedule.interval())
+    since = max(since, until - MAX_SLOTS * schedule.interval())
     status, since = _with_uncertain(exporter, status, schedule, since, until, until)
     passed = _without_run(status, schedule, since, until)
     return _with_entry(exporter, status, passed, until, "Skipped", reason) if passed else status

@@ -90,7 +90,7 @@ def next_wake(
     ahead = slots.without_future(status, now) is not status
     upcoming = slots.announced(exporter, status, schedule, now)
     shown = status.next_schedule_time
-    if ahead or status.schedule != schedule.words() or (shown is None) is not (upcoming is None):
+    if ahead or status.schedule != schedule.describe() or (shown is None) is not (upcoming is None):
         return Wake(now)
     if shown and upcoming and shown > upcoming:
         return Wake(now)

@@ -109,7 +109,7 @@ def newest_run(status: Status) -> HistoryEntry | None:
     return next((e for e in status.history or [] if e.result != "Skipped" and e.trigger != "Test"), None)
 
 
-def tells_of(status: Status, entry: HistoryEntry) -> bool:
+def is_about(status: Status, entry: HistoryEntry) -> bool:
     """Whether `LastRunSucceeded` is about this entry."""
     condition = status.condition(LAST_RUN_SUCCEEDED)
     return bool(condition and (condition.reason, condition.message) == (entry.reason, entry.message))

@@ -20,7 +20,7 @@ def new_entries(before: Status, after: Status) -> list[HistoryEntry]:
     known = {(entry.id, entry.completion_time, entry.result) for entry in before.entries}
     # An entry whose Unknown result becomes known is not new: its changed reason has an Event.
     known |= {(id_, time, result) for id_, time, was in known if was == "Unknown" for result in _OUTCOMES}
-    known |= {(e.id, e.completion_time, "Succeeded") for e in before.entries if resolution.said_not_sent(e)}
+    known |= {(e.id, e.completion_time, "Succeeded") for e in before.entries if resolution.reported_not_sent(e)}
     fresh = [e for e in after.history or [] if (e.id, e.completion_time, e.result) not in known]
     return fresh[::-1]
 
@@ -73,7 +73,7 @@ def _deserves_event(entry: HistoryEntry, status: Status) -> bool:
 def _ended(entry: HistoryEntry, action: str, earlier: HistoryEntry | None = None) -> EventToRecord:
     """How it ended; `earlier` is the entry before the change."""
     fine = entry.result in ("Succeeded", "DryRun") and _kind(entry.reason) is Kind.NOTE
-    if earlier and resolution.said_not_sent(earlier):
+    if earlier and resolution.reported_not_sent(earlier):
         fine = False  # relying on that, somebody may have requested another run
     return EventToRecord(
         type="Normal" if fine else "Warning",

@@ -41,17 +41,17 @@ def understood(value: str) -> OutcomeReport | None:
     return OutcomeReport(match["run"], outcome != "NotSent", outcome if outcome.startswith("EMD_") else None)
 
 
-def unsettled(status: Status) -> list[HistoryEntry]:
+def unknown_entries(status: Status) -> list[HistoryEntry]:
     """The entries whose outcome is unknown, newest first; the last test, if it is one, at the end."""
     return [entry for entry in status.entries if entry.result == "Unknown"]
 
 
 def in_doubt(status: Status) -> list[HistoryEntry]:
     """The entries that Qualtrics may still show as sent, in the same order: a report of "not sent" may be too early."""
-    return [entry for entry in status.entries if entry.result == "Unknown" or said_not_sent(entry)]
+    return [entry for entry in status.entries if entry.result == "Unknown" or reported_not_sent(entry)]
 
 
-def said_not_sent(entry: HistoryEntry) -> bool:
+def reported_not_sent(entry: HistoryEntry) -> bool:
     """Whether only the report of a person says that this was not sent."""
     return entry.result == "Failed" and entry.reason == Reason.SETTLED_AS_NOT_SENT
 
@@ -76,7 +76,7 @@ def resolve(status: Status, value: str, generation: int, now: datetime) -> Statu
     report = understood(value)
     if report is None:
         return _refused(status, "Its value is not understood.", now)
-    entry = next((e for e in unsettled(status) if e.id == report.run), None)
+    entry = next((e for e in unknown_entries(status) if e.id == report.run), None)
     if entry is None:
         other = next((e for e in status.entries if e.id == report.run), None)
         if other:
@@ -93,7 +93,7 @@ def resolve(status: Status, value: str, generation: int, now: datetime) -> Statu
 
 def next_look(entry: HistoryEntry, now: datetime) -> datetime | None:
     """When to ask Qualtrics again whether it has the distribution; None if never."""
-    if not (entry.result == "Unknown" or said_not_sent(entry)):
+    if not (entry.result == "Unknown" or reported_not_sent(entry)):
         return None
     if not (entry.batch_id and is_id(entry.survey_id) and entry.send_time):
         return None
@@ -115,7 +115,7 @@ def looked_for(
     if distribution_id is None:
         return _replaced(status, current, current.model_copy(update={"looked_for_time": now}))
     message = _message(current, Reason.FOUND_LATER, distribution_id)
-    if said_not_sent(current):
+    if reported_not_sent(current):
         message += (
             " A person had said that it was not sent: if a run was requested since, its people may have been mailed "
             "twice."
@@ -149,7 +149,7 @@ def _known(
     )  # the operator still looks for an entry that was reported as not sent
     update = {"result": result, "reason": str(reason), "message": message, "looked_for_time": looked}
     fresh = entry.model_copy(update={**update, "distribution_id": distribution_id})
-    shown = conditions.newest_run(status) is entry or conditions.tells_of(status, entry)
+    shown = conditions.newest_run(status) is entry or conditions.is_about(status, entry)
     status = _replaced(status, entry, fresh)
     if entry.trigger == "Test":
         return status

@@ -17,8 +17,8 @@ unknown fields, because a newer CRD may have admitted them.
 """
 
 from qualtrics_exporter.resource.spec.nexthink import LONGEST_QUERY, NEVER_COMPARED, NexthinkSpec
-from qualtrics_exporter.resource.spec.sample import MOST_GROUPS, SampleSpec
+from qualtrics_exporter.resource.spec.sample import MAX_GROUPS, SampleSpec
 from qualtrics_exporter.resource.spec.schedule import ScheduleSpec
 from qualtrics_exporter.resource.spec.spec import Spec
 
-__all__ = ["LONGEST_QUERY", "MOST_GROUPS", "NEVER_COMPARED", "NexthinkSpec", "SampleSpec", "ScheduleSpec", "Spec"]
+__all__ = ["LONGEST_QUERY", "MAX_GROUPS", "NEVER_COMPARED", "NexthinkSpec", "SampleSpec", "ScheduleSpec", "Spec"]

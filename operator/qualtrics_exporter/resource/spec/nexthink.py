@@ -19,7 +19,7 @@ NEVER_COMPARED = (
 LONGEST_QUERY = 16000
 """Maximum length of a query in Nexthink (docs/facts/nexthink.md section 4, D)."""
 
-MOST_PARAMETERS = 20
+MAX_PARAMETERS = 20
 
 
 def _parameters(value: Any) -> Any:
@@ -28,7 +28,7 @@ def _parameters(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     given = ((key, inner) for key, inner in value.items() if inner is not None)
-    return dict(islice(given, MOST_PARAMETERS + 1))
+    return dict(islice(given, MAX_PARAMETERS + 1))
 
 
 class NexthinkSpec(SpecModel):
@@ -71,7 +71,7 @@ class NexthinkSpec(SpecModel):
     parameters: (
         Annotated[
             dict[str, Annotated[str, Field(max_length=1024)]],
-            Field(max_length=MOST_PARAMETERS),
+            Field(max_length=MAX_PARAMETERS),
             Rule.pattern(
                 "^[A-Za-z_][A-Za-z0-9_]{0,254}$",
                 "must have names of letters, digits and _, at most 255 of them, without the $",

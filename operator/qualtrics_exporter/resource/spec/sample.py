@@ -7,7 +7,7 @@ from pydantic import Field
 from qualtrics_exporter.resource.model import WHOLE_NUMBER, RuledModel
 from qualtrics_exporter.resource.rules import Rule
 
-MOST_GROUPS = 366
+MAX_GROUPS = 366
 """With a daily schedule, each group is surveyed once a year."""
 
 
@@ -33,7 +33,7 @@ class SampleSpec(RuledModel):
         ),
     )
 
-    groups: Annotated[int, Field(ge=2, le=MOST_GROUPS), WHOLE_NUMBER] | None = Field(
+    groups: Annotated[int, Field(ge=2, le=MAX_GROUPS), WHOLE_NUMBER] | None = Field(
         None,
         description="Divide everybody into this many groups of about the same size, and survey one group in each slot, "
         "in turn. Nobody is surveyed more than once in this many slots; missed slots count. The group of a person "

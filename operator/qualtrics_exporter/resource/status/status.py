@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from qualtrics_exporter.resource.model import Model
-from qualtrics_exporter.resource.spec import MOST_GROUPS
+from qualtrics_exporter.resource.spec import MAX_GROUPS
 from qualtrics_exporter.resource.status.active_run import ActiveRun
 from qualtrics_exporter.resource.status.conditions import Condition, StatusWarning
 from qualtrics_exporter.resource.status.heavy_query import HeavyQuery
@@ -22,7 +22,7 @@ from qualtrics_exporter.resource.status.recipients import SampledGroup
 from qualtrics_exporter.resource.status.values import Count, Time
 
 HISTORY_LENGTH = 10
-SAMPLED_GROUPS = MOST_GROUPS
+SAMPLED_GROUPS = MAX_GROUPS
 CONDITIONS = 16
 WARNINGS = 16
 
