@@ -3,10 +3,9 @@
 from dataclasses import fields, replace
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from qualtrics_exporter.cli import program as commands
-from qualtrics_exporter.controller import app
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.remote.proxies import NoProxy, Proxies, Proxy
 from tests.cli.conftest import Program
@@ -37,27 +36,28 @@ NAMES = ["namespaces", "selector", "time_zone", "max_concurrent_runs", "allowed_
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """The settings of each start of the operator, which does not run."""
-    started: list[Settings] = []
+    """The settings of each start of the operator, without the proxies of this machine."""
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
 
-    def run(settings: Settings) -> int:
-        started.append(settings)
+    return []
+
+
+def start(settings: list[Settings], *arguments: str, **variables: str) -> Result:
+    """Call the command with something in the place of the operator that only notes its settings."""
+
+    def run(chosen: Settings) -> int:
+        settings.append(chosen)
         return 0
 
-    monkeypatch.setattr(app, "run", run)
-    return started
-
-
-def start(*arguments: str, **variables: str) -> None:
-    result = CliRunner().invoke(commands, ["controller", *arguments], env=variables)
+    result = CliRunner().invoke(commands, ["controller", *arguments], env=variables, obj=run)
     assert result.exit_code == 0, result.output
+    return result
 
 
 def test_controller_without_flags_starts_with_the_default_settings(settings: list[Settings]) -> None:
-    start()
+    start(settings)
     assert settings == [Settings()]
 
 
@@ -71,27 +71,29 @@ def test_a_flag_and_its_environment_variable_set_the_same_setting(
 ) -> None:
     arguments, text, value = case
     flag = arguments[0].removeprefix("--").removeprefix("no-")
-    start(*arguments)
-    start(**{f"QUALTRICS_EXPORTER_{flag.replace('-', '_').upper()}": text})
+    start(settings, *arguments)
+    start(settings, **{f"QUALTRICS_EXPORTER_{flag.replace('-', '_').upper()}": text})
     assert settings[0] == settings[1]
     assert getattr(settings[0], name) == value != getattr(Settings(), name)
 
 
 def test_a_flag_takes_precedence_over_its_environment_variable(settings: list[Settings]) -> None:
-    start("--namespace", "hr", QUALTRICS_EXPORTER_NAMESPACE="dex", QUALTRICS_EXPORTER_LOG_LEVEL="debug")
+    start(settings, "--namespace", "hr", QUALTRICS_EXPORTER_NAMESPACE="dex", QUALTRICS_EXPORTER_LOG_LEVEL="debug")
     assert settings == [Settings(namespaces=("hr",), log_level="debug")]
 
 
 def test_an_empty_environment_variable_counts_as_unset(settings: list[Settings]) -> None:
-    start(QUALTRICS_EXPORTER_NAMESPACE="", QUALTRICS_EXPORTER_SELECTOR="", QUALTRICS_EXPORTER_ALLOWED_HOST=" , ")
+    start(
+        settings, QUALTRICS_EXPORTER_NAMESPACE="", QUALTRICS_EXPORTER_SELECTOR="", QUALTRICS_EXPORTER_ALLOWED_HOST=" , "
+    )
     assert settings == [Settings()]
 
 
 def test_proxy_flags_take_precedence_over_the_proxy_variables_of_the_environment(settings: list[Settings]) -> None:
     variables = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "a.com"}
-    start(**variables)
-    start("--no-proxy", "b.com", "--no-proxy", "10.0.0.0/8", **variables)
-    start("--proxy", "http://else:3128", QUALTRICS_EXPORTER_NO_PROXY="b.com, 10.0.0.0/8", **variables)
+    start(settings, **variables)
+    start(settings, "--no-proxy", "b.com", "--no-proxy", "10.0.0.0/8", **variables)
+    start(settings, "--proxy", "http://else:3128", QUALTRICS_EXPORTER_NO_PROXY="b.com, 10.0.0.0/8", **variables)
     assert [each.proxies for each in settings] == [
         Proxies(PROXY, None, NoProxy(["a.com"])),
         Proxies(PROXY, None, NoProxy(["b.com", "10.0.0.0/8"])),
@@ -101,8 +103,7 @@ def test_proxy_flags_take_precedence_over_the_proxy_variables_of_the_environment
 
 def test_controller_warns_about_an_invalid_entry_of_no_proxy_and_ignores_it(settings: list[Settings]) -> None:
     variables = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "<local>,a.com"}
-    result = CliRunner().invoke(commands, ["controller"], env=variables)
-    assert result.exit_code == 0
+    result = start(settings, **variables)
     assert "Entry 1 of NO_PROXY is not a host name" in result.stderr
     assert settings[0].proxies.without == NoProxy(["a.com"])
 
@@ -122,6 +123,7 @@ def test_a_name_that_kubernetes_does_not_allow_is_wrong_usage(flag: str) -> None
 
 def test_controller_ignores_the_variables_that_kubernetes_sets_for_its_service(settings: list[Settings]) -> None:
     start(
+        settings,
         QUALTRICS_EXPORTER_SERVICE_HOST="10.0.0.1",
         QUALTRICS_EXPORTER_SERVICE_PORT="8080",
         QUALTRICS_EXPORTER_SERVICE_PORT_HTTP="8080",
