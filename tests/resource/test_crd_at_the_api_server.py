@@ -188,6 +188,7 @@ def test_a_status_that_the_operator_writes_is_read_back_unchanged(cluster: Contr
         "observedGeneration": 1,
         "conditions": [condition("Ready", "True", "Well.")],
         "warnings": [{"reason": "QueryLimited", "message": "At most 50 people get through."}],
+        "credentialsExpiry": {"nexthink": "2027-01-31T00:00:00Z", "qualtrics": "2027-02-28T12:00:00Z"},
         "activeRun": run,
         "lastTest": entry | {"trigger": "Test"},
         "history": [entry] * 10,

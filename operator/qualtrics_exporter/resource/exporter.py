@@ -25,6 +25,8 @@ RUN_REQUESTED_AT = f"{GROUP}/run-requested-at"
 TEST_REQUESTED_AT = f"{GROUP}/test-requested-at"
 TEST_MODE = f"{GROUP}/test-mode"
 SETTLE_RUN = f"{GROUP}/settle-run"
+EXPIRES_AT = f"{GROUP}/expires-at"
+"""On a Secret: when its credentials expire."""
 
 _SHOWN_VIOLATIONS = 3
 _AS_KUBERNETES_WRITES = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z")

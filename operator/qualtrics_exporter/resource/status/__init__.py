@@ -6,12 +6,14 @@
 - `receipts.py`: the slots and requests that must not run again.
 - `recipients.py`: counts of recipients, and the groups that were surveyed.
 - `conditions.py`: `status.conditions` and `status.warnings`.
+- `credentials_expiry.py`: `status.credentialsExpiry`.
 - `heavy_query.py`: `status.heavyQuery`.
 - `values.py`: types of single values, such as times.
 """
 
 from qualtrics_exporter.resource.status.active_run import CERTAIN_REFUSALS, ActiveRun, Step
 from qualtrics_exporter.resource.status.conditions import Condition, StatusWarning
+from qualtrics_exporter.resource.status.credentials_expiry import CredentialsExpiry, parse_expiry
 from qualtrics_exporter.resource.status.heavy_query import HeavyQuery
 from qualtrics_exporter.resource.status.history import Delivery, HistoryEntry, Result, entry_of
 from qualtrics_exporter.resource.status.receipts import (
@@ -40,6 +42,7 @@ __all__ = [
     "ActiveRun",
     "ClaimedSlot",
     "Condition",
+    "CredentialsExpiry",
     "Delivery",
     "HeavyQuery",
     "HistoryEntry",
@@ -52,5 +55,6 @@ __all__ = [
     "Step",
     "Trigger",
     "entry_of",
+    "parse_expiry",
     "timestamp",
 ]

@@ -6,6 +6,7 @@ from qualtrics_exporter.resource.model import Model
 from qualtrics_exporter.resource.spec import MOST_GROUPS
 from qualtrics_exporter.resource.status.active_run import ActiveRun
 from qualtrics_exporter.resource.status.conditions import Condition, StatusWarning
+from qualtrics_exporter.resource.status.credentials_expiry import CredentialsExpiry
 from qualtrics_exporter.resource.status.heavy_query import HeavyQuery
 from qualtrics_exporter.resource.status.history import HistoryEntry
 from qualtrics_exporter.resource.status.receipts import (
@@ -50,6 +51,12 @@ class Status(Model):
         description="Warnings of the last check, for example about a doubtful query or a second exporter with the same "
         "survey and recipients. Ready can be True in spite of them. Its message shows them, too.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    credentials_expiry: CredentialsExpiry | None = Field(
+        None,
+        description="When the credentials expire, from the annotation qualtrics-exporter.dev/expires-at on each "
+        "Secret, as the last check read it. Only for alerts: the operator uses the credentials until the service "
+        "rejects them.",
     )
     schedule: str | None = Field(
         None, description="The schedule for people, for example: every Monday at 00:00, Europe/Zurich."
