@@ -21,8 +21,8 @@ SECRET_NOT_READABLE = Definition(
 )  # fmt: skip
 SECRET_EXPIRY_INVALID = Definition(
     "SecretExpiryInvalid", Kind.WARNING, TARGETS,
-    "The annotation qualtrics-exporter.dev/expires-at of a credentials Secret is not a date or a date-time of RFC 3339. "
-    "The operator ignores it.",
+    "The annotation qualtrics-exporter.dev/expires-at of a credentials Secret is not a date or a date-time of RFC "
+    "3339. The operator ignores it.",
     "Write the annotation as 2027-01-31 or 2027-01-31T12:00:00Z, or remove it.",
 )  # fmt: skip
 HOST_NOT_ALLOWED = Definition(

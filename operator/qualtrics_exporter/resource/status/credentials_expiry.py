@@ -13,8 +13,8 @@ _DATE_TIME = re.compile(
     rf"{_DATE.pattern}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})"
 )
 _DESCRIPTION = (
-    "When the credentials in the Secret of spec.{}.credentialsSecretRef expire. Absent if the Secret does not exist, or "
-    "has no valid annotation qualtrics-exporter.dev/expires-at."
+    "When the credentials in the Secret of spec.{}.credentialsSecretRef expire. Absent if the Secret does not exist, "
+    "or has no valid annotation qualtrics-exporter.dev/expires-at."
 )
 _TIME: TypeAdapter[datetime] = TypeAdapter(Time)
 
