@@ -66,7 +66,7 @@ def lines() -> Iterator[Lines]:
 
 def entry(id_: str, **more: Any) -> HistoryEntry:
     facts: dict[str, Any] = {"trigger": "Schedule", "result": "Missed", "reason": "DeadlineExceeded", "message": ""}
-    return HistoryEntry(id=id_, completion_time=NOW, **{**facts, **more})
+    return HistoryEntry(id=id_, **{"completion_time": NOW, **facts, **more})
 
 
 class Cluster:
@@ -129,7 +129,7 @@ def ids(lines: Lines) -> list[tuple[str, str]]:
 
 
 async def test_each_entry_of_one_write_is_logged_even_if_the_history_has_no_space_for_it(lines: Lines) -> None:
-    cluster = Cluster(Status(history=[entry("old", completion_time=NOW - timedelta(days=1))] * 1))
+    cluster = Cluster(Status(history=[entry("old", completion_time=NOW - timedelta(days=1))]))
     written = await store_of(cluster).change(KEY, adding(*(entry(f"e{number}") for number in range(13))))
     assert len(written.status.history or []) == 10
     assert ids(lines) == [("run", f"e{number}") for number in range(13)]
@@ -201,8 +201,8 @@ async def test_unknown_test_that_moves_into_the_history_is_logged_once(lines: Li
     unknown = entry("one", trigger="Test", result="Unknown", reason="DeliveryUnknown", send_time=NOW, batch_id="BT_1")
     two = entry("two", trigger="Test", result="Succeeded", reason="TestPassed")
     store = store_of(Cluster())
-    for one in (unknown, two):
-        await store.change(KEY, lambda found, one=one: resolution.with_last_test(found.status, one))  # type: ignore[misc]
+    await store.change(KEY, lambda found: resolution.with_last_test(found.status, unknown))
+    await store.change(KEY, lambda found: resolution.with_last_test(found.status, two))
     assert ids(lines) == [("run", "one"), ("run", "two")]
 
 
@@ -309,7 +309,7 @@ def test_every_slot_and_test_has_one_line_and_figures_have_one_line_for_each_rea
     assert {(line["namespace"], line["name"]) for line in ended} == {(NAMESPACE, HEALTHY), (NAMESPACE, CHANGED)}
     assert Counter(line["run_id"] for line in ended).most_common(1)[0][1] == 1
     runs = [line for line in ended if line["trigger"] == "Schedule" and line["name"] == HEALTHY]
-    assert len(runs) == operator.sent(HEALTHY) == 12
+    assert len(runs) == operator.sent(HEALTHY) >= 12
     history = operator.status(HEALTHY)["history"]
     assert [line["run_id"] for line in runs[::-1]][:10] == [one["id"] for one in history], "it has two fewer entries"
     assert [line["trigger"] for line in ended].count("Test") == 1
@@ -325,8 +325,7 @@ def test_log_of_the_real_operator_can_be_filtered_by_its_fields(stage: Stage, lo
     operator = stage.operator("--log-format", log_format)
     exporter = stage.exporter()
     exporter.annotate(run_requested_at="one")
-    history = exporter.until(lambda found: bool(found.get("status", {}).get("history")), "the run has ended")
-    run = history["status"]["history"][0]
+    run = exporter.until(lambda status: bool(status.get("history")), "the run has ended")["history"][0]
 
     def selected() -> list[dict[str, str]]:
         if log_format == "json":

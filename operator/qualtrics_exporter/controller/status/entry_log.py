@@ -58,9 +58,9 @@ class Change:
         if not self.unconfirmed:
             return
         marks = {_mark(entry) for entry in exporter.status.entries}
-        for lines in self.unconfirmed:
-            if any(line.mark in marks for line in lines):
-                _log(exporter, lines)
+        effective = [lines for lines in self.unconfirmed if any(line.mark in marks for line in lines)]
+        # Two attempts to write the same entry have the same line.
+        _log(exporter, list({line.mark: line for lines in effective for line in lines}.values()))
         self.unconfirmed = []
 
     def writing(self, before: Exporter, after: Status) -> None:

@@ -8,12 +8,14 @@ exporter reads and writes a few times a day for 168 distributions. The next time
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from qualtrics_exporter.controller.status.delivery_figures import GIVEN_UP, is_id, next_mark, next_read
+from qualtrics_exporter.controller.status.delivery_figures import is_id, next_mark, next_read
 from qualtrics_exporter.resource.status import FOLLOWED_DELIVERIES, FollowedDelivery, HistoryEntry, Status
 
 MARKS = tuple(timedelta(days=day) for day in range(1, 8))
 DELAY = timedelta(hours=6)
 """How late a read may be, so that several are made together."""
+FORGOTTEN = timedelta(days=9)
+"""So long after the send, nothing is read. Figures that cannot be read are given up before."""
 MOST_READS = 20
 """How many distributions are read in one turn. A slot of the same exporter waits for the turn."""
 
@@ -71,6 +73,6 @@ def _is_open(item: FollowedDelivery, now: datetime) -> bool:
     """Whether figures are still to be read. A clock that was ahead, or a tool, may have written the times."""
     if not (is_id(item.survey_id) and is_id(item.distribution_id)):
         return False
-    if not now - GIVEN_UP < item.send_time < now + GIVEN_UP:
+    if not now - FORGOTTEN < item.send_time < now + FORGOTTEN:
         return False
     return next_mark(MARKS, item.send_time, item.observed_time, now) is not None
