@@ -8,7 +8,7 @@ import pytest
 
 from qualtrics_exporter.controller.actions.check_inputs import expiry_of
 from qualtrics_exporter.controller.credentials import NOT_READABLE, SecretState
-from qualtrics_exporter.resource.exporter import EXPIRES_AT
+from qualtrics_exporter.resource.names import EXPIRES_AT
 from qualtrics_exporter.resource.status import CredentialsExpiry, Status, parse_expiry, timestamp
 from tests.controller.virtual_operator import CHANGED, NAMESPACE, VirtualOperator
 from tests.support.stage import Stage

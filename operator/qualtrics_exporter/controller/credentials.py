@@ -19,7 +19,8 @@ from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.remote.retry import RetryPolicy, retry
 from qualtrics_exporter.remote.time_limit import TimeLimit
-from qualtrics_exporter.resource.exporter import EXPIRES_AT, Exporter
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import EXPIRES_AT
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 

@@ -23,7 +23,8 @@ from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
 from qualtrics_exporter.remote.time_limit import MOST_STOPPED, OutOfTime, TimeLimit
-from qualtrics_exporter.resource.exporter import EXPIRES_AT, Exporter
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import EXPIRES_AT
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import CredentialsExpiry, Status, parse_expiry
