@@ -261,7 +261,7 @@ def test_runs_are_counted_by_result_and_reason_and_recipients_by_stage(metrics: 
 
 
 def test_gauges_with_a_callback_are_read_at_each_scrape(metrics: Metrics) -> None:
-    waiting = [3, 2, 1]
+    waiting, may_lead = [3, 2, 1], True
     metrics.follow(
         exporters=lambda: 7,
         due=waiting.pop,
@@ -271,15 +271,21 @@ def test_gauges_with_a_callback_are_read_at_each_scrape(metrics: Metrics) -> Non
         blind=lambda: {"dex": 12.0},
         failing=lambda: 2,
         rate_limit_waits=lambda: {"qualtrics": 2.5},
+        may_lead=lambda: may_lead,
     )
+    metrics.exporter(exporter(), True)
 
     assert series_of(metrics)["due_exporters"] == 1
     series = series_of(metrics)
     assert series["due_exporters"] == 2
     assert (series["exporters"], series["schedule_lag_seconds"]) == (7, 1.5)
+    assert series_name("teams", "ready") in series
     assert series['rate_limit_wait_seconds_total{side="qualtrics"}'] == 2.5
     assert series['rate_limit_wait_seconds_total{side="nexthink"}'] == 0, "its rate begins with a zero"
     assert (series["scheduler_tick_age_seconds"], series["watch_age_seconds"]) == (0.1, 60)
+    may_lead = False
+    waiting.append(0)
+    assert series_name("teams", "ready") not in series_of(metrics), "its Lease has run out, but its work has not ended"
 
 
 def test_the_metrics_contain_no_address_and_no_created_series(metrics: Metrics) -> None:
