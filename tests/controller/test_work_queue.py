@@ -189,11 +189,11 @@ async def test_lag_covers_an_exporter_that_waits_for_a_rate_limit_in_its_turn(ha
     async with harness.leading():
         await harness.pass_time(1234)
         assert (harness.queue.waiting, harness.queue.in_progress) == (0, 2)
-        assert harness.queue.delayed == 1
+        assert harness.queue.waits.exporters == 1
         assert 1234 <= harness.queue.lag < 1240
         harness.release("limited")
         await let_tasks_run()
-        assert (harness.queue.delayed, harness.queue.lag) == (0, 0), "a run that does not wait is not late"
+        assert (harness.queue.waits.exporters, harness.queue.lag) == (0, 0), "a run that does not wait is not late"
         assert harness.queue.waits.rate_limit_seconds()["nexthink"] >= 1234
 
 
@@ -202,8 +202,8 @@ async def test_waits_of_a_term_end_with_it(harness: QueueHarness) -> None:
     harness.limited.add("limited")
     harness.enqueue("limited")
     async with harness.leading():
-        assert harness.queue.delayed == 1
-    assert (harness.queue.delayed, harness.queue.lag) == (0, 0)
+        assert harness.queue.waits.exporters == 1
+    assert (harness.queue.waits.exporters, harness.queue.lag) == (0, 0)
 
 
 async def test_waiting_exporter_keeps_its_place_when_it_changes(harness: QueueHarness) -> None:

@@ -182,7 +182,7 @@ class Operator:
         """Let each scrape of the metrics read these figures."""
         self.metrics.follow(
             exporters=self.queue.__len__,
-            due=lambda: self.queue.delayed,
+            due=lambda: self.queue.waiting + self.queue.waits.exporters,
             lag=lambda: self.queue.lag,
             tick_age=lambda: self.clock.monotonic() - self.queue.ticked,
             watch_age=lambda: self.watch.age,
