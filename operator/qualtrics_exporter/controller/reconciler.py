@@ -22,6 +22,7 @@ from qualtrics_exporter.controller.run_holders import RunHolders
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.status.store import StatusStore
 from qualtrics_exporter.controller.work_item import Turn
+from qualtrics_exporter.remote.waits import WAITING_FOR
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import ActiveRun, Status
 
@@ -52,6 +53,7 @@ class Reconciler:
         the API server rejects the status, and `Forbidden` if the operator may not write it. Any other error is
         announced before it is raised.
         """
+        WAITING_FOR.set(key)
         try:
             return await self._reconcile(key, turn)
         except (Refused, Forbidden) as error:
@@ -101,8 +103,11 @@ class Reconciler:
         # Without a repair by the store: `plan` repairs the status, and the entries of the repair are announced.
         after = await self.store.change(key, change, patience=PLAN_SECONDS, repair=False)
         run = after.status.active_run
+        claimed = run if run and run.holder == holder else None
+        if claimed and claimed.attempt == 1:
+            self.announcer.claimed(claimed, turn.waited)
         await self.announcer.changed(before or after, after)
-        return after, run if run and run.holder == holder else None
+        return after, claimed
 
     async def _act(self, situation: Situation) -> Exporter:
         """Do the first action that is due; returns the exporter as it is afterwards."""

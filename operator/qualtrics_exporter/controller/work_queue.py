@@ -6,10 +6,10 @@ The watch fills the queue, and one task empties it. At most one task of this pro
 even if the exporter leaves the watch and comes back meanwhile: its runs, checks and plans never interleave. A change
 that arrives during a reconciliation makes the exporter due again afterwards.
 
-An exporter that is due stays in the queue until its turn, so `lag` covers everything that waits. Tenants take turns
-(see `fair_share`); slots and requests come before checks and figures. The queue decides no times: `plan/wake.py` does.
-It only slows down exporters that fail or change too often (`work_item.py`). After a restart, the first listing fills
-the queue again.
+An exporter that is due stays in the queue until its turn. In its turn, it may wait for a limit of this process, such as
+a rate limit (`Waits`). `lag` covers both. Tenants take turns (see `fair_share`); slots and requests come before checks
+and figures. The queue decides no times: `plan/wake.py` does. It only slows down exporters that fail or change too often
+(`work_item.py`). After a restart, the first listing fills the queue again.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.wake_heap import WakeHeap
 from qualtrics_exporter.controller.work_item import MAX_BACKOFF, Turn, WorkItem, missing_permission
 from qualtrics_exporter.fair_share import FairQueue, Grant, Tenant
+from qualtrics_exporter.remote.waits import Waits
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,9 @@ class WorkQueue:
         on_gone: Callable[[Key], None] = lambda key: None,
         max_in_progress: int = MAX_IN_PROGRESS,
         nap_seconds: float = NAP_SECONDS,
+        waits: Waits | None = None,
     ) -> None:
+        self.waits = waits or Waits(clock)
         self._reconcile = reconcile
         self._clock = clock
         self._on_lead = on_lead
@@ -95,14 +98,13 @@ class WorkQueue:
 
     @property
     def lag(self) -> float:
-        """How many seconds the exporter that waits longest has been due."""
+        """How many seconds the exporter that waits longest has waited: since it was due, or for a limit in its turn."""
         if not self.leading:
             return 0.0
         # A metrics scrape may call this in another thread: `copy` is one step of the interpreter.
         items = [item for item in self._items.copy().values() if not item.working]
         oldest = min((item.wake.at for item in items), default=NEVER.at)
-        # An exporter that is retried after a pause has been due for longer.
-        since = min((item.due_since for item in items if item.due_since is not None), default=float("inf"))
+        since = min([self.waits.since, *(item.due_since for item in items if item.due_since is not None)])
         return max(0.0, (self._clock.now() - oldest).total_seconds(), self._clock.monotonic() - since)
 
     def known(self) -> Iterator[tuple[Key, str]]:
