@@ -9,6 +9,10 @@ Generated files:
     kustomize.py    `config/`, from the chart
     argocd.py       `argocd/argocd-cm.yaml`, from the scripts next to it
 
+Documentation:
+
+    site.py         a hook of MkDocs, which builds the site: `make site`
+
 Builders. Their results are in `.tools/`:
 
     build.py        builds a result once, and shows the progress

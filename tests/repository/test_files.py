@@ -14,7 +14,9 @@ from hack.files import ROOT
 from qualtrics_exporter.resource.exporter import Exporter
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LOCKED = {name: (ROOT / "requirements" / f"{name}.txt").read_text() for name in ("runtime", "dev", "build", "bench")}
+LOCKED = {
+    name: (ROOT / "requirements" / f"{name}.txt").read_text() for name in ("runtime", "dev", "build", "bench", "docs")
+}
 LOCAL_DETAIL = re.compile(
     r"/home/[a-z]\w*|/Users/[A-Za-z]\w*|(?<![\w.])/root/|(?<![\w.$])/(?:work|workspace|mnt|srv)/[a-z]"
     r"|--(?:extra-)?index-url|--find-links|--trusted-host|GOPROXY=|\bhttps?://[\w.-]*(?:pypi|artifactory|nexus|jfrog)"
@@ -75,6 +77,7 @@ def test_every_package_is_pinned_with_hashes(name: str) -> None:
         ("dev", PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]),
         ("build", PROJECT["dependency-groups"]["build"] + PROJECT["build-system"]["requires"]),
         ("bench", PROJECT["dependency-groups"]["bench"]),
+        ("docs", PROJECT["dependency-groups"]["docs"]),
     ],
 )
 def test_pinned_versions_satisfy_pyproject(name: str, required: list[str]) -> None:
