@@ -47,9 +47,10 @@ EXAMPLES = {
     ),
     "DeliveryUnknown": Example(
         OWNER, "Unknown",
-        "Qualtrics was asked at 2026-11-30T00:03:12Z (UTC) to send survey SV_teamsRollout01 to the 412 people of batch "
-        "BT_5c2f; then the run was interrupted repeatedly. The send will not be repeated. {next} In a cluster, the "
-        "operator looks for it again 10 minutes, 1 hour and 6 hours after the send, or once if these times have passed.",
+        "Qualtrics was asked at 2026-11-30T00:03:12Z (UTC) to send survey SV_teamsRollout01 to the 412 people of "
+        "batch BT_5c2f; then the run was interrupted repeatedly. The send will not be repeated. {next} In a cluster, "
+        "the operator looks for it again 10 minutes, 1 hour and 6 hours after the send, or once if these times have "
+        "passed.",
     ),
     "DirectoryNotFound": Example(
         OWNER, "Ready=False",
@@ -150,7 +151,8 @@ EXAMPLES = {
     ),
     "QueryParameterMissing": Example(OWNER, "validate error", "'$department' has no value in spec.nexthink.parameters"),
     "QueryParameterUnused": Example(
-        OWNER, "validate warning", "spec.nexthink.parameters has a value for '$department', but the query does not use it"
+        OWNER, "validate warning",
+        "spec.nexthink.parameters has a value for '$department', but the query does not use it",
     ),
     "QueryRefused": Example(
         f"{OWNER}, with {NEXTHINK}", "Ready=False", "Nexthink refused to run query #teams_rollout (HTTP 422). {next}"

@@ -24,6 +24,7 @@ PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
     "charts/qualtrics-exporter/README.md": "chart.md",
     "samples/README.md": "samples.md",
     "samples/gitops/README.md": "samples-gitops.md",
@@ -74,6 +75,11 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         return posixpath.relpath(uri, posixpath.dirname(page.file.src_uri) or ".") + (link[2] or "")
 
     return indented(_outside_of_code(markdown, lambda line: _LINK.sub(on_site, line)))
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Make code that is wider than the page scroll with the keyboard too."""
+    return html.replace("<pre><span></span><code>", '<pre><span></span><code tabindex="0">')
 
 
 def indented(markdown: str) -> str:

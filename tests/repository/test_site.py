@@ -1,43 +1,54 @@
-"""The documentation site: it builds without warnings, has every page, and reads as on a forge."""
+"""The documentation site: it builds without warnings, has every page, and reads as on a forge and on every screen."""
 
-import os
-import subprocess
-import sys
+import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from markdown_it import MarkdownIt
+from playwright.sync_api import Browser
 
 from hack.files import ROOT
 from hack.site import PAGES
+from tests.conftest import skip_outside_ci
+from tests.repository.site_server import build, path_of, served
+from tests.support.browser import DESKTOP, PHONE, browser, unsupported_reason, visit
 
 SOURCES = {
     **{f"docs/{path.relative_to(ROOT / 'docs')}": path for path in sorted((ROOT / "docs").rglob("*.md"))},
     **{name: ROOT / name for name in PAGES},
 }
 """All pages of the site, by their paths in the repository."""
-
-
-def build(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder), *options]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+TYPICAL = ("README.md", "docs/reference.md", "docs/reliability.md", "docs/reasons/StatusRefused.md")
+"""Pages with long paths, wide tables, long lines of code."""
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the built site."""
     folder = tmp_path_factory.mktemp("site")
-    built = build(folder)
-    assert (built.returncode, built.stdout, built.stderr) == (0, "", "")
+    assert build(folder) == ""
     return folder
 
 
-def html_of(site: Path, source: str) -> Path:
-    uri = PAGES.get(source, source.removeprefix("docs/")).removesuffix(".md")
-    uri = uri.removesuffix("README").removesuffix("index")
-    return site / uri / "index.html"
+@pytest.fixture(scope="module")
+def url(site: Path) -> Iterator[str]:
+    with served(site) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    if reason := unsupported_reason():
+        skip_outside_ci(f"this machine cannot run the browser: {reason}")
+    with browser() as started:
+        yield started
+
+
+def html_of(site: Path, source: str) -> str:
+    return (site / path_of(source) / "index.html").read_text()
 
 
 class Structure(HTMLParser):
@@ -65,9 +76,108 @@ def on_the_site(html: str) -> dict[str, int]:
 
 
 def test_the_site_builds_without_warnings_and_has_every_page(site: Path) -> None:
-    assert [source for source in SOURCES if not html_of(site, source).is_file()] == []
+    assert [source for source in SOURCES if not (site / path_of(source) / "index.html").is_file()] == []
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_page_of_the_site_has_the_lists_tables_and_code_that_a_forge_shows(site: Path, source: str) -> None:
-    assert on_the_site(html_of(site, source).read_text()) == on_a_forge(SOURCES[source].read_text())
+    assert on_the_site(html_of(site, source)) == on_a_forge(SOURCES[source].read_text())
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_page_begins_with_its_purpose(source: str) -> None:
+    text = re.sub(r"<!--.*?-->\n", "", SOURCES[source].read_text())
+    opening = " ".join(text.split("\n", 1)[1].split("\n#")[0].split("\n```")[0].split())
+    assert re.match(r"This page |[A-Z]", opening), opening
+    if source.startswith("docs/") and not source.startswith("docs/nql/"):
+        assert "This page is for " in opening or "This page explains " in opening
+
+
+def links(html: str) -> Iterator[str]:
+    yield from re.findall(r'<(?:a|link|script|img)[^>]* (?:href|src)="([^"]+)"', html)
+
+
+def test_every_page_is_reached_from_the_navigation(site: Path) -> None:
+    found: set[Path] = set()
+    waiting = [site / "index.html"]
+    while waiting:
+        page = waiting.pop()
+        if page in found:
+            continue
+        found.add(page)
+        navigation = "".join(re.findall(r"<nav .*?</nav>", page.read_text(), re.DOTALL))
+        for link in links(navigation):
+            target = urlsplit(link)
+            if not target.netloc and target.path:
+                waiting.append((page.parent / target.path / "index.html").resolve())
+    assert [source for source in SOURCES if (site / path_of(source) / "index.html").resolve() not in found] == []
+
+
+def test_no_page_loads_anything_from_another_host(site: Path) -> None:
+    loaded = re.compile(r'<(?:script|img|link(?! rel="canonical"))[^>]* (?:href|src)="(?:https?:)?//[^"]+"')
+    assert {str(page): found for page in site.rglob("*.html") if (found := loaded.findall(page.read_text()))} == {}
+
+
+def problems(chromium: Browser, url: str, path: str, size: tuple[int, int], *, dark: bool = False) -> list[str]:
+    """What is wrong with a page in the browser."""
+    with visit(chromium, url + path, size, dark=dark) as seen:
+        others = seen.hosts() - {urlsplit(url).netloc}
+        return [*seen.errors, *seen.overflow(), *seen.violations(), *(f"request to {host}" for host in others)]
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize("source", TYPICAL)
+def test_a_typical_page_fits_the_screen_and_is_accessible(
+    chromium: Browser, url: str, source: str, size: tuple[int, int]
+) -> None:
+    assert problems(chromium, url, path_of(source), size, dark=size == PHONE) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_every_page_fits_the_screen_and_is_accessible(
+    chromium: Browser, site: Path, url: str, size: tuple[int, int], dark: bool
+) -> None:
+    paths = [str(page.parent.relative_to(site)) + "/" for page in sorted(site.rglob("index.html"))]
+    found = {path: problems(chromium, url, path.removeprefix("./"), size, dark=dark) for path in paths}
+    assert {path: wrong for path, wrong in found.items() if wrong} == {}
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_search_finds_the_page_of_a_reason_without_another_host(
+    chromium: Browser, url: str, size: tuple[int, int]
+) -> None:
+    with visit(chromium, url, size) as seen:
+        if size == PHONE:
+            seen.page.locator("label.md-header__button[for=__search]").click()
+        seen.page.get_by_role("textbox", name="Search").fill("SlotOvertaken")
+        seen.page.locator(".md-search-result__link", has_text="SlotOvertaken").first.click()
+        seen.page.wait_for_url(re.compile("SlotOvertaken|reasons"))
+        assert seen.hosts() == {urlsplit(url).netloc}
+        assert seen.errors == []
+
+
+def test_the_navigation_leads_from_the_start_to_a_page_on_a_phone(chromium: Browser, url: str) -> None:
+    with visit(chromium, url, PHONE) as seen:
+        seen.page.locator("label.md-header__button[for=__drawer]").click()
+        drawer = seen.page.locator(".md-sidebar--primary")
+        drawer.get_by_text("Operate", exact=True).first.click()
+        drawer.get_by_role("link", name="GitOps", exact=True).click()
+        seen.page.wait_for_url(re.compile("/gitops/$"))
+        assert seen.page.get_by_role("heading", level=1).inner_text().startswith("GitOps")
+        assert seen.errors == []
+
+
+def test_a_page_that_is_too_wide_requests_another_host_and_has_poor_contrast_is_found(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "index.html").write_text(
+        '<!doctype html><html lang="en"><title>t</title><main><div style="width: 3000px">wide</div>'
+        '<p style="color: #ccc; background: #fff">pale</p><img alt="" src="http://example.com/x.png"></main></html>'
+    )
+    with served(tmp_path) as url:
+        found = "\n".join(problems(chromium, url, "", PHONE))
+    assert "scrolls horizontally" in found
+    assert "color-contrast" in found
+    assert "request to example.com" in found
