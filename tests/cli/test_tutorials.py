@@ -30,7 +30,7 @@ def steps(page: str) -> dict[str, list[str]]:
 
 def run(program: Program, commands: str) -> str:
     """Run commands in a shell, with the installed program and kubectl. Each of them must succeed."""
-    programs = f"{PROGRAM.parent}{os.pathsep}{Path(installed("kubectl")).parent}{os.pathsep}{os.environ['PATH']}"
+    programs = os.pathsep.join([str(PROGRAM.parent), str(Path(installed("kubectl")).parent), os.environ["PATH"]])
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
         cwd=program.home,

@@ -134,6 +134,14 @@ def test_anchors_in_the_documentation_exist(page: Path) -> None:
         assert anchor in anchors, f"{link}#{anchor}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_the_documentation_names_exist(page: Path) -> None:
+    named = re.findall(
+        r"`((?:argocd|charts|config|hack|image|operator|samples|tests)/[\w./-]+\.\w+)`", page.read_text()
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_the_exporter_in_the_readme_is_valid() -> None:
     (text,) = re.findall(r"<<'END'\n(.*?)^END$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     exporter = Exporter.from_object(plain_yaml.read(text))
