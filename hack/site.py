@@ -121,9 +121,9 @@ def _outside_of_code(markdown: str, change: Callable[[str], str]) -> str:
 
 def _expanded(entry: Any, docs: Path) -> Any:
     if isinstance(entry, list):
-        return [_expanded(part, docs) for part in entry]
+        return [expanded for part in entry if (expanded := _expanded(part, docs))]
     if isinstance(entry, dict):
-        return {title: _expanded(part, docs) for title, part in entry.items()}
+        return {title: expanded for title, part in entry.items() if (expanded := _expanded(part, docs))}
     if isinstance(entry, str) and entry.endswith("/*"):
         names = sorted(
             (path.name for path in (docs / entry[:-2]).glob("*.md")), key=lambda name: (name != "README.md", name)

@@ -14,9 +14,9 @@ from hack.files import ROOT
 from hack.site import PAGES
 
 
-def build(folder: Path) -> str:
+def build(folder: Path, *options: str) -> str:
     """Build the site into a folder, as `make site` does. Return what the build reports: nothing if all is well."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder), *options]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     return built.stdout + built.stderr + (f"exit code {built.returncode}" if built.returncode else "")
