@@ -16,10 +16,12 @@ from hack.site import PAGES
 
 def build(folder: Path, *options: str) -> str:
     """Build the site into a folder, as `make site` does. Return what the build reports: nothing if all is well."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder), *options]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder), *options]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
-    return built.stdout + built.stderr + (f"exit code {built.returncode}" if built.returncode else "")
+    # With --quiet, MkDocs would not see its own warnings, and --strict would have no effect.
+    reported = [line for line in (built.stdout + built.stderr).splitlines() if line and not line.startswith("INFO ")]
+    return "\n".join([*reported, f"exit code {built.returncode}"] if built.returncode else reported)
 
 
 def path_of(source: str) -> str:

@@ -110,7 +110,7 @@ def test_build_fails_for_a_broken_link_anchor_or_picture_and_for_a_page_outside_
     for name, text in PAGES_WITH_MISTAKES.items():
         (tmp_path / "pages" / name).write_text(text)
     report = build(tmp_path / "site", "--config-file", str(tmp_path / "mkdocs.yml"))
-    for part in ("missing.md", "missing.png", "no anchor '#nowhere'", "orphan.md", "exit code 1"):
+    for part in ("missing.md", "missing.png", "no such anchor", "an anchor '#nowhere'", "orphan.md", "exit code 1"):
         assert part in report
 
 
