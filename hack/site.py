@@ -77,11 +77,6 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     return indented(_outside_of_code(markdown, lambda line: _LINK.sub(on_site, line)))
 
 
-def on_page_content(html: str, **_: Any) -> str:
-    """Make code that is wider than the page scroll with the keyboard too."""
-    return html.replace("<pre><span></span><code>", '<pre><span></span><code tabindex="0">')
-
-
 def indented(markdown: str) -> str:
     """Indent what belongs to an item of a list by four spaces for each level, and put an empty line before a list."""
     lines: list[str] = []
