@@ -7,7 +7,7 @@ from typing import Any
 
 from hack.reason_examples import EXAMPLES, Example
 from qualtrics_exporter.resource.crd import crd
-from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION
+from qualtrics_exporter.resource.names import GROUP, KIND, VERSION
 from qualtrics_exporter.resource.reasons import Kind, Place, Reason
 from qualtrics_exporter.resource.rules import CEL_RULES
 
