@@ -8,6 +8,7 @@ IMAGE := qualtrics-exporter/qualtrics-exporter
 VERSION = $$($(BIN)/python -c 'from importlib.metadata import version; print(version("qualtrics-exporter"))')
 COMPILE := $(BIN)/uv pip compile --quiet --no-header --no-emit-index-url --generate-hashes --universal --python-version 3.11
 GO = $$($(BIN)/python -c 'from hack.programs import go; print(go())')
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 # The tests build with these settings: do not change go.mod, do not download another Go, do not use a C compiler. vet
 # also uses -trimpath, as the tests do. Otherwise it would compile all packages again.
 GO_ENVIRONMENT := GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0
@@ -25,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SEED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-node simulate node image bench bench-docs measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build clean
+.PHONY: help demo test test-long test-node simulate node image site site-serve bench bench-docs measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build clean
 .NOTPARALLEL:
 
 help: ## Show all targets
@@ -61,6 +62,12 @@ ifdef ENGINE
 else
 	$(BIN)/python -m hack.image
 endif
+
+site: $(READY) ## Build the documentation site into dist/site
+	$(MKDOCS) build --strict
+
+site-serve: $(READY) ## Serve the documentation site on this machine, and build it again when a page changes
+	$(MKDOCS) serve --strict --dev-addr 127.0.0.1:8000
 
 bench: $(READY) ## Run all benchmarks, about 15 minutes on two free cores; ONLY chooses some, such as ONLY=small-run
 	$(BIN)/python -m hack.programs
@@ -118,6 +125,7 @@ requirements: $(READY) ## Update requirements/ to the newest versions that pypro
 	$(COMPILE) --upgrade pyproject.toml --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
 	$(COMPILE) --upgrade --group pyproject.toml:build --constraints requirements/dev.txt --output-file requirements/build.txt
 	$(COMPILE) --upgrade --group pyproject.toml:bench --constraints requirements/dev.txt --fork-strategy fewest --output-file requirements/bench.txt
+	$(COMPILE) --upgrade --group pyproject.toml:docs --constraints requirements/dev.txt --fork-strategy fewest --output-file requirements/docs.txt
 
 clean: ## Remove build results and caches, except .tools/
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
@@ -125,10 +133,11 @@ clean: ## Remove build results and caches, except .tools/
 venv: $(READY) ## Create .venv with the versions in requirements/
 
 # All packages, including the build backend, are pinned with hashes. The package itself is an editable install.
-$(READY): pyproject.toml requirements/dev.txt requirements/build.txt
+$(READY): pyproject.toml requirements/dev.txt requirements/build.txt requirements/docs.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required, this is " \
 	  + sys.version.split()[0] + ": set PYTHON, for example make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt -r requirements/build.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt \
+	  -r requirements/build.txt -r requirements/docs.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -4,11 +4,16 @@ Generated files:
 
     generate.py     writes all generated files, or checks them: `make generate`, `make check-generated`
     files.py        writes generated files, or reports those that are stale
-    pages.py        `docs/reference.md` and `docs/reasons.md`, from the models
+    pages.py        `docs/reference.md`, `docs/reasons.md` and `docs/reasons/`, from the models
+    reason_examples.py  who acts on a reason, and how it looks
     metrics_page.py `docs/metrics.md`, from the table of metrics
     chart.py        the JSON Schema and the README of the chart, from its `values.yaml`
     kustomize.py    `config/`, from the chart
     argocd.py       `argocd/argocd-cm.yaml`, from the scripts next to it
+
+Documentation:
+
+    site.py         a hook of MkDocs, which builds the site: `make site`
 
 Builders. Their results are in `.tools/`:
 

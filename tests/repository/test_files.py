@@ -14,7 +14,9 @@ from hack.files import ROOT
 from qualtrics_exporter.resource.exporter import Exporter
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LOCKED = {name: (ROOT / "requirements" / f"{name}.txt").read_text() for name in ("runtime", "dev", "build", "bench")}
+LOCKED = {
+    name: (ROOT / "requirements" / f"{name}.txt").read_text() for name in ("runtime", "dev", "build", "bench", "docs")
+}
 LOCAL_DETAIL = re.compile(
     r"/home/[a-z]\w*|/Users/[A-Za-z]\w*|(?<![\w.])/root/|(?<![\w.$])/(?:work|workspace|mnt|srv)/[a-z]"
     r"|--(?:extra-)?index-url|--find-links|--trusted-host|GOPROXY=|\bhttps?://[\w.-]*(?:pypi|artifactory|nexus|jfrog)"
@@ -75,6 +77,7 @@ def test_every_package_is_pinned_with_hashes(name: str) -> None:
         ("dev", PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]),
         ("build", PROJECT["dependency-groups"]["build"] + PROJECT["build-system"]["requires"]),
         ("bench", PROJECT["dependency-groups"]["bench"]),
+        ("docs", PROJECT["dependency-groups"]["docs"]),
     ],
 )
 def test_pinned_versions_satisfy_pyproject(name: str, required: list[str]) -> None:
@@ -111,10 +114,10 @@ def test_make_without_a_target_shows_every_target() -> None:
     assert set(re.findall(r"^  make (\S+)", output.stdout, re.MULTILINE)) == targets()
 
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/nql/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_make_targets_in_the_documentation_exist(page: Path) -> None:
     text = page.read_text()
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
@@ -122,13 +125,21 @@ def test_links_and_make_targets_in_the_documentation_exist(page: Path) -> None:
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_anchors_in_the_documentation_exist(page: Path) -> None:
     for link, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
         target = (page.parent / link) if link else page
-        headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+        headings = re.findall(r"^#+ (.+)$", re.sub(r"\]\([^)]+\)", "]", target.read_text()), re.MULTILINE)
         anchors = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
         assert anchor in anchors, f"{link}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_the_documentation_names_exist(page: Path) -> None:
+    named = re.findall(
+        r"`((?:argocd|charts|config|hack|image|operator|samples|tests)/[\w./-]+\.\w+)`", page.read_text()
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_the_exporter_in_the_readme_is_valid() -> None:

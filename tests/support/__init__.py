@@ -22,6 +22,10 @@ The operator and the remote services:
     inspection.py               a certificate authority for TLS inspection
     loop_thread.py              servers in a thread, next to synchronous tests
 
+A browser:
+
+    browser.py                  Chromium, and what a page requests, logs and shows in it
+
 Time and waiting:
 
     clock.py                    a clock that tests move, also for other processes
