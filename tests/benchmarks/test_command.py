@@ -182,3 +182,19 @@ def test_page_rejects_figures_of_other_sizes(tmp_path: Path, capsys: pytest.Capt
 def test_tiny_sizes_are_smaller_than_those_of_make_bench() -> None:
     tiny, real = asdict(TINY), asdict(Sizes())
     assert [name for name in tiny if tiny[name] >= real[name]] == []
+
+
+def test_committed_page_says_why_each_figure_misses_its_target() -> None:
+    text = page.PAGE.read_text()
+    missed = {line.split("|")[1].strip() for line in text.splitlines() if "| off target |" in line}
+    reasons = text.partition(page.OFF_TARGET_HEADING)[2].partition("\n## ")[0]
+    assert missed
+    assert {name for name in missed if f"- `{name}`" not in reasons} == set()
+
+
+def test_page_reports_a_figure_off_target_without_a_reason() -> None:
+    missed = Figure(benchmark="slow", name="run", unit="s", values=(9.0,), target=Target(at_most=1))
+    results = page.Results({}, [missed], [])
+    heading = page.OFF_TARGET_HEADING
+    assert page.unexplained(f"{heading}\n\n- `other`: a reason.\n\n## Next\n\n`slow`\n", results) == ["slow"]
+    assert page.unexplained(f"{heading}\n\n- `slow`: a reason.\n", results) == []
