@@ -158,7 +158,7 @@ def test_page_gets_the_figures_between_its_markers() -> None:
     assert written.endswith("|\n\n<!-- end of bench -->\n\nAfter.\n")
     assert "| The process, with all its exporters at rest | 90 MB |" in written
     assert "| Memory for one more exporter at rest | 100 kB |" in written
-    assert "| CPU time of a run in a burst | not measured |" in written
+    assert "| CPU time of a run in the burst that takes the most | not measured |" in written
     assert "Old." not in written
     assert page.filled(written, page.Results.read(results(Sizes()))) == written
 
@@ -198,3 +198,15 @@ def test_page_reports_a_figure_off_target_without_a_reason() -> None:
     heading = page.OFF_TARGET_HEADING
     assert page.unexplained(f"{heading}\n\n- `other`: a reason.\n\n## Next\n\n`slow`\n", results) == ["slow"]
     assert page.unexplained(f"{heading}\n\n- `slow`: a reason.\n", results) == []
+
+
+def test_sizing_takes_the_burst_that_costs_the_most() -> None:
+    costs = dict(zip(page.BURSTS, (0.05, 0.07, 0.06), strict=True))
+    measured = [
+        Figure(benchmark=name, name="CPU per run", unit="s", values=(cost,), floor=None, target=None)
+        for name, cost in costs.items()
+    ]
+    assert "| CPU time of a run in the burst that takes the most | 70 ms |" in page.sizing(
+        page.Results({}, measured, [])
+    )
+    assert "takes the most | not measured |" in page.sizing(page.Results({}, measured[1:], []))
