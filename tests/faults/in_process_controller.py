@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from kubernetes.aio import client
-from prometheus_client import generate_latest
 
 from qualtrics_exporter.controller.app import build
 from qualtrics_exporter.controller.credentials import ClientFactory
@@ -28,7 +27,8 @@ from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.work_item import Turn
 from qualtrics_exporter.export.query_texts import QueryTexts, at_once
 from qualtrics_exporter.remote.context import ApiContext
-from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, Exporter
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import RUN_REQUESTED_AT
 from qualtrics_exporter.sandbox import Sandbox
 from qualtrics_exporter.sandbox.account import EMAIL, Query
 from qualtrics_exporter.sandbox.recorder import SentDistribution
@@ -252,7 +252,7 @@ class InProcessController:
             "its Events": json.dumps(events, ensure_ascii=False),
             "the log": self.log,
             "a traceback": "\n".join(self.errors),
-            "the metrics": generate_latest(self.metrics.registry).decode(),
+            "the metrics": b"".join(self.metrics.text()).decode(),
             **{f"the file {path.name}": path.read_text("utf-8", "replace") for path in _files(self._folder)},
         }
         account = self.account
