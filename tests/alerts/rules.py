@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,6 @@ PREFIX = "QualtricsExporter"
 
 OPERATOR = {"namespace": "qualtrics-exporter", "job": "qualtrics-exporter"}
 """The labels of the target."""
-
-DURATION = re.compile(r"(\d+)([smhdw])")
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def rules() -> dict[str, dict[str, Any]]:
@@ -65,18 +63,24 @@ class Scenario:
     """By time, such as 16m: the alerts without their prefix, each with the values of some labels after it."""
     interval: str = "1m"
     pending: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    durations: Mapping[str, str] = field(default_factory=dict)
+    """Durations to replace in the rules, so that fewer points in time are evaluated."""
 
-    def group(self) -> dict[str, Any]:
+    def group(self, name: str) -> dict[str, Any]:
         """The scenario in the format of promtool."""
         return {
             "interval": self.interval,
             "input_series": [*self.series],
-            "promql_expr_test": [*self._expected("firing", self.firing), *self._expected("pending", self.pending)],
+            "promql_expr_test": [
+                *self._expected(name, "firing", self.firing),
+                *self._expected(name, "pending", self.pending),
+            ],
         }
 
-    def _expected(self, state: str, expected: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
+    def _expected(self, scenario: str, state: str, expected: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
         labels = ("alertname", "namespace", "name", "side", "result", "job")
-        expression = f'count by ({", ".join(labels)}) (ALERTS{{alertstate="{state}"}})'
+        # The messages of promtool contain the expression, with its comment.
+        expression = f'count by ({", ".join(labels)}) (ALERTS{{alertstate="{state}"}})  # <{scenario}>'
         for time, alerts in expected.items():
             samples = []
             for alert in alerts:
@@ -89,29 +93,46 @@ class Scenario:
 
 def failures(folder: Path, scenarios: Mapping[str, Scenario]) -> dict[str, str]:
     """Run promtool once for all scenarios, and return the messages about those that failed, by name."""
-    files: dict[str, list[dict[str, Any]]] = {}
-    for name, scenario in scenarios.items():
-        files.setdefault(scenario.interval, []).append({"name": f"<{name}>", **scenario.group()})
-    paths = [folder / f"{interval}.json" for interval in files]
-    for path, (interval, groups) in zip(paths, files.items(), strict=True):
-        tests = {"rule_files": [str(FILE)], "evaluation_interval": interval, "tests": groups}
-        path.write_text(json.dumps(tests))
+    paths = []
+    by_file = groupby(sorted(scenarios.items(), key=_settings), key=_settings)
+    for number, ((interval, durations), members) in enumerate(by_file):
+        rule_file = folder / f"rules-{number}.yaml"
+        rule_file.write_text(shortened(dict(durations)))
+        groups = [scenario.group(name) for name, scenario in members]
+        paths.append(folder / f"{number}.json")
+        tests = {"rule_files": [str(rule_file)], "evaluation_interval": interval, "tests": groups}
+        paths[-1].write_text(json.dumps(tests))
     result = promtool("test", "rules", *paths)
     output = result.stdout + result.stderr
-    found = dict(re.findall(r"name: <(.*?)>,?\n(.*?)(?=\n *name: <|\Z)", output, re.DOTALL))
+    found: dict[str, str] = {}
+    for message in re.split(r"\n(?= +expr: )", output)[1:]:
+        name = message.partition("# <")[2].partition(">")[0]
+        found[name] = f"{found.get(name, '')}{message}\n"
     assert bool(found) == (result.returncode != 0), output
     return found
 
 
-def shortened(factor: float) -> str:
-    """Return the text of the rules with every `for` and every range divided by a factor, at least one second.
+def _settings(item: tuple[str, Scenario]) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """What all scenarios in a file of promtool have in common."""
+    return item[1].interval, tuple(item[1].durations.items())
 
-    A test with a real Prometheus uses them, because nobody can move its clock. All other numbers stay as they are: the
-    times in the metrics come from the operator, whose clock the test moves.
+
+def shortened(durations: Mapping[str, str]) -> str:
+    """Return the text of the rules with other durations: `for: 15m` or `[5m]`, for example.
+
+    A test with a real Prometheus uses them, because nobody can move its clock. All thresholds stay as they are.
     """
+    text = FILE.read_text()
+    for duration, replacement in durations.items():
+        assert duration in text, duration
+        text = text.replace(duration, replacement)
+    return text
 
-    def shorter(match: re.Match[str]) -> str:
-        seconds = int(match[2]) * SECONDS[match[3]] / factor
-        return f"{match[1]}{max(1000, round(1000 * seconds))}ms"
 
-    return re.sub(r"(\[|for: )(\d+)([smhdw])\b", shorter, FILE.read_text())
+SHORT = {
+    **{f"for: {duration}": "for: 1s" for duration in ("5m", "15m", "30m", "14d")},
+    "[5m]": "[20s]",
+    "[1h]": "[20s]",
+    "[15m]": "[1m]",
+}
+"""So short that a test need not wait. The ranges only delay the end of an alert, or let it end too early."""
