@@ -1,13 +1,13 @@
 """A stage with two replicas that a real Prometheus scrapes, whose alerts a real Alertmanager sends to a webhook.
 
-**Time.** Nobody can move the clock of Prometheus, and the operators run on a clock that the test moves. So the stage
-begins in the past, and `catch_up` moves its clock to the time of the machine: then the times in the metrics fit to
-`time()` of Prometheus. The rules have a shorter `for`, see `shortened`; all thresholds are unchanged.
+**Time.** Nobody can move the clock of Prometheus, and the operators run on a clock that the test moves. Both begin with
+the time of the machine, and a test moves the clock by minutes only, so the times in the metrics fit to `time()` of
+Prometheus. The rules have shorter durations, see `shortened`.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.alerts.rules import OPERATOR, PREFIX, shortened
@@ -17,8 +17,6 @@ from tests.support.operator import Operator
 from tests.support.prometheus import Prometheus
 from tests.support.stage import Stage
 from tests.support.waiting import eventually
-
-BEHIND = timedelta(hours=3)
 
 
 class MonitoredStage:
@@ -50,11 +48,6 @@ class MonitoredStage:
 
         return eventually(poll, "a replica leads")[0]
 
-    def catch_up(self) -> None:
-        """Move the clock of the stage to the time of the machine."""
-        while (behind := (datetime.now(UTC) - self.stage.clock.now()).total_seconds()) > 1:
-            self.stage.pass_time(min(behind, 600.0))
-
     def notifications(self, alert: str, **labels: str) -> list[Notification]:
         """What arrived about an alert, oldest first."""
         return [
@@ -73,18 +66,17 @@ class MonitoredStage:
 
     def _until(self, status: str, alert: str, labels: Mapping[str, str]) -> Notification:
         def arrived() -> bool:
-            found = self.notifications(alert, **labels)
-            return bool(found) and found[-1].status == status
+            return any(found.status == status for found in self.notifications(alert, **labels))
 
         self.webhook.until(arrived, f"{alert} {labels} is {status}")
-        return self.notifications(alert, **labels)[-1]
+        return next(found for found in self.notifications(alert, **labels) if found.status == status)
 
 
 @contextmanager
 def monitored_stage(
     cluster: ControlPlane, namespace: str, folder: Path, durations: Mapping[str, str]
 ) -> Iterator[MonitoredStage]:
-    """A monitored stage that begins in the past. `durations` replaces durations in the rules."""
+    """A monitored stage. `durations` replaces durations and thresholds in the rules."""
     with ExitStack() as stack:
-        start = datetime.now(UTC).replace(microsecond=0) - BEHIND
+        start = datetime.now(UTC).replace(microsecond=0)
         yield MonitoredStage(Stage(cluster, namespace, folder, stack, start=start), folder, stack, durations)

@@ -111,7 +111,7 @@ def test_make_without_a_target_shows_every_target() -> None:
     assert set(re.findall(r"^  make (\S+)", output.stdout, re.MULTILINE)) == targets()
 
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/nql/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/alerts/*.md"), *ROOT.glob("docs/nql/*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
