@@ -24,6 +24,7 @@ from qualtrics_exporter.controller.actions.check import Checker
 from qualtrics_exporter.controller.actions.check_inputs import CheckInputs
 from qualtrics_exporter.controller.actions.delivery import DeliveryFigures
 from qualtrics_exporter.controller.actions.dry_test import DryTester
+from qualtrics_exporter.controller.actions.followed import FollowedFigures
 from qualtrics_exporter.controller.actions.look_up import OutcomeLookUps
 from qualtrics_exporter.controller.actions.questions import Questions
 from qualtrics_exporter.controller.actions.run import Runner
@@ -181,13 +182,14 @@ class Operator:
         """Let each scrape of the metrics read these figures."""
         self.metrics.follow(
             exporters=self.queue.__len__,
-            due=lambda: self.queue.delayed,
+            due=lambda: self.queue.waiting + self.queue.waits.exporters,
             lag=lambda: self.queue.lag,
             tick_age=lambda: self.clock.monotonic() - self.queue.ticked,
             watch_age=lambda: self.watch.age,
             blind=self.watch.blind_seconds,
             failing=lambda: self.queue.failing,
             rate_limit_waits=self.queue.waits.rate_limit_seconds,
+            may_lead=lambda: self.election is None or self.election.leading,
         )
 
 
@@ -224,6 +226,7 @@ def build(
         Checker(store, inputs, zone),
         OutcomeLookUps(store, clients, questions, zone),
         DeliveryFigures(store, clients, questions, zone),
+        FollowedFigures(store, clients, questions, zone),
     )
     holders = RunHolders(identity, memories, clock)
     announcer = Announcer(store, EventRecorder(cluster, instance, clock), metrics, clock)

@@ -22,6 +22,7 @@ from qualtrics_exporter.controller.run_holders import RunHolders
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.status.store import StatusStore
 from qualtrics_exporter.controller.work_item import Turn
+from qualtrics_exporter.remote.waits import WAITING_FOR
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import ActiveRun, Status
 
@@ -52,6 +53,7 @@ class Reconciler:
         the API server rejects the status, and `Forbidden` if the operator may not write it. Any other error is
         announced before it is raised.
         """
+        WAITING_FOR.set(key)
         try:
             return await self._reconcile(key, turn)
         except (Refused, Forbidden) as error:

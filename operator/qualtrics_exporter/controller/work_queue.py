@@ -24,7 +24,7 @@ from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.wake_heap import WakeHeap
 from qualtrics_exporter.controller.work_item import PAUSE_MOST, Turn, WorkItem, missing_permission
 from qualtrics_exporter.fair_share import FairQueue, Grant, Tenant
-from qualtrics_exporter.remote.waits import WAITING_FOR, Waits
+from qualtrics_exporter.remote.waits import Waits
 
 log = logging.getLogger(__name__)
 
@@ -81,11 +81,6 @@ class WorkQueue:
         return len(self._turns)
 
     @property
-    def delayed(self) -> int:
-        """How many exporters wait: for their turn, or in their turn for a limit of this process."""
-        return self.waiting + self.waits.exporters
-
-    @property
     def in_progress(self) -> int:
         """How many exporters are reconciled now."""
         return self._turns.used
@@ -103,19 +98,14 @@ class WorkQueue:
 
     @property
     def lag(self) -> float:
-        """How many seconds the exporter that waits longest has been waiting.
-
-        It waits for its turn since it was due. In its turn, only the present wait for a limit of this process counts.
-        """
+        """How many seconds the exporter that waits longest has waited: since it was due, or for a limit in its turn."""
         if not self.leading:
             return 0.0
         # A metrics scrape may call this in another thread: `copy` is one step of the interpreter.
         items = [item for item in self._items.copy().values() if not item.working]
         oldest = min((item.wake.at for item in items), default=NEVER.at)
-        # An exporter that is retried after a pause has been due for longer.
-        since = min((item.due_since for item in items if item.due_since is not None), default=float("inf"))
-        in_queue = max((self._clock.now() - oldest).total_seconds(), self._clock.monotonic() - since)
-        return max(0.0, in_queue, self.waits.longest)
+        since = min([self.waits.since, *(item.due_since for item in items if item.due_since is not None)])
+        return max(0.0, (self._clock.now() - oldest).total_seconds(), self._clock.monotonic() - since)
 
     def known(self) -> Iterator[tuple[Key, str]]:
         """Every exporter that the watch knows, with its last known resourceVersion."""
@@ -260,7 +250,6 @@ class WorkQueue:
 
     async def _work(self, item: WorkItem, grant: Grant[WorkItem]) -> None:
         """Reconcile one exporter, and store when it needs attention next."""
-        WAITING_FOR.set(item.key)
         before = item.wake
         began = self._clock.monotonic()
         item.reconciled(began)

@@ -51,10 +51,9 @@ class Waits:
         return len({wait.exporter for wait in self._now.copy().values()})
 
     @property
-    def longest(self) -> float:
-        """For how many seconds the longest of these waits has lasted."""
-        since = min((wait.since for wait in self._now.copy().values()), default=None)
-        return 0.0 if since is None else max(0.0, self._clock.monotonic() - since)
+    def since(self) -> float:
+        """When the longest of these waits began, on the monotonic clock; infinity if nothing waits."""
+        return min((wait.since for wait in self._now.copy().values()), default=float("inf"))
 
     def rate_limit_seconds(self) -> dict[str, float]:
         """The sum of the waits for each service, including those that have not ended. It never decreases."""
