@@ -22,7 +22,9 @@ from tests.support.waiting import eventually
 class MonitoredStage:
     """The stage, its replicas, and what watches them."""
 
-    def __init__(self, stage: Stage, folder: Path, stack: ExitStack, durations: Mapping[str, str]) -> None:
+    def __init__(
+        self, stage: Stage, folder: Path, stack: ExitStack, durations: Mapping[str, str], arguments: tuple[str, ...]
+    ) -> None:
         self.stage = stage
         self.webhook = stack.enter_context(Webhook())
         rules = folder / "alerts.yaml"
@@ -31,7 +33,7 @@ class MonitoredStage:
         self.prometheus = stack.enter_context(
             Prometheus(folder / "prometheus", rules=[rules], alertmanager=alertmanager.address)
         )
-        self.replicas = [stage.operator(election=True, steered_lease=True) for _ in range(2)]
+        self.replicas = [stage.operator(*arguments, election=True, steered_lease=True) for _ in range(2)]
         self.scrape()
 
     def scrape(self) -> None:
@@ -74,9 +76,9 @@ class MonitoredStage:
 
 @contextmanager
 def monitored_stage(
-    cluster: ControlPlane, namespace: str, folder: Path, durations: Mapping[str, str]
+    cluster: ControlPlane, namespace: str, folder: Path, durations: Mapping[str, str], *arguments: str
 ) -> Iterator[MonitoredStage]:
-    """A monitored stage. `durations` replaces durations and thresholds in the rules."""
+    """A monitored stage whose rules have other durations and thresholds, and whose replicas have these arguments."""
     with ExitStack() as stack:
         start = datetime.now(UTC).replace(microsecond=0)
-        yield MonitoredStage(Stage(cluster, namespace, folder, stack, start=start), folder, stack, durations)
+        yield MonitoredStage(Stage(cluster, namespace, folder, stack, start=start), folder, stack, durations, arguments)

@@ -135,5 +135,6 @@ SHORT = {
     "[1h]": "[1m]",
     "[15m]": "[1m]",
     "1.5  # thresholds.overdueIntervals": "0.0001  # a minute for a weekly exporter",
+    "1800  # thresholds.queueLagSeconds": "5",
 }
 """So short that a test waits little, and so long that Prometheus scrapes in time on a slow machine."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.alerts.monitored_stage import MonitoredStage, monitored_stage
-from tests.alerts.rules import SHORT
+from tests.alerts.rules import OPERATOR, SHORT
 from tests.support.controlplane import ControlPlane
 from tests.support.waiting import eventually
 
@@ -63,9 +63,10 @@ def test_an_unknown_outcome_fires_until_a_user_resolves_it(monitored: MonitoredS
 def test_audiences_and_undelivered_mails_fire_until_the_next_run(monitored: MonitoredStage) -> None:
     stage = monitored.stage
     here = {"namespace": stage.namespace, "name": "teams-rollout"}
+    everybody, one_person = [f"person-{number}@example.com" for number in range(80)], ["person-0@example.com"]
+    stage.people("#changing", everybody)
     exporter = stage.exporter(**{"nexthink.queryId": "#changing"})
-    many, few = (f"person-{number}@example.com" for number in range(80)), ["person-0@example.com"]
-    everybody = [*many]
+    exporter.checked()
 
     def run(people: list[str], number: int) -> None:
         stage.people("#changing", people)
@@ -73,7 +74,7 @@ def test_audiences_and_undelivered_mails_fire_until_the_next_run(monitored: Moni
         exporter.ended(number)
 
     run(everybody, 1)
-    run(few, 2)
+    run(one_person, 2)
     monitored.fires("AudienceDropped", **here)
     # The sandbox blocks the same mail to the same person within twelve hours, like Qualtrics.
     run(everybody, 3)
@@ -117,6 +118,25 @@ def test_credentials_fire_from_two_weeks_before_they_expire(monitored: Monitored
     assert "expire in 6d" in monitored.fires("CredentialsExpire", **here).annotations["summary"]
     expire(100)
     monitored.resolves("CredentialsExpire", **here)
+
+
+def test_exporters_that_wait_for_their_turn_fire_until_they_get_it(
+    cluster: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    with monitored_stage(cluster, namespace, tmp_path, SHORT, "--max-concurrent-runs", "1") as monitored:
+        sandbox = monitored.stage.sandbox
+        exporters = [monitored.stage.exporter(f"waiting-{number}") for number in range(2)]
+        for exporter in exporters:
+            exporter.checked()
+        sandbox.fault("nexthink.execute", hold=True)
+        for exporter in exporters:
+            exporter.annotate(run_requested_at="now")
+        sandbox.reached("nexthink.execute")
+        assert monitored.fires("QueueLate").labels["namespace"] == OPERATOR["namespace"]
+        sandbox.release()
+        for exporter in exporters:
+            assert exporter.ended()["result"] == "Succeeded"
+        monitored.resolves("QueueLate")
 
 
 def test_requests_that_the_service_rejects_fire_until_it_accepts_them(monitored: MonitoredStage) -> None:

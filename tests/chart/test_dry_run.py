@@ -21,7 +21,7 @@ NAMESPACES = ("dex", "hr", NAMESPACE)
 
 @pytest.fixture(scope="module")
 def prepared_cluster(cluster: ControlPlane) -> Iterator[ControlPlane]:
-    """A cluster with the namespaces of the combinations and, during these tests, the CRDs of the Prometheus operator."""
+    """A cluster with the namespaces of the combinations and, for now, the CRDs of the Prometheus operator."""
     for namespace in NAMESPACES:
         cluster.kubectl("create", "namespace", namespace, check=False)  # it may exist already
     crd = Path(__file__).parent / "prometheus_operator.yaml"

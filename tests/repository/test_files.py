@@ -111,7 +111,9 @@ def test_make_without_a_target_shows_every_target() -> None:
     assert set(re.findall(r"^  make (\S+)", output.stdout, re.MULTILINE)) == targets()
 
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/alerts/*.md"), *ROOT.glob("docs/nql/*.md")])
+PAGES = sorted(
+    path for pattern in ("*.md", "docs/*.md", "docs/alerts/*.md", "docs/nql/*.md") for path in ROOT.glob(pattern)
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
