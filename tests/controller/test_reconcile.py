@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.controller.app import build
 from qualtrics_exporter.controller.credentials import ClientFactory
 from qualtrics_exporter.controller.kube.api import ClusterApi, SecretMetadata
@@ -16,8 +17,9 @@ from qualtrics_exporter.controller.reconciler import Reconciler
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.work_item import Turn
+from qualtrics_exporter.remote.waits import Waits
 from qualtrics_exporter.telemetry.metrics import Metrics
-from tests.controller.exporters import body, exporter
+from tests.controller.exporters import at, body, exporter, initial_status
 from tests.controller.test_resolution import ENDED_AT, after_unknown
 from tests.support.clock import SteeredClock
 
@@ -56,6 +58,7 @@ class FakeClients:
 
     def __init__(self) -> None:
         self.look_ups = 0
+        self.waits = Waits(SystemClock())
 
     async def versions(self, *_: object) -> tuple[str, str]:
         return "1", "1"
@@ -68,13 +71,15 @@ class FakeClients:
         return None
 
 
-def make_reconciler(cluster: FakeCluster, clock: SteeredClock, clients: FakeClients | None = None) -> Reconciler:
+def make_reconciler(
+    cluster: FakeCluster, clock: SteeredClock, clients: FakeClients | None = None, metrics: Metrics | None = None
+) -> Reconciler:
     return build(
         Settings(leader_election=False),
         cast("ClusterApi", cluster),
         clock,
         clients=cast("ClientFactory", clients or FakeClients()),
-        metrics=Metrics(),
+        metrics=metrics or Metrics(),
         instance="me",
         pod="me",
     ).reconciler
@@ -149,3 +154,28 @@ async def test_unknown_run_with_an_invalid_spec_is_looked_up_after_the_spec_is_c
     cluster.body["spec"] = body(suspend=True)["spec"]
     await reconciler.reconcile(KEY, TURN)
     assert clients.look_ups == 1
+
+
+@pytest.mark.parametrize(
+    ("annotations", "count", "waited"),
+    [
+        ({}, 1, 40 * 60),
+        ({"run-requested-at": "now"}, 1, 7),
+        ({"test-requested-at": "now", "test-mode": "Deliver"}, 0, 0),
+    ],
+    ids=["slot", "request", "test"],
+)
+async def test_claimed_run_is_counted_with_the_time_for_which_it_was_due(
+    annotations: dict[str, str], count: int, waited: float
+) -> None:
+    """A slot was due at 00:20. A request waited for the turn of its exporter. A test does not count."""
+    start = at("2026-11-24 00:20") if annotations else at("2026-11-23 12:00")
+    cluster = FakeCluster(body(initial_status(start), annotations), lambda _: None)
+    metrics, clock = Metrics(), SteeredClock(start=at("2026-11-24 01:00"))
+    reconciler = make_reconciler(cluster, clock, metrics=metrics)
+    await reconciler._plan(KEY, TURN._replace(waited=timedelta(seconds=7)))
+    assert cluster.body["status"]["activeRun"]["step"] == "Claimed"
+    page = b"".join(metrics.text()).decode()
+    assert f"qualtrics_exporter_run_queue_wait_seconds_count {float(count)}\n" in page
+    (total,) = [float(line.split()[1]) for line in page.splitlines() if "run_queue_wait_seconds_sum " in line]
+    assert total == waited if annotations else total >= waited

@@ -218,7 +218,7 @@ def test_series_end_with_the_exporter_but_not_with_an_earlier_one_of_its_name() 
 HOSTILE = 'Jane"} 1\n# \\ jane@example.com'
 DAMAGED: dict[str, Any] = {
     "reason": {**STATUS, "history": [entry("Failed", 1, reason=HOSTILE)]},
-    "condition": {"conditions": [condition("Ready", reason=HOSTILE), condition(HOSTILE), condition("Ready")]},
+    "condition": {"conditions": [condition("Ready"), condition(HOSTILE), condition("Ready", reason=HOSTILE)]},
     "counts": {
         "history": [
             entry("Succeeded", 1, recipients={"returned": -1, "accepted": 1 << 52, "imported": 10**40, "empty": "x"})
@@ -250,7 +250,8 @@ def test_damaged_status_breaks_neither_the_page_nor_the_series_of_others(kind: s
     if kind == "reason":
         assert found[("last_run_info", (("reason", "Other"), ("result", "Failed")))] == 1
     if kind == "condition":
-        assert [dict(labels)["type"] for name, labels in found if name == "condition"] == ["Ready"]
+        shown_conditions = [dict(labels) for name, labels in found if name == "condition"]
+        assert shown_conditions == [{"reason": "Other", "status": "True", "type": "Ready"}]
 
 
 def test_names_are_escaped_although_no_api_server_accepts_such_names() -> None:
