@@ -45,6 +45,7 @@ LONGEST = (
     "faults/test_floods.py",
     "node/test_readme.py",
     "image/test_image.py",
+    "alerts/test_end_to_end.py",
     "nql/test_properties.py",
     "schedule/test_every_zone.py",
     "controller/test_bad_input.py",

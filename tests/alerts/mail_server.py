@@ -6,7 +6,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 from tests.support.waiting import HANG_SECONDS
 
@@ -46,7 +46,7 @@ class MailServer:
         self._thread.join()
 
     def _received(self, data: bytes) -> None:
-        mail = cast("EmailMessage", message_from_bytes(data, policy=policy.default))
+        mail = message_from_bytes(data, policy=policy.default)
         with self._changed:
             self._mails.append(mail)
             self._changed.notify_all()
