@@ -20,7 +20,7 @@ To see the metrics of a pod:
 kubectl get --raw /api/v1/namespaces/qualtrics-exporter/services/qualtrics-exporter:http/proxy/metrics
 ```
 
-[Alerts](operating.md#alerts) has expressions for alerts.
+[Alerts](alerts/README.md) use them.
 
 ## For each exporter
 

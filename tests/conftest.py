@@ -45,6 +45,7 @@ LONGEST = (
     "faults/test_floods.py",
     "node/test_readme.py",
     "image/test_image.py",
+    "alerts/test_end_to_end.py",
     "nql/test_properties.py",
     "schedule/test_every_zone.py",
     "controller/test_bad_input.py",
@@ -151,6 +152,13 @@ def real_proxy() -> None:
     """Require a real proxy, `TinyProxy`."""
     if reason := debian.download_unsupported_reason():
         skip_outside_ci(f"this machine cannot run the proxy: {reason}")
+
+
+@pytest.fixture(scope="session")
+def real_prometheus() -> None:
+    """Require a real Prometheus and Alertmanager: `Prometheus`, `promtool`, `Alertmanager`."""
+    if reason := debian.download_unsupported_reason():
+        skip_outside_ci(f"this machine cannot run Prometheus: {reason}")
 
 
 @pytest.fixture(scope="session")

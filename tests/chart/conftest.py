@@ -77,6 +77,6 @@ def combination(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def rendered(helm: Helm, combination: Path) -> list[Object]:
-    """All objects of a combination, for a cluster that has ServiceMonitors."""
-    api_versions = ("--api-versions", "monitoring.coreos.com/v1/ServiceMonitor")
-    return helm.template("surveys", "--values", str(combination), *api_versions, namespace=NAMESPACE)
+    """All objects of a combination, for a cluster that has the Prometheus operator."""
+    served = [f"--api-versions=monitoring.coreos.com/v1/{kind}" for kind in ("ServiceMonitor", "PrometheusRule")]
+    return helm.template("surveys", "--values", str(combination), *served, namespace=NAMESPACE)

@@ -21,10 +21,10 @@ NAMESPACES = ("dex", "hr", NAMESPACE)
 
 @pytest.fixture(scope="module")
 def prepared_cluster(cluster: ControlPlane) -> Iterator[ControlPlane]:
-    """A cluster with the namespaces of the combinations and, during these tests, with the CRD of ServiceMonitors."""
+    """A cluster with the namespaces of the combinations and, for now, the CRDs of the Prometheus operator."""
     for namespace in NAMESPACES:
         cluster.kubectl("create", "namespace", namespace, check=False)  # it may exist already
-    crd = Path(__file__).parent / "servicemonitors.yaml"
+    crd = Path(__file__).parent / "prometheus_operator.yaml"
     cluster.kubectl("apply", "--server-side", "-f", str(crd))
     eventually(
         lambda: "monitoring.coreos.com/v1" in cluster.kubectl("api-versions").stdout,

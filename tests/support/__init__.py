@@ -26,6 +26,11 @@ A browser:
 
     browser.py                  Chromium, and what a page requests, logs and shows in it
 
+Monitoring:
+
+    prometheus.py               Prometheus, promtool and amtool
+    alertmanager.py             Alertmanager, and a webhook that receives its notifications
+
 Time and waiting:
 
     clock.py                    a clock that tests move, also for other processes
