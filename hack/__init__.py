@@ -13,6 +13,7 @@ Builders. Their results are in `.tools/`:
 
     build.py        builds a result once, and shows the progress
     programs.py     Kubernetes and Helm, compiled from `tests/programs`
+    linters.py      kube-score, compiled from `tests/linters`
     debian.py       programs and the base of the image, from Debian packages
     image/          the image of the operator: `make image`
     node/           a real one-node cluster on this machine

@@ -73,8 +73,8 @@ def test_kubectl_shows_who_is_refused_and_what_to_do(
     )
     assert kubectl.returncode == 1
     assert (
-        "denied request: the annotation qualtrics-exporter.dev/run-requested-at e-mails people, and needs the verb send "
-        "on qualtricsexporters.qualtrics-exporter.dev, which "
+        "denied request: the annotation qualtrics-exporter.dev/run-requested-at e-mails people, and needs the verb "
+        "send on qualtricsexporters.qualtrics-exporter.dev, which "
         f"system:serviceaccount:{namespace}:editor does not have: ask an administrator to bind you to the ClusterRole "
         f"qualtrics-exporter-send in the namespace {namespace}, or ask a user who has it to send"
     ) in kubectl.stderr
