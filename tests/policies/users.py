@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hack.api_calls import APPLY, MERGE
-from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION
+from qualtrics_exporter.resource.names import GROUP, PLURAL, VERSION
 from tests.support.controlplane import ControlPlane
 
 JSON = "application/json"
