@@ -67,7 +67,7 @@ def refused_by_every_policy() -> dict[str, Any]:
 def manifest(request: pytest.FixtureRequest) -> dict[str, Any]:
     """A new exporter that sends at its slots, with the name of the test."""
     new = sample()
-    new["metadata"] = {"name": request.node.name.partition("[")[0].replace("_", "-")[-60:].strip("-")}
+    new["metadata"] = {"name": request.node.name.partition("[")[0].replace("_", "-")[-50:].strip("-")}
     new["spec"] |= {"suspend": False, "maxRecipients": 100}
     return new
 

@@ -11,6 +11,8 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.cluster
 
+CHANGE = {"spec": {"description": "Another description."}}
+
 
 class TestActivation:
     """samples/policies/send-by-schedule.yaml"""
@@ -39,7 +41,7 @@ class TestActivation:
 
         assert sender.merge(name, {"spec": {"dryRun": False}}).ok
         assert refused(editor.merge(name, {"spec": {"nexthink": {"queryId": "#everybody"}}}))
-        assert refused(editor.merge(name, {"spec": {"schedule": {"frequency": "Hourly", "dayOfWeek": None}}}))
+        assert refused(editor.merge(name, {"spec": {"schedule": {"frequency": "Daily", "dayOfWeek": None}}}))
         # Metadata, and everything that stops an exporter, needs no verb.
         assert editor.merge(name, {"metadata": {"labels": {"team": "dex"}}}).ok
         assert editor.annotate(name, test_mode="Dry", test_requested_at="1").ok
@@ -83,7 +85,7 @@ class TestMaxRecipients:
         name = manifest["metadata"]["name"]
         # Now the exporter has more than the policy allows, as one from before the policy.
         eventually(
-            lambda: "at most 100" in editor.merge(name, {"spec": {"description": "A."}}).message,
+            lambda: "at most 100" in editor.merge(name, CHANGE, dry_run=True).message,
             "the default is in force again",
         )
         assert editor.annotate(name, test_mode="Dry", test_requested_at="1").ok
@@ -144,7 +146,7 @@ class TestFromAddresses:
         ).ok
         data = cluster.read(parameters)["data"]
         cluster.merge(parameters, {"data": {namespace: None}})
-        eventually(lambda: not editor.merge(name, {"spec": {"description": "A."}}).ok, "the namespace has no addresses")
+        eventually(lambda: not editor.merge(name, CHANGE, dry_run=True).ok, "the namespace has no addresses")
         assert editor.annotate(name, test_mode="Dry", test_requested_at="1").ok
         assert editor.merge(name, {"spec": {"suspend": True}}).ok
         assert not editor.merge(name, {"spec": {"suspend": False}}).ok

@@ -10,6 +10,7 @@ from tests.support.controlplane import ControlPlane
 
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
+DRY_RUN = "?dryRun=All"
 
 EDITOR = [
     {
@@ -44,7 +45,7 @@ class User:
 
     def create(self, manifest: dict[str, Any], *, dry_run: bool = False) -> Response:
         """`kubectl create`."""
-        return self._send("POST", f"{'?dryRun=All' if dry_run else ''}", manifest, JSON)
+        return self._send("POST", DRY_RUN if dry_run else "", manifest, JSON)
 
     def replace(self, manifest: dict[str, Any]) -> Response:
         """`kubectl replace`."""
@@ -59,9 +60,9 @@ class User:
         path = f"/{manifest['metadata']['name']}?fieldManager=user&force=true"
         return self._send("PATCH", path, manifest, APPLY)
 
-    def merge(self, name: str, patch: dict[str, Any], subresource: str = "") -> Response:
+    def merge(self, name: str, patch: dict[str, Any], subresource: str = "", *, dry_run: bool = False) -> Response:
         """`kubectl patch --type=merge`."""
-        return self._send("PATCH", f"/{name}{subresource}", patch, MERGE)
+        return self._send("PATCH", f"/{name}{subresource}{DRY_RUN if dry_run else ''}", patch, MERGE)
 
     def json_patch(self, name: str, *operations: dict[str, Any]) -> Response:
         """`kubectl patch --type=json`."""
