@@ -126,7 +126,7 @@ def test_one_request_of_a_user_with_the_verb_sends_once_and_other_spellings_send
         for spelling in (RUN.upper(), "qualtrics-exporter.dev/Run-Requested-At", "example.com/run-requested-at"):
             assert editor.merge(exporter.name, {"metadata": {"annotations": {spelling: "now"}}}).ok
         assert editor.annotate(exporter.name, test_mode="deliver", test_requested_at="1").ok
-        assert exporter.tested("1")["result"] == "DryRun"
+        assert exporter.tested("1")["reason"] == "TestPassed"
         assert_refused(editor.annotate(exporter.name, run_requested_at="now"))
         assert stage.sandbox.recorder.distributions == []
 
