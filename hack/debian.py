@@ -16,7 +16,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hack.build import TOOLS, BuildError, call, create_once
@@ -91,6 +91,28 @@ def base() -> Path:
     with create_once(place, "creating the base of the image") as result:
         if result:
             bootstrap(inside, result)
+    return place
+
+
+def extracted(kind: str, *packages: str, prepare: Callable[[Path], None] = lambda _root: None) -> Path:
+    """Return a folder below `.tools/` with the files of these packages, and create it first if it is missing.
+
+    Dependencies are not included, so the programs must need only what every machine has, such as the C library.
+    `kind` is the beginning of the name of the folder. `prepare` gets the new folder.
+    """
+    if reason := download_unsupported_reason():
+        raise BuildError(f"This machine cannot download Debian packages: {reason}.")
+    place = TOOLS / f"{kind}-{release()[1]}-{platform.machine()}"
+    with create_once(place, f"downloading {', '.join(packages)}") as root:
+        if root:
+            apt = Apt(root.parent)
+            apt.get("update", "Updating the package lists", "--error-on=any")
+            options = [part for option in apt._options for part in ("-o", option)]
+            command = ["apt-get", "--quiet", *options, "download", *packages]  # without dependencies
+            call(command, f"Downloading {', '.join(packages)}", folder=apt.archives)
+            for package in apt.archives.glob("*.deb"):
+                call(["dpkg-deb", "--extract", str(package), str(root)], f"Extracting {package.name}")
+            prepare(root)
     return place
 
 

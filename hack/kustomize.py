@@ -35,6 +35,10 @@ The operator for all namespaces, without its CRD and without a namespace.
 #
 # Apply this only once in a cluster. If you apply it to a second namespace, the ClusterRoleBinding moves there, and the
 # first operator loses its permissions. To move the operator, delete it in the old namespace first."""
+MONITORING_COMMENT = """\
+Metrics and alerts for the Prometheus operator, as a component: docs/monitoring.md"""
+MONITORING = {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}
+MONITORING_KINDS = ("PrometheusRule", "ServiceMonitor")
 CHART = "charts/qualtrics-exporter"
 FILES = {"Role": "rbac", "RoleBinding": "rbac", "ClusterRole": "rbac", "ClusterRoleBinding": "rbac"}
 INSTANCE = r"app.kubernetes.io\/instance"
@@ -50,6 +54,7 @@ DEPLOYMENT_NAME_FIELDS = {
     "PodDisruptionBudget": (f"spec/selector/matchLabels/{INSTANCE}",),
     "Role": ("rules/resourceNames",),
     "Service": (f"spec/selector/{INSTANCE}",),
+    "ServiceMonitor": (f"spec/selector/matchLabels/{INSTANCE}",),  # of config/monitoring
 }
 """The fields that must have the name of the Deployment, also if a kustomization changes it."""
 HELM_LABELS = {"app.kubernetes.io/managed-by": "Helm"}
@@ -58,10 +63,12 @@ HELM_LABELS = {"app.kubernetes.io/managed-by": "Helm"}
 def generated() -> dict[str, str]:
     """Return the generated files of `config/`, by their paths in the repository. The other files there are overlays."""
     everywhere, namespaced = rendered(), rendered(watchNamespaces=[NAME])
+    monitoring = [object_ for object_ in rendered(**MONITORING) if object_["kind"] in MONITORING_KINDS]
     return {
         f"config/crd/{PLURAL}.yaml": HEADER.format("the models") + crd_yaml(),
         **_base("config/base", everywhere, BASE_COMMENT),
         **_base("config/namespaced", namespaced, "The operator for its own namespace, with no other permissions."),
+        **_monitoring("config/monitoring", monitoring),
         "config/sandbox/sandbox.yaml": HEADER.format(CHART) + to_yaml(*sandbox(namespaced)),
         "config/sandbox/secrets.yaml": HEADER.format("the sandbox, whose credentials are public")
         + to_yaml(*sandbox_secrets()),
@@ -72,7 +79,9 @@ def generated() -> dict[str, str]:
 def rendered(**values: Any) -> Objects:
     """Return the objects of the chart, except the CRD, for a kustomization."""
     with tempfile.TemporaryDirectory() as folder:
-        objects = Helm(Path(folder)).template(NAME, namespace=NAME, values={"crds": {"enabled": False}, **values})
+        served = [f"--api-versions=monitoring.coreos.com/v1/{kind}" for kind in MONITORING_KINDS]
+        values = {"crds": {"enabled": False}, **values}
+        objects = Helm(Path(folder)).template(NAME, *served, namespace=NAME, values=values)
     return [without_helm(object_) for object_ in objects if not _is_hook(object_)]
 
 
@@ -171,6 +180,18 @@ def _base(folder: str, objects: Objects, what: str) -> dict[str, str]:
         f"# These fields have the name of the Deployment, also if it is changed.\n{comment}{to_yaml(references)}"
     )
     return {f"{folder}/kustomization.yaml": f"# {what}\n{comment}{to_yaml(kustomization)}", **texts}
+
+
+def _monitoring(folder: str, objects: Objects) -> dict[str, str]:
+    comment = HEADER.format(CHART)
+    files = {f"{object_['kind'].lower()}.yaml": object_ for object_ in objects}
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1alpha1",
+        "kind": "Component",
+        "resources": sorted(files),
+    }
+    texts = {f"{folder}/{name}": comment + to_yaml(object_) for name, object_ in files.items()}
+    return {f"{folder}/kustomization.yaml": f"# {MONITORING_COMMENT}\n{comment}{to_yaml(kustomization)}", **texts}
 
 
 def _is_hook(object_: dict[str, Any]) -> bool:

@@ -154,6 +154,13 @@ def real_proxy() -> None:
 
 
 @pytest.fixture(scope="session")
+def real_prometheus() -> None:
+    """Require a real Prometheus and Alertmanager: `Prometheus`, `promtool`, `Alertmanager`."""
+    if reason := debian.download_unsupported_reason():
+        skip_outside_ci(f"this machine cannot run Prometheus: {reason}")
+
+
+@pytest.fixture(scope="session")
 def image_python() -> ImagePython:
     """The Python of the published image."""
     if reason := image_python_unsupported_reason():

@@ -38,6 +38,7 @@ FLAGS: dict[str, tuple[dict[str, Any], str, Any]] = {
     "LEASE_NAMESPACE": ({}, "lease_namespace", "system"),
     "LEASE_NAME": ({}, "lease_name", "surveys-qualtrics-exporter"),
     "HTTP_ADDRESS": ({"http": {"host": "::", "port": 9090}}, "http_address", "[::]:9090"),
+    "EXPORTER_METRICS": ({"metrics": {"perExporter": False}}, "exporter_metrics", False),
     "LOG_FORMAT": ({"logging": {"format": "console"}}, "log_format", "console"),
     "LOG_LEVEL": ({"logging": {"level": "debug"}}, "log_level", "debug"),
 }

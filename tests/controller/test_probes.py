@@ -4,13 +4,22 @@ import asyncio
 import errno
 import logging
 import socket
+from collections.abc import Iterator
+from functools import partial
 
 import aiohttp
 import pytest
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from qualtrics_exporter.controller.probes import parse_address, serve
+
+
+def page(registry: CollectorRegistry) -> Iterator[bytes]:
+    yield generate_latest(registry)
+
+
+NO_METRICS = partial(page, CollectorRegistry())
 
 
 class Problems:
@@ -28,7 +37,7 @@ async def get(address: tuple[str, int], path: str) -> tuple[int, str, str]:
 
 async def test_livez_fails_with_the_reason_why_the_process_should_restart() -> None:
     problems = Problems()
-    async with serve("127.0.0.1:0", registry=CollectorRegistry(), health=lambda: problems.health) as address:
+    async with serve("127.0.0.1:0", metrics=NO_METRICS, health=lambda: problems.health) as address:
         assert (await get(address, "/livez"))[:2] == (200, "ok\n")
         problems.health = "the work queue has not been looked at for minutes"
         assert (await get(address, "/livez"))[:2] == (503, "the work queue has not been looked at for minutes\n")
@@ -39,7 +48,7 @@ async def test_livez_fails_with_the_reason_why_the_process_should_restart() -> N
 
 async def test_readyz_fails_with_its_reason_while_livez_succeeds() -> None:
     problems = Problems()
-    async with serve("127.0.0.1:0", registry=CollectorRegistry(), ready=lambda: problems.readiness) as address:
+    async with serve("127.0.0.1:0", metrics=NO_METRICS, ready=lambda: problems.readiness) as address:
         assert (await get(address, "/readyz"))[0] == 200
         problems.readiness = "exporters are still being listed"
         assert (await get(address, "/readyz"))[:2] == (503, "exporters are still being listed\n")
@@ -50,7 +59,7 @@ async def test_check_that_raises_fails_the_probe_without_showing_the_text_of_the
     def broken() -> str | None:
         raise KeyError("jane@example.com")
 
-    async with serve("127.0.0.1:0", registry=CollectorRegistry(), health=broken) as address:
+    async with serve("127.0.0.1:0", metrics=NO_METRICS, health=broken) as address:
         status, text, _ = await get(address, "/livez")
     assert status == 503
     assert "KeyError" in text
@@ -60,7 +69,7 @@ async def test_check_that_raises_fails_the_probe_without_showing_the_text_of_the
 async def test_metrics_are_served_in_the_prometheus_text_format() -> None:
     registry = CollectorRegistry()
     Gauge("bees", "Bees.", registry=registry).set(3)
-    async with serve("127.0.0.1:0", registry=registry) as address:
+    async with serve("127.0.0.1:0", metrics=partial(page, registry)) as address:
         status, text, kind = await get(address, "/metrics")
     assert (status, kind.split(";")[0]) == (200, "text/plain")
     assert "version=" in kind
@@ -70,7 +79,7 @@ async def test_metrics_are_served_in_the_prometheus_text_format() -> None:
 async def test_head_request_for_metrics_gets_no_text() -> None:
     registry = CollectorRegistry()
     Gauge("bees", "Bees.", registry=registry).set(3)
-    async with serve("127.0.0.1:0", registry=registry) as address:
+    async with serve("127.0.0.1:0", metrics=partial(page, registry)) as address:
         reader, writer = await asyncio.open_connection(*address)
         writer.write(b"HEAD /metrics HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n")
         reply = await reader.read()
@@ -86,7 +95,7 @@ async def test_client_that_leaves_during_a_scrape_is_no_error(caplog: pytest.Log
     bees = Gauge("bees", "Bees.", ["hive"], registry=registry)
     for number in range(20_000):
         bees.labels("x" * 500 + str(number)).set(3)
-    async with serve("127.0.0.1:0", registry=registry) as address:
+    async with serve("127.0.0.1:0", metrics=partial(page, registry)) as address:
         reader, writer = await asyncio.open_connection(*address)
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: pod\r\n\r\n")
         assert await reader.readexactly(12) == b"HTTP/1.1 200"
@@ -97,27 +106,27 @@ async def test_client_that_leaves_during_a_scrape_is_no_error(caplog: pytest.Log
 
 
 async def test_other_paths_return_404() -> None:
-    async with serve("127.0.0.1:0", registry=CollectorRegistry()) as address:
+    async with serve("127.0.0.1:0", metrics=NO_METRICS) as address:
         assert (await get(address, "/"))[0] == 404
         assert (await get(address, "/debug"))[0] == 404
 
 
 async def test_server_fails_on_an_address_in_use_and_frees_its_address_when_it_ends() -> None:
-    async with serve("127.0.0.1:0", registry=CollectorRegistry()) as (host, port):
+    async with serve("127.0.0.1:0", metrics=NO_METRICS) as (host, port):
         with pytest.raises(OSError, match="address already in use"):
-            async with serve(f"{host}:{port}", registry=CollectorRegistry()):
+            async with serve(f"{host}:{port}", metrics=NO_METRICS):
                 pytest.fail("two servers on one port")
-    async with serve(f"{host}:{port}", registry=CollectorRegistry()) as again:
+    async with serve(f"{host}:{port}", metrics=NO_METRICS) as again:
         assert again == (host, port)
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 async def test_address_without_a_host_serves_ipv4_and_ipv6(family: socket.AddressFamily) -> None:
     host = "127.0.0.1" if family == socket.AF_INET else "[::1]"
-    async with serve(":0", registry=CollectorRegistry()) as (_, port):
+    async with serve(":0", metrics=NO_METRICS) as (_, port):
         assert (await get((host, port), "/livez"))[0] == 200
         with pytest.raises(OSError, match="address already in use"):
-            async with serve(f":{port}", registry=CollectorRegistry()):
+            async with serve(f":{port}", metrics=NO_METRICS):
                 pytest.fail("two servers on one port")
 
 
@@ -131,12 +140,12 @@ async def test_machine_without_ipv6_serves_ipv4(monkeypatch: pytest.MonkeyPatch,
         await original_start(site)
 
     monkeypatch.setattr(web.TCPSite, "start", start)
-    async with serve(":0", registry=CollectorRegistry()) as (_, port):
+    async with serve(":0", metrics=NO_METRICS) as (_, port):
         assert (await get(("127.0.0.1", port), "/livez"))[0] == 200
 
 
 async def test_server_stops_during_a_scrape() -> None:
-    async with serve("127.0.0.1:0", registry=CollectorRegistry()) as (host, port):
+    async with serve("127.0.0.1:0", metrics=NO_METRICS) as (host, port):
         _, writer = await asyncio.open_connection(host, port)
         writer.write(b"GET /metrics HTTP/1.1\r\n")
         await writer.drain()

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.controller.recipient_memory import (
     MEBIBYTE,
     MEMORY_FOR_LARGE_RESULTS,
@@ -14,6 +15,7 @@ from qualtrics_exporter.controller.recipient_memory import (
 )
 from qualtrics_exporter.export.result_memory import bytes_to_reserve
 from qualtrics_exporter.fair_share import Tenant
+from qualtrics_exporter.remote.waits import Waits
 
 A_MILLION = sum(bytes_to_reserve(None, longest=False))
 KEPT = 25 * MEBIBYTE
@@ -47,7 +49,7 @@ class Runs:
 @pytest.fixture
 async def runs() -> AsyncIterator[Runs]:
     async with AsyncExitStack() as stack:
-        yield Runs(RecipientMemory(), stack)
+        yield Runs(RecipientMemory(Waits(SystemClock())), stack)
 
 
 async def test_small_results_do_not_wait_for_large_results_that_hang(runs: Runs) -> None:

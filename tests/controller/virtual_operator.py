@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
-from prometheus_client import generate_latest
 
 from qualtrics_exporter.controller.kube.errors import Refused
 from qualtrics_exporter.resource.names import GROUP, KIND, VERSION
@@ -120,10 +119,11 @@ class VirtualOperator:
         return [run for run, number in runs.items() if number > 1]
 
     def internal_errors(self) -> list[str]:
-        """Return the metrics about unexpected errors."""
+        """Return the metrics about unexpected errors that happened."""
         assert self.replica.operator
-        text = generate_latest(self.replica.operator.metrics.registry).decode()
-        return [line for line in text.splitlines() if line.startswith("qualtrics_exporter_internal_errors_total{")]
+        text = b"".join(self.replica.operator.metrics.text()).decode()
+        lines = [line for line in text.splitlines() if line.startswith("qualtrics_exporter_internal_errors_total{")]
+        return [line for line in lines if not line.endswith(" 0.0")]
 
     def close(self) -> None:
         self.loop.dispose()

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from kubernetes.aio import client
-from prometheus_client import generate_latest
 
 from qualtrics_exporter.controller.app import build
 from qualtrics_exporter.controller.credentials import ClientFactory
@@ -253,7 +252,7 @@ class InProcessController:
             "its Events": json.dumps(events, ensure_ascii=False),
             "the log": self.log,
             "a traceback": "\n".join(self.errors),
-            "the metrics": generate_latest(self.metrics.registry).decode(),
+            "the metrics": b"".join(self.metrics.text()).decode(),
             **{f"the file {path.name}": path.read_text("utf-8", "replace") for path in _files(self._folder)},
         }
         account = self.account

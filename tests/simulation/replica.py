@@ -86,7 +86,8 @@ class Replica:
         assert self.operator is not None
         operator = self.operator
         remembered = {key.uid for key in (*operator.memories._known, *operator.targets._targets)}
-        remembered |= {figures.uid for figures in operator.metrics._figures.values()}
+        assert operator.metrics.exporters is not None
+        remembered |= operator.metrics.exporters.uids()
         return remembered - operator.queue._items.keys()
 
     def start(self) -> None:

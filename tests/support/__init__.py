@@ -22,6 +22,11 @@ The operator and the remote services:
     inspection.py               a certificate authority for TLS inspection
     loop_thread.py              servers in a thread, next to synchronous tests
 
+Monitoring:
+
+    prometheus.py               Prometheus, promtool and amtool
+    alertmanager.py             Alertmanager, and a webhook that receives its notifications
+
 Time and waiting:
 
     clock.py                    a clock that tests move, also for other processes

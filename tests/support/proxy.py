@@ -1,6 +1,5 @@
 """A real forward proxy: tinyproxy, from the Debian packages of the machine's release, extracted below `.tools/`."""
 
-import platform
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -9,7 +8,6 @@ from types import TracebackType
 from typing import Self
 
 from hack import debian
-from hack.build import TOOLS, BuildError, call, create_once
 from tests.support.waiting import eventually
 
 PACKAGE = "tinyproxy-bin"
@@ -28,18 +26,7 @@ PidFile "{folder}/pid"
 
 def program() -> Path:
     """Return the path of the program, and download it first if it is missing. It needs only the C library."""
-    if reason := debian.download_unsupported_reason():
-        raise BuildError(f"This machine cannot run the proxy: {reason}.")
-    place = TOOLS / f"tinyproxy-{debian.release()[1]}-{platform.machine()}"
-    with create_once(place, "downloading the proxy") as root:
-        if root:
-            apt = debian.Apt(root.parent)
-            apt.get("update", "Updating the package lists", "--error-on=any")
-            apt.get("install", "Downloading the proxy", "--yes", "--download-only", PACKAGE)
-            (package,) = apt.archives.glob(f"{PACKAGE}_*.deb")
-            root.mkdir(exist_ok=True)
-            call(["dpkg-deb", "--extract", str(package), str(root)], "Extracting the proxy")
-    return place / "usr" / "bin" / "tinyproxy"
+    return debian.extracted("tinyproxy", PACKAGE) / "usr" / "bin" / "tinyproxy"
 
 
 class TinyProxy:

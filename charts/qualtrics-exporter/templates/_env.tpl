@@ -60,6 +60,8 @@
 {{- end }}
 - name: QUALTRICS_EXPORTER_HTTP_ADDRESS
   value: {{ printf "%s:%v" $host (int .Values.http.port) | quote }}
+- name: QUALTRICS_EXPORTER_EXPORTER_METRICS
+  value: {{ .Values.metrics.perExporter | quote }}
 - name: QUALTRICS_EXPORTER_LOG_FORMAT
   value: {{ .Values.logging.format | quote }}
 - name: QUALTRICS_EXPORTER_LOG_LEVEL

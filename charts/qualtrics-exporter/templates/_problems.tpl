@@ -2,10 +2,11 @@
 Required values that are empty or `null`: one sentence per line. The other checks and the templates rely on these values.
 */}}
 {{- define "qualtrics-exporter.missing" -}}
-{{- $sections := list "leaderElection" "proxy" "privateCA" "logging" "http" "image" "crds" "serviceAccount" "rbac" "service" "serviceMonitor" "networkPolicy" "podDisruptionBudget" "startupProbe" "livenessProbe" "readinessProbe" -}}
-{{- $words := list "timeZone" "logging.format" "logging.level" "image.repository" "image.pullPolicy" -}}
-{{- $switches := list "allowHttp" "leaderElection.enabled" "crds.enabled" "crds.keep" "serviceAccount.create" "rbac.create" "rbac.aggregateClusterRoles" "serviceMonitor.enabled" "serviceMonitor.honorLabels" "networkPolicy.enabled" "podDisruptionBudget.enabled" -}}
+{{- $sections := list "leaderElection" "proxy" "privateCA" "logging" "http" "image" "crds" "serviceAccount" "rbac" "service" "serviceMonitor" "prometheusRule" "prometheusRule.thresholds" "networkPolicy" "podDisruptionBudget" "startupProbe" "livenessProbe" "readinessProbe" -}}
+{{- $words := list "timeZone" "logging.format" "logging.level" "image.repository" "image.pullPolicy" "prometheusRule.runbookUrl" -}}
+{{- $switches := list "allowHttp" "leaderElection.enabled" "crds.enabled" "crds.keep" "serviceAccount.create" "rbac.create" "rbac.aggregateClusterRoles" "serviceMonitor.enabled" "serviceMonitor.honorLabels" "prometheusRule.enabled" "networkPolicy.enabled" "podDisruptionBudget.enabled" -}}
 {{- $numbers := list "replicaCount" "maxConcurrentRuns" "http.port" "service.port" "terminationGracePeriodSeconds" "revisionHistoryLimit" -}}
+{{- range list "overdueIntervals" "audienceFactor" "audienceMinimum" "undeliveredShare" "suspendedFor" "credentialsDays" "queueLagSeconds" "limitedShare" "waitingRequests" }}{{ $numbers = append $numbers (printf "prometheusRule.thresholds.%s" .) }}{{ end -}}
 {{- /* The defaults of Kubernetes are stricter: one second to answer, half a minute to start. */ -}}
 {{- range $probe := list "startupProbe" "livenessProbe" "readinessProbe" -}}
 {{- range list "periodSeconds" "timeoutSeconds" "failureThreshold" }}{{ $numbers = append $numbers (printf "%s.%s" $probe .) }}{{ end -}}
@@ -41,6 +42,13 @@ replicaCount is {{ int .replicaCount }}, but with leaderElection.enabled=false a
 strategy is {{ toJson .strategy }}, but with leaderElection.enabled=false the new pod and the old pod would work at the same time: leave strategy empty to use Recreate.
 {{- end }}
 
+{{- /* Alerts */ -}}
+{{- range .prometheusRule.disabled }}
+{{- if not (contains (printf "- alert: %s\n" .) ($.Files.Get "files/alerts.yaml")) }}
+prometheusRule.disabled has {{ . | quote }}, which is not the name of an alert: docs/alerts has all names.
+{{- end }}
+{{- end }}
+
 {{- /* Image */ -}}
 {{- with .image }}
 {{- if or (contains "//" .repository) (not (regexMatch "^[a-z0-9]([a-z0-9._/:-]*[a-z0-9])?$" .repository)) }}
@@ -66,7 +74,7 @@ nameOverride is {{ .nameOverride | quote }}, which is not a valid name: use at m
 {{- if and .fullnameOverride (or (gt (len .fullnameOverride) 52) (not (regexMatch $name .fullnameOverride))) }}
 fullnameOverride is {{ .fullnameOverride | quote }}, which is not a valid name: use at most 52 lower case letters, digits and -, beginning with a letter.
 {{- end }}
-{{- range $where, $labels := dict "commonLabels" .commonLabels "podLabels" .podLabels "serviceMonitor.labels" .serviceMonitor.labels }}
+{{- range $where, $labels := dict "commonLabels" .commonLabels "podLabels" .podLabels "serviceMonitor.labels" .serviceMonitor.labels "prometheusRule.labels" .prometheusRule.labels }}
 {{- range $label, $_ := $labels }}
 {{- if regexMatch "^(helm\\.sh/chart|app\\.kubernetes\\.io/(name|instance|component|version|managed-by|part-of))$" $label }}
 {{ $where }} has {{ $label }}, which the chart sets: remove it. To change app.kubernetes.io/name, use nameOverride.

@@ -93,6 +93,12 @@ NAME = Checked("name", _check_name)
     help="Address of /livez, /readyz and /metrics.",
 )
 @flag(
+    "--exporter-metrics/--no-exporter-metrics",
+    default=DEFAULTS.exporter_metrics,
+    show_default=True,
+    help="Show the series of each exporter in /metrics, about 40 for each. Most alerts need them.",
+)
+@flag(
     "--log-format",
     type=click.Choice(get_args(Format)),
     default=DEFAULTS.log_format,

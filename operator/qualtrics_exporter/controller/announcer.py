@@ -4,6 +4,7 @@ import contextlib
 import logging
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, Refused
@@ -13,6 +14,7 @@ from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.status.store import StatusStore
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import ActiveRun
 from qualtrics_exporter.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -37,9 +39,15 @@ class Announcer:
         if before.status is after.status:
             return
         for entry in events.new_entries(before.status, after.status):
-            self.metrics.run_ended(entry)
+            self.metrics.run_ended(after, entry)
         for event in events.events(before, after):
             await self.recorder.record(after, event)
+
+    def claimed(self, run: ActiveRun, waited: timedelta) -> None:
+        """A run has begun. `waited` is how long its exporter waited for its turn."""
+        if run.trigger != "Test":
+            due_for = run.start_time - run.scheduled_time if run.scheduled_time else waited
+            self.metrics.run_claimed(due_for.total_seconds())
 
     async def write_refused(self, key: Key, error: Refused | Forbidden) -> None:
         """The API server refused the status. The status itself cannot say so; an Event is an object of its own."""

@@ -98,7 +98,7 @@ async def serve(settings: Settings, clock: Clock, parts: Parts) -> None:
         log.warning("--allow-http: credentials and addresses travel unencrypted to %s", settings.allowed_hosts)
     if proxies := settings.proxies.describe():
         log.info("requests to Nexthink, Qualtrics and the files of exports: %s", proxies)
-    metrics = Metrics()
+    metrics = Metrics(per_exporter=settings.exporter_metrics)
     context = ApiContext(
         clock=clock,
         allowed_hosts=settings.allowed_hosts,
@@ -150,7 +150,7 @@ class Operator:
         async with (
             probes.serve(
                 self.settings.http_address,
-                registry=self.metrics.registry,
+                metrics=self.metrics.text,
                 health=self.health.not_live,
                 ready=self.health.not_ready,
             ) as address,
@@ -181,12 +181,13 @@ class Operator:
         """Let each scrape of the metrics read these figures."""
         self.metrics.follow(
             exporters=self.queue.__len__,
-            due=lambda: self.queue.waiting,
+            due=lambda: self.queue.delayed,
             lag=lambda: self.queue.lag,
             tick_age=lambda: self.clock.monotonic() - self.queue.ticked,
             watch_age=lambda: self.watch.age,
             blind=self.watch.blind_seconds,
             failing=lambda: self.queue.failing,
+            rate_limit_waits=self.queue.waits.rate_limit_seconds,
         )
 
 
@@ -213,7 +214,7 @@ def build(
         return repaired(exporter, now, unsure=record.unsure, default_zone=zone)
 
     store = StatusStore(cluster, clock, repair)
-    recipients, questions = RecipientMemory(), Questions(memories, clock)
+    recipients, questions = RecipientMemory(clients.waits), Questions(memories, clock)
     inputs = CheckInputs(clients, targets, memories, metrics, clock)
     actions = (
         # The first action that is due is done, then the next exporter has its turn. A run comes first, because only a
@@ -241,6 +242,7 @@ def build(
         on_gone=forget,
         max_in_progress=parts.max_in_progress,
         nap_seconds=parts.nap_seconds,
+        waits=clients.waits,
     )
     watch = Watch(
         cluster,

@@ -18,6 +18,7 @@ from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import Permanent, Transient
 from qualtrics_exporter.remote.retry import RetryPolicy, retry
 from qualtrics_exporter.remote.time_limit import TimeLimit
+from qualtrics_exporter.remote.waits import Waits
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
@@ -33,6 +34,11 @@ class ClientFactory:
         self._cluster = cluster
         self._context = context
         self._texts = texts or QueryTexts()
+
+    @property
+    def waits(self) -> Waits:
+        """What waits now for a limit of this process."""
+        return self._context.waits
 
     def texts(self, exporter: Exporter) -> TenantTexts:
         """Checks and compares the texts of queries."""

@@ -8,9 +8,10 @@ memory for large results: if the runs of one namespace hang, another namespace c
 
 import math
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from qualtrics_exporter.fair_share import FairSemaphore, Tenant
+from qualtrics_exporter.remote.waits import Waits
 
 MEBIBYTE = 1 << 20
 SMALL_RESULT = 10
@@ -23,7 +24,8 @@ MEMORY_FOR_LARGE_RESULTS = 160
 class RecipientMemory:
     """Memory that runs wait for and hold."""
 
-    def __init__(self) -> None:
+    def __init__(self, waits: Waits) -> None:
+        self._waits = waits
         self._small = FairSemaphore(MEMORY_FOR_SMALL_RESULTS)
         self._large = FairSemaphore(MEMORY_FOR_LARGE_RESULTS)
 
@@ -35,7 +37,9 @@ class RecipientMemory:
             turn = self._small.hold(tenant, mebibytes)
         else:
             turn = self._large.hold(Tenant(tenant.namespace, ""), mebibytes)
-        async with turn as shrink:
+        async with AsyncExitStack() as held:
+            with self._waits.waiting():
+                shrink = await held.enter_async_context(turn)
             yield lambda smaller: shrink(_mebibytes(smaller))
 
 

@@ -101,8 +101,11 @@ class Reconciler:
         # Without a repair by the store: `plan` repairs the status, and the entries of the repair are announced.
         after = await self.store.change(key, change, patience=PLAN_SECONDS, repair=False)
         run = after.status.active_run
+        claimed = run if run and run.holder == holder else None
+        if claimed and claimed.attempt == 1:
+            self.announcer.claimed(claimed, turn.waited)
         await self.announcer.changed(before or after, after)
-        return after, run if run and run.holder == holder else None
+        return after, claimed
 
     async def _act(self, situation: Situation) -> Exporter:
         """Do the first action that is due; returns the exporter as it is afterwards."""

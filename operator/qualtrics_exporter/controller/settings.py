@@ -29,5 +29,7 @@ class Settings:
     """The namespace of the Lease; by default, the namespace of the operator."""
     lease_name: str = "qualtrics-exporter"
     http_address: str = "0.0.0.0:8080"
+    exporter_metrics: bool = True
+    """Whether /metrics has the series of each exporter."""
     log_format: Format = "json"
     log_level: Level = "info"

@@ -6,10 +6,10 @@ The watch fills the queue, and one task empties it. At most one task of this pro
 even if the exporter leaves the watch and comes back meanwhile: its runs, checks and plans never interleave. A change
 that arrives during a reconciliation makes the exporter due again afterwards.
 
-An exporter that is due stays in the queue until its turn, so `lag` covers everything that waits. Tenants take turns
-(see `fair_share`); slots and requests come before checks and figures. The queue decides no times: `plan/wake.py` does.
-It only slows down exporters that fail or change too often (`work_item.py`). After a restart, the first listing fills
-the queue again.
+An exporter that is due stays in the queue until its turn. In its turn, it may wait for a limit of this process, such as
+a rate limit (`Waits`). `lag` covers both. Tenants take turns (see `fair_share`); slots and requests come before checks
+and figures. The queue decides no times: `plan/wake.py` does. It only slows down exporters that fail or change too often
+(`work_item.py`). After a restart, the first listing fills the queue again.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.wake_heap import WakeHeap
 from qualtrics_exporter.controller.work_item import PAUSE_MOST, Turn, WorkItem, missing_permission
 from qualtrics_exporter.fair_share import FairQueue, Grant, Tenant
+from qualtrics_exporter.remote.waits import WAITING_FOR, Waits
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,9 @@ class WorkQueue:
         on_gone: Callable[[Key], None] = lambda key: None,
         max_in_progress: int = MAX_IN_PROGRESS,
         nap_seconds: float = NAP_SECONDS,
+        waits: Waits | None = None,
     ) -> None:
+        self.waits = waits or Waits(clock)
         self._reconcile = reconcile
         self._clock = clock
         self._on_lead = on_lead
@@ -78,6 +81,11 @@ class WorkQueue:
         return len(self._turns)
 
     @property
+    def delayed(self) -> int:
+        """How many exporters wait: for their turn, or in their turn for a limit of this process."""
+        return self.waiting + self.waits.exporters
+
+    @property
     def in_progress(self) -> int:
         """How many exporters are reconciled now."""
         return self._turns.used
@@ -95,7 +103,10 @@ class WorkQueue:
 
     @property
     def lag(self) -> float:
-        """How many seconds the exporter that waits longest has been due."""
+        """How many seconds the exporter that waits longest has been waiting.
+
+        It waits for its turn since it was due. In its turn, only the present wait for a limit of this process counts.
+        """
         if not self.leading:
             return 0.0
         # A metrics scrape may call this in another thread: `copy` is one step of the interpreter.
@@ -103,7 +114,8 @@ class WorkQueue:
         oldest = min((item.wake.at for item in items), default=NEVER.at)
         # An exporter that is retried after a pause has been due for longer.
         since = min((item.due_since for item in items if item.due_since is not None), default=float("inf"))
-        return max(0.0, (self._clock.now() - oldest).total_seconds(), self._clock.monotonic() - since)
+        in_queue = max((self._clock.now() - oldest).total_seconds(), self._clock.monotonic() - since)
+        return max(0.0, in_queue, self.waits.longest)
 
     def known(self) -> Iterator[tuple[Key, str]]:
         """Every exporter that the watch knows, with its last known resourceVersion."""
@@ -248,6 +260,7 @@ class WorkQueue:
 
     async def _work(self, item: WorkItem, grant: Grant[WorkItem]) -> None:
         """Reconcile one exporter, and store when it needs attention next."""
+        WAITING_FOR.set(item.key)
         before = item.wake
         began = self._clock.monotonic()
         item.reconciled(began)

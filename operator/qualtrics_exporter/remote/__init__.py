@@ -11,6 +11,7 @@ A client makes a call with a `Session` and an `Operation`. What all sessions of 
     retry.py         when a call is repeated, and after which pause
     polling.py       repeated calls until something is done
     rate_limits.py   sliding windows of calls per endpoint
+    waits.py         what waits for a limit of this process
     tokens.py        access tokens, shared and renewed
     credentials.py   the content of a Secret
     transport.py     one try of one request on real sockets

@@ -13,6 +13,7 @@ from qualtrics_exporter.remote.proxies import Proxies
 from qualtrics_exporter.remote.rate_limits import Limiter
 from qualtrics_exporter.remote.tokens import Tokens
 from qualtrics_exporter.remote.transport import CallRecord, Timeouts, Transport
+from qualtrics_exporter.remote.waits import Waits
 
 T = TypeVar("T")
 
@@ -48,6 +49,7 @@ class ApiContext:
         self.loop_time = loop_time or LoopTime()
         self.transport = transport or Transport(clock, timeouts or Timeouts(), observe, self.loop_time, proxies)
         self.limiter = Limiter(clock)
+        self.waits = Waits(clock)
         self.requests = FairSemaphore(max_concurrent_requests)
         self.tokens = Tokens(self.transport, self.hosts, clock)
         self._shared: WeakValueDictionary[str, Any] = WeakValueDictionary()

@@ -109,7 +109,7 @@ class Session:
 
     async def acquire(self, rates: tuple[Rate, ...]) -> Permit:
         """Wait until a call is within these rates and those of the service, and count it."""
-        with self._limit.stopped() if self._limit else nullcontext():
+        with self._context.waits.waiting(self._service.key), self._limit.stopped() if self._limit else nullcontext():
             # Only checks have a limit, and they can wait for slots and requests.
             return await self._context.limiter.acquire(
                 self.base_url().origin, (*rates, *self._service.rates), self._tenant, urgent=self._limit is None
@@ -189,7 +189,10 @@ class Session:
     @asynccontextmanager
     async def _in_flight(self, *, waits: bool = True) -> AsyncIterator[None]:
         """Count a request as in flight during the block. It waits for its turn first, unless the caller did."""
-        async with self._context.requests.hold(self._share) if waits else nullcontext():
+        async with AsyncExitStack() as held:
+            if waits:
+                with self._context.waits.waiting():
+                    await held.enter_async_context(self._context.requests.hold(self._share))
             with acting_for(self._tenant):
                 yield
 
