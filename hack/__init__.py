@@ -7,6 +7,8 @@ Generated files:
     pages.py        `docs/reference.md` and `docs/reasons.md`, from the models
     chart.py        the JSON Schema and the README of the chart, from its `values.yaml`
     kustomize.py    `config/`, from the chart
+    dashboard.py    the dashboard for Grafana, from `dashboard_panels.py`
+    dashboard_panels.py  its panels and their expressions
     argocd.py       `argocd/argocd-cm.yaml`, from the scripts next to it
 
 Builders. Their results are in `.tools/`:
