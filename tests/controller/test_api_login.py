@@ -24,11 +24,11 @@ async def test_rotated_token_is_read_again_after_the_refresh_interval(
     loop_clock = LoopClock(monkeypatch)
     api_server.responses = [web.json_response(SECRET), web.json_response(SECRET), web.json_response(SECRET)]
     async with client_of(api_server.kubeconfig, monkeypatch) as api:
-        await api.secret_version("dex", "nexthink")
+        await api.secret_metadata("dex", "nexthink")
         api_server.use_token("second\n")  # a token file ends with a newline
-        await api.secret_version("dex", "nexthink")
+        await api.secret_metadata("dex", "nexthink")
         loop_clock.advance(REFRESH)
-        await api.secret_version("dex", "nexthink")
+        await api.secret_metadata("dex", "nexthink")
     assert [request.headers["Authorization"] for request in api_server.requests] == [
         "Bearer first",
         "Bearer first",
@@ -42,10 +42,10 @@ async def test_client_keeps_its_token_while_the_kubeconfig_is_unreadable(
     loop_clock = LoopClock(monkeypatch)
     api_server.responses = [web.json_response(SECRET), web.json_response(SECRET)]
     async with client_of(api_server.kubeconfig, monkeypatch) as api:
-        await api.secret_version("dex", "nexthink")
+        await api.secret_metadata("dex", "nexthink")
         api_server.kubeconfig.write_text("")  # half written
         loop_clock.advance(REFRESH)
-        await api.secret_version("dex", "nexthink")
+        await api.secret_metadata("dex", "nexthink")
     assert api_server.requests[1].headers["Authorization"] == "Bearer first"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from qualtrics_exporter.controller.kube.api import MAX_CONCURRENT_CALLS, CallLimits
+from qualtrics_exporter.controller.kube.api import MAX_CONCURRENT_CALLS, CallLimits, SecretMetadata
 from qualtrics_exporter.controller.kube.errors import Conflict, Refused, Unreachable
 from tests.controller.kubeconfig_file import client_of
 from tests.controller.scripted_api_server import ScriptedApiServer
@@ -100,7 +100,7 @@ async def test_request_for_the_version_of_a_secret_asks_for_metadata_only(
 ) -> None:
     api_server.responses = [web.json_response({"metadata": METADATA})]
     async with client_of(api_server.kubeconfig, monkeypatch) as api:
-        assert await api.secret_version("dex", "nexthink") == "u/1"
+        assert await api.secret_metadata("dex", "nexthink") == SecretMetadata("u/1")
     assert "as=PartialObjectMetadata;" in api_server.requests[0].headers["Accept"]
 
 

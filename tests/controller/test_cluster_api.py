@@ -78,7 +78,7 @@ async def test_get_of_a_missing_exporter_raises_not_found(api: ClusterApi, names
 async def test_invalid_name_of_a_secret_is_not_found(api: ClusterApi, namespace: str, name: str) -> None:
     with pytest.raises(NotFound):
         await api.get_secret(namespace, name)
-    assert await api.secret_version(namespace, name) is None
+    assert await api.secret_metadata(namespace, name) is None
 
 
 @pytest.mark.parametrize(("page", "largest"), [(2, 1 << 20), (5, 1 << 13), (5, 100)])
@@ -177,17 +177,17 @@ async def test_rejection_of_an_invalid_status_names_the_field(
 async def test_version_of_a_secret_changes_with_its_content_and_when_it_is_recreated(
     api: ClusterApi, cluster: ControlPlane, namespace: str, apply_secret: Callable[[str], None]
 ) -> None:
-    assert await api.secret_version(namespace, "nexthink") is None
+    assert await api.secret_metadata(namespace, "nexthink") is None
     apply_secret("hunter2")
     assert (await api.get_secret(namespace, "nexthink")).data == {"clientSecret": b"hunter2"}
-    first = await api.secret_version(namespace, "nexthink")
-    assert await api.secret_version(namespace, "nexthink") == first
+    first = await api.secret_metadata(namespace, "nexthink")
+    assert await api.secret_metadata(namespace, "nexthink") == first
 
     apply_secret("hunter3")
-    second = await api.secret_version(namespace, "nexthink")
+    second = await api.secret_metadata(namespace, "nexthink")
     cluster.kubectl("delete", "secret", "nexthink", "--namespace", namespace)
     apply_secret("hunter3")
-    assert len({first, second, await api.secret_version(namespace, "nexthink")}) == 3
+    assert len({first, second, await api.secret_metadata(namespace, "nexthink")}) == 3
 
 
 async def test_repr_of_a_secret_hides_its_values(
@@ -218,7 +218,7 @@ async def test_permissions_of_the_chart_allow_calls_about_exporters_and_secrets(
         body = await api.get(namespace, "teams")
         await api.replace_status(namespace, "teams", key.uid, key.resource_version, {**body["status"], "schedule": "x"})
         assert (await api.get_secret(namespace, "nexthink")).data
-        assert await api.secret_version(namespace, "nexthink")
+        assert await api.secret_metadata(namespace, "nexthink")
 
 
 async def test_error_about_a_missing_permission_names_its_verb_and_resource(
@@ -264,7 +264,7 @@ async def test_list_in_a_cluster_without_the_crd_raises_no_such_resource(
 async def test_frozen_api_server_is_unreachable_after_the_timeout_and_reachable_once_it_continues(
     api: ClusterApi, cluster: ControlPlane, namespace: str
 ) -> None:
-    assert await api.secret_version(namespace, "nexthink") is None
+    assert await api.secret_metadata(namespace, "nexthink") is None
     cluster.freeze()
     try:
         api.limits = CallLimits(timeout=0.5)
@@ -273,4 +273,4 @@ async def test_frozen_api_server_is_unreachable_after_the_timeout_and_reachable_
     finally:
         api.limits = CallLimits(timeout=HANG_SECONDS)
         cluster.thaw()
-    assert await api.secret_version(namespace, "nexthink") is None
+    assert await api.secret_metadata(namespace, "nexthink") is None

@@ -9,7 +9,7 @@ import pytest
 
 from qualtrics_exporter.controller.app import build
 from qualtrics_exporter.controller.credentials import ClientFactory
-from qualtrics_exporter.controller.kube.api import ClusterApi
+from qualtrics_exporter.controller.kube.api import ClusterApi, SecretMetadata
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, Refused
 from qualtrics_exporter.controller.plan.wake import NEVER
 from qualtrics_exporter.controller.reconciler import Reconciler
@@ -42,8 +42,8 @@ class FakeCluster:
         self.body["status"] = status
         return copy.deepcopy(self.body)
 
-    async def secret_version(self, *_: str) -> str | None:
-        return "1"
+    async def secret_metadata(self, *_: str) -> SecretMetadata | None:
+        return SecretMetadata("1")
 
     async def create_event(self, event: dict[str, Any]) -> None:
         if self.event_error:

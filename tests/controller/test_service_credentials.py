@@ -143,7 +143,7 @@ async def test_credentials_are_read_with_a_version_that_changes_on_rotation(
     apply(cluster, namespace, "qualtrics", QUALTRICS)
     nexthink = nexthink_from(*await read_secret(cluster_api, namespace, "nexthink"))
     qualtrics = qualtrics_from(*await read_secret(cluster_api, namespace, "qualtrics"))
-    version = await cluster_api.secret_version(namespace, "nexthink")
+    version = await cluster_api.secret_metadata(namespace, "nexthink")
     assert nexthink.source == f"Secret {namespace}/nexthink"
     assert (nexthink.client_secret, qualtrics.client_secret) == ("hunter2", "hunter2")
     assert version
@@ -151,7 +151,7 @@ async def test_credentials_are_read_with_a_version_that_changes_on_rotation(
     apply(cluster, namespace, "nexthink", {**NEXTHINK, "clientSecret": "hunter3"})
     rotated = nexthink_from(*await read_secret(cluster_api, namespace, "nexthink"))
     assert rotated.client_secret == "hunter3"
-    assert await cluster_api.secret_version(namespace, "nexthink") != version
+    assert await cluster_api.secret_metadata(namespace, "nexthink") != version
 
 
 async def test_missing_secret_is_named(cluster_api: ClusterApi, namespace: str) -> None:

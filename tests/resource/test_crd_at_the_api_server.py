@@ -187,13 +187,22 @@ def test_a_status_that_the_operator_writes_is_read_back_unchanged(cluster: Contr
         "counts": {"returned": 1, "accepted": 1},
         "warnings": ["ResultTruncated"],
     }
+    followed = {
+        "runId": "run-0",
+        "surveyId": "SV_1",
+        "distributionId": "EMD_1",
+        "sendTime": "2026-01-05T00:00:00Z",
+        "observedTime": "2026-01-05T01:00:00Z",
+    }
     status = {
         "observedGeneration": 1,
         "conditions": [condition("Ready", "True", "Well.")],
         "warnings": [{"reason": "QueryLimited", "message": "At most 50 people get through."}],
+        "credentialsExpiry": {"nexthink": "2027-01-31T00:00:00Z", "qualtrics": "2027-02-28T12:00:00Z"},
         "activeRun": run,
         "lastTest": entry | {"trigger": "Test"},
         "history": [entry] * 10,
+        "followedDeliveries": [followed] * 170,
     }
     written = write_status(cluster, namespace, status)
     assert written["status"] == status

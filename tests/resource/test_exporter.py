@@ -63,6 +63,7 @@ OBJECT = sample() | {
             }
         ],
         "warnings": [{"reason": "QueryLimited", "message": "At most 50 people get through."}],
+        "credentialsExpiry": {"nexthink": "2027-01-31T00:00:00Z"},
         "activeRun": {"id": "run", "trigger": "Request", "startTime": "2026-01-05T00:00:00Z", "step": "Sending"},
         "history": [ENTRY],
         "lastTest": ENTRY,

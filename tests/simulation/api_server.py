@@ -5,6 +5,7 @@ Stored objects are replaced and never changed, so that readers share them withou
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from qualtrics_exporter.controller.kube.errors import Conflict, NotFound
@@ -30,6 +31,7 @@ class Stored:
 
     version: int
     data: dict[str, bytes]
+    annotations: Mapping[str, str]
 
 
 class ApiServer:
@@ -114,10 +116,12 @@ class ApiServer:
             last = {**old, "metadata": {**old["metadata"], "resourceVersion": self.next_version()}}
             self._notify("DELETED", last, old)
 
-    def put_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
+    def put_secret(
+        self, namespace: str, name: str, data: Mapping[str, str], annotations: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Create or replace a Secret."""
         encoded = {key: value.encode() for key, value in data.items()}
-        self.secrets[namespace, name] = Stored(int(self.next_version()), encoded)
+        self.secrets[namespace, name] = Stored(int(self.next_version()), encoded, annotations)
 
     def delete_secret(self, namespace: str, name: str) -> None:
         self.secrets.pop((namespace, name), None)

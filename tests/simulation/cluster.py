@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from qualtrics_exporter.controller.kube.api import ObjectKey, Secret
+from qualtrics_exporter.controller.kube.api import ObjectKey, Secret, SecretMetadata
 from qualtrics_exporter.controller.kube.errors import Conflict, Forbidden, Unreachable
 
 from .api_server import ApiServer, Body
@@ -64,11 +64,11 @@ class SimulatedCluster:
     async def get_secret(self, namespace: str, name: str) -> Secret:
         return await self._call("secret", lambda: self._secret(namespace, name))  # type: ignore[no-any-return]
 
-    async def secret_version(self, namespace: str, name: str) -> str | None:
-        def read() -> str | None:
+    async def secret_metadata(self, namespace: str, name: str) -> SecretMetadata | None:
+        def read() -> SecretMetadata | None:
             # Metadata is not encrypted, so it can be read even if the content cannot.
             stored = self._server.secrets.get((namespace, name))
-            return None if stored is None else str(stored.version)
+            return None if stored is None else SecretMetadata(str(stored.version), stored.annotations)
 
         return await self._call("secret", read)  # type: ignore[no-any-return]
 

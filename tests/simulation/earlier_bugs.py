@@ -240,13 +240,14 @@ def unreadable_secrets_raise() -> Iterator[None]:
             return (await cluster.get_secret(namespace, name)).data, f"Secret {namespace}/{name}"
         return await read(cluster, namespace, name)
 
-    async def version(credentials: ClientFactory, namespace: str, name: str) -> str | None:
+    async def state(factory: ClientFactory, namespace: str, name: str) -> credentials.SecretState:
         try:
-            return await credentials._cluster.secret_version(namespace, name)
+            metadata = await factory._cluster.secret_metadata(namespace, name)
         except Forbidden:
-            return "not readable"
+            return credentials.SecretState(name, "not readable")
+        return credentials.SecretState(name, metadata.version if metadata else None)
 
-    with mock.patch.object(credentials, "read_secret", raising), mock.patch.object(ClientFactory, "_version", version):
+    with mock.patch.object(credentials, "read_secret", raising), mock.patch.object(ClientFactory, "_state", state):
         yield
 
 

@@ -24,6 +24,7 @@ from qualtrics_exporter.controller.actions.check import Checker
 from qualtrics_exporter.controller.actions.check_inputs import CheckInputs
 from qualtrics_exporter.controller.actions.delivery import DeliveryFigures
 from qualtrics_exporter.controller.actions.dry_test import DryTester
+from qualtrics_exporter.controller.actions.followed import FollowedFigures
 from qualtrics_exporter.controller.actions.look_up import OutcomeLookUps
 from qualtrics_exporter.controller.actions.questions import Questions
 from qualtrics_exporter.controller.actions.run import Runner
@@ -224,6 +225,7 @@ def build(
         Checker(store, inputs, zone),
         OutcomeLookUps(store, clients, questions, zone),
         DeliveryFigures(store, clients, questions, zone),
+        FollowedFigures(store, clients, questions, zone),
     )
     holders = RunHolders(identity, memories, clock)
     announcer = Announcer(store, EventRecorder(cluster, instance, clock), metrics, clock)

@@ -4,6 +4,7 @@ A Secret is read by its name whenever it is needed. The version of a Secret show
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.errors import ClusterError, NotFound
@@ -20,11 +21,24 @@ from qualtrics_exporter.remote.retry import RetryPolicy, retry
 from qualtrics_exporter.remote.time_limit import TimeLimit
 from qualtrics_exporter.remote.waits import Waits
 from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import EXPIRES_AT
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 
 NOT_READABLE = "not readable"
 """In place of the version of a Secret that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretState:
+    """A Secret as its metadata shows it."""
+
+    name: str
+    version: str | None
+    """None if the Secret does not exist. An unreadable Secret has `NOT_READABLE`: when it can be read again, the
+    version changes."""
+    expires_at: str | None = field(default=None, repr=False)
+    """The annotation `EXPIRES_AT`. It may contain anything."""
 
 
 class ClientFactory:
@@ -68,21 +82,26 @@ class ClientFactory:
 
         return await retry(RetryPolicy.READ, self._context.clock, read)
 
-    async def versions(self, exporter: Exporter, spec: Spec) -> tuple[str | None, str | None]:
-        """The versions of both Secrets, without reading their data; None for a missing Secret.
-
-        An unreadable Secret has a version too: when it can be read again, the version changes.
-        """
+    async def secrets(self, exporter: Exporter, spec: Spec) -> tuple[SecretState, SecretState]:
+        """Both Secrets, for Nexthink and for Qualtrics, without reading their data."""
         return (
-            await self._version(exporter.namespace, spec.nexthink.credentials_secret_ref.name),
-            await self._version(exporter.namespace, spec.qualtrics.credentials_secret_ref.name),
+            await self._state(exporter.namespace, spec.nexthink.credentials_secret_ref.name),
+            await self._state(exporter.namespace, spec.qualtrics.credentials_secret_ref.name),
         )
 
-    async def _version(self, namespace: str, name: str) -> str | None:
+    async def versions(self, exporter: Exporter, spec: Spec) -> tuple[str | None, str | None]:
+        """The versions of both Secrets."""
+        nexthink, qualtrics = await self.secrets(exporter, spec)
+        return nexthink.version, qualtrics.version
+
+    async def _state(self, namespace: str, name: str) -> SecretState:
         try:
-            return await self._cluster.secret_version(namespace, name)
+            metadata = await self._cluster.secret_metadata(namespace, name)
         except ClusterError:
-            return NOT_READABLE
+            return SecretState(name, NOT_READABLE)
+        if metadata is None:
+            return SecretState(name, None)
+        return SecretState(name, metadata.version, metadata.annotations.get(EXPIRES_AT))
 
 
 async def read_secret(cluster: ClusterApi, namespace: str, name: str) -> tuple[Mapping[str, bytes], str]:

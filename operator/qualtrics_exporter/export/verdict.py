@@ -7,6 +7,7 @@ from qualtrics_exporter.export.journal import QuerySync
 from qualtrics_exporter.export.query import QueryResult
 from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import CredentialsExpiry
 from qualtrics_exporter.resource.status import RecipientCounts as Counts
 
 _FROM_QUALTRICS = frozenset({Reason.REQUESTS_PROXIED})
@@ -24,6 +25,9 @@ class Verdict:
     warnings: tuple[CheckWarning, ...] = ()
     qualtrics_checked: bool = False
     """Whether Qualtrics was checked now. Otherwise `qualtrics` and its warnings are from an earlier check, if any."""
+
+    credentials_expiry: CredentialsExpiry | None = None
+    """When the credentials expire; None if that was not read."""
 
     @property
     def errors(self) -> list[ExportError]:

@@ -7,6 +7,7 @@ check_inputs.py  what only the controller contributes to checks and dry tests
 look_up.py       looks for the distribution of a run whose outcome is unknown
 delivery.py      reads what became of the mails of a run
 questions.py     what the last two share: when to ask Qualtrics, and when to ask again
+followed.py      reads it also for runs whose entries left the history
 """
 
 from dataclasses import dataclass

@@ -4,11 +4,11 @@ and other exporters with the same target."""
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.credentials import NOT_READABLE, ClientFactory
+from qualtrics_exporter.controller.credentials import NOT_READABLE, ClientFactory, SecretState
 from qualtrics_exporter.controller.memory import Memories, Well
 from qualtrics_exporter.controller.plan.wake import CHECK_INTERVAL
 from qualtrics_exporter.controller.status import conditions
@@ -24,9 +24,10 @@ from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
 from qualtrics_exporter.remote.time_limit import MOST_STOPPED, OutOfTime, TimeLimit
 from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import EXPIRES_AT
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.resource.status import Status
+from qualtrics_exporter.resource.status import CredentialsExpiry, Status, parse_expiry
 from qualtrics_exporter.telemetry.metrics import Metrics
 
 RETRY_FIRST = timedelta(seconds=30)
@@ -40,6 +41,13 @@ RESULT_REASONS = frozenset({Reason.QUERY_RETURNS_SEVERAL_FIELDS, Reason.QUERY_RE
 """Errors in the rows of the result. A check that reads no rows cannot withdraw them."""
 
 
+class Expiry(NamedTuple):
+    """When the credentials expire, according to the annotations on their Secrets."""
+
+    times: CredentialsExpiry
+    warnings: tuple[CheckWarning, ...]
+
+
 class Prepared(NamedTuple):
     """A check that is about to begin."""
 
@@ -49,6 +57,7 @@ class Prepared(NamedTuple):
     """What the verdict about Qualtrics depends on: the generation of the spec, and the version of the Secret."""
     secret_known: bool
     """Whether the version of that Secret is known. Otherwise the verdict is not remembered."""
+    expiry: Expiry
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +74,9 @@ class CheckInputs:
         """Connections and earlier findings for a check of this spec."""
         memory = self.memories.of(key)
         # Before the Secrets are read: if one changes in between, the next look notices it.
-        memory.secrets = await self.credentials.versions(exporter, spec)
-        version = memory.secrets[1]
+        secrets = await self.credentials.secrets(exporter, spec)
+        memory.secrets = secrets[0].version, secrets[1].version
+        version = secrets[1].version
         basis = (exporter.generation, version)
         secret_known = version not in (None, NOT_READABLE)
         ready = exporter.status.condition(conditions.QUALTRICS_READY)
@@ -78,7 +88,7 @@ class CheckInputs:
             result_error=found_in_result(exporter.status, exporter.generation),
             qualtrics=well.warnings if well and still_well else None,
         )
-        return Prepared(self._connections(exporter, spec), known, basis, secret_known)
+        return Prepared(self._connections(exporter, spec), known, basis, secret_known, expiry_of(exporter, secrets))
 
     def complete(self, key: Key, prepared: Prepared, verdict: Verdict) -> Verdict:
         """Remember what the check found; returns the verdict with the warnings that only the controller knows."""
@@ -87,7 +97,8 @@ class CheckInputs:
         if verdict.qualtrics_checked and prepared.secret_known and not verdict.qualtrics:
             until = self.clock.monotonic() + CHECK_INTERVAL.total_seconds()
             self.memories.of(key).qualtrics_well = Well(prepared.basis, until, verdict.qualtrics_warnings)
-        return replace(verdict, warnings=(*verdict.warnings, *self._duplicates(key)))
+        warnings = (*verdict.warnings, *prepared.expiry.warnings, *self._duplicates(key))
+        return replace(verdict, warnings=warnings, credentials_expiry=prepared.expiry.times)
 
     def tries_execution(self, exporter: Exporter) -> bool:
         """Whether a check runs the query again that Nexthink failed to execute."""
@@ -146,6 +157,23 @@ class CheckInputs:
         if not (others := ", ".join(self.targets.others(key)[:3])):
             return []
         return [CheckWarning(Reason.DUPLICATE_TARGET, f"the same survey and message go to the same list by {others}")]
+
+
+def expiry_of(exporter: Exporter, secrets: tuple[SecretState, SecretState]) -> Expiry:
+    """When the credentials in these Secrets expire. For an unreadable Secret, the time of the last check stays."""
+    before = exporter.status.credentials_expiry or CredentialsExpiry()
+    times: dict[str, datetime | None] = {}
+    invalid: dict[str, None] = {}  # both sides may have the same Secret
+    for side, secret in zip(("nexthink", "qualtrics"), secrets, strict=True):
+        if secret.version == NOT_READABLE:
+            times[side] = getattr(before, side)
+        elif secret.expires_at is not None:
+            times[side] = parse_expiry(secret.expires_at)
+            if times[side] is None:
+                invalid[secret.name] = None
+    what = f"the annotation {EXPIRES_AT} of Secret {exporter.namespace}/%s is not a date or a date-time of RFC 3339"
+    warnings = tuple(CheckWarning(Reason.SECRET_EXPIRY_INVALID, what % name) for name in invalid)
+    return Expiry(CredentialsExpiry(**times), warnings)
 
 
 def found_in_result(status: Status, generation: int) -> ExportError | None:

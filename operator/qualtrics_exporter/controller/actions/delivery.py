@@ -4,11 +4,18 @@ from datetime import datetime
 
 from qualtrics_exporter.controller.actions.questions import Asker
 from qualtrics_exporter.controller.status import conditions, delivery_figures
+from qualtrics_exporter.controller.status.entry_log import log_delivery
+from qualtrics_exporter.controller.status.followed_deliveries import item_of
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.remote.errors import ExportError, Permanent
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Delivery, HistoryEntry, Status
+
+
+def is_gone(error: ExportError) -> bool:
+    """Whether Qualtrics does not have the distribution any more."""
+    return isinstance(error, Permanent) and error.status == 404  # from Qualtrics, not from a filter
 
 
 class DeliveryFigures(Asker[Delivery]):
@@ -22,7 +29,18 @@ class DeliveryFigures(Asker[Delivery]):
         return await qualtrics.delivery(entry.survey_id or "", entry.distribution_id or "")
 
     def _is_final(self, error: ExportError) -> bool:
-        return isinstance(error, Permanent) and error.status == 404  # from Qualtrics, not from a filter
+        return is_gone(error)
+
+    def _answered(self, exporter: Exporter, entry: HistoryEntry, answer: Delivery | ExportError, now: datetime) -> None:
+        if isinstance(answer, ExportError):
+            figures = Delivery(stopped_reason=str(self._why(answer)))
+        else:
+            figures = answer.model_copy(update={"observed_time": now})
+        log_delivery(exporter, item_of(entry), figures)
+
+    def _why(self, error: ExportError) -> Reason:
+        """Why the figures are given up."""
+        return Reason.DISTRIBUTION_NOT_FOUND if self._is_final(error) else error.reason
 
     def _changed(
         self, fresh: Exporter, entry: HistoryEntry, answer: Delivery | ExportError, now: datetime
@@ -31,8 +49,7 @@ class DeliveryFigures(Asker[Delivery]):
             if (old.id, old.completion_time) != (entry.id, entry.completion_time):
                 return old
             if isinstance(answer, ExportError):
-                why = Reason.DISTRIBUTION_NOT_FOUND if self._is_final(answer) else answer.reason
-                return delivery_figures.given_up(old, why)
+                return delivery_figures.given_up(old, self._why(answer))
             return delivery_figures.with_figures(old, answer.model_copy(update={"observed_time": now}))
 
         history = [updated(old) for old in fresh.status.history or []]

@@ -13,7 +13,7 @@ from qualtrics_exporter.controller.actions import Situation
 from qualtrics_exporter.controller.credentials import ClientFactory
 from qualtrics_exporter.controller.memory import Memories, Retry
 from qualtrics_exporter.controller.plan.usable_spec import spec_problem
-from qualtrics_exporter.controller.plan.wake import NEVER, About, Question, open_questions
+from qualtrics_exporter.controller.plan.wake import FOLLOWED, NEVER, About, Question, open_questions
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.status.store import StatusStore
 from qualtrics_exporter.qualtrics.client import QualtricsClient
@@ -45,7 +45,7 @@ class Questions:
         memory = self.memories.of(key)
         if not memory.retries:
             return {}
-        entries = {entry.id for entry in status.entries}
+        entries = {entry.id for entry in status.entries} | ({FOLLOWED.run} if status.followed_deliveries else set())
         memory.retries = {question: retry for question, retry in memory.retries.items() if question.run in entries}
         now, monotonic = self.clock.now(), self.clock.monotonic()
         return {question: _later(now, retry.after - monotonic) for question, retry in memory.retries.items()}
@@ -113,6 +113,7 @@ class Asker(ABC, Generic[T]):
                 return now.exporter
             answer = error
         self.questions.answered(key, question)
+        self._answered(now.exporter, entry, answer, clock.now())
         after = await self.store.change(key, lambda fresh: self._changed(fresh, entry, answer, clock.now()))
         time = clock.now()
         open_again = (q for q in open_questions(after.status, time) if q.question == question)
@@ -137,6 +138,10 @@ class Asker(ABC, Generic[T]):
     def _is_final(self, error: ExportError) -> bool:
         """Whether asking again is useless."""
         return False
+
+    def _answered(self, exporter: Exporter, entry: HistoryEntry, answer: T | ExportError, now: datetime) -> None:
+        """Called once for each answer, and when the question is given up."""
+        return
 
     @abstractmethod
     def _changed(self, fresh: Exporter, entry: HistoryEntry, answer: T | ExportError, now: datetime) -> Status | None:

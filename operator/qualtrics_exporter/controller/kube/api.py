@@ -69,6 +69,16 @@ class Secret:
     data: dict[str, bytes] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class SecretMetadata:
+    """What is known about a Secret without reading its content."""
+
+    version: str
+    """Changes whenever the content may have changed."""
+    annotations: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """`repr` does not show them: `kubectl apply` keeps a copy of the content there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallLimits:
     """Limits of single calls."""
@@ -163,13 +173,14 @@ class ClusterApi:
             raise Unreachable(f"the data of Secret {namespace}/{name} is not base64") from error
         return Secret(data)
 
-    async def secret_version(self, namespace: str, name: str) -> str | None:
-        """Changes whenever the content of a Secret may have changed; None if the Secret does not exist."""
+    async def secret_metadata(self, namespace: str, name: str) -> SecretMetadata | None:
+        """The version and the annotations of a Secret; None if the Secret does not exist."""
         try:
             body = await self._call(ApiRequest("get", SECRETS, namespace, name), accept=_METADATA)
         except NotFound:
             return None
-        return f"{body['metadata']['uid']}/{body['metadata']['resourceVersion']}"
+        metadata = body["metadata"]
+        return SecretMetadata(f"{metadata['uid']}/{metadata['resourceVersion']}", metadata.get("annotations") or {})
 
     async def create_event(self, event: Mapping[str, Any]) -> None:
         """Create an Event of events.k8s.io/v1, unless it exists already."""

@@ -14,7 +14,7 @@ from qualtrics_exporter.controller.plan import slots
 from qualtrics_exporter.controller.plan.requests import KINDS, requested
 from qualtrics_exporter.controller.plan.takeover import ABANDONED
 from qualtrics_exporter.controller.plan.usable_spec import schedule_of, spec_problem
-from qualtrics_exporter.controller.status import conditions, delivery_figures, resolution
+from qualtrics_exporter.controller.status import conditions, delivery_figures, followed_deliveries, resolution
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import HistoryEntry, Status
 from qualtrics_exporter.schedule import next_slot
@@ -25,7 +25,7 @@ SECRET_WATCH = timedelta(seconds=30)
 FOREIGN_RUN_WATCH = ABANDONED / 5
 """How often to look at a run that another process holds."""
 
-About = Literal["outcome", "figures"]
+About = Literal["outcome", "figures", "followed"]
 FAR = datetime.max.replace(tzinfo=UTC)
 
 
@@ -47,6 +47,10 @@ class Question(NamedTuple):
 
     about: About
     run: str
+
+
+FOLLOWED = Question("followed", "")
+"""The figures of all distributions whose entries left the history: one answer delays them all."""
 
 
 class OpenQuestion(NamedTuple):
@@ -95,6 +99,8 @@ def next_wake(
     if shown and upcoming and shown > upcoming:
         return Wake(now)
     due = min([check_due(exporter, now), *(question.at for question in open_questions(status, now, retries))])
+    if at := followed_deliveries.next_time(status, now):
+        due = min(due, max(at, retries.get(FOLLOWED, at)))
     if exporter.suspended:
         return Wake(due, urgent=False)
     slot = next_slot(schedule, slots.counted_from(status, now)).due

@@ -13,7 +13,15 @@ from qualtrics_exporter.export.journal import Ended, QuerySync
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.status import CONDITIONS, WARNINGS, Condition, HistoryEntry, Status, StatusWarning
+from qualtrics_exporter.resource.status import (
+    CONDITIONS,
+    WARNINGS,
+    Condition,
+    CredentialsExpiry,
+    HistoryEntry,
+    Status,
+    StatusWarning,
+)
 
 State = Literal["True", "False", "Unknown"]
 READY = "Ready"
@@ -84,6 +92,7 @@ def checked(
             "last_check_time": now,
             "next_retry_time": retry_time,
             "warnings": _warnings(verdict),
+            "credentials_expiry": _expiry(status, verdict),
         }
     )
 
@@ -140,6 +149,13 @@ def _with_warnings(message: str, verdict: Verdict) -> str:
 def _warnings(verdict: Verdict) -> list[StatusWarning] | None:
     found = [StatusWarning(reason=str(one.reason), message=_shortened(one.message)) for one in verdict.warnings]
     return found[:WARNINGS] or None
+
+
+def _expiry(status: Status, verdict: Verdict) -> CredentialsExpiry | None:
+    times = verdict.credentials_expiry
+    if times is None:
+        return status.credentials_expiry
+    return times if times.nexthink or times.qualtrics else None
 
 
 def _set_service(status: Status, type_: str, error: ExportError | None, generation: int, now: datetime) -> Status:

@@ -76,7 +76,6 @@ class StatusJournal:
             return self.finished(exporter, ended, self.clock.now())
 
         await self._change(step, patience=PATIENCE_SENT_SECONDS, known=True)
-        log.info("run %s of %s ended: %s, %s", run.id, self.key, ended.entry.result, ended.entry.reason)
 
     @asynccontextmanager
     async def heartbeat(self, run: ActiveRun) -> AsyncIterator[None]:

@@ -1,6 +1,6 @@
 """Reasons about Secrets, credentials and any remote service."""
 
-from qualtrics_exporter.resource.reasons.definition import SIDES, Definition, Kind
+from qualtrics_exporter.resource.reasons.definition import SIDES, TARGETS, Definition, Kind
 
 SECRET_NOT_FOUND = Definition(
     "SecretNotFound", Kind.PERMANENT, SIDES,
@@ -18,6 +18,12 @@ SECRET_NOT_READABLE = Definition(
     "The operator cannot read a credentials Secret: it lacks the permission, or the API server returns an error.",
     "For HTTP 403, ask the operator's administrator to add `get` on Secrets in this namespace to its role. For "
     "other errors, ask the cluster's administrator why the API server cannot read the Secret.",
+)  # fmt: skip
+SECRET_EXPIRY_INVALID = Definition(
+    "SecretExpiryInvalid", Kind.WARNING, TARGETS,
+    "The annotation qualtrics-exporter.dev/expires-at of a credentials Secret is not a date or a date-time of RFC "
+    "3339. The operator ignores it.",
+    "Write the annotation as 2027-01-31 or 2027-01-31T12:00:00Z, or remove it.",
 )  # fmt: skip
 HOST_NOT_ALLOWED = Definition(
     "HostNotAllowed", Kind.PERMANENT, SIDES,

@@ -6,12 +6,16 @@
 - `receipts.py`: the slots and requests that must not run again.
 - `recipients.py`: counts of recipients, and the groups that were surveyed.
 - `conditions.py`: `status.conditions` and `status.warnings`.
+- `credentials_expiry.py`: `status.credentialsExpiry`.
+- `followed_delivery.py`: `status.followedDeliveries`.
 - `heavy_query.py`: `status.heavyQuery`.
 - `values.py`: types of single values, such as times.
 """
 
 from qualtrics_exporter.resource.status.active_run import CERTAIN_REFUSALS, ActiveRun, Step
 from qualtrics_exporter.resource.status.conditions import Condition, StatusWarning
+from qualtrics_exporter.resource.status.credentials_expiry import CredentialsExpiry, parse_expiry
+from qualtrics_exporter.resource.status.followed_delivery import FOLLOWED_DELIVERIES, FollowedDelivery
 from qualtrics_exporter.resource.status.heavy_query import HeavyQuery
 from qualtrics_exporter.resource.status.history import Delivery, HistoryEntry, Result, entry_of
 from qualtrics_exporter.resource.status.receipts import (
@@ -30,6 +34,7 @@ __all__ = [
     "CERTAIN_REFUSALS",
     "CLAIMED_SLOTS",
     "CONDITIONS",
+    "FOLLOWED_DELIVERIES",
     "HANDLED_REQUESTS",
     "HANDLED_TOKENS",
     "HISTORY_LENGTH",
@@ -40,7 +45,9 @@ __all__ = [
     "ActiveRun",
     "ClaimedSlot",
     "Condition",
+    "CredentialsExpiry",
     "Delivery",
+    "FollowedDelivery",
     "HeavyQuery",
     "HistoryEntry",
     "RecipientCounts",
@@ -52,5 +59,6 @@ __all__ = [
     "Step",
     "Trigger",
     "entry_of",
+    "parse_expiry",
     "timestamp",
 ]

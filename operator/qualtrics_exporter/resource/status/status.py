@@ -1,11 +1,13 @@
 """`status` as a whole."""
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from qualtrics_exporter.resource.model import Model
 from qualtrics_exporter.resource.spec import MOST_GROUPS
 from qualtrics_exporter.resource.status.active_run import ActiveRun
 from qualtrics_exporter.resource.status.conditions import Condition, StatusWarning
+from qualtrics_exporter.resource.status.credentials_expiry import CredentialsExpiry
+from qualtrics_exporter.resource.status.followed_delivery import FOLLOWED_DELIVERIES, FollowedDelivery
 from qualtrics_exporter.resource.status.heavy_query import HeavyQuery
 from qualtrics_exporter.resource.status.history import HistoryEntry
 from qualtrics_exporter.resource.status.receipts import (
@@ -50,6 +52,12 @@ class Status(Model):
         description="Warnings of the last check, for example about a doubtful query or a second exporter with the same "
         "survey and recipients. Ready can be True in spite of them. Its message shows them, too.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    credentials_expiry: CredentialsExpiry | None = Field(
+        None,
+        description="When the credentials expire, from the annotation qualtrics-exporter.dev/expires-at on each "
+        "Secret, as the last check read it. Only for alerts: the operator uses the credentials until the service "
+        "rejects them.",
     )
     schedule: str | None = Field(
         None, description="The schedule for people, for example: every Monday at 00:00, Europe/Zurich."
@@ -171,14 +179,32 @@ class Status(Model):
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
 
+    followed_deliveries: list[FollowedDelivery] | None = Field(
+        None,
+        max_length=FOLLOWED_DELIVERIES,
+        description="Distributions of the last week whose entries left the history, newest first. Their delivery "
+        "figures are still read, once a day with a delay of up to six hours, and go to the log of the operator. "
+        "Without this list, only figures are lost.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    _left_history: tuple[HistoryEntry, ...] = PrivateAttr(default=())
+
     @property
     def entries(self) -> list[HistoryEntry]:
         """The history, newest first, and then the last test."""
         return [*(self.history or []), *([self.last_test] if self.last_test else [])]
 
+    @property
+    def left_history(self) -> tuple[HistoryEntry, ...]:
+        """The entries for which the history has no space any more since this status was read, newest first."""
+        return self._left_history
+
     def with_entry(self, entry: HistoryEntry) -> "Status":
-        history = [entry, *(self.history or [])][:HISTORY_LENGTH]
-        return self.model_copy(update={"history": history})
+        history = [entry, *(self.history or [])]
+        status = self.model_copy(update={"history": history[:HISTORY_LENGTH]})
+        if left := history[HISTORY_LENGTH:]:
+            status._left_history = (*left, *self._left_history)
+        return status
 
     def condition(self, type_: str) -> Condition | None:
         return next((c for c in self.conditions or [] if c.type == type_), None)
