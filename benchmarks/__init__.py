@@ -10,6 +10,7 @@ The benchmarks:
     large_run.py          a run with a million rows
     small_run.py          a run with six people, and how runs grow with their people
     side_by_side.py       a script that a CronJob starts, and Kopf timers, next to the operator
+    metrics_page.py       a scrape of the metrics of thousands of exporters; metrics_process.py is its server
     day.py                a simulated day; day_simulation.py is its process
     floors/               the plainest programs that do the same work
 

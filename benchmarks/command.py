@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from benchmarks import burst, day, idle, large_run, side_by_side, small_run
+from benchmarks import burst, day, idle, large_run, metrics_page, side_by_side, small_run
 from benchmarks.figures import Failure, Figure, Series, figure_json, table
 from benchmarks.machine import describe
 from benchmarks.processes import clean_up
@@ -40,6 +40,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     small_run.GROWTH: small_run.measure_growth,
     side_by_side.NAME: side_by_side.measure,
     day.NAME: day.measure,
+    metrics_page.NAME: metrics_page.measure,
 }
 PHASES: Sequence[Sequence[Sequence[str]]] = (
     # The bursts need the whole machine: the operator, the API server and the services.
@@ -50,7 +51,7 @@ PHASES: Sequence[Sequence[Sequence[str]]] = (
         [burst.ONE],
         [large_run.REALISTIC],
         [idle.NAME],
-        [small_run.NAME, large_run.INSTANT, small_run.GROWTH, side_by_side.NAME],
+        [small_run.NAME, large_run.INSTANT, small_run.GROWTH, side_by_side.NAME, metrics_page.NAME],
         [day.NAME],
     ],
 )

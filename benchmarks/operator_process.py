@@ -14,6 +14,9 @@ from pathlib import Path
 
 from benchmarks.processes import HANG_SECONDS, Child, ProcessFailed, cpu_seconds
 
+_AFTER = "# HELP qualtrics_exporter_ready "
+"""The first line after the metrics of the operator."""
+
 
 class NotInTime(Exception):
     """The operator does not know all exporters yet."""
@@ -55,15 +58,18 @@ class OperatorProcess(Child):
         """
         took = self.wait_until_ready(until)
         wanted = f"qualtrics_exporter_exporters {float(exporters)}"
-        if wanted not in self.metrics():
-            self._poll(lambda: wanted in self.metrics(), f"ready with {exporters} exporters", until, pause=1)
+        if wanted not in self.own_metrics():
+            self._poll(lambda: wanted in self.own_metrics(), f"ready with {exporters} exporters", until, pause=1)
             took = time.monotonic() - self.started
         return took
 
-    def metrics(self) -> str:
-        """The page with the metrics."""
+    def own_metrics(self) -> str:
+        """The metrics of the operator. They come before those of the exporters, which are not read."""
+        page = ""
         with urllib.request.urlopen(f"{self.address}/metrics", timeout=HANG_SECONDS) as reply:  # noqa: S310
-            return str(reply.read().decode())
+            while _AFTER not in page and (chunk := reply.read1()):
+                page += chunk.decode(errors="replace")
+        return page
 
     @property
     def cpu_seconds(self) -> float:

@@ -5,6 +5,7 @@ Generated files:
     generate.py     writes all generated files, or checks them: `make generate`, `make check-generated`
     files.py        writes generated files, or reports those that are stale
     pages.py        `docs/reference.md` and `docs/reasons.md`, from the models
+    metrics_page.py `docs/metrics.md`, from the table of metrics
     chart.py        the JSON Schema and the README of the chart, from its `values.yaml`
     kustomize.py    `config/`, from the chart
     dashboard.py    the dashboard for Grafana, from `dashboard_panels.py`

@@ -1,7 +1,7 @@
 """Writes all generated files of the repository: `make generate`.
 
 - the CRD, a copy of it for the chart, and the JSON Schema of a manifest, all from `resource/`
-- `docs/reference.md` and `docs/reasons.md` (`pages.py`)
+- `docs/reference.md` and `docs/reasons.md` (`pages.py`), and `docs/metrics.md` (`metrics_page.py`)
 - the JSON Schema and the README of the chart (`chart.py`)
 - `argocd/argocd-cm.yaml` (`argocd.py`)
 - the dashboard of the chart for Grafana (`dashboard.py`)
@@ -13,7 +13,7 @@ With `--check`, it writes nothing and exits with 1 if a file is stale. CI runs t
 import argparse
 import sys
 
-from hack import argocd, chart, dashboard, kustomize, pages
+from hack import argocd, chart, dashboard, kustomize, metrics_page, pages
 from hack.build import BuildError
 from hack.files import ROOT, write
 from qualtrics_exporter.resource.crd import crd_yaml
@@ -28,12 +28,13 @@ JSON_SCHEMA_PATH = f"schemas/{GROUP}/{KIND.lower()}_{VERSION}.json"
 
 
 def from_models() -> dict[str, str]:
-    """The files that are generated from `resource/`: their texts by path in the repository."""
+    """The files that are generated from the models and tables of the package: their texts by path in the repository."""
     return {
         CRD_PATH: crd_yaml(),
         CHART_CRD_PATH: crd_yaml(),
         JSON_SCHEMA_PATH: json_schema_text(),
         **pages.generated(),
+        **metrics_page.generated(),
     }
 
 

@@ -113,11 +113,14 @@ def test_next_leader_of_the_same_lease_takes_over_a_run_at_once(stage: Stage) ->
     stage.sandbox.reached("qualtrics.import_contacts")
     holder = active_run(exporter)["holder"]
     killed, other = sorted(operators, key=lambda operator: f":{operator.folder.name}:" not in holder)
+    assert selects(killed, exporter)
+    assert not selects(other, exporter), "only the leader shows the metrics of exporters"
 
     killed.kill()
     stage.sandbox.release(drop=True)
     began = stage.clock.now()
     stage.until_lease_runs_out(lambda: "qualtrics_exporter_leader 1.0" in other.metrics(), "the other operator leads")
+    assert selects(other, exporter), "it knew the exporter before it led"
     stage.sandbox.reached("qualtrics.import_contacts")
     assert active_run(exporter)["attempt"] == 2
     assert stage.clock.now() - began < ABANDONED_AFTER, "it does not wait until the heartbeat is too old"

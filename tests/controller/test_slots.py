@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from qualtrics_exporter.telemetry.metric_definitions import EXPORTER_METRICS, OPERATOR_METRICS
 from tests.support.stage import Stage
 from tests.support.waiting import eventually
 
@@ -18,6 +20,25 @@ FIRST: dict[str, tuple[dict[str, Any], datetime]] = {
     "daily": (DAILY, datetime(2026, 11, 24, 23, 20, tzinfo=UTC)),
     "weekly": (WEEKLY, datetime(2026, 11, 26, 23, 0, tzinfo=UTC)),
 }
+
+
+def metrics_of(page: str) -> dict[str, tuple[str, set[str]]]:
+    """Type and labels of each metric that the operator exposes itself. A metric may have no series yet."""
+    found: dict[str, tuple[str, set[str]]] = {}
+    for family in text_string_to_metric_families(page):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        if not name.startswith("process_"):
+            expected = table_of_metrics().get(name, ("", set()))[1]
+            labels = [set(sample.labels) - {"le"} for sample in family.samples]
+            found[name] = family.type, labels[0] if labels else expected
+            assert all(label == labels[0] for label in labels)
+    return found
+
+
+def table_of_metrics() -> dict[str, tuple[str, set[str]]]:
+    """The same from the table in the code, from which docs/metrics.md is made."""
+    of_exporters = {d.name: (d.type, {"namespace", "name", *d.labels}) for d in EXPORTER_METRICS}
+    return of_exporters | {d.name: (d.type, set(d.labels)) for d in OPERATOR_METRICS}
 
 
 def stamp(time: datetime) -> str:
@@ -108,6 +129,7 @@ def test_deleted_exporter_loses_its_metrics_and_sends_nothing(stage: Stage) -> N
     exporter = stage.exporter(**DAILY)
     exporter.checked()
     eventually(lambda: "teams-rollout" in operator.metrics(), "its metrics exist")
+    assert metrics_of(operator.metrics()) == table_of_metrics()
     exporter.delete()
     eventually(lambda: "teams-rollout" not in operator.metrics(), "its metrics are removed")
     stage.clock.advance(24 * 3600)

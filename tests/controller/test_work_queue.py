@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 
 import pytest
@@ -31,6 +31,8 @@ class QueueHarness:
         self.wakes: dict[str, Wake] = {}
         self.errors: dict[str, Exception] = {}
         self.hold: set[str] = set()
+        self.limited: set[str] = set()
+        """Of those in `hold`, the exporters that wait for a rate limit."""
         self.released = asyncio.Event()
         self.cleaned_up: list[str] = []
         self.queue = WorkQueue(
@@ -44,7 +46,8 @@ class QueueHarness:
         self.working.append(key.name)
         try:
             while key.name in self.hold:
-                await self.released.wait()
+                with self.queue.waits.waiting("nexthink") if key.name in self.limited else nullcontext():
+                    await self.released.wait()
             if error := self.errors.get(key.name):
                 raise error
             return self.wakes.get(key.name, NEVER)
@@ -176,6 +179,31 @@ async def test_lag_covers_every_waiting_exporter(harness: QueueHarness) -> None:
         harness.release(*harness.hold)
         await let_tasks_run()
         assert harness.queue.lag == 0
+
+
+async def test_lag_covers_an_exporter_that_waits_for_a_rate_limit_in_its_turn(harness: QueueHarness) -> None:
+    harness.hold |= {"runs", "limited"}
+    harness.limited.add("limited")
+    for name in harness.hold:
+        harness.enqueue(name)
+    async with harness.leading():
+        await harness.pass_time(1234)
+        assert (harness.queue.waiting, harness.queue.in_progress) == (0, 2)
+        assert harness.queue.delayed == 1
+        assert 1234 <= harness.queue.lag < 1240
+        harness.release("limited")
+        await let_tasks_run()
+        assert (harness.queue.delayed, harness.queue.lag) == (0, 0), "a run that does not wait is not late"
+        assert harness.queue.waits.rate_limit_seconds()["nexthink"] >= 1234
+
+
+async def test_waits_of_a_term_end_with_it(harness: QueueHarness) -> None:
+    harness.hold.add("limited")
+    harness.limited.add("limited")
+    harness.enqueue("limited")
+    async with harness.leading():
+        assert harness.queue.delayed == 1
+    assert (harness.queue.delayed, harness.queue.lag) == (0, 0)
 
 
 async def test_waiting_exporter_keeps_its_place_when_it_changes(harness: QueueHarness) -> None:

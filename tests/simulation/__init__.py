@@ -19,5 +19,6 @@ Where to start reading:
     damage.py       objects that this version of the operator would never write
     invalid_input_events.py  events with invalid objects and misleading replies
     invariants.py   what must hold after every step and at the end
+    outcomes.py     which outcomes of runs have a counter that begins with 0
     mutants.py      known bugs: the invariants must find each of them
 """

@@ -29,6 +29,7 @@ from .clock import EPOCH
 from .damages import Damages
 from .ending import Ending
 from .mails import MailChecks
+from .outcomes import unforeseen
 from .records import NOBODY, Excuses, Promise, Record, Seen, Violation, parse_time, status_of, summary
 from .requests import RequestChecks
 from .world import HOUR, ZONES, parsed
@@ -186,9 +187,8 @@ class Invariants:
             raise
 
     def _check_status(self, writer: str, old: Body, new: Body) -> None:
-        metadata = new["metadata"]
+        metadata, now = new["metadata"], self._simulation.now
         record = self._records[metadata["uid"]]
-        now = self._simulation.now
         before, after = status_of(old), new["status"]
         self._counts["writes"] += 1
         self._simulation.trace(writer, "writes status of", record.name, _differences(before, after))
@@ -200,10 +200,8 @@ class Invariants:
             record.noticed = True
             if now - record.created > MAX_NOTICE_SECONDS and self.excuses.undisturbed(record, record.created - 60, now):
                 self.violate("a new exporter is noticed late", record.name, f"after {now - record.created:.0f} s")
-        for entry in after.get("history", []):
+        for entry in (*after.get("history", []), *filter(None, (after.get("lastTest"),))):
             self._entry(record, entry, now)
-        if test := after.get("lastTest"):
-            self._entry(record, test, now)
         for promise in record.promises:
             if promise.noticed is None and promise.end <= now:
                 promise.noticed = now
@@ -213,6 +211,8 @@ class Invariants:
             self.violate("a write outside status", record.name, "spec")
         if {**metadata, "resourceVersion": ""} != {**old["metadata"], "resourceVersion": ""}:
             self.violate("a write outside status", record.name, "metadata")
+        for outcome in unforeseen(before, after):
+            self.violate("an outcome whose counter has no zero", record.name, outcome)
 
     def _attempted(self, writer: str, namespace: str, name: str) -> None:
         body = self._simulation.server.exporters.get((namespace, name))

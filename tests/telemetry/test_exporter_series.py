@@ -171,8 +171,12 @@ def test_exporter_that_sends_nothing_on_purpose_has_no_time_since_which_its_slot
 def test_last_send_is_also_known_after_its_entry_has_left_the_history() -> None:
     group = {"runId": "r", "groups": 1, "group": 1, "slotTime": "2026-02-01T00:00:00Z"}
     groups = [{**group, "sendTime": "2026-02-01T00:05:00Z"}, group]
-    found = shown(series_with(exporter(status={"history": [entry("Skipped", 1)], "sampledGroups": groups})))
+    status: dict[str, Any] = {"history": [entry("Skipped", 1)], "sampledGroups": groups}
+    found = shown(series_with(exporter(status=status)))
     assert found[("last_sent_timestamp_seconds", ())] == time("2026-02-01 00:05")
+    followed = {"runId": "r", "surveyId": "SV_1", "distributionId": "EMD_1", "sendTime": "2026-02-02T00:05:00Z"}
+    found = shown(series_with(exporter(status={**status, "followedDeliveries": [followed]})))
+    assert found[("last_sent_timestamp_seconds", ())] == time("2026-02-02 00:05")
 
 
 def test_times_at_which_credentials_expire_are_shown_by_side() -> None:

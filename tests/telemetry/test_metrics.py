@@ -1,14 +1,21 @@
 """The metrics that Prometheus scrapes."""
 
+import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 
+from hack import metrics_page
 from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Place, Reason
 from qualtrics_exporter.resource.status import HistoryEntry, RecipientCounts
+from qualtrics_exporter.telemetry import metric_definitions
+from qualtrics_exporter.telemetry.metric_definitions import Definition
 from qualtrics_exporter.telemetry.metrics import Metrics
+from qualtrics_exporter.telemetry.run_outcomes import run_outcomes
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -141,6 +148,82 @@ def test_only_the_leader_shows_the_series_of_exporters(metrics: Metrics) -> None
     assert not [s for s in series_of(metrics) if 'name="teams"' in s]
 
 
+def test_replica_without_exporter_metrics_shows_only_those_of_the_operator() -> None:
+    metrics = Metrics(per_exporter=False)
+    metrics.leading(True)
+    metrics.exporter(exporter(), True)
+    metrics.run_ended(exporter(), ended())
+    metrics.forget("dex", "teams", exporter().uid)
+    series = series_of(metrics)
+    assert not [s for s in series if 'name="teams"' in s]
+    assert series['runs_total{reason="Succeeded",result="Succeeded",trigger="Schedule"}'] == 1
+
+
+def test_every_outcome_of_a_run_is_counted_from_zero(metrics: Metrics) -> None:
+    """A rate sees an increase only if it has seen the value before."""
+    runs = {s: value for s, value in series_of(metrics).items() if s.startswith("runs_total{")}
+    assert set(runs.values()) == {0}
+    for outcome in (
+        'reason="SurveyNotFound",result="Failed",trigger="Schedule"',
+        'reason="DeliveryUnknown",result="Unknown",trigger="Request"',
+        'reason="QueryDrift",result="Held",trigger="Schedule"',
+        'reason="SlotOvertaken",result="Missed",trigger="Schedule"',
+        'reason="RunActive",result="Skipped",trigger="Request"',
+    ):
+        assert f"runs_total{{{outcome}}}" in runs
+    assert {reason for reason in Reason if Place.HISTORY in reason.places} - RESOLVED <= {
+        outcome[2] for outcome in run_outcomes()
+    }
+    assert len(runs) < 200
+    errors = {s: value for s, value in series_of(metrics).items() if s.startswith("internal_errors_total{")}
+    assert set(errors.values()) == {0}
+    assert len(errors) == 5
+
+
+RESOLVED = {
+    *(Reason.FOUND_LATER, Reason.SETTLED_AS_SENT, Reason.SETTLED_AS_NOT_SENT),
+    *(Reason.PARTLY_DELIVERED, Reason.DUPLICATE_SUPPRESSED, Reason.DISTRIBUTION_NOT_FOUND),
+}
+"""Reasons that an entry can get later. It is counted when it is written."""
+
+
+def test_entry_with_an_unknown_reason_is_counted_without_its_text(metrics: Metrics) -> None:
+    metrics.run_ended(exporter(), ended(reason='jane@example.com"\n'))
+    assert "jane" not in page(metrics)
+    assert series_of(metrics)['runs_total{reason="Other",result="Succeeded",trigger="Schedule"}'] == 1
+
+
+def test_runs_are_counted_by_how_long_they_waited_for_their_turn(metrics: Metrics) -> None:
+    metrics.run_claimed(45)
+    metrics.run_claimed(-3)  # a clock was set back
+    series = series_of(metrics)
+    assert series['run_queue_wait_seconds_bucket{le="60.0"}'] == 2
+    assert series['run_queue_wait_seconds_bucket{le="30.0"}'] == 1
+    assert (series["run_queue_wait_seconds_count"], series["run_queue_wait_seconds_sum"]) == (2, 45)
+
+
+def test_build_info_has_the_versions(metrics: Metrics) -> None:
+    (series,) = [s for s in series_of(metrics) if s.startswith("build_info{")]
+    assert f'version="{version("qualtrics-exporter")}"' in series
+    assert f'python="{platform.python_version()}"' in series
+
+
+def test_page_of_metrics_has_each_metric_of_the_table_once() -> None:
+    found = [d for d in vars(metric_definitions).values() if isinstance(d, Definition)]
+    table = [*metric_definitions.EXPORTER_METRICS, *metric_definitions.OPERATOR_METRICS]
+    assert sorted(d.name for d in table) == sorted({d.name for d in found})
+    for definition in table:
+        (line,) = [line for line in metrics_page.metrics().splitlines() if line.startswith(f"| `{definition.name}` |")]
+        assert f"| {definition.type} |" in line
+        assert all(f"`{label}`" in line for label in definition.labels)
+        assert definition.text in line
+        assert definition.text.endswith(".")
+
+
+def ended(reason: str = "Succeeded") -> HistoryEntry:
+    return HistoryEntry(id="r", trigger="Schedule", completion_time=NOW, result="Succeeded", reason=reason, message="")
+
+
 def test_remote_calls_are_counted_by_outcome_and_timed(metrics: Metrics) -> None:
     metrics.observe(Call())
     metrics.observe(Call(outcome="rate_limited", seconds=7))
@@ -178,7 +261,7 @@ def test_runs_are_counted_by_result_and_reason_and_recipients_by_stage(metrics: 
 
 
 def test_gauges_with_a_callback_are_read_at_each_scrape(metrics: Metrics) -> None:
-    waiting = [3, 2, 1]
+    waiting, may_lead = [3, 2, 1], True
     metrics.follow(
         exporters=lambda: 7,
         due=waiting.pop,
@@ -188,15 +271,21 @@ def test_gauges_with_a_callback_are_read_at_each_scrape(metrics: Metrics) -> Non
         blind=lambda: {"dex": 12.0},
         failing=lambda: 2,
         rate_limit_waits=lambda: {"qualtrics": 2.5},
+        may_lead=lambda: may_lead,
     )
+    metrics.exporter(exporter(), True)
 
     assert series_of(metrics)["due_exporters"] == 1
     series = series_of(metrics)
     assert series["due_exporters"] == 2
     assert (series["exporters"], series["schedule_lag_seconds"]) == (7, 1.5)
+    assert series_name("teams", "ready") in series
     assert series['rate_limit_wait_seconds_total{side="qualtrics"}'] == 2.5
     assert series['rate_limit_wait_seconds_total{side="nexthink"}'] == 0, "its rate begins with a zero"
     assert (series["scheduler_tick_age_seconds"], series["watch_age_seconds"]) == (0.1, 60)
+    may_lead = False
+    waiting.append(0)
+    assert series_name("teams", "ready") not in series_of(metrics), "its Lease has run out, but its work has not ended"
 
 
 def test_the_metrics_contain_no_address_and_no_created_series(metrics: Metrics) -> None:

@@ -189,6 +189,7 @@ class Operator:
             blind=self.watch.blind_seconds,
             failing=lambda: self.queue.failing,
             rate_limit_waits=self.queue.waits.rate_limit_seconds,
+            may_lead=lambda: self.election is None or self.election.leading,
         )
 
 

@@ -93,7 +93,7 @@ def figures_of(exporter: Exporter, *, ready: bool) -> Figures:
     newest = runs[0] if runs else None
     counts, previous = _audiences(runs)
     delivery = next((e.delivery for e in runs if e.delivery and _has_figures(e)), None)
-    expiry = getattr(status, "credentials_expiry", None)
+    expiry = status.credentials_expiry
     values = (
         int(ready),
         int(suspended),
@@ -135,8 +135,8 @@ def _has_figures(entry: HistoryEntry) -> bool:
 
 
 def _last_sent(status: Status, runs: Iterable[HistoryEntry]) -> datetime | None:
-    """When a distribution was last requested. The surveyed groups reach further back than the history."""
-    times = [*(entry.send_time for entry in runs), *(group.send_time for group in status.sampled_groups or [])]
+    """When a distribution was last requested. The other lists reach further back than the history."""
+    times = [one.send_time for one in (*runs, *(status.sampled_groups or ()), *(status.followed_deliveries or ()))]
     return max((time for time in times if time), default=None)
 
 

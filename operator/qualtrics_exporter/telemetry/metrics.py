@@ -9,6 +9,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import version
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -59,6 +60,7 @@ class Metrics:
         """The metrics of the operator, without the series of exporters."""
         self.exporters = ExporterSeries() if per_exporter else None
         self._leading = False
+        self._may_lead: Callable[[], bool] = lambda: True
         self._remote = self._counter(definitions.REMOTE_REQUESTS)
         self._remote_seconds = self._histogram(definitions.REMOTE_SECONDS)
         self._runs = self._counter(definitions.RUNS)
@@ -77,11 +79,12 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def text(self) -> Iterator[bytes]:
-        """The page for Prometheus, in pieces. Each is formatted when it is asked for, in any thread."""
-        for metric in self.registry.collect():
-            yield _text_of(metric)
-        if self.exporters and self._leading:
-            yield from self.exporters.pieces()
+        """The page for Prometheus, in pieces. Each is formatted when it is asked for, in any thread.
+
+        Call this in the event loop.
+        """
+        shown = self.exporters if self._leading and self._may_lead() else None
+        return chain(map(_text_of, self.registry.collect()), shown.pieces() if shown else ())
 
     def observe(self, call: Call) -> None:
         self._remote.labels(call.service, call.operation, call.outcome).inc()
@@ -121,8 +124,14 @@ class Metrics:
         blind: Callable[[], Mapping[str, float]],
         failing: Callable[[], int],
         rate_limit_waits: Callable[[], Mapping[str, float]],
+        may_lead: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Set the functions to call at each scrape. They are called in a thread, so they must only read."""
+        """Set the functions to call at each scrape. They are called in a thread, so they must only read.
+
+        Only `may_lead` is called in the event loop: whether another replica certainly does not lead. A process that was
+        paused may still have the work of its last term.
+        """
+        self._may_lead = may_lead
         self._gauge(definitions.EXPORTERS).set_function(exporters)
         self._gauge(definitions.DUE).set_function(due)
         self._gauge(definitions.LAG).set_function(lag)
