@@ -18,7 +18,6 @@ POLICIES = ("send-requests", "send-by-schedule", "max-recipients", "from-address
 RESOURCES = {
     "ValidatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
     "ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
-    "ConfigMap": "/api/v1/namespaces/qualtrics-exporter/configmaps",
 }
 PARAMETERS = {
     "max-recipients": {"_default": "100"},
@@ -29,19 +28,28 @@ PARAMETERS = {
 
 @pytest.fixture(scope="module")
 def namespaces(cluster: ControlPlane) -> Iterator[Mapping[str, str]]:
-    """A namespace for each sample policy, in which it is in force, by the name of the policy."""
+    """A namespace for each sample policy, in which it is in force, with its ConfigMap, by the name of the policy.
+
+    The policies get new names, so that those of an existing cluster stay as they are.
+    """
     run = secrets.token_hex(3)
     names = {policy: cluster.namespace(f"{policy}-{run}") for policy in POLICIES}
-    cluster.namespace("qualtrics-exporter")
     paths = []
     try:
         for policy, namespace in names.items():
             for item in yaml.safe_load_all((FOLDER / f"{policy}.yaml").read_text()):
+                if item["kind"] == "ConfigMap":
+                    item["metadata"]["namespace"] = namespace
+                    item["data"] = {key or namespace: value for key, value in PARAMETERS[policy].items()}
+                    cluster.put(f"/api/v1/namespaces/{namespace}/configmaps/{item['metadata']['name']}", item)
+                    continue
+                item["metadata"]["name"] = f"{run}.{item['metadata']['name']}"
                 if item["kind"] == "ValidatingAdmissionPolicyBinding":
+                    item["spec"]["policyName"] = f"{run}.{item['spec']['policyName']}"
                     selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
                     item["spec"]["matchResources"] = {"namespaceSelector": selector}
-                if item["kind"] == "ConfigMap":
-                    item["data"] = {key or namespace: value for key, value in PARAMETERS[policy].items()}
+                    if "paramRef" in item["spec"]:
+                        item["spec"]["paramRef"]["namespace"] = namespace
                 paths.insert(0, f"{RESOURCES[item['kind']]}/{item['metadata']['name']}")
                 cluster.put(paths[0], item)
         for policy, namespace in names.items():

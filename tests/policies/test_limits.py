@@ -74,8 +74,8 @@ class TestMaxRecipients:
     def test_an_administrator_gives_a_namespace_another_limit(
         self, manifest: dict[str, Any], editor: User, cluster: ControlPlane, namespaces: Mapping[str, str]
     ) -> None:
-        parameters = "/api/v1/namespaces/qualtrics-exporter/configmaps/max-recipients"
         namespace = namespaces["max-recipients"]
+        parameters = f"/api/v1/namespaces/{namespace}/configmaps/max-recipients"
         manifest["spec"]["maxRecipients"] = 200
         assert not editor.create(manifest).ok
         cluster.merge(parameters, {"data": {namespace: "200"}})
@@ -130,13 +130,13 @@ class TestFromAddresses:
         if refused:
             namespace = namespaces["from-addresses"]
             assert f"the namespace {namespace} must not use the address {refused} as" in response.message
-            assert "the ConfigMap qualtrics-exporter/from-addresses" in response.message
+            assert f"the ConfigMap {namespace}/from-addresses" in response.message
 
     def test_a_changed_address_is_checked_and_suspending_is_always_possible(
         self, manifest: dict[str, Any], editor: User, cluster: ControlPlane, namespaces: Mapping[str, str]
     ) -> None:
         name, namespace = manifest["metadata"]["name"], namespaces["from-addresses"]
-        parameters = "/api/v1/namespaces/qualtrics-exporter/configmaps/from-addresses"
+        parameters = f"/api/v1/namespaces/{namespace}/configmaps/from-addresses"
         manifest["spec"]["qualtrics"].pop("replyToEmail", None)
         manifest["spec"]["qualtrics"] |= {"allowCustomFromDomain": True, "fromEmail": "surveys@example.com"}
         assert editor.create(manifest).ok

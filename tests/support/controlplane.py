@@ -228,6 +228,7 @@ class ControlPlane(ApiCalls):
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None, content_type: str) -> tuple[int, bytes]:
         return self.send_as(self.kubeconfig, method, path, body, content_type)
+
     def _path(self, *parts: str) -> Path:
         if not self._folder:
             raise ControlPlaneError("the control plane is not running")
