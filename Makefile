@@ -37,11 +37,13 @@ demo: $(READY) ## Run a complete example: an API server, the sandbox, the operat
 
 test: lint check-generated check-go ## Run everything that CI checks
 	$(BIN)/python -m hack.programs
+	$(BIN)/python -m hack.linters
 	$(BIN)/python -m hack.node
 	QUALTRICS_EXPORTER_TEST_SEED=$(SEED) $(BIN)/pytest -m "not long" --hypothesis-seed=$(SEED) $(WORKERS)
 
 test-long: lint check-generated check-go ## Run everything that CI checks, and the long tests
 	$(BIN)/python -m hack.programs
+	$(BIN)/python -m hack.linters
 	$(BIN)/python -m hack.node
 	$(BIN)/pytest -m "long or not long" $(WORKERS)
 

@@ -9,6 +9,8 @@ Generated files:
     metrics_page.py `docs/metrics.md`, from the table of metrics
     chart.py        the JSON Schema and the README of the chart, from its `values.yaml`
     kustomize.py    `config/`, from the chart
+    dashboard.py    the dashboard for Grafana, from `dashboard_panels.py`
+    dashboard_panels.py  its panels and their expressions
     argocd.py       `argocd/argocd-cm.yaml`, from the scripts next to it
 
 Documentation:
@@ -19,6 +21,7 @@ Builders. Their results are in `.tools/`:
 
     build.py        builds a result once, and shows the progress
     programs.py     Kubernetes and Helm, compiled from `tests/programs`
+    linters.py      kube-score, compiled from `tests/linters`
     debian.py       programs and the base of the image, from Debian packages
     image/          the image of the operator: `make image`
     node/           a real one-node cluster on this machine

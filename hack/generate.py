@@ -4,6 +4,7 @@
 - `docs/reference.md`, `docs/reasons.md` and `docs/reasons/` (`pages.py`), and `docs/metrics.md` (`metrics_page.py`)
 - the JSON Schema and the README of the chart (`chart.py`)
 - `argocd/argocd-cm.yaml` (`argocd.py`)
+- the dashboard of the chart for Grafana (`dashboard.py`)
 - `config/` for kustomize (`kustomize.py`), which it renders from the chart with the Helm of `programs.py`
 
 With `--check`, it writes nothing and exits with 1 if a file is stale. CI runs this as `make check-generated`.
@@ -12,7 +13,7 @@ With `--check`, it writes nothing and exits with 1 if a file is stale. CI runs t
 import argparse
 import sys
 
-from hack import argocd, chart, kustomize, metrics_page, pages
+from hack import argocd, chart, dashboard, kustomize, metrics_page, pages
 from hack.build import BuildError
 from hack.files import ROOT, write
 from qualtrics_exporter.resource.crd import crd_yaml
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hack.generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, and exit with 1 if a file is stale")
     check = parser.parse_args(arguments).check
-    up_to_date = write({**from_models(), **argocd.generated()}, ROOT, check=check)
+    up_to_date = write({**from_models(), **argocd.generated(), **dashboard.generated()}, ROOT, check=check)
     up_to_date &= write(chart.generated(ROOT / chart.FOLDER), ROOT / chart.FOLDER, check=check)
     # The last, because it renders the chart with the files that were just written.
     up_to_date &= write(kustomize.generated(), ROOT, check=check)

@@ -42,12 +42,14 @@ MONITORING_KINDS = ("PrometheusRule", "ServiceMonitor")
 CHART = "charts/qualtrics-exporter"
 FILES = {"Role": "rbac", "RoleBinding": "rbac", "ClusterRole": "rbac", "ClusterRoleBinding": "rbac"}
 INSTANCE = r"app.kubernetes.io\/instance"
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 DEPLOYMENT_NAME_FIELDS = {
     "Deployment": (
         "spec/template/spec/containers/env/value",  # the name of the Lease; no other variable has this value
         f"metadata/labels/{INSTANCE}",
         f"spec/selector/matchLabels/{INSTANCE}",
         f"spec/template/metadata/labels/{INSTANCE}",
+        f"spec/template/spec/affinity/podAntiAffinity/{PREFERRED}/podAffinityTerm/labelSelector/matchLabels/{INSTANCE}",
     ),
     "PodDisruptionBudget": (f"spec/selector/matchLabels/{INSTANCE}",),
     "Role": ("rules/resourceNames",),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hack.reason_examples import EXAMPLES, Example
-from qualtrics_exporter.resource.crd import crd
+from qualtrics_exporter.resource.crd import CATEGORY, crd
 from qualtrics_exporter.resource.names import GROUP, KIND, VERSION
 from qualtrics_exporter.resource.reasons import Kind, Place, Reason
 from qualtrics_exporter.resource.rules import CEL_RULES
@@ -60,6 +60,23 @@ def reference() -> str:
     for column in version["additionalPrinterColumns"]:
         wide = " (wide)" if column.get("priority") else ""
         lines.append(f"| {column['name']}{wide} | `{column['jsonPath']}` | {column['description']} |")
+    lines += [
+        "",
+        "## Selecting by field",
+        "",
+        f"`kubectl get {CATEGORY}` lists all exporters. With `--field-selector`, `kubectl get` and watches return only "
+        "those with a value of these fields. A field that is not set has no value, so use `spec.suspend!=true` for "
+        "exporters that are not suspended.",
+        "",
+        *(f"- `{field['jsonPath'].removeprefix('.')}`" for field in version["selectableFields"]),
+        "",
+        "```sh",
+        "kubectl get qex --all-namespaces --field-selector spec.schedule.frequency=Hourly,spec.suspend!=true",
+        "```",
+        "",
+        "Kubernetes 1.31 and newer select by these fields. Kubernetes 1.30 ignores them in the CRD, and rejects the "
+        "selector. Older versions reject the CRD.",
+    ]
     return "\n".join(lines) + "\n"
 
 

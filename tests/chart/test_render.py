@@ -284,6 +284,23 @@ def test_pods_have_the_common_labels_and_pod_labels_take_precedence(helm: Helm) 
     assert {"team": "surveys", "tier": "batch"}.items() <= template["metadata"]["labels"].items()
 
 
+def test_pods_prefer_a_node_without_another_pod_of_the_release_unless_the_values_say_otherwise(helm: Helm) -> None:
+    def affinity(values: dict[str, Any]) -> tuple[Any, Any]:
+        spec = only("Deployment", helm.template("surveys", values=values))["spec"]
+        return spec["template"]["spec"]["affinity"], spec["selector"]
+
+    default, selector = affinity({})
+    (preferred,) = default["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert preferred["podAffinityTerm"] == {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": selector,
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+    node = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+    assert affinity({"affinity": node})[0] == default | node
+    assert affinity({"affinity": {"podAntiAffinity": {}}})[0] == {"podAntiAffinity": {}}
+
+
 def test_topology_spread_without_a_selector_selects_the_pods_of_the_operator(helm: Helm) -> None:
     combination = CHART / "ci" / "everything-values.yaml"
     spec = only("Deployment", helm.template("surveys", "--values", str(combination)))["spec"]

@@ -166,6 +166,9 @@ def test_overlay_sets_namespace_image_and_name_prefix_in_all_objects(
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert container["image"] == f"{IMAGE}:1.2.3"
     assert deployment["metadata"]["name"] == f"team-{NAME}"
+    affinity = deployment["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"]
+    (preferred,) = affinity["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert preferred["podAffinityTerm"]["labelSelector"] == deployment["spec"]["selector"]
     assert only(objects, "Namespace", "surveys")
     for body in objects:
         assert body["metadata"].get("namespace", "surveys") == "surveys"

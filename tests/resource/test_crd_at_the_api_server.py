@@ -2,8 +2,10 @@
 
 import json
 import re
+import subprocess
 from copy import deepcopy
 from typing import Any, cast
+from urllib.parse import quote
 
 import kubernetes
 import pytest
@@ -13,7 +15,7 @@ from hack.files import ROOT
 from qualtrics_exporter.resource.crd import crd
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.names import GROUP, KIND, PLURAL, VERSION
-from tests.resource.manifests import changed
+from tests.resource.manifests import REMOVED, changed
 from tests.support.controlplane import ControlPlane
 from tests.support.waiting import eventually
 
@@ -258,6 +260,39 @@ def test_kubectl_get_shows_the_columns_of_an_exporter_after_a_run(cluster: Contr
         "MESSAGE": "All is well.",
     }
     assert re.fullmatch(r"\d+[a-z]\w*", output["LAST SUCCESS"])
+
+
+def test_kubectl_lists_exporters_by_category_and_selects_them_by_field(cluster: ControlPlane, namespace: str) -> None:
+    exporters = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}"
+    for name, changes in {
+        "another": {"qualtrics.surveyId": "SV_another00001", "suspend": REMOVED},
+        "daily": {"schedule.frequency": "Daily", "schedule.dayOfWeek": REMOVED},
+        "suspended": {"suspend": True},
+    }.items():
+        manifest = changed(changes, name=name, namespace=namespace)
+        cluster.put(f"{exporters}/{name}", manifest)
+
+    def select(selector: str) -> list[str]:
+        listed = cluster.read(f"{exporters}?fieldSelector={quote(selector)}")
+        return [item["metadata"]["name"] for item in listed["items"]]
+
+    expected = {
+        "spec.schedule.frequency=Daily": ["daily"],
+        "spec.suspend=true": ["suspended"],
+        "spec.suspend!=true": ["another", "daily"],
+        "spec.suspend=false": ["daily"],  # a field that is not set is neither true nor false
+        "spec.qualtrics.surveyId=SV_another00001": ["another"],
+        "spec.schedule.frequency=Weekly,spec.suspend!=true": ["another"],
+    }
+    assert {selector: select(selector) for selector in expected} == expected
+
+    def kubectl_get(*args: str) -> subprocess.CompletedProcess[str]:
+        return cluster.kubectl("get", "qualtrics", "--output=name", "-n", namespace, *args, check=False)
+
+    selected = kubectl_get("--field-selector=spec.suspend=true")
+    assert selected.stdout == f"{KIND.lower()}.{GROUP}/suspended\n", selected.stderr
+    refused = kubectl_get("--field-selector=spec.dryRun=true")
+    assert "field label not supported: spec.dryRun" in refused.stderr
 
 
 def test_the_api_server_accepts_all_samples(cluster: ControlPlane) -> None:

@@ -158,6 +158,19 @@ class ControlPlane(ApiCalls):
             self._clients[path] = kubernetes.config.new_client_from_config(str(path))  # type: ignore[no-untyped-call]
         return self._clients[path]
 
+    def send_as(
+        self, kubeconfig: Path, method: str, path: str, body: Any = None, content_type: str = "application/json"
+    ) -> tuple[int, bytes]:
+        """Send one request as the user of a kubeconfig, and return the HTTP status and the body of the response."""
+        client = self.api(kubeconfig)
+        headers = {"Accept": "application/json", **({"Content-Type": content_type} if body is not None else {})}
+        client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
+        # The client encodes a body as JSON only if the content type contains json.
+        sent = body if body is None or "json" in content_type else json.dumps(body)
+        url = client.configuration.host + path
+        reply = client.call_api(method, url, headers, sent, _request_timeout=HANG_SECONDS)
+        return reply.status, reply.read()
+
     def install_crds(self) -> None:
         """Apply the CRDs of the operator, and wait until they are established."""
         crds = f"--filename={ROOT / 'crds'}"
@@ -214,14 +227,7 @@ class ControlPlane(ApiCalls):
     # Implementation
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None, content_type: str) -> tuple[int, bytes]:
-        client = self.api()
-        headers = {"Accept": "application/json", **({"Content-Type": content_type} if body is not None else {})}
-        client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
-        # The client encodes a body as JSON only if the content type contains json.
-        sent = body if body is None or "json" in content_type else json.dumps(body)
-        url = client.configuration.host + path
-        reply = client.call_api(method, url, headers, sent, _request_timeout=HANG_SECONDS)
-        return reply.status, reply.read()
+        return self.send_as(self.kubeconfig, method, path, body, content_type)
 
     def _path(self, *parts: str) -> Path:
         if not self._folder:

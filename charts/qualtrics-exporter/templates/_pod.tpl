@@ -56,3 +56,18 @@ a rolling update together with the type Recreate. So the chart sets all of them.
 {{- end -}}
 {{- toYaml $strategy -}}
 {{- end -}}
+
+{{/*
+The affinity, by default with a preference for nodes without another pod of the release. It ignores the pods of the
+previous version, which an update removes.
+*/}}
+{{- define "qualtrics-exporter.affinity" -}}
+{{- $affinity := merge (dict) (.Values.affinity | default dict) -}}
+{{- if not (hasKey $affinity "podAntiAffinity") -}}
+{{- $selector := dict "matchLabels" (include "qualtrics-exporter.selectorLabels" . | fromYaml) -}}
+{{- $term := dict "topologyKey" "kubernetes.io/hostname" "labelSelector" $selector "matchLabelKeys" (list "pod-template-hash") -}}
+{{- $preferred := list (dict "weight" 100 "podAffinityTerm" $term) -}}
+{{- $_ := set $affinity "podAntiAffinity" (dict "preferredDuringSchedulingIgnoredDuringExecution" $preferred) -}}
+{{- end -}}
+{{- toYaml $affinity -}}
+{{- end -}}

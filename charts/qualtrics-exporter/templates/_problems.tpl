@@ -2,9 +2,9 @@
 Required values that are empty or `null`: one sentence per line. The other checks and the templates rely on these values.
 */}}
 {{- define "qualtrics-exporter.missing" -}}
-{{- $sections := list "leaderElection" "proxy" "privateCA" "logging" "metrics" "http" "image" "crds" "serviceAccount" "rbac" "service" "serviceMonitor" "prometheusRule" "prometheusRule.thresholds" "networkPolicy" "podDisruptionBudget" "startupProbe" "livenessProbe" "readinessProbe" -}}
+{{- $sections := list "leaderElection" "proxy" "privateCA" "logging" "metrics" "http" "image" "crds" "serviceAccount" "rbac" "service" "serviceMonitor" "prometheusRule" "prometheusRule.thresholds" "grafanaDashboard" "networkPolicy" "podDisruptionBudget" "startupProbe" "livenessProbe" "readinessProbe" -}}
 {{- $words := list "timeZone" "logging.format" "logging.level" "image.repository" "image.pullPolicy" "prometheusRule.runbookUrl" -}}
-{{- $switches := list "allowHttp" "metrics.perExporter" "leaderElection.enabled" "crds.enabled" "crds.keep" "serviceAccount.create" "rbac.create" "rbac.aggregateClusterRoles" "serviceMonitor.enabled" "serviceMonitor.honorLabels" "prometheusRule.enabled" "networkPolicy.enabled" "podDisruptionBudget.enabled" -}}
+{{- $switches := list "allowHttp" "metrics.perExporter" "leaderElection.enabled" "crds.enabled" "crds.keep" "serviceAccount.create" "rbac.create" "rbac.aggregateClusterRoles" "serviceMonitor.enabled" "serviceMonitor.honorLabels" "prometheusRule.enabled" "grafanaDashboard.enabled" "networkPolicy.enabled" "podDisruptionBudget.enabled" -}}
 {{- $numbers := list "replicaCount" "maxConcurrentRuns" "http.port" "service.port" "terminationGracePeriodSeconds" "revisionHistoryLimit" -}}
 {{- range list "overdueIntervals" "audienceFactor" "audienceMinimum" "undeliveredShare" "suspendedFor" "credentialsDays" "queueLagSeconds" "limitedShare" "waitingRequests" }}{{ $numbers = append $numbers (printf "prometheusRule.thresholds.%s" .) }}{{ end -}}
 {{- /* The defaults of Kubernetes are stricter: one second to answer, half a minute to start. */ -}}
@@ -74,7 +74,7 @@ nameOverride is {{ .nameOverride | quote }}, which is not a valid name: use at m
 {{- if and .fullnameOverride (or (gt (len .fullnameOverride) 52) (not (regexMatch $name .fullnameOverride))) }}
 fullnameOverride is {{ .fullnameOverride | quote }}, which is not a valid name: use at most 52 lower case letters, digits and -, beginning with a letter.
 {{- end }}
-{{- range $where, $labels := dict "commonLabels" .commonLabels "podLabels" .podLabels "serviceMonitor.labels" .serviceMonitor.labels "prometheusRule.labels" .prometheusRule.labels }}
+{{- range $where, $labels := dict "commonLabels" .commonLabels "podLabels" .podLabels "serviceMonitor.labels" .serviceMonitor.labels "prometheusRule.labels" .prometheusRule.labels "grafanaDashboard.labels" .grafanaDashboard.labels }}
 {{- range $label, $_ := $labels }}
 {{- if regexMatch "^(helm\\.sh/chart|app\\.kubernetes\\.io/(name|instance|component|version|managed-by|part-of))$" $label }}
 {{ $where }} has {{ $label }}, which the chart sets: remove it. To change app.kubernetes.io/name, use nameOverride.

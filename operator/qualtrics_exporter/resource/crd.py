@@ -26,6 +26,14 @@ ACCEPTED = {
 }
 """Not `pattern` and `minLength`, because their errors do not help users. Write a `Rule` instead."""
 
+CATEGORY = "qualtrics"
+"""A name for all kinds of the operator: `kubectl get qualtrics`."""
+
+SELECTABLE_FIELDS = (".spec.schedule.frequency", ".spec.suspend", ".spec.qualtrics.surveyId")
+"""Fields that `kubectl get --field-selector` accepts. They are strings or booleans outside of arrays, because the API
+server supports no other types except integers.
+"""
+
 _HEADER = f"""\
 # Generated from operator/qualtrics_exporter/resource by `make generate`: change the models instead.
 # kubectl explain {KIND.lower()}.spec shows what every field means.
@@ -120,6 +128,7 @@ def crd() -> dict[str, Any]:
                 "plural": PLURAL,
                 "singular": KIND.lower(),
                 "shortNames": ["qex"],
+                "categories": [CATEGORY],
             },
             "scope": "Namespaced",
             "versions": [
@@ -129,6 +138,7 @@ def crd() -> dict[str, Any]:
                     "storage": True,
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": _columns(),
+                    "selectableFields": [{"jsonPath": path} for path in SELECTABLE_FIELDS],
                     "schema": {"openAPIV3Schema": root},
                 }
             ],

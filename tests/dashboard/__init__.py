@@ -1,0 +1,1 @@
+"""The dashboard for Grafana, with a real Prometheus that scrapes a real operator."""
