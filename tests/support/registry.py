@@ -6,15 +6,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from hack.node.node import Node
 from hack.release import programs
 from tests.support.waiting import eventually
 
 
 class LocalRegistry:
-    """A context manager that runs a registry on 127.0.0.1, without TLS. Its content is in memory."""
+    """A context manager that runs a registry on 127.0.0.1, without TLS. Its content is in memory.
 
-    def __init__(self, folder: Path) -> None:
+    With a node, it runs in the network of the node, which is isolated. Only `node.run` and the node reach it.
+    """
+
+    def __init__(self, folder: Path, node: Node | None = None) -> None:
         self._log = folder / "registry.log"
+        self._node = node
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -29,7 +34,9 @@ class LocalRegistry:
         return self._log.read_text()
 
     def __enter__(self) -> Self:
-        command = [programs.crane(), "registry", "serve", "--address", "127.0.0.1:0"]
+        command = [str(programs.crane()), "registry", "serve", "--address", "127.0.0.1:0"]
+        if self._node:
+            command = [*self._node.network_command, *command]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         eventually(self._listens, "the registry serves")
