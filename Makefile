@@ -26,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SEED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-node test-release test-pythons test-fast simulate node image bench bench-docs measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build release check-release verify-release clean
+.PHONY: help demo test test-long test-node test-release test-pythons test-fast simulate node image bench bench-docs measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build release login-registry check-release verify-release clean
 .NOTPARALLEL:
 
 help: ## Show all targets
@@ -130,6 +130,10 @@ build: $(READY) ## Build the wheel and the source distribution into dist/, and c
 
 check-release: $(READY) ## Check that this commit is a release: one version everywhere, a changelog, a tag
 	$(BIN)/python -m hack.release check
+
+login-registry: $(READY) ## Store REGISTRY_PASSWORD of REGISTRY_USER, from the environment, for `make release`
+	@$(BIN)/python -m hack.release login --registry $(or $(REGISTRY),$(error Set REGISTRY, such as registry.example.com)) \
+	  --user $(or $(REGISTRY_USER),$(error Set REGISTRY_USER))
 
 release: $(READY) ## Publish this commit in REGISTRY: KEY signs, IMAGES are archives of `make image`, REHEARSAL=1 tries it
 	$(BIN)/python -m hack.release publish --registry $(or $(REGISTRY),$(error Set REGISTRY, such as registry.example.com)) \

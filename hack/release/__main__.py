@@ -1,6 +1,7 @@
 """Makes and verifies releases: `make release REGISTRY=registry.example.com`. See docs/releasing.md."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def main(arguments: list[str] | None = None) -> None:
         case "packages":
             for path in distributions.build(ROOT / "dist"):
                 print(path.relative_to(ROOT))
+        case "login":
+            oci.login(wanted.registry, wanted.user, os.environ["REGISTRY_PASSWORD"])
         case "publish":
             target = Target(wanted.registry.rstrip("/"), wanted.plain_http)
             Release(target, oci.Signer(wanted.key), wanted.images, wanted.rehearsal).make()
@@ -35,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
     steps = commands.add_subparsers(dest="step", required=True)
     checking = steps.add_parser("check", help="check that this commit is a release, and print its version")
     steps.add_parser("packages", help="build the wheel and the source distribution into dist/")
+    login = steps.add_parser("login", help="store the password in the variable REGISTRY_PASSWORD for later steps")
+    login.add_argument("--registry", required=True, help="such as registry.example.com, with an optional path")
+    login.add_argument("--user", required=True)
     publishing = steps.add_parser("publish", help="check, build, push, sign and verify")
     verifying = steps.add_parser("verify", help="verify what is published")
     for step in (publishing, verifying):

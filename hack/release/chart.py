@@ -14,6 +14,7 @@ from pathlib import Path
 from hack import chart
 from hack.build import BuildError
 from hack.helm import CHART, Helm
+from hack.release import index
 
 IMAGE = "qualtrics-exporter/qualtrics-exporter"
 """The repository of the image, which is also the default of the value `image.repository`."""
@@ -41,6 +42,27 @@ def set_registry(folder: Path, registry: str, version: str) -> None:
     description = folder / "Chart.yaml"
     images = f"  artifacthub.io/images: |\n    - name: controller\n      image: {registry}/{IMAGE}:{version}\n"
     description.write_text(description.read_text("utf-8") + images, "utf-8")
+
+
+def hub_metadata(content: bytes, layout: Path) -> str:
+    """Write the layout of the artifact from which Artifact Hub reads `artifacthub-repo.yml`, and return its digest."""
+    configuration, configuration_size = index.write_blob(layout, b"{}")
+    digest, size = index.write_blob(layout, content)
+    kind = "application/vnd.cncf.artifacthub"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": index.MANIFEST,
+        "config": {"mediaType": f"{kind}.config.v1+yaml", "digest": configuration, "size": configuration_size},
+        "layers": [
+            {
+                "mediaType": f"{kind}.repository-metadata.layer.v1.yaml",
+                "digest": digest,
+                "size": size,
+                "annotations": {"org.opencontainers.image.title": "artifacthub-repo.yml"},
+            }
+        ],
+    }
+    return index.write_layout(layout, manifest, index.MANIFEST)
 
 
 def same_content(first: bytes, second: bytes) -> bool:

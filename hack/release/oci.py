@@ -29,6 +29,12 @@ PROVENANCE = "slsaprovenance1"
 """The types of attestations, as cosign names them."""
 
 
+def login(registry: str, user: str, password: str) -> None:
+    """Store a password where crane, cosign and Helm find it: in the settings of docker."""
+    host = registry.partition("/")[0]
+    _run([str(programs.crane()), "auth", "login", host, "--username", user, "--password-stdin"], given=password)
+
+
 def digest(name: str) -> str | None:
     """Return the digest of a tag, or None if the registry does not have it."""
     done = _run([str(programs.crane()), "digest", name], check=False)
@@ -131,10 +137,10 @@ def _no_services() -> Iterator[list[str]]:
         yield flags
 
 
-def _run(command: list[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str], *, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         command,
-        stdin=subprocess.DEVNULL,
+        input=given,
         capture_output=True,
         text=True,
         env={**os.environ, "COSIGN_PASSWORD": os.environ.get("COSIGN_PASSWORD", "")},

@@ -63,6 +63,7 @@ class Release:
         image_digest = self.push_image(version, images)
         chart_digest = self.push_chart(version)
         self.sign(version, images, image_digest, chart_digest)
+        self.push_hub_metadata()
         verify(self.target, version, oci.Verifier(self.public_key))
 
     @property
@@ -118,6 +119,12 @@ class Release:
             raise BuildError(f"{name} was pushed, but the registry does not have it.")
         report("chart", f"oci://{name}@{published}")
         return published
+
+    def push_hub_metadata(self) -> None:
+        """Push the metadata that Artifact Hub reads. Unlike a version, it is replaced by each release."""
+        layout = self.folder / "artifacthub"
+        chart.hub_metadata((ROOT / "artifacthub-repo.yml").read_bytes(), layout)
+        oci.push(layout, f"{self.target.registry}/{CHART}:artifacthub.io")
 
     def sign(self, version: str, images: Sequence[Image], image_digest: str, chart_digest: str) -> None:
         """Sign the index with its images, and the chart. Attach the SBOM of each image, and the provenance of both."""
