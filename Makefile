@@ -26,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SEED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-node test-release test-pythons test-fast simulate node image bench bench-docs measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build release login-registry check-release verify-release clean
+.PHONY: help demo test test-long test-node test-release test-pythons test-fast simulate node image bench bench-docs measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build release release-key login-registry check-release verify-release clean
 .NOTPARALLEL:
 
 help: ## Show all targets
@@ -130,6 +130,9 @@ build: $(READY) ## Build the wheel and the source distribution into dist/, and c
 
 check-release: $(READY) ## Check that this commit is a release: one version everywhere, a changelog, a tag
 	$(BIN)/python -m hack.release check
+
+release-key: $(READY) ## Create the key that signs releases: cosign.key with a password, and cosign.pub
+	@$(BIN)/python -m hack.release key
 
 login-registry: $(READY) ## Store REGISTRY_PASSWORD of REGISTRY_USER, from the environment, for `make release`
 	@$(BIN)/python -m hack.release login --registry $(or $(REGISTRY),$(error Set REGISTRY, such as registry.example.com)) \

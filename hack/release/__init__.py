@@ -13,6 +13,5 @@ The steps together:
 
     steps.py          the order of the steps
     __main__.py       the command line
-
-`tools/` and `lint/` are Go modules, which pin programs. `programs.py` compiles these programs.
+    programs.py       compiles crane, cosign and actionlint, which the Go modules in `tools` and `lint` pin
 """

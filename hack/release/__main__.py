@@ -2,13 +2,14 @@
 
 import argparse
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 from hack.build import BuildError
 from hack.files import ROOT
 from hack.helm import HelmError
-from hack.release import distributions, oci
+from hack.release import distributions, oci, programs
 from hack.release.steps import Release, Target, verify
 from hack.release.version import check
 
@@ -22,6 +23,8 @@ def main(arguments: list[str] | None = None) -> None:
         case "packages":
             for path in distributions.build(ROOT / "dist"):
                 print(path.relative_to(ROOT))
+        case "key":
+            subprocess.run([programs.cosign(), "generate-key-pair"], check=False)
         case "login":
             oci.login(wanted.registry, wanted.user, os.environ["REGISTRY_PASSWORD"])
         case "publish":
@@ -38,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     steps = commands.add_subparsers(dest="step", required=True)
     checking = steps.add_parser("check", help="check that this commit is a release, and print its version")
     steps.add_parser("packages", help="build the wheel and the source distribution into dist/")
+    steps.add_parser("key", help="create cosign.key and cosign.pub in the current folder")
     login = steps.add_parser("login", help="store the password in the variable REGISTRY_PASSWORD for later steps")
     login.add_argument("--registry", required=True, help="such as registry.example.com, with an optional path")
     login.add_argument("--user", required=True)

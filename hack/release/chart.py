@@ -19,6 +19,9 @@ from hack.release import index
 IMAGE = "qualtrics-exporter/qualtrics-exporter"
 """The repository of the image, which is also the default of the value `image.repository`."""
 
+EXAMPLE = "registry.example.com"
+"""The registry in the documentation."""
+
 
 def package(registry: str, version: str, folder: Path, *, source: Path = CHART) -> Path:
     """Write the package of the chart into a folder, and return its path."""
@@ -38,7 +41,7 @@ def set_registry(folder: Path, registry: str, version: str) -> None:
         raise BuildError(f'{values} must have the line `  registry: ""` once, and has it {count} times.')
     values.write_text(text, "utf-8")
     for name, generated in chart.generated(folder).items():
-        (folder / name).write_text(generated, "utf-8")
+        (folder / name).write_text(generated.replace(f"oci://{EXAMPLE}/", f"oci://{registry}/"), "utf-8")
     description = folder / "Chart.yaml"
     images = f"  artifacthub.io/images: |\n    - name: controller\n      image: {registry}/{IMAGE}:{version}\n"
     description.write_text(description.read_text("utf-8") + images, "utf-8")

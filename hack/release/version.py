@@ -1,6 +1,7 @@
 """Checks the version of a release before anything is built: `python -m hack.release check`.
 
-pyproject.toml, Chart.yaml, the changelog and the tag of the commit have the same version, and nothing is uncommitted.
+pyproject.toml, Chart.yaml, the commands in the documentation, the changelog and the tag of the commit have the same
+version, and nothing is uncommitted.
 A rehearsal checks only the files that are published: it needs no section in the changelog and no tag.
 """
 
@@ -16,6 +17,14 @@ from hack.files import ROOT
 PROJECT = "pyproject.toml"
 CHART = "charts/qualtrics-exporter/Chart.yaml"
 CHANGELOG = "CHANGELOG.md"
+PAGES = (
+    "README.md",
+    "charts/qualtrics-exporter/README.md",
+    "docs/image.md",
+    "docs/operating.md",
+    "docs/releasing.md",
+)
+"""The pages with commands for a version: `qualtrics-exporter --version 0.1.0`, or `qualtrics-exporter:0.1.0`."""
 SEMANTIC = re.compile(r"\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?")
 
 
@@ -44,6 +53,10 @@ def _file_problems(root: Path, version: str) -> list[str]:
         for key in ("version", "appVersion")
         if str(chart[key]) != version
     ]
+    for page in PAGES:
+        named = re.findall(r"/qualtrics-exporter(?: --version |:)(\d[\w.-]*\w)", (root / page).read_text("utf-8"))
+        if other := sorted(set(named) - {version}):
+            problems.append(f"{page} has commands for {', '.join(other)}: write {version}.")
     if not SEMANTIC.fullmatch(version):
         problems.append(f"{version} is not a semantic version, which charts need: use a version such as 0.2.0.")
     return problems

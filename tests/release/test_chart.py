@@ -44,6 +44,8 @@ def test_published_chart_differs_only_in_the_registry(package: Path, tmp_path: P
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {f"qualtrics-exporter/{name}" for name in ("Chart.yaml", "README.md", "values.yaml")}
     values = "qualtrics-exporter/values.yaml"
+    page = "qualtrics-exporter/README.md"
+    assert f"helm install qualtrics-exporter oci://{REGISTRY}/charts/qualtrics-exporter" in after[page]
     assert plain_yaml.read(before[values])["image"].pop("registry") == ""
     assert after[values].replace(f'registry: "{REGISTRY}"', 'registry: ""') == before[values]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hack.files import ROOT
-from hack.release.version import CHANGELOG, CHART, PROJECT, ReleaseError, check
+from hack.release.version import CHANGELOG, CHART, PAGES, PROJECT, ReleaseError, check
 
 VERSION = "0.7.0"
 SECTION = f"## [{VERSION}] - 2026-01-31\n\n- A change.\n\n"
@@ -29,11 +29,13 @@ def replace(path: Path, old: str, new: str) -> None:
 def repository(tmp_path: Path) -> Path:
     """A repository with the files of this one, as a tagged release of 0.7.0."""
     current = tomllib.loads((ROOT / PROJECT).read_text("utf-8"))["project"]["version"]
-    for name in (PROJECT, CHART, CHANGELOG):
+    for name in (PROJECT, CHART, CHANGELOG, *PAGES):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     replace(tmp_path / PROJECT, f'version = "{current}"', f'version = "{VERSION}"')
     replace(tmp_path / CHART, f"ersion: {current}", f"ersion: {VERSION}")
+    for name in PAGES:
+        replace(tmp_path / name, current, VERSION)
     changelog = (tmp_path / CHANGELOG).read_text("utf-8")
     (tmp_path / CHANGELOG).write_text(changelog.replace("## [", f"{SECTION}## [", 1), "utf-8")
     git(tmp_path, "init", "--quiet")
@@ -56,11 +58,21 @@ def test_tagged_commit_with_one_version_everywhere_is_a_release(repository: Path
     [
         (CHART, "\nversion: 0.7.0", "\nversion: 0.6.0", f"{CHART} has version 0.6.0, and {PROJECT} has 0.7.0"),
         (CHART, "appVersion: 0.7.0", "appVersion: 0.6.0", f"{CHART} has appVersion 0.6.0, and {PROJECT} has 0.7.0"),
+        ("README.md", "--version 0.7.0", "--version 0.6.0", r"README\.md has commands for 0\.6\.0: write 0\.7\.0"),
+        ("docs/image.md", "exporter:0.7.0", "exporter:0.6.0", r"docs/image\.md has commands for 0\.6\.0"),
         (CHANGELOG, f"[{VERSION}]", "[0.6.9]", r"no section \[0.7.0\]: move the entries of \[Unreleased\] into one"),
         (CHANGELOG, f"[{VERSION}] - 2026-01-31", f"[{VERSION}]", "has no date: write `## .0.7.0. - 2026-01-31`"),
         (CHANGELOG, SECTION, f"## [{VERSION}] - 2026-01-31\n\n", "is empty: say what changed"),
     ],
-    ids=["version of the chart", "app version of the chart", "no section", "no date", "empty section"],
+    ids=[
+        "version of the chart",
+        "app version of the chart",
+        "command",
+        "name of the image",
+        "no section",
+        "no date",
+        "empty section",
+    ],
 )
 def test_release_is_refused_if_a_file_does_not_belong_to_the_version(
     repository: Path, file: str, old: str, new: str, message: str
