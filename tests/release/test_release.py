@@ -54,8 +54,13 @@ class Published:
         return f"{self.registry}/{CHART}:{version()}"
 
     @property
+    def files(self) -> Path:
+        """A copy of the files of the release. The next attempt to release replaces the original."""
+        return self.folder / "files"
+
+    @property
     def public_key(self) -> Path:
-        return FOLDER / "cosign.pub"
+        return self.files / "cosign.pub"
 
     def release(self) -> subprocess.CompletedProcess[str]:
         """Publish with the command of `make release`."""
@@ -107,6 +112,7 @@ def published(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         done = published.release()
         assert done.returncode == 0, done.stdout + done.stderr
         published.output = done.stdout
+        shutil.copytree(FOLDER, published.files)
         yield published
         shutil.rmtree(FOLDER)
 
@@ -169,9 +175,11 @@ def test_provenance_of_image_and_chart_is_attached_and_signed(published: Publish
 
 
 def test_checksums_of_the_packages_are_signed(published: Published) -> None:
-    sums = FOLDER / "SHA256SUMS"
+    sums = published.files / "SHA256SUMS"
     assert published.cosign("verify-blob", "--bundle", f"{sums}.sigstore.json", str(sums)).returncode == 0
-    subprocess.run(["sha256sum", "--check", "--strict", sums.name], cwd=FOLDER, check=True, capture_output=True)
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", sums.name], cwd=published.files, check=True, capture_output=True
+    )
     changed = published.folder / "SHA256SUMS"
     changed.write_text(sums.read_text() + "\n")
     assert published.cosign("verify-blob", "--bundle", f"{sums}.sigstore.json", str(changed)).returncode == 1
@@ -218,7 +226,7 @@ def test_image_that_somebody_changed_is_refused(restored: Published) -> None:
 def test_chart_that_somebody_changed_is_refused(restored: Published, tmp_path: Path) -> None:
     package = tmp_path / f"qualtrics-exporter-{version()}.tgz"
     with (
-        tarfile.open(FOLDER / package.name) as source,
+        tarfile.open(restored.files / package.name) as source,
         tarfile.open(package, "w:gz") as target,
     ):
         for member in source:
