@@ -52,16 +52,21 @@ test-node: $(READY) ## Run the tests that install the chart on a real node
 test-release: $(READY) ## Make a release into a local registry, verify it, and install it on a real node
 	$(BIN)/pytest -m "long or not long" tests/release
 
-# Each Python has a virtual environment of its own. The tests that need an API server or a node do not depend on it.
-test-pythons: ## Run the tests that need no API server, with each installed Python from 3.11 to 3.14
+# Each Python has a virtual environment of its own. A Python of pyenv is found without being active.
+test-pythons: ## Run the tests that need neither an API server nor a node, with each installed Python from 3.11 to 3.14
 	@found=; for version in $(PYTHONS); do \
-	  command -v python$$version > /dev/null || { echo "python$$version is not installed"; continue; }; \
+	  for python in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python missing; do \
+	    "$$python" -c "" 2> /dev/null && break; \
+	  done; \
+	  if test "$$python" = missing; then echo "Python $$version is not installed"; continue; fi; \
+	  echo "Python $$version: $$python"; \
+	  $(MAKE) --no-print-directory test-fast VENV=.venv-$$version PYTHON="$$python" || exit; \
 	  found="$$found $$version"; \
-	  $(MAKE) --no-print-directory test-fast VENV=.venv-$$version PYTHON=python$$version || exit; \
 	done; test -n "$$found" && echo "The tests passed with Python$$found"
 
-test-fast: $(READY) ## Run the tests that need no API server
-	$(BIN)/pytest -m "not long and not cluster" $(WORKERS)
+test-fast: $(READY) ## Run the tests that need neither an API server nor a node
+	QUALTRICS_EXPORTER_TEST_SEED=$(SEED) $(BIN)/pytest -m "not long and not cluster" --hypothesis-seed=$(SEED) $(WORKERS) \
+	  --ignore=tests/node --ignore=tests/image --ignore=tests/hack/test_node.py
 
 simulate: $(READY) ## Run the controller in simulated worlds: SEEDS is their number (200), FIRST the first seed (0)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),0) --workers 2
