@@ -22,7 +22,8 @@ from qualtrics_exporter.export.journal import QuerySync
 from qualtrics_exporter.export.query import QueryResult
 from qualtrics_exporter.export.recipients import Recipients
 from qualtrics_exporter.export.verdict import Verdict
-from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION, Exporter
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import GROUP, PLURAL, VERSION
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Delivery, HistoryEntry, RecipientCounts, Status
 from qualtrics_exporter.sandbox import Account

@@ -1,7 +1,7 @@
 """Generates `argocd/argocd-cm.yaml`, which adds the scripts in `argocd/resource_customizations` to Argo CD."""
 
 from hack.files import HEADER, ROOT, to_yaml
-from qualtrics_exporter.resource.exporter import GROUP, KIND
+from qualtrics_exporter.resource.names import GROUP, KIND
 
 SCRIPTS = ROOT / "argocd" / "resource_customizations" / GROUP / KIND
 PATH = "argocd/argocd-cm.yaml"

@@ -16,8 +16,8 @@ from hack import argocd, chart, kustomize, pages
 from hack.build import BuildError
 from hack.files import ROOT, write
 from qualtrics_exporter.resource.crd import crd_yaml
-from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
 from qualtrics_exporter.resource.json_schema import json_schema_text
+from qualtrics_exporter.resource.names import GROUP, KIND, PLURAL, VERSION
 
 CRD_PATH = f"crds/{GROUP}_{PLURAL}.yaml"
 CHART_CRD_PATH = "charts/qualtrics-exporter/files/crd.yaml"

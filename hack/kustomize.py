@@ -15,7 +15,7 @@ from typing import Any
 from hack.files import HEADER, ROOT, to_yaml
 from hack.helm import Helm
 from qualtrics_exporter.resource.crd import crd_yaml
-from qualtrics_exporter.resource.exporter import PLURAL
+from qualtrics_exporter.resource.names import PLURAL
 from qualtrics_exporter.sandbox import Account, Sandbox
 
 Objects = list[dict[str, Any]]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from qualtrics_exporter.resource.crd import crd
-from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION
+from qualtrics_exporter.resource.names import GROUP, KIND, VERSION
 from qualtrics_exporter.resource.reasons import Kind, Place, Reason
 from qualtrics_exporter.resource.rules import CEL_RULES
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
+from qualtrics_exporter.resource.names import GROUP, KIND, PLURAL, VERSION
 from tests.support.loop_thread import closed
 
 Handler = Callable[[web.Request], Any]

@@ -8,11 +8,12 @@ import pytest
 from aiohttp import web
 
 from qualtrics_exporter.controller.kube import auth
-from qualtrics_exporter.controller.kube.auth import connect, login
+from qualtrics_exporter.controller.kube.auth import REFRESH, connect, login
 from qualtrics_exporter.controller.kube.errors import NotConfigured
 from tests.controller.kubeconfig_file import client_of
 from tests.controller.scripted_api_server import ScriptedApiServer
 from tests.support.controlplane import ControlPlane
+from tests.support.loop_clock import LoopClock
 
 SECRET = {"metadata": {"uid": "u", "resourceVersion": "1"}, "data": {"k": base64.b64encode(b"v").decode()}}
 
@@ -20,13 +21,13 @@ SECRET = {"metadata": {"uid": "u", "resourceVersion": "1"}, "data": {"k": base64
 async def test_rotated_token_is_read_again_after_the_refresh_interval(
     api_server: ScriptedApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "REFRESH", float("inf"))
+    loop_clock = LoopClock(monkeypatch)
     api_server.responses = [web.json_response(SECRET), web.json_response(SECRET), web.json_response(SECRET)]
     async with client_of(api_server.kubeconfig, monkeypatch) as api:
         await api.secret_version("dex", "nexthink")
         api_server.use_token("second\n")  # a token file ends with a newline
         await api.secret_version("dex", "nexthink")
-        monkeypatch.setattr(auth, "REFRESH", 0)
+        loop_clock.advance(REFRESH)
         await api.secret_version("dex", "nexthink")
     assert [request.headers["Authorization"] for request in api_server.requests] == [
         "Bearer first",
@@ -38,11 +39,12 @@ async def test_rotated_token_is_read_again_after_the_refresh_interval(
 async def test_client_keeps_its_token_while_the_kubeconfig_is_unreadable(
     api_server: ScriptedApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "REFRESH", 0.0)
+    loop_clock = LoopClock(monkeypatch)
     api_server.responses = [web.json_response(SECRET), web.json_response(SECRET)]
     async with client_of(api_server.kubeconfig, monkeypatch) as api:
         await api.secret_version("dex", "nexthink")
         api_server.kubeconfig.write_text("")  # half written
+        loop_clock.advance(REFRESH)
         await api.secret_version("dex", "nexthink")
     assert api_server.requests[1].headers["Authorization"] == "Bearer first"
 

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import trustme
 
-from qualtrics_exporter.controller.kube.auth import connect, login
+from qualtrics_exporter.controller.kube.auth import REFRESH, REFRESH_EXPIRED, connect, login
 from qualtrics_exporter.controller.kube.errors import NotConfigured, Unreachable
 from tests.controller.kubeconfig_file import write_kubeconfig
 from tests.controller.patient_api import patient_api
 from tests.remote.scripted_proxy import ScriptedProxy
 from tests.remote.servers import ReceivedRequest, Server, answer
 from tests.support.inspection import Inspection
+from tests.support.loop_clock import LoopClock
 from tests.support.waiting import HANG_SECONDS
 
 SECRET = {"metadata": {"uid": "u", "resourceVersion": "1"}, "data": {}}
@@ -256,9 +257,12 @@ def command_runs(folder: Path) -> int:
     return len((folder / "runs").read_text().splitlines())
 
 
-async def test_exec_command_runs_again_after_its_token_has_expired(api: ApiServer, tmp_path: Path) -> None:
+async def test_exec_command_runs_again_after_its_token_has_expired(
+    api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The commands aws and gke-gcloud-auth-plugin return such tokens. The sessions stay open."""
     api.use({}, exec_user(tmp_path, token="first", expirationTimestamp="2001-01-01T00:00:00Z"))
+    loop_clock = LoopClock(monkeypatch)
     kopf = await login()
     async with await connect() as client, kopf.session() as session:
         assert command_runs(tmp_path) == 2
@@ -271,24 +275,25 @@ async def test_exec_command_runs_again_after_its_token_has_expired(api: ApiServe
 
         # The token is new, so the command does not run again at once: clocks may differ.
         assert await authorizations() == ["Bearer first"] * 2
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("qualtrics_exporter.controller.kube.auth.REFRESH_EXPIRED", 0.0)
-            exec_user(tmp_path, token="second", expirationTimestamp="2199-01-01T00:00:00Z")
-            assert await authorizations() == ["Bearer second"] * 2
-            assert command_runs(tmp_path) == 4
-            exec_user(tmp_path, token="third", expirationTimestamp="2199-01-01T00:00:00Z")
-            assert await authorizations() == ["Bearer second"] * 2
-            assert command_runs(tmp_path) == 4, "the second token has not expired"
-            patch.setattr("qualtrics_exporter.controller.kube.auth.REFRESH", 0.0)
-            assert await authorizations() == ["Bearer third"] * 2
-            (tmp_path / "credential").write_text("something failed")
-            assert await authorizations() == ["Bearer third"] * 2
+        loop_clock.advance(REFRESH_EXPIRED)
+        exec_user(tmp_path, token="second", expirationTimestamp="2199-01-01T00:00:00Z")
+        assert await authorizations() == ["Bearer second"] * 2
+        assert command_runs(tmp_path) == 4
+        exec_user(tmp_path, token="third", expirationTimestamp="2199-01-01T00:00:00Z")
+        loop_clock.advance(REFRESH_EXPIRED)
+        assert await authorizations() == ["Bearer second"] * 2
+        assert command_runs(tmp_path) == 4, "the second token has not expired"
+        loop_clock.advance(REFRESH)
+        assert await authorizations() == ["Bearer third"] * 2
+        (tmp_path / "credential").write_text("something failed")
+        loop_clock.advance(REFRESH)
+        assert await authorizations() == ["Bearer third"] * 2
 
 
 async def test_slow_exec_command_does_not_delay_requests_while_the_old_token_is_valid(
     api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qualtrics_exporter.controller.kube.auth.REFRESH", 0.0)
+    loop_clock = LoopClock(monkeypatch)
     release = tmp_path / "release"
     os.mkfifo(release)
     user = exec_user(tmp_path, token="first")
@@ -297,11 +302,11 @@ async def test_slow_exec_command_does_not_delay_requests_while_the_old_token_is_
     user["exec"]["args"][1] = f"cat '{release}' && cat '{tmp_path}/credential'"
     api.use({}, user)
     exec_user(tmp_path, token="second")
+    loop_clock.advance(REFRESH)
     cancelled = asyncio.create_task(kopf.token())
     await asyncio.sleep(0)
     assert await kopf.token() == "Bearer first", "the first token has not expired"
     cancelled.cancel()
-    monkeypatch.setattr("qualtrics_exporter.controller.kube.auth.REFRESH", HANG_SECONDS)
     # Opening the pipe waits for the command, which waits for the pipe.
     await asyncio.to_thread(release.write_text, "")
     async with asyncio.timeout(HANG_SECONDS):
@@ -410,14 +415,14 @@ async def test_redirect_to_another_server_does_not_carry_the_token(api: ApiServe
 async def test_open_session_uses_a_rotated_token(
     api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qualtrics_exporter.controller.kube.auth.REFRESH", 0.0)
+    loop_clock = LoopClock(monkeypatch)
     (tmp_path / "token").write_text("first")
     api.use({}, {"tokenFile": "token"})
     kopf = await login()
     async with kopf.session() as session:
         for token in ("first", "second"):
             (tmp_path / "token").write_text(token)
-            await asyncio.sleep(0)
+            loop_clock.advance(REFRESH)
             async with session.get(f"{kopf.server}/of-kopf"):
                 assert api.server.received_requests[-1].headers["authorization"] == f"Bearer {token}"
 

@@ -10,7 +10,7 @@ import jsonschema
 from prometheus_client import generate_latest
 
 from qualtrics_exporter.controller.kube.errors import Refused
-from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION
+from qualtrics_exporter.resource.names import GROUP, KIND, VERSION
 from tests.controller.crd_strategies import STATUS
 from tests.simulation import patches
 from tests.simulation.api_server import ApiServer, Body

@@ -7,7 +7,7 @@ from typing import Any
 from kubernetes.aio import client
 
 from qualtrics_exporter.controller.kube.api import ClusterApi
-from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
+from qualtrics_exporter.resource.names import GROUP, KIND, PLURAL, VERSION
 from tests.faults.assertions import JournalWrite
 from tests.faults.scripted_clock import ScriptedClock
 

@@ -28,7 +28,8 @@ from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.work_item import Turn
 from qualtrics_exporter.export.query_texts import QueryTexts, at_once
 from qualtrics_exporter.remote.context import ApiContext
-from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, Exporter
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import RUN_REQUESTED_AT
 from qualtrics_exporter.sandbox import Sandbox
 from qualtrics_exporter.sandbox.account import EMAIL, Query
 from qualtrics_exporter.sandbox.recorder import SentDistribution

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from qualtrics_exporter.export.run_ids import request_run_id, test_run_id
-from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
+from qualtrics_exporter.resource.names import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
 from tests.faults.assertions import Violation, ViolationKind
 from tests.faults.in_process_controller import MAX_RECONCILIATIONS, InProcessController
 

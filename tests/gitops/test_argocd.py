@@ -11,7 +11,7 @@ import pytest
 
 from hack import plain_yaml
 from hack.files import ROOT
-from qualtrics_exporter.resource.exporter import GROUP, KIND
+from qualtrics_exporter.resource.names import GROUP, KIND
 from tests.gitops.tools import (
     CUSTOMIZATION,
     Health,

@@ -16,7 +16,7 @@ import pytest
 from hack import plain_yaml
 from hack.files import ROOT
 from qualtrics_exporter.resource.crd import crd
-from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION
+from qualtrics_exporter.resource.names import GROUP, PLURAL, VERSION
 from qualtrics_exporter.sandbox import Query
 from tests.gitops.compare import differences
 from tests.support.stage import KIND, Stage

@@ -11,7 +11,8 @@ import yaml
 
 from hack.files import ROOT
 from qualtrics_exporter.resource.crd import crd
-from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION, Exporter
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import GROUP, KIND, PLURAL, VERSION
 from tests.resource.manifests import changed
 from tests.support.controlplane import ControlPlane
 from tests.support.waiting import eventually

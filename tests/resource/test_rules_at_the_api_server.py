@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from qualtrics_exporter.cli.manifest_findings import findings
-from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION, Exporter
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import GROUP, PLURAL, VERSION
 from tests.resource.manifests import INVALID, VALID, InvalidManifest, changed
 from tests.support.controlplane import ControlPlane
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
+from qualtrics_exporter.resource.names import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
 
 from . import invalid_input_actors, strike_actors
 from .invalid_input_actors import InvalidInputActors

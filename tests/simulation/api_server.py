@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qualtrics_exporter.controller.kube.errors import Conflict, NotFound
-from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION
+from qualtrics_exporter.resource.names import GROUP, KIND, VERSION
 
 from .clock import true_time
 from .loop import VirtualLoop

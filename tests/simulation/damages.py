@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from qualtrics_exporter.export.run_ids import request_run_id, slot_run_id, test_run_id
-from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, TEST_REQUESTED_AT
+from qualtrics_exporter.resource.names import RUN_REQUESTED_AT, TEST_REQUESTED_AT
 
 from .api_server import Body
 from .records import Record, parse_time, status_of

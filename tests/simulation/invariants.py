@@ -9,7 +9,8 @@ from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, TEST_MODE, TEST_REQUESTED_AT, read_spec
+from qualtrics_exporter.resource.exporter import read_spec
+from qualtrics_exporter.resource.names import RUN_REQUESTED_AT, TEST_MODE, TEST_REQUESTED_AT
 
 from .api_server import Body, matches
 from .bounds import (

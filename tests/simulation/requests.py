@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from qualtrics_exporter.export.run_ids import request_run_id, test_run_id
-from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, TEST_REQUESTED_AT
+from qualtrics_exporter.resource.names import RUN_REQUESTED_AT, TEST_REQUESTED_AT
 
 from .records import NOBODY, Excuses, Record
 from .world import HOUR

@@ -29,7 +29,7 @@ from itertools import pairwise
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT
+from qualtrics_exporter.resource.names import RUN_REQUESTED_AT
 
 from .simulation import Simulation
 from .world import DAY, HOUR, Event, Plan, PlannedExporter, PlannedReplica

@@ -15,7 +15,8 @@ from qualtrics_exporter.cli.report import report
 from qualtrics_exporter.cli.sandbox import secrets
 from qualtrics_exporter.cli.without_cluster import Export
 from qualtrics_exporter.clock import SystemClock
-from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION, Exporter
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import GROUP, KIND, VERSION
 from qualtrics_exporter.resource.status import HistoryEntry
 from qualtrics_exporter.sandbox import Account, Sandbox, SentDistribution
 from qualtrics_exporter.telemetry import logs

@@ -15,8 +15,8 @@ from qualtrics_exporter.cli.located import Document, NotYaml, documents
 from qualtrics_exporter.nql.check import check
 from qualtrics_exporter.nql.findings import Finding
 from qualtrics_exporter.nql.source import AT_SIGN
-from qualtrics_exporter.resource.exporter import GROUP, KIND
 from qualtrics_exporter.resource.manifest import is_ours, manifest_violations
+from qualtrics_exporter.resource.names import GROUP, KIND
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import MOST_GROUPS, NEVER_COMPARED, ScheduleSpec
 

@@ -13,8 +13,9 @@ from qualtrics_exporter.cli.manifest_findings import not_yaml
 from qualtrics_exporter.cli.streams import say
 from qualtrics_exporter.nql.source import Source
 from qualtrics_exporter.remote.errors import Permanent
-from qualtrics_exporter.resource.exporter import KIND, Exporter
+from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.manifest import is_ours, manifest_violations
+from qualtrics_exporter.resource.names import KIND
 from qualtrics_exporter.resource.reasons import Reason
 
 _SHOWN = 3

@@ -12,7 +12,7 @@ from qualtrics_exporter.cli.flags import flag
 from qualtrics_exporter.cli.located import decoded
 from qualtrics_exporter.cli.manifest_findings import findings, mentions_exporter, refused
 from qualtrics_exporter.cli.streams import OutputLost, say
-from qualtrics_exporter.resource.exporter import KIND
+from qualtrics_exporter.resource.names import KIND
 
 STDIN = "<stdin>"
 _SUFFIXES = (".yaml", ".yml", ".json")

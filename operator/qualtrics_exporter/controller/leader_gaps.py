@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Self
 
 from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.resource.exporter import GROUP
+from qualtrics_exporter.resource.names import GROUP
 from qualtrics_exporter.resource.status import timestamp
 
 ANNOTATION = f"{GROUP}/not-led"

@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
 from qualtrics_exporter.resource.model import Model
+from qualtrics_exporter.resource.names import GROUP, KIND, PLURAL, VERSION
 from qualtrics_exporter.resource.rules import FOR_EDITORS
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import Status

@@ -17,15 +17,6 @@ from qualtrics_exporter.resource.rules import Violation, violations
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import MAX_COUNT, Status
 
-GROUP = "qualtrics-exporter.dev"
-VERSION = "v1alpha1"
-KIND = "QualtricsExporter"
-PLURAL = "qualtricsexporters"
-RUN_REQUESTED_AT = f"{GROUP}/run-requested-at"
-TEST_REQUESTED_AT = f"{GROUP}/test-requested-at"
-TEST_MODE = f"{GROUP}/test-mode"
-SETTLE_RUN = f"{GROUP}/settle-run"
-
 _SHOWN_VIOLATIONS = 3
 _AS_KUBERNETES_WRITES = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z")
 

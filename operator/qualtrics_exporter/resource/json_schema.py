@@ -11,8 +11,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 from qualtrics_exporter.resource.crd import QualtricsExporter, Structural, resolved
-from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION
 from qualtrics_exporter.resource.model import SpecModel
+from qualtrics_exporter.resource.names import GROUP, KIND, VERSION
 from qualtrics_exporter.resource.rules import CEL_RULES, FOR_EDITORS
 
 DIALECT = "http://json-schema.org/draft-07/schema#"

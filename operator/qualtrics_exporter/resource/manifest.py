@@ -11,7 +11,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION, read_spec
+from qualtrics_exporter.resource.exporter import read_spec
+from qualtrics_exporter.resource.names import GROUP, KIND, VERSION
 from qualtrics_exporter.resource.rules import Violation
 from qualtrics_exporter.resource.spec import Spec
 

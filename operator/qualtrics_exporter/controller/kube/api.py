@@ -39,7 +39,7 @@ from qualtrics_exporter.controller.kube.responses import (
     read_body,
 )
 from qualtrics_exporter.fair_share import FairSemaphore, Tenant
-from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
+from qualtrics_exporter.resource.names import GROUP, KIND, PLURAL, VERSION
 
 MAX_CONCURRENT_CALLS = 32
 """Of one client. A thousand exporters that are due at once must not time out because they wait for each other."""

@@ -12,7 +12,8 @@ from typing import Literal
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.errors import ClusterError
-from qualtrics_exporter.resource.exporter import GROUP, KIND, VERSION, Exporter
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import GROUP, KIND, VERSION
 from qualtrics_exporter.telemetry.redact import redact
 
 log = logging.getLogger(__name__)

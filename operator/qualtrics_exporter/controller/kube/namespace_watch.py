@@ -32,7 +32,7 @@ from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.kube import auth
 from qualtrics_exporter.controller.kube.connection import UnusableConnection, tls_problem
 from qualtrics_exporter.controller.kube.errors import ClusterError
-from qualtrics_exporter.resource.exporter import GROUP, KIND, PLURAL, VERSION
+from qualtrics_exporter.resource.names import GROUP, KIND, PLURAL, VERSION
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from qualtrics_exporter.resource.exporter import GROUP, PLURAL, VERSION
+from qualtrics_exporter.resource.names import GROUP, PLURAL, VERSION
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from hashlib import sha256
 
 from qualtrics_exporter.controller.status import resolution
 from qualtrics_exporter.export.run_ids import request_run_id, settlement_id, test_run_id
-from qualtrics_exporter.resource.exporter import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT, Exporter
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import HANDLED_REQUESTS, HANDLED_TOKENS, HistoryEntry, Result, Status, Trigger
 

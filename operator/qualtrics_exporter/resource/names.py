@@ -1,0 +1,10 @@
+"""The names of the resource and of its annotations. Importing them is fast, because they need no models."""
+
+GROUP = "qualtrics-exporter.dev"
+VERSION = "v1alpha1"
+KIND = "QualtricsExporter"
+PLURAL = "qualtricsexporters"
+RUN_REQUESTED_AT = f"{GROUP}/run-requested-at"
+TEST_REQUESTED_AT = f"{GROUP}/test-requested-at"
+TEST_MODE = f"{GROUP}/test-mode"
+SETTLE_RUN = f"{GROUP}/settle-run"
