@@ -37,13 +37,18 @@ class Program:
     file: str
     """The prefix of the file name. Its first word names the lock, so that only one program is built at a time."""
     title: str
-    module: Path = SOURCE
-    """The folder of go.mod."""
+    module: Path | None = None
+    """The folder of go.mod, if it is not `tests/programs`."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of go.mod."""
+        return self.module or SOURCE
 
     @property
     def flags(self) -> list[str]:
         """The flags of `go build` and `go list`."""
-        linked = link_flags() if self.module == SOURCE else "-s -w"
+        linked = "-s -w" if self.module else link_flags()
         return ["-trimpath", "-buildvcs=false", f"-ldflags={linked}"]
 
     @property
@@ -155,10 +160,10 @@ def compile_program(program: Program, output: Path) -> None:
     command, environment = str(go()), go_environment()
     listing = [command, "list", *program.flags, "-deps", "-f", LISTED, program.package]
     reading = f"Reading the source of {program.title}"
-    listed = call(listing, reading, downloads, folder=program.module, environment=environment)
+    listed = call(listing, reading, downloads, folder=program.folder, environment=environment)
     packages = Packages.parse(listed)
     building = [command, "build", "-v", *program.flags, "-o", str(output), program.package]
-    call(building, f"Building {program.title}", packages.progress, folder=program.module, environment=environment)
+    call(building, f"Building {program.title}", packages.progress, folder=program.folder, environment=environment)
 
 
 LISTED = "package {{.ImportPath}} {{.Stale}}"
