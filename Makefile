@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PYTHONS := 3.11 3.12 3.13 3.14
 IMAGE := qualtrics-exporter/qualtrics-exporter
 VERSION = $$($(BIN)/python -c 'from importlib.metadata import version; print(version("qualtrics-exporter"))')
 COMPILE := $(BIN)/uv pip compile --quiet --no-header --no-emit-index-url --generate-hashes --universal --python-version 3.11
@@ -26,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SEED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-node simulate node image site site-serve bench bench-docs measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build clean
+.PHONY: help demo test test-long test-node test-release test-pythons test-fast simulate node image site site-serve bench bench-docs measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build release release-key login-registry check-release verify-release clean
 .NOTPARALLEL:
 
 help: ## Show all targets
@@ -50,6 +51,25 @@ test-long: lint check-generated check-go ## Run everything that CI checks, and t
 test-node: $(READY) ## Run the tests that install the chart on a real node
 	$(BIN)/python -m tests.support.node_demo
 	$(BIN)/pytest -m "long or not long" tests/node tests/hack/test_node.py
+
+test-release: $(READY) ## Make a release into a local registry, verify it, and install it on a real node
+	$(BIN)/pytest -m "long or not long" tests/release
+
+# Each Python has a virtual environment of its own. A Python of pyenv is found without being active.
+test-pythons: ## Run the tests that need neither an API server nor a node, with each installed Python from 3.11 to 3.14
+	@found=; for version in $(PYTHONS); do \
+	  for python in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python missing; do \
+	    "$$python" -c "" 2> /dev/null && break; \
+	  done; \
+	  if test "$$python" = missing; then echo "Python $$version is not installed"; continue; fi; \
+	  echo "Python $$version: $$python"; \
+	  $(MAKE) --no-print-directory test-fast VENV=.venv-$$version PYTHON="$$python" || exit; \
+	  found="$$found $$version"; \
+	done; test -n "$$found" && echo "The tests passed with Python$$found"
+
+test-fast: $(READY) ## Run the tests that need neither an API server nor a node
+	QUALTRICS_EXPORTER_TEST_SEED=$(SEED) $(BIN)/pytest -m "not long and not cluster" --hypothesis-seed=$(SEED) $(WORKERS) \
+	  --ignore=tests/node --ignore=tests/image --ignore=tests/hack/test_node.py
 
 simulate: $(READY) ## Run the controller in simulated worlds: SEEDS is their number (200), FIRST the first seed (0)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),0) --workers 2
@@ -119,8 +139,26 @@ check-go: $(READY) ## Check the Go programs that the tests and the demo run
 	  && $(GO_ENVIRONMENT) "$$go" vet -trimpath ./... \
 	  && test -z "$$("$$("$$go" env GOROOT)/bin/gofmt" -l . | tee /dev/stderr)"
 
-build: $(READY) ## Build the wheel and the source distribution into dist/
-	$(BIN)/python -m hatchling build
+build: $(READY) ## Build the wheel and the source distribution into dist/, and check their metadata
+	$(BIN)/python -m hack.release packages
+
+check-release: $(READY) ## Check that this commit is a release: one version everywhere, a changelog, a tag
+	$(BIN)/python -m hack.release check
+
+release-key: $(READY) ## Create the key that signs releases: cosign.key with a password, and cosign.pub
+	@$(BIN)/python -m hack.release key
+
+login-registry: $(READY) ## Store REGISTRY_PASSWORD of REGISTRY_USER, from the environment, for `make release`
+	@$(BIN)/python -m hack.release login --registry $(or $(REGISTRY),$(error Set REGISTRY, such as registry.example.com)) \
+	  --user $(or $(REGISTRY_USER),$(error Set REGISTRY_USER))
+
+release: $(READY) ## Publish this commit in REGISTRY: KEY signs, IMAGES are archives of `make image`, REHEARSAL=1 tries it
+	$(BIN)/python -m hack.release publish --registry $(or $(REGISTRY),$(error Set REGISTRY, such as registry.example.com)) \
+	  $(if $(KEY),--key $(KEY)) $(if $(REHEARSAL),--rehearsal) $(if $(PLAIN_HTTP),--plain-http) $(IMAGES)
+
+verify-release: $(READY) ## Verify what is published in REGISTRY with PUBLIC_KEY, a file; VERSION chooses another version
+	$(BIN)/python -m hack.release verify --registry $(or $(REGISTRY),$(error Set REGISTRY, such as registry.example.com)) \
+	  --public-key $(or $(PUBLIC_KEY),dist/release/cosign.pub) $(if $(filter-out file,$(origin VERSION)),--version $(VERSION))
 
 requirements: $(READY) ## Update requirements/ to the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade pyproject.toml --output-file requirements/runtime.txt
@@ -130,7 +168,7 @@ requirements: $(READY) ## Update requirements/ to the newest versions that pypro
 	$(COMPILE) --upgrade --group pyproject.toml:docs --constraints requirements/dev.txt --fork-strategy fewest --output-file requirements/docs.txt
 
 clean: ## Remove build results and caches, except .tools/
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PYTHONS:%=.venv-%) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 venv: $(READY) ## Create .venv with the versions in requirements/
 

@@ -25,6 +25,7 @@ Builders. Their results are in `.tools/`:
     debian.py       programs and the base of the image, from Debian packages
     image/          the image of the operator: `make image`
     node/           a real one-node cluster on this machine
+    release/        builds, pushes, signs and verifies a release: `make release`
 
 Used by builders and tests:
 

@@ -31,22 +31,30 @@ VERSION_PACKAGE = "k8s.io/component-base/version"
 
 @dataclass(frozen=True)
 class Program:
-    """A main package of `tests/programs`."""
+    """A main package of `tests/programs`, or of another Go module of this repository."""
 
     package: str
     file: str
     """The prefix of the file name. Its first word names the lock, so that only one program is built at a time."""
     title: str
+    module: Path | None = None
+    """The folder of go.mod, if it is not `tests/programs`."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of go.mod."""
+        return self.module or SOURCE
 
     @property
     def flags(self) -> list[str]:
         """The flags of `go build` and `go list`."""
-        return ["-trimpath", "-buildvcs=false", f"-ldflags={link_flags()}"]
+        linked = "-s -w" if self.module else link_flags()
+        return ["-trimpath", "-buildvcs=false", f"-ldflags={linked}"]
 
     @property
     def path(self) -> Path:
         """The path of the program for the current source."""
-        return TOOLS / f"{self.file}-{fingerprint(self.flags, self.package)}"
+        return TOOLS / f"{self.file}-{fingerprint(self.flags, self.package, self.module)}"
 
 
 EVERYTHING = Program("./k8s", "k8s", "Kubernetes and Helm")
@@ -93,12 +101,13 @@ def link_flags() -> str:
     return " ".join(["-s", "-w", *(f"-X {VERSION_PACKAGE}.{name}={value}" for name, value in values.items())])
 
 
-def fingerprint(flags: list[str], package: str = ".") -> str:
+def fingerprint(flags: list[str], package: str = ".", module: Path | None = None) -> str:
     """Return a short hash of everything that the build of a package depends on: source, modules, flags, machine."""
+    folder = module or SOURCE
     parts = [" ".join(flags), platform.system(), platform.machine()]
-    sources = [*(SOURCE / package).rglob("*.go"), *(SOURCE / "internal").rglob("*.go")]
-    for path in sorted({*sources, SOURCE / "go.mod", SOURCE / "go.sum"}):
-        parts += [str(path.relative_to(SOURCE)), path.read_text()]
+    sources = [*(folder / package).rglob("*.go"), *(folder / "internal").rglob("*.go")]
+    for path in sorted({*sources, folder / "go.mod", folder / "go.sum"}):
+        parts += [str(path.relative_to(folder)), path.read_text()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -150,11 +159,11 @@ def compile_program(program: Program, output: Path) -> None:
     """Compile the program into `output`, and show the progress on standard error."""
     command, environment = str(go()), go_environment()
     listing = [command, "list", *program.flags, "-deps", "-f", LISTED, program.package]
-    packages = Packages.parse(
-        call(listing, f"Reading the source of {program.title}", downloads, folder=SOURCE, environment=environment)
-    )
+    reading = f"Reading the source of {program.title}"
+    listed = call(listing, reading, downloads, folder=program.folder, environment=environment)
+    packages = Packages.parse(listed)
     building = [command, "build", "-v", *program.flags, "-o", str(output), program.package]
-    call(building, f"Building {program.title}", packages.progress, folder=SOURCE, environment=environment)
+    call(building, f"Building {program.title}", packages.progress, folder=program.folder, environment=environment)
 
 
 LISTED = "package {{.ImportPath}} {{.Stale}}"

@@ -44,6 +44,7 @@ LONGEST = (
     "chart/test_releases.py",
     "faults/test_floods.py",
     "node/test_readme.py",
+    "release/test_release.py",
     "image/test_image.py",
     "alerts/test_end_to_end.py",
     "nql/test_properties.py",

@@ -19,7 +19,8 @@ from hack.files import ROOT
 from hack.image import builder
 from hack.limits import HANG_SECONDS
 
-LOADER = "lib64/ld-linux-x86-64.so.2"
+LOADERS = {"x86_64": "lib64/ld-linux-x86-64.so.2", "aarch64": "lib/ld-linux-aarch64.so.1"}
+"""The loader of programs, for each architecture of the image."""
 REQUIREMENTS = ROOT / "requirements" / "runtime.txt"
 
 
@@ -32,8 +33,8 @@ def published_python() -> tuple[str, str]:
 
 def unsupported_reason() -> str | None:
     """Return why this machine cannot run that Python, or None if it can."""
-    if platform.machine() != "x86_64":
-        return f"x86_64 is required, this is {platform.machine()}"
+    if platform.machine() not in LOADERS:
+        return f"{' or '.join(LOADERS)} is required, this is {platform.machine()}"
     if reason := debian.download_unsupported_reason():
         return reason
     return None if debian.release()[0] == "debian" else f"Debian is required, this is {debian.release()[0]}"
@@ -61,9 +62,10 @@ class ImagePython:
         )  # fmt: skip
 
     def _command(self) -> Sequence[str]:
-        libraries = [self._root / folder for folder in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")]
+        machine = platform.machine()
+        libraries = [self._root / folder / f"{machine}-linux-gnu" for folder in ("usr/lib", "lib")]
         program = self._root / "usr" / "bin" / f"python{published_python()[0]}"
-        return [str(self._root / LOADER), "--library-path", ":".join(map(str, libraries)), str(program)]
+        return [str(self._root / LOADERS[machine]), "--library-path", ":".join(map(str, libraries)), str(program)]
 
 
 def image_python() -> ImagePython:
@@ -109,7 +111,7 @@ def _install(packages: Path, version: str) -> None:
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"),
             *("--target", str(packages), "--python-version", version, "--implementation", "cp"),
             *(part for tag in ("manylinux_2_28", "manylinux_2_17", "manylinux2014", "manylinux_2_34")
-              for part in ("--platform", f"{tag}_x86_64")),
+              for part in ("--platform", f"{tag}_{platform.machine()}")),
             *("--only-binary", ":all:", "--no-deps", "--require-hashes", "-r", str(REQUIREMENTS)),
         ],
         "Downloading its dependencies",

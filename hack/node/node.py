@@ -1,12 +1,13 @@
 """A real one-node cluster: control plane, scheduler, kubelet, containerd, kube-proxy and DNS on this machine.
 
-It runs pods from images that the tests import: there is no registry. The node has its own namespaces, root file system
-(`debian.py`), network and cgroups. It is removed when the test run ends or is killed. The components of Kubernetes are
-in the program that `programs.py` builds, and the container runtime is a Debian package.
+It runs pods from images that the tests import, or that it pulls from a registry in the network of the node. The node
+has its own namespaces, root file system (`debian.py`), network and cgroups. It is removed when the test run ends or is
+killed. The components of Kubernetes are in the program that `programs.py` builds, and the container runtime is a Debian
+package.
 
 Scheduling, probes, Secrets in volumes, Services, DNS, logs, exec, port-forward, graceful termination, evictions and the
 Pod Security Standards work. NetworkPolicies have no effect. Pods reach nothing outside the network of the node, and
-images cannot be pulled.
+images cannot be pulled from there.
 """
 
 import http.client
@@ -196,8 +197,12 @@ class Node(ApiCalls):
 
     def run(self, *command: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """Run a program of this machine in the network of the node, where pods and Services are reachable."""
-        enter = ["nsenter", "--target", str(self.pid), "--net"]
-        return subprocess.run([*enter, *command], capture_output=True, text=True, check=False, **more)
+        return subprocess.run([*self.network_command, *command], capture_output=True, text=True, check=False, **more)
+
+    @property
+    def network_command(self) -> list[str]:
+        """The beginning of a command that runs a program of this machine in the network of the node."""
+        return ["nsenter", "--target", str(self.pid), "--net"]
 
     @property
     def pid(self) -> int:

@@ -28,7 +28,7 @@ def rows(heading: str) -> list[tuple[str, str, str]]:
 STEPS = rows("The path of one survey")
 BEHAVIORS = rows("Behaviors and their files")
 PACKAGES = [path.parent for path in sorted(PRODUCT.rglob("__init__.py"))]
-TOOLS = [ROOT / folder for folder in ("hack", "hack/image", "hack/node", "tests/support")]
+TOOLS = [ROOT / folder for folder in ("hack", "hack/image", "hack/node", "hack/release", "tests/support")]
 
 
 def path_of(path: str) -> Path:

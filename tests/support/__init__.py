@@ -19,6 +19,7 @@ The operator and the remote services:
     forking.py                  starts operators fast, as forks of a process that has imported everything
     sandbox.py                  Nexthink and Qualtrics on real HTTPS sockets
     proxy.py                    a forward proxy
+    registry.py                 an OCI registry
     inspection.py               a certificate authority for TLS inspection
     loop_thread.py              servers in a thread, next to synchronous tests
 

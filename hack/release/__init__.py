@@ -1,0 +1,17 @@
+"""Makes a release and publishes it in an OCI registry: `make release`. docs/releasing.md is the page about it.
+
+Steps, in their order:
+
+    version.py        checks that all files have the same version, and that the commit is a release
+    distributions.py  the wheel and the source distribution, and their checksums
+    index.py          the image of each architecture, merged into one OCI index
+    chart.py          the chart, with the registry of the release as a default value
+    provenance.py     says from which commit and with which inputs the release was built
+    oci.py            pushes, signs and verifies, with crane and cosign
+
+The steps together:
+
+    steps.py          the order of the steps
+    __main__.py       the command line
+    programs.py       compiles crane, cosign and actionlint, which the Go modules in `tools` and `lint` pin
+"""

@@ -1,0 +1,56 @@
+"""A real OCI registry on a local port: crane serves it, from the Go module of the release (`hack/release/tools`)."""
+
+import re
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hack.node.node import Node
+from hack.release import programs
+from tests.support.waiting import eventually
+
+
+class LocalRegistry:
+    """A context manager that runs a registry on 127.0.0.1, without TLS. Its content is in memory.
+
+    With a node, it runs in the network of the node, which is isolated. Only `node.run` and the node reach it.
+    """
+
+    def __init__(self, folder: Path, node: Node | None = None) -> None:
+        self._log = folder / "registry.log"
+        self._node = node
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    @property
+    def host(self) -> str:
+        """The host and port, which are the beginning of the names of images."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """The log, with a line for each request."""
+        return self._log.read_text()
+
+    def __enter__(self) -> Self:
+        command = [str(programs.crane()), "registry", "serve", "--address", "127.0.0.1:0"]
+        if self._node:
+            command = [*self._node.network_command, *command]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        eventually(self._listens, "the registry serves")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        assert self._process
+        self._process.kill()
+        self._process.wait()
+
+    def _listens(self) -> bool:
+        assert self._process
+        if self._process.poll() is not None:
+            raise AssertionError(f"the registry exited: {self.log}")
+        found = re.search(r"serving on port (\d+)", self.log)
+        self.port = int(found[1]) if found else 0
+        return bool(found)
