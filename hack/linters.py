@@ -53,7 +53,7 @@ def build() -> Path:
 
 def kube_score(objects: Iterable[Mapping[str, Any]]) -> list[Finding]:
     """Return what kube-score reports about these objects, as warning or as critical."""
-    command = [build(), "score", "--output-format=json", f"--kubernetes-version={KUBERNETES}", "-"]
+    command = [str(build()), "score", "--output-format=json", f"--kubernetes-version={KUBERNETES}", "-"]
     text = "\n---\n".join(json.dumps(object_) for object_ in objects)
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=HANG_SECONDS)
     if done.returncode not in (0, 1) or not done.stdout:  # 1 is a critical finding
